@@ -1,0 +1,544 @@
+"""Tags and their stamps: how an entry learns that what it says is no longer so.
+
+Every tag has two stamps in Shared: a *hard* one, which :meth:`Stamps.invalidate` replaces, and a
+*soft* one, which :meth:`Stamps.expire` replaces. A stamp is 8 random bytes, so none ever comes
+back, and replacing one is a plain ``set``: the last writer wins, repeating it is harmless, and a
+stamp that was lost is created anew, unequal to all before. An entry records its tags' stamps
+before its load begins and is fresh only while they are equal to the current ones.
+
+Each process mirrors the stamps it needs. Why the mirror is right:
+
+1. A writer stores the new stamp, then publishes the tag's name. A listener that hears the name
+   *forgets* the tag and reads it again when needed; messages carry no values, so the order in
+   which they come does not matter.
+2. A read is kept in the mirror only if nobody named its tag while it ran. So for each mirrored
+   stamp, every replacement that it misses is announced by a message still to come: the mirror
+   lags behind by the channel's delay at most.
+3. A writer changes its own mirror before it stores anything, so its own process sees the change
+   at once; when the store is done it forgets the tag if anyone else has named it meanwhile.
+4. An entry loaded while a tag was replaced carries the old stamp, whoever replaced it: a load
+   that began before an invalidation never outlives it.
+5. A gap in the channel begins a new *era*, and entries of an earlier one count as changed. Tags
+   replaced shortly before it, by anyone, are replaced once more: a server that failed over may
+   have gone back to their old stamps.
+6. While Shared is away, a tag that is not mirrored gets a made-up stamp, which is forgotten when
+   Shared is back, so what was loaded meanwhile counts as changed. Replaced stamps wait in one
+   bounded map, the last per tag, and rule over whatever the store says until it has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from hashlib import blake2b
+from typing import Final
+
+import structlog
+from attrs import define, field, frozen
+
+from argo_mw.clock import Clock
+from argo_mw.errors import BadParameter, SharedUnavailable
+from argo_mw.shared.protocol import Shared, Subscription
+
+EVERYTHING: Final = "*"
+"""The tag that every entry has."""
+
+CHANNEL: Final = "stamps"
+_HARD: Final = "stamp:h:"
+_SOFT: Final = "stamp:s:"
+_KINDS: Final = (_HARD, _SOFT)
+_TTL: Final = 30 * 86400.0
+_MAX_TAG_BYTES: Final = 400
+_KEYS_PER_MESSAGE: Final = 500
+_ATTEMPTS: Final = 3
+_MAX_RECENT: Final = 2_000
+_RECENT_SECONDS: Final = 30.0
+
+log = structlog.stdlib.get_logger("argo_mw")
+
+Mark = tuple[str, bytes, bytes]
+"""A tag with its hard and its soft stamp."""
+
+
+class Freshness(Enum):
+    """What is known about an entry."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    """Expired: may be served while a newer one is fetched."""
+    MISS = "miss"
+    """Invalidated: must not be served."""
+    UNKNOWN = "unknown"
+    """Not known without asking the store: :meth:`Stamps.check` does."""
+
+
+@define(eq=False)
+class Stamped:
+    """The stamps that an entry's tags had before its load began.
+
+    Attributes:
+        marks: Each tag with its stamps: plain data, to be stored beside the value.
+    """
+
+    marks: tuple[Mark, ...]
+    _era: int = field(repr=False)
+    _born: int = field(repr=False)
+    _judged_at: int = field(default=-1, init=False, repr=False)
+    _verdict: Freshness = field(default=Freshness.UNKNOWN, init=False, repr=False)
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """The tags, without :data:`EVERYTHING`."""
+        return frozenset(mark[0] for mark in self.marks if mark[0] != EVERYTHING)
+
+
+@frozen
+class _Known:
+    """A tag's stamps in the mirror, the tick at which they came, whether they are made up."""
+
+    hard: bytes
+    soft: bytes
+    since: int
+    made_up: bool = False
+
+
+class Stamps:
+    """The stamps of all tags, as one process sees them.
+
+    Args:
+        shared: Where the stamps are kept.
+        clock: Waits between attempts to reach *shared* again.
+        max_tags: How many tags to mirror; the longest unread are forgotten first.
+        max_pending: How many replaced stamps to keep while *shared* is away; beyond them,
+            everything counts as invalidated.
+        retry: Seconds between attempts to reach *shared* again.
+        on_change: Called with the tags' names whenever some changed, by whomever; with
+            :data:`EVERYTHING` after a gap.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        clock: Clock,
+        *,
+        max_tags: int = 100_000,
+        max_pending: int = 10_000,
+        retry: float = 0.25,
+        on_change: Callable[[frozenset[str]], None] | None = None,
+    ) -> None:
+        self._shared = shared
+        self._clock = clock
+        self._max_tags = max_tags
+        self._max_pending = max_pending
+        self._max_recent = min(max_pending, _MAX_RECENT)
+        self._retry = retry
+        self._on_change = on_change
+        self._origin = os.urandom(8).hex()
+        self._mirror: dict[str, _Known] = {}
+        self._reads: dict[str, object] = {}
+        self._pending: dict[str, bytes] = {}
+        self._recent: dict[str, float] = {}
+        self._changes = 0
+        self._ticks = 0
+        self._era = 0
+        self._down = False
+        self._closed = False
+        self._subscription: Subscription | None = None
+        self._flushing: asyncio.Task[bool] | None = None
+        self._mending: asyncio.Task[None] | None = None
+
+    # -- life ----------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Begin to listen. If the store cannot be reached, go on trying in the background."""
+        if self._subscription is None:
+            try:
+                await self._subscribe()
+            except SharedUnavailable:
+                self._lost()
+
+    async def aclose(self) -> None:
+        """Stop listening, after one more attempt to store what is pending. Idempotent."""
+        self._closed = True
+        if self._mending is not None:
+            self._mending.cancel()
+            await asyncio.gather(self._mending, return_exceptions=True)
+        await self._flush()
+        if self._subscription is not None:
+            await self._subscription.aclose()
+            self._subscription = None
+
+    @property
+    def pending(self) -> int:
+        """How many replaced stamps the store has not been told of yet."""
+        return len(self._pending)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the store could be reached when it was last asked, and the channel is open."""
+        return not self._down and self._subscription is not None
+
+    # -- reading -------------------------------------------------------------------------
+
+    async def load(self, tags: Iterable[str]) -> Stamped:
+        """The stamps of *tags* now: call it before a load begins, keep the result beside it.
+
+        Name every tag that the result may get. Never raises for the store's sake: while it is
+        away, stamps are made up locally and count as changed when it is back.
+        """
+        names = _names(tags)
+        era, born = self._era, self._ticks
+        marks = self._mirrored(names)
+        if marks is None:
+            known = await self._read(names)
+            marks = tuple((name, known[name].hard, known[name].soft) for name in names)
+        return Stamped(marks, era, born)
+
+    async def extend(self, stamped: Stamped, tags: Iterable[str]) -> Stamped:
+        """*stamped* with *tags* added that became known only during the load.
+
+        A tag that was not mirrored before the load began may have changed since, unseen; it
+        makes the result a miss, and is mirrored for the next load.
+        """
+        have = {mark[0] for mark in stamped.marks}
+        late = [name for name in _names(tags) if name not in have]
+        if not late:
+            return stamped
+        known = await self._read(late)
+        marks = tuple(
+            (name, known[name].hard, known[name].soft)
+            if known[name].since <= stamped._born
+            else (name, b"", b"")
+            for name in late
+        )
+        return Stamped(stamped.marks + marks, stamped._era, stamped._born)
+
+    def adopt(self, marks: Iterable[object]) -> Stamped:
+        """The stamps of an entry that was just read from the store, written by anyone.
+
+        Raises:
+            ValueError: *marks* is not what :attr:`Stamped.marks` holds.
+        """
+        adopted = tuple(_mark(mark) for mark in marks)
+        if EVERYTHING not in {mark[0] for mark in adopted}:
+            msg = f"an entry without the tag {EVERYTHING!r} was not stamped by load()"
+            raise ValueError(msg)
+        return Stamped(adopted, self._era, self._ticks)
+
+    def peek(self, stamped: Stamped) -> Freshness:
+        """What is known about an entry, without waiting."""
+        if stamped._judged_at == self._changes:
+            return stamped._verdict
+        return self._judge(stamped)
+
+    async def check(self, stamped: Stamped) -> Freshness:
+        """Whether an entry is fresh, asking the store for stamps that are not mirrored.
+
+        Never answers ``UNKNOWN``: what cannot be known counts as a miss.
+        """
+        for _ in range(_ATTEMPTS):
+            verdict = self.peek(stamped)
+            if verdict is not Freshness.UNKNOWN:
+                return verdict
+            if self._down:
+                break
+            await self._read([mark[0] for mark in stamped.marks])
+        return Freshness.MISS
+
+    def _judge(self, stamped: Stamped) -> Freshness:
+        verdict = self._compare(stamped)
+        if verdict is not Freshness.UNKNOWN:
+            stamped._verdict = verdict
+            stamped._judged_at = self._changes
+        return verdict
+
+    def _compare(self, stamped: Stamped) -> Freshness:
+        if stamped._era != self._era:
+            return Freshness.MISS
+        verdict = Freshness.FRESH
+        for name, hard, soft in stamped.marks:
+            known = self._mirror.get(name)
+            if not hard or (known is not None and known.hard != hard):
+                return Freshness.MISS
+            if known is None:
+                verdict = Freshness.UNKNOWN
+            elif known.soft != soft and verdict is Freshness.FRESH:
+                verdict = Freshness.STALE
+        return verdict
+
+    def _mirrored(self, names: Iterable[str]) -> tuple[Mark, ...] | None:
+        marks = []
+        for name in names:
+            known = self._mirror.get(name)
+            if known is None:
+                return None
+            marks.append((name, known.hard, known.soft))
+        return tuple(marks)
+
+    async def _read(self, names: Iterable[str]) -> dict[str, _Known]:
+        """The stamps of *names*, from the mirror, else from the store, else made up."""
+        known = {name: self._mirror[name] for name in names if name in self._mirror}
+        lacking = [name for name in names if name not in known]
+        if not lacking:
+            return known
+        this = object()
+        self._reads.update(dict.fromkeys(lacking, this))
+        found: Mapping[str, _Known] = {}
+        try:
+            found = await self._fetch(lacking)
+        except SharedUnavailable:
+            self._lost()
+            tick = self._tick()
+            found = {name: _Known(_new(), _new(), tick, made_up=True) for name in lacking}
+        finally:
+            for name in lacking:
+                if self._reads.get(name) is this:
+                    del self._reads[name]
+                    if name in found:
+                        self._remember(name, found[name])
+        return known | dict(found)
+
+    async def _fetch(self, names: list[str]) -> dict[str, _Known]:
+        keys = [kind + name for name in names for kind in _KINDS]
+        stamps = dict(zip(keys, await self._shared.get_many(keys), strict=True))
+        missing = [key for key, stamp in stamps.items() if not stamp]
+        if missing:
+            created = await asyncio.gather(*map(self._create, missing))
+            stamps.update(zip(missing, created, strict=True))
+            await self._announce(missing)
+        stamps.update((key, self._pending[key]) for key in keys if key in self._pending)
+        tick = self._tick()
+        return {
+            name: _Known(stamps[_HARD + name] or b"", stamps[_SOFT + name] or b"", tick)
+            for name in names
+        }
+
+    async def _create(self, key: str) -> bytes:
+        for _ in range(_ATTEMPTS):
+            stamp = _new()
+            if await self._shared.compare_and_set(key, None, stamp, ttl=_TTL):
+                return stamp
+            current = await self._shared.get(key)
+            if current:
+                return current
+        return b""  # appears and disappears: equal to no stamp, so its entries are misses
+
+    def _remember(self, name: str, known: _Known) -> None:
+        if len(self._mirror) >= self._max_tags:
+            del self._mirror[next(iter(self._mirror))]
+            self._changes += 1
+        self._mirror[name] = known
+
+    # -- replacing -----------------------------------------------------------------------
+
+    async def invalidate(self, tags: Iterable[str]) -> bool:
+        """Make every entry with one of *tags* a miss.
+
+        In this process that holds from the call on; elsewhere as soon as the message arrives.
+
+        Returns:
+            Whether the store knows. If not, it will be told when it is back.
+        """
+        return await self._replace(_HARD, tags)
+
+    async def expire(self, tags: Iterable[str]) -> bool:
+        """Make every entry with one of *tags* stale; else as :meth:`invalidate`."""
+        return await self._replace(_SOFT, tags)
+
+    async def _replace(self, kind: str, tags: Iterable[str]) -> bool:
+        names = _names(tags, everything=False)
+        if not names:
+            return not self._down
+        for name in names:
+            self._replace_here(kind, name)
+        self._report(names)
+        return await self._flush()
+
+    def _replace_here(self, kind: str, name: str) -> None:
+        stamp = _new()
+        known = self._mirror.get(name)
+        self._reads.pop(name, None)
+        self._changes += 1
+        tick = self._tick()
+        if known is not None:
+            hard, soft = (stamp, known.soft) if kind is _HARD else (known.hard, stamp)
+            self._mirror[name] = _Known(hard, soft, tick, known.made_up)
+        self._pend(kind + name, stamp)
+
+    def _pend(self, key: str, stamp: bytes) -> None:
+        self._pending.pop(key, None)
+        self._pending[key] = stamp
+        if len(self._pending) > self._max_pending:
+            log.warning("too many invalidations while the store is away: all entries invalidated")
+            self._pending = {_HARD + EVERYTHING: _new()}
+            self._forget_everything()
+
+    async def _flush(self) -> bool:
+        """Store what is pending, all callers of one turn together; whether all of it is."""
+        while self._pending:
+            if self._flushing is None or self._flushing.done():
+                self._flushing = asyncio.create_task(
+                    self._store_pending(), name="argo-mw:stamps-flush"
+                )
+            # A caller who leaves must not take the others' invalidations along.
+            if not await asyncio.shield(self._flushing):
+                return False
+        return True
+
+    async def _store_pending(self) -> bool:
+        await asyncio.sleep(0)
+        batch = dict(self._pending)
+        try:
+            await self._shared.set_many(batch, ttl=_TTL)
+            await self._announce(batch)
+        except SharedUnavailable:
+            self._lost()
+            return False
+        for key, stamp in batch.items():
+            self._settle(key, stamp)
+        return True
+
+    def _settle(self, key: str, stamp: bytes) -> None:
+        """The store holds *stamp*: keep it mirrored unless somebody else was at the tag."""
+        if self._pending.get(key) == stamp:
+            del self._pending[key]
+        name = key[len(_HARD) :]
+        self._reads.pop(name, None)
+        known = self._mirror.get(name)
+        mirrored = known and (known.hard if key.startswith(_HARD) else known.soft)
+        if mirrored != stamp:
+            self._forget(name)
+        self._note(key)
+
+    def _note(self, key: str) -> None:
+        self._recent.pop(key, None)
+        self._recent[key] = self._clock.monotonic()
+        if len(self._recent) > self._max_recent:
+            del self._recent[next(iter(self._recent))]
+
+    # -- the channel ---------------------------------------------------------------------
+
+    async def _subscribe(self) -> None:
+        self._subscription = await self._shared.subscribe(CHANNEL, self._heard, self._gap)
+
+    async def _announce(self, keys: Iterable[str]) -> None:
+        names = list(keys)
+        for start in range(0, len(names), _KEYS_PER_MESSAGE):
+            message = [self._origin, *names[start : start + _KEYS_PER_MESSAGE]]
+            await self._shared.publish(CHANNEL, json.dumps(message).encode())
+
+    def _heard(self, message: bytes) -> None:
+        try:
+            origin, *keys = json.loads(message)
+            if not all(key.startswith(_KINDS) for key in keys):
+                raise ValueError
+        except (ValueError, TypeError, AttributeError):
+            self._gap()
+            return
+        if origin == self._origin:
+            return
+        for key in keys:
+            self._forget(key[len(_HARD) :])
+            self._note(key)
+        self._report({key[len(_HARD) :] for key in keys})
+
+    def _forget(self, name: str) -> None:
+        self._reads.pop(name, None)
+        if self._mirror.pop(name, None) is not None:
+            self._changes += 1
+            self._tick()
+
+    def _gap(self) -> None:
+        """Messages may be missing: nothing read so far is to be relied on."""
+        since = self._clock.monotonic() - _RECENT_SECONDS
+        for key, at in self._recent.items():
+            if at >= since:
+                self._pending.setdefault(key, _new())
+        self._recent.clear()
+        self._forget_everything()
+        if self._pending:
+            self._mend()
+
+    def _forget_everything(self) -> None:
+        self._era += 1
+        self._changes += 1
+        self._tick()
+        self._mirror.clear()
+        self._reads.clear()
+        self._report([EVERYTHING])
+
+    def _report(self, names: Iterable[str]) -> None:
+        if self._on_change is not None:
+            self._on_change(frozenset(names))
+
+    # -- without the store ---------------------------------------------------------------
+
+    def _lost(self) -> None:
+        if not self._down:
+            self._down = True
+            log.info("shared store is away: stamps are kept locally")
+        self._mend()
+
+    def _mend(self) -> None:
+        if not self._closed and (self._mending is None or self._mending.done()):
+            self._mending = asyncio.create_task(self._come_back(), name="argo-mw:stamps-mend")
+
+    async def _come_back(self) -> None:
+        """Listen again and store what is pending; then forget what was made up meanwhile."""
+        while not await self._reached():
+            await self._clock.sleep(self._retry)
+        if self._down:
+            self._down = False
+            made_up = [name for name, known in self._mirror.items() if known.made_up]
+            for name in made_up:
+                self._forget(name)
+            log.info("shared store is back: what was loaded meanwhile counts as changed")
+
+    async def _reached(self) -> bool:
+        try:
+            if self._subscription is None:
+                await self._subscribe()
+            await self._shared.get(_HARD + EVERYTHING)
+        except SharedUnavailable:
+            return False
+        return await self._flush()
+
+    def _tick(self) -> int:
+        self._ticks += 1
+        return self._ticks
+
+
+def _new() -> bytes:
+    return os.urandom(8)
+
+
+def _names(tags: Iterable[str], *, everything: bool = True) -> list[str]:
+    if isinstance(tags, str):
+        msg = f"tags must be a collection of strings, not the string {tags!r}"
+        raise BadParameter(msg)
+    names = dict.fromkeys(map(_name, tags))
+    if everything:
+        names[EVERYTHING] = None
+    return list(names)
+
+
+def _name(tag: object) -> str:
+    """The name that *tag* is kept under: its digest when it is long, because keys are bounded."""
+    if not isinstance(tag, str) or not tag:
+        msg = f"a tag must be a string that is not empty, not {tag!r}"
+        raise BadParameter(msg)
+    if len(tag) * 4 <= _MAX_TAG_BYTES or len(encoded := tag.encode()) <= _MAX_TAG_BYTES:
+        return tag
+    return "#" + blake2b(encoded, digest_size=24).hexdigest()
+
+
+def _mark(mark: object) -> Mark:
+    if isinstance(mark, (tuple, list)) and len(mark) == 3:
+        name, hard, soft = mark
+        if isinstance(name, str) and isinstance(hard, bytes) and isinstance(soft, bytes):
+            return name, hard, soft
+    msg = "a mark must be a tag's name, its hard and its soft stamp"
+    raise ValueError(msg)

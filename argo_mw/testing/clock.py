@@ -1,0 +1,134 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from contextvars import Context, copy_context
+
+from attrs import define, field
+
+from argo_mw.clock import Callback, Timer
+
+_ROUNDS = 10_000
+_BLIND_ROUNDS = 50
+
+
+@define(eq=False)
+class _Pending:
+    """A callback that waits for its time."""
+
+    callback: Callback
+    context: Context
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+@define(eq=False)
+class FakeClock:
+    """Implements :class:`~argo_mw.clock.Clock` without ever waiting.
+
+    Example::
+
+        clock = FakeClock()
+        entry = Entry(clock, ttl=60)
+        await clock.advance(61)
+        assert entry.expired
+
+    Args:
+        wall: Seconds since the epoch at the start.
+        start: The monotonic reading at the start, in seconds.
+    """
+
+    _wall: float = 1_750_000_000.0
+    _monotonic: float = field(default=1_000.0, alias="start")
+    _heap: list[tuple[float, int, _Pending]] = field(factory=list, init=False)
+    _order: itertools.count[int] = field(factory=itertools.count, init=False)
+
+    def monotonic(self) -> float:
+        """Seconds; moves only in :meth:`advance`."""
+        return self._monotonic
+
+    def time(self) -> float:
+        """Seconds since the epoch; moves in :meth:`advance` and :meth:`set_wall`."""
+        return self._wall
+
+    async def sleep(self, seconds: float) -> None:
+        """Return once the clock has been advanced by *seconds*."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.get_running_loop().create_future()
+        timer = self._push(
+            self._monotonic + seconds, lambda: woken.done() or woken.set_result(None)
+        )
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
+    def call_at(self, when: float, callback: Callback) -> Timer:
+        """Call *callback* once the clock has been advanced to monotonic time *when*."""
+        if when <= self._monotonic:
+            return asyncio.get_running_loop().call_soon(callback)
+        return self._push(when, callback)
+
+    @property
+    def pending(self) -> int:
+        """How many sleepers and timers wait for their time: 0 when nothing was left behind."""
+        return sum(not timer.cancelled for _, _, timer in self._heap)
+
+    def set_wall(self, seconds: float) -> None:
+        """Set the wall clock alone, as an administrator or NTP does."""
+        self._wall = seconds
+
+    async def advance(self, seconds: float) -> None:
+        """Let *seconds* pass: run what falls due, in order, each followed by all it sets off.
+
+        An error raised by a timer's callback is raised here.
+        """
+        if seconds < 0:
+            msg = f"a clock cannot be advanced by {seconds} s; use set_wall() to set the wall clock"
+            raise ValueError(msg)
+        await settle()
+        end = self._monotonic + seconds
+        while self._heap and self._heap[0][0] <= end:
+            when, _, timer = heapq.heappop(self._heap)
+            if timer.cancelled:
+                continue
+            self._move_to(when)
+            timer.cancelled = True
+            timer.context.run(timer.callback)
+            await settle()
+        self._move_to(end)
+        await settle()
+
+    def _push(self, when: float, callback: Callback) -> _Pending:
+        timer = _Pending(callback, copy_context())
+        heapq.heappush(self._heap, (when, next(self._order), timer))
+        return timer
+
+    def _move_to(self, when: float) -> None:
+        if when > self._monotonic:
+            self._wall += when - self._monotonic
+            self._monotonic = when
+
+
+async def settle() -> None:
+    """Return once no callback of the running loop is ready any more.
+
+    What waits for a thread, a process or a socket is not ready and not waited for.
+    """
+    # There is no public way to ask a loop whether it is idle; a loop that does not keep asyncio's
+    # own list (uvloop) is given a fixed number of turns instead.
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)
+    for _ in range(_BLIND_ROUNDS if ready is None else _ROUNDS):
+        await asyncio.sleep(0)
+        if ready is not None and not ready:
+            return
+    if ready is not None:
+        msg = f"the loop is still busy after {_ROUNDS} turns: some task never waits for anything"
+        raise RuntimeError(msg)
