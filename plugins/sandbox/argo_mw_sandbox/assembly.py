@@ -1,0 +1,35 @@
+"""Puts the exchange together from the configured sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from argo_mw_sandbox.config import SandboxConfig
+from argo_mw_sandbox.exchange import Exchange
+from argo_mw_sandbox.instruments import DayMemory, Instrument
+from argo_mw_sandbox.sources import files, real, synthetic
+
+
+def build_exchange(config: SandboxConfig) -> Exchange:
+    """The symbols of a configuration: the user's files or else the real days, and the synthetic.
+
+    Raises:
+        ValueError: The data folder cannot be used.
+    """
+    return Exchange(_instruments(config))
+
+
+def default_now(exchange: Exchange) -> datetime:
+    """A minute after the newest real or recorded bar is complete."""
+    ends = [int(each.complete[-1]) for each in exchange if each.source != "synthetic"]
+    return datetime.fromtimestamp(max(ends) + 60, UTC)
+
+
+def _instruments(config: SandboxConfig) -> Iterator[Instrument]:
+    memory = DayMemory()
+    yield from synthetic(memory, config.seed)
+    if config.data is None:
+        yield from real(memory, config.seed)
+    else:
+        yield from files(config.data, memory, config.seed, align=config.align)

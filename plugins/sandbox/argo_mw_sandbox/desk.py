@@ -1,0 +1,110 @@
+"""A vendor's front desk: who may ask, how long it takes, what goes wrong, and the counts."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+from attrs import asdict, frozen
+
+from argo_mw_sandbox.counts import VendorCounts
+from argo_mw_sandbox.faults import TRANSPORT_FAULTS, Fault, FaultBoard
+from argo_mw_sandbox.latency import INSTANT, Latency
+from argo_mw_sandbox.quotas import UNLIMITED, Meter, Quota, Standing
+from argo_mw_sandbox.vendors.protocol import Answer, Ask, Vendor
+
+
+@frozen
+class Verdict:
+    """What happens to a request.
+
+    Attributes:
+        delay: Seconds until its answer.
+        standing: Where its key stands.
+        error: The error that answers it, or ``None``.
+        fault: The transport fault that strikes it, or ``None``.
+    """
+
+    delay: float
+    standing: Standing
+    error: Answer | None = None
+    fault: Fault | None = None
+
+
+class Desk:
+    """Receives a vendor's requests.
+
+    Args:
+        vendor: Its protocol.
+        seed: What latencies and faults depend on.
+        latency: Its response times.
+        quota: Its limits.
+        keys: Accepted API keys; ``None`` accepts any that is not empty.
+    """
+
+    def __init__(
+        self,
+        vendor: Vendor,
+        *,
+        seed: int,
+        latency: Latency = INSTANT,
+        quota: Quota = UNLIMITED,
+        keys: frozenset[str] | None = None,
+    ) -> None:
+        self.vendor = vendor
+        self.latency = latency
+        self.counts = VendorCounts()
+        self.meter = Meter(quota)
+        self._keys = keys
+        number = zlib.crc32(f"{seed}:{vendor.name}".encode())
+        self._delays = random.Random(number)
+        self.faults = FaultBoard(vendor.name, ["empty", *vendor.errors], random.Random(number + 1))
+
+    def receive(self, ask: Ask, now: float) -> Verdict:
+        """Count a request at monotonic time *now* and decide what happens to it."""
+        symbols = self.vendor.symbols(ask)
+        counts = self.counts
+        counts.requests += 1
+        counts.symbols.update(symbols)
+        delay = self.latency.draw(self._delays)
+        fault = self.faults.draw(symbols, now)
+        if fault is not None:
+            counts.faults[fault.kind] += 1
+            if fault.kind in ("stall", "reset", "outage"):
+                return Verdict(delay, Standing(), fault=fault)
+        key = self.vendor.key(ask)
+        if not key or (self._keys is not None and key not in self._keys):
+            return Verdict(delay, Standing(), error=self.vendor.errors["unauthorized"])
+        standing = self.meter.charge(key, now)
+        if standing.exceeded:
+            return Verdict(delay, standing, error=self.vendor.exceeded(standing))
+        if fault is None or fault.kind in TRANSPORT_FAULTS:
+            return Verdict(delay, standing, fault=fault)
+        error = self.vendor.empty(ask) if fault.kind == "empty" else self.vendor.errors[fault.kind]
+        return Verdict(delay, standing, error=error)
+
+    def answered(self, answer: Answer) -> None:
+        """Count an answer that was sent in full."""
+        counts = self.counts
+        counts.answered += 1
+        counts.statuses[answer.status] += 1
+        if answer.error:
+            counts.failed += 1
+        usage = answer.usage
+        counts.input_tokens += usage.input
+        counts.output_tokens += usage.output
+        counts.cache_write_tokens += usage.cache_write
+        counts.cache_read_tokens += usage.cache_read
+
+    def reset_counts(self) -> None:
+        """Begin to count anew; requests in flight are carried over."""
+        flying = self.counts.in_flight
+        self.counts = VendorCounts(requests=flying, in_flight=flying)
+
+    def state(self) -> dict[str, object]:
+        """The settings as plain data."""
+        return {
+            "latency": asdict(self.latency),
+            "quota": asdict(self.meter.quota),
+            "faults": [asdict(fault) for fault in self.faults.active()],
+        }

@@ -1,0 +1,160 @@
+"""The exchange behind all vendors: every symbol's bars up to the replayed now, never beyond."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+
+import numpy as np
+from attrs import frozen
+
+from argo_mw_sandbox.bars import (
+    DAY,
+    MINUTE,
+    Bars,
+    Seconds,
+    Timeframe,
+    aggregate,
+    join,
+    resample,
+)
+from argo_mw_sandbox.instruments import Instrument, completed, partial_day
+from argo_mw_sandbox.sessions import EPOCH, Market
+
+MONDAY = 4
+"""1970-01-01 was a Thursday: the first Monday is day 4."""
+
+
+@frozen
+class Span:
+    """Which bars are asked for.
+
+    Attributes:
+        start: Earliest start of a bar, in seconds since the epoch.
+        end: Latest start of a bar, in seconds since the epoch.
+        limit: How many bars at most.
+        newest_first: Whether the limit counts from the end; the bars stay in order of time.
+    """
+
+    start: float
+    end: float
+    limit: int
+    newest_first: bool = False
+
+
+@frozen
+class Page:
+    """Some bars, and whether the limit cut more of them off."""
+
+    bars: Bars
+    more: bool
+
+
+def plain(symbol: str) -> str:
+    """A symbol without what vendors write around it: ``X:BTCUSD`` and ``BTC/USD`` are equal."""
+    return symbol.upper().removeprefix("X:").replace("/", "").replace("-", "")
+
+
+class Exchange:
+    """Symbols and their bars.
+
+    Args:
+        instruments: What can be quoted; a later one replaces an earlier one of the same name.
+    """
+
+    def __init__(self, instruments: Iterable[Instrument]) -> None:
+        self._instruments = {plain(each.symbol): each for each in instruments}
+
+    def __iter__(self) -> Iterator[Instrument]:
+        return iter(self._instruments.values())
+
+    def find(self, symbol: str, market: Market | None = None) -> Instrument | None:
+        """The instrument of that name in any vendor's spelling, or ``None``.
+
+        Args:
+            symbol: Its name.
+            market: Where it must trade; ``None`` for anywhere.
+        """
+        found = self._instruments.get(plain(symbol))
+        if found is None or (market is not None and found.market is not market):
+            return None
+        return found
+
+
+def read_bars(instrument: Instrument, timeframe: Timeframe, span: Span, now: float) -> Page:
+    """The bars of *span* that have begun and are not in the future of *now*.
+
+    Only complete minutes exist; a coarser bar that is still growing is the sum of those.
+    """
+    read = _intraday if timeframe.intraday else _daily
+    return read(instrument, timeframe, span, now)
+
+
+def _daily(instrument: Instrument, timeframe: Timeframe, span: Span, now: float) -> Page:
+    single = timeframe == Timeframe(1, "day")
+    slack = 0 if single else 400 * DAY
+    time = instrument.daily.time
+    low = int(np.searchsorted(time, span.start - slack))
+    high = int(np.searchsorted(time, span.end + slack, side="right"))
+    done = completed(instrument, now)
+    bars = instrument.daily[low : min(high, done)]
+    if low <= done < high and time[done] <= now:
+        bars = join([bars, partial_day(instrument, done, now)])
+    if not single:
+        bars = _group_days(bars, timeframe, instrument)
+        first = int(np.searchsorted(bars.time, span.start))
+        bars = bars[first : int(np.searchsorted(bars.time, span.end, side="right"))]
+    return _cut(bars, span)
+
+
+def _intraday(instrument: Instrument, timeframe: Timeframe, span: Span, now: float) -> Page:
+    time = instrument.daily.time
+    low = max(int(np.searchsorted(time, span.start, side="right")) - 1, 0)
+    high = int(np.searchsorted(time, min(span.end, now), side="right"))
+    rows = range(high - 1, low - 1, -1) if span.newest_first else range(low, high)
+    parts: list[Bars] = []
+    found = 0
+    for row in rows:
+        minutes = instrument.minutes(row)
+        seen = int(np.searchsorted(minutes.time, now - MINUTE, side="right"))
+        day = resample(minutes[:seen], timeframe)
+        first = int(np.searchsorted(day.time, span.start))
+        last = int(np.searchsorted(day.time, span.end, side="right"))
+        parts.append(day[first:last])
+        found += last - first
+        if found > span.limit:
+            break
+    if span.newest_first:
+        parts.reverse()
+    return _cut(join(parts), span)
+
+
+def _cut(bars: Bars, span: Span) -> Page:
+    more = len(bars) > span.limit
+    if not more:
+        return Page(bars, more)
+    rows = slice(len(bars) - span.limit, None) if span.newest_first else slice(span.limit)
+    return Page(bars[rows], more)
+
+
+def _group_days(bars: Bars, timeframe: Timeframe, instrument: Instrument) -> Bars:
+    market = instrument.market
+    days = np.array([market.day_of(instant) for instant in bars.time.tolist()], np.int64)
+    starts = [market.midnight(day) for day in _bucket_days(days, timeframe)]
+    return aggregate(bars, np.array(starts, np.int64))
+
+
+def _bucket_days(days: Seconds, timeframe: Timeframe) -> list[int]:
+    if timeframe.unit == "day":
+        return [day - day % timeframe.count for day in days.tolist()]
+    if timeframe.unit == "week":
+        size = 7 * timeframe.count
+        return [day - (day - MONDAY) % size for day in days.tolist()]
+    return [_month_start(day, timeframe.count) for day in days.tolist()]
+
+
+def _month_start(day: int, count: int) -> int:
+    when = EPOCH + timedelta(days=day)
+    months = when.year * 12 + when.month - 1
+    months -= months % count
+    return (date(months // 12, months % 12 + 1, 1) - EPOCH).days

@@ -1,0 +1,11 @@
+"""The vendors that the sandbox plays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from argo_mw_sandbox.vendors.alpaca import Alpaca
+from argo_mw_sandbox.vendors.massive import Massive
+from argo_mw_sandbox.vendors.protocol import Vendor, World
+
+VENDORS: tuple[Callable[[World], Vendor], ...] = (Alpaca, Massive)

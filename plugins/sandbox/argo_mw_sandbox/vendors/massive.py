@@ -1,0 +1,208 @@
+"""Massive (formerly Polygon.io): aggregates of stocks and crypto.
+
+Protocol: https://massive.com/docs/rest/stocks/aggregates/custom-bars
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Callable, Mapping
+
+from attrs import frozen
+
+from argo_mw_sandbox.bars import Bars, Timeframe
+from argo_mw_sandbox.exchange import Span, read_bars
+from argo_mw_sandbox.quotas import Standing
+from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
+from argo_mw_sandbox.vendors.instants import first_second, last_second
+from argo_mw_sandbox.vendors.protocol import Answer, Ask, World, failure
+from argo_mw_sandbox.vendors.rows import RowMemory, average_price, trades, volumes
+
+MOST = 50_000
+DEFAULT = 5000
+PATH = re.compile(
+    r"/v2/aggs/ticker/(?P<ticker>[^/]+)/range/(?P<count>\d+)/(?P<unit>[a-z]+)"
+    r"/(?P<start>[^/]+)/(?P<end>[^/]+)"
+)
+TICKER = re.compile(r"/v2/aggs/ticker/([^/]+)/")
+UNITS = ("minute", "hour", "day", "week", "month")
+REQUEST_ID = "6a7e466379af0a71039d60cc78e72282"
+
+
+def _error(status: int, code: str, **texts: str) -> Answer:
+    return failure(status, {"status": code, "request_id": REQUEST_ID, **texts})
+
+
+@frozen
+class _Request:
+    ticker: str
+    market: Market
+    timeframe: Timeframe
+    start: float
+    end: float
+    limit: int
+    descending: bool
+
+
+class Massive:
+    """Massive's aggregates.
+
+    Args:
+        world: What it answers from.
+    """
+
+    name = "massive"
+    errors: Mapping[str, Answer] = {
+        "unauthorized": _error(401, "ERROR", error="Unknown API Key"),
+        "missing_key": _error(401, "ERROR", error="API Key was not provided"),
+        "rate_limit": _error(
+            429,
+            "ERROR",
+            error="You've exceeded the maximum requests per minute, please wait or upgrade your "
+            "subscription to continue. https://massive.com/pricing",
+        ),
+        "not_authorized": _error(
+            403,
+            "NOT_AUTHORIZED",
+            message="You are not entitled to this data. Please upgrade your plan at "
+            "https://massive.com/pricing",
+        ),
+        "bad_request": _error(400, "ERROR", error="The parameter 'to' cannot be before 'from'"),
+        "not_found": _error(404, "NOT_FOUND", message="Data not found."),
+        "server_error": _error(500, "ERROR", error="An internal error occurred"),
+        "unavailable": _error(503, "ERROR", error="Service unavailable"),
+        "in_body_error": Answer(
+            b'{"status":"ERROR","request_id":"%s","error":"Internal timeout while reading '
+            b'aggregates"}' % REQUEST_ID.encode(),
+            error=True,
+        ),
+        "garbage": Answer(b'{"ticker":"AAPL","queryCount":', error=True),
+    }
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._memory = RowMemory(_rows)
+
+    def key(self, ask: Ask) -> str:
+        """The bearer token, or the key in the query."""
+        scheme, _, token = ask.headers.get("Authorization", "").partition(" ")
+        return token if scheme == "Bearer" else ask.query.get("apiKey", "")
+
+    def symbols(self, ask: Ask) -> tuple[str, ...]:
+        """The ticker."""
+        match = TICKER.match(ask.path)
+        return (match[1],) if match else ()
+
+    def exceeded(self, standing: Standing) -> Answer:
+        """429, whatever was used up."""
+        return self.errors["rate_limit"]
+
+    def headers(self, standing: Standing, now: float) -> Mapping[str, str]:
+        """Nothing: this vendor tells no quotas."""
+        return {}
+
+    def empty(self, ask: Ask) -> Answer:
+        """An answer in which ``results`` is missing."""
+        ticker = (self.symbols(ask) or ("",))[0]
+        return Answer(_body(ticker, 0, b"", ""))
+
+    def answer(self, ask: Ask) -> Answer:
+        """Aggregates."""
+        match = PATH.fullmatch(ask.path)
+        if match is None:
+            return failure(404, {"status": "ERROR", "error": "404 page not found"})
+        try:
+            request = _read(match, ask.query)
+        except ValueError as error:
+            return _error(400, "ERROR", error=str(error))
+        return self._aggregates(ask, request)
+
+    def _aggregates(self, ask: Ask, request: _Request) -> Answer:
+        instrument = self._world.exchange.find(request.ticker, request.market)
+        if instrument is None:
+            return self.empty(ask)
+        span = Span(request.start, request.end, request.limit, newest_first=request.descending)
+        page = read_bars(instrument, request.timeframe, span, self._world.clock.time())
+        rows = self._memory.rows(request.ticker, request.timeframe, page.bars)
+        if request.descending and rows:
+            rows = b",".join(b"{" + row for row in reversed(rows[1:].split(b",{")))
+        link = _next_url(ask, request, page.bars) if page.more else ""
+        return Answer(_body(request.ticker, len(page.bars), rows, link))
+
+
+def _read(match: re.Match[str], query: Mapping[str, str]) -> _Request:
+    ticker = match["ticker"]
+    market = CRYPTO if ticker.startswith("X:") else STOCKS
+    if match["unit"] not in UNITS or match["count"] == "0":
+        msg = f"Could not parse the time parameter: 'timespan'. Use one of {', '.join(UNITS)}."
+        raise ValueError(msg)
+    limit = query.get("limit") or str(DEFAULT)
+    if not limit.isdigit() or not 1 <= int(limit) <= MOST:
+        msg = f"Could not parse the parameter: 'limit'. Use a number from 1 to {MOST}."
+        raise ValueError(msg)
+    start = _instant(match["start"], market, "from", first_second)
+    end = _instant(match["end"], market, "to", last_second)
+    if end < start:
+        msg = "The parameter 'to' cannot be a time that occurs before 'from'"
+        raise ValueError(msg)
+    return _Request(
+        ticker,
+        market,
+        Timeframe(int(match["count"]), match["unit"]),
+        start,
+        end,
+        int(limit),
+        query.get("sort") == "desc",
+    )
+
+
+def _instant(text: str, market: Market, name: str, read: Callable[[str, Market], float]) -> float:
+    if text.isdigit():
+        return int(text) / 1000
+    try:
+        return read(text, market)
+    except ValueError:
+        msg = f"Could not parse the time parameter: '{name}'. Use YYYY-MM-DD or Unix MS Timestamps"
+        raise ValueError(msg) from None
+
+
+def _next_url(ask: Ask, request: _Request, bars: Bars) -> str:
+    start, end = int(request.start * 1000), int(request.end * 1000)
+    if request.descending:
+        end = int(bars.time[0]) * 1000 - 1
+    else:
+        start = int(bars.time[-1]) * 1000 + 1
+    frame = request.timeframe
+    order = "desc" if request.descending else "asc"
+    return (
+        f"{ask.base}/v2/aggs/ticker/{request.ticker}/range/{frame.count}/{frame.unit}"
+        f"/{start}/{end}?limit={request.limit}&sort={order}"
+    )
+
+
+def _body(ticker: str, count: int, rows: bytes, link: str) -> bytes:
+    head = (
+        f'{{"ticker":{json.dumps(ticker)},"queryCount":{count},"resultsCount":{count},"adjusted":true,'
+        f'"status":"OK","request_id":"{zlib.crc32(rows):032x}","count":{count}'
+    )
+    results = b',"results":[%s]' % rows if count else b""
+    tail = f',"next_url":"{link}"}}' if link else "}"
+    return head.encode() + results + tail.encode()
+
+
+def _rows(bars: Bars) -> bytes:
+    rows = zip(
+        volumes(bars),
+        average_price(bars),
+        bars.open.tolist(),
+        bars.close.tolist(),
+        bars.high.tolist(),
+        bars.low.tolist(),
+        (bars.time * 1000).tolist(),
+        trades(bars),
+        strict=True,
+    )
+    row = '{"v":%r,"vw":%r,"o":%r,"c":%r,"h":%r,"l":%r,"t":%d,"n":%d}'
+    return ",".join([row % values for values in rows]).encode()

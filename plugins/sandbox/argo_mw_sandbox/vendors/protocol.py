@@ -1,0 +1,156 @@
+"""What a vendor is to the server: bytes in, bytes out, no sockets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+from urllib.parse import parse_qsl
+
+from attrs import field, frozen
+
+from argo_mw_sandbox.clock import ReplayClock
+from argo_mw_sandbox.exchange import Exchange
+from argo_mw_sandbox.quotas import Standing
+
+
+@frozen
+class Ask:
+    """A request, as a vendor sees it.
+
+    Attributes:
+        method: The HTTP method.
+        path: The decoded path after the vendor's prefix.
+        query: Its query parameters; of repeated ones the last.
+        headers: Its headers; names are case-insensitive.
+        body: Its body.
+        base: The vendor's base URL as the client wrote it, for links to next pages.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes = b""
+    base: str = ""
+
+
+@frozen
+class Usage:
+    """Tokens of a language model's answer."""
+
+    input: int = 0
+    output: int = 0
+    cache_write: int = 0
+    cache_read: int = 0
+
+
+NO_USAGE = Usage()
+
+
+@frozen
+class Piece:
+    """A part of a streamed body.
+
+    Attributes:
+        data: The bytes.
+        wait: Share of the answer's latency to wait before them.
+    """
+
+    data: bytes
+    wait: float = 0.0
+
+
+@frozen
+class Answer:
+    """A response.
+
+    Attributes:
+        body: The body, or its head when ``stream`` follows.
+        status: The HTTP status.
+        headers: Headers besides the content's type and length.
+        content_type: The body's media type.
+        error: Whether it carries an error, which may come as a 200.
+        usage: Tokens to count once it was sent.
+        stream: The rest of a streamed body, or ``None``.
+    """
+
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(factory=dict)
+    content_type: str = "application/json"
+    error: bool = False
+    usage: Usage = NO_USAGE
+    stream: Iterator[Piece] | None = None
+
+
+@frozen
+class World:
+    """What all vendors share.
+
+    Attributes:
+        exchange: The prices.
+        clock: The replayed now.
+        seed: What everything random depends on.
+        paid: Whether keys have paid plans.
+    """
+
+    exchange: Exchange
+    clock: ReplayClock
+    seed: int
+    paid: bool
+
+
+class Vendor(Protocol):
+    """One vendor's protocol. It decides nothing about latency, faults or sockets.
+
+    Attributes:
+        name: Its path prefix and its name in counts.
+        errors: Its error bodies by name, as faults name them; ``unauthorized`` is one of them.
+    """
+
+    name: str
+    errors: Mapping[str, Answer]
+
+    def key(self, ask: Ask) -> str:
+        """The API key of a request, ``""`` if there is none."""
+
+    def symbols(self, ask: Ask) -> tuple[str, ...]:
+        """The symbols (or the model) that a request names."""
+
+    def exceeded(self, standing: Standing) -> Answer:
+        """What it says when a quota is used up."""
+
+    def headers(self, standing: Standing, now: float) -> Mapping[str, str]:
+        """What it says about a quota in every answer; *now* is the time it tells, in seconds."""
+
+    def empty(self, ask: Ask) -> Answer:
+        """An answer without results."""
+
+    def answer(self, ask: Ask) -> Answer:
+        """The answer to a request."""
+
+
+class BadAsk(Exception):
+    """A request that the vendor answers with an error.
+
+    Attributes:
+        answer: That error.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def read_query(text: str) -> dict[str, str]:
+    """Query parameters; of repeated ones the last."""
+    return dict(parse_qsl(text, keep_blank_values=True))
+
+
+def failure(
+    status: int, content: Mapping[str, object], headers: Mapping[str, str] | None = None
+) -> Answer:
+    """An error with a JSON body."""
+    body = json.dumps(content, ensure_ascii=False).encode()
+    return Answer(body, status, headers or {}, error=True)

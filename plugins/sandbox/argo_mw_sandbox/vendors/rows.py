@@ -1,0 +1,75 @@
+"""Bars as JSON rows. Encoding is most of an answer's work, so finished rows are remembered."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+
+from argo_mw_sandbox.bars import Bars, Floats
+
+Encode = Callable[[Bars], bytes]
+
+
+def iso_times(bars: Bars) -> list[str]:
+    """Starts of bars as ``2022-02-01T05:00:00``, UTC."""
+    texts: list[str] = np.datetime_as_string(bars.time.astype("datetime64[s]")).tolist()
+    return texts
+
+
+def volumes(bars: Bars) -> list[float] | list[int]:
+    """Volumes, as integers where all of them are whole."""
+    if bool((bars.volume == np.floor(bars.volume)).all()):
+        return bars.volume.astype(np.int64).tolist()
+    return np.round(bars.volume, 8).tolist()
+
+
+def trades(bars: Bars) -> list[int]:
+    """A plausible number of trades: no source has it, so one per 100 units."""
+    return (bars.volume // 100 + 1).astype(np.int64).tolist()
+
+
+def average_price(bars: Bars) -> list[float]:
+    """The typical price, where vendors report the volume-weighted one, which no source has."""
+    typical: Floats = (bars.high + bars.low + bars.close) / 3
+    return np.round(typical, 4).tolist()
+
+
+class RowMemory:
+    """Encoded bars, bounded in number of slices and in bars per slice.
+
+    Args:
+        encode: Writes bars as JSON rows, separated by commas.
+        slices: Slices remembered.
+        most: Longer slices are encoded anew every time.
+    """
+
+    def __init__(self, encode: Encode, slices: int = 2048, most: int = 500) -> None:
+        self._encode = encode
+        self._slices = slices
+        self._most = most
+        self._rows: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
+
+    def rows(self, symbol: str, timeframe: object, bars: Bars) -> bytes:
+        """The rows of one symbol's *bars*; what was growing is told apart by its close and volume."""
+        count = len(bars)
+        if count > self._most:
+            return self._encode(bars)
+        if count == 0:
+            return b""
+        key = (
+            symbol,
+            timeframe,
+            count,
+            bars.time[0],
+            bars.time[-1],
+            bars.close[-1],
+            bars.volume[-1],
+        )
+        known = self._rows.get(key)
+        if known is None:
+            known = self._rows[key] = self._encode(bars)
+            if len(self._rows) > self._slices:
+                self._rows.popitem(last=False)
+        return known
