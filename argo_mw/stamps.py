@@ -152,7 +152,7 @@ class Stamps:
 
     # -- life ----------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def start(self) -> None:
         """Begin to listen. If the store cannot be reached, go on trying in the background."""
         if self._subscription is None:
             try:

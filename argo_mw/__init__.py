@@ -1,0 +1,164 @@
+"""Plugin-based middleware for programs that fetch market data and call language models."""
+
+from argo_mw.app import Argo
+from argo_mw.blocking import BlockingArgo
+from argo_mw.call import Call
+from argo_mw.caller import Caller
+from argo_mw.chain.deadline import Expired, within
+from argo_mw.chain.select import all_failed, is_final
+from argo_mw.clock import Clock, SystemClock, Timer
+from argo_mw.codec import Codecs
+from argo_mw.config import Secret, Settings
+from argo_mw.context import Context
+from argo_mw.errors import (
+    Action,
+    AllUpstreamsFailed,
+    AllUpstreamsRefused,
+    ArgoError,
+    BadCall,
+    BadParameter,
+    BudgetExceeded,
+    CallCycle,
+    CircuitOpen,
+    Closed,
+    ConfigError,
+    DeadlineExceeded,
+    NotEncodable,
+    NotFound,
+    PluginError,
+    QuotaExceeded,
+    Refusal,
+    SharedUnavailable,
+    StreamAborted,
+    Unacceptable,
+    UnknownOperation,
+    UpstreamError,
+    fresh,
+)
+from argo_mw.events import (
+    AnswerSeen,
+    AttemptEnded,
+    CallEnded,
+    Event,
+    Events,
+    LayerActed,
+    LayerBypassed,
+    Observer,
+    Reconfigured,
+    RequestSent,
+    Trouble,
+)
+from argo_mw.explain import Explained
+from argo_mw.extensions import LINEAGE, MAX_AGE, REFRESH
+from argo_mw.fingerprint import fingerprint
+from argo_mw.flags import Flag, Rule
+from argo_mw.guard import Guard, Request, Result
+from argo_mw.hooks import HOOK_API, hookimpl, hookspec
+from argo_mw.layer import SLOTS, Layer, Middleware, Next
+from argo_mw.operation import DataType, Kind, Operation, Scope, operation
+from argo_mw.outcome import NO_COST, Attempt, Cost, Note, Outcome
+from argo_mw.registry import Broken
+from argo_mw.shared import Count, Lease, Shared, Subscription
+from argo_mw.sharing import NotShareable, Protected, protect
+from argo_mw.stamps import Freshness, Stamped, Stamps
+from argo_mw.stream import Stream
+from argo_mw.tasks import Tasks
+from argo_mw.upstream import UNLIMITED, Gathering, Limits, Upstream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Action",
+    "AllUpstreamsFailed",
+    "AllUpstreamsRefused",
+    "AnswerSeen",
+    "Argo",
+    "ArgoError",
+    "Attempt",
+    "AttemptEnded",
+    "BadCall",
+    "BadParameter",
+    "BlockingArgo",
+    "Broken",
+    "BudgetExceeded",
+    "Call",
+    "CallCycle",
+    "CallEnded",
+    "Caller",
+    "CircuitOpen",
+    "Clock",
+    "Closed",
+    "Codecs",
+    "ConfigError",
+    "Context",
+    "Cost",
+    "Count",
+    "DataType",
+    "DeadlineExceeded",
+    "Event",
+    "Events",
+    "Expired",
+    "Explained",
+    "Flag",
+    "Freshness",
+    "Gathering",
+    "Guard",
+    "HOOK_API",
+    "Kind",
+    "LINEAGE",
+    "Layer",
+    "LayerActed",
+    "LayerBypassed",
+    "Lease",
+    "Limits",
+    "MAX_AGE",
+    "Middleware",
+    "NO_COST",
+    "Next",
+    "NotEncodable",
+    "NotFound",
+    "NotShareable",
+    "Note",
+    "Observer",
+    "Operation",
+    "Outcome",
+    "PluginError",
+    "Protected",
+    "QuotaExceeded",
+    "REFRESH",
+    "Reconfigured",
+    "Refusal",
+    "Request",
+    "RequestSent",
+    "Result",
+    "Rule",
+    "SLOTS",
+    "Scope",
+    "Secret",
+    "Settings",
+    "Shared",
+    "SharedUnavailable",
+    "Stamped",
+    "Stamps",
+    "Stream",
+    "StreamAborted",
+    "Subscription",
+    "SystemClock",
+    "Tasks",
+    "Timer",
+    "Trouble",
+    "UNLIMITED",
+    "Unacceptable",
+    "UnknownOperation",
+    "Upstream",
+    "UpstreamError",
+    "all_failed",
+    "fingerprint",
+    "fresh",
+    "hookimpl",
+    "hookspec",
+    "is_final",
+    "operation",
+    "protect",
+    "within",
+]

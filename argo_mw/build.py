@@ -1,0 +1,286 @@
+"""The build: from plugins, settings and flags to one chain per operation.
+
+A build is a value. A new one takes over from the last whatever has not changed: layers,
+upstreams and their guards keep their state, so a flag flip empties no cache and splits no
+flight. Calls under way finish on the build that they began with.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from attrs import evolve, field, frozen
+
+from argo_mw.call import Call
+from argo_mw.chain.attempt import Attempts
+from argo_mw.chain.compose import Chain
+from argo_mw.chain.order import Order, order
+from argo_mw.config import OperationSettings, Settings, UpstreamSettings
+from argo_mw.context import Context
+from argo_mw.errors import ConfigError, PluginError, UnknownOperation
+from argo_mw.events import LayerBypassed
+from argo_mw.flags import Flag, Rule
+from argo_mw.flags.sources import resolve
+from argo_mw.guard import Guard
+from argo_mw.guards import Quota
+from argo_mw.layer import Layer
+from argo_mw.operation import Operation
+from argo_mw.questions import Questions
+from argo_mw.registry import Plugins
+from argo_mw.upstream import Limits, Upstream
+
+UPSTREAM_FLAG = "upstream."
+
+
+@frozen(eq=False)
+class Parts:
+    """What one plugin brings, for one configuration of it."""
+
+    config: object
+    operations: tuple[Operation, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    layer: Layer | None = None
+    flags: tuple[str, ...] = ()
+
+
+@frozen(eq=False)
+class Post:
+    """An upstream that is ready to be asked: what it was made of, and its attempts."""
+
+    base: Upstream
+    settings: UpstreamSettings
+    upstream: Upstream
+    attempts: Attempts
+
+
+@frozen(eq=False)
+class Build:
+    """Everything that requests need, composed.
+
+    Attributes:
+        settings: What was configured.
+        parts: What each plugin brings.
+        operations: The operations, by name.
+        posts: The upstreams, by name.
+        flags: The flags, by name.
+        order: The layers that are not off for good, in their places.
+        chains: One chain per operation.
+        questions: The calls that were asked before.
+    """
+
+    settings: Settings
+    parts: Mapping[str, Parts]
+    operations: Mapping[str, Operation]
+    posts: Mapping[str, Post]
+    flags: Mapping[str, Flag]
+    order: Order
+    chains: Mapping[str, Chain]
+    questions: Questions
+    candidates: Mapping[str, tuple[str, ...]] = field(factory=dict)
+
+    def upstreams_for(self, call: Call) -> Sequence[Upstream]:
+        """The upstreams that may answer *call*, in their configured order."""
+        return [self.posts[name].upstream for name in self.names_for(call)]
+
+    def names_for(self, call: Call) -> Sequence[str]:
+        """The names of the upstreams that may answer *call*, less those whose flag is off."""
+        names = self.candidates[call.operation.name]
+        flags = self.flags
+        if all(flags[UPSTREAM_FLAG + name].rule.settled for name in names):
+            return names
+        return [name for name in names if flags[UPSTREAM_FLAG + name].decide(call).on]
+
+
+class Builder:
+    """Makes builds for one application."""
+
+    def __init__(self, plugins: Plugins, context: Context) -> None:
+        self._plugins = plugins
+        self._context = context
+        self.given: dict[str, Parts] = {}
+        """Operations and upstreams that the program itself brings, by name."""
+
+    def build(
+        self, settings: Settings, overlay: Mapping[str, Rule], previous: Build | None = None
+    ) -> Build:
+        """A build for *settings*, which takes over what it can from *previous*.
+
+        Raises:
+            ConfigError: Something is named that does not exist, named twice, or out of order.
+            PluginError: A plugin is broken, in strict mode.
+        """
+        parts = self._parts(settings, previous)
+        operations = _operations(parts, settings)
+        flags = _flags(parts, settings, overlay)
+        posts = self._posts(parts, settings, previous)
+        layers = [p.layer for p in parts.values() if p.layer is not None]
+        for layer in layers:
+            _check_shadow(layer, flags[layer.name])
+        ordered = order(one for one in layers if flags[one.name].rule.settled is not False)
+        candidates = {o: _candidates(o, posts, settings) for o in operations}
+        chains: dict[str, Chain] = {}
+        build = Build(
+            settings=settings,
+            parts=parts,
+            operations=operations,
+            posts=posts,
+            flags=flags,
+            order=ordered,
+            chains=chains,
+            questions=Questions(chains, lambda name: _unknown_operation(name, operations)),
+            candidates=candidates,
+        )
+        attempts = {name: post.attempts for name, post in posts.items()}
+        for operation in operations.values():
+            chains[operation.name] = Chain(
+                operation, ordered, flags, attempts, build.names_for, self._report
+            )
+        return build
+
+    def _parts(self, settings: Settings, previous: Build | None) -> dict[str, Parts]:
+        configs = self._plugins.configs(settings.plugins, settings.source)
+        parts: dict[str, Parts] = {}
+        for name, config in configs.items():
+            old = previous.parts.get(name) if previous is not None else None
+            parts[name] = old if old is not None and old.config == config else self._ask(name, config)
+        return {**{n: p for n, p in parts.items() if n in self._plugins.names}, **self.given}
+
+    def _ask(self, name: str, config: object) -> Parts:
+        arguments = {"config": config, "context": self._context}
+        layer = cast("Layer | None", self._plugins.call(name, "register_layer", **arguments))
+        if layer is not None and layer.name != name:
+            msg = f"its layer is called {layer.name!r}; a layer has its plugin's name"
+            self._plugins.leave_out(name, "register_layer", PluginError(msg, plugin=name))
+        operations = self._plugins.call(name, "register_operations", config=config)
+        upstreams = self._plugins.call(name, "register_upstreams", **arguments)
+        flags = self._plugins.call(name, "register_flags")
+        return Parts(
+            config,
+            tuple(cast("Iterable[Operation]", operations or ())),
+            tuple(cast("Iterable[Upstream]", upstreams or ())),
+            layer,
+            tuple(cast("Iterable[str]", flags or ())),
+        )
+
+    def _posts(
+        self, parts: Mapping[str, Parts], settings: Settings, previous: Build | None
+    ) -> dict[str, Post]:
+        posts: dict[str, Post] = {}
+        for upstream in (u for p in parts.values() for u in p.upstreams):
+            if upstream.name in posts:
+                msg = f"two upstreams are called {upstream.name!r}; block one of their plugins"
+                raise ConfigError(msg)
+            wanted = settings.upstreams.get(upstream.name, UpstreamSettings())
+            old = previous.posts.get(upstream.name) if previous is not None else None
+            if old is not None and old.base is upstream and old.settings == wanted:
+                posts[upstream.name] = old
+            else:
+                posts[upstream.name] = self._post(upstream, wanted)
+        for name in settings.upstreams:
+            if name not in posts:
+                raise _unknown("upstream", name, posts, f"{settings.source} [upstreams.{name}]")
+        return posts
+
+    def _post(self, base: Upstream, settings: UpstreamSettings) -> Post:
+        upstream = evolve(
+            base,
+            limits=_limits(base.limits, settings),
+            timeout=base.timeout if settings.timeout is None else settings.timeout,
+            retries=base.retries if settings.retries is None else settings.retries,
+        )
+        context = self._context
+        guards: list[Guard] = []
+        if upstream.metered or not upstream.limits.unlimited:
+            guards.append(Quota(upstream, context.shared, context.clock))
+        for name in self._plugins.names:
+            config = self._plugins.configured.get(name)
+            answer = self._plugins.call(
+                name, "register_guards", config=config, context=context, upstream=upstream
+            )
+            guards.extend(cast("Iterable[Guard]", answer or ()))
+        attempts = Attempts(
+            upstream, guards, clock=context.clock, events=context.events, tasks=context.tasks
+        )
+        return Post(base, settings, upstream, attempts)
+
+    def _report(self, layer: Layer, call: Call, error: BaseException) -> None:
+        if self._context.events:
+            self._context.events.emit(LayerBypassed(layer.name, call, error))
+        self._context.trouble(
+            f"layer {layer.name}",
+            f"it failed by its own fault and was passed by: {type(error).__name__}: {error}",
+        )
+
+
+def _operations(parts: Mapping[str, Parts], settings: Settings) -> dict[str, Operation]:
+    operations: dict[str, Operation] = {}
+    for operation in (o for p in parts.values() for o in p.operations):
+        if operation.name in operations:
+            msg = f"two plugins offer the operation {operation.name!r}; block one of them"
+            raise ConfigError(msg)
+        wanted = settings.operations.get(operation.name, OperationSettings())
+        operations[operation.name] = (
+            operation if wanted.timeout is None else evolve(operation, timeout=wanted.timeout)
+        )
+    for name in settings.operations:
+        if name not in operations:
+            raise _unknown("operation", name, operations, f"{settings.source} [operations.{name}]")
+    return operations
+
+
+def _flags(
+    parts: Mapping[str, Parts], settings: Settings, overlay: Mapping[str, Rule]
+) -> dict[str, Flag]:
+    known = [p.layer.name for p in parts.values() if p.layer is not None]
+    known += [UPSTREAM_FLAG + u.name for p in parts.values() for u in p.upstreams]
+    known += [name for p in parts.values() for name in p.flags]
+    return resolve(known, configured=settings.flags, overlay=overlay)
+
+
+def _candidates(
+    operation: str, posts: Mapping[str, Post], settings: Settings
+) -> tuple[str, ...]:
+    able = [name for name, post in posts.items() if operation in post.upstream.operations]
+    wanted = settings.operations.get(operation, OperationSettings()).upstreams
+    if wanted is None:
+        return tuple(able)
+    for name in wanted:
+        if name not in able:
+            where = f"{settings.source} [operations.{operation}] upstreams"
+            raise _unknown("upstream", name, able, where)
+    return wanted
+
+
+def _limits(limits: Limits, settings: UpstreamSettings) -> Limits:
+    def pick(configured: int | None, own: int | None) -> int | None:
+        return own if configured is None else configured or None
+
+    return Limits(
+        per_second=pick(settings.per_second, limits.per_second),
+        per_minute=pick(settings.per_minute, limits.per_minute),
+        per_day=pick(settings.per_day, limits.per_day),
+        concurrency=pick(settings.concurrency, limits.concurrency),
+    )
+
+
+def _check_shadow(layer: Layer, flag: Flag) -> None:
+    if flag.rule.state == "shadow" and flag.rule.settled is not None and layer.shadow is None:
+        msg = (
+            f"flag {flag.name!r} is set to 'shadow' by {flag.source}, but layer {layer.name!r} "
+            "cannot shadow; set it to 'off', 'on' or a percentage"
+        )
+        raise ConfigError(msg)
+
+
+def _unknown_operation(name: str, operations: Iterable[str]) -> UnknownOperation:
+    error = _unknown("operation", name, operations, "the call")
+    return UnknownOperation(f"{error}; `argo-mw plugins` lists what is installed")
+
+
+def _unknown(what: str, name: str, known: Iterable[str], where: str) -> ConfigError:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names) or 'none'}"
+    return ConfigError(f"{where} names {what} {name!r}, which does not exist: {hint}")

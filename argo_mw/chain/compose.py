@@ -1,0 +1,130 @@
+"""Composition: one closure per operation, and per set of flags that a call finds on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from argo_mw.call import Call
+from argo_mw.chain.isolation import Report, isolate
+from argo_mw.chain.order import Order
+from argo_mw.chain.select import Candidates, select
+from argo_mw.flags import Decision, Flag
+from argo_mw.layer import Layer, Next, Peek
+from argo_mw.operation import Operation
+from argo_mw.outcome import Outcome
+
+
+@frozen(eq=False)
+class Variant:
+    """The chain for calls that find the same flags on.
+
+    Attributes:
+        layers: The layers that act, from the caller inwards.
+        run: The whole of them as one function.
+        peek: An answer that needs no waiting, or ``None`` where no layer has one to give.
+        arms: The flag arms that such a call is in.
+    """
+
+    layers: tuple[Layer, ...]
+    run: Next
+    peek: Peek | None
+    arms: tuple[tuple[str, str], ...]
+
+
+class Chain:
+    """One operation's chain.
+
+    Layers whose flag is off for every call are not in it at all. Flags that depend on the call
+    are evaluated once per call and pick a variant, composed when it is first met.
+    """
+
+    def __init__(
+        self,
+        operation: Operation,
+        order: Order,
+        flags: Mapping[str, Flag],
+        attempts: Mapping[str, Next],
+        candidates: Candidates,
+        report: Report,
+    ) -> None:
+        self.operation = operation
+        self._outer = _serving(order.outer, operation, flags)
+        self._inner = _serving(order.inner, operation, flags)
+        layers = (*self._outer, *self._inner)
+        self._dynamic = tuple(flags[n.name] for n in layers if flags[n.name].rule.settled is None)
+        self._attempts = attempts
+        self._candidates = candidates
+        self._report = report
+        self._variants: dict[tuple[Decision, ...], Variant] = {}
+        self.settled = None if self._dynamic else self._compose(())
+
+    def variant(self, call: Call) -> Variant:
+        """The chain that *call* goes through; its flags are evaluated here and nowhere else."""
+        if self.settled is not None:
+            return self.settled
+        decisions = tuple(flag.decide(call) for flag in self._dynamic)
+        variant = self._variants.get(decisions)
+        if variant is None:
+            variant = self._variants[decisions] = self._compose(decisions)
+        return variant
+
+    def _compose(self, decisions: tuple[Decision, ...]) -> Variant:
+        decided = {f.name: d for f, d in zip(self._dynamic, decisions, strict=True)}
+        off = {name for name, decision in decided.items() if not decision.on}
+        outer = [layer for layer in self._outer if layer.name not in off]
+        inner = [layer for layer in self._inner if layer.name not in off]
+        branch = self._wrap(inner, self._attempt())
+        return Variant(
+            layers=(*outer, *inner),
+            run=self._wrap(outer, select(branch, self._candidates)),
+            peek=_peek(outer),
+            arms=tuple((name, d.arm) for name, d in decided.items() if d.arm),
+        )
+
+    def _attempt(self) -> Next:
+        attempts = self._attempts
+
+        async def attempt(call: Call) -> Outcome:
+            assert call.upstream is not None
+            return await attempts[call.upstream](call)
+
+        return attempt
+
+    def _wrap(self, layers: Sequence[Layer], innermost: Next) -> Next:
+        handler = innermost
+        for layer in reversed(layers):
+            handler = isolate(layer, handler, self._report)
+        return handler
+
+
+def _serving(
+    layers: Sequence[Layer], operation: Operation, flags: Mapping[str, Flag]
+) -> tuple[Layer, ...]:
+    return tuple(
+        layer
+        for layer in layers
+        if flags[layer.name].rule.settled is not False and layer.serves(operation)
+    )
+
+
+def _peek(layers: Sequence[Layer]) -> Peek | None:
+    """The peeks of *layers* as one, outside in, as far as a peek can see."""
+    peeks: list[Peek] = []
+    for layer in layers:
+        if layer.peek is not None:
+            peeks.append(layer.peek)
+        elif not layer.peek_through:
+            break
+    if len(peeks) < 2:
+        return peeks[0] if peeks else None
+
+    def peek(call: Call) -> Outcome | None:
+        for look in peeks:
+            outcome = look(call)
+            if outcome is not None:
+                return outcome
+        return None
+
+    return peek

@@ -1,0 +1,111 @@
+"""Gathering: calls of a short window that differ in their subject only share one request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from attrs import define, field
+
+from argo_mw.call import Call
+from argo_mw.clock import Clock, Timer
+from argo_mw.errors import UpstreamError
+from argo_mw.outcome import Outcome
+from argo_mw.tasks import Tasks
+from argo_mw.upstream import Gathering
+
+SendMany = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome | Exception]]]
+
+
+@define(eq=False)
+class _Batch:
+    calls: list[Call] = field(factory=list)
+    waiters: list[asyncio.Future[Outcome]] = field(factory=list)
+    timer: Timer | None = None
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        return all(waiter.cancelled() for waiter in self.waiters)
+
+
+class Gatherer:
+    """Puts calls to one upstream together.
+
+    A batch goes out when its window closes or it is full. Cancelling one caller takes away its
+    answer only; when the last one leaves, the request itself is cancelled.
+    """
+
+    def __init__(
+        self, name: str, gathering: Gathering, send_many: SendMany, clock: Clock, tasks: Tasks
+    ) -> None:
+        self._name = name
+        self._gathering = gathering
+        self._send_many = send_many
+        self._clock = clock
+        self._tasks = tasks
+        self._open: dict[str, _Batch] = {}
+
+    async def send(self, call: Call) -> Outcome:
+        """The answer to *call*, from a request that it may share."""
+        key = call.siblings_key
+        batch = self._open.get(key)
+        if batch is None:
+            batch = self._open[key] = _Batch()
+            closes = self._clock.monotonic() + self._gathering.window
+            opened = batch
+            batch.timer = self._clock.call_at(closes, lambda: self._dispatch(key, opened))
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        batch.calls.append(call)
+        batch.waiters.append(waiter)
+        if len(batch.calls) >= self._gathering.most:
+            self._dispatch(key, batch)
+        try:
+            return await waiter
+        finally:
+            if batch.task is not None and batch.abandoned:
+                batch.task.cancel()
+
+    def _dispatch(self, key: str, batch: _Batch) -> None:
+        if self._open.get(key) is batch:
+            del self._open[key]
+        if batch.timer is not None:
+            batch.timer.cancel()
+        if batch.task is None and not batch.abandoned:
+            batch.task = self._tasks.spawn(f"gather:{self._name}", self._run(batch))
+
+    async def _run(self, batch: _Batch) -> None:
+        wanted = [
+            (call, waiter)
+            for call, waiter in zip(batch.calls, batch.waiters, strict=True)
+            if not waiter.done()
+        ]
+        try:
+            answers = await self._send_many([call for call, _ in wanted])
+        except asyncio.CancelledError:
+            self._fail(wanted, lambda: _stopped(self._name))
+            raise
+        except Exception as error:
+            self._fail(wanted, lambda: error)
+            return
+        for (_, waiter), answer in zip(wanted, answers, strict=True):
+            if waiter.done():
+                continue
+            if isinstance(answer, Outcome):
+                waiter.set_result(answer)
+            else:
+                waiter.set_exception(answer)
+
+    def _fail(
+        self,
+        wanted: Sequence[tuple[Call, asyncio.Future[Outcome]]],
+        error: Callable[[], Exception],
+    ) -> None:
+        for _, waiter in wanted:
+            if not waiter.done():
+                waiter.set_exception(error())
+
+
+def _stopped(name: str) -> Exception:
+    msg = f"the gathered request to {name!r} was stopped by shutdown; ask again"
+    return UpstreamError(msg, upstream=name)

@@ -1,0 +1,81 @@
+"""Isolation: a layer's own bug never costs an answer, and never a second upstream call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from argo_mw.call import Call
+from argo_mw.errors import ArgoError, PluginError
+from argo_mw.layer import Layer, Next
+from argo_mw.outcome import Outcome
+
+Report = Callable[[Layer, Call, BaseException], None]
+
+
+class _Link:
+    """The ``call_next`` of one layer for one call: remembers what came back through it."""
+
+    __slots__ = ("_inner", "_layer", "called", "outcome", "raised")
+
+    def __init__(self, layer: Layer, inner: Next) -> None:
+        self._layer = layer
+        self._inner = inner
+        self.called = False
+        self.outcome: Outcome | None = None
+        self.raised: BaseException | None = None
+
+    async def __call__(self, call: Call) -> Outcome:
+        if self.called and not self._layer.fans_out:
+            msg = (
+                f"layer {self._layer.name!r} awaited call_next twice; a layer that fans out "
+                "must say so with Layer(fans_out=True)"
+            )
+            raise PluginError(msg, plugin=self._layer.name)
+        self.called = True
+        try:
+            self.outcome = outcome = await self._inner(call)
+        except BaseException as error:
+            self.raised = error
+            raise
+        return outcome
+
+
+def isolate(layer: Layer, inner: Next, report: Report) -> Next:
+    """*layer* around *inner*, failing open.
+
+    What the framework raises on purpose passes. Any other exception of the layer is reported;
+    then the call goes on without the layer if it had not called on, or with what the inner
+    part had answered or raised if it had.
+    """
+    middleware = layer.middleware
+
+    async def handle(call: Call) -> Outcome:
+        link = _Link(layer, inner)
+        try:
+            outcome = await middleware(call, link)
+        except Exception as error:
+            if error is link.raised:
+                raise
+            if isinstance(error, ArgoError) and not isinstance(error, PluginError):
+                raise
+            return await _carry_on(layer, call, link, error)
+        if not isinstance(outcome, Outcome):
+            return await _carry_on(layer, call, link, _not_an_outcome(layer, outcome))
+        return outcome
+
+    async def _carry_on(layer: Layer, call: Call, link: _Link, error: Exception) -> Outcome:
+        report(layer, call, error)
+        if link.outcome is not None:
+            return link.outcome
+        if link.raised is not None:
+            raise link.raised
+        if not link.called:
+            return await inner(call)
+        msg = f"layer {layer.name!r} failed while its inner call was under way: {error!r}"
+        raise PluginError(msg, plugin=layer.name) from error
+
+    return handle
+
+
+def _not_an_outcome(layer: Layer, value: object) -> TypeError:
+    return TypeError(f"layer {layer.name!r} returned a {type(value).__name__}, not an Outcome")

@@ -1,0 +1,131 @@
+"""Order: where each layer stands in the chain."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from attrs import frozen
+
+from argo_mw.errors import ConfigError
+from argo_mw.layer import FAN_OUT, SLOTS, Layer
+
+
+@frozen
+class Order:
+    """Layers from the caller inwards, on both sides of the point where upstreams are chosen.
+
+    Attributes:
+        outer: Those that see a call before it is bound to an upstream, ``race`` among them.
+        inner: Those that see it bound.
+    """
+
+    outer: tuple[Layer, ...]
+    inner: tuple[Layer, ...]
+
+
+def order(layers: Iterable[Layer]) -> Order:
+    """*layers*, each in its place.
+
+    Named slots keep their own order; ``before`` and ``after`` place the rest, as far out as
+    they allow; what is left open is decided by name, so that every build of the same layers is
+    the same chain.
+
+    Raises:
+        ConfigError: Two layers share a name or slot, one names or requires an unknown layer,
+            or they stand in a circle; the message says what to change.
+    """
+    named = _by_name(layers)
+    positions = _slots(named)
+    graph: dict[str, set[str]] = {place: set() for place in (*SLOTS, *named)}
+    for outer, inner in zip(SLOTS, SLOTS[1:], strict=False):
+        graph[inner].add(outer)
+    for layer in named.values():
+        for other in layer.before:
+            graph[_place(layer, other, positions)].add(_own_place(layer))
+        for other in layer.after:
+            graph[_own_place(layer)].add(_place(layer, other, positions))
+        _check_requirements(layer, named)
+    by_place = {_own_place(layer): layer for layer in named.values()}
+    places = _sorted(graph)
+    inside = places.index(FAN_OUT) + 1
+    return Order(
+        tuple(by_place[place] for place in places[:inside] if place in by_place),
+        tuple(by_place[place] for place in places[inside:] if place in by_place),
+    )
+
+
+def _by_name(layers: Iterable[Layer]) -> dict[str, Layer]:
+    named: dict[str, Layer] = {}
+    for layer in layers:
+        if layer.name in named:
+            msg = f"two layers are called {layer.name!r}; rename one, or block its plugin"
+            raise ConfigError(msg)
+        named[layer.name] = layer
+    return named
+
+
+def _slots(named: dict[str, Layer]) -> dict[str, str]:
+    """The place of every name that ``before`` and ``after`` may use."""
+    taken: dict[str, str] = {}
+    for layer in named.values():
+        if not layer.slot:
+            continue
+        if layer.slot not in SLOTS:
+            msg = f"layer {layer.name!r} asks for slot {layer.slot!r}{_suggest(layer.slot, SLOTS)}"
+            raise ConfigError(msg)
+        if layer.slot in taken:
+            msg = (
+                f"layers {taken[layer.slot]!r} and {layer.name!r} both ask for slot "
+                f"{layer.slot!r}; switch one of them off under [flags], or block its plugin"
+            )
+            raise ConfigError(msg)
+        taken[layer.slot] = layer.name
+    return {slot: slot for slot in SLOTS} | {n: _own_place(layer) for n, layer in named.items()}
+
+
+def _own_place(layer: Layer) -> str:
+    return layer.slot or layer.name
+
+
+def _place(layer: Layer, other: str, positions: dict[str, str]) -> str:
+    if other not in positions:
+        msg = f"layer {layer.name!r} stands relative to {other!r}{_suggest(other, positions)}"
+        raise ConfigError(msg)
+    return positions[other]
+
+
+def _check_requirements(layer: Layer, named: dict[str, Layer]) -> None:
+    for required in layer.requires:
+        if required not in named:
+            msg = (
+                f"layer {layer.name!r} requires {required!r}, which is not in the chain; install "
+                f"and switch on {required!r}, or switch {layer.name!r} off"
+            )
+            raise ConfigError(msg)
+
+
+def _sorted(graph: dict[str, set[str]]) -> Sequence[str]:
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        circle = " → ".join(reversed(error.args[1]))
+        msg = f"layers stand in a circle: {circle}; drop one of their before/after"
+        raise ConfigError(msg) from None
+    ordered: list[str] = []
+    ready: list[str] = []
+    while sorter.is_active():
+        ready.extend(sorter.get_ready())
+        ready.sort(key=lambda place: (SLOTS.index(place) if place in SLOTS else -1, place))
+        place = ready.pop(0)
+        ordered.append(place)
+        sorter.done(place)
+    return ordered
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
+    return f", which nothing is called: {hint}"

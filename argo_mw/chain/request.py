@@ -1,0 +1,97 @@
+"""Requests: what really goes out to an upstream, past its guards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from argo_mw.call import Call
+from argo_mw.errors import ArgoError, Refusal, UpstreamError
+from argo_mw.events import Events, RequestSent
+from argo_mw.guard import Guard, Request, Result
+from argo_mw.outcome import Outcome
+from argo_mw.upstream import Upstream
+
+
+class Sender:
+    """Sends requests to one upstream: guards reserve, the request goes out, guards settle."""
+
+    def __init__(self, upstream: Upstream, guards: Sequence[Guard], events: Events) -> None:
+        self.upstream = upstream
+        self._guards = tuple(guards)
+        self._events = events
+
+    async def send(self, call: Call) -> Outcome:
+        """The upstream's answer to *call* in a request of its own."""
+        if not self._guards:
+            self._announce(call, 1)
+            return await self._fetch(call)
+        request = Request(self.upstream, (call,))
+        await self._reserve(request)
+        try:
+            self._announce(call, 1)
+            outcome = await self._fetch(call)
+        except BaseException as error:
+            await self._settle(request, (error,))
+            raise
+        await self._settle(request, (outcome,))
+        return outcome
+
+    async def send_many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
+        """The upstream's answers to *calls*, in one request."""
+        gathering = self.upstream.gathering
+        assert gathering is not None
+        request = Request(self.upstream, tuple(calls))
+        await self._reserve(request)
+        try:
+            self._announce(calls[0], len(calls))
+            answers = await gathering.fetch_many(request.calls)
+            if len(answers) != len(calls):
+                msg = (
+                    f"upstream {self.upstream.name!r} answered {len(answers)} of {len(calls)} "
+                    "gathered calls; fetch_many must give one outcome or error for each"
+                )
+                raise UpstreamError(msg, upstream=self.upstream.name)
+        except BaseException as error:
+            await self._settle(request, (error,) * len(calls))
+            raise self._as_ours(error) from error
+        await self._settle(request, answers)
+        return answers
+
+    async def _fetch(self, call: Call) -> Outcome:
+        try:
+            return await self.upstream.fetch(call)
+        except Exception as error:
+            ours = self._as_ours(error)
+            if ours is error:
+                raise
+            raise ours from error
+
+    async def _reserve(self, request: Request) -> None:
+        reserved: list[Guard] = []
+        try:
+            for guard in self._guards:
+                await guard.reserve(request)
+                reserved.append(guard)
+        except BaseException as error:
+            for guard in reversed(reserved):
+                await guard.release(request)
+            if isinstance(error, Exception) and not isinstance(error, Refusal):
+                msg = f"guard failed, so upstream {self.upstream.name!r} is not asked: {error}"
+                raise Refusal(msg) from error
+            raise
+
+    async def _settle(self, request: Request, result: Result) -> None:
+        # Accounts are settled even while the caller is being cancelled: money was spent.
+        if self._guards:
+            await asyncio.shield(asyncio.gather(*(g.settle(request, result) for g in self._guards)))
+
+    def _announce(self, call: Call, calls: int) -> None:
+        if self._events:
+            self._events.emit(RequestSent(self.upstream.name, call.operation.name, calls))
+
+    def _as_ours(self, error: BaseException) -> BaseException:
+        if isinstance(error, ArgoError) or not isinstance(error, Exception):
+            return error
+        msg = f"upstream {self.upstream.name!r} failed: {type(error).__name__}: {error}"
+        return UpstreamError(msg, upstream=self.upstream.name)

@@ -1,0 +1,69 @@
+"""Select: binds an unbound call to its upstreams, one after the other, until one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from argo_mw.call import Call
+from argo_mw.errors import (
+    Action,
+    AllUpstreamsFailed,
+    AllUpstreamsRefused,
+    Refusal,
+    UpstreamError,
+)
+from argo_mw.layer import Next
+from argo_mw.outcome import Outcome
+
+Candidates = Callable[[Call], Sequence[str]]
+
+
+def select(branch: Next, candidates: Candidates) -> Next:
+    """The core's policy at the fan-out point: in order, the next on failure.
+
+    A call that is bound already, by ``race``, goes straight down its branch. An error that says
+    ``STOP`` ends the search, since no other upstream would do better.
+    """
+
+    async def handle(call: Call) -> Outcome:
+        if call.upstream is not None:
+            return await branch(call)
+        names = candidates(call)
+        if len(names) == 1:
+            return await branch(call.bind(names[0]))
+        causes: list[Exception] = []
+        for name in names:
+            try:
+                return await branch(call.bind(name))
+            except (Refusal, UpstreamError) as error:
+                if is_final(error):
+                    raise
+                causes.append(error)
+        raise all_failed(call, causes)
+
+    return handle
+
+
+def is_final(error: Exception) -> bool:
+    """Whether *error* is about the question, so that no other upstream would answer it."""
+    return isinstance(error, UpstreamError) and error.action is Action.STOP
+
+
+def all_failed(call: Call, causes: Sequence[Exception]) -> Exception:
+    """The one error for a call whose upstreams have all failed, with every cause.
+
+    A single cause is returned as it is.
+    """
+    if len(causes) == 1:
+        return causes[0]
+    what = f"{call.operation.name} {call.subject}".strip()
+    if not causes:
+        msg = f"no upstream for {what} is switched on: see `argo-mw plugins` and [flags]"
+        return AllUpstreamsFailed(msg, causes=())
+    told = "; ".join(str(cause) for cause in causes)
+    refusals = [cause for cause in causes if isinstance(cause, Refusal)]
+    if len(refusals) == len(causes):
+        times = [r.retry_at for r in refusals if r.retry_at is not None]
+        msg = f"every upstream of {what} was refused: {told}"
+        return AllUpstreamsRefused(msg, causes=causes, retry_at=min(times, default=None))
+    return AllUpstreamsFailed(f"no upstream answered {what}: {told}", causes=causes)

@@ -1,0 +1,86 @@
+"""The settings that the core itself knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen, validators
+
+
+@frozen
+class ArgoSettings:
+    """The table ``[argo]``.
+
+    Attributes:
+        tenant: On whose behalf calls are made that do not say.
+        state_dir: Where state is kept; the user's state directory unless told.
+        shared: The URL of the store that instances share: ``sqlite`` for a file in the state
+            directory, ``memory://``, ``sqlite:///PATH``, or one that a plugin brings
+            (``redis://…``).
+        strict: Whether a broken plugin stops the start, instead of being skipped.
+        block: Names of plugins that are not loaded.
+        startup_timeout: Seconds that a plugin may take to start, and to shut down.
+    """
+
+    tenant: str = "default"
+    state_dir: Path | None = None
+    shared: str = "sqlite"
+    strict: bool = False
+    block: tuple[str, ...] = ()
+    startup_timeout: float = field(default=30.0, validator=validators.gt(0))
+
+
+@frozen
+class OperationSettings:
+    """A table ``[operations.NAME]``.
+
+    Attributes:
+        timeout: Seconds after which nobody waits for an answer; the operation's own unless told.
+        upstreams: The upstreams to ask, in this order; all that answer it unless told.
+    """
+
+    timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    upstreams: tuple[str, ...] | None = None
+
+
+@frozen
+class UpstreamSettings:
+    """A table ``[upstreams.NAME]``: what to change about an upstream.
+
+    Attributes:
+        timeout: Seconds for one attempt.
+        retries: How often an error that says "retry" is asked again.
+        per_second: Requests in a second; 0 lifts the upstream's own limit.
+        per_minute: Requests in a minute.
+        per_day: Requests in a UTC day.
+        concurrency: Requests under way at once.
+    """
+
+    timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    retries: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    per_second: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    per_minute: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    per_day: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+    concurrency: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
+
+
+@frozen
+class Settings:
+    """Everything that was configured.
+
+    Attributes:
+        argo: The core's own settings.
+        flags: What each flag is set to, as written.
+        operations: Changes to operations, by name.
+        upstreams: Changes to upstreams, by name.
+        plugins: The plugins' own tables, as written; each plugin's class checks its own.
+        source: Where all this was read from, for errors.
+    """
+
+    argo: ArgoSettings = field(factory=ArgoSettings)
+    flags: Mapping[str, object] = field(factory=dict)
+    operations: Mapping[str, OperationSettings] = field(factory=dict)
+    upstreams: Mapping[str, UpstreamSettings] = field(factory=dict)
+    plugins: Mapping[str, Mapping[str, object]] = field(factory=dict)
+    source: str = "defaults"

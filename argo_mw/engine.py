@@ -1,0 +1,196 @@
+"""The engine: asks questions of the current build, in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+
+from argo_mw.build import Build
+from argo_mw.call import Call
+from argo_mw.chain.compose import Chain, Variant
+from argo_mw.chain.deadline import Expired, within
+from argo_mw.clock import Clock
+from argo_mw.context import Context
+from argo_mw.errors import ArgoError, BadParameter, CallCycle, Closed, DeadlineExceeded
+from argo_mw.events import CallEnded, Events, Reconfigured
+from argo_mw.extensions import LINEAGE, REFRESH
+from argo_mw.flags.parse import format_rule
+from argo_mw.operation import Parameters
+from argo_mw.outcome import Outcome
+from argo_mw.registry import Plugins
+from argo_mw.tasks import Tasks
+
+MAP_CONCURRENCY = 256
+"""Calls of one ``map`` under way at once."""
+
+_MOST_REFRESHES = 256
+
+
+class Engine:
+    """Runs calls through the chains of the current build.
+
+    Attributes:
+        plugins: The plugins in use.
+        clock: The time.
+        events: What happened.
+        tasks: The background tasks.
+    """
+
+    def __init__(self, plugins: Plugins, clock: Clock, events: Events, tasks: Tasks) -> None:
+        self.plugins = plugins
+        self.clock = clock
+        self.events = events
+        self.tasks = tasks
+        self._build: Build | None = None
+        self._refreshing: set[str] = set()
+
+    @property
+    def build(self) -> Build:
+        """The current build.
+
+        Raises:
+            Closed: The application is not open.
+        """
+        if self._build is None:
+            msg = "the application is not open; use it inside `async with Argo.open(...)`"
+            raise Closed(msg)
+        return self._build
+
+    def use(self, build: Build, reason: str) -> None:
+        """Let new calls go through *build*; calls under way finish on the old one."""
+        self._build = build
+        if self.events:
+            flags = tuple((name, format_rule(f.rule)) for name, f in build.flags.items())
+            self.events.emit(Reconfigured(reason, flags))
+
+    def close(self) -> None:
+        """Take no more calls."""
+        self._build = None
+
+    def peek(self, call: Call, variant: Variant) -> Outcome | None:
+        """An answer that needs no waiting, or ``None``."""
+        assert variant.peek is not None
+        try:
+            outcome = variant.peek(call)
+        except ArgoError:
+            raise
+        except Exception:
+            # The full path meets the same bug, passes it by and reports it.
+            return None
+        if outcome is not None and self.events:
+            self.events.emit(CallEnded(call, 0.0, outcome, peeked=True, arms=variant.arms))
+        return outcome
+
+    async def run(self, call: Call, variant: Variant, timeout: float) -> Outcome:
+        """The answer to *call* through *variant*, within *timeout* seconds.
+
+        Raises:
+            DeadlineExceeded: It did not come in time.
+            ArgoError: What the chain raised.
+        """
+        started = self.clock.monotonic()
+        deadline = started + timeout
+        if call.deadline is not None and call.deadline < deadline:
+            deadline = call.deadline
+        call = call.until(deadline)
+        if not self.events:
+            return await self._in_time(call, variant, deadline, started)
+        try:
+            outcome = await self._in_time(call, variant, deadline, started)
+        except BaseException as error:
+            self._ended(call, variant, started, error=error)
+            raise
+        self._ended(call, variant, started, outcome=outcome)
+        return outcome
+
+    async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
+        """The answer to a question that *parent* depends on."""
+        call, chain = self.build.questions.ask(operation, parent.tenant, parameters)
+        if call.key == parent.key or call.key in parent.ancestors:
+            msg = f"{operation} {call.subject} asks for itself, through {parent.operation.name}"
+            raise CallCycle(msg)
+        call = call.descend(parent).until(parent.deadline)
+        outcome = await self.answer(call, chain, call.operation.timeout)
+        lineage = parent.extensions.get(LINEAGE)
+        if lineage is not None:
+            lineage.outcomes.append(outcome)  # type: ignore[attr-defined]
+        return outcome
+
+    async def answer(self, call: Call, chain: Chain, timeout: float) -> Outcome:
+        """The answer to *call*: at once where one is at hand, else through the chain."""
+        variant = chain.settled or chain.variant(call)
+        if variant.peek is not None:
+            outcome = self.peek(call, variant)
+            if outcome is not None:
+                return outcome
+        return await self.run(call, variant, timeout)
+
+    async def map(
+        self,
+        operation: str,
+        subjects: Iterable[str],
+        parameters: Parameters,
+        ask: Callable[[Parameters], Awaitable[Outcome]],
+    ) -> dict[str, Outcome | Exception]:
+        """The answer or the error for each subject, in parallel, at most 256 at once."""
+        name = self._subject_parameter(operation)
+        places = asyncio.Semaphore(MAP_CONCURRENCY)
+
+        async def one(subject: str) -> Outcome | Exception:
+            async with places:
+                try:
+                    return await ask({**parameters, name: subject})
+                except Exception as error:
+                    return error
+
+        unique = list(dict.fromkeys(subjects))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(s), name=f"argo-mw:map:{operation}") for s in unique]
+        return {subject: task.result() for subject, task in zip(unique, tasks, strict=True)}
+
+    def refresh(self, call: Call) -> None:
+        """Ask *call* again in the background, for the caches to keep."""
+        if call.key in self._refreshing or len(self._refreshing) >= _MOST_REFRESHES:
+            return
+        build = self._build
+        if build is None or call.operation.name not in build.chains:
+            return
+        self._refreshing.add(call.key)
+        variant = build.chains[call.operation.name].variant(call)
+        again = call.extended({REFRESH: True}).until(None)
+        task = self.tasks.spawn(
+            f"refresh:{call.operation.name}", self.run(again, variant, call.operation.timeout)
+        )
+        task.add_done_callback(lambda _: self._refreshing.discard(call.key))
+
+    async def _in_time(
+        self, call: Call, variant: Variant, deadline: float, started: float
+    ) -> Outcome:
+        try:
+            return await within(variant.run(call), deadline, self.clock)  # type: ignore[arg-type]
+        except Expired:
+            waited = self.clock.monotonic() - started
+            what = f"{call.operation.name} {call.subject}".strip()
+            msg = f"no answer to {what} within {waited:.3g} s, the caller's deadline"
+            raise DeadlineExceeded(msg) from None
+
+    def _ended(
+        self,
+        call: Call,
+        variant: Variant,
+        started: float,
+        *,
+        outcome: Outcome | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        latency = self.clock.monotonic() - started
+        self.events.emit(CallEnded(call, latency, outcome, error, arms=variant.arms))
+
+    def _subject_parameter(self, operation: str) -> str:
+        known = self.build.operations.get(operation)
+        if known is None:
+            self.build.questions.ask(operation, "", {})
+        if known is None or not known.subject:
+            msg = f"{operation} has no subject to map over; call it once for each parameter"
+            raise BadParameter(msg)
+        return known.subject

@@ -1,0 +1,185 @@
+"""What happened, as one typed stream, for logs, metrics and rollout.
+
+Nothing is built when nobody listens: emitters ask ``if events:`` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import structlog
+from attrs import frozen
+
+from argo_mw.call import Call
+from argo_mw.outcome import Attempt, Outcome
+
+log = structlog.stdlib.get_logger("argo_mw")
+
+
+@frozen
+class CallEnded:
+    """A caller got its answer or its error.
+
+    Attributes:
+        call: The question.
+        latency: Seconds that the caller waited.
+        outcome: The answer, or ``None``.
+        error: The error, or ``None``.
+        peeked: Whether the answer was at hand without waiting.
+        arms: The flag arms that this call was in, by flag: ``treatment`` or ``control``.
+    """
+
+    call: Call
+    latency: float
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+    peeked: bool = False
+    arms: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class AttemptEnded:
+    """One try at one upstream ended.
+
+    Attributes:
+        call: The question, bound to its upstream.
+        attempt: How it went.
+    """
+
+    call: Call
+    attempt: Attempt
+
+
+@frozen
+class RequestSent:
+    """A request went out to an upstream.
+
+    Attributes:
+        upstream: Its name.
+        operation: The operation's name.
+        calls: How many calls it answers.
+    """
+
+    upstream: str
+    operation: str
+    calls: int
+
+
+@frozen
+class LayerActed:
+    """A layer did something worth counting.
+
+    Attributes:
+        layer: Its name.
+        action: What it did: ``hit``, ``miss``, ``stale``, ``store``, ``joined`` …
+        call: The question, if there is one.
+        detail: More about it.
+    """
+
+    layer: str
+    action: str
+    call: Call | None = None
+    detail: str = ""
+
+
+@frozen
+class LayerBypassed:
+    """A layer failed by its own fault and was passed by.
+
+    Attributes:
+        layer: Its name.
+        call: The question.
+        error: What it raised.
+    """
+
+    layer: str
+    call: Call
+    error: BaseException
+
+
+@frozen
+class AnswerSeen:
+    """A fresh answer passed by: loaded from an upstream, or found in the shared store.
+
+    Attributes:
+        call: The question.
+        outcome: The answer.
+        source: Where it came from.
+    """
+
+    call: Call
+    outcome: Outcome
+    source: Literal["upstream", "shared"]
+
+
+@frozen
+class Reconfigured:
+    """The chain was rebuilt.
+
+    Attributes:
+        reason: Why.
+        flags: The state of each flag.
+    """
+
+    reason: str
+    flags: tuple[tuple[str, str], ...]
+
+
+@frozen
+class Trouble:
+    """Something that people should know of, said once per *what* until it changes.
+
+    Attributes:
+        where: The part it happened in.
+        what: What happened and what to do.
+    """
+
+    where: str
+    what: str
+
+
+Event = (
+    CallEnded
+    | AttemptEnded
+    | RequestSent
+    | LayerActed
+    | LayerBypassed
+    | AnswerSeen
+    | Reconfigured
+    | Trouble
+)
+Observer = Callable[[Event], None]
+
+
+class Events:
+    """Hands events to observers; false while there are none.
+
+    An observer runs on the event loop and must not block. One that raises is taken out and
+    said once: watching must not change what is watched.
+    """
+
+    __slots__ = ("_observers",)
+
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        self._observers = tuple(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def add(self, observer: Observer) -> None:
+        """Send events to *observer* too, from now on."""
+        self._observers = (*self._observers, observer)
+
+    def remove(self, observer: Observer) -> None:
+        """Send no more events to *observer*."""
+        self._observers = tuple(o for o in self._observers if o is not observer)
+
+    def emit(self, event: Event) -> None:
+        """Hand *event* to every observer."""
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                self.remove(observer)
+                log.exception("observer failed and was removed", observer=repr(observer))

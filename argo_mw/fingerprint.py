@@ -1,0 +1,158 @@
+"""Stable fingerprints of parameters.
+
+A fingerprint is the same in every process and every run, does not depend on the order of named
+arguments, and differs whenever values differ in type or content: ``1``, ``1.0``, ``"1"`` and
+``True`` are four different values. What has no stable content, an open file or a function, is
+refused by name instead of being keyed by its address.
+
+The encoding is prefix-free: every value is a type tag, a length and its content, so no two
+different values share an encoding, whatever they contain.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from enum import Enum
+from hashlib import blake2b
+
+import attrs
+
+from argo_mw.errors import BadParameter
+
+DIGEST_BYTES = 16
+_MAX_DEPTH = 32
+
+
+def fingerprint(value: object, *, name: str = "value") -> str:
+    """A hexadecimal digest of *value* that is stable across processes and runs.
+
+    Parameters:
+        value: ``None``, bool, int, float, str, bytes, :class:`~decimal.Decimal`, enum members,
+            dates, times, time deltas, UUIDs, attrs instances, and lists, tuples, sets and
+            mappings of these.
+        name: What to call the value in an error.
+
+    Raises:
+        BadParameter: *value* holds something without stable content; the message names the
+            path to it.
+    """
+    return blake2b(encode(value, name=name), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def fingerprint_named(
+    values: Mapping[str, object], *, of: str, context: tuple[object, ...] = ()
+) -> str:
+    """A digest of named arguments, whatever their order, in some *context*.
+
+    Raises:
+        BadParameter: An argument has no stable content; the message names it and *of*.
+    """
+    arguments = sorted(
+        _encode(name, name, 0) + _encode(value, f"parameter {name!r} of {of}", 0)
+        for name, value in values.items()
+    )
+    content = _encode(context, "context", 0) + b"".join(arguments)
+    return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def encode(value: object, *, name: str = "value") -> bytes:
+    """The canonical, prefix-free bytes behind :func:`fingerprint`."""
+    return _encode(value, name, 0)
+
+
+def _encode(value: object, path: str, depth: int) -> bytes:
+    if depth > _MAX_DEPTH:
+        msg = f"{path} is nested more than {_MAX_DEPTH} levels deep; flatten it"
+        raise BadParameter(msg)
+    scalar = _SCALARS.get(type(value))
+    if scalar is not None:
+        tag, content = scalar
+        return _tagged(tag, content(value))
+    return _encode_composite(value, path, depth)
+
+
+def _encode_composite(value: object, path: str, depth: int) -> bytes:
+    if isinstance(value, Enum):
+        return _tagged(b"E", _typename(value) + value.name.encode())
+    if isinstance(value, list):
+        return _sequence(b"l", value, path, depth)
+    if isinstance(value, tuple):
+        return _sequence(b"t" if type(value) is tuple else b"T" + _typename(value), value, path, depth)
+    if isinstance(value, (set, frozenset)):
+        return _tagged(b"s", b"".join(sorted(_encode(v, f"{path}{{}}", depth + 1) for v in value)))
+    if isinstance(value, Mapping):
+        return _tagged(b"m", _pairs(value, path, depth))
+    if attrs.has(type(value)):
+        fields = {a.name: getattr(value, a.name) for a in attrs.fields(type(value))}
+        return _tagged(b"A", _typename(value) + _pairs(fields, path, depth))
+    msg = (
+        f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which has no stable "
+        "fingerprint; pass plain data (numbers, text, dates, lists, mappings) instead"
+    )
+    raise BadParameter(msg)
+
+
+def _sequence(tag: bytes, values: list[object] | tuple[object, ...], path: str, depth: int) -> bytes:
+    return _tagged(
+        tag, b"".join(_encode(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(values))
+    )
+
+
+def _pairs(mapping: Mapping[object, object], path: str, depth: int) -> bytes:
+    encoded = [
+        _encode(k, f"key {k!r} of {path}", depth + 1) + _encode(v, f"{path}[{k!r}]", depth + 1)
+        for k, v in mapping.items()
+    ]
+    return b"".join(sorted(encoded))
+
+
+def _tagged(tag: bytes, content: bytes) -> bytes:
+    return b"%b%d:%b" % (tag, len(content), content)
+
+
+def _typename(value: object) -> bytes:
+    return f"{type(value).__module__}.{type(value).__qualname__}\0".encode()
+
+
+def _float(value: float) -> bytes:
+    # One zero and one NaN: what compares or behaves alike in a question is the same question.
+    return b"nan" if value != value else (value + 0.0).hex().encode()
+
+
+def _decimal(value: Decimal) -> bytes:
+    # 1.0 and 1.00 are one number; a sign on zero is none.
+    return str(value.normalize() + 0 if value.is_finite() else value).encode()
+
+
+def _instant(value: dt.datetime) -> bytes:
+    if value.tzinfo is None:
+        return b"naive " + value.isoformat().encode()
+    return b"utc " + value.astimezone(dt.UTC).isoformat().encode()
+
+
+def _clock_time(value: dt.time) -> bytes:
+    return repr(value).encode() if value.tzinfo else value.isoformat().encode()
+
+
+def _microseconds(value: dt.timedelta) -> bytes:
+    return str(value // dt.timedelta(microseconds=1)).encode()
+
+
+_SCALARS: dict[type, tuple[bytes, Callable[..., bytes]]] = {
+    type(None): (b"n", lambda _: b""),
+    bool: (b"b", lambda v: b"1" if v else b"0"),
+    int: (b"i", lambda v: b"%x" % v if v >= 0 else b"-%x" % -v),
+    float: (b"f", _float),
+    str: (b"u", lambda v: v.encode("utf-8", "surrogatepass")),
+    bytes: (b"y", bytes),
+    bytearray: (b"y", bytes),
+    Decimal: (b"d", _decimal),
+    dt.datetime: (b"D", _instant),
+    dt.date: (b"a", lambda v: v.isoformat().encode()),
+    dt.time: (b"h", _clock_time),
+    dt.timedelta: (b"e", _microseconds),
+    uuid.UUID: (b"U", lambda v: v.bytes),
+}

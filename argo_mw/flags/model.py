@@ -1,0 +1,137 @@
+"""A flag: its rule, and the decision it makes for a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+from attrs import field, frozen, validators
+
+from argo_mw.call import Call
+from argo_mw.flags.bucket import bucket, in_control, in_treatment
+
+State = Literal["off", "shadow", "on"]
+Unit = Literal["subject", "tenant", "key"]
+Arm = Literal["treatment", "control", ""]
+
+_MEMORY = 10_000
+
+
+class Reason(StrEnum):
+    """Why a flag decided as it did, in OpenFeature's words."""
+
+    STATIC = "STATIC"
+    DEFAULT = "DEFAULT"
+    TARGETING_MATCH = "TARGETING_MATCH"
+    SPLIT = "SPLIT"
+    DISABLED = "DISABLED"
+    ERROR = "ERROR"
+
+
+@frozen
+class Decision:
+    """What a flag says about one call.
+
+    Attributes:
+        on: Whether the layer acts.
+        reason: Why.
+        arm: The arm of a ramp that the call is in, or "".
+    """
+
+    on: bool
+    reason: Reason
+    arm: Arm = ""
+
+
+@frozen
+class Rule:
+    """What a flag is set to.
+
+    Attributes:
+        state: What holds when nothing below decides.
+        percent: The share of units for which it is on, or ``None``.
+        by: The unit that a share is taken of; equal units share an arm.
+        subjects: What holds for single subjects, whatever the share.
+        killed: The kill switch: off, before everything else.
+        latched: Why an automatic rollback holds it off, or "".
+    """
+
+    state: State = "on"
+    percent: float | None = field(
+        default=None,
+        validator=validators.optional(validators.and_(validators.ge(0), validators.le(100))),
+    )
+    by: Unit = "subject"
+    subjects: Mapping[str, bool] = field(factory=dict, converter=lambda m: MappingProxyType(dict(m)))
+    killed: bool = False
+    latched: str = ""
+
+    @property
+    def settled(self) -> bool | None:
+        """On or off for every call alike, or ``None`` when it depends on the call."""
+        if self.killed or self.latched:
+            return False
+        if self.subjects or self.percent is not None:
+            return None
+        return self.state == "on"
+
+
+ON = Rule("on")
+OFF = Rule("off")
+
+_KILLED = Decision(False, Reason.DISABLED)
+_STATIC = {True: Decision(True, Reason.STATIC), False: Decision(False, Reason.STATIC)}
+_TARGET = {
+    True: Decision(True, Reason.TARGETING_MATCH),
+    False: Decision(False, Reason.TARGETING_MATCH),
+}
+_TREATMENT = Decision(True, Reason.SPLIT, "treatment")
+_CONTROL = Decision(False, Reason.SPLIT, "control")
+_NEITHER = Decision(False, Reason.SPLIT)
+
+
+class Flag:
+    """A named flag with a rule. Deciding never waits and never raises."""
+
+    __slots__ = ("_places", "name", "rule", "source")
+
+    def __init__(self, name: str, rule: Rule, *, source: str = "default") -> None:
+        self.name = name
+        self.rule = rule
+        self.source = source
+        self._places: dict[str, int] = {}
+
+    def decide(self, call: Call) -> Decision:
+        """What holds for *call*: kill switch, latch, subject, share, state, in this order."""
+        rule = self.rule
+        if rule.killed or rule.latched:
+            return _KILLED
+        override = rule.subjects.get(call.subject)
+        if override is not None:
+            return _TARGET[override]
+        if rule.percent is None:
+            return _STATIC[rule.state == "on"]
+        place = self._place(_unit(rule.by, call))
+        if in_treatment(place, rule.percent):
+            return _TREATMENT
+        return _CONTROL if in_control(place, rule.percent) else _NEITHER
+
+    def _place(self, unit: str) -> int:
+        place = self._places.get(unit)
+        if place is None:
+            if len(self._places) >= _MEMORY:
+                self._places.clear()
+            place = self._places[unit] = bucket(self.name, unit)
+        return place
+
+
+def _unit(by: Unit, call: Call) -> str:
+    match by:
+        case "subject":
+            return call.subject or call.key
+        case "tenant":
+            return call.tenant
+        case "key":
+            return call.key

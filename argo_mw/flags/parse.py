@@ -1,0 +1,104 @@
+"""Rules from what people write: ``"on"``, ``"10%"``, ``{percent = 10, by = "tenant"}``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import cast, get_args
+
+from argo_mw.errors import ConfigError
+from argo_mw.flags.model import Rule, State, Unit
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%(?:\s*by\s+(\w+))?")
+_KEYS = ("state", "percent", "by", "subjects", "killed", "latched")
+_FORM = "'on', 'off', 'shadow', '10%', '10% by tenant', or {percent = 10, by = 'subject'}"
+
+
+def parse_rule(name: str, written: object) -> Rule:
+    """The rule for flag *name* that *written* means.
+
+    Raises:
+        ConfigError: It means none; the message names the flag and the forms there are.
+    """
+    try:
+        return _parse(written)
+    except (ValueError, TypeError) as error:
+        msg = f"flag {name!r} cannot be set to {written!r}: {error}. Write {_FORM}"
+        raise ConfigError(msg) from None
+
+
+def format_rule(rule: Rule) -> str:
+    """*rule* as people read it."""
+    if rule.killed:
+        return "killed"
+    if rule.latched:
+        return f"rolled back: {rule.latched}"
+    text = rule.state if rule.percent is None else f"{rule.percent:g}% by {rule.by}"
+    subjects = ", ".join(f"{s}={'on' if on else 'off'}" for s, on in sorted(rule.subjects.items()))
+    return f"{text} ({subjects})" if subjects else text
+
+
+def dump_rule(rule: Rule) -> dict[str, object]:
+    """*rule* as plain data that :func:`parse_rule` reads back."""
+    return {
+        "state": rule.state,
+        "percent": rule.percent,
+        "by": rule.by,
+        "subjects": {subject: "on" if on else "off" for subject, on in rule.subjects.items()},
+        "killed": rule.killed,
+        "latched": rule.latched,
+    }
+
+
+def _parse(written: object) -> Rule:
+    if isinstance(written, bool):
+        return Rule("on" if written else "off")
+    if isinstance(written, str):
+        return _parse_text(written.strip())
+    if isinstance(written, Mapping):
+        return _parse_table(written)
+    msg = f"it is a {type(written).__name__}"
+    raise TypeError(msg)
+
+
+def _parse_text(text: str) -> Rule:
+    if text in get_args(State):
+        return Rule(cast(State, text))
+    if match := _PERCENT.fullmatch(text):
+        return Rule("off", percent=float(match[1]), by=_unit(match[2] or "subject"))
+    msg = "it is none of the known forms"
+    raise ValueError(msg)
+
+
+def _parse_table(table: Mapping[str, object]) -> Rule:
+    for key in table:
+        if key not in _KEYS:
+            msg = f"unknown key {key!r}"
+            raise ValueError(msg)
+    percent = table.get("percent")
+    if percent is not None and (isinstance(percent, bool) or not isinstance(percent, (int, float))):
+        msg = f"percent is {percent!r}"
+        raise TypeError(msg)
+    subjects = table.get("subjects", {})
+    if not isinstance(subjects, Mapping):
+        msg = "subjects must be a table of SYMBOL = 'on' or 'off'"
+        raise TypeError(msg)
+    state = str(table.get("state", "on" if percent is None else "off"))
+    if state not in get_args(State):
+        msg = f"state is {state!r}"
+        raise ValueError(msg)
+    return Rule(
+        state=cast(State, state),
+        percent=None if percent is None else float(percent),
+        by=_unit(str(table.get("by", "subject"))),
+        subjects={str(s): _parse(v).state == "on" for s, v in subjects.items()},
+        killed=table.get("killed") is True,
+        latched=str(table.get("latched") or ""),
+    )
+
+
+def _unit(by: str) -> Unit:
+    if by not in get_args(Unit):
+        msg = f"by is {by!r}, not one of {', '.join(get_args(Unit))}"
+        raise ValueError(msg)
+    return cast(Unit, by)

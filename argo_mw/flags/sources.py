@@ -1,0 +1,72 @@
+"""Where rules come from: the file, the overlay, the environment; the later wins."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+
+from attrs import evolve
+
+from argo_mw.errors import ConfigError
+from argo_mw.flags.model import ON, Flag, Rule
+from argo_mw.flags.parse import parse_rule
+
+ENVIRONMENT = "ARGO_MW_FLAG_"
+
+
+def environment_variable(name: str) -> str:
+    """The variable that overrides flag *name*: ``ARGO_MW_FLAG_UPSTREAM__GLM``."""
+    return ENVIRONMENT + name.upper().replace(".", "__")
+
+
+def resolve(
+    known: Iterable[str],
+    *,
+    configured: Mapping[str, object],
+    overlay: Mapping[str, Rule],
+    environ: Mapping[str, str] | None = None,
+) -> dict[str, Flag]:
+    """Every known flag with the rule that holds for it.
+
+    A kill switch or rollback latch in the overlay outlives whatever the environment says.
+
+    Raises:
+        ConfigError: A flag that is set does not exist, or is set to nonsense.
+    """
+    names = set(known)
+    environ = os.environ if environ is None else environ
+    for name in (n for n in configured if n not in names):
+        raise unknown_flag(name, names, where="[flags]")
+    variables = {environment_variable(name): name for name in names}
+    for variable in environ:
+        if variable.startswith(ENVIRONMENT) and variable not in variables:
+            written = variable.removeprefix(ENVIRONMENT).lower().replace("__", ".")
+            raise unknown_flag(written, names, where=f"the environment ({variable})")
+    return {
+        name: _resolve_one(name, configured, overlay, environ.get(environment_variable(name)))
+        for name in sorted(names)
+    }
+
+
+def _resolve_one(
+    name: str, configured: Mapping[str, object], overlay: Mapping[str, Rule], override: str | None
+) -> Flag:
+    rule, source = ON, "default"
+    if name in configured:
+        rule, source = parse_rule(name, configured[name]), "argo.toml"
+    if name in overlay:
+        rule, source = overlay[name], "overlay"
+    if override is not None:
+        variable = environment_variable(name)
+        held = evolve(parse_rule(name, override), killed=rule.killed, latched=rule.latched)
+        rule, source = held, variable
+    return Flag(name, rule, source=source)
+
+
+def unknown_flag(name: str, known: Iterable[str], *, where: str) -> ConfigError:
+    """The error for a flag that does not exist."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names) or 'none'}"
+    return ConfigError(f"{where} sets flag {name!r}, which does not exist: {hint}")

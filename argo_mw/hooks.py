@@ -1,0 +1,126 @@
+"""The hooks: what a plugin may register.
+
+A plugin is a module, or any object, whose functions are marked with :data:`hookimpl` and named
+after the hooks below. pluggy finds, checks and calls them when the chain is built, never per
+request. A hook receives only the arguments that its implementation names; none has a default.
+
+``config`` is always the plugin's own configuration: an instance of the class that its
+:func:`register_config` returned, or ``None`` when it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import pluggy
+
+from argo_mw.events import Observer
+from argo_mw.guard import Guard
+from argo_mw.layer import Layer
+from argo_mw.operation import Operation
+from argo_mw.shared.urls import OpenShared
+from argo_mw.upstream import Upstream
+
+if TYPE_CHECKING:
+    import click
+
+    from argo_mw.codec import Codecs
+    from argo_mw.context import Context
+
+HOOK_API = 1
+"""The number of this hook API. It grows when a hook changes in a way that breaks plugins."""
+
+OLDEST_HOOK_API = 1
+"""The oldest hook API that plugins may still be written for."""
+
+PROJECT = "argo_mw"
+"""The entry-point group, and the project that hooks belong to."""
+
+F = TypeVar("F", bound=Callable[..., object])
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def register_config() -> type:  # type: ignore[empty-body]
+    """The attrs class of the plugin's table ``[plugins.NAME]``; every field needs a default."""
+
+
+@hookspec
+def register_hookspecs() -> object:
+    """A module or class with hooks of the plugin's own, marked with :data:`hookspec`.
+
+    Other plugins implement them like the core's. The plugin calls them through
+    :meth:`~argo_mw.Context.collect`.
+    """
+
+
+@hookspec
+def register_flags() -> Iterable[str]:  # type: ignore[empty-body]
+    """Names of further flags, each beginning with the plugin's name and a dot."""
+
+
+@hookspec
+def register_shared_drivers() -> Mapping[str, OpenShared]:  # type: ignore[empty-body]
+    """Drivers of :class:`~argo_mw.Shared`, by URL scheme."""
+
+
+@hookspec
+def register_codecs(codecs: Codecs) -> None:
+    """Teach the registry of codecs further types."""
+
+
+@hookspec
+def register_operations(config: object) -> Iterable[Operation]:  # type: ignore[empty-body]
+    """The operations that the plugin offers."""
+
+
+@hookspec
+def register_upstreams(config: object, context: Context) -> Iterable[Upstream]:  # type: ignore[empty-body]
+    """The upstreams that the plugin brings."""
+
+
+@hookspec
+def register_guards(config: object, context: Context, upstream: Upstream) -> Iterable[Guard]:  # type: ignore[empty-body]
+    """Guards for *upstream*, asked in the order of the plugins' names."""
+
+
+@hookspec
+def register_layer(config: object, context: Context) -> Layer:  # type: ignore[empty-body]
+    """The plugin's layer, which has the plugin's name.
+
+    Called once for each configuration: a rebuilt chain reuses the layer while its
+    configuration is unchanged.
+    """
+
+
+@hookspec
+def register_observers(config: object, context: Context) -> Iterable[Observer]:  # type: ignore[empty-body]
+    """Functions that are handed every event."""
+
+
+@hookspec
+def register_commands(cli: click.Group) -> None:
+    """Add commands to ``argo-mw``. Imports of weight belong into the commands themselves."""
+
+
+@hookspec
+def startup(config: object, context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
+    """Open what the plugin needs, before the first call; ``async def`` is natural."""
+
+
+@hookspec
+def config_changed(config: object, context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
+    """The plugin's configuration is now *config*; called after the chain was rebuilt with it."""
+
+
+@hookspec
+def shutdown(context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
+    """Flush and close, after the last call; plugins stop in the reverse order of starting."""
+
+
+@hookspec
+def diagnose(config: object, context: Context) -> Awaitable[Iterable[tuple[str, bool, str]]]:  # type: ignore[empty-body]
+    """What ``argo-mw doctor`` should say: ``(what, is it well, what was found or what to do)``."""

@@ -1,0 +1,145 @@
+"""Operations: the kinds of question that can be asked."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeVar
+
+from attrs import field, frozen
+
+from argo_mw.errors import BadParameter
+
+Kind = Literal["fetch", "llm", "compute"]
+DataType = Literal["market_data", "indicators", "sentiment", "ai_reasoning", "consensus"]
+Scope = Literal["public", "tenant"]
+
+Parameters = Mapping[str, object]
+Accept = Callable[[object], "str | None"]
+Normalize = Callable[[dict[str, object]], dict[str, object]]
+Score = Callable[[object], float]
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def accept_anything(value: object) -> str | None:
+    """Every value but ``None`` is an answer."""
+    return "nothing" if value is None else None
+
+
+@frozen(eq=False)
+class Operation:
+    """A kind of question.
+
+    Attributes:
+        name: What callers ask for, unique among all installed plugins.
+        signature: The parameters, with their defaults; a call that leaves a default out has
+            the same key as one that spells it.
+        kind: ``fetch`` asks a service for data, ``llm`` a language model, ``compute`` works an
+            answer out of other operations.
+        data_type: What kind of data answers are; decides how long they live.
+        scope: ``public`` answers are shared between tenants, ``tenant`` ones are not.
+            Language-model operations are always ``tenant``.
+        subject: The parameter that is the subject (the symbol), or "".
+        accept: Says what is wrong with a value, or ``None`` when it is an answer.
+        normalize: Brings parameters into one form, and refuses bad ones with
+            :class:`~argo_mw.errors.BadParameter`, before anything is called.
+        score: How good an answer is, for strategies that compare answers; higher is better.
+        timeout: Seconds after which nobody waits for an answer any more.
+        version: Part of the key: change it when the meaning of answers changes.
+        doc: One line for people.
+    """
+
+    name: str
+    signature: inspect.Signature
+    kind: Kind = "fetch"
+    data_type: DataType = "market_data"
+    scope: Scope = field(default="public")
+    subject: str = "symbol"
+    accept: Accept = accept_anything
+    normalize: Normalize | None = None
+    score: Score | None = None
+    timeout: float = 30.0
+    version: int = 1
+    doc: str = ""
+
+    @scope.validator
+    def _language_models_are_never_public(self, _: object, value: Scope) -> None:
+        if self.kind == "llm" and value != "tenant":
+            msg = f"operation {self.name!r} is of kind 'llm': its scope must be 'tenant'"
+            raise ValueError(msg)
+
+    def bind(self, parameters: Parameters) -> dict[str, object]:
+        """All parameters by name, defaults filled in, checked and normalised.
+
+        Raises:
+            BadParameter: One is missing, unknown or refused by ``normalize``.
+        """
+        self._refuse_unknown(parameters)
+        known = self.signature.parameters
+        bound = {n: p.default for n, p in known.items() if p.default is not p.empty}
+        bound.update(parameters)
+        missing = [n for n in known if n not in bound and known[n].kind is not _REST]
+        if missing:
+            msg = f"{self.name} needs {', '.join(missing)}: call it as {self.name}{self.signature}"
+            raise BadParameter(msg)
+        return self.normalize(bound) if self.normalize is not None else bound
+
+    def _refuse_unknown(self, parameters: Parameters) -> None:
+        known = self.signature.parameters
+        if any(p.kind is _REST for p in known.values()):
+            return
+        for name in parameters:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                msg = f"{self.name} has no parameter {name!r}{hint} It is {self.name}{self.signature}"
+                raise BadParameter(msg)
+
+
+_REST = inspect.Parameter.VAR_KEYWORD
+
+
+def operation(
+    *,
+    name: str | None = None,
+    kind: Kind = "fetch",
+    data_type: DataType = "market_data",
+    scope: Scope | None = None,
+    subject: str = "symbol",
+    accept: Accept = accept_anything,
+    normalize: Normalize | None = None,
+    score: Score | None = None,
+    timeout: float = 30.0,
+    version: int = 1,
+) -> Callable[[Callable[..., object]], Operation]:
+    """Declare an operation by a signature: the body of the decorated function is never run.
+
+    ::
+
+        @operation(data_type="market_data", accept=not_empty)
+        def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Frame:
+            \"\"\"Price bars of one symbol.\"\"\"
+
+    Parameters are those of :class:`Operation`; *scope* is ``tenant`` for language models and
+    ``public`` for the rest unless told.
+    """
+
+    def declare(function: Callable[..., object]) -> Operation:
+        signature = inspect.signature(function)
+        return Operation(
+            name=name or function.__name__,
+            signature=signature.replace(return_annotation=inspect.Signature.empty),
+            kind=kind,
+            data_type=data_type,
+            scope=scope or ("tenant" if kind == "llm" else "public"),
+            subject=subject if subject in signature.parameters else "",
+            accept=accept,
+            normalize=normalize,
+            score=score,
+            timeout=timeout,
+            version=version,
+            doc=(inspect.getdoc(function) or "").partition("\n")[0],
+        )
+
+    return declare

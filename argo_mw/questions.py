@@ -1,0 +1,60 @@
+"""Questions: the calls that are asked over and over, remembered with their keys.
+
+Working out a key takes some 10 µs, and programs ask the same questions again and again; a
+question made of plain scalars is therefore looked up by its arguments first. Types are part of
+that look-up, since ``1``, ``1.0`` and ``True`` compare equal and are different questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from argo_mw.call import Call, make_call
+from argo_mw.chain.compose import Chain
+from argo_mw.operation import Parameters
+
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+_MOST = 4096
+
+Question = tuple[Call, Chain]
+
+
+class Questions:
+    """Remembers calls by what was asked, for one build of the chains."""
+
+    __slots__ = ("_chains", "_known", "_unknown")
+
+    def __init__(
+        self, chains: Mapping[str, Chain], unknown: Callable[[str], Exception]
+    ) -> None:
+        self._chains = chains
+        self._unknown = unknown
+        self._known: dict[tuple[object, ...], Question] = {}
+
+    def ask(self, operation: str, tenant: str, parameters: Parameters) -> Question:
+        """The call for *operation* with *parameters*, and the chain that it goes through.
+
+        Raises:
+            UnknownOperation: Nothing offers the operation.
+            BadParameter: A parameter is missing, unknown, refused, or has no fingerprint.
+        """
+        values = tuple(parameters.values())
+        memo = (operation, tenant, tuple(parameters), values, tuple(map(type, values)))
+        try:
+            known = self._known.get(memo)
+        except TypeError:
+            return self._make(operation, tenant, parameters)
+        if known is not None:
+            return known
+        question = self._make(operation, tenant, parameters)
+        if _SCALARS.issuperset(memo[4]):  # type: ignore[arg-type]
+            if len(self._known) >= _MOST:
+                self._known.clear()
+            self._known[memo] = question
+        return question
+
+    def _make(self, operation: str, tenant: str, parameters: Parameters) -> Question:
+        chain = self._chains.get(operation)
+        if chain is None:
+            raise self._unknown(operation)
+        return make_call(chain.operation, parameters, tenant=tenant), chain

@@ -1,0 +1,20 @@
+"""Plugins that cannot be used, and why."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Broken:
+    """A plugin that was left out.
+
+    Attributes:
+        plugin: Its name.
+        stage: What failed: ``api``, ``import``, ``hooks``, ``config``, or the hook's name.
+        error: What happened and what to do.
+    """
+
+    plugin: str
+    stage: str
+    error: str

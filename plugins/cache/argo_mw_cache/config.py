@@ -1,0 +1,36 @@
+"""The plugin's configuration."""
+
+from __future__ import annotations
+
+from attrs import field, frozen, validators
+
+_MEBIBYTE = 1 << 20
+
+
+@frozen
+class CacheConfig:
+    """The table ``[plugins.cache]``.
+
+    Attributes:
+        ttl: Seconds that an answer lives when neither its upstream nor ``adaptive_ttl`` has
+            said.
+        jitter: The share of ``ttl`` that is taken off at random, so that what was loaded
+            together is not reloaded together.
+        negative_ttl: Seconds for which "there is no such thing" is remembered; 0 for not at all.
+        grace: Seconds after its expiry for which an answer is served when nothing newer can
+            be had.
+        early: How eagerly an answer is refreshed before it expires (XFetch's beta): 1 is
+            optimal for loads of varying length, more is earlier, 0 is never.
+        max_entries: Answers in memory at most.
+        max_bytes: Their size in bytes, about, at most.
+        max_value_bytes: The size of one answer at most.
+    """
+
+    ttl: float = field(default=120.0, validator=validators.gt(0))
+    jitter: float = field(default=0.1, validator=[validators.ge(0), validators.lt(1)])
+    negative_ttl: float = field(default=10.0, validator=validators.ge(0))
+    grace: float = field(default=300.0, validator=validators.ge(0))
+    early: float = field(default=1.0, validator=validators.ge(0))
+    max_entries: int = field(default=50_000, validator=validators.gt(0))
+    max_bytes: int = field(default=256 * _MEBIBYTE, validator=validators.gt(0))
+    max_value_bytes: int = field(default=16 * _MEBIBYTE, validator=validators.gt(0))

@@ -1,0 +1,23 @@
+"""What the plugin registers."""
+
+from __future__ import annotations
+
+from argo_mw import Context, Layer, hookimpl
+
+from argo_mw_cache.config import CacheConfig
+from argo_mw_cache.layer import NAME, Cache
+
+__all__ = ["CacheConfig"]
+
+
+@hookimpl
+def register_config() -> type:
+    """The class of the table ``[plugins.cache]``."""
+    return CacheConfig
+
+
+@hookimpl
+def register_layer(config: CacheConfig, context: Context) -> Layer:
+    """The layer in its slot."""
+    cache = Cache(config, context)
+    return Layer(NAME, cache, slot=NAME, peek=cache.peek, explain=cache.explain)

@@ -1,0 +1,107 @@
+"""One flight: the one call that several callers wait for."""
+
+from __future__ import annotations
+
+import asyncio
+
+from argo_mw import NotShareable, Outcome, Protected, Stream, fresh, protect
+
+
+class Flight:
+    """A call under way, and those who wait for it.
+
+    It belongs to no caller: a caller that leaves takes only its own place away.
+
+    Attributes:
+        waiting: How many wait now.
+        joined: How many have waited in all.
+        task: What flies.
+        failed_until: Monotonic seconds until which a failure is shared.
+    """
+
+    __slots__ = (
+        "_error",
+        "_given_away",
+        "_outcome",
+        "_protected",
+        "_unshareable",
+        "_waiters",
+        "failed_until",
+        "joined",
+        "task",
+    )
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.failed_until = 0.0
+        self.joined = 0
+        self._waiters: set[asyncio.Future[None]] = set()
+        self._outcome: Outcome | None = None
+        self._error: Exception | None = None
+        self._protected: Protected | None = None
+        self._unshareable: NotShareable | None = None
+        self._given_away = False
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiters)
+
+    @property
+    def landed(self) -> bool:
+        return self._outcome is not None or self._error is not None
+
+    @property
+    def failed(self) -> bool:
+        return self._error is not None
+
+    def land(self, outcome: Outcome) -> None:
+        """Give *outcome* to everyone who waits."""
+        self._outcome = outcome
+        if self.joined > 1 and not isinstance(outcome.value, Stream):
+            try:
+                self._protected = protect(outcome.value)
+            except NotShareable as error:
+                self._unshareable = error
+        self._wake()
+
+    def crash(self, error: Exception) -> None:
+        """Give everyone who waits a copy of *error*."""
+        self._error = error
+        self._wake()
+
+    async def wait(self) -> Outcome:
+        """The outcome of the flight, for one caller.
+
+        Raises:
+            Exception: A fresh copy of what the flight ended in.
+        """
+        self.joined += 1
+        if not self.landed:
+            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.add(place)
+            try:
+                await place
+            finally:
+                self._waiters.discard(place)
+        return self._share()
+
+    def _share(self) -> Outcome:
+        if self._error is not None:
+            raise fresh(self._error)
+        assert self._outcome is not None
+        if self._protected is None:
+            return self._give_away(self._outcome)
+        return self._outcome.evolve(value=self._protected.lend())
+
+    def _give_away(self, outcome: Outcome) -> Outcome:
+        """*outcome* itself: to everyone when that is harmless, else to the first who comes."""
+        if self._unshareable is not None:
+            if self._given_away:
+                raise fresh(self._unshareable)
+            self._given_away = True
+        return outcome
+
+    def _wake(self) -> None:
+        for place in self._waiters:
+            if not place.done():
+                place.set_result(None)
