@@ -8,6 +8,8 @@ real.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from attrs import frozen
 
@@ -60,7 +62,7 @@ def _path(day: DayBar, points: int, rng: np.random.Generator) -> Floats:
     knots = [(0, day.open), (first, extremes[0]), (second, extremes[1]), (points - 1, day.close)]
     path = np.empty(points)
     step = (day.high - day.low) / (1.7 * np.sqrt(points))
-    for (left, a), (right, b) in zip(knots, knots[1:], strict=False):
+    for (left, a), (right, b) in pairwise(knots):
         ramp = np.linspace(0.0, 1.0, right - left + 1)
         walk = np.concatenate(([0.0], np.cumsum(rng.normal(0.0, step, right - left))))
         path[left : right + 1] = a + (b - a) * ramp + walk - walk[-1] * ramp

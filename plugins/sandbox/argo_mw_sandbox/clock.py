@@ -85,7 +85,7 @@ def parse_instant(text: str) -> datetime:
         ValueError: It is neither.
     """
     try:
-        value = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+        value = datetime.fromisoformat(text.strip())
     except ValueError:
         msg = f"cannot read {text!r} as a date: write 2013-03-01 or 2013-03-01T20:00:00Z"
         raise ValueError(msg) from None

@@ -7,7 +7,8 @@ import random
 
 from attrs import field, frozen, validators
 
-_NOT_NEGATIVE = validators.ge(0)
+_NOT_NEGATIVE = validators.ge(0.0)
+_SHARE = validators.and_(_NOT_NEGATIVE, validators.le(1.0))
 
 
 @frozen
@@ -21,12 +22,10 @@ class Latency:
         stall: Seconds that such a request takes on top.
     """
 
-    median: float = field(default=0.0, validator=_NOT_NEGATIVE, converter=float)
-    sigma: float = field(default=0.0, validator=_NOT_NEGATIVE, converter=float)
-    stall_share: float = field(
-        default=0.0, validator=[_NOT_NEGATIVE, validators.le(1)], converter=float
-    )
-    stall: float = field(default=0.0, validator=_NOT_NEGATIVE, converter=float)
+    median: float = field(default=0.0, validator=_NOT_NEGATIVE)
+    sigma: float = field(default=0.0, validator=_NOT_NEGATIVE)
+    stall_share: float = field(default=0.0, validator=_SHARE)
+    stall: float = field(default=0.0, validator=_NOT_NEGATIVE)
 
     def draw(self, rng: random.Random) -> float:
         """Seconds that the next request takes."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from argo_mw_sandbox.vendors.alpaca import Alpaca
+from argo_mw_sandbox.vendors.alphavantage import AlphaVantage
 from argo_mw_sandbox.vendors.massive import Massive
 from argo_mw_sandbox.vendors.protocol import Vendor, World
 
-VENDORS: tuple[Callable[[World], Vendor], ...] = (Alpaca, Massive)
+VENDORS: tuple[Callable[[World], Vendor], ...] = (Alpaca, Massive, AlphaVantage)

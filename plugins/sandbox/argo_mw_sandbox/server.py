@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Self
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -55,7 +56,7 @@ class Sandbox:
         self._port = 0
         self._closing = False
 
-    async def __aenter__(self) -> Sandbox:
+    async def __aenter__(self) -> Self:
         """Listen."""
         server = web.Server(self._serve, handler_cancellation=True, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=0)

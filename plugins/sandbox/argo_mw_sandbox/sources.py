@@ -125,7 +125,8 @@ def synthetic_days(market: Market, seed: tuple[int, int]) -> tuple[Seconds, Bars
     high = np.maximum(open_, close) * np.exp(reach[0])
     low = np.minimum(open_, close) * np.exp(-reach[1])
     volume = np.round(1e6 * rng.lognormal(0.0, 0.4, count) * (sigma / CALM))
-    return days, Bars(days, *(np.round(column, 2) for column in (open_, high, low, close)), volume)
+    prices = [np.round(column, 2) for column in (open_, high, low, close)]
+    return days, Bars(days, prices[0], prices[1], prices[2], prices[3], volume)
 
 
 def _regimes(count: int, rng: np.random.Generator) -> Floats:
@@ -209,10 +210,9 @@ def _columns(frame: pd.DataFrame) -> Bars:
     if frame.empty:
         msg = "it holds no bars"
         raise ValueError(msg)
-    time = pd.to_datetime(frame["time"], utc=True).astype("datetime64[s, UTC]").astype("int64")
-    return Bars(
-        time.to_numpy(np.int64), *(frame[name].to_numpy(np.float64) for name in COLUMNS[1:])
-    )
+    stamps = pd.to_datetime(frame["time"], utc=True).to_numpy("datetime64[s]")
+    prices = [frame[name].to_numpy(np.float64) for name in COLUMNS[1:]]
+    return Bars(stamps.astype(np.int64), *prices)
 
 
 def _market(symbol: str, bars: Bars) -> Market:

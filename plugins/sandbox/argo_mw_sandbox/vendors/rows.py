@@ -20,20 +20,23 @@ def iso_times(bars: Bars) -> list[str]:
 
 def volumes(bars: Bars) -> list[float] | list[int]:
     """Volumes, as integers where all of them are whole."""
-    if bool((bars.volume == np.floor(bars.volume)).all()):
-        return bars.volume.astype(np.int64).tolist()
-    return np.round(bars.volume, 8).tolist()
+    whole = bool((bars.volume == np.floor(bars.volume)).all())
+    column = bars.volume.astype(np.int64) if whole else np.round(bars.volume, 8)
+    listed: list[float] | list[int] = column.tolist()
+    return listed
 
 
 def trades(bars: Bars) -> list[int]:
     """A plausible number of trades: no source has it, so one per 100 units."""
-    return (bars.volume // 100 + 1).astype(np.int64).tolist()
+    listed: list[int] = (bars.volume // 100 + 1).astype(np.int64).tolist()
+    return listed
 
 
 def average_price(bars: Bars) -> list[float]:
     """The typical price, where vendors report the volume-weighted one, which no source has."""
     typical: Floats = (bars.high + bars.low + bars.close) / 3
-    return np.round(typical, 4).tolist()
+    listed: list[float] = np.round(typical, 4).tolist()
+    return listed
 
 
 class RowMemory:
