@@ -1,0 +1,1 @@
+"""What authors of plugins and programs need to test them."""

@@ -1,0 +1,153 @@
+"""The envelope around an encoded value: whose it is, which version, whether it is whole.
+
+Layout: magic ``AM``, version, flags; with compression the length of what was compressed (4 bytes,
+little-endian); the body; at last a CRC-32, or with a key an HMAC-SHA256, over all of that and
+the name of the place that the value belongs to.
+"""
+
+from __future__ import annotations
+
+import hmac
+import struct
+import threading
+import zlib
+from enum import Enum
+from typing import Final
+
+import zstandard
+from attrs import field, frozen
+
+VERSION: Final = 1
+_MAGIC: Final = b"AM"
+_HEADER: Final = struct.Struct("<2sBB")
+_LENGTH: Final = struct.Struct("<I")
+_CHECKSUM: Final = struct.Struct("<I")
+_COMPRESSED: Final = 1
+_SIGNED: Final = 2
+_MAC_BYTES: Final = 32
+# Half of the zlib-fast speed for a few percent less is not worth it between memory levels.
+_LEVEL: Final = 1
+
+_local = threading.local()  # zstandard's objects must not be used by two threads at once
+
+
+class Reason(Enum):
+    """Why bytes are no value."""
+
+    FOREIGN = "foreign"
+    """They were not written by this codec."""
+    VERSION = "version"
+    """They were written by another version of it."""
+    CORRUPT = "corrupt"
+    """They were damaged, or moved to another place."""
+    SIGNATURE = "signature"
+    """They are not signed with our key."""
+    TOO_LARGE = "too large"
+    """They would become larger than allowed."""
+    UNKNOWN_TYPE = "unknown type"
+    """They hold a type that nobody here has registered."""
+    REJECTED = "rejected"
+    """They hold a type whose decoder did not take them."""
+
+
+@frozen
+class Undecodable:
+    """What :meth:`Codecs.decode` returns for bytes that are no value: count it as a miss.
+
+    Attributes:
+        reason: Why.
+        detail: More, for a log; never the data itself.
+    """
+
+    reason: Reason
+    detail: str = ""
+
+
+@frozen
+class Envelope:
+    """Wraps and unwraps bodies.
+
+    Attributes:
+        compress_above: Bodies with more bytes than this are compressed, if that saves a tenth.
+        max_bytes: The largest body, uncompressed, that is written or read.
+        key: Signs what is written; nothing else is read.
+    """
+
+    compress_above: int = 1024
+    max_bytes: int = 256 * 2**20
+    key: bytes | None = field(default=None, repr=False)
+
+    def wrap(self, body: bytes, place: str = "") -> bytes:
+        """*body* in an envelope that belongs to *place*."""
+        flags = _SIGNED if self.key else 0
+        length = b""
+        if len(body) > self.compress_above:
+            packed = _compressor().compress(body)
+            if len(packed) < 0.9 * len(body):
+                length = _LENGTH.pack(len(body))
+                flags |= _COMPRESSED
+                body = packed
+        sealed = _HEADER.pack(_MAGIC, VERSION, flags) + length + body
+        return sealed + self._seal(sealed, place)
+
+    def unwrap(self, data: bytes, place: str = "") -> bytes | Undecodable:
+        """The body in *data*, or why there is none."""
+        seal = _MAC_BYTES if self.key else _CHECKSUM.size
+        if len(data) < _HEADER.size + seal:
+            return Undecodable(Reason.FOREIGN, "too short")
+        magic, version, flags = _HEADER.unpack_from(data)
+        if magic != _MAGIC:
+            return Undecodable(Reason.FOREIGN)
+        if version != VERSION:
+            return Undecodable(Reason.VERSION, f"version {version}, expected {VERSION}")
+        if flags & ~(_COMPRESSED | _SIGNED):
+            return Undecodable(Reason.CORRUPT, "unknown flags")
+        # The key decides what is expected, never the data.
+        if bool(flags & _SIGNED) != bool(self.key):
+            detail = "not signed" if self.key else "signed, but there is no key here"
+            return Undecodable(Reason.SIGNATURE, detail)
+        if not hmac.compare_digest(self._seal(data[:-seal], place), data[-seal:]):
+            return Undecodable(Reason.SIGNATURE if self.key else Reason.CORRUPT)
+        body = data[_HEADER.size : -seal]
+        if flags & _COMPRESSED:
+            return self._decompress(body)
+        if len(body) > self.max_bytes:
+            return Undecodable(Reason.TOO_LARGE, f"{len(body)} bytes")
+        return body
+
+    def _decompress(self, body: bytes) -> bytes | Undecodable:
+        try:
+            (length,) = _LENGTH.unpack_from(body)
+            if length > self.max_bytes:
+                return Undecodable(Reason.TOO_LARGE, f"{length} bytes")
+            packed = body[_LENGTH.size :]
+            # zstd allocates what the frame announces, whatever it is told: compare first.
+            if zstandard.get_frame_parameters(packed).content_size != length:
+                return Undecodable(Reason.CORRUPT, "lengths differ")
+            return _decompressor().decompress(packed)
+        except (zstandard.ZstdError, struct.error) as error:
+            return Undecodable(Reason.CORRUPT, str(error))
+
+    def _seal(self, sealed: bytes, place: str) -> bytes:
+        if self.key:
+            # The place's length keeps it apart from what follows it.
+            name = place.encode("utf-8", "surrogatepass")
+            mac = hmac.new(self.key, _LENGTH.pack(len(name)) + name, "sha256")
+            mac.update(sealed)
+            return mac.digest()
+        start = zlib.crc32(place.encode("utf-8", "surrogatepass"))
+        return _CHECKSUM.pack(zlib.crc32(sealed, start))
+
+
+def _compressor() -> zstandard.ZstdCompressor:
+    compressor: zstandard.ZstdCompressor | None = getattr(_local, "compressor", None)
+    if compressor is None:
+        compressor = _local.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+    return compressor
+
+
+def _decompressor() -> zstandard.ZstdDecompressor:
+    decompressor: zstandard.ZstdDecompressor | None = getattr(_local, "decompressor", None)
+    if decompressor is None:
+        decompressor = _local.decompressor = zstandard.ZstdDecompressor()
+    return decompressor

@@ -1,0 +1,1 @@
+"""Stores that instances share: the contract, and the drivers that need no server."""
