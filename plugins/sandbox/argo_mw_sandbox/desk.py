@@ -23,12 +23,14 @@ class Verdict:
         standing: Where its key stands.
         error: The error that answers it, or ``None``.
         fault: The transport fault that strikes it, or ``None``.
+        twist: The way in which its answer is useless, or ``""``.
     """
 
     delay: float
     standing: Standing
     error: Answer | None = None
     fault: Fault | None = None
+    twist: str = ""
 
 
 class Desk:
@@ -58,7 +60,9 @@ class Desk:
         self._keys = keys
         number = zlib.crc32(f"{seed}:{vendor.name}".encode())
         self._delays = random.Random(number)
-        self.faults = FaultBoard(vendor.name, ["empty", *vendor.errors], random.Random(number + 1))
+        self.faults = FaultBoard(
+            vendor.name, [*vendor.twists, *vendor.errors], random.Random(number + 1)
+        )
 
     def receive(self, ask: Ask, now: float) -> Verdict:
         """Count a request at monotonic time *now* and decide what happens to it."""
@@ -70,7 +74,7 @@ class Desk:
         fault = self.faults.draw(symbols, now)
         if fault is not None:
             counts.faults[fault.kind] += 1
-            if fault.kind in ("stall", "reset", "outage"):
+            if fault.kind in ("reset", "outage"):
                 return Verdict(delay, Standing(), fault=fault)
         key = self.vendor.key(ask)
         if not key or (self._keys is not None and key not in self._keys):
@@ -80,8 +84,9 @@ class Desk:
             return Verdict(delay, standing, error=self.vendor.exceeded(standing))
         if fault is None or fault.kind in TRANSPORT_FAULTS:
             return Verdict(delay, standing, fault=fault)
-        error = self.vendor.empty(ask) if fault.kind == "empty" else self.vendor.errors[fault.kind]
-        return Verdict(delay, standing, error=error)
+        if fault.kind in self.vendor.twists:
+            return Verdict(delay, standing, twist=fault.kind)
+        return Verdict(delay, standing, error=self.vendor.errors[fault.kind])
 
     def answered(self, answer: Answer) -> None:
         """Count an answer that was sent in full."""

@@ -9,10 +9,11 @@ from collections.abc import Collection, Iterable
 from attrs import define, field, frozen, validators
 
 TRANSPORT_FAULTS = {
-    "stall": "accepts the request and never answers",
+    "stall": "accepts the request and answers after `hold` seconds, or never",
     "reset": "resets the connection instead of answering",
     "cut": "sends half of the body, then resets the connection",
     "trickle": "sends the body a byte at a time, `pace` seconds apart",
+    "keepalive": "sends blank lines, `pace` seconds apart, for `hold` seconds before the answer",
     "outage": "resets every connection: as `reset`, meant for `seconds`",
 }
 """Faults below the vendor's protocol; every vendor has them."""
@@ -29,7 +30,8 @@ class Fault:
         symbol: Strikes only requests that name this symbol (or this model).
         after: Seconds from the moment it was set until it begins.
         seconds: How long it lasts from then; ``None`` for no end.
-        pace: Seconds between the bytes of ``trickle``.
+        pace: Seconds between the bytes of ``trickle`` or the lines of ``keepalive``.
+        hold: How long ``stall`` and ``keepalive`` hold the answer back; ``None`` for ever.
     """
 
     kind: str
@@ -41,6 +43,7 @@ class Fault:
     after: float = 0.0
     seconds: float | None = None
     pace: float = 0.05
+    hold: float | None = None
 
 
 @define
@@ -87,7 +90,8 @@ class FaultBoard:
         if fault.kind not in self._known:
             close = difflib.get_close_matches(fault.kind, self._known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            msg = f"{self._vendor} has no fault {fault.kind!r}{hint} (it has {', '.join(self._known)})"
+            known = ", ".join(self._known)
+            msg = f"{self._vendor} has no fault {fault.kind!r}{hint} (it has {known})"
             raise ValueError(msg)
         self._armed.append(_Armed(fault, now, fault.times))
 

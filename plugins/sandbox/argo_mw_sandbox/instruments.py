@@ -151,7 +151,8 @@ class MinuteInstrument:
         days = np.array([market.day_of(instant) for instant in minutes.time.tolist()], np.int64)
         midnights = np.array([market.midnight(day) for day in days.tolist()], np.int64)
         self._daily = aggregate(minutes, midnights)
-        self._edges = np.searchsorted(midnights, self._daily.time).tolist() + [len(minutes)]
+        self._edges = np.searchsorted(midnights, self._daily.time).tolist()
+        self._edges.append(len(minutes))
         self._minutes = minutes
         last = minutes.time[np.array(self._edges[1:], np.int64) - 1] + MINUTE
         closes = [market.session(day)[1] for day in np.unique(days).tolist()]

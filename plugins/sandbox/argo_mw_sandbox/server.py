@@ -23,7 +23,7 @@ from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.latency import INSTANT, Latency
 from argo_mw_sandbox.quotas import UNLIMITED, Meter, Quota
 from argo_mw_sandbox.registry import VENDORS
-from argo_mw_sandbox.sending import BREAKING, send
+from argo_mw_sandbox.sending import BREAKING, send, send_struck
 from argo_mw_sandbox.vendors.protocol import Ask, World, read_query
 
 
@@ -219,10 +219,13 @@ class Sandbox:
             verdict = desk.receive(ask, self._clock.monotonic())
             if verdict.delay:
                 await asyncio.sleep(verdict.delay)
-            answer = verdict.error or desk.vendor.answer(ask)
-            headers = desk.vendor.headers(verdict.standing, self._clock.time())
+            answer = verdict.error or desk.vendor.answer(ask, verdict.twist)
             fault = verdict.fault
-            response = await send(request, answer, headers, verdict.delay, fault)
+            if fault is None:
+                headers = desk.vendor.headers(verdict.standing, self._clock.time())
+                response = await send(request, answer, headers, verdict.delay)
+            else:
+                response = await send_struck(request, answer, fault)
             desk.answered(answer)
             return response
         except (asyncio.CancelledError, ConnectionError):

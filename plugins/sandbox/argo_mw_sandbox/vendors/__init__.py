@@ -1,0 +1,1 @@
+"""The vendors' protocols, free of sockets."""

@@ -19,7 +19,7 @@ from argo_mw_sandbox.news import Headline, headlines
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
 from argo_mw_sandbox.vendors.instants import first_second, last_second
-from argo_mw_sandbox.vendors.protocol import Answer, Ask, BadAsk, World, failure
+from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, BadAsk, World, failure
 from argo_mw_sandbox.vendors.rows import RowMemory, average_price, iso_times, trades, volumes
 
 MOST_BARS = 10_000
@@ -32,6 +32,7 @@ SYMBOLS = {
     "crypto": re.compile(r"[A-Z0-9]{2,10}[/-]?[A-Z]{3,4}"),
 }
 
+NO_BARS = b'{"bars":{},"next_page_token":null}'
 FORBIDDEN_PAGE = (
     b"<html>\r\n<head><title>403 Forbidden</title></head>\r\n<body>\r\n"
     b"<center><h1>403 Forbidden</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>"
@@ -47,6 +48,7 @@ class _Request:
     limit: int
     descending: bool
     token: tuple[str, int] | None
+    now: float
 
 
 class Alpaca:
@@ -69,6 +71,8 @@ class Alpaca:
         "garbage": Answer(b'{"bars":{"AAPL":[{"t":"2022-02-', error=True),
     }
 
+    twists = MARKET_TWISTS
+
     def __init__(self, world: World) -> None:
         self._world = world
         self._memory = RowMemory(_rows)
@@ -82,7 +86,7 @@ class Alpaca:
         """The symbols asked for."""
         return tuple(s for s in ask.query.get("symbols", "").split(",") if s)
 
-    def exceeded(self, standing: Standing) -> Answer:
+    def exceeded(self, standing: Standing) -> Answer:  # noqa: ARG002 (part of the protocol)
         """429, whatever was used up."""
         return self.errors["rate_limit"]
 
@@ -95,28 +99,24 @@ class Alpaca:
             "X-Ratelimit-Reset": str(int(now + standing.reset) + 1),
         }
 
-    def empty(self, ask: Ask) -> Answer:
-        """No bars, or no news."""
-        name = b"news" if ask.path == NEWS_PATH else b"bars"
-        empty = b"[]" if ask.path == NEWS_PATH else b"{}"
-        return Answer(b'{"%s":%s,"next_page_token":null}' % (name, empty))
-
-    def answer(self, ask: Ask) -> Answer:
+    def answer(self, ask: Ask, twist: str = "") -> Answer:
         """Bars or news."""
+        news = ask.path == NEWS_PATH
+        market = PATHS.get(ask.path)
+        if not news and market is None:
+            return failure(404, {"message": "endpoint not found."})
+        if twist == "empty":
+            return Answer(b'{"news":[],"next_page_token":null}' if news else NO_BARS)
+        now = self._world.now(twist)
         try:
-            if ask.path == NEWS_PATH:
-                return self._news(ask)
-            market = PATHS.get(ask.path)
-            if market is None:
-                return failure(404, {"message": "endpoint not found."})
-            return self._bars(ask, market)
+            return self._news(ask, now) if market is None else self._bars(ask, market, now)
         except BadAsk as bad:
             return bad.answer
         except ValueError as error:
             return failure(400, {"message": str(error)})
 
-    def _bars(self, ask: Ask, market: Market) -> Answer:
-        request = self._read(ask, market)
+    def _bars(self, ask: Ask, market: Market, now: float) -> Answer:
+        request = self._read(ask, market, now)
         if self._too_recent(ask, request, market):
             return self.errors["sip"]
         parts: list[bytes] = []
@@ -137,7 +137,7 @@ class Alpaca:
             b'{"bars":{%s},"next_page_token":%s}' % (b",".join(parts), json.dumps(token).encode())
         )
 
-    def _read(self, ask: Ask, market: Market) -> _Request:
+    def _read(self, ask: Ask, market: Market, now: float) -> _Request:
         query = ask.query
         symbols = tuple(sorted(set(self.symbols(ask))))
         if not symbols:
@@ -149,7 +149,6 @@ class Alpaca:
         if "timeframe" not in query:
             raise ValueError("timeframe is required")
         timeframe = Timeframe.parse(query["timeframe"])
-        now = self._world.clock.time()
         today = market.midnight(market.day_of(now))
         start = first_second(query["start"], market) if query.get("start") else float(today)
         end = last_second(query["end"], market) if query.get("end") else now
@@ -164,12 +163,13 @@ class Alpaca:
             _limit(query, 1000, MOST_BARS),
             _descending(query, default="asc"),
             token,
+            now,
         )
 
     def _too_recent(self, ask: Ask, request: _Request, market: Market) -> bool:
         if self._world.paid or market is CRYPTO or ask.query.get("feed", "sip") != "sip":
             return False
-        return request.end > self._world.clock.time() - SIP_DELAY and "end" in ask.query
+        return request.end > request.now - SIP_DELAY and "end" in ask.query
 
     def _read_symbol(
         self, symbol: str, request: _Request, market: Market, limit: int
@@ -184,7 +184,7 @@ class Alpaca:
         if instrument is None:
             return EMPTY, False
         span = Span(start, end, limit, newest_first=request.descending)
-        page = read_bars(instrument, request.timeframe, span, self._world.clock.time())
+        page = read_bars(instrument, request.timeframe, span, request.now)
         return page.bars, page.more
 
     def _encode(self, symbol: str, request: _Request, bars: Bars) -> bytes:
@@ -193,9 +193,8 @@ class Alpaca:
             rows = b",".join(b"{" + row for row in reversed(rows[1:].split(b",{")))
         return b'"%s":[%s]' % (symbol.encode(), rows)
 
-    def _news(self, ask: Ask) -> Answer:
+    def _news(self, ask: Ask, now: float) -> Answer:
         query = ask.query
-        now = self._world.clock.time()
         start = first_second(query["start"], STOCKS) if query.get("start") else now - 30 * 86_400
         end = min(last_second(query["end"], STOCKS) if query.get("end") else now, now)
         limit = _limit(query, 10, MOST_NEWS)

@@ -17,7 +17,7 @@ from argo_mw_sandbox.instruments import Instrument, completed
 from argo_mw_sandbox.news import Headline, headlines, sentiment_label
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import NEW_YORK, STOCKS, Market
-from argo_mw_sandbox.vendors.protocol import Answer, Ask, BadAsk, World
+from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, BadAsk, World
 from argo_mw_sandbox.vendors.rows import RowMemory, volumes
 
 COMPACT = 100
@@ -104,6 +104,8 @@ class AlphaVantage:
         "garbage": Answer(b'{"Meta Data": {"1. Information": "Da', error=True),
     }
 
+    twists = MARKET_TWISTS
+
     def __init__(self, world: World) -> None:
         self._world = world
         self._daily = RowMemory(_encoder("%Y-%m-%d"))
@@ -122,22 +124,19 @@ class AlphaVantage:
         """200 with an ``Information``."""
         return self.errors["per_day" if standing.exceeded == "day" else "per_second"]
 
-    def headers(self, standing: Standing, now: float) -> Mapping[str, str]:
+    def headers(
+        self,
+        standing: Standing,  # noqa: ARG002 (part of the protocol)
+        now: float,  # noqa: ARG002
+    ) -> Mapping[str, str]:
         """Nothing: this vendor tells no quotas."""
         return {}
 
-    def empty(self, ask: Ask) -> Answer:
-        """A series without bars, a feed without news."""
-        function = ask.query.get("function", "").upper()
-        if function == "NEWS_SENTIMENT":
-            return _feed([])
-        return _series({"2. Symbol": ask.query.get("symbol", "")}, "Time Series (Daily)", b"")
-
-    def answer(self, ask: Ask) -> Answer:
+    def answer(self, ask: Ask, twist: str = "") -> Answer:
         """A series or a feed."""
         if ask.path != "/query":
             return Answer(b"<h1>Not Found</h1>", 404, content_type="text/html", error=True)
-        functions: dict[str, Callable[[Ask], Answer]] = {
+        functions: dict[str, Callable[[Ask, float], Answer]] = {
             "TIME_SERIES_DAILY": self._read_daily,
             "TIME_SERIES_INTRADAY": self._read_intraday,
             "NEWS_SENTIMENT": self._read_news,
@@ -149,13 +148,12 @@ class AlphaVantage:
                 f"This API function ({function}) does not exist.",
             )
         try:
-            return functions[function](ask)
+            return functions[function](ask, 0.0 if twist == "empty" else self._world.now(twist))
         except BadAsk as bad:
             return bad.answer
 
-    def _read_daily(self, ask: Ask) -> Answer:
+    def _read_daily(self, ask: Ask, now: float) -> Answer:
         instrument = self._instrument(ask)
-        now = self._world.clock.time()
         size = self._size(ask)
         done = completed(instrument, now)
         end = float(instrument.daily.time[done - 1]) if done else 0.0
@@ -170,7 +168,7 @@ class AlphaVantage:
         }
         return _series(meta, "Time Series (Daily)", rows)
 
-    def _read_intraday(self, ask: Ask) -> Answer:
+    def _read_intraday(self, ask: Ask, now: float) -> Answer:
         if not self._world.paid:
             raise BadAsk(self.errors["premium"])
         instrument = self._instrument(ask)
@@ -178,7 +176,6 @@ class AlphaVantage:
         timeframe = INTERVALS.get(interval)
         if timeframe is None:
             raise BadAsk(_invalid("TIME_SERIES_INTRADAY"))
-        now = self._world.clock.time()
         size = self._size(ask)
         start, end = _month(ask.query.get("month"), instrument.market, now)
         bars = read_bars(instrument, timeframe, Span(start, end, size, newest_first=True), now).bars
@@ -207,9 +204,8 @@ class AlphaVantage:
             raise BadAsk(self.errors["premium"])
         return COMPACT if size == "compact" else FULL
 
-    def _read_news(self, ask: Ask) -> Answer:
+    def _read_news(self, ask: Ask, now: float) -> Answer:
         query = ask.query
-        now = self._world.clock.time()
         limit = query.get("limit") or "50"
         order = (query.get("sort") or "LATEST").upper()
         if not limit.isdigit() or order not in ("LATEST", "EARLIEST", "RELEVANCE"):

@@ -14,10 +14,11 @@ from attrs import frozen
 
 from argo_mw_sandbox.bars import Bars, Timeframe
 from argo_mw_sandbox.exchange import Span, read_bars
+from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
 from argo_mw_sandbox.vendors.instants import first_second, last_second
-from argo_mw_sandbox.vendors.protocol import Answer, Ask, World, failure
+from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, World, failure
 from argo_mw_sandbox.vendors.rows import RowMemory, average_price, trades, volumes
 
 MOST = 50_000
@@ -81,6 +82,8 @@ class Massive:
         "garbage": Answer(b'{"ticker":"AAPL","queryCount":', error=True),
     }
 
+    twists = MARKET_TWISTS
+
     def __init__(self, world: World) -> None:
         self._world = world
         self._memory = RowMemory(_rows)
@@ -95,20 +98,19 @@ class Massive:
         match = TICKER.match(ask.path)
         return (match[1],) if match else ()
 
-    def exceeded(self, standing: Standing) -> Answer:
+    def exceeded(self, standing: Standing) -> Answer:  # noqa: ARG002 (part of the protocol)
         """429, whatever was used up."""
         return self.errors["rate_limit"]
 
-    def headers(self, standing: Standing, now: float) -> Mapping[str, str]:
+    def headers(
+        self,
+        standing: Standing,  # noqa: ARG002 (part of the protocol)
+        now: float,  # noqa: ARG002
+    ) -> Mapping[str, str]:
         """Nothing: this vendor tells no quotas."""
         return {}
 
-    def empty(self, ask: Ask) -> Answer:
-        """An answer in which ``results`` is missing."""
-        ticker = (self.symbols(ask) or ("",))[0]
-        return Answer(_body(ticker, 0, b"", ""))
-
-    def answer(self, ask: Ask) -> Answer:
+    def answer(self, ask: Ask, twist: str = "") -> Answer:
         """Aggregates."""
         match = PATH.fullmatch(ask.path)
         if match is None:
@@ -117,14 +119,16 @@ class Massive:
             request = _read(match, ask.query)
         except ValueError as error:
             return _error(400, "ERROR", error=str(error))
-        return self._aggregates(ask, request)
-
-    def _aggregates(self, ask: Ask, request: _Request) -> Answer:
         instrument = self._world.exchange.find(request.ticker, request.market)
-        if instrument is None:
-            return self.empty(ask)
+        if instrument is None or twist == "empty":
+            return Answer(_body(request.ticker, 0, b"", ""))
+        return self._aggregates(ask, request, instrument, self._world.now(twist))
+
+    def _aggregates(
+        self, ask: Ask, request: _Request, instrument: Instrument, now: float
+    ) -> Answer:
         span = Span(request.start, request.end, request.limit, newest_first=request.descending)
-        page = read_bars(instrument, request.timeframe, span, self._world.clock.time())
+        page = read_bars(instrument, request.timeframe, span, now)
         rows = self._memory.rows(request.ticker, request.timeframe, page.bars)
         if request.descending and rows:
             rows = b",".join(b"{" + row for row in reversed(rows[1:].split(b",{")))

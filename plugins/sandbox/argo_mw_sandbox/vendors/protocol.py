@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import parse_qsl
 
@@ -66,13 +66,13 @@ class Answer:
     """A response.
 
     Attributes:
-        body: The body, or its head when ``stream`` follows.
+        body: The body, unless there is a ``stream``.
         status: The HTTP status.
         headers: Headers besides the content's type and length.
         content_type: The body's media type.
         error: Whether it carries an error, which may come as a 200.
         usage: Tokens to count once it was sent.
-        stream: The rest of a streamed body, or ``None``.
+        stream: The pieces of a streamed body, or ``None``.
     """
 
     body: bytes
@@ -81,12 +81,18 @@ class Answer:
     content_type: str = "application/json"
     error: bool = False
     usage: Usage = NO_USAGE
-    stream: Iterator[Piece] | None = None
+    stream: tuple[Piece, ...] | None = None
+
+    def whole(self) -> bytes:
+        """The whole body, streamed or not."""
+        if self.stream is None:
+            return self.body
+        return b"".join(piece.data for piece in self.stream)
 
 
 @frozen
 class World:
-    """What all vendors share.
+    """What all vendors share, and the twists of those that sell prices.
 
     Attributes:
         exchange: The prices.
@@ -100,6 +106,17 @@ class World:
     seed: int
     paid: bool
 
+    def now(self, twist: str = "") -> float:
+        """The replayed now in seconds since the epoch; under ``stale``, weeks ago."""
+        return self.clock.time() - (STALE if twist == "stale" else 0.0)
+
+
+STALE = 21 * 86_400.0
+MARKET_TWISTS: Mapping[str, str] = {
+    "empty": "answers without any result",
+    "stale": "answers as it would have done three weeks ago",
+}
+
 
 class Vendor(Protocol):
     """One vendor's protocol. It decides nothing about latency, faults or sockets.
@@ -107,10 +124,12 @@ class Vendor(Protocol):
     Attributes:
         name: Its path prefix and its name in counts.
         errors: Its error bodies by name, as faults name them; ``unauthorized`` is one of them.
+        twists: Ways to answer well-formed but useless, by name, and what each does.
     """
 
     name: str
     errors: Mapping[str, Answer]
+    twists: Mapping[str, str]
 
     def key(self, ask: Ask) -> str:
         """The API key of a request, ``""`` if there is none."""
@@ -124,14 +143,11 @@ class Vendor(Protocol):
     def headers(self, standing: Standing, now: float) -> Mapping[str, str]:
         """What it says about a quota in every answer; *now* is the time it tells, in seconds."""
 
-    def empty(self, ask: Ask) -> Answer:
-        """An answer without results."""
-
-    def answer(self, ask: Ask) -> Answer:
-        """The answer to a request."""
+    def answer(self, ask: Ask, twist: str = "") -> Answer:
+        """The answer to a request, spoilt by one of ``twists`` if one is named."""
 
 
-class BadAsk(Exception):
+class BadAsk(Exception):  # noqa: N818 (it carries an answer to send)
     """A request that the vendor answers with an error.
 
     Attributes:

@@ -55,7 +55,7 @@ class RowMemory:
         self._rows: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
 
     def rows(self, symbol: str, timeframe: object, bars: Bars) -> bytes:
-        """The rows of one symbol's *bars*; what was growing is told apart by its close and volume."""
+        """The rows of one symbol's *bars*; growing bars differ in their close or volume."""
         count = len(bars)
         if count > self._most:
             return self._encode(bars)
