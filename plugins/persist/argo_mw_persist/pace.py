@@ -1,0 +1,57 @@
+"""Pace: how many rows go into a batch, learned from how fast the sink takes them."""
+
+from __future__ import annotations
+
+_WEIGHT = 0.1
+_DISTINCT = 0.05
+
+
+class Pace:
+    """Chooses a batch size whose rows take about *target* seconds to write.
+
+    A commit costs a fixed part, which a larger batch spreads over more rows, and a part for each
+    row, which makes the others wait. The second is the slope of a line through the latest
+    batches: least squares with exponentially fading weights. While batches are all of one size
+    there is no slope to see, and the last one holds.
+
+    Parameters:
+        target: Seconds that the rows of a batch should take, the fixed part aside.
+        smallest: The size to begin with, and never to go below.
+        largest: Rows in a batch at most.
+    """
+
+    def __init__(self, *, target: float, smallest: int, largest: int) -> None:
+        self._target = target
+        self._smallest = smallest
+        self._largest = largest
+        self._rows = self._seconds = self._variance = self._covariance = 0.0
+        self._known = False
+        self.size = smallest
+
+    def learn(self, rows: int, seconds: float) -> None:
+        """A batch of *rows* took *seconds*."""
+        if not self._known:
+            self._rows, self._seconds, self._known = float(rows), seconds, True
+        off_rows, off_seconds = rows - self._rows, seconds - self._seconds
+        self._rows += _WEIGHT * off_rows
+        self._seconds += _WEIGHT * off_seconds
+        keep = 1.0 - _WEIGHT
+        self._variance = keep * (self._variance + _WEIGHT * off_rows * off_rows)
+        self._covariance = keep * (self._covariance + _WEIGHT * off_rows * off_seconds)
+        if rows >= self.size:
+            self._resize()
+
+    def _resize(self) -> None:
+        if self._variance <= (_DISTINCT * self._rows) ** 2 or self._covariance <= 0:
+            # Nothing to see yet: try a larger batch while this one is quick as a whole.
+            wanted = self.size * 2.0 if self._seconds < self._target else float(self.size)
+        else:
+            wanted = self._target * self._variance / self._covariance
+        # At most twice or half of the last, so that one odd commit does not swing it.
+        step = min(max(wanted, self.size / 2), self.size * 2)
+        self.size = _power_of_two(min(max(step, self._smallest), self._largest))
+
+
+def _power_of_two(size: float) -> int:
+    """The largest power of two that is not above *size*: such a batch is one statement."""
+    return 1 << (int(size).bit_length() - 1)

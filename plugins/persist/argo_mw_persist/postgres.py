@@ -1,0 +1,203 @@
+"""The PostgreSQL sink: asyncpg, and COPY straight into the tables.
+
+COPY has no ON CONFLICT. Identifiers are made once per record, so a conflict means that a batch
+is repeated: then, and only then, the batch goes in by INSERT … ON CONFLICT DO NOTHING.
+docs/decisions holds the measurements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+from attrs import field, frozen, validators
+
+from argo_mw_persist import schema
+from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
+from argo_mw_persist.schema import TYPES, Dialect
+from argo_mw_persist.sink import Query
+from argo_mw_persist.tables import Entry, Row, Table, by_table
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
+_MIGRATION_LOCK = 0x6172676F  # "argo"; any number that all of our processes share
+
+
+@frozen
+class PostgresOptions:
+    """How PostgreSQL is used.
+
+    Attributes:
+        connections: Connections at most, one of which is used for writing at any time.
+        timeout: Seconds for one statement, and for connecting.
+    """
+
+    connections: int = field(default=4, validator=validators.ge(2))
+    timeout: float = field(default=30.0, validator=validators.gt(0))
+
+
+DEFAULTS = PostgresOptions()
+
+
+class PostgresSink:
+    """Keeps rows in a PostgreSQL database.
+
+    Parameters:
+        url: A connection URI, as libpq reads it.
+        options: How PostgreSQL is used.
+    """
+
+    dialect: Dialect = "postgresql"
+
+    def __init__(self, url: str, options: PostgresOptions = DEFAULTS) -> None:
+        parts = urlsplit(url)
+        host = parts.hostname or parse_qs(parts.query).get("host", ["local"])[0]
+        self.place = f"postgresql database {parts.path.lstrip('/') or 'default'} at {host}"
+        self._url = url
+        self._options = options
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def open(self, *, migrate: bool = True) -> None:
+        with self._translated():
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=0,
+                max_size=self._options.connections,
+                timeout=self._options.timeout,
+                command_timeout=self._options.timeout,
+                init=_prepare,
+                # Acknowledged means on disk, whatever the server's own default.
+                server_settings={"application_name": "argo-mw", "synchronous_commit": "on"},
+            )
+        try:
+            async with self._connection() as connection, connection.transaction():
+                await self._migrate(connection, migrate)
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def write(self, entries: Sequence[Entry]) -> str:
+        groups = by_table(entries)
+        async with self._connection() as connection:
+            try:
+                await _copy(connection, groups)
+            except asyncpg.UniqueViolationError:
+                async with connection.transaction():
+                    for table, rows in groups.items():
+                        await connection.execute(_insert_missing(table), *_columns(rows))
+        return "sink"
+
+    async def read(self, query: Query) -> Sequence[Row]:
+        async with self._connection() as connection:
+            records = await connection.fetch(_numbered(query.sql), *query.parameters)
+        return [tuple(record) for record in records]
+
+    async def change(self, query: Query) -> int:
+        async with self._connection() as connection:
+            status = await connection.execute(_numbered(query.sql), *query.parameters)
+        return int(status.rpartition(" ")[2])
+
+    async def check(self) -> Sequence[str]:
+        broken = await self.read(
+            Query("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid")
+        )
+        return [f"index {name} is not valid; REINDEX it" for (name,) in broken]
+
+    async def backup(self, to: Path) -> None:
+        msg = f"{self.place} is backed up by its own tools; use pg_dump"
+        raise PersistError(msg)
+
+    async def aclose(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                await pool.close()
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            pool.terminate()
+
+    async def _migrate(self, connection: Connection, migrate: bool) -> None:
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
+        versioned = await connection.fetchval("SELECT to_regclass($1)::text", schema.VERSION_TABLE)
+        foreign = await connection.fetchval("SELECT to_regclass('signals')::text")
+        found: int | None = None
+        if versioned is not None:
+            found = await connection.fetchval(f"SELECT version FROM {schema.VERSION_TABLE}")
+        since = schema.check(
+            found, foreign=foreign is not None, migrate=migrate, where=self.place
+        )
+        if since != schema.VERSION:
+            for statement in schema.statements("postgresql", since):
+                await connection.execute(statement)
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        if self._pool is None:
+            msg = f"{self.place} is not open"
+            raise SinkUnavailable(msg)
+        with self._translated():
+            async with self._pool.acquire(timeout=self._options.timeout) as connection:
+                yield connection
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (
+            asyncpg.DataError,
+            asyncpg.IntegrityConstraintViolationError,
+            OverflowError,
+            UnicodeEncodeError,
+        ) as error:
+            msg = f"{self.place} refuses: {error}"
+            raise RowsRefused(msg) from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            msg = f"{self.place}: {error or type(error).__name__}"
+            raise SinkUnavailable(msg) from error
+
+
+async def _prepare(connection: Connection) -> None:
+    # Identifiers are 16 bytes everywhere; uuid objects would be made only to be taken apart.
+    await connection.set_type_codec(
+        "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+    )
+
+
+async def _copy(connection: Connection, groups: dict[Table, list[Row]]) -> None:
+    if len(groups) == 1:
+        [(table, rows)] = groups.items()
+        await connection.copy_records_to_table(table.name, records=rows, columns=table.names)
+        return
+    async with connection.transaction():
+        for table, rows in groups.items():
+            await connection.copy_records_to_table(table.name, records=rows, columns=table.names)
+
+
+def _columns(rows: Sequence[Row]) -> list[list[object]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+@cache
+def _insert_missing(table: Table) -> str:
+    types = TYPES["postgresql"]
+    arrays = ", ".join(f"${i}::{types[c.type]}[]" for i, c in enumerate(table.columns, 1))
+    return (
+        f"INSERT INTO {table.name} ({', '.join(table.names)}) "
+        f"SELECT * FROM unnest({arrays}) ON CONFLICT (id) DO NOTHING"
+    )
+
+
+@cache
+def _numbered(sql: str) -> str:
+    first, *rest = sql.split("?")
+    return first + "".join(f"${i}{part}" for i, part in enumerate(rest, 1))

@@ -1,0 +1,172 @@
+"""The spool: a file that takes rows while their sink is away, and gives them back in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from argo_mw import Clock, Tasks
+from argo_mw_persist.errors import SinkUnavailable
+from argo_mw_persist.poison import write_sound
+from argo_mw_persist.records import restored
+from argo_mw_persist.schema import Dialect
+from argo_mw_persist.sink import Query, Sink
+from argo_mw_persist.sqlite import SqliteSink
+from argo_mw_persist.tables import TABLES, Entry, Row, Table
+
+_BATCH = 1000
+_RETRY = 1.0
+
+
+class SpooledSink:
+    """A sink that goes on taking rows while the one behind it is away.
+
+    Once a row is in the spool, later ones follow it there until the spool is empty, so that rows
+    reach the sink in the order in which they were taken. A row in the spool is committed to disk
+    in this machine: it is acknowledged as ``spool``, and reads do not see it yet. The spool has
+    the same tables as any sink, and a bound on its size, after which writes fail.
+
+    Parameters:
+        behind: The sink proper.
+        spool: The embedded store that bridges.
+        said: Told in one line when the sink goes and when it is back.
+        drained: Called with the entries that have reached the sink from the spool.
+    """
+
+    def __init__(
+        self,
+        behind: Sink,
+        spool: SqliteSink,
+        *,
+        clock: Clock,
+        tasks: Tasks,
+        said: Callable[[str], None],
+        drained: Callable[[Sequence[Entry]], None],
+    ) -> None:
+        self._behind = behind
+        self._spool = spool
+        self._clock = clock
+        self._tasks = tasks
+        self._said = said
+        self._drained = drained
+        self._away = False
+        self._migrate = True
+        self._opened = False
+        self._order = asyncio.Lock()
+        self._draining: asyncio.Task[None] | None = None
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._behind.dialect
+
+    @property
+    def place(self) -> str:
+        return self._behind.place
+
+    async def open(self, *, migrate: bool = True) -> None:
+        self._migrate = migrate
+        await self._spool.open()
+        try:
+            await self._behind.open(migrate=migrate)
+            self._opened = True
+        except SinkUnavailable as error:
+            self._bridge(error)
+        except BaseException:
+            await self._spool.aclose()
+            raise
+        if await self._spooled():
+            self._bridge(None)
+
+    async def write(self, entries: Sequence[Entry]) -> str:
+        async with self._order:
+            if not self._away:
+                try:
+                    return await self._behind.write(entries)
+                except SinkUnavailable as error:
+                    self._bridge(error)
+            await self._spool.write(entries)
+            return "spool"
+
+    async def read(self, query: Query) -> Sequence[Row]:
+        return await self._behind.read(query)
+
+    async def change(self, query: Query) -> int:
+        if self._away:
+            msg = f"{self.place} is away; records wait in the spool, changes cannot"
+            raise SinkUnavailable(msg)
+        return await self._behind.change(query)
+
+    async def check(self) -> Sequence[str]:
+        return [*await self._behind.check(), *await self._spool.check()]
+
+    async def backup(self, to: Path) -> None:
+        await self._behind.backup(to)
+
+    async def aclose(self) -> None:
+        draining, self._draining = self._draining, None
+        if draining is not None:
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+        await self._behind.aclose()
+        await self._spool.aclose()
+
+    async def drained(self) -> None:
+        """Return once the spool is empty."""
+        if self._draining is not None:
+            await asyncio.shield(self._draining)
+
+    def _bridge(self, error: SinkUnavailable | None) -> None:
+        self._away = True
+        if error is not None:
+            self._said(f"records go to the spool: {error}")
+        if self._draining is None or self._draining.done():
+            self._draining = self._tasks.spawn("persist:drain", self._drain())
+
+    async def _drain(self) -> None:
+        while True:
+            try:
+                if not self._opened:
+                    await self._behind.open(migrate=self._migrate)
+                    self._opened = True
+                if not await self._drain_some():
+                    return
+            except SinkUnavailable:
+                await self._clock.sleep(_RETRY)
+
+    async def _drain_some(self) -> bool:
+        """Move the oldest rows of each table; whether there may be more."""
+        moved = [await self._move(table) for table in TABLES]
+        if any(moved):
+            return True
+        # No write may slip into the spool between finding it empty and leaving it behind.
+        async with self._order:
+            if await self._spooled():
+                return True
+            self._away = False
+        self._said(f"{self.place} takes records again, and has all that was in the spool")
+        return False
+
+    async def _move(self, table: Table) -> bool:
+        columns = ", ".join(table.names)
+        found = await self._spool.read(
+            Query(f"SELECT {columns} FROM {table.name} ORDER BY rowid LIMIT {_BATCH}")
+        )
+        if not found:
+            return False
+        entries = [restored(table, row) for row in found]
+        written = await write_sound(self._behind, entries, now=self._clock.time())
+        if written.refused:
+            self._said(f"{len(written.refused)} spooled records became dead letters")
+        # By identifier: another process may drain the same spool and begin it anew.
+        these = ", ".join("?" * len(found))
+        await self._spool.change(
+            Query(f"DELETE FROM {table.name} WHERE id IN ({these})", [row[0] for row in found])
+        )
+        self._drained([entry for entry in entries if entry not in written.refused])
+        return True
+
+    async def _spooled(self) -> bool:
+        some = " OR ".join(f"EXISTS (SELECT 1 FROM {table.name})" for table in TABLES)
+        [(found,)] = await self._spool.read(Query(f"SELECT {some}"))
+        return bool(found)

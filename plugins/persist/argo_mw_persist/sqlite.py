@@ -1,0 +1,297 @@
+"""The SQLite sink: one writer thread, a few readers, never on the event loop.
+
+A batch is one ``BEGIN IMMEDIATE`` transaction of statements with many rows each. SQLite gives the
+interpreter lock away once per statement, so a batch beside a busy event loop waits for it a few
+times instead of once per row. The sizes are powers of two: any batch is a sum of few statements,
+which stay prepared. docs/decisions holds the measurements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Literal, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from attrs import field, frozen, validators
+
+from argo_mw_persist import schema
+from argo_mw_persist.errors import RowsRefused, SinkUnavailable
+from argo_mw_persist.schema import Dialect
+from argo_mw_persist.sink import Query
+from argo_mw_persist.tables import TABLES, Cell, Entry, Row, Table, by_table
+
+T = TypeVar("T")
+
+# A power of two; builds of SQLite may bind no more than 32,766 values, and a signal has 15.
+_MOST_ROWS = 2048
+_REFUSED = (
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    OverflowError,
+    UnicodeEncodeError,
+)
+_LOCKED = ("database is locked", "database table is locked")
+
+
+@frozen
+class SqliteOptions:
+    """How SQLite is used.
+
+    Attributes:
+        synchronous: ``FULL``: an acknowledged row survives a power cut. ``NORMAL``: it survives
+            the end of the process, killed or not; a power cut may take the last commits.
+        readers: Read-only connections, each with a thread of its own.
+        busy_timeout: Seconds to wait for another process that writes.
+        checkpoint_pages: Pages in the write-ahead log after which a commit also copies it into
+            the database. A page is 4 KiB.
+        max_bytes: The largest the database may grow, or ``None``.
+    """
+
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    readers: int = field(default=2, validator=validators.ge(1))
+    busy_timeout: float = field(default=5.0, validator=validators.ge(0))
+    checkpoint_pages: int = field(default=1000, validator=validators.ge(1))
+    max_bytes: int | None = None
+
+
+DEFAULTS = SqliteOptions()
+
+
+class SqliteSink:
+    """Keeps rows in one SQLite file.
+
+    Parameters:
+        path: The file; it and its directory are made when missing, for this user only.
+        options: How SQLite is used.
+    """
+
+    dialect: Dialect = "sqlite"
+
+    def __init__(self, path: Path, options: SqliteOptions = DEFAULTS) -> None:
+        self.path = path
+        self.place = f"sqlite file {path}"
+        self._options = options
+        self._writing: ThreadPoolExecutor | None = None
+        self._reading: ThreadPoolExecutor | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._local = threading.local()
+        self._readers: list[sqlite3.Connection] = []
+
+    @classmethod
+    def from_url(cls, url: str, options: SqliteOptions = DEFAULTS) -> SqliteSink:
+        """The sink at ``sqlite:///relative`` or ``sqlite:////absolute``."""
+        return cls(Path(unquote(urlsplit(url).path[1:])).expanduser(), options)
+
+    async def open(self, *, migrate: bool = True) -> None:
+        self._writing = ThreadPoolExecutor(1, "argo-mw-persist-writer")
+        self._reading = ThreadPoolExecutor(self._options.readers, "argo-mw-persist-reader")
+        try:
+            await self._in(self._writing, lambda: self._open(migrate))
+        except BaseException:
+            await self.aclose()
+            raise
+
+    async def write(self, entries: Sequence[Entry]) -> str:
+        await self._in(self._writing, lambda: self._write(entries))
+        return "sink"
+
+    async def read(self, query: Query) -> Sequence[Row]:
+        return await self._in(self._reading, lambda: self.select(query))
+
+    async def change(self, query: Query) -> int:
+        return await self._in(self._writing, lambda: self._change(query))
+
+    async def check(self) -> Sequence[str]:
+        found = await self.read(Query("PRAGMA integrity_check"))
+        return [str(line) for (line,) in found if line != "ok"]
+
+    async def backup(self, to: Path) -> None:
+        await self._in(self._reading, lambda: self._backup(to))
+
+    async def aclose(self) -> None:
+        writing, self._writing = self._writing, None
+        reading, self._reading = self._reading, None
+        loop = asyncio.get_running_loop()
+        if reading is not None:
+            await loop.run_in_executor(None, reading.shutdown)
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
+            self._local = threading.local()
+        if writing is not None:
+            with contextlib.suppress(sqlite3.Error):
+                await loop.run_in_executor(writing, self._close)
+            await loop.run_in_executor(None, writing.shutdown)
+
+    async def _in(self, pool: ThreadPoolExecutor | None, work: Callable[[], T]) -> T:
+        if pool is None:
+            msg = f"{self.place} is not open"
+            raise SinkUnavailable(msg)
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    # What follows runs in the writer's or a reader's thread.
+
+    def _open(self, migrate: bool) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with self._translated():
+            # Made here, so that SQLite never makes it readable for others.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            connection = self._connect(f"{self.path.absolute().as_uri()}?mode=rw")
+            self._connection = connection
+            self._enter_wal(connection)
+            connection.execute(f"PRAGMA synchronous={self._options.synchronous}")
+            connection.execute(f"PRAGMA wal_autocheckpoint={self._options.checkpoint_pages}")
+            connection.execute(f"PRAGMA journal_size_limit={4096 * self._options.checkpoint_pages}")
+            if self._options.max_bytes is not None:
+                connection.execute(f"PRAGMA max_page_count={self._options.max_bytes // 4096}")
+            with self._transaction(connection):
+                self._migrate(connection, migrate)
+
+    def _enter_wal(self, connection: sqlite3.Connection) -> None:
+        # Two processes that switch at once get "locked" whatever the timeout: the loser looks
+        # again, and finds the switch made.
+        for _ in range(100):
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if str(error) not in _LOCKED:
+                    raise
+                with contextlib.suppress(sqlite3.OperationalError), self._transaction(connection):
+                    pass
+        connection.execute("PRAGMA journal_mode=WAL")
+
+    def _migrate(self, connection: sqlite3.Connection, migrate: bool) -> None:
+        names = {n for (n,) in connection.execute("SELECT name FROM sqlite_schema")}
+        found: int | None = None
+        if schema.VERSION_TABLE in names:
+            row = connection.execute(f"SELECT version FROM {schema.VERSION_TABLE}").fetchone()
+            found = int(row[0])
+        since = schema.check(found, foreign="signals" in names, migrate=migrate, where=self.place)
+        if since != schema.VERSION:
+            for statement in schema.statements("sqlite", since):
+                connection.execute(statement)
+
+    def _connect(self, uri: str) -> sqlite3.Connection:
+        return sqlite3.connect(
+            uri,
+            uri=True,
+            timeout=self._options.busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=128,
+        )
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        inserts = _inserts(entries)
+        with self._translated():
+            if len(inserts) == 1:
+                # A statement alone is a transaction, and takes the lock as IMMEDIATE does; two
+                # statements fewer are two waits for the interpreter lock fewer.
+                self._writer.execute(*inserts[0])
+                return
+            with self._transaction(self._writer):
+                for insert in inserts:
+                    self._writer.execute(*insert)
+
+    def _change(self, query: Query) -> int:
+        with self._translated(), self._transaction(self._writer):
+            return self._writer.execute(query.sql, query.parameters).rowcount
+
+    def select(self, query: Query) -> list[Row]:
+        """What *query* finds, read by the calling thread over a connection of its own."""
+        with self._translated():
+            return self._reader.execute(query.sql, query.parameters).fetchall()
+
+    def _backup(self, to: Path) -> None:
+        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        with self._translated(), contextlib.closing(sqlite3.connect(to)) as copy:
+            self._reader.backup(copy, pages=1000, sleep=0.01)
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @property
+    def _writer(self) -> sqlite3.Connection:
+        if self._connection is None:
+            msg = f"{self.place} is not open"
+            raise SinkUnavailable(msg)
+        return self._connection
+
+    @property
+    def _reader(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._connect(f"{self.path.absolute().as_uri()}?mode=ro")
+            self._local.connection = connection
+            self._readers.append(connection)
+        return connection
+
+    @contextlib.contextmanager
+    def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        # IMMEDIATE: a read that turns into a write is refused at once, whatever the timeout.
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+            raise
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except _REFUSED as error:
+            msg = f"{self.place} refuses: {error}"
+            raise RowsRefused(msg) from error
+        except (sqlite3.Error, OSError) as error:
+            msg = f"{self.place}: {error}{_advice(error)}"
+            raise SinkUnavailable(msg) from error
+
+
+def _advice(error: Exception) -> str:
+    text = str(error)
+    if "full" in text or "No space" in text:
+        return "; free some space"
+    return "; another process holds it" if text in _LOCKED else ""
+
+
+def _inserts(entries: Sequence[Entry]) -> list[tuple[str, list[Cell]]]:
+    """Statements that insert *entries*, and what is bound to each."""
+    inserts: list[tuple[str, list[Cell]]] = []
+    for table, rows in by_table(entries).items():
+        size = _MOST_ROWS
+        start = 0
+        while start < len(rows):
+            while size > len(rows) - start:
+                size //= 2
+            part = rows[start : start + size]
+            inserts.append((_insert_statement(table, size), list(chain.from_iterable(part))))
+            start += size
+    return inserts
+
+
+@cache
+def _insert_statement(table: Table, rows: int) -> str:
+    assert table in TABLES
+    one = f"({', '.join('?' * len(table.columns))})"
+    return (
+        f"INSERT INTO {table.name} ({', '.join(table.names)}) VALUES {', '.join([one] * rows)} "
+        "ON CONFLICT (id) DO NOTHING"
+    )

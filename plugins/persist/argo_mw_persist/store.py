@@ -1,0 +1,265 @@
+"""The store: what is recorded, closed and read, with or without a chain around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import cast
+
+import structlog
+from attrs import evolve, frozen
+
+from argo_mw import BadParameter, Clock
+from argo_mw_persist import ids, queries
+from argo_mw_persist.errors import UnknownSignal
+from argo_mw_persist.queries import Filter
+from argo_mw_persist.records import (
+    Answer,
+    Charge,
+    Result,
+    Signal,
+    closing_tags,
+    earned,
+    judged,
+    micros,
+)
+from argo_mw_persist.sink import Query, Sink
+from argo_mw_persist.tables import Entry, Row
+from argo_mw_persist.writer import Receipt, Writer, WriterOptions
+
+log = structlog.stdlib.get_logger("argo_mw_persist")
+
+Record = Signal | Answer | Charge
+Changed = Callable[[Iterable[str]], Awaitable[object]]
+
+MOST_ROWS = 10_000
+"""Rows in a page at most."""
+
+
+async def _nobody_depends(tags: Iterable[str]) -> None:
+    return None
+
+
+@frozen
+class Page:
+    """A part of the history.
+
+    Attributes:
+        signals: Newest first.
+        next: Give it as ``after`` for the page that follows, or ``None`` after the last.
+    """
+
+    signals: tuple[Signal, ...]
+    next: str | None
+
+
+@frozen
+class Performance:
+    """How the closed signals of a voice went.
+
+    Attributes:
+        voice: Its name; "" is the consensus of all.
+        closed: How many signals it had a say in that are closed.
+        wins: How many of them earned something, had one followed the voice.
+        profit: The sum of what they earned, as fractions of the price.
+    """
+
+    voice: str
+    closed: int
+    wins: int
+    profit: float
+
+    @property
+    def win_rate(self) -> float:
+        """The share of wins; 0 when nothing is closed."""
+        return self.wins / self.closed if self.closed else 0.0
+
+    @property
+    def mean_profit(self) -> float:
+        """What one signal earned on average; 0 when nothing is closed."""
+        return self.profit / self.closed if self.closed else 0.0
+
+
+class Store:
+    """Keeps records in a sink.
+
+    Use it inside ``async with``, or call :meth:`open` and :meth:`aclose`.
+
+    Parameters:
+        sink: Where they are kept; opened and closed by the store.
+        options: How records are queued and put together.
+        clock: Where time comes from.
+        changed: Awaited with tags after each commit and before its records are acknowledged.
+        said: Told in one line what went wrong, and when it goes well again.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        options: WriterOptions,
+        *,
+        clock: Clock,
+        changed: Changed = _nobody_depends,
+        said: Callable[[str], None] = log.warning,
+    ) -> None:
+        self.sink = sink
+        self._clock = clock
+        self._changed = changed
+        self.writer = Writer(sink, options, clock=clock, committed=self._committed, said=said)
+        self._run: asyncio.Task[None] | None = None
+
+    async def open(self, *, migrate: bool = True) -> None:
+        """Open the sink and begin to write.
+
+        Raises:
+            SinkUnavailable: It cannot be reached, and no spool bridges that.
+            SchemaError: Its tables are newer than the code, or not ours.
+        """
+        await self.sink.open(migrate=migrate)
+        self._run = asyncio.create_task(self.writer.run(), name="argo-mw:persist:writer")
+
+    async def aclose(self, *, within: float = 10.0) -> None:
+        """Write what is queued, for *within* seconds at most, and close the sink. Idempotent."""
+        run, self._run = self._run, None
+        if run is None:
+            return
+        self.writer.close(within=within)
+        try:
+            await asyncio.shield(run)
+        finally:
+            if not run.done():
+                run.cancel()
+                await asyncio.gather(run, return_exceptions=True)
+            await self.sink.aclose()
+
+    async def __aenter__(self) -> Store:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def record(self, record: Record) -> Receipt:
+        """Queue *record*, waiting for room if it must.
+
+        Await what this returns to know that the record is safe; it says where.
+
+        Raises:
+            BadParameter: The record cannot be kept as it is.
+            QueueFull: There is no room, and ``overflow`` says to refuse.
+        """
+        return await self.writer.put(record.entry())
+
+    async def flush(self) -> None:
+        """Return once everything recorded before is written or refused."""
+        await self.writer.flush()
+
+    async def latest(self, symbol: str, limit: int = 10, *, tenant: str = "") -> tuple[Signal, ...]:
+        """The newest signals of *symbol*."""
+        return await self._signals(queries.latest(symbol, _page(limit), tenant))
+
+    async def latest_of_many(
+        self, symbols: Sequence[str], limit: int = 10, *, tenant: str = ""
+    ) -> dict[str, tuple[Signal, ...]]:
+        """The newest signals of each of *symbols*, by one query."""
+        query = queries.latest_of_many(self.sink.dialect, symbols, _page(limit), tenant)
+        found: dict[str, list[Signal]] = {symbol: [] for symbol in symbols}
+        for signal in await self._signals(query):
+            found[signal.symbol].append(signal)
+        return {symbol: tuple(signals) for symbol, signals in found.items()}
+
+    async def strongest(
+        self, symbol: str, limit: int = 10, *, tenant: str = ""
+    ) -> tuple[Signal, ...]:
+        """The open signals of *symbol*, the surest first."""
+        return await self._signals(queries.strongest(symbol, _page(limit), tenant))
+
+    async def history(
+        self, wanted: Filter, *, limit: int = 1000, after: str | None = None
+    ) -> Page:
+        """The signals that *wanted* describes, newest first, a page at a time.
+
+        Raises:
+            BadParameter: *after* is not from an earlier page.
+        """
+        place = None if after is None else _place(after)
+        signals = await self._signals(queries.history(wanted, _page(limit), place))
+        last = signals[-1] if len(signals) == limit else None
+        return Page(signals, None if last is None else f"{last.timestamp}:{ids.text(last.id)}")
+
+    async def performance(self, wanted: Filter) -> tuple[Performance, ...]:
+        """How closed signals went: the consensus first, then by voice."""
+        rows = await self.sink.read(queries.performance(self.sink.dialect, wanted))
+        return tuple(_performance(row) for row in rows)
+
+    async def close_signal(
+        self,
+        identifier: bytes,
+        *,
+        exit_price: float | None = None,
+        profit: float | None = None,
+        tenant: str = "",
+    ) -> Signal:
+        """Record how a signal ended; closing it again replaces that.
+
+        Parameters:
+            exit_price: The price at which it was left.
+            profit: What acting on it earned, as a fraction of its price; computed from
+                *exit_price* unless told.
+
+        Raises:
+            BadParameter: Neither is given, or the signal has no price to compare with.
+            UnknownSignal: There is no such signal, or it is another tenant's.
+        """
+        await self.writer.flush()
+        rows = await self.sink.read(queries.by_id(identifier, tenant))
+        if not rows:
+            msg = f"there is no signal {ids.text(identifier)}; `argo-mw signals history` lists them"
+            raise UnknownSignal(msg)
+        signal = Signal.from_row(rows[0])
+        if profit is None:
+            if exit_price is None:
+                msg = "to close a signal give its exit_price or its profit"
+                raise BadParameter(msg)
+            profit = earned(signal.action, signal.price, exit_price)
+        outcome: Result = judged(profit)
+        timestamp = micros(self._clock.time())
+        await self.sink.change(queries.close(identifier, outcome, exit_price, profit, timestamp))
+        await self._changed(closing_tags(signal.symbol))
+        return evolve(
+            signal,
+            outcome=outcome,
+            is_active=False,
+            exit_price=exit_price,
+            profit=profit,
+            exit_timestamp=timestamp,
+        )
+
+    async def _signals(self, query: Query) -> tuple[Signal, ...]:
+        return tuple([Signal.from_row(row) for row in await self.sink.read(query)])
+
+    async def _committed(self, entries: Sequence[Entry]) -> None:
+        tags = {tag for entry in entries for tag in entry.tags}
+        if tags:
+            await self._changed(tags)
+
+
+def _page(limit: int) -> int:
+    if not 1 <= limit <= MOST_ROWS:
+        msg = f"limit is {limit}; give a number of rows from 1 to {MOST_ROWS}"
+        raise BadParameter(msg)
+    return limit
+
+
+def _place(after: str) -> tuple[int, bytes]:
+    timestamp, _, identifier = after.partition(":")
+    try:
+        return int(timestamp), ids.parse(identifier)
+    except ValueError:
+        msg = f"{after!r} is no place in the history; give the `next` of an earlier page"
+        raise BadParameter(msg) from None
+
+
+def _performance(row: Row) -> Performance:
+    voice, closed, wins, profit = cast("tuple[str, int, int, float]", row)
+    return Performance(voice, closed, wins, float(profit))

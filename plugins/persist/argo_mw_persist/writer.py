@@ -1,0 +1,326 @@
+"""The writer: a bounded queue, batches, and acknowledgement only after commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
+
+import structlog
+from attrs import field, frozen, validators
+
+from argo_mw import Clock, Closed
+from argo_mw_persist.errors import NotRecorded, QueueFull, SinkUnavailable
+from argo_mw_persist.pace import Pace
+from argo_mw_persist.poison import Written, write_sound
+from argo_mw_persist.room import Room
+from argo_mw_persist.sink import Sink
+from argo_mw_persist.tables import Entry
+
+log = structlog.stdlib.get_logger("argo_mw_persist")
+
+Receipt = asyncio.Future[str]
+"""Done once the record is safe, with where: ``sink`` or ``spool``. Fails when it was refused."""
+
+Committed = Callable[[Sequence[Entry]], Awaitable[None]]
+Said = Callable[[str], None]
+_Held = tuple[Entry, Receipt]
+
+_BATCHES_UNDER_WAY = 2
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+
+
+@frozen
+class WriterOptions:
+    """How records are queued and put together.
+
+    Attributes:
+        capacity: Records held at most, queued or being written.
+        overflow: What happens to a record when that many are held: ``wait`` for room, or
+            ``refuse`` it with :class:`~argo_mw_persist.QueueFull`.
+        linger: Seconds that a record may wait for others before it is written.
+        target: Seconds that the rows of one batch should take to write.
+        smallest_batch: Rows to begin with.
+        largest_batch: Rows in a batch at most.
+        patience: Seconds to go on trying while the sink cannot write; then the records' receipts
+            fail with :class:`~argo_mw_persist.NotRecorded`.
+    """
+
+    capacity: int = field(default=10_000, validator=validators.ge(1))
+    overflow: Literal["wait", "refuse"] = "wait"
+    linger: float = field(default=0.05, validator=validators.ge(0))
+    target: float = field(default=0.01, validator=validators.gt(0))
+    smallest_batch: int = field(default=128, validator=validators.ge(1))
+    largest_batch: int = field(default=2048, validator=validators.ge(1))
+    patience: float = field(default=30.0, validator=validators.ge(0))
+
+
+async def _nothing_more(entries: Sequence[Entry]) -> None:
+    return None
+
+
+class Writer:
+    """Takes entries one by one and writes them in batches.
+
+    Parameters:
+        sink: Where to; open already.
+        committed: Awaited with the entries of each batch once they are committed and before they
+            are acknowledged.
+        said: Told in one line what went wrong, and once more when it goes well again.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        options: WriterOptions,
+        *,
+        clock: Clock,
+        committed: Committed = _nothing_more,
+        said: Said = log.warning,
+    ) -> None:
+        self._sink = sink
+        self._options = options
+        self._clock = clock
+        self._committed = committed
+        self._said = said
+        self._room = Room(options.capacity)
+        self._queue: deque[_Held] = deque()
+        self._pace = Pace(
+            target=options.target,
+            smallest=min(options.smallest_batch, options.largest_batch),
+            largest=options.largest_batch,
+        )
+        self._wake = asyncio.Event()
+        self._due: float | None = None
+        self._closing = False
+        self._gives_up_at: float | None = None
+        self._under_way: deque[asyncio.Task[None]] = deque()
+        self._last_write = 0.0
+        self._taken = 0
+        self._settled = 0
+        self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
+
+    @property
+    def held(self) -> int:
+        """Records that are taken and not acknowledged yet."""
+        return self._room.held
+
+    @property
+    def batch_size(self) -> int:
+        """Rows that the next full batch has."""
+        return self._pace.size
+
+    async def put(self, entry: Entry) -> Receipt:
+        """Take *entry*, waiting for room if it must; its receipt.
+
+        Raises:
+            QueueFull: There is no room, and the writer does not wait.
+            Closed: The writer is shutting down.
+        """
+        if not self._room.try_enter():
+            self._refuse_if_full()
+            await self._room.enter()
+        return self._take(entry)
+
+    def offer(self, entry: Entry) -> Receipt:
+        """Take *entry* now or not at all; its receipt.
+
+        Raises:
+            QueueFull: There is no room.
+            Closed: The writer is shutting down.
+        """
+        if not self._room.try_enter():
+            raise self._full()
+        return self._take(entry)
+
+    async def flush(self) -> None:
+        """Write what was taken before this moment, and return when all of it is settled."""
+        if self._settled >= self._taken:
+            return
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._flushes.append((self._taken, done))
+        self._wake.set()
+        await done
+
+    async def run(self) -> None:
+        """Write batches until :meth:`close` has been called and everything is settled."""
+        try:
+            while await self._something_due():
+                # The sink has its next batch at hand when it is done with this one, and need not
+                # wait for the event loop: twice the rows per second beside a busy one.
+                if len(self._under_way) == _BATCHES_UNDER_WAY:
+                    await self._under_way.popleft()
+                before = self._under_way[-1] if self._under_way else None
+                self._under_way.append(
+                    asyncio.create_task(
+                        self._process(self._next_batch(), before), name="argo-mw:persist:batch"
+                    )
+                )
+            while self._under_way:
+                await self._under_way.popleft()
+        finally:
+            await self._stop()
+
+    def close(self, *, within: float) -> None:
+        """Take nothing more, and let :meth:`run` end when all is written, or give up.
+
+        Parameters:
+            within: Seconds to go on trying while the sink cannot write.
+        """
+        self._closing = True
+        self._gives_up_at = self._clock.monotonic() + within
+        self._wake.set()
+
+    def _refuse_if_full(self) -> None:
+        if self._options.overflow == "refuse" or self._closing:
+            raise self._full()
+
+    def _full(self) -> Exception:
+        if self._closing:
+            return Closed("the writer is shutting down and takes no more records")
+        msg = (
+            f"{self._room.held} records wait for {self._sink.place}, the most that "
+            "[plugins.persist] capacity allows; try again, or raise it"
+        )
+        return QueueFull(msg)
+
+    def _take(self, entry: Entry) -> Receipt:
+        if self._closing:
+            self._room.leave(1)
+            raise self._full()
+        receipt: Receipt = asyncio.get_running_loop().create_future()
+        self._taken += 1
+        self._queue.append((entry, receipt))
+        if self._due is None:
+            self._due = self._clock.monotonic() + self._options.linger
+            self._wake.set()
+        elif len(self._queue) >= self._pace.size:
+            self._wake.set()
+        return receipt
+
+    async def _something_due(self) -> bool:
+        """Wait until a batch should be written; false when there will be none any more."""
+        while True:
+            if not self._queue:
+                self._due = None
+                if self._closing:
+                    return False
+            elif self._is_due():
+                return True
+            await self._woken()
+
+    def _is_due(self) -> bool:
+        if self._flushes or self._closing or len(self._queue) >= self._pace.size:
+            return True
+        return self._due is not None and self._clock.monotonic() >= self._due
+
+    async def _woken(self) -> None:
+        self._wake.clear()
+        if self._due is None:
+            await self._wake.wait()
+            return
+        timer = self._clock.call_at(self._due, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+    def _next_batch(self) -> list[_Held]:
+        size = min(self._pace.size, len(self._queue))
+        batch = [self._queue.popleft() for _ in range(size)]
+        # Whoever is left has waited as long as this batch has, at most.
+        if self._queue:
+            self._due = self._clock.monotonic() + self._options.linger
+        return batch
+
+    async def _process(self, batch: Sequence[_Held], before: asyncio.Task[None] | None) -> None:
+        written: Written | SinkUnavailable = _stopped()
+        try:
+            written = await self._write(batch)
+            if before is not None:
+                await asyncio.wait([before])
+        finally:
+            await self._settle(batch, written)
+
+    async def _stop(self) -> None:
+        self._closing = True
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        self._under_way.clear()
+        await self._settle(list(self._queue), _stopped())
+        self._queue.clear()
+
+    async def _write(self, batch: Sequence[_Held]) -> Written | SinkUnavailable:
+        entries = [entry for entry, _ in batch]
+        began = self._clock.monotonic()
+        pause = _FIRST_PAUSE
+        troubled = False
+        while True:
+            started = self._clock.monotonic()
+            try:
+                written = await write_sound(self._sink, entries, now=self._clock.time())
+            except SinkUnavailable as error:
+                if self._clock.monotonic() + pause > self._give_up(began):
+                    self._said(f"{len(batch)} records are given up: {error}")
+                    return error
+                if not troubled:
+                    self._said(f"records wait, and are tried again: {error}")
+                troubled = True
+            except Exception as error:
+                log.exception("a batch could not be written", records=len(batch))
+                return SinkUnavailable(f"{type(error).__name__}: {error}")
+            else:
+                now = self._clock.monotonic()
+                # While the batch before was being written, this one only waited.
+                self._pace.learn(len(entries), now - max(started, self._last_write))
+                self._last_write = now
+                if troubled:
+                    self._said(f"{self._sink.place} takes records again")
+                return written
+            await self._clock.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _give_up(self, began: float) -> float:
+        patience = began + self._options.patience
+        return patience if self._gives_up_at is None else min(patience, self._gives_up_at)
+
+    async def _settle(self, batch: Sequence[_Held], written: Written | SinkUnavailable) -> None:
+        try:
+            if isinstance(written, SinkUnavailable):
+                for _, receipt in batch:
+                    _fail(receipt, NotRecorded(str(written)))
+                return
+            await self._tell([e for e, _ in batch if e not in written.refused])
+            for entry, receipt in batch:
+                if entry in written.refused:
+                    _fail(receipt, NotRecorded(f"kept as a dead letter: {written.refused[entry]}"))
+                elif not receipt.done():
+                    receipt.set_result(written.where)
+        finally:
+            self._room.leave(len(batch))
+            self._settled += len(batch)
+            while self._flushes and self._flushes[0][0] <= self._settled:
+                _, done = self._flushes.popleft()
+                if not done.done():
+                    done.set_result(None)
+
+    async def _tell(self, entries: Sequence[Entry]) -> None:
+        try:
+            await self._committed(entries)
+        except Exception as error:
+            # The rows are safe; that others may see them late must not make them look lost.
+            self._said(f"what depends on new records may be stale: {error!r}")
+
+
+def _stopped() -> SinkUnavailable:
+    return SinkUnavailable("the writer was stopped before it knew that this record was written")
+
+
+def _fail(receipt: Receipt, error: Exception) -> None:
+    if not receipt.done():
+        receipt.set_exception(error)
+        # Nobody need look at a receipt; what went wrong has been said.
+        receipt.exception()
