@@ -16,6 +16,7 @@ from argo_mw_sandbox.admin import Change, read_change
 from argo_mw_sandbox.assembly import build_exchange, default_now
 from argo_mw_sandbox.clock import ReplayClock
 from argo_mw_sandbox.config import SandboxConfig
+from argo_mw_sandbox.counts import VendorCounts
 from argo_mw_sandbox.desk import Desk
 from argo_mw_sandbox.exchange import Exchange
 from argo_mw_sandbox.faults import Fault
@@ -55,6 +56,7 @@ class Sandbox:
         self._runner: web.ServerRunner | None = None
         self._port = 0
         self._closing = False
+        self._waiters: list[asyncio.Future[None]] = []
 
     async def __aenter__(self) -> Self:
         """Listen."""
@@ -107,6 +109,25 @@ class Sandbox:
     def counts(self) -> dict[str, dict[str, object]]:
         """What each vendor saw, as ``GET /__counts`` tells it."""
         return {name: desk.counts.as_dict() for name, desk in self._desks.items()}
+
+    def counts_of(self, vendor: str) -> VendorCounts:
+        """What one vendor saw.
+
+        Raises:
+            ValueError: There is no such vendor.
+        """
+        return self.desk(vendor).counts
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until *holds*, which is asked again whenever a request comes in or ends."""
+        while not holds():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    async def idle(self) -> None:
+        """Wait until no request is being answered."""
+        await self.until(lambda: not any(d.counts.in_flight for d in self._desks.values()))
 
     def reset_counts(self) -> None:
         """Begin to count anew; requests in flight are carried over."""
@@ -217,6 +238,7 @@ class Sandbox:
         fault: Fault | None = None
         try:
             verdict = desk.receive(ask, self._clock.monotonic())
+            self._notify()
             if verdict.delay:
                 await asyncio.sleep(verdict.delay)
             answer = verdict.error or desk.vendor.answer(ask, verdict.twist)
@@ -236,6 +258,13 @@ class Sandbox:
             raise
         finally:
             desk.counts.in_flight -= 1
+            self._notify()
+
+    def _notify(self) -> None:
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def _serve_admin(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         if request.method == "POST" and path == "/__admin":

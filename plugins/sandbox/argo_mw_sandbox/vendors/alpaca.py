@@ -86,7 +86,7 @@ class Alpaca:
         """The symbols asked for."""
         return tuple(s for s in ask.query.get("symbols", "").split(",") if s)
 
-    def exceeded(self, standing: Standing) -> Answer:  # noqa: ARG002 (part of the protocol)
+    def exceeded(self, standing: Standing) -> Answer:
         """429, whatever was used up."""
         return self.errors["rate_limit"]
 

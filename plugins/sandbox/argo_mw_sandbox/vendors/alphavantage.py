@@ -126,8 +126,8 @@ class AlphaVantage:
 
     def headers(
         self,
-        standing: Standing,  # noqa: ARG002 (part of the protocol)
-        now: float,  # noqa: ARG002
+        standing: Standing,
+        now: float,
     ) -> Mapping[str, str]:
         """Nothing: this vendor tells no quotas."""
         return {}

@@ -98,14 +98,14 @@ class Massive:
         match = TICKER.match(ask.path)
         return (match[1],) if match else ()
 
-    def exceeded(self, standing: Standing) -> Answer:  # noqa: ARG002 (part of the protocol)
+    def exceeded(self, standing: Standing) -> Answer:
         """429, whatever was used up."""
         return self.errors["rate_limit"]
 
     def headers(
         self,
-        standing: Standing,  # noqa: ARG002 (part of the protocol)
-        now: float,  # noqa: ARG002
+        standing: Standing,
+        now: float,
     ) -> Mapping[str, str]:
         """Nothing: this vendor tells no quotas."""
         return {}

@@ -147,7 +147,7 @@ class Vendor(Protocol):
         """The answer to a request, spoilt by one of ``twists`` if one is named."""
 
 
-class BadAsk(Exception):  # noqa: N818 (it carries an answer to send)
+class BadAsk(Exception):
     """A request that the vendor answers with an error.
 
     Attributes:

@@ -1,0 +1,231 @@
+"""OpenAI-compatible chat: DeepSeek, Qwen and GLM, which differ in their errors and their usage.
+
+Protocols: https://api-docs.deepseek.com, https://www.alibabacloud.com/help/model-studio,
+https://docs.z.ai/api-reference.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
+
+from argo_mw_sandbox.quotas import Standing
+from argo_mw_sandbox.vendors.language import (
+    JSON,
+    TWISTS,
+    Cached,
+    Prompt,
+    PromptCache,
+    Reply,
+    as_dict,
+    as_int,
+    as_list,
+    asks_for_json,
+    pieces,
+    read_body,
+    reply,
+    text_of,
+)
+from argo_mw_sandbox.vendors.protocol import Answer, Ask, Piece, Usage, World, failure
+
+STOPS = {"end": "stop", "length": "length", "tool": "tool_calls", "refusal": "content_filter"}
+STREAM = "text/event-stream"
+CACHE_SECONDS = 600.0
+
+
+@frozen
+class House:
+    """What one provider does in its own way.
+
+    Attributes:
+        name: Its path prefix.
+        models: How its models' names begin.
+        errors: Its error bodies.
+        unknown_model: The name of the error for a model that it does not have.
+        least_cached: Prompt tokens below which its cache does nothing.
+        always_usage: Whether a stream tells its usage without being asked.
+    """
+
+    name: str
+    models: tuple[str, ...]
+    errors: Mapping[str, Answer]
+    unknown_model: str
+    least_cached: int
+    always_usage: bool = False
+
+
+class Chat:
+    """One provider's chat completions.
+
+    Args:
+        world: What it lives in.
+        house: What is particular to it.
+    """
+
+    twists = TWISTS
+
+    def __init__(self, world: World, house: House) -> None:
+        self._world = world
+        self._house = house
+        self._cache = PromptCache()
+        self.name = house.name
+        self.errors: Mapping[str, Answer] = {
+            "stream_error": Answer(
+                b"",
+                content_type=STREAM,
+                error=True,
+                stream=(Piece(b"data: " + house.errors["server_error"].body + b"\n\n"),),
+            ),
+            "garbage": Answer(b'{"id":"chatcmpl-01","obj', error=True),
+            **house.errors,
+        }
+
+    def key(self, ask: Ask) -> str:
+        """The bearer token."""
+        scheme, _, token = ask.headers.get("Authorization", "").partition(" ")
+        return token if scheme == "Bearer" else ""
+
+    def symbols(self, ask: Ask) -> tuple[str, ...]:
+        """The model."""
+        model = read_body(ask).get("model")
+        return (model,) if isinstance(model, str) else ()
+
+    def exceeded(self, standing: Standing) -> Answer:
+        """429; one for the day's quota where the provider tells them apart."""
+        daily = self.errors.get("daily_limit")
+        return daily if standing.exceeded == "day" and daily else self.errors["rate_limit"]
+
+    def headers(
+        self,
+        standing: Standing,
+        now: float,
+    ) -> Mapping[str, str]:
+        """Nothing: these providers tell no quotas."""
+        return {}
+
+    def answer(self, ask: Ask, twist: str = "") -> Answer:
+        """A completion, whole or streamed."""
+        if not ask.path.endswith("/chat/completions"):
+            return failure(404, {"error": {"message": "Not Found", "code": "404"}})
+        body = read_body(ask)
+        model, messages = body.get("model"), as_list(body.get("messages"))
+        if not isinstance(model, str) or not messages:
+            return self.errors["bad_request"]
+        if not model.startswith(self._house.models):
+            return self.errors[self._house.unknown_model]
+        prompt = _read(model, messages, body)
+        blocks = len(prompt.blocks)
+        cached = self._cache.use(
+            model, prompt.blocks, blocks, self._house.least_cached, CACHE_SECONDS
+        )
+        made = reply(prompt, twist)
+        usage = Usage(cached.fresh + cached.written, made.tokens, 0, cached.read)
+        number = zlib.crc32(ask.body)
+        created = int(self._world.clock.time())
+        head: JSON = {"id": f"chatcmpl-{number:08x}", "created": created, "model": model}
+        told = _usage(cached, made, self._house.name)
+        if body.get("stream") is True:
+            wanted = as_dict(body.get("stream_options")).get("include_usage") is True
+            stream = _stream(head, made, told, number, wanted, self._house.always_usage)
+            return Answer(b"", content_type=STREAM, usage=usage, stream=tuple(stream))
+        choice = {
+            "index": 0,
+            "message": _message(made, number),
+            "finish_reason": STOPS[made.stop],
+            "logprobs": None,
+        }
+        whole = {**head, "object": "chat.completion", "choices": [choice], "usage": told}
+        return Answer(json.dumps(whole, ensure_ascii=False).encode(), usage=usage)
+
+
+def _read(model: str, messages: list[JSON], body: JSON) -> Prompt:
+    tools = [as_dict(tool.get("function")) for tool in as_list(body.get("tools"))]
+    blocks = [json.dumps(tool, sort_keys=True) for tool in tools]
+    blocks += [text_of(message.get("content")) for message in messages]
+    last = next((text_of(m.get("content")) for m in messages[::-1] if m.get("role") == "user"), "")
+    form = as_dict(body.get("response_format")).get("type")
+    system = "".join(text_of(m.get("content")) for m in messages if m.get("role") == "system")
+    limit = as_int(body.get("max_completion_tokens"), as_int(body.get("max_tokens"), 4096))
+    return Prompt(
+        model,
+        tuple(blocks),
+        last,
+        limit,
+        form in ("json_object", "json_schema") or asks_for_json(system + last),
+        as_dict(body.get("thinking")).get("type") == "enabled"
+        or body.get("enable_thinking") is True
+        or "reasoner" in model,
+        _forced(tools, body.get("tool_choice")),
+    )
+
+
+def _forced(tools: list[JSON], choice: object) -> tuple[str, JSON] | None:
+    if not tools or not (choice == "required" or isinstance(choice, dict)):
+        return None
+    name = as_dict(as_dict(choice).get("function")).get("name")
+    tool = next((t for t in tools if name in (None, t.get("name"))), tools[0])
+    return str(tool.get("name")), as_dict(tool.get("parameters"))
+
+
+def _message(made: Reply, number: int) -> JSON:
+    message: JSON = {"role": "assistant", "content": made.text}
+    if made.thinking:
+        message["reasoning_content"] = made.thinking
+    if made.tool is not None:
+        message |= {"content": None, "tool_calls": [_call(made.tool, number)]}
+    return message
+
+
+def _call(tool: tuple[str, JSON], number: int) -> JSON:
+    name, arguments = tool
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    return {"id": f"call_{number:08x}", "type": "function", "function": function}
+
+
+def _usage(cached: Cached, made: Reply, name: str) -> JSON:
+    prompt = cached.fresh + cached.written + cached.read
+    told: JSON = {
+        "prompt_tokens": prompt,
+        "completion_tokens": made.tokens,
+        "total_tokens": prompt + made.tokens,
+        "prompt_tokens_details": {"cached_tokens": cached.read},
+    }
+    if name == "deepseek":
+        told |= {
+            "prompt_cache_hit_tokens": cached.read,
+            "prompt_cache_miss_tokens": prompt - cached.read,
+        }
+    return told
+
+
+def _stream(
+    head: JSON, made: Reply, told: JSON, number: int, wanted: bool, always: bool
+) -> Iterator[Piece]:
+    def chunk(delta: JSON, stop: str | None = None, wait: float = 0.0, **more: object) -> Piece:
+        choice = {"index": 0, "delta": delta, "finish_reason": stop, "logprobs": None}
+        return _data({**head, "object": "chat.completion.chunk", "choices": [choice], **more}, wait)
+
+    yield chunk({"role": "assistant", "content": ""})
+    thoughts = pieces(made.thinking) if made.thinking else []
+    texts = pieces(made.text) if made.text else []
+    share = 1 / max(len(thoughts) + len(texts), 1)
+    for part in thoughts:
+        yield chunk({"reasoning_content": part}, wait=share)
+    for part in texts:
+        yield chunk({"content": part}, wait=share)
+    if made.tool is not None:
+        yield chunk({"tool_calls": [{"index": 0, **_call(made.tool, number)}]})
+    if always:
+        yield chunk({}, STOPS[made.stop], usage=told)
+    else:
+        yield chunk({}, STOPS[made.stop])
+    if wanted and not always:
+        yield _data({**head, "object": "chat.completion.chunk", "choices": [], "usage": told})
+    yield Piece(b"data: [DONE]\n\n")
+
+
+def _data(content: JSON, wait: float = 0.0) -> Piece:
+    return Piece(b"data: " + json.dumps(content, ensure_ascii=False).encode() + b"\n\n", wait)
