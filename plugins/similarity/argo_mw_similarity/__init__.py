@@ -1,0 +1,1 @@
+"""Similarity: an equivalent prompt is answered once."""

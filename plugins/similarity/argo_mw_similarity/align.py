@@ -1,0 +1,131 @@
+"""Alignment of two readings: which content words correspond, and what is left over on each side."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.reading import Item, Reading
+
+_STAND_IN = {"root": "nvar", "synonym": "nvar", "kind": "v"}
+"""Relation → the parts of speech in which one word may stand in for the other."""
+
+
+@frozen
+class Alignment:
+    """What corresponds and what does not.
+
+    Attributes:
+        pairs: Indices of corresponding content words, by the first prompt's order.
+        left: Content words of the first prompt that the second does not have.
+        right: Content words of the second prompt that the first does not have.
+        exact: How many pairs are the same word.
+        size: The larger number of content words.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    left: tuple[Item, ...]
+    right: tuple[Item, ...]
+    exact: int
+    size: int
+
+
+def align(a: Reading, b: Reading, lexicon: Lexicon) -> Alignment:
+    """Find the content words of *a* in *b*: the same word, its root, a synonym, a compound."""
+    one, other = a.items, b.items
+    pairs: dict[int, int] = {}
+    taken: set[int] = set()
+    _pair_same(one, other, pairs, taken)
+    exact = len(pairs)
+    _pair_joined(one, other, pairs, taken)
+    _pair_related(one, other, pairs, taken, lexicon)
+    again_a = {lemma for i in pairs for lemma in one[i].token.lemmas}
+    again_b = {lemma for j in taken for lemma in other[j].token.lemmas}
+    left = tuple(x for i, x in enumerate(one) if i not in pairs and not x.token.lemmas & again_b)
+    right = tuple(x for j, x in enumerate(other) if j not in taken and not x.token.lemmas & again_a)
+    ordered = tuple(sorted((i, j) for i, j in pairs.items() if j >= 0))
+    return Alignment(ordered, left, right, exact, max(len(one), len(other)))
+
+
+def _pair_same(
+    one: tuple[Item, ...], other: tuple[Item, ...], pairs: dict[int, int], taken: set[int]
+) -> None:
+    for i, x in enumerate(one):
+        best = -1
+        for j, y in enumerate(other):
+            if j not in taken and x.token.lemmas & y.token.lemmas:
+                if best < 0 or _closeness(x, y) > _closeness(x, other[best]):
+                    best = j
+        if best >= 0:
+            pairs[i] = best
+            taken.add(best)
+
+
+def _closeness(x: Item, y: Item) -> tuple[bool, bool]:
+    return x.token.text == y.token.text, x.marker == y.marker
+
+
+def _pair_joined(
+    one: tuple[Item, ...], other: tuple[Item, ...], pairs: dict[int, int], taken: set[int]
+) -> None:
+    """Pair "data set" with "dataset" and "long-term" with "long term"."""
+    for here, there, flipped in ((one, other, False), (other, one, True)):
+        for i in range(len(here) - 1):
+            used = taken if flipped else pairs
+            if i in used and i + 1 in used:
+                continue
+            joined = _bare(here[i].token.text + here[i + 1].token.text)
+            for j, y in enumerate(there):
+                if j not in (pairs if flipped else taken) and _same_but_plural(joined, _bare(y.token.text)):
+                    if flipped:
+                        pairs[j] = i
+                        taken |= {i, i + 1}
+                    else:
+                        pairs[i], pairs[i + 1] = j, -1
+                        taken.add(j)
+                    break
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in text if c.isalnum())
+
+
+def _same_but_plural(a: str, b: str) -> bool:
+    return a == b or a + "s" == b or b + "s" == a
+
+
+def _pair_related(
+    one: tuple[Item, ...], other: tuple[Item, ...], pairs: dict[int, int], taken: set[int],
+    lexicon: Lexicon,
+) -> None:  # fmt: skip
+    rest = [j for j in range(len(other)) if j not in taken]
+    for i, x in enumerate(one):
+        if i in pairs:
+            continue
+        for j in rest:
+            if j not in taken and stands_in(x, other[j], lexicon):
+                pairs[i] = j
+                taken.add(j)
+                break
+
+
+def stands_in(x: Item, y: Item, lexicon: Lexicon) -> bool:
+    """Whether one word may stand for the other."""
+    if x.token.kind != "word" or y.token.kind != "word":
+        return False
+    found = False
+    for a in x.token.lemmas:
+        for b in y.token.lemmas:
+            relation = lexicon.relation(a, b)
+            if relation == "opposite":
+                return False
+            allowed = _STAND_IN.get(relation, "")
+            found = found or (x.part in allowed and (y.part in allowed))
+    return found
+
+
+def opposed(x: Item, y: Item, lexicon: Lexicon) -> bool:
+    """Whether the two words are opposites, or alternatives that exclude each other."""
+    return any(
+        lexicon.relation(a, b) == "opposite" for a in x.token.lemmas for b in y.token.lemmas
+    )

@@ -1,0 +1,282 @@
+"""Words and how they relate: WordNet, plus plain data files that a user extends.
+
+The data files hold one statement per line, ``#`` begins a comment. A user's directory may hold
+files of the same names; their lines are added to the shipped ones.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from attrs import define, field, frozen
+
+FILES = ("classes", "opposites", "synonyms", "phrases", "units", "names")
+SENSES = 4
+"""Of a word's senses, how many of the most frequent ones count when synonyms are sought."""
+
+_NOUN_ENDINGS = (("s", ""), ("ies", "y"), ("ses", "s"), ("xes", "x"), ("zes", "z"),
+                 ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ves", "f"))  # fmt: skip
+_VERB_ENDINGS = (("ies", "y"), ("ied", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""),
+                 ("ing", "e"), ("ing", ""), ("s", ""))  # fmt: skip
+_ADJECTIVE_ENDINGS = (("ier", "y"), ("iest", "y"), ("er", "e"), ("est", "e"), ("er", ""),
+                      ("est", ""))  # fmt: skip
+_ENDINGS = {"n": _NOUN_ENDINGS, "v": _VERB_ENDINGS, "a": _ADJECTIVE_ENDINGS, "r": ()}
+
+
+@frozen
+class Word:
+    """What WordNet knows of one lemma.
+
+    Attributes:
+        senses: Per part of speech (``n``, ``v``, ``a``, ``r``) the synsets, most frequent first.
+        antonyms: Its opposites.
+        roots: Words of the same root.
+    """
+
+    senses: dict[str, tuple[str, ...]]
+    antonyms: frozenset[str] = frozenset()
+    roots: frozenset[str] = frozenset()
+
+
+@define
+class Lexicon:
+    """Words, their classes and relations.
+
+    Attributes:
+        words: WordNet, by lemma.
+        near: Synset → the synsets just above it, and those it resembles.
+        irregular: Part of speech and form → lemmas.
+        classes: Class → its words (``article``, ``negation`` …).
+        opposites: Word → words that must never stand in for it.
+        synonyms: Word → the group of interchangeable words that it belongs to.
+        phrases: First word → (phrase, replacement), longest first.
+        units: How a unit is written → its canonical name.
+        names: How a name is written → its canonical form.
+    """
+
+    words: dict[str, Word] = field(factory=dict, repr=False)
+    near: dict[str, frozenset[str]] = field(factory=dict, repr=False)
+    irregular: dict[tuple[str, str], tuple[str, ...]] = field(factory=dict, repr=False)
+    classes: dict[str, frozenset[str]] = field(factory=dict, repr=False)
+    opposites: dict[str, set[str]] = field(factory=dict, repr=False)
+    synonyms: dict[str, set[str]] = field(factory=dict, repr=False)
+    phrases: dict[str, list[tuple[tuple[str, ...], tuple[str, ...]]]] = field(
+        factory=dict, repr=False
+    )
+    units: dict[str, str] = field(factory=dict, repr=False)
+    names: dict[str, str] = field(factory=dict, repr=False)
+    _class_of: dict[str, frozenset[str]] = field(factory=dict, repr=False)
+    _lemmas: dict[str, dict[str, str]] = field(factory=dict, repr=False)
+    _relations: dict[tuple[str, str], str] = field(factory=dict, repr=False)
+
+    def classes_of(self, word: str) -> frozenset[str]:
+        """The classes that *word* (in lower case) is a member of."""
+        return self._class_of.get(word, frozenset())
+
+    def known(self, word: str) -> bool:
+        """Whether *word* or a base form of it is an English word."""
+        return bool(self.lemmas(word)) or word in self._class_of
+
+    def lemmas(self, word: str) -> dict[str, str]:
+        """Part of speech → base form of *word*, empty for an unknown word."""
+        found = self._lemmas.get(word)
+        if found is None:
+            if len(self._lemmas) > 50_000:
+                self._lemmas.clear()
+            found = {p: base for p in _ENDINGS if (base := self._lemma(word, p))}
+            self._lemmas[word] = found
+        return found
+
+    def _lemma(self, word: str, part: str) -> str:
+        if exceptional := self.irregular.get((part, word)):
+            return exceptional[0]
+        if (entry := self.words.get(word)) is not None and part in entry.senses:
+            return word
+        for ending, base in _ENDINGS[part]:
+            if word.endswith(ending) and len(word) > len(ending) + 1:
+                stem = word[: -len(ending)]
+                doubled = stem[-1:] == stem[-2:-1] and ending in {"ed", "ing", "er", "est"}
+                for candidate in (stem + base, stem[:-1] if doubled else ""):
+                    entry = self.words.get(candidate)
+                    if entry is not None and part in entry.senses:
+                        return candidate
+        return ""
+
+    def relation(self, a: str, b: str) -> str:
+        """How lemma *a* relates to *b*: ``same``, ``opposite``, ``root``, ``synonym``,
+        ``kind`` (one is a kind of the other), or "".
+        """
+        if a == b:
+            return "same"
+        key = (a, b) if a < b else (b, a)
+        found = self._relations.get(key)
+        if found is None:
+            if len(self._relations) > 100_000:
+                self._relations.clear()
+            found = self._relations[key] = self._relation(*key)
+        return found
+
+    def _relation(self, a: str, b: str) -> str:
+        if b in self.opposites.get(a, ()):
+            return "opposite"
+        if b in self.synonyms.get(a, ()):
+            return "synonym"
+        one, other = self.words.get(a), self.words.get(b)
+        if one is None or other is None:
+            return ""
+        if b in one.antonyms or self._indirectly_opposite(one, b) or self._indirectly_opposite(other, a):
+            return "opposite"
+        if b in one.roots:
+            return "root"
+        senses_a, senses_b = _top(one), _top(other)
+        if senses_a & senses_b:
+            return "synonym"
+        above_a, above_b = self._above(senses_a), self._above(senses_b)
+        if above_a & senses_b or above_b & senses_a:
+            return "kind"
+        return ""
+
+    def _indirectly_opposite(self, word: Word, other: str) -> bool:
+        """Whether *other* is a synonym, in the first sense, of an antonym of *word*."""
+        return any(self._first_sense_synonym(antonym, other) for antonym in word.antonyms)
+
+    def _first_sense_synonym(self, a: str, b: str) -> bool:
+        one, other = self.words.get(a), self.words.get(b)
+        if one is None or other is None:
+            return False
+        first = {ids[0] for ids in one.senses.values()}
+        return bool(first & {ids[0] for ids in other.senses.values()})
+
+    def _above(self, senses: Iterable[str]) -> set[str]:
+        return {up for sense in senses for up in self.near.get(sense, ())}
+
+
+def _top(word: Word) -> set[str]:
+    return {sense for ids in word.senses.values() for sense in ids[:SENSES]}
+
+
+def load(*directories: Path) -> Lexicon:
+    """The shipped lexicon, extended by the data files of *directories*.
+
+    Raises:
+        ValueError: A line of a data file does not have the form its file asks for.
+    """
+    base = _shipped()
+    if not directories:
+        return base
+    lexicon = _wordnet()
+    for folder in (files("argo_mw_similarity") / "data", *directories):
+        _extend(lexicon, folder)
+    return lexicon
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> Lexicon:
+    lexicon = _wordnet()
+    _extend(lexicon, files("argo_mw_similarity") / "data")
+    return lexicon
+
+
+def _wordnet() -> Lexicon:
+    lexicon = Lexicon()
+    packed = (files("argo_mw_similarity") / "data" / "wordnet.tsv.gz").read_bytes()
+    for line in gzip.decompress(packed).decode().splitlines():
+        kind, key, *rest = line.split("\t")
+        if kind == "w":
+            lexicon.words[key] = _word(rest)
+        elif kind == "s":
+            lexicon.near[key] = frozenset(item[1:] for item in rest)
+        else:
+            lexicon.irregular[key, rest[0]] = tuple(rest[1:])
+    return lexicon
+
+
+def _word(columns: list[str]) -> Word:
+    senses: dict[str, tuple[str, ...]] = {}
+    marked = {"!": frozenset[str](), "+": frozenset[str]()}
+    for column in columns:
+        if column[0] in marked:
+            marked[column[0]] = frozenset(column[1:].split(","))
+        else:
+            senses[column[0]] = tuple(column.split(":")[1].split(","))
+    return Word(senses, marked["!"], marked["+"])
+
+
+def _extend(lexicon: Lexicon, folder: Traversable) -> None:
+    for name in FILES:
+        source = folder / f"{name}.txt"
+        if source.is_file():
+            for number, line in _statements(source.read_text("utf-8")):
+                try:
+                    _ADD[name](lexicon, line)
+                except ValueError:
+                    msg = f"{name}.txt, line {number}: {line!r} is not a {name} statement"
+                    raise ValueError(msg) from None
+
+
+def _statements(text: str) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if stripped := line.split("#", 1)[0].strip():
+            yield number, stripped
+
+
+def _add_class(lexicon: Lexicon, line: str) -> None:
+    name, members = line.split(":", 1)
+    words = frozenset(members.split())
+    lexicon.classes[name] = lexicon.classes.get(name, frozenset()) | words
+    for word in words:
+        lexicon._class_of[word] = lexicon._class_of.get(word, frozenset()) | {name}
+
+
+def _add_opposites(lexicon: Lexicon, line: str) -> None:
+    sides = [side.split() for side in line.split("|")]
+    if len(sides) < 2:
+        raise ValueError(line)
+    for i, side in enumerate(sides):
+        others = {word for j, other in enumerate(sides) if j != i for word in other}
+        for word in side:
+            lexicon.opposites.setdefault(word, set()).update(others)
+
+
+def _add_synonyms(lexicon: Lexicon, line: str) -> None:
+    group = set(line.split())
+    for word in group:
+        lexicon.synonyms.setdefault(word, set()).update(group)
+
+
+def _add_phrase(lexicon: Lexicon, line: str) -> None:
+    phrase, replacement = (tuple(side.split()) for side in line.split("=>"))
+    if not phrase:
+        raise ValueError(line)
+    rules = lexicon.phrases.setdefault(phrase[0], [])
+    rules.append((phrase, replacement))
+    rules.sort(key=lambda rule: -len(rule[0]))
+
+
+def _add_unit(lexicon: Lexicon, line: str) -> None:
+    name, spellings = line.split(":", 1)
+    for spelling in spellings.split():
+        lexicon.units[spelling] = name
+
+
+def _add_name(lexicon: Lexicon, line: str) -> None:
+    name, spellings = line.split(":", 1)
+    for spelling in spellings.split():
+        lexicon.names[spelling] = name
+        if "_" in spelling:
+            _add_phrase(lexicon, f"{spelling.replace('_', ' ')} => {name}")
+
+
+_ADD = {
+    "classes": _add_class,
+    "opposites": _add_opposites,
+    "synonyms": _add_synonyms,
+    "phrases": _add_phrase,
+    "units": _add_unit,
+    "names": _add_name,
+}

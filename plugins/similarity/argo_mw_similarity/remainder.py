@@ -1,0 +1,109 @@
+"""What alignment leaves over, and whether so small and so placed a remainder may be ignored.
+
+A word that only one prompt has is harmless when it says little ("can *be used* to load"), or
+names the kind of the identifier beside it ("the `limit` *parameter*"). Anything else has to be
+paid for: the score must be high and the words that agree many. Some remainders no score pays
+for: two different words in the same place, and a qualifier of a noun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from attrs import frozen
+
+from argo_mw_similarity.reading import Item, Reading
+from argo_mw_similarity.vetoes import Pair, light
+
+@frozen
+class Allowance:
+    """How much of a remainder is let pass.
+
+    Attributes:
+        score: The least score at which any unexplained word passes.
+        words: How many agreeing words pay for one unexplained word.
+        free_words: How many agreeing words an unexplained noun that stands alone needs.
+    """
+
+    score: float = 0.95
+    words: int = 6
+    free_words: int = 10
+
+
+def unexplained(pair: Pair, score: float, allowance: Allowance) -> str:
+    """Why the remainder of *pair* forbids to share an answer, or ""."""
+    left = _rest(pair, pair.a, pair.alignment.left)
+    right = _rest(pair, pair.b, pair.alignment.right)
+    agreeing = pair.alignment.exact
+    strong = score >= allowance.score
+    for item, reading in (*((x, pair.a) for x in left), *((y, pair.b) for y in right)):
+        if item.part in {"n", "a"} and not (
+            strong and agreeing >= allowance.free_words and _stands_alone(item, reading)
+        ):
+            return f"{item.token.text!r} is in one only"
+    debt = len(left) + len(right)
+    for x, y in _replaced(pair):
+        if not (_light(x, pair) and _light(y, pair)):
+            return f"{x.token.text!r} stands where {y.token.text!r} does"
+        debt += 1
+    if debt and not (strong and debt * allowance.words <= agreeing):
+        shown = ", ".join(repr(x.token.text) for x in (*left, *right)) or "the wording"
+        return f"{shown} differs"
+    return ""
+
+
+def _rest(pair: Pair, reading: Reading, items: tuple[Item, ...]) -> list[Item]:
+    return [x for x in items if not _light(x, pair) and not _names_a_kind(x, reading)]
+
+
+def _light(item: Item, pair: Pair) -> bool:
+    return light(item.token.lemmas, pair.lexicon)
+
+
+def _names_a_kind(item: Item, reading: Reading) -> bool:
+    """Whether *item* is a noun beside an identifier: "the `limit` parameter"."""
+    return item.part == "n" and any(_identifier(x) for x in _beside(item, reading))
+
+
+def _identifier(item: Item) -> bool:
+    odd = any(c in "_()[]=" for c in item.token.text)
+    return item.token.kind == "code" or (item.token.kind == "name" and odd)
+
+
+def _stands_alone(item: Item, reading: Reading) -> bool:
+    """Whether *item* is a noun that neither qualifies its neighbour nor is qualified by it."""
+    return item.part == "n" and not any(x.part in {"n", "a"} for x in _beside(item, reading))
+
+
+def _beside(item: Item, reading: Reading) -> Iterator[Item]:
+    for other in reading.items:
+        if abs(other.at - item.at) == 1:
+            yield other
+
+
+def _replaced(pair: Pair) -> Iterator[tuple[Item, Item]]:
+    """Words of the remainder that stand in the same place of both prompts."""
+    if not pair.alignment.left or not pair.alignment.right:
+        return
+    here = _places(pair.a.items, {i: i for i, _ in pair.alignment.pairs})
+    there = _places(pair.b.items, {j: i for i, j in pair.alignment.pairs})
+    for x in pair.alignment.left:
+        for y in pair.alignment.right:
+            a, b = here[x.at], there[y.at]
+            if x.part == y.part and (a[0] == b[0] or a[1] == b[1]):
+                yield x, y
+
+
+def _places(items: tuple[Item, ...], paired: Mapping[int, int]) -> dict[int, tuple[int, int]]:
+    """Position of each word → the nearest paired words before and after it."""
+    before, after = [], []
+    last = -1
+    for i in range(len(items)):
+        before.append(last)
+        last = paired.get(i, last)
+    last = -2
+    for i in reversed(range(len(items))):
+        after.append(last)
+        last = paired.get(i, last)
+    after.reverse()
+    return {item.at: (before[i], after[i]) for i, item in enumerate(items)}
