@@ -58,7 +58,7 @@ from argo_mw.layer import SLOTS, Layer, Middleware, Next
 from argo_mw.operation import DataType, Kind, Operation, Scope, operation
 from argo_mw.outcome import NO_COST, Attempt, Cost, Note, Outcome
 from argo_mw.registry import Broken
-from argo_mw.shared import Count, Lease, Shared, Subscription
+from argo_mw.shared.protocol import Count, Lease, Shared, Subscription
 from argo_mw.sharing import NotShareable, Protected, protect
 from argo_mw.stamps import Freshness, Stamped, Stamps
 from argo_mw.stream import Stream
@@ -68,6 +68,13 @@ from argo_mw.upstream import UNLIMITED, Gathering, Limits, Upstream
 __version__ = "0.1.0"
 
 __all__ = [
+    "HOOK_API",
+    "LINEAGE",
+    "MAX_AGE",
+    "NO_COST",
+    "REFRESH",
+    "SLOTS",
+    "UNLIMITED",
     "Action",
     "AllUpstreamsFailed",
     "AllUpstreamsRefused",
@@ -103,17 +110,13 @@ __all__ = [
     "Freshness",
     "Gathering",
     "Guard",
-    "HOOK_API",
     "Kind",
-    "LINEAGE",
     "Layer",
     "LayerActed",
     "LayerBypassed",
     "Lease",
     "Limits",
-    "MAX_AGE",
     "Middleware",
-    "NO_COST",
     "Next",
     "NotEncodable",
     "NotFound",
@@ -125,14 +128,12 @@ __all__ = [
     "PluginError",
     "Protected",
     "QuotaExceeded",
-    "REFRESH",
     "Reconfigured",
     "Refusal",
     "Request",
     "RequestSent",
     "Result",
     "Rule",
-    "SLOTS",
     "Scope",
     "Secret",
     "Settings",
@@ -147,7 +148,6 @@ __all__ = [
     "Tasks",
     "Timer",
     "Trouble",
-    "UNLIMITED",
     "Unacceptable",
     "UnknownOperation",
     "Upstream",

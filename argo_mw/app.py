@@ -82,7 +82,8 @@ class Argo(Caller):
     ) -> Self:
         """An application for *config*, to be entered with ``async with``.
 
-        Parameters:
+        Parameters
+        ----------
             config: The path of an ``argo.toml``, a table of its form, or settings. Without
                 one: the file named by ``ARGO_MW_CONFIG``, else ``argo.toml`` in the working
                 directory, else defaults that need no server.
@@ -90,7 +91,8 @@ class Argo(Caller):
             plugins: Further plugins, by name, beside the installed ones.
             installed: Whether installed plugins are used.
 
-        Raises:
+        Raises
+        ------
             ConfigError: The configuration cannot be used.
             PluginError: A plugin is broken, in strict mode.
         """
@@ -303,7 +305,7 @@ class Argo(Caller):
         """Mirror the tags that answers get on their way: one first met then is not kept."""
         build = self._engine.build
         layers = [p.layer.name for p in build.parts.values() if p.layer is not None]
-        await stamps.open()
+        await stamps.start()
         await stamps.load([f"op:{o}" for o in build.operations] + [f"layer:{n}" for n in layers])
 
     async def _lifecycle(self, name: str, hook: str, **arguments: object) -> None:

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from argo_mw.call import Call
 from argo_mw.chain.attempt import Attempts
@@ -68,6 +68,8 @@ class Build:
         order: The layers that are not off for good, in their places.
         chains: One chain per operation.
         questions: The calls that were asked before.
+        candidates: The upstreams of each operation, in their order.
+        settled: Those of them that are on, or ``None`` where that depends on the call.
     """
 
     settings: Settings
@@ -78,7 +80,8 @@ class Build:
     order: Order
     chains: Mapping[str, Chain]
     questions: Questions
-    candidates: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    candidates: Mapping[str, tuple[str, ...]]
+    settled: Mapping[str, tuple[str, ...] | None]
 
     def upstreams_for(self, call: Call) -> Sequence[Upstream]:
         """The upstreams that may answer *call*, in their configured order."""
@@ -86,10 +89,12 @@ class Build:
 
     def names_for(self, call: Call) -> Sequence[str]:
         """The names of the upstreams that may answer *call*, less those whose flag is off."""
-        names = self.candidates[call.operation.name]
+        operation = call.operation.name
+        settled = self.settled[operation]
+        if settled is not None:
+            return settled
         flags = self.flags
-        if all(flags[UPSTREAM_FLAG + name].rule.settled for name in names):
-            return names
+        names = self.candidates[operation]
         return [name for name in names if flags[UPSTREAM_FLAG + name].decide(call).on]
 
 
@@ -131,6 +136,7 @@ class Builder:
             chains=chains,
             questions=Questions(chains, lambda name: _unknown_operation(name, operations)),
             candidates=candidates,
+            settled={name: _settled(upstreams, flags) for name, upstreams in candidates.items()},
         )
         attempts = {name: post.attempts for name, post in posts.items()}
         for operation in operations.values():
@@ -144,7 +150,9 @@ class Builder:
         parts: dict[str, Parts] = {}
         for name, config in configs.items():
             old = previous.parts.get(name) if previous is not None else None
-            parts[name] = old if old is not None and old.config == config else self._ask(name, config)
+            parts[name] = (
+                old if old is not None and old.config == config else self._ask(name, config)
+            )
         return {**{n: p for n, p in parts.items() if n in self._plugins.names}, **self.given}
 
     def _ask(self, name: str, config: object) -> Parts:
@@ -239,9 +247,7 @@ def _flags(
     return resolve(known, configured=settings.flags, overlay=overlay)
 
 
-def _candidates(
-    operation: str, posts: Mapping[str, Post], settings: Settings
-) -> tuple[str, ...]:
+def _candidates(operation: str, posts: Mapping[str, Post], settings: Settings) -> tuple[str, ...]:
     able = [name for name, post in posts.items() if operation in post.upstream.operations]
     wanted = settings.operations.get(operation, OperationSettings()).upstreams
     if wanted is None:
@@ -251,6 +257,13 @@ def _candidates(
             where = f"{settings.source} [operations.{operation}] upstreams"
             raise _unknown("upstream", name, able, where)
     return wanted
+
+
+def _settled(names: Sequence[str], flags: Mapping[str, Flag]) -> tuple[str, ...] | None:
+    states = [flags[UPSTREAM_FLAG + name].rule.settled for name in names]
+    if None in states:
+        return None
+    return tuple(name for name, on in zip(names, states, strict=True) if on)
 
 
 def _limits(limits: Limits, settings: UpstreamSettings) -> Limits:

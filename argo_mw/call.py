@@ -54,36 +54,26 @@ class Call:
         scope = _scope(self.operation, self.tenant)
         return f"{self.operation.name}:{fingerprint_named(rest, of='siblings', context=(scope,))}"
 
+    # Copies are spelt out: attrs.evolve takes four times as long, and every call is dated and
+    # bound on its way.
+
     def bind(self, upstream: str) -> Call:
         """The same question, to *upstream*."""
-        return self._with(self.deadline, upstream, self.ancestors, self.extensions)
+        return Call(
+            self.operation,
+            self.parameters,
+            self.key,
+            self.subject,
+            self.tenant,
+            self.deadline,
+            upstream,
+            self.tags,
+            self.ancestors,
+            self.extensions,
+        )
 
     def until(self, deadline: float | None) -> Call:
         """The same question, with another deadline in monotonic seconds."""
-        return self._with(deadline, self.upstream, self.ancestors, self.extensions)
-
-    def descend(self, parent: Call) -> Call:
-        """The same question, asked on behalf of *parent*."""
-        ancestors = (*parent.ancestors, parent.key)
-        return self._with(self.deadline, self.upstream, ancestors, self.extensions)
-
-    def extend(self, **extensions: object) -> Call:
-        """The same question, telling other layers more about it."""
-        return self.extended(extensions)
-
-    def extended(self, extensions: Mapping[str, object]) -> Call:
-        """The same question with *extensions*, whose names may hold dots, beside its own."""
-        merged = MappingProxyType({**self.extensions, **extensions})
-        return self._with(self.deadline, self.upstream, self.ancestors, merged)
-
-    def _with(
-        self,
-        deadline: float | None,
-        upstream: str | None,
-        ancestors: tuple[str, ...],
-        extensions: Mapping[str, object],
-    ) -> Call:
-        # attrs.evolve takes four times as long, and every call is bound and dated.
         return Call(
             self.operation,
             self.parameters,
@@ -91,10 +81,42 @@ class Call:
             self.subject,
             self.tenant,
             deadline,
-            upstream,
+            self.upstream,
+            self.tags,
+            self.ancestors,
+            self.extensions,
+        )
+
+    def descend(self, parent: Call) -> Call:
+        """The same question, asked on behalf of *parent*."""
+        ancestors = (*parent.ancestors, parent.key)
+        return Call(
+            self.operation,
+            self.parameters,
+            self.key,
+            self.subject,
+            self.tenant,
+            self.deadline,
+            self.upstream,
             self.tags,
             ancestors,
-            extensions,
+            self.extensions,
+        )
+
+    def extended(self, extensions: Mapping[str, object]) -> Call:
+        """The same question with *extensions* beside its own."""
+        merged = MappingProxyType({**self.extensions, **extensions})
+        return Call(
+            self.operation,
+            self.parameters,
+            self.key,
+            self.subject,
+            self.tenant,
+            self.deadline,
+            self.upstream,
+            self.tags,
+            self.ancestors,
+            merged,
         )
 
 

@@ -80,13 +80,15 @@ class Caller:
     ) -> Caller:
         """A caller with other wishes.
 
-        Parameters:
+        Parameters
+        ----------
             tenant: On whose behalf it asks.
             timeout: Seconds after which it waits no more.
             max_age: Seconds: it takes no answer that is older.
             extensions: What to tell the layers about its calls.
 
-        Raises:
+        Raises
+        ------
             BadParameter: A number is not above zero.
         """
         for name, number in (("timeout", timeout), ("max_age", max_age)):

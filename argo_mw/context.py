@@ -13,7 +13,7 @@ from argo_mw.clock import Clock
 from argo_mw.codec import Codecs
 from argo_mw.events import Events, Trouble
 from argo_mw.outcome import Outcome
-from argo_mw.shared import Shared
+from argo_mw.shared.protocol import Shared
 from argo_mw.stamps import Stamps
 from argo_mw.tasks import Tasks
 from argo_mw.upstream import Upstream

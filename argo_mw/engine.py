@@ -10,7 +10,6 @@ from argo_mw.call import Call
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.deadline import Expired, within
 from argo_mw.clock import Clock
-from argo_mw.context import Context
 from argo_mw.errors import ArgoError, BadParameter, CallCycle, Closed, DeadlineExceeded
 from argo_mw.events import CallEnded, Events, Reconfigured
 from argo_mw.extensions import LINEAGE, REFRESH
@@ -59,7 +58,7 @@ class Engine:
     def use(self, build: Build, reason: str) -> None:
         """Let new calls go through *build*; calls under way finish on the old one."""
         self._build = build
-        if self.events:
+        if self.events.active:
             flags = tuple((name, format_rule(f.rule)) for name, f in build.flags.items())
             self.events.emit(Reconfigured(reason, flags))
 
@@ -93,14 +92,17 @@ class Engine:
         if call.deadline is not None and call.deadline < deadline:
             deadline = call.deadline
         call = call.until(deadline)
-        if not self.events:
-            return await self._in_time(call, variant, deadline, started)
         try:
-            outcome = await self._in_time(call, variant, deadline, started)
+            outcome = await within(variant.run(call), deadline, self.clock)
+        except Expired:
+            late = self._too_late(call, started)
+            self._ended(call, variant, started, error=late)
+            raise late from None
         except BaseException as error:
             self._ended(call, variant, started, error=error)
             raise
-        self._ended(call, variant, started, outcome=outcome)
+        if self.events.active:
+            self._ended(call, variant, started, outcome=outcome)
         return outcome
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
@@ -163,16 +165,10 @@ class Engine:
         )
         task.add_done_callback(lambda _: self._refreshing.discard(call.key))
 
-    async def _in_time(
-        self, call: Call, variant: Variant, deadline: float, started: float
-    ) -> Outcome:
-        try:
-            return await within(variant.run(call), deadline, self.clock)  # type: ignore[arg-type]
-        except Expired:
-            waited = self.clock.monotonic() - started
-            what = f"{call.operation.name} {call.subject}".strip()
-            msg = f"no answer to {what} within {waited:.3g} s, the caller's deadline"
-            raise DeadlineExceeded(msg) from None
+    def _too_late(self, call: Call, started: float) -> DeadlineExceeded:
+        waited = self.clock.monotonic() - started
+        what = f"{call.operation.name} {call.subject}".strip()
+        return DeadlineExceeded(f"no answer to {what} within {waited:.3g} s, the caller's deadline")
 
     def _ended(
         self,
@@ -183,8 +179,9 @@ class Engine:
         outcome: Outcome | None = None,
         error: BaseException | None = None,
     ) -> None:
-        latency = self.clock.monotonic() - started
-        self.events.emit(CallEnded(call, latency, outcome, error, arms=variant.arms))
+        if self.events.active:
+            latency = self.clock.monotonic() - started
+            self.events.emit(CallEnded(call, latency, outcome, error, arms=variant.arms))
 
     def _subject_parameter(self, operation: str) -> str:
         known = self.build.operations.get(operation)

@@ -123,7 +123,12 @@ class NotFound(UpstreamError):
     """An upstream is sure that what was asked for does not exist."""
 
     def __init__(
-        self, message: str, *, upstream: str, action: Action = Action.STOP, status: int | None = None
+        self,
+        message: str,
+        *,
+        upstream: str,
+        action: Action = Action.STOP,
+        status: int | None = None,
     ) -> None:
         super().__init__(message, upstream=upstream, action=action, status=status)
 

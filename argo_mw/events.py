@@ -155,25 +155,31 @@ Observer = Callable[[Event], None]
 class Events:
     """Hands events to observers; false while there are none.
 
+    Attributes:
+        active: Whether anybody listens: what ``if events:`` asks, for paths where a call counts.
+
     An observer runs on the event loop and must not block. One that raises is taken out and
     said once: watching must not change what is watched.
     """
 
-    __slots__ = ("_observers",)
+    __slots__ = ("_observers", "active")
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._observers = tuple(observers)
+        self.active = bool(self._observers)
 
     def __bool__(self) -> bool:
-        return bool(self._observers)
+        return self.active
 
     def add(self, observer: Observer) -> None:
         """Send events to *observer* too, from now on."""
         self._observers = (*self._observers, observer)
+        self.active = True
 
     def remove(self, observer: Observer) -> None:
         """Send no more events to *observer*."""
         self._observers = tuple(o for o in self._observers if o is not observer)
+        self.active = bool(self._observers)
 
     def emit(self, event: Event) -> None:
         """Hand *event* to every observer."""

@@ -29,13 +29,15 @@ _MAX_DEPTH = 32
 def fingerprint(value: object, *, name: str = "value") -> str:
     """A hexadecimal digest of *value* that is stable across processes and runs.
 
-    Parameters:
+    Parameters
+    ----------
         value: ``None``, bool, int, float, str, bytes, :class:`~decimal.Decimal`, enum members,
             dates, times, time deltas, UUIDs, attrs instances, and lists, tuples, sets and
             mappings of these.
         name: What to call the value in an error.
 
-    Raises:
+    Raises
+    ------
         BadParameter: *value* holds something without stable content; the message names the
             path to it.
     """
@@ -80,13 +82,16 @@ def _encode_composite(value: object, path: str, depth: int) -> bytes:
     if isinstance(value, list):
         return _sequence(b"l", value, path, depth)
     if isinstance(value, tuple):
-        return _sequence(b"t" if type(value) is tuple else b"T" + _typename(value), value, path, depth)
+        return _sequence(
+            b"t" if type(value) is tuple else b"T" + _typename(value), value, path, depth
+        )
     if isinstance(value, (set, frozenset)):
         return _tagged(b"s", b"".join(sorted(_encode(v, f"{path}{{}}", depth + 1) for v in value)))
     if isinstance(value, Mapping):
         return _tagged(b"m", _pairs(value, path, depth))
-    if attrs.has(type(value)):
-        fields = {a.name: getattr(value, a.name) for a in attrs.fields(type(value))}
+    kind: type = type(value)
+    if attrs.has(kind):
+        fields = {a.name: getattr(value, a.name) for a in attrs.fields(kind)}
         return _tagged(b"A", _typename(value) + _pairs(fields, path, depth))
     msg = (
         f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which has no stable "
@@ -95,7 +100,9 @@ def _encode_composite(value: object, path: str, depth: int) -> bytes:
     raise BadParameter(msg)
 
 
-def _sequence(tag: bytes, values: list[object] | tuple[object, ...], path: str, depth: int) -> bytes:
+def _sequence(
+    tag: bytes, values: list[object] | tuple[object, ...], path: str, depth: int
+) -> bytes:
     return _tagged(
         tag, b"".join(_encode(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(values))
     )

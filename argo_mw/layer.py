@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import frozen
 
 from argo_mw.call import Call
 from argo_mw.operation import Operation
 from argo_mw.outcome import Outcome
 
-Next = Callable[[Call], Awaitable[Outcome]]
+Next = Callable[[Call], Coroutine[object, object, Outcome]]
 
 SLOTS = ("coalesce", "cache", "adaptive_ttl", "race", "similarity", "persist")
 """The chain's named places, from the caller inwards. Upstreams are chosen just inside ``race``."""
@@ -66,9 +66,9 @@ class Layer:
     name: str
     middleware: Middleware
     slot: str = ""
-    before: tuple[str, ...] = field(default=(), converter=tuple)
-    after: tuple[str, ...] = field(default=(), converter=tuple)
-    requires: tuple[str, ...] = field(default=(), converter=tuple)
+    before: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
     serves: Serves = serves_everything
     fans_out: bool = False
     peek: Peek | None = None

@@ -93,7 +93,9 @@ class Operation:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                msg = f"{self.name} has no parameter {name!r}{hint} It is {self.name}{self.signature}"
+                msg = (
+                    f"{self.name} has no parameter {name!r}{hint} It is {self.name}{self.signature}"
+                )
                 raise BadParameter(msg)
 
 

@@ -102,7 +102,7 @@ class Outcome:
 
     def evolve(self, **changes: object) -> Self:
         """A copy with *changes* to its attributes."""
-        return attrs.evolve(self, **changes)
+        return attrs.evolve(self, **changes)  # type: ignore[arg-type]
 
     def shaped_by(self, layer: str, note: str = "") -> Self:
         """A copy that says that *layer* served or shaped it, and why.

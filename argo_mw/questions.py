@@ -24,9 +24,7 @@ class Questions:
 
     __slots__ = ("_chains", "_known", "_unknown")
 
-    def __init__(
-        self, chains: Mapping[str, Chain], unknown: Callable[[str], Exception]
-    ) -> None:
+    def __init__(self, chains: Mapping[str, Chain], unknown: Callable[[str], Exception]) -> None:
         self._chains = chains
         self._unknown = unknown
         self._known: dict[tuple[object, ...], Question] = {}
@@ -39,7 +37,8 @@ class Questions:
             BadParameter: A parameter is missing, unknown, refused, or has no fingerprint.
         """
         values = tuple(parameters.values())
-        memo = (operation, tenant, tuple(parameters), values, tuple(map(type, values)))
+        types = tuple(map(type, values))
+        memo = (operation, tenant, tuple(parameters), values, types)
         try:
             known = self._known.get(memo)
         except TypeError:
@@ -47,7 +46,7 @@ class Questions:
         if known is not None:
             return known
         question = self._make(operation, tenant, parameters)
-        if _SCALARS.issuperset(memo[4]):  # type: ignore[arg-type]
+        if _SCALARS.issuperset(types):
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[memo] = question

@@ -44,9 +44,7 @@ class Tasks:
             code.close()
             msg = f"cannot start {name!r}: the application is closed"
             raise Closed(msg)
-        task = asyncio.get_running_loop().create_task(
-            code, name=f"argo-mw:{name}", context=context
-        )
+        task = asyncio.get_running_loop().create_task(code, name=f"argo-mw:{name}", context=context)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 from attrs import field, frozen
 
 from argo_mw.call import Call
 from argo_mw.outcome import Outcome
 
-Fetch = Callable[[Call], Awaitable[Outcome]]
-FetchMany = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome | Exception]]]
+Fetch = Callable[[Call], Coroutine[object, object, Outcome]]
+FetchMany = Callable[[Sequence[Call]], Coroutine[object, object, Sequence[Outcome | Exception]]]
 
 
 @frozen
@@ -54,6 +54,10 @@ class Gathering:
     window: float = 0.002
 
 
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
 @frozen(eq=False)
 class Upstream:
     """A service that answers some operations.
@@ -72,7 +76,7 @@ class Upstream:
     """
 
     name: str
-    operations: frozenset[str] = field(converter=frozenset)
+    operations: frozenset[str] = field(converter=_names)
     fetch: Fetch
     gathering: Gathering | None = None
     limits: Limits = UNLIMITED

@@ -48,6 +48,6 @@ def upstream_of(function: Callable[..., Awaitable[object]], declared: Operation)
     """The upstream that answers operation *declared* by calling *function*."""
 
     async def fetch(call: Call) -> Outcome:
-        return Outcome(await function(**call.parameters))
+        return Outcome(await function(**dict(call.parameters)))
 
     return Upstream(declared.name, {declared.name}, fetch, timeout=declared.timeout)

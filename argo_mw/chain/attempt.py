@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Literal
 
 from argo_mw.call import Call
@@ -13,6 +13,7 @@ from argo_mw.chain.request import Sender
 from argo_mw.clock import Clock
 from argo_mw.errors import (
     Action,
+    ArgoError,
     DeadlineExceeded,
     Refusal,
     Unacceptable,
@@ -21,13 +22,13 @@ from argo_mw.errors import (
 from argo_mw.events import AnswerSeen, AttemptEnded, Events
 from argo_mw.extensions import LINEAGE
 from argo_mw.guard import Guard
-from argo_mw.outcome import Attempt, Cost, Outcome
+from argo_mw.outcome import NO_COST, Attempt, Cost, Outcome
 from argo_mw.tasks import Tasks
 from argo_mw.upstream import Upstream
 
 _FIRST_DELAY = 0.1
 Status = Literal["ok", "rejected", "failed", "refused", "timeout", "cancelled"]
-Send = Callable[[Call], Awaitable[Outcome]]
+Send = Callable[[Call], Coroutine[object, object, Outcome]]
 
 
 class Attempts:
@@ -79,38 +80,39 @@ class Attempts:
     async def _once(self, call: Call, tried: list[Attempt]) -> Outcome:
         started = self._clock.monotonic()
         asked_at = self._clock.time()
-        lineage = Lineage()
+        lineage = None
         if call.operation.kind != "fetch":
+            lineage = Lineage()
             call = call.extended({LINEAGE: lineage})
+        deadline = started + self._upstream.timeout
+        if call.deadline is not None and call.deadline < deadline:
+            deadline = call.deadline
         try:
-            outcome = await self._in_time(call, started)
+            outcome = await within(self._send(call), deadline, self._clock)
             complaint = call.operation.accept(outcome.value)
             if complaint is not None:
                 raise self._unacceptable(call, complaint)
+        except Expired as error:
+            late = self._too_late(call, started, deadline)
+            tried.append(self._ended(call, started, "timeout", error=late))
+            raise late from error
         except BaseException as error:
             tried.append(self._ended(call, started, _status(error), error=error))
             raise
         tried.append(self._ended(call, started, "ok", cost=outcome.cost))
-        answer = lineage.inherit(_complete(call, outcome, asked_at, tuple(tried)))
-        if self._events:
+        answer = _complete(call, outcome, asked_at, tuple(tried))
+        if lineage is not None:
+            answer = lineage.inherit(answer)
+        if self._events.active:
             self._events.emit(AnswerSeen(call, answer, "upstream"))
         return answer
 
-    async def _in_time(self, call: Call, started: float) -> Outcome:
-        limit = started + self._upstream.timeout
-        ours = call.deadline is None or limit < call.deadline
-        deadline = limit if ours or call.deadline is None else call.deadline
-        try:
-            return await within(self._ask(call), deadline, self._clock)
-        except Expired as error:
-            waited = self._clock.monotonic() - started
-            msg = f"upstream {self._upstream.name!r} did not answer within {waited:.3g} s"
-            if ours:
-                raise UpstreamError(msg, upstream=self._upstream.name) from error
-            raise DeadlineExceeded(f"{msg}, the caller's deadline") from error
-
-    async def _ask(self, call: Call) -> Outcome:
-        return await self._send(call)
+    def _too_late(self, call: Call, started: float, deadline: float) -> ArgoError:
+        waited = self._clock.monotonic() - started
+        msg = f"upstream {self._upstream.name!r} did not answer within {waited:.3g} s"
+        if deadline == call.deadline:
+            return DeadlineExceeded(f"{msg}, the caller's deadline")
+        return UpstreamError(msg, upstream=self._upstream.name)
 
     def _unacceptable(self, call: Call, complaint: str) -> Unacceptable:
         what = f"{call.operation.name} {call.subject}".strip()
@@ -123,17 +125,13 @@ class Attempts:
         started: float,
         status: Status,
         *,
-        cost: Cost | None = None,
+        cost: Cost = NO_COST,
         error: BaseException | None = None,
     ) -> Attempt:
-        attempt = Attempt(
-            upstream=self._upstream.name,
-            latency=self._clock.monotonic() - started,
-            status=status,
-            error="" if error is None else str(error) or type(error).__name__,
-            cost=Cost() if cost is None else cost,
-        )
-        if self._events:
+        latency = self._clock.monotonic() - started
+        told = "" if error is None else str(error) or type(error).__name__
+        attempt = Attempt(self._upstream.name, latency, status, told, cost)
+        if self._events.active:
             self._events.emit(AttemptEnded(call, attempt))
         return attempt
 
@@ -163,8 +161,6 @@ def _status(error: BaseException) -> Status:
             return "refused"
         case DeadlineExceeded():
             return "timeout"
-        case UpstreamError():
-            return "timeout" if isinstance(error.__cause__, Expired) else "failed"
         case Exception():
             return "failed"
         case _:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 
 from attrs import frozen
 
@@ -86,9 +86,9 @@ class Chain:
     def _attempt(self) -> Next:
         attempts = self._attempts
 
-        async def attempt(call: Call) -> Outcome:
+        def attempt(call: Call) -> Coroutine[object, object, Outcome]:
             assert call.upstream is not None
-            return await attempts[call.upstream](call)
+            return attempts[call.upstream](call)
 
         return attempt
 

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from argo_mw.call import Call
 from argo_mw.clock import Clock, Timer
-from argo_mw.errors import UpstreamError
+from argo_mw.errors import UpstreamError, fresh
 from argo_mw.outcome import Outcome
 from argo_mw.tasks import Tasks
 from argo_mw.upstream import Gathering
@@ -83,10 +83,10 @@ class Gatherer:
         try:
             answers = await self._send_many([call for call, _ in wanted])
         except asyncio.CancelledError:
-            self._fail(wanted, lambda: _stopped(self._name))
+            _fail(wanted, _stopped(self._name))
             raise
         except Exception as error:
-            self._fail(wanted, lambda: error)
+            _fail(wanted, error)
             return
         for (_, waiter), answer in zip(wanted, answers, strict=True):
             if waiter.done():
@@ -96,14 +96,11 @@ class Gatherer:
             else:
                 waiter.set_exception(answer)
 
-    def _fail(
-        self,
-        wanted: Sequence[tuple[Call, asyncio.Future[Outcome]]],
-        error: Callable[[], Exception],
-    ) -> None:
-        for _, waiter in wanted:
-            if not waiter.done():
-                waiter.set_exception(error())
+
+def _fail(wanted: Sequence[tuple[Call, asyncio.Future[Outcome]]], error: Exception) -> None:
+    for _, waiter in wanted:
+        if not waiter.done():
+            waiter.set_exception(fresh(error))
 
 
 def _stopped(name: str) -> Exception:

@@ -58,12 +58,12 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
                 raise
             if isinstance(error, ArgoError) and not isinstance(error, PluginError):
                 raise
-            return await _carry_on(layer, call, link, error)
-        if not isinstance(outcome, Outcome):
-            return await _carry_on(layer, call, link, _not_an_outcome(layer, outcome))
-        return outcome
+            return await carry_on(call, link, error)
+        if type(outcome) is Outcome:
+            return outcome
+        return await carry_on(call, link, _not_an_outcome(layer, outcome))
 
-    async def _carry_on(layer: Layer, call: Call, link: _Link, error: Exception) -> Outcome:
+    async def carry_on(call: Call, link: _Link, error: Exception) -> Outcome:
         report(layer, call, error)
         if link.outcome is not None:
             return link.outcome

@@ -23,18 +23,22 @@ class Sender:
 
     async def send(self, call: Call) -> Outcome:
         """The upstream's answer to *call* in a request of its own."""
-        if not self._guards:
+        request = Request(self.upstream, (call,)) if self._guards else None
+        if request is not None:
+            await self._reserve(request)
+        if self._events.active:
             self._announce(call, 1)
-            return await self._fetch(call)
-        request = Request(self.upstream, (call,))
-        await self._reserve(request)
         try:
-            self._announce(call, 1)
-            outcome = await self._fetch(call)
+            outcome = await self.upstream.fetch(call)
         except BaseException as error:
-            await self._settle(request, (error,))
-            raise
-        await self._settle(request, (outcome,))
+            if request is not None:
+                await self._settle(request, (error,))
+            ours = self._as_ours(error)
+            if ours is error:
+                raise
+            raise ours from error
+        if request is not None:
+            await self._settle(request, (outcome,))
         return outcome
 
     async def send_many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
@@ -58,15 +62,6 @@ class Sender:
         await self._settle(request, answers)
         return answers
 
-    async def _fetch(self, call: Call) -> Outcome:
-        try:
-            return await self.upstream.fetch(call)
-        except Exception as error:
-            ours = self._as_ours(error)
-            if ours is error:
-                raise
-            raise ours from error
-
     async def _reserve(self, request: Request) -> None:
         reserved: list[Guard] = []
         try:
@@ -87,7 +82,7 @@ class Sender:
             await asyncio.shield(asyncio.gather(*(g.settle(request, result) for g in self._guards)))
 
     def _announce(self, call: Call, calls: int) -> None:
-        if self._events:
+        if self._events.active:
             self._events.emit(RequestSent(self.upstream.name, call.operation.name, calls))
 
     def _as_ours(self, error: BaseException) -> BaseException:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from argo_mw.call import Call
 from argo_mw.errors import (
@@ -25,12 +25,15 @@ def select(branch: Next, candidates: Candidates) -> Next:
     ``STOP`` ends the search, since no other upstream would do better.
     """
 
-    async def handle(call: Call) -> Outcome:
+    def handle(call: Call) -> Coroutine[object, object, Outcome]:
         if call.upstream is not None:
-            return await branch(call)
+            return branch(call)
         names = candidates(call)
         if len(names) == 1:
-            return await branch(call.bind(names[0]))
+            return branch(call.bind(names[0]))
+        return in_turn(call, names)
+
+    async def in_turn(call: Call, names: Sequence[str]) -> Outcome:
         causes: list[Exception] = []
         for name in names:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -21,10 +21,12 @@ T = TypeVar("T")
 def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
     """*table* as an instance of the attrs class *into*.
 
-    Parameters:
+    Parameters
+    ----------
         where: The file and table, for errors: ``argo.toml [plugins.cache]``.
 
-    Raises:
+    Raises
+    ------
         ConfigError: A key is unknown, missing, or of the wrong type or range.
     """
     try:
@@ -33,8 +35,8 @@ def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
         raise ConfigError(_explain(error, into, where)) from None
 
 
-def _exact(wanted: type, *also: type) -> object:
-    def convert(value: object, _: type) -> object:
+def _exact(wanted: type, *also: type) -> Callable[[object, object], object]:
+    def convert(value: object, _: object) -> object:
         if type(value) is wanted or type(value) in also:
             return wanted(value)
         msg = f"expected {_NAMES[wanted]}, got {value!r}"
@@ -72,7 +74,8 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(Path, _path)
     converter.register_structure_hook_func(_is_plain_object, lambda value, _: value)
     converter.register_structure_hook_factory(
-        attrs.has, lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+        attrs.has,
+        lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True),
     )
     return converter
 
@@ -86,29 +89,32 @@ def _explain(error: cattrs.BaseValidationError, into: type, where: str) -> str:
     return f"{where}: {complaints}"
 
 
-def _complaints(error: BaseException, into: object, path: str) -> Iterable[str]:
-    if isinstance(error, cattrs.ClassValidationError):
-        for inner, note in error.group_exceptions()[0]:
-            field = note.name
-            yield from _complaints(inner, _type_of(into, field), f"{path}.{field}".lstrip("."))
-        for inner in error.group_exceptions()[1]:
-            yield from _complaints(inner, into, path)
-    elif isinstance(error, cattrs.IterableValidationError):
-        for inner, position in error.group_exceptions()[0]:
-            step = f".{position.index}" if isinstance(position.index, str) else f"[{position.index}]"
-            yield from _complaints(inner, _element(into), f"{path}{step}")
-        for inner in error.group_exceptions()[1]:
-            yield from _complaints(inner, into, path)
-    elif isinstance(error, cattrs.ForbiddenExtraKeysError):
-        for key in sorted(error.extra_fields):
-            yield _unknown_key(f"{path}.{key}".lstrip("."), key, into)
-    elif isinstance(error, KeyError):
-        yield f"{path} is missing"
-    elif isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _complaints(inner, into, path)
-    else:
-        yield f"{path}: {error.args[0] if error.args else error}"
+def _complaints(error: BaseException, into: object, path: str) -> Iterator[str]:
+    match error:
+        case cattrs.ClassValidationError():
+            noted, rest = error.group_exceptions()
+            for inner, note in noted:
+                below = _type_of(into, note.name)
+                yield from _complaints(inner, below, f"{path}.{note.name}".lstrip("."))
+            yield from _all_complaints(rest, into, path)
+        case cattrs.IterableValidationError():
+            placed, others = error.group_exceptions()
+            for inner, place in placed:
+                step = f".{place.index}" if isinstance(place.index, str) else f"[{place.index}]"
+                yield from _complaints(inner, _element(into), f"{path}{step}")
+            yield from _all_complaints(others, into, path)
+        case cattrs.ForbiddenExtraKeysError():
+            for key in sorted(error.extra_fields):
+                yield _unknown_key(f"{path}.{key}".lstrip("."), key, into)
+        case BaseExceptionGroup():
+            yield from _all_complaints(error.exceptions, into, path)
+        case _:
+            yield f"{path}: {error.args[0] if error.args else error}"
+
+
+def _all_complaints(errors: Iterable[BaseException], into: object, path: str) -> Iterator[str]:
+    for error in errors:
+        yield from _complaints(error, into, path)
 
 
 def _unknown_key(path: str, key: str, into: object) -> str:

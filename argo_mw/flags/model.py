@@ -17,6 +17,7 @@ Unit = Literal["subject", "tenant", "key"]
 Arm = Literal["treatment", "control", ""]
 
 _MEMORY = 10_000
+_NOBODY: Mapping[str, bool] = {}
 
 
 class Reason(StrEnum):
@@ -45,6 +46,10 @@ class Decision:
     arm: Arm = ""
 
 
+def _read_only(subjects: Mapping[str, bool]) -> Mapping[str, bool]:
+    return MappingProxyType(dict(subjects))
+
+
 @frozen
 class Rule:
     """What a flag is set to.
@@ -64,7 +69,7 @@ class Rule:
         validator=validators.optional(validators.and_(validators.ge(0), validators.le(100))),
     )
     by: Unit = "subject"
-    subjects: Mapping[str, bool] = field(factory=dict, converter=lambda m: MappingProxyType(dict(m)))
+    subjects: Mapping[str, bool] = field(default=_NOBODY, converter=_read_only)
     killed: bool = False
     latched: str = ""
 

@@ -16,7 +16,7 @@ from attrs import frozen
 from argo_mw.clock import Clock
 from argo_mw.errors import QuotaExceeded, UpstreamError
 from argo_mw.guard import Request, Result
-from argo_mw.shared import Shared
+from argo_mw.shared.protocol import Shared
 from argo_mw.upstream import Limits, Upstream
 
 PATIENCE = 1.0

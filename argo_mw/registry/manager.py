@@ -178,7 +178,9 @@ class Plugins:
     def _leave_out(self, name: str, stage: str, error: Exception, *, keep: bool = False) -> None:
         if not keep and self._manager.has_plugin(name):
             self._manager.unregister(name=name)
-        text = f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
+        text = (
+            f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
+        )
         self.broken.append(Broken(name, stage, text))
         if self._strict:
             msg = f"plugin {name!r} failed at {stage}: {text}"
@@ -198,5 +200,3 @@ def _no_such_hook(plugin: str, hook: str) -> PluginError:
     hint = f"; did you mean {near[0]!r}?" if near else ""
     msg = f"it implements hook {hook!r}, which nobody calls{hint}"
     return PluginError(msg, plugin=plugin)
-
-

@@ -1,1 +1,19 @@
 """What authors of plugins and programs need to test them."""
+
+from argo_mw.testing.away import AwayShared
+from argo_mw.testing.clock import FakeClock, settle
+from argo_mw.testing.events import Captured, capture_events
+from argo_mw.testing.layers import LayerConformance
+from argo_mw.testing.plugins import FakePlugin
+from argo_mw.testing.upstreams import Scripted
+
+__all__ = [
+    "AwayShared",
+    "Captured",
+    "FakeClock",
+    "FakePlugin",
+    "LayerConformance",
+    "Scripted",
+    "capture_events",
+    "settle",
+]

@@ -4,15 +4,47 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Self
 
 from argo_mw import NO_COST, NotFound, Outcome, Protected, Stamped, fresh
-from attrs import define
+from attrs import frozen
 
 _RARE = 20.0
 """Where early refreshes begin: e^-20 is the chance of one that this leaves out."""
 
 
-@define(eq=False)
+@frozen
+class Times:
+    """When an entry may be served, in monotonic seconds.
+
+    Attributes:
+        fresh_until: Until then, to everyone.
+        early_from: From then on a reader may be the one to refresh it.
+        stale_until: Until then when nothing newer can be had.
+        eagerness: The load time in seconds, times the configured factor.
+    """
+
+    fresh_until: float
+    early_from: float
+    stale_until: float
+    eagerness: float
+
+    @classmethod
+    def of(cls, fresh_until: float, *, load_time: float, early: float, grace: float) -> Self:
+        """The times of an entry that took *load_time* seconds to get."""
+        eagerness = load_time * early
+        return cls(fresh_until, fresh_until - eagerness * _RARE, fresh_until + grace, eagerness)
+
+    def wants_refresh(self, now: float) -> bool:
+        """Whether this reader is the one to refresh the entry before it expires.
+
+        XFetch: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede
+        Prevention", VLDB 2015, with the load time that was measured.
+        """
+        return now - self.eagerness * math.log(1.0 - random.random()) >= self.fresh_until
+
+
+@frozen(eq=False)
 class Entry:
     """An answer, what is known about it, and how long it may be served.
 
@@ -22,10 +54,7 @@ class Entry:
         protected: The value, for several callers.
         shared_as_is: Whether the value can be given to everyone as it is.
         stamped: Its tags' stamps at the start of the load.
-        fresh_until: Monotonic seconds.
-        early_from: Monotonic seconds from which an early refresh is possible at all.
-        stale_until: Monotonic seconds until which it is served when nothing newer can be had.
-        load_time: Seconds that getting it took.
+        times: When it may be served.
         error: What to raise instead, when the answer is that there is none.
         size: About how many bytes it occupies.
     """
@@ -34,10 +63,7 @@ class Entry:
     protected: Protected
     shared_as_is: bool
     stamped: Stamped
-    fresh_until: float
-    early_from: float
-    stale_until: float
-    load_time: float
+    times: Times
     error: NotFound | None = None
     size: int = 0
 
@@ -52,19 +78,6 @@ class Entry:
         if self.shared_as_is:
             return self.outcome
         return self.outcome.evolve(value=self.protected.lend())
-
-    def wants_refresh(self, now: float, early: float) -> bool:
-        """Whether this reader is the one to refresh the entry before it expires.
-
-        XFetch: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede
-        Prevention", VLDB 2015, with the load time that was measured.
-        """
-        return now - self.load_time * early * math.log(1.0 - random.random()) >= self.fresh_until
-
-    @staticmethod
-    def early_start(fresh_until: float, load_time: float, early: float) -> float:
-        """The time before which :meth:`wants_refresh` is practically never true."""
-        return fresh_until - load_time * early * _RARE
 
 
 def hit_of(outcome: Outcome) -> Outcome:

@@ -23,9 +23,8 @@ from argo_mw import (
     UpstreamError,
     protect,
 )
-
 from argo_mw_cache.config import CacheConfig
-from argo_mw_cache.entry import Entry, hit_of
+from argo_mw_cache.entry import Entry, Times, hit_of
 from argo_mw_cache.memory import Memory
 
 NAME = "cache"
@@ -50,13 +49,13 @@ class Cache:
         if entry is None or entry.error is not None:
             return None
         now = self._monotonic()
-        if now >= entry.early_from and not self._in_time(entry, call, now):
+        if now >= entry.times.early_from and not self._in_time(entry, call, now):
             return None
         if self._stamps.peek(entry.stamped) is not Freshness.FRESH:
             return None
         if call.extensions and not self._welcome(entry, call):
             return None
-        if self._events:
+        if self._events.active:
             self._tell("hit", call)
         return entry.serve()
 
@@ -86,7 +85,7 @@ class Cache:
         if entry is None:
             return f"would miss: not in memory ({len(self.memory)} answers are)"
         freshness = self._stamps.peek(entry.stamped)
-        left = entry.fresh_until - self._monotonic()
+        left = entry.times.fresh_until - self._monotonic()
         if freshness is not Freshness.FRESH:
             return f"would miss: the answer in memory is {freshness.value} by its tags' stamps"
         if left <= 0:
@@ -94,13 +93,13 @@ class Cache:
         return f"would hit: the answer in memory is fresh for another {left:.0f} s"
 
     def _may_serve(self, entry: Entry, call: Call) -> bool:
-        return self._monotonic() < entry.fresh_until and self._welcome(entry, call)
+        return self._monotonic() < entry.times.fresh_until and self._welcome(entry, call)
 
     def _in_time(self, entry: Entry, call: Call, now: float) -> bool:
         """Whether *entry* is fresh; the odd reader shortly before its expiry refreshes it."""
-        if now >= entry.fresh_until:
+        if now >= entry.times.fresh_until:
             return False
-        if entry.wants_refresh(now, self._config.early):
+        if entry.times.wants_refresh(now):
             self._tell("early", call)
             self._context.refresh(call)
         return True
@@ -117,7 +116,7 @@ class Cache:
     def _in_grace(self, entry: Entry, error: Exception) -> bool:
         if isinstance(error, NotFound) or entry.error is not None:
             return False
-        return self._monotonic() < entry.stale_until
+        return self._monotonic() < entry.times.stale_until
 
     async def _load(self, call: Call, call_next: Next) -> Outcome:
         stamped = await self._stamps.load(call.tags)
@@ -165,9 +164,8 @@ class Cache:
                 protected=protected,
                 shared_as_is=as_is,
                 stamped=stamped,
-                load_time=load_time,
                 size=protected.size,
-                **self._times(ttl, load_time),
+                times=self._times(ttl, load_time),
             ),
         )
         self._tell("store", call)
@@ -183,24 +181,24 @@ class Cache:
             protected=nothing,
             shared_as_is=True,
             stamped=stamped,
-            load_time=0.0,
             error=error,
             size=nothing.size,
-            **self._times(ttl, 0.0),
+            times=self._times(ttl, 0.0),
         )
         self._store(call.key, entry)
 
-    def _times(self, ttl: float, load_time: float) -> dict[str, float]:
+    def _times(self, ttl: float, load_time: float) -> Times:
         fresh_until = self._monotonic() + ttl
-        return {
-            "fresh_until": fresh_until,
-            "early_from": Entry.early_start(fresh_until, load_time, self._config.early),
-            "stale_until": fresh_until + self._config.grace,
-        }
+        return Times.of(
+            fresh_until,
+            load_time=load_time,
+            early=self._config.early,
+            grace=self._config.grace,
+        )
 
     def _store(self, key: str, entry: Entry) -> None:
         self.memory.store(key, entry, self._monotonic())
 
     def _tell(self, action: str, call: Call, detail: str = "") -> None:
-        if self._events:
+        if self._events.active:
             self._events.emit(LayerActed(NAME, action, call, detail))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from cachebox import LFUCache
 
@@ -25,7 +25,7 @@ class Memory:
         self._max_bytes = max_bytes
         self._sweep: Iterator[str] = iter(())
         self.bytes = 0
-        self.get = self._entries.get
+        self.get: Callable[[str], Entry | None] = self._entries.get
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -34,8 +34,8 @@ class Memory:
         """Keep *entry* under *key*, at the cost of others if need be."""
         self.drop(key)
         self._sweep_some(now)
-        while self._entries and (
-            len(self._entries) >= self._max_entries or self.bytes + entry.size > self._max_bytes
+        while len(self._entries) >= self._max_entries or (
+            self.bytes and self.bytes + entry.size > self._max_bytes
         ):
             _, evicted = self._entries.popitem()
             self.bytes -= evicted.size
@@ -60,5 +60,5 @@ class Memory:
                 self._sweep = iter(list(self._entries.keys()))
                 return
             entry = self._entries.peek(key)
-            if entry is not None and now >= entry.stale_until:
+            if entry is not None and now >= entry.times.stale_until:
                 self.drop(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argo_mw import Context, Layer, hookimpl
-
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.layer import NAME, Cache
 

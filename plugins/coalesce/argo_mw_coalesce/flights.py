@@ -17,7 +17,6 @@ from argo_mw import (
     Outcome,
     within,
 )
-
 from argo_mw_coalesce.flight import Flight
 
 NAME = "coalesce"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argo_mw import Context, Layer, hookimpl
 from attrs import field, frozen, validators
 
+from argo_mw import Context, Layer, hookimpl
 from argo_mw_coalesce.flights import NAME, Coalesce
 
 

@@ -1,0 +1,60 @@
+# Everything below sets itself up on a machine that has Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= .venv-demo
+BIN = $(VENV)/bin
+NAME ?= pipeline
+ARGS ?=
+
+CORE = coalesce cache market signals sandbox
+PLUGINS = $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml))))
+EDITABLE = $(foreach name,$(1),-e plugins/$(name))
+
+.PHONY: demo test lint format check bench soak docs clean
+
+demo: $(DEMO)/.ready
+	@$(DEMO)/bin/argo-mw demo $(ARGS)
+
+test: $(VENV)/.ready
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q $(ARGS)
+	$(BIN)/python -m coverage report --fail-under=95
+
+soak: $(VENV)/.ready
+	$(BIN)/python -m pytest -q -m soak $(ARGS)
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy -p argo_mw $(foreach name,$(PLUGINS),-p argo_mw_$(name))
+	$(BIN)/mypy tests/typing
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m tests.bench $(NAME) $(ARGS)
+
+docs: $(VENV)/.ready
+	$(BIN)/python -m pytest -q tests/docs
+
+$(DEMO)/.ready: pyproject.toml $(foreach name,$(CORE),plugins/$(name)/pyproject.toml)
+	@$(PYTHON) -m venv $(DEMO)
+	@$(DEMO)/bin/python -m pip install -q --disable-pip-version-check -e . $(call EDITABLE,$(CORE))
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml tests/requirements.txt tests/constraints.txt $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
+		-r tests/requirements.txt -e ".[frames]" $(call EDITABLE,$(PLUGINS))
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.ready tests/bench/requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
+		-r tests/bench/requirements.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) .coverage .mypy_cache .ruff_cache .pytest_cache

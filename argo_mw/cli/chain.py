@@ -1,0 +1,92 @@
+"""``argo-mw plugins`` and ``argo-mw explain``: what is installed, and what it would do."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+
+from argo_mw.app import Argo
+from argo_mw.cli.output import console, print_json, say
+from argo_mw.cli.run import with_argo
+from argo_mw.errors import UnknownOperation
+from argo_mw.flags.parse import format_rule
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_argo
+async def plugins(argo: Argo, as_json: bool) -> None:
+    """Show the final chain, the operations, and where each plugin comes from."""
+    build = argo.engine.build
+    chain = [one.name for one in (*build.order.outer, *build.order.inner)]
+    rows = [
+        {
+            "plugin": name,
+            "from": argo.plugins.origin(name),
+            "layer": "" if part.layer is None else format_rule(build.flags[name].rule),
+            "operations": [o.name for o in part.operations],
+            "upstreams": [u.name for u in part.upstreams],
+        }
+        for name, part in build.parts.items()
+    ]
+    broken = [{"plugin": b.plugin, "stage": b.stage, "error": b.error} for b in argo.broken]
+    if as_json:
+        print_json({"chain": chain, "plugins": rows, "broken": broken})
+        return
+    table = Table("plugin", "layer", "operations", "upstreams", "from", box=None)
+    for row in rows:
+        operations, upstreams = row["operations"], row["upstreams"]
+        assert isinstance(operations, list)
+        assert isinstance(upstreams, list)
+        table.add_row(
+            str(row["plugin"]),
+            str(row["layer"]),
+            ", ".join(operations),
+            ", ".join(upstreams),
+            str(row["from"]),
+        )
+    console().print("caller → " + "".join(f"{name} → " for name in chain) + "upstream")
+    console().print(table)
+    for one in broken:
+        say(f"left out: {one['plugin']} at {one['stage']}: {one['error']}")
+
+
+@click.command()
+@click.argument("operation")
+@click.argument("subject", required=False)
+@click.option(
+    "-p", "--parameter", multiple=True, metavar="NAME=VALUE", help="A further parameter, as text."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_argo
+async def explain(
+    argo: Argo, operation: str, subject: str | None, parameter: tuple[str, ...], as_json: bool
+) -> None:
+    """Show what each layer would do with OPERATION on SUBJECT now, and why."""
+    parameters: dict[str, object] = dict(_pair(text) for text in parameter)
+    if subject is not None:
+        parameters[_subject_parameter(argo, operation)] = subject
+    explained = argo.explain(operation, **parameters)
+    if as_json:
+        print_json([{"name": e.name, "on": e.on, "flag": e.flag, "why": e.text} for e in explained])
+        return
+    table = Table("part", "acts", "flag", "what it would do", box=None)
+    for one in explained:
+        table.add_row(one.name, "yes" if one.on else "no", one.flag, one.text)
+    console().print(table)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        msg = f"{text!r} is not of the form NAME=VALUE"
+        raise click.BadParameter(msg)
+    return name, value
+
+
+def _subject_parameter(argo: Argo, operation: str) -> str:
+    known = argo.engine.build.operations.get(operation)
+    if known is None:
+        argo.explain(operation)
+        raise UnknownOperation(operation)
+    return known.subject or "symbol"

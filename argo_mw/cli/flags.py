@@ -1,0 +1,91 @@
+"""``argo-mw flags``: what decides, and the switches."""
+
+from __future__ import annotations
+
+import click
+from attrs import evolve
+from rich.table import Table
+
+from argo_mw.app import Argo, state_directory
+from argo_mw.cli.output import console, print_json, say
+from argo_mw.cli.run import with_argo
+from argo_mw.flags import ON, Rule
+from argo_mw.flags.overlay import Overlay
+from argo_mw.flags.parse import format_rule, parse_rule
+from argo_mw.flags.sources import unknown_flag
+
+
+@click.group()
+def flags() -> None:
+    """List, set and kill flags.
+
+    What is set here is kept beside the state of this machine, over argo.toml, which is never
+    rewritten.
+    """
+
+
+@flags.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_argo
+async def list_(argo: Argo, as_json: bool) -> None:
+    """Show every flag, what it is set to, and by what."""
+    rows = [(name, format_rule(f.rule), f.source) for name, f in argo.flags.items()]
+    if as_json:
+        print_json([{"flag": n, "rule": r, "set by": s} for n, r, s in rows])
+        return
+    table = Table("flag", "rule", "set by", box=None)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+@flags.command("set")
+@click.argument("name")
+@click.argument("rule")
+@with_argo
+async def set_(argo: Argo, name: str, rule: str) -> None:
+    """Set flag NAME to RULE: on, off, shadow, "10%", "10% by tenant"."""
+    parsed = parse_rule(name, rule)
+
+    def change(old: Rule | None) -> Rule:
+        return parsed if old is None else evolve(parsed, killed=old.killed, subjects=old.subjects)
+
+    await _update(argo, name, change)
+
+
+@flags.command("kill")
+@click.argument("name")
+@with_argo
+async def kill(argo: Argo, name: str) -> None:
+    """Switch flag NAME off, before everything else, and forget what its layer served."""
+    base = argo.flags[name].rule if name in argo.flags else ON
+    await _update(argo, name, lambda _: evolve(base, killed=True))
+    await argo.invalidate(f"layer:{name}")
+
+
+@flags.command("revive")
+@click.argument("name")
+@with_argo
+async def revive(argo: Argo, name: str) -> None:
+    """Take back a kill or an automatic rollback of flag NAME."""
+    await _update(
+        argo, name, lambda old: None if old is None else evolve(old, killed=False, latched="")
+    )
+
+
+@flags.command("unset")
+@click.argument("name")
+@with_argo
+async def unset(argo: Argo, name: str) -> None:
+    """Take away what was set for flag NAME; argo.toml decides again."""
+    await _update(argo, name, lambda _: None)
+
+
+async def _update(argo: Argo, name: str, change: object) -> None:
+    if name not in argo.flags:
+        raise unknown_flag(name, argo.flags, where="the command")
+    assert callable(change)
+    Overlay(state_directory(argo.settings)).update(name, change)
+    await argo.reload()
+    flag = argo.flags[name]
+    say(f"{name}: {format_rule(flag.rule)} (set by {flag.source})")

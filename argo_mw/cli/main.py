@@ -1,0 +1,99 @@
+"""The entry point, and the group that plugins add commands to."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import click
+import structlog
+
+from argo_mw.cli.chain import explain, plugins
+from argo_mw.cli.flags import flags
+from argo_mw.config import load
+from argo_mw.errors import ArgoError
+from argo_mw.registry import Plugins
+
+
+class Failed(click.ClickException):
+    """A command ended in an error that the framework raised on purpose."""
+
+    exit_code = 1
+
+    def show(self, file: object = None) -> None:
+        click.echo(f"argo-mw: {self.format_message()}", err=True)
+
+
+class PluginGroup(click.Group):
+    """A group whose further commands come from plugins, loaded when they are first looked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        self._load(ctx)
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        self._load(ctx)
+        return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except ArgoError as error:
+            raise Failed(str(error)) from error
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ArgoError as error:
+            raise Failed(str(error)) from error
+
+    def _load(self, ctx: click.Context) -> None:
+        if ctx.meta.get("argo_mw.loaded"):
+            return
+        ctx.meta["argo_mw.loaded"] = True
+        settings = load(ctx.params.get("config"))
+        ctx.meta["argo_mw.settings"] = settings
+        Plugins.load(block=settings.argo.block).collect("register_commands", cli=self)
+
+
+@click.group(cls=PluginGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-c",
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="ARGO_MW_CONFIG",
+    help="The configuration file; argo.toml in this directory unless told.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
+@click.version_option(package_name="argo-mw", prog_name="argo-mw")
+def cli(config: Path | None, verbose: bool) -> None:
+    """Plugin-based middleware for programs that fetch market data and call language models.
+
+    Exit codes: 0 done; 1 failed, with one line that says why; 2 wrong usage; 3 done in part.
+    """
+    _log(verbose)
+
+
+def _log(verbose: bool) -> None:
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.INFO if verbose else logging.WARNING
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+cli.add_command(plugins)
+cli.add_command(explain)
+cli.add_command(flags)
+
+
+def main() -> None:
+    """Run ``argo-mw``."""
+    cli()

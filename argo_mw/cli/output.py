@@ -1,0 +1,23 @@
+"""What commands print: results to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import json
+
+import click
+from rich.console import Console
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A rich console on standard output, or error; plain where nobody looks."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Tell the person at the terminal something that is not a result."""
+    click.echo(text, err=True)
+
+
+def print_json(value: object) -> None:
+    """Print *value* as JSON, one document; what JSON does not know is printed as text."""
+    click.echo(json.dumps(value, indent=2, default=str))

@@ -1,0 +1,53 @@
+"""Running a command: with the configuration that was asked for, on a loop that ends well."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, ParamSpec
+
+import click
+from attrs import frozen
+
+from argo_mw.app import Argo
+from argo_mw.config import Settings, load
+
+P = ParamSpec("P")
+
+
+@frozen
+class Settled:
+    """The exit codes of ``argo-mw``."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    PARTLY = 3
+
+
+def current_settings() -> Settings:
+    """The settings of the running command: from ``--config``, the environment, or defaults."""
+    context = click.get_current_context()
+    settings = context.find_root().meta.get("argo_mw.settings")
+    if isinstance(settings, Settings):
+        return settings
+    return load(context.find_root().params.get("config"))
+
+
+def with_argo(
+    function: Callable[Concatenate[Argo, P], Awaitable[None]],
+) -> Callable[P, None]:
+    """Run an async command with an open :class:`~argo_mw.Argo` as its first argument."""
+
+    @functools.wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        settings = current_settings()
+
+        async def run() -> None:
+            async with Argo.open(settings) as argo:
+                await function(argo, *args, **kwargs)
+
+        asyncio.run(run())
+
+    return command

@@ -1,0 +1,35 @@
+"""What happened, caught for a test to look at."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from argo_mw.app import Argo
+from argo_mw.events import Event
+
+T = TypeVar("T")
+
+
+class Captured:
+    """Every event since :func:`capture_events` was called.
+
+    Attributes:
+        all: Them, in order.
+    """
+
+    def __init__(self) -> None:
+        self.all: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.all.append(event)
+
+    def of(self, kind: type[T]) -> list[T]:
+        """The events of one *kind*."""
+        return [event for event in self.all if isinstance(event, kind)]
+
+
+def capture_events(argo: Argo) -> Captured:
+    """Catch the events of *argo* from now on."""
+    captured = Captured()
+    argo.observe(captured)
+    return captured

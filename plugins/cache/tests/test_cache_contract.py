@@ -1,0 +1,9 @@
+"""Cache holds to the contract of layers."""
+
+from argo_mw.testing import LayerConformance
+from argo_mw_cache import plugin
+
+
+class TestCache(LayerConformance):
+    name = "cache"
+    plugin = plugin
