@@ -1,0 +1,105 @@
+"""Operations bind parameters; calls carry them."""
+
+from __future__ import annotations
+
+import pytest
+
+from argo_mw import BadParameter, Operation, operation
+from argo_mw.call import make_call
+
+
+@operation()
+def bars(symbol: str, *, days: int = 90) -> object:
+    """Price bars of one symbol.
+
+    More about them.
+    """
+
+
+@operation(kind="llm")
+def complete(prompt: str) -> str:
+    """A model's answer."""
+
+
+def upper(parameters: dict[str, object]) -> dict[str, object]:
+    return {**parameters, "symbol": str(parameters["symbol"]).upper()}
+
+
+def test_a_default_that_is_spelt_out_is_the_same_question() -> None:
+    one = make_call(bars, {"symbol": "AAPL"}, tenant="a")
+    other = make_call(bars, {"days": 90, "symbol": "AAPL"}, tenant="a")
+    assert one.key == other.key
+
+
+def test_public_answers_are_shared_between_tenants_and_others_are_not() -> None:
+    public = [make_call(bars, {"symbol": "AAPL"}, tenant=t).key for t in ("a", "b")]
+    private = [make_call(complete, {"prompt": "hi"}, tenant=t).key for t in ("a", "b")]
+    assert public[0] == public[1]
+    assert private[0] != private[1]
+
+
+def test_a_language_model_operation_cannot_be_public() -> None:
+    with pytest.raises(ValueError, match="scope must be 'tenant'"):
+        operation(kind="llm", scope="public")(lambda prompt: None)
+
+
+def test_a_version_changes_the_key() -> None:
+    other = operation(name="bars", version=2)(lambda symbol, days=90: None)
+    one = make_call(bars, {"symbol": "A"}, tenant="")
+    assert one.key != make_call(other, {"symbol": "A"}, tenant="").key
+
+
+def test_normalisation_comes_before_the_key() -> None:
+    declared = operation(normalize=upper)(lambda symbol: None)
+    assert isinstance(declared, Operation)
+    one, other = (make_call(declared, {"symbol": s}, tenant="") for s in ("aapl", "AAPL"))
+    assert (one.key, one.subject) == (other.key, "AAPL")
+
+
+def test_the_key_begins_with_the_operation_and_holds_no_upstream() -> None:
+    call = make_call(bars, {"symbol": "AAPL"}, tenant="")
+    assert call.key.startswith("bars:")
+    assert call.bind("alpaca").key == call.key
+    assert call.bind("alpaca").branch_key == f"{call.key}@alpaca"
+    assert call.branch_key == call.key
+
+
+def test_siblings_differ_in_their_subject_only() -> None:
+    one = make_call(bars, {"symbol": "AAPL"}, tenant="")
+    other = make_call(bars, {"symbol": "MSFT"}, tenant="")
+    cousin = make_call(bars, {"symbol": "AAPL", "days": 5}, tenant="")
+    assert one.siblings_key == other.siblings_key
+    assert one.siblings_key != cousin.siblings_key
+
+
+def test_extensions_are_no_part_of_what_is_asked() -> None:
+    call = make_call(bars, {"symbol": "AAPL"}, tenant="")
+    told = call.extended({"race.only": "alpaca"})
+    assert told.extensions == {"race.only": "alpaca"}
+    assert (told.key, call.extensions) == (call.key, {})
+    with pytest.raises(TypeError):
+        told.extensions["x"] = 1  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, r"bars needs symbol: call it as bars\(symbol: "),
+        ({"symbl": "A"}, "no parameter 'symbl'; did you mean 'symbol'"),
+        ({"symbol": "A", "zzz": 1}, "no parameter 'zzz' It is"),
+    ],
+)
+def test_bad_parameters_are_named(parameters: dict[str, object], message: str) -> None:
+    with pytest.raises(BadParameter, match=message):
+        make_call(bars, parameters, tenant="")
+
+
+def test_a_signature_may_take_anything() -> None:
+    declared = operation(name="any", subject="")(lambda **kwargs: None)
+    call = make_call(declared, {"whatever": 1}, tenant="")
+    assert call.parameters == {"whatever": 1}
+    assert call.subject == ""
+
+
+def test_the_first_line_of_the_docstring_describes_the_operation() -> None:
+    assert bars.doc == "Price bars of one symbol."

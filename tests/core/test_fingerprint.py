@@ -1,0 +1,128 @@
+"""Keys are the same wherever a question is asked, and differ when questions differ."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import itertools
+import subprocess
+import sys
+import uuid
+from decimal import Decimal
+
+import pytest
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_mw import BadParameter, fingerprint
+from argo_mw.fingerprint import encode, fingerprint_named
+
+
+class Side(enum.Enum):
+    BUY = 1
+    SELL = 2
+
+
+@frozen
+class Point:
+    x: int
+    y: int
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text(max_size=8)
+    | st.binary(max_size=8)
+    | st.dates()
+    | st.datetimes()
+    | st.decimals(allow_nan=False),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+def test_values_of_different_types_have_different_fingerprints() -> None:
+    """What compares equal in Python is not therefore the same question."""
+    values = [
+        1, 1.0, "1", True, b"1", None, Decimal(1), Side.BUY, [1], (1,), {1}, {"1": 1}, Point(1, 1),
+        dt.date(2024, 1, 1), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, tzinfo=dt.UTC),
+        dt.time(1), dt.timedelta(1), uuid.UUID(int=1), "", b"", [], (), {}, "None", "True",
+    ]  # fmt: skip
+    prints = [fingerprint(value) for value in values]
+    assert len(values) == len(set(prints))
+
+
+def test_the_order_of_named_arguments_does_not_matter() -> None:
+    expected = fingerprint_named({"a": 1, "b": [2, 3], "c": {"x": 1, "y": 2}}, of="bars")
+    assert expected == fingerprint_named({"c": {"y": 2, "x": 1}, "b": [2, 3], "a": 1}, of="bars")
+
+
+def test_the_same_instant_in_two_zones_is_one_question() -> None:
+    noon = dt.datetime(2024, 6, 3, 12, tzinfo=dt.UTC)
+    eight = noon.astimezone(dt.timezone(dt.timedelta(hours=-4)))
+    assert fingerprint(noon) == fingerprint(eight)
+
+
+def test_equal_numbers_of_one_type_are_one_question() -> None:
+    assert fingerprint(0.0) == fingerprint(-0.0)
+    assert fingerprint(Decimal("1.0")) == fingerprint(Decimal("1.00"))
+    assert fingerprint(float("nan")) == fingerprint(-float("nan"))
+
+
+@given(plain, plain)
+def test_different_values_never_share_an_encoding(one: object, other: object) -> None:
+    same = repr(one) == repr(other)
+    if same:
+        assert encode(one) == encode(other)
+    elif type(one) is not type(other) or one != other:
+        assert encode(one) != encode(other)
+
+
+@given(st.lists(plain, min_size=2, max_size=3))
+def test_encodings_are_prefix_free(values: list[object]) -> None:
+    """Two lists are equal only when each of their elements is, wherever they are cut."""
+    for one, other in itertools.combinations(values, 2):
+        first, second = encode(one), encode(other)
+        if first != second:
+            assert not first.startswith(second)
+            assert not second.startswith(first)
+
+
+def test_a_fingerprint_is_the_same_in_another_process() -> None:
+    """Hash randomisation and addresses have no part in it."""
+    value = {"symbols": {"AAPL", "MSFT", "GOOG"}, "since": dt.date(2024, 1, 2), "side": "buy"}
+    program = (
+        "import datetime as dt; from argo_mw import fingerprint; "
+        "print(fingerprint({'symbols': {'GOOG', 'AAPL', 'MSFT'}, "
+        "'since': dt.date(2024, 1, 2), 'side': 'buy'}))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert fingerprint(value) == told.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("value", [object(), lambda: 1, open, {"a": [1, object()]}])
+def test_what_has_no_stable_content_is_refused_by_name(value: object) -> None:
+    with pytest.raises(BadParameter, match="parameter 'when' of bars"):
+        fingerprint_named({"when": value}, of="bars")
+
+
+def test_the_error_names_the_way_to_the_culprit() -> None:
+    with pytest.raises(
+        BadParameter, match=r"parameter 'filters' of bars\['a'\]\[1\] is a builtins"
+    ):
+        fingerprint_named({"filters": {"a": [1, object()]}}, of="bars")
+
+
+def test_what_is_nested_without_end_is_refused() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(BadParameter, match="levels deep"):
+        fingerprint(endless)
