@@ -26,7 +26,7 @@ def check_key(key: object) -> None:
     if not isinstance(key, str) or not key:
         msg = f"a key of the shared store must be text that is not empty, not {key!r}"
         raise BadParameter(msg)
-    if len(key) * 4 > MAX_KEY_BYTES and _encoded_length(key) > MAX_KEY_BYTES:
+    if (len(key) if key.isascii() else _encoded_length(key)) > MAX_KEY_BYTES:
         msg = f"a key of the shared store has at most {MAX_KEY_BYTES} bytes: digest {key[:40]!r}..."
         raise BadParameter(msg)
 

@@ -111,7 +111,7 @@ class Shared(Protocol):
         """
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        """The live keys that begin with *prefix*, in any order; for administration, not requests."""
+        """The live keys that begin with *prefix*, in any order: for administration only."""
 
     async def aclose(self) -> None:
         """Release connections and files. Idempotent."""

@@ -90,6 +90,4 @@ async def _open_sqlite(url: str, clock: Clock) -> Shared:
         msg = "a SQLite store's URL is sqlite:///PATH, with four slashes for an absolute path"
         raise ConfigError(msg)
     options = query_of(url, max_bytes=2**30)
-    return await open_sqlite(
-        Path(path[1:]).expanduser(), clock=clock, max_bytes=options["max_bytes"]
-    )
+    return await open_sqlite(Path(path[1:]), clock=clock, max_bytes=options["max_bytes"])
