@@ -1,0 +1,117 @@
+"""Bars: the closes in an answer, whatever its form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Final, Protocol, cast, runtime_checkable
+
+from attrs import frozen
+
+_TIMES: Final = ("time", "timestamp", "t", "date")
+_CLOSES: Final = ("close", "c")
+_MOST: Final = 1000
+_MILLISECONDS: Final = 1e11
+
+
+@frozen
+class Bars:
+    """The last closes of one symbol.
+
+    Attributes:
+        starts: Epoch seconds at which each bar begins, ascending.
+        closes: The last price of each.
+        step: Seconds from one bar to the next.
+    """
+
+    starts: Sequence[int]
+    closes: Sequence[float]
+    step: int
+
+
+@runtime_checkable
+class _Frame(Protocol):
+    """What is used of a pandas DataFrame."""
+
+    @property
+    def columns(self) -> Iterable[object]: ...
+
+    @property
+    def index(self) -> object: ...
+
+    def __getitem__(self, name: object) -> object: ...
+
+
+def read_bars(value: object) -> Bars | None:
+    """The bars in *value*: a DataFrame, or a sequence of mappings; ``None`` when it holds none.
+
+    Times are looked for under ``time``, ``timestamp``, ``t``, ``date`` or in the index, closes
+    under ``close`` or ``c``. Only the last 1,000 bars count.
+    """
+    if isinstance(value, Bars):
+        return value
+    try:
+        pairs = _pairs(value)
+    except (TypeError, ValueError, AttributeError, StopIteration, RuntimeError):
+        return None
+    pairs = sorted((t, c) for t, c in pairs if c > 0.0)
+    if not pairs:
+        return None
+    starts = [t for t, _ in pairs]
+    steps = [b - a for a, b in pairwise(starts) if b > a]
+    return Bars(starts, [c for _, c in pairs], min(steps, default=60))
+
+
+def _pairs(value: object) -> list[tuple[int, float]]:
+    if isinstance(value, _Frame):
+        return _frame_pairs(value)
+    if isinstance(value, Mapping):
+        inner = value.get("bars")
+        return _pairs(inner) if inner is not None else []
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return [_pair(bar) for bar in value[-_MOST:]]
+    return []
+
+
+def _pair(bar: object) -> tuple[int, float]:
+    if not isinstance(bar, Mapping):
+        msg = "a bar is a mapping"
+        raise TypeError(msg)
+    time = next(bar[name] for name in _TIMES if name in bar)
+    close = next(bar[name] for name in _CLOSES if name in bar)
+    return _epoch(time), _number(close)
+
+
+def _frame_pairs(frame: _Frame) -> list[tuple[int, float]]:
+    columns = list(frame.columns)
+    close = next((name for name in _CLOSES if name in columns), None)
+    if close is None:
+        return []
+    time = next((name for name in _TIMES if name in columns), None)
+    times = frame.index if time is None else frame[time]
+    last = slice(-_MOST, None)
+    return [
+        (_epoch(t), _number(c))
+        for t, c in zip(_listed(times)[last], _listed(frame[close])[last], strict=True)
+    ]
+
+
+def _listed(column: object) -> list[object]:
+    return cast("list[object]", column.tolist())  # type: ignore[attr-defined]
+
+
+def _number(value: object) -> float:
+    return float(cast("float", value))
+
+
+def _epoch(time: object) -> int:
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            msg = "a bar's time has no zone"
+            raise ValueError(msg)
+        return int(time.timestamp())
+    if isinstance(time, str):
+        return _epoch(datetime.fromisoformat(time))
+    number = _number(time)
+    return int(number / 1000 if number > _MILLISECONDS else number)

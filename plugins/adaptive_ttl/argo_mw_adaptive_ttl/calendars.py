@@ -1,0 +1,323 @@
+"""Calendars: when a market is open, from edges that are computed once.
+
+exchange_calendars knows holidays, early closes and breaks. One of its lookups costs microseconds
+and takes a naive time silently, so its schedule is turned into sorted lists of epoch seconds, and
+a question is a bisection.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+import pytz
+from attrs import frozen
+
+from argo_mw import BadParameter, ConfigError
+from argo_mw_adaptive_ttl.daytime import MINUTE, Shape, shape_of
+from argo_mw_adaptive_ttl.symbols import ALWAYS_OPEN, FOREX, calendar_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DAY: Final = 86_400
+_BACK: Final = timedelta(days=40)
+_AHEAD: Final = timedelta(days=400)
+_MAX_SYMBOLS: Final = 20_000
+
+
+class Phase(Enum):
+    """What a market does at a moment."""
+
+    OPEN = "open"
+    PRE = "pre-market"
+    POST = "post-market"
+    BREAK = "lunch break"
+    CLOSED = "closed"
+
+
+Edge = tuple[int, int, Phase, str]
+"""Start and end of a window in epoch seconds, its phase, and its kind in the daily profile."""
+
+
+@frozen
+class Window:
+    """A stretch of time without a gap in which trading has one character.
+
+    Attributes:
+        start: Epoch seconds at which it begins.
+        end: Epoch seconds at which it ends.
+        phase: What the market does meanwhile.
+        first: How many trading minutes of its day lie before it.
+    """
+
+    start: int
+    end: int
+    phase: Phase
+    first: int
+
+    @property
+    def minutes(self) -> int:
+        """Its length in minutes."""
+        return (self.end - self.start) // MINUTE
+
+
+@frozen(eq=False)
+class Day:
+    """One day of trading, counted in minutes in which there is any.
+
+    Attributes:
+        number: Grows by one from each day to the next.
+        windows: Its windows, in order.
+        shape: How its minutes fall into the buckets of the time-of-day profile.
+    """
+
+    number: int
+    windows: tuple[Window, ...]
+    shape: Shape
+
+    @property
+    def start(self) -> int:
+        """Epoch seconds at which its first window begins."""
+        return self.windows[0].start
+
+    @property
+    def end(self) -> int:
+        """Epoch seconds at which its last window ends."""
+        return self.windows[-1].end
+
+    @property
+    def minutes(self) -> int:
+        """How many minutes of trading it has."""
+        last = self.windows[-1]
+        return last.first + last.minutes
+
+    def over(self, at: float) -> int:
+        """How many of its trading minutes are over at epoch second *at*."""
+        for window in self.windows:
+            if at < window.end:
+                return window.first + max(0, int(at - window.start) // MINUTE)
+        return self.minutes
+
+    def when(self, minutes: int) -> int:
+        """The epoch second at which *minutes* of its trading minutes are over."""
+        for window in self.windows:
+            if minutes <= window.first + window.minutes:
+                return window.start + (minutes - window.first) * MINUTE
+        return self.end
+
+
+class Calendar:
+    """The trading days of one market.
+
+    Attributes:
+        name: Its name in exchange_calendars, or ``24/7``.
+    """
+
+    def __init__(self, name: str, days: Sequence[Day], covers: tuple[float, float]) -> None:
+        self.name = name
+        self._days = days
+        self._starts = [day.start for day in days]
+        self._covers = covers
+
+    def covers(self, at: float) -> bool:
+        """Whether epoch second *at* is within what was computed."""
+        return self._covers[0] <= at < self._covers[1]
+
+    def day(self, at: float) -> Day:
+        """The day that epoch second *at* belongs to: the last that has begun."""
+        return self._days[max(0, bisect_right(self._starts, at) - 1)]
+
+    def after(self, day: Day) -> Day | None:
+        """The day after *day*, if it is within what was computed."""
+        index = bisect_right(self._starts, day.start)
+        return self._days[index] if index < len(self._days) else None
+
+    def phase(self, at: float) -> Phase:
+        """What the market does at epoch second *at*."""
+        day = self.day(at)
+        for window in day.windows:
+            if at < window.start:
+                return Phase.CLOSED if window is day.windows[0] else Phase.BREAK
+            if at < window.end:
+                return window.phase
+        return Phase.CLOSED
+
+    def next_change(self, at: float) -> float:
+        """Epoch seconds at which the phase after *at* begins."""
+        day = self.day(at)
+        for window in day.windows:
+            for edge in (window.start, window.end):
+                if at < edge:
+                    return edge
+        following = self.after(day)
+        return following.start if following is not None else self._covers[1]
+
+
+class _EveryDay(Calendar):
+    """A market that never closes: each day of UTC is one window."""
+
+    _SHAPE: Final = shape_of(((1440, "flat"),))
+
+    def __init__(self) -> None:
+        super().__init__(ALWAYS_OPEN, (), (0.0, float("inf")))
+        self._last: Day | None = None
+
+    def day(self, at: float) -> Day:
+        number = int(at // DAY)
+        last = self._last
+        if last is None or last.number != number:
+            window = Window(number * DAY, (number + 1) * DAY, Phase.OPEN, 0)
+            last = self._last = Day(number, (window,), self._SHAPE)
+        return last
+
+    def after(self, day: Day) -> Day:
+        return self.day(day.end)
+
+    def phase(self, at: float) -> Phase:
+        return Phase.OPEN
+
+    def next_change(self, at: float) -> float:
+        return float("inf")
+
+
+@frozen
+class Extended:
+    """Trading before and after the regular session, in the exchange's own time.
+
+    Attributes:
+        pre: When the pre-market begins, ``HH:MM``, or "".
+        post: When the post-market ends, ``HH:MM``, or "".
+    """
+
+    pre: str = ""
+    post: str = ""
+
+
+class Calendars:
+    """The calendars of all symbols.
+
+    Args:
+        rules: Calendars by pattern of the symbol, asked before the rules by form.
+        default: The calendar of symbols that no rule knows.
+        extended: Extended hours by calendar name.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, str] | None = None,
+        *,
+        default: str = "XNYS",
+        extended: Mapping[str, Extended] | None = None,
+    ) -> None:
+        self._rules = dict(rules or {})
+        self._default = default
+        self._extended = dict(extended or {})
+        self._names: dict[str, str] = {}
+        self._ready: dict[str, Calendar] = {ALWAYS_OPEN: _EveryDay()}
+
+    def name_of(self, symbol: str) -> str:
+        """The name of the calendar of *symbol*."""
+        name = self._names.get(symbol)
+        if name is None:
+            if len(self._names) >= _MAX_SYMBOLS:
+                self._names.clear()
+            name = self._names[symbol] = calendar_of(symbol, self._rules, self._default)
+        return name
+
+    def ready(self, symbol: str, at: float) -> Calendar | None:
+        """The calendar of *symbol*, if it is computed around epoch second *at*."""
+        calendar = self._ready.get(self.name_of(symbol))
+        return calendar if calendar is not None and calendar.covers(at) else None
+
+    def of(self, symbol: str, at: float) -> Calendar:
+        """The calendar of *symbol*, computed now if need be, which takes 0.1 s.
+
+        Raises:
+            ConfigError: There is no calendar of that name.
+        """
+        calendar = self.ready(symbol, at)
+        if calendar is None:
+            name = self.name_of(symbol)
+            calendar = _compute(name, at, self._extended.get(name, Extended()))
+            self._ready[name] = calendar
+        return calendar
+
+    def phase(self, symbol: str, at: datetime) -> Phase:
+        """What the market of *symbol* does at *at*.
+
+        Raises:
+            BadParameter: *at* has no time zone.
+        """
+        if at.tzinfo is None or at.utcoffset() is None:
+            msg = f"{at!r} has no time zone, so it names no moment; give an aware datetime"
+            raise BadParameter(msg)
+        moment = at.timestamp()
+        return self.of(symbol, moment).phase(moment)
+
+
+def _compute(name: str, at: float, extended: Extended) -> Calendar:
+    import exchange_calendars
+
+    middle = datetime.fromtimestamp(at, pytz.utc).date()
+    first, last = middle - _BACK, middle + _AHEAD
+    try:
+        exchange = exchange_calendars.get_calendar(
+            name, start=first.isoformat(), end=last.isoformat()
+        )
+    except exchange_calendars.errors.InvalidCalendarName:
+        msg = f"there is no calendar {name!r}; exchange_calendars knows XNYS, XLON, XTKS, …"
+        raise ConfigError(msg) from None
+    zone = pytz.timezone(str(exchange.tz))
+    schedule = exchange.schedule
+    columns = [_seconds(schedule[c]) for c in ("open", "break_start", "break_end", "close")]
+    days = [
+        _day(number, day, (opens, *lunch, closes), extended, zone)
+        for number, (day, opens, *lunch, closes) in enumerate(
+            zip(schedule.index.date, *columns, strict=True)
+        )
+    ]
+    return Calendar(name, days, (days[0].end, days[-1].start))
+
+
+def _seconds(column: pd.Series[pd.Timestamp]) -> list[int]:
+    """Epoch seconds; 0 where there is no such time."""
+    return [int(at.timestamp()) if at == at else 0 for at in column]
+
+
+def _day(
+    number: int, day: date, times: Sequence[int], extended: Extended, zone: pytz.BaseTzInfo
+) -> Day:
+    opens, break_start, break_end, closes = times
+    edges: list[Edge] = []
+    if extended.pre:
+        edges.append((_moment(day, extended.pre, zone), opens, Phase.PRE, "pre"))
+    if break_start:
+        edges.append((opens, break_start, Phase.OPEN, "morning"))
+        edges.append((break_end, closes, Phase.OPEN, "afternoon"))
+    else:
+        edges.append((opens, closes, Phase.OPEN, "regular"))
+    if extended.post:
+        edges.append((closes, _moment(day, extended.post, zone), Phase.POST, "post"))
+    edges = [edge for edge in edges if edge[1] > edge[0]]
+    shape = shape_of(tuple(((end - start) // MINUTE, kind) for start, end, _, kind in edges))
+    return Day(number, tuple(_windows(edges)), shape)
+
+
+def _moment(day: date, clock: str, zone: pytz.BaseTzInfo) -> int:
+    hour, minute = (int(part) for part in clock.split(":"))
+    return int(zone.localize(datetime(day.year, day.month, day.day, hour, minute)).timestamp())  # noqa: DTZ001 - pytz zones are attached by localize()
+
+
+def _windows(edges: Iterable[Edge]) -> Iterable[Window]:
+    first = 0
+    for start, end, phase, _ in edges:
+        window = Window(start, end, phase, first)
+        first += window.minutes
+        yield window
+
+
+__all__ = ["ALWAYS_OPEN", "FOREX", "Calendar", "Calendars", "Day", "Extended", "Phase", "Window"]

@@ -1,0 +1,181 @@
+"""The policy ``error_budget``: an answer lives until its expected error is worth a fetch.
+
+The expected squared error of serving a price is the variance of the minutes since its fetch plus
+the square of the move that peers make expect; peers take away from the first what they add to the
+second. When it reaches c sigma (see :mod:`~argo_mw_adaptive_ttl.pace`), a fetch is worth its price.
+
+The time to live is set at load for peers that stay quiet. With peers, the entry is looked at
+again from the moment on at which it would have expired without them, and whenever one is fetched.
+"""
+
+from __future__ import annotations
+
+from math import ceil, sqrt
+from typing import Final
+
+from argo_mw_adaptive_ttl.calendars import DAY, Day, Phase
+from argo_mw_adaptive_ttl.config import ErrorBudgetConfig, TableConfig
+from argo_mw_adaptive_ttl.daytime import MINUTE
+from argo_mw_adaptive_ttl.memory import Memory
+from argo_mw_adaptive_ttl.pace import Pace
+from argo_mw_adaptive_ttl.policy import SIGMA, Decision, Situation
+from argo_mw_adaptive_ttl.symbol import Symbol
+from argo_mw_adaptive_ttl.table import Table
+
+_SILENCE: Final = 0.3
+"""How much of a minute's variance each minute without a trade before the fetch adds: a price
+that was not traded lags behind what it would be."""
+
+_ALONE: Final = 0.05
+"""The share of variance that peers must explain for an entry to be looked at again."""
+
+_MINUTES: Final = {"minute": 1.0, "hour": 60.0}
+
+
+class ErrorBudget:
+    """Spends fetches where they take away the most error."""
+
+    def __init__(self, config: ErrorBudgetConfig, table: TableConfig, memory: Memory) -> None:
+        self._config = config
+        self._memory = memory
+        self._types = table.by_type()
+        self._without_prices = Table(table)
+        self._limit = int(config.maximum // MINUTE)
+        self._alone = config.of == "symbol"
+
+    def decide(self, situation: Situation) -> Decision:
+        """How long a fresh answer lives."""
+        symbol, now = situation.symbol, situation.now
+        if symbol is None or symbol.volatility.level <= 0.0 or situation.calendar is None:
+            return self._without_prices.decide(situation)
+        if situation.revealed:
+            self._account(symbol)
+        phase = situation.phase
+        if phase is Phase.CLOSED or phase is Phase.BREAK:
+            return self._until_open(symbol, now)
+        symbol.leniency = self._types[situation.data_type]
+        rate = self._rate(symbol)
+        scale = self._scale(symbol, 1.0 / rate if rate > 0.0 else 0.0)
+        return self._until_worth(symbol, scale * symbol.leniency, now)
+
+    def due(self, symbol: Symbol, now: float) -> bool:
+        """Whether peers and the time passed make a fetch of *symbol* worth its price."""
+        day = symbol.calendar.day(now)
+        stretches = self._since(symbol, day, day.over(now))
+        if not stretches:
+            return False
+        mean, variance = self._expect(symbol, stretches)
+        passed = sum(end - start for _, start, end in stretches)
+        last, _, over = stretches[-1]
+        sigma = sqrt(symbol.variance(last, over - 1))
+        error = mean * mean + variance + _SILENCE * symbol.silent * sigma * sigma
+        return error > symbol.leniency * self._scale(symbol, passed) * sigma
+
+    def _since(self, symbol: Symbol, day: Day, over: int) -> list[tuple[Day, int, int]]:
+        """The minutes of trading since *symbol* was fetched, without a gap: none after one."""
+        if day.start == symbol.day.start:
+            return [(day, symbol.over, over)] if over > symbol.over else []
+        if day.start != symbol.day.end:
+            return []
+        before = (symbol.day, symbol.over, symbol.day.minutes)
+        return [stretch for stretch in (before, (day, 0, over)) if stretch[2] > stretch[1]]
+
+    def _expect(self, symbol: Symbol, stretches: list[tuple[Day, int, int]]) -> tuple[float, float]:
+        """Mean and variance, in bp, of the move over *stretches*."""
+        factor = self._memory.factor(symbol.calendar)
+        loading = symbol.loading(self._memory.prior_loading)
+        mean = variance = 0.0
+        for day, start, end in stretches:
+            for minute in range(start, end):
+                at = day.when(minute + 1) // MINUTE
+                square = symbol.variance(day, minute)
+                mean += sqrt(square) * factor.mean(at)
+                variance += square * (1.0 - loading * loading * factor.certainty(at))
+        return loading * mean, variance
+
+    def _account(self, symbol: Symbol) -> None:
+        revealed = symbol.revealed
+        pace = self._pace(symbol)
+        pace.spend(revealed.passed, self._rate(symbol))
+        pace.learn(revealed.known, revealed.sigmas)
+
+    def _pace(self, symbol: Symbol) -> Pace:
+        return symbol.pace if self._alone else self._memory.pot
+
+    def _rate(self, symbol: Symbol) -> float:
+        """Fetches that are due per minute of trading."""
+        config = self._config
+        rate = config.calls / _MINUTES.get(config.per, symbol.day.minutes)
+        return rate / max(1, len(self._memory)) if config.of == "total" else rate
+
+    def _scale(self, symbol: Symbol, passed: float) -> float:
+        sigma = sqrt(symbol.volatility.level)
+        rate = self._rate(symbol)
+        if rate > 0.0:
+            return self._pace(symbol).for_rate(rate, sigma, passed)
+        return self._pace(symbol).for_error(self._config.error_bp, sigma)
+
+    def _until_worth(self, symbol: Symbol, scale: float, now: float) -> Decision:
+        minutes = 1 if symbol.waiting else self._minutes(symbol, scale)
+        shared = symbol.loading(self._memory.prior_loading) ** 2
+        if shared * symbol.company > _ALONE and not symbol.waiting:
+            longest = min(self._limit, ceil(minutes / (1.0 - shared)))
+            end = self._end(symbol, longest)
+            return self._decision(symbol, end, now, recheck=self._end(symbol, minutes))
+        return self._decision(symbol, self._end(symbol, minutes), now)
+
+    def _minutes(self, symbol: Symbol, scale: float) -> int:
+        """The minutes of trading after which the expected squared error reaches scale   sigma."""
+        day, minute, end = symbol.day, symbol.over, symbol.day.minutes
+        error = 0.0
+        passed = 0
+        while minute < end and passed < self._limit:
+            stop = day.shape.ends[minute]
+            square = symbol.variance(day, minute)
+            if passed == 0:
+                error = _SILENCE * symbol.silent * square
+            needed = int((scale * sqrt(square) - error) / square) + 1
+            if minute + needed <= stop:
+                return min(passed + max(needed, 1), self._limit)
+            error += square * (stop - minute)
+            passed += stop - minute
+            minute = stop
+        return min(passed + 1, self._limit)
+
+    def _end(self, symbol: Symbol, minutes: int) -> float:
+        """The epoch second at which *minutes* more minutes of trading are over."""
+        day, over = symbol.day, symbol.over + minutes
+        while over > day.minutes:
+            following = symbol.calendar.after(day)
+            if following is None:
+                return day.end + DAY
+            over = max(1, over - day.minutes) if following.start == day.end else 1
+            day = following
+        return day.when(over)
+
+    def _until_open(self, symbol: Symbol, now: float) -> Decision:
+        day = symbol.calendar.day(now)
+        over = day.over(now)
+        if now < day.end:
+            end: float = day.when(over + 1)
+        else:
+            following = symbol.calendar.after(day)
+            end = following.when(1) if following is not None else now + DAY
+        return self._decision(symbol, min(end, now + self._config.closed), now)
+
+    def _decision(
+        self, symbol: Symbol, end: float, now: float, recheck: float | None = None
+    ) -> Decision:
+        config = self._config
+        ttl = max(config.minimum, end + config.delay - now)
+        return Decision(
+            ttl,
+            self._why(symbol, now),
+            None if recheck is None else recheck + config.delay,
+        )
+
+    def _why(self, symbol: Symbol, now: float) -> str:
+        phase = symbol.calendar.phase(now).value
+        why = f"{SIGMA} {symbol.sigma_per_day:.1%}/day, {symbol.regime.name}, {phase}"
+        news = self._memory.factor(symbol.calendar).latest(symbol.name)
+        return why if news is None else f"{why}, peer {news[0]} moved {news[1]:+.0f} bp"

@@ -1,0 +1,172 @@
+"""The layer: gives each fresh answer its time to live, on its way back to the cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+
+from argo_mw import MAX_AGE, AnswerSeen, Call, Context, Event, Next, Outcome, Stream
+from argo_mw_adaptive_ttl.bars import read_bars
+from argo_mw_adaptive_ttl.calendars import Calendar, Calendars
+from argo_mw_adaptive_ttl.config import OperationConfig
+from argo_mw_adaptive_ttl.memory import Memory
+from argo_mw_adaptive_ttl.policy import Decision, Policy, Situation, Watching
+from argo_mw_adaptive_ttl.watch import Watch
+
+NAME: Final = "adaptive_ttl"
+TTL: Final = "adaptive_ttl.ttl"
+"""Extension of a call: seconds, float, that its answer lives, whatever the policy says."""
+
+_NO_LIMITS: Final = OperationConfig()
+
+
+def price_tag(subject: str) -> str:
+    """The tag of answers that are given up when the price of *subject* has moved."""
+    return f"price:{subject}"
+
+
+class AdaptiveTtl:
+    """Chooses how long answers live.
+
+    Args:
+        policy: What decides.
+        memory: What was learned from the answers that passed by.
+        calendars: When markets are open.
+        operations: Limits by operation.
+        context: What the framework gives.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        memory: Memory,
+        calendars: Calendars,
+        operations: Mapping[str, OperationConfig],
+        context: Context,
+    ) -> None:
+        self._policy = policy
+        self._memory = memory
+        self.calendars = calendars
+        self._operations = operations
+        self._context = context
+        self._clock = context.clock
+        self._moved: set[str] = set()
+        self.watch = (
+            Watch(policy, memory, context.clock, self._give_up)
+            if isinstance(policy, Watching)
+            else None
+        )
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        """The answer of *call_next* with its time to live."""
+        subject = call.subject
+        tagged = False
+        if subject:
+            await self._prepare(subject)
+            if self.watch is not None:
+                tagged = self._memory.get(subject) is not None
+                # Mirrored before the load, or the cache would take the tag for changed.
+                await self._context.stamps.load([price_tag(subject)])
+        outcome = await call_next(call)
+        if isinstance(outcome.value, Stream):
+            return outcome
+        outcome = self._give(call, outcome)
+        return outcome.evolve(tags=outcome.tags | {price_tag(subject)}) if tagged else outcome
+
+    def observe(self, event: Event) -> None:
+        """Learn from every answer that passes by, loaded here or found in the shared store."""
+        if not isinstance(event, AnswerSeen) or not event.call.subject:
+            return
+        if event.call.operation.data_type == "market_data":
+            self._learn(event.call.subject, event.outcome)
+
+    def explain(self, call: Call) -> str:
+        """How long an answer to *call* would live now, and why."""
+        decision = self._policy.decide(self._situation(call, revealed=False))
+        ttl, by = self._limited(call, decision.ttl, None)
+        return f"{decision.why} → {ttl:.0f} s{by}"
+
+    def close(self) -> None:
+        """Look at kept answers no more."""
+        if self.watch is not None:
+            self.watch.close()
+
+    async def _prepare(self, subject: str) -> None:
+        """Have the calendar of *subject* at hand, computed off the loop."""
+        now = self._clock.time()
+        if self.calendars.ready(subject, now) is None:
+            await asyncio.to_thread(self.calendars.of, subject, now)
+
+    def _learn(self, subject: str, outcome: Outcome) -> bool:
+        now = self._clock.time()
+        calendar = self.calendars.ready(subject, now)
+        bars = read_bars(outcome.value) if calendar is not None else None
+        if bars is None or calendar is None:
+            return False
+        known = self._memory.get(subject)
+        if known is not None and known.seen_at >= now:
+            return True
+        symbol = self._memory.see(subject, bars, calendar, now)
+        if self.watch is not None:
+            self.watch.drop(subject)
+            self.watch.news(symbol)
+        return True
+
+    def _give(self, call: Call, outcome: Outcome) -> Outcome:
+        revealed = False
+        if call.subject and call.operation.data_type == "market_data":
+            revealed = self._learn(call.subject, outcome)
+        now = self._clock.time()
+        decision = self._policy.decide(self._situation(call, revealed=revealed))
+        ttl, by = self._limited(call, decision.ttl, outcome.expires_at)
+        self._keep_watch(call.subject, decision, now + ttl, revealed=revealed)
+        note = f"{decision.why} → {ttl:.0f} s{by}"
+        return outcome.evolve(expires_at=now + ttl).shaped_by(NAME, note)
+
+    def _situation(self, call: Call, *, revealed: bool) -> Situation:
+        now = self._clock.time()
+        subject = call.subject
+        data_type = call.operation.data_type
+        if not subject:
+            return Situation(data_type, "", now)
+        calendar: Calendar | None = self.calendars.ready(subject, now)
+        return Situation(data_type, subject, now, calendar, self._memory.get(subject), revealed)
+
+    def _limited(self, call: Call, ttl: float, upstream: float | None) -> tuple[float, str]:
+        """*ttl* after the caller, the upstream and the operation had their say, and who decided.
+
+        A fixed time rules, the caller's before the operation's; of the limits the least does.
+        """
+        limits = self._operations.get(call.operation.name, _NO_LIMITS)
+        fixed = call.extensions.get(TTL)
+        if isinstance(fixed, (int, float)) and fixed >= 0.0:
+            return float(fixed), ", fixed by the caller"
+        if limits.ttl > 0.0:
+            return limits.ttl, ", fixed by the operation"
+        caps: list[tuple[float, str]] = []
+        if upstream is not None:
+            caps.append((max(0.0, upstream - self._clock.time()), ", capped by the upstream"))
+        if limits.maximum > 0.0:
+            caps.append((limits.maximum, ", capped by the operation"))
+        age = call.extensions.get(MAX_AGE)
+        if isinstance(age, (int, float)):
+            caps.append((float(age), ", capped by the caller"))
+        return min([(ttl, ""), *caps], key=lambda cap: cap[0])
+
+    def _keep_watch(self, subject: str, decision: Decision, ends: float, *, revealed: bool) -> None:
+        if self.watch is None or not revealed or decision.recheck is None:
+            return
+        symbol = self._memory.get(subject)
+        if symbol is not None:
+            self.watch.keep(symbol, decision.recheck, ends)
+
+    def _give_up(self, name: str) -> None:
+        """Expire what is kept about *name*: together with others, in one task."""
+        self._moved.add(name)
+        if len(self._moved) == 1:
+            self._context.tasks.spawn(f"{NAME}: prices have moved", self._expire())
+
+    async def _expire(self) -> None:
+        moved, self._moved = self._moved, set()
+        await self._context.expire([price_tag(name) for name in sorted(moved)])

@@ -1,0 +1,160 @@
+"""Lessons: what one answer teaches about its symbol and about the factor it shares with others.
+
+A fetch reveals every minute since the last one, not just the price now, so all of them are
+learned from. A minute without a trade is a minute without a move.
+"""
+
+from __future__ import annotations
+
+from math import log, sqrt
+from typing import Final
+
+from argo_mw_adaptive_ttl.bars import Bars
+from argo_mw_adaptive_ttl.calendars import DAY, Day
+from argo_mw_adaptive_ttl.daytime import MINUTE
+from argo_mw_adaptive_ttl.peers import Factor
+from argo_mw_adaptive_ttl.symbol import Revealed, Symbol
+from argo_mw_adaptive_ttl.volatility import DAILY_SHARE
+
+_BASIS_POINTS: Final = 1e4
+_WILD: Final = 5.0
+_COMPANY_MEMORY: Final = 0.9
+
+
+class Lesson:
+    """One answer about *symbol*, being learned from.
+
+    Args:
+        symbol: Whose answer it is.
+        factor: The common factor of its calendar.
+        loading: The correlation with it that is believed at first.
+    """
+
+    def __init__(self, symbol: Symbol, factor: Factor, loading: float) -> None:
+        self._symbol = symbol
+        self._factor = factor
+        self._loading = symbol.loading(loading)
+        self._moved = 0.0
+        self._forecast = 0.0
+        self._known = 0.0
+        self._move = 0.0
+        self._passed = 0
+        self._minutes = 0
+        self._sigmas = 0.0
+
+    def learn(self, bars: Bars, now: float) -> None:
+        """Learn every minute of *bars* that is over at epoch second *now* and not known yet."""
+        if bars.step >= DAY // 2:
+            self._learn_days(bars)
+            return
+        self._find_hole(bars)
+        for start, close in zip(bars.starts, bars.closes, strict=True):
+            end = start + bars.step
+            if end > now:
+                break
+            self._bar(start, end, close)
+        self._pass_to(now)
+        self._conclude(now)
+
+    def _learn_days(self, bars: Bars) -> None:
+        moves = [
+            log(b / a) * _BASIS_POINTS for a, b in zip(bars.closes, bars.closes[1:], strict=False)
+        ]
+        if moves:
+            per_day = sum(move * move for move in moves) / len(moves)
+            self._symbol.volatility.seed(DAILY_SHARE * per_day / self._symbol.day.minutes)
+
+    def _find_hole(self, bars: Bars) -> None:
+        """When minutes before the first bar were never seen, nothing is known across them."""
+        symbol = self._symbol
+        if symbol.price <= 0.0 or bars.starts[0] > symbol.seen_at:
+            day = symbol.calendar.day(bars.starts[0])
+            symbol.day, symbol.over = day, day.over(bars.starts[0])
+            symbol.price, symbol.gapped = 0.0, False
+
+    def _bar(self, start: int, end: int, close: float) -> None:
+        symbol = self._symbol
+        day = symbol.calendar.day(start)
+        over = day.over(end)
+        if over == day.over(start) or not self._is_news(day, over):
+            return
+        self._pass(day, over - 1)
+        if symbol.price > 0.0:
+            move = log(close / symbol.price) * _BASIS_POINTS
+            if symbol.gapped:
+                symbol.volatility.learn_gap(move)
+            else:
+                self._minute(move)
+        symbol.price, symbol.traded, symbol.gapped = close, float(end), False
+        self._passed += 1
+        symbol.over = over
+
+    def _is_news(self, day: Day, over: int) -> bool:
+        symbol = self._symbol
+        if day.start == symbol.day.start:
+            return over > symbol.over
+        return day.start > symbol.day.start
+
+    def _pass_to(self, now: float) -> None:
+        day = self._symbol.calendar.day(now)
+        over = day.over(now)
+        if self._is_news(day, over):
+            self._pass(day, over)
+
+    def _pass(self, day: Day, over: int) -> None:
+        """Until *over* minutes of *day* were over there was no trade."""
+        symbol = self._symbol
+        while symbol.day.start < day.start:
+            following = symbol.calendar.after(symbol.day)
+            if following is None or following.start > symbol.day.end:
+                self._passed += symbol.day.minutes - symbol.over
+                symbol.day, symbol.over, symbol.gapped = day, 0, symbol.price > 0.0
+                break
+            self._quiet(symbol.day.minutes)
+            symbol.day, symbol.over = following, 0
+        if symbol.gapped or symbol.price <= 0.0:
+            self._passed += over - symbol.over
+            symbol.over = over
+        else:
+            self._quiet(over)
+
+    def _quiet(self, over: int) -> None:
+        while self._symbol.over < over:
+            self._minute(0.0)
+            self._passed += 1
+            self._symbol.over += 1
+
+    def _minute(self, move: float) -> None:
+        """The minute after those that are over has moved the price by *move* bp."""
+        symbol = self._symbol
+        day = symbol.day
+        volatility = symbol.volatility
+        bucket = day.shape.bucket[symbol.over]
+        prior = day.shape.prior[bucket]
+        if volatility.level > 0.0:
+            sigma = sqrt(volatility.level * volatility.profile(bucket, prior))
+            self._compare(move / sigma, day.when(symbol.over + 1) // MINUTE)
+            symbol.detector.learn(move, sigma, volatility.trend)
+            self._sigmas += sigma
+        volatility.learn(move, bucket, prior)
+        self._move += move
+        self._minutes += 1
+
+    def _compare(self, move: float, minute: int) -> None:
+        """Set *move*, in sigma, against what peers made expect; then tell them."""
+        move = min(max(move, -_WILD), _WILD)
+        self._moved += move
+        self._forecast += self._factor.mean(minute)
+        self._known += self._factor.certainty(minute)
+        self._factor.add(minute, move, self._loading)
+
+    def _conclude(self, now: float) -> None:
+        symbol = self._symbol
+        symbol.volatility.settle()
+        symbol.silent = max(0, int(now - symbol.traded) // MINUTE) if symbol.traded else 0
+        symbol.revealed = Revealed(self._passed, self._minutes, self._sigmas)
+        if self._minutes:
+            self._factor.tell(symbol.name, self._move)
+            symbol.judge(self._forecast, self._moved)
+            share = self._known / self._minutes
+            symbol.company += (1.0 - _COMPANY_MEMORY) * (share - symbol.company)

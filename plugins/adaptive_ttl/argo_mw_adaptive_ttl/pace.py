@@ -1,0 +1,75 @@
+"""Pace: what an error is allowed to be, so that the fetches come out as budgeted.
+
+Serving a price that is V bp² off costs V a minute, a fetch costs a fixed price. When variance
+arrives at sigma² a minute, the sum of both is least if one fetches as soon as V reaches c times
+sigma. The scale c is one number for a budget, whatever the hour: it says what a fetch is worth.
+"""
+
+from __future__ import annotations
+
+from math import exp
+from typing import Final
+
+from attrs import define
+
+_MEMORY: Final = 0.5 ** (1.0 / 3000)
+_SLACK: Final = 3.0
+_TOLERANCE: Final = 0.06
+_FIRMNESS: Final = 0.3
+_DRIFT: Final = 0.0003
+_MOST: Final = 3.0
+
+
+@define
+class Pace:
+    """The account of one budget: of a symbol, or of all together.
+
+    Attributes:
+        minutes: Minutes of trading that were answered for.
+        fetches: Fetches made for them.
+    """
+
+    minutes: float = 0.0
+    fetches: int = 0
+    _due: float = 0.0
+    _sigmas: float = 0.0
+    _weight: float = 0.0
+    _drift: float = 0.0
+
+    def spend(self, minutes: int, rate: float) -> None:
+        """A fetch was made after *minutes* of trading, of which *rate* a minute are due."""
+        self.minutes += minutes
+        self.fetches += 1
+        self._due += rate * minutes
+        self._drift += _DRIFT * (1.0 - rate * minutes)
+
+    def learn(self, minutes: int, sigmas: float) -> None:
+        """The sigma of *minutes* of trading add up to *sigmas* bp."""
+        decay = _MEMORY**minutes
+        self._sigmas = self._sigmas * decay + sigmas
+        self._weight = self._weight * decay + minutes
+
+    @property
+    def sigma(self) -> float:
+        """The mean sigma of a minute lately, in bp; 0 while nothing is known."""
+        return self._sigmas / self._weight if self._weight > 0.0 else 0.0
+
+    def for_rate(self, rate: float, sigma: float, pending: float) -> float:
+        """The scale c that makes *rate* fetches a minute.
+
+        A small surplus or deficit is left alone, so that storms may borrow from calm spells; it
+        is corrected the harder the nearer it comes to 6 % of what was due.
+
+        Parameters
+        ----------
+            sigma: sigma of a minute in bp, to begin with while nothing is known.
+            pending: Minutes of trading since the last fetch.
+        """
+        due = self._due + rate * pending
+        surplus = (self.fetches - due) / (_SLACK + _TOLERANCE * due)
+        correction = _FIRMNESS * surplus**3 + self._drift
+        return (self.sigma or sigma) / rate * exp(max(-_MOST, min(_MOST, correction)))
+
+    def for_error(self, error: float, sigma: float) -> float:
+        """The scale c that makes a root mean squared error of *error* bp."""
+        return 2.0 * error * error / (self.sigma or sigma)

@@ -1,0 +1,92 @@
+"""Regimes: what kind of market it is, decided with hysteresis so that it does not flicker."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, Protocol
+
+from attrs import define, frozen
+
+
+class Regime(Enum):
+    """A kind of market."""
+
+    TRENDING = "trending"
+    VOLATILE = "volatile"
+    CONSOLIDATION = "consolidation"
+    UNKNOWN = "unknown"
+
+
+class Detector(Protocol):
+    """Says which regime one symbol is in; one instance for each symbol, of fixed size."""
+
+    @property
+    def regime(self) -> Regime:
+        """The regime now."""
+
+    def learn(self, move: float, expected: float, trend: float) -> None:
+        """A minute of trading has passed.
+
+        Parameters
+        ----------
+            move: By how many basis points the price has moved.
+            expected: sigma of such a minute, in basis points.
+            trend: sigma of the last minutes over sigma of the last days.
+        """
+
+
+@frozen
+class Thresholds:
+    """Where a regime begins and, further back, where it ends.
+
+    Attributes:
+        volatile: Recent sigma over usual sigma, above which a market is volatile.
+        calm: Recent sigma over usual sigma, below which it may consolidate.
+        trending: Efficiency (the net move over the path), above which it trends.
+        slack: By which factor a regime outlives its threshold.
+        minutes: Half-life of the efficiency, and how long nothing is said at first.
+    """
+
+    volatile: float = 1.5
+    calm: float = 0.7
+    trending: float = 0.5
+    slack: float = 1.25
+    minutes: float = 30.0
+
+
+DEFAULTS: Final = Thresholds()
+
+
+@define
+class Efficiency:
+    """The detector that comes with the plugin.
+
+    Volatile when sigma has risen; trending when the price gets somewhere (Kaufman's efficiency
+    ratio, in exponentially weighted form); consolidation when neither and sigma has fallen.
+    """
+
+    thresholds: Thresholds = DEFAULTS
+    regime: Regime = Regime.UNKNOWN
+    seen: int = 0
+    net: float = 0.0
+    path: float = 0.0
+
+    def learn(self, move: float, expected: float, trend: float) -> None:
+        """A minute of trading has passed; see :meth:`Detector.learn`."""
+        self.seen += 1
+        decay = 0.5 ** (1.0 / self.thresholds.minutes)
+        self.net = self.net * decay + move
+        self.path = self.path * decay + abs(move)
+        if self.seen >= self.thresholds.minutes:
+            self.regime = self._judge(trend)
+
+    def _judge(self, trend: float) -> Regime:
+        limits, now = self.thresholds, self.regime
+        efficiency = abs(self.net) / self.path if self.path > 0.0 else 0.0
+        if trend > limits.volatile / (limits.slack if now is Regime.VOLATILE else 1.0):
+            return Regime.VOLATILE
+        if efficiency > limits.trending / (limits.slack if now is Regime.TRENDING else 1.0):
+            return Regime.TRENDING
+        if trend < limits.calm * (limits.slack if now is Regime.CONSOLIDATION else 1.0):
+            return Regime.CONSOLIDATION
+        return Regime.UNKNOWN

@@ -1,0 +1,111 @@
+"""Symbols: all that is known about one of them, in a fixed amount of memory."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Final
+
+from attrs import define, field, frozen
+
+from argo_mw_adaptive_ttl.calendars import Calendar, Day
+from argo_mw_adaptive_ttl.pace import Pace
+from argo_mw_adaptive_ttl.peers import MOST
+from argo_mw_adaptive_ttl.regime import Detector, Regime
+from argo_mw_adaptive_ttl.volatility import Volatility
+
+_BASIS_POINTS: Final = 1e4
+_LOADING_PRIOR: Final = 30.0
+_FORGET: Final = 0.999
+
+
+@frozen
+class Revealed:
+    """What one fetch revealed.
+
+    Attributes:
+        passed: Minutes of trading since the last one.
+        known: Those of them whose moves could be learned from.
+        sigmas: sigma of those, in bp, added up.
+    """
+
+    passed: int = 0
+    known: int = 0
+    sigmas: float = 0.0
+
+
+NOTHING: Final = Revealed()
+
+
+@define(eq=False)
+class Symbol:
+    """What is known about one symbol; of fixed size.
+
+    Attributes:
+        name: The symbol.
+        calendar: Its calendar.
+        volatility: How far it moves.
+        detector: Says which regime it is in.
+        pace: Its fetches, and what they were due.
+        day: The day of trading up to which its price is known.
+        over: How many minutes of that day are known.
+        price: Its last close; 0 while none is known.
+        traded: Epoch seconds at which that bar ended.
+        gapped: Whether the market has been closed since.
+        silent: For how many minutes it had not been traded when it was last fetched.
+        seen_at: Epoch seconds of the last fetch.
+        revealed: What the last fetch revealed.
+        leniency: How much more error than a price its last answer may have.
+        pull: What peers made expect times what happened, added up.
+        evidence: The square of what they made expect, added up.
+        company: Which share of the common factor its peers usually know before it is fetched.
+    """
+
+    name: str
+    calendar: Calendar
+    day: Day
+    detector: Detector
+    volatility: Volatility = field(factory=Volatility)
+    pace: Pace = field(factory=Pace)
+    over: int = 0
+    price: float = 0.0
+    traded: float = 0.0
+    gapped: bool = False
+    silent: int = 0
+    seen_at: float = 0.0
+    revealed: Revealed = NOTHING
+    leniency: float = 1.0
+    company: float = 0.0
+    pull: float = 0.0
+    evidence: float = 0.0
+
+    @property
+    def regime(self) -> Regime:
+        """The regime it is in."""
+        return self.detector.regime
+
+    @property
+    def sigma_per_day(self) -> float | None:
+        """Sigma of a day's trading as a fraction, or ``None`` while nothing is known."""
+        level = self.volatility.level
+        return sqrt(level * self.day.minutes) / _BASIS_POINTS if level > 0.0 else None
+
+    def loading(self, prior: float) -> float:
+        """Its correlation with the common factor of its calendar."""
+        learned = (self.pull + prior * _LOADING_PRIOR) / (self.evidence + _LOADING_PRIOR)
+        return min(max(learned, 0.0), MOST)
+
+    def variance(self, day: Day, minute: int) -> float:
+        """The expected variance of *minute* of *day*, in bp²."""
+        bucket = day.shape.bucket[minute]
+        return self.volatility.level * self.volatility.profile(bucket, day.shape.prior[bucket])
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the day is under way and its first trade has not been seen."""
+        return self.gapped and self.over > 0
+
+    def judge(self, expected: float, forecast: float) -> None:
+        """Compare what peers made expect, with a loading of 1, with what has happened; in sigma."""
+        if expected != 0.0:
+            self.pull = self.pull * _FORGET + expected * forecast
+            self.evidence = self.evidence * _FORGET + expected * expected

@@ -1,0 +1,86 @@
+"""Symbols: which calendar a symbol keeps, by its form."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+
+ALWAYS_OPEN = "24/7"
+FOREX = "24/5"
+
+_COINS = (
+    "AAVE ADA ALGO APE ARB ATOM AVAX BCH BNB BONK BTC CRV DAI DOGE DOT EOS ETC ETH FIL FTM GRT "
+    "HBAR ICP INJ LDO LINK LTC MATIC MKR NEAR OP PEPE POL RNDR RUNE SHIB SOL STX SUI TON TRX UNI "
+    "USDC USDT WBTC XBT XLM XMR XRP XTZ YFI ZEC"
+)
+_FIAT = "AUD BRL CAD CHF CNY DKK EUR GBP HKD INR JPY KRW MXN NOK NZD SEK SGD TRY USD ZAR"
+COINS = frozenset(_COINS.split())
+FIAT = frozenset(_FIAT.split())
+STABLE = frozenset(["BUSD", "DAI", "FDUSD", "TUSD", "USDC", "USDT"])
+_QUOTES = FIAT | STABLE | {"BTC", "ETH", "BNB"}
+_SPLIT = re.compile(r"[-/_:]")
+
+SUFFIXES: Mapping[str, str] = {
+    "AS": "XAMS",
+    "AX": "XASX",
+    "BR": "XBRU",
+    "CO": "XCSE",
+    "DE": "XETR",
+    "HE": "XHEL",
+    "HK": "XHKG",
+    "KS": "XKRX",
+    "L": "XLON",
+    "MC": "XMAD",
+    "MI": "XMIL",
+    "NS": "XBOM",
+    "PA": "XPAR",
+    "SI": "XSES",
+    "SS": "XSHG",
+    "ST": "XSTO",
+    "SW": "XSWX",
+    "SZ": "XSHG",
+    "T": "XTKS",
+    "TO": "XTSE",
+    "TW": "XTAI",
+}
+"""The exchange that a symbol's suffix (``VOD.L``, ``7203.T``) stands for."""
+
+
+def pair_of(symbol: str) -> tuple[str, str] | None:
+    """Base and quote when *symbol* has the form of a currency pair, else ``None``.
+
+    ``BTC-USD``, ``BTC/USD``, ``X:BTCUSD``, ``C:EURUSD`` and ``BTCUSD`` are pairs. Letters inside
+    a ticker make none: METH, ETHO and BTCS are stocks.
+    """
+    name = symbol.upper()
+    marked = name[:2] in {"X:", "C:"}
+    if marked:
+        name = name[2:]
+    parts = _SPLIT.split(name)
+    if len(parts) == 2:
+        base, quote = parts
+        return (base, quote) if base.isalnum() and len(base) > 1 and quote in _QUOTES else None
+    for quote in sorted(_QUOTES, key=len, reverse=True):
+        base = name.removesuffix(quote)
+        if base and base != name and (marked or base in COINS or base in FIAT):
+            return base, quote
+    return None
+
+
+def calendar_of(symbol: str, rules: Mapping[str, str], default: str) -> str:
+    """The name of the calendar that *symbol* keeps.
+
+    Parameters
+    ----------
+        rules: Calendars by pattern (``*.L``), asked first, in their order.
+        default: The calendar of whatever no rule knows.
+    """
+    for pattern, name in rules.items():
+        if fnmatchcase(symbol, pattern):
+            return name
+    pair = pair_of(symbol)
+    if pair is not None:
+        return FOREX if pair[0] in FIAT and pair[1] in FIAT else ALWAYS_OPEN
+    stem, dot, suffix = symbol.upper().rpartition(".")
+    return SUFFIXES.get(suffix, default) if dot and stem else default

@@ -1,0 +1,37 @@
+"""The policy ``table``: the base time, multiplied by what is known."""
+
+from __future__ import annotations
+
+from argo_mw_adaptive_ttl.calendars import Phase
+from argo_mw_adaptive_ttl.config import TableConfig
+from argo_mw_adaptive_ttl.policy import SIGMA, Decision, Situation
+
+
+class Table:
+    """Multiplies a base time by factors for data type, volatility, regime and market hours."""
+
+    def __init__(self, config: TableConfig) -> None:
+        self._config = config
+        self._types = config.by_type()
+        self._regimes = config.by_regime()
+        self._phases = {
+            Phase.CLOSED: config.closed,
+            Phase.BREAK: config.closed,
+            Phase.PRE: config.extended_hours,
+            Phase.POST: config.extended_hours,
+        }
+
+    def decide(self, situation: Situation) -> Decision:
+        """How long a fresh answer lives."""
+        config = self._config
+        volatility, regime, phase = situation.volatility, situation.regime, situation.phase
+        ttl = config.base * self._types[situation.data_type]
+        if volatility is not None:
+            if volatility > config.high_volatility:
+                ttl *= config.when_high
+            elif volatility < config.low_volatility:
+                ttl *= config.when_low
+        ttl *= self._regimes[regime] * self._phases.get(phase, 1.0)
+        ttl = max(config.minimum, min(ttl, config.maximum))
+        sigma = f"{SIGMA} unknown" if volatility is None else f"{SIGMA} {volatility:.1%}/day"
+        return Decision(ttl, f"{situation.data_type}, {sigma}, {regime.name}, {phase.value}")
