@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+import hmac
 
 
-@frozen
 class Secret:
     """A value that must not be seen.
 
     ``repr`` and ``str`` hide it; :meth:`reveal` is the one way to it, for the moment it is sent.
-    It has no fingerprint, so it cannot become part of a key.
+    It is no attrs class on purpose: it has no fingerprint and no encoding, so it can become
+    part of neither a key nor a stored value.
     """
 
-    _value: str = field(repr=False)
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
 
     def reveal(self) -> str:
         """The value itself."""
         return self._value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
 
     def __bool__(self) -> bool:
         return bool(self._value)
 
     def __str__(self) -> str:
         return "********"
+
+    def __repr__(self) -> str:
+        return "Secret(********)"

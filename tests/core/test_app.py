@@ -1,0 +1,358 @@
+"""The application object, wrapped functions, the blocking facade, explanations, observers."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+from pathlib import Path
+
+import pytest
+
+from argo_mw import (
+    Argo,
+    ArgoError,
+    BlockingArgo,
+    Call,
+    CallEnded,
+    Closed,
+    ConfigError,
+    Context,
+    Event,
+    Events,
+    Layer,
+    Next,
+    Outcome,
+    Reconfigured,
+    Trouble,
+    UnknownOperation,
+    fresh,
+    hookimpl,
+)
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events
+
+MEMORY = {"argo": {"shared": "memory://"}}
+
+
+async def test_a_closed_application_answers_nothing(open_argo) -> None:
+    argo = open_argo(Scripted("a", ["bars"]))
+    with pytest.raises(Closed, match="use it inside `async with Argo.open"):
+        await argo.call("bars", symbol="A")
+    async with argo:
+        await argo.call("bars", symbol="A")
+    with pytest.raises(Closed):
+        await argo.call("bars", symbol="A")
+    await argo.aclose()
+
+
+async def test_an_unknown_operation_is_named_with_a_hint(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        with pytest.raises(UnknownOperation, match="'brs', .* did you mean 'bars'"):
+            await argo.call("brs", symbol="A")
+
+
+async def test_the_default_application_needs_no_server(tmp_path: Path) -> None:
+    async with Argo.open({}, installed=False) as argo:
+        state = argo.context.state_dir
+    assert state == tmp_path / "state"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert (state / "shared.db").exists()
+
+
+def test_a_state_directory_that_cannot_be_made_is_explained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(blocker / "state"))
+
+    async def run() -> None:
+        async with Argo.open(MEMORY, installed=False):
+            pass
+
+    with pytest.raises(ConfigError, match="state directory .* cannot be made"):
+        asyncio.run(run())
+
+
+async def test_an_unknown_store_is_explained() -> None:
+    with pytest.raises(ConfigError, match="no driver for the shared store redsi://"):
+        async with Argo.open({"argo": {"shared": "redsi://x"}}, installed=False):
+            pass
+
+
+async def test_changing_nothing_reuses_every_part(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        before = argo.engine.build
+        await argo.reload()
+        after = argo.engine.build
+    assert after is not before
+    assert after.parts["asked"] is before.parts["asked"]
+    assert after.posts["a"] is before.posts["a"]
+
+
+async def test_calls_under_way_finish_on_the_build_they_began_with(open_argo) -> None:
+    upstream = Scripted("a", ["bars"])
+    upstream.gate.clear()
+
+    async def shout(call: Call, call_next: Next) -> Outcome:
+        return (await call_next(call)).shaped_by("cache")
+
+    async with open_argo(upstream, layers=(Layer("cache", shout, slot="cache"),)) as argo:
+        task = asyncio.create_task(argo.outcome("bars", symbol="A"))
+        await upstream.arrived.wait()
+        await argo.reload({**MEMORY, "flags": {"cache": "off"}})
+        upstream.gate.set()
+        assert (await task).via == ("cache",)
+        assert (await argo.outcome("bars", symbol="A")).via == ()
+
+
+async def test_the_configuration_may_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "argo.toml"
+    file.write_text('[argo]\nshared = "memory://"\ntenant = "acme"')
+    async with Argo.open(file, installed=False) as argo:
+        assert argo.settings.argo.tenant == "acme"
+        file.write_text('[argo]\nshared = "memory://"\ntenant = "other"')
+        await argo.reload(file)
+        assert argo.settings.argo.tenant == "other"
+
+
+# -- Wrapped functions -------------------------------------------------------------------------
+
+
+async def test_any_async_function_goes_behind_the_chain() -> None:
+    argo = Argo.open(MEMORY, installed=False)
+    asked = []
+
+    @argo.wrap(name="quote", subject="symbol")
+    async def quote(symbol: str, venue: str = "XNYS") -> tuple[str, str]:
+        """The price of a symbol."""
+        asked.append(symbol)
+        return symbol, venue
+
+    async with argo:
+        assert await quote("AAPL") == ("AAPL", "XNYS")
+        outcome = await argo.outcome("quote", symbol="MSFT")
+
+        @argo.wrap()
+        async def late(n: int) -> int:
+            return n + 1
+
+        assert await late(n=1) == 2
+    assert outcome.tags == {"op:quote", "subject:MSFT"}
+    assert asked == ["AAPL", "MSFT"]
+    assert quote.__doc__ == "The price of a symbol."
+
+
+async def test_what_a_wrapped_function_raises_reaches_its_caller() -> None:
+    argo = Argo.open(MEMORY, installed=False)
+
+    @argo.wrap()
+    async def broken(symbol: str) -> None:
+        msg = f"no {symbol}"
+        raise ValueError(msg)
+
+    async with argo:
+        with pytest.raises(ValueError, match="no AAPL"):
+            await broken("AAPL")
+        with pytest.raises(TypeError, match="missing a required argument"):
+            await broken()
+
+
+# -- Callers -----------------------------------------------------------------------------------
+
+
+async def test_options_hold_for_every_call_of_that_caller(open_argo) -> None:
+    upstream = Scripted("a", ["bars"])
+    async with open_argo(upstream) as argo:
+        acme = argo.options(tenant="acme", max_age=5.0, extensions={"x.y": 1})
+        await acme.options(timeout=3.0).call("bars", symbol="A")
+        await acme.outcome("bars", symbol="B")
+    assert [c.tenant for c in upstream.asked] == ["acme", "acme"]
+    assert dict(upstream.asked[0].extensions) == {"x.y": 1, "argo.max_age": 5.0}
+
+
+async def test_questions_of_every_form_are_asked(open_argo) -> None:
+    """Plain scalars are remembered; everything else is worked out each time, and right."""
+    async with open_argo(Scripted("a", ["bars"], lambda call: call.key)) as argo:
+        keys = [await argo.call("bars", symbol="A", days=d) for d in (1, 1.0, True, [1], (1,), 1)]
+        assert len(set(keys)) == 5
+        assert keys[0] == keys[5]
+        for number in range(5_000):
+            await argo.call("bars", symbol=f"S{number}")
+        assert await argo.call("bars", symbol="A", days=1) == keys[0]
+
+
+# -- Explanations ------------------------------------------------------------------------------
+
+
+async def test_explain_tells_what_each_part_would_do(open_argo) -> None:
+    async def through(call: Call, call_next: Next) -> Outcome:
+        return await call_next(call)
+
+    layers = (
+        Layer("cache", through, slot="cache", explain=lambda call: f"would look up {call.subject}"),
+        Layer("coalesce", through, slot="coalesce"),
+        Layer("race", through, slot="race", serves=lambda op: False),
+    )
+    config = {"flags": {"coalesce": "off"}, "upstreams": {"a": {"per_day": 25}}}
+    async with open_argo(Scripted("a", ["bars"]), layers=layers, config=config) as argo:
+        told = argo.explain("bars", symbol="A")
+    assert [(e.name, e.on, e.text) for e in told] == [
+        ("cache", True, "would look up A"),
+        ("coalesce", False, ""),
+        ("upstream.a", True, "asked for 30 s at most; 25 per day"),
+    ]
+    assert told[1].flag == "off (argo.toml; STATIC)"
+
+
+# -- Events ------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_told_when_nobody_listens(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        seen: list[Event] = []
+        stop = argo.observe(seen.append)
+        await argo.call("bars", symbol="A")
+        stop()
+        count = len(seen)
+        await argo.call("bars", symbol="A")
+        assert len(seen) == count > 0
+        assert not argo.context.events
+
+
+async def test_a_failed_call_is_told_too(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"], RuntimeError("x"))) as argo:
+        events = capture_events(argo)
+        with pytest.raises(ArgoError):
+            await argo.call("bars", symbol="A")
+        await argo.reload()
+    assert [type(e.error).__name__ for e in events.of(CallEnded)] == ["UpstreamError"]
+    assert [e.reason for e in events.of(Reconfigured)] == ["reloaded"]
+
+
+def test_an_observer_that_raises_is_taken_out() -> None:
+    def broken(event: Event) -> None:
+        msg = "cannot watch"
+        raise ValueError(msg)
+
+    seen: list[Event] = []
+    events = Events([broken, seen.append])
+    events.emit(Trouble("here", "this"))
+    events.emit(Trouble("here", "that"))
+    assert seen == [Trouble("here", "this"), Trouble("here", "that")]
+
+
+async def test_trouble_is_said_once(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        events = capture_events(argo)
+        for _ in range(3):
+            argo.context.trouble("here", "this")
+        for number in range(1_001):
+            argo.context.trouble("there", str(number))
+    assert events.of(Trouble)[0] == Trouble("here", "this")
+    assert len(events.of(Trouble)) == 1_002
+
+
+async def test_observers_of_plugins_are_collected(open_argo) -> None:
+    seen: list[Event] = []
+
+    class Watching:
+        @hookimpl
+        def register_observers(self, context: Context) -> list[object]:
+            return [seen.append]
+
+    async with open_argo(Scripted("a", ["bars"]), plugins={"watching": Watching()}) as argo:
+        await argo.call("bars", symbol="A")
+    assert seen
+
+
+# -- Invalidation ------------------------------------------------------------------------------
+
+
+async def test_invalidate_and_expire_reach_the_stamps(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        stamps = argo.context.stamps
+        one, two = [await stamps.load([tag]) for tag in ("subject:A", "subject:B")]
+        await argo.invalidate("subject:A")
+        await argo.expire("subject:B")
+        assert (stamps.peek(one).value, stamps.peek(two).value) == ("miss", "stale")
+
+
+# -- The blocking facade -----------------------------------------------------------------------
+
+
+def test_scripts_call_without_a_loop() -> None:
+    plugin = FakePlugin(operations=[_bars()], upstreams=[_plain_upstream()])
+    with BlockingArgo(MEMORY, plugins={"asked": plugin}, installed=False) as argo:
+        assert argo.call("bars", symbol="A") == "A"
+        assert argo.outcome("bars", symbol="A").upstream == "plain"
+        assert set(argo.map("bars", ["A", "B"])) == {"A", "B"}
+        argo.invalidate("subject:A")
+    with pytest.raises(Closed, match="use it inside `with BlockingArgo"):
+        argo.call("bars", symbol="A")
+
+
+def test_a_blocking_call_on_its_own_loop_is_an_error() -> None:
+    found: list[Exception] = []
+
+    async def recursive(symbol: str) -> str:
+        try:
+            argo.call("bars", symbol=symbol)
+        except ArgoError as error:
+            found.append(error)
+        return symbol
+
+    plugin = FakePlugin(operations=[_bars()], upstreams=[_plain_upstream(recursive)])
+    with BlockingArgo(MEMORY, plugins={"asked": plugin}, installed=False) as argo:
+        argo.call("bars", symbol="A")
+    assert "would wait for itself" in str(found[0])
+
+
+def test_a_blocking_application_that_cannot_open_ends_its_thread() -> None:
+    import threading
+
+    with pytest.raises(ConfigError):
+        with BlockingArgo({"argo": {"shared": "nope://"}}, installed=False):
+            pass
+    assert not [t for t in threading.enumerate() if t.name == "argo-mw:blocking"]
+
+
+def _bars():
+    from argo_mw import operation
+
+    return operation(name="bars")(lambda symbol: None)
+
+
+def _plain_upstream(function=None):
+    from argo_mw import Upstream
+
+    async def fetch(call: Call) -> Outcome:
+        return Outcome(await function(call.subject) if function else call.subject)
+
+    return Upstream("plain", {"bars"}, fetch)
+
+
+def test_an_error_raised_again_is_a_fresh_copy() -> None:
+    from argo_mw import UpstreamError
+
+    cause = ValueError("cause")
+    error = UpstreamError("down", upstream="a", retry_after=3.0)
+    error.__cause__ = cause
+    copy = fresh(error)
+    assert copy is not error
+    assert (str(copy), copy.upstream, copy.retry_after) == ("down", "a", 3.0)
+    assert copy.__cause__ is cause
+    assert copy.__traceback__ is None
+
+
+def test_the_clock_of_the_machine_runs_timers() -> None:
+    from argo_mw import SystemClock
+
+    async def run() -> list[str]:
+        clock, rung = SystemClock(), asyncio.Event()
+        clock.call_at(clock.monotonic(), rung.set)
+        await rung.wait()
+        await clock.sleep(0)
+        return ["rung"] if clock.time() > 0 else []
+
+    assert asyncio.run(run()) == ["rung"]
+    assert FakeClock().time() > 0

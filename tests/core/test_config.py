@@ -1,0 +1,129 @@
+"""argo.toml into checked values, with errors that say what to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import field, frozen, validators
+
+from argo_mw import BadParameter, ConfigError, Secret, fingerprint
+from argo_mw.config import load, parse, structure
+
+
+@frozen
+class Inner:
+    depth: int = 1
+
+
+@frozen
+class Example:
+    """A plugin's configuration."""
+
+    ratio: float = field(default=0.5, validator=validators.lt(1))
+    name: str = "x"
+    key: Secret | None = None
+    file: Path | None = None
+    inner: Inner = field(factory=Inner)
+    anything: object = None
+
+
+def test_no_file_is_a_working_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load()
+    assert (settings.argo.shared, settings.argo.tenant) == ("sqlite", "default")
+
+
+def test_a_file_is_found_where_people_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "argo.toml").write_text('[argo]\ntenant = "here"')
+    (tmp_path / "other.toml").write_text('[argo]\ntenant = "there"')
+    monkeypatch.chdir(tmp_path)
+    assert load().argo.tenant == "here"
+    monkeypatch.setenv("ARGO_MW_CONFIG", str(tmp_path / "other.toml"))
+    assert load().argo.tenant == "there"
+    assert load(tmp_path / "argo.toml").argo.tenant == "here"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[argo", "is not valid TOML"),
+        (b"\xff", "cannot be read"),
+        (b"[argo]\ntenat = 'x'", "unknown key 'argo.tenat': did you mean 'tenant'"),
+        (b"[argo]\ntenant = 1", "argo.tenant: expected text, got 1"),
+        (b"[argo]\nstrict = 1", "argo.strict: expected true or false, got 1"),
+        (b"[argo]\nstartup_timeout = 0", "'startup_timeout' must be > 0"),
+        (
+            b"[operations.bars]\ntimeout = '1'",
+            "operations.bars.timeout: expected a number, got '1'",
+        ),
+        (b"[upstreams.a]\nretries = 1.5", "upstreams.a.retries: expected a whole number"),
+        (b"[upstreams.a]\nper_day = true", "upstreams.a.per_day: expected a whole number"),
+        (b"[argo]\nblock = ['a', 1]", r"argo.block\[1\]: expected text, got 1"),
+        (b"[zzz]", "unknown key 'zzz': known are argo, flags, operations, upstreams, plugins"),
+        (b"source = 'x'", "unknown key 'source'"),
+    ],
+)
+def test_what_is_wrong_is_named_with_the_file(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "argo.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(file)
+    assert "argo.toml" in str(caught.value)
+
+
+def test_a_file_that_is_named_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no configuration file at .*nope.toml"):
+        load(tmp_path / "nope.toml")
+
+
+def test_the_environment_fills_in_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHO", "acme")
+    settings = parse({"argo": {"tenant": "${WHO}-1", "block": ["${WHO}"]}})
+    assert (settings.argo.tenant, settings.argo.block) == ("acme-1", ("acme",))
+
+
+def test_a_variable_that_is_not_set_is_an_error_that_says_so() -> None:
+    with pytest.raises(
+        ConfigError, match="argo.tenant takes its value from .* NOBODY, which is not"
+    ):
+        parse({"argo": {"tenant": "${NOBODY}"}})
+
+
+def test_a_plugin_s_table_becomes_its_class() -> None:
+    table = {"ratio": 0, "key": "s3cret", "file": "~/x", "inner": {"depth": 2}, "anything": [1]}
+    config = structure(table, Example, where="here")
+    assert config == Example(0.0, "x", Secret("s3cret"), Path("~/x").expanduser(), Inner(2), [1])
+    assert structure({"key": Secret("a")}, Example, where="").key == Secret("a")
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"inner": {"dept": 1}}, "here: unknown key 'inner.dept': did you mean 'depth'"),
+        ({"inner": {"depth": "deep"}}, "here: inner.depth: expected a whole number, got 'deep'"),
+        ({"key": 5}, "key: expected text, got a int"),
+        ({"file": 5}, "file: expected a path, got 5"),
+        ({"ratio": 2}, "'ratio' must be < 1"),
+        ({"raito": 1, "nmae": "x"}, "'nmae': did you mean 'name'.*; .*'raito'.*'ratio'"),
+        ({"inner": 5}, "inner"),
+    ],
+)
+def test_a_plugin_s_table_is_checked(table: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        structure(table, Example, where="here")
+
+
+def test_a_secret_is_seen_nowhere() -> None:
+    secret = Secret("hunter2")
+    shown = f"{secret} {secret!r} {[secret]} {Example(key=secret)}"
+    assert "hunter2" not in shown
+    assert secret.reveal() == "hunter2"
+    assert (bool(secret), bool(Secret(""))) == (True, False)
+
+
+def test_a_secret_is_never_part_of_a_key() -> None:
+    with pytest.raises(BadParameter, match="no stable fingerprint"):
+        fingerprint({"key": Secret("hunter2")})

@@ -1,0 +1,291 @@
+"""Flags decide, per call, whether a layer acts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_mw import Call, CallEnded, ConfigError, Flag, Layer, Next, Outcome, Rule, operation
+from argo_mw.call import make_call
+from argo_mw.flags.bucket import BUCKETS, bucket, in_control, in_treatment
+from argo_mw.flags.overlay import Overlay
+from argo_mw.flags.parse import dump_rule, format_rule, parse_rule
+from argo_mw.flags.sources import resolve
+from argo_mw.testing import Scripted, capture_events, settle
+
+
+@operation()
+def bars(symbol: str) -> object:
+    """Price bars."""
+
+
+def call(symbol: str = "AAPL", tenant: str = "acme") -> Call:
+    return make_call(bars, {"symbol": symbol}, tenant=tenant)
+
+
+percents = st.floats(0, 100, allow_nan=False)
+units = st.text(max_size=12)
+
+
+@given(units, percents, percents)
+def test_ramping_up_never_moves_a_unit_back(unit: str, one: float, other: float) -> None:
+    less, more = sorted((one, other))
+    place = bucket("cache", unit)
+    if in_treatment(place, less):
+        assert in_treatment(place, more)
+
+
+@given(units, percents)
+def test_no_unit_is_in_both_arms(unit: str, percent: float) -> None:
+    place = bucket("cache", unit)
+    assert not (in_treatment(place, percent) and in_control(place, percent))
+
+
+@pytest.mark.parametrize("percent", [1, 10, 50, 90])
+def test_the_arms_hold_their_share_of_units(percent: float) -> None:
+    places = [bucket("race", f"unit {n}") for n in range(20_000)]
+    treated = sum(in_treatment(p, percent) for p in places) / len(places) * 100
+    control = sum(in_control(p, percent) for p in places) / len(places) * 100
+    assert treated == pytest.approx(percent, abs=1.0)
+    assert control == pytest.approx(min(percent, 100 - percent), abs=1.0)
+
+
+def test_buckets_are_pinned() -> None:
+    """They must never change: a deployment would reshuffle every ramp."""
+    assert [bucket("race", u) for u in ("AAPL", "MSFT", "")] == [5653, 4018, 1100]
+    assert all(0 <= bucket("a", str(n)) < BUCKETS for n in range(1000))
+
+
+@pytest.mark.parametrize(
+    ("rule", "on", "reason", "arm"),
+    [
+        (Rule("on"), True, "STATIC", ""),
+        (Rule("off"), False, "STATIC", ""),
+        (Rule("shadow"), False, "STATIC", ""),
+        (Rule("off", percent=100), True, "SPLIT", "treatment"),
+        (Rule("on", percent=0), False, "SPLIT", ""),
+        (Rule("off", percent=0, subjects={"AAPL": True}), True, "TARGETING_MATCH", ""),
+        (Rule("on", percent=100, subjects={"AAPL": False}), False, "TARGETING_MATCH", ""),
+        (Rule("on", latched="errors"), False, "DISABLED", ""),
+        (Rule("on", killed=True, subjects={"AAPL": True}), False, "DISABLED", ""),
+    ],
+)
+def test_the_kill_switch_comes_first_then_latch_subject_share_and_state(
+    rule: Rule, on: bool, reason: str, arm: str
+) -> None:
+    decision = Flag("race", rule).decide(call())
+    assert (on, reason, arm) == (decision.on, str(decision.reason), decision.arm)
+
+
+def test_half_of_a_ramp_is_control() -> None:
+    flag = Flag("race", Rule("off", percent=50))
+    arms = {flag.decide(call(f"S{n}")).arm for n in range(50)}
+    assert arms == {"treatment", "control"}
+
+
+@pytest.mark.parametrize(
+    ("by", "same", "other"),
+    [
+        ("subject", call("A", "x"), call("A", "y")),
+        ("tenant", call("A", "x"), call("B", "x")),
+        ("key", call("A", "x"), call("A", "y")),
+    ],
+)
+def test_equal_units_share_an_arm(by: str, same: Call, other: Call) -> None:
+    flag = Flag("race", Rule("off", percent=50, by=by))  # type: ignore[arg-type]
+    assert flag.decide(same) == flag.decide(other)
+
+
+def test_deciding_remembers_a_bounded_number_of_units() -> None:
+    flag = Flag("race", Rule("off", percent=50))
+    for number in range(10_050):
+        flag.decide(call(f"S{number}"))
+    assert len(flag._places) <= 10_000
+
+
+# -- What people write -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "rule", "read"),
+    [
+        ("on", Rule("on"), "on"),
+        (False, Rule("off"), "off"),
+        (True, Rule("on"), "on"),
+        ("shadow", Rule("shadow"), "shadow"),
+        ("10%", Rule("off", percent=10), "10% by subject"),
+        ("2.5 % by tenant", Rule("off", percent=2.5, by="tenant"), "2.5% by tenant"),
+        ({"percent": 10, "by": "key"}, Rule("off", percent=10, by="key"), "10% by key"),
+        ({"state": "off"}, Rule("off"), "off"),
+        ({"subjects": {"A": "off"}}, Rule("on", subjects={"A": False}), "on (A=off)"),
+        ({"killed": True}, Rule("on", killed=True), "killed"),
+        ({"latched": "p99"}, Rule("on", latched="p99"), "rolled back: p99"),
+    ],
+)
+def test_rules_are_written_in_many_ways(written: object, rule: Rule, read: str) -> None:
+    parsed = parse_rule("race", written)
+    assert parsed == rule
+    assert format_rule(parsed) == read
+    assert parse_rule("race", dump_rule(parsed)) == rule
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["maybe", 3, None, "110%", {"percent": "10"}, {"percent": True}, {"by": "phase"},
+     {"state": "x"}, {"subjects": ["A"]}, {"colour": 1}, "10% by moon"],
+)  # fmt: skip
+def test_nonsense_is_refused_with_the_forms_there_are(written: object) -> None:
+    with pytest.raises(ConfigError, match="flag 'race' cannot be set to .* Write 'on', 'off'"):
+        parse_rule("race", written)
+
+
+# -- Where rules come from ---------------------------------------------------------------------
+
+
+def test_later_sources_win_and_a_kill_outlives_the_environment() -> None:
+    flags = resolve(
+        ["a", "b", "c", "d", "upstream.x"],
+        configured={"b": "off", "c": "off", "d": "off"},
+        overlay={"c": Rule("on"), "d": Rule("on", killed=True), "gone": Rule("on")},
+        environ={"ARGO_MW_FLAG_D": "on", "ARGO_MW_FLAG_UPSTREAM__X": "10%", "OTHER": "x"},
+    )
+    told = {n: (format_rule(f.rule), f.source) for n, f in flags.items()}
+    assert told == {
+        "a": ("on", "default"),
+        "b": ("off", "argo.toml"),
+        "c": ("on", "overlay"),
+        "d": ("killed", "ARGO_MW_FLAG_D"),
+        "upstream.x": ("10% by subject", "ARGO_MW_FLAG_UPSTREAM__X"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("configured", "environ", "message"),
+    [
+        (
+            {"cach": "on"},
+            {},
+            r"\[flags\] sets flag 'cach', which does not exist: did you mean 'cache'",
+        ),
+        (
+            {},
+            {"ARGO_MW_FLAG_CACH": "on"},
+            r"the environment \(ARGO_MW_FLAG_CACH\) sets flag 'cach'",
+        ),
+        ({"qqq": "on"}, {}, "known are cache"),
+    ],
+)
+def test_an_unknown_flag_is_an_error(configured, environ, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        resolve(["cache"], configured=configured, overlay={}, environ=environ)
+
+
+def test_the_overlay_is_private_and_read_back(tmp_path: Path) -> None:
+    overlay = Overlay(tmp_path / "state")
+    assert overlay.read() == {}
+    overlay.update("race", lambda old: Rule("off", percent=10))
+    overlay.update("cache", lambda old: Rule("off"))
+    overlay.update("cache", lambda old: None if old else Rule("on"))
+    assert overlay.read() == {"race": Rule("off", percent=10)}
+    assert stat.S_IMODE(overlay.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_broken_overlay_is_an_error_that_names_the_file(tmp_path: Path, content: str) -> None:
+    overlay = Overlay(tmp_path)
+    overlay.path.write_text(content)
+    with pytest.raises(ConfigError, match="flags.json cannot be read.*mend or delete the file"):
+        overlay.read()
+
+
+# -- In the chain ------------------------------------------------------------------------------
+
+
+def shouting(name: str, **more: object) -> Layer:
+    async def middleware(call: Call, call_next: Next) -> Outcome:
+        return (await call_next(call)).shaped_by(name, "was here")
+
+    return Layer(name, middleware, slot=name, **more)  # type: ignore[arg-type]
+
+
+async def test_a_ramped_layer_acts_for_its_share_and_tells_the_arm(open_argo) -> None:
+    config = {"flags": {"cache": "50%"}}
+    async with open_argo(
+        Scripted("a", ["bars"]), layers=(shouting("cache"),), config=config
+    ) as argo:
+        events = capture_events(argo)
+        outcomes = {s: await argo.outcome("bars", symbol=s) for s in (f"S{n}" for n in range(40))}
+        flag = argo.flags["cache"]
+        for symbol, outcome in outcomes.items():
+            assert ("cache" in outcome.via) == flag.decide(call(symbol)).on
+        arms = {dict(e.arms)["cache"] for e in events.of(CallEnded)}
+    assert arms == {"treatment", "control"}
+
+
+async def test_what_a_layer_shaped_is_tagged_with_its_name(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"]), layers=(shouting("cache"),)) as argo:
+        outcome = await argo.outcome("bars", symbol="A")
+    assert "layer:cache" in outcome.tags
+    assert [(n.layer, n.text) for n in outcome.notes] == [("cache", "was here")]
+
+
+async def test_a_layer_that_cannot_shadow_refuses_to(open_argo) -> None:
+    with pytest.raises(ConfigError, match="layer 'cache' cannot shadow"):
+        async with open_argo(layers=(shouting("cache"),), config={"flags": {"cache": "shadow"}}):
+            pass
+
+    async def shadow(call: Call, outcome: Outcome) -> None:
+        return None
+
+    layers = (shouting("cache", shadow=shadow),)
+    config = {"flags": {"cache": "shadow"}}
+    async with open_argo(Scripted("a", ["bars"]), layers=layers, config=config) as argo:
+        assert (await argo.outcome("bars", symbol="A")).via == ()
+
+
+async def test_a_flag_flips_under_load_and_no_call_fails(open_argo) -> None:
+    """1,000 flips while calls run: layers keep their instances, calls their answers."""
+    upstream = Scripted("a", ["bars"])
+    layer = shouting("cache")
+    async with open_argo(upstream, layers=(layer,)) as argo:
+        base = {"argo": {"shared": "memory://", "strict": True}}
+        answers: list[object] = []
+        done = asyncio.Event()
+
+        async def load() -> None:
+            number = 0
+            while not done.is_set():
+                number += 1
+                answers.append(await argo.call("bars", symbol=f"S{number % 7}"))
+                await asyncio.sleep(0)
+
+        tasks = [asyncio.create_task(load()) for _ in range(5)]
+        for flip in range(1_000):
+            await argo.reload({**base, "flags": {"cache": "on" if flip % 2 else "off"}})
+            await asyncio.sleep(0)
+            assert argo.engine.build.parts["cache"].layer is layer
+        done.set()
+        await asyncio.gather(*tasks)
+    assert len(answers) > 1_000
+
+
+async def test_a_reload_that_cannot_be_used_keeps_the_old(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"]), layers=(shouting("cache"),)) as argo:
+        before = argo.engine.build
+        with pytest.raises(ConfigError):
+            await argo.reload({"argo": {"shared": "memory://"}, "flags": {"nope": "on"}})
+        assert argo.engine.build is before
+        assert argo.settings.flags == {}
+        await settle()
+
+
+def test_the_overlay_s_file_is_plain_json(tmp_path: Path) -> None:
+    overlay = Overlay(tmp_path)
+    overlay.update("race", lambda _: Rule("off", percent=10))
+    assert json.loads(overlay.path.read_text())["race"]["percent"] == 10

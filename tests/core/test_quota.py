@@ -1,0 +1,124 @@
+"""Quotas hold, in one process and over several that share a store."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from argo_mw import Action, Limits, QuotaExceeded, UpstreamError
+from argo_mw.guard import Request
+from argo_mw.guards import Quota
+from argo_mw.shared.memory import MemoryShared
+from argo_mw.testing import FakeClock, Scripted, settle
+
+
+def quota(shared, clock, **limits: int) -> Quota:
+    upstream = Scripted("a", ["bars"], limits=Limits(**limits)).upstream
+    return Quota(upstream, shared, clock)
+
+
+REQUEST = Request(Scripted("a", ["bars"]).upstream, ())
+
+
+async def charge(guard: Quota) -> bool:
+    try:
+        await guard.reserve(REQUEST)
+    except QuotaExceeded:
+        return False
+    return True
+
+
+async def test_a_day_s_quota_is_shared_by_all_who_share_the_store() -> None:
+    """The 26th request is sent by none of eight processes, and the refusal says when."""
+    clock = FakeClock(wall=86_400.0 * 20_000 + 3_600)
+    shared = MemoryShared(clock=clock)
+    guards = [quota(shared, clock, per_day=25) for _ in range(8)]
+    sent = [await charge(guards[n % 8]) for n in range(40)]
+    assert sent == [True] * 25 + [False] * 15
+    with pytest.raises(
+        QuotaExceeded, match="25 per day.* is used up; ask again in 82800 s"
+    ) as error:
+        await guards[0].reserve(REQUEST)
+    assert error.value.retry_at == 86_400.0 * 20_001
+    await clock.advance(82_800)
+    assert await charge(guards[3])
+
+
+async def test_a_second_is_waited_out_and_a_minute_refused() -> None:
+    clock = FakeClock(wall=1_000_000_020.5)
+    guard = quota(MemoryShared(clock=clock), clock, per_second=2, per_minute=3)
+    assert [await charge(guard), await charge(guard)] == [True, True]
+    third = asyncio.create_task(charge(guard))
+    await clock.advance(0.4)
+    assert not third.done()
+    await clock.advance(0.2)
+    assert await third
+    assert not await charge(guard)
+
+
+async def test_what_was_never_sent_is_given_back() -> None:
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, per_day=1, concurrency=1)
+    assert await charge(guard)
+    await guard.release(REQUEST)
+    assert await charge(guard)
+    await guard.settle(REQUEST, ())
+    assert not await charge(guard)
+
+
+async def test_a_refusal_by_one_window_charges_no_other() -> None:
+    clock = FakeClock(wall=1_000_000_020.0)
+    guard = quota(MemoryShared(clock=clock), clock, per_minute=1, per_day=2)
+    assert [await charge(guard), await charge(guard), await charge(guard)] == [True, False, False]
+    await clock.advance(60)
+    assert await charge(guard)
+
+
+async def test_requests_at_once_wait_for_a_place() -> None:
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, concurrency=1)
+    assert await charge(guard)
+    second = asyncio.create_task(charge(guard))
+    await settle()
+    assert not second.done()
+    await guard.settle(REQUEST, ())
+    assert await second
+
+
+async def test_what_the_upstream_says_is_believed_everywhere() -> None:
+    clock = FakeClock()
+    shared = MemoryShared(clock=clock)
+    one, other = (quota(shared, clock, per_day=100) for _ in range(2))
+    too_many = UpstreamError("slow", upstream="a", action=Action.RETRY, retry_after=30, status=429)
+    await one.settle(REQUEST, (too_many,))
+    with pytest.raises(QuotaExceeded) as error:
+        await other.reserve(REQUEST)
+    assert error.value.retry_at == clock.time() + 30
+    await clock.advance(30.1)
+    assert await charge(other)
+
+
+async def test_a_429_without_a_time_blocks_nobody() -> None:
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, per_day=100)
+    await guard.settle(REQUEST, (UpstreamError("slow", upstream="a", status=429),))
+    assert await charge(guard)
+
+
+async def test_without_the_store_nothing_is_sent(open_argo) -> None:
+    upstream = Scripted("a", ["bars"], limits=Limits(per_day=5))
+    config = {"argo": {"shared": "away://", "strict": True}}
+    async with open_argo(upstream, config=config) as argo:
+        with pytest.raises(Exception, match="guard failed, so upstream 'a' is not asked"):
+            await argo.call("bars", symbol="A")
+    assert upstream.asked == []
+
+
+async def test_what_costs_money_and_has_no_limit_is_refused(open_argo) -> None:
+    upstream = Scripted("a", ["bars"], metered=True)
+    async with open_argo(upstream) as argo:
+        with pytest.raises(QuotaExceeded, match=r"set per_minute or per_day in \[upstreams.a\]"):
+            await argo.call("bars", symbol="A")
+    async with open_argo(upstream, config={"upstreams": {"a": {"per_day": 5}}}) as argo:
+        assert await argo.call("bars", symbol="A") == "A"
