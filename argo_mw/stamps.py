@@ -2,9 +2,9 @@
 
 Every tag has two stamps in Shared: a *hard* one, which :meth:`Stamps.invalidate` replaces, and a
 *soft* one, which :meth:`Stamps.expire` replaces. A stamp is 8 random bytes, so none ever comes
-back, and replacing one is a plain ``set``: the last writer wins, repeating it is harmless, and a
-stamp that was lost is created anew, unequal to all before. An entry records its tags' stamps
-before its load begins and is fresh only while they are equal to the current ones.
+back: replacing one is a plain ``set``, the last writer wins, and a stamp that was lost is created
+anew, unequal to all before. An entry records its tags' stamps before its load begins and is fresh
+only while they are equal to the current ones.
 
 Each process mirrors the stamps it needs. Why the mirror is right:
 
@@ -14,16 +14,19 @@ Each process mirrors the stamps it needs. Why the mirror is right:
 2. A read is kept in the mirror only if nobody named its tag while it ran. So for each mirrored
    stamp, every replacement that it misses is announced by a message still to come: the mirror
    lags behind by the channel's delay at most.
-3. A writer changes its own mirror before it stores anything, so its own process sees the change
-   at once; when the store is done it forgets the tag if anyone else has named it meanwhile.
+3. A writer puts a placeholder into its own mirror before it stores anything, so its own process
+   sees the change at once. The stamp itself is made when it is stored, anew in each attempt, and
+   mirrored when the store has it, unless somebody else has named the tag meanwhile. So no entry
+   carries a stamp that is stored only later: if it did, and another writer came in between,
+   storing it would bring that entry back.
 4. An entry loaded while a tag was replaced carries the old stamp, whoever replaced it: a load
    that began before an invalidation never outlives it.
 5. A gap in the channel begins a new *era*, and entries of an earlier one count as changed. Tags
    replaced shortly before it, by anyone, are replaced once more: a server that failed over may
    have gone back to their old stamps.
 6. While Shared is away, a tag that is not mirrored gets a made-up stamp, which is forgotten when
-   Shared is back, so what was loaded meanwhile counts as changed. Replaced stamps wait in one
-   bounded map, the last per tag, and rule over whatever the store says until it has them.
+   Shared is back, so what was loaded meanwhile counts as changed. Replacements wait in one
+   bounded map, and their placeholders rule over whatever the store says until it has them.
 """
 
 from __future__ import annotations
@@ -140,6 +143,7 @@ class Stamps:
         self._mirror: dict[str, _Known] = {}
         self._reads: dict[str, object] = {}
         self._pending: dict[str, bytes] = {}
+        self._storing: set[str] = set()
         self._recent: dict[str, float] = {}
         self._changes = 0
         self._ticks = 0
@@ -166,7 +170,7 @@ class Stamps:
         if self._mending is not None:
             self._mending.cancel()
             await asyncio.gather(self._mending, return_exceptions=True)
-        await self._flush()
+        await self._flush(again=True)
         if self._subscription is not None:
             await self._subscription.aclose()
             self._subscription = None
@@ -358,27 +362,32 @@ class Stamps:
         return await self._flush()
 
     def _replace_here(self, kind: str, name: str) -> None:
-        stamp = _new()
+        placeholder = _new()
         known = self._mirror.get(name)
         self._reads.pop(name, None)
         self._changes += 1
         tick = self._tick()
         if known is not None:
-            hard, soft = (stamp, known.soft) if kind is _HARD else (known.hard, stamp)
+            hard, soft = known.hard, known.soft
+            hard, soft = (placeholder, soft) if kind == _HARD else (hard, placeholder)
             self._mirror[name] = _Known(hard, soft, tick, known.made_up)
-        self._pend(kind + name, stamp)
+        self._pend(kind + name, placeholder)
 
-    def _pend(self, key: str, stamp: bytes) -> None:
-        self._pending.pop(key, None)
-        self._pending[key] = stamp
+    def _pend(self, key: str, placeholder: bytes) -> None:
+        self._pending[key] = placeholder
         if len(self._pending) > self._max_pending:
             log.warning("too many invalidations while the store is away: all entries invalidated")
             self._pending = {_HARD + EVERYTHING: _new()}
             self._forget_everything()
 
-    async def _flush(self) -> bool:
-        """Store what is pending, all callers of one turn together; whether all of it is."""
+    async def _flush(self, *, again: bool = False) -> bool:
+        """Store what is pending, all callers of one turn together; whether all of it is.
+
+        While the store is away only those who try *again* find out whether it is back.
+        """
         while self._pending:
+            if self._down and not again:
+                return False
             if self._flushing is None or self._flushing.done():
                 self._flushing = asyncio.create_task(
                     self._store_pending(), name="argo-mw:stamps-flush"
@@ -390,27 +399,31 @@ class Stamps:
 
     async def _store_pending(self) -> bool:
         await asyncio.sleep(0)
-        batch = dict(self._pending)
+        placeholders = dict(self._pending)
+        stored = {key: _new() for key in placeholders}
+        self._storing = {_name_of(key) for key in stored}
         try:
-            await self._shared.set_many(batch, ttl=_TTL)
-            await self._announce(batch)
+            await self._shared.set_many(stored, ttl=_TTL)
+            await self._announce(stored)
         except SharedUnavailable:
             self._lost()
             return False
-        for key, stamp in batch.items():
-            self._settle(key, stamp)
+        untouched, self._storing = self._storing, set()
+        for key, stamp in stored.items():
+            self._settle(key, placeholders[key], stamp, _name_of(key) in untouched)
         return True
 
-    def _settle(self, key: str, stamp: bytes) -> None:
-        """The store holds *stamp*: keep it mirrored unless somebody else was at the tag."""
-        if self._pending.get(key) == stamp:
+    def _settle(self, key: str, placeholder: bytes, stamp: bytes, untouched: bool) -> None:
+        """The store holds *stamp*: mirror it, unless somebody else was at the tag meanwhile."""
+        if self._pending.get(key) == placeholder:
             del self._pending[key]
-        name = key[len(_HARD) :]
-        self._reads.pop(name, None)
-        known = self._mirror.get(name)
-        mirrored = known and (known.hard if key.startswith(_HARD) else known.soft)
-        if mirrored != stamp:
-            self._forget(name)
+        name, known = _name_of(key), self._mirror.get(_name_of(key))
+        self._forget(name)
+        if untouched and known is not None:
+            hard, soft = (stamp, known.soft) if key.startswith(_HARD) else (known.hard, stamp)
+            replaced = known.hard if key.startswith(_HARD) else known.soft
+            if replaced == placeholder:
+                self._mirror[name] = _Known(hard, soft, self._ticks, known.made_up)
         self._note(key)
 
     def _note(self, key: str) -> None:
@@ -441,12 +454,13 @@ class Stamps:
         if origin == self._origin:
             return
         for key in keys:
-            self._forget(key[len(_HARD) :])
+            self._forget(_name_of(key))
             self._note(key)
-        self._report({key[len(_HARD) :] for key in keys})
+        self._report(map(_name_of, keys))
 
     def _forget(self, name: str) -> None:
         self._reads.pop(name, None)
+        self._storing.discard(name)
         if self._mirror.pop(name, None) is not None:
             self._changes += 1
             self._tick()
@@ -468,6 +482,7 @@ class Stamps:
         self._tick()
         self._mirror.clear()
         self._reads.clear()
+        self._storing.clear()
         self._report([EVERYTHING])
 
     def _report(self, names: Iterable[str]) -> None:
@@ -504,7 +519,7 @@ class Stamps:
             await self._shared.get(_HARD + EVERYTHING)
         except SharedUnavailable:
             return False
-        return await self._flush()
+        return await self._flush(again=True)
 
     def _tick(self) -> int:
         self._ticks += 1
@@ -533,6 +548,10 @@ def _name(tag: object) -> str:
     if len(tag) * 4 <= _MAX_TAG_BYTES or len(encoded := tag.encode()) <= _MAX_TAG_BYTES:
         return tag
     return "#" + blake2b(encoded, digest_size=24).hexdigest()
+
+
+def _name_of(key: str) -> str:
+    return key[len(_HARD) :]
 
 
 def _mark(mark: object) -> Mark:
