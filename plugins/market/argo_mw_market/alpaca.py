@@ -1,0 +1,344 @@
+"""Alpaca: bars of stocks and crypto pairs, a hundred symbols in a request, and news.
+
+Protocol: https://docs.alpaca.markets/reference/stockbars
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import httpx2
+import msgspec
+import numpy as np
+from msgspec import Struct, field
+
+from argo_mw import (
+    Action,
+    Call,
+    Clock,
+    Cost,
+    Gathering,
+    Limits,
+    NotFound,
+    Outcome,
+    QuotaExceeded,
+    Request,
+    Result,
+    Upstream,
+    UpstreamError,
+)
+from argo_mw_market.config import AlpacaConfig
+from argo_mw_market.failures import TOO_MANY, Rule
+from argo_mw_market.http import Http, Reply, decode
+from argo_mw_market.keys import find_keys
+from argo_mw_market.news import Article
+from argo_mw_market.operations import since
+from argo_mw_market.symbols import Symbol, read_symbol
+from argo_mw_market.vendor import BarsQuestion, Vendor, seconds_of
+
+NAME = "alpaca"
+PLAN = Limits(per_minute=200)
+MOST_SYMBOLS = 100
+MOST_PAGES = 50
+_MOST_BARS = 10_000
+_MOST_NEWS = 50
+_MINUTE = 60.0
+_INVALID_SYMBOL = "invalid symbol"
+_NAMED = re.compile(rf"{_INVALID_SYMBOL}:? *([^\s,)]+)")
+
+RULES = (
+    Rule(TOO_MANY, "", Action.RETRY, "its quota of requests is used up", wait=_MINUTE),
+    Rule(400, _INVALID_SYMBOL, Action.SWITCH, "it does not know this symbol", missing=True),
+    Rule((400, 422), "", Action.STOP, "it refuses the question"),
+    Rule(
+        403,
+        "subscription",
+        Action.SWITCH,
+        'the plan does not include this; set feed = "iex" in [plugins.market.alpaca]',
+    ),
+    Rule(
+        (401, 403),
+        "",
+        Action.SWITCH,
+        "it does not take the key: set APCA_API_KEY_ID and APCA_API_SECRET_KEY, or key and "
+        "secret in [plugins.market.alpaca]",
+    ),
+    Rule(404, "", Action.SWITCH, "there is no such thing there: check url"),
+)
+
+
+class _Bar(Struct):
+    t: datetime
+    o: float
+    h: float
+    l: float  # noqa: E741 - the vendor's name
+    c: float
+    v: float
+
+
+class _Bars(Struct):
+    bars: dict[str, list[_Bar]] | None
+    next_page_token: str | None = None
+
+
+class _Item(Struct):
+    headline: str
+    created_at: datetime
+    symbols: list[str]
+    url: str | None = None
+    source: str = ""
+    summary: str = ""
+
+
+class _News(Struct):
+    news: list[_Item] | None
+    next_page_token: str | None = None
+
+
+class _Error(Struct):
+    message: str = ""
+    code: int | None = field(default=None)
+
+
+_BARS = msgspec.json.Decoder(_Bars)
+_NEWS = msgspec.json.Decoder(_News)
+_ERROR = msgspec.json.Decoder(_Error)
+
+
+class Alpaca(Vendor):
+    """Alpaca's client."""
+
+    def __init__(self, config: AlpacaConfig, clock: Clock, *, stale_days: float) -> None:
+        keys = find_keys(
+            NAME,
+            {"key": ("APCA_API_KEY_ID",), "secret": ("APCA_API_SECRET_KEY",)},
+            {"key": config.key, "secret": config.secret},
+        )
+
+        def sign(request: httpx2.Request) -> None:
+            request.headers["APCA-API-KEY-ID"] = keys.reveal("key")
+            request.headers["APCA-API-SECRET-KEY"] = keys.reveal("secret")
+
+        super().__init__(
+            NAME,
+            keys=keys,
+            http=Http(NAME, config.url, sign),
+            rules=RULES,
+            clock=clock,
+            stale_days=stale_days,
+        )
+        self._feed = config.feed
+        self._closed_until = 0.0
+
+    def upstream(self) -> Upstream:
+        """The upstream to register."""
+        return Upstream(
+            NAME,
+            frozenset({"bars", "news"}),
+            self.fetch,
+            gathering=Gathering(self.fetch_many, most=MOST_SYMBOLS),
+            limits=PLAN if self.keys.complete else Limits(),
+            timeout=15.0,
+        )
+
+    async def fetch(self, call: Call) -> Outcome:
+        """The answer to *call*."""
+        (answer,) = await self.fetch_many([call])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def fetch_many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
+        """The answers to *calls*, which differ in their symbol only."""
+        if calls[0].operation.name == "news":
+            return await self._news(calls)
+        return await self._bars(calls)
+
+    # -- bars --------------------------------------------------------------------------------
+
+    async def _bars(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
+        questions = [self.bars_question(call) for call in calls]
+        answers: dict[str, Outcome | Exception] = {}
+        markets = [[q for q in questions if q.symbol.crypto is crypto] for crypto in (False, True)]
+        asked = [self._ask_bars(market, answers) for market in markets if market]
+        await asyncio.gather(*asked)
+        return [answers[question.symbol.name] for question in questions]
+
+    async def _ask_bars(
+        self, questions: Sequence[BarsQuestion], answers: dict[str, Outcome | Exception]
+    ) -> None:
+        """Answer *questions* about one market, each by itself, from common requests.
+
+        A symbol that Alpaca refuses takes itself out; the others are asked again without it.
+        """
+        wanted = {_spelling(q.symbol): q for q in questions}
+        while wanted:
+            try:
+                found, pages = await self._read_pages(list(wanted), next(iter(wanted.values())))
+            except NotFound as error:
+                refused = _NAMED.search(str(error))
+                if refused is None or refused[1] not in wanted:
+                    raise
+                answers[wanted.pop(refused[1]).symbol.name] = error
+                continue
+            share = pages / len(wanted)
+            for spelling, question in wanted.items():
+                bars = found.get(spelling, [])
+                answers[question.symbol.name] = self._answer(question, bars, share)
+            return
+
+    async def _read_pages(
+        self, spellings: Sequence[str], question: BarsQuestion
+    ) -> tuple[Mapping[str, Sequence[_Bar]], int]:
+        crypto = question.symbol.crypto
+        parameters: dict[str, str | int] = {
+            "symbols": ",".join(spellings),
+            "timeframe": question.timeframe.name,
+            "start": _stamp(question.start),
+            "limit": _MOST_BARS,
+        }
+        if not crypto:
+            parameters["adjustment"] = "split"
+            if self._feed is not None:
+                parameters["feed"] = self._feed
+        path = "/v1beta3/crypto/us/bars" if crypto else "/v2/stocks/bars"
+        found: dict[str, list[_Bar]] = {}
+        for pages in range(1, MOST_PAGES + 1):
+            page = decode(NAME, await self.ask(path, parameters), _BARS)
+            for spelling, bars in (page.bars or {}).items():
+                found.setdefault(spelling, []).extend(bars)
+            if not page.next_page_token:
+                return found, pages
+            parameters["page_token"] = page.next_page_token
+        raise self.malformed(f"more than {MOST_PAGES} pages; ask for fewer days")
+
+    def _answer(
+        self, question: BarsQuestion, bars: Sequence[_Bar], share: float
+    ) -> Outcome | Exception:
+        seconds = np.array([bar.t.timestamp() for bar in bars], np.float64)
+        values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
+        try:
+            return self.outcome(question, self.frame(question, seconds, values), share)
+        except UpstreamError as error:
+            return error
+
+    # -- news --------------------------------------------------------------------------------
+
+    async def _news(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
+        now = self.clock.time()
+        limit = calls[0].parameters["limit"]
+        assert isinstance(limit, int)
+        found: dict[str, list[Article]] = {_plain(call.subject): [] for call in calls}
+        parameters: dict[str, str | int] = {
+            "symbols": ",".join(found),
+            "start": _stamp(since(calls[0], now)),
+            "sort": "desc",
+            "limit": _MOST_NEWS,
+        }
+        pages = 0
+        while pages < MOST_PAGES:
+            pages += 1
+            page = decode(NAME, await self.ask("/v1beta1/news", parameters), _NEWS)
+            for item in page.news or ():
+                article = _article(item)
+                for symbol in item.symbols:
+                    found.get(_plain(symbol), []).append(article)
+            if not page.next_page_token or all(len(a) >= limit for a in found.values()):
+                break
+            parameters["page_token"] = page.next_page_token
+        cost = Cost(requests=pages / len(calls))
+        return [
+            Outcome(tuple(found[_plain(call.subject)][:limit]), as_of=now, cost=cost)
+            for call in calls
+        ]
+
+    # -- errors and quotas -------------------------------------------------------------------
+
+    def error_text(self, reply: Reply) -> str:
+        """The message."""
+        try:
+            return _ERROR.decode(reply.body).message
+        except msgspec.MsgspecError:
+            return super().error_text(reply)
+
+    def wait(self, reply: Reply) -> float | None:
+        """Until the window ends, as the headers have it."""
+        told = super().wait(reply)
+        return self._until_reset(reply) if told is None and reply.status == TOO_MANY else told
+
+    def heed(self, reply: Reply) -> None:
+        """Remember that nothing is left of the quota, until its window ends."""
+        if reply.headers.get("x-ratelimit-remaining") == "0":
+            wait = self._until_reset(reply)
+            if wait is not None:
+                self._closed_until = self.clock.time() + wait
+
+    def _until_reset(self, reply: Reply) -> float | None:
+        reset = seconds_of(reply.headers.get("x-ratelimit-reset"))
+        wait = -1.0 if reset is None else reset - self.clock.time()
+        # Its clock and ours may differ; a window is a minute.
+        return wait if 0.0 < wait <= _MINUTE else None
+
+    def guard(self) -> Standing:
+        """The guard that believes the headers."""
+        return Standing(self)
+
+    @property
+    def closed_until(self) -> float:
+        """Seconds since the epoch until which nothing is left of the quota."""
+        return self._closed_until
+
+
+class Standing:
+    """Refuses requests while Alpaca's own count says that none is left."""
+
+    name = "alpaca_standing"
+
+    def __init__(self, alpaca: Alpaca) -> None:
+        self._alpaca = alpaca
+
+    async def reserve(self, request: Request) -> None:
+        """Let the request pass, unless the window is used up.
+
+        Raises:
+            QuotaExceeded: It is.
+        """
+        opens = self._alpaca.closed_until
+        left = opens - self._alpaca.clock.time()
+        if left > 0:
+            msg = f"upstream {NAME!r} says that its quota is used up; ask again in {left:.0f} s"
+            raise QuotaExceeded(msg, retry_at=opens)
+
+    async def settle(self, request: Request, result: Result) -> None:
+        """Nothing: the client reads the headers itself."""
+
+    async def release(self, request: Request) -> None:
+        """Nothing was charged."""
+
+
+def _spelling(symbol: Symbol) -> str:
+    """Alpaca's word for *symbol*."""
+    return f"{symbol.base}/{symbol.quote}" if symbol.crypto else symbol.name
+
+
+def _plain(name: str) -> str:
+    """Alpaca's word for a symbol in news: pairs have no separator there."""
+    symbol = read_symbol(name)
+    return f"{symbol.base}{symbol.quote}" if symbol.crypto else symbol.name
+
+
+def _stamp(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _article(item: _Item) -> Article:
+    return Article(
+        title=item.headline,
+        url=item.url or "",
+        published=item.created_at.astimezone(UTC),
+        source=item.source,
+        summary=item.summary,
+    )

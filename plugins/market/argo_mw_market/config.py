@@ -1,0 +1,92 @@
+"""The table ``[plugins.market]``."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from attrs import Attribute, field, frozen, validators
+
+from argo_mw import Secret
+
+
+def is_loopback(url: str) -> bool:
+    """Whether *url* leads to this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _keeps_the_key_safe(_: object, attribute: Attribute[str], url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and is_loopback(url):
+        return
+    msg = f"{url!r} would send the key in the clear; use https://, or http:// to 127.0.0.1"
+    raise ValueError(msg)
+
+
+@frozen
+class AlpacaConfig:
+    """The table ``[plugins.market.alpaca]``.
+
+    Attributes:
+        url: Where its data API is.
+        key: The key id; ``APCA_API_KEY_ID`` from the environment unless told.
+        secret: The secret key; ``APCA_API_SECRET_KEY`` from the environment unless told.
+        feed: ``sip``, ``iex`` or ``delayed_sip``; the best that the plan has unless told.
+    """
+
+    url: str = field(default="https://data.alpaca.markets", validator=_keeps_the_key_safe)
+    key: Secret | None = None
+    secret: Secret | None = None
+    feed: str | None = None
+
+
+@frozen
+class MassiveConfig:
+    """The table ``[plugins.market.massive]``.
+
+    Attributes:
+        url: Where its API is.
+        key: The key; ``MASSIVE_API_KEY`` or ``POLYGON_API_KEY`` from the environment unless told.
+    """
+
+    url: str = field(default="https://api.massive.com", validator=_keeps_the_key_safe)
+    key: Secret | None = None
+
+
+@frozen
+class AlphaVantageConfig:
+    """The table ``[plugins.market.alphavantage]``.
+
+    Attributes:
+        url: Where its API is.
+        key: The key; ``ALPHAVANTAGE_API_KEY`` from the environment unless told.
+        paid: Whether the plan grants more than the last 100 bars.
+    """
+
+    url: str = field(default="https://www.alphavantage.co", validator=_keeps_the_key_safe)
+    key: Secret | None = None
+    paid: bool = False
+
+
+@frozen
+class MarketConfig:
+    """The table ``[plugins.market]``.
+
+    Attributes:
+        alpaca: How to reach Alpaca.
+        massive: How to reach Massive.
+        alphavantage: How to reach Alpha Vantage.
+        stale_days: Days since the last bar of a stock after which a frame is no answer. The
+            longest regular closures of the exchanges take four.
+    """
+
+    alpaca: AlpacaConfig = field(factory=AlpacaConfig)
+    massive: MassiveConfig = field(factory=MassiveConfig)
+    alphavantage: AlphaVantageConfig = field(factory=AlphaVantageConfig)
+    stale_days: float = field(default=5.0, validator=validators.gt(0))

@@ -1,0 +1,83 @@
+"""Failures: what a vendor's error means, and what to do about it.
+
+Each vendor has a table of rules, the first that fits decides. ``docs/reference/vendor-errors.md``
+shows the tables, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from argo_mw import Action, NotFound, UpstreamError
+
+TOO_MANY = 429
+_MOST_TEXT = 200
+
+
+@frozen
+class Rule:
+    """What one kind of error means.
+
+    Attributes:
+        status: The HTTP status, or a range as first and last.
+        text: A pattern that occurs in the error's text; "" fits all.
+        action: What to do.
+        meaning: What it means and how to mend it, for people.
+        wait: Seconds to wait where the vendor does not say.
+        as_status: The status to report where the vendor's own says nothing.
+        missing: Whether what was asked for does not exist.
+    """
+
+    status: int | tuple[int, int]
+    text: str
+    action: Action
+    meaning: str
+    wait: float | None = None
+    as_status: int | None = None
+    missing: bool = False
+
+    def fits(self, status: int, text: str) -> bool:
+        """Whether this is an error of this kind."""
+        first, last = (self.status, self.status) if isinstance(self.status, int) else self.status
+        return first <= status <= last and re.search(self.text, text, re.IGNORECASE) is not None
+
+
+BAD_GATEWAY = Rule((500, 599), "", Action.RETRY, "it has a fault of its own for now")
+UNKNOWN = Rule((0, 999), "", Action.SWITCH, "this answer is not known to this client")
+
+
+@frozen
+class Failure:
+    """An error as a vendor gave it.
+
+    Attributes:
+        status: The HTTP status.
+        text: What it says.
+        wait: Seconds after which it may be asked again, where it said so.
+    """
+
+    status: int
+    text: str
+    wait: float | None = None
+
+
+def judge(vendor: str, rules: Sequence[Rule], failure: Failure) -> UpstreamError:
+    """The error to raise for *failure*."""
+    text = _in_short(failure.text)
+    rule = next(r for r in (*rules, BAD_GATEWAY, UNKNOWN) if r.fits(failure.status, text))
+    told = f"{failure.status} {text}".strip()
+    msg = f"upstream {vendor!r}: {rule.meaning} ({told})"
+    status = rule.as_status or failure.status
+    if rule.missing:
+        return NotFound(msg, upstream=vendor, action=rule.action, status=status)
+    wait = rule.wait if failure.wait is None else failure.wait
+    return UpstreamError(msg, upstream=vendor, action=rule.action, retry_after=wait, status=status)
+
+
+def _in_short(text: str) -> str:
+    """*text* on one line, without markup."""
+    line = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    return line if len(line) <= _MOST_TEXT else f"{line[:_MOST_TEXT]}…"

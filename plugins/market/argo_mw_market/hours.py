@@ -1,0 +1,82 @@
+"""Hours: when a bar is over, and which moment a frame speaks for.
+
+Only the rhythm of the week is known here, no holidays: a frame that is asked for on a holiday
+says that it speaks for the last close, which is true, only modest.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from attrs import frozen
+
+from argo_mw_market.symbols import Symbol
+from argo_mw_market.timeframes import Timeframe
+
+NEW_YORK = ZoneInfo("America/New_York")
+_SATURDAY = 5
+_DAY = 86_400.0
+
+
+@frozen
+class _Session:
+    opens: time
+    closes: time
+
+
+_REGULAR = _Session(time(9, 30), time(16))
+_EXTENDED = _Session(time(4), time(20))
+
+
+def end_of(bar: float, symbol: Symbol, timeframe: Timeframe) -> float:
+    """When the bar that starts at *bar* is over; both in seconds since the epoch.
+
+    A day of a stock is dated at midnight in New York and over at its close.
+    """
+    if symbol.crypto or not timeframe.daily:
+        return bar + timeframe.seconds
+    day = datetime.fromtimestamp(bar, UTC).astimezone(NEW_YORK).date()
+    return datetime.combine(day, _REGULAR.closes, NEW_YORK).timestamp()
+
+
+def spoken_for(bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> float:
+    """The moment that a frame speaks for whose last bar starts at *bar*.
+
+    That is the end of the bar, or *now* while it is still growing. When the market closed with
+    that bar and has not opened since, nothing can have changed: the frame speaks for *now*.
+    """
+    end = end_of(bar, symbol, timeframe)
+    if end >= now:
+        return now
+    if symbol.crypto:
+        return end
+    session = _REGULAR if timeframe.daily else _EXTENDED
+    return now if now < _next_open(end, session) else end
+
+
+def stale(bar: float, symbol: Symbol, timeframe: Timeframe, now: float, limit: float) -> bool:
+    """Whether a frame whose last bar starts at *bar* is too old to be an answer.
+
+    Args:
+        bar: The start of the last bar, in seconds since the epoch.
+        symbol: What is quoted.
+        timeframe: The length of the bar.
+        now: The time, in seconds since the epoch.
+        limit: Seconds since the end of the bar for a stock, to span weekends and holidays. A
+            pair trades around the clock: for it, a day or three bars.
+    """
+    if symbol.crypto:
+        limit = min(limit, max(_DAY, 3.0 * timeframe.seconds))
+    return now - end_of(bar, symbol, timeframe) > limit
+
+
+def _next_open(end: float, session: _Session) -> float:
+    """The opening after *end*; *end* itself if the market was open then."""
+    local = datetime.fromtimestamp(end, UTC).astimezone(NEW_YORK)
+    if session.opens <= local.time() < session.closes and local.weekday() < _SATURDAY:
+        return end
+    day = local.date() + timedelta(days=local.time() >= session.opens)
+    while day.weekday() >= _SATURDAY:
+        day += timedelta(days=1)
+    return datetime.combine(day, session.opens, NEW_YORK).timestamp()

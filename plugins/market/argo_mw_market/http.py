@@ -1,0 +1,179 @@
+"""HTTP: one pool of connections per vendor, and keys that exist only on the wire.
+
+httpx2 logs every URL it asks for. The key is therefore added below it, by the transport: no log,
+error or ``repr`` of this process has ever seen it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ssl
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx2
+import msgspec
+from attrs import frozen
+
+from argo_mw import Action, Unacceptable, UpstreamError
+from argo_mw_market.config import is_loopback
+
+T = TypeVar("T")
+Sign = Callable[[httpx2.Request], None]
+
+_POOL = httpx2.Limits(max_connections=64, max_keepalive_connections=64, keepalive_expiry=30.0)
+# No timeout but for connecting: attempts have a deadline by the wall clock, which also holds
+# against a body that trickles in.
+_TIMEOUT = httpx2.Timeout(None, connect=5.0)
+_AGENT = "argo-mw-market/0.1"
+
+
+@frozen
+class Reply:
+    """What came back.
+
+    Attributes:
+        status: The HTTP status.
+        headers: Its headers; names are case-insensitive.
+        body: Its body.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Http:
+    """Asks one vendor.
+
+    Args:
+        vendor: Its name, for errors.
+        url: Its base URL.
+        sign: Puts the key into a request, at the last moment.
+    """
+
+    def __init__(self, vendor: str, url: str, sign: Sign) -> None:
+        self._vendor = vendor
+        self._url = url
+        self._base = httpx2.URL(url.rstrip("/"))
+        self._sign = sign
+        self._client: httpx2.AsyncClient | None = None
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> Reply:
+        """The reply to a GET of *path* below the base URL, whatever its status.
+
+        Raises:
+            UpstreamError: There was none.
+        """
+        if self._client is None:
+            self._client = self._open()
+        self._under_way += 1
+        self._idle.clear()
+        try:
+            reply = await self._client.get(f"{self._base}{path}", params=parameters)
+        except httpx2.TransportError as error:
+            failure = self._failure(error)
+        else:
+            return Reply(reply.status_code, reply.headers, reply.content)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+        # Outside of the handler: the error's context would hold the signed request.
+        raise failure
+
+    def path_of(self, link: str) -> str:
+        """The path below the base URL that *link* leads to, wherever it says it is.
+
+        A link to a next page is followed at the configured address only, so that the key goes
+        nowhere else.
+        """
+        parts = urlsplit(link)
+        path = parts.path.removeprefix(self._base.path.rstrip("/"))
+        return f"{path}?{parts.query}" if parts.query else path
+
+    async def drain(self) -> None:
+        """Close the connections once no request is under way."""
+        await self._idle.wait()
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections, and with them what is under way. Idempotent."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+
+    def _open(self) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            transport=_Signing(self._url, self._sign),
+            timeout=_TIMEOUT,
+            headers={"User-Agent": _AGENT, "Accept": "application/json"},
+        )
+
+    def _failure(self, error: httpx2.TransportError) -> UpstreamError:
+        what = f"{type(error).__name__} {error}".strip()
+        where = f"upstream {self._vendor!r}"
+        if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)):
+            msg = (
+                f"{where} cannot be reached at {self._url} ({what}): check that it is up, the "
+                f"network, and url in [plugins.market.{self._vendor}]"
+            )
+            return UpstreamError(msg, upstream=self._vendor)
+        msg = f"{where} broke the connection off ({what})"
+        return UpstreamError(msg, upstream=self._vendor, action=Action.RETRY)
+
+
+class _Signing(httpx2.AsyncBaseTransport):
+    """Adds the key to a copy of each request, on its way to the wire."""
+
+    def __init__(self, url: str, sign: Sign) -> None:
+        self._sign = sign
+        secure = url.startswith("https:")
+        self._inner = httpx2.AsyncHTTPTransport(
+            verify=_certificates() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            limits=_POOL,
+            proxy=_proxy(url),
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        signed = httpx2.Request(
+            request.method, request.url, headers=request.headers, extensions=request.extensions
+        )
+        self._sign(signed)
+        return await self._inner.handle_async_request(signed)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    # Loading the authorities takes some 20 ms: once is enough for all vendors.
+    return httpx2.create_ssl_context()
+
+
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for *url*; httpx2 looks only without a transport."""
+    parts = urlsplit(url)
+    if is_loopback(url) or proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
+
+
+def decode(vendor: str, reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
+    """The body of *reply*, checked against the decoder's type.
+
+    Raises:
+        Unacceptable: It is malformed.
+    """
+    try:
+        return decoder.decode(reply.body)
+    except msgspec.MsgspecError as error:
+        msg = f"upstream {vendor!r} sent a malformed answer ({error})"
+        raise Unacceptable(msg, upstream=vendor, status=reply.status) from None

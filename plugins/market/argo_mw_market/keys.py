@@ -1,0 +1,57 @@
+"""Keys: where they come from, and what to say when they are missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from argo_mw import Secret, UpstreamError
+
+
+@frozen
+class Keys:
+    """The keys of one vendor.
+
+    Attributes:
+        vendor: Its name, also that of its table.
+        fields: The configured fields, each with the environment variables that stand in for it.
+        found: The keys that there are, by field.
+    """
+
+    vendor: str
+    fields: Mapping[str, tuple[str, ...]]
+    found: Mapping[str, Secret] = field(repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether none is missing."""
+        return all(name in self.found for name in self.fields)
+
+    def reveal(self, name: str) -> str:
+        """The key in field *name*, for the moment it is sent."""
+        return self.found[name].reveal()
+
+    def missing(self) -> UpstreamError:
+        """The error of whoever asks without them."""
+        lacking = [name for name in self.fields if name not in self.found]
+        variables = " and ".join(self.fields[name][0] for name in lacking)
+        msg = (
+            f"upstream {self.vendor!r} has no key: set {variables} in the environment, or "
+            f"{' and '.join(lacking)} in [plugins.market.{self.vendor}]"
+        )
+        return UpstreamError(msg, upstream=self.vendor)
+
+
+def find_keys(
+    vendor: str, fields: Mapping[str, tuple[str, ...]], configured: Mapping[str, Secret | None]
+) -> Keys:
+    """The keys of *vendor*: the configured ones, else those in the environment."""
+    found: dict[str, Secret] = {}
+    for name, variables in fields.items():
+        candidates = (configured[name], *(Secret(os.environ.get(v, "")) for v in variables))
+        secret = next((one for one in candidates if one), None)
+        if secret is not None:
+            found[name] = secret
+    return Keys(vendor, fields, found)

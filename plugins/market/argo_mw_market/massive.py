@@ -1,0 +1,146 @@
+"""Massive (formerly Polygon.io): aggregates of stocks and crypto pairs.
+
+Protocol: https://massive.com/docs/rest/stocks/aggregates/custom-bars
+"""
+
+from __future__ import annotations
+
+import httpx2
+import msgspec
+import numpy as np
+from msgspec import Struct, field
+
+from argo_mw import Action, Call, Clock, Limits, Outcome, Upstream
+from argo_mw_market.config import MassiveConfig
+from argo_mw_market.failures import TOO_MANY, Failure, Rule
+from argo_mw_market.http import Http, Reply, decode
+from argo_mw_market.keys import find_keys
+from argo_mw_market.symbols import Symbol
+from argo_mw_market.vendor import BarsQuestion, Vendor
+
+NAME = "massive"
+FREE_PLAN = Limits(per_minute=5)
+MOST_PAGES = 20
+_MOST_BARS = 50_000
+_MINUTE = 60.0
+
+RULES = (
+    Rule(TOO_MANY, "", Action.RETRY, "its quota of requests is used up", wait=_MINUTE),
+    Rule(
+        401,
+        "",
+        Action.SWITCH,
+        "it does not take the key: set MASSIVE_API_KEY, or key in [plugins.market.massive]",
+    ),
+    Rule((402, 403), "", Action.SWITCH, "the plan does not include this"),
+    Rule(404, "", Action.SWITCH, "it does not know what was asked for", missing=True),
+    Rule((400, 422), "", Action.STOP, "it refuses the question"),
+    Rule(200, "NOT_AUTHORIZED", Action.SWITCH, "the plan does not include this"),
+    Rule(200, "maximum requests", Action.RETRY, "its quota is used up", _MINUTE, TOO_MANY),
+    Rule(200, "", Action.RETRY, "it answered with an error of its own"),
+)
+
+
+class _Bar(Struct):
+    t: int
+    o: float
+    h: float
+    l: float  # noqa: E741 - the vendor's name
+    c: float
+    v: float
+
+
+class _Page(Struct):
+    status: str = "OK"
+    results: list[_Bar] = field(default_factory=list)
+    next_url: str = ""
+    error: str = ""
+    message: str = ""
+
+
+class _Error(Struct):
+    status: str = ""
+    error: str = ""
+    message: str = ""
+
+
+_PAGE = msgspec.json.Decoder(_Page)
+_ERROR = msgspec.json.Decoder(_Error)
+_FINE = frozenset({"OK", "DELAYED"})
+
+
+class Massive(Vendor):
+    """Massive's client."""
+
+    def __init__(self, config: MassiveConfig, clock: Clock, *, stale_days: float) -> None:
+        keys = find_keys(NAME, {"key": ("MASSIVE_API_KEY", "POLYGON_API_KEY")}, {"key": config.key})
+
+        def sign(request: httpx2.Request) -> None:
+            request.headers["Authorization"] = f"Bearer {keys.reveal('key')}"
+
+        super().__init__(
+            NAME,
+            keys=keys,
+            http=Http(NAME, config.url, sign),
+            rules=RULES,
+            clock=clock,
+            stale_days=stale_days,
+        )
+
+    def upstream(self) -> Upstream:
+        """The upstream to register."""
+        return Upstream(
+            NAME,
+            frozenset({"bars"}),
+            self.fetch,
+            limits=FREE_PLAN if self.keys.complete else Limits(),
+            timeout=15.0,
+        )
+
+    async def fetch(self, call: Call) -> Outcome:
+        """The answer to *call*."""
+        question = self.bars_question(call)
+        path = _path(question)
+        parameters: dict[str, str | int] = {
+            "adjusted": "true",
+            "sort": "asc",
+            "limit": _MOST_BARS,
+        }
+        page = self._read(await self.ask(path, parameters))
+        bars, pages = page.results, 1
+        while page.next_url:
+            if pages == MOST_PAGES:
+                raise self.malformed(f"more than {MOST_PAGES} pages; ask for fewer days")
+            page = self._read(await self.ask(self.http.path_of(page.next_url)))
+            bars += page.results
+            pages += 1
+        seconds = np.array([bar.t for bar in bars], np.float64) / 1000.0
+        values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
+        return self.outcome(question, self.frame(question, seconds, values), pages)
+
+    def _read(self, reply: Reply) -> _Page:
+        page = decode(NAME, reply, _PAGE)
+        if page.status not in _FINE:
+            text = f"{page.status} {page.error or page.message}"
+            raise self.failed(Failure(reply.status, text))
+        return page
+
+    def error_text(self, reply: Reply) -> str:
+        """The status and what it says about it."""
+        try:
+            error = _ERROR.decode(reply.body)
+        except msgspec.MsgspecError:
+            return super().error_text(reply)
+        return f"{error.status} {error.error or error.message}".strip()
+
+
+def _path(question: BarsQuestion) -> str:
+    frame = question.timeframe
+    start, end = question.start * 1000, int(question.now * 1000)
+    ticker = ticker_of(question.symbol)
+    return f"/v2/aggs/ticker/{ticker}/range/{frame.count}/{frame.unit}/{start}/{end}"
+
+
+def ticker_of(symbol: Symbol) -> str:
+    """Massive's word for *symbol*."""
+    return f"X:{symbol.base}{symbol.quote}" if symbol.crypto else symbol.name

@@ -1,0 +1,67 @@
+"""The operations: what can be asked of a market."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from argo_mw import BadParameter, Call, operation
+from argo_mw_market import frames, news
+from argo_mw_market.news import Article
+from argo_mw_market.symbols import read_symbol
+from argo_mw_market.timeframes import read_timeframe
+
+MOST_DAYS = 3660
+MOST_ARTICLES = 200
+_DAY = 86_400
+
+
+def _days(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= MOST_DAYS:
+        msg = f"days is {value!r}; give a whole number of days from 1 to {MOST_DAYS}"
+        raise BadParameter(msg)
+    return value
+
+
+def _normalize_bars(given: dict[str, object]) -> dict[str, object]:
+    return {
+        "symbol": read_symbol(given["symbol"]).name,
+        "timeframe": read_timeframe(given["timeframe"]).name,
+        "days": _days(given["days"]),
+    }
+
+
+def _normalize_news(given: dict[str, object]) -> dict[str, object]:
+    limit = given["limit"]
+    if type(limit) is not int or not 1 <= limit <= MOST_ARTICLES:
+        msg = f"limit is {limit!r}; give a whole number of articles from 1 to {MOST_ARTICLES}"
+        raise BadParameter(msg)
+    return {
+        "symbol": read_symbol(given["symbol"]).name,
+        "days": _days(given["days"]),
+        "limit": limit,
+    }
+
+
+def _last_bar(value: object) -> float:
+    assert isinstance(value, pd.DataFrame)
+    last: float = value.index[-1].timestamp()
+    return last
+
+
+@operation(accept=frames.complaint, normalize=_normalize_bars, score=_last_bar)
+def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> pd.DataFrame:
+    """Price bars of one symbol over the last days, split-adjusted, oldest first."""
+    raise NotImplementedError
+
+
+@operation(name="news", data_type="sentiment", accept=news.complaint, normalize=_normalize_news)
+def recent_news(symbol: str, *, days: int = 3, limit: int = 50) -> tuple[Article, ...]:
+    """News about one symbol over the last days, newest first."""
+    raise NotImplementedError
+
+
+def since(call: Call, now: float) -> int:
+    """The start of what *call* asks about, in seconds since the epoch: whole UTC days."""
+    days = call.parameters["days"]
+    assert isinstance(days, int)
+    return (int(now) // _DAY - days) * _DAY

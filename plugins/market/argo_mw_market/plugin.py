@@ -1,0 +1,66 @@
+"""What the plugin registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from argo_mw import Codecs, Context, Guard, Operation, Upstream, hookimpl
+from argo_mw_market.alpaca import Alpaca
+from argo_mw_market.config import MarketConfig
+from argo_mw_market.massive import Massive
+from argo_mw_market.news import Article
+from argo_mw_market.operations import bars, recent_news
+from argo_mw_market.vendor import Vendor
+
+
+class MarketPlugin:
+    """One for each application: it owns the vendors' connections."""
+
+    def __init__(self) -> None:
+        self._vendors: list[Vendor] = []
+        self._retired: list[Vendor] = []
+
+    @hookimpl
+    def register_config(self) -> type:
+        """The class of the table ``[plugins.market]``."""
+        return MarketConfig
+
+    @hookimpl
+    def register_codecs(self, codecs: Codecs) -> None:
+        """Let articles travel."""
+        codecs.register_attrs(Article, "market.article")
+
+    @hookimpl
+    def register_operations(self) -> Iterable[Operation]:
+        """``bars`` and ``news``."""
+        return [bars, recent_news]
+
+    @hookimpl
+    def register_upstreams(self, config: MarketConfig, context: Context) -> Iterable[Upstream]:
+        """The vendors, in the order in which they are asked unless told otherwise."""
+        days, clock = config.stale_days, context.clock
+        alpaca = Alpaca(config.alpaca, clock, stale_days=days)
+        massive = Massive(config.massive, clock, stale_days=days)
+        self._retired += self._vendors
+        self._vendors = [alpaca, massive]
+        return [alpaca.upstream(), massive.upstream()]
+
+    @hookimpl
+    def register_guards(self, upstream: Upstream) -> Iterable[Guard]:
+        """What Alpaca says about its quota."""
+        return [
+            v.guard() for v in self._vendors if isinstance(v, Alpaca) and v.name == upstream.name
+        ]
+
+    @hookimpl
+    async def config_changed(self, context: Context) -> None:
+        """Close the connections of clients that were replaced, once nothing needs them."""
+        retired, self._retired = self._retired, []
+        for vendor in retired:
+            context.tasks.spawn(f"market:retire:{vendor.name}", vendor.http.drain())
+
+    @hookimpl
+    async def shutdown(self) -> None:
+        """Close all connections."""
+        for vendor in (*self._vendors, *self._retired):
+            await vendor.http.aclose()

@@ -1,0 +1,156 @@
+"""The analyst: the upstream that works signals and votes out of other operations."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from argo_mw import (
+    Action,
+    ArgoError,
+    Call,
+    Context,
+    Expired,
+    Outcome,
+    Unacceptable,
+    Upstream,
+    within,
+)
+from argo_mw_signals.config import SignalsConfig
+from argo_mw_signals.consensus import agree
+from argo_mw_signals.operations import OPERATIONS
+from argo_mw_signals.roster import NEWS, PREFIX, Voice
+from argo_mw_signals.signal import Contribution, Missing, Signal
+from argo_mw_signals.tone import tone
+from argo_mw_signals.voices import PRICE_VOICES
+from argo_mw_signals.votes import Vote, read_vote
+
+NAME = "signals"
+_RESERVE = 0.1
+"""Share of the time left that is kept for the consensus itself."""
+
+_WINDOW = ("timeframe", "days")
+
+
+class Analyst:
+    """Answers ``signal`` and the voices, by asking for what they need through the chain."""
+
+    def __init__(
+        self, config: SignalsConfig, context: Context, voices: Callable[[], Sequence[Voice]]
+    ) -> None:
+        self._config = config
+        self._context = context
+        self._clock = context.clock
+        self._voices = voices
+
+    def upstream(self) -> Upstream:
+        """The upstream to register."""
+        names = frozenset(operation.name for operation in OPERATIONS)
+        return Upstream(NAME, names, self.fetch, timeout=60.0, price=0.0)
+
+    async def fetch(self, call: Call) -> Outcome:
+        """The answer to *call*."""
+        name = call.operation.name.removeprefix(PREFIX)
+        if name == NEWS:
+            return await self._news(call)
+        if name in PRICE_VOICES:
+            bars, _ = await self._bars(call)
+            return Outcome(self._said(PRICE_VOICES[name], bars))
+        return await self._signal(call)
+
+    async def _signal(self, call: Call) -> Outcome:
+        # The prices come first: without them there is no signal, and with them in the cache no
+        # voice needs to fetch them again.
+        bars, as_of = await self._bars(call)
+        heard: list[Contribution] = []
+        missing: list[Missing] = []
+        voices = self._voices()
+        async with asyncio.TaskGroup() as group:
+            for voice in voices:
+                listening = self._listen(call, voice, heard, missing)
+                group.create_task(listening, name=f"argo-mw:voice:{voice.name}")
+        place = {voice.name: position for position, voice in enumerate(voices)}
+        heard.sort(key=lambda one: (-one.weight, place[one.voice]))
+        missing.sort(key=lambda one: place[one.voice])
+        verdict = agree(heard, missing, self._config.threshold)
+        signal = Signal(
+            symbol=call.subject,
+            action=verdict.action,
+            confidence=verdict.confidence,
+            lean=verdict.lean,
+            price=float(bars["close"].iloc[-1]),
+            bar=bars.index[-1].timestamp(),
+            as_of=as_of,
+            contributions=tuple(heard),
+            missing=tuple(missing),
+        )
+        return Outcome(signal)
+
+    async def _listen(
+        self, call: Call, voice: Voice, heard: list[Contribution], missing: list[Missing]
+    ) -> None:
+        """Ask *voice*; whatever goes wrong with it only makes it missing."""
+        try:
+            vote = read_vote(await within(self._ask(call, voice), self._until(call), self._clock))
+        except Expired:
+            missing.append(Missing(voice.name, voice.weight, "it did not answer in time"))
+        except Exception as error:
+            reason = _first_line(error)
+            missing.append(Missing(voice.name, voice.weight, reason))
+        else:
+            heard.append(
+                Contribution(voice.name, vote.score, vote.confidence, voice.weight, vote.reason)
+            )
+
+    async def _ask(self, call: Call, voice: Voice) -> object:
+        parameters: dict[str, object] = {"symbol": call.subject, **voice.parameters}
+        for name in _WINDOW:
+            if name not in parameters and self._takes(voice.operation, name):
+                parameters[name] = call.parameters[name]
+        return (await self._context.call(call, voice.operation, **parameters)).value
+
+    def _takes(self, operation: str, parameter: str) -> bool:
+        known = _SIGNATURES.get(operation)
+        return known is not None and parameter in known.parameters
+
+    def _until(self, call: Call) -> float:
+        """Until when voices are waited for, in monotonic seconds."""
+        now = self._clock.monotonic()
+        patience = self._config.patience
+        if call.deadline is not None:
+            patience = min(patience, (call.deadline - now) * (1.0 - _RESERVE))
+        return now + patience
+
+    async def _bars(self, call: Call) -> tuple[pd.DataFrame, float]:
+        window = {name: call.parameters[name] for name in _WINDOW}
+        outcome = await self._context.call(call, "bars", symbol=call.subject, **window)
+        frame = outcome.value
+        if not isinstance(frame, pd.DataFrame):
+            msg = f"bars of {call.subject} came as a {type(frame).__name__}, not a frame"
+            raise Unacceptable(msg, upstream=NAME, action=Action.STOP)
+        as_of = outcome.as_of
+        return frame, self._clock.time() if as_of is None else as_of
+
+    async def _news(self, call: Call) -> Outcome:
+        days = self._config.news_days
+        outcome = await self._context.call(call, "news", symbol=call.subject, days=days)
+        now = self._clock.time()
+        return Outcome(self._said(lambda articles: tone(articles, now), outcome.value))
+
+    def _said(self, voice: Callable[[pd.DataFrame], Vote], material: object) -> Vote:
+        try:
+            return voice(material)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise Unacceptable(str(error), upstream=NAME, action=Action.STOP) from None
+
+
+_SIGNATURES: dict[str, inspect.Signature] = {o.name: o.signature for o in OPERATIONS}
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, (ArgoError, ValueError)):
+        return str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {error}".partition("\n")[0]

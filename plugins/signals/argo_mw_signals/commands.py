@@ -1,0 +1,159 @@
+"""``argo-mw signals``: signals for symbols, once or over and over.
+
+``signals`` is a group, so that other plugins can add commands to it (``signals history``); what
+is no command of it is taken for a symbol, so that ``argo-mw signals AAPL`` is short for
+``argo-mw signals show AAPL``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import TextIO
+
+import click
+from rich.live import Live
+
+from argo_mw import Argo, ArgoError, Outcome
+from argo_mw.cli import Settled, console, print_json, say, with_argo
+from argo_mw_signals.signal import Signal
+from argo_mw_signals.table import table_of
+from argo_mw_signals.universe import read_universe
+
+Answers = Mapping[str, Outcome | Exception]
+
+
+class ShowByDefault(click.Group):
+    """A group whose command is ``show`` where none is named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``show`` before arguments that begin with no command of the group."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+def add_to(cli: click.Group) -> None:
+    """Add ``signals`` to *cli*, with what other plugins have put into a group of that name."""
+    group = ShowByDefault("signals", help="Trading signals: `signals AAPL` is `signals show AAPL`.")
+    there = cli.commands.get(group.name or "")
+    if isinstance(there, click.Group):
+        group.commands.update(there.commands)
+    group.add_command(show)
+    cli.add_command(group)
+
+
+@click.command()
+@click.argument("symbols", nargs=-1, metavar="SYMBOL…")
+@click.option(
+    "--universe",
+    type=click.File("r", encoding="utf-8"),
+    help="A file that names further symbols, one to a line; - for standard input.",
+)
+@click.option("--timeframe", default="1Day", show_default=True, help="The length of a bar.")
+@click.option("--days", type=click.IntRange(1), default=90, show_default=True, help="Days of bars.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: a list, or a line per round.")
+@click.option("--watch", is_flag=True, help="Ask again and again, until interrupted.")
+@click.option(
+    "--every",
+    type=click.FloatRange(min=0, min_open=True),
+    default=15.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Seconds between the rounds of --watch.",
+)
+@click.option("--rounds", type=click.IntRange(1), help="Stop --watch after so many rounds.")
+@with_argo
+async def show(
+    argo: Argo,
+    symbols: tuple[str, ...],
+    universe: TextIO | None,
+    timeframe: str,
+    days: int,
+    as_json: bool,
+    watch: bool,
+    every: float,
+    rounds: int | None,
+) -> None:
+    """Show a signal for each SYMBOL.
+
+    Exit code 3 when some symbols got none, 1 when none did.
+    """
+    named = list(symbols)
+    if universe is not None:
+        named += read_universe(universe, name=universe.name)
+    if not named:
+        msg = "name at least one symbol, or a file of them with --universe"
+        raise click.UsageError(msg)
+    parameters: dict[str, object] = {"timeframe": timeframe, "days": days}
+    if watch:
+        rows = repeat(argo, named, parameters, every=every, rounds=rounds)
+        await (_print_lines(rows) if as_json else _print_live(argo, rows))
+        return
+    waiting = console(stderr=True)
+    with waiting.status(f"{len(named)} symbols …") if waiting.is_terminal else nullcontext():
+        answers = await argo.map("signal", named, **parameters)
+    _print_once(argo, answers, as_json=as_json)
+
+
+async def repeat(
+    argo: Argo,
+    symbols: Sequence[str],
+    parameters: Mapping[str, object],
+    *,
+    every: float,
+    rounds: int | None,
+) -> AsyncIterator[Answers]:
+    """Signals for *symbols*, each round *every* seconds after the last one began."""
+    clock = argo.context.clock
+    done = 0
+    while True:
+        started = clock.monotonic()
+        yield await argo.map("signal", symbols, **parameters)
+        done += 1
+        if rounds is not None and done >= rounds:
+            return
+        await clock.sleep(max(0.0, started + every - clock.monotonic()))
+
+
+async def _print_lines(rows: AsyncIterator[Answers]) -> None:
+    import json
+
+    async for answers in rows:
+        for signal in _signals(answers):
+            click.echo(json.dumps(signal.as_dict()))
+        _complain(answers)
+
+
+async def _print_live(argo: Argo, rows: AsyncIterator[Answers]) -> None:
+    with Live(console=console(), auto_refresh=False) as live:
+        async for answers in rows:
+            live.update(table_of(answers, argo.context.clock.time()), refresh=True)
+
+
+def _print_once(argo: Argo, answers: Answers, *, as_json: bool) -> None:
+    signals = list(_signals(answers))
+    failed = len(answers) - len(signals)
+    if as_json:
+        now = argo.context.clock.time()
+        print_json([{**one.as_dict(), "age_s": round(one.age(now), 3)} for one in signals])
+        _complain(answers)
+    elif signals:
+        console().print(table_of(answers, argo.context.clock.time()))
+    else:
+        _complain(answers)
+    if failed:
+        sys.exit(Settled.PARTLY if signals else Settled.FAILED)
+
+
+def _signals(answers: Answers) -> list[Signal]:
+    values = (a.value for a in answers.values() if isinstance(a, Outcome))
+    return [value for value in values if isinstance(value, Signal)]
+
+
+def _complain(answers: Answers) -> None:
+    for symbol, answer in answers.items():
+        if isinstance(answer, Exception):
+            told = answer if isinstance(answer, ArgoError) else f"{type(answer).__name__}: {answer}"
+            say(f"argo-mw: {symbol}: {told}")

@@ -1,0 +1,22 @@
+"""Universes: files that name symbols."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from argo_mw import BadParameter
+
+
+def read_universe(lines: Iterable[str], *, name: str) -> list[str]:
+    """The symbols in *lines*, separated by spaces, commas or line ends; ``#`` begins a comment.
+
+    Raises:
+        BadParameter: There are none.
+    """
+    symbols = [
+        symbol for line in lines for symbol in line.partition("#")[0].replace(",", " ").split()
+    ]
+    if not symbols:
+        msg = f"{name} names no symbols; write them one to a line"
+        raise BadParameter(msg)
+    return list(dict.fromkeys(symbols))
