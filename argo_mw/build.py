@@ -8,7 +8,7 @@ flight. Calls under way finish on the build that they began with.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import cast
 
 from attrs import evolve, frozen
@@ -47,11 +47,22 @@ class Parts:
 
 @frozen(eq=False)
 class Post:
-    """An upstream that is ready to be asked: what it was made of, and its attempts."""
+    """An upstream that is ready to be asked.
+
+    Attributes:
+        base: The upstream as its plugin made it.
+        settings: What was configured about it.
+        upstream: What the two make together.
+        guards: Its guards, by the plugin that brought them; the core's own under "".
+        asked: The plugins among them whose guards are asked.
+        attempts: What asks it.
+    """
 
     base: Upstream
     settings: UpstreamSettings
     upstream: Upstream
+    guards: Mapping[str, tuple[Guard, ...]]
+    asked: frozenset[str]
     attempts: Attempts
 
 
@@ -119,7 +130,8 @@ class Builder:
         parts = self._parts(settings, previous)
         operations = _operations(parts, settings)
         flags = _flags(parts, settings, overlay)
-        posts = self._posts(parts, settings, previous)
+        off = {name for name, flag in flags.items() if flag.rule.settled is False}
+        posts = self._posts(parts, settings, off, previous)
         layers = [p.layer for p in parts.values() if p.layer is not None]
         for layer in layers:
             _check_shadow(layer, flags[layer.name])
@@ -173,7 +185,11 @@ class Builder:
         )
 
     def _posts(
-        self, parts: Mapping[str, Parts], settings: Settings, previous: Build | None
+        self,
+        parts: Mapping[str, Parts],
+        settings: Settings,
+        off: Set[str],
+        previous: Build | None,
     ) -> dict[str, Post]:
         posts: dict[str, Post] = {}
         for upstream in (u for p in parts.values() for u in p.upstreams):
@@ -182,10 +198,9 @@ class Builder:
                 raise ConfigError(msg)
             wanted = settings.upstreams.get(upstream.name, UpstreamSettings())
             old = previous.posts.get(upstream.name) if previous is not None else None
-            if old is not None and old.base is upstream and old.settings == wanted:
-                posts[upstream.name] = old
-            else:
-                posts[upstream.name] = self._post(upstream, wanted)
+            if old is None or old.base is not upstream or old.settings != wanted:
+                old = self._post(upstream, wanted)
+            posts[upstream.name] = self._asking(old, frozenset(old.guards) - off)
         for name in settings.upstreams:
             if name not in posts:
                 raise _unknown("upstream", name, posts, f"{settings.source} [upstreams.{name}]")
@@ -198,20 +213,35 @@ class Builder:
             timeout=base.timeout if settings.timeout is None else settings.timeout,
             retries=base.retries if settings.retries is None else settings.retries,
         )
-        context = self._context
-        guards: list[Guard] = []
-        if upstream.metered or not upstream.limits.unlimited:
-            guards.append(Quota(upstream, context.shared, context.clock))
-        for name in self._plugins.names:
-            config = self._plugins.configured.get(name)
+        guards = {"": self._own_guards(upstream)}
+        for name in self._plugins.implementing("register_guards"):
             answer = self._plugins.call(
-                name, "register_guards", config=config, context=context, upstream=upstream
+                name,
+                "register_guards",
+                config=self._plugins.configured.get(name),
+                context=self._context,
+                upstream=upstream,
             )
-            guards.extend(cast("Iterable[Guard]", answer or ()))
-        attempts = Attempts(
+            guards[name] = tuple(cast("Iterable[Guard]", answer or ()))
+        return Post(base, settings, upstream, guards, frozenset(), self._attempts(upstream, ()))
+
+    def _own_guards(self, upstream: Upstream) -> tuple[Guard, ...]:
+        if not upstream.metered and upstream.limits.unlimited:
+            return ()
+        return (Quota(upstream, self._context.shared, self._context.clock),)
+
+    def _asking(self, post: Post, plugins: frozenset[str]) -> Post:
+        """*post* with the guards of just these *plugins*, which keep what they know."""
+        if post.asked == plugins:
+            return post
+        guards = [g for name in sorted(plugins) for g in post.guards[name]]
+        return evolve(post, asked=plugins, attempts=self._attempts(post.upstream, guards))
+
+    def _attempts(self, upstream: Upstream, guards: Sequence[Guard]) -> Attempts:
+        context = self._context
+        return Attempts(
             upstream, guards, clock=context.clock, events=context.events, tasks=context.tasks
         )
-        return Post(base, settings, upstream, attempts)
 
     def _report(self, layer: Layer, call: Call, error: BaseException) -> None:
         if self._context.events:

@@ -84,7 +84,11 @@ def register_upstreams(config: object, context: Context) -> Iterable[Upstream]: 
 
 @hookspec
 def register_guards(config: object, context: Context, upstream: Upstream) -> Iterable[Guard]:  # type: ignore[empty-body]
-    """Guards for *upstream*, asked in the order of the plugins' names."""
+    """Guards for *upstream*, asked in the order of the plugins' names.
+
+    Those of a plugin with a layer go with its flag: they are not asked while it is off for
+    every call.
+    """
 
 
 @hookspec

@@ -112,6 +112,10 @@ class Plugins:
         answers = {name: self.call(name, hook, **arguments) for name in self.names}
         return {name: answer for name, answer in answers.items() if answer is not None}
 
+    def implementing(self, hook: str) -> list[str]:
+        """The names of the plugins that implement *hook*, sorted."""
+        return sorted(i.plugin_name for i in getattr(self._manager.hook, hook).get_hookimpls())
+
     def config_class(self, name: str) -> type | None:
         """The class of the plugin's configuration, or ``None``."""
         return cast("type | None", self.call(name, "register_config"))

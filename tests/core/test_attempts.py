@@ -434,3 +434,20 @@ async def test_layers_outside_see_all_failed_as_one_error(open_argo) -> None:
         with pytest.raises(AllUpstreamsFailed) as caught:
             await argo.call("bars", symbol="A")
     assert seen == [caught.value]
+
+
+async def test_a_plugin_s_guards_go_with_its_layer_s_flag(open_argo) -> None:
+    async def through(call: Call, call_next: Next) -> Outcome:
+        return await call_next(call)
+
+    ledger = Ledger()
+    plugin = FakePlugin(layer=Layer("race", through, slot="race"), guards=lambda _: [ledger])
+    upstream = Scripted("a", ["bars"])
+    async with open_argo(upstream, plugins={"race": plugin}) as argo:
+        await argo.call("bars", symbol="A")
+        await argo.reload({"argo": {"shared": "memory://"}, "flags": {"race": "off"}})
+        await argo.call("bars", symbol="A")
+        assert ledger.book == ["reserve", "settle Outcome"]
+        await argo.reload({"argo": {"shared": "memory://"}})
+        await argo.call("bars", symbol="A")
+    assert len(ledger.book) == 4

@@ -1,0 +1,1 @@
+"""Benches: ratios against peers in the same run, medians, one flat JSON object at the end."""
