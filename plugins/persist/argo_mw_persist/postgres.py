@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 
     Connection = PoolConnectionProxy[asyncpg.Record]
 
+_AWAY = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # What a connection that dies in the midst of a COPY leaves behind.
+    asyncpg.InternalClientError,
+    OSError,
+)
 _MIGRATION_LOCK = 0x6172676F  # "argo"; any number that all of our processes share
 
 
@@ -123,7 +130,7 @@ class PostgresSink:
         try:
             async with asyncio.timeout(self._options.timeout):
                 await pool.close()
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except _AWAY:
             pool.terminate()
 
     async def _migrate(self, connection: Connection, migrate: bool) -> None:
@@ -161,7 +168,7 @@ class PostgresSink:
         ) as error:
             msg = f"{self.place} refuses: {error}"
             raise RowsRefused(msg) from error
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except _AWAY as error:
             msg = f"{self.place}: {error or type(error).__name__}"
             raise SinkUnavailable(msg) from error
 

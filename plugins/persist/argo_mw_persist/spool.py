@@ -15,6 +15,9 @@ from argo_mw_persist.sink import Query, Sink
 from argo_mw_persist.sqlite import SqliteSink
 from argo_mw_persist.tables import TABLES, Entry, Row, Table
 
+Said = Callable[[str], None]
+Drained = Callable[[Sequence[Entry]], None]
+
 _BATCH = 1000
 _RETRY = 1.0
 
@@ -41,8 +44,8 @@ class SpooledSink:
         *,
         clock: Clock,
         tasks: Tasks,
-        said: Callable[[str], None],
-        drained: Callable[[Sequence[Entry]], None],
+        said: Said,
+        drained: Drained,
     ) -> None:
         self._behind = behind
         self._spool = spool

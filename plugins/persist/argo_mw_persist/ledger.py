@@ -1,0 +1,69 @@
+"""The ledger: what each request to a metered upstream cost, kept where it is settled."""
+
+from __future__ import annotations
+
+from argo_mw import Call, Clock, Cost, Outcome, Refusal, Request, Result
+
+from argo_mw_persist.records import Charge, micros
+from argo_mw_persist.store import Store
+
+_UNKNOWN = Cost(usd=None, requests=1.0, estimated=True)
+
+
+class Ledger:
+    """A guard that refuses nothing and writes down what was spent.
+
+    A request that failed may have cost something all the same; its price is then unknown, not 0.
+    """
+
+    name = "persist"
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._sent: dict[Request, float] = {}
+
+    async def reserve(self, request: Request) -> None:
+        """Remember when *request* went out."""
+        self._sent[request] = self._clock.monotonic()
+
+    async def settle(self, request: Request, result: Result) -> None:
+        """Write down what each of its calls cost."""
+        latency = self._clock.monotonic() - self._sent.pop(request)
+        for call, answer in zip(request.calls, result, strict=True):
+            await self._store.record(self._charge(request, call, answer, latency))
+
+    async def release(self, request: Request) -> None:
+        """Forget *request*: it was never sent."""
+        self._sent.pop(request, None)
+
+    def _charge(
+        self, request: Request, call: Call, answer: Outcome | BaseException, latency: float
+    ) -> Charge:
+        cost = answer.cost if isinstance(answer, Outcome) else _UNKNOWN
+        return Charge(
+            tenant=call.tenant,
+            operation=call.operation.name,
+            subject=call.subject,
+            upstream=request.upstream.name,
+            timestamp=micros(self._clock.time()),
+            status=_status(answer),
+            latency=latency,
+            usd=cost.usd,
+            tokens_in=cost.tokens_in,
+            tokens_out=cost.tokens_out,
+            requests=cost.requests,
+            estimated=cost.estimated,
+        )
+
+
+def _status(answer: Outcome | BaseException) -> str:
+    match answer:
+        case Outcome():
+            return "ok"
+        case Refusal():
+            return "refused"
+        case Exception():
+            return "failed"
+        case _:
+            return "cancelled"

@@ -1,0 +1,476 @@
+"""What recording and reading cost, against the ways in which it is usually done.
+
+Every contender writes the same signals to the same schema with the same durability
+(``synchronous=FULL``, a commit per batch) and the plugin's own batch size; rounds of all are
+interleaved, and medians are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import random
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import argo_mw_cache.plugin
+import argo_mw_persist.plugin
+from argo_mw import Argo, SystemClock
+from argo_mw_persist import Query, Signal, SqliteSink, Store, Voice, WriterOptions, store_of
+from argo_mw_persist.postgres import PostgresSink
+from argo_mw_persist.schema import Dialect
+from argo_mw_persist.tables import SIGNALS, Entry, Row
+from argo_mw_persist.testing import postgres
+
+VOICES = ("trend", "momentum", "mean_reversion", "volume")
+SYMBOLS = [f"S{number:03d}" for number in range(500)]
+COLUMNS = ", ".join(SIGNALS.names)
+MARKS = ", ".join("?" * len(SIGNALS.names))
+INSERT = f"INSERT INTO signals ({COLUMNS}) VALUES ({MARKS}) ON CONFLICT (id) DO NOTHING"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sizes; the defaults are those that the bars are stated for."""
+    parser.add_argument("--signals", type=int, default=50_000)
+    parser.add_argument("--stored", type=int, default=1_000_000)
+    parser.add_argument("--reads", type=int, default=5_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--only", nargs="*", choices=["sqlite", "loop", "postgres", "reads"], default=None
+    )
+
+
+async def run(args: argparse.Namespace) -> dict[str, float | int | str]:
+    """Every figure by its key."""
+    wanted = set(args.only or ("sqlite", "loop", "postgres", "reads"))
+    result: dict[str, float | int | str] = {"signals": args.signals, "stored": args.stored}
+    with tempfile.TemporaryDirectory(prefix="argo-mw-bench-") as name:
+        place = Path(name)
+        if "sqlite" in wanted:
+            result |= await _sqlite(args, place)
+        if "loop" in wanted:
+            result |= await _loop(args, place)
+        if "postgres" in wanted:
+            result |= await _postgres(args, place)
+        if "reads" in wanted:
+            result |= await _reads(args, place)
+    return result
+
+
+def make_signals(count: int, *, seed: int = 1) -> list[Signal]:
+    """Signals as the reference application makes them: four voices each.
+
+    They are taken out of the garbage collector's sight, or it would look through all of them
+    again and again while the contenders run.
+    """
+    chance = random.Random(seed)
+    started = 1_700_000_000_000_000
+    signals = [
+        Signal(
+            chance.choice(SYMBOLS),
+            chance.choice(("BUY", "SELL", "HOLD")),
+            chance.uniform(50, 100),
+            started + number * 1_000,
+            chance.uniform(10, 500),
+            tuple(Voice(v, chance.choice(("BUY", "SELL")), chance.random(), 0.25) for v in VOICES),
+            "signals",
+        )
+        for number in range(count)
+    ]
+    gc.freeze()
+    return signals
+
+
+# -- SQLite: throughput ------------------------------------------------------------------
+
+
+async def _sqlite(args: argparse.Namespace, place: Path) -> dict[str, float | int | str]:
+    signals = make_signals(args.signals)
+    rows = [signal.entry().row for signal in signals]
+    batch = 0
+    rates: dict[str, list[float]] = {}
+
+    async def timed(name: str, count: int, work: Callable[[Path], Awaitable[None]]) -> None:
+        path = place / f"{name}.db"
+        await _make_schema(path)
+        started = time.perf_counter()
+        await work(path)
+        rates.setdefault(name, []).append(count / (time.perf_counter() - started))
+        _remove(path)
+
+    for _ in range(args.rounds):
+        batch = await _plugin_round(place, signals, rates)
+        few = rows[:2_000]
+        await timed("executemany", len(rows), lambda p: _executemany(p, rows, batch))
+        await timed("row_commit", len(few), lambda p: _row_commit(p, few))
+        await timed("aiosqlite", len(rows), lambda p: _aiosqlite(p, rows, batch))
+        await timed("sqlite_utils", len(rows), lambda p: _sqlite_utils(p, rows, batch))
+        await timed("sqlalchemy", len(rows), lambda p: _sqlalchemy(p, rows, batch))
+    rate = {name: statistics.median(found) for name, found in rates.items()}
+    result: dict[str, float | int | str] = {
+        "batch": batch,
+        "rows_per_s": round(rate["plugin"]),
+        "executemany_rows_per_s": round(rate["executemany"]),
+        "row_commit_rows_per_s": round(rate["row_commit"]),
+    }
+    for name in ("executemany", "row_commit", "aiosqlite", "sqlite_utils", "sqlalchemy"):
+        result[f"vs_{name}"] = round(rate["plugin"] / rate[name], 2)
+    return result
+
+
+async def _plugin_round(
+    place: Path, signals: Sequence[Signal], rates: dict[str, list[float]]
+) -> int:
+    """The whole plugin in an application: queue, batches, commits, tags, receipts."""
+    state = place / "plugin"
+    async with _application(state) as argo:
+        store = store_of(argo.context)
+        started = time.perf_counter()
+        await _pump(store, signals)
+        rates.setdefault("plugin", []).append(len(signals) / (time.perf_counter() - started))
+        [(count,)] = await store.sink.read(Query("SELECT count(*) FROM signals"))
+        assert count == len(signals), f"{count} of {len(signals)} rows are there"
+        batch = store.writer.batch_size
+    _remove(state / "persist.db")
+    return batch
+
+
+def _application(state: Path, **persist: object) -> Argo:
+    return Argo.open(
+        {"argo": {"state_dir": str(state), "strict": True}, "plugins": {"persist": persist}},
+        plugins={"persist": argo_mw_persist.plugin, "cache": argo_mw_cache.plugin},
+        installed=False,
+    )
+
+
+async def _pump(store: Store, signals: Sequence[Signal]) -> None:
+    """Record as fast as it goes, in tasks that let others run, and await every receipt."""
+
+    async def produce(mine: Sequence[Signal]) -> None:
+        receipts = []
+        for number, signal in enumerate(mine):
+            receipts.append(await store.record(signal))
+            if number % 32 == 0:
+                await asyncio.sleep(0)
+        for receipt in receipts:
+            await receipt
+
+    async with asyncio.TaskGroup() as group:
+        for start in range(8):
+            group.create_task(produce(signals[start::8]))
+
+
+async def _make_schema(path: Path) -> None:
+    sink = SqliteSink(path)
+    await sink.open()
+    await sink.aclose()
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA synchronous=FULL")
+    return connection
+
+
+async def _executemany(path: Path, rows: Sequence[Row], batch: int) -> None:
+    connection = _connect(path)
+    for start in range(0, len(rows), batch):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(INSERT, rows[start : start + batch])
+        connection.execute("COMMIT")
+    connection.close()
+
+
+async def _row_commit(path: Path, rows: Sequence[Row]) -> None:
+    connection = _connect(path)
+    for row in rows:
+        connection.execute(INSERT, row)
+    connection.close()
+
+
+async def _aiosqlite(path: Path, rows: Sequence[Row], batch: int) -> None:
+    import aiosqlite
+
+    async with aiosqlite.connect(path) as db:
+        await db.execute("PRAGMA synchronous=FULL")
+        for start in range(0, len(rows), batch):
+            for row in rows[start : start + batch]:
+                await db.execute(INSERT, row)
+            await db.commit()
+
+
+async def _sqlite_utils(path: Path, rows: Sequence[Row], batch: int) -> None:
+    import sqlite_utils
+
+    db = sqlite_utils.Database(path)
+    db.execute("PRAGMA synchronous=FULL")
+    for start in range(0, len(rows), batch):
+        part = [dict(zip(SIGNALS.names, row, strict=True)) for row in rows[start : start + batch]]
+        db["signals"].insert_all(part, ignore=True, batch_size=batch)
+    db.close()
+
+
+async def _sqlalchemy(path: Path, rows: Sequence[Row], batch: int) -> None:
+    from sqlalchemy import MetaData, Table, create_engine, event
+    from sqlalchemy.orm import Session, registry
+
+    engine = create_engine(f"sqlite:///{path}")
+
+    @event.listens_for(engine, "connect")
+    def durable(connection: sqlite3.Connection, _: object) -> None:
+        connection.execute("PRAGMA synchronous=FULL")
+
+    class Stored:
+        def __init__(self, **values: object) -> None:
+            for name, value in values.items():
+                setattr(self, name, value)
+
+    table = Table("signals", MetaData(), autoload_with=engine)
+    registry().map_imperatively(Stored, table, primary_key=[table.c.id])
+    with Session(engine) as session:
+        for start in range(0, len(rows), batch):
+            for row in rows[start : start + batch]:
+                session.add(Stored(**dict(zip(SIGNALS.names, row, strict=True))))
+            session.commit()
+            session.expunge_all()
+    engine.dispose()
+
+
+# -- the event loop ----------------------------------------------------------------------
+
+
+class _Discarding:
+    """A sink that keeps nothing and costs nothing."""
+
+    dialect: Dialect = "sqlite"
+    place = "nowhere"
+
+    async def open(self, *, migrate: bool = True) -> None: ...
+
+    async def write(self, entries: Sequence[Entry]) -> str:
+        await asyncio.sleep(0)
+        return "sink"
+
+    async def read(self, query: Query) -> Sequence[Row]:
+        return []
+
+    async def change(self, query: Query) -> int:
+        return 0
+
+    async def check(self) -> Sequence[str]:
+        return []
+
+    async def backup(self, to: Path) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+async def _loop(args: argparse.Namespace, place: Path) -> dict[str, float | int | str]:
+    signals = make_signals(args.signals)
+    idle, busy, delays, discarded = [], [], [], []
+    for _ in range(args.rounds):
+        path = place / "loop.db"
+        idle.append(await _rate(SqliteSink(path), signals))
+        _remove(path)
+        async with _beside(_spin()):
+            busy.append(await _rate(SqliteSink(path), signals))
+        _remove(path)
+        for found, sink in ((delays, SqliteSink(path)), (discarded, _Discarding())):
+            lateness: list[float] = []
+            more = make_signals(4 * args.signals)
+            async with _beside(_heartbeat(lateness)):
+                await _rate(sink, more)
+            _remove(path)
+            found.append(_percentile(lateness, 0.999) * 1e3)
+    idle_rate, busy_rate = statistics.median(idle), statistics.median(busy)
+    delay, base = statistics.median(delays), statistics.median(discarded)
+    return {
+        "idle_rows_per_s": round(idle_rate),
+        "busy_rows_per_s": round(busy_rate),
+        "busy_vs_idle": round(busy_rate / idle_rate, 2),
+        "loop_delay_ms": round(delay, 2),
+        "loop_delay_discarding_ms": round(base, 2),
+        "loop_delay_ratio": round(delay / base, 2),
+    }
+
+
+async def _rate(sink: SqliteSink | _Discarding, signals: Sequence[Signal]) -> float:
+    async with Store(sink, WriterOptions(), clock=SystemClock()) as store:
+        started = time.perf_counter()
+        await _pump(store, signals)
+        return len(signals) / (time.perf_counter() - started)
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Awaitable[None]):  # type: ignore[no-untyped-def]
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _spin() -> None:
+    """Keep the loop busy half its time, 5 ms of 10."""
+    while True:
+        until = time.perf_counter() + 0.005
+        while time.perf_counter() < until:
+            sum(range(50))
+        await asyncio.sleep(0.005)
+
+
+async def _heartbeat(lateness: list[float]) -> None:
+    while True:
+        due = time.perf_counter() + 0.001
+        await asyncio.sleep(0.001)
+        lateness.append(time.perf_counter() - due)
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+# -- PostgreSQL --------------------------------------------------------------------------
+
+
+async def _postgres(args: argparse.Namespace, place: Path) -> dict[str, float | int | str]:
+    import asyncpg
+
+    signals = make_signals(args.signals)
+    rows = [signal.entry().row for signal in signals]
+    numbered = ", ".join(f"${i}" for i in range(1, len(SIGNALS.names) + 1))
+    insert = f"INSERT INTO signals ({COLUMNS}) VALUES ({numbered}) ON CONFLICT (id) DO NOTHING"
+    rates: dict[str, list[float]] = {"plugin": [], "executemany": [], "row_commit": []}
+    batch = 0
+    with postgres() as server:
+        for number in range(args.rounds):
+            url = server.database(f"plugin{number}")
+            async with _application(place / f"pg{number}", url=url) as argo:
+                store = store_of(argo.context)
+                started = time.perf_counter()
+                await _pump(store, signals)
+                rates["plugin"].append(len(signals) / (time.perf_counter() - started))
+                batch = store.writer.batch_size
+                [(count,)] = await store.sink.read(Query("SELECT count(*) FROM signals"))
+                assert count == len(signals), f"{count} of {len(signals)} rows are there"
+            url = server.database(f"bare{number}")
+            sink = PostgresSink(url)
+            await sink.open()
+            await sink.aclose()
+            connection = await asyncpg.connect(url)
+            await connection.set_type_codec(
+                "uuid", schema="pg_catalog", encoder=bytes, decoder=bytes, format="binary"
+            )
+            started = time.perf_counter()
+            for start in range(0, len(rows), batch):
+                await connection.executemany(insert, rows[start : start + batch])
+            rates["executemany"].append(len(rows) / (time.perf_counter() - started))
+            await connection.execute("TRUNCATE signals")
+            few = rows[:1_000]
+            started = time.perf_counter()
+            for row in few:
+                await connection.execute(insert, *row)
+            rates["row_commit"].append(len(few) / (time.perf_counter() - started))
+            await connection.close()
+    rate = {name: statistics.median(found) for name, found in rates.items()}
+    return {
+        "pg_batch": batch,
+        "pg_rows_per_s": round(rate["plugin"]),
+        "pg_executemany_rows_per_s": round(rate["executemany"]),
+        "pg_vs_executemany": round(rate["plugin"] / rate["executemany"], 2),
+        "pg_vs_row_commit": round(rate["plugin"] / rate["row_commit"], 2),
+    }
+
+
+# -- reads -------------------------------------------------------------------------------
+
+
+class _TimedSink(SqliteSink):
+    """Notes the time that each query takes in its reader's thread."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.seconds: list[float] = []
+
+    def select(self, query: Query) -> list[Row]:
+        started = time.perf_counter()
+        rows = super().select(query)
+        self.seconds.append(time.perf_counter() - started)
+        return rows
+
+
+async def _reads(args: argparse.Namespace, place: Path) -> dict[str, float | int | str]:
+    state = place / "reads"
+    state.mkdir()
+    path = state / "persist.db"
+    await _fill(path, args.stored)
+    sink = _TimedSink(path)
+    chance = random.Random(3)
+    asked = [chance.choice(SYMBOLS) for _ in range(args.reads)]
+    async with Store(sink, WriterOptions(), clock=SystemClock()) as store:
+        await _ask(store, asked)
+        sink.seconds.clear()
+        await _ask(store, asked)
+        alone = _percentile(sink.seconds, 0.99) * 1e3
+        started = time.perf_counter()
+        await store.latest_of_many(SYMBOLS, 10)
+        many = (time.perf_counter() - started) * 1e3
+        sink.seconds.clear()
+        async with _beside(_write_on(store, args.signals)):
+            await _ask(store, asked)
+        under_write = _percentile(sink.seconds, 0.99) * 1e3
+    return {
+        "latest_p99_ms": round(alone, 3),
+        "latest_cached_p99_ms": round(await _cached(state, asked), 4),
+        "latest_under_write_p99_ms": round(under_write, 3),
+        "latest_of_500_ms": round(many, 1),
+    }
+
+
+async def _fill(path: Path, count: int) -> None:
+    sink = SqliteSink(path)
+    await sink.open()
+    step = 50_000
+    for start in range(0, count, step):
+        entries = [s.entry() for s in make_signals(min(step, count - start), seed=start)]
+        for at in range(0, len(entries), 2_048):
+            await sink.write(entries[at : at + 2_048])
+    await sink.aclose()
+
+
+async def _ask(store: Store, symbols: Sequence[str]) -> None:
+    for symbol in symbols:
+        assert len(await store.latest(symbol, 10)) == 10
+
+
+async def _write_on(store: Store, count: int) -> None:
+    seed = 0
+    while True:
+        seed += 1
+        await _pump(store, make_signals(count // 5, seed=-seed))
+
+
+async def _cached(state: Path, asked: Sequence[str]) -> float:
+    async with _application(state) as argo:
+        # An answer is kept once the stamps of its tags have been seen before a load.
+        while not all(["cache" in (await argo.outcome("latest", symbol=s)).via for s in SYMBOLS]):
+            pass
+        seconds = []
+        for symbol in asked:
+            started = time.perf_counter()
+            await argo.call("latest", symbol=symbol)
+            seconds.append(time.perf_counter() - started)
+    return _percentile(seconds, 0.99) * 1e3

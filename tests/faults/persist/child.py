@@ -1,0 +1,78 @@
+"""A process that records signals and says on standard output which are acknowledged.
+
+Usage: child.py load|finite|sigterm URL STATE_DIR COUNT
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import argo_mw_persist.plugin
+from argo_mw import Argo
+from argo_mw_persist import Receipt, Signal, Store, store_of
+
+
+def say(text: str) -> None:
+    os.write(1, text.encode() + b"\n")
+
+
+async def record(store: Store, number: int) -> tuple[Signal, Receipt]:
+    signal = Signal(f"S{number % 50}", "BUY", 50.0, number, 100.0)
+    return signal, await store.record(signal)
+
+
+async def acknowledged(signal: Signal, receipt: Receipt) -> None:
+    await receipt
+    say(signal.id.hex())
+
+
+async def load(store: Store) -> None:
+    """Record without end."""
+    number = 0
+    while True:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(500):
+                number += 1
+                group.create_task(acknowledged(*await record(store, number)))
+
+
+async def finite(store: Store, count: int) -> None:
+    """Record so many, and end."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(count):
+            group.create_task(acknowledged(*await record(store, number)))
+
+
+async def sigterm(store: Store, count: int) -> None:
+    """Queue so many without writing any, say so, and wait for the end."""
+    taken = [await record(store, number) for number in range(count)]
+    assert store.writer.held == count
+    async with asyncio.TaskGroup() as group:
+        for signal, receipt in taken:
+            group.create_task(acknowledged(signal, receipt))
+        await asyncio.sleep(0)
+        say("queued")
+
+
+async def main(mode: str, url: str, state: str, count: int) -> None:
+    # With linger this long nothing is written before the end makes it.
+    writer = {"linger": 3600.0, "smallest_batch": 2 * count, "largest_batch": 2 * count}
+    persist = {"url": url, "writer": writer if mode == "sigterm" else {}}
+    async with Argo.open(
+        {"argo": {"state_dir": state, "strict": True}, "plugins": {"persist": persist}},
+        plugins={"persist": argo_mw_persist.plugin},
+        installed=False,
+    ) as argo:
+        store = store_of(argo.context)
+        if mode == "load":
+            await load(store)
+        elif mode == "finite":
+            await finite(store, count)
+        else:
+            await sigterm(store, count)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))

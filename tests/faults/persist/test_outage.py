@@ -1,0 +1,169 @@
+"""PostgreSQL killed and started again under load."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from argo_mw import Secret, SystemClock, Tasks
+from argo_mw_persist import (
+    NotRecorded,
+    PersistConfig,
+    Query,
+    Signal,
+    Store,
+    WriterOptions,
+)
+from argo_mw_persist.testing import Postgres, postgres
+
+
+@pytest.fixture
+def own_server():
+    with postgres() as running:
+        yield running
+
+
+def signals(count: int, *, since: int = 0) -> list[Signal]:
+    return [Signal("AAPL", "BUY", 50.0, since + number) for number in range(count)]
+
+
+async def record(store: Store, some: list[Signal]) -> list[str]:
+    receipts = [await store.record(signal) for signal in some]
+    return [await receipt for receipt in receipts]
+
+
+async def stored_order(store: Store) -> list[bytes]:
+    """Identifiers in the order in which the rows were inserted."""
+    return [row[0] for row in await store.sink.read(Query("SELECT id FROM signals ORDER BY ctid"))]
+
+
+class Heard(list):
+    """What the sink said, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._more = asyncio.Condition()
+        self._tasks = Tasks()
+
+    def __call__(self, what: str) -> None:
+        self.append(what)
+        self._tasks.spawn("heard", self._notify())
+
+    async def _notify(self) -> None:
+        async with self._more:
+            self._more.notify_all()
+
+    async def until(self, part: str) -> None:
+        async with self._more, asyncio.timeout(60):
+            await self._more.wait_for(lambda: any(part in what for what in self))
+
+
+def spooled_store(url: str, state: Path, said: Heard, tasks: Tasks, **config) -> Store:
+    clock = SystemClock()
+    settings = PersistConfig(url=Secret(url), **config)
+    sink = settings.bridged(
+        state, clock=clock, tasks=tasks, said=said, drained=lambda entries: None
+    )
+    return Store(sink, settings.writer, clock=clock, said=said)
+
+
+async def test_the_spool_bridges_a_killed_postgres_and_drains_in_order(
+    own_server: Postgres, tmp_path
+):
+    tasks, said = Tasks(), Heard()
+    before, during, after = signals(2_000), signals(2_000, since=2_000), signals(500, since=4_000)
+    url = own_server.database("bridged")
+    async with spooled_store(url, tmp_path, said, tasks) as store:
+        assert {"sink"} == set(await record(store, before))
+        own_server.kill()
+        assert {"spool"} == set(await record(store, during))
+        own_server.start()
+        await said.until("takes records again")
+        assert {"sink"} == set(await record(store, after))
+        everything = [signal.id for signal in [*before, *during, *after]]
+        assert everything == await stored_order(store)
+        assert any("go to the spool" in what for what in said)
+    await tasks.aclose()
+
+
+async def test_a_program_that_starts_while_postgres_is_away_spools_and_the_next_one_drains(
+    own_server: Postgres, tmp_path
+):
+    url = own_server.database("late")
+    own_server.kill()
+    some = signals(100)
+    tasks, said = Tasks(), Heard()
+    async with spooled_store(url, tmp_path, said, tasks) as store:
+        assert {"spool"} == set(await record(store, some))
+    await tasks.aclose()
+    own_server.start()
+    tasks, said = Tasks(), Heard()
+    async with spooled_store(url, tmp_path, said, tasks) as store:
+        await said.until("takes records again")
+        assert [signal.id for signal in some] == await stored_order(store)
+    await tasks.aclose()
+
+
+async def test_without_a_spool_records_wait_within_their_bound_and_are_kept_in_the_end(
+    own_server: Postgres, tmp_path
+):
+    url = own_server.database("waiting")
+    tasks, said = Tasks(), Heard()
+    writer = WriterOptions(capacity=300)
+    async with spooled_store(url, tmp_path, said, tasks, spool_bytes=0, writer=writer) as store:
+        assert {"sink"} == set(await record(store, signals(200)))
+        own_server.kill()
+        recording = asyncio.create_task(record(store, signals(1_000, since=200)))
+        await said.until("are tried again")
+        assert 300 == store.writer.held
+        assert not recording.done()
+        own_server.start()
+        assert {"sink"} == set(await recording)
+        assert 1_200 == len(await stored_order(store))
+    await tasks.aclose()
+
+
+async def test_a_full_spool_refuses_rather_than_lose_what_it_had_acknowledged(
+    own_server: Postgres, tmp_path
+):
+    url = own_server.database("bounded")
+    tasks, said = Tasks(), Heard()
+    writer = WriterOptions(patience=0.0, largest_batch=128)
+    bound = 128 * 1024
+    async with spooled_store(
+        url, tmp_path, said, tasks, spool_bytes=bound, writer=writer
+    ) as store:
+        own_server.kill()
+        some = signals(3_000)
+        receipts = [await store.record(signal) for signal in some]
+        results = await asyncio.gather(*receipts, return_exceptions=True)
+        kept = [s.id for s, result in zip(some, results, strict=True) if result == "spool"]
+        lost = [result for result in results if isinstance(result, NotRecorded)]
+        assert 0 < len(kept) < len(some)
+        assert len(some) == len(kept) + len(lost)
+        assert "full" in str(lost[0])
+        assert bound >= (tmp_path / "persist-spool.db").stat().st_size
+        own_server.start()
+        await said.until("takes records again")
+        assert set(kept) == set(await stored_order(store))
+    await tasks.aclose()
+
+
+async def test_a_poison_row_in_the_spool_becomes_a_dead_letter_and_stops_nothing(
+    own_server: Postgres, tmp_path
+):
+    url = own_server.database("poisoned")
+    tasks, said = Tasks(), Heard()
+    # SQLite takes text with a NUL, PostgreSQL does not.
+    poison = Signal("A\0", "BUY", 50.0, 1)
+    async with spooled_store(url, tmp_path, said, tasks) as store:
+        own_server.kill()
+        assert {"spool"} == set(await record(store, [*signals(10), poison, *signals(10, since=9)]))
+        own_server.start()
+        await said.until("takes records again")
+        assert 20 == len(await stored_order(store))
+        [(source, reason)] = await store.sink.read(Query("SELECT source, reason FROM dead_letters"))
+        assert "signals" == source
+        assert "refuses" in reason
+    await tasks.aclose()
