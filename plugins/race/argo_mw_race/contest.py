@@ -1,0 +1,311 @@
+"""A contest: the branches of one call, who of them has answered, and what becomes of the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from attrs import define
+
+from argo_mw import (
+    Attempt,
+    Call,
+    Closed,
+    Context,
+    LayerActed,
+    Next,
+    Outcome,
+    Refusal,
+    Stream,
+    Unacceptable,
+    Upstream,
+    all_failed,
+    is_final,
+)
+from argo_mw_race.record import Record, Why
+from argo_mw_race.standings import Standings
+
+NAME = "race"
+
+Until = Callable[[], "float | None"]
+
+
+def never() -> None:
+    """No time limit."""
+
+
+@define(eq=False)
+class Branch:
+    """One upstream that was asked.
+
+    Attributes:
+        upstream: Whom.
+        record: What is known about it.
+        why: Why it was started: ``first``, ``together`` with others, as a ``hedge`` or a
+            ``probe``, or ``next`` after another had failed.
+        started: Monotonic seconds.
+        late_at: Monotonic seconds from which on it takes longer than usual.
+        outcome: Its acceptable answer, once there is one.
+        error: Its error, once there is one.
+        overdue: Whether it was found to be late.
+        given_up: Whether it was cancelled because nobody waits for it any more.
+    """
+
+    upstream: Upstream
+    record: Record
+    why: Why
+    started: float
+    late_at: float
+    task: asyncio.Task[Outcome] | None = None
+    outcome: Outcome | None = None
+    error: Exception | None = None
+    overdue: bool = False
+    given_up: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether it may still answer."""
+        return self.outcome is None and self.error is None and not self.given_up
+
+
+class Contest:
+    """Starts branches, and tells which one answers next.
+
+    Branches run in tasks of their own. Whoever made the contest calls :meth:`conclude`, which
+    cancels those that still run; they end in the background.
+
+    Attributes:
+        branches: Every branch, in the order of their start.
+        waiting: The upstreams that were not asked yet, in their order.
+        now: The monotonic time, in seconds.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        call_next: Next,
+        order: Iterable[Upstream],
+        *,
+        context: Context,
+        standings: Standings,
+        reap_timeout: float,
+    ) -> None:
+        self.branches: list[Branch] = []
+        self.waiting = list(order)
+        self.now = context.clock.monotonic
+        self._call = call
+        self._call_next = call_next
+        self._context = context
+        self._standings = standings
+        self._reap_timeout = reap_timeout
+        self._ended: deque[Branch] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def ask(self, upstream: Upstream, why: Why, patience: float | None = None) -> Branch:
+        """Start a branch to *upstream*, one of those waiting; late after *patience* seconds."""
+        self.waiting.remove(upstream)
+        record = self._standings.record(upstream)
+        if patience is None:
+            patience = self._standings.patience(upstream)
+        now = self.now()
+        branch = Branch(upstream, record, why, now, now + patience)
+        record.start(why)
+        self.branches.append(branch)
+        branch.task = task = self._context.tasks.spawn(
+            f"race:{self._call.operation.name}:{upstream.name}",
+            _answer(self._call.bind(upstream.name), self._call_next),
+        )
+        task.add_done_callback(lambda ended: self._on_end(branch, ended))
+        return branch
+
+    @property
+    def answered(self) -> list[Branch]:
+        """The branches that have answered."""
+        return [branch for branch in self.branches if branch.outcome is not None]
+
+    async def next_answer(self, until: Until = never) -> Branch | None:
+        """The branch that answers next. Those that fail are replaced at once.
+
+        Upstreams with a scarce quota replace others only when nothing else is under way.
+
+        Returns:
+            ``None`` when the time *until* came first, or everybody has ended and some answered.
+
+        Raises:
+            ArgoError: The question is at fault, or every upstream has failed.
+        """
+        while True:
+            if not self._ended and not self._running():
+                if self.answered:
+                    return None
+                if not self.waiting:
+                    raise self.failure()
+                self.ask(self.waiting[0], "next")
+            ended = await self._next_ended(until())
+            if ended is None or ended.outcome is not None:
+                return ended
+            if self.answered:
+                continue
+            if ended.error is not None and is_final(ended.error):
+                raise ended.error
+            if self.waiting and not self._standings.is_scarce(self.waiting[0]):
+                self.ask(self.waiting[0], "next")
+
+    def late_at(self) -> float | None:
+        """Monotonic seconds at which the next branch will be late."""
+        times = [b.late_at for b in self.branches if b.running and not b.overdue]
+        return min(times, default=None)
+
+    def note_lateness(self) -> None:
+        """Note which branches are late by now."""
+        now = self.now()
+        for branch in self.branches:
+            if branch.running and not branch.overdue and branch.late_at <= now:
+                branch.overdue = True
+                branch.record.overdue += 1
+
+    def failure(self) -> Exception:
+        """The one error for a contest that nobody won, with every cause."""
+        return all_failed(self._call, [b.error for b in self.branches if b.error is not None])
+
+    def conclude(self, winner: Branch | None) -> None:
+        """Give up whatever still runs, and count how everybody did."""
+        for branch in self.branches:
+            if branch is winner:
+                branch.record.tally.won += 1
+                self._tell(branch, "won")
+            elif branch.outcome is not None:
+                self._lose(branch, branch.outcome)
+            elif branch.running:
+                self._give_up(branch)
+
+    def result(self, winner: Branch, strategy: str) -> Outcome:
+        """The winner's answer, with what the others did and cost."""
+        outcome = winner.outcome
+        assert outcome is not None
+        if len(self.branches) == 1:
+            return outcome
+        others = [branch for branch in self.branches if branch is not winner]
+        cost = outcome.cost
+        for branch in others:
+            if branch.outcome is not None:
+                cost += branch.outcome.cost
+        tries = [self._attempt(branch) for branch in others]
+        told = ", ".join(f"{one.upstream} {one.status}" for one in tries)
+        seconds = self.now() - winner.started
+        note = f"{strategy}: {winner.upstream.name} ({winner.why}) won in {seconds:.3g} s; {told}"
+        shaped = outcome.shaped_by(NAME, note)
+        return shaped.evolve(cost=cost, attempts=(*tries, *outcome.attempts))
+
+    def _attempt(self, branch: Branch) -> Attempt:
+        if branch.outcome is not None and branch.outcome.attempts:
+            return branch.outcome.attempts[-1]
+        seconds = self.now() - branch.started
+        name = branch.upstream.name
+        match branch.error:
+            case None:
+                return Attempt(name, seconds, "cancelled")
+            case Unacceptable():
+                return Attempt(name, seconds, "rejected", str(branch.error))
+            case Refusal():
+                return Attempt(name, seconds, "refused", str(branch.error))
+            case error:
+                return Attempt(name, seconds, "failed", str(error))
+
+    def _running(self) -> bool:
+        return any(branch.running for branch in self.branches)
+
+    async def _next_ended(self, until: float | None) -> Branch | None:
+        if not self._ended:
+            self._waiter = waiter = asyncio.get_running_loop().create_future()
+            timer = None if until is None else self._context.clock.call_at(until, self._wake)
+            try:
+                await waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        return self._ended.popleft() if self._ended else None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _on_end(self, branch: Branch, task: asyncio.Task[Outcome]) -> None:
+        now = self.now()
+        seconds = now - branch.started
+        record = branch.record
+        record.end(overdue=branch.overdue)
+        if task.cancelled():
+            if not branch.given_up:
+                msg = f"the request to {branch.upstream.name!r} was stopped by shutdown"
+                branch.error = Closed(msg)
+            record.cancelled(seconds, now)
+            self._waste(branch, branch.upstream.price or 0.0, "cancelled", seconds)
+        elif (error := task.exception()) is not None:
+            # What tasks end in is an Exception, unless the whole program is being stopped.
+            branch.error = error if isinstance(error, Exception) else RuntimeError(repr(error))
+            self._fail(branch, branch.error, seconds, now)
+        else:
+            branch.outcome = outcome = task.result()
+            # What a layer inside answered says nothing about the upstream.
+            if outcome.attempts:
+                record.answered(outcome.attempts[-1].latency, now)
+            if branch.given_up:
+                self._lose(branch, outcome)
+        self._ended.append(branch)
+        self._wake()
+
+    def _fail(self, branch: Branch, error: Exception, seconds: float, now: float) -> None:
+        record = branch.record
+        if isinstance(error, Refusal):
+            record.refused(error.retry_at)
+            self._tell(branch, "refused")
+            return
+        record.failed(seconds, now, at_fault=not is_final(error))
+        self._tell(branch, "failed", f"after {seconds:.4f} s: {error}")
+
+    def _lose(self, branch: Branch, outcome: Outcome) -> None:
+        branch.record.tally.lost += 1
+        if isinstance(outcome.value, Stream):
+            outcome.value.abort("another upstream was faster")
+        seconds = outcome.attempts[-1].latency if outcome.attempts else 0.0
+        self._waste(branch, outcome.cost.usd or 0.0, "lost", seconds)
+
+    def _give_up(self, branch: Branch) -> None:
+        branch.given_up = True
+        task = branch.task
+        assert task is not None
+        task.cancel()
+        timer = self._context.clock.call_at(
+            self.now() + self._reap_timeout, lambda: self._report_undead(branch)
+        )
+        task.add_done_callback(lambda _: timer.cancel())
+
+    def _report_undead(self, branch: Branch) -> None:
+        self._context.trouble(
+            NAME,
+            f"a cancelled request to {branch.upstream.name!r} has not ended within "
+            f"{self._reap_timeout:g} s: its fetch must not swallow CancelledError",
+        )
+
+    def _waste(self, branch: Branch, usd: float, action: str, seconds: float) -> None:
+        branch.record.tally.wasted_usd += usd
+        self._tell(branch, action, f"after {seconds:.4f} s, wasted {usd:.6f} USD")
+
+    def _tell(self, branch: Branch, action: str, detail: str = "") -> None:
+        events = self._context.events
+        if events.active:
+            name = branch.upstream.name
+            bound = self._call.bind(name)
+            events.emit(LayerActed(NAME, action, bound, f"{name} {detail}".rstrip()))
+
+
+async def _answer(call: Call, call_next: Next) -> Outcome:
+    """The answer to *call*; a stream is one as soon as its first chunk has come."""
+    outcome = await call_next(call)
+    if isinstance(outcome.value, Stream) and await outcome.value.first() is None:
+        msg = f"upstream {call.upstream!r} gave an empty stream"
+        raise Unacceptable(msg, upstream=call.upstream or "")
+    return outcome

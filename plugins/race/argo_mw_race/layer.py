@@ -1,0 +1,110 @@
+"""The layer: which strategy a call gets, and what it comes to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+from argo_mw import Call, Context, Next, Outcome
+from argo_mw_race.config import RaceConfig, Strategy
+from argo_mw_race.contest import NAME, Branch, Contest
+from argo_mw_race.record import Tally
+from argo_mw_race.standings import Plan, Standings
+from argo_mw_race.strategies import best, hedge, race
+
+
+class Race:
+    """Asks several upstreams for one answer.
+
+    Args:
+        config: What is configured.
+        context: What the framework gives.
+        chance: Where probes are drawn from.
+    """
+
+    def __init__(
+        self, config: RaceConfig, context: Context, chance: random.Random | None = None
+    ) -> None:
+        self._config = config
+        self._context = context
+        self._chance = chance or random.Random()
+        self._standings: dict[str, Standings] = {}
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        """The winner's outcome."""
+        standings = self.standings(call.operation.name)
+        strategy = self._strategy(call, standings)
+        upstreams = self._context.upstreams(call)
+        if strategy == "fallback" or len(upstreams) < 2:
+            return await call_next(call)
+        plan = standings.plan(upstreams) if strategy == "hedge" else standings.ranked(upstreams)
+        standings.budget.deposit()
+        contest = Contest(
+            call,
+            call_next,
+            plan.order,
+            context=self._context,
+            standings=standings,
+            reap_timeout=self._config.reap_timeout,
+        )
+        winner: Branch | None = None
+        try:
+            winner = await self._hold(strategy, contest, plan, standings, call)
+            return contest.result(winner, strategy)
+        finally:
+            contest.conclude(winner)
+
+    def standings(self, operation: str) -> Standings:
+        """What is known about the upstreams of *operation*."""
+        standings = self._standings.get(operation)
+        if standings is None:
+            standings = self._standings[operation] = Standings(
+                operation, self._config, self._context.clock, self._chance
+            )
+        return standings
+
+    def tallies(self, call: Call) -> Mapping[str, Tally]:
+        """What happened to the upstreams of *call*'s operation so far, by name."""
+        standings = self.standings(call.operation.name)
+        return {u.name: standings.record(u).tally for u in self._context.upstreams(call)}
+
+    def explain(self, call: Call) -> str:
+        """Whom *call* would ask now, and why."""
+        standings = self.standings(call.operation.name)
+        strategy = self._strategy(call, standings)
+        upstreams = self._context.upstreams(call)
+        if len(upstreams) < 2:
+            return "nothing to choose from: there is one upstream at most"
+        if strategy == "fallback":
+            return f"one after the other: {', '.join(one.name for one in upstreams)}"
+        plan = standings.ranked(upstreams)
+        told = ", ".join(standings.describe(one) for one in plan.order)
+        if strategy != "hedge":
+            return f"{strategy}: at once {told}"
+        budget = standings.budget.balance
+        return (
+            f"hedge: first {told}; the next after {plan.patience:.3g} s, "
+            f"{budget:.1f} hedges in the budget"
+        )
+
+    def _strategy(self, call: Call, standings: Standings) -> Strategy:
+        strategy = standings.rules.strategy
+        if strategy == "best" and call.operation.score is None:
+            self._context.trouble(
+                NAME,
+                f"{call.operation.name} has no score, so its upstreams are raced; give the "
+                "operation one, or configure another strategy than 'best'",
+            )
+            return "race"
+        return strategy
+
+    async def _hold(
+        self, strategy: Strategy, contest: Contest, plan: Plan, standings: Standings, call: Call
+    ) -> Branch:
+        match strategy:
+            case "race":
+                return await race(contest, plan, standings)
+            case "best":
+                return await best(contest, plan, standings, call, self._context)
+            case _:
+                return await hedge(contest, plan, standings)

@@ -1,0 +1,30 @@
+"""What the plugin registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from argo_mw import Context, Guard, Layer, Upstream, hookimpl
+from argo_mw_race.breaker import Breaker
+from argo_mw_race.config import RaceConfig
+from argo_mw_race.contest import NAME
+from argo_mw_race.layer import Race
+
+
+@hookimpl
+def register_config() -> type:
+    """The class of the table ``[plugins.race]``."""
+    return RaceConfig
+
+
+@hookimpl
+def register_layer(config: RaceConfig, context: Context) -> Layer:
+    """The layer at the point where upstreams are chosen."""
+    race = Race(config, context)
+    return Layer(NAME, race, slot=NAME, fans_out=True, explain=race.explain)
+
+
+@hookimpl
+def register_guards(config: RaceConfig, context: Context, upstream: Upstream) -> Iterable[Guard]:
+    """The circuit breaker of *upstream*."""
+    return [Breaker(upstream, config.breaker, context)] if config.breaker.failures else []

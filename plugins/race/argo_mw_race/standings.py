@@ -1,0 +1,124 @@
+"""Standings: which upstream of an operation is asked first, and how long it is waited for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from argo_mw import Clock, Upstream
+from argo_mw_race.budget import Budget
+from argo_mw_race.config import RaceConfig
+from argo_mw_race.record import Record
+
+
+@frozen
+class Plan:
+    """Whom to ask for one call.
+
+    Attributes:
+        order: The upstreams, from the first to the last resort.
+        patience: Seconds after which the first is late.
+        probe: Whether the first is asked to find out how it does now.
+    """
+
+    order: Sequence[Upstream]
+    patience: float
+    probe: bool = False
+
+
+class Standings:
+    """What is known about the upstreams of one operation.
+
+    Attributes:
+        rules: What is configured for the operation.
+        budget: What hedges are paid from.
+    """
+
+    def __init__(
+        self, operation: str, config: RaceConfig, clock: Clock, chance: random.Random
+    ) -> None:
+        self.rules = config.rules(operation)
+        self.budget = Budget(config.budget, config.burst)
+        self._config = config
+        self._clock = clock
+        self._chance = chance
+        self._records: dict[str, Record] = {}
+
+    def record(self, upstream: Upstream) -> Record:
+        """What is known about *upstream*."""
+        record = self._records.get(upstream.name)
+        if record is None:
+            record = self._records[upstream.name] = Record(self._config.quantile)
+        return record
+
+    def plan(self, upstreams: Sequence[Upstream]) -> Plan:
+        """Whom to ask for a call that *upstreams* may answer; now and then a probe."""
+        plan = self.ranked(upstreams)
+        if not self._may_probe():
+            return plan
+        first, *others = plan.order
+        able = [one for one in self.plentiful(others) if not self._refuses(one)]
+        if not able:
+            return plan
+        probed = min(able, key=lambda one: self.record(one).heard)
+        order = (probed, *(one for one in plan.order if one is not probed))
+        # No more patience than with the upstream whose place it takes.
+        return Plan(order, self.patience(first), probe=True)
+
+    def ranked(self, upstreams: Sequence[Upstream]) -> Plan:
+        """Whom to ask for a call that *upstreams* may answer, by all that is known."""
+        order = upstreams
+        if self.rules.order == "learned":
+            order = sorted(upstreams, key=self._rank)
+        return Plan(tuple(order), self.patience(order[0]))
+
+    def plentiful(self, upstreams: Sequence[Upstream]) -> list[Upstream]:
+        """Those of *upstreams* that may be asked before others have failed."""
+        return [one for one in upstreams if not self.is_scarce(one)]
+
+    def hedge_onto(self, waiting: Sequence[Upstream]) -> Upstream | None:
+        """The first of *waiting* that may be hedged onto, paid for; ``None`` if none may."""
+        for upstream in waiting:
+            if not self.is_scarce(upstream) and not self._refuses(upstream):
+                return upstream if self.budget.withdraw() else None
+        return None
+
+    def patience(self, upstream: Upstream) -> float:
+        """Seconds after which an answer of *upstream* is late."""
+        return self.record(upstream).patience(self.rules.cold_start)
+
+    def is_scarce(self, upstream: Upstream) -> bool:
+        """Whether the daily quota of *upstream* is too small to spend on speed."""
+        per_day = upstream.limits.per_day
+        return per_day is not None and per_day <= self._config.scarce_per_day
+
+    def describe(self, upstream: Upstream) -> str:
+        """What is known about *upstream*, in a few words."""
+        record = self.record(upstream)
+        if self.is_scarce(upstream):
+            return f"{upstream.name} (a last resort: {upstream.limits.per_day} a day)"
+        if self._refuses(upstream):
+            return f"{upstream.name} (refused until {record.refused_until:.0f})"
+        if record.latency is None:
+            return f"{upstream.name} (not known yet)"
+        stuck = ", stuck" if record.stuck else ""
+        return f"{upstream.name} ({record.latency:.3g} s, {record.errors:.0%} errors{stuck})"
+
+    def _rank(self, upstream: Upstream) -> tuple[bool, bool, bool, float]:
+        record = self.record(upstream)
+        expected = record.expected(self.rules.cold_start)
+        worth = (upstream.price or 0.0) * self._config.dollar_seconds
+        refuses = self._refuses(upstream)
+        return refuses, self.is_scarce(upstream), record.stuck, expected + worth
+
+    def _refuses(self, upstream: Upstream) -> bool:
+        return self.record(upstream).refused_until > self._clock.time()
+
+    def _may_probe(self) -> bool:
+        return (
+            self.rules.order == "learned"
+            and self.budget.pays
+            and self._chance.random() < self._config.probes
+        )

@@ -1,0 +1,68 @@
+"""The latencies of the last requests, and what share of them took how long.
+
+A request that was cancelled because another upstream won has not shown its latency, only that
+it is longer: it is right-censored. Left out, it would make slow upstreams look fast, since only
+their fast answers would count; taken for an answer, it would make them look as fast as the
+winner. The product-limit estimator takes it for what it is (Kaplan and Meier 1958,
+"Nonparametric Estimation from Incomplete Observations").
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+_WINDOW = 128
+_STALE = 8
+_ROUNDING = 1e-9
+
+
+class Latencies:
+    """The latencies of the last 128 requests.
+
+    Args:
+        quantile: The share that :attr:`usual` covers, between 0 and 1.
+    """
+
+    __slots__ = ("_changes", "_quantile", "_usual", "_window", "answers")
+
+    def __init__(self, quantile: float) -> None:
+        self._quantile = quantile
+        self._window: deque[tuple[float, bool]] = deque(maxlen=_WINDOW)
+        self._usual = 0.0
+        self._changes = _STALE
+        self.answers = 0
+
+    def add(self, seconds: float, *, censored: bool) -> None:
+        """Note a request that took *seconds*, or more than that if it was *censored*."""
+        self._window.append((seconds, censored))
+        self._changes += 1
+        if not censored:
+            self.answers += 1
+
+    @property
+    def usual(self) -> float:
+        """Seconds within which the share ``quantile`` of requests is answered.
+
+        Worked out anew after every eighth request: it takes some 20 µs.
+        """
+        if self._changes >= _STALE:
+            self._usual = product_limit(sorted(self._window), self._quantile)
+            self._changes = 0
+        return self._usual
+
+
+def product_limit(observed: list[tuple[float, bool]], quantile: float) -> float:
+    """The *quantile* of *observed* pairs of seconds and "was censored", in ascending order.
+
+    Where the censored ones leave it open, it is the longest time observed.
+    """
+    at_risk = len(observed)
+    surviving = 1.0
+    seconds = 0.0
+    for seconds, censored in observed:
+        if not censored:
+            surviving *= 1 - 1 / at_risk
+            if surviving <= 1 - quantile + _ROUNDING:
+                return seconds
+        at_risk -= 1
+    return seconds

@@ -1,0 +1,122 @@
+"""Upstreams that take their time, by a clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from argo_mw import UNLIMITED, Argo, Call, Cost, Limits, Operation, Outcome, Upstream, operation
+from argo_mw.testing import FakeClock, FakePlugin
+from argo_mw_race import plugin
+
+
+def not_empty(value: object) -> str | None:
+    return None if value else "an empty frame"
+
+
+@operation(accept=not_empty)
+def bars(symbol: str) -> object:
+    """Bars of one symbol."""
+
+
+@operation(kind="llm", score=lambda value: value["confidence"])
+def opinion(symbol: str) -> object:
+    """What a model thinks of one symbol."""
+
+
+class Paced:
+    """An upstream that follows a script of (seconds, value or error); the last line repeats.
+
+    Attributes:
+        asked: The calls that it was asked.
+        cancelled: How many of them were cancelled.
+        under_way: How many of them have not ended.
+    """
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        name: str,
+        *script: tuple[float, object],
+        limits: Limits = UNLIMITED,
+        price: float | None = None,
+        timeout: float = 30.0,
+        usd: float = 0.0,
+    ) -> None:
+        self.asked: list[Call] = []
+        self.cancelled = 0
+        self.under_way = 0
+        self._clock = clock
+        self.script = list(script)
+        self._usd = usd
+        self.upstream = Upstream(
+            name,
+            {"bars", "opinion"},
+            self._fetch,
+            limits=limits,
+            timeout=timeout,
+            retries=0,
+            price=price,
+        )
+
+    async def _fetch(self, call: Call) -> Outcome:
+        self.asked.append(call)
+        seconds, answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        self.under_way += 1
+        try:
+            await self._clock.sleep(seconds)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.under_way -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return Outcome(answer, cost=Cost(self._usd))
+
+
+class Stage:
+    """Opens applications with the race plugin around paced upstreams."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+
+    def upstream(self, name: str, *script: tuple[float, object], **options: object) -> Paced:
+        return Paced(self.clock, name, *script, **options)
+
+    def open(self, *upstreams: Paced, strict: bool = True, **race: object) -> Argo:
+        return Argo.open(
+            {"argo": {"shared": "memory://", "strict": strict}, "plugins": {"race": race}},
+            clock=self.clock,
+            plugins={"race": plugin, "asked": _asked(upstreams)},
+            installed=False,
+        )
+
+    async def ask(
+        self,
+        argo: Argo,
+        *,
+        operation: str = "bars",
+        symbol: str = "AAPL",
+        step: float = 0.01,
+        most: float = 60.0,
+    ) -> Outcome:
+        """The outcome, for which the clock is moved as far as needed."""
+        task = asyncio.create_task(argo.outcome(operation, symbol=symbol))
+        passed = 0.0
+        await self.clock.advance(0)
+        while not task.done() and passed < most:
+            await self.clock.advance(step)
+            passed += step
+        return await task
+
+
+def _asked(upstreams: tuple[Paced, ...]) -> FakePlugin:
+    operations: list[Operation] = [bars, opinion]
+    return FakePlugin(operations=operations, upstreams=[one.upstream for one in upstreams])
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()

@@ -1,0 +1,358 @@
+"""Who is asked when, and whose answer is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+
+import pytest
+
+from argo_mw import (
+    Action,
+    AllUpstreamsFailed,
+    AllUpstreamsRefused,
+    LayerActed,
+    Limits,
+    Outcome,
+    QuotaExceeded,
+    Stream,
+    StreamAborted,
+    Trouble,
+    UpstreamError,
+)
+from argo_mw.testing import capture_events, settle
+
+
+def failure(name: str = "a", action: Action = Action.SWITCH) -> UpstreamError:
+    return UpstreamError(f"{name} is down", upstream=name, action=action, status=500)
+
+
+class TestRace:
+    async def test_the_first_answer_wins_and_the_loser_is_cancelled(self, stage):
+        slow = stage.upstream("slow", (5.0, "slow"))
+        fast = stage.upstream("fast", (0.1, "fast"))
+        async with stage.open(slow, fast, strategy="race") as argo:
+            began = stage.clock.monotonic()
+            outcome = await stage.ask(argo)
+            assert outcome.value == "fast"
+            assert stage.clock.monotonic() - began == pytest.approx(0.1, abs=0.02)
+            await settle()
+            assert slow.cancelled == 1
+            assert argo.engine.tasks.names == []
+            assert stage.clock.pending == 0
+
+    async def test_a_branch_that_fails_first_does_not_end_the_race(self, stage):
+        """The first branch to end may be a failure; the others must not be cancelled for it."""
+        broken = stage.upstream("broken", (0.0, failure("broken")))
+        well = stage.upstream("well", (0.2, "bars"))
+        async with stage.open(broken, well, strategy="race") as argo:
+            assert (await stage.ask(argo)).value == "bars"
+
+    async def test_an_empty_answer_does_not_win(self, stage):
+        empty = stage.upstream("empty", (0.0, []))
+        full = stage.upstream("full", (0.2, [1]))
+        async with stage.open(empty, full, strategy="race") as argo:
+            outcome = await stage.ask(argo)
+            assert outcome.value == [1]
+            assert [one.status for one in outcome.attempts] == ["rejected", "ok"]
+
+    async def test_all_causes_are_told_in_the_order_of_asking(self, stage):
+        first = stage.upstream("first", (0.2, failure("first")))
+        second = stage.upstream("second", (0.1, failure("second")))
+        async with stage.open(first, second, strategy="race", order="configured") as argo:
+            with pytest.raises(AllUpstreamsFailed) as raised:
+                await stage.ask(argo)
+            told = [str(cause) for cause in raised.value.causes]
+            assert told == ["first is down", "second is down"]
+
+    async def test_an_error_about_the_question_ends_the_race(self, stage):
+        stop = failure("stop", Action.STOP)
+        strict = stage.upstream("strict", (0.1, stop))
+        slow = stage.upstream("slow", (1.0, "bars"))
+        async with stage.open(strict, slow, strategy="race") as argo:
+            with pytest.raises(UpstreamError, match="stop is down"):
+                await stage.ask(argo)
+            await settle()
+            assert slow.cancelled == 1
+
+    async def test_a_scarce_upstream_is_asked_only_when_the_others_have_failed(self, stage):
+        scarce = stage.upstream("scarce", (0.1, "scarce"), limits=Limits(per_day=25))
+        slow = stage.upstream("slow", (0.2, "slow"), (0.2, failure("slow")))
+        slower = stage.upstream("slower", (0.4, "slower"), (0.4, failure("slower")))
+        async with stage.open(scarce, slow, slower, strategy="race") as argo:
+            assert (await stage.ask(argo)).value == "slow"
+            assert scarce.asked == []
+            assert (await stage.ask(argo)).value == "scarce"
+
+    async def test_the_outcome_tells_what_the_others_did(self, stage):
+        slow = stage.upstream("slow", (5.0, "slow"))
+        fast = stage.upstream("fast", (0.1, "fast"), usd=0.25)
+        async with stage.open(slow, fast, strategy="race") as argo:
+            outcome = await stage.ask(argo)
+            assert outcome.upstream == "fast"
+            assert "race" in outcome.via
+            assert "layer:race" in outcome.tags
+            statuses = {one.upstream: one.status for one in outcome.attempts}
+            assert statuses == {"slow": "cancelled", "fast": "ok"}
+            assert outcome.cost.usd == 0.25
+            assert outcome.notes[-1].text.startswith("race: fast (together) won in 0.1 s")
+
+    async def test_a_stream_wins_with_its_first_chunk(self, stage):
+        async def chunks(first: float):
+            await stage.clock.sleep(first)
+            yield "one"
+            await stage.clock.sleep(10.0)
+            yield "two"
+
+        slow = stage.upstream("slow", (0.0, None))
+        fast = stage.upstream("fast", (0.0, None))
+        async with stage.open(slow, fast, strategy="race") as argo:
+            tasks = argo.engine.tasks
+            streams = {"slow": Stream(chunks(3.0), tasks), "fast": Stream(chunks(1.0), tasks)}
+            slow.script = [(0.0, streams["slow"])]
+            fast.script = [(0.5, streams["fast"])]
+            outcome = await stage.ask(argo, step=0.5)
+            assert outcome.value is streams["fast"]
+            assert not streams["fast"].complete
+            await settle()
+            with pytest.raises(StreamAborted):
+                async for _ in streams["slow"].read():
+                    pass
+
+    async def test_the_events_say_who_won_and_what_was_wasted(self, stage):
+        slow = stage.upstream("slow", (5.0, "slow"), price=0.5)
+        fast = stage.upstream("fast", (0.1, "fast"))
+        async with stage.open(slow, fast, strategy="race") as argo:
+            events = capture_events(argo)
+            await stage.ask(argo)
+            await settle()
+            acted = {e.action: e for e in events.of(LayerActed) if e.layer == "race"}
+            assert acted["won"].call.upstream == "fast"
+            assert acted["cancelled"].call.upstream == "slow"
+            assert acted["cancelled"].detail.endswith("wasted 0.500000 USD")
+
+
+class TestHedge:
+    async def test_the_next_is_asked_when_the_first_is_later_than_usual(self, stage):
+        first = stage.upstream("first", *[(0.1, "first")] * 30, (5.0, "late"))
+        second = stage.upstream("second", (0.2, "second"))
+        async with stage.open(first, second, probes=0.0) as argo:
+            for _ in range(30):
+                assert (await stage.ask(argo)).value == "first"
+            assert second.asked == []
+            began = stage.clock.monotonic()
+            outcome = await stage.ask(argo)
+            assert outcome.value == "second"
+            assert stage.clock.monotonic() - began == pytest.approx(0.3, abs=0.05)
+            await settle()
+            assert first.cancelled == 1
+            assert stage.clock.pending == 0
+
+    async def test_before_anything_is_known_the_cold_start_holds(self, stage):
+        first = stage.upstream("first", (5.0, "first"))
+        second = stage.upstream("second", (0.1, "second"))
+        async with stage.open(first, second, cold_start=0.5) as argo:
+            began = stage.clock.monotonic()
+            assert (await stage.ask(argo)).value == "second"
+            assert stage.clock.monotonic() - began == pytest.approx(0.6, abs=0.03)
+
+    async def test_a_failure_starts_the_next_at_once(self, stage):
+        broken = stage.upstream("broken", (0.0, failure("broken")))
+        well = stage.upstream("well", (0.2, "well"))
+        async with stage.open(broken, well, order="configured") as argo:
+            for _ in range(50):
+                outcome = await stage.ask(argo)
+                assert outcome.value == "well"
+                assert outcome.attempts[-1].latency == pytest.approx(0.2)
+
+    async def test_a_replacement_costs_no_budget(self, stage):
+        broken = stage.upstream("broken", (0.0, failure("broken")))
+        well = stage.upstream("well", (0.2, "well"))
+        async with stage.open(broken, well, order="configured", budget=0.0) as argo:
+            assert (await stage.ask(argo)).value == "well"
+
+    async def test_a_hedge_that_fails_is_replaced_while_the_first_goes_on(self, stage):
+        first = stage.upstream("first", (5.0, "first"))
+        broken = stage.upstream("broken", (0.1, failure("broken")))
+        third = stage.upstream("third", (0.1, "third"))
+        async with stage.open(first, broken, third, cold_start=0.5, order="configured") as argo:
+            assert (await stage.ask(argo)).value == "third"
+
+    async def test_a_scarce_upstream_is_never_hedged_onto(self, stage):
+        first = stage.upstream("first", (5.0, "first"))
+        scarce = stage.upstream("scarce", (0.1, "scarce"), limits=Limits(per_day=25))
+        async with stage.open(first, scarce, cold_start=0.5) as argo:
+            assert (await stage.ask(argo)).value == "first"
+            assert scarce.asked == []
+
+    async def test_a_hedge_is_charged_to_its_upstreams_quota(self, stage):
+        first = stage.upstream("first", (5.0, "first"))
+        second = stage.upstream("second", (0.1, "second"), limits=Limits(per_minute=1))
+        async with stage.open(
+            first, second, cold_start=0.5, budget=1.0, order="configured"
+        ) as argo:
+            assert (await stage.ask(argo)).value == "second"
+            assert len(second.asked) == 1
+            outcome = await stage.ask(argo)
+            assert outcome.value == "first"
+            assert "second refused" in outcome.notes[-1].text
+            assert len(second.asked) == 1
+
+    @pytest.mark.parametrize("per_second", [0.1, 1000.0])
+    async def test_the_budget_holds_at_every_rate(self, stage, per_second):
+        """Nearly always late, so that nearly every call would be hedged if it could."""
+        calls = 2000
+        chance = random.Random(5)
+        first = stage.upstream("first", *((chance.uniform(0.5, 1.5), 1) for _ in range(calls)))
+        second = stage.upstream("second", (0.7, "second"))
+        async with stage.open(
+            first, second, cold_start=0.5, order="configured", quantile=0.01, budget=0.05
+        ) as argo:
+            running = []
+            for _ in range(calls):
+                running.append(asyncio.create_task(argo.outcome("bars", symbol="AAPL")))
+                await stage.clock.advance(1 / per_second)
+            await stage.clock.advance(5.0)
+            await asyncio.gather(*running)
+            hedges = len(second.asked)
+            assert 0.04 * calls <= hedges <= 0.05 * calls + 1
+
+    async def test_the_budget_saves_up_a_burst_and_no_more(self, stage):
+        first = stage.upstream("first", *[(0.1, "first")] * 400, (5.0, "late"))
+        second = stage.upstream("second", (0.7, "second"))
+        async with stage.open(first, second, order="configured", budget=0.05, burst=4.0) as argo:
+            for _ in range(400):
+                await stage.ask(argo, step=0.1)
+            late = [asyncio.create_task(argo.outcome("bars", symbol="AAPL")) for _ in range(20)]
+            await stage.clock.advance(0.15)
+            assert len(second.asked) == 4
+            await stage.clock.advance(30.0)
+            await asyncio.gather(*late)
+
+    async def test_a_caller_who_leaves_cancels_every_branch(self, stage):
+        first = stage.upstream("first", (5.0, "first"))
+        second = stage.upstream("second", (5.0, "second"))
+        async with stage.open(first, second, cold_start=0.5) as argo:
+            task = asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
+            await stage.clock.advance(1.0)
+            assert first.under_way + second.under_way == 2
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await settle()
+            assert first.cancelled + second.cancelled == 2
+            assert argo.engine.tasks.names == []
+            assert stage.clock.pending == 0
+
+    async def test_every_refusal_is_told_with_the_time_to_come_back(self, stage):
+        first = stage.upstream("first", (0.0, QuotaExceeded("used up", retry_at=300.0)))
+        second = stage.upstream("second", (0.0, QuotaExceeded("used up", retry_at=200.0)))
+        async with stage.open(first, second) as argo:
+            with pytest.raises(AllUpstreamsRefused) as raised:
+                await stage.ask(argo)
+            assert raised.value.retry_at == 200.0
+
+    async def test_an_upstream_that_refuses_is_not_asked_again_before_its_time(self, stage):
+        until = stage.clock.time() + 60
+        first = stage.upstream("first", (0.0, QuotaExceeded("used up", retry_at=until)), (0.1, 1))
+        second = stage.upstream("second", (0.5, "second"))
+        async with stage.open(first, second, probes=0.0) as argo:
+            for _ in range(10):
+                assert (await stage.ask(argo)).value == "second"
+            assert len(first.asked) == 1
+            await stage.clock.advance(60)
+            assert len(first.asked) == 1
+
+    async def test_a_cancelled_request_that_does_not_end_is_reported(self, stage):
+        async def undead(call: object) -> Outcome:
+            try:
+                await stage.clock.sleep(1.5)
+            except asyncio.CancelledError:
+                await stage.clock.sleep(20.0)
+            return Outcome("undead")
+
+        first = stage.upstream("first", (5.0, "first"))
+        object.__setattr__(first.upstream, "fetch", undead)
+        second = stage.upstream("second", (0.1, "second"))
+        async with stage.open(first, second, cold_start=0.5, reap_timeout=5.0) as argo:
+            events = capture_events(argo)
+            assert (await stage.ask(argo)).value == "second"
+            await stage.clock.advance(6.0)
+            told = [event.what for event in events.of(Trouble)]
+            assert len(told) == 1
+            assert "'first' has not ended within 5 s" in told[0]
+            await stage.clock.advance(20.0)
+            lost = [e for e in events.of(LayerActed) if e.action == "lost"]
+            assert len(lost) == 1
+
+
+class TestBest:
+    async def test_the_highest_score_wins_whatever_the_order(self, stage):
+        """Neither the first in the list nor the first to answer."""
+        glm = stage.upstream("glm", (0.1, {"confidence": 0.6}), usd=0.01)
+        qwen = stage.upstream("qwen", (0.5, {"confidence": 0.9}), usd=0.02)
+        deepseek = stage.upstream("deepseek", (0.3, {"confidence": 0.7}), usd=0.04)
+        async with stage.open(glm, qwen, deepseek, strategy="best") as argo:
+            began = stage.clock.monotonic()
+            outcome = await stage.ask(argo, operation="opinion")
+            assert outcome.upstream == "qwen"
+            assert stage.clock.monotonic() - began == pytest.approx(0.5, abs=0.02)
+            assert outcome.cost.usd == pytest.approx(0.07)
+
+    async def test_a_slow_one_is_not_waited_for(self, stage):
+        glm = stage.upstream("glm", (0.1, {"confidence": 0.6}))
+        slow = stage.upstream("slow", (9.0, {"confidence": 1.0}))
+        async with stage.open(glm, slow, strategy="best", wait=1.0) as argo:
+            began = stage.clock.monotonic()
+            outcome = await stage.ask(argo, operation="opinion")
+            assert outcome.upstream == "glm"
+            assert stage.clock.monotonic() - began == pytest.approx(1.0, abs=0.02)
+            await settle()
+            assert slow.cancelled == 1
+
+    async def test_when_nobody_was_in_time_the_first_wins(self, stage):
+        slow = stage.upstream("slow", (4.0, {"confidence": 0.6}))
+        slower = stage.upstream("slower", (9.0, {"confidence": 1.0}))
+        async with stage.open(slow, slower, strategy="best", wait=1.0) as argo:
+            assert (await stage.ask(argo, operation="opinion")).upstream == "slow"
+
+    async def test_a_failure_does_not_spoil_the_others_answers(self, stage):
+        broken = stage.upstream("broken", (0.3, failure("broken", Action.STOP)))
+        well = stage.upstream("well", (0.1, {"confidence": 0.6}))
+        async with stage.open(broken, well, strategy="best") as argo:
+            assert (await stage.ask(argo, operation="opinion")).upstream == "well"
+
+    @pytest.mark.parametrize("confidence", [math.nan, "high", None])
+    async def test_an_answer_that_cannot_be_scored_is_the_worst(self, stage, confidence):
+        odd = stage.upstream("odd", (0.1, {"confidence": confidence}))
+        well = stage.upstream("well", (0.2, {"confidence": 0.1}))
+        async with stage.open(odd, well, strategy="best", strict=False) as argo:
+            assert (await stage.ask(argo, operation="opinion")).upstream == "well"
+
+    async def test_without_a_score_it_is_a_race(self, stage):
+        slow = stage.upstream("slow", (0.5, "slow"))
+        fast = stage.upstream("fast", (0.1, "fast"))
+        async with stage.open(slow, fast, strategy="best") as argo:
+            events = capture_events(argo)
+            assert (await stage.ask(argo)).value == "fast"
+            assert "bars has no score" in events.of(Trouble)[0].what
+
+
+class TestFallback:
+    async def test_it_is_the_cores_own_policy(self, stage):
+        first = stage.upstream("first", (3.0, "first"))
+        second = stage.upstream("second", (0.1, "second"))
+        async with stage.open(first, second, strategy="fallback", cold_start=0.5) as argo:
+            outcome = await stage.ask(argo)
+            assert outcome.value == "first"
+            assert outcome.via == ()
+            assert second.asked == []
+
+    async def test_operations_may_differ(self, stage):
+        first = stage.upstream("first", (0.3, [1]))
+        second = stage.upstream("second", (0.1, [2]))
+        operations = {"bars": {"strategy": "fallback"}}
+        async with stage.open(first, second, strategy="race", operations=operations) as argo:
+            assert (await stage.ask(argo)).upstream == "first"
+            assert (await stage.ask(argo, operation="opinion")).upstream == "second"
