@@ -6,8 +6,8 @@ copy-on-write or read-only views of one private copy; JSON-like containers are k
 decoded, other plain containers are rebuilt around their immutable leaves, and anything else is
 deep-copied. ``docs/decisions/shared-results.md`` has the measurements.
 
-Known limit: ``Series.array`` hands out the array below a frame, writable, past pandas' own
-copy-on-write. Writing through it is the one way to reach another caller's data.
+Known limit: ``Series.array`` and ``DatetimeIndex.asi8`` hand out what lies below a frame, writable,
+past pandas' own copy-on-write. Writing through them is the one way to reach another's data.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ def _frozen_parts(kind: type, value: Any) -> tuple[object, ...] | None:
     """The fields of a frozen record, or ``None`` when *value* is none."""
     if issubclass(kind, tuple) and not hasattr(value, "__dict__"):
         return tuple(value)
-    if "__attrs_attrs__" in kind.__dict__ and kind.__setattr__ is _FROZEN_SETATTR:
+    if "__attrs_attrs__" in kind.__dict__ and _setattr_of(kind) is _FROZEN_SETATTR:
         return tuple(getattr(value, field.name) for field in attrs.fields(kind))
     params = kind.__dict__.get("__dataclass_params__")
     if params is not None and params.frozen:
@@ -277,10 +277,10 @@ def _is_frozen_scalar(value: object) -> bool:
     """Whether *value* is a numpy or pandas scalar, or a named time zone."""
     if isinstance(value, dt.tzinfo):
         return True
-    module = type(value).__module__
+    module = type(value).__module__.partition(".")[0]
     if module == "numpy":
         return isinstance(value, sys.modules["numpy"].generic) and value.dtype.char not in "OV"
-    if module.startswith("pandas."):
+    if module == "pandas":
         pandas = sys.modules["pandas"]
         return value is pandas.NA or isinstance(
             value, (pandas.Timestamp, pandas.Timedelta, pandas.Period, type(pandas.NaT))
@@ -288,7 +288,7 @@ def _is_frozen_scalar(value: object) -> bool:
     return False
 
 
-def _protect_frame_or_array(value: object) -> Protected | None:
+def _protect_frame_or_array(value: Any) -> Protected | None:
     pandas = sys.modules.get("pandas")
     if pandas is not None and type(value) in (pandas.DataFrame, pandas.Series):
         return _protect_pandas(value)
@@ -312,8 +312,12 @@ def _protect_pandas(value: Any) -> Protected:
         raise _not_shareable(value) from error
 
 
+def _holds_objects(dtype: Any) -> bool:
+    return bool(dtype == "object")
+
+
 def _object_columns(frame: Any) -> list[int]:
-    return [at for at, dtype in enumerate(frame.dtypes) if dtype == object]
+    return [at for at, dtype in enumerate(frame.dtypes) if _holds_objects(dtype)]
 
 
 def _has_frozen_cells(column: Any) -> bool:
@@ -343,7 +347,7 @@ def _pandas_size(value: Any) -> int:
     rows = len(value)
     for at, dtype in enumerate(value.dtypes):
         fixed = getattr(dtype, "itemsize", None)
-        if fixed is not None and dtype != object:
+        if fixed is not None and not _holds_objects(dtype):
             size += fixed * rows
         else:
             size += _labels_size(value.iloc[:, at])
@@ -413,4 +417,8 @@ class _Sample:
     """Any frozen class, to learn what attrs puts into one."""
 
 
-_FROZEN_SETATTR: Final = _Sample.__setattr__
+def _setattr_of(kind: type) -> object:
+    return kind.__setattr__
+
+
+_FROZEN_SETATTR: Final = _setattr_of(_Sample)

@@ -446,9 +446,10 @@ class Stamps:
     def _heard(self, message: bytes) -> None:
         try:
             origin, *keys = json.loads(message)
-            if not all(key.startswith(_KINDS) for key in keys):
-                raise ValueError
+            sound = all(key.startswith(_KINDS) for key in keys)
         except (ValueError, TypeError, AttributeError):
+            sound = False
+        if not sound:
             self._gap()
             return
         if origin == self._origin:

@@ -8,7 +8,7 @@ The frequency of a DatetimeIndex does not travel: it is a hint, and data has hol
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import pandas as pd
@@ -57,7 +57,7 @@ def _frame_from_plain(plain: Any) -> pd.DataFrame:
     arrays = [batch.take(column) for column in columns]
     frame = _assemble(arrays, rows)
     frame.columns = _index_from_alone(labels)
-    return _with_extras(frame, extras)
+    return cast("pd.DataFrame", _with_extras(frame, extras))
 
 
 def _assemble(arrays: list[Any], rows: pd.Index[Any]) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def _series_from_plain(plain: Any) -> pd.Series[Any]:
     # A copy, because Arrow's memory is read-only and the series is its receiver's own.
     series = pd.Series(batch.take(column), index=rows, copy=True)
     series.name = name
-    return _with_extras(series, extras)
+    return cast("pd.Series[Any]", _with_extras(series, extras))
 
 
 def _extras(value: pd.DataFrame | pd.Series[Any]) -> object:
@@ -114,7 +114,7 @@ def _index_to_plain(index: pd.Index[Any], batch: _Batch) -> object:
     if isinstance(index, pd.MultiIndex):
         levels = [_index_to_plain(index.get_level_values(n), batch) for n in range(index.nlevels)]
         return ["multi", levels]
-    if index.dtype == object:
+    if index.dtype == "object":
         return ["labels", index.tolist(), index.name]
     if isinstance(index.dtype, pd.StringDtype) and not index.hasnans and len(index) <= _FEW:
         return ["text", index.tolist(), _text_to_plain(index.dtype), index.name]
@@ -130,13 +130,17 @@ def _index_from_plain(plain: Any, batch: _Batch) -> pd.Index[Any]:
         levels = [_index_from_plain(level, batch) for level in rest[0]]
         return pd.MultiIndex.from_arrays(levels, names=[level.name for level in levels])
     if kind == "labels":
-        return pd.Index(rest[0], dtype=object, name=rest[1], tupleize_cols=False)
+        return _object_index(rest[0], rest[1])
     if kind == "text":
         return pd.Index(rest[0], dtype=_text_from_plain(rest[1]), name=rest[2])
     return pd.Index(batch.take(rest[0]), name=rest[1], copy=True)
 
 
 _FEW: Final = 64  # Labels up to here are cheaper as plain data than as a record batch.
+
+
+def _object_index(labels: list[Any], name: Any) -> Any:
+    return pd.Index(labels, dtype=object, name=name, tupleize_cols=False)
 
 
 # -- columns ---------------------------------------------------------------------------------
@@ -154,7 +158,7 @@ class _Batch:
         if type(values) is pd.arrays.NumpyExtensionArray:
             values = values.to_numpy()
         dtype = values.dtype
-        if isinstance(dtype, np.dtype) and dtype != object:
+        if isinstance(dtype, np.dtype) and not dtype.hasobject:
             return ["numpy", self._put_numpy(np.asarray(values))]
         for kind, (matches, to_plain, _) in _KINDS.items():
             if matches(values):
@@ -185,7 +189,7 @@ class _Batch:
         if dtype.hasobject:
             msg = "a column of Python objects is never decoded"
             raise ValueError(msg)
-        values = self.next().to_numpy(zero_copy_only=True)
+        values: np.ndarray[Any, Any] = self.next().to_numpy(zero_copy_only=True)
         return values.view(dtype) if dtype.kind in _CARRIERS else values
 
     def put(self, column: pa.Array) -> None:
@@ -205,7 +209,7 @@ class _Batch:
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
-        return sink.getvalue().to_pybytes()
+        return bytes(sink.getvalue().to_pybytes())
 
     @classmethod
     def from_bytes(cls, data: bytes) -> _Batch:
@@ -221,7 +225,7 @@ class _Batch:
 def _is_text(values: Any) -> bool:
     if isinstance(values.dtype, pd.StringDtype):
         return True
-    return bool(values.dtype == object) and all(type(v) is str or v is None for v in values)
+    return bool(values.dtype == "object") and all(type(v) is str or v is None for v in values)
 
 
 def _put_text(values: Any, batch: _Batch) -> object:
@@ -235,12 +239,12 @@ def _take_text(plain: Any, batch: _Batch) -> Any:
     texts = batch.next().to_pylist()
     if plain == "object":
         # An index, because pandas would infer its text dtype from an array of objects.
-        return pd.Index(texts, dtype=object, tupleize_cols=False)
+        return _object_index(texts, None)
     return pd.array(texts, dtype=_text_from_plain(plain))
 
 
 def _text_to_plain(dtype: Any) -> object:
-    return "object" if dtype == object else [dtype.storage, dtype.na_value is pd.NA]
+    return "object" if dtype == "object" else [dtype.storage, dtype.na_value is pd.NA]
 
 
 def _text_from_plain(plain: Any) -> Any:
@@ -279,7 +283,8 @@ def _put_masked(values: Any, batch: _Batch) -> object:
 def _take_masked(plain: Any, batch: _Batch) -> Any:
     name, mask, dtype = plain
     values, missing = batch._next_numpy(name).copy(), batch._next_numpy(mask).copy()
-    return pd.api.types.pandas_dtype(dtype).construct_array_type()(values, missing)
+    kind: Any = pd.api.types.pandas_dtype(dtype)
+    return kind.construct_array_type()(values, missing)
 
 
 def _put_period(values: Any, batch: _Batch) -> object:
@@ -288,7 +293,8 @@ def _put_period(values: Any, batch: _Batch) -> object:
 
 def _take_period(plain: Any, batch: _Batch) -> Any:
     name, freq = plain
-    return pd.PeriodIndex.from_ordinals(batch._next_numpy(name).copy(), freq=freq).array
+    make: Any = pd.PeriodIndex
+    return make.from_ordinals(batch._next_numpy(name).copy(), freq=freq).array
 
 
 _Kind = tuple[Callable[[Any], bool], Callable[[Any, _Batch], object], Callable[[Any, _Batch], Any]]

@@ -151,13 +151,14 @@ class Codecs:
         if isinstance(body, Undecodable):
             return body
         try:
-            return _Reader(self).read(body)
+            value: object = _Reader(self).read(body)
         except _UnknownTypeError as error:
             return Undecodable(Reason.UNKNOWN_TYPE, str(error))
         except (msgspec.MsgspecError, RecursionError) as error:
             return Undecodable(Reason.CORRUPT, type(error).__name__)
         except Exception as error:  # a decoder is given whatever the bytes say
             return Undecodable(Reason.REJECTED, f"{type(error).__name__}: {error}"[:200])
+        return value
 
     def _body(self, value: object) -> bytes:
         try:

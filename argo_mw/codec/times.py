@@ -60,8 +60,9 @@ def _datetime_to_plain(value: dt.datetime) -> object:
 def _datetime_from_plain(plain: Any) -> dt.datetime:
     *fields, fold, zone = plain
     if zone is not None and zone[0] == "pytz":
-        return dt.datetime(*fields, tzinfo=dt.UTC).astimezone(zone_from_plain(zone))
-    return dt.datetime(*fields, fold=fold, tzinfo=zone_from_plain(zone))
+        utc = dt.datetime(*fields[:7]).replace(tzinfo=dt.UTC)  # noqa: DTZ001
+        return utc.astimezone(zone_from_plain(zone))
+    return dt.datetime(*fields[:7]).replace(fold=fold, tzinfo=zone_from_plain(zone))  # noqa: DTZ001
 
 
 def _time_to_plain(value: dt.time) -> object:
@@ -71,7 +72,7 @@ def _time_to_plain(value: dt.time) -> object:
 
 def _time_from_plain(plain: Any) -> dt.time:
     *fields, fold, zone = plain
-    return dt.time(*fields, fold=fold, tzinfo=zone_from_plain(zone))
+    return dt.time(*fields[:4]).replace(fold=fold, tzinfo=zone_from_plain(zone))
 
 
 Pair = tuple[Callable[[Any], object], Callable[[Any], object]]

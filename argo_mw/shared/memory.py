@@ -300,7 +300,10 @@ class MemoryShared:
                 subscription.deliver(message)
 
     async def subscribe(
-        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+        self,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
     ) -> MemorySubscription:
         """See :meth:`argo_mw.Shared.subscribe`. In memory there are no gaps."""
         check_key(channel)

@@ -62,9 +62,7 @@ class FakeClock:
             await asyncio.sleep(0)
             return
         woken = asyncio.get_running_loop().create_future()
-        timer = self._push(
-            self._monotonic + seconds, lambda: woken.done() or woken.set_result(None)
-        )
+        timer = self._push(self._monotonic + seconds, lambda: _wake(woken))
         try:
             await woken
         finally:
@@ -115,6 +113,11 @@ class FakeClock:
         if when > self._monotonic:
             self._wall += when - self._monotonic
             self._monotonic = when
+
+
+def _wake(sleeper: asyncio.Future[None]) -> None:
+    if not sleeper.done():
+        sleeper.set_result(None)
 
 
 async def settle() -> None:

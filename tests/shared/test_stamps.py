@@ -437,7 +437,7 @@ async def test_a_peek_takes_less_than_a_third_of_a_microsecond(here):
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_no_interleaving_serves_what_was_invalidated(seed):
+async def test_no_interleaving_serves_what_was_invalidated(seed):  # noqa: C901
     """Three processes load, share, invalidate, lose messages' timing and the store, at random.
 
     The oracle: a version per tag. An entry must not be fresh in a process that has heard
