@@ -121,7 +121,7 @@ def _index_to_plain(index: pd.Index[Any], batch: _Batch) -> object:
     return ["values", batch.add(index.array), index.name]
 
 
-def _index_from_plain(plain: Any, batch: _Batch) -> pd.Index[Any]:
+def _index_from_plain(plain: Any, batch: _Batch) -> Any:
     kind, *rest = plain
     if kind == "range":
         start, stop, step, name = rest

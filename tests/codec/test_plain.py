@@ -68,7 +68,7 @@ def anatomy(value):
     if kind in (list, tuple):
         return kind, [anatomy(item) for item in value]
     if kind in (set, frozenset):
-        return kind, {repr(anatomy(item)) for item in value}
+        return kind, sorted(repr(anatomy(item)) for item in value)
     if kind is dt.datetime:
         return kind, value.replace(tzinfo=None), value.fold, str(value.tzinfo), value.utcoffset()
     if kind is float:
