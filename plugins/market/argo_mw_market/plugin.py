@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from argo_mw import Codecs, Context, Guard, Operation, Upstream, hookimpl
 from argo_mw_market.alpaca import Alpaca
+from argo_mw_market.alphavantage import AlphaVantage
 from argo_mw_market.config import MarketConfig
 from argo_mw_market.massive import Massive
 from argo_mw_market.news import Article
@@ -42,8 +43,9 @@ class MarketPlugin:
         alpaca = Alpaca(config.alpaca, clock, stale_days=days)
         massive = Massive(config.massive, clock, stale_days=days)
         self._retired += self._vendors
-        self._vendors = [alpaca, massive]
-        return [alpaca.upstream(), massive.upstream()]
+        alphavantage = AlphaVantage(config.alphavantage, clock, stale_days=days)
+        self._vendors = [alpaca, massive, alphavantage]
+        return [alpaca.upstream(), massive.upstream(), alphavantage.upstream()]
 
     @hookimpl
     def register_guards(self, upstream: Upstream) -> Iterable[Guard]:

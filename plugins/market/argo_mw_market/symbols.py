@@ -8,12 +8,13 @@ from attrs import frozen
 
 from argo_mw import BadParameter
 
-_STOCK = re.compile(r"[A-Z][A-Z0-9]{0,4}(\.[A-Z]{1,3})?")
+_STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,3})?")
 _PAIR = re.compile(r"(?:X:)?(?P<base>[A-Z0-9]{2,10})[-/](?P<quote>[A-Z]{3,5})")
 _JOINED = re.compile(
     r"(?:X:)?(?P<base>[A-Z0-9]{2,10}?)(?P<quote>BUSD|USDC|USDT|USD|EUR|GBP|JPY|BTC|ETH)"
 )
 _LONGEST_TICKER = 5
+"""Letters of a ticker in the United States."""
 
 
 @frozen

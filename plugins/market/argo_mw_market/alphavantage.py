@@ -1,0 +1,249 @@
+"""Alpha Vantage: bars of stocks, and news with sentiment.
+
+Errors and throttling arrive as 200 with a single key: ``Note``, ``Information`` or ``Error
+Message``. The key travels in the URL, so it is added by the transport, below all logging.
+Protocol: https://www.alphavantage.co/documentation/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import httpx2
+import msgspec
+import numpy as np
+import pandas as pd
+from msgspec import Struct, field
+
+from argo_mw import Action, Call, Clock, Cost, Limits, Outcome, Upstream, UpstreamError
+from argo_mw_market.config import AlphaVantageConfig
+from argo_mw_market.failures import TOO_MANY, Failure, Rule
+from argo_mw_market.frames import Floats
+from argo_mw_market.hours import NEW_YORK
+from argo_mw_market.http import Http, Reply, decode
+from argo_mw_market.keys import find_keys
+from argo_mw_market.news import Article
+from argo_mw_market.operations import since
+from argo_mw_market.symbols import Symbol, read_symbol
+from argo_mw_market.timeframes import Timeframe
+from argo_mw_market.vendor import BarsQuestion, Vendor
+
+NAME = "alphavantage"
+FREE_PLAN = Limits(per_second=1, per_day=25)
+PAID_PLAN = Limits(per_minute=75)
+"""The smallest of the paid plans."""
+
+COMPACT = 100
+"""Bars that the free plan grants, the newest."""
+
+_DAY = 86_400.0
+_MINUTE = 60.0
+_HOUR = 3600.0
+_DAYS_OF_INTRADAY = 30
+_NOTICES = ("Error Message", "Information", "Note")
+_NO_ARTICLES = "no articles found"
+_COLUMNS = ("1. open", "2. high", "3. low", "4. close", "5. volume")
+
+# The notices quote several limits at once, so the order of these rules matters.
+RULES = (
+    Rule(200, "per second", Action.RETRY, "it was asked too fast", 1.0, TOO_MANY),
+    Rule(200, "per minute|frequency", Action.RETRY, "it was asked too often", _MINUTE, TOO_MANY),
+    Rule(200, "per day", Action.SWITCH, "its quota of the day is used up", _HOUR, TOO_MANY),
+    Rule(200, "premium", Action.SWITCH, "the plan does not include this"),
+    Rule(
+        200,
+        "apikey",
+        Action.SWITCH,
+        "it does not take the key: set ALPHAVANTAGE_API_KEY, or key in "
+        "[plugins.market.alphavantage]",
+    ),
+    Rule(200, "Invalid API call", Action.SWITCH, "it does not know this symbol", missing=True),
+    Rule(200, "Invalid inputs", Action.SWITCH, "it refuses the question"),
+    Rule(200, "", Action.SWITCH, "it gave a notice instead of an answer"),
+    Rule(TOO_MANY, "", Action.RETRY, "it was asked too often", wait=_MINUTE),
+    Rule((400, 499), "", Action.SWITCH, "it refuses the question"),
+)
+
+
+class _Mention(Struct):
+    ticker: str
+    relevance_score: float
+    ticker_sentiment_score: float
+
+
+class _Item(Struct):
+    title: str
+    time_published: str
+    url: str = ""
+    summary: str = ""
+    source: str = ""
+    ticker_sentiment: list[_Mention] = field(default_factory=list)
+
+
+_Row = dict[str, str]
+_TOP = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
+_SERIES = msgspec.json.Decoder(dict[str, _Row])
+# Scores are numbers in one place and strings in another: lax decoding takes both.
+_FEED = msgspec.json.Decoder(list[_Item], strict=False)
+
+
+class AlphaVantage(Vendor):
+    """Alpha Vantage's client."""
+
+    def __init__(self, config: AlphaVantageConfig, clock: Clock, *, stale_days: float) -> None:
+        keys = find_keys(NAME, {"key": ("ALPHAVANTAGE_API_KEY",)}, {"key": config.key})
+
+        def sign(request: httpx2.Request) -> None:
+            request.url = request.url.copy_merge_params({"apikey": keys.reveal("key")})
+
+        super().__init__(
+            NAME,
+            keys=keys,
+            http=Http(NAME, config.url, sign),
+            rules=RULES,
+            clock=clock,
+            stale_days=stale_days,
+        )
+        self._paid = config.paid
+
+    def upstream(self) -> Upstream:
+        """The upstream to register."""
+        plan = PAID_PLAN if self._paid else FREE_PLAN
+        return Upstream(
+            NAME,
+            frozenset({"bars", "news"}),
+            self.fetch,
+            limits=plan if self.keys.complete else Limits(),
+            metered=self.keys.complete,
+            timeout=20.0,
+        )
+
+    async def fetch(self, call: Call) -> Outcome:
+        """The answer to *call*."""
+        if call.operation.name == "news":
+            return await self._news(call)
+        question = self.bars_question(call)
+        parameters = self._parameters(question)
+        top = await self._query(parameters)
+        name = next((key for key in top if key.startswith("Time Series")), None)
+        if name is None:
+            raise self.malformed(f"no time series among {', '.join(top) or 'nothing'}")
+        seconds, values = self._read(top[name], question.timeframe)
+        recent = seconds >= question.start
+        return self.outcome(question, self.frame(question, seconds[recent], values[recent]), 1)
+
+    def _parameters(self, question: BarsQuestion) -> dict[str, str | int]:
+        symbol, frame = question.symbol, question.timeframe
+        if symbol.crypto:
+            raise self._cannot(f"answers no bars of pairs like {symbol.name}")
+        days = (question.now - question.start) / _DAY
+        # A year has 252 sessions; the smaller answer is a tenth of the larger.
+        whole = days * 252 / 365 > COMPACT if frame.daily else True
+        if whole and not self._paid:
+            if frame.daily:
+                raise self._cannot(f"answers {COMPACT} bars on the free plan: ask for fewer days")
+            whole = False
+        if not frame.daily and days > _DAYS_OF_INTRADAY + 1:
+            raise self._cannot(
+                f"answers {_DAYS_OF_INTRADAY} days of {frame.name} bars: ask for fewer"
+            )
+        parameters: dict[str, str | int] = {
+            "function": "TIME_SERIES_DAILY" if frame.daily else "TIME_SERIES_INTRADAY",
+            "symbol": symbol.name,
+            "outputsize": "full" if whole else "compact",
+        }
+        if not frame.daily:
+            parameters["interval"] = f"{frame.seconds // 60}min"
+        return parameters
+
+    def _cannot(self, what: str) -> UpstreamError:
+        return UpstreamError(f"upstream {NAME!r} {what}", upstream=NAME)
+
+    async def _query(self, parameters: Mapping[str, str | int]) -> dict[str, msgspec.Raw]:
+        """The top level of an answer.
+
+        Raises:
+            UpstreamError: It is a notice, which means an error.
+        """
+        reply = await self.ask("/query", dict(parameters))
+        top = decode(NAME, reply, _TOP)
+        for key in _NOTICES:
+            if key in top:
+                text = _text(top[key])
+                if _NO_ARTICLES in text.lower():
+                    return {"feed": msgspec.Raw(b"[]")}
+                raise self.failed(Failure(reply.status, text))
+        return top
+
+    def _read(self, series: msgspec.Raw, frame: Timeframe) -> tuple[Floats, Floats]:
+        """Starts and values of a series: strings, newest first, in naive Eastern time."""
+        try:
+            rows = _SERIES.decode(series)
+            values = np.array([[row[c] for c in _COLUMNS] for row in rows.values()], np.float64)
+            local = pd.DatetimeIndex(np.array(list(rows), "datetime64[s]"))
+        except (msgspec.MsgspecError, KeyError, ValueError) as error:
+            raise self.malformed(f"a time series ({error})") from None
+        # The hour that winter time repeats is at night, when nothing trades.
+        times = local.tz_localize(
+            NEW_YORK, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
+        )
+        seconds = times.tz_convert("UTC").as_unit("s").asi8.astype(np.float64)
+        return seconds[::-1], values[::-1].reshape(-1, len(_COLUMNS))
+
+    async def _news(self, call: Call) -> Outcome:
+        now = self.clock.time()
+        symbol = read_symbol(call.subject)
+        limit = call.parameters["limit"]
+        assert isinstance(limit, int)
+        top = await self._query(
+            {
+                "function": "NEWS_SENTIMENT",
+                "tickers": ticker_of(symbol),
+                "time_from": f"{datetime.fromtimestamp(since(call, now), UTC):%Y%m%dT%H%M}",
+                "sort": "LATEST",
+                "limit": limit,
+            }
+        )
+        if "feed" not in top:
+            raise self.malformed(f"no feed among {', '.join(top) or 'nothing'}")
+        try:
+            items = _FEED.decode(top["feed"])
+            articles = tuple(_article(item, ticker_of(symbol)) for item in items[:limit])
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise self.malformed(f"a feed ({error})") from None
+        return Outcome(articles, as_of=now, cost=Cost(requests=1))
+
+    def error_text(self, reply: Reply) -> str:
+        """The notice, or the page."""
+        try:
+            top = _TOP.decode(reply.body)
+        except msgspec.MsgspecError:
+            return super().error_text(reply)
+        return next((_text(top[key]) for key in _NOTICES if key in top), "")
+
+
+def ticker_of(symbol: Symbol) -> str:
+    """Alpha Vantage's word for *symbol* in news: pairs are named by their coin."""
+    return f"CRYPTO:{symbol.base}" if symbol.crypto else symbol.name
+
+
+def _text(raw: msgspec.Raw) -> str:
+    try:
+        return _TEXT.decode(raw)
+    except msgspec.MsgspecError:
+        return bytes(raw).decode("utf-8", "replace")
+
+
+def _article(item: _Item, ticker: str) -> Article:
+    about = next((one for one in item.ticker_sentiment if one.ticker == ticker), None)
+    return Article(
+        title=item.title,
+        url=item.url,
+        published=datetime.strptime(item.time_published, "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
+        source=item.source,
+        summary=item.summary,
+        sentiment=None if about is None else max(-1.0, min(1.0, about.ticker_sentiment_score)),
+        relevance=1.0 if about is None else max(0.0, min(1.0, about.relevance_score)),
+    )

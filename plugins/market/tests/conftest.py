@@ -1,0 +1,76 @@
+"""A sandbox of the vendors, and applications that ask it over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from argo_mw_sandbox import Sandbox, SandboxConfig
+
+from argo_mw import Argo
+from argo_mw_market import MarketPlugin
+
+KEYS = {
+    "alpaca": {"key": "alpaca-key-id", "secret": "alpaca-secret-key"},
+    "massive": {"key": "massive-key"},
+    "alphavantage": {"key": "alphavantage-key", "paid": True},
+}
+
+
+class OpenArgo(Protocol):
+    """Opens an application with only the market, and only the named vendors if any are."""
+
+    def __call__(
+        self, *vendors: str, plugins: Mapping[str, object] | None = None, **table: object
+    ) -> AbstractAsyncContextManager[Argo]: ...
+
+
+@pytest.fixture(autouse=True)
+def _no_keys_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in (
+        "APCA_API_KEY_ID",
+        "APCA_API_SECRET_KEY",
+        "MASSIVE_API_KEY",
+        "POLYGON_API_KEY",
+        "ALPHAVANTAGE_API_KEY",
+    ):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """A sandbox that holds its clock a minute after the last real day."""
+    async with Sandbox(SandboxConfig(speed=0)) as running:
+        yield running
+
+
+@pytest.fixture
+def open_argo(sandbox: Sandbox) -> OpenArgo:
+    """Opens applications whose vendors are the sandbox's, and whose time is its own."""
+
+    def opened(
+        *vendors: str, plugins: Mapping[str, object] | None = None, **table: object
+    ) -> AbstractAsyncContextManager[Argo]:
+        market = {name: {**KEYS[name], "url": sandbox.url(name)} for name in KEYS}
+        config: dict[str, object] = {
+            "argo": {"shared": "memory://", "strict": True},
+            "plugins": {"market": {**market, **table}},
+            # The plans' own limits have a test of their own.
+            "upstreams": {
+                name: {"per_second": 0, "per_minute": 0, "per_day": 10_000} for name in KEYS
+            },
+        }
+        if vendors:
+            config["operations"] = {"bars": {"upstreams": list(vendors)}}
+        return Argo.open(
+            config,
+            plugins={"market": MarketPlugin(), **(plugins or {})},
+            installed=False,
+            clock=sandbox.clock,
+        )
+
+    return opened

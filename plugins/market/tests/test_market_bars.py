@@ -1,0 +1,233 @@
+"""Bars over real sockets, from every vendor."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+from argo_mw_sandbox import Fault, Sandbox
+
+from argo_mw import (
+    AllUpstreamsFailed,
+    Argo,
+    BadParameter,
+    NotFound,
+    Outcome,
+    Unacceptable,
+    UpstreamError,
+)
+from argo_mw_market.frames import complaint
+from argo_mw_market import alpaca, massive
+
+VENDORS = ("alpaca", "massive", "alphavantage")
+REAL = ("AAPL", "GOOG", "IBM", "MSFT", "FB")
+
+
+def requests(sandbox: Sandbox, vendor: str) -> object:
+    return sandbox.counts()[vendor]["requests"]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_every_vendor_answers_the_same_frame(sandbox, open_argo, vendor: str) -> None:
+    async with open_argo("alpaca") as argo:
+        expected = await argo.call("bars", symbol="IBM")
+    async with open_argo(vendor) as argo:
+        outcome = await argo.outcome("bars", symbol="IBM")
+    frame = outcome.value
+    assert vendor == outcome.upstream
+    assert complaint(frame) is None
+    assert len(frame) > 55
+    pd.testing.assert_frame_equal(expected, frame)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_minutes_of_every_vendor_are_the_same(sandbox, open_argo, vendor: str) -> None:
+    question = {"symbol": "IBM", "timeframe": "30Min", "days": 5}
+    async with open_argo("alpaca") as argo:
+        expected = await argo.call("bars", **question)
+    async with open_argo(vendor) as argo:
+        frame = await argo.call("bars", **question)
+    assert len(frame) > 30
+    pd.testing.assert_frame_equal(expected, frame)
+
+
+@pytest.mark.parametrize("vendor", ["alpaca", "massive"])
+async def test_pairs_trade_on_every_day(sandbox, open_argo, vendor: str) -> None:
+    async with open_argo(vendor) as argo:
+        outcome = await argo.outcome("bars", symbol="BTC/USD", days=14)
+    assert 15 == len(outcome.value)
+    assert {0, 1, 2, 3, 4, 5, 6} == set(outcome.value.index.day_of_week)
+    assert sandbox.clock.time() == outcome.as_of
+
+
+async def test_an_answer_speaks_for_now_when_the_market_has_closed_since(
+    sandbox, open_argo
+) -> None:
+    async with open_argo("alpaca") as argo:
+        outcome = await argo.outcome("bars", symbol="AAPL")
+    assert sandbox.clock.time() == outcome.as_of
+
+
+async def test_an_answer_in_the_session_speaks_for_its_last_minute(sandbox, open_argo) -> None:
+    sandbox.clock.set(datetime(2013, 2, 27, 16, 0, 20, tzinfo=UTC))
+    async with open_argo("massive") as argo:
+        outcome = await argo.outcome("bars", symbol="AAPL", timeframe="1Min", days=1)
+    assert datetime(2013, 2, 27, 16, tzinfo=UTC).timestamp() == outcome.as_of
+
+
+async def test_a_hundred_symbols_go_in_one_request(sandbox, open_argo) -> None:
+    drawn = [s["symbol"] for s in sandbox.symbols() if s["market"] == "stocks"]
+    symbols = (list(REAL) + [s for s in drawn if s not in REAL])[:100]
+    async with open_argo("alpaca") as argo:
+        answers = await argo.map("bars", symbols)
+    assert 100 == sum(isinstance(answer, Outcome) for answer in answers.values())
+    assert 1 == requests(sandbox, "alpaca")
+    assert pytest.approx(1.0) == sum(answer.cost.requests for answer in answers.values())
+
+
+async def test_stocks_and_pairs_together_take_two_requests(sandbox, open_argo) -> None:
+    async with open_argo("alpaca") as argo:
+        answers = await argo.map("bars", [*REAL, "BTC-USD", "ETH-USD"])
+    assert all(isinstance(answer, Outcome) for answer in answers.values())
+    assert 2 == requests(sandbox, "alpaca")
+
+
+async def test_a_symbol_that_alpaca_refuses_leaves_the_others_answered(
+    sandbox, open_argo, monkeypatch
+) -> None:
+    drawn = [s["symbol"] for s in sandbox.symbols() if s["market"] == "stocks"]
+    symbols = [*drawn[:99], "BAD"]
+    # Our own check lets through what Alpaca's does not: it refuses the whole request for it.
+    monkeypatch.setattr(alpaca, "_spelling", lambda s: "b@d" if s.name == "BAD" else s.name)
+    async with open_argo("alpaca") as argo:
+        answers = await argo.map("bars", symbols)
+    assert 99 == sum(isinstance(answer, Outcome) for answer in answers.values())
+    assert isinstance(answers["BAD"], NotFound)
+    assert 2 == requests(sandbox, "alpaca")
+
+
+async def test_a_symbol_without_bars_leaves_the_others_answered(sandbox, open_argo) -> None:
+    async with open_argo("alpaca") as argo:
+        answers = await argo.map("bars", [*REAL, "ZZZZ"])
+    assert isinstance(answers["ZZZZ"], Unacceptable)
+    assert "check the symbol" in str(answers["ZZZZ"])
+    assert 5 == sum(isinstance(answer, Outcome) for answer in answers.values())
+
+
+async def test_pages_are_put_together(sandbox, open_argo, monkeypatch) -> None:
+    async with open_argo("alpaca") as argo:
+        whole = await argo.map("bars", REAL)
+    sandbox.reset_counts()
+    monkeypatch.setattr(alpaca, "_MOST_BARS", 40)
+    async with open_argo("alpaca") as argo:
+        pages = await argo.map("bars", REAL)
+    assert 8 == requests(sandbox, "alpaca")
+    for symbol in REAL:
+        pd.testing.assert_frame_equal(whole[symbol].value, pages[symbol].value)
+
+
+async def test_links_to_next_pages_are_followed(sandbox, open_argo, monkeypatch) -> None:
+    async with open_argo("massive") as argo:
+        whole = await argo.call("bars", symbol="IBM")
+    sandbox.reset_counts()
+    monkeypatch.setattr(massive, "_MOST_BARS", 40)
+    async with open_argo("massive") as argo:
+        outcome = await argo.outcome("bars", symbol="IBM")
+    pd.testing.assert_frame_equal(whole, outcome.value)
+    assert 2 == requests(sandbox, "massive") == outcome.cost.requests
+
+
+@pytest.mark.parametrize("vendor", ["alpaca", "massive"])
+async def test_endless_pages_end(sandbox, open_argo, monkeypatch, vendor: str) -> None:
+    module = {"alpaca": alpaca, "massive": massive}[vendor]
+    monkeypatch.setattr(module, "_MOST_BARS", 1)
+    monkeypatch.setattr(module, "MOST_PAGES", 3)
+    async with open_argo(vendor) as argo:
+        with pytest.raises(UpstreamError, match="more than 3 pages"):
+            await argo.call("bars", symbol="IBM")
+    assert 3 == requests(sandbox, vendor)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize(
+    ("fault", "said"), [("empty", "no 1Day bars|malformed"), ("stale", "stale")]
+)
+async def test_empty_and_stale_answers_are_none(
+    sandbox, open_argo, vendor: str, fault: str, said: str
+) -> None:
+    sandbox.set_fault(vendor, fault)
+    async with open_argo(vendor) as argo:
+        with pytest.raises(Unacceptable, match=said):
+            await argo.call("bars", symbol="AAPL")
+
+
+async def test_the_next_vendor_answers_where_one_does_not(sandbox, open_argo) -> None:
+    sandbox.set_fault("alpaca", "garbage")
+    sandbox.set_fault("massive", "not_authorized")
+    async with open_argo() as argo:
+        outcome = await argo.outcome("bars", symbol="AAPL")
+    assert "alphavantage" == outcome.upstream
+
+
+async def test_when_no_vendor_answers_every_cause_is_told(sandbox, open_argo) -> None:
+    for vendor in VENDORS:
+        sandbox.set_fault(vendor, "garbage")
+    async with open_argo() as argo:
+        with pytest.raises(AllUpstreamsFailed) as failed:
+            await argo.call("bars", symbol="AAPL")
+    assert 3 == len(failed.value.causes)
+    assert all(vendor in str(failed.value) for vendor in VENDORS)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        {"symbol": "no symbol"},
+        {"symbol": "AAPL", "timeframe": "1day"},
+        {"symbol": "AAPL", "days": 0},
+        {"symbol": "AAPL", "days": "90"},
+    ],
+)
+async def test_a_bad_question_is_refused_before_anybody_is_asked(
+    sandbox, open_argo, question: dict[str, object]
+) -> None:
+    async with open_argo() as argo:
+        with pytest.raises(BadParameter):
+            await argo.call("bars", **question)
+    assert [0, 0, 0] == [requests(sandbox, vendor) for vendor in VENDORS]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_cancelling_all_callers_ends_the_request(sandbox, open_argo, vendor: str) -> None:
+    sandbox.set_fault(vendor, "stall")
+    async with open_argo(vendor) as argo:
+        callers = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(3)]
+        await until(lambda: sandbox.counts()[vendor]["in_flight"])
+        for caller in callers:
+            caller.cancel()
+        await asyncio.wait(callers)
+        await until(lambda: not sandbox.counts()[vendor]["in_flight"])
+    counts = sandbox.counts()[vendor]
+    assert counts["requests"] == counts["disconnects"] > 0
+    assert all(caller.cancelled() for caller in callers)
+
+
+async def test_cancelling_one_caller_leaves_the_gathered_request_alone(sandbox, open_argo) -> None:
+    sandbox.set_fault("alpaca", Fault("stall", hold=0.05))
+    async with open_argo("alpaca") as argo:
+        callers = [asyncio.create_task(argo.call("bars", symbol=s)) for s in REAL]
+        await until(lambda: sandbox.counts()["alpaca"]["in_flight"])
+        callers[0].cancel()
+        answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert 4 == sum(isinstance(answer, pd.DataFrame) for answer in answers)
+    assert 0 == sandbox.counts()["alpaca"]["disconnects"]
+
+
+async def until(true) -> None:
+    """Return once *true* is: the sandbox notices things when its sockets do."""
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - there is no event to wait for in another server
+            await asyncio.sleep(0)

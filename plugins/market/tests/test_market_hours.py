@@ -1,0 +1,82 @@
+"""Which moment a frame speaks for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from argo_mw_market import TIMEFRAMES, read_symbol
+from argo_mw_market.hours import end_of, spoken_for, stale
+
+NEW_YORK = ZoneInfo("America/New_York")
+DAY, MINUTE = TIMEFRAMES["1Day"], TIMEFRAMES["1Min"]
+STOCK, PAIR = read_symbol("AAPL"), read_symbol("BTC-USD")
+
+
+def at(text: str, zone: str = "America/New_York") -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+
+def test_a_day_of_a_stock_ends_at_its_close_not_at_midnight() -> None:
+    assert at("2024-03-08T16:00") == end_of(at("2024-03-08T00:00"), STOCK, DAY)
+    # The day on which clocks change is a day like any other.
+    assert at("2024-03-11T16:00") == end_of(at("2024-03-11T00:00"), STOCK, DAY)
+
+
+def test_a_day_of_a_pair_ends_after_24_hours() -> None:
+    bar = at("2024-03-08T00:00", "UTC")
+    assert bar + 86_400 == end_of(bar, PAIR, DAY)
+
+
+@pytest.mark.parametrize(
+    ("bar", "now", "moment"),
+    [
+        ("2024-03-08T00:00", "2024-03-08T11:00", "2024-03-08T11:00"),  # it is still growing
+        ("2024-03-08T00:00", "2024-03-08T18:00", "2024-03-08T18:00"),  # closed for today
+        ("2024-03-08T00:00", "2024-03-09T12:00", "2024-03-09T12:00"),  # Saturday
+        ("2024-03-08T00:00", "2024-03-11T09:29", "2024-03-11T09:29"),  # Monday before the opening
+        ("2024-03-08T00:00", "2024-03-11T09:31", "2024-03-08T16:00"),  # Monday: something is new
+        ("2024-03-06T00:00", "2024-03-07T20:00", "2024-03-06T16:00"),  # a day is missing
+    ],
+)
+def test_a_daily_frame_speaks_for_now_until_the_market_opens_again(
+    bar: str, now: str, moment: str
+) -> None:
+    assert at(moment) == spoken_for(at(bar), STOCK, DAY, at(now))
+
+
+@pytest.mark.parametrize(
+    ("bar", "now", "moment"),
+    [
+        ("2024-03-08T11:00", "2024-03-08T11:00:30", "2024-03-08T11:00:30"),
+        ("2024-03-08T11:00", "2024-03-08T11:01:40", "2024-03-08T11:01"),
+        ("2024-03-08T15:59", "2024-03-08T18:00", "2024-03-08T16:00"),  # traded after hours, maybe
+        ("2024-03-08T19:59", "2024-03-09T12:00", "2024-03-09T12:00"),
+        ("2024-03-08T19:59", "2024-03-11T03:59", "2024-03-11T03:59"),
+        ("2024-03-08T19:59", "2024-03-11T04:01", "2024-03-08T20:00"),
+    ],
+)
+def test_a_frame_of_minutes_counts_the_hours_around_the_session(
+    bar: str, now: str, moment: str
+) -> None:
+    assert at(moment) == spoken_for(at(bar), STOCK, MINUTE, at(now))
+
+
+def test_a_pair_has_no_hours() -> None:
+    saturday = at("2024-03-09T12:00", "UTC")
+    assert saturday + 60 == spoken_for(saturday, PAIR, MINUTE, saturday + 3600)
+
+
+def test_a_long_weekend_is_not_stale_and_a_week_is() -> None:
+    friday = at("2024-03-28T00:00")  # Good Friday is the next day
+    limit = 5 * 86_400.0
+    assert not stale(friday, STOCK, DAY, at("2024-04-01T16:05"), limit)
+    assert stale(friday, STOCK, DAY, at("2024-04-05T12:00"), limit)
+
+
+def test_a_pair_is_stale_sooner() -> None:
+    bar = at("2024-03-08T00:00", "UTC")
+    assert not stale(bar, PAIR, MINUTE, bar + 80_000, 5 * 86_400.0)
+    assert stale(bar, PAIR, MINUTE, bar + 90_000, 5 * 86_400.0)
