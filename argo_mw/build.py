@@ -151,9 +151,11 @@ class Builder:
             settled={name: _settled(upstreams, flags) for name, upstreams in candidates.items()},
         )
         attempts = {name: post.attempts for name, post in posts.items()}
-        for operation in operations.values():
-            chains[operation.name] = Chain(
-                operation, ordered, flags, attempts, build.names_for, self._report
+        for name, operation in operations.items():
+            settled = build.settled[name]
+            only = settled[0] if settled is not None and len(settled) == 1 else None
+            chains[name] = Chain(
+                operation, ordered, flags, attempts, build.names_for, self._report, only=only
             )
         return build
 

@@ -72,6 +72,21 @@ class Call:
             self.extensions,
         )
 
+    def bind_until(self, upstream: str, deadline: float | None) -> Call:
+        """:meth:`bind` and :meth:`until` in one step."""
+        return Call(
+            self.operation,
+            self.parameters,
+            self.key,
+            self.subject,
+            self.tenant,
+            deadline,
+            upstream,
+            self.tags,
+            self.ancestors,
+            self.extensions,
+        )
+
     def until(self, deadline: float | None) -> Call:
         """The same question, with another deadline in monotonic seconds."""
         return Call(

@@ -91,9 +91,12 @@ class Engine:
         deadline = started + timeout
         if call.deadline is not None and call.deadline < deadline:
             deadline = call.deadline
-        call = call.until(deadline)
         try:
-            outcome = await within(variant.run(call), deadline, self.clock)
+            if variant.only is None:
+                call = call.until(deadline)
+                outcome = await within(variant.run(call), deadline, self.clock)
+            else:
+                outcome = await variant.run(call.bind_until(variant.only, deadline))
         except Expired:
             late = self._too_late(call, started)
             self._ended(call, variant, started, error=late)

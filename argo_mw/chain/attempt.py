@@ -94,12 +94,13 @@ class Attempts:
                 raise self._unacceptable(call, complaint)
         except Expired as error:
             late = self._too_late(call, started, deadline)
-            tried.append(self._ended(call, started, "timeout", error=late))
+            tried.append(self._ended(call, started, "timeout", str(late)))
             raise late from error
         except BaseException as error:
-            tried.append(self._ended(call, started, _status(error), error=error))
+            told = str(error) or type(error).__name__
+            tried.append(self._ended(call, started, _status(error), told))
             raise
-        tried.append(self._ended(call, started, "ok", cost=outcome.cost))
+        tried.append(self._ended(call, started, "ok", "", outcome.cost))
         answer = _complete(call, outcome, asked_at, tuple(tried))
         if lineage is not None:
             answer = lineage.inherit(answer)
@@ -120,17 +121,10 @@ class Attempts:
         return Unacceptable(msg, upstream=self._upstream.name)
 
     def _ended(
-        self,
-        call: Call,
-        started: float,
-        status: Status,
-        *,
-        cost: Cost = NO_COST,
-        error: BaseException | None = None,
+        self, call: Call, started: float, status: Status, error: str, cost: Cost = NO_COST
     ) -> Attempt:
         latency = self._clock.monotonic() - started
-        told = "" if error is None else str(error) or type(error).__name__
-        attempt = Attempt(self._upstream.name, latency, status, told, cost)
+        attempt = Attempt(self._upstream.name, latency, status, error, cost)
         if self._events.active:
             self._events.emit(AttemptEnded(call, attempt))
         return attempt
@@ -146,7 +140,7 @@ def _complete(
         outcome.via,
         asked_at if outcome.as_of is None else outcome.as_of,
         outcome.expires_at,
-        outcome.tags | call.tags,
+        outcome.tags | call.tags if outcome.tags else call.tags,
         outcome.cost,
         attempts,
         outcome.notes,
