@@ -1,4 +1,4 @@
-"""What the plugin registers: the command ``argo-mw sandbox``."""
+"""What the plugin registers: the commands ``argo-mw sandbox`` and ``argo-mw demo``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from argo_mw import hookimpl
+from argo_mw_sandbox.demo_command import demo
 
 if TYPE_CHECKING:
     from argo_mw_sandbox.faults import Fault
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_commands(cli: click.Group) -> None:
-    """Add ``argo-mw sandbox``."""
+    """Add ``argo-mw sandbox`` and ``argo-mw demo``."""
     cli.add_command(sandbox)
+    cli.add_command(demo)
 
 
 @click.command()
