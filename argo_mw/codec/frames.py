@@ -103,7 +103,7 @@ def _index_alone(index: pd.Index[Any]) -> object:
     return [_index_to_plain(index, batch), batch.to_bytes()]
 
 
-def _index_from_alone(plain: Any) -> pd.Index[Any]:
+def _index_from_alone(plain: Any) -> Any:
     index, data = plain
     return _index_from_plain(index, _Batch.from_bytes(data))
 

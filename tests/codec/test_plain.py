@@ -27,6 +27,7 @@ from argo_mw.codec import Codecs, Envelope, Reason, Undecodable
 from argo_mw.errors import NotEncodable, PluginError
 
 CODECS = Codecs()
+LONG_REPRS = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 scalars = (
     st.none()
@@ -76,6 +77,7 @@ def anatomy(value):
     return kind, str(value)
 
 
+@LONG_REPRS
 @given(values)
 def test_plain_data_comes_back_exactly(value):
     assert anatomy(value) == anatomy(CODECS.decode(CODECS.encode(value, "k"), "k"))
@@ -236,7 +238,7 @@ def test_any_body_in_a_valid_envelope_never_raises(body):
     CODECS.decode(CODECS.envelope.wrap(body))
 
 
-@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
+@LONG_REPRS
 @settings(max_examples=500, deadline=None)
 @given(
     name=st.sampled_from([*sorted(Codecs()._by_name), "pandas.frame", "numpy.array", "x.y"]),
