@@ -175,6 +175,14 @@ def load(*directories: Path) -> Lexicon:
     return lexicon
 
 
+def word_class(name: str, *directories: Path) -> frozenset[str]:
+    """The members of one class, without loading anything else."""
+    lexicon = Lexicon()
+    for folder in (files("argo_mw_similarity") / "data", *directories):
+        _extend(lexicon, folder, only="classes")
+    return lexicon.classes.get(name, frozenset())
+
+
 @lru_cache(maxsize=1)
 def _shipped() -> Lexicon:
     lexicon = _wordnet()
@@ -207,8 +215,8 @@ def _word(columns: list[str]) -> Word:
     return Word(senses, marked["!"], marked["+"])
 
 
-def _extend(lexicon: Lexicon, folder: Traversable) -> None:
-    for name in FILES:
+def _extend(lexicon: Lexicon, folder: Traversable, *, only: str = "") -> None:
+    for name in (only,) if only else FILES:
         source = folder / f"{name}.txt"
         if source.is_file():
             for number, line in _statements(source.read_text("utf-8")):

@@ -1,0 +1,48 @@
+"""Which answers may serve other prompts: whole replies, no refusals, no actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+
+from argo_mw import Outcome, Stream
+
+_WHOLE = frozenset({"", "stop", "end_turn", "stop_sequence", "eos", "none"})
+_REASONS = ("stop_reason", "finish_reason")
+_TEXTS = ("text", "content", "answer", "reply")
+
+
+def refusals() -> tuple[str, ...]:
+    """How replies begin that are no answers."""
+    text = (files("argo_mw_similarity") / "data" / "refusals.txt").read_text("utf-8")
+    return tuple(s for line in text.splitlines() if (s := line.split("#")[0].strip()))
+
+
+def inadmissible(outcome: Outcome, beginnings: tuple[str, ...]) -> str:
+    """Why *outcome* must not serve another prompt, or ""."""
+    value = outcome.value
+    if value is None:
+        return "no answer"
+    if isinstance(value, Stream):
+        return "a stream"
+    reason = _first(value, _REASONS)
+    if isinstance(reason, str) and reason.lower() not in _WHOLE:
+        return f"the reply ended with {reason!r}"
+    if _first(value, ("tool_calls", "tool_use")):
+        return "the reply asks for an action"
+    text = value if isinstance(value, str) else _first(value, _TEXTS)
+    if isinstance(text, str):
+        start = text.strip().lower().replace("’", "'")
+        if not start:
+            return "an empty reply"
+        if start.startswith(beginnings):
+            return "the model declined"
+    return ""
+
+
+def _first(value: object, names: tuple[str, ...]) -> object:
+    for name in names:
+        found = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+        if found:
+            return found
+    return None

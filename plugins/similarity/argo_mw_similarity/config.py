@@ -1,0 +1,52 @@
+"""The table ``[plugins.similarity]``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen, validators
+
+from argo_mw_similarity.slots import parse_tolerance
+
+
+def _tolerances(_: object, __: object, value: Mapping[str, Mapping[str, object]]) -> None:
+    for operation, slots in value.items():
+        for slot, tolerance in slots.items():
+            parse_tolerance(tolerance, slot=f"{operation}.{slot}")
+
+
+@frozen
+class SimilarityConfig:
+    """What the plugin may be told.
+
+    Attributes:
+        policy: ``guarded``, ``threshold``, or the name of one that a plugin brings.
+        threshold: The cosine from which the policy ``threshold`` serves.
+        floor: The cosine below which the policy ``guarded`` serves nothing.
+        embedder: ``auto`` takes the first that is installed of ``onnx`` and
+            ``sentence-transformers``; ``none`` does without; or one that a plugin brings.
+        model: A path to the embedder's model; its package's own unless told.
+        embed_timeout: Seconds to wait for a vector before the prompt counts as a miss.
+        candidates: How many of the nearest prompts are judged.
+        ttl: Seconds for which an answer may serve other prompts.
+        entries_per_scope: Answers kept per scope.
+        max_entries: Answers mirrored in memory, over all scopes.
+        data: A directory with further data files: ``opposites.txt``, ``synonyms.txt`` …
+        slots: Operation → parameter (or ``parameter.key``) → tolerance, such as ``"10bp"``.
+        audit: How many served hits are kept for review; 0 keeps none.
+    """
+
+    policy: str = "guarded"
+    threshold: float = field(default=0.95, validator=[validators.ge(-1.0), validators.le(1.0)])
+    floor: float = field(default=0.7, validator=[validators.ge(-1.0), validators.le(1.0)])
+    embedder: str = "auto"
+    model: str = ""
+    embed_timeout: float = field(default=0.5, validator=validators.gt(0))
+    candidates: int = field(default=8, validator=[validators.ge(1), validators.le(100)])
+    ttl: float = field(default=3600.0, validator=validators.gt(0))
+    entries_per_scope: int = field(default=10_000, validator=validators.ge(1))
+    max_entries: int = field(default=100_000, validator=validators.ge(1))
+    data: Path | None = None
+    slots: Mapping[str, Mapping[str, str]] = field(factory=dict, validator=_tolerances)
+    audit: int = field(default=500, validator=[validators.ge(0), validators.le(100_000)])

@@ -1,0 +1,112 @@
+"""Answers that are kept for equivalent prompts, and their form in the shared store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeGuard
+
+import numpy as np
+from attrs import field, frozen
+from numpy.typing import NDArray
+
+from argo_mw import NO_COST, Codecs, Outcome, Protected, Stamped, Stamps, protect
+
+FORM = 1
+"""The number of the stored form; entries of another are skipped."""
+
+Halves = NDArray[np.float16]
+
+
+@frozen(eq=False)
+class Entry:
+    """One kept answer.
+
+    Attributes:
+        number: Its place in its scope; negative when the shared store does not know it.
+        text: The prompt it answers, as sent; "" when that had slots.
+        slots: What was filled in, for a templated prompt.
+        vector: The prompt's vector, or ``None``.
+        model: What the vector means.
+        outcome: The answer without its value.
+        protected: The value.
+        stamped: The stamps of its tags.
+        expires_at: Wall time in seconds from which it is not served.
+    """
+
+    number: int
+    text: str
+    slots: Mapping[str, object] | None
+    vector: Halves | None = field(repr=False)
+    model: str
+    outcome: Outcome = field(repr=False)
+    protected: Protected = field(repr=False)
+    stamped: Stamped = field(repr=False)
+    expires_at: float
+
+    def serve(self) -> Outcome:
+        """The answer for one more caller: it costs nothing and is as old as it is."""
+        return self.outcome.evolve(value=self.protected.lend())
+
+
+def kept(outcome: Outcome) -> Outcome:
+    """*outcome* as it is kept: without what only its first caller has to do with."""
+    return outcome.evolve(value=None, cost=NO_COST, attempts=(), notes=())
+
+
+def pack(entry: Entry, codecs: Codecs, place: str) -> bytes:
+    """*entry* as bytes for the key *place*.
+
+    Raises:
+        NotEncodable: Its value has no codec.
+    """
+    outcome = entry.outcome
+    record = {
+        "form": FORM,
+        "text": entry.text,
+        "slots": None if entry.slots is None else dict(entry.slots),
+        "vector": None if entry.vector is None else entry.vector.tobytes(),
+        "model": entry.model,
+        "value": entry.protected.lend(),
+        "upstream": outcome.upstream,
+        "via": list(outcome.via),
+        "as_of": outcome.as_of,
+        "answer_expires_at": outcome.expires_at,
+        "tags": sorted(outcome.tags),
+        "marks": [list(mark) for mark in entry.stamped.marks],
+        "expires_at": entry.expires_at,
+    }
+    return codecs.encode(record, place)
+
+
+def unpack(data: bytes, codecs: Codecs, stamps: Stamps, place: str, number: int) -> Entry | None:
+    """The entry in *data*, or ``None`` when it is not one that this version wrote."""
+    record = codecs.decode(data, place)
+    if not _is_record(record) or record.get("form") != FORM:
+        return None
+    try:
+        vector = record["vector"]
+        outcome = Outcome(
+            None,
+            upstream=record["upstream"],  # type: ignore[arg-type]
+            via=tuple(record["via"]),  # type: ignore[arg-type]
+            as_of=record["as_of"],  # type: ignore[arg-type]
+            expires_at=record["answer_expires_at"],  # type: ignore[arg-type]
+            tags=frozenset(record["tags"]),  # type: ignore[arg-type]
+        )
+        return Entry(
+            number=number,
+            text=str(record["text"]),
+            slots=record["slots"],  # type: ignore[arg-type]
+            vector=None if vector is None else np.frombuffer(vector, np.float16),  # type: ignore[call-overload]
+            model=str(record["model"]),
+            outcome=outcome,
+            protected=protect(record["value"]),
+            stamped=stamps.adopt(tuple(mark) for mark in record["marks"]),  # type: ignore[attr-defined]
+            expires_at=float(record["expires_at"]),  # type: ignore[arg-type]
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _is_record(value: object) -> TypeGuard[Mapping[str, object]]:
+    return isinstance(value, Mapping)

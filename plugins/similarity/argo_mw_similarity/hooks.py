@@ -1,0 +1,29 @@
+"""The hooks that other plugins may implement for this one, marked ``optionalhook=True``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from argo_mw import hookspec
+from argo_mw_similarity.config import SimilarityConfig
+from argo_mw_similarity.embed import Embedder
+from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.policy import Policy
+
+
+@hookspec
+def similarity_embedders(config: SimilarityConfig) -> Mapping[str, Embedder]:  # type: ignore[empty-body]
+    """Further embedders by name; the one that ``embedder`` names is loaded."""
+
+
+@hookspec
+def similarity_policies(config: SimilarityConfig, lexicon: Lexicon) -> Mapping[str, Policy]:  # type: ignore[empty-body]
+    """Further policies by name; the one that ``policy`` names decides."""
+
+
+@hookspec
+def similarity_slots() -> Mapping[str, Mapping[str, object]]:  # type: ignore[empty-body]
+    """Operation → parameter, or ``parameter.key`` → tolerance, for operations that are templates.
+
+    What the configuration says about a slot goes before it.
+    """

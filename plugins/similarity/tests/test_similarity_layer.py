@@ -1,0 +1,342 @@
+"""The layer keeps to its contract, and serves what it should and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from argo_mw import Argo, Operation, Outcome, hookimpl, operation
+from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted
+from argo_mw_similarity import SimilarityPlugin
+
+
+@operation(name="ask", kind="llm", data_type="ai_reasoning", subject="")
+def ask(prompt: str, *, system: str = "", model: str = "m", max_tokens: int = 100) -> object:
+    """Ask a language model."""
+
+
+@operation(name="chat", kind="llm", data_type="ai_reasoning", subject="")
+def chat(messages: list[object], *, model: str = "m", tools: tuple[object, ...] = ()) -> object:
+    """Talk to a language model."""
+
+
+@operation(name="opinion", kind="llm", data_type="ai_reasoning", subject="symbol")
+def opinion(
+    symbol: str, *, template: str, slots: Mapping[str, object], tolerances: Mapping[str, object]
+) -> object:
+    """A templated question."""
+
+
+class Same:
+    """An embedder to which all texts are the same."""
+
+    name = "same"
+    model = "same-1"
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.entered = threading.Event()
+        self.gate.set()
+
+    def load(self) -> None:
+        pass
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.batches.append(len(texts))
+        self.entered.set()
+        self.gate.wait()
+        vectors = np.zeros((len(texts), 384), np.float32)
+        vectors[:, 0] = 1.0
+        return vectors
+
+
+class Brings:
+    """A plugin that brings the embedder."""
+
+    def __init__(self, embedder: object) -> None:
+        self._embedder = embedder
+
+    @hookimpl(optionalhook=True)
+    def similarity_embedders(self) -> Mapping[str, object]:
+        return {"same": self._embedder}
+
+
+class Bench:
+    """An application with the layer around one upstream."""
+
+    def __init__(
+        self,
+        *script: object,
+        clock: FakeClock | None = None,
+        shared: str = "memory://",
+        upstreams: Sequence[Scripted] = (),
+        **config: object,
+    ) -> None:
+        names = {"ask", "chat", "opinion"}
+        self.upstream = Scripted("model", names, *(script or (lambda call: "answer",)), retries=0)
+        self.embedder = Same()
+        self.clock = clock or FakeClock()
+        self.plugin = SimilarityPlugin()
+        self.argo = Argo.open(
+            {
+                "argo": {"shared": shared, "strict": True},
+                "flags": {"similarity": "on"},
+                "plugins": {"similarity": {"embedder": "same", **config}},
+            },
+            clock=self.clock,
+            plugins={
+                "similarity": self.plugin,
+                "brings": Brings(self.embedder),
+                "asked": FakePlugin(
+                    operations=[ask, chat, opinion], upstreams=[*upstreams, self.upstream]
+                ),
+            },
+            installed=False,
+        )
+
+    async def __aenter__(self) -> Bench:
+        await self.argo.__aenter__()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.argo.__aexit__(*error)
+
+    async def ask(self, prompt: str, **parameters: object) -> Outcome:
+        return await self.argo.outcome("ask", prompt=prompt, **parameters)
+
+    @property
+    def asked(self) -> int:
+        return len(self.upstream.asked)
+
+
+@operation(name="opine", kind="llm", scope="tenant", subject="symbol")
+def _opine(symbol: str) -> object:
+    """An operation whose calls hold no prompt."""
+
+
+class TestSimilarity(LayerConformance):
+    name = "similarity"
+    plugin = SimilarityPlugin()
+    config = {"embedder": "none"}  # noqa: RUF012
+    operation: Operation = _opine
+
+
+async def test_an_equivalent_prompt_is_answered_once() -> None:
+    async with Bench() as bench:
+        first = await bench.ask("How do I buy bonds?")
+        second = await bench.ask("How can I purchase bonds?")
+        assert (1, "answer") == (bench.asked, second.value)
+        assert "similarity" not in first.via
+        assert "similarity" in second.via
+        assert 0 == second.cost.usd
+
+
+async def test_a_different_prompt_is_not_and_the_note_says_why() -> None:
+    async with Bench() as bench:
+        await bench.ask("Summarize Apple's Q3 2024 earnings.")
+        other = await bench.ask("Summarize Apple's Q3 2023 earnings.")
+        assert 2 == bench.asked
+        assert any("numbers" in note.text for note in other.notes)
+
+
+async def test_a_served_answer_keeps_its_as_of() -> None:
+    clock = FakeClock()
+    async with Bench(clock=clock) as bench:
+        first = await bench.ask("What is a covered call?")
+        await clock.advance(600)
+        second = await bench.ask("What is a covered call?")
+        assert first.as_of is None or first.as_of == second.as_of
+        assert 600 == pytest.approx(clock.time() - (second.as_of or 0.0))
+
+
+@pytest.mark.parametrize(
+    "change", [{"system": "Be terse."}, {"model": "other"}, {"max_tokens": 5}], ids=str
+)
+async def test_defect_6_of_the_plan_model_system_and_max_tokens_are_in_the_key(
+    change: dict[str, object],
+) -> None:
+    """The plan's similar-prompt key ignored all three."""
+    async with Bench() as bench:
+        await bench.ask("What is a covered call?")
+        await bench.ask("What is a covered call?", **change)
+        assert 2 == bench.asked
+
+
+async def test_another_upstream_has_answered_nothing() -> None:
+    """The layer sits inside each branch: what one model said is not what another says."""
+    failing = Scripted("aaa", {"ask"}, RuntimeError("down"), "from aaa", retries=0)
+    async with Bench(upstreams=[failing]) as bench:
+        assert "answer" == (await bench.ask("What is a put?")).value
+        assert "from aaa" == (await bench.ask("What is a put?")).value
+
+
+async def test_no_answer_crosses_between_two_tenants() -> None:
+    """A thousand near-collisions, to an embedder for which everything collides."""
+    async with Bench(lambda call: f"for {call.tenant}") as bench:
+        for i in range(500):
+            for tenant in ("red", "blue"):
+                for verb in ("buy", "purchase"):
+                    caller = bench.argo.options(tenant=tenant)
+                    prompt = f"Should I {verb} stock number {i}?"
+                    outcome = await caller.outcome("ask", prompt=prompt)
+                    assert f"for {tenant}" == outcome.value
+
+
+@pytest.mark.parametrize("word", ["now", "today", "latest", "this week", "two days ago"])
+async def test_what_depends_on_the_moment_is_never_kept(word: str) -> None:
+    async with Bench() as bench:
+        for _ in range(2):
+            await bench.ask(f"Summarize the news of {word}.")
+        assert 2 == bench.asked
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "I'm sorry, but I can't help with that.",
+        {"text": "half an ans", "stop_reason": "max_tokens"},
+        {"text": "half an ans", "finish_reason": "length"},
+        {"text": "", "tool_calls": [{"name": "buy"}], "finish_reason": "tool_calls"},
+    ],
+    ids=["empty", "refusal", "truncated", "length", "action"],
+)
+async def test_what_is_no_whole_answer_is_not_kept(reply: object) -> None:
+    async with Bench(reply) as bench:
+        await bench.ask("What is a put?")
+        await bench.ask("What is a put?")
+        assert 2 == bench.asked
+
+
+async def test_images_and_tool_results_are_answered_for_the_very_same_messages_only() -> None:
+    def messages(text: str) -> list[object]:
+        image = {"type": "image", "source": {"data": "aGk="}}
+        return [{"role": "user", "content": [image, {"type": "text", "text": text}]}]
+
+    async with Bench() as bench:
+        await bench.argo.call("chat", messages=messages("How do I buy this?"))
+        await bench.argo.call("chat", messages=messages("How do I purchase this?"))
+        assert 2 == bench.asked
+        await bench.argo.call("chat", messages=messages("How do I buy this?"))
+        assert 2 == bench.asked
+
+
+async def test_earlier_turns_belong_to_the_scope() -> None:
+    def messages(first: str, last: str) -> list[object]:
+        return [
+            {"role": "user", "content": first},
+            {"role": "assistant", "content": "Go on."},
+            {"role": "user", "content": last},
+        ]
+
+    async with Bench() as bench:
+        await bench.argo.call("chat", messages=messages("About Apple.", "How do I buy it?"))
+        await bench.argo.call("chat", messages=messages("About Intel.", "How do I buy it?"))
+        assert 2 == bench.asked
+        await bench.argo.call("chat", messages=messages("About Intel.", "How can I buy it?"))
+        assert 2 == bench.asked
+
+
+def _opinion(price: float, rsi: float, at: int = 0) -> dict[str, object]:
+    return {
+        "symbol": "AAPL",
+        "template": "Analyze {symbol}: price {price}, RSI {rsi}, asked at {at}.",
+        "slots": {"price": price, "rsi": rsi, "at": at},
+        "tolerances": {"price": "10bp", "rsi": "1 point", "at": "any"},
+    }
+
+
+async def test_slots_within_their_tolerances_are_one_question_without_any_embedding() -> None:
+    async with Bench() as bench:
+        await bench.argo.outcome("opinion", **_opinion(187.20, 71.0))
+        near = await bench.argo.outcome("opinion", **_opinion(187.30, 71.9, at=60))
+        assert (1, []) == (bench.asked, bench.embedder.batches)
+        assert "similarity" in near.via
+        for far in (_opinion(187.20, 31.0), _opinion(187.60, 71.0)):
+            await bench.argo.outcome("opinion", **far)
+        assert 3 == bench.asked
+
+
+async def test_invalidation_takes_an_answer_away() -> None:
+    async with Bench() as bench:
+        await bench.ask("What is a put?")
+        await bench.argo.invalidate("op:ask")
+        await bench.ask("What is a put?")
+        assert 2 == bench.asked
+
+
+async def test_an_answer_expires() -> None:
+    clock = FakeClock()
+    async with Bench(clock=clock, ttl=60.0) as bench:
+        await bench.ask("What is a put?")
+        await clock.advance(61)
+        await bench.ask("What is a put?")
+        assert 2 == bench.asked
+
+
+async def test_answers_survive_a_restart(tmp_path: object) -> None:
+    url = f"sqlite:///{tmp_path}/shared.db"
+    async with Bench(shared=url) as bench:
+        await bench.ask("How do I buy bonds?")
+    async with Bench(shared=url) as bench:
+        again = await bench.ask("How can I purchase bonds?")
+        assert (0, "answer") == (bench.asked, again.value)
+
+
+async def test_without_an_embedder_equal_texts_are_found() -> None:
+    async with Bench(embedder="none") as bench:
+        await bench.ask("What  is a put?")
+        await bench.ask("What is a put? ")
+        assert 1 == bench.asked
+        await bench.ask("What's a put?")
+        assert 2 == bench.asked
+
+
+async def test_a_slow_embedder_is_a_miss() -> None:
+    """The wait for a vector has an end; the vector that came late is there the next time."""
+    async with Bench() as bench:
+        bench.embedder.gate.clear()
+        asking = asyncio.create_task(bench.ask("What is a put?"))
+        await asyncio.to_thread(bench.embedder.entered.wait)
+        try:
+            await bench.clock.advance(1.0)
+            assert "answer" == (await asking).value
+        finally:
+            bench.embedder.gate.set()
+
+
+async def test_concurrent_callers_share_batches() -> None:
+    async with Bench() as bench:
+        prompts = [f"What is bond number {i}?" for i in range(64)]
+        await asyncio.gather(*(bench.ask(prompt) for prompt in prompts))
+        assert 64 == sum(bench.embedder.batches)
+        assert len(bench.embedder.batches) <= 6
+
+
+async def test_a_wrong_verdict_unlearns_the_entry() -> None:
+    async with Bench() as bench:
+        await bench.ask("How do I buy bonds?")
+        await bench.ask("How can I purchase bonds?")
+        layer = bench.plugin.layer_of(bench.argo.context)
+        while "argo-mw:similarity-audit" in bench.argo.engine.tasks.names:
+            await asyncio.sleep(0)
+        (hit,) = await layer._audit.hits()
+        assert ("How can I purchase bonds?", "How do I buy bonds?") == (hit.asked, hit.known)
+        await layer._store.forget(hit.scope, hit.number)
+        await bench.ask("How can I purchase bonds?")
+        assert 2 == bench.asked
+
+
+async def test_a_caller_may_ask_for_a_younger_answer() -> None:
+    clock = FakeClock()
+    async with Bench(clock=clock) as bench:
+        await bench.ask("What is a put?")
+        await clock.advance(600)
+        await bench.argo.options(max_age=60.0).outcome("ask", prompt="What is a put?")
+        assert 2 == bench.asked
