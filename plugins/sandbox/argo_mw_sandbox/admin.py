@@ -57,15 +57,23 @@ def read_change(body: bytes) -> Change:
         ValueError: It is not JSON, or names something that does not exist.
     """
     try:
-        return _CONVERTER.structure(json.loads(body), Change)
-    except (BaseValidationError, TypeError, ValueError) as error:
-        details = (
-            "; ".join(cattrs.transform_error(error))
-            if isinstance(error, BaseValidationError)
-            else str(error)
-        )
-        msg = f"cannot read the admin request: {details}"
-        raise ValueError(msg) from error
+        content = json.loads(body)
+        if not isinstance(content, dict):
+            msg = "it is not a JSON object"
+            raise TypeError(msg)
+        return _CONVERTER.structure(content, Change)
+    except BaseValidationError as error:
+        details = "; ".join(cattrs.transform_error(error, format_exception=_explain))
+    except (TypeError, ValueError) as error:
+        details = str(error)
+    msg = f"cannot read the admin request: {details}"
+    raise ValueError(msg)
+
+
+def _explain(error: BaseException, kind: type | None) -> str:
+    if type(error) is ValueError:
+        return str(error)
+    return cattrs.v.format_exception(error, kind)
 
 
 def write_change(change: Change) -> bytes:

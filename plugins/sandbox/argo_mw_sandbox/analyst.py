@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from attrs import frozen
 
 LABELLED = re.compile(
-    r"(?P<label>[A-Za-z][A-Za-z0-9_]*(?: ?\(\d{1,3}\)| \d{1,3}(?=\s*[:=]))?)[\"']?"
+    r"\b(?P<label>[A-Za-z][A-Za-z0-9_]*+(?: ?\(\d{1,3}\)| \d{1,3}(?=\s*[:=]))?)[\"']?"
     r"\s*(?:is|of|at|=|:)?\s*"
     r"(?P<value>[-+]?\d+(?:\.\d+)?)(?P<percent>\s?%)?(?![\d.]*[-/:]\d)"
 )

@@ -27,6 +27,9 @@ from argo_mw_sandbox.registry import VENDORS
 from argo_mw_sandbox.sending import BREAKING, send, send_struck
 from argo_mw_sandbox.vendors.protocol import Ask, World, read_query
 
+STOP_TIMEOUT = 1.0
+"""Seconds that a handler may take to notice that its connection is gone."""
+
 
 class Sandbox:
     """Loopback servers that speak the vendors' protocols.
@@ -57,11 +60,12 @@ class Sandbox:
         self._port = 0
         self._closing = False
         self._waiters: list[asyncio.Future[None]] = []
+        self._answering: set[asyncio.Transport] = set()
 
     async def __aenter__(self) -> Self:
         """Listen."""
         server = web.Server(self._serve, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=0)
+        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_TIMEOUT)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._config.host, self._config.port, backlog=1024)
         await site.start()
@@ -76,6 +80,8 @@ class Sandbox:
     ) -> None:
         """Stop listening and drop what is in flight."""
         self._closing = True
+        for transport in self._answering:
+            transport.abort()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -234,6 +240,10 @@ class Sandbox:
     async def _serve_vendor(
         self, request: web.BaseRequest, desk: Desk, ask: Ask
     ) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError
+        self._answering.add(transport)
         desk.counts.in_flight += 1
         fault: Fault | None = None
         try:
@@ -258,6 +268,7 @@ class Sandbox:
             raise
         finally:
             desk.counts.in_flight -= 1
+            self._answering.discard(transport)
             self._notify()
 
     def _notify(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -33,8 +34,10 @@ from argo_mw_sandbox.vendors.language import (
 from argo_mw_sandbox.vendors.protocol import Answer, Ask, Piece, Usage, World, failure
 
 STOPS = {"end": "end_turn", "length": "max_tokens", "tool": "tool_use", "refusal": "refusal"}
-LEAST_CACHED = {"claude-haiku-4-5": 4096, "claude-sonnet-5": 1024, "claude-sonnet-4": 1024}
+LEAST_CACHED = {"claude-sonnet-5": 1024, "claude-sonnet-4-5": 1024, "claude-sonnet-4-6": 1024}
+LEAST_CACHED |= {"claude-haiku-4-5": 4096}
 DEFAULT_LEAST_CACHED = 512
+DATED = re.compile(r"-20\d{6}$")
 REQUEST_ID = "req_018EeWyXxfu5pfWkrYcMdjWG"
 STREAM = "text/event-stream; charset=utf-8"
 OUTPUT_TOKENS_PER_REQUEST = 800
@@ -163,10 +166,7 @@ class Claude:
 
     def _use_cache(self, body: JSON, prompt: Prompt) -> Cached:
         marked, seconds = _breakpoint(body)
-        least = next(
-            (size for start, size in LEAST_CACHED.items() if prompt.model.startswith(start)),
-            DEFAULT_LEAST_CACHED,
-        )
+        least = LEAST_CACHED.get(DATED.sub("", prompt.model), DEFAULT_LEAST_CACHED)
         return self._cache.use(prompt.model, prompt.blocks, marked, least, seconds)
 
 

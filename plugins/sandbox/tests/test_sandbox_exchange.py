@@ -1,0 +1,222 @@
+"""Prices: real, recorded and synthetic, never later than the replayed now."""
+
+import gzip
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argo_mw_sandbox import SandboxConfig
+from argo_mw_sandbox.assembly import build_exchange, default_now
+from argo_mw_sandbox.bars import DAY, Bars, Timeframe
+from argo_mw_sandbox.exchange import Exchange, Span, read_bars
+from argo_mw_sandbox.sessions import STOCKS
+from argo_mw_sandbox.sources import CALM, OVERLAP, STORMY, synthetic_days
+
+DAILY = Timeframe(1, "day")
+MINUTES = Timeframe(1, "minute")
+ALL = Span(0.0, 4e9, 10**6)
+EXCHANGE = build_exchange(SandboxConfig())
+
+
+def at(text: str) -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+def read(symbol: str, timeframe: Timeframe, span: Span, now: float) -> Bars:
+    instrument = EXCHANGE.find(symbol)
+    assert instrument is not None
+    return read_bars(instrument, timeframe, span, now).bars
+
+
+def test_the_real_symbols_overlap_where_it_is_said() -> None:
+    first = max(date(2000, 1, 1), *(_days(symbol)[0] for symbol in REAL))
+    last = min(_days(symbol)[1] for symbol in REAL)
+    assert (first, last) == OVERLAP
+
+
+REAL = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
+
+
+def _days(symbol: str) -> tuple[date, date]:
+    time = read(symbol, DAILY, ALL, 4e9).time
+    stamps = [datetime.fromtimestamp(int(t), STOCKS.zone).date() for t in (time[0], time[-1])]
+    return stamps[0], stamps[1]
+
+
+def test_the_last_real_close_is_served() -> None:
+    now = default_now(EXCHANGE).timestamp()
+    assert read("AAPL", DAILY, ALL, now).close[-1] == 430.47
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    symbol=st.sampled_from(["AAPL", "FB", "SYN042", "BTC-USD"]),
+    frame=st.sampled_from(["1Min", "15Min", "1Hour", "1Day", "1Week"]),
+    now=st.floats(at("2012-06-01"), at("2013-03-01")),
+)
+def test_nothing_is_served_from_beyond_now(symbol: str, frame: str, now: float) -> None:
+    """What is served now is what will be served of the past later on, but for the growing bar."""
+    timeframe = Timeframe.parse(frame)
+    span = Span(now - 9 * DAY, 4e9, 10**6)
+    bars = read(symbol, timeframe, span, now)
+    later = read(symbol, timeframe, span, now + 30 * DAY)
+    assert (bars.time <= now).all()
+    assert bars.close[:-1].tolist() == later.close[: max(len(bars) - 1, 0)].tolist()
+    minutes = read(symbol, MINUTES, span, now)
+    assert (minutes.time + 60 <= now).all()
+    if len(bars) and len(minutes):
+        assert bars.close[-1] == minutes.close[-1]
+
+
+def test_a_growing_day_is_the_sum_of_its_complete_minutes() -> None:
+    noon = at("2012-11-16T17:00:00")
+    day = read("AAPL", DAILY, Span(noon - DAY / 2, 4e9, 10), noon)
+    minutes = read("AAPL", MINUTES, Span(noon - DAY / 2, 4e9, 1000), noon)
+    assert len(minutes) == 150
+    assert len(day) == 1
+    assert minutes.high.max() == day.high[0]
+    assert minutes.volume.sum() == day.volume[0]
+
+
+def test_before_the_open_today_has_no_bar() -> None:
+    morning = at("2012-11-16T13:00:00")
+    assert at("2012-11-15T05:00:00") == read("AAPL", DAILY, ALL, morning).time[-1]
+
+
+def test_half_days_end_at_one() -> None:
+    friday = Span(at("2012-11-23"), at("2012-11-24"), 1000)
+    assert at("2012-11-23T17:59:00") == read("AAPL", MINUTES, friday, 4e9).time[-1]
+
+
+def test_weeks_begin_on_monday_and_months_on_the_first() -> None:
+    now = default_now(EXCHANGE).timestamp()
+    weeks = read("AAPL", Timeframe(1, "week"), ALL, now)
+    months = read("AAPL", Timeframe(1, "month"), ALL, now)
+    local = [datetime.fromtimestamp(int(t), STOCKS.zone) for t in weeks.time]
+    assert {0} == {stamp.weekday() for stamp in local}
+    assert {1} == {datetime.fromtimestamp(int(t), STOCKS.zone).day for t in months.time}
+    assert 430.47 == weeks.close[-1] == months.close[-1]
+    assert read("AAPL", DAILY, ALL, now).volume.sum() == weeks.volume.sum()
+
+
+def test_the_limit_counts_from_either_end() -> None:
+    now = default_now(EXCHANGE).timestamp()
+    whole = read("IBM", Timeframe(1, "hour"), Span(now - 9 * DAY, now, 1000), now)
+    first = read("IBM", Timeframe(1, "hour"), Span(now - 9 * DAY, now, 10), now)
+    last = read("IBM", Timeframe(1, "hour"), Span(now - 9 * DAY, now, 10, True), now)
+    assert whole.time[:10].tolist() == first.time.tolist()
+    assert whole.time[-10:].tolist() == last.time.tolist()
+
+
+def test_vendors_spellings_name_one_instrument() -> None:
+    found = {EXCHANGE.find(name) for name in ("BTC-USD", "BTC/USD", "X:BTCUSD", "btcusd")}
+    assert len(found - {None}) == 1
+    assert EXCHANGE.find("BTC-USD", STOCKS) is None
+    assert EXCHANGE.find("NONE") is None
+
+
+def test_there_are_200_synthetic_symbols_and_they_say_so() -> None:
+    drawn = [each for each in EXCHANGE if each.source == "synthetic"]
+    assert len(drawn) == 200
+    assert {"bridge"} == {each.minutes_source for each in drawn}
+
+
+def test_synthetic_prices_have_calm_and_stormy_regimes() -> None:
+    _, daily = synthetic_days(STOCKS, (0, 7))
+    moves = pd.Series(np.diff(np.log(daily.close)))
+    rolling = moves.rolling(20).std().dropna()
+    assert rolling.quantile(0.1) < 1.6 * CALM
+    assert rolling.quantile(0.95) > 0.7 * STORMY
+    assert (daily.low <= daily.high).all()
+    assert daily.low.min() > 0
+
+
+def test_equal_seeds_make_equal_synthetic_prices() -> None:
+    again = build_exchange(SandboxConfig()).find("SYN001")
+    other = build_exchange(SandboxConfig(seed=1)).find("SYN001")
+    mine = EXCHANGE.find("SYN001")
+    assert mine is not None
+    assert again is not None
+    assert other is not None
+    assert mine.daily.close.tolist() == again.daily.close.tolist()
+    assert mine.daily.close.tolist() != other.daily.close.tolist()
+
+
+ROWS = pd.DataFrame(
+    {
+        "time": pd.date_range("2024-05-06T13:30Z", periods=500, freq="min"),
+        "open": np.linspace(10, 11, 500),
+        "high": np.linspace(10.2, 11.2, 500),
+        "low": np.linspace(9.8, 10.8, 500),
+        "close": np.linspace(10.1, 11.1, 500),
+        "volume": 100.0,
+    }
+)
+
+
+def _folder(path: Path) -> Exchange:
+    return build_exchange(SandboxConfig(data=path))
+
+
+def test_files_of_all_three_kinds_are_replayed(tmp_path: Path) -> None:
+    ROWS.to_csv(tmp_path / "ONE_1m.csv", index=False)
+    with gzip.open(tmp_path / "TWO.csv.gz", "wt") as stream:
+        ROWS.to_csv(stream, index=False)
+    ROWS.to_parquet(tmp_path / "THREE.parquet")
+    exchange = _folder(tmp_path)
+    for symbol in ("ONE", "TWO", "THREE"):
+        instrument = exchange.find(symbol)
+        assert instrument is not None
+        assert (
+            instrument.source,
+            instrument.minutes_source,
+            instrument.market.name,
+        ) == ("file", "file", "stocks")
+        now = default_now(exchange).timestamp()
+        assert read_bars(instrument, DAILY, ALL, now).bars.close[-1] == 11.1
+        assert len(read_bars(instrument, MINUTES, ALL, now).bars) == 500
+    assert exchange.find("AAPL") is None
+
+
+def test_a_file_that_trades_at_night_is_crypto(tmp_path: Path) -> None:
+    night = ROWS.assign(time=pd.date_range("2024-05-04T01:00Z", periods=500, freq="min"))
+    night.to_csv(tmp_path / "BTCUSD_x_1m.csv", index=False)
+    instrument = _folder(tmp_path).find("BTC/USD")
+    assert instrument is not None
+    assert instrument.market.name == "crypto"
+
+
+def test_daily_files_get_drawn_minutes(tmp_path: Path) -> None:
+    days = ROWS.assign(time=pd.date_range("2022-01-03", periods=500, freq="B", tz="UTC"))
+    days.to_csv(tmp_path / "DAYS.csv", index=False)
+    instrument = _folder(tmp_path).find("DAYS")
+    assert instrument is not None
+    assert instrument.minutes_source == "bridge"
+    assert instrument.minutes(499).close[-1] == 11.1
+
+
+def test_aligned_files_end_in_one_week_on_their_own_weekday(tmp_path: Path) -> None:
+    ROWS.to_csv(tmp_path / "NEW.csv", index=False)
+    old = pd.date_range("2014-06-04T13:30Z", periods=500, freq="min")
+    ROWS.assign(time=old).to_csv(tmp_path / "OLD.csv", index=False)
+    exchange = build_exchange(SandboxConfig(data=tmp_path, align=True))
+    instrument = exchange.find("OLD")
+    assert instrument is not None
+    moved = datetime.fromtimestamp(int(instrument.daily.time[-1]), STOCKS.zone).date()
+    assert date(2024, 5, 1) == moved
+
+
+def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "BAD.csv").write_text("time,open\n2024-01-01,1\n")
+    with pytest.raises(ValueError, match=r"BAD\.csv: column high, low, close, volume is missing"):
+        _folder(tmp_path)
+
+
+def test_a_folder_without_bars_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no \.csv, \.csv\.gz, \.parquet files"):
+        _folder(tmp_path)
