@@ -48,7 +48,7 @@ class Branch:
         late_at: Monotonic seconds from which on it takes longer than usual.
         outcome: Its acceptable answer, once there is one.
         error: Its error, once there is one.
-        overdue: Whether it was found to be late.
+        noted_late: The record's era in which it was found to be late, or ``None``.
         given_up: Whether it was cancelled because nobody waits for it any more.
     """
 
@@ -57,10 +57,10 @@ class Branch:
     why: Why
     started: float
     late_at: float
-    task: asyncio.Task[Outcome] | None = None
+    task: asyncio.Task[Outcome | Exception] | None = None
     outcome: Outcome | None = None
     error: Exception | None = None
-    overdue: bool = False
+    noted_late: int | None = None
     given_up: bool = False
 
     @property
@@ -153,17 +153,16 @@ class Contest:
                 self.ask(self.waiting[0], "next")
 
     def late_at(self) -> float | None:
-        """Monotonic seconds at which the next branch will be late."""
-        times = [b.late_at for b in self.branches if b.running and not b.overdue]
-        return min(times, default=None)
+        """Monotonic seconds at which the newest branch is late, if others could still be asked."""
+        newest = self.branches[-1]
+        return newest.late_at if self.waiting and newest.running else None
 
     def note_lateness(self) -> None:
-        """Note which branches are late by now."""
-        now = self.now()
-        for branch in self.branches:
-            if branch.running and not branch.overdue and branch.late_at <= now:
-                branch.overdue = True
-                branch.record.overdue += 1
+        """Note that the newest branch is late; it is again when it has taken twice as long."""
+        branch = self.branches[-1]
+        branch.late_at += self.now() - branch.started
+        if branch.noted_late is None:
+            branch.noted_late = branch.record.late(branch.started)
 
     def failure(self) -> Exception:
         """The one error for a contest that nobody won, with every cause."""
@@ -232,28 +231,27 @@ class Contest:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _on_end(self, branch: Branch, task: asyncio.Task[Outcome]) -> None:
+    def _on_end(self, branch: Branch, task: asyncio.Task[Outcome | Exception]) -> None:
         now = self.now()
         seconds = now - branch.started
         record = branch.record
-        record.end(overdue=branch.overdue)
+        record.end(branch.noted_late)
         if task.cancelled():
             if not branch.given_up:
                 msg = f"the request to {branch.upstream.name!r} was stopped by shutdown"
                 branch.error = Closed(msg)
             record.cancelled(seconds, now)
             self._waste(branch, branch.upstream.price or 0.0, "cancelled", seconds)
-        elif (error := task.exception()) is not None:
-            # What tasks end in is an Exception, unless the whole program is being stopped.
-            branch.error = error if isinstance(error, Exception) else RuntimeError(repr(error))
-            self._fail(branch, branch.error, seconds, now)
+        elif isinstance(answer := task.result(), Exception):
+            branch.error = answer
+            self._fail(branch, answer, seconds, now)
         else:
-            branch.outcome = outcome = task.result()
+            branch.outcome = answer
             # What a layer inside answered says nothing about the upstream.
-            if outcome.attempts:
-                record.answered(outcome.attempts[-1].latency, now)
+            if answer.attempts:
+                record.answered(answer.attempts[-1].latency, now, branch.started)
             if branch.given_up:
-                self._lose(branch, outcome)
+                self._lose(branch, answer)
         self._ended.append(branch)
         self._wake()
 
@@ -302,10 +300,16 @@ class Contest:
             events.emit(LayerActed(NAME, action, bound, f"{name} {detail}".rstrip()))
 
 
-async def _answer(call: Call, call_next: Next) -> Outcome:
-    """The answer to *call*; a stream is one as soon as its first chunk has come."""
-    outcome = await call_next(call)
-    if isinstance(outcome.value, Stream) and await outcome.value.first() is None:
-        msg = f"upstream {call.upstream!r} gave an empty stream"
-        raise Unacceptable(msg, upstream=call.upstream or "")
+async def _answer(call: Call, call_next: Next) -> Outcome | Exception:
+    """The answer to *call*, or why there is none.
+
+    A stream is an answer as soon as its first chunk has come.
+    """
+    try:
+        outcome = await call_next(call)
+        if isinstance(outcome.value, Stream) and await outcome.value.first() is None:
+            msg = f"upstream {call.upstream!r} gave an empty stream"
+            return Unacceptable(msg, upstream=call.upstream or "")
+    except Exception as error:
+        return error
     return outcome

@@ -63,11 +63,13 @@ class Record:
         heard: Monotonic seconds of the last observation.
         refused_until: Seconds since the epoch until which guards refuse, as far as is known.
         under_way: Branches that have not ended.
-        overdue: Those of them that were not answered within the usual time.
+        overdue: Those of them that were late, as long as none that was sent later is answered.
         tally: What happened, in numbers.
     """
 
     __slots__ = (
+        "_era",
+        "_last_late",
         "errors",
         "heard",
         "latencies",
@@ -86,6 +88,8 @@ class Record:
         self.refused_until = 0.0
         self.under_way = 0
         self.overdue = 0
+        self._era = 0
+        self._last_late = -math.inf
         self.tally = Tally()
 
     @property
@@ -100,17 +104,27 @@ class Record:
         self.tally.hedges += why == "hedge"
         self.tally.probes += why == "probe"
 
-    def end(self, *, overdue: bool) -> None:
-        """A branch has ended, which had been noted as late if *overdue*."""
-        self.under_way -= 1
-        self.overdue -= overdue
+    def late(self, started: float) -> int:
+        """A branch that was *started* then is late; the era in which that was noted."""
+        self.overdue += 1
+        self._last_late = max(self._last_late, started)
+        return self._era
 
-    def answered(self, seconds: float, now: float) -> None:
-        """It answered after *seconds*."""
+    def end(self, noted_late: int | None) -> None:
+        """A branch has ended, which had been noted as late in the given era."""
+        self.under_way -= 1
+        self.overdue -= noted_late == self._era
+
+    def answered(self, seconds: float, now: float, started: float) -> None:
+        """It answered after *seconds* what it was asked at *started*."""
         weight = self._weigh(now)
         self._learn(seconds, weight)
         self.errors -= weight * self.errors
         self.latencies.add(seconds, censored=False)
+        if started > self._last_late:
+            # It answers newer requests: the late ones no longer say how it does.
+            self.overdue = 0
+            self._era += 1
 
     def failed(self, seconds: float, now: float, *, at_fault: bool) -> None:
         """It failed after *seconds*, or said that the question was at fault."""

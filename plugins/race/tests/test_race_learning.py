@@ -82,7 +82,7 @@ class TestBudget:
 class TestRecord:
     def test_a_cancelled_branch_never_lowers_the_mean(self):
         record = Record(0.95)
-        record.answered(1.0, now=0.0)
+        record.answered(1.0, 0.0, 0.0)
         record.cancelled(0.01, now=1.0)
         assert record.latency == 1.0
         record.cancelled(3.0, now=2.0)
@@ -90,7 +90,7 @@ class TestRecord:
 
     def test_a_failure_that_comes_fast_does_not_look_like_a_fast_answer(self):
         record = Record(0.95)
-        record.answered(1.0, now=0.0)
+        record.answered(1.0, 0.0, 0.0)
         for now in range(1, 20):
             record.failed(0.001, now=float(now), at_fault=True)
         assert record.latency == 1.0
@@ -99,18 +99,34 @@ class TestRecord:
     def test_after_a_silence_one_observation_counts_for_much(self):
         record = Record(0.95)
         for now in range(20):
-            record.answered(10.0, now=float(now))
-        record.answered(0.1, now=3600.0)
+            record.answered(10.0, float(now), float(now))
+        record.answered(0.1, 3600.0, 3600.0)
         assert record.latency == pytest.approx(0.1, abs=0.01)
 
     def test_it_is_stuck_when_most_requests_are_overdue(self):
         record = Record(0.95)
         for _ in range(5):
             record.start("first")
-        record.overdue = 2
+        eras = [record.late(now) for now in (1.0, 2.0)]
         assert not record.stuck
-        record.overdue = 3
+        eras.append(record.late(3.0))
         assert record.stuck
+        record.end(eras[0])
+        assert not record.stuck
+
+    def test_it_is_not_stuck_when_it_answers_what_was_sent_later(self):
+        """Requests that hang for as long as they may do not keep traffic away afterwards."""
+        record = Record(0.95)
+        for _ in range(5):
+            record.start("first")
+        eras = [record.late(now) for now in (1.0, 2.0, 3.0)]
+        record.start("probe")
+        record.answered(0.1, 4.1, started=4.0)
+        record.end(None)
+        assert not record.stuck
+        for era in eras:
+            record.end(era)
+        assert record.overdue == 0
 
 
 class TestStandings:
@@ -118,29 +134,29 @@ class TestStandings:
         clock = FakeClock()
         table = standings(clock)
         slow, fast = upstream("slow"), upstream("fast")
-        table.record(slow).answered(0.5, 0.0)
-        table.record(fast).answered(0.1, 0.0)
+        table.record(slow).answered(0.5, 0.0, 0.0)
+        table.record(fast).answered(0.1, 0.0, 0.0)
         assert table.ranked([slow, fast]).order == (fast, slow)
 
     def test_the_configured_order_can_be_kept(self):
         table = standings(FakeClock(), order="configured")
         slow, fast = upstream("slow"), upstream("fast")
-        table.record(slow).answered(0.5, 0.0)
-        table.record(fast).answered(0.1, 0.0)
+        table.record(slow).answered(0.5, 0.0, 0.0)
+        table.record(fast).answered(0.1, 0.0, 0.0)
         assert table.ranked([slow, fast]).order == (slow, fast)
 
     def test_a_price_counts_like_latency(self):
         table = standings(FakeClock(), dollar_seconds=10.0)
         cheap, dear = upstream("cheap"), upstream("dear", price=0.05)
-        table.record(cheap).answered(0.5, 0.0)
-        table.record(dear).answered(0.1, 0.0)
+        table.record(cheap).answered(0.5, 0.0, 0.0)
+        table.record(dear).answered(0.1, 0.0, 0.0)
         assert table.ranked([dear, cheap]).order == (cheap, dear)
 
     def test_errors_count_like_latency(self):
         table = standings(FakeClock())
         steady, shaky = upstream("steady"), upstream("shaky")
-        table.record(steady).answered(0.15, 0.0)
-        table.record(shaky).answered(0.1, 0.0)
+        table.record(steady).answered(0.15, 0.0, 0.0)
+        table.record(shaky).answered(0.1, 0.0, 0.0)
         for now in range(5):
             table.record(shaky).failed(0.01, now + 1.0, at_fault=True)
         assert table.ranked([shaky, steady]).order == (steady, shaky)
@@ -148,15 +164,15 @@ class TestStandings:
     def test_a_scarce_one_is_last_however_fast(self):
         table = standings(FakeClock())
         scarce, slow = upstream("scarce", limits=Limits(per_day=25)), upstream("slow")
-        table.record(scarce).answered(0.01, 0.0)
-        table.record(slow).answered(2.0, 0.0)
+        table.record(scarce).answered(0.01, 0.0, 0.0)
+        table.record(slow).answered(2.0, 0.0, 0.0)
         assert table.ranked([scarce, slow]).order == (slow, scarce)
 
     def test_a_small_share_of_calls_probes_the_one_least_heard_of(self):
         table = standings(FakeClock(), probes=0.1)
         best, near, far = upstream("best"), upstream("near"), upstream("far")
         for one, seconds, now in ((best, 0.1, 9.0), (near, 0.2, 5.0), (far, 0.3, 7.0)):
-            table.record(one).answered(seconds, now)
+            table.record(one).answered(seconds, now, now)
         plans = [table.plan([best, near, far]) for _ in range(2000)]
         probes = [plan for plan in plans if plan.probe]
         assert 140 <= len(probes) <= 260
@@ -170,8 +186,8 @@ class TestStandings:
         table = standings(FakeClock(), probes=1.0)
         best, slow = upstream("best"), upstream("slow")
         for _ in range(50):
-            table.record(best).answered(0.1, 0.0)
-            table.record(slow).answered(5.0, 0.0)
+            table.record(best).answered(0.1, 0.0, 0.0)
+            table.record(slow).answered(5.0, 0.0, 0.0)
         plan = table.plan([best, slow])
         assert plan.order[0] is slow
         assert plan.patience == pytest.approx(0.1)

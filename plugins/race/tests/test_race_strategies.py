@@ -230,6 +230,23 @@ class TestHedge:
             await stage.clock.advance(30.0)
             await asyncio.gather(*late)
 
+    async def test_a_late_call_that_could_not_be_paid_for_is_hedged_as_soon_as_it_can(self, stage):
+        """So that an upstream that hangs does not keep those who found the budget empty."""
+        first = stage.upstream("first", (1e9, "never"))
+        second = stage.upstream("second", (0.1, "second"))
+        async with stage.open(
+            first, second, cold_start=0.5, budget=0.1, order="configured"
+        ) as argo:
+            hanging = [asyncio.create_task(argo.outcome("bars", symbol="AAPL")) for _ in range(4)]
+            await stage.clock.advance(0.7)
+            assert sum(one.done() for one in hanging) == 1
+            others = [asyncio.create_task(argo.outcome("bars", symbol="IBM")) for _ in range(100)]
+            await stage.clock.advance(1.0)
+            assert all(one.done() for one in hanging)
+            for one in (*hanging, *others):
+                one.cancel()
+            await asyncio.gather(*hanging, *others, return_exceptions=True)
+
     async def test_a_caller_who_leaves_cancels_every_branch(self, stage):
         first = stage.upstream("first", (5.0, "first"))
         second = stage.upstream("second", (5.0, "second"))
