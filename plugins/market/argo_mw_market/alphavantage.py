@@ -62,7 +62,7 @@ RULES = (
     Rule(200, "Invalid inputs", Action.SWITCH, "it refuses the question"),
     Rule(200, "", Action.SWITCH, "it gave a notice instead of an answer"),
     Rule(TOO_MANY, "", Action.RETRY, "it was asked too often", wait=_MINUTE),
-    Rule((400, 499), "", Action.SWITCH, "it refuses the question"),
+    Rule(range(400, 500), "", Action.SWITCH, "it refuses the question"),
 )
 
 

@@ -25,7 +25,7 @@ def _keeps_the_key_safe(_: object, attribute: Attribute[str], url: str) -> None:
         return
     if parts.scheme == "http" and is_loopback(url):
         return
-    msg = f"{url!r} would send the key in the clear; use https://, or http:// to 127.0.0.1"
+    msg = f"url {url!r} would send the key in the clear; use https://, or http:// to 127.0.0.1"
     raise ValueError(msg)
 
 

@@ -7,9 +7,9 @@ shows the tables, and a test holds the two together.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
-from attrs import frozen
+from attrs import field, frozen
 
 from argo_mw import Action, NotFound, UpstreamError
 
@@ -17,12 +17,16 @@ TOO_MANY = 429
 _MOST_TEXT = 200
 
 
+def _several(statuses: int | Container[int]) -> Container[int]:
+    return (statuses,) if isinstance(statuses, int) else statuses
+
+
 @frozen
 class Rule:
     """What one kind of error means.
 
     Attributes:
-        status: The HTTP status, or a range as first and last.
+        statuses: The HTTP statuses, or a single one.
         text: A pattern that occurs in the error's text; "" fits all.
         action: What to do.
         meaning: What it means and how to mend it, for people.
@@ -31,7 +35,7 @@ class Rule:
         missing: Whether what was asked for does not exist.
     """
 
-    status: int | tuple[int, int]
+    statuses: Container[int] = field(converter=_several)
     text: str
     action: Action
     meaning: str
@@ -41,12 +45,11 @@ class Rule:
 
     def fits(self, status: int, text: str) -> bool:
         """Whether this is an error of this kind."""
-        first, last = (self.status, self.status) if isinstance(self.status, int) else self.status
-        return first <= status <= last and re.search(self.text, text, re.IGNORECASE) is not None
+        return status in self.statuses and re.search(self.text, text, re.IGNORECASE) is not None
 
 
-BAD_GATEWAY = Rule((500, 599), "", Action.RETRY, "it has a fault of its own for now")
-UNKNOWN = Rule((0, 999), "", Action.SWITCH, "this answer is not known to this client")
+BAD_GATEWAY = Rule(range(500, 600), "", Action.RETRY, "it has a fault of its own for now")
+UNKNOWN = Rule(range(1000), "", Action.SWITCH, "this answer is not known to this client")
 
 
 @frozen
@@ -68,7 +71,7 @@ def judge(vendor: str, rules: Sequence[Rule], failure: Failure) -> UpstreamError
     """The error to raise for *failure*."""
     text = _in_short(failure.text)
     rule = next(r for r in (*rules, BAD_GATEWAY, UNKNOWN) if r.fits(failure.status, text))
-    told = f"{failure.status} {text}".strip()
+    told = text if text.startswith(str(failure.status)) else f"{failure.status} {text}".strip()
     msg = f"upstream {vendor!r}: {rule.meaning} ({told})"
     status = rule.as_status or failure.status
     if rule.missing:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from argo_mw_sandbox import Sandbox, SandboxConfig
 
 from argo_mw import Argo
 from argo_mw_market import MarketPlugin
+from argo_mw_sandbox import Sandbox, SandboxConfig
 
 KEYS = {
     "alpaca": {"key": "alpaca-key-id", "secret": "alpaca-secret-key"},

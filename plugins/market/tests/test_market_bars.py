@@ -7,19 +7,18 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
-from argo_mw_sandbox import Fault, Sandbox
 
 from argo_mw import (
     AllUpstreamsFailed,
-    Argo,
     BadParameter,
     NotFound,
     Outcome,
     Unacceptable,
     UpstreamError,
 )
-from argo_mw_market.frames import complaint
 from argo_mw_market import alpaca, massive
+from argo_mw_market.frames import complaint
+from argo_mw_sandbox import Fault, Sandbox
 
 VENDORS = ("alpaca", "massive", "alphavantage")
 REAL = ("AAPL", "GOOG", "IBM", "MSFT", "FB")
@@ -229,5 +228,5 @@ async def test_cancelling_one_caller_leaves_the_gathered_request_alone(sandbox, 
 async def until(true) -> None:
     """Return once *true* is: the sandbox notices things when its sockets do."""
     async with asyncio.timeout(5):
-        while not true():  # noqa: ASYNC110 - there is no event to wait for in another server
+        while not true():
             await asyncio.sleep(0)

@@ -1,0 +1,136 @@
+"""Connections: where they lead, and that they end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx2
+import pytest
+
+from argo_mw import Argo, DeadlineExceeded
+from argo_mw_market.http import Http, _proxy
+from argo_mw_sandbox import Fault, Sandbox
+
+
+def sign(request: httpx2.Request) -> None:
+    request.headers["Authorization"] = "Bearer key"
+
+
+@pytest.mark.parametrize(
+    ("base", "link", "path"),
+    [
+        (
+            "https://api.massive.com",
+            "https://api.massive.com/v2/aggs?cursor=1",
+            "/v2/aggs?cursor=1",
+        ),
+        ("https://api.massive.com", "https://evil.example/v2/aggs?cursor=1", "/v2/aggs?cursor=1"),
+        ("http://127.0.0.1:1/massive", "http://127.0.0.1:1/massive/v2/a?b=1", "/v2/a?b=1"),
+        ("http://127.0.0.1:1/massive/", "http://127.0.0.1:1/massive/v2/a", "/v2/a"),
+    ],
+)
+def test_a_link_to_a_next_page_never_leaves_the_configured_address(
+    base: str, link: str, path: str
+) -> None:
+    assert path == Http("massive", base, sign).path_of(link)
+
+
+async def test_the_key_is_on_the_wire_and_nowhere_else(sandbox: Sandbox) -> None:
+    http = Http("massive", sandbox.url("massive"), sign)
+    reply = await http.get("/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01")
+    assert 200 == reply.status
+    assert http._client is not None
+    assert "Authorization" not in http._client.headers
+    await http.aclose()
+
+
+async def test_draining_waits_for_what_is_under_way_and_then_closes(sandbox: Sandbox) -> None:
+    sandbox.set_fault("massive", Fault("stall", hold=0.02))
+    http = Http("massive", sandbox.url("massive"), sign)
+    asking = asyncio.create_task(http.get("/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01"))
+    while not sandbox.counts()["massive"]["in_flight"]:
+        await asyncio.sleep(0)
+    draining = asyncio.create_task(http.drain())
+    assert 200 == (await asking).status
+    await draining
+    assert http._client is None
+
+
+async def test_a_changed_table_closes_the_old_connections_once_they_are_idle(
+    sandbox, open_argo
+) -> None:
+    async with open_argo("alpaca") as argo:
+        await argo.call("bars", symbol="AAPL")
+        plugin = argo.plugins._manager.get_plugin("market")
+        (old, *_) = plugin._vendors
+        assert old.http._client is not None
+        changed = {
+            "argo": {"shared": "memory://", "strict": True},
+            "plugins": {
+                "market": {
+                    "alpaca": {"url": sandbox.url("alpaca"), "key": "new", "secret": "new"},
+                }
+            },
+        }
+        await argo.reload(changed)
+        await old.http._idle.wait()
+        while old.http._client is not None:
+            await asyncio.sleep(0)
+        assert len(await argo.call("bars", symbol="IBM")) > 50
+        current = plugin._vendors
+    assert all(vendor.http._client is None for vendor in current)
+
+
+async def test_closing_the_application_closes_every_connection(sandbox, open_argo) -> None:
+    async with open_argo() as argo:
+        await argo.map("bars", ["AAPL", "IBM", "BTC-USD"])
+        vendors = argo.plugins._manager.get_plugin("market")._vendors
+        assert any(vendor.http._client is not None for vendor in vendors)
+    assert all(vendor.http._client is None for vendor in vendors)
+    assert 0 == sandbox.counts()["alpaca"]["in_flight"]
+
+
+@pytest.mark.parametrize("fault", ["stall", "trickle", "keepalive"])
+@pytest.mark.parametrize("vendor", ["alpaca", "massive", "alphavantage"])
+async def test_a_deadline_holds_whatever_the_vendor_does(
+    sandbox, open_argo, vendor: str, fault: str
+) -> None:
+    sandbox.set_fault(vendor, Fault(fault, pace=0.005))
+    loop = asyncio.get_running_loop()
+    async with open_argo(vendor) as argo:
+        started = loop.time()
+        with pytest.raises(DeadlineExceeded):
+            await argo.options(timeout=0.2).call("bars", symbol="AAPL")
+        late = loop.time() - started - 0.2
+        assert late < 0.05
+        assert isinstance(argo, Argo)
+
+
+async def test_cancelled_requests_lose_no_place_in_the_pool(sandbox: Sandbox) -> None:
+    http = Http("massive", sandbox.url("massive"), sign)
+    path = "/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01"
+    sandbox.set_fault("massive", Fault("stall"))
+    for _ in range(3):
+        asking = [asyncio.create_task(http.get(path)) for _ in range(64)]
+        while sandbox.counts()["massive"]["in_flight"] < 64:
+            await asyncio.sleep(0)
+        for one in asking:
+            one.cancel()
+        await asyncio.wait(asking)
+        while sandbox.counts()["massive"]["in_flight"]:
+            await asyncio.sleep(0)
+    sandbox.clear_faults()
+    async with asyncio.timeout(5):
+        replies = await asyncio.gather(*(http.get(path) for _ in range(64)))
+    assert {200} == {reply.status for reply in replies}
+    assert 192 == sandbox.counts()["massive"]["disconnects"]
+    await http.aclose()
+
+
+def test_the_environments_proxy_is_used_but_never_to_this_machine(monkeypatch) -> None:
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("no_proxy", "www.alphavantage.co")
+    assert "http://proxy.example:3128" == _proxy("https://api.massive.com")
+    assert _proxy("http://127.0.0.1:8080/massive") is None
+    assert _proxy("https://www.alphavantage.co") is None
