@@ -6,8 +6,9 @@ import math
 import random
 from typing import Self
 
-from argo_mw import NO_COST, NotFound, Outcome, Protected, Stamped, fresh
 from attrs import frozen
+
+from argo_mw import NO_COST, NotFound, Outcome, Protected, Stamped, fresh
 
 _RARE = 20.0
 """Where early refreshes begin: e^-20 is the chance of one that this leaves out."""

@@ -35,7 +35,8 @@ class Flight:
         self.task: asyncio.Task[None] | None = None
         self.failed_until = 0.0
         self.joined = 0
-        self._waiters: set[asyncio.Future[None]] = set()
+        # In the order in which they came: so are they answered.
+        self._waiters: dict[asyncio.Future[None], None] = {}
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
         self._protected: Protected | None = None
@@ -78,11 +79,11 @@ class Flight:
         self.joined += 1
         if not self.landed:
             place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.add(place)
+            self._waiters[place] = None
             try:
                 await place
             finally:
-                self._waiters.discard(place)
+                self._waiters.pop(place, None)
         return self._share()
 
     def _share(self) -> Outcome:
