@@ -29,7 +29,11 @@ class PluginGroup(click.Group):
     """A group whose further commands come from plugins, loaded when they are first looked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        self._load(ctx)
+        try:
+            self._load(ctx)
+        except ArgoError as error:
+            # Help must come even when the configuration is broken: then most of all.
+            click.echo(f"argo-mw: {error}", err=True)
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

@@ -26,6 +26,7 @@ class Memory:
         self._sweep: Iterator[str] = iter(())
         self.bytes = 0
         self.get: Callable[[str], Entry | None] = self._entries.get
+        self._look: Callable[[str], Entry | None] = self._entries.peek
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -59,6 +60,6 @@ class Memory:
             if key is None:
                 self._sweep = iter(list(self._entries.keys()))
                 return
-            entry = self._entries.peek(key)
+            entry = self._look(key)
             if entry is not None and now >= entry.times.stale_until:
                 self.drop(key)

@@ -1,0 +1,156 @@
+"""The command line: one line for each error, exit codes that hold, no traceback."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from argo_mw import Argo, Layer, hookimpl, operation
+from argo_mw.cli import Settled, with_argo
+from argo_mw.cli import main as main_module
+from argo_mw.cli.main import cli
+from argo_mw.registry import manager
+from argo_mw.registry.discover import Found
+from argo_mw.testing import FakePlugin, Scripted
+from click.testing import CliRunner, Result
+
+
+@operation()
+def bars(symbol: str, *, days: int = 90) -> object:
+    """Price bars."""
+
+
+async def through(call, call_next):
+    return await call_next(call)
+
+
+class Greeting:
+    """A plugin with a command of its own."""
+
+    @hookimpl
+    def register_commands(self, cli) -> None:
+        @cli.command()
+        @with_argo
+        async def greet(argo: Argo) -> None:
+            """Say what AAPL is."""
+            print(await argo.call("bars", symbol="AAPL"))
+
+
+class FakeEntry:
+    def __init__(self, plugin: object) -> None:
+        self.load = lambda: plugin
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Run ``argo-mw`` with a few plugins installed, in an empty directory."""
+    layer = Layer("cache", through, slot="cache", explain=lambda call: f"would look {call.subject} up")
+    plugins = {
+        "cache": FakePlugin(layer=layer),
+        "greeting": Greeting(),
+        "market": FakePlugin(operations=[bars], upstreams=[Scripted("alpaca", ["bars"])]),
+    }
+    found = [Found(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
+    monkeypatch.setattr(manager, "discover", lambda: found)
+    monkeypatch.setattr(manager, "incompatible", lambda name: None)
+    monkeypatch.setattr(main_module, "_log", lambda verbose: None)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
+
+    def run_(*arguments: str) -> Result:
+        return CliRunner().invoke(cli, arguments)
+
+    return run_
+
+
+def test_plugins_prints_the_chain_and_where_each_part_is_from(run) -> None:
+    result = run("plugins")
+    assert result.exit_code == Settled.OK
+    assert "caller → cache → upstream" in result.stdout
+    assert "argo-mw-market 1.0" in result.stdout
+    told = json.loads(run("plugins", "--json").stdout)
+    assert told["chain"] == ["cache"]
+    assert [p["plugin"] for p in told["plugins"]] == ["cache", "greeting", "market"]
+
+
+def test_a_plugin_left_out_is_told(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken:
+        @hookimpl
+        def register_layr(self) -> None: ...
+
+    broken = Found("broken", FakeEntry(Broken()), "argo-mw-broken 1.0")  # type: ignore[arg-type]
+    rest = manager.discover()
+    monkeypatch.setattr(manager, "discover", lambda: [*rest, broken])
+    result = run("plugins")
+    assert result.exit_code == Settled.OK
+    assert "left out: broken at hooks: it implements hook 'register_layr'" in result.stderr
+
+
+def test_explain_tells_what_would_happen(run) -> None:
+    result = run("explain", "bars", "AAPL")
+    assert result.exit_code == Settled.OK
+    assert "would look AAPL up" in " ".join(result.stdout.split())
+    told = json.loads(run("explain", "bars", "AAPL", "--json").stdout)
+    assert [one["name"] for one in told] == ["cache", "upstream.alpaca"]
+
+
+def test_a_plugin_s_command_gets_an_open_application(run) -> None:
+    result = run("greet")
+    assert (result.exit_code, result.stdout) == (Settled.OK, "AAPL\n")
+
+
+def test_flags_are_listed_set_killed_revived_and_unset(run) -> None:
+    def rule(name: str) -> str:
+        listed = json.loads(run("flags", "list", "--json").stdout)
+        return next(f["rule"] for f in listed if f["flag"] == name)
+
+    assert run("flags", "set", "cache", "10%").exit_code == Settled.OK
+    assert rule("cache") == "10% by subject"
+    assert "cache: killed" in run("flags", "kill", "cache").stderr
+    assert run("flags", "set", "cache", "on").exit_code == Settled.OK
+    assert rule("cache") == "killed"
+    run("flags", "revive", "cache")
+    assert rule("cache") == "on"
+    run("flags", "unset", "cache")
+    assert "overlay" not in run("flags", "list").stdout
+    assert run("flags", "revive", "cache").exit_code == Settled.OK
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["explain", "brs", "AAPL"], 1, "'brs', which does not exist: did you mean 'bars'"),
+        (["explain", "bars"], 1, "bars needs symbol"),
+        (["explain", "bars", "AAPL", "-p", "dys=3"], 1, "no parameter 'dys'; did you mean 'days'"),
+        (["explain", "bars", "AAPL", "-p", "days"], 2, "'days' is not of the form NAME=VALUE"),
+        (["flags", "set", "cach", "on"], 1, "flag 'cach', which does not exist: did you mean 'cache'"),
+        (["flags", "kill", "cach"], 1, "did you mean 'cache'"),
+        (["flags", "set", "cache", "maybe"], 1, "cannot be set to 'maybe'"),
+        (["-c", "nope.toml", "plugins"], 1, "there is no configuration file at nope.toml"),
+        (["nope"], 2, "No such command 'nope'"),
+    ],
+)
+def test_every_error_is_one_line_that_says_what_to_do(
+    run, arguments: list[str], code: int, message: str
+) -> None:
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    if code == Settled.FAILED:
+        assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_wrong_configuration_key_is_named(run, tmp_path: Path) -> None:
+    (tmp_path / "argo.toml").write_text("[argo]\ntenat = 'x'")
+    for arguments in (["plugins"], ["greet"], ["--help"]):
+        result = run(*arguments)
+        assert "unknown key 'argo.tenat': did you mean 'tenant'" in result.stderr
+        assert result.exit_code == (Settled.OK if arguments == ["--help"] else Settled.FAILED)
+
+
+def test_help_lists_the_commands_of_plugins_too(run) -> None:
+    result = run("--help")
+    assert result.exit_code == Settled.OK
+    assert all(name in result.stdout for name in ("greet", "plugins", "explain", "flags"))

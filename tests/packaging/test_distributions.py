@@ -1,0 +1,143 @@
+"""Every distribution packs, installs into a clean environment, and works there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PLUGINS = sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))
+SLICE = ("coalesce", "cache", "market", "signals", "sandbox")
+
+THIRD_PARTY = {
+    "pyproject.toml": """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "argo-mw-shout"
+version = "0.1.0"
+dependencies = ["argo-mw"]
+
+[project.entry-points.argo_mw]
+shout = "argo_mw_shout"
+
+[project.entry-points."argo_mw.hook_api"]
+shout = "1"
+""",
+    "argo_mw_shout/__init__.py": """
+from argo_mw import Call, Layer, Next, Outcome, hookimpl
+
+
+async def shout(call: Call, call_next: Next) -> Outcome:
+    outcome = await call_next(call)
+    return outcome.evolve(value=str(outcome.value).upper()).shaped_by("shout", "made it loud")
+
+
+@hookimpl
+def register_layer() -> Layer:
+    return Layer("shout", shout, before=("coalesce",))
+""",
+}
+
+PROGRAM = """
+import asyncio
+from argo_mw import Argo
+
+argo = Argo.open({"argo": {"shared": "memory://"}, "flags": {"shout": FLAG}})
+
+@argo.wrap(name="greet", subject="name")
+async def greet(name: str) -> str:
+    return f"hello {name}"
+
+async def main() -> None:
+    async with argo:
+        outcome = await argo.outcome("greet", name="world")
+        print(outcome.value, *outcome.via)
+
+asyncio.run(main())
+"""
+
+
+def run(*command: object, cwd: Path | None = None) -> str:
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a wheel of every distribution."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for project in (ROOT, *PLUGINS):
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, project)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
+    """An environment with the demo's distributions and a third party's plugin, from wheels."""
+    home = tmp_path_factory.mktemp("clean")
+    venv.create(home / "env", with_pip=True)
+    python = home / "env" / "bin" / "python"
+    names = ["argo_mw", *(f"argo_mw_{name}" for name in SLICE)]
+    found = [next(wheels.glob(f"{name}-0*.whl")) for name in names]
+    run(python, "-m", "pip", "install", "-q", *found)
+    for name, content in THIRD_PARTY.items():
+        (home / "shout" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "shout" / name).write_text(content)
+    run(python, "-m", "pip", "install", "-q", home / "shout")
+    return home
+
+
+def test_every_plugin_has_one_name_everywhere() -> None:
+    """Folder, distribution, package and entry points follow from each other."""
+    for project in PLUGINS:
+        name = project.name
+        table = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+        assert table["name"] == "argo-mw-" + name.replace("_", "-")
+        assert table["entry-points"]["argo_mw"].keys() == {name}
+        assert table["entry-points"]["argo_mw.hook_api"] == {name: "1"}
+        assert (project / f"argo_mw_{name}" / "py.typed").exists()
+        assert (project / "README.md").read_text().startswith("#")
+
+
+def test_wheels_hold_their_package_and_nothing_else(wheels: Path) -> None:
+    import zipfile
+
+    assert len(list(wheels.glob("*.whl"))) == len(PLUGINS) + 1
+    for wheel in wheels.glob("*.whl"):
+        package = wheel.name.partition("-")[0]
+        tops = {n.partition("/")[0] for n in zipfile.ZipFile(wheel).namelist()}
+        assert {t for t in tops if not t.endswith(".dist-info")} == {package}
+
+
+def test_the_demo_runs_from_wheels_alone(clean: Path) -> None:
+    """Away from the sources, with nothing but what the distributions declare."""
+    printed = run(clean / "env" / "bin" / "argo-mw", "demo", "AAPL", cwd=clean)
+    assert "AAPL" in printed
+    assert "they agree" in printed
+    installed = run(clean / "env" / "bin" / "python", "-m", "pip", "list", cwd=clean).lower()
+    for heavy in ("torch", "scipy", "pytest", "hypothesis"):
+        assert f"\n{heavy} " not in installed
+
+
+@pytest.mark.parametrize(
+    ("flag", "printed"), [("on", "HELLO WORLD shout"), ("off", "hello world")]
+)
+def test_a_third_party_s_plugin_joins_by_entry_point(clean: Path, flag: str, printed: str) -> None:
+    python = clean / "env" / "bin" / "python"
+    program = PROGRAM.replace("FLAG", repr(flag))
+    assert run(python, "-c", program, cwd=clean).strip() == printed
+
+
+def test_a_third_party_s_plugin_gets_a_flag_and_a_place(clean: Path) -> None:
+    printed = run(clean / "env" / "bin" / "argo-mw", "plugins", cwd=clean)
+    assert "caller → shout → coalesce → cache" in printed
+    assert "argo-mw-shout 0.1.0" in printed
