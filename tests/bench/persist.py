@@ -16,7 +16,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 
 import argo_mw_cache.plugin
@@ -27,6 +27,8 @@ from argo_mw_persist.postgres import PostgresSink
 from argo_mw_persist.schema import Dialect
 from argo_mw_persist.tables import SIGNALS, Entry, Row
 from argo_mw_persist.testing import postgres
+
+Contender = Callable[[Path, Sequence[Row], int], Awaitable[None]]
 
 VOICES = ("trend", "momentum", "mean_reversion", "volume")
 SYMBOLS = [f"S{number:03d}" for number in range(500)]
@@ -96,22 +98,23 @@ async def _sqlite(args: argparse.Namespace, place: Path) -> dict[str, float | in
     batch = 0
     rates: dict[str, list[float]] = {}
 
-    async def timed(name: str, count: int, work: Callable[[Path], Awaitable[None]]) -> None:
-        path = place / f"{name}.db"
-        await _make_schema(path)
-        started = time.perf_counter()
-        await work(path)
-        rates.setdefault(name, []).append(count / (time.perf_counter() - started))
-        _remove(path)
-
+    few = rows[:2_000]
+    contenders: dict[str, tuple[Sequence[Row], Contender]] = {
+        "executemany": (rows, _executemany),
+        "row_commit": (few, _row_commit),
+        "aiosqlite": (rows, _aiosqlite),
+        "sqlite_utils": (rows, _sqlite_utils),
+        "sqlalchemy": (rows, _sqlalchemy),
+    }
     for _ in range(args.rounds):
         batch = await _plugin_round(place, signals, rates)
-        few = rows[:2_000]
-        await timed("executemany", len(rows), lambda p: _executemany(p, rows, batch))
-        await timed("row_commit", len(few), lambda p: _row_commit(p, few))
-        await timed("aiosqlite", len(rows), lambda p: _aiosqlite(p, rows, batch))
-        await timed("sqlite_utils", len(rows), lambda p: _sqlite_utils(p, rows, batch))
-        await timed("sqlalchemy", len(rows), lambda p: _sqlalchemy(p, rows, batch))
+        for name, (given, contender) in contenders.items():
+            path = place / f"{name}.db"
+            await _make_schema(path)
+            started = time.perf_counter()
+            await contender(path, given, batch)
+            rates.setdefault(name, []).append(len(given) / (time.perf_counter() - started))
+            _remove(path)
     rate = {name: statistics.median(found) for name, found in rates.items()}
     result: dict[str, float | int | str] = {
         "batch": batch,
@@ -119,7 +122,7 @@ async def _sqlite(args: argparse.Namespace, place: Path) -> dict[str, float | in
         "executemany_rows_per_s": round(rate["executemany"]),
         "row_commit_rows_per_s": round(rate["row_commit"]),
     }
-    for name in ("executemany", "row_commit", "aiosqlite", "sqlite_utils", "sqlalchemy"):
+    for name in contenders:
         result[f"vs_{name}"] = round(rate["plugin"] / rate[name], 2)
     return result
 
@@ -192,7 +195,7 @@ async def _executemany(path: Path, rows: Sequence[Row], batch: int) -> None:
     connection.close()
 
 
-async def _row_commit(path: Path, rows: Sequence[Row]) -> None:
+async def _row_commit(path: Path, rows: Sequence[Row], batch: int) -> None:
     connection = _connect(path)
     for row in rows:
         connection.execute(INSERT, row)
@@ -313,8 +316,8 @@ async def _rate(sink: SqliteSink | _Discarding, signals: Sequence[Signal]) -> fl
 
 
 @contextlib.asynccontextmanager
-async def _beside(work: Awaitable[None]):  # type: ignore[no-untyped-def]
-    task = asyncio.ensure_future(work)
+async def _beside(work: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

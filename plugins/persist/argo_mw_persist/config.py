@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from argo_mw import Clock, Secret, Tasks
 from attrs import field, frozen, validators
 
+from argo_mw import Clock, Secret, Tasks
 from argo_mw_persist.postgres import PostgresOptions, PostgresSink
 from argo_mw_persist.sink import OpenSink, Sink, make_sink
 from argo_mw_persist.spool import Drained, Said, SpooledSink

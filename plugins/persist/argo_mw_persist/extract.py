@@ -2,17 +2,18 @@
 
 Plugins do not know each other, so a signal is known by its shape: an object with attributes, or a
 mapping with keys, called ``action``, ``confidence`` and, where there are any, ``symbol``,
-``price`` and ``voices``.
+``price`` and ``voices`` or ``contributions``. A voice has a ``name``, and an ``action`` or a
+``score`` whose sign is one.
 """
 
 from __future__ import annotations
 
+import json
 import numbers
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from argo_mw import Call, Outcome
-
 from argo_mw_persist.records import Signal, Voice, micros
 
 _MISSING = object()
@@ -21,8 +22,11 @@ _MISSING = object()
 def signal_of(call: Call, outcome: Outcome, now: float) -> Signal | None:
     """The signal that *outcome* holds, or ``None`` when it has not the shape of one.
 
-    Parameters:
-        now: Seconds since the epoch, for an answer that does not say what moment it speaks for.
+    Args:
+        call: The question.
+        outcome: The answer to it.
+        now: Seconds since the epoch: when the signal was made. What moment its data speak for is
+            kept beside it, as ``as_of`` in ``detail``.
     """
     value = outcome.value
     action, confidence = _text(_get(value, "action")), _number(_get(value, "confidence"))
@@ -33,11 +37,12 @@ def signal_of(call: Call, outcome: Outcome, now: float) -> Signal | None:
         symbol,
         action,
         confidence,
-        micros(now if outcome.as_of is None else outcome.as_of),
+        micros(now),
         _number(_get(value, "price", "entry_price")),
-        tuple(_voices(_get(value, "voices"))),
+        tuple(_voices(_get(value, "voices", "contributions"))),
         outcome.upstream,
         owner(call),
+        None if outcome.as_of is None else json.dumps({"as_of": outcome.as_of}),
     )
 
 
@@ -58,11 +63,17 @@ def _voices(found: object) -> Iterable[Voice]:
 def _voice(value: object, name: str) -> Voice:
     return Voice(
         name,
-        _text(_get(value, "action")),
+        _text(_get(value, "action")) or _direction(_number(_get(value, "score"))),
         _number(_get(value, "confidence")),
         _number(_get(value, "weight")),
         _text(_get(value, "reason")),
     )
+
+
+def _direction(score: float | None) -> str:
+    if not score:
+        return "HOLD"
+    return "BUY" if score > 0 else "SELL"
 
 
 def _get(value: object, *names: str) -> object:

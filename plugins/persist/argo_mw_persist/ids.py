@@ -20,7 +20,7 @@ _LOW = (1 << 62) - 1
 class Ids:
     """A source of time-ordered identifiers, 16 bytes each.
 
-    Parameters:
+    Args:
         now: Seconds since the epoch.
     """
 

@@ -16,7 +16,6 @@ from argo_mw import (
     Outcome,
     Stream,
 )
-
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.errors import PersistError
 from argo_mw_persist.extract import owner, signal_of
@@ -73,6 +72,7 @@ class Recorder:
         if isinstance(receipts, list):
             receipts.append(receipt)
         if self._config.durable:
+            self._store.writer.hurry()
             # A caller who leaves takes nobody's record along.
             await asyncio.shield(receipt)
         if self._context.events.active:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argo_mw import Call, Clock, Cost, Outcome, Refusal, Request, Result
-
 from argo_mw_persist.records import Charge, micros
 from argo_mw_persist.store import Store
 

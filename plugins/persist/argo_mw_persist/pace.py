@@ -14,7 +14,7 @@ class Pace:
     batches: least squares with exponentially fading weights. While batches are all of one size
     there is no slope to see, and the last one holds.
 
-    Parameters:
+    Args:
         target: Seconds that the rows of a batch should take, the fixed part aside.
         smallest: The size to begin with, and never to go below.
         largest: Rows in a batch at most.

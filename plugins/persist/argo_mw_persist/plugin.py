@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from argo_mw import Closed, Context, Guard, Layer, Operation, Upstream, hookimpl
-
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.layer import NAME, Recorder
 from argo_mw_persist.ledger import Ledger
@@ -130,9 +129,7 @@ def register_layer(config: PersistConfig, context: Context) -> Layer:
 
 
 @hookimpl
-def register_guards(
-    config: PersistConfig, context: Context, upstream: Upstream
-) -> Iterable[Guard]:
+def register_guards(config: PersistConfig, context: Context, upstream: Upstream) -> Iterable[Guard]:
     """The ledger, for upstreams that cost something."""
     costs = upstream.metered or bool(upstream.price)
     if not config.ledger or upstream.name == UPSTREAM or not costs:

@@ -28,7 +28,9 @@ class Written:
 async def write_sound(sink: Sink, entries: Sequence[Entry], *, now: float) -> Written:
     """Write every entry that *sink* takes; put each of the others into its dead-letter table.
 
-    Parameters:
+    Args:
+        sink: Where to.
+        entries: What.
         now: Seconds since the epoch.
 
     Raises:

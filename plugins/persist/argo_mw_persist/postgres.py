@@ -5,29 +5,28 @@ is repeated: then, and only then, the batch goes in by INSERT … ON CONFLICT DO
 docs/decisions holds the measurements.
 """
 
+# Names of tables and columns are this package's own; values are always bound.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
-import asyncpg
+import asyncpg  # type: ignore[import-untyped]
 from attrs import field, frozen, validators
 
 from argo_mw_persist import schema
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
 from argo_mw_persist.schema import TYPES, Dialect
 from argo_mw_persist.sink import Query
-from argo_mw_persist.tables import Entry, Row, Table, by_table
-
-if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
-    Connection = PoolConnectionProxy[asyncpg.Record]
+from argo_mw_persist.tables import Cell, Entry, Row, Table, by_table
 
 _AWAY = (
     asyncpg.PostgresError,
@@ -37,6 +36,32 @@ _AWAY = (
     OSError,
 )
 _MIGRATION_LOCK = 0x6172676F  # "argo"; any number that all of our processes share
+
+
+class Connection(Protocol):
+    """What is used of asyncpg's connections."""
+
+    async def execute(self, query: str, *arguments: object) -> str: ...
+
+    async def fetch(self, query: str, *arguments: object) -> Sequence[Sequence[Cell]]: ...
+
+    async def fetchval(self, query: str, *arguments: object) -> object: ...
+
+    async def copy_records_to_table(
+        self, name: str, *, records: Sequence[Row], columns: Sequence[str]
+    ) -> str: ...
+
+    async def set_type_codec(
+        self,
+        name: str,
+        *,
+        schema: str,
+        encoder: Callable[[bytes], bytes],
+        decoder: Callable[[bytes], bytes],
+        format: str,  # noqa: A002 - asyncpg's own name
+    ) -> None: ...
+
+    def transaction(self) -> AbstractAsyncContextManager[object]: ...
 
 
 @frozen
@@ -58,7 +83,7 @@ DEFAULTS = PostgresOptions()
 class PostgresSink:
     """Keeps rows in a PostgreSQL database.
 
-    Parameters:
+    Args:
         url: A connection URI, as libpq reads it.
         options: How PostgreSQL is used.
     """
@@ -71,7 +96,7 @@ class PostgresSink:
         self.place = f"postgresql database {parts.path.lstrip('/') or 'default'} at {host}"
         self._url = url
         self._options = options
-        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._pool: asyncpg.Pool | None = None
 
     async def open(self, *, migrate: bool = True) -> None:
         with self._translated():
@@ -117,7 +142,7 @@ class PostgresSink:
         broken = await self.read(
             Query("SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid")
         )
-        return [f"index {name} is not valid; REINDEX it" for (name,) in broken]
+        return [f"index {row[0]!s} is not valid; REINDEX it" for row in broken]
 
     async def backup(self, to: Path) -> None:
         msg = f"{self.place} is backed up by its own tools; use pg_dump"
@@ -139,10 +164,9 @@ class PostgresSink:
         foreign = await connection.fetchval("SELECT to_regclass('signals')::text")
         found: int | None = None
         if versioned is not None:
-            found = await connection.fetchval(f"SELECT version FROM {schema.VERSION_TABLE}")
-        since = schema.check(
-            found, foreign=foreign is not None, migrate=migrate, where=self.place
-        )
+            version = await connection.fetchval(f"SELECT version FROM {schema.VERSION_TABLE}")
+            found = int(str(version))
+        since = schema.check(found, foreign=foreign is not None, migrate=migrate, where=self.place)
         if since != schema.VERSION:
             for statement in schema.statements("postgresql", since):
                 await connection.execute(statement)

@@ -11,8 +11,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Literal, cast
 
-from argo_mw import Action, BadParameter, Call, Gathering, Outcome, Upstream, UpstreamError, operation
-
+from argo_mw import (
+    Action,
+    BadParameter,
+    Call,
+    Gathering,
+    Outcome,
+    Upstream,
+    UpstreamError,
+    operation,
+)
 from argo_mw_persist.errors import PersistError
 from argo_mw_persist.frames import to_frame
 from argo_mw_persist.queries import Filter
@@ -126,9 +134,7 @@ class Reads:
             found = await self._store.latest_of_many(symbols, limit, tenant=calls[0].tenant)
         except PersistError as error:
             raise _unanswered(error) from error
-        return [
-            Outcome(found[symbol], tags=frozenset({f"signals:{symbol}"})) for symbol in symbols
-        ]
+        return [Outcome(found[symbol], tags=frozenset({f"signals:{symbol}"})) for symbol in symbols]
 
     async def _answer(self, call: Call) -> Outcome | Exception:
         try:

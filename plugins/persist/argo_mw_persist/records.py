@@ -16,6 +16,7 @@ from argo_mw_persist.tables import ANSWERS, CHARGES, DEAD_LETTERS, SIGNALS, Entr
 Result = Literal["win", "loss", "flat"]
 
 MICROSECONDS = 1_000_000
+LONGEST_SYMBOL = 64
 
 new_id = ids.Ids()
 
@@ -90,12 +91,12 @@ class Signal:
         """The row of this signal, and what changes with it.
 
         Raises:
-            BadParameter: It has no symbol or no finite confidence.
+            BadParameter: It has no symbol, one of absurd length, or no finite confidence.
         """
-        if not self.symbol or not math.isfinite(self.confidence):
+        if not 0 < len(self.symbol) <= LONGEST_SYMBOL or not math.isfinite(self.confidence):
             msg = (
-                f"a signal needs a symbol and a finite confidence, got {self.symbol!r} and "
-                f"{self.confidence!r}"
+                f"a signal needs a symbol of 1 to {LONGEST_SYMBOL} characters and a finite "
+                f"confidence, got {self.symbol!r} and {self.confidence!r}"
             )
             raise BadParameter(msg)
         row = (

@@ -9,7 +9,7 @@ from collections import deque
 class Room:
     """Counts what is held, up to a bound.
 
-    Parameters:
+    Args:
         capacity: How many things at most.
     """
 

@@ -1,5 +1,8 @@
 """The schema as a list of migrations: forward only, one transaction each, checked at open."""
 
+# The version is this package's own number.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 from typing import Literal
@@ -104,7 +107,7 @@ def statements(dialect: Dialect, since: int) -> list[str]:
 def check(found: int | None, *, foreign: bool, migrate: bool, where: str) -> int:
     """The version to migrate from, which is :data:`VERSION` when there is nothing to do.
 
-    Parameters:
+    Args:
         found: The version in the database, or ``None`` when it has never been used.
         foreign: Whether a table ``signals`` exists that is not ours.
         migrate: Whether older tables may be changed.

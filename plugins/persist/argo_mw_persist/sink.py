@@ -84,7 +84,8 @@ OpenSink = Callable[[str], Sink]
 def make_sink(url: str, schemes: Mapping[str, OpenSink]) -> Sink:
     """The sink at *url*, not opened yet.
 
-    Parameters:
+    Args:
+        url: The URL.
         schemes: What to call, with the URL, for each scheme.
 
     Raises:

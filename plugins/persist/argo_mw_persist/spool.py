@@ -1,5 +1,8 @@
 """The spool: a file that takes rows while their sink is away, and gives them back in order."""
 
+# Names of tables and columns are this package's own; values are always bound.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 import asyncio
@@ -30,7 +33,7 @@ class SpooledSink:
     in this machine: it is acknowledged as ``spool``, and reads do not see it yet. The spool has
     the same tables as any sink, and a bound on its size, after which writes fail.
 
-    Parameters:
+    Args:
         behind: The sink proper.
         spool: The embedded store that bridges.
         said: Told in one line when the sink goes and when it is back.

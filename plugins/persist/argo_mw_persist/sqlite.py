@@ -6,6 +6,9 @@ times instead of once per row. The sizes are powers of two: any batch is a sum o
 which stay prepared. docs/decisions holds the measurements.
 """
 
+# Names of tables and columns are this package's own; values are always bound.
+# ruff: noqa: S608
+
 from __future__ import annotations
 
 import asyncio
@@ -24,7 +27,7 @@ from urllib.parse import unquote, urlsplit
 from attrs import field, frozen, validators
 
 from argo_mw_persist import schema
-from argo_mw_persist.errors import RowsRefused, SinkUnavailable
+from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
 from argo_mw_persist.schema import Dialect
 from argo_mw_persist.sink import Query
 from argo_mw_persist.tables import TABLES, Cell, Entry, Row, Table, by_table
@@ -71,7 +74,7 @@ DEFAULTS = SqliteOptions()
 class SqliteSink:
     """Keeps rows in one SQLite file.
 
-    Parameters:
+    Args:
         path: The file; it and its directory are made when missing, for this user only.
         options: How SQLite is used.
     """
@@ -215,7 +218,11 @@ class SqliteSink:
             return self._reader.execute(query.sql, query.parameters).fetchall()
 
     def _backup(self, to: Path) -> None:
-        os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        try:
+            os.close(os.open(to, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        except FileExistsError:
+            msg = f"{to} exists; a backup overwrites nothing, name a new file"
+            raise PersistError(msg) from None
         with self._translated(), contextlib.closing(sqlite3.connect(to)) as copy:
             self._reader.backup(copy, pages=1000, sleep=0.01)
 

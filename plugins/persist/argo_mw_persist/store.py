@@ -85,7 +85,7 @@ class Store:
 
     Use it inside ``async with``, or call :meth:`open` and :meth:`aclose`.
 
-    Parameters:
+    Args:
         sink: Where they are kept; opened and closed by the store.
         options: How records are queued and put together.
         clock: Where time comes from.
@@ -174,9 +174,7 @@ class Store:
         """The open signals of *symbol*, the surest first."""
         return await self._signals(queries.strongest(symbol, _page(limit), tenant))
 
-    async def history(
-        self, wanted: Filter, *, limit: int = 1000, after: str | None = None
-    ) -> Page:
+    async def history(self, wanted: Filter, *, limit: int = 1000, after: str | None = None) -> Page:
         """The signals that *wanted* describes, newest first, a page at a time.
 
         Raises:
@@ -202,10 +200,12 @@ class Store:
     ) -> Signal:
         """Record how a signal ended; closing it again replaces that.
 
-        Parameters:
+        Args:
+            identifier: Which signal.
             exit_price: The price at which it was left.
             profit: What acting on it earned, as a fraction of its price; computed from
                 *exit_price* unless told.
+            tenant: Who closes it.
 
         Raises:
             BadParameter: Neither is given, or the signal has no price to compare with.

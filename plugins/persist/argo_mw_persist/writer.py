@@ -64,7 +64,7 @@ async def _nothing_more(entries: Sequence[Entry]) -> None:
 class Writer:
     """Takes entries one by one and writes them in batches.
 
-    Parameters:
+    Args:
         sink: Where to; open already.
         committed: Awaited with the entries of each batch once they are committed and before they
             are acknowledged.
@@ -135,6 +135,12 @@ class Writer:
             raise self._full()
         return self._take(entry)
 
+    def hurry(self) -> None:
+        """Let what is queued linger no longer: somebody waits for it."""
+        if self._queue:
+            self._due = self._clock.monotonic()
+            self._wake.set()
+
     async def flush(self) -> None:
         """Write what was taken before this moment, and return when all of it is settled."""
         if self._settled >= self._taken:
@@ -166,7 +172,7 @@ class Writer:
     def close(self, *, within: float) -> None:
         """Take nothing more, and let :meth:`run` end when all is written, or give up.
 
-        Parameters:
+        Args:
             within: Seconds to go on trying while the sink cannot write.
         """
         self._closing = True
@@ -212,9 +218,13 @@ class Writer:
             await self._woken()
 
     def _is_due(self) -> bool:
-        if self._flushes or self._closing or len(self._queue) >= self._pace.size:
+        if self._closing or self._is_flushed() or len(self._queue) >= self._pace.size:
             return True
         return self._due is not None and self._clock.monotonic() >= self._due
+
+    def _is_flushed(self) -> bool:
+        oldest_queued = self._taken - len(self._queue)
+        return bool(self._flushes) and self._flushes[-1][0] > oldest_queued
 
     async def _woken(self) -> None:
         self._wake.clear()

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from argo_mw_persist.testing import Postgres, postgres
 
 CHILD = Path(__file__).with_name("child.py")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+
 from argo_mw import SystemClock
 from argo_mw_persist import (
     NotRecorded,
@@ -54,11 +55,11 @@ async def test_a_full_quota_fails_receipts_and_keeps_what_was_acknowledged(tmp_p
         kept = results.count("sink")
         lost = [result for result in results if isinstance(result, NotRecorded)]
         assert kept > 0
-        assert 5_000 == kept + len(lost)
+        assert kept + len(lost) == 5_000
         assert "full" in str(lost[0])
         assert "free some space" in str(lost[0])
         assert kept == await stored(store)
-        assert [] == await sink.check()
+        assert await sink.check() == []
 
 
 FULL_DISK = """
@@ -95,12 +96,12 @@ def test_a_disk_that_refuses_to_grow_loses_nothing_acknowledged_and_work_goes_on
         check=True,
     )
     kept, lost, again, count, problems = done.stdout.split()
-    assert 5_000 == int(kept) + int(lost)
+    assert int(kept) + int(lost) == 5_000
     assert int(kept) > 0
     assert int(lost) > 0
-    assert "sink" == again
+    assert again == "sink"
     assert int(kept) + 1 == int(count)
-    assert "0" == problems
+    assert problems == "0"
 
 
 async def test_records_wait_for_a_locked_database_within_their_bound(tmp_path):
@@ -117,8 +118,8 @@ async def test_records_wait_for_a_locked_database_within_their_bound(tmp_path):
         with pytest.raises(QueueFull, match="100 records wait"):
             await store.record(signals(1)[0])
         other.execute("ROLLBACK")
-        assert ["sink"] * 100 == [await receipt for receipt in receipts]
-        assert 100 == await stored(store)
+        assert [await receipt for receipt in receipts] == ["sink"] * 100
+        assert await stored(store) == 100
         other.close()
 
 
@@ -133,7 +134,7 @@ async def test_a_lock_that_outlasts_the_patience_is_told_to_the_caller(tmp_path)
         with pytest.raises(NotRecorded, match="database is locked"):
             await receipt
         other.close()
-        assert "sink" == await (await store.record(signals(1)[0]))
+        assert await (await store.record(signals(1)[0])) == "sink"
 
 
 async def test_a_poison_row_in_a_thousand_goes_to_the_dead_letters_and_the_rest_is_kept(tmp_path):

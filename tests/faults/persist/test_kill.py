@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from argo_mw_persist import PostgresSink, Query, Sink, SqliteSink
 from argo_mw_persist.testing import Postgres
 
@@ -19,7 +20,7 @@ def killed_at_random(child, chance: random.Random) -> set[str]:
         lines.append(line)
         if len(lines) == wanted:
             child.kill()
-    assert -signal.SIGKILL == child.wait()
+    assert child.wait() == -signal.SIGKILL
     # What was being printed in the moment of death may be cut short.
     return {line.strip() for line in lines if line.endswith("\n")}
 
@@ -40,7 +41,7 @@ async def sqlite_rounds(start_child, tmp_path: Path, rounds: int) -> None:
     sink = SqliteSink(path)
     await sink.open()
     await assert_kept_once(sink, acknowledged)
-    assert [] == await sink.check()
+    assert await sink.check() == []
     await sink.aclose()
 
 
@@ -65,14 +66,10 @@ async def test_postgres_keeps_what_a_killed_process_had_acknowledged(start_child
 
 
 @pytest.mark.soak
-async def test_sqlite_keeps_what_a_hundred_killed_processes_had_acknowledged(
-    start_child, tmp_path
-):
+async def test_sqlite_keeps_what_a_hundred_killed_processes_had_acknowledged(start_child, tmp_path):
     await sqlite_rounds(start_child, tmp_path, 100)
 
 
 @pytest.mark.soak
-async def test_postgres_keeps_what_a_hundred_killed_processes_had_acknowledged(
-    start_child, server
-):
+async def test_postgres_keeps_what_a_hundred_killed_processes_had_acknowledged(start_child, server):
     await postgres_rounds(start_child, server, 100)

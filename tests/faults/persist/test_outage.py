@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+
 from argo_mw import Secret, SystemClock, Tasks
 from argo_mw_persist import (
     NotRecorded,
@@ -116,11 +117,11 @@ async def test_without_a_spool_records_wait_within_their_bound_and_are_kept_in_t
         own_server.kill()
         recording = asyncio.create_task(record(store, signals(1_000, since=200)))
         await said.until("are tried again")
-        assert 300 == store.writer.held
+        assert store.writer.held == 300
         assert not recording.done()
         own_server.start()
         assert {"sink"} == set(await recording)
-        assert 1_200 == len(await stored_order(store))
+        assert len(await stored_order(store)) == 1_200
     await tasks.aclose()
 
 
@@ -131,9 +132,7 @@ async def test_a_full_spool_refuses_rather_than_lose_what_it_had_acknowledged(
     tasks, said = Tasks(), Heard()
     writer = WriterOptions(patience=0.0, largest_batch=128)
     bound = 128 * 1024
-    async with spooled_store(
-        url, tmp_path, said, tasks, spool_bytes=bound, writer=writer
-    ) as store:
+    async with spooled_store(url, tmp_path, said, tasks, spool_bytes=bound, writer=writer) as store:
         own_server.kill()
         some = signals(3_000)
         receipts = [await store.record(signal) for signal in some]
@@ -162,8 +161,8 @@ async def test_a_poison_row_in_the_spool_becomes_a_dead_letter_and_stops_nothing
         assert {"spool"} == set(await record(store, [*signals(10), poison, *signals(10, since=9)]))
         own_server.start()
         await said.until("takes records again")
-        assert 20 == len(await stored_order(store))
+        assert len(await stored_order(store)) == 20
         [(source, reason)] = await store.sink.read(Query("SELECT source, reason FROM dead_letters"))
-        assert "signals" == source
+        assert source == "signals"
         assert "refuses" in reason
     await tasks.aclose()

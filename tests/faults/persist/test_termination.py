@@ -16,10 +16,10 @@ async def ended_by_sigterm(child, sink) -> None:
             child.terminate()
         else:
             lines.append(line.strip())
-    assert -signal.SIGTERM == child.wait()
+    assert child.wait() == -signal.SIGTERM
     await sink.open()
     rows = await sink.read(Query("SELECT id FROM signals"))
-    assert COUNT == len(rows)
+    assert len(rows) == COUNT
     assert set() == set(lines) - {row[0].hex() for row in rows}
     await sink.aclose()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from argo_mw_persist import PostgresSink, Query, SqliteSink
 
 

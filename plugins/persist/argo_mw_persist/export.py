@@ -1,0 +1,75 @@
+"""Export: signals to files, a page at a time, so that any number fits into memory."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from argo_mw_persist import ids
+from argo_mw_persist.frames import COLUMNS, to_frame
+from argo_mw_persist.records import MICROSECONDS, Signal
+
+Pages = AsyncIterator[Sequence[Signal]]
+
+
+async def write_csv(file: Path, pages: Pages) -> int:
+    """Write *pages* to *file* as CSV, times in ISO 8601; how many signals that were."""
+    count = 0
+    with file.open("x", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        writer.writerow(["timestamp", *COLUMNS])
+        async for signals in pages:
+            await asyncio.to_thread(writer.writerows, [_line(signal) for signal in signals])
+            count += len(signals)
+    return count
+
+
+async def write_parquet(file: Path, pages: Pages) -> int:
+    """Write *pages* to *file* as Parquet; how many signals that were."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = 0
+    writer: pq.ParquetWriter | None = None
+    with file.open("xb") as out:
+        async for signals in pages:
+            if signals or writer is None:
+                part = pa.Table.from_pandas(to_frame(signals), schema=_schema())
+                writer = writer or pq.ParquetWriter(out, part.schema)
+                await asyncio.to_thread(writer.write_table, part)
+            count += len(signals)
+        if writer is not None:
+            writer.close()
+    return count
+
+
+def _schema() -> object:
+    import pyarrow as pa
+
+    times = pa.timestamp("us", tz="UTC")
+    types = {
+        "confidence": pa.float64(),
+        "price": pa.float64(),
+        "exit_price": pa.float64(),
+        "profit": pa.float64(),
+        "is_active": pa.bool_(),
+        "exit_timestamp": times,
+    }
+    columns = [(name, types.get(name, pa.string())) for name in COLUMNS]
+    return pa.schema([*columns, ("timestamp", times)])
+
+
+def _line(signal: Signal) -> list[object]:
+    cells = {name: getattr(signal, name) for name in COLUMNS}
+    cells["id"] = ids.text(signal.id)
+    cells["exit_timestamp"] = _time(signal.exit_timestamp)
+    return [_time(signal.timestamp), *cells.values()]
+
+
+def _time(timestamp: int | None) -> str:
+    if timestamp is None:
+        return ""
+    return datetime.fromtimestamp(timestamp / MICROSECONDS, UTC).isoformat()

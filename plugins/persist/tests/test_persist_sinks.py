@@ -1,0 +1,205 @@
+"""Both sinks keep the contract; what is SQLite's or PostgreSQL's own."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from itertools import count
+
+import pytest
+
+from argo_mw import ConfigError, Secret
+from argo_mw_persist import (
+    PersistConfig,
+    PersistError,
+    PostgresSink,
+    Query,
+    SchemaError,
+    Signal,
+    SinkUnavailable,
+    SqliteOptions,
+    SqliteSink,
+    schema,
+)
+from argo_mw_persist.testing import SinkConformance
+
+numbers = count()
+
+
+class TestSqlite(SinkConformance):
+    @pytest.fixture
+    async def sink(self, tmp_path):
+        sink = SqliteSink(tmp_path / "signals.db")
+        await sink.open()
+        yield sink
+        await sink.aclose()
+
+
+class TestPostgres(SinkConformance):
+    @pytest.fixture
+    async def sink(self, server):
+        sink = PostgresSink(server.database(f"conformance{next(numbers)}"))
+        await sink.open()
+        yield sink
+        await sink.aclose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def fresh(request, tmp_path):
+    """Makes handles on one database that no one has used yet."""
+    if request.param == "sqlite":
+        return lambda: SqliteSink(tmp_path / "fresh.db")
+    url = request.getfixturevalue("server").database(f"fresh{next(numbers)}")
+    return lambda: PostgresSink(url)
+
+
+async def test_opening_again_changes_nothing(fresh):
+    first, second = fresh(), fresh()
+    await first.open()
+    await first.write([Signal("A", "BUY", 1.0, 1).entry()])
+    await second.open()
+    assert [tuple(r) for r in await second.read(Query("SELECT count(*) FROM signals"))] == [(1,)]
+    await first.aclose()
+    await second.aclose()
+
+
+async def test_a_newer_schema_is_refused(fresh):
+    sink = fresh()
+    await sink.open()
+    await sink.change(Query(f"UPDATE {schema.VERSION_TABLE} SET version = {schema.VERSION + 1}"))
+    await sink.aclose()
+    with pytest.raises(SchemaError, match=f"version {schema.VERSION + 1}.*upgrade argo-mw-persist"):
+        await fresh().open()
+
+
+async def test_an_older_schema_is_migrated_forward_and_only_when_it_may_be(fresh, monkeypatch):
+    sink = fresh()
+    await sink.open()
+    await sink.write([Signal("A", "BUY", 1.0, 1).entry()])
+    await sink.aclose()
+    steps = (*schema.MIGRATIONS, ("ALTER TABLE answers ADD COLUMN note {text}",))
+    monkeypatch.setattr(schema, "MIGRATIONS", steps)
+    monkeypatch.setattr(schema, "VERSION", len(steps))
+    with pytest.raises(SchemaError, match="argo-mw db migrate"):
+        await fresh().open(migrate=False)
+    sink = fresh()
+    await sink.open()
+    assert list(await sink.read(Query("SELECT note FROM answers"))) == []
+    assert len(await sink.read(Query("SELECT id FROM signals"))) == 1
+    await sink.aclose()
+    await sink.open(migrate=False)
+    await sink.aclose()
+
+
+async def test_a_migration_that_fails_leaves_everything_as_it_was(fresh, monkeypatch):
+    sink = fresh()
+    await sink.open()
+    await sink.aclose()
+    steps = (*schema.MIGRATIONS, ("CREATE TABLE half (a {int})", "ALTER TABLE missing ADD a {int}"))
+    monkeypatch.setattr(schema, "MIGRATIONS", steps)
+    monkeypatch.setattr(schema, "VERSION", len(steps))
+    with pytest.raises(SinkUnavailable):
+        await fresh().open()
+    monkeypatch.undo()
+    sink = fresh()
+    await sink.open(migrate=False)
+    with pytest.raises(SinkUnavailable):
+        await sink.read(Query("SELECT a FROM half"))
+    await sink.aclose()
+
+
+async def test_a_signals_table_of_somebody_else_is_not_touched(tmp_path):
+    path = tmp_path / "argo.db"
+    with sqlite3.connect(path) as old:
+        old.execute("CREATE TABLE signals (id INTEGER PRIMARY KEY)")
+    with pytest.raises(SchemaError, match="argo-mw db import"):
+        await SqliteSink(path).open()
+
+
+async def test_files_are_for_their_owner_only(tmp_path):
+    path = tmp_path / "private" / "signals.db"
+    sink = SqliteSink(path)
+    await sink.open()
+    await sink.write([Signal("A", "BUY", 1.0, 1).entry()])
+    copy = tmp_path / "copy.db"
+    await sink.backup(copy)
+    for file in (path, path.with_name("signals.db-wal"), copy):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    await sink.aclose()
+
+
+async def test_a_backup_holds_what_was_committed_and_overwrites_nothing(tmp_path):
+    sink = SqliteSink(tmp_path / "signals.db")
+    await sink.open()
+    await sink.write([Signal("A", "BUY", 1.0, 1).entry()])
+    await sink.backup(tmp_path / "copy.db")
+    with pytest.raises(PersistError, match="overwrites nothing"):
+        await sink.backup(tmp_path / "copy.db")
+    await sink.aclose()
+    copy = SqliteSink(tmp_path / "copy.db")
+    await copy.open(migrate=False)
+    assert len(await copy.read(Query("SELECT id FROM signals"))) == 1
+    assert list(await copy.check()) == []
+    await copy.aclose()
+
+
+async def test_sqlite_is_durable_by_default_and_readers_cannot_write(tmp_path):
+    sink = SqliteSink(tmp_path / "signals.db")
+    await sink.open()
+    # FULL is 2; asked of the connection that writes.
+    assert sink._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert await sink.read(Query("PRAGMA journal_mode")) == [("wal",)]
+    with pytest.raises(SinkUnavailable, match="readonly"):
+        await sink.read(Query("DELETE FROM signals"))
+    await sink.aclose()
+
+
+async def test_damage_is_found(tmp_path):
+    path = tmp_path / "signals.db"
+    sink = SqliteSink(path)
+    await sink.open()
+    await sink.write([Signal(f"S{n}", "BUY", 1.0, n).entry() for n in range(5_000)])
+    await sink.aclose()
+    with path.open("r+b") as file:
+        file.seek(4096 * 20)
+        file.write(b"\xff" * 4096 * 3)
+    await sink.open()
+    try:
+        problems = list(await sink.check())
+    except SinkUnavailable as error:
+        problems = [str(error)]
+    assert problems
+    await sink.aclose()
+
+
+async def test_a_sink_that_is_not_open_says_so(tmp_path):
+    for sink in (SqliteSink(tmp_path / "a.db"), PostgresSink("postgresql://nobody@localhost/none")):
+        with pytest.raises(SinkUnavailable, match="not open"):
+            await sink.write([Signal("A", "BUY", 1.0, 1).entry()])
+
+
+async def test_a_password_is_not_shown(tmp_path):
+    url = "postgresql://argo:hunter2@127.0.0.1:1/signals"
+    config = PersistConfig(url=Secret(url))
+    sink = config.sink(tmp_path)
+    assert "hunter2" not in repr(config) + sink.place
+    with pytest.raises(SinkUnavailable) as caught:
+        await sink.open()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_urls_choose_the_sink(tmp_path):
+    relative = PersistConfig(url=Secret("sqlite:///a/b.db")).sink(tmp_path)
+    absolute = PersistConfig(url=Secret("sqlite:////a/b.db")).sink(tmp_path)
+    assert (str(relative.path), str(absolute.path)) == ("a/b.db", "/a/b.db")
+    assert tmp_path / "persist.db" == PersistConfig().sink(tmp_path).path
+    assert PersistConfig(url=Secret("postgres://h/d")).sink(tmp_path).dialect == "postgresql"
+    with pytest.raises(ConfigError, match="no sink for 'mysql'.*sqlite://"):
+        PersistConfig(url=Secret("mysql://h/d")).sink(tmp_path)
+
+
+@pytest.mark.parametrize("bad", [{"readers": 0}, {"busy_timeout": -1}, {"checkpoint_pages": 0}])
+def test_options_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        SqliteOptions(**bad)

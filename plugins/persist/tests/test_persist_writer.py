@@ -1,0 +1,332 @@
+"""The writer: bounded, acknowledged after commit, on time, to the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from argo_mw import Closed
+from argo_mw.testing import FakeClock, settle
+from argo_mw_persist import NotRecorded, QueueFull, Signal, SinkUnavailable, WriterOptions
+from argo_mw_persist.writer import Writer
+
+
+class Gated:
+    """A sink that writes while its gate is open, and fails as it is told."""
+
+    place = "the test's sink"
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.batches: list[list[object]] = []
+        self.asked = 0
+        self.failures: list[Exception] = []
+
+    async def write(self, entries) -> str:
+        self.asked += 1
+        await self.gate.wait()
+        if self.failures:
+            raise self.failures.pop(0)
+        self.batches.append([entry.row[5] for entry in entries])
+        return "sink"
+
+    @property
+    def rows(self) -> list[object]:
+        return [row for batch in self.batches for row in batch]
+
+
+class Running:
+    """A writer at work on a clock that stands still."""
+
+    def __init__(self, **options: object) -> None:
+        self.clock = FakeClock()
+        self.sink = Gated()
+        self.said: list[str] = []
+        self.committed: list[int] = []
+        self.writer = Writer(
+            self.sink,
+            WriterOptions(**options),
+            clock=self.clock,
+            committed=self._committed,
+            said=self.said.append,
+        )
+
+    async def _committed(self, entries) -> None:
+        self.committed += [entry.row[5] for entry in entries]
+
+    async def __aenter__(self) -> Running:
+        self.task = asyncio.create_task(self.writer.run())
+        await settle()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.sink.gate.set()
+        self.writer.close(within=0.0)
+        await settle()
+        await self.clock.advance(10.0)
+        await self.task
+
+    async def put(self, *numbers: int):
+        return [await self.writer.put(entry(number)) for number in numbers]
+
+
+def entry(number: int):
+    return Signal("A", "BUY", 1.0, number).entry()
+
+
+async def test_a_batch_is_written_when_it_is_full_without_waiting():
+    async with Running(smallest_batch=4, largest_batch=4, linger=60.0) as run:
+        receipts = await run.put(*range(4))
+        await settle()
+        assert [[0, 1, 2, 3]] == run.sink.batches
+        assert ["sink"] * 4 == [await receipt for receipt in receipts]
+
+
+async def test_a_lone_record_is_written_when_its_time_is_up_though_no_other_comes():
+    async with Running(linger=0.05) as run:
+        [receipt] = await run.put(1)
+        await run.clock.advance(0.04)
+        assert [] == run.sink.batches
+        await run.clock.advance(0.02)
+        assert [[1]] == run.sink.batches
+        assert receipt.done()
+
+
+async def test_nothing_is_acknowledged_before_it_is_committed_and_told():
+    async with Running(linger=0.0) as run:
+        run.sink.gate.clear()
+        [receipt] = await run.put(1)
+        await run.clock.advance(1.0)
+        assert 1 == run.sink.asked
+        assert not receipt.done()
+        receipt.add_done_callback(lambda _: run.committed.append(-1))
+        run.sink.gate.set()
+        await settle()
+        assert [1, -1] == run.committed
+
+
+async def test_records_are_acknowledged_in_the_order_in_which_they_were_taken():
+    async with Running(smallest_batch=2, largest_batch=2, linger=0.0) as run:
+        order: list[int] = []
+        for number, receipt in enumerate(await run.put(*range(6))):
+            receipt.add_done_callback(lambda _, n=number: order.append(n))
+        await settle()
+        assert list(range(6)) == order == run.sink.rows
+
+
+async def test_a_full_queue_makes_callers_wait_and_holds_no_more_than_its_bound():
+    async with Running(capacity=3, linger=0.0) as run:
+        run.sink.gate.clear()
+        await run.put(0, 1, 2)
+        waiting = asyncio.create_task(run.writer.put(entry(3)))
+        await settle()
+        assert not waiting.done()
+        assert 3 == run.writer.held
+        run.sink.gate.set()
+        await settle()
+        assert "sink" == await (await waiting)
+        assert [0, 1, 2, 3] == run.sink.rows
+
+
+async def test_a_full_queue_refuses_where_it_is_told_to():
+    async with Running(capacity=2, overflow="refuse", linger=0.0) as run:
+        run.sink.gate.clear()
+        await run.put(0, 1)
+        with pytest.raises(QueueFull, match="2 records wait for the test's sink.*capacity"):
+            await run.put(2)
+        with pytest.raises(QueueFull):
+            run.writer.offer(entry(2))
+        run.sink.gate.set()
+        await settle()
+        run.writer.offer(entry(2))
+        await settle()
+        assert [0, 1, 2] == run.sink.rows
+
+
+async def test_a_caller_who_leaves_while_waiting_for_room_leaves_nothing_behind():
+    async with Running(capacity=1, linger=0.0) as run:
+        run.sink.gate.clear()
+        await run.put(0)
+        leaving = asyncio.create_task(run.writer.put(entry(1)))
+        await settle()
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        run.sink.gate.set()
+        await settle()
+        assert [0] == run.sink.rows
+        assert 0 == run.writer.held
+
+
+async def test_a_caller_who_cancels_a_receipt_takes_no_record_along():
+    async with Running(linger=0.05) as run:
+        receipts = await run.put(0, 1)
+        receipts[0].cancel()
+        await run.clock.advance(0.1)
+        assert [0, 1] == run.sink.rows
+        assert "sink" == await receipts[1]
+        assert 0 == run.writer.held
+
+
+async def test_flush_waits_for_what_was_taken_before_it_and_for_nothing_else():
+    async with Running(linger=3600.0) as run:
+        await run.put(0)
+        run.sink.gate.clear()
+        flushing = asyncio.create_task(run.writer.flush())
+        await settle()
+        later = await run.put(1)
+        assert not flushing.done()
+        run.sink.gate.set()
+        await settle()
+        assert flushing.done()
+        await flushing
+        assert [0] == run.sink.rows
+        assert not later[0].done()
+        assert 1 == run.writer.held
+
+
+async def test_flush_waits_for_a_batch_under_way_though_its_receipts_were_cancelled():
+    async with Running(linger=0.0) as run:
+        run.sink.gate.clear()
+        [receipt] = await run.put(0)
+        await run.clock.advance(0.1)
+        receipt.cancel()
+        flushing = asyncio.create_task(run.writer.flush())
+        await settle()
+        assert not flushing.done()
+        run.sink.gate.set()
+        await flushing
+        assert [0] == run.sink.rows
+
+
+async def test_flush_of_nothing_returns_at_once():
+    async with Running() as run:
+        await run.writer.flush()
+
+
+async def test_a_sink_that_is_away_is_tried_again_until_it_is_back():
+    async with Running(linger=0.0, patience=30.0) as run:
+        run.sink.failures = [SinkUnavailable("gone") for _ in range(5)]
+        [receipt] = await run.put(0)
+        await settle()
+        assert not receipt.done()
+        await run.clock.advance(10.0)
+        assert "sink" == await receipt
+        assert [0] == run.sink.rows
+        assert 2 == len(run.said)
+        assert "gone" in run.said[0]
+        assert "takes records again" in run.said[1]
+
+
+async def test_after_its_patience_the_records_fail_and_their_room_is_free():
+    async with Running(linger=0.0, patience=5.0, capacity=1) as run:
+        run.sink.failures = [SinkUnavailable("gone") for _ in range(100)]
+        [receipt] = await run.put(0)
+        await run.clock.advance(6.0)
+        with pytest.raises(NotRecorded, match="gone"):
+            await receipt
+        assert 0 == run.writer.held
+        run.sink.failures = []
+        [again] = await run.put(1)
+        await run.clock.advance(1.0)
+        assert "sink" == await again
+
+
+async def test_a_bug_of_the_sink_fails_its_batch_and_stops_nothing():
+    async with Running(linger=0.0) as run:
+        run.sink.failures = [ZeroDivisionError("oops")]
+        [receipt] = await run.put(0)
+        await run.clock.advance(0.1)
+        with pytest.raises(NotRecorded, match="ZeroDivisionError: oops"):
+            await receipt
+        [again] = await run.put(1)
+        await run.clock.advance(0.1)
+        assert "sink" == await again
+
+
+async def test_rows_are_acknowledged_though_nobody_could_be_told():
+    run = Running(linger=0.0)
+
+    async def fail(entries) -> None:
+        raise ConnectionError("no channel")
+
+    run.writer._committed = fail
+    async with run:
+        [receipt] = await run.put(0)
+        await run.clock.advance(0.1)
+        assert "sink" == await receipt
+        assert "no channel" in run.said[0]
+
+
+async def test_closing_writes_what_is_queued_and_takes_no_more():
+    run = Running(linger=3600.0)
+    async with run:
+        receipts = await run.put(*range(500))
+        run.writer.close(within=1.0)
+        with pytest.raises(Closed, match="shutting down"):
+            await run.put(500)
+        await run.task
+        assert list(range(500)) == run.sink.rows
+        assert {"sink"} == {await receipt for receipt in receipts}
+
+
+async def test_closing_gives_up_on_a_sink_that_stays_away():
+    run = Running(linger=0.0, patience=3600.0)
+    async with run:
+        run.sink.failures = [SinkUnavailable("gone") for _ in range(1000)]
+        receipts = await run.put(0, 1)
+        await run.clock.advance(1.0)
+        run.writer.close(within=5.0)
+        await run.clock.advance(10.0)
+        await run.task
+        for receipt in receipts:
+            with pytest.raises(NotRecorded, match="gone"):
+                await receipt
+
+
+async def test_callers_who_wait_for_room_at_the_end_are_told():
+    run = Running(linger=0.0, capacity=1)
+    async with run:
+        run.sink.gate.clear()
+        await run.put(0)
+        waiting = asyncio.create_task(run.writer.put(entry(1)))
+        await settle()
+        run.writer.close(within=1.0)
+        run.sink.gate.set()
+        await run.task
+        with pytest.raises(Closed):
+            await waiting
+
+
+async def test_a_writer_that_is_stopped_hard_fails_every_receipt():
+    run = Running(smallest_batch=2, largest_batch=2, linger=3600.0)
+    async with run:
+        run.sink.gate.clear()
+        receipts = await run.put(*range(7))
+        await settle()
+        run.task.cancel()
+        await asyncio.gather(run.task, return_exceptions=True)
+        for receipt in receipts:
+            with pytest.raises(NotRecorded, match="stopped"):
+                await receipt
+        assert 0 == run.writer.held
+        run.task = asyncio.create_task(asyncio.sleep(0))
+
+
+async def test_two_batches_at_most_are_under_way():
+    async with Running(smallest_batch=1, largest_batch=1, linger=0.0) as run:
+        run.sink.gate.clear()
+        await run.put(*range(5))
+        await settle()
+        assert 2 == run.sink.asked
+        run.sink.gate.set()
+        await settle()
+        assert [0, 1, 2, 3, 4] == run.sink.rows
+
+
+@pytest.mark.parametrize(
+    "bad", [{"capacity": 0}, {"linger": -1}, {"target": 0}, {"largest_batch": 0}, {"patience": -1}]
+)
+def test_options_out_of_range_are_refused(bad):
+    with pytest.raises(ValueError, match=next(iter(bad))):
+        WriterOptions(**bad)
