@@ -1,0 +1,203 @@
+"""Publish and subscribe: one connection that only listens, and says when it may have missed some.
+
+A connection that says nothing for a while is asked for a sign of life; when none comes, it is
+made anew. Whenever it was made anew, every listener is told that there was a gap, after the
+server has confirmed that it listens again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from attrs import define, field
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError
+
+from argo_mw import Clock, SharedUnavailable
+from argo_mw_redis.servers import Options, Server
+
+log = structlog.stdlib.get_logger("argo_mw")
+
+
+@define(eq=False)
+class RedisSubscription:
+    """A listener on one channel."""
+
+    _channel: Channel = field(repr=False)
+    name: str
+    on_message: Callable[[bytes], None] = field(repr=False)
+    on_gap: Callable[[], None] = field(repr=False)
+
+    async def aclose(self) -> None:
+        """Stop listening. Idempotent."""
+        self._channel.leave(self)
+
+
+class Channel:
+    """The listening connection and its listeners.
+
+    Args:
+        server: Where it leads.
+        options: Timeouts, and the prefix of the channels' names.
+        clock: Waits between attempts to reach a server that is away.
+    """
+
+    def __init__(self, server: Server, options: Options, clock: Clock) -> None:
+        self._server = server
+        self._options = options
+        self._clock = clock
+        self._listeners: dict[str, list[RedisSubscription]] = {}
+        self._confirmed: dict[str, asyncio.Future[None]] = {}
+        self._connection: AbstractConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._lock = asyncio.Lock()
+
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return sum(map(len, self._listeners.values()))
+
+    async def subscribe(
+        self, name: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+    ) -> RedisSubscription:
+        """Listen to *name*, once the server has confirmed it.
+
+        Raises:
+            SharedUnavailable: The server cannot be reached now.
+        """
+        subscription = RedisSubscription(self, name, on_message, on_gap)
+        try:
+            async with self._lock, asyncio.timeout(self._options.timeout * 2):
+                await self._connect()
+                if name not in self._listeners:
+                    await self._listen_to(name)
+        except (RedisError, OSError) as error:
+            await self._disconnect()
+            msg = f"Redis cannot be reached: {error or 'it did not answer in time'}"
+            raise SharedUnavailable(msg) from error
+        self._listeners.setdefault(name, []).append(subscription)
+        return subscription
+
+    def leave(self, subscription: RedisSubscription) -> None:
+        """Forget *subscription*. The server goes on sending its channel, which costs little."""
+        listeners = self._listeners.get(subscription.name, [])
+        if subscription in listeners:
+            listeners.remove(subscription)
+
+    async def aclose(self) -> None:
+        """Stop listening for good."""
+        self._listeners.clear()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._disconnect()
+
+    # -- the connection ------------------------------------------------------------------
+
+    async def _connect(self) -> AbstractConnection:
+        if self._connection is None:
+            self._connection = await self._server.connect()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="argo-mw:redis-channel")
+        return self._connection
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    async def _listen_to(self, name: str) -> None:
+        assert self._connection is not None
+        confirmed = asyncio.get_running_loop().create_future()
+        self._confirmed[name] = confirmed
+        try:
+            await self._connection.send_command(
+                "SUBSCRIBE", self._options.prefix + name, check_health=False
+            )
+            await confirmed
+        finally:
+            del self._confirmed[name]
+
+    async def _run(self) -> None:
+        """Hear what comes; when the connection breaks, make another."""
+        while True:
+            try:
+                await self._hear()
+            except (RedisError, OSError, TypeError, ValueError, IndexError) as error:
+                log.info("redis channel broke", why=str(error))
+            self._give_up_confirmations()
+            await self._disconnect()
+            while not await self._again():
+                await self._clock.sleep(self._options.retry)
+
+    async def _hear(self) -> None:
+        silent = False
+        while (connection := self._connection) is not None:
+            reply = await connection.read_response(
+                disable_decoding=True, timeout=self._options.timeout
+            )
+            if reply is None and silent:
+                msg = "no sign of life"
+                raise TimeoutError(msg)
+            silent = reply is None
+            if silent:
+                await connection.send_command("PING", check_health=False)
+            else:
+                self._handle(reply)
+
+    def _handle(self, reply: Any) -> None:
+        kind, *rest = reply
+        if kind == b"message":
+            channel, message = rest
+            self._deliver(channel.decode().removeprefix(self._options.prefix), message)
+        elif kind == b"subscribe":
+            waiting = self._confirmed.get(rest[0].decode().removeprefix(self._options.prefix))
+            if waiting is not None and not waiting.done():
+                waiting.set_result(None)
+        elif kind != b"pong":
+            msg = "the server sent something else than messages"
+            raise ValueError(msg)
+
+    def _deliver(self, name: str, message: bytes) -> None:
+        for listener in tuple(self._listeners.get(name, ())):
+            _call(lambda hear=listener.on_message: hear(message))
+
+    async def _again(self) -> bool:
+        """Connect and listen anew; tell everybody that something may have been missed."""
+        async with self._lock:
+            try:
+                async with asyncio.timeout(self._options.timeout * 2):
+                    self._connection = await self._server.connect()
+                    for name in self._listeners:
+                        await self._connection.send_command(
+                            "SUBSCRIBE", self._options.prefix + name, check_health=False
+                        )
+                        self._expect_subscribed(await self._connection.read_response())
+            except (RedisError, OSError, ValueError, TypeError):
+                await self._disconnect()
+                return False
+        for listeners in tuple(self._listeners.values()):
+            for listener in tuple(listeners):
+                _call(listener.on_gap)
+        return True
+
+    def _expect_subscribed(self, reply: Any) -> None:
+        # A message may come before the next channel's confirmation: the gap covers it.
+        if not isinstance(reply, list) or reply[0] not in (b"subscribe", b"message"):
+            msg = "the server did not confirm"
+            raise ValueError(msg)
+
+    def _give_up_confirmations(self) -> None:
+        for waiting in self._confirmed.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionError("the connection broke"))
+
+
+def _call(listener: Callable[[], None]) -> None:
+    try:
+        listener()
+    except Exception:
+        log.exception("a listener of the shared store failed")

@@ -1,0 +1,287 @@
+"""Shared on a Redis server: the commands behind each of its operations.
+
+Keys: ``PREFIXv:KEY`` holds a value or a counter, ``PREFIXl:KEY`` a lease, ``PREFIXf:KEY`` the
+fence that a value was written with, ``PREFIXfence`` the newest fence of all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from redis.exceptions import InvalidResponse, ResponseError
+
+from argo_mw import BadParameter, Clock, Closed, Count, Lease, SystemClock
+from argo_mw.shared.limits import check_count, check_key, check_keys, check_ttl, check_value
+from argo_mw_redis.batcher import Argument, Batcher, expect_integer, expect_ok
+from argo_mw_redis.channel import Channel, RedisSubscription
+from argo_mw_redis.scripts import (
+    ACQUIRE,
+    ADD,
+    COMPARE_AND_SET,
+    RELEASE,
+    RENEW,
+    SET_FENCED,
+    Script,
+)
+from argo_mw_redis.servers import Options, Server, parse
+
+_LONGEST_MS: Final = 10**14
+
+
+async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
+    """Open the store on the server at *url*; that it is away now is no error.
+
+    ``redis://[USER:PASSWORD@]HOST:PORT/DB``, ``rediss://`` over TLS, ``unix://PATH?db=DB``,
+    ``redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE/DB?sentinel_password=…``. The
+    query may hold the fields of :class:`~argo_mw_redis.servers.Options` and redis-py's own.
+
+    Raises:
+        ConfigError: The URL is wrong.
+    """
+    server, options = parse(url)
+    shared = RedisShared(server, options, clock if clock is not None else SystemClock())
+    await shared.start()
+    return shared
+
+
+class RedisShared:
+    """Implements :class:`argo_mw.Shared`; made by :func:`open_redis`."""
+
+    def __init__(self, server: Server, options: Options, clock: Clock) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._process = os.getpid()
+        self._values = options.prefix + "v:"
+        self._prefix = options.prefix
+        self._batcher = Batcher(server, options, clock)
+        self._channel = Channel(server, options, clock)
+        self._closed = False
+
+    async def start(self) -> None:
+        """Connect, or begin to try."""
+        await self._batcher.start()
+
+    @property
+    def away(self) -> str | None:
+        """Why the server cannot be reached, or ``None`` while it can."""
+        return self._batcher.away
+
+    @property
+    def connections(self) -> int:
+        """How many connections carry commands."""
+        return self._batcher.connections
+
+    async def get(self, key: str) -> bytes | None:
+        """See :meth:`argo_mw.Shared.get`."""
+        check_key(key)
+        self._check_place()
+        return await self._batcher.ask((self._values + key,), _first, is_get=True)
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """See :meth:`argo_mw.Shared.get_many`."""
+        check_keys(keys)
+        self._check_place()
+        if not keys:
+            return []
+        names = [self._values + key for key in keys]
+        return await self._batcher.ask(names, list, is_get=True)
+
+    async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        """See :meth:`argo_mw.Shared.set`."""
+        await self.set_many({key: value}, ttl=ttl)
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
+        """See :meth:`argo_mw.Shared.set_many`."""
+        for key, value in items.items():
+            check_key(key)
+            check_value(key, value)
+        life = _milliseconds(ttl)
+        self._check_place()
+        suffix = ("PX", life) if life else ()
+        sent = [
+            self._batcher.ask(("SET", self._values + key, value, *suffix), expect_ok)
+            for key, value in items.items()
+        ]
+        for done in sent:
+            await done
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        """See :meth:`argo_mw.Shared.delete`."""
+        check_keys(keys)
+        if not keys:
+            return 0
+        return await self._ask("DEL", *(self._values + key for key in keys), read=expect_integer)
+
+    async def compare_and_set(
+        self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
+    ) -> bool:
+        """See :meth:`argo_mw.Shared.compare_and_set`."""
+        check_key(key)
+        check_value(key, value)
+        wanted = ("0", b"") if expected is None else ("1", expected)
+        arguments = (*wanted, value, _milliseconds(ttl))
+        return bool(await self._run(COMPARE_AND_SET, [self._values + key], arguments))
+
+    async def add(
+        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+    ) -> Count:
+        """See :meth:`argo_mw.Shared.add`."""
+        check_key(key)
+        check_count("amount", amount)
+        check_count("limit", limit)
+        arguments = (amount, "" if limit is None else limit, _milliseconds(ttl))
+
+        def read(reply: Any) -> Count:
+            if isinstance(reply, ResponseError) and "NOCOUNTER" in str(reply):
+                msg = f"{key!r} holds a value, not a counter: add() cannot be used on it"
+                raise BadParameter(msg)
+            return _count(reply)
+
+        return await self._run(ADD, [self._values + key], arguments, read)
+
+    async def acquire(self, key: str, *, ttl: float) -> Lease | None:
+        """See :meth:`argo_mw.Shared.acquire`."""
+        check_key(key)
+        holder = os.urandom(8).hex()
+        keys = [self._lease(key), self._prefix + "fence"]
+        fence = await self._run(ACQUIRE, keys, (holder, _milliseconds(ttl)), _fence)
+        return None if fence is None else Lease(key, holder, fence)
+
+    async def renew(self, lease: Lease, *, ttl: float) -> bool:
+        """See :meth:`argo_mw.Shared.renew`."""
+        arguments = (_held(lease), _milliseconds(ttl))
+        return bool(await self._run(RENEW, [self._lease(lease.key)], arguments))
+
+    async def release(self, lease: Lease) -> bool:
+        """See :meth:`argo_mw.Shared.release`."""
+        return bool(await self._run(RELEASE, [self._lease(lease.key)], (_held(lease),)))
+
+    async def set_fenced(
+        self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
+    ) -> bool:
+        """See :meth:`argo_mw.Shared.set_fenced`."""
+        check_key(key)
+        check_value(key, value)
+        keys = [self._values + key, f"{self._prefix}f:{key}", self._lease(lease.key)]
+        return bool(await self._run(SET_FENCED, keys, (value, lease.fence, _milliseconds(ttl))))
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """See :meth:`argo_mw.Shared.publish`."""
+        check_key(channel)
+        check_value(channel, message)
+        await self._ask("PUBLISH", self._prefix + channel, message, read=expect_integer)
+
+    async def subscribe(
+        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+    ) -> RedisSubscription:
+        """See :meth:`argo_mw.Shared.subscribe`."""
+        check_key(channel)
+        self._check_place()
+        return await self._channel.subscribe(channel, on_message, on_gap)
+
+    async def scan(self, prefix: str) -> Sequence[str]:
+        """See :meth:`argo_mw.Shared.scan`."""
+        pattern = _literal(self._values + prefix) + "*"
+        found: dict[str, None] = {}
+        cursor = b"0"
+        while True:
+            cursor, keys = await self._ask(
+                "SCAN", cursor, "MATCH", pattern, "COUNT", "1000", read=_page
+            )
+            found.update((key.decode()[len(self._values) :], None) for key in keys)
+            if cursor == b"0":
+                return list(found)
+
+    async def info(self) -> dict[str, str]:
+        """What the server says of itself (``INFO``)."""
+        text = await self._ask("INFO", read=_text)
+        pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
+        return {name: value for name, colon, value in pairs if colon}
+
+    async def aclose(self) -> None:
+        """Finish what was asked, then close the connections. Idempotent."""
+        if self._closed:
+            return
+        self._check_place()
+        self._closed = True
+        await self._channel.aclose()
+        await self._batcher.aclose()
+
+    async def _ask(self, *words: Argument, read: Callable[[Any], Any]) -> Any:
+        self._check_place()
+        return await self._batcher.ask(words, read)
+
+    async def _run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[Argument],
+        read: Callable[[Any], Any] = expect_integer,
+    ) -> Any:
+        self._check_place()
+        words = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        return await self._batcher.ask(words, read, script=script)
+
+    def _lease(self, key: str) -> str:
+        return f"{self._prefix}l:{key}"
+
+    def _check_place(self) -> None:
+        """A connection must not cross a fork, a future not its loop."""
+        if self._closed:
+            msg = "the shared store was closed; open another one"
+            raise Closed(msg)
+        if os.getpid() != self._process:
+            msg = "the shared store was opened before this process was forked; open it here"
+            raise Closed(msg)
+        if asyncio.get_running_loop() is not self._loop:
+            msg = "the shared store was opened on another event loop; open it on this one"
+            raise Closed(msg)
+
+
+def _first(values: list[bytes | None]) -> bytes | None:
+    return values[0]
+
+
+def _milliseconds(ttl: float | None) -> int | str:
+    """A time to live as Redis takes it; "" for none."""
+    check_ttl(ttl)
+    return "" if ttl is None else min(max(1, int(min(ttl, 1e11) * 1000)), _LONGEST_MS)
+
+
+def _held(lease: Lease) -> str:
+    return f"{lease.fence}:{lease.holder}"
+
+
+def _count(reply: Any) -> Count:
+    try:
+        value, added = reply
+        return Count(int(value), added=added == 1)
+    except (TypeError, ValueError):
+        if isinstance(reply, ResponseError):
+            return Count(0, added=False)  # not used: the error is raised
+        msg = "a count was expected"
+        raise InvalidResponse(msg) from None
+
+
+def _fence(reply: Any) -> int | None:
+    if reply is None or isinstance(reply, ResponseError):
+        return None
+    return int(reply)
+
+
+def _page(reply: Any) -> tuple[bytes, list[bytes]]:
+    if isinstance(reply, ResponseError):
+        return b"0", []
+    cursor, keys = reply
+    return cursor, keys
+
+
+def _text(reply: Any) -> str:
+    return reply.decode(errors="replace") if isinstance(reply, bytes) else ""
+
+
+def _literal(text: str) -> str:
+    """*text* as a pattern that matches only itself."""
+    return "".join("\\" + letter if letter in "*?[]^\\" else letter for letter in text)

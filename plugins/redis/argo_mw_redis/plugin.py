@@ -1,0 +1,51 @@
+"""What the plugin registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from argo_mw import Clock, Context, Shared, SharedUnavailable, hookimpl
+from argo_mw_redis.driver import RedisShared, open_redis
+from argo_mw_redis.servers import SENTINEL
+
+
+async def _open(url: str, clock: Clock) -> Shared:
+    return await open_redis(url, clock)
+
+
+@hookimpl
+def register_shared_drivers() -> Mapping[str, object]:
+    """The schemes that lead to Redis."""
+    return dict.fromkeys(("redis", "rediss", "unix", SENTINEL), _open)
+
+
+@hookimpl
+async def diagnose(context: Context) -> Iterable[tuple[str, bool, str]]:
+    """Is the server there, and will it stay useful when it is full?"""
+    shared = context.shared
+    if not isinstance(shared, RedisShared):
+        return [("redis", True, "not the shared store here")]
+    try:
+        info = await shared.info()
+    except SharedUnavailable as error:
+        return [("redis", False, str(error))]
+    return [
+        ("redis", True, f"version {info.get('redis_version', 'unknown')}"),
+        _memory(info),
+        _policy(info),
+    ]
+
+
+def _memory(info: Mapping[str, str]) -> tuple[str, bool, str]:
+    used = info.get("used_memory_human", "unknown")
+    if info.get("maxmemory", "0") == "0":
+        return "redis memory", False, f"{used} used, no limit: set maxmemory"
+    return "redis memory", True, f"{used} of {info.get('maxmemory_human')} used"
+
+
+def _policy(info: Mapping[str, str]) -> tuple[str, bool, str]:
+    policy = info.get("maxmemory_policy", "unknown")
+    if policy == "noeviction":
+        advice = "writes fail when it is full: set maxmemory-policy, e.g. to volatile-lru"
+        return "redis eviction", False, f"noeviction: {advice}"
+    return "redis eviction", True, policy

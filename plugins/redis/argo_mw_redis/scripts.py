@@ -1,0 +1,113 @@
+"""What must happen at once, in Lua, on the server.
+
+Redis counts in doubles here, exact up to 2**53; the core bounds amounts and limits to that.
+A fence is the larger of the last one plus one and the server's time in microseconds, so that it
+grows even when the server has forgotten the last one.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import Final
+
+from attrs import field, frozen
+
+
+@frozen
+class Script:
+    """A Lua script.
+
+    Attributes:
+        text: The script.
+        sha: What the server calls it.
+    """
+
+    text: bytes
+    sha: bytes = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        digest = sha1(self.text, usedforsecurity=False).hexdigest()
+        object.__setattr__(self, "sha", digest.encode())
+
+
+COMPARE_AND_SET: Final = Script(
+    b"""
+local found = redis.call('GET', KEYS[1])
+if ARGV[1] == '0' then
+  if found then return 0 end
+elseif found ~= ARGV[2] then
+  return 0
+end
+if ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
+else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
+return 1
+"""
+)
+
+ADD: Final = Script(
+    b"""
+local found = redis.call('GET', KEYS[1])
+local count = 0
+if found then
+  count = tonumber(found)
+  if not count or not string.match(found, '^-?%d+$') then
+    return redis.error_reply('NOCOUNTER not a counter')
+  end
+end
+local amount = tonumber(ARGV[1])
+if amount > 0 and ARGV[2] ~= '' and count + amount > tonumber(ARGV[2]) then
+  return {string.format('%.0f', count), 0}
+end
+local now = redis.call('INCRBY', KEYS[1], ARGV[1])
+if not found and ARGV[3] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return {string.format('%.0f', now), 1}
+"""
+)
+
+ACQUIRE: Final = Script(
+    b"""
+if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local time = redis.call('TIME')
+local fence = time[1] * 1000000 + time[2]
+local last = tonumber(redis.call('GET', KEYS[2]) or '0')
+if last >= fence then fence = last + 1 end
+fence = string.format('%.0f', fence)
+redis.call('SET', KEYS[2], fence)
+redis.call('SET', KEYS[1], fence .. ':' .. ARGV[1], 'PX', ARGV[2])
+return fence
+"""
+)
+
+RENEW: Final = Script(
+    b"""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+)
+
+RELEASE: Final = Script(
+    b"""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+)
+
+# KEYS: the value, the fence it was written with, the lease. ARGV: value, fence, milliseconds.
+SET_FENCED: Final = Script(
+    b"""
+local fence = tonumber(ARGV[2])
+local written = tonumber(redis.call('GET', KEYS[2]) or '0')
+local held = tonumber(string.match(redis.call('GET', KEYS[3]) or '0', '^%d+'))
+if written > fence or held > fence then return 0 end
+if ARGV[3] == '' then
+  redis.call('SET', KEYS[1], ARGV[1])
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', 86400000)
+else
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+  redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+end
+return 1
+"""
+)
+
+ALL: Final = (COMPARE_AND_SET, ADD, ACQUIRE, RENEW, RELEASE, SET_FENCED)

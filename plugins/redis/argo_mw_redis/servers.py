@@ -1,0 +1,184 @@
+"""From a URL to connections: a server by TCP, TLS or socket, or the master that sentinels name."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+
+from attrs import field, frozen
+from redis.asyncio import ConnectionPool
+from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from argo_mw import ConfigError
+
+SENTINEL: Final = "redis+sentinel"
+_SENTINEL_PORT: Final = 26379
+_NUMBERS: Final = ("timeout", "retry", "lanes", "most_waiting")
+
+
+@frozen
+class Options:
+    """What a URL's query may say to this driver; the rest of it is redis-py's.
+
+    Attributes:
+        timeout: Seconds until a server that does not answer counts as away.
+        retry: Seconds between two attempts to reach a server that is away.
+        lanes: How many connections commands travel on.
+        most_waiting: How many commands may wait; more are refused.
+        prefix: What every key begins with, for several applications on one server.
+    """
+
+    timeout: float = 1.0
+    retry: float = 0.25
+    lanes: int = 2
+    most_waiting: int = 50_000
+    prefix: str = "argo:"
+
+
+class Server(Protocol):
+    """Where connections lead."""
+
+    async def connect(self) -> AbstractConnection:
+        """A connection that is ready for commands.
+
+        Raises:
+            redis.exceptions.RedisError, OSError: There is none now.
+        """
+
+    async def aclose(self) -> None:
+        """Let go of what finding the server needed."""
+
+
+@frozen
+class SingleServer:
+    """The server at one address."""
+
+    _pool: ConnectionPool = field(repr=False)
+
+    async def connect(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.make_connection()
+        await connection.connect()
+        return connection
+
+    async def aclose(self) -> None:
+        """Nothing is kept."""
+
+
+@frozen
+class SentinelServer:
+    """The master that a quorum of sentinels names at the time of each connection."""
+
+    _sentinel: Sentinel = field(repr=False)
+    _pool: Any = field(repr=False)
+
+    async def connect(self) -> AbstractConnection:
+        connection: AbstractConnection = self._pool.make_connection()
+        await connection.connect()
+        # A sentinel that has not heard of a failover yet names the old master.
+        await connection.send_command("ROLE")
+        role = await connection.read_response(disable_decoding=True)
+        if not isinstance(role, list) or role[0] != b"master":
+            await connection.disconnect(nowait=True)
+            msg = "the server that the sentinels name is no master (yet)"
+            raise RedisConnectionError(msg)
+        return connection
+
+    async def aclose(self) -> None:
+        for client in self._sentinel.sentinels:
+            await client.aclose()
+
+
+def parse(url: str) -> tuple[Server, Options]:
+    """The server and the options that *url* names.
+
+    Raises:
+        ConfigError: The URL is wrong; its password is not repeated.
+    """
+    try:
+        plain, options = _take_options(url)
+        if urlsplit(url).scheme == SENTINEL:
+            return _sentinels(plain, options), options
+        pool = ConnectionPool.from_url(plain, **_common(options))
+    except (ValueError, TypeError) as error:
+        msg = f"the Redis URL {_masked(url)} cannot be used: {_safe(error, url)}"
+        raise ConfigError(msg) from None
+    return SingleServer(pool), options
+
+
+def _take_options(url: str) -> tuple[str, Options]:
+    parts = urlsplit(url)
+    ours: dict[str, Any] = {}
+    rest = []
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "prefix":
+            ours[name] = value
+        elif name in _NUMBERS:
+            number = float(value)
+            if not number > 0:
+                msg = f"{name} must be above 0"
+                raise ValueError(msg)
+            ours[name] = type(getattr(Options(), name))(number)
+        else:
+            rest.append((name, value))
+    return urlunsplit(parts._replace(query=urlencode(rest))), Options(**ours)
+
+
+def _common(options: Options) -> dict[str, Any]:
+    return {
+        "protocol": 2,
+        "socket_timeout": options.timeout,
+        "socket_connect_timeout": options.timeout,
+        "retry": Retry(NoBackoff(), 0),
+        "decode_responses": False,
+        "max_connections": 2**31,
+    }
+
+
+def _sentinels(url: str, options: Options) -> SentinelServer:
+    parts = urlsplit(url)
+    login, _, addresses = parts.netloc.rpartition("@")
+    service, _, db = parts.path.strip("/").partition("/")
+    if not addresses or not service:
+        msg = "it must be redis+sentinel://HOST:PORT,HOST:PORT/SERVICE/DB"
+        raise ValueError(msg)
+    query = dict(parse_qsl(parts.query))
+    user, _, password = login.partition(":")
+    common = _common(options)
+    of_sentinels = {
+        **common,
+        "username": query.pop("sentinel_username", None),
+        "password": query.pop("sentinel_password", None),
+    }
+    if query:
+        msg = f"unknown options {sorted(query)}"
+        raise ValueError(msg)
+    hosts = [_address(address) for address in addresses.split(",")]
+    sentinel = Sentinel(hosts, sentinel_kwargs=of_sentinels)
+    client = sentinel.master_for(
+        service,
+        db=int(db or 0),
+        username=unquote(user) or None,
+        password=unquote(password) or None,
+        **common,
+    )
+    return SentinelServer(sentinel, client.connection_pool)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return (host, int(port)) if host else (text, _SENTINEL_PORT)
+
+
+def _masked(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _safe(error: Exception, url: str) -> str:
+    password = urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]
+    text = str(error)
+    return text.replace(password, "***") if password else text
