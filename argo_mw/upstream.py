@@ -11,6 +11,7 @@ from argo_mw.outcome import Outcome
 
 Fetch = Callable[[Call], Coroutine[object, object, Outcome]]
 FetchMany = Callable[[Sequence[Call]], Coroutine[object, object, Sequence[Outcome | Exception]]]
+Unable = Callable[[Call], "str | None"]
 
 
 @frozen
@@ -73,6 +74,8 @@ class Upstream:
         timeout: Seconds for one attempt.
         retries: How often an error that says ``RETRY`` is asked again.
         price: Typical US dollars per request, for ranking; ``None`` when unknown.
+        unable: Says why it cannot answer a call at all (no key, a market that it does not
+            have), or ``None``. Then no request is sent, no quota charged, and the next is asked.
     """
 
     name: str
@@ -84,3 +87,4 @@ class Upstream:
     timeout: float = 30.0
     retries: int = 1
     price: float | None = None
+    unable: Unable | None = None

@@ -44,6 +44,7 @@ class Attempts:
         tasks: Tasks,
     ) -> None:
         self._upstream = upstream
+        self._unable = upstream.unable
         self._clock = clock
         self._events = events
         sender = Sender(upstream, guards, events)
@@ -60,6 +61,11 @@ class Attempts:
             UpstreamError: The upstream failed, or its answer is none.
             DeadlineExceeded: The call's own deadline passed.
         """
+        if self._unable is not None:
+            reason = self._unable(call)
+            if reason is not None:
+                msg = f"upstream {self._upstream.name!r} {reason}"
+                raise UpstreamError(msg, upstream=self._upstream.name)
         tried: list[Attempt] = []
         delay = _FIRST_DELAY
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from attrs import evolve
 
 from argo_mw import (
     Action,
@@ -451,3 +452,26 @@ async def test_a_plugin_s_guards_go_with_its_layer_s_flag(open_argo) -> None:
         await argo.reload({"argo": {"shared": "memory://"}})
         await argo.call("bars", symbol="A")
     assert len(ledger.book) == 4
+
+
+# -- Upstreams that cannot ---------------------------------------------------------------------
+
+
+async def test_an_upstream_that_cannot_answer_is_passed_by_without_a_request(open_argo) -> None:
+    keyless = Scripted("a", ["bars"], limits=Limits(per_day=1), metered=True)
+    keyless.upstream = evolve(keyless.upstream, unable=lambda call: f"has no {call.subject}")
+    able = Scripted("b", ["bars"])
+    async with open_argo(keyless, able) as argo:
+        events = capture_events(argo)
+        for symbol in ("AAPL", "IBM", "MSFT"):
+            assert (await argo.outcome("bars", symbol=symbol)).upstream == "b"
+    assert keyless.requests == 0
+    assert {e.upstream for e in events.of(RequestSent)} == {"b"}
+
+
+async def test_an_upstream_that_cannot_answer_says_why(open_argo) -> None:
+    keyless = Scripted("a", ["bars"])
+    keyless.upstream = evolve(keyless.upstream, unable=lambda call: "has no key: set A_KEY")
+    async with open_argo(keyless) as argo:
+        with pytest.raises(UpstreamError, match="^upstream 'a' has no key: set A_KEY$"):
+            await argo.call("bars", symbol="AAPL")
