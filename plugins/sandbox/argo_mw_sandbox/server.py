@@ -226,6 +226,8 @@ class Sandbox:
         desk = self._desks.get(prefix)
         if desk is None:
             return await self._serve_admin(request, path)
+        # Massive's SDK puts the whole path of a next_url behind its base URL, prefix and all.
+        rest = rest.removeprefix(prefix + "/")
         body = await request.read() if request.body_exists else b""
         ask = Ask(
             request.method,

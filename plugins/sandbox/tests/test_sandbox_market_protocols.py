@@ -163,6 +163,16 @@ async def test_massive_links_its_pages(sandbox: Sandbox, client: httpx2.AsyncCli
     assert times == sorted(times)
 
 
+async def test_massive_links_work_behind_the_base_url_as_its_sdk_has_it(
+    sandbox: Sandbox, client: httpx2.AsyncClient
+) -> None:
+    first = (await ask(client, sandbox, "massive", AGGREGATES, limit=15)).json()
+    link = httpx2.URL(first["next_url"])
+    second = await client.get(sandbox.url("massive") + link.raw_path.decode())
+    assert second.json() == (await client.get(first["next_url"])).json()
+    assert second.json()["resultsCount"] == 15
+
+
 async def test_massive_leaves_results_out_where_there_are_none(
     sandbox: Sandbox, client: httpx2.AsyncClient
 ) -> None:
