@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import httpx2
@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from argo_mw import (
     Action,
     Call,
-    Clock,
+    Context,
     Cost,
     Gathering,
     Limits,
@@ -29,15 +29,17 @@ from argo_mw import (
     Result,
     Upstream,
     UpstreamError,
+    fresh,
 )
 from argo_mw_market.config import AlpacaConfig
 from argo_mw_market.failures import TOO_MANY, Rule
+from argo_mw_market.hours import Freshness
 from argo_mw_market.http import Http, Reply, decode
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Symbol, read_symbol
-from argo_mw_market.vendor import BarsQuestion, Vendor, seconds_of
+from argo_mw_market.vendor import BarsQuestion, Trip, Vendor, seconds_of
 
 NAME = "alpaca"
 PLAN = Limits(per_minute=200)
@@ -84,6 +86,10 @@ class _Bars(Struct):
     next_page_token: str | None = None
 
 
+Found = dict[str, "list[_Bar] | Exception"]
+"""Bars, or why there are none, by Alpaca's spelling of the symbol."""
+
+
 class _Item(Struct):
     headline: str
     created_at: datetime
@@ -111,7 +117,7 @@ _ERROR = msgspec.json.Decoder(_Error)
 class Alpaca(Vendor):
     """Alpaca's client."""
 
-    def __init__(self, config: AlpacaConfig, clock: Clock, *, stale_days: float) -> None:
+    def __init__(self, config: AlpacaConfig, context: Context, limits: Freshness) -> None:
         keys = find_keys(
             NAME,
             {"key": ("APCA_API_KEY_ID",), "secret": ("APCA_API_SECRET_KEY",)},
@@ -127,8 +133,8 @@ class Alpaca(Vendor):
             keys=keys,
             http=Http(NAME, config.url, sign),
             rules=RULES,
-            clock=clock,
-            stale_days=stale_days,
+            context=context,
+            limits=limits,
         )
         self._feed = config.feed
         self._closed_until = 0.0
@@ -140,8 +146,9 @@ class Alpaca(Vendor):
             frozenset({"bars", "news"}),
             self.fetch,
             gathering=Gathering(self.fetch_many, most=MOST_SYMBOLS),
-            limits=PLAN if self.keys.complete else Limits(),
+            limits=PLAN,
             timeout=15.0,
+            unable=self.unable,
         )
 
     async def fetch(self, call: Call) -> Outcome:
@@ -160,42 +167,49 @@ class Alpaca(Vendor):
     # -- bars --------------------------------------------------------------------------------
 
     async def _bars(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
+        trip = self.trip(calls[0])
         questions = [self.bars_question(call) for call in calls]
-        answers: dict[str, Outcome | Exception] = {}
+        found: Found = {}
         markets = [[q for q in questions if q.symbol.crypto is crypto] for crypto in (False, True)]
-        asked = [self._ask_bars(market, answers) for market in markets if market]
-        await asyncio.gather(*asked)
-        return [answers[question.symbol.name] for question in questions]
+        asked = [market for market in markets if market]
+        # What goes wrong with one market is not the other's: no failure cancels its neighbour.
+        parts = await asyncio.gather(
+            *(self._read_bars(trip, market) for market in asked), return_exceptions=True
+        )
+        for market, part in zip(asked, parts, strict=True):
+            if isinstance(part, Exception):
+                found.update({_spelling(q.symbol): fresh(part) for q in market})
+            elif isinstance(part, BaseException):
+                raise part
+            else:
+                found.update(part)
+        cost = trip.cost(len(calls))
+        return [self._answer(question, found, cost) for question in questions]
 
-    async def _ask_bars(
-        self, questions: Sequence[BarsQuestion], answers: dict[str, Outcome | Exception]
-    ) -> None:
-        """Answer *questions* about one market, each by itself, from common requests.
+    async def _read_bars(self, trip: Trip, questions: Sequence[BarsQuestion]) -> Found:
+        """The bars of symbols of one market, in common requests.
 
         A symbol that Alpaca refuses takes itself out; the others are asked again without it.
         """
-        wanted = {_spelling(q.symbol): q for q in questions}
+        refused: Found = {}
+        wanted = [_spelling(question.symbol) for question in questions]
         while wanted:
             try:
-                found, pages = await self._read_pages(list(wanted), next(iter(wanted.values())))
+                return {**await self._read_pages(trip, wanted, questions[0]), **refused}
             except NotFound as error:
-                refused = _NAMED.search(str(error))
-                if refused is None or refused[1] not in wanted:
+                named = _NAMED.search(str(error))
+                if named is None or named[1] not in wanted:
                     raise
-                answers[wanted.pop(refused[1]).symbol.name] = error
-                continue
-            share = pages / len(wanted)
-            for spelling, question in wanted.items():
-                bars = found.get(spelling, [])
-                answers[question.symbol.name] = self._answer(question, bars, share)
-            return
+                refused[named[1]] = error
+                wanted = [spelling for spelling in wanted if spelling != named[1]]
+        return refused
 
     async def _read_pages(
-        self, spellings: Sequence[str], question: BarsQuestion
-    ) -> tuple[Mapping[str, Sequence[_Bar]], int]:
+        self, trip: Trip, spellings: Sequence[str], question: BarsQuestion
+    ) -> Found:
         crypto = question.symbol.crypto
         parameters: dict[str, str | int] = {
-            "symbols": ",".join(spellings),
+            "symbols": ",".join(dict.fromkeys(spellings)),
             "timeframe": question.timeframe.name,
             "start": _stamp(question.start),
             "limit": _MOST_BARS,
@@ -205,23 +219,24 @@ class Alpaca(Vendor):
             if self._feed is not None:
                 parameters["feed"] = self._feed
         path = "/v1beta3/crypto/us/bars" if crypto else "/v2/stocks/bars"
-        found: dict[str, list[_Bar]] = {}
-        for pages in range(1, MOST_PAGES + 1):
-            page = decode(NAME, await self.ask(path, parameters), _BARS)
-            for spelling, bars in (page.bars or {}).items():
-                found.setdefault(spelling, []).extend(bars)
+        bars: dict[str, list[_Bar]] = {}
+        for _ in range(MOST_PAGES):
+            page = decode(NAME, await trip.ask(path, parameters), _BARS)
+            for spelling, more in (page.bars or {}).items():
+                bars.setdefault(spelling, []).extend(more)
             if not page.next_page_token:
-                return found, pages
+                return {**bars}
             parameters["page_token"] = page.next_page_token
         raise self.malformed(f"more than {MOST_PAGES} pages; ask for fewer days")
 
-    def _answer(
-        self, question: BarsQuestion, bars: Sequence[_Bar], share: float
-    ) -> Outcome | Exception:
+    def _answer(self, question: BarsQuestion, found: Found, cost: Cost) -> Outcome | Exception:
+        bars = found.get(_spelling(question.symbol), [])
+        if isinstance(bars, Exception):
+            return bars
         seconds = np.array([bar.t.timestamp() for bar in bars], np.float64)
         values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
         try:
-            return self.outcome(question, self.frame(question, seconds, values), share)
+            return self.outcome(question, self.frame(question, seconds, values), cost)
         except UpstreamError as error:
             return error
 
@@ -238,10 +253,9 @@ class Alpaca(Vendor):
             "sort": "desc",
             "limit": _MOST_NEWS,
         }
-        pages = 0
-        while pages < MOST_PAGES:
-            pages += 1
-            page = decode(NAME, await self.ask("/v1beta1/news", parameters), _NEWS)
+        trip = self.trip(calls[0])
+        for _ in range(MOST_PAGES):
+            page = decode(NAME, await trip.ask("/v1beta1/news", parameters), _NEWS)
             for item in page.news or ():
                 article = _article(item)
                 for symbol in item.symbols:
@@ -249,7 +263,7 @@ class Alpaca(Vendor):
             if not page.next_page_token or all(len(a) >= limit for a in found.values()):
                 break
             parameters["page_token"] = page.next_page_token
-        cost = Cost(requests=pages / len(calls))
+        cost = trip.cost(len(calls))
         return [
             Outcome(tuple(found[_plain(call.subject)][:limit]), as_of=now, cost=cost)
             for call in calls

@@ -16,18 +16,18 @@ import numpy as np
 import pandas as pd
 from msgspec import Struct, field
 
-from argo_mw import Action, Call, Clock, Cost, Limits, Outcome, Upstream, UpstreamError
+from argo_mw import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import AlphaVantageConfig
 from argo_mw_market.failures import TOO_MANY, Failure, Rule
 from argo_mw_market.frames import Floats
-from argo_mw_market.hours import NEW_YORK
+from argo_mw_market.hours import NEW_YORK, Freshness
 from argo_mw_market.http import Http, Reply, decode
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Symbol, read_symbol
 from argo_mw_market.timeframes import Timeframe
-from argo_mw_market.vendor import BarsQuestion, Vendor
+from argo_mw_market.vendor import BarsQuestion, Trip, Vendor
 
 NAME = "alphavantage"
 FREE_PLAN = Limits(per_second=1, per_day=25)
@@ -92,7 +92,7 @@ _FEED = msgspec.json.Decoder(list[_Item], strict=False)
 class AlphaVantage(Vendor):
     """Alpha Vantage's client."""
 
-    def __init__(self, config: AlphaVantageConfig, clock: Clock, *, stale_days: float) -> None:
+    def __init__(self, config: AlphaVantageConfig, context: Context, limits: Freshness) -> None:
         keys = find_keys(NAME, {"key": ("ALPHAVANTAGE_API_KEY",)}, {"key": config.key})
 
         def sign(request: httpx2.Request) -> None:
@@ -103,8 +103,8 @@ class AlphaVantage(Vendor):
             keys=keys,
             http=Http(NAME, config.url, sign),
             rules=RULES,
-            clock=clock,
-            stale_days=stale_days,
+            context=context,
+            limits=limits,
         )
         self._paid = config.paid
 
@@ -115,59 +115,62 @@ class AlphaVantage(Vendor):
             NAME,
             frozenset({"bars", "news"}),
             self.fetch,
-            limits=plan if self.keys.complete else Limits(),
-            metered=self.keys.complete,
+            limits=plan,
+            metered=True,
             timeout=20.0,
+            unable=self.unable,
         )
 
     async def fetch(self, call: Call) -> Outcome:
         """The answer to *call*."""
+        trip = self.trip(call)
         if call.operation.name == "news":
-            return await self._news(call)
+            return await self._news(call, trip)
         question = self.bars_question(call)
-        parameters = self._parameters(question)
-        top = await self._query(parameters)
+        top = await self._query(trip, self._parameters(question))
         name = next((key for key in top if key.startswith("Time Series")), None)
         if name is None:
             raise self.malformed(f"no time series among {', '.join(top) or 'nothing'}")
         seconds, values = self._read(top[name], question.timeframe)
         recent = seconds >= question.start
-        return self.outcome(question, self.frame(question, seconds[recent], values[recent]), 1)
+        frame = self.frame(question, seconds[recent], values[recent])
+        return self.outcome(question, frame, trip.cost())
+
+    def lacks(self, call: Call) -> str | None:
+        """Pairs; and what is beyond the plan, since a refusal would cost one of 25 requests."""
+        if call.operation.name == "news":
+            return None
+        question = self.bars_question(call)
+        frame, days = question.timeframe, _days(question)
+        if question.symbol.crypto:
+            return f"has no bars of pairs like {question.symbol.name}"
+        if not frame.daily and days > _DAYS_OF_INTRADAY:
+            return f"has {_DAYS_OF_INTRADAY} days of {frame.name} bars: ask for fewer days"
+        if frame.daily and not self._paid and _sessions(days) > COMPACT:
+            return f"has {COMPACT} bars on the free plan: ask for fewer days"
+        return None
 
     def _parameters(self, question: BarsQuestion) -> dict[str, str | int]:
-        symbol, frame = question.symbol, question.timeframe
-        if symbol.crypto:
-            raise self._cannot(f"answers no bars of pairs like {symbol.name}")
-        days = (question.now - question.start) / _DAY
-        # A year has 252 sessions; the smaller answer is a tenth of the larger.
-        whole = days * 252 / 365 > COMPACT if frame.daily else True
-        if whole and not self._paid:
-            if frame.daily:
-                raise self._cannot(f"answers {COMPACT} bars on the free plan: ask for fewer days")
-            whole = False
-        if not frame.daily and days > _DAYS_OF_INTRADAY + 1:
-            raise self._cannot(
-                f"answers {_DAYS_OF_INTRADAY} days of {frame.name} bars: ask for fewer"
-            )
+        frame = question.timeframe
+        whole = self._paid and (not frame.daily or _sessions(_days(question)) > COMPACT)
         parameters: dict[str, str | int] = {
             "function": "TIME_SERIES_DAILY" if frame.daily else "TIME_SERIES_INTRADAY",
-            "symbol": symbol.name,
+            "symbol": question.symbol.name,
             "outputsize": "full" if whole else "compact",
         }
         if not frame.daily:
             parameters["interval"] = f"{frame.seconds // 60}min"
         return parameters
 
-    def _cannot(self, what: str) -> UpstreamError:
-        return UpstreamError(f"upstream {NAME!r} {what}", upstream=NAME)
-
-    async def _query(self, parameters: Mapping[str, str | int]) -> dict[str, msgspec.Raw]:
+    async def _query(
+        self, trip: Trip, parameters: Mapping[str, str | int]
+    ) -> dict[str, msgspec.Raw]:
         """The top level of an answer.
 
         Raises:
             UpstreamError: It is a notice, which means an error.
         """
-        reply = await self.ask("/query", dict(parameters))
+        reply = await trip.ask("/query", parameters)
         top = decode(NAME, reply, _TOP)
         for key in _NOTICES:
             if key in top:
@@ -192,19 +195,20 @@ class AlphaVantage(Vendor):
         seconds = times.tz_convert("UTC").as_unit("s").asi8.astype(np.float64)
         return seconds[::-1], values[::-1].reshape(-1, len(_COLUMNS))
 
-    async def _news(self, call: Call) -> Outcome:
+    async def _news(self, call: Call, trip: Trip) -> Outcome:
         now = self.clock.time()
         symbol = read_symbol(call.subject)
         limit = call.parameters["limit"]
         assert isinstance(limit, int)
         top = await self._query(
+            trip,
             {
                 "function": "NEWS_SENTIMENT",
                 "tickers": ticker_of(symbol),
                 "time_from": f"{datetime.fromtimestamp(since(call, now), UTC):%Y%m%dT%H%M}",
                 "sort": "LATEST",
                 "limit": limit,
-            }
+            },
         )
         if "feed" not in top:
             raise self.malformed(f"no feed among {', '.join(top) or 'nothing'}")
@@ -213,7 +217,7 @@ class AlphaVantage(Vendor):
             articles = tuple(_article(item, ticker_of(symbol)) for item in items[:limit])
         except (msgspec.MsgspecError, ValueError) as error:
             raise self.malformed(f"a feed ({error})") from None
-        return Outcome(articles, as_of=now, cost=Cost(requests=1))
+        return Outcome(articles, as_of=now, cost=trip.cost())
 
     def error_text(self, reply: Reply) -> str:
         """The notice, or the page."""
@@ -222,6 +226,15 @@ class AlphaVantage(Vendor):
         except msgspec.MsgspecError:
             return super().error_text(reply)
         return next((_text(top[key]) for key in _NOTICES if key in top), "")
+
+
+def _days(question: BarsQuestion) -> int:
+    return int((question.now - question.start) // _DAY)
+
+
+def _sessions(days: int) -> float:
+    """About how many sessions so many days have: a year has 252."""
+    return days * 252 / 365
 
 
 def ticker_of(symbol: Symbol) -> str:

@@ -84,9 +84,11 @@ class MarketConfig:
         alphavantage: How to reach Alpha Vantage.
         stale_days: Days since the last bar of a stock after which a frame is no answer. The
             longest regular closures of the exchanges take four.
+        stale_days_pairs: The same for pairs, which trade around the clock; at least three bars.
     """
 
     alpaca: AlpacaConfig = field(factory=AlpacaConfig)
     massive: MassiveConfig = field(factory=MassiveConfig)
     alphavantage: AlphaVantageConfig = field(factory=AlphaVantageConfig)
     stale_days: float = field(default=5.0, validator=validators.gt(0))
+    stale_days_pairs: float = field(default=1.0, validator=validators.gt(0))

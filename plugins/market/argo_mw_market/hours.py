@@ -15,8 +15,8 @@ from argo_mw_market.symbols import Symbol
 from argo_mw_market.timeframes import Timeframe
 
 NEW_YORK = ZoneInfo("America/New_York")
+DAY = 86_400.0
 _SATURDAY = 5
-_DAY = 86_400.0
 
 
 @frozen
@@ -55,20 +55,22 @@ def spoken_for(bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> 
     return now if now < _next_open(end, session) else end
 
 
-def stale(bar: float, symbol: Symbol, timeframe: Timeframe, now: float, limit: float) -> bool:
-    """Whether a frame whose last bar starts at *bar* is too old to be an answer.
+@frozen
+class Freshness:
+    """How old a last bar may be for a frame to be an answer.
 
-    Args:
-        bar: The start of the last bar, in seconds since the epoch.
-        symbol: What is quoted.
-        timeframe: The length of the bar.
-        now: The time, in seconds since the epoch.
-        limit: Seconds since the end of the bar for a stock, to span weekends and holidays. A
-            pair trades around the clock: for it, a day or three bars.
+    Attributes:
+        stocks: Seconds since its end, to span weekends and holidays.
+        pairs: Seconds since its end for pairs, which trade around the clock; at least three bars.
     """
-    if symbol.crypto:
-        limit = min(limit, max(_DAY, 3.0 * timeframe.seconds))
-    return now - end_of(bar, symbol, timeframe) > limit
+
+    stocks: float
+    pairs: float
+
+    def stale(self, bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> bool:
+        """Whether the bar that starts at *bar* is too old to be the last one at *now*."""
+        pairs = max(self.pairs, 3.0 * timeframe.seconds)
+        return now - end_of(bar, symbol, timeframe) > (pairs if symbol.crypto else self.stocks)
 
 
 def _next_open(end: float, session: _Session) -> float:

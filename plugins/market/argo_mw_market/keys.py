@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from argo_mw import Secret, UpstreamError
+from argo_mw import Secret
 
 
 @frozen
@@ -24,24 +24,20 @@ class Keys:
     fields: Mapping[str, tuple[str, ...]]
     found: Mapping[str, Secret] = field(repr=False)
 
-    @property
-    def complete(self) -> bool:
-        """Whether none is missing."""
-        return all(name in self.found for name in self.fields)
-
     def reveal(self, name: str) -> str:
         """The key in field *name*, for the moment it is sent."""
         return self.found[name].reveal()
 
-    def missing(self) -> UpstreamError:
-        """The error of whoever asks without them."""
+    def missing(self) -> str | None:
+        """What to say to whoever asks without them, or ``None`` when none is missing."""
         lacking = [name for name in self.fields if name not in self.found]
+        if not lacking:
+            return None
         variables = " and ".join(self.fields[name][0] for name in lacking)
-        msg = (
-            f"upstream {self.vendor!r} has no key: set {variables} in the environment, or "
-            f"{' and '.join(lacking)} in [plugins.market.{self.vendor}]"
+        return (
+            f"has no key: set {variables} in the environment, or {' and '.join(lacking)} in "
+            f"[plugins.market.{self.vendor}]"
         )
-        return UpstreamError(msg, upstream=self.vendor)
 
 
 def find_keys(

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 from msgspec import Struct, field
 
-from argo_mw import Action, Call, Clock, Limits, Outcome, Upstream
+from argo_mw import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import MassiveConfig
 from argo_mw_market.failures import TOO_MANY, Failure, Rule
+from argo_mw_market.hours import Freshness
 from argo_mw_market.http import Http, Reply, decode
 from argo_mw_market.keys import find_keys
 from argo_mw_market.symbols import Symbol
@@ -72,7 +73,7 @@ _FINE = frozenset({"OK", "DELAYED"})
 class Massive(Vendor):
     """Massive's client."""
 
-    def __init__(self, config: MassiveConfig, clock: Clock, *, stale_days: float) -> None:
+    def __init__(self, config: MassiveConfig, context: Context, limits: Freshness) -> None:
         keys = find_keys(NAME, {"key": ("MASSIVE_API_KEY", "POLYGON_API_KEY")}, {"key": config.key})
 
         def sign(request: httpx2.Request) -> None:
@@ -83,8 +84,8 @@ class Massive(Vendor):
             keys=keys,
             http=Http(NAME, config.url, sign),
             rules=RULES,
-            clock=clock,
-            stale_days=stale_days,
+            context=context,
+            limits=limits,
         )
 
     def upstream(self) -> Upstream:
@@ -93,8 +94,9 @@ class Massive(Vendor):
             NAME,
             frozenset({"bars"}),
             self.fetch,
-            limits=FREE_PLAN if self.keys.complete else Limits(),
+            limits=FREE_PLAN,
             timeout=15.0,
+            unable=self.unable,
         )
 
     async def fetch(self, call: Call) -> Outcome:
@@ -106,17 +108,18 @@ class Massive(Vendor):
             "sort": "asc",
             "limit": _MOST_BARS,
         }
-        page = self._read(await self.ask(path, parameters))
+        trip = self.trip(call)
+        page = self._read(await trip.ask(path, parameters))
         bars, pages = page.results, 1
         while page.next_url:
             if pages == MOST_PAGES:
                 raise self.malformed(f"more than {MOST_PAGES} pages; ask for fewer days")
-            page = self._read(await self.ask(self.http.path_of(page.next_url)))
+            page = self._read(await trip.ask(self.http.path_of(page.next_url)))
             bars += page.results
             pages += 1
         seconds = np.array([bar.t for bar in bars], np.float64) / 1000.0
         values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
-        return self.outcome(question, self.frame(question, seconds, values), pages)
+        return self.outcome(question, self.frame(question, seconds, values), trip.cost())
 
     def _read(self, reply: Reply) -> _Page:
         page = decode(NAME, reply, _PAGE)

@@ -8,6 +8,7 @@ from argo_mw import Codecs, Context, Guard, Operation, Upstream, hookimpl
 from argo_mw_market.alpaca import Alpaca
 from argo_mw_market.alphavantage import AlphaVantage
 from argo_mw_market.config import MarketConfig
+from argo_mw_market.hours import DAY, Freshness
 from argo_mw_market.massive import Massive
 from argo_mw_market.news import Article
 from argo_mw_market.operations import bars, recent_news
@@ -39,11 +40,11 @@ class MarketPlugin:
     @hookimpl
     def register_upstreams(self, config: MarketConfig, context: Context) -> Iterable[Upstream]:
         """The vendors, in the order in which they are asked unless told otherwise."""
-        days, clock = config.stale_days, context.clock
-        alpaca = Alpaca(config.alpaca, clock, stale_days=days)
-        massive = Massive(config.massive, clock, stale_days=days)
+        limits = Freshness(config.stale_days * DAY, config.stale_days_pairs * DAY)
+        alpaca = Alpaca(config.alpaca, context, limits)
+        massive = Massive(config.massive, context, limits)
+        alphavantage = AlphaVantage(config.alphavantage, context, limits)
         self._retired += self._vendors
-        alphavantage = AlphaVantage(config.alphavantage, clock, stale_days=days)
         self._vendors = [alpaca, massive, alphavantage]
         return [alpaca.upstream(), massive.upstream(), alphavantage.upstream()]
 

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from attrs import frozen
 
-from argo_mw import Call, Clock, Cost, Outcome, Unacceptable
+from argo_mw import Call, Context, Cost, Outcome, RequestSent, Unacceptable, UpstreamError
 from argo_mw_market.failures import Failure, Rule, judge
 from argo_mw_market.frames import Floats, make_frame
-from argo_mw_market.hours import spoken_for, stale
+from argo_mw_market.hours import Freshness, spoken_for
 from argo_mw_market.http import Http, Reply
 from argo_mw_market.keys import Keys
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Symbol, read_symbol
 from argo_mw_market.timeframes import Timeframe, read_timeframe
 
-_DAY = 86_400.0
 _OK = 200
+
+Parameters = Mapping[str, str | int] | None
 
 
 @frozen
@@ -38,6 +39,39 @@ class BarsQuestion:
     now: float
 
 
+class Trip:
+    """The requests of one fetch: pages, and what has to be asked apart.
+
+    The framework announces the first request of a fetch itself; the further ones are announced
+    here, as answering no further calls, so that what is counted is what was sent.
+    """
+
+    def __init__(self, vendor: Vendor, operation: str) -> None:
+        self._vendor = vendor
+        self._operation = operation
+        self._requests = 0
+
+    async def ask(self, path: str, parameters: Parameters = None) -> Reply:
+        """The reply to a request, if it is an answer.
+
+        Raises:
+            UpstreamError: The vendor cannot be reached, or answers an error.
+        """
+        vendor = self._vendor
+        self._requests += 1
+        if self._requests > 1 and vendor.events:
+            vendor.events.emit(RequestSent(vendor.name, self._operation, 0))
+        reply = await vendor.http.get(path, parameters)
+        vendor.heed(reply)
+        if reply.status != _OK:
+            raise vendor.failed(Failure(reply.status, vendor.error_text(reply), vendor.wait(reply)))
+        return reply
+
+    def cost(self, calls: int = 1) -> Cost:
+        """What each of *calls* calls owes."""
+        return Cost(requests=self._requests / calls)
+
+
 class Vendor:
     """The client of one vendor.
 
@@ -46,8 +80,8 @@ class Vendor:
         keys: Its keys.
         http: Its connections.
         rules: What its errors mean.
-        clock: The time.
-        stale_days: Days after which a stock's last bar is too old.
+        context: Where the time comes from, and events go to.
+        limits: How old answers may be.
     """
 
     def __init__(
@@ -57,15 +91,16 @@ class Vendor:
         keys: Keys,
         http: Http,
         rules: Sequence[Rule],
-        clock: Clock,
-        stale_days: float,
+        context: Context,
+        limits: Freshness,
     ) -> None:
         self.name = name
         self.keys = keys
         self.http = http
         self.rules = rules
-        self.clock = clock
-        self._stale = stale_days * _DAY
+        self.clock = context.clock
+        self.events = context.events
+        self._limits = limits
 
     def bars_question(self, call: Call) -> BarsQuestion:
         """What *call* asks, with the time of asking."""
@@ -77,19 +112,17 @@ class Vendor:
             now,
         )
 
-    async def ask(self, path: str, parameters: dict[str, str | int] | None = None) -> Reply:
-        """The reply to a question, if it is one.
+    def unable(self, call: Call) -> str | None:
+        """Why *call* cannot be answered at all, or ``None``."""
+        return self.keys.missing() or self.lacks(call)
 
-        Raises:
-            UpstreamError: A key is missing, or the vendor cannot be reached or answers an error.
-        """
-        if not self.keys.complete:
-            raise self.keys.missing()
-        reply = await self.http.get(path, parameters)
-        self.heed(reply)
-        if reply.status != _OK:
-            raise self.failed(Failure(reply.status, self.error_text(reply), self.wait(reply)))
-        return reply
+    def lacks(self, call: Call) -> str | None:
+        """What *call* asks for that the vendor does not have, or ``None``."""
+        return None
+
+    def trip(self, call: Call) -> Trip:
+        """The requests that answer *call*, and those gathered with it."""
+        return Trip(self, call.operation.name)
 
     def heed(self, reply: Reply) -> None:
         """Take note of what *reply* says about quotas."""
@@ -102,7 +135,7 @@ class Vendor:
         """Seconds after which an error says that one may ask again."""
         return seconds_of(reply.headers.get("retry-after"))
 
-    def failed(self, failure: Failure) -> Exception:
+    def failed(self, failure: Failure) -> UpstreamError:
         """The error to raise for *failure*."""
         return judge(self.name, self.rules, failure)
 
@@ -127,16 +160,16 @@ class Vendor:
             )
             raise Unacceptable(msg, upstream=self.name)
         last = frame.index[-1]
-        if stale(last.timestamp(), symbol, timeframe, question.now, self._stale):
+        if self._limits.stale(last.timestamp(), symbol, timeframe, question.now):
             msg = f"{what}: the last {timeframe.name} bar of {symbol.name} is stale, of {last}"
             raise Unacceptable(msg, upstream=self.name)
         return frame
 
-    def outcome(self, question: BarsQuestion, frame: pd.DataFrame, requests: float) -> Outcome:
-        """The outcome with *frame*, which took *requests* requests, or a part of one."""
+    def outcome(self, question: BarsQuestion, frame: pd.DataFrame, cost: Cost) -> Outcome:
+        """The outcome with *frame*."""
         last = frame.index[-1].timestamp()
         moment = spoken_for(last, question.symbol, question.timeframe, question.now)
-        return Outcome(frame, as_of=moment, cost=Cost(requests=requests))
+        return Outcome(frame, as_of=moment, cost=cost)
 
     def malformed(self, what: str) -> Unacceptable:
         """The error for an answer that is well-formed JSON and still makes no sense."""

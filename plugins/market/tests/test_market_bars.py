@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -13,9 +14,11 @@ from argo_mw import (
     BadParameter,
     NotFound,
     Outcome,
+    RequestSent,
     Unacceptable,
     UpstreamError,
 )
+from argo_mw.testing import capture_events
 from argo_mw_market import alpaca, massive
 from argo_mw_market.frames import complaint
 from argo_mw_sandbox import Fault, Sandbox
@@ -56,7 +59,7 @@ async def test_minutes_of_every_vendor_are_the_same(sandbox, open_argo, vendor: 
 async def test_pairs_trade_on_every_day(sandbox, open_argo, vendor: str) -> None:
     async with open_argo(vendor) as argo:
         outcome = await argo.outcome("bars", symbol="BTC/USD", days=14)
-    assert 15 == len(outcome.value)
+    assert len(outcome.value) == 15
     assert {0, 1, 2, 3, 4, 5, 6} == set(outcome.value.index.day_of_week)
     assert sandbox.clock.time() == outcome.as_of
 
@@ -81,8 +84,8 @@ async def test_a_hundred_symbols_go_in_one_request(sandbox, open_argo) -> None:
     symbols = (list(REAL) + [s for s in drawn if s not in REAL])[:100]
     async with open_argo("alpaca") as argo:
         answers = await argo.map("bars", symbols)
-    assert 100 == sum(isinstance(answer, Outcome) for answer in answers.values())
-    assert 1 == requests(sandbox, "alpaca")
+    assert sum(isinstance(answer, Outcome) for answer in answers.values()) == 100
+    assert requests(sandbox, "alpaca") == 1
     assert pytest.approx(1.0) == sum(answer.cost.requests for answer in answers.values())
 
 
@@ -90,7 +93,7 @@ async def test_stocks_and_pairs_together_take_two_requests(sandbox, open_argo) -
     async with open_argo("alpaca") as argo:
         answers = await argo.map("bars", [*REAL, "BTC-USD", "ETH-USD"])
     assert all(isinstance(answer, Outcome) for answer in answers.values())
-    assert 2 == requests(sandbox, "alpaca")
+    assert requests(sandbox, "alpaca") == 2
 
 
 async def test_a_symbol_that_alpaca_refuses_leaves_the_others_answered(
@@ -102,9 +105,9 @@ async def test_a_symbol_that_alpaca_refuses_leaves_the_others_answered(
     monkeypatch.setattr(alpaca, "_spelling", lambda s: "b@d" if s.name == "BAD" else s.name)
     async with open_argo("alpaca") as argo:
         answers = await argo.map("bars", symbols)
-    assert 99 == sum(isinstance(answer, Outcome) for answer in answers.values())
+    assert sum(isinstance(answer, Outcome) for answer in answers.values()) == 99
     assert isinstance(answers["BAD"], NotFound)
-    assert 2 == requests(sandbox, "alpaca")
+    assert requests(sandbox, "alpaca") == 2
 
 
 async def test_a_symbol_without_bars_leaves_the_others_answered(sandbox, open_argo) -> None:
@@ -112,7 +115,27 @@ async def test_a_symbol_without_bars_leaves_the_others_answered(sandbox, open_ar
         answers = await argo.map("bars", [*REAL, "ZZZZ"])
     assert isinstance(answers["ZZZZ"], Unacceptable)
     assert "check the symbol" in str(answers["ZZZZ"])
-    assert 5 == sum(isinstance(answer, Outcome) for answer in answers.values())
+    assert sum(isinstance(answer, Outcome) for answer in answers.values()) == 5
+
+
+async def test_what_goes_wrong_with_pairs_is_not_the_stocks_fault(sandbox, open_argo) -> None:
+    sandbox.set_fault("alpaca", Fault("sip", symbol="BTC/USD"))
+    async with open_argo("alpaca") as argo:
+        answers = await argo.map("bars", ["AAPL", "BTC-USD", "IBM", "ETH-USD"])
+    kinds = {symbol: type(answer) for symbol, answer in answers.items()}
+    assert kinds["AAPL"] is kinds["IBM"] is Outcome
+    assert kinds["BTC-USD"] is kinds["ETH-USD"] is UpstreamError
+
+
+async def test_every_request_that_goes_out_is_told(sandbox, open_argo, monkeypatch) -> None:
+    monkeypatch.setattr(alpaca, "_MOST_BARS", 40)
+    async with open_argo() as argo:
+        events = capture_events(argo)
+        await argo.map("bars", [*REAL, "BTC-USD", "ZZZZ"])
+    told = Counter(event.upstream for event in events.of(RequestSent))
+    counted = {vendor: requests(sandbox, vendor) for vendor in VENDORS}
+    assert told == counted
+    assert told["alpaca"] > 8
 
 
 async def test_pages_are_put_together(sandbox, open_argo, monkeypatch) -> None:
@@ -122,7 +145,7 @@ async def test_pages_are_put_together(sandbox, open_argo, monkeypatch) -> None:
     monkeypatch.setattr(alpaca, "_MOST_BARS", 40)
     async with open_argo("alpaca") as argo:
         pages = await argo.map("bars", REAL)
-    assert 8 == requests(sandbox, "alpaca")
+    assert requests(sandbox, "alpaca") == 8
     for symbol in REAL:
         pd.testing.assert_frame_equal(whole[symbol].value, pages[symbol].value)
 
@@ -146,7 +169,7 @@ async def test_endless_pages_end(sandbox, open_argo, monkeypatch, vendor: str) -
     async with open_argo(vendor) as argo:
         with pytest.raises(UpstreamError, match="more than 3 pages"):
             await argo.call("bars", symbol="IBM")
-    assert 3 == requests(sandbox, vendor)
+    assert requests(sandbox, vendor) == 3
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -167,7 +190,7 @@ async def test_the_next_vendor_answers_where_one_does_not(sandbox, open_argo) ->
     sandbox.set_fault("massive", "not_authorized")
     async with open_argo() as argo:
         outcome = await argo.outcome("bars", symbol="AAPL")
-    assert "alphavantage" == outcome.upstream
+    assert outcome.upstream == "alphavantage"
 
 
 async def test_when_no_vendor_answers_every_cause_is_told(sandbox, open_argo) -> None:
@@ -176,7 +199,7 @@ async def test_when_no_vendor_answers_every_cause_is_told(sandbox, open_argo) ->
     async with open_argo() as argo:
         with pytest.raises(AllUpstreamsFailed) as failed:
             await argo.call("bars", symbol="AAPL")
-    assert 3 == len(failed.value.causes)
+    assert len(failed.value.causes) == 3
     assert all(vendor in str(failed.value) for vendor in VENDORS)
 
 
@@ -195,7 +218,7 @@ async def test_a_bad_question_is_refused_before_anybody_is_asked(
     async with open_argo() as argo:
         with pytest.raises(BadParameter):
             await argo.call("bars", **question)
-    assert [0, 0, 0] == [requests(sandbox, vendor) for vendor in VENDORS]
+    assert [requests(sandbox, vendor) for vendor in VENDORS] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -221,8 +244,8 @@ async def test_cancelling_one_caller_leaves_the_gathered_request_alone(sandbox, 
         callers[0].cancel()
         answers = await asyncio.gather(*callers, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
-    assert 4 == sum(isinstance(answer, pd.DataFrame) for answer in answers)
-    assert 0 == sandbox.counts()["alpaca"]["disconnects"]
+    assert sum(isinstance(answer, pd.DataFrame) for answer in answers) == 4
+    assert sandbox.counts()["alpaca"]["disconnects"] == 0
 
 
 async def until(true) -> None:

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from argo_mw_market import TIMEFRAMES, read_symbol
-from argo_mw_market.hours import end_of, spoken_for, stale
+from argo_mw_market.hours import DAY as SECONDS
+from argo_mw_market.hours import Freshness, end_of, spoken_for
 
 NEW_YORK = ZoneInfo("America/New_York")
 DAY, MINUTE = TIMEFRAMES["1Day"], TIMEFRAMES["1Min"]
@@ -71,12 +72,15 @@ def test_a_pair_has_no_hours() -> None:
 
 def test_a_long_weekend_is_not_stale_and_a_week_is() -> None:
     friday = at("2024-03-28T00:00")  # Good Friday is the next day
-    limit = 5 * 86_400.0
-    assert not stale(friday, STOCK, DAY, at("2024-04-01T16:05"), limit)
-    assert stale(friday, STOCK, DAY, at("2024-04-05T12:00"), limit)
+    limits = Freshness(stocks=5 * SECONDS, pairs=SECONDS)
+    assert not limits.stale(friday, STOCK, DAY, at("2024-04-01T16:05"))
+    assert limits.stale(friday, STOCK, DAY, at("2024-04-05T12:00"))
 
 
 def test_a_pair_is_stale_sooner() -> None:
     bar = at("2024-03-08T00:00", "UTC")
-    assert not stale(bar, PAIR, MINUTE, bar + 80_000, 5 * 86_400.0)
-    assert stale(bar, PAIR, MINUTE, bar + 90_000, 5 * 86_400.0)
+    limits = Freshness(stocks=5 * SECONDS, pairs=SECONDS)
+    assert not limits.stale(bar, PAIR, MINUTE, bar + 80_000)
+    assert limits.stale(bar, PAIR, MINUTE, bar + 90_000)
+    assert not limits.stale(bar, PAIR, DAY, bar + 4 * SECONDS)
+    assert limits.stale(bar, PAIR, DAY, bar + 4 * SECONDS + 60)
