@@ -10,6 +10,7 @@ import click
 import structlog
 
 from argo_mw.cli.chain import explain, plugins
+from argo_mw.cli.doctor import doctor
 from argo_mw.cli.flags import flags
 from argo_mw.config import load
 from argo_mw.errors import ArgoError
@@ -96,6 +97,7 @@ def _log(verbose: bool) -> None:
 cli.add_command(plugins)
 cli.add_command(explain)
 cli.add_command(flags)
+cli.add_command(doctor)
 
 
 def main() -> None:

@@ -356,3 +356,21 @@ def test_the_clock_of_the_machine_runs_timers() -> None:
 
     assert asyncio.run(run()) == ["rung"]
     assert FakeClock().time() > 0
+
+
+async def test_a_plugin_teaches_the_codecs_its_types(open_argo) -> None:
+    from argo_mw import Codecs
+    from attrs import frozen
+
+    @frozen
+    class Tick:
+        price: float
+
+    class Teaching:
+        @hookimpl
+        def register_codecs(self, codecs: Codecs) -> None:
+            codecs.register(Tick, "test.tick", lambda t: t.price, lambda p: Tick(p))
+
+    async with open_argo(plugins={"teaching": Teaching()}) as argo:
+        codecs = argo.context.codecs
+        assert codecs.decode(codecs.encode(Tick(1.5))) == Tick(1.5)

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+import structlog
 from argo_mw import Argo, Layer, hookimpl, operation
 from argo_mw.cli import Settled, with_argo
-from argo_mw.cli import main as main_module
 from argo_mw.cli.main import cli
 from argo_mw.registry import manager
 from argo_mw.registry.discover import Found
@@ -54,14 +54,14 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     found = [Found(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
     monkeypatch.setattr(manager, "discover", lambda: found)
     monkeypatch.setattr(manager, "incompatible", lambda name: None)
-    monkeypatch.setattr(main_module, "_log", lambda verbose: None)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
 
     def run_(*arguments: str) -> Result:
         return CliRunner().invoke(cli, arguments)
 
-    return run_
+    yield run_
+    structlog.reset_defaults()
 
 
 def test_plugins_prints_the_chain_and_where_each_part_is_from(run) -> None:
@@ -154,3 +154,45 @@ def test_help_lists_the_commands_of_plugins_too(run) -> None:
     result = run("--help")
     assert result.exit_code == Settled.OK
     assert all(name in result.stdout for name in ("greet", "plugins", "explain", "flags"))
+
+
+def test_the_doctor_finds_what_is_well_and_what_is_not(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("doctor")
+    assert result.exit_code == Settled.OK
+    assert "memory answered in" in result.stdout
+
+    class Sick:
+        @hookimpl
+        async def diagnose(self) -> list[tuple[str, bool, str]]:
+            return [("server", False, "cannot be reached: start it")]
+
+    class Raising:
+        @hookimpl
+        async def diagnose(self) -> list[tuple[str, bool, str]]:
+            raise ValueError("cannot look")
+
+    more = {"sick": Sick(), "raising": Raising(), "broken": object.__new__(type("B", (), {}))}
+    found = [Found(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in more.items()]  # type: ignore[arg-type]
+
+    def fail() -> None:
+        raise ImportError("no module")
+
+    found[-1].entry_point.load = fail  # type: ignore[method-assign]
+    rest = manager.discover()
+    monkeypatch.setattr(manager, "discover", lambda: [*rest, *found])
+    result = run("doctor", "--json")
+    assert result.exit_code == Settled.FAILED
+    bad = [(f["where"], f["found"]) for f in json.loads(result.stdout) if not f["well"]]
+    assert bad[0][0] == "broken"
+    assert "ImportError: no module; mend it, upgrade it, or name it under block" in bad[0][1]
+    assert bad[1:] == [
+        ("raising", "ValueError: cannot look"),
+        ("sick", "cannot be reached: start it"),
+    ]
+
+
+def test_the_doctor_tells_that_the_store_is_away(run, tmp_path: Path) -> None:
+    (tmp_path / "argo.toml").write_text('[argo]\nshared = "away://"\n')
+    result = run("doctor")
+    assert result.exit_code == Settled.FAILED
+    assert "away cannot be reached" in " ".join(result.stdout.split())

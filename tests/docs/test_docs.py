@@ -1,0 +1,97 @@
+"""The documentation is true: its code runs, its links lead somewhere, its lists are complete."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import io
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from argo_mw import hooks
+from argo_mw.config import parse
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
+_BLOCK = re.compile(
+    r"^(?P<skip><!-- not run: .+? -->\n+)?```(?P<language>\w+)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+_LINK = re.compile(r"(?<!\!)\[[^\]]*\]\((?!https?://|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The page's blocks in *language*, less those that say why they are not run."""
+    found = _BLOCK.finditer(page.read_text("utf-8"))
+    return [m["code"] for m in found if m["language"] == language and not m["skip"]]
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages run in an empty directory with a state of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
+    for variable in ("REDIS_PASSWORD", "REDIS_URL"):
+        monkeypatch.setenv(variable, "x")
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
+def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path) -> None:
+    """And prints what the page says that it prints."""
+    namespace: dict[str, object] = {"__name__": "__page__"}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), asyncio.Runner() as runner:
+        for code in blocks(page, "python"):
+            flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT if "await" in code else 0
+            result = eval(compile(code, str(page), "exec", flags), namespace)
+            if inspect.iscoroutine(result):
+                runner.run(result)
+    said = [line.rstrip() for line in printed.getvalue().splitlines()]
+    for expected in blocks(page, "text"):
+        assert expected.strip().splitlines() == [s for s in said if s in expected.splitlines()]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "toml")], ids=name)
+def test_the_configuration_of_a_page_can_be_used(page: Path) -> None:
+    for block in blocks(page, "toml"):
+        table = tomllib.loads(block)
+        if "project" not in table:
+            parse(table)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in _LINK.findall(page.read_text("utf-8")):
+        assert (page.parent / target).exists(), f"{name(page)} links to {target}"
+
+
+def _hooks() -> dict[str, list[str]]:
+    functions = inspect.getmembers(hooks, inspect.isfunction)
+    return {n: list(inspect.signature(f).parameters) for n, f in functions if f.__doc__}
+
+
+def test_the_reference_names_every_hook_with_its_arguments() -> None:
+    page = (ROOT / "docs/reference/hooks.md").read_text()
+    written = dict(re.findall(r"^### `(\w+)\(([\w, ]*)\)`$", page, re.MULTILINE))
+    assert {n: ", ".join(a) for n, a in _hooks().items()} == written
+
+
+@pytest.mark.parametrize("hook", sorted(_hooks()))
+def test_every_hook_is_implemented_by_a_test(hook: str) -> None:
+    """No hook without somebody who uses it."""
+    tests = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("argo_mw/testing/*.py")]
+    assert any(f"def {hook}(" in path.read_text("utf-8") for path in tests)
+
+
+def test_the_readme_lists_every_plugin() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for project in ROOT.glob("plugins/*/pyproject.toml"):
+        assert f"(plugins/{project.parent.name}/README.md)" in readme
