@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 from argo_mw_sandbox.config import SandboxConfig
 from argo_mw_sandbox.exchange import Exchange
+from argo_mw_sandbox.files import instrument, read_folder
 from argo_mw_sandbox.instruments import DayMemory, Instrument
-from argo_mw_sandbox.sources import files, real, synthetic
+from argo_mw_sandbox.sources import real, synthetic
 
 
 def build_exchange(config: SandboxConfig) -> Exchange:
@@ -32,4 +33,5 @@ def _instruments(config: SandboxConfig) -> Iterator[Instrument]:
     if config.data is None:
         yield from real(memory, config.seed)
     else:
-        yield from files(config.data, memory, config.seed, align=config.align)
+        for table in read_folder(config.data, align=config.align):
+            yield instrument(table, memory, config.seed)

@@ -22,8 +22,8 @@ class SandboxConfig:
             the newest bar in ``data``.
         speed: Replayed seconds per real second; 0 holds the clock still.
         data: A folder with the user's own bars, which then replace the built-in real symbols.
-        align: Whether each file of ``data`` is re-dated by whole weeks so that all of them end in
-            the same week; without it, each keeps its dates.
+        align: Whether the files of ``data`` are re-dated so that all of them end on the same day,
+            their last days on its last sessions; without it, each keeps its dates.
         seed: Equal seeds give equal latencies, faults, drawn minutes and synthetic prices.
         latency: Response times by vendor; vendors that are not named answer at once.
         quotas: Quotas by vendor; vendors that are not named are not limited.

@@ -31,7 +31,7 @@ def register_commands(cli: click.Group) -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder with your own SYMBOL.csv, .csv.gz or .parquet bars.",
 )
-@click.option("--align", is_flag=True, help="Re-date the files of --data to end in one week.")
+@click.option("--align", is_flag=True, help="Re-date the files of --data to end on one day.")
 @click.option("--seed", default=0, show_default=True, help="What everything random follows from.")
 @click.option("--instant", is_flag=True, help="Answer at once instead of at typical latencies.")
 @click.option("--free-plan", is_flag=True, help="Keep to the quotas of the vendors' free plans.")

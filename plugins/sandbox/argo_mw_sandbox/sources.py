@@ -1,32 +1,27 @@
-"""Where prices come from: real days, a user's own files, labelled synthetic symbols."""
+"""Where built-in prices come from: real days, and labelled synthetic symbols."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from attrs import evolve
 from bokeh_sampledata import stocks
 
-from argo_mw_sandbox.bars import DAY, Bars, Floats, Seconds
+from argo_mw_sandbox.bars import Bars, Floats, Seconds
 from argo_mw_sandbox.instruments import (
     BridgedInstrument,
     DayMemory,
     Instrument,
-    MinuteInstrument,
 )
-from argo_mw_sandbox.sessions import CRYPTO, EPOCH, NEW_YORK, STOCKS, Market
+from argo_mw_sandbox.sessions import CRYPTO, EPOCH, STOCKS, Market
 
 REAL_SYMBOLS = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 OVERLAP = (date(2012, 5, 18), date(2013, 3, 1))
 """First and last day on which all real symbols traded."""
 
-COLUMNS = ("time", "open", "high", "low", "close", "volume")
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+COLUMNS = ("open", "high", "low", "close", "volume")
 
 SYNTHETIC_COUNT = 200
 SYNTHETIC_DAYS = ((date(2000, 1, 3) - EPOCH).days, (date(2031, 1, 1) - EPOCH).days)
@@ -48,7 +43,7 @@ def real(memory: DayMemory, seed: int) -> Iterator[Instrument]:
     for symbol in REAL_SYMBOLS:
         table = getattr(stocks, symbol)
         days = np.array([(date.fromisoformat(d) - EPOCH).days for d in table["date"]], np.int64)
-        columns = [np.array(table[name], np.float64) for name in COLUMNS[1:]]
+        columns = [np.array(table[name], np.float64) for name in COLUMNS]
         open_, high, low, close, volume = columns
         high = np.maximum(high, np.maximum(open_, close))
         low = np.minimum(low, np.minimum(open_, close))
@@ -137,91 +132,3 @@ def _regimes(count: int, rng: np.random.Generator) -> Floats:
         sigma[at : at + length] = state
         at, state = at + length, STORMY if state == CALM else CALM
     return sigma
-
-
-def files(
-    directory: Path, memory: DayMemory, seed: int, *, align: bool = False
-) -> list[Instrument]:
-    """A user's own bars: one ``SYMBOL.csv``, ``.csv.gz`` or ``.parquet`` a symbol.
-
-    What follows an underscore in the name is a remark (``AAPL_1m.csv.gz``). Columns are ``time``
-    (UTC, start of the bar), ``open``, ``high``, ``low``, ``close`` and ``volume``.
-
-    Args:
-        directory: Where the files are.
-        memory: Where drawn minutes are remembered.
-        seed: What drawn minutes depend on.
-        align: Whether to re-date each file by whole weeks, so that all end within the week before
-            the end of the newest.
-
-    Raises:
-        ValueError: The directory has no such file, or one cannot be read; it is named.
-    """
-    paths = [p for p in sorted(directory.glob("*")) if p.name.endswith(SUFFIXES)]
-    if not paths:
-        msg = f"no {', '.join(SUFFIXES)} files in {directory}: point --data at a folder with bars"
-        raise ValueError(msg)
-    tables = [(path, read_file(path)) for path in paths]
-    newest = max(int(bars.time[-1]) for _, bars in tables)
-    if align:
-        tables = [(path, _redate(bars, newest)) for path, bars in tables]
-    return [_instrument(path, bars, memory, seed) for path, bars in tables]
-
-
-def read_file(path: Path) -> Bars:
-    """Read one symbol's bars.
-
-    Raises:
-        ValueError: The file is not a table of bars.
-    """
-    try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-        return _columns(frame)
-    except (ValueError, KeyError, OSError) as error:
-        msg = f"cannot read bars from {path}: {error}"
-        raise ValueError(msg) from error
-
-
-def _instrument(path: Path, bars: Bars, memory: DayMemory, seed: int) -> Instrument:
-    """Bars a day apart get drawn minutes, finer ones are used as they are."""
-    symbol = path.name.split(".")[0].split("_")[0].upper()
-    market = _market(symbol, bars)
-    if len(bars) > 1 and int(np.median(np.diff(bars.time))) < DAY // 2:
-        return MinuteInstrument(symbol, market, bars)
-    days = bars.time // DAY
-    return BridgedInstrument(
-        symbol, market, "file", days=days, daily=bars, memory=memory, seed=seed, digits=4
-    )
-
-
-def _redate(bars: Bars, end: int) -> Bars:
-    weeks = (end - int(bars.time[-1])) // (7 * DAY)
-    return evolve(bars, time=bars.time + weeks * 7 * DAY)
-
-
-def _columns(frame: pd.DataFrame) -> Bars:
-    if "time" not in frame.columns and frame.index.name == "time":
-        frame = frame.reset_index()
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        msg = f"column {', '.join(missing)} is missing"
-        raise ValueError(msg)
-    frame = frame.dropna(subset=list(COLUMNS)).drop_duplicates("time").sort_values("time")
-    if frame.empty:
-        msg = "it holds no bars"
-        raise ValueError(msg)
-    stamps = pd.to_datetime(frame["time"], utc=True).to_numpy("datetime64[s]")
-    prices = [frame[name].to_numpy(np.float64) for name in COLUMNS[1:]]
-    return Bars(stamps.astype(np.int64), *prices)
-
-
-def _market(symbol: str, bars: Bars) -> Market:
-    """Crypto trades at night: stocks never do between 20:00 and 04:00 in New York."""
-    if "-" in symbol or "/" in symbol:
-        return CRYPTO
-    sample = bars.time[:: max(len(bars) // 500, 1)].tolist()
-    if all(instant % DAY == 0 for instant in sample):
-        weekend = any((instant // DAY + 3) % 7 >= 5 for instant in sample)
-        return CRYPTO if weekend else STOCKS
-    local = pd.to_datetime(sample, unit="s", utc=True).tz_convert(NEW_YORK)
-    return CRYPTO if bool(((local.hour >= 20) | (local.hour < 4)).any()) else STOCKS

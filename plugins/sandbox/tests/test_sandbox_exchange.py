@@ -14,6 +14,7 @@ from argo_mw_sandbox import SandboxConfig
 from argo_mw_sandbox.assembly import build_exchange, default_now
 from argo_mw_sandbox.bars import DAY, Bars, Timeframe
 from argo_mw_sandbox.exchange import Exchange, Span, read_bars
+from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.sessions import STOCKS
 from argo_mw_sandbox.sources import CALM, OVERLAP, STORMY, synthetic_days
 
@@ -200,15 +201,41 @@ def test_daily_files_get_drawn_minutes(tmp_path: Path) -> None:
     assert instrument.minutes(499).close[-1] == 11.1
 
 
-def test_aligned_files_end_in_one_week_on_their_own_weekday(tmp_path: Path) -> None:
-    ROWS.to_csv(tmp_path / "NEW.csv", index=False)
-    old = pd.date_range("2014-06-04T13:30Z", periods=500, freq="min")
-    ROWS.assign(time=old).to_csv(tmp_path / "OLD.csv", index=False)
+def test_aligned_files_end_on_one_day_at_their_own_times(tmp_path: Path) -> None:
+    new = pd.date_range("2024-12-27T14:30Z", periods=300, freq="min")
+    newer = pd.date_range("2024-12-31T14:30Z", periods=200, freq="min")
+    ROWS.assign(time=new.append(newer)).to_csv(tmp_path / "NEW.csv", index=False)
+    early = pd.date_range("2013-10-04T08:05Z", periods=300, freq="min")
+    late = pd.date_range("2014-06-09T08:05Z", periods=200, freq="min")
+    ROWS.assign(time=early.append(late)).to_csv(tmp_path / "OLD.csv", index=False)
+    coins = pd.date_range("2018-04-05T00:00Z", periods=500, freq="5min")
+    ROWS.assign(time=coins).to_csv(tmp_path / "BTCUSD.csv", index=False)
     exchange = build_exchange(SandboxConfig(data=tmp_path, align=True))
-    instrument = exchange.find("OLD")
+    sessions = {each.symbol: _local_days(each) for each in exchange if each.source == "file"}
+    assert sessions["NEW"] == sessions["OLD"] == [date(2024, 12, 27), date(2024, 12, 31)]
+    assert sessions["BTCUSD"] == [date(2024, 12, 30), date(2024, 12, 31)]
+    old = exchange.find("OLD")
+    assert old is not None
+    assert old.market is STOCKS
+    first = datetime.fromtimestamp(int(old.minutes(1).time[0]), STOCKS.zone)
+    assert (first.hour, first.minute) == (4, 5)
+    now = default_now(exchange).timestamp()
+    for each in exchange:
+        if each.source == "file":
+            assert read_bars(each, DAILY, ALL, now).bars.close[-1] == 11.1
+
+
+def _local_days(instrument: Instrument) -> list[date]:
+    zone = instrument.market.zone
+    return [datetime.fromtimestamp(int(t), zone).date() for t in instrument.daily.time]
+
+
+def test_of_two_files_of_a_symbol_the_one_that_ends_last_is_used(tmp_path: Path) -> None:
+    ROWS.to_csv(tmp_path / "X_b.csv", index=False)
+    ROWS.assign(close=1.0).iloc[:-1].to_csv(tmp_path / "X_c.csv", index=False)
+    instrument = _folder(tmp_path).find("X")
     assert instrument is not None
-    moved = datetime.fromtimestamp(int(instrument.daily.time[-1]), STOCKS.zone).date()
-    assert date(2024, 5, 1) == moved
+    assert instrument.daily.close[-1] == 11.1
 
 
 def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path) -> None:

@@ -1,0 +1,184 @@
+"""A user's own bars, from a folder of CSV and Parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from attrs import evolve, frozen
+
+from argo_mw_sandbox.bars import DAY, Bars, Seconds
+from argo_mw_sandbox.instruments import (
+    BridgedInstrument,
+    DayMemory,
+    Instrument,
+    MinuteInstrument,
+)
+from argo_mw_sandbox.sessions import CRYPTO, NEW_YORK, STOCKS, Market
+
+COLUMNS = ("time", "open", "high", "low", "close", "volume")
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+DIGITS = 4
+"""Decimals of the minutes that are drawn for daily files."""
+
+
+@frozen(eq=False)
+class Table:
+    """One file's bars.
+
+    Attributes:
+        symbol: What they are bars of.
+        market: Where that trades.
+        bars: The bars.
+        daily: Whether they are a day apart, or more.
+        days: The local day of each bar, counted since 1970.
+    """
+
+    symbol: str
+    market: Market
+    bars: Bars
+    daily: bool
+    days: Seconds
+
+    @property
+    def sessions(self) -> Seconds:
+        """The days on which there are bars."""
+        return np.unique(self.days)
+
+
+def read_folder(directory: Path, *, align: bool = False) -> list[Table]:
+    """Read one ``SYMBOL.csv``, ``.csv.gz`` or ``.parquet`` a symbol.
+
+    What follows an underscore in the name is a remark (``AAPL_1m.csv.gz``); of several files of a
+    symbol the one that ends last is used. Columns are ``time`` (UTC, start of the bar), ``open``,
+    ``high``, ``low``, ``close`` and ``volume``.
+
+    Args:
+        directory: Where the files are.
+        align: Whether to re-date them so that all end on one day; see :func:`redate`.
+
+    Raises:
+        ValueError: The directory has no such file, or one cannot be read; it is named.
+    """
+    paths = [path for path in sorted(directory.glob("*")) if path.name.endswith(SUFFIXES)]
+    if not paths:
+        msg = f"no {', '.join(SUFFIXES)} files in {directory}: point --data at a folder with bars"
+        raise ValueError(msg)
+    tables: dict[str, Table] = {}
+    for table in map(read_file, paths):
+        known = tables.get(table.symbol)
+        if known is None or known.bars.time[-1] < table.bars.time[-1]:
+            tables[table.symbol] = table
+    return redate(list(tables.values())) if align else list(tables.values())
+
+
+def read_file(path: Path) -> Table:
+    """Read one symbol's bars.
+
+    Raises:
+        ValueError: The file is not a table of bars.
+    """
+    symbol = path.name.split(".")[0].split("_")[0].upper()
+    try:
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        bars = _columns(frame)
+    except (ValueError, KeyError, OSError) as error:
+        msg = f"cannot read bars from {path}: {error}"
+        raise ValueError(msg) from error
+    daily = len(bars) == 1 or int(np.median(np.diff(bars.time))) >= DAY // 2
+    market = _market(symbol, bars.time, daily)
+    if daily:
+        return Table(symbol, market, bars, daily, bars.time // DAY)
+    days = [market.day_of(instant) for instant in bars.time.tolist()]
+    return Table(symbol, market, bars, daily, np.array(days, np.int64))
+
+
+def redate(tables: Sequence[Table]) -> list[Table]:
+    """Lay every table's last days on the last sessions of the newest one.
+
+    The times of the day stay. Gaps of days close: what was the day before in the file is the
+    session before in the replay. Stocks follow the sessions of the newest stock file, and before
+    it begins all weekdays; crypto trades every day until the same end.
+    """
+    end = max(int(table.sessions[-1]) for table in tables)
+    newest = max(
+        (table for table in tables if table.market is STOCKS),
+        key=lambda table: (int(table.sessions[-1]), len(table.sessions)),
+        default=None,
+    )
+    longest = max(len(table.sessions) for table in tables)
+    every_day = np.arange(end - longest + 1, end + 1)
+    stock_days = every_day if newest is None else _stock_days(newest.sessions, longest)
+    return [_move(table, every_day if table.market is CRYPTO else stock_days) for table in tables]
+
+
+def _stock_days(known: Seconds, count: int) -> Seconds:
+    before = np.arange(int(known[0]) - 2 * count - 7, int(known[0]))
+    weekdays = before[(before + 3) % 7 < 5]
+    return np.concatenate((weekdays, known))[-count:]
+
+
+def _move(table: Table, calendar: Seconds) -> Table:
+    sessions, position = np.unique(table.days, return_inverse=True)
+    target = calendar[-len(sessions) :]
+    if table.daily:
+        time = table.bars.time + (target - sessions)[position] * DAY
+    else:
+        midnight = table.market.midnight
+        shift = [
+            midnight(b) - midnight(a)
+            for a, b in zip(sessions.tolist(), target.tolist(), strict=True)
+        ]
+        time = table.bars.time + np.array(shift, np.int64)[position]
+    return evolve(table, bars=evolve(table.bars, time=time), days=target[position])
+
+
+def instrument(table: Table, memory: DayMemory, seed: int) -> Instrument:
+    """What a table's symbol is quoted from: recorded minutes, or minutes drawn for its days.
+
+    Args:
+        table: The bars.
+        memory: Where drawn minutes are remembered.
+        seed: What drawn minutes depend on.
+    """
+    if not table.daily:
+        return MinuteInstrument(table.symbol, table.market, table.bars)
+    return BridgedInstrument(
+        table.symbol,
+        table.market,
+        "file",
+        days=table.days,
+        daily=table.bars,
+        memory=memory,
+        seed=seed,
+        digits=DIGITS,
+    )
+
+
+def _columns(frame: pd.DataFrame) -> Bars:
+    if "time" not in frame.columns and frame.index.name == "time":
+        frame = frame.reset_index()
+    missing = [name for name in COLUMNS if name not in frame.columns]
+    if missing:
+        msg = f"column {', '.join(missing)} is missing"
+        raise ValueError(msg)
+    frame = frame.dropna(subset=list(COLUMNS)).drop_duplicates("time").sort_values("time")
+    if frame.empty:
+        msg = "it holds no bars"
+        raise ValueError(msg)
+    stamps = pd.to_datetime(frame["time"], utc=True).to_numpy("datetime64[s]")
+    prices = [frame[name].to_numpy(np.float64) for name in COLUMNS[1:]]
+    return Bars(stamps.astype(np.int64), *prices)
+
+
+def _market(symbol: str, time: Seconds, daily: bool) -> Market:
+    """Crypto trades on weekends, and at night: stocks never do from 20:00 to 04:00 in New York."""
+    if "-" in symbol:
+        return CRYPTO
+    sample = time[:: max(len(time) // 500, 1)]
+    if daily:
+        return CRYPTO if bool(((sample // DAY + 3) % 7 >= 5).any()) else STOCKS
+    local = pd.to_datetime(sample, unit="s", utc=True).tz_convert(NEW_YORK)
+    return CRYPTO if bool(((local.hour >= 20) | (local.hour < 4)).any()) else STOCKS
