@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
 from attrs import frozen
 
@@ -39,7 +40,7 @@ def order(layers: Iterable[Layer]) -> Order:
     named = _by_name(layers)
     positions = _slots(named)
     graph: dict[str, set[str]] = {place: set() for place in (*SLOTS, *named)}
-    for outer, inner in zip(SLOTS, SLOTS[1:], strict=False):
+    for outer, inner in pairwise(SLOTS):
         graph[inner].add(outer)
     for layer in named.values():
         for other in layer.before:

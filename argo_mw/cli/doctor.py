@@ -1,4 +1,4 @@
-"""``argo-mw doctor``: what is installed, configured and reachable, and what to do about the rest."""
+"""``argo-mw doctor``: what is installed, configured and reachable, and what to do about it."""
 
 from __future__ import annotations
 

@@ -55,6 +55,7 @@ def incompatible(name: str) -> str | None:
         if newest < OLDEST_HOOK_API or oldest > HOOK_API:
             return (
                 f"it is written for hook API {entry_point.value}, and this argo-mw speaks "
-                f"{OLDEST_HOOK_API} to {HOOK_API}; upgrade {'argo-mw' if oldest > HOOK_API else name}"
+                f"{OLDEST_HOOK_API} to {HOOK_API}; upgrade "
+                f"{'argo-mw' if oldest > HOOK_API else name}"
             )
     return None

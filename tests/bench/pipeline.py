@@ -17,11 +17,12 @@ from functools import partial
 import aiocache
 import numpy as np
 import pandas as pd
+from async_lru import alru_cache
+from cashews import Cache
+
 from argo_mw import Argo, Call, Layer, Next, Outcome
 from argo_mw.registry import Plugins
 from argo_mw.testing import FakePlugin
-from async_lru import alru_cache
-from cashews import Cache
 
 Ask = Callable[..., Awaitable[object]]
 
@@ -122,4 +123,3 @@ def _answering(value: object) -> Callable[..., Awaitable[object]]:
 
 async def _through(call: Call, call_next: Next) -> Outcome:
     return await call_next(call)
-

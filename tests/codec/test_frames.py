@@ -114,10 +114,10 @@ def test_a_decoded_frame_can_be_written_to():
         decoded = round_trip(frame)
         decoded.iloc[0, 0] = 9
         decoded["c"] = 1
-        assert 9 == decoded.iloc[0, 0]
+        assert decoded.iloc[0, 0] == 9
     series = round_trip(pd.Series([1, 2]))
     series.iloc[0] = 9
-    assert [9, 2] == series.tolist()
+    assert series.tolist() == [9, 2]
 
 
 @pytest.mark.parametrize(

@@ -359,8 +359,9 @@ def test_the_clock_of_the_machine_runs_timers() -> None:
 
 
 async def test_a_plugin_teaches_the_codecs_its_types(open_argo) -> None:
-    from argo_mw import Codecs
     from attrs import frozen
+
+    from argo_mw import Codecs
 
     @frozen
     class Tick:
@@ -369,7 +370,7 @@ async def test_a_plugin_teaches_the_codecs_its_types(open_argo) -> None:
     class Teaching:
         @hookimpl
         def register_codecs(self, codecs: Codecs) -> None:
-            codecs.register(Tick, "test.tick", lambda t: t.price, lambda p: Tick(p))
+            codecs.register(Tick, "test.tick", lambda t: t.price, Tick)
 
     async with open_argo(plugins={"teaching": Teaching()}) as argo:
         codecs = argo.context.codecs

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 import structlog
+from click.testing import CliRunner, Result
+
 from argo_mw import Argo, Layer, hookimpl, operation
 from argo_mw.cli import Settled, with_argo
 from argo_mw.cli.main import cli
 from argo_mw.registry import manager
 from argo_mw.registry.discover import Found
 from argo_mw.testing import FakePlugin, Scripted
-from click.testing import CliRunner, Result
 
 
 @operation()
@@ -45,7 +46,9 @@ class FakeEntry:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Run ``argo-mw`` with a few plugins installed, in an empty directory."""
-    layer = Layer("cache", through, slot="cache", explain=lambda call: f"would look {call.subject} up")
+    layer = Layer(
+        "cache", through, slot="cache", explain=lambda call: f"would look {call.subject} up"
+    )
     plugins = {
         "cache": FakePlugin(layer=layer),
         "greeting": Greeting(),
@@ -124,7 +127,11 @@ def test_flags_are_listed_set_killed_revived_and_unset(run) -> None:
         (["explain", "bars"], 1, "bars needs symbol"),
         (["explain", "bars", "AAPL", "-p", "dys=3"], 1, "no parameter 'dys'; did you mean 'days'"),
         (["explain", "bars", "AAPL", "-p", "days"], 2, "'days' is not of the form NAME=VALUE"),
-        (["flags", "set", "cach", "on"], 1, "flag 'cach', which does not exist: did you mean 'cache'"),
+        (
+            ["flags", "set", "cach", "on"],
+            1,
+            "flag 'cach', which does not exist: did you mean 'cache'",
+        ),
         (["flags", "kill", "cach"], 1, "did you mean 'cache'"),
         (["flags", "set", "cache", "maybe"], 1, "cannot be set to 'maybe'"),
         (["-c", "nope.toml", "plugins"], 1, "there is no configuration file at nope.toml"),
@@ -156,7 +163,9 @@ def test_help_lists_the_commands_of_plugins_too(run) -> None:
     assert all(name in result.stdout for name in ("greet", "plugins", "explain", "flags"))
 
 
-def test_the_doctor_finds_what_is_well_and_what_is_not(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_doctor_finds_what_is_well_and_what_is_not(
+    run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     result = run("doctor")
     assert result.exit_code == Settled.OK
     assert "memory answered in" in result.stdout

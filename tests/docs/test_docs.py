@@ -12,6 +12,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from argo_mw import hooks
 from argo_mw.config import parse
 

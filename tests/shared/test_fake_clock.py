@@ -34,7 +34,7 @@ async def test_sleepers_wake_in_order_each_with_all_it_sets_off():
         asyncio.ensure_future(worker(name, naps)) for name, naps in [("a", [3, 3]), ("b", [2, 2])]
     ]
     await clock.advance(6)
-    assert [("b", 2), ("a", 3), ("b", 4), ("a", 6)] == seen
+    assert seen == [("b", 2), ("a", 3), ("b", 4), ("a", 6)]
     await asyncio.gather(*tasks)
 
 
@@ -45,29 +45,29 @@ async def test_timers_run_when_due_and_not_when_cancelled():
     clock.call_at(clock.monotonic() + 1, lambda: seen.append("cancelled")).cancel()
     clock.call_at(clock.monotonic() - 1, lambda: seen.append("at once"))
     await settle()
-    assert ["at once"] == seen
+    assert seen == ["at once"]
     await clock.advance(1)
-    assert ["at once", "kept"] == seen
-    assert 0 == clock.pending
+    assert seen == ["at once", "kept"]
+    assert clock.pending == 0
 
 
 async def test_a_cancelled_sleeper_leaves_nothing_behind():
     clock = FakeClock()
     sleeper = asyncio.ensure_future(clock.sleep(10))
     await settle()
-    assert 1 == clock.pending
+    assert clock.pending == 1
     sleeper.cancel()
     await settle()
-    assert 0 == clock.pending
+    assert clock.pending == 0
     await clock.advance(20)
 
 
 async def test_both_clocks_move_and_the_wall_can_be_set_alone():
     clock = FakeClock(wall=1_000.0, start=5.0)
     await clock.advance(2.5)
-    assert (7.5, 1_002.5) == (clock.monotonic(), clock.time())
+    assert (clock.monotonic(), clock.time()) == (7.5, 1_002.5)
     clock.set_wall(500.0)
-    assert (7.5, 500.0) == (clock.monotonic(), clock.time())
+    assert (clock.monotonic(), clock.time()) == (7.5, 500.0)
 
 
 async def test_a_timers_error_is_raised_where_time_passed():

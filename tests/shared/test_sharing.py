@@ -171,7 +171,7 @@ def test_a_frame_written_to_by_one_caller_is_whole_for_the_next(write):
     lent = protected.lend()
     assert_frame_equal(pristine, lent)
     assert before == lent.attrs
-    assert ("at", None) == (lent.index.name, lent.columns.name)
+    assert (lent.index.name, lent.columns.name) == ("at", None)
 
 
 def test_the_arrays_of_a_lent_frame_are_read_only():
@@ -198,16 +198,16 @@ def test_objects_in_cells_are_lent_apart():
     frame.loc[0, "tags"].append("scribbled")
     borrowed = protected.lend()
     borrowed.loc[0, "tags"].append("scribbled")
-    assert ["a"] == protected.lend().loc[0, "tags"]
+    assert protected.lend().loc[0, "tags"] == ["a"]
     series = pd.Series([["a"]])
     protected = protect(series)
     protected.lend()[0].append("scribbled")
-    assert ["a"] == protected.lend()[0]
+    assert protected.lend()[0] == ["a"]
 
 
 def test_objects_that_cannot_change_cost_nothing():
     frame = pd.DataFrame({"day": [dt.date(2024, 1, 1)], "text": pd.Series(["x"], dtype=object)})
-    assert "_Pandas" == type(protect(frame)).__name__
+    assert type(protect(frame)).__name__ == "_Pandas"
 
 
 def test_an_array_is_lent_read_only_for_good():
@@ -226,7 +226,7 @@ def test_an_array_is_lent_read_only_for_good():
 def test_an_array_of_objects_is_copied():
     protected = protect(np.array([[1], [2, 3]], dtype=object))
     protected.lend()[0].append("scribbled")
-    assert [1] == protected.lend()[0]
+    assert protected.lend()[0] == [1]
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ async def finished(*processes):
 async def test_files_are_private(shared, path):
     await shared.set("key", b"value")
     modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
-    assert {"shared.db": 0o600, "shared.db-wal": 0o600, "shared.db-shm": 0o600} == modes
-    assert 0o700 == path.parent.stat().st_mode & 0o777
+    assert modes == {"shared.db": 0o600, "shared.db-wal": 0o600, "shared.db-shm": 0o600}
+    assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 async def test_values_outlive_the_process_and_times_go_on(path):
@@ -90,7 +90,7 @@ async def test_values_outlive_the_process_and_times_go_on(path):
     await first.aclose()
     await clock.advance(61)
     second = await open_sqlite(path, clock=clock)
-    assert [b"1", None] == list(await second.get_many(["kept", "short"]))
+    assert list(await second.get_many(["kept", "short"])) == [b"1", None]
     await second.aclose()
 
 
@@ -100,7 +100,7 @@ async def test_processes_count_together(shared, spawn):
             await asyncio.gather(*(shared.add("count", limit=150) for _ in range(5)))
     """
     await finished(*(spawn(code) for _ in range(2)))
-    assert b"150" == await shared.get("count")
+    assert await shared.get("count") == b"150"
 
 
 async def test_messages_cross_processes(shared, spawn):
@@ -109,21 +109,21 @@ async def test_messages_cross_processes(shared, spawn):
     process = spawn("for n in range(50): await shared.publish('news', b'%d' % n)")
     await eventually(lambda: len(ears.messages) == 50, 30)
     assert [b"%d" % n for n in range(50)] == ears.messages
-    assert [] == ears.gaps
+    assert ears.gaps == []
     await finished(process)
 
 
 async def test_a_process_killed_while_it_writes_leaves_a_whole_file(shared, path, spawn):
     process = spawn("while True: await shared.set_many({f'k{n}': b'x' * 999 for n in range(50)})")
-    assert "ready\n" == await asyncio.to_thread(process.stdout.readline)
+    assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
     while await shared.get("k49") is None:
         pass
     process.send_signal(signal.SIGKILL)
     await asyncio.to_thread(process.wait)
     await shared.set("after", b"value")
-    assert [b"value", b"x" * 999] == list(await shared.get_many(["after", "k0"]))
+    assert list(await shared.get_many(["after", "k0"])) == [b"value", b"x" * 999]
     check = sqlite3.connect(path)
-    assert [("ok",)] == check.execute("PRAGMA integrity_check").fetchall()
+    assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     check.close()
 
 
@@ -133,10 +133,10 @@ async def test_a_file_locked_by_another_is_unavailable_for_writers_only(shared, 
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(SharedUnavailable, match="locked"):
         await shared.set("key", b"new")
-    assert b"value" == await shared.get("key")
+    assert await shared.get("key") == b"value"
     other.execute("ROLLBACK")
     await shared.set("key", b"new")
-    assert b"new" == await shared.get("key")
+    assert await shared.get("key") == b"new"
     other.close()
 
 
@@ -159,7 +159,7 @@ async def test_the_file_stays_within_its_bounds(path):
     for start in range(0, 4_000, 50):
         await shared.set_many({f"key:{n}": os.urandom(1500) for n in range(start, start + 50)})
     assert path.stat().st_size <= 2 * 2**20
-    assert b"7" == await shared.get("quota"), "counters are never evicted"
+    assert await shared.get("quota") == b"7", "counters are never evicted"
     assert await shared.get("key:3999") is not None
     assert await shared.get("key:0") is None
     await shared.aclose()
@@ -174,7 +174,7 @@ async def test_expired_values_are_swept(path):
         await shared.set("one", b"%d" % n)
     await shared.aclose()
     rows = sqlite3.connect(path)
-    assert 1 == rows.execute("SELECT count(*) FROM entries").fetchone()[0]
+    assert rows.execute("SELECT count(*) FROM entries").fetchone()[0] == 1
     rows.close()
 
 
@@ -188,7 +188,7 @@ async def test_a_listener_that_fell_behind_hears_of_a_gap(shared, path, monkeypa
             other.publish("news", b"%d" % n)
     other.close()
     await eventually(lambda: bool(ears.gaps))
-    assert [] == ears.messages
+    assert ears.messages == []
     await shared.publish("news", b"after")
     await eventually(lambda: ears.messages == [b"after"])
 
@@ -205,9 +205,9 @@ async def test_a_damaged_file_is_set_aside(path, capsys):
     path.write_bytes(data)
     handle = await open_sqlite(path)
     await handle.set("key", b"value")
-    assert b"value" == await handle.get("key")
+    assert await handle.get("key") == b"value"
     await handle.aclose()
-    assert 1 == len(list(path.parent.glob("shared.db.damaged-*")))
+    assert len(list(path.parent.glob("shared.db.damaged-*"))) == 1
 
 
 async def test_a_file_damaged_while_open_is_replaced_and_listeners_learn_it(path):
@@ -295,7 +295,7 @@ async def test_another_loop_is_refused(shared):
     thread = threading.Thread(target=elsewhere)
     thread.start()
     await asyncio.to_thread(thread.join)
-    assert 1 == len(errors)
+    assert len(errors) == 1
 
 
 async def test_a_forked_process_is_refused(shared, monkeypatch):
@@ -312,7 +312,7 @@ async def test_closing_finishes_what_was_asked(path):
     await shared.aclose()
     await asyncio.gather(*writes)
     again = await open_sqlite(path)
-    assert b"" == await again.get("key:49")
+    assert await again.get("key:49") == b""
     await again.aclose()
 
 
@@ -334,7 +334,7 @@ async def test_urls_choose_the_driver(path):
     for url in ("memory://", f"sqlite:///{path}", f"sqlite:///{path}?max_bytes=10485760"):
         shared = await open_shared(url, clock=FakeClock())
         await shared.set("key", b"value", ttl=5)
-        assert b"value" == await shared.get("key")
+        assert await shared.get("key") == b"value"
         await shared.aclose()
     assert path.exists()
 
@@ -343,7 +343,7 @@ async def test_a_named_memory_store_is_shared_while_it_is_used():
     first, second = await open_shared("memory://fleet"), await open_shared("memory://fleet")
     apart = await open_shared("memory://")
     await first.set("key", b"value")
-    assert [b"value", None] == [await second.get("key"), await apart.get("key")]
+    assert [await second.get("key"), await apart.get("key")] == [b"value", None]
     for handle in (first, second, apart):
         await handle.aclose()
 
@@ -374,5 +374,5 @@ async def test_other_schemes_come_from_drivers():
         return await open_shared("memory://", clock=clock)
 
     shared = await open_shared("redis://x", drivers={"redis": driver})
-    assert ["redis://x"] == opened
+    assert opened == ["redis://x"]
     await shared.aclose()

@@ -132,7 +132,7 @@ async def test_everything_can_be_invalidated_at_once(here, there):
     entries = [await here.stamps.load([f"tag:{n}"]) for n in range(3)]
     await there.stamps.invalidate([EVERYTHING])
     await settle()
-    assert [MISS] * 3 == [await here.stamps.check(entry) for entry in entries]
+    assert [await here.stamps.check(entry) for entry in entries] == [MISS] * 3
 
 
 async def test_an_own_invalidation_is_seen_before_the_store_has_answered(here):
@@ -258,7 +258,7 @@ async def test_without_the_store_entries_go_on_and_invalidations_hold_here(here)
     assert FRESH is here.stamps.peek(entry)
     assert not await here.stamps.invalidate(["a"])
     assert MISS is here.stamps.peek(entry)
-    assert 1 == here.stamps.pending
+    assert here.stamps.pending == 1
     assert not here.stamps.connected
 
 
@@ -287,7 +287,7 @@ async def test_an_invalidation_made_without_the_store_reaches_everybody_later(fl
     assert FRESH is await there.stamps.check(theirs)
     here.shared.away = False
     await fleet.clock.advance(1)
-    assert 0 == here.stamps.pending
+    assert here.stamps.pending == 0
     assert MISS is await there.stamps.check(theirs)
     assert MISS is await there.stamps.check(there.stamps.adopt(entry.marks))
 
@@ -323,7 +323,7 @@ async def test_too_many_pending_invalidations_become_one_of_everything(fleet):
     entry = await other.stamps.load(["unrelated"])
     process.shared.away = True
     await process.stamps.invalidate([f"tag:{n}" for n in range(11)])
-    assert 1 == process.stamps.pending
+    assert process.stamps.pending == 1
     process.shared.away = False
     await fleet.clock.advance(1)
     assert MISS is await other.stamps.check(entry)
@@ -367,8 +367,8 @@ async def test_a_cancelled_caller_does_not_take_its_invalidation_back(here, ther
 
 async def test_invalidations_of_one_turn_travel_together(here):
     await asyncio.gather(*(here.stamps.invalidate([f"tag:{n}"]) for n in range(50)))
-    assert 1 == here.shared.calls.count("set_many")
-    assert 1 == here.shared.calls.count("publish")
+    assert here.shared.calls.count("set_many") == 1
+    assert here.shared.calls.count("publish") == 1
 
 
 async def test_known_tags_are_not_asked_for_again(here):
@@ -377,7 +377,7 @@ async def test_known_tags_are_not_asked_for_again(here):
     for _ in range(3):
         entry = await here.stamps.load(["b", "a"])
         assert FRESH is await here.stamps.check(entry)
-    assert [] == here.shared.calls
+    assert here.shared.calls == []
 
 
 async def test_a_tag_that_became_known_late_makes_a_miss_unless_it_was_mirrored(here, there):

@@ -34,9 +34,9 @@ def main() -> None:
 
 
 def _greet(sandbox: Sandbox) -> None:
-    print(f"sandbox at {sandbox.url()}, now is {sandbox.clock.now():%Y-%m-%d %H:%M:%S} UTC")
+    print(f"sandbox at {sandbox.url()}, replaying {sandbox.clock.now():%Y-%m-%d %H:%M:%S} UTC")
     for vendor in sandbox.vendors:
-        print(f"  {vendor:<13} {sandbox.url(vendor)}")
+        print(f"  {vendor:<13} {sandbox.url(vendor)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from argo_mw import Argo, CallEnded, ConfigError, Event, LayerActed, Outcome, RequestSent
 from attrs import Factory, define, frozen
 
+from argo_mw import Argo, CallEnded, ConfigError, Event, LayerActed, Outcome, RequestSent
 from argo_mw_sandbox.clock import ReplayClock
 from argo_mw_sandbox.config import SandboxConfig
 from argo_mw_sandbox.latency import TYPICAL
@@ -108,11 +108,13 @@ class Report:
 async def run(data: Path | None = None, symbols: Sequence[str] = ()) -> Report:
     """Start a sandbox, ask for signals in a burst and again, and tell what happened.
 
-    Parameters:
+    Parameters
+    ----------
         data: A folder with the user's own bars, instead of the built-in real symbols.
         symbols: The symbols; all real ones unless told.
 
-    Raises:
+    Raises
+    ------
         ConfigError: No installed plugin answers ``signal``.
     """
     async with Sandbox(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
 from argo_mw import Outcome
 from argo_mw.cli import Settled, console, print_json, say
 

@@ -51,25 +51,29 @@ async def claude(sandbox: Sandbox) -> AsyncIterator[anthropic.AsyncAnthropic]:
 
 
 class Chats:
-    """One client a provider."""
+    """A client of each provider that is asked."""
 
     def __init__(self, sandbox: Sandbox) -> None:
-        self.clients = {
-            vendor: openai.AsyncOpenAI(api_key="key", base_url=sandbox.url(vendor), max_retries=0)
-            for vendor in MODELS
-        }
+        self._sandbox = sandbox
+        self._clients: dict[str, openai.AsyncOpenAI] = {}
 
     async def ask(self, vendor: str, **parameters: object) -> openai.types.chat.ChatCompletion:
+        if vendor not in self._clients:
+            url = self._sandbox.url(vendor)
+            self._clients[vendor] = openai.AsyncOpenAI(api_key="key", base_url=url, max_retries=0)
         request = {"model": MODELS[vendor], "messages": USER, **parameters}
-        return await self.clients[vendor].chat.completions.create(**request)
+        return await self._clients[vendor].chat.completions.create(**request)
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.close()
 
 
 @pytest.fixture
 async def chats(sandbox: Sandbox) -> AsyncIterator[Chats]:
     made = Chats(sandbox)
     yield made
-    for client in made.clients.values():
-        await client.close()
+    await made.close()
 
 
 def test_the_analyst_reads_the_numbers() -> None:
@@ -84,6 +88,20 @@ def test_the_analyst_has_an_answer_to_everything(text: str, model: str) -> None:
     assert 0.5 <= opinion.confidence <= 1
     assert opinion.action in ("buy", "sell", "hold")
     assert opinion == opine(text, model)
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        ("macd 1.2, sentiment 0.4", "buy"),
+        ("macd: -1.2; z_score 1.9", "sell"),
+        ('{"close": 430.47, "rsi_14": 71.2, "sma_20": 451.3}', "sell"),
+        ("RSI 14: 31\nprice 100 EMA(50): 97", "buy"),
+        ("Q3 2024 revenue on 2013-02-28 was 12.5", "hold"),
+    ],
+)
+def test_the_analyst_reads_many_hands(text: str, action: str) -> None:
+    assert opine(text, "glm-5.3").action == action
 
 
 def test_models_differ_in_their_confidence() -> None:
@@ -262,6 +280,23 @@ async def test_chat_models_answer_and_count_their_tokens(
         counts.output_tokens,
     )
     assert (vendor == "deepseek") == hasattr(completion.usage, "prompt_cache_miss_tokens")
+
+
+@pytest.mark.parametrize("vendor", MODELS)
+async def test_chat_models_refuse_what_is_malformed(chats: Chats, vendor: str) -> None:
+    with pytest.raises((openai.NotFoundError, openai.BadRequestError)) as unknown:
+        await chats.ask(vendor, model="gpt-5")
+    assert "odel" in str(unknown.value)
+    with pytest.raises(openai.BadRequestError):
+        await chats.ask(vendor, messages=[])
+
+
+async def test_a_days_quota_has_a_code_of_its_own(sandbox: Sandbox, chats: Chats) -> None:
+    sandbox.set_quota("glm", Quota(per_day=1))
+    await chats.ask("glm")
+    with pytest.raises(openai.RateLimitError) as caught:
+        await chats.ask("glm")
+    assert caught.value.body["code"] == "1304"
 
 
 @pytest.mark.parametrize("vendor", MODELS)

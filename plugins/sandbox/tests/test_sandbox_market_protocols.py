@@ -203,6 +203,7 @@ async def test_massive_sorts_both_ways(sandbox: Sandbox, client: httpx2.AsyncCli
         AGGREGATES.replace("day", "fortnight"),
         AGGREGATES.replace("2013-01-02", "soon"),
         AGGREGATES.replace("2013-01-02", "2014-01-02"),
+        AGGREGATES + "?limit=0",
     ],
 )
 async def test_massive_refuses_a_bad_request(
@@ -265,6 +266,22 @@ async def test_alpha_vantage_intraday_is_eastern_time(
             "Invalid API call",
         ),
         ({"function": "NEWS_SENTIMENT", "time_from": "x"}, "Information", "Invalid inputs"),
+        ({"function": "NEWS_SENTIMENT", "sort": "x"}, "Information", "Invalid inputs"),
+        (
+            {"function": "TIME_SERIES_DAILY", "symbol": "AAPL", "outputsize": "x"},
+            "Error Message",
+            "Invalid API call",
+        ),
+        (
+            {
+                "function": "TIME_SERIES_INTRADAY",
+                "symbol": "AAPL",
+                "interval": "1min",
+                "month": "2012-13",
+            },
+            "Error Message",
+            "Invalid API call",
+        ),
     ],
 )
 async def test_alpha_vantage_errors_are_200(
@@ -276,6 +293,20 @@ async def test_alpha_vantage_errors_are_200(
     assert sandbox.counts_of("alphavantage").failed == 1
 
 
+async def test_bars_say_where_they_come_from(sandbox: Sandbox, client: httpx2.AsyncClient) -> None:
+    async def source(vendor: str, path: str) -> str:
+        return (await client.get(sandbox.url(vendor) + path)).headers["X-Sandbox-Source"]
+
+    assert await source("alpaca", BARS + "?symbols=AAPL&timeframe=1Day&start=2013-02-01") == "real"
+    assert (
+        await source("alpaca", BARS + "?symbols=AAPL,SYN001&timeframe=1Min&start=2013-03-01")
+        == "real days with drawn minutes, synthetic"
+    )
+    assert await source("massive", AGGREGATES.replace("AAPL", "X:BTCUSD")) == "synthetic"
+    query = "/query?function=TIME_SERIES_INTRADAY&symbol=IBM&interval=5min&apikey=k"
+    assert await source("alphavantage", query) == "real days with drawn minutes"
+
+
 async def test_alpha_vantage_premium_needs_a_paid_plan(client: httpx2.AsyncClient) -> None:
     query = {"function": "TIME_SERIES_DAILY", "symbol": "AAPL", "outputsize": "full"}
     async with Sandbox(SandboxConfig(paid=False)) as sandbox:
@@ -284,6 +315,27 @@ async def test_alpha_vantage_premium_needs_a_paid_plan(client: httpx2.AsyncClien
         paid = await ask(client, sandbox, "alphavantage", "/query", **query, apikey="k")
     assert "premium endpoint" in free.json()["Information"]
     assert len(paid.json()["Time Series (Daily)"]) == 3270
+
+
+@pytest.mark.parametrize("vendor", ["alpaca", "massive", "alphavantage", "claude", "deepseek"])
+async def test_paths_that_a_vendor_lacks_are_404(
+    sandbox: Sandbox, client: httpx2.AsyncClient, vendor: str
+) -> None:
+    response = await client.get(sandbox.url(vendor) + "/v9/none?apikey=k")
+    assert response.status_code == 404
+
+
+async def test_massive_takes_milliseconds_and_pages_backwards(
+    sandbox: Sandbox, client: httpx2.AsyncClient
+) -> None:
+    start = int(datetime(2013, 1, 2, tzinfo=UTC).timestamp() * 1000)
+    path = AGGREGATES.replace("2013-01-02", str(start)) + "?limit=25&sort=desc"
+    first = (await client.get(sandbox.url("massive") + path)).json()
+    rest = (await client.get(first["next_url"])).json()
+    times = [bar["t"] for bar in first["results"] + rest["results"]]
+    assert len(times) == 41
+    assert times == sorted(times, reverse=True)
+    assert "next_url" not in rest
 
 
 async def test_quotas_are_answered_in_each_vendors_words(client: httpx2.AsyncClient) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -207,6 +208,17 @@ def test_a_child_ends_with_its_parent() -> None:
             assert connection.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((url.hostname, url.port), timeout=30)
+
+
+def test_the_sandbox_runs_on_its_own_until_it_is_told_to_stop() -> None:
+    command = [sys.executable, "-m", "argo_mw_sandbox", "--port", "0", "--now", "2012-11-16"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        greeting = [process.stdout.readline() for _ in range(8)]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+    assert "replaying 2012-11-16 00:00:00 UTC" in greeting[0]
+    assert "/glm" in greeting[-1]
 
 
 def test_the_public_names_are_all_there() -> None:

@@ -13,12 +13,14 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from argo_mw_sandbox.bars import EMPTY, MINUTE, Bars, Timeframe
+from argo_mw_sandbox.bars import MINUTE, Bars, Timeframe
 from argo_mw_sandbox.exchange import Span, read_bars
+from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.news import Headline, headlines
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
 from argo_mw_sandbox.vendors.instants import first_second, last_second
+from argo_mw_sandbox.vendors.labels import label
 from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, BadAsk, World, failure
 from argo_mw_sandbox.vendors.rows import RowMemory, average_price, iso_times, trades, volumes
 
@@ -119,6 +121,7 @@ class Alpaca:
         request = self._read(ask, market, now)
         if self._too_recent(ask, request, market):
             return self.errors["sip"]
+        found: list[Instrument] = []
         parts: list[bytes] = []
         left = request.limit
         token: str | None = None
@@ -126,15 +129,20 @@ class Alpaca:
             if left == 0:
                 token = _write_token(symbol, _no_bound(request))
                 break
-            bars, more = self._read_symbol(symbol, request, market, left)
+            instrument = self._world.exchange.find(symbol, market)
+            if instrument is None:
+                continue
+            bars, more = self._read_symbol(symbol, instrument, request, left)
             left -= len(bars)
             if len(bars):
+                found.append(instrument)
                 parts.append(self._encode(symbol, request, bars))
             if more:
                 token = _write_token(symbol, _next_bound(bars, request))
                 break
         return Answer(
-            b'{"bars":{%s},"next_page_token":%s}' % (b",".join(parts), json.dumps(token).encode())
+            b'{"bars":{%s},"next_page_token":%s}' % (b",".join(parts), json.dumps(token).encode()),
+            headers=label(found, intraday=request.timeframe.intraday),
         )
 
     def _read(self, ask: Ask, market: Market, now: float) -> _Request:
@@ -172,7 +180,7 @@ class Alpaca:
         return request.end > request.now - SIP_DELAY and "end" in ask.query
 
     def _read_symbol(
-        self, symbol: str, request: _Request, market: Market, limit: int
+        self, symbol: str, instrument: Instrument, request: _Request, limit: int
     ) -> tuple[Bars, bool]:
         start, end = request.start, request.end
         if request.token is not None and request.token[0] == symbol:
@@ -180,9 +188,6 @@ class Alpaca:
                 end = min(end, request.token[1])
             else:
                 start = max(start, request.token[1])
-        instrument = self._world.exchange.find(symbol, market)
-        if instrument is None:
-            return EMPTY, False
         span = Span(start, end, limit, newest_first=request.descending)
         page = read_bars(instrument, request.timeframe, span, request.now)
         return page.bars, page.more

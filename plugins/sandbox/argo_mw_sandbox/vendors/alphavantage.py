@@ -17,6 +17,7 @@ from argo_mw_sandbox.instruments import Instrument, completed
 from argo_mw_sandbox.news import Headline, headlines, sentiment_label
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import NEW_YORK, STOCKS, Market
+from argo_mw_sandbox.vendors.labels import label
 from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, BadAsk, World
 from argo_mw_sandbox.vendors.rows import RowMemory, volumes
 
@@ -166,7 +167,7 @@ class AlphaVantage:
             "4. Output Size": "Compact" if size == COMPACT else "Full size",
             "5. Time Zone": "US/Eastern",
         }
-        return _series(meta, "Time Series (Daily)", rows)
+        return _series(meta, "Time Series (Daily)", rows, label([instrument], intraday=False))
 
     def _read_intraday(self, ask: Ask, now: float) -> Answer:
         if not self._world.paid:
@@ -188,7 +189,8 @@ class AlphaVantage:
             "6. Time Zone": "US/Eastern",
         }
         rows = self._intraday.rows(instrument.symbol, timeframe, bars)
-        return _series(meta, f"Time Series ({interval})", rows)
+        told = label([instrument], intraday=True)
+        return _series(meta, f"Time Series ({interval})", rows, told)
 
     def _instrument(self, ask: Ask) -> Instrument:
         found = self._world.exchange.find(ask.query.get("symbol", ""), STOCKS)
@@ -235,8 +237,9 @@ def _encoder(form: str) -> Callable[[Bars], bytes]:
     return encode
 
 
-def _series(meta: Mapping[str, str], name: str, rows: bytes) -> Answer:
-    return Answer(b'{"Meta Data":%s,"%s":{%s}}' % (json.dumps(meta).encode(), name.encode(), rows))
+def _series(meta: Mapping[str, str], name: str, rows: bytes, headers: Mapping[str, str]) -> Answer:
+    body = b'{"Meta Data":%s,"%s":{%s}}' % (json.dumps(meta).encode(), name.encode(), rows)
+    return Answer(body, headers=headers)
 
 
 def _last(bars: Bars, form: str) -> str:

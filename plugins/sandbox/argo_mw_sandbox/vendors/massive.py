@@ -18,6 +18,7 @@ from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
 from argo_mw_sandbox.vendors.instants import first_second, last_second
+from argo_mw_sandbox.vendors.labels import label
 from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, World, failure
 from argo_mw_sandbox.vendors.rows import RowMemory, average_price, trades, volumes
 
@@ -133,7 +134,10 @@ class Massive:
         if request.descending and rows:
             rows = b",".join(b"{" + row for row in reversed(rows[1:].split(b",{")))
         link = _next_url(ask, request, page.bars) if page.more else ""
-        return Answer(_body(request.ticker, len(page.bars), rows, link))
+        return Answer(
+            _body(request.ticker, len(page.bars), rows, link),
+            headers=label([instrument], intraday=request.timeframe.intraday),
+        )
 
 
 def _read(match: re.Match[str], query: Mapping[str, str]) -> _Request:
