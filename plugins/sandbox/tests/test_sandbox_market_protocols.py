@@ -14,7 +14,7 @@ AGGREGATES = "/v2/aggs/ticker/AAPL/range/1/day/2013-01-02/2013-03-01"
 async def ask(
     client: httpx2.AsyncClient, sandbox: Sandbox, vendor: str, path: str, **query: str | int
 ) -> httpx2.Response:
-    return await client.get(sandbox.url(vendor) + path, params=query)
+    return await client.get(sandbox.url(vendor) + path, params=query or None)
 
 
 async def test_alpaca_serves_the_real_last_close(
