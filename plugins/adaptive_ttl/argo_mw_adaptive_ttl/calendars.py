@@ -14,7 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 import pytz
-from attrs import frozen
+from attrs import field, frozen
 
 from argo_mw import BadParameter, ConfigError
 from argo_mw_adaptive_ttl.daytime import MINUTE, Shape, shape_of
@@ -52,16 +52,17 @@ class Window:
         end: Epoch seconds at which it ends.
         phase: What the market does meanwhile.
         first: How many trading minutes of its day lie before it.
+        minutes: Its length in minutes.
     """
 
     start: int
     end: int
     phase: Phase
     first: int
+    minutes: int = field(init=False)
 
-    @property
-    def minutes(self) -> int:
-        """Its length in minutes."""
+    @minutes.default
+    def _count(self) -> int:
         return (self.end - self.start) // MINUTE
 
 
@@ -73,27 +74,23 @@ class Day:
         number: Grows by one from each day to the next.
         windows: Its windows, in order.
         shape: How its minutes fall into the buckets of the time-of-day profile.
+        start: Epoch seconds at which its first window begins.
+        end: Epoch seconds at which its last window ends.
+        minutes: How many minutes of trading it has.
     """
 
     number: int
     windows: tuple[Window, ...]
     shape: Shape
+    start: int = field(init=False)
+    end: int = field(init=False)
+    minutes: int = field(init=False)
 
-    @property
-    def start(self) -> int:
-        """Epoch seconds at which its first window begins."""
-        return self.windows[0].start
-
-    @property
-    def end(self) -> int:
-        """Epoch seconds at which its last window ends."""
-        return self.windows[-1].end
-
-    @property
-    def minutes(self) -> int:
-        """How many minutes of trading it has."""
+    def __attrs_post_init__(self) -> None:
         last = self.windows[-1]
-        return last.first + last.minutes
+        object.__setattr__(self, "start", self.windows[0].start)
+        object.__setattr__(self, "end", last.end)
+        object.__setattr__(self, "minutes", last.first + last.minutes)
 
     def over(self, at: float) -> int:
         """How many of its trading minutes are over at epoch second *at*."""
@@ -101,6 +98,15 @@ class Day:
             if at < window.end:
                 return window.first + max(0, int(at - window.start) // MINUTE)
         return self.minutes
+
+    def phase(self, at: float) -> Phase:
+        """What the market does at epoch second *at* of this day, or of the night after it."""
+        for window in self.windows:
+            if at < window.end:
+                if at >= window.start:
+                    return window.phase
+                return Phase.CLOSED if window.first == 0 else Phase.BREAK
+        return Phase.CLOSED
 
     def when(self, minutes: int) -> int:
         """The epoch second at which *minutes* of its trading minutes are over."""
@@ -138,13 +144,7 @@ class Calendar:
 
     def phase(self, at: float) -> Phase:
         """What the market does at epoch second *at*."""
-        day = self.day(at)
-        for window in day.windows:
-            if at < window.start:
-                return Phase.CLOSED if window is day.windows[0] else Phase.BREAK
-            if at < window.end:
-                return window.phase
-        return Phase.CLOSED
+        return self.day(at).phase(at)
 
     def next_change(self, at: float) -> float:
         """Epoch seconds at which the phase after *at* begins."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from math import ceil, sqrt
 from typing import Final
 
+from argo_mw import DataType
 from argo_mw_adaptive_ttl.calendars import DAY, Day, Phase
 from argo_mw_adaptive_ttl.config import ErrorBudgetConfig, TableConfig
 from argo_mw_adaptive_ttl.daytime import MINUTE
@@ -42,6 +43,9 @@ class ErrorBudget:
         self._without_prices = Table(table)
         self._limit = int(config.maximum // MINUTE)
         self._alone = config.of == "symbol"
+        self._in_total = config.of == "total"
+        per = _MINUTES.get(config.per)
+        self._rate_a_minute = None if per is None else config.calls / per
 
     def decide(self, situation: Situation) -> Decision:
         """How long a fresh answer lives."""
@@ -50,13 +54,14 @@ class ErrorBudget:
             return self._without_prices.decide(situation)
         if situation.revealed:
             self._account(symbol)
-        phase = situation.phase
+        day = symbol.day
+        phase = (day if day.start <= now < day.end else situation.calendar.day(now)).phase(now)
         if phase is Phase.CLOSED or phase is Phase.BREAK:
-            return self._until_open(symbol, now)
-        symbol.leniency = self._types[situation.data_type]
-        rate = self._rate(symbol)
-        scale = self._scale(symbol, 1.0 / rate if rate > 0.0 else 0.0)
-        return self._until_worth(symbol, scale * symbol.leniency, now)
+            end, recheck = self._until_open(symbol, now), None
+        else:
+            end, recheck = self._until_worth(symbol, situation.data_type)
+        ttl = max(self._config.minimum, end + self._config.delay - now)
+        return Decision(ttl, lambda: self._why(symbol, phase), recheck)
 
     def due(self, symbol: Symbol, now: float) -> bool:
         """Whether peers and the time passed make a fetch of *symbol* worth its price."""
@@ -95,18 +100,19 @@ class ErrorBudget:
 
     def _account(self, symbol: Symbol) -> None:
         revealed = symbol.revealed
-        pace = self._pace(symbol)
-        pace.spend(revealed.passed, self._rate(symbol))
-        pace.learn(revealed.known, revealed.sigmas)
+        self._pace(symbol).spend(
+            revealed.passed, self._rate(symbol), revealed.known, revealed.sigmas
+        )
 
     def _pace(self, symbol: Symbol) -> Pace:
         return symbol.pace if self._alone else self._memory.pot
 
     def _rate(self, symbol: Symbol) -> float:
         """Fetches that are due per minute of trading."""
-        config = self._config
-        rate = config.calls / _MINUTES.get(config.per, symbol.day.minutes)
-        return rate / max(1, len(self._memory)) if config.of == "total" else rate
+        rate = self._rate_a_minute
+        if rate is None:
+            rate = self._config.calls / symbol.day.minutes
+        return rate / max(1, len(self._memory)) if self._in_total else rate
 
     def _scale(self, symbol: Symbol, passed: float) -> float:
         sigma = sqrt(symbol.volatility.level)
@@ -115,14 +121,21 @@ class ErrorBudget:
             return self._pace(symbol).for_rate(rate, sigma, passed)
         return self._pace(symbol).for_error(self._config.error_bp, sigma)
 
-    def _until_worth(self, symbol: Symbol, scale: float, now: float) -> Decision:
-        minutes = 1 if symbol.waiting else self._minutes(symbol, scale)
-        shared = symbol.loading(self._memory.prior_loading) ** 2
-        if shared * symbol.company > _ALONE and not symbol.waiting:
-            longest = min(self._limit, ceil(minutes / (1.0 - shared)))
-            end = self._end(symbol, longest)
-            return self._decision(symbol, end, now, recheck=self._end(symbol, minutes))
-        return self._decision(symbol, self._end(symbol, minutes), now)
+    def _until_worth(self, symbol: Symbol, data_type: DataType) -> tuple[float, float | None]:
+        """When an answer is worth a fetch if peers stay quiet, and when if there are none."""
+        if symbol.waiting:
+            return self._end(symbol, 1), None
+        symbol.leniency = self._types[data_type]
+        rate = self._rate(symbol)
+        scale = self._scale(symbol, 1.0 / rate if rate > 0.0 else 0.0) * symbol.leniency
+        minutes = self._minutes(symbol, scale)
+        loading = symbol.loading(self._memory.prior_loading)
+        shared = loading * loading
+        end = self._end(symbol, minutes)
+        if shared * symbol.company <= _ALONE:
+            return end, None
+        longest = min(self._limit, ceil(minutes / (1.0 - shared)))
+        return self._end(symbol, longest), end + self._config.delay
 
     def _minutes(self, symbol: Symbol, scale: float) -> int:
         """The minutes of trading after which the expected squared error reaches scale   sigma."""
@@ -143,39 +156,34 @@ class ErrorBudget:
         return min(passed + 1, self._limit)
 
     def _end(self, symbol: Symbol, minutes: int) -> float:
-        """The epoch second at which *minutes* more minutes of trading are over."""
+        """The epoch second at which *minutes* more minutes of trading are over.
+
+        After the night the price is taken for changed, with the first bar; with the opening
+        itself when the upstream has bars from before it.
+        """
         day, over = symbol.day, symbol.over + minutes
         while over > day.minutes:
             following = symbol.calendar.after(day)
             if following is None:
                 return day.end + DAY
-            over = max(1, over - day.minutes) if following.start == day.end else 1
-            day = following
+            if following.start != day.end:
+                return following.when(0 if symbol.off_hours else 1)
+            day, over = following, max(1, over - day.minutes)
         return day.when(over)
 
-    def _until_open(self, symbol: Symbol, now: float) -> Decision:
+    def _until_open(self, symbol: Symbol, now: float) -> float:
         day = symbol.calendar.day(now)
-        over = day.over(now)
+        early = 0 if symbol.off_hours else 1
         if now < day.end:
-            end: float = day.when(over + 1)
+            end = day.when(day.over(now) + 1)
         else:
             following = symbol.calendar.after(day)
-            end = following.when(1) if following is not None else now + DAY
-        return self._decision(symbol, min(end, now + self._config.closed), now)
+            end = following.when(early) if following is not None else day.end + DAY
+        return min(end, now + self._config.closed)
 
-    def _decision(
-        self, symbol: Symbol, end: float, now: float, recheck: float | None = None
-    ) -> Decision:
-        config = self._config
-        ttl = max(config.minimum, end + config.delay - now)
-        return Decision(
-            ttl,
-            self._why(symbol, now),
-            None if recheck is None else recheck + config.delay,
-        )
-
-    def _why(self, symbol: Symbol, now: float) -> str:
-        phase = symbol.calendar.phase(now).value
-        why = f"{SIGMA} {symbol.sigma_per_day:.1%}/day, {symbol.regime.name}, {phase}"
+    def _why(self, symbol: Symbol, phase: Phase) -> str:
+        level, day = symbol.volatility.level, symbol.day
+        per_day = sqrt(level * day.minutes) / 100.0
+        why = f"{SIGMA} {per_day:.1f} %/day, {symbol.regime.name}, {phase.value}"
         news = self._memory.factor(symbol.calendar).latest(symbol.name)
         return why if news is None else f"{why}, peer {news[0]} moved {news[1]:+.0f} bp"

@@ -85,7 +85,7 @@ class AdaptiveTtl:
         """How long an answer to *call* would live now, and why."""
         decision = self._policy.decide(self._situation(call, revealed=False))
         ttl, by = self._limited(call, decision.ttl, None)
-        return f"{decision.why} → {ttl:.0f} s{by}"
+        return f"{decision.why()} → {ttl:.0f} s{by}"
 
     def close(self) -> None:
         """Look at kept answers no more."""
@@ -121,7 +121,7 @@ class AdaptiveTtl:
         decision = self._policy.decide(self._situation(call, revealed=revealed))
         ttl, by = self._limited(call, decision.ttl, outcome.expires_at)
         self._keep_watch(call.subject, decision, now + ttl, revealed=revealed)
-        note = f"{decision.why} → {ttl:.0f} s{by}"
+        note = f"{decision.why()} → {ttl:.0f} s{by}"
         return outcome.evolve(expires_at=now + ttl).shaped_by(NAME, note)
 
     def _situation(self, call: Call, *, revealed: bool) -> Situation:

@@ -6,6 +6,7 @@ learned from. A minute without a trade is a minute without a move.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from math import log, sqrt
 from typing import Final
 
@@ -19,6 +20,8 @@ from argo_mw_adaptive_ttl.volatility import DAILY_SHARE
 _BASIS_POINTS: Final = 1e4
 _WILD: Final = 5.0
 _COMPANY_MEMORY: Final = 0.9
+_LOST: Final = 4 * DAY
+"""Seconds without a bar after which what comes next says nothing about what was before."""
 
 
 class Lesson:
@@ -48,7 +51,9 @@ class Lesson:
             self._learn_days(bars)
             return
         self._find_hole(bars)
-        for start, close in zip(bars.starts, bars.closes, strict=True):
+        known = self._symbol.day.when(self._symbol.over)
+        first = bisect_left(bars.starts, known - bars.step + 1)
+        for start, close in zip(bars.starts[first:], bars.closes[first:], strict=True):
             end = start + bars.step
             if end > now:
                 break
@@ -68,23 +73,28 @@ class Lesson:
         """When minutes before the first bar were never seen, nothing is known across them."""
         symbol = self._symbol
         if symbol.price <= 0.0 or bars.starts[0] > symbol.seen_at:
-            day = symbol.calendar.day(bars.starts[0])
-            symbol.day, symbol.over = day, day.over(bars.starts[0])
-            symbol.price, symbol.gapped = 0.0, False
+            self._begin_at(bars.starts[0])
+
+    def _begin_at(self, start: int) -> None:
+        symbol = self._symbol
+        symbol.day = symbol.calendar.day(start)
+        symbol.over = symbol.day.over(start)
+        symbol.price, symbol.gapped = 0.0, False
 
     def _bar(self, start: int, end: int, close: float) -> None:
         symbol = self._symbol
         day = symbol.calendar.day(start)
         over = day.over(end)
-        if over == day.over(start) or not self._is_news(day, over):
+        if over == day.over(start):
+            symbol.off_hours = True
             return
+        if not self._is_news(day, over):
+            return
+        if symbol.price > 0.0 and start - symbol.traded > _LOST:
+            self._begin_at(start)
         self._pass(day, over - 1)
-        if symbol.price > 0.0:
-            move = log(close / symbol.price) * _BASIS_POINTS
-            if symbol.gapped:
-                symbol.volatility.learn_gap(move)
-            else:
-                self._minute(move)
+        if symbol.price > 0.0 and not symbol.gapped:
+            self._minute(log(close / symbol.price) * _BASIS_POINTS)
         symbol.price, symbol.traded, symbol.gapped = close, float(end), False
         self._passed += 1
         symbol.over = over
@@ -152,7 +162,9 @@ class Lesson:
         symbol = self._symbol
         symbol.volatility.settle()
         symbol.silent = max(0, int(now - symbol.traded) // MINUTE) if symbol.traded else 0
-        symbol.revealed = Revealed(self._passed, self._minutes, self._sigmas)
+        # What the first answer tells of the time before it was not there to be read.
+        passed = self._passed if symbol.seen_at > 0.0 else 0
+        symbol.revealed = Revealed(passed, self._minutes, self._sigmas)
         if self._minutes:
             self._factor.tell(symbol.name, self._move)
             symbol.judge(self._forecast, self._moved)

@@ -13,9 +13,9 @@ from typing import Final
 from attrs import define
 
 _MEMORY: Final = 0.5 ** (1.0 / 3000)
-_SLACK: Final = 3.0
-_TOLERANCE: Final = 0.06
-_FIRMNESS: Final = 0.3
+_SLACK: Final = 2.5
+_TOLERANCE: Final = 0.05
+_FIRMNESS: Final = 0.6
 _DRIFT: Final = 0.0003
 _MOST: Final = 3.0
 
@@ -36,18 +36,18 @@ class Pace:
     _weight: float = 0.0
     _drift: float = 0.0
 
-    def spend(self, minutes: int, rate: float) -> None:
-        """A fetch was made after *minutes* of trading, of which *rate* a minute are due."""
+    def spend(self, minutes: int, rate: float, known: int, sigmas: float) -> None:
+        """A fetch was made after *minutes* of trading, of which *rate* a minute are due.
+
+        It has told the sigma of *known* minutes, which add up to *sigmas* bp.
+        """
         self.minutes += minutes
         self.fetches += 1
         self._due += rate * minutes
         self._drift += _DRIFT * (1.0 - rate * minutes)
-
-    def learn(self, minutes: int, sigmas: float) -> None:
-        """The sigma of *minutes* of trading add up to *sigmas* bp."""
-        decay = _MEMORY**minutes
+        decay = _MEMORY**known
         self._sigmas = self._sigmas * decay + sigmas
-        self._weight = self._weight * decay + minutes
+        self._weight = self._weight * decay + known
 
     @property
     def sigma(self) -> float:
@@ -58,12 +58,10 @@ class Pace:
         """The scale c that makes *rate* fetches a minute.
 
         A small surplus or deficit is left alone, so that storms may borrow from calm spells; it
-        is corrected the harder the nearer it comes to 6 % of what was due.
+        is corrected the harder the nearer it comes to 5 % of what was due.
 
-        Parameters
-        ----------
-            sigma: sigma of a minute in bp, to begin with while nothing is known.
-            pending: Minutes of trading since the last fetch.
+        *pending* minutes of trading have passed since the last fetch; *sigma* is that of a
+        minute in bp, to begin with while nothing is known.
         """
         due = self._due + rate * pending
         surplus = (self.fetches - due) / (_SLACK + _TOLERANCE * due)

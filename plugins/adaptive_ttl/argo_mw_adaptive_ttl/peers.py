@@ -35,7 +35,10 @@ class Factor:
 
     def latest(self, name: str) -> tuple[str, float] | None:
         """The peer of symbol *name* that was fetched last, and by how many bp it had moved."""
-        return next((news for news in self._news if news[0] != name), None)
+        for news in self._news:
+            if news[0] != name:
+                return news
+        return None
 
     def add(self, minute: int, move: float, loading: float) -> None:
         """A symbol with this *loading* has moved by *move* sigma in *minute*."""

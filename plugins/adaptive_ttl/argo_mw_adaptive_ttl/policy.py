@@ -58,12 +58,12 @@ class Decision:
 
     Attributes:
         ttl: Seconds.
-        why: The reason, for people, without the result.
+        why: Puts the reason into words, for people, without the result.
         recheck: Epoch seconds at which to ask :meth:`Watching.due`, or ``None``.
     """
 
     ttl: float
-    why: str
+    why: Callable[[], str]
     recheck: float | None = None
 
 

@@ -27,11 +27,8 @@ class Detector(Protocol):
     def learn(self, move: float, expected: float, trend: float) -> None:
         """A minute of trading has passed.
 
-        Parameters
-        ----------
-            move: By how many basis points the price has moved.
-            expected: sigma of such a minute, in basis points.
-            trend: sigma of the last minutes over sigma of the last days.
+        *expected* is one sigma of such a minute, in bp; *trend* is the sigma of the last
+        minutes over that of the last days.
         """
 
 

@@ -51,6 +51,7 @@ class Symbol:
         price: Its last close; 0 while none is known.
         traded: Epoch seconds at which that bar ended.
         gapped: Whether the market has been closed since.
+        off_hours: Whether its answers hold bars from outside its calendar's hours.
         silent: For how many minutes it had not been traded when it was last fetched.
         seen_at: Epoch seconds of the last fetch.
         revealed: What the last fetch revealed.
@@ -70,6 +71,7 @@ class Symbol:
     price: float = 0.0
     traded: float = 0.0
     gapped: bool = False
+    off_hours: bool = False
     silent: int = 0
     seen_at: float = 0.0
     revealed: Revealed = NOTHING

@@ -19,7 +19,7 @@ COINS = frozenset(_COINS.split())
 FIAT = frozenset(_FIAT.split())
 STABLE = frozenset(["BUSD", "DAI", "FDUSD", "TUSD", "USDC", "USDT"])
 _QUOTES = FIAT | STABLE | {"BTC", "ETH", "BNB"}
-_SPLIT = re.compile(r"[-/_:]")
+_SPLIT = re.compile(r"[-/_]")
 
 SUFFIXES: Mapping[str, str] = {
     "AS": "XAMS",
@@ -50,17 +50,15 @@ SUFFIXES: Mapping[str, str] = {
 def pair_of(symbol: str) -> tuple[str, str] | None:
     """Base and quote when *symbol* has the form of a currency pair, else ``None``.
 
-    ``BTC-USD``, ``BTC/USD``, ``X:BTCUSD``, ``C:EURUSD`` and ``BTCUSD`` are pairs. Letters inside
-    a ticker make none: METH, ETHO and BTCS are stocks.
+    ``BTC-USD``, ``BTC/USD``, ``BTCUSD``, ``COINBASE:BTCUSD``, ``X:BTCUSD`` and ``C:EURUSD`` are
+    pairs. Letters inside a ticker make none: METH, ETHO and BTCS are stocks.
     """
-    name = symbol.upper()
-    marked = name[:2] in {"X:", "C:"}
-    if marked:
-        name = name[2:]
+    venue, _, name = symbol.upper().rpartition(":")
     parts = _SPLIT.split(name)
     if len(parts) == 2:
         base, quote = parts
         return (base, quote) if base.isalnum() and len(base) > 1 and quote in _QUOTES else None
+    marked = venue in {"X", "C"}
     for quote in sorted(_QUOTES, key=len, reverse=True):
         base = name.removesuffix(quote)
         if base and base != name and (marked or base in COINS or base in FIAT):
@@ -71,10 +69,8 @@ def pair_of(symbol: str) -> tuple[str, str] | None:
 def calendar_of(symbol: str, rules: Mapping[str, str], default: str) -> str:
     """The name of the calendar that *symbol* keeps.
 
-    Parameters
-    ----------
-        rules: Calendars by pattern (``*.L``), asked first, in their order.
-        default: The calendar of whatever no rule knows.
+    *rules* are calendars by pattern (``*.L``), asked first, in their order; *default* is the
+    calendar of whatever no rule knows.
     """
     for pattern, name in rules.items():
         if fnmatchcase(symbol, pattern):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argo_mw_adaptive_ttl.calendars import Phase
 from argo_mw_adaptive_ttl.config import TableConfig
 from argo_mw_adaptive_ttl.policy import SIGMA, Decision, Situation
+from argo_mw_adaptive_ttl.regime import Regime
 
 
 class Table:
@@ -33,5 +34,9 @@ class Table:
                 ttl *= config.when_low
         ttl *= self._regimes[regime] * self._phases.get(phase, 1.0)
         ttl = max(config.minimum, min(ttl, config.maximum))
-        sigma = f"{SIGMA} unknown" if volatility is None else f"{SIGMA} {volatility:.1%}/day"
-        return Decision(ttl, f"{situation.data_type}, {sigma}, {regime.name}, {phase.value}")
+        return Decision(ttl, lambda: _why(situation.data_type, volatility, regime, phase))
+
+
+def _why(data_type: str, volatility: float | None, regime: Regime, phase: Phase) -> str:
+    sigma = "unknown" if volatility is None else f"{100 * volatility:.1f} %/day"
+    return f"{data_type}, {SIGMA} {sigma}, {regime.name}, {phase.value}"

@@ -24,8 +24,6 @@ _DECAYS: Final = tuple(0.5 ** (1.0 / half_life) for half_life in HALF_LIVES)
 _CAP: Final = 60.0
 _PROFILE_PRIOR: Final = 60.0
 _SETTLED: Final = 300.0
-_GAP_PRIOR: Final = 5.0
-_GAP_SHARE: Final = 0.3
 _FLOOR: Final = 0.1
 _TINY: Final = 1e-4
 DAILY_SHARE: Final = 0.75
@@ -45,8 +43,6 @@ class Volatility:
     _weights: list[float] = field(factory=lambda: [0.0] * 3)
     _profile_sums: list[float] = field(factory=lambda: [0.0] * BUCKETS)
     _profile_counts: list[float] = field(factory=lambda: [0.0] * BUCKETS)
-    _gap_sum: float = 0.0
-    _gap_count: float = 0.0
 
     def profile(self, bucket: int, prior: float) -> float:
         """The variance of a minute in *bucket*, as a multiple of the day's average."""
@@ -81,16 +77,6 @@ class Volatility:
             for share, total, weight in zip(BLEND, self._sums, self._weights, strict=True)
         )
         self.level = max(sigma, _FLOOR * slow) ** 2 + _TINY
-
-    def learn_gap(self, move: float) -> None:
-        """The price has moved by *move* bp while the market was closed."""
-        self._gap_sum += move * move
-        self._gap_count += 1.0
-
-    def gap(self, minutes: int) -> float:
-        """The expected squared move in bp² over a night, for a day of so many *minutes*."""
-        prior = _GAP_SHARE * minutes * self.level
-        return (prior * _GAP_PRIOR + self._gap_sum) / (_GAP_PRIOR + self._gap_count)
 
     def seed(self, level: float) -> None:
         """Begin with sigma² *level* of a minute, in bp², unless more is known already."""

@@ -15,6 +15,12 @@ from argo_mw_adaptive_ttl.symbol import Symbol
 _AGAIN: Final = 60.0
 """Seconds between looks: bars are complete once a minute."""
 
+_TURN: Final = 20.0
+"""Seconds that a symbol waits for the fetch of a close peer."""
+
+_CLOSE: Final = 0.3
+"""The share of the common factor that a symbol's peers tell, if they are close."""
+
 _AT_ONCE: Final = 32
 """How many peers are looked at for one fetch, so that its cost is bounded."""
 
@@ -105,12 +111,26 @@ class Watch:
     def _ring(self) -> None:
         self._timer, self._timer_at = None, float("inf")
         now = self._clock.time()
-        again = []
+        ringing = []
         while self._heap and self._heap[0][0] <= now:
             at, name = heapq.heappop(self._heap)
-            if self._rings.get(name) == at and not self._look(name, now):
-                again.append(name)
-        for name in again:
-            self._push(now + _AGAIN, name)
+            if self._rings.get(name) == at:
+                del self._rings[name]
+                ringing.append(name)
+        told: set[str] = set()
+        for name in ringing:
+            self._look_in_turn(name, now, told)
         if self._heap:
             self._arm(self._heap[0][0])
+
+    def _look_in_turn(self, name: str, now: float, told: set[str]) -> None:
+        """Look at *name*, unless a close peer was given up just now: its fetch may tell enough."""
+        symbol = self._memory.get(name)
+        close = symbol is not None and symbol.company > _CLOSE
+        group = symbol.calendar.name if symbol is not None else ""
+        if close and group in told:
+            self._push(now + _TURN, name)
+        elif not self._look(name, now):
+            self._push(now + _AGAIN, name)
+        elif close:
+            told.add(group)
