@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable, Sequence
 
 import pandas as pd
@@ -31,8 +30,6 @@ from argo_mw_signals.votes import Vote, read_vote
 NAME = "signals"
 _RESERVE = 0.1
 """Share of the time left that is kept for the consensus itself."""
-
-_WINDOW = ("timeframe", "days")
 
 
 class Analyst:
@@ -106,15 +103,9 @@ class Analyst:
             )
 
     async def _ask(self, call: Call, voice: Voice) -> object:
-        parameters: dict[str, object] = {"symbol": call.subject, **voice.parameters}
-        for name in _WINDOW:
-            if name not in parameters and self._takes(voice.operation, name):
-                parameters[name] = call.parameters[name]
+        window = _window(call) if voice.window else {}
+        parameters = {"symbol": call.subject, **window, **voice.parameters}
         return (await self._context.call(call, voice.operation, **parameters)).value
-
-    def _takes(self, operation: str, parameter: str) -> bool:
-        known = _SIGNATURES.get(operation)
-        return known is not None and parameter in known.parameters
 
     def _until(self, call: Call) -> float:
         """Until when voices are waited for, in monotonic seconds."""
@@ -125,8 +116,7 @@ class Analyst:
         return now + patience
 
     async def _bars(self, call: Call) -> tuple[pd.DataFrame, float]:
-        window = {name: call.parameters[name] for name in _WINDOW}
-        outcome = await self._context.call(call, "bars", symbol=call.subject, **window)
+        outcome = await self._context.call(call, "bars", symbol=call.subject, **_window(call))
         frame = outcome.value
         if not isinstance(frame, pd.DataFrame):
             msg = f"bars of {call.subject} came as a {type(frame).__name__}, not a frame"
@@ -147,7 +137,8 @@ class Analyst:
             raise Unacceptable(str(error), upstream=NAME, action=Action.STOP) from None
 
 
-_SIGNATURES: dict[str, inspect.Signature] = {o.name: o.signature for o in OPERATIONS}
+def _window(call: Call) -> dict[str, object]:
+    return {name: call.parameters[name] for name in ("timeframe", "days")}
 
 
 def _first_line(error: Exception) -> str:

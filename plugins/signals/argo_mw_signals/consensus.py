@@ -16,7 +16,7 @@ class Verdict:
     Attributes:
         action: ``BUY``, ``SELL`` or ``HOLD``.
         confidence: From 0 to 1.
-        lean: The weighted mean, from -1 to 1.
+        lean: The weighted mean of the scores, from -1 to 1.
     """
 
     action: Action
@@ -29,25 +29,24 @@ def agree(
 ) -> Verdict:
     """The consensus of *contributions*.
 
-    The lean is the mean of the scores, weighted by each voice's weight and confidence: a voice
-    that is sure of nothing moves nothing. Beyond *threshold* it is an action, whose confidence
-    is the share of the weight on its side, by how sure that is; below, it is ``HOLD``, the surer
-    the nearer to zero. Both are then cut by the share of the weight that was heard at all.
+    A voice counts by its weight times its own confidence. The lean is the mean of the scores by
+    these counts; from *threshold* on it is an action, whose confidence is the share that the
+    counts on its side have of all weights. Below it is ``HOLD``, the surer the nearer the lean
+    is to zero. The weights of the missing are among all weights, so they lower any confidence.
 
     Args:
         contributions: What the voices said.
         missing: Who was not heard.
         threshold: The lean, from 0 to 1, from which a signal acts.
     """
-    heard = sum(one.weight for one in contributions)
-    whole = heard + sum(one.weight for one in missing)
-    if heard <= 0 or whole <= 0:
+    weights = [one.weight for one in contributions] + [one.weight for one in missing]
+    counts = [one.weight * one.confidence for one in contributions]
+    heard = sum(counts)
+    if heard <= 0:
         return Verdict("HOLD", 0.0, 0.0)
-    pull = [one.weight * one.confidence * one.score for one in contributions]
-    lean = sum(pull) / heard
-    coverage = heard / whole
+    lean = sum(n * one.score for n, one in zip(counts, contributions, strict=True)) / heard
     if abs(lean) < threshold:
-        return Verdict("HOLD", coverage * (1.0 - abs(lean) / threshold), lean)
+        return Verdict("HOLD", heard / sum(weights) * (1.0 - abs(lean) / threshold), lean)
     side = 1.0 if lean > 0 else -1.0
-    with_it = sum(one.weight * one.confidence for one in contributions if one.score * side > 0)
-    return Verdict("BUY" if lean > 0 else "SELL", coverage * with_it / heard, lean)
+    agreed = sum(n for n, one in zip(counts, contributions, strict=True) if one.score * side > 0)
+    return Verdict("BUY" if lean > 0 else "SELL", agreed / sum(weights), lean)

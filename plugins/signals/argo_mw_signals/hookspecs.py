@@ -14,8 +14,10 @@ def register_voices() -> Iterable[Mapping[str, object]]:  # type: ignore[empty-b
     ``name``
         Its name, unique among the voices.
     ``operation``
-        The operation that is asked, with the parameter ``symbol`` and with ``timeframe`` and
-        ``days`` where it has them.
+        The operation that is asked, with the parameter ``symbol``.
+    ``window``
+        Whether it is also asked with the signal's ``timeframe`` and ``days``; optional, no unless
+        told.
     ``parameters``
         Further parameters for it; optional.
     ``weight``

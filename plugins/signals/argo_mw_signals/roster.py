@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from argo_mw import ConfigError
 from argo_mw_signals.config import SignalsConfig
@@ -12,7 +12,7 @@ from argo_mw_signals.voices import PRICE_VOICES
 
 PREFIX = "voice_"
 NEWS = "news"
-_KEYS = frozenset({"name", "operation", "parameters", "weight"})
+_KEYS = frozenset({"name", "operation", "parameters", "weight", "window"})
 
 
 @frozen
@@ -23,12 +23,14 @@ class Voice:
         name: Its name.
         operation: The operation that answers a vote.
         weight: How much it counts; 0 silences it.
+        window: Whether it is asked with the signal's timeframe and days.
         parameters: Further parameters of the operation.
     """
 
     name: str
     operation: str
     weight: float = 1.0
+    window: bool = False
     parameters: Mapping[str, object] = field(factory=dict)
 
 
@@ -39,7 +41,8 @@ def roster(config: SignalsConfig, added: Mapping[str, object]) -> tuple[Voice, .
         ConfigError: A voice is malformed, named twice, or a weight is for none.
     """
     voices = {
-        name: Voice(name, PREFIX + name, _WEIGHTS.get(name, 1.0)) for name in (*PRICE_VOICES, NEWS)
+        name: Voice(name, PREFIX + name, _WEIGHTS.get(name, 1.0), window=name != NEWS)
+        for name in (*PRICE_VOICES, NEWS)
     }
     for plugin, answer in added.items():
         for given in answer if isinstance(answer, Iterable) else ():
@@ -52,10 +55,7 @@ def roster(config: SignalsConfig, added: Mapping[str, object]) -> tuple[Voice, .
         if name not in voices:
             msg = f"[plugins.signals.weights] names {name!r}; voices are {', '.join(voices)}"
             raise ConfigError(msg)
-    weighed = (
-        Voice(v.name, v.operation, config.weights.get(v.name, v.weight), v.parameters)
-        for v in voices.values()
-    )
+    weighed = (evolve(v, weight=config.weights.get(v.name, v.weight)) for v in voices.values())
     return tuple(voice for voice in weighed if voice.weight > 0)
 
 
@@ -77,4 +77,4 @@ def _read(plugin: str, given: object) -> Voice:
     if not isinstance(weight, (int, float)) or not weight >= 0 or not isinstance(parameters, dict):
         msg = f"{where}, {name!r}, whose weight is no number from 0 or whose parameters no dict"
         raise ConfigError(msg)
-    return Voice(name, operation, float(weight), parameters)
+    return Voice(name, operation, float(weight), bool(given.get("window")), parameters)

@@ -55,16 +55,12 @@ class Piece(Protocol):
 
 
 def tone(articles: object, now: float) -> Vote:
-    """The vote of *articles* at *now*, in seconds since the epoch.
-
-    Raises:
-        ValueError: They say nothing.
-    """
+    """The vote of *articles* at *now*, in seconds since the epoch; no news is no conviction."""
     pieces = [_weigh(piece, now) for piece in cast("Iterable[Piece]", articles)]
     told = [(score, weight) for score, weight in pieces if score is not None]
     if not told:
-        msg = f"{len(pieces)} articles, none with a tone" if pieces else "no recent news"
-        raise ValueError(msg)
+        reason = f"{len(pieces)} articles, none with a tone" if pieces else "no recent news"
+        return Vote(0.0, 0.0, reason)
     scores, weights = np.array(told).T
     total = float(weights.sum())
     mean = float((scores * weights).sum()) / max(total, 1e-9)

@@ -1,0 +1,321 @@
+"""Signals through the chain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from attrs import frozen
+
+from argo_mw import (
+    Argo,
+    BadParameter,
+    CallEnded,
+    Codecs,
+    DeadlineExceeded,
+    Outcome,
+    PluginError,
+    UpstreamError,
+    hookimpl,
+    operation,
+)
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+from argo_mw_signals import Contribution, Missing, Signal, SignalsPlugin
+
+
+@operation()
+def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> object: ...
+
+
+@operation(data_type="sentiment")
+def news(symbol: str, *, days: int = 3) -> object: ...
+
+
+@operation(kind="compute", data_type="ai_reasoning")
+def opinion(symbol: str, *, model: str = "small") -> object: ...
+
+
+@frozen
+class Article:
+    title: str
+    published: datetime
+    sentiment: float | None
+    relevance: float
+
+
+def frame() -> pd.DataFrame:
+    close = 100.0 * np.exp(np.cumsum(np.random.default_rng(3).normal(0.01, 0.01, 62)))
+    index = pd.date_range("2025-04-01", periods=62, freq="D", tz="UTC", name="time")
+    columns = {"open": close, "high": close * 1.01, "low": close * 0.98, "close": close}
+    return pd.DataFrame({**columns, "volume": 1000.0}, index=index)
+
+
+class Opinions(FakePlugin):
+    """A plugin that adds a voice."""
+
+    def __init__(self, upstream: Scripted, voice: Mapping[str, object]) -> None:
+        super().__init__(operations=[opinion], upstreams=[upstream])
+        self._voice = voice
+
+    @hookimpl(optionalhook=True)
+    def register_voices(self) -> Iterable[Mapping[str, object]]:
+        return [self._voice]
+
+
+@pytest.fixture(autouse=True)
+def _private_state(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def prices(clock: FakeClock) -> Scripted:
+    return Scripted("prices", ["bars"], lambda call: Outcome(frame(), as_of=clock.time() - 60))
+
+
+@pytest.fixture
+def papers(clock: FakeClock) -> Scripted:
+    article = Article("", datetime.fromtimestamp(clock.time(), UTC), 0.8, 1.0)
+    return Scripted("papers", ["news"], lambda call: (article,) * 6)
+
+
+@pytest.fixture
+def open_argo(clock: FakeClock, prices: Scripted, papers: Scripted):
+    def opened(*, signals: Mapping[str, object] | None = None, **plugins: object) -> Argo:
+        market = FakePlugin(operations=[bars, news], upstreams=[prices, papers])
+        return Argo.open(
+            {
+                "argo": {"shared": "memory://", "strict": True},
+                "plugins": {"signals": signals or {}},
+            },
+            plugins={"market": market, "signals": SignalsPlugin(), **plugins},
+            installed=False,
+            clock=clock,
+        )
+
+    return opened
+
+
+async def test_a_signal_says_what_to_do_how_sure_it_is_and_why(open_argo, clock) -> None:
+    async with open_argo() as argo:
+        outcome = await argo.outcome("signal", symbol="AAPL")
+    signal = outcome.value
+    assert isinstance(signal, Signal)
+    assert (signal.symbol, signal.action, signal.missing) == ("AAPL", "BUY", ())
+    assert signal.confidence > 0.4
+    assert signal.price == frame()["close"].iloc[-1]
+    assert signal.bar == frame().index[-1].timestamp()
+    assert signal.age(clock.time()) == 60
+    assert outcome.as_of == signal.as_of
+    heard = {one.voice for one in signal.contributions}
+    assert heard == {"trend", "momentum", "mean_reversion", "volume", "news"}
+    assert all(one.reason for one in signal.contributions)
+    assert {"subject:AAPL", "op:signal", "op:bars", "op:news"} <= outcome.tags
+
+
+async def test_every_step_is_an_operation_of_its_own(open_argo) -> None:
+    async with open_argo() as argo:
+        events = capture_events(argo)
+        await argo.call("signal", symbol="AAPL")
+        vote = await argo.call("voice_trend", symbol="AAPL")
+    asked = {event.call.operation.name for event in events.of(CallEnded)}
+    voices = {f"voice_{n}" for n in ("trend", "momentum", "mean_reversion", "volume", "news")}
+    assert asked == {"signal", "bars", "news"} | voices
+    assert vote.score > 0
+
+
+async def test_voices_are_asked_at_the_same_time(open_argo, papers: Scripted) -> None:
+    papers.gate.clear()
+    async with open_argo() as argo:
+        events = capture_events(argo)
+        asking = asyncio.create_task(argo.call("signal", symbol="AAPL"))
+        await papers.arrived.wait()
+        await settle()
+        ended = {event.call.operation.name for event in events.of(CallEnded)}
+        papers.gate.set()
+        await asking
+    assert {"voice_trend", "voice_momentum", "voice_mean_reversion", "voice_volume"} <= ended
+
+
+async def test_a_voice_that_fails_is_named_and_lowers_the_confidence(
+    open_argo, clock, prices: Scripted
+) -> None:
+    async with open_argo() as argo:
+        whole = await argo.call("signal", symbol="AAPL")
+    broken = Scripted("broken", ["news"], UpstreamError("the paper is out", upstream="broken"))
+    market = FakePlugin(operations=[bars, news], upstreams=[prices, broken])
+    async with open_argo(market=market) as argo:
+        signal = await argo.call("signal", symbol="AAPL")
+    assert [(m.voice, m.reason) for m in signal.missing] == [("news", "the paper is out")]
+    assert signal.confidence < whole.confidence
+    assert signal.action == whole.action
+
+
+async def test_a_voice_that_is_late_is_missing_and_nobody_waits_for_it(
+    open_argo, clock, papers: Scripted
+) -> None:
+    papers.gate.clear()
+    async with open_argo(signals={"patience": 5.0}) as argo:
+        asking = asyncio.create_task(argo.call("signal", symbol="AAPL"))
+        await papers.arrived.wait()
+        await clock.advance(5.0)
+        signal = await asking
+    assert [(m.voice, m.reason) for m in signal.missing] == [("news", "it did not answer in time")]
+    assert papers.cancelled == 1
+
+
+async def test_the_callers_deadline_leaves_time_for_the_consensus(
+    open_argo, clock, papers: Scripted
+) -> None:
+    papers.gate.clear()
+    async with open_argo() as argo:
+        asking = asyncio.create_task(argo.options(timeout=2.0).call("signal", symbol="AAPL"))
+        await papers.arrived.wait()
+        await clock.advance(1.9)
+        signal = await asking
+    assert [m.voice for m in signal.missing] == ["news"]
+
+
+async def test_without_prices_there_is_no_signal(open_argo, papers: Scripted) -> None:
+    down = Scripted("down", ["bars"], UpstreamError("the exchange is down", upstream="down"))
+    market = FakePlugin(operations=[bars, news], upstreams=[down, papers])
+    async with open_argo(market=market) as argo:
+        with pytest.raises(UpstreamError, match="the exchange is down"):
+            await argo.call("signal", symbol="AAPL")
+    assert papers.requests == 0
+
+
+async def test_too_few_bars_silence_the_voices_that_need_more(open_argo, clock) -> None:
+    short = Scripted("short", ["bars"], lambda call: frame().iloc[-3:])
+    quiet = Scripted("quiet", ["news"], lambda call: ())
+    market = FakePlugin(operations=[bars, news], upstreams=[short, quiet])
+    async with open_argo(market=market) as argo:
+        signal = await argo.call("signal", symbol="AAPL")
+    assert {m.voice for m in signal.missing} == {"trend", "momentum", "mean_reversion", "volume"}
+    assert all("got 3" in m.reason for m in signal.missing)
+    assert (signal.action, signal.confidence) == ("HOLD", 0.0)
+    assert signal.price == frame()["close"].iloc[-1]
+
+
+async def test_cancelling_a_signal_cancels_what_it_asked_for(open_argo, papers: Scripted) -> None:
+    papers.gate.clear()
+    async with open_argo() as argo:
+        asking = asyncio.create_task(argo.call("signal", symbol="AAPL"))
+        await papers.arrived.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+    assert papers.cancelled == 1
+
+
+async def test_a_deadline_that_prices_miss_is_the_callers(open_argo, clock, prices) -> None:
+    prices.gate.clear()
+    async with open_argo() as argo:
+        asking = asyncio.create_task(argo.options(timeout=1.0).call("signal", symbol="AAPL"))
+        await prices.arrived.wait()
+        await clock.advance(1.0)
+        with pytest.raises(DeadlineExceeded):
+            await asking
+
+
+@pytest.mark.parametrize("bad", ["", "  ", 7])
+async def test_what_is_no_symbol_is_refused(open_argo, prices: Scripted, bad: object) -> None:
+    async with open_argo() as argo:
+        with pytest.raises(BadParameter, match="symbol"):
+            await argo.call("signal", symbol=bad)
+    assert prices.requests == 0
+
+
+# -- Voices of other plugins -------------------------------------------------------------------
+
+MODEL = {
+    "name": "claude",
+    "operation": "opinion",
+    "parameters": {"model": "large"},
+    "weight": 2.0,
+}
+
+
+async def test_other_plugins_add_voices(open_argo) -> None:
+    said = {"score": -1.0, "confidence": 1.0, "reason": "overvalued"}
+    model = Scripted("model", ["opinion"], lambda call: said)
+    async with open_argo(llm=Opinions(model, MODEL)) as argo:
+        signal = await argo.call("signal", symbol="AAPL")
+    first = signal.contributions[0]
+    assert first == Contribution("claude", -1.0, 1.0, 2.0, "overvalued")
+    assert model.asked[0].parameters == {"symbol": "AAPL", "model": "large"}
+
+
+async def test_a_voice_whose_answer_is_no_vote_is_missing(open_argo) -> None:
+    model = Scripted("model", ["opinion"], lambda call: "BUY!")
+    async with open_argo(llm=Opinions(model, MODEL)) as argo:
+        signal = await argo.call("signal", symbol="AAPL")
+    (lost,) = signal.missing
+    assert lost.voice == "claude"
+    assert "a vote has a score" in lost.reason
+
+
+async def test_a_voice_of_an_operation_that_nobody_offers_is_missing(open_argo) -> None:
+    model = Scripted("model", ["opinion"])
+    async with open_argo(llm=Opinions(model, {**MODEL, "operation": "oracle"})) as argo:
+        signal = await argo.call("signal", symbol="AAPL")
+    (lost,) = signal.missing
+    assert "oracle" in lost.reason
+
+
+async def test_weights_are_configured_and_nought_silences(open_argo) -> None:
+    weights = {"trend": 3.0, "news": 0.0}
+    async with open_argo(signals={"weights": weights}) as argo:
+        signal = await argo.call("signal", symbol="AAPL")
+    assert signal.contributions[0].voice == "trend"
+    assert signal.contributions[0].weight == 3.0
+    assert "news" not in {one.voice for one in (*signal.contributions, *signal.missing)}
+
+
+@pytest.mark.parametrize(
+    ("voice", "said"),
+    [
+        ({"name": "trend", "operation": "opinion"}, "which there is already"),
+        ({"name": "x"}, "keys"),
+        ({"name": "x", "operation": "opinion", "colour": "red"}, "keys"),
+        ({"name": "x", "operation": "opinion", "weight": -1}, "weight"),
+    ],
+)
+async def test_a_malformed_voice_is_an_error_at_the_start(
+    open_argo, voice: Mapping[str, object], said: str
+) -> None:
+    plugin = Opinions(Scripted("model", ["opinion"]), voice)
+    with pytest.raises(PluginError, match=said):
+        async with open_argo(llm=plugin):
+            pass
+
+
+async def test_a_weight_for_a_voice_that_is_not_there_is_an_error_at_the_start(open_argo) -> None:
+    with pytest.raises(PluginError, match="'trnd'; voices are trend"):
+        async with open_argo(signals={"weights": {"trnd": 1.0}}):
+            pass
+
+
+def test_signals_travel_through_shared_stores_unchanged() -> None:
+    codecs = Codecs()
+    SignalsPlugin().register_codecs(codecs)
+    signal = Signal(
+        symbol="AAPL",
+        action="SELL",
+        confidence=0.5,
+        lean=-0.4,
+        price=430.47,
+        bar=1.0,
+        as_of=2.0,
+        contributions=(Contribution("trend", -1.0, 1.0, 1.0, "down"),),
+        missing=(Missing("news", 0.75, "late"),),
+    )
+    assert codecs.decode(codecs.encode(signal)) == signal
