@@ -7,7 +7,13 @@ from attrs import frozen
 from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.reading import Item, Reading
 
-_STAND_IN = {"root": "nvar", "synonym": "nvar", "kind": "v"}
+_STAND_IN = {
+    "root": "nvar",
+    "synonym": "nvar",
+    "kind": "v",
+    "distant kind": "v",
+    "common synonym": "v",
+}
 """Relation → the parts of speech in which one word may stand in for the other."""
 
 
@@ -19,6 +25,7 @@ class Alignment:
         pairs: Indices of corresponding content words, by the first prompt's order.
         left: Content words of the first prompt that the second does not have.
         right: Content words of the second prompt that the first does not have.
+        repeated: What is left over on each side but occurs again in the other prompt.
         exact: How many pairs are the same word.
         size: The larger number of content words.
     """
@@ -26,6 +33,7 @@ class Alignment:
     pairs: tuple[tuple[int, int], ...]
     left: tuple[Item, ...]
     right: tuple[Item, ...]
+    repeated: tuple[tuple[Item, ...], tuple[Item, ...]]
     exact: int
     size: int
 
@@ -41,28 +49,46 @@ def align(a: Reading, b: Reading, lexicon: Lexicon) -> Alignment:
     _pair_related(one, other, pairs, taken, lexicon)
     again_a = {lemma for i in pairs for lemma in one[i].token.lemmas}
     again_b = {lemma for j in taken for lemma in other[j].token.lemmas}
-    left = tuple(x for i, x in enumerate(one) if i not in pairs and not x.token.lemmas & again_b)
-    right = tuple(x for j, x in enumerate(other) if j not in taken and not x.token.lemmas & again_a)
+    left = [x for i, x in enumerate(one) if i not in pairs]
+    right = [x for j, x in enumerate(other) if j not in taken]
+    repeated = (
+        tuple(x for x in left if x.token.lemmas & again_b),
+        tuple(x for x in right if x.token.lemmas & again_a),
+    )
     ordered = tuple(sorted((i, j) for i, j in pairs.items() if j >= 0))
-    return Alignment(ordered, left, right, exact, max(len(one), len(other)))
+    return Alignment(
+        ordered,
+        tuple(x for x in left if x not in repeated[0]),
+        tuple(x for x in right if x not in repeated[1]),
+        repeated,
+        exact,
+        max(len(one), len(other)),
+    )
 
 
 def _pair_same(
     one: tuple[Item, ...], other: tuple[Item, ...], pairs: dict[int, int], taken: set[int]
 ) -> None:
-    for i, x in enumerate(one):
-        best = -1
-        for j, y in enumerate(other):
-            if j not in taken and x.token.lemmas & y.token.lemmas:
-                if best < 0 or _closeness(x, y) > _closeness(x, other[best]):
-                    best = j
-        if best >= 0:
-            pairs[i] = best
-            taken.add(best)
+    """Pair equal words; where one occurs several times, those in the most similar places."""
+    candidates = [
+        (_closeness(one, i, other, j), -abs(i - j), i, j)
+        for i, x in enumerate(one)
+        for j, y in enumerate(other)
+        if not x.token.lemmas.isdisjoint(y.token.lemmas)
+    ]
+    for _, _, i, j in sorted(candidates, reverse=True):
+        if i not in pairs and j not in taken:
+            pairs[i] = j
+            taken.add(j)
 
 
-def _closeness(x: Item, y: Item) -> tuple[bool, bool]:
-    return x.token.text == y.token.text, x.marker == y.marker
+def _closeness(one: tuple[Item, ...], i: int, other: tuple[Item, ...], j: int) -> int:
+    x, y = one[i], other[j]
+    alike = 2 * (x.token.text == y.token.text) + (x.marker == y.marker)
+    for step in (-1, 1):
+        if 0 <= i + step < len(one) and 0 <= j + step < len(other):
+            alike += one[i + step].lemma == other[j + step].lemma
+    return alike
 
 
 def _pair_joined(

@@ -49,6 +49,7 @@ class Lexicon:
 
     Attributes:
         words: WordNet, by lemma.
+        members: Synset → its words.
         near: Synset → the synsets just above it, and those it resembles.
         irregular: Part of speech and form → lemmas.
         classes: Class → its words (``article``, ``negation`` …).
@@ -61,6 +62,7 @@ class Lexicon:
 
     words: dict[str, Word] = field(factory=dict, repr=False)
     near: dict[str, frozenset[str]] = field(factory=dict, repr=False)
+    members: dict[str, list[str]] = field(factory=dict, repr=False)
     irregular: dict[tuple[str, str], tuple[str, ...]] = field(factory=dict, repr=False)
     classes: dict[str, frozenset[str]] = field(factory=dict, repr=False)
     opposites: dict[str, set[str]] = field(factory=dict, repr=False)
@@ -109,7 +111,7 @@ class Lexicon:
 
     def relation(self, a: str, b: str) -> str:
         """How lemma *a* relates to *b*: ``same``, ``opposite``, ``root``, ``synonym``,
-        ``kind`` (one is a kind of the other), or "".
+        ``kind`` (one is a kind of the other), ``distant kind``, ``common synonym``, or "".
         """
         if a == b:
             return "same"
@@ -139,6 +141,10 @@ class Lexicon:
         above_a, above_b = self._above(senses_a), self._above(senses_b)
         if above_a & senses_b or above_b & senses_a:
             return "kind"
+        if self._above(above_a) & senses_b or self._above(above_b) & senses_a:
+            return "distant kind"
+        if (self._sharing(senses_a) & self._sharing(senses_b)) - {a, b}:
+            return "common synonym"
         return ""
 
     def _indirectly_opposite(self, word: Word, other: str) -> bool:
@@ -151,6 +157,10 @@ class Lexicon:
             return False
         first = {ids[0] for ids in one.senses.values()}
         return bool(first & {ids[0] for ids in other.senses.values()})
+
+    def _sharing(self, senses: Iterable[str]) -> set[str]:
+        """The words that have one of *senses*."""
+        return {word for sense in senses for word in self.members.get(sense, ())}
 
     def _above(self, senses: Iterable[str]) -> set[str]:
         return {up for sense in senses for up in self.near.get(sense, ())}
@@ -196,7 +206,10 @@ def _wordnet() -> Lexicon:
     for line in gzip.decompress(packed).decode().splitlines():
         kind, key, *rest = line.split("\t")
         if kind == "w":
-            lexicon.words[key] = _word(rest)
+            word = lexicon.words[key] = _word(rest)
+            for ids in word.senses.values():
+                for sense in ids[:SENSES]:
+                    lexicon.members.setdefault(sense, []).append(key)
         elif kind == "s":
             lexicon.near[key] = frozenset(item[1:] for item in rest)
         else:

@@ -201,17 +201,17 @@ def _part(token: Token, before: str, after: Token | None) -> str:
         return next(iter(can))
     if not can:
         return "n"
+    qualified = after is not None and ("n" in after.parts or after.kind == "name")
     if "v" in can and token.text != can["v"] and not token.text.endswith("s"):
-        return "v"
+        return "a" if qualified and before == "nominal" else "v"
     if "v" in can and before in {"n", "r"} and after is not None:
         if after.text == "by" or after.classes & {"article", "demonstrative", "generic_person", "all"}:
             return "v"
     if "v" in can and before == "verbal" and token.text == can["v"]:
         return "v"
     if "n" in can and before in {"nominal", "a"}:
-        return "a" if "a" in can and before != "a" and "v" not in can and token.text == can["a"] else "n"
-    modifies = after is not None and ("n" in after.parts or after.kind == "name")
-    if "a" in can and token.text == can["a"] and before != "n" and (modifies or "n" not in can):
+        return "a" if qualified and token.text == can.get("a") else "n"
+    if "a" in can and token.text == can["a"] and before != "n" and (qualified or "n" not in can):
         return "a"
     if "v" in can and before == "n" and "n" in can and not token.text.endswith("s"):
         return "n"
@@ -273,7 +273,10 @@ def _facts(tokens: tuple[Token, ...]) -> dict[str, int]:
         if bound and any(t.kind == "number" for t in tokens[i + 1 : i + 3]):
             facts[bound] = facts.get(bound, 0) + 1
             continue
-        for name in token.classes & (FACTUAL | PHASES):
+        classes = token.classes & FACTUAL
+        if token.classes & PHASES and _has_phase(tokens, i):
+            classes |= token.classes & PHASES
+        for name in classes:
             facts[name] = facts.get(name, 0) + 1
         lemma = token.parts.get("a", "")
         if lemma and lemma != token.text and token.kind == "word":
@@ -289,6 +292,14 @@ def _facts(tokens: tuple[Token, ...]) -> dict[str, int]:
             elif any(t.text == "did" for t in tokens[max(0, i - 6) : i]):
                 facts["habit_past"] = facts.get("habit_past", 0) + 1
     return facts
+
+
+def _has_phase(tokens: tuple[Token, ...], i: int) -> bool:
+    """Whether the verb at *i* is about the phase of another: "*stopped* falling"."""
+    if tokens[i].text.startswith("becom") or tokens[i].text == "became":
+        return True
+    following = tokens[i + 1] if i + 1 < len(tokens) else None
+    return following is not None and (following.text == "to" or following.text.endswith("ing"))
 
 
 def _negated(tokens: tuple[Token, ...]) -> tuple[frozenset[str], ...]:

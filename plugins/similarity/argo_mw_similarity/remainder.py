@@ -9,11 +9,12 @@ for: two different words in the same place, and a qualifier of a noun.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 
 from attrs import frozen
 
 from argo_mw_similarity.reading import Item, Reading
-from argo_mw_similarity.vetoes import Pair, light
+from argo_mw_similarity.vetoes import Pair, identifier, light
 
 @frozen
 class Allowance:
@@ -25,9 +26,9 @@ class Allowance:
         free_words: How many agreeing words an unexplained noun that stands alone needs.
     """
 
-    score: float = 0.95
-    words: int = 6
-    free_words: int = 10
+    score: float = 0.92
+    words: int = 4
+    free_words: int = 6
 
 
 def unexplained(pair: Pair, score: float, allowance: Allowance) -> str:
@@ -37,9 +38,8 @@ def unexplained(pair: Pair, score: float, allowance: Allowance) -> str:
     agreeing = pair.alignment.exact
     strong = score >= allowance.score
     for item, reading in (*((x, pair.a) for x in left), *((y, pair.b) for y in right)):
-        if item.part in {"n", "a"} and not (
-            strong and agreeing >= allowance.free_words and _stands_alone(item, reading)
-        ):
+        free = strong and agreeing >= allowance.free_words and _stands_alone(item, reading)
+        if item.part in {"n", "a"} and not free or _matters(item, reading):
             return f"{item.token.text!r} is in one only"
     debt = len(left) + len(right)
     for x, y in _replaced(pair):
@@ -62,12 +62,16 @@ def _light(item: Item, pair: Pair) -> bool:
 
 def _names_a_kind(item: Item, reading: Reading) -> bool:
     """Whether *item* is a noun beside an identifier: "the `limit` parameter"."""
-    return item.part == "n" and any(_identifier(x) for x in _beside(item, reading))
+    return item.part == "n" and any(identifier(x) for x in _beside(item, reading))
 
 
-def _identifier(item: Item) -> bool:
-    odd = any(c in "_()[]=" for c in item.token.text)
-    return item.token.kind == "code" or (item.token.kind == "name" and odd)
+def _matters(item: Item, reading: Reading) -> bool:
+    """Whether *item* adds to a list, or says something of another verb: "*plans* to sell"."""
+    if item.group >= 0:
+        return True
+    following = reading.order[item.at + 1 : item.at + 2]
+    governs = any(t.text == "to" or t.text.endswith("ing") for t in following)
+    return item.part == "v" and governs
 
 
 def _stands_alone(item: Item, reading: Reading) -> bool:
@@ -83,15 +87,24 @@ def _beside(item: Item, reading: Reading) -> Iterator[Item]:
 
 def _replaced(pair: Pair) -> Iterator[tuple[Item, Item]]:
     """Words of the remainder that stand in the same place of both prompts."""
-    if not pair.alignment.left or not pair.alignment.right:
+    left, right = pair.alignment.left, pair.alignment.right
+    if not left and not right:
         return
+    again_left, again_right = pair.alignment.repeated
     here = _places(pair.a.items, {i: i for i, _ in pair.alignment.pairs})
     there = _places(pair.b.items, {j: i for i, j in pair.alignment.pairs})
-    for x in pair.alignment.left:
-        for y in pair.alignment.right:
-            a, b = here[x.at], there[y.at]
-            if x.part == y.part and (a[0] == b[0] or a[1] == b[1]):
-                yield x, y
+    for x, y in (
+        *product(left, right),
+        *product(left, again_right),
+        *product(again_left, right),
+    ):
+        a, b = here[x.at], there[y.at]
+        if _kind(x) == _kind(y) and (a[0] == b[0] or a[1] == b[1]):
+            yield x, y
+
+
+def _kind(item: Item) -> str:
+    return "n" if item.part in {"n", "a"} else item.part
 
 
 def _places(items: tuple[Item, ...], paired: Mapping[int, int]) -> dict[int, tuple[int, int]]:

@@ -30,7 +30,7 @@ _QUANTITIES = ("all", "many", "most", "little", "half", "twice", "thrice", "only
                "too", "enough", "almost", "least", "greatest", "over_number",
                "under_number", "from_number", "to_number")  # fmt: skip
 _TIMES = ("before", "after", "first", "last", "former", "next", "now", "still", "again",
-          "habit_past", "phase_begin", "phase_end", "past", "future")  # fmt: skip
+          "habit_past", "phase_begin", "phase_end", "past")  # fmt: skip
 _PLACES = ("above", "below", "against", "between")
 _LOGIC = ("either", "except", "condition", "unless", "concession", "hypothesis", "alone", "other", "same")
 _MODALITY = ("advice", "necessity", "chance")
@@ -48,7 +48,7 @@ _CONFLICTS = {
 }
 """Prepositions that give the same word another part in what happens."""
 
-NEAR = 3
+NEAR = 2
 """Words this close are taken to depend on each other."""
 
 
@@ -149,6 +149,8 @@ def quantities(pair: Pair) -> str:
 
 def times(pair: Pair) -> str:
     """The same tense, phase and order in time."""
+    if pair.a.asks and (reason := _facts(pair, ("future",))):
+        return reason
     return _facts(pair, _TIMES)
 
 
@@ -249,14 +251,37 @@ def _excused(pair: Pair, here: tuple[int, int], there: tuple[int, int]) -> bool:
         return True
     if any("symmetric" in t.classes for t in pair.a.order) and "from" not in {u.marker, v.marker}:
         return True
-    if _same_roles(pair, u, v) or _same_owner(u, v, u2, v2) or _same_owner(v2, u2, v, u):
+    if _same_roles(pair, u, v) or _apposed(u, v) or _apposed(u2, v2):
+        return True
+    if _compound(pair.a, *here) and _phrase(pair.b, v2, u2):
+        return True
+    if _compound(pair.b, there[1], there[0]) and _phrase(pair.a, u, v):
         return True
     return not _exchanged(pair, here, there)
 
 
-def _same_owner(head: Item, owner: Item, head2: Item, owner2: Item) -> bool:
-    """Whether "the price *of* oil" became "oil's price" or "the oil price"."""
-    return owner.marker in {"of", "for"} and 1 <= head2.at - owner2.at <= (2 if owner2.owns else 1)
+def _apposed(u: Item, v: Item) -> bool:
+    """Whether one names the kind of the other: "the `limit` parameter"."""
+    return abs(u.at - v.at) == 1 and (identifier(u) or identifier(v))
+
+
+def identifier(item: Item) -> bool:
+    """Whether *item* is a name from a program: "load_dataset()"."""
+    odd = any(c in "_()[]=" for c in item.token.text)
+    return item.token.kind == "code" or (item.token.kind == "name" and odd)
+
+
+def _compound(reading: Reading, i: int, j: int) -> bool:
+    """Whether words *i* to *j* are one compound, whose head is *j*: "the oil price"."""
+    inside = reading.items[i : j + 1]
+    return all(y.at - x.at == (2 if x.owns else 1) for x, y in zip(inside, inside[1:], strict=False))
+
+
+def _phrase(reading: Reading, head: Item, owner: Item) -> bool:
+    """Whether *owner* qualifies *head* from behind: "the price *of oil*", "prices *rising*"."""
+    between = [x for x in reading.items if head.at < x.at < owner.at]
+    linked = owner.marker in {"of", "for", "in", "on", "from", "about", "with"}
+    return len(between) <= 2 and (linked or any(x.part == "v" for x in between))
 
 
 def _exchanged(pair: Pair, here: tuple[int, int], there: tuple[int, int]) -> bool:
@@ -271,7 +296,7 @@ def _exchanged(pair: Pair, here: tuple[int, int], there: tuple[int, int]) -> boo
     if swapped == moved:
         alike = pair.a.items[here[0]].token.kind == pair.a.items[here[1]].token.kind
         return alike and here[1] - here[0] <= NEAR and there[0] - there[1] <= NEAR
-    return swapped > moved
+    return swapped > moved and bool(u & v2) and bool(v & u2)
 
 
 def _context(
