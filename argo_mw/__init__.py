@@ -1,6 +1,6 @@
 """Plugin-based middleware for programs that fetch market data and call language models."""
 
-from argo_mw.app import Argo
+from argo_mw.app import Argo, state_directory
 from argo_mw.blocking import BlockingArgo
 from argo_mw.call import Call
 from argo_mw.caller import Caller
@@ -8,7 +8,7 @@ from argo_mw.chain.deadline import Expired, within
 from argo_mw.chain.select import all_failed, is_final
 from argo_mw.clock import Clock, SystemClock, Timer
 from argo_mw.codec import Codecs
-from argo_mw.config import Secret, Settings
+from argo_mw.config import Secret, Settings, structure
 from argo_mw.context import Context
 from argo_mw.errors import (
     Action,
@@ -160,5 +160,7 @@ __all__ = [
     "is_final",
     "operation",
     "protect",
+    "state_directory",
+    "structure",
     "within",
 ]

@@ -13,10 +13,8 @@ import click
 from rich.progress import Progress
 from rich.table import Table
 
-from argo_mw import Argo
-from argo_mw.app import state_directory
+from argo_mw import Argo, state_directory, structure
 from argo_mw.cli import console, current_settings, print_json, say, with_argo
-from argo_mw.config import structure
 from argo_mw_persist import ids
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.errors import PersistError, SinkUnavailable

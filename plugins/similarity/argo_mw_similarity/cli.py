@@ -9,8 +9,7 @@ import click
 from rich.table import Table
 
 from argo_mw import Argo
-from argo_mw.cli.output import console, print_json, say
-from argo_mw.cli.run import with_argo
+from argo_mw.cli import console, print_json, say, with_argo
 from argo_mw_similarity.audit import Audit, Hit
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embed import Embedder
