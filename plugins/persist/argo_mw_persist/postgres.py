@@ -136,7 +136,9 @@ class PostgresSink:
     async def change(self, query: Query) -> int:
         async with self._connection() as connection:
             status = await connection.execute(_numbered(query.sql), *query.parameters)
-        return int(status.rpartition(" ")[2])
+        # "UPDATE 1", but only "ANALYZE" from statements that change no rows.
+        changed = status.rpartition(" ")[2]
+        return int(changed) if changed.isdigit() else 0
 
     async def check(self) -> Sequence[str]:
         broken = await self.read(

@@ -5,7 +5,19 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from argo_mw import NO_COST, Argo, Cost, LayerActed, Outcome, Refusal, Stream, UpstreamError, operation
+from attrs import frozen
+
+from argo_mw import (
+    NO_COST,
+    Argo,
+    Cost,
+    LayerActed,
+    Outcome,
+    Refusal,
+    Stream,
+    UpstreamError,
+    operation,
+)
 from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted, capture_events
 from argo_mw_persist import (
     RECEIPTS,
@@ -16,7 +28,6 @@ from argo_mw_persist import (
     plugin,
     store_of,
 )
-from attrs import frozen
 
 
 class TestPersist(LayerConformance):
@@ -78,19 +89,19 @@ async def test_a_signal_is_recorded_with_what_each_voice_said():
     async with application(durable=True) as argo:
         await argo.call("signal", symbol="AAPL")
         [kept] = await store_of(argo.context).latest("AAPL")
-        assert ("AAPL", "BUY", 0.7, 100.0) == (
+        assert (
             kept.symbol,
             kept.action,
             kept.confidence,
             kept.price,
-        )
+        ) == ("AAPL", "BUY", 0.7, 100.0)
         assert (
             Voice("trend", "BUY", 0.5, 1.0, "because"),
             Voice("momentum", "SELL", 0.5, 1.0, "because"),
             Voice("volume", "HOLD", 0.5, 1.0, "because"),
         ) == kept.voices
-        assert "scripted" == kept.upstream
-        assert "" == kept.tenant
+        assert kept.upstream == "scripted"
+        assert kept.tenant == ""
         assert kept.is_active
 
 
@@ -108,10 +119,10 @@ async def test_a_mapping_of_the_same_shape_is_a_signal_too():
 
 async def test_what_has_not_the_shape_of_a_signal_is_kept_as_an_answer():
     async with application("just words", durable=True) as argo:
-        assert "just words" == await argo.call("signal", symbol="AAPL")
+        assert await argo.call("signal", symbol="AAPL") == "just words"
         sink = store_of(argo.context).sink
         [(name, value)] = await sink.read(Query("SELECT operation, value FROM answers"))
-        assert ("signal", "just words") == (name, argo.context.codecs.decode(value))
+        assert (name, argo.context.codecs.decode(value)) == ("signal", "just words")
 
 
 async def test_a_durable_call_returns_when_its_row_can_be_read():
@@ -128,9 +139,9 @@ async def test_without_durable_the_call_returns_at_once_and_the_receipt_is_there
         await argo.options(extensions={RECEIPTS: receipts}).call("signal", symbol="AAPL")
         [receipt] = receipts
         assert not receipt.done()
-        assert 1 == store_of(argo.context).writer.held
+        assert store_of(argo.context).writer.held == 1
         await clock.advance(1.0)
-        assert "sink" == await receipt
+        assert await receipt == "sink"
 
 
 async def test_what_is_queued_at_the_end_is_written(tmp_path):
@@ -138,9 +149,9 @@ async def test_what_is_queued_at_the_end_is_written(tmp_path):
     async with application(clock=clock) as argo:
         for number in range(100):
             await argo.call("signal", symbol="AAPL", n=number)
-        assert 100 == store_of(argo.context).writer.held
+        assert store_of(argo.context).writer.held == 100
     async with application(clock=clock) as argo:
-        assert 100 == len(await store_of(argo.context).latest("AAPL", 1_000))
+        assert len(await store_of(argo.context).latest("AAPL", 1_000)) == 100
 
 
 async def test_a_full_queue_costs_no_answer_unless_it_is_durable():
@@ -149,9 +160,9 @@ async def test_a_full_queue_costs_no_answer_unless_it_is_durable():
         await argo.call("signal", symbol="AAPL")
         seen = capture_events(argo)
         outcome = await argo.outcome("signal", symbol="AAPL")
-        assert "BUY" == outcome.value.action
+        assert outcome.value.action == "BUY"
         assert "not recorded" in outcome.notes[-1].text
-        assert ["left out"] == [e.action for e in seen.of(LayerActed) if e.layer == "persist"]
+        assert [e.action for e in seen.of(LayerActed) if e.layer == "persist"] == ["left out"]
 
 
 async def test_a_durable_call_fails_when_its_answer_cannot_be_kept():
@@ -175,7 +186,7 @@ async def test_an_answer_that_has_no_encoding_passes_and_says_why():
 async def test_only_configured_operations_are_recorded():
     async with application() as argo:
         await argo.call("opinion", symbol="AAPL")
-        assert 0 == store_of(argo.context).writer.held
+        assert store_of(argo.context).writer.held == 0
 
 
 async def test_tenants_answers_are_kept_as_theirs_and_read_by_them_only():
@@ -183,8 +194,8 @@ async def test_tenants_answers_are_kept_as_theirs_and_read_by_them_only():
     async with application(value, durable=True, signals=["opinion"]) as argo:
         acme, globex = argo.options(tenant="acme"), argo.options(tenant="globex")
         await acme.call("opinion", symbol="AAPL")
-        assert 1 == len(await acme.call("latest", symbol="AAPL"))
-        assert () == await globex.call("latest", symbol="AAPL")
+        assert len(await acme.call("latest", symbol="AAPL")) == 1
+        assert await globex.call("latest", symbol="AAPL") == ()
 
 
 async def test_a_stream_is_recorded_once_it_is_complete():
@@ -193,13 +204,13 @@ async def test_a_stream_is_recorded_once_it_is_complete():
     async with application(script, answers=["opinion"]) as argo:
         holder.append(argo)
         outcome = await argo.outcome("opinion", symbol="AAPL")
-        assert ["a", "b"] == [chunk async for chunk in outcome.value.read()]
+        assert [chunk async for chunk in outcome.value.read()] == ["a", "b"]
         while argo.engine.tasks.names:
             await asyncio.sleep(0)
         store = store_of(argo.context)
         await store.flush()
         [(value,)] = await store.sink.read(Query("SELECT value FROM answers"))
-        assert ["a", "b"] == argo.context.codecs.decode(value)
+        assert argo.context.codecs.decode(value) == ["a", "b"]
 
 
 async def test_the_ledger_keeps_what_metered_requests_cost():
@@ -224,7 +235,7 @@ async def test_the_ledger_keeps_what_metered_requests_cost():
             Query("SELECT subject, status, usd, tokens_in, tokens_out FROM charges ORDER BY id")
         )
         # A failure's price is not known, which is not the same as nothing.
-        assert [("AAPL", "ok", 0.25, 100, 20), ("IBM", "failed", None, 0, 0)] == list(rows)
+        assert list(rows) == [("AAPL", "ok", 0.25, 100, 20), ("IBM", "failed", None, 0, 0)]
 
 
 async def test_explain_says_where_an_answer_would_go():
@@ -247,15 +258,15 @@ async def test_a_changed_configuration_moves_over_and_loses_nothing(tmp_path):
         assert before is not store_of(argo.context)
         await argo.call("signal", symbol="AAPL", n=1)
         await store_of(argo.context).flush()
-        assert 1 == len(await store_of(argo.context).latest("AAPL"))
+        assert len(await store_of(argo.context).latest("AAPL")) == 1
     async with application() as argo:
-        assert 1 == len(await store_of(argo.context).latest("AAPL"))
+        assert len(await store_of(argo.context).latest("AAPL")) == 1
 
 
 async def test_cost_is_zero_for_reads():
     async with application() as argo:
         outcome = await argo.outcome("latest", symbol="AAPL")
-        assert NO_COST == outcome.cost
+        assert outcome.cost == NO_COST
 
 
 def test_queue_full_is_no_upstream_error():

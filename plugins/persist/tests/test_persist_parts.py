@@ -7,13 +7,14 @@ import os
 import uuid
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from argo_mw_persist import RowsRefused, Signal, ids
 from argo_mw_persist.pace import Pace
 from argo_mw_persist.poison import write_sound
 from argo_mw_persist.room import Room
 from argo_mw_persist.tables import DEAD_LETTERS
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @given(st.lists(st.floats(min_value=0, max_value=2**47 / 1000), max_size=50))
@@ -22,13 +23,13 @@ def test_identifiers_grow_whatever_the_clock_does(times):
     make = ids.Ids(lambda: next(moments))
     made = [make() for _ in times]
     assert sorted(set(made)) == made
-    assert all(7 == uuid.UUID(bytes=one).version for one in made)
-    assert all(uuid.RFC_4122 == uuid.UUID(bytes=one).variant for one in made)
+    assert all(uuid.UUID(bytes=one).version == 7 for one in made)
+    assert all(uuid.UUID(bytes=one).variant == uuid.RFC_4122 for one in made)
 
 
 def test_an_identifier_says_when_it_was_made_and_reads_back():
     one = ids.Ids(lambda: 1_750_000_000.123)()
-    assert 1_750_000_000_123 == int.from_bytes(one[:6], "big")
+    assert int.from_bytes(one[:6], "big") == 1_750_000_000_123
     assert one == ids.parse(ids.text(one))
 
 
@@ -64,8 +65,8 @@ async def test_room_is_given_in_the_order_of_asking():
         # Nobody overtakes those who wait.
         assert not room.try_enter()
     await asyncio.gather(*tasks)
-    assert [0, 1, 2] == came
-    assert 1 == room.held
+    assert came == [0, 1, 2]
+    assert room.held == 1
 
 
 async def test_who_leaves_while_waiting_takes_no_room_along():
@@ -75,10 +76,10 @@ async def test_who_leaves_while_waiting_takes_no_room_along():
     await asyncio.sleep(0)
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
-    assert 1 == room.waiting
+    assert room.waiting == 1
     room.leave(1)
     await patient
-    assert (1, 0) == (room.held, room.waiting)
+    assert (room.held, room.waiting) == (1, 0)
 
 
 async def test_room_given_in_the_moment_of_cancellation_goes_to_the_next():
@@ -89,7 +90,7 @@ async def test_room_given_in_the_moment_of_cancellation_goes_to_the_next():
     room.leave(1)
     leaving.cancel()
     await next_one
-    assert (1, 0) == (room.held, room.waiting)
+    assert (room.held, room.waiting) == (1, 0)
 
 
 def run_pace(pace: Pace, *, fixed: float, per_row: float, batches: int = 200) -> None:
@@ -160,7 +161,7 @@ async def test_one_poison_row_in_a_thousand_costs_few_transactions():
     entries = [Signal("A", "BUY", 1.0, n).entry() for n in range(1_000)]
     sink = Picky({entries[617].row[0]})
     await write_sound(sink, entries, now=1.0)
-    assert 999 == len(sink.kept)
+    assert len(sink.kept) == 999
     assert sink.writes <= 2 * 10 + 2
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from argo_mw import Closed
 from argo_mw.testing import FakeClock, settle
 from argo_mw_persist import NotRecorded, QueueFull, Signal, SinkUnavailable, WriterOptions
@@ -79,17 +80,17 @@ async def test_a_batch_is_written_when_it_is_full_without_waiting():
     async with Running(smallest_batch=4, largest_batch=4, linger=60.0) as run:
         receipts = await run.put(*range(4))
         await settle()
-        assert [[0, 1, 2, 3]] == run.sink.batches
-        assert ["sink"] * 4 == [await receipt for receipt in receipts]
+        assert run.sink.batches == [[0, 1, 2, 3]]
+        assert [await receipt for receipt in receipts] == ["sink"] * 4
 
 
 async def test_a_lone_record_is_written_when_its_time_is_up_though_no_other_comes():
     async with Running(linger=0.05) as run:
         [receipt] = await run.put(1)
         await run.clock.advance(0.04)
-        assert [] == run.sink.batches
+        assert run.sink.batches == []
         await run.clock.advance(0.02)
-        assert [[1]] == run.sink.batches
+        assert run.sink.batches == [[1]]
         assert receipt.done()
 
 
@@ -98,12 +99,12 @@ async def test_nothing_is_acknowledged_before_it_is_committed_and_told():
         run.sink.gate.clear()
         [receipt] = await run.put(1)
         await run.clock.advance(1.0)
-        assert 1 == run.sink.asked
+        assert run.sink.asked == 1
         assert not receipt.done()
         receipt.add_done_callback(lambda _: run.committed.append(-1))
         run.sink.gate.set()
         await settle()
-        assert [1, -1] == run.committed
+        assert run.committed == [1, -1]
 
 
 async def test_records_are_acknowledged_in_the_order_in_which_they_were_taken():
@@ -122,11 +123,11 @@ async def test_a_full_queue_makes_callers_wait_and_holds_no_more_than_its_bound(
         waiting = asyncio.create_task(run.writer.put(entry(3)))
         await settle()
         assert not waiting.done()
-        assert 3 == run.writer.held
+        assert run.writer.held == 3
         run.sink.gate.set()
         await settle()
-        assert "sink" == await (await waiting)
-        assert [0, 1, 2, 3] == run.sink.rows
+        assert await (await waiting) == "sink"
+        assert run.sink.rows == [0, 1, 2, 3]
 
 
 async def test_a_full_queue_refuses_where_it_is_told_to():
@@ -141,7 +142,7 @@ async def test_a_full_queue_refuses_where_it_is_told_to():
         await settle()
         run.writer.offer(entry(2))
         await settle()
-        assert [0, 1, 2] == run.sink.rows
+        assert run.sink.rows == [0, 1, 2]
 
 
 async def test_a_caller_who_leaves_while_waiting_for_room_leaves_nothing_behind():
@@ -154,8 +155,8 @@ async def test_a_caller_who_leaves_while_waiting_for_room_leaves_nothing_behind(
         await asyncio.gather(leaving, return_exceptions=True)
         run.sink.gate.set()
         await settle()
-        assert [0] == run.sink.rows
-        assert 0 == run.writer.held
+        assert run.sink.rows == [0]
+        assert run.writer.held == 0
 
 
 async def test_a_caller_who_cancels_a_receipt_takes_no_record_along():
@@ -163,9 +164,9 @@ async def test_a_caller_who_cancels_a_receipt_takes_no_record_along():
         receipts = await run.put(0, 1)
         receipts[0].cancel()
         await run.clock.advance(0.1)
-        assert [0, 1] == run.sink.rows
-        assert "sink" == await receipts[1]
-        assert 0 == run.writer.held
+        assert run.sink.rows == [0, 1]
+        assert await receipts[1] == "sink"
+        assert run.writer.held == 0
 
 
 async def test_flush_waits_for_what_was_taken_before_it_and_for_nothing_else():
@@ -180,9 +181,9 @@ async def test_flush_waits_for_what_was_taken_before_it_and_for_nothing_else():
         await settle()
         assert flushing.done()
         await flushing
-        assert [0] == run.sink.rows
+        assert run.sink.rows == [0]
         assert not later[0].done()
-        assert 1 == run.writer.held
+        assert run.writer.held == 1
 
 
 async def test_flush_waits_for_a_batch_under_way_though_its_receipts_were_cancelled():
@@ -196,7 +197,7 @@ async def test_flush_waits_for_a_batch_under_way_though_its_receipts_were_cancel
         assert not flushing.done()
         run.sink.gate.set()
         await flushing
-        assert [0] == run.sink.rows
+        assert run.sink.rows == [0]
 
 
 async def test_flush_of_nothing_returns_at_once():
@@ -211,9 +212,9 @@ async def test_a_sink_that_is_away_is_tried_again_until_it_is_back():
         await settle()
         assert not receipt.done()
         await run.clock.advance(10.0)
-        assert "sink" == await receipt
-        assert [0] == run.sink.rows
-        assert 2 == len(run.said)
+        assert await receipt == "sink"
+        assert run.sink.rows == [0]
+        assert len(run.said) == 2
         assert "gone" in run.said[0]
         assert "takes records again" in run.said[1]
 
@@ -225,11 +226,11 @@ async def test_after_its_patience_the_records_fail_and_their_room_is_free():
         await run.clock.advance(6.0)
         with pytest.raises(NotRecorded, match="gone"):
             await receipt
-        assert 0 == run.writer.held
+        assert run.writer.held == 0
         run.sink.failures = []
         [again] = await run.put(1)
         await run.clock.advance(1.0)
-        assert "sink" == await again
+        assert await again == "sink"
 
 
 async def test_a_bug_of_the_sink_fails_its_batch_and_stops_nothing():
@@ -241,7 +242,7 @@ async def test_a_bug_of_the_sink_fails_its_batch_and_stops_nothing():
             await receipt
         [again] = await run.put(1)
         await run.clock.advance(0.1)
-        assert "sink" == await again
+        assert await again == "sink"
 
 
 async def test_rows_are_acknowledged_though_nobody_could_be_told():
@@ -254,7 +255,7 @@ async def test_rows_are_acknowledged_though_nobody_could_be_told():
     async with run:
         [receipt] = await run.put(0)
         await run.clock.advance(0.1)
-        assert "sink" == await receipt
+        assert await receipt == "sink"
         assert "no channel" in run.said[0]
 
 
@@ -309,7 +310,7 @@ async def test_a_writer_that_is_stopped_hard_fails_every_receipt():
         for receipt in receipts:
             with pytest.raises(NotRecorded, match="stopped"):
                 await receipt
-        assert 0 == run.writer.held
+        assert run.writer.held == 0
         run.task = asyncio.create_task(asyncio.sleep(0))
 
 
@@ -318,10 +319,10 @@ async def test_two_batches_at_most_are_under_way():
         run.sink.gate.clear()
         await run.put(*range(5))
         await settle()
-        assert 2 == run.sink.asked
+        assert run.sink.asked == 2
         run.sink.gate.set()
         await settle()
-        assert [0, 1, 2, 3, 4] == run.sink.rows
+        assert run.sink.rows == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize(

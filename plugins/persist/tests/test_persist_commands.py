@@ -1,0 +1,209 @@
+"""The commands, through the real command line, and the import of an older table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from argo_mw.cli import main as cli_main
+from argo_mw_persist import PersistError, Query, Signal, SqliteSink, Voice, commands
+from argo_mw_persist.importer import import_signals
+from argo_mw_persist.records import MICROSECONDS
+
+AT = 1_750_000_000 * MICROSECONDS
+OLD = """CREATE TABLE signals (id INTEGER PRIMARY KEY AUTOINCREMENT, signal_id TEXT UNIQUE NOT NULL,
+    symbol TEXT NOT NULL, action TEXT NOT NULL, entry_price REAL NOT NULL, target_price REAL,
+    confidence REAL NOT NULL, strategy TEXT, data_source TEXT DEFAULT 'weighted_consensus',
+    timestamp TEXT NOT NULL, outcome TEXT, exit_price REAL, profit_loss_pct REAL,
+    exit_timestamp TEXT)"""
+
+
+@pytest.fixture
+def stored(state: Path) -> Path:
+    """The file in which an application without configuration keeps signals, with some in it."""
+    import asyncio
+
+    path = state / "persist.db"
+    signals = [
+        Signal(f"S{n % 2}", "BUY", 0.5, AT + n * MICROSECONDS, 10.0, (Voice("trend", "BUY"),))
+        for n in range(30)
+    ]
+    signals.append(Signal("ODD", "SELL", 1.0, AT, outcome="loss", is_active=False, profit=-0.1))
+
+    async def fill() -> None:
+        sink = SqliteSink(path)
+        await sink.open()
+        await sink.write([signal.entry() for signal in signals])
+        await sink.aclose()
+
+    asyncio.run(fill())
+    return path
+
+
+@pytest.fixture
+def invoke(tmp_path, monkeypatch, stored):
+    """Runs ``argo-mw`` with the arguments."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli_main.cli, arguments, prog_name="argo-mw")
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def installed():
+    """The plugin must be installed for its commands to be found."""
+    from importlib.metadata import entry_points
+
+    if not entry_points(group="argo_mw", name="persist"):
+        pytest.skip("install plugins/persist (make test does)")
+
+
+def test_latest_shows_the_newest_of_each_symbol(invoke):
+    found = json.loads(invoke("signals", "latest", "S0", "S1", "S2", "--json").stdout)
+    assert [(one["symbol"], one["time"]) for one in found] == [
+        ("S0", "2025-06-15T15:07:08+00:00"),
+        ("S1", "2025-06-15T15:07:09+00:00"),
+    ]
+    assert found[0]["voices"] == {"trend": {"action": "BUY", "reason": ""}}
+
+
+def test_history_shows_a_page_and_how_to_go_on(invoke):
+    first = invoke("signals", "history", "S0", "--limit", "4", "--json")
+    assert len(json.loads(first.stdout)) == 4
+    after = first.stderr.partition("--after ")[2].strip()
+    rest = invoke("signals", "history", "S0", "--after", after, "--json")
+    assert len(json.loads(rest.stdout)) == 11
+    assert "more" not in rest.stderr
+
+
+def test_history_as_a_table(invoke):
+    result = invoke("signals", "history", "--outcome", "loss")
+    assert result.exit_code == 0
+    assert "ODD" in result.stdout
+    assert "-10.00%" in result.stdout
+    assert "S0" not in result.stdout
+
+
+def test_export_writes_every_signal_as_csv(invoke, tmp_path):
+    result = invoke("signals", "export", "all.csv")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 31
+    assert rows[0]["timestamp"] == "2025-06-15T15:07:09+00:00"
+    assert [row["profit"] for row in rows if row["symbol"] == "ODD"] == ["-0.1"]
+
+
+def test_export_writes_parquet_that_pandas_reads(invoke, tmp_path):
+    import pandas as pd
+
+    assert invoke("signals", "export", "s0.parquet", "--symbol", "S0").exit_code == 0
+    frame = pd.read_parquet(tmp_path / "s0.parquet")
+    assert len(frame) == 15
+    assert {"S0"} == set(frame["symbol"])
+    assert str(frame.index.tz) == "UTC"
+
+
+def test_export_of_nothing_is_an_empty_file_of_the_right_form(invoke, tmp_path):
+    import pandas as pd
+
+    assert invoke("signals", "export", "none.parquet", "--symbol", "NONE").exit_code == 0
+    assert len(pd.read_parquet(tmp_path / "none.parquet")) == 0
+
+
+def test_export_asks_for_a_form_that_it_knows(invoke):
+    result = invoke("signals", "export", "all.xlsx")
+    assert result.exit_code == 2
+    assert ".csv nor .parquet" in result.stderr
+
+
+def test_check_says_that_it_is_well(invoke):
+    result = invoke("db", "check")
+    assert result.exit_code == 0
+    assert "is well" in result.stderr
+
+
+def test_check_fails_on_a_database_of_the_future(invoke, stored):
+    with sqlite3.connect(stored) as database:
+        database.execute("UPDATE argo_schema SET version = 99")
+    result = invoke("db", "check")
+    assert result.exit_code == 1
+    assert "upgrade argo-mw-persist" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_migrate_and_backup(invoke, tmp_path):
+    assert "up to date" in invoke("db", "migrate").stderr
+    assert invoke("db", "backup", "copy.db").exit_code == 0
+    with sqlite3.connect(tmp_path / "copy.db") as copy:
+        assert copy.execute("SELECT count(*) FROM signals").fetchone() == (31,)
+    again = invoke("db", "backup", "copy.db")
+    assert (again.exit_code, "overwrites nothing" in again.stderr) == (1, True)
+
+
+def old_table(path: Path) -> Path:
+    rows = [
+        ("a", "AAPL", "buy", 100.0, "2025-01-15T10:00:00", "win", 110.0, 10.0, "2025-01-16T10:00"),
+        ("b", "BTC-USD", "SELL", 9e4, "2025-01-15T10:00:00+00:00", None, None, None, None),
+        ("c", "IBM", "BUY", 50.0, "yesterday", None, None, None, None),
+    ]
+    with sqlite3.connect(path) as old:
+        old.execute(OLD)
+        old.executemany(
+            "INSERT INTO signals (signal_id, symbol, action, entry_price, timestamp, outcome, "
+            "exit_price, profit_loss_pct, exit_timestamp, confidence, target_price) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 87.5, 120.0)",
+            rows,
+        )
+    return path
+
+
+def test_import_brings_an_older_table_over_once(invoke, tmp_path, stored):
+    old_table(tmp_path / "argo.db")
+    for _ in range(2):
+        result = invoke("db", "import", "argo.db", "--zone", "America/New_York")
+        assert result.exit_code == 0, result.output
+        assert "3 signals read" in result.stderr
+        assert "1 refused" in result.stderr
+        assert "yesterday" in result.stderr
+    with sqlite3.connect(stored) as database:
+        rows = database.execute(
+            "SELECT symbol, action, confidence, timestamp, price, upstream, outcome, is_active, "
+            "exit_price, profit, detail FROM signals WHERE confidence = 87.5 ORDER BY symbol"
+        ).fetchall()
+    aapl, btc = rows
+    # 10:00 in New York is 15:00 UTC in January.
+    assert aapl[:5] == ("AAPL", "BUY", 87.5, 1_736_953_200 * MICROSECONDS, 100.0)
+    assert aapl[5:10] == ("weighted_consensus", "win", 0, 110.0, 0.1)
+    assert json.loads(aapl[10]) == {"id": 1, "signal_id": "a", "target_price": 120.0}
+    assert (btc[0], btc[3], btc[6], btc[7]) == ("BTC-USD", 1_736_935_200 * MICROSECONDS, None, 1)
+
+
+async def test_import_says_when_there_is_nothing_to_import(tmp_path):
+    sink = SqliteSink(tmp_path / "signals.db")
+    await sink.open()
+    with pytest.raises(PersistError, match="no file"):
+        await import_signals(tmp_path / "none.db", sink, now=lambda: 0.0)
+    sqlite3.connect(tmp_path / "empty.db").close()
+    with pytest.raises(PersistError, match="no signals table"):
+        await import_signals(tmp_path / "empty.db", sink, now=lambda: 0.0)
+    assert await sink.read(Query("SELECT count(*) FROM signals")) == [(0,)]
+    await sink.aclose()
+
+
+def test_commands_join_the_group_of_the_application():
+    cli, group = click.Group("argo-mw"), click.Group("signals")
+    cli.add_command(group)
+    commands.add_to(cli)
+    assert group is cli.commands["signals"]
+    assert {"latest", "history", "export"} == set(group.commands)
+    assert {"check", "migrate", "backup", "import"} == set(cli.commands["db"].commands)
