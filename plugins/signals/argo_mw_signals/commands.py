@@ -7,9 +7,11 @@ is no command of it is taken for a symbol, so that ``argo-mw signals AAPL`` is s
 
 from __future__ import annotations
 
+import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import TextIO
 
 import click
@@ -24,6 +26,13 @@ from argo_mw_signals.universe import read_universe
 Answers = Mapping[str, Outcome | Exception]
 
 
+HELP = """Trading signals.
+
+`argo-mw signals AAPL MSFT` is short for `argo-mw signals show AAPL MSFT`; its options are
+explained by `argo-mw signals show --help`.
+"""
+
+
 class ShowByDefault(click.Group):
     """A group whose command is ``show`` where none is named."""
 
@@ -36,7 +45,7 @@ class ShowByDefault(click.Group):
 
 def add_to(cli: click.Group) -> None:
     """Add ``signals`` to *cli*, with what other plugins have put into a group of that name."""
-    group = ShowByDefault("signals", help="Trading signals: `signals AAPL` is `signals show AAPL`.")
+    group = ShowByDefault("signals", help=HELP)
     there = cli.commands.get(group.name or "")
     if isinstance(there, click.Group):
         group.commands.update(there.commands)
@@ -89,7 +98,9 @@ async def show(
     parameters: dict[str, object] = {"timeframe": timeframe, "days": days}
     if watch:
         rows = repeat(argo, named, parameters, every=every, rounds=rounds)
-        await (_print_lines(rows) if as_json else _print_live(argo, rows))
+        # Ctrl-C is how a watch ends, not how it fails.
+        with suppress(asyncio.CancelledError):
+            await (_print_lines(rows) if as_json else _print_live(argo, rows))
         return
     waiting = console(stderr=True)
     with waiting.status(f"{len(named)} symbols …") if waiting.is_terminal else nullcontext():
@@ -118,8 +129,6 @@ async def repeat(
 
 
 async def _print_lines(rows: AsyncIterator[Answers]) -> None:
-    import json
-
     async for answers in rows:
         for signal in _signals(answers):
             click.echo(json.dumps(signal.as_dict()))

@@ -1,0 +1,227 @@
+"""``argo-mw signals``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+from argo_mw import Argo, Outcome, UpstreamError, operation
+from argo_mw.cli.main import cli
+from argo_mw.registry import manager
+from argo_mw.registry.discover import Found
+from argo_mw.testing import FakeClock, FakePlugin, Scripted
+from argo_mw_signals import SignalsPlugin
+from argo_mw_signals.commands import add_to, repeat, show
+from argo_mw_signals.table import age_text
+from argo_mw_signals.universe import read_universe
+
+
+@operation()
+def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> object: ...
+
+
+@operation(data_type="sentiment")
+def news(symbol: str, *, days: int = 3) -> object: ...
+
+
+def answer(call) -> object:
+    if call.subject == "BAD":
+        return UpstreamError("BAD is not listed: check the symbol", upstream="exchange")
+    if call.operation.name == "news":
+        return ()
+    close = 100.0 * np.exp(np.cumsum(np.random.default_rng(3).normal(0.01, 0.01, 62)))
+    index = pd.date_range("2025-04-01", periods=62, freq="D", tz="UTC", name="time")
+    columns = {"open": close, "high": close * 1.01, "low": close * 0.98, "close": close}
+    return pd.DataFrame({**columns, "volume": 1000.0}, index=index)
+
+
+def exchange() -> FakePlugin:
+    return FakePlugin(
+        operations=[bars, news], upstreams=[Scripted("exchange", ["bars", "news"], answer)]
+    )
+
+
+class FakeEntry:
+    def __init__(self, plugin: object) -> None:
+        self.load = lambda: plugin
+
+
+@pytest.fixture(autouse=True)
+def _private_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch):
+    """Run ``argo-mw`` with only the signals and an exchange installed."""
+    makers = {"exchange": exchange, "signals": SignalsPlugin}
+
+    def discover() -> list[Found]:
+        return [Found(n, FakeEntry(make()), f"{n} 1.0") for n, make in makers.items()]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(manager, "discover", discover)
+    monkeypatch.setattr(manager, "incompatible", lambda name: None)
+
+    def run_(*arguments: str, text: str = "") -> Result:
+        return CliRunner().invoke(cli, ("signals", *arguments), input=text)
+
+    yield run_
+    structlog.reset_defaults()
+
+
+def test_symbols_need_no_command(run) -> None:
+    result = run("AAPL", "MSFT")
+    assert result.exit_code == 0
+    rows = [line.split()[:2] for line in result.stdout.splitlines() if "BUY" in line]
+    assert rows == [["AAPL", "BUY"], ["MSFT", "BUY"]]
+    assert run("show", "AAPL", "MSFT").stdout == result.stdout
+
+
+def test_options_may_come_first(run) -> None:
+    told = json.loads(run("--json", "AAPL").stdout)
+    assert [one["symbol"] for one in told] == ["AAPL"]
+
+
+def test_json_holds_all_that_is_known(run) -> None:
+    (signal,) = json.loads(run("AAPL", "--json").stdout)
+    assert signal["action"] == "BUY"
+    assert 0 < signal["confidence"] <= 1
+    assert signal["price"] > 0
+    assert signal["as_of"].endswith("+00:00")
+    assert signal["age_s"] >= 0
+    assert {c["voice"] for c in signal["contributions"]} >= {"trend", "volume"}
+    assert all(c["reason"] for c in signal["contributions"])
+    assert signal["missing"] == []
+
+
+def test_some_symbols_without_a_signal_are_exit_code_3(run) -> None:
+    result = run("AAPL", "BAD", "--json")
+    assert result.exit_code == 3
+    assert [one["symbol"] for one in json.loads(result.stdout)] == ["AAPL"]
+    assert result.stderr == "argo-mw: BAD: BAD is not listed: check the symbol\n"
+    table = run("AAPL", "BAD")
+    assert table.exit_code == 3
+    assert "check the symbol" in " ".join(table.stdout.split())
+
+
+def test_no_signal_at_all_is_one_line_for_each_and_exit_code_1(run) -> None:
+    result = run("BAD")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "argo-mw: BAD: BAD is not listed: check the symbol\n"
+
+
+@pytest.mark.parametrize("arguments", [("show",), ("--json",)])
+def test_no_symbol_is_wrong_usage(run, arguments: tuple[str, ...]) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "--universe" in result.stderr
+
+
+def test_help_is_that_of_the_group(run) -> None:
+    assert "show" in run("--help").stdout
+    assert "--universe" in run("show", "--help").stdout
+
+
+def test_a_universe_is_read_from_a_file_and_from_standard_input(run, tmp_path: Path) -> None:
+    listed = "AAPL, MSFT # large\n\n# a comment\nIBM AAPL\n"
+    (tmp_path / "universe.txt").write_text(listed)
+    by_file = json.loads(run("--universe", "universe.txt", "FB", "--json").stdout)
+    assert [one["symbol"] for one in by_file] == ["FB", "AAPL", "MSFT", "IBM"]
+    by_input = json.loads(run("--universe", "-", "--json", text=listed).stdout)
+    assert [one["symbol"] for one in by_input] == ["AAPL", "MSFT", "IBM"]
+
+
+def test_an_empty_universe_is_one_line(run, tmp_path: Path) -> None:
+    (tmp_path / "empty.txt").write_text("# nothing\n")
+    result = run("--universe", "empty.txt")
+    assert result.exit_code == 1
+    assert result.stderr == "argo-mw: empty.txt names no symbols; write them one to a line\n"
+
+
+def test_a_universe_that_is_not_there_is_wrong_usage(run) -> None:
+    result = run("--universe", "nowhere.txt")
+    assert result.exit_code == 2
+    assert "nowhere.txt" in result.stderr
+
+
+def test_universe_lines_may_hold_several_symbols() -> None:
+    assert read_universe(["A B", "C,D,,A"], name="x") == ["A", "B", "C", "D"]
+
+
+def test_a_watch_prints_every_round(run) -> None:
+    result = run("AAPL", "--watch", "--rounds", "2", "--every", "0.001", "--json")
+    assert result.exit_code == 0
+    assert [json.loads(line)["symbol"] for line in result.stdout.splitlines()] == ["AAPL", "AAPL"]
+    table = run("AAPL", "BAD", "--watch", "--rounds", "1")
+    assert table.exit_code == 0
+    assert "AAPL" in table.stdout
+
+
+def opened(clock: FakeClock) -> Argo:
+    plugins = {"exchange": exchange(), "signals": SignalsPlugin()}
+    config = {"argo": {"shared": "memory://", "strict": True}}
+    return Argo.open(config, plugins=plugins, installed=False, clock=clock)
+
+
+async def test_rounds_begin_every_so_many_seconds() -> None:
+    clock = FakeClock()
+    began: list[float] = []
+    async with opened(clock) as argo:
+
+        async def watch() -> None:
+            async for answers in repeat(argo, ["AAPL"], {}, every=15.0, rounds=3):
+                assert isinstance(answers["AAPL"], Outcome)
+                began.append(clock.monotonic())
+
+        watching = asyncio.create_task(watch())
+        for _ in range(2):
+            await clock.advance(15.0)
+        await watching
+    assert np.diff(began).tolist() == [15.0, 15.0]
+
+
+async def test_an_interrupt_ends_a_watch_quietly(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = FakeClock()
+    command = show.callback
+    assert command is not None
+    async with opened(clock) as argo:
+        options = {"timeframe": "1Day", "days": 90, "as_json": False, "every": 15.0}
+        watching = asyncio.create_task(
+            command.__wrapped__(argo, ("AAPL",), None, watch=True, rounds=None, **options)
+        )
+        await clock.advance(15.0)
+        watching.cancel()
+        assert await watching is None
+    assert "AAPL" in capsys.readouterr().out
+
+
+def test_commands_that_other_plugins_put_into_the_group_stay() -> None:
+    @click.command()
+    def history() -> None: ...
+
+    before = click.Group("signals")
+    before.add_command(history)
+    root = click.Group("argo-mw")
+    root.add_command(before)
+    add_to(root)
+    group = root.commands["signals"]
+    assert isinstance(group, click.Group)
+    assert set(group.commands) == {"show", "history"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (90, "90 s"), (150, "2 min"), (7300, "2 h"), (200_000, "2 d")],
+)
+def test_ages_are_told_in_fitting_units(seconds: float, text: str) -> None:
+    assert age_text(seconds) == text
