@@ -53,7 +53,10 @@ def open_argo(sandbox: Sandbox) -> OpenArgo:
     """Opens applications whose vendors are the sandbox's, and whose time is its own."""
 
     def opened(
-        *vendors: str, plugins: Mapping[str, object] | None = None, **table: object
+        *vendors: str,
+        news: str | None = None,
+        plugins: Mapping[str, object] | None = None,
+        **table: object,
     ) -> AbstractAsyncContextManager[Argo]:
         market = {name: {**KEYS[name], "url": sandbox.url(name)} for name in KEYS}
         config: dict[str, object] = {
@@ -64,8 +67,8 @@ def open_argo(sandbox: Sandbox) -> OpenArgo:
                 name: {"per_second": 0, "per_minute": 0, "per_day": 10_000} for name in KEYS
             },
         }
-        if vendors:
-            config["operations"] = {"bars": {"upstreams": list(vendors)}}
+        operations = {"bars": list(vendors), "news": [news] if news else []}
+        config["operations"] = {n: {"upstreams": o} for n, o in operations.items() if o}
         return Argo.open(
             config,
             plugins={"market": MarketPlugin(), **(plugins or {})},

@@ -1,0 +1,81 @@
+"""News over real sockets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from argo_mw import Codecs, Outcome
+from argo_mw_market import Article, MarketPlugin, alpaca
+from argo_mw_sandbox import Sandbox
+
+REAL = ("AAPL", "GOOG", "IBM", "MSFT", "FB")
+
+
+async def ask(open_argo, vendor: str, **question: object) -> Outcome:
+    async with open_argo(news=vendor) as argo:
+        return await argo.outcome("news", **question)
+
+
+@pytest.mark.parametrize("vendor", ["alpaca", "alphavantage"])
+async def test_news_are_articles_newest_first(sandbox: Sandbox, open_argo, vendor: str) -> None:
+    outcome = await ask(open_argo, vendor, symbol="AAPL", days=30)
+    articles = outcome.value
+    assert outcome.upstream == vendor
+    assert len(articles) > 5
+    assert all(isinstance(article, Article) for article in articles)
+    published = [article.published for article in articles]
+    assert published == sorted(published, reverse=True)
+    assert all(moment.tzinfo is UTC for moment in published)
+    assert all("AAPL" in article.title for article in articles)
+    assert outcome.as_of == sandbox.clock.time()
+
+
+async def test_only_alpha_vantage_scores_what_it_says(open_argo) -> None:
+    scored = (await ask(open_argo, "alphavantage", symbol="AAPL", days=10)).value
+    plain = (await ask(open_argo, "alpaca", symbol="AAPL", days=10)).value
+    assert [a.url for a in scored] == [a.url for a in plain]
+    assert all(a.sentiment is None and a.relevance == 1.0 for a in plain)
+    assert all(a.sentiment is not None and -1 <= a.sentiment <= 1 for a in scored)
+    assert {a.relevance for a in scored} == {0.95}
+
+
+async def test_news_about_many_symbols_go_in_one_request(sandbox, open_argo) -> None:
+    async with open_argo(news="alpaca") as argo:
+        together = await argo.map("news", REAL)
+    assert sandbox.counts()["alpaca"]["requests"] == 1
+    for symbol in REAL:
+        alone = await ask(open_argo, "alpaca", symbol=symbol)
+        assert together[symbol].value == alone.value
+
+
+async def test_pages_of_news_are_read_until_every_symbol_has_enough(
+    sandbox, open_argo, monkeypatch
+) -> None:
+    whole = await ask(open_argo, "alpaca", symbol="AAPL", days=30, limit=8)
+    sandbox.reset_counts()
+    monkeypatch.setattr(alpaca, "_MOST_NEWS", 3)
+    paged = await ask(open_argo, "alpaca", symbol="AAPL", days=30, limit=8)
+    assert paged.value == whole.value
+    assert len(paged.value) == 8
+    assert sandbox.counts()["alpaca"]["requests"] == 3
+
+
+@pytest.mark.parametrize("vendor", ["alpaca", "alphavantage"])
+async def test_no_news_is_an_answer(sandbox, open_argo, vendor: str) -> None:
+    sandbox.set_fault(vendor, "empty")
+    assert (await ask(open_argo, vendor, symbol="AAPL")).value == ()
+
+
+async def test_massive_is_not_asked_for_news(sandbox, open_argo) -> None:
+    async with open_argo() as argo:
+        await argo.call("news", symbol="AAPL")
+    assert sandbox.counts()["massive"]["requests"] == 0
+
+
+def test_articles_travel_through_shared_stores() -> None:
+    codecs = Codecs()
+    MarketPlugin().register_codecs(codecs)
+    article = Article("t", "u", datetime(2024, 1, 2, 3, 4, tzinfo=UTC), "s", "x", -0.25, 0.5)
+    assert codecs.decode(codecs.encode((article,))) == (article,)
