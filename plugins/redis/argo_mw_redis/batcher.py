@@ -21,7 +21,9 @@ from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     BusyLoadingError,
+    ClusterDownError,
     InvalidResponse,
+    MasterDownError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
@@ -38,7 +40,8 @@ Argument = str | bytes | int
 _VALUES: Final = frozenset({bytes, type(None)})
 _MOST_GETS: Final = 500
 _BATCH: Final = 1_000
-_AWAY: Final = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "READONLY", "NOREPLICAS", "TRYAGAIN")
+# The server is there but not the one to ask (now): look for it again.
+_WRONG_SERVER: Final = (BusyLoadingError, ReadOnlyError, MasterDownError, ClusterDownError)
 
 log = structlog.stdlib.get_logger("argo_mw")
 
@@ -84,6 +87,7 @@ class Batcher:
         self._running: set[asyncio.Task[None]] = set()
         self._mending: asyncio.Task[None] | None = None
         self._away: str | None = "not connected yet"
+        self._closing = False
 
     @property
     def away(self) -> str | None:
@@ -102,6 +106,7 @@ class Batcher:
 
     async def aclose(self) -> None:
         """Finish what is under way, then let go of the connections."""
+        self._closing = True
         if self._mending is not None:
             self._mending.cancel()
             await asyncio.gather(self._mending, return_exceptions=True)
@@ -224,14 +229,17 @@ class Batcher:
                 command.done.exception()
 
     def _mend(self) -> None:
-        if self._mending is None or self._mending.done():
+        if not self._closing and (self._mending is None or self._mending.done()):
             self._mending = self._loop.create_task(self._come_back(), name="argo-mw:redis-mend")
 
     async def _come_back(self) -> None:
         await self._drop_all()
-        while not await self._reached():
+        # redis-py may swallow a cancellation while it connects, so that alone would not end this.
+        while not self._closing:
+            if await self._reached():
+                log.info("redis is back")
+                return
             await self._clock.sleep(self._options.retry)
-        log.info("redis is back")
 
     async def _reached(self) -> bool:
         lanes: list[AbstractConnection] = []
@@ -265,11 +273,9 @@ async def _reply(lane: AbstractConnection) -> Any:
     """The next reply; an error that the server answered is returned."""
     try:
         return await lane.read_response(disable_decoding=True, timeout=math.inf)
-    except (BusyLoadingError, ReadOnlyError):
+    except _WRONG_SERVER:
         raise
     except ResponseError as error:
-        if str(error).startswith(_AWAY):
-            raise
         return error
 
 

@@ -54,6 +54,7 @@ class Channel:
         self._connection: AbstractConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
+        self._closing = False
 
     @property
     def listeners(self) -> int:
@@ -89,6 +90,7 @@ class Channel:
 
     async def aclose(self) -> None:
         """Stop listening for good."""
+        self._closing = True
         self._listeners.clear()
         if self._task is not None:
             self._task.cancel()
@@ -123,14 +125,14 @@ class Channel:
 
     async def _run(self) -> None:
         """Hear what comes; when the connection breaks, make another."""
-        while True:
+        while not self._closing:
             try:
                 await self._hear()
             except (RedisError, OSError, TypeError, ValueError, IndexError) as error:
                 log.info("redis channel broke", why=str(error))
             self._give_up_confirmations()
             await self._disconnect()
-            while not await self._again():
+            while not self._closing and not await self._again():
                 await self._clock.sleep(self._options.retry)
 
     async def _hear(self) -> None:

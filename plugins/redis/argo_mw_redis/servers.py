@@ -34,7 +34,7 @@ class Options:
 
     timeout: float = 1.0
     retry: float = 0.25
-    lanes: int = 2
+    lanes: int = 1
     most_waiting: int = 50_000
     prefix: str = "argo:"
 
@@ -134,6 +134,7 @@ def _common(options: Options) -> dict[str, Any]:
         "socket_connect_timeout": options.timeout,
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": False,
+        "driver_info": None,  # else each connection reads redis-py's metadata from disk
         "max_connections": 2**31,
     }
 

@@ -28,6 +28,7 @@ class RealServer:
 
     directory: Path
     options: tuple[str, ...] = ()
+    config: Path | None = None
     port: int = field(factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -36,12 +37,13 @@ class RealServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
+        where = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory))
+        how = ("--save", "", "--appendonly", "no", *self.options)
+        if self.config is not None:
+            how = ("--sentinel",)
+        config = (str(self.config),) if self.config is not None else ()
         self.process = subprocess.Popen(
-            [
-                str(BINARY),
-                *("--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
-                *("--appendonly", "no", "--dir", str(self.directory), *self.options),
-            ],
+            [str(BINARY), *config, *where, *how],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -89,8 +91,8 @@ class RealServer:
 def start_server(tmp_path):
     servers: list[RealServer] = []
 
-    def start(*options: str) -> RealServer:
-        server = RealServer(tmp_path, options)
+    def start(*options: str, sentinel: Path | None = None) -> RealServer:
+        server = RealServer(tmp_path, options, sentinel)
         server.start()
         servers.append(server)
         return server

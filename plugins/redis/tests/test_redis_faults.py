@@ -1,0 +1,392 @@
+"""Servers that die, freeze, fill up, talk nonsense and fail over: never a wrong answer, no waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from argo_mw import ArgoError, Codecs, Freshness, SharedUnavailable, Stamps, SystemClock
+from argo_mw.codec import Undecodable
+from argo_mw.testing.shared import Ears, eventually
+from argo_mw_redis import open_redis
+
+MISS, FRESH = Freshness.MISS, Freshness.FRESH
+
+
+async def until(attempt, patience=20.0):
+    """The first result of *attempt* that is not an error."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            return await attempt()
+        except ArgoError:
+            assert time.monotonic() < deadline, "it did not work in time"
+            await asyncio.sleep(0.005)
+
+
+class Oracle:
+    """Callers that read and write versions, and know which answers would be wrong."""
+
+    def __init__(self, shared):
+        self.shared = shared
+        self.codecs = Codecs()
+        self.least = {f"key:{n}": 0 for n in range(20)}
+        self.most = dict(self.least)
+        self.read = self.missed = 0
+        self.wrong = []
+        self.waits = []
+        self.stopped = False
+
+    async def caller(self, number):
+        rng = random.Random(number)
+        while not self.stopped:
+            key = rng.choice(list(self.least))
+            started = time.perf_counter()
+            away = self.shared.away is not None
+            try:
+                if number < 5:
+                    await self.write(key)
+                else:
+                    await self.check(key)
+            except SharedUnavailable:
+                self.missed += 1
+                if away:
+                    self.waits.append(time.perf_counter() - started)
+                await asyncio.sleep(0.001)
+
+    async def write(self, key):
+        version = self.most[key] = self.most[key] + 1
+        await self.shared.set(key, self.codecs.encode([key, version], key))
+        await asyncio.sleep(0.001)
+
+    async def check(self, key):
+        data = await self.shared.get(key)
+        value = None if data is None else self.codecs.decode(data, key)
+        if value is None or isinstance(value, Undecodable):
+            self.missed += 1
+        elif value[0] != key or not 0 < value[1] <= self.most[key]:
+            self.wrong.append((key, value))
+        self.read += 1
+
+
+async def run(oracle, faults, callers=200):
+    tasks = [asyncio.ensure_future(oracle.caller(number)) for number in range(callers)]
+    try:
+        await faults()
+    finally:
+        oracle.stopped = True
+        await asyncio.gather(*tasks)
+
+
+async def test_a_server_killed_under_load_costs_nobody_an_error_or_a_wait(server):
+    shared = await open_redis(server.url)
+    oracle = Oracle(shared)
+
+    async def faults():
+        await eventually(lambda: oracle.read > 2_000)
+        server.kill()
+        await eventually(lambda: shared.away is not None)
+        seen = len(oracle.waits)
+        await eventually(lambda: len(oracle.waits) > seen + 2_000)
+        await asyncio.to_thread(server.start)
+        returned = time.monotonic()
+        await eventually(lambda: shared.away is None)
+        assert time.monotonic() - returned < 2.0
+        before = oracle.read
+        await eventually(lambda: oracle.read > before + 2_000)
+
+    await run(oracle, faults)
+    assert [] == oracle.wrong
+    waits = sorted(oracle.waits)
+    assert waits[int(len(waits) * 0.99)] < 0.002
+    await shared.aclose()
+
+
+async def test_a_frozen_server_is_noticed_once_and_then_costs_nothing(server):
+    shared = await open_redis(server.url + "?timeout=0.2")
+    oracle = Oracle(shared)
+
+    async def faults():
+        await eventually(lambda: oracle.read > 1_000)
+        server.freeze()
+        await eventually(lambda: shared.away is not None)
+        seen = len(oracle.waits)
+        await eventually(lambda: len(oracle.waits) > seen + 1_000)
+        server.thaw()
+        await eventually(lambda: shared.away is None)
+        before = oracle.read
+        await eventually(lambda: oracle.read > before + 1_000)
+
+    await run(oracle, faults, callers=100)
+    assert [] == oracle.wrong
+    waits = sorted(oracle.waits)
+    assert waits[int(len(waits) * 0.99)] < 0.002
+    await shared.aclose()
+
+
+async def test_a_full_server_refuses_writes_and_goes_on_answering(start_server):
+    server = start_server("--maxmemory", "4mb", "--maxmemory-policy", "noeviction")
+    shared = await open_redis(server.url)
+    await shared.set("key", b"value")
+
+    async def fill():
+        for n in range(20_000):
+            await shared.set(f"filler:{n}", bytes(10_000))
+
+    with pytest.raises(SharedUnavailable, match="used memory"):
+        await fill()
+    assert shared.away is None
+    assert b"value" == await shared.get("key")
+    await shared.aclose()
+
+
+async def test_scripts_that_the_server_has_forgotten_are_sent_again(server):
+    shared = await open_redis(server.url)
+    assert (await shared.add("count")).value == 1
+    server.command("SCRIPT", "FLUSH")
+    counts = await asyncio.gather(*(shared.add("count") for _ in range(10)))
+    assert list(range(2, 12)) == sorted(count.value for count in counts)
+    await shared.aclose()
+
+
+# -- nonsense --------------------------------------------------------------------------------
+
+NONSENSE = {
+    "noise": bytes(range(256)),
+    "http": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "other types": b":1\r\n:2\r\n*-1\r\n" * 20,
+    "half a reply": b"$1000\r\nabc",
+    "a huge reply": b"*1000000000\r\n",
+    "errors": b"-ERR go away\r\n" * 50,
+    "good night": b"",
+}
+
+
+@pytest.fixture
+async def liar():
+    """A server that says the same to everybody."""
+    servers = []
+
+    async def start(answer, after=None):
+        async def talk(reader, writer):
+            try:
+                while await reader.read(65536):
+                    writer.write(answer)
+                    await writer.drain()
+                    if not answer:
+                        return
+            except ConnectionError:
+                pass
+            finally:
+                writer.close()
+
+        listener = await asyncio.start_server(talk, "127.0.0.1", 0)
+        servers.append(listener)
+        return f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}/0"
+
+    yield start
+    for listener in servers:
+        listener.close()
+
+
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+async def test_a_server_that_talks_nonsense_is_away(liar, answer):
+    shared = await open_redis(await liar(answer) + "?timeout=0.1&retry=0.01")
+    for _ in range(3):
+        for attempt in (shared.get("key"), shared.add("count"), shared.acquire("lease", ttl=1)):
+            with pytest.raises(SharedUnavailable):
+                await attempt
+    with pytest.raises(SharedUnavailable):
+        await shared.subscribe("news", Ears().on_message, Ears().on_gap)
+    await shared.aclose()
+
+
+@pytest.fixture
+async def proxy(server):
+    """A way to the real server on which bytes can be changed."""
+
+    class Proxy:
+        tamper = staticmethod(lambda data: data)
+        url = ""
+
+    proxy = Proxy()
+    tasks = set()
+
+    async def pipe(reader, writer, change):
+        try:
+            while data := await reader.read(65536):
+                writer.write(change(data))
+                await writer.drain()
+        except (ConnectionError, RuntimeError):
+            pass
+        finally:
+            writer.close()
+
+    async def talk(reader, writer):
+        there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        for pair in ((reader, back, bytes), (there, writer, lambda data: proxy.tamper(data))):
+            task = asyncio.ensure_future(pipe(*pair))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
+    proxy.url = f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}/0"
+    yield proxy
+    listener.close()
+    for task in tuple(tasks):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_damaged_replies_are_never_answers(proxy):
+    rng = random.Random(3)
+
+    def tamper(data):
+        if rng.random() < 0.9:
+            return data
+        changed = bytearray(data)
+        for _ in range(rng.randrange(1, 4)):
+            changed[rng.randrange(len(changed))] = rng.randrange(256)
+        return bytes(changed[: rng.randrange(len(changed) + 1)] if rng.random() < 0.2 else changed)
+
+    shared = await open_redis(proxy.url + "?timeout=0.1&retry=0.005")
+    oracle = Oracle(shared)
+    for key in oracle.least:
+        await oracle.write(key)
+
+    async def faults():
+        await eventually(lambda: oracle.read > 500)
+        proxy.tamper = tamper
+        await eventually(lambda: oracle.read > 5_000, 30)
+        proxy.tamper = lambda data: data
+        await until(lambda: shared.get("key:0"))
+
+    await run(oracle, faults, callers=20)
+    assert [] == oracle.wrong
+    assert oracle.missed > 0
+    await shared.aclose()
+
+
+# -- invalidations ---------------------------------------------------------------------------
+
+
+class Node:
+    """A process of the fleet: its store, its stamps, what it keeps in memory."""
+
+    def __init__(self, shared):
+        self.shared = shared
+        self.stamps = Stamps(shared, SystemClock(), retry=0.05)
+        self.kept = {}
+
+    async def load(self, key, value):
+        stamped = await self.stamps.load([key])
+        self.kept[key] = (value, stamped)
+        try:
+            await self.shared.set(key, Codecs().encode([value, stamped.marks], key))
+        except SharedUnavailable:
+            pass
+
+    async def serve(self, key):
+        """What this process would answer: from memory, else from the store; or nothing."""
+        if key in self.kept:
+            value, stamped = self.kept[key]
+            if await self.stamps.check(stamped) is FRESH:
+                return value
+        try:
+            data = await self.shared.get(key)
+        except SharedUnavailable:
+            return None
+        stored = None if data is None else Codecs().decode(data, key)
+        if stored is None or isinstance(stored, Undecodable):
+            return None
+        stamped = self.stamps.adopt(stored[1])
+        return stored[0] if await self.stamps.check(stamped) is FRESH else None
+
+    async def aclose(self):
+        await self.stamps.aclose()
+        await self.shared.aclose()
+
+
+@pytest.fixture
+async def fleet():
+    nodes = []
+
+    async def start(url):
+        node = Node(await open_redis(url))
+        await node.stamps.start()
+        nodes.append(node)
+        return node
+
+    yield start
+    for node in nodes:
+        await node.aclose()
+
+
+async def test_what_was_invalidated_in_an_outage_is_served_by_nobody_afterwards(server, fleet):
+    nodes = [await fleet(server.url + "?timeout=0.3&retry=0.05") for _ in range(3)]
+    keys = [f"key:{n}" for n in range(10)]
+    for key in keys:
+        for node in nodes:
+            await node.load(key, "old")
+        assert ["old"] * 3 == [await node.serve(key) for node in nodes]
+    server.freeze()  # unlike a dead one, it keeps what it stored
+    for number, key in enumerate(keys):
+        await nodes[number % 3].stamps.invalidate([key])
+        assert await nodes[number % 3].serve(key) is None
+    server.thaw()
+    await eventually(lambda: all(node.shared.away is None for node in nodes))
+    await eventually(lambda: not any(node.stamps.pending for node in nodes))
+    await eventually(lambda: all(node.stamps.connected for node in nodes))
+    ears = Ears()
+    await nodes[0].shared.subscribe("stamps", ears.on_message, ears.on_gap)
+    await nodes[1].shared.publish("stamps", b'["last"]')
+    await eventually(lambda: bool(ears.messages))
+    for node in nodes:
+        assert [None] * 10 == [await node.serve(key) for key in keys]
+
+
+async def test_a_server_that_comes_back_empty_serves_nothing_old(server, fleet):
+    nodes = [await fleet(server.url + "?retry=0.05") for _ in range(3)]
+    for node in nodes:
+        await node.load("key", "old")
+    server.kill()
+    await nodes[0].stamps.invalidate(["key"])
+    await asyncio.to_thread(server.start)
+    await eventually(lambda: all(node.shared.away is None for node in nodes))
+    await eventually(lambda: not any(node.stamps.pending for node in nodes))
+    deadline = time.monotonic() + 10
+    while [None] * 3 != [await node.serve("key") for node in nodes]:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    await nodes[1].load("key", "new")
+    assert "new" == await nodes[2].serve("key")
+
+
+async def test_sentinels_lead_to_the_new_master(start_server, tmp_path, fleet):
+    master = start_server()
+    replica = start_server("--replicaof", "127.0.0.1", str(master.port))
+    config = tmp_path / "sentinel.conf"
+    config.write_text(
+        f"sentinel monitor fleet 127.0.0.1 {master.port} 1\n"
+        "sentinel down-after-milliseconds fleet 300\n"
+        "sentinel failover-timeout fleet 2000\n"
+    )
+    sentinel = start_server(sentinel=config)
+    url = f"redis+sentinel://127.0.0.1:{sentinel.port}/fleet/0?timeout=0.3&retry=0.05"
+    nodes = [await fleet(url) for _ in range(2)]
+    await until(lambda: nodes[0].shared.set("kept", b"value"))
+    for node in nodes:
+        await node.load("key", "old")
+    await nodes[0].stamps.invalidate(["key"])
+    await eventually(lambda: b"master_link_status:up" in replica.command("INFO", "replication"))
+    await eventually(lambda: b"slaves=1" in sentinel.command("INFO", "sentinel"), 20)
+    master.kill()
+    await eventually(lambda: nodes[0].shared.away is not None)
+    await until(lambda: nodes[0].shared.set("after", b"value"), 30)
+    assert b"role:master" in replica.command("INFO", "replication")
+    await eventually(lambda: all(node.stamps.connected for node in nodes), 20)
+    assert b"value" == await until(lambda: nodes[1].shared.get("after"))
+    assert [None, None] == [await node.serve("key") for node in nodes]
