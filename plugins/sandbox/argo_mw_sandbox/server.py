@@ -262,16 +262,22 @@ class Sandbox:
                 response = await send_struck(request, answer, fault)
             desk.answered(answer)
             return response
-        except (asyncio.CancelledError, ConnectionError):
-            if fault is not None and fault.kind in BREAKING:
-                desk.counts.broken += 1
-            elif not self._closing:
-                desk.counts.disconnects += 1
+        except ConnectionError:
+            self._lost(desk, fault)
+            return web.Response()  # aiohttp finds the connection gone and says nothing about it
+        except asyncio.CancelledError:
+            self._lost(desk, fault)
             raise
         finally:
             desk.counts.in_flight -= 1
             self._answering.discard(transport)
             self._notify()
+
+    def _lost(self, desk: Desk, fault: Fault | None) -> None:
+        if fault is not None and fault.kind in BREAKING:
+            desk.counts.broken += 1
+        elif not self._closing:
+            desk.counts.disconnects += 1
 
     def _notify(self) -> None:
         waiters, self._waiters = self._waiters, []

@@ -140,6 +140,23 @@ async def test_closing_drops_what_is_in_flight_and_leaves_nothing(
     assert before == asyncio.all_tasks()
 
 
+async def test_a_connection_that_is_lost_while_writing_is_a_disconnect_and_no_log_entry(
+    sandbox: Sandbox,
+    client: httpx2.AsyncClient,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def lose(*_: object) -> None:
+        msg = "Cannot write to closing transport"
+        raise ConnectionResetError(msg)
+
+    monkeypatch.setattr("argo_mw_sandbox.server.send", lose)
+    await client.get(sandbox.url("alpaca") + BARS)
+    counts = sandbox.counts_of("alpaca")
+    assert (counts.disconnects, counts.answered, counts.in_flight) == (1, 0, 0)
+    assert caplog.records == []
+
+
 async def test_after_1000_mixed_faults_the_counts_add_up(client: httpx2.AsyncClient) -> None:
     mixed = ("reset", "cut", "rate_limit", "garbage", "empty", "server_error", "stall")
     faults = tuple(Fault(kind, share=0.04) for kind in mixed)
