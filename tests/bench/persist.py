@@ -24,12 +24,14 @@ import argo_mw_persist.plugin
 from argo_mw import Argo, SystemClock
 from argo_mw_persist import Query, Signal, SqliteSink, Store, Voice, WriterOptions, store_of
 from argo_mw_persist.postgres import PostgresSink
+from argo_mw_persist.queries import latest
 from argo_mw_persist.schema import Dialect
 from argo_mw_persist.tables import SIGNALS, Entry, Row
 from argo_mw_persist.testing import postgres
 
 Contender = Callable[[Path, Sequence[Row], int], Awaitable[None]]
 
+PARTS = ("sqlite", "loop", "postgres", "reads")
 VOICES = ("trend", "momentum", "mean_reversion", "volume")
 SYMBOLS = [f"S{number:03d}" for number in range(500)]
 COLUMNS = ", ".join(SIGNALS.names)
@@ -44,13 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reads", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument(
-        "--only", nargs="*", choices=["sqlite", "loop", "postgres", "reads"], default=None
+        "--only",
+        nargs="*",
+        choices=[*PARTS, "settings"],
+        default=None,
+        help="parts to run; settings, which compares SQLite's, only when named",
     )
 
 
 async def run(args: argparse.Namespace) -> dict[str, float | int | str]:
     """Every figure by its key."""
-    wanted = set(args.only or ("sqlite", "loop", "postgres", "reads"))
+    wanted = set(args.only or PARTS)
     result: dict[str, float | int | str] = {"signals": args.signals, "stored": args.stored}
     with tempfile.TemporaryDirectory(prefix="argo-mw-bench-") as name:
         place = Path(name)
@@ -62,6 +68,8 @@ async def run(args: argparse.Namespace) -> dict[str, float | int | str]:
             result |= await _postgres(args, place)
         if "reads" in wanted:
             result |= await _reads(args, place)
+        if "settings" in wanted:
+            result |= await _settings(args, place)
     return result
 
 
@@ -477,3 +485,63 @@ async def _cached(state: Path, asked: Sequence[str]) -> float:
             await argo.call("latest", symbol=symbol)
             seconds.append(time.perf_counter() - started)
     return _percentile(seconds, 0.99) * 1e3
+
+
+# -- SQLite's settings -------------------------------------------------------------------
+
+SETTINGS = {
+    "default": "",
+    "normal": "synchronous=NORMAL",
+    "cache_64mb": "cache_size=-64000",
+    "mmap_256mb": "mmap_size=268435456",
+    "temp_store_memory": "temp_store=MEMORY",
+    "checkpoint_4000": "wal_autocheckpoint=4000",
+    "checkpoint_16000": "wal_autocheckpoint=16000",
+}
+
+
+async def _settings(args: argparse.Namespace, place: Path) -> dict[str, float | int | str]:
+    """What a setting does to a database of many rows: rows/s written, and reads' p99."""
+    path = place / "settings.db"
+    await _fill(path, args.stored)
+    chance = random.Random(4)
+    asked = [chance.choice(SYMBOLS) for _ in range(args.reads)]
+    written: dict[str, list[float]] = {}
+    read: dict[str, list[float]] = {}
+    for number in range(args.rounds):
+        for position, (name, pragma) in enumerate(SETTINGS.items()):
+            seed = 1_000_000 * (number + 1) + position
+            entries = [signal.entry() for signal in make_signals(args.signals, seed=seed)]
+            sink = _SetSink(path, pragma)
+            await sink.open()
+            started = time.perf_counter()
+            for at in range(0, len(entries), 2_048):
+                await sink.write(entries[at : at + 2_048])
+            written.setdefault(name, []).append(len(entries) / (time.perf_counter() - started))
+            for symbol in asked:
+                await sink.read(latest(symbol, 10, ""))
+            read.setdefault(name, []).append(_percentile(sink.seconds, 0.99) * 1e3)
+            await sink.aclose()
+    return {
+        **{f"{n}_rows_per_s": round(statistics.median(found)) for n, found in written.items()},
+        **{f"{n}_p99_ms": round(statistics.median(found), 3) for n, found in read.items()},
+    }
+
+
+class _SetSink(_TimedSink):
+    """A sink whose connections have one more setting."""
+
+    def __init__(self, path: Path, pragma: str) -> None:
+        super().__init__(path)
+        self._pragma = pragma
+
+    def _connect(self, uri: str) -> sqlite3.Connection:
+        connection = super()._connect(uri)
+        if self._pragma:
+            connection.execute(f"PRAGMA {self._pragma}")
+        return connection
+
+    def _open(self, migrate: bool) -> None:
+        super()._open(migrate)
+        if self._pragma and self._connection is not None:
+            self._connection.execute(f"PRAGMA {self._pragma}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from argo_mw import Call, Clock, Cost, Outcome, Refusal, Request, Result
+from collections.abc import Callable
+
+from argo_mw import Call, Clock, Closed, Cost, Outcome, Refusal, Request, Result
+from argo_mw_persist.errors import QueueFull
 from argo_mw_persist.records import Charge, micros
 from argo_mw_persist.store import Store
 
@@ -17,9 +20,10 @@ class Ledger:
 
     name = "persist"
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, said: Callable[[str], None]) -> None:
         self._store = store
         self._clock = clock
+        self._said = said
         self._sent: dict[Request, float] = {}
 
     async def reserve(self, request: Request) -> None:
@@ -30,7 +34,12 @@ class Ledger:
         """Write down what each of its calls cost."""
         latency = self._clock.monotonic() - self._sent.pop(request)
         for call, answer in zip(request.calls, result, strict=True):
-            await self._store.record(self._charge(request, call, answer, latency))
+            charge = self._charge(request, call, answer, latency)
+            try:
+                # Never waits: the answer is paid for, and must not be late for its own bill.
+                self._store.writer.offer(charge.entry())
+            except (QueueFull, Closed) as error:
+                self._said(f"not in the ledger: {charge}: {error}")
 
     async def release(self, request: Request) -> None:
         """Forget *request*: it was never sent."""

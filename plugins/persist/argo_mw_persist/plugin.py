@@ -134,7 +134,8 @@ def register_guards(config: PersistConfig, context: Context, upstream: Upstream)
     costs = upstream.metered or bool(upstream.price)
     if not config.ledger or upstream.name == UPSTREAM or not costs:
         return []
-    return [Ledger(_persistence(context).store(config), context.clock)]
+    store = _persistence(context).store(config)
+    return [Ledger(store, context.clock, lambda what: context.trouble(NAME, what))]
 
 
 @hookimpl

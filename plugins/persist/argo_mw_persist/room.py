@@ -23,9 +23,14 @@ class Room:
         """How many wait for room now."""
         return len(self._waiting)
 
-    def try_enter(self) -> bool:
-        """Hold one more if there is room and nobody waits; whether it is held."""
-        if self.held >= self.capacity or self._waiting:
+    def try_enter(self, *, beyond: int = 0) -> bool:
+        """Hold one more if there is room and nobody waits; whether it is held.
+
+        Args:
+            beyond: How many more than the bound may be held for this one, which then passes by
+                those who wait.
+        """
+        if self.held >= self.capacity + beyond or (self._waiting and not beyond):
             return False
         self.held += 1
         return True

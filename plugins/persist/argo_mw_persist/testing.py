@@ -56,7 +56,8 @@ class Postgres:
 
     def database(self, name: str) -> str:
         """The URL of a new, empty database; an older one of that name is dropped."""
-        self._server.psql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        quietly = "SET client_min_messages = error;"
+        self._server.psql(f'{quietly} DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         self._server.psql(f'CREATE DATABASE "{name}"')
         return str(self._server.get_uri(database=name))
 

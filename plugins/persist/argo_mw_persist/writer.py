@@ -27,6 +27,9 @@ Committed = Callable[[Sequence[Entry]], Awaitable[None]]
 Said = Callable[[str], None]
 _Held = tuple[Entry, Receipt]
 
+RESERVE = 1_000
+"""Records that are held beyond the bound for those that cannot wait."""
+
 _BATCHES_UNDER_WAY = 2
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
@@ -127,11 +130,14 @@ class Writer:
     def offer(self, entry: Entry) -> Receipt:
         """Take *entry* now or not at all; its receipt.
 
+        For what cannot wait and must not be lost to those who can: it finds room for
+        :data:`RESERVE` more records than the bound.
+
         Raises:
-            QueueFull: There is no room.
+            QueueFull: There is no room there either.
             Closed: The writer is shutting down.
         """
-        if not self._room.try_enter():
+        if not self._room.try_enter(beyond=RESERVE):
             raise self._full()
         return self._take(entry)
 

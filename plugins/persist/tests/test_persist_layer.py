@@ -33,7 +33,7 @@ from argo_mw_persist import (
 class TestPersist(LayerConformance):
     name = "persist"
     plugin = plugin
-    config = {"signals": [], "answers": ["question"]}
+    config = {"signals": [], "answers": ["question"]}  # noqa: RUF012 - never changed
 
 
 @frozen

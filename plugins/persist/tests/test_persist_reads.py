@@ -15,6 +15,7 @@ from argo_mw_persist.frames import COLUMNS
 from argo_mw_persist.records import MICROSECONDS
 
 NOW = 1_750_000_000 * MICROSECONDS
+CHANNEL_DELAY = 5.0
 
 
 def application() -> Argo:
@@ -206,3 +207,36 @@ async def test_a_caller_who_leaves_a_read_disturbs_no_other():
         leaving.cancel()
         assert len(await staying) == 1
         await asyncio.gather(leaving, return_exceptions=True)
+
+
+async def test_another_instance_sees_a_write_within_the_channels_delay(tmp_path):
+    """Two instances on one database and one shared store: no restart, no expiry, one delay."""
+
+    def instance(name: str) -> Argo:
+        return Argo.open(
+            {
+                "argo": {
+                    "shared": f"sqlite:///{tmp_path / 'shared.db'}",
+                    "state_dir": str(tmp_path / name),
+                    "strict": True,
+                },
+                "plugins": {
+                    "persist": {
+                        "on_sigterm": False,
+                        "url": f"sqlite:///{tmp_path / 'signals.db'}",
+                    }
+                },
+            },
+            plugins={"persist": plugin, "cache": argo_mw_cache.plugin},
+            installed=False,
+        )
+
+    async with instance("a") as writer, instance("b") as reader:
+        await record(writer, made(1))
+        while "cache" not in (await reader.outcome("latest", symbol="AAPL")).via:
+            await asyncio.sleep(0)
+        await record(writer, made(2))
+        # The cache alone would serve the old answer for two minutes.
+        async with asyncio.timeout(CHANNEL_DELAY):
+            while 2 != len(await reader.call("latest", symbol="AAPL")):
+                await asyncio.sleep(0)

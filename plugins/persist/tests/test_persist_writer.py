@@ -9,7 +9,7 @@ import pytest
 from argo_mw import Closed
 from argo_mw.testing import FakeClock, settle
 from argo_mw_persist import NotRecorded, QueueFull, Signal, SinkUnavailable, WriterOptions
-from argo_mw_persist.writer import Writer
+from argo_mw_persist.writer import RESERVE, Writer
 
 
 class Gated:
@@ -136,13 +136,29 @@ async def test_a_full_queue_refuses_where_it_is_told_to():
         await run.put(0, 1)
         with pytest.raises(QueueFull, match="2 records wait for the test's sink.*capacity"):
             await run.put(2)
-        with pytest.raises(QueueFull):
-            run.writer.offer(entry(2))
         run.sink.gate.set()
         await settle()
-        run.writer.offer(entry(2))
+        await run.put(2)
+        await run.clock.advance(0.1)
+        assert [0, 1, 2] == run.sink.rows
+
+
+async def test_what_cannot_wait_finds_its_reserve_in_a_full_queue_and_no_more():
+    async with Running(capacity=1, linger=0.0) as run:
+        run.sink.gate.clear()
+        await run.put(0)
+        waiting = asyncio.create_task(run.writer.put(entry(-1)))
         await settle()
-        assert run.sink.rows == [0, 1, 2]
+        for number in range(RESERVE):
+            run.writer.offer(entry(number + 1))
+        with pytest.raises(QueueFull):
+            run.writer.offer(entry(0))
+        assert RESERVE + 1 == run.writer.held
+        run.sink.gate.set()
+        await settle()
+        await run.clock.advance(0.1)
+        assert "sink" == await (await waiting)
+        assert [*range(RESERVE + 1), -1] == run.sink.rows
 
 
 async def test_a_caller_who_leaves_while_waiting_for_room_leaves_nothing_behind():
