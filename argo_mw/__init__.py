@@ -7,7 +7,7 @@ from argo_mw.caller import Caller
 from argo_mw.chain.deadline import Expired, within
 from argo_mw.chain.select import all_failed, is_final
 from argo_mw.clock import Clock, SystemClock, Timer
-from argo_mw.codec import Codecs
+from argo_mw.codec import Codecs, Undecodable
 from argo_mw.config import Secret, Settings, structure
 from argo_mw.context import Context
 from argo_mw.errors import (
@@ -149,6 +149,7 @@ __all__ = [
     "Timer",
     "Trouble",
     "Unacceptable",
+    "Undecodable",
     "UnknownOperation",
     "Upstream",
     "UpstreamError",

@@ -15,7 +15,7 @@ import structlog
 from argo_mw.build import Builder, Parts
 from argo_mw.caller import Caller
 from argo_mw.clock import Clock, SystemClock
-from argo_mw.codec import Codecs
+from argo_mw.codec import Codecs, Envelope
 from argo_mw.config import Settings, load, parse
 from argo_mw.context import Context
 from argo_mw.engine import Engine
@@ -25,6 +25,7 @@ from argo_mw.explain import Explained, explain
 from argo_mw.flags import Flag
 from argo_mw.flags.overlay import Overlay
 from argo_mw.operation import Accept, DataType, Kind, Scope, accept_anything, operation
+from argo_mw.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.registry import Broken, Plugins
 from argo_mw.shared.urls import OpenShared, open_shared
 from argo_mw.stamps import Stamps
@@ -264,7 +265,7 @@ class Argo(Caller):
         self._engine.use(self._builder.build(self._settings, overlay, previous), reason)
 
     async def _make_context(self, state_dir: Path) -> Context:
-        codecs = Codecs()
+        codecs = _codecs(self._settings)
         self._plugins.collect("register_codecs", codecs=codecs)
         shared = await open_shared(
             _shared_url(self._settings, state_dir), clock=self._clock, drivers=self._drivers()
@@ -333,6 +334,14 @@ def state_directory(settings: Settings) -> Path:
         msg = f"the state directory {path} cannot be made: {error}; set state_dir in [argo]"
         raise ConfigError(msg) from None
     return path
+
+
+def _codecs(settings: Settings) -> Codecs:
+    key = settings.argo.signing_key
+    codecs = Codecs(Envelope(key=key.reveal().encode() if key else None))
+    for kind in (Outcome, Attempt, Cost, Note):
+        codecs.register_attrs(kind, f"argo.{kind.__name__.lower()}")
+    return codecs
 
 
 def _settings(config: str | Path | Mapping[str, object] | Settings | None) -> Settings:

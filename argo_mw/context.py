@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,9 +81,13 @@ class Context:
             operation, subjects, parameters, lambda one: self._engine.nested(parent, operation, one)
         )
 
-    def refresh(self, call: Call) -> None:
-        """Ask *call* again in the background, past the caches' lookup, unless that is under way."""
-        self._engine.refresh(call)
+    def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
+        """Ask *call* again in the background, past the caches' lookup, unless that is under way.
+
+        The task belongs to the application; wait for it with :func:`asyncio.shield`. ``None``
+        when too many are under way.
+        """
+        return self._engine.refresh(call)
 
     async def invalidate(self, tags: Iterable[str]) -> None:
         """Count every kept answer with one of *tags* as gone, in every instance."""

@@ -41,7 +41,7 @@ class Engine:
         self.events = events
         self.tasks = tasks
         self._build: Build | None = None
-        self._refreshing: set[str] = set()
+        self._refreshing: dict[str, asyncio.Task[Outcome]] = {}
 
     @property
     def build(self) -> Build:
@@ -153,20 +153,25 @@ class Engine:
             tasks = [group.create_task(one(s), name=f"argo-mw:map:{operation}") for s in unique]
         return {subject: task.result() for subject, task in zip(unique, tasks, strict=True)}
 
-    def refresh(self, call: Call) -> None:
-        """Ask *call* again in the background, for the caches to keep."""
-        if call.key in self._refreshing or len(self._refreshing) >= _MOST_REFRESHES:
-            return
+    def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
+        """Ask *call* again in the background, for the caches to keep.
+
+        The task that does it, which may have been under way; ``None`` when there are too many.
+        """
+        under_way = self._refreshing.get(call.key)
+        if under_way is not None:
+            return under_way
         build = self._build
-        if build is None or call.operation.name not in build.chains:
-            return
-        self._refreshing.add(call.key)
+        if build is None or len(self._refreshing) >= _MOST_REFRESHES:
+            return None
         variant = build.chains[call.operation.name].variant(call)
         again = call.extended({REFRESH: True}).until(None)
         task = self.tasks.spawn(
             f"refresh:{call.operation.name}", self.run(again, variant, call.operation.timeout)
         )
-        task.add_done_callback(lambda _: self._refreshing.discard(call.key))
+        self._refreshing[call.key] = task
+        task.add_done_callback(lambda _: self._refreshing.pop(call.key, None))
+        return task
 
     def _too_late(self, call: Call, started: float) -> DeadlineExceeded:
         waited = self.clock.monotonic() - started

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from attrs import field, frozen, validators
 
+from argo_mw.config.secret import Secret
+
 
 @frozen
 class ArgoSettings:
@@ -18,6 +20,8 @@ class ArgoSettings:
         shared: The URL of the store that instances share: ``sqlite`` for a file in the state
             directory, ``memory://``, ``sqlite:///PATH``, or one that a plugin brings
             (``redis://…``).
+        signing_key: Signs the values in the shared store, and makes those of others unreadable;
+            from the environment (``"${ARGO_SIGNING_KEY}"``).
         strict: Whether a broken plugin stops the start, instead of being skipped.
         block: Names of plugins that are not loaded.
         startup_timeout: Seconds that a plugin may take to start, and to shut down.
@@ -26,6 +30,7 @@ class ArgoSettings:
     tenant: str = "default"
     state_dir: Path | None = None
     shared: str = "sqlite"
+    signing_key: Secret | None = None
     strict: bool = False
     block: tuple[str, ...] = ()
     startup_timeout: float = field(default=30.0, validator=validators.gt(0))

@@ -21,6 +21,11 @@ class CacheConfig:
             be had.
         early: How eagerly an answer is refreshed before it expires (XFetch's beta): 1 is
             optimal for loads of varying length, more is earlier, 0 is never.
+        shared: Whether answers are kept in the shared store too, so that other instances find
+            them and they survive a restart.
+        shared_timeout: Seconds to wait for the shared store at most.
+        soft_timeout: Seconds after which an old answer is served while a newer one is still
+            being loaded; 0 waits for the newer one.
         max_entries: Answers in memory at most.
         max_bytes: Their size in bytes, about, at most.
         max_value_bytes: The size of one answer at most.
@@ -31,6 +36,9 @@ class CacheConfig:
     negative_ttl: float = field(default=10.0, validator=validators.ge(0))
     grace: float = field(default=300.0, validator=validators.ge(0))
     early: float = field(default=1.0, validator=validators.ge(0))
+    shared: bool = True
+    shared_timeout: float = field(default=0.25, validator=validators.gt(0))
+    soft_timeout: float = field(default=2.0, validator=validators.ge(0))
     max_entries: int = field(default=50_000, validator=validators.gt(0))
     max_bytes: int = field(default=256 * _MEBIBYTE, validator=validators.gt(0))
     max_value_bytes: int = field(default=16 * _MEBIBYTE, validator=validators.gt(0))

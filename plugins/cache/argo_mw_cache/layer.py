@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 
 from argo_mw import (
     MAX_AGE,
     REFRESH,
     AllUpstreamsFailed,
+    AnswerSeen,
     Call,
     Context,
     DeadlineExceeded,
+    Expired,
     Freshness,
     LayerActed,
     Next,
     NotFound,
     NotShareable,
     Outcome,
+    Protected,
     Refusal,
     Stamped,
     Stream,
     UpstreamError,
     protect,
+    within,
 )
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.entry import Entry, Times, hit_of
 from argo_mw_cache.memory import Memory
+from argo_mw_cache.shared_level import SharedLevel, Unusable
 
 NAME = "cache"
 _NO_ANSWER = (UpstreamError, AllUpstreamsFailed, Refusal, DeadlineExceeded)
 
 
 class Cache:
-    """Keeps answers in memory, for as long as they are fresh."""
+    """Keeps answers for as long as they are fresh: in memory, and behind it in Shared."""
 
     def __init__(self, config: CacheConfig, context: Context) -> None:
         self._config = config
@@ -42,6 +48,16 @@ class Cache:
         self._events = context.events
         self._stamps = context.stamps
         self.memory = Memory(max_entries=config.max_entries, max_bytes=config.max_bytes)
+        self._shared = (
+            SharedLevel(
+                context,
+                grace=config.grace,
+                patience=config.shared_timeout,
+                max_bytes=config.max_value_bytes,
+            )
+            if config.shared
+            else None
+        )
 
     def peek(self, call: Call) -> Outcome | None:
         """The answer to *call*, if it is in memory and fresh."""
@@ -61,23 +77,22 @@ class Cache:
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """The kept answer to *call* if it is fresh, else one that is loaded and kept."""
-        entry = self.memory.get(call.key)
-        freshness = Freshness.MISS
-        if entry is not None:
-            freshness = await self._stamps.check(entry.stamped)
-            if freshness is Freshness.MISS:
-                self.memory.drop(call.key)
-            elif freshness is Freshness.FRESH and self._may_serve(entry, call):
-                self._tell("hit", call)
+        if call.extensions.get(REFRESH):
+            return await self._load(call, call_next)
+        entry = await self._in_memory(call)
+        if entry is not None and self._may_serve(entry, call):
+            self._tell("hit", call)
+            return entry.serve()
+        newer = await self._in_shared(call)
+        if newer is not None:
+            entry = newer
+            if self._may_serve(entry, call):
+                self._tell_shared_hit(call, entry)
                 return entry.serve()
         self._tell("miss", call)
-        try:
+        if entry is None or not self._in_grace(entry):
             return await self._load(call, call_next)
-        except _NO_ANSWER as error:
-            if entry is None or freshness is Freshness.MISS or not self._in_grace(entry, error):
-                raise
-            self._tell("stale", call, str(error))
-            return entry.serve().shaped_by(NAME, f"stale, because {error}")
+        return await self._load_or_serve(entry, call, call_next)
 
     def explain(self, call: Call) -> str:
         """Whether *call* would be a hit, and for how long."""
@@ -92,8 +107,60 @@ class Cache:
             return f"would miss: the answer in memory expired {-left:.0f} s ago"
         return f"would hit: the answer in memory is fresh for another {left:.0f} s"
 
+    async def _in_memory(self, call: Call) -> Entry | None:
+        """The entry in memory, unless it was invalidated."""
+        entry = self.memory.get(call.key)
+        if entry is None:
+            return None
+        if await self._stamps.check(entry.stamped) is Freshness.MISS:
+            self.memory.drop(call.key)
+            return None
+        return entry
+
+    async def _in_shared(self, call: Call) -> Entry | None:
+        """The entry in the shared store, which is then in memory too."""
+        if self._shared is None:
+            return None
+        found = await self._shared.get(call)
+        if isinstance(found, Unusable):
+            if found.action != "absent":
+                self._tell(found.action, call, found.detail)
+            return None
+        assert found.outcome.expires_at is not None
+        ttl = found.outcome.expires_at - self._clock.time()
+        entry = self._entry(
+            found.outcome, protect(found.outcome.value), found.stamped, ttl, found.load_time
+        )
+        self._store(call.key, entry)
+        return entry
+
+    async def _load_or_serve(self, entry: Entry, call: Call, call_next: Next) -> Outcome:
+        """A newer answer than *entry*, or *entry* when there is none, or none soon."""
+        try:
+            return await self._soon(call, call_next)
+        except Expired:
+            why = f"a newer one takes longer than {self._config.soft_timeout:g} s"
+        except NotFound:
+            raise
+        except _NO_ANSWER as error:
+            why = str(error)
+        self._tell("stale", call, why)
+        return entry.serve().shaped_by(NAME, f"stale, because {why}")
+
+    async def _soon(self, call: Call, call_next: Next) -> Outcome:
+        """A newer answer, loaded by the application, which goes on when nobody waits any more."""
+        soft = self._config.soft_timeout
+        task = self._context.refresh(call) if soft > 0 else None
+        if task is None:
+            return await self._load(call, call_next)
+        return await within(_wait_for(task), self._monotonic() + soft, self._clock)
+
     def _may_serve(self, entry: Entry, call: Call) -> bool:
-        return self._monotonic() < entry.times.fresh_until and self._welcome(entry, call)
+        return (
+            self._stamps.peek(entry.stamped) is Freshness.FRESH
+            and self._monotonic() < entry.times.fresh_until
+            and self._welcome(entry, call)
+        )
 
     def _in_time(self, entry: Entry, call: Call, now: float) -> bool:
         """Whether *entry* is fresh; the odd reader shortly before its expiry refreshes it."""
@@ -105,7 +172,7 @@ class Cache:
         return True
 
     def _welcome(self, entry: Entry, call: Call) -> bool:
-        """Whether the caller takes an answer that is kept, and one of this age."""
+        """Whether the caller takes an answer of this age."""
         if call.extensions.get(REFRESH):
             return False
         max_age = call.extensions.get(MAX_AGE)
@@ -113,10 +180,8 @@ class Cache:
             return True
         return entry.outcome.age(self._clock.time()) <= max_age
 
-    def _in_grace(self, entry: Entry, error: Exception) -> bool:
-        if isinstance(error, NotFound) or entry.error is not None:
-            return False
-        return self._monotonic() < entry.times.stale_until
+    def _in_grace(self, entry: Entry) -> bool:
+        return entry.error is None and self._monotonic() < entry.times.stale_until
 
     async def _load(self, call: Call, call_next: Next) -> Outcome:
         stamped = await self._stamps.load(call.tags)
@@ -132,44 +197,66 @@ class Cache:
         late = outcome.tags - call.tags
         if late:
             stamped = await self._stamps.extend(stamped, late)
-        return self._keep(call, outcome, stamped, load_time)
+        outcome = self._dated(outcome)
+        kept = self._keep(call, outcome, stamped, load_time)
+        if kept is None:
+            return outcome
+        if self._shared is not None:
+            unkept = await self._shared.put(call, outcome, stamped, load_time)
+            if unkept is not None:
+                self._tell(unkept.action, call, unkept.detail)
+                if unkept.action == "local":
+                    self._context.trouble(f"cache of {call.operation.name}", unkept.detail)
+        return kept
 
-    def _keep(self, call: Call, outcome: Outcome, stamped: Stamped, load_time: float) -> Outcome:
-        """Keep *outcome* if it can be, and give it to its first caller."""
-        now = self._clock.time()
-        if outcome.expires_at is None:
-            ttl = self._config.ttl * random.uniform(1.0 - self._config.jitter, 1.0)
-            outcome = outcome.evolve(expires_at=now + ttl)
+    def _dated(self, outcome: Outcome) -> Outcome:
+        """*outcome* with an expiry: the one it has, or the configured one."""
+        if outcome.expires_at is not None:
+            return outcome
+        ttl = self._config.ttl * random.uniform(1.0 - self._config.jitter, 1.0)
+        return outcome.evolve(expires_at=self._clock.time() + ttl)
+
+    def _keep(
+        self, call: Call, outcome: Outcome, stamped: Stamped, load_time: float
+    ) -> Outcome | None:
+        """Keep *outcome* in memory; what its first caller gets, or ``None`` if it is not kept."""
         assert outcome.expires_at is not None
-        ttl = outcome.expires_at - now
+        ttl = outcome.expires_at - self._clock.time()
         if ttl <= 0 or self._stamps.peek(stamped) is not Freshness.FRESH:
             self._tell("skipped", call, "it was out of date before it could be kept")
-            return outcome
+            return None
         try:
             protected = protect(outcome.value)
         except NotShareable as error:
             self._tell("skipped", call, str(error))
             self._context.trouble(f"cache of {call.operation.name}", str(error))
-            return outcome
+            return None
         if protected.size > self._config.max_value_bytes:
             what = f"{call.operation.name} of {protected.size} bytes is not kept"
             self._tell("skipped", call, f"{what}: max_value_bytes is less")
-            return outcome
-        first = protected.lend()
-        as_is = first is outcome.value
-        self._store(
-            call.key,
-            Entry(
-                outcome=hit_of(outcome if as_is else outcome.evolve(value=None)),
-                protected=protected,
-                shared_as_is=as_is,
-                stamped=stamped,
-                size=protected.size,
-                times=self._times(ttl, load_time),
-            ),
-        )
+            return None
+        self._store(call.key, self._entry(outcome, protected, stamped, ttl, load_time))
         self._tell("store", call)
-        return outcome if as_is else outcome.evolve(value=first)
+        first = protected.lend()
+        return outcome if first is outcome.value else outcome.evolve(value=first)
+
+    def _entry(
+        self,
+        outcome: Outcome,
+        protected: Protected,
+        stamped: Stamped,
+        ttl: float,
+        load_time: float,
+    ) -> Entry:
+        as_is = protected.lend() is outcome.value
+        return Entry(
+            outcome=hit_of(outcome if as_is else outcome.evolve(value=None)),
+            protected=protected,
+            shared_as_is=as_is,
+            stamped=stamped,
+            size=protected.size,
+            times=self._times(ttl, load_time),
+        )
 
     def _keep_negative(self, call: Call, error: NotFound, stamped: Stamped) -> None:
         ttl = self._config.negative_ttl
@@ -199,6 +286,15 @@ class Cache:
     def _store(self, key: str, entry: Entry) -> None:
         self.memory.store(key, entry, self._monotonic())
 
+    def _tell_shared_hit(self, call: Call, entry: Entry) -> None:
+        if self._events.active:
+            self._tell("shared hit", call)
+            self._events.emit(AnswerSeen(call, entry.serve(), "shared"))
+
     def _tell(self, action: str, call: Call, detail: str = "") -> None:
         if self._events.active:
             self._events.emit(LayerActed(NAME, action, call, detail))
+
+
+async def _wait_for(task: asyncio.Task[Outcome]) -> Outcome:
+    return await asyncio.shield(task)

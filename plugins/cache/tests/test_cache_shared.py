@@ -1,0 +1,241 @@
+"""The second level: other instances find answers, restarts keep them, and none is served wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from argo_mw import AnswerSeen, Argo, LayerActed, Outcome, Trouble, UpstreamError, operation
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+from argo_mw_cache import entry, layer, plugin
+from argo_mw_cache.shared_level import key_of
+
+_names = itertools.count()
+
+
+@operation()
+def bars(symbol: str) -> object:
+    """Price bars."""
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def shared() -> str:
+    """A store for the instances of one test."""
+    return f"memory://cache-{next(_names)}"
+
+
+@pytest.fixture(autouse=True)
+def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(layer.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
+
+
+def instance(store: str, upstream: Scripted, clock: FakeClock | None, **config: object) -> Argo:
+    argo = {"shared": store, "strict": True, **config.pop("argo", {})}  # type: ignore[dict-item]
+    settings = {"argo": argo, "plugins": {"cache": config} if config else {}}
+    asked = FakePlugin(operations=[bars], upstreams=[upstream])
+    plugins = {"cache": plugin, "asked": asked}
+    return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
+
+
+def counting(*first: object) -> Scripted:
+    count = iter(range(1, 100_000))
+    return Scripted("a", ["bars"], *first, lambda _: next(count), retries=0)
+
+
+async def test_another_instance_finds_the_answer(shared: str, clock: FakeClock) -> None:
+    frame = pd.DataFrame({"close": [1.0, 2.0]})
+    one, other = Scripted("a", ["bars"], lambda _: frame), Scripted("a", ["bars"])
+    async with instance(shared, one, clock) as first, instance(shared, other, clock) as second:
+        loaded = await first.outcome("bars", symbol="A")
+        await clock.advance(30)
+        events = capture_events(second)
+        found = await second.outcome("bars", symbol="A")
+        assert found.value.equals(frame)  # type: ignore[attr-defined]
+        assert (found.as_of, found.expires_at) == (loaded.as_of, loaded.expires_at)
+        assert found.via == ("cache",)
+        assert [e.source for e in events.of(AnswerSeen)] == ["shared"]
+        await second.call("bars", symbol="A")
+        assert [e.action for e in events.of(LayerActed)] == ["shared hit", "hit"]
+        await clock.advance(95)
+        await second.call("bars", symbol="A")
+    assert (len(one.asked), len(other.asked)) == (1, 1)
+
+
+async def test_answers_survive_a_restart_in_the_embedded_store(tmp_path: Path) -> None:
+    upstream = counting()
+    for _ in range(3):
+        async with instance(f"sqlite:///{tmp_path / 'shared.db'}", upstream, None) as argo:
+            assert await argo.call("bars", symbol="A") == 1
+    assert len(upstream.asked) == 1
+
+
+async def test_an_invalidation_reaches_the_memory_of_every_instance(
+    shared: str, clock: FakeClock
+) -> None:
+    one, other = counting(), counting("other's")
+    async with instance(shared, one, clock) as first, instance(shared, other, clock) as second:
+        await first.call("bars", symbol="A")
+        assert await second.call("bars", symbol="A") == 1
+        await second.invalidate("subject:A")
+        await settle()
+        assert await first.call("bars", symbol="A") == 2
+        assert await second.call("bars", symbol="A") == 2
+    assert other.asked == []
+
+
+async def test_a_write_that_lands_after_an_invalidation_is_never_served(
+    shared: str, clock: FakeClock
+) -> None:
+    slow, other = counting(), counting("newer")
+    slow.gate.clear()
+    async with instance(shared, slow, clock) as first, instance(shared, other, clock) as second:
+        loading = asyncio.create_task(first.call("bars", symbol="A"))
+        await settle()
+        await second.invalidate("subject:A")
+        await settle()
+        slow.gate.set()
+        assert await loading == 1
+        assert await second.call("bars", symbol="A") == "newer"
+
+
+async def test_an_expired_answer_of_another_instance_is_better_than_none(
+    shared: str, clock: FakeClock
+) -> None:
+    down = Scripted("a", ["bars"], UpstreamError("down", upstream="a"), retries=0)
+    async with instance(shared, counting(), clock, ttl=60) as first:
+        await first.call("bars", symbol="A")
+    await clock.advance(70)
+    async with instance(shared, down, clock, ttl=60) as second:
+        outcome = await second.outcome("bars", symbol="A")
+    assert (outcome.value, outcome.notes[-1].text) == (1, "stale, because down")
+
+
+async def test_old_is_served_while_newer_takes_long(shared: str, clock: FakeClock) -> None:
+    upstream = counting()
+    async with instance(shared, upstream, clock, ttl=60, soft_timeout=0.5) as argo:
+        await argo.call("bars", symbol="A")
+        await clock.advance(61)
+        upstream.gate.clear()
+        asking = asyncio.create_task(argo.outcome("bars", symbol="A"))
+        await clock.advance(0.6)
+        outcome = await asking
+        assert (outcome.value, len(upstream.asked)) == (1, 2)
+        assert outcome.notes[-1].text == "stale, because a newer one takes longer than 0.5 s"
+        upstream.gate.set()
+        await settle()
+        assert await argo.call("bars", symbol="A") == 2
+    assert (len(upstream.asked), upstream.cancelled) == (2, 0)
+
+
+async def test_what_cannot_travel_stays_in_memory_and_is_said_once(
+    shared: str, clock: FakeClock
+) -> None:
+    class Odd:
+        def __deepcopy__(self, memo: object) -> Odd:
+            return self
+
+    upstream = Scripted("a", ["bars"], lambda _: Odd())
+    async with instance(shared, upstream, clock) as argo:
+        events = capture_events(argo)
+        for symbol in "ABAB":
+            await argo.call("bars", symbol=symbol)
+    assert len(upstream.asked) == 2
+    assert [e.action for e in events.of(LayerActed)].count("local") == 2
+    assert len(events.of(Trouble)) == 1
+
+
+async def test_the_second_level_can_be_left_out(shared: str, clock: FakeClock) -> None:
+    upstream = counting()
+    for _ in range(2):
+        async with instance(shared, upstream, clock, shared=False) as argo:
+            await argo.call("bars", symbol="A")
+    assert len(upstream.asked) == 2
+
+
+async def test_signed_answers_are_read_with_their_key_only(shared: str, clock: FakeClock) -> None:
+    upstream = counting()
+    for key in ("one", "one", "two", None):
+        argo = {"signing_key": key} if key else {}
+        async with instance(shared, upstream, clock, argo=argo, ttl=60) as opened:
+            await opened.call("bars", symbol="A")
+    assert len(upstream.asked) == 3
+
+
+@hypothesis_settings(
+    deadline=None,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(st.data())
+def test_whatever_lies_in_the_store_is_at_worst_a_miss(
+    clock: FakeClock, data: st.DataObject
+) -> None:
+    """Mutated, truncated and foreign bytes: no exception, no execution, no wrong value."""
+    shared = f"memory://cache-{next(_names)}"
+
+    async def run() -> None:
+        async with instance(shared, Scripted("a", ["bars"], "right"), clock) as first:
+            await first.call("bars", symbol="A")
+            call, _ = first.engine.build.questions.ask("bars", "default", {"symbol": "A"})
+            stored = await first.context.shared.get(key_of(call))
+            assert stored is not None
+            mutated = bytearray(stored)
+            for _ in range(data.draw(st.integers(1, 4))):
+                mutated[data.draw(st.integers(0, len(mutated) - 1))] = data.draw(
+                    st.integers(0, 255)
+                )
+            broken = data.draw(
+                st.sampled_from(
+                    [bytes(mutated), stored[: len(stored) // 2], b"", b"\x80\x04K\x01."]
+                )
+                | st.binary(max_size=64)
+            )
+            await first.context.shared.set(key_of(call), broken)
+        upstream = Scripted("a", ["bars"], "loaded")
+        async with instance(shared, upstream, clock) as second:
+            events = capture_events(second)
+            answer = await second.call("bars", symbol="A")
+            expected = "right" if broken == stored else "loaded"
+            assert answer == expected
+            actions = [e.action for e in events.of(LayerActed)]
+            assert ("undecodable" in actions) == (broken != stored)
+
+    asyncio.run(run())
+
+
+async def test_an_answer_of_one_question_is_not_taken_for_another(
+    shared: str, clock: FakeClock
+) -> None:
+    """Moved under another key, the same bytes are no answer."""
+    upstream = counting()
+    async with instance(shared, upstream, clock) as argo:
+        await argo.call("bars", symbol="A")
+        ask = argo.engine.build.questions.ask
+        one, other = (ask("bars", "default", {"symbol": s})[0] for s in "AB")
+        stored = await argo.context.shared.get(key_of(one))
+        assert stored is not None
+        await argo.context.shared.set(key_of(other), stored)
+        assert await argo.call("bars", symbol="B") == 2
+
+
+async def test_the_store_being_away_costs_nothing(clock: FakeClock) -> None:
+    upstream = Scripted("a", ["bars"], Outcome("x"))
+    async with instance("away://", upstream, clock) as argo:
+        events = capture_events(argo)
+        assert [await argo.call("bars", symbol="A") for _ in range(2)] == ["x", "x"]
+        assert "unreachable" in [e.action for e in events.of(LayerActed)]
+    assert len(upstream.asked) == 1
