@@ -159,7 +159,7 @@ NONSENSE = {
     "http": b"HTTP/1.1 400 Bad Request\r\n\r\n",
     "other types": b":1\r\n:2\r\n*-1\r\n" * 20,
     "half a reply": b"$1000\r\nabc",
-    "a huge reply": b"*1000000000\r\n",
+    "half a list": b"*1000\r\n$1\r\na\r\n",
     "errors": b"-ERR go away\r\n" * 50,
     "good night": b"",
 }
