@@ -170,11 +170,13 @@ class Contest:
 
     def conclude(self, winner: Branch | None) -> None:
         """Give up whatever still runs, and count how everybody did."""
+        if winner is not None:
+            winner.record.tally.won += 1
+            self._tell(winner, "won")
         for branch in self.branches:
             if branch is winner:
-                branch.record.tally.won += 1
-                self._tell(branch, "won")
-            elif branch.outcome is not None:
+                continue
+            if branch.outcome is not None:
                 self._lose(branch, branch.outcome)
             elif branch.running:
                 self._give_up(branch)
@@ -240,8 +242,6 @@ class Contest:
             if not branch.given_up:
                 msg = f"the request to {branch.upstream.name!r} was stopped by shutdown"
                 branch.error = Closed(msg)
-            record.cancelled(seconds, now)
-            self._waste(branch, branch.upstream.price or 0.0, "cancelled", seconds)
         elif isinstance(answer := task.result(), Exception):
             branch.error = answer
             self._fail(branch, answer, seconds, now)
@@ -276,8 +276,13 @@ class Contest:
         task = branch.task
         assert task is not None
         task.cancel()
+        now = self.now()
+        seconds = now - branch.started
+        branch.record.cancelled(seconds, now)
+        # Told before the winner's answer is, so that whoever watches the call hears of it.
+        self._waste(branch, branch.upstream.price or 0.0, "cancelled", seconds)
         timer = self._context.clock.call_at(
-            self.now() + self._reap_timeout, lambda: self._report_undead(branch)
+            now + self._reap_timeout, lambda: self._report_undead(branch)
         )
         task.add_done_callback(lambda _: timer.cancel())
 

@@ -1,0 +1,202 @@
+"""Events become figures, spans, and text that Prometheus reads."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.request import urlopen
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
+from prometheus_client.parser import text_string_to_metric_families
+
+from argo_mw import Argo, Cost, Outcome, PluginError, UpstreamError, operation
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
+from argo_mw_coalesce import plugin as coalesce_plugin
+from argo_mw_metrics.plugin import MetricsPlugin
+from argo_mw_race import plugin as race_plugin
+
+
+@operation()
+def bars(symbol: str) -> object:
+    """Bars of one symbol."""
+
+
+class Watched:
+    """An application whose figures and spans are kept in memory."""
+
+    def __init__(
+        self, *upstreams: Scripted, config: dict[str, object] | None = None, flag: str = "on"
+    ) -> None:
+        self.reader = InMemoryMetricReader()
+        self.exporter = InMemorySpanExporter()
+        tracers = TracerProvider()
+        tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.meters = MeterProvider(metric_readers=[self.reader])
+        self.plugin = MetricsPlugin(self.meters, tracers)
+        self.clock = FakeClock()
+        self.argo = Argo.open(
+            {
+                "argo": {"shared": "memory://", "strict": True},
+                "flags": {"metrics": flag},
+                "plugins": {
+                    "race": {"strategy": "race"},
+                    **({"metrics": config} if config else {}),
+                },
+            },
+            clock=self.clock,
+            plugins={
+                "metrics": self.plugin,
+                "coalesce": coalesce_plugin,
+                "race": race_plugin,
+                "asked": FakePlugin(operations=[bars], upstreams=upstreams),
+            },
+            installed=False,
+        )
+
+    def points(self, name: str) -> dict[tuple[str, ...], object]:
+        """The figures called *name*, by the values of their attributes."""
+        data = self.reader.get_metrics_data()
+        found = {
+            metric.name: metric.data.data_points
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+        return {tuple(p.attributes.values()): p for p in found.get(name, ())}
+
+    @property
+    def spans(self):
+        return self.exporter.get_finished_spans()
+
+
+async def raced_and_joined(watched: Watched, slow: Scripted, fast: Scripted) -> None:
+    """Two callers share one flight, which two upstreams race for; *fast* wins."""
+    slow.gate.clear()
+    fast.gate.clear()
+    async with watched.argo as argo:
+        callers = [asyncio.create_task(argo.outcome("bars", symbol="AAPL")) for _ in range(2)]
+        await settle()
+        fast.gate.set()
+        await asyncio.gather(*callers)
+        await settle()
+
+
+async def test_the_spans_of_a_raced_and_coalesced_call_have_the_documented_shape():
+    slow, fast = Scripted("slow", {"bars"}), Scripted("fast", {"bars"})
+    watched = Watched(slow, fast)
+    await raced_and_joined(watched, slow, fast)
+    first, second = sorted(watched.spans, key=lambda span: span.start_time)
+    assert first.name == second.name == "bars"
+    for span in (first, second):
+        assert span.attributes["argo.operation"] == "bars"
+        assert span.attributes["argo.subject"] == "AAPL"
+        assert span.attributes["argo.upstream"] == "fast"
+        assert span.attributes["argo.served_by"] == "upstream"
+        assert "race" in span.attributes["argo.via"]
+        assert span.status.status_code is StatusCode.UNSET
+    assert [event.name for event in first.events if event.name != "note"] == [
+        "attempt",
+        "race won",
+        "race cancelled",
+    ]
+    told = {event.name: dict(event.attributes) for event in first.events}
+    assert told["attempt"]["argo.upstream"] == "fast"
+    assert told["attempt"]["argo.status"] == "ok"
+    assert told["race cancelled"]["argo.detail"].startswith("slow after")
+    assert first.links == ()
+    assert [link.context for link in second.links] == [first.get_span_context()]
+    assert "coalesce joined" in [event.name for event in second.events]
+
+
+async def test_an_error_is_on_the_span_and_in_the_figures():
+    watched = Watched(Scripted("a", {"bars"}, UpstreamError("down", upstream="a"), retries=0))
+    async with watched.argo as argo:
+        with pytest.raises(UpstreamError):
+            await argo.call("bars", symbol="AAPL")
+    (span,) = watched.spans
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.attributes["error.type"] == "UpstreamError"
+    assert ("bars", "UpstreamError") in watched.points("argo.call.duration")
+    assert ("a", "bars", "failed") in watched.points("argo.attempt.duration")
+
+
+async def test_calls_requests_and_costs_are_counted():
+    answer = Outcome("bars", cost=Cost(0.5, tokens_in=10, tokens_out=3))
+    watched = Watched(Scripted("a", {"bars"}, answer))
+    async with watched.argo as argo:
+        for symbol in ("AAPL", "IBM", "MSFT"):
+            await argo.call("bars", symbol=symbol)
+    assert watched.points("argo.call.duration")["bars", "upstream"].count == 3
+    assert watched.points("argo.attempt.duration")["a", "bars", "ok"].count == 3
+    assert watched.points("argo.upstream.requests")["a", "bars"].value == 3
+    assert watched.points("argo.upstream.loads")["a", "bars"].value == 3
+    assert watched.points("argo.cost")["a", "bars"].value == 1.5
+    assert watched.points("argo.tokens")["a", "bars", "input"].value == 30
+    assert watched.points("argo.tokens")["a", "bars", "output"].value == 9
+    assert watched.points("argo.answers")["bars", "upstream"].value == 3
+
+
+async def test_two_thousand_subjects_are_one_series():
+    """Memory must not grow with what is asked."""
+    watched = Watched(Scripted("a", {"bars"}))
+    async with watched.argo as argo:
+        for number in range(2_000):
+            await argo.call("bars", symbol=f"S{number}")
+    points = watched.points("argo.call.duration")
+    assert list(points) == [("bars", "upstream")]
+    assert points["bars", "upstream"].count == 2_000
+
+
+async def test_nothing_is_watched_while_no_span_is_open():
+    watched = Watched(Scripted("a", {"bars"}), config={"instruments": False})
+    async with watched.argo as argo:
+        assert not argo.context.events
+        await argo.call("bars", symbol="AAPL")
+        assert not argo.context.events
+    assert len(watched.spans) == 1
+
+
+async def test_nothing_is_counted_when_instruments_are_off():
+    watched = Watched(Scripted("a", {"bars"}), config={"instruments": False})
+    async with watched.argo as argo:
+        await argo.call("bars", symbol="AAPL")
+    assert watched.reader.get_metrics_data() is None
+
+
+async def test_no_span_is_made_when_the_flag_is_off():
+    watched = Watched(Scripted("a", {"bars"}), flag="off")
+    async with watched.argo as argo:
+        await argo.call("bars", symbol="AAPL")
+    assert watched.spans == ()
+
+
+async def test_prometheus_reads_the_figures():
+    """Over a real socket, by the official parser."""
+    watched = Watched(Scripted("a", {"bars"}), config={"port": 0})
+    async with watched.argo as argo:
+        await argo.call("bars", symbol="AAPL")
+        url = f"http://127.0.0.1:{watched.plugin.port}/metrics"
+        text = (await asyncio.to_thread(lambda: urlopen(url).read())).decode()
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+    assert families["argo_call_duration_seconds"].type == "histogram"
+    counts = [
+        s for s in families["argo_call_duration_seconds"].samples if s.name.endswith("_count")
+    ]
+    assert [(s.labels["argo_operation"], s.value) for s in counts] == [("bars", 1.0)]
+    requests = families["argo_upstream_requests"].samples
+    assert [(s.labels["argo_upstream"], s.value) for s in requests] == [("a", 1.0)]
+    assert "AAPL" not in text
+
+
+async def test_a_port_that_is_taken_is_an_error_that_says_so():
+    taken = Watched(Scripted("a", {"bars"}), config={"port": 0})
+    async with taken.argo:
+        other = Watched(Scripted("a", {"bars"}), config={"port": taken.plugin.port})
+        with pytest.raises(PluginError, match="cannot be used"):
+            async with other.argo:
+                pass
