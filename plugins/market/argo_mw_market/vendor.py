@@ -152,8 +152,8 @@ class Vendor:
         except ValueError as error:
             msg = f"{what} sent malformed bars of {symbol.name}: {error}"
             raise Unacceptable(msg, upstream=self.name) from None
-        start = pd.Timestamp(question.start, unit="s", tz="UTC")
         if frame.empty:
+            start = pd.Timestamp(question.start, unit="s", tz="UTC")
             msg = (
                 f"{what} has no {timeframe.name} bars of {symbol.name} since {start.date()}: "
                 "check the symbol, or ask for more days"
