@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import frozen
 
 from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.reading import Item, Reading
 
-_STAND_IN = {
-    "root": "nvar",
-    "synonym": "nvar",
-    "kind": "v",
-    "distant kind": "v",
-    "common synonym": "v",
-}
+_STAND_IN = {"root": "nvar", "synonym": "nvar"}
+_LOOSELY = {"kind": "v", "distant kind": "v", "common synonym": "v"}
 """Relation → the parts of speech in which one word may stand in for the other."""
 
 
@@ -27,6 +24,8 @@ class Alignment:
         right: Content words of the second prompt that the first does not have.
         repeated: What is left over on each side but occurs again in the other prompt.
         exact: How many pairs are the same word.
+        synonyms: How many pairs are synonyms.
+        loose: How many pairs are words that mean nearly the same.
         size: The larger number of content words.
     """
 
@@ -35,6 +34,8 @@ class Alignment:
     right: tuple[Item, ...]
     repeated: tuple[tuple[Item, ...], tuple[Item, ...]]
     exact: int
+    synonyms: int
+    loose: int
     size: int
 
 
@@ -46,7 +47,8 @@ def align(a: Reading, b: Reading, lexicon: Lexicon) -> Alignment:
     _pair_same(one, other, pairs, taken)
     exact = len(pairs)
     _pair_joined(one, other, pairs, taken)
-    _pair_related(one, other, pairs, taken, lexicon)
+    synonyms = _pair_related(one, other, pairs, taken, lexicon, _STAND_IN)
+    loose = _pair_related(one, other, pairs, taken, lexicon, _LOOSELY)
     again_a = {lemma for i in pairs for lemma in one[i].token.lemmas}
     again_b = {lemma for j in taken for lemma in other[j].token.lemmas}
     left = [x for i, x in enumerate(one) if i not in pairs]
@@ -62,6 +64,8 @@ def align(a: Reading, b: Reading, lexicon: Lexicon) -> Alignment:
         tuple(x for x in right if x not in repeated[1]),
         repeated,
         exact,
+        synonyms,
+        loose,
         max(len(one), len(other)),
     )
 
@@ -122,30 +126,32 @@ def _same_but_plural(a: str, b: str) -> bool:
 
 def _pair_related(
     one: tuple[Item, ...], other: tuple[Item, ...], pairs: dict[int, int], taken: set[int],
-    lexicon: Lexicon,
-) -> None:  # fmt: skip
+    lexicon: Lexicon, relations: Mapping[str, str],
+) -> int:  # fmt: skip
+    """Pair words that may stand in for each other by one of *relations*; how many it paired."""
+    before = len(pairs)
     rest = [j for j in range(len(other)) if j not in taken]
     for i, x in enumerate(one):
         if i in pairs:
             continue
         for j in rest:
-            if j not in taken and stands_in(x, other[j], lexicon):
+            if j not in taken and _stands_in(x, other[j], lexicon, relations):
                 pairs[i] = j
                 taken.add(j)
                 break
+    return len(pairs) - before
 
 
-def stands_in(x: Item, y: Item, lexicon: Lexicon) -> bool:
-    """Whether one word may stand for the other."""
+def _stands_in(x: Item, y: Item, lexicon: Lexicon, relations: Mapping[str, str]) -> bool:
     if x.token.kind != "word" or y.token.kind != "word":
         return False
     found = False
     for a in x.token.lemmas:
         for b in y.token.lemmas:
-            relation = lexicon.relation(a, b)
+            relation = lexicon.relation(a, b, x.part if x.part == y.part else "")
             if relation == "opposite":
                 return False
-            allowed = _STAND_IN.get(relation, "")
+            allowed = relations.get(relation, "")
             found = found or (x.part in allowed and (y.part in allowed))
     return found
 

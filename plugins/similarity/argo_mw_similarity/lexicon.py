@@ -48,10 +48,11 @@ class Lexicon:
     """Words, their classes and relations.
 
     Attributes:
-        words: WordNet, by lemma.
+        words: WordNet by lemma, packed: text is no work for the garbage collector, and the
+            hundreds of thousands of objects that it stands for would be.
         members: Synset → its words.
         near: Synset → the synsets just above it, and those it resembles.
-        irregular: Part of speech and form → lemmas.
+        irregular: ``part:form`` → lemma.
         classes: Class → its words (``article``, ``negation`` …).
         opposites: Word → words that must never stand in for it.
         synonyms: Word → the group of interchangeable words that it belongs to.
@@ -61,9 +62,9 @@ class Lexicon:
     """
 
     words: dict[str, Word] = field(factory=dict, repr=False)
-    near: dict[str, frozenset[str]] = field(factory=dict, repr=False)
+    near: dict[str, str] = field(factory=dict, repr=False)
     members: dict[str, list[str]] = field(factory=dict, repr=False)
-    irregular: dict[tuple[str, str], tuple[str, ...]] = field(factory=dict, repr=False)
+    irregular: dict[str, str] = field(factory=dict, repr=False)
     classes: dict[str, frozenset[str]] = field(factory=dict, repr=False)
     opposites: dict[str, set[str]] = field(factory=dict, repr=False)
     synonyms: dict[str, set[str]] = field(factory=dict, repr=False)
@@ -73,8 +74,9 @@ class Lexicon:
     units: dict[str, str] = field(factory=dict, repr=False)
     names: dict[str, str] = field(factory=dict, repr=False)
     _class_of: dict[str, frozenset[str]] = field(factory=dict, repr=False)
+    _parsed: dict[str, Word | None] = field(factory=dict, repr=False)
     _lemmas: dict[str, dict[str, str]] = field(factory=dict, repr=False)
-    _relations: dict[tuple[str, str], str] = field(factory=dict, repr=False)
+    _relations: dict[tuple[str, str, str], str] = field(factory=dict, repr=False)
 
     def classes_of(self, word: str) -> frozenset[str]:
         """The classes that *word* (in lower case) is a member of."""
@@ -94,28 +96,38 @@ class Lexicon:
             self._lemmas[word] = found
         return found
 
+    def _word(self, lemma: str) -> Word | None:
+        if lemma in self._parsed:
+            return self._parsed[lemma]
+        if len(self._parsed) > 20_000:
+            self._parsed.clear()
+        packed = self.words.get(lemma)
+        word = self._parsed[lemma] = None if packed is None else _unpack(packed)
+        return word
+
     def _lemma(self, word: str, part: str) -> str:
-        if exceptional := self.irregular.get((part, word)):
-            return exceptional[0]
-        if (entry := self.words.get(word)) is not None and part in entry.senses:
+        if exceptional := self.irregular.get(f"{part}:{word}"):
+            return exceptional
+        if (entry := self._word(word)) is not None and part in entry.senses:
             return word
         for ending, base in _ENDINGS[part]:
             if word.endswith(ending) and len(word) > len(ending) + 1:
                 stem = word[: -len(ending)]
                 doubled = stem[-1:] == stem[-2:-1] and ending in {"ed", "ing", "er", "est"}
                 for candidate in (stem + base, stem[:-1] if doubled else ""):
-                    entry = self.words.get(candidate)
+                    entry = self._word(candidate)
                     if entry is not None and part in entry.senses:
                         return candidate
         return ""
 
-    def relation(self, a: str, b: str) -> str:
-        """How lemma *a* relates to *b*: ``same``, ``opposite``, ``root``, ``synonym``,
-        ``kind`` (one is a kind of the other), ``distant kind``, ``common synonym``, or "".
+    def relation(self, a: str, b: str, part: str = "") -> str:
+        """How lemma *a* relates to *b*, both being of part of speech *part*: ``same``, ``opposite``, ``root``, ``synonym``,
+        ``kind`` (one is a kind of the other), ``distant kind``, ``common synonym``, ``sibling``
+        (two nouns of one kind), or "".
         """
         if a == b:
             return "same"
-        key = (a, b) if a < b else (b, a)
+        key = (a, b, part) if a < b else (b, a, part)
         found = self._relations.get(key)
         if found is None:
             if len(self._relations) > 100_000:
@@ -123,19 +135,19 @@ class Lexicon:
             found = self._relations[key] = self._relation(*key)
         return found
 
-    def _relation(self, a: str, b: str) -> str:
+    def _relation(self, a: str, b: str, part: str) -> str:
         if b in self.opposites.get(a, ()):
             return "opposite"
         if b in self.synonyms.get(a, ()):
             return "synonym"
-        one, other = self.words.get(a), self.words.get(b)
+        one, other = self._word(a), self._word(b)
         if one is None or other is None:
             return ""
         if b in one.antonyms or self._indirectly_opposite(one, b) or self._indirectly_opposite(other, a):
             return "opposite"
         if b in one.roots:
             return "root"
-        senses_a, senses_b = _top(one), _top(other)
+        senses_a, senses_b = _top(one, part), _top(other, part)
         if senses_a & senses_b:
             return "synonym"
         above_a, above_b = self._above(senses_a), self._above(senses_b)
@@ -143,6 +155,8 @@ class Lexicon:
             return "kind"
         if self._above(above_a) & senses_b or self._above(above_b) & senses_a:
             return "distant kind"
+        if part == "n" and above_a & above_b:
+            return "sibling"
         if (self._sharing(senses_a) & self._sharing(senses_b)) - {a, b}:
             return "common synonym"
         return ""
@@ -152,7 +166,7 @@ class Lexicon:
         return any(self._first_sense_synonym(antonym, other) for antonym in word.antonyms)
 
     def _first_sense_synonym(self, a: str, b: str) -> bool:
-        one, other = self.words.get(a), self.words.get(b)
+        one, other = self._word(a), self._word(b)
         if one is None or other is None:
             return False
         first = {ids[0] for ids in one.senses.values()}
@@ -160,14 +174,14 @@ class Lexicon:
 
     def _sharing(self, senses: Iterable[str]) -> set[str]:
         """The words that have one of *senses*."""
-        return {word for sense in senses for word in self.members.get(sense, ())}
+        return {word for sense in senses for word in self.members.get(sense, "").split(",") if word}
 
     def _above(self, senses: Iterable[str]) -> set[str]:
-        return {up for sense in senses for up in self.near.get(sense, ())}
+        return {up for sense in senses for up in self.near.get(sense, "").split(",") if up}
 
 
-def _top(word: Word) -> set[str]:
-    return {sense for ids in word.senses.values() for sense in ids[:SENSES]}
+def _top(word: Word, part: str) -> set[str]:
+    return set(word.senses.get(part, ())[:SENSES])
 
 
 def load(*directories: Path) -> Lexicon:
@@ -204,23 +218,18 @@ def _wordnet() -> Lexicon:
     lexicon = Lexicon()
     packed = (files("argo_mw_similarity") / "data" / "wordnet.tsv.gz").read_bytes()
     for line in gzip.decompress(packed).decode().splitlines():
-        kind, key, *rest = line.split("\t")
-        if kind == "w":
-            word = lexicon.words[key] = _word(rest)
-            for ids in word.senses.values():
-                for sense in ids[:SENSES]:
-                    lexicon.members.setdefault(sense, []).append(key)
-        elif kind == "s":
-            lexicon.near[key] = frozenset(item[1:] for item in rest)
-        else:
-            lexicon.irregular[key, rest[0]] = tuple(rest[1:])
+        kind, key, rest = line.split("\t", 2)
+        getattr(lexicon, _TABLES[kind])[key] = rest
     return lexicon
 
 
-def _word(columns: list[str]) -> Word:
+_TABLES = {"w": "words", "s": "near", "m": "members", "x": "irregular"}
+
+
+def _unpack(packed: str) -> Word:
     senses: dict[str, tuple[str, ...]] = {}
     marked = {"!": frozenset[str](), "+": frozenset[str]()}
-    for column in columns:
+    for column in packed.split("\t"):
         if column[0] in marked:
             marked[column[0]] = frozenset(column[1:].split(","))
         else:

@@ -27,6 +27,8 @@ FACTUAL = frozenset(
 PHASES = frozenset({"phase_begin", "phase_end", "phase_stay"})
 """Classes whose words are both content and fact."""
 
+OPERATORS = frozenset("+*/=<>^|~-\\%")
+
 CLAUSE_END = frozenset(".?!;:")
 
 
@@ -73,6 +75,7 @@ class Reading:
         english: Whether most of its words are English.
         items: The content words in order.
         numbers: Numbers with their units.
+        symbols: Operators and the like.
         dates: Dates, times of day and fiscal periods.
         facts: Class → how many of its words occur.
         negated: Per negation, the base forms of the word it applies to.
@@ -86,6 +89,7 @@ class Reading:
     english: bool
     items: tuple[Item, ...]
     numbers: tuple[tuple[str, str], ...]
+    symbols: tuple[str, ...]
     dates: tuple[str, ...]
     facts: Mapping[str, int]
     negated: tuple[frozenset[str], ...]
@@ -110,6 +114,7 @@ def read(text: str, lexicon: Lexicon) -> Reading:
         english=_english(tokens, lexicon),
         items=items,
         numbers=tuple(sorted((t.text, t.unit) for t in tokens if t.kind == "number")),
+        symbols=tuple(t.text for t in tokens if t.kind == "mark" and t.text in OPERATORS),
         dates=tuple(sorted(t.text for t in tokens if t.kind == "date")),
         facts=facts,
         negated=_negated(tokens),

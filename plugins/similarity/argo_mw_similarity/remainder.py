@@ -4,11 +4,16 @@ A word that only one prompt has is harmless when it says little ("can *be used* 
 names the kind of the identifier beside it ("the `limit` *parameter*"). Anything else has to be
 paid for: the score must be high and the words that agree many. Some remainders no score pays
 for: two different words in the same place, and a qualifier of a noun.
+
+That is for prompts that are otherwise alike: a difference that stands alone was meant. Where
+the wording differs throughout, a high score says more: it cannot come from shared wording. Such
+prompts may keep a remainder, as long as it holds no opposites and no two things of one kind.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from difflib import SequenceMatcher
 from itertools import product
 
 from attrs import frozen
@@ -21,21 +26,41 @@ class Allowance:
     """How much of a remainder is let pass.
 
     Attributes:
+        synonyms: The least score at which synonyms may stand in for each other.
+        loose: The same for words that mean nearly the same, of which there may be one for
+            every *words* that agree.
         score: The least score at which any unexplained word passes.
         words: How many agreeing words pay for one unexplained word.
         free_words: How many agreeing words an unexplained noun that stands alone needs.
+        reworded: The least score at which reworded prompts may keep a remainder.
+        edits: In how many places the wording of reworded prompts differs, at least.
+        shared: How many words they share at least, and at least as many as are left over.
     """
 
+    synonyms: float = 0.8
+    loose: float = 0.9
     score: float = 0.92
     words: int = 4
     free_words: int = 6
+    reworded: float = 0.93
+    edits: int = 3
+    shared: int = 5
 
 
 def unexplained(pair: Pair, score: float, allowance: Allowance) -> str:
     """Why the remainder of *pair* forbids to share an answer, or ""."""
+    alignment = pair.alignment
+    if alignment.synonyms and score < allowance.synonyms:
+        return f"synonyms at a score below {allowance.synonyms}"
+    if alignment.loose and (
+        score < allowance.loose or alignment.loose * allowance.words > alignment.exact
+    ):
+        return "words that are only nearly the same"
+    if _reworded(pair, score, allowance):
+        return _of_one_kind(pair)
     left = _rest(pair, pair.a, pair.alignment.left)
     right = _rest(pair, pair.b, pair.alignment.right)
-    agreeing = pair.alignment.exact
+    agreeing = alignment.exact
     strong = score >= allowance.score
     for item, reading in (*((x, pair.a) for x in left), *((y, pair.b) for y in right)):
         free = strong and agreeing >= allowance.free_words and _stands_alone(item, reading)
@@ -49,6 +74,28 @@ def unexplained(pair: Pair, score: float, allowance: Allowance) -> str:
     if debt and not (strong and debt * allowance.words <= agreeing):
         shown = ", ".join(repr(x.token.text) for x in (*left, *right)) or "the wording"
         return f"{shown} differs"
+    return ""
+
+
+def _reworded(pair: Pair, score: float, allowance: Allowance) -> bool:
+    """Whether *pair* is worded differently throughout and yet scores high."""
+    alignment = pair.alignment
+    rest = len(alignment.left) + len(alignment.right)
+    if score < allowance.reworded or alignment.exact < max(allowance.shared, rest):
+        return False
+    one, other = ([t.text for t in r.order if t.kind != "mark"] for r in (pair.a, pair.b))
+    changes = SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
+    return sum(change[0] != "equal" for change in changes) >= allowance.edits
+
+
+def _of_one_kind(pair: Pair) -> str:
+    for x, y in _replaced(pair):
+        if x.part == y.part == "n" and any(
+            pair.lexicon.relation(a, b, "n") == "sibling"
+            for a in x.token.lemmas
+            for b in y.token.lemmas
+        ):
+            return f"{x.token.text!r} and {y.token.text!r} are two of one kind"
     return ""
 
 
@@ -88,18 +135,20 @@ def _beside(item: Item, reading: Reading) -> Iterator[Item]:
 def _replaced(pair: Pair) -> Iterator[tuple[Item, Item]]:
     """Words of the remainder that stand in the same place of both prompts."""
     left, right = pair.alignment.left, pair.alignment.right
-    if not left and not right:
-        return
     again_left, again_right = pair.alignment.repeated
+    if not (left or again_left) or not (right or again_right):
+        return
     here = _places(pair.a.items, {i: i for i, _ in pair.alignment.pairs})
     there = _places(pair.b.items, {j: i for i, j in pair.alignment.pairs})
     for x, y in (
         *product(left, right),
         *product(left, again_right),
         *product(again_left, right),
+        *product(again_left, again_right),
     ):
         a, b = here[x.at], there[y.at]
-        if _kind(x) == _kind(y) and (a[0] == b[0] or a[1] == b[1]):
+        different = x.token.lemmas.isdisjoint(y.token.lemmas)
+        if different and _kind(x) == _kind(y) and (a[0] == b[0] or a[1] == b[1]):
             yield x, y
 
 

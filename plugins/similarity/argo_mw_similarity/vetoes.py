@@ -75,7 +75,20 @@ def script(pair: Pair) -> str:
 
 def numbers(pair: Pair) -> str:
     """The same numbers in the same units."""
-    return _differ(set(pair.a.numbers), set(pair.b.numbers))
+    if reason := _differ(set(pair.a.numbers), set(pair.b.numbers)):
+        return reason
+    if _in_order(pair.a) != _in_order(pair.b):
+        return "in another order"
+    return ""
+
+
+def _in_order(reading: Reading) -> list[str]:
+    return [token.text for token in reading.order if token.kind == "number"]
+
+
+def symbols(pair: Pair) -> str:
+    """The same operators in the same order: "3 + 4" is not "3 * 4"."""
+    return "" if pair.a.symbols == pair.b.symbols else " ".join((*pair.a.symbols, *pair.b.symbols))
 
 
 def dates(pair: Pair) -> str:
@@ -347,6 +360,7 @@ VETOES: Mapping[str, Veto] = {
     "code": code,
     "script": script,
     "numbers": numbers,
+    "symbols": symbols,
     "dates": dates,
     "names": names,
     "persons": persons,

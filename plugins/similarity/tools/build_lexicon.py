@@ -16,6 +16,8 @@ from pathlib import Path
 from attrs import frozen
 
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
+SENSES = 4
+"""Of a word's senses, how many of the most frequent ones count when synonyms are sought."""
 DERIVED = {"+", "\\", "<"}
 
 Key = tuple[str, int]
@@ -52,18 +54,21 @@ def main(source: Path, target: Path) -> None:
             out.write("\t".join(["w", lemma, *parts, *kinds]).encode() + b"\n")
         for key, synset in sorted(synsets.items()):
             near = sorted(
-                symbol + _short(other)
+                _short(other)
                 for symbol, other, _, _ in synset.pointers
                 if symbol in {"@", "&", "$"} and _short(other) in used
             )
             if near and _short(key) in used:
-                out.write("\t".join(["s", _short(key), *near]).encode() + b"\n")
+                out.write("\t".join(["s", _short(key), ",".join(near)]).encode() + b"\n")
+        for sense, members in sorted(_members(words).items()):
+            if len(members) > 1:
+                out.write("\t".join(["m", sense, ",".join(sorted(members))]).encode() + b"\n")
         for part, name in PARTS.items():
             for line in _lines(source / f"{name}.exc"):
                 form, *bases = line.split()
-                kept = [base for base in bases if base in words]
+                kept = [base for base in bases if part in words.get(base, ())]
                 if kept and _kept(form, part):
-                    out.write("\t".join(["x", part, form, *kept]).encode() + b"\n")
+                    out.write("\t".join(["x", f"{part}:{form}", kept[0]]).encode() + b"\n")
 
 
 def _words(source: Path, synsets: dict[Key, Synset]) -> dict[str, dict[str, str]]:
@@ -78,6 +83,16 @@ def _words(source: Path, synsets: dict[Key, Synset]) -> dict[str, dict[str, str]
             if ids and _kept(lemma, part):
                 words[lemma][part] = fields[5 + pointers] + ":" + ",".join(map(_short, ids))
     return words
+
+
+def _members(words: dict[str, dict[str, str]]) -> dict[str, set[str]]:
+    """Synset → the words that have it among their most frequent senses."""
+    members: dict[str, set[str]] = defaultdict(set)
+    for lemma, parts in words.items():
+        for ids in parts.values():
+            for sense in ids.split(":")[1].split(",")[:SENSES]:
+                members[sense].add(lemma)
+    return members
 
 
 def _related(
