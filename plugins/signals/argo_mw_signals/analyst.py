@@ -72,7 +72,8 @@ class Analyst:
         place = {voice.name: position for position, voice in enumerate(voices)}
         heard.sort(key=lambda one: (-one.weight, place[one.voice]))
         missing.sort(key=lambda one: place[one.voice])
-        verdict = agree(heard, missing, self._config.threshold)
+        rule = self._config
+        verdict = agree(heard, missing, threshold=rule.threshold, quorum=rule.quorum)
         signal = Signal(
             symbol=call.subject,
             action=verdict.action,

@@ -25,7 +25,11 @@ class Verdict:
 
 
 def agree(
-    contributions: Sequence[Contribution], missing: Sequence[Missing], threshold: float
+    contributions: Sequence[Contribution],
+    missing: Sequence[Missing],
+    *,
+    threshold: float,
+    quorum: float,
 ) -> Verdict:
     """The consensus of *contributions*.
 
@@ -33,11 +37,14 @@ def agree(
     these counts; from *threshold* on it is an action, whose confidence is the share that the
     counts on its side have of all weights. Below it is ``HOLD``, the surer the nearer the lean
     is to zero. The weights of the missing are among all weights, so they lower any confidence.
+    Where the counts are less than *quorum* of all weights, one loud voice is no consensus: it is
+    ``HOLD`` then, whatever the lean.
 
     Args:
         contributions: What the voices said.
         missing: Who was not heard.
         threshold: The lean, from 0 to 1, from which a signal acts.
+        quorum: The share of all weights, from 0 to 1, that must be heard for it to act.
     """
     weights = [one.weight for one in contributions] + [one.weight for one in missing]
     counts = [one.weight * one.confidence for one in contributions]
@@ -45,8 +52,9 @@ def agree(
     if heard <= 0:
         return Verdict("HOLD", 0.0, 0.0)
     lean = sum(n * one.score for n, one in zip(counts, contributions, strict=True)) / heard
-    if abs(lean) < threshold:
-        return Verdict("HOLD", heard / sum(weights) * (1.0 - abs(lean) / threshold), lean)
+    share = heard / sum(weights)
+    if abs(lean) < threshold or share < quorum:
+        return Verdict("HOLD", share * max(0.0, 1.0 - abs(lean) / threshold), lean)
     side = 1.0 if lean > 0 else -1.0
     agreed = sum(n for n, one in zip(counts, contributions, strict=True) if one.score * side > 0)
     return Verdict("BUY" if lean > 0 else "SELL", agreed / sum(weights), lean)

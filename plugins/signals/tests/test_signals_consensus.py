@@ -7,9 +7,17 @@ from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from argo_mw_signals import Contribution, Missing, agree
+from argo_mw_signals import Contribution, Missing, Verdict
+from argo_mw_signals import agree as agree_
 
 THRESHOLD = 0.15
+QUORUM = 0.25
+
+
+def agree(said, lost, threshold: float, quorum: float = 0.0) -> Verdict:
+    return agree_(said, lost, threshold=threshold, quorum=quorum)
+
+
 unit = st.floats(0.0, 1.0)
 score = st.floats(-1.0, 1.0)
 weight = st.floats(0.01, 10.0)
@@ -79,3 +87,20 @@ def test_voices_that_cancel_out_hold_with_confidence() -> None:
 def test_without_any_voice_there_is_no_confidence() -> None:
     assert agree([], [Missing("m", 1.0, "late")], THRESHOLD).confidence == 0.0
     assert agree([], [], THRESHOLD).action == "HOLD"
+
+
+@given(contributions, missing)
+def test_without_a_quorum_nobody_acts(said, lost) -> None:
+    verdict = agree(said, lost, THRESHOLD, QUORUM)
+    heard = sum(one.weight * one.confidence for one in said)
+    whole = sum(one.weight for one in said) + sum(one.weight for one in lost)
+    if not heard or heard / whole < QUORUM:
+        assert verdict.action == "HOLD"
+    else:
+        assert verdict == agree(said, lost, THRESHOLD)
+
+
+def test_one_loud_voice_among_missing_ones_is_no_consensus() -> None:
+    lost = [Missing(name, 1.0, "down") for name in ("trend", "momentum", "volume")]
+    verdict = agree([voice(1.0, confidence=0.5)], lost, THRESHOLD, QUORUM)
+    assert (verdict.action, verdict.confidence, verdict.lean) == ("HOLD", 0.0, 1.0)
