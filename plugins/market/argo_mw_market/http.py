@@ -53,11 +53,14 @@ class Http:
         vendor: Its name, for errors.
         url: Its base URL.
         sign: Puts the key into a request, at the last moment.
+
+    Attributes:
+        url: Its base URL.
     """
 
     def __init__(self, vendor: str, url: str, sign: Sign) -> None:
         self._vendor = vendor
-        self._url = url
+        self.url = url
         self._base = httpx2.URL(url.rstrip("/"))
         self._sign = sign
         self._client: httpx2.AsyncClient | None = None
@@ -111,7 +114,7 @@ class Http:
 
     def _open(self) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(
-            transport=_Signing(self._url, self._sign),
+            transport=_Signing(self.url, self._sign),
             timeout=_TIMEOUT,
             headers={"User-Agent": _AGENT, "Accept": "application/json"},
         )
@@ -121,7 +124,7 @@ class Http:
         where = f"upstream {self._vendor!r}"
         if isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError)):
             msg = (
-                f"{where} cannot be reached at {self._url} ({what}): check that it is up, the "
+                f"{where} cannot be reached at {self.url} ({what}): check that it is up, the "
                 f"network, and url in [plugins.market.{self._vendor}]"
             )
             return UpstreamError(msg, upstream=self._vendor)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
-from argo_mw import Codecs, Context, Guard, Operation, Upstream, hookimpl
+from argo_mw import Codecs, Context, Guard, Operation, Upstream, UpstreamError, hookimpl
 from argo_mw_market.alpaca import Alpaca
 from argo_mw_market.alphavantage import AlphaVantage
 from argo_mw_market.config import MarketConfig
@@ -63,7 +64,25 @@ class MarketPlugin:
             context.tasks.spawn(f"market:retire:{vendor.name}", vendor.http.drain())
 
     @hookimpl
+    async def diagnose(self) -> Iterable[tuple[str, bool, str]]:
+        """Which keys there are, and whether their vendors can be reached."""
+        return await asyncio.gather(*(_diagnose(vendor) for vendor in self._vendors))
+
+    @hookimpl
     async def shutdown(self) -> None:
         """Close all connections."""
         for vendor in (*self._vendors, *self._retired):
             await vendor.http.aclose()
+
+
+async def _diagnose(vendor: Vendor) -> tuple[str, bool, str]:
+    what = f"upstream {vendor.name}"
+    lacking = vendor.keys.missing()
+    if lacking is not None:
+        return what, False, lacking
+    try:
+        # Any reply will do; this one is charged to no quota.
+        await vendor.http.get("/")
+    except UpstreamError as error:
+        return what, False, str(error)
+    return what, True, f"has a key and answers at {vendor.http.url}"

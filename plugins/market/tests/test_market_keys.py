@@ -149,3 +149,24 @@ def test_keys_are_never_sent_in_the_clear(url: str) -> None:
     plugins = Plugins.load(installed=False, extra={"market": MarketPlugin()})
     with pytest.raises(ConfigError, match=r"plugins\.market.*alpaca: url .* in the clear"):
         plugins.configs({"market": {"alpaca": {"url": url}}}, "argo.toml")
+
+
+async def test_the_doctor_is_told_what_is_missing_and_what_answers(sandbox, monkeypatch) -> None:
+    monkeypatch.setenv("MASSIVE_API_KEY", "massive")
+    async with opened(sandbox) as argo:
+        waiting = argo.plugins.call("market", "diagnose", config=None, context=argo.context)
+        said = {what: (well, text) for what, well, text in await waiting}
+    assert said["upstream massive"] == (True, f"has a key and answers at {sandbox.url('massive')}")
+    assert said["upstream alpaca"][0] is False
+    assert "APCA_API_KEY_ID" in said["upstream alpaca"][1]
+
+
+async def test_the_doctor_is_told_what_does_not_answer(sandbox, monkeypatch) -> None:
+    monkeypatch.setenv("MASSIVE_API_KEY", "massive")
+    sandbox.set_fault("massive", "outage")
+    async with opened(sandbox) as argo:
+        waiting = argo.plugins.call("market", "diagnose", config=None, context=argo.context)
+        said = {what: (well, text) for what, well, text in await waiting}
+    well, text = said["upstream massive"]
+    assert not well
+    assert "broke the connection off" in text
