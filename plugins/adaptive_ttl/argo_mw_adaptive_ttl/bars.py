@@ -50,7 +50,7 @@ def read_bars(value: object) -> Bars | None:
     under ``close`` or ``c``. Only the last 1,000 bars count.
     """
     if isinstance(value, Bars):
-        return value
+        return value if value.starts else None
     try:
         pairs = _pairs(value)
     except (TypeError, ValueError, AttributeError, StopIteration, RuntimeError):

@@ -158,8 +158,8 @@ class ErrorBudget:
     def _end(self, symbol: Symbol, minutes: int) -> float:
         """The epoch second at which *minutes* more minutes of trading are over.
 
-        After the night the price is taken for changed, with the first bar; with the opening
-        itself when the upstream has bars from before it.
+        After the night the price is taken for changed: with the first bar, or before it when
+        the upstream has bars from outside the session.
         """
         day, over = symbol.day, symbol.over + minutes
         while over > day.minutes:
@@ -167,19 +167,22 @@ class ErrorBudget:
             if following is None:
                 return day.end + DAY
             if following.start != day.end:
-                return following.when(0 if symbol.off_hours else 1)
+                return self._opening(symbol, following)
             day, over = following, max(1, over - day.minutes)
         return day.when(over)
 
     def _until_open(self, symbol: Symbol, now: float) -> float:
         day = symbol.calendar.day(now)
-        early = 0 if symbol.off_hours else 1
         if now < day.end:
-            end = day.when(day.over(now) + 1)
+            end: float = day.when(day.over(now) + 1)
         else:
             following = symbol.calendar.after(day)
-            end = following.when(early) if following is not None else day.end + DAY
+            end = day.end + DAY if following is None else self._opening(symbol, following)
         return min(end, now + self._config.closed)
+
+    def _opening(self, symbol: Symbol, day: Day) -> float:
+        """When *day* first has news of *symbol*."""
+        return day.start - self._config.delay if symbol.off_hours else day.when(1)
 
     def _why(self, symbol: Symbol, phase: Phase) -> str:
         level, day = symbol.volatility.level, symbol.day

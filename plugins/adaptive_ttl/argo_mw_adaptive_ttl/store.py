@@ -61,12 +61,12 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writing = asyncio.Lock()
+        self.writing = asyncio.Lock()
 
     async def save(self, memory: Memory) -> None:
         """Write *memory*; a failure is logged, since it only costs learning again."""
         symbols = list(memory.symbols.values())
-        async with self._writing:
+        async with self.writing:
             try:
                 await asyncio.to_thread(self._write, symbols, memory.pot)
             except OSError as error:
@@ -78,7 +78,7 @@ class Store:
             saved = await asyncio.to_thread(self._read)
         except FileNotFoundError:
             return
-        except (OSError, ValueError, cattrs.BaseValidationError) as error:
+        except (OSError, ValueError, TypeError, cattrs.BaseValidationError) as error:
             log.warning(
                 "adaptive_ttl: begins to learn anew", file=str(self._path), error=str(error)
             )
@@ -99,7 +99,11 @@ class Store:
         draft.replace(self._path)
 
     def _read(self) -> Saved:
-        saved = _converter.structure(json.loads(self._path.read_text()), Saved)
+        content = json.loads(self._path.read_text())
+        if not isinstance(content, dict):
+            msg = "the file holds no table"
+            raise TypeError(msg)
+        saved = _converter.structure(content, Saved)
         if saved.version != VERSION:
             msg = f"the file is of version {saved.version}, not {VERSION}"
             raise ValueError(msg)

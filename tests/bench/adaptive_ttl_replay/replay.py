@@ -30,11 +30,16 @@ class Tally:
 
     Attributes:
         squares: The squared error of each read, in bp².
-        fetches: How many fetches were made.
+        fetched_at: When each fetch was made, in epoch seconds.
     """
 
     squares: list[float] = field(factory=list)
-    fetches: int = 0
+    fetched_at: list[float] = field(factory=list)
+
+    @property
+    def fetches(self) -> int:
+        """How many fetches were made."""
+        return len(self.fetched_at)
 
 
 class Feed:
@@ -58,8 +63,8 @@ class Feed:
 
     async def fetch(self, call: Call) -> Outcome:
         """The last bars of the call's symbol; with a fixed time to live, if there is one."""
-        self.tallies[call.subject].fetches += 1
         now = self._clock.time()
+        self.tallies[call.subject].fetched_at.append(now)
         bars = self.series[call.subject].fetch(now)
         if self._ttls is None:
             return Outcome(bars)

@@ -1,0 +1,142 @@
+"""Calendars and the symbols that keep them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+import pytz
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_mw import BadParameter, ConfigError
+from argo_mw_adaptive_ttl import Calendar, Calendars, Extended, Phase, calendar_of, pair_of
+
+# exchange_calendars still reads frames in a way that pandas 3.1 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
+
+NEW_YORK = pytz.timezone("America/New_York")
+LONDON = pytz.timezone("Europe/London")
+TOKYO = pytz.timezone("Asia/Tokyo")
+
+calendars = Calendars()
+around_the_clock = Calendars(extended={"XNYS": Extended(pre="04:00", post="20:00")})
+
+
+@pytest.fixture(scope="module")
+def tokyo() -> Calendar:
+    return Calendars().of("7203.T", 1_718_726_400.0)
+
+
+def at(zone: pytz.BaseTzInfo, *when: int) -> datetime:
+    return zone.localize(datetime(*when))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "when", "expected"),
+    [
+        ("AAPL", at(NEW_YORK, 2024, 11, 29, 12, 55), Phase.OPEN),  # the day after Thanksgiving
+        ("AAPL", at(NEW_YORK, 2024, 11, 29, 13, 5), Phase.CLOSED),
+        ("AAPL", at(NEW_YORK, 2024, 6, 19, 11, 0), Phase.CLOSED),  # Juneteenth
+        ("AAPL", at(NEW_YORK, 2024, 6, 18, 9, 29), Phase.CLOSED),
+        ("AAPL", at(NEW_YORK, 2024, 6, 18, 9, 30), Phase.OPEN),
+        ("AAPL", at(NEW_YORK, 2024, 6, 18, 16, 0), Phase.CLOSED),
+        ("AAPL", at(NEW_YORK, 2024, 6, 22, 12, 0), Phase.CLOSED),  # Saturday
+        ("BTC-USD", at(pytz.utc, 2024, 6, 23, 3, 0), Phase.OPEN),  # Sunday
+        ("VOD.L", at(LONDON, 2024, 6, 18, 8, 0), Phase.OPEN),
+        ("VOD.L", at(LONDON, 2024, 6, 18, 16, 29), Phase.OPEN),
+        ("VOD.L", at(LONDON, 2024, 6, 18, 16, 30), Phase.CLOSED),
+        ("VOD.L", at(LONDON, 2024, 8, 26, 12, 0), Phase.CLOSED),  # summer bank holiday
+        ("7203.T", at(TOKYO, 2024, 6, 18, 11, 29), Phase.OPEN),
+        ("7203.T", at(TOKYO, 2024, 6, 18, 12, 0), Phase.BREAK),
+        ("7203.T", at(TOKYO, 2024, 6, 18, 12, 30), Phase.OPEN),
+        ("7203.T", at(TOKYO, 2024, 6, 18, 15, 0), Phase.CLOSED),
+        ("EUR/USD", at(pytz.utc, 2024, 6, 22, 12, 0), Phase.CLOSED),  # Saturday
+        ("EUR/USD", at(pytz.utc, 2024, 6, 18, 3, 0), Phase.OPEN),
+    ],
+)
+def test_a_market_is_open_when_it_is(symbol: str, when: datetime, expected: Phase) -> None:
+    assert expected == calendars.phase(symbol, when)
+
+
+@pytest.mark.parametrize(
+    ("hour", "minute", "expected"),
+    [
+        (3, 59, Phase.CLOSED),
+        (4, 0, Phase.PRE),
+        (9, 30, Phase.OPEN),
+        (16, 0, Phase.POST),
+        (20, 0, Phase.CLOSED),
+    ],
+)
+def test_extended_hours_lie_between_open_and_closed(
+    hour: int, minute: int, expected: Phase
+) -> None:
+    when = at(NEW_YORK, 2024, 6, 18, hour, minute)
+
+    assert expected == around_the_clock.phase("AAPL", when)
+
+
+def test_a_naive_datetime_is_refused() -> None:
+    """It names no moment; exchange_calendars would take it for UTC and say nothing."""
+    with pytest.raises(BadParameter, match="no time zone"):
+        calendars.phase("AAPL", datetime(2024, 6, 18, 12, 0))
+
+
+@pytest.mark.parametrize(
+    "ticker", ["METH", "ETHO", "BTCS", "ETH", "BTC", "SOLUSDA", "BRK-B", "BF.B"]
+)
+def test_letters_inside_a_ticker_make_no_pair(ticker: str) -> None:
+    """The plan took every symbol with BTC or ETH in it for crypto."""
+    assert pair_of(ticker) is None
+    assert calendar_of(ticker, {}, "XNYS") == "XNYS"
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [
+        ("BTC-USD", ("BTC", "USD")),
+        ("eth/usdt", ("ETH", "USDT")),
+        ("BTCUSD", ("BTC", "USD")),
+        ("X:PEPEUSD", ("PEPE", "USD")),
+        ("COINBASE:LTCUSD", ("LTC", "USD")),
+        ("C:EURUSD", ("EUR", "USD")),
+        ("BTCBUSD", ("BTC", "BUSD")),
+    ],
+)
+def test_a_pair_is_known_by_its_form(symbol: str, expected: tuple[str, str]) -> None:
+    assert expected == pair_of(symbol)
+
+
+def test_a_rule_of_the_configuration_comes_first() -> None:
+    assert calendar_of("VOD.L", {"*.L": "XFRA"}, "XNYS") == "XFRA"
+
+
+def test_an_unknown_calendar_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="'XXXX'"):
+        Calendars({"A": "XXXX"}).of("A", 1_718_726_400.0)
+
+
+@given(offset=st.integers(0, 300 * 86_400))
+def test_minutes_and_moments_agree(tokyo: Calendar, offset: int) -> None:
+    """Whatever the moment: that many minutes of the day are over, and not one more."""
+    moment = 1_718_726_400.0 + offset
+    day = tokyo.day(moment)
+    over = day.over(moment)
+
+    assert 0 <= over <= day.minutes
+    if over:
+        assert day.when(over) <= moment
+    if over < day.minutes:
+        assert day.when(over + 1) > moment
+
+
+def test_edges_are_computed_anew_beyond_what_is_known() -> None:
+    """A process that runs for years does not run out of sessions."""
+    known = Calendars()
+    first = known.of("AAPL", 1_718_726_400.0)
+    later = 1_718_726_400.0 + 2 * 365 * 86_400
+
+    assert not first.covers(later)
+    assert known.ready("AAPL", later) is None
+    assert known.of("AAPL", later).covers(later)

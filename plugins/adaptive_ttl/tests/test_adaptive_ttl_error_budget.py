@@ -1,0 +1,276 @@
+"""The policy ``error_budget``: what it spends, and when an answer is given up."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_mw_adaptive_ttl import (
+    Bars,
+    Calendar,
+    Calendars,
+    ErrorBudget,
+    ErrorBudgetConfig,
+    Memory,
+    Situation,
+    Symbol,
+    TableConfig,
+)
+from argo_mw_adaptive_ttl.pace import Pace
+
+# exchange_calendars still reads frames in a way that pandas 3.1 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
+
+NOON = 1_718_726_400.0  # Tuesday 2024-06-18, 12:00 in New York
+MINUTE = 60
+
+
+class Market:
+    """A stock that walks at random, fetched whenever its answer has expired."""
+
+    def __init__(self, config: ErrorBudgetConfig, sigma: Callable[[int], float]) -> None:
+        self.memory = Memory()
+        self.policy = ErrorBudget(config, TableConfig(), self.memory)
+        self.calendar = Calendars().of("AAPL", NOON)
+        self.sigma = sigma
+        self.fetches: list[float] = []
+        self.reads = 0
+
+    def trade(self, days: int, *, name: str = "AAPL", seed: int = 1) -> None:
+        """Read once a minute for *days* of trading."""
+        chance = random.Random(seed)
+        day = self.calendar.day(NOON)
+        starts: list[int] = []
+        closes = [100.0]
+        expires = 0.0
+        for _ in range(days):
+            for minute in range(day.minutes):
+                starts.append(day.when(minute))
+                move = chance.gauss(0.0, self.sigma(minute)) / 1e4
+                closes.append(closes[-1] * math.exp(move))
+                now = float(day.when(minute) + MINUTE + 5)
+                self.reads += 1
+                if now < expires or minute == day.minutes - 1:
+                    continue
+                self.fetches.append(now)
+                bars = Bars(starts[-90:], closes[-len(starts[-90:]) :], MINUTE)
+                symbol = self.memory.see(name, bars, self.calendar, now)
+                expires = now + self.decide(symbol, now)
+            following = self.calendar.after(day)
+            assert following is not None
+            day = following
+
+    def decide(self, symbol: Symbol, now: float, *, revealed: bool = True) -> float:
+        """Seconds that an answer lives."""
+        known = Situation("market_data", symbol.name, now, self.calendar, symbol, revealed)
+        return self.policy.decide(known).ttl
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.1, 0.25])
+def test_it_keeps_to_its_budget_of_calls(rate: float) -> None:
+    market = Market(ErrorBudgetConfig(calls=rate), lambda _: 6.0)
+    market.trade(10)
+
+    assert rate == pytest.approx(len(market.fetches) / market.reads, rel=0.1)
+
+
+def test_calls_may_be_stated_by_the_hour_or_the_day() -> None:
+    shares = []
+    for calls, per in ((0.1, "minute"), (6.0, "hour"), (39.0, "day")):
+        market = Market(ErrorBudgetConfig(calls=calls, per=per), lambda _: 6.0)
+        market.trade(3)
+        shares.append(len(market.fetches))
+
+    assert shares[0] == shares[1] == shares[2]
+
+
+def test_fetches_go_where_the_price_moves() -> None:
+    """In the wild hour of the day an answer lives shorter than in the calm ones."""
+    market = Market(ErrorBudgetConfig(calls=0.1), lambda m: 30.0 if 120 <= m < 180 else 4.0)
+    market.trade(15)
+    wild = sum(120 <= _minute(market, at) < 180 for at in market.fetches) / 60
+    calm = sum(200 <= _minute(market, at) < 380 for at in market.fetches) / 180
+
+    assert wild > 2.5 * calm
+
+
+def _minute(market: Market, at: float) -> int:
+    return market.calendar.day(at).over(at)
+
+
+def test_an_error_in_basis_points_is_kept() -> None:
+    """A symbol twice as wild is fetched four times as often for the same error."""
+    counts = []
+    for sigma in (3.0, 6.0):
+        market = Market(ErrorBudgetConfig(error_bp=12.0), lambda _, sigma=sigma: sigma)
+        market.trade(5)
+        counts.append(len(market.fetches))
+
+    assert pytest.approx(counts[1] / counts[0], rel=0.3) == 4.0
+
+
+def test_a_closed_market_is_not_asked() -> None:
+    """What is loaded after the close lives until the first bar of the next session."""
+    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market.trade(2)
+    symbol = market.memory.symbols["AAPL"]
+    evening = symbol.day.end + 3600.0
+    following = market.calendar.after(symbol.day)
+    assert following is not None
+
+    ttl = market.decide(symbol, evening, revealed=False)
+
+    assert following.start + MINUTE + 1.0 == pytest.approx(evening + ttl)
+
+
+def test_answers_of_the_last_minutes_end_with_the_next_sessions_first_bar() -> None:
+    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market.trade(2)
+    symbol = market.memory.symbols["AAPL"]
+    last = symbol.day.end - 30.0
+    symbol.over = symbol.day.minutes - 1
+    following = market.calendar.after(symbol.day)
+    assert following is not None
+
+    assert following.start + MINUTE + 1.0 == pytest.approx(last + market.decide(symbol, last))
+
+
+def test_until_the_first_trade_is_seen_every_bar_is_asked_for() -> None:
+    """The night's move is still to come, and is larger than any in the day."""
+    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market.trade(2)
+    symbol = market.memory.symbols["AAPL"]
+    following = market.calendar.after(symbol.day)
+    assert following is not None
+    now = float(following.when(3) + 5)
+    stale = Bars([int(symbol.traded) - MINUTE], [symbol.price], MINUTE)
+    symbol = market.memory.see("AAPL", stale, market.calendar, now)
+
+    assert symbol.waiting
+    assert following.when(4) + 1.0 == now + market.decide(symbol, now)
+
+
+def test_answers_expire_just_after_a_bar_is_complete() -> None:
+    """Before that nothing new can be had."""
+    market = Market(ErrorBudgetConfig(calls=0.1, delay=1.0), lambda _: 6.0)
+    market.trade(2)
+    symbol = market.memory.symbols["AAPL"]
+    now = float(symbol.day.when(symbol.over)) + 7.0
+
+    assert pytest.approx((now + market.decide(symbol, now)) % MINUTE) == 1.0
+
+
+def test_other_data_lives_longer_in_proportion() -> None:
+    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market.trade(2)
+    symbol = market.memory.symbols["AAPL"]
+    symbol.over = 100
+    now = float(symbol.day.when(100)) + 5.0
+    lives = [
+        market.policy.decide(Situation(kind, "AAPL", now, market.calendar, symbol)).ttl
+        for kind in ("market_data", "indicators", "consensus")
+    ]
+
+    assert lives[0] < lives[1] < lives[2]
+
+
+def test_without_prices_the_table_decides() -> None:
+    market = Market(ErrorBudgetConfig(), lambda _: 6.0)
+
+    assert market.policy.decide(Situation("ai_reasoning", "AAPL", NOON)).ttl == 1200.0
+
+
+def test_a_pool_lets_the_wild_borrow_from_the_calm() -> None:
+    config = ErrorBudgetConfig(calls=0.1, of="pool")
+    memory, calendar = Memory(), Calendars().of("BTC-USD", NOON)
+    policy = ErrorBudget(config, TableConfig(), memory)
+    counts = _pool(policy, memory, calendar, {"BTC-USD": 20.0, "LTC-USD": 5.0})
+
+    assert counts["BTC-USD"] > 2 * counts["LTC-USD"]
+    assert pytest.approx(sum(counts.values()) / (2 * 2880), rel=0.1) == 0.1
+
+
+def _pool(
+    policy: ErrorBudget, memory: Memory, calendar: Calendar, sigmas: dict[str, float]
+) -> dict[str, int]:
+    chance = random.Random(2)
+    begin = int(NOON) // 86_400 * 86_400
+    closes = {name: [100.0] for name in sigmas}
+    expires = dict.fromkeys(sigmas, 0.0)
+    counts = dict.fromkeys(sigmas, 0)
+    for minute in range(2880):
+        now = float(begin + MINUTE * (minute + 1) + 5)
+        for name, sigma in sigmas.items():
+            closes[name].append(closes[name][-1] * math.exp(chance.gauss(0.0, sigma) / 1e4))
+            if now < expires[name]:
+                continue
+            counts[name] += 1
+            first = max(0, minute + 1 - 90)
+            starts = [begin + MINUTE * m for m in range(first, minute + 1)]
+            bars = Bars(starts, closes[name][first + 1 :], MINUTE)
+            symbol = memory.see(name, bars, calendar, now)
+            known = Situation("market_data", name, now, calendar, symbol, revealed=True)
+            expires[name] = now + policy.decide(known).ttl
+    return counts
+
+
+def twins(moved: float) -> tuple[ErrorBudget, Memory, float]:
+    """Two known twins; one was fetched two minutes ago, the other has since moved by *moved*."""
+    calendar = Calendars().of("BTC-USD", NOON)
+    memory = Memory()
+    policy = ErrorBudget(ErrorBudgetConfig(calls=0.25), TableConfig(), memory)
+    chance = random.Random(4)
+    begin = int(NOON) // 86_400 * 86_400
+    closes = [100.0]
+    for _ in range(400):
+        closes.append(closes[-1] * math.exp(chance.gauss(0.0, 8.0) / 1e4))
+    names = ("A-USD", "B-USD")
+    for stop in range(90, 401, 4):
+        for name, late in zip(names, (0, 2), strict=True):
+            end = min(400, stop + late)
+            starts = [begin + MINUTE * m for m in range(end - 90, end)]
+            now = float(begin + MINUTE * end)
+            symbol = memory.see(name, Bars(starts, closes[end - 90 : end], MINUTE), calendar, now)
+            policy.decide(Situation("market_data", name, now, calendar, symbol, revealed=True))
+    last = closes[399] * math.exp(moved / 1e4)
+    starts = [begin + MINUTE * m for m in range(312, 402)]
+    path = [*closes[312:400], last, last]
+    now = float(begin + MINUTE * 402)
+    memory.see("B-USD", Bars(starts, path, MINUTE), calendar, now)
+    return policy, memory, now
+
+
+def test_a_move_of_a_peer_makes_an_answer_due() -> None:
+    policy, memory, now = twins(moved=150.0)
+
+    assert policy.due(memory.symbols["A-USD"], now)
+
+
+def test_a_peer_that_stands_still_makes_none_due() -> None:
+    policy, memory, now = twins(moved=0.0)
+
+    assert not policy.due(memory.symbols["A-USD"], now)
+
+
+@given(
+    fetches=st.integers(0, 5000),
+    minutes=st.integers(0, 50_000),
+    rate=st.floats(0.001, 1.0),
+    pending=st.floats(0.0, 1e4),
+)
+def test_the_pace_never_runs_away(fetches: int, minutes: int, rate: float, pending: float) -> None:
+    """However far off its budget it is, the correction is bounded, and has the right sign."""
+    pace = Pace(minutes=minutes, fetches=fetches, due=rate * minutes)
+    neutral = 5.0 / rate
+    scale = pace.for_rate(rate, 5.0, pending)
+
+    assert neutral / 21 <= scale <= neutral * 21
+    if fetches > rate * (minutes + pending):
+        assert scale >= neutral
+    else:
+        assert scale <= neutral

@@ -1,0 +1,361 @@
+"""The layer in its chain: what answers are given, and when kept ones are given up."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import argo_mw_adaptive_ttl.plugin as adaptive_ttl
+from argo_mw import (
+    Argo,
+    Call,
+    ConfigError,
+    Freshness,
+    Operation,
+    Outcome,
+    PluginError,
+    Refusal,
+    Upstream,
+    hookimpl,
+    operation,
+)
+from argo_mw.testing.clock import FakeClock, settle
+from argo_mw_adaptive_ttl import TTL, Bars, Decision, Memory, Policy, Regime, Situation, price_tag
+
+# exchange_calendars still reads frames in a way that pandas 3.1 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
+
+MIDNIGHT = 1_718_668_800
+MINUTE = 60
+
+
+@operation(data_type="market_data")
+def bars(symbol: str) -> object:
+    """The last minute bars of one symbol."""
+
+
+@operation(data_type="sentiment", subject="")
+def mood() -> object:
+    """How the market feels."""
+
+
+class Exchange:
+    """The plugin that answers; every symbol walks along the same path unless told otherwise."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.expires_at: float | None = None
+        self.error: Exception | None = None
+        self.jump: dict[str, float] = {}
+        chance = random.Random(4)
+        self.closes = [100.0]
+        for _ in range(5000):
+            self.closes.append(self.closes[-1] * math.exp(chance.gauss(0.0, 8.0) / 1e4))
+
+    @hookimpl
+    def register_operations(self) -> Sequence[Operation]:
+        return [bars, mood]
+
+    @hookimpl
+    def register_upstreams(self) -> Sequence[Upstream]:
+        return [Upstream("exchange", ["bars", "mood"], self.fetch)]
+
+    async def fetch(self, call: Call) -> Outcome:
+        if self.error is not None:
+            raise self.error
+        if not call.subject:
+            return Outcome("calm")
+        stop = int(self.clock.time() - MIDNIGHT) // MINUTE
+        closes = self.closes[stop - 90 : stop]
+        closes[-1] *= math.exp(self.jump.get(call.subject, 0.0) / 1e4)
+        starts = tuple(MIDNIGHT + MINUTE * minute for minute in range(stop - 90, stop))
+        return Outcome(Bars(starts, tuple(closes), MINUTE), expires_at=self.expires_at)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(wall=float(MIDNIGHT + 100 * MINUTE + 5))
+
+
+@pytest.fixture
+def exchange(clock: FakeClock) -> Exchange:
+    return Exchange(clock)
+
+
+@pytest.fixture
+def open_argo(
+    tmp_path: Path, clock: FakeClock, exchange: Exchange, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Argo]:
+    monkeypatch.delenv("ARGO_MW_STATE_DIR", raising=False)
+
+    def make(table: Mapping[str, object] | None = None, **others: object) -> Argo:
+        config = {
+            "argo": {"state_dir": str(tmp_path), "shared": "memory://", "strict": True},
+            "plugins": {"adaptive_ttl": dict(table or {})},
+        }
+        plugins = {"adaptive_ttl": adaptive_ttl, "exchange": exchange, **others}
+        return Argo.open(config, clock=clock, plugins=plugins, installed=False)
+
+    return make
+
+
+OpenArgo = Callable[..., Argo]
+
+
+def life(outcome: Outcome, clock: FakeClock) -> float:
+    assert outcome.expires_at is not None
+    return outcome.expires_at - clock.time()
+
+
+def note(outcome: Outcome) -> str:
+    return next(n.text for n in outcome.notes if n.layer == "adaptive_ttl")
+
+
+async def test_an_answer_is_given_its_life_and_the_reason(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    async with open_argo({"policy": "table"}) as argo:
+        outcome = await argo.outcome("bars", symbol="BTC-USD")
+
+    assert pytest.approx(life(outcome, clock)) == 120.0
+    assert outcome.via == ("adaptive_ttl",)
+    assert "market_data, σ 3." in note(outcome)
+    assert note(outcome).endswith("open → 120 s")
+
+
+async def test_an_answer_without_a_subject_has_a_life_too(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    async with open_argo() as argo:
+        outcome = await argo.outcome("mood")
+
+    assert pytest.approx(life(outcome, clock)) == 240.0
+
+
+async def test_an_error_passes_untouched(open_argo: OpenArgo, exchange: Exchange) -> None:
+    exchange.error = Refusal("not today", retry_at=7.0)
+    async with open_argo() as argo:
+        with pytest.raises(Refusal, match="not today"):
+            await argo.outcome("mood")
+
+
+@pytest.mark.parametrize(
+    ("table", "extensions", "upstream", "expected", "by"),
+    [
+        ({}, {TTL: 7.0}, None, 7.0, "fixed by the caller"),
+        ({"operations": {"bars": {"ttl": 9.0}}}, {}, None, 9.0, "fixed by the operation"),
+        ({"operations": {"bars": {"ttl": 9.0}}}, {TTL: 7.0}, None, 7.0, "fixed by the caller"),
+        ({"operations": {"bars": {"maximum": 11.0}}}, {}, None, 11.0, "capped by the operation"),
+        ({"operations": {"bars": {"maximum": 11.0}}}, {}, 8.0, 8.0, "capped by the upstream"),
+        ({}, {"argo.max_age": 3.0}, 8.0, 3.0, "capped by the caller"),
+    ],
+)
+async def test_who_decided_is_in_the_outcome(
+    open_argo: OpenArgo,
+    clock: FakeClock,
+    exchange: Exchange,
+    table: dict[str, object],
+    extensions: dict[str, object],
+    upstream: float | None,
+    expected: float,
+    by: str,
+) -> None:
+    exchange.expires_at = None if upstream is None else clock.time() + upstream
+    async with open_argo({"policy": "table", **table}) as argo:
+        outcome = await argo.options(extensions=extensions).outcome("bars", symbol="BTC-USD")
+
+    assert expected == pytest.approx(life(outcome, clock))
+    assert note(outcome).endswith(by)
+
+
+async def test_a_limit_that_does_not_bind_is_not_named(
+    open_argo: OpenArgo, clock: FakeClock, exchange: Exchange
+) -> None:
+    exchange.expires_at = clock.time() + 1e6
+    async with open_argo({"policy": "table"}) as argo:
+        outcome = await argo.outcome("bars", symbol="BTC-USD")
+
+    assert note(outcome).endswith("120 s")
+
+
+async def test_it_explains_what_it_would_do(open_argo: OpenArgo, clock: FakeClock) -> None:
+    async with open_argo() as argo:
+        for symbol in ("BTC-USD", "ETH-USD"):
+            await argo.outcome("bars", symbol=symbol)
+        await clock.advance(5 * MINUTE)
+        for symbol in ("ETH-USD", "BTC-USD"):
+            await argo.outcome("bars", symbol=symbol)
+        text = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}[
+            "adaptive_ttl"
+        ]
+
+    assert "%/day" in text
+    assert "open, peer ETH-USD moved" in text
+    assert text.endswith(" s")
+
+
+async def kept(argo: Argo, symbol: str) -> Callable[[], Freshness]:
+    """What is known about an answer on *symbol* that was stamped now."""
+    stamps = argo.context.stamps
+    stamped = await stamps.load([price_tag(symbol)])
+    return lambda: stamps.peek(stamped)
+
+
+async def trade(argo: Argo, clock: FakeClock, minutes: int, step: int) -> None:
+    for _ in range(0, minutes, step):
+        for symbol in ("BTC-USD", "ETH-USD"):
+            await argo.outcome("bars", symbol=symbol)
+        await clock.advance(step * MINUTE)
+
+
+async def test_news_of_a_peer_expires_what_is_kept(
+    open_argo: OpenArgo, clock: FakeClock, exchange: Exchange
+) -> None:
+    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+        await trade(argo, clock, 400, 4)
+        outcome = await argo.outcome("bars", symbol="ETH-USD")
+        await argo.outcome("bars", symbol="BTC-USD")
+        freshness = await kept(argo, "ETH-USD")
+        await clock.advance(MINUTE)
+        before = freshness()
+        exchange.jump["BTC-USD"] = 200.0
+        await argo.outcome("bars", symbol="BTC-USD")
+        await settle()
+
+        assert price_tag("ETH-USD") in outcome.tags
+        assert before == Freshness.FRESH
+        assert freshness() == Freshness.STALE
+
+
+async def test_without_news_it_expires_when_its_time_has_come(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    """Nobody asks, and still the timer gives it up before its longest life is over."""
+    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+        await trade(argo, clock, 400, 4)
+        outcome = await argo.outcome("bars", symbol="ETH-USD")
+        freshness = await kept(argo, "ETH-USD")
+        await clock.advance(life(outcome, clock) - 1.0)
+
+        assert freshness() == Freshness.STALE
+
+
+async def test_nothing_is_left_behind(open_argo: OpenArgo, clock: FakeClock) -> None:
+    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+        await trade(argo, clock, 200, 4)
+    await settle()
+
+    assert clock.pending == 0
+
+
+async def test_a_reload_keeps_what_was_learned(
+    open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_argo({"policy": "table"}) as argo:
+        await argo.outcome("bars", symbol="BTC-USD")
+        base = {"argo": {"state_dir": str(tmp_path), "shared": "memory://", "strict": True}}
+        table = {"policy": "table", "table": {"base": 50.0}}
+        await argo.reload({**base, "plugins": {"adaptive_ttl": table}})
+        text = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}[
+            "adaptive_ttl"
+        ]
+
+    assert "σ unknown" not in text
+    assert text.endswith("50 s")
+
+
+class Short:
+    """A policy of a third party's own."""
+
+    def decide(self, situation: Situation) -> Decision:
+        return Decision(3.0, lambda: f"short, {situation.regime.name}")
+
+
+class AlwaysTrending:
+    """A regime detector of a third party's own."""
+
+    regime = Regime.TRENDING
+
+    def learn(self, move: float, expected: float, trend: float) -> None:
+        """It knows already."""
+
+
+def third_party() -> ModuleType:
+    module = ModuleType("third_party")
+
+    @hookimpl
+    def register_ttl_policies() -> Mapping[str, Callable[[Memory, object], Policy]]:
+        return {"short": lambda memory, context: Short()}
+
+    @hookimpl
+    def register_regime_detectors() -> Mapping[str, Callable[[], AlwaysTrending]]:
+        return {"optimist": AlwaysTrending}
+
+    module.register_ttl_policies = register_ttl_policies  # type: ignore[attr-defined]
+    module.register_regime_detectors = register_regime_detectors  # type: ignore[attr-defined]
+    return module
+
+
+async def test_a_third_party_brings_a_policy_and_a_detector(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    table = {"policy": "short", "regimes": "optimist"}
+    async with open_argo(table, third=third_party()) as argo:
+        outcome = await argo.outcome("bars", symbol="BTC-USD")
+
+    assert pytest.approx(life(outcome, clock)) == 3.0
+    assert note(outcome) == "short, TRENDING → 3 s"
+
+
+@pytest.mark.parametrize("key", ["policy", "regimes"])
+async def test_an_unknown_name_is_an_error_that_helps(open_argo: OpenArgo, key: str) -> None:
+    name = {"policy": "error_budgte", "regimes": "eficiency"}[key]
+    with pytest.raises((ConfigError, PluginError), match="did you mean"):
+        async with open_argo({key: name}):
+            pass
+
+
+async def test_what_was_learned_survives_a_restart(
+    open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_argo() as argo:
+        await trade(argo, clock, 100, 5)
+    file = tmp_path / "adaptive_ttl.json"
+    mode = file.stat().st_mode & 0o777
+    async with open_argo() as argo:
+        text = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}[
+            "adaptive_ttl"
+        ]
+
+    assert mode == 0o600
+    assert "%/day" in text
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 9, "pot": {}, "symbols": []}'])
+async def test_a_damaged_file_counts_as_none(
+    open_argo: OpenArgo, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "adaptive_ttl.json").write_text(text)
+    async with open_argo({"policy": "table"}) as argo:
+        explained = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}
+
+    assert "σ unknown" in explained["adaptive_ttl"]
+
+
+async def test_it_is_saved_now_and_then(
+    open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
+) -> None:
+    """A process that is killed has lost minutes, not days."""
+    file = tmp_path / "adaptive_ttl.json"
+    async with open_argo({"save_every": 60.0}) as argo:
+        await argo.outcome("bars", symbol="BTC-USD")
+        await clock.advance(61.0)
+        store = adaptive_ttl._running[argo.context].store
+        assert store is not None
+        async with store.writing:
+            assert file.exists()

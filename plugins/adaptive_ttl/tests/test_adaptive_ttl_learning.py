@@ -1,0 +1,278 @@
+"""What is learned from answers: volatility, regimes, the common factor, bars of every form."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from argo_mw_adaptive_ttl import Bars, Calendar, Calendars, Efficiency, Memory, Regime, read_bars
+from argo_mw_adaptive_ttl.peers import Factor
+from argo_mw_adaptive_ttl.regime import Thresholds
+from argo_mw_adaptive_ttl.volatility import Volatility
+
+# exchange_calendars still reads frames in a way that pandas 3.1 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
+
+MIDNIGHT = 1_718_668_800  # a day of UTC begins
+MINUTE = 60
+
+
+@pytest.fixture
+def calendar() -> Calendar:
+    return Calendars().of("BTC-USD", float(MIDNIGHT))
+
+
+def prices(sigmas: Sequence[float], seed: int = 1, start: float = 100.0) -> list[float]:
+    chance = random.Random(seed)
+    found = []
+    for sigma in sigmas:
+        start *= math.exp(chance.gauss(0.0, sigma) / 1e4)
+        found.append(start)
+    return found
+
+
+def window(closes: Sequence[float], stop: int) -> Bars:
+    """The last 90 of the first *stop* minutes after midnight."""
+    first = max(0, stop - 90)
+    starts = tuple(MIDNIGHT + MINUTE * minute for minute in range(first, stop))
+    return Bars(starts, tuple(closes[first:stop]), MINUTE)
+
+
+def after(minutes: int) -> float:
+    return float(MIDNIGHT + MINUTE * minutes)
+
+
+def test_sigma_is_found(calendar: Calendar) -> None:
+    memory = Memory()
+    closes = prices([8.0] * 1400)
+    for stop in range(60, 1400, 10):
+        symbol = memory.see("BTC-USD", window(closes, stop), calendar, after(stop))
+
+    assert pytest.approx(math.sqrt(symbol.volatility.level), rel=0.25) == 8.0
+
+
+def test_it_follows_a_storm_within_minutes(calendar: Calendar) -> None:
+    memory = Memory()
+    closes = prices([5.0] * 600 + [40.0] * 20)
+    for stop in (*range(60, 601, 10), 620):
+        symbol = memory.see("BTC-USD", window(closes, stop), calendar, after(stop))
+
+    assert math.sqrt(symbol.variance(symbol.day, 620)) > 20.0
+
+
+def test_every_minute_is_learned_once_however_often_it_is_seen(calendar: Calendar) -> None:
+    closes = prices([8.0] * 300)
+    once, often = Memory(), Memory()
+    for stop in range(90, 300, 10):
+        answer = window(closes, stop)
+        once.see("BTC-USD", answer, calendar, after(stop))
+        for _ in range(3):
+            often.see("BTC-USD", answer, calendar, after(stop))
+
+    assert once.symbols["BTC-USD"].volatility == often.symbols["BTC-USD"].volatility
+
+
+def test_a_bar_that_is_not_complete_is_not_learned(calendar: Calendar) -> None:
+    """Its close is of this very moment, and would be counted again when it is complete."""
+    closes = prices([8.0] * 120)
+    whole, early = Memory(), Memory()
+    bars = window(closes, 100)
+    whole.see("BTC-USD", bars, calendar, after(100))
+    more = Bars((*bars.starts, MIDNIGHT + 100 * MINUTE), (*bars.closes, closes[100]), MINUTE)
+    early.see("BTC-USD", more, calendar, after(100) + 30)
+
+    assert whole.symbols["BTC-USD"].volatility == early.symbols["BTC-USD"].volatility
+
+
+def test_nothing_is_learned_across_a_hole(calendar: Calendar) -> None:
+    """A symbol that was not fetched for hours has not jumped within a minute."""
+    closes = prices([5.0] * 200)
+    late = [close * 1.5 for close in prices([5.0] * 1000)]
+    memory = Memory()
+    memory.see("BTC-USD", window(closes, 200), calendar, after(200))
+    symbol = memory.see("BTC-USD", window(late, 1000), calendar, after(1000))
+
+    assert math.sqrt(symbol.volatility.level) < 10.0
+
+
+def test_the_night_is_no_minute() -> None:
+    """A stock that opens 10 % higher has not moved by 10 % in a minute of trading."""
+    calendar = Calendars().of("AAPL", 1_718_726_400.0)
+    day = calendar.day(1_718_726_400.0)
+    following = calendar.after(day)
+    assert following is not None
+    closes = prices([5.0] * 390)
+    memory = Memory()
+    last = range(300, 390)
+    evening = Bars([day.when(m) for m in last], closes[300:], MINUTE)
+    memory.see("AAPL", evening, calendar, float(day.end))
+    morning = Bars([following.start], [closes[-1] * 1.1], MINUTE)
+    symbol = memory.see("AAPL", morning, calendar, float(following.when(1)))
+
+    assert math.sqrt(symbol.volatility.level) < 10.0
+    assert not symbol.waiting
+
+
+def test_the_time_of_day_is_learned(calendar: Calendar) -> None:
+    """Days whose second hour is five times as wild make that hour's profile stand out."""
+    wild = [2.0] * 120 + [10.0] * 120 + [2.0] * 1200
+    closes = prices(wild * 4)
+    memory = Memory(forget_after=1e9)
+    for stop in range(60, len(closes), 10):
+        symbol = memory.see("BTC-USD", window(closes, stop), calendar, after(stop))
+    day = symbol.day
+
+    assert symbol.variance(day, 180) > 4 * symbol.variance(day, 600)
+
+
+def test_symbols_are_forgotten_oldest_first(calendar: Calendar) -> None:
+    memory = Memory(capacity=2)
+    for name in ("A-USD", "B-USD", "A-USD", "C-USD"):
+        memory.see(name, window(prices([5.0] * 90), 90), calendar, after(90))
+
+    assert list(memory.symbols) == ["A-USD", "C-USD"]
+
+
+def test_a_symbol_unseen_for_long_is_begun_anew(calendar: Calendar) -> None:
+    memory = Memory(forget_after=3600.0)
+    closes = prices([50.0] * 90)
+    memory.see("BTC-USD", window(closes, 90), calendar, after(90))
+    quiet = prices([1.0] * 400)
+    symbol = memory.see("BTC-USD", window(quiet, 400), calendar, after(400))
+
+    assert math.sqrt(symbol.volatility.level) < 2.0
+
+
+def test_daily_bars_seed_the_level(calendar: Calendar) -> None:
+    closes = prices([300.0] * 90)
+    bars = Bars([MIDNIGHT - 86_400 * (90 - n) for n in range(90)], closes, 86_400)
+    symbol = Memory().see("BTC-USD", bars, calendar, float(MIDNIGHT))
+
+    assert symbol.sigma_per_day == pytest.approx(0.03 * math.sqrt(0.75), rel=0.25)
+
+
+def test_a_jump_does_not_rule_for_days() -> None:
+    volatility = Volatility()
+    for _ in range(500):
+        volatility.learn(5.0, 0, 1.0)
+    volatility.settle()
+    volatility.learn(5000.0, 0, 1.0)
+    volatility.settle()
+
+    assert math.sqrt(volatility.level) < 40.0
+
+
+def test_peers_make_expect_what_happens() -> None:
+    """Of two symbols with one factor, the one that was fetched foretells the other."""
+    factor = Factor()
+    chance = random.Random(3)
+    foretold = []
+    for minute in range(200):
+        common = chance.gauss(0.0, 1.0)
+        factor.add(minute, 0.9 * common + chance.gauss(0.0, math.sqrt(1 - 0.81)), 0.9)
+        foretold.append((common, factor.mean(minute)))
+    explained = sum(a * b for a, b in foretold) / sum(a * a for a, _ in foretold)
+
+    assert pytest.approx(explained, abs=0.1) == 0.81
+    assert pytest.approx(factor.certainty(199), abs=0.01) == 0.81
+
+
+def test_a_minute_of_long_ago_is_not_taken_for_one_of_now() -> None:
+    factor = Factor()
+    factor.add(7, 3.0, 0.9)
+
+    assert factor.mean(7 + 256) == 0.0
+    assert factor.certainty(7 + 256) == 0.0
+
+
+def test_the_loading_is_learned(calendar: Calendar) -> None:
+    """Twins come to be known as twins, strangers as strangers."""
+    chance = random.Random(5)
+    moves = [chance.gauss(0.0, 8.0) for _ in range(1400)]
+    twin = [100 * math.exp(sum(moves[: n + 1]) / 1e4) for n in range(1400)]
+    stranger = prices([8.0] * 1400, seed=6)
+    memory = Memory()
+    for stop in range(60, 1390, 7):
+        memory.see("A-USD", window(twin, stop), calendar, after(stop))
+        memory.see("B-USD", window(twin, stop + 3), calendar, after(stop + 3))
+        memory.see("C-USD", window(stranger, stop + 5), calendar, after(stop + 5))
+
+    assert memory.symbols["A-USD"].loading(0.5) > 0.8
+    assert memory.symbols["B-USD"].loading(0.5) > 0.8
+    assert memory.symbols["C-USD"].loading(0.5) < 0.5
+
+
+def judged(moves: Sequence[float], trends: Sequence[float]) -> list[Regime]:
+    detector = Efficiency(Thresholds(minutes=2.0))
+    found = []
+    for move, trend in zip(moves, trends, strict=True):
+        detector.learn(move, 5.0, trend)
+        found.append(detector.regime)
+    return found
+
+
+def test_nothing_is_said_at_first() -> None:
+    assert judged([1.0], [9.0]) == [Regime.UNKNOWN]
+
+
+def test_regimes_outlive_their_threshold_within_its_slack() -> None:
+    """Between 1.2 and 1.5 a storm that has begun goes on, and none begins."""
+    zigzag = [5.0, -5.0] * 4
+    assert judged(zigzag[:2], [1.0, 1.4])[-1] == Regime.UNKNOWN
+    assert judged(zigzag[:3], [1.0, 1.6, 1.4])[-1] == Regime.VOLATILE
+    assert judged(zigzag[:4], [1.0, 1.6, 1.4, 1.1])[-1] == Regime.UNKNOWN
+
+
+def test_a_trend_gets_somewhere_and_a_consolidation_nowhere() -> None:
+    assert judged([5.0] * 8, [1.0] * 8)[-1] == Regime.TRENDING
+    assert judged([5.0, -5.0] * 4, [0.6] * 8)[-1] == Regime.CONSOLIDATION
+
+
+def row(minute: int, close: float) -> dict[str, object]:
+    time = datetime.fromtimestamp(MIDNIGHT + 60 * minute, UTC)
+    return {"time": time, "open": close, "close": close}
+
+
+def test_bars_are_read_from_records() -> None:
+    assert Bars([MIDNIGHT, MIDNIGHT + 60], [1.0, 2.0], 60) == read_bars([row(0, 1.0), row(1, 2.0)])
+
+
+def test_bars_are_read_from_a_vendors_records() -> None:
+    newest_first = [{"t": 1000 * (MIDNIGHT + 60), "c": 2.0}, {"t": 1000 * MIDNIGHT, "c": 1.0}]
+
+    assert Bars([MIDNIGHT, MIDNIGHT + 60], [1.0, 2.0], 60) == read_bars({"bars": newest_first})
+
+
+def test_bars_are_read_from_a_frame_by_column_or_index() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([row(0, 1.0), row(5, 2.0)])
+    expected = Bars([MIDNIGHT, MIDNIGHT + 300], [1.0, 2.0], 300)
+
+    assert expected == read_bars(frame)
+    assert expected == read_bars(frame.set_index("time"))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "text",
+        7,
+        None,
+        [],
+        [1, 2],
+        [{"close": 1.0}],
+        [{"time": 0}],
+        {"news": []},
+        [{"t": "x", "c": 1}],
+    ],
+)
+def test_what_holds_no_bars_teaches_nothing(value: object) -> None:
+    assert read_bars(value) is None
+
+
+def test_times_without_a_zone_teach_nothing() -> None:
+    assert read_bars([{"time": datetime(2024, 6, 18), "close": 1.0}]) is None

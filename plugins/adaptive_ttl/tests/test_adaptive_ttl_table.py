@@ -1,0 +1,125 @@
+"""The policy ``table``: the plan's rules, all of them."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_mw import DataType
+from argo_mw_adaptive_ttl import Calendar, Calendars, Phase, Regime, Situation, Table, TableConfig
+from argo_mw_adaptive_ttl.symbol import Symbol
+
+# exchange_calendars still reads frames in a way that pandas 3.1 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
+
+NOON = 1_718_726_400.0  # Tuesday 2024-06-18, 12:00 in New York
+NIGHT = NOON + 12 * 3600
+
+TYPES = {
+    "market_data": 1.0,
+    "indicators": 1.5,
+    "sentiment": 2.0,
+    "ai_reasoning": 10.0,
+    "consensus": 3.0,
+}
+REGIMES = {Regime.VOLATILE: 0.7, Regime.CONSOLIDATION: 1.5}
+
+
+class Still:
+    """A detector that was told the regime."""
+
+    def __init__(self, regime: Regime) -> None:
+        self.regime = regime
+
+    def learn(self, move: float, expected: float, trend: float) -> None:
+        """Nothing changes it."""
+
+
+@pytest.fixture(scope="module")
+def calendar() -> Calendar:
+    return Calendars().of("AAPL", NOON)
+
+
+def situation(
+    calendar: Calendar, data_type: DataType, volatility: float | None, regime: Regime, at: float
+) -> Situation:
+    symbol = Symbol("AAPL", calendar, calendar.day(at), Still(regime))
+    return Told(data_type, "AAPL", at, calendar, symbol, told=volatility)
+
+
+@frozen(eq=False)
+class Told(Situation):
+    """A situation whose volatility is given exactly, zero included."""
+
+    told: float | None = None
+
+    @property
+    def volatility(self) -> float | None:
+        return self.told
+
+
+@given(
+    data_type=st.sampled_from(get_args(DataType)),
+    volatility=st.one_of(st.none(), st.just(0.0), st.floats(0.0, 0.2)),
+    regime=st.sampled_from(list(Regime)),
+    is_open=st.booleans(),
+)
+def test_the_table_is_the_plans(
+    calendar: Calendar,
+    data_type: DataType,
+    volatility: float | None,
+    regime: Regime,
+    is_open: bool,
+) -> None:
+    """Base x type x volatility x regime x hours, clamped: 0.0 is low, unknown changes nothing."""
+    expected = 120.0 * TYPES[data_type]
+    if volatility is not None and volatility > 0.05:
+        expected *= 0.5
+    if volatility is not None and volatility < 0.01:
+        expected *= 2.0
+    expected *= REGIMES.get(regime, 1.0) * (1.0 if is_open else 3.0)
+    expected = max(10.0, min(expected, 3600.0))
+
+    at = NOON if is_open else NIGHT
+    decision = Table(TableConfig()).decide(situation(calendar, data_type, volatility, regime, at))
+
+    assert expected == pytest.approx(decision.ttl)
+
+
+def test_a_volatility_of_zero_counts_as_low(calendar: Calendar) -> None:
+    """The plan's rule asked ``if volatility:`` and so ignored a market that stands still."""
+    still = situation(calendar, "market_data", 0.0, Regime.UNKNOWN, NOON)
+
+    assert Table(TableConfig()).decide(still).ttl == 240.0
+
+
+def test_an_answer_without_a_subject_lives_by_its_type() -> None:
+    assert Table(TableConfig()).decide(Situation("sentiment", "", NOON)).ttl == 240.0
+
+
+def test_every_number_can_be_configured(calendar: Calendar) -> None:
+    config = TableConfig(
+        base=100.0, indicators=3.0, high_volatility=0.02, when_high=0.1, volatile=0.5, minimum=1.0
+    )
+
+    ttl = Table(config).decide(situation(calendar, "indicators", 0.03, Regime.VOLATILE, NOON)).ttl
+
+    assert pytest.approx(100.0 * 3.0 * 0.1 * 0.5) == ttl
+
+
+@pytest.mark.parametrize("name", ["base", "closed", "maximum", "when_low"])
+def test_a_number_that_is_not_positive_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' must be above 0"):
+        TableConfig(**{name: 0.0})
+
+
+def test_the_reason_names_what_was_known(calendar: Calendar) -> None:
+    decision = Table(TableConfig()).decide(
+        situation(calendar, "market_data", 0.031, Regime.VOLATILE, NIGHT)
+    )
+
+    assert f"market_data, σ 3.1 %/day, VOLATILE, {Phase.CLOSED.value}" == decision.why()
