@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 
 from argo_mw import (
+    EXCLUSIVE,
     MAX_AGE,
     REFRESH,
     Call,
@@ -17,6 +18,7 @@ from argo_mw import (
     Outcome,
     within,
 )
+from argo_mw_coalesce.fleet import Fleet
 from argo_mw_coalesce.flight import Flight
 
 NAME = "coalesce"
@@ -31,8 +33,11 @@ class Coalesce:
     a queue of failing calls.
     """
 
-    def __init__(self, context: Context, *, share_failures: float, most: int) -> None:
+    def __init__(
+        self, context: Context, *, share_failures: float, most: int, fleet: Fleet | None = None
+    ) -> None:
         self._context = context
+        self._fleet = fleet
         self._clock = context.clock
         self._share_failures = share_failures
         self._most = most
@@ -90,7 +95,8 @@ class Coalesce:
     ) -> None:
         deadline = self._clock.monotonic() + patience
         try:
-            outcome = await within(_run(call_next, call.until(deadline)), deadline, self._clock)
+            flying = self._among_the_fleet(call.until(deadline))
+            outcome = await within(call_next(flying), deadline, self._clock)
         except asyncio.CancelledError:
             self._forget(key, flight)
             flight.crash(_stopped(call))
@@ -102,6 +108,12 @@ class Coalesce:
         else:
             self._forget(key, flight)
             flight.land(outcome)
+
+    def _among_the_fleet(self, call: Call) -> Call:
+        # Computing is cheap, and what it is made of is asked through flights of its own.
+        if self._fleet is None or call.operation.kind == "compute":
+            return call
+        return call.extended({EXCLUSIVE: self._fleet})
 
     def _fail(self, key: str, flight: Flight, error: Exception) -> None:
         flight.failed_until = self._clock.monotonic() + self._share_failures
@@ -134,10 +146,6 @@ def flight_key(call: Call) -> str:
     refresh = "!" if call.extensions.get(REFRESH) else ""
     max_age = call.extensions.get(MAX_AGE)
     return f"{call.key}{refresh}" if max_age is None else f"{call.key}{refresh}<{max_age}"
-
-
-async def _run(call_next: Next, call: Call) -> Outcome:
-    return await call_next(call)
 
 
 def _too_late(call: Call, patience: float) -> DeadlineExceeded:

@@ -231,7 +231,7 @@ async def test_callers_who_want_it_newer_do_not_join_those_who_do_not_mind(
     clock: FakeClock,
 ) -> None:
     upstream = held()
-    async with open_argo(upstream, clock) as argo:
+    async with open_argo(upstream, clock, fleet=False) as argo:
         tasks = [
             asyncio.create_task(caller.call("bars", symbol="AAPL"))
             for caller in (argo, argo.options(max_age=1.0), argo.options(max_age=1.0))

@@ -1,0 +1,193 @@
+"""The fleet: one load for all instances that share a store.
+
+Whoever takes the lease on a question loads it and leaves the answer in the store for a moment,
+under the lease's fence; the others wait for word of it. A lease is for efficiency, not for mutual
+exclusion: its holder may die, and then the next in line loads after the lease has run out.
+Whenever the store is away, everyone loads for themselves. An answer is never given up because
+leaving it in the store failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from argo_mw import (
+    Call,
+    Closed,
+    Context,
+    Expired,
+    LayerActed,
+    Lease,
+    Next,
+    Outcome,
+    SharedUnavailable,
+    Subscription,
+    within,
+)
+from argo_mw_coalesce.landing import Landing, read_landing, write_landing
+
+CHANNEL = "argo:landings"
+_FLIGHT = "argo:flight:"
+_LANDING = "argo:landing:"
+_RENEWALS = 3
+_RETRIES = 8
+
+
+class Fleet:
+    """Makes a load the only one among the instances that share a store.
+
+    Args:
+        lease: Seconds after which a holder that has died is replaced.
+        keep: Seconds for which an answer is left in the store for those who wait.
+        patience: Seconds to wait for the store when an answer is there already.
+    """
+
+    def __init__(self, context: Context, *, lease: float, keep: float, patience: float) -> None:
+        self._context = context
+        self._shared = context.shared
+        self._clock = context.clock
+        self._lease = lease
+        self._keep = keep
+        self._patience = patience
+        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._listening: asyncio.Task[Subscription] | None = None
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        """The outcome of this load, or of the one that is under way elsewhere."""
+        place = _LANDING + call.branch_key
+        try:
+            await self._listen()
+            before, lease = await asyncio.gather(self._shared.get(place), self._acquire(call))
+        except SharedUnavailable:
+            return await call_next(call)
+        while lease is None:
+            try:
+                landing = await self._await_landing(place, before)
+                if landing is not None:
+                    self._tell(call, "joined elsewhere")
+                    return landing.share()
+                lease = await self._acquire(call)
+            except SharedUnavailable:
+                return await call_next(call)
+        return await self._hold(place, lease, call, call_next)
+
+    def _acquire(self, call: Call) -> asyncio.Future[Lease | None]:
+        return asyncio.ensure_future(
+            self._shared.acquire(_FLIGHT + call.branch_key, ttl=self._lease)
+        )
+
+    # -- holding ---------------------------------------------------------------------------
+
+    async def _hold(self, place: str, lease: Lease, call: Call, call_next: Next) -> Outcome:
+        renewing = self._context.tasks.spawn(f"coalesce:renew:{lease.key}", self._renew(lease))
+        try:
+            outcome = await call_next(call)
+        except asyncio.CancelledError:
+            # At shutdown there is nobody left to do it: the lease runs out by itself.
+            with contextlib.suppress(Closed):
+                self._context.tasks.spawn(f"coalesce:leave:{lease.key}", self._leave(place, lease))
+            raise
+        except Exception as error:
+            await self._leave(place, lease, error=error)
+            raise
+        else:
+            await self._leave(place, lease, outcome=outcome)
+            return outcome
+        finally:
+            renewing.cancel()
+
+    async def _renew(self, lease: Lease) -> None:
+        while True:
+            await self._clock.sleep(self._lease / _RENEWALS)
+            try:
+                if not await self._shared.renew(lease, ttl=self._lease):
+                    return
+            except SharedUnavailable:
+                continue
+
+    async def _leave(
+        self,
+        place: str,
+        lease: Lease,
+        *,
+        outcome: Outcome | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        """Leave the answer for those who wait, wake them, free the lease: if that is possible."""
+        data = write_landing(self._context.codecs, place, lease.fence, outcome, error)
+        code = self._put(place, lease, data)
+        try:
+            await within(code, self._clock.monotonic() + self._patience, self._clock)
+        except (SharedUnavailable, Expired) as failure:
+            self._context.trouble("coalesce", f"an answer could not be left for others: {failure}")
+
+    async def _put(self, place: str, lease: Lease, data: bytes) -> None:
+        # In this order, asked in one turn: drivers send them together and keep the order.
+        await asyncio.gather(
+            self._shared.set_fenced(place, data, lease, ttl=self._keep),
+            self._shared.publish(CHANNEL, place.encode()),
+            self._shared.release(lease),
+        )
+
+    # -- waiting ---------------------------------------------------------------------------
+
+    async def _await_landing(self, place: str, before: bytes | None) -> Landing | None:
+        """What lands at *place*, or ``None`` when it is time to try for the lease."""
+        word: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(place, set()).add(word)
+        try:
+            landing = await self._landed(place, before)
+            if landing is None:
+                retry = self._clock.monotonic() + self._lease / _RETRIES
+                try:
+                    await within(_until(word), retry, self._clock)
+                except Expired:
+                    return None
+                landing = await self._landed(place, before)
+        finally:
+            places = self._waiting.get(place, set())
+            places.discard(word)
+            if not places:
+                self._waiting.pop(place, None)
+        return None if landing is None or landing.empty else landing
+
+    async def _landed(self, place: str, before: bytes | None) -> Landing | None:
+        data = await self._shared.get(place)
+        if data is None or data == before:
+            return None
+        return read_landing(self._context.codecs, place, data)
+
+    async def _listen(self) -> None:
+        if self._listening is None or (
+            self._listening.done() and self._listening.exception() is not None
+        ):
+            self._listening = asyncio.ensure_future(self._subscribe())
+        if not self._listening.done():
+            await asyncio.shield(self._listening)
+        self._listening.result()
+
+    async def _subscribe(self) -> Subscription:
+        return await self._shared.subscribe(CHANNEL, self._heard, self._missed)
+
+    def _heard(self, message: bytes) -> None:
+        _wake(self._waiting.get(message.decode("utf-8", "replace"), set()))
+
+    def _missed(self) -> None:
+        for places in self._waiting.values():
+            _wake(places)
+
+    def _tell(self, call: Call, action: str) -> None:
+        events = self._context.events
+        if events:
+            events.emit(LayerActed("coalesce", action, call))
+
+
+def _wake(places: set[asyncio.Future[None]]) -> None:
+    for word in places:
+        if not word.done():
+            word.set_result(None)
+
+
+async def _until(word: asyncio.Future[None]) -> None:
+    await word

@@ -1,0 +1,253 @@
+"""One load for all instances that share a store, whatever becomes of its holder."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from argo_mw import (
+    Action,
+    Argo,
+    Codecs,
+    Cost,
+    LayerActed,
+    NotFound,
+    Outcome,
+    QuotaExceeded,
+    Refusal,
+    Unacceptable,
+    UpstreamError,
+    operation,
+)
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+from argo_mw_coalesce import plugin
+from argo_mw_coalesce.landing import Landing, read_landing, write_landing
+
+_names = itertools.count()
+
+
+@operation(timeout=60.0)
+def bars(symbol: str) -> object:
+    """Price bars."""
+
+
+@operation(kind="compute", name="signal")
+def signal(symbol: str) -> object:
+    """Made from bars."""
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store() -> str:
+    return f"memory://fleet-{next(_names)}"
+
+
+def instance(store: str, upstream: Scripted, clock: FakeClock | None, **config: object) -> Argo:
+    settings = {
+        "argo": {"shared": store, "strict": True},
+        "plugins": {"coalesce": {"lease": 3.0, **config}},
+    }
+    asked = FakePlugin(operations=[bars, signal], upstreams=[upstream])
+    plugins = {"coalesce": plugin, "asked": asked}
+    return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
+
+
+def held(*script: object) -> Scripted:
+    upstream = Scripted("a", ["bars", "signal"], *script, retries=0)
+    upstream.gate.clear()
+    return upstream
+
+
+def ask(argo: Argo, operation: str = "bars") -> asyncio.Task[Outcome]:
+    return asyncio.create_task(argo.outcome(operation, symbol="AAPL"))
+
+
+async def test_two_instances_make_one_load_and_both_get_the_answer(
+    store: str, clock: FakeClock
+) -> None:
+    frame = pd.DataFrame({"close": [1.0, 2.0]})
+    one, other = held(lambda _: Outcome(frame, cost=Cost(usd=0.5))), held()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        events = capture_events(second)
+        holding = ask(first)
+        await settle()
+        waiting = [ask(second) for _ in range(20)]
+        await settle()
+        one.gate.set()
+        answers = await asyncio.gather(holding, *waiting)
+    assert all(a.value.equals(frame) for a in answers)  # type: ignore[attr-defined]
+    assert (len(one.asked), len(other.asked)) == (1, 0)
+    assert "joined elsewhere" in [e.action for e in events.of(LayerActed)]
+
+
+async def test_a_failure_is_shared_with_the_fleet_too(store: str, clock: FakeClock) -> None:
+    one = held(UpstreamError("down", upstream="a", status=503))
+    async with instance(store, one, clock) as first, instance(store, held(), clock) as second:
+        holding = ask(first)
+        await settle()
+        waiting = ask(second)
+        await settle()
+        one.gate.set()
+        for task in (holding, waiting):
+            with pytest.raises(UpstreamError, match="down") as caught:
+                await task
+            assert caught.value.status == 503
+
+
+async def test_a_holder_that_dies_is_replaced_after_its_lease(store: str, clock: FakeClock) -> None:
+    dead, other = held(), held("from the other")
+    first = instance(store, dead, clock)
+    await first.__aenter__()
+    async with instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        renewing = next(t for t in asyncio.all_tasks() if "coalesce:renew" in t.get_name())
+        renewing.cancel()
+        waiting = ask(second)
+        await clock.advance(2.5)
+        assert other.asked == []
+        other.gate.set()
+        await clock.advance(1.0)
+        assert (await waiting).value == "from the other"
+        holding.cancel()
+    await first.aclose()
+    assert len(other.asked) == 1
+
+
+async def test_a_slow_holder_renews_its_lease(store: str, clock: FakeClock) -> None:
+    slow, other = held("slow"), held()
+    async with instance(store, slow, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        waiting = ask(second)
+        await clock.advance(20)
+        assert other.asked == []
+        slow.gate.set()
+        assert [(await holding).value, (await waiting).value] == ["slow", "slow"]
+
+
+async def test_a_holder_whose_callers_have_left_frees_the_question_at_once(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = held(), held("from the other")
+    other.gate.set()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        waiting = ask(second)
+        await settle()
+        holding.cancel()
+        await clock.advance(0.01)
+        assert (await waiting).value == "from the other"
+    assert one.cancelled == 1
+
+
+async def test_an_answer_of_before_is_not_taken_for_the_one_that_is_waited_for(
+    store: str, clock: FakeClock
+) -> None:
+    upstream = held("first", "second")
+    upstream.gate.set()
+    async with instance(store, upstream, clock) as argo:
+        assert (await ask(argo)).value == "first"
+        assert (await ask(argo)).value == "second"
+
+
+async def test_without_the_store_everyone_loads(clock: FakeClock) -> None:
+    one, other = held("one"), held("other")
+    async with (
+        instance("away://", one, clock) as first,
+        instance("away://", other, clock) as second,
+    ):
+        tasks = [ask(first), ask(second)]
+        await settle()
+        one.gate.set()
+        other.gate.set()
+        assert [(await t).value for t in tasks] == ["one", "other"]
+
+
+async def test_an_answer_that_cannot_travel_is_kept_by_its_holder(
+    store: str, clock: FakeClock
+) -> None:
+    value = object()
+    one, other = held(lambda _: value), held("from the other")
+    other.gate.set()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        waiting = ask(second)
+        await settle()
+        one.gate.set()
+        assert (await holding).value is value
+        await clock.advance(0.01)
+        assert (await waiting).value == "from the other"
+
+
+async def test_what_is_computed_is_computed_everywhere(store: str, clock: FakeClock) -> None:
+    one, other = held(), held()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        tasks = [ask(first, "signal"), ask(second, "signal")]
+        await settle()
+        assert (len(one.asked), len(other.asked)) == (1, 1)
+        for upstream in (one, other):
+            upstream.gate.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_two_instances_share_the_embedded_store(tmp_path: Path) -> None:
+    """The same over SQLite, on the machine's own clock."""
+    store = f"sqlite:///{tmp_path / 'shared.db'}"
+    one, other = held("loaded"), held()
+    async with instance(store, one, None) as first, instance(store, other, None) as second:
+        holding = ask(first)
+        await one.arrived.wait()
+        waiting = ask(second)
+        fleet_waits = "argo:landing:"
+        layer = second.engine.build.parts["coalesce"].layer
+        assert layer is not None
+        fleet = layer.middleware._fleet  # type: ignore[attr-defined]
+        while not any(place.startswith(fleet_waits) for place in fleet._waiting):
+            await asyncio.sleep(0)
+        one.gate.set()
+        assert [(await holding).value, (await waiting).value] == ["loaded", "loaded"]
+    assert other.asked == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamError("x", upstream="a", action=Action.RETRY, retry_after=2.0, status=429),
+        NotFound("x", upstream="a", status=404),
+        Unacceptable("x", upstream="a"),
+    ],
+)
+def test_errors_of_upstreams_travel_whole(error: UpstreamError) -> None:
+    codecs = Codecs()
+    data = write_landing(codecs, "here", 1, None, error)
+    read = read_landing(codecs, "here", data).error
+    assert isinstance(read, UpstreamError)
+    assert type(read) is type(error)
+    assert vars(read) == vars(error)
+
+
+def test_a_refusal_travels_with_its_time() -> None:
+    codecs = Codecs()
+    data = write_landing(codecs, "here", 1, None, QuotaExceeded("full", retry_at=9.0))
+    read = read_landing(codecs, "here", data).error
+    assert isinstance(read, Refusal)
+    assert read.retry_at == 9.0
+
+
+def test_what_only_its_holder_can_use_lands_empty() -> None:
+    codecs = Codecs()
+    for error in (ValueError("mine"), None):
+        assert read_landing(codecs, "here", write_landing(codecs, "here", 1, None, error)).empty
+    for data in (b"", b"garbage", codecs.encode([1, 2], "here"), codecs.encode((1, 2, {}), "here")):
+        assert read_landing(codecs, "here", data) == Landing()
