@@ -49,7 +49,7 @@ from argo_mw.events import (
     Trouble,
 )
 from argo_mw.explain import Explained
-from argo_mw.extensions import LINEAGE, MAX_AGE, REFRESH
+from argo_mw.extensions import EXCLUSIVE, LINEAGE, MAX_AGE, REFRESH
 from argo_mw.fingerprint import fingerprint
 from argo_mw.flags import Flag, Rule
 from argo_mw.guard import Guard, Request, Result
@@ -68,6 +68,7 @@ from argo_mw.upstream import UNLIMITED, Gathering, Limits, Upstream
 __version__ = "0.1.0"
 
 __all__ = [
+    "EXCLUSIVE",
     "HOOK_API",
     "LINEAGE",
     "MAX_AGE",

@@ -14,3 +14,8 @@ MAX_AGE = "argo.max_age"
 
 LINEAGE = "argo.lineage"
 """A :class:`~argo_mw.chain.lineage.Lineage` that collects the outcomes of nested calls."""
+
+EXCLUSIVE = "argo.exclusive"
+"""A :class:`~argo_mw.Middleware` that the core puts around each branch, just inside the point where
+upstreams are chosen: how ``coalesce``, which stands outside of the caches, makes a *load* the only
+one in the fleet without making every look-up wait for a lease."""

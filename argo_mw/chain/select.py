@@ -12,6 +12,7 @@ from argo_mw.errors import (
     Refusal,
     UpstreamError,
 )
+from argo_mw.extensions import EXCLUSIVE
 from argo_mw.layer import Next
 from argo_mw.outcome import Outcome
 
@@ -27,17 +28,23 @@ def select(branch: Next, candidates: Candidates) -> Next:
 
     def handle(call: Call) -> Coroutine[object, object, Outcome]:
         if call.upstream is not None:
-            return branch(call)
+            return enter(call)
         names = candidates(call)
         if len(names) == 1:
-            return branch(call.bind(names[0]))
+            return enter(call.bind(names[0]))
         return in_turn(call, names)
+
+    def enter(call: Call) -> Coroutine[object, object, Outcome]:
+        exclusive = call.extensions.get(EXCLUSIVE)
+        if exclusive is None:
+            return branch(call)
+        return exclusive(call, branch)  # type: ignore[operator, no-any-return]
 
     async def in_turn(call: Call, names: Sequence[str]) -> Outcome:
         causes: list[Exception] = []
         for name in names:
             try:
-                return await branch(call.bind(name))
+                return await enter(call.bind(name))
             except (Refusal, UpstreamError) as error:
                 if is_final(error):
                     raise
