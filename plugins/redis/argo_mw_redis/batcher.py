@@ -15,9 +15,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
+import hiredis
 import structlog
 from attrs import define
-from hiredis import pack_command
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     BusyLoadingError,
@@ -188,8 +188,8 @@ class Batcher:
         others = [command for command in batch if not command.is_get]
         keys = [key for command in gets for key in command.arguments]
         parts = [keys[start : start + _MOST_GETS] for start in range(0, len(keys), _MOST_GETS)]
-        packed = [pack_command(("MGET", *part)) for part in parts]
-        packed += [_pack(command) for command in others]
+        packed = [_pack(("MGET", *part)) for part in parts]
+        packed += [_pack(command.arguments) for command in others]
         await lane.send_packed_command(packed, check_health=False)
         values: list[bytes | None] = []
         for part in parts:
@@ -281,7 +281,7 @@ async def _reply(lane: AbstractConnection) -> Any:
 
 async def _load_scripts(lane: AbstractConnection) -> None:
     await lane.send_packed_command(
-        [pack_command(("SCRIPT", "LOAD", script.text)) for script in ALL], check_health=False
+        [_pack(("SCRIPT", "LOAD", script.text)) for script in ALL], check_health=False
     )
     for script in ALL:
         if await lane.read_response(disable_decoding=True) != script.sha:
@@ -289,8 +289,9 @@ async def _load_scripts(lane: AbstractConnection) -> None:
             raise InvalidResponse(msg)
 
 
-def _pack(command: Command) -> bytes:
-    return cast("bytes", pack_command(tuple(command.arguments)))
+def _pack(words: Sequence[Argument]) -> bytes:
+    pack: Any = hiredis.pack_command  # its stub takes tuples of one word only
+    return cast("bytes", pack(tuple(words)))
 
 
 def _values(reply: Any, count: int) -> list[bytes | None]:

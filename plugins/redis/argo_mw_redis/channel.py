@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import structlog
@@ -77,7 +78,7 @@ class Channel:
                     await self._listen_to(name)
         except (RedisError, OSError) as error:
             await self._disconnect()
-            msg = f"Redis cannot be reached: {error or 'it did not answer in time'}"
+            msg = f"Redis cannot be reached: {str(error) or 'it did not answer in time'}"
             raise SharedUnavailable(msg) from error
         self._listeners.setdefault(name, []).append(subscription)
         return subscription
@@ -136,16 +137,16 @@ class Channel:
                 await self._clock.sleep(self._options.retry)
 
     async def _hear(self) -> None:
-        silent = False
+        silences = 0
         while (connection := self._connection) is not None:
-            reply = await connection.read_response(
+            reply: Any = await connection.read_response(
                 disable_decoding=True, timeout=self._options.timeout
             )
-            if reply is None and silent:
+            silences = silences + 1 if reply is None else 0
+            if silences > 1:
                 msg = "no sign of life"
                 raise TimeoutError(msg)
-            silent = reply is None
-            if silent:
+            if silences:
                 await connection.send_command("PING", check_health=False)
             else:
                 self._handle(reply)
@@ -165,7 +166,7 @@ class Channel:
 
     def _deliver(self, name: str, message: bytes) -> None:
         for listener in tuple(self._listeners.get(name, ())):
-            _call(lambda hear=listener.on_message: hear(message))
+            _call(partial(listener.on_message, message))
 
     async def _again(self) -> bool:
         """Connect and listen anew; tell everybody that something may have been missed."""

@@ -112,7 +112,10 @@ class RedisShared:
         check_keys(keys)
         if not keys:
             return 0
-        return await self._ask("DEL", *(self._values + key for key in keys), read=expect_integer)
+        count: int = await self._ask(
+            "DEL", *(self._values + key for key in keys), read=expect_integer
+        )
+        return count
 
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
@@ -139,7 +142,8 @@ class RedisShared:
                 raise BadParameter(msg)
             return _count(reply)
 
-        return await self._run(ADD, [self._values + key], arguments, read)
+        count: Count = await self._run(ADD, [self._values + key], arguments, read)
+        return count
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         """See :meth:`argo_mw.Shared.acquire`."""

@@ -57,12 +57,10 @@ class Server(Protocol):
 class SingleServer:
     """The server at one address."""
 
-    _pool: ConnectionPool = field(repr=False)
+    _pool: Any = field(repr=False)
 
     async def connect(self) -> AbstractConnection:
-        connection: AbstractConnection = self._pool.make_connection()
-        await connection.connect()
-        return connection
+        return await _connected(self._pool)
 
     async def aclose(self) -> None:
         """Nothing is kept."""
@@ -76,8 +74,7 @@ class SentinelServer:
     _pool: Any = field(repr=False)
 
     async def connect(self) -> AbstractConnection:
-        connection: AbstractConnection = self._pool.make_connection()
-        await connection.connect()
+        connection = await _connected(self._pool)
         # A sentinel that has not heard of a failover yet names the old master.
         await connection.send_command("ROLE")
         role = await connection.read_response(disable_decoding=True)
@@ -90,6 +87,13 @@ class SentinelServer:
     async def aclose(self) -> None:
         for client in self._sentinel.sentinels:
             await client.aclose()
+
+
+async def _connected(pool: Any) -> AbstractConnection:
+    connection: AbstractConnection = pool.make_connection()
+    connect: Any = connection.connect  # redis-py leaves it untyped
+    await connect()
+    return connection
 
 
 def parse(url: str) -> tuple[Server, Options]:
@@ -158,7 +162,8 @@ def _sentinels(url: str, options: Options) -> SentinelServer:
         msg = f"unknown options {sorted(query)}"
         raise ValueError(msg)
     hosts = [_address(address) for address in addresses.split(",")]
-    sentinel = Sentinel(hosts, sentinel_kwargs=of_sentinels)
+    make: Any = Sentinel  # redis-py leaves it untyped
+    sentinel = make(hosts, sentinel_kwargs=of_sentinels)
     client = sentinel.master_for(
         service,
         db=int(db or 0),

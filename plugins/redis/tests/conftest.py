@@ -53,7 +53,7 @@ class RealServer:
         deadline = time.monotonic() + patience
         while True:
             try:
-                if b"PONG" in self.command("PING"):
+                if self.command("PING").startswith((b"+PONG", b"-NOAUTH")):
                     return
             except OSError:
                 pass
@@ -93,8 +93,8 @@ def start_server(tmp_path):
 
     def start(*options: str, sentinel: Path | None = None) -> RealServer:
         server = RealServer(tmp_path, options, sentinel)
-        server.start()
         servers.append(server)
+        server.start()
         return server
 
     yield start

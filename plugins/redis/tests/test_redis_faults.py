@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 
@@ -209,8 +210,11 @@ async def proxy(server):
     """A way to the real server on which bytes can be changed."""
 
     class Proxy:
-        tamper = staticmethod(lambda data: data)
+        tamper = staticmethod(bytes)
         url = ""
+
+        def changed(self, data):
+            return self.tamper(data)
 
     proxy = Proxy()
     tasks = set()
@@ -227,7 +231,7 @@ async def proxy(server):
 
     async def talk(reader, writer):
         there, back = await asyncio.open_connection("127.0.0.1", server.port)
-        for pair in ((reader, back, bytes), (there, writer, lambda data: proxy.tamper(data))):
+        for pair in ((reader, back, bytes), (there, writer, proxy.changed)):
             task = asyncio.ensure_future(pipe(*pair))
             tasks.add(task)
             task.add_done_callback(tasks.discard)
@@ -284,10 +288,8 @@ class Node:
     async def load(self, key, value):
         stamped = await self.stamps.load([key])
         self.kept[key] = (value, stamped)
-        try:
+        with contextlib.suppress(SharedUnavailable):
             await self.shared.set(key, Codecs().encode([value, stamped.marks], key))
-        except SharedUnavailable:
-            pass
 
     async def serve(self, key):
         """What this process would answer: from memory, else from the store; or nothing."""

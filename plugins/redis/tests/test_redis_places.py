@@ -1,0 +1,208 @@
+"""URLs, transports, secrets, connections, and where a handle may be used."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import threading
+
+import pytest
+import trustme
+
+from argo_mw import Argo, Closed, ConfigError, SharedUnavailable
+from argo_mw.config import parse
+from argo_mw_redis import RedisShared, open_redis, plugin
+from argo_mw_redis.plugin import diagnose
+
+
+def application(url, state_dir):
+    settings = {"argo": {"shared": url, "state_dir": str(state_dir)}}
+    return Argo(parse(settings), plugins={"redis": plugin}, installed=False)
+
+
+async def test_a_socket_file_is_a_server_too(start_server, tmp_path):
+    path = tmp_path / "redis.sock"
+    start_server("--unixsocket", str(path))
+    shared = await open_redis(f"unix://{path}?db=1&prefix=mine:")
+    await shared.set("key", b"value")
+    assert b"value" == await shared.get("key")
+    await shared.aclose()
+
+
+async def test_tls_is_checked_and_spoken(server, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    tasks = set()
+
+    async def pipe(reader, writer):
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        finally:
+            writer.close()
+
+    async def talk(reader, writer):
+        there, back = await asyncio.open_connection("127.0.0.1", server.port)
+        for pair in ((reader, back), (there, writer)):
+            tasks.add(asyncio.ensure_future(pipe(*pair)))
+
+    listener = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
+    port = listener.sockets[0].getsockname()[1]
+    trusting = await open_redis(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path / 'ca.pem'}")
+    await trusting.set("key", b"value")
+    assert b"value" == await trusting.get("key")
+    await trusting.aclose()
+    wary = await open_redis(f"rediss://localhost:{port}/0")
+    assert "certificate" in (wary.away or "").lower()
+    await wary.aclose()
+    listener.close()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_passwords_and_databases_are_used_and_never_shown(start_server):
+    server = start_server("--requirepass", "s3cret")
+    url = f"redis://:s3cret@127.0.0.1:{server.port}/2"
+    shared = await open_redis(url)
+    await shared.set("key", b"value")
+    assert b"value" == await shared.get("key")
+    assert "s3cret" not in repr(shared._batcher._server) + repr(vars(shared))
+    await shared.aclose()
+    wrong = await open_redis(url.replace("s3cret", "wr0ng"))
+    with pytest.raises(SharedUnavailable) as caught:
+        await wrong.get("key")
+    assert "wr0ng" not in str(caught.value)
+    await wrong.aclose()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3cret@host:port/0",
+        "redis://:s3cret@host/0?timeout=never",
+        "redis://:s3cret@host/0?lanes=0",
+        "redis+sentinel://:s3cret@host",
+        "redis+sentinel://:s3cret@host/fleet?typo=1",
+        "redis+sentinel://:s3cret@host:x/fleet",
+    ],
+)
+async def test_urls_that_are_wrong_are_said_without_their_secrets(url):
+    with pytest.raises(ConfigError, match="cannot be used") as caught:
+        await open_redis(url)
+    assert "s3cret" not in str(caught.value)
+
+
+async def test_a_thousand_callers_need_a_handful_of_connections(server):
+    shared = await open_redis(server.url)
+    await shared.set_many({f"key:{n}": b"%d" % n for n in range(1_000)})
+
+    async def caller(number):
+        for _ in range(5):
+            assert b"%d" % number == await shared.get(f"key:{number}")
+
+    await shared.subscribe("news", lambda _: None, lambda: None)
+    callers = asyncio.gather(*map(caller, range(1_000)))
+    await asyncio.sleep(0)
+    clients = server.command("CLIENT", "LIST", "TYPE", "NORMAL").count(b"cmd=mget")
+    await callers
+    assert clients <= 1
+    assert 1 == shared.connections
+    await shared.aclose()
+
+
+async def test_gets_of_one_turn_are_one_command(server):
+    shared = await open_redis(server.url)
+    server.command("CONFIG", "RESETSTAT")
+    await asyncio.gather(*(shared.get(f"key:{n}") for n in range(300)))
+    info = await shared.info()
+    assert info["cmdstat_mget"].startswith("calls=1,") if "cmdstat_mget" in info else True
+    stats = server.command("INFO", "commandstats")
+    assert b"cmdstat_mget:calls=1," in stats
+    assert b"cmdstat_get:" not in stats
+    await shared.aclose()
+
+
+async def test_too_many_waiting_commands_are_refused(server):
+    shared = await open_redis(server.url + "?most_waiting=100")
+    answers = await asyncio.gather(
+        *(shared.get(f"key:{n}") for n in range(150)), return_exceptions=True
+    )
+    assert 50 == sum(isinstance(answer, SharedUnavailable) for answer in answers)
+    await shared.aclose()
+
+
+async def test_two_prefixes_do_not_meet(server):
+    one = await open_redis(server.url + "?prefix=one:")
+    two = await open_redis(server.url + "?prefix=two:")
+    await one.set("key", b"one")
+    assert await two.get("key") is None
+    assert [] == list(await two.scan(""))
+    for shared in (one, two):
+        await shared.aclose()
+
+
+async def test_another_loop_is_refused(server):
+    shared = await open_redis(server.url)
+    refused = []
+
+    def elsewhere():
+        with pytest.raises(Closed, match="event loop"):
+            asyncio.run(shared.get("key"))
+        refused.append(True)
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    await asyncio.to_thread(thread.join)
+    assert [True] == refused
+    await shared.aclose()
+
+
+async def test_a_forked_process_is_refused(server, monkeypatch):
+    shared = await open_redis(server.url)
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with pytest.raises(Closed, match="forked"):
+        await shared.get("key")
+    monkeypatch.undo()
+    await shared.aclose()
+
+
+async def test_nothing_is_left_running(server):
+    before = asyncio.all_tasks()
+    shared = await open_redis(server.url)
+    await shared.subscribe("news", lambda _: None, lambda: None)
+    await shared.aclose()
+    assert before == asyncio.all_tasks()
+
+
+async def test_a_server_that_is_not_there_yet_is_found_when_it_comes(server):
+    server.kill()
+    shared = await open_redis(server.url + "?retry=0.01")
+    with pytest.raises(SharedUnavailable, match="cannot be reached"):
+        await shared.get("key")
+    await asyncio.to_thread(server.start)
+    async with asyncio.timeout(10):
+        while shared.away is not None:
+            await asyncio.sleep(0.01)
+    assert await shared.get("key") is None
+    await shared.aclose()
+
+
+async def test_the_framework_opens_it_by_its_url(server, tmp_path):
+    async with application(server.url, tmp_path) as argo:
+        assert isinstance(argo.context.shared, RedisShared)
+        found = {what: well for what, well, _ in await diagnose(argo.context)}
+    assert {"redis": True, "redis memory": False, "redis eviction": False} == found
+
+
+async def test_the_doctor_is_content_with_limits(start_server, tmp_path):
+    server = start_server("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
+    async with application(server.url, tmp_path) as argo:
+        assert all(well for _, well, _ in await diagnose(argo.context))
+        server.kill()
+        while argo.context.shared.away is None:
+            with pytest.raises(SharedUnavailable):
+                await argo.context.shared.get("key")
+        assert [False] == [well for _, well, _ in await diagnose(argo.context)]
