@@ -126,15 +126,18 @@ class Channel:
 
     async def _run(self) -> None:
         """Hear what comes; when the connection breaks, make another."""
-        while not self._closing:
+        while self._wants_connection():
             try:
                 await self._hear()
             except (RedisError, OSError, TypeError, ValueError, IndexError) as error:
                 log.info("redis channel broke", why=str(error))
             self._give_up_confirmations()
             await self._disconnect()
-            while not self._closing and not await self._again():
+            while self._wants_connection() and not await self._again():
                 await self._clock.sleep(self._options.retry)
+
+    def _wants_connection(self) -> bool:
+        return not self._closing
 
     async def _hear(self) -> None:
         silences = 0
