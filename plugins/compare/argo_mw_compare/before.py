@@ -1,0 +1,79 @@
+"""The original service: a plain cache in memory with a fixed time to live, a commit per row."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from argo_mw import Call, Context, Layer, Next, Outcome, hookimpl
+
+NAME = "before"
+TTL = 120.0
+OFF_HOURS_TTL = 60.0
+_OPEN, _CLOSE = timedelta(hours=14, minutes=30), timedelta(hours=21)
+
+
+class Before:
+    """The plugin that stands for the original service, one for each instance."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[float, Outcome]] = {}
+        self._rows: sqlite3.Connection | None = None
+        self.write_seconds: list[float] = []
+
+    @hookimpl
+    def register_layer(self, context: Context) -> Layer:
+        """A cache of answers of upstreams, in the cache's place."""
+        self._context = context
+        self._rows = open_rows(context.state_dir / "before.db")
+        return Layer(NAME, self, slot="cache", peek=self.peek)
+
+    @hookimpl
+    async def shutdown(self) -> None:
+        """Close the file."""
+        if self._rows is not None:
+            self._rows.close()
+
+    def peek(self, call: Call) -> Outcome | None:
+        """A kept answer that has not expired."""
+        kept = self._kept.get(call.key)
+        if kept is None or kept[0] <= self._context.clock.monotonic():
+            return None
+        return kept[1]
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        """A kept answer, or a new one, which is kept; every signal is a row and a commit."""
+        outcome = await call_next(call)
+        if call.operation.name == "signal":
+            self._insert(call, outcome)
+        elif call.operation.kind != "compute":
+            ttl = TTL if _is_open(self._context.clock.time()) else OFF_HOURS_TTL
+            hit = outcome.shaped_by(NAME).evolve(attempts=(), cost=type(outcome.cost)())
+            self._kept[call.key] = (self._context.clock.monotonic() + ttl, hit)
+        return outcome
+
+    def _insert(self, call: Call, outcome: Outcome) -> None:
+        assert self._rows is not None
+        began = time.perf_counter()
+        row = (call.subject, self._context.clock.time(), repr(outcome.value))
+        self._rows.execute("INSERT INTO signals VALUES (?, ?, ?)", row)
+        self._rows.commit()
+        self.write_seconds.append(time.perf_counter() - began)
+
+
+def open_rows(path: Path) -> sqlite3.Connection:
+    """The file of signals, as the original service opens it."""
+    with closing(sqlite3.connect(path)) as fresh:
+        fresh.execute("CREATE TABLE IF NOT EXISTS signals (symbol TEXT, at REAL, value TEXT)")
+        fresh.commit()
+    path.chmod(0o600)
+    return sqlite3.connect(path)
+
+
+def _is_open(now: float) -> bool:
+    moment = datetime.fromtimestamp(now, UTC)
+    since = timedelta(hours=moment.hour, minutes=moment.minute)
+    return moment.weekday() < 5 and _OPEN <= since < _CLOSE

@@ -1,0 +1,67 @@
+"""What the plugin registers: the command ``argo-mw compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from argo_mw import hookimpl
+from argo_mw.cli import console, say
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """Add ``argo-mw compare``."""
+    cli.add_command(compare)
+
+
+@click.command()
+@click.option("--symbols", type=click.IntRange(1, 200), default=12, show_default=True)
+@click.option("--hours", type=click.FloatRange(0, 6, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, min_open=True),
+    default=2.0,
+    show_default=True,
+    help="How much faster time and latencies are.",
+)
+@click.option("--seed", default=0, show_default=True, help="What latencies follow from.")
+@click.option("--quick", is_flag=True, help="Only before and all, not every layer alone.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False))
+def compare(
+    symbols: int,
+    hours: float,
+    speed: float,
+    seed: int,
+    quick: bool,
+    json_file: Path | None,
+    html_file: Path | None,
+) -> None:
+    """Measure what the layers gain against the original service, with and without each.
+
+    One workload runs through a sandbox on loopback for every variant. The last line is JSON.
+    """
+    import asyncio
+    import json
+
+    from argo_mw_compare.figures import figures, ratios
+    from argo_mw_compare.report import page, remarks, table
+    from argo_mw_compare.run import run
+    from argo_mw_compare.workload import Workload
+
+    workload = Workload(symbols=symbols, hours=hours, speed=speed, seed=seed)
+    columns = [figures(seen) for seen in asyncio.run(run(workload, quick=quick, say=say))]
+    named = {one.variant: one for one in columns}
+    summary = ratios(named["before"], named["all"])
+    out = console()
+    out.print(table(columns))
+    for text in remarks(workload, columns):
+        out.print(text)
+    if json_file is not None:
+        report = {"figures": [one.as_dict() for one in columns], "summary": summary}
+        json_file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    if html_file is not None:
+        html_file.write_text(page(workload, columns, summary), "utf-8")
+    click.echo(json.dumps(summary))

@@ -1,0 +1,120 @@
+"""Reports: a table for the terminal, and a page that stands for itself."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from argo_mw_compare.figures import Figures
+from argo_mw_compare.workload import Workload
+
+ROWS = (
+    ("signals", "signals", "{:.0f}"),
+    ("without an answer", "failed", "{:.0f}"),
+    ("p50, ms", "p50_ms", "{:.1f}"),
+    ("p95, ms", "p95_ms", "{:.1f}"),
+    ("p99, ms", "p99_ms", "{:.1f}"),
+    ("p50 of misses, ms", "p50_miss_ms", "{:.1f}"),
+    ("p95 of misses, ms", "p95_miss_ms", "{:.1f}"),
+    ("p99 of misses, ms", "p99_miss_ms", "{:.1f}"),
+    ("requests", "requests", "{:.0f}"),
+    ("symbol-loads", "loads", "{:.0f}"),
+    ("cost, USD", "usd", "{:.4f}"),
+    ("hit rate", "hit_rate", "{:.1%}"),
+    ("price error, bp", "error_bp", "{:.2f}"),
+    ("our CPU, % of the time of misses", "cpu_pct", "{:.1f}"),
+)
+
+
+def cell(figures: Figures, name: str, form: str) -> str:
+    """One figure as text."""
+    value = getattr(figures, name)
+    return "-" if value is None else form.format(value)
+
+
+def table(columns: Sequence[Figures]) -> Table:
+    """A column per variant."""
+    made = Table("", *(one.variant for one in columns), box=None, pad_edge=False)
+    for title, name, form in ROWS:
+        made.add_row(title, *(cell(one, name, form) for one in columns))
+    return made
+
+
+def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
+    """What a reader must know to judge the figures."""
+    said = [
+        (
+            f"{workload.symbols} symbols, {workload.hours:g} replayed hours, time and latencies "
+            f"{workload.speed:g} times as fast; what nobody waits in is skipped."
+        ),
+        (
+            "Prices of five symbols are real days with drawn minutes, the others are synthetic; "
+            "the vendors' latencies are assumed."
+        ),
+    ]
+    distorted = [one.variant for one in columns if one.distorted]
+    if distorted:
+        said.append(
+            "Our CPU took more than 5 % of the time that misses took, so that latencies of these are too "
+            f"long; lower --speed: {', '.join(distorted)}."
+        )
+    said += [
+        f"{one.variant}: we told of {one.requests_told} requests, the sandbox of {one.requests}."
+        for one in columns
+        if one.requests_told != one.requests
+    ]
+    return said
+
+
+def page(
+    workload: Workload, columns: Sequence[Figures], summary: Mapping[str, float | None]
+) -> str:
+    """A self-contained HTML page."""
+    head = "".join(f"<th>{html.escape(one.variant)}</th>" for one in columns)
+    body = "".join(
+        f"<tr><th>{title}</th>"
+        + "".join(f"<td>{cell(one, name, form)}</td>" for one in columns)
+        + "</tr>"
+        for title, name, form in ROWS
+    )
+    said = "".join(f"<li>{html.escape(text)}</li>" for text in remarks(workload, columns))
+    told = "".join(
+        f"<tr><th>{name}</th><td>{'-' if value is None else f'{value:.3f}'}</td></tr>"
+        for name, value in summary.items()
+    )
+    bars = "".join(
+        chart(title, columns, name, form)
+        for title, name, form in ROWS
+        if name in ("p50_ms", "p99_ms", "requests", "error_bp")
+    )
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>argo-mw compare</title>'
+        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;"
+        "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}"
+        "th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}"
+        "th:first-child{text-align:left}</style>"
+        f"<h1>Before and after</h1><table><tr><th></th>{head}</tr>{body}</table>{bars}"
+        f"<h2>All layers against the original service</h2><table>{told}</table>"
+        f"<ul>{said}</ul></html>\n"
+    )
+
+
+def chart(title: str, columns: Sequence[Figures], name: str, form: str) -> str:
+    """Horizontal bars of one figure, as SVG."""
+    values = [float(getattr(one, name) or 0.0) for one in columns]
+    longest = max(values) or 1.0
+    rows = []
+    for place, (one, value) in enumerate(zip(columns, values, strict=True)):
+        y = 20 * place
+        width = 400 * value / longest
+        rows.append(
+            f'<text x="130" y="{y + 14}" text-anchor="end">{html.escape(one.variant)}</text>'
+            f'<rect x="140" y="{y + 3}" width="{width:.1f}" height="14" fill="#1f77b4"/>'
+            f'<text x="{146 + width:.1f}" y="{y + 14}">{cell(one, name, form)}</text>'
+        )
+    return (
+        f'<h2>{html.escape(title)}</h2><svg viewBox="0 0 640 {20 * len(values)}" width="640" '
+        f'font-size="12">{"".join(rows)}</svg>'
+    )

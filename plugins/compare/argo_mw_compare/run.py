@@ -1,0 +1,36 @@
+"""All trials, one after the other."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from argo_mw import Argo, ConfigError
+from argo_mw_compare.trial import Seen, Trial
+from argo_mw_compare.variants import variants
+from argo_mw_compare.workload import Workload
+
+
+async def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) -> list[Seen]:
+    """What every variant saw; one whose layers cannot be without another is left out, aloud."""
+    seen: list[Seen] = []
+    layers = await installed_layers()
+    for variant in variants(layers, quick=quick):
+        with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
+            trial = Trial(workload, variant, layers, Path(folder))
+            try:
+                seen.append(await trial.run())
+            except ConfigError as error:
+                say(f"{variant.name}: left out: {error}")
+            else:
+                say(f"{variant.name}: {seen[-1].seconds:.0f} s")
+    return seen
+
+
+async def installed_layers() -> list[str]:
+    """The names of the layers that are installed."""
+    with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
+        config = {"argo": {"shared": "memory://", "state_dir": folder}}
+        async with Argo.open(config) as argo:
+            return [n for n, parts in argo.engine.build.parts.items() if parts.layer is not None]

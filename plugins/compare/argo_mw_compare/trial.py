@@ -1,0 +1,210 @@
+"""A trial: the workload, run through one variant, and what was seen on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import define, field
+
+from argo_mw import SLOTS, Argo, ArgoError, Event, Outcome, RequestSent
+from argo_mw_compare.before import Before
+from argo_mw_compare.clock import WarpClock
+from argo_mw_compare.variants import Variant
+from argo_mw_compare.vendors import Vendors
+from argo_mw_compare.workload import INSTANCES, Step, Workload, start
+
+_BUSY = ("coalesce:", "gather:", "race:", "refresh:")
+_PATIENCE = 10.0
+_APPLICATION = "signals"
+_UNWANTED = ("compare", "metrics", "redis")
+
+
+@define
+class Asked:
+    """One signal that was asked for.
+
+    Attributes:
+        at: Replayed seconds from the start.
+        symbol: About what.
+        seconds: Replayed seconds that the caller waited.
+        missed: Whether an upstream had to be asked for it.
+        usd: What it cost.
+        price: The price that it used, or ``None`` when there was no answer.
+        truth: The price at that moment in the replay.
+        error: The error, or "".
+    """
+
+    at: float
+    symbol: str
+    seconds: float
+    missed: bool = True
+    usd: float = 0.0
+    price: float | None = None
+    truth: float | None = None
+    error: str = ""
+
+
+@define
+class Seen:
+    """Everything that a trial saw.
+
+    Attributes:
+        variant: What was tried.
+        asked: Every signal.
+        requests: Requests that we sent.
+        loads: Questions that these requests were to answer.
+        counts: What the sandbox says about the same.
+        writes: Real seconds of each write of a row, where there was a write of a row.
+        cpu: Our CPU seconds in the rounds that asked an upstream.
+        waited: Real seconds of these rounds.
+        seconds: Real seconds of the whole trial.
+    """
+
+    variant: Variant
+    asked: list[Asked] = field(factory=list)
+    requests: int = 0
+    loads: int = 0
+    counts: dict[str, dict[str, object]] = field(factory=dict)
+    writes: list[float] = field(factory=list)
+    cpu: float = 0.0
+    waited: float = 0.0
+    seconds: float = 0.0
+
+    def observe(self, event: Event) -> None:
+        """Count requests; what the application works out itself is none."""
+        if isinstance(event, RequestSent) and event.upstream != _APPLICATION:
+            self.requests += 1
+            self.loads += event.calls
+
+
+class Trial:
+    """Runs the workload through one variant.
+
+    Args:
+        workload: What happens.
+        variant: Which layers are on.
+        installed: The layers that there are.
+        folder: A private folder of the trial's own.
+    """
+
+    def __init__(
+        self, workload: Workload, variant: Variant, installed: Sequence[str], folder: Path
+    ) -> None:
+        self._workload = workload
+        self._variant = variant
+        self._installed = installed
+        self._folder = folder
+        self._instances: list[Argo] = []
+        self._seen = Seen(variant)
+
+    async def run(self) -> Seen:
+        """What was seen."""
+        began = time.monotonic()
+        with (
+            Vendors(self._workload.sandbox()) as vendors,
+            Vendors(self._workload.sandbox(instant=True)) as truth,
+        ):
+            clock = WarpClock(start(), self._workload.speed)
+            self._clock, self._vendors, self._truth = clock, vendors, truth
+            self._move()
+            try:
+                for number in range(INSTANCES):
+                    self._instances.append(await self._open(number))
+                origin = clock.monotonic()
+                for step in self._workload.steps():
+                    await clock.skip(origin + step.at, self._move)
+                    await self._take(step)
+                    await self._idle()
+            finally:
+                for argo in self._instances:
+                    await argo.aclose()
+            self._seen.counts = vendors.counts()
+        self._seen.seconds = time.monotonic() - began
+        return self._seen
+
+    def _move(self) -> None:
+        self._vendors.move_to(self._clock.time())
+
+    async def _take(self, step: Step) -> None:
+        match step.kind:
+            case "round":
+                await self._round(self._instances[step.instance], step.at)
+            case "restart":
+                await self._instances[step.instance].aclose()
+                self._instances[step.instance] = await self._open(step.instance)
+            case "outage":
+                self._vendors.change({"faults": {"alpaca": [{"kind": "outage"}]}})
+            case "recovery":
+                self._vendors.change({"clear_faults": ["alpaca"]})
+
+    async def _round(self, argo: Argo, at: float) -> None:
+        began, cpu = time.monotonic(), time.process_time()
+        names = self._workload.names
+        asked = await asyncio.gather(*(self._ask(argo, name, at) for name in names))
+        if any(one.missed for one in asked):
+            self._seen.waited += time.monotonic() - began
+            self._seen.cpu += time.process_time() - cpu
+        prices = await asyncio.to_thread(self._truth.prices, names, self._clock.time())
+        for one in asked:
+            one.truth = prices.get(one.symbol)
+        self._seen.asked += asked
+
+    async def _ask(self, argo: Argo, symbol: str, at: float) -> Asked:
+        began = self._clock.monotonic()
+        try:
+            outcome = await argo.outcome("signal", symbol=symbol)
+        except ArgoError as error:
+            return Asked(at, symbol, self._clock.monotonic() - began, error=str(error))
+        return _answered(at, symbol, self._clock.monotonic() - began, outcome)
+
+    async def _idle(self) -> None:
+        """Wait until nothing is under way that a skip would make late."""
+        end = time.monotonic() + _PATIENCE
+        while time.monotonic() < end:
+            names = [name for argo in self._instances for name in argo.context.tasks.names]
+            if not any(name.removeprefix("argo-mw:").startswith(_BUSY) for name in names):
+                return
+            await asyncio.sleep(0.002)
+
+    async def _open(self, number: int) -> Argo:
+        before = Before() if self._variant.original else None
+        argo = Argo.open(
+            self._config(number),
+            clock=self._clock,
+            plugins={"before": before} if before is not None else None,
+        )
+        await argo.__aenter__()
+        argo.observe(self._seen.observe)
+        if before is not None:
+            self._seen.writes = before.write_seconds = self._seen.writes
+        return argo
+
+    def _config(self, number: int) -> dict[str, object]:
+        folder = self._folder / f"instance-{number}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        shared = "memory://" if self._variant.original else f"sqlite:///{self._folder}/shared.db"
+        key = "compare"
+        return {
+            "argo": {"state_dir": str(folder), "shared": shared, "block": _UNWANTED},
+            "flags": {
+                name: "on" if name in self._variant.layers else "off"
+                for name in self._installed
+                if name in SLOTS
+            },
+            "plugins": {
+                "market": {
+                    "alpaca": {"url": self._vendors.url("alpaca"), "key": key, "secret": key},
+                    "massive": {"url": self._vendors.url("massive"), "key": key},
+                    "alphavantage": {"url": self._vendors.url("alphavantage"), "key": key},
+                }
+            },
+        }
+
+
+def _answered(at: float, symbol: str, seconds: float, outcome: Outcome) -> Asked:
+    missed = outcome.cost.requests > 0 or outcome.cost.tokens_in > 0
+    price = getattr(outcome.value, "price", None)
+    return Asked(at, symbol, seconds, missed, outcome.cost.usd or 0.0, price)

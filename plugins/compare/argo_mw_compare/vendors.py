@@ -1,0 +1,94 @@
+"""The sandbox in a process of its own, spoken to over its pipe and its admin port only."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+from argo_mw import ConfigError
+
+_TIMEOUT = 10.0
+_KEYS = {"APCA-API-KEY-ID": "compare", "APCA-API-SECRET-KEY": "compare"}
+
+
+class Vendors:
+    """A sandbox; its calls are short and blocking.
+
+    Args:
+        settings: Its configuration, as plain data.
+    """
+
+    def __init__(self, settings: Mapping[str, object]) -> None:
+        self._settings = settings
+        self._child: subprocess.Popen[str] | None = None
+        self._root = ""
+
+    def __enter__(self) -> Self:
+        """Start it and wait until it listens."""
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "argo_mw_sandbox", "--child"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._child.stdin is not None
+        assert self._child.stdout is not None
+        self._child.stdin.write(json.dumps(self._settings) + "\n")
+        self._child.stdin.flush()
+        self._root = self._child.stdout.readline().strip()
+        if not self._root:
+            self._child.communicate()
+            msg = "the sandbox did not start; is argo-mw-sandbox installed? What it said is above"
+            raise ConfigError(msg)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it."""
+        if self._child is not None:
+            self._child.terminate()
+            self._child.communicate()
+
+    def url(self, vendor: str) -> str:
+        """The base URL for *vendor*'s client."""
+        return f"{self._root}/{vendor}"
+
+    def counts(self) -> dict[str, dict[str, object]]:
+        """What each vendor saw."""
+        counts: dict[str, dict[str, object]] = json.loads(self._get("/__counts"))
+        return counts
+
+    def move_to(self, now: float) -> None:
+        """Replay from *now* on, in seconds since the epoch."""
+        self.change({"now": datetime.fromtimestamp(now, UTC).isoformat()})
+
+    def change(self, change: Mapping[str, object]) -> None:
+        """Set the replayed time, faults or latencies."""
+        self._open(Request(f"{self._root}/__admin", data=json.dumps(change).encode()))  # noqa: S310
+
+    def prices(self, symbols: Sequence[str], now: float) -> dict[str, float]:
+        """The last price of each symbol at *now*, as the replay has it."""
+        self.move_to(now)
+        start = datetime.fromtimestamp(now - 7 * 86_400, UTC).date().isoformat()
+        query = {"symbols": ",".join(symbols), "timeframe": "1Day", "start": start, "limit": 10_000}
+        answer = json.loads(self._get(f"/alpaca/v2/stocks/bars?{urlencode(query)}"))
+        return {symbol: float(bars[-1]["c"]) for symbol, bars in answer["bars"].items() if bars}
+
+    def _get(self, path: str) -> bytes:
+        return self._open(Request(self._root + path, headers=_KEYS))  # noqa: S310
+
+    def _open(self, request: Request) -> bytes:
+        with urlopen(request, timeout=_TIMEOUT) as response:  # noqa: S310 (our own child)
+            body: bytes = response.read()
+        return body
