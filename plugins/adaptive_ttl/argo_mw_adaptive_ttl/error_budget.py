@@ -13,14 +13,13 @@ from __future__ import annotations
 from math import ceil, sqrt
 from typing import Final
 
-from argo_mw import DataType
 from argo_mw_adaptive_ttl.calendars import DAY, Day, Phase
 from argo_mw_adaptive_ttl.config import ErrorBudgetConfig, TableConfig
 from argo_mw_adaptive_ttl.daytime import MINUTE
 from argo_mw_adaptive_ttl.memory import Memory
 from argo_mw_adaptive_ttl.pace import Pace
 from argo_mw_adaptive_ttl.policy import SIGMA, Decision, Situation
-from argo_mw_adaptive_ttl.symbol import Symbol
+from argo_mw_adaptive_ttl.symbol import NOTHING, Symbol
 from argo_mw_adaptive_ttl.table import Table
 
 _SILENCE: Final = 0.3
@@ -55,11 +54,13 @@ class ErrorBudget:
         if situation.revealed:
             self._account(symbol)
         day = symbol.day
-        phase = (day if day.start <= now < day.end else situation.calendar.day(now)).phase(now)
+        if not day.start <= now < day.end:
+            day = situation.calendar.day(now)
+        phase = day.phase(now)
         if phase is Phase.CLOSED or phase is Phase.BREAK:
-            end, recheck = self._until_open(symbol, now), None
+            end, recheck = self._until_open(symbol, day, now), None
         else:
-            end, recheck = self._until_worth(symbol, situation.data_type)
+            end, recheck = self._until_worth(situation, symbol, day)
         ttl = max(self._config.minimum, end + self._config.delay - now)
         return Decision(ttl, lambda: self._why(symbol, phase), recheck)
 
@@ -103,6 +104,7 @@ class ErrorBudget:
         self._pace(symbol).spend(
             revealed.passed, self._rate(symbol), revealed.known, revealed.sigmas
         )
+        symbol.revealed = NOTHING
 
     def _pace(self, symbol: Symbol) -> Pace:
         return symbol.pace if self._alone else self._memory.pot
@@ -121,32 +123,35 @@ class ErrorBudget:
             return self._pace(symbol).for_rate(rate, sigma, passed)
         return self._pace(symbol).for_error(self._config.error_bp, sigma)
 
-    def _until_worth(self, symbol: Symbol, data_type: DataType) -> tuple[float, float | None]:
+    def _until_worth(
+        self, situation: Situation, symbol: Symbol, day: Day
+    ) -> tuple[float, float | None]:
         """When an answer is worth a fetch if peers stay quiet, and when if there are none."""
-        if symbol.waiting:
-            return self._end(symbol, 1), None
-        symbol.leniency = self._types[data_type]
+        over = day.over(situation.now)
+        if situation.revealed and symbol.waiting:
+            return self._end(symbol, day, over + 1), None
+        leniency = symbol.leniency = self._types[situation.data_type]
         rate = self._rate(symbol)
-        scale = self._scale(symbol, 1.0 / rate if rate > 0.0 else 0.0) * symbol.leniency
-        minutes = self._minutes(symbol, scale)
+        scale = self._scale(symbol, 1.0 / rate if rate > 0.0 else 0.0) * leniency
+        silent = symbol.silent if situation.revealed else 0
+        minutes = self._minutes(symbol, day, over, scale, silent)
         loading = symbol.loading(self._memory.prior_loading)
         shared = loading * loading
-        end = self._end(symbol, minutes)
+        end = self._end(symbol, day, over + minutes)
         if shared * symbol.company <= _ALONE:
             return end, None
         longest = min(self._limit, ceil(minutes / (1.0 - shared)))
-        return self._end(symbol, longest), end + self._config.delay
+        return self._end(symbol, day, over + longest), end + self._config.delay
 
-    def _minutes(self, symbol: Symbol, scale: float) -> int:
-        """The minutes of trading after which the expected squared error reaches scale   sigma."""
-        day, minute, end = symbol.day, symbol.over, symbol.day.minutes
+    def _minutes(self, symbol: Symbol, day: Day, minute: int, scale: float, silent: int) -> int:
+        """How many minutes from *minute* on it takes the error to reach *scale* times sigma."""
         error = 0.0
         passed = 0
-        while minute < end and passed < self._limit:
+        while minute < day.minutes and passed < self._limit:
             stop = day.shape.ends[minute]
             square = symbol.variance(day, minute)
             if passed == 0:
-                error = _SILENCE * symbol.silent * square
+                error = _SILENCE * silent * square
             needed = int((scale * sqrt(square) - error) / square) + 1
             if minute + needed <= stop:
                 return min(passed + max(needed, 1), self._limit)
@@ -155,13 +160,13 @@ class ErrorBudget:
             minute = stop
         return min(passed + 1, self._limit)
 
-    def _end(self, symbol: Symbol, minutes: int) -> float:
-        """The epoch second at which *minutes* more minutes of trading are over.
+    def _end(self, symbol: Symbol, day: Day, over: int) -> float:
+        """The epoch second at which *over* minutes of *day*, and the bar they are in, are over.
 
         After the night the price is taken for changed: with the first bar, or before it when
         the upstream has bars from outside the session.
         """
-        day, over = symbol.day, symbol.over + minutes
+        over += -over % symbol.bar
         while over > day.minutes:
             following = symbol.calendar.after(day)
             if following is None:
@@ -171,8 +176,7 @@ class ErrorBudget:
             day, over = following, max(1, over - day.minutes)
         return day.when(over)
 
-    def _until_open(self, symbol: Symbol, now: float) -> float:
-        day = symbol.calendar.day(now)
+    def _until_open(self, symbol: Symbol, day: Day, now: float) -> float:
         if now < day.end:
             end: float = day.when(day.over(now) + 1)
         else:

@@ -7,6 +7,7 @@ learned from. A minute without a trade is a minute without a move.
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from math import log, sqrt
 from typing import Final
 
@@ -48,8 +49,9 @@ class Lesson:
     def learn(self, bars: Bars, now: float) -> None:
         """Learn every minute of *bars* that is over at epoch second *now* and not known yet."""
         if bars.step >= DAY // 2:
-            self._learn_days(bars)
+            self._learn_days(bars, now)
             return
+        self._symbol.bar = max(1, bars.step // MINUTE)
         self._find_hole(bars)
         known = self._symbol.day.when(self._symbol.over)
         first = bisect_left(bars.starts, known - bars.step + 1)
@@ -61,13 +63,18 @@ class Lesson:
         self._pass_to(now)
         self._conclude(now)
 
-    def _learn_days(self, bars: Bars) -> None:
-        moves = [
-            log(b / a) * _BASIS_POINTS for a, b in zip(bars.closes, bars.closes[1:], strict=False)
-        ]
+    def _learn_days(self, bars: Bars, now: float) -> None:
+        """Days say how wild the symbol is, but nothing about any minute."""
+        symbol = self._symbol
+        moves = [log(b / a) * _BASIS_POINTS for a, b in pairwise(bars.closes)]
         if moves:
             per_day = sum(move * move for move in moves) / len(moves)
-            self._symbol.volatility.seed(DAILY_SHARE * per_day / self._symbol.day.minutes)
+            symbol.volatility.seed(DAILY_SHARE * per_day / symbol.day.minutes)
+        if symbol.price <= 0.0:
+            if symbol.seen_at <= 0.0:
+                self._begin_at(now)
+            self._pass_to(now)
+        symbol.revealed = Revealed(self._passed)
 
     def _find_hole(self, bars: Bars) -> None:
         """When minutes before the first bar were never seen, nothing is known across them."""
@@ -75,7 +82,7 @@ class Lesson:
         if symbol.price <= 0.0 or bars.starts[0] > symbol.seen_at:
             self._begin_at(bars.starts[0])
 
-    def _begin_at(self, start: int) -> None:
+    def _begin_at(self, start: float) -> None:
         symbol = self._symbol
         symbol.day = symbol.calendar.day(start)
         symbol.over = symbol.day.over(start)
@@ -116,7 +123,7 @@ class Lesson:
         symbol = self._symbol
         while symbol.day.start < day.start:
             following = symbol.calendar.after(symbol.day)
-            if following is None or following.start > symbol.day.end:
+            if following is None or following.start > symbol.day.end or symbol.price <= 0.0:
                 self._passed += symbol.day.minutes - symbol.over
                 symbol.day, symbol.over, symbol.gapped = day, 0, symbol.price > 0.0
                 break

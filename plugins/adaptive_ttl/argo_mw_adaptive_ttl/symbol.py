@@ -54,7 +54,8 @@ class Symbol:
         off_hours: Whether its answers hold bars from outside its calendar's hours.
         silent: For how many minutes it had not been traded when it was last fetched.
         seen_at: Epoch seconds of the last fetch.
-        revealed: What the last fetch revealed.
+        bar: Minutes from one bar of its last answer to the next.
+        revealed: What the last fetch revealed and nobody has accounted for.
         leniency: How much more error than a price its last answer may have.
         pull: What peers made expect times what happened, added up.
         evidence: The square of what they made expect, added up.
@@ -74,6 +75,7 @@ class Symbol:
     off_hours: bool = False
     silent: int = 0
     seen_at: float = 0.0
+    bar: int = 1
     revealed: Revealed = NOTHING
     leniency: float = 1.0
     company: float = 0.0

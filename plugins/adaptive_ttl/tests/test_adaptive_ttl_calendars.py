@@ -28,8 +28,8 @@ def tokyo() -> Calendar:
     return Calendars().of("7203.T", 1_718_726_400.0)
 
 
-def at(zone: pytz.BaseTzInfo, *when: int) -> datetime:
-    return zone.localize(datetime(*when))
+def at(zone: pytz.BaseTzInfo, year: int, month: int, day: int, hour: int, minute: int) -> datetime:
+    return zone.localize(datetime(year, month, day, hour, minute))
 
 
 @pytest.mark.parametrize(

@@ -81,8 +81,12 @@ def test_it_keeps_to_its_budget_of_calls(rate: float) -> None:
 
 def test_calls_may_be_stated_by_the_hour_or_the_day() -> None:
     shares = []
-    for calls, per in ((0.1, "minute"), (6.0, "hour"), (39.0, "day")):
-        market = Market(ErrorBudgetConfig(calls=calls, per=per), lambda _: 6.0)
+    for config in (
+        ErrorBudgetConfig(calls=0.1),
+        ErrorBudgetConfig(calls=6.0, per="hour"),
+        ErrorBudgetConfig(calls=39.0, per="day"),
+    ):
+        market = Market(config, lambda _: 6.0)
         market.trade(3)
         shares.append(len(market.fetches))
 
@@ -107,7 +111,9 @@ def test_an_error_in_basis_points_is_kept() -> None:
     """A symbol twice as wild is fetched four times as often for the same error."""
     counts = []
     for sigma in (3.0, 6.0):
-        market = Market(ErrorBudgetConfig(error_bp=12.0), lambda _, sigma=sigma: sigma)
+        market = Market(
+            ErrorBudgetConfig(error_bp=12.0), dict.fromkeys(range(390), sigma).__getitem__
+        )
         market.trade(5)
         counts.append(len(market.fetches))
 
@@ -163,6 +169,35 @@ def test_answers_expire_just_after_a_bar_is_complete() -> None:
     now = float(symbol.day.when(symbol.over)) + 7.0
 
     assert pytest.approx((now + market.decide(symbol, now)) % MINUTE) == 1.0
+
+
+def test_answers_of_longer_bars_expire_when_one_of_them_is_complete() -> None:
+    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market.trade(2)
+    symbol = market.memory.symbols["AAPL"]
+    symbol.over, symbol.bar = 101, 15
+    now = float(symbol.day.when(101)) + 5.0
+
+    assert pytest.approx((now + market.decide(symbol, now) - symbol.day.start) % 900) == 1.0
+
+
+def test_daily_bars_are_enough_to_begin_with() -> None:
+    """They say how wild a symbol is; an answer of them lives from now on, by its budget."""
+    calendar = Calendars().of("AAPL", NOON)
+    memory = Memory()
+    policy = ErrorBudget(ErrorBudgetConfig(calls=0.1), TableConfig(), memory)
+    chance = random.Random(1)
+    starts = [int(NOON) - 86_400 * (90 - n) for n in range(90)]
+    closes = [100.0 * math.exp(chance.gauss(0.0, 0.02)) for _ in starts]
+    lives = []
+    now = NOON
+    for _ in range(10):
+        symbol = memory.see("AAPL", Bars(starts, closes, 86_400), calendar, now)
+        known = Situation("market_data", "AAPL", now, calendar, symbol, revealed=True)
+        lives.append(policy.decide(known).ttl)
+        now += lives[-1]
+
+    assert all(300.0 < life < 1500.0 for life in lives)
 
 
 def test_other_data_lives_longer_in_proportion() -> None:

@@ -30,6 +30,7 @@ from argo_mw_adaptive_ttl import TTL, Bars, Decision, Memory, Policy, Regime, Si
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
 
+SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 MIDNIGHT = 1_718_668_800
 MINUTE = 60
 
@@ -124,7 +125,7 @@ async def test_an_answer_is_given_its_life_and_the_reason(
 
     assert pytest.approx(life(outcome, clock)) == 120.0
     assert outcome.via == ("adaptive_ttl",)
-    assert "market_data, σ 3." in note(outcome)
+    assert f"market_data, {SIGMA} 3." in note(outcome)
     assert note(outcome).endswith("open → 120 s")
 
 
@@ -265,7 +266,7 @@ async def test_a_reload_keeps_what_was_learned(
             "adaptive_ttl"
         ]
 
-    assert "σ unknown" not in text
+    assert f"{SIGMA} unknown" not in text
     assert text.endswith("50 s")
 
 
@@ -344,7 +345,7 @@ async def test_a_damaged_file_counts_as_none(
     async with open_argo({"policy": "table"}) as argo:
         explained = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}
 
-    assert "σ unknown" in explained["adaptive_ttl"]
+    assert f"{SIGMA} unknown" in explained["adaptive_ttl"]
 
 
 async def test_it_is_saved_now_and_then(

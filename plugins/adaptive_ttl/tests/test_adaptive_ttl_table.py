@@ -16,6 +16,7 @@ from argo_mw_adaptive_ttl.symbol import Symbol
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
 
+SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 NOON = 1_718_726_400.0  # Tuesday 2024-06-18, 12:00 in New York
 NIGHT = NOON + 12 * 3600
 
@@ -122,4 +123,4 @@ def test_the_reason_names_what_was_known(calendar: Calendar) -> None:
         situation(calendar, "market_data", 0.031, Regime.VOLATILE, NIGHT)
     )
 
-    assert f"market_data, σ 3.1 %/day, VOLATILE, {Phase.CLOSED.value}" == decision.why()
+    assert f"market_data, {SIGMA} 3.1 %/day, VOLATILE, {Phase.CLOSED.value}" == decision.why()

@@ -46,7 +46,12 @@ class ReplayClock:
             await asyncio.sleep(0)
             return
         woken = asyncio.get_running_loop().create_future()
-        alarm = self.call_at(self._now + seconds, lambda: woken.done() or woken.set_result(None))
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        alarm = self.call_at(self._now + seconds, wake)
         try:
             await woken
         finally:

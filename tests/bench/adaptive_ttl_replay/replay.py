@@ -95,7 +95,7 @@ async def replay(
     with tempfile.TemporaryDirectory(prefix="argo-mw-replay-") as state:
         config: dict[str, dict[str, object]] = {
             "argo": {"state_dir": state, "shared": "memory://", "strict": True},
-            "plugins": {"cache": {"early": 0, "jitter": 0}},
+            "plugins": {"cache": {"early": 0, "jitter": 0, "shared": False}},
         }
         plugins: dict[str, object] = {"cache": argo_mw_cache.plugin, "feed": feed}
         if policy is not None:
