@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import lru_cache
 from typing import Literal, cast
 
 import msgspec
@@ -158,6 +159,7 @@ class Signal:
         )
 
 
+@lru_cache(maxsize=10_000)
 def signal_tags(symbol: str) -> tuple[str, ...]:
     """What a new signal of *symbol* changes: reads of that symbol, and reads over all."""
     return (f"signals:{symbol}", "signals")

@@ -47,7 +47,7 @@ class Room:
             if place.done() and not place.cancelled():
                 # The place was given in the moment of cancellation: pass it on.
                 self.leave(1)
-            else:
+            elif place in self._waiting:
                 self._waiting.remove(place)
             raise
 

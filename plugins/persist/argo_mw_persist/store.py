@@ -139,7 +139,7 @@ class Store:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def record(self, record: Record) -> Receipt:
+    def record(self, record: Record) -> Awaitable[Receipt]:
         """Queue *record*, waiting for room if it must.
 
         Await what this returns to know that the record is safe; it says where.
@@ -148,7 +148,7 @@ class Store:
             BadParameter: The record cannot be kept as it is.
             QueueFull: There is no room, and ``overflow`` says to refuse.
         """
-        return await self.writer.put(record.entry())
+        return self.writer.put(record.entry())
 
     async def flush(self) -> None:
         """Return once everything recorded before is written or refused."""
@@ -239,7 +239,8 @@ class Store:
         return tuple([Signal.from_row(row) for row in await self.sink.read(query)])
 
     async def _committed(self, entries: Sequence[Entry]) -> None:
-        tags = {tag for entry in entries for tag in entry.tags}
+        # Records of one symbol share one tuple of tags, so most of this is done by the outer set.
+        tags = {tag for some in {entry.tags for entry in entries} for tag in some}
         if tags:
             await self._changed(tags)
 

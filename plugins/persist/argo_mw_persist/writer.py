@@ -30,7 +30,7 @@ _Held = tuple[Entry, Receipt]
 RESERVE = 1_000
 """Records that are held beyond the bound for those that cannot wait."""
 
-_BATCHES_UNDER_WAY = 2
+_WRITES_UNDER_WAY = 2
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
@@ -56,7 +56,7 @@ class WriterOptions:
     linger: float = field(default=0.05, validator=validators.ge(0))
     target: float = field(default=0.05, validator=validators.gt(0))
     smallest_batch: int = field(default=128, validator=validators.ge(1))
-    largest_batch: int = field(default=2048, validator=validators.ge(1))
+    largest_batch: int = field(default=4096, validator=validators.ge(1))
     patience: float = field(default=30.0, validator=validators.ge(0))
 
 
@@ -99,7 +99,8 @@ class Writer:
         self._due: float | None = None
         self._closing = False
         self._gives_up_at: float | None = None
-        self._under_way: deque[asyncio.Task[None]] = deque()
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._last_batch: asyncio.Task[None] | None = None
         self._last_write = 0.0
         self._taken = 0
         self._settled = 0
@@ -158,20 +159,19 @@ class Writer:
 
     async def run(self) -> None:
         """Write batches until :meth:`close` has been called and everything is settled."""
+        places = asyncio.Semaphore(_WRITES_UNDER_WAY)
         try:
             while await self._something_due():
                 # The sink has its next batch at hand when it is done with this one, and need not
                 # wait for the event loop: twice the rows per second beside a busy one.
-                if len(self._under_way) == _BATCHES_UNDER_WAY:
-                    await self._under_way.popleft()
-                before = self._under_way[-1] if self._under_way else None
-                self._under_way.append(
-                    asyncio.create_task(
-                        self._process(self._next_batch(), before), name="argo-mw:persist:batch"
-                    )
+                await places.acquire()
+                self._last_batch = task = asyncio.create_task(
+                    self._process(self._next_batch(), places, self._last_batch),
+                    name="argo-mw:persist:batch",
                 )
-            while self._under_way:
-                await self._under_way.popleft()
+                self._under_way.add(task)
+                task.add_done_callback(self._under_way.discard)
+            await asyncio.gather(*self._under_way)
         finally:
             await self._stop()
 
@@ -251,11 +251,19 @@ class Writer:
             self._due = self._clock.monotonic() + self._options.linger
         return batch
 
-    async def _process(self, batch: Sequence[_Held], before: asyncio.Task[None] | None) -> None:
+    async def _process(
+        self,
+        batch: Sequence[_Held],
+        places: asyncio.Semaphore,
+        before: asyncio.Task[None] | None,
+    ) -> None:
         written: Written | SinkUnavailable = _stopped()
         try:
-            written = await self._write(batch)
-            if before is not None:
+            try:
+                written = await self._write(batch)
+            finally:
+                places.release()
+            if before is not None and not before.done():
                 await asyncio.wait([before])
         finally:
             await self._settle(batch, written)
@@ -265,7 +273,6 @@ class Writer:
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
-        self._under_way.clear()
         await self._settle(list(self._queue), _stopped())
         self._queue.clear()
 
@@ -309,10 +316,11 @@ class Writer:
                 for _, receipt in batch:
                     _fail(receipt, NotRecorded(str(written)))
                 return
-            await self._tell([e for e, _ in batch if e not in written.refused])
+            refused = written.refused
+            await self._tell([entry for entry, _ in batch if entry not in refused])
             for entry, receipt in batch:
-                if entry in written.refused:
-                    _fail(receipt, NotRecorded(f"kept as a dead letter: {written.refused[entry]}"))
+                if refused and entry in refused:
+                    _fail(receipt, NotRecorded(f"kept as a dead letter: {refused[entry]}"))
                 elif not receipt.done():
                     receipt.set_result(written.where)
         finally:

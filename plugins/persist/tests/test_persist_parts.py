@@ -82,6 +82,19 @@ async def test_who_leaves_while_waiting_takes_no_room_along():
     assert (room.held, room.waiting) == (1, 0)
 
 
+async def test_who_leaves_just_before_room_is_given_is_passed_over():
+    room = Room(1)
+    assert room.try_enter()
+    leaving, next_one = (asyncio.create_task(room.enter()) for _ in range(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    room.leave(1)
+    await next_one
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    assert (room.held, room.waiting) == (1, 0)
+
+
 async def test_room_given_in_the_moment_of_cancellation_goes_to_the_next():
     room = Room(1)
     assert room.try_enter()

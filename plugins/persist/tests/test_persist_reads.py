@@ -238,5 +238,5 @@ async def test_another_instance_sees_a_write_within_the_channels_delay(tmp_path)
         await record(writer, made(2))
         # The cache alone would serve the old answer for two minutes.
         async with asyncio.timeout(CHANNEL_DELAY):
-            while 2 != len(await reader.call("latest", symbol="AAPL")):
+            while len(await reader.call("latest", symbol="AAPL")) != 2:
                 await asyncio.sleep(0)

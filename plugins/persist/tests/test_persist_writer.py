@@ -140,7 +140,7 @@ async def test_a_full_queue_refuses_where_it_is_told_to():
         await settle()
         await run.put(2)
         await run.clock.advance(0.1)
-        assert [0, 1, 2] == run.sink.rows
+        assert run.sink.rows == [0, 1, 2]
 
 
 async def test_what_cannot_wait_finds_its_reserve_in_a_full_queue_and_no_more():
@@ -153,11 +153,11 @@ async def test_what_cannot_wait_finds_its_reserve_in_a_full_queue_and_no_more():
             run.writer.offer(entry(number + 1))
         with pytest.raises(QueueFull):
             run.writer.offer(entry(0))
-        assert RESERVE + 1 == run.writer.held
+        assert run.writer.held == RESERVE + 1
         run.sink.gate.set()
         await settle()
         await run.clock.advance(0.1)
-        assert "sink" == await (await waiting)
+        assert await (await waiting) == "sink"
         assert [*range(RESERVE + 1), -1] == run.sink.rows
 
 
