@@ -18,7 +18,9 @@ def register_commands(cli: click.Group) -> None:
 
 @click.command()
 @click.option("--symbols", type=click.IntRange(1, 200), default=12, show_default=True)
-@click.option("--hours", type=click.FloatRange(0, 6, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--hours", type=click.FloatRange(0, 6, min_open=True), default=0.25, show_default=True
+)
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),

@@ -57,7 +57,7 @@ def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
     distorted = [one.variant for one in columns if one.distorted]
     if distorted:
         said.append(
-            "Our CPU took more than 5 % of the time that misses took, so that latencies of these are too "
+            "Our CPU took more than 5 % of the time of misses: latencies of these are too "
             f"long; lower --speed: {', '.join(distorted)}."
         )
     said += [

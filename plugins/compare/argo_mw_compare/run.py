@@ -9,6 +9,7 @@ from pathlib import Path
 from argo_mw import Argo, ConfigError
 from argo_mw_compare.trial import Seen, Trial
 from argo_mw_compare.variants import variants
+from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import Workload
 
 
@@ -16,15 +17,16 @@ async def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) 
     """What every variant saw; one whose layers cannot be without another is left out, aloud."""
     seen: list[Seen] = []
     layers = await installed_layers()
-    for variant in variants(layers, quick=quick):
-        with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
-            trial = Trial(workload, variant, layers, Path(folder))
-            try:
-                seen.append(await trial.run())
-            except ConfigError as error:
-                say(f"{variant.name}: left out: {error}")
-            else:
-                say(f"{variant.name}: {seen[-1].seconds:.0f} s")
+    with Vendors(workload.sandbox(instant=True)) as truth:
+        for variant in variants(layers, quick=quick):
+            with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
+                trial = Trial(workload, variant, layers, Path(folder), truth)
+                try:
+                    seen.append(await trial.run())
+                except ConfigError as error:
+                    say(f"{variant.name}: left out: {error}")
+                else:
+                    say(f"{variant.name}: {seen[-1].seconds:.0f} s")
     return seen
 
 

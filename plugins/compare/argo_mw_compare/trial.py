@@ -88,27 +88,31 @@ class Trial:
         variant: Which layers are on.
         installed: The layers that there are.
         folder: A private folder of the trial's own.
+        truth: A sandbox that answers at once, for the prices as they are.
     """
 
     def __init__(
-        self, workload: Workload, variant: Variant, installed: Sequence[str], folder: Path
+        self,
+        workload: Workload,
+        variant: Variant,
+        installed: Sequence[str],
+        folder: Path,
+        truth: Vendors,
     ) -> None:
         self._workload = workload
         self._variant = variant
         self._installed = installed
         self._folder = folder
+        self._truth = truth
         self._instances: list[Argo] = []
         self._seen = Seen(variant)
 
     async def run(self) -> Seen:
         """What was seen."""
         began = time.monotonic()
-        with (
-            Vendors(self._workload.sandbox()) as vendors,
-            Vendors(self._workload.sandbox(instant=True)) as truth,
-        ):
+        with Vendors(self._workload.sandbox()) as vendors:
             clock = WarpClock(start(), self._workload.speed)
-            self._clock, self._vendors, self._truth = clock, vendors, truth
+            self._clock, self._vendors = clock, vendors
             self._move()
             try:
                 for number in range(INSTANCES):

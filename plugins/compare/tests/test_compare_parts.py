@@ -1,0 +1,164 @@
+"""The parts of a comparison: its clock, its workload, its variants, its figures."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from argo_mw import Argo, Cost, Outcome, operation
+from argo_mw.testing import FakeClock, FakePlugin, Scripted
+from argo_mw_compare.before import Before
+from argo_mw_compare.clock import WarpClock
+from argo_mw_compare.figures import Figures, error_bp, figures, percentile, ratios
+from argo_mw_compare.report import page
+from argo_mw_compare.trial import Asked, Seen
+from argo_mw_compare.variants import Variant, variants
+from argo_mw_compare.workload import Workload
+
+
+class TestWarpClock:
+    async def test_a_skip_runs_timers_in_their_order_and_at_their_time(self):
+        clock = WarpClock(1_000_000.0, speed=1.0)
+        began = clock.monotonic()
+        seen: list[tuple[str, int]] = []
+        for name, seconds in (("late", 500), ("early", 100), ("never", 2000)):
+            clock.call_at(
+                began + seconds, lambda n=name: seen.append((n, round(clock.monotonic() - began)))
+            )
+        await clock.skip(began + 1000, lambda: None)
+        assert seen == [("early", 100), ("late", 500)]
+        assert clock.monotonic() - began == pytest.approx(1000, abs=1)
+        assert clock.time() == pytest.approx(1_001_000, abs=2)
+
+    async def test_a_sleeper_is_woken_by_a_skip(self):
+        clock = WarpClock(0.0, speed=1.0)
+        sleeper = asyncio.create_task(clock.sleep(3600))
+        await asyncio.sleep(0)
+        await clock.skip(clock.monotonic() + 3601, lambda: None)
+        assert sleeper.done()
+
+    async def test_a_cancelled_timer_is_not_run(self):
+        clock = WarpClock(0.0, speed=1.0)
+        seen: list[int] = []
+        clock.call_at(clock.monotonic() + 10, lambda: seen.append(1)).cancel()
+        await clock.skip(clock.monotonic() + 20, lambda: None)
+        assert seen == []
+
+    async def test_between_skips_it_runs_at_its_speed(self):
+        clock = WarpClock(0.0, speed=1000.0)
+        began = clock.monotonic()
+        await clock.sleep(10.0)
+        assert clock.monotonic() - began >= 10.0
+
+    async def test_every_jump_is_told(self):
+        clock = WarpClock(0.0, speed=1.0)
+        clock.call_at(clock.monotonic() + 10, lambda: None)
+        jumps: list[float] = []
+        await clock.skip(clock.monotonic() + 20, lambda: jumps.append(clock.monotonic()))
+        assert len(jumps) == 2
+
+
+class TestWorkload:
+    def test_it_is_the_same_every_time(self):
+        assert Workload().steps() == Workload().steps()
+
+    def test_a_storm_asks_more_often_than_the_calm(self):
+        rounds = [
+            s.at for s in Workload(hours=1.0).steps() if s.kind == "round" and s.instance == 0
+        ]
+        calm = sum(at < 900 for at in rounds)
+        storm = sum(1800 <= at < 2700 for at in rounds)
+        assert storm >= 3.5 * calm
+
+    def test_every_instance_is_restarted_and_the_outage_ends(self):
+        kinds = [(s.kind, s.instance) for s in Workload().steps() if s.kind != "round"]
+        assert kinds == [("restart", 0), ("outage", -1), ("recovery", -1), ("restart", 1)]
+
+    @given(st.integers(1, 200))
+    def test_it_has_as_many_symbols_as_asked_for(self, symbols):
+        names = Workload(symbols=symbols).names
+        assert len(set(names)) == symbols
+
+    def test_latencies_are_scaled_like_time(self):
+        one = Workload(speed=1.0).sandbox()["latency"]["alpaca"]
+        ten = Workload(speed=10.0).sandbox()["latency"]["alpaca"]
+        assert one["median"] == pytest.approx(10 * ten["median"])
+        assert one["stall"] == pytest.approx(10 * ten["stall"])
+
+
+class TestVariants:
+    def test_each_layer_is_added_alone_and_removed_alone(self):
+        found = {v.name: v for v in variants(["cache", "race", "metrics"])}
+        assert list(found) == ["before", "all", "+cache", "+race", "-cache", "-race"]
+        assert found["before"].original
+        assert found["all"].layers == ("cache", "race")
+        assert found["-cache"].layers == ("race",)
+
+    def test_quick_is_before_and_all(self):
+        assert [v.name for v in variants(["cache"], quick=True)] == ["before", "all"]
+
+
+@operation()
+def bars(symbol: str) -> object:
+    """Bars of one symbol."""
+
+
+async def test_the_original_service_keeps_answers_for_two_minutes_and_one_off_hours():
+    clock = FakeClock(wall=1_361_804_400.0)  # Monday 25 February 2013, 15:00 UTC
+    upstream = Scripted("vendor", {"bars"}, Outcome("bars", cost=Cost(requests=1.0)))
+    plugins = {"before": Before(), "asked": FakePlugin(operations=[bars], upstreams=[upstream])}
+    config = {"argo": {"shared": "memory://", "strict": True}}
+    async with Argo.open(config, clock=clock, plugins=plugins, installed=False) as argo:
+
+        async def asked_after(seconds: float) -> int:
+            await clock.advance(seconds)
+            await argo.call("bars", symbol="AAPL")
+            return upstream.requests
+
+        assert await asked_after(0) == 1
+        assert await asked_after(119) == 1
+        assert await asked_after(2) == 2
+        clock.set_wall(1_361_834_000.0)
+        assert await asked_after(121) == 3
+        assert await asked_after(59) == 3
+        assert await asked_after(2) == 4
+        hit = await argo.outcome("bars", symbol="AAPL")
+        assert hit.cost.requests == 0
+
+
+class TestFigures:
+    def test_percentiles_are_nearest_ranks(self):
+        assert percentile(list(range(1, 101)), 99) == 99
+        assert percentile([5.0], 50) == 5.0
+        assert percentile([], 50) is None
+
+    def test_the_price_error_is_the_root_mean_square_in_basis_points(self):
+        asked = [
+            Asked(0, "A", 0.1, price=100.10, truth=100.0),
+            Asked(0, "B", 0.1, price=99.90, truth=100.0),
+            Asked(0, "C", 0.1, error="no answer"),
+        ]
+        assert error_bp(asked) == pytest.approx(10.0)
+
+    def test_a_hit_is_a_signal_that_asked_no_upstream(self):
+        asked = [Asked(0, "A", 0.1, missed=number == 0) for number in range(4)]
+        told = figures(Seen(Variant("all"), asked))
+        assert told.hit_rate == 0.75
+        assert told.p50_miss_ms == pytest.approx(100)
+
+    def test_a_ratio_of_nothing_is_none(self):
+        before = figures(Seen(Variant("before"), [Asked(0, "A", 0.2)]))
+        after = figures(Seen(Variant("all"), [Asked(0, "A", 0.1)]))
+        told = ratios(before, after)
+        assert told["p50_ratio"] == 0.5
+        assert told["usd_ratio"] is None
+
+    def test_the_page_stands_for_itself(self):
+        columns = [figures(Seen(Variant("<b>"), [Asked(0, "A", 0.2)]))]
+        made = page(Workload(), columns, {"p50_ratio": None})
+        assert isinstance(columns[0], Figures)
+        assert "<b>" not in made
+        assert "http" not in made

@@ -1,0 +1,28 @@
+"""A whole trial, over real sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from argo_mw_compare.figures import figures
+from argo_mw_compare.run import installed_layers
+from argo_mw_compare.trial import Trial
+from argo_mw_compare.variants import variants
+from argo_mw_compare.vendors import Vendors
+from argo_mw_compare.workload import Workload
+
+
+@pytest.mark.parametrize("name", ["all", pytest.param("before", marks=pytest.mark.soak)])
+async def test_what_we_count_is_what_the_sandbox_counts(name, tmp_path):
+    layers = await installed_layers()
+    variant = next(v for v in variants(layers, quick=True) if v.name == name)
+    workload = Workload(symbols=2, hours=0.05, speed=4.0)
+    with Vendors(workload.sandbox(instant=True)) as truth:
+        seen = await Trial(workload, variant, layers, tmp_path, truth).run()
+    told = figures(seen)
+    rounds = sum(step.kind == "round" for step in workload.steps())
+    assert told.signals == 2 * rounds
+    assert told.failed == 0
+    assert told.requests > 0
+    assert told.requests == told.requests_told
+    assert told.error_bp is not None
