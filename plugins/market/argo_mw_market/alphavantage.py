@@ -144,6 +144,8 @@ class AlphaVantage(Vendor):
         frame, days = question.timeframe, _days(question)
         if question.symbol.crypto:
             return f"has no bars of pairs like {question.symbol.name}"
+        if not frame.daily and not self._paid:
+            return "has only daily bars on the free plan"
         if not frame.daily and days > _DAYS_OF_INTRADAY:
             return f"has {_DAYS_OF_INTRADAY} days of {frame.name} bars: ask for fewer days"
         if frame.daily and not self._paid and _sessions(days) > COMPACT:

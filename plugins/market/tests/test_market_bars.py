@@ -236,6 +236,40 @@ async def test_cancelling_all_callers_ends_the_request(sandbox, open_argo, vendo
     assert all(caller.cancelled() for caller in callers)
 
 
+@pytest.mark.parametrize(
+    ("paid", "question", "said"),
+    [
+        (True, {"symbol": "BTC-USD"}, "has no bars of pairs like BTC-USD"),
+        (True, {"symbol": "IBM", "timeframe": "1Min", "days": 60}, "has 30 days of 1Min bars"),
+        (False, {"symbol": "IBM", "timeframe": "1Min", "days": 1}, "only daily bars on the free"),
+        (False, {"symbol": "IBM", "days": 300}, "has 100 bars on the free plan"),
+    ],
+)
+async def test_what_alpha_vantage_lacks_costs_none_of_its_few_requests(
+    sandbox, open_argo, paid: bool, question: dict[str, object], said: str
+) -> None:
+    table = {"key": "k", "paid": paid, "url": sandbox.url("alphavantage")}
+    async with open_argo("alphavantage", alphavantage=table) as argo:
+        with pytest.raises(UpstreamError, match=said):
+            await argo.call("bars", **question)
+    assert requests(sandbox, "alphavantage") == 0
+
+
+async def test_the_free_plan_of_alpha_vantage_answers_the_default_question(
+    sandbox, open_argo
+) -> None:
+    table = {"key": "k", "url": sandbox.url("alphavantage")}
+    async with open_argo("alphavantage", alphavantage=table) as argo:
+        frame = await argo.call("bars", symbol="IBM")
+    assert len(frame) > 55
+
+
+async def test_the_paid_plan_of_alpha_vantage_answers_years(sandbox, open_argo) -> None:
+    async with open_argo("alphavantage") as argo:
+        frame = await argo.call("bars", symbol="IBM", days=1000)
+    assert len(frame) > 600
+
+
 async def test_cancelling_one_caller_leaves_the_gathered_request_alone(sandbox, open_argo) -> None:
     sandbox.set_fault("alpaca", Fault("stall", hold=0.05))
     async with open_argo("alpaca") as argo:
