@@ -17,11 +17,13 @@ from argo_mw import (
     Closed,
     Context,
     Expired,
+    Freshness,
     LayerActed,
     Lease,
     Next,
     Outcome,
     SharedUnavailable,
+    Stamped,
     Subscription,
     within,
 )
@@ -53,46 +55,55 @@ class Fleet:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._listening: asyncio.Task[Subscription] | None = None
 
-    async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """The outcome of this load, or of the one that is under way elsewhere."""
+    async def __call__(self, stamped: Stamped, call: Call, call_next: Next) -> Outcome:
+        """The outcome of this load, or of one elsewhere that ends after this call began.
+
+        Parameters
+        ----------
+            stamped: The stamps of the call's tags when it began: an answer from before an
+                invalidation that this call is after is not for it.
+        """
         place = _LANDING + call.branch_key
+        began = self._clock.time()
         try:
             await self._listen()
-            before, lease = await asyncio.gather(self._shared.get(place), self._acquire(call))
-        except SharedUnavailable:
-            return await call_next(call)
-        while lease is None:
-            try:
-                landing = await self._await_landing(place, before)
+            lease = await self._acquire(call)
+            while True:
+                landing = await self._landed(place, began)
                 if landing is not None:
+                    if lease is not None:
+                        await self._shared.release(lease)
                     self._tell(call, "joined elsewhere")
                     return landing.share()
-                lease = await self._acquire(call)
-            except SharedUnavailable:
-                return await call_next(call)
-        return await self._hold(place, lease, call, call_next)
+                if lease is not None:
+                    break
+                lease = await self._next_in_line(place, began, call)
+        except SharedUnavailable:
+            return await call_next(call)
+        return await self._hold(place, lease, stamped, call, call_next)
 
-    def _acquire(self, call: Call) -> asyncio.Future[Lease | None]:
-        return asyncio.ensure_future(
-            self._shared.acquire(_FLIGHT + call.branch_key, ttl=self._lease)
-        )
+    async def _acquire(self, call: Call) -> Lease | None:
+        return await self._shared.acquire(_FLIGHT + call.branch_key, ttl=self._lease)
 
     # -- holding ---------------------------------------------------------------------------
 
-    async def _hold(self, place: str, lease: Lease, call: Call, call_next: Next) -> Outcome:
+    async def _hold(
+        self, place: str, lease: Lease, stamped: Stamped, call: Call, call_next: Next
+    ) -> Outcome:
         renewing = self._context.tasks.spawn(f"coalesce:renew:{lease.key}", self._renew(lease))
         try:
             outcome = await call_next(call)
         except asyncio.CancelledError:
             # At shutdown there is nobody left to do it: the lease runs out by itself.
             with contextlib.suppress(Closed):
-                self._context.tasks.spawn(f"coalesce:leave:{lease.key}", self._leave(place, lease))
+                nothing = self._leave(place, lease, Landing())
+                self._context.tasks.spawn(f"coalesce:leave:{lease.key}", nothing)
             raise
         except Exception as error:
-            await self._leave(place, lease, error=error)
+            await self._leave(place, lease, self._landing(stamped, error=error))
             raise
         else:
-            await self._leave(place, lease, outcome=outcome)
+            await self._leave(place, lease, self._landing(stamped, outcome=outcome))
             return outcome
         finally:
             renewing.cancel()
@@ -106,16 +117,18 @@ class Fleet:
             except SharedUnavailable:
                 continue
 
-    async def _leave(
+    def _landing(
         self,
-        place: str,
-        lease: Lease,
+        stamped: Stamped,
         *,
         outcome: Outcome | None = None,
         error: Exception | None = None,
-    ) -> None:
-        """Leave the answer for those who wait, wake them, free the lease: if that is possible."""
-        data = write_landing(self._context.codecs, place, lease.fence, outcome, error)
+    ) -> Landing:
+        return Landing(outcome, error, self._clock.time(), stamped.marks)
+
+    async def _leave(self, place: str, lease: Lease, landing: Landing) -> None:
+        """Leave *landing* for those who wait, wake them, free the lease: if that is possible."""
+        data = write_landing(self._context.codecs, place, lease.fence, landing)
         code = self._put(place, lease, data)
         try:
             await within(code, self._clock.monotonic() + self._patience, self._clock)
@@ -132,31 +145,40 @@ class Fleet:
 
     # -- waiting ---------------------------------------------------------------------------
 
-    async def _await_landing(self, place: str, before: bytes | None) -> Landing | None:
-        """What lands at *place*, or ``None`` when it is time to try for the lease."""
+    async def _next_in_line(self, place: str, began: float, call: Call) -> Lease | None:
+        """Wait for word of a landing at *place*, or until the lease may be had; then try for it."""
         word: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(place, set()).add(word)
         try:
-            landing = await self._landed(place, before)
-            if landing is None:
+            # Looked at once more, now that word of it would be heard.
+            if await self._landed(place, began) is None:
                 retry = self._clock.monotonic() + self._lease / _RETRIES
-                try:
+                with contextlib.suppress(Expired):
                     await within(_until(word), retry, self._clock)
-                except Expired:
-                    return None
-                landing = await self._landed(place, before)
         finally:
-            places = self._waiting.get(place, set())
+            places = self._waiting[place]
             places.discard(word)
             if not places:
-                self._waiting.pop(place, None)
-        return None if landing is None or landing.empty else landing
-
-    async def _landed(self, place: str, before: bytes | None) -> Landing | None:
-        data = await self._shared.get(place)
-        if data is None or data == before:
+                del self._waiting[place]
+        if await self._landed(place, began) is not None:
             return None
-        return read_landing(self._context.codecs, place, data)
+        return await self._acquire(call)
+
+    async def _landed(self, place: str, began: float) -> Landing | None:
+        """What has landed at *place* since *began* and still holds."""
+        data = await self._shared.get(place)
+        if data is None:
+            return None
+        landing = read_landing(self._context.codecs, place, data)
+        if landing.empty or landing.at < began:
+            return None
+        try:
+            stamped = self._context.stamps.adopt(landing.marks)
+        except ValueError:
+            return None
+        if await self._context.stamps.check(stamped) is Freshness.MISS:
+            return None
+        return landing
 
     async def _listen(self) -> None:
         if self._listening is None or (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from argo_mw import NotShareable, Outcome, Protected, Stream, fresh, protect
+from argo_mw import NotShareable, Outcome, Protected, Stamped, Stream, fresh, protect
 
 
 class Flight:
@@ -17,6 +17,7 @@ class Flight:
         joined: How many have waited in all.
         task: What flies.
         failed_until: Monotonic seconds until which a failure is shared.
+        stamped: The stamps of the call's tags before anything was loaded, once they are known.
     """
 
     __slots__ = (
@@ -28,6 +29,7 @@ class Flight:
         "_waiters",
         "failed_until",
         "joined",
+        "stamped",
         "task",
     )
 
@@ -35,6 +37,7 @@ class Flight:
         self.task: asyncio.Task[None] | None = None
         self.failed_until = 0.0
         self.joined = 0
+        self.stamped: Stamped | None = None
         # In the order in which they came: so are they answered.
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._outcome: Outcome | None = None
@@ -92,7 +95,8 @@ class Flight:
         assert self._outcome is not None
         if self._protected is None:
             return self._give_away(self._outcome)
-        return self._outcome.evolve(value=self._protected.lend())
+        value = self._protected.lend()
+        return self._outcome if value is self._outcome.value else self._outcome.evolve(value=value)
 
     def _give_away(self, outcome: Outcome) -> Outcome:
         """*outcome* itself: to everyone when that is harmless, else to the first who comes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from functools import partial
 
 from argo_mw import (
     EXCLUSIVE,
@@ -13,9 +14,11 @@ from argo_mw import (
     Context,
     DeadlineExceeded,
     Expired,
+    Freshness,
     LayerActed,
     Next,
     Outcome,
+    Stamped,
     within,
 )
 from argo_mw_coalesce.fleet import Fleet
@@ -70,12 +73,19 @@ class Coalesce:
 
     def _find(self, key: str) -> Flight | None:
         flight = self._flights.get(key)
-        if flight is None or not flight.landed:
-            return flight
+        if flight is None:
+            return None
+        if not flight.landed:
+            return flight if self._speaks_for_now(flight) else None
         if flight.failed and self._clock.monotonic() < flight.failed_until:
             return flight
         self._forget(key, flight)
         return None
+
+    def _speaks_for_now(self, flight: Flight) -> bool:
+        """Whether nothing that *flight* may have seen was invalidated since it began."""
+        stamped = flight.stamped
+        return stamped is None or self._context.stamps.peek(stamped) is not Freshness.MISS
 
     def _start(self, key: str, call: Call, call_next: Next) -> Flight:
         flight = self._flights[key] = Flight()
@@ -95,7 +105,8 @@ class Coalesce:
     ) -> None:
         deadline = self._clock.monotonic() + patience
         try:
-            flying = self._among_the_fleet(call.until(deadline))
+            flight.stamped = await self._context.stamps.load(call.tags)
+            flying = self._among_the_fleet(call.until(deadline), flight.stamped)
             outcome = await within(call_next(flying), deadline, self._clock)
         except asyncio.CancelledError:
             self._forget(key, flight)
@@ -109,11 +120,11 @@ class Coalesce:
             self._forget(key, flight)
             flight.land(outcome)
 
-    def _among_the_fleet(self, call: Call) -> Call:
+    def _among_the_fleet(self, call: Call, stamped: Stamped) -> Call:
         # Computing is cheap, and what it is made of is asked through flights of its own.
         if self._fleet is None or call.operation.kind == "compute":
             return call
-        return call.extended({EXCLUSIVE: self._fleet})
+        return call.extended({EXCLUSIVE: partial(self._fleet, stamped)})
 
     def _fail(self, key: str, flight: Flight, error: Exception) -> None:
         flight.failed_until = self._clock.monotonic() + self._share_failures

@@ -16,7 +16,7 @@ from argo_mw import (
     UpstreamError,
 )
 
-_FIELDS = 3
+_FIELDS = 5
 _KINDS: dict[str, type[UpstreamError]] = {"Unacceptable": Unacceptable}
 
 
@@ -28,10 +28,14 @@ class Landing:
         outcome: Its answer, or ``None``.
         error: What it ended in, or ``None``. A flight with neither left nothing that others
             could use: they fly themselves.
+        at: When it landed, in seconds since the epoch.
+        marks: The stamps of the call's tags before it took off.
     """
 
     outcome: Outcome | None = None
     error: Exception | None = None
+    at: float = 0.0
+    marks: tuple[object, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -49,14 +53,13 @@ class Landing:
         return self.outcome
 
 
-def write_landing(
-    codecs: Codecs, place: str, fence: int, outcome: Outcome | None, error: Exception | None
-) -> bytes:
-    """The bytes of a landing; the fence makes them different from those of any other flight."""
+def write_landing(codecs: Codecs, place: str, fence: int, landing: Landing) -> bytes:
+    """The bytes of *landing*; the fence makes them different from those of any other flight."""
+    plain = _plain(landing.error)
     try:
-        return codecs.encode((fence, outcome, _plain(error)), place)
+        return codecs.encode((fence, landing.at, landing.marks, landing.outcome, plain), place)
     except NotEncodable:
-        return codecs.encode((fence, None, None), place)
+        return codecs.encode((fence, landing.at, landing.marks, None, None), place)
 
 
 def read_landing(codecs: Codecs, place: str, data: bytes) -> Landing:
@@ -64,8 +67,11 @@ def read_landing(codecs: Codecs, place: str, data: bytes) -> Landing:
     record = codecs.decode(data, place)
     if isinstance(record, Undecodable) or not isinstance(record, tuple) or len(record) != _FIELDS:
         return Landing()
-    _, outcome, error = record
-    return Landing(outcome if isinstance(outcome, Outcome) else None, _error(error))
+    _, at, marks, outcome, error = record
+    if not isinstance(at, float) or not isinstance(marks, tuple):
+        return Landing()
+    answer = outcome if isinstance(outcome, Outcome) else None
+    return Landing(answer, _error(error), at, marks)
 
 
 def _plain(error: Exception | None) -> dict[str, object] | None:

@@ -157,7 +157,48 @@ async def test_an_answer_of_before_is_not_taken_for_the_one_that_is_waited_for(
     upstream.gate.set()
     async with instance(store, upstream, clock) as argo:
         assert (await ask(argo)).value == "first"
+        await clock.advance(0.001)
         assert (await ask(argo)).value == "second"
+
+
+async def test_who_comes_just_too_late_for_a_flight_takes_what_has_landed(
+    store: str, clock: FakeClock
+) -> None:
+    """Between its own look into the cache and the lease, the other's load has ended."""
+    one, other = held("one"), held("other")
+    other.gate.set()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        fleet = second.engine.build.parts["coalesce"].layer.middleware._fleet  # type: ignore[union-attr]
+        acquire = fleet._acquire
+
+        async def slow_acquire(call: object) -> object:
+            one.gate.set()
+            await holding
+            return await acquire(call)
+
+        fleet._acquire = slow_acquire
+        assert (await ask(second)).value == "one"
+    assert other.asked == []
+
+
+async def test_an_answer_from_before_an_invalidation_is_not_for_who_asks_after_it(
+    store: str, clock: FakeClock
+) -> None:
+    """In the same process and in another."""
+    one, other = held("before", "after"), held("after too")
+    other.gate.set()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        early = ask(first)
+        await settle()
+        await first.invalidate("subject:AAPL")
+        late, elsewhere = ask(first), ask(second)
+        await settle()
+        one.gate.set()
+        await clock.advance(1)
+        assert (await early).value == "before"
+        assert "before" not in ((await late).value, (await elsewhere).value)
 
 
 async def test_without_the_store_everyone_loads(clock: FakeClock) -> None:
@@ -230,7 +271,7 @@ async def test_two_instances_share_the_embedded_store(tmp_path: Path) -> None:
 )
 def test_errors_of_upstreams_travel_whole(error: UpstreamError) -> None:
     codecs = Codecs()
-    data = write_landing(codecs, "here", 1, None, error)
+    data = write_landing(codecs, "here", 1, Landing(error=error))
     read = read_landing(codecs, "here", data).error
     assert isinstance(read, UpstreamError)
     assert type(read) is type(error)
@@ -239,7 +280,8 @@ def test_errors_of_upstreams_travel_whole(error: UpstreamError) -> None:
 
 def test_a_refusal_travels_with_its_time() -> None:
     codecs = Codecs()
-    data = write_landing(codecs, "here", 1, None, QuotaExceeded("full", retry_at=9.0))
+    full = QuotaExceeded("full", retry_at=9.0)
+    data = write_landing(codecs, "here", 1, Landing(error=full))
     read = read_landing(codecs, "here", data).error
     assert isinstance(read, Refusal)
     assert read.retry_at == 9.0
@@ -247,7 +289,8 @@ def test_a_refusal_travels_with_its_time() -> None:
 
 def test_what_only_its_holder_can_use_lands_empty() -> None:
     codecs = Codecs()
-    for error in (ValueError("mine"), None):
-        assert read_landing(codecs, "here", write_landing(codecs, "here", 1, None, error)).empty
-    for data in (b"", b"garbage", codecs.encode([1, 2], "here"), codecs.encode((1, 2, {}), "here")):
+    for landing in (Landing(error=ValueError("mine")), Landing(outcome=Outcome(object()))):
+        assert read_landing(codecs, "here", write_landing(codecs, "here", 1, landing)).empty
+    five = codecs.encode((1, 2, 3, 4, 5), "here")
+    for data in (b"", b"garbage", codecs.encode([1, 2], "here"), five):
         assert read_landing(codecs, "here", data) == Landing()
