@@ -51,8 +51,9 @@ class ErrorBudget:
         symbol, now = situation.symbol, situation.now
         if symbol is None or symbol.volatility.level <= 0.0 or situation.calendar is None:
             return self._without_prices.decide(situation)
+        rate = self._rate(symbol)
         if situation.revealed:
-            self._account(symbol)
+            self._account(symbol, rate)
         day = symbol.day
         if not day.start <= now < day.end:
             day = situation.calendar.day(now)
@@ -60,7 +61,7 @@ class ErrorBudget:
         if phase is Phase.CLOSED or phase is Phase.BREAK:
             end, recheck = self._until_open(symbol, day, now), None
         else:
-            end, recheck = self._until_worth(situation, symbol, day)
+            end, recheck = self._until_worth(situation, symbol, day, rate)
         ttl = max(self._config.minimum, end + self._config.delay - now)
         return Decision(ttl, lambda: self._why(symbol, phase), recheck)
 
@@ -75,7 +76,7 @@ class ErrorBudget:
         last, _, over = stretches[-1]
         sigma = sqrt(symbol.variance(last, over - 1))
         error = mean * mean + variance + _SILENCE * symbol.silent * sigma * sigma
-        return error > symbol.leniency * self._scale(symbol, passed) * sigma
+        return error > symbol.leniency * self._scale(symbol, self._rate(symbol), passed) * sigma
 
     def _since(self, symbol: Symbol, day: Day, over: int) -> list[tuple[Day, int, int]]:
         """The minutes of trading since *symbol* was fetched, without a gap: none after one."""
@@ -99,12 +100,11 @@ class ErrorBudget:
                 variance += square * (1.0 - loading * loading * factor.certainty(at))
         return loading * mean, variance
 
-    def _account(self, symbol: Symbol) -> None:
+    def _account(self, symbol: Symbol, rate: float) -> None:
         revealed = symbol.revealed
-        self._pace(symbol).spend(
-            revealed.passed, self._rate(symbol), revealed.known, revealed.sigmas
-        )
         symbol.revealed = NOTHING
+        pace = self._pace(symbol)
+        pace.spend(revealed.passed, rate, revealed.known, revealed.sigmas)
 
     def _pace(self, symbol: Symbol) -> Pace:
         return symbol.pace if self._alone else self._memory.pot
@@ -116,23 +116,21 @@ class ErrorBudget:
             rate = self._config.calls / symbol.day.minutes
         return rate / max(1, len(self._memory)) if self._in_total else rate
 
-    def _scale(self, symbol: Symbol, passed: float) -> float:
+    def _scale(self, symbol: Symbol, rate: float, passed: float) -> float:
         sigma = sqrt(symbol.volatility.level)
-        rate = self._rate(symbol)
         if rate > 0.0:
             return self._pace(symbol).for_rate(rate, sigma, passed)
         return self._pace(symbol).for_error(self._config.error_bp, sigma)
 
     def _until_worth(
-        self, situation: Situation, symbol: Symbol, day: Day
+        self, situation: Situation, symbol: Symbol, day: Day, rate: float
     ) -> tuple[float, float | None]:
         """When an answer is worth a fetch if peers stay quiet, and when if there are none."""
         over = day.over(situation.now)
         if situation.revealed and symbol.waiting:
             return self._end(symbol, day, over + 1), None
         leniency = symbol.leniency = self._types[situation.data_type]
-        rate = self._rate(symbol)
-        scale = self._scale(symbol, 1.0 / rate if rate > 0.0 else 0.0) * leniency
+        scale = self._scale(symbol, rate, 1.0 / rate if rate > 0.0 else 0.0) * leniency
         silent = symbol.silent if situation.revealed else 0
         minutes = self._minutes(symbol, day, over, scale, silent)
         loading = symbol.loading(self._memory.prior_loading)
@@ -145,20 +143,23 @@ class ErrorBudget:
 
     def _minutes(self, symbol: Symbol, day: Day, minute: int, scale: float, silent: int) -> int:
         """How many minutes from *minute* on it takes the error to reach *scale* times sigma."""
+        volatility, shape = symbol.volatility, day.shape
+        level, limit, last = volatility.level, self._limit, day.minutes
         error = 0.0
         passed = 0
-        while minute < day.minutes and passed < self._limit:
-            stop = day.shape.ends[minute]
-            square = symbol.variance(day, minute)
+        while minute < last and passed < limit:
+            bucket = shape.bucket[minute]
+            square = level * volatility.profile(bucket, shape.prior[bucket])
             if passed == 0:
                 error = _SILENCE * silent * square
             needed = int((scale * sqrt(square) - error) / square) + 1
-            if minute + needed <= stop:
-                return min(passed + max(needed, 1), self._limit)
-            error += square * (stop - minute)
-            passed += stop - minute
-            minute = stop
-        return min(passed + 1, self._limit)
+            left = shape.ends[minute] - minute
+            if needed <= left:
+                return min(passed + max(needed, 1), limit)
+            error += square * left
+            passed += left
+            minute += left
+        return min(passed + 1, limit)
 
     def _end(self, symbol: Symbol, day: Day, over: int) -> float:
         """The epoch second at which *over* minutes of *day*, and the bar they are in, are over.
