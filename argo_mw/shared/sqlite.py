@@ -24,6 +24,7 @@ from attrs import define, field
 from argo_mw.clock import Clock, SystemClock
 from argo_mw.errors import Closed, SharedUnavailable
 from argo_mw.shared.limits import check_count, check_key, check_keys, check_ttl, check_value
+from argo_mw.shared.place import Place
 from argo_mw.shared.protocol import Count, Lease
 from argo_mw.shared.sqlite_store import Message, SqliteStore
 from argo_mw.shared.sqlite_worker import Command, Worker
@@ -93,7 +94,7 @@ class SqliteShared:
     ) -> None:
         self._loop = loop
         self._clock = clock
-        self._process = os.getpid()
+        self._place = Place()
         self._closed = False
         self._waiting = 0
         self._outbox: dict[Worker, list[Command]] = {}
@@ -214,7 +215,7 @@ class SqliteShared:
         """Finish what was asked, then let go of the file. Idempotent."""
         if self._closed:
             return
-        self._check_place()
+        self._place.check()
         self._send()
         self._closed = True
         self._listeners.clear()
@@ -224,7 +225,7 @@ class SqliteShared:
     # -- asking --------------------------------------------------------------------------
 
     async def _ask(self, worker: Worker, run: Callable[[SqliteStore], T]) -> T:
-        self._check_place()
+        self._place.check()
         if self._closed:
             msg = "the shared store was closed; open another one"
             raise Closed(msg)
@@ -246,15 +247,6 @@ class SqliteShared:
         outbox, self._outbox = self._outbox, {}
         for worker, commands in outbox.items():
             worker.send(commands)
-
-    def _check_place(self) -> None:
-        """A connection must not cross a fork, a future not its loop."""
-        if os.getpid() != self._process:
-            msg = "the shared store was opened before this process was forked; open it here"
-            raise Closed(msg)
-        if asyncio.get_running_loop() is not self._loop:
-            msg = "the shared store was opened on another event loop; open it on this one"
-            raise Closed(msg)
 
     def _row(
         self, key: str, value: bytes, ttl: float | None, fence: int = 0

@@ -14,6 +14,7 @@ import threading
 import pytest
 
 from argo_mw.errors import Closed, ConfigError, SharedUnavailable
+from argo_mw.shared import place
 from argo_mw.shared.sqlite import open_sqlite
 from argo_mw.shared.sqlite_store import SqliteStore
 from argo_mw.shared.urls import open_shared
@@ -299,7 +300,7 @@ async def test_another_loop_is_refused(shared):
 
 
 async def test_a_forked_process_is_refused(shared, monkeypatch):
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    monkeypatch.setattr(place._process, "token", object())  # as after a fork
     with pytest.raises(Closed, match="forked"):
         await shared.get("key")
     monkeypatch.undo()
@@ -376,3 +377,30 @@ async def test_other_schemes_come_from_drivers():
     shared = await open_shared("redis://x", drivers={"redis": driver})
     assert opened == ["redis://x"]
     await shared.aclose()
+
+
+async def test_a_fork_is_noticed(shared):
+    """What the operating system tells the interpreter, without forking this test's threads."""
+    code = """
+        import os, asyncio
+        from argo_mw.shared.place import Place
+        from argo_mw import Closed
+
+        async def main():
+            place = Place()
+            place.check()
+            if os.fork() == 0:
+                try:
+                    place.check()
+                except Closed:
+                    os._exit(7)
+                os._exit(1)
+            assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+            place.check()
+
+        asyncio.run(main())
+    """
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", textwrap.dedent(code)], check=False
+    )
+    assert 0 == done.returncode

@@ -6,7 +6,6 @@ fence that a value was written with, ``PREFIXfence`` the newest fence of all.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -15,6 +14,7 @@ from redis.exceptions import InvalidResponse, ResponseError
 
 from argo_mw import BadParameter, Clock, Closed, Count, Lease, SystemClock
 from argo_mw.shared import check_count, check_key, check_keys, check_ttl, check_value
+from argo_mw.shared.place import Place
 from argo_mw_redis.batcher import Argument, Batcher, expect_integer, expect_ok
 from argo_mw_redis.channel import Channel, RedisSubscription
 from argo_mw_redis.scripts import (
@@ -51,8 +51,7 @@ class RedisShared:
     """Implements :class:`argo_mw.Shared`; made by :func:`open_redis`."""
 
     def __init__(self, server: Server, options: Options, clock: Clock) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._process = os.getpid()
+        self._place = Place()
         self._values = options.prefix + "v:"
         self._prefix = options.prefix
         self._batcher = Batcher(server, options, clock)
@@ -232,16 +231,10 @@ class RedisShared:
         return f"{self._prefix}l:{key}"
 
     def _check_place(self) -> None:
-        """A connection must not cross a fork, a future not its loop."""
         if self._closed:
             msg = "the shared store was closed; open another one"
             raise Closed(msg)
-        if os.getpid() != self._process:
-            msg = "the shared store was opened before this process was forked; open it here"
-            raise Closed(msg)
-        if asyncio.get_running_loop() is not self._loop:
-            msg = "the shared store was opened on another event loop; open it on this one"
-            raise Closed(msg)
+        self._place.check()
 
 
 def _first(values: list[bytes | None]) -> bytes | None:

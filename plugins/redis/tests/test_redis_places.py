@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import threading
 
@@ -12,6 +11,7 @@ import trustme
 
 from argo_mw import Argo, Closed, ConfigError, SharedUnavailable
 from argo_mw.config import parse
+from argo_mw.shared import place
 from argo_mw_redis import RedisShared, open_redis, plugin
 from argo_mw_redis.plugin import diagnose
 
@@ -162,7 +162,7 @@ async def test_another_loop_is_refused(server):
 
 async def test_a_forked_process_is_refused(server, monkeypatch):
     shared = await open_redis(server.url)
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    monkeypatch.setattr(place._process, "token", object())  # as after a fork
     with pytest.raises(Closed, match="forked"):
         await shared.get("key")
     monkeypatch.undo()

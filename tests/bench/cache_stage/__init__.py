@@ -1,0 +1,1 @@
+"""What the cache bench measures, one module a question."""
