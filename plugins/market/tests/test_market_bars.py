@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from argo_mw import (
+    Action,
     AllUpstreamsFailed,
     BadParameter,
     NotFound,
@@ -22,6 +23,7 @@ from argo_mw.testing import capture_events
 from argo_mw_market import alpaca, massive
 from argo_mw_market.frames import complaint
 from argo_mw_sandbox import Fault, Sandbox
+from argo_mw_sandbox.vendors.protocol import Answer
 
 VENDORS = ("alpaca", "massive", "alphavantage")
 REAL = ("AAPL", "GOOG", "IBM", "MSFT", "FB")
@@ -108,6 +110,60 @@ async def test_a_symbol_that_alpaca_refuses_leaves_the_others_answered(
     assert sum(isinstance(answer, Outcome) for answer in answers.values()) == 99
     assert isinstance(answers["BAD"], NotFound)
     assert requests(sandbox, "alpaca") == 2
+
+
+async def test_a_single_refused_symbol_is_not_found(sandbox, open_argo, monkeypatch) -> None:
+    monkeypatch.setattr(alpaca, "_spelling", lambda s: "b@d")
+    async with open_argo("alpaca") as argo:
+        with pytest.raises(NotFound, match="does not know this symbol"):
+            await argo.call("bars", symbol="BAD")
+    assert requests(sandbox, "alpaca") == 1
+
+
+async def test_the_configured_feed_is_asked_for(open_argo, sandbox) -> None:
+    """On a free plan the sandbox has no recent bars of the feed that is the default."""
+    keys = {"key": "k", "secret": "s", "url": sandbox.url("alpaca")}
+    asked: list[str] = []
+    desk = sandbox.desk("alpaca")
+    receive = desk.receive
+    desk.receive = lambda ask, now: asked.append(ask.query.get("feed", "")) or receive(ask, now)
+    async with open_argo("alpaca", alpaca={**keys, "feed": "iex"}) as argo:
+        assert len(await argo.call("bars", symbol="IBM")) > 55
+        assert len(await argo.call("bars", symbol="BTC-USD")) > 55
+    assert asked == ["iex", ""]
+
+
+BODIES = {
+    "alpaca": [
+        b"[]",
+        b'{"bars":{"IBM":[{"t":"yesterday","o":1,"h":1,"l":1,"c":1,"v":1}]}}',
+        b'{"bars":{"IBM":[{"t":"2013-03-01T05:00:00Z","o":0,"h":1,"l":1,"c":1,"v":1}]}}',
+    ],
+    "massive": [b"null", b'{"status":"OK","results":[{"t":"x","o":1,"h":1,"l":1,"c":1,"v":1}]}'],
+    "alphavantage": [
+        b"{}",
+        b'{"Time Series (Daily)":[]}',
+        b'{"Time Series (Daily)":{"2013-03-01":{"1. open":"1"}}}',
+        (
+            b'{"Time Series (Daily)":{"someday":{"1. open":"1","2. high":"1","3. low":"1",'
+            b'"4. close":"1","5. volume":"1"}}}'
+        ),
+        b'{"Information":{"nested":true}}',
+    ],
+}
+
+
+@pytest.mark.parametrize(("vendor", "body"), [(v, b) for v, all_ in BODIES.items() for b in all_])
+async def test_answers_of_another_shape_are_refused_in_one_line(
+    sandbox, open_argo, monkeypatch, vendor: str, body: bytes
+) -> None:
+    made = sandbox.desk(vendor).vendor
+    monkeypatch.setattr(type(made), "answer", lambda *_: Answer(body))
+    async with open_argo(vendor) as argo:
+        with pytest.raises(UpstreamError) as failed:
+            await argo.call("bars", symbol="IBM")
+    assert failed.value.action is Action.SWITCH
+    assert "\n" not in str(failed.value)
 
 
 async def test_a_symbol_without_bars_leaves_the_others_answered(sandbox, open_argo) -> None:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from argo_mw import Codecs, Outcome
+from argo_mw import BadParameter, Codecs, Outcome, Unacceptable
 from argo_mw_market import Article, MarketPlugin, alpaca
 from argo_mw_sandbox import Sandbox
+from argo_mw_sandbox.vendors.protocol import Answer
 
 REAL = ("AAPL", "GOOG", "IBM", "MSFT", "FB")
 
@@ -66,6 +67,30 @@ async def test_pages_of_news_are_read_until_every_symbol_has_enough(
 async def test_no_news_is_an_answer(sandbox, open_argo, vendor: str) -> None:
     sandbox.set_fault(vendor, "empty")
     assert (await ask(open_argo, vendor, symbol="AAPL")).value == ()
+
+
+@pytest.mark.parametrize(
+    ("vendor", "body"),
+    [
+        ("alpaca", b'{"news":[{"headline":"x"}]}'),
+        ("alphavantage", b'{"items":"0"}'),
+        ("alphavantage", b'{"feed":[{"title":"x"}]}'),
+        ("alphavantage", b'{"feed":[{"title":"x","time_published":"today"}]}'),
+    ],
+)
+async def test_news_of_another_shape_are_refused(
+    sandbox, open_argo, monkeypatch, vendor: str, body: bytes
+) -> None:
+    made = sandbox.desk(vendor).vendor
+    monkeypatch.setattr(type(made), "answer", lambda *_: Answer(body))
+    with pytest.raises(Unacceptable, match="malformed"):
+        await ask(open_argo, vendor, symbol="AAPL")
+
+
+@pytest.mark.parametrize("bad", [{"limit": 0}, {"limit": "all"}, {"days": -1}, {"symbol": ""}])
+async def test_bad_questions_for_news_are_refused(open_argo, bad: dict[str, object]) -> None:
+    with pytest.raises(BadParameter):
+        await ask(open_argo, "alpaca", **{"symbol": "AAPL", **bad})
 
 
 async def test_massive_is_not_asked_for_news(sandbox, open_argo) -> None:

@@ -64,8 +64,9 @@ class SignalsPlugin:
 
     @hookimpl
     async def config_changed(self, config: SignalsConfig, context: Context) -> None:
-        """Ask them again."""
+        """Ask them again, and forget the signals that were made by the old weights."""
         self._voices = roster(config, context.collect("register_voices"))
+        await context.invalidate(["op:signal", "op:voice_news"])
 
     def _hear(self) -> Sequence[Voice]:
         return self._voices

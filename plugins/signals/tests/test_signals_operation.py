@@ -17,6 +17,7 @@ from argo_mw import (
     CallEnded,
     Codecs,
     DeadlineExceeded,
+    Freshness,
     Outcome,
     PluginError,
     UpstreamError,
@@ -302,6 +303,26 @@ async def test_a_weight_for_a_voice_that_is_not_there_is_an_error_at_the_start(o
     with pytest.raises(PluginError, match="'trnd'; voices are trend"):
         async with open_argo(signals={"weights": {"trnd": 1.0}}):
             pass
+
+
+async def test_changed_weights_hold_for_the_next_signal(open_argo) -> None:
+    async with open_argo() as argo:
+        stamps = argo.context.stamps
+        stamped = await stamps.load(["op:signal"])
+        await argo.call("signal", symbol="AAPL")
+        base = {"argo": {"shared": "memory://", "strict": True}}
+        await argo.reload({**base, "plugins": {"signals": {"weights": {"news": 0.0}}}})
+        signal = await argo.call("signal", symbol="AAPL")
+        assert await stamps.check(stamped) is Freshness.MISS
+    assert "news" not in {one.voice for one in signal.contributions}
+
+
+async def test_bars_that_are_no_frame_end_the_signal(open_argo, papers: Scripted) -> None:
+    odd = Scripted("odd", ["bars"], lambda call: [1, 2, 3])
+    market = FakePlugin(operations=[bars, news], upstreams=[odd, papers])
+    async with open_argo(market=market) as argo:
+        with pytest.raises(UpstreamError, match="came as a list, not a frame"):
+            await argo.call("signal", symbol="AAPL")
 
 
 def test_signals_travel_through_shared_stores_unchanged() -> None:
