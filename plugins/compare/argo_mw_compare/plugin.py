@@ -49,7 +49,7 @@ def compare(
     import json
 
     from argo_mw_compare.figures import figures, ratios
-    from argo_mw_compare.report import page, remarks, table
+    from argo_mw_compare.report import WIDTH, page, remarks, table
     from argo_mw_compare.run import run
     from argo_mw_compare.workload import Workload
 
@@ -58,7 +58,7 @@ def compare(
     named = {one.variant: one for one in columns}
     summary = ratios(named["before"], named["all"])
     out = console()
-    out.print(table(columns))
+    out.print(table(columns), width=WIDTH)
     for text in remarks(workload, columns):
         out.print(text)
     if json_file is not None:

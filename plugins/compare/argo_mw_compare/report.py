@@ -12,20 +12,23 @@ from argo_mw_compare.workload import Workload
 
 ROWS = (
     ("signals", "signals", "{:.0f}"),
-    ("without an answer", "failed", "{:.0f}"),
-    ("p50, ms", "p50_ms", "{:.1f}"),
-    ("p95, ms", "p95_ms", "{:.1f}"),
-    ("p99, ms", "p99_ms", "{:.1f}"),
-    ("p50 of misses, ms", "p50_miss_ms", "{:.1f}"),
-    ("p95 of misses, ms", "p95_miss_ms", "{:.1f}"),
-    ("p99 of misses, ms", "p99_miss_ms", "{:.1f}"),
+    ("failed", "failed", "{:.0f}"),
+    ("p50 ms", "p50_ms", "{:.0f}"),
+    ("p95 ms", "p95_ms", "{:.0f}"),
+    ("p99 ms", "p99_ms", "{:.0f}"),
+    ("miss p50 ms", "p50_miss_ms", "{:.0f}"),
+    ("miss p95 ms", "p95_miss_ms", "{:.0f}"),
+    ("miss p99 ms", "p99_miss_ms", "{:.0f}"),
     ("requests", "requests", "{:.0f}"),
-    ("symbol-loads", "loads", "{:.0f}"),
-    ("cost, USD", "usd", "{:.4f}"),
+    ("loads", "loads", "{:.0f}"),
+    ("USD", "usd", "{:.3f}"),
     ("hit rate", "hit_rate", "{:.1%}"),
-    ("price error, bp", "error_bp", "{:.2f}"),
-    ("our CPU, % of the time of misses", "cpu_pct", "{:.1f}"),
+    ("error bp", "error_bp", "{:.1f}"),
+    ("CPU %", "cpu_pct", "{:.1f}"),
 )
+"""Title, name and format of every figure."""
+
+WIDTH = 140
 
 
 def cell(figures: Figures, name: str, form: str) -> str:
@@ -35,10 +38,12 @@ def cell(figures: Figures, name: str, form: str) -> str:
 
 
 def table(columns: Sequence[Figures]) -> Table:
-    """A column per variant."""
-    made = Table("", *(one.variant for one in columns), box=None, pad_edge=False)
-    for title, name, form in ROWS:
-        made.add_row(title, *(cell(one, name, form) for one in columns))
+    """A row per variant."""
+    made = Table("variant", box=None, pad_edge=False)
+    for title, _, _ in ROWS:
+        made.add_column(title, justify="right")
+    for one in columns:
+        made.add_row(one.variant, *(cell(one, name, form) for _, name, form in ROWS))
     return made
 
 
@@ -72,12 +77,12 @@ def page(
     workload: Workload, columns: Sequence[Figures], summary: Mapping[str, float | None]
 ) -> str:
     """A self-contained HTML page."""
-    head = "".join(f"<th>{html.escape(one.variant)}</th>" for one in columns)
+    head = "".join(f"<th>{title}</th>" for title, _, _ in ROWS)
     body = "".join(
-        f"<tr><th>{title}</th>"
-        + "".join(f"<td>{cell(one, name, form)}</td>" for one in columns)
+        f"<tr><th>{html.escape(one.variant)}</th>"
+        + "".join(f"<td>{cell(one, name, form)}</td>" for _, name, form in ROWS)
         + "</tr>"
-        for title, name, form in ROWS
+        for one in columns
     )
     said = "".join(f"<li>{html.escape(text)}</li>" for text in remarks(workload, columns))
     told = "".join(
