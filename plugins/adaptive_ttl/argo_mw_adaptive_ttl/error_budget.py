@@ -76,7 +76,8 @@ class ErrorBudget:
         last, _, over = stretches[-1]
         sigma = sqrt(symbol.variance(last, over - 1))
         error = mean * mean + variance + _SILENCE * symbol.silent * sigma * sigma
-        return error > symbol.leniency * self._scale(symbol, self._rate(symbol), passed) * sigma
+        scale = self._scale(symbol, self._rate(symbol), passed) * self._types["market_data"]
+        return error > scale * sigma
 
     def _since(self, symbol: Symbol, day: Day, over: int) -> list[tuple[Day, int, int]]:
         """The minutes of trading since *symbol* was fetched, without a gap: none after one."""
@@ -129,7 +130,7 @@ class ErrorBudget:
         over = day.over(situation.now)
         if situation.revealed and symbol.waiting:
             return self._end(symbol, day, over + 1), None
-        leniency = symbol.leniency = self._types[situation.data_type]
+        leniency = self._types[situation.data_type]
         scale = self._scale(symbol, rate, 1.0 / rate if rate > 0.0 else 0.0) * leniency
         silent = symbol.silent if situation.revealed else 0
         minutes = self._minutes(symbol, day, over, scale, silent)

@@ -61,24 +61,20 @@ class AdaptiveTtl:
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """The answer of *call_next* with its time to live."""
         subject = call.subject
-        tagged = False
         if subject:
             await self._prepare(subject)
-            if self.watch is not None:
-                tagged = self._memory.get(subject) is not None
-                # Mirrored before the load, or the cache would take the tag for changed.
-                await self._context.stamps.load([price_tag(subject)])
+        tags = await self._tags(call)
         outcome = await call_next(call)
         if isinstance(outcome.value, Stream):
             return outcome
         outcome = self._give(call, outcome)
-        return outcome.evolve(tags=outcome.tags | {price_tag(subject)}) if tagged else outcome
+        return outcome.evolve(tags=outcome.tags | tags) if tags else outcome
 
     def observe(self, event: Event) -> None:
         """Learn from every answer that passes by, loaded here or found in the shared store."""
         if not isinstance(event, AnswerSeen) or not event.call.subject:
             return
-        if event.call.operation.data_type == "market_data":
+        if _is_price(event.call):
             self._learn(event.call.subject, event.outcome)
 
     def explain(self, call: Call) -> str:
@@ -98,6 +94,20 @@ class AdaptiveTtl:
         if self.calendars.ready(subject, now) is None:
             await asyncio.to_thread(self.calendars.of, subject, now)
 
+    async def _tags(self, call: Call) -> frozenset[str]:
+        """The tag of prices that may be given up early.
+
+        Mirrored before the load, or the cache would have to take it for changed; so the first
+        answer of all goes without.
+        """
+        subject = call.subject
+        if self.watch is None or not subject or not _is_price(call):
+            return frozenset()
+        tag = price_tag(subject)
+        known = self._memory.get(subject) is not None
+        await self._context.stamps.load([tag])
+        return frozenset([tag]) if known else frozenset()
+
     def _learn(self, subject: str, outcome: Outcome) -> bool:
         now = self._clock.time()
         calendar = self.calendars.ready(subject, now)
@@ -115,7 +125,7 @@ class AdaptiveTtl:
 
     def _give(self, call: Call, outcome: Outcome) -> Outcome:
         revealed = False
-        if call.subject and call.operation.data_type == "market_data":
+        if call.subject and _is_price(call):
             revealed = self._learn(call.subject, outcome)
         now = self._clock.time()
         decision = self._policy.decide(self._situation(call, revealed=revealed))
@@ -170,3 +180,7 @@ class AdaptiveTtl:
     async def _expire(self) -> None:
         moved, self._moved = self._moved, set()
         await self._context.expire([price_tag(name) for name in sorted(moved)])
+
+
+def _is_price(call: Call) -> bool:
+    return call.operation.data_type == "market_data"

@@ -56,7 +56,6 @@ class Symbol:
         seen_at: Epoch seconds of the last fetch.
         bar: Minutes from one bar of its last answer to the next.
         revealed: What the last fetch revealed and nobody has accounted for.
-        leniency: How much more error than a price its last answer may have.
         pull: What peers made expect times what happened, added up.
         evidence: The square of what they made expect, added up.
         company: Which share of the common factor its peers usually know before it is fetched.
@@ -77,7 +76,6 @@ class Symbol:
     seen_at: float = 0.0
     bar: int = 1
     revealed: Revealed = NOTHING
-    leniency: float = 1.0
     company: float = 0.0
     pull: float = 0.0
     evidence: float = 0.0

@@ -46,6 +46,7 @@ class Watch:
         self._heap: list[tuple[float, str]] = []
         self._rings: dict[str, float] = {}
         self._turns: dict[str, OrderedDict[str, None]] = {}
+        self._closed = False
         self._timer: Timer | None = None
         self._timer_at = float("inf")
 
@@ -54,6 +55,8 @@ class Watch:
 
     def keep(self, symbol: Symbol, recheck: float, ends: float) -> None:
         """Look at *symbol* again at *recheck* and after, until *ends*, in epoch seconds."""
+        if self._closed:
+            return
         self._turns.setdefault(symbol.calendar.name, OrderedDict())[symbol.name] = None
         self._ends[symbol.name] = ends
         self._push(recheck, symbol.name)
@@ -75,7 +78,8 @@ class Watch:
                 turns[name] = None
 
     def close(self) -> None:
-        """Look no more."""
+        """Look no more, whatever a call that is still under way asks for."""
+        self._closed = True
         self._ends.clear()
         self._rings.clear()
         self._heap.clear()

@@ -45,6 +45,11 @@ def mood() -> object:
     """How the market feels."""
 
 
+@operation(kind="llm", data_type="ai_reasoning")
+def opinion(symbol: str) -> object:
+    """What a model thinks of one symbol."""
+
+
 class Exchange:
     """The plugin that answers; every symbol walks along the same path unless told otherwise."""
 
@@ -60,16 +65,16 @@ class Exchange:
 
     @hookimpl
     def register_operations(self) -> Sequence[Operation]:
-        return [bars, mood]
+        return [bars, mood, opinion]
 
     @hookimpl
     def register_upstreams(self) -> Sequence[Upstream]:
-        return [Upstream("exchange", ["bars", "mood"], self.fetch)]
+        return [Upstream("exchange", ["bars", "mood", "opinion"], self.fetch)]
 
     async def fetch(self, call: Call) -> Outcome:
         if self.error is not None:
             raise self.error
-        if not call.subject:
+        if call.operation is not bars:
             return Outcome("calm")
         stop = int(self.clock.time() - MIDNIGHT) // MINUTE
         closes = self.closes[stop - 90 : stop]
@@ -244,6 +249,37 @@ async def test_without_news_it_expires_when_its_time_has_come(
         await clock.advance(life(outcome, clock) - 1.0)
 
         assert freshness() == Freshness.STALE
+
+
+async def test_a_models_opinion_is_not_given_up_for_a_tick(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    """It is dear, and was not about the last basis points."""
+    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+        await trade(argo, clock, 200, 4)
+        price = await argo.outcome("bars", symbol="ETH-USD")
+        thought = await argo.outcome("opinion", symbol="ETH-USD")
+
+    assert price_tag("ETH-USD") in price.tags
+    assert price_tag("ETH-USD") not in thought.tags
+    assert life(thought, clock) > life(price, clock)
+
+
+async def test_a_layer_that_was_replaced_sets_no_timers(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    """A call that began before a reload ends on the old layer, which nobody will close again."""
+    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+        await trade(argo, clock, 40, 4)
+        running = adaptive_ttl._running[argo.context]
+        assert running.layer is not None
+        assert running.memory is not None
+        watch = running.layer.watch
+        assert watch is not None
+        running.layer.close()
+        watch.keep(running.memory.symbols["ETH-USD"], clock.time() + 60, clock.time() + 120)
+
+        assert 0 == len(watch)
 
 
 async def test_nothing_is_left_behind(open_argo: OpenArgo, clock: FakeClock) -> None:
