@@ -32,7 +32,7 @@ def inadmissible(outcome: Outcome, beginnings: tuple[str, ...]) -> str:
         return "the reply asks for an action"
     text = value if isinstance(value, str) else _first(value, _TEXTS)
     if isinstance(text, str):
-        start = text.strip().lower().replace("’", "'")
+        start = text.strip().lower().replace("\u2019", "'")
         if not start:
             return "an empty reply"
         if start.startswith(beginnings):

@@ -106,7 +106,9 @@ def _pair_joined(
                 continue
             joined = _bare(here[i].token.text + here[i + 1].token.text)
             for j, y in enumerate(there):
-                if j not in (pairs if flipped else taken) and _same_but_plural(joined, _bare(y.token.text)):
+                if j not in (pairs if flipped else taken) and _same_but_plural(
+                    joined, _bare(y.token.text)
+                ):
                     if flipped:
                         pairs[j] = i
                         taken |= {i, i + 1}
@@ -158,6 +160,4 @@ def _stands_in(x: Item, y: Item, lexicon: Lexicon, relations: Mapping[str, str])
 
 def opposed(x: Item, y: Item, lexicon: Lexicon) -> bool:
     """Whether the two words are opposites, or alternatives that exclude each other."""
-    return any(
-        lexicon.relation(a, b) == "opposite" for a in x.token.lemmas for b in y.token.lemmas
-    )
+    return any(lexicon.relation(a, b) == "opposite" for a in x.token.lemmas for b in y.token.lemmas)

@@ -43,7 +43,7 @@ class SimilarityConfig:
     embedder: str = "auto"
     model: str = ""
     embed_timeout: float = field(default=0.5, validator=validators.gt(0))
-    candidates: int = field(default=8, validator=[validators.ge(1), validators.le(100)])
+    candidates: int = field(default=5, validator=[validators.ge(1), validators.le(100)])
     ttl: float = field(default=3600.0, validator=validators.gt(0))
     entries_per_scope: int = field(default=10_000, validator=validators.ge(1))
     max_entries: int = field(default=100_000, validator=validators.ge(1))

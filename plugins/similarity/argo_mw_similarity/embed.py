@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from argo_mw import Clock, Expired, within
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession  # type: ignore[import-untyped]
     from tokenizers import Tokenizer
 
 Vectors = NDArray[np.float32]
@@ -92,7 +92,8 @@ class OnnxEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """See :meth:`Embedder.embed`."""
-        assert self._session is not None and self._tokenizer is not None
+        assert self._session is not None
+        assert self._tokenizer is not None
         encoded = self._tokenizer.encode_batch(list(texts))
         ids = np.array([one.ids for one in encoded], dtype=np.int64)
         mask = np.array([one.attention_mask for one in encoded], dtype=np.int64)
@@ -157,7 +158,13 @@ class Batcher:
     """
 
     def __init__(
-        self, embedder: Embedder, clock: Clock, *, most: int = 32, queue: int = 1024, keep: int = 2048
+        self,
+        embedder: Embedder,
+        clock: Clock,
+        *,
+        most: int = 32,
+        queue: int = 1024,
+        keep: int = 2048,
     ) -> None:
         self.embedder = embedder
         self._clock = clock
@@ -246,7 +253,8 @@ def _settle(future: asyncio.Future[Vectors], result: Vectors | Exception) -> Non
 
 def _unit(vectors: NDArray[np.floating]) -> Vectors:
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    unit: Vectors = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit
 
 
 def _installed(*packages: str) -> bool:

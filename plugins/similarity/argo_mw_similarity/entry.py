@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 from attrs import field, frozen
@@ -87,26 +87,26 @@ def unpack(data: bytes, codecs: Codecs, stamps: Stamps, place: str, number: int)
         vector = record["vector"]
         outcome = Outcome(
             None,
-            upstream=record["upstream"],  # type: ignore[arg-type]
-            via=tuple(record["via"]),  # type: ignore[arg-type]
-            as_of=record["as_of"],  # type: ignore[arg-type]
-            expires_at=record["answer_expires_at"],  # type: ignore[arg-type]
-            tags=frozenset(record["tags"]),  # type: ignore[arg-type]
+            upstream=record["upstream"],
+            via=tuple(record["via"]),
+            as_of=record["as_of"],
+            expires_at=record["answer_expires_at"],
+            tags=frozenset(record["tags"]),
         )
         return Entry(
             number=number,
             text=str(record["text"]),
-            slots=record["slots"],  # type: ignore[arg-type]
-            vector=None if vector is None else np.frombuffer(vector, np.float16),  # type: ignore[call-overload]
+            slots=record["slots"],
+            vector=None if vector is None else np.frombuffer(vector, np.float16),
             model=str(record["model"]),
             outcome=outcome,
             protected=protect(record["value"]),
-            stamped=stamps.adopt(tuple(mark) for mark in record["marks"]),  # type: ignore[attr-defined]
-            expires_at=float(record["expires_at"]),  # type: ignore[arg-type]
+            stamped=stamps.adopt(tuple(mark) for mark in record["marks"]),
+            expires_at=float(record["expires_at"]),
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _is_record(value: object) -> TypeGuard[Mapping[str, object]]:
+def _is_record(value: object) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, Mapping)

@@ -88,7 +88,7 @@ class VectorIndex:
             return
         graph = faiss.IndexHNSWSQ(
             vectors.shape[1],
-            faiss.ScalarQuantizer.QT_fp16,
+            faiss.ScalarQuantizer.QT_fp16,  # type: ignore[arg-type]
             _CONNECTIVITY,
             faiss.METRIC_INNER_PRODUCT,
         )

@@ -13,6 +13,7 @@ from argo_mw import (
     MAX_AGE,
     REFRESH,
     Call,
+    ConfigError,
     Context,
     Freshness,
     LayerActed,
@@ -100,7 +101,11 @@ class Similarity:
         self._refusals = refusals()
 
     async def load(self) -> None:
-        """Load lexicon and model, off the loop; then the policy decides."""
+        """Load lexicon and model, off the loop; then the policy decides.
+
+        Raises:
+            ConfigError: There is no policy of the configured name.
+        """
         try:
             lexicon = await asyncio.to_thread(load_lexicon, *self._directories)
             self._policy = policy_of(self._config, lexicon, self._policies(lexicon))
@@ -109,8 +114,10 @@ class Similarity:
                 await self._batcher.load()
                 self._store.model = self._batcher.embedder.model
                 self._store.drop_mirrors()
+        except ConfigError:
+            raise
         except Exception as error:
-            self._batcher, batcher = None, self._batcher
+            batcher, self._batcher = self._batcher, None
             if batcher is not None:
                 await batcher.aclose()
             self._context.trouble(NAME, f"only equal texts and slots are found: {error}")

@@ -61,9 +61,9 @@ class Lexicon:
         names: How a name is written → its canonical form.
     """
 
-    words: dict[str, Word] = field(factory=dict, repr=False)
+    words: dict[str, str] = field(factory=dict, repr=False)
     near: dict[str, str] = field(factory=dict, repr=False)
-    members: dict[str, list[str]] = field(factory=dict, repr=False)
+    members: dict[str, str] = field(factory=dict, repr=False)
     irregular: dict[str, str] = field(factory=dict, repr=False)
     classes: dict[str, frozenset[str]] = field(factory=dict, repr=False)
     opposites: dict[str, set[str]] = field(factory=dict, repr=False)
@@ -121,9 +121,10 @@ class Lexicon:
         return ""
 
     def relation(self, a: str, b: str, part: str = "") -> str:
-        """How lemma *a* relates to *b*, both being of part of speech *part*: ``same``, ``opposite``, ``root``, ``synonym``,
-        ``kind`` (one is a kind of the other), ``distant kind``, ``common synonym``, ``sibling``
-        (two nouns of one kind), or "".
+        """How lemma *a* relates to *b*, both being of part of speech *part*.
+
+        One of ``same``, ``opposite``, ``root``, ``synonym``, ``kind`` (one is a kind of the
+        other), ``distant kind``, ``common synonym`` (a third word is one of both), "".
         """
         if a == b:
             return "same"
@@ -143,25 +144,23 @@ class Lexicon:
         one, other = self._word(a), self._word(b)
         if one is None or other is None:
             return ""
-        if b in one.antonyms or self._indirectly_opposite(one, b) or self._indirectly_opposite(other, a):
+        if b in one.antonyms or self._opposed(one, b) or self._opposed(other, a):
             return "opposite"
         if b in one.roots:
             return "root"
-        senses_a, senses_b = _top(one, part), _top(other, part)
-        if senses_a & senses_b:
-            return "synonym"
-        above_a, above_b = self._above(senses_a), self._above(senses_b)
-        if above_a & senses_b or above_b & senses_a:
-            return "kind"
-        if self._above(above_a) & senses_b or self._above(above_b) & senses_a:
-            return "distant kind"
-        if part == "n" and above_a & above_b:
-            return "sibling"
-        if (self._sharing(senses_a) & self._sharing(senses_b)) - {a, b}:
-            return "common synonym"
-        return ""
+        return self._by_senses(_top(one, part), _top(other, part), {a, b})
 
-    def _indirectly_opposite(self, word: Word, other: str) -> bool:
+    def _by_senses(self, one: set[str], other: set[str], words: set[str]) -> str:
+        if one & other:
+            return "synonym"
+        above_one, above_other = self._above(one), self._above(other)
+        if above_one & other or above_other & one:
+            return "kind"
+        if self._above(above_one) & other or self._above(above_other) & one:
+            return "distant kind"
+        return "common synonym" if self._sharing(one) & self._sharing(other) - words else ""
+
+    def _opposed(self, word: Word, other: str) -> bool:
         """Whether *other* is a synonym, in the first sense, of an antonym of *word*."""
         return any(self._first_sense_synonym(antonym, other) for antonym in word.antonyms)
 

@@ -46,7 +46,9 @@ def embedder_of(config: SimilarityConfig, others: Mapping[str, Embedder]) -> Emb
         if onnx.available():
             return onnx
         return sentences if sentences.available() else None
-    chosen = _named("embedder", config.embedder, {**others, onnx.name: onnx, sentences.name: sentences})
+    chosen = _named(
+        "embedder", config.embedder, {**others, onnx.name: onnx, sentences.name: sentences}
+    )
     available = getattr(chosen, "available", None)
     if available is not None and not available():
         msg = (

@@ -76,7 +76,7 @@ class Guarded:
 
     lexicon: Lexicon = field(repr=False)
     floor: float = 0.7
-    allowance: Allowance = Allowance()
+    allowance: Allowance = field(factory=Allowance)
     name: str = "guarded"
 
     def judge(self, asked: Reading, known: Reading, score: float) -> Verdict:

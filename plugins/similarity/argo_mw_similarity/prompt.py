@@ -154,7 +154,11 @@ def _only_text(message: object) -> bool:
 
 
 def _text_block(block: object) -> str | None:
-    if isinstance(block, Mapping) and block.get("type") == "text" and set(block) <= {"type", "text"}:
+    if (
+        isinstance(block, Mapping)
+        and block.get("type") == "text"
+        and set(block) <= {"type", "text"}
+    ):
         text = block.get("text")
         return text if isinstance(text, str) else None
     return None
@@ -175,5 +179,3 @@ def _last_text(message: object) -> str | None:
 def _without_text(message: object) -> object:
     content = _content(message)
     return [] if isinstance(content, str) else list(content)[:-1]  # type: ignore[call-overload]
-
-

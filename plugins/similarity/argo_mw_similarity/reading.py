@@ -1,4 +1,4 @@
-"""What a prompt says, as far as a machine without a model can tell: the facts that vetoes compare."""
+"""What a prompt says, as far as one can tell without a model: the facts that vetoes compare."""
 
 from __future__ import annotations
 
@@ -7,29 +7,18 @@ from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
+from argo_mw_similarity.grammar import (
+    CLAUSE_END,
+    FACTUAL,
+    OPERATORS,
+    PHASES,
+    is_content,
+    parts_of_speech,
+)
 from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.questions import questions
+from argo_mw_similarity.roles import Roles, is_finite_past, roles_of
 from argo_mw_similarity.text import Token, code_blocks, normal, tokenize
-
-DROPPED = frozenset(
-    {"article", "empty", "interjection", "emphasis", "preposition", "auxiliary", "demonstrative", "generic_person", "pleonastic"}
-)
-"""Classes whose words are no content."""
-
-FACTUAL = frozenset(
-    "third_person he she they negation either both except unless first_person second_person only even too enough again almost "
-    "still alone other same all some many most little half twice thrice least greatest more less "
-    "than before after above below against between first last former next now ability advice "
-    "necessity chance hypothesis future past habit_past how why when "
-    "where who what condition cause concession relative".split()
-)
-"""Classes whose words are compared as facts, not as content."""
-
-PHASES = frozenset({"phase_begin", "phase_end", "phase_stay"})
-"""Classes whose words are both content and fact."""
-
-OPERATORS = frozenset("+*/=<>^|~-\\%")
-
-CLAUSE_END = frozenset(".?!;:")
 
 
 @frozen
@@ -53,15 +42,6 @@ class Item:
     at: int
     group: int = -1
     owns: bool = False
-
-
-@frozen
-class Roles:
-    """Who does what to whom, for one verb."""
-
-    passive: bool
-    agents: frozenset[str]
-    patients: frozenset[str]
 
 
 @frozen
@@ -101,11 +81,11 @@ class Reading:
 def read(text: str, lexicon: Lexicon) -> Reading:
     """Read *text* with *lexicon*."""
     tokens = tokenize(text, lexicon)
-    parts = _parts(tokens)
+    parts = parts_of_speech(tokens)
     items = _items(tokens, parts)
     facts = _facts(tokens)
-    roles = _roles(tokens, parts)
-    if any(_finite_past(tokens, parts, i) for i in range(len(tokens))):
+    roles = roles_of(tokens, parts)
+    if any(is_finite_past(tokens, parts, i) for i in range(len(tokens))):
         facts["past"] = 1
     return Reading(
         normal=normal(text),
@@ -118,7 +98,7 @@ def read(text: str, lexicon: Lexicon) -> Reading:
         dates=tuple(sorted(t.text for t in tokens if t.kind == "date")),
         facts=facts,
         negated=_negated(tokens),
-        asks=_asks(tokens),
+        asks=questions(tokens),
         roles=roles,
         order=tokens,
     )
@@ -140,127 +120,41 @@ def _english(tokens: tuple[Token, ...], lexicon: Lexicon) -> bool:
     return bool(words) and known >= 0.5 * len(words) and (grammatical > 0 or len(words) < 6)
 
 
-def _content(token: Token) -> bool:
-    if token.kind in {"name", "code"}:
-        return True
-    return token.kind == "word" and not token.classes & (DROPPED | FACTUAL) and token.text.strip("'") != ""
-
-
-def _parts(tokens: tuple[Token, ...]) -> list[str]:
-    """A guess of each token's part of speech from what it may be and what precedes it."""
-    result: list[str] = []
-    before = ""
-    awaits_verb = False
-    for i, token in enumerate(tokens):
-        if token.kind in {"name", "code", "number", "date"}:
-            part = "n"
-        elif not _content(token):
-            part = ""
-        elif awaits_verb and before == "n" and _heads(tokens, i):
-            part = "v"
-        else:
-            part = _part(token, before, tokens[i + 1] if i + 1 < len(tokens) else None)
-        result.append(part)
-        if token.text in _BARE_VERB_FOLLOWS:
-            awaits_verb = True
-        elif part == "v" or token.kind == "mark":
-            awaits_verb = False
-        if token.text not in {"not", "also", "really"}:
-            before = part or _slot(token)
-    return result
-
-
-def _heads(tokens: tuple[Token, ...], i: int) -> bool:
-    """Whether the token at *i*, after a noun and an auxiliary, is the verb that it awaits."""
-    if tokens[i].parts.get("v") != tokens[i].text:
-        return False
-    before = tokens[i - 1]
-    if before.kind != "word" or before.text == "not" or before.text.endswith("s"):
-        return True
-    for token in tokens[i + 1 :]:
-        if not _content(token) and token.text != "not" or token.kind != "word":
-            break
-        if token.parts.get("v") == token.text:
-            return False
-    return True
-
-
-_BARE_VERB_FOLLOWS = frozenset("do does did can could should would will may might must shall".split())
-
-
-def _slot(token: Token) -> str:
-    """What a function word makes likely after it."""
-    classes = token.classes
-    if token.text == "to" or classes & {"ability", "advice", "necessity", "chance", "future", "hypothesis"}:
-        return "verbal"
-    if token.text in {"do", "does", "did"} or (classes & {"generic_person"} and not token.text.endswith(("y", "r"))):
-        return "verbal"
-    if classes & {"article", "demonstrative", "preposition", "all", "some"} or token.text in {"'s", "my", "your", "our"}:
-        return "nominal"
-    return ""
-
-
-def _part(token: Token, before: str, after: Token | None) -> str:
-    can = token.parts
-    if len(can) == 1:
-        return next(iter(can))
-    if not can:
-        return "n"
-    qualified = after is not None and ("n" in after.parts or after.kind == "name")
-    if "v" in can and token.text != can["v"] and not token.text.endswith("s"):
-        return "a" if qualified and before == "nominal" else "v"
-    if "v" in can and before in {"n", "r"} and after is not None:
-        if after.text == "by" or after.classes & {"article", "demonstrative", "generic_person", "all"}:
-            return "v"
-    if "v" in can and before == "verbal" and token.text == can["v"]:
-        return "v"
-    if "n" in can and before in {"nominal", "a"}:
-        return "a" if qualified and token.text == can.get("a") else "n"
-    if "a" in can and token.text == can["a"] and before != "n" and (qualified or "n" not in can):
-        return "a"
-    if "v" in can and before == "n" and "n" in can and not token.text.endswith("s"):
-        return "n"
-    if "v" in can and token.initial:
-        return "v"
-    return "n" if "n" in can else next(iter(can))
+_MARKERS = frozenset({"preposition", "before", "after", "above", "below", "against", "between"})
+_CLAUSES = frozenset({"auxiliary", "relative", "condition"})
+_LISTS = frozenset({"and", "or", "nor", ","})
+_PASSING = frozenset({"article", "demonstrative", "emphasis", "generic_person"})
 
 
 def _items(tokens: tuple[Token, ...], parts: list[str]) -> tuple[Item, ...]:
     items: list[Item] = []
     marker = ""
-    group, groups, joined = -1, 0, False
+    joined = False
     for i, token in enumerate(tokens):
-        text = token.text
-        if text in {"and", "or", ","} or text == "nor":
-            if items and items[-1].at >= i - 3:
-                joined = True
-            continue
-        if _content(token):
-            part = parts[i]
-            lemma = token.parts.get(part, token.text)
-            if joined and items:
-                group = items[-1].group if items[-1].group >= 0 else groups
-                if items[-1].group < 0:
-                    groups += 1
-                    items[-1] = _grouped(items[-1], group)
-            else:
-                group = -1
+        if token.text in _LISTS:
+            joined = joined or bool(items and items[-1].at >= i - 3)
+        elif is_content(token):
+            group = _join(items) if joined else -1
+            lemma = token.parts.get(parts[i], token.text)
             owns = i + 1 < len(tokens) and tokens[i + 1].text == "'s"
-            items.append(Item(token, part, lemma, marker, i, group if joined else -1, owns))
+            items.append(Item(token, parts[i], lemma, marker, i, group, owns))
             joined = False
-            if part == "v":
-                marker = ""
-        elif "preposition" in token.classes or token.classes & {"before", "after", "above", "below", "against", "between"}:
-            marker, joined = text, False
-        elif token.kind == "mark" and text in CLAUSE_END or token.classes & {"auxiliary", "relative", "condition"}:
+            marker = "" if parts[i] == "v" else marker
+        elif token.classes & _MARKERS:
+            marker, joined = token.text, False
+        elif token.text in CLAUSE_END or token.classes & _CLAUSES:
             marker, joined = "", False
-        elif not token.classes & {"article", "demonstrative", "emphasis", "generic_person"}:
+        elif not token.classes & _PASSING:
             joined = False
     return tuple(items)
 
 
-def _grouped(item: Item, group: int) -> Item:
-    return evolve(item, group=group)
+def _join(items: list[Item]) -> int:
+    """The group of the last item, which a further one joins."""
+    last = items[-1]
+    if last.group < 0:
+        items[-1] = evolve(last, group=1 + max(item.group for item in items))
+    return items[-1].group
 
 
 _BOUNDS = {
@@ -292,9 +186,10 @@ def _facts(tokens: tuple[Token, ...]) -> dict[str, int]:
         following = tokens[i + 1] if i + 1 < len(tokens) else None
         if token.text in {"used", "use"} and following is not None and following.text == "to":
             earlier = tokens[i - 1].text if i else ""
-            if token.text == "used" and earlier not in {"be", "is", "are", "was", "were", "been", "being", "get"}:
-                facts["habit_past"] = facts.get("habit_past", 0) + 1
-            elif any(t.text == "did" for t in tokens[max(0, i - 6) : i]):
+            if (
+                token.text == "used"
+                and earlier not in {"be", "is", "are", "was", "were", "been", "being", "get"}
+            ) or any(t.text == "did" for t in tokens[max(0, i - 6) : i]):
                 facts["habit_past"] = facts.get("habit_past", 0) + 1
     return facts
 
@@ -316,152 +211,8 @@ def _negated(tokens: tuple[Token, ...]) -> tuple[frozenset[str], ...]:
     }
     for i, token in enumerate(tokens):
         if "negation" in token.classes and i not in answers:
-            scope = next((t.lemmas for t in tokens[i + 1 :] if _content(t)), frozenset())
+            scope = next((t.lemmas for t in tokens[i + 1 :] if is_content(t)), frozenset())
             found.append(scope)
     if answers and not found:
         found.append(frozenset())
     return tuple(found)
-
-
-_AUXILIARY = frozenset("be is are was were am do does did has have had can could should would will may might must shall".split())
-
-
-def _asks(tokens: tuple[Token, ...]) -> tuple[str, ...]:
-    """The kind of question that each sentence asks; statements and commands ask none."""
-    kinds: list[str] = []
-    sentence: list[Token] = []
-    for token in (*tokens, Token(".", "mark")):
-        if token.kind == "mark" and token.text in ".?!":
-            words = [t for t in sentence if t.kind != "mark"]
-            if kind := _ask(words, token.text == "?"):
-                kinds.append(kind)
-            sentence = []
-        else:
-            sentence.append(token)
-    return tuple(kinds)
-
-
-def _ask(words: list[Token], marked: bool) -> str:
-    while words and words[0].classes & {"interjection", "both", "preposition", "emphasis"}:
-        words = words[1:]
-    if not words:
-        return ""
-    first = words[0]
-    if "request_verb" in first.classes:
-        return ""
-    second = words[1].text if len(words) > 1 else ""
-    if first.text == "how":
-        degree = second in {"much", "many", "long", "far", "often", "old", "big", "high", "fast", "soon"}
-        return f"how {second}" if degree else "how"
-    for name in ("why", "who", "what"):
-        if name in first.classes:
-            return name
-    if first.classes & {"when", "where"} and (marked or second in _AUXILIARY):
-        return first.text
-    if first.text in _AUXILIARY and len(words) > 1:
-        return "whether"
-    if marked:
-        inner = [t for t in words if t.classes & {"how", "why", "when", "where", "who", "what"}]
-        return inner[0].text if inner else "whether"
-    return ""
-
-
-def _roles(tokens: tuple[Token, ...], parts: list[str]) -> dict[str, tuple[Roles, ...]]:
-    roles: dict[str, list[Roles]] = {}
-    for i, token in enumerate(tokens):
-        if parts[i] != "v" or not _content(token):
-            continue
-        lemma = token.parts["v"]
-        follower = tokens[i + 1].text if i + 1 < len(tokens) else ""
-        participle = not token.text.endswith(("ing", "s")) and token.text != lemma
-        passive = (participle or follower == "by") and (_passive(tokens, i) or _reduced(tokens, i))
-        left = _nearest(tokens, parts, range(i - 1, -1, -1), past=passive)
-        right = _object(tokens, parts, i)
-        agent = _by(tokens, parts, i) if passive else left
-        patient = left if passive else right
-        roles.setdefault(lemma, []).append(Roles(passive, agent, patient))
-    return {verb: tuple(found) for verb, found in roles.items()}
-
-
-def _passive(tokens: tuple[Token, ...], i: int) -> bool:
-    """Whether a form of *be* governs the participle at *i*."""
-    for j in range(i - 1, max(-1, i - 6), -1):
-        token = tokens[j]
-        if token.kind == "mark":
-            return False
-        if token.text in {"be", "is", "are", "was", "were", "am", "been", "being", "get", "got", "gets"}:
-            return True
-    return False
-
-
-def _reduced(tokens: tuple[Token, ...], i: int) -> bool:
-    """Whether the participle at *i* begins a reduced clause: "files *loaded by* the script"."""
-    following = tokens[i + 1] if i + 1 < len(tokens) else None
-    return following is not None and following.text in {"by", "in", "from", "with", "to", "for"}
-
-
-def _finite_past(tokens: tuple[Token, ...], parts: list[str], i: int) -> bool:
-    """Whether the token at *i* is a verb in the simple past: "rates *rose*"."""
-    token = tokens[i]
-    if parts[i] != "v" or token.text == token.parts["v"] or token.text.endswith(("ing", "s")):
-        return False
-    if _passive(tokens, i) or _reduced(tokens, i) or i == 0:
-        return False
-    before = tokens[i - 1]
-    if any(t.text in {"have", "has", "having", "had"} for t in tokens[max(0, i - 4) : i]):
-        return False
-    subject = parts[i - 1] == "n" or before.classes & {"generic_person", "third_person", "they", "who"}
-    return bool(subject) and i + 1 < len(tokens) and tokens[i + 1].kind != "mark"
-
-
-_THIRD = frozenset({"he", "she", "they"})
-
-
-def _argument(tokens: tuple[Token, ...], parts: list[str], j: int) -> str:
-    token = tokens[j]
-    if "third_person" in token.classes:
-        return next(iter(token.classes & _THIRD), token.text)
-    if token.kind in {"name", "code"} or (parts[j] in {"n", "a"} and _content(token)):
-        return token.parts.get(parts[j], token.text)
-    return ""
-
-
-def _nearest(tokens: tuple[Token, ...], parts: list[str], span: range, *, past: bool) -> frozenset[str]:
-    found: set[str] = set()
-    for j in span:
-        token = tokens[j]
-        if token.kind == "mark" and token.text in CLAUSE_END | {","}:
-            break
-        if argument := _argument(tokens, parts, j):
-            found.add(argument)
-            if not (j and tokens[j - 1].text in {"and", "or"}) and not (
-                j and parts[j - 1] in {"n", "a"} and _content(tokens[j - 1])
-            ):
-                break
-        elif "generic_person" in token.classes and token.text in {"i", "you", "we", "one"}:
-            return frozenset()
-    return frozenset(found)
-
-
-def _object(tokens: tuple[Token, ...], parts: list[str], i: int) -> frozenset[str]:
-    found: set[str] = set()
-    for j in range(i + 1, len(tokens)):
-        token = tokens[j]
-        if token.kind == "mark" and token.text != "," or "preposition" in token.classes or token.text == "than":
-            break
-        if parts[j] == "v" and found:
-            break
-        if argument := _argument(tokens, parts, j):
-            found.add(argument)
-        elif found and token.text not in {"and", "or", "'s"} and parts[j] == "":
-            break
-    return frozenset(found)
-
-
-def _by(tokens: tuple[Token, ...], parts: list[str], i: int) -> frozenset[str]:
-    for j in range(i + 1, min(len(tokens), i + 8)):
-        if tokens[j].text == "by":
-            return _object(tokens, parts, j)
-        if tokens[j].kind == "mark" and tokens[j].text in CLAUSE_END:
-            break
-    return frozenset()

@@ -91,7 +91,9 @@ class Store:
 
     async def _listen(self) -> None:
         try:
-            self._subscription = await self._shared.subscribe(CHANNEL, self._hear, self.drop_mirrors)
+            self._subscription = await self._shared.subscribe(
+                CHANNEL, self._hear, self.drop_mirrors
+            )
             if self._away:
                 self.drop_mirrors()
             self._away = False

@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 
 from argo_mw_similarity.lexicon import Lexicon
 
+_STRAIGHT = str.maketrans("\u2019\u2018\u201c\u201d", "''\"\"")
 _FENCE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _TOKEN = re.compile(
     r"""
@@ -17,9 +18,10 @@ _TOKEN = re.compile(
   | (?P<code>`[^`\n]+`)
   | (?P<time>\b\d{1,2}(?::\d{2})?\s?(?:am|pm|a\.m\.|p\.m\.)(?![a-z])|\b\d{1,2}:\d{2}(?::\d{2})?\b)
   | (?P<date>\b\d{4}-\d{1,2}-\d{1,2}\b|\b\d{1,2}/\d{1,2}/\d{2,4}\b)
-  | (?P<number>(?:(?<![\w.])[-+])?(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?|(?:(?<![\w.])[-+])?(?<![\w.])\d+(?:\.\d+)?)
+  | (?P<number>(?:(?<![\w.])[-+])?(?<![\w.])\d{1,3}(?:,\d{3})+(?:\.\d+)?
+             |(?:(?<![\w.])[-+])?(?<![\w.])\d+(?:\.\d+)?)
       (?P<scale>\s?(?:%|bps?\b|[kKmMbBtT]n?\b|th\b|st\b|nd\b|rd\b|x\b))?(?![\w(]|\.\w)
-  | (?P<word>[^\W_](?:[\w&]|['’.@/+\-](?=\w))*(?:\(\w*\)|\+\+|\#)?|_\w+)
+  | (?P<word>[^\W_](?:[\w&]|['.@/+\-](?=\w))*(?:\(\w*\)|\+\+|\#)?|_\w+)
   | (?P<mark>[$€£¥₹%]|[?!.,;:()"\[\]{}<>=*/+|~^\\-])
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -30,17 +32,25 @@ _IRREGULAR = {"can't": ("can", "not"), "cannot": ("can", "not"), "won't": ("will
               "shan't": ("shall", "not"), "let's": ("let", "us"), "gonna": ("will",),
               "wanna": ("want", "to"), "dont": ("not",), "doesnt": ("not",), "didnt": ("not",),
               "isnt": ("is", "not"), "cant": ("can", "not"), "whats": ("what", "is")}  # fmt: skip
-_IS_AFTER = frozenset("what who where when how why it that there here he she".split())
+_IS_AFTER = frozenset(
+    {"what", "who", "where", "when", "how", "why", "it", "that", "there", "here", "he", "she"}
+)
 _SCALES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
-_NUMBER_WORDS = {w: i for i, w in enumerate(
+_SMALL = (
     "two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen".split(), 2)} | {w: 10 * i for i, w in enumerate(
-    "twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}  # fmt: skip
+    "sixteen seventeen eighteen nineteen"
+)
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_NUMBER_WORDS = {word: value for value, word in enumerate(_SMALL.split(), 2)} | {
+    word: 10 * value for value, word in enumerate(_TENS.split(), 2)
+}
 _POWERS = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9,
            "trillion": 10**12, "lakh": 10**5, "crore": 10**7}  # fmt: skip
-_MONTHS = ("january february march april may june july august september october november "
-           "december").split()  # fmt: skip
-_DAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
+_MONTH_NAMES = (
+    "january february march april may june july august september october november december"
+)
+_DAY_NAMES = "monday tuesday wednesday thursday friday saturday sunday"
+_CALENDAR = (*_MONTH_NAMES.split(), *_DAY_NAMES.split())
 _QUARTER = re.compile(r"^(?:q([1-4])|([1-4])q)(?:'?(\d{2}|\d{4}))?$|^(\d{4})q([1-4])$")
 _FISCAL = re.compile(r"^fy'?(\d{2}|\d{4})$")
 
@@ -77,20 +87,21 @@ def normal(text: str) -> str:
     folded = unicodedata.normalize("NFC", text).strip()
     if "\n" in folded or "`" in folded or "\t" in folded:
         return folded
-    folded = folded.replace("’", "'").replace("‘", "'").replace("“", '"').replace("”", '"')
-    return re.sub(r" +", " ", folded)
+    return re.sub(r" +", " ", folded.translate(_STRAIGHT))
 
 
 def code_blocks(text: str) -> tuple[str, ...]:
     """The fenced and the indented code in *text*, exactly as written."""
     fenced = tuple(_FENCE.findall(text))
-    indented = tuple(line for line in _FENCE.sub("", text).splitlines() if re.match(r" {4}|\t", line))
+    indented = tuple(
+        line for line in _FENCE.sub("", text).splitlines() if re.match(r" {4}|\t", line)
+    )
     return fenced + indented
 
 
 def tokenize(text: str, lexicon: Lexicon) -> tuple[Token, ...]:
     """The tokens of *text* without its code blocks, phrases replaced by their equivalents."""
-    prose = unicodedata.normalize("NFKC", _FENCE.sub(" ", text)).replace("’", "'").replace("‘", "'")
+    prose = unicodedata.normalize("NFKC", _FENCE.sub(" ", text)).translate(_STRAIGHT)
     tokens = _number_words(_split(prose, lexicon))
     tokens = _units(_phrases(tokens, lexicon), lexicon)
     return tuple(_known(token, lexicon) for token in tokens)
@@ -173,7 +184,9 @@ def _kind(raw: str, lower: str, initial: bool, cased: bool, lexicon: Lexicon) ->
 def _built(lower: str, lexicon: Lexicon) -> bool:
     """Whether a word that no dictionary lists is a known one with a prefix."""
     return any(
-        lower.startswith(prefix) and len(lower) > len(prefix) + 3 and lexicon.known(lower[len(prefix) :])
+        lower.startswith(prefix)
+        and len(lower) > len(prefix) + 3
+        and lexicon.known(lower[len(prefix) :])
         for prefix in ("re", "un", "pre", "non", "multi", "sub", "over", "under", "co")
     )
 
@@ -185,13 +198,12 @@ def _date(lower: str, raw: str, initial: bool) -> Token | None:
         return Token(f"q{q or q2 or q3}{digits[-2:]}", "date", raw)
     if fiscal := _FISCAL.match(lower):
         return Token(f"fy{fiscal.group(1)[-2:]}", "date", raw)
-    for names in (_MONTHS, _DAYS):
-        for name in names:
-            short = lower == name[:3] and len(raw) == 3 and raw[0].isupper() and not initial
-            if lower == name and name not in {"may", "march"} or short:
-                return Token(name, "date", raw)
-            if lower == name and raw[0].isupper() and not initial:
-                return Token(name, "date", raw)
+    named = raw[0].isupper() and not initial
+    for name in _CALENDAR:
+        if lower == name and (named or name not in {"may", "march"}):
+            return Token(name, "date", raw)
+        if named and len(raw) == 3 and lower == name[:3]:
+            return Token(name, "date", raw)
     return None
 
 
@@ -225,8 +237,11 @@ def _phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
             here = tokens[at : at + len(phrase)]
             if tuple(t.text for t in here) == phrase and phrase != replacement:
                 first = here[0].initial
-                result += [Token(w, "name" if w in lexicon.names else "word", w, initial=first and i == 0)
-                           for i, w in enumerate(replacement)]  # fmt: skip
+                kinds = ["name" if w in lexicon.names else "word" for w in replacement]
+                result += [
+                    Token(w, kind, w, initial=first and i == 0)
+                    for i, (w, kind) in enumerate(zip(replacement, kinds, strict=True))
+                ]
                 if not replacement and first and at + len(phrase) < len(tokens):
                     follower = tokens[at + len(phrase)]
                     tokens[at + len(phrase)] = evolve(follower, initial=True)
@@ -255,7 +270,9 @@ def _units(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
         if token.kind == "number" and not token.unit and following is not None:
             unit = lexicon.units.get(following.text, "")
             if unit and following.kind in {"word", "mark"}:
-                token, skip = evolve(token, unit=unit), True
+                result.append(evolve(token, unit=unit))
+                skip = True
+                continue
         result.append(token)
     return result
 

@@ -5,13 +5,15 @@ Each takes a :class:`Pair` and returns why it forbids an answer to be shared, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
 
 from attrs import frozen
 
 from argo_mw_similarity.align import Alignment, opposed
 from argo_mw_similarity.lexicon import Lexicon
-from argo_mw_similarity.reading import Item, Reading, Roles
+from argo_mw_similarity.reading import Item, Reading
+from argo_mw_similarity.roles import Roles
 
 
 @frozen
@@ -32,19 +34,29 @@ _QUANTITIES = ("all", "many", "most", "little", "half", "twice", "thrice", "only
 _TIMES = ("before", "after", "first", "last", "former", "next", "now", "still", "again",
           "habit_past", "phase_begin", "phase_end", "past")  # fmt: skip
 _PLACES = ("above", "below", "against", "between")
-_LOGIC = ("either", "except", "condition", "unless", "concession", "hypothesis", "alone", "other", "same")
+_LOGIC = (
+    "either",
+    "except",
+    "condition",
+    "unless",
+    "concession",
+    "hypothesis",
+    "alone",
+    "other",
+    "same",
+)
 _MODALITY = ("advice", "necessity", "chance")
 _COMPARISON = ("more", "less", "comparative", "superlative")
 _PERSONS = ("he", "she", "they")
 
 _CONFLICTS = {
-    "from": frozenset("to into onto for by with toward towards".split()),
-    "by": frozenset("to for from about against".split()),
-    "for": frozenset("from by against".split()),
-    "with": frozenset("from against".split()),
-    "to": frozenset("from by".split()),
-    "about": frozenset("by from".split()),
-    "into": frozenset("from by".split()),
+    "from": frozenset(["to", "into", "onto", "for", "by", "with", "toward", "towards"]),
+    "by": frozenset(["to", "for", "from", "about", "against"]),
+    "for": frozenset(["from", "by", "against"]),
+    "with": frozenset(["from", "against"]),
+    "to": frozenset(["from", "by"]),
+    "about": frozenset(["by", "from"]),
+    "into": frozenset(["from", "by"]),
 }
 """Prepositions that give the same word another part in what happens."""
 
@@ -75,11 +87,15 @@ def script(pair: Pair) -> str:
 
 def numbers(pair: Pair) -> str:
     """The same numbers in the same units."""
-    if reason := _differ(set(pair.a.numbers), set(pair.b.numbers)):
+    if reason := _differ(_with_units(pair.a), _with_units(pair.b)):
         return reason
     if _in_order(pair.a) != _in_order(pair.b):
         return "in another order"
     return ""
+
+
+def _with_units(reading: Reading) -> list[str]:
+    return [f"{number} {unit}".strip() for number, unit in reading.numbers]
 
 
 def _in_order(reading: Reading) -> list[str]:
@@ -93,7 +109,7 @@ def symbols(pair: Pair) -> str:
 
 def dates(pair: Pair) -> str:
     """The same dates, times of day and fiscal periods."""
-    return _differ(set(pair.a.dates), set(pair.b.dates))
+    return _differ(pair.a.dates, pair.b.dates)
 
 
 def names(pair: Pair) -> str:
@@ -111,7 +127,9 @@ def persons(pair: Pair) -> str:
     """The same third persons, as often."""
     if reason := _facts(pair, _PERSONS, counted=True):
         return reason
-    sides = [{p for p in ("first_person", "second_person") if r.facts.get(p)} for r in (pair.a, pair.b)]
+    sides = [
+        {p for p in ("first_person", "second_person") if r.facts.get(p)} for r in (pair.a, pair.b)
+    ]
     return "first and second person" if all(sides) and not sides[0] & sides[1] else ""
 
 
@@ -120,7 +138,7 @@ def negation(pair: Pair) -> str:
     a, b = pair.a.negated, pair.b.negated
     if len(a) != len(b):
         return f"{len(a)} and {len(b)} negations"
-    lemmas = {i: j for i, j in pair.alignment.pairs}
+    lemmas = dict(pair.alignment.pairs)
     for scope in a:
         if scope and not any(_same_scope(scope, other, pair, lemmas) for other in b):
             return f"of {min(scope)!r} only"
@@ -226,9 +244,10 @@ def order(pair: Pair) -> str:
         if reason := _marker(a[i], b[j]):
             return reason
         for k, m in pairs[n + 1 :]:
-            if m < j and _exchangeable(a[i], a[k]):
-                if not (_repeated(pair, i) or _repeated(pair, k)) and not _excused(pair, (i, k), (j, m)):
-                    return f"{a[i].token.text} and {a[k].token.text} change places"
+            if m > j or not _exchangeable(a[i], a[k]) or _repeated(pair, i) or _repeated(pair, k):
+                continue
+            if not _excused(pair, (i, k), (j, m)):
+                return f"{a[i].token.text} and {a[k].token.text} change places"
     return ""
 
 
@@ -244,7 +263,9 @@ def _nominal(x: Item) -> bool:
 def _repeated(pair: Pair, i: int) -> bool:
     """Whether a word occurs several times in both prompts, so that its place says little."""
     lemmas = pair.a.items[i].token.lemmas
-    return all(sum(bool(x.token.lemmas & lemmas) for x in side.items) > 1 for side in (pair.a, pair.b))
+    return all(
+        sum(bool(x.token.lemmas & lemmas) for x in side.items) > 1 for side in (pair.a, pair.b)
+    )
 
 
 def _marker(x: Item, y: Item) -> str:
@@ -287,7 +308,7 @@ def identifier(item: Item) -> bool:
 def _compound(reading: Reading, i: int, j: int) -> bool:
     """Whether words *i* to *j* are one compound, whose head is *j*: "the oil price"."""
     inside = reading.items[i : j + 1]
-    return all(y.at - x.at == (2 if x.owns else 1) for x, y in zip(inside, inside[1:], strict=False))
+    return all(y.at - x.at == (2 if x.owns else 1) for x, y in pairwise(inside))
 
 
 def _phrase(reading: Reading, head: Item, owner: Item) -> bool:
@@ -332,8 +353,10 @@ def _same_roles(pair: Pair, u: Item, v: Item) -> bool:
         for one in found:
             for other in pair.b.roles.get(verb, ()):
                 if one.passive != other.passive and (
-                    u.lemma in (one.patients & other.patients) or v.lemma in (one.patients & other.patients)
-                    or u.lemma in (one.agents & other.agents) or v.lemma in (one.agents & other.agents)
+                    u.lemma in (one.patients & other.patients)
+                    or v.lemma in (one.patients & other.patients)
+                    or u.lemma in (one.agents & other.agents)
+                    or v.lemma in (one.agents & other.agents)
                 ):
                     return True
     return False
@@ -348,12 +371,8 @@ def _facts(pair: Pair, names: tuple[str, ...], *, counted: bool = False) -> str:
     return ""
 
 
-def _differ(a: set[object] | set[tuple[str, str]] | set[str], b: object) -> str:
-    if a == b:
-        return ""
-    assert isinstance(b, set)
-    shown = [" ".join(filter(None, x)) if isinstance(x, tuple) else str(x) for x in a ^ b]
-    return ", ".join(sorted(shown)[:4])
+def _differ(a: Iterable[str], b: Iterable[str]) -> str:
+    return ", ".join(sorted(set(a) ^ set(b))[:4])
 
 
 VETOES: Mapping[str, Veto] = {

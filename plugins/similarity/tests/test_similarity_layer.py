@@ -131,17 +131,17 @@ async def test_an_equivalent_prompt_is_answered_once() -> None:
     async with Bench() as bench:
         first = await bench.ask("How do I buy bonds?")
         second = await bench.ask("How can I purchase bonds?")
-        assert (1, "answer") == (bench.asked, second.value)
+        assert (bench.asked, second.value) == (1, "answer")
         assert "similarity" not in first.via
         assert "similarity" in second.via
-        assert 0 == second.cost.usd
+        assert second.cost.usd == 0
 
 
 async def test_a_different_prompt_is_not_and_the_note_says_why() -> None:
     async with Bench() as bench:
         await bench.ask("Summarize Apple's Q3 2024 earnings.")
         other = await bench.ask("Summarize Apple's Q3 2023 earnings.")
-        assert 2 == bench.asked
+        assert bench.asked == 2
         assert any("numbers" in note.text for note in other.notes)
 
 
@@ -152,7 +152,7 @@ async def test_a_served_answer_keeps_its_as_of() -> None:
         await clock.advance(600)
         second = await bench.ask("What is a covered call?")
         assert first.as_of is None or first.as_of == second.as_of
-        assert 600 == pytest.approx(clock.time() - (second.as_of or 0.0))
+        assert pytest.approx(clock.time() - (second.as_of or 0.0)) == 600
 
 
 @pytest.mark.parametrize(
@@ -165,15 +165,15 @@ async def test_defect_6_of_the_plan_model_system_and_max_tokens_are_in_the_key(
     async with Bench() as bench:
         await bench.ask("What is a covered call?")
         await bench.ask("What is a covered call?", **change)
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 async def test_another_upstream_has_answered_nothing() -> None:
     """The layer sits inside each branch: what one model said is not what another says."""
     failing = Scripted("aaa", {"ask"}, RuntimeError("down"), "from aaa", retries=0)
     async with Bench(upstreams=[failing]) as bench:
-        assert "answer" == (await bench.ask("What is a put?")).value
-        assert "from aaa" == (await bench.ask("What is a put?")).value
+        assert (await bench.ask("What is a put?")).value == "answer"
+        assert (await bench.ask("What is a put?")).value == "from aaa"
 
 
 async def test_no_answer_crosses_between_two_tenants() -> None:
@@ -193,7 +193,7 @@ async def test_what_depends_on_the_moment_is_never_kept(word: str) -> None:
     async with Bench() as bench:
         for _ in range(2):
             await bench.ask(f"Summarize the news of {word}.")
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ async def test_what_is_no_whole_answer_is_not_kept(reply: object) -> None:
     async with Bench(reply) as bench:
         await bench.ask("What is a put?")
         await bench.ask("What is a put?")
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 async def test_images_and_tool_results_are_answered_for_the_very_same_messages_only() -> None:
@@ -222,9 +222,9 @@ async def test_images_and_tool_results_are_answered_for_the_very_same_messages_o
     async with Bench() as bench:
         await bench.argo.call("chat", messages=messages("How do I buy this?"))
         await bench.argo.call("chat", messages=messages("How do I purchase this?"))
-        assert 2 == bench.asked
+        assert bench.asked == 2
         await bench.argo.call("chat", messages=messages("How do I buy this?"))
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 async def test_earlier_turns_belong_to_the_scope() -> None:
@@ -238,9 +238,9 @@ async def test_earlier_turns_belong_to_the_scope() -> None:
     async with Bench() as bench:
         await bench.argo.call("chat", messages=messages("About Apple.", "How do I buy it?"))
         await bench.argo.call("chat", messages=messages("About Intel.", "How do I buy it?"))
-        assert 2 == bench.asked
+        assert bench.asked == 2
         await bench.argo.call("chat", messages=messages("About Intel.", "How can I buy it?"))
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 def _opinion(price: float, rsi: float, at: int = 0) -> dict[str, object]:
@@ -256,11 +256,11 @@ async def test_slots_within_their_tolerances_are_one_question_without_any_embedd
     async with Bench() as bench:
         await bench.argo.outcome("opinion", **_opinion(187.20, 71.0))
         near = await bench.argo.outcome("opinion", **_opinion(187.30, 71.9, at=60))
-        assert (1, []) == (bench.asked, bench.embedder.batches)
+        assert (bench.asked, bench.embedder.batches) == (1, [])
         assert "similarity" in near.via
         for far in (_opinion(187.20, 31.0), _opinion(187.60, 71.0)):
             await bench.argo.outcome("opinion", **far)
-        assert 3 == bench.asked
+        assert bench.asked == 3
 
 
 async def test_invalidation_takes_an_answer_away() -> None:
@@ -268,7 +268,7 @@ async def test_invalidation_takes_an_answer_away() -> None:
         await bench.ask("What is a put?")
         await bench.argo.invalidate("op:ask")
         await bench.ask("What is a put?")
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 async def test_an_answer_expires() -> None:
@@ -277,7 +277,7 @@ async def test_an_answer_expires() -> None:
         await bench.ask("What is a put?")
         await clock.advance(61)
         await bench.ask("What is a put?")
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 async def test_answers_survive_a_restart(tmp_path: object) -> None:
@@ -286,16 +286,16 @@ async def test_answers_survive_a_restart(tmp_path: object) -> None:
         await bench.ask("How do I buy bonds?")
     async with Bench(shared=url) as bench:
         again = await bench.ask("How can I purchase bonds?")
-        assert (0, "answer") == (bench.asked, again.value)
+        assert (bench.asked, again.value) == (0, "answer")
 
 
 async def test_without_an_embedder_equal_texts_are_found() -> None:
     async with Bench(embedder="none") as bench:
         await bench.ask("What  is a put?")
         await bench.ask("What is a put? ")
-        assert 1 == bench.asked
+        assert bench.asked == 1
         await bench.ask("What's a put?")
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 async def test_a_slow_embedder_is_a_miss() -> None:
@@ -306,7 +306,7 @@ async def test_a_slow_embedder_is_a_miss() -> None:
         await asyncio.to_thread(bench.embedder.entered.wait)
         try:
             await bench.clock.advance(1.0)
-            assert "answer" == (await asking).value
+            assert (await asking).value == "answer"
         finally:
             bench.embedder.gate.set()
 
@@ -315,7 +315,7 @@ async def test_concurrent_callers_share_batches() -> None:
     async with Bench() as bench:
         prompts = [f"What is bond number {i}?" for i in range(64)]
         await asyncio.gather(*(bench.ask(prompt) for prompt in prompts))
-        assert 64 == sum(bench.embedder.batches)
+        assert sum(bench.embedder.batches) == 64
         assert len(bench.embedder.batches) <= 6
 
 
@@ -327,10 +327,10 @@ async def test_a_wrong_verdict_unlearns_the_entry() -> None:
         while "argo-mw:similarity-audit" in bench.argo.engine.tasks.names:
             await asyncio.sleep(0)
         (hit,) = await layer._audit.hits()
-        assert ("How can I purchase bonds?", "How do I buy bonds?") == (hit.asked, hit.known)
+        assert (hit.asked, hit.known) == ("How can I purchase bonds?", "How do I buy bonds?")
         await layer._store.forget(hit.scope, hit.number)
         await bench.ask("How can I purchase bonds?")
-        assert 2 == bench.asked
+        assert bench.asked == 2
 
 
 async def test_a_caller_may_ask_for_a_younger_answer() -> None:
@@ -339,4 +339,4 @@ async def test_a_caller_may_ask_for_a_younger_answer() -> None:
         await bench.ask("What is a put?")
         await clock.advance(600)
         await bench.argo.options(max_age=60.0).outcome("ask", prompt="What is a put?")
-        assert 2 == bench.asked
+        assert bench.asked == 2

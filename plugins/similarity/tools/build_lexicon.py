@@ -125,7 +125,7 @@ def _synsets(source: Path, part: str) -> Iterator[tuple[Key, Synset]]:
         for i in range(int(fields[at])):
             symbol, offset, pos, numbers = fields[at + 1 + 4 * i : at + 5 + 4 * i]
             other = ("a" if pos == "s" else pos, int(offset))
-            pointers.append((symbol, other, int(numbers[:2], 16), int(numbers[2:], 16)))
+            pointers.append((symbol, other, int(numbers[:2], 16), int(numbers[2:4], 16)))
         yield (part, int(fields[0])), Synset(lemmas, tuple(pointers))
 
 
