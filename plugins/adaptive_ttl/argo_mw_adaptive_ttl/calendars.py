@@ -27,6 +27,8 @@ DAY: Final = 86_400
 _BACK: Final = timedelta(days=40)
 _AHEAD: Final = timedelta(days=400)
 _MAX_SYMBOLS: Final = 20_000
+_ROUND_THE_CLOCK: Final = 20 * 3600
+"""Seconds from which on a session has no opening rush."""
 
 
 class Phase(Enum):
@@ -299,7 +301,8 @@ def _day(
         edges.append((opens, break_start, Phase.OPEN, "morning"))
         edges.append((break_end, closes, Phase.OPEN, "afternoon"))
     else:
-        edges.append((opens, closes, Phase.OPEN, "regular"))
+        whole = closes - opens >= _ROUND_THE_CLOCK
+        edges.append((opens, closes, Phase.OPEN, "flat" if whole else "regular"))
     if extended.post:
         edges.append((closes, _moment(day, extended.post, zone), Phase.POST, "post"))
     edges = [edge for edge in edges if edge[1] > edge[0]]

@@ -10,13 +10,20 @@ ALWAYS_OPEN = "24/7"
 FOREX = "24/5"
 
 _COINS = (
-    "AAVE ADA ALGO APE ARB ATOM AVAX BCH BNB BONK BTC CRV DAI DOGE DOT EOS ETC ETH FIL FTM GRT "
-    "HBAR ICP INJ LDO LINK LTC MATIC MKR NEAR OP PEPE POL RNDR RUNE SHIB SOL STX SUI TON TRX UNI "
-    "USDC USDT WBTC XBT XLM XMR XRP XTZ YFI ZEC"
+    "AAVE ADA ALGO APE APT ARB ATOM AVAX AXS BAT BCH BNB BONK BSV BTC BTG CHZ COMP CRV DAI DASH "
+    "DOGE DOT EGLD ENJ ENS EOS ETC ETH FIL FLOKI FLOW FTM GALA GRT HBAR ICP IMX INJ IOTA KAVA KSM "
+    "LDO LINK LTC LUNA MANA MATIC MKR NEAR NEO OMG ONT OP PEPE POL QTUM RNDR RUNE SAND SEI SHIB "
+    "SNX SOL STX SUI SUSHI THETA TIA TON TRX UNI USDC USDT VET WAVES WBTC WLD XBT XLM XMR XRP XTZ "
+    "YFI ZEC ZRX"
+)
+_VENUES = (
+    "X C BINANCE BITFINEX BITMEX BITSTAMP BYBIT COINBASE CRYPTO GDAX GEMINI HUOBI KRAKEN KUCOIN "
+    "OKEX OKX POLONIEX"
 )
 _FIAT = "AUD BRL CAD CHF CNY DKK EUR GBP HKD INR JPY KRW MXN NOK NZD SEK SGD TRY USD ZAR"
 COINS = frozenset(_COINS.split())
 FIAT = frozenset(_FIAT.split())
+_PAIR_VENUES = frozenset(_VENUES.split())
 STABLE = frozenset(["BUSD", "DAI", "FDUSD", "TUSD", "USDC", "USDT"])
 _QUOTES = FIAT | STABLE | {"BTC", "ETH", "BNB"}
 _SPLIT = re.compile(r"[-/_]")
@@ -58,7 +65,7 @@ def pair_of(symbol: str) -> tuple[str, str] | None:
     if len(parts) == 2:
         base, quote = parts
         return (base, quote) if base.isalnum() and len(base) > 1 and quote in _QUOTES else None
-    marked = venue in {"X", "C"}
+    marked = venue in _PAIR_VENUES
     for quote in sorted(_QUOTES, key=len, reverse=True):
         base = name.removesuffix(quote)
         if base and base != name and (marked or base in COINS or base in FIAT):

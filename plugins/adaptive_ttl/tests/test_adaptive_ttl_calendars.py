@@ -84,7 +84,7 @@ def test_a_naive_datetime_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "ticker", ["METH", "ETHO", "BTCS", "ETH", "BTC", "SOLUSDA", "BRK-B", "BF.B"]
+    "ticker", ["METH", "ETHO", "BTCS", "ETH", "BTC", "SOLUSDA", "NASDAQ:METH", "BRK-B", "BF.B"]
 )
 def test_letters_inside_a_ticker_make_no_pair(ticker: str) -> None:
     """The plan took every symbol with BTC or ETH in it for crypto."""
@@ -100,6 +100,7 @@ def test_letters_inside_a_ticker_make_no_pair(ticker: str) -> None:
         ("BTCUSD", ("BTC", "USD")),
         ("X:PEPEUSD", ("PEPE", "USD")),
         ("COINBASE:LTCUSD", ("LTC", "USD")),
+        ("KRAKEN:NEWUSD", ("NEW", "USD")),
         ("C:EURUSD", ("EUR", "USD")),
         ("BTCBUSD", ("BTC", "BUSD")),
     ],

@@ -279,7 +279,7 @@ async def test_a_layer_that_was_replaced_sets_no_timers(
         running.layer.close()
         watch.keep(running.memory.symbols["ETH-USD"], clock.time() + 60, clock.time() + 120)
 
-        assert 0 == len(watch)
+        assert not len(watch)
 
 
 async def test_nothing_is_left_behind(open_argo: OpenArgo, clock: FakeClock) -> None:
