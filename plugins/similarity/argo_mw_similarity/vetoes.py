@@ -124,13 +124,19 @@ def names(pair: Pair) -> str:
 
 
 def persons(pair: Pair) -> str:
-    """The same third persons, as often."""
+    """The same third persons, as often and in the same order."""
     if reason := _facts(pair, _PERSONS, counted=True):
         return reason
+    if _persons(pair.a) != _persons(pair.b):
+        return "change places"
     sides = [
         {p for p in ("first_person", "second_person") if r.facts.get(p)} for r in (pair.a, pair.b)
     ]
     return "first and second person" if all(sides) and not sides[0] & sides[1] else ""
+
+
+def _persons(reading: Reading) -> list[str]:
+    return [name for token in reading.order for name in _PERSONS if name in token.classes]
 
 
 def negation(pair: Pair) -> str:
