@@ -58,7 +58,10 @@ class Sender:
                 raise UpstreamError(msg, upstream=self.upstream.name)
         except BaseException as error:
             await self._settle(request, (error,) * len(calls))
-            raise self._as_ours(error) from error
+            ours = self._as_ours(error)
+            if ours is error:
+                raise
+            raise ours from error
         await self._settle(request, answers)
         return answers
 

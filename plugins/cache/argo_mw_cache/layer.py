@@ -198,6 +198,9 @@ class Cache:
         if late:
             stamped = await self._stamps.extend(stamped, late)
         outcome = self._dated(outcome)
+        if await self._stamps.check(stamped) is not Freshness.FRESH:
+            self._tell("skipped", call, "what it depends on changed while it was loaded")
+            return outcome
         kept = self._keep(call, outcome, stamped, load_time)
         if kept is None:
             return outcome
@@ -222,7 +225,7 @@ class Cache:
         """Keep *outcome* in memory; what its first caller gets, or ``None`` if it is not kept."""
         assert outcome.expires_at is not None
         ttl = outcome.expires_at - self._clock.time()
-        if ttl <= 0 or self._stamps.peek(stamped) is not Freshness.FRESH:
+        if ttl <= 0:
             self._tell("skipped", call, "it was out of date before it could be kept")
             return None
         try:

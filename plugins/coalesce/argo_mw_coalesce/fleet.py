@@ -55,16 +55,17 @@ class Fleet:
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._listening: asyncio.Task[Subscription] | None = None
 
-    async def __call__(self, stamped: Stamped, call: Call, call_next: Next) -> Outcome:
+    async def __call__(
+        self, began: float, stamped: Stamped, call: Call, call_next: Next
+    ) -> Outcome:
         """The outcome of this load, or of one elsewhere that ends after this call began.
 
-        Parameters
-        ----------
-            stamped: The stamps of the call's tags when it began: an answer from before an
-                invalidation that this call is after is not for it.
+        Parameters:
+            began: When the call began, in seconds since the epoch.
+            stamped: The stamps that its tags had then: an answer from before an invalidation
+                that this call is after is not for it.
         """
         place = _LANDING + call.branch_key
-        began = self._clock.time()
         try:
             await self._listen()
             lease = await self._acquire(call)

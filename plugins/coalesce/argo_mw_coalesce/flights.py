@@ -104,9 +104,10 @@ class Coalesce:
         self, key: str, flight: Flight, call: Call, call_next: Next, patience: float
     ) -> None:
         deadline = self._clock.monotonic() + patience
+        began = self._clock.time()
         try:
             flight.stamped = await self._context.stamps.load(call.tags)
-            flying = self._among_the_fleet(call.until(deadline), flight.stamped)
+            flying = self._among_the_fleet(call.until(deadline), began, flight.stamped)
             outcome = await within(call_next(flying), deadline, self._clock)
         except asyncio.CancelledError:
             self._forget(key, flight)
@@ -120,11 +121,11 @@ class Coalesce:
             self._forget(key, flight)
             flight.land(outcome)
 
-    def _among_the_fleet(self, call: Call, stamped: Stamped) -> Call:
+    def _among_the_fleet(self, call: Call, began: float, stamped: Stamped) -> Call:
         # Computing is cheap, and what it is made of is asked through flights of its own.
         if self._fleet is None or call.operation.kind == "compute":
             return call
-        return call.extended({EXCLUSIVE: partial(self._fleet, stamped)})
+        return call.extended({EXCLUSIVE: partial(self._fleet, began, stamped)})
 
     def _fail(self, key: str, flight: Flight, error: Exception) -> None:
         flight.failed_until = self._clock.monotonic() + self._share_failures
