@@ -58,7 +58,8 @@ def compare(
     named = {one.variant: one for one in columns}
     summary = ratios(named["before"], named["all"])
     out = console()
-    out.print(table(columns), width=WIDTH)
+    out.width = max(out.width, WIDTH)
+    out.print(table(columns))
     for text in remarks(workload, columns):
         out.print(text)
     if json_file is not None:

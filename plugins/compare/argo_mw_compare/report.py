@@ -28,7 +28,7 @@ ROWS = (
 )
 """Title, name and format of every figure."""
 
-WIDTH = 140
+WIDTH = 120
 
 
 def cell(figures: Figures, name: str, form: str) -> str:

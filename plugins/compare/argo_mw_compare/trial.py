@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from attrs import define, field
@@ -14,11 +15,11 @@ from argo_mw_compare.before import Before
 from argo_mw_compare.clock import WarpClock
 from argo_mw_compare.variants import Variant
 from argo_mw_compare.vendors import Vendors
-from argo_mw_compare.workload import INSTANCES, Step, Workload, start
+from argo_mw_compare.workload import INSTANCES, LATENCIES, MODELS, Step, Workload, start
 
 _BUSY = ("coalesce:", "gather:", "race:", "refresh:")
 _PATIENCE = 10.0
-_APPLICATION = "signals"
+_KEY = "compare"
 _UNWANTED = ("compare", "metrics", "redis")
 
 
@@ -74,8 +75,8 @@ class Seen:
     seconds: float = 0.0
 
     def observe(self, event: Event) -> None:
-        """Count requests; what the application works out itself is none."""
-        if isinstance(event, RequestSent) and event.upstream != _APPLICATION:
+        """Count requests to vendors; what the application works out itself is none."""
+        if isinstance(event, RequestSent) and event.upstream in LATENCIES:
             self.requests += 1
             self.loads += event.calls
 
@@ -190,7 +191,6 @@ class Trial:
         folder = self._folder / f"instance-{number}"
         folder.mkdir(mode=0o700, exist_ok=True)
         shared = "memory://" if self._variant.original else f"sqlite:///{self._folder}/shared.db"
-        key = "compare"
         return {
             "argo": {"state_dir": str(folder), "shared": shared, "block": _UNWANTED},
             "flags": {
@@ -198,14 +198,30 @@ class Trial:
                 for name in self._installed
                 if name in SLOTS
             },
-            "plugins": {
-                "market": {
-                    "alpaca": {"url": self._vendors.url("alpaca"), "key": key, "secret": key},
-                    "massive": {"url": self._vendors.url("massive"), "key": key},
-                    "alphavantage": {"url": self._vendors.url("alphavantage"), "key": key},
-                }
-            },
+            "plugins": self._vendor_tables(),
         }
+
+    def _vendor_tables(self) -> dict[str, object]:
+        """The tables of the plugins that speak to vendors, those that are installed."""
+
+        def access(vendor: str, **more: str) -> dict[str, str]:
+            return {"url": self._vendors.url(vendor), "key": _KEY, **more}
+
+        tables: dict[str, object] = {
+            "market": {
+                "alpaca": access("alpaca", secret=_KEY),
+                "massive": access("massive"),
+                "alphavantage": access("alphavantage"),
+            }
+        }
+        if "llm" in _installed_plugins():
+            models = {name: access(name) for name in MODELS}
+            tables["llm"] = {**models, "voices": {"panel": 1.0}}
+        return tables
+
+
+def _installed_plugins() -> set[str]:
+    return {point.name for point in entry_points(group="argo_mw")}
 
 
 def _answered(at: float, symbol: str, seconds: float, outcome: Outcome) -> Asked:

@@ -23,6 +23,8 @@ LATENCIES = {
 }
 """Assumed, not measured: median, sigma, share of stalls and their length, in seconds."""
 
+MODELS = ("claude", "deepseek", "qwen", "glm")
+
 INSTANCES = 2
 _CALM = 60.0
 _STORM = 15.0
