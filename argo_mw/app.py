@@ -30,6 +30,7 @@ from argo_mw.registry import Broken, Plugins
 from argo_mw.shared.urls import OpenShared, open_shared
 from argo_mw.stamps import Stamps
 from argo_mw.tasks import Tasks
+from argo_mw.watch import watch
 from argo_mw.wrap import upstream_of, wrapped
 
 P = ParamSpec("P")
@@ -299,8 +300,19 @@ class Argo(Caller):
             await self._lifecycle(name, "startup", **arguments)
             if name in self._plugins.names:
                 self._started.append(name)
+        if self._settings.argo.watch:
+            self._tasks.spawn("watch", watch(self._watched(), self._take_up))
         if len(self._plugins.broken) > broken:
             self._rebuild("a plugin was left out")
+
+    def _watched(self) -> set[Path]:
+        files = {Overlay(state_directory(self._settings)).path.absolute()}
+        source = Path(self._settings.source)
+        return files | {source.absolute()} if source.is_file() else files
+
+    async def _take_up(self) -> None:
+        source = self._settings.source
+        await self.reload(source if Path(source).is_file() else None)
 
     async def _warm_stamps(self, stamps: Stamps) -> None:
         """Mirror the tags that answers get on their way: one first met then is not kept."""

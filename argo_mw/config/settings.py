@@ -23,6 +23,8 @@ class ArgoSettings:
         signing_key: Signs the values in the shared store, and makes those of others unreadable;
             from the environment (``"${ARGO_SIGNING_KEY}"``).
         strict: Whether a broken plugin stops the start, instead of being skipped.
+        watch: Whether a changed ``argo.toml``, and flags set by command, are taken up while the
+            application runs.
         block: Names of plugins that are not loaded.
         startup_timeout: Seconds that a plugin may take to start, and to shut down.
     """
@@ -32,6 +34,7 @@ class ArgoSettings:
     shared: str = "sqlite"
     signing_key: Secret | None = None
     strict: bool = False
+    watch: bool = False
     block: tuple[str, ...] = ()
     startup_timeout: float = field(default=30.0, validator=validators.gt(0))
 

@@ -375,3 +375,42 @@ async def test_a_plugin_teaches_the_codecs_its_types(open_argo) -> None:
     async with open_argo(plugins={"teaching": Teaching()}) as argo:
         codecs = argo.context.codecs
         assert codecs.decode(codecs.encode(Tick(1.5))) == Tick(1.5)
+
+
+async def test_a_changed_file_is_taken_up_while_the_application_runs(tmp_path: Path) -> None:
+    """And one that cannot be used leaves the old configuration in use."""
+    from argo_mw.flags import Rule
+    from argo_mw.flags.overlay import Overlay
+
+    file = tmp_path / "argo.toml"
+    base = '[argo]\nshared = "memory://"\nwatch = true\n'
+    file.write_text(base)
+
+    async def through(call: Call, call_next: Next) -> Outcome:
+        return await call_next(call)
+
+    plugins = {"cache": FakePlugin(layer=Layer("cache", through, slot="cache"))}
+    async with Argo.open(file, plugins=plugins, installed=False) as argo:
+        reloaded = asyncio.Event()
+        argo.observe(lambda event: reloaded.set() if isinstance(event, Reconfigured) else None)
+
+        async def until(state: str) -> None:
+            while argo.flags["cache"].rule.state != state or argo.flags["cache"].rule.killed:
+                await reloaded.wait()
+                reloaded.clear()
+
+        # The watcher begins to listen a moment after it was started: write until it hears.
+        writing = asyncio.create_task(_keep_writing(file, base + '[flags]\ncache = "off"\n'))
+        await until("off")
+        writing.cancel()
+        before = argo.settings
+        file.write_text("[argo")
+        Overlay(argo.context.state_dir).update("cache", lambda _: Rule("on"))
+        file.write_text(base + '[flags]\ncache = "off"\n')
+        await until("on")
+        assert argo.settings == before
+
+
+async def _keep_writing(file: Path, text: str) -> None:
+    while True:
+        await asyncio.to_thread(file.write_text, text)

@@ -28,8 +28,9 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 @pytest.fixture
 async def argo(sandbox: Sandbox) -> AsyncIterator[Argo]:
-    """Every installed plugin, as a user would have it."""
-    async with Argo.open(settings(sandbox), clock=sandbox.clock) as opened:
+    """Every installed plugin, as a user would have it, and patience for a busy machine."""
+    patient = {"operations": {"bars": {"timeout": 120}}, "upstreams": {"alpaca": {"timeout": 120}}}
+    async with Argo.open({**settings(sandbox), **patient}, clock=sandbox.clock) as opened:
         assert opened.broken == ()
         yield opened
 
@@ -89,7 +90,7 @@ async def test_a_flag_flips_under_load_a_thousand_times(argo: Argo, sandbox: San
 
     await argo.map("bars", REAL)
     tasks = [asyncio.create_task(load(symbol)) for symbol in REAL for _ in range(4)]
-    base = settings(sandbox)
+    base = {**settings(sandbox), "operations": {"bars": {"timeout": 120}}}
     for flip in range(1_000):
         await argo.reload({**base, "flags": {"coalesce": "on" if flip % 2 else "50%"}})
         await asyncio.sleep(0)
