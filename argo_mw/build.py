@@ -29,7 +29,7 @@ from argo_mw.layer import Layer
 from argo_mw.operation import Operation
 from argo_mw.questions import Questions
 from argo_mw.registry import Plugins
-from argo_mw.upstream import Limits, Upstream
+from argo_mw.upstream import Gathering, Limits, Upstream
 
 UPSTREAM_FLAG = "upstream."
 
@@ -214,6 +214,7 @@ class Builder:
             limits=_limits(base.limits, settings),
             timeout=base.timeout if settings.timeout is None else settings.timeout,
             retries=base.retries if settings.retries is None else settings.retries,
+            gathering=_gathering(base.gathering, settings.gather),
         )
         guards = {"": self._own_guards(upstream)}
         for name in self._plugins.implementing("register_guards"):
@@ -296,6 +297,12 @@ def _settled(names: Sequence[str], flags: Mapping[str, Flag]) -> tuple[str, ...]
     if None in states:
         return None
     return tuple(name for name, on in zip(names, states, strict=True) if on)
+
+
+def _gathering(gathering: Gathering | None, most: int | None) -> Gathering | None:
+    if gathering is None or most is None:
+        return gathering
+    return None if most == 1 else evolve(gathering, most=most)
 
 
 def _limits(limits: Limits, settings: UpstreamSettings) -> Limits:

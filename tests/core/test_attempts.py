@@ -475,3 +475,16 @@ async def test_an_upstream_that_cannot_answer_says_why(open_argo) -> None:
     async with open_argo(keyless) as argo:
         with pytest.raises(UpstreamError, match="^upstream 'a' has no key: set A_KEY$"):
             await argo.call("bars", symbol="AAPL")
+
+
+@pytest.mark.parametrize(("gather", "requests"), [(None, 1), (2, 2), (1, 3)])
+async def test_gathering_can_be_limited_or_switched_off(
+    open_argo, clock, gather: int | None, requests: int
+) -> None:
+    upstream = Scripted("a", ["bars"], gathered=100)
+    config = {"upstreams": {"a": {"gather": gather}}} if gather else {}
+    async with open_argo(upstream, config=config) as argo:
+        task = asyncio.create_task(argo.map("bars", ["A", "B", "C"]))
+        await clock.advance(0.01)
+        await task
+    assert upstream.requests == requests

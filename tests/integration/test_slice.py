@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+
 from argo_mw import Argo, Outcome
 from argo_mw_sandbox import Sandbox, SandboxConfig
 from argo_mw_sandbox.demo import run as run_demo

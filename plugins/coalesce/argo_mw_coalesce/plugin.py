@@ -26,7 +26,7 @@ class CoalesceConfig:
     fleet: bool = True
     lease: float = field(default=3.0, validator=validators.gt(0))
     keep: float = field(default=5.0, validator=validators.gt(0))
-    shared_timeout: float = field(default=0.25, validator=validators.gt(0))
+    shared_timeout: float = field(default=1.0, validator=validators.gt(0))
     most: int = field(default=100_000, validator=validators.gt(0))
 
 
