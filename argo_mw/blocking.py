@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -77,6 +77,13 @@ class BlockingArgo:
     def invalidate(self, *tags: str) -> None:
         """See :meth:`argo_mw.Argo.invalidate`."""
         self._run(self._argo.invalidate(*tags))
+
+    def run(self, code: Callable[[Argo], Coroutine[object, object, T]]) -> T:
+        """Await what *code* makes of the application, on its loop.
+
+        For what has no method of its own here: streams, options, clients of an SDK.
+        """
+        return self._run(code(self._argo))
 
     def _run(self, code: Coroutine[object, object, T]) -> T:
         loop = self._loop

@@ -1,0 +1,125 @@
+"""Accounts: the guard that keeps budgets and writes the ledger, request by request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from attrs import frozen
+
+from argo_mw import BudgetExceeded, Call, Context, Outcome, Refusal, Request, Result
+from argo_mw_llm.books import Books, Held, Quote
+from argo_mw_llm.failures import ProviderFailed
+from argo_mw_llm.streams import AnswerStream
+from argo_mw_llm.values import Usage
+
+
+@frozen(eq=False)
+class _Open:
+    call: Call
+    quote: Quote
+    held: list[Held]
+
+
+MAX_USD = "llm.max_usd"
+"""The extension with the most that a call may cost, in US dollars."""
+
+Count = Callable[[Call, str], Awaitable["int | None"]]
+
+
+class Accounts:
+    """Holds money before a request, books its cost after it.
+
+    Fails closed: without the shared store there is no budget, and so no call.
+    """
+
+    name = "llm"
+
+    def __init__(
+        self, upstream: str, model: str, books: Books, context: Context, count: Count
+    ) -> None:
+        self._upstream = upstream
+        self._model = model
+        self._count = count
+        self._books = books
+        self._context = context
+        self._open: dict[Request, list[_Open]] = {}
+
+    async def reserve(self, request: Request) -> None:
+        """Hold what *request* may cost.
+
+        Raises:
+            BudgetExceeded: A budget has not so much left.
+        """
+        opened: list[_Open] = []
+        for call in request.calls:
+            quote = self._books.quote(call, str(call.parameters.get("model") or self._model))
+            try:
+                if MAX_USD in call.extensions:
+                    quote = await self._checked(call, quote)
+                opened.append(_Open(call, quote, await self._books.hold(call, quote)))
+            except BaseException:
+                for one in opened:
+                    await self._books.give_back(one.held)
+                raise
+        self._open[request] = opened
+
+    async def settle(self, request: Request, result: Result) -> None:
+        """Book what *request* took."""
+        for one, answer in zip(self._open.pop(request), result, strict=True):
+            await self._book(one, answer)
+
+    async def release(self, request: Request) -> None:
+        """Give back what *request* held: it was never sent."""
+        for one in self._open.pop(request):
+            await self._books.give_back(one.held)
+
+    async def _checked(self, call: Call, quote: Quote) -> Quote:
+        """*quote* with the provider's own count of tokens, if the caller pays that much."""
+        most = call.extensions[MAX_USD]
+        counted = await self._count(call, quote.model)
+        if counted is not None:
+            quote = self._books.recount(quote, counted)
+        if quote.usd is None:
+            msg = f"the price of {quote.model!r} is not known, so no limit on it can be kept"
+            raise BudgetExceeded(msg)
+        if quote.usd > float(str(most)):
+            msg = f"{quote.model} may cost ${quote.usd:.6f}, more than the limit of ${most}"
+            raise BudgetExceeded(msg)
+        return quote
+
+    async def _book(self, one: _Open, answer: Outcome | BaseException) -> None:
+        if isinstance(answer, Outcome):
+            value = answer.value
+            if isinstance(value, AnswerStream):
+                value.on_done(lambda stream: self._ended(one, value))
+                return
+            usage = getattr(value, "usage", None)
+            if not isinstance(usage, Usage):
+                usage = self._books.guess(one.quote)
+            usd = self._enter(one, usage, model=str(getattr(value, "model", "")))
+        elif isinstance(answer, ProviderFailed) and not answer.billed:
+            self._enter(one, Usage(), status="failed")
+            usd = 0.0
+        elif isinstance(answer, Refusal):
+            usd = 0.0
+        else:
+            status = "cancelled" if isinstance(answer, asyncio.CancelledError) else "failed"
+            usd = self._enter(one, self._books.guess(one.quote), status=status)
+        await self._books.settle(one.held, usd)
+
+    def _ended(self, one: _Open, stream: AnswerStream[object]) -> None:
+        ending = stream.ending
+        told = ending.usage if ending.stop else None
+        usage = told or self._books.guess(one.quote, ending.heard)
+        status = "ok" if ending.stop else "aborted"
+        usd = self._enter(one, usage, model=ending.model, status=status)
+        if one.held:
+            self._context.tasks.spawn("llm:settle", self._books.settle(one.held, usd))
+
+    def _enter(
+        self, one: _Open, usage: Usage, *, model: str = "", status: str = "ok"
+    ) -> float | None:
+        return self._books.enter(
+            one.call, self._upstream, one.quote, usage, model=model, status=status
+        )

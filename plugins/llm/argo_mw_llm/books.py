@@ -1,0 +1,212 @@
+"""Books: what calls are expected to cost, what they did cost, and the budgets they must keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from attrs import evolve, frozen
+
+from argo_mw import BudgetExceeded, Call, Context
+from argo_mw_llm.config import Budget, LlmConfig
+from argo_mw_llm.estimate import Estimator, rough_prompt
+from argo_mw_llm.ledger import Entry, Ledger
+from argo_mw_llm.prices import load_prices
+from argo_mw_llm.values import Usage
+
+_NANO = 1_000_000_000
+_MARGIN = 1.25
+_OPINION_TOKENS = 300
+_OPINION_PROMPT = 150
+_DAY = 86_400.0
+
+
+@frozen
+class Held:
+    """Money that a call holds of a budget until its cost is known."""
+
+    key: str
+    nanos: int
+    ttl: float | None
+
+
+@frozen
+class Quote:
+    """What a call is expected to take.
+
+    Attributes:
+        model: The model.
+        rough: Prompt tokens by the rough estimate.
+        prompt: Prompt tokens, corrected by experience.
+        most: The answer's tokens, at most.
+        usd: The most that it should cost, or ``None`` when the price is not known.
+    """
+
+    model: str
+    rough: int
+    prompt: int
+    most: int
+    usd: float | None
+
+
+class Books:
+    """The accounts of one application."""
+
+    def __init__(self, config: LlmConfig, context: Context, ledger: Ledger) -> None:
+        self._config = config
+        self._context = context
+        self.prices = load_prices(config.prices)
+        self.estimator = Estimator()
+        self.ledger = ledger
+
+    def quote(self, call: Call, model: str) -> Quote:
+        """What *call* is expected to take of *model*."""
+        parameters = call.parameters
+        rough = rough_prompt(parameters)
+        body = parameters.get("body")
+        told = body if isinstance(body, dict) else parameters
+        if "indicators" in parameters:
+            most, rough = _OPINION_TOKENS, rough + _OPINION_PROMPT
+        else:
+            limits = (told.get("max_tokens"), told.get("max_completion_tokens"))
+            most = next(
+                (n for n in limits if isinstance(n, int) and n > 0), self._config.max_tokens
+            )
+        prompt = self.estimator.prompt(model, rough)
+        worst = Usage(input=round(prompt * _MARGIN), output=most)
+        return Quote(
+            model, rough, prompt, most, self.prices.usd(model, worst, self._context.clock.time())
+        )
+
+    def recount(self, quote: Quote, prompt: int) -> Quote:
+        """*quote* for as many *prompt* tokens as the provider counted."""
+        worst = Usage(input=prompt, output=quote.most)
+        usd = self.prices.usd(quote.model, worst, self._context.clock.time())
+        return evolve(quote, prompt=prompt, usd=usd)
+
+    async def hold(self, call: Call, quote: Quote) -> list[Held]:
+        """Take what *quote* may cost from every budget that applies.
+
+        Raises:
+            BudgetExceeded: A budget has not so much left, or the price is not known.
+        """
+        held: list[Held] = []
+        try:
+            for budget in self._config.budgets:
+                if _applies(budget, call.tenant, quote.model):
+                    held += await self._take(budget, call, quote)
+        except BaseException:
+            await self.give_back(held)
+            raise
+        return held
+
+    async def settle(self, held: Sequence[Held], usd: float | None) -> None:
+        """Replace what was *held* by what it did cost."""
+        for one in held:
+            actual = one.nanos if usd is None else round(usd * _NANO)
+            if actual != one.nanos:
+                await self._context.shared.add(one.key, actual - one.nanos, ttl=one.ttl)
+
+    async def give_back(self, held: Sequence[Held]) -> None:
+        """Give back what was *held*."""
+        await self.settle(held, 0.0)
+
+    def enter(
+        self,
+        call: Call,
+        upstream: str,
+        quote: Quote,
+        usage: Usage,
+        *,
+        model: str = "",
+        status: str = "ok",
+        layer: str = "",
+    ) -> float | None:
+        """Write down what *call* took, and learn from it; what it cost."""
+        model = model or quote.model
+        now = self._context.clock.time()
+        usd = self.prices.usd(model, usage, now)
+        if not usage.estimated and not layer and status == "ok":
+            self.estimator.learn(quote.model, quote.rough, usage.prompt, usage.output)
+        self.ledger.add(
+            Entry(
+                now,
+                layer,
+                call.tenant,
+                call.operation.name,
+                call.subject,
+                upstream,
+                model,
+                usage.input,
+                usage.write_5m,
+                usage.write_1h,
+                usage.read,
+                usage.output,
+                quote.prompt,
+                usd,
+                int(usage.estimated),
+                status,
+            )
+        )
+        return usd
+
+    def guess(self, quote: Quote, heard: int = 0) -> Usage:
+        """The tokens of a call whose count never came, after *heard* characters of answer."""
+        output = max(self.estimator.answer(quote.model, quote.most), heard // 4)
+        return Usage(input=quote.prompt, output=output, estimated=True)
+
+    async def _take(self, budget: Budget, call: Call, quote: Quote) -> list[Held]:
+        if quote.usd is None:
+            msg = (
+                f"the price of {quote.model!r} is not known, so the {_named(budget)} cannot be "
+                "kept; add it to a price table named by `prices` in [plugins.llm]"
+            )
+            return self._refuse(budget, msg, None)
+        key, begins = self._period(budget, call.tenant, quote.model)
+        ttl = None if begins is None else begins - self._context.clock.time() + _DAY
+        nanos, limit = round(quote.usd * _NANO), round(budget.usd * _NANO)
+        count = await self._context.shared.add(key, nanos, limit=limit, ttl=ttl)
+        if count.added:
+            return [Held(key, nanos, ttl)]
+        msg = (
+            f"the {_named(budget)} has ${(limit - count.value) / _NANO:.4f} left, and this call "
+            f"of {quote.model} may cost ${quote.usd:.4f}; raise it in [[plugins.llm.budgets]]"
+        )
+        if budget.then == "warn":
+            await self._context.shared.add(key, nanos, ttl=ttl)
+            self._context.trouble("llm budgets", f"the {_named(budget)} is used up")
+            return [Held(key, nanos, ttl)]
+        return self._refuse(budget, msg, begins)
+
+    def _refuse(self, budget: Budget, msg: str, retry_at: float | None) -> list[Held]:
+        if budget.then == "warn":
+            self._context.trouble("llm budgets", msg)
+            return []
+        raise BudgetExceeded(msg, retry_at=retry_at)
+
+    def _period(self, budget: Budget, tenant: str, model: str) -> tuple[str, float | None]:
+        """The counter's key, and when the budget begins anew."""
+        now = datetime.fromtimestamp(self._context.clock.time(), UTC)
+        whose = f"{tenant if budget.tenant == '*' else budget.tenant}"
+        which = f"{model if budget.model == '*' else budget.model}"
+        start = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        begins: float | None
+        if budget.per == "day":
+            span, begins = f"{now:%Y-%m-%d}", (start + timedelta(days=1)).timestamp()
+        elif budget.per == "month":
+            following = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
+            span, begins = f"{now:%Y-%m}", following.timestamp()
+        else:
+            span, begins = "ever", None
+        # Lengths keep tenants apart whose names hold separators.
+        return f"argo:llm:budget:{len(whose)}:{whose}:{which}:{span}", begins
+
+
+def _applies(budget: Budget, tenant: str, model: str) -> bool:
+    return budget.tenant in ("", "*", tenant) and budget.model in ("", "*", model)
+
+
+def _named(budget: Budget) -> str:
+    whose = f" of tenant {budget.tenant!r}" if budget.tenant else ""
+    which = f" for {budget.model}" if budget.model else ""
+    return f"budget of ${budget.usd:g} per {budget.per}{whose}{which}"

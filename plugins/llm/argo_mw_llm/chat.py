@@ -1,0 +1,132 @@
+"""GLM, DeepSeek and Qwen, through the openai SDK."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from argo_mw_llm.ask import Ask, for_chat
+from argo_mw_llm.claude import _never_sent
+from argo_mw_llm.failures import ProviderFailed, broken, from_status
+from argo_mw_llm.provider import Provider
+from argo_mw_llm.streams import AnswerStream, Ending
+from argo_mw_llm.usage import CHAT_STOPS, chat_usage
+from argo_mw_llm.values import Completion, ToolCall, Usage
+
+if TYPE_CHECKING:
+    import openai
+
+
+class Chat(Provider):
+    """A provider with an OpenAI-compatible protocol."""
+
+    _client: openai.AsyncOpenAI | None = None
+
+    async def complete(self, ask: Ask) -> Completion:
+        """The model's whole answer."""
+        body: dict[str, Any] = for_chat(ask, self.name)
+        try:
+            return self._completion(ask, await self._sdk().chat.completions.create(**body))
+        except Exception as error:
+            raise self._ours(error) from error
+
+    async def stream(self, ask: Ask) -> AnswerStream[str]:
+        """The model's answer in pieces of text."""
+        ending = Ending(ask.model)
+        body: dict[str, Any] = for_chat(ask, self.name)
+        try:
+            chunks = await self._sdk().chat.completions.create(
+                **body, stream=True, stream_options={"include_usage": True}
+            )
+        except Exception as error:
+            raise self._ours(error) from error
+        source = self._pieces(chunks, ending)
+        return AnswerStream(source, self._context.tasks, ending, name=self.name)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _sdk(self) -> openai.AsyncOpenAI:
+        if self._client is None:
+            import openai
+
+            self._client = openai.AsyncOpenAI(
+                api_key=self._key(), base_url=self._own.url, max_retries=0, timeout=600.0
+            )
+        return self._client
+
+    async def _pieces(self, chunks: Any, ending: Ending) -> AsyncIterator[str]:
+        try:
+            async for chunk in chunks:
+                ending.model = chunk.model or ending.model
+                if chunk.usage is not None:
+                    ending.usage = chat_usage(chunk.usage.to_dict())
+                for choice in chunk.choices:
+                    if choice.finish_reason:
+                        stop = choice.finish_reason
+                        ending.stop = CHAT_STOPS.get(stop, stop)
+                    text = choice.delta.content
+                    if text:
+                        ending.parts.append(text)
+                        ending.heard += len(text)
+                        yield text
+        except Exception as error:
+            raise self._ours(error) from error
+        finally:
+            await chunks.close()
+
+    def _completion(self, ask: Ask, answer: Any) -> Completion:
+        if not getattr(answer, "choices", None):
+            msg = "an answer without choices"
+            raise ValueError(msg)
+        choice = answer.choices[0]
+        calls = tuple(
+            ToolCall(call.id, call.function.name, call.function.arguments)
+            for call in choice.message.tool_calls or ()
+        )
+        told = answer.usage
+        usage = (
+            chat_usage(told.to_dict())
+            if told is not None
+            else Usage(
+                input=ask.rough, output=len(choice.message.content or "") // 4, estimated=True
+            )
+        )
+        stop = CHAT_STOPS.get(choice.finish_reason, str(choice.finish_reason))
+        return Completion(choice.message.content or "", answer.model, stop, usage, calls)
+
+    def _ours(self, error: Exception) -> ProviderFailed:
+        import openai
+
+        if isinstance(error, ProviderFailed):
+            return error
+        if isinstance(error, openai.APIStatusError):
+            return from_status(self.name, error.status_code, error.body, error.response.headers)
+        return broken(self.name, error, sent=not _never_sent(error))
+
+
+class Glm(Chat):
+    """Z.ai's models."""
+
+    name = "glm"
+    variables = ("ZAI_API_KEY", "ZHIPUAI_API_KEY")
+    prefixes = ("glm-",)
+
+
+class DeepSeek(Chat):
+    """DeepSeek's models."""
+
+    name = "deepseek"
+    variables = ("DEEPSEEK_API_KEY",)
+    prefixes = ("deepseek-",)
+
+
+class Qwen(Chat):
+    """Alibaba's models."""
+
+    name = "qwen"
+    variables = ("DASHSCOPE_API_KEY",)
+    prefixes = ("qwen", "qwq")

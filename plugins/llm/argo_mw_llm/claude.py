@@ -1,0 +1,119 @@
+"""Claude, through the anthropic SDK."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from argo_mw_llm.ask import Ask, for_claude
+from argo_mw_llm.failures import ProviderFailed, broken, from_status
+from argo_mw_llm.provider import Provider
+from argo_mw_llm.streams import AnswerStream, Ending
+from argo_mw_llm.usage import CLAUDE_STOPS, claude_ending, claude_usage
+from argo_mw_llm.values import Completion, ToolCall
+
+if TYPE_CHECKING:
+    import anthropic
+
+
+class Claude(Provider):
+    """Anthropic's models."""
+
+    name = "claude"
+    variables = ("ANTHROPIC_API_KEY",)
+    prefixes = ("claude-",)
+    caches = True
+    opinions = frozenset({"opinion_claude"})
+    _client: anthropic.AsyncAnthropic | None = None
+
+    async def complete(self, ask: Ask) -> Completion:
+        """The model's whole answer."""
+        try:
+            message = await self._sdk().messages.create(**self._body(ask))
+            return _completion(message)
+        except Exception as error:
+            raise self._ours(error) from error
+
+    async def stream(self, ask: Ask) -> AnswerStream[str]:
+        """The model's answer in pieces of text."""
+        ending = Ending(ask.model)
+        try:
+            events = await self._sdk().messages.create(**self._body(ask), stream=True)
+        except Exception as error:
+            raise self._ours(error) from error
+        source = self._pieces(events, ending)
+        return AnswerStream(source, self._context.tasks, ending, name=self.name)
+
+    async def count(self, ask: Ask) -> int | None:
+        """The prompt's tokens by Anthropic's own count."""
+        wanted = ("model", "messages", "system", "tools", "tool_choice", "thinking")
+        body: dict[str, Any] = {n: v for n, v in for_claude(ask).items() if n in wanted}
+        try:
+            return (await self._sdk().messages.count_tokens(**body)).input_tokens
+        except Exception as error:
+            raise self._ours(error) from error
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _sdk(self) -> anthropic.AsyncAnthropic:
+        if self._client is None:
+            import anthropic
+
+            # Who retries is the chain's decision; so is the deadline.
+            self._client = anthropic.AsyncAnthropic(
+                api_key=self._key(), base_url=self._own.url, max_retries=0, timeout=600.0
+            )
+        return self._client
+
+    def _body(self, ask: Ask) -> dict[str, Any]:
+        return for_claude(ask)
+
+    async def _pieces(self, events: Any, ending: Ending) -> AsyncIterator[str]:
+        try:
+            async for event in events:
+                if event.type == "content_block_delta":
+                    if event.delta.type == "text_delta":
+                        ending.parts.append(event.delta.text)
+                        ending.heard += len(event.delta.text)
+                        yield event.delta.text
+                elif event.type == "message_start":
+                    ending.model = event.message.model
+                    ending.usage = claude_usage(event.message.usage.to_dict())
+                elif event.type == "message_delta":
+                    claude_ending(ending, event.usage.to_dict(), event.delta.stop_reason)
+        except Exception as error:
+            raise self._ours(error) from error
+        finally:
+            await events.close()
+
+    def _ours(self, error: Exception) -> ProviderFailed:
+        import anthropic
+
+        if isinstance(error, ProviderFailed):
+            return error
+        if isinstance(error, anthropic.APIStatusError):
+            return from_status(self.name, error.status_code, error.body, error.response.headers)
+        return broken(self.name, error, sent=not _never_sent(error))
+
+
+def _completion(message: Any) -> Completion:
+    texts = [block.text for block in message.content if block.type == "text"]
+    calls = tuple(
+        ToolCall(block.id, block.name, json.dumps(block.input))
+        for block in message.content
+        if block.type == "tool_use"
+    )
+    stop = CLAUDE_STOPS.get(message.stop_reason, message.stop_reason)
+    usage = claude_usage(message.usage.to_dict())
+    return Completion("".join(texts), message.model, str(stop), usage, calls)
+
+
+def _never_sent(error: BaseException) -> bool:
+    import httpx2
+
+    return isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))

@@ -1,0 +1,232 @@
+"""``argo-mw ask`` and ``argo-mw costs``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import cast
+
+import click
+from attrs import asdict, define, field
+from rich.table import Table
+
+from argo_mw import MAX_AGE, Argo, Outcome, Refusal
+from argo_mw.app import state_directory
+from argo_mw.cli import Settled, console, current_settings, print_json, with_argo
+from argo_mw_llm.accounts import MAX_USD
+from argo_mw_llm.ledger import Entry, read
+from argo_mw_llm.plugin import LEDGER
+from argo_mw_llm.provider import TTL
+from argo_mw_llm.streams import AnswerStream
+from argo_mw_llm.values import Completion
+
+REFUSED = 4
+_DAY = 86_400.0
+
+
+@click.command()
+@click.argument("prompt", nargs=-1, metavar="[PROMPT|-]…")
+@click.option("-m", "--model", default="", help="The model; the first provider's own unless told.")
+@click.option("-s", "--system", default="", help="The system prompt.")
+@click.option(
+    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Refuse to cost more."
+)
+@click.option("--max-tokens", type=click.IntRange(1), default=None, help="The answer's length.")
+@click.option(
+    "--ttl",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Keep the answer for so long, and take none that is older.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with tokens and cost.")
+@with_argo
+async def ask(
+    argo: Argo,
+    prompt: tuple[str, ...],
+    model: str,
+    system: str,
+    max_cost: float | None,
+    max_tokens: int | None,
+    ttl: float | None,
+    as_json: bool,
+) -> None:
+    """Ask a language model, for scripts: equal questions are asked once.
+
+    PROMPT - is standard input, as is no prompt at all: git diff | argo-mw ask "Review:" -
+
+    Exit codes: 0 answered; 1 failed; 2 wrong usage; 3 answered, but cut off; 4 refused, because
+    it would cost too much or a quota is used up.
+    """
+    text = _read(prompt)
+    extensions: dict[str, object] = {}
+    if ttl is not None:
+        extensions |= {TTL: ttl, MAX_AGE: ttl}
+    if max_cost is not None:
+        extensions[MAX_USD] = max_cost
+    caller = argo.options(extensions=extensions)
+    live = sys.stdout.isatty() and not as_json
+    try:
+        outcome = await caller.outcome(
+            "complete",
+            messages=text,
+            model=model,
+            system=system,
+            max_tokens=max_tokens or 0,
+            stream=live,
+        )
+    except Refusal as error:
+        click.echo(f"argo-mw: {error}", err=True)
+        raise click.exceptions.Exit(REFUSED) from None
+    if isinstance(outcome.value, AnswerStream):
+        stop = await _print_stream(outcome.value)
+    else:
+        stop = _print_whole(outcome, as_json=as_json, now=argo.context.clock.time())
+    if stop != "end":
+        click.echo(f"argo-mw: the answer stopped at {stop!r}", err=True)
+        raise click.exceptions.Exit(Settled.PARTLY)
+
+
+@click.command()
+@click.option(
+    "--by",
+    type=click.Choice(["model", "operation", "symbol", "day", "tenant"]),
+    default="model",
+    show_default=True,
+    help="What to add up by.",
+)
+@click.option("--days", type=click.FloatRange(min=0), default=30.0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def costs(by: str, days: float, as_json: bool) -> None:
+    """Show what language models cost, and what each layer saved."""
+    path = state_directory(current_settings()) / LEDGER
+    sums = add_up(read(path, time.time() - days * _DAY), by)
+    if as_json:
+        print_json([{by: name, **one.as_dict()} for name, one in sums.items()])
+        return
+    console().print(_table(by, sums))
+
+
+@define
+class Sum:
+    """What some entries add up to."""
+
+    calls: int = 0
+    estimated: int = 0
+    unknown: int = 0
+    input: int = 0
+    output: int = 0
+    cached: int = 0
+    usd: float = 0.0
+    saved: dict[str, float] = field(factory=lambda: defaultdict(float))
+    errors: list[float] = field(factory=list)
+
+    def add(self, entry: Entry) -> None:
+        """Take up *entry*."""
+        if entry.layer:
+            self.saved[entry.layer] += entry.usd or 0.0
+            return
+        prompt = entry.input + entry.write_5m + entry.write_1h + entry.read
+        self.calls += 1
+        self.estimated += entry.estimated
+        self.unknown += entry.usd is None
+        self.input += prompt
+        self.output += entry.output
+        self.cached += entry.read
+        self.usd += entry.usd or 0.0
+        if prompt and not entry.estimated and entry.status == "ok":
+            self.errors.append(abs(entry.expected - prompt) / prompt)
+
+    @property
+    def error(self) -> float | None:
+        """The mean relative error of the estimates, or ``None`` without any."""
+        return sum(self.errors) / len(self.errors) if self.errors else None
+
+    def as_dict(self) -> dict[str, object]:
+        """The sums as plain data for JSON."""
+        return {
+            "calls": self.calls,
+            "estimated_calls": self.estimated,
+            "calls_of_unknown_price": self.unknown,
+            "input_tokens": self.input,
+            "cached_tokens": self.cached,
+            "output_tokens": self.output,
+            "usd": round(self.usd, 9),
+            "saved_usd": {name: round(usd, 9) for name, usd in sorted(self.saved.items())},
+            "estimate_error": self.error,
+        }
+
+
+def add_up(entries: Iterable[Entry], by: str) -> Mapping[str, Sum]:
+    """The sums of *entries* for each value of *by*."""
+    sums: dict[str, Sum] = {}
+    for entry in entries:
+        name = _day(entry.at) if by == "day" else str(getattr(entry, by))
+        sums.setdefault(name or "-", Sum()).add(entry)
+    return dict(sorted(sums.items()))
+
+
+def _table(by: str, sums: Mapping[str, Sum]) -> Table:
+    layers = sorted({layer for one in sums.values() for layer in one.saved})
+    table = Table(box=None, pad_edge=False)
+    table.add_column(by)
+    named = ("calls", "estimated", "input", "cached", "output", "USD", "estimates off by")
+    for name in (*named, *(f"saved by {layer}" for layer in layers)):
+        table.add_column(name, justify="right")
+    for name, one in sums.items():
+        usd = f"{one.usd:.4f}" + (f" + {one.unknown} unknown" if one.unknown else "")
+        off = "" if one.error is None else f"{one.error:.0%}"
+        numbers = (one.calls, one.estimated, one.input, one.cached, one.output)
+        saved = (f"{one.saved.get(layer, 0.0):.4f}" for layer in layers)
+        table.add_row(name, *(f"{n:,}" for n in numbers), usd, off, *saved)
+    return table
+
+
+def _day(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
+
+
+def _read(prompt: Sequence[str]) -> str:
+    piped = None
+    parts: list[str] = []
+    for part in prompt or ("-",):
+        if part == "-":
+            if piped is None:
+                piped = sys.stdin.read()
+            parts.append(piped)
+        else:
+            parts.append(part)
+    text = "\n\n".join(parts)
+    if not text.strip():
+        msg = "there is nothing to ask: give a prompt, or pipe one in"
+        raise click.UsageError(msg)
+    return text
+
+
+async def _print_stream(stream: AnswerStream[str]) -> str:
+    async for piece in stream.read():
+        click.echo(piece, nl=False)
+    click.echo()
+    return stream.ending.stop
+
+
+def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> str:
+    said = cast("Completion", outcome.value)
+    if not as_json:
+        click.echo(said.text)
+        return said.stop
+    print_json(
+        {
+            "text": said.text,
+            "model": said.model,
+            "stop": said.stop,
+            "tool_calls": [asdict(call) for call in said.tool_calls],
+            "usage": asdict(said.usage),
+            "usd": outcome.cost.usd,
+            "via": list(outcome.via),
+            "age_s": round(outcome.age(now), 3),
+        }
+    )
+    return said.stop

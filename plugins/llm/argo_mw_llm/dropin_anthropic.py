@@ -1,0 +1,133 @@
+"""The middleware of Anthropic's SDK: apart, because that SDK takes long to import."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anthropic
+import httpx2
+from anthropic import APIRequest, APIResponse, AsyncAPIResponse
+from anthropic.types import Message
+
+from argo_mw import Argo, BlockingArgo
+from argo_mw_llm.dropin import (
+    Answer,
+    _chunks,
+    async_response,
+    blocking_response,
+    exchange,
+    from_blocking,
+    reply_of,
+    stream_of,
+)
+
+_PATH = "/v1/messages"
+_NAME = "claude"
+
+
+class ChainMiddleware(anthropic.Middleware):
+    """Sends messages through the chain, and everything else straight on."""
+
+    def __init__(self, argo: Argo | BlockingArgo, epoch: str) -> None:
+        self._argo = argo
+        self._epoch = epoch
+        self._async: anthropic.AsyncAnthropic | None = None
+        self._sync: anthropic.Anthropic | None = None
+
+    async def handle_async(self, request: APIRequest, call_next: Any) -> AsyncAPIResponse[Any]:
+        """The response to *request*, for the asynchronous client."""
+        body = _body(request)
+        if body is None:
+            return await call_next(request)  # type: ignore[no-any-return]
+        argo = self._argo
+        if not isinstance(argo, Argo):
+            msg = "chain(argo) of an asynchronous client needs an Argo, not a BlockingArgo"
+            raise TypeError(msg)
+
+        async def send() -> Answer:
+            response = (await call_next(request)).http_response
+            if request.stream and response.is_success:
+                return stream_of(argo, _NAME, body, response.headers, lambda: _chunks(response))
+            content = await response.aread()
+            return reply_of(_NAME, response.status_code, response.headers, content)
+
+        answer = await exchange(
+            argo,
+            _NAME,
+            send,
+            body=body,
+            path=_PATH,
+            epoch=self._epoch,
+            marks=_marks(request),
+        )
+        if self._async is None:
+            # Answers are read by a client; one that never sends is enough for that.
+            self._async = anthropic.AsyncAnthropic(api_key="unused")
+        raw = async_response(answer, _told(request))
+        return AsyncAPIResponse(raw=raw, client=self._async, **_parts(request))
+
+    def handle(self, request: APIRequest, call_next: Any) -> APIResponse[Any]:
+        """The response to *request*, for the synchronous client."""
+        body = _body(request)
+        if body is None:
+            return call_next(request)  # type: ignore[no-any-return]
+        argo = self._argo
+        if not isinstance(argo, BlockingArgo):
+            msg = "chain(argo) of a synchronous client needs a BlockingArgo, not an Argo"
+            raise TypeError(msg)
+
+        async def ask(inner: Argo) -> Answer:
+            async def send() -> Answer:
+                response = await asyncio.to_thread(call_next, request)
+                return await from_blocking(inner, _NAME, body, response.http_response)
+
+            return await exchange(
+                inner,
+                _NAME,
+                send,
+                body=body,
+                path=_PATH,
+                epoch=self._epoch,
+                marks=_marks(request),
+            )
+
+        answer = argo.run(ask)
+        if self._sync is None:
+            self._sync = anthropic.Anthropic(api_key="unused")
+        raw = blocking_response(argo, answer, _told(request))
+        return APIResponse(raw=raw, client=self._sync, **_parts(request))
+
+
+def _body(request: APIRequest) -> dict[str, Any] | None:
+    """The body of a request for a message, or ``None`` for any other request."""
+    body = request.json
+    if request.method.lower() != "post" or not isinstance(body, dict):
+        return None
+    path = request.url.partition("?")[0]
+    if not path.endswith(_PATH):
+        return None
+    extra = request.options.extra_json or {}
+    return {**body, **extra, "stream": bool(request.stream)}
+
+
+def _marks(request: APIRequest) -> str:
+    """The beta features that the request asks for: they may change the answer."""
+    for name, value in request.headers.items():
+        if name.lower() == "anthropic-beta" and isinstance(value, str):
+            return value
+    return ""
+
+
+def _told(request: APIRequest) -> httpx2.Request:
+    return httpx2.Request(request.method.upper(), "https://argo-mw.invalid" + _PATH)
+
+
+def _parts(request: APIRequest) -> dict[str, Any]:
+    return {
+        "cast_to": Message if request.cast_to is None else request.cast_to,
+        "stream": request.stream,
+        "stream_cls": request.stream_cls,
+        "options": request.options,
+        "retries_taken": request.retries_taken,
+    }

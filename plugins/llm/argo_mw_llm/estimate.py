@@ -1,0 +1,80 @@
+"""Estimates of tokens before a call, and how far off they are.
+
+No provider here ships its tokenizer, so the estimate begins with characters (four to a token in
+English and code, one and a half to a token elsewhere) and is corrected, model by model, by what
+the providers' own counts turned out to be. Its error is measured all the time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from attrs import define
+
+_ASCII_PER_TOKEN = 4.0
+_OTHER_PER_TOKEN = 1.5
+_OVERHEAD = 8
+_LEARNING = 0.1
+_FIRST_ANSWER = 256
+
+
+def rough_tokens(text: str) -> int:
+    """About how many tokens *text* has."""
+    plain = len(text) if text.isascii() else sum(char < "\x80" for char in text)
+    return int(plain / _ASCII_PER_TOKEN + (len(text) - plain) / _OTHER_PER_TOKEN) + 1
+
+
+def rough_prompt(parameters: Mapping[str, object]) -> int:
+    """About how many tokens the prompt of a call with *parameters* has."""
+    body = parameters.get("body")
+    told = body if isinstance(body, Mapping) else parameters
+    parts = [told.get(n) for n in ("system", "messages", "tools", "schema", "indicators", "news")]
+    texts = (
+        p if isinstance(p, str) else json.dumps(p, ensure_ascii=False, default=str)
+        for p in parts
+        if p
+    )
+    return _OVERHEAD + sum(rough_tokens(text) for text in texts)
+
+
+@define
+class _Learnt:
+    factor: float = 1.0
+    error: float = 0.0
+    answer: float = _FIRST_ANSWER
+    seen: int = 0
+
+
+class Estimator:
+    """Estimates, corrected by experience."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, _Learnt] = {}
+
+    def prompt(self, model: str, rough: int) -> int:
+        """The prompt tokens to expect from *model* for a *rough* estimate."""
+        learnt = self._models.get(model)
+        return rough if learnt is None else max(1, round(rough * learnt.factor))
+
+    def answer(self, model: str, most: int) -> int:
+        """The answer's tokens to expect from *model*, which may give *most*."""
+        learnt = self._models.get(model)
+        return min(most, round(learnt.answer) if learnt else _FIRST_ANSWER)
+
+    def learn(self, model: str, rough: int, prompt: int, answer: int) -> None:
+        """The provider counted *prompt* tokens where *rough* were estimated."""
+        if rough <= 0 or prompt <= 0:
+            return
+        learnt = self._models.setdefault(model, _Learnt())
+        expected = rough * learnt.factor
+        rate = max(_LEARNING, 1.0 / (learnt.seen + 1))
+        learnt.error += rate * (abs(expected - prompt) / prompt - learnt.error)
+        learnt.factor += rate * (prompt / rough - learnt.factor)
+        learnt.answer += rate * (answer - learnt.answer)
+        learnt.seen += 1
+
+    def error(self, model: str) -> float | None:
+        """The mean relative error of recent estimates for *model*, or ``None`` before any."""
+        learnt = self._models.get(model)
+        return learnt.error if learnt else None

@@ -1,0 +1,101 @@
+"""Failures: what each provider's errors ask of the caller.
+
+Sources: the providers' error pages (docs.claude.com/en/api/errors, api-docs.deepseek.com,
+docs.z.ai/api-reference/api-code, alibabacloud.com/help/model-studio/error-code).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from argo_mw import Action, UpstreamError
+
+_STOP, _SWITCH, _RETRY = Action.STOP, Action.SWITCH, Action.RETRY
+
+_BY_STATUS = {
+    400: _STOP,
+    401: _SWITCH,
+    402: _SWITCH,
+    403: _SWITCH,
+    404: _SWITCH,
+    408: _RETRY,
+    409: _RETRY,
+    413: _STOP,
+    422: _STOP,
+    429: _RETRY,
+}
+# Where the status alone would mislead: no money, no such model, a filter of this provider's own,
+# or a quota that stays used up for long.
+_BY_WORDS = re.compile(
+    r"credit balance|insufficient.?(?:quota|balance)|arrear|good standing|model not exist"
+    r"|unknown model|model_not_found|data_inspection_failed|inappropriate content|sensitive content"
+    r"|daily call limit|weekly|monthly",
+    re.IGNORECASE,
+)
+_BY_CODE = dict.fromkeys(("1113", "1211", "1301", "1304", "1308", "1309", "1310", "Arrearage"), _SWITCH)
+_MOST_WORDS = 300
+
+
+class ProviderFailed(UpstreamError):
+    """A provider did not answer.
+
+    Attributes:
+        billed: Whether it may have been paid for all the same; an error status never is.
+    """
+
+    billed = False
+
+
+def from_status(
+    provider: str, status: int, body: object, headers: Mapping[str, str]
+) -> ProviderFailed:
+    """The error for an answer with an error *status*."""
+    code, words = _told(body)
+    told = f"{status} {code}: {words}" if code else f"{status}: {words}"
+    msg = f"upstream {provider!r} answered {told[:_MOST_WORDS]}"
+    return ProviderFailed(
+        msg,
+        upstream=provider,
+        action=_action(status, code, words),
+        retry_after=_retry_after(headers),
+        status=status,
+    )
+
+
+def broken(provider: str, error: BaseException, *, sent: bool) -> ProviderFailed:
+    """The error for an answer that never came, or came damaged."""
+    msg = f"upstream {provider!r} broke off: {type(error).__name__}"
+    failed = ProviderFailed(msg, upstream=provider)
+    failed.billed = sent
+    return failed
+
+
+def _action(status: int, code: str, words: str) -> Action:
+    if code in _BY_CODE:
+        return _BY_CODE[code]
+    if _BY_WORDS.search(words) or _BY_WORDS.search(code):
+        return _SWITCH
+    return _BY_STATUS.get(status, _RETRY if status >= 500 else _SWITCH)
+
+
+def _told(body: object) -> tuple[str, str]:
+    if isinstance(body, (bytes, str)):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return "", "an answer that is no JSON"
+    inner = body.get("error", body) if isinstance(body, Mapping) else body
+    if not isinstance(inner, Mapping):
+        return "", str(inner)
+    code = inner.get("code") or inner.get("type") or ""
+    return str(code), str(inner.get("message", ""))
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    told = headers.get("retry-after")
+    try:
+        return max(0.0, float(told)) if told is not None else None
+    except ValueError:
+        return None

@@ -1,0 +1,146 @@
+"""The ledger: every upstream call and every saving, in one SQLite file.
+
+Rows are written in batches by a thread; the loop never waits for the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from attrs import astuple, fields, frozen
+
+from argo_mw import Tasks
+
+_PAUSE = 0.2
+_MOST_WAITING = 100_000
+_BUSY = 10.0
+
+
+@frozen
+class Entry:
+    """A row.
+
+    Attributes:
+        at: Seconds since the epoch.
+        layer: Who saved it, or "" for an upstream call, which cost it.
+        tenant: On whose behalf.
+        operation: The operation.
+        symbol: The subject, or "".
+        upstream: The provider.
+        model: The model.
+        input: Prompt tokens at the full price.
+        write_5m: Prompt tokens written to the cache for five minutes.
+        write_1h: The same for an hour.
+        read: Prompt tokens read from the cache.
+        output: Tokens of the answer.
+        expected: The prompt tokens that were expected before the call.
+        usd: US dollars, or ``None`` when the price is not known.
+        estimated: 1 if the tokens are an estimate, because no count came.
+        status: ``ok``, ``failed``, ``cancelled``, ``aborted``, or ``saved``.
+    """
+
+    at: float
+    layer: str
+    tenant: str
+    operation: str
+    symbol: str
+    upstream: str
+    model: str
+    input: int
+    write_5m: int
+    write_1h: int
+    read: int
+    output: int
+    expected: int
+    usd: float | None
+    estimated: int
+    status: str
+
+
+_COLUMNS = [f.name for f in fields(Entry)]
+_CREATE = f"""CREATE TABLE IF NOT EXISTS entries ({", ".join(_COLUMNS)});
+CREATE INDEX IF NOT EXISTS entries_at ON entries (at)"""
+_INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+
+
+class Ledger:
+    """Writes entries; several processes may write to one file.
+
+    Args:
+        path: The file; made private when it is made.
+        tasks: The owner of background tasks.
+        complain: Told when rows cannot be written; they are kept and tried again.
+    """
+
+    def __init__(self, path: Path, tasks: Tasks, complain: Callable[[str], None]) -> None:
+        self._path = path
+        self._tasks = tasks
+        self._complain = complain
+        self._waiting: list[Entry] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    def add(self, entry: Entry) -> None:
+        """Write *entry* soon."""
+        if len(self._waiting) >= _MOST_WAITING:
+            self._complain(f"the ledger {self._path} cannot be written: an entry is lost")
+            return
+        self._waiting.append(entry)
+        if self._writing is None or self._writing.done():
+            self._writing = self._tasks.spawn("llm:ledger", self._write_soon())
+
+    async def flush(self) -> None:
+        """Write what is waiting, now."""
+        batch, self._waiting = self._waiting, []
+        if not batch:
+            return
+        try:
+            await asyncio.shield(asyncio.to_thread(write, self._path, batch))
+        except (OSError, sqlite3.Error) as error:
+            self._waiting = batch + self._waiting
+            self._complain(f"the ledger {self._path} cannot be written: {error}; it is kept")
+
+    async def _write_soon(self) -> None:
+        await asyncio.sleep(_PAUSE)
+        await self.flush()
+        if self._waiting:
+            self._tasks.spawn("llm:ledger:again", self._again())
+
+    async def _again(self) -> None:
+        await asyncio.sleep(1.0)
+        await self.flush()
+
+
+def write(path: Path, entries: Sequence[Entry]) -> None:
+    """Add *entries* to the file *path*, all or none of them."""
+    if not path.exists():
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    with _connected(path) as connection:
+        connection.executescript("PRAGMA journal_mode=WAL;" + _CREATE)
+        with connection:
+            connection.executemany(_INSERT, [astuple(entry) for entry in entries])
+
+
+def read(path: Path, since: float = 0.0) -> list[Entry]:
+    """The entries in the file *path* from *since* on, in seconds since the epoch."""
+    if not path.exists():
+        return []
+    with _connected(path) as connection:
+        rows = connection.execute("SELECT * FROM entries WHERE at >= ? ORDER BY at", (since,))
+        return [Entry(*row) for row in rows]
+
+
+class _connected:  # noqa: N801
+    """A connection that is closed at the end; sqlite3's own block only commits."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = sqlite3.connect(path, timeout=_BUSY)
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()

@@ -1,0 +1,113 @@
+"""What the plugin registers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import click
+
+from argo_mw import Codecs, Context, Guard, Observer, Operation, Upstream, hookimpl
+from argo_mw_llm.accounts import Accounts
+from argo_mw_llm.books import Books
+from argo_mw_llm.chat import DeepSeek, Glm, Qwen
+from argo_mw_llm.claude import Claude
+from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.ledger import Ledger
+from argo_mw_llm.operations import operations
+from argo_mw_llm.provider import Provider
+from argo_mw_llm.savings import Savings
+from argo_mw_llm.values import Completion, Opinion, Reply, ToolCall, Usage
+from argo_mw_llm.voices import Voices
+
+LEDGER = "llm-ledger.db"
+"""The ledger's file in the state directory."""
+
+
+class LlmPlugin:
+    """One for each application: it owns the providers' connections and the ledger."""
+
+    def __init__(self) -> None:
+        self._config = LlmConfig()
+        self._providers: dict[str, Provider] = {}
+        self._retired: list[Provider] = []  # closed at the end: calls may still need them
+        self._ledger: Ledger | None = None
+        self.books: Books | None = None
+
+    @property
+    def providers(self) -> Mapping[str, Provider]:
+        """The providers, by name."""
+        return self._providers
+
+    @hookimpl
+    def register_config(self) -> type:
+        """The class of the table ``[plugins.llm]``."""
+        return LlmConfig
+
+    @hookimpl
+    def register_codecs(self, codecs: Codecs) -> None:
+        """Let answers travel."""
+        for kind in (Usage, ToolCall, Completion, Opinion, Reply):
+            codecs.register_attrs(kind, f"llm.{kind.__name__.lower()}")
+
+    @hookimpl
+    def register_operations(self, config: LlmConfig) -> Iterable[Operation]:
+        """``complete``, ``opinion``, the voices, and the SDKs' own requests."""
+        return operations(config)
+
+    @hookimpl
+    def register_upstreams(self, config: LlmConfig, context: Context) -> Iterable[Upstream]:
+        """The providers, and what works out voices."""
+        if self._ledger is None:
+            path = context.state_dir / LEDGER
+            self._ledger = Ledger(path, context.tasks, lambda what: context.trouble("llm", what))
+        self._config = config
+        self.books = Books(config, context, self._ledger)
+        self._retired += self._providers.values()
+        kinds = (Glm, DeepSeek, Qwen, Claude)
+        made: list[Provider] = [kind(config, context, self.books) for kind in kinds]
+        self._providers = {provider.name: provider for provider in made}
+        return [*(provider.upstream() for provider in made), Voices(context).upstream()]
+
+    @hookimpl
+    def register_guards(self, context: Context, upstream: Upstream) -> Iterable[Guard]:
+        """Budgets and the ledger, for each provider."""
+        provider = self._providers.get(upstream.name)
+        if provider is None or self.books is None:
+            return []
+        return [
+            Accounts(upstream.name, provider.default_model, self.books, context, provider.counted)
+        ]
+
+    @hookimpl
+    def register_observers(self) -> Iterable[Observer]:
+        """What finds out the savings."""
+        return [self._saved]
+
+    @hookimpl(optionalhook=True)
+    def register_voices(self) -> Iterable[Mapping[str, object]]:
+        """The voices that are configured."""
+        return [
+            {"name": name, "operation": f"voice_{name}", "window": True, "weight": weight}
+            for name, weight in self._config.voices.items()
+        ]
+
+    @hookimpl
+    def register_commands(self, cli: click.Group) -> None:
+        """``argo-mw ask`` and ``argo-mw costs``."""
+        from argo_mw_llm.commands import ask, costs
+
+        cli.add_command(ask)
+        cli.add_command(costs)
+
+    @hookimpl
+    async def shutdown(self) -> None:
+        """Write the ledger, close the connections."""
+        if self._ledger is not None:
+            await self._ledger.flush()
+        for provider in (*self._providers.values(), *self._retired):
+            await provider.aclose()
+
+    @property
+    def _saved(self) -> Observer:
+        assert self.books is not None
+        return Savings(self.books)

@@ -1,0 +1,174 @@
+"""Providers: the upstreams, each with its own SDK behind it."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, cast
+
+from argo_mw import Call, Context, Cost, Limits, Note, Outcome, Upstream
+from argo_mw_llm.ask import Ask
+from argo_mw_llm.books import Books
+from argo_mw_llm.config import LlmConfig, ProviderConfig
+from argo_mw_llm.failures import ProviderFailed
+from argo_mw_llm.operations import EXCHANGE
+from argo_mw_llm.prepare import Step, prepare
+from argo_mw_llm.streams import AnswerStream, is_kept
+from argo_mw_llm.values import Completion, Reply, Usage
+from argo_mw_llm.views import ask_for, read_opinion
+
+SEND = "llm.send"
+"""The extension that sends a request of a provider's SDK: the SDK's own way on."""
+
+TTL = "llm.ttl"
+"""The extension with the seconds for which an answer is kept."""
+
+Send = Callable[[], Awaitable["Reply | AnswerStream[bytes]"]]
+_TYPICAL = Usage(input=1000, output=300)
+_LIMITS = Limits(per_minute=300, concurrency=64)
+
+
+class ExchangeFailed(ProviderFailed):
+    """A request of a provider's SDK ended in an error, which that SDK shall see.
+
+    Attributes:
+        reply: The answer as it came.
+    """
+
+    reply: Reply | None = None
+
+
+class Provider(ABC):
+    """A provider of language models."""
+
+    name: ClassVar[str]
+    variables: ClassVar[tuple[str, ...]]
+    prefixes: ClassVar[tuple[str, ...]]
+    caches: ClassVar[bool] = False
+    opinions: ClassVar[frozenset[str]] = frozenset({"opinion"})
+
+    def __init__(self, config: LlmConfig, context: Context, books: Books) -> None:
+        self._config = config
+        self._own: ProviderConfig = getattr(config, self.name)
+        self._context = context
+        self._books = books
+
+    def upstream(self) -> Upstream:
+        """The upstream to register."""
+        price = self._books.prices.usd(self._own.model, _TYPICAL, self._context.clock.time())
+        return Upstream(
+            self.name,
+            frozenset({"complete", self.name + EXCHANGE}) | self.opinions,
+            self.fetch,
+            limits=_LIMITS,
+            metered=True,
+            timeout=600.0,
+            price=price,
+            unable=self._unable,
+        )
+
+    async def fetch(self, call: Call) -> Outcome:
+        """The answer to *call*."""
+        if call.operation.name.endswith(EXCHANGE):
+            return await self._exchange(call)
+        if call.operation.name in self.opinions:
+            return await self._opinion(call)
+        ask = Ask.of(call.parameters, str(call.parameters["model"]) or self._own.model)
+        ask, steps = self._prepared(ask)
+        if call.parameters["stream"]:
+            stream = await self.stream(ask)
+            stream.ending.keep_tools = bool(call.parameters["keep_tool_calls"])
+            await stream.first()
+            return Outcome(
+                stream, cost=Cost(None, requests=1.0, estimated=True), notes=_notes(steps)
+            )
+        said = await self.complete(ask)
+        kept = is_kept(said.stop, keep_tools=bool(call.parameters["keep_tool_calls"]))
+        return self._outcome(call, said, said.usage, said.model, kept, steps)
+
+    @abstractmethod
+    async def complete(self, ask: Ask) -> Completion:
+        """The model's whole answer."""
+
+    @abstractmethod
+    async def stream(self, ask: Ask) -> AnswerStream[str]:
+        """The model's answer in pieces of text."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close the connections."""
+
+    async def count(self, ask: Ask) -> int | None:
+        """The prompt's tokens by the provider's own count, or ``None`` where it has none."""
+        return None
+
+    async def counted(self, call: Call, model: str) -> int | None:
+        """The prompt tokens of *call* by the provider's own count, or ``None``."""
+        if call.operation.name != "complete":
+            return None
+        try:
+            return await self.count(Ask.of(call.parameters, model))
+        except ProviderFailed:
+            return None  # the estimate has to do
+
+    @property
+    def default_model(self) -> str:
+        """The model that is asked where none is named."""
+        return self._own.model
+
+    async def _opinion(self, call: Call) -> Outcome:
+        said = await self.complete(ask_for(call.parameters, self._own.model))
+        opinion = read_opinion(said)
+        return self._outcome(call, opinion, said.usage, said.model, True, ())
+
+    async def _exchange(self, call: Call) -> Outcome:
+        send = cast("Send", call.extensions[SEND])
+        reply = await send()
+        if isinstance(reply, AnswerStream):
+            return Outcome(reply, cost=Cost(None, requests=1.0, estimated=True))
+        kept = is_kept(reply.stop, keep_tools=False)
+        return self._outcome(call, reply, reply.usage, reply.model, kept, ())
+
+    def _outcome(
+        self,
+        call: Call,
+        value: object,
+        usage: Usage,
+        model: str,
+        kept: bool,
+        steps: tuple[Step, ...],
+    ) -> Outcome:
+        now = self._context.clock.time()
+        usd = self._books.prices.usd(model, usage, now)
+        ttl = call.extensions.get(TTL)
+        until = now + ttl if isinstance(ttl, (int, float)) else None
+        return Outcome(
+            value,
+            cost=Cost(usd, usage.prompt, usage.output, 1.0, usage.estimated),
+            # An answer that is out of date at once is one that nobody keeps.
+            expires_at=until if kept else now,
+            notes=_notes(steps) if kept else (*_notes(steps), Note("llm", "not one to keep")),
+        )
+
+    def _prepared(self, ask: Ask) -> tuple[Ask, tuple[Step, ...]]:
+        return prepare(ask, self._config.prepare, self._books.prices, caches=self.caches)
+
+    def _unable(self, call: Call) -> str | None:
+        if call.operation.name.endswith(EXCHANGE):
+            return None if SEND in call.extensions else "is only asked by its SDK"
+        model = str(call.parameters.get("model") or "")
+        if model and not model.startswith(self.prefixes):
+            return f"has no model {model!r}"
+        if not self._key():
+            return f"has no key: set {self.variables[0]}, or key in [plugins.llm.{self.name}]"
+        return None
+
+    def _key(self) -> str:
+        if self._own.key is not None:
+            return self._own.key.reveal()
+        return next((v for n in self.variables if (v := os.environ.get(n))), "")
+
+
+def _notes(steps: tuple[Step, ...]) -> tuple[Note, ...]:
+    return tuple(Note("llm", f"{step.name}: {step.note}") for step in steps)

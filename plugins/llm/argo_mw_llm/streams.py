@@ -1,0 +1,67 @@
+"""Streams of a model's answer, which know what they took once they have ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+from attrs import define, field
+
+from argo_mw import Stream, Tasks
+from argo_mw_llm.values import Usage
+
+C = TypeVar("C")
+
+
+@define
+class Ending:
+    """What the source of a stream has learnt so far.
+
+    Attributes:
+        model: The model.
+        stop: Why the answer ended, or "" before it has.
+        usage: The tokens it took, or ``None`` while they have not been told.
+        heard: Characters of the answer so far, for an estimate when no count comes.
+        headers: Headers of the answer, for clients of the provider's SDK.
+    """
+
+    model: str
+    stop: str = ""
+    usage: Usage | None = None
+    heard: int = 0
+    headers: tuple[tuple[str, str], ...] = ()
+    keep_tools: bool = False
+    parts: list[str] = field(factory=list)
+
+
+class AnswerStream(Stream[C]):
+    """A model's answer in pieces. Complete only if the model came to its own end.
+
+    Attributes:
+        ending: What is known of the answer's end.
+    """
+
+    def __init__(
+        self, source: AsyncIterator[C], tasks: Tasks, ending: Ending, *, name: str = "answer"
+    ) -> None:
+        super().__init__(source, tasks, name=name)
+        self.ending = ending
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer is one to keep: not aborted, cut off, or refused."""
+        return super().complete and is_kept(self.ending.stop, keep_tools=self.ending.keep_tools)
+
+    @property
+    def text(self) -> str:
+        """The text so far, where the pieces are text."""
+        return "".join(self.ending.parts)
+
+
+def is_kept(stop: str, *, keep_tools: bool) -> bool:
+    """Whether an answer that ended with *stop* may be kept for others.
+
+    Truncation and refusals are no answers; a tool call may have side effects, which a replay
+    would repeat.
+    """
+    return stop == "end" or (stop == "tool" and keep_tools)

@@ -1,0 +1,126 @@
+"""Usage: the providers' own counts, brought into one form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+
+from argo_mw_llm.streams import Ending
+from argo_mw_llm.values import Usage
+
+CLAUDE_STOPS = {
+    "end_turn": "end",
+    "stop_sequence": "end",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool",
+}
+CHAT_STOPS = {
+    "stop": "end",
+    "tool_calls": "tool",
+    "content_filter": "refusal",
+    "sensitive": "refusal",
+}
+
+
+def claude_usage(told: Mapping[str, object]) -> Usage:
+    """The counts of Anthropic's ``usage``; writes without a lifetime are for five minutes."""
+    written = _int(told, "cache_creation_input_tokens")
+    split = told.get("cache_creation")
+    hour = _int(split, "ephemeral_1h_input_tokens") if isinstance(split, Mapping) else 0
+    return Usage(
+        input=_int(told, "input_tokens"),
+        output=_int(told, "output_tokens"),
+        write_5m=max(0, written - hour),
+        write_1h=hour,
+        read=_int(told, "cache_read_input_tokens"),
+    )
+
+
+def chat_usage(told: Mapping[str, object]) -> Usage:
+    """The counts of an OpenAI-compatible ``usage``, whose prompt includes what was cached."""
+    prompt = _int(told, "prompt_tokens")
+    details = told.get("prompt_tokens_details")
+    read = _int(details, "cached_tokens") if isinstance(details, Mapping) else 0
+    read = min(prompt, max(read, _int(told, "prompt_cache_hit_tokens")))
+    return Usage(input=prompt - read, output=_int(told, "completion_tokens"), read=read)
+
+
+def read_body(provider: str, body: Mapping[str, object]) -> tuple[Usage | None, str, str]:
+    """Usage, model and stop of a whole answer as it came over the wire."""
+    told = body.get("usage")
+    model = str(body.get("model", ""))
+    if provider == "claude":
+        usage = claude_usage(told) if isinstance(told, Mapping) else None
+        stop = str(body.get("stop_reason"))
+        return usage, model, CLAUDE_STOPS.get(stop, stop)
+    usage = chat_usage(told) if isinstance(told, Mapping) else None
+    choices = body.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else {}
+    stop = str(first.get("finish_reason"))
+    return usage, model, CHAT_STOPS.get(stop, stop)
+
+
+def read_events(provider: str, raw: bytes, ending: Ending) -> None:
+    """Learn from a stream that has ended, as it came over the wire, what it took.
+
+    Only the few events that tell of it are decoded.
+    """
+    marks = (b'"usage"', b'"finish_reason":"', b'"finish_reason": "')
+    lines = (line for line in raw.splitlines() if line.startswith(b"data:"))
+    events = _decoded(line for line in lines if any(mark in line for mark in marks))
+    for event in events:
+        (_claude_event if provider == "claude" else _chat_event)(event, ending)
+
+
+def _decoded(lines: Iterable[bytes]) -> Iterable[Mapping[str, object]]:
+    for line in lines:
+        try:
+            event = json.loads(line[5:])
+        except ValueError:
+            continue
+        if isinstance(event, dict):
+            yield event
+
+
+def _claude_event(event: Mapping[str, object], ending: Ending) -> None:
+    message = event.get("message")
+    if event.get("type") == "message_start" and isinstance(message, Mapping):
+        told = message.get("usage")
+        ending.model = str(message.get("model") or ending.model)
+        ending.usage = claude_usage(told) if isinstance(told, Mapping) else None
+    elif event.get("type") == "message_delta":
+        told, delta = event.get("usage"), event.get("delta")
+        claude_ending(ending, told, delta.get("stop_reason") if isinstance(delta, Mapping) else "")
+
+
+def claude_ending(ending: Ending, told: object, stop: object) -> None:
+    """Take up the last counts of Anthropic's stream, which repeat the first ones or leave them."""
+    start = ending.usage or Usage()
+    if isinstance(told, Mapping):
+        last = claude_usage(told)
+        ending.usage = Usage(
+            last.input or start.input,
+            last.output,
+            last.write_5m or start.write_5m,
+            last.write_1h or start.write_1h,
+            last.read or start.read,
+        )
+    if isinstance(stop, str) and stop:
+        ending.stop = CLAUDE_STOPS.get(stop, stop)
+
+
+def _chat_event(event: Mapping[str, object], ending: Ending) -> None:
+    told, choices = event.get("usage"), event.get("choices")
+    ending.model = str(event.get("model") or ending.model)
+    if isinstance(told, Mapping):
+        ending.usage = chat_usage(told)
+    if isinstance(choices, list) and choices:
+        stop = choices[0].get("finish_reason")
+        if stop:
+            ending.stop = CHAT_STOPS.get(stop, stop)
+
+
+def _int(told: object, name: str) -> int:
+    value = told.get(name) if isinstance(told, Mapping) else None
+    return value if isinstance(value, int) else 0

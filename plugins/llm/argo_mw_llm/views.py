@@ -1,0 +1,115 @@
+"""Views: from indicators and news to a prompt, and from a reply to an opinion."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from argo_mw_llm.ask import Ask
+from argo_mw_llm.estimate import rough_tokens
+from argo_mw_llm.values import Action, Completion, Malformed, Opinion
+
+_SYSTEM = (
+    "You are a careful market analyst. Weigh the indicators and the news, and answer with JSON "
+    'only: {"action": "BUY", "SELL" or "HOLD", "confidence": a number from 0 to 1, '
+    '"reason": one short sentence}.'
+)
+_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "action": {"type": "string", "enum": ["BUY", "SELL", "HOLD"]},
+        "confidence": {"type": "number"},
+        "reason": {"type": "string"},
+    },
+    "required": ["action", "confidence", "reason"],
+    "additionalProperties": False,
+}
+_MOST_TOKENS = 300
+_ACTIONS = ("BUY", "SELL", "HOLD")
+_MONTH, _RSI, _FAST, _SLOW = 20, 14, 12, 26
+
+
+def ask_for(parameters: Mapping[str, object], model: str) -> Ask:
+    """The question for an opinion, from the parameters of the operation ``opinion``."""
+    indicators = cast("Mapping[str, object]", parameters["indicators"])
+    lines = [f"Symbol {parameters['symbol']}", "Indicators:"]
+    lines += [f"{name}: {_number(value)}" for name, value in sorted(indicators.items())]
+    news = cast("Sequence[str]", parameters["news"])
+    if news:
+        lines += ["News, the latest first:", *(f"* {headline}" for headline in news)]
+    if parameters["epoch"]:
+        lines.append(f"Data as of {parameters['epoch']}")
+    prompt = "\n".join(lines)
+    return Ask(
+        model,
+        ({"role": "user", "content": prompt},),
+        system=_SYSTEM,
+        schema=_SCHEMA,
+        max_tokens=_MOST_TOKENS,
+        rough=rough_tokens(_SYSTEM + json.dumps(_SCHEMA) + prompt),
+    )
+
+
+def read_opinion(said: Completion) -> Opinion | Malformed:
+    """The opinion in *said*: strict JSON, bare or in one fence of Markdown."""
+    text = said.text.strip()
+    if text.startswith("```") and text.endswith("```"):
+        text = text.strip("`").removeprefix("json").strip()
+
+    def refuse(why: str) -> Malformed:
+        return Malformed(f"{said.model} gave no opinion: {why}", said.model, said.usage)
+
+    if said.stop != "end":
+        return refuse(f"it stopped at {said.stop!r}")
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return refuse("its reply is no JSON")
+    if not isinstance(told, dict) or set(told) != {"action", "confidence", "reason"}:
+        return refuse("its JSON has not just action, confidence and reason")
+    action, sure, reason = told["action"], told["confidence"], told["reason"]
+    if action not in _ACTIONS or not isinstance(reason, str):
+        return refuse(f"its action is {str(action)[:20]!r}")
+    if isinstance(sure, bool) or not isinstance(sure, (int, float)) or not 0.0 <= sure <= 1.0:
+        return refuse("its confidence is no number from 0 to 1")
+    line = " ".join(reason.split())
+    return Opinion(cast("Action", action), float(sure), line, said.model, said.usage)
+
+
+def indicators_of(bars: Any) -> dict[str, float]:
+    """Indicators of a frame of bars, ascending in time, with a column ``close``.
+
+    Raises:
+        ValueError: There are too few bars.
+    """
+    closes = [float(close) for close in bars["close"]]
+    if len(closes) <= _SLOW:
+        msg = f"{len(closes)} bars are too few for indicators; ask for more days"
+        raise ValueError(msg)
+    last = closes[-1]
+    moves = [b - a for a, b in zip(closes[-_RSI - 1 :], closes[-_RSI:], strict=False)]
+    up, down = sum(m for m in moves if m > 0), -sum(m for m in moves if m < 0)
+    returns = [math.log(b / a) for a, b in zip(closes, closes[1:], strict=False)]
+    mean = sum(returns) / len(returns)
+    spread = math.sqrt(sum((r - mean) ** 2 for r in returns) / len(returns))
+    return {
+        "price": last,
+        "rsi": 50.0 if up + down == 0 else 100.0 * up / (up + down),
+        f"sma{_MONTH}": sum(closes[-_MONTH:]) / _MONTH,
+        "momentum": last / closes[-1 - _MONTH] - 1.0,
+        "macd": _ewma(closes, _FAST) - _ewma(closes, _SLOW),
+        "volatility": spread,
+    }
+
+
+def _ewma(closes: Sequence[float], span: int) -> float:
+    mean, share = closes[0], 2.0 / (span + 1.0)
+    for close in closes[1:]:
+        mean += share * (close - mean)
+    return mean
+
+
+def _number(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,48 @@
+"""The upstream behind the voices: prices and news in, an opinion out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from argo_mw import Action, ArgoError, Call, Context, Outcome, Unacceptable, Upstream
+from argo_mw_llm.views import indicators_of
+
+NAME = "llm_voices"
+_ASKS = {"voice_panel": "opinion", "voice_claude": "opinion_claude"}
+_MOST_NEWS = 10
+
+
+class Voices:
+    """Asks for bars and news, and models for an opinion of them."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def upstream(self) -> Upstream:
+        """The upstream to register."""
+        return Upstream(NAME, frozenset(_ASKS), self.fetch, timeout=60.0, price=0.0)
+
+    async def fetch(self, call: Call) -> Outcome:
+        """The opinion that *call* asks for; it carries the moment of its prices in its key."""
+        window = {name: call.parameters[name] for name in ("timeframe", "days")}
+        bars: Any = (await self._context.call(call, "bars", symbol=call.subject, **window)).value
+        try:
+            indicators = indicators_of(bars)
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unacceptable(str(error), upstream=NAME, action=Action.STOP) from None
+        opinion = await self._context.call(
+            call,
+            _ASKS[call.operation.name],
+            symbol=call.subject,
+            indicators=indicators,
+            news=await self._news(call),
+            epoch=bars.index[-1].isoformat(),
+        )
+        return Outcome(opinion.value)
+
+    async def _news(self, call: Call) -> list[str]:
+        try:
+            articles: Any = (await self._context.call(call, "news", symbol=call.subject)).value
+            return [str(article.title) for article in list(articles)[:_MOST_NEWS]]
+        except ArgoError:
+            return []  # an opinion of prices alone is one too
