@@ -14,6 +14,8 @@ from argo_mw.outcome import Outcome
 from argo_mw.tasks import Tasks
 from argo_mw.upstream import Gathering
 
+_MOST_WINDOWS = 20
+
 SendMany = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome | Exception]]]
 
 
@@ -22,6 +24,7 @@ class _Batch:
     calls: list[Call] = field(factory=list)
     waiters: list[asyncio.Future[Outcome]] = field(factory=list)
     timer: Timer | None = None
+    windows: int = 0
     task: asyncio.Task[None] | None = None
 
     @property
@@ -32,7 +35,8 @@ class _Batch:
 class Gatherer:
     """Puts calls to one upstream together.
 
-    A batch goes out when its window closes or it is full. Cancelling one caller takes away its
+    A batch goes out when it is full, or after a window in which nobody joined it: on a busy
+    machine the calls of one burst arrive over several windows. Cancelling one caller takes away its
     answer only; when the last one leaves, the request itself is cancelled.
     """
 
@@ -52,9 +56,7 @@ class Gatherer:
         batch = self._open.get(key)
         if batch is None:
             batch = self._open[key] = _Batch()
-            closes = self._clock.monotonic() + self._gathering.window
-            opened = batch
-            batch.timer = self._clock.call_at(closes, lambda: self._dispatch(key, opened))
+            self._look_again(key, batch, 1)
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         batch.calls.append(call)
         batch.waiters.append(waiter)
@@ -65,6 +67,19 @@ class Gatherer:
         finally:
             if batch.task is not None and batch.abandoned:
                 batch.task.cancel()
+
+    def _look_again(self, key: str, batch: _Batch, size: int) -> None:
+        """Send *batch* after a window in which it has not grown beyond *size*."""
+        batch.windows += 1
+
+        def look() -> None:
+            if len(batch.calls) > size and batch.windows < _MOST_WINDOWS:
+                self._look_again(key, batch, len(batch.calls))
+            else:
+                self._dispatch(key, batch)
+
+        closes = self._clock.monotonic() + self._gathering.window
+        batch.timer = self._clock.call_at(closes, look)
 
     def _dispatch(self, key: str, batch: _Batch) -> None:
         if self._open.get(key) is batch:

@@ -488,3 +488,22 @@ async def test_gathering_can_be_limited_or_switched_off(
         await clock.advance(0.01)
         await task
     assert upstream.requests == requests
+
+
+async def test_a_batch_waits_while_calls_keep_coming_but_not_forever(open_argo, clock) -> None:
+    upstream = Scripted("a", ["bars"], gathered=100)
+    async with open_argo(upstream) as argo:
+        tasks = []
+        for number in range(10):
+            tasks.append(asyncio.create_task(argo.call("bars", symbol=f"S{number}")))
+            await clock.advance(0.0009)
+        assert upstream.requests == 0
+        await clock.advance(0.002)
+        assert upstream.requests == 1
+        for number in range(10, 60):
+            tasks.append(asyncio.create_task(argo.call("bars", symbol=f"S{number}")))
+            await clock.advance(0.0009)
+        assert upstream.requests > 1
+        await clock.advance(0.01)
+        await asyncio.gather(*tasks)
+    assert len(upstream.asked) == 60
