@@ -7,8 +7,8 @@ from importlib.resources import files
 
 from argo_mw import Outcome, Stream
 
-_WHOLE = frozenset({"", "stop", "end_turn", "stop_sequence", "eos", "none"})
-_REASONS = ("stop_reason", "finish_reason")
+_WHOLE = frozenset({"", "stop", "end", "end_turn", "stop_sequence", "eos", "none"})
+_REASONS = ("stop_reason", "finish_reason", "stop")
 _TEXTS = ("text", "content", "answer", "reply")
 
 

@@ -20,11 +20,11 @@ DROPPED = frozenset(
 """Classes whose words are no content."""
 
 _FACTUAL = (
-    "third_person he she they negation either both except unless first_person second_person only "
-    "even too enough again almost still alone other same all some many most little half twice "
-    "thrice least greatest more less than before after above below against between first last "
-    "former next now ability advice necessity chance hypothesis future past habit_past how why "
-    "when where who what condition cause concession relative"
+    "third_person he she they negation either both except unless first_person second_person "
+    "other_persons only even too enough again almost still alone other same all some many "
+    "most little half twice thrice least greatest more less than before after above below "
+    "against between first last former next now ability advice necessity chance hypothesis "
+    "future past habit_past how why when where who what condition cause concession relative"
 )
 FACTUAL = frozenset(_FACTUAL.split())
 """Classes whose words are compared as facts, not as content."""

@@ -63,7 +63,7 @@ class Prompts:
             return self._templated(call, parameters)
         if call.operation.name in self.slots:
             return self._parameters(call, parameters)
-        if isinstance(parameters.get("messages"), Sequence):
+        if isinstance(parameters.get("messages"), list | tuple):
             return self._messages(call, parameters)
         if isinstance(parameters.get("prompt"), str):
             text = str(parameters.pop("prompt"))

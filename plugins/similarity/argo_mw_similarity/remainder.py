@@ -103,7 +103,13 @@ def _rest(pair: Pair, reading: Reading, items: tuple[Item, ...]) -> list[Item]:
 
 
 def _light(item: Item, pair: Pair) -> bool:
-    return light(item.token.lemmas, pair.lexicon)
+    """Whether *item* says little; in a question, only a verb that supports another one does."""
+    if not light(item.token.lemmas, pair.lexicon):
+        return False
+    if not (pair.a.asks or pair.b.asks):
+        return True
+    verbs = any(pair.a.items[i].part == "v" for i, _ in pair.alignment.pairs)
+    return item.part == "v" and verbs
 
 
 def _names_a_kind(item: Item, reading: Reading) -> bool:

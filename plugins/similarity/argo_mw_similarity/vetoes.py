@@ -47,6 +47,7 @@ _LOGIC = (
 )
 _MODALITY = ("advice", "necessity", "chance")
 _COMPARISON = ("more", "less", "comparative", "superlative")
+_SPEAKERS = ("first_person", "second_person", "other_persons")
 _PERSONS = ("he", "she", "they")
 
 _CONFLICTS = {
@@ -129,10 +130,8 @@ def persons(pair: Pair) -> str:
         return reason
     if _persons(pair.a) != _persons(pair.b):
         return "change places"
-    sides = [
-        {p for p in ("first_person", "second_person") if r.facts.get(p)} for r in (pair.a, pair.b)
-    ]
-    return "first and second person" if all(sides) and not sides[0] & sides[1] else ""
+    a, b = ({p for p in _SPEAKERS if side.facts.get(p)} for side in (pair.a, pair.b))
+    return " and ".join(sorted(p.replace("_", " ") for p in a | b)) if a and b and not a & b else ""
 
 
 def _persons(reading: Reading) -> list[str]:
