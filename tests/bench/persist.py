@@ -495,6 +495,7 @@ SETTINGS = {
     "cache_64mb": "cache_size=-64000",
     "mmap_256mb": "mmap_size=268435456",
     "temp_store_memory": "temp_store=MEMORY",
+    "checkpoint_1000": "wal_autocheckpoint=1000",
     "checkpoint_4000": "wal_autocheckpoint=4000",
     "checkpoint_16000": "wal_autocheckpoint=16000",
 }

@@ -64,7 +64,7 @@ class SqliteOptions:
     synchronous: Literal["FULL", "NORMAL"] = "FULL"
     readers: int = field(default=2, validator=validators.ge(1))
     busy_timeout: float = field(default=5.0, validator=validators.ge(0))
-    checkpoint_pages: int = field(default=1000, validator=validators.ge(1))
+    checkpoint_pages: int = field(default=16_000, validator=validators.ge(1))
     max_bytes: int | None = None
 
 

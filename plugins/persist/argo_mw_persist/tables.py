@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 Cell = str | int | float | bytes | bool | None
 Row = tuple[Cell, ...]
@@ -93,9 +93,9 @@ DEAD_LETTERS = _table(
 TABLES = (SIGNALS, ANSWERS, CHARGES, DEAD_LETTERS)
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Entry:
-    """A row on its way to its table.
+    """A row on its way to its table; never changed, but a frozen class takes twice as long to make.
 
     Attributes:
         table: Where it belongs.

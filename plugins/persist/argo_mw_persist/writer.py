@@ -54,7 +54,7 @@ class WriterOptions:
     capacity: int = field(default=10_000, validator=validators.ge(1))
     overflow: Literal["wait", "refuse"] = "wait"
     linger: float = field(default=0.05, validator=validators.ge(0))
-    target: float = field(default=0.05, validator=validators.gt(0))
+    target: float = field(default=0.1, validator=validators.gt(0))
     smallest_batch: int = field(default=128, validator=validators.ge(1))
     largest_batch: int = field(default=4096, validator=validators.ge(1))
     patience: float = field(default=30.0, validator=validators.ge(0))
