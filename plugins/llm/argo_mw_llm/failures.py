@@ -34,7 +34,8 @@ _BY_WORDS = re.compile(
     r"|daily call limit|weekly|monthly",
     re.IGNORECASE,
 )
-_BY_CODE = dict.fromkeys(("1113", "1211", "1301", "1304", "1308", "1309", "1310", "Arrearage"), _SWITCH)
+_ELSEWHERE = ("1113", "1211", "1301", "1304", "1308", "1309", "1310", "Arrearage")
+_BY_CODE = dict.fromkeys(_ELSEWHERE, _SWITCH)
 _MOST_WORDS = 300
 
 

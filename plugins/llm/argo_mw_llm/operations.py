@@ -166,7 +166,7 @@ def confidence(value: object) -> float:
 def _messages(given: object) -> list[JSON]:
     if isinstance(given, str):
         given = [{"role": "user", "content": given}]
-    messages = [dict(m) for m in _sequence("messages", given) if isinstance(m, Mapping)]
+    messages: list[JSON] = [dict(m) for m in _sequence("messages", given) if isinstance(m, Mapping)]
     wrong = [m.get("role") for m in messages if m.get("role") not in _ROLES or "content" not in m]
     if not messages or wrong:
         msg = (

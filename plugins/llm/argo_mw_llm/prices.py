@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
-from typing import cast
-
 import cattrs
 from attrs import field, frozen
 
@@ -122,7 +120,7 @@ def load_prices(path: Path | None = None) -> Prices:
             else resources.files("argo_mw_llm").joinpath("prices.toml").read_text("utf-8")
         )
         converter = cattrs.Converter(forbid_extra_keys=True)
-        return cast("Prices", converter.structure(tomllib.loads(text), Prices))
+        return converter.structure(tomllib.loads(text), Prices)
     except (OSError, tomllib.TOMLDecodeError, cattrs.BaseValidationError) as error:
         told = (
             "; ".join(cattrs.transform_error(error))

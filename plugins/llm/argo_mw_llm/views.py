@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 from argo_mw_llm.ask import Ask
@@ -91,7 +92,7 @@ def indicators_of(bars: Any) -> dict[str, float]:
     last = closes[-1]
     moves = [b - a for a, b in zip(closes[-_RSI - 1 :], closes[-_RSI:], strict=False)]
     up, down = sum(m for m in moves if m > 0), -sum(m for m in moves if m < 0)
-    returns = [math.log(b / a) for a, b in zip(closes, closes[1:], strict=False)]
+    returns = [math.log(b / a) for a, b in pairwise(closes)]
     mean = sum(returns) / len(returns)
     spread = math.sqrt(sum((r - mean) ** 2 for r in returns) / len(returns))
     return {
