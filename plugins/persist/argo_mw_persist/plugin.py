@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from argo_mw import Closed, Context, Guard, Layer, Operation, Upstream, hookimpl
+from argo_mw import Closed, Codecs, Context, Guard, Layer, Operation, Upstream, hookimpl
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.layer import NAME, Recorder
 from argo_mw_persist.ledger import Ledger
 from argo_mw_persist.reads import OPERATIONS, UPSTREAM, Reads
-from argo_mw_persist.store import Store
+from argo_mw_persist.records import Signal, Voice
+from argo_mw_persist.store import Page, Performance, Store
 from argo_mw_persist.tables import Entry
 from argo_mw_persist.termination import Termination
 
@@ -113,6 +114,13 @@ def register_config() -> type:
 def register_operations() -> Iterable[Operation]:
     """The operations that read."""
     return OPERATIONS
+
+
+@hookimpl
+def register_codecs(codecs: Codecs) -> None:
+    """What reads answer may be kept in a shared cache."""
+    for kind in (Signal, Voice, Page, Performance):
+        codecs.register_attrs(kind, f"{NAME}.{kind.__name__.lower()}")
 
 
 @hookimpl

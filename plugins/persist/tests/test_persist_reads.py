@@ -240,3 +240,19 @@ async def test_another_instance_sees_a_write_within_the_channels_delay(tmp_path)
         async with asyncio.timeout(CHANNEL_DELAY):
             while len(await reader.call("latest", symbol="AAPL")) != 2:
                 await asyncio.sleep(0)
+
+
+async def test_what_reads_answer_can_be_kept_in_a_shared_cache():
+    async with application() as argo:
+        signal = made(1, voices=(Voice("trend", "BUY", 0.5, 1.0, "up"),))
+        await record(argo, signal)
+        await store_of(argo.context).close_signal(signal.id, profit=0.5)
+        for operation, parameters in (
+            ("latest", {"symbol": "AAPL"}),
+            ("latest_of_many", {"symbols": ["AAPL", "IBM"]}),
+            ("history", {}),
+            ("performance", {}),
+        ):
+            value = await argo.call(operation, **parameters)
+            codecs = argo.context.codecs
+            assert codecs.decode(codecs.encode(value)) == value
