@@ -334,13 +334,14 @@ class SqliteStore:
 
     def messages_after(self, number: int) -> list[Message] | None:
         """The messages after *number*, or ``None`` when some of them were dropped."""
-        # One statement, so one snapshot.
+        # In this order: a message that comes between the two statements is found, not missed.
+        newest = self.newest_message()
         found: list[Message] = self._db.execute(
             "SELECT id, channel, body FROM messages WHERE id > ? ORDER BY id", (number,)
         ).fetchall()
         if found:
             return found if found[0][0] == number + 1 else None
-        return [] if self.newest_message() == number else None
+        return [] if newest == number else None
 
     # -- room ----------------------------------------------------------------------------
 

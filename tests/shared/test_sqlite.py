@@ -194,6 +194,22 @@ async def test_a_listener_that_fell_behind_hears_of_a_gap(shared, path, monkeypa
     await eventually(lambda: ears.messages == [b"after"])
 
 
+async def test_a_message_that_comes_while_messages_are_read_is_no_gap(path):
+    reader, writer = SqliteStore(path), SqliteStore(path)
+    newest = SqliteStore.newest_message
+
+    def publish_after(store):
+        number = newest(store)
+        with writer.writing():
+            writer.publish("news", b"late")
+        return number
+
+    reader.newest_message = lambda: publish_after(reader)
+    assert [(1, "news", b"late")] == reader.messages_after(0)
+    reader.close()
+    writer.close()
+
+
 # -- files that are not well -----------------------------------------------------------------
 
 
