@@ -36,7 +36,11 @@ async def try_(argo: Argo, a: str, b: str, policy: str, as_json: bool) -> None:
     lexicon = await asyncio.to_thread(load, *([config.data] if config.data else []))
     judge = policy_of(config if not policy else _with_policy(config, policy), lexicon, {})
     score = await _score(embedder_of(config, {}), a, b)
-    verdict = judge.judge(read(b, lexicon), read(a, lexicon), score if score is not None else 0.0)
+    asked, known = read(b, lexicon), read(a, lexicon)
+    verdict = judge.judge(asked, known, 1.0 if score is None else score)
+    if score is None and asked.normal != known.normal:
+        missing = "score: without an embedder only equal texts are found"
+        verdict = Verdict(False, 0.0, (*verdict.reasons, missing))
     if as_json:
         print_json(
             {

@@ -161,7 +161,7 @@ def _word(raw: str, initial: bool, cased: bool, lexicon: Lexicon) -> list[Token]
         return [*head, Token(_EXPANSIONS.get(ending, ending), "word", ending)]
     if dated := _date(lower, raw, initial):
         return [dated]
-    if lower in lexicon.names and (len(lower) > 2 or raw.isupper()):
+    if lower in lexicon.names and raw[0].isupper() and (len(lower) > 2 or raw.isupper()):
         return [Token(lexicon.names[lower], "name", raw, initial=initial)]
     return [Token(lower, _kind(raw, lower, initial, cased, lexicon), raw, initial=initial)]
 
