@@ -60,7 +60,7 @@ class Fleet:
     ) -> Outcome:
         """The outcome of this load, or of one elsewhere that ends after this call began.
 
-        Parameters:
+        Args:
             began: When the call began, in seconds since the epoch.
             stamped: The stamps that its tags had then: an answer from before an invalidation
                 that this call is after is not for it.
