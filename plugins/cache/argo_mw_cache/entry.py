@@ -8,7 +8,7 @@ from typing import Self
 
 from attrs import frozen
 
-from argo_mw import NO_COST, NotFound, Outcome, Protected, Stamped, fresh
+from argo_mw import NO_COST, NotFound, Outcome, Protected, Stamped, Stream, fresh, protect
 
 _RARE = 20.0
 """Where early refreshes begin: e^-20 is the chance of one that this leaves out."""
@@ -84,3 +84,32 @@ class Entry:
 def hit_of(outcome: Outcome) -> Outcome:
     """*outcome* as a later caller sees it: served by the cache, at no cost."""
     return outcome.evolve(cost=NO_COST, attempts=()).shaped_by("cache", "hit in memory")
+
+
+@frozen(eq=False)
+class Recording:
+    """A stream that has ended: nothing changes it, and every reader begins at its start.
+
+    Attributes:
+        stream: The stream.
+        size: About how many bytes its chunks occupy.
+    """
+
+    stream: Stream[object]
+    size: int
+
+    def lend(self) -> object:
+        """The stream, which every caller reads on their own."""
+        return self.stream
+
+
+def protected_of(value: object) -> Protected:
+    """*value* as several callers may have it; a stream must be complete.
+
+    Raises:
+        NotShareable: It cannot be copied.
+    """
+    if isinstance(value, Stream):
+        chunks = value.chunks
+        return Recording(value, protect(tuple(chunks)).size)
+    return protect(value)

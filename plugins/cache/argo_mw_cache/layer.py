@@ -29,7 +29,7 @@ from argo_mw import (
     within,
 )
 from argo_mw_cache.config import CacheConfig
-from argo_mw_cache.entry import Entry, Times, hit_of
+from argo_mw_cache.entry import Entry, Times, hit_of, protected_of
 from argo_mw_cache.memory import Memory
 from argo_mw_cache.shared_level import SharedLevel, Unusable
 
@@ -192,12 +192,13 @@ class Cache:
             self._keep_negative(call, error, stamped)
             raise
         load_time = self._monotonic() - started
-        if isinstance(outcome.value, Stream):
-            return outcome
         late = outcome.tags - call.tags
         if late:
             stamped = await self._stamps.extend(stamped, late)
         outcome = self._dated(outcome)
+        if isinstance(outcome.value, Stream):
+            self._keep_when_complete(call, outcome, outcome.value, stamped, load_time)
+            return outcome
         if await self._stamps.check(stamped) is not Freshness.FRESH:
             self._tell("skipped", call, "what it depends on changed while it was loaded")
             return outcome
@@ -229,7 +230,7 @@ class Cache:
             self._tell("skipped", call, "it was out of date before it could be kept")
             return None
         try:
-            protected = protect(outcome.value)
+            protected = protected_of(outcome.value)
         except NotShareable as error:
             self._tell("skipped", call, str(error))
             self._context.trouble(f"cache of {call.operation.name}", str(error))
@@ -242,6 +243,26 @@ class Cache:
         self._tell("store", call)
         first = protected.lend()
         return outcome if first is outcome.value else outcome.evolve(value=first)
+
+    def _keep_when_complete(
+        self,
+        call: Call,
+        outcome: Outcome,
+        stream: Stream[object],
+        stamped: Stamped,
+        load_time: float,
+    ) -> None:
+        """Keep a streamed answer once all of it has come; one that was aborted is none."""
+
+        def ended(_: Stream[object]) -> None:
+            if not stream.complete:
+                self._tell("skipped", call, "the stream ended before it was complete")
+            elif self._stamps.peek(stamped) is not Freshness.FRESH:
+                self._tell("skipped", call, "what it depends on changed while it was streamed")
+            else:
+                self._keep(call, outcome, stamped, load_time)
+
+        stream.on_done(ended)
 
     def _entry(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -304,12 +304,48 @@ async def test_what_cannot_be_shared_is_not_kept_and_said_once(clock: FakeClock)
     assert len(events.of(Trouble)) == 1
 
 
-async def test_a_stream_passes_through(clock: FakeClock) -> None:
+async def test_a_stream_is_kept_once_it_is_complete_and_replayed(clock: FakeClock) -> None:
+    released = asyncio.Event()
+
+    async def chunks() -> AsyncIterator[str]:
+        yield "first"
+        await released.wait()
+        yield "last"
+
     upstream = Scripted("a", ["bars"])
     async with open_argo(upstream, clock) as argo:
-        upstream._script[:] = [lambda _: Stream.of(["x"], argo.engine.tasks)]
+        upstream._script[:] = [lambda _: Stream(chunks(), argo.engine.tasks)]
         stream = await argo.call("bars", symbol="A")
         assert isinstance(stream, Stream)
+        assert await stream.first() == "first"
+        await argo.call("bars", symbol="A")  # too early: the first answer is not complete yet
+        assert len(upstream.asked) == 2
+        released.set()
+        assert [chunk async for chunk in stream.read()] == ["first", "last"]
+        replayed = await argo.outcome("bars", symbol="A")
+        assert isinstance(replayed.value, Stream)
+        assert [chunk async for chunk in replayed.value.read()] == ["first", "last"]
+        assert len(upstream.asked) == 2
+        assert "cache" in replayed.via
+
+
+async def test_an_aborted_stream_is_never_kept(clock: FakeClock) -> None:
+    async def chunks() -> AsyncIterator[str]:
+        yield "first"
+        await asyncio.Event().wait()
+
+    upstream = Scripted("a", ["bars"])
+    async with open_argo(upstream, clock) as argo:
+        upstream._script[:] = [lambda _: Stream(chunks(), argo.engine.tasks)]
+        stream = await argo.call("bars", symbol="A")
+        assert isinstance(stream, Stream)
+        reader = stream.read()
+        assert await anext(reader) == "first"
+        await reader.aclose()  # type: ignore[attr-defined]
+        again = await argo.outcome("bars", symbol="A")
+        assert "cache" not in again.via
+        assert len(upstream.asked) == 2
+        again.value.abort("the test is over")  # type: ignore[attr-defined]
 
 
 # -- Bounds ------------------------------------------------------------------------------------

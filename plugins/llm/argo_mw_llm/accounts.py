@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from attrs import frozen
 
-from argo_mw import BudgetExceeded, Call, Context, Outcome, Refusal, Request, Result
+from argo_mw import BudgetExceeded, Call, Closed, Context, Outcome, Refusal, Request, Result
 from argo_mw_llm.books import Books, Held, Quote
 from argo_mw_llm.failures import ProviderFailed
 from argo_mw_llm.streams import AnswerStream
@@ -115,7 +116,9 @@ class Accounts:
         status = "ok" if ending.stop else "aborted"
         usd = self._enter(one, usage, model=ending.model, status=status)
         if one.held:
-            self._context.tasks.spawn("llm:settle", self._books.settle(one.held, usd))
+            # While the application closes, what was held stays spent: too much, never too little.
+            with suppress(Closed):
+                self._context.tasks.spawn("llm:settle", self._books.settle(one.held, usd))
 
     def _enter(
         self, one: _Open, usage: Usage, *, model: str = "", status: str = "ok"

@@ -90,6 +90,7 @@ def transport(
 
     Raises:
         ValueError: There is no such provider.
+        TypeError: *argo* and *inner* are not both synchronous, or both asynchronous.
     """
     if provider not in PROVIDERS or provider == "claude":
         msg = f"provider is {provider!r}; it is glm, deepseek or qwen (claude: use chain)"
@@ -97,11 +98,11 @@ def transport(
     if isinstance(argo, BlockingArgo):
         if isinstance(inner, httpx2.AsyncBaseTransport):
             msg = "inner is asynchronous, but argo is a BlockingArgo; give a httpx2.BaseTransport"
-            raise ValueError(msg)
+            raise TypeError(msg)
         return BlockingChainTransport(argo, provider, inner or httpx2.HTTPTransport(), epoch)
     if isinstance(inner, httpx2.BaseTransport):
         msg = "inner is synchronous, but argo is not; give a httpx2.AsyncBaseTransport"
-        raise ValueError(msg)
+        raise TypeError(msg)
     return ChainTransport(argo, provider, inner or httpx2.AsyncHTTPTransport(), epoch)
 
 

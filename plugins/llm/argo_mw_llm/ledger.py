@@ -82,9 +82,13 @@ class Ledger:
         self._complain = complain
         self._waiting: list[Entry] = []
         self._writing: asyncio.Task[None] | None = None
+        self._closed = False
 
     def add(self, entry: Entry) -> None:
-        """Write *entry* soon."""
+        """Write *entry* soon; at once when the ledger is closed, for nobody would later."""
+        if self._closed:
+            self._write_now([entry])
+            return
         if len(self._waiting) >= _MOST_WAITING:
             self._complain(f"the ledger {self._path} cannot be written: an entry is lost")
             return
@@ -102,6 +106,19 @@ class Ledger:
         except (OSError, sqlite3.Error) as error:
             self._waiting = batch + self._waiting
             self._complain(f"the ledger {self._path} cannot be written: {error}; it is kept")
+
+    async def aclose(self) -> None:
+        """Write what is waiting. Calls that are cancelled by the shutdown are still written."""
+        self._closed = True
+        await self.flush()
+        if self._waiting:
+            self._write_now(self._waiting)
+
+    def _write_now(self, entries: Sequence[Entry]) -> None:
+        try:
+            write(self._path, entries)
+        except (OSError, sqlite3.Error) as error:
+            self._complain(f"{len(entries)} entries of the ledger {self._path} are lost: {error}")
 
     async def _write_soon(self) -> None:
         await asyncio.sleep(_PAUSE)

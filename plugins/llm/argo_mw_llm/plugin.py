@@ -103,7 +103,7 @@ class LlmPlugin:
     async def shutdown(self) -> None:
         """Write the ledger, close the connections."""
         if self._ledger is not None:
-            await self._ledger.flush()
+            await self._ledger.aclose()
         for provider in (*self._providers.values(), *self._retired):
             await provider.aclose()
 
