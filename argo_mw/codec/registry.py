@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, TypeVar
 from uuid import UUID
+from zlib import crc32
 
 import attrs
 import msgspec
@@ -112,14 +113,19 @@ class Codecs:
         """
         fields = [field for field in attrs.fields(kind) if field.init]  # type: ignore[arg-type]
 
+        names = [field.name for field in fields]
+        aliases = [field.alias for field in fields]
+        shape = crc32(" ".join(names).encode())
+
         def encode(value: T) -> object:
-            return {field.name: getattr(value, field.name) for field in fields}
+            return [shape, *(getattr(value, name) for name in names)]
 
         def decode(plain: Any) -> T:
-            if set(plain) != {field.name for field in fields}:
+            stored, *values = plain
+            if stored != shape:
                 msg = "the fields differ"
                 raise ValueError(msg)
-            return kind(**{field.alias: plain[field.name] for field in fields})
+            return kind(**dict(zip(aliases, values, strict=True)))
 
         self.register(kind, name, encode, decode)
 
@@ -263,6 +269,7 @@ class _Reader:
 
     def __init__(self, codecs: Codecs) -> None:
         self._codecs = codecs
+        self._by_name = codecs._by_name
         self._depth = 0
         self._decode = msgspec.msgpack.Decoder(ext_hook=self._extension).decode
 
@@ -271,16 +278,15 @@ class _Reader:
 
     def _extension(self, code: int, data: memoryview) -> object:
         self._depth += 1
-        try:
-            if self._depth > self._codecs.max_depth:
-                raise RecursionError
-            plain = self._decode(data)
-            if code == _NAMED:
-                name, simpler = plain
-                return self._codecs._codec_named(name).from_plain(simpler)
+        if self._depth > self._codecs.max_depth:
+            raise RecursionError
+        plain = self._decode(data)
+        self._depth -= 1  # an exception ends the whole decoding: no need to count down then
+        if code != _NAMED:
             return _REBUILD[code](plain)
-        finally:
-            self._depth -= 1
+        name, simpler = plain
+        codec = self._by_name.get(name) or self._codecs._codec_named(name)
+        return codec.from_plain(simpler)
 
 
 def _integer_to_plain(value: int) -> bytes:

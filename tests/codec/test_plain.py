@@ -167,7 +167,7 @@ def test_a_type_that_is_not_registered_here_is_a_miss():
 
 def test_fields_that_changed_since_are_a_miss():
     codecs, older = registry(), Codecs()
-    older.register(Signal, "tests.signal", lambda _: {"symbol": "A"}, lambda _: None)
+    older.register(Signal, "tests.signal", lambda _: [5, "A"], lambda _: None)
     decoded = codecs.decode(older.encode(Signal("A", 1.0, dt.datetime(2024, 1, 1))))
     assert Reason.REJECTED is decoded.reason
 
