@@ -115,6 +115,10 @@ class UpstreamError(ArgoError):
         self.status = status
 
 
+class Unable(UpstreamError):
+    """An upstream cannot answer the question at all, and was not asked."""
+
+
 class Unacceptable(UpstreamError):
     """An upstream answered, but its answer is none: an empty frame, a malformed reply."""
 

@@ -16,6 +16,7 @@ from argo_mw.errors import (
     ArgoError,
     DeadlineExceeded,
     Refusal,
+    Unable,
     Unacceptable,
     UpstreamError,
 )
@@ -65,7 +66,7 @@ class Attempts:
             reason = self._unable(call)
             if reason is not None:
                 msg = f"upstream {self._upstream.name!r} {reason}"
-                raise UpstreamError(msg, upstream=self._upstream.name)
+                raise Unable(msg, upstream=self._upstream.name)
         tried: list[Attempt] = []
         delay = _FIRST_DELAY
         while True:

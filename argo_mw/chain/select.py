@@ -10,6 +10,7 @@ from argo_mw.errors import (
     AllUpstreamsFailed,
     AllUpstreamsRefused,
     Refusal,
+    Unable,
     UpstreamError,
 )
 from argo_mw.extensions import EXCLUSIVE
@@ -62,8 +63,10 @@ def is_final(error: Exception) -> bool:
 def all_failed(call: Call, causes: Sequence[Exception]) -> Exception:
     """The one error for a call whose upstreams have all failed, with every cause.
 
-    A single cause is returned as it is.
+    A single cause is returned as it is. Upstreams that were unable say nothing about those that
+    were asked, and count only among themselves: a budget stays a refusal.
     """
+    causes = [cause for cause in causes if not isinstance(cause, Unable)] or causes
     if len(causes) == 1:
         return causes[0]
     what = f"{call.operation.name} {call.subject}".strip()
