@@ -15,11 +15,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import anthropic
-import argo_mw_cache.plugin as cache
-import argo_mw_coalesce.plugin as coalesce
 import httpx2
 import openai
 
+import argo_mw_cache.plugin as cache
+import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, ArgoError, Refusal
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
 from argo_mw_llm.ledger import Entry, read
@@ -324,7 +324,7 @@ async def books(calls: int) -> dict[str, object]:
             more = {"race": race_plugin() if race_plugin is not None else race}
             # Silent for these, so that a cancelled call is one that never was answered.
             for name, model in zip(PROVIDERS, CANCELLED, strict=True):
-                sandbox.set_fault(name, Fault("stall", symbols=frozenset({model})))
+                sandbox.set_fault(name, Fault("stall", symbol=model))
             async with opened(urls, LlmPlugin(), more) as argo:
                 done = [mixed(argo, number) for number in range(calls)]
                 for start in range(0, calls, 20):

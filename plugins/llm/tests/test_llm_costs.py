@@ -1,0 +1,280 @@
+"""Prices, budgets and the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+import argo_mw_cache.plugin as cache
+import argo_mw_coalesce.plugin as coalesce
+from argo_mw import ArgoError, BudgetExceeded, ConfigError, SharedUnavailable
+from argo_mw_llm import AnswerStream, LlmPlugin, Usage
+from argo_mw_llm.commands import add_up
+from argo_mw_llm.estimate import Estimator
+from argo_mw_llm.ledger import Entry, read
+from argo_mw_llm.plugin import LEDGER
+from argo_mw_llm.prices import load_prices
+from argo_mw_sandbox import Fault, Sandbox
+
+from .conftest import MODELS, OpenArgo
+
+PEAK = datetime(2026, 11, 23, 2, tzinfo=UTC).timestamp()
+WEEKEND = datetime(2026, 11, 22, 2, tzinfo=UTC).timestamp()
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("model", "usage", "at", "usd"),
+    [
+        ("claude-opus-5-5", Usage(input=MILLION, output=MILLION), PEAK, 24.0),
+        ("claude-opus-5-5-20261101", Usage(write_5m=MILLION, write_1h=MILLION), PEAK, 13.0),
+        ("claude-opus-5-5", Usage(read=MILLION), PEAK, 0.2),
+        ("claude-haiku-5-5", Usage(input=100_000), PEAK, 0.01),
+        ("claude-haiku-5-5", Usage(input=200_000, output=MILLION), PEAK, 0.1 + 2.5),
+        ("deepseek-v4-pro", Usage(input=MILLION), PEAK, 1.32),
+        ("deepseek-v4-pro", Usage(input=MILLION), WEEKEND, 0.66),
+        ("qwen3.7-plus", Usage(input=300_000), PEAK, 0.36),
+    ],
+)
+def test_tokens_cost_what_the_table_says(model: str, usage: Usage, at: float, usd: float) -> None:
+    assert pytest.approx(usd) == load_prices().usd(model, usage, at)
+
+
+def test_an_unknown_model_costs_unknown_and_never_nothing() -> None:
+    assert load_prices().usd("claude-none", Usage(input=1), PEAK) is None
+
+
+def test_batches_cost_half() -> None:
+    price = load_prices().of("claude-opus-5")
+    assert price is not None
+    assert 2.5 == price.usd(Usage(input=MILLION), PEAK, batch=True)
+
+
+def test_the_table_can_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text('as_of = "x"\nsource = "y"\n[models.m]\ninput = 1.0\noutput = 2.0\n')
+    assert 2.0 == load_prices(path).usd("m", Usage(output=MILLION), PEAK)
+    path.write_text('as_of = "x"\nsource = "y"\n[models.m]\ninput = 1.0\noutputs = 2.0\n')
+    with pytest.raises(ConfigError, match="outputs"):
+        load_prices(path)
+
+
+def test_estimates_learn_and_know_their_error() -> None:
+    estimator = Estimator()
+    assert 100 == estimator.prompt("m", 100)
+    for _ in range(50):
+        estimator.learn("m", rough=100, prompt=130, answer=40)
+    assert 130 == estimator.prompt("m", 100)
+    assert 40 == estimator.answer("m", 1_000)
+    error = estimator.error("m")
+    assert error is not None
+    assert error < 0.05
+
+
+def entries(tmp_path: Path) -> list[Entry]:
+    return read(tmp_path / LEDGER)
+
+
+async def test_what_is_booked_is_what_the_provider_counted(
+    sandbox: Sandbox, open_argo: OpenArgo, tmp_path: Path
+) -> None:
+    async with open_argo() as argo:
+        for model in MODELS.values():
+            await argo.call("complete", messages="RSI 30?", model=model)
+            stream = await argo.call("complete", messages="RSI 31?", model=model, stream=True)
+            assert isinstance(stream, AnswerStream)
+            assert [piece async for piece in stream.read()]
+    booked = entries(tmp_path)
+    assert 8 == len(booked)
+    for name in MODELS:
+        counts = sandbox.counts_of(name)
+        own = [e for e in booked if e.upstream == name]
+        assert counts.input_tokens == sum(e.input for e in own)
+        assert counts.output_tokens == sum(e.output for e in own)
+        assert not any(e.estimated for e in own)
+    assert 0o600 == (tmp_path / LEDGER).stat().st_mode & 0o777
+
+
+async def test_a_cancelled_call_is_booked_as_an_estimate(
+    sandbox: Sandbox, open_argo: OpenArgo, tmp_path: Path
+) -> None:
+    sandbox.set_fault("glm", Fault("stall"))
+    async with open_argo() as argo:
+        with pytest.raises(ArgoError):
+            await argo.options(timeout=0.1).call("complete", messages="Why?", model="glm-5.3")
+    (entry,) = entries(tmp_path)
+    assert (1, "cancelled") == (entry.estimated, entry.status)
+    assert entry.usd is not None
+    assert entry.usd > 0
+
+
+async def test_an_aborted_stream_is_booked_as_an_estimate(
+    sandbox: Sandbox, open_argo: OpenArgo, tmp_path: Path
+) -> None:
+    sandbox.set_fault("claude", Fault("trickle", pace=0.001))
+    async with open_argo() as argo:
+        stream = await argo.call("complete", messages="Why?", model=MODELS["claude"], stream=True)
+        assert isinstance(stream, AnswerStream)
+        reader = stream.read()
+        await anext(reader)
+        await reader.aclose()  # type: ignore[attr-defined]
+        assert not stream.complete
+    (entry,) = entries(tmp_path)
+    assert (1, "aborted") == (entry.estimated, entry.status)
+
+
+async def test_an_error_costs_nothing(
+    sandbox: Sandbox, open_argo: OpenArgo, tmp_path: Path
+) -> None:
+    sandbox.set_fault("glm", Fault("arrears"))
+    async with open_argo(operations={"complete": {"upstreams": ["glm"]}}) as argo:
+        with pytest.raises(ArgoError):
+            await argo.call("complete", messages="Why?")
+    (entry,) = entries(tmp_path)
+    assert (0, 0, 0.0, "failed") == (entry.input, entry.estimated, entry.usd, entry.status)
+
+
+async def test_savings_are_booked_by_layer(
+    sandbox: Sandbox, open_argo: OpenArgo, tmp_path: Path
+) -> None:
+    async with open_argo(plugins={"cache": cache, "coalesce": coalesce}) as argo:
+        ask = {"messages": "RSI 30?", "model": MODELS["glm"]}
+        await asyncio.gather(*(argo.call("complete", **ask) for _ in range(3)))
+        await argo.call("complete", **ask)
+    assert 1 == sandbox.counts_of("glm").requests
+    (total,) = add_up(entries(tmp_path), "model").values()
+    assert 1 == total.calls
+    assert pytest.approx(2 * total.usd) == total.saved["coalesce"]
+    assert pytest.approx(total.usd) == total.saved["cache"]
+
+
+async def test_truncated_answers_are_never_kept(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    sandbox.set_fault("glm", Fault("truncated"))
+    async with open_argo(plugins={"cache": cache}) as argo:
+        for _ in range(2):
+            await argo.call("complete", messages="RSI 30?", model=MODELS["glm"])
+            stream = await argo.call(
+                "complete", messages="RSI 30?", model=MODELS["glm"], stream=True
+            )
+            assert isinstance(stream, AnswerStream)
+            assert [piece async for piece in stream.read()]
+    assert 4 == sandbox.counts_of("glm").requests
+
+
+async def test_tool_calls_are_kept_only_when_allowed(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    tool = {"name": "sell", "description": "", "parameters": {"type": "object"}}
+    ask = {"messages": "Sell?", "model": MODELS["claude"], "tools": [tool], "tool_choice": "any"}
+    async with open_argo(plugins={"cache": cache}) as argo:
+        for _ in range(2):
+            said = await argo.call("complete", **ask)
+            assert "sell" == said.tool_calls[0].name  # type: ignore[attr-defined]
+        assert 2 == sandbox.counts_of("claude").requests
+        for _ in range(2):
+            await argo.call("complete", **ask, keep_tool_calls=True)
+        assert 3 == sandbox.counts_of("claude").requests
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "glm-5.2"},
+        {"system": "Be brief."},
+        {"messages": "RSI 31?"},
+        {"tools": [{"name": "t", "parameters": {"type": "object"}}]},
+        {"tool_choice": "none"},
+        {"schema": {"type": "object"}},
+        {"temperature": 0.5},
+        {"top_p": 0.5},
+        {"max_tokens": 99},
+        {"thinking": True},
+        {"epoch": "2026-11-23T00:00"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_whatever_changes_the_answer_changes_the_key(
+    change: dict[str, object], open_argo: OpenArgo
+) -> None:
+    base: dict[str, object] = {"messages": "RSI 30?", "model": "glm-5.3"}
+    async with open_argo() as argo:
+        build = argo.engine.build
+        keys = {build.questions.ask("complete", "t", {**base, **c})[0].key for c in ({}, change)}
+        assert 2 == len(keys)
+        other, _ = build.questions.ask("complete", "another", base)
+        assert other.key not in keys
+
+
+async def test_a_default_model_is_part_of_the_key(open_argo: OpenArgo) -> None:
+    keys = set()
+    for model in ("glm-5.3", "glm-5.2"):
+        async with open_argo(plugins={"llm": LlmPlugin()}, glm={"model": model}) as argo:
+            keys.add(argo.engine.build.questions.ask("complete", "t", {"messages": "?"})[0].key)
+    assert 2 == len(keys)
+
+
+# -- Budgets -----------------------------------------------------------------------------------
+
+
+async def test_a_used_up_budget_refuses_before_anything_is_sent(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    budget = {"usd": 0.003, "per": "day"}
+    async with open_argo(budgets=[budget]) as argo:
+        ask = {"model": MODELS["claude"], "max_tokens": 200}
+        with pytest.raises(BudgetExceeded) as caught:
+            for number in range(100):
+                await argo.call("complete", messages=f"RSI {number}?", **ask)
+    assert caught.value.retry_at is not None
+    assert "per day" in str(caught.value)
+    assert 0 < sandbox.counts_of("claude").requests < 10
+
+
+@pytest.mark.parametrize(
+    ("budget", "shared"),
+    [({"tenant": "*"}, False), ({"tenant": ""}, True), ({"tenant": "other"}, False)],
+)
+async def test_budgets_are_each_tenants_or_everybodys(
+    budget: dict[str, object], shared: bool, open_argo: OpenArgo
+) -> None:
+    async with open_argo(budgets=[{"usd": 0.004, **budget}]) as argo:
+        ask = {"model": MODELS["claude"], "max_tokens": 300}
+        with pytest.raises(BudgetExceeded):
+            for number in range(100):
+                await argo.options(tenant="other").call("complete", messages=f"{number}?", **ask)
+        mine = argo.options(tenant="mine").call("complete", messages="RSI?", **ask)
+        if shared:
+            with pytest.raises(BudgetExceeded):
+                await mine
+        else:
+            await mine
+
+
+async def test_an_unknown_price_cannot_be_within_a_budget(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    async with open_argo(budgets=[{"usd": 100.0}]) as argo:
+        with pytest.raises(BudgetExceeded, match="not known"):
+            await argo.call("complete", messages="RSI?", model="glm-99")
+    assert 0 == sandbox.counts_of("glm").requests
+
+
+async def test_a_warning_budget_lets_pass(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    async with open_argo(budgets=[{"usd": 0.0, "then": "warn"}]) as argo:
+        await argo.call("complete", messages="RSI?", model=MODELS["glm"])
+    assert 1 == sandbox.counts_of("glm").requests
+
+
+async def test_without_the_shared_store_there_is_no_budget_and_no_call(
+    sandbox: Sandbox, open_argo: OpenArgo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        msg = "the store is away"
+        raise SharedUnavailable(msg)
+
+    async with open_argo(budgets=[{"usd": 1.0}]) as argo:
+        monkeypatch.setattr(argo.context.shared, "add", away)
+        with pytest.raises(ArgoError):
+            await argo.call("complete", messages="RSI?", model=MODELS["glm"])
+    assert 0 == sandbox.counts_of("glm").requests

@@ -1,0 +1,199 @@
+"""Clients of the providers' own SDKs, with the chain in between."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+import argo_mw_cache.plugin as cache
+import argo_mw_coalesce.plugin as coalesce
+from argo_mw import Argo, BlockingArgo
+from argo_mw_llm import LlmPlugin, chain, transport
+from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
+
+from .conftest import MODELS, PROVIDERS, OpenArgo
+
+LAYERS = {"cache": cache, "coalesce": coalesce}
+ASK: dict[str, Any] = {
+    "model": MODELS["claude"],
+    "max_tokens": 200,
+    "messages": [{"role": "user", "content": "RSI 30, price 10?"}],
+}
+CHAT: dict[str, Any] = {
+    "model": MODELS["deepseek"],
+    "messages": [{"role": "user", "content": "RSI 30, price 10?"}],
+}
+
+
+def claude(argo: Argo, sandbox: Sandbox, **more: Any) -> anthropic.AsyncAnthropic:
+    return anthropic.AsyncAnthropic(
+        api_key="k", base_url=sandbox.url("claude"), middleware=[chain(argo)], **more
+    )
+
+
+def chat(argo: Argo, sandbox: Sandbox, **more: Any) -> openai.AsyncOpenAI:
+    http = openai.DefaultAsyncHttpxClient(transport=transport(argo, "deepseek"))
+    return openai.AsyncOpenAI(
+        api_key="k", base_url=sandbox.url("deepseek"), http_client=http, **more
+    )
+
+
+async def test_claude_answers_are_the_sdks_own_and_are_kept(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    async with open_argo(plugins=LAYERS) as argo, claude(argo, sandbox) as client:
+        first, again = [await client.messages.create(**ASK) for _ in range(2)]
+    async with anthropic.AsyncAnthropic(api_key="k", base_url=sandbox.url("claude")) as bare:
+        expected = await bare.messages.create(**ASK)
+    assert isinstance(first, anthropic.types.Message)
+    assert expected == first == again
+    assert 2 == sandbox.counts_of("claude").requests
+
+
+async def test_claude_streams_replay_with_the_sdks_own_events(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    async with open_argo(plugins=LAYERS) as argo, claude(argo, sandbox) as client:
+        runs = []
+        for _ in range(2):
+            async with client.messages.stream(**ASK) as stream:
+                runs.append([event async for event in stream])
+    assert [e.type for e in runs[0]] == [e.type for e in runs[1]]
+    assert runs[0] == runs[1]
+    assert 1 == sandbox.counts_of("claude").requests
+
+
+async def test_chat_streams_replay_with_the_sdks_own_chunks(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    async with open_argo(plugins=LAYERS) as argo, chat(argo, sandbox) as client:
+        runs = []
+        for _ in range(2):
+            chunks = await client.chat.completions.create(**CHAT, stream=True)
+            runs.append([chunk async for chunk in chunks])
+    assert runs[0] == runs[1]
+    assert len(runs[0]) > 3
+    assert 1 == sandbox.counts_of("deepseek").requests
+
+
+async def test_coalesced_callers_read_one_stream(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    async with open_argo(plugins=LAYERS) as argo, chat(argo, sandbox) as client:
+
+        async def read() -> str:
+            chunks = await client.chat.completions.create(**CHAT, stream=True)
+            return "".join([c.choices[0].delta.content or "" async for c in chunks])
+
+        texts = await asyncio.gather(*(read() for _ in range(5)))
+    assert 1 == len(set(texts))
+    assert texts[0]
+    assert 1 == sandbox.counts_of("deepseek").requests
+
+
+async def test_an_aborted_stream_is_never_kept(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    async with open_argo(plugins=LAYERS) as argo, chat(argo, sandbox) as client:
+        sandbox.set_fault("deepseek", Fault("trickle", pace=0.001, times=1))
+        chunks = await client.chat.completions.create(**CHAT, stream=True)
+        await anext(aiter(chunks))
+        await chunks.close()
+        whole = await client.chat.completions.create(**CHAT, stream=True)
+        assert "stop" == [c async for c in whole][-1].choices[0].finish_reason
+    assert 2 == sandbox.counts_of("deepseek").requests
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("overloaded", anthropic.InternalServerError),
+        ("rate_limit", anthropic.RateLimitError),
+        ("unauthorized", anthropic.AuthenticationError),
+        ("bad_request", anthropic.BadRequestError),
+    ],
+)
+async def test_errors_stay_the_sdks_own(
+    fault: str, error: type[Exception], sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    sandbox.set_fault("claude", Fault(fault))
+    async with open_argo(plugins=LAYERS) as argo:
+        async with claude(argo, sandbox, max_retries=0) as client:
+            with pytest.raises(error):
+                await client.messages.create(**ASK)
+    assert 1 == sandbox.counts_of("claude").requests
+
+
+async def test_the_sdk_retries_as_it_always_did(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    sandbox.set_fault("deepseek", Fault("overloaded", times=1))
+    tables = {"coalesce": {"share_failures": 0.0}}
+    async with open_argo(plugins=LAYERS, tables=tables) as argo:
+        async with chat(argo, sandbox, max_retries=1) as client:
+            said = await client.chat.completions.create(**CHAT)
+    assert said.choices[0].message.content
+    assert 2 == sandbox.counts_of("deepseek").requests
+
+
+async def test_a_budget_reaches_the_sdks_caller_as_a_clear_error(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    async with open_argo(plugins=LAYERS, budgets=[{"usd": 0.0}]) as argo:
+        async with chat(argo, sandbox) as client:
+            with pytest.raises(openai.APIStatusError, match="budget") as caught:
+                await client.chat.completions.create(**CHAT)
+    assert 402 == caught.value.status_code
+    assert 0 == sandbox.counts_of("deepseek").requests
+
+
+async def test_an_unreachable_provider_is_the_sdks_own_connection_error(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    sandbox.set_fault("deepseek", Fault("outage"))
+    async with open_argo(plugins=LAYERS) as argo:
+        async with chat(argo, sandbox, max_retries=0) as client:
+            with pytest.raises(openai.APIConnectionError):
+                await client.chat.completions.create(**CHAT)
+
+
+async def test_other_requests_go_straight_on(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    async with open_argo(plugins=LAYERS) as argo, claude(argo, sandbox) as client:
+        for _ in range(2):
+            counted = await client.messages.count_tokens(
+                model=ASK["model"], messages=ASK["messages"]
+            )
+    assert counted.input_tokens > 0
+    assert 2 == sandbox.counts_of("claude").requests
+
+
+def test_synchronous_clients_gain_the_chain_too() -> None:
+    with SandboxProcess(SandboxConfig()) as sandbox:
+        own = {name: {"url": sandbox.url(name), "key": "any"} for name in PROVIDERS}
+        config = {"argo": {"shared": "memory://", "strict": True}, "plugins": {"llm": own}}
+        plugins = {"llm": LlmPlugin(), **LAYERS}
+        with BlockingArgo(config, plugins=plugins, installed=False) as argo:
+            with anthropic.Anthropic(
+                api_key="k", base_url=sandbox.url("claude"), middleware=[chain(argo)]
+            ) as claude_client:
+                first, again = [claude_client.messages.create(**ASK) for _ in range(2)]
+                assert first == again
+                streamed = []
+                for _ in range(2):
+                    with claude_client.messages.stream(**ASK) as stream:
+                        streamed.append([event.type for event in stream])
+                assert streamed[0] == streamed[1]
+            http = openai.DefaultHttpxClient(transport=transport(argo, "deepseek"))
+            with openai.OpenAI(
+                api_key="k", base_url=sandbox.url("deepseek"), http_client=http
+            ) as client:
+                said, same = [client.chat.completions.create(**CHAT) for _ in range(2)]
+                assert said == same
+                for _ in range(2):
+                    assert list(client.chat.completions.create(**CHAT, stream=True))
+        counts = sandbox.counts()
+    assert 2 == counts["claude"]["requests"]  # type: ignore[index,call-overload]
+    assert 2 == counts["deepseek"]["requests"]  # type: ignore[index,call-overload]
+
+
+def test_an_unknown_provider_is_refused() -> None:
+    with pytest.raises(ValueError, match="glm, deepseek or qwen"):
+        transport(object(), "gpt")  # type: ignore[call-overload]
