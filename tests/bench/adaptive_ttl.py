@@ -35,6 +35,7 @@ from tests.bench.adaptive_ttl_replay.score import LARGE, Ratio, Sums, is_scored,
 from tests.bench.adaptive_ttl_replay.series import Era, eras_of, walk
 
 SHARE = 0.1
+PLOT = Path(__file__).parents[2] / "docs" / "assets" / "adaptive-ttl"
 SHORT = 5_000
 MORE = 3
 _MONDAY = 1_704_722_400.0
@@ -50,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settled-phases", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=(), help="names of series")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--plot", type=Path, help="where to write the plot, without its ending")
+    parser.add_argument("--plot", type=Path, default=PLOT, help="the plot, without its ending")
 
 
 async def run(args: argparse.Namespace) -> dict[str, object]:
@@ -142,8 +143,7 @@ class _Bench:
         ratios = {name: ratio_of(budget.policy[name], budget.fixed[name]) for name in budget.policy}
         scored = [name for name in ratios if _scored(budget.policy[name])]
         large = [name for name in scored if _reads(budget.policy[name]) >= LARGE]
-        if args.plot is not None:
-            self._plot(budget, table)
+        self._plot(budget, table)
         return {
             "mean_error_ratio": _mean(ratios[name].value for name in scored),
             "max_error_ratio": max((ratios[name].value for name in large), default=None),
@@ -318,6 +318,7 @@ def decision_us(days: int = 20) -> float:
     for at in walks["AAPL"].ends[::10]:
         for name, series in walks.items():
             symbol = memory.see(name, series.fetch(at), calendar, float(at))
+            policy.fetched(symbol)
             known = Situation("market_data", name, float(at), calendar, symbol, revealed=True)
             started = time.perf_counter_ns()
             policy.decide(known)

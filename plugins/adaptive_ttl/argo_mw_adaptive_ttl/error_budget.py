@@ -51,9 +51,6 @@ class ErrorBudget:
         symbol, now = situation.symbol, situation.now
         if symbol is None or symbol.volatility.level <= 0.0 or situation.calendar is None:
             return self._without_prices.decide(situation)
-        rate = self._rate(symbol)
-        if situation.revealed:
-            self._account(symbol, rate)
         day = symbol.day
         if not day.start <= now < day.end:
             day = situation.calendar.day(now)
@@ -61,9 +58,16 @@ class ErrorBudget:
         if phase is Phase.CLOSED or phase is Phase.BREAK:
             end, recheck = self._until_open(symbol, day, now), None
         else:
-            end, recheck = self._until_worth(situation, symbol, day, rate)
+            end, recheck = self._until_worth(situation, symbol, day)
         ttl = max(self._config.minimum, end + self._config.delay - now)
         return Decision(ttl, lambda: self._why(symbol, phase), recheck)
+
+    def fetched(self, symbol: Symbol) -> None:
+        """Account for a fetch of *symbol*, and for the minutes that it answers for."""
+        revealed = symbol.revealed
+        symbol.revealed = NOTHING
+        pace = self._pace(symbol)
+        pace.spend(revealed.passed, self._rate(symbol), revealed.known, revealed.sigmas)
 
     def due(self, symbol: Symbol, now: float) -> bool:
         """Whether peers and the time passed make a fetch of *symbol* worth its price."""
@@ -101,12 +105,6 @@ class ErrorBudget:
                 variance += square * (1.0 - loading * loading * factor.certainty(at))
         return loading * mean, variance
 
-    def _account(self, symbol: Symbol, rate: float) -> None:
-        revealed = symbol.revealed
-        symbol.revealed = NOTHING
-        pace = self._pace(symbol)
-        pace.spend(revealed.passed, rate, revealed.known, revealed.sigmas)
-
     def _pace(self, symbol: Symbol) -> Pace:
         return symbol.pace if self._alone else self._memory.pot
 
@@ -124,18 +122,18 @@ class ErrorBudget:
         return self._pace(symbol).for_error(self._config.error_bp, sigma)
 
     def _until_worth(
-        self, situation: Situation, symbol: Symbol, day: Day, rate: float
+        self, situation: Situation, symbol: Symbol, day: Day
     ) -> tuple[float, float | None]:
         """When an answer is worth a fetch if peers stay quiet, and when if there are none."""
         over = day.over(situation.now)
         if situation.revealed and symbol.waiting:
             return self._end(symbol, day, over + 1), None
         leniency = self._types[situation.data_type]
+        rate = self._rate(symbol)
         scale = self._scale(symbol, rate, 1.0 / rate if rate > 0.0 else 0.0) * leniency
         silent = symbol.silent if situation.revealed else 0
         minutes = self._minutes(symbol, day, over, scale, silent)
-        loading = symbol.loading(self._memory.prior_loading)
-        shared = loading * loading
+        shared = symbol.shared
         end = self._end(symbol, day, over + minutes)
         if shared * symbol.company <= _ALONE:
             return end, None

@@ -52,9 +52,10 @@ class AdaptiveTtl:
         self._context = context
         self._clock = context.clock
         self._moved: set[str] = set()
+        self._watching = policy if isinstance(policy, Watching) else None
         self.watch = (
-            Watch(policy, memory, context.clock, self._give_up)
-            if isinstance(policy, Watching)
+            Watch(self._watching, memory, context.clock, self._give_up)
+            if self._watching is not None
             else None
         )
 
@@ -128,7 +129,10 @@ class AdaptiveTtl:
         if call.subject and _is_price(call):
             revealed = self._learn(call.subject, outcome)
         now = self._clock.time()
-        decision = self._policy.decide(self._situation(call, revealed=revealed))
+        situation = self._situation(call, revealed=revealed)
+        if revealed and situation.symbol is not None and self._watching is not None:
+            self._watching.fetched(situation.symbol)
+        decision = self._policy.decide(situation)
         ttl, by = self._limited(call, decision.ttl, outcome.expires_at)
         self._keep_watch(call.subject, decision, now + ttl, revealed=revealed)
         note = f"{decision.why()} → {ttl:.0f} s{by}"

@@ -37,6 +37,7 @@ class Lesson:
     def __init__(self, symbol: Symbol, factor: Factor, loading: float) -> None:
         self._symbol = symbol
         self._factor = factor
+        self._prior = loading
         self._loading = symbol.loading(loading)
         self._moved = 0.0
         self._forecast = 0.0
@@ -44,6 +45,7 @@ class Lesson:
         self._move = 0.0
         self._passed = 0
         self._minutes = 0
+        self._judged = 0
         self._sigmas = 0.0
 
     def learn(self, bars: Bars, now: float) -> None:
@@ -153,6 +155,7 @@ class Lesson:
             self._compare(move / sigma, day.when(symbol.over + 1) // MINUTE)
             symbol.detector.learn(move, sigma, volatility.trend)
             self._sigmas += sigma
+            self._judged += 1
         volatility.learn(move, bucket, prior)
         self._move += move
         self._minutes += 1
@@ -171,9 +174,10 @@ class Lesson:
         symbol.silent = max(0, int(now - symbol.traded) // MINUTE) if symbol.traded else 0
         # What the first answer tells of the time before it was not there to be read.
         passed = self._passed if symbol.seen_at > 0.0 else 0
-        symbol.revealed = Revealed(passed, self._minutes, self._sigmas)
+        symbol.revealed = Revealed(passed, self._judged, self._sigmas)
         if self._minutes:
             self._factor.tell(symbol.name, self._move)
             symbol.judge(self._forecast, self._moved)
+            symbol.shared = symbol.loading(self._prior) ** 2
             share = self._known / self._minutes
             symbol.company += (1.0 - _COMPANY_MEMORY) * (share - symbol.company)

@@ -77,5 +77,6 @@ class Memory:
         while len(self.symbols) >= self.capacity:
             self.symbols.popitem(last=False)
         symbol = Symbol(name, calendar, calendar.day(bars.starts[0]), self.detector())
+        symbol.shared = symbol.loading(self.prior_loading) ** 2
         self.symbols[name] = symbol
         return symbol

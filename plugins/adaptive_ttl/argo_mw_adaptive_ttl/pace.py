@@ -66,7 +66,9 @@ class Pace:
         due = self._due + rate * pending
         surplus = (self.fetches - due) / (_SLACK + _TOLERANCE * due)
         correction = _FIRMNESS * surplus**3 + self._drift
-        return (self.sigma or sigma) / rate * exp(min(max(correction, -_MOST), _MOST))
+        if self._weight > 0.0:
+            sigma = self._sigmas / self._weight
+        return sigma / rate * exp(min(max(correction, -_MOST), _MOST))
 
     def for_error(self, error: float, sigma: float) -> float:
         """The scale c that makes a root mean squared error of *error* bp."""

@@ -76,7 +76,10 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Watching(Protocol):
-    """A policy that may give answers up early, when others have brought news."""
+    """A policy that keeps account, and may give answers up early when others have brought news."""
+
+    def fetched(self, symbol: Symbol) -> None:
+        """*symbol* was fetched, and what the answer reveals is learned; a decision follows."""
 
     def due(self, symbol: Symbol, now: float) -> bool:
         """Whether what is kept about *symbol* is to be given up at epoch second *now*."""

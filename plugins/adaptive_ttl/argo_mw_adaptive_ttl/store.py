@@ -133,7 +133,7 @@ def _saved(symbol: Symbol) -> SavedSymbol:
 def _revive(one: SavedSymbol, memory: Memory, calendars: Calendars, now: float) -> Symbol:
     calendar = calendars.of(one.name, now)
     day = calendar.day(one.known_until - 1.0)
-    return Symbol(
+    symbol = Symbol(
         one.name,
         calendar,
         day,
@@ -149,3 +149,5 @@ def _revive(one: SavedSymbol, memory: Memory, calendars: Calendars, now: float) 
         pull=one.pull,
         evidence=one.evidence,
     )
+    symbol.shared = symbol.loading(memory.prior_loading) ** 2
+    return symbol

@@ -24,7 +24,7 @@ class Revealed:
 
     Attributes:
         passed: Minutes of trading since the last one.
-        known: Those of them whose moves could be learned from.
+        known: Minutes of which it could be said what was expected of them.
         sigmas: sigma of those, in bp, added up.
     """
 
@@ -56,6 +56,7 @@ class Symbol:
         seen_at: Epoch seconds of the last fetch.
         bar: Minutes from one bar of its last answer to the next.
         revealed: What the last fetch revealed and nobody has accounted for.
+        shared: The share of its variance that is the common factor's, as last worked out.
         pull: What peers made expect times what happened, added up.
         evidence: The square of what they made expect, added up.
         company: Which share of the common factor its peers usually know before it is fetched.
@@ -77,6 +78,7 @@ class Symbol:
     bar: int = 1
     revealed: Revealed = NOTHING
     company: float = 0.0
+    shared: float = 0.0
     pull: float = 0.0
     evidence: float = 0.0
 

@@ -68,6 +68,8 @@ class Market:
     def decide(self, symbol: Symbol, now: float, *, revealed: bool = True) -> float:
         """Seconds that an answer lives."""
         known = Situation("market_data", symbol.name, now, self.calendar, symbol, revealed)
+        if revealed:
+            self.policy.fetched(symbol)
         return self.policy.decide(known).ttl
 
 
@@ -193,6 +195,7 @@ def test_daily_bars_are_enough_to_begin_with() -> None:
     now = NOON
     for _ in range(10):
         symbol = memory.see("AAPL", Bars(starts, closes, 86_400), calendar, now)
+        policy.fetched(symbol)
         known = Situation("market_data", "AAPL", now, calendar, symbol, revealed=True)
         lives.append(policy.decide(known).ttl)
         now += lives[-1]
@@ -249,6 +252,7 @@ def _pool(
             starts = [begin + MINUTE * m for m in range(first, minute + 1)]
             bars = Bars(starts, closes[name][first + 1 :], MINUTE)
             symbol = memory.see(name, bars, calendar, now)
+            policy.fetched(symbol)
             known = Situation("market_data", name, now, calendar, symbol, revealed=True)
             expires[name] = now + policy.decide(known).ttl
     return counts
@@ -271,6 +275,7 @@ def twins(moved: float) -> tuple[ErrorBudget, Memory, float]:
             starts = [begin + MINUTE * m for m in range(end - 90, end)]
             now = float(begin + MINUTE * end)
             symbol = memory.see(name, Bars(starts, closes[end - 90 : end], MINUTE), calendar, now)
+            policy.fetched(symbol)
             policy.decide(Situation("market_data", name, now, calendar, symbol, revealed=True))
     last = closes[399] * math.exp(moved / 1e4)
     starts = [begin + MINUTE * m for m in range(312, 402)]
