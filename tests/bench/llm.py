@@ -325,7 +325,9 @@ async def books(calls: int) -> dict[str, object]:
             # Silent for these, so that a cancelled call is one that never was answered.
             for name, model in zip(PROVIDERS, CANCELLED, strict=True):
                 sandbox.set_fault(name, Fault("stall", symbol=model))
-            async with opened(urls, LlmPlugin(), more) as argo:
+            # Nobody is cancelled but who is meant to be: `best` waits for all of its models.
+            table = {"strategy": "fallback", "operations": {"opinion": RACED}}
+            async with opened(urls, LlmPlugin(), more, race=table) as argo:
                 done = [mixed(argo, number) for number in range(calls)]
                 for start in range(0, calls, 20):
                     await asyncio.gather(*done[start : start + 20])
@@ -358,6 +360,9 @@ async def books(calls: int) -> dict[str, object]:
 
 
 CANCELLED = ("claude-opus-5", "glm-5.2", "deepseek-v4-flash", "qwen3.7-plus")
+
+
+RACED = {"strategy": "best", "wait": 20.0}
 
 
 async def mixed(argo: Argo, number: int) -> None:
@@ -458,13 +463,17 @@ def opened(
     more: Mapping[str, object] | None = None,
     *,
     llm: Mapping[str, object] | None = None,
+    race: Mapping[str, object] | None = None,
     shared: str = "memory://",
 ) -> Argo:
     """An application with the providers at *urls*."""
     tables = {name: {"url": urls.get(name, "http://127.0.0.1:1"), "key": "k"} for name in PROVIDERS}
     config = {
         "argo": {"shared": shared, "strict": True},
-        "plugins": {"llm": {**tables, **(llm or {})}},
+        "plugins": {
+            "llm": {**tables, **(llm or {})},
+            **({"race": race} if race is not None else {}),
+        },
         "upstreams": {name: {"per_minute": 10_000_000} for name in PROVIDERS},
     }
     plugins = {"llm": plugin, "cache": cache, "coalesce": coalesce, **(more or {})}

