@@ -82,7 +82,7 @@ class AdaptiveTtl:
         """How long an answer to *call* would live now, and why."""
         decision = self._policy.decide(self._situation(call, revealed=False))
         ttl, by = self._limited(call, decision.ttl, None)
-        return f"{decision.why()} → {ttl:.0f} s{by}"
+        return self._words(decision, ttl, by)
 
     def close(self) -> None:
         """Look at kept answers no more."""
@@ -135,8 +135,15 @@ class AdaptiveTtl:
         decision = self._policy.decide(situation)
         ttl, by = self._limited(call, decision.ttl, outcome.expires_at)
         self._keep_watch(call.subject, decision, now + ttl, revealed=revealed)
-        note = f"{decision.why()} → {ttl:.0f} s{by}"
+        note = self._words(decision, ttl, by)
         return outcome.evolve(expires_at=now + ttl).shaped_by(NAME, note)
+
+    def _words(self, decision: Decision, ttl: float, by: str) -> str:
+        first = ttl
+        if decision.recheck is not None:
+            first = min(ttl, decision.recheck - self._clock.time())
+        quiet = f", {ttl:.0f} s if its peers stay quiet" if first < ttl else ""
+        return f"{decision.why()} → {first:.0f} s{quiet}{by}"
 
     def _situation(self, call: Call, *, revealed: bool) -> Situation:
         now = self._clock.time()
