@@ -261,7 +261,7 @@ TOLERANCES = {"price": "10bp", "rsi": "1 point", "at": "any"}
 async def _templated(directory: Path) -> dict[str, object]:
     """One trading day, an opinion a minute on each symbol; the model is a rule on RSI."""
     total = calls = served = different = 0
-    for path in sorted(directory.glob("*.csv.gz")):  # noqa: ASYNC240 - a bench
+    for path in sorted(directory.glob("*.csv.gz")):
         bars = _trading_day(path)
         if len(bars) < 60:
             continue
