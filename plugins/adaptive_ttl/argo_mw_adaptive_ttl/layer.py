@@ -48,6 +48,7 @@ class AdaptiveTtl:
         self._policy = policy
         self._memory = memory
         self.calendars = calendars
+        self._computing = asyncio.Lock()
         self._operations = operations
         self._context = context
         self._clock = context.clock
@@ -90,10 +91,13 @@ class AdaptiveTtl:
             self.watch.close()
 
     async def _prepare(self, subject: str) -> None:
-        """Have the calendar of *subject* at hand, computed off the loop."""
+        """Have the calendar of *subject* at hand, computed off the loop, once for all who wait."""
         now = self._clock.time()
-        if self.calendars.ready(subject, now) is None:
-            await asyncio.to_thread(self.calendars.of, subject, now)
+        if self.calendars.ready(subject, now) is not None:
+            return
+        async with self._computing:
+            if self.calendars.ready(subject, now) is None:
+                await asyncio.to_thread(self.calendars.of, subject, now)
 
     async def _tags(self, call: Call) -> frozenset[str]:
         """The tag of prices that may be given up early.
