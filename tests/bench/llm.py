@@ -28,6 +28,7 @@ from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 
 PROVIDERS = ("claude", "glm", "deepseek", "qwen")
 MODELS = ("claude-sonnet-5-5", "glm-5.3", "deepseek-v4-pro", "qwen3.8-max")
+LAYERS = {"cache": cache, "coalesce": coalesce}
 EVENTS = 200
 BUDGET_USD = 1.0
 PROCESSES = 8
@@ -147,7 +148,7 @@ async def added_cpu(rounds: int, calls: int) -> dict[str, object]:
         chat = Canned(CHAT, chat_events())
         messages = Canned(json.dumps(MESSAGE).encode(), message_events())
         plugin = LlmPlugin()
-        async with opened({}, plugin) as argo:
+        async with opened({}, plugin) as argo, opened({}, LlmPlugin(), layers={}) as alone:
             bare = openai.AsyncOpenAI(
                 api_key="k",
                 base_url="http://127.0.0.1:1/",
@@ -157,6 +158,11 @@ async def added_cpu(rounds: int, calls: int) -> dict[str, object]:
                 api_key="k",
                 base_url="http://127.0.0.1:1/",
                 http_client=httpx2.AsyncClient(transport=transport(argo, "deepseek", inner=chat)),
+            )
+            through_alone = openai.AsyncOpenAI(
+                api_key="k",
+                base_url="http://127.0.0.1:1/",
+                http_client=httpx2.AsyncClient(transport=transport(alone, "deepseek", inner=chat)),
             )
             bare_claude = claude(messages)
             through_claude = claude(messages, chain(argo))
@@ -169,6 +175,7 @@ async def added_cpu(rounds: int, calls: int) -> dict[str, object]:
             contestants: dict[str, Callable[[str], Awaitable[object]]] = {
                 "bare": lambda prompt: ask_chat(bare, prompt),
                 "dropin": lambda prompt: ask_chat(through, prompt),
+                "alone": lambda prompt: ask_chat(through_alone, prompt),
                 "complete": lambda prompt: argo.call(
                     "complete", messages=prompt, model="deepseek-v4-pro"
                 ),
@@ -190,6 +197,7 @@ async def added_cpu(rounds: int, calls: int) -> dict[str, object]:
     claude_events_us = (streamed["dropin_claude"] - streamed["bare_claude"]) / EVENTS
     return {
         "cpu_us": round(plain["dropin"] - plain["bare"], 1),
+        "cpu_us_llm_alone": round(plain["alone"] - plain["bare"], 1),
         "cpu_us_claude": round(plain["dropin_claude"] - plain["bare_claude"], 1),
         "cpu_us_complete": round(plain["complete"] - plain["bare"], 1),
         "bare_sdk_us": round(plain["bare"], 1),
@@ -465,6 +473,7 @@ def opened(
     llm: Mapping[str, object] | None = None,
     race: Mapping[str, object] | None = None,
     shared: str = "memory://",
+    layers: Mapping[str, object] = LAYERS,
 ) -> Argo:
     """An application with the providers at *urls*."""
     tables = {name: {"url": urls.get(name, "http://127.0.0.1:1"), "key": "k"} for name in PROVIDERS}
@@ -476,5 +485,5 @@ def opened(
         },
         "upstreams": {name: {"per_minute": 10_000_000} for name in PROVIDERS},
     }
-    plugins = {"llm": plugin, "cache": cache, "coalesce": coalesce, **(more or {})}
+    plugins = {"llm": plugin, **layers, **(more or {})}
     return Argo.open(config, plugins=plugins, installed=False)

