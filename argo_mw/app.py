@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
+from urllib.parse import quote
 
 import platformdirs
 import structlog
@@ -366,4 +367,4 @@ def _settings(config: str | Path | Mapping[str, object] | Settings | None) -> Se
 
 def _shared_url(settings: Settings, state_dir: Path) -> str:
     url = settings.argo.shared
-    return f"sqlite:///{state_dir / 'shared.db'}" if url == "sqlite" else url
+    return f"sqlite:///{quote(str(state_dir / 'shared.db'))}" if url == "sqlite" else url

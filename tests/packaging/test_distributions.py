@@ -42,7 +42,7 @@ async def shout(call: Call, call_next: Next) -> Outcome:
 
 @hookimpl
 def register_layer() -> Layer:
-    return Layer("shout", shout, before=("coalesce",))
+    return Layer("shout", shout, before=("coalesce",), serves=lambda op: op.name == "greet")
 """,
 }
 

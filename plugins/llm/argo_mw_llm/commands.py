@@ -13,8 +13,7 @@ import click
 from attrs import asdict, define, field
 from rich.table import Table
 
-from argo_mw import MAX_AGE, Argo, Outcome, Refusal
-from argo_mw.app import state_directory
+from argo_mw import MAX_AGE, Argo, Outcome, Refusal, state_directory
 from argo_mw.cli import Settled, console, current_settings, print_json, with_argo
 from argo_mw_llm.accounts import MAX_USD
 from argo_mw_llm.ledger import Entry, read

@@ -101,7 +101,7 @@ def postgres() -> Iterator[Postgres]:
 
 
 def _wait_for(process: int) -> None:
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     with contextlib.suppress(psutil.NoSuchProcess):
         psutil.Process(process).wait(timeout=30)

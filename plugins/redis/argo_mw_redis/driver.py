@@ -13,8 +13,14 @@ from typing import Any, Final
 from redis.exceptions import InvalidResponse, ResponseError
 
 from argo_mw import BadParameter, Clock, Closed, Count, Lease, SystemClock
-from argo_mw.shared import check_count, check_key, check_keys, check_ttl, check_value
-from argo_mw.shared.place import Place
+from argo_mw.shared import (
+    Place,
+    check_count,
+    check_key,
+    check_keys,
+    check_ttl,
+    check_value,
+)
 from argo_mw_redis.batcher import Argument, Batcher, expect_integer, expect_ok
 from argo_mw_redis.channel import Channel, RedisSubscription
 from argo_mw_redis.scripts import (
