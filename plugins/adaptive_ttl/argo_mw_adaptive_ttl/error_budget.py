@@ -29,6 +29,7 @@ that was not traded lags behind what it would be."""
 _ALONE: Final = 0.05
 """The share of variance that peers must explain for an entry to be looked at again."""
 
+_SHUT: Final = (Phase.CLOSED, Phase.BREAK)
 _MINUTES: Final = {"minute": 1.0, "hour": 60.0}
 
 
@@ -40,6 +41,7 @@ class ErrorBudget:
         self._memory = memory
         self._types = table.by_type()
         self._without_prices = Table(table)
+        self._minimum, self._delay = config.minimum, config.delay
         self._limit = int(config.maximum // MINUTE)
         self._alone = config.of == "symbol"
         self._in_total = config.of == "total"
@@ -55,11 +57,11 @@ class ErrorBudget:
         if not day.start <= now < day.end:
             day = situation.calendar.day(now)
         phase = day.phase(now)
-        if phase is Phase.CLOSED or phase is Phase.BREAK:
+        if phase in _SHUT:
             end, recheck = self._until_open(symbol, day, now), None
         else:
             end, recheck = self._until_worth(situation, symbol, day)
-        ttl = max(self._config.minimum, end + self._config.delay - now)
+        ttl = max(self._minimum, end + self._delay - now)
         return Decision(ttl, lambda: self._why(symbol, phase), recheck)
 
     def fetched(self, symbol: Symbol) -> None:
@@ -138,7 +140,7 @@ class ErrorBudget:
         if shared * symbol.company <= _ALONE:
             return end, None
         longest = min(self._limit, ceil(minutes / (1.0 - shared)))
-        return self._end(symbol, day, over + longest), end + self._config.delay
+        return self._end(symbol, day, over + longest), end + self._delay
 
     def _minutes(self, symbol: Symbol, day: Day, minute: int, scale: float, silent: int) -> int:
         """How many minutes from *minute* on it takes the error to reach *scale* times sigma."""
@@ -186,7 +188,7 @@ class ErrorBudget:
 
     def _opening(self, symbol: Symbol, day: Day) -> float:
         """When *day* first has news of *symbol*."""
-        return day.start - self._config.delay if symbol.off_hours else day.when(1)
+        return day.start - self._delay if symbol.off_hours else day.when(1)
 
     def _why(self, symbol: Symbol, phase: Phase) -> str:
         level, day = symbol.volatility.level, symbol.day
