@@ -12,6 +12,7 @@ import structlog
 from argo_mw.cli.chain import explain, plugins
 from argo_mw.cli.doctor import doctor
 from argo_mw.cli.flags import flags
+from argo_mw.cli.new_plugin import new_plugin
 from argo_mw.config import load
 from argo_mw.errors import ArgoError
 from argo_mw.registry import Plugins
@@ -98,6 +99,7 @@ cli.add_command(plugins)
 cli.add_command(explain)
 cli.add_command(flags)
 cli.add_command(doctor)
+cli.add_command(new_plugin)
 
 
 def main() -> None:

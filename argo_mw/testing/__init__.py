@@ -5,6 +5,7 @@ from argo_mw.testing.clock import FakeClock, settle
 from argo_mw.testing.events import Captured, capture_events
 from argo_mw.testing.layers import LayerConformance
 from argo_mw.testing.plugins import FakePlugin
+from argo_mw.testing.upstream_conformance import FakeService, UpstreamConformance
 from argo_mw.testing.upstreams import Scripted
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "Captured",
     "FakeClock",
     "FakePlugin",
+    "FakeService",
     "LayerConformance",
     "Scripted",
+    "UpstreamConformance",
     "capture_events",
     "settle",
 ]

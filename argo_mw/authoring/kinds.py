@@ -1,0 +1,86 @@
+"""The kinds of plugin that there are templates for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+
+@frozen
+class Kind:
+    """A kind of plugin.
+
+    Attributes:
+        summary: What a plugin of the kind does, in a few words.
+        exports: The public names of its package; ``$camel`` stands for the plugin's own.
+        usage: What its README says about use.
+        object: What the entry point names within the module, after a colon; "" for the module.
+        dependencies: What it needs beside argo-mw and attrs.
+    """
+
+    summary: str
+    exports: tuple[str, ...]
+    usage: str
+    object: str = ""
+    dependencies: tuple[str, ...] = ()
+
+
+_TABLE = """\
+## Configuration
+
+```toml
+[plugins.$name]
+{example}
+```
+
+"""
+
+_FLAG = """\
+## Roll it out
+
+```sh
+argo-mw flags set $name 10%
+argo-mw flags kill $name
+```"""
+
+KINDS: Mapping[str, Kind] = {
+    "layer": Kind(
+        "Notes on answers that they were slow",
+        ("$camel", "${camel}Config"),
+        _TABLE.format(example="slow_after = 1.0  # seconds") + _FLAG,
+    ),
+    "upstream": Kind(
+        "Quotes from one more service",
+        ("$camel", "${camel}Config", "Plugin"),
+        _TABLE.format(example='key = "$${${upper}_KEY}"  # from the environment')
+        + "`argo-mw flags kill upstream.$name` takes the service out at once.",
+        object=":Plugin",
+        dependencies=("httpx2>=2.16",),
+    ),
+    "policy": Kind(
+        "Answers live by what the symbol's market does",
+        ("$camel", "${camel}Config", "Plugin"),
+        '## Configuration\n\n```toml\n[plugins.adaptive_ttl]\npolicy = "$name"\n\n'
+        "[plugins.$name]\nopen = 5.0  # seconds\nclosed = 600.0\n```",
+        object=":Plugin",
+        dependencies=("argo-mw-adaptive-ttl",),
+    ),
+    "sink": Kind(
+        "Keeps a line of JSON for every call that ended",
+        ("$camel", "${camel}Config", "Plugin"),
+        _TABLE.format(example='file = "$name.jsonl"  # in the state directory').rstrip(),
+        object=":Plugin",
+    ),
+    "embedder": Kind(
+        "Turns prompts into vectors for the similarity layer",
+        ("$camel", "${camel}Config"),
+        '## Configuration\n\n```toml\n[plugins.similarity]\nembedder = "$name"\n```',
+        dependencies=("argo-mw-similarity", "numpy>=2"),
+    ),
+    "command": Kind(
+        "A further command of argo-mw",
+        ("${camel}Config", "command"),
+        _TABLE.format(example='greeting = "flags"') + "```sh\nargo-mw $dashed\n```",
+    ),
+}

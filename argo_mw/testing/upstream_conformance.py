@@ -1,0 +1,151 @@
+"""The contract of upstreams, as tests that any upstream must pass.
+
+Subclass :class:`UpstreamConformance` in a test module, put a :class:`FakeService` where the
+upstream's service is, and pytest does the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Literal
+
+import pytest
+
+from argo_mw.app import Argo
+from argo_mw.call import Call
+from argo_mw.errors import Action, UpstreamError
+from argo_mw.testing.clock import FakeClock
+from argo_mw.upstream import Upstream
+
+Behaviour = Literal["answers", "fails", "hangs"]
+
+
+class FakeService:
+    """Tells a faked service how to behave.
+
+    Attributes:
+        visits: How many requests reached it.
+        cancelled: How many of them were cancelled while it hung.
+        arrived: Set once a request has reached it.
+    """
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self._behaviour = behaviour
+        self.visits = 0
+        self.cancelled = 0
+        self.arrived = asyncio.Event()
+
+    async def visit(self) -> bool:
+        """Await this for every request: true to answer it well, false to fail it."""
+        self.visits += 1
+        self.arrived.set()
+        if self._behaviour == "hangs":
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                self.cancelled += 1
+                raise
+        return self._behaviour == "answers"
+
+
+class UpstreamConformance:
+    """What every upstream must hold to; override :attr:`name` and :meth:`plugin` at least.
+
+    Attributes:
+        name: The upstream's name.
+        operation: An operation that it answers.
+        parameters: Those of a call that it can answer.
+        config: The plugin's table in the configuration.
+        plugin_name: The plugin's name, if it is not the upstream's.
+        secrets: Texts of the configuration that nothing may show.
+    """
+
+    name: str
+    operation: str
+    parameters: Mapping[str, object] = MappingProxyType({"symbol": "AAPL"})
+    config: dict[str, object] = {}  # noqa: RUF012 - overridden, never changed
+    plugin_name: str = ""
+    secrets: tuple[str, ...] = ()
+
+    def plugin(self, service: FakeService) -> object:
+        """The plugin, with *service* in place of its service."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def opened(self, service: FakeService) -> AsyncIterator[Argo]:
+        """An application with the plugin and nothing else."""
+        plugin_name = self.plugin_name or self.name
+        settings = {
+            "argo": {"shared": "memory://", "strict": True},
+            "plugins": {plugin_name: self.config} if self.config else {},
+        }
+        plugins = {plugin_name: self.plugin(service)}
+        argo = Argo.open(settings, clock=FakeClock(), plugins=plugins, installed=False)
+        async with argo:
+            yield argo
+
+    def question(self, argo: Argo) -> tuple[Upstream, Call]:
+        """The upstream, and a call bound to it."""
+        build = argo.engine.build
+        call, _ = build.questions.ask(self.operation, "tests", dict(self.parameters))
+        call = call.bind(self.name)
+        found = [u for parts in build.parts.values() for u in parts.upstreams]
+        return next(u for u in found if u.name == self.name), call
+
+    async def failure(self) -> UpstreamError:
+        """What the upstream raises when its service fails, past guards and retries."""
+        async with self.opened(FakeService("fails")) as argo:
+            upstream, call = self.question(argo)
+            with pytest.raises(UpstreamError) as caught:
+                await upstream.fetch(call)
+            return caught.value
+
+    @pytest.mark.asyncio
+    async def test_it_answers_under_its_name(self) -> None:
+        """One call, one request, and the outcome says who answered."""
+        service = FakeService("answers")
+        async with self.opened(service) as argo:
+            outcome = await argo.outcome(self.operation, **self.parameters)
+        assert outcome.upstream == self.name
+        assert [attempt.upstream for attempt in outcome.attempts] == [self.name]
+        assert service.visits == 1, f"one call made {service.visits} visits to the service"
+
+    @pytest.mark.asyncio
+    async def test_its_errors_say_what_to_do(self) -> None:
+        """A failing service is an upstream error with the upstream's name and an action."""
+        error = await self.failure()
+        assert error.upstream == self.name
+        assert isinstance(error.action, Action)
+        assert str(error)
+
+    @pytest.mark.asyncio
+    async def test_it_passes_cancellation_to_its_service(self) -> None:
+        """A caller that leaves ends the request, and nothing stays behind."""
+        service = FakeService("hangs")
+        async with self.opened(service) as argo:
+            asking = asyncio.create_task(argo.outcome(self.operation, **self.parameters))
+            await service.arrived.wait()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            while argo.engine.tasks.names:
+                await asyncio.sleep(0)
+        assert service.cancelled == service.visits, "the request was not cancelled with its caller"
+
+    @pytest.mark.asyncio
+    async def test_it_shows_no_secret(self) -> None:
+        """Neither the upstream and its configuration nor answers and errors do."""
+        async with self.opened(FakeService("answers")) as argo:
+            upstream, call = self.question(argo)
+            configs = [parts.config for parts in argo.engine.build.parts.values()]
+            outcome = await upstream.fetch(call)
+            shown = [repr(one) for one in (upstream, configs, call, call.key, outcome)]
+        error = await self.failure()
+        shown += [repr(error), *traceback.format_exception(error)]
+        for secret in self.secrets:
+            seen = any(secret in text for text in shown)
+            assert not seen, "a secret is shown by a repr, an outcome or an error"

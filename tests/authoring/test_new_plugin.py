@@ -1,0 +1,202 @@
+"""From ``new-plugin`` to a killed flag, in a clean directory, with the tutorial's steps only."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from argo_mw import ConfigError
+from argo_mw.authoring import KINDS, write
+from argo_mw.cli.main import cli
+
+ROOT = Path(__file__).parents[2]
+
+PROGRAM = """
+import asyncio
+
+from argo_mw import Argo
+
+argo = Argo.open("argo.toml")
+
+
+@argo.wrap(name="quote")
+async def quote(symbol: str) -> str:
+    return symbol
+
+
+async def main() -> None:
+    async with argo:
+        answers = await argo.map("quote", [f"S{number}" for number in range(400)])
+        print(sum("my_layer" in outcome.via for outcome in answers.values()))
+
+
+asyncio.run(main())
+"""
+
+
+class Workshop:
+    """A clean directory with an environment, in which every kind of plugin is installed.
+
+    The environment borrows what the tests run with, so that nothing is downloaded.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.plugins = {kind: home / f"argo-mw-my-{kind}" for kind in KINDS}
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        self._environment = environment | {"ARGO_MW_STATE_DIR": str(home / "state")}
+        venv.create(home / "env", with_pip=False)
+        self.python = home / "env" / "bin" / "python"
+        site = next((home / "env" / "lib").glob("python*/site-packages"))
+        borrowed = sysconfig.get_path("purelib")
+        (site / "borrowed.pth").write_text(f"import site; site.addsitedir({borrowed!r})\n")
+
+    def run(self, *command: object, cwd: Path | None = None) -> str:
+        """What *command* prints; it must end well."""
+        done = subprocess.run(
+            [str(self.python), "-m", *map(str, command)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or self.home,
+            env=self._environment,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def argo_mw(self, *command: object) -> str:
+        """What ``argo-mw`` prints."""
+        return self.run("argo_mw_command", *command)
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    workshop = Workshop(tmp_path_factory.mktemp("workshop"))
+    program = "from argo_mw.cli.main import main\n\nmain()\n"
+    (workshop.home / "argo_mw_command.py").write_text(program)
+    for kind in KINDS:
+        workshop.argo_mw("new-plugin", f"my-{kind}", "--kind", kind)
+    made = workshop.plugins.values()
+    workshop.run("pip", "install", "-q", "--no-deps", "--no-build-isolation", *made)
+    return workshop
+
+
+def test_new_plugins_show_up_at_once(workshop: Workshop) -> None:
+    shown = json.loads(workshop.argo_mw("plugins", "--json"))
+    assert shown["broken"] == []
+    origins = {row["plugin"]: row["from"] for row in shown["plugins"]}
+    for kind in KINDS:
+        assert origins[f"my_{kind}"] == f"argo-mw-my-{kind} 0.1.0"
+    assert "my_layer" in shown["chain"]
+    assert "my-command" in workshop.argo_mw("--help")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_passes_its_own_tests(workshop: Workshop, kind: str) -> None:
+    printed = workshop.run("pytest", "-q", "-p", "no:cacheprovider", cwd=workshop.plugins[kind])
+    assert " passed" in printed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_is_well_formed(workshop: Workshop, kind: str) -> None:
+    workshop.run("ruff", "check", "--no-cache", ".", cwd=workshop.plugins[kind])
+    workshop.run("ruff", "format", "--no-cache", "--check", ".", cwd=workshop.plugins[kind])
+
+
+def test_new_plugins_are_typed(workshop: Workshop) -> None:
+    packages = [part for kind in KINDS for part in ("-p", f"argo_mw_my_{kind}")]
+    workshop.run("mypy", "--strict", "--cache-dir", os.devnull, *packages)
+
+
+def test_a_new_layer_is_used_ramped_and_killed(workshop: Workshop) -> None:
+    others = {p.name for p in entry_points(group="argo_mw")} - {"cache", "coalesce"}
+    block = json.dumps(sorted(others | {f"my_{kind}" for kind in KINDS} - {"my_layer"}))
+    (workshop.home / "argo.toml").write_text(
+        f'[argo]\nshared = "memory://"\nblock = {block}\n\n[plugins.my_layer]\nslow_after = 1e-9\n'
+    )
+    (workshop.home / "program.py").write_text(PROGRAM)
+    assert int(workshop.run("program")) == 400
+
+    workshop.argo_mw("flags", "set", "my_layer", "10% by subject")
+    tenth = int(workshop.run("program"))
+    assert 10 < tenth < 80
+
+    workshop.argo_mw("flags", "kill", "my_layer")
+    assert int(workshop.run("program")) == 0
+
+
+# -- Writing alone -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_distribution_is_complete(tmp_path: Path, kind: str) -> None:
+    made = write("a-very-long-name-of-a-plugin", kind, tmp_path)
+    name = made.name
+    assert made.path.name == "argo-mw-a-very-long-name-of-a-plugin"
+    assert set(map(str, made.files)) == {
+        ".github/workflows/ci.yml",
+        "README.md",
+        f"argo_mw_{name}/__init__.py",
+        f"argo_mw_{name}/plugin.py",
+        f"argo_mw_{name}/py.typed",
+        "pyproject.toml",
+        f"tests/test_{name}.py",
+    }
+    project = tomllib.loads((made.path / "pyproject.toml").read_text())["project"]
+    assert project["entry-points"]["argo_mw"].keys() == {name}
+    assert project["entry-points"]["argo_mw.hook_api"] == {name: "1"}
+
+
+def test_the_wheel_holds_every_template(tmp_path: Path) -> None:
+    import zipfile
+
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    held = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    templates = ROOT.glob("argo_mw/authoring/templates/**/*.tmpl")
+    assert {str(t.relative_to(ROOT)) for t in templates} == {n for n in held if ".tmpl" in n}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "message"),
+    [
+        ("Shout", "layer", "'Shout' cannot name a plugin: use lower-case words joined by _"),
+        ("../x", "layer", "cannot name a plugin"),
+        ("class", "layer", "cannot name a plugin"),
+        ("cache", "layer", "'cache' is taken by the plugin from argo-mw-cache .* choose another"),
+        ("fine", "guard", "no kind of plugin called 'guard'; known are layer, upstream"),
+    ],
+)
+def test_what_cannot_be_written_is_refused(
+    tmp_path: Path, name: str, kind: str, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        write(name, kind, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    mine = write("fine", "layer", tmp_path).path / "README.md"
+    mine.write_text("mine")
+    with pytest.raises(ConfigError, match="is there already, and nothing is overwritten"):
+        write("fine", "upstream", tmp_path)
+    assert mine.read_text() == "mine"
+
+
+def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["new-plugin", "fine", "--into", str(tmp_path)])
+    assert done.exit_code == 0
+    assert "pip install -e" in done.output
+    again = CliRunner().invoke(cli, ["new-plugin", "fine", "--into", str(tmp_path)])
+    assert again.exit_code == 1
+    assert "is there already" in again.output
