@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
@@ -59,6 +61,10 @@ T = TypeVar("T")
 Row = tuple[str, bytes, float | None, int]
 """Key, value, wall time of expiry, fence."""
 
+_OPENING = threading.Lock()
+_IN_USE: Counter[tuple[int, int]] = Counter()
+"""Connections of this process, by file."""
+
 Message = tuple[int, str, bytes]
 """Number, channel, body."""
 
@@ -99,16 +105,22 @@ class SqliteStore:
             self._open()
 
     def _open(self) -> None:
-        _make_private(self.path)
-        _refuse_foreign(self.path)
-        self._file = _identity(self.path)
-        self._db = sqlite3.connect(
-            self.path, timeout=self._busy, isolation_level=None, check_same_thread=False
-        )
+        with _OPENING:
+            _make_private(self.path)
+            self._file = _identity(self.path)
+            # Closing any descriptor of a file gives up all locks that this process has on it
+            # (sqlite.org/howtocorrupt.html, 2.2): a file that is in use here is not looked into.
+            if not _IN_USE[self._file]:
+                _refuse_foreign(self.path)
+            self._db = sqlite3.connect(
+                self.path, timeout=self._busy, isolation_level=None, check_same_thread=False
+            )
+            _IN_USE[self._file] += 1
         try:
             self._prepare()
         except BaseException:
             self._db.close()
+            _IN_USE[self._file] -= 1
             raise
         self.is_open = True
         self.openings += 1
@@ -172,6 +184,8 @@ class SqliteStore:
 
     def close(self) -> None:
         """Let go of the file."""
+        if self.is_open:
+            _IN_USE[self._file] -= 1
         self.is_open = False
         self._db.close()
 
@@ -378,7 +392,8 @@ def is_damage(error: sqlite3.Error) -> bool:
 def _make_private(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError as error:
         msg = f"the shared store {path} cannot be made or written: {error.strerror}"
         raise ConfigError(msg) from error

@@ -9,6 +9,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import astuple, fields, frozen
@@ -133,8 +134,9 @@ class Ledger:
 
 def write(path: Path, entries: Sequence[Entry]) -> None:
     """Add *entries* to the file *path*, all or none of them."""
-    if not path.exists():
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # Only ever a new file is opened here: closing one that is in use gives up SQLite's locks.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     with _connected(path) as connection:
         connection.executescript("PRAGMA journal_mode=WAL;" + _CREATE)
         with connection:
