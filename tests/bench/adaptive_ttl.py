@@ -147,7 +147,9 @@ class _Bench:
         return {
             "mean_error_ratio": _mean(ratios[name].value for name in scored),
             "max_error_ratio": max((ratios[name].value for name in large), default=None),
-            "worst_lower_bound": max((ratios[name].low for name in scored), default=None),
+            "worst_lower_bound": max(
+                (low for n in scored if (low := ratios[n].low) is not None), default=None
+            ),
             "pooled_error_ratio": _pooled(pooled.policy) / _pooled(pooled.fixed),
             "pooled_fetch_share": _share(pooled.policy.values()),
             "fetch_share": _share(budget.policy.values()),
@@ -296,7 +298,7 @@ def _row(comparison: _Comparison, name: str, ratio: Ratio) -> dict[str, object]:
         "over_50_bp": round(float(policy.far.sum() / policy.reads.sum()), 5),
         "fixed_over_50_bp": round(float(fixed.far.sum() / fixed.reads.sum()), 5),
         "ratio": round(ratio.value, 4),
-        "interval": [round(ratio.low, 4), round(ratio.high, 4)],
+        "interval": None if ratio.low is None else [ratio.low, ratio.high],
     }
 
 

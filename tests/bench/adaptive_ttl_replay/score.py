@@ -57,11 +57,11 @@ class Sums:
 
 @frozen
 class Ratio:
-    """A policy's error over that of the fixed time to live, with its 95 % interval."""
+    """A policy's error over that of the fixed time to live, with its 95 % interval, if there are days to draw from."""
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 def ratio_of(policy: Sums, fixed: Sums, seed: int = 1) -> Ratio:
@@ -70,12 +70,12 @@ def ratio_of(policy: Sums, fixed: Sums, seed: int = 1) -> Ratio:
     value = policy.error / fixed.error
     days = len(policy.squares)
     if days < 2:
-        return Ratio(value, float("nan"), float("nan"))
+        return Ratio(value, None, None)
     drawn = chance.integers(0, days, (RESAMPLES, days))
     mine = policy.squares[drawn].sum(1) / policy.reads[drawn].sum(1)
     theirs = fixed.squares[drawn].sum(1) / fixed.reads[drawn].sum(1)
     low, high = np.quantile(np.sqrt(mine / theirs), [0.025, 0.975])
-    return Ratio(value, float(low), float(high))
+    return Ratio(value, round(float(low), 4), round(float(high), 4))
 
 
 def is_scored(reads: int, days: int) -> bool:
