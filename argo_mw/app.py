@@ -38,6 +38,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 STATE_DIR = "ARGO_MW_STATE_DIR"
+_ALONE = "memory://"
 log = structlog.stdlib.get_logger("argo_mw")
 
 
@@ -281,6 +282,7 @@ class Argo(Caller):
             tasks=self._tasks,
             state_dir=state_dir,
             engine=self._engine,
+            alone=self._settings.argo.shared == _ALONE,
         )
 
     def _drivers(self) -> dict[str, OpenShared]:

@@ -37,6 +37,8 @@ class Context:
         codecs: Values to bytes and back.
         events: What happened; ask ``if context.events:`` before building an event.
         tasks: Owner of background tasks, which it ends at shutdown.
+        alone: Whether no other instance can share the store, so that nothing is gained by
+            telling others.
         state_dir: A private directory for files of the plugin's own.
     """
 
@@ -51,6 +53,7 @@ class Context:
         tasks: Tasks,
         state_dir: Path,
         engine: Engine,
+        alone: bool = False,
     ) -> None:
         self.clock = clock
         self.shared = shared
@@ -59,6 +62,7 @@ class Context:
         self.events = events
         self.tasks = tasks
         self.state_dir = state_dir
+        self.alone = alone
         self._engine = engine
         self._troubles: set[tuple[str, str]] = set()
 

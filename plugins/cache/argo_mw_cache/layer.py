@@ -55,7 +55,7 @@ class Cache:
                 patience=config.shared_timeout,
                 max_bytes=config.max_value_bytes,
             )
-            if config.shared
+            if config.shared and not context.alone
             else None
         )
 

@@ -44,6 +44,6 @@ def register_layer(config: CoalesceConfig, context: Context) -> Layer:
         context,
         share_failures=config.share_failures,
         most=config.most,
-        fleet=fleet if config.fleet else None,
+        fleet=fleet if config.fleet and not context.alone else None,
     )
     return Layer(NAME, coalesce, slot=NAME, peek_through=True, explain=coalesce.explain)

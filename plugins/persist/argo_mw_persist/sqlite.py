@@ -148,8 +148,11 @@ class SqliteSink:
     def _open(self, migrate: bool) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._translated():
-            # Made here, so that SQLite never makes it readable for others.
-            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+            # Made here, so that SQLite never makes it readable for others; but only made: closing
+            # a descriptor of a file in use gives up this process's locks on it
+            # (sqlite.org/howtocorrupt.html, 2.2).
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             connection = self._connect(f"{self.path.absolute().as_uri()}?mode=rw")
             self._connection = connection
             self._enter_wal(connection)
