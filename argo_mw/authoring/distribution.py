@@ -19,6 +19,7 @@ from argo_mw.registry.discover import discover
 __all__ = ["KINDS", "Distribution", "Kind", "write"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_LONGEST = 32
 
 
 @frozen
@@ -69,6 +70,9 @@ def _check(name: str, kind: str) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         msg = f"{name!r} cannot name a plugin: use lower-case words joined by _, as in 'slow_log'"
         raise ConfigError(msg)
+    if len(name) > _LONGEST:
+        msg = f"{name!r} is {len(name)} letters long; a plugin's name has {_LONGEST} at most"
+        raise ConfigError(msg)
     for found in discover():
         if found.name == name:
             msg = f"the name {name!r} is taken by the plugin from {found.distribution}"
@@ -81,7 +85,6 @@ def _names(name: str, kind: Kind) -> Mapping[str, str]:
         "name": name,
         "dashed": dashed,
         "upper": name.upper(),
-        "camel": "".join(word.capitalize() for word in name.split("_")),
         "distribution": f"argo-mw-{dashed}",
         "package": f"argo_mw_{name}",
         "summary": kind.summary,
@@ -89,7 +92,7 @@ def _names(name: str, kind: Kind) -> Mapping[str, str]:
         "hook_api": str(HOOK_API),
         "dependencies": _quoted(sorted(("argo-mw", "attrs>=25.1", *kind.dependencies))),
     }
-    exports = sorted(Template(one).substitute(names) for one in kind.exports)
+    exports = sorted(kind.exports)
     return names | {
         "exports": ", ".join(exports),
         "quoted_exports": _quoted(exports),

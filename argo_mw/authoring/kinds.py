@@ -13,7 +13,7 @@ class Kind:
 
     Attributes:
         summary: What a plugin of the kind does, in a few words.
-        exports: The public names of its package; ``$camel`` stands for the plugin's own.
+        exports: The public names of its package.
         usage: What its README says about use.
         object: What the entry point names within the module, after a colon; "" for the module.
         dependencies: What it needs beside argo-mw and attrs.
@@ -47,12 +47,12 @@ argo-mw flags kill $name
 KINDS: Mapping[str, Kind] = {
     "layer": Kind(
         "Notes on answers that they were slow",
-        ("$camel", "${camel}Config"),
+        ("SlowNotes", "Config"),
         _TABLE.format(example="slow_after = 1.0  # seconds") + _FLAG,
     ),
     "upstream": Kind(
         "Quotes from one more service",
-        ("$camel", "${camel}Config", "Plugin"),
+        ("Service", "Config", "Plugin"),
         _TABLE.format(example='key = "$${${upper}_KEY}"  # from the environment')
         + "`argo-mw flags kill upstream.$name` takes the service out at once.",
         object=":Plugin",
@@ -60,7 +60,7 @@ KINDS: Mapping[str, Kind] = {
     ),
     "policy": Kind(
         "Answers live by what the symbol's market does",
-        ("$camel", "${camel}Config", "Plugin"),
+        ("ByPhase", "Config", "Plugin"),
         '## Configuration\n\n```toml\n[plugins.adaptive_ttl]\npolicy = "$name"\n\n'
         "[plugins.$name]\nopen = 5.0  # seconds\nclosed = 600.0\n```",
         object=":Plugin",
@@ -68,19 +68,19 @@ KINDS: Mapping[str, Kind] = {
     ),
     "sink": Kind(
         "Keeps a line of JSON for every call that ended",
-        ("$camel", "${camel}Config", "Plugin"),
+        ("JsonLines", "Config", "Plugin"),
         _TABLE.format(example='file = "$name.jsonl"  # in the state directory').rstrip(),
         object=":Plugin",
     ),
     "embedder": Kind(
         "Turns prompts into vectors for the similarity layer",
-        ("$camel", "${camel}Config"),
+        ("LetterRuns", "Config"),
         '## Configuration\n\n```toml\n[plugins.similarity]\nembedder = "$name"\n```',
         dependencies=("argo-mw-similarity", "numpy>=2"),
     ),
     "command": Kind(
         "A further command of argo-mw",
-        ("${camel}Config", "command"),
+        ("Config", "command"),
         _TABLE.format(example='greeting = "flags"') + "```sh\nargo-mw $dashed\n```",
     ),
 }

@@ -147,6 +147,16 @@ def test_a_new_layer_is_used_ramped_and_killed(workshop: Workshop) -> None:
 # -- Writing alone -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["x", "n" * 32])
+def test_it_is_well_formed_whatever_its_name_s_length(workshop: Workshop, name: str) -> None:
+    for kind in KINDS:
+        into = workshop.home / f"{kind}-{len(name)}"
+        into.mkdir()
+        made = write(name, kind, into)
+        workshop.run("ruff", "check", "--no-cache", ".", cwd=made.path)
+        workshop.run("ruff", "format", "--no-cache", "--check", ".", cwd=made.path)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_distribution_is_complete(tmp_path: Path, kind: str) -> None:
     made = write("a-very-long-name-of-a-plugin", kind, tmp_path)
@@ -182,6 +192,7 @@ def test_the_wheel_holds_every_template(tmp_path: Path) -> None:
         ("Shout", "layer", "'Shout' cannot name a plugin: use lower-case words joined by _"),
         ("../x", "layer", "cannot name a plugin"),
         ("class", "layer", "cannot name a plugin"),
+        ("n" * 33, "layer", "is 33 letters long; a plugin's name has 32 at most"),
         ("cache", "layer", "'cache' is taken by the plugin from argo-mw-cache .* choose another"),
         ("fine", "guard", "no kind of plugin called 'guard'; known are layer, upstream"),
     ],
