@@ -48,6 +48,7 @@ from argo_mw.events import (
     Reconfigured,
     RequestSent,
     Trouble,
+    observes,
 )
 from argo_mw.explain import Explained
 from argo_mw.extensions import EXCLUSIVE, LINEAGE, MAX_AGE, REFRESH
@@ -162,6 +163,7 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "is_final",
+    "observes",
     "operation",
     "protect",
     "state_directory",

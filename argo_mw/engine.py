@@ -76,7 +76,7 @@ class Engine:
         except Exception:
             # The full path meets the same bug, passes it by and reports it.
             return None
-        if outcome is not None and self.events:
+        if outcome is not None and self.events.calls:
             self.events.emit(CallEnded(call, 0.0, outcome, peeked=True, arms=variant.arms))
         return outcome
 

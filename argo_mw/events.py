@@ -5,8 +5,8 @@ Nothing is built when nobody listens: emitters ask ``if events:`` first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeVar
 
 import structlog
 from attrs import frozen
@@ -152,40 +152,71 @@ Event = (
 Observer = Callable[[Event], None]
 
 
+W = TypeVar("W", bound=Observer)
+
+
+def observes(*kinds: type) -> Callable[[W], W]:
+    """Mark an observer that wants events of these *kinds* only.
+
+    It is handed no others, and what only others would listen to is not built for it: an answer
+    from memory tells nobody anything unless somebody wants ``CallEnded`` or ``LayerActed``.
+    """
+
+    def mark(observer: W) -> W:
+        observer.kinds = kinds  # type: ignore[attr-defined]
+        return observer
+
+    return mark
+
+
 class Events:
     """Hands events to observers; false while there are none.
 
     Attributes:
         active: Whether anybody listens: what ``if events:`` asks, for paths where a call counts.
+        calls: Whether anybody wants to know of every call, those answered from memory included.
 
     An observer runs on the event loop and must not block. One that raises is taken out and
     said once: watching must not change what is watched.
     """
 
-    __slots__ = ("_observers", "active")
+    __slots__ = ("_observers", "active", "calls")
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
-        self._observers = tuple(observers)
-        self.active = bool(self._observers)
+        self._listen(observers)
 
     def __bool__(self) -> bool:
         return self.active
 
     def add(self, observer: Observer) -> None:
-        """Send events to *observer* too, from now on."""
-        self._observers = (*self._observers, observer)
-        self.active = True
+        """Send events to *observer* too, from now on; those it :func:`observes`, or all."""
+        self._listen([*self._listening, observer])
 
     def remove(self, observer: Observer) -> None:
         """Send no more events to *observer*."""
-        self._observers = tuple(o for o in self._observers if o is not observer)
-        self.active = bool(self._observers)
+        self._listen([o for o in self._listening if o is not observer])
 
     def emit(self, event: Event) -> None:
-        """Hand *event* to every observer."""
-        for observer in self._observers:
+        """Hand *event* to every observer that wants it."""
+        for observer, kinds in self._observers:
+            if not isinstance(event, kinds):
+                continue
             try:
                 observer(event)
             except Exception:
                 self.remove(observer)
                 log.exception("observer failed and was removed", observer=repr(observer))
+
+    @property
+    def _listening(self) -> list[Observer]:
+        return [observer for observer, _ in self._observers]
+
+    def _listen(self, observers: Iterable[Observer]) -> None:
+        # A new tuple each time: an observer may add or remove others while it is told something.
+        self._observers = tuple((o, getattr(o, "kinds", (object,))) for o in observers)
+        self.active = bool(self._observers)
+        self.calls = any(
+            issubclass(event, kinds)
+            for _, kinds in self._observers
+            for event in (CallEnded, LayerActed)
+        )

@@ -20,7 +20,7 @@ import pandas as pd
 from async_lru import alru_cache
 from cashews import Cache
 
-from argo_mw import Argo, Call, Layer, Next, Outcome
+from argo_mw import SLOTS, Argo, Call, Layer, Next, Outcome
 from argo_mw.registry import Plugins
 from argo_mw.testing import FakePlugin
 
@@ -42,7 +42,7 @@ async def run(args: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as state:
         os.environ["ARGO_MW_STATE_DIR"] = state
         async with (
-            wrapping(Argo.open(MEMORY)) as full,
+            wrapping(Argo.open(default_chain())) as full,
             wrapping(Argo.open(all_off())) as empty,
             wrapping(Argo.open(MEMORY, plugins=noops, installed=False)) as noop,
         ):
@@ -62,10 +62,16 @@ async def run(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
+def default_chain() -> dict[str, object]:
+    """The configuration with the six layers of the chain, and nothing beside them."""
+    beside = [name for name in Plugins.load().names if name not in SLOTS]
+    return {"argo": {**MEMORY["argo"], "block": beside}}
+
+
 def all_off() -> dict[str, object]:
-    """The configuration in which every installed layer's flag is off."""
-    layers = Plugins.load().implementing("register_layer")
-    return {**MEMORY, "flags": dict.fromkeys(layers, "off")}
+    """The same with every layer's flag off."""
+    layers = [n for n in Plugins.load().implementing("register_layer") if n in SLOTS]
+    return {**default_chain(), "flags": dict.fromkeys(layers, "off")}
 
 
 def wrapping(argo: Argo) -> Argo:

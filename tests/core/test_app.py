@@ -414,3 +414,21 @@ async def test_a_changed_file_is_taken_up_while_the_application_runs(tmp_path: P
 async def _keep_writing(file: Path, text: str) -> None:
     while True:
         await asyncio.to_thread(file.write_text, text)
+
+
+def test_an_observer_gets_what_it_asked_for_and_hits_cost_nothing_for_it() -> None:
+    from argo_mw import AnswerSeen, CallEnded, observes
+
+    seen: list[Event] = []
+
+    @observes(Trouble)
+    def watch(event: Event) -> None:
+        seen.append(event)
+
+    events = Events([watch])
+    events.emit(Reconfigured("x", ()))
+    events.emit(Trouble("here", "this"))
+    assert seen == [Trouble("here", "this")]
+    assert (events.active, events.calls) == (True, False)
+    events.add(observes(AnswerSeen, CallEnded)(lambda event: None))
+    assert events.calls

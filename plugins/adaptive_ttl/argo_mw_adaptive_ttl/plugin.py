@@ -7,7 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from argo_mw import ConfigError, Context, Layer, Observer, hookimpl
+from argo_mw import (
+    AnswerSeen,
+    ConfigError,
+    Context,
+    Event,
+    Layer,
+    Observer,
+    hookimpl,
+    observes,
+)
 from argo_mw_adaptive_ttl import hookspecs
 from argo_mw_adaptive_ttl.calendars import Calendars, Extended
 from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig
@@ -69,9 +78,10 @@ def register_observers(context: Context) -> Iterable[Observer]:
     """What learns from the answers that pass by; it follows the layer across reloads."""
     running = _running.setdefault(context, _Running())
 
-    def observe(event: object) -> None:
+    @observes(AnswerSeen)
+    def observe(event: Event) -> None:
         if running.layer is not None:
-            running.layer.observe(event)  # type: ignore[arg-type]
+            running.layer.observe(event)
 
     return [observe]
 

@@ -71,7 +71,7 @@ class Cache:
             return None
         if call.extensions and not self._welcome(entry, call):
             return None
-        if self._events.active:
+        if self._events.calls:
             self._tell("hit", call)
         return entry.serve()
 
