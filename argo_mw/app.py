@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
@@ -65,6 +65,7 @@ class Argo(Caller):
         self._builder: Builder | None = None
         self._context: Context | None = None
         self._started: list[str] = []
+        self._observers: dict[str, tuple[Observer, ...]] = {}
         self._stopping = False
         self._plugins = Plugins.load(
             block=settings.argo.block,
@@ -266,6 +267,17 @@ class Argo(Caller):
         previous = None if reason == "opened" else self._engine.build
         overlay = Overlay(state_directory(self._settings)).read()
         self._engine.use(self._builder.build(self._settings, overlay, previous), reason)
+        self._attend()
+
+    def _attend(self) -> None:
+        """Let the plugins' observers listen, less those whose layer's flag is off for good."""
+        flags = self._engine.build.flags
+        for name, observers in self._observers.items():
+            off = name in flags and flags[name].rule.settled is False
+            for observer in observers:
+                self._events.remove(observer)
+                if not off:
+                    self._events.add(observer)
 
     async def _make_context(self, state_dir: Path) -> Context:
         codecs = _codecs(self._settings)
@@ -298,11 +310,11 @@ class Argo(Caller):
         for name, parts in self._engine.build.parts.items():
             arguments = {"config": parts.config, "context": self._context}
             observers = self._plugins.call(name, "register_observers", **arguments)
-            for observer in cast("Sequence[Observer]", observers or ()):
-                self._events.add(observer)
+            self._observers[name] = tuple(cast("Iterable[Observer]", observers or ()))
             await self._lifecycle(name, "startup", **arguments)
             if name in self._plugins.names:
                 self._started.append(name)
+        self._attend()
         if self._settings.argo.watch:
             self._tasks.spawn("watch", watch(self._watched(), self._take_up))
         if len(self._plugins.broken) > broken:

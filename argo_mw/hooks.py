@@ -102,7 +102,11 @@ def register_layer(config: object, context: Context) -> Layer:  # type: ignore[e
 
 @hookspec
 def register_observers(config: object, context: Context) -> Iterable[Observer]:  # type: ignore[empty-body]
-    """Functions that are handed every event."""
+    """Functions that are handed every event, or those that they :func:`~argo_mw.observes`.
+
+    Those of a plugin with a layer go with its flag: they hear nothing while it is off for every
+    call.
+    """
 
 
 @hookspec

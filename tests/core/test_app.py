@@ -432,3 +432,27 @@ def test_an_observer_gets_what_it_asked_for_and_hits_cost_nothing_for_it() -> No
     assert (events.active, events.calls) == (True, False)
     events.add(observes(AnswerSeen, CallEnded)(lambda event: None))
     assert events.calls
+
+
+async def test_a_plugin_s_observers_go_with_its_layer_s_flag(open_argo) -> None:
+    seen: list[Event] = []
+
+    async def through(call: Call, call_next: Next) -> Outcome:
+        return await call_next(call)
+
+    class Watching(FakePlugin):
+        @hookimpl
+        def register_observers(self) -> list[object]:
+            return [seen.append]
+
+    watching = Watching(layer=Layer("cache", through, slot="cache"))
+    async with open_argo(Scripted("a", ["bars"]), plugins={"cache": watching}) as argo:
+        await argo.call("bars", symbol="A")
+        await argo.reload({**MEMORY, "flags": {"cache": "off"}})
+        heard = len(seen)
+        await argo.call("bars", symbol="A")
+        assert len(seen) == heard > 0
+        assert not argo.context.events
+        await argo.reload(MEMORY)
+        await argo.call("bars", symbol="A")
+    assert len(seen) > heard
