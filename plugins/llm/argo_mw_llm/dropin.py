@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar, overload
 
 import httpx2
@@ -28,8 +28,9 @@ from argo_mw_llm.failures import from_status
 from argo_mw_llm.operations import EXCHANGE, PROVIDERS
 from argo_mw_llm.provider import SEND, ExchangeFailed
 from argo_mw_llm.streams import AnswerStream, Ending
-from argo_mw_llm.usage import read_body, read_events
+from argo_mw_llm.usage import read_body
 from argo_mw_llm.values import Reply, Usage
+from argo_mw_llm.wire import Wire
 
 if TYPE_CHECKING:
     import anthropic
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Answer = Reply | AnswerStream[bytes]
 Send = Callable[[], Awaitable[Answer]]
-Chunks = Callable[[], AsyncIterator[bytes]]
+Chunks = Callable[[], AsyncGenerator[bytes, None]]
 
 _KEPT_HEADERS = ("content-type", "request-id", "x-request-id")
 _NOT_TOLD = frozenset({"stream", "stream_options", "user", "metadata"})
@@ -291,19 +292,9 @@ def stream_of(
 ) -> AnswerStream[bytes]:
     """An answer in pieces, as they come over the wire."""
     ending = Ending(str(body.get("model", "")), headers=_kept(headers))
-
-    async def source() -> AsyncIterator[bytes]:
-        seen: list[bytes] = []
-        try:
-            async for chunk in chunks():
-                seen.append(chunk)
-                yield chunk
-        finally:
-            raw = b"".join(seen)
-            ending.heard = len(raw) // 8
-            read_events(provider, raw, ending)
-
-    return AnswerStream(source(), argo.context.tasks, ending, name=provider)
+    context = argo.context
+    source = Wire(provider, chunks(), ending, context.clock)
+    return AnswerStream(source, context.tasks, ending, name=provider)
 
 
 async def from_blocking(
@@ -353,7 +344,7 @@ def _kept(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, headers[name]) for name in _KEPT_HEADERS if name in headers)
 
 
-async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
+async def _chunks(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     try:
         async for chunk in response.aiter_bytes():
             yield chunk
@@ -361,7 +352,7 @@ async def _chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
         await response.aclose()
 
 
-async def _threaded_chunks(response: httpx2.Response) -> AsyncIterator[bytes]:
+async def _threaded_chunks(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
     chunks = response.iter_bytes()
     try:
         while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:

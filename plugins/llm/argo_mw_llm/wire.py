@@ -1,0 +1,85 @@
+"""Streams of server-sent events as they come over the wire, which end where their answer ends.
+
+The SDKs stop reading at the answer's last event, a moment before the connection says that nothing
+follows. To them, and to all who keep the answer, that event has to be the end.
+
+Formats: https://html.spec.whatwg.org/multipage/server-sent-events.html; the last events are
+``message_stop`` of Anthropic's messages and ``[DONE]`` of OpenAI's chat completions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator
+
+from argo_mw import Clock, Expired, within
+from argo_mw_llm.streams import Ending
+from argo_mw_llm.usage import read_events
+
+_LAST_EVENT = {
+    "claude": re.compile(rb"(?:^|\n)event: ?message_stop\r?\n(?:data:[^\n]*\n)?\r?\n"),
+    "chat": re.compile(rb"(?:^|\n)data: ?\[DONE\][ \r]*\n\r?\n"),
+}
+_LONGEST = 256
+"""Bytes of a last event; one that is longer ends with the connection."""
+_DRAIN = 1.0
+"""Seconds that an ended answer's connection has to end too, so that it can be used again."""
+
+
+class Wire:
+    """The source of a stream: the pieces of one response, up to its answer's last event.
+
+    Args:
+        provider: Whose events they are.
+        pieces: The response's pieces; closing it closes the response.
+        ending: Told what the answer took, once it has ended.
+        clock: Bounds how long an ended answer's connection is waited for.
+    """
+
+    def __init__(
+        self, provider: str, pieces: AsyncGenerator[bytes, None], ending: Ending, clock: Clock
+    ) -> None:
+        self._provider = provider
+        self._pieces = pieces
+        self._ending = ending
+        self._clock = clock
+        self._last = _LAST_EVENT.get(provider, _LAST_EVENT["chat"])
+        self._seen: list[bytes] = []
+        self._tail = b""
+        self._ended = False
+
+    def __aiter__(self) -> Wire:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._ended:
+            raise StopAsyncIteration
+        try:
+            piece = await anext(self._pieces)
+        except BaseException:
+            self._learn()
+            raise
+        self._seen.append(piece)
+        self._ending.heard += len(piece) // 8
+        self._tail = (self._tail + piece)[-_LONGEST:]
+        if self._last.search(self._tail):
+            self._ended = True
+            self._learn()
+        return piece
+
+    async def aclose(self) -> None:
+        """Close the response; one whose answer has ended is read to its own end first."""
+        try:
+            if self._ended:
+                await within(self._drain(), self._clock.monotonic() + _DRAIN, self._clock)
+        except Expired:
+            pass
+        finally:
+            await self._pieces.aclose()
+
+    async def _drain(self) -> None:
+        async for _ in self._pieces:
+            pass
+
+    def _learn(self) -> None:
+        read_events(self._provider, b"".join(self._seen), self._ending)
