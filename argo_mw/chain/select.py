@@ -63,19 +63,20 @@ def is_final(error: Exception) -> bool:
 def all_failed(call: Call, causes: Sequence[Exception]) -> Exception:
     """The one error for a call whose upstreams have all failed, with every cause.
 
-    A single cause is returned as it is. Upstreams that were unable say nothing about those that
-    were asked, and count only among themselves: a budget stays a refusal.
+    The cause is returned as it is where one upstream alone could answer. Those that were unable
+    are listed beside the others, but do not decide the kind of the error: where guards refused
+    all that could answer, it is a refusal.
     """
-    causes = [cause for cause in causes if not isinstance(cause, Unable)] or causes
-    if len(causes) == 1:
-        return causes[0]
+    asked = [cause for cause in causes if not isinstance(cause, Unable)]
+    if len(asked or causes) == 1:
+        return (asked or causes)[0]
     what = f"{call.operation.name} {call.subject}".strip()
     if not causes:
         msg = f"no upstream for {what} is switched on: see `argo-mw plugins` and [flags]"
         return AllUpstreamsFailed(msg, causes=())
     told = "; ".join(str(cause) for cause in causes)
-    refusals = [cause for cause in causes if isinstance(cause, Refusal)]
-    if len(refusals) == len(causes):
+    refusals = [cause for cause in asked if isinstance(cause, Refusal)]
+    if refusals and len(refusals) == len(asked):
         times = [r.retry_at for r in refusals if r.retry_at is not None]
         msg = f"every upstream of {what} was refused: {told}"
         return AllUpstreamsRefused(msg, causes=causes, retry_at=min(times, default=None))

@@ -17,8 +17,10 @@ from argo_mw import (
     Outcome,
     PluginError,
     QuotaExceeded,
+    Unable,
     Unacceptable,
     UpstreamError,
+    all_failed,
     operation,
 )
 from argo_mw.testing import Scripted, capture_events
@@ -121,6 +123,41 @@ async def test_when_all_refuse_the_earliest_return_is_told(open_argo) -> None:
         with pytest.raises(AllUpstreamsRefused) as caught:
             await argo.call("bars", symbol="AAPL")
     assert caught.value.retry_at == 20.0
+
+
+@operation(name="bars")
+def asked(symbol: str) -> object:
+    """Price bars."""
+
+
+def unable_of(name: str) -> Unable:
+    return Unable("has none of these", upstream=name)
+
+
+def test_those_that_were_unable_are_listed_but_decide_nothing() -> None:
+    call = Call(asked, {}, "key")
+    down = UpstreamError("is down", upstream="one")
+    full = QuotaExceeded("is full", retry_at=5.0)
+    unable = unable_of("three")
+    failed = all_failed(call, [down, unable, full])
+    assert AllUpstreamsFailed is type(failed)
+    assert (down, unable, full) == failed.causes
+    refused = all_failed(call, [full, unable, QuotaExceeded("is full", retry_at=9.0)])
+    assert AllUpstreamsRefused is type(refused)
+    assert 5.0 == refused.retry_at
+    assert 3 == len(refused.causes)
+
+
+def test_an_upstream_that_alone_could_answer_speaks_for_itself() -> None:
+    call = Call(asked, {}, "key")
+    full = QuotaExceeded("is full", retry_at=5.0)
+    assert full is all_failed(call, [unable_of("one"), full, unable_of("two")])
+
+
+def test_where_every_upstream_was_unable_each_says_why() -> None:
+    failed = all_failed(Call(asked, {}, "key"), [unable_of("one"), unable_of("two")])
+    assert AllUpstreamsFailed is type(failed)
+    assert 2 == len(failed.causes)
 
 
 async def test_an_operation_without_upstreams_says_so(open_argo) -> None:
