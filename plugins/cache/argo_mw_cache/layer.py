@@ -31,7 +31,8 @@ from argo_mw import (
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.entry import Entry, Times, hit_of, protected_of
 from argo_mw_cache.memory import Memory
-from argo_mw_cache.shared_level import SharedLevel, Unusable
+from argo_mw_cache.record import Unusable
+from argo_mw_cache.shared_level import SharedLevel
 
 NAME = "cache"
 _NO_ANSWER = (UpstreamError, AllUpstreamsFailed, Refusal, DeadlineExceeded)

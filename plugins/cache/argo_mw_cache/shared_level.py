@@ -21,14 +21,12 @@ from argo_mw import (
     Outcome,
     SharedUnavailable,
     Stamped,
-    Undecodable,
     within,
 )
+from argo_mw_cache.deferred import Deferred
+from argo_mw_cache.record import PREFIX, Unusable, read_record
 
 T = TypeVar("T")
-
-_PREFIX = "argo:cache:"
-_FIELDS = 3
 
 
 @frozen
@@ -48,19 +46,6 @@ class Found:
     stale: bool
 
 
-@frozen
-class Unusable:
-    """Why there is nothing to use in the shared store.
-
-    Attributes:
-        action: What to count it as.
-        detail: More about it.
-    """
-
-    action: str
-    detail: str = ""
-
-
 class SharedLevel:
     """Reads and writes answers in Shared; never raises, never waits longer than *patience*."""
 
@@ -70,6 +55,7 @@ class SharedLevel:
         self._grace = grace
         self._patience = patience
         self._max_bytes = max_bytes
+        self._deferred = Deferred(context, grace=grace)
 
     async def get(self, call: Call) -> Found | Unusable:
         """What the store holds for *call* that was not invalidated since."""
@@ -78,26 +64,17 @@ class SharedLevel:
             data = await self._in_time(self._context.shared.get(key))
         except (SharedUnavailable, Expired) as error:
             return Unusable("unreachable", str(error))
+        self._deferred.resume()
         if data is None:
             return Unusable("absent")
-        record = self._context.codecs.decode(data, key)
-        if isinstance(record, Undecodable):
-            return Unusable("undecodable", f"{record.reason.value} {record.detail}".strip())
-        if not isinstance(record, tuple) or len(record) != _FIELDS:
-            return Unusable("undecodable", "it is no answer")
-        outcome, marks, load_time = record
-        if not isinstance(outcome, Outcome) or not isinstance(load_time, float):
-            return Unusable("undecodable", "it is no answer")
-        if outcome.expires_at is None:
-            return Unusable("undecodable", "it has no expiry")
-        try:
-            stamped = self._context.stamps.adopt(marks)
-        except (TypeError, ValueError) as error:
-            return Unusable("undecodable", str(error))
-        freshness = await self._context.stamps.check(stamped)
+        record = read_record(self._context, data, key)
+        if isinstance(record, Unusable):
+            return record
+        freshness = await self._context.stamps.check(record.stamped)
         if freshness is Freshness.MISS:
             return Unusable("invalidated")
-        return Found(outcome, stamped, load_time, stale=freshness is not Freshness.FRESH)
+        stale = freshness is not Freshness.FRESH
+        return Found(record.outcome, record.stamped, record.load_time, stale=stale)
 
     async def put(
         self, call: Call, outcome: Outcome, stamped: Stamped, load_time: float
@@ -115,7 +92,9 @@ class SharedLevel:
         try:
             await self._in_time(self._context.shared.set(key, data, ttl=ttl))
         except (SharedUnavailable, Expired) as error:
+            self._deferred.keep(key, data, stamped.marks, outcome)
             return Unusable("unreachable", str(error))
+        self._deferred.resume()
         return None
 
     async def _in_time(self, code: Coroutine[object, object, T]) -> T:
@@ -124,4 +103,4 @@ class SharedLevel:
 
 def key_of(call: Call) -> str:
     """The key in the store: the call's own, which holds its tenant where that matters."""
-    return f"{_PREFIX}{call.key}"
+    return f"{PREFIX}{call.key}"

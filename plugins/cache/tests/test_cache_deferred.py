@@ -1,0 +1,216 @@
+"""Answers loaded while the store is away reach it afterwards, unless they must not."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from argo_mw import Argo, Outcome, SharedUnavailable, hookimpl, operation
+from argo_mw.shared.memory import MemoryShared, named_store
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
+from argo_mw_cache import deferred, entry, layer, plugin
+from argo_mw_cache.deferred import Deferred
+
+_names = itertools.count()
+
+
+@operation()
+def bars(symbol: str) -> object:
+    """Price bars."""
+
+
+class Moody(MemoryShared):
+    """A store that can be away for one instance, and loses nothing by it."""
+
+    away = False
+
+    async def get(self, key: str) -> bytes | None:
+        self._answer()
+        return await super().get(key)
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        self._answer()
+        return await super().get_many(keys)
+
+    async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        self._answer()
+        await super().set(key, value, ttl=ttl)
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
+        self._answer()
+        await super().set_many(items, ttl=ttl)
+
+    async def compare_and_set(
+        self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
+    ) -> bool:
+        self._answer()
+        return await super().compare_and_set(key, expected, value, ttl=ttl)
+
+    def _answer(self) -> None:
+        if self.away:
+            msg = "away"
+            raise SharedUnavailable(msg)
+
+
+class Driver:
+    """The scheme ``moody://NAME``."""
+
+    @hookimpl
+    def register_shared_drivers(self) -> Mapping[str, object]:
+        async def open_(url: str, clock: object) -> Moody:
+            return Moody(named_store(url, 1_000), clock=clock, max_entries=1_000)  # type: ignore[arg-type]
+
+        return {"moody": open_}
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def store() -> str:
+    return f"moody://deferred-{next(_names)}"
+
+
+@pytest.fixture(autouse=True)
+def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(layer.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
+
+
+def instance(store: str, upstream: Scripted, clock: FakeClock) -> Argo:
+    settings = {"argo": {"shared": store, "strict": True}, "plugins": {"cache": {"ttl": 60}}}
+    asked = FakePlugin(operations=[bars], upstreams=[upstream])
+    plugins = {"cache": plugin, "driver": Driver(), "asked": asked}
+    return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
+
+
+def away(argo: Argo, is_it: bool) -> None:
+    shared = argo.context.shared
+    assert isinstance(shared, Moody)
+    shared.away = is_it
+
+
+async def back(argo: Argo, clock: FakeClock) -> None:
+    """The store is back, its stamps are known, and something was asked of it."""
+    away(argo, False)
+    await clock.advance(1.0)
+    await argo.call("bars", symbol="something else")
+    await settle()
+
+
+def saying(*values: object) -> Scripted:
+    return Scripted("a", ["bars"], *values, lambda _: "more", retries=0)
+
+
+async def test_what_was_loaded_meanwhile_is_stored_when_the_store_is_back(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = saying("loaded"), saying("other's")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        await first.context.stamps.load(["subject:A"])
+        away(first, True)
+        assert await first.call("bars", symbol="A") == "loaded"
+        assert await second.call("bars", symbol="B") == "other's"
+        await back(first, clock)
+        assert await second.call("bars", symbol="A") == "loaded"
+    assert [call.subject for call in other.asked] == ["B"]
+
+
+async def test_what_was_invalidated_meanwhile_is_not_stored(store: str, clock: FakeClock) -> None:
+    one, other = saying("loaded"), saying("newer")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        await first.context.stamps.load(["subject:A"])
+        away(first, True)
+        await first.call("bars", symbol="A")
+        await second.invalidate("subject:A")
+        await back(first, clock)
+        keys = await second.context.shared.scan("argo:cache:")
+        assert len(keys) == 1  # that of something else
+        assert await second.call("bars", symbol="A") == "newer"
+
+
+async def test_what_was_invalidated_here_meanwhile_is_not_stored(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = saying("loaded"), saying("newer")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        await first.context.stamps.load(["subject:A"])
+        away(first, True)
+        await first.call("bars", symbol="A")
+        await first.invalidate("subject:A")
+        await back(first, clock)
+        assert await second.call("bars", symbol="A") == "newer"
+
+
+async def test_what_has_expired_by_then_is_not_stored(store: str, clock: FakeClock) -> None:
+    async with instance(store, saying("loaded"), clock) as first:
+        await first.context.stamps.load(["subject:A"])
+        away(first, True)
+        await first.call("bars", symbol="A")
+        await clock.advance(61)
+        await back(first, clock)
+        assert len(await first.context.shared.scan("argo:cache:")) == 1  # that of something else
+
+
+async def test_what_another_has_stored_since_stays(store: str, clock: FakeClock) -> None:
+    one, other = saying("older"), saying("newer")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        await first.context.stamps.load(["subject:A"])
+        away(first, True)
+        await first.call("bars", symbol="A")
+        await clock.advance(1)
+        assert await second.call("bars", symbol="A") == "newer"
+        await back(first, clock)
+        async with instance(store, saying("not asked"), clock) as third:
+            assert await third.call("bars", symbol="A") == "newer"
+
+
+async def test_it_replaces_what_speaks_for_an_earlier_moment(store: str, clock: FakeClock) -> None:
+    one, other = saying("newer"), saying("older")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        await first.context.stamps.load(["subject:A"])
+        assert await second.call("bars", symbol="A") == "older"
+        await clock.advance(1)
+        away(first, True)
+        await first.call("bars", symbol="A")
+        await back(first, clock)
+        async with instance(store, saying("not asked"), clock) as third:
+            assert await third.call("bars", symbol="A") == "newer"
+
+
+async def test_it_waits_on_while_the_store_comes_and_goes(store: str, clock: FakeClock) -> None:
+    one, other = saying("loaded"), saying("other's")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        await first.context.stamps.load(["subject:A"])
+        away(first, True)
+        await first.call("bars", symbol="A")
+        await first.call("bars", symbol="its stamps cannot be had")
+        away(first, False)
+        first.context.stamps._gap()  # as when the channel is made anew
+        assert await first.call("bars", symbol="B") == "more"
+        await settle()
+        away(first, True)
+        await first.call("bars", symbol="C")
+        await back(first, clock)
+        assert await second.call("bars", symbol="A") == "loaded"
+
+
+async def test_what_waits_is_bounded_and_the_newest_stays(clock: FakeClock, store: str) -> None:
+    async with instance(store, saying(), clock) as argo:
+        waiting = Deferred(argo.context, grace=0, most=2, most_bytes=10)
+        outcome = Outcome("x", expires_at=clock.time() + 60)
+        for key in ("one", "two", "two", "three"):
+            waiting.keep(key, b"123", (), outcome)
+        assert list(waiting._waiting) == ["two", "three"]
+        waiting.keep("four", b"12345678", (), outcome)
+        assert list(waiting._waiting) == ["four"]
+        assert waiting._bytes == 8
+        waiting.keep("five", bytes(11), (), outcome)
+        assert (len(waiting), waiting._bytes) == (0, 0)
+    assert deferred._MOST_BYTES < 2**25
