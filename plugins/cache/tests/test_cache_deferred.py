@@ -191,6 +191,7 @@ async def test_it_waits_on_while_the_store_comes_and_goes(store: str, clock: Fak
         away(first, True)
         await first.call("bars", symbol="A")
         await first.call("bars", symbol="its stamps cannot be had")
+        await settle()
         away(first, False)
         first.context.stamps._gap()  # as when the channel is made anew
         assert await first.call("bars", symbol="B") == "more"
