@@ -31,6 +31,7 @@ class Middleware(Protocol):
 
 
 Peek = Callable[[Call], Outcome | None]
+Lookup = Callable[[Call], Coroutine[object, object, Outcome | None]]
 Explain = Callable[[Call], str]
 Shadow = Callable[[Call, Outcome], Awaitable[None]]
 Serves = Callable[[Operation], bool]
@@ -56,8 +57,11 @@ class Layer:
         serves: Which operations it is for.
         fans_out: Whether it may await ``call_next`` several times.
         peek: An answer that needs no waiting, or ``None``.
-        peek_through: Whether a peek may pass this layer by, because it does nothing to an
-            answer that is known already.
+        lookup: An answer that needs waiting for a store but for no upstream, or ``None``. It is
+            tried after all peeks, in the caller's own task, so that a known answer costs no
+            flight; what it cannot say at once it leaves to the middleware.
+        peek_through: Whether a peek or a lookup may pass this layer by, because it does nothing
+            to an answer that is known already.
         explain: What it would do with a call now and why, in one line.
         shadow: Sees calls and their answers, serves nothing; a layer without it cannot be in
             the flag state ``shadow``.
@@ -72,6 +76,7 @@ class Layer:
     serves: Serves = serves_everything
     fans_out: bool = False
     peek: Peek | None = None
+    lookup: Lookup | None = None
     peek_through: bool = False
     explain: Explain | None = None
     shadow: Shadow | None = None

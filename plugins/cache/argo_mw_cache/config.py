@@ -21,6 +21,8 @@ class CacheConfig:
             be had.
         early: How eagerly an answer is refreshed before it expires (XFetch's beta): 1 is
             optimal for loads of varying length, more is earlier, 0 is never.
+        memory: Whether answers are kept in memory. Without it every hit asks the shared store:
+            for processes that have little memory, or live for one call.
         shared: Whether answers are kept in the shared store too, so that other instances find
             them and they survive a restart.
         shared_timeout: Seconds to wait for the shared store at most.
@@ -36,6 +38,7 @@ class CacheConfig:
     negative_ttl: float = field(default=10.0, validator=validators.ge(0))
     grace: float = field(default=300.0, validator=validators.ge(0))
     early: float = field(default=1.0, validator=validators.ge(0))
+    memory: bool = True
     shared: bool = True
     shared_timeout: float = field(default=0.25, validator=validators.gt(0))
     soft_timeout: float = field(default=2.0, validator=validators.ge(0))

@@ -83,7 +83,7 @@ class Entry:
 
 def hit_of(outcome: Outcome) -> Outcome:
     """*outcome* as a later caller sees it: served by the cache, at no cost."""
-    return outcome.evolve(cost=NO_COST, attempts=()).shaped_by("cache", "hit in memory")
+    return outcome.evolve(cost=NO_COST, attempts=()).shaped_by("cache", "kept answer")
 
 
 @frozen(eq=False)

@@ -32,9 +32,12 @@ from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.entry import Entry, Times, hit_of, protected_of
 from argo_mw_cache.memory import Memory
 from argo_mw_cache.record import Unusable
-from argo_mw_cache.shared_level import SharedLevel
+from argo_mw_cache.shared_level import Found, SharedLevel
 
 NAME = "cache"
+_MOMENT = 0.05
+"""Seconds for which a lookup that found nothing need not be repeated."""
+_MOST_ABSENT = 1000
 _NO_ANSWER = (UpstreamError, AllUpstreamsFailed, Refusal, DeadlineExceeded)
 
 
@@ -48,6 +51,8 @@ class Cache:
         self._monotonic = context.clock.monotonic
         self._events = context.events
         self._stamps = context.stamps
+        self._looking: set[str] = set()
+        self._absent: dict[str, float] = {}
         self.memory = Memory(max_entries=config.max_entries, max_bytes=config.max_bytes)
         self._shared = (
             SharedLevel(
@@ -59,6 +64,11 @@ class Cache:
             if config.shared and not context.alone
             else None
         )
+
+    @property
+    def shares(self) -> bool:
+        """Whether answers are kept in the shared store too."""
+        return self._shared is not None
 
     def peek(self, call: Call) -> Outcome | None:
         """The answer to *call*, if it is in memory and fresh."""
@@ -84,16 +94,38 @@ class Cache:
         if entry is not None and self._may_serve(entry, call):
             self._tell("hit", call)
             return entry.serve()
-        newer = await self._in_shared(call)
-        if newer is not None:
-            entry = newer
-            if self._may_serve(entry, call):
-                self._tell_shared_hit(call, entry)
-                return entry.serve()
+        found = None if self._looked_just_now(call) else await self._in_shared(call)
+        if found is not None:
+            if self._is_fresh(found, call):
+                self._tell_shared_hit(call, found.outcome)
+                return found.outcome
+            entry = self._entry_of(found)
         self._tell("miss", call)
         if entry is None or not self._in_grace(entry):
             return await self._load(call, call_next)
         return await self._load_or_serve(entry, call, call_next)
+
+    async def lookup(self, call: Call) -> Outcome | None:
+        """The answer to *call*, if it is in the shared store and fresh.
+
+        What memory knows of is left to the middleware, and so is a key that somebody else is
+        looking up right now.
+        """
+        key = call.key
+        if key in self._looking or self.memory.get(key) is not None or call.extensions.get(REFRESH):
+            return None
+        self._looking.add(key)
+        try:
+            found = await self._in_shared(call)
+        finally:
+            self._looking.discard(key)
+        if found is None:
+            self._absent[key] = self._monotonic()
+            return None
+        if not self._is_fresh(found, call):
+            return None
+        self._tell_shared_hit(call, found.outcome)
+        return found.outcome
 
     def explain(self, call: Call) -> str:
         """Whether *call* would be a hit, and for how long."""
@@ -118,8 +150,8 @@ class Cache:
             return None
         return entry
 
-    async def _in_shared(self, call: Call) -> Entry | None:
-        """The entry in the shared store, which is then in memory too."""
+    async def _in_shared(self, call: Call) -> Found | None:
+        """The answer in the shared store, which is then in memory too."""
         if self._shared is None:
             return None
         found = await self._shared.get(call)
@@ -127,13 +159,26 @@ class Cache:
             if found.action != "absent":
                 self._tell(found.action, call, found.detail)
             return None
-        assert found.outcome.expires_at is not None
-        ttl = found.outcome.expires_at - self._clock.time()
-        entry = self._entry(
-            found.outcome, protect(found.outcome.value), found.stamped, ttl, found.load_time
+        if self._config.memory:
+            self._store(call.key, self._entry_of(found))
+        return found
+
+    def _looked_just_now(self, call: Call) -> bool:
+        """Whether this call's own lookup has found nothing, a moment ago."""
+        if len(self._absent) > _MOST_ABSENT:
+            self._absent.clear()
+        looked = self._absent.pop(call.key, None)
+        return looked is not None and self._monotonic() - looked < _MOMENT
+
+    def _is_fresh(self, found: Found, call: Call) -> bool:
+        """Whether *call* may have what was *found*: whose value is nobody else's yet."""
+        expires_at = found.outcome.expires_at
+        assert expires_at is not None
+        return (
+            not found.stale
+            and self._clock.time() < expires_at
+            and (not call.extensions or self._takes(found.outcome, call))
         )
-        self._store(call.key, entry)
-        return entry
 
     async def _load_or_serve(self, entry: Entry, call: Call, call_next: Next) -> Outcome:
         """A newer answer than *entry*, or *entry* when there is none, or none soon."""
@@ -174,12 +219,13 @@ class Cache:
 
     def _welcome(self, entry: Entry, call: Call) -> bool:
         """Whether the caller takes an answer of this age."""
-        if call.extensions.get(REFRESH):
-            return False
+        return not call.extensions.get(REFRESH) and self._takes(entry.outcome, call)
+
+    def _takes(self, outcome: Outcome, call: Call) -> bool:
         max_age = call.extensions.get(MAX_AGE)
         if not isinstance(max_age, (int, float)):
             return True
-        return entry.outcome.age(self._clock.time()) <= max_age
+        return outcome.age(self._clock.time()) <= max_age
 
     def _in_grace(self, entry: Entry) -> bool:
         return entry.error is None and self._monotonic() < entry.times.stale_until
@@ -207,7 +253,7 @@ class Cache:
         if kept is None:
             return outcome
         if self._shared is not None:
-            unkept = await self._shared.put(call, outcome, stamped, load_time)
+            unkept = await self._shared.put(call, hit_of(outcome), stamped, load_time)
             if unkept is not None:
                 self._tell(unkept.action, call, unkept.detail)
                 if unkept.action == "local":
@@ -240,7 +286,7 @@ class Cache:
             what = f"{call.operation.name} of {protected.size} bytes is not kept"
             self._tell("skipped", call, f"{what}: max_value_bytes is less")
             return None
-        self._store(call.key, self._entry(outcome, protected, stamped, ttl, load_time))
+        self._store(call.key, self._entry(hit_of(outcome), protected, stamped, ttl, load_time))
         self._tell("store", call)
         first = protected.lend()
         return outcome if first is outcome.value else outcome.evolve(value=first)
@@ -265,17 +311,18 @@ class Cache:
 
         stream.on_done(ended)
 
+    def _entry_of(self, found: Found) -> Entry:
+        assert found.outcome.expires_at is not None
+        ttl = found.outcome.expires_at - self._clock.time()
+        protected = protect(found.outcome.value)
+        return self._entry(found.outcome, protected, found.stamped, ttl, found.load_time)
+
     def _entry(
-        self,
-        outcome: Outcome,
-        protected: Protected,
-        stamped: Stamped,
-        ttl: float,
-        load_time: float,
+        self, hit: Outcome, protected: Protected, stamped: Stamped, ttl: float, load_time: float
     ) -> Entry:
-        as_is = protected.lend() is outcome.value
+        as_is = protected.lend() is hit.value
         return Entry(
-            outcome=hit_of(outcome if as_is else outcome.evolve(value=None)),
+            outcome=hit if as_is else hit.evolve(value=None),
             protected=protected,
             shared_as_is=as_is,
             stamped=stamped,
@@ -309,12 +356,13 @@ class Cache:
         )
 
     def _store(self, key: str, entry: Entry) -> None:
-        self.memory.store(key, entry, self._monotonic())
+        if self._config.memory:
+            self.memory.store(key, entry, self._monotonic())
 
-    def _tell_shared_hit(self, call: Call, entry: Entry) -> None:
+    def _tell_shared_hit(self, call: Call, outcome: Outcome) -> None:
         if self._events.active:
             self._tell("shared hit", call)
-            self._events.emit(AnswerSeen(call, entry.serve(), "shared"))
+            self._events.emit(AnswerSeen(call, outcome, "shared"))
 
     def _tell(self, action: str, call: Call, detail: str = "") -> None:
         if self._events.active:

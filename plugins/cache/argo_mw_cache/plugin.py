@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from argo_mw import Context, Layer, hookimpl
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.layer import NAME, Cache
+
+if TYPE_CHECKING:
+    import click
 
 __all__ = ["CacheConfig"]
 
@@ -19,4 +24,19 @@ def register_config() -> type:
 def register_layer(config: CacheConfig, context: Context) -> Layer:
     """The layer in its slot."""
     cache = Cache(config, context)
-    return Layer(NAME, cache, slot=NAME, peek=cache.peek, explain=cache.explain)
+    return Layer(
+        NAME,
+        cache,
+        slot=NAME,
+        peek=cache.peek if config.memory else None,
+        lookup=cache.lookup if cache.shares else None,
+        explain=cache.explain,
+    )
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    """``argo-mw cache …``."""
+    from argo_mw_cache.commands import cache
+
+    cli.add_command(cache)

@@ -24,7 +24,7 @@ from argo_mw import (
     within,
 )
 from argo_mw_cache.deferred import Deferred
-from argo_mw_cache.record import PREFIX, Unusable, read_record
+from argo_mw_cache.record import PREFIX, Unusable, read_record, write_record
 
 T = TypeVar("T")
 
@@ -79,12 +79,12 @@ class SharedLevel:
     async def put(
         self, call: Call, outcome: Outcome, stamped: Stamped, load_time: float
     ) -> Unusable | None:
-        """Keep *outcome* for other instances; why it was not kept, or ``None``."""
+        """Keep *outcome*, as a hit gives it, for others; why it was not kept, or ``None``."""
         key = key_of(call)
         assert outcome.expires_at is not None
         ttl = outcome.expires_at - self._clock.time() + self._grace
         try:
-            data = self._context.codecs.encode((outcome, stamped.marks, load_time), key)
+            data = write_record(self._context, outcome, stamped, load_time, key)
         except NotEncodable as error:
             return Unusable("local", str(error))
         if len(data) > self._max_bytes:

@@ -1,22 +1,22 @@
-"""The same string through the whole chain, its memory level reduced to one entry."""
+"""The same string through the whole chain, its memory level off."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
 
-from argo_mw import Argo
+from argo_mw import SLOTS, Argo
+from argo_mw.registry import Plugins
 from tests.bench.cache_stage.gets import CALLERS, VALUE, Ask
 
 
 @contextlib.asynccontextmanager
 async def chain(url: str) -> AsyncIterator[Ask]:
     """Asks for one of as many texts as there are callers; each is in the shared store."""
+    beside = [name for name in Plugins.load().names if name not in (*SLOTS, "redis")]
     config = {
-        "argo": {"shared": f"{url}?timeout=10", "strict": True},
-        "plugins": {
-            "cache": {"max_entries": 1, "ttl": 3600.0, "early": 0.0, "shared_timeout": 10.0}
-        },
+        "argo": {"shared": f"{url}?timeout=10", "strict": True, "block": beside},
+        "plugins": {"cache": {"memory": False, "ttl": 3600.0, "shared_timeout": 10.0}},
     }
     loads = 0
 
