@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 
 from argo_mw import BadParameter, Operation, operation
 from argo_mw_llm.config import LlmConfig
@@ -10,6 +11,7 @@ from argo_mw_llm.streams import AnswerStream
 from argo_mw_llm.values import Completion, Malformed, Opinion
 
 PROVIDERS = ("glm", "deepseek", "qwen", "claude")
+OPINIONS = ("opinion", "opinion_claude")
 PANEL = ("glm", "deepseek", "qwen")
 EXCHANGE = "_exchange"
 JSON = Mapping[str, object]
@@ -39,6 +41,7 @@ def operations(config: LlmConfig) -> list[Operation]:
         if not isinstance(given["indicators"], Mapping):
             msg = "indicators are a mapping of names to numbers, such as {'rsi': 31.2}"
             raise BadParameter(msg)
+        given["indicators"] = {str(n): _plain(v) for n, v in given["indicators"].items()}
         given["news"] = _sequence("news", given["news"])
         given["models"] = given["models"] or ",".join(defaults.values())
         return given
@@ -184,6 +187,13 @@ def _sequence(name: str, given: object) -> list[object]:
         msg = f"{name} is a {type(given).__name__}; give a list"
         raise BadParameter(msg)
     return list(given)
+
+
+def _plain(value: object) -> object:
+    """*value* as a number of Python's own, if it is one: frames hold numpy's."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    return int(value) if isinstance(value, Integral) else float(value)
 
 
 def _positive(given: object, default: int) -> int:

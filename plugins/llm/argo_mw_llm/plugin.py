@@ -13,10 +13,11 @@ from argo_mw_llm.chat import DeepSeek, Glm, Qwen
 from argo_mw_llm.claude import Claude
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.ledger import Ledger
-from argo_mw_llm.operations import operations
+from argo_mw_llm.operations import OPINIONS, operations
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.savings import Savings
 from argo_mw_llm.values import Completion, Opinion, Reply, ToolCall, Usage
+from argo_mw_llm.views import TOLERANCES
 from argo_mw_llm.voices import Voices
 
 LEDGER = "llm-ledger.db"
@@ -90,6 +91,11 @@ class LlmPlugin:
             {"name": name, "operation": f"voice_{name}", "window": True, "weight": weight}
             for name, weight in self._config.voices.items()
         ]
+
+    @hookimpl(optionalhook=True)
+    def similarity_slots(self) -> Mapping[str, Mapping[str, object]]:
+        """Opinions are templates: what may differ in them, and by how much."""
+        return dict.fromkeys(OPINIONS, TOLERANCES)
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:

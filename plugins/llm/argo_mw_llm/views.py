@@ -31,6 +31,18 @@ _MOST_TOKENS = 300
 _ACTIONS = ("BUY", "SELL", "HOLD")
 _MONTH, _RSI, _FAST, _SLOW = 20, 14, 12, 26
 
+TOLERANCES: Mapping[str, str] = {
+    "indicators.price": "10bp",
+    "indicators.rsi": "1 point",
+    f"indicators.sma{_MONTH}": "10bp",
+    "indicators.momentum": "0.001",
+    "indicators.macd": "10%",
+    "indicators.volatility": "10%",
+    "epoch": "any",
+}
+"""How far indicators may move before an opinion of them is another one. A share of zero is
+nothing, so a MACD that changes its sign is always another."""
+
 
 def ask_for(parameters: Mapping[str, object], model: str) -> Ask:
     """The question for an opinion, from the parameters of the operation ``opinion``."""
