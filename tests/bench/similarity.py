@@ -17,15 +17,18 @@ import random
 import resource
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from argo_mw import Argo, Call, Outcome, operation
+from argo_mw import Argo, Outcome, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
+from argo_mw_llm import LlmPlugin, Opinion
+from argo_mw_llm.views import indicators_of
+from argo_mw_sandbox import Sandbox, SandboxConfig
 from argo_mw_similarity import Guarded, SimilarityConfig, SimilarityPlugin, lexicon, read
 from argo_mw_similarity.embed import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
 from argo_mw_similarity.index import VectorIndex
@@ -41,13 +44,6 @@ Vectors = NDArray[np.float32]
 @operation(name="ask", kind="llm", data_type="ai_reasoning", subject="")
 def ask(prompt: str, *, system: str = "") -> object:
     """Ask a language model."""
-
-
-@operation(name="opinion", kind="llm", data_type="ai_reasoning", subject="symbol")
-def opinion(
-    symbol: str, *, template: str, slots: Mapping[str, object], tolerances: Mapping[str, object]
-) -> object:
-    """An opinion on one symbol."""
 
 
 @frozen
@@ -77,7 +73,8 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
     figures["hit_mixed"] = {p: await _mixed(cases, p, args.embedder) for p in POLICIES}
     prices = args.prices or args.data.parent / "prices"
     if prices.is_dir():
-        figures["templated"] = await _templated(prices)
+        figures["templated"] = await _templated(prices, ("price", "rsi"))
+        figures["templated_all_indicators"] = await _templated(prices)
     engines = _engines()
     figures |= _embedding(engines, cases)
     figures |= _searching(engines, cases, args.prompts)
@@ -102,9 +99,7 @@ def _cases(directory: Path) -> list[Case]:
 # -- pairs -------------------------------------------------------------------------------
 
 
-def _application(
-    policy: str, embedder: str, upstream: Scripted, clock: FakeClock | None = None
-) -> Argo:
+def _application(policy: str, embedder: str, upstream: Scripted) -> Argo:
     return Argo.open(
         {
             "argo": {"shared": "memory://", "strict": True},
@@ -120,10 +115,9 @@ def _application(
         },
         plugins={
             "similarity": SimilarityPlugin(),
-            "asked": FakePlugin(operations=[ask, opinion], upstreams=[upstream]),
+            "asked": FakePlugin(operations=[ask], upstreams=[upstream]),
         },
         installed=False,
-        clock=clock,
     )
 
 
@@ -254,41 +248,65 @@ def _wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]
 
 # -- templated opinions ------------------------------------------------------------------
 
-TEMPLATE = "Give an opinion on {symbol}: price {price}, RSI {rsi}, asked at {at}."
-TOLERANCES = {"price": "10bp", "rsi": "1 point", "at": "any"}
+SEEN = 90
+"""Minutes of prices behind each opinion."""
 
 
-async def _templated(directory: Path) -> dict[str, object]:
-    """One trading day, an opinion a minute on each symbol; the model is a rule on RSI."""
-    total = calls = served = different = 0
-    for path in sorted(directory.glob("*.csv.gz")):
-        bars = _trading_day(path)
-        if len(bars) < 60:
-            continue
-        upstream = Scripted("model", {"opinion"}, _opine)
+async def _templated(directory: Path, names: Sequence[str] = ()) -> dict[str, object]:
+    """One trading day, the operation ``opinion`` once a minute for each symbol.
+
+    Opinions are of the indicators *names*, or of all that a voice of signals is formed from.
+
+    The sandbox's analyst answers from the numbers in the prompt, so what a fresh opinion would
+    have been is known for each that was served.
+    """
+    asked = calls = served = otherwise = 0
+    off: list[float] = []
+    async with Sandbox(SandboxConfig(speed=0.0)) as sandbox:
         clock = FakeClock()
-        async with _application("guarded", "none", upstream, clock=clock) as argo:
-            for at, (price, rsi) in enumerate(_indicators(bars)):
-                slots = {"price": price, "rsi": rsi, "at": at}
-                outcome: Outcome = await argo.outcome(
-                    "opinion",
-                    symbol=path.stem.split("_")[0],
-                    template=TEMPLATE,
-                    slots=slots,
-                    tolerances=TOLERANCES,
-                )
-                total += 1
-                if "similarity" in outcome.via:
-                    served += 1
-                    different += outcome.value != _view(rsi)
-                await clock.advance(60.0)
-        calls += len(upstream.asked)
+        async with _opinions(sandbox, clock, "on") as argo, _opinions(sandbox, clock, "off") as new:
+            for path in sorted(directory.glob("*.csv.gz")):
+                symbol, closes = path.name.split("_")[0], _trading_day(path)
+                for now in range(30, len(closes)):
+                    indicators = indicators_of({"close": closes[max(0, now - SEEN) : now + 1]})
+                    if names:
+                        indicators = {name: indicators[name] for name in names}
+                    told = {"symbol": symbol, "indicators": indicators, "epoch": str(now)}
+                    before = sandbox.counts_of("glm").requests
+                    outcome: Outcome = await argo.outcome("opinion", **told)
+                    calls += sandbox.counts_of("glm").requests - before
+                    asked += 1
+                    if "similarity" in outcome.via:
+                        served += 1
+                        view, fresh = outcome.value, await new.call("opinion", **told)
+                        assert isinstance(view, Opinion)
+                        assert isinstance(fresh, Opinion)
+                        otherwise += view.action != fresh.action
+                        off.append(abs(view.confidence - fresh.confidence))
+                    await clock.advance(60.0)
     return {
-        "asked": total,
+        "asked": asked,
         "model_calls": calls,
-        "saved": round(1 - calls / total, 4) if total else 0.0,
-        "served_that_differ": round(different / served, 4) if served else 0.0,
+        "saved": round(1 - calls / asked, 4) if asked else 0.0,
+        "served_that_differ": round(otherwise / served, 4) if served else 0.0,
+        "interval_95": _wilson(otherwise, served),
+        "confidence_off_mean": round(sum(off) / len(off), 4) if off else 0.0,
     }
+
+
+def _opinions(sandbox: Sandbox, clock: FakeClock, flag: str) -> Argo:
+    config = {
+        "argo": {"shared": "memory://", "strict": True},
+        "flags": {"similarity": flag},
+        "plugins": {
+            "llm": {"glm": {"url": sandbox.url("glm"), "key": "any"}},
+            "similarity": {"embedder": "none", "audit": 0},
+        },
+        "operations": {"opinion": {"upstreams": ["glm"]}},
+        "upstreams": {"glm": {"per_minute": 1_000_000}},
+    }
+    plugins = {"similarity": SimilarityPlugin(), "llm": LlmPlugin()}
+    return Argo.open(config, plugins=plugins, installed=False, clock=clock)
 
 
 def _trading_day(path: Path) -> list[float]:
@@ -299,31 +317,6 @@ def _trading_day(path: Path) -> list[float]:
             days[row["time"][:10]].append(float(row["close"]))
     full = [day for day, closes in days.items() if len(closes) >= 300]
     return days[max(full)] if full else []
-
-
-def _indicators(closes: Sequence[float], span: int = 14) -> list[tuple[float, float]]:
-    """Close and Wilder's RSI of each minute, from the first at which there is one."""
-    up = down = 0.0
-    found = []
-    for i in range(1, len(closes)):
-        change = closes[i] - closes[i - 1]
-        weight = 1 / min(i, span)
-        up += (max(change, 0.0) - up) * weight
-        down += (max(-change, 0.0) - down) * weight
-        if i >= span:
-            rsi = 100.0 if down == 0 else 100 - 100 / (1 + up / down)
-            found.append((closes[i], round(rsi, 2)))
-    return found
-
-
-def _opine(call: Call) -> object:
-    slots = call.parameters["slots"]
-    assert isinstance(slots, Mapping)
-    return _view(float(slots["rsi"]))
-
-
-def _view(rsi: float) -> str:
-    return "buy" if rsi < 35 else "sell" if rsi > 65 else "hold"
 
 
 # -- time --------------------------------------------------------------------------------
