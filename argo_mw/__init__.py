@@ -62,7 +62,7 @@ from argo_mw.outcome import NO_COST, Attempt, Cost, Note, Outcome
 from argo_mw.registry import Broken
 from argo_mw.shared.protocol import Count, Lease, Shared, Subscription
 from argo_mw.sharing import NotShareable, Protected, protect
-from argo_mw.stamps import Freshness, Stamped, Stamps
+from argo_mw.stamps import EVERYTHING, Freshness, Stamped, Stamps
 from argo_mw.stream import Stream
 from argo_mw.tasks import Tasks
 from argo_mw.upstream import UNLIMITED, Gathering, Limits, Upstream
@@ -70,6 +70,7 @@ from argo_mw.upstream import UNLIMITED, Gathering, Limits, Upstream
 __version__ = "0.1.0"
 
 __all__ = [
+    "EVERYTHING",
     "EXCLUSIVE",
     "HOOK_API",
     "LINEAGE",

@@ -1,0 +1,273 @@
+"""``argo-mw cache …`` as people type it, over real stores that other instances have filled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from click.testing import CliRunner, Result
+
+import argo_mw_redis.plugin
+from argo_mw import Argo, operation
+from argo_mw.cli import Settled
+from argo_mw.cli.main import cli
+from argo_mw.registry import manager
+from argo_mw.registry.discover import Found
+from argo_mw.testing import FakePlugin, Scripted
+from argo_mw_cache import plugin
+from argo_mw_cache.record import PREFIX
+from argo_mw_redis.testing import servers
+
+Run = Callable[..., Result]
+
+
+@operation()
+def bars(symbol: str, *, days: int = 90) -> object:
+    """Price bars."""
+
+
+@operation(scope="tenant", subject="")
+def holdings(book: str = "main") -> object:
+    """What is held."""
+
+
+class Entry:
+    def __init__(self, plugin: object) -> None:
+        self.load = lambda: plugin
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a real store."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'shared.db'}"
+        return
+    with servers(tmp_path) as start:
+        yield start().url
+
+
+@pytest.fixture
+def upstream() -> Scripted:
+    return Scripted("alpaca", ["bars", "holdings"], lambda call: f"{call.operation.name}")
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, upstream: Scripted
+) -> Iterator[Callable[..., Result]]:
+    """Run ``argo-mw cache`` with this plugin, the Redis driver and an upstream installed."""
+    asked = FakePlugin(operations=[bars, holdings], upstreams=[upstream])
+    plugins = {"cache": plugin, "redis": argo_mw_redis.plugin, "market": asked}
+    found = [Found(n, Entry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
+    monkeypatch.setattr(manager, "discover", lambda: found)
+    monkeypatch.setattr(manager, "incompatible", lambda name: None)
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    yield lambda *words: CliRunner().invoke(cli, ["cache", *words])
+    structlog.reset_defaults()
+
+
+def configure(store: str, more: str = "") -> None:
+    Path("argo.toml").write_text(f'[argo]\nshared = "{store}"\n{more}', "utf-8")
+
+
+def ask(*subjects: str, then: Callable[[Argo], object] | None = None, **further: object) -> None:
+    """Another instance asks, and closes."""
+
+    async def asking() -> None:
+        async with Argo.open() as argo:
+            for subject in subjects:
+                await argo.call("bars", symbol=subject, **further)
+            if then is not None:
+                await then(argo)  # type: ignore[misc]
+
+    asyncio.run(asking())
+
+
+def test_get_tells_what_another_instance_has_kept(run: Run, store: str, upstream: Scripted) -> None:
+    configure(store)
+    ask("AAPL", "MSFT")
+    result = run("get", "bars", "AAPL", "MSFT", "--json")
+    assert Settled.OK == result.exit_code, result.output
+    first, second = json.loads(result.stdout)
+    assert ("AAPL", "MSFT") == (first["subject"], second["subject"])
+    assert ("fresh", "alpaca") == (first["state"], first["upstream"])
+    assert 0 <= first["age"] < 60
+    assert 0 < first["expires_in"] <= 120
+    assert 0 < first["bytes"] < 1_000
+    assert {"op:bars", "subject:AAPL"} <= set(first["tags"])
+    assert 2 == len(upstream.asked)
+    shown = run("get", "bars", "AAPL").stdout
+    assert "fresh" in shown
+    assert "subject:AAPL" in shown
+
+
+def test_get_says_by_its_exit_code_what_is_missing(
+    run: Run, store: str, upstream: Scripted
+) -> None:
+    configure(store)
+    ask("AAPL")
+    partly = run("get", "bars", "AAPL", "IBM")
+    assert (Settled.PARTLY, "nothing is kept for 1 of 2\n") == (partly.exit_code, partly.stderr)
+    none = run("get", "bars", "IBM", "--json")
+    assert (Settled.FAILED, "nothing is kept for 1 of 1\n") == (none.exit_code, none.stderr)
+    assert "absent" == json.loads(none.stdout)[0]["state"]
+    assert 1 == len(upstream.asked)
+
+
+def test_get_takes_parameters_as_the_operation_declares_them(run: Run, store: str) -> None:
+    configure(store)
+    ask("AAPL", days=5)
+    assert Settled.OK == run("get", "bars", "AAPL", "-p", "days=5").exit_code
+    assert Settled.FAILED == run("get", "bars", "AAPL").exit_code
+    wrong = run("get", "bars", "AAPL", "-p", "days=many")
+    assert (Settled.FAILED, "argo-mw: bars takes days as int, and 'many' is none\n") == (
+        wrong.exit_code,
+        wrong.stderr,
+    )
+    assert Settled.USAGE == run("get", "bars", "AAPL", "-p", "days").exit_code
+
+
+def test_get_keeps_tenants_apart(run: Run, store: str) -> None:
+    configure(store)
+
+    async def hold(argo: Argo) -> None:
+        await argo.options(tenant="acme").call("holdings")
+
+    ask(then=hold)
+    assert Settled.OK == run("get", "holdings", "--tenant", "acme").exit_code
+    assert Settled.FAILED == run("get", "holdings").exit_code
+    wrong = run("get", "holdings", "AAPL")
+    assert (Settled.FAILED, 1) == (wrong.exit_code, len(wrong.stderr.splitlines()))
+
+
+def test_get_of_an_unknown_operation_is_one_line(run: Run, store: str) -> None:
+    configure(store)
+    result = run("get", "bar", "AAPL")
+    assert (Settled.FAILED, 1) == (result.exit_code, len(result.stderr.splitlines()))
+    assert "bars" in result.stderr
+
+
+def test_stats_count_by_operation_and_state(run: Run, store: str) -> None:
+    configure(store)
+
+    async def more(argo: Argo) -> None:
+        await argo.call("holdings")
+        await argo.invalidate("subject:AAPL")
+        await argo.expire("subject:MSFT")
+        (key, *_) = await argo.context.shared.scan(PREFIX + "holdings")
+        await argo.context.shared.set(key, b"nonsense")
+
+    ask("AAPL", "MSFT", "IBM", then=more)
+    told = json.loads(run("stats", "--json").stdout)
+    states = {"fresh": 1, "stale": 1, "invalidated": 1, "undecodable": 1}
+    assert states == told["states"]
+    assert {"bars": 3, "holdings": 1} == told["operations"]
+    assert (4, 4) == (told["entries"], told["looked_at"])
+    assert 0 < told["bytes"] < 4_000
+    assert 2 == json.loads(run("stats", "--sample", "2", "--json").stdout)["looked_at"]
+    shown = run("stats").stdout
+    assert "holdings" in shown
+    assert "1 invalidated" in shown
+
+
+def test_an_answer_that_has_expired_is_still_there_for_its_grace(run: Run, store: str) -> None:
+    configure(store, "[plugins.cache]\nttl = 0.001\n")
+    ask("AAPL")
+    result = run("get", "bars", "AAPL", "--json")
+    assert Settled.OK == result.exit_code
+    (row,) = json.loads(result.stdout)
+    assert "expired" == row["state"]
+    assert -60 < row["expires_in"] < 0
+
+
+@pytest.mark.parametrize(
+    "words", [["subject:AAPL"], ["--subject", "AAPL"], ["--operation", "bars"]], ids=" ".join
+)
+def test_invalidate_makes_misses_everywhere(
+    run: Run, store: str, upstream: Scripted, words: list[str]
+) -> None:
+    configure(store)
+    ask("AAPL")
+    result = run("invalidate", *words)
+    assert (Settled.OK, "") == (result.exit_code, result.stdout)
+    assert "invalidated" == json.loads(run("get", "bars", "AAPL", "--json").stdout)[0]["state"]
+    ask("AAPL")
+    assert 2 == len(upstream.asked)
+
+
+def test_invalidate_leaves_other_answers_alone(run: Run, store: str) -> None:
+    configure(store)
+    ask("AAPL", "MSFT")
+    told = json.loads(run("invalidate", "--subject", "AAPL", "--json").stdout)
+    assert {"invalidated": ["subject:AAPL"]} == told
+    assert Settled.PARTLY == run("get", "bars", "AAPL", "MSFT").exit_code
+
+
+def test_invalidate_nothing_is_wrong_usage(run: Run, store: str) -> None:
+    configure(store)
+    assert Settled.USAGE == run("invalidate").exit_code
+
+
+async def test_invalidate_and_clear_reach_the_memory_of_running_instances(
+    run: Run, store: str, upstream: Scripted
+) -> None:
+    configure(store)
+    async with Argo.open() as argo:
+        for words, asked in ((["invalidate", "--subject", "AAPL"], 1), (["clear"], 2)):
+            await argo.call("bars", symbol="AAPL")
+            await argo.call("bars", symbol="AAPL")
+            assert asked == len(upstream.asked)
+            result = await asyncio.to_thread(run, *words)
+            assert Settled.OK == result.exit_code, result.output
+            async with asyncio.timeout(10):
+                while len(upstream.asked) == asked:
+                    await argo.call("bars", symbol="AAPL")
+                    await asyncio.sleep(0)  # a hit gives nobody else a turn
+
+
+def test_clear_removes_everything_of_the_cache_and_nothing_else(run: Run, store: str) -> None:
+    configure(store)
+
+    async def more(argo: Argo) -> None:
+        await argo.context.shared.set("another's", b"value")
+
+    ask("AAPL", "MSFT", then=more)
+    assert {"removed": 2} == json.loads(run("clear", "--json").stdout)
+    assert 0 == json.loads(run("stats", "--json").stdout)["entries"]
+
+    async def still_there(argo: Argo) -> None:
+        assert b"value" == await argo.context.shared.get("another's")
+
+    ask(then=still_there)
+    assert "0 answers removed" in run("clear").stderr
+
+
+@pytest.mark.parametrize(
+    ("shared", "more"),
+    [("memory://", ""), ("sqlite", "[plugins.cache]\nshared = false\n")],
+)
+@pytest.mark.parametrize("words", [["stats"], ["get", "bars", "A"], ["clear"]], ids=" ".join)
+def test_without_a_shared_store_there_is_nothing_to_look_at(
+    run: Run, shared: str, more: str, words: list[str]
+) -> None:
+    configure(shared, more)
+    result = run(*words)
+    assert (Settled.FAILED, 1) == (result.exit_code, len(result.stderr.splitlines()))
+    assert "memory of each process only" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["stats"], ["get", "bars", "A"], ["invalidate", "op:bars"], ["clear"]], ids=" ".join
+)
+def test_a_server_that_is_away_is_one_line(run: Run, words: list[str]) -> None:
+    configure("redis://127.0.0.1:1/0")
+    result = run(*words)
+    assert Settled.FAILED == result.exit_code
+    lines = [line for line in result.stderr.splitlines() if line.startswith("argo-mw: ")]
+    assert 1 == len(lines)
+    assert "cannot be reached" in lines[0]
