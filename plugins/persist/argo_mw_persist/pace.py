@@ -39,17 +39,22 @@ class Pace:
         self._variance = keep * (self._variance + _WEIGHT * off_rows * off_rows)
         self._covariance = keep * (self._covariance + _WEIGHT * off_rows * off_seconds)
         if rows >= self.size:
-            self._resize()
+            wanted = self._by_slope() or self._by_whole(rows, seconds)
+            self.size = _power_of_two(min(max(wanted, self._smallest), self._largest))
 
-    def _resize(self) -> None:
+    def _by_slope(self) -> float | None:
         if self._variance <= (_DISTINCT * self._rows) ** 2 or self._covariance <= 0:
-            # Nothing to see yet: try a larger batch while this one is quick as a whole.
-            wanted = self.size * 2.0 if self._seconds < self._target else float(self.size)
-        else:
-            wanted = self._target * self._variance / self._covariance
+            return None
+        wanted = self._target * self._variance / self._covariance
         # At most twice or half of the last, so that one odd commit does not swing it.
-        step = min(max(wanted, self.size / 2), self.size * 2)
-        self.size = _power_of_two(min(max(step, self._smallest), self._largest))
+        return min(max(wanted, self.size / 2), self.size * 2)
+
+    def _by_whole(self, rows: int, seconds: float) -> float:
+        # No slope to see yet. Were all of the time the rows' own, so many would fill the target;
+        # the truth is more, never fewer, so the first batches may grow by leaps.
+        if seconds >= self._target:
+            return self.size
+        return max(2.0 * self.size, rows * self._target / max(seconds, 1e-9))
 
 
 def _power_of_two(size: float) -> int:

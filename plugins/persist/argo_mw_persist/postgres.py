@@ -69,7 +69,7 @@ class PostgresOptions:
     """How PostgreSQL is used.
 
     Attributes:
-        connections: Connections at most, one of which is used for writing at any time.
+        connections: Connections at most, two of which are used for writing at any time.
         timeout: Seconds for one statement, and for connecting.
     """
 

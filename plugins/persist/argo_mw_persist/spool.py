@@ -28,8 +28,9 @@ _RETRY = 1.0
 class SpooledSink:
     """A sink that goes on taking rows while the one behind it is away.
 
-    Once a row is in the spool, later ones follow it there until the spool is empty, so that rows
-    reach the sink in the order in which they were taken. A row in the spool is committed to disk
+    Once a row is in the spool, later ones follow it there until the spool is empty, and they are
+    drained in the order in which they were taken; a batch that was on its way already when the
+    sink went may still arrive before the one ahead of it. A row in the spool is committed to disk
     in this machine: it is acknowledged as ``spool``, and reads do not see it yet. The spool has
     the same tables as any sink, and a bound on its size, after which writes fail.
 
@@ -60,6 +61,8 @@ class SpooledSink:
         self._migrate = True
         self._opened = False
         self._order = asyncio.Lock()
+        self._last_write = asyncio.Event()
+        self._last_write.set()
         self._draining: asyncio.Task[None] | None = None
 
     @property
@@ -85,14 +88,23 @@ class SpooledSink:
             self._bridge(None)
 
     async def write(self, entries: Sequence[Entry]) -> str:
-        async with self._order:
+        before, done = self._last_write, asyncio.Event()
+        self._last_write = done
+        failure: SinkUnavailable | None = None
+        try:
             if not self._away:
                 try:
+                    # Side by side with the write before: the server takes rows while it commits.
                     return await self._behind.write(entries)
                 except SinkUnavailable as error:
-                    self._bridge(error)
-            await self._spool.write(entries)
+                    failure = error
+            await before.wait()
+            async with self._order:
+                self._bridge(failure)
+                await self._spool.write(entries)
             return "spool"
+        finally:
+            done.set()
 
     async def read(self, query: Query) -> Sequence[Row]:
         return await self._behind.read(query)
@@ -123,8 +135,9 @@ class SpooledSink:
             await asyncio.shield(self._draining)
 
     def _bridge(self, error: SinkUnavailable | None) -> None:
-        self._away = True
-        if error is not None:
+        """Send rows to the spool from now on, and see to it that somebody drains it."""
+        before, self._away = self._away, True
+        if error is not None and not before:
             self._said(f"records go to the spool: {error}")
         if self._draining is None or self._draining.done():
             self._draining = self._tasks.spawn("persist:drain", self._drain())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from argo_mw_persist import (
     Store,
     WriterOptions,
 )
+from argo_mw_persist.spool import Drained
+from argo_mw_persist.tables import Entry
 from argo_mw_persist.testing import Postgres, postgres
 
 
@@ -60,12 +63,17 @@ class Heard(list):
             await self._more.wait_for(lambda: any(part in what for what in self))
 
 
-def spooled_store(url: str, state: Path, said: Heard, tasks: Tasks, **config) -> Store:
+def spooled_store(
+    url: str,
+    state: Path,
+    said: Heard,
+    tasks: Tasks,
+    drained: Drained = lambda entries: None,
+    **config,
+) -> Store:
     clock = SystemClock()
     settings = PersistConfig(url=Secret(url), **config)
-    sink = settings.bridged(
-        state, clock=clock, tasks=tasks, said=said, drained=lambda entries: None
-    )
+    sink = settings.bridged(state, clock=clock, tasks=tasks, said=said, drained=drained)
     return Store(sink, settings.writer, clock=clock, said=said)
 
 
@@ -75,15 +83,23 @@ async def test_the_spool_bridges_a_killed_postgres_and_drains_in_order(
     tasks, said = Tasks(), Heard()
     before, during, after = signals(2_000), signals(2_000, since=2_000), signals(500, since=4_000)
     url = own_server.database("bridged")
-    async with spooled_store(url, tmp_path, said, tasks) as store:
+    drained: list[bytes] = []
+
+    def note(entries: Sequence[Entry]) -> None:
+        drained.extend(entry.row[0] for entry in entries)
+
+    async with spooled_store(url, tmp_path, said, tasks, note) as store:
         assert {"sink"} == set(await record(store, before))
         own_server.kill()
         assert {"spool"} == set(await record(store, during))
         own_server.start()
         await said.until("takes records again")
         assert {"sink"} == set(await record(store, after))
-        everything = [signal.id for signal in [*before, *during, *after]]
-        assert everything == await stored_order(store)
+        assert [signal.id for signal in during] == drained
+        everything = {signal.id for signal in [*before, *during, *after]}
+        stored = await stored_order(store)
+        assert everything == set(stored)
+        assert len(everything) == len(stored)
         assert any("go to the spool" in what for what in said)
     await tasks.aclose()
 

@@ -1,0 +1,155 @@
+"""The spool, with a sink behind it that does as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from argo_mw import Tasks
+from argo_mw.testing import FakeClock
+from argo_mw_persist import Query, Signal, SinkUnavailable, SqliteSink
+from argo_mw_persist.spool import SpooledSink
+from argo_mw_persist.tables import Entry
+
+
+class Told:
+    """A sink whose first writes wait until each is told how it ends; later ones succeed."""
+
+    dialect = "postgresql"
+    place = "a sink"
+
+    def __init__(self) -> None:
+        self.asked: list[asyncio.Future[None]] = []
+        self.more = asyncio.Condition()
+        self.kept: list[Entry] = []
+
+    async def open(self, *, migrate: bool = True) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+    async def write(self, entries: Sequence[Entry]) -> str:
+        if len(self.asked) < 2:
+            told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.asked.append(told)
+            async with self.more:
+                self.more.notify_all()
+            await told
+        self.kept += entries
+        return "sink"
+
+    async def until_both_wait(self) -> None:
+        async with self.more:
+            await self.more.wait_for(lambda: len(self.asked) == 2)
+
+    def end(self, number: int, *, well: bool) -> None:
+        told = self.asked[number]
+        if well:
+            told.set_result(None)
+        else:
+            told.set_exception(SinkUnavailable("it is away"))
+
+
+class Bridged:
+    """A spooled sink and all that it needs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.behind = Told()
+        self.spool = SqliteSink(directory / "spool.db")
+        self.tasks = Tasks()
+        self.said: list[str] = []
+        self.drained: list[Entry] = []
+        self.clock = FakeClock()
+        self.sink = SpooledSink(
+            self.behind,
+            self.spool,
+            clock=self.clock,
+            tasks=self.tasks,
+            said=self.said.append,
+            drained=self.drained.extend,
+        )
+
+    def write(self, entries: Sequence[Entry]) -> asyncio.Task[str]:
+        return asyncio.create_task(self.sink.write(entries))
+
+    async def spooled(self) -> int:
+        [(count,)] = await self.spool.read(Query("SELECT count(*) FROM signals"))
+        assert isinstance(count, int)
+        return count
+
+
+@pytest.fixture
+async def bridged(tmp_path: Path) -> AsyncIterator[Bridged]:
+    made = Bridged(tmp_path)
+    await made.sink.open()
+    yield made
+    await made.sink.aclose()
+    await made.tasks.aclose()
+
+
+def batch(*numbers: int) -> list[Entry]:
+    return [Signal("A", "BUY", 50.0, number).entry() for number in numbers]
+
+
+def ids(entries: Sequence[Entry]) -> list[object]:
+    return [entry.row[0] for entry in entries]
+
+
+async def test_writes_go_side_by_side_while_the_sink_is_there(bridged):
+    first, second = bridged.write(batch(1)), bridged.write(batch(2))
+    await bridged.behind.until_both_wait()
+    bridged.behind.end(1, well=True)
+    assert await second == "sink"
+    assert not first.done()
+    bridged.behind.end(0, well=True)
+    assert await first == "sink"
+
+
+async def test_batches_that_fail_side_by_side_are_spooled_and_drained_as_they_were_taken(bridged):
+    """Whichever of them fails first."""
+    older, newer = batch(1, 2), batch(3, 4)
+    first, second = bridged.write(older), bridged.write(newer)
+    await bridged.behind.until_both_wait()
+    bridged.behind.end(1, well=False)
+    await asyncio.sleep(0)
+    assert not second.done()
+    bridged.behind.end(0, well=False)
+    assert [await first, await second] == ["spool", "spool"]
+    assert bridged.said == ["records go to the spool: it is away"]
+    await bridged.sink.drained()
+    assert ids([*older, *newer]) == ids(bridged.drained)
+
+
+async def test_a_batch_that_was_under_way_waits_for_nobody_when_it_succeeds(bridged):
+    failing, sound = bridged.write(batch(1)), bridged.write(batch(2))
+    await bridged.behind.until_both_wait()
+    bridged.behind.end(0, well=False)
+    assert await failing == "spool"
+    bridged.behind.end(1, well=True)
+    assert await sound == "sink"
+
+
+async def test_what_fails_just_when_the_spool_has_been_emptied_is_drained_too(bridged):
+    """Its failure is older than the good news; nobody else would come to fetch it."""
+    slow, failing = bridged.write(batch(1)), bridged.write(batch(2))
+    await bridged.behind.until_both_wait()
+    bridged.behind.end(0, well=False)
+    assert await slow == "spool"
+    await bridged.sink.drained()
+    assert len(bridged.behind.kept) == 1
+    bridged.behind.end(1, well=False)
+    assert await failing == "spool"
+    await bridged.sink.drained()
+    assert await bridged.spooled() == 0
+    assert len(bridged.behind.kept) == 2
+
+
+async def test_a_caller_who_leaves_a_write_holds_up_no_other(bridged):
+    leaving, failing = bridged.write(batch(1)), bridged.write(batch(2))
+    await bridged.behind.until_both_wait()
+    leaving.cancel()
+    bridged.behind.end(1, well=False)
+    assert await failing == "spool"
+    assert leaving.cancelled()
