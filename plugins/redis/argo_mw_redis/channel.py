@@ -3,14 +3,18 @@
 A connection that says nothing for a while is asked for a sign of life; when none comes, it is
 made anew. Whenever it was made anew, every listener is told that there was a gap, after the
 server has confirmed that it listens again.
+
+A message that arrives damaged, or on a channel that nobody has asked for, may be an invalidation
+that was meant for somebody: the connection is then made anew too. So messages carry a checksum.
 """
 
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from attrs import define, field
@@ -20,7 +24,29 @@ from redis.exceptions import RedisError
 from argo_mw import Clock, SharedUnavailable
 from argo_mw_redis.servers import Options, Server
 
+_CHECKSUM_BYTES: Final = 4
+_NONSENSE: Final = (TypeError, ValueError, IndexError, AttributeError)
+"""What comes of taking apart a reply that is none."""
+
 log = structlog.stdlib.get_logger("argo_mw")
+
+
+def sealed(message: bytes) -> bytes:
+    """*message* as it travels: its CRC-32 first."""
+    return zlib.crc32(message).to_bytes(_CHECKSUM_BYTES) + message
+
+
+def opened(data: bytes) -> bytes:
+    """The message in *data*.
+
+    Raises:
+        ValueError: It is not what was sent.
+    """
+    message = data[_CHECKSUM_BYTES:]
+    if sealed(message) != data:
+        msg = "a message was damaged"
+        raise ValueError(msg)
+    return message
 
 
 @define(eq=False)
@@ -129,7 +155,7 @@ class Channel:
         while self._wants_connection():
             try:
                 await self._hear()
-            except (RedisError, OSError, TypeError, ValueError, IndexError) as error:
+            except (RedisError, OSError, *_NONSENSE) as error:
                 log.info("redis channel broke", why=str(error))
             self._give_up_confirmations()
             await self._disconnect()
@@ -158,7 +184,7 @@ class Channel:
         kind, *rest = reply
         if kind == b"message":
             channel, message = rest
-            self._deliver(channel.decode().removeprefix(self._options.prefix), message)
+            self._deliver(channel.decode().removeprefix(self._options.prefix), opened(message))
         elif kind == b"subscribe":
             waiting = self._confirmed.get(rest[0].decode().removeprefix(self._options.prefix))
             if waiting is not None and not waiting.done():
@@ -168,6 +194,9 @@ class Channel:
             raise ValueError(msg)
 
     def _deliver(self, name: str, message: bytes) -> None:
+        if name not in self._listeners and name not in self._confirmed:
+            msg = "a message came on a channel that nobody listens to"
+            raise ValueError(msg)
         for listener in tuple(self._listeners.get(name, ())):
             _call(partial(listener.on_message, message))
 
@@ -182,7 +211,7 @@ class Channel:
                             "SUBSCRIBE", self._options.prefix + name, check_health=False
                         )
                         self._expect_subscribed(await self._connection.read_response())
-            except (RedisError, OSError, ValueError, TypeError):
+            except (RedisError, OSError, *_NONSENSE):
                 await self._disconnect()
                 return False
         for listeners in tuple(self._listeners.values()):

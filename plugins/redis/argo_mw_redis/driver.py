@@ -22,7 +22,7 @@ from argo_mw.shared import (
     check_value,
 )
 from argo_mw_redis.batcher import Argument, Batcher, expect_integer, expect_ok
-from argo_mw_redis.channel import Channel, RedisSubscription
+from argo_mw_redis.channel import Channel, RedisSubscription, sealed
 from argo_mw_redis.scripts import (
     ACQUIRE,
     ADD,
@@ -180,7 +180,8 @@ class RedisShared:
         """See :meth:`argo_mw.Shared.publish`."""
         check_key(channel)
         check_value(channel, message)
-        await self._ask("PUBLISH", self._prefix + channel, message, read=expect_integer)
+        words = ("PUBLISH", self._prefix + channel, sealed(message))
+        await self._ask(*words, read=expect_integer)
 
     async def subscribe(
         self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
@@ -278,6 +279,9 @@ def _page(reply: Any) -> tuple[bytes, list[bytes]]:
     if isinstance(reply, ResponseError):
         return b"0", []
     cursor, keys = reply
+    if type(cursor) is not bytes or not all(type(key) is bytes for key in keys):
+        msg = "a page of keys was expected"
+        raise InvalidResponse(msg)
     return cursor, keys
 
 

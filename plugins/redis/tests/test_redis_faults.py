@@ -274,6 +274,31 @@ async def test_damaged_replies_are_never_answers(proxy):
     await shared.aclose()
 
 
+@pytest.mark.parametrize(
+    ("sent", "arrives"),
+    [
+        (b"hello", b"hellp"),  # another message
+        (b"argo:news", b"argo:newt"),  # to nobody
+        (b"message", b"massage"),  # none at all
+        (b"$7\r\nmessage\r\n$9\r\nargo:news", b":1\r\n:2"),
+    ],
+    ids=["message", "channel", "kind", "types"],
+)
+async def test_a_damaged_message_is_a_gap(proxy, sent, arrives):
+    shared = await open_redis(proxy.url + "?timeout=0.3&retry=0.01")
+    ears = Ears()
+    await shared.subscribe("news", ears.on_message, ears.on_gap)
+    proxy.tamper = lambda data: data.replace(sent, arrives)
+    await shared.publish("news", b"hello")
+    await eventually(lambda: bool(ears.gaps))
+    assert [] == ears.messages
+    proxy.tamper = bytes
+    await shared.publish("news", b"hello")
+    await eventually(lambda: bool(ears.messages))
+    assert [b"hello"] == ears.messages
+    await shared.aclose()
+
+
 # -- invalidations ---------------------------------------------------------------------------
 
 
