@@ -38,17 +38,19 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m tests.bench $(NAME) $(ARGS)
 
 docs: $(VENV)/.ready
-	$(BIN)/python -m pytest -q tests/docs
+	$(BIN)/python docs/generate.py
+	$(BIN)/python docs/build.py $(ARGS)
 
 $(DEMO)/.ready: pyproject.toml $(foreach name,$(CORE),plugins/$(name)/pyproject.toml)
 	@$(PYTHON) -m venv $(DEMO)
 	@$(DEMO)/bin/python -m pip install -q --disable-pip-version-check -e . $(call EDITABLE,$(CORE))
 	@touch $@
 
-$(VENV)/.ready: pyproject.toml tests/requirements.txt tests/constraints.txt $(wildcard plugins/*/pyproject.toml)
+$(VENV)/.ready: pyproject.toml tests/requirements.txt tests/constraints.txt \
+		docs/requirements.txt $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
-		-r tests/requirements.txt -e ".[frames]" $(call EDITABLE,$(PLUGINS))
+		-r tests/requirements.txt -r docs/requirements.txt -e ".[frames]" $(call EDITABLE,$(PLUGINS))
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.ready tests/bench/requirements.txt

@@ -1,0 +1,114 @@
+"""Build the documentation site: ``python docs/build.py [--serve] [--site DIR]``.
+
+Pages link to each other and to the plugins' README files the way a repository browser follows
+them. Here all of it is laid out as one tree, links rewritten, and handed to Zensical, which
+refuses a link or an anchor that leads nowhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_COLOUR = re.compile(r"\x1b\[[\d;]*m")
+_LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
+
+
+def sources() -> dict[Path, Path]:
+    """What goes into the site: where it is, to where it goes."""
+    docs = ROOT / "docs"
+    files = [p for p in docs.rglob("*") if p.is_file() and p.suffix in {".md", ".png", ".svg"}]
+    places = {path: path.relative_to(docs) for path in files}
+    places |= {
+        readme: Path("plugins", f"{readme.parent.name}.md")
+        for readme in ROOT.glob("plugins/*/README.md")
+    }
+    places |= {
+        image: Path("plugins", image.parent.name, image.name)
+        for image in ROOT.glob("plugins/*/*.svg")
+    }
+    places[ROOT / "CHANGELOG.md"] = Path("changelog.md")
+    places[ROOT / "CONTRIBUTING.md"] = Path("contributing.md")
+    return places
+
+
+def rewrite(page: Path, places: dict[Path, Path]) -> str:
+    """*page* with its links to other pages as they are in the site."""
+    here = places[page].parent
+    targets = {**places, ROOT / "README.md": Path("index.md")}
+
+    def follow(link: re.Match[str]) -> str:
+        there = targets.get((page.parent / link[2]).resolve())
+        return f"{link[1]}{os.path.relpath(there, here)}{link[3]}" if there else link[0]
+
+    return _LINK.sub(follow, page.read_text("utf-8"))
+
+
+def lay_out(target: Path) -> None:
+    """Write all sources into *target*, as Zensical wants them."""
+    shutil.rmtree(target, ignore_errors=True)
+    places = sources()
+    for source, place in places.items():
+        written = target / place
+        written.parent.mkdir(parents=True, exist_ok=True)
+        if source.suffix == ".md":
+            written.write_text(rewrite(source, places), "utf-8")
+        else:
+            shutil.copyfile(source, written)
+
+
+def build(work: Path) -> Path:
+    """The site, built strictly in *work*.
+
+    Raises:
+        SystemExit: A page is wrong; what was said about it is on the standard error.
+    """
+    lay_out(work / "docs")
+    for name in ("mkdocs.yml", "docs/roles.py"):
+        shutil.copyfile(ROOT / name, work / Path(name).name)
+    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(  # noqa: S603 - our own interpreter
+        command, check=False, cwd=work, env=environment, capture_output=True, text=True
+    )
+    said = _COLOUR.sub("", ended.stdout + ended.stderr)
+    if ended.returncode or "Warning:" in said or "griffe:" in said or "mkdocstrings:" in said:
+        raise SystemExit(said)
+    return work / "site"
+
+
+def serve(site: Path, port: int) -> None:
+    """Serve *site* on loopback until interrupted."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), handler) as server:
+        print(f"http://127.0.0.1:{server.server_port}/")
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print("stopped")
+
+
+def main() -> None:
+    """Build, and serve when told to."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--serve", action="store_true", help="serve it on loopback")
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "site", help="where to build")
+    told = parser.parse_args()
+    told.work.mkdir(parents=True, exist_ok=True)
+    site = build(told.work)
+    print(f"built {sum(1 for _ in site.rglob('*.html'))} pages in {site}")
+    if told.serve:
+        serve(site, told.port)
+
+
+if __name__ == "__main__":
+    main()
