@@ -44,7 +44,7 @@ class Timer(Protocol):
 class SystemClock:
     """The machine's own clocks.
 
-    Timers ring no earlier than asked, and late by at most a millisecond or 2 % of their delay.
+    Timers ring no earlier than asked, and late by at most two milliseconds or 1.6 % of their delay.
     """
 
     __slots__ = ("_timers",)
@@ -62,4 +62,4 @@ class SystemClock:
         timers = self._timers
         if timers is None or timers.loop is not loop:
             timers = self._timers = Timers(loop)
-        return timers.call_later(when - time.monotonic(), callback)
+        return timers.call_at(when, callback)

@@ -92,9 +92,16 @@ class Engine:
         if call.deadline is not None and call.deadline < deadline:
             deadline = call.deadline
         try:
+            outcome = None
             if variant.lookup is not None:
-                code = self._looked_up(call, variant, deadline)
-                outcome = await within(code, deadline, self.clock)
+                try:
+                    outcome = await within(variant.lookup(call), deadline, self.clock)
+                except (ArgoError, Expired):
+                    raise
+                except Exception:
+                    outcome = None  # as for a peek
+            if outcome is not None:
+                pass
             elif variant.only is None:
                 call = call.until(deadline)
                 outcome = await within(variant.run(call), deadline, self.clock)
@@ -107,22 +114,9 @@ class Engine:
         except BaseException as error:
             self._ended(call, variant, started, error=error)
             raise
-        if self.events.active:
+        if self.events.calls:
             self._ended(call, variant, started, outcome=outcome)
         return outcome
-
-    async def _looked_up(self, call: Call, variant: Variant, deadline: float) -> Outcome:
-        """The answer to *call* from a store, else through *variant*."""
-        assert variant.lookup is not None
-        try:
-            found = await variant.lookup(call)
-        except ArgoError:
-            raise
-        except Exception:
-            found = None  # as for a peek
-        if type(found) is Outcome:
-            return found
-        return await variant.run(call.until(deadline))
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
         """The answer to a question that *parent* depends on."""
@@ -203,7 +197,7 @@ class Engine:
         outcome: Outcome | None = None,
         error: BaseException | None = None,
     ) -> None:
-        if self.events.active:
+        if self.events.calls:
             latency = self.clock.monotonic() - started
             self.events.emit(CallEnded(call, latency, outcome, error, arms=variant.arms))
 

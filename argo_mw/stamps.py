@@ -37,7 +37,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from attrs import define, field, frozen
@@ -59,6 +59,8 @@ _KEYS_PER_MESSAGE: Final = 500
 _ATTEMPTS: Final = 3
 _MAX_RECENT: Final = 2_000
 _RECENT_SECONDS: Final = 30.0
+
+_NO_MARK: Final = "a mark must be a tag's name, its hard and its soft stamp"
 
 log = structlog.stdlib.get_logger("argo_mw")
 
@@ -220,17 +222,27 @@ class Stamps:
         )
         return Stamped(stamped.marks + marks, stamped._era, stamped._born)
 
-    def adopt(self, marks: Iterable[object]) -> Stamped:
+    def adopt(self, marks: Iterable[Any]) -> Stamped:
         """The stamps of an entry that was just read from the store, written by anyone.
 
         Raises:
             ValueError: *marks* is not what :attr:`Stamped.marks` holds.
         """
-        adopted = tuple(_mark(mark) for mark in marks)
-        if EVERYTHING not in {mark[0] for mark in adopted}:
-            msg = f"an entry without the tag {EVERYTHING!r} was not stamped by load()"
-            raise ValueError(msg)
-        return Stamped(adopted, self._era, self._ticks)
+        adopted: list[Mark] = []
+        everything = False
+        for mark in marks:
+            try:
+                name, hard, soft = mark
+            except (TypeError, ValueError) as error:
+                raise ValueError(_NO_MARK) from error
+            if type(name) is not str or type(hard) is not bytes or type(soft) is not bytes:
+                raise ValueError(_NO_MARK)
+            everything = everything or name == EVERYTHING
+            adopted.append((name, hard, soft))
+        if everything:
+            return Stamped(tuple(adopted), self._era, self._ticks)
+        msg = f"an entry without the tag {EVERYTHING!r} was not stamped by load()"
+        raise ValueError(msg)
 
     def peek(self, stamped: Stamped) -> Freshness:
         """What is known about an entry, without waiting."""
@@ -553,12 +565,3 @@ def _name(tag: object) -> str:
 
 def _name_of(key: str) -> str:
     return key[len(_HARD) :]
-
-
-def _mark(mark: object) -> Mark:
-    if isinstance(mark, (tuple, list)) and len(mark) == 3:
-        name, hard, soft = mark
-        if isinstance(name, str) and isinstance(hard, bytes) and isinstance(soft, bytes):
-            return name, hard, soft
-    msg = "a mark must be a tag's name, its hard and its soft stamp"
-    raise ValueError(msg)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import time
 from collections.abc import Callable
-from math import ceil
 
-_SHARE = 64
-"""A timer rings late by at most this part of its delay, or by a millisecond."""
+_SHARE = 8
+"""Half the milliseconds by which a timer may ring late, for each second of its delay."""
 
 
 class Timers:
@@ -23,21 +23,23 @@ class Timers:
         loop: The loop.
     """
 
-    __slots__ = ("_due", "loop")
+    __slots__ = ("_due", "_offset", "loop")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
+        self._offset = loop.time() - time.monotonic()
         self._due: dict[int, dict[Pending, None]] = {}
 
-    def call_later(self, delay: float, callback: Callable[[], object]) -> Pending:
-        """Call *callback* in *delay* seconds, no earlier; in an empty context."""
-        late = int(delay * (1000 / _SHARE)) if delay > 0 else 0
-        step = 1 << late.bit_length()  # milliseconds
-        due = ceil((self.loop.time() + delay) * 1000 / step) * step
+    def call_at(self, when: float, callback: Callable[[], object]) -> Pending:
+        """Call *callback* at monotonic time *when*, in seconds, no earlier; in an empty context."""
+        late = int((when - time.monotonic()) * _SHARE)
+        step = 1 << late.bit_length() if late > 0 else 1  # milliseconds
+        due = (int(when * 1000) // step + 1) * step
         together = self._due.get(due)
         if together is None:
             together = self._due[due] = {}
-            self.loop.call_at(due / 1000, self._ring, due, context=contextvars.Context())
+            seconds = due / 1000 + self._offset
+            self.loop.call_at(seconds, self._ring, due, context=contextvars.Context())
         pending = Pending(callback, together)
         together[pending] = None
         return pending

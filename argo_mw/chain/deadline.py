@@ -39,14 +39,16 @@ def within(
     try:
         while True:
             try:
-                sent = yield waited_for
+                yield waited_for
             except GeneratorExit:
                 code.close()
                 raise
             except BaseException as error:
                 waited_for = code.throw(error)
             else:
-                waited_for = code.send(sent)
+                answer: T = yield from code
+                alarm.answered()
+                return answer
     except StopIteration as done:
         alarm.answered()
         return done.value  # type: ignore[no-any-return]

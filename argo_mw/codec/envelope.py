@@ -73,7 +73,7 @@ class Envelope:
         key: Signs what is written; nothing else is read.
     """
 
-    compress_above: int = 1024
+    compress_above: int = 4096
     max_bytes: int = 256 * 2**20
     key: bytes | None = field(default=None, repr=False)
 
@@ -90,7 +90,7 @@ class Envelope:
         sealed = _HEADER.pack(_MAGIC, VERSION, flags) + length + body
         return sealed + self._seal(sealed, place)
 
-    def unwrap(self, data: bytes, place: str = "") -> bytes | Undecodable:
+    def unwrap(self, data: bytes, place: str = "") -> bytes | memoryview | Undecodable:
         """The body in *data*, or why there is none."""
         seal = _MAC_BYTES if self.key else _CHECKSUM.size
         if len(data) < _HEADER.size + seal:
@@ -106,16 +106,21 @@ class Envelope:
         if bool(flags & _SIGNED) != bool(self.key):
             detail = "not signed" if self.key else "signed, but there is no key here"
             return Undecodable(Reason.SIGNATURE, detail)
-        if not hmac.compare_digest(self._seal(data[:-seal], place), data[-seal:]):
+        view = memoryview(data)  # a slice of it copies nothing
+        if not self._is_whole(view[:-seal], data[-seal:], place):
             return Undecodable(Reason.SIGNATURE if self.key else Reason.CORRUPT)
-        body = data[_HEADER.size : -seal]
+        body = view[_HEADER.size : -seal]
         if flags & _COMPRESSED:
             return self._decompress(body)
         if len(body) > self.max_bytes:
             return Undecodable(Reason.TOO_LARGE, f"{len(body)} bytes")
         return body
 
-    def _decompress(self, body: bytes) -> bytes | Undecodable:
+    def _is_whole(self, sealed: memoryview, seal: bytes, place: str) -> bool:
+        expected = self._seal(sealed, place)
+        return hmac.compare_digest(expected, seal) if self.key else expected == seal
+
+    def _decompress(self, body: memoryview) -> bytes | Undecodable:
         try:
             (length,) = _LENGTH.unpack_from(body)
             if length > self.max_bytes:
@@ -128,15 +133,14 @@ class Envelope:
         except (zstandard.ZstdError, struct.error) as error:
             return Undecodable(Reason.CORRUPT, str(error))
 
-    def _seal(self, sealed: bytes, place: str) -> bytes:
+    def _seal(self, sealed: bytes | memoryview, place: str) -> bytes:
+        name = place.encode() if place.isascii() else place.encode("utf-8", "surrogatepass")
         if self.key:
             # The place's length keeps it apart from what follows it.
-            name = place.encode("utf-8", "surrogatepass")
             mac = hmac.new(self.key, _LENGTH.pack(len(name)) + name, "sha256")
             mac.update(sealed)
             return mac.digest()
-        start = zlib.crc32(place.encode("utf-8", "surrogatepass"))
-        return _CHECKSUM.pack(zlib.crc32(sealed, start))
+        return _CHECKSUM.pack(zlib.crc32(sealed, zlib.crc32(name)))
 
 
 def _compressor() -> zstandard.ZstdCompressor:

@@ -9,6 +9,7 @@ from typing import Self
 from attrs import frozen
 
 from argo_mw import NO_COST, NotFound, Outcome, Protected, Stamped, Stream, fresh, protect
+from argo_mw_cache.record import KEPT
 
 _RARE = 20.0
 """Where early refreshes begin: e^-20 is the chance of one that this leaves out."""
@@ -83,7 +84,7 @@ class Entry:
 
 def hit_of(outcome: Outcome) -> Outcome:
     """*outcome* as a later caller sees it: served by the cache, at no cost."""
-    return outcome.evolve(cost=NO_COST, attempts=()).shaped_by("cache", "kept answer")
+    return outcome.evolve(cost=NO_COST, attempts=()).shaped_by("cache", KEPT.text)
 
 
 @frozen(eq=False)

@@ -31,8 +31,8 @@ from argo_mw import (
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.entry import Entry, Times, hit_of, protected_of
 from argo_mw_cache.memory import Memory
-from argo_mw_cache.record import Unusable
-from argo_mw_cache.shared_level import Found, SharedLevel
+from argo_mw_cache.record import Record, Unusable
+from argo_mw_cache.shared_level import SharedLevel
 
 NAME = "cache"
 _MOMENT = 0.05
@@ -150,7 +150,7 @@ class Cache:
             return None
         return entry
 
-    async def _in_shared(self, call: Call) -> Found | None:
+    async def _in_shared(self, call: Call) -> Record | None:
         """The answer in the shared store, which is then in memory too."""
         if self._shared is None:
             return None
@@ -170,12 +170,12 @@ class Cache:
         looked = self._absent.pop(call.key, None)
         return looked is not None and self._monotonic() - looked < _MOMENT
 
-    def _is_fresh(self, found: Found, call: Call) -> bool:
+    def _is_fresh(self, found: Record, call: Call) -> bool:
         """Whether *call* may have what was *found*: whose value is nobody else's yet."""
         expires_at = found.outcome.expires_at
         assert expires_at is not None
         return (
-            not found.stale
+            self._stamps.peek(found.stamped) is Freshness.FRESH
             and self._clock.time() < expires_at
             and (not call.extensions or self._takes(found.outcome, call))
         )
@@ -311,7 +311,7 @@ class Cache:
 
         stream.on_done(ended)
 
-    def _entry_of(self, found: Found) -> Entry:
+    def _entry_of(self, found: Record) -> Entry:
         assert found.outcome.expires_at is not None
         ttl = found.outcome.expires_at - self._clock.time()
         protected = protect(found.outcome.value)
@@ -365,7 +365,7 @@ class Cache:
             self._events.emit(AnswerSeen(call, outcome, "shared"))
 
     def _tell(self, action: str, call: Call, detail: str = "") -> None:
-        if self._events.active:
+        if self._events.calls:
             self._events.emit(LayerActed(NAME, action, call, detail))
 
 

@@ -7,11 +7,6 @@ miss for every reader; it needs no lock.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import TypeVar
-
-from attrs import frozen
-
 from argo_mw import (
     Call,
     Context,
@@ -24,26 +19,10 @@ from argo_mw import (
     within,
 )
 from argo_mw_cache.deferred import Deferred
-from argo_mw_cache.record import PREFIX, Unusable, read_record, write_record
+from argo_mw_cache.lookups import Lookups
+from argo_mw_cache.record import PREFIX, Record, Unusable, read_record, write_record
 
-T = TypeVar("T")
-
-
-@frozen
-class Found:
-    """An answer that was in the shared store.
-
-    Attributes:
-        outcome: The answer as it was loaded.
-        stamped: Its tags' stamps at the start of its load.
-        load_time: Seconds that loading it took.
-        stale: Whether its tags were expired since.
-    """
-
-    outcome: Outcome
-    stamped: Stamped
-    load_time: float
-    stale: bool
+_ABSENT = Unusable("absent")
 
 
 class SharedLevel:
@@ -55,26 +34,29 @@ class SharedLevel:
         self._grace = grace
         self._patience = patience
         self._max_bytes = max_bytes
+        self._stamps = context.stamps
+        self._lookups = Lookups(context, patience)
         self._deferred = Deferred(context, grace=grace)
 
-    async def get(self, call: Call) -> Found | Unusable:
+    async def get(self, call: Call) -> Record | Unusable:
         """What the store holds for *call* that was not invalidated since."""
         key = key_of(call)
         try:
-            data = await self._in_time(self._context.shared.get(key))
-        except (SharedUnavailable, Expired) as error:
+            data = await self._lookups.get(key)
+        except SharedUnavailable as error:
             return Unusable("unreachable", str(error))
         self._deferred.resume()
         if data is None:
-            return Unusable("absent")
+            return _ABSENT
         record = read_record(self._context, data, key)
         if isinstance(record, Unusable):
             return record
-        freshness = await self._context.stamps.check(record.stamped)
+        freshness = self._stamps.peek(record.stamped)
+        if freshness is Freshness.UNKNOWN:
+            freshness = await self._stamps.check(record.stamped)
         if freshness is Freshness.MISS:
             return Unusable("invalidated")
-        stale = freshness is not Freshness.FRESH
-        return Found(record.outcome, record.stamped, record.load_time, stale=stale)
+        return record
 
     async def put(
         self, call: Call, outcome: Outcome, stamped: Stamped, load_time: float
@@ -90,15 +72,13 @@ class SharedLevel:
         if len(data) > self._max_bytes:
             return Unusable("local", f"{len(data)} bytes: max_value_bytes is less")
         try:
-            await self._in_time(self._context.shared.set(key, data, ttl=ttl))
+            code = self._context.shared.set(key, data, ttl=ttl)
+            await within(code, self._clock.monotonic() + self._patience, self._clock)
         except (SharedUnavailable, Expired) as error:
             self._deferred.keep(key, data, stamped.marks, outcome)
             return Unusable("unreachable", str(error))
         self._deferred.resume()
         return None
-
-    async def _in_time(self, code: Coroutine[object, object, T]) -> T:
-        return await within(code, self._clock.monotonic() + self._patience, self._clock)
 
 
 def key_of(call: Call) -> str:
