@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
 from attrs import frozen
@@ -32,7 +32,7 @@ class Guard(Protocol):
     """What may refuse a request, and learns how it went.
 
     For each request that ``reserve`` let pass, exactly one of ``settle`` and ``release`` is
-    awaited, with the same request object. Guards fail closed: an error of their own is a
+    called, with the same request object. Guards fail closed: an error of their own is a
     refusal.
     """
 
@@ -45,8 +45,12 @@ class Guard(Protocol):
             Refusal: Not now; ``retry_at`` says when to come back.
         """
 
-    async def settle(self, request: Request, result: Result) -> None:
-        """*request* was sent and ended in *result*: an outcome or an exception per call."""
+    def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
+        """*request* was sent and ended in *result*: an outcome or an exception per call.
+
+        Returns ``None`` when all is done, or what remains to be awaited, as an ``async def``
+        does. That is awaited in a task of its own, which no cancellation reaches.
+        """
 
     async def release(self, request: Request) -> None:
         """*request* was never sent: give back what was charged."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from argo_mw.call import Call
 from argo_mw.errors import ArgoError, Refusal, UpstreamError
@@ -80,9 +80,22 @@ class Sender:
             raise
 
     async def _settle(self, request: Request, result: Result) -> None:
-        # Accounts are settled even while the caller is being cancelled: money was spent.
-        if self._guards:
-            await asyncio.shield(asyncio.gather(*(g.settle(request, result) for g in self._guards)))
+        # Accounts are settled even while the caller is being cancelled: money was spent. The
+        # tasks for it cost more than all the rest of a request, so only guards that wait get one.
+        remaining: list[Awaitable[None]] = []
+        failures: list[Exception] = []
+        for guard in self._guards:
+            try:
+                rest = guard.settle(request, result)
+            except Exception as error:
+                failures.append(error)
+                continue
+            if rest is not None:
+                remaining.append(rest)
+        if remaining:
+            await asyncio.shield(asyncio.gather(*remaining))
+        if failures:
+            raise failures[0]
 
     def _announce(self, call: Call, calls: int) -> None:
         if self._events.active:

@@ -9,7 +9,7 @@ a time to wait) is believed, in every process.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from attrs import frozen
 
@@ -67,14 +67,14 @@ class Quota:
         if self._slots is not None:
             await self._slots.acquire()
 
-    async def settle(self, request: Request, result: Result) -> None:
+    def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
         """Free the slot, and remember a pushback."""
         if self._slots is not None:
             self._slots.release()
         for answer in result:
             if isinstance(answer, UpstreamError) and answer.status == _TOO_MANY:
-                await self._push_back(answer.retry_after)
-                return
+                return self._push_back(answer.retry_after)
+        return None
 
     async def release(self, request: Request) -> None:
         """Give back the slot and what was charged to the windows of this moment."""

@@ -188,6 +188,22 @@ async def test_a_guard_settles_failures_and_cancellations_too(open_argo) -> None
     assert ledger.book == ["reserve", "settle RuntimeError", "reserve", "settle CancelledError"]
 
 
+async def test_guards_that_have_nothing_to_wait_for_take_no_task(open_argo) -> None:
+    class AtOnce(Ledger):
+        def settle(self, request: Request, result: Result) -> None:
+            self.book.append("settled")
+
+    class Buggy(Ledger):
+        def settle(self, request: Request, result: Result) -> None:
+            raise KeyError("bug")
+
+    ledgers = [Buggy(), AtOnce(), Ledger()]
+    async with open_argo(Scripted("a", ["bars"]), guards=lambda _: ledgers) as argo:
+        with pytest.raises(KeyError, match="bug"):
+            await argo.call("bars", symbol="AAPL")
+    assert [one.book[1:] for one in ledgers] == [[], ["settled"], ["settle Outcome"]]
+
+
 async def test_guards_before_a_refusal_are_released(open_argo) -> None:
     first, second = Ledger(), Ledger(QuotaExceeded("no", retry_at=7.0))
     upstream = Scripted("a", ["bars"])

@@ -29,6 +29,12 @@ async def charge(guard: Quota) -> bool:
     return True
 
 
+async def pushed_back(guard: Quota, error: UpstreamError) -> None:
+    remaining = guard.settle(REQUEST, (error,))
+    assert remaining is not None
+    await remaining
+
+
 async def test_a_day_s_quota_is_shared_by_all_who_share_the_store() -> None:
     """The 26th request is sent by none of eight processes, and the refusal says when."""
     clock = FakeClock(wall=86_400.0 * 20_000 + 3_600)
@@ -63,7 +69,7 @@ async def test_what_was_never_sent_is_given_back() -> None:
     assert await charge(guard)
     await guard.release(REQUEST)
     assert await charge(guard)
-    await guard.settle(REQUEST, ())
+    assert guard.settle(REQUEST, ()) is None
     assert not await charge(guard)
 
 
@@ -82,7 +88,7 @@ async def test_requests_at_once_wait_for_a_place() -> None:
     second = asyncio.create_task(charge(guard))
     await settle()
     assert not second.done()
-    await guard.settle(REQUEST, ())
+    assert guard.settle(REQUEST, ()) is None
     assert await second
 
 
@@ -91,7 +97,7 @@ async def test_what_the_upstream_says_is_believed_everywhere() -> None:
     shared = MemoryShared(clock=clock)
     one, other = (quota(shared, clock, per_day=100) for _ in range(2))
     too_many = UpstreamError("slow", upstream="a", action=Action.RETRY, retry_after=30, status=429)
-    await one.settle(REQUEST, (too_many,))
+    await pushed_back(one, too_many)
     with pytest.raises(QuotaExceeded) as error:
         await other.reserve(REQUEST)
     assert error.value.retry_at == clock.time() + 30
@@ -102,7 +108,7 @@ async def test_what_the_upstream_says_is_believed_everywhere() -> None:
 async def test_a_429_without_a_time_blocks_nobody() -> None:
     clock = FakeClock()
     guard = quota(MemoryShared(clock=clock), clock, per_day=100)
-    await guard.settle(REQUEST, (UpstreamError("slow", upstream="a", status=429),))
+    await pushed_back(guard, UpstreamError("slow", upstream="a", status=429))
     assert await charge(guard)
 
 

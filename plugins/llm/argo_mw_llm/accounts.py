@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from attrs import frozen
@@ -65,10 +65,11 @@ class Accounts:
                 raise
         self._open[request] = opened
 
-    async def settle(self, request: Request, result: Result) -> None:
-        """Book what *request* took."""
-        for one, answer in zip(self._open.pop(request), result, strict=True):
-            await self._book(one, answer)
+    def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
+        """Book what *request* took; budgets, where there are any, remain to be corrected."""
+        booked = zip(self._open.pop(request), result, strict=True)
+        corrections = [c for one, answer in booked if (c := self._book(one, answer)) is not None]
+        return _all(corrections) if corrections else None
 
     async def release(self, request: Request) -> None:
         """Give back what *request* held: it was never sent."""
@@ -81,20 +82,22 @@ class Accounts:
         counted = await self._count(call, quote.model)
         if counted is not None:
             quote = self._books.recount(quote, counted)
-        if quote.usd is None:
+        dearest = self._books.dearest(quote)
+        if dearest is None:
             msg = f"the price of {quote.model!r} is not known, so no limit on it can be kept"
             raise BudgetExceeded(msg)
-        if quote.usd > float(str(most)):
-            msg = f"{quote.model} may cost ${quote.usd:.6f}, more than the limit of ${most}"
+        if dearest > float(str(most)):
+            msg = f"{quote.model} may cost ${dearest:.6f}, more than the limit of ${most}"
             raise BudgetExceeded(msg)
         return quote
 
-    async def _book(self, one: _Open, answer: Outcome | BaseException) -> None:
+    def _book(self, one: _Open, answer: Outcome | BaseException) -> Awaitable[None] | None:
+        """Book what *one* took; the correction of what it held."""
         if isinstance(answer, Outcome):
             value = answer.value
             if isinstance(value, AnswerStream):
                 value.on_done(lambda stream: self._ended(one, value))
-                return
+                return None
             usage = getattr(value, "usage", None)
             if not isinstance(usage, Usage):
                 usage = self._books.guess(one.quote)
@@ -107,7 +110,7 @@ class Accounts:
         else:
             status = "cancelled" if isinstance(answer, asyncio.CancelledError) else "failed"
             usd = self._enter(one, self._books.guess(one.quote), status=status)
-        await self._books.settle(one.held, usd)
+        return self._books.settle(one.held, usd) if one.held else None
 
     def _ended(self, one: _Open, stream: AnswerStream[object]) -> None:
         ending = stream.ending
@@ -126,3 +129,8 @@ class Accounts:
         return self._books.enter(
             one.call, self._upstream, one.quote, usage, model=model, status=status
         )
+
+
+async def _all(corrections: Sequence[Awaitable[None]]) -> None:
+    for correction in corrections:
+        await correction

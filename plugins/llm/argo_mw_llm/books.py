@@ -38,15 +38,13 @@ class Quote:
         model: The model.
         rough: Prompt tokens by the rough estimate.
         prompt: Prompt tokens, corrected by experience.
-        most: The answer's tokens, at most.
-        usd: The most that it should cost, or ``None`` when the price is not known.
+        worst: The most that it should take.
     """
 
     model: str
     rough: int
     prompt: int
-    most: int
-    usd: float | None
+    worst: Usage
 
 
 class Books:
@@ -73,16 +71,15 @@ class Books:
                 (n for n in limits if isinstance(n, int) and n > 0), self._config.max_tokens
             )
         prompt = self.estimator.prompt(model, rough)
-        worst = Usage(input=round(prompt * _MARGIN), output=most)
-        return Quote(
-            model, rough, prompt, most, self.prices.usd(model, worst, self._context.clock.time())
-        )
+        return Quote(model, rough, prompt, Usage(input=round(prompt * _MARGIN), output=most))
 
     def recount(self, quote: Quote, prompt: int) -> Quote:
         """*quote* for as many *prompt* tokens as the provider counted."""
-        worst = Usage(input=prompt, output=quote.most)
-        usd = self.prices.usd(quote.model, worst, self._context.clock.time())
-        return evolve(quote, prompt=prompt, usd=usd)
+        return evolve(quote, prompt=prompt, worst=evolve(quote.worst, input=prompt))
+
+    def dearest(self, quote: Quote) -> float | None:
+        """The US dollars that *quote* comes to at most, or ``None``: the price is not known."""
+        return self.prices.usd(quote.model, quote.worst, self._context.clock.time())
 
     async def hold(self, call: Call, quote: Quote) -> list[Held]:
         """Take what *quote* may cost from every budget that applies.
@@ -152,11 +149,12 @@ class Books:
 
     def guess(self, quote: Quote, heard: int = 0) -> Usage:
         """The tokens of a call whose count never came, after *heard* characters of answer."""
-        output = max(self.estimator.answer(quote.model, quote.most), heard // 4)
+        output = max(self.estimator.answer(quote.model, quote.worst.output), heard // 4)
         return Usage(input=quote.prompt, output=output, estimated=True)
 
     async def _take(self, budget: Budget, call: Call, quote: Quote) -> list[Held]:
-        if quote.usd is None:
+        usd = self.dearest(quote)
+        if usd is None:
             msg = (
                 f"the price of {quote.model!r} is not known, so the {_named(budget)} cannot be "
                 "kept; add it to a price table named by `prices` in [plugins.llm]"
@@ -164,13 +162,13 @@ class Books:
             return self._refuse(budget, msg, None)
         key, begins = self._period(budget, call.tenant, quote.model)
         ttl = None if begins is None else begins - self._context.clock.time() + _DAY
-        nanos, limit = round(quote.usd * _NANO), round(budget.usd * _NANO)
+        nanos, limit = round(usd * _NANO), round(budget.usd * _NANO)
         count = await self._context.shared.add(key, nanos, limit=limit, ttl=ttl)
         if count.added:
             return [Held(key, nanos, ttl)]
         msg = (
             f"the {_named(budget)} has ${(limit - count.value) / _NANO:.4f} left, and this call "
-            f"of {quote.model} may cost ${quote.usd:.4f}; raise it in [[plugins.llm.budgets]]"
+            f"of {quote.model} may cost ${usd:.4f}; raise it in [[plugins.llm.budgets]]"
         )
         if budget.then == "warn":
             await self._context.shared.add(key, nanos, ttl=ttl)

@@ -17,6 +17,9 @@ _OTHER_PER_TOKEN = 1.5
 _OVERHEAD = 8
 _LEARNING = 0.1
 _FIRST_ANSWER = 256
+_PER_MESSAGE = 9
+"""Tokens of a message's role and frame; as JSON, they come to as many."""
+_PROMPT = ("system", "messages", "tools", "schema", "indicators", "news")
 
 
 def rough_tokens(text: str) -> int:
@@ -29,13 +32,20 @@ def rough_prompt(parameters: Mapping[str, object]) -> int:
     """About how many tokens the prompt of a call with *parameters* has."""
     body = parameters.get("body")
     told = body if isinstance(body, Mapping) else parameters
-    parts = [told.get(n) for n in ("system", "messages", "tools", "schema", "indicators", "news")]
-    texts = (
-        p if isinstance(p, str) else json.dumps(p, ensure_ascii=False, default=str)
-        for p in parts
-        if p
-    )
-    return _OVERHEAD + sum(rough_tokens(text) for text in texts)
+    return _OVERHEAD + sum(_rough(part) for name in _PROMPT if (part := told.get(name)))
+
+
+def _rough(part: object) -> int:
+    # Messages of plain text are the common case, which needs no JSON.
+    if isinstance(part, str):
+        return rough_tokens(part)
+    if isinstance(part, list) and all(map(_is_plain, part)):
+        return sum(_PER_MESSAGE + rough_tokens(message["content"]) for message in part)
+    return rough_tokens(json.dumps(part, ensure_ascii=False, default=str))
+
+
+def _is_plain(message: object) -> bool:
+    return isinstance(message, dict) and len(message) == 2 and type(message.get("content")) is str
 
 
 @define

@@ -46,7 +46,7 @@ class Savings:
         layer = layer or ("coalesce" if joined else "")
         usage, model = _worth(event.outcome)
         if layer and usage is not None:
-            quote = Quote(model, 0, 0, 0, None)
+            quote = Quote(model, 0, 0, Usage())
             upstream = event.outcome.upstream or ""
             self._books.enter(
                 event.call, upstream, quote, usage, model=model, status="saved", layer=layer
