@@ -25,6 +25,7 @@ from argo_mw_coalesce.fleet import Fleet
 from argo_mw_coalesce.flight import Flight
 
 NAME = "coalesce"
+_HOLDS = (Freshness.FRESH, Freshness.STALE)
 
 
 class Coalesce:
@@ -85,7 +86,8 @@ class Coalesce:
     def _speaks_for_now(self, flight: Flight) -> bool:
         """Whether nothing that *flight* may have seen was invalidated since it began."""
         stamped = flight.stamped
-        return stamped is None or self._context.stamps.peek(stamped) is not Freshness.MISS
+        # A tag that another instance has just invalidated is not known until it is read again.
+        return stamped is None or self._context.stamps.peek(stamped) in _HOLDS
 
     def _start(self, key: str, call: Call, call_next: Next) -> Flight:
         flight = self._flights[key] = Flight()

@@ -201,6 +201,22 @@ async def test_an_answer_from_before_an_invalidation_is_not_for_who_asks_after_i
         assert "before" not in ((await late).value, (await elsewhere).value)
 
 
+async def test_a_flight_from_before_an_invalidation_elsewhere_takes_no_more_callers(
+    store: str, clock: FakeClock
+) -> None:
+    one = held("before", "after")
+    async with instance(store, one, clock) as first, instance(store, held(), clock) as second:
+        early = ask(first)
+        await settle()
+        await second.invalidate("subject:AAPL")
+        await settle()
+        late = ask(first)
+        await settle()
+        one.gate.set()
+        await clock.advance(1)
+        assert ((await early).value, (await late).value) == ("before", "after")
+
+
 async def test_without_the_store_everyone_loads(clock: FakeClock) -> None:
     one, other = held("one"), held("other")
     async with (
