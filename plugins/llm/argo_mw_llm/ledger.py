@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from operator import attrgetter
 from pathlib import Path
 
-from attrs import astuple, fields, frozen
+from attrs import fields, frozen
 
 from argo_mw import Tasks
 
@@ -63,6 +65,7 @@ class Entry:
 
 
 _COLUMNS = [f.name for f in fields(Entry)]
+_row = attrgetter(*_COLUMNS)
 _CREATE = f"""CREATE TABLE IF NOT EXISTS entries ({", ".join(_COLUMNS)});
 CREATE INDEX IF NOT EXISTS entries_at ON entries (at)"""
 _INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
@@ -79,6 +82,7 @@ class Ledger:
 
     def __init__(self, path: Path, tasks: Tasks, complain: Callable[[str], None]) -> None:
         self._path = path
+        self._file = _File(path)
         self._tasks = tasks
         self._complain = complain
         self._waiting: list[Entry] = []
@@ -103,7 +107,7 @@ class Ledger:
         if not batch:
             return
         try:
-            await asyncio.shield(asyncio.to_thread(write, self._path, batch))
+            await asyncio.shield(asyncio.to_thread(self._file.write, batch))
         except (OSError, sqlite3.Error) as error:
             self._waiting = batch + self._waiting
             self._complain(f"the ledger {self._path} cannot be written: {error}; it is kept")
@@ -114,10 +118,11 @@ class Ledger:
         await self.flush()
         if self._waiting:
             self._write_now(self._waiting)
+        self._file.close()
 
     def _write_now(self, entries: Sequence[Entry]) -> None:
         try:
-            write(self._path, entries)
+            self._file.write(entries)
         except (OSError, sqlite3.Error) as error:
             self._complain(f"{len(entries)} entries of the ledger {self._path} are lost: {error}")
 
@@ -132,34 +137,61 @@ class Ledger:
         await self.flush()
 
 
-def write(path: Path, entries: Sequence[Entry]) -> None:
-    """Add *entries* to the file *path*, all or none of them."""
-    # Only ever a new file is opened here: closing one that is in use gives up SQLite's locks.
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    with _connected(path) as connection:
-        connection.executescript("PRAGMA journal_mode=WAL;" + _CREATE)
-        with connection:
-            connection.executemany(_INSERT, [astuple(entry) for entry in entries])
-
-
 def read(path: Path, since: float = 0.0) -> list[Entry]:
     """The entries in the file *path* from *since* on, in seconds since the epoch."""
     if not path.exists():
         return []
-    with _connected(path) as connection:
+    with closing(sqlite3.connect(path, timeout=_BUSY)) as connection:
         rows = connection.execute("SELECT * FROM entries WHERE at >= ? ORDER BY at", (since,))
         return [Entry(*row) for row in rows]
 
 
-class _connected:  # noqa: N801
-    """A connection that is closed at the end; sqlite3's own block only commits."""
+class _File:
+    """The file, open for writing from the first rows on: opening it takes as long as 150 rows."""
 
     def __init__(self, path: Path) -> None:
-        self._connection = sqlite3.connect(path, timeout=_BUSY)
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        self._closed = False
 
-    def __enter__(self) -> sqlite3.Connection:
-        return self._connection
+    def write(self, entries: Sequence[Entry]) -> None:
+        """Add *entries*, all or none of them."""
+        with self._lock:
+            if self._connection is not None and not self._path.exists():
+                self._close()  # what is written to a deleted file is lost
+            try:
+                if self._connection is None:
+                    self._connection = _open(self._path)
+                with self._connection:
+                    self._connection.executemany(_INSERT, map(_row, entries))
+            except BaseException:
+                self._close()
+                raise
+            finally:
+                if self._closed:
+                    self._close()
 
-    def __exit__(self, *_: object) -> None:
-        self._connection.close()
+    def close(self) -> None:
+        """Keep the file open no longer; what is still written to it closes it again."""
+        with self._lock:
+            self._closed = True
+            self._close()
+
+    def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    # Only ever a new file is opened here: closing one that is in use gives up SQLite's locks.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(path, timeout=_BUSY, check_same_thread=False)
+    try:
+        connection.executescript("PRAGMA journal_mode=WAL;" + _CREATE)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from argo_mw_llm.values import Usage
 
 _MILLION = 1_000_000
 _DATED = re.compile(r"-20\d{6}$")
-_SATURDAY = 5
+_HOUR, _DAY = 3_600, 86_400
+_THURSDAY, _SATURDAY = 3, 5  # the epoch began on a Thursday
 
 
 @frozen
@@ -77,9 +77,11 @@ class Price:
     def _factor(self, at: float) -> float:
         if not self.peak_hours:
             return 1.0
-        moment = datetime.fromtimestamp(at, UTC)
-        peak = any(start <= moment.hour < end for start, end in self.peak_hours)
-        return 1.0 if peak and moment.weekday() < _SATURDAY else self.off_peak
+        day, second = divmod(int(at), _DAY)
+        hour = second // _HOUR
+        working = (day + _THURSDAY) % 7 < _SATURDAY
+        peak = working and any(start <= hour < end for start, end in self.peak_hours)
+        return 1.0 if peak else self.off_peak
 
 
 @frozen

@@ -16,6 +16,8 @@ _MOST = 10_000
 class Savings:
     """An observer that enters what each layer saved: the price of the answer it served."""
 
+    kinds = (CallEnded, LayerActed)
+
     def __init__(self, books: Books) -> None:
         self._books = books
         self._joined: Counter[str] = Counter()

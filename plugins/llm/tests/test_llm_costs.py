@@ -10,11 +10,11 @@ import pytest
 
 import argo_mw_cache.plugin as cache
 import argo_mw_coalesce.plugin as coalesce
-from argo_mw import ArgoError, BudgetExceeded, ConfigError, SharedUnavailable
+from argo_mw import ArgoError, BudgetExceeded, ConfigError, SharedUnavailable, Tasks
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.commands import add_up
 from argo_mw_llm.estimate import Estimator
-from argo_mw_llm.ledger import Entry, read
+from argo_mw_llm.ledger import Entry, Ledger, read
 from argo_mw_llm.plugin import LEDGER
 from argo_mw_llm.prices import load_prices
 from argo_mw_sandbox import Fault, Sandbox
@@ -278,3 +278,26 @@ async def test_without_the_shared_store_there_is_no_budget_and_no_call(
         with pytest.raises(ArgoError):
             await argo.call("complete", messages="RSI?", model=MODELS["glm"])
     assert 0 == sandbox.counts_of("glm").requests
+
+
+async def test_a_ledger_that_is_deleted_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / LEDGER
+    ledger = Ledger(path, Tasks(), lambda said: None)
+    for number in range(2):
+        ledger.add(_entry(float(number)))
+        await ledger.flush()
+        assert [float(number)] == [entry.at for entry in read(path)]
+        path.unlink()
+    await ledger.aclose()
+
+
+async def test_what_is_booked_after_the_end_is_written_too(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / LEDGER, Tasks(), lambda said: None)
+    ledger.add(_entry(0.0))
+    await ledger.aclose()
+    ledger.add(_entry(1.0))
+    assert [0.0, 1.0] == [entry.at for entry in read(tmp_path / LEDGER)]
+
+
+def _entry(at: float) -> Entry:
+    return Entry(at, "", "t", "complete", "", "glm", "glm-5.3", 1, 0, 0, 0, 1, 1, 0.0, 0, "ok")
