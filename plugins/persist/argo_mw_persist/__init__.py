@@ -13,19 +13,24 @@ from argo_mw_persist.errors import (
 from argo_mw_persist.layer import RECEIPTS
 from argo_mw_persist.plugin import store_of
 from argo_mw_persist.postgres import PostgresOptions, PostgresSink
-from argo_mw_persist.queries import Filter
+from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
 from argo_mw_persist.records import Answer, Charge, Signal, Voice
-from argo_mw_persist.sink import Query, Sink
+from argo_mw_persist.retention import RetentionOptions
+from argo_mw_persist.sink import OpenSink, Query, Sink
 from argo_mw_persist.sqlite import SqliteOptions, SqliteSink
-from argo_mw_persist.store import Page, Performance, Store
+from argo_mw_persist.store import AnswerPage, Page, Performance, Spending, Store
 from argo_mw_persist.writer import Receipt, WriterOptions
 
 __all__ = [
     "RECEIPTS",
     "Answer",
+    "AnswerFilter",
+    "AnswerPage",
     "Charge",
+    "ChargeFilter",
     "Filter",
     "NotRecorded",
+    "OpenSink",
     "Page",
     "Performance",
     "PersistConfig",
@@ -35,11 +40,13 @@ __all__ = [
     "Query",
     "QueueFull",
     "Receipt",
+    "RetentionOptions",
     "RowsRefused",
     "SchemaError",
     "Signal",
     "Sink",
     "SinkUnavailable",
+    "Spending",
     "SqliteOptions",
     "SqliteSink",
     "Store",

@@ -1,29 +1,22 @@
-"""``argo-mw signals history|latest|export`` and ``argo-mw db check|migrate|backup|import``."""
+"""``argo-mw signals latest|history|performance|export``."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
-from functools import wraps
+from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
-from typing import Concatenate, ParamSpec, cast
+from typing import cast
 
 import click
-from rich.progress import Progress
 from rich.table import Table
 
-from argo_mw import Argo, state_directory, structure
-from argo_mw.cli import console, current_settings, print_json, say, with_argo
+from argo_mw import Argo
+from argo_mw.cli import console, print_json, say, with_argo
 from argo_mw_persist import ids
-from argo_mw_persist.config import PersistConfig
-from argo_mw_persist.errors import PersistError, SinkUnavailable
-from argo_mw_persist.importer import import_signals
-from argo_mw_persist.records import MICROSECONDS, Signal
-from argo_mw_persist.sink import Sink
-from argo_mw_persist.store import MOST_ROWS, Page
-
-P = ParamSpec("P")
+from argo_mw_persist.db_commands import db
+from argo_mw_persist.moments import from_utc, shown
+from argo_mw_persist.records import Signal
+from argo_mw_persist.store import MOST_ROWS, Page, Performance
 
 
 def add_to(cli: click.Group) -> None:
@@ -32,7 +25,7 @@ def add_to(cli: click.Group) -> None:
     if not isinstance(signals, click.Group):
         signals = click.Group("signals", help="Recorded trading signals.")
         cli.add_command(signals)
-    for command in (latest, history, export):
+    for command in (latest, history, performance, export):
         signals.add_command(command)
     cli.add_command(db)
 
@@ -78,8 +71,8 @@ async def history(
         await argo.call(
             "history",
             symbol=symbol,
-            since=_utc(since),
-            until=_utc(until),
+            since=from_utc(since),
+            until=from_utc(until),
             outcome=outcome,
             limit=limit,
             after=after,
@@ -88,6 +81,36 @@ async def history(
     _show(list(page.signals), as_json)
     if page.next is not None:
         say(f"more: --after {page.next}")
+
+
+@click.command()
+@click.argument("symbol", default="")
+@click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
+@click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_argo
+async def performance(
+    argo: Argo, symbol: str, since: datetime | None, until: datetime | None, as_json: bool
+) -> None:
+    """Show how closed signals went, of SYMBOL or of all: the consensus, then voice by voice."""
+    found = cast(
+        "tuple[Performance, ...]",
+        await argo.call("performance", symbol=symbol, since=from_utc(since), until=from_utc(until)),
+    )
+    if as_json:
+        print_json([_rates(one) for one in found])
+        return
+    table = Table("voice", "closed", "wins", "win rate", "profit", "mean profit", box=None)
+    for one in found:
+        table.add_row(
+            one.voice or "consensus",
+            str(one.closed),
+            str(one.wins),
+            f"{one.win_rate:.1%}",
+            f"{one.profit:+.2%}",
+            f"{one.mean_profit:+.2%}",
+        )
+    console().print(table)
 
 
 @click.command()
@@ -105,96 +128,14 @@ async def export(
     if file.suffix not in (".csv", ".parquet"):
         msg = f"{file} ends in neither .csv nor .parquet; name it by the format that you want"
         raise click.UsageError(msg)
-    asked: dict[str, object] = {"symbol": symbol, "since": _utc(since), "until": _utc(until)}
+    asked: dict[str, object] = {
+        "symbol": symbol,
+        "since": from_utc(since),
+        "until": from_utc(until),
+    }
     write = write_parquet if file.suffix == ".parquet" else write_csv
     count = await write(file, _pages(argo, asked))
     say(f"{count} signals written to {file}")
-
-
-@click.group()
-def db() -> None:
-    """Look after the database that signals are recorded in."""
-
-
-def with_sink(
-    function: Callable[Concatenate[Sink, P], Awaitable[None]],
-) -> Callable[P, None]:
-    """Run an async command with the configured sink, not opened yet, as its first argument."""
-
-    @wraps(function)
-    def command(*args: P.args, **kwargs: P.kwargs) -> None:
-        settings = current_settings()
-        table = settings.plugins.get("persist", {})
-        config = structure(table, PersistConfig, where=f"{settings.source} [plugins.persist]")
-        sink = config.sink(state_directory(settings))
-
-        async def run() -> None:
-            try:
-                await function(sink, *args, **kwargs)
-            finally:
-                await sink.aclose()
-
-        asyncio.run(run())
-
-    return command
-
-
-@db.command()
-@with_sink
-async def check(sink: Sink) -> None:
-    """Check the stored data; exit code 1 when something is wrong."""
-    await sink.open(migrate=False)
-    problems = await sink.check()
-    for problem in problems:
-        say(problem)
-    if problems:
-        msg = f"{sink.place} has {len(problems)} problems; restore a backup, or export what is left"
-        raise PersistError(msg)
-    say(f"{sink.place} is well")
-
-
-@db.command()
-@with_sink
-async def migrate(sink: Sink) -> None:
-    """Bring the tables to this version of argo-mw-persist."""
-    await sink.open()
-    say(f"{sink.place} is up to date")
-
-
-@db.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@with_sink
-async def backup(sink: Sink, file: Path) -> None:
-    """Copy the database to FILE while it is in use."""
-    await sink.open(migrate=False)
-    await sink.backup(file)
-    say(f"{sink.place} copied to {file}")
-
-
-@db.command("import")
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@click.option("--zone", default="UTC", show_default=True, help="Time zone of times that name none.")
-@with_sink
-async def import_(sink: Sink, file: Path, zone: str) -> None:
-    """Copy the signals of an existing Argo database FILE."""
-    import time
-
-    await sink.open()
-    with Progress(console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("signals", total=None)
-        done = await import_signals(
-            file,
-            sink,
-            now=time.time,
-            zone=zone,
-            progress=lambda rows: progress.update(task, completed=rows),
-        )
-    for problem in done.problems:
-        say(problem)
-    say(f"{done.read} signals read from {file}, {done.refused} refused")
-    if done.read and done.refused == done.read:
-        msg = f"nothing of {file} could be imported"
-        raise SinkUnavailable(msg)
 
 
 async def _pages(argo: Argo, asked: dict[str, object]) -> AsyncIterator[tuple[Signal, ...]]:
@@ -207,10 +148,6 @@ async def _pages(argo: Argo, asked: dict[str, object]) -> AsyncIterator[tuple[Si
             return
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return None if moment is None else moment.replace(tzinfo=UTC)
-
-
 def _show(signals: list[Signal], as_json: bool) -> None:
     if as_json:
         print_json([_plain(signal) for signal in signals])
@@ -218,7 +155,7 @@ def _show(signals: list[Signal], as_json: bool) -> None:
     table = Table("time", "symbol", "action", "confidence", "price", "outcome", "profit", box=None)
     for signal in signals:
         table.add_row(
-            _time(signal.timestamp),
+            shown(signal.timestamp),
             signal.symbol,
             signal.action,
             f"{signal.confidence:.3g}",
@@ -232,7 +169,7 @@ def _show(signals: list[Signal], as_json: bool) -> None:
 def _plain(signal: Signal) -> dict[str, object]:
     return {
         "id": ids.text(signal.id),
-        "time": _time(signal.timestamp),
+        "time": shown(signal.timestamp),
         "symbol": signal.symbol,
         "action": signal.action,
         "confidence": signal.confidence,
@@ -243,5 +180,12 @@ def _plain(signal: Signal) -> dict[str, object]:
     }
 
 
-def _time(timestamp: int) -> str:
-    return datetime.fromtimestamp(timestamp / MICROSECONDS, UTC).isoformat()
+def _rates(one: Performance) -> dict[str, object]:
+    return {
+        "voice": one.voice,
+        "closed": one.closed,
+        "wins": one.wins,
+        "win_rate": one.win_rate,
+        "profit": one.profit,
+        "mean_profit": one.mean_profit,
+    }

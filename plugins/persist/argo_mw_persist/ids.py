@@ -48,6 +48,11 @@ class Ids:
         return value.to_bytes(16, "big")
 
 
+def first_at(seconds: float) -> bytes:
+    """Below every identifier made at *seconds* since the epoch or later; above all before."""
+    return (max(int(seconds * 1000), 0) << 80).to_bytes(16, "big")
+
+
 def text(identifier: bytes) -> str:
     """The usual form of an identifier, for people and URLs."""
     return str(uuid.UUID(bytes=identifier))

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from argo_mw import Closed, Codecs, Context, Guard, Layer, Operation, Upstream, hookimpl
+from argo_mw_persist import hookspecs
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.layer import NAME, Recorder
 from argo_mw_persist.ledger import Ledger
 from argo_mw_persist.reads import OPERATIONS, UPSTREAM, Reads
-from argo_mw_persist.records import Signal, Voice
-from argo_mw_persist.store import Page, Performance, Store
+from argo_mw_persist.records import Answer, Signal, Voice
+from argo_mw_persist.store import AnswerPage, Page, Performance, Spending, Store
 from argo_mw_persist.tables import Entry
 from argo_mw_persist.termination import Termination
 
@@ -65,13 +66,19 @@ class Persistence:
         context = self._context
         sink = config.bridged(
             context.state_dir,
+            context.collect("register_sinks"),
             clock=context.clock,
             tasks=context.tasks,
             said=self._said,
             drained=self._drained,
         )
         return Store(
-            sink, config.writer, clock=context.clock, changed=context.invalidate, said=self._said
+            sink,
+            config.writer,
+            clock=context.clock,
+            changed=context.invalidate,
+            said=self._said,
+            retention=config.retention,
         )
 
     def _drained(self, entries: Iterable[Entry]) -> None:
@@ -111,6 +118,12 @@ def register_config() -> type:
 
 
 @hookimpl
+def register_hookspecs() -> object:
+    """The hook by which others register sinks."""
+    return hookspecs
+
+
+@hookimpl
 def register_operations() -> Iterable[Operation]:
     """The operations that read."""
     return OPERATIONS
@@ -119,7 +132,7 @@ def register_operations() -> Iterable[Operation]:
 @hookimpl
 def register_codecs(codecs: Codecs) -> None:
     """What reads answer may be kept in a shared cache."""
-    for kind in (Signal, Voice, Page, Performance):
+    for kind in (Signal, Voice, Page, Performance, Answer, AnswerPage, Spending):
         codecs.register_attrs(kind, f"{NAME}.{kind.__name__.lower()}")
 
 

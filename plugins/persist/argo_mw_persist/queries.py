@@ -16,10 +16,13 @@ from attrs import frozen
 
 from argo_mw_persist.schema import Dialect
 from argo_mw_persist.sink import Query
-from argo_mw_persist.tables import SIGNALS, Cell
+from argo_mw_persist.tables import ANSWERS, SIGNALS, Cell, Table
 
 _COLUMNS = ", ".join(f"s.{name}" for name in SIGNALS.names)
 _VISIBLE = "s.tenant IN ('', ?)"
+
+Place = tuple[int, bytes]
+Conditions = tuple[list[str], list[Cell]]
 
 
 @frozen
@@ -44,7 +47,7 @@ class Filter:
     active: bool | None = None
     least_confidence: float | None = None
 
-    def conditions(self) -> tuple[list[str], list[Cell]]:
+    def conditions(self) -> Conditions:
         """The conditions, and what is bound to them."""
         wanted: list[tuple[str, Cell]] = [
             ("s.symbol = ?", self.symbol),
@@ -54,8 +57,70 @@ class Filter:
             ("s.is_active = ?", self.active),
             ("s.confidence >= ?", self.least_confidence),
         ]
-        used = [(text, cell) for text, cell in wanted if cell is not None]
-        return [_VISIBLE, *(t for t, _ in used)], [self.tenant, *(c for _, c in used)]
+        return _visible(self.tenant, wanted)
+
+
+@frozen
+class AnswerFilter:
+    """Which recorded answers are meant.
+
+    Attributes:
+        operation: To this operation.
+        tenant: Who asks.
+        subject: About this subject only.
+        since: Microseconds since the epoch: none older.
+        until: Microseconds since the epoch: only older ones.
+    """
+
+    operation: str
+    tenant: str = ""
+    subject: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def conditions(self) -> Conditions:
+        """The conditions, and what is bound to them."""
+        wanted: list[tuple[str, Cell]] = [
+            ("s.operation = ?", self.operation),
+            ("s.subject = ?", self.subject),
+            ("s.timestamp >= ?", self.since),
+            ("s.timestamp < ?", self.until),
+        ]
+        return _visible(self.tenant, wanted)
+
+
+@frozen
+class ChargeFilter:
+    """Which lines of the ledger are meant.
+
+    Attributes:
+        tenant: Who asks.
+        upstream: Of this upstream only.
+        operation: For this operation only.
+        since: Microseconds since the epoch: none older.
+        until: Microseconds since the epoch: only older ones.
+    """
+
+    tenant: str = ""
+    upstream: str | None = None
+    operation: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+    def conditions(self) -> Conditions:
+        """The conditions, and what is bound to them."""
+        wanted: list[tuple[str, Cell]] = [
+            ("s.upstream = ?", self.upstream),
+            ("s.operation = ?", self.operation),
+            ("s.timestamp >= ?", self.since),
+            ("s.timestamp < ?", self.until),
+        ]
+        return _visible(self.tenant, wanted)
+
+
+def _visible(tenant: str, wanted: Sequence[tuple[str, Cell]]) -> Conditions:
+    used = [(text, cell) for text, cell in wanted if cell is not None]
+    return [_VISIBLE, *(text for text, _ in used)], [tenant, *(cell for _, cell in used)]
 
 
 def latest(symbol: str, limit: int, tenant: str) -> Query:
@@ -95,18 +160,23 @@ def strongest(symbol: str, limit: int, tenant: str) -> Query:
     return Query(sql, (symbol, True, tenant, limit))
 
 
-def history(wanted: Filter, limit: int, after: tuple[int, bytes] | None) -> Query:
+def history(wanted: Filter, limit: int, after: Place | None) -> Query:
     """Signals, newest first, from the one after *after* on.
 
     Keyset paging: a page costs the same wherever it is, and rows that are added meanwhile move
     none. Index: ``signals_by_symbol`` with a symbol, else ``signals_by_time``.
     """
-    conditions, cells = wanted.conditions()
+    return _newest(SIGNALS, wanted.conditions(), limit, after)
+
+
+def _newest(table: Table, found: Conditions, limit: int, after: Place | None) -> Query:
+    conditions, cells = found
     if after is not None:
-        conditions += ["s.timestamp <= ?", "(s.timestamp, s.id) < (?, ?)"]
-        cells += [after[0], *after]
+        conditions = [*conditions, "s.timestamp <= ?", "(s.timestamp, s.id) < (?, ?)"]
+        cells = [*cells, after[0], *after]
+    columns = ", ".join(f"s.{name}" for name in table.names)
     sql = (
-        f"SELECT {_COLUMNS} FROM signals s WHERE {' AND '.join(conditions)} "
+        f"SELECT {columns} FROM {table.name} s WHERE {' AND '.join(conditions)} "
         "ORDER BY s.timestamp DESC, s.id DESC LIMIT ?"
     )
     return Query(sql, (*cells, limit))
@@ -136,6 +206,48 @@ def performance(dialect: Dialect, wanted: Filter) -> Query:
         f"AND {action} IN ('BUY', 'SELL') GROUP BY {name} ORDER BY 1"
     )
     return Query(sql, (*cells, *cells))
+
+
+def answers(wanted: AnswerFilter, limit: int, after: Place | None) -> Query:
+    """Recorded answers to *operation*, newest first, from the one after *after* on.
+
+    Index: ``answers_by_subject`` with a subject, else ``answers_by_time``.
+    """
+    return _newest(ANSWERS, wanted.conditions(), limit, after)
+
+
+def ledger(wanted: ChargeFilter) -> Query:
+    """What was spent, by upstream and operation, the dearest first.
+
+    Gives upstream, operation, calls, failed, requests, tokens in and out, USD, how many calls
+    have no known price, and mean seconds. Index: ``charges_by_time`` with a time.
+    """
+    conditions, cells = wanted.conditions()
+    sql = (
+        "SELECT s.upstream, s.operation, count(*), "
+        "sum(CASE WHEN s.status = 'ok' THEN 0 ELSE 1 END), sum(s.requests), "
+        "CAST(sum(s.tokens_in) AS bigint), CAST(sum(s.tokens_out) AS bigint), "
+        "COALESCE(sum(s.usd), 0.0) AS spent, sum(CASE WHEN s.usd IS NULL THEN 1 ELSE 0 END), "
+        f"avg(s.latency) FROM charges s WHERE {' AND '.join(conditions)} "
+        "GROUP BY s.upstream, s.operation ORDER BY spent DESC, s.upstream, s.operation"
+    )
+    return Query(sql, cells)
+
+
+def oldest(table: Table, before: bytes, limit: int) -> Query:
+    """Identifiers below *before*, the oldest first, and the symbols of signals.
+
+    Index: the one on identifiers, which are ordered by time.
+    """
+    wanted = "s.id, s.symbol" if table is SIGNALS else "s.id"
+    sql = f"SELECT {wanted} FROM {table.name} s WHERE s.id < ? ORDER BY s.id LIMIT ?"
+    return Query(sql, (before, limit))
+
+
+def delete(table: Table, identifiers: Sequence[Cell]) -> Query:
+    """Delete the rows with these identifiers."""
+    these = ", ".join("?" * len(identifiers))
+    return Query(f"DELETE FROM {table.name} WHERE id IN ({these})", identifiers)
 
 
 def by_id(identifier: bytes, tenant: str) -> Query:

@@ -23,9 +23,9 @@ from argo_mw import (
 )
 from argo_mw_persist.errors import PersistError
 from argo_mw_persist.frames import to_frame
-from argo_mw_persist.queries import Filter
+from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
 from argo_mw_persist.records import Signal, micros
-from argo_mw_persist.store import MOST_ROWS, Page, Performance, Store
+from argo_mw_persist.store import MOST_ROWS, AnswerPage, Page, Performance, Spending, Store
 
 UPSTREAM = "persist"
 _MOST_SYMBOLS = 500
@@ -89,7 +89,33 @@ def performance(
     raise AssertionError
 
 
-OPERATIONS = (latest, latest_of_many, strongest, history, performance)
+@operation(data_type="consensus", scope="tenant", normalize=_checked)
+def answers(
+    of: str,
+    symbol: str = "",
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 100,
+    after: str | None = None,
+) -> AnswerPage:
+    """Recorded answers to the operation *of*, newest first, a page at a time."""
+    raise AssertionError
+
+
+@operation(data_type="consensus", scope="tenant")
+def ledger(
+    *,
+    upstream: str = "",
+    of: str = "",
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> tuple[Spending, ...]:
+    """What calls to metered upstreams cost, by upstream and operation, the dearest first."""
+    raise AssertionError
+
+
+OPERATIONS = (latest, latest_of_many, strongest, history, performance, answers, ledger)
 
 Answered = tuple[object, set[str]]
 
@@ -105,6 +131,8 @@ class Reads:
             strongest.name: self._strongest,
             history.name: self._history,
             performance.name: self._performance,
+            answers.name: self._answers,
+            ledger.name: self._ledger,
         }
 
     def upstream(self) -> Upstream:
@@ -171,6 +199,29 @@ class Reads:
     async def _performance(self, call: Call) -> Answered:
         found = await self._store.performance(_filter(call))
         return found, {f"outcomes:{call.subject}" if call.subject else "outcomes"}
+
+    async def _answers(self, call: Call) -> Answered:
+        asked = call.parameters
+        wanted = AnswerFilter(
+            cast(str, asked["of"]),
+            call.tenant,
+            call.subject or None,
+            _moment(asked["since"]),
+            _moment(asked["until"]),
+        )
+        limit, after = cast(int, asked["limit"]), cast("str | None", asked["after"])
+        return await self._store.answers(wanted, limit=limit, after=after), {"answers"}
+
+    async def _ledger(self, call: Call) -> Answered:
+        asked = call.parameters
+        wanted = ChargeFilter(
+            call.tenant,
+            cast(str, asked["upstream"]) or None,
+            cast(str, asked["of"]) or None,
+            _moment(asked["since"]),
+            _moment(asked["until"]),
+        )
+        return await self._store.ledger(wanted), {"charges"}
 
 
 def _filter(call: Call) -> Filter:

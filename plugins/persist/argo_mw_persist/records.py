@@ -226,7 +226,22 @@ class Answer:
             self.timestamp,
             self.value,
         )
-        return Entry(ANSWERS, row)
+        return Entry(ANSWERS, row, ("answers",))
+
+    @classmethod
+    def from_row(cls, row: Row) -> Answer:
+        """The answer that was written as *row*."""
+        identifier, tenant, operation, key, subject, upstream, timestamp, value = row
+        return cls(
+            cast(str, operation),
+            cast(str, key),
+            cast(str, subject),
+            cast("str | None", upstream),
+            cast(str, tenant),
+            cast(int, timestamp),
+            cast(bytes, value),
+            cast(bytes, identifier),
+        )
 
 
 @frozen

@@ -88,6 +88,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             timestamp {int} NOT NULL,
             content {text} NOT NULL)""",
     ),
+    ("CREATE INDEX answers_by_time ON answers (operation, timestamp DESC)",),
 )
 
 VERSION = len(MIGRATIONS)

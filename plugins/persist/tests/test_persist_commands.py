@@ -11,8 +11,18 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from argo_mw import Codecs
 from argo_mw.cli import main as cli_main
-from argo_mw_persist import PersistError, Query, Signal, SqliteSink, Voice, commands
+from argo_mw_persist import (
+    Answer,
+    Charge,
+    PersistError,
+    Query,
+    Signal,
+    SqliteSink,
+    Voice,
+    commands,
+)
 from argo_mw_persist.importer import import_signals
 from argo_mw_persist.records import MICROSECONDS
 
@@ -36,10 +46,24 @@ def stored(state: Path) -> Path:
     ]
     signals.append(Signal("ODD", "SELL", 1.0, AT, outcome="loss", is_active=False, profit=-0.1))
 
+    encode = Codecs().encode
+    answers = [
+        Answer("opinion", "k", "AAPL", "glm", "", AT, encode("buy low\nsell high")),
+        Answer("opinion", "k", "IBM", "glm", "", AT + 1, encode({"a": [1]})),
+        Answer("opinion", "k", "IBM", "glm", "acme", AT + 2, encode("theirs")),
+        Answer("broken", "k", "IBM", "glm", "", AT, b"no value"),
+    ]
+    charges = [
+        Charge("default", "opinion", "A", "glm", AT, "ok", 0.5, 0.25, 10, 20, 1.0, False),
+        Charge("default", "opinion", "A", "glm", AT, "failed", 0.5, None, 10, 20, 1.0, True),
+        Charge("acme", "opinion", "A", "glm", AT, "ok", 0.5, 9.0, 10, 20, 1.0, False),
+    ]
+
     async def fill() -> None:
         sink = SqliteSink(path)
         await sink.open()
         await sink.write([signal.entry() for signal in signals])
+        await sink.write([record.entry() for record in (*answers, *charges)])
         await sink.aclose()
 
     asyncio.run(fill())
@@ -126,6 +150,60 @@ def test_export_asks_for_a_form_that_it_knows(invoke):
     assert ".csv nor .parquet" in result.stderr
 
 
+def test_performance_shows_the_consensus_and_every_voice(invoke):
+    result = invoke("signals", "performance", "ODD")
+    assert result.exit_code == 0, result.output
+    [line] = [line for line in result.stdout.splitlines() if "consensus" in line]
+    assert ["consensus", "1", "0", "0.0%", "-10.00%", "-10.00%"] == line.split()
+    [one] = json.loads(invoke("signals", "performance", "ODD", "--json").stdout)
+    assert (one["voice"], one["closed"], one["win_rate"]) == ("", 1, 0.0)
+
+
+def test_answers_shows_what_an_operation_was_answered(invoke):
+    result = invoke("db", "answers", "opinion", "AAPL")
+    assert result.exit_code == 0, result.output
+    assert "buy low sell high" in result.stdout
+    page = invoke("db", "answers", "opinion", "--json", "--limit", "1")
+    [newest] = json.loads(page.stdout)
+    assert (newest["symbol"], newest["upstream"], newest["answer"]) == ("IBM", "glm", {"a": [1]})
+    place = page.stderr.strip().removeprefix("more: --after ")
+    [older] = json.loads(invoke("db", "answers", "opinion", "--json", "--after", place).stdout)
+    assert older["symbol"] == "AAPL"
+
+
+def test_answers_says_which_ones_cannot_be_read(invoke):
+    result = invoke("db", "answers", "broken")
+    assert result.exit_code == 0, result.output
+    assert "cannot be read" in result.stdout
+
+
+def test_answers_of_another_tenant_are_shown_when_asked_for(invoke):
+    assert "theirs" not in invoke("db", "answers", "opinion").stdout
+    assert "theirs" in invoke("db", "answers", "opinion", "--tenant", "acme").stdout
+
+
+def test_ledger_shows_what_was_spent(invoke):
+    result = invoke("db", "ledger")
+    assert result.exit_code == 0, result.output
+    assert ["glm", "opinion", "2", "1", "20", "40", "0.2500", "1", "0.500"] in [
+        line.split() for line in result.stdout.splitlines()
+    ]
+    [one] = json.loads(invoke("db", "ledger", "--upstream", "glm", "--json").stdout)
+    assert (one["upstream"], one["usd"], one["unpriced"]) == ("glm", 0.25, 1)
+    assert json.loads(invoke("db", "ledger", "--operation", "news", "--json").stdout) == []
+
+
+def test_prune_deletes_what_is_not_kept_any_longer(invoke, tmp_path, stored):
+    assert "kept for ever" in invoke("db", "prune").stderr
+    with (tmp_path / "argo.toml").open("a") as file:
+        # The rows were recorded just now; a hundred-millionth of a day ago is long enough.
+        file.write("[plugins.persist.retention]\nsignals = 1e-8\n")
+    result = invoke("db", "prune")
+    assert result.exit_code == 0, result.output
+    assert "signals: 31 rows deleted" in result.stderr
+    assert json.loads(invoke("signals", "history", "--json").stdout) == []
+
+
 def test_check_says_that_it_is_well(invoke):
     result = invoke("db", "check")
     assert result.exit_code == 0
@@ -205,5 +283,6 @@ def test_commands_join_the_group_of_the_application():
     cli.add_command(group)
     commands.add_to(cli)
     assert group is cli.commands["signals"]
-    assert {"latest", "history", "export"} == set(group.commands)
-    assert {"check", "migrate", "backup", "import"} == set(cli.commands["db"].commands)
+    assert {"latest", "history", "performance", "export"} == set(group.commands)
+    db = {"answers", "ledger", "prune", "check", "migrate", "backup", "import"}
+    assert db == set(cli.commands["db"].commands)

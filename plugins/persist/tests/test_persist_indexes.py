@@ -8,8 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw_persist import Filter, PostgresSink, Query, Signal, SqliteSink, queries
+from argo_mw_persist import (
+    Answer,
+    AnswerFilter,
+    Charge,
+    ChargeFilter,
+    Filter,
+    PostgresSink,
+    Query,
+    Signal,
+    SqliteSink,
+    queries,
+)
 from argo_mw_persist.records import MICROSECONDS
+from argo_mw_persist.tables import TABLES
 
 NOW = 1_750_000_000 * MICROSECONDS
 
@@ -51,10 +63,21 @@ def signals(count: int) -> list[Signal]:
     ]
 
 
+def answers(count: int) -> list[Answer]:
+    times = range(NOW, NOW + count * MICROSECONDS, MICROSECONDS)
+    return [Answer(f"o{n % 5}", "key", f"S{n % 40}", None, "", t, b"") for n, t in enumerate(times)]
+
+
+def charges(count: int) -> list[Charge]:
+    times = range(NOW, NOW + count * MICROSECONDS, MICROSECONDS)
+    return [Charge("", "opinion", "A", "glm", t, "ok", 0.1, 0.1, 1, 1, 1.0, False) for t in times]
+
+
 async def fill(path: Path) -> None:
     sink = SqliteSink(path)
     await sink.open()
     await sink.write([s.entry() for s in signals(20_000)])
+    await sink.write([record.entry() for record in (*answers(5_000), *charges(5_000))])
     await sink.change(Query("ANALYZE"))
     await sink.aclose()
 
@@ -94,12 +117,41 @@ async def test_the_strongest_are_served_by_symbol_activity_and_confidence_withou
     assert "B-TREE" not in plan
 
 
+async def test_answers_are_served_by_their_operation_and_time_without_sorting_all(big):
+    plan = await explain(big, queries.answers(AnswerFilter("o1"), 10, None))
+    assert "USING INDEX answers_by_time (operation=?)" in plan
+
+
+async def test_answers_about_a_subject_are_served_by_it(big):
+    wanted = AnswerFilter("o1", subject="S1", since=NOW)
+    plan = await explain(big, queries.answers(wanted, 10, (NOW + 10**9, bytes(16))))
+    assert "answers_by_subject (operation=? AND subject=? AND timestamp>? AND timestamp<?)" in plan
+
+
+async def test_the_ledger_of_a_time_is_served_by_time(big):
+    wanted = ChargeFilter(since=NOW + 4_990 * MICROSECONDS)
+    assert "USING INDEX charges_by_time (timestamp>?)" in await explain(big, queries.ledger(wanted))
+
+
+async def test_the_oldest_rows_of_every_table_are_found_by_identifier_without_sorting(big):
+    for table in TABLES:
+        plan = await explain(big, queries.oldest(table, bytes(16), 500))
+        assert f"sqlite_autoindex_{table.name}_1 (id<?)" in plan
+        assert "B-TREE" not in plan
+
+
 async def test_postgres_uses_the_same_indexes(server):
     sink = PostgresSink(server.database("indexes"))
     await sink.open()
     await sink.write([s.entry() for s in signals(5_000)])
-    await sink.change(Query("ANALYZE signals"))
+    await sink.write([record.entry() for record in (*answers(5_000), *charges(5_000))])
+    await sink.change(Query("ANALYZE"))
+    about_one = AnswerFilter("o1", subject="S1")
     served = {
+        "answers_by_subject": queries.answers(about_one, 10, None),
+        "answers_by_time": queries.answers(AnswerFilter("o1"), 10, None),
+        "charges_by_time": queries.ledger(ChargeFilter(since=NOW + 4_990 * MICROSECONDS)),
+        "signals_id_key": queries.oldest(TABLES[0], bytes(16), 10),
         "signals_by_symbol": queries.latest("S1", 10, ""),
         "signals_by_confidence": queries.strongest("S1", 10, ""),
         "signals_by_time": queries.history(Filter(since=NOW + 4_990 * MICROSECONDS), 10, None),

@@ -10,7 +10,18 @@ import pytest
 import argo_mw_cache.plugin
 from argo_mw import Argo, BadParameter, RequestSent
 from argo_mw.testing import capture_events
-from argo_mw_persist import Query, Signal, SqliteSink, UnknownSignal, Voice, plugin, store_of
+from argo_mw_persist import (
+    Answer,
+    Charge,
+    Query,
+    Signal,
+    Spending,
+    SqliteSink,
+    UnknownSignal,
+    Voice,
+    plugin,
+    store_of,
+)
 from argo_mw_persist.frames import COLUMNS
 from argo_mw_persist.records import MICROSECONDS
 
@@ -33,9 +44,19 @@ def made(number: int, symbol: str = "AAPL", **changes: object) -> Signal:
     return Signal(symbol, "BUY", 50.0 + number % 7, NOW + number, 100.0, **changes)
 
 
-async def record(argo: Argo, *signals: Signal) -> None:
+def answer(number: int, symbol: str = "AAPL", **changes: object) -> Answer:
+    return Answer("opinion", f"k{number}", symbol, "glm", "", NOW + number, b"words", **changes)
+
+
+def charge(number: int, upstream: str = "glm") -> Charge:
+    return Charge(
+        "default", "opinion", "A", upstream, NOW + number, "ok", 0.5, 0.25, 10, 20, 1.0, False
+    )
+
+
+async def record(argo: Argo, *records: Signal | Answer | Charge) -> None:
     store = store_of(argo.context)
-    receipts = [await store.record(signal) for signal in signals]
+    receipts = [await store.record(record) for record in records]
     for receipt in receipts:
         await receipt
 
@@ -181,6 +202,41 @@ async def test_history_comes_as_a_frame_too():
         assert frame.index[0].value // 1000 == NOW + 1
 
 
+async def test_recorded_answers_are_read_page_by_page_and_never_stale():
+    async with application() as argo:
+        some = [answer(n, "AAPL" if n % 2 else "IBM") for n in range(5)]
+        await record(argo, *some)
+        page = await argo.call("answers", of="opinion", limit=3)
+        rest = await argo.call("answers", of="opinion", limit=3, after=page.next)
+        assert (*page.answers, *rest.answers) == tuple(reversed(some))
+        assert rest.next is None
+        for number in range(5, 8):
+            about_one = await argo.call("answers", of="opinion", symbol="IBM")
+            assert {"IBM"} == {found.subject for found in about_one.answers}
+            await record(argo, answer(number, "IBM"))
+            again = await argo.call("answers", of="opinion", symbol="IBM")
+            assert len(again.answers) == len(about_one.answers) + 1
+        until = datetime.fromtimestamp(NOW / MICROSECONDS, UTC)
+        assert (await argo.call("answers", of="opinion", until=until)).answers == ()
+
+
+async def test_the_ledger_is_summed_up_and_never_stale():
+    async with application() as argo:
+        for number in range(1, 4):
+            await record(argo, charge(number))
+            [glm] = await argo.call("ledger")
+            tokens = (10 * number, 20 * number)
+            expected = Spending(
+                "glm", "opinion", number, 0, float(number), *tokens, 0.25 * number, 0, 0.5
+            )
+            assert expected == glm
+        await record(argo, charge(1, "claude"))
+        assert ["glm", "claude"] == [one.upstream for one in await argo.call("ledger")]
+        [claude] = await argo.call("ledger", upstream="claude", of="opinion")
+        assert claude.calls == 1
+        assert () == await argo.options(tenant="acme").call("ledger")
+
+
 @pytest.mark.parametrize(
     ("operation", "parameters", "complaint"),
     [
@@ -190,6 +246,9 @@ async def test_history_comes_as_a_frame_too():
         ("history", {"form": "xml"}, "'rows' or 'frame'"),
         ("history", {"after": "nonsense"}, "no place in the history"),
         ("history", {"since": datetime(2026, 1, 1)}, "time zone"),
+        ("answers", {"of": "opinion", "limit": 0}, "limit is 0"),
+        ("answers", {"of": "opinion", "after": "nonsense"}, "no place in the history"),
+        ("ledger", {"since": datetime(2026, 1, 1)}, "time zone"),
     ],
 )
 async def test_bad_questions_are_refused_with_the_way_out(operation, parameters, complaint):
@@ -245,13 +304,15 @@ async def test_another_instance_sees_a_write_within_the_channels_delay(tmp_path)
 async def test_what_reads_answer_can_be_kept_in_a_shared_cache():
     async with application() as argo:
         signal = made(1, voices=(Voice("trend", "BUY", 0.5, 1.0, "up"),))
-        await record(argo, signal)
+        await record(argo, signal, answer(1), charge(1))
         await store_of(argo.context).close_signal(signal.id, profit=0.5)
         for operation, parameters in (
             ("latest", {"symbol": "AAPL"}),
             ("latest_of_many", {"symbols": ["AAPL", "IBM"]}),
             ("history", {}),
             ("performance", {}),
+            ("answers", {"of": "opinion"}),
+            ("ledger", {}),
         ):
             value = await argo.call(operation, **parameters)
             codecs = argo.context.codecs

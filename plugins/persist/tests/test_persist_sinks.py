@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 from itertools import count
@@ -10,6 +11,7 @@ import pytest
 
 from argo_mw import ConfigError, Secret
 from argo_mw_persist import (
+    Answer,
     PersistConfig,
     PersistError,
     PostgresSink,
@@ -89,6 +91,23 @@ async def test_an_older_schema_is_migrated_forward_and_only_when_it_may_be(fresh
     await sink.aclose()
     await sink.open(migrate=False)
     await sink.aclose()
+
+
+async def test_tables_of_the_first_version_are_brought_to_this_one(fresh, monkeypatch):
+    """With their rows, and by two that open them at once."""
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+    monkeypatch.setattr(schema, "VERSION", 1)
+    sink = fresh()
+    await sink.open()
+    await sink.write([Answer("bars", "k", "A", None, "", 1, b"").entry()])
+    await sink.aclose()
+    monkeypatch.undo()
+    first, second = fresh(), fresh()
+    await asyncio.gather(first.open(), second.open())
+    [(version,)] = await second.read(Query(f"SELECT version FROM {schema.VERSION_TABLE}"))
+    assert (schema.VERSION, 1) == (version, len(await first.read(Query("SELECT id FROM answers"))))
+    await first.aclose()
+    await second.aclose()
 
 
 async def test_a_migration_that_fails_leaves_everything_as_it_was(fresh, monkeypatch):

@@ -1,0 +1,249 @@
+"""``argo-mw db``: look into the database, and after it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, cast
+
+import click
+from attrs import asdict
+from rich.progress import Progress
+from rich.table import Table
+
+from argo_mw import Argo, Undecodable, state_directory, structure
+from argo_mw.cli import console, current_settings, print_json, say, with_argo
+from argo_mw_persist import ids
+from argo_mw_persist.config import PersistConfig
+from argo_mw_persist.errors import PersistError, SinkUnavailable
+from argo_mw_persist.importer import import_signals
+from argo_mw_persist.moments import from_utc, shown
+from argo_mw_persist.plugin import store_of
+from argo_mw_persist.records import Answer
+from argo_mw_persist.sink import Sink
+from argo_mw_persist.store import MOST_ROWS, AnswerPage, Spending
+
+P = ParamSpec("P")
+
+_PREVIEW = 60
+
+
+@click.group()
+def db() -> None:
+    """Look into the database that answers are recorded in, and after it."""
+
+
+def with_sink(
+    function: Callable[Concatenate[Sink, P], Awaitable[None]],
+) -> Callable[P, None]:
+    """Run an async command with the configured sink, not opened yet, as its first argument."""
+
+    @wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        settings = current_settings()
+        table = settings.plugins.get("persist", {})
+        config = structure(table, PersistConfig, where=f"{settings.source} [plugins.persist]")
+        # Not opened: that would migrate the tables.
+        registered = Argo.open(settings).plugins.collect("register_sinks")
+        sink = config.sink(state_directory(settings), registered)
+
+        async def run() -> None:
+            try:
+                await function(sink, *args, **kwargs)
+            finally:
+                await sink.aclose()
+
+        asyncio.run(run())
+
+    return command
+
+
+@db.command()
+@click.argument("operation")
+@click.argument("symbol", default="")
+@click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
+@click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
+@click.option("--tenant", help="Whose answers, beside everybody's.")
+@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=20, show_default=True)
+@click.option("--after", help="The place that an earlier page ended at.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole answers.")
+@with_argo
+async def answers(
+    argo: Argo,
+    operation: str,
+    symbol: str,
+    since: datetime | None,
+    until: datetime | None,
+    tenant: str | None,
+    limit: int,
+    after: str | None,
+    as_json: bool,
+) -> None:
+    """Show recorded answers to OPERATION, about SYMBOL or anything, newest first."""
+    page = cast(
+        AnswerPage,
+        await argo.options(tenant=tenant).call(
+            "answers",
+            of=operation,
+            symbol=symbol,
+            since=from_utc(since),
+            until=from_utc(until),
+            limit=limit,
+            after=after,
+        ),
+    )
+    values = [_value(argo, answer) for answer in page.answers]
+    if as_json:
+        print_json([_plain(a, value) for a, value in zip(page.answers, values, strict=True)])
+    else:
+        table = Table("time", "symbol", "upstream", "bytes", "answer", box=None)
+        for answer, value in zip(page.answers, values, strict=True):
+            table.add_row(
+                shown(answer.timestamp),
+                answer.subject,
+                answer.upstream or "",
+                str(len(answer.value)),
+                " ".join(str(value).split())[:_PREVIEW],
+            )
+        console().print(table)
+    if page.next is not None:
+        say(f"more: --after {page.next}")
+
+
+@db.command()
+@click.option("--upstream", default="", help="Of this upstream only.")
+@click.option("--operation", default="", help="For this operation only.")
+@click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
+@click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
+@click.option("--tenant", help="On whose behalf.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_argo
+async def ledger(
+    argo: Argo,
+    upstream: str,
+    operation: str,
+    since: datetime | None,
+    until: datetime | None,
+    tenant: str | None,
+    as_json: bool,
+) -> None:
+    """Show what calls to metered upstreams cost, the dearest first."""
+    found = cast(
+        "tuple[Spending, ...]",
+        await argo.options(tenant=tenant).call(
+            "ledger",
+            upstream=upstream,
+            of=operation,
+            since=from_utc(since),
+            until=from_utc(until),
+        ),
+    )
+    if as_json:
+        print_json([asdict(one) for one in found])
+        return
+    columns = ("upstream", "operation", "calls", "failed", "tokens in", "tokens out", "USD")
+    table = Table(*columns, "unpriced", "mean seconds", box=None)
+    for one in found:
+        table.add_row(
+            one.upstream,
+            one.operation,
+            str(one.calls),
+            str(one.failed),
+            str(one.tokens_in),
+            str(one.tokens_out),
+            f"{one.usd:.4f}",
+            str(one.unpriced),
+            f"{one.latency:.3f}",
+        )
+    console().print(table)
+
+
+@db.command()
+@with_argo
+async def prune(argo: Argo) -> None:
+    """Delete now what `[plugins.persist.retention]` does not keep any longer."""
+    pruned = await store_of(argo.context).prune()
+    for table, rows in pruned.items():
+        say(f"{table}: {rows} rows deleted")
+    if not pruned:
+        say("everything is kept for ever; see [plugins.persist.retention]")
+
+
+@db.command()
+@with_sink
+async def check(sink: Sink) -> None:
+    """Check the stored data; exit code 1 when something is wrong."""
+    await sink.open(migrate=False)
+    problems = await sink.check()
+    for problem in problems:
+        say(problem)
+    if problems:
+        msg = f"{sink.place} has {len(problems)} problems; restore a backup, or export what is left"
+        raise PersistError(msg)
+    say(f"{sink.place} is well")
+
+
+@db.command()
+@with_sink
+async def migrate(sink: Sink) -> None:
+    """Bring the tables to this version of argo-mw-persist."""
+    await sink.open()
+    say(f"{sink.place} is up to date")
+
+
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@with_sink
+async def backup(sink: Sink, file: Path) -> None:
+    """Copy the database to FILE while it is in use."""
+    await sink.open(migrate=False)
+    await sink.backup(file)
+    say(f"{sink.place} copied to {file}")
+
+
+@db.command("import")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--zone", default="UTC", show_default=True, help="Time zone of times that name none.")
+@with_sink
+async def import_(sink: Sink, file: Path, zone: str) -> None:
+    """Copy the signals of an existing Argo database FILE."""
+    import time
+
+    await sink.open()
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("signals", total=None)
+        done = await import_signals(
+            file,
+            sink,
+            now=time.time,
+            zone=zone,
+            progress=lambda rows: progress.update(task, completed=rows),
+        )
+    for problem in done.problems:
+        say(problem)
+    say(f"{done.read} signals read from {file}, {done.refused} refused")
+    if done.read and done.refused == done.read:
+        msg = f"nothing of {file} could be imported"
+        raise SinkUnavailable(msg)
+
+
+def _value(argo: Argo, answer: Answer) -> object:
+    value = argo.context.codecs.decode(answer.value)
+    if isinstance(value, Undecodable):
+        return f"(cannot be read: {value.reason.value} {value.detail}".rstrip() + ")"
+    return value
+
+
+def _plain(answer: Answer, value: object) -> dict[str, object]:
+    return {
+        "id": ids.text(answer.id),
+        "time": shown(answer.timestamp),
+        "operation": answer.operation,
+        "symbol": answer.subject,
+        "upstream": answer.upstream,
+        "tenant": answer.tenant,
+        "answer": value,
+    }
