@@ -88,25 +88,22 @@ class Engine:
             ArgoError: What the chain raised.
         """
         started = self.clock.monotonic()
-        deadline = started + timeout
-        if call.deadline is not None and call.deadline < deadline:
-            deadline = call.deadline
+        deadline = _earlier(started + timeout, call.deadline)
         try:
             outcome = None
-            if variant.lookup is not None:
+            for layer, look in variant.lookups:
                 try:
-                    outcome = await within(variant.lookup(call), deadline, self.clock)
+                    waiting = look(call)
+                    if waiting is not None:
+                        outcome = await within(waiting, deadline, self.clock)
                 except (ArgoError, Expired):
                     raise
-                except Exception:
-                    outcome = None  # as for a peek
-            if outcome is not None:
-                pass
-            elif variant.only is None:
-                call = call.until(deadline)
-                outcome = await within(variant.run(call), deadline, self.clock)
+                except Exception as error:
+                    variant.report(layer, call, error)
+                if outcome is not None:
+                    break
             else:
-                outcome = await variant.run(call.bind_until(variant.only, deadline))
+                outcome = await self._enter(call, variant, deadline)
         except Expired:
             late = self._too_late(call, started)
             self._ended(call, variant, started, error=late)
@@ -117,6 +114,11 @@ class Engine:
         if self.events.calls:
             self._ended(call, variant, started, outcome=outcome)
         return outcome
+
+    def _enter(self, call: Call, variant: Variant, deadline: float) -> Awaitable[Outcome]:
+        if variant.only is not None:
+            return variant.run(call.bind_until(variant.only, deadline))
+        return within(variant.run(call.until(deadline)), deadline, self.clock)
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
         """The answer to a question that *parent* depends on."""
@@ -209,3 +211,7 @@ class Engine:
             msg = f"{operation} has no subject to map over; call it once for each parameter"
             raise BadParameter(msg)
         return known.subject
+
+
+def _earlier(one: float, other: float | None) -> float:
+    return one if other is None or one < other else other

@@ -31,7 +31,7 @@ class Middleware(Protocol):
 
 
 Peek = Callable[[Call], Outcome | None]
-Lookup = Callable[[Call], Coroutine[object, object, Outcome | None]]
+Lookup = Callable[[Call], Coroutine[object, object, Outcome | None] | None]
 Explain = Callable[[Call], str]
 Shadow = Callable[[Call, Outcome], Awaitable[None]]
 Serves = Callable[[Operation], bool]
@@ -57,9 +57,10 @@ class Layer:
         serves: Which operations it is for.
         fans_out: Whether it may await ``call_next`` several times.
         peek: An answer that needs no waiting, or ``None``.
-        lookup: An answer that needs waiting for a store but for no upstream, or ``None``. It is
-            tried after all peeks, in the caller's own task, so that a known answer costs no
-            flight; what it cannot say at once it leaves to the middleware.
+        lookup: What to wait for to get an answer without asking an upstream: a look into a
+            store, a call under way; ``None`` when there is nothing to wait for. It is tried
+            after all peeks, in the caller's own task, before the chain is entered; whoever
+            finds nothing leaves the call to the middleware.
         peek_through: Whether a peek or a lookup may pass this layer by, because it does nothing
             to an answer that is known already.
         explain: What it would do with a call now and why, in one line.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from argo_mw.call import Call
@@ -29,19 +29,42 @@ def wrapped(
 
     What it raises reaches its caller as it was raised.
     """
-    signature = declared.signature
+    parameters_of = _binder(declared)
 
     @functools.wraps(function)
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        parameters = signature.bind(*args, **kwargs).arguments
         try:
-            return cast(R, await ask(declared.name, **parameters))
+            return cast(R, await ask(declared.name, **parameters_of(args, kwargs)))
         except UpstreamError as error:
             if error.upstream == declared.name and isinstance(error.__cause__, Exception):
                 raise error.__cause__ from None
             raise
 
     return call
+
+
+def _binder(
+    declared: Operation,
+) -> Callable[[tuple[object, ...], dict[str, object]], Mapping[str, object]]:
+    """Names the arguments of a call, as ``inspect.Signature.bind`` does.
+
+    Which takes longer than the rest of a memory hit; so it is asked only about calls that are
+    wrong or out of the ordinary.
+    """
+    parameters = declared.signature.parameters.values()
+    ordinary = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+    names = frozenset(ordinary) | {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    required = frozenset(p.name for p in parameters if p.default is p.empty)
+
+    def named(args: tuple[object, ...], kwargs: dict[str, object]) -> Mapping[str, object]:
+        given = dict(zip(ordinary, args, strict=False))
+        if len(given) == len(args) and names.issuperset(kwargs) and given.keys().isdisjoint(kwargs):
+            given.update(kwargs)
+            if required.issubset(given):
+                return given
+        return declared.signature.bind(*args, **kwargs).arguments
+
+    return named
 
 
 def upstream_of(function: Callable[..., Awaitable[object]], declared: Operation) -> Upstream:

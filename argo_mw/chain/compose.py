@@ -27,7 +27,8 @@ class Variant:
         layers: The layers that act, from the caller inwards.
         run: The whole of them as one function.
         peek: An answer that needs no waiting, or ``None`` where no layer has one to give.
-        lookup: An answer that needs no upstream, or ``None`` likewise.
+        lookups: The layers whose lookups a call may wait for, outside in.
+        report: Tells of a layer that failed by its own fault.
         arms: The flag arms that such a call is in.
         only: The one upstream, where there is no layer and no choice: the chain is then its
             attempt, which keeps the deadline by itself (1.5 µs less for a call with all flags
@@ -37,7 +38,8 @@ class Variant:
     layers: tuple[Layer, ...]
     run: Next
     peek: Peek | None
-    lookup: Lookup | None
+    lookups: tuple[tuple[Layer, Lookup], ...]
+    report: Report
     arms: tuple[tuple[str, str], ...]
     only: str | None = None
 
@@ -92,7 +94,8 @@ class Chain:
             layers=(*outer, *inner),
             run=self._wrap(outer, select(branch, self._candidates)),
             peek=_peek(outer),
-            lookup=_lookup(outer),
+            lookups=tuple(_in_sight(outer, [_lookup(layer) for layer in outer])),
+            report=self._report,
             arms=tuple((name, d.arm) for name, d in decided.items() if d.arm),
             only=None if outer or inner else self._only,
         )
@@ -150,17 +153,5 @@ def _peek(layers: Sequence[Layer]) -> Peek | None:
     return peek
 
 
-def _lookup(layers: Sequence[Layer]) -> Lookup | None:
-    """The lookups of *layers* as one."""
-    lookups = _in_sight(layers, [layer.lookup for layer in layers])
-    if len(lookups) < 2:
-        return lookups[0] if lookups else None
-
-    async def lookup(call: Call) -> Outcome | None:
-        for look in lookups:
-            outcome = await look(call)
-            if outcome is not None:
-                return outcome
-        return None
-
-    return lookup
+def _lookup(layer: Layer) -> tuple[Layer, Lookup] | None:
+    return None if layer.lookup is None else (layer, layer.lookup)

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 
 import pytest
 
-from argo_mw import Call, CallEnded, DeadlineExceeded, Layer, Next, Outcome, QuotaExceeded
+from argo_mw import (
+    Call,
+    CallEnded,
+    DeadlineExceeded,
+    Layer,
+    LayerBypassed,
+    Next,
+    Outcome,
+    QuotaExceeded,
+)
 from argo_mw.testing import Scripted, capture_events
 
 
@@ -22,8 +32,11 @@ class Store:
         self.asked: list[str] = []
         self._answers = list(answers)
 
-    async def lookup(self, call: Call) -> Outcome | None:
+    def lookup(self, call: Call) -> Coroutine[object, object, Outcome | None] | None:
         self.asked.append("lookup")
+        return self.look()
+
+    async def look(self) -> Outcome | None:
         await asyncio.sleep(0)
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
@@ -55,8 +68,30 @@ async def test_what_is_not_found_goes_through_the_chain(open_argo) -> None:
 async def test_a_lookup_that_fails_by_its_own_fault_is_passed_by(open_argo) -> None:
     store = Store(ZeroDivisionError("a bug"))
     async with open_argo(Scripted("a", ["bars"]), layers=(store.layer,)) as argo:
+        events = capture_events(argo)
         assert "AAPL" == await argo.call("bars", symbol="AAPL")
     assert ["lookup", "middleware"] == store.asked
+    assert ["store"] == [event.layer for event in events.of(LayerBypassed)]
+
+
+async def test_a_lookup_with_nothing_to_wait_for_costs_no_wait(open_argo) -> None:
+    class Idle(Store):
+        def lookup(self, call: Call) -> None:
+            self.asked.append("lookup")
+
+    store = Idle()
+    async with open_argo(Scripted("a", ["bars"]), layers=(store.layer,)) as argo:
+        assert "AAPL" == await argo.call("bars", symbol="AAPL")
+    assert ["lookup", "middleware"] == store.asked
+
+
+async def test_a_lookup_that_fails_before_it_waits_is_passed_by(open_argo) -> None:
+    class Broken(Store):
+        def lookup(self, call: Call) -> None:
+            raise ZeroDivisionError
+
+    async with open_argo(Scripted("a", ["bars"]), layers=(Broken().layer,)) as argo:
+        assert "AAPL" == await argo.call("bars", symbol="AAPL")
 
 
 async def test_what_a_lookup_raises_on_purpose_reaches_the_caller(open_argo) -> None:
@@ -68,7 +103,7 @@ async def test_what_a_lookup_raises_on_purpose_reaches_the_caller(open_argo) -> 
 
 async def test_a_deadline_holds_while_something_is_looked_up(open_argo, clock) -> None:
     class Stuck(Store):
-        async def lookup(self, call: Call) -> Outcome | None:
+        async def look(self) -> Outcome | None:
             return await asyncio.Event().wait()  # type: ignore[return-value]
 
     async with open_argo(Scripted("a", ["bars"]), layers=(Stuck().layer,)) as argo:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
 
 from argo_mw import (
     MAX_AGE,
@@ -105,8 +106,8 @@ class Cache:
             return await self._load(call, call_next)
         return await self._load_or_serve(entry, call, call_next)
 
-    async def lookup(self, call: Call) -> Outcome | None:
-        """The answer to *call*, if it is in the shared store and fresh.
+    def lookup(self, call: Call) -> Coroutine[object, object, Outcome | None] | None:
+        """A look into the shared store for a fresh answer to *call*.
 
         What memory knows of is left to the middleware, and so is a key that somebody else is
         looking up right now.
@@ -114,6 +115,9 @@ class Cache:
         key = call.key
         if key in self._looking or self.memory.get(key) is not None or call.extensions.get(REFRESH):
             return None
+        return self._look_up(key, call)
+
+    async def _look_up(self, key: str, call: Call) -> Outcome | None:
         self._looking.add(key)
         try:
             found = await self._in_shared(call)

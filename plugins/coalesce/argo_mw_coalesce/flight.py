@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from argo_mw import NotShareable, Outcome, Protected, Stamped, Stream, fresh, protect
 
 
 class Flight:
-    """A call under way, and those who wait for it.
+    r"""A call under way, and those who wait for it.
 
-    It belongs to no caller: a caller that leaves takes only its own place away.
+    It belongs to no caller: a caller that leaves takes only its own place away, and the last
+    one *abandon*\ s it.
 
     Attributes:
         waiting: How many wait now.
@@ -21,6 +23,7 @@ class Flight:
     """
 
     __slots__ = (
+        "_abandon",
         "_error",
         "_given_away",
         "_outcome",
@@ -33,7 +36,8 @@ class Flight:
         "task",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, abandon: Callable[[Flight], None]) -> None:
+        self._abandon = abandon
         self.task: asyncio.Task[None] | None = None
         self.failed_until = 0.0
         self.joined = 0
@@ -87,6 +91,8 @@ class Flight:
                 await place
             finally:
                 self._waiters.pop(place, None)
+                if not self._waiters and not self.landed:
+                    self._abandon(self)
         return self._share()
 
     def _share(self) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Coroutine
 from functools import partial
 
 from argo_mw import (
@@ -49,19 +50,20 @@ class Coalesce:
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """The outcome of the flight for *call*, which is started if there is none."""
-        key = flight_key(call)
-        flight = self._find(key)
+        joined = self.lookup(call)
+        if joined is not None:
+            return await joined
+        if len(self._flights) >= self._most:
+            return await call_next(call)
+        return await self._start(flight_key(call), call, call_next).wait()
+
+    def lookup(self, call: Call) -> Coroutine[object, object, Outcome] | None:
+        """The wait for the flight that *call* may join, or ``None``."""
+        flight = self._find(flight_key(call))
         if flight is None:
-            if len(self._flights) >= self._most:
-                return await call_next(call)
-            flight = self._start(key, call, call_next)
-        else:
-            self._tell(call)
-        try:
-            return await flight.wait()
-        finally:
-            if not flight.waiting and not flight.landed:
-                self._abandon(key, flight)
+            return None
+        self._tell(call)
+        return flight.wait()
 
     def explain(self, call: Call) -> str:
         """Whether *call* would join a flight."""
@@ -90,7 +92,7 @@ class Coalesce:
         return stamped is None or self._context.stamps.peek(stamped) in _HOLDS
 
     def _start(self, key: str, call: Call, call_next: Next) -> Flight:
-        flight = self._flights[key] = Flight()
+        flight = self._flights[key] = Flight(partial(self._abandon, key))
         patience = call.operation.timeout
         if call.deadline is not None:
             patience = max(patience, call.deadline - self._clock.monotonic())
@@ -149,7 +151,7 @@ class Coalesce:
 
     def _tell(self, call: Call) -> None:
         events = self._context.events
-        if events:
+        if events.calls:
             events.emit(LayerActed(NAME, "joined", call))
 
 

@@ -46,4 +46,11 @@ def register_layer(config: CoalesceConfig, context: Context) -> Layer:
         most=config.most,
         fleet=fleet if config.fleet and not context.alone else None,
     )
-    return Layer(NAME, coalesce, slot=NAME, peek_through=True, explain=coalesce.explain)
+    return Layer(
+        NAME,
+        coalesce,
+        slot=NAME,
+        lookup=coalesce.lookup,
+        peek_through=True,
+        explain=coalesce.explain,
+    )
