@@ -85,7 +85,19 @@ class PersistConfig:
         said: Said,
         drained: Drained,
     ) -> Sink:
-        """The configured sink, with a spool where it may be away."""
+        """The configured sink, with a spool where it may be away.
+
+        Args:
+            state_dir: Where files are kept.
+            registered: What plugins answer to ``register_sinks``, by plugin.
+            clock: Where the spool's time comes from.
+            tasks: Who owns the task that drains it.
+            said: Told in one line when the sink goes and when it is back.
+            drained: Called with the entries that have reached the sink from the spool.
+
+        Raises:
+            ConfigError: The URL is none of a sink, or two sinks have one scheme.
+        """
         sink = self.sink(state_dir, registered)
         if isinstance(sink, SqliteSink) or not self.spool_bytes:
             return sink

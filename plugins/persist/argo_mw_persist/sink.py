@@ -48,6 +48,9 @@ class Sink(Protocol):
     async def open(self, *, migrate: bool = True) -> None:
         """Connect, and bring the tables to this code's version.
 
+        Args:
+            migrate: Whether tables of an older version may be changed.
+
         Raises:
             SchemaError: They are newer than the code, not ours, or old and not to be migrated.
         """
@@ -66,7 +69,7 @@ class Sink(Protocol):
         """The rows that *query* finds, of what is committed."""
 
     async def change(self, query: Query) -> int:
-        """Run one changing statement in a transaction of its own; how many rows it changed."""
+        """Run *query*, one changing statement, in a transaction; how many rows it changed."""
 
     async def check(self) -> Sequence[str]:
         """What is wrong with the stored data, one line each; nothing when it is well."""

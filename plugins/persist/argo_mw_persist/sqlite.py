@@ -93,7 +93,12 @@ class SqliteSink:
 
     @classmethod
     def from_url(cls, url: str, options: SqliteOptions = DEFAULTS) -> SqliteSink:
-        """The sink at ``sqlite:///relative`` or ``sqlite:////absolute``."""
+        """The sink at *url*, ``sqlite:///relative`` or ``sqlite:////absolute``.
+
+        Args:
+            url: The URL; ``~`` in its path is the user's home.
+            options: How SQLite is used.
+        """
         return cls(Path(unquote(urlsplit(url).path[1:])).expanduser(), options)
 
     async def open(self, *, migrate: bool = True) -> None:

@@ -162,6 +162,9 @@ class Store:
     async def open(self, *, migrate: bool = True) -> None:
         """Open the sink and begin to write.
 
+        Args:
+            migrate: Whether tables of an older version may be changed.
+
         Raises:
             SinkUnavailable: It cannot be reached, and no spool bridges that.
             SchemaError: Its tables are newer than the code, or not ours.
@@ -211,13 +214,19 @@ class Store:
         await self.writer.flush()
 
     async def latest(self, symbol: str, limit: int = 10, *, tenant: str = "") -> tuple[Signal, ...]:
-        """The newest signals of *symbol*."""
+        """The newest signals of *symbol*, *limit* at most, as *tenant* may see them."""
         return await self._signals(queries.latest(symbol, _page(limit), tenant))
 
     async def latest_of_many(
         self, symbols: Sequence[str], limit: int = 10, *, tenant: str = ""
     ) -> dict[str, tuple[Signal, ...]]:
-        """The newest signals of each of *symbols*, by one query."""
+        """The newest signals of each of *symbols*, by one query.
+
+        Args:
+            symbols: Which.
+            limit: Signals of each at most.
+            tenant: Who asks.
+        """
         query = queries.latest_of_many(self.sink.dialect, symbols, _page(limit), tenant)
         found: dict[str, list[Signal]] = {symbol: [] for symbol in symbols}
         for signal in await self._signals(query):
@@ -227,11 +236,22 @@ class Store:
     async def strongest(
         self, symbol: str, limit: int = 10, *, tenant: str = ""
     ) -> tuple[Signal, ...]:
-        """The open signals of *symbol*, the surest first."""
+        """The open signals of *symbol*, the surest first.
+
+        Args:
+            symbol: Which.
+            limit: How many at most.
+            tenant: Who asks.
+        """
         return await self._signals(queries.strongest(symbol, _page(limit), tenant))
 
     async def history(self, wanted: Filter, *, limit: int = 1000, after: str | None = None) -> Page:
         """The signals that *wanted* describes, newest first, a page at a time.
+
+        Args:
+            wanted: Which.
+            limit: Signals in a page at most.
+            after: The ``next`` of an earlier page.
 
         Raises:
             BadParameter: *after* is not from an earlier page.
@@ -241,7 +261,7 @@ class Store:
         return Page(signals, _next(signals, limit))
 
     async def performance(self, wanted: Filter) -> tuple[Performance, ...]:
-        """How closed signals went: the consensus first, then by voice."""
+        """How the closed ones of *wanted* went: the consensus first, then by voice."""
         rows = await self.sink.read(queries.performance(self.sink.dialect, wanted))
         return tuple(_performance(row) for row in rows)
 
@@ -249,6 +269,11 @@ class Store:
         self, wanted: AnswerFilter, *, limit: int = 100, after: str | None = None
     ) -> AnswerPage:
         """The recorded answers that *wanted* describes, newest first, a page at a time.
+
+        Args:
+            wanted: Which.
+            limit: Answers in a page at most.
+            after: The ``next`` of an earlier page.
 
         Raises:
             BadParameter: *after* is not from an earlier page.
@@ -259,7 +284,7 @@ class Store:
         return AnswerPage(answers, _next(answers, limit))
 
     async def ledger(self, wanted: ChargeFilter) -> tuple[Spending, ...]:
-        """What was spent, by upstream and operation, the dearest first."""
+        """What *wanted* adds up to, by upstream and operation, the dearest first."""
         rows = await self.sink.read(queries.ledger(wanted))
         return tuple(_spending(row) for row in rows)
 
