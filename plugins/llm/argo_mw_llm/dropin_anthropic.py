@@ -45,12 +45,17 @@ class ChainMiddleware(anthropic.Middleware):
             msg = "chain(argo) of an asynchronous client needs an Argo, not a BlockingArgo"
             raise TypeError(msg)
 
+        own: list[tuple[Answer, AsyncAPIResponse[Any]]] = []
+
         async def send() -> Answer:
-            response = (await call_next(request)).http_response
+            got = await call_next(request)
+            response = got.http_response
             if request.stream and response.is_success:
                 return stream_of(argo, _NAME, body, response.headers, lambda: _chunks(response))
             content = await response.aread()
-            return reply_of(_NAME, response.status_code, response.headers, content)
+            reply = reply_of(_NAME, response.status_code, response.headers, content)
+            own.append((reply, got))
+            return reply
 
         answer = await exchange(
             argo,
@@ -61,6 +66,8 @@ class ChainMiddleware(anthropic.Middleware):
             epoch=self._epoch,
             marks=_marks(request),
         )
+        if own and answer is own[-1][0]:
+            return own[-1][1]  # what this request itself got, with all of its headers
         if self._async is None:
             # Answers are read by a client; one that never sends is enough for that.
             self._async = anthropic.AsyncAnthropic(api_key="unused")

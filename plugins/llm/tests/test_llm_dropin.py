@@ -54,6 +54,21 @@ async def test_claude_answers_are_the_sdks_own_and_are_kept(
     assert 2 == sandbox.counts_of("claude").requests
 
 
+async def test_a_request_that_was_sent_is_answered_with_what_came_headers_and_all(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    """A kept answer has only the headers that hold for everyone: none of a rate limit's."""
+    async with open_argo(plugins=LAYERS) as argo:
+        async with claude(argo, sandbox) as client, chat(argo, sandbox) as other:
+            raw = client.messages.with_raw_response, other.chat.completions.with_raw_response
+            for kind, ask in ((raw[0], ASK), (raw[1], CHAT)):
+                first, again = [await kind.create(**ask) for _ in range(2)]
+                assert "content-length" in first.headers
+                assert "date" in first.headers
+                assert "date" not in again.headers
+                assert await first.http_response.aread() == await again.http_response.aread()
+
+
 async def test_claude_streams_replay_with_the_sdks_own_events(
     sandbox: Sandbox, open_argo: OpenArgo
 ) -> None:
