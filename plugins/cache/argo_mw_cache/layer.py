@@ -118,9 +118,10 @@ class Cache:
         return self._look_up(key, call)
 
     async def _look_up(self, key: str, call: Call) -> Outcome | None:
+        assert self._shared is not None
         self._looking.add(key)
         try:
-            found = await self._in_shared(call)
+            found = self._take_up(await self._shared.get(call), call)
         finally:
             self._looking.discard(key)
         if found is None:
@@ -156,9 +157,9 @@ class Cache:
 
     async def _in_shared(self, call: Call) -> Record | None:
         """The answer in the shared store, which is then in memory too."""
-        if self._shared is None:
-            return None
-        found = await self._shared.get(call)
+        return None if self._shared is None else self._take_up(await self._shared.get(call), call)
+
+    def _take_up(self, found: Record | Unusable, call: Call) -> Record | None:
         if isinstance(found, Unusable):
             if found.action != "absent":
                 self._tell(found.action, call, found.detail)
