@@ -16,7 +16,8 @@ from argo_mw_persist import ids
 from argo_mw_persist.db_commands import db
 from argo_mw_persist.moments import from_utc, shown
 from argo_mw_persist.records import Signal
-from argo_mw_persist.store import MOST_ROWS, Page, Performance
+from argo_mw_persist.results import Page, Performance
+from argo_mw_persist.store import MOST_ROWS
 
 
 def add_to(cli: click.Group) -> None:

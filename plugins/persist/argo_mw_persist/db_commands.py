@@ -23,8 +23,9 @@ from argo_mw_persist.importer import import_signals
 from argo_mw_persist.moments import from_utc, shown
 from argo_mw_persist.plugin import store_of
 from argo_mw_persist.records import Answer
+from argo_mw_persist.results import AnswerPage, Spending
 from argo_mw_persist.sink import Sink
-from argo_mw_persist.store import MOST_ROWS, AnswerPage, Spending
+from argo_mw_persist.store import MOST_ROWS
 
 P = ParamSpec("P")
 

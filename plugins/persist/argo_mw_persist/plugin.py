@@ -13,7 +13,8 @@ from argo_mw_persist.layer import NAME, Recorder
 from argo_mw_persist.ledger import Ledger
 from argo_mw_persist.reads import OPERATIONS, UPSTREAM, Reads
 from argo_mw_persist.records import Answer, Signal, Voice
-from argo_mw_persist.store import AnswerPage, Page, Performance, Spending, Store
+from argo_mw_persist.results import AnswerPage, Page, Performance, Spending
+from argo_mw_persist.store import Store
 from argo_mw_persist.tables import Entry
 from argo_mw_persist.termination import Termination
 

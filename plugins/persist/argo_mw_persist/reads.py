@@ -25,7 +25,8 @@ from argo_mw_persist.errors import PersistError
 from argo_mw_persist.frames import to_frame
 from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
 from argo_mw_persist.records import Signal, micros
-from argo_mw_persist.store import MOST_ROWS, AnswerPage, Page, Performance, Spending, Store
+from argo_mw_persist.results import AnswerPage, Page, Performance, Spending
+from argo_mw_persist.store import MOST_ROWS, Store
 
 UPSTREAM = "persist"
 _MOST_SYMBOLS = 500

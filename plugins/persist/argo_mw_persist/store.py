@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import cast
 
 import structlog
-from attrs import evolve, frozen
+from attrs import evolve
 
 from argo_mw import BadParameter, Clock
-from argo_mw_persist import ids, queries
+from argo_mw_persist import ids, queries, results
 from argo_mw_persist.errors import UnknownSignal
 from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
 from argo_mw_persist.records import (
@@ -23,9 +22,10 @@ from argo_mw_persist.records import (
     judged,
     micros,
 )
+from argo_mw_persist.results import AnswerPage, Page, Performance, Spending
 from argo_mw_persist.retention import Retention, RetentionOptions
 from argo_mw_persist.sink import Query, Sink
-from argo_mw_persist.tables import Entry, Row
+from argo_mw_persist.tables import Entry
 from argo_mw_persist.writer import Receipt, Writer, WriterOptions
 
 log = structlog.stdlib.get_logger("argo_mw_persist")
@@ -42,88 +42,6 @@ FOR_EVER = RetentionOptions()
 
 async def _nobody_depends(tags: Iterable[str]) -> None:
     return None
-
-
-@frozen
-class Page:
-    """A part of the history.
-
-    Attributes:
-        signals: Newest first.
-        next: Give it as ``after`` for the page that follows, or ``None`` after the last.
-    """
-
-    signals: tuple[Signal, ...]
-    next: str | None
-
-
-@frozen
-class AnswerPage:
-    """A part of the recorded answers.
-
-    Attributes:
-        answers: Newest first; ``context.codecs.decode`` makes their values of their bytes.
-        next: Give it as ``after`` for the page that follows, or ``None`` after the last.
-    """
-
-    answers: tuple[Answer, ...]
-    next: str | None
-
-
-@frozen
-class Spending:
-    """What the calls of one operation to one upstream cost.
-
-    Attributes:
-        upstream: Who was asked.
-        operation: For what.
-        calls: How many calls were sent.
-        failed: How many of them came back without an answer.
-        requests: Requests charged to quotas; calls may share one.
-        tokens_in: Tokens sent.
-        tokens_out: Tokens received.
-        usd: United States dollars, of the calls whose price is known.
-        unpriced: How many calls have none.
-        latency: Seconds that a call took on average.
-    """
-
-    upstream: str
-    operation: str
-    calls: int
-    failed: int
-    requests: float
-    tokens_in: int
-    tokens_out: int
-    usd: float
-    unpriced: int
-    latency: float
-
-
-@frozen
-class Performance:
-    """How the closed signals of a voice went.
-
-    Attributes:
-        voice: Its name; "" is the consensus of all.
-        closed: How many signals it had a say in that are closed.
-        wins: How many of them earned something, had one followed the voice.
-        profit: The sum of what they earned, as fractions of the price.
-    """
-
-    voice: str
-    closed: int
-    wins: int
-    profit: float
-
-    @property
-    def win_rate(self) -> float:
-        """The share of wins; 0 when nothing is closed."""
-        return self.wins / self.closed if self.closed else 0.0
-
-    @property
-    def mean_profit(self) -> float:
-        """What one signal earned on average; 0 when nothing is closed."""
-        return self.profit / self.closed if self.closed else 0.0
 
 
 class Store:
@@ -263,7 +181,7 @@ class Store:
     async def performance(self, wanted: Filter) -> tuple[Performance, ...]:
         """How the closed ones of *wanted* went: the consensus first, then by voice."""
         rows = await self.sink.read(queries.performance(self.sink.dialect, wanted))
-        return tuple(_performance(row) for row in rows)
+        return tuple(results.performance(row) for row in rows)
 
     async def answers(
         self, wanted: AnswerFilter, *, limit: int = 100, after: str | None = None
@@ -286,7 +204,7 @@ class Store:
     async def ledger(self, wanted: ChargeFilter) -> tuple[Spending, ...]:
         """What *wanted* adds up to, by upstream and operation, the dearest first."""
         rows = await self.sink.read(queries.ledger(wanted))
-        return tuple(_spending(row) for row in rows)
+        return tuple(results.spending(row) for row in rows)
 
     async def prune(self) -> Mapping[str, int]:
         """Delete what has been kept long enough; how many rows of each table that were.
@@ -377,26 +295,3 @@ def _place(after: str) -> tuple[int, bytes]:
     except ValueError:
         msg = f"{after!r} is no place in the history; give the `next` of an earlier page"
         raise BadParameter(msg) from None
-
-
-def _spending(row: Row) -> Spending:
-    upstream, operation, calls, failed, requests, tokens_in, tokens_out, usd, unpriced, latency = (
-        cast("tuple[str, str, int, int, float, int, int, float, int, float]", row)
-    )
-    return Spending(
-        upstream,
-        operation,
-        calls,
-        failed,
-        float(requests),
-        tokens_in,
-        tokens_out,
-        float(usd),
-        unpriced,
-        float(latency),
-    )
-
-
-def _performance(row: Row) -> Performance:
-    voice, closed, wins, profit = cast("tuple[str, int, int, float]", row)
-    return Performance(voice, closed, wins, float(profit))
