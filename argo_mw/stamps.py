@@ -26,7 +26,8 @@ Each process mirrors the stamps it needs. Why the mirror is right:
    have gone back to their old stamps.
 6. While Shared is away, a tag that is not mirrored gets a made-up stamp, which is forgotten when
    Shared is back, so what was loaded meanwhile counts as changed. Replacements wait in one
-   bounded map, and their placeholders rule over whatever the store says until it has them.
+   bounded map, and their placeholders rule over whatever the store says until it has them, or
+   until somebody else names the tag: then another placeholder takes over.
 """
 
 from __future__ import annotations
@@ -469,6 +470,9 @@ class Stamps:
         for key in keys:
             self._forget(_name_of(key))
             self._note(key)
+            if key in self._pending:
+                # The placeholder ruled until now only: entries that carry it may be old.
+                self._pending[key] = _new()
         self._report(map(_name_of, keys))
 
     def _forget(self, name: str) -> None:
@@ -481,6 +485,7 @@ class Stamps:
     def _gap(self) -> None:
         """Messages may be missing: nothing read so far is to be relied on."""
         since = self._clock.monotonic() - _RECENT_SECONDS
+        self._pending = {key: _new() for key in self._pending}
         for key, at in self._recent.items():
             if at >= since:
                 self._pending.setdefault(key, _new())

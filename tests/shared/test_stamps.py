@@ -302,6 +302,29 @@ async def test_a_pending_invalidation_rules_over_what_the_store_says(here):
     await invalidating
 
 
+async def test_another_invalidation_meanwhile_is_not_hidden_by_a_pending_one(here, there):
+    await here.stamps.load(["A"])
+    here.shared.away = True
+    await here.stamps.invalidate(["A"])
+    entry = await here.stamps.load(["A"])
+    await there.stamps.invalidate(["A"])
+    await settle()
+    here.shared.away = False
+    await here.stamps.load(["A"])
+    assert MISS == here.stamps.peek(entry)
+
+
+async def test_a_gap_is_not_hidden_by_a_pending_invalidation(here, there):
+    await here.stamps.load(["A"])
+    here.shared.away = True
+    await here.stamps.invalidate(["A"])
+    marks = (await here.stamps.load(["A"])).marks
+    here.shared.gap()
+    here.shared.away = False
+    await here.stamps.load(["A"])
+    assert MISS == await here.stamps.check(here.stamps.adopt(marks))
+
+
 async def test_an_invalidation_whose_message_was_not_sent_is_repeated(fleet, here, there):
     entry = await there.stamps.load(["a"])
     publish = here.shared.publish
