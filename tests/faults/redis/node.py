@@ -1,0 +1,183 @@
+"""A process of the fleet: an application with coalesce, cache and redis, under load and watched.
+
+Usage: node.py SETTINGS, a JSON object: see ``nodes.start``. Each line of standard input is a word;
+what it asks for is printed as one line of JSON.
+
+The upstream answers with versions. They lie in a file that all processes see, so that every caller
+can check its answer against the truth of now, and against the least version that it may be given:
+that of the last invalidation which this process must know of. An invalidation is known to the
+process that made it when it is made; to another when it hears, on the same channel of the store,
+that the store has it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import mmap
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import structlog
+
+import argo_mw_cache.plugin
+import argo_mw_coalesce.plugin
+import argo_mw_redis.plugin
+from argo_mw import Argo, SharedUnavailable
+
+KEYS = 40
+CHANNEL = "oracle"
+PLUGINS = {
+    "cache": argo_mw_cache.plugin,
+    "coalesce": argo_mw_coalesce.plugin,
+    "redis": argo_mw_redis.plugin,
+}
+
+
+def truth_in(path: Path) -> memoryview:
+    """The version of each key, as every process sees it."""
+    with path.open("r+b") as file:
+        return memoryview(mmap.mmap(file.fileno(), 0)).cast("q")
+
+
+class Node:
+    """The callers of one process, what they saw, and what they know."""
+
+    def __init__(self, argo: Argo, settings: dict[str, object]) -> None:
+        self.argo = argo
+        self.truth = truth_in(Path(str(settings["truth"])))
+        self.number, self.of = int(str(settings["number"])), int(str(settings["of"]))
+        self.callers, self.pause = int(str(settings["callers"])), float(str(settings["pause"]))
+        self.least = [0] * KEYS
+        self.told: dict[str, int] = {}
+        self.stopped = False
+        self.changing = True
+        self.calls = self.loads = self.changes = 0
+        self.wrong: list[object] = []
+        self.failed: list[str] = []
+        self.waits: list[float] = []
+        self.waits_away: list[float] = []
+        self.quote = argo.wrap(name="quote")(self.load)
+
+    async def load(self, symbol: str) -> dict[str, object]:
+        """The upstream."""
+        self.loads += 1
+        version = self.truth[int(symbol)]
+        await asyncio.sleep(0)  # so that a change can come in between
+        return {"symbol": symbol, "version": version}
+
+    async def caller(self, number: int) -> None:
+        rng = random.Random(number * self.of + self.number)
+        while not self.stopped:
+            await self.ask(rng.randrange(KEYS))
+            await asyncio.sleep(self.pause * rng.random())
+
+    async def ask(self, key: int) -> None:
+        least = self.least[key]
+        away = self.away
+        started = time.perf_counter()
+        try:
+            outcome = await self.argo.outcome("quote", symbol=str(key))
+        except Exception as error:
+            self.failed.append(repr(error))
+            return
+        (self.waits_away if away else self.waits).append(time.perf_counter() - started)
+        self.calls += 1
+        answer = outcome.value
+        if answer["symbol"] != str(key) or not least <= answer["version"] <= self.truth[key]:
+            how = [outcome.via, [note.text for note in outcome.notes]]
+            self.wrong.append([key, answer, least, self.truth[key], how])
+
+    async def change_some(self) -> None:
+        """Change what the upstream says, and invalidate it: each process keys of its own."""
+        rng = random.Random(self.number)
+        while not self.stopped:
+            await asyncio.sleep(self.pause * rng.random())
+            if self.changing:
+                await self.change(rng.randrange(self.number, KEYS, self.of))
+
+    async def change(self, key: int) -> None:
+        self.truth[key] += 1
+        version = self.truth[key]
+        await self.argo.invalidate(f"subject:{key}")
+        self.changes += 1
+        self.told[str(key)] = self.least[key] = version
+        await self.tell()
+
+    async def tell(self) -> None:
+        """Let the others know which changes the store knows of."""
+        if not self.argo.context.stamps.pending:
+            with contextlib.suppress(SharedUnavailable):  # they are told with the next change
+                await self.argo.context.shared.publish(CHANNEL, json.dumps(self.told).encode())
+
+    def hear(self, message: bytes) -> None:
+        for key, version in json.loads(message).items():
+            self.least[int(key)] = max(self.least[int(key)], version)
+
+    @property
+    def away(self) -> bool:
+        return self.argo.context.shared.away is not None  # type: ignore[attr-defined]
+
+    async def run(self) -> None:
+        await self.argo.context.shared.subscribe(CHANNEL, self.hear, lambda: None)
+        for key in range(KEYS):  # the stamps of each key are known before anything goes wrong
+            await self.quote(str(key))
+        tasks = [asyncio.create_task(self.caller(n)) for n in range(self.callers)]
+        tasks.append(asyncio.create_task(self.change_some()))
+        print("ready", flush=True)
+        try:
+            while word := (await asyncio.to_thread(sys.stdin.readline)).strip():
+                print(json.dumps(await getattr(self, f"do_{word}")()), flush=True)
+        finally:
+            self.stopped = True
+            await asyncio.gather(*tasks)
+
+    # -- what the test asks for ------------------------------------------------------------
+
+    async def do_status(self) -> dict[str, object]:
+        stamps = self.argo.context.stamps
+        return {
+            "calls": self.calls,
+            "loads": self.loads,
+            "changes": self.changes,
+            "wrong": self.wrong[:5],
+            "failed": self.failed[:5],
+            "failures": len(self.failed),
+            "away": self.away,
+            "settled": stamps.connected and not stamps.pending and not self.away,
+            "least": self.least,
+        }
+
+    async def do_waits(self) -> dict[str, list[float]]:
+        """How long calls took since the last time, in seconds: with the store, and without."""
+        waits, self.waits = self.waits, []
+        away, self.waits_away = self.waits_away, []
+        return {"there": waits, "away": away}
+
+    async def do_rest(self) -> None:
+        """Change nothing more."""
+        self.changing = False
+
+    async def do_tell(self) -> None:
+        await self.tell()
+
+
+async def main(settings: dict[str, object]) -> None:
+    """Run until standard input ends."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    os.environ["ARGO_MW_STATE_DIR"] = str(settings["state"])
+    argo = Argo.open(
+        {"argo": {"shared": settings["url"], "strict": True}, "plugins": settings["plugins"]},
+        plugins=PLUGINS,
+        installed=False,
+    )
+    async with argo:
+        await Node(argo, settings).run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))

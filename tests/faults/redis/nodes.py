@@ -1,0 +1,143 @@
+"""Processes of a fleet, from outside: started, asked, and judged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+from attrs import define, frozen
+
+from tests.faults.redis.node import KEYS
+
+NODES = 3
+CALLERS = 200
+PROGRAM = Path(__file__).with_name("node.py")
+# Small and short, so that every call has its share of the store.
+SMALL: Mapping[str, object] = {"cache": {"max_entries": 10, "ttl": 2.0, "early": 0.0}}
+
+Status = dict[str, object]
+
+
+@define(eq=False)
+class Node:
+    """One process."""
+
+    process: subprocess.Popen[str]
+
+    def ask(self, word: str) -> Status:
+        """What the process answers to *word*."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(word + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.hear())
+
+    def hear(self) -> str:
+        """The process's next line."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            msg = "a process of the fleet has ended"
+            raise RuntimeError(msg)
+        return line.strip()
+
+    def end(self) -> None:
+        """Kill it, if it still runs."""
+        self.process.kill()
+        self.process.communicate()
+
+
+@frozen
+class Nodes:
+    """All processes."""
+
+    every: list[Node]
+
+    async def ask(self, word: str) -> list[Status]:
+        """What each answers to *word*."""
+        return await asyncio.gather(*(asyncio.to_thread(n.ask, word) for n in self.every))
+
+    async def until(
+        self, condition: Callable[[Status], bool], patience: float = 60.0
+    ) -> list[Status]:
+        """Return once *condition* holds for every process."""
+        deadline = time.monotonic() + patience
+        while not all(map(condition, found := await self.ask("status"))):
+            assert time.monotonic() < deadline, f"it did not happen in time: {found}"
+        return found
+
+    async def work(self, calls: int) -> None:
+        """Return once every process has made *calls* more calls."""
+        before = max(int(str(s["calls"])) for s in await self.ask("status"))
+        await self.until(lambda s: int(str(s["calls"])) >= before + calls)
+
+    async def settle(self) -> None:
+        """Return once the store is there for all, and knows all that was invalidated."""
+        await self.until(lambda s: s["settled"] is True)
+
+    async def agree(self) -> None:
+        """End all changes; return once every process must serve what is true now, of each key."""
+        await self.ask("rest")
+        await self.settle()
+
+        async def agreed() -> bool:
+            await self.ask("tell")
+            first, *others = [s["least"] for s in await self.ask("status")]
+            return all(first == other for other in others)
+
+        deadline = time.monotonic() + 60
+        while not await agreed():
+            assert time.monotonic() < deadline, "they never agreed"
+
+    async def judge(self) -> list[Status]:
+        """Each is healthy, and has seen no call fail and no wrong answer."""
+        found = await self.ask("status")
+        seen = [{"wrong": s["wrong"], "failed": s["failed"]} for s in found]
+        assert [{"wrong": [], "failed": []}] * len(found) == seen, f"{seen}"
+        return found
+
+
+@contextlib.asynccontextmanager
+async def nodes(
+    url: str,
+    *,
+    count: int = NODES,
+    callers: int = CALLERS,
+    pause: float = 0.1,
+    plugins: Mapping[str, object] = SMALL,
+) -> AsyncIterator[Nodes]:
+    """*count* processes with *callers* callers in all, each of which pauses *pause* at most."""
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        truth = Path(directory, "truth")
+        truth.write_bytes((1).to_bytes(8, sys.byteorder) * KEYS)
+        started = []
+        for number in range(count):
+            settings = {
+                "url": url,
+                "truth": str(truth),
+                "state": f"{directory}/{number}",
+                "number": number,
+                "of": count,
+                "callers": callers // count,
+                "pause": pause,
+                "plugins": dict(plugins),
+            }
+            process = subprocess.Popen(  # noqa: ASYNC220 - a millisecond, while nothing else runs
+                [sys.executable, str(PROGRAM), json.dumps(settings)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+            )
+            node = Node(process)
+            stack.callback(node.end)
+            started.append(node)
+        for node in started:
+            assert await asyncio.to_thread(node.hear) == "ready"
+        yield Nodes(started)
