@@ -54,7 +54,7 @@ from argo_mw.explain import Explained
 from argo_mw.extensions import EXCLUSIVE, LINEAGE, MAX_AGE, REFRESH
 from argo_mw.fingerprint import fingerprint
 from argo_mw.flags import Flag, Rule
-from argo_mw.guard import Guard, Request, Result
+from argo_mw.guard import CountingGuard, Guard, Request, Result
 from argo_mw.hooks import HOOK_API, hookimpl, hookspec
 from argo_mw.layer import SLOTS, Layer, Middleware, Next
 from argo_mw.operation import DataType, Kind, Operation, Scope, operation
@@ -104,6 +104,7 @@ __all__ = [
     "Context",
     "Cost",
     "Count",
+    "CountingGuard",
     "DataType",
     "DeadlineExceeded",
     "Event",

@@ -67,7 +67,7 @@ class Context:
         self._troubles: set[tuple[str, str]] = set()
 
     async def call(self, parent: Call, operation: str, /, **parameters: object) -> Outcome:
-        """Ask *operation* on behalf of *parent*: its tenant, deadline and ancestry hold.
+        """Ask *operation* with *parameters* on behalf of *parent*, in its tenant and deadline.
 
         What the answer depends on is inherited by the parent's own.
 
@@ -84,6 +84,18 @@ class Context:
         return await self._engine.map(
             operation, subjects, parameters, lambda one: self._engine.nested(parent, operation, one)
         )
+
+    async def further(self, call: Call) -> None:
+        """Charge the quotas of *call*'s upstream with one more request, and announce it.
+
+        For upstreams whose answer takes several requests, such as pages: to be awaited before
+        each but the first, which the framework has charged.
+
+        Raises:
+            Refusal: A quota is used up, so the answer cannot be completed.
+        """
+        assert call.upstream is not None, "only a call that is bound to an upstream is being sent"
+        await self._engine.build.posts[call.upstream].attempts.further(call)
 
     def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
         """Ask *call* again in the background, past the caches' lookup, unless that is under way.
@@ -106,7 +118,10 @@ class Context:
         return self._engine.build.upstreams_for(call)
 
     def collect(self, hook: str, **arguments: object) -> dict[str, object]:
-        """What every plugin answers to *hook*, a hook of some plugin's own, by plugin name."""
+        """What every plugin answers to *hook*, a hook of some plugin's own, by plugin name.
+
+        *arguments* are those that the hook declares, by name.
+        """
         return self._engine.plugins.collect(hook, **arguments)
 
     def trouble(self, where: str, what: str) -> None:

@@ -58,7 +58,7 @@ class RequestSent:
     Attributes:
         upstream: Its name.
         operation: The operation's name.
-        calls: How many calls it answers.
+        calls: How many calls it answers; 0 for a further page of an answer.
     """
 
     upstream: str

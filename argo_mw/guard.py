@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -54,3 +54,15 @@ class Guard(Protocol):
 
     async def release(self, request: Request) -> None:
         """*request* was never sent: give back what was charged."""
+
+
+@runtime_checkable
+class CountingGuard(Guard, Protocol):
+    """A guard that counts requests, and so minds how many one answer takes."""
+
+    async def further(self, request: Request) -> None:
+        """Charge one more request of the answer under way: a further page.
+
+        Raises:
+            Refusal: Not now, so the answer cannot be completed; what was charged stays charged.
+        """

@@ -49,6 +49,7 @@ class Attempts:
         self._clock = clock
         self._events = events
         sender = Sender(upstream, guards, events)
+        self.further = sender.further
         self._send: Send = sender.send
         if upstream.gathering is not None:
             gatherer = Gatherer(upstream.name, upstream.gathering, sender.send_many, clock, tasks)

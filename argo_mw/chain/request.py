@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Sequence
 from argo_mw.call import Call
 from argo_mw.errors import ArgoError, Refusal, UpstreamError
 from argo_mw.events import Events, RequestSent
-from argo_mw.guard import Guard, Request, Result
+from argo_mw.guard import CountingGuard, Guard, Request, Result
 from argo_mw.outcome import Outcome
 from argo_mw.upstream import Upstream
 
@@ -19,6 +19,7 @@ class Sender:
     def __init__(self, upstream: Upstream, guards: Sequence[Guard], events: Events) -> None:
         self.upstream = upstream
         self._guards = tuple(guards)
+        self._counting = tuple(g for g in guards if isinstance(g, CountingGuard))
         self._events = events
 
     async def send(self, call: Call) -> Outcome:
@@ -64,6 +65,13 @@ class Sender:
             raise ours from error
         await self._settle(request, answers)
         return answers
+
+    async def further(self, call: Call) -> None:
+        """Charge and announce one more request of the answer to *call*."""
+        request = Request(self.upstream, (call,))
+        for guard in self._counting:
+            await guard.further(request)
+        self._announce(call, 0)
 
     async def _reserve(self, request: Request) -> None:
         reserved: list[Guard] = []

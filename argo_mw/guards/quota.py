@@ -76,6 +76,14 @@ class Quota:
                 return self._push_back(answer.retry_after)
         return None
 
+    async def further(self, request: Request) -> None:
+        """Charge the windows for one more request, which uses the slot of the first.
+
+        Raises:
+            QuotaExceeded: A quota is used up.
+        """
+        await self._wait_for_windows()
+
     async def release(self, request: Request) -> None:
         """Give back the slot and what was charged to the windows of this moment."""
         if self._slots is not None:

@@ -6,11 +6,26 @@ import asyncio
 
 import pytest
 
-from argo_mw import Action, Limits, QuotaExceeded, UpstreamError
+from argo_mw import (
+    Action,
+    Call,
+    Limits,
+    Outcome,
+    QuotaExceeded,
+    RequestSent,
+    Upstream,
+    UpstreamError,
+    operation,
+)
 from argo_mw.guard import Request
 from argo_mw.guards import Quota
 from argo_mw.shared.memory import MemoryShared
-from argo_mw.testing import FakeClock, Scripted, settle
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+
+
+@operation(name="paged")
+def paged() -> object:
+    """An answer in pages."""
 
 
 def quota(shared, clock, **limits: int) -> Quota:
@@ -90,6 +105,37 @@ async def test_requests_at_once_wait_for_a_place() -> None:
     assert not second.done()
     assert guard.settle(REQUEST, ()) is None
     assert await second
+
+
+async def test_a_further_request_of_an_answer_is_charged_and_takes_no_place() -> None:
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, per_minute=2, concurrency=1)
+    await guard.reserve(REQUEST)
+    await guard.further(REQUEST)
+    with pytest.raises(QuotaExceeded, match="2 per minute"):
+        await guard.further(REQUEST)
+
+
+async def test_an_upstream_charges_the_further_pages_of_an_answer(open_argo, clock) -> None:
+    def pages(wanted: int) -> FakePlugin:
+        async def fetch(call: Call) -> Outcome:
+            for _ in range(wanted - 1):
+                await plugin.context.further(call)
+            return Outcome(wanted)
+
+        upstream = Upstream("pages", {"paged"}, fetch, limits=Limits(per_minute=3))
+        plugin = FakePlugin(operations=[paged], upstreams=[upstream])
+        return plugin
+
+    async with open_argo(plugins={"pages": pages(3)}) as argo:
+        events = capture_events(argo)
+        assert 3 == await argo.call("paged")
+        with pytest.raises(QuotaExceeded, match="3 per minute"):
+            await argo.call("paged")
+    assert [1, 0, 0] == [event.calls for event in events.of(RequestSent)]
+    async with open_argo(plugins={"pages": pages(4)}) as argo:
+        with pytest.raises(QuotaExceeded):
+            await argo.call("paged")
 
 
 async def test_what_the_upstream_says_is_believed_everywhere() -> None:

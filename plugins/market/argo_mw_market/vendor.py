@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from attrs import frozen
 
-from argo_mw import Call, Context, Cost, Outcome, RequestSent, Unacceptable, UpstreamError
+from argo_mw import Call, Context, Cost, Outcome, Unacceptable, UpstreamError
 from argo_mw_market.failures import Failure, Rule, judge
 from argo_mw_market.frames import Floats, make_frame
 from argo_mw_market.hours import Freshness, spoken_for
@@ -42,13 +42,13 @@ class BarsQuestion:
 class Trip:
     """The requests of one fetch: pages, and what has to be asked apart.
 
-    The framework announces the first request of a fetch itself; the further ones are announced
-    here, as answering no further calls, so that what is counted is what was sent.
+    The framework charges and announces the first request of a fetch itself; the further ones are
+    charged and announced here, so that what is counted is what was sent.
     """
 
-    def __init__(self, vendor: Vendor, operation: str) -> None:
+    def __init__(self, vendor: Vendor, call: Call) -> None:
         self._vendor = vendor
-        self._operation = operation
+        self._call = call
         self._requests = 0
 
     async def ask(self, path: str, parameters: Parameters = None) -> Reply:
@@ -56,11 +56,12 @@ class Trip:
 
         Raises:
             UpstreamError: The vendor cannot be reached, or answers an error.
+            Refusal: The quota does not suffice for one more request.
         """
         vendor = self._vendor
+        if self._requests:
+            await vendor.context.further(self._call)
         self._requests += 1
-        if self._requests > 1 and vendor.events:
-            vendor.events.emit(RequestSent(vendor.name, self._operation, 0))
         reply = await vendor.http.get(path, parameters)
         vendor.heed(reply)
         if reply.status != _OK:
@@ -80,7 +81,7 @@ class Vendor:
         keys: Its keys.
         http: Its connections.
         rules: What its errors mean.
-        context: Where the time comes from, and events go to.
+        context: Where the time comes from, and further requests are charged.
         limits: How old answers may be.
     """
 
@@ -99,7 +100,7 @@ class Vendor:
         self.http = http
         self.rules = rules
         self.clock = context.clock
-        self.events = context.events
+        self.context = context
         self._limits = limits
 
     def bars_question(self, call: Call) -> BarsQuestion:
@@ -122,7 +123,7 @@ class Vendor:
 
     def trip(self, call: Call) -> Trip:
         """The requests that answer *call*, and those gathered with it."""
-        return Trip(self, call.operation.name)
+        return Trip(self, call)
 
     def heed(self, reply: Reply) -> None:
         """Take note of what *reply* says about quotas."""

@@ -55,6 +55,7 @@ def open_argo(sandbox: Sandbox) -> OpenArgo:
     def opened(
         *vendors: str,
         news: str | None = None,
+        per_minute: int = 0,
         plugins: Mapping[str, object] | None = None,
         **table: object,
     ) -> AbstractAsyncContextManager[Argo]:
@@ -64,7 +65,8 @@ def open_argo(sandbox: Sandbox) -> OpenArgo:
             "plugins": {"market": {**market, **table}},
             # The plans' own limits have a test of their own.
             "upstreams": {
-                name: {"per_second": 0, "per_minute": 0, "per_day": 10_000} for name in KEYS
+                name: {"per_second": 0, "per_minute": per_minute, "per_day": 10_000}
+                for name in KEYS
             },
         }
         operations = {"bars": list(vendors), "news": [news] if news else []}

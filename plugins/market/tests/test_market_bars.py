@@ -15,6 +15,7 @@ from argo_mw import (
     BadParameter,
     NotFound,
     Outcome,
+    QuotaExceeded,
     RequestSent,
     Unacceptable,
     UpstreamError,
@@ -215,6 +216,14 @@ async def test_links_to_next_pages_are_followed(sandbox, open_argo, monkeypatch)
         outcome = await argo.outcome("bars", symbol="IBM")
     pd.testing.assert_frame_equal(whole, outcome.value)
     assert 2 == requests(sandbox, "massive") == outcome.cost.requests
+
+
+async def test_further_pages_are_charged_to_the_quota(sandbox, open_argo, monkeypatch) -> None:
+    monkeypatch.setattr(massive, "_MOST_BARS", 40)
+    async with open_argo("massive", per_minute=1) as argo:
+        with pytest.raises(QuotaExceeded, match="1 per minute"):
+            await argo.call("bars", symbol="IBM")
+    assert 1 == requests(sandbox, "massive")
 
 
 @pytest.mark.parametrize("vendor", ["alpaca", "massive"])
