@@ -17,27 +17,31 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
+from typing import Any
 
 import attrs
+import msgspec
 
 from argo_mw.errors import BadParameter
 
 DIGEST_BYTES = 16
 _MAX_DEPTH = 32
+_JSON_KEYS = frozenset({str})
+_JSON_LEAVES = frozenset({type(None), bool, int, str})
+_JSON_TYPES = _JSON_LEAVES | {dict, list}
+_PACKER = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def fingerprint(value: object, *, name: str = "value") -> str:
     """A hexadecimal digest of *value* that is stable across processes and runs.
 
-    Parameters
-    ----------
+    Args:
         value: ``None``, bool, int, float, str, bytes, :class:`~decimal.Decimal`, enum members,
             dates, times, time deltas, UUIDs, attrs instances, and lists, tuples, sets and
             mappings of these.
         name: What to call the value in an error.
 
-    Raises
-    ------
+    Raises:
         BadParameter: *value* holds something without stable content; the message names the
             path to it.
     """
@@ -73,7 +77,39 @@ def _encode(value: object, path: str, depth: int) -> bytes:
     if scalar is not None:
         tag, content = scalar
         return _tagged(tag, content(value))
+    if _is_json(value, depth) and (packed := _packed(value)) is not None:
+        return _tagged(b"j", packed)
     return _encode_composite(value, path, depth)
+
+
+def _is_json(value: Any, depth: int) -> bool:
+    """Whether *value* is a dict or list of nothing but what JSON has, floats excepted.
+
+    Conversations with language models are: packed as a whole, twenty messages take 10 µs
+    instead of 64. Floats have two zeros, which are one question.
+    """
+    kind = type(value)
+    if kind is dict:
+        if not _JSON_KEYS.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    elif kind is list:
+        items = value
+    else:
+        return False
+    if _JSON_LEAVES.issuperset(map(type, items)):
+        return True
+    if depth >= _MAX_DEPTH or not _JSON_TYPES.issuperset(map(type, items)):
+        return False
+    return all(type(item) in _JSON_LEAVES or _is_json(item, depth + 1) for item in items)
+
+
+def _packed(value: object) -> bytes | None:
+    """*value* as canonical MessagePack, or ``None`` when that has no form for it."""
+    try:
+        return _PACKER.encode(value)
+    except (OverflowError, ValueError):
+        return None  # an integer beyond 64 bits, half a surrogate pair
 
 
 def _encode_composite(value: object, path: str, depth: int) -> bytes:
