@@ -87,8 +87,7 @@ class Argo(Caller):
     ) -> Self:
         """An application for *config*, to be entered with ``async with``.
 
-        Parameters
-        ----------
+        Args:
             config: The path of an ``argo.toml``, a table of its form, or settings. Without
                 one: the file named by ``ARGO_MW_CONFIG``, else ``argo.toml`` in the working
                 directory, else defaults that need no server.
@@ -96,8 +95,7 @@ class Argo(Caller):
             plugins: Further plugins, by name, beside the installed ones.
             installed: Whether installed plugins are used.
 
-        Raises
-        ------
+        Raises:
             ConfigError: The configuration cannot be used.
             PluginError: A plugin is broken, in strict mode.
         """
@@ -155,9 +153,17 @@ class Argo(Caller):
     ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
         """Put an async function behind the chain.
 
-        Equal calls are then coalesced, cached and so on, as for any operation. Parameters are
-        those of :class:`~argo_mw.Operation`; *name* is the function's module and name unless
-        told. What the function raises reaches the caller as it is.
+        Equal calls are then coalesced, cached and so on, as for any operation. What the function
+        raises reaches the caller as it is.
+
+        Args:
+            name: What the operation is called; the function's module and name unless told.
+            kind: ``fetch``, ``llm`` or ``compute``.
+            data_type: What kind of data answers are; decides how long they live.
+            scope: Whether tenants share answers: ``public`` or ``tenant``.
+            subject: The parameter that is the subject, such as the symbol.
+            accept: Says what is wrong with a value, or ``None`` when it is an answer.
+            timeout: Seconds after which nobody waits for an answer.
         """
 
         def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -190,7 +196,7 @@ class Argo(Caller):
         await self.context.expire(tags)
 
     def explain(self, operation: str, /, **parameters: object) -> list[Explained]:
-        """What each layer and upstream would do with this call now, and why.
+        """What each layer and upstream would do with *operation* and its *parameters* now, and why.
 
         Raises:
             UnknownOperation: Nothing offers the operation.
@@ -352,7 +358,11 @@ class Argo(Caller):
 
 
 def state_directory(settings: Settings) -> Path:
-    """Where an application with *settings* keeps its state; made private when it is made."""
+    """Where an application with *settings* keeps its state; made private when it is made.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
     chosen = os.environ.get(STATE_DIR) or settings.argo.state_dir
     path = Path(chosen) if chosen else platformdirs.user_state_path("argo-mw")
     try:

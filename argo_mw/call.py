@@ -73,7 +73,7 @@ class Call:
         )
 
     def bind_until(self, upstream: str, deadline: float | None) -> Call:
-        """:meth:`bind` and :meth:`until` in one step."""
+        """The same question to *upstream*, with another *deadline* in monotonic seconds."""
         return Call(
             self.operation,
             self.parameters,

@@ -61,10 +61,10 @@ class Caller:
     async def map(
         self, operation: str, subjects: Iterable[str], /, **parameters: object
     ) -> dict[str, Outcome | Exception]:
-        """The outcome or the error for each of *subjects*, asked in parallel.
+        """The outcome or the error of *operation* for each of *subjects*, asked in parallel.
 
-        At most 256 calls are under way at once. An upstream that can answer several subjects
-        in one request is asked that way.
+        Other *parameters* are the same for all. At most 256 calls are under way at once. An
+        upstream that can answer several subjects in one request is asked that way.
         """
         return await self._engine.map(
             operation, subjects, parameters, lambda one: self._ask(operation, one)
@@ -80,15 +80,13 @@ class Caller:
     ) -> Caller:
         """A caller with other wishes.
 
-        Parameters
-        ----------
+        Args:
             tenant: On whose behalf it asks.
             timeout: Seconds after which it waits no more.
             max_age: Seconds: it takes no answer that is older.
             extensions: What to tell the layers about its calls.
 
-        Raises
-        ------
+        Raises:
             BadParameter: A number is not above zero.
         """
         for name, number in (("timeout", timeout), ("max_age", max_age)):

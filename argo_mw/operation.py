@@ -123,8 +123,18 @@ def operation(
         def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Frame:
             \"\"\"Price bars of one symbol.\"\"\"
 
-    Parameters are those of :class:`Operation`; *scope* is ``tenant`` for language models and
-    ``public`` for the rest unless told.
+    Args:
+        name: What callers ask for; the function's name unless told.
+        kind: ``fetch``, ``llm`` or ``compute``.
+        data_type: What kind of data answers are; decides how long they live.
+        scope: ``public`` or ``tenant``: ``tenant`` for language models and ``public`` for the
+            rest unless told.
+        subject: The parameter that is the subject, where the signature has it.
+        accept: Says what is wrong with a value, or ``None`` when it is an answer.
+        normalize: Brings parameters into one form, and refuses bad ones.
+        score: How good an answer is; higher is better.
+        timeout: Seconds after which nobody waits for an answer.
+        version: Part of the key: change it when the meaning of answers changes.
     """
 
     def declare(function: Callable[..., object]) -> Operation:

@@ -105,7 +105,7 @@ class Outcome:
         return attrs.evolve(self, **changes)  # type: ignore[arg-type]
 
     def shaped_by(self, layer: str, note: str = "") -> Self:
-        """A copy that says that *layer* served or shaped it, and why.
+        """A copy that says that *layer* served or shaped it, and in *note* why.
 
         The tag ``layer:NAME`` comes with it, so that rolling the layer back can take away what
         it served.

@@ -246,13 +246,13 @@ class Stamps:
         raise ValueError(msg)
 
     def peek(self, stamped: Stamped) -> Freshness:
-        """What is known about an entry, without waiting."""
+        """What is known, without waiting, about an entry with the stamps *stamped*."""
         if stamped._judged_at == self._changes:
             return stamped._verdict
         return self._judge(stamped)
 
     async def check(self, stamped: Stamped) -> Freshness:
-        """Whether an entry is fresh, asking the store for stamps that are not mirrored.
+        """Whether an entry with *stamped* is fresh; asks the store for what is not mirrored.
 
         Never answers ``UNKNOWN``: what cannot be known counts as a miss.
         """

@@ -45,7 +45,10 @@ class Stream(Generic[C]):
 
     @classmethod
     def of(cls, chunks: Sequence[C], tasks: Tasks) -> Stream[C]:
-        """A stream that is complete already: a kept answer, replayed."""
+        """A stream of *chunks* that is complete already: a kept answer, replayed.
+
+        *tasks* own its readers, as for any stream.
+        """
         stream = cls(_nothing(), tasks)
         stream._chunks = list(chunks)
         stream._done = True
@@ -117,7 +120,7 @@ class Stream(Generic[C]):
                 self.abort("its last reader left")
 
     def abort(self, why: str) -> None:
-        """End the stream before it is complete; its readers get what has arrived, then an error."""
+        """End the stream; its readers get what has arrived, then an error that says *why*."""
         if self._done:
             return
         self._finish(StreamAborted(f"stream {self._name!r} was aborted: {why}"))

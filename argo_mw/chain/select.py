@@ -61,7 +61,7 @@ def is_final(error: Exception) -> bool:
 
 
 def all_failed(call: Call, causes: Sequence[Exception]) -> Exception:
-    """The one error for a call whose upstreams have all failed, with every cause.
+    """The one error for *call*, whose upstreams have all failed, with all of *causes*.
 
     The cause is returned as it is where one upstream alone could answer. Those that were unable
     are listed beside the others, but do not decide the kind of the error: where guards refused

@@ -9,12 +9,12 @@ from rich.console import Console
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console on standard output, or error; plain where nobody looks."""
+    """A rich console on standard output, or with *stderr* on error; plain where nobody looks."""
     return Console(stderr=stderr, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal something that is not a result."""
+    """Tell the person at the terminal *text* that is not a result."""
     click.echo(text, err=True)
 
 

@@ -38,7 +38,7 @@ def current_settings() -> Settings:
 def with_argo(
     function: Callable[Concatenate[Argo, P], Awaitable[None]],
 ) -> Callable[P, None]:
-    """Run an async command with an open :class:`~argo_mw.Argo` as its first argument."""
+    """Run *function*, an async command, with an open :class:`~argo_mw.Argo` as first argument."""
 
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:

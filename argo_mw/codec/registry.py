@@ -110,7 +110,7 @@ class Codecs:
         self._by_type[kind] = self._by_name[name] = codec
 
     def register_attrs(self, kind: type[T], name: str) -> None:
-        """Let values of the attrs class *kind* travel, field by field.
+        """Let values of the attrs class *kind* travel under *name*, field by field.
 
         A stored value whose fields are not those of *kind* any more is undecodable.
         """
@@ -155,7 +155,10 @@ class Codecs:
         return self.envelope.wrap(body, place)
 
     def decode(self, data: bytes, place: str = "") -> object | Undecodable:
-        """The value in *data*, or :class:`Undecodable`; never raises for what *data* holds."""
+        """The value in *data*, or :class:`Undecodable`; never raises for what *data* holds.
+
+        *place* is the one that it was encoded for: what was moved from elsewhere is no value.
+        """
         return self._read(None, data, place)
 
     def decode_as(self, kind: type[T], data: bytes, place: str = "") -> T | Undecodable:

@@ -21,12 +21,12 @@ T = TypeVar("T")
 def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
     """*table* as an instance of the attrs class *into*.
 
-    Parameters
-    ----------
+    Args:
+        table: What was written.
+        into: The class; its fields' types and validators decide.
         where: The file and table, for errors: ``argo.toml [plugins.cache]``.
 
-    Raises
-    ------
+    Raises:
         ConfigError: A key is unknown, missing, or of the wrong type or range.
     """
     try:

@@ -66,7 +66,7 @@ class Shared(Protocol):
         """Store *value* under *key*, for *ttl* seconds."""
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
-        """Store several values, each for *ttl* seconds."""
+        """Store *items*, values by key, each for *ttl* seconds."""
 
     async def delete(self, keys: Sequence[str]) -> int:
         """Remove *keys*; how many of them existed."""
@@ -74,7 +74,10 @@ class Shared(Protocol):
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
     ) -> bool:
-        """Store *value* only if *key* holds *expected* (``None``: nothing); whether it did."""
+        """Store *value* only if *key* holds *expected* (``None``: nothing); whether it did.
+
+        It is kept for *ttl* seconds, or until it is replaced.
+        """
 
     async def add(
         self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
@@ -96,7 +99,10 @@ class Shared(Protocol):
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
-        """Store *value* unless a holder with a newer fence than *lease* exists; whether it did."""
+        """Store *value* at *key* unless a holder newer than *lease* has stored; whether it did.
+
+        It is kept for *ttl* seconds, or until it is replaced.
+        """
 
     async def publish(self, channel: str, message: bytes) -> None:
         """Send *message* to whoever listens to *channel* now, in every instance."""
@@ -104,7 +110,7 @@ class Shared(Protocol):
     async def subscribe(
         self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
     ) -> Subscription:
-        """Call *on_message* for each message from now on.
+        """Call *on_message* for each message on *channel* from now on.
 
         Both callbacks run on the event loop and must not block. *on_gap* is called whenever
         messages may have been missed: after a lost or re-made connection, a full buffer.

@@ -80,7 +80,7 @@ class FakeClock:
         return sum(not timer.cancelled for _, _, timer in self._heap)
 
     def set_wall(self, seconds: float) -> None:
-        """Set the wall clock alone, as an administrator or NTP does."""
+        """Set the wall clock alone to *seconds* since the epoch, as NTP does."""
         self._wall = seconds
 
     async def advance(self, seconds: float) -> None:

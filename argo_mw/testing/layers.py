@@ -48,7 +48,10 @@ class LayerConformance:
         shared: str = "memory://",
         clock: FakeClock | None = None,
     ) -> Argo:
-        """An application with the layer around *upstream* and nothing else."""
+        """An application with the layer around *upstream* and nothing else.
+
+        *flag* is the layer's, *shared* the URL of the store, *clock* a fake one unless told.
+        """
         asked = FakePlugin(operations=[self.operation], upstreams=[upstream])
         return Argo.open(
             {
@@ -62,7 +65,7 @@ class LayerConformance:
         )
 
     def scripted(self, *script: object) -> Scripted:
-        """An upstream for the operation."""
+        """An upstream for the operation that follows *script*."""
         return Scripted("scripted", {self.operation.name}, *script, retries=0)
 
     @pytest.mark.asyncio

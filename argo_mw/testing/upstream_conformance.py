@@ -77,7 +77,7 @@ class UpstreamConformance:
 
     @asynccontextmanager
     async def opened(self, service: FakeService) -> AsyncIterator[Argo]:
-        """An application with the plugin and nothing else."""
+        """An application with the plugin, in front of *service*, and nothing else."""
         plugin_name = self.plugin_name or self.name
         settings = {
             "argo": {"shared": "memory://", "strict": True},
@@ -89,7 +89,7 @@ class UpstreamConformance:
             yield argo
 
     def question(self, argo: Argo) -> tuple[Upstream, Call]:
-        """The upstream, and a call bound to it."""
+        """The upstream as *argo* has it, and a call bound to it."""
         build = argo.engine.build
         call, _ = build.questions.ask(self.operation, "tests", dict(self.parameters))
         call = call.bind(self.name)

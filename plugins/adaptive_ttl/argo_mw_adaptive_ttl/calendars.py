@@ -236,7 +236,7 @@ class Calendars:
         return calendar if calendar is not None and calendar.covers(at) else None
 
     def of(self, symbol: str, at: float) -> Calendar:
-        """The calendar of *symbol*, computed now if need be, which takes 0.1 s.
+        """The calendar of *symbol* at epoch second *at*; computing it, if need be, takes 0.1 s.
 
         Raises:
             ConfigError: There is no calendar of that name.

@@ -49,7 +49,7 @@ class ErrorBudget:
         self._rate_a_minute = None if per is None else config.calls / per
 
     def decide(self, situation: Situation) -> Decision:
-        """How long a fresh answer lives."""
+        """How long the fresh answer of *situation* lives."""
         symbol, now = situation.symbol, situation.now
         if symbol is None or symbol.volatility.level <= 0.0 or situation.calendar is None:
             return self._without_prices.decide(situation)
@@ -72,7 +72,7 @@ class ErrorBudget:
         pace.spend(revealed.passed, self._rate(symbol), revealed.known, revealed.sigmas)
 
     def due(self, symbol: Symbol, now: float) -> bool:
-        """Whether peers and the time passed make a fetch of *symbol* worth its price."""
+        """Whether peers and the time until *now* make a fetch of *symbol* worth its price."""
         day = symbol.calendar.day(now)
         stretches = self._since(symbol, day, day.over(now))
         if not stretches:

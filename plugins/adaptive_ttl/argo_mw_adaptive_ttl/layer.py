@@ -73,7 +73,7 @@ class AdaptiveTtl:
         return outcome.evolve(tags=outcome.tags | tags) if tags else outcome
 
     def observe(self, event: Event) -> None:
-        """Learn from every answer that passes by, loaded here or found in the shared store."""
+        """Learn from *event*: an answer, loaded here or found in the shared store."""
         if not isinstance(event, AnswerSeen) or not event.call.subject:
             return
         if _is_price(event.call):

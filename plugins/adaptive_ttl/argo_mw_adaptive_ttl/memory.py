@@ -55,7 +55,7 @@ class Memory:
         return factor
 
     def see(self, name: str, bars: Bars, calendar: Calendar, now: float) -> Symbol:
-        """Learn from *bars* of symbol *name*, fetched at epoch second *now*.
+        """Learn from *bars* of symbol *name* on *calendar*, fetched at epoch second *now*.
 
         Minutes that are known already are passed over, so seeing an answer twice is harmless.
         """

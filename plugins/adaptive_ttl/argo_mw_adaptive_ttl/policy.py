@@ -71,7 +71,7 @@ class Policy(Protocol):
     """Decides how long answers live."""
 
     def decide(self, situation: Situation) -> Decision:
-        """How long a fresh answer lives."""
+        """How long the fresh answer of *situation* lives."""
 
 
 @runtime_checkable

@@ -25,7 +25,7 @@ class Detector(Protocol):
         """The regime now."""
 
     def learn(self, move: float, expected: float, trend: float) -> None:
-        """A minute of trading has passed.
+        """A minute of trading has passed, with a *move* in bp.
 
         *expected* is one sigma of such a minute, in bp; *trend* is the sigma of the last
         minutes over that of the last days.
@@ -60,6 +60,13 @@ class Efficiency:
 
     Volatile when sigma has risen; trending when the price gets somewhere (Kaufman's efficiency
     ratio, in exponentially weighted form); consolidation when neither and sigma has fallen.
+
+    Attributes:
+        thresholds: Where the regimes part.
+        regime: What it is now.
+        seen: Minutes learned from.
+        net: The weighted sum of moves, in bp.
+        path: The weighted sum of their sizes, in bp.
     """
 
     thresholds: Thresholds = DEFAULTS

@@ -94,7 +94,7 @@ class Symbol:
         return sqrt(level * self.day.minutes) / _BASIS_POINTS if level > 0.0 else None
 
     def loading(self, prior: float) -> float:
-        """Its correlation with the common factor of its calendar."""
+        """Its correlation with the common factor of its calendar; *prior* while little is known."""
         learned = (self.pull + prior * _LOADING_PRIOR) / (self.evidence + _LOADING_PRIOR)
         return min(max(learned, 0.0), MOST)
 
@@ -109,7 +109,7 @@ class Symbol:
         return self.gapped and self.over > 0
 
     def judge(self, expected: float, forecast: float) -> None:
-        """Compare what peers made expect, with a loading of 1, with what has happened; in sigma."""
+        """Compare *expected*, of peers at a loading of 1, with the move *forecast* so; in sigma."""
         if expected != 0.0:
             self.pull = self.pull * _FORGET + expected * forecast
             self.evidence = self.evidence * _FORGET + expected * expected

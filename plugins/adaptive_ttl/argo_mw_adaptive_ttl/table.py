@@ -23,7 +23,7 @@ class Table:
         }
 
     def decide(self, situation: Situation) -> Decision:
-        """How long a fresh answer lives."""
+        """How long the fresh answer of *situation* lives."""
         config = self._config
         volatility, regime, phase = situation.volatility, situation.regime, situation.phase
         ttl = config.base * self._types[situation.data_type]

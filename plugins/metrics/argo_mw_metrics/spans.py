@@ -72,7 +72,7 @@ class Spans:
                     self._events.remove(self._observer)
 
     def observe(self, event: Event) -> None:
-        """Note what a layer or an attempt did, on the span of the call that it was for."""
+        """Note *event*, what a layer or an attempt did, on the span of the call it was for."""
         match event:
             case LayerActed(layer, action, call, detail) if call is not None:
                 span = self._span_of(call)

@@ -43,6 +43,7 @@ async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
     ``redis://[USER:PASSWORD@]HOST:PORT/DB``, ``rediss://`` over TLS, ``unix://PATH?db=DB``,
     ``redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE/DB?sentinel_password=…``. The
     query may hold the fields of :class:`~argo_mw_redis.servers.Options` and redis-py's own.
+    *clock* paces the attempts to reach it again.
 
     Raises:
         ConfigError: The URL is wrong.

@@ -28,7 +28,7 @@ class Latency:
     stall: float = field(default=0.0, validator=_NOT_NEGATIVE)
 
     def draw(self, rng: random.Random) -> float:
-        """Seconds that the next request takes."""
+        """Seconds that the next request takes, drawn from *rng*."""
         seconds = 0.0
         if self.median:
             seconds = self.median * math.exp(self.sigma * rng.gauss(0.0, 1.0))

@@ -101,7 +101,7 @@ class SandboxProcess:
         return counts
 
     def change(self, change: Change) -> None:
-        """Set faults, latencies, quotas or the replayed time.
+        """Set faults, latencies, quotas or the replayed time, as *change* says.
 
         Raises:
             OSError: The sandbox refused or did not answer.

@@ -155,11 +155,11 @@ class Sandbox:
             desk.faults.clear()
 
     def set_latency(self, vendor: str, latency: Latency) -> None:
-        """Change a vendor's response times."""
+        """Change the response times of *vendor* to *latency*."""
         self.desk(vendor).latency = latency
 
     def set_quota(self, vendor: str, quota: Quota) -> None:
-        """Change a vendor's limits and forget what was used of them."""
+        """Change the limits of *vendor* to *quota* and forget what was used of them."""
         self.desk(vendor).meter = Meter(quota)
 
     def desk(self, vendor: str) -> Desk:
@@ -175,7 +175,7 @@ class Sandbox:
         return desk
 
     def apply(self, change: Change) -> None:
-        """Carry out an admin request."""
+        """Carry out *change*, an admin request."""
         for vendor in change.clear_faults:
             self.clear_faults(None if vendor == "all" else vendor)
         for vendor, faults in change.faults.items():

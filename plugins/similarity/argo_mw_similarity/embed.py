@@ -47,7 +47,7 @@ class Embedder(Protocol):
         """Read the model and warm it up. Runs in the embedder's own thread, once."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """One row per text, of unit length. Runs in the embedder's own thread."""
+        """One row for each of *texts*, of unit length. Runs in the embedder's own thread."""
 
 
 @define

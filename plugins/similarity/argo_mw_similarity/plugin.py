@@ -27,7 +27,7 @@ class SimilarityPlugin:
         self._layers: WeakKeyDictionary[Context, list[Similarity]] = WeakKeyDictionary()
 
     def layer_of(self, context: Context) -> Similarity:
-        """The layer in use, for commands and tests."""
+        """The layer in use in the application of *context*, for commands and tests."""
         return self._layers[context][-1]
 
     @hookimpl

@@ -52,6 +52,10 @@ class Threshold:
 
     It confuses "Q3 2024" with "Q3 2023" and "buy" with "sell"; it is here for comparison, and
     for prompts where that does no harm.
+
+    Attributes:
+        floor: The cosine from which it serves.
+        name: What the configuration calls it.
     """
 
     floor: float = 0.95
@@ -72,6 +76,7 @@ class Guarded:
         lexicon: Words and how they relate.
         floor: The score below which even prompts that agree in every word are refused.
         allowance: What of an unexplained remainder is let pass.
+        name: What the configuration calls it.
     """
 
     lexicon: Lexicon = field(repr=False)

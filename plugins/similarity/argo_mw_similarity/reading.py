@@ -61,6 +61,7 @@ class Reading:
         negated: Per negation, the base forms of the word it applies to.
         asks: The kinds of question asked.
         roles: Verb → who does what to whom.
+        order: All words, in their order.
     """
 
     normal: str
