@@ -174,6 +174,20 @@ async def test_sqlite_is_durable_by_default_and_readers_cannot_write(tmp_path):
     await sink.aclose()
 
 
+async def test_the_log_is_copied_back_before_it_outgrows_its_bound(tmp_path):
+    path = tmp_path / "signals.db"
+    log, largest = path.with_name("signals.db-wal"), 0
+    sink = SqliteSink(path, SqliteOptions(checkpoint_pages=100))
+    await sink.open()
+    for _ in range(60):
+        await sink.write([Signal("A", "BUY", 1.0, n).entry() for n in range(100)])
+        largest = max(largest, log.stat().st_size)
+    # A batch may go beyond the bound once; without one, this would come to over 8 MB.
+    assert 100 * 4096 < largest < 300 * 4096
+    await sink.aclose()
+    assert not log.exists()
+
+
 async def test_damage_is_found(tmp_path):
     path = tmp_path / "signals.db"
     sink = SqliteSink(path)
