@@ -268,7 +268,18 @@ def _operations(parts: Mapping[str, Parts], settings: Settings) -> dict[str, Ope
     for name in settings.operations:
         if name not in operations:
             raise _unknown("operation", name, operations, f"{settings.source} [operations.{name}]")
+    for plugin, part in parts.items():
+        for name in _operation_tables(part.config):
+            if name not in operations:
+                where = f"{settings.source} [plugins.{plugin}.operations.{name}]"
+                raise _unknown("operation", name, operations, where)
     return operations
+
+
+def _operation_tables(config: object) -> Iterable[str]:
+    """The operations that a plugin's table has tables for: by convention, in ``operations``."""
+    tables = getattr(config, "operations", None)
+    return tables if isinstance(tables, Mapping) else ()
 
 
 def _flags(

@@ -45,7 +45,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def register_config() -> type:  # type: ignore[empty-body]
-    """The attrs class of the plugin's table ``[plugins.NAME]``; every field needs a default."""
+    """The attrs class of the plugin's table ``[plugins.NAME]``; every field needs a default.
+
+    A field ``operations`` that is a mapping holds tables by operation: the core refuses names
+    that no plugin offers.
+    """
 
 
 @hookspec

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from attrs import field, frozen, validators
+from attrs import Factory, field, frozen, validators
 
 from argo_mw import BadParameter, ConfigError, Secret, fingerprint
 from argo_mw.config import load, parse, structure
+from argo_mw.testing import FakePlugin, Scripted
 
 
 @frozen
@@ -127,3 +129,24 @@ def test_a_secret_is_seen_nowhere() -> None:
 def test_a_secret_is_never_part_of_a_key() -> None:
     with pytest.raises(BadParameter, match="no stable fingerprint"):
         fingerprint({"key": Secret("hunter2")})
+
+
+# -- Tables by operation -----------------------------------------------------------------------
+
+
+@frozen
+class ByOperation:
+    """A plugin's table, with tables by operation."""
+
+    operations: Mapping[str, int] = Factory(dict)
+
+
+async def test_a_plugin_s_table_for_an_operation_that_nobody_offers_is_refused(open_argo) -> None:
+    plugin = FakePlugin(config=ByOperation)
+    config = {"plugins": {"mine": {"operations": {"barz": 1}}}}
+    with pytest.raises(ConfigError, match=r"\[plugins\.mine\.operations\.barz\].*'bars'"):
+        async with open_argo(Scripted("a", ["bars"]), config=config, plugins={"mine": plugin}):
+            pass
+    config = {"plugins": {"mine": {"operations": {"bars": 1}}}}
+    async with open_argo(Scripted("a", ["bars"]), config=config, plugins={"mine": plugin}) as argo:
+        assert "A" == await argo.call("bars", symbol="A")
