@@ -63,7 +63,7 @@ class Caller:
     ) -> dict[str, Outcome | Exception]:
         """The outcome or the error of *operation* for each of *subjects*, asked in parallel.
 
-        Other *parameters* are the same for all. At most 256 calls are under way at once. An
+        Other *parameters* are the same for all. At most 1,000 calls are under way at once. An
         upstream that can answer several subjects in one request is asked that way.
         """
         return await self._engine.map(

@@ -19,7 +19,7 @@ from argo_mw.outcome import Outcome
 from argo_mw.registry import Plugins
 from argo_mw.tasks import Tasks
 
-MAP_CONCURRENCY = 256
+MAP_CONCURRENCY = 1_000
 """Calls of one ``map`` under way at once."""
 
 _MOST_REFRESHES = 256
@@ -149,7 +149,7 @@ class Engine:
         parameters: Parameters,
         ask: Callable[[Parameters], Awaitable[Outcome]],
     ) -> dict[str, Outcome | Exception]:
-        """The answer or the error for each subject, in parallel, at most 256 at once."""
+        """The answer or the error for each subject, in parallel, at most 1,000 at once."""
         name = self._subject_parameter(operation)
         places = asyncio.Semaphore(MAP_CONCURRENCY)
 
