@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -230,7 +230,7 @@ def _insert_missing(table: Table) -> str:
     )
 
 
-@cache
+@lru_cache(maxsize=256)
 def _numbered(sql: str) -> str:
     first, *rest = sql.split("?")
     return first + "".join(f"${i}{part}" for i, part in enumerate(rest, 1))

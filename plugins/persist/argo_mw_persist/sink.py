@@ -31,8 +31,8 @@ class Sink(Protocol):
     """Where rows are kept.
 
     Every method raises :class:`~argo_mw_persist.SinkUnavailable` when the sink cannot answer now
-    and trying again may help. No method blocks the event loop. ``suite`` in
-    ``argo_mw_persist.testing`` checks all that is said here.
+    and trying again may help. No method blocks the event loop.
+    ``argo_mw_persist.testing.SinkConformance`` checks all that is said here.
 
     Attributes:
         dialect: Whose SQL it speaks.
