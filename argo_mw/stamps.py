@@ -301,8 +301,8 @@ class Stamps:
         lacking = [name for name in names if name not in known]
         if not lacking:
             return known
-        this = object()
-        self._reads.update(dict.fromkeys(lacking, this))
+        # Those who read a tag at the same time share a token, which goes when the tag is named.
+        tokens = {name: self._reads.setdefault(name, object()) for name in lacking}
         found: Mapping[str, _Known] = {}
         try:
             found = await self._fetch(lacking)
@@ -311,8 +311,8 @@ class Stamps:
             tick = self._tick()
             found = {name: _Known(_new(), _new(), tick, made_up=True) for name in lacking}
         finally:
-            for name in lacking:
-                if self._reads.get(name) is this:
+            for name, token in tokens.items():
+                if self._reads.get(name) is token:
                     del self._reads[name]
                     if name in found:
                         self._remember(name, found[name])

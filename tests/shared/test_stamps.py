@@ -9,8 +9,9 @@ import pytest
 from attrs import define, field
 
 from argo_mw.errors import BadParameter, SharedUnavailable
+from argo_mw.marks import EVERYTHING, Freshness
 from argo_mw.shared.memory import MemoryShared, MemoryStore
-from argo_mw.stamps import EVERYTHING, Freshness, Stamps
+from argo_mw.stamps import Stamps
 from argo_mw.testing.clock import FakeClock, settle
 
 FRESH, STALE, MISS, UNKNOWN = Freshness
@@ -391,6 +392,21 @@ async def test_invalidations_of_one_turn_travel_together(here):
     await asyncio.gather(*(here.stamps.invalidate([f"tag:{n}"]) for n in range(50)))
     assert here.shared.calls.count("set_many") == 1
     assert here.shared.calls.count("publish") == 1
+
+
+async def test_reads_that_overlap_without_end_are_mirrored_all_the_same(here):
+    """Otherwise what everybody asks for would be known to nobody after a gap."""
+    first, second = asyncio.Event(), asyncio.Event()
+    here.shared.hold["get_many"] = first
+    one = asyncio.ensure_future(here.stamps.load(["a"]))
+    await settle()
+    here.shared.hold["get_many"] = second
+    other = asyncio.ensure_future(here.stamps.load(["a"]))
+    await settle()
+    first.set()
+    assert FRESH is here.stamps.peek(await one)
+    second.set()
+    assert FRESH is here.stamps.peek(await other)
 
 
 async def test_known_tags_are_not_asked_for_again(here):
