@@ -124,8 +124,15 @@ async def test_a_failover_serves_nothing_old(start_server, tmp_path):
 
 async def told(server, words: bytes, section: str) -> None:
     """Return once *server* says *words* of itself."""
+
+    def asked() -> bytes:
+        try:
+            return server.command("INFO", section)
+        except ConnectionError:  # a server that becomes a master hangs up
+            return b""
+
     async with asyncio.timeout(60):
-        while words not in await asyncio.to_thread(server.command, "INFO", section):
+        while words not in await asyncio.to_thread(asked):
             await asyncio.sleep(0)
 
 
