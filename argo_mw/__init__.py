@@ -25,6 +25,7 @@ from argo_mw.errors import (
     DeadlineExceeded,
     NotEncodable,
     NotFound,
+    NotShareable,
     PluginError,
     QuotaExceeded,
     Refusal,
@@ -57,12 +58,13 @@ from argo_mw.flags import Flag, Rule
 from argo_mw.guard import CountingGuard, Guard, Request, Result
 from argo_mw.hooks import HOOK_API, hookimpl, hookspec
 from argo_mw.layer import SLOTS, Layer, Middleware, Next
+from argo_mw.marks import EVERYTHING, Freshness, Stamped
 from argo_mw.operation import DataType, Kind, Operation, Scope, operation
 from argo_mw.outcome import NO_COST, Attempt, Cost, Note, Outcome
 from argo_mw.registry import Broken
 from argo_mw.shared.protocol import Count, Lease, Shared, Subscription
-from argo_mw.sharing import NotShareable, Protected, protect
-from argo_mw.stamps import EVERYTHING, Freshness, Stamped, Stamps
+from argo_mw.sharing import Protected, protect
+from argo_mw.stamps import Stamps
 from argo_mw.stream import Stream
 from argo_mw.tasks import Tasks
 from argo_mw.upstream import UNLIMITED, Gathering, Limits, Upstream

@@ -167,6 +167,10 @@ class NotEncodable(ArgoError):
     """A value cannot be written to a shared store."""
 
 
+class NotShareable(ArgoError):
+    """A value cannot be handed to several callers: it cannot be copied."""
+
+
 class StreamAborted(ArgoError):
     """A stream ended before it was complete."""
 

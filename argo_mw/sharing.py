@@ -26,7 +26,7 @@ from uuid import UUID
 import attrs
 import msgspec
 
-from argo_mw.errors import ArgoError
+from argo_mw.errors import NotShareable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,10 +50,6 @@ _FROZEN_COLUMNS: Final = frozenset(
     {"string", "bytes", "boolean", "integer", "floating", "mixed-integer-float", "decimal"}
     | {"datetime", "datetime64", "date", "time", "timedelta", "period", "empty"}
 )
-
-
-class NotShareable(ArgoError):
-    """A value cannot be handed to several callers: it cannot be copied."""
 
 
 class Protected(Protocol):

@@ -36,69 +36,27 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
-from hashlib import blake2b
 from typing import Any, Final
 
 import structlog
-from attrs import define, field, frozen
+from attrs import frozen
 
 from argo_mw.clock import Clock
-from argo_mw.errors import BadParameter, SharedUnavailable
+from argo_mw.errors import SharedUnavailable
+from argo_mw.marks import EVERYTHING, Freshness, Mark, Stamped, names_of, read_marks
 from argo_mw.shared.protocol import Shared, Subscription
-
-EVERYTHING: Final = "*"
-"""The tag that every entry has."""
 
 CHANNEL: Final = "stamps"
 _HARD: Final = "stamp:h:"
 _SOFT: Final = "stamp:s:"
 _KINDS: Final = (_HARD, _SOFT)
 _TTL: Final = 30 * 86400.0
-_MAX_TAG_BYTES: Final = 400
 _KEYS_PER_MESSAGE: Final = 500
 _ATTEMPTS: Final = 3
 _MAX_RECENT: Final = 2_000
 _RECENT_SECONDS: Final = 30.0
 
-_NO_MARK: Final = "a mark must be a tag's name, its hard and its soft stamp"
-
 log = structlog.stdlib.get_logger("argo_mw")
-
-Mark = tuple[str, bytes, bytes]
-"""A tag with its hard and its soft stamp."""
-
-
-class Freshness(Enum):
-    """What is known about an entry."""
-
-    FRESH = "fresh"
-    STALE = "stale"
-    """Expired: may be served while a newer one is fetched."""
-    MISS = "miss"
-    """Invalidated: must not be served."""
-    UNKNOWN = "unknown"
-    """Not known without asking the store: :meth:`Stamps.check` does."""
-
-
-@define(eq=False)
-class Stamped:
-    """The stamps that an entry's tags had before its load began.
-
-    Attributes:
-        marks: Each tag with its stamps: plain data, to be stored beside the value.
-    """
-
-    marks: tuple[Mark, ...]
-    _era: int = field(repr=False)
-    _born: int = field(repr=False)
-    _judged_at: int = field(default=-1, init=False, repr=False)
-    _verdict: Freshness = field(default=Freshness.UNKNOWN, init=False, repr=False)
-
-    @property
-    def tags(self) -> frozenset[str]:
-        """The tags, without :data:`EVERYTHING`."""
-        return frozenset(mark[0] for mark in self.marks if mark[0] != EVERYTHING)
 
 
 @frozen
@@ -196,7 +154,7 @@ class Stamps:
         Name every tag that the result may get. Never raises for the store's sake: while it is
         away, stamps are made up locally and count as changed when it is back.
         """
-        names = _names(tags)
+        names = names_of(tags)
         era, born = self._era, self._ticks
         marks = self._mirrored(names)
         if marks is None:
@@ -211,7 +169,7 @@ class Stamps:
         makes the result a miss, and is mirrored for the next load.
         """
         have = {mark[0] for mark in stamped.marks}
-        late = [name for name in _names(tags) if name not in have]
+        late = [name for name in names_of(tags) if name not in have]
         if not late:
             return stamped
         known = await self._read(late)
@@ -229,21 +187,7 @@ class Stamps:
         Raises:
             ValueError: *marks* is not what :attr:`Stamped.marks` holds.
         """
-        adopted: list[Mark] = []
-        everything = False
-        for mark in marks:
-            try:
-                name, hard, soft = mark
-            except (TypeError, ValueError) as error:
-                raise ValueError(_NO_MARK) from error
-            if type(name) is not str or type(hard) is not bytes or type(soft) is not bytes:
-                raise ValueError(_NO_MARK)
-            everything = everything or name == EVERYTHING
-            adopted.append((name, hard, soft))
-        if everything:
-            return Stamped(tuple(adopted), self._era, self._ticks)
-        msg = f"an entry without the tag {EVERYTHING!r} was not stamped by load()"
-        raise ValueError(msg)
+        return Stamped(read_marks(marks), self._era, self._ticks)
 
     def peek(self, stamped: Stamped) -> Freshness:
         """What is known, without waiting, about an entry with the stamps *stamped*."""
@@ -366,7 +310,7 @@ class Stamps:
         return await self._replace(_SOFT, tags)
 
     async def _replace(self, kind: str, tags: Iterable[str]) -> bool:
-        names = _names(tags, everything=False)
+        names = names_of(tags, everything=False)
         if not names:
             return not self._down
         for name in names:
@@ -546,26 +490,6 @@ class Stamps:
 
 def _new() -> bytes:
     return os.urandom(8)
-
-
-def _names(tags: Iterable[str], *, everything: bool = True) -> list[str]:
-    if isinstance(tags, str):
-        msg = f"tags must be a collection of strings, not the string {tags!r}"
-        raise BadParameter(msg)
-    names = dict.fromkeys(map(_name, tags))
-    if everything:
-        names[EVERYTHING] = None
-    return list(names)
-
-
-def _name(tag: object) -> str:
-    """The name that *tag* is kept under: its digest when it is long, because keys are bounded."""
-    if not isinstance(tag, str) or not tag:
-        msg = f"a tag must be a string that is not empty, not {tag!r}"
-        raise BadParameter(msg)
-    if len(tag) * 4 <= _MAX_TAG_BYTES or len(encoded := tag.encode()) <= _MAX_TAG_BYTES:
-        return tag
-    return "#" + blake2b(encoded, digest_size=24).hexdigest()
 
 
 def _name_of(key: str) -> str:

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
-from argo_mw.sharing import NotShareable, is_immutable, protect
+from argo_mw.errors import NotShareable
+from argo_mw.sharing import is_immutable, protect
 
 
 @attrs.frozen
