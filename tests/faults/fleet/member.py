@@ -1,0 +1,64 @@
+"""A process of the fleet, with many callers of one question.
+
+Usage: member.py STORE STATE CALLERS LEASE. Each line of standard input is ``SYMBOL SECONDS``: all
+callers ask for SYMBOL at once; a load takes SECONDS. On standard output: ``loading`` for each load
+that begins, then ``answered COUNT LOADS LONGEST``, LONGEST being the longest wait in seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+
+import structlog
+
+import argo_mw_cache.plugin
+import argo_mw_coalesce.plugin
+import argo_mw_redis.plugin
+from argo_mw import Argo
+
+PLUGINS = {
+    "cache": argo_mw_cache.plugin,
+    "coalesce": argo_mw_coalesce.plugin,
+    "redis": argo_mw_redis.plugin,
+}
+
+
+async def main(store: str, callers: int, lease: float) -> None:
+    """Ask what standard input says until it ends."""
+    loads = 0
+    takes = 0.0
+    argo = Argo.open(
+        {"argo": {"shared": store, "strict": True}, "plugins": {"coalesce": {"lease": lease}}},
+        plugins=PLUGINS,
+        installed=False,
+    )
+
+    @argo.wrap(name="quote")
+    async def quote(symbol: str) -> str:
+        nonlocal loads
+        loads += 1
+        print("loading", flush=True)
+        await asyncio.sleep(takes)
+        return symbol
+
+    async def caller(symbol: str) -> tuple[bool, float]:
+        started = time.monotonic()
+        answer = await quote(symbol)
+        return answer == symbol, time.monotonic() - started
+
+    async with argo:
+        print("ready", flush=True)
+        while words := (await asyncio.to_thread(sys.stdin.readline)).split():
+            loads, takes = 0, float(words[1])
+            told = await asyncio.gather(*(caller(words[0]) for _ in range(callers)))
+            answered = sum(right for right, _ in told)
+            print("answered", answered, loads, max(waited for _, waited in told), flush=True)
+
+
+if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    os.environ["ARGO_MW_STATE_DIR"] = sys.argv[2]
+    asyncio.run(main(sys.argv[1], int(sys.argv[3]), float(sys.argv[4])))
