@@ -77,6 +77,20 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), f"{name(page)} links to {target}"
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_block_that_is_not_run_says_why(page: Path) -> None:
+    """But for output (text), diagrams, and our own commands, which another test looks at."""
+    run = {"python", "toml", "text", "mermaid"}
+    found = _BLOCK.finditer(page.read_text("utf-8"))
+    others = [m["code"] for m in found if m["language"] not in run and not m["skip"]]
+    assert [] == [code for code in others if not _is_ours(code)]
+
+
+def _is_ours(code: str) -> bool:
+    commands = re.findall(r"^\$ (.*)$", code, re.MULTILINE)
+    return bool(commands) and all(re.search(r"\bargo-mw\b", command) for command in commands)
+
+
 def _hooks() -> dict[str, list[str]]:
     functions = inspect.getmembers(hooks, inspect.isfunction)
     return {n: list(inspect.signature(f).parameters) for n, f in functions if f.__doc__}
