@@ -1,4 +1,4 @@
-"""``argo-mw signals latest|history|performance|export``."""
+"""``argo-mw signals latest|history|close|performance|export``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from argo_mw.cli import console, print_json, say, with_argo
 from argo_mw_persist import ids
 from argo_mw_persist.db_commands import db
 from argo_mw_persist.moments import from_utc, shown
+from argo_mw_persist.plugin import store_of
 from argo_mw_persist.records import Signal
 from argo_mw_persist.results import Page, Performance
 from argo_mw_persist.store import MOST_ROWS
@@ -26,7 +27,7 @@ def add_to(cli: click.Group) -> None:
     if not isinstance(signals, click.Group):
         signals = click.Group("signals", help="Recorded trading signals.")
         cli.add_command(signals)
-    for command in (latest, history, performance, export):
+    for command in (latest, history, close, performance, export):
         signals.add_command(command)
     cli.add_command(db)
 
@@ -82,6 +83,28 @@ async def history(
     _show(list(page.signals), as_json)
     if page.next is not None:
         say(f"more: --after {page.next}")
+
+
+@click.command()
+@click.argument("identifier", metavar="ID")
+@click.option("--exit-price", type=float, help="The price at which it was left.")
+@click.option(
+    "--profit", type=float, help="What it earned, as a fraction; from the prices unless told."
+)
+@with_argo
+async def close(
+    argo: Argo, identifier: str, exit_price: float | None, profit: float | None
+) -> None:
+    """Record how the signal ID ended; `history` shows identifiers."""
+    try:
+        which = ids.parse(identifier)
+    except ValueError:
+        msg = f"{identifier!r} is no identifier of a signal; `argo-mw signals history` shows them"
+        raise click.UsageError(msg) from None
+    closed = await store_of(argo.context).close_signal(
+        which, exit_price=exit_price, profit=profit, tenant=argo.settings.argo.tenant
+    )
+    say(f"{closed.symbol} {closed.action} ended in a {closed.outcome}: {closed.profit:+.2%}")
 
 
 @click.command()
@@ -153,7 +176,8 @@ def _show(signals: list[Signal], as_json: bool) -> None:
     if as_json:
         print_json([_plain(signal) for signal in signals])
         return
-    table = Table("time", "symbol", "action", "confidence", "price", "outcome", "profit", box=None)
+    columns = ("time", "symbol", "action", "confidence", "price", "outcome", "profit", "id")
+    table = Table(*columns, box=None)
     for signal in signals:
         table.add_row(
             shown(signal.timestamp),
@@ -163,6 +187,7 @@ def _show(signals: list[Signal], as_json: bool) -> None:
             "" if signal.price is None else f"{signal.price:.2f}",
             signal.outcome or "",
             "" if signal.profit is None else f"{signal.profit:+.2%}",
+            ids.text(signal.id),
         )
     console().print(table)
 

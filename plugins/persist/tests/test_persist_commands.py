@@ -150,6 +150,23 @@ def test_export_asks_for_a_form_that_it_knows(invoke):
     assert ".csv nor .parquet" in result.stderr
 
 
+def test_close_records_how_a_signal_ended(invoke):
+    [newest] = json.loads(invoke("signals", "latest", "S0", "--json").stdout)
+    result = invoke("signals", "close", newest["id"], "--exit-price", "11.0")
+    assert result.exit_code == 0, result.output
+    assert "S0 BUY ended in a win: +10.00%" in result.stderr
+    [closed] = json.loads(invoke("signals", "history", "--outcome", "win", "--json").stdout)
+    assert newest["id"] == closed["id"]
+
+
+def test_close_says_what_it_needs(invoke):
+    assert "no identifier" in invoke("signals", "close", "nonsense").stderr
+    unknown = "0197f0d3-0000-7000-8000-000000000000"
+    assert "there is no signal" in invoke("signals", "close", unknown, "--profit", "0.1").stderr
+    [newest] = json.loads(invoke("signals", "latest", "S0", "--json").stdout)
+    assert "exit_price or its profit" in invoke("signals", "close", newest["id"]).stderr
+
+
 def test_performance_shows_the_consensus_and_every_voice(invoke):
     result = invoke("signals", "performance", "ODD")
     assert result.exit_code == 0, result.output
@@ -283,6 +300,6 @@ def test_commands_join_the_group_of_the_application():
     cli.add_command(group)
     commands.add_to(cli)
     assert group is cli.commands["signals"]
-    assert {"latest", "history", "performance", "export"} == set(group.commands)
+    assert {"latest", "history", "close", "performance", "export"} == set(group.commands)
     db = {"answers", "ledger", "prune", "check", "migrate", "backup", "import"}
     assert db == set(cli.commands["db"].commands)
