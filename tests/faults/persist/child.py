@@ -9,6 +9,8 @@ import asyncio
 import os
 import sys
 
+import structlog
+
 import argo_mw_persist.plugin
 from argo_mw import Argo
 from argo_mw_persist import Receipt, Signal, Store, store_of
@@ -75,4 +77,6 @@ async def main(mode: str, url: str, state: str, count: int) -> None:
 
 
 if __name__ == "__main__":
+    # Standard output is for what is acknowledged.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))

@@ -122,6 +122,29 @@ async def test_a_program_that_starts_while_postgres_is_away_spools_and_the_next_
     await tasks.aclose()
 
 
+async def test_what_a_killed_program_had_spooled_is_drained_by_the_next_one(
+    own_server: Postgres, tmp_path, start_child
+):
+    url = own_server.database("orphaned")
+    own_server.kill()
+    child = start_child("load", url)
+    lines = []
+    for line in child.stdout:
+        lines.append(line)
+        if len(lines) == 1_500:
+            child.kill()
+    acknowledged = {line.strip() for line in lines if line.endswith("\n")}
+    assert len(acknowledged) >= 1_500
+    own_server.start()
+    tasks, said = Tasks(), Heard()
+    async with spooled_store(url, tmp_path / "state", said, tasks) as store:
+        await said.until("takes records again")
+        stored = [identifier.hex() for identifier in await stored_order(store)]
+        assert set() == acknowledged - set(stored)
+        assert len(stored) == len(set(stored))
+    await tasks.aclose()
+
+
 async def test_without_a_spool_records_wait_within_their_bound_and_are_kept_in_the_end(
     own_server: Postgres, tmp_path
 ):
