@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 from argo_mw.errors import StreamAborted
 from argo_mw.tasks import Tasks
@@ -44,7 +44,7 @@ class Stream(Generic[C]):
         self._pump: asyncio.Task[None] | None = None
 
     @classmethod
-    def of(cls, chunks: Sequence[C], tasks: Tasks) -> Stream[C]:
+    def of(cls, chunks: Sequence[C], tasks: Tasks) -> Self:
         """A stream of *chunks* that is complete already: a kept answer, replayed.
 
         *tasks* own its readers, as for any stream.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Coroutine
+from contextlib import suppress
 
 from argo_mw import (
     MAX_AGE,
@@ -12,6 +13,7 @@ from argo_mw import (
     AllUpstreamsFailed,
     AnswerSeen,
     Call,
+    Closed,
     Context,
     DeadlineExceeded,
     Expired,
@@ -53,6 +55,7 @@ class Cache:
         self._events = context.events
         self._stamps = context.stamps
         self._looking: set[str] = set()
+        self._sharing: set[asyncio.Task[None]] = set()
         self._absent: dict[str, float] = {}
         self.memory = Memory(max_entries=config.max_entries, max_bytes=config.max_bytes)
         self._shared = (
@@ -131,6 +134,11 @@ class Cache:
             return None
         self._tell_shared_hit(call, found.outcome)
         return found.outcome
+
+    async def aclose(self) -> None:
+        """Wait for what is on its way to the shared store: streams that have just ended."""
+        if self._sharing:
+            await asyncio.wait(self._sharing)
 
     def explain(self, call: Call) -> str:
         """Whether *call* would be a hit, and for how long."""
@@ -258,12 +266,22 @@ class Cache:
         if kept is None:
             return outcome
         if self._shared is not None:
-            unkept = await self._shared.put(call, hit_of(outcome), stamped, load_time)
-            if unkept is not None:
-                self._tell(unkept.action, call, unkept.detail)
-                if unkept.action == "local":
-                    self._context.trouble(f"cache of {call.operation.name}", unkept.detail)
+            await self._share(self._shared, call, outcome, stamped, load_time)
         return kept
+
+    async def _share(
+        self,
+        shared: SharedLevel,
+        call: Call,
+        outcome: Outcome,
+        stamped: Stamped,
+        load_time: float,
+    ) -> None:
+        unkept = await shared.put(call, hit_of(outcome), stamped, load_time)
+        if unkept is not None:
+            self._tell(unkept.action, call, unkept.detail)
+            if unkept.action == "local":
+                self._context.trouble(f"cache of {call.operation.name}", unkept.detail)
 
     def _dated(self, outcome: Outcome) -> Outcome:
         """*outcome* with an expiry: the one it has, or the configured one."""
@@ -311,15 +329,19 @@ class Cache:
                 self._tell("skipped", call, "the stream ended before it was complete")
             elif self._stamps.peek(stamped) is not Freshness.FRESH:
                 self._tell("skipped", call, "what it depends on changed while it was streamed")
-            else:
-                self._keep(call, outcome, stamped, load_time)
+            elif self._keep(call, outcome, stamped, load_time) and self._shared is not None:
+                code = self._share(self._shared, call, outcome, stamped, load_time)
+                with suppress(Closed):
+                    task = self._context.tasks.spawn("cache:stream", code)
+                    self._sharing.add(task)
+                    task.add_done_callback(self._sharing.discard)
 
         stream.on_done(ended)
 
     def _entry_of(self, found: Record) -> Entry:
         assert found.outcome.expires_at is not None
         ttl = found.outcome.expires_at - self._clock.time()
-        protected = protect(found.outcome.value)
+        protected = protected_of(found.outcome.value)
         return self._entry(found.outcome, protected, found.stamped, ttl, found.load_time)
 
     def _entry(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary, WeakSet
 
 from argo_mw import Context, Layer, hookimpl
 from argo_mw_cache.config import CacheConfig
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import click
 
 __all__ = ["CacheConfig"]
+
+_caches: WeakKeyDictionary[Context, WeakSet[Cache]] = WeakKeyDictionary()
+"""Of each application in this process, those that may still be at work."""
 
 
 @hookimpl
@@ -24,6 +28,7 @@ def register_config() -> type:
 def register_layer(config: CacheConfig, context: Context) -> Layer:
     """The layer in its slot."""
     cache = Cache(config, context)
+    _caches.setdefault(context, WeakSet()).add(cache)
     return Layer(
         NAME,
         cache,
@@ -32,6 +37,13 @@ def register_layer(config: CacheConfig, context: Context) -> Layer:
         lookup=cache.lookup if cache.shares else None,
         explain=cache.explain,
     )
+
+
+@hookimpl
+async def shutdown(context: Context) -> None:
+    """Let what is on its way to the shared store arrive."""
+    for cache in _caches.pop(context, ()):
+        await cache.aclose()
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from argo_mw import Codecs, Context, Guard, Observer, Operation, Upstream, hookimpl
+from argo_mw import Codecs, Context, Guard, Observer, Operation, Tasks, Upstream, hookimpl
 from argo_mw_llm.accounts import Accounts
 from argo_mw_llm.books import Books
 from argo_mw_llm.chat import DeepSeek, Glm, Qwen
@@ -16,6 +16,7 @@ from argo_mw_llm.ledger import Ledger
 from argo_mw_llm.operations import OPINIONS, operations
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.savings import Savings
+from argo_mw_llm.streams import AnswerStream, from_plain, to_plain
 from argo_mw_llm.values import Completion, Opinion, Reply, ToolCall, Usage
 from argo_mw_llm.views import TOLERANCES
 from argo_mw_llm.voices import Voices
@@ -32,6 +33,7 @@ class LlmPlugin:
         self._providers: dict[str, Provider] = {}
         self._retired: list[Provider] = []  # closed at the end: calls may still need them
         self._ledger: Ledger | None = None
+        self._tasks: Tasks | None = None
         self.books: Books | None = None
 
     @property
@@ -49,6 +51,7 @@ class LlmPlugin:
         """Let answers travel."""
         for kind in (Usage, ToolCall, Completion, Opinion, Reply):
             codecs.register_attrs(kind, f"llm.{kind.__name__.lower()}")
+        codecs.register(AnswerStream, "llm.stream", to_plain, self._replayed)
 
     @hookimpl
     def register_operations(self, config: LlmConfig) -> Iterable[Operation]:
@@ -62,6 +65,7 @@ class LlmPlugin:
             path = context.state_dir / LEDGER
             self._ledger = Ledger(path, context.tasks, lambda what: context.trouble("llm", what))
         self._config = config
+        self._tasks = context.tasks
         self.books = Books(config, context, self._ledger)
         self._retired += self._providers.values()
         kinds = (Glm, DeepSeek, Qwen, Claude)
@@ -112,6 +116,10 @@ class LlmPlugin:
             await self._ledger.aclose()
         for provider in (*self._providers.values(), *self._retired):
             await provider.aclose()
+
+    def _replayed(self, plain: object) -> AnswerStream[object]:
+        assert self._tasks is not None, "an application that is not open reads no streams"
+        return from_plain(plain, self._tasks)
 
     @property
     def _saved(self) -> Observer:

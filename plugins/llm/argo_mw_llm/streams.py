@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import define, field
 
-from argo_mw import Stream, Tasks
+from argo_mw import NotEncodable, Stream, Tasks
 from argo_mw_llm.values import Usage
 
 C = TypeVar("C")
@@ -42,10 +42,15 @@ class AnswerStream(Stream[C]):
     """
 
     def __init__(
-        self, source: AsyncIterator[C], tasks: Tasks, ending: Ending, *, name: str = "answer"
+        self,
+        source: AsyncIterator[C],
+        tasks: Tasks,
+        ending: Ending | None = None,
+        *,
+        name: str = "answer",
     ) -> None:
         super().__init__(source, tasks, name=name)
-        self.ending = ending
+        self.ending = ending or Ending("")
 
     @property
     def complete(self) -> bool:
@@ -56,6 +61,36 @@ class AnswerStream(Stream[C]):
     def text(self) -> str:
         """The text so far, where the pieces are text."""
         return "".join(self.ending.parts)
+
+
+def to_plain(stream: AnswerStream[object]) -> object:
+    """What of *stream* is stored, for others to replay.
+
+    Raises:
+        NotEncodable: It is not complete.
+    """
+    if not stream.complete:
+        msg = "a stream that is not complete is no answer to keep"
+        raise NotEncodable(msg)
+    ending = stream.ending
+    return [
+        stream.chunks,
+        ending.model,
+        ending.stop,
+        ending.usage,
+        ending.heard,
+        ending.headers,
+        ending.keep_tools,
+    ]
+
+
+def from_plain(plain: Any, tasks: Tasks) -> AnswerStream[object]:
+    """The stream that was stored as *plain*, complete as it is; *tasks* own its readers."""
+    chunks, model, stop, usage, heard, headers, keep_tools = plain
+    parts = [chunk for chunk in chunks if isinstance(chunk, str)]
+    stream: AnswerStream[object] = AnswerStream.of(chunks, tasks)
+    stream.ending = Ending(model, stop, usage, heard, headers, keep_tools, parts)
+    return stream
 
 
 def is_kept(stop: str, *, keep_tools: bool) -> bool:

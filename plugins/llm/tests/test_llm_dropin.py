@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -12,7 +13,7 @@ import pytest
 import argo_mw_cache.plugin as cache
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, BlockingArgo
-from argo_mw_llm import LlmPlugin, chain, transport
+from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 
 from .conftest import MODELS, PROVIDERS, OpenArgo
@@ -212,3 +213,45 @@ def test_synchronous_clients_gain_the_chain_too() -> None:
 def test_an_unknown_provider_is_refused() -> None:
     with pytest.raises(ValueError, match="glm, deepseek or qwen"):
         transport(object(), "gpt")  # type: ignore[call-overload]
+
+
+async def test_a_streamed_answer_is_replayed_by_another_process(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    """Two applications that have nothing in common but the store."""
+
+    def opened() -> Argo:
+        tables = {n: {"url": sandbox.url(n), "key": "any"} for n in PROVIDERS}
+        return Argo.open(
+            {
+                "argo": {"shared": f"sqlite:///{tmp_path}/shared.db", "strict": True},
+                "plugins": {"llm": tables},
+            },
+            plugins={"llm": LlmPlugin(), **LAYERS},
+            installed=False,
+        )
+
+    async def streamed(argo: Argo) -> tuple[list[object], list[object], list[str]]:
+        async with claude(argo, sandbox) as first, chat(argo, sandbox) as second:
+            async with first.messages.stream(**ASK) as events:
+                heard: list[object] = [event async for event in events]
+            chunks = await second.chat.completions.create(**CHAT, stream=True)
+            told: list[object] = [chunk async for chunk in chunks]
+        answer = await argo.call("complete", messages="RSI 30?", model=MODELS["glm"], stream=True)
+        assert isinstance(answer, AnswerStream)
+        return heard, told, [piece async for piece in answer.read()]
+
+    async with opened() as argo:
+        expected = await streamed(argo)
+    async with opened() as argo:
+        again = await streamed(argo)
+        replayed = await argo.outcome(
+            "complete", messages="RSI 30?", model=MODELS["glm"], stream=True
+        )
+    assert expected == again
+    assert "cache" in replayed.via
+    assert isinstance(replayed.value, AnswerStream)
+    assert "".join(expected[2]) == replayed.value.text
+    assert replayed.value.ending.usage is not None
+    for name in ("claude", "deepseek", "glm"):
+        assert 1 == sandbox.counts_of(name).requests
