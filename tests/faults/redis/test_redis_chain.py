@@ -13,7 +13,9 @@ import pytest
 
 from tests.faults.redis.nodes import nodes
 
-CALLS = 1_000
+CALLS = 400
+OUTAGES = 2
+MANY_OUTAGES = 20
 QUICK = "?timeout=0.3&retry=0.05"
 
 
@@ -35,31 +37,43 @@ async def test_a_fleet_serves_nothing_wrong_when_nothing_is_wrong(server):
     assert sum(loads) < sum(calls) / 2  # so the store was in use
 
 
-async def test_a_server_killed_under_load_fails_no_call_and_serves_nothing_old(server):
+async def killed(server, fleet, rounds: int) -> None:
+    for _ in range(rounds):
+        server.kill()
+        await fleet.until(lambda s: s["away"])
+        await fleet.work(CALLS)
+        await asyncio.to_thread(server.start)
+        await fleet.settle()
+        await fleet.work(CALLS)
+
+
+async def frozen(server, fleet, rounds: int) -> None:
+    """Unlike a server that was killed, it still holds all the answers from before."""
+    for _ in range(rounds):
+        server.freeze()
+        await fleet.until(lambda s: s["away"])
+        await fleet.work(CALLS)
+        server.thaw()
+        await fleet.settle()
+        await fleet.work(CALLS)
+
+
+async def outages(server, befall, rounds: int) -> None:
     async with nodes(server.url + QUICK) as fleet:
         await fleet.work(CALLS)
-        for _ in range(3):
-            server.kill()
-            await fleet.until(lambda s: s["away"])
-            await fleet.work(CALLS)
-            await asyncio.to_thread(server.start)
-            await fleet.settle()
-            await fleet.work(CALLS)
+        await befall(server, fleet, rounds)
         await everything_is_well(fleet)
 
 
-async def test_a_server_that_freezes_keeps_what_it_had_and_none_of_it_is_served_old(server):
-    """Unlike one that was killed, it still holds all the answers from before."""
-    async with nodes(server.url + QUICK) as fleet:
-        await fleet.work(CALLS)
-        for _ in range(3):
-            server.freeze()
-            await fleet.until(lambda s: s["away"])
-            await fleet.work(CALLS)
-            server.thaw()
-            await fleet.settle()
-            await fleet.work(CALLS)
-        await everything_is_well(fleet)
+@pytest.mark.parametrize("befall", [killed, frozen])
+async def test_an_outage_under_load_fails_no_call_and_serves_nothing_old(server, befall):
+    await outages(server, befall, OUTAGES)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("befall", [killed, frozen])
+async def test_many_outages_fail_no_call_and_serve_nothing_old(server, befall):
+    await outages(server, befall, MANY_OUTAGES)
 
 
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
@@ -71,7 +85,10 @@ async def test_a_server_that_is_full_serves_nothing_wrong(start_server, policy):
         fillers = [f"filler:{n}" for n in range(500)]
         for key in fillers:
             server.command("SET", key, "x" * 10_000)
-        assert b"evicted_keys:0\r" in server.command("INFO", "stats") or policy != "noeviction"
+        if policy == "noeviction":
+            assert server.command("SET", "one more", "x" * 10_000).startswith(b"-OOM")
+        else:
+            assert b"evicted_keys:0\r" not in server.command("INFO", "stats")
         await fleet.work(2 * CALLS)
         await fleet.judge()
         for key in fillers:
