@@ -12,7 +12,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import get_args
+from typing import TypeGuard, get_args
 
 import attrs
 import click
@@ -92,9 +92,10 @@ def installed() -> Plugins:
 
 def default(field: attrs.Attribute[object]) -> str:
     """A field's default, as it is written in TOML."""
-    value = field.default
-    if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
-        value = value.factory()  # type: ignore[union-attr]
+    value: object = field.default
+    make = getattr(value, "factory", None)  # attrs.Factory is no class to type checkers
+    if callable(make):
+        value = make()
     match value:
         case None | Secret():
             return ""
@@ -131,7 +132,7 @@ def types_in(field: attrs.Attribute[object]) -> tuple[object, ...]:
     return (field.type, *get_args(field.type))
 
 
-def is_table(hint: object) -> bool:
+def is_table(hint: object) -> TypeGuard[type]:
     """Whether a type is a configuration class."""
     return isinstance(hint, type) and attrs.has(hint)
 
