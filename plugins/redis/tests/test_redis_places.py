@@ -12,6 +12,7 @@ import trustme
 from argo_mw import Argo, Closed, ConfigError, SharedUnavailable
 from argo_mw.config import parse
 from argo_mw.shared import place
+from argo_mw.testing.shared import eventually
 from argo_mw_redis import RedisShared, open_redis, plugin
 from argo_mw_redis.plugin import diagnose
 
@@ -183,9 +184,7 @@ async def test_a_server_that_is_not_there_yet_is_found_when_it_comes(server):
     with pytest.raises(SharedUnavailable, match="cannot be reached"):
         await shared.get("key")
     await asyncio.to_thread(server.start)
-    async with asyncio.timeout(10):
-        while shared.away is not None:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: shared.away is None, 60.0)
     assert await shared.get("key") is None
     await shared.aclose()
 
