@@ -149,7 +149,9 @@ Event = (
     | Reconfigured
     | Trouble
 )
+"""Anything that happened."""
 Observer = Callable[[Event], None]
+"""Is handed events, on the event loop; must not block."""
 
 
 W = TypeVar("W", bound=Observer)

@@ -26,6 +26,7 @@ class Request:
 
 
 Result = Sequence[Outcome | BaseException]
+"""How a request went: an outcome or an error for each of its calls, in their order."""
 
 
 class Guard(Protocol):

@@ -40,7 +40,9 @@ PROJECT = "argo_mw"
 F = TypeVar("F", bound=Callable[..., object])
 
 hookspec = pluggy.HookspecMarker(PROJECT)
+"""Marks a hook that a plugin declares for others."""
 hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's implementation of a hook."""
 
 
 @hookspec

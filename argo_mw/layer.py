@@ -12,6 +12,7 @@ from argo_mw.operation import Operation
 from argo_mw.outcome import Outcome
 
 Next = Callable[[Call], Coroutine[object, object, Outcome]]
+"""The rest of the chain, as a layer sees it: awaited with a call, it answers with an outcome."""
 
 SLOTS = ("coalesce", "cache", "adaptive_ttl", "race", "similarity", "persist")
 """The chain's named places, from the caller inwards. Upstreams are chosen just inside ``race``."""

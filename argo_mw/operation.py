@@ -12,8 +12,11 @@ from attrs import field, frozen
 from argo_mw.errors import BadParameter
 
 Kind = Literal["fetch", "llm", "compute"]
+"""What an operation does: see :class:`Operation`."""
 DataType = Literal["market_data", "indicators", "sentiment", "ai_reasoning", "consensus"]
+"""What kind of data its answers are; decides how long they live."""
 Scope = Literal["public", "tenant"]
+"""Whether tenants share its answers."""
 
 Parameters = Mapping[str, object]
 Accept = Callable[[object], "str | None"]

@@ -38,6 +38,7 @@ class Cost:
 
 
 NO_COST = Cost()
+"""What costs nothing."""
 
 
 @frozen

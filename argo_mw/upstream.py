@@ -37,6 +37,7 @@ class Limits:
 
 
 UNLIMITED = Limits()
+"""Limits that limit nothing."""
 
 
 @frozen

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import attrs
+import griffe
 import pytest
 from typing_extensions import is_protocol
 
@@ -49,7 +50,6 @@ def functions() -> Iterator[tuple[str, Callable[..., object]]]:
 
 
 OBJECTS = [(n, t) for n, t in public() if inspect.isclass(t) or inspect.isfunction(t)]
-CONSTANTS = [n for n, t in public() if (n, t) not in OBJECTS]
 
 
 def speaks_for_itself(function: Callable[..., object]) -> bool:
@@ -90,6 +90,25 @@ def test_a_public_method_has_a_docstring(name: str, function: Callable[..., obje
     """Its own, or that of the hook or the protocol that it implements."""
     implements = hasattr(function, f"{PROJECT}_impl") or function.__name__ in PROTOCOLS
     assert function.__doc__ or implements, f"write what {name} does"
+
+
+def constants() -> list[tuple[str, bool]]:
+    """Every other public name, and whether a docstring stands below it."""
+    folders = [ROOT, *(ROOT / "plugins" / name for name in PLUGINS)]
+    loader = griffe.GriffeLoader(search_paths=[str(folder) for folder in folders])
+    for module in {name.partition(".")[0] for name in MODULES}:
+        loader.load(module)
+    loader.resolve_aliases(implicit=False, external=False)
+    known = {name for name, _ in OBJECTS}
+    return [
+        (name, bool(loader.modules_collection[name].docstring))
+        for name, _ in public()
+        if name not in known
+    ]
+
+
+def test_a_public_constant_or_type_has_a_docstring() -> None:
+    assert [] == [name for name, documented in constants() if not documented]
 
 
 def described(function: Callable[..., object]) -> set[str]:

@@ -86,4 +86,5 @@ class Watching(Protocol):
 
 
 PolicyFactory = Callable[[Memory, Context], Policy]
+"""Makes a policy of what was learned and the context."""
 Policies = Mapping[str, PolicyFactory]

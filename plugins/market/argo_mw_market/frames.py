@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
+"""The columns of every frame, in their order."""
 INDEX = "time"
 
 Floats = npt.NDArray[np.float64]

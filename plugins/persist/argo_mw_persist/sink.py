@@ -82,6 +82,7 @@ class Sink(Protocol):
 
 
 OpenSink = Callable[[str], Sink]
+"""Makes the sink at a URL of its scheme, not opened yet."""
 
 
 def make_sink(url: str, schemes: Mapping[str, OpenSink]) -> Sink:
