@@ -1,0 +1,73 @@
+"""``argo-mw doctor`` on a real server: reachable, version, memory, eviction policy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import structlog
+from click.testing import CliRunner
+
+from argo_mw.cli import Settled
+from argo_mw.cli.main import cli
+from argo_mw.registry import manager
+from argo_mw.registry.discover import Found
+from argo_mw_redis import plugin
+
+
+class Entry:
+    def load(self):
+        return plugin
+
+
+@pytest.fixture
+def doctor(monkeypatch, tmp_path):
+    """Run it for the store at a URL; its exit code, and what it says of Redis."""
+    found = [Found("redis", Entry(), "argo-mw-redis 1.0")]
+    monkeypatch.setattr(manager, "discover", lambda: found)
+    monkeypatch.setattr(manager, "incompatible", lambda name: None)
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(url):
+        Path("argo.toml").write_text(f'[argo]\nshared = "{url}"\n')
+        result = CliRunner().invoke(cli, ["doctor", "--json"])
+        told = json.loads(result.stdout)
+        return result.exit_code, {
+            f["what"]: (f["well"], f["found"])
+            for f in told
+            if f["what"].startswith(("redis", "shared"))
+        }
+
+    yield run
+    structlog.reset_defaults()
+
+
+def test_a_server_without_limits_is_warned_of(start_server, doctor):
+    code, found = doctor(start_server("--maxmemory-policy", "noeviction").url)
+    assert Settled.FAILED == code
+    assert (True, "version 8.") == (found["redis"][0], found["redis"][1][:10])
+    assert not found["redis memory"][0]
+    assert "set maxmemory" in found["redis memory"][1]
+    assert not found["redis eviction"][0]
+    assert "volatile-lru" in found["redis eviction"][1]
+
+
+def test_a_server_with_limits_is_well(start_server, doctor):
+    server = start_server("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
+    code, found = doctor(server.url)
+    assert Settled.OK == code
+    assert all(well for well, _ in found.values())
+    assert "of 100.00M used" in found["redis memory"][1]
+    assert "volatile-lru" == found["redis eviction"][1]
+
+
+def test_a_server_that_is_away_is_told_and_its_password_is_not(server, doctor):
+    server.kill()
+    code, found = doctor(f"redis://:s3cret@127.0.0.1:{server.port}/0")
+    assert Settled.FAILED == code
+    assert not found["redis"][0]
+    assert "cannot be reached" in found["redis"][1]
+    assert not found["shared store"][0]
+    assert "s3cret" not in str(found)
