@@ -59,4 +59,4 @@ $(VENV)/.bench: $(VENV)/.ready tests/bench/requirements.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(DEMO) build/site .coverage .mypy_cache .ruff_cache .pytest_cache

@@ -186,3 +186,13 @@ def test_the_tables_flags_and_upstreams_of_a_page_exist(page: Path) -> None:
             assert set() == flags - documented
         upstreams = {f"upstream.{name}" for name in dict(block.get("upstreams", {}))}  # type: ignore[call-overload]
         assert set() == upstreams - documented
+
+
+def test_the_figures_of_the_how_to_exist() -> None:
+    """As Prometheus spells them: underscores, and the unit in the name."""
+    source = "".join(p.read_text() for p in ROOT.glob("plugins/metrics/argo_mw_metrics/*.py"))
+    known = {name.replace(".", "_") for name in re.findall(r'"(argo\.[a-z_.]+)"', source)}
+    page = (ROOT / "docs/how-to/metrics.md").read_text("utf-8")
+    suffix = r"(_seconds)?(_USD)?(_total|_bucket|_count|_sum)?$"
+    written = {re.sub(suffix, "", name) for name in re.findall(r"\bargo_(?!mw)\w+", page)}
+    assert set() == written - known
