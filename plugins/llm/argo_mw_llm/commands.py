@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import cast
 
 import click
 from attrs import asdict, define, field
 from rich.table import Table
 
-from argo_mw import MAX_AGE, Argo, Outcome, Refusal, state_directory
-from argo_mw.cli import Settled, console, current_settings, print_json, with_argo
+from argo_mw import MAX_AGE, Argo, Outcome, Refusal, SharedUnavailable
+from argo_mw.cli import Settled, console, print_json, with_argo
 from argo_mw_llm.accounts import MAX_USD
-from argo_mw_llm.ledger import Entry, read
+from argo_mw_llm.fleet import Fleet
+from argo_mw_llm.ledger import Totals, totals
 from argo_mw_llm.plugin import LEDGER
 from argo_mw_llm.provider import TTL
 from argo_mw_llm.streams import AnswerStream
 from argo_mw_llm.values import Completion
 
 REFUSED = 4
-_DAY = 86_400.0
+_DAY = 86_400
 
 
 @click.command()
@@ -96,12 +95,22 @@ async def ask(
     show_default=True,
     help="What to add up by.",
 )
-@click.option("--days", type=click.FloatRange(min=0), default=30.0, show_default=True)
+@click.option("--days", type=click.IntRange(min=0), default=30, show_default=True)
+@click.option("--here", is_flag=True, help="Only this machine's ledger.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def costs(by: str, days: float, as_json: bool) -> None:
-    """Show what language models cost, and what each layer saved."""
-    path = state_directory(current_settings()) / LEDGER
-    sums = add_up(read(path, time.time() - days * _DAY), by)
+@with_argo
+async def costs(argo: Argo, by: str, days: float, here: bool, as_json: bool) -> None:
+    """Show what language models cost, and what each layer saved, on all machines."""
+    context = argo.context
+    path = context.state_dir / LEDGER
+    since = context.clock.time() - days * _DAY
+    found = totals(path, since)[1]
+    if not here:
+        try:
+            found += await Fleet(context, path).others(since)
+        except SharedUnavailable as error:
+            click.echo(f"argo-mw: other machines' costs are missing: {error}", err=True)
+    sums = add_up(found, by)
     if as_json:
         print_json([{by: name, **one.as_dict()} for name, one in sums.items()])
         return
@@ -120,28 +129,28 @@ class Sum:
     cached: int = 0
     usd: float = 0.0
     saved: dict[str, float] = field(factory=lambda: defaultdict(float))
-    errors: list[float] = field(factory=list)
+    off: float = 0.0
+    compared: int = 0
 
-    def add(self, entry: Entry) -> None:
-        """Take up *entry*."""
-        if entry.layer:
-            self.saved[entry.layer] += entry.usd or 0.0
+    def add(self, more: Totals) -> None:
+        """Take up *more*."""
+        if more.layer:
+            self.saved[more.layer] += more.usd
             return
-        prompt = entry.input + entry.write_5m + entry.write_1h + entry.read
-        self.calls += 1
-        self.estimated += entry.estimated
-        self.unknown += entry.usd is None
-        self.input += prompt
-        self.output += entry.output
-        self.cached += entry.read
-        self.usd += entry.usd or 0.0
-        if prompt and not entry.estimated and entry.status == "ok":
-            self.errors.append(abs(entry.expected - prompt) / prompt)
+        self.calls += more.calls
+        self.estimated += more.estimated
+        self.unknown += more.unknown
+        self.input += more.input
+        self.output += more.output
+        self.cached += more.cached
+        self.usd += more.usd
+        self.off += more.off
+        self.compared += more.compared
 
     @property
     def error(self) -> float | None:
         """The mean relative error of the estimates, or ``None`` without any."""
-        return sum(self.errors) / len(self.errors) if self.errors else None
+        return self.off / self.compared if self.compared else None
 
     def as_dict(self) -> dict[str, object]:
         """The sums as plain data for JSON."""
@@ -158,12 +167,11 @@ class Sum:
         }
 
 
-def add_up(entries: Iterable[Entry], by: str) -> Mapping[str, Sum]:
-    """The sums of *entries* for each value of *by*."""
+def add_up(found: Iterable[Totals], by: str) -> Mapping[str, Sum]:
+    """The sums of what was *found* for each value of *by*."""
     sums: dict[str, Sum] = {}
-    for entry in entries:
-        name = _day(entry.at) if by == "day" else str(getattr(entry, by))
-        sums.setdefault(name or "-", Sum()).add(entry)
+    for one in found:
+        sums.setdefault(str(getattr(one, by)) or "-", Sum()).add(one)
     return dict(sorted(sums.items()))
 
 
@@ -181,10 +189,6 @@ def _table(by: str, sums: Mapping[str, Sum]) -> Table:
         saved = (f"{one.saved.get(layer, 0.0):.4f}" for layer in layers)
         table.add_row(name, *(f"{n:,}" for n in numbers), usd, off, *saved)
     return table
-
-
-def _day(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d}"
 
 
 def _read(prompt: Sequence[str]) -> str:

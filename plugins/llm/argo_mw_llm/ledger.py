@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
 from operator import attrgetter
 from pathlib import Path
@@ -22,6 +22,7 @@ from argo_mw import Tasks
 _PAUSE = 0.2
 _MOST_WAITING = 100_000
 _BUSY = 10.0
+_DAY = 86_400
 
 
 @frozen
@@ -65,10 +66,58 @@ class Entry:
     status: str
 
 
+@frozen
+class Totals:
+    """What the entries of one day, and of one of everything else, add up to.
+
+    Attributes:
+        day: The UTC day, as ``2026-11-23``.
+        tenant: On whose behalf.
+        operation: The operation.
+        symbol: The subject, or "".
+        model: The model.
+        layer: Who saved it, or "" for upstream calls.
+        calls: How many entries.
+        estimated: How many of them are estimates.
+        unknown: How many have no known price.
+        input: Prompt tokens.
+        output: Tokens of the answers.
+        cached: Prompt tokens read from providers' caches.
+        usd: US dollars.
+        off: The relative errors of the prompts' estimates, added up.
+        compared: How many there are.
+    """
+
+    day: str
+    tenant: str
+    operation: str
+    symbol: str
+    model: str
+    layer: str
+    calls: int
+    estimated: int
+    unknown: int
+    input: int
+    output: int
+    cached: int
+    usd: float
+    off: float
+    compared: int
+
+
 _COLUMNS = [f.name for f in fields(Entry)]
 _row = attrgetter(*_COLUMNS)
 _CREATE = f"""CREATE TABLE IF NOT EXISTS entries ({", ".join(_COLUMNS)});
-CREATE INDEX IF NOT EXISTS entries_at ON entries (at)"""
+CREATE INDEX IF NOT EXISTS entries_at ON entries (at);
+CREATE TABLE IF NOT EXISTS ledger (number);
+INSERT INTO ledger SELECT lower(hex(randomblob(8))) WHERE NOT EXISTS (SELECT 1 FROM ledger)"""  # noqa: S608
+_PROMPT = "(input + write_5m + write_1h + read)"
+_TOTALS = f"""SELECT date(at, 'unixepoch'), tenant, operation, symbol, model, layer, count(*),
+    sum(estimated), sum(usd IS NULL), sum({_PROMPT}), sum(output), sum(read), total(usd),
+    total(off), count(off)
+FROM (SELECT *, CASE WHEN layer = '' AND status = 'ok' AND NOT estimated AND {_PROMPT} > 0
+        THEN abs(expected - {_PROMPT}) * 1.0 / {_PROMPT} END AS off FROM entries)
+WHERE at >= ? GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1"""  # noqa: S608
 _INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 
 
@@ -79,10 +128,18 @@ class Ledger:
         path: The file; made private when it is made.
         tasks: The owner of background tasks.
         complain: Told when rows cannot be written; they are kept and tried again.
+        written: Awaited when rows have been written.
     """
 
-    def __init__(self, path: Path, tasks: Tasks, complain: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tasks: Tasks,
+        complain: Callable[[str], None],
+        written: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._path = path
+        self._written = written
         self._file = _File(path)
         self._tasks = tasks
         self._complain = complain
@@ -112,6 +169,9 @@ class Ledger:
         except (OSError, sqlite3.Error) as error:
             self._waiting = batch + self._waiting
             self._complain(f"the ledger {self._path} cannot be written: {error}; it is kept")
+        else:
+            if self._written is not None:
+                await self._written()
 
     async def aclose(self) -> None:
         """Write what is waiting. Calls that are cancelled by the shutdown are still written."""
@@ -145,6 +205,18 @@ def read(path: Path, since: float = 0.0) -> list[Entry]:
     with closing(sqlite3.connect(path, timeout=_BUSY)) as connection:
         rows = connection.execute("SELECT * FROM entries WHERE at >= ? ORDER BY at", (since,))
         return [Entry(*row) for row in rows]
+
+
+def totals(path: Path, since: float) -> tuple[str, list[Totals]]:
+    """The number of the ledger *path*, and its totals from the UTC day of *since* on."""
+    if not path.exists():
+        return "", []
+    with closing(sqlite3.connect(path, timeout=_BUSY)) as connection:
+        connection.executescript(_CREATE)
+        (number,) = connection.execute("SELECT number FROM ledger").fetchone()
+        return number, [
+            Totals(*row) for row in connection.execute(_TOTALS, (since // _DAY * _DAY,))
+        ]
 
 
 class _File:

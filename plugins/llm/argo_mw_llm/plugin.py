@@ -12,6 +12,7 @@ from argo_mw_llm.books import Books
 from argo_mw_llm.chat import DeepSeek, Glm, Qwen
 from argo_mw_llm.claude import Claude
 from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.fleet import Fleet
 from argo_mw_llm.ledger import Ledger
 from argo_mw_llm.operations import OPINIONS, operations
 from argo_mw_llm.provider import Provider
@@ -33,6 +34,7 @@ class LlmPlugin:
         self._providers: dict[str, Provider] = {}
         self._retired: list[Provider] = []  # closed at the end: calls may still need them
         self._ledger: Ledger | None = None
+        self._fleet: Fleet | None = None
         self._tasks: Tasks | None = None
         self.books: Books | None = None
 
@@ -63,7 +65,13 @@ class LlmPlugin:
         """The providers, and what works out voices."""
         if self._ledger is None:
             path = context.state_dir / LEDGER
-            self._ledger = Ledger(path, context.tasks, lambda what: context.trouble("llm", what))
+            self._fleet = Fleet(context, path)
+            self._ledger = Ledger(
+                path,
+                context.tasks,
+                lambda what: context.trouble("llm", what),
+                self._fleet.announce,
+            )
         self._config = config
         self._tasks = context.tasks
         self.books = Books(config, context, self._ledger)
@@ -114,6 +122,8 @@ class LlmPlugin:
         """Write the ledger, close the connections."""
         if self._ledger is not None:
             await self._ledger.aclose()
+        if self._fleet is not None:
+            await self._fleet.aclose()
         for provider in (*self._providers.values(), *self._retired):
             await provider.aclose()
 

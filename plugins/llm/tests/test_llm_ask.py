@@ -52,7 +52,7 @@ def start(config: Path, *arguments: str) -> subprocess.Popen[bytes]:
     clean = {n: v for n, v in os.environ.items() if not n.endswith("_API_KEY")}
     return subprocess.Popen(
         [sys.executable, "-c", code, "-c", str(config), *arguments],
-        env=clean,
+        env={**clean, "ARGO_MW_STATE_DIR": str(config.parent)},
         cwd=config.parent,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -130,6 +130,35 @@ def test_piped_input_json_and_costs(sandbox: SandboxProcess, tmp_path: Path) -> 
     assert pytest.approx(told["usd"]) == row["saved_usd"]["cache"]
     code, out, _ = finish(start(config, "costs", "--by", "operation"))
     assert (0, True) == (code, b"complete" in out)
+
+
+def test_costs_are_those_of_all_machines_that_share_a_store(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    shared = f"sqlite:///{tmp_path}/shared.db"
+    configs = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        configs.append(configure(tmp_path / name, sandbox, shared))
+    spent = []
+    for config, model in zip(configs, ("glm-5.3", "deepseek-v4-pro"), strict=True):
+        for prompt in ("RSI 30?", "RSI 70?"):
+            code, out, err = finish(start(config, "ask", "-m", model, "--json", prompt))
+            assert (0, b"") == (code, err)
+            spent.append((model, json.loads(out)["usd"]))
+
+    def costs(config: Path, *more: str) -> dict[str, tuple[int, float]]:
+        code, out, err = finish(start(config, "costs", "--json", *more))
+        assert (0, b"") == (code, err)
+        return {row["model"]: (row["calls"], row["usd"]) for row in json.loads(out)}
+
+    expected = {
+        model: (2, pytest.approx(sum(usd for name, usd in spent if name == model)))
+        for model in ("deepseek-v4-pro", "glm-5.3")
+    }
+    for config in configs:
+        assert expected == costs(config)
+    assert {"glm-5.3": expected["glm-5.3"]} == costs(configs[0], "--here")
 
 
 def test_what_would_cost_too_much_is_not_sent(sandbox: SandboxProcess, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from argo_mw import ArgoError, BudgetExceeded, ConfigError, SharedUnavailable, T
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.commands import add_up
 from argo_mw_llm.estimate import Estimator
-from argo_mw_llm.ledger import Entry, Ledger, read
+from argo_mw_llm.ledger import Entry, Ledger, read, totals
 from argo_mw_llm.plugin import LEDGER
 from argo_mw_llm.prices import load_prices
 from argo_mw_sandbox import Fault, Sandbox
@@ -145,7 +145,7 @@ async def test_savings_are_booked_by_layer(
         await asyncio.gather(*(argo.call("complete", **ask) for _ in range(3)))
         await argo.call("complete", **ask)
     assert 1 == sandbox.counts_of("glm").requests
-    (total,) = add_up(entries(tmp_path), "model").values()
+    (total,) = add_up(totals(tmp_path / LEDGER, 0.0)[1], "model").values()
     assert 1 == total.calls
     assert pytest.approx(2 * total.usd) == total.saved["coalesce"]
     assert pytest.approx(total.usd) == total.saved["cache"]
