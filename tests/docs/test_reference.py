@@ -164,6 +164,8 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
         assert path != "argo-mw", f"there is no command {line!r}"
         if path == "argo-mw signals":  # what is no command of it is a symbol
             path = "argo-mw signals show"
+        inside = any(other.startswith(f"{path} ") for other in known)
+        assert not (inside and words and words[0].isalpha()), f"there is no command {line!r}"
         options = {w.partition("=")[0] for w in words if re.fullmatch(r"--[a-z-]+(=.*)?", w)}
         assert set() == options - known[path], line
 
