@@ -115,6 +115,11 @@ async def invalidate(
     if not every:
         msg = "name a tag, a --subject or an --operation; `argo-mw cache clear` is for everything"
         raise click.UsageError(msg)
+    for tag in tags:
+        if ":" not in tag:
+            say(
+                f"{tag!r} has no kind, as the framework's own tags have: did you mean subject:{tag}?"
+            )
     await CacheStore(argo).invalidate(every)
     if as_json:
         print_json({"invalidated": every})

@@ -208,6 +208,13 @@ def test_invalidate_leaves_other_answers_alone(run: Run, store: str) -> None:
     assert Settled.PARTLY == run("get", "bars", "AAPL", "MSFT").exit_code
 
 
+def test_invalidate_asks_about_a_tag_without_a_kind(run: Run, store: str) -> None:
+    configure(store)
+    result = run("invalidate", "AAPL")
+    assert Settled.OK == result.exit_code
+    assert "did you mean subject:AAPL?" in result.stderr
+
+
 def test_invalidate_nothing_is_wrong_usage(run: Run, store: str) -> None:
     configure(store)
     assert Settled.USAGE == run("invalidate").exit_code
