@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 
 from argo_mw import Outcome, Stream
 
@@ -12,10 +13,15 @@ _REASONS = ("stop_reason", "finish_reason", "stop")
 _TEXTS = ("text", "content", "answer", "reply")
 
 
-def refusals() -> tuple[str, ...]:
-    """How replies begin that are no answers."""
-    text = (files("argo_mw_similarity") / "data" / "refusals.txt").read_text("utf-8")
-    return tuple(s for line in text.splitlines() if (s := line.split("#")[0].strip()))
+def refusals(*directories: Path) -> tuple[str, ...]:
+    """How replies begin that are no answers; *directories* may hold more of them."""
+    found: list[str] = []
+    for folder in (files("argo_mw_similarity") / "data", *directories):
+        source = folder / "refusals.txt"
+        if source.is_file():
+            lines = source.read_text("utf-8").lower().splitlines()
+            found += [text for line in lines if (text := line.split("#")[0].strip())]
+    return tuple(found)
 
 
 def inadmissible(outcome: Outcome, beginnings: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ from argo_mw_similarity.audit import Audit, Hit
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embed import Embedder
 from argo_mw_similarity.lexicon import load
-from argo_mw_similarity.parts import embedder_of, policy_of
+from argo_mw_similarity.parts import brought, embedder_of, policy_of
 from argo_mw_similarity.policy import Verdict
 from argo_mw_similarity.reading import read
 
@@ -34,8 +34,10 @@ async def try_(argo: Argo, a: str, b: str, policy: str, as_json: bool) -> None:
     """Would the answer to prompt A serve prompt B? Prints score, vetoes and verdict."""
     config = _config(argo)
     lexicon = await asyncio.to_thread(load, *([config.data] if config.data else []))
-    judge = policy_of(config if not policy else _with_policy(config, policy), lexicon, {})
-    score = await _score(embedder_of(config, {}), a, b)
+    policies = brought(argo.context, "similarity_policies", config=config, lexicon=lexicon)
+    judge = policy_of(config if not policy else _with_policy(config, policy), lexicon, policies)
+    embedders = brought(argo.context, "similarity_embedders", config=config)
+    score = await _score(embedder_of(config, embedders), a, b)
     asked, known = read(b, lexicon), read(a, lexicon)
     verdict = judge.judge(asked, known, 1.0 if score is None else score)
     if score is None and asked.normal != known.normal:

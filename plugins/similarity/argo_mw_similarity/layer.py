@@ -56,12 +56,14 @@ class Match:
         score: The cosine of the prompts, 1 for slots and equal texts.
         why: How they are equivalent, or what spoke against the nearest one.
         vector: The prompt's vector, when it was needed.
+        vetoes: The names of what spoke against the nearest one.
     """
 
     entry: Entry | None
     score: float
     why: str
     vector: Vectors | None = None
+    vetoes: tuple[str, ...] = ()
 
 
 class Similarity:
@@ -98,7 +100,7 @@ class Similarity:
         self._read: Callable[[str], Reading] | None = None
         self._audit = Audit(context, most=config.audit)
         self._audits = 0
-        self._refusals = refusals()
+        self._refusals = refusals(*self._directories)
 
     async def load(self) -> None:
         """Load lexicon and model, off the loop; then the policy decides.
@@ -150,6 +152,8 @@ class Similarity:
             if match.entry is not None and await self._may_serve(match.entry, call):
                 return self._serve(match.entry, match, prompt, call)
         self._tell("miss" if not match.why else "refused", call, match.why)
+        for veto in match.vetoes:
+            self._tell(f"veto {veto}", call)
         stamped = await self._context.stamps.load(call.tags)
         outcome = await call_next(call)
         await self._keep(call, prompt, outcome, match.vector, stamped)
@@ -185,8 +189,10 @@ class Similarity:
         shelf = await self._store.shelf(prompt.scope)
         if prompt.slots is not None:
             entry, fault = shelf.filled(prompt.slots, prompt.tolerances)
-            why = "slots within tolerance" if entry is not None else fault and f"slot: {fault}"
-            return Match(entry, 1.0, why)
+            if entry is not None:
+                return Match(entry, 1.0, "slots within tolerance")
+            vetoes = ("slot",) if fault else ()
+            return Match(None, 1.0, fault and f"slot: {fault}", vetoes=vetoes)
         same = shelf.same(prompt.text)
         if same is not None:
             return Match(same, 1.0, "the same text")
@@ -206,7 +212,7 @@ class Similarity:
         reading_of: Callable[[str], Reading],
     ) -> Match:
         """The nearest entry that *policy* lets serve *prompt*."""
-        why = ""
+        why, vetoes = "", frozenset[str]()
         reading = reading_of(prompt.text)
         for entry, score in shelf.nearest(vector, self._config.candidates):
             if score < policy.floor:
@@ -214,8 +220,10 @@ class Similarity:
             verdict = policy.judge(reading, reading_of(entry.text), score)
             if verdict.serve:
                 return Match(entry, score, f"policy {policy.name}", vector)
-            why = why or f"nearest at {score:.3f} refused by {', '.join(verdict.reasons)}"
-        return Match(None, 0.0, why, vector)
+            if not why:
+                why = f"nearest at {score:.3f} refused by {', '.join(verdict.reasons)}"
+                vetoes = frozenset(reason.partition(":")[0] for reason in verdict.reasons)
+        return Match(None, 0.0, why, vector, tuple(sorted(vetoes)))
 
     async def _embed(self, text: str) -> Vectors | None:
         if self._batcher is None or len(text) > MAX_TOKENS * _CHARACTERS_PER_TOKEN:

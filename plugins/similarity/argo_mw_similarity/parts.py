@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from argo_mw import ConfigError
+from argo_mw import ConfigError, Context
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embed import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
 from argo_mw_similarity.lexicon import Lexicon
@@ -57,6 +57,12 @@ def embedder_of(config: SimilarityConfig, others: Mapping[str, Embedder]) -> Emb
         )
         raise ConfigError(msg)
     return chosen
+
+
+def brought(context: Context, hook: str, **arguments: object) -> dict[str, Any]:
+    """What other plugins bring by *hook*, by its own names."""
+    answers = context.collect(hook, **arguments).values()
+    return {k: v for one in answers if isinstance(one, Mapping) for k, v in one.items()}
 
 
 def slots_of(

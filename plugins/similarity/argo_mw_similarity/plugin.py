@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 import click
@@ -11,13 +10,10 @@ import click
 from argo_mw import Context, Layer, hookimpl
 from argo_mw_similarity import hooks
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embed import Embedder
 from argo_mw_similarity.layer import NAME, Similarity
 from argo_mw_similarity.lexicon import Lexicon
-from argo_mw_similarity.parts import embedder_of, slots_of
+from argo_mw_similarity.parts import brought, embedder_of, slots_of
 from argo_mw_similarity.policy import Policy
-
-T = TypeVar("T")
 
 
 class SimilarityPlugin:
@@ -45,12 +41,9 @@ class SimilarityPlugin:
         """The layer in its slot."""
 
         def policies(lexicon: Lexicon) -> dict[str, Policy]:
-            return _merged(context.collect("similarity_policies", config=config, lexicon=lexicon))
+            return brought(context, "similarity_policies", config=config, lexicon=lexicon)
 
-        brought: dict[str, Embedder] = _merged(
-            context.collect("similarity_embedders", config=config)
-        )
-        embedder = embedder_of(config, brought)
+        embedder = embedder_of(config, brought(context, "similarity_embedders", config=config))
         if embedder is None and config.embedder != "none":
             what = "no embedder is installed: only equal texts and slots are found"
             context.trouble(NAME, f"{what}; pip install 'argo-mw-similarity[onnx]'")
@@ -91,7 +84,3 @@ class SimilarityPlugin:
 
 def _mappings(answers: Mapping[str, object]) -> list[Mapping[str, Mapping[str, object]]]:
     return [answer for answer in answers.values() if isinstance(answer, Mapping)]
-
-
-def _merged(answers: Mapping[str, object]) -> dict[str, T]:
-    return {k: v for one in answers.values() if isinstance(one, Mapping) for k, v in one.items()}

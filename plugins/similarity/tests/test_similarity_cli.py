@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from argo_mw import Argo, operation
 from argo_mw.cli.main import cli
+from argo_mw.testing import FakePlugin, Scripted
+from argo_mw_similarity import SimilarityPlugin
 
 
 @pytest.fixture
@@ -47,3 +51,31 @@ def test_a_verdict_on_an_unknown_hit_says_what_to_do(config: Path) -> None:
     result = _run(config, "audit", "--wrong", "77")
     assert result.exit_code == 1
     assert "argo-mw similarity audit" in result.output
+
+
+def test_a_wrong_verdict_unlearns_the_answer_for_everyone(config: Path, tmp_path: Path) -> None:
+    async def ask(prompt: str) -> bool:
+        model = Scripted("model", {"ask"}, "answer", retries=0)
+        plugins = {
+            "similarity": SimilarityPlugin(),
+            "asked": FakePlugin(operations=[_ask], upstreams=[model]),
+        }
+        own = {"argo": {"shared": "sqlite"}, "plugins": {"similarity": {"embedder": "none"}}}
+        async with Argo.open(own, plugins=plugins, installed=False) as argo:
+            outcome = await argo.outcome("ask", prompt=prompt)
+            while "argo-mw:similarity-audit" in argo.engine.tasks.names:
+                await asyncio.sleep(0)
+            return "similarity" in outcome.via
+
+    assert [asyncio.run(ask("What is a put?")) for _ in range(2)] == [False, True]
+    (hit,) = json.loads(_run(config, "audit", "--json").stdout)
+    assert (hit["asked"], hit["served"]) == ("What is a put?", "What is a put?")
+    unlearned = _run(config, "audit", "--wrong", hit["id"])
+    assert unlearned.exit_code == 0, unlearned.output
+    assert json.loads(_run(config, "audit", "--json").stdout) == []
+    assert not asyncio.run(ask("What is a put?"))
+
+
+@operation(name="ask", kind="llm", data_type="ai_reasoning", subject="")
+def _ask(prompt: str) -> object:
+    """Ask a language model."""

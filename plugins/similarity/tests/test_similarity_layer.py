@@ -5,13 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from argo_mw import Argo, Operation, Outcome, hookimpl, operation
-from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted, settle
+from argo_mw import Argo, LayerActed, Operation, Outcome, hookimpl, operation
+from argo_mw.testing import (
+    FakeClock,
+    FakePlugin,
+    LayerConformance,
+    Scripted,
+    capture_events,
+    settle,
+)
 from argo_mw_similarity import SimilarityPlugin
 from argo_mw_similarity.embed import OnnxEmbedder
 from argo_mw_similarity.store import Store
@@ -145,6 +153,26 @@ async def test_a_different_prompt_is_not_and_the_note_says_why() -> None:
         other = await bench.ask("Summarize Apple's Q3 2023 earnings.")
         assert bench.asked == 2
         assert any("numbers" in note.text for note in other.notes)
+
+
+async def test_each_veto_is_counted_by_its_name() -> None:
+    async with Bench() as bench:
+        events = capture_events(bench.argo)
+        await bench.ask("Summarize Apple's Q3 2024 earnings.")
+        await bench.ask("Summarize Apple's Q3 2023 earnings.")
+        for price in (100.0, 101.0):
+            await bench.argo.outcome("opinion", **_opinion(price, 50.0))
+        told = [event.action for event in events.of(LayerActed) if event.layer == "similarity"]
+    assert told.count("refused") == 2
+    assert {"veto numbers", "veto slot"} <= set(told)
+
+
+async def test_a_house_adds_to_how_refusals_begin(tmp_path: Path) -> None:
+    (tmp_path / "refusals.txt").write_text("No comment\n", "utf-8")
+    async with Bench("No comment on that.", data=str(tmp_path)) as bench:
+        for _ in range(2):
+            await bench.ask("What is a put?")
+        assert bench.asked == 2
 
 
 async def test_a_served_answer_keeps_its_as_of() -> None:
