@@ -117,9 +117,7 @@ async def invalidate(
         raise click.UsageError(msg)
     for tag in tags:
         if ":" not in tag:
-            say(
-                f"{tag!r} has no kind, as the framework's own tags have: did you mean subject:{tag}?"
-            )
+            say(f"{tag!r} names no kind of thing: did you mean subject:{tag}?")
     await CacheStore(argo).invalidate(every)
     if as_json:
         print_json({"invalidated": every})
