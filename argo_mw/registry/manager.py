@@ -17,10 +17,17 @@ from argo_mw import hooks
 from argo_mw.config import structure
 from argo_mw.errors import ConfigError, PluginError
 from argo_mw.hooks import PROJECT
+from argo_mw.registry.answers import checked
 from argo_mw.registry.discover import discover, incompatible
 from argo_mw.registry.report import Broken
+from argo_mw.registry.signature import deprecated, explained, misfit
 
 log = structlog.stdlib.get_logger("argo_mw")
+
+_OPTIONAL = (
+    ": see the reference of hooks; for a hook of another plugin, which may be missing, "
+    "mark it with @hookimpl(optionalhook=True)"
+)
 
 
 class Plugins:
@@ -82,18 +89,19 @@ class Plugins:
         """Register *plugin* under *name*."""
         if self._manager.has_plugin(name):
             msg = (
-                f"the name is taken by the plugin from {self.origin(name)}; uninstall one of "
-                "the two, or rename its entry point"
+                f"the name {name!r} is taken by the plugin {_from(self.origin(name))}; uninstall "
+                "one of the two, or rename its entry point"
             )
             self._leave_out(name, "name", PluginError(msg, plugin=name), keep=True)
             return
         try:
             self._manager.register(plugin, name)
             specs = self._manager.subset_hook_caller("register_hookspecs", self._others(plugin))()
-            for spec in specs:
+            for spec in cast("list[type]", specs):
+                self._leave_out_misfits(spec)
                 self._manager.add_hookspecs(spec)
         except Exception as error:
-            self._leave_out(name, "hooks", error)
+            self._leave_out(name, "hooks", explained(error, name, plugin, self._manager.hook))
 
     def call(self, name: str, hook: str, **arguments: object) -> object | None:
         """What plugin *name* answers to *hook*; ``None`` when it does not implement it or fails."""
@@ -102,10 +110,10 @@ class Plugins:
             return None
         try:
             answers = self._manager.subset_hook_caller(hook, self._others(plugin))(**arguments)
+            return checked(name, hook, answers[0]) if answers else None
         except Exception as error:
             self._leave_out(name, hook, error)
             return None
-        return answers[0] if answers else None
 
     def collect(self, hook: str, **arguments: object) -> dict[str, object]:
         """What every plugin that implements *hook* answers, by plugin, sorted by name."""
@@ -115,6 +123,18 @@ class Plugins:
     def implementing(self, hook: str) -> list[str]:
         """The names of the plugins that implement *hook*, sorted."""
         return sorted(i.plugin_name for i in getattr(self._manager.hook, hook).get_hookimpls())
+
+    def deprecated(self, name: str) -> list[str]:
+        """What plugin *name* uses of hooks that will go, each with what replaces it."""
+        plugin = self._manager.get_plugin(name)
+        callers = (self._manager.get_hookcallers(plugin) or []) if plugin is not None else []
+        return [
+            told
+            for caller in callers
+            for implementation in caller.get_hookimpls()
+            if implementation.plugin is plugin
+            for told in deprecated(caller, implementation)
+        ]
 
     def config_class(self, name: str) -> type | None:
         """The class of the plugin's configuration, or ``None``."""
@@ -158,28 +178,55 @@ class Plugins:
             return
         try:
             plugin = load()
-        except Exception as error:
+            if isinstance(plugin, type):
+                plugin = plugin()
+        except (Exception, SystemExit) as error:
             self._leave_out(name, "import", error)
             return
-        self.add(name, plugin() if isinstance(plugin, type) else plugin)
-        self._origins.setdefault(name, distribution)
+        taken = self._manager.has_plugin(name)
+        self.add(name, plugin)
+        if not taken:
+            self._origins[name] = distribution
 
     def _others(self, plugin: object) -> Iterable[object]:
         return [other for other in self._manager.get_plugins() if other is not plugin]
+
+    def _leave_out_misfits(self, spec: type) -> None:
+        """Leave out plugins that were there before *spec*, and cannot implement its hooks.
+
+        pluggy would blame the plugin that brings the hooks.
+        """
+        trial = pluggy.PluginManager(PROJECT)
+        trial.add_hookspecs(spec)
+        for hook, caller in vars(trial.hook).items():
+            present = getattr(self._manager.hook, hook, None)
+            for implementation in list(present.get_hookimpls()) if present is not None else ():
+                wrong = misfit(caller, implementation.plugin_name, implementation.function)
+                if wrong is not None:
+                    self._leave_out(implementation.plugin_name, "hooks", wrong)
 
     def _check_hooks(self) -> None:
         """Leave out plugins that implement hooks which nobody specifies: they are misspelt."""
         for name, plugin in list(self._manager.list_name_plugin()):
             for caller in self._manager.get_hookcallers(plugin) or []:
                 if caller.spec is None and not self._is_optional(caller, plugin):
-                    self._leave_out(name, "hooks", _no_such_hook(name, caller.name))
+                    self._leave_out(name, "hooks", self._no_such_hook(name, caller.name))
                     break
+
+    def _no_such_hook(self, name: str, hook: str) -> PluginError:
+        callers = vars(self._manager.hook).values()
+        known = [c.name for c in callers if isinstance(c, pluggy.HookCaller) and c.spec is not None]
+        near = difflib.get_close_matches(hook, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else _OPTIONAL
+        return PluginError(f"it implements hook {hook!r}, which nobody calls{hint}", plugin=name)
 
     @staticmethod
     def _is_optional(caller: pluggy.HookCaller, plugin: object) -> bool:
         return any(i.optionalhook for i in caller.get_hookimpls() if i.plugin is plugin)
 
-    def _leave_out(self, name: str, stage: str, error: Exception, *, keep: bool = False) -> None:
+    def _leave_out(
+        self, name: str, stage: str, error: BaseException, *, keep: bool = False
+    ) -> None:
         if not keep and self._manager.has_plugin(name):
             self._manager.unregister(name=name)
         text = (
@@ -198,9 +245,5 @@ def _no_such_plugin(name: str, known: Iterable[str], where: str) -> str:
     return f"{where} names plugin {name!r}, which is not installed: {hint}"
 
 
-def _no_such_hook(plugin: str, hook: str) -> PluginError:
-    known = [n for n in vars(hooks) if isinstance(getattr(hooks, n), type(hooks.startup))]
-    near = difflib.get_close_matches(hook, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    msg = f"it implements hook {hook!r}, which nobody calls{hint}"
-    return PluginError(msg, plugin=plugin)
+def _from(origin: str) -> str:
+    return origin if origin.startswith("given") else f"from {origin}"

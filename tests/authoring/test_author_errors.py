@@ -1,10 +1,16 @@
-"""What a plugin's author is told, as ``argo-mw plugins`` and the log tell it."""
+"""What a plugin's author is told: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+
 import pytest
 
-from argo_mw import Argo, Call, ConfigError, Layer, Next, Outcome, PluginError, hookimpl
+from argo_mw import Argo, Call, ConfigError, Layer, Next, Outcome, PluginError, hookimpl, hookspec
+from argo_mw.hooks import deprecated_arguments
+from argo_mw.registry import Plugins, discover, manager
+from argo_mw.registry.discover import Found
 from argo_mw.testing import FakeClock, FakePlugin
 
 
@@ -18,25 +24,160 @@ class WrongSignature:
         raise NotImplementedError
 
 
+class NearlyRight:
+    @hookimpl
+    def register_layer(self, configs: object, context: object) -> Layer:
+        raise NotImplementedError
+
+
+class Misspelt:
+    @hookimpl
+    def register_layers(self, config: object) -> None: ...
+
+
+class Foreign:
+    @hookimpl
+    def paint_the_town(self) -> None: ...
+
+
 def opened(strict: bool = False, **plugins: object) -> Argo:
     settings = {"argo": {"shared": "memory://", "strict": strict}}
     return Argo.open(settings, plugins=plugins, installed=False, clock=FakeClock())
 
 
-async def test_a_wrong_signature_names_the_hook_and_the_argument() -> None:
-    async with opened(mine=WrongSignature()) as argo:
-        [broken] = argo.broken
+def told(plugin: object) -> str:
+    """What is said about *plugin*, the only one, when it is loaded."""
+    [broken] = Plugins.load(installed=False, extra={"mine": plugin}).broken
     assert (broken.plugin, broken.stage) == ("mine", "hooks")
-    assert "hook 'register_layer'" in broken.error
-    assert "Argument(s) {'colour'} are declared in the hookimpl" in broken.error
+    return broken.error
+
+
+# -- Hooks --------------------------------------------------------------------------------------
+
+
+def test_a_wrong_argument_is_shown_beside_the_hook_s_own() -> None:
+    expected = (
+        "its register_layer(colour) asks for 'colour', which hook 'register_layer' does not offer: "
+        "register_layer(config, context) is all there is; name only those that it needs, or none"
+    )
+    assert told(WrongSignature()) == expected
+
+
+def test_a_misspelt_argument_gets_the_nearest_one() -> None:
+    expected = (
+        "its register_layer(configs, context) asks for 'configs', which hook 'register_layer' does "
+        "not offer: register_layer(config, context) is all there is; did you mean 'config'?"
+    )
+    assert told(NearlyRight()) == expected
+
+
+def test_a_misspelt_hook_gets_the_nearest_one() -> None:
+    expected = (
+        "it implements hook 'register_layers', which nobody calls; did you mean 'register_layer'?"
+    )
+    assert told(Misspelt()) == expected
+
+
+def test_a_hook_that_is_like_no_other_may_be_an_absent_plugin_s() -> None:
+    expected = (
+        "it implements hook 'paint_the_town', which nobody calls: see the reference of hooks; for "
+        "a hook of another plugin, which may be missing, mark it with @hookimpl(optionalhook=True)"
+    )
+    assert told(Foreign()) == expected
 
 
 async def test_in_strict_mode_the_plugin_and_the_stage_are_named() -> None:
     with pytest.raises(
-        PluginError, match="plugin 'mine' failed at hooks: (?s:.*)'colour'"
+        PluginError, match="plugin 'mine' failed at hooks: its .*'colour'"
     ) as caught:
         opened(strict=True, mine=WrongSignature())
     assert caught.value.plugin == "mine"
+
+
+class Specs:
+    @hookspec
+    def register_colours(self, shade: str) -> list[str]: ...
+
+
+class Specifying:
+    @hookimpl
+    def register_hookspecs(self) -> object:
+        return Specs
+
+
+class WrongShade:
+    @hookimpl(optionalhook=True)
+    def register_colours(self, shades: str) -> list[str]:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("name", ["a", "z"])
+def test_who_gets_another_plugin_s_hook_wrong_is_left_out_himself(name: str) -> None:
+    """Whoever is loaded first: not the plugin that the hook belongs to."""
+    extra = {"specs": Specifying(), name: WrongShade()}
+    plugins = Plugins.load(installed=False, extra=extra)
+    assert plugins.names == ["specs"]
+    expected = (
+        "its register_colours(shades) asks for 'shades', which hook 'register_colours' does not "
+        "offer: register_colours(shade) is all there is; did you mean 'shade'?"
+    )
+    assert [(b.plugin, b.error) for b in plugins.broken] == [(name, expected)]
+
+
+# -- Answers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer", "expected"),
+    [
+        ("register_layer", through, "the function through; it must return an argo_mw.Layer"),
+        ("register_config", {}, "a value of type dict; it must return an attrs class"),
+        ("register_operations", through, "the function through; it must return an iterable of"),
+        ("register_operations", ["bars"], "something that holds a value of type str; it must"),
+        ("register_flags", "mine.part", "a value of type str; it must return an iterable of names"),
+        ("register_upstreams", [Layer], "something that holds the class Layer; it must return an"),
+        ("startup", 1, "a value of type int; it must return an awaitable: write `async def`"),
+    ],
+)
+async def test_a_wrong_answer_leaves_its_plugin_out(
+    hook: str, answer: object, expected: str
+) -> None:
+    async with opened(mine=answering(hook, lambda: answer), fine=FakePlugin()) as argo:
+        assert argo.plugins.names == ["fine"]
+        [broken] = argo.broken
+    assert (broken.plugin, broken.stage) == ("mine", hook)
+    assert broken.error.startswith(f"{hook} returned {expected}")
+
+
+def answering(hook: str, answer: object) -> object:
+    """A plugin whose *hook* is the function *answer*."""
+    return type("Answering", (), {hook: staticmethod(hookimpl(answer))})()  # type: ignore[call-overload]
+
+
+async def test_an_async_function_where_a_plain_one_belongs_is_named() -> None:
+    async def answer() -> object:
+        raise NotImplementedError
+
+    async with opened(mine=answering("register_layer", answer)) as argo:
+        [broken] = argo.broken
+    expected = (
+        "register_layer is an async function; it must be a plain one that returns an "
+        "argo_mw.Layer around the middleware"
+    )
+    assert broken.error == expected
+
+
+async def test_a_generator_that_fails_half_way_leaves_its_plugin_out() -> None:
+    def answer() -> Iterator[str]:
+        yield "mine.part"
+        msg = "half way"
+        raise ValueError(msg)
+
+    async with opened(mine=answering("register_flags", answer)) as argo:
+        assert [b.error for b in argo.broken] == ["ValueError: half way"]
+
+
+# -- Places -------------------------------------------------------------------------------------
 
 
 async def test_a_wrong_slot_ends_the_start_with_the_nearest_name() -> None:
@@ -54,6 +195,114 @@ async def test_a_circle_names_those_who_stand_in_it() -> None:
             pass
     assert "one" in str(caught.value)
     assert "two" in str(caught.value)
+
+
+# -- Distributions ------------------------------------------------------------------------------
+
+
+class Installed(EntryPoint):
+    """An installed plugin that must not be imported."""
+
+    def load(self) -> object:
+        raise AssertionError("imported")
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("7", "it is written for hook API 7, and this argo-mw speaks 1 to 1; upgrade argo-mw"),
+        ("0", "it is written for hook API 0, and this argo-mw speaks 1 to 1; upgrade mine"),
+        ("one", "its hook API is 'one'; write a number, or FIRST.LAST"),
+    ],
+)
+def test_another_hook_api_is_told_before_the_import(
+    monkeypatch: pytest.MonkeyPatch, declared: str, expected: str
+) -> None:
+    entry_point = Installed("mine", "mine", "argo_mw")
+    monkeypatch.setattr(manager, "discover", lambda: [Found("mine", entry_point, "argo-mw-mine 1")])
+    api = EntryPoint("mine", declared, "argo_mw.hook_api")
+    monkeypatch.setattr(discover, "entry_points", lambda **_: [api])
+    [broken] = Plugins.load().broken
+    assert (broken.stage, broken.error) == ("api", expected)
+
+
+def test_a_taken_name_says_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Loading(EntryPoint):
+        def load(self) -> object:
+            return FakePlugin()
+
+    found = [Found("mine", Loading("mine", "x", "argo_mw"), f"argo-mw-{n} 1") for n in ("a", "b")]
+    monkeypatch.setattr(manager, "discover", lambda: found)
+    plugins = Plugins.load()
+    expected = (
+        "the name 'mine' is taken by the plugin from argo-mw-a 1; uninstall one of the two, or "
+        "rename its entry point"
+    )
+    assert [b.error for b in plugins.broken] == [expected]
+    assert plugins.origin("mine") == "argo-mw-a 1"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(3)])
+def test_a_plugin_class_that_cannot_be_made_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    class Unmade:
+        def __init__(self) -> None:
+            raise error
+
+    class Loading(EntryPoint):
+        def load(self) -> object:
+            return Unmade
+
+    found = Found("mine", Loading("mine", "x", "argo_mw"), "argo-mw-mine 1")
+    monkeypatch.setattr(manager, "discover", lambda: [found])
+    [broken] = Plugins.load().broken
+    assert (broken.stage, broken.error) == ("import", f"{type(error).__name__}: {error}")
+
+
+# -- Deprecation --------------------------------------------------------------------------------
+
+
+class Moving:
+    """A hook of which an argument will go."""
+
+    @hookspec(warn_on_impl_args=deprecated_arguments(colour="name 'shade' instead"))
+    def register_paint(self, colour: str, shade: str) -> str: ...
+
+
+class Brings:
+    @hookimpl
+    def register_hookspecs(self) -> object:
+        return Moving
+
+
+class Old:
+    @hookimpl(optionalhook=True)
+    def register_paint(self, colour: str) -> str:
+        return colour
+
+
+class New:
+    @hookimpl(optionalhook=True)
+    def register_paint(self, shade: str) -> str:
+        return shade
+
+
+def test_a_deprecated_argument_works_and_names_its_replacement() -> None:
+    expected = "the argument 'colour' is deprecated: name 'shade' instead"
+    with pytest.warns(DeprecationWarning, match=expected) as caught:
+        plugins = Plugins.load(installed=False, extra={"a": Brings(), "old": Old(), "new": New()})
+    [warning] = caught
+    assert (warning.filename, warning.lineno) == (
+        __file__,
+        Old.register_paint.__code__.co_firstlineno,
+    )
+    assert plugins.collect("register_paint", colour="c", shade="s") == {"old": "c", "new": "s"}
+    assert plugins.deprecated("old") == [f"register_paint: {expected}"]
+    assert plugins.deprecated("new") == []
+
+
+# -- The rest -----------------------------------------------------------------------------------
 
 
 async def test_a_program_goes_on_without_a_broken_plugin() -> None:

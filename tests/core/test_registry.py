@@ -148,7 +148,7 @@ def test_a_hook_that_nobody_calls_is_an_error_with_a_hint() -> None:
     assert plugins.broken[0].error == expected
 
 
-def test_a_wrong_argument_is_told_in_pluggy_s_words() -> None:
+def test_a_wrong_argument_is_named() -> None:
     plugins = Plugins.load(installed=False, extra={"wrong": WrongArgument()})
     assert plugins.names == []
     assert "colour" in plugins.broken[0].error
@@ -165,7 +165,7 @@ def test_a_name_is_taken_once() -> None:
     plugins = Plugins.load(installed=False, extra={"fine": Fine()})
     plugins.add("fine", Fine())
     assert plugins.names == ["fine"]
-    assert "the name is taken by the plugin from given by the program" in plugins.broken[0].error
+    assert "the name 'fine' is taken by the plugin given by the program" in plugins.broken[0].error
 
 
 def test_a_raising_hook_leaves_its_plugin_out() -> None:

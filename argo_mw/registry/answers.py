@@ -1,0 +1,99 @@
+"""Answers: what plugins return from the core's hooks, checked where it is still known who did.
+
+An answer of the wrong type is its plugin's fault. Found here, it leaves that plugin out; found
+later, while the chain is built, it would end the start of the whole program.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+
+from argo_mw.errors import PluginError
+from argo_mw.layer import Layer
+from argo_mw.operation import Operation
+from argo_mw.upstream import Upstream
+
+Wanted = tuple[str, Callable[[object], bool]]
+"""What is wanted, in words, and whether something is it."""
+
+
+def checked(plugin: str, hook: str, answer: object) -> object:
+    """*answer* as *hook* needs it: a tuple where the hook asks for several things.
+
+    Raises:
+        PluginError: It is something else.
+    """
+    if hook in _ONE:
+        words, fits = _ONE[hook]
+        if not fits(answer):
+            raise _wrong(plugin, hook, answer, words)
+    if hook in _SEVERAL:
+        words, fits = _SEVERAL[hook]
+        if isinstance(answer, str) or not isinstance(answer, Iterable):
+            raise _wrong(plugin, hook, answer, f"an iterable of {words}")
+        answer = tuple(answer)
+        for one in answer:
+            if not fits(one):
+                raise _wrong(plugin, hook, one, f"an iterable of {words}", held=True)
+    return answer
+
+
+def _wrong(plugin: str, hook: str, thing: object, wanted: str, *, held: bool = False) -> Exception:
+    if inspect.iscoroutine(thing):
+        thing.close()
+        msg = f"{hook} is an async function; it must be a plain one that returns {wanted}"
+    else:
+        what = f"something that holds {_named(thing)}" if held else _named(thing)
+        msg = f"{hook} returned {what}; it must return {wanted}"
+    return PluginError(msg, plugin=plugin)
+
+
+def _named(thing: object) -> str:
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    if inspect.isroutine(thing):
+        return f"the function {thing.__name__}"
+    return f"a value of type {type(thing).__name__}"
+
+
+def _has_reserve(thing: object) -> bool:
+    return callable(getattr(thing, "reserve", None)) and not isinstance(thing, type)
+
+
+def _is_config(thing: object) -> bool:
+    return isinstance(thing, type) and attrs.has(thing)
+
+
+def _is_mapping(thing: object) -> bool:
+    return isinstance(thing, Mapping)
+
+
+def _is_a(cls: type) -> Callable[[object], bool]:
+    return lambda thing: isinstance(thing, cls)
+
+
+_AWAITABLE: Wanted = ("an awaitable: write `async def`", inspect.isawaitable)
+
+_ONE: Mapping[str, Wanted] = {
+    "register_config": ("an attrs class", _is_config),
+    "register_layer": ("an argo_mw.Layer around the middleware", _is_a(Layer)),
+    "register_shared_drivers": ("a mapping of URL schemes to functions", _is_mapping),
+    "startup": _AWAITABLE,
+    "config_changed": _AWAITABLE,
+    "shutdown": _AWAITABLE,
+    "diagnose": _AWAITABLE,
+}
+
+_SEVERAL: Mapping[str, Wanted] = {
+    "register_flags": ("names of flags", _is_a(str)),
+    "register_operations": (
+        "argo_mw.Operation: mark functions with @operation()",
+        _is_a(Operation),
+    ),
+    "register_upstreams": ("argo_mw.Upstream", _is_a(Upstream)),
+    "register_guards": ("argo_mw.Guard", _has_reserve),
+    "register_observers": ("functions of an event", callable),
+}

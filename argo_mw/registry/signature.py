@@ -1,0 +1,55 @@
+"""Signatures: what an implementation of a hook asks for, against what the hook offers."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+
+import pluggy
+from pluggy import HookCaller, HookImpl
+
+from argo_mw.errors import PluginError
+
+Hooks = object
+"""What pluggy calls the hook relay: its attributes are the callers, by name."""
+
+
+def explained(error: Exception, name: str, plugin: object, hooks: Hooks) -> Exception:
+    """*error* of registering *plugin*, in words that say what to change, if it has such words."""
+    if not isinstance(error, pluggy.PluginValidationError):
+        return error
+    for caller in vars(hooks).values():
+        if not isinstance(caller, HookCaller) or caller.spec is None:
+            continue
+        function = getattr(plugin, caller.name, None)
+        if hasattr(function, "argo_mw_impl"):
+            wrong = misfit(caller, name, function)
+            if wrong is not None:
+                return wrong
+    return error
+
+
+def misfit(caller: HookCaller, name: str, function: object) -> PluginError | None:
+    """Why *function* of plugin *name* cannot implement the hook, or ``None`` when it fits."""
+    assert caller.spec is not None
+    assert callable(function)
+    offered = list(caller.spec.argnames)
+    asked = [p for p in inspect.signature(function).parameters if p != "self"]
+    unknown = next((a for a in asked if a not in offered), None)
+    if unknown is None:
+        return None
+    near = difflib.get_close_matches(unknown, offered, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "name only those that it needs, or none"
+    msg = (
+        f"its {caller.name}({', '.join(asked)}) asks for {unknown!r}, which hook {caller.name!r} "
+        f"does not offer: {caller.name}({', '.join(offered)}) is all there is; {hint}"
+    )
+    return PluginError(msg, plugin=name)
+
+
+def deprecated(caller: HookCaller, implementation: HookImpl) -> list[str]:
+    """What the implementation asks for that will go, each with its replacement."""
+    warned = caller.spec.warn_on_impl_args if caller.spec is not None else None
+    if not warned:
+        return []
+    return [f"{caller.name}: {warned[a]}" for a in implementation.argnames if a in warned]
