@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from argo_mw_similarity.entry import Entry
 from argo_mw_similarity.index import VectorIndex
+from argo_mw_similarity.slot_index import SlotIndex
 from argo_mw_similarity.slots import Tolerance, mismatch
 from argo_mw_similarity.text import normal
 
@@ -27,6 +28,7 @@ class Shelf:
         self._entries: dict[int, Entry] = {}
         self._by_text: dict[str, int] = {}
         self._index = VectorIndex()
+        self._slots = SlotIndex()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -40,6 +42,8 @@ class Shelf:
         self._entries[entry.number] = entry
         if entry.slots is None:
             self._by_text[normal(entry.text)] = entry.number
+        else:
+            self._slots.add(entry.number, entry.slots)
         if entry.vector is not None and entry.model == self._model:
             self._index.add(entry.number, entry.vector)
         gone = []
@@ -58,6 +62,7 @@ class Shelf:
         if self._by_text.get(key) == number:
             del self._by_text[key]
         self._index.remove(number)
+        self._slots.remove(number)
 
     def same(self, text: str) -> Entry | None:
         """The newest answer to *text* itself."""
@@ -68,14 +73,14 @@ class Shelf:
         self, slots: Mapping[str, object], tolerances: Mapping[str, Tolerance]
     ) -> tuple[Entry | None, str]:
         """The newest answer whose slots are within *tolerances*, else the newest one's fault."""
-        fault = ""
-        for entry in reversed(self._entries.values()):
-            if entry.slots is not None:
-                off = mismatch(slots, entry.slots, tolerances)
-                if not off:
-                    return entry, ""
-                fault = fault or off
-        return None, fault
+        for number in self._slots.search(slots, tolerances):
+            entry = self._entries[number]
+            if entry.slots is not None and not mismatch(slots, entry.slots, tolerances):
+                return entry, ""
+        newest = next((e for e in reversed(self._entries.values()) if e.slots is not None), None)
+        if newest is None or newest.slots is None:
+            return None, ""
+        return None, mismatch(slots, newest.slots, tolerances)
 
     def nearest(self, vector: NDArray[np.float32], count: int) -> list[tuple[Entry, float]]:
         """The *count* entries nearest to *vector* with their cosines, best first."""

@@ -35,7 +35,10 @@ class Tolerance:
             return True
         if not (_is_number(asked) and _is_number(known)):
             return False
-        a, b = float(asked), float(known)  # type: ignore[arg-type]
+        try:
+            a, b = float(asked), float(known)  # type: ignore[arg-type]
+        except OverflowError:
+            return False
         if not (math.isfinite(a) and math.isfinite(b)):
             return False
         # A rounding error of the subtraction must not decide at the very edge.

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argo_mw_similarity.slot_index import SlotIndex
 from argo_mw_similarity.slots import Tolerance, mismatch, parse_tolerance
 
 
@@ -51,3 +52,42 @@ def test_other_slots_are_another_template() -> None:
     assert mismatch({"a": 1}, {"a": 2}, {}) == "a"
     assert mismatch({"a": 1}, {"a": "1"}, {}) == "a"
     assert mismatch({"a": 1}, {"a": 1}, {}) == ""
+
+
+odd = st.sampled_from([True, None, "3", "x", math.nan, math.inf, 10**400, 2**60, 2**60 + 1])
+values = st.floats(-10, 10) | st.integers(-10, 10) | odd
+tolerance = st.builds(Tolerance, st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 0.1])) | (
+    st.just(Tolerance(ignored=True))
+)
+
+
+@given(
+    st.lists(st.fixed_dictionaries({"a": values}, optional={"b": values}), max_size=40),
+    st.fixed_dictionaries({"a": values}, optional={"b": values}),
+    st.fixed_dictionaries({}, optional={"a": tolerance, "b": tolerance}),
+    st.sets(st.integers(1, 40)),
+)
+def test_the_index_misses_no_entry_that_will_do(
+    known: list[dict[str, object]],
+    asked: dict[str, object],
+    tolerances: dict[str, Tolerance],
+    removed: set[int],
+) -> None:
+    index = SlotIndex()
+    for number, slots in enumerate(known, 1):
+        index.add(number, slots)
+    for number in removed:
+        index.remove(number)
+    left = {n: slots for n, slots in enumerate(known, 1) if n not in removed}
+    expected = [n for n, slots in left.items() if not mismatch(asked, slots, tolerances)]
+    found = index.search(asked, tolerances)
+    assert set(expected) <= set(found) <= set(left)
+    assert sorted(found, reverse=True) == found
+
+
+def test_the_index_forgets_what_left_and_keeps_its_order() -> None:
+    index = SlotIndex()
+    for number in range(1, 1001):
+        index.add(number, {"a": 1.0})
+        index.remove(number - 8)
+    assert list(range(1000, 992, -1)) == index.search({"a": 1.0}, {})
