@@ -94,21 +94,26 @@ class Day:
         object.__setattr__(self, "end", last.end)
         object.__setattr__(self, "minutes", last.first + last.minutes)
 
-    def over(self, at: float) -> int:
-        """How many of its trading minutes are over at epoch second *at*."""
+    def place(self, at: float) -> tuple[Phase, int]:
+        """What the market does at epoch second *at* of this day, or of the night after it.
+
+        And how many of its trading minutes are over then.
+        """
         for window in self.windows:
             if at < window.end:
-                return window.first + max(0, int(at - window.start) // MINUTE)
-        return self.minutes
+                start, first = window.start, window.first
+                if at >= start:
+                    return window.phase, first + int(at - start) // MINUTE
+                return (Phase.BREAK if first else Phase.CLOSED), first
+        return Phase.CLOSED, self.minutes
+
+    def over(self, at: float) -> int:
+        """How many of its trading minutes are over at epoch second *at*."""
+        return self.place(at)[1]
 
     def phase(self, at: float) -> Phase:
         """What the market does at epoch second *at* of this day, or of the night after it."""
-        for window in self.windows:
-            if at < window.end:
-                if at >= window.start:
-                    return window.phase
-                return Phase.CLOSED if window.first == 0 else Phase.BREAK
-        return Phase.CLOSED
+        return self.place(at)[0]
 
     def when(self, minutes: int) -> int:
         """The epoch second at which *minutes* of its trading minutes are over."""

@@ -50,18 +50,20 @@ class ErrorBudget:
 
     def decide(self, situation: Situation) -> Decision:
         """How long the fresh answer of *situation* lives."""
-        symbol, now = situation.symbol, situation.now
-        if symbol is None or symbol.volatility.level <= 0.0 or situation.calendar is None:
+        symbol, calendar, now = situation.symbol, situation.calendar, situation.now
+        if symbol is None or calendar is None or symbol.volatility.level <= 0.0:
             return self._without_prices.decide(situation)
         day = symbol.day
         if not day.start <= now < day.end:
-            day = situation.calendar.day(now)
-        phase = day.phase(now)
+            day = calendar.day(now)
+        phase, over = day.place(now)
         if phase in _SHUT:
             end, recheck = self._until_open(symbol, day, now), None
         else:
-            end, recheck = self._until_worth(situation, symbol, day)
-        ttl = max(self._minimum, end + self._delay - now)
+            end, recheck = self._until_worth(situation, symbol, day, over)
+        ttl = end + self._delay - now
+        if ttl < self._minimum:
+            ttl = self._minimum
         return Decision(ttl, lambda: self._why(symbol, phase), recheck)
 
     def fetched(self, symbol: Symbol) -> None:
@@ -118,23 +120,23 @@ class ErrorBudget:
         return rate / max(1, len(self._memory)) if self._in_total else rate
 
     def _scale(self, symbol: Symbol, rate: float, passed: float) -> float:
-        sigma = sqrt(symbol.volatility.level)
+        pace = symbol.pace if self._alone else self._memory.pot
+        level = symbol.volatility.level
         if rate > 0.0:
-            return self._pace(symbol).for_rate(rate, sigma, passed)
-        return self._pace(symbol).for_error(self._config.error_bp, sigma)
+            return pace.for_rate(rate, level, passed)
+        return pace.for_error(self._config.error_bp, level)
 
     def _until_worth(
-        self, situation: Situation, symbol: Symbol, day: Day
+        self, situation: Situation, symbol: Symbol, day: Day, over: int
     ) -> tuple[float, float | None]:
         """When an answer is worth a fetch if peers stay quiet, and when if there are none."""
-        over = day.over(situation.now)
-        if situation.revealed and symbol.waiting:
+        revealed = situation.revealed
+        if revealed and symbol.waiting:
             return self._end(symbol, day, over + 1), None
-        leniency = self._types[situation.data_type]
         rate = self._rate(symbol)
-        scale = self._scale(symbol, rate, 1.0 / rate if rate > 0.0 else 0.0) * leniency
-        silent = symbol.silent if situation.revealed else 0
-        minutes = self._minutes(symbol, day, over, scale, silent)
+        pending = 1.0 / rate if rate > 0.0 else 0.0
+        scale = self._scale(symbol, rate, pending) * self._types[situation.data_type]
+        minutes = self._minutes(symbol, day, over, scale, symbol.silent if revealed else 0)
         shared = symbol.shared
         end = self._end(symbol, day, over + minutes)
         if shared * symbol.company <= _ALONE:
@@ -144,22 +146,24 @@ class ErrorBudget:
 
     def _minutes(self, symbol: Symbol, day: Day, minute: int, scale: float, silent: int) -> int:
         """How many minutes from *minute* on it takes the error to reach *scale* times sigma."""
-        volatility, shape = symbol.volatility, day.shape
-        level, limit, last = volatility.level, self._limit, day.minutes
-        error = 0.0
-        passed = 0
+        level, profile = symbol.volatility.level, symbol.volatility.profile
+        buckets, ends, prior = day.shape.bucket, day.shape.ends, day.shape.prior
+        limit, last = self._limit, day.minutes
+        error, passed = 0.0, 0
         while minute < last and passed < limit:
-            bucket = shape.bucket[minute]
-            square = level * volatility.profile(bucket, shape.prior[bucket])
-            if passed == 0:
+            bucket = buckets[minute]
+            square = level * profile(bucket, prior[bucket])
+            if silent and passed == 0:
                 error = _SILENCE * silent * square
             needed = int((scale * sqrt(square) - error) / square) + 1
-            left = shape.ends[minute] - minute
+            end = ends[minute]
+            left = end - minute
             if needed <= left:
-                return min(passed + max(needed, 1), limit)
+                passed += needed if needed > 0 else 1
+                return min(limit, passed)
             error += square * left
             passed += left
-            minute += left
+            minute = end
         return min(passed + 1, limit)
 
     def _end(self, symbol: Symbol, day: Day, over: int) -> float:

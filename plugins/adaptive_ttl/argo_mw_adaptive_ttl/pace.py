@@ -7,7 +7,7 @@ sigma. The scale c is one number for a budget, whatever the hour: it says what a
 
 from __future__ import annotations
 
-from math import exp
+from math import exp, sqrt
 from typing import Final
 
 from attrs import define
@@ -54,22 +54,22 @@ class Pace:
         """The mean sigma of a minute lately, in bp; 0 while nothing is known."""
         return self._sigmas / self._weight if self._weight > 0.0 else 0.0
 
-    def for_rate(self, rate: float, sigma: float, pending: float) -> float:
+    def for_rate(self, rate: float, level: float, pending: float) -> float:
         """The scale c that makes *rate* fetches a minute.
 
         A small surplus or deficit is left alone, so that storms may borrow from calm spells; it
         is corrected the harder the nearer it comes to 5 % of what was due.
 
-        *pending* minutes of trading have passed since the last fetch; *sigma* is that of a
-        minute in bp, to begin with while nothing is known.
+        *pending* minutes of trading have passed since the last fetch; *level* is the variance
+        of a minute in bp², to begin with while nothing is known.
         """
         due = self._due + rate * pending
         surplus = (self.fetches - due) / (_SLACK + _TOLERANCE * due)
-        correction = _FIRMNESS * surplus**3 + self._drift
-        if self._weight > 0.0:
-            sigma = self._sigmas / self._weight
-        return sigma / rate * exp(min(max(correction, -_MOST), _MOST))
+        correction = _FIRMNESS * surplus * surplus * surplus + self._drift
+        if not -_MOST < correction < _MOST:
+            correction = _MOST if correction > 0.0 else -_MOST
+        return (self.sigma or sqrt(level)) / rate * exp(correction)
 
-    def for_error(self, error: float, sigma: float) -> float:
+    def for_error(self, error: float, level: float) -> float:
         """The scale c that makes a root mean squared error of *error* bp."""
-        return 2.0 * error * error / (self.sigma or sigma)
+        return 2.0 * error * error / (self.sigma or sqrt(level))

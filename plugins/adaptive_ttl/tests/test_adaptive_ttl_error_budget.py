@@ -307,7 +307,7 @@ def test_the_pace_never_runs_away(fetches: int, minutes: int, rate: float, pendi
     """However far off its budget it is, the correction is bounded, and has the right sign."""
     pace = Pace(minutes=minutes, fetches=fetches, due=rate * minutes)
     neutral = 5.0 / rate
-    scale = pace.for_rate(rate, 5.0, pending)
+    scale = pace.for_rate(rate, 25.0, pending)
 
     assert neutral / 21 <= scale <= neutral * 21
     if fetches > rate * (minutes + pending):
