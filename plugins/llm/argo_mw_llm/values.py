@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 from attrs import field, frozen
@@ -127,3 +128,14 @@ class Reply:
     model: str = ""
     usage: Usage = field(factory=Usage)
     stop: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it says, or "" where that cannot be read out of the body."""
+        try:
+            told = json.loads(self.body)
+            if "choices" in told:
+                return str(told["choices"][0]["message"]["content"] or "")
+            return "".join(block.get("text", "") for block in told["content"])
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return ""

@@ -15,6 +15,7 @@ import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, BlockingArgo
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
+from argo_mw_similarity import SimilarityPlugin
 
 from .conftest import MODELS, PROVIDERS, OpenArgo
 
@@ -255,3 +256,37 @@ async def test_a_streamed_answer_is_replayed_by_another_process(
     assert replayed.value.ending.usage is not None
     for name in ("claude", "deepseek", "glm"):
         assert 1 == sandbox.counts_of(name).requests
+
+
+async def test_similarity_serves_requests_of_the_sdks(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    plugins = {"similarity": SimilarityPlugin()}
+    tables = {"similarity": {"embedder": "none"}}
+    async with open_argo(plugins=plugins, tables=tables) as argo:
+        async with claude(argo, sandbox) as first, chat(argo, sandbox) as second:
+
+            async def ask(content: str, **more: Any) -> list[str]:
+                told = {"messages": [{"role": "user", "content": content}], **more}
+                message = await first.messages.create(**{**ASK, **told})
+                completion = await second.chat.completions.create(**{**CHAT, **told})
+                block = message.content[0]
+                assert isinstance(block, anthropic.types.TextBlock)
+                return [block.text, str(completion.choices[0].message.content)]
+
+            expected = await ask("RSI 30, price 10?")
+            assert expected == await ask("RSI 30,  price 10? ")
+            assert (1, 1) == counts(sandbox)
+            await ask("RSI 31, price 10?")
+            assert (2, 2) == counts(sandbox)
+            await ask("RSI 30, price 10?", max_tokens=77)
+            assert (3, 3) == counts(sandbox)
+            sandbox.set_fault("claude", Fault("refusal"))
+            sandbox.set_fault("deepseek", Fault("refusal"))
+            for _ in range(2):
+                await ask("RSI 32, price 10?")
+            assert (5, 5) == counts(sandbox)
+
+
+def counts(sandbox: Sandbox) -> tuple[int, int]:
+    return sandbox.counts_of("claude").requests, sandbox.counts_of("deepseek").requests

@@ -46,7 +46,7 @@ class Prompts:
 
     A call is read by the first of these that fits: ``template`` and ``slots`` (and
     ``tolerances``) among its parameters; tolerances configured for its operation's parameters;
-    ``messages`` in the form of the chat APIs; ``prompt``.
+    ``messages`` in the form of the chat APIs, in a ``body`` of one or by themselves; ``prompt``.
 
     Attributes:
         moments: Words that tie a prompt to the moment it is asked in.
@@ -63,6 +63,10 @@ class Prompts:
             return self._templated(call, parameters)
         if call.operation.name in self.slots:
             return self._parameters(call, parameters)
+        body = parameters.get("body")
+        if isinstance(body, Mapping) and "messages" in body and "messages" not in parameters:
+            parameters["body"] = {name: value for name, value in body.items() if name != "messages"}
+            parameters["messages"] = body["messages"]
         if isinstance(parameters.get("messages"), list | tuple):
             return self._messages(call, parameters)
         if isinstance(parameters.get("prompt"), str):
