@@ -14,11 +14,17 @@ from rich.table import Table
 
 from argo_mw.app import Argo
 from argo_mw.cli.output import console, print_json
-from argo_mw.cli.run import Settled, with_argo
+from argo_mw.cli.rehearsal import rehearse
+from argo_mw.cli.run import Settled, current_settings
+from argo_mw.config import Settings
 from argo_mw.errors import SharedUnavailable
+from argo_mw.registry import Broken
 
 PATIENCE = 5.0
-"""Seconds that each plugin may take to look after itself."""
+"""Seconds that each plugin may take to look after itself, and an answer of the rehearsal."""
+
+LAST_TURNS = 10
+"""Turns of the loop in which what was told to end may do so."""
 
 
 @frozen
@@ -40,10 +46,12 @@ class Finding:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_argo
-async def doctor(argo: Argo, as_json: bool) -> None:
-    """Check what is installed, configured and reachable; exit with 1 when something is not well."""
-    findings = await examine(argo)
+def doctor(as_json: bool) -> None:
+    """Check what is installed, configured and reachable; exit with 1 when something is not well.
+
+    Made-up questions go through the chain, to find layers that fail; nothing of them is kept.
+    """
+    findings = asyncio.run(_visit(current_settings()))
     if as_json:
         print_json(
             [{"where": f.where, "what": f.what, "well": f.well, "found": f.found} for f in findings]
@@ -57,6 +65,15 @@ async def doctor(argo: Argo, as_json: bool) -> None:
         sys.exit(Settled.FAILED)
 
 
+async def _visit(settings: Settings) -> list[Finding]:
+    """Everything there is to say about an application, from its start until after its end."""
+    async with Argo.open(settings) as argo:
+        known = len(argo.broken)
+        findings = await examine(argo)
+    findings += [_broken(broken) for broken in argo.broken[known:]]
+    return findings + await _leaks(argo)
+
+
 async def examine(argo: Argo) -> list[Finding]:
     """Everything there is to say about *argo*, the core's own findings first."""
     findings = [
@@ -64,13 +81,58 @@ async def examine(argo: Argo) -> list[Finding]:
         Finding("core", "state", True, str(argo.context.state_dir)),
         await _shared(argo),
     ]
-    for broken in argo.broken:
-        advice = f"{broken.error}; mend it, upgrade it, or name it under block in [argo]"
-        findings.append(Finding(broken.plugin, broken.stage, False, advice))
+    findings += [_broken(broken) for broken in argo.broken]
     for name in argo.plugins.names:
         findings.append(Finding(name, "plugin", True, argo.plugins.origin(name)))
+        findings += [Finding(name, "hooks", True, told) for told in argo.plugins.deprecated(name)]
         findings.extend(await _plugin(argo, name))
-    return findings
+    return findings + await _rehearsal(argo)
+
+
+def _broken(broken: Broken) -> Finding:
+    advice = f"{broken.error}; mend it, upgrade it, or name it under block in [argo]"
+    return Finding(broken.plugin, broken.stage, False, advice)
+
+
+async def _rehearsal(argo: Argo) -> list[Finding]:
+    failed, unanswered = await rehearse(argo, PATIENCE)
+    findings = [
+        Finding(
+            layer,
+            "layer",
+            False,
+            f"it fails and is passed by: {error}; mend it, or `argo-mw flags kill {layer}`",
+        )
+        for layer, error in failed.items()
+    ]
+    told = f"not answered: {unanswered}" if unanswered else "every made-up question was answered"
+    return [*findings, Finding("core", "rehearsal", not unanswered, told)]
+
+
+async def _leaks(argo: Argo) -> list[Finding]:
+    """The tasks that are left now that *argo* is closed, and whose they are."""
+    for _ in range(LAST_TURNS):
+        await asyncio.sleep(0)
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    return [
+        Finding(
+            argo.plugins.owner(_module(task)) or "core",
+            "tasks",
+            False,
+            f"left a task behind that does not end: {_shown(task)}; start it with "
+            "context.tasks.spawn(), or end it in shutdown",
+        )
+        for task in sorted(left, key=_shown)
+    ]
+
+
+def _module(task: asyncio.Task[object]) -> str:
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return "" if frame is None else str(frame.f_globals.get("__name__", ""))
+
+
+def _shown(task: asyncio.Task[object]) -> str:
+    return getattr(task.get_coro(), "__qualname__", task.get_name())
 
 
 async def _shared(argo: Argo) -> Finding:

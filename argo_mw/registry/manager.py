@@ -85,6 +85,15 @@ class Plugins:
         """The distribution that plugin *name* came with."""
         return self._origins.get(name, "given by the program")
 
+    def owner(self, module: str) -> str | None:
+        """The name of the plugin whose package *module* belongs to, or ``None``."""
+        package = module.partition(".")[0]
+        for name, plugin in self._manager.list_name_plugin():
+            home = getattr(plugin, "__name__", None) or type(plugin).__module__
+            if package and home.partition(".")[0] == package:
+                return name
+        return None
+
     def add(self, name: str, plugin: object) -> None:
         """Register *plugin* under *name*."""
         if self._manager.has_plugin(name):

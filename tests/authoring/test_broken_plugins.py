@@ -1,0 +1,194 @@
+"""A broken plugin never takes a call down, and ``argo-mw doctor`` names it.
+
+The plugins are installed as pip would install them, and the command runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+HEAD = "import asyncio\nfrom argo_mw import Layer, hookimpl, hookspec\n"
+
+BROKEN = {
+    "unimportable": "import no_such_module_anywhere\n",
+    "wrong_hook": """
+        @hookimpl
+        def register_layer(colour): ...
+        """,
+    "wrong_answer": """
+        @hookimpl
+        def register_layer(): return "a layer"
+        """,
+    "raising": """
+        async def raising(call, call_next):
+            raise ValueError("before the call")
+
+        @hookimpl
+        def register_layer(): return Layer("raising", raising)
+        """,
+    "raising_late": """
+        async def raising(call, call_next):
+            await call_next(call)
+            raise ValueError("after the call")
+
+        @hookimpl
+        def register_layer(): return Layer("raising_late", raising)
+        """,
+    "hanging": """
+        @hookimpl
+        async def startup(): await asyncio.Event().wait()
+        """,
+    "hanging_at_the_end": """
+        @hookimpl
+        async def shutdown(): await asyncio.Event().wait()
+        """,
+    "leaking": """
+        async def forever(): await asyncio.Event().wait()
+
+        kept = []
+
+        async def through(call, call_next):
+            kept.append(asyncio.create_task(forever()))
+            return await call_next(call)
+
+        @hookimpl
+        def register_layer(): return Layer("leaking", through)
+        """,
+}
+
+PROGRAM = """
+import asyncio
+
+from argo_mw import Argo
+
+argo = Argo.open("argo.toml")
+
+
+@argo.wrap(name="quote")
+async def quote(symbol: str) -> str:
+    asked.append(symbol)
+    return symbol
+
+
+asked = []
+
+
+async def main() -> None:
+    async with argo:
+        print("answer", await quote("AAPL"), len(asked))
+
+
+asyncio.run(main())
+"""
+
+DOCTOR = "from argo_mw.cli.main import main; main()"
+
+
+class Shop:
+    """A directory with plugins installed in it, and a configuration that leaves others out."""
+
+    def __init__(self, home: Path, plugins: Mapping[str, str]) -> None:
+        self.home = home
+        for name, code in plugins.items():
+            (home / f"{name}_plugin.py").write_text(HEAD + textwrap.dedent(code))
+            info = home / f"{name}-1.0.dist-info"
+            info.mkdir()
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+            (info / "entry_points.txt").write_text(f"[argo_mw]\n{name} = {name}_plugin\n")
+        others = sorted({point.name for point in entry_points(group="argo_mw")})
+        (home / "argo.toml").write_text(
+            f'[argo]\nshared = "memory://"\nstartup_timeout = 0.2\nblock = {json.dumps(others)}\n'
+        )
+
+    def run(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "ARGO_MW_STATE_DIR": str(self.home / "state"),
+            "PYTHONPATH": str(self.home),
+        }
+        return subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=self.home,
+            env=environment,
+            check=False,
+            timeout=60,
+        )
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return Shop(tmp_path_factory.mktemp("broken"), BROKEN)
+
+
+@pytest.fixture(scope="module")
+def findings(shop: Shop) -> list[dict[str, object]]:
+    done = shop.run(DOCTOR, "doctor", "--json")
+    assert done.returncode == 1, done.stderr
+    return [one for one in json.loads(done.stdout) if not one["well"]]
+
+
+def test_a_call_is_answered_once_in_spite_of_them_all(shop: Shop) -> None:
+    done = shop.run(PROGRAM)
+    assert done.returncode == 0, done.stderr
+    assert "answer AAPL 1" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("plugin", "what", "found"),
+    [
+        (
+            "unimportable",
+            "import",
+            "No module named 'no_such_module_anywhere'; mend it, upgrade it",
+        ),
+        ("wrong_hook", "hooks", "register_layer(config, context) is all there is"),
+        ("wrong_answer", "register_layer", "it must return an argo_mw.Layer around the middleware"),
+        (
+            "raising",
+            "layer",
+            "ValueError: before the call; mend it, or `argo-mw flags kill raising`",
+        ),
+        ("raising_late", "layer", "ValueError: after the call; mend it, or `argo-mw flags kill"),
+        ("hanging", "startup", "TimeoutError: it took longer than 0.2 s"),
+        ("hanging_at_the_end", "shutdown", "TimeoutError: it took longer than 0.2 s"),
+        (
+            "leaking",
+            "tasks",
+            "left a task behind that does not end: forever; start it with context",
+        ),
+    ],
+)
+def test_the_doctor_names_it(
+    findings: list[dict[str, object]], plugin: str, what: str, found: str
+) -> None:
+    told = [str(one["found"]) for one in findings if (one["where"], one["what"]) == (plugin, what)]
+    assert told, findings
+    assert found in told[0]
+
+
+def test_the_doctor_names_nobody_else(findings: list[dict[str, object]]) -> None:
+    assert {one["where"] for one in findings} == set(BROKEN)
+
+
+def test_a_layer_that_never_answers_is_told(tmp_path: Path) -> None:
+    code = """
+        async def stuck(call, call_next): await asyncio.Event().wait()
+
+        @hookimpl
+        def register_layer(): return Layer("stuck", stuck)
+        """
+    program = f"from argo_mw.cli import doctor; doctor.PATIENCE = 0.2; {DOCTOR}"
+    done = Shop(tmp_path, {"stuck": code}).run(program, "doctor", "--json")
+    assert done.returncode == 1, done.stderr
+    told = [one["found"] for one in json.loads(done.stdout) if not one["well"]]
+    assert ["not answered: DeadlineExceeded" in one for one in told] == [True]
