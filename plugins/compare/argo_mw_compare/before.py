@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from argo_mw import Call, Context, Layer, Next, Outcome, hookimpl
+from argo_mw_compare.past import INSERT, row
 
 NAME = "before"
+LATEST = "SELECT * FROM signals WHERE symbol = ? ORDER BY timestamp DESC LIMIT 10"
 TTL = 120.0
 OFF_HOURS_TTL = 60.0
 _OPEN, _CLOSE = timedelta(hours=14, minutes=30), timedelta(hours=21)
@@ -19,7 +23,8 @@ _OPEN, _CLOSE = timedelta(hours=14, minutes=30), timedelta(hours=21)
 class Before:
     """The plugin that stands for the original service, one for each instance."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path) -> None:
+        self._file = file
         self._kept: dict[str, tuple[float, Outcome]] = {}
         self._rows: sqlite3.Connection | None = None
         self.write_seconds: list[float] = []
@@ -28,7 +33,7 @@ class Before:
     def register_layer(self, context: Context) -> Layer:
         """A cache of answers of upstreams, in the cache's place."""
         self._context = context
-        self._rows = open_rows(context.state_dir / "before.db")
+        self._rows = sqlite3.connect(self._file)
         return Layer(NAME, self, slot="cache", peek=self.peek)
 
     @hookimpl
@@ -58,19 +63,18 @@ class Before:
     def _insert(self, call: Call, outcome: Outcome) -> None:
         assert self._rows is not None
         began = time.perf_counter()
-        row = (call.subject, self._context.clock.time(), repr(outcome.value))
-        self._rows.execute("INSERT INTO signals VALUES (?, ?, ?)", row)
+        signal: Any = outcome.value
+        now = self._context.clock.time()
+        self._rows.execute(
+            INSERT, row(call.subject, signal.action, signal.confidence, now, signal.price)
+        )
         self._rows.commit()
         self.write_seconds.append(time.perf_counter() - began)
 
-
-def open_rows(path: Path) -> sqlite3.Connection:
-    """The file of signals, as the original service opens it."""
-    with closing(sqlite3.connect(path)) as fresh:
-        fresh.execute("CREATE TABLE IF NOT EXISTS signals (symbol TEXT, at REAL, value TEXT)")
-        fresh.commit()
-    path.chmod(0o600)
-    return sqlite3.connect(path)
+    def latest(self, symbol: str) -> Sequence[tuple[object, ...]]:
+        """The last ten signals of *symbol*, over a connection of their own, without an index."""
+        with closing(sqlite3.connect(self._file)) as fresh:
+            return fresh.execute(LATEST, (symbol,)).fetchall()
 
 
 def _is_open(now: float) -> bool:

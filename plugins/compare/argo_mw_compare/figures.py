@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import asdict, frozen
 
 from argo_mw_compare.trial import Asked, Seen
+from argo_mw_compare.workload import PRICES
 
 _MOST_CPU = 5.0
+_FREE = (0.0, 0.0)
 
 
 @frozen
@@ -25,9 +27,13 @@ class Figures:
         requests: Requests that the sandbox received.
         requests_told: Requests that we say we sent.
         loads: Symbols asked for in them.
-        usd: What they cost.
+        usd: What models cost, from the sandbox's counts of tokens; an answer that was cancelled
+            on its way counts as much as the mean of those that came.
         hit_rate: The share of answered signals for which no upstream had to be asked.
-        write_ms: Median real milliseconds of a row's write on the caller's way.
+        write_ms: Median real milliseconds of a row's write on the caller's way; ``None`` where
+            nobody waits for it.
+        query_ms: Mean real milliseconds of a question for a symbol's last ten signals.
+        query_p99_ms: The 99th percentile of the same.
         error_bp: Root mean square error of the prices used, in basis points.
         cpu_pct: Our CPU time in rounds that asked an upstream, as a share of their real time.
         seconds: Real seconds of the trial.
@@ -48,6 +54,8 @@ class Figures:
     usd: float
     hit_rate: float | None
     write_ms: float | None
+    query_ms: float | None
+    query_p99_ms: float | None
     error_bp: float | None
     cpu_pct: float | None
     seconds: float
@@ -79,9 +87,11 @@ def figures(seen: Seen) -> Figures:
         requests=sum(_number(one["requests"]) for one in seen.counts.values()),
         requests_told=seen.requests,
         loads=seen.loads,
-        usd=sum(one.usd for one in seen.asked),
+        usd=math.fsum(usd(PRICES.get(name, _FREE), one) for name, one in seen.counts.items()),
         hit_rate=1 - len(miss_ms) / len(all_ms) if all_ms else None,
         write_ms=percentile([1000 * one for one in seen.writes], 50),
+        query_ms=1000 * math.fsum(seen.queries) / len(seen.queries) if seen.queries else None,
+        query_p99_ms=percentile([1000 * one for one in seen.queries], 99),
         error_bp=error_bp(seen.asked),
         cpu_pct=100 * seen.cpu / seen.waited if seen.waited else None,
         seconds=seen.seconds,
@@ -98,9 +108,23 @@ def ratios(before: Figures, after: Figures) -> dict[str, float | None]:
         "loads_ratio": _ratio(after.loads, before.loads),
         "usd_ratio": _ratio(after.usd, before.usd),
         "hit_rate": after.hit_rate,
-        "query_ratio": None,
+        "query_ratio": _ratio(after.query_ms, before.query_ms),
         "error_bp_ratio": _ratio(after.error_bp, before.error_bp),
     }
+
+
+def usd(price: tuple[float, float], counts: Mapping[str, object]) -> float:
+    """What one provider's answers cost.
+
+    Args:
+        price: USD per million tokens, in and out.
+        counts: What the sandbox says of the provider.
+    """
+    told = counts.get("tokens")
+    tokens = told if isinstance(told, Mapping) else {}
+    completed = price[0] * _number(tokens.get("input")) + price[1] * _number(tokens.get("output"))
+    answered, left = _number(counts.get("answered")), _number(counts.get("disconnects"))
+    return completed / 1e6 * (1 + left / answered if answered else 1.0)
 
 
 def error_bp(asked: Sequence[Asked]) -> float | None:

@@ -23,6 +23,9 @@ ROWS = (
     ("loads", "loads", "{:.0f}"),
     ("USD", "usd", "{:.3f}"),
     ("hit rate", "hit_rate", "{:.1%}"),
+    ("write ms", "write_ms", "{:.2f}"),
+    ("query ms", "query_ms", "{:.2f}"),
+    ("query p99", "query_p99_ms", "{:.2f}"),
     ("error bp", "error_bp", "{:.1f}"),
     ("CPU %", "cpu_pct", "{:.1f}"),
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from attrs import evolve
 
 from argo_mw import Argo, ConfigError
+from argo_mw_compare.past import Past
 from argo_mw_compare.trial import Seen, Trial
 from argo_mw_compare.variants import Variant, variants
 from argo_mw_compare.vendors import Vendors
@@ -19,11 +21,15 @@ async def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) 
     """What every variant saw; one whose layers cannot be without another is left out, aloud."""
     seen: list[Seen] = []
     layers = await installed_layers()
-    with Vendors(workload.sandbox(instant=True)) as truth:
-        await _warm_up(workload, layers, truth)
+    with (
+        Vendors(workload.sandbox(instant=True)) as truth,
+        tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as made,
+    ):
+        past = make_past(workload, Path(made))
+        await _warm_up(workload, layers, truth, past)
         for variant in variants(layers, quick=quick):
             with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
-                trial = Trial(workload, variant, layers, Path(folder), truth)
+                trial = Trial(workload, variant, layers, Path(folder), truth, past)
                 try:
                     seen.append(await trial.run())
                 except ConfigError as error:
@@ -33,12 +39,18 @@ async def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) 
     return seen
 
 
-async def _warm_up(workload: Workload, layers: Sequence[str], truth: Vendors) -> None:
+def make_past(workload: Workload, folder: Path) -> Past:
+    """The signals of earlier days, for the plugins that are installed."""
+    recorded = "persist" in {point.name for point in entry_points(group="argo_mw")}
+    return Past(folder, workload.names, rows=workload.past, recorded=recorded)
+
+
+async def _warm_up(workload: Workload, layers: Sequence[str], truth: Vendors, past: Past) -> None:
     """Have everything imported, so that the first variant does not pay for it."""
     short = evolve(workload, symbols=2, hours=0.02)
     with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
         everything = Variant("all", tuple(layers))
-        await Trial(short, everything, layers, Path(folder), truth).run()
+        await Trial(short, everything, layers, Path(folder), truth, past).run()
 
 
 async def installed_layers() -> list[str]:

@@ -13,6 +13,7 @@ from attrs import define, field
 from argo_mw import SLOTS, Argo, ArgoError, Event, Outcome, RequestSent
 from argo_mw_compare.before import Before
 from argo_mw_compare.clock import WarpClock
+from argo_mw_compare.past import Past
 from argo_mw_compare.variants import Variant
 from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import INSTANCES, LATENCIES, MODELS, Step, Workload, start
@@ -32,7 +33,6 @@ class Asked:
         symbol: About what.
         seconds: Replayed seconds that the caller waited.
         missed: Whether an upstream had to be asked for it.
-        usd: What it cost.
         price: The price that it used, or ``None`` when there was no answer.
         truth: The price at that moment in the replay.
         error: The error, or "".
@@ -42,7 +42,6 @@ class Asked:
     symbol: str
     seconds: float
     missed: bool = True
-    usd: float = 0.0
     price: float | None = None
     truth: float | None = None
     error: str = ""
@@ -58,7 +57,8 @@ class Seen:
         requests: Requests that we sent.
         loads: Questions that these requests were to answer.
         counts: What the sandbox says about the same.
-        writes: Real seconds of each write of a row, where there was a write of a row.
+        writes: Real seconds of each write of a row on a caller's way.
+        queries: Real seconds of each question for the last ten signals of a symbol.
         cpu: Our CPU seconds in the rounds that asked an upstream.
         waited: Real seconds of these rounds.
         seconds: Real seconds of the whole trial.
@@ -70,6 +70,7 @@ class Seen:
     loads: int = 0
     counts: dict[str, dict[str, object]] = field(factory=dict)
     writes: list[float] = field(factory=list)
+    queries: list[float] = field(factory=list)
     cpu: float = 0.0
     waited: float = 0.0
     seconds: float = 0.0
@@ -90,6 +91,7 @@ class Trial:
         installed: The layers that there are.
         folder: A private folder of the trial's own.
         truth: A sandbox that answers at once, for the prices as they are.
+        past: Signals of earlier days.
     """
 
     def __init__(
@@ -99,12 +101,16 @@ class Trial:
         installed: Sequence[str],
         folder: Path,
         truth: Vendors,
+        past: Past,
     ) -> None:
         self._workload = workload
         self._variant = variant
         self._installed = installed
         self._folder = folder
         self._truth = truth
+        self._past = past
+        self._recorded = {"persist", "signals"} <= _installed_plugins()
+        self._before: dict[int, Before] = {}
         self._instances: list[Argo] = []
         self._seen = Seen(variant)
 
@@ -137,6 +143,7 @@ class Trial:
         match step.kind:
             case "round":
                 await self._round(self._instances[step.instance], step.at)
+                await self._look_back(step.instance)
             case "restart":
                 await self._instances[step.instance].aclose()
                 self._instances[step.instance] = await self._open(step.instance)
@@ -157,6 +164,18 @@ class Trial:
             one.truth = prices.get(one.symbol)
         self._seen.asked += asked
 
+    async def _look_back(self, instance: int) -> None:
+        """Ask for the last signals of every symbol, as a page that shows them does."""
+        for name in self._workload.names:
+            began = time.perf_counter()
+            if self._variant.original:
+                self._before[instance].latest(name)
+            elif self._recorded:
+                await self._instances[instance].call("latest", symbol=name)
+            else:
+                return
+            self._seen.queries.append(time.perf_counter() - began)
+
     async def _ask(self, argo: Argo, symbol: str, at: float) -> Asked:
         began = self._clock.monotonic()
         try:
@@ -175,21 +194,22 @@ class Trial:
             await asyncio.sleep(0.002)
 
     async def _open(self, number: int) -> Argo:
-        before = Before() if self._variant.original else None
+        folder = self._folder / f"instance-{number}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        before = Before(self._past.original(folder)) if self._variant.original else None
         argo = Argo.open(
-            self._config(number),
+            self._config(folder),
             clock=self._clock,
             plugins={"before": before} if before is not None else None,
         )
         await argo.__aenter__()
         argo.observe(self._seen.observe)
         if before is not None:
-            self._seen.writes = before.write_seconds = self._seen.writes
+            self._before[number] = before
+            before.write_seconds = self._seen.writes
         return argo
 
-    def _config(self, number: int) -> dict[str, object]:
-        folder = self._folder / f"instance-{number}"
-        folder.mkdir(mode=0o700, exist_ok=True)
+    def _config(self, folder: Path) -> dict[str, object]:
         shared = "memory://" if self._variant.original else f"sqlite:///{self._folder}/shared.db"
         return {
             "argo": {"state_dir": str(folder), "shared": shared, "block": _UNWANTED},
@@ -198,11 +218,13 @@ class Trial:
                 for name in self._installed
                 if name in SLOTS
             },
-            "plugins": self._vendor_tables(),
+            "plugins": self._tables(folder),
+            # The original service asked for each symbol alone.
+            "upstreams": {"alpaca": {"gather": 1}} if self._variant.original else {},
         }
 
-    def _vendor_tables(self) -> dict[str, object]:
-        """The tables of the plugins that speak to vendors, those that are installed."""
+    def _tables(self, folder: Path) -> dict[str, object]:
+        """The tables of the plugins that need one, those that are installed."""
 
         def access(vendor: str, **more: str) -> dict[str, str]:
             return {"url": self._vendors.url(vendor), "key": _KEY, **more}
@@ -217,6 +239,9 @@ class Trial:
         if "llm" in _installed_plugins():
             models = {name: access(name) for name in MODELS}
             tables["llm"] = {**models, "voices": {"panel": 1.0}}
+        recorded = self._past.recorded(folder)
+        if recorded is not None:
+            tables["persist"] = {"url": f"sqlite:///{recorded}"}
         return tables
 
 
@@ -227,4 +252,4 @@ def _installed_plugins() -> set[str]:
 def _answered(at: float, symbol: str, seconds: float, outcome: Outcome) -> Asked:
     missed = outcome.cost.requests > 0 or outcome.cost.tokens_in > 0
     price = getattr(outcome.value, "price", None)
-    return Asked(at, symbol, seconds, missed, outcome.cost.usd or 0.0, price)
+    return Asked(at, symbol, seconds, missed, price)

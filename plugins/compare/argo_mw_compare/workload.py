@@ -23,6 +23,14 @@ LATENCIES = {
 }
 """Assumed, not measured: median, sigma, share of stalls and their length, in seconds."""
 
+PRICES = {
+    "claude": (2.0, 10.0),
+    "deepseek": (1.32, 3.96),
+    "qwen": (2.0, 6.0),
+    "glm": (1.4, 4.4),
+}
+"""USD per million tokens in and out, of each provider's default model, at its dearest time."""
+
 MODELS = ("claude", "deepseek", "qwen", "glm")
 
 INSTANCES = 2
@@ -59,6 +67,7 @@ class Workload:
         symbols: How many symbols: five real ones, then synthetic ones.
         hours: Replayed hours.
         speed: Replayed seconds per real second; time and latencies are scaled alike.
+        past: Signals of earlier days that are in the files when it starts.
         seed: What latencies and faults follow from.
     """
 
@@ -66,6 +75,7 @@ class Workload:
     hours: float = field(default=0.25, validator=[validators.gt(0), validators.le(6.0)])
     speed: float = field(default=2.0, validator=validators.gt(0))
     seed: int = 0
+    past: int = field(default=100_000, validator=validators.ge(0))
 
     @property
     def names(self) -> tuple[str, ...]:

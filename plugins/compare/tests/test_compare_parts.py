@@ -106,10 +106,13 @@ def bars(symbol: str) -> object:
     """Bars of one symbol."""
 
 
-async def test_the_original_service_keeps_answers_for_two_minutes_and_one_off_hours():
+async def test_the_original_service_keeps_answers_for_two_minutes_and_one_off_hours(tmp_path):
     clock = FakeClock(wall=1_361_804_400.0)  # Monday 25 February 2013, 15:00 UTC
     upstream = Scripted("vendor", {"bars"}, Outcome("bars", cost=Cost(requests=1.0)))
-    plugins = {"before": Before(), "asked": FakePlugin(operations=[bars], upstreams=[upstream])}
+    plugins = {
+        "before": Before(tmp_path / "old.db"),
+        "asked": FakePlugin(operations=[bars], upstreams=[upstream]),
+    }
     config = {"argo": {"shared": "memory://", "strict": True}}
     async with Argo.open(config, clock=clock, plugins=plugins, installed=False) as argo:
 

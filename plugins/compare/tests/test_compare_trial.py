@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from argo_mw_compare.figures import figures
-from argo_mw_compare.run import installed_layers
+from argo_mw_compare.run import installed_layers, make_past
 from argo_mw_compare.trial import Trial
 from argo_mw_compare.variants import variants
 from argo_mw_compare.vendors import Vendors
@@ -16,9 +16,10 @@ from argo_mw_compare.workload import Workload
 async def test_what_we_count_is_what_the_sandbox_counts(name, tmp_path):
     layers = await installed_layers()
     variant = next(v for v in variants(layers, quick=True) if v.name == name)
-    workload = Workload(symbols=2, hours=0.05, speed=4.0)
+    workload = Workload(symbols=2, hours=0.05, speed=4.0, past=100)
+    past = make_past(workload, tmp_path)
     with Vendors(workload.sandbox(instant=True)) as truth:
-        seen = await Trial(workload, variant, layers, tmp_path, truth).run()
+        seen = await Trial(workload, variant, layers, tmp_path, truth, past).run()
     told = figures(seen)
     rounds = sum(step.kind == "round" for step in workload.steps())
     assert told.signals == 2 * rounds
@@ -26,3 +27,5 @@ async def test_what_we_count_is_what_the_sandbox_counts(name, tmp_path):
     assert told.requests > 0
     assert told.requests == told.requests_told
     assert told.error_bp is not None
+    assert told.usd > 0
+    assert 2 * rounds == len(seen.queries)
