@@ -333,7 +333,7 @@ class Standing:
             msg = f"upstream {NAME!r} says that its quota is used up; ask again in {left:.0f} s"
             raise QuotaExceeded(msg, retry_at=opens)
 
-    async def settle(self, request: Request, result: Result) -> None:
+    def settle(self, request: Request, result: Result) -> None:
         """Nothing: the client reads the headers itself."""
 
     async def release(self, request: Request) -> None:

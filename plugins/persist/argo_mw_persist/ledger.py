@@ -30,7 +30,7 @@ class Ledger:
         """Remember when *request* went out."""
         self._sent[request] = self._clock.monotonic()
 
-    async def settle(self, request: Request, result: Result) -> None:
+    def settle(self, request: Request, result: Result) -> None:
         """Write down what each of its calls cost."""
         latency = self._clock.monotonic() - self._sent.pop(request)
         for call, answer in zip(request.calls, result, strict=True):

@@ -71,7 +71,7 @@ class Breaker:
             self._probe = request
         self._started[id(request)] = now
 
-    async def settle(self, request: Request, result: Result) -> None:
+    def settle(self, request: Request, result: Result) -> None:
         """Learn from how *request* ended."""
         seconds = self._clock.monotonic() - self._started.pop(id(request))
         verdict = judge(result, timed_out=seconds >= _TIMED_OUT * request.upstream.timeout)
