@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from attrs import define, frozen
 
@@ -18,7 +19,10 @@ class Regime(Enum):
 
 
 class Detector(Protocol):
-    """Says which regime one symbol is in; one instance for each symbol, of fixed size."""
+    """Says which regime one symbol is in; one instance for each symbol, of fixed size.
+
+    With the methods of :class:`Lasting` its regime survives a restart.
+    """
 
     @property
     def regime(self) -> Regime:
@@ -29,6 +33,21 @@ class Detector(Protocol):
 
         *expected* is one sigma of such a minute, in bp; *trend* is the sigma of the last
         minutes over that of the last days.
+        """
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """What a detector may have besides, so that its regime survives a restart."""
+
+    def dump(self) -> Mapping[str, float | str]:
+        """What it has learned."""
+
+    def restore(self, learned: Mapping[str, float | str]) -> None:
+        """Go on from what :meth:`dump` gave.
+
+        Raises:
+            KeyError: *learned* comes from another detector; also ``TypeError``, ``ValueError``.
         """
 
 
@@ -83,6 +102,21 @@ class Efficiency:
         self.path = self.path * decay + abs(move)
         if self.seen >= self.thresholds.minutes:
             self.regime = self._judge(trend)
+
+    def dump(self) -> Mapping[str, float | str]:
+        """What it has learned; see :meth:`Lasting.dump`."""
+        return {
+            "regime": self.regime.value,
+            "seen": self.seen,
+            "net": self.net,
+            "path": self.path,
+        }
+
+    def restore(self, learned: Mapping[str, float | str]) -> None:
+        """Go on from what :meth:`dump` gave; see :meth:`Lasting.restore`."""
+        regime, seen = Regime(learned["regime"]), int(learned["seen"])
+        net, path = float(learned["net"]), float(learned["path"])
+        self.regime, self.seen, self.net, self.path = regime, seen, net, path
 
     def _judge(self, trend: float) -> Regime:
         limits, now = self.thresholds, self.regime

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from argo_mw_adaptive_ttl.calendars import Calendars
 from argo_mw_adaptive_ttl.daytime import BUCKETS
 from argo_mw_adaptive_ttl.memory import Memory
 from argo_mw_adaptive_ttl.pace import Pace
+from argo_mw_adaptive_ttl.regime import Detector, Lasting
 from argo_mw_adaptive_ttl.symbol import Symbol
 from argo_mw_adaptive_ttl.volatility import Volatility
 
@@ -24,6 +25,16 @@ VERSION: Final = 1
 
 log = structlog.stdlib.get_logger("argo_mw")
 _converter: Final = cattrs.Converter(forbid_extra_keys=True)
+
+
+def _scalar(value: object, _: object) -> float | str:
+    if not isinstance(value, (int, float, str)):
+        msg = f"what a detector has learned is numbers and text, not {value!r}"
+        raise TypeError(msg)
+    return value
+
+
+_converter.register_structure_hook(float | str, _scalar)
 
 
 @frozen
@@ -41,6 +52,7 @@ class SavedSymbol:
     evidence: float
     volatility: Volatility
     pace: Pace
+    detector: Mapping[str, float | str] = field(factory=dict)
 
 
 @frozen
@@ -127,6 +139,7 @@ def _saved(symbol: Symbol) -> SavedSymbol:
         evidence=symbol.evidence,
         volatility=symbol.volatility,
         pace=symbol.pace,
+        detector=symbol.detector.dump() if isinstance(symbol.detector, Lasting) else {},
     )
 
 
@@ -137,7 +150,7 @@ def _revive(one: SavedSymbol, memory: Memory, calendars: Calendars, now: float) 
         one.name,
         calendar,
         day,
-        memory.detector(),
+        _detector(one, memory),
         volatility=one.volatility,
         pace=one.pace,
         over=day.over(one.known_until),
@@ -151,3 +164,14 @@ def _revive(one: SavedSymbol, memory: Memory, calendars: Calendars, now: float) 
     )
     symbol.shared = symbol.loading(memory.prior_loading) ** 2
     return symbol
+
+
+def _detector(one: SavedSymbol, memory: Memory) -> Detector:
+    """A detector that goes on where it was, unless it was another one's."""
+    detector = memory.detector()
+    if one.detector and isinstance(detector, Lasting):
+        try:
+            detector.restore(one.detector)
+        except (KeyError, TypeError, ValueError):
+            return memory.detector()
+    return detector

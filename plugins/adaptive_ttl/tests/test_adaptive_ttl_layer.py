@@ -12,6 +12,7 @@ import pytest
 
 import argo_mw_adaptive_ttl.plugin as adaptive_ttl
 from argo_mw import (
+    AnswerSeen,
     Argo,
     Call,
     ConfigError,
@@ -238,6 +239,25 @@ async def test_news_of_a_peer_expires_what_is_kept(
         assert freshness() == Freshness.STALE
 
 
+async def test_what_another_instance_has_fetched_is_news_too(
+    open_argo: OpenArgo, clock: FakeClock, exchange: Exchange
+) -> None:
+    """An answer that was found in the shared store teaches as a load does, and costs nothing."""
+    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+        await trade(argo, clock, 400, 4)
+        for symbol in ("ETH-USD", "BTC-USD"):
+            await argo.outcome("bars", symbol=symbol)
+        freshness = await kept(argo, "ETH-USD")
+        await clock.advance(MINUTE)
+        exchange.jump["BTC-USD"] = 200.0
+        call = Call(bars, {"symbol": "BTC-USD"}, "a key", "BTC-USD")
+        found = AnswerSeen(call, await exchange.fetch(call), "shared")
+        argo.context.events.emit(found)
+        await settle()
+
+        assert freshness() == Freshness.STALE
+
+
 async def test_without_news_it_expires_when_its_time_has_come(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
@@ -370,6 +390,38 @@ async def test_what_was_learned_survives_a_restart(
 
     assert mode == 0o600
     assert "%/day" in text
+
+
+async def test_everything_learned_survives_a_restart(open_argo: OpenArgo, clock: FakeClock) -> None:
+    """Sigma, its profile, correlation, regime and the account of fetches."""
+
+    def learned(argo: Argo) -> list[object]:
+        memory = adaptive_ttl._running[argo.context].memory
+        assert memory is not None
+        return [
+            (s.name, s.volatility, s.loading(0.5), s.regime, s.detector, s.pace, s.price)
+            for s in memory.symbols.values()
+        ]
+
+    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+        await trade(argo, clock, 200, 4)
+        before = learned(argo)
+    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+        after = learned(argo)
+
+    assert before == after
+    assert len(after) == 2
+
+
+async def test_what_another_detector_has_learned_is_left_alone(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    async with open_argo() as argo:
+        await trade(argo, clock, 100, 5)
+    async with open_argo({"regimes": "optimist"}, third=third_party()) as argo:
+        text = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}
+
+    assert "TRENDING" in text["adaptive_ttl"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 9, "pot": {}, "symbols": []}'])
