@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 import pytest
 
@@ -447,3 +448,28 @@ async def test_it_is_saved_now_and_then(
         assert store is not None
         async with store.writing:
             assert file.exists()
+
+
+async def test_once_a_symbol_is_known_no_call_touches_pandas(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    """Sessions are plain numbers by then: nothing of pandas or exchange_calendars is entered."""
+    entered: set[str] = set()
+
+    def note_module(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            entered.add(str(frame.f_globals.get("__name__", "")).partition(".")[0])
+
+    async with open_argo() as argo:
+        await trade(argo, clock, 20, 5)
+        await argo.outcome("bars", symbol="AAPL")
+        await clock.advance(5 * MINUTE)
+        sys.setprofile(note_module)
+        try:
+            await argo.outcome("bars", symbol="AAPL")
+            await argo.outcome("bars", symbol="BTC-USD")
+        finally:
+            sys.setprofile(None)
+
+    assert "argo_mw_adaptive_ttl" in entered
+    assert not entered & {"pandas", "numpy", "exchange_calendars", "pytz"}

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw import DataType
-from argo_mw_adaptive_ttl import Calendar, Calendars, Phase, Regime, Situation, Table, TableConfig
+from argo_mw_adaptive_ttl import (
+    Calendar,
+    Calendars,
+    Extended,
+    Phase,
+    Regime,
+    Situation,
+    Table,
+    TableConfig,
+)
 from argo_mw_adaptive_ttl.symbol import Symbol
 
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
@@ -110,6 +119,18 @@ def test_every_number_can_be_configured(calendar: Calendar) -> None:
     ttl = Table(config).decide(situation(calendar, "indicators", 0.03, Regime.VOLATILE, NOON)).ttl
 
     assert pytest.approx(100.0 * 3.0 * 0.1 * 0.5) == ttl
+
+
+@pytest.mark.parametrize(("hour", "expected"), [(5, 240.0), (12, 120.0), (17, 240.0), (22, 360.0)])
+def test_before_and_after_the_session_have_a_factor_of_their_own(
+    hour: int, expected: float
+) -> None:
+    """Between open and closed, where the calendar says that there is trading."""
+    long_day = Calendars(extended={"XNYS": Extended("04:00", "20:00")}).of("AAPL", NOON)
+    at = NOON + (hour - 12) * 3600
+    known = situation(long_day, "market_data", None, Regime.UNKNOWN, at)
+
+    assert Table(TableConfig(extended_hours=2.0)).decide(known).ttl == expected
 
 
 @pytest.mark.parametrize("name", ["base", "closed", "maximum", "when_low"])
