@@ -18,6 +18,7 @@ import asyncio
 import math
 import os
 import statistics
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -155,6 +156,7 @@ class _Bench:
             "fetch_share": _share(budget.policy.values()),
             "fetch_share_min": min(least for least, _ in budget.shares),
             "fetch_share_max": max(most for _, most in budget.shares),
+            "fixed_fetches_off": max(_fetches_off(budget, name) for name in ratios),
             "settled_error_ratio": _mean_ratio(settled, scored),
             "settled_max_error_ratio": _max_ratio(settled, large),
             "table_error_ratio": _mean_ratio(table, scored),
@@ -193,6 +195,7 @@ class _Bench:
                 }
             fitted += [_Task(group, skip, seed, None, ttls) for seed in runs[group]]
         fixed = self._run(fitted)
+        print(f"{dict(policy)}: {phases} phases done", file=sys.stderr, flush=True)
         return _Comparison(
             _sums(eras, made), _sums(eras, fixed), [x for g in groups for x in _shares(g, made)]
         )
@@ -282,6 +285,12 @@ def _max_ratio(comparison: _Comparison, names: Iterable[str]) -> float | None:
     return max(
         (comparison.policy[n].error / comparison.fixed[n].error for n in names), default=None
     )
+
+
+def _fetches_off(comparison: _Comparison, name: str) -> float:
+    """How far the fixed time to live is from as many fetches, as a share of them."""
+    made = comparison.policy[name].fetches
+    return round(abs(comparison.fixed[name].fetches / made - 1.0), 4)
 
 
 def _row(comparison: _Comparison, name: str, ratio: Ratio) -> dict[str, object]:

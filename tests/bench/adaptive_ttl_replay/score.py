@@ -57,7 +57,13 @@ class Sums:
 
 @frozen
 class Ratio:
-    """A policy's error over that of the fixed time to live, with its 95 % interval, if there are days to draw from."""
+    """A policy's error over that of the fixed time to live.
+
+    Attributes:
+        value: The ratio.
+        low: Where its 95 % interval begins, or ``None`` for a series of one day.
+        high: Where it ends.
+    """
 
     value: float
     low: float | None
