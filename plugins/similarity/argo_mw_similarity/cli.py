@@ -36,7 +36,7 @@ async def try_(argo: Argo, a: str, b: str, policy: str, as_json: bool) -> None:
     lexicon = await asyncio.to_thread(load, *([config.data] if config.data else []))
     policies = brought(argo.context, "similarity_policies", config=config, lexicon=lexicon)
     judge = policy_of(config if not policy else _with_policy(config, policy), lexicon, policies)
-    embedders = brought(argo.context, "similarity_embedders", config=config)
+    embedders = brought(argo.context, "similarity_embedders", config=config, context=argo.context)
     score = await _score(embedder_of(config, embedders), a, b)
     asked, known = read(b, lexicon), read(a, lexicon)
     verdict = judge.judge(asked, known, 1.0 if score is None else score)

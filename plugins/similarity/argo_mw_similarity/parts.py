@@ -59,7 +59,7 @@ def embedder_of(config: SimilarityConfig, others: Mapping[str, Embedder]) -> Emb
     return chosen
 
 
-def brought(context: Context, hook: str, **arguments: object) -> dict[str, Any]:
+def brought(context: Context, hook: str, /, **arguments: object) -> dict[str, Any]:
     """What other plugins bring by *hook*, by its own names."""
     answers = context.collect(hook, **arguments).values()
     return {k: v for one in answers if isinstance(one, Mapping) for k, v in one.items()}

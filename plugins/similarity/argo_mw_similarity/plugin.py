@@ -43,7 +43,9 @@ class SimilarityPlugin:
         def policies(lexicon: Lexicon) -> dict[str, Policy]:
             return brought(context, "similarity_policies", config=config, lexicon=lexicon)
 
-        embedder = embedder_of(config, brought(context, "similarity_embedders", config=config))
+        embedder = embedder_of(
+            config, brought(context, "similarity_embedders", config=config, context=context)
+        )
         if embedder is None and config.embedder != "none":
             what = "no embedder is installed: only equal texts and slots are found"
             context.trouble(NAME, f"{what}; pip install 'argo-mw-similarity[onnx]'")
