@@ -22,11 +22,13 @@ class Found:
         name: The name of its entry point.
         entry_point: What to import.
         distribution: The name and version of what was installed.
+        api: The hook API that it says it was written for, or ``None`` when it does not say.
     """
 
     name: str
     entry_point: EntryPoint
     distribution: str
+    api: str | None = None
 
 
 def discover() -> Sequence[Found]:
@@ -35,27 +37,31 @@ def discover() -> Sequence[Found]:
 
 
 def _found() -> Iterator[Found]:
-    for entry_point in entry_points(group=PROJECT):
+    # One look for all: each reads the metadata of everything that is installed.
+    installed = entry_points()
+    apis = {point.name: point.value for point in installed.select(group=API_GROUP)}
+    for entry_point in installed.select(group=PROJECT):
         dist = entry_point.dist
         name = f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"
-        yield Found(entry_point.name, entry_point, name)
+        yield Found(entry_point.name, entry_point, name, apis.get(entry_point.name))
 
 
-def incompatible(name: str) -> str | None:
-    """Why plugin *name* was written for another hook API, or ``None`` when it fits.
+def incompatible(found: Found) -> str | None:
+    """Why the plugin *found* was written for another hook API, or ``None`` when it fits.
 
     A plugin that does not say is taken for one of today's.
     """
-    for entry_point in entry_points(group=API_GROUP, name=name):
-        first, _, last = entry_point.value.partition(".")
-        try:
-            oldest, newest = int(first), int(last or first)
-        except ValueError:
-            return f"its hook API is {entry_point.value!r}; write a number, or FIRST.LAST"
-        if newest < OLDEST_HOOK_API or oldest > HOOK_API:
-            return (
-                f"it is written for hook API {entry_point.value}, and this argo-mw speaks "
-                f"{OLDEST_HOOK_API} to {HOOK_API}; upgrade "
-                f"{'argo-mw' if oldest > HOOK_API else name}"
-            )
+    if found.api is None:
+        return None
+    first, _, last = found.api.partition(".")
+    try:
+        oldest, newest = int(first), int(last or first)
+    except ValueError:
+        return f"its hook API is {found.api!r}; write a number, or FIRST.LAST"
+    if newest < OLDEST_HOOK_API or oldest > HOOK_API:
+        return (
+            f"it is written for hook API {found.api}, and this argo-mw speaks "
+            f"{OLDEST_HOOK_API} to {HOOK_API}; upgrade "
+            f"{'argo-mw' if oldest > HOOK_API else found.name}"
+        )
     return None

@@ -7,7 +7,7 @@ reported, and the others go on; in strict mode its error is raised.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import pluggy
@@ -18,7 +18,7 @@ from argo_mw.config import structure
 from argo_mw.errors import ConfigError, PluginError
 from argo_mw.hooks import PROJECT
 from argo_mw.registry.answers import checked
-from argo_mw.registry.discover import discover, incompatible
+from argo_mw.registry.discover import Found, discover, incompatible
 from argo_mw.registry.report import Broken
 from argo_mw.registry.signature import deprecated, explained, misfit
 
@@ -69,7 +69,7 @@ class Plugins:
                 raise ConfigError(_no_such_plugin(name, names, "[argo] block"))
         for plugin in found:
             if plugin.name not in block:
-                plugins._import(plugin.name, plugin.distribution, plugin.entry_point.load)
+                plugins._import(plugin)
         for name, thing in sorted((extra or {}).items()):
             if name not in block:
                 plugins.add(name, thing)
@@ -180,13 +180,14 @@ class Plugins:
             raise ConfigError(msg)
         return None
 
-    def _import(self, name: str, distribution: str, load: Callable[[], object]) -> None:
-        reason = incompatible(name)
+    def _import(self, found: Found) -> None:
+        name = found.name
+        reason = incompatible(found)
         if reason is not None:
             self._leave_out(name, "api", PluginError(reason, plugin=name))
             return
         try:
-            plugin = load()
+            plugin = found.entry_point.load()
             if isinstance(plugin, type):
                 plugin = plugin()
         except (Exception, SystemExit) as error:
@@ -195,7 +196,7 @@ class Plugins:
         taken = self._manager.has_plugin(name)
         self.add(name, plugin)
         if not taken:
-            self._origins[name] = distribution
+            self._origins[name] = found.distribution
 
     def _others(self, plugin: object) -> Iterable[object]:
         return [other for other in self._manager.get_plugins() if other is not plugin]

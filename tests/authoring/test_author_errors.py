@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
@@ -219,9 +219,8 @@ def test_another_hook_api_is_told_before_the_import(
     monkeypatch: pytest.MonkeyPatch, declared: str, expected: str
 ) -> None:
     entry_point = Installed("mine", "mine", "argo_mw")
-    monkeypatch.setattr(manager, "discover", lambda: [Found("mine", entry_point, "argo-mw-mine 1")])
     api = EntryPoint("mine", declared, "argo_mw.hook_api")
-    monkeypatch.setattr(discover, "entry_points", lambda **_: [api])
+    monkeypatch.setattr(discover, "entry_points", lambda: EntryPoints([entry_point, api]))
     [broken] = Plugins.load().broken
     assert (broken.stage, broken.error) == ("api", expected)
 
