@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 import sys
-import sysconfig
 import tomllib
-import venv
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +18,9 @@ from click.testing import CliRunner
 from argo_mw import ConfigError
 from argo_mw.authoring import KINDS, write
 from argo_mw.cli.main import cli
+
+if TYPE_CHECKING:
+    from tests.authoring.conftest import Workshop
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,51 +47,17 @@ asyncio.run(main())
 """
 
 
-class Workshop:
-    """A clean directory with an environment, in which every kind of plugin is installed.
-
-    The environment borrows what the tests run with, so that nothing is downloaded.
-    """
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.plugins = {kind: home / f"argo-mw-my-{kind}" for kind in KINDS}
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        self._environment = environment | {"ARGO_MW_STATE_DIR": str(home / "state")}
-        venv.create(home / "env", with_pip=False)
-        self.python = home / "env" / "bin" / "python"
-        site = next((home / "env" / "lib").glob("python*/site-packages"))
-        borrowed = sysconfig.get_path("purelib")
-        (site / "borrowed.pth").write_text(f"import site; site.addsitedir({borrowed!r})\n")
-
-    def run(self, *command: object, cwd: Path | None = None) -> str:
-        """What *command* prints; it must end well."""
-        done = subprocess.run(
-            [str(self.python), "-m", *map(str, command)],
-            capture_output=True,
-            text=True,
-            cwd=cwd or self.home,
-            env=self._environment,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def argo_mw(self, *command: object) -> str:
-        """What ``argo-mw`` prints."""
-        return self.run("argo_mw_command", *command)
-
-
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    workshop = Workshop(tmp_path_factory.mktemp("workshop"))
-    program = "from argo_mw.cli.main import main\n\nmain()\n"
-    (workshop.home / "argo_mw_command.py").write_text(program)
+def workshop(open_workshop: Callable[[], Workshop]) -> Workshop:
+    workshop = open_workshop()
     for kind in KINDS:
         workshop.argo_mw("new-plugin", f"my-{kind}", "--kind", kind)
-    made = workshop.plugins.values()
-    workshop.run("pip", "install", "-q", "--no-deps", "--no-build-isolation", *made)
+    workshop.install(*(folder(workshop, kind) for kind in KINDS))
     return workshop
+
+
+def folder(workshop: Workshop, kind: str) -> Path:
+    return workshop.home / f"argo-mw-my-{kind}"
 
 
 def test_new_plugins_show_up_at_once(workshop: Workshop) -> None:
@@ -103,14 +72,14 @@ def test_new_plugins_show_up_at_once(workshop: Workshop) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_passes_its_own_tests(workshop: Workshop, kind: str) -> None:
-    printed = workshop.run("pytest", "-q", "-p", "no:cacheprovider", cwd=workshop.plugins[kind])
+    printed = workshop.run("pytest", "-q", "-p", "no:cacheprovider", cwd=folder(workshop, kind))
     assert " passed" in printed
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_is_well_formed(workshop: Workshop, kind: str) -> None:
-    workshop.run("ruff", "check", "--no-cache", ".", cwd=workshop.plugins[kind])
-    workshop.run("ruff", "format", "--no-cache", "--check", ".", cwd=workshop.plugins[kind])
+    workshop.run("ruff", "check", "--no-cache", ".", cwd=folder(workshop, kind))
+    workshop.run("ruff", "format", "--no-cache", "--check", ".", cwd=folder(workshop, kind))
 
 
 # What the kinds of the first line import takes mypy a few seconds; pandas takes it half a minute.

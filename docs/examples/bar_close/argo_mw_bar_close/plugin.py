@@ -1,0 +1,77 @@
+"""Answers live until the bar that they belong to has closed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from weakref import WeakKeyDictionary
+
+from argo_mw import Context, hookimpl
+from argo_mw_adaptive_ttl import Decision, Memory, Phase, PolicyFactory, Situation
+from attrs import field, frozen, validators
+
+NAME = "bar_close"
+
+
+@frozen
+class Config:
+    """The table ``[plugins.bar_close]``.
+
+    Attributes:
+        bar: Seconds from one close to the next, counted from midnight UTC.
+        settle: Seconds after a close until vendors have the new bar.
+        closed: Seconds that an answer lives while the symbol's market is not open.
+    """
+
+    bar: float = field(default=60.0, validator=validators.gt(0))
+    settle: float = field(default=2.0, validator=validators.ge(0))
+    closed: float = field(default=600.0, validator=validators.gt(0))
+
+
+class BarClose:
+    """Decides that answers live until the next bar is there.
+
+    Args:
+        config: Says what is configured now.
+    """
+
+    def __init__(self, config: Callable[[], Config]) -> None:
+        self._config = config
+
+    def decide(self, situation: Situation) -> Decision:
+        """How long a fresh answer lives."""
+        config = self._config()
+        if situation.phase is not Phase.OPEN:
+            return Decision(config.closed, lambda: "the market is not open")
+        into_bar = (situation.now - config.settle) % config.bar
+        return Decision(config.bar - into_bar, lambda: "until the bar has closed")
+
+
+class Plugin:
+    """The plugin; keeps apart what several applications in one process have configured."""
+
+    def __init__(self) -> None:
+        self._configs: WeakKeyDictionary[Context, Config] = WeakKeyDictionary()
+
+    @hookimpl
+    def register_config(self) -> type:
+        """The class of the plugin's table."""
+        return Config
+
+    @hookimpl
+    async def startup(self, config: Config, context: Context) -> None:
+        """Take up the configuration."""
+        self._configs[context] = config
+
+    @hookimpl
+    async def config_changed(self, config: Config, context: Context) -> None:
+        """Take up the new configuration."""
+        self._configs[context] = config
+
+    @hookimpl(optionalhook=True)
+    def register_ttl_policies(self) -> Mapping[str, PolicyFactory]:
+        """The policy, by the name that ``policy`` in ``[plugins.adaptive_ttl]`` may say."""
+
+        def make(memory: Memory, context: Context) -> BarClose:
+            return BarClose(lambda: self._configs[context])
+
+        return {NAME: make}
