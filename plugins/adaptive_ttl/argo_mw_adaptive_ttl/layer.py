@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Final
 
+from attrs import evolve
+
 from argo_mw import MAX_AGE, AnswerSeen, Call, Context, Event, Next, Outcome, Stream
 from argo_mw_adaptive_ttl.bars import read_bars
 from argo_mw_adaptive_ttl.calendars import Calendar, Calendars
@@ -81,7 +83,7 @@ class AdaptiveTtl:
 
     def explain(self, call: Call) -> str:
         """How long an answer to *call* would live now, and why."""
-        decision = self._policy.decide(self._situation(call, revealed=False))
+        decision = self._decide(call, self._situation(call, revealed=False))
         ttl, by = self._limited(call, decision.ttl, None)
         return self._words(decision, ttl, by)
 
@@ -100,13 +102,13 @@ class AdaptiveTtl:
                 await asyncio.to_thread(self.calendars.of, subject, now)
 
     async def _tags(self, call: Call) -> frozenset[str]:
-        """The tag of prices that may be given up early.
+        """The tag of prices that may be given up early: not those whose life is fixed.
 
         Mirrored before the load, or the cache would have to take it for changed; so the first
         answer of all goes without.
         """
         subject = call.subject
-        if self.watch is None or not subject or not _is_price(call):
+        if self.watch is None or not subject or not _is_price(call) or self._fixed(call):
             return frozenset()
         tag = price_tag(subject)
         known = self._memory.get(subject) is not None
@@ -136,11 +138,17 @@ class AdaptiveTtl:
         situation = self._situation(call, revealed=revealed)
         if revealed and situation.symbol is not None and self._watching is not None:
             self._watching.fetched(situation.symbol)
-        decision = self._policy.decide(situation)
+        decision = self._decide(call, situation)
         ttl, by = self._limited(call, decision.ttl, outcome.expires_at)
-        self._keep_watch(call.subject, decision, now + ttl, revealed=revealed)
+        if revealed:
+            self._keep_watch(call.subject, decision, now + ttl)
         note = self._words(decision, ttl, by)
         return outcome.evolve(expires_at=now + ttl).shaped_by(NAME, note)
+
+    def _decide(self, call: Call, situation: Situation) -> Decision:
+        """What the policy says; a life that is fixed is not looked at again."""
+        decision = self._policy.decide(situation)
+        return decision if self._fixed(call) is None else evolve(decision, recheck=None)
 
     def _words(self, decision: Decision, ttl: float, by: str) -> str:
         first = ttl
@@ -163,12 +171,10 @@ class AdaptiveTtl:
 
         A fixed time rules, the caller's before the operation's; of the limits the least does.
         """
+        fixed = self._fixed(call)
+        if fixed is not None:
+            return fixed
         limits = self._operations.get(call.operation.name, _NO_LIMITS)
-        fixed = call.extensions.get(TTL)
-        if isinstance(fixed, (int, float)) and fixed >= 0.0:
-            return float(fixed), ", fixed by the caller"
-        if limits.ttl > 0.0:
-            return limits.ttl, ", fixed by the operation"
         caps: list[tuple[float, str]] = []
         if upstream is not None:
             caps.append((max(0.0, upstream - self._clock.time()), ", capped by the upstream"))
@@ -179,8 +185,16 @@ class AdaptiveTtl:
             caps.append((float(age), ", capped by the caller"))
         return min([(ttl, ""), *caps], key=lambda cap: cap[0])
 
-    def _keep_watch(self, subject: str, decision: Decision, ends: float, *, revealed: bool) -> None:
-        if self.watch is None or not revealed or decision.recheck is None:
+    def _fixed(self, call: Call) -> tuple[float, str] | None:
+        """How long an answer to *call* lives whatever is known, and who wants it so."""
+        wanted = call.extensions.get(TTL)
+        if isinstance(wanted, (int, float)) and wanted >= 0.0:
+            return float(wanted), ", fixed by the caller"
+        limits = self._operations.get(call.operation.name, _NO_LIMITS)
+        return (limits.ttl, ", fixed by the operation") if limits.ttl > 0.0 else None
+
+    def _keep_watch(self, subject: str, decision: Decision, ends: float) -> None:
+        if self.watch is None or decision.recheck is None:
             return
         symbol = self._memory.get(subject)
         if symbol is not None:

@@ -285,6 +285,21 @@ async def test_a_models_opinion_is_not_given_up_for_a_tick(
     assert price_tag("ETH-USD") not in thought.tags
 
 
+async def test_a_fixed_life_is_not_cut_short_by_news(open_argo: OpenArgo, clock: FakeClock) -> None:
+    fixed = {"operations": {"bars": {"ttl": 600.0}}}
+    async with open_argo({"error_budget": {"calls": 0.25}, **fixed}) as argo:
+        await trade(argo, clock, 200, 4)
+        outcome = await argo.outcome("bars", symbol="ETH-USD")
+        layer = adaptive_ttl._running[argo.context].layer
+
+        assert pytest.approx(life(outcome, clock)) == 600.0
+        assert note(outcome).endswith("→ 600 s, fixed by the operation")
+        assert price_tag("ETH-USD") not in outcome.tags
+        assert layer is not None
+        assert layer.watch is not None
+        assert not len(layer.watch)
+
+
 async def test_a_layer_that_was_replaced_sets_no_timers(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
