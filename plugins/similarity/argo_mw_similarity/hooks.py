@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from argo_mw import hookspec
+from argo_mw import Context, hookspec
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embed import Embedder
 from argo_mw_similarity.lexicon import Lexicon
@@ -12,7 +12,7 @@ from argo_mw_similarity.policy import Policy
 
 
 @hookspec
-def similarity_embedders(config: SimilarityConfig) -> Mapping[str, Embedder]:  # type: ignore[empty-body]
+def similarity_embedders(config: SimilarityConfig, context: Context) -> Mapping[str, Embedder]:  # type: ignore[empty-body]
     """Further embedders by name; the one that ``embedder`` names is loaded."""
 
 
