@@ -10,7 +10,7 @@ CORE = coalesce cache market signals sandbox
 PLUGINS = $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml))))
 EDITABLE = $(foreach name,$(1),-e plugins/$(name))
 
-.PHONY: demo test lint format check bench soak docs clean
+.PHONY: demo test test-all lint format check bench compare soak docs clean
 
 demo: $(DEMO)/.ready
 	@$(DEMO)/bin/argo-mw demo $(ARGS)
@@ -19,6 +19,13 @@ test: $(VENV)/.ready
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -q $(ARGS)
 	$(BIN)/python -m coverage report --fail-under=95
+
+compare: $(VENV)/.ready
+	$(BIN)/argo-mw compare --html compare.html $(ARGS)
+
+# The core's suites on every Python and pluggy that it supports and this machine has.
+test-all:
+	$(PYTHON) tests/matrix.py $(ARGS)
 
 soak: $(VENV)/.ready
 	$(BIN)/python -m pytest -q -m soak $(ARGS)

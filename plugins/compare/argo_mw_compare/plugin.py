@@ -17,16 +17,14 @@ def register_commands(cli: click.Group) -> None:
 
 
 @click.command()
-@click.option("--symbols", type=click.IntRange(1, 200), default=12, show_default=True)
+@click.option("--symbols", type=click.IntRange(1, 200), default=6, show_default=True)
 @click.option(
     "--hours", type=click.FloatRange(0, 6, min_open=True), default=0.25, show_default=True
 )
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
-    default=2.0,
-    show_default=True,
-    help="How much faster time and latencies are.",
+    help="How much faster time and latencies are; found by a pilot unless told.",
 )
 @click.option("--seed", default=0, show_default=True, help="What latencies follow from.")
 @click.option("--quick", is_flag=True, help="Only before and all, not every layer alone.")
@@ -35,7 +33,7 @@ def register_commands(cli: click.Group) -> None:
 def compare(
     symbols: int,
     hours: float,
-    speed: float,
+    speed: float | None,
     seed: int,
     quick: bool,
     json_file: Path | None,
@@ -48,12 +46,18 @@ def compare(
     import asyncio
     import json
 
+    from attrs import evolve
+
     from argo_mw_compare.figures import figures, ratios
     from argo_mw_compare.report import WIDTH, page, remarks, table
-    from argo_mw_compare.run import run
+    from argo_mw_compare.run import paced, run
     from argo_mw_compare.workload import Workload
 
-    workload = Workload(symbols=symbols, hours=hours, speed=speed, seed=seed)
+    workload = Workload(symbols=symbols, hours=hours, seed=seed)
+    if speed is None:
+        workload = asyncio.run(paced(workload, say=say))
+    else:
+        workload = evolve(workload, speed=speed)
     columns = [figures(seen) for seen in asyncio.run(run(workload, quick=quick, say=say))]
     named = {one.variant: one for one in columns}
     summary = ratios(named["before"], named["all"])

@@ -10,11 +10,16 @@ from pathlib import Path
 from attrs import evolve
 
 from argo_mw import Argo, ConfigError
+from argo_mw_compare.figures import MOST_CPU, figures
 from argo_mw_compare.past import Past
 from argo_mw_compare.trial import Seen, Trial
 from argo_mw_compare.variants import Variant, variants
 from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import Workload
+
+_PILOT_HOURS = 0.05
+_MARGIN = 0.8
+_SLOWEST, _FASTEST = 1.0, 10.0
 
 
 async def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) -> list[Seen]:
@@ -37,6 +42,29 @@ async def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) 
                 else:
                     say(f"{variant.name}: {seen[-1].seconds:.0f} s")
     return seen
+
+
+async def paced(workload: Workload, *, say: Callable[[str], object]) -> Workload:
+    """*workload*, as fast as leaves our CPU time below its share of the time of misses.
+
+    A pilot with all layers on shows what that share is.
+    """
+    layers = await installed_layers()
+    short = evolve(workload, hours=_PILOT_HOURS, past=0)
+    with (
+        Vendors(workload.sandbox(instant=True)) as truth,
+        tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as made,
+    ):
+        past = make_past(short, Path(made))
+        await _warm_up(short, layers, truth, past)
+        with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
+            pilot = await Trial(
+                short, Variant("all", tuple(layers)), layers, Path(folder), truth, past
+            ).run()
+    share = figures(pilot).cpu_pct or MOST_CPU
+    speed = min(_FASTEST, max(_SLOWEST, workload.speed * _MARGIN * MOST_CPU / share))
+    say(f"pilot: our CPU takes {share:.1f} % at speed {workload.speed:g}: speed {speed:.1f}")
+    return evolve(workload, speed=round(speed, 1))
 
 
 def make_past(workload: Workload, folder: Path) -> Past:

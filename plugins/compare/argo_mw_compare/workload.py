@@ -71,7 +71,7 @@ class Workload:
         seed: What latencies and faults follow from.
     """
 
-    symbols: int = field(default=12, validator=[validators.ge(1), validators.le(200)])
+    symbols: int = field(default=6, validator=[validators.ge(1), validators.le(200)])
     hours: float = field(default=0.25, validator=[validators.gt(0), validators.le(6.0)])
     speed: float = field(default=2.0, validator=validators.gt(0))
     seed: int = 0
