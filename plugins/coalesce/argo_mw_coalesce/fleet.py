@@ -135,6 +135,16 @@ class Fleet:
             await within(code, self._clock.monotonic() + self._patience, self._clock)
         except (SharedUnavailable, Expired) as failure:
             self._context.trouble("coalesce", f"an answer could not be left for others: {failure}")
+            with contextlib.suppress(Closed):
+                self._context.tasks.spawn(f"coalesce:free:{lease.key}", self._free_soon(lease))
+
+    async def _free_soon(self, lease: Lease) -> None:
+        """Free *lease* once the store can be told, so that nobody waits until it runs out."""
+        for _ in range(_RETRIES):
+            await self._clock.sleep(self._lease / _RETRIES)
+            with contextlib.suppress(SharedUnavailable):
+                await self._shared.release(lease)
+                return
 
     async def _put(self, place: str, lease: Lease, data: bytes) -> None:
         # In this order, asked in one turn: drivers send them together and keep the order.

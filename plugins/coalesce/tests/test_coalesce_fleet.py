@@ -19,6 +19,7 @@ from argo_mw import (
     Outcome,
     QuotaExceeded,
     Refusal,
+    SharedUnavailable,
     Unacceptable,
     UpstreamError,
     operation,
@@ -228,6 +229,30 @@ async def test_without_the_store_everyone_loads(clock: FakeClock) -> None:
         one.gate.set()
         other.gate.set()
         assert [(await t).value for t in tasks] == ["one", "other"]
+
+
+async def test_a_lease_is_freed_once_the_store_can_be_told(store: str, clock: FakeClock) -> None:
+    one, other = held(1), held(2)
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        waiting = ask(second)
+        await settle()
+        shared, released = first.context.shared, first.context.shared.release
+
+        async def away(*_: object, **__: object) -> None:
+            msg = "a hiccup"
+            raise SharedUnavailable(msg)
+
+        shared.set_fenced = shared.release = away  # type: ignore[method-assign, assignment]
+        one.gate.set()
+        assert 1 == (await holding).value
+        shared.release = released  # type: ignore[method-assign]
+        other.gate.set()
+        await clock.advance(3.0 / 8 + 0.01)
+        await clock.advance(3.0 / 8 + 0.01)
+        assert waiting.done()
+        assert 2 == (await waiting).value
 
 
 async def test_an_answer_that_cannot_travel_is_kept_by_its_holder(
