@@ -1,6 +1,7 @@
 """What authors of plugins and programs need to test them."""
 
 from argo_mw.testing.away import AwayShared
+from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock, settle
 from argo_mw.testing.events import Captured, capture_events
 from argo_mw.testing.layers import LayerConformance
@@ -17,6 +18,7 @@ __all__ = [
     "LayerConformance",
     "Scripted",
     "UpstreamConformance",
+    "blocking_calls",
     "capture_events",
     "settle",
 ]

@@ -15,9 +15,13 @@ from argo_mw.app import Argo
 from argo_mw.errors import Action, QuotaExceeded, UpstreamError
 from argo_mw.layer import SLOTS
 from argo_mw.operation import Operation, operation
+from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.plugins import FakePlugin
+from argo_mw.testing.state import remembered
 from argo_mw.testing.upstreams import Scripted
+
+_MANY = 1_000
 
 
 @operation(name="question", scope="public", subject="symbol")
@@ -33,12 +37,15 @@ class LayerConformance:
         plugin: The module or object that is its entry point.
         config: Its table in the configuration.
         operation: An operation that it serves, with a ``symbol`` as its subject.
+        tight: Changes to its table that bound what it remembers to a few hundred items; for
+            layers that remember more unless told.
     """
 
     name: str
     plugin: object
     config: dict[str, object] = {}  # noqa: RUF012 - overridden, never changed
     operation: Operation = _question
+    tight: dict[str, object] = {}  # noqa: RUF012 - overridden, never changed
 
     def open(
         self,
@@ -47,17 +54,20 @@ class LayerConformance:
         flag: object = "on",
         shared: str = "memory://",
         clock: FakeClock | None = None,
+        config: dict[str, object] | None = None,
     ) -> Argo:
         """An application with the layer around *upstream* and nothing else.
 
-        *flag* is the layer's, *shared* the URL of the store, *clock* a fake one unless told.
+        *flag* is the layer's, *shared* the URL of the store, *clock* a fake one unless told,
+        *config* changes its table.
         """
+        table = self.config | (config or {})
         asked = FakePlugin(operations=[self.operation], upstreams=[upstream])
         return Argo.open(
             {
                 "argo": {"shared": shared, "strict": True},
                 "flags": {self.name: flag},
-                "plugins": {self.name: self.config} if self.config else {},
+                "plugins": {self.name: table} if table else {},
             },
             clock=clock or FakeClock(),
             plugins={self.name: self.plugin, "asked": asked},
@@ -139,10 +149,48 @@ class LayerConformance:
             assert len(upstream.asked) == 1
 
     @pytest.mark.asyncio
-    async def test_it_keeps_its_state_bounded(self) -> None:
+    async def test_it_never_blocks_the_loop(self) -> None:
+        """A call through it does not sleep, connect, or start a process on the loop's thread."""
+        async with self.open(self.scripted()) as argo:
+            with blocking_calls() as found:
+                for _ in range(2):
+                    await argo.call(self.operation.name, symbol="AAPL")
+        assert found == [], "\n".join(found)
+
+    @pytest.mark.asyncio
+    async def test_it_leaves_no_task_behind(self) -> None:
         """Thousands of different calls leave no task and no flight behind."""
         async with self.open(self.scripted()) as argo:
-            for number in range(2_000):
+            before = asyncio.all_tasks()
+            for number in range(_MANY):
                 await argo.call(self.operation.name, symbol=f"S{number}")
             await asyncio.sleep(0)
             assert argo.engine.tasks.names == []
+            left = len(asyncio.all_tasks() - before)
+            # A few may work for all calls together.
+            assert left < _MANY // 100, (
+                f"{left} tasks outlive the {_MANY} calls that started them: await them, or start "
+                "them with context.tasks.spawn(), and bound how many there are"
+            )
+
+    @pytest.mark.asyncio
+    async def test_it_keeps_its_state_bounded(self) -> None:
+        """What it remembers stops growing, however many different questions are asked."""
+        async with self.open(self.scripted(), config=self.tight) as argo:
+            half = await self._remembers(argo, range(_MANY))
+            whole = await self._remembers(argo, range(_MANY, 2 * _MANY))
+        assert whole - half < _MANY // 2, (
+            f"layer {self.name!r} remembers {half} items after {_MANY} different questions, and "
+            f"{whole} after as many more: its state has no bound. Give it one; if it has one, let "
+            "`tight` name the configuration that makes it small"
+        )
+
+    async def _remembers(self, argo: Argo, numbers: range) -> int:
+        """How many items its layer holds once the questions with these *numbers* are answered."""
+        for number in numbers:
+            await argo.call(self.operation.name, symbol=f"S{number}")
+        layer = argo.engine.build.parts[self.name].layer
+        assert layer is not None
+        context = argo.context
+        outside = [argo, context, argo.engine, *vars(context).values()]
+        return remembered(layer.middleware, outside=outside)

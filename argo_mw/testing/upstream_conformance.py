@@ -18,6 +18,7 @@ import pytest
 from argo_mw.app import Argo
 from argo_mw.call import Call
 from argo_mw.errors import Action, UpstreamError
+from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock
 from argo_mw.upstream import Upstream
 
@@ -113,6 +114,14 @@ class UpstreamConformance:
         assert outcome.upstream == self.name
         assert [attempt.upstream for attempt in outcome.attempts] == [self.name]
         assert service.visits == 1, f"one call made {service.visits} visits to the service"
+
+    @pytest.mark.asyncio
+    async def test_it_never_blocks_the_loop(self) -> None:
+        """A call does not sleep, connect, or start a process on the loop's thread."""
+        async with self.opened(FakeService("answers")) as argo:
+            with blocking_calls() as found:
+                await argo.outcome(self.operation, **self.parameters)
+        assert found == [], "\n".join(found)
 
     @pytest.mark.asyncio
     async def test_its_errors_say_what_to_do(self) -> None:

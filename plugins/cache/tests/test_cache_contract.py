@@ -7,3 +7,4 @@ from argo_mw_cache import plugin
 class TestCache(LayerConformance):
     name = "cache"
     plugin = plugin
+    tight = {"max_entries": 200}
