@@ -8,10 +8,10 @@ them.
 from __future__ import annotations
 
 from functools import cache
-from math import exp
+from math import exp, sqrt
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 
 MINUTE: Final = 60
 
@@ -42,11 +42,18 @@ class Shape:
         ends: Where the stretch of minutes ends that share each minute's bucket.
         prior: The expected variance of a minute by bucket, 1 on average over the regular
             session; what is believed before anything was seen.
+        usual: The expected sigma of a minute by bucket, over that of the day's mean minute.
     """
 
     bucket: tuple[int, ...]
     ends: tuple[int, ...]
     prior: tuple[float, ...]
+    usual: tuple[float, ...] = field(init=False)
+
+    @usual.default
+    def _usual(self) -> tuple[float, ...]:
+        mean = sum(sqrt(self.prior[bucket]) for bucket in self.bucket) / len(self.bucket)
+        return tuple(sqrt(prior) / mean for prior in self.prior)
 
 
 @cache

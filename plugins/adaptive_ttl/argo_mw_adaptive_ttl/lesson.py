@@ -154,7 +154,7 @@ class Lesson:
             sigma = sqrt(volatility.level * volatility.profile(bucket, prior))
             self._compare(move / sigma, day.when(symbol.over + 1) // MINUTE)
             symbol.detector.learn(move, sigma, volatility.trend)
-            self._sigmas += sigma
+            self._sigmas += sigma / day.shape.usual[bucket]
             self._judged += 1
         volatility.learn(move, bucket, prior)
         self._move += move

@@ -39,7 +39,8 @@ class Pace:
     def spend(self, minutes: int, rate: float, known: int, sigmas: float) -> None:
         """A fetch was made after *minutes* of trading, of which *rate* a minute are due.
 
-        It has told the sigma of *known* minutes, which add up to *sigmas* bp.
+        It has told the sigma of *known* minutes, which add up to *sigmas* bp, the time of day
+        taken out.
         """
         self.minutes += minutes
         self.fetches += 1

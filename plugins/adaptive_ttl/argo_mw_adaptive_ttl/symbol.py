@@ -25,7 +25,8 @@ class Revealed:
     Attributes:
         passed: Minutes of trading since the last one.
         known: Minutes of which it could be said what was expected of them.
-        sigmas: sigma of those, in bp, added up.
+        sigmas: sigma of those, in bp, added up, each as if it were the day's mean minute: or an
+            account that begins at the open would take the open for the day.
     """
 
     passed: int = 0

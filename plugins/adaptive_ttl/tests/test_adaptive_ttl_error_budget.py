@@ -314,3 +314,24 @@ def test_the_pace_never_runs_away(fetches: int, minutes: int, rate: float, pendi
         assert scale >= neutral
     else:
         assert scale <= neutral
+
+
+def test_an_account_that_begins_at_the_open_does_not_take_it_for_the_day() -> None:
+    """After the first hour, twice as wild as the day, the mean of the day is known all the same."""
+    memory = Memory()
+    policy = ErrorBudget(ErrorBudgetConfig(calls=0.1), TableConfig(), memory)
+    calendar = Calendars().of("AAPL", NOON)
+    day = calendar.day(NOON)
+    sigmas = [8.0 * day.shape.usual[bucket] for bucket in day.shape.bucket[:60]]
+    chance = random.Random(3)
+    starts = [day.when(minute) for minute in range(60)]
+    closes = [100.0]
+    for sigma in sigmas:
+        closes.append(closes[-1] * math.exp(chance.gauss(0.0, sigma) / 1e4))
+    for over in range(10, 61, 10):
+        known = Bars(starts[:over], closes[1 : over + 1], MINUTE)
+        symbol = memory.see("AAPL", known, calendar, day.when(over) + 1.0)
+        policy.fetched(symbol)
+
+    assert sum(sigmas) / 60 > 1.6 * 8.0
+    assert pytest.approx(8.0, rel=0.3) == symbol.pace.sigma
