@@ -62,6 +62,7 @@ from argo_mw.marks import EVERYTHING, Freshness, Stamped
 from argo_mw.operation import DataType, Kind, Operation, Scope, operation
 from argo_mw.outcome import NO_COST, Attempt, Cost, Note, Outcome
 from argo_mw.registry import Broken
+from argo_mw.registry.deprecation import deprecated_arguments
 from argo_mw.shared.protocol import Count, Lease, Shared, Subscription
 from argo_mw.sharing import Protected, protect
 from argo_mw.stamps import Stamps
@@ -162,6 +163,7 @@ __all__ = [
     "Upstream",
     "UpstreamError",
     "all_failed",
+    "deprecated_arguments",
     "fingerprint",
     "fresh",
     "hookimpl",

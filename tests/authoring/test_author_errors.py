@@ -7,8 +7,18 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from argo_mw import Argo, Call, ConfigError, Layer, Next, Outcome, PluginError, hookimpl, hookspec
-from argo_mw.hooks import deprecated_arguments
+from argo_mw import (
+    Argo,
+    Call,
+    ConfigError,
+    Layer,
+    Next,
+    Outcome,
+    PluginError,
+    deprecated_arguments,
+    hookimpl,
+    hookspec,
+)
 from argo_mw.registry import Plugins, discover, manager
 from argo_mw.registry.discover import Found
 from argo_mw.testing import FakeClock, FakePlugin

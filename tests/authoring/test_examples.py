@@ -48,7 +48,7 @@ def test_they_show_up_and_take_their_places(workshop: Workshop) -> None:
     for name in NAMES:
         assert origins[name] == f"argo-mw-{name.replace('_', '-')} 0.1.0"
     chain = shown["chain"]
-    assert chain.index("cache") < chain.index("pace") < chain.index("persist")
+    assert chain.index("cache") < chain.index("similarity") < chain.index("pace")
 
 
 @pytest.mark.parametrize("name", NAMES)
