@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol, runtime_checkable
 
-from attrs import frozen
+from attrs import define, frozen
 
 from argo_mw import Context, DataType
 from argo_mw_adaptive_ttl.calendars import Calendar, Phase
@@ -52,7 +52,8 @@ class Situation:
         return Phase.OPEN if self.calendar is None else self.calendar.phase(self.now)
 
 
-@frozen
+# Not frozen: that takes 0.4 µs more, a tenth of the time to decide.
+@define
 class Decision:
     """How long an answer lives.
 
