@@ -112,6 +112,9 @@ def test_a_new_layer_is_used_ramped_and_killed(workshop: Workshop) -> None:
     workshop.argo_mw("flags", "kill", "my_layer")
     assert int(workshop.run("program")) == 0
 
+    workshop.argo_mw("flags", "revive", "my_layer")
+    assert int(workshop.run("program")) == tenth
+
 
 # -- Writing alone -----------------------------------------------------------------------------
 
