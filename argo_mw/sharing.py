@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -225,7 +226,10 @@ class _Survey:
     def _all(self, parts: Any) -> bool:
         immutable = True
         for part in parts:
-            immutable &= self.is_immutable(part)
+            if type(part) in _ATOMS:  # spelt out: most parts are
+                self.size += _atom_size(part)
+            else:
+                immutable &= self.is_immutable(part)
         return immutable
 
 
@@ -261,11 +265,17 @@ def _frozen_parts(kind: type, value: Any) -> tuple[object, ...] | None:
     """The fields of a frozen record, or ``None`` when *value* is none."""
     if issubclass(kind, tuple) and not hasattr(value, "__dict__"):
         return tuple(value)
+    names = _frozen_fields(kind)
+    return None if names is None else tuple([getattr(value, name) for name in names])
+
+
+@functools.lru_cache(maxsize=1024)
+def _frozen_fields(kind: type) -> tuple[str, ...] | None:
     if "__attrs_attrs__" in kind.__dict__ and _setattr_of(kind) is _FROZEN_SETATTR:
-        return tuple(getattr(value, field.name) for field in attrs.fields(kind))
+        return tuple(field.name for field in attrs.fields(kind))
     params = kind.__dict__.get("__dataclass_params__")
     if params is not None and params.frozen:
-        return tuple(getattr(value, name) for name in kind.__dict__["__dataclass_fields__"])
+        return tuple(kind.__dict__["__dataclass_fields__"])
     return None
 
 

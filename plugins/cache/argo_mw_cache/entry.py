@@ -11,6 +11,7 @@ from attrs import frozen
 from argo_mw import NO_COST, NotFound, Outcome, Protected, Stamped, Stream, fresh, protect
 from argo_mw_cache.record import KEPT
 
+_TAGS = frozenset({"layer:cache"})
 _RARE = 20.0
 """Where early refreshes begin: e^-20 is the chance of one that this leaves out."""
 
@@ -84,7 +85,17 @@ class Entry:
 
 def hit_of(outcome: Outcome) -> Outcome:
     """*outcome* as a later caller sees it: served by the cache, at no cost."""
-    return outcome.evolve(cost=NO_COST, attempts=()).shaped_by("cache", KEPT.text)
+    return Outcome(
+        outcome.value,
+        outcome.upstream,
+        (*outcome.via, "cache"),
+        outcome.as_of,
+        outcome.expires_at,
+        outcome.tags | _TAGS,
+        NO_COST,
+        (),
+        (*outcome.notes, KEPT),
+    )
 
 
 @frozen(eq=False)
