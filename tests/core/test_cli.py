@@ -57,6 +57,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     found = [Found(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
     monkeypatch.setattr(manager, "discover", lambda: found)
     monkeypatch.setattr(manager, "incompatible", lambda name: None)
+    monkeypatch.setattr(cli, "commands", dict(cli.commands))  # what plugins add goes with the test
     monkeypatch.chdir(tmp_path)
     (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import structlog
 from opentelemetry import metrics, trace
 
-from argo_mw import Context, Layer, Observer, hookimpl
+from argo_mw import Call, Context, Layer, Observer, hookimpl
 from argo_mw_metrics.config import MetricsConfig
 from argo_mw_metrics.instruments import Instruments
 from argo_mw_metrics.prometheus import Prometheus
@@ -47,7 +47,8 @@ class MetricsPlugin:
         """Spans, outside of everything; answers at hand pass by and get none."""
         tracers = self._tracers or trace.get_tracer_provider()
         spans = Spans(tracers.get_tracer(SCOPE), context.events)
-        return Layer(NAME, spans, before=("coalesce",), peek_through=True)
+        # Peeks go on past it, lookups do not: whoever waits for an answer gets a span.
+        return Layer(NAME, spans, before=("coalesce",), peek=_nothing_at_hand)
 
     @hookimpl
     def register_observers(self, config: MetricsConfig, context: Context) -> Iterable[Observer]:
@@ -77,3 +78,7 @@ class MetricsPlugin:
         if self._prometheus is not None:
             return self._prometheus.provider
         return self._meters or metrics.get_meter_provider()
+
+
+def _nothing_at_hand(call: Call) -> None:
+    return None
