@@ -6,7 +6,7 @@ Nothing is built when nobody listens: emitters ask ``if events:`` first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import structlog
 from attrs import frozen
@@ -177,12 +177,13 @@ class Events:
     Attributes:
         active: Whether anybody listens: what ``if events:`` asks, for paths where a call counts.
         calls: Whether anybody wants to know of every call, those answered from memory included.
+        wanted: The kinds of events that anybody wants.
 
     An observer runs on the event loop and must not block. One that raises is taken out and
     said once: watching must not change what is watched.
     """
 
-    __slots__ = ("_observers", "active", "calls")
+    __slots__ = ("_observers", "active", "calls", "wanted")
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._listen(observers)
@@ -217,8 +218,9 @@ class Events:
         # A new tuple each time: an observer may add or remove others while it is told something.
         self._observers = tuple((o, getattr(o, "kinds", (object,))) for o in observers)
         self.active = bool(self._observers)
-        self.calls = any(
-            issubclass(event, kinds)
-            for _, kinds in self._observers
-            for event in (CallEnded, LayerActed)
+        self.wanted: frozenset[type] = frozenset(
+            event
+            for event in get_args(Event)
+            if any(issubclass(event, kinds) for _, kinds in self._observers)
         )
+        self.calls = not self.wanted.isdisjoint((CallEnded, LayerActed))

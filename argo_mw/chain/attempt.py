@@ -112,7 +112,7 @@ class Attempts:
         answer = _complete(call, outcome, asked_at, tuple(tried))
         if lineage is not None:
             answer = lineage.inherit(answer)
-        if self._events.active:
+        if AnswerSeen in self._events.wanted:
             self._events.emit(AnswerSeen(call, answer, "upstream"))
         return answer
 
@@ -133,7 +133,7 @@ class Attempts:
     ) -> Attempt:
         latency = self._clock.monotonic() - started
         attempt = Attempt(self._upstream.name, latency, status, error, cost)
-        if self._events.active:
+        if AttemptEnded in self._events.wanted:
             self._events.emit(AttemptEnded(call, attempt))
         return attempt
 

@@ -27,8 +27,7 @@ class Sender:
         request = Request(self.upstream, (call,)) if self._guards else None
         if request is not None:
             await self._reserve(request)
-        if self._events.active:
-            self._announce(call, 1)
+        self._announce(call, 1)
         try:
             outcome = await self.upstream.fetch(call)
         except BaseException as error:
@@ -106,7 +105,7 @@ class Sender:
             raise failures[0]
 
     def _announce(self, call: Call, calls: int) -> None:
-        if self._events.active:
+        if RequestSent in self._events.wanted:
             self._events.emit(RequestSent(self.upstream.name, call.operation.name, calls))
 
     def _as_ours(self, error: BaseException) -> BaseException:

@@ -387,8 +387,8 @@ class Cache:
             self.memory.store(key, entry, self._monotonic())
 
     def _tell_shared_hit(self, call: Call, outcome: Outcome) -> None:
-        if self._events.active:
-            self._tell("shared hit", call)
+        self._tell("shared hit", call)
+        if AnswerSeen in self._events.wanted:
             self._events.emit(AnswerSeen(call, outcome, "shared"))
 
     def _tell(self, action: str, call: Call, detail: str = "") -> None:
