@@ -43,7 +43,6 @@ def compare(
 
     One workload runs through a sandbox on loopback for every variant. The last line is JSON.
     """
-    import asyncio
     import json
 
     from attrs import evolve
@@ -54,11 +53,8 @@ def compare(
     from argo_mw_compare.workload import Workload
 
     workload = Workload(symbols=symbols, hours=hours, seed=seed)
-    if speed is None:
-        workload = asyncio.run(paced(workload, say=say))
-    else:
-        workload = evolve(workload, speed=speed)
-    columns = [figures(seen) for seen in asyncio.run(run(workload, quick=quick, say=say))]
+    workload = paced(workload, say=say) if speed is None else evolve(workload, speed=speed)
+    columns = [figures(seen) for seen in run(workload, quick=quick, say=say)]
     named = {one.variant: one for one in columns}
     summary = ratios(named["before"], named["all"])
     out = console()

@@ -34,8 +34,9 @@ class Asked:
         seconds: Replayed seconds that the caller waited.
         missed: Whether an upstream had to be asked for it.
         price: The price that it used, or ``None`` when there was no answer.
-        truth: The price at that moment in the replay.
+        truth: The price in the replay at the moment of the answer.
         error: The error, or "".
+        answered: When the answer came, in seconds since the epoch, replayed.
     """
 
     at: float
@@ -45,6 +46,7 @@ class Asked:
     price: float | None = None
     truth: float | None = None
     error: str = ""
+    answered: float = 0.0
 
 
 @define
@@ -159,8 +161,8 @@ class Trial:
         if any(one.missed for one in asked):
             self._seen.waited += time.monotonic() - began
             self._seen.cpu += time.process_time() - cpu
-        prices = await asyncio.to_thread(self._truth.prices, names, self._clock.time())
         for one in asked:
+            prices = await asyncio.to_thread(self._truth.prices, [one.symbol], one.answered)
             one.truth = prices.get(one.symbol)
         self._seen.asked += asked
 
@@ -182,7 +184,9 @@ class Trial:
             outcome = await argo.outcome("signal", symbol=symbol)
         except ArgoError as error:
             return Asked(at, symbol, self._clock.monotonic() - began, error=str(error))
-        return _answered(at, symbol, self._clock.monotonic() - began, outcome)
+        answered = _answered(at, symbol, self._clock.monotonic() - began, outcome)
+        answered.answered = self._clock.time()
+        return answered
 
     async def _idle(self) -> None:
         """Wait until nothing is under way that a skip would make late."""
