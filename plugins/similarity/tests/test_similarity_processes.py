@@ -129,8 +129,10 @@ def test_a_process_that_has_read_a_scope_hears_what_others_add_to_it(
     second.ask("ask", prompt="How do I buy bonds?")
     deadline = time.monotonic() + 30
     number, heard = 0, ""
-    while heard != "of second":  # news travel at their own pace: a new question each time
+    while heard != "of second":
+        # News travel at their own pace: what is asked about is half as old as the whole loop.
         assert time.monotonic() < deadline
         number += 1
-        second.ask("ask", prompt=f"What is bond {number}?")
+        second.ask("ask", prompt=f"What is bond {2 * number - 1}?")
+        second.ask("ask", prompt=f"What is bond {2 * number}?")
         heard = first.ask("ask", prompt=f"What is bond {number}?")[0]
