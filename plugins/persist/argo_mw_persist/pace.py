@@ -25,7 +25,7 @@ class Pace:
         self._smallest = smallest
         self._largest = largest
         self._rows = self._seconds = self._variance = self._covariance = 0.0
-        self._known = False
+        self._known = self._sloped = False
         self.size = smallest
 
     def learn(self, rows: int, seconds: float) -> None:
@@ -45,6 +45,7 @@ class Pace:
     def _by_slope(self) -> float | None:
         if self._variance <= (_DISTINCT * self._rows) ** 2 or self._covariance <= 0:
             return None
+        self._sloped = True
         wanted = self._target * self._variance / self._covariance
         # At most twice or half of the last, so that one odd commit does not swing it.
         return min(max(wanted, self.size / 2), self.size * 2)
@@ -53,7 +54,8 @@ class Pace:
         # No slope to see yet. Were all of the time the rows' own, so many would fill the target;
         # the truth is more, never fewer, so the first batches may grow by leaps.
         if seconds >= self._target:
-            return self.size
+            # Where no slope was ever seen, a larger batch shows one: all may be the fixed part.
+            return self.size if self._sloped else 2.0 * self.size
         return max(2.0 * self.size, rows * self._target / max(seconds, 1e-9))
 
 

@@ -7,7 +7,7 @@ import os
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from argo_mw_persist import RowsRefused, Signal, ids
@@ -115,6 +115,7 @@ def run_pace(pace: Pace, *, fixed: float, per_row: float, batches: int = 200) ->
     fixed=st.floats(min_value=0, max_value=0.1),
     per_row=st.floats(min_value=1e-6, max_value=1e-2),
 )
+@example(fixed=0.0390625, per_row=0.00017451194191648426)
 def test_the_rows_of_a_batch_take_about_their_target(fixed, per_row):
     pace = Pace(target=0.05, smallest=64, largest=4096)
     run_pace(pace, fixed=fixed, per_row=per_row)
