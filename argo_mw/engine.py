@@ -94,7 +94,11 @@ class Engine:
             for layer, look in variant.lookups:
                 try:
                     waiting = look(call)
-                    if waiting is not None:
+                    if waiting is None:
+                        continue
+                    if self.clock.monotonic() + layer.lookup_timeout < deadline:
+                        outcome = await waiting
+                    else:
                         outcome = await within(waiting, deadline, self.clock)
                 except (ArgoError, Expired):
                     raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Protocol
 
@@ -62,6 +63,8 @@ class Layer:
             store, a call under way; ``None`` when there is nothing to wait for. It is tried
             after all peeks, in the caller's own task, before the chain is entered; whoever
             finds nothing leaves the call to the middleware.
+        lookup_timeout: Seconds after which its lookups give up by themselves. Callers who have
+            longer need no timer of their own for them.
         peek_through: Whether a peek or a lookup may pass this layer by, because it does nothing
             to an answer that is known already.
         explain: What it would do with a call now and why, in one line.
@@ -79,6 +82,7 @@ class Layer:
     fans_out: bool = False
     peek: Peek | None = None
     lookup: Lookup | None = None
+    lookup_timeout: float = math.inf
     peek_through: bool = False
     explain: Explain | None = None
     shadow: Shadow | None = None

@@ -189,6 +189,10 @@ class Stamps:
         """
         return Stamped(read_marks(marks), self._era, self._ticks)
 
+    def renew(self, stamped: Stamped) -> Stamped:
+        """*stamped*, which :meth:`adopt` gave, for another entry with the same marks read now."""
+        return stamped if stamped._era == self._era else self.adopt(stamped.marks)
+
     def peek(self, stamped: Stamped) -> Freshness:
         """What is known, without waiting, about an entry with the stamps *stamped*."""
         if stamped._judged_at == self._changes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 
+import attrs
 import pytest
 
 from argo_mw import (
@@ -17,7 +18,7 @@ from argo_mw import (
     Outcome,
     QuotaExceeded,
 )
-from argo_mw.testing import Scripted, capture_events
+from argo_mw.testing import Scripted, capture_events, settle
 
 
 async def through(call: Call, call_next: Next) -> Outcome:
@@ -111,6 +112,27 @@ async def test_a_deadline_holds_while_something_is_looked_up(open_argo, clock) -
         await clock.advance(2.1)
         with pytest.raises(DeadlineExceeded, match="the caller's deadline"):
             await asked
+
+
+@pytest.mark.parametrize(("takes", "timers"), [(1.0, 0), (3.0, 1)])
+async def test_a_lookup_that_ends_in_time_by_itself_costs_its_caller_no_timer(
+    open_argo, clock, takes: float, timers: int
+) -> None:
+    opened = asyncio.Event()
+
+    class Gate(Store):
+        async def look(self) -> Outcome | None:
+            await opened.wait()
+            return Outcome("kept")
+
+    layer = attrs.evolve(Gate().layer, lookup_timeout=takes)
+    async with open_argo(Scripted("a", ["bars"]), layers=(layer,)) as argo:
+        before = clock.pending
+        asked = asyncio.create_task(argo.options(timeout=2.0).call("bars", symbol="AAPL"))
+        await settle()
+        assert timers == clock.pending - before
+        opened.set()
+        assert "kept" == await asked
 
 
 @pytest.mark.parametrize(("see_through", "looked"), [(True, ["lookup"]), (False, ["middleware"])])

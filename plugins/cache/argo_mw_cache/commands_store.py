@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from argo_mw import EVERYTHING, Argo, Call, ConfigError, Freshness, Outcome, SharedUnavailable
 from argo_mw_cache.config import CacheConfig
-from argo_mw_cache.record import PREFIX, Unusable, read_record
+from argo_mw_cache.record import PREFIX, Records, Unusable
 from argo_mw_cache.shared_level import key_of
 
 ABSENT = "absent"
@@ -78,6 +78,7 @@ class CacheStore:
             )
             raise ConfigError(msg)
         self._context = argo.context
+        self._records = Records(argo.context)
 
     async def look(self, call: Call) -> Kept:
         """What is kept for *call*; nothing is asked of any upstream."""
@@ -122,7 +123,7 @@ class CacheStore:
     async def _judge(self, key: str, data: bytes | None) -> Kept:
         if data is None:
             return Kept(ABSENT)
-        record = read_record(self._context, data, key)
+        record = self._records.read(data, key)
         if isinstance(record, Unusable):
             return Kept(record.action, len(data), detail=record.detail)
         freshness = await self._context.stamps.check(record.stamped)

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from argo_mw import Closed, Context, Freshness, Outcome, SharedUnavailable
-from argo_mw_cache.record import Record, read_record
+from argo_mw_cache.record import Record, Records
 
 _MOST = 1_000
 _MOST_BYTES = 16 << 20
@@ -50,6 +50,7 @@ class Deferred:
         most_bytes: int = _MOST_BYTES,
     ) -> None:
         self._context = context
+        self._records = Records(context)
         self._grace = grace
         self._most = most
         self._most_bytes = most_bytes
@@ -101,7 +102,7 @@ class Deferred:
             await shared.compare_and_set(key, there, waiting.data, ttl=life + self._grace)
 
     def _is_older(self, there: bytes, key: str, waiting: _Waiting) -> bool:
-        record = read_record(self._context, there, key)
+        record = self._records.read(there, key)
         return not isinstance(record, Record) or (record.outcome.as_of or 0.0) < waiting.as_of
 
     def _drop(self, key: str) -> None:

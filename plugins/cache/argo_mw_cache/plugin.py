@@ -35,6 +35,7 @@ def register_layer(config: CacheConfig, context: Context) -> Layer:
         slot=NAME,
         peek=cache.peek if config.memory else None,
         lookup=cache.lookup if cache.shares else None,
+        lookup_timeout=2 * config.shared_timeout,
         explain=cache.explain,
     )
 

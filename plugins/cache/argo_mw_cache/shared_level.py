@@ -7,6 +7,9 @@ miss for every reader; it needs no lock.
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
+from typing import TypeVar
+
 from argo_mw import (
     Call,
     Context,
@@ -20,13 +23,19 @@ from argo_mw import (
 )
 from argo_mw_cache.deferred import Deferred
 from argo_mw_cache.lookups import Lookups
-from argo_mw_cache.record import PREFIX, Record, Unusable, read_record, write_record
+from argo_mw_cache.record import PREFIX, Record, Records, Unusable
+
+T = TypeVar("T")
 
 _ABSENT = Unusable("absent")
 
 
 class SharedLevel:
-    """Reads and writes answers in Shared; never raises, never waits longer than *patience*."""
+    """Reads and writes answers in Shared; never raises.
+
+    It waits *patience* seconds at most for each thing that it asks, of which there are two at
+    most: the answer, and stamps that are not mirrored.
+    """
 
     def __init__(self, context: Context, *, grace: float, patience: float, max_bytes: int) -> None:
         self._context = context
@@ -35,6 +44,7 @@ class SharedLevel:
         self._patience = patience
         self._max_bytes = max_bytes
         self._stamps = context.stamps
+        self._records = Records(context)
         self._lookups = Lookups(context, patience)
         self._deferred = Deferred(context, grace=grace)
 
@@ -48,12 +58,15 @@ class SharedLevel:
         self._deferred.resume()
         if data is None:
             return _ABSENT
-        record = read_record(self._context, data, key)
+        record = self._records.read(data, key)
         if isinstance(record, Unusable):
             return record
         freshness = self._stamps.peek(record.stamped)
         if freshness is Freshness.UNKNOWN:
-            freshness = await self._stamps.check(record.stamped)
+            try:
+                freshness = await self._soon(self._stamps.check(record.stamped))
+            except Expired:
+                return Unusable("unreachable", "its tags' stamps took too long")
         if freshness is Freshness.MISS:
             return Unusable("invalidated")
         return record
@@ -66,19 +79,21 @@ class SharedLevel:
         assert outcome.expires_at is not None
         ttl = outcome.expires_at - self._clock.time() + self._grace
         try:
-            data = write_record(self._context, outcome, stamped, load_time, key)
+            data = self._records.write(outcome, stamped, load_time, key)
         except NotEncodable as error:
             return Unusable("local", str(error))
         if len(data) > self._max_bytes:
             return Unusable("local", f"{len(data)} bytes: max_value_bytes is less")
         try:
-            code = self._context.shared.set(key, data, ttl=ttl)
-            await within(code, self._clock.monotonic() + self._patience, self._clock)
+            await self._soon(self._context.shared.set(key, data, ttl=ttl))
         except (SharedUnavailable, Expired) as error:
             self._deferred.keep(key, data, stamped.marks, outcome)
             return Unusable("unreachable", str(error))
         self._deferred.resume()
         return None
+
+    async def _soon(self, code: Coroutine[object, object, T]) -> T:
+        return await within(code, self._clock.monotonic() + self._patience, self._clock)
 
 
 def key_of(call: Call) -> str:

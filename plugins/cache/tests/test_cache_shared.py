@@ -232,6 +232,45 @@ async def test_an_answer_of_one_question_is_not_taken_for_another(
         assert await argo.call("bars", symbol="B") == 2
 
 
+async def test_what_is_read_again_is_judged_by_the_stamps_of_now(
+    shared: str, clock: FakeClock
+) -> None:
+    """Whatever is remembered of a record that was read before."""
+    async with instance(shared, counting(), clock, memory=False) as argo:
+
+        async def ask() -> object:
+            return await argo.call("bars", symbol="A")
+
+        assert [1, 1, 1] == [await ask() for _ in range(3)]
+        argo.context.stamps._gap()  # as when the channel is made anew
+        await settle()
+        assert [1, 1] == [await ask() for _ in range(2)]
+        await argo.invalidate("subject:A")
+        assert [2, 2] == [await ask() for _ in range(2)]
+
+
+async def test_the_stamps_being_slow_makes_a_miss(
+    shared: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upstream = counting()
+    async with (
+        instance(shared, upstream, clock) as first,
+        instance(shared, upstream, clock) as argo,
+    ):
+        await first.call("bars", symbol="A")
+        monkeypatch.setattr(argo.context.stamps, "check", _forever)
+        asking = asyncio.create_task(argo.options(timeout=2.0).outcome("bars", symbol="A"))
+        events = capture_events(argo)
+        await clock.advance(0.3)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        assert "unreachable" in [e.action for e in events.of(LayerActed)]
+
+
+async def _forever(_: object) -> None:
+    await asyncio.Event().wait()
+
+
 async def test_the_store_being_away_costs_nothing(clock: FakeClock) -> None:
     upstream = Scripted("a", ["bars"], Outcome("x"))
     async with instance("away://", upstream, clock) as argo:
