@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import platformdirs
 import structlog
+from attrs import evolve
 
 from argo_mw.build import Builder, Parts
 from argo_mw.caller import Caller
@@ -25,6 +26,7 @@ from argo_mw.events import Events, Observer
 from argo_mw.explain import Explained, explain
 from argo_mw.flags import Flag
 from argo_mw.flags.overlay import Overlay
+from argo_mw.flags.sources import configured_rule, unknown_flag
 from argo_mw.operation import Accept, DataType, Kind, Scope, accept_anything, operation
 from argo_mw.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.registry import Broken, Plugins
@@ -231,6 +233,30 @@ class Argo(Caller):
                     name, "config_changed", config=parts.config, context=self._context
                 )
 
+    async def roll_back(self, flag: str, why: str) -> None:
+        """Hold *flag* off until somebody revives it, and forget what its layer served.
+
+        For programs that watch a ramp and judge it by themselves: it holds for every process of
+        this machine, over whatever the configuration says, until `argo-mw flags revive`.
+
+        Args:
+            flag: Its name.
+            why: What was seen, for whoever looks at the flag next.
+
+        Raises:
+            ConfigError: There is no such flag, or no reason.
+        """
+        if flag not in self.flags:
+            raise unknown_flag(flag, self.flags, where="a rollback")
+        if not why:
+            msg = f"flag {flag!r} is rolled back for no reason; say what was seen"
+            raise ConfigError(msg)
+        rule = configured_rule(flag, self._settings.flags)
+        overlay = Overlay(state_directory(self._settings))
+        await asyncio.to_thread(overlay.update, flag, lambda old: evolve(old or rule, latched=why))
+        await self.reload()
+        await self.invalidate(f"layer:{flag}")
+
     def observe(self, observer: Observer) -> Callable[[], None]:
         """Hand every event to *observer*; call what this returns to end that."""
         self._events.add(observer)
@@ -279,7 +305,7 @@ class Argo(Caller):
         """Let the plugins' observers listen, less those whose layer's flag is off for good."""
         flags = self._engine.build.flags
         for name, observers in self._observers.items():
-            off = name in flags and flags[name].rule.settled is False
+            off = name in flags and flags[name].rule.idle
             for observer in observers:
                 self._events.remove(observer)
                 if not off:

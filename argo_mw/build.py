@@ -17,6 +17,7 @@ from argo_mw.call import Call
 from argo_mw.chain.attempt import Attempts
 from argo_mw.chain.compose import Chain
 from argo_mw.chain.order import Order, order
+from argo_mw.chain.shadow import Shadows
 from argo_mw.config import OperationSettings, Settings, UpstreamSettings
 from argo_mw.context import Context
 from argo_mw.errors import ConfigError, PluginError, UnknownOperation
@@ -76,7 +77,7 @@ class Build:
         operations: The operations, by name.
         posts: The upstreams, by name.
         flags: The flags, by name.
-        order: The layers that are not off for good, in their places.
+        order: The layers that act on some calls or shadow them, in their places.
         chains: One chain per operation.
         questions: The calls that were asked before.
         candidates: The upstreams of each operation, in their order.
@@ -115,6 +116,7 @@ class Builder:
     def __init__(self, plugins: Plugins, context: Context) -> None:
         self._plugins = plugins
         self._context = context
+        self._shadows = Shadows(context.clock, context.tasks, self._report)
         self.given: dict[str, Parts] = {}
         """Operations and upstreams that the program itself brings, by name."""
 
@@ -133,9 +135,8 @@ class Builder:
         off = {name for name, flag in flags.items() if flag.rule.settled is False}
         posts = self._posts(parts, settings, off, previous)
         layers = [p.layer for p in parts.values() if p.layer is not None]
-        for layer in layers:
-            _check_shadow(layer, flags[layer.name])
-        ordered = order(one for one in layers if flags[one.name].rule.settled is not False)
+        _check_shadows(flags, layers)
+        ordered = order(one for one in layers if not flags[one.name].rule.idle)
         candidates = {o: _candidates(o, posts, settings) for o in operations}
         chains: dict[str, Chain] = {}
         build = Build(
@@ -155,7 +156,14 @@ class Builder:
             settled = build.settled[name]
             only = settled[0] if settled is not None and len(settled) == 1 else None
             chains[name] = Chain(
-                operation, ordered, flags, attempts, build.names_for, self._report, only=only
+                operation,
+                ordered,
+                flags,
+                attempts,
+                build.names_for,
+                self._report,
+                self._shadows,
+                only=only,
             )
         return build
 
@@ -328,13 +336,15 @@ def _limits(limits: Limits, settings: UpstreamSettings) -> Limits:
     )
 
 
-def _check_shadow(layer: Layer, flag: Flag) -> None:
-    if flag.rule.state == "shadow" and flag.rule.settled is not None and layer.shadow is None:
-        msg = (
-            f"flag {flag.name!r} is set to 'shadow' by {flag.source}, but layer {layer.name!r} "
-            "cannot shadow; set it to 'off', 'on' or a percentage"
-        )
-        raise ConfigError(msg)
+def _check_shadows(flags: Mapping[str, Flag], layers: Iterable[Layer]) -> None:
+    able = {layer.name for layer in layers if layer.shadow is not None}
+    for name, flag in flags.items():
+        if flag.rule.shadows and name not in able:
+            msg = (
+                f"flag {name!r} is set to 'shadow' by {flag.source}, but {name!r} cannot shadow; "
+                "set it to 'off', 'on' or a percentage"
+            )
+            raise ConfigError(msg)
 
 
 def _unknown_operation(name: str, operations: Iterable[str]) -> UnknownOperation:

@@ -42,6 +42,8 @@ def explain(build: Build, call: Call) -> list[Explained]:
 def _layer(build: Build, layer: Layer, call: Call) -> Explained:
     decision = build.flags[layer.name].decide(call)
     text = layer.explain(call) if decision.on and layer.explain is not None else ""
+    if decision.shadow:
+        text = "would be shown the answer, and serve nothing"
     return Explained(layer.name, decision.on, _flag(build, layer.name, decision), text)
 
 

@@ -68,8 +68,9 @@ class Layer:
         peek_through: Whether a peek or a lookup may pass this layer by, because it does nothing
             to an answer that is known already.
         explain: What it would do with a call now and why, in one line.
-        shadow: Sees calls and their answers, serves nothing; a layer without it cannot be in
-            the flag state ``shadow``.
+        shadow: Awaited, in a task of its own, with a call that came to the layer's place and
+            the answer that it got, while the flag is in the state ``shadow``. It serves nothing;
+            a layer without it cannot be in that state.
     """
 
     name: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence, Set
 from typing import TypeVar
 
 from attrs import frozen
@@ -11,6 +11,7 @@ from argo_mw.call import Call
 from argo_mw.chain.isolation import Report, isolate
 from argo_mw.chain.order import Order
 from argo_mw.chain.select import Candidates, select
+from argo_mw.chain.shadow import Shadows
 from argo_mw.flags import Decision, Flag
 from argo_mw.layer import Layer, Lookup, Next, Peek
 from argo_mw.operation import Operation
@@ -24,7 +25,6 @@ class Variant:
     """The chain for calls that find the same flags on.
 
     Attributes:
-        layers: The layers that act, from the caller inwards.
         run: The whole of them as one function.
         peek: An answer that needs no waiting, or ``None`` where no layer has one to give.
         lookups: The layers whose lookups a call may wait for, outside in.
@@ -35,7 +35,6 @@ class Variant:
             off, of 8).
     """
 
-    layers: tuple[Layer, ...]
     run: Next
     peek: Peek | None
     lookups: tuple[tuple[Layer, Lookup], ...]
@@ -47,7 +46,7 @@ class Variant:
 class Chain:
     """One operation's chain.
 
-    Layers whose flag is off for every call are not in it at all. Flags that depend on the call
+    Layers that have nothing to do with any call are not in it at all. Flags that depend on the call
     are evaluated once per call and pick a variant, composed when it is first met.
     """
 
@@ -59,17 +58,20 @@ class Chain:
         attempts: Mapping[str, Next],
         candidates: Candidates,
         report: Report,
+        shadows: Shadows,
         *,
         only: str | None = None,
     ) -> None:
         self.operation = operation
         self._outer = _serving(order.outer, operation, flags)
         self._inner = _serving(order.inner, operation, flags)
-        layers = (*self._outer, *self._inner)
-        self._dynamic = tuple(flags[n.name] for n in layers if flags[n.name].rule.settled is None)
+        rules = {n.name: flags[n.name].rule for n in (*self._outer, *self._inner)}
+        self._shadowed = frozenset(name for name, rule in rules.items() if rule.shadows)
+        self._dynamic = tuple(flags[name] for name, rule in rules.items() if rule.settled is None)
         self._attempts = attempts
         self._candidates = candidates
         self._report = report
+        self._shadows = shadows
         self._only = only
         self._variants: dict[tuple[Decision, ...], Variant] = {}
         self.settled = None if self._dynamic else self._compose(())
@@ -86,15 +88,16 @@ class Chain:
 
     def _compose(self, decisions: tuple[Decision, ...]) -> Variant:
         decided = {f.name: d for f, d in zip(self._dynamic, decisions, strict=True)}
-        off = {name for name, decision in decided.items() if not decision.on}
+        shadowed = self._shadowed - {name for name, d in decided.items() if not d.shadow}
+        off = {name for name, decision in decided.items() if not decision.on} - shadowed
         outer = [layer for layer in self._outer if layer.name not in off]
         inner = [layer for layer in self._inner if layer.name not in off]
-        branch = self._wrap(inner, self._attempt())
+        acting = [layer for layer in outer if layer.name not in shadowed]
+        branch = self._wrap(inner, self._attempt(), shadowed)
         return Variant(
-            layers=(*outer, *inner),
-            run=self._wrap(outer, select(branch, self._candidates)),
-            peek=_peek(outer),
-            lookups=tuple(_in_sight(outer, [_lookup(layer) for layer in outer])),
+            run=self._wrap(outer, select(branch, self._candidates), shadowed),
+            peek=_peek(acting),
+            lookups=tuple(_in_sight(acting, [_lookup(layer) for layer in acting])),
             report=self._report,
             arms=tuple((name, d.arm) for name, d in decided.items() if d.arm),
             only=None if outer or inner else self._only,
@@ -109,10 +112,13 @@ class Chain:
 
         return attempt
 
-    def _wrap(self, layers: Sequence[Layer], innermost: Next) -> Next:
+    def _wrap(self, layers: Sequence[Layer], innermost: Next, shadowed: Set[str]) -> Next:
         handler = innermost
         for layer in reversed(layers):
-            handler = isolate(layer, handler, self._report)
+            if layer.name in shadowed:
+                handler = self._shadows.around(layer, handler)
+            else:
+                handler = isolate(layer, handler, self._report)
         return handler
 
 
@@ -120,9 +126,7 @@ def _serving(
     layers: Sequence[Layer], operation: Operation, flags: Mapping[str, Flag]
 ) -> tuple[Layer, ...]:
     return tuple(
-        layer
-        for layer in layers
-        if flags[layer.name].rule.settled is not False and layer.serves(operation)
+        layer for layer in layers if not flags[layer.name].rule.idle and layer.serves(operation)
     )
 
 

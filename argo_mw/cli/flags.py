@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import click
 from attrs import evolve
 from rich.table import Table
@@ -9,10 +11,10 @@ from rich.table import Table
 from argo_mw.app import Argo, state_directory
 from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.run import with_argo
-from argo_mw.flags import ON, Rule
+from argo_mw.flags import Rule
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.parse import format_rule, parse_rule
-from argo_mw.flags.sources import unknown_flag
+from argo_mw.flags.sources import configured_rule, unknown_flag
 
 
 @click.group()
@@ -48,7 +50,9 @@ async def set_(argo: Argo, name: str, rule: str) -> None:
     parsed = parse_rule(name, rule)
 
     def change(old: Rule | None) -> Rule:
-        return parsed if old is None else evolve(parsed, killed=old.killed, subjects=old.subjects)
+        if old is None:
+            return parsed
+        return evolve(parsed, killed=old.killed, latched=old.latched, subjects=old.subjects)
 
     await _update(argo, name, change)
 
@@ -58,19 +62,33 @@ async def set_(argo: Argo, name: str, rule: str) -> None:
 @with_argo
 async def kill(argo: Argo, name: str) -> None:
     """Switch flag NAME off, before everything else, and forget what its layer served."""
-    base = argo.flags[name].rule if name in argo.flags else ON
-    await _update(argo, name, lambda _: evolve(base, killed=True))
+    configured = configured_rule(name, argo.settings.flags)
+    await _update(argo, name, lambda old: evolve(old or configured, killed=True))
     await argo.invalidate(f"layer:{name}")
+
+
+@flags.command("roll-back")
+@click.argument("name")
+@click.argument("why")
+@with_argo
+async def roll_back(argo: Argo, name: str, why: str) -> None:
+    """Hold flag NAME off as `kill` does, and show WHY: for alerts that judge a ramp."""
+    await argo.roll_back(name, why)
+    _show(argo, name)
 
 
 @flags.command("revive")
 @click.argument("name")
 @with_argo
 async def revive(argo: Argo, name: str) -> None:
-    """Take back a kill or an automatic rollback of flag NAME."""
-    await _update(
-        argo, name, lambda old: None if old is None else evolve(old, killed=False, latched="")
-    )
+    """Take back a kill or a rollback of flag NAME."""
+    configured = configured_rule(name, argo.settings.flags)
+
+    def change(old: Rule | None) -> Rule | None:
+        revived = None if old is None else evolve(old, killed=False, latched="")
+        return None if revived == configured else revived
+
+    await _update(argo, name, change)
 
 
 @flags.command("unset")
@@ -81,11 +99,14 @@ async def unset(argo: Argo, name: str) -> None:
     await _update(argo, name, lambda _: None)
 
 
-async def _update(argo: Argo, name: str, change: object) -> None:
+async def _update(argo: Argo, name: str, change: Callable[[Rule | None], Rule | None]) -> None:
     if name not in argo.flags:
         raise unknown_flag(name, argo.flags, where="the command")
-    assert callable(change)
     Overlay(state_directory(argo.settings)).update(name, change)
     await argo.reload()
+    _show(argo, name)
+
+
+def _show(argo: Argo, name: str) -> None:
     flag = argo.flags[name]
     say(f"{name}: {format_rule(flag.rule)} (set by {flag.source})")

@@ -39,11 +39,13 @@ class Decision:
         on: Whether the layer acts.
         reason: Why.
         arm: The arm of a ramp that the call is in, or "".
+        shadow: Whether the layer is shown the answer, though it does not act.
     """
 
     on: bool
     reason: Reason
     arm: Arm = ""
+    shadow: bool = False
 
 
 def _read_only(subjects: Mapping[str, bool]) -> Mapping[str, bool]:
@@ -60,7 +62,7 @@ class Rule:
         by: The unit that a share is taken of; equal units share an arm.
         subjects: What holds for single subjects, whatever the share.
         killed: The kill switch: off, before everything else.
-        latched: Why an automatic rollback holds it off, or "".
+        latched: Why a rollback holds it off, or "".
     """
 
     state: State = "on"
@@ -82,12 +84,27 @@ class Rule:
             return None
         return self.state == "on"
 
+    @property
+    def shadows(self) -> bool:
+        """Whether the layer is shown what it might have served, where nothing else decides."""
+        held = self.killed or self.latched
+        return self.state == "shadow" and self.percent is None and not held
+
+    @property
+    def idle(self) -> bool:
+        """Whether the layer has nothing to do with any call."""
+        return self.settled is False and not self.shadows
+
 
 ON = Rule("on")
 OFF = Rule("off")
 
 _KILLED = Decision(False, Reason.DISABLED)
-_STATIC = {True: Decision(True, Reason.STATIC), False: Decision(False, Reason.STATIC)}
+_STATIC: Mapping[State, Decision] = {
+    "on": Decision(True, Reason.STATIC),
+    "shadow": Decision(False, Reason.STATIC, shadow=True),
+    "off": Decision(False, Reason.STATIC),
+}
 _TARGET = {
     True: Decision(True, Reason.TARGETING_MATCH),
     False: Decision(False, Reason.TARGETING_MATCH),
@@ -117,7 +134,7 @@ class Flag:
         if override is not None:
             return _TARGET[override]
         if rule.percent is None:
-            return _STATIC[rule.state == "on"]
+            return _STATIC[rule.state]
         place = self._place(_unit(rule.by, call))
         if in_treatment(place, rule.percent):
             return _TREATMENT

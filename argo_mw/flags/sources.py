@@ -52,9 +52,8 @@ def resolve(
 def _resolve_one(
     name: str, configured: Mapping[str, object], overlay: Mapping[str, Rule], override: str | None
 ) -> Flag:
-    rule, source = ON, "default"
-    if name in configured:
-        rule, source = parse_rule(name, configured[name]), "argo.toml"
+    rule = configured_rule(name, configured)
+    source = "argo.toml" if name in configured else "default"
     if name in overlay:
         rule, source = overlay[name], "overlay"
     if override is not None:
@@ -62,6 +61,11 @@ def _resolve_one(
         held = evolve(parse_rule(name, override), killed=rule.killed, latched=rule.latched)
         rule, source = held, variable
     return Flag(name, rule, source=source)
+
+
+def configured_rule(name: str, configured: Mapping[str, object]) -> Rule:
+    """What the configuration alone sets flag *name* to."""
+    return parse_rule(name, configured[name]) if name in configured else ON
 
 
 def unknown_flag(name: str, known: Iterable[str], *, where: str) -> ConfigError:

@@ -121,6 +121,24 @@ def test_flags_are_listed_set_killed_revived_and_unset(run) -> None:
     assert run("flags", "revive", "cache").exit_code == Settled.OK
 
 
+def test_a_flag_is_rolled_back_and_revived(run) -> None:
+    def rules() -> dict[str, str]:
+        listed = json.loads(run("flags", "list", "--json").stdout)
+        return {f["flag"]: f"{f['rule']} by {f['set by']}" for f in listed}
+
+    before = rules()["cache"]
+    said = run("flags", "roll-back", "cache", "p99 doubled").stderr
+    assert "cache: rolled back: p99 doubled (set by overlay)" in said
+    run("flags", "set", "cache", "10%")
+    assert "rolled back: p99 doubled by overlay" == rules()["cache"]
+    run("flags", "revive", "cache")
+    assert "10% by subject by overlay" == rules()["cache"]
+    run("flags", "unset", "cache")
+    run("flags", "kill", "cache")
+    run("flags", "revive", "cache")
+    assert before == rules()["cache"], "what argo.toml says holds again, also when it changes"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -133,6 +151,7 @@ def test_flags_are_listed_set_killed_revived_and_unset(run) -> None:
             1,
             "flag 'cach', which does not exist: did you mean 'cache'",
         ),
+        (["flags", "roll-back", "cach", "slow"], 1, "did you mean 'cache'"),
         (["flags", "kill", "cach"], 1, "did you mean 'cache'"),
         (["flags", "set", "cache", "maybe"], 1, "cannot be set to 'maybe'"),
         (["-c", "nope.toml", "plugins"], 1, "there is no configuration file at nope.toml"),

@@ -235,20 +235,6 @@ async def test_what_a_layer_shaped_is_tagged_with_its_name(open_argo) -> None:
     assert [(n.layer, n.text) for n in outcome.notes] == [("cache", "was here")]
 
 
-async def test_a_layer_that_cannot_shadow_refuses_to(open_argo) -> None:
-    with pytest.raises(ConfigError, match="layer 'cache' cannot shadow"):
-        async with open_argo(layers=(shouting("cache"),), config={"flags": {"cache": "shadow"}}):
-            pass
-
-    async def shadow(call: Call, outcome: Outcome) -> None:
-        return None
-
-    layers = (shouting("cache", shadow=shadow),)
-    config = {"flags": {"cache": "shadow"}}
-    async with open_argo(Scripted("a", ["bars"]), layers=layers, config=config) as argo:
-        assert (await argo.outcome("bars", symbol="A")).via == ()
-
-
 async def test_a_flag_flips_under_load_and_no_call_fails(open_argo) -> None:
     """1,000 flips while calls run: layers keep their instances, calls their answers."""
     upstream = Scripted("a", ["bars"])
@@ -289,3 +275,38 @@ def test_the_overlay_s_file_is_plain_json(tmp_path: Path) -> None:
     overlay = Overlay(tmp_path)
     overlay.update("race", lambda _: Rule("off", percent=10))
     assert json.loads(overlay.path.read_text())["race"]["percent"] == 10
+
+
+# -- Rolling back ------------------------------------------------------------------------------
+
+
+async def test_a_rollback_holds_a_layer_off_and_forgets_what_it_served(open_argo) -> None:
+    layers = (shouting("cache"),)
+    config = {"flags": {"cache": "10%"}}
+    async with open_argo(Scripted("a", ["bars"]), layers=layers, config=config) as argo:
+        before = (await argo.context.stamps.load(["layer:cache"])).marks
+        await argo.roll_back("cache", "p99 doubled")
+        assert before != (await argo.context.stamps.load(["layer:cache"])).marks
+        assert "rolled back: p99 doubled" == format_rule(argo.flags["cache"].rule)
+        assert 10 == argo.flags["cache"].rule.percent
+        assert () == (await argo.outcome("bars", symbol="A")).via
+        with pytest.raises(ConfigError, match="did you mean 'cache'"):
+            await argo.roll_back("cach", "p99 doubled")
+        with pytest.raises(ConfigError, match="for no reason; say what was seen"):
+            await argo.roll_back("cache", "")
+
+
+async def test_an_observer_may_roll_back_a_ramp_that_does_harm(open_argo) -> None:
+    """As the how-to shows it."""
+    layers = (shouting("cache"),)
+    async with open_argo(Scripted("a", ["bars"]), layers=layers) as argo:
+
+        def judge(event: object) -> None:
+            if isinstance(event, CallEnded):
+                argo.context.tasks.spawn("judge", argo.roll_back("cache", "it shouts"))
+
+        argo.observe(judge)
+        await argo.call("bars", symbol="A")
+        while not argo.flags["cache"].rule.latched:
+            await asyncio.sleep(0)
+        assert () == (await argo.outcome("bars", symbol="B")).via

@@ -1,0 +1,63 @@
+"""Shadow: a layer is shown what it might have served, and serves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+
+from argo_mw.call import Call
+from argo_mw.chain.deadline import within
+from argo_mw.chain.isolation import Report
+from argo_mw.clock import Clock
+from argo_mw.errors import Closed
+from argo_mw.layer import Layer, Next, Shadow
+from argo_mw.outcome import Outcome
+from argo_mw.tasks import Tasks
+
+MOST = 64
+"""Answers that one layer looks at at once; it is not shown what comes while it is behind."""
+
+PATIENCE = 30.0
+"""Seconds that a layer may look at an answer."""
+
+
+class Shadows:
+    """Shows answers to layers, behind the back of callers: nobody waits for it."""
+
+    def __init__(self, clock: Clock, tasks: Tasks, report: Report) -> None:
+        self._clock = clock
+        self._tasks = tasks
+        self._report = report
+        self._looking: Counter[str] = Counter()
+
+    def around(self, layer: Layer, inner: Next) -> Next:
+        """*inner*, whose answers *layer* is shown."""
+        shadow = layer.shadow
+        assert shadow is not None, "the build refuses a layer that cannot shadow"
+
+        async def handle(call: Call) -> Outcome:
+            outcome = await inner(call)
+            self._show(layer, shadow, call, outcome)
+            return outcome
+
+        return handle
+
+    def _show(self, layer: Layer, shadow: Shadow, call: Call, outcome: Outcome) -> None:
+        name = layer.name
+        if self._looking[name] >= MOST:
+            return
+        with contextlib.suppress(Closed):
+            task = self._tasks.spawn(f"shadow:{name}", self._look(layer, shadow, call, outcome))
+            self._looking[name] += 1
+            task.add_done_callback(lambda _: self._looking.subtract([name]))
+
+    async def _look(self, layer: Layer, shadow: Shadow, call: Call, outcome: Outcome) -> None:
+        try:
+            looking = _coroutine(shadow, call, outcome)
+            await within(looking, self._clock.monotonic() + PATIENCE, self._clock)
+        except Exception as error:
+            self._report(layer, call, error)
+
+
+async def _coroutine(shadow: Shadow, call: Call, outcome: Outcome) -> None:
+    await shadow(call, outcome)
