@@ -10,7 +10,7 @@ from typing import cast
 
 import click
 from attrs import frozen
-from rich.table import Table
+from rich.table import Column, Table
 
 from argo_mw.app import Argo
 from argo_mw.cli.output import console, print_json
@@ -57,7 +57,7 @@ def doctor(as_json: bool) -> None:
             [{"where": f.where, "what": f.what, "well": f.well, "found": f.found} for f in findings]
         )
     else:
-        table = Table("", "where", "what", "found", box=None)
+        table = Table("", "where", "what", Column("found", overflow="fold"), box=None)
         for one in findings:
             table.add_row("ok" if one.well else "!!", one.where, one.what, one.found)
         console().print(table)
@@ -95,18 +95,14 @@ def _broken(broken: Broken) -> Finding:
 
 
 async def _rehearsal(argo: Argo) -> list[Finding]:
-    failed, unanswered = await rehearse(argo, PATIENCE)
+    went = await rehearse(argo, PATIENCE)
     findings = [
-        Finding(
-            layer,
-            "layer",
-            False,
-            f"it fails and is passed by: {error}; mend it, or `argo-mw flags kill {layer}`",
-        )
-        for layer, error in failed.items()
+        Finding(layer, "layer", False, f"{fault}; mend it, or `argo-mw flags kill {layer}`")
+        for layer, fault in went.faults.items()
     ]
-    told = f"not answered: {unanswered}" if unanswered else "every made-up question was answered"
-    return [*findings, Finding("core", "rehearsal", not unanswered, told)]
+    well = not went.unanswered
+    told = "every made-up question was answered" if well else f"not answered: {went.unanswered}"
+    return [*findings, Finding("core", "rehearsal", well, told)]
 
 
 async def _leaks(argo: Argo) -> list[Finding]:

@@ -9,8 +9,11 @@ from rich.console import Console
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console on standard output, or with *stderr* on error; plain where nobody looks."""
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    """A rich console on standard output, or with *stderr* on error; plain where nobody looks.
+
+    Text is shown as it is: ``[plugins.market]`` is a table of the configuration, no style.
+    """
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
 
 
 def say(text: str) -> None:

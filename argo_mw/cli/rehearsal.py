@@ -6,15 +6,20 @@ nothing is shared.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import get_args
 
+from attrs import Factory, frozen
 from structlog.testing import capture_logs
 
 from argo_mw.app import Argo
-from argo_mw.errors import ArgoError, Refusal
+from argo_mw.call import Call
+from argo_mw.errors import ArgoError, DeadlineExceeded, Refusal
 from argo_mw.events import Event, LayerBypassed, observes
+from argo_mw.layer import Layer
 from argo_mw.operation import Kind
+from argo_mw.outcome import Outcome
 
 SUBJECTS = 32
 """Questions of each kind: enough to meet a layer that a tenth of the calls go through."""
@@ -28,40 +33,62 @@ class Ephemeral:
         raise TypeError(msg)
 
 
-async def rehearse(argo: Argo, patience: float) -> tuple[dict[str, str], str]:
-    """Ask *argo* questions of every kind.
+@frozen
+class Rehearsal:
+    """How the questions went.
 
-    Args:
-        argo: An application, open.
-        patience: Seconds that one answer may take.
-
-    Returns:
-        What each layer that failed raised, by layer; and why a question was not answered, if
-        one was not.
+    Attributes:
+        faults: What is wrong with each layer that failed, by layer.
+        unanswered: Why a question was not answered, or "".
     """
-    failed: dict[str, str] = {}
+
+    faults: dict[str, str] = Factory(dict)
+    unanswered: str = ""
+
+
+async def rehearse(argo: Argo, patience: float) -> Rehearsal:
+    """Ask *argo*, which is open, questions of every kind, each for *patience* seconds at most."""
+    faults: dict[str, str] = {}
 
     @observes(LayerBypassed)
     def listen(event: Event) -> None:
         if isinstance(event, LayerBypassed):
             error = event.error
-            failed.setdefault(event.layer, f"{type(error).__name__}: {error}")
+            told = f"it fails and is passed by: {type(error).__name__}: {error}"
+            faults.setdefault(event.layer, told)
 
     # What layers say about made-up answers concerns nobody.
     with capture_logs():
         stop = argo.observe(listen)
         try:
             for kind in get_args(Kind):
-                await _ask(_question(argo, kind, patience))
-        except ArgoError as error:
-            return failed, f"{type(error).__name__}: {error}"
+                unanswered = await _rehearse(argo, kind, patience, faults)
+                if unanswered:
+                    return Rehearsal(faults, unanswered)
         finally:
             stop()
-    return failed, ""
+    return Rehearsal(faults)
 
 
-def _question(argo: Argo, kind: Kind, patience: float) -> Callable[[str], Awaitable[object]]:
-    @argo.wrap(name=f"argo.rehearsal.{kind}", kind=kind, timeout=patience)
+async def _rehearse(argo: Argo, kind: Kind, patience: float, faults: dict[str, str]) -> str:
+    """Ask questions of one *kind*; why one was not answered, or ""."""
+    name = f"argo.rehearsal.{kind}"
+    try:
+        await _ask(_question(argo, name, kind, patience))
+    except DeadlineExceeded as late:
+        told = "it does not answer, and calls wait for it until their deadline"
+        for layer in await _stuck(argo, name, patience):
+            faults.setdefault(layer, told)
+        return f"{type(late).__name__}: {late}"
+    except ArgoError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _question(
+    argo: Argo, name: str, kind: Kind, patience: float
+) -> Callable[[str], Awaitable[object]]:
+    @argo.wrap(name=name, kind=kind, timeout=patience)
     async def question(symbol: str) -> object:
         return Ephemeral()
 
@@ -75,3 +102,33 @@ async def _ask(question: Callable[[str], Awaitable[object]]) -> None:
         except Refusal:
             # A layer or a guard may say no: that is an answer too.
             continue
+
+
+async def _stuck(argo: Argo, operation: str, patience: float) -> list[str]:
+    """The layers that do not answer even where nothing is left to wait for."""
+    build = argo.engine.build
+    # A subject that is new: what was not answered before may still be under way.
+    call, _ = build.questions.ask(operation, argo.settings.argo.tenant, {"symbol": "REHEARSAL"})
+    bound = call.bind(build.candidates[operation][0])
+    places = [(layer, call) for layer in build.order.outer]
+    places += [(layer, bound) for layer in build.order.inner]
+    asked = [(layer, call) for layer, call in places if layer.serves(call.operation)]
+    stuck = await asyncio.gather(*(_is_stuck(layer, call, patience) for layer, call in asked))
+    return [layer.name for (layer, _), is_stuck in zip(asked, stuck, strict=True) if is_stuck]
+
+
+async def _is_stuck(layer: Layer, call: Call, patience: float) -> bool:
+    async def answer(call: Call) -> Outcome:
+        return Outcome(Ephemeral())
+
+    async def alone() -> None:
+        looking = layer.lookup(call) if layer.lookup is not None else None
+        if looking is not None:
+            await looking
+        await layer.middleware(call, answer)
+
+    asking = asyncio.create_task(alone(), name=f"argo-mw:rehearsal:{layer.name}")
+    _, unanswered = await asyncio.wait({asking}, timeout=patience)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    return bool(unanswered)

@@ -176,19 +176,56 @@ def test_the_doctor_names_it(
     assert found in told[0]
 
 
+def test_what_the_doctor_says_is_shown_whole(shop: Shop) -> None:
+    """Tables of the configuration stand in brackets, which are no style."""
+    shown = shop.run(DOCTOR, "doctor").stdout
+    assert "[argo]" in shown
+    assert "…" not in shown
+
+
 def test_the_doctor_names_nobody_else(findings: list[dict[str, object]]) -> None:
     assert {one["where"] for one in findings} == set(BROKEN)
 
 
-def test_a_layer_that_never_answers_is_told(tmp_path: Path) -> None:
-    code = """
+HANGING = {
+    "middleware": 'Layer("stuck", stuck)',
+    "inner_middleware": 'Layer("stuck", stuck, after=("race",))',
+    "lookup": 'Layer("stuck", through, lookup=look)',
+}
+
+
+@pytest.mark.parametrize("layer", HANGING.values(), ids=HANGING)
+def test_the_doctor_names_a_layer_that_does_not_answer(tmp_path: Path, layer: str) -> None:
+    """And only that one: those around it wait for it, but do not hang by themselves."""
+    stuck = f"""
         async def stuck(call, call_next): await asyncio.Event().wait()
 
+        async def through(call, call_next): return await call_next(call)
+
+        async def hang(): await asyncio.Event().wait()
+
+        def look(call): return hang()
+
         @hookimpl
-        def register_layer(): return Layer("stuck", stuck)
+        def register_layer(): return {layer}
+        """
+    waiting = """
+        flights = {}
+
+        async def shared(call, call_next):
+            flights[call.key] = asyncio.create_task(call_next(call))
+            return await flights[call.key]
+
+        @hookimpl
+        def register_layer(): return Layer("waiting", shared, slot="coalesce")
         """
     program = f"from argo_mw.cli import doctor; doctor.PATIENCE = 0.2; {DOCTOR}"
-    done = Shop(tmp_path, {"stuck": code}).run(program, "doctor", "--json")
+    done = Shop(tmp_path, {"stuck": stuck, "waiting": waiting}).run(program, "doctor", "--json")
     assert done.returncode == 1, done.stderr
-    told = [one["found"] for one in json.loads(done.stdout) if not one["well"]]
-    assert ["not answered: DeadlineExceeded" in one for one in told] == [True]
+    told = {one["where"]: one["found"] for one in json.loads(done.stdout) if not one["well"]}
+    assert {"stuck", "core"} == set(told)
+    assert told["stuck"] == (
+        "it does not answer, and calls wait for it until their deadline; mend it, or "
+        "`argo-mw flags kill stuck`"
+    )
+    assert "not answered: DeadlineExceeded" in told["core"]
