@@ -7,8 +7,12 @@ from typing import Literal
 
 from attrs import Factory, field, frozen, validators
 
+from argo_mw import Operation
+
 Strategy = Literal["fallback", "race", "hedge", "best"]
 Order = Literal["learned", "configured"]
+
+_COLD_STARTS = {"fetch": 1.0, "compute": 1.0, "llm": 10.0}
 
 
 @frozen
@@ -65,9 +69,12 @@ class RaceConfig:
             usual; ``best`` asks all, waits, and takes the answer with the highest score.
         order: ``learned`` puts the upstream first that answers soonest and most reliably;
             ``configured`` keeps the order of the configuration.
+        preference: How many times as long an upstream may be expected to take as the next in
+            the configured order and still be asked before it.
         operations: What single operations do differently.
         cold_start: Seconds after which a hedge is sent while too little is known of an
-            upstream, and the latency that is assumed of it.
+            upstream, and the latency that is assumed of it; unless it is told, 1 s, and 10 s for
+            language models, which take seconds when they are well and charge for every word.
         quantile: The share of an upstream's answers that come before a hedge is sent.
         wait: Seconds for which ``best`` waits for further answers.
         budget: Hedges per call at most, on average.
@@ -84,8 +91,9 @@ class RaceConfig:
 
     strategy: Strategy = "hedge"
     order: Order = "learned"
+    preference: float = field(default=1.5, validator=validators.ge(1))
     operations: Mapping[str, OperationRace] = Factory(dict)
-    cold_start: float = field(default=1.0, validator=validators.gt(0))
+    cold_start: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
     quantile: float = field(default=0.95, validator=[validators.gt(0), validators.lt(1)])
     wait: float = field(default=2.0, validator=validators.gt(0))
     budget: float = field(default=0.07, validator=[validators.ge(0), validators.le(1)])
@@ -96,13 +104,13 @@ class RaceConfig:
     reap_timeout: float = field(default=5.0, validator=validators.gt(0))
     breaker: BreakerConfig = Factory(BreakerConfig)
 
-    def rules(self, operation: str) -> Rules:
+    def rules(self, operation: Operation) -> Rules:
         """What holds for *operation*."""
-        own = self.operations.get(operation, OperationRace())
+        own = self.operations.get(operation.name, OperationRace())
         return Rules(
             strategy=own.strategy or self.strategy,
             order=own.order or self.order,
-            cold_start=own.cold_start or self.cold_start,
+            cold_start=own.cold_start or self.cold_start or _COLD_STARTS[operation.kind],
             wait=own.wait or self.wait,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 
-from argo_mw import Call, Context, Next, Outcome
+from argo_mw import Call, Context, Next, Operation, Outcome
 from argo_mw_race.config import RaceConfig, Strategy
 from argo_mw_race.contest import NAME, Branch, Contest
 from argo_mw_race.record import Tally
@@ -32,7 +32,7 @@ class Race:
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """The winner's outcome."""
-        standings = self.standings(call.operation.name)
+        standings = self.standings(call.operation)
         strategy = self._strategy(call, standings)
         upstreams = self._context.upstreams(call)
         if strategy == "fallback" or len(upstreams) < 2:
@@ -54,23 +54,23 @@ class Race:
         finally:
             contest.conclude(winner)
 
-    def standings(self, operation: str) -> Standings:
+    def standings(self, operation: Operation) -> Standings:
         """What is known about the upstreams of *operation*."""
-        standings = self._standings.get(operation)
+        standings = self._standings.get(operation.name)
         if standings is None:
-            standings = self._standings[operation] = Standings(
+            standings = self._standings[operation.name] = Standings(
                 operation, self._config, self._context.clock, self._chance
             )
         return standings
 
     def tallies(self, call: Call) -> Mapping[str, Tally]:
         """What happened to the upstreams of *call*'s operation so far, by name."""
-        standings = self.standings(call.operation.name)
+        standings = self.standings(call.operation)
         return {u.name: standings.record(u).tally for u in self._context.upstreams(call)}
 
     def explain(self, call: Call) -> str:
         """Whom *call* would ask now, and why."""
-        standings = self.standings(call.operation.name)
+        standings = self.standings(call.operation)
         strategy = self._strategy(call, standings)
         upstreams = self._context.upstreams(call)
         if len(upstreams) < 2:

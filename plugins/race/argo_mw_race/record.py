@@ -54,7 +54,12 @@ class Record:
 
     The mean is a peak-sensitive moving one, as in Finagle's Peak EWMA: an observation weighs a
     tenth, or more after a silence, so that one probe after an hour counts for much. A cancelled
-    branch counts only if it raises the mean.
+    branch counts only if it raises the mean; otherwise it has told nothing.
+
+    What was seen last says less and less of an upstream that is not asked any more: in silence,
+    a mean above the median of the last requests falls to it, and errors are forgotten. So one that was
+    left for a passing trouble is tried again, and one slow answer to a program that asks once a
+    minute does not turn the order round.
 
     Attributes:
         latency: Mean seconds of an answer, or ``None`` while nothing is known.
@@ -131,12 +136,16 @@ class Record:
         self.tally.failed += 1
         weight = self._weigh(now)
         self.errors += weight * (at_fault - self.errors)
-        self._at_least(seconds, weight)
+        self.latencies.add(seconds, censored=True)
+        if self.latency is None or seconds > self.latency:
+            self._learn(seconds, weight)
 
     def cancelled(self, seconds: float, now: float) -> None:
         """It was not waited for any longer after *seconds*."""
         self.tally.cancelled += 1
-        self._at_least(seconds, self._weigh(now))
+        self.latencies.add(seconds, censored=True)
+        if self.latency is None or seconds > self.latency:
+            self._learn(seconds, self._weigh(now))
 
     def refused(self, until: float | None) -> None:
         """A guard refused, *until* seconds since the epoch if that is known."""
@@ -152,10 +161,14 @@ class Record:
             else cold_start
         )
 
-    def expected(self, cold_start: float) -> float:
+    def expected(self, cold_start: float, now: float) -> float:
         """Seconds until an answer that is one, should failures be asked again."""
-        latency = cold_start if self.latency is None else self.latency
-        return latency / max(_LEAST_CHANCE, 1 - self.errors)
+        if self.latency is None:
+            return cold_start
+        recent = math.exp((self.heard - now) / _MEMORY)
+        usual = min(self.latency, self.latencies.median)
+        latency = usual + recent * (self.latency - usual)
+        return latency / max(_LEAST_CHANCE, 1 - recent * self.errors)
 
     def _weigh(self, now: float) -> float:
         silence = now - self.heard
@@ -167,8 +180,3 @@ class Record:
             self.latency = seconds
         else:
             self.latency += weight * (seconds - self.latency)
-
-    def _at_least(self, seconds: float, weight: float) -> None:
-        self.latencies.add(seconds, censored=True)
-        if self.latency is None or seconds > self.latency:
-            self._learn(seconds, weight)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from argo_mw import Clock, Upstream
+from argo_mw import Clock, Operation, Upstream
 from argo_mw_race.budget import Budget
 from argo_mw_race.config import RaceConfig
 from argo_mw_race.record import Record
@@ -37,7 +37,7 @@ class Standings:
     """
 
     def __init__(
-        self, operation: str, config: RaceConfig, clock: Clock, chance: random.Random
+        self, operation: Operation, config: RaceConfig, clock: Clock, chance: random.Random
     ) -> None:
         self.rules = config.rules(operation)
         self.budget = Budget(config.budget, config.burst)
@@ -71,7 +71,8 @@ class Standings:
         """Whom to ask for a call that *upstreams* may answer, by all that is known."""
         order = upstreams
         if self.rules.order == "learned":
-            order = sorted(upstreams, key=self._rank)
+            places = sorted(range(len(upstreams)), key=lambda one: self._rank(upstreams[one], one))
+            order = [upstreams[place] for place in places]
         return Plan(tuple(order), self.patience(order[0]))
 
     def plentiful(self, upstreams: Sequence[Upstream]) -> list[Upstream]:
@@ -106,12 +107,13 @@ class Standings:
         stuck = ", stuck" if record.stuck else ""
         return f"{upstream.name} ({record.latency:.3g} s, {record.errors:.0%} errors{stuck})"
 
-    def _rank(self, upstream: Upstream) -> tuple[bool, bool, bool, float]:
+    def _rank(self, upstream: Upstream, place: int) -> tuple[bool, bool, bool, float]:
         record = self.record(upstream)
-        expected = record.expected(self.rules.cold_start)
+        expected = record.expected(self.rules.cold_start, self._clock.monotonic())
         worth = (upstream.price or 0.0) * self._config.dollar_seconds
         refuses = self._refuses(upstream)
-        return refuses, self.is_scarce(upstream), record.stuck, expected + worth
+        handicap = self._config.preference**place
+        return refuses, self.is_scarce(upstream), record.stuck, handicap * (expected + worth)
 
     def _refuses(self, upstream: Upstream) -> bool:
         return self.record(upstream).refused_until > self._clock.time()

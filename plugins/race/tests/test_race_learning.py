@@ -9,13 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import ConfigError, Limits, Outcome, Upstream
+from argo_mw import ConfigError, Limits, Outcome, Upstream, operation
 from argo_mw.testing import FakeClock
 from argo_mw_race.budget import Budget
 from argo_mw_race.config import RaceConfig
 from argo_mw_race.record import Record
 from argo_mw_race.standings import Standings
 from argo_mw_race.survival import Latencies, product_limit
+
+
+@operation()
+def bars(symbol: str) -> object:
+    """Bars of one symbol."""
+
+
+@operation(kind="llm")
+def opinion(symbol: str) -> object:
+    """What a model thinks of one symbol."""
+
 
 SECONDS = st.floats(0.001, 100.0)
 
@@ -29,7 +40,7 @@ def upstream(name: str, **options: object) -> Upstream:
 
 
 def standings(clock: FakeClock, **config: object) -> Standings:
-    return Standings("bars", RaceConfig(**config), clock, random.Random(1))
+    return Standings(bars, RaceConfig(**config), clock, random.Random(1))
 
 
 class TestProductLimit:
@@ -94,7 +105,7 @@ class TestRecord:
         for now in range(1, 20):
             record.failed(0.001, now=float(now), at_fault=True)
         assert record.latency == 1.0
-        assert record.expected(1.0) > 5.0
+        assert record.expected(1.0, now=19.0) > 5.0
 
     def test_after_a_silence_one_observation_counts_for_much(self):
         record = Record(0.95)
@@ -102,6 +113,19 @@ class TestRecord:
             record.answered(10.0, float(now), float(now))
         record.answered(0.1, 3600.0, 3600.0)
         assert record.latency == pytest.approx(0.1, abs=0.01)
+
+    def test_what_was_seen_last_fades_in_silence(self):
+        """Of many answers and one stall, followed by failures, the answers are what remains."""
+        record = Record(0.95)
+        for now in range(40):
+            record.answered(0.1, float(now), float(now))
+        record.answered(5.0, 100.0, 95.0)
+        for _ in range(5):
+            record.failed(0.01, 100.0, at_fault=True)
+        told = [record.expected(1.0, now) for now in (100.0, 160.0, 220.0, 700.0)]
+        assert sorted(told, reverse=True) == told
+        assert told[0] > 3.0
+        assert pytest.approx(0.1, abs=0.001) == told[-1]
 
     def test_it_is_stuck_when_most_requests_are_overdue(self):
         record = Record(0.95)
@@ -138,6 +162,32 @@ class TestStandings:
         table.record(fast).answered(0.1, 0.0, 0.0)
         assert table.ranked([slow, fast]).order == (fast, slow)
 
+    def test_the_order_is_not_turned_round_for_a_little_time(self):
+        table = standings(FakeClock(), preference=1.5)
+        first, next_, much = upstream("first"), upstream("next"), upstream("much")
+        for one, seconds in ((first, 0.10), (next_, 0.07), (much, 0.02)):
+            table.record(one).answered(seconds, 0.0, 0.0)
+        assert table.ranked([first, next_]).order == (first, next_)
+        assert table.ranked([first, much]).order == (much, first)
+
+    async def test_one_that_failed_a_while_ago_is_asked_first_again(self):
+        clock = FakeClock()
+        table = standings(clock)
+        first, other = upstream("first"), upstream("other")
+        table.record(other).answered(0.1, clock.monotonic(), clock.monotonic())
+        for _ in range(5):
+            table.record(first).answered(0.1, clock.monotonic(), clock.monotonic())
+            table.record(first).failed(0.01, clock.monotonic(), at_fault=True)
+        assert table.ranked([first, other]).order == (other, first)
+        await clock.advance(300.0)
+        assert table.ranked([first, other]).order == (first, other)
+
+    def test_language_models_are_waited_for_longer_until_something_is_known(self):
+        chance = random.Random(1)
+        for kind, own, seconds in ((bars, None, 1.0), (opinion, None, 10.0), (opinion, 3.0, 3.0)):
+            table = Standings(kind, RaceConfig(cold_start=own), FakeClock(), chance)
+            assert seconds == table.patience(upstream("any"))
+
     def test_the_configured_order_can_be_kept(self):
         table = standings(FakeClock(), order="configured")
         slow, fast = upstream("slow"), upstream("fast")
@@ -147,18 +197,19 @@ class TestStandings:
 
     def test_a_price_counts_like_latency(self):
         table = standings(FakeClock(), dollar_seconds=10.0)
-        cheap, dear = upstream("cheap"), upstream("dear", price=0.05)
+        cheap, dear = upstream("cheap"), upstream("dear", price=0.1)
         table.record(cheap).answered(0.5, 0.0, 0.0)
         table.record(dear).answered(0.1, 0.0, 0.0)
         assert table.ranked([dear, cheap]).order == (cheap, dear)
 
     def test_errors_count_like_latency(self):
-        table = standings(FakeClock())
+        clock = FakeClock()
+        table, now = standings(clock), clock.monotonic()
         steady, shaky = upstream("steady"), upstream("shaky")
-        table.record(steady).answered(0.15, 0.0, 0.0)
-        table.record(shaky).answered(0.1, 0.0, 0.0)
-        for now in range(5):
-            table.record(shaky).failed(0.01, now + 1.0, at_fault=True)
+        table.record(steady).answered(0.15, now, now)
+        table.record(shaky).answered(0.1, now, now)
+        for _ in range(10):
+            table.record(shaky).failed(0.01, now, at_fault=True)
         assert table.ranked([shaky, steady]).order == (steady, shaky)
 
     def test_a_scarce_one_is_last_however_fast(self):
@@ -208,12 +259,12 @@ class TestTraffic:
                 await stage.clock.advance(0.1)
             return (len(a.asked) - before) / calls
 
-        async with stage.open(a, b) as argo:
+        async with stage.open(a, b, probes=0.02) as argo:
             assert await share(200, median=0.05) > 0.9
             await share(60, median=0.5)
             assert await share(200, median=0.5) < 0.15
             assert await share(200, median=1e9) < 0.15
-            await share(800, median=0.05)
+            await share(1600, median=0.05)
             assert await share(200, median=0.05) > 0.8
 
 
