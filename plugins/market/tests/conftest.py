@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Protocol
@@ -79,3 +80,25 @@ def open_argo(sandbox: Sandbox) -> OpenArgo:
         )
 
     return opened
+
+
+Held = Callable[[Callable[[], Awaitable[object]], float], Awaitable[None]]
+
+
+@pytest.fixture
+def ends_on_time() -> Held:
+    """Fails when what is asked does not end within some seconds and a twentieth.
+
+    A busy machine may be late once, and a few times; a deadline that does not hold always is.
+    """
+
+    async def held(ask: Callable[[], Awaitable[object]], seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        took = []
+        while not took or min(took) > seconds + 0.05:
+            assert len(took) < 10, f"{seconds} s took {took}"
+            began = loop.time()
+            await ask()
+            took.append(loop.time() - began)
+
+    return held

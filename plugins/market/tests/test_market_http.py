@@ -93,17 +93,16 @@ async def test_closing_the_application_closes_every_connection(sandbox, open_arg
 @pytest.mark.parametrize("fault", ["stall", "trickle", "keepalive"])
 @pytest.mark.parametrize("vendor", ["alpaca", "massive", "alphavantage"])
 async def test_a_deadline_holds_whatever_the_vendor_does(
-    sandbox, open_argo, vendor: str, fault: str
+    sandbox, open_argo, ends_on_time, vendor: str, fault: str
 ) -> None:
     sandbox.set_fault(vendor, Fault(fault, pace=0.005))
-    loop = asyncio.get_running_loop()
     async with open_argo(vendor) as argo:
-        # A plain timer of the same loop: what the machine itself is late is not the call's.
-        rang = loop.create_future()
-        loop.call_later(0.2, lambda: rang.set_result(loop.time()))
-        with pytest.raises(DeadlineExceeded):
-            await argo.options(timeout=0.2).call("bars", symbol="AAPL")
-        assert loop.time() - await rang < 0.05
+
+        async def ask() -> None:
+            with pytest.raises(DeadlineExceeded):
+                await argo.options(timeout=0.2).call("bars", symbol="AAPL")
+
+        await ends_on_time(ask, 0.2)
 
 
 async def test_cancelled_requests_lose_no_place_in_the_pool(sandbox: Sandbox) -> None:
@@ -120,7 +119,7 @@ async def test_cancelled_requests_lose_no_place_in_the_pool(sandbox: Sandbox) ->
         while sandbox.counts()["massive"]["in_flight"]:
             await asyncio.sleep(0)
     sandbox.clear_faults()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         replies = await asyncio.gather(*(http.get(path) for _ in range(64)))
     assert {200} == {reply.status for reply in replies}
     assert sandbox.counts()["massive"]["disconnects"] == 192
