@@ -103,8 +103,10 @@ async def test_a_cancelled_call_is_booked_as_an_estimate(
 ) -> None:
     sandbox.set_fault("glm", Fault("stall"))
     async with open_argo() as argo:
-        with pytest.raises(ArgoError):
-            await argo.options(timeout=0.1).call("complete", messages="Why?", model="glm-5.3")
+        asking = asyncio.create_task(argo.call("complete", messages="Why?", model="glm-5.3"))
+        await sandbox.until(lambda: sandbox.counts_of("glm").in_flight == 1)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
     (entry,) = entries(tmp_path)
     assert (1, "cancelled") == (entry.estimated, entry.status)
     assert entry.usd is not None
