@@ -27,8 +27,10 @@ compare: $(VENV)/.ready
 test-all:
 	$(PYTHON) tests/matrix.py $(ARGS)
 
+# What takes minutes, and what else properties can be made to meet.
 soak: $(VENV)/.ready
-	$(BIN)/python -m pytest -q -m soak $(ARGS)
+	$(BIN)/python -m pytest -q -m "soak or hypothesis" --hypothesis-profile=explore \
+		-o faulthandler_timeout=0 $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff check .

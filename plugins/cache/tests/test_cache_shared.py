@@ -178,7 +178,7 @@ async def test_signed_answers_are_read_with_their_key_only(shared: str, clock: F
 @hypothesis_settings(
     deadline=None,
     max_examples=200,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
 def test_whatever_lies_in_the_store_is_at_worst_a_miss(
