@@ -102,6 +102,8 @@ class LayerBypassed:
 class AnswerSeen:
     """A fresh answer passed by: loaded from an upstream, or found in the shared store.
 
+    One that is found again and again is told of once.
+
     Attributes:
         call: The question.
         outcome: The answer.
@@ -183,7 +185,7 @@ class Events:
     said once: watching must not change what is watched.
     """
 
-    __slots__ = ("_observers", "active", "calls", "wanted")
+    __slots__ = ("_by_kind", "_observers", "active", "calls", "wanted")
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._listen(observers)
@@ -201,9 +203,8 @@ class Events:
 
     def emit(self, event: Event) -> None:
         """Hand *event* to every observer that wants it."""
-        for observer, kinds in self._observers:
-            if not isinstance(event, kinds):
-                continue
+        kind = type(event)
+        for observer in self._by_kind.get(kind) or self._who_wants(kind):
             try:
                 observer(event)
             except Exception:
@@ -223,4 +224,8 @@ class Events:
             for event in get_args(Event)
             if any(issubclass(event, kinds) for _, kinds in self._observers)
         )
+        self._by_kind = {kind: self._who_wants(kind) for kind in self.wanted}
         self.calls = not self.wanted.isdisjoint((CallEnded, LayerActed))
+
+    def _who_wants(self, kind: type) -> tuple[Observer, ...]:
+        return tuple(o for o, kinds in self._observers if issubclass(kind, kinds))

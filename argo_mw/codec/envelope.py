@@ -24,6 +24,8 @@ _LENGTH: Final = struct.Struct("<I")
 _CHECKSUM: Final = struct.Struct("<I")
 _COMPRESSED: Final = 1
 _SIGNED: Final = 2
+_PLAIN_HEADERS: Final = tuple(_HEADER.pack(_MAGIC, VERSION, f) for f in (0, _COMPRESSED))
+_SIGNED_HEADERS: Final = tuple(_HEADER.pack(_MAGIC, VERSION, _SIGNED | f) for f in (0, _COMPRESSED))
 _MAC_BYTES: Final = 32
 # Half of the zlib-fast speed for a few percent less is not worth it between memory levels.
 _LEVEL: Final = 1
@@ -93,32 +95,35 @@ class Envelope:
     def unwrap(self, data: bytes, place: str = "") -> bytes | memoryview | Undecodable:
         """The body in *data*, or why there is none."""
         seal = _MAC_BYTES if self.key else _CHECKSUM.size
+        header = data[: _HEADER.size]
+        # The key decides what is expected, never the data.
+        if header not in (_SIGNED_HEADERS if self.key else _PLAIN_HEADERS):
+            return self._not_ours(header)
         if len(data) < _HEADER.size + seal:
             return Undecodable(Reason.FOREIGN, "too short")
-        magic, version, flags = _HEADER.unpack_from(data)
+        view = memoryview(data)  # a slice of it copies nothing
+        if not hmac.compare_digest(self._seal(view[:-seal], place), data[-seal:]):
+            return Undecodable(Reason.SIGNATURE if self.key else Reason.CORRUPT)
+        body = view[_HEADER.size : -seal]
+        if header[-1] & _COMPRESSED:
+            return self._decompress(body)
+        if len(body) > self.max_bytes:
+            return Undecodable(Reason.TOO_LARGE, f"{len(body)} bytes")
+        return body
+
+    def _not_ours(self, header: bytes) -> Undecodable:
+        """What is wrong with *header*."""
+        if len(header) < _HEADER.size:
+            return Undecodable(Reason.FOREIGN, "too short")
+        magic, version, flags = _HEADER.unpack(header)
         if magic != _MAGIC:
             return Undecodable(Reason.FOREIGN)
         if version != VERSION:
             return Undecodable(Reason.VERSION, f"version {version}, expected {VERSION}")
         if flags & ~(_COMPRESSED | _SIGNED):
             return Undecodable(Reason.CORRUPT, "unknown flags")
-        # The key decides what is expected, never the data.
-        if bool(flags & _SIGNED) != bool(self.key):
-            detail = "not signed" if self.key else "signed, but there is no key here"
-            return Undecodable(Reason.SIGNATURE, detail)
-        view = memoryview(data)  # a slice of it copies nothing
-        if not self._is_whole(view[:-seal], data[-seal:], place):
-            return Undecodable(Reason.SIGNATURE if self.key else Reason.CORRUPT)
-        body = view[_HEADER.size : -seal]
-        if flags & _COMPRESSED:
-            return self._decompress(body)
-        if len(body) > self.max_bytes:
-            return Undecodable(Reason.TOO_LARGE, f"{len(body)} bytes")
-        return body
-
-    def _is_whole(self, sealed: memoryview, seal: bytes, place: str) -> bool:
-        expected = self._seal(sealed, place)
-        return hmac.compare_digest(expected, seal) if self.key else expected == seal
+        detail = "not signed" if self.key else "signed, but there is no key here"
+        return Undecodable(Reason.SIGNATURE, detail)
 
     def _decompress(self, body: memoryview) -> bytes | Undecodable:
         try:
@@ -134,7 +139,7 @@ class Envelope:
             return Undecodable(Reason.CORRUPT, str(error))
 
     def _seal(self, sealed: bytes | memoryview, place: str) -> bytes:
-        name = place.encode() if place.isascii() else place.encode("utf-8", "surrogatepass")
+        name = place.encode("utf-8", "surrogatepass")
         if self.key:
             # The place's length keeps it apart from what follows it.
             mac = hmac.new(self.key, _LENGTH.pack(len(name)) + name, "sha256")

@@ -187,10 +187,11 @@ class Codecs:
             return Undecodable(Reason.REJECTED, f"{type(error).__name__}: {error}"[:200])
 
     def _reader(self) -> _Reader:
-        reader: _Reader | None = getattr(self._local, "reader", None)
-        if reader is None:
+        try:
+            return self._local.reader  # type: ignore[no-any-return]
+        except AttributeError:
             reader = self._local.reader = _Reader(self)
-        return reader
+            return reader
 
     def _body(self, value: object) -> bytes:
         try:

@@ -25,6 +25,7 @@ from argo_mw import (
     Outcome,
     Protected,
     Refusal,
+    SharedUnavailable,
     Stamped,
     Stream,
     UpstreamError,
@@ -101,7 +102,7 @@ class Cache:
         found = None if self._looked_just_now(call) else await self._in_shared(call)
         if found is not None:
             if self._is_fresh(found, call):
-                self._tell_shared_hit(call, found.outcome)
+                self._tell_shared_hit(call, found)
                 return found.outcome
             entry = self._entry_of(found)
         self._tell("miss", call)
@@ -121,10 +122,17 @@ class Cache:
         return self._look_up(key, call)
 
     async def _look_up(self, key: str, call: Call) -> Outcome | None:
-        assert self._shared is not None
+        shared = self._shared
+        assert shared is not None
         self._looking.add(key)
         try:
-            found = self._take_up(await self._shared.get(call), call)
+            data = await shared.ask(call)
+            usable, freshness = shared.read(call, data)
+            if freshness is Freshness.UNKNOWN:
+                usable = await shared.judge(usable)
+            found = self._take_up(usable, call)
+        except SharedUnavailable as error:
+            found = self._take_up(Unusable("unreachable", str(error)), call)
         finally:
             self._looking.discard(key)
         if found is None:
@@ -132,7 +140,7 @@ class Cache:
             return None
         if not self._is_fresh(found, call):
             return None
-        self._tell_shared_hit(call, found.outcome)
+        self._tell_shared_hit(call, found)
         return found.outcome
 
     async def aclose(self) -> None:
@@ -386,10 +394,11 @@ class Cache:
         if self._config.memory:
             self.memory.store(key, entry, self._monotonic())
 
-    def _tell_shared_hit(self, call: Call, outcome: Outcome) -> None:
-        self._tell("shared hit", call)
-        if AnswerSeen in self._events.wanted:
-            self._events.emit(AnswerSeen(call, outcome, "shared"))
+    def _tell_shared_hit(self, call: Call, found: Record) -> None:
+        if self._events.calls:
+            self._tell("shared hit", call)
+        if found.new and AnswerSeen in self._events.wanted:
+            self._events.emit(AnswerSeen(call, found.outcome, "shared"))
 
     def _tell(self, action: str, call: Call, detail: str = "") -> None:
         if self._events.calls:

@@ -26,6 +26,7 @@ class Lookups:
         self._tasks = context.tasks
         self._patience = patience
         self._asked: list[Asked] = []
+        self._loop: asyncio.AbstractEventLoop
         self._under_way = 0
         self._crowded = False
 
@@ -37,10 +38,11 @@ class Lookups:
         """
         if not self._crowded and not self._under_way:
             return self._get_alone(key)
-        loop = asyncio.get_running_loop()
-        place: asyncio.Future[bytes | None] = loop.create_future()
         if not self._asked:
-            loop.call_soon(self._send)
+            # Asking which loop runs takes a system call: once for all who ask in this turn.
+            self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._send)
+        place: asyncio.Future[bytes | None] = self._loop.create_future()
         self._asked.append((key, place))
         return place
 

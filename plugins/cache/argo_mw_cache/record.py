@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from attrs import define, frozen
 
 from argo_mw import NO_COST, Context, Note, Outcome, Stamped, Undecodable
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 PREFIX = "argo:cache:"
 """What every key of the cache in the store begins with; the operation's name comes next."""
 KEPT = Note("cache", "kept answer")
 """What a hit says of itself; it is not stored."""
-_MOST_HEADS = 4096
+_MOST = 4096
 
 
-@frozen
+@define(eq=False)
 class Record:
     """An answer in the store.
 
@@ -24,11 +27,13 @@ class Record:
         outcome: The answer as a hit gives it; it has an expiry.
         stamped: Its tags' stamps at the start of its load.
         load_time: Seconds that loading it took.
+        new: Whether it speaks for another moment than the one that was read before.
     """
 
     outcome: Outcome
     stamped: Stamped
     load_time: float
+    new: bool
 
 
 @frozen
@@ -44,7 +49,7 @@ class Unusable:
     detail: str = ""
 
 
-class _Stored(msgspec.Struct, array_like=True, frozen=True):
+class _Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A record as it lies in the store: flat, since every hit reads it."""
 
     layout: Literal[3]
@@ -55,7 +60,7 @@ class _Stored(msgspec.Struct, array_like=True, frozen=True):
     head: bytes
 
 
-class _Head(msgspec.Struct, array_like=True, frozen=True):
+class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What a record shares with the next one for the same question, as long as no tag changes."""
 
     upstream: str | None
@@ -92,6 +97,7 @@ class Records:
         self._codecs = context.codecs
         self._stamps = context.stamps
         self._heads: dict[bytes, _Known] = {}
+        self._moments: dict[str, float | None] = {}
 
     def write(self, outcome: Outcome, stamped: Stamped, load_time: float, key: str) -> bytes:
         """The bytes that lie under *key* for *outcome*, which is as a hit gives it.
@@ -132,13 +138,20 @@ class Records:
             head.notes,
         )
         head.stamped = self._stamps.renew(head.stamped)
-        return Record(outcome, head.stamped, stored.load_time)
+        new = self._moments.get(key) != stored.as_of
+        if new:
+            _keep(self._moments, key, stored.as_of)
+        return Record(outcome, head.stamped, stored.load_time, new)
 
     def _remember(self, data: bytes) -> _Known:
         head = _read_head(data)
         notes = (*[Note(layer, text) for layer, text in head.notes], KEPT)
         known = _Known(head.upstream, head.via, head.tags, notes, self._stamps.adopt(head.marks))
-        if len(self._heads) >= _MOST_HEADS:
-            self._heads.clear()
-        self._heads[data] = known
+        _keep(self._heads, data, known)
         return known
+
+
+def _keep(memory: dict[K, V], key: K, value: V) -> None:
+    if len(memory) >= _MOST:
+        memory.clear()
+    memory[key] = value

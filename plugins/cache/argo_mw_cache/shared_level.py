@@ -7,7 +7,7 @@ miss for every reader; it needs no lock.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import TypeVar
 
 from argo_mw import (
@@ -28,6 +28,7 @@ from argo_mw_cache.record import PREFIX, Record, Records, Unusable
 T = TypeVar("T")
 
 _ABSENT = Unusable("absent")
+_INVALIDATED = Unusable("invalidated")
 
 
 class SharedLevel:
@@ -50,26 +51,46 @@ class SharedLevel:
 
     async def get(self, call: Call) -> Record | Unusable:
         """What the store holds for *call* that was not invalidated since."""
-        key = key_of(call)
         try:
-            data = await self._lookups.get(key)
+            data = await self.ask(call)
         except SharedUnavailable as error:
             return Unusable("unreachable", str(error))
+        found, freshness = self.read(call, data)
+        if freshness is Freshness.UNKNOWN:
+            return await self.judge(found)
+        return found
+
+    # The steps of get(), for the path where one coroutine more counts.
+
+    def ask(self, call: Call) -> Awaitable[bytes | None]:
+        """The bytes under the key of *call*.
+
+        Raises:
+            SharedUnavailable: The store is away, or too slow.
+        """
+        return self._lookups.get(key_of(call))
+
+    def read(self, call: Call, data: bytes | None) -> tuple[Record | Unusable, Freshness]:
+        """What *data* is, as far as that is known without asking for stamps."""
         self._deferred.resume()
         if data is None:
-            return _ABSENT
-        record = self._records.read(data, key)
+            return _ABSENT, Freshness.MISS
+        record = self._records.read(data, key_of(call))
         if isinstance(record, Unusable):
-            return record
+            return record, Freshness.MISS
         freshness = self._stamps.peek(record.stamped)
-        if freshness is Freshness.UNKNOWN:
-            try:
-                freshness = await self._soon(self._stamps.check(record.stamped))
-            except Expired:
-                return Unusable("unreachable", "its tags' stamps took too long")
         if freshness is Freshness.MISS:
-            return Unusable("invalidated")
-        return record
+            return _INVALIDATED, freshness
+        return record, freshness
+
+    async def judge(self, found: Record | Unusable) -> Record | Unusable:
+        """*found*, if the store's stamps say that it holds."""
+        assert isinstance(found, Record)
+        try:
+            freshness = await self._soon(self._stamps.check(found.stamped))
+        except Expired:
+            return Unusable("unreachable", "its tags' stamps took too long")
+        return _INVALIDATED if freshness is Freshness.MISS else found
 
     async def put(
         self, call: Call, outcome: Outcome, stamped: Stamped, load_time: float

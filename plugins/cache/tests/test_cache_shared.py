@@ -249,6 +249,20 @@ async def test_what_is_read_again_is_judged_by_the_stamps_of_now(
         assert [2, 2] == [await ask() for _ in range(2)]
 
 
+async def test_an_answer_that_is_found_again_and_again_is_told_of_once(
+    shared: str, clock: FakeClock
+) -> None:
+    async with instance(shared, counting(), clock, memory=False, ttl=60.0) as argo:
+        events = capture_events(argo)
+        for _ in range(3):
+            await argo.call("bars", symbol="A")
+        assert ["upstream", "shared"] == [e.source for e in events.of(AnswerSeen)]
+        await clock.advance(61.0)
+        for _ in range(3):
+            await argo.call("bars", symbol="A")
+        assert [1, 1, 2, 2] == [e.outcome.value for e in events.of(AnswerSeen)]
+
+
 async def test_the_stamps_being_slow_makes_a_miss(
     shared: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,7 +59,7 @@ class Coalesce:
 
     def lookup(self, call: Call) -> Coroutine[object, object, Outcome] | None:
         """The wait for the flight that *call* may join, or ``None``."""
-        flight = self._find(flight_key(call))
+        flight = self._find(flight_key(call)) if self._flights else None
         if flight is None:
             return None
         self._tell(call)

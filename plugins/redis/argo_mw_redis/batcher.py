@@ -51,19 +51,35 @@ class Command:
     """One command and who waits for its reply.
 
     Attributes:
-        arguments: Its words; for a get, the keys.
+        arguments: Its words.
         read: Turns the reply into the result; raises ``TypeError`` or ``ValueError`` when it is
             none.
         done: Receives the result.
         script: The script that it runs, if it runs one.
-        is_get: Whether it can be merged with others into one MGET.
     """
 
     arguments: Sequence[Argument]
     read: Callable[[Any], object]
     done: asyncio.Future[Any]
     script: Script | None = None
-    is_get: bool = False
+
+
+@define(eq=False)
+class Get:
+    """Keys to be asked with those of others in one MGET, and who waits for their values.
+
+    Attributes:
+        keys: The keys.
+        done: Receives their values; of a single key, its value.
+        single: Whether it is a single key.
+    """
+
+    keys: Sequence[str]
+    done: asyncio.Future[Any]
+    single: bool
+
+
+Batch = Sequence[Command | Get]
 
 
 class Batcher:
@@ -80,10 +96,10 @@ class Batcher:
         self._options = options
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._outbox: list[Command] = []
+        self._outbox: list[Command | Get] = []
         self._scheduled = False
         self._idle: list[AbstractConnection] = []
-        self._busy: dict[AbstractConnection, list[Command]] = {}
+        self._busy: dict[AbstractConnection, Batch] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._mending: asyncio.Task[None] | None = None
         self._away: str | None = "not connected yet"
@@ -125,24 +141,38 @@ class Batcher:
         read: Callable[[Any], T],
         *,
         script: Script | None = None,
-        is_get: bool = False,
     ) -> asyncio.Future[T]:
         """Send a command with this turn's batch.
 
         Raises:
             SharedUnavailable: The server is away, or too many commands wait.
         """
+        done: asyncio.Future[T] = self._loop.create_future()
+        self._post(Command(arguments, read, done, script))
+        return done
+
+    def get(self, key: str) -> asyncio.Future[bytes | None]:
+        """Get one value with this turn's batch; raises as :meth:`ask` does."""
+        done: asyncio.Future[bytes | None] = self._loop.create_future()
+        self._post(Get((key,), done, True))
+        return done
+
+    def get_many(self, keys: Sequence[str]) -> asyncio.Future[list[bytes | None]]:
+        """Get values with this turn's batch; raises as :meth:`ask` does."""
+        done: asyncio.Future[list[bytes | None]] = self._loop.create_future()
+        self._post(Get(keys, done, False))
+        return done
+
+    def _post(self, command: Command | Get) -> None:
         if self._away is not None:
             raise self._unavailable()
         if len(self._outbox) >= self._options.most_waiting:
             msg = f"{len(self._outbox)} commands wait for Redis already"
             raise SharedUnavailable(msg)
-        done: asyncio.Future[T] = self._loop.create_future()
-        self._outbox.append(Command(arguments, read, done, script, is_get))
+        self._outbox.append(command)
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
-        return done
 
     def _unavailable(self) -> SharedUnavailable:
         msg = f"Redis cannot be reached: {self._away}"
@@ -165,7 +195,7 @@ class Batcher:
 
     # -- one batch on one lane -----------------------------------------------------------
 
-    async def _carry(self, lane: AbstractConnection, batch: list[Command]) -> None:
+    async def _carry(self, lane: AbstractConnection, batch: Batch) -> None:
         try:
             async with asyncio.timeout(self._options.timeout):
                 await self._exchange(lane, batch)
@@ -183,10 +213,10 @@ class Batcher:
             if self._outbox:
                 self._flush()
 
-    async def _exchange(self, lane: AbstractConnection, batch: list[Command]) -> None:
-        gets = [command for command in batch if command.is_get]
-        others = [command for command in batch if not command.is_get]
-        keys = [key for command in gets for key in command.arguments]
+    async def _exchange(self, lane: AbstractConnection, batch: Batch) -> None:
+        gets = [command for command in batch if isinstance(command, Get)]
+        others = [command for command in batch if isinstance(command, Command)]
+        keys = [key for get in gets for key in get.keys]
         parts = [keys[start : start + _MOST_GETS] for start in range(0, len(keys), _MOST_GETS)]
         packed = [_pack(("MGET", *part)) for part in parts]
         packed += [_pack(command.arguments) for command in others]
@@ -210,7 +240,7 @@ class Batcher:
 
     # -- the server goes and comes -------------------------------------------------------
 
-    async def _lost(self, lane: AbstractConnection, batch: list[Command], error: Exception) -> None:
+    async def _lost(self, lane: AbstractConnection, batch: Batch, error: Exception) -> None:
         why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
         if self._away is None:
             log.warning("redis is away", why=why)
@@ -221,7 +251,7 @@ class Batcher:
         self._mend()
         await lane.disconnect(nowait=True)
 
-    def _fail(self, commands: Sequence[Command]) -> None:
+    def _fail(self, commands: Batch) -> None:
         for command in commands:
             if not command.done.done():
                 command.done.set_exception(self._unavailable())
@@ -307,13 +337,12 @@ def _values(reply: Any, count: int) -> list[bytes | None]:
     return reply
 
 
-def _hand_out(gets: list[Command], values: list[bytes | None]) -> None:
+def _hand_out(gets: list[Get], values: list[bytes | None]) -> None:
     at = 0
-    for command in gets:
-        count = len(command.arguments)
-        if not command.done.done():
-            command.done.set_result(command.read(values[at : at + count]))
-        at += count
+    for get in gets:
+        start, at = at, at + len(get.keys)
+        if not get.done.done():
+            get.done.set_result(values[start] if get.single else values[start:at])
 
 
 def _settle(command: Command, reply: Any) -> None:

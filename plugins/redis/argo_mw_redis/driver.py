@@ -83,7 +83,7 @@ class RedisShared:
         """See :meth:`argo_mw.Shared.get`."""
         check_key(key)
         self._check_place()
-        return await self._batcher.ask((self._values + key,), _first, is_get=True)
+        return await self._batcher.get(self._values + key)
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
         """See :meth:`argo_mw.Shared.get_many`."""
@@ -91,8 +91,7 @@ class RedisShared:
         self._check_place()
         if not keys:
             return []
-        names = [self._values + key for key in keys]
-        return await self._batcher.ask(names, list, is_get=True)
+        return await self._batcher.get_many([self._values + key for key in keys])
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
         """See :meth:`argo_mw.Shared.set`."""
@@ -243,10 +242,6 @@ class RedisShared:
             msg = "the shared store was closed; open another one"
             raise Closed(msg)
         self._place.check()
-
-
-def _first(values: list[bytes | None]) -> bytes | None:
-    return values[0]
 
 
 def _milliseconds(ttl: float | None) -> int | str:

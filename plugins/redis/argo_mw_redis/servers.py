@@ -139,6 +139,7 @@ def _common(options: Options) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": False,
         "driver_info": None,  # else each connection reads redis-py's metadata from disk
+        "socket_read_size": 2**18,  # a batch's reply in few steps
         "max_connections": 2**31,
     }
 
