@@ -185,13 +185,17 @@ class Builder:
             self._plugins.leave_out(name, "register_layer", PluginError(msg, plugin=name))
         operations = self._plugins.call(name, "register_operations", config=config)
         upstreams = self._plugins.call(name, "register_upstreams", **arguments)
-        flags = self._plugins.call(name, "register_flags")
+        flags = cast("Iterable[str]", self._plugins.call(name, "register_flags") or ())
+        foreign = [flag for flag in flags if not flag.startswith(f"{name}.")]
+        if foreign:
+            msg = f"it registers flag {foreign[0]!r}; write {name + '.' + foreign[0]!r}"
+            self._plugins.leave_out(name, "register_flags", PluginError(msg, plugin=name))
         return Parts(
             config,
             tuple(cast("Iterable[Operation]", operations or ())),
             tuple(cast("Iterable[Upstream]", upstreams or ())),
             layer,
-            tuple(cast("Iterable[str]", flags or ())),
+            tuple(flags),
         )
 
     def _posts(

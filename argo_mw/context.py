@@ -13,6 +13,8 @@ from argo_mw.call import Call
 from argo_mw.clock import Clock
 from argo_mw.codec import Codecs
 from argo_mw.events import Events, Trouble
+from argo_mw.flags import Decision
+from argo_mw.flags.sources import unknown_flag
 from argo_mw.outcome import Outcome
 from argo_mw.shared.protocol import Shared
 from argo_mw.stamps import Stamps
@@ -116,6 +118,17 @@ class Context:
     def upstreams(self, call: Call) -> Sequence[Upstream]:
         """The upstreams that may answer *call* now, in their configured order."""
         return self._engine.build.upstreams_for(call)
+
+    def flag(self, name: str, call: Call) -> Decision:
+        """What flag *name*, one of those that the plugin registers, says about *call* now.
+
+        Raises:
+            ConfigError: There is no such flag.
+        """
+        flags = self._engine.build.flags
+        if name not in flags:
+            raise unknown_flag(name, flags, where="a plugin", does="asks")
+        return flags[name].decide(call)
 
     def collect(self, hook: str, **arguments: object) -> dict[str, object]:
         """What every plugin answers to *hook*, a hook of some plugin's own, by plugin name.

@@ -156,7 +156,7 @@ Observer = Callable[[Event], None]
 """Is handed events, on the event loop; must not block."""
 
 
-W = TypeVar("W", bound=Observer)
+W = TypeVar("W", bound=Callable[..., None])
 
 
 def observes(*kinds: type) -> Callable[[W], W]:

@@ -65,7 +65,10 @@ def register_hookspecs() -> object:
 
 @hookspec
 def register_flags() -> Iterable[str]:  # type: ignore[empty-body]
-    """Names of further flags, each beginning with the plugin's name and a dot."""
+    """Names of further flags, each beginning with the plugin's name and a dot.
+
+    The plugin asks them about single calls with :meth:`~argo_mw.Context.flag`.
+    """
 
 
 @hookspec

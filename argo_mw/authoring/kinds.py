@@ -54,7 +54,7 @@ KINDS: Mapping[str, Kind] = {
         "Quotes from one more service",
         ("Service", "Config", "Plugin"),
         _TABLE.format(example='key = "$${${upper}_KEY}"  # from the environment')
-        + "`argo-mw flags kill upstream.$name` takes the service out at once.",
+        + _FLAG.replace("$name", "upstream.$name"),
         object=":Plugin",
         dependencies=("httpx2>=2.16",),
     ),
@@ -62,20 +62,23 @@ KINDS: Mapping[str, Kind] = {
         "Answers live by what the symbol's market does",
         ("ByPhase", "Config", "Plugin"),
         '## Configuration\n\n```toml\n[plugins.adaptive_ttl]\npolicy = "$name"\n\n'
-        "[plugins.$name]\nopen = 5.0  # seconds\nclosed = 600.0\n```",
+        "[plugins.$name]\nopen = 5.0  # seconds\nclosed = 600.0\n```\n\n"
+        + _FLAG.replace("$name", "adaptive_ttl"),
         object=":Plugin",
         dependencies=("argo-mw-adaptive-ttl",),
     ),
     "sink": Kind(
         "Keeps a line of JSON for every call that ended",
         ("JsonLines", "Config", "Plugin"),
-        _TABLE.format(example='file = "$name.jsonl"  # in the state directory').rstrip(),
+        _TABLE.format(example='file = "$name.jsonl"  # in the state directory')
+        + _FLAG.replace("$name", "$name.lines"),
         object=":Plugin",
     ),
     "embedder": Kind(
         "Turns prompts into vectors for the similarity layer",
         ("LetterRuns", "Config"),
-        '## Configuration\n\n```toml\n[plugins.similarity]\nembedder = "$name"\n```',
+        '## Configuration\n\n```toml\n[plugins.similarity]\nembedder = "$name"\n```\n\n'
+        + _FLAG.replace("$name", "similarity"),
         dependencies=("argo-mw-similarity", "numpy>=2"),
     ),
     "command": Kind(

@@ -68,9 +68,9 @@ def configured_rule(name: str, configured: Mapping[str, object]) -> Rule:
     return parse_rule(name, configured[name]) if name in configured else ON
 
 
-def unknown_flag(name: str, known: Iterable[str], *, where: str) -> ConfigError:
+def unknown_flag(name: str, known: Iterable[str], *, where: str, does: str = "sets") -> ConfigError:
     """The error for a flag that does not exist."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names) or 'none'}"
-    return ConfigError(f"{where} sets flag {name!r}, which does not exist: {hint}")
+    return ConfigError(f"{where} {does} flag {name!r}, which does not exist: {hint}")

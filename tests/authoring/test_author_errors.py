@@ -177,6 +177,13 @@ async def test_an_async_function_where_a_plain_one_belongs_is_named() -> None:
     assert broken.error == expected
 
 
+async def test_a_flag_without_its_plugin_s_name_leaves_the_plugin_out() -> None:
+    mine = answering("register_flags", lambda: ["mine.part", "cache"])
+    async with opened(mine=mine) as argo:
+        assert {} == argo.flags
+        assert ["it registers flag 'cache'; write 'mine.cache'"] == [b.error for b in argo.broken]
+
+
 async def test_a_generator_that_fails_half_way_leaves_its_plugin_out() -> None:
     def answer() -> Iterator[str]:
         yield "mine.part"

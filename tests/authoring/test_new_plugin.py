@@ -6,13 +6,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import frozen
 from click.testing import CliRunner
 
 from argo_mw import ConfigError
@@ -26,25 +29,138 @@ ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
 import asyncio
+from pathlib import Path
 
-from argo_mw import Argo
+from argo_mw import Argo, Outcome
 
+SYMBOLS = [f"S{{number}}" for number in range(400)]
 argo = Argo.open("argo.toml")
 
 
-@argo.wrap(name="quote")
-async def quote(symbol: str) -> str:
+@argo.wrap(name="quote", kind={kind!r})
+async def quote(symbol: str, prompt: str = "") -> str:
     return symbol
+
+
+{touched}
 
 
 async def main() -> None:
     async with argo:
-        answers = await argo.map("quote", [f"S{number}" for number in range(400)])
-        print(sum("my_layer" in outcome.via for outcome in answers.values()))
+        answers = await touched()
+    print(sum(answers) if not isinstance(answers, Path) else len(answers.read_text().splitlines()))
 
 
 asyncio.run(main())
 """
+
+
+@frozen
+class Use:
+    """How a kind of plugin is used: the steps of the tutorial, and how they are seen.
+
+    Attributes:
+        config: What is written into ``argo.toml``.
+        touched: A function that asks 400 questions and says whose answers the plugin touched.
+        flag: What ramps and kills it.
+        beside: Installed plugins that it works with.
+        kind: The kind of the operation that is asked.
+    """
+
+    config: str
+    touched: str
+    flag: str
+    beside: frozenset[str] = frozenset({"cache", "coalesce"})
+    kind: str = "fetch"
+
+
+USES = {
+    "layer": Use(
+        "[plugins.my_layer]\nslow_after = 1e-9\n",
+        """
+async def touched() -> list[bool]:
+    answers = await argo.map("quote", SYMBOLS)
+    return ["my_layer" in outcome.via for outcome in answers.values()]
+""",
+        "my_layer",
+    ),
+    "upstream": Use(
+        '[plugins.my_upstream]\nkey = "k"\nurl = "{url}"\n',
+        """
+async def touched() -> list[bool]:
+    answers = await argo.map("my_upstream.quote", SYMBOLS)
+    assert all(isinstance(a, Outcome) or "switched on" in str(a) for a in answers.values())
+    return [isinstance(answer, Outcome) for answer in answers.values()]
+""",
+        "upstream.my_upstream",
+    ),
+    "policy": Use(
+        '[plugins.adaptive_ttl]\npolicy = "my_policy"\n',
+        """
+async def touched() -> list[bool]:
+    answers = await argo.map("quote", SYMBOLS)
+    notes = [[note.text for note in outcome.notes] for outcome in answers.values()]
+    return [any("the market is" in text for text in texts) for texts in notes]
+""",
+        "adaptive_ttl",
+        beside=frozenset({"adaptive_ttl", "cache", "coalesce"}),
+    ),
+    "sink": Use(
+        "",
+        """
+async def touched() -> Path:
+    file = argo.context.state_dir / "my_sink.jsonl"
+    file.unlink(missing_ok=True)
+    file.touch()
+    await argo.map("quote", SYMBOLS)
+    return file
+""",
+        "my_sink.lines",
+    ),
+    "embedder": Use(
+        '[plugins.similarity]\nembedder = "my_embedder"\nembed_timeout = 60\n',
+        """
+async def touched() -> list[bool]:
+    for article in ("the", "an"):
+        prompts = [f"write {{article}} outlook for the {{s}} stock" for s in SYMBOLS]
+        asked = zip(SYMBOLS, prompts)
+        answers = [await argo.outcome("quote", symbol=s, prompt=p) for s, p in asked]
+    return ["similarity" in outcome.via for outcome in answers]
+""",
+        "similarity",
+        beside=frozenset({"coalesce", "similarity"}),
+        kind="llm",
+    ),
+}
+
+
+class Service(BaseHTTPRequestHandler):
+    """Answers as the service does that the template asks."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"price": 190.5}')
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Server(ThreadingHTTPServer):
+    """A server that lets 400 connections wait: one that is turned away asks again a second later."""
+
+    request_queue_size = 400
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    """The URL of a service on a free port."""
+    with Server(("127.0.0.1", 0), Service) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -96,24 +212,41 @@ def test_new_plugins_are_typed(workshop: Workshop, kinds: tuple[str, ...]) -> No
     workshop.run("mypy", "--strict", "--cache-dir", os.devnull, *packages)
 
 
-def test_a_new_layer_is_used_ramped_and_killed(workshop: Workshop) -> None:
-    others = {p.name for p in entry_points(group="argo_mw")} - {"cache", "coalesce"}
-    block = json.dumps(sorted(others | {f"my_{kind}" for kind in KINDS} - {"my_layer"}))
-    (workshop.home / "argo.toml").write_text(
-        f'[argo]\nshared = "memory://"\nblock = {block}\n\n[plugins.my_layer]\nslow_after = 1e-9\n'
-    )
-    (workshop.home / "program.py").write_text(PROGRAM)
-    assert int(workshop.run("program")) == 400
+def write_config(workshop: Workshop, *using: str, rest: str = "", blocking: str = "") -> None:
+    """Configure an application in which only *using* are there, of all that is installed."""
+    installed = {p.name for p in entry_points(group="argo_mw")} | {f"my_{kind}" for kind in KINDS}
+    block = json.dumps(sorted(installed - set(using) | {blocking} - {""}))
+    text = f'[argo]\nshared = "memory://"\nblock = {block}\n\n{rest}'
+    (workshop.home / "argo.toml").write_text(text)
 
-    workshop.argo_mw("flags", "set", "my_layer", "10% by subject")
+
+@pytest.mark.parametrize("kind", USES)
+def test_a_new_plugin_is_used_ramped_and_killed(
+    workshop: Workshop, kind: str, service: str
+) -> None:
+    use = USES[kind]
+    write_config(workshop, f"my_{kind}", *use.beside, rest=use.config.format(url=service))
+    code = PROGRAM.format(kind=use.kind, touched=use.touched.replace("{{", "{").replace("}}", "}"))
+    (workshop.home / "program.py").write_text(code)
+    assert 400 == int(workshop.run("program"))
+
+    workshop.argo_mw("flags", "set", use.flag, "10% by subject")
     tenth = int(workshop.run("program"))
     assert 10 < tenth < 80
 
-    workshop.argo_mw("flags", "kill", "my_layer")
-    assert int(workshop.run("program")) == 0
+    workshop.argo_mw("flags", "kill", use.flag)
+    assert 0 == int(workshop.run("program"))
 
-    workshop.argo_mw("flags", "revive", "my_layer")
-    assert int(workshop.run("program")) == tenth
+    workshop.argo_mw("flags", "revive", use.flag)
+    assert tenth == int(workshop.run("program"))
+
+
+def test_a_new_command_is_used_and_blocked(workshop: Workshop) -> None:
+    """No call goes through it, so there is nothing to ramp."""
+    write_config(workshop, "my_command")
+    assert {"flags": 0} == json.loads(workshop.argo_mw("my-command", "--json"))
+    write_config(workshop, "my_command", blocking="my_command")
+    assert "my-command" not in workshop.argo_mw("--help")
 
 
 # -- Writing alone -----------------------------------------------------------------------------

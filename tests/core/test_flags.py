@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import Call, CallEnded, ConfigError, Flag, Layer, Next, Outcome, Rule, operation
+from argo_mw import (
+    Call,
+    CallEnded,
+    ConfigError,
+    Flag,
+    Layer,
+    Next,
+    Outcome,
+    Rule,
+    hookimpl,
+    operation,
+)
 from argo_mw.call import make_call
 from argo_mw.flags.bucket import BUCKETS, bucket, in_control, in_treatment
 from argo_mw.flags.overlay import Overlay
@@ -275,6 +286,20 @@ def test_the_overlay_s_file_is_plain_json(tmp_path: Path) -> None:
     overlay = Overlay(tmp_path)
     overlay.update("race", lambda _: Rule("off", percent=10))
     assert json.loads(overlay.path.read_text())["race"]["percent"] == 10
+
+
+async def test_a_plugin_asks_its_own_flags_about_single_calls(open_argo) -> None:
+    class Parted:
+        @hookimpl
+        def register_flags(self) -> list[str]:
+            return ["parted.half"]
+
+    config = {"flags": {"parted.half": {"state": "off", "subjects": {"TSLA": "on"}}}}
+    async with open_argo(plugins={"parted": Parted()}, config=config) as argo:
+        asked = {s: argo.context.flag("parted.half", call(s)).on for s in ("AAPL", "TSLA")}
+        with pytest.raises(ConfigError, match="a plugin asks flag 'parted.hal', .* did you mean"):
+            argo.context.flag("parted.hal", call())
+    assert {"AAPL": False, "TSLA": True} == asked
 
 
 # -- Rolling back ------------------------------------------------------------------------------
