@@ -231,7 +231,7 @@ async def test_invalidate_and_clear_reach_the_memory_of_running_instances(
             assert asked == len(upstream.asked)
             result = await asyncio.to_thread(run, *words)
             assert Settled.OK == result.exit_code, result.output
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while len(upstream.asked) == asked:
                     await argo.call("bars", symbol="AAPL")
                     await asyncio.sleep(0)  # a hit gives nobody else a turn
