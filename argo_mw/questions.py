@@ -36,9 +36,9 @@ class Questions:
             UnknownOperation: Nothing offers the operation.
             BadParameter: A parameter is missing, unknown, refused, or has no fingerprint.
         """
-        values = tuple(parameters.values())
-        types = tuple(map(type, values))
-        memo = (operation, tenant, tuple(parameters), values, types)
+        values = parameters.values()
+        # Flat, since every call pays for this line: as many names as values as types.
+        memo = (operation, tenant, *parameters, *values, *map(type, values))
         try:
             known = self._known.get(memo)
         except TypeError:
@@ -46,7 +46,7 @@ class Questions:
         if known is not None:
             return known
         question = self._make(operation, tenant, parameters)
-        if _SCALARS.issuperset(types):
+        if _SCALARS.issuperset(map(type, values)):
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[memo] = question

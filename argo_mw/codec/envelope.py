@@ -22,6 +22,8 @@ _MAGIC: Final = b"AM"
 _HEADER: Final = struct.Struct("<2sBB")
 _LENGTH: Final = struct.Struct("<I")
 _CHECKSUM: Final = struct.Struct("<I")
+_RESIDUE: Final = 0x2144DF1C
+"""The CRC-32 of whatever ends with its own CRC-32, little-endian."""
 _COMPRESSED: Final = 1
 _SIGNED: Final = 2
 _PLAIN_HEADERS: Final = tuple(_HEADER.pack(_MAGIC, VERSION, f) for f in (0, _COMPRESSED))
@@ -101,10 +103,9 @@ class Envelope:
             return self._not_ours(header)
         if len(data) < _HEADER.size + seal:
             return Undecodable(Reason.FOREIGN, "too short")
-        view = memoryview(data)  # a slice of it copies nothing
-        if not hmac.compare_digest(self._seal(view[:-seal], place), data[-seal:]):
+        if not self._is_whole(data, place):
             return Undecodable(Reason.SIGNATURE if self.key else Reason.CORRUPT)
-        body = view[_HEADER.size : -seal]
+        body = memoryview(data)[_HEADER.size : -seal]  # a slice of a view copies nothing
         if header[-1] & _COMPRESSED:
             return self._decompress(body)
         if len(body) > self.max_bytes:
@@ -125,6 +126,12 @@ class Envelope:
         detail = "not signed" if self.key else "signed, but there is no key here"
         return Undecodable(Reason.SIGNATURE, detail)
 
+    def _is_whole(self, data: bytes, place: str) -> bool:
+        if self.key:
+            sealed = memoryview(data)[:-_MAC_BYTES]
+            return hmac.compare_digest(self._seal(sealed, place), data[-_MAC_BYTES:])
+        return zlib.crc32(data, zlib.crc32(_encoded(place))) == _RESIDUE
+
     def _decompress(self, body: memoryview) -> bytes | Undecodable:
         try:
             (length,) = _LENGTH.unpack_from(body)
@@ -139,13 +146,17 @@ class Envelope:
             return Undecodable(Reason.CORRUPT, str(error))
 
     def _seal(self, sealed: bytes | memoryview, place: str) -> bytes:
-        name = place.encode("utf-8", "surrogatepass")
+        name = _encoded(place)
         if self.key:
             # The place's length keeps it apart from what follows it.
             mac = hmac.new(self.key, _LENGTH.pack(len(name)) + name, "sha256")
             mac.update(sealed)
             return mac.digest()
         return _CHECKSUM.pack(zlib.crc32(sealed, zlib.crc32(name)))
+
+
+def _encoded(place: str) -> bytes:
+    return place.encode("utf-8", "surrogatepass")
 
 
 def _compressor() -> zstandard.ZstdCompressor:
