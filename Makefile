@@ -21,7 +21,8 @@ test: $(VENV)/.ready
 	$(BIN)/python -m coverage report --fail-under=95
 
 compare: $(VENV)/.ready
-	$(BIN)/argo-mw compare --html compare.html $(ARGS)
+	$(BIN)/argo-mw compare --json docs/compare.json --html compare.html $(ARGS)
+	$(BIN)/python docs/compare.py
 
 # The core's suites on every Python and pluggy that it supports and this machine has.
 test-all:

@@ -27,7 +27,7 @@ def register_commands(cli: click.Group) -> None:
     help="How much faster time and latencies are; found by a pilot unless told.",
 )
 @click.option("--seed", default=0, show_default=True, help="What latencies follow from.")
-@click.option("--quick", is_flag=True, help="Only before and all, not every layer alone.")
+@click.option("--quick", is_flag=True, help="Only before and all, not each layer.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False))
 def compare(
@@ -44,8 +44,11 @@ def compare(
     One workload runs through a sandbox on loopback for every variant. The last line is JSON.
     """
     import json
+    import os
+    import platform
+    from datetime import UTC, datetime
 
-    from attrs import evolve
+    from attrs import asdict, evolve
 
     from argo_mw_compare.figures import figures, ratios
     from argo_mw_compare.report import WIDTH, page, remarks, table
@@ -63,7 +66,14 @@ def compare(
     for text in remarks(workload, columns):
         out.print(text)
     if json_file is not None:
-        report = {"figures": [one.as_dict() for one in columns], "summary": summary}
+        report = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+            "workload": asdict(workload),
+            "figures": [one.as_dict() for one in columns],
+            "summary": summary,
+        }
         json_file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if html_file is not None:
         html_file.write_text(page(workload, columns, summary), "utf-8")

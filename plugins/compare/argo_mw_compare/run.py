@@ -7,10 +7,11 @@ one another; how much of its time a trial's own CPU took is measured in each.
 from __future__ import annotations
 
 import asyncio
+import gc
 import multiprocessing
 import tempfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -24,46 +25,62 @@ from argo_mw_compare.variants import Variant, variants
 from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import Workload
 
-AT_ONCE = 3
-_PILOT_HOURS = 0.1
-_MARGIN = 0.8
-_SLOWEST, _FASTEST = 0.5, 10.0
+AT_ONCE = 7
+_PILOT_HOURS, _PILOT_SPEED = 0.1, 1.0
+_MARGIN = 0.85
+_SLOWEST, _FASTEST = 0.35, 10.0
+"""Slower, and the whole comparison would take more than ten minutes."""
 
 
 def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) -> list[Seen]:
     """What every variant saw; one whose layers cannot be without another is left out, aloud."""
     layers = asyncio.run(installed_layers())
     wanted = variants(layers, quick=quick)
-    found: list[Seen] = []
-    with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as made:
-        past = make_past(workload, Path(made))
-        with _workers(min(AT_ONCE, len(wanted))) as workers:
-            trials = [workers.submit(_try, workload, one, layers, past) for one in wanted]
-            for variant, trial in zip(wanted, trials, strict=True):
-                try:
-                    found.append(trial.result())
-                except ConfigError as error:
-                    say(f"{variant.name}: left out: {error}")
-                else:
-                    say(f"{variant.name}: {found[-1].seconds:.0f} s")
-    return found
+    found = _try_all(workload, wanted, layers, say)
+    return [found[variant.name] for variant in wanted if variant.name in found]
 
 
 def paced(workload: Workload, *, say: Callable[[str], object]) -> Workload:
     """*workload*, as fast as leaves our CPU time below its share of the time of misses.
 
-    A pilot with all layers on shows what that share is.
+    A pilot shows what that share is: a short trial of each variant that has a cache, as many at a
+    time as later. Those without one wait longer, so their share is smaller.
     """
     layers = asyncio.run(installed_layers())
-    short = evolve(workload, hours=_PILOT_HOURS, past=0)
-    with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as made, _workers(1) as workers:
-        past = make_past(short, Path(made))
-        everything = Variant("all", tuple(layers))
-        pilot = figures(workers.submit(_try, short, everything, layers, past).result())
-    share = pilot.cpu_pct or MOST_CPU
-    speed = min(_FASTEST, max(_SLOWEST, workload.speed * _MARGIN * MOST_CPU / share))
-    say(f"pilot: our CPU takes {share:.1f} % at speed {workload.speed:g}: speed {speed:.1f}")
-    return evolve(workload, speed=round(speed, 1))
+    short = evolve(workload, hours=_PILOT_HOURS, speed=_PILOT_SPEED, past=0)
+    wanted = [one for one in variants(layers) if "cache" in one.layers]
+    pilots = _try_all(short, wanted, layers, lambda _: None).values()
+    share = max((figures(one).cpu_pct or 0.0 for one in pilots), default=0.0) or MOST_CPU
+    found = _PILOT_SPEED * _MARGIN * MOST_CPU / share
+    speed = round(min(_FASTEST, max(_SLOWEST, found)), 2)
+    say(f"pilot: our CPU takes {share:.1f} % at speed {_PILOT_SPEED:g}: speed {speed:g}")
+    return evolve(workload, speed=speed)
+
+
+def _try_all(
+    workload: Workload,
+    wanted: Sequence[Variant],
+    layers: Sequence[str],
+    say: Callable[[str], object],
+) -> dict[str, Seen]:
+    found: dict[str, Seen] = {}
+    # Those that wait longest go first, so that none of them is waited for alone at the end.
+    longest_first = sorted(wanted, key=lambda one: "cache" in one.layers or one.original)
+    with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as made:
+        past = make_past(workload, Path(made))
+        with _workers(min(AT_ONCE, len(wanted))) as workers:
+            trials = {
+                workers.submit(_try, workload, one, layers, past): one for one in longest_first
+            }
+            for trial in as_completed(trials):
+                name = trials[trial].name
+                try:
+                    found[name] = trial.result()
+                except ConfigError as error:
+                    say(f"{name}: left out: {error}")
+                else:
+                    say(f"{name}: {found[name].seconds:.0f} s")
+    return found
 
 
 def make_past(workload: Workload, folder: Path) -> Past:
@@ -95,13 +112,16 @@ async def _try_warm(
 ) -> Seen:
     with Vendors(workload.sandbox(instant=True)) as truth:
         await _warm_up(workload, layers, truth, past)
+        # What is imported now is not looked through again by collections in the trial.
+        gc.collect()
+        gc.freeze()
         with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
             return await Trial(workload, variant, layers, Path(folder), truth, past).run()
 
 
 async def _warm_up(workload: Workload, layers: Sequence[str], truth: Vendors, past: Past) -> None:
     """Have everything imported, so that no variant pays for it."""
-    short = evolve(workload, symbols=2, hours=0.02, speed=10.0)
+    short = evolve(workload, symbols=2, hours=0.02, speed=5.0)
     with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
         everything = Variant("all", tuple(layers))
         await Trial(short, everything, layers, Path(folder), truth, past).run()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from argo_mw import SLOTS, Argo, ArgoError, Event, Outcome, RequestSent
+from argo_mw import SLOTS, Argo, ArgoError, Event, Outcome, RequestSent, observes
 from argo_mw_compare.before import Before
 from argo_mw_compare.clock import WarpClock
 from argo_mw_compare.past import Past
@@ -77,6 +77,7 @@ class Seen:
     waited: float = 0.0
     seconds: float = 0.0
 
+    @observes(RequestSent)
     def observe(self, event: Event) -> None:
         """Count requests to vendors; what the application works out itself is none."""
         if isinstance(event, RequestSent) and event.upstream in LATENCIES:

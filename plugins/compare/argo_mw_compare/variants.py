@@ -1,4 +1,4 @@
-"""The variants: the original service, all layers, and each layer alone added and removed."""
+"""The variants: the original service, all layers, none, and each layer added and removed."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def variants(installed: Sequence[str], *, quick: bool = False) -> list[Variant]:
     found = [Variant("before", original=True), Variant("all", layers)]
     if quick:
         return found
+    found.append(Variant("none"))
     found += [Variant(f"+{name}", (name,)) for name in layers]
     found += [Variant(f"-{name}", tuple(n for n in layers if n != name)) for name in layers]
     return found

@@ -95,10 +95,11 @@ class TestWorkload:
 class TestVariants:
     def test_each_layer_is_added_alone_and_removed_alone(self):
         found = {v.name: v for v in variants(["cache", "race", "metrics"])}
-        assert list(found) == ["before", "all", "+cache", "+race", "-cache", "-race"]
+        assert list(found) == ["before", "all", "none", "+cache", "+race", "-cache", "-race"]
         assert found["before"].original
         assert found["all"].layers == ("cache", "race")
         assert found["-cache"].layers == ("race",)
+        assert found["none"].layers == ()
 
     def test_quick_is_before_and_all(self):
         assert [v.name for v in variants(["cache"], quick=True)] == ["before", "all"]

@@ -1,0 +1,130 @@
+"""Write what was measured by ``make compare`` into the pages: ``python docs/compare.py``.
+
+It takes its figures from ``docs/compare.json``, draws ``docs/assets/compare.svg``, and replaces
+what stands between ``<!-- measured: NAME -->`` and ``<!-- end -->``: ``summary`` is the original
+service against all layers, ``variants`` is every variant, and the name of a layer is what it does
+alone and what is lost without it. A test fails when a page is out of date.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from argo_mw_compare.figures import Figures
+from argo_mw_compare.report import ROWS, cell, picture, remarks
+from argo_mw_compare.workload import Workload
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+_BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+_SUMMARY = (
+    ("signals without an answer", "failed", "{:.0f}", "", ""),
+    ("median of all signals, ms", "p50_ms", "{:.2g}", "p50_ratio", "≤ 0.3"),
+    ("median of those that asked an upstream, ms", "p50_miss_ms", "{:.0f}", "p50_miss_ratio", ""),
+    ("99th percentile of all signals, ms", "p99_ms", "{:.0f}", "p99_ratio", "≤ 0.4"),
+    ("requests to vendors", "requests", "{:.0f}", "calls_ratio", "≤ 0.25"),
+    ("symbols and prompts in them", "loads", "{:.0f}", "loads_ratio", ""),
+    ("language models, USD", "usd", "{:.3f}", "usd_ratio", "≤ 0.3"),
+    ("signals that asked no upstream", "hit_rate", "{:.1%}", "hit_rate", "≥ 0.8"),
+    ("a symbol's last ten signals, ms", "query_ms", "{:.2f}", "query_ratio", "≤ 0.15"),
+    ("error of the prices used, basis points", "error_bp", "{:.1f}", "error_bp_ratio", "≤ 1"),
+)
+"""Name, figure, format, ratio and aim of every row."""
+
+_LAYER = (
+    ("failed", "failed", "{:.0f}"),
+    ("p50, ms", "p50_ms", "{:.2g}"),
+    ("p99, ms", "p99_ms", "{:.0f}"),
+    ("requests", "requests", "{:.0f}"),
+    ("loads", "loads", "{:.0f}"),
+    ("USD", "usd", "{:.3f}"),
+    ("hits", "hit_rate", "{:.0%}"),
+    ("query, ms", "query_ms", "{:.2f}"),
+    ("price error, bp", "error_bp", "{:.1f}"),
+)
+
+
+class Measured:
+    """One comparison, read back.
+
+    Args:
+        report: What ``argo-mw compare --json`` has written.
+    """
+
+    def __init__(self, report: Mapping[str, object]) -> None:
+        found, summary, workload = (report[name] for name in ("figures", "summary", "workload"))
+        assert isinstance(found, list)
+        assert isinstance(summary, dict)
+        assert isinstance(workload, dict)
+        self.columns = [Figures(**one) for one in found]
+        self.workload = Workload(**workload)
+        self._named = {one.variant: one for one in self.columns}
+        self._ratios: dict[str, float | None] = summary
+
+    def block(self, name: str) -> str:
+        """What stands in the block *name*."""
+        match name:
+            case "summary":
+                return self._summary()
+            case "variants":
+                told = "".join(f"- {text}\n" for text in remarks(self.workload, self.columns))
+                return f"{_table('', ROWS, [(one.variant, one) for one in self.columns])}\n{told}"
+            case _:
+                return self._layer(name)
+
+    def _summary(self) -> str:
+        before, after = self._named["before"], self._named["all"]
+        rows = ["| | original | all layers | ratio | aim |", "|---|---|---|---|---|"]
+        for title, name, form, ratio, aim in _SUMMARY:
+            value = self._ratios.get(ratio)
+            told = "" if value is None or name == ratio else f"{value:.2g}"
+            cells = [cell(one, name, form) for one in (before, after)]
+            rows.append(f"| {' | '.join([title, *cells, told, aim])} |")
+        return "\n".join(rows) + "\n"
+
+    def _layer(self, layer: str) -> str:
+        rows = {
+            "all layers": "all",
+            f"all but `{layer}`": f"-{layer}",
+            f"`{layer}` alone": f"+{layer}",
+            "no layer": "none",
+        }
+        found = [(title, self._named[n]) for title, n in rows.items() if n in self._named]
+        return _table("", _LAYER, found)
+
+
+def _table(
+    head: str,
+    columns: Sequence[tuple[str, str, str]],
+    rows: Sequence[tuple[str, Figures]],
+) -> str:
+    titles = " | ".join(title for title, _, _ in columns)
+    lines = [f"| {head} | {titles} |", "|---" * (len(columns) + 1) + "|"]
+    for title, one in rows:
+        cells = " | ".join(cell(one, name, form) for _, name, form in columns)
+        lines.append(f"| {title} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def read() -> Measured:
+    """The comparison that the pages tell of."""
+    return Measured(json.loads((DOCS / "compare.json").read_text("utf-8")))
+
+
+def outputs(measured: Measured) -> Iterator[tuple[Path, str]]:
+    """Every file that tells of it, and what it should hold."""
+    yield DOCS / "assets" / "compare.svg", picture(measured.columns)
+    for page in (ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md"))):
+        text = page.read_text("utf-8")
+        told = _BLOCK.sub(lambda m: f"{m[1]}\n{measured.block(m[2])}\n{m[4]}", text)
+        if _BLOCK.search(text):
+            yield page, told
+
+
+if __name__ == "__main__":
+    for path, text in outputs(read()):
+        path.write_text(text, "utf-8")
