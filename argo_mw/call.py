@@ -54,84 +54,47 @@ class Call:
         scope = _scope(self.operation, self.tenant)
         return f"{self.operation.name}:{fingerprint_named(rest, of='siblings', context=(scope,))}"
 
-    # Copies are spelt out: attrs.evolve takes four times as long, and every call is dated and
-    # bound on its way.
-
     def bind(self, upstream: str) -> Call:
         """The same question, to *upstream*."""
-        return Call(
-            self.operation,
-            self.parameters,
-            self.key,
-            self.subject,
-            self.tenant,
-            self.deadline,
-            upstream,
-            self.tags,
-            self.ancestors,
-            self.extensions,
-        )
+        return self._with(self.deadline, upstream, self.ancestors, self.extensions)
 
     def bind_until(self, upstream: str, deadline: float | None) -> Call:
         """The same question to *upstream*, with another *deadline* in monotonic seconds."""
-        return Call(
-            self.operation,
-            self.parameters,
-            self.key,
-            self.subject,
-            self.tenant,
-            deadline,
-            upstream,
-            self.tags,
-            self.ancestors,
-            self.extensions,
-        )
+        return self._with(deadline, upstream, self.ancestors, self.extensions)
 
     def until(self, deadline: float | None) -> Call:
         """The same question, with another deadline in monotonic seconds."""
-        return Call(
-            self.operation,
-            self.parameters,
-            self.key,
-            self.subject,
-            self.tenant,
-            deadline,
-            self.upstream,
-            self.tags,
-            self.ancestors,
-            self.extensions,
-        )
+        return self._with(deadline, self.upstream, self.ancestors, self.extensions)
 
     def descend(self, parent: Call) -> Call:
         """The same question, asked on behalf of *parent*."""
         ancestors = (*parent.ancestors, parent.key)
-        return Call(
-            self.operation,
-            self.parameters,
-            self.key,
-            self.subject,
-            self.tenant,
-            self.deadline,
-            self.upstream,
-            self.tags,
-            ancestors,
-            self.extensions,
-        )
+        return self._with(self.deadline, self.upstream, ancestors, self.extensions)
 
     def extended(self, extensions: Mapping[str, object]) -> Call:
         """The same question with *extensions* beside its own."""
         merged = MappingProxyType({**self.extensions, **extensions})
+        return self._with(self.deadline, self.upstream, self.ancestors, merged)
+
+    def _with(
+        self,
+        deadline: float | None,
+        upstream: str | None,
+        ancestors: tuple[str, ...],
+        extensions: Mapping[str, object],
+    ) -> Call:
+        # Spelt out: attrs.evolve takes four times as long, and every call is dated and bound.
         return Call(
             self.operation,
             self.parameters,
             self.key,
             self.subject,
             self.tenant,
-            self.deadline,
-            self.upstream,
+            deadline,
+            upstream,
             self.tags,
-            self.ancestors,
-            merged,
+            ancestors,
+            extensions,
         )
 
 
