@@ -75,7 +75,7 @@ class Stamps:
     Args:
         shared: Where the stamps are kept.
         clock: Waits between attempts to reach *shared* again.
-        max_tags: How many tags to mirror; the longest unread are forgotten first.
+        max_tags: How many tags to mirror; those mirrored first are forgotten first.
         max_pending: How many replaced stamps to keep while *shared* is away; beyond them,
             everything counts as invalidated.
         retry: Seconds between attempts to reach *shared* again.
