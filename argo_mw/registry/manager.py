@@ -62,7 +62,7 @@ class Plugins:
             PluginError: A plugin is broken, in strict mode.
         """
         plugins = cls(strict=strict)
-        found = [f for f in discover() if installed]
+        found = discover() if installed else ()
         names = {f.name for f in found} | set(extra or {})
         for name in block:
             if name not in names:

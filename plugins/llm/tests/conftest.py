@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+import trustme
 
 from argo_mw import Argo
 from argo_mw_llm import LlmPlugin
@@ -36,11 +37,23 @@ class OpenArgo(Protocol):
     ) -> AbstractAsyncContextManager[Argo]: ...
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority that nobody knows."""
+    path = tmp_path_factory.mktemp("certificate") / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(path))
+    return path
+
+
 @pytest.fixture(autouse=True)
-def _nothing_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _nothing_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificate: Path
+) -> None:
     for name in ("ANTHROPIC", "ZAI", "ZHIPUAI", "DEEPSEEK", "DASHSCOPE", "OPENAI"):
         monkeypatch.delenv(f"{name}_API_KEY", raising=False)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
+    # Every client reads who is to be trusted: one is sooner read than all.
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
 
 @pytest.fixture

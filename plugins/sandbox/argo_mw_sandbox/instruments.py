@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +67,20 @@ class DayMemory:
             self._days.popitem(last=False)
 
 
+@lru_cache(maxsize=16)
+def _hours(market: Market, days: tuple[int, ...]) -> tuple[list[int], Seconds, Seconds]:
+    """When trading starts and ends on each of *days*, and their midnights.
+
+    Every sandbox has the same real days; reckoning their hours takes most of its start.
+    """
+    sessions = [market.session(day) for day in days]
+    ends = np.array([end for _, end in sessions], np.int64)
+    midnights = np.array([market.midnight(day) for day in days], np.int64)
+    for shared in (ends, midnights):
+        shared.flags.writeable = False
+    return [start for start, _ in sessions], ends, midnights
+
+
 class BridgedInstrument:
     """Daily bars with drawn minutes (see :mod:`argo_mw_sandbox.bridge`).
 
@@ -97,11 +112,8 @@ class BridgedInstrument:
         self.symbol = symbol
         self.market = market
         self.source = source
-        sessions = [market.session(day) for day in days.tolist()]
-        self._complete = np.array([end for _, end in sessions], np.int64)
-        self._opens = [start for start, _ in sessions]
-        self._days = days.tolist()
-        midnights = np.array([market.midnight(day) for day in self._days], np.int64)
+        self._days = tuple(days.tolist())
+        self._opens, self._complete, midnights = _hours(market, self._days)
         self._daily = Bars(midnights, daily.open, daily.high, daily.low, daily.close, daily.volume)
         self._memory = memory
         self._seed = (seed, zlib.crc32(symbol.encode()))

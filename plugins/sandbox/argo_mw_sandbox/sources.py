@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from bokeh_sampledata import stocks
@@ -41,16 +41,22 @@ def real(memory: DayMemory, seed: int) -> Iterator[Instrument]:
     Prices are as traded: not adjusted for splits or dividends.
     """
     for symbol in REAL_SYMBOLS:
-        table = getattr(stocks, symbol)
-        days = np.array([(date.fromisoformat(d) - EPOCH).days for d in table["date"]], np.int64)
-        columns = [np.array(table[name], np.float64) for name in COLUMNS]
-        open_, high, low, close, volume = columns
-        high = np.maximum(high, np.maximum(open_, close))
-        low = np.minimum(low, np.minimum(open_, close))
-        daily = Bars(days, open_, high, low, close, volume)
+        days, daily = _real_days(symbol)
         yield BridgedInstrument(
             symbol, STOCKS, "real", days=days, daily=daily, memory=memory, seed=seed
         )
+
+
+@cache
+def _real_days(symbol: str) -> tuple[Seconds, Bars]:
+    table = getattr(stocks, symbol)
+    days = np.array([(date.fromisoformat(d) - EPOCH).days for d in table["date"]], np.int64)
+    open_, high, low, close, volume = (np.array(table[name], np.float64) for name in COLUMNS)
+    high = np.maximum(high, np.maximum(open_, close))
+    low = np.minimum(low, np.minimum(open_, close))
+    for shared in (days, open_, high, low, close, volume):
+        shared.flags.writeable = False
+    return days, Bars(days, open_, high, low, close, volume)
 
 
 def synthetic(memory: DayMemory, seed: int) -> Iterator[Instrument]:
