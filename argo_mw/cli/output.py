@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 
 import click
 from rich.console import Console
+
+_WIDE = 200
 
 
 def console(*, stderr: bool = False) -> Console:
     """A rich console on standard output, or with *stderr* on error; plain where nobody looks.
 
-    Text is shown as it is: ``[plugins.market]`` is a table of the configuration, no style.
+    Text is shown as it is: ``[plugins.market]`` is a table of the configuration, no style. In a
+    file or a pipe, lines are as long as they need to be, up to 200 letters, unless the
+    environment says ``COLUMNS``.
     """
-    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+    made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _WIDE
+    return made
 
 
 def say(text: str) -> None:
