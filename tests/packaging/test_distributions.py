@@ -64,6 +64,17 @@ async def main() -> None:
 asyncio.run(main())
 """
 
+# What ``python -m build --wheel --no-isolation`` asks of each, without a process for it.
+BUILD = """
+import os, sys
+from hatchling.build import build_wheel
+
+folder, *projects = sys.argv[1:]
+for project in projects:
+    os.chdir(project)
+    build_wheel(folder)
+"""
+
 
 def run(*command: object, cwd: Path | None = None) -> str:
     done = subprocess.run(
@@ -77,8 +88,7 @@ def run(*command: object, cwd: Path | None = None) -> str:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a wheel of every distribution."""
     folder = tmp_path_factory.mktemp("wheels")
-    for project in (ROOT, *PLUGINS):
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", folder, project)
+    run(sys.executable, "-c", BUILD, folder, ROOT, *PLUGINS)
     return folder
 
 
@@ -86,16 +96,20 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clean(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
     """An environment with the demo's distributions and a third party's plugin, from wheels."""
     home = tmp_path_factory.mktemp("clean")
-    venv.create(home / "env", with_pip=True)
-    python = home / "env" / "bin" / "python"
-    names = ["argo_mw", *(f"argo_mw_{name}" for name in SLICE)]
-    found = [next(wheels.glob(f"{name}-0*.whl")) for name in names]
-    run(python, "-m", "pip", "install", "-q", *found)
+    venv.create(home / "env", with_pip=False)
     for name, content in THIRD_PARTY.items():
         (home / "shout" / name).parent.mkdir(parents=True, exist_ok=True)
         (home / "shout" / name).write_text(content)
-    run(python, "-m", "pip", "install", "-q", home / "shout")
+    run(sys.executable, "-c", BUILD, home, home / "shout")
+    names = ["argo_mw", *(f"argo_mw_{name}" for name in SLICE)]
+    found = [next(wheels.glob(f"{name}-0*.whl")) for name in names]
+    pip(home, "install", "-q", *found, *home.glob("*.whl"))
     return home
+
+
+def pip(home: Path, *command: object) -> str:
+    """What pip says of the environment in *home*, which has none of its own."""
+    return run(sys.executable, "-m", "pip", "--python", home / "env" / "bin" / "python", *command)
 
 
 def test_every_plugin_has_one_name_everywhere() -> None:
@@ -125,7 +139,7 @@ def test_the_demo_runs_from_wheels_alone(clean: Path) -> None:
     printed = run(clean / "env" / "bin" / "argo-mw", "demo", "AAPL", cwd=clean)
     assert "AAPL" in printed
     assert "they agree" in printed
-    installed = run(clean / "env" / "bin" / "python", "-m", "pip", "list", cwd=clean).lower()
+    installed = pip(clean, "list").lower()
     for heavy in ("torch", "scipy", "pytest", "hypothesis"):
         assert f"\n{heavy} " not in installed
 

