@@ -55,9 +55,11 @@ from argo_mw.explain import Explained
 from argo_mw.extensions import EXCLUSIVE, LINEAGE, MAX_AGE, REFRESH
 from argo_mw.fingerprint import fingerprint
 from argo_mw.flags import Flag, Rule
+from argo_mw.gauge import Gauge
 from argo_mw.guard import CountingGuard, Guard, Request, Result
 from argo_mw.hooks import HOOK_API, hookimpl, hookspec
 from argo_mw.layer import SLOTS, Layer, Middleware, Next
+from argo_mw.log import Log
 from argo_mw.marks import EVERYTHING, Freshness, Stamped
 from argo_mw.operation import DataType, Kind, Operation, Scope, operation
 from argo_mw.outcome import NO_COST, Attempt, Cost, Note, Outcome
@@ -117,6 +119,7 @@ __all__ = [
     "Flag",
     "Freshness",
     "Gathering",
+    "Gauge",
     "Guard",
     "Kind",
     "Layer",
@@ -124,6 +127,7 @@ __all__ = [
     "LayerBypassed",
     "Lease",
     "Limits",
+    "Log",
     "Middleware",
     "Next",
     "NotEncodable",

@@ -11,7 +11,6 @@ from typing import ParamSpec, Self, TypeVar, cast
 from urllib.parse import quote
 
 import platformdirs
-import structlog
 from attrs import evolve
 
 from argo_mw.build import Builder, Parts
@@ -27,6 +26,7 @@ from argo_mw.explain import Explained, explain
 from argo_mw.flags import Flag
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.sources import configured_rule, unknown_flag
+from argo_mw.log import Log
 from argo_mw.operation import Accept, DataType, Kind, Scope, accept_anything, operation
 from argo_mw.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.registry import Broken, Plugins
@@ -41,7 +41,7 @@ R = TypeVar("R")
 
 STATE_DIR = "ARGO_MW_STATE_DIR"
 _ALONE = "memory://"
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 class Argo(Caller):

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
-
 from argo_mw.call import Call
 from argo_mw.clock import Clock
 from argo_mw.codec import Codecs
 from argo_mw.events import Events, Trouble
 from argo_mw.flags import Decision
 from argo_mw.flags.sources import unknown_flag
+from argo_mw.log import Log
 from argo_mw.outcome import Outcome
 from argo_mw.shared.protocol import Shared
 from argo_mw.stamps import Stamps
@@ -24,7 +23,7 @@ from argo_mw.upstream import Upstream
 if TYPE_CHECKING:
     from argo_mw.engine import Engine
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 _MOST_TROUBLES = 1000
 

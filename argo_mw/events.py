@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar, get_args
 
-import structlog
 from attrs import frozen
 
 from argo_mw.call import Call
+from argo_mw.log import Log
 from argo_mw.outcome import Attempt, Outcome
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 @frozen

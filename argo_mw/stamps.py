@@ -38,11 +38,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
-import structlog
 from attrs import frozen
 
 from argo_mw.clock import Clock
 from argo_mw.errors import SharedUnavailable
+from argo_mw.log import Log
 from argo_mw.marks import EVERYTHING, Freshness, Mark, Stamped, names_of, read_marks
 from argo_mw.shared.protocol import Shared, Subscription
 
@@ -56,7 +56,7 @@ _ATTEMPTS: Final = 3
 _MAX_RECENT: Final = 2_000
 _RECENT_SECONDS: Final = 30.0
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 @frozen

@@ -7,12 +7,11 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import TypeVar
 
-import structlog
-
 from argo_mw.errors import Closed
+from argo_mw.log import Log
 
 T = TypeVar("T")
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 class Tasks:

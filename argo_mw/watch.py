@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import structlog
 from watchfiles import awatch
 
 from argo_mw.errors import ArgoError
+from argo_mw.log import Log
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 Reload = Callable[[], Awaitable[None]]
 

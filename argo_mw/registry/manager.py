@@ -11,18 +11,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import pluggy
-import structlog
 
 from argo_mw import hooks
 from argo_mw.config import structure
 from argo_mw.errors import ConfigError, PluginError
 from argo_mw.hooks import PROJECT
+from argo_mw.log import Log
 from argo_mw.registry.answers import checked
 from argo_mw.registry.discover import Found, discover, incompatible
 from argo_mw.registry.report import Broken
 from argo_mw.registry.signature import deprecated, explained, misfit
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 _OPTIONAL = (
     ": see the reference of hooks; for a hook of another plugin, which may be missing, "

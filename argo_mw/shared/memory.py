@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from weakref import WeakValueDictionary
 
-import structlog
 from attrs import define, field
 
 from argo_mw.clock import Clock, SystemClock
 from argo_mw.errors import BadParameter, Closed, SharedUnavailable
+from argo_mw.log import Log
 from argo_mw.shared.limits import check_count, check_key, check_keys, check_ttl, check_value
 from argo_mw.shared.protocol import Count, Lease
 
 _NEVER: Final = float("inf")
 _SPARE: Final = 1_000
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 @define(eq=False)

@@ -18,11 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-import structlog
 from attrs import define, field
 
 from argo_mw.clock import Clock, SystemClock
 from argo_mw.errors import Closed, SharedUnavailable
+from argo_mw.log import Log
 from argo_mw.shared.limits import check_count, check_key, check_keys, check_ttl, check_value
 from argo_mw.shared.place import Place
 from argo_mw.shared.protocol import Count, Lease
@@ -35,7 +35,7 @@ _POLL: Final = 0.01
 _MOST_WAITING: Final = 100_000
 _DEAF: Final = 2**63
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 async def open_sqlite(

@@ -15,9 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-import structlog
-
 from argo_mw.errors import BadParameter, ConfigError, SharedUnavailable
+from argo_mw.log import Log
 from argo_mw.shared.protocol import Count, Lease
 
 _APPLICATION: Final = 0x41524D57  # "ARMW"
@@ -54,7 +53,7 @@ CREATE TABLE messages (
 );
 """
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 T = TypeVar("T")
 

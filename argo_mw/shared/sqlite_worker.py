@@ -10,16 +10,16 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-import structlog
 from attrs import define
 
 from argo_mw.errors import ArgoError, SharedUnavailable
+from argo_mw.log import Log
 from argo_mw.shared.sqlite_store import SqliteStore, is_damage
 
 _BATCH: Final = 1_000
 _LOOK_AT_FILE: Final = 1.0
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 @define(eq=False)

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 import cattrs
-import structlog
 from attrs import field, frozen
 
+from argo_mw import Log
 from argo_mw_adaptive_ttl.calendars import Calendars
 from argo_mw_adaptive_ttl.daytime import BUCKETS
 from argo_mw_adaptive_ttl.memory import Memory
@@ -23,7 +23,7 @@ from argo_mw_adaptive_ttl.volatility import Volatility
 
 VERSION: Final = 1
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 _converter: Final = cattrs.Converter(forbid_extra_keys=True)
 
 

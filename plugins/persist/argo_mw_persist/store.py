@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-import structlog
 from attrs import evolve
 
-from argo_mw import BadParameter, Clock
+from argo_mw import BadParameter, Clock, Log
 from argo_mw_persist import ids, queries, results
 from argo_mw_persist.errors import UnknownSignal
 from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
@@ -28,7 +27,7 @@ from argo_mw_persist.sink import Query, Sink
 from argo_mw_persist.tables import Entry
 from argo_mw_persist.writer import Receipt, Writer, WriterOptions
 
-log = structlog.stdlib.get_logger("argo_mw_persist")
+log = Log("argo_mw_persist")
 
 Record = Signal | Answer | Charge
 Changed = Callable[[Iterable[str]], Awaitable[object]]

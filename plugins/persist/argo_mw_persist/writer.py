@@ -7,10 +7,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
-import structlog
 from attrs import field, frozen, validators
 
-from argo_mw import Clock, Closed
+from argo_mw import Clock, Closed, Log
 from argo_mw_persist.errors import NotRecorded, QueueFull, SinkUnavailable
 from argo_mw_persist.pace import Pace
 from argo_mw_persist.poison import Written, write_sound
@@ -18,7 +17,7 @@ from argo_mw_persist.room import Room
 from argo_mw_persist.sink import Sink
 from argo_mw_persist.tables import Entry
 
-log = structlog.stdlib.get_logger("argo_mw_persist")
+log = Log("argo_mw_persist")
 
 Receipt = asyncio.Future[str]
 """Done once the record is safe, with where: ``sink`` or ``spool``. Fails when it was refused."""

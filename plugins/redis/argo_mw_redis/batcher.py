@@ -16,7 +16,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import hiredis
-import structlog
 from attrs import define
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
@@ -30,7 +29,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from argo_mw import Clock, SharedUnavailable
+from argo_mw import Clock, Log, SharedUnavailable
 from argo_mw_redis.scripts import ALL, Script
 from argo_mw_redis.servers import Options, Server
 
@@ -43,7 +42,7 @@ _BATCH: Final = 1_000
 # The server is there but not the one to ask (now): look for it again.
 _WRONG_SERVER: Final = (BusyLoadingError, ReadOnlyError, MasterDownError, ClusterDownError)
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 @define(eq=False)

@@ -16,19 +16,18 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-import structlog
 from attrs import define, field
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
-from argo_mw import Clock, SharedUnavailable
+from argo_mw import Clock, Log, SharedUnavailable
 from argo_mw_redis.servers import Options, Server
 
 _CHECKSUM_BYTES: Final = 4
 _NONSENSE: Final = (TypeError, ValueError, IndexError, AttributeError)
 """What comes of taking apart a reply that is none."""
 
-log = structlog.stdlib.get_logger("argo_mw")
+log = Log("argo_mw")
 
 
 def sealed(message: bytes) -> bytes:
