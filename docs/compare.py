@@ -23,7 +23,7 @@ _BLOCK = re.compile(r"(<!-- measured: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTAL
 
 _SUMMARY = (
     ("signals without an answer", "failed", "{:.0f}", "", ""),
-    ("median of all signals, ms", "p50_ms", "{:.2g}", "p50_ratio", "≤ 0.3"),
+    ("median of all signals, ms", "p50_ms", "{:.2f}", "p50_ratio", "≤ 0.3"),
     ("median of those that asked an upstream, ms", "p50_miss_ms", "{:.0f}", "p50_miss_ratio", ""),
     ("99th percentile of all signals, ms", "p99_ms", "{:.0f}", "p99_ratio", "≤ 0.4"),
     ("requests to vendors", "requests", "{:.0f}", "calls_ratio", "≤ 0.25"),
@@ -37,7 +37,7 @@ _SUMMARY = (
 
 _LAYER = (
     ("failed", "failed", "{:.0f}"),
-    ("p50, ms", "p50_ms", "{:.2g}"),
+    ("p50, ms", "p50_ms", "{:.2f}"),
     ("p99, ms", "p99_ms", "{:.0f}"),
     ("requests", "requests", "{:.0f}"),
     ("loads", "loads", "{:.0f}"),

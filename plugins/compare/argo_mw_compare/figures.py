@@ -27,7 +27,9 @@ class Figures:
         p50_miss_ms: Median of those that had to ask an upstream; p95 and p99 likewise.
         requests: Requests that the sandbox received.
         requests_told: Requests that we say we sent.
-        loads: Symbols asked for in them.
+        loads: Symbols asked for in them, and prompts, as the sandbox counted them.
+        questions: Calls that these requests answered, as we count them; what is asked twice in
+            one request is one load.
         usd: What models cost, from the sandbox's counts of tokens; an answer that was cancelled
             on its way counts as much as the mean of those that came.
         hit_rate: The share of answered signals for which no upstream had to be asked.
@@ -52,6 +54,7 @@ class Figures:
     requests: int
     requests_told: int
     loads: int
+    questions: int
     usd: float
     hit_rate: float | None
     write_ms: float | None
@@ -87,7 +90,8 @@ def figures(seen: Seen) -> Figures:
         p99_miss_ms=percentile(miss_ms, 99),
         requests=sum(_number(one["requests"]) for one in seen.counts.values()),
         requests_told=seen.requests,
-        loads=seen.loads,
+        loads=sum(_symbols(one) for one in seen.counts.values()),
+        questions=seen.questions,
         usd=math.fsum(usd(PRICES.get(name, _FREE), one) for name, one in seen.counts.items()),
         hit_rate=1 - len(miss_ms) / len(all_ms) if all_ms else None,
         write_ms=percentile([1000 * one for one in seen.writes], 50),
@@ -144,6 +148,11 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
         return None
     ordered = sorted(values)
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
+
+
+def _symbols(counts: Mapping[str, object]) -> int:
+    told = counts.get("symbols")
+    return sum(map(_number, told.values())) if isinstance(told, Mapping) else 0
 
 
 def _ratio(after: float | None, before: float | None) -> float | None:

@@ -46,6 +46,7 @@ def compare(
     import json
     import os
     import platform
+    import time
     from datetime import UTC, datetime
 
     from attrs import asdict, evolve
@@ -55,6 +56,7 @@ def compare(
     from argo_mw_compare.run import paced, run
     from argo_mw_compare.workload import Workload
 
+    began = time.monotonic()
     workload = Workload(symbols=symbols, hours=hours, seed=seed)
     workload = paced(workload, say=say) if speed is None else evolve(workload, speed=speed)
     columns = [figures(seen) for seen in run(workload, quick=quick, say=say)]
@@ -65,11 +67,14 @@ def compare(
     out.print(table(columns))
     for text in remarks(workload, columns):
         out.print(text)
+    seconds = round(time.monotonic() - began)
+    out.print(f"The whole comparison took {seconds // 60} min {seconds % 60} s.")
     if json_file is not None:
         report = {
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "python": platform.python_version(),
             "cores": os.cpu_count(),
+            "seconds": seconds,
             "workload": asdict(workload),
             "figures": [one.as_dict() for one in columns],
             "summary": summary,

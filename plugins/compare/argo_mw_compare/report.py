@@ -69,7 +69,8 @@ def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
             f"too long; lower --speed: {', '.join(distorted)}."
         )
     said += [
-        f"{one.variant}: we told of {one.requests_told} requests, the sandbox of {one.requests}."
+        f"{one.variant}: we told of {one.requests_told} requests, the sandbox of {one.requests}: "
+        "one that is given up at once may not have left."
         for one in columns
         if one.requests_told != one.requests
     ]

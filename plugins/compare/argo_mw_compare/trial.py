@@ -57,7 +57,7 @@ class Seen:
         variant: What was tried.
         asked: Every signal.
         requests: Requests that we sent.
-        loads: Questions that these requests were to answer.
+        questions: Calls that these requests were to answer.
         counts: What the sandbox says about the same.
         writes: Real seconds of each write of a row on a caller's way.
         queries: Real seconds of each question for the last ten signals of a symbol.
@@ -69,7 +69,7 @@ class Seen:
     variant: Variant
     asked: list[Asked] = field(factory=list)
     requests: int = 0
-    loads: int = 0
+    questions: int = 0
     counts: dict[str, dict[str, object]] = field(factory=dict)
     writes: list[float] = field(factory=list)
     queries: list[float] = field(factory=list)
@@ -82,7 +82,7 @@ class Seen:
         """Count requests to vendors; what the application works out itself is none."""
         if isinstance(event, RequestSent) and event.upstream in LATENCIES:
             self.requests += 1
-            self.loads += event.calls
+            self.questions += event.calls
 
 
 class Trial:

@@ -26,6 +26,8 @@ async def test_what_we_count_is_what_the_sandbox_counts(name, tmp_path):
     assert told.failed == 0
     assert told.requests > 0
     assert told.requests == told.requests_told
+    assert told.loads >= told.requests
+    assert told.loads == told.questions
     assert told.error_bp is not None
     assert told.usd > 0
     assert 2 * rounds == len(seen.queries)

@@ -75,6 +75,9 @@ class Breaker:
         """Learn from how *request* ended."""
         seconds = self._clock.monotonic() - self._started.pop(id(request))
         verdict = judge(result, timed_out=seconds >= _TIMED_OUT * request.upstream.timeout)
+        if all(call.operation.kind == "compute" for call in request.calls):
+            # What the application works out fails by what it asks of others, who have their own.
+            verdict = "unknown"
         if request is self._probe:
             self._probe = None
             self._settle_probe(verdict)

@@ -57,9 +57,9 @@ class Record:
     branch counts only if it raises the mean; otherwise it has told nothing.
 
     What was seen last says less and less of an upstream that is not asked any more: in silence,
-    a mean above the median of the last requests falls to it, and errors are forgotten. So one that was
-    left for a passing trouble is tried again, and one slow answer to a program that asks once a
-    minute does not turn the order round.
+    a mean above the median of the last requests falls to it, and errors are forgotten. So one
+    that was left for a passing trouble is tried again, and one slow answer to a program that asks
+    once a minute does not turn the order round.
 
     Attributes:
         latency: Mean seconds of an answer, or ``None`` while nothing is known.

@@ -25,6 +25,11 @@ def opinion(symbol: str) -> object:
     """What a model thinks of one symbol."""
 
 
+@operation(kind="compute")
+def worked_out(symbol: str) -> object:
+    """What the application itself makes of one symbol."""
+
+
 class Paced:
     """An upstream that follows a script of (seconds, value or error); the last line repeats.
 
@@ -52,7 +57,7 @@ class Paced:
         self._usd = usd
         self.upstream = Upstream(
             name,
-            {"bars", "opinion"},
+            {"bars", "opinion", "worked_out"},
             self._fetch,
             limits=limits,
             timeout=timeout,
@@ -115,7 +120,7 @@ class Stage:
 
 
 def _asked(upstreams: tuple[Paced, ...]) -> FakePlugin:
-    operations: list[Operation] = [bars, opinion]
+    operations: list[Operation] = [bars, opinion, worked_out]
     return FakePlugin(operations=operations, upstreams=[one.upstream for one in upstreams])
 
 

@@ -35,6 +35,16 @@ async def test_an_upstream_that_keeps_failing_is_left_alone(stage):
         assert len(a.asked) == 3
 
 
+async def test_what_the_application_works_out_itself_is_never_left_alone(stage):
+    """It failed by what it had asked of others: that may be well for the next symbol."""
+    a = stage.upstream("a", *[(0.0, failure())] * 9, (0.0, "well"))
+    async with stage.open(a, breaker=CONFIG) as argo:
+        for _ in range(9):
+            with pytest.raises(UpstreamError):
+                await stage.ask(argo, operation="worked_out")
+        assert (await stage.ask(argo, operation="worked_out")).value == "well"
+
+
 async def test_half_open_admits_one_probe_among_a_crowd(stage):
     a = stage.upstream("a", *[(0.0, failure())] * 3, (1.0, "well"))
     async with stage.open(a, breaker=CONFIG) as argo:

@@ -1,0 +1,38 @@
+"""The pages tell what was measured, and all of it comes from one report."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+OPTIMIZATIONS = ("coalesce", "cache", "adaptive_ttl", "race", "similarity", "persist")
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("compare_pages", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pages = load(ROOT / "docs" / "compare.py")
+OUTPUTS = dict(pages.outputs(pages.read()))
+
+
+@pytest.mark.parametrize("path", OUTPUTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_says_what_was_measured(path: Path) -> None:
+    """Run ``python docs/compare.py`` when it does not."""
+    assert OUTPUTS[path] == path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("layer", OPTIMIZATIONS)
+def test_every_optimization_says_what_it_gains_and_what_is_lost_without_it(layer: str) -> None:
+    told = OUTPUTS[ROOT / "plugins" / layer / "README.md"]
+    for title in ("all layers", f"all but `{layer}`", f"`{layer}` alone", "no layer"):
+        assert f"\n| {title} | " in told
