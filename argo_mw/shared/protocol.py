@@ -84,7 +84,8 @@ class Shared(Protocol):
     ) -> Count:
         """Add *amount* to the counter at *key*, created at 0, unless it would pass *limit*.
 
-        *ttl* is set when the counter is created and not renewed. A negative amount gives back.
+        *ttl*, in seconds, is set when the counter is created and not renewed. A negative amount
+        gives back.
         """
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:

@@ -149,3 +149,39 @@ def test_the_docstring_of_a_value_lists_its_attributes(value: type) -> None:
     for line in re.findall(r"^ {4}((?:\w+, )+\w+):", doc, re.MULTILINE):
         listed |= set(line.split(", "))
     assert set() == fields - inherited - listed
+
+
+DURATION = re.compile(
+    r"(^|_)(ttl|timeout|wait|patience|after|every|seconds|latency|age|grace|lease|deadline"
+    r"|interval|hold|delay|duration|linger|window)s?($|_)"
+)
+UNIT = re.compile(r"second|minute|hour|\bday|\d s\b|\bms\b|See :class:|the same", re.IGNORECASE)
+
+
+def entries(doc: str) -> dict[str, str]:
+    """What a docstring's lists say, by name."""
+    found = re.findall(r"^ {4}((?:\w+, )*\w+): ((?:.|\n {8})*)", doc, re.MULTILINE)
+    return {name: text for names, text in found for name in names.split(", ")}
+
+
+def durations() -> Iterator[tuple[str, str]]:
+    """Every number that is named like a time, of values and of functions, and what is said of it."""
+    for name, value in VALUES:
+        said = entries(inspect.getdoc(value) or "")
+        for a in attrs.fields(value):
+            if "float" in str(a.type) and "Mapping" not in str(a.type) and a.name in said:
+                yield f"{name}.{a.name}", said[a.name]
+    for name, function in FUNCTIONS:
+        doc = inspect.getdoc(function) or ""
+        said = entries(doc)
+        for parameter in inspect.signature(function).parameters.values():
+            if re.fullmatch(r"float( \| None)?", str(parameter.annotation)):
+                yield f"{name}.{parameter.name}", said.get(parameter.name, doc)
+
+
+DURATIONS = [(n, said) for n, said in durations() if DURATION.search(n.rpartition(".")[2])]
+
+
+@pytest.mark.parametrize(("name", "said"), DURATIONS, ids=[name for name, _ in DURATIONS])
+def test_a_time_says_its_unit(name: str, said: str) -> None:
+    assert UNIT.search(said), f"write the unit of {name}"

@@ -29,9 +29,9 @@ class Fault:
         times: How many requests it strikes at most; ``None`` for no end.
         symbol: Strikes only requests that name this symbol (or this model).
         after: Seconds from the moment it was set until it begins.
-        seconds: How long it lasts from then; ``None`` for no end.
+        seconds: Seconds that it lasts from then; ``None`` for no end.
         pace: Seconds between the bytes of ``trickle`` or the lines of ``keepalive``.
-        hold: How long ``stall`` and ``keepalive`` hold the answer back; ``None`` for ever.
+        hold: Seconds for which ``stall`` and ``keepalive`` hold the answer back; ``None`` for ever.
     """
 
     kind: str
