@@ -55,6 +55,7 @@ from argo_mw.explain import Explained
 from argo_mw.extensions import EXCLUSIVE, LINEAGE, MAX_AGE, REFRESH
 from argo_mw.fingerprint import fingerprint
 from argo_mw.flags import Flag, Rule
+from argo_mw.gauge import Gauge
 from argo_mw.guard import CountingGuard, Guard, Request, Result
 from argo_mw.hooks import HOOK_API, hookimpl, hookspec
 from argo_mw.layer import SLOTS, Layer, Middleware, Next
@@ -118,6 +119,7 @@ __all__ = [
     "Flag",
     "Freshness",
     "Gathering",
+    "Gauge",
     "Guard",
     "Kind",
     "Layer",

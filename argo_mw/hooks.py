@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pluggy
 
 from argo_mw.events import Observer
+from argo_mw.gauge import Gauge
 from argo_mw.guard import Guard
 from argo_mw.layer import Layer
 from argo_mw.operation import Operation
@@ -115,6 +116,16 @@ def register_observers(config: object, context: Context) -> Iterable[Observer]: 
 
     Those of a plugin with a layer go with its flag: they hear nothing while it is off for every
     call.
+    """
+
+
+@hookspec
+def register_gauges(context: Context) -> Iterable[Gauge]:  # type: ignore[empty-body]
+    """Figures that stand at something now, such as how full a queue is.
+
+    Asked for once by each plugin that shows figures, when that starts: through
+    :meth:`~argo_mw.Context.collect`. A gauge that outlives a change of the configuration reads
+    what is in use then.
     """
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 
 from argo_mw.errors import PluginError
+from argo_mw.gauge import Gauge
 from argo_mw.layer import Layer
 from argo_mw.operation import Operation
 from argo_mw.upstream import Upstream
@@ -96,4 +97,5 @@ _SEVERAL: Mapping[str, Wanted] = {
     "register_upstreams": ("argo_mw.Upstream", _is_a(Upstream)),
     "register_guards": ("argo_mw.Guard", _has_reserve),
     "register_observers": ("functions of an event", callable),
+    "register_gauges": ("argo_mw.Gauge", _is_a(Gauge)),
 }

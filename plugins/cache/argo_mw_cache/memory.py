@@ -21,8 +21,8 @@ class Memory:
 
     def __init__(self, *, max_entries: int, max_bytes: int) -> None:
         self._entries: LFUCache[str, Entry] = LFUCache(max_entries)
-        self._max_entries = max_entries
-        self._max_bytes = max_bytes
+        self.max_entries = max_entries
+        self.max_bytes = max_bytes
         self._sweep: Iterator[str] = iter(())
         self.bytes = 0
         self.get: Callable[[str], Entry | None] = self._entries.get
@@ -35,8 +35,8 @@ class Memory:
         """Keep *entry* under *key*, at the cost of others if need be."""
         self.drop(key)
         self._sweep_some(now)
-        while len(self._entries) >= self._max_entries or (
-            self.bytes and self.bytes + entry.size > self._max_bytes
+        while len(self._entries) >= self.max_entries or (
+            self.bytes and self.bytes + entry.size > self.max_bytes
         ):
             _, evicted = self._entries.popitem()
             self.bytes -= evicted.size

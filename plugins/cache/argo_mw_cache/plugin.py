@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
-from argo_mw import Context, Layer, hookimpl
+from argo_mw import Context, Gauge, Layer, hookimpl
 from argo_mw_cache.config import CacheConfig
+from argo_mw_cache.gauges import gauges
 from argo_mw_cache.layer import NAME, Cache
 
 if TYPE_CHECKING:
@@ -45,6 +47,12 @@ async def shutdown(context: Context) -> None:
     """Let what is on its way to the shared store arrive."""
     for cache in _caches.pop(context, ()):
         await cache.aclose()
+
+
+@hookimpl
+def register_gauges(context: Context) -> Iterable[Gauge]:
+    """How full the memory level is."""
+    return gauges(lambda: _caches.get(context, ()))
 
 
 @hookimpl

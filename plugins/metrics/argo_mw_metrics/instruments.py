@@ -6,7 +6,7 @@ handful of. Subjects and tenants are never among them.
 
 from __future__ import annotations
 
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import Meter
 
 from argo_mw import (
     AnswerSeen,
@@ -19,7 +19,6 @@ from argo_mw import (
     Outcome,
     Reconfigured,
     RequestSent,
-    Tasks,
     Trouble,
 )
 
@@ -36,10 +35,9 @@ class Instruments:
     Args:
         meter: Makes the instruments; OpenTelemetry's API, whichever provider stands behind it.
         clock: Tells how old answers are.
-        tasks: The background tasks, to be counted.
     """
 
-    def __init__(self, meter: Meter, clock: Clock, tasks: Tasks) -> None:
+    def __init__(self, meter: Meter, clock: Clock) -> None:
         self._clock = clock
         histogram, counter = meter.create_histogram, meter.create_counter
         self._calls = histogram(
@@ -69,13 +67,6 @@ class Instruments:
         self._bypasses = counter("argo.layer.bypasses", "{call}", "Calls that passed a layer by")
         self._troubles = counter("argo.troubles", "{trouble}", "What people should know of")
         self._builds = counter("argo.reconfigurations", "{build}", "Times the chain was rebuilt")
-
-        def count_tasks(_: CallbackOptions) -> list[Observation]:
-            return [Observation(len(tasks))]
-
-        meter.create_observable_gauge(
-            "argo.tasks", [count_tasks], "{task}", "Background tasks that run"
-        )
 
     def __call__(self, event: Event) -> None:
         """Record *event*."""

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from opentelemetry import metrics, trace
 
-from argo_mw import Call, Context, Layer, Log, Observer, hookimpl
+from argo_mw import Call, Context, Gauge, Layer, Log, Observer, hookimpl
 from argo_mw_metrics.config import MetricsConfig
+from argo_mw_metrics.gauges import Gauges, gauges_in
 from argo_mw_metrics.instruments import Instruments
 from argo_mw_metrics.prometheus import Prometheus
 from argo_mw_metrics.spans import NAME, Spans
@@ -33,6 +34,7 @@ class MetricsPlugin:
         self._meters = meters
         self._tracers = tracers
         self._prometheus: Prometheus | None = None
+        self._gauges: Gauges | None = None
         self.port: int | None = None
         """The port at which Prometheus is answered, once that has begun."""
 
@@ -56,27 +58,37 @@ class MetricsPlugin:
             return []
         if config.port is not None:
             self._prometheus = Prometheus()
-        meter = self._provider().get_meter(SCOPE)
-        return [Instruments(meter, context.clock, context.tasks)]
+        return [Instruments(self._meter(), context.clock)]
 
     @hookimpl
-    async def startup(self, config: MetricsConfig) -> None:
-        """Answer Prometheus, if that is wanted."""
+    def register_gauges(self, context: Context) -> Iterable[Gauge]:
+        """The core's own."""
+        tasks = context.tasks
+        return [Gauge("argo.tasks", lambda: len(tasks), "{task}", "Background tasks that run")]
+
+    @hookimpl
+    async def startup(self, config: MetricsConfig, context: Context) -> None:
+        """Show what plugins' gauges stand at, and answer Prometheus, if that is wanted."""
+        if config.instruments:
+            asked = context.collect("register_gauges", context=context)
+            self._gauges = Gauges(self._meter(), gauges_in(asked))
         if self._prometheus is not None and config.port is not None:
             self.port = await asyncio.to_thread(self._prometheus.serve, config.port)
             log.info("Prometheus can read the figures", url=f"http://127.0.0.1:{self.port}/metrics")
 
     @hookimpl
     async def shutdown(self) -> None:
-        """Stop answering Prometheus."""
+        """Stop answering Prometheus, and let go of what gauges read."""
+        if self._gauges is not None:
+            self._gauges.close()
         if self._prometheus is not None:
             prometheus, self._prometheus = self._prometheus, None
             await asyncio.to_thread(prometheus.close)
 
-    def _provider(self) -> metrics.MeterProvider:
+    def _meter(self) -> metrics.Meter:
         if self._prometheus is not None:
-            return self._prometheus.provider
-        return self._meters or metrics.get_meter_provider()
+            return self._prometheus.provider.get_meter(SCOPE)
+        return (self._meters or metrics.get_meter_provider()).get_meter(SCOPE)
 
 
 def _nothing_at_hand(call: Call) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from argo_mw import Closed, Codecs, Context, Guard, Layer, Operation, Upstream, hookimpl
+from argo_mw import Closed, Codecs, Context, Gauge, Guard, Layer, Operation, Upstream, hookimpl
 from argo_mw_persist import hookspecs
 from argo_mw_persist.config import PersistConfig
+from argo_mw_persist.gauges import gauges
 from argo_mw_persist.layer import NAME, Recorder
 from argo_mw_persist.ledger import Ledger
 from argo_mw_persist.reads import OPERATIONS, UPSTREAM, Reads
@@ -158,6 +159,12 @@ def register_guards(config: PersistConfig, context: Context, upstream: Upstream)
         return []
     store = _persistence(context).store(config)
     return [Ledger(store, context.clock, lambda what: context.trouble(NAME, what))]
+
+
+@hookimpl
+def register_gauges(context: Context) -> Iterable[Gauge]:
+    """How much waits to be written, and how the connections are used."""
+    return gauges(lambda: _persistence(context).current)
 
 
 @hookimpl

@@ -25,7 +25,7 @@ from attrs import field, frozen, validators
 from argo_mw_persist import schema
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
 from argo_mw_persist.schema import TYPES, Dialect
-from argo_mw_persist.sink import Query
+from argo_mw_persist.sink import Connections, Query
 from argo_mw_persist.tables import Cell, Entry, Row, Table, by_table
 
 _AWAY = (
@@ -97,6 +97,15 @@ class PostgresSink:
         self._url = url
         self._options = options
         self._pool: asyncpg.Pool | None = None
+
+    @property
+    def connections(self) -> Connections | None:
+        """How connections are used, or ``None`` while it is closed."""
+        pool = self._pool
+        if pool is None:
+            return None
+        idle = pool.get_idle_size()
+        return Connections(pool.get_size() - idle, idle, self._options.connections)
 
     async def open(self, *, migrate: bool = True) -> None:
         with self._translated():

@@ -27,6 +27,21 @@ class Query:
     parameters: Sequence[Cell] = ()
 
 
+@frozen
+class Connections:
+    """How a sink's connections are used; what its ``connections`` says, where it has such.
+
+    Attributes:
+        used: Those at work.
+        idle: Those open and at rest.
+        most: How many there may be.
+    """
+
+    used: int
+    idle: int
+    most: int
+
+
 class Sink(Protocol):
     """Where rows are kept.
 

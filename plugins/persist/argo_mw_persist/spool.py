@@ -14,7 +14,7 @@ from argo_mw_persist.errors import SinkUnavailable
 from argo_mw_persist.poison import write_sound
 from argo_mw_persist.records import restored
 from argo_mw_persist.schema import Dialect
-from argo_mw_persist.sink import Query, Sink
+from argo_mw_persist.sink import Connections, Query, Sink
 from argo_mw_persist.sqlite import SqliteSink
 from argo_mw_persist.tables import TABLES, Entry, Row, Table
 
@@ -64,6 +64,8 @@ class SpooledSink:
         self._last_write = asyncio.Event()
         self._last_write.set()
         self._draining: asyncio.Task[None] | None = None
+        self.depth = 0
+        """Rows in the spool, as far as this process knows: another may fill or drain it too."""
 
     @property
     def dialect(self) -> Dialect:
@@ -72,6 +74,12 @@ class SpooledSink:
     @property
     def place(self) -> str:
         return self._behind.place
+
+    @property
+    def connections(self) -> Connections | None:
+        """How the connections of the sink proper are used, where it says so."""
+        found = getattr(self._behind, "connections", None)
+        return found if isinstance(found, Connections) else None
 
     async def open(self, *, migrate: bool = True) -> None:
         self._migrate = migrate
@@ -85,6 +93,7 @@ class SpooledSink:
             await self._spool.aclose()
             raise
         if await self._spooled():
+            self.depth = await self._count()
             self._bridge(None)
 
     async def write(self, entries: Sequence[Entry]) -> str:
@@ -102,6 +111,7 @@ class SpooledSink:
             async with self._order:
                 self._bridge(failure)
                 await self._spool.write(entries)
+                self.depth += len(entries)
             return "spool"
         finally:
             done.set()
@@ -163,6 +173,7 @@ class SpooledSink:
             if await self._spooled():
                 return True
             self._away = False
+            self.depth = 0
         self._said(f"{self.place} takes records again, and has all that was in the spool")
         return False
 
@@ -182,8 +193,15 @@ class SpooledSink:
         await self._spool.change(
             Query(f"DELETE FROM {table.name} WHERE id IN ({these})", [row[0] for row in found])
         )
+        self.depth = max(0, self.depth - len(found))
         self._drained([entry for entry in entries if entry not in written.refused])
         return True
+
+    async def _count(self) -> int:
+        counts = " + ".join(f"(SELECT count(*) FROM {table.name})" for table in TABLES)
+        [(count,)] = await self._spool.read(Query(f"SELECT {counts}"))
+        assert isinstance(count, int)
+        return count
 
     async def _spooled(self) -> bool:
         some = " OR ".join(f"EXISTS (SELECT 1 FROM {table.name})" for table in TABLES)

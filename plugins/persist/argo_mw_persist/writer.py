@@ -111,6 +111,11 @@ class Writer:
         return self._room.held
 
     @property
+    def capacity(self) -> int:
+        """Records that are held at most, beside those that cannot wait."""
+        return self._room.capacity
+
+    @property
     def batch_size(self) -> int:
         """Rows that the next full batch has."""
         return self._pace.size

@@ -114,6 +114,21 @@ class Batcher:
         """How many connections are open."""
         return len(self._idle) + len(self._busy)
 
+    @property
+    def busy(self) -> int:
+        """How many connections carry a batch now."""
+        return len(self._busy)
+
+    @property
+    def lanes(self) -> int:
+        """How many connections there are while the server can be reached."""
+        return self._options.lanes
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for a connection."""
+        return len(self._outbox)
+
     async def start(self) -> None:
         """Connect; if that fails, go on trying in the background."""
         if not await self._reached():

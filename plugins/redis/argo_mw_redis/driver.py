@@ -75,6 +75,21 @@ class RedisShared:
         return self._batcher.away
 
     @property
+    def busy(self) -> int:
+        """How many connections carry a batch now."""
+        return self._batcher.busy
+
+    @property
+    def most_connections(self) -> int:
+        """How many connections carry commands at most."""
+        return self._batcher.lanes
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for a connection."""
+        return self._batcher.waiting
+
+    @property
     def connections(self) -> int:
         """How many connections carry commands."""
         return self._batcher.connections

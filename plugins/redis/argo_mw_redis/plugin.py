@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from argo_mw import Clock, Context, Shared, SharedUnavailable, hookimpl
+from argo_mw import Clock, Context, Gauge, Shared, SharedUnavailable, hookimpl
 from argo_mw_redis.driver import RedisShared, open_redis
+from argo_mw_redis.gauges import gauges
 from argo_mw_redis.servers import SENTINEL
 
 
@@ -17,6 +18,13 @@ async def _open(url: str, clock: Clock) -> Shared:
 def register_shared_drivers() -> Mapping[str, object]:
     """The schemes that lead to Redis."""
     return dict.fromkeys(("redis", "rediss", "unix", SENTINEL), _open)
+
+
+@hookimpl
+def register_gauges(context: Context) -> Iterable[Gauge]:
+    """How the connections are used, and whether the server is there."""
+    shared = context.shared
+    return gauges(shared) if isinstance(shared, RedisShared) else []
 
 
 @hookimpl
