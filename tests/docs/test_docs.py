@@ -103,6 +103,13 @@ def test_the_reference_names_every_hook_with_its_arguments() -> None:
 
 
 @pytest.mark.parametrize("hook", sorted(_hooks()))
+def test_the_reference_says_when_every_hook_is_called(hook: str) -> None:
+    """In its diagram, or beside it."""
+    introduction = (ROOT / "docs/reference/hooks.md").read_text().partition("## Of the core")[0]
+    assert re.search(rf"\b{hook}\b", introduction)
+
+
+@pytest.mark.parametrize("hook", sorted(_hooks()))
 def test_every_hook_is_implemented_by_a_test(hook: str) -> None:
     """No hook without somebody who uses it."""
     tests = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("argo_mw/testing/*.py")]
