@@ -131,6 +131,8 @@ class Builder:
         """
         parts = self._parts(settings, previous)
         operations = _operations(parts, settings)
+        if self._leave_out_who_cannot_say(parts, operations):
+            return self.build(settings, overlay, previous)
         flags = _flags(parts, settings, overlay)
         off = {name for name, flag in flags.items() if flag.rule.settled is False}
         posts = self._posts(parts, settings, off, previous)
@@ -176,6 +178,20 @@ class Builder:
                 old if old is not None and old.config == config else self._ask(name, config)
             )
         return {**{n: p for n, p in parts.items() if n in self._plugins.names}, **self.given}
+
+    def _leave_out_who_cannot_say(
+        self, parts: Mapping[str, Parts], operations: Mapping[str, Operation]
+    ) -> bool:
+        """Whether a plugin was left out because its layer fails to say what it serves."""
+        before = len(self._plugins.broken)
+        for name, part in parts.items():
+            try:
+                if part.layer is not None:
+                    for operation in operations.values():
+                        part.layer.serves(operation)
+            except Exception as error:
+                self._plugins.leave_out(name, "serves", error)
+        return len(self._plugins.broken) > before
 
     def _ask(self, name: str, config: object) -> Parts:
         arguments = {"config": config, "context": self._context}

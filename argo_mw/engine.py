@@ -74,11 +74,22 @@ class Engine:
         except ArgoError:
             raise
         except Exception:
-            # The full path meets the same bug, passes it by and reports it.
+            self._blame(call, variant)
             return None
         if outcome is not None and self.events.calls:
             self.events.emit(CallEnded(call, 0.0, outcome, peeked=True, arms=variant.arms))
         return outcome
+
+    def _blame(self, call: Call, variant: Variant) -> None:
+        """Report the layer whose peek failed; to know it beforehand would cost every peek."""
+        for layer in variant.peekers:
+            assert layer.peek is not None
+            try:
+                layer.peek(call)
+            except ArgoError:
+                continue
+            except Exception as error:
+                variant.report(layer, call, error)
 
     async def run(self, call: Call, variant: Variant, timeout: float) -> Outcome:
         """The answer to *call* through *variant*, within *timeout* seconds.

@@ -41,10 +41,20 @@ def explain(build: Build, call: Call) -> list[Explained]:
 
 def _layer(build: Build, layer: Layer, call: Call) -> Explained:
     decision = build.flags[layer.name].decide(call)
-    text = layer.explain(call) if decision.on and layer.explain is not None else ""
+    return Explained(
+        layer.name, decision.on, _flag(build, layer.name, decision), _told(layer, call, decision)
+    )
+
+
+def _told(layer: Layer, call: Call, decision: Decision) -> str:
     if decision.shadow:
-        text = "would be shown the answer, and serve nothing"
-    return Explained(layer.name, decision.on, _flag(build, layer.name, decision), text)
+        return "would be shown the answer, and serve nothing"
+    if not decision.on or layer.explain is None:
+        return ""
+    try:
+        return layer.explain(call)
+    except Exception as error:
+        return f"cannot be asked: {type(error).__name__}: {error}"
 
 
 def _upstream(build: Build, name: str, call: Call) -> Explained:

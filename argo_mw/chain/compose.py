@@ -27,6 +27,7 @@ class Variant:
     Attributes:
         run: The whole of them as one function.
         peek: An answer that needs no waiting, or ``None`` where no layer has one to give.
+        peekers: The layers that it asks.
         lookups: The layers whose lookups a call may wait for, outside in.
         report: Tells of a layer that failed by its own fault.
         arms: The flag arms that such a call is in.
@@ -37,6 +38,7 @@ class Variant:
 
     run: Next
     peek: Peek | None
+    peekers: tuple[Layer, ...]
     lookups: tuple[tuple[Layer, Lookup], ...]
     report: Report
     arms: tuple[tuple[str, str], ...]
@@ -93,10 +95,12 @@ class Chain:
         outer = [layer for layer in self._outer if layer.name not in off]
         inner = [layer for layer in self._inner if layer.name not in off]
         acting = [layer for layer in outer if layer.name not in shadowed]
+        peekers = _in_sight(acting, [layer if layer.peek else None for layer in acting])
         branch = self._wrap(inner, self._attempt(), shadowed)
         return Variant(
             run=self._wrap(outer, select(branch, self._candidates), shadowed),
-            peek=_peek(acting),
+            peek=_peek(peekers),
+            peekers=tuple(peekers),
             lookups=tuple(_in_sight(acting, [_lookup(layer) for layer in acting])),
             report=self._report,
             arms=tuple((name, d.arm) for name, d in decided.items() if d.arm),
@@ -143,7 +147,7 @@ def _in_sight(layers: Sequence[Layer], looks: Sequence[L | None]) -> list[L]:
 
 def _peek(layers: Sequence[Layer]) -> Peek | None:
     """The peeks of *layers* as one."""
-    peeks = _in_sight(layers, [layer.peek for layer in layers])
+    peeks = [layer.peek for layer in layers if layer.peek is not None]
     if len(peeks) < 2:
         return peeks[0] if peeks else None
 

@@ -330,3 +330,20 @@ async def test_a_program_goes_on_without_a_broken_plugin() -> None:
 
         assert await quote("AAPL") == "AAPL"
         assert argo.plugins.names == ["fine"]
+
+
+async def test_an_explanation_that_fails_is_explained() -> None:
+    def fail(call: Call) -> str:
+        msg = "no words"
+        raise ValueError(msg)
+
+    mine = FakePlugin(layer=Layer("mine", through, explain=fail))
+    argo = opened(mine=mine)
+
+    @argo.wrap(name="quote")
+    async def quote(symbol: str) -> str:
+        return symbol
+
+    async with argo:
+        layer, _ = argo.explain("quote", symbol="AAPL")
+    assert "cannot be asked: ValueError: no words" == layer.text

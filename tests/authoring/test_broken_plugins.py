@@ -43,6 +43,14 @@ BROKEN = {
         @hookimpl
         def register_layer(): return Layer("raising_late", raising)
         """,
+    "choosy": """
+        async def through(call, call_next): return await call_next(call)
+
+        def serves(operation): raise ValueError("while choosing")
+
+        @hookimpl
+        def register_layer(): return Layer("choosy", through, serves=serves)
+        """,
     "hanging": """
         @hookimpl
         async def startup(): await asyncio.Event().wait()
@@ -159,6 +167,7 @@ def test_a_call_is_answered_once_in_spite_of_them_all(shop: Shop) -> None:
             "ValueError: before the call; mend it, or `argo-mw flags kill raising`",
         ),
         ("raising_late", "layer", "ValueError: after the call; mend it, or `argo-mw flags kill"),
+        ("choosy", "serves", "ValueError: while choosing; mend it, upgrade it, or name it under"),
         ("hanging", "startup", "TimeoutError: it took longer than 0.2 s"),
         ("hanging_at_the_end", "shutdown", "TimeoutError: it took longer than 0.2 s"),
         (
@@ -185,6 +194,25 @@ def test_what_the_doctor_says_is_shown_whole(shop: Shop) -> None:
 
 def test_the_doctor_names_nobody_else(findings: list[dict[str, object]]) -> None:
     assert {one["where"] for one in findings} == set(BROKEN)
+
+
+@pytest.mark.parametrize("way", ["peek", "lookup"])
+def test_a_look_that_fails_costs_no_answer_and_is_named(tmp_path: Path, way: str) -> None:
+    """In a chain of its own: nothing is looked for behind a layer that must see answers pass."""
+    code = f"""
+        async def through(call, call_next): return await call_next(call)
+
+        def look(call): raise ValueError("while looking")
+
+        @hookimpl
+        def register_layer(): return Layer("looking", through, {way}=look)
+        """
+    shop = Shop(tmp_path, {"looking": code})
+    assert "answer AAPL 1" in shop.run(PROGRAM).stdout.splitlines()
+    told = json.loads(shop.run(DOCTOR, "doctor", "--json").stdout)
+    [finding] = [one for one in told if not one["well"]]
+    assert ("looking", "layer") == (finding["where"], finding["what"])
+    assert "ValueError: while looking; mend it" in finding["found"]
 
 
 HANGING = {
