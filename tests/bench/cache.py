@@ -6,8 +6,9 @@ import argparse
 import os
 import tempfile
 from functools import partial
+from pathlib import Path
 
-from tests.bench._redis_server import redis_server
+from argo_mw_redis.testing import servers
 from tests.bench.cache_stage import frames, memory
 from tests.bench.cache_stage.gets import clients, in_turns, latency, raw_mget, throughput
 from tests.bench.cache_stage.gets_chain import chain
@@ -25,8 +26,8 @@ async def run(args: argparse.Namespace) -> dict[str, float]:
     """Gets a second, microseconds a get, milliseconds and bytes a frame, percents of hits."""
     with tempfile.TemporaryDirectory() as state:
         os.environ["ARGO_MW_STATE_DIR"] = state
-        with redis_server() as url:
-            figures = await gets(url, args.rounds, args.calls)
+        with servers(Path(state)) as start:
+            figures = await gets(start().url, args.rounds, args.calls)
     figures |= frames.measure(args.frame_rounds)
     hits = memory.ratios(args.requests)
     best = max(value for name, value in hits.items() if name != "zipf_memory")

@@ -14,7 +14,7 @@ from pathlib import Path
 from async_lru import alru_cache
 
 from argo_mw import Argo
-from tests.bench._redis_server import redis_server
+from argo_mw_redis.testing import servers
 from tests.bench.coalesce_stage.fleet import CALLERS, PROCESSES, ask_at_once
 
 CALLS = 10_000
@@ -33,8 +33,8 @@ async def run(args: argparse.Namespace) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as state:
         os.environ["ARGO_MW_STATE_DIR"] = state
         figures = await in_one_process(args.rounds)
-        with redis_server() as url:
-            loads, answered = await ask_at_once(url, Path(state), "REDIS")
+        with servers(Path(state)) as start:
+            loads, answered = await ask_at_once(start().url, Path(state), "REDIS")
         store = f"sqlite:///{state}/fleet.db"
         sqlite_loads, sqlite_answered = await ask_at_once(store, Path(state), "SQLITE")
     return {
