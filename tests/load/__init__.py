@@ -1,0 +1,1 @@
+"""Load tests: a fleet on real servers, watched for what it leaves behind."""
