@@ -19,7 +19,8 @@ class Gauge:
             such a figure, as ``db.client.connection.count``.
         read: What it stands at, or ``None`` while there is nothing to say. Called when somebody
             looks, from any thread: it must neither wait nor change anything.
-        unit: By UCUM: ``By`` for bytes, ``s`` for seconds, ``{record}`` for what is counted.
+        unit: By UCUM: ``By`` for bytes, ``s`` for seconds, ``{record}`` for what is counted,
+            ``1`` for shares of a whole, nothing for the rest.
         description: One line without a full stop.
         attributes: What distinguishes it from others of its name: names of a handful of things,
             never subjects or tenants.
@@ -27,6 +28,6 @@ class Gauge:
 
     name: str
     read: Callable[[], float | None]
-    unit: str = "1"
+    unit: str = ""
     description: str = ""
     attributes: Mapping[str, str] = Factory(dict)

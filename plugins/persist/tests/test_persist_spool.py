@@ -153,3 +153,29 @@ async def test_a_caller_who_leaves_a_write_holds_up_no_other(bridged):
     bridged.behind.end(1, well=False)
     assert await failing == "spool"
     assert leaving.cancelled()
+
+
+async def test_the_depth_of_the_spool_is_known_without_asking_its_file(bridged, tmp_path):
+    """Also of what an earlier process has left there."""
+    first, second = bridged.write(batch(1, 2)), bridged.write(batch(3))
+    await bridged.behind.until_both_wait()
+    for number in (0, 1):
+        bridged.behind.end(number, well=False)
+    await asyncio.gather(first, second)
+    await bridged.sink.drained()
+    assert 0 == bridged.sink.depth
+
+    await bridged.spool.write(batch(4, 5))
+    later = Bridged(tmp_path)
+    later.behind.open = away  # type: ignore[method-assign]
+    await later.sink.open()
+    assert 2 == later.sink.depth
+    assert "spool" == await later.sink.write(batch(6))
+    assert 3 == later.sink.depth
+    await later.sink.aclose()
+    await later.tasks.aclose()
+
+
+async def away(*, migrate: bool = True) -> None:
+    msg = "it is away"
+    raise SinkUnavailable(msg)

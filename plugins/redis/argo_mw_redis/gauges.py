@@ -40,7 +40,7 @@ def gauges(shared: RedisShared) -> list[Gauge]:
         Gauge(
             "argo.shared.available",
             lambda: int(shared.away is None),
-            "1",
+            "",
             "1 while the shared store can be reached, 0 while its breaker is open",
         ),
     ]

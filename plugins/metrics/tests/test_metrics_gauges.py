@@ -1,0 +1,190 @@
+"""What plugins say that something stands at is read by whoever looks at the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client.parser import text_string_to_metric_families
+
+from argo_mw import Argo, Gauge, hookimpl, operation
+from argo_mw.testing import FakePlugin, Scripted
+from argo_mw_cache import plugin as cache_plugin
+from argo_mw_metrics.plugin import MetricsPlugin
+from argo_mw_persist import plugin as persist_plugin
+from argo_mw_persist.testing import Postgres, postgres
+from argo_mw_redis import plugin as redis_plugin
+from argo_mw_redis.testing import RealServer, servers
+
+MEMORY = {"argo": {"shared": "memory://", "strict": True}}
+
+
+@operation()
+def bars(symbol: str) -> object:
+    """Bars of one symbol."""
+
+
+class Held:
+    """A plugin with gauges of its own."""
+
+    def __init__(self, *gauges: Gauge) -> None:
+        self._gauges = gauges
+
+    @hookimpl
+    def register_gauges(self) -> Iterable[Gauge]:
+        return self._gauges
+
+
+class Watch:
+    """A program with a meter provider of its own, which may open several applications."""
+
+    def __init__(self) -> None:
+        self.reader = InMemoryMetricReader()
+        self.meters = MeterProvider(metric_readers=[self.reader])
+
+    def opened(self, *gauges: Gauge) -> Argo:
+        plugins = {"metrics": MetricsPlugin(self.meters), "held": Held(*gauges)}
+        return Argo.open(MEMORY, plugins=plugins, installed=False)
+
+    def seen(self, name: str) -> dict[tuple[str, ...], float]:
+        data = self.reader.get_metrics_data()
+        if data is None:
+            return {}
+        return {
+            tuple(point.attributes.values()): point.value
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+            for point in metric.data.data_points
+        }
+
+
+async def test_a_gauge_is_read_whenever_somebody_looks():
+    watch, depth = Watch(), [1]
+    async with watch.opened(Gauge("queue.size", lambda: depth[0], "{record}")):
+        assert {(): 1} == watch.seen("queue.size")
+        depth[0] = 5
+        assert {(): 5} == watch.seen("queue.size")
+
+
+async def test_gauges_of_one_name_are_told_apart_by_their_attributes():
+    watch = Watch()
+    used = Gauge("pool", lambda: 3, attributes={"state": "used"})
+    idle = Gauge("pool", lambda: 1, attributes={"state": "idle"})
+    async with watch.opened(used, idle):
+        assert {("used",): 3, ("idle",): 1} == watch.seen("pool")
+
+
+async def test_a_gauge_that_has_nothing_to_say_is_left_out():
+    watch = Watch()
+    async with watch.opened(Gauge("pool", lambda: None)):
+        assert {} == watch.seen("pool")
+
+
+async def test_a_gauge_that_cannot_be_read_is_said_once_and_takes_no_other_along(caplog):
+    watch = Watch()
+    fine = Gauge("pool", lambda: 1, attributes={"state": "fine"})
+    broken = Gauge("pool", lambda: 1 // 0, attributes={"state": "broken"})
+    with caplog.at_level(logging.ERROR):
+        async with watch.opened(broken, fine):
+            for _ in range(3):
+                assert {("fine",): 1} == watch.seen("pool")
+    assert 1 == sum("a gauge cannot be read" in record.getMessage() for record in caplog.records)
+
+
+async def test_the_next_application_of_a_program_is_read_in_the_place_of_the_last():
+    """OpenTelemetry's SDK would go on asking the first."""
+    watch = Watch()
+    for number in (1, 2):
+        async with watch.opened(Gauge("pool", lambda number=number: number)) as argo:
+            assert {(): number} == watch.seen("pool")
+            assert {(): len(argo.context.tasks)} == watch.seen("argo.tasks")
+        assert {} == watch.seen("pool")
+        assert {} == watch.seen("argo.tasks")
+
+
+# -- the plugins' own, on real servers ---------------------------------------------------------
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RealServer]:
+    with servers(tmp_path) as start:
+        yield start("--maxmemory", "64mb")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    with postgres() as running:
+        yield running
+
+
+async def scraped(metrics: MetricsPlugin) -> dict[str, dict[tuple[str, ...], float]]:
+    """What Prometheus reads, by the official parser: values by labels by family."""
+    url = f"http://127.0.0.1:{metrics.port}/metrics"
+    text = (await asyncio.to_thread(lambda: urlopen(url).read())).decode()
+    families = text_string_to_metric_families(text)
+    return {
+        family.name: {
+            tuple(value for _, value in sorted(sample.labels.items())): sample.value
+            for sample in family.samples
+        }
+        for family in families
+        if family.type == "gauge"
+    }
+
+
+async def test_prometheus_reads_how_full_caches_queues_and_pools_are(
+    redis: RealServer, server: Postgres, tmp_path: Path
+):
+    metrics = MetricsPlugin()
+    argo = Argo.open(
+        {
+            "argo": {"shared": redis.url, "strict": True, "state_dir": str(tmp_path / "state")},
+            "plugins": {
+                "metrics": {"port": 0},
+                "cache": {"max_entries": 7, "max_bytes": 5_000},
+                "persist": {"url": server.database("gauges"), "answers": ["bars"]},
+            },
+        },
+        plugins={
+            "metrics": metrics,
+            "cache": cache_plugin,
+            "redis": redis_plugin,
+            "persist": persist_plugin,
+            "asked": FakePlugin(operations=[bars], upstreams=[Scripted("a", {"bars"})]),
+        },
+        installed=False,
+    )
+    async with argo:
+        for symbol in ("AAPL", "IBM"):
+            await argo.call("bars", symbol=symbol)
+        await persist_plugin.store_of(argo.context).flush()
+        seen = await scraped(metrics)
+
+        assert {(): 2} == seen["argo_cache_entries"]
+        assert {(): 7} == seen["argo_cache_entries_limit"]
+        assert 0 < seen["argo_cache_size_bytes"][()] <= seen["argo_cache_size_limit_bytes"][()]
+        assert {(): 5_000} == seen["argo_cache_size_limit_bytes"]
+        assert {(): 1} == seen["argo_shared_available"]
+        assert {(): 0} == seen["argo_persist_queue_size"]
+        assert {(): 10_000} == seen["argo_persist_queue_limit"]
+        assert {(): 0} == seen["argo_persist_spool_size"]
+        assert {("persist",): 4, ("redis",): 1} == seen["db_client_connection_max"]
+        count = seen["db_client_connection_count"]
+        assert 1 == count["redis", "idle"] + count["redis", "used"]
+        assert 1 <= count["persist", "idle"] + count["persist", "used"] <= 4
+        assert {("redis",): 0} == seen["db_client_connection_pending_requests"]
+        assert "argo_tasks" in seen
+
+        redis.kill()
+        await argo.call("bars", symbol="MSFT")
+        while argo.context.shared.away is None:  # type: ignore[attr-defined]
+            await asyncio.sleep(0)
+        assert {(): 0} == (await scraped(metrics))["argo_shared_available"]
