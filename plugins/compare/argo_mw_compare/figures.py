@@ -12,7 +12,7 @@ from argo_mw_compare.workload import PRICES
 
 MOST_CPU = 5.0
 """Percent of the time of misses that our CPU may take before latencies are not the vendors'."""
-_FREE = (0.0, 0.0)
+_FREE = (0.0, 0.0, 0.0)
 
 
 @frozen
@@ -118,16 +118,17 @@ def ratios(before: Figures, after: Figures) -> dict[str, float | None]:
     }
 
 
-def usd(price: tuple[float, float], counts: Mapping[str, object]) -> float:
+def usd(price: tuple[float, float, float], counts: Mapping[str, object]) -> float:
     """What one provider's answers cost.
 
     Args:
-        price: USD per million tokens, in and out.
+        price: USD per million tokens in, out, and read from the provider's own cache.
         counts: What the sandbox says of the provider.
     """
     told = counts.get("tokens")
     tokens = told if isinstance(told, Mapping) else {}
-    completed = price[0] * _number(tokens.get("input")) + price[1] * _number(tokens.get("output"))
+    kinds = ("input", "output", "cache_read")
+    completed = sum(p * _number(tokens.get(kind)) for p, kind in zip(price, kinds, strict=True))
     answered, left = _number(counts.get("answered")), _number(counts.get("disconnects"))
     return completed / 1e6 * (1 + left / answered if answered else 1.0)
 

@@ -27,7 +27,7 @@ from argo_mw_compare.workload import Workload
 
 AT_ONCE = 7
 _PILOT_HOURS, _PILOT_SPEED = 0.1, 1.0
-_MARGIN = 0.75
+_MARGIN = 0.7
 _SLOWEST, _FASTEST = 0.35, 10.0
 """Slower, and the whole comparison would take more than ten minutes."""
 

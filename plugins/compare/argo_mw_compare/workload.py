@@ -24,12 +24,13 @@ LATENCIES = {
 """Assumed, not measured: median, sigma, share of stalls and their length, in seconds."""
 
 PRICES = {
-    "claude": (2.0, 10.0),
-    "deepseek": (1.32, 3.96),
-    "qwen": (2.0, 6.0),
-    "glm": (1.4, 4.4),
+    "claude": (2.0, 10.0, 0.20),
+    "deepseek": (1.32, 3.96, 0.044),
+    "qwen": (2.0, 6.0, 0.25),
+    "glm": (1.4, 4.4, 0.26),
 }
-"""USD per million tokens in and out, of each provider's default model, at its dearest time."""
+"""USD per million tokens in, out, and read from the provider's own cache, of each provider's
+default model, at its dearest time."""
 
 MODELS = ("claude", "deepseek", "qwen", "glm")
 

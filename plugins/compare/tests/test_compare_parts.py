@@ -12,7 +12,7 @@ from argo_mw import Argo, Cost, Outcome, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_compare.before import Before
 from argo_mw_compare.clock import WarpClock
-from argo_mw_compare.figures import Figures, error_bp, figures, percentile, ratios
+from argo_mw_compare.figures import Figures, error_bp, figures, percentile, ratios, usd
 from argo_mw_compare.report import page
 from argo_mw_compare.trial import Asked, Seen
 from argo_mw_compare.variants import Variant, variants
@@ -155,6 +155,11 @@ class TestFigures:
         told = figures(Seen(Variant("all"), asked))
         assert told.hit_rate == 0.75
         assert told.p50_miss_ms == pytest.approx(100)
+
+    def test_a_model_costs_by_its_price_list_and_what_was_cancelled_like_the_rest(self):
+        tokens = {"input": 1000, "output": 100, "cache_read": 10_000}
+        counts = {"requests": 5, "answered": 4, "disconnects": 1, "tokens": tokens}
+        assert usd((2.0, 6.0, 0.25), counts) == pytest.approx(1.25 * 0.0051)
 
     def test_a_ratio_of_nothing_is_none(self):
         before = figures(Seen(Variant("before"), [Asked(0, "A", 0.2)]))
