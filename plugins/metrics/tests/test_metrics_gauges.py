@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from attrs import define
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from argo_mw import Argo, Gauge, hookimpl, operation
+from argo_mw import (
+    Argo,
+    Call,
+    CallEnded,
+    Cost,
+    Event,
+    Gauge,
+    LayerBypassed,
+    Outcome,
+    hookimpl,
+    operation,
+)
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_cache import plugin as cache_plugin
 from argo_mw_metrics.plugin import MetricsPlugin
@@ -22,6 +36,9 @@ from argo_mw_persist.testing import Postgres, postgres
 from argo_mw_redis import plugin as redis_plugin
 from argo_mw_redis.testing import RealServer, servers
 
+HOW_TO = Path(__file__).parents[3] / "docs/how-to/metrics.md"
+README = Path(__file__).parents[1] / "README.md"
+OURS = ("argo_", "db_client_")
 MEMORY = {"argo": {"shared": "memory://", "strict": True}}
 
 
@@ -125,24 +142,34 @@ def server() -> Iterator[Postgres]:
         yield running
 
 
-async def scraped(metrics: MetricsPlugin) -> dict[str, dict[tuple[str, ...], float]]:
-    """What Prometheus reads, by the official parser: values by labels by family."""
-    url = f"http://127.0.0.1:{metrics.port}/metrics"
-    text = (await asyncio.to_thread(lambda: urlopen(url).read())).decode()
-    families = text_string_to_metric_families(text)
-    return {
-        family.name: {
-            tuple(value for _, value in sorted(sample.labels.items())): sample.value
-            for sample in family.samples
+@define
+class Whole:
+    """An application on real servers, to which everything has happened once."""
+
+    argo: Argo
+    metrics: MetricsPlugin
+
+    async def families(self) -> list[Metric]:
+        """What Prometheus reads, by the official parser."""
+        url = f"http://127.0.0.1:{self.metrics.port}/metrics"
+        text = (await asyncio.to_thread(lambda: urlopen(url).read())).decode()
+        return list(text_string_to_metric_families(text))
+
+    async def gauges(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """The gauges' values, by their labels, by name."""
+        return {
+            family.name: {
+                tuple(value for _, value in sorted(sample.labels.items())): sample.value
+                for sample in family.samples
+            }
+            for family in await self.families()
+            if family.type == "gauge"
         }
-        for family in families
-        if family.type == "gauge"
-    }
 
 
-async def test_prometheus_reads_how_full_caches_queues_and_pools_are(
-    redis: RealServer, server: Postgres, tmp_path: Path
-):
+@pytest.fixture
+async def whole(redis: RealServer, server: Postgres, tmp_path: Path) -> AsyncIterator[Whole]:
+    answer = Outcome("bars", cost=Cost(0.5, tokens_in=10, tokens_out=3))
     metrics = MetricsPlugin()
     argo = Argo.open(
         {
@@ -158,33 +185,74 @@ async def test_prometheus_reads_how_full_caches_queues_and_pools_are(
             "cache": cache_plugin,
             "redis": redis_plugin,
             "persist": persist_plugin,
-            "asked": FakePlugin(operations=[bars], upstreams=[Scripted("a", {"bars"})]),
+            "asked": FakePlugin(operations=[bars], upstreams=[Scripted("a", {"bars"}, answer)]),
         },
         installed=False,
     )
     async with argo:
+        seen: list[Call] = []
+        ended = argo.observe(lambda event: seen.extend(_call_of(event)))
         for symbol in ("AAPL", "IBM"):
             await argo.call("bars", symbol=symbol)
+        ended()
         await persist_plugin.store_of(argo.context).flush()
-        seen = await scraped(metrics)
+        argo.context.events.emit(LayerBypassed("cache", seen[0], ValueError("a bug")))
+        argo.context.trouble("cache", "something that people should know of")
+        await argo.reload()
+        yield Whole(argo, metrics)
 
-        assert {(): 2} == seen["argo_cache_entries"]
-        assert {(): 7} == seen["argo_cache_entries_limit"]
-        assert 0 < seen["argo_cache_size_bytes"][()] <= seen["argo_cache_size_limit_bytes"][()]
-        assert {(): 5_000} == seen["argo_cache_size_limit_bytes"]
-        assert {(): 1} == seen["argo_shared_available"]
-        assert {(): 0} == seen["argo_persist_queue_size"]
-        assert {(): 10_000} == seen["argo_persist_queue_limit"]
-        assert {(): 0} == seen["argo_persist_spool_size"]
-        assert {("persist",): 4, ("redis",): 1} == seen["db_client_connection_max"]
-        count = seen["db_client_connection_count"]
-        assert 1 == count["redis", "idle"] + count["redis", "used"]
-        assert 1 <= count["persist", "idle"] + count["persist", "used"] <= 4
-        assert {("redis",): 0} == seen["db_client_connection_pending_requests"]
-        assert "argo_tasks" in seen
 
-        redis.kill()
-        await argo.call("bars", symbol="MSFT")
-        while argo.context.shared.away is None:  # type: ignore[attr-defined]
-            await asyncio.sleep(0)
-        assert {(): 0} == (await scraped(metrics))["argo_shared_available"]
+def _call_of(event: Event) -> list[Call]:
+    return [event.call] if isinstance(event, CallEnded) else []
+
+
+async def test_prometheus_reads_how_full_caches_queues_and_pools_are(
+    whole: Whole, redis: RealServer
+):
+    seen = await whole.gauges()
+    assert {(): 2} == seen["argo_cache_entries"]
+    assert {(): 7} == seen["argo_cache_entries_limit"]
+    assert 0 < seen["argo_cache_size_bytes"][()] <= seen["argo_cache_size_limit_bytes"][()]
+    assert {(): 5_000} == seen["argo_cache_size_limit_bytes"]
+    assert {(): 1} == seen["argo_shared_available"]
+    assert {(): 0} == seen["argo_persist_queue_size"]
+    assert {(): 10_000} == seen["argo_persist_queue_limit"]
+    assert {(): 0} == seen["argo_persist_spool_size"]
+    assert {("persist",): 4, ("redis",): 1} == seen["db_client_connection_max"]
+    count = seen["db_client_connection_count"]
+    assert 1 == count["redis", "idle"] + count["redis", "used"]
+    assert 1 <= count["persist", "idle"] + count["persist", "used"] <= 4
+    assert {("redis",): 0} == seen["db_client_connection_pending_requests"]
+
+    redis.kill()
+    await whole.argo.call("bars", symbol="MSFT")
+    while whole.argo.context.shared.away is None:  # type: ignore[attr-defined]
+        await asyncio.sleep(0)
+    assert {(): 0} == (await whole.gauges())["argo_shared_available"]
+
+
+async def test_the_pages_name_the_figures_that_there_are(whole: Whole):
+    """The plugin's page all of them, the how-to page none but them, each as it is called there."""
+    families = await whole.families()
+    table = README.read_text("utf-8").partition("## Figures")[2].partition("## Spans")[0]
+    rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`([\w.]+)`", row)}
+    there = {_as_named(family) for family in families if family.name.startswith(OURS)}
+    assert named == there
+
+    asked = set(re.findall(r"\b(?:argo|db_client)_\w+", _queries(HOW_TO.read_text("utf-8"))))
+    samples = {sample.name for family in families for sample in family.samples}
+    labels = {label for family in families for s in family.samples for label in s.labels}
+    assert asked
+    assert set() == asked - samples - labels - {"argo_mw"}
+
+
+def _as_named(family: Metric) -> str:
+    units = "_seconds|_bytes|_USD"
+    return (
+        re.sub(rf"({units})$", "", family.name).replace("_", ".").replace("pending.r", "pending_r")
+    )
+
+
+def _queries(page: str) -> str:
+    return page.partition("## Without a metrics system")[0]
