@@ -37,7 +37,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p argo_mw $(foreach name,$(PLUGINS),-p argo_mw_$(name))
-	$(BIN)/mypy tests/typing docs/build.py docs/generate.py
+	$(BIN)/mypy tests/typing docs/build.py docs/compare.py docs/generate.py
 	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.ready
