@@ -17,7 +17,7 @@ from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
 from argo_mw_persist.records import Answer, Charge, Signal, Voice
 from argo_mw_persist.results import AnswerPage, Page, Performance, Spending
 from argo_mw_persist.retention import RetentionOptions
-from argo_mw_persist.sink import OpenSink, Query, Sink
+from argo_mw_persist.sink import Connections, OpenSink, Query, Sink
 from argo_mw_persist.sqlite import SqliteOptions, SqliteSink
 from argo_mw_persist.store import Store
 from argo_mw_persist.writer import Receipt, WriterOptions
@@ -29,6 +29,7 @@ __all__ = [
     "AnswerPage",
     "Charge",
     "ChargeFilter",
+    "Connections",
     "Filter",
     "NotRecorded",
     "OpenSink",
