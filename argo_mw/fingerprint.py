@@ -12,6 +12,7 @@ different values share an encoding, whatever they contain.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -49,19 +50,35 @@ def fingerprint(value: object, *, name: str = "value") -> str:
 
 
 def fingerprint_named(
-    values: Mapping[str, object], *, of: str, context: tuple[object, ...] = ()
+    values: Mapping[str, object], *, of: str, context: tuple[str | int, ...] = ()
 ) -> str:
     """A digest of named arguments, whatever their order, in some *context*.
 
     Raises:
         BadParameter: An argument has no stable content; the message names it and *of*.
     """
-    arguments = sorted(
-        _encode(name, name, 0) + _encode(value, f"parameter {name!r} of {of}", 0)
-        for name, value in values.items()
-    )
-    content = _encode(context, "context", 0) + b"".join(arguments)
+    arguments = sorted([_argument(name, value, of) for name, value in values.items()])
+    content = _context(*context) + b"".join(arguments)
     return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _argument(name: str, value: object, of: str) -> bytes:
+    scalar = _SCALARS.get(type(value))
+    if scalar is None:
+        return _name(name) + _encode(value, f"parameter {name!r} of {of}", 0)
+    tag, content = scalar
+    return _name(name) + _tagged(tag, content(value))
+
+
+# Operations and their parameters are few, and asked again and again.
+@functools.lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    return _encode(name, name, 0)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _context(*context: str | int) -> bytes:
+    return _encode(context, "context", 0)
 
 
 def encode(value: object, *, name: str = "value") -> bytes:

@@ -65,6 +65,31 @@ class Operation:
     timeout: float = 30.0
     version: int = 1
     doc: str = ""
+    # Read out of the signature once, since every call is bound.
+    _names: frozenset[str] = field(init=False, repr=False)
+    _defaults: Parameters = field(init=False, repr=False)
+    _required: frozenset[str] = field(init=False, repr=False)
+    _takes_more: bool = field(init=False, repr=False)
+
+    @_names.default
+    def _named(self) -> frozenset[str]:
+        return frozenset(self.signature.parameters)
+
+    @_defaults.default
+    def _defaulted(self) -> Parameters:
+        known = self.signature.parameters
+        return {n: p.default for n, p in known.items() if p.default is not p.empty}
+
+    @_required.default
+    def _asked_for(self) -> frozenset[str]:
+        known = self.signature.parameters
+        return frozenset(
+            n for n, p in known.items() if p.default is p.empty and p.kind is not _REST
+        )
+
+    @_takes_more.default
+    def _has_rest(self) -> bool:
+        return any(p.kind is _REST for p in self.signature.parameters.values())
 
     @scope.validator
     def _language_models_are_never_public(self, _: object, value: Scope) -> None:
@@ -78,28 +103,20 @@ class Operation:
         Raises:
             BadParameter: One is missing, unknown or refused by ``normalize``.
         """
-        self._refuse_unknown(parameters)
-        known = self.signature.parameters
-        bound = {n: p.default for n, p in known.items() if p.default is not p.empty}
-        bound.update(parameters)
-        missing = [n for n in known if n not in bound and known[n].kind is not _REST]
-        if missing:
+        if not (self._takes_more or self._names.issuperset(parameters)):
+            raise self._unknown(next(name for name in parameters if name not in self._names))
+        bound = {**self._defaults, **parameters}
+        if not self._required.issubset(bound):
+            missing = [n for n in self.signature.parameters if n in self._required - bound.keys()]
             msg = f"{self.name} needs {', '.join(missing)}: call it as {self.name}{self.signature}"
             raise BadParameter(msg)
         return self.normalize(bound) if self.normalize is not None else bound
 
-    def _refuse_unknown(self, parameters: Parameters) -> None:
-        known = self.signature.parameters
-        if any(p.kind is _REST for p in known.values()):
-            return
-        for name in parameters:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                msg = (
-                    f"{self.name} has no parameter {name!r}{hint} It is {self.name}{self.signature}"
-                )
-                raise BadParameter(msg)
+    def _unknown(self, name: str) -> BadParameter:
+        near = difflib.get_close_matches(name, self.signature.parameters, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        msg = f"{self.name} has no parameter {name!r}{hint} It is {self.name}{self.signature}"
+        return BadParameter(msg)
 
 
 _REST = inspect.Parameter.VAR_KEYWORD

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Generic, Self, TypeVar
 
 from argo_mw.errors import StreamAborted
+from argo_mw.outcome import Cost
 from argo_mw.tasks import Tasks
 
 C = TypeVar("C")
@@ -21,6 +22,9 @@ class Stream(Generic[C]):
     Every reader sees every chunk from the first on, at its own pace, whenever it starts. The
     source is read once, ahead of its readers, up to *most* chunks; when the last reader leaves
     before the end, the source is closed and the stream is aborted.
+
+    Attributes:
+        cost: What all of it cost; ``None`` until that is known: at its end, if at all.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Stream(Generic[C]):
         self._tasks = tasks
         self._name = name
         self._pump: asyncio.Task[None] | None = None
+        self.cost: Cost | None = None
 
     @classmethod
     def of(cls, chunks: Sequence[C], tasks: Tasks) -> Self:

@@ -48,6 +48,7 @@ class Quota:
         self._clock = clock
         self._forbidden = upstream.metered and upstream.limits.unlimited
         self._windows = _windows(upstream.limits)
+        self._blocked_key = f"argo:quota:{self._upstream}:blocked"
         concurrency = upstream.limits.concurrency
         self._slots = asyncio.Semaphore(concurrency) if concurrency else None
 
@@ -124,10 +125,6 @@ class Quota:
         wait = min(seconds, _MOST_PUSHBACK)
         until = self._clock.time() + wait
         await self._shared.set(self._blocked_key, repr(until).encode(), ttl=wait)
-
-    @property
-    def _blocked_key(self) -> str:
-        return f"argo:quota:{self._upstream}:blocked"
 
     def _key(self, window: _Window, now: float) -> str:
         return f"argo:quota:{self._upstream}:{window.name}:{int(now // window.seconds)}"

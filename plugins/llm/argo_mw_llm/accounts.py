@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from attrs import frozen
 
-from argo_mw import BudgetExceeded, Call, Closed, Context, Outcome, Refusal, Request, Result
+from argo_mw import BudgetExceeded, Call, Closed, Context, Cost, Outcome, Refusal, Request, Result
 from argo_mw_llm.books import Books, Held, Quote
 from argo_mw_llm.failures import ProviderFailed
 from argo_mw_llm.streams import AnswerStream
@@ -99,9 +99,10 @@ class Accounts:
                 value.on_done(lambda stream: self._ended(one, value))
                 return None
             usage = getattr(value, "usage", None)
+            known = answer.cost.usd
             if not isinstance(usage, Usage):
-                usage = self._books.guess(one.quote)
-            usd = self._enter(one, usage, model=str(getattr(value, "model", "")))
+                usage, known = self._books.guess(one.quote), None
+            usd = self._enter(one, usage, model=str(getattr(value, "model", "")), usd=known)
         elif isinstance(answer, ProviderFailed) and not answer.billed:
             self._enter(one, Usage(), status="failed")
             usd = 0.0
@@ -118,16 +119,23 @@ class Accounts:
         usage = told or self._books.guess(one.quote, ending.heard)
         status = "ok" if ending.stop else "aborted"
         usd = self._enter(one, usage, model=ending.model, status=status)
+        stream.cost = Cost(usd, usage.prompt, usage.output, 1.0, usage.estimated)
         if one.held:
             # While the application closes, what was held stays spent: too much, never too little.
             with suppress(Closed):
                 self._context.tasks.spawn("llm:settle", self._books.settle(one.held, usd))
 
     def _enter(
-        self, one: _Open, usage: Usage, *, model: str = "", status: str = "ok"
+        self,
+        one: _Open,
+        usage: Usage,
+        *,
+        model: str = "",
+        status: str = "ok",
+        usd: float | None = None,
     ) -> float | None:
         return self._books.enter(
-            one.call, self._upstream, one.quote, usage, model=model, status=status
+            one.call, self._upstream, one.quote, usage, model=model, status=status, usd=usd
         )
 
 

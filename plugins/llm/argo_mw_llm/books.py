@@ -66,10 +66,8 @@ class Books:
         if "indicators" in parameters:
             most, rough = _OPINION_TOKENS, rough + _OPINION_PROMPT
         else:
-            limits = (told.get("max_tokens"), told.get("max_completion_tokens"))
-            most = next(
-                (n for n in limits if isinstance(n, int) and n > 0), self._config.max_tokens
-            )
+            limit = told.get("max_tokens") or told.get("max_completion_tokens")
+            most = limit if isinstance(limit, int) and limit > 0 else self._config.max_tokens
         prompt = self.estimator.prompt(model, rough)
         return Quote(model, rough, prompt, Usage(input=round(prompt * _MARGIN), output=most))
 
@@ -118,11 +116,13 @@ class Books:
         model: str = "",
         status: str = "ok",
         layer: str = "",
+        usd: float | None = None,
     ) -> float | None:
-        """Write down what *call* took, and learn from it; what it cost."""
+        """Write down what *call* took, and learn from it; what it cost: *usd*, where known."""
         model = model or quote.model
         now = self._context.clock.time()
-        usd = self.prices.usd(model, usage, now)
+        if usd is None:
+            usd = self.prices.usd(model, usage, now)
         if not usage.estimated and not layer and status == "ok":
             self.estimator.learn(quote.model, quote.rough, usage.prompt, usage.output)
         self.ledger.add(

@@ -28,7 +28,7 @@ from argo_mw_llm.failures import from_status
 from argo_mw_llm.operations import EXCHANGE, PROVIDERS
 from argo_mw_llm.provider import SEND, ExchangeFailed
 from argo_mw_llm.streams import AnswerStream, Ending
-from argo_mw_llm.usage import read_body
+from argo_mw_llm.usage import parse, read_body
 from argo_mw_llm.values import Reply, Usage
 from argo_mw_llm.wire import Wire
 
@@ -251,7 +251,7 @@ def body_of(path: str, content: bytes) -> dict[str, object] | None:
     if not path.endswith("/chat/completions"):
         return None
     try:
-        body = json.loads(content)
+        body = parse(content)
     except ValueError:
         return None
     return body if isinstance(body, dict) else None
@@ -278,14 +278,14 @@ def reply_of(provider: str, status: int, headers: Mapping[str, str], content: by
         failed.reply = Reply(status, (*kept, *advice), content)
         raise failed
     try:
-        usage, model, stop = read_body(provider, json.loads(content))
-    except (ValueError, AttributeError, TypeError):
+        usage, model, stop = read_body(provider, content)
+    except ValueError:
         damaged = ExchangeFailed(f"upstream {provider!r} sent a damaged answer", upstream=provider)
         damaged.billed = True
         damaged.reply = Reply(status, kept, content)
         raise damaged from None
-    guessed = Usage(output=len(content) // 4, estimated=True)
-    return Reply(status, kept, content, model, usage or guessed, stop)
+    usage = usage or Usage(output=len(content) // 4, estimated=True)
+    return Reply(status, kept, content, model, usage, stop)
 
 
 def stream_of(

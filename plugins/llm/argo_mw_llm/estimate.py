@@ -31,8 +31,8 @@ def rough_tokens(text: str) -> int:
 def rough_prompt(parameters: Mapping[str, object]) -> int:
     """About how many tokens the prompt of a call with *parameters* has."""
     body = parameters.get("body")
-    told = body if isinstance(body, Mapping) else parameters
-    return _OVERHEAD + sum(_rough(part) for name in _PROMPT if (part := told.get(name)))
+    told = body if isinstance(body, dict) else parameters
+    return _OVERHEAD + sum([_rough(told[name]) for name in _PROMPT if told.get(name)])
 
 
 def _rough(part: object) -> int:

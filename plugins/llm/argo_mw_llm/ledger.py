@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing, suppress
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 
@@ -118,7 +119,8 @@ _TOTALS = f"""SELECT date(at, 'unixepoch'), tenant, operation, symbol, model, la
 FROM (SELECT *, CASE WHEN layer = '' AND status = 'ok' AND NOT estimated AND {_PROMPT} > 0
         THEN abs(expected - {_PROMPT}) * 1.0 / {_PROMPT} END AS off FROM entries)
 WHERE at >= ? GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1"""  # noqa: S608
-_INSERT = f"INSERT INTO entries VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
+_ROW = f"({', '.join('?' * len(_COLUMNS))})"
+_ROWS = 50  # in a statement: 999 values are what every SQLite takes
 
 
 class Ledger:
@@ -237,7 +239,7 @@ class _File:
                 if self._connection is None:
                     self._connection = _open(self._path)
                 with self._connection:
-                    self._connection.executemany(_INSERT, map(_row, entries))
+                    _insert(self._connection, entries)
             except BaseException:
                 self._close()
                 raise
@@ -257,26 +259,35 @@ class _File:
             connection.close()
 
 
+def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    # Every statement hands the interpreter's lock over to the loop and asks for it back, which
+    # costs the loop's thread as much as all the rest of a row: so many rows make one.
+    for start in range(0, len(entries), _ROWS):
+        rows = entries[start : start + _ROWS]
+        statement = f"INSERT INTO entries VALUES {', '.join([_ROW] * len(rows))}"  # noqa: S608
+        connection.execute(statement, [*chain.from_iterable(map(_row, rows))])
+
+
 def _open(path: Path) -> sqlite3.Connection:
     # Only ever a new file is opened here: closing one that is in use gives up SQLite's locks.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=_BUSY, check_same_thread=False)
     try:
-        _enter_wal(connection)
-        connection.executescript(_CREATE)
+        _set_up(connection)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _enter_wal(connection: sqlite3.Connection) -> None:
-    # Turning it on does not wait for others that do the same.
+def _set_up(connection: sqlite3.Connection) -> None:
+    # Neither waits for others that do the same, or that are the last to close.
     deadline = time.monotonic() + _BUSY
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(_CREATE)
         except sqlite3.OperationalError:
             if time.monotonic() > deadline:
                 raise

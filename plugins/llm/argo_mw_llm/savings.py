@@ -46,8 +46,10 @@ class Savings:
             return
         layer = next((name for name in _SERVED if name in event.outcome.via), "")
         layer = layer or ("coalesce" if joined else "")
+        if not layer:
+            return
         usage, model = _worth(event.outcome)
-        if layer and usage is not None:
+        if usage is not None:
             quote = Quote(model, 0, 0, Usage())
             upstream = event.outcome.upstream or ""
             self._books.enter(

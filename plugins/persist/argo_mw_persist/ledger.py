@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 
-from argo_mw import Call, Clock, Closed, Cost, Outcome, Refusal, Request, Result
+from attrs import evolve
+
+from argo_mw import Call, Clock, Closed, Cost, Outcome, Refusal, Request, Result, Stream
 from argo_mw_persist.errors import QueueFull
 from argo_mw_persist.records import Charge, micros
 from argo_mw_persist.store import Store
@@ -35,15 +39,37 @@ class Ledger:
         latency = self._clock.monotonic() - self._sent.pop(request)
         for call, answer in zip(request.calls, result, strict=True):
             charge = self._charge(request, call, answer, latency)
-            try:
-                # Never waits: the answer is paid for, and must not be late for its own bill.
-                self._store.writer.offer(charge.entry())
-            except (QueueFull, Closed) as error:
-                self._said(f"not in the ledger: {charge}: {error}")
+            if isinstance(answer, Outcome) and isinstance(answer.value, Stream):
+                answer.value.on_done(partial(self._ended, charge))
+            else:
+                self._write(charge)
 
     async def release(self, request: Request) -> None:
         """Forget *request*: it was never sent."""
         self._sent.pop(request, None)
+
+    def _ended(self, charge: Charge, stream: Stream[object]) -> None:
+        # In the next turn: who works out the cost may be told of the end after this ledger.
+        asyncio.get_running_loop().call_soon(self._write_stream, charge, stream)
+
+    def _write_stream(self, charge: Charge, stream: Stream[object]) -> None:
+        cost = stream.cost
+        if cost is not None:
+            charge = evolve(
+                charge,
+                usd=cost.usd,
+                tokens_in=cost.tokens_in,
+                tokens_out=cost.tokens_out,
+                estimated=cost.estimated,
+            )
+        self._write(charge)
+
+    def _write(self, charge: Charge) -> None:
+        try:
+            # Never waits: the answer is paid for, and must not be late for its own bill.
+            self._store.writer.offer(charge.entry())
+        except (QueueFull, Closed) as error:
+            self._said(f"not in the ledger: {charge}: {error}")
 
     def _charge(
         self, request: Request, call: Call, answer: Outcome | BaseException, latency: float

@@ -15,6 +15,7 @@ from argo_mw import (
     Outcome,
     Refusal,
     Stream,
+    Upstream,
     UpstreamError,
     operation,
 )
@@ -236,6 +237,34 @@ async def test_the_ledger_keeps_what_metered_requests_cost():
         )
         # A failure's price is not known, which is not the same as nothing.
         assert list(rows) == [("AAPL", "ok", 0.25, 100, 20), ("IBM", "failed", None, 0, 0)]
+
+
+async def test_the_ledger_keeps_what_a_stream_cost_once_it_has_ended():
+    holder = []
+
+    async def fetch(call):
+        async def words():
+            yield "a"
+
+        return Outcome(Stream(words(), holder[0].engine.tasks), cost=Cost(None, requests=1.0))
+
+    priced = Upstream("glm", {"opinion"}, fetch, price=0.2)
+    given = FakePlugin(operations=[opinion], upstreams=[priced])
+    async with Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}},
+        plugins={"persist": plugin, "given": given},
+        installed=False,
+    ) as argo:
+        holder.append(argo)
+        stream = await argo.call("opinion", symbol="AAPL")
+        # Told of the end after the ledger, as another plugin's guard may be.
+        stream.on_done(lambda ended: setattr(ended, "cost", Cost(0.25, 100, 20, 1.0)))
+        assert [chunk async for chunk in stream.read()] == ["a"]
+        await asyncio.sleep(0)
+        store = store_of(argo.context)
+        await store.flush()
+        rows = await store.sink.read(Query("SELECT usd, tokens_in, tokens_out FROM charges"))
+        assert [(0.25, 100, 20)] == list(rows)
 
 
 async def test_explain_says_where_an_answer_would_go():
