@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from argo_mw.app import Argo
-from argo_mw.errors import Action, QuotaExceeded, UpstreamError
+from argo_mw.errors import Action, ConfigError, QuotaExceeded, UpstreamError
+from argo_mw.events import LayerBypassed
 from argo_mw.layer import SLOTS
 from argo_mw.operation import Operation, operation
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock
+from argo_mw.testing.events import capture_events
 from argo_mw.testing.plugins import FakePlugin
 from argo_mw.testing.state import remembered
 from argo_mw.testing.upstreams import Scripted
 
 _MANY = 1_000
+_PATIENCE = 60.0
 
 
 @operation(name="question", scope="public", subject="symbol")
@@ -100,6 +104,28 @@ class LayerConformance:
             assert len(upstream.asked) == 1
 
     @pytest.mark.asyncio
+    async def test_in_shadow_it_serves_nothing(self) -> None:
+        """It is shown the answer and asks nobody; a layer that cannot shadow refuses to."""
+        async with self.open(self.scripted()) as argo:
+            layer = argo.engine.build.parts[self.name].layer
+        upstream = self.scripted()
+        shadowing = self.open(upstream, flag="shadow")
+        if layer is None or layer.shadow is None:
+            with pytest.raises(ConfigError, match="cannot shadow"):
+                await shadowing.__aenter__()
+            return
+        async with shadowing as argo:
+            idle = argo.engine.tasks.names
+            events = capture_events(argo)
+            outcome = await argo.outcome(self.operation.name, symbol="AAPL")
+            await self._only(argo, idle)
+        assert outcome.value == "AAPL"
+        assert self.name not in outcome.via
+        assert len(upstream.asked) == 1
+        failed = [event.error for event in events.of(LayerBypassed)]
+        assert failed == [], f"its shadow failed: {failed[0]!r}"
+
+    @pytest.mark.asyncio
     async def test_it_hands_on_the_answer(self) -> None:
         """On or off, the caller gets what the upstream said."""
         async with self.open(self.scripted()) as argo:
@@ -122,13 +148,13 @@ class LayerConformance:
         upstream = self.scripted()
         upstream.gate.clear()
         async with self.open(upstream) as argo:
+            idle = argo.engine.tasks.names
             task = asyncio.create_task(argo.outcome(self.operation.name, symbol="AAPL"))
             await upstream.arrived.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            while argo.engine.tasks.names:
-                await asyncio.sleep(0)
+            await self._only(argo, idle)
             assert upstream.cancelled == upstream.requests
 
     @pytest.mark.asyncio
@@ -161,11 +187,11 @@ class LayerConformance:
     async def test_it_leaves_no_task_behind(self) -> None:
         """Thousands of different calls leave no task and no flight behind."""
         async with self.open(self.scripted()) as argo:
-            before = asyncio.all_tasks()
+            before, idle = asyncio.all_tasks(), argo.engine.tasks.names
             for number in range(_MANY):
                 await argo.call(self.operation.name, symbol=f"S{number}")
             await asyncio.sleep(0)
-            assert argo.engine.tasks.names == []
+            assert argo.engine.tasks.names == idle
             left = len(asyncio.all_tasks() - before)
             # A few may work for all calls together.
             assert left < _MANY // 100, (
@@ -184,6 +210,14 @@ class LayerConformance:
             f"{whole} after as many more: its state has no bound. Give it one; if it has one, let "
             "`tight` name the configuration that makes it small"
         )
+
+    async def _only(self, argo: Argo, idle: list[str]) -> None:
+        """Wait until no background task runs but those called *idle*, which work for all calls."""
+        late = time.monotonic() + _PATIENCE
+        while argo.engine.tasks.names != idle:
+            names = ", ".join(argo.engine.tasks.names)
+            assert time.monotonic() < late, f"tasks outlive the call that started them: {names}"
+            await asyncio.sleep(0)
 
     async def _remembers(self, argo: Argo, numbers: range) -> int:
         """How many items its layer holds once the questions with these *numbers* are answered."""

@@ -13,8 +13,8 @@ from contextlib import closing
 
 import pytest
 
-from argo_mw import Call, Layer, Next, Outcome
-from argo_mw.testing import FakePlugin, LayerConformance, blocking_calls
+from argo_mw import Call, Context, Layer, Next, Outcome, hookimpl
+from argo_mw.testing import FakePlugin, LayerConformance, blocking_calls, layers
 
 
 class Remembering:
@@ -31,7 +31,27 @@ class Remembering:
         return outcome
 
 
+class Sweeping:
+    """A plugin whose layer can shadow, and that has a task of its own while it is open."""
+
+    async def shadow(self, call: Call, outcome: Outcome) -> None:
+        await asyncio.sleep(0)
+
+    @hookimpl
+    def register_layer(self) -> Layer:
+        return Layer("mine", Remembering(most=100), shadow=self.shadow)
+
+    @hookimpl
+    async def startup(self, context: Context) -> None:
+        context.tasks.spawn("sweep", asyncio.Event().wait())
+
+
 class TestOneThatKeepsIt(LayerConformance):
+    name = "mine"
+    plugin: object = Sweeping()
+
+
+class TestOneThatCannotShadow(LayerConformance):
     name = "mine"
     plugin = FakePlugin(layer=Layer("mine", Remembering(most=100)))
 
@@ -46,6 +66,38 @@ async def test_state_without_a_bound_is_told() -> None:
     expected = "layer 'mine' remembers 1000 items after 1000 different questions, and 2000 after"
     with pytest.raises(AssertionError, match=f"{expected}(?s:.*) Give it one; if it has one, let"):
         await suite(Remembering()).test_it_keeps_its_state_bounded()
+
+
+async def test_a_shadow_that_fails_is_told() -> None:
+    class Failing(Sweeping):
+        async def shadow(self, call: Call, outcome: Outcome) -> None:
+            msg = "no"
+            raise ValueError(msg)
+
+    broken = TestOneThatKeepsIt()
+    broken.plugin = Failing()
+    with pytest.raises(AssertionError, match=r"its shadow failed: ValueError\('no'\)"):
+        await broken.test_in_shadow_it_serves_nothing()
+
+
+async def test_a_task_that_works_for_a_call_that_is_gone_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(layers, "_PATIENCE", 0.0)
+
+    class Staying(FakePlugin):
+        @hookimpl
+        def register_layer(self, context: Context) -> Layer:
+            async def stay(call: Call, call_next: Next) -> Outcome:
+                context.tasks.spawn("stays", asyncio.Event().wait())
+                return await call_next(call)
+
+            return Layer("mine", stay)
+
+    broken = TestOneThatKeepsIt()
+    broken.plugin = Staying()
+    with pytest.raises(AssertionError, match="tasks outlive the call that started them: .*stays"):
+        await broken.test_it_passes_cancellation()
 
 
 async def test_state_in_a_closure_is_found_too() -> None:
