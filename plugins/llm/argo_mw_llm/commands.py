@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
@@ -119,7 +118,12 @@ async def costs(argo: Argo, by: str, days: float, here: bool, as_json: bool) -> 
 
 @define
 class Sum:
-    """What some entries add up to."""
+    """What some entries add up to.
+
+    Attributes:
+        usd: US dollars of the calls whose price is known, or ``None`` where none is.
+        saved: The same of what each layer saved.
+    """
 
     calls: int = 0
     estimated: int = 0
@@ -127,15 +131,15 @@ class Sum:
     input: int = 0
     output: int = 0
     cached: int = 0
-    usd: float = 0.0
-    saved: dict[str, float] = field(factory=lambda: defaultdict(float))
+    usd: float | None = None
+    saved: dict[str, float | None] = field(factory=dict)
     off: float = 0.0
     compared: int = 0
 
     def add(self, more: Totals) -> None:
         """Take up *more*."""
         if more.layer:
-            self.saved[more.layer] += more.usd
+            self.saved[more.layer] = _plus(self.saved.get(more.layer), more)
             return
         self.calls += more.calls
         self.estimated += more.estimated
@@ -143,7 +147,7 @@ class Sum:
         self.input += more.input
         self.output += more.output
         self.cached += more.cached
-        self.usd += more.usd
+        self.usd = _plus(self.usd, more)
         self.off += more.off
         self.compared += more.compared
 
@@ -161,8 +165,8 @@ class Sum:
             "input_tokens": self.input,
             "cached_tokens": self.cached,
             "output_tokens": self.output,
-            "usd": round(self.usd, 9),
-            "saved_usd": {name: round(usd, 9) for name, usd in sorted(self.saved.items())},
+            "usd": _rounded(self.usd),
+            "saved_usd": {name: _rounded(usd) for name, usd in sorted(self.saved.items())},
             "estimate_error": self.error,
         }
 
@@ -183,12 +187,27 @@ def _table(by: str, sums: Mapping[str, Sum]) -> Table:
     for name in (*named, *(f"saved by {layer}" for layer in layers)):
         table.add_column(name, justify="right")
     for name, one in sums.items():
-        usd = f"{one.usd:.4f}" + (f" + {one.unknown} unknown" if one.unknown else "")
+        usd = _dollars(one.usd)
+        if one.usd is not None and one.unknown:
+            usd += f" + {one.unknown} unknown"
         off = "" if one.error is None else f"{one.error:.0%}"
         numbers = (one.calls, one.estimated, one.input, one.cached, one.output)
-        saved = (f"{one.saved.get(layer, 0.0):.4f}" for layer in layers)
+        saved = (_dollars(one.saved.get(layer, 0.0)) for layer in layers)
         table.add_row(name, *(f"{n:,}" for n in numbers), usd, off, *saved)
     return table
+
+
+def _plus(usd: float | None, more: Totals) -> float | None:
+    """*usd* and what is known of *more*: ``None`` while nothing is, which is not $0."""
+    return usd if more.unknown == more.calls else (usd or 0.0) + more.usd
+
+
+def _rounded(usd: float | None) -> float | None:
+    return None if usd is None else round(usd, 9)
+
+
+def _dollars(usd: float | None) -> str:
+    return "unknown" if usd is None else f"{usd:.4f}"
 
 
 def _read(prompt: Sequence[str]) -> str:

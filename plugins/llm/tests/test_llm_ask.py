@@ -45,7 +45,7 @@ def configure(path: Path, sandbox: SandboxProcess, shared: str, **llm: object) -
     return file
 
 
-def start(config: Path, *arguments: str) -> subprocess.Popen[bytes]:
+def start(config: Path, *arguments: str, out: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
     code = "from argo_mw.cli.main import main; main()"
     clean = {n: v for n, v in os.environ.items() if not n.endswith("_API_KEY")}
     return subprocess.Popen(
@@ -53,7 +53,7 @@ def start(config: Path, *arguments: str) -> subprocess.Popen[bytes]:
         env={**clean, "ARGO_MW_STATE_DIR": str(config.parent)},
         cwd=config.parent,
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdout=out,
         stderr=subprocess.PIPE,
     )
 
@@ -171,6 +171,56 @@ def test_what_would_cost_too_much_is_not_sent(sandbox: SandboxProcess, tmp_path:
     assert 4 == told[0]
     assert b"more than the limit" in told[2]
     assert 0 == requests(sandbox, "glm")
+
+
+def test_an_answer_that_was_cut_off_is_exit_code_3(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    code, out, err = finish(start(config, "ask", "-m", "glm-5.3", "--max-tokens", "5", "RSI?"))
+    assert 3 == code
+    assert out.startswith(b"My view")
+    assert b"stopped at 'length'" in err
+
+
+def test_an_answer_is_kept_for_as_long_as_asked(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    for ttl, expected in (("3600", 1), ("3600", 1), ("0.001", 2)):
+        assert 0 == finish(start(config, "ask", "-m", "glm-5.3", "--ttl", ttl, "RSI 30?"))[0]
+        assert expected == requests(sandbox, "glm")
+
+
+def test_a_price_that_nobody_knows_is_unknown_and_never_nothing(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    code, out, _ = finish(start(config, "ask", "-m", "glm-99", "--json", "RSI 30?"))
+    assert (0, None) == (code, json.loads(out)["usd"])
+    finish(start(config, "ask", "-m", "glm-99", "RSI 30?"))
+    (row,) = json.loads(finish(start(config, "costs", "--json"))[1])
+    assert (1, None, {"cache": None}) == (
+        row["calls_of_unknown_price"],
+        row["usd"],
+        row["saved_usd"],
+    )
+    assert b"unknown" in finish(start(config, "costs"))[1]
+    told = finish(start(config, "ask", "-m", "glm-99", "--max-cost", "1", "RSI 70?"))
+    assert (4, True) == (told[0], b"not known" in told[2])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_terminal_gets_the_answer_as_it_comes(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    import pty
+
+    config = configure(tmp_path, sandbox, "sqlite")
+    seen, screen = pty.openpty()
+    try:
+        asked = start(config, "ask", "-m", "claude-sonnet-5-5", "RSI 30?", out=screen)
+        assert (0, b"") == finish(asked)[::2]
+        assert os.read(seen, 4096).startswith(b"My view is")
+    finally:
+        os.close(screen)
+        os.close(seen)
+    rows = json.loads(finish(start(config, "costs", "--json"))[1])
+    assert [(1, 0)] == [(row["calls"], row["estimated_calls"]) for row in rows]
 
 
 def test_nothing_to_ask_is_wrong_usage(sandbox: SandboxProcess, tmp_path: Path) -> None:

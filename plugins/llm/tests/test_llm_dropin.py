@@ -110,6 +110,37 @@ async def test_coalesced_callers_read_one_stream(sandbox: Sandbox, open_argo: Op
     assert 1 == sandbox.counts_of("deepseek").requests
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_tools_work_as_ever_and_their_calls_are_never_replayed(
+    sandbox: Sandbox, open_argo: OpenArgo, streamed: bool
+) -> None:
+    """What a tool does may have side effects, so each request is sent."""
+    schema = {"type": "object", "properties": {"action": {"type": "string"}}}
+    own = {"name": "trade", "description": "Trade.", "input_schema": schema}
+    tool = {"name": "trade", "description": "Trade.", "parameters": schema}
+    async with open_argo(plugins=LAYERS) as argo:
+        async with claude(argo, sandbox) as client, chat(argo, sandbox) as other:
+            for _ in range(2):
+                forced = {"tools": [own], "tool_choice": {"type": "any"}}
+                if streamed:
+                    async with client.messages.stream(**ASK, **forced) as stream:
+                        message = await stream.get_final_message()
+                else:
+                    message = await client.messages.create(**ASK, **forced)
+                assert ["trade"] == [b.name for b in message.content if b.type == "tool_use"]
+                asked = {"tools": [{"type": "function", "function": tool}]}
+                asked |= {"tool_choice": "required"}
+                if streamed:
+                    chunks = await other.chat.completions.create(**CHAT, **asked, stream=True)
+                    deltas = [c.choices[0].delta async for c in chunks if c.choices]
+                    calls = [call for delta in deltas for call in delta.tool_calls or ()]
+                else:
+                    said = await other.chat.completions.create(**CHAT, **asked)
+                    calls = said.choices[0].message.tool_calls
+                assert ["trade"] == [call.function.name for call in calls]
+    assert (2, 2) == tuple(sandbox.counts_of(n).requests for n in ("claude", "deepseek"))
+
+
 async def test_an_aborted_stream_is_never_kept(sandbox: Sandbox, open_argo: OpenArgo) -> None:
     async with open_argo(plugins=LAYERS) as argo, chat(argo, sandbox) as client:
         sandbox.set_fault("deepseek", Fault("trickle", pace=0.001, times=1))
