@@ -111,6 +111,7 @@ def _filled(kind: str, names: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
         "common/README.md": "README.md",
         "common/ci.yml": ".github/workflows/ci.yml",
         "common/__init__.py": f"{package}/__init__.py",
+        "common/conftest.py": "tests/conftest.py",
         f"{kind}/plugin.py": f"{package}/plugin.py",
         f"{kind}/test_plugin.py": f"tests/test_{names['name']}.py",
     }

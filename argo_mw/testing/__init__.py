@@ -1,5 +1,12 @@
 """What authors of plugins and programs need to test them."""
 
+# ruff: noqa: E402 - what is to be rewritten must not have been imported
+import pytest
+
+pytest.register_assert_rewrite(
+    "argo_mw.testing.layers", "argo_mw.testing.shared", "argo_mw.testing.upstream_conformance"
+)
+
 from argo_mw.testing.away import AwayShared
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock, settle

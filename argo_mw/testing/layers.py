@@ -17,6 +17,7 @@ from argo_mw.errors import Action, ConfigError, QuotaExceeded, UpstreamError
 from argo_mw.events import LayerBypassed
 from argo_mw.layer import SLOTS
 from argo_mw.operation import Operation, operation
+from argo_mw.testing.apart import Apart
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.events import capture_events
@@ -33,7 +34,7 @@ def _question(symbol: str) -> object:
     """A question that only tests ask."""
 
 
-class LayerConformance:
+class LayerConformance(Apart):
     """What every layer must hold to; override the first two attributes at least.
 
     Attributes:

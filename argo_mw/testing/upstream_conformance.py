@@ -18,6 +18,7 @@ import pytest
 from argo_mw.app import Argo
 from argo_mw.call import Call
 from argo_mw.errors import Action, UpstreamError
+from argo_mw.testing.apart import Apart
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock
 from argo_mw.upstream import Upstream
@@ -53,7 +54,7 @@ class FakeService:
         return self._behaviour == "answers"
 
 
-class UpstreamConformance:
+class UpstreamConformance(Apart):
     """What every upstream must hold to; override :attr:`name` and :meth:`plugin` at least.
 
     Attributes:

@@ -68,6 +68,14 @@ async def test_state_without_a_bound_is_told() -> None:
         await suite(Remembering()).test_it_keeps_its_state_bounded()
 
 
+async def test_what_was_got_is_shown_beside_what_was_wanted() -> None:
+    async def shout(call: Call, call_next: Next) -> Outcome:
+        return Outcome("SHOUTED")
+
+    with pytest.raises(AssertionError, match=r"'SHOUTED' == 'AAPL'"):
+        await suite(shout).test_it_hands_on_the_answer()
+
+
 async def test_a_shadow_that_fails_is_told() -> None:
     class Failing(Sweeping):
         async def shadow(self, call: Call, outcome: Outcome) -> None:
