@@ -30,6 +30,7 @@ RESERVE = 1_000
 """Records that are held beyond the bound for those that cannot wait."""
 
 _WRITES_UNDER_WAY = 2
+_MOST_UNDER_WAY = 4
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 1.0
 
@@ -169,6 +170,10 @@ class Writer:
                 # The sink has its next batch at hand when it is done with this one, and need not
                 # wait for the event loop: twice the rows per second beside a busy one.
                 await places.acquire()
+                # Batches are acknowledged one after the other. While telling others takes longer
+                # than writing, the next batch grows instead of one more waiting for its turn.
+                if len(self._under_way) >= _MOST_UNDER_WAY:
+                    await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
                 self._last_batch = task = asyncio.create_task(
                     self._process(self._next_batch(), places, self._last_batch),
                     name="argo-mw:persist:batch",

@@ -347,3 +347,23 @@ async def test_two_batches_at_most_are_under_way():
 def test_options_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         WriterOptions(**bad)
+
+
+async def test_while_telling_others_takes_long_batches_grow_instead_of_queueing_up():
+    """Each batch that waits to be told of is a task; there are few, whatever the load."""
+    async with Running(linger=0.0, largest_batch=100) as run:
+        told = asyncio.Event()
+
+        async def slowly(entries) -> None:
+            await told.wait()
+
+        run.writer._committed = slowly
+        receipts = []
+        for number in range(20):
+            receipts += await run.put(number)
+            await run.clock.advance(0.01)
+        assert [[0], [1], [2], [3]] == run.sink.batches
+        told.set()
+        await settle()
+        assert [[0], [1], [2], [3], list(range(4, 20))] == run.sink.batches
+        assert ["sink"] * 20 == [await receipt for receipt in receipts]
