@@ -119,13 +119,17 @@ class Fleet:
         """What each process tells after *word*."""
         return await asyncio.gather(*(asyncio.to_thread(i.ask, word) for i in self.instances))
 
-    async def work(self, seconds: float) -> None:
-        """Let all work for *seconds*, and note their memory every second."""
-        await self.every("work")
+    async def work(self, seconds: float, *, answers: int) -> None:
+        """Let all work for *seconds*, and until each has given so many *answers*.
+
+        Their memory is noted every second. A busy machine takes longer for the same work.
+        """
+        wanted = [int(str(one["answered"])) + answers for one in await self.every("work")]
         until = time.monotonic() + seconds
-        while (now := time.monotonic()) < until:
-            self.memory.append((now, tuple(one.memory for one in self.instances)))
-            await asyncio.sleep(min(1.0, until - now))
+        async with asyncio.timeout(seconds + 10 * PATIENCE):
+            while (now := time.monotonic()) < until or not await self._answered(wanted):
+                self.memory.append((now, tuple(one.memory for one in self.instances)))
+                await asyncio.sleep(1.0)
 
     async def at_rest(self) -> Sight:
         """Let all end what they are at; what is left then."""
@@ -166,6 +170,10 @@ class Fleet:
             return [tuple(row) for row in await connection.fetch(query)]
         finally:
             await connection.close()
+
+    async def _answered(self, wanted: list[int]) -> bool:
+        told = await self.every("status")
+        return all(int(str(o["answered"])) >= w for o, w in zip(told, wanted, strict=True))
 
     async def _look(self) -> Sight:
         told = await self.every("status")

@@ -34,6 +34,7 @@ from argo_mw import (
     observes,
 )
 from argo_mw.testing import FakePlugin
+from argo_mw_persist import store_of
 from argo_mw_signals.signal import Contribution
 
 WITNESS = "witness"
@@ -104,6 +105,7 @@ class Member:
     async def run(self) -> None:
         """Work until standard input ends."""
         async with self.argo:
+            self.store = store_of(self.argo.context)
             self.argo.observe(self.observe)
             self.faults += [f"left out: {broken}" for broken in self.argo.broken]
             askers = [asyncio.create_task(self.ask(s), name="asker") for s in self.symbols]
@@ -157,6 +159,7 @@ class Member:
             "made": self.witness.made,
             "faults": self.faults[:SOME],
             "tasks": sorted(names),
+            "queue": self.store.writer.held,
         }
         print(json.dumps(told), flush=True)
 
@@ -166,7 +169,8 @@ class Member:
         """Nothing but what is told anyway."""
 
     async def do_work(self) -> None:
-        """Ask on."""
+        """Ask on; how long callers wait is watched from now on."""
+        self.longest = 0.0
         self.working.set()
 
     async def do_rest(self) -> None:

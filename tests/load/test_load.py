@@ -12,9 +12,12 @@ import pytest
 
 from argo_mw_persist.testing import postgres
 from argo_mw_redis.testing import servers
-from tests.load.fleet import INSTANCES, Fleet, fleet
+from tests.load.fleet import INSTANCES, SYMBOLS, Fleet, fleet
 
 pytestmark = pytest.mark.soak
+WARM = 4 * len(SYMBOLS)
+"""Answers after which a process has met everything."""
+
 MOST_FILES = 64
 """Files and sockets of one process: what its pools may hold, and some for Python itself."""
 
@@ -28,12 +31,13 @@ def running(tmp_path: Path) -> Iterator[Fleet]:
 async def bears(running: Fleet, *, warm_up: float, seconds: float, most: float) -> None:
     """Let the fleet work, and judge what it leaves behind.
 
-    Memory may grow by *most* MiB a minute, by a straight line through its sizes after *warm_up*.
+    Memory may grow by *most* MiB a minute, by a straight line through its sizes after *warm_up*,
+    in which every symbol was asked for a few times.
     """
-    await running.work(warm_up)
+    await running.work(warm_up, answers=WARM)
     before = await running.at_rest()
     running.memory.clear()
-    await running.work(seconds)
+    await running.work(seconds, answers=2 * WARM)
     after = await running.at_rest()
     told = await running.end()
     made = {f"{number}:{n}": 1 for number, one in enumerate(told) for n in range(int(one["made"]))}
@@ -42,7 +46,8 @@ async def bears(running: Fleet, *, warm_up: float, seconds: float, most: float) 
         "answered": [one["answered"] for one in told],
         "made": len(made),
         "longest_s": [round(one["longest"], 3) for one in told],
-        "memory_mib": [round(size) for size in running.memory[-1][1]],
+        "memory_mib": [[round(m[1][n], 1) for m in running.memory[:: max(1, len(running.memory) // 12)]] for n in range(INSTANCES)],
+        "queue": [one["queue"] for one in running.told],
         "growth_mib_per_minute": slopes,
         "redis_connections": after.redis,
         "postgres_connections": after.postgres,
