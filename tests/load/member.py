@@ -99,6 +99,7 @@ class Member:
         )
         self.asked = self.answered = self.under_way = 0
         self.longest = 0.0
+        self.fullest = 0
         self.faults: list[str] = []
         self.working = asyncio.Event()
 
@@ -139,6 +140,7 @@ class Member:
             finally:
                 self.under_way -= 1
                 self.longest = max(self.longest, time.perf_counter() - began)
+                self.fullest = max(self.fullest, self.store.writer.held)
 
     def observe(self, event: Event) -> None:
         match event:
@@ -159,7 +161,7 @@ class Member:
             "made": self.witness.made,
             "faults": self.faults[:SOME],
             "tasks": sorted(names),
-            "queue": self.store.writer.held,
+            "fullest": self.fullest,
         }
         print(json.dumps(told), flush=True)
 
