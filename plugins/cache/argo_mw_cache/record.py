@@ -72,8 +72,9 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 @define(eq=False)
 class _Known:
-    """A head that was read before."""
+    """A head that was read before, and its bytes."""
 
+    data: bytes
     upstream: str | None
     via: tuple[str, ...]
     tags: frozenset[str]
@@ -88,15 +89,15 @@ _write_head = msgspec.msgpack.Encoder().encode
 class Records:
     """Writes records, and reads them.
 
-    Programs read the same few thousand records again and again, so their heads are remembered
-    by their bytes: half of the time that reading a text of 1.2 kB takes (measured in
+    Programs read the same few thousand records again and again, so the last head of each key is
+    remembered: half of the time that reading a text of 1.2 kB takes (measured in
     ``tests/bench/cache.py``).
     """
 
     def __init__(self, context: Context) -> None:
         self._codecs = context.codecs
         self._stamps = context.stamps
-        self._heads: dict[bytes, _Known] = {}
+        self._heads: dict[str, _Known] = {}
         self._moments: dict[str, float | None] = {}
 
     def write(self, outcome: Outcome, stamped: Stamped, load_time: float, key: str) -> bytes:
@@ -123,7 +124,9 @@ class Records:
         if isinstance(stored, Undecodable):
             return Unusable("undecodable", f"{stored.reason.value} {stored.detail}".strip())
         try:
-            head = self._heads.get(stored.head) or self._remember(stored.head)
+            head = self._heads.get(key)
+            if head is None or head.data != stored.head:
+                head = self._remember(key, stored.head)
         except (msgspec.MsgspecError, ValueError) as error:
             return Unusable("undecodable", str(error))
         outcome = Outcome(
@@ -143,11 +146,12 @@ class Records:
             _keep(self._moments, key, stored.as_of)
         return Record(outcome, head.stamped, stored.load_time, new)
 
-    def _remember(self, data: bytes) -> _Known:
+    def _remember(self, key: str, data: bytes) -> _Known:
         head = _read_head(data)
         notes = (*[Note(layer, text) for layer, text in head.notes], KEPT)
-        known = _Known(head.upstream, head.via, head.tags, notes, self._stamps.adopt(head.marks))
-        _keep(self._heads, data, known)
+        stamped = self._stamps.adopt(head.marks)
+        known = _Known(data, head.upstream, head.via, head.tags, notes, stamped)
+        _keep(self._heads, key, known)
         return known
 
 

@@ -263,6 +263,24 @@ async def test_an_answer_that_is_found_again_and_again_is_told_of_once(
         assert [1, 1, 2, 2] == [e.outcome.value for e in events.of(AnswerSeen)]
 
 
+async def test_no_more_is_remembered_of_records_than_there_are_questions(
+    shared: str, clock: FakeClock
+) -> None:
+    """Each load gives a record another head; those before it are of no use any more."""
+    one, other = (
+        instance(shared, counting(), clock),
+        instance(shared, counting(), clock, memory=False),
+    )
+    async with one, other:
+        level = other.engine.build.parts["cache"].layer.middleware._shared  # type: ignore[union-attr]
+        for number in range(1, 6):
+            await one.invalidate("subject:A")
+            await settle()
+            assert number == await one.call("bars", symbol="A")
+            assert number == await other.call("bars", symbol="A")
+        assert 1 == len(level._records._heads)
+
+
 async def test_the_stamps_being_slow_makes_a_miss(
     shared: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
