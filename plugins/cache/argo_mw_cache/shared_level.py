@@ -109,7 +109,8 @@ class SharedLevel:
             await self._soon(self._context.shared.set(key, data, ttl=ttl))
         except (SharedUnavailable, Expired) as error:
             self._deferred.keep(key, data, stamped.marks, outcome)
-            return Unusable("unreachable", str(error))
+            why = str(error) or f"it took longer than {self._patience:g} s"
+            return Unusable("unreachable", why)
         self._deferred.resume()
         return None
 

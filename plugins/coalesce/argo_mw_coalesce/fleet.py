@@ -134,7 +134,8 @@ class Fleet:
         try:
             await within(code, self._clock.monotonic() + self._patience, self._clock)
         except (SharedUnavailable, Expired) as failure:
-            self._context.trouble("coalesce", f"an answer could not be left for others: {failure}")
+            why = str(failure) or f"the shared store took longer than {self._patience:g} s"
+            self._context.trouble("coalesce", f"an answer could not be left for others: {why}")
             with contextlib.suppress(Closed):
                 self._context.tasks.spawn(f"coalesce:free:{lease.key}", self._free_soon(lease))
 

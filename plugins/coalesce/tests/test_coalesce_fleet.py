@@ -20,6 +20,7 @@ from argo_mw import (
     QuotaExceeded,
     Refusal,
     SharedUnavailable,
+    Trouble,
     Unacceptable,
     UpstreamError,
     operation,
@@ -182,6 +183,26 @@ async def test_who_comes_just_too_late_for_a_flight_takes_what_has_landed(
         fleet._acquire = slow_acquire
         assert (await ask(second)).value == "one"
     assert other.asked == []
+
+
+async def test_a_store_that_takes_too_long_to_keep_an_answer_is_named_and_holds_up_nobody(
+    store: str, clock: FakeClock
+) -> None:
+    one = held("one")
+    one.gate.set()
+    async with instance(store, one, clock, shared_timeout=1.5) as first:
+        events = capture_events(first)
+        fleet = first.engine.build.parts["coalesce"].layer.middleware._fleet  # type: ignore[union-attr]
+
+        async def never(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        fleet._put = never
+        asking = ask(first)
+        await clock.advance(1.6)
+        assert (await asking).value == "one"
+        [trouble] = events.of(Trouble)
+        assert trouble.what.endswith("others: the shared store took longer than 1.5 s")
 
 
 async def test_an_answer_from_before_an_invalidation_is_not_for_who_asks_after_it(
