@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+import math
+from typing import Any, Literal
 
 import msgspec
 from attrs import define, frozen
 
 from argo_mw import NO_COST, Context, Note, Outcome, Stamped, Undecodable
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 PREFIX = "argo:cache:"
 """What every key of the cache in the store begins with; the operation's name comes next."""
@@ -72,7 +70,12 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 @define(eq=False)
 class _Known:
-    """A head that was read before, and its bytes."""
+    """The last head of a key.
+
+    Attributes:
+        data: Its bytes.
+        as_of: The moment that the last record with it speaks for; at first equal to none.
+    """
 
     data: bytes
     upstream: str | None
@@ -80,6 +83,7 @@ class _Known:
     tags: frozenset[str]
     notes: tuple[Note, ...]
     stamped: Stamped
+    as_of: float | None = math.nan
 
 
 _read_head = msgspec.msgpack.Decoder(_Head).decode
@@ -98,7 +102,6 @@ class Records:
         self._codecs = context.codecs
         self._stamps = context.stamps
         self._heads: dict[str, _Known] = {}
-        self._moments: dict[str, float | None] = {}
 
     def write(self, outcome: Outcome, stamped: Stamped, load_time: float, key: str) -> bytes:
         """The bytes that lie under *key* for *outcome*, which is as a hit gives it.
@@ -141,9 +144,7 @@ class Records:
             head.notes,
         )
         head.stamped = self._stamps.renew(head.stamped)
-        new = self._moments.get(key) != stored.as_of
-        if new:
-            _keep(self._moments, key, stored.as_of)
+        new, head.as_of = head.as_of != stored.as_of, stored.as_of
         return Record(outcome, head.stamped, stored.load_time, new)
 
     def _remember(self, key: str, data: bytes) -> _Known:
@@ -151,11 +152,7 @@ class Records:
         notes = (*[Note(layer, text) for layer, text in head.notes], KEPT)
         stamped = self._stamps.adopt(head.marks)
         known = _Known(data, head.upstream, head.via, head.tags, notes, stamped)
-        _keep(self._heads, key, known)
+        if len(self._heads) >= _MOST:
+            self._heads.clear()
+        self._heads[key] = known
         return known
-
-
-def _keep(memory: dict[K, V], key: K, value: V) -> None:
-    if len(memory) >= _MOST:
-        memory.clear()
-    memory[key] = value
