@@ -63,7 +63,8 @@ class Measured:
         self.columns = [Figures(**one) for one in found]
         self.workload = Workload(**workload)
         self._named = {one.variant: one for one in self.columns}
-        self._ratios: dict[str, float | None] = summary
+        self._ratios = {name: one for name, one in summary.items() if "_by_seed" not in name}
+        self._seeds = {name: one for name, one in summary.items() if "_by_seed" in name}
 
     def block(self, name: str) -> str:
         """What stands in the block *name*."""
@@ -78,12 +79,16 @@ class Measured:
 
     def _summary(self) -> str:
         before, after = self._named["before"], self._named["all"]
-        rows = ["| | original | all layers | ratio | aim |", "|---|---|---|---|---|"]
+        rows = [
+            "| | original | all layers | ratio | of each seed | aim |",
+            "|---|---|---|---|---|---|",
+        ]
         for title, name, form, ratio, aim in _SUMMARY:
             value = self._ratios.get(ratio)
-            told = "" if value is None or name == ratio else f"{value:.2g}"
+            told = "" if value is None else f"{value:.2g}"
+            seeds = ", ".join(f"{one:.2g}" for one in self._seeds.get(f"{ratio}_by_seed", []))
             cells = [cell(one, name, form) for one in (before, after)]
-            rows.append(f"| {' | '.join([title, *cells, told, aim])} |")
+            rows.append(f"| {' | '.join([title, *cells, told, seeds, aim])} |")
         return "\n".join(rows) + "\n"
 
     def _layer(self, layer: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from attrs import asdict, frozen
@@ -103,7 +104,10 @@ def figures(seen: Seen) -> Figures:
     )
 
 
-def ratios(before: Figures, after: Figures) -> dict[str, float | None]:
+Ratios = dict[str, float | None]
+
+
+def ratios(before: Figures, after: Figures) -> Ratios:
     """All layers against the original service; below 1 is better, but for the hit rate."""
     return {
         "p50_miss_ratio": _ratio(after.p50_miss_ms, before.p50_miss_ms),
@@ -112,10 +116,27 @@ def ratios(before: Figures, after: Figures) -> dict[str, float | None]:
         "calls_ratio": _ratio(after.requests, before.requests),
         "loads_ratio": _ratio(after.loads, before.loads),
         "usd_ratio": _ratio(after.usd, before.usd),
-        "hit_rate": after.hit_rate,
+        "hit_rate": None if after.hit_rate is None else round(after.hit_rate, 4),
         "query_ratio": _ratio(after.query_ms, before.query_ms),
         "error_bp_ratio": _ratio(after.error_bp, before.error_bp),
     }
+
+
+def original_and_all(columns: Sequence[Figures]) -> tuple[Figures, Figures]:
+    """The two that are compared in the end."""
+    named = {one.variant: one for one in columns}
+    return named["before"], named["all"]
+
+
+def medians(seeds: Sequence[Ratios]) -> dict[str, float | list[float | None] | None]:
+    """The median of every ratio over the seeds, and each seed's own beside it."""
+    told: dict[str, float | list[float | None] | None] = {}
+    for name in seeds[0]:
+        values = [one[name] for one in seeds]
+        known = [value for value in values if value is not None]
+        told[name] = round(statistics.median(known), 4) if known else None
+        told[f"{name}_by_seed"] = values
+    return told
 
 
 def usd(price: tuple[float, float, float], counts: Mapping[str, object]) -> float:

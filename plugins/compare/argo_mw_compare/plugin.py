@@ -51,7 +51,7 @@ def compare(
 
     from attrs import asdict, evolve
 
-    from argo_mw_compare.figures import figures, ratios
+    from argo_mw_compare.figures import figures, medians, original_and_all, ratios
     from argo_mw_compare.report import WIDTH, page, remarks, table
     from argo_mw_compare.run import paced, run
     from argo_mw_compare.workload import Workload
@@ -59,9 +59,10 @@ def compare(
     began = time.monotonic()
     workload = Workload(symbols=symbols, hours=hours, seed=seed)
     workload = paced(workload, say=say) if speed is None else evolve(workload, speed=speed)
-    columns = [figures(seen) for seen in run(workload, quick=quick, say=say)]
-    named = {one.variant: one for one in columns}
-    summary = ratios(named["before"], named["all"])
+    found = run(workload, quick=quick, say=say)
+    by_seed = {seed: [figures(seen) for seen in several] for seed, several in found.items()}
+    columns = by_seed[workload.seed]
+    summary = medians([ratios(*original_and_all(several)) for several in by_seed.values()])
     out = console()
     out.width = max(out.width, WIDTH)
     out.print(table(columns))

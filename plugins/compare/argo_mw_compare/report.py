@@ -78,7 +78,9 @@ def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
 
 
 def page(
-    workload: Workload, columns: Sequence[Figures], summary: Mapping[str, float | None]
+    workload: Workload,
+    columns: Sequence[Figures],
+    summary: Mapping[str, float | Sequence[float | None] | None],
 ) -> str:
     """A self-contained HTML page."""
     head = "".join(f"<th>{title}</th>" for title, _, _ in ROWS)
@@ -90,7 +92,7 @@ def page(
     )
     said = "".join(f"<li>{html.escape(text)}</li>" for text in remarks(workload, columns))
     told = "".join(
-        f"<tr><th>{name}</th><td>{'-' if value is None else f'{value:.3f}'}</td></tr>"
+        f"<tr><th>{name}</th><td>{'-' if value is None else value}</td></tr>"
         for name, value in summary.items()
     )
     bars = "".join(

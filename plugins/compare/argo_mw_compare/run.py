@@ -10,7 +10,7 @@ import asyncio
 import gc
 import multiprocessing
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -26,18 +26,29 @@ from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import Workload
 
 AT_ONCE = 7
+SEEDS = 3
 _PILOT_HOURS, _PILOT_SPEED = 0.1, 1.0
 _MARGIN = 0.7
 _SLOWEST, _FASTEST = 0.35, 10.0
 """Slower, and the whole comparison would take more than ten minutes."""
 
 
-def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) -> list[Seen]:
-    """What every variant saw; one whose layers cannot be without another is left out, aloud."""
+def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) -> dict[int, list[Seen]]:
+    """What every variant saw, by seed.
+
+    Two further seeds, with other minutes of the same days and other latencies, are for the
+    original service and all layers only. A variant whose layers cannot be without another is
+    left out, aloud.
+    """
     layers = asyncio.run(installed_layers())
-    wanted = variants(layers, quick=quick)
+    wanted = {workload.seed: variants(layers, quick=quick)}
+    for seed in range(workload.seed + 1, workload.seed + SEEDS):
+        wanted[seed] = variants(layers, quick=True)
     found = _try_all(workload, wanted, layers, say)
-    return [found[variant.name] for variant in wanted if variant.name in found]
+    return {
+        seed: [found[seed, one.name] for one in several if (seed, one.name) in found]
+        for seed, several in wanted.items()
+    }
 
 
 def paced(workload: Workload, *, say: Callable[[str], object]) -> Workload:
@@ -49,7 +60,7 @@ def paced(workload: Workload, *, say: Callable[[str], object]) -> Workload:
     layers = asyncio.run(installed_layers())
     short = evolve(workload, hours=_PILOT_HOURS, speed=_PILOT_SPEED, past=0)
     wanted = [one for one in variants(layers) if "cache" in one.layers]
-    pilots = _try_all(short, wanted, layers, lambda _: None).values()
+    pilots = _try_all(short, {short.seed: wanted}, layers, lambda _: None).values()
     share = max((figures(one).cpu_pct or 0.0 for one in pilots), default=0.0) or MOST_CPU
     found = _PILOT_SPEED * _MARGIN * MOST_CPU / share
     speed = round(min(_FASTEST, max(_SLOWEST, found)), 2)
@@ -59,27 +70,29 @@ def paced(workload: Workload, *, say: Callable[[str], object]) -> Workload:
 
 def _try_all(
     workload: Workload,
-    wanted: Sequence[Variant],
+    wanted: Mapping[int, Sequence[Variant]],
     layers: Sequence[str],
     say: Callable[[str], object],
-) -> dict[str, Seen]:
-    found: dict[str, Seen] = {}
+) -> dict[tuple[int, str], Seen]:
+    found: dict[tuple[int, str], Seen] = {}
     # Those that wait longest go first, so that none of them is waited for alone at the end.
-    longest_first = sorted(wanted, key=lambda one: "cache" in one.layers or one.original)
+    pairs = [(seed, one) for seed, several in wanted.items() for one in several]
+    pairs.sort(key=lambda pair: "cache" in pair[1].layers or pair[1].original)
     with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as made:
         past = make_past(workload, Path(made))
-        with _workers(min(AT_ONCE, len(wanted))) as workers:
+        with _workers(min(AT_ONCE, len(pairs))) as workers:
             trials = {
-                workers.submit(_try, workload, one, layers, past): one for one in longest_first
+                workers.submit(_try, evolve(workload, seed=seed), one, layers, past): (seed, one)
+                for seed, one in pairs
             }
             for trial in as_completed(trials):
-                name = trials[trial].name
+                seed, one = trials[trial]
                 try:
-                    found[name] = trial.result()
+                    seen = found[seed, one.name] = trial.result()
                 except ConfigError as error:
-                    say(f"{name}: left out: {error}")
+                    say(f"{one.name}: left out: {error}")
                 else:
-                    say(f"{name}: {found[name].seconds:.0f} s")
+                    say(f"{one.name}, seed {seed}: {seen.seconds:.0f} s")
     return found
 
 

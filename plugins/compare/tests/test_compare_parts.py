@@ -12,7 +12,7 @@ from argo_mw import Argo, Cost, Outcome, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_compare.before import Before
 from argo_mw_compare.clock import WarpClock
-from argo_mw_compare.figures import Figures, error_bp, figures, percentile, ratios, usd
+from argo_mw_compare.figures import Figures, error_bp, figures, medians, percentile, ratios, usd
 from argo_mw_compare.report import page
 from argo_mw_compare.trial import Asked, Seen
 from argo_mw_compare.variants import Variant, variants
@@ -166,6 +166,12 @@ class TestFigures:
         after = figures(Seen(Variant("all"), [Asked(0, "A", 0.1)]))
         told = ratios(before, after)
         assert told["p50_ratio"] == 0.5
+        assert told["usd_ratio"] is None
+
+    def test_the_summary_is_the_median_of_the_seeds_with_each_beside_it(self):
+        told = medians([{"p50_ratio": one, "usd_ratio": None} for one in (0.9, 0.2, 0.4)])
+        assert told["p50_ratio"] == 0.4
+        assert told["p50_ratio_by_seed"] == [0.9, 0.2, 0.4]
         assert told["usd_ratio"] is None
 
     def test_the_page_stands_for_itself(self):
