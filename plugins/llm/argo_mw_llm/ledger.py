@@ -260,8 +260,8 @@ class _File:
 
 
 def _insert(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
-    # Every statement hands the interpreter's lock over to the loop and asks for it back, which
-    # costs the loop's thread as much as all the rest of a row: so many rows make one.
+    # Every statement hands the interpreter's lock over to the loop and takes it back, for which
+    # the loop's thread pays: so many rows make one.
     for start in range(0, len(entries), _ROWS):
         rows = entries[start : start + _ROWS]
         statement = f"INSERT INTO entries VALUES {', '.join([_ROW] * len(rows))}"  # noqa: S608
