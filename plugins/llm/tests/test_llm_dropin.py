@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import httpx2
 import openai
 import pytest
 
@@ -321,3 +322,17 @@ async def test_similarity_serves_requests_of_the_sdks(
 
 def counts(sandbox: Sandbox) -> tuple[int, int]:
     return sandbox.counts_of("claude").requests, sandbox.counts_of("deepseek").requests
+
+
+@pytest.mark.parametrize("odd", [b'"\\ud800"', b"NaN", b"1e999"])
+async def test_whatever_an_sdk_can_write_goes_through_the_chain(
+    sandbox: Sandbox, open_argo: OpenArgo, odd: bytes
+) -> None:
+    """Half a surrogate pair or NaN must not slip past the budget."""
+    body = b'{"model": "deepseek-v4-pro", "messages": [], "odd": %b}' % odd
+    async with open_argo(budgets=[{"usd": 0.0}]) as argo:
+        async with httpx2.AsyncClient(transport=transport(argo, "deepseek")) as client:
+            url = f"{sandbox.url('deepseek')}/chat/completions"
+            response = await client.post(url, content=body)
+    assert 402 == response.status_code
+    assert 0 == sandbox.counts_of("deepseek").requests
