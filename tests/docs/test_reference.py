@@ -192,9 +192,9 @@ def test_the_tables_flags_and_upstreams_of_a_page_exist(page: Path) -> None:
 
 def test_the_figures_of_the_how_to_exist() -> None:
     """As Prometheus spells them: underscores, and the unit in the name."""
-    source = "".join(p.read_text() for p in ROOT.glob("plugins/metrics/argo_mw_metrics/*.py"))
+    source = "".join(p.read_text() for p in ROOT.glob("plugins/*/argo_mw_*/*.py"))
     known = {name.replace(".", "_") for name in re.findall(r'"(argo\.[a-z_.]+)"', source)}
     page = (ROOT / "docs/how-to/metrics.md").read_text("utf-8")
-    suffix = r"(_seconds)?(_USD)?(_total|_bucket|_count|_sum)?$"
+    suffix = r"(_seconds)?(_bytes)?(_USD)?(_total|_bucket|_count|_sum)?$"
     written = {re.sub(suffix, "", name) for name in re.findall(r"\bargo_(?!mw)\w+", page)}
     assert set() == written - known
