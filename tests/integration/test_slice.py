@@ -28,11 +28,22 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
+def patient(sandbox: Sandbox) -> dict[str, object]:
+    """A configuration for a busy machine, on which a test may take minutes."""
+    tables = settings(sandbox)
+    plugins = {**tables["plugins"], "adaptive_ttl": {"operations": {"bars": {"ttl": 3600}}}}  # type: ignore[dict-item]
+    return {
+        **tables,
+        "plugins": plugins,
+        "operations": {"bars": {"timeout": 120}},
+        "upstreams": {"alpaca": {"timeout": 120}},
+    }
+
+
 @pytest.fixture
 async def argo(sandbox: Sandbox) -> AsyncIterator[Argo]:
-    """Every installed plugin, as a user would have it, and patience for a busy machine."""
-    patient = {"operations": {"bars": {"timeout": 120}}, "upstreams": {"alpaca": {"timeout": 120}}}
-    async with Argo.open({**settings(sandbox), **patient}, clock=sandbox.clock) as opened:
+    """Every installed plugin, as a user would have it."""
+    async with Argo.open(patient(sandbox), clock=sandbox.clock) as opened:
         assert opened.broken == ()
         yield opened
 
@@ -92,7 +103,7 @@ async def test_a_flag_flips_under_load_a_thousand_times(argo: Argo, sandbox: San
 
     await argo.map("bars", REAL)
     tasks = [asyncio.create_task(load(symbol)) for symbol in REAL for _ in range(4)]
-    base = {**settings(sandbox), "operations": {"bars": {"timeout": 120}}}
+    base = patient(sandbox)
     for flip in range(1_000):
         await argo.reload({**base, "flags": {"coalesce": "on" if flip % 2 else "50%"}})
         await asyncio.sleep(0)
