@@ -57,9 +57,8 @@ class Record:
     branch counts only if it raises the mean; otherwise it has told nothing.
 
     What was seen last says less and less of an upstream that is not asked any more: in silence,
-    a mean above the median of the last requests falls to it, and errors are forgotten. So one
-    that was left for a passing trouble is tried again, and one slow answer to a program that asks
-    once a minute does not turn the order round.
+    what may be hoped for falls from the mean to the median of the last requests, and errors are
+    forgotten. So one that was left for a passing trouble is tried again.
 
     Attributes:
         latency: Mean seconds of an answer, or ``None`` while nothing is known.
@@ -161,8 +160,13 @@ class Record:
             else cold_start
         )
 
-    def expected(self, cold_start: float, now: float) -> float:
+    def expected(self, cold_start: float) -> float:
         """Seconds until an answer that is one, should failures be asked again."""
+        latency = cold_start if self.latency is None else self.latency
+        return latency / max(_LEAST_CHANCE, 1 - self.errors)
+
+    def hoped(self, cold_start: float, now: float) -> float:
+        """The same, should what was seen last have passed in the silence since then."""
         if self.latency is None:
             return cold_start
         recent = math.exp((self.heard - now) / _MEMORY)

@@ -56,13 +56,15 @@ class Standings:
     def plan(self, upstreams: Sequence[Upstream]) -> Plan:
         """Whom to ask for a call that *upstreams* may answer; now and then a probe."""
         plan = self.ranked(upstreams)
-        if not self._may_probe():
+        if self.rules.order != "learned" or not self.budget.pays:
             return plan
         first, *others = plan.order
         able = [one for one in self.plentiful(others) if not self._refuses(one)]
-        if not able:
+        probed = self._due(upstreams, first, able)
+        if probed is None and able and self._chance.random() < self._config.probes:
+            probed = min(able, key=lambda one: self.record(one).heard)
+        if probed is None:
             return plan
-        probed = min(able, key=lambda one: self.record(one).heard)
         order = (probed, *(one for one in plan.order if one is not probed))
         # No more patience than with the upstream whose place it takes.
         return Plan(order, self.patience(first), probe=True)
@@ -107,20 +109,27 @@ class Standings:
         stuck = ", stuck" if record.stuck else ""
         return f"{upstream.name} ({record.latency:.3g} s, {record.errors:.0%} errors{stuck})"
 
+    def _due(
+        self, upstreams: Sequence[Upstream], first: Upstream, able: Sequence[Upstream]
+    ) -> Upstream | None:
+        """One of *able* that might be better than *first* again by now; one call at a time."""
+        now, cold_start = self._clock.monotonic(), self.rules.cold_start
+
+        def hope(upstream: Upstream) -> float:
+            seconds = self.record(upstream).hoped(cold_start, now)
+            return self._cost(upstream, upstreams.index(upstream), seconds)
+
+        best = min([first, *able], key=hope)
+        return None if best is first or self.record(best).under_way else best
+
     def _rank(self, upstream: Upstream, place: int) -> tuple[bool, bool, bool, float]:
         record = self.record(upstream)
-        expected = record.expected(self.rules.cold_start, self._clock.monotonic())
+        expected = self._cost(upstream, place, record.expected(self.rules.cold_start))
+        return self._refuses(upstream), self.is_scarce(upstream), record.stuck, expected
+
+    def _cost(self, upstream: Upstream, place: int, seconds: float) -> float:
         worth = (upstream.price or 0.0) * self._config.dollar_seconds
-        refuses = self._refuses(upstream)
-        handicap = self._config.preference**place
-        return refuses, self.is_scarce(upstream), record.stuck, handicap * (expected + worth)
+        return (seconds + worth) * self._config.preference**place
 
     def _refuses(self, upstream: Upstream) -> bool:
         return self.record(upstream).refused_until > self._clock.time()
-
-    def _may_probe(self) -> bool:
-        return (
-            self.rules.order == "learned"
-            and self.budget.pays
-            and self._chance.random() < self._config.probes
-        )
