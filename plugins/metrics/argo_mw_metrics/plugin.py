@@ -47,7 +47,8 @@ class MetricsPlugin:
     def register_layer(self, context: Context) -> Layer:
         """Spans, outside of everything; answers at hand pass by and get none."""
         tracers = self._tracers or trace.get_tracer_provider()
-        spans = Spans(tracers.get_tracer(SCOPE), context.events)
+        wanted = _is_set_up if self._tracers is None else _always
+        spans = Spans(tracers.get_tracer(SCOPE), context.events, wanted)
         # Peeks go on past it, lookups do not: whoever waits for an answer gets a span.
         return Layer(NAME, spans, before=("coalesce",), peek=_nothing_at_hand)
 
@@ -93,3 +94,12 @@ class MetricsPlugin:
 
 def _nothing_at_hand(call: Call) -> None:
     return None
+
+
+def _is_set_up() -> bool:
+    """Whether the program has a provider: it may set one up at any time."""
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _always() -> bool:
+    return True

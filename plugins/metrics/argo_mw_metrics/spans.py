@@ -6,6 +6,8 @@ event of the span of the caller that started it, and the spans of those who join
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
 from opentelemetry.util.types import AttributeValue
 
@@ -32,9 +34,13 @@ class Spans:
     Args:
         tracer: Makes spans.
         events: What happens.
+        wanted: Whether anybody takes spans now; without, nothing is done.
     """
 
-    def __init__(self, tracer: Tracer, events: Events) -> None:
+    def __init__(
+        self, tracer: Tracer, events: Events, wanted: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._wanted = wanted
         self._tracer = tracer
         self._events = events
         self._observer = self.observe
@@ -42,6 +48,8 @@ class Spans:
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """What *call_next* answers, in a span."""
+        if not self._wanted():
+            return await call_next(call)
         with self._tracer.start_as_current_span(
             call.operation.name,
             kind=SpanKind.INTERNAL,

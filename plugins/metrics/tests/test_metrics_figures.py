@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
+from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -202,3 +204,23 @@ async def test_a_port_that_is_taken_is_an_error_that_says_so():
         with pytest.raises(PluginError, match="cannot be used"):
             async with other.argo:
                 pass
+
+
+async def test_no_span_is_begun_while_the_program_has_no_provider(monkeypatch):
+    """It may set one up at any time, and has spans from then on."""
+    begun: list[str] = []
+    plugin = MetricsPlugin()
+    asked = FakePlugin(operations=[bars], upstreams=[Scripted("a", {"bars"})])
+    config = {"argo": {"shared": "memory://", "strict": True}}
+    plugins = {"metrics": plugin, "asked": asked}
+    async with Argo.open(config, plugins=plugins, installed=False) as argo:
+        spans = argo.engine.build.parts["metrics"].layer.middleware
+        begin = spans._tracer.start_as_current_span
+        spans._tracer = SimpleNamespace(
+            start_as_current_span=lambda name, **how: begun.append(name) or begin(name, **how)
+        )
+        await argo.call("bars", symbol="AAPL")
+        assert [] == begun
+        monkeypatch.setattr(trace, "get_tracer_provider", TracerProvider)
+        await argo.call("bars", symbol="AAPL")
+        assert ["bars"] == begun
