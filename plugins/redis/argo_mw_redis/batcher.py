@@ -30,6 +30,7 @@ from redis.exceptions import (
 )
 
 from argo_mw import Clock, Log, SharedUnavailable
+from argo_mw_redis.patience import patience
 from argo_mw_redis.scripts import ALL, Script
 from argo_mw_redis.servers import Options, Server
 
@@ -211,7 +212,7 @@ class Batcher:
 
     async def _carry(self, lane: AbstractConnection, batch: Batch) -> None:
         try:
-            async with asyncio.timeout(self._options.timeout):
+            async with patience(self._options.timeout):
                 await self._exchange(lane, batch)
         except (RedisError, OSError, TypeError, ValueError) as error:
             if self._busy.pop(lane, None) is not None:  # else it was dropped with all others
