@@ -215,7 +215,10 @@ def test_a_terminal_gets_the_answer_as_it_comes(sandbox: SandboxProcess, tmp_pat
     try:
         asked = start(config, "ask", "-m", "claude-sonnet-5-5", "RSI 30?", out=screen)
         assert (0, b"") == finish(asked)[::2]
-        assert os.read(seen, 4096).startswith(b"My view is")
+        said = b""
+        while len(said) < len(b"My view is"):
+            said += os.read(seen, 4096)
+        assert said.startswith(b"My view is")
     finally:
         os.close(screen)
         os.close(seen)
