@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final, TypeVar, cast
 
 import hiredis
@@ -353,11 +354,11 @@ def _values(reply: Any, count: int) -> list[bytes | None]:
 
 
 def _hand_out(gets: list[Get], values: list[bytes | None]) -> None:
-    at = 0
+    rest = iter(values)
     for get in gets:
-        start, at = at, at + len(get.keys)
+        found = next(rest) if get.single else [*islice(rest, len(get.keys))]
         if not get.done.done():
-            get.done.set_result(values[start] if get.single else values[start:at])
+            get.done.set_result(found)
 
 
 def _settle(command: Command, reply: Any) -> None:
