@@ -92,7 +92,7 @@ class Envelope:
                 flags |= _COMPRESSED
                 body = packed
         sealed = _HEADER.pack(_MAGIC, VERSION, flags) + length + body
-        return sealed + self._seal(sealed, place)
+        return sealed + self._seal(sealed, place.encode("utf-8", "surrogatepass"))
 
     def unwrap(self, data: bytes, place: str = "") -> bytes | memoryview | Undecodable:
         """The body in *data*, or why there is none."""
@@ -103,8 +103,13 @@ class Envelope:
             return self._not_ours(header)
         if len(data) < _HEADER.size + seal:
             return Undecodable(Reason.FOREIGN, "too short")
-        if not self._is_whole(data, place):
-            return Undecodable(Reason.SIGNATURE if self.key else Reason.CORRUPT)
+        name = place.encode("utf-8", "surrogatepass")
+        if self.key:
+            sealed = memoryview(data)[:-seal]
+            if not hmac.compare_digest(self._seal(sealed, name), data[-seal:]):
+                return Undecodable(Reason.SIGNATURE)
+        elif zlib.crc32(data, zlib.crc32(name)) != _RESIDUE:
+            return Undecodable(Reason.CORRUPT)
         body = memoryview(data)[_HEADER.size : -seal]  # a slice of a view copies nothing
         if header[-1] & _COMPRESSED:
             return self._decompress(body)
@@ -126,12 +131,6 @@ class Envelope:
         detail = "not signed" if self.key else "signed, but there is no key here"
         return Undecodable(Reason.SIGNATURE, detail)
 
-    def _is_whole(self, data: bytes, place: str) -> bool:
-        if self.key:
-            sealed = memoryview(data)[:-_MAC_BYTES]
-            return hmac.compare_digest(self._seal(sealed, place), data[-_MAC_BYTES:])
-        return zlib.crc32(data, zlib.crc32(_encoded(place))) == _RESIDUE
-
     def _decompress(self, body: memoryview) -> bytes | Undecodable:
         try:
             (length,) = _LENGTH.unpack_from(body)
@@ -145,18 +144,13 @@ class Envelope:
         except (zstandard.ZstdError, struct.error) as error:
             return Undecodable(Reason.CORRUPT, str(error))
 
-    def _seal(self, sealed: bytes | memoryview, place: str) -> bytes:
-        name = _encoded(place)
+    def _seal(self, sealed: bytes | memoryview, name: bytes) -> bytes:
         if self.key:
             # The place's length keeps it apart from what follows it.
             mac = hmac.new(self.key, _LENGTH.pack(len(name)) + name, "sha256")
             mac.update(sealed)
             return mac.digest()
         return _CHECKSUM.pack(zlib.crc32(sealed, zlib.crc32(name)))
-
-
-def _encoded(place: str) -> bytes:
-    return place.encode("utf-8", "surrogatepass")
 
 
 def _compressor() -> zstandard.ZstdCompressor:

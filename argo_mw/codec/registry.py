@@ -178,7 +178,8 @@ class Codecs:
         if isinstance(body, Undecodable):
             return body
         try:
-            return self._reader().read(kind, body)  # type: ignore[no-any-return]
+            reader: _Reader = getattr(self._local, "reader", None) or self._new_reader()
+            return reader.read(kind, body)  # type: ignore[no-any-return]
         except _UnknownTypeError as error:
             return Undecodable(Reason.UNKNOWN_TYPE, str(error))
         except (msgspec.MsgspecError, RecursionError) as error:
@@ -186,12 +187,9 @@ class Codecs:
         except Exception as error:  # a decoder is given whatever the bytes say
             return Undecodable(Reason.REJECTED, f"{type(error).__name__}: {error}"[:200])
 
-    def _reader(self) -> _Reader:
-        try:
-            return self._local.reader  # type: ignore[no-any-return]
-        except AttributeError:
-            reader = self._local.reader = _Reader(self)
-            return reader
+    def _new_reader(self) -> _Reader:
+        reader = self._local.reader = _Reader(self)
+        return reader
 
     def _body(self, value: object) -> bytes:
         try:

@@ -36,7 +36,7 @@ from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.entry import Entry, Times, hit_of, protected_of
 from argo_mw_cache.memory import Memory
 from argo_mw_cache.record import Record, Unusable
-from argo_mw_cache.shared_level import SharedLevel
+from argo_mw_cache.shared_level import SharedLevel, key_of
 
 NAME = "cache"
 _MOMENT = 0.05
@@ -124,17 +124,17 @@ class Cache:
     async def _look_up(self, key: str, call: Call) -> Outcome | None:
         shared = self._shared
         assert shared is not None
+        place = key_of(call)
         self._looking.add(key)
         try:
-            data = await shared.ask(call)
-            usable, freshness = shared.read(call, data)
-            if freshness is Freshness.UNKNOWN:
-                usable = await shared.judge(usable)
-            found = self._take_up(usable, call)
+            there = shared.read(place, await shared.ask(place))
+            if isinstance(there, Record) and there.freshness is Freshness.UNKNOWN:
+                there = await shared.judge(there)
         except SharedUnavailable as error:
-            found = self._take_up(Unusable("unreachable", str(error)), call)
+            there = Unusable("unreachable", str(error))
         finally:
             self._looking.discard(key)
+        found = self._take_up(there, call)
         if found is None:
             self._absent[key] = self._monotonic()
             return None
@@ -196,7 +196,7 @@ class Cache:
         expires_at = found.outcome.expires_at
         assert expires_at is not None
         return (
-            self._stamps.peek(found.stamped) is Freshness.FRESH
+            found.freshness is Freshness.FRESH
             and self._clock.time() < expires_at
             and (not call.extensions or self._takes(found.outcome, call))
         )

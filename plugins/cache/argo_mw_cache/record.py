@@ -8,7 +8,7 @@ from typing import Any, Literal
 import msgspec
 from attrs import define, frozen
 
-from argo_mw import NO_COST, Context, Note, Outcome, Stamped, Undecodable
+from argo_mw import NO_COST, Context, Freshness, Note, Outcome, Stamped, Undecodable
 
 PREFIX = "argo:cache:"
 """What every key of the cache in the store begins with; the operation's name comes next."""
@@ -26,12 +26,14 @@ class Record:
         stamped: Its tags' stamps at the start of its load.
         load_time: Seconds that loading it took.
         new: Whether it speaks for another moment than the one that was read before.
+        freshness: What its tags' stamps say, as far as that is known without waiting.
     """
 
     outcome: Outcome
     stamped: Stamped
     load_time: float
     new: bool
+    freshness: Freshness
 
 
 @frozen
@@ -143,9 +145,9 @@ class Records:
             (),
             head.notes,
         )
-        head.stamped = self._stamps.renew(head.stamped)
+        stamped = head.stamped = self._stamps.renew(head.stamped)
         new, head.as_of = head.as_of != stored.as_of, stored.as_of
-        return Record(outcome, head.stamped, stored.load_time, new)
+        return Record(outcome, stamped, stored.load_time, new, self._stamps.peek(stamped))
 
     def _remember(self, key: str, data: bytes) -> _Known:
         head = _read_head(data)

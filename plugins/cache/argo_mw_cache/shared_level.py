@@ -51,46 +51,43 @@ class SharedLevel:
 
     async def get(self, call: Call) -> Record | Unusable:
         """What the store holds for *call* that was not invalidated since."""
+        key = key_of(call)
         try:
-            data = await self.ask(call)
+            data = await self.ask(key)
         except SharedUnavailable as error:
             return Unusable("unreachable", str(error))
-        found, freshness = self.read(call, data)
-        if freshness is Freshness.UNKNOWN:
-            return await self.judge(found)
-        return found
+        found = self.read(key, data)
+        return found if isinstance(found, Unusable) else await self.judge(found)
 
     # The steps of get(), for the path where one coroutine more counts.
 
-    def ask(self, call: Call) -> Awaitable[bytes | None]:
-        """The bytes under the key of *call*.
+    def ask(self, key: str) -> Awaitable[bytes | None]:
+        """The bytes under *key*.
 
         Raises:
             SharedUnavailable: The store is away, or too slow.
         """
-        return self._lookups.get(key_of(call))
+        return self._lookups.get(key)
 
-    def read(self, call: Call, data: bytes | None) -> tuple[Record | Unusable, Freshness]:
-        """What *data* is, as far as that is known without asking for stamps."""
+    def read(self, key: str, data: bytes | None) -> Record | Unusable:
+        """What *data* is, which lay under *key*, as far as that is known without waiting."""
         self._deferred.resume()
         if data is None:
-            return _ABSENT, Freshness.MISS
-        record = self._records.read(data, key_of(call))
-        if isinstance(record, Unusable):
-            return record, Freshness.MISS
-        freshness = self._stamps.peek(record.stamped)
-        if freshness is Freshness.MISS:
-            return _INVALIDATED, freshness
-        return record, freshness
+            return _ABSENT
+        found = self._records.read(data, key)
+        if isinstance(found, Record) and found.freshness is Freshness.MISS:
+            return _INVALIDATED
+        return found
 
-    async def judge(self, found: Record | Unusable) -> Record | Unusable:
-        """*found*, if the store's stamps say that it holds."""
-        assert isinstance(found, Record)
+    async def judge(self, found: Record) -> Record | Unusable:
+        """*found*, if its tags' stamps say that it holds; the store is asked for unknown ones."""
+        if found.freshness is not Freshness.UNKNOWN:
+            return found
         try:
-            freshness = await self._soon(self._stamps.check(found.stamped))
+            found.freshness = await self._soon(self._stamps.check(found.stamped))
         except Expired:
             return Unusable("unreachable", "its tags' stamps took too long")
-        return _INVALIDATED if freshness is Freshness.MISS else found
+        return _INVALIDATED if found.freshness is Freshness.MISS else found
 
     async def put(
         self, call: Call, outcome: Outcome, stamped: Stamped, load_time: float

@@ -6,6 +6,8 @@ handful of. Subjects and tenants are never among them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from opentelemetry.metrics import Meter
 
 from argo_mw import (
@@ -35,10 +37,14 @@ class Instruments:
     Args:
         meter: Makes the instruments; OpenTelemetry's API, whichever provider stands behind it.
         clock: Tells how old answers are.
+        wanted: Whether anybody takes figures now; without, nothing is done.
     """
 
-    def __init__(self, meter: Meter, clock: Clock) -> None:
+    def __init__(
+        self, meter: Meter, clock: Clock, wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         self._clock = clock
+        self._wanted = wanted
         histogram, counter = meter.create_histogram, meter.create_counter
         self._calls = histogram(
             "argo.call.duration",
@@ -70,6 +76,8 @@ class Instruments:
 
     def __call__(self, event: Event) -> None:
         """Record *event*."""
+        if not self._wanted():
+            return
         match event:
             case CallEnded():
                 self._call_ended(event)

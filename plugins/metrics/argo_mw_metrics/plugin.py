@@ -47,7 +47,7 @@ class MetricsPlugin:
     def register_layer(self, context: Context) -> Layer:
         """Spans, outside of everything; answers at hand pass by and get none."""
         tracers = self._tracers or trace.get_tracer_provider()
-        wanted = _is_set_up if self._tracers is None else _always
+        wanted = _traces_are_taken if self._tracers is None else _always
         spans = Spans(tracers.get_tracer(SCOPE), context.events, wanted)
         # Peeks go on past it, lookups do not: whoever waits for an answer gets a span.
         return Layer(NAME, spans, before=("coalesce",), peek=_nothing_at_hand)
@@ -59,7 +59,9 @@ class MetricsPlugin:
             return []
         if config.port is not None:
             self._prometheus = Prometheus()
-        return [Instruments(self._meter(), context.clock)]
+        own = self._meters is not None or self._prometheus is not None
+        wanted = _always if own else _figures_are_taken
+        return [Instruments(self._meter(), context.clock, wanted)]
 
     @hookimpl
     def register_gauges(self, context: Context) -> Iterable[Gauge]:
@@ -96,8 +98,14 @@ def _nothing_at_hand(call: Call) -> None:
     return None
 
 
-def _is_set_up() -> bool:
-    """Whether the program has a provider: it may set one up at any time."""
+# A program may set up its providers at any time; until then the API's own stand in for them.
+
+
+def _figures_are_taken() -> bool:
+    return not type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.metrics")
+
+
+def _traces_are_taken() -> bool:
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from urllib.request import urlopen
 
 import pytest
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from argo_mw import Argo, Cost, Outcome, PluginError, UpstreamError, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_coalesce import plugin as coalesce_plugin
+from argo_mw_metrics.instruments import Instruments
 from argo_mw_metrics.plugin import MetricsPlugin
 from argo_mw_race import plugin as race_plugin
 
@@ -224,3 +225,21 @@ async def test_no_span_is_begun_while_the_program_has_no_provider(monkeypatch):
         monkeypatch.setattr(trace, "get_tracer_provider", TracerProvider)
         await argo.call("bars", symbol="AAPL")
         assert ["bars"] == begun
+
+
+async def test_nothing_is_counted_while_the_program_has_no_provider(monkeypatch):
+    """It may set one up at any time, and has figures from then on."""
+    counted: list[object] = []
+    plugin = MetricsPlugin()
+    asked = FakePlugin(operations=[bars], upstreams=[Scripted("a", {"bars"})])
+    config = {"argo": {"shared": "memory://", "strict": True}}
+    monkeypatch.setattr(Instruments, "_call_ended", lambda _, event: counted.append(event.call.key))
+    plugins = {"metrics": plugin, "asked": asked}
+    async with Argo.open(config, plugins=plugins, installed=False) as argo:
+        await argo.call("bars", symbol="AAPL")
+        assert [] == counted
+        provider = MeterProvider()
+        monkeypatch.setattr(metrics, "get_meter_provider", lambda: provider)
+        await argo.call("bars", symbol="AAPL")
+        assert 1 == len(counted)
+        provider.shutdown()
