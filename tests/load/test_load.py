@@ -28,10 +28,10 @@ def running(tmp_path: Path) -> Iterator[Fleet]:
         yield made
 
 
-async def bears(running: Fleet, *, warm_up: float, seconds: float, most: float) -> None:
-    """Let the fleet work, and judge what it leaves behind.
+async def bears(running: Fleet, *, warm_up: float, seconds: float) -> list[float]:
+    """Let the fleet work, judge what it leaves behind, and say how its memory grew.
 
-    Memory may grow by *most* MiB a minute, by a straight line through its sizes after *warm_up*,
+    Growth is in MiB a minute for each process, by a straight line through its sizes after *warm_up*,
     in which every symbol was asked for a few times.
     """
     await running.work(warm_up, answers=WARM)
@@ -64,7 +64,7 @@ async def bears(running: Fleet, *, warm_up: float, seconds: float, most: float) 
     assert after.postgres <= 4 * INSTANCES
     assert max(after.files) <= MOST_FILES
     assert (0, 0) == await running.connections()
-    assert max(slopes) <= most
+    return slopes
 
 
 def growth(running: Fleet) -> list[float]:
@@ -75,9 +75,9 @@ def growth(running: Fleet) -> list[float]:
 
 
 async def test_a_fleet_bears_half_a_minute(running: Fleet) -> None:
-    """Too short to see memory grow slowly; a leak at every call is seen."""
-    await bears(running, warm_up=10.0, seconds=20.0, most=10.0)
+    """Memory is not judged: in so short a time its caches still fill and its heap still spreads."""
+    await bears(running, warm_up=10.0, seconds=20.0)
 
 
 async def test_a_fleet_bears_five_minutes(running: Fleet) -> None:
-    await bears(running, warm_up=60.0, seconds=300.0, most=1.0)
+    assert max(await bears(running, warm_up=60.0, seconds=300.0)) <= 1.0
