@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import multiprocessing
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from importlib.metadata import entry_points
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import evolve
@@ -20,7 +21,7 @@ from attrs import evolve
 from argo_mw import Argo, ConfigError
 from argo_mw_compare.figures import MOST_CPU, figures
 from argo_mw_compare.past import Past
-from argo_mw_compare.trial import Seen, Trial
+from argo_mw_compare.trial import Seen, Trial, installed_plugins, unwanted
 from argo_mw_compare.variants import Variant, variants
 from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import Workload
@@ -33,6 +34,18 @@ _SLOWEST, _FASTEST = 0.4, 10.0
 """Slower, and the whole comparison would take more than ten minutes."""
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """Nobody's flags count and nobody's state is used meanwhile: trials have their own."""
+    ours = [name for name in os.environ if name.startswith("ARGO_MW_")]
+    kept = {name: os.environ.pop(name) for name in ours}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+@apart()
 def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) -> dict[int, list[Seen]]:
     """What every variant saw, by seed.
 
@@ -51,6 +64,7 @@ def run(workload: Workload, *, quick: bool, say: Callable[[str], object]) -> dic
     }
 
 
+@apart()
 def paced(workload: Workload, *, say: Callable[[str], object]) -> Workload:
     """*workload*, as fast as leaves our CPU time below its share of the time of misses.
 
@@ -59,7 +73,8 @@ def paced(workload: Workload, *, say: Callable[[str], object]) -> Workload:
     """
     layers = asyncio.run(installed_layers())
     short = evolve(workload, hours=_PILOT_HOURS, speed=_PILOT_SPEED, past=0)
-    wanted = [one for one in variants(layers) if "cache" in one.layers]
+    cached = [one for one in variants(layers) if "cache" in one.layers]
+    wanted = cached or variants(layers, quick=True)
     pilots = _try_all(short, {short.seed: wanted}, layers, lambda _: None).values()
     share = max((figures(one).cpu_pct or 0.0 for one in pilots), default=0.0) or MOST_CPU
     found = _PILOT_SPEED * _MARGIN * MOST_CPU / share
@@ -98,14 +113,14 @@ def _try_all(
 
 def make_past(workload: Workload, folder: Path) -> Past:
     """The signals of earlier days, for the plugins that are installed."""
-    recorded = "persist" in {point.name for point in entry_points(group="argo_mw")}
+    recorded = "persist" in installed_plugins()
     return Past(folder, workload.names, rows=workload.past, recorded=recorded)
 
 
 async def installed_layers() -> list[str]:
     """The names of the layers that are installed."""
     with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
-        config = {"argo": {"shared": "memory://", "state_dir": folder}}
+        config = {"argo": {"shared": "memory://", "state_dir": folder, "block": unwanted()}}
         async with Argo.open(config) as argo:
             return [n for n, parts in argo.engine.build.parts.items() if parts.layer is not None]
 

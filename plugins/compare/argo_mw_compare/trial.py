@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from argo_mw import SLOTS, Argo, ArgoError, Event, Outcome, RequestSent, observes
+from argo_mw import Argo, ArgoError, Event, Outcome, RequestSent, observes
 from argo_mw_compare.before import Before
 from argo_mw_compare.clock import WarpClock
 from argo_mw_compare.past import Past
@@ -21,7 +21,7 @@ from argo_mw_compare.workload import INSTANCES, LATENCIES, MODELS, Step, Workloa
 _BUSY = ("coalesce:", "gather:", "race:", "refresh:")
 _PATIENCE = 10.0
 _KEY = "compare"
-_UNWANTED = ("compare", "metrics", "redis")
+_UNWANTED = frozenset({"compare", "metrics", "redis"})
 
 
 @define
@@ -112,7 +112,7 @@ class Trial:
         self._folder = folder
         self._truth = truth
         self._past = past
-        self._recorded = {"persist", "signals"} <= _installed_plugins()
+        self._recorded = {"persist", "signals"} <= installed_plugins()
         self._before: dict[int, Before] = {}
         self._instances: list[Argo] = []
         self._seen = Seen(variant)
@@ -217,11 +217,10 @@ class Trial:
     def _config(self, folder: Path) -> dict[str, object]:
         shared = "memory://" if self._variant.original else f"sqlite:///{self._folder}/shared.db"
         return {
-            "argo": {"state_dir": str(folder), "shared": shared, "block": _UNWANTED},
+            "argo": {"state_dir": str(folder), "shared": shared, "block": unwanted()},
+            # Layers that no variant is about, such as somebody's own, stay off.
             "flags": {
-                name: "on" if name in self._variant.layers else "off"
-                for name in self._installed
-                if name in SLOTS
+                name: "on" if name in self._variant.layers else "off" for name in self._installed
             },
             "plugins": self._tables(folder),
             # The original service asked for each symbol alone.
@@ -241,7 +240,7 @@ class Trial:
                 "alphavantage": access("alphavantage"),
             }
         }
-        if "llm" in _installed_plugins():
+        if "llm" in installed_plugins():
             models = {name: access(name) for name in MODELS}
             tables["llm"] = {**models, "voices": {"panel": 1.0}}
         recorded = self._past.recorded(folder)
@@ -250,8 +249,14 @@ class Trial:
         return tables
 
 
-def _installed_plugins() -> set[str]:
+def installed_plugins() -> set[str]:
+    """The names of the plugins that are installed."""
     return {point.name for point in entry_points(group="argo_mw")}
+
+
+def unwanted() -> list[str]:
+    """Those of them that have no part in any variant."""
+    return sorted(_UNWANTED & installed_plugins())
 
 
 def _answered(at: float, symbol: str, seconds: float, outcome: Outcome) -> Asked:

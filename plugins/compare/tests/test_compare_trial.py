@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from argo_mw_compare import trial as trials
 from argo_mw_compare.figures import figures
 from argo_mw_compare.run import installed_layers, make_past
 from argo_mw_compare.trial import Trial
-from argo_mw_compare.variants import variants
+from argo_mw_compare.variants import Variant, variants
 from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import Workload
 
@@ -31,3 +32,21 @@ async def test_what_we_count_is_what_the_sandbox_counts(name, tmp_path):
     assert told.error_bp is not None
     assert told.usd > 0
     assert 2 * rounds == len(seen.queries)
+
+
+async def test_layers_that_no_variant_is_about_stay_off(tmp_path):
+    """Somebody's own would be on in every variant, the original service included."""
+    workload = Workload(symbols=1, past=0)
+    past = make_past(workload, tmp_path)
+    layers = [*await installed_layers(), "somebody_s"]
+    with Vendors(workload.sandbox(instant=True)) as truth:
+        trial = Trial(workload, Variant("all", ("cache",)), layers, tmp_path, truth, past)
+        trial._vendors = truth
+        flags = trial._config(tmp_path)["flags"]
+    assert ("on", "off", "off") == (flags["cache"], flags["race"], flags["somebody_s"])
+
+
+def test_what_is_not_installed_is_not_blocked_either(monkeypatch):
+    """A name that nobody has is an error."""
+    monkeypatch.setattr(trials, "installed_plugins", lambda: {"compare", "market", "sandbox"})
+    assert ["compare"] == trials.unwanted()
