@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import asdict, frozen
 
+from argo_mw import ConfigError
 from argo_mw_compare.trial import Asked, Seen
 from argo_mw_compare.workload import PRICES
 
@@ -123,8 +124,16 @@ def ratios(before: Figures, after: Figures) -> Ratios:
 
 
 def original_and_all(columns: Sequence[Figures]) -> tuple[Figures, Figures]:
-    """The two that are compared in the end."""
+    """The two that are compared in the end.
+
+    Raises:
+        ConfigError: One of them was left out.
+    """
     named = {one.variant: one for one in columns}
+    lacking = [name for name in ("before", "all") if name not in named]
+    if lacking:
+        msg = f"there is nothing to compare: {' and '.join(lacking)} left out, as told above"
+        raise ConfigError(msg)
     return named["before"], named["all"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -16,10 +17,38 @@ def register_commands(cli: click.Group) -> None:
     cli.add_command(compare)
 
 
+class Report(click.Path):
+    """A file to be written once everything is measured; what stands in its way is told before."""
+
+    name = "file"
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False, writable=True)
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """*value* as a path in a folder that is there."""
+        path = Path(str(super().convert(str(value), param, ctx)))
+        if not os.access(path.absolute().parent, os.W_OK):
+            self.fail(f"{path} cannot be written: make its folder, or choose another", param, ctx)
+        return path
+
+
 @click.command()
-@click.option("--symbols", type=click.IntRange(1, 200), default=6, show_default=True)
 @click.option(
-    "--hours", type=click.FloatRange(0, 6, min_open=True), default=0.25, show_default=True
+    "--symbols",
+    type=click.IntRange(1, 200),
+    default=6,
+    show_default=True,
+    help="How many: five real ones, then synthetic ones.",
+)
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, 6, min_open=True),
+    default=0.25,
+    show_default=True,
+    help="How many of the day are replayed.",
 )
 @click.option(
     "--speed",
@@ -28,8 +57,8 @@ def register_commands(cli: click.Group) -> None:
 )
 @click.option("--seed", default=0, show_default=True, help="What latencies follow from.")
 @click.option("--quick", is_flag=True, help="Only before and all, not each layer.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--html", "html_file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "json_file", type=Report(), help="Write all figures there.")
+@click.option("--html", "html_file", type=Report(), help="Write a page with plots there.")
 def compare(
     symbols: int,
     hours: float,
@@ -44,7 +73,6 @@ def compare(
     One workload runs through a sandbox on loopback for every variant. The last line is JSON.
     """
     import json
-    import os
     import platform
     import time
     from datetime import UTC, datetime

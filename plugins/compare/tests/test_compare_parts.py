@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import Argo, Cost, Outcome, operation
+from argo_mw import Argo, ConfigError, Cost, Outcome, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
+from argo_mw_compare import run as running
 from argo_mw_compare.before import Before
 from argo_mw_compare.clock import WarpClock
-from argo_mw_compare.figures import Figures, error_bp, figures, medians, percentile, ratios, usd
-from argo_mw_compare.report import page
+from argo_mw_compare.figures import (
+    Figures,
+    error_bp,
+    figures,
+    medians,
+    original_and_all,
+    percentile,
+    ratios,
+    usd,
+)
+from argo_mw_compare.plugin import compare
+from argo_mw_compare.report import page, remarks
+from argo_mw_compare.run import apart, paced
 from argo_mw_compare.trial import Asked, Seen
 from argo_mw_compare.variants import Variant, variants
 from argo_mw_compare.workload import Workload
@@ -105,6 +120,52 @@ class TestVariants:
         assert [v.name for v in variants(["cache"], quick=True)] == ["before", "all"]
 
 
+class TestRunning:
+    def test_nobody_s_flags_and_state_have_a_part_in_it(self, monkeypatch):
+        monkeypatch.setenv("ARGO_MW_FLAG_CACHE", "off")
+        monkeypatch.setenv("ARGO_MW_STATE_DIR", "mine")
+        with apart():
+            assert [] == [name for name in os.environ if name.startswith("ARGO_MW_")]
+        assert ("off", "mine") == (
+            os.environ["ARGO_MW_FLAG_CACHE"],
+            os.environ["ARGO_MW_STATE_DIR"],
+        )
+
+    @pytest.mark.parametrize(
+        ("layers", "piloted"),
+        [(["cache", "race"], ["all", "+cache", "-race"]), (["race"], ["before", "all"])],
+    )
+    def test_the_pilot_is_of_variants_with_a_cache_where_there_is_one(
+        self, monkeypatch, layers, piloted
+    ):
+        tried: list[str] = []
+
+        async def installed() -> list[str]:
+            return layers
+
+        def try_all(workload, wanted, layers, say):
+            tried.extend(variant.name for variant in wanted[workload.seed])
+            return {}
+
+        monkeypatch.setattr(running, "installed_layers", installed)
+        monkeypatch.setattr(running, "_try_all", try_all)
+        assert paced(Workload(), say=lambda _: None).speed > 0
+        assert piloted == tried
+
+    @pytest.mark.parametrize("option", ["--json", "--html"])
+    def test_a_report_that_could_not_be_written_is_refused_before_anything_is_run(
+        self, monkeypatch, tmp_path, option
+    ):
+        monkeypatch.setattr(running, "run", None)
+        done = CliRunner().invoke(compare, ["--speed", "1", option, str(tmp_path / "no" / "file")])
+        assert 2 == done.exit_code
+        assert "cannot be written: make its folder, or choose another" in done.output
+
+    def test_without_one_of_the_two_there_is_nothing_to_compare(self):
+        with pytest.raises(ConfigError, match="nothing to compare: before left out"):
+            original_and_all([figures(Seen(Variant("all")))])
+
+
 @operation()
 def bars(symbol: str) -> object:
     """Bars of one symbol."""
@@ -173,6 +234,13 @@ class TestFigures:
         assert told["p50_ratio"] == 0.4
         assert told["p50_ratio_by_seed"] == [0.9, 0.2, 0.4]
         assert told["usd_ratio"] is None
+
+    @pytest.mark.parametrize(
+        ("cpu", "told"), [(0.02, "at most 5 % of"), (0.2, "more than 5 % of .*: <b>")]
+    )
+    def test_it_is_told_whether_our_cpu_distorts_latencies(self, cpu, told):
+        columns = [figures(Seen(Variant("<b>"), [Asked(0, "A", 0.2)], cpu=cpu, waited=1.0))]
+        assert re.search(f"Our CPU took {told}", " ".join(remarks(Workload(), columns)))
 
     def test_the_page_stands_for_itself(self):
         columns = [figures(Seen(Variant("<b>"), [Asked(0, "A", 0.2)]))]
