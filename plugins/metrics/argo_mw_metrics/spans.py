@@ -44,7 +44,8 @@ class Spans:
         self._tracer = tracer
         self._events = events
         self._observer = self.observe
-        self._open: dict[str, list[Span]] = {}
+        # Of equal calls, in the order in which they began: thousands may share a flight.
+        self._open: dict[str, dict[Span, None]] = {}
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """What *call_next* answers, in a span."""
@@ -61,8 +62,8 @@ class Spans:
                 return await call_next(call)
             if not self._open:
                 self._events.add(self._observer)
-            siblings = self._open.setdefault(call.key, [])
-            siblings.append(span)
+            siblings = self._open.setdefault(call.key, {})
+            siblings[span] = None
             try:
                 outcome = await call_next(call)
             except BaseException as error:
@@ -73,7 +74,7 @@ class Spans:
                 _conclude(span, outcome)
                 return outcome
             finally:
-                siblings.remove(span)
+                del siblings[span]
                 if not siblings:
                     del self._open[call.key]
                 if not self._open:
@@ -120,10 +121,10 @@ class Spans:
         if not siblings:
             return None
         current = get_current_span()
-        return current if current in siblings else siblings[0]
+        return current if current in siblings else next(iter(siblings))
 
     def _link(self, span: Span, call: Call) -> None:
-        first = self._open[call.key][0]
+        first = next(iter(self._open[call.key]))
         if first is not span:
             span.add_link(first.get_span_context(), {"argo.relation": "shares the flight of"})
 

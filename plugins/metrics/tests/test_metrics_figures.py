@@ -118,6 +118,40 @@ async def test_the_spans_of_a_raced_and_coalesced_call_have_the_documented_shape
     assert "coalesce joined" in [event.name for event in second.events]
 
 
+class Compared(trace.NonRecordingSpan):
+    """A span that counts how often it is compared with others."""
+
+    times = 0
+
+    def is_recording(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        Compared.times += 1
+        return self is other
+
+    __hash__ = object.__hash__
+
+
+async def test_a_caller_s_span_is_not_looked_for_among_those_of_all_who_share_its_flight():
+    slow = Scripted("slow", {"bars"})
+    slow.gate.clear()
+    watched = Watched(slow)
+    async with watched.argo as argo:
+        spans = argo.engine.build.parts["metrics"].layer.middleware
+        spans._tracer = SimpleNamespace(
+            start_as_current_span=lambda *_, **__: trace.use_span(
+                Compared(trace.INVALID_SPAN_CONTEXT)
+            )
+        )
+        callers = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(100)]
+        await settle()
+        slow.gate.set()
+        await asyncio.gather(*callers)
+    assert 1 == slow.requests
+    assert Compared.times <= len(callers)  # the context that they run in compares as well
+
+
 async def test_an_error_is_on_the_span_and_in_the_figures():
     watched = Watched(Scripted("a", {"bars"}, UpstreamError("down", upstream="a"), retries=0))
     async with watched.argo as argo:
