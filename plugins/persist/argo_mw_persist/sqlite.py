@@ -231,8 +231,18 @@ class SqliteSink:
         except FileExistsError:
             msg = f"{to} exists; a backup overwrites nothing, name a new file"
             raise PersistError(msg) from None
-        with self._translated(), contextlib.closing(sqlite3.connect(to)) as copy:
-            self._reader.backup(copy, pages=1000, sleep=0.01)
+        except OSError as error:
+            msg = f"{to} cannot be written ({error.strerror}); name a file in a directory of yours"
+            raise PersistError(msg) from error
+        try:
+            with self._translated(), contextlib.closing(sqlite3.connect(to)) as copy:
+                # In one step, of one snapshot: between two steps a commit would begin it anew, and
+                # beside a busy writer it would never end. In WAL a reader holds up nobody.
+                self._reader.backup(copy)
+        except BaseException:
+            # Half a copy must not be taken for a whole one.
+            to.unlink(missing_ok=True)
+            raise
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None

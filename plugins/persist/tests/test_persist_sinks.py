@@ -163,6 +163,53 @@ async def test_a_backup_holds_what_was_committed_and_overwrites_nothing(tmp_path
     await copy.aclose()
 
 
+async def test_a_backup_ends_though_others_commit_at_its_every_step(tmp_path, monkeypatch):
+    path, commits = tmp_path / "signals.db", count()
+    sink = SqliteSink(path)
+    await sink.open()
+    for _ in range(4):
+        await sink.write(
+            [Signal("A", "BUY", 50.0, n, detail="x" * 2_000).entry() for n in range(2_000)]
+        )
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+
+    class Watched(sqlite3.Connection):
+        def backup(self, target, **options):
+            super().backup(target, progress=self.between, **options)
+
+        def between(self, status, remaining, total):
+            assert next(commits) < 50, "it begins anew with every commit"
+            other.execute("UPDATE signals SET confidence = confidence + 1 WHERE rowid = 1")
+
+    connect = sqlite3.connect
+    monkeypatch.setattr("sqlite3.connect", lambda *a, **k: connect(*a, factory=Watched, **k))
+    await sink.backup(tmp_path / "copy.db")
+    monkeypatch.undo()
+    other.close()
+    await sink.aclose()
+    copy = SqliteSink(tmp_path / "copy.db")
+    await copy.open(migrate=False)
+    assert [(8_000,)] == await copy.read(Query("SELECT count(*) FROM signals"))
+    assert [] == list(await copy.check())
+    await copy.aclose()
+
+
+async def test_a_backup_that_fails_leaves_no_half_copy(tmp_path, monkeypatch):
+    sink = SqliteSink(tmp_path / "signals.db")
+    await sink.open()
+    with pytest.raises(PersistError, match=r"none/copy\.db cannot be written \(No such file"):
+        await sink.backup(tmp_path / "none" / "copy.db")
+
+    def full(path: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with monkeypatch.context() as patched, pytest.raises(SinkUnavailable, match="free some space"):
+        patched.setattr("argo_mw_persist.sqlite.sqlite3.connect", full)
+        await sink.backup(tmp_path / "copy.db")
+    assert not (tmp_path / "copy.db").exists()
+    await sink.aclose()
+
+
 async def test_sqlite_is_durable_by_default_and_readers_cannot_write(tmp_path):
     sink = SqliteSink(tmp_path / "signals.db")
     await sink.open()
