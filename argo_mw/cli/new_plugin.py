@@ -8,6 +8,7 @@ import click
 
 from argo_mw.authoring import KINDS, write
 from argo_mw.cli.output import say
+from argo_mw.errors import ConfigError
 
 
 @click.command("new-plugin")
@@ -31,7 +32,16 @@ def new_plugin(name: str, kind: str, into: Path) -> None:
 
     It installs, passes its own tests, and shows up in argo-mw plugins at once.
     """
+    if kind == "command":
+        _check(name.replace("_", "-"))
     made = write(name, kind, into)
     for file in made.files:
         click.echo(made.path / file)
     say(f'next: cd {made.path}; pip install -e ".[test]"; pytest; argo-mw plugins')
+
+
+def _check(command: str) -> None:
+    root = click.get_current_context().find_root()
+    if isinstance(root.command, click.Group) and command in root.command.list_commands(root):
+        msg = f"`argo-mw {command}` is a command already; choose another name"
+        raise ConfigError(msg)

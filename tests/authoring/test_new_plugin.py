@@ -318,6 +318,17 @@ def test_what_cannot_be_written_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["doctor", "new_plugin", "demo"])
+def test_a_command_that_is_there_already_is_refused(tmp_path: Path, name: str) -> None:
+    """The new one would never run."""
+    arguments = ["new-plugin", name, "--kind", "command", "--into", str(tmp_path)]
+    done = CliRunner().invoke(cli, arguments)
+    assert done.exit_code == 1
+    dashed = name.replace("_", "-")
+    assert f"`argo-mw {dashed}` is a command already; choose another name" in done.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     mine = write("fine", "layer", tmp_path).path / "README.md"
     mine.write_text("mine")
