@@ -8,6 +8,7 @@ import contextlib
 import inspect
 import io
 import re
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from argo_mw.config import parse
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
 _BLOCK = re.compile(
-    r"^(?P<skip><!-- not run: .+? -->\n+)?```(?P<language>\w+)\n(?P<code>.*?)^```$",
+    r"^(?P<skip> *<!-- not run: .+? -->\n+)?(?P<indent> *)```(?P<language>\w*)\n"
+    r"(?P<code>.*?)^(?P=indent)```$",
     re.MULTILINE | re.DOTALL,
 )
 _LINK = re.compile(r"(?<!\!)\[[^\]]*\]\((?!https?://|mailto:)([^)#\s]+)(?:#[^)]*)?\)")
@@ -32,7 +34,8 @@ def name(page: Path) -> str:
 def blocks(page: Path, language: str) -> list[str]:
     """The page's blocks in *language*, less those that say why they are not run."""
     found = _BLOCK.finditer(page.read_text("utf-8"))
-    return [m["code"] for m in found if m["language"] == language and not m["skip"]]
+    kept = [m["code"] for m in found if m["language"] == language and not m["skip"]]
+    return [textwrap.dedent(code) for code in kept]
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +87,13 @@ def test_a_block_that_is_not_run_says_why(page: Path) -> None:
     found = _BLOCK.finditer(page.read_text("utf-8"))
     others = [m["code"] for m in found if m["language"] not in run and not m["skip"]]
     assert [] == [code for code in others if not _is_ours(code)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_is_looked_at(page: Path) -> None:
+    text = page.read_text("utf-8")
+    fences = re.findall(r"^[ >]*(?:```|~~~)", text, re.MULTILINE)
+    assert len(fences) == 2 * len(_BLOCK.findall(text))
 
 
 def _is_ours(code: str) -> bool:
