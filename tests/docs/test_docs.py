@@ -10,11 +10,12 @@ import io
 import re
 import textwrap
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from argo_mw import hooks
+from argo_mw import Argo, hooks
 from argo_mw.config import parse
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,29 @@ def test_every_block_is_looked_at(page: Path) -> None:
     text = page.read_text("utf-8")
     fences = re.findall(r"^[ >]*(?:```|~~~)", text, re.MULTILINE)
     assert len(fences) == 2 * len(_BLOCK.findall(text))
+
+
+def _questions(code: str) -> Iterator[tuple[str, set[str]]]:
+    """What *code* asks operations of plugins for: their names and the parameters given."""
+    flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    for node in ast.walk(compile(code, "a page", "exec", flags)):
+        asks = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if asks and node.func.attr in {"call", "outcome"} and node.args:
+            assert isinstance(node.args[0], ast.Constant)
+            yield node.args[0].value, {k.arg for k in node.keywords if k.arg is not None}
+
+
+async def test_a_block_that_is_not_run_asks_operations_for_what_they_take() -> None:
+    async with Argo.open({"argo": {"shared": "memory://"}}) as argo:
+        operations = argo.engine.build.operations
+    found = [m for page in PAGES for m in _BLOCK.finditer(page.read_text("utf-8"))]
+    skipped = [m["code"] for m in found if m["language"] == "python" and m["skip"]]
+    asked = [one for code in skipped for one in _questions(textwrap.dedent(code))]
+    known = [(name, given) for name, given in asked if name in operations]
+    assert known
+    for name, given in known:
+        takes = operations[name].signature.parameters
+        assert given <= takes.keys(), name
 
 
 def _is_ours(code: str) -> bool:
