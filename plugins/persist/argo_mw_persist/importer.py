@@ -7,18 +7,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
 
+from argo_mw import BadParameter
 from argo_mw_persist.errors import PersistError
 from argo_mw_persist.poison import write_sound
-from argo_mw_persist.records import Result, Signal, micros
+from argo_mw_persist.records import Result, Signal, earned, micros
 from argo_mw_persist.sink import Sink
 
 _BATCH = 1000
@@ -44,6 +46,9 @@ _OUTCOMES: Mapping[str, Result] = {
     "breakeven": "flat",
     "expired": "flat",
 }
+_NO = ("0", "0.0", "false", "f", "no", "n", "")
+_FIRST_ROW = -(2**63)
+_YEAR_10000 = 253_402_300_800
 
 
 @frozen
@@ -81,19 +86,21 @@ async def import_signals(
         progress: Told how many rows have been read.
 
     Raises:
+        BadParameter: There is no such time zone.
         PersistError: There is no such file, or no such table in it.
     """
+    local = _zone(zone)
     read, problems = 0, list[str]()
     refused = 0
     async for rows in _batches(path):
-        signals = []
+        entries = []
         for row in rows:
             try:
-                signals.append(_signal(row, ZoneInfo(zone)))
-            except (KeyError, TypeError, ValueError) as error:
+                entries.append(_signal(row, local).entry())
+            except (BadParameter, TypeError, ValueError, OverflowError) as error:
                 refused += 1
                 problems.append(f"row {row.get('id')}: {error}")
-        written = await write_sound(sink, [signal.entry() for signal in signals], now=now())
+        written = await write_sound(sink, entries, now=now())
         refused += len(written.refused)
         problems += [str(error) for error in written.refused.values()]
         read += len(rows)
@@ -102,7 +109,7 @@ async def import_signals(
 
 
 async def _batches(path: Path) -> AsyncIterator[Sequence[dict[str, object]]]:
-    place = 0
+    place = _FIRST_ROW
     while True:
         rows, place = await asyncio.to_thread(_read, path, place)
         if not rows:
@@ -118,7 +125,12 @@ def _read(path: Path, after: int) -> tuple[list[dict[str, object]], int]:
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as old:
             old.row_factory = sqlite3.Row
-            rows = [dict(row) for row in old.execute(query, (after, _BATCH))]
+            old.text_factory = lambda text: text.decode(errors="replace")
+            # SQLite does not mind the case of a column's name.
+            rows = [
+                {name.lower(): row[name] for name in row.keys()}  # noqa: SIM118 - rows are no mappings
+                for row in old.execute(query, (after, _BATCH))
+            ]
     except sqlite3.Error as error:
         msg = f"{path} has no signals table that can be read: {error}"
         raise PersistError(msg) from error
@@ -131,26 +143,34 @@ def _signal(row: dict[str, object], zone: ZoneInfo) -> Signal:
     if lacking:
         msg = f"it has no {', '.join(lacking)}"
         raise ValueError(msg)
-    made = _moment(found["timestamp"], zone)
-    profit = _number(found["profit_percent"])
+    action, price = str(found["action"]).upper(), _number(found["price"])
+    exit_price, active = _number(found["exit_price"]), found["active"]
     outcome = _OUTCOMES.get(str(found["outcome"]).lower())
-    closed = None if found["exit_timestamp"] is None else _moment(found["exit_timestamp"], zone)
+    profit = _number(found["profit_percent"])
+    if profit is not None:
+        profit /= 100.0
+    elif outcome is not None and price and exit_price is not None:
+        profit = earned(action, price, exit_price)
     used = {name for names in _NAMES.values() for name in names}
+    if outcome is None:
+        # A word that is none of ours is kept.
+        used.discard("outcome")
     rest = {k: v for k, v in row.items() if k not in used and v is not None and k != "rowid_"}
+    made = _moment(found["timestamp"], zone)
     return Signal(
         symbol=str(found["symbol"]),
-        action=str(found["action"]).upper(),
+        action=action,
         confidence=float(str(found["confidence"])),
         timestamp=made,
-        price=_number(found["price"]),
+        price=price,
         upstream=None if found["upstream"] is None else str(found["upstream"]),
         detail=json.dumps(rest, default=str) if rest else None,
         id=_identifier(row, made),
         outcome=outcome,
-        is_active=outcome is None if found["active"] is None else bool(found["active"]),
-        exit_price=_number(found["exit_price"]),
-        profit=None if profit is None else profit / 100.0,
-        exit_timestamp=closed,
+        is_active=outcome is None if active is None else str(active).lower() not in _NO,
+        exit_price=exit_price,
+        profit=profit,
+        exit_timestamp=_moment(found["exit_timestamp"], zone) if found["exit_timestamp"] else None,
     )
 
 
@@ -158,7 +178,9 @@ def _identifier(row: Mapping[str, object], timestamp: int) -> bytes:
     """A UUID version 7 whose random part is a digest of what identifies the row."""
     # Its own identifier where it has one: the rest of a row changes when it is closed.
     named = row.get("signal_id") or row.get("id") or sorted(row.items(), key=lambda item: item[0])
-    digest = hashlib.blake2b(f"{named}:{timestamp}".encode(), digest_size=10).digest()
+    # Its symbol too: two files may both count from 1, and a column `id` need not be unique.
+    text = f"{named}:{row['symbol']}:{timestamp}"
+    digest = hashlib.blake2b(text.encode(), digest_size=10).digest()
     head = max(timestamp // 1000, 0).to_bytes(6, "big")
     middle = bytes([0x70 | digest[0] & 0x0F, digest[1], 0x80 | digest[2] & 0x3F])
     return head + middle + digest[3:]
@@ -169,11 +191,23 @@ def _first(row: Mapping[str, object], names: Iterable[str]) -> object:
 
 
 def _number(value: object) -> float | None:
-    return None if value is None else float(str(value))
+    number = None if value is None else float(str(value))
+    return number if number is None or math.isfinite(number) else None
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        msg = f"there is no time zone {name!r}; name one like America/New_York, or UTC"
+        raise BadParameter(msg) from None
 
 
 def _moment(value: object, zone: ZoneInfo) -> int:
     if isinstance(value, int | float):
+        if not abs(value) < _YEAR_10000:
+            msg = f"{value!r} is no time in seconds since the epoch"
+            raise ValueError(msg)
         return micros(float(value))
     moment = datetime.fromisoformat(str(value))
     return micros((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp())

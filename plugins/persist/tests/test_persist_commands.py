@@ -25,6 +25,7 @@ from argo_mw_persist import (
 )
 from argo_mw_persist.importer import import_signals
 from argo_mw_persist.records import MICROSECONDS
+from argo_mw_persist.tables import SIGNALS
 
 AT = 1_750_000_000 * MICROSECONDS
 OLD = """CREATE TABLE signals (id INTEGER PRIMARY KEY AUTOINCREMENT, signal_id TEXT UNIQUE NOT NULL,
@@ -281,6 +282,83 @@ def test_import_brings_an_older_table_over_once(invoke, tmp_path, stored):
     assert aapl[5:10] == ("weighted_consensus", "win", 0, 110.0, 0.1)
     assert json.loads(aapl[10]) == {"id": 1, "signal_id": "a", "target_price": 120.0}
     assert (btc[0], btc[3], btc[6], btc[7]) == ("BTC-USD", 1_736_935_200 * MICROSECONDS, None, 1)
+
+
+async def imported(tmp_path: Path, columns: str, *rows: tuple[object, ...]):
+    """What came of a table of the old kind with these rows, and what its import said."""
+    with sqlite3.connect(tmp_path / "old.db") as old:
+        old.execute(f"CREATE TABLE signals ({columns})")
+        old.executemany(f"INSERT INTO signals VALUES ({', '.join('?' * len(rows[0]))})", rows)
+    sink = SqliteSink(tmp_path / "new.db")
+    await sink.open()
+    done = await import_signals(tmp_path / "old.db", sink, now=lambda: 0.0)
+    names = ", ".join(SIGNALS.names)
+    found = await sink.read(Query(f"SELECT {names} FROM signals ORDER BY rowid"))
+    await sink.aclose()
+    return [Signal.from_row(row) for row in found], done
+
+
+PLAIN = "id INTEGER PRIMARY KEY, symbol, action, confidence, timestamp"
+THEN = AT // MICROSECONDS
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        ((1, "A" * 65, "BUY", 1.0, THEN), "1 to 64 characters"),
+        ((1, "", "BUY", 1.0, THEN), "1 to 64 characters"),
+        ((1, "A", "BUY", "inf", THEN), "finite confidence"),
+        ((1, "A", "BUY", "high", THEN), "could not convert"),
+        ((1, "A", "BUY", 1.0, 1000 * THEN), "no time in seconds"),
+        ((1, "A", "BUY", 1.0, float("inf")), "no time in seconds"),
+        ((1, "A", "BUY", 1.0, "soon"), "soon"),
+        ((1, "A", None, 1.0, THEN), "has no action"),
+    ],
+)
+async def test_a_row_that_makes_no_sense_does_not_stop_an_import(tmp_path, row, complaint):
+    found, done = await imported(tmp_path, PLAIN, row, (2, "B", "BUY", 1.0, THEN))
+    assert ["B"] == [signal.symbol for signal in found]
+    assert (2, 1) == (done.read, done.refused)
+    [problem] = done.problems
+    assert complaint in problem
+    assert "row 1" in problem
+
+
+async def test_import_minds_neither_the_case_of_columns_nor_where_numbering_begins(tmp_path):
+    columns = "ID INTEGER PRIMARY KEY, Symbol, ACTION, Confidence, Timestamp"
+    rows = [(n, f"S{n}", "BUY", 1.0, THEN) for n in (-5, 0, 1)]
+    found, done = await imported(tmp_path, columns, *rows)
+    assert ["S-5", "S0", "S1"] == [signal.symbol for signal in found]
+    assert (3, 0) == (done.read, done.refused)
+
+
+async def test_rows_of_one_number_are_different_rows(tmp_path):
+    columns = "id, symbol, action, confidence, timestamp"
+    found, _ = await imported(tmp_path, columns, *((1, s, "BUY", 1.0, THEN) for s in "AB"))
+    assert ["A", "B"] == [signal.symbol for signal in found]
+
+
+async def test_import_works_out_what_was_earned_and_keeps_words_of_the_tables_own(tmp_path):
+    columns = f"{PLAIN}, outcome, price, exit_price, is_active"
+    found, _ = await imported(
+        tmp_path,
+        columns,
+        (1, "A", "SELL", 1.0, THEN, "WIN", 100.0, 90.0, 0),
+        (2, "B", "BUY", 1.0, THEN, "win", None, None, "false"),
+        (3, "C", "BUY", 1.0, THEN, "stopped_out", None, None, 0),
+        (4, "D", "BUY", 1.0, THEN, None, None, None, "true"),
+    )
+    assert [("win", pytest.approx(0.1)), ("win", None), (None, None), (None, None)] == [
+        (signal.outcome, signal.profit) for signal in found
+    ]
+    assert [False, False, False, True] == [signal.is_active for signal in found]
+    assert {"id": 3, "outcome": "stopped_out"} == json.loads(found[2].detail)
+
+
+def test_import_asks_for_a_time_zone_that_there_is(invoke, tmp_path):
+    result = invoke("db", "import", str(old_table(tmp_path / "argo.db")), "--zone", "Mars/Base")
+    assert result.exit_code == 1
+    assert "no time zone 'Mars/Base'" in result.stderr
 
 
 async def test_import_says_when_there_is_nothing_to_import(tmp_path):
