@@ -9,6 +9,7 @@ mapping with keys, called ``action``, ``confidence`` and, where there are any, `
 from __future__ import annotations
 
 import json
+import math
 import numbers
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -95,4 +96,5 @@ def _text(value: object) -> str:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, numbers.Real) else None
+    number = float(value) if isinstance(value, numbers.Real) else None
+    return number if number is not None and math.isfinite(number) else None

@@ -198,6 +198,10 @@ class PostgresSink:
         except (
             asyncpg.DataError,
             asyncpg.IntegrityConstraintViolationError,
+            # A cell that is too long for an index.
+            asyncpg.ProgramLimitExceededError,
+            # A cell that is not of its column's type, when COPY encodes it.
+            TypeError,
             OverflowError,
             UnicodeEncodeError,
         ) as error:

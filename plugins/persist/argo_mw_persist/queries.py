@@ -198,12 +198,15 @@ def performance(dialect: Dialect, wanted: Filter) -> Query:
         name, action = "v.value ->> 'name'", "v.value ->> 'action'"
     earned = f"CASE WHEN {action} = s.action THEN s.profit ELSE -s.profit END"
     sql = (
-        "SELECT '', count(*), COALESCE(sum(CASE WHEN s.profit > 0 THEN 1 ELSE 0 END), 0), "
+        # An imported signal may say that it won and not how much.
+        "SELECT '', count(*), COALESCE(sum(CASE WHEN "
+        "COALESCE(s.profit > 0, s.outcome = 'win') THEN 1 ELSE 0 END), 0), "
         f"COALESCE(sum(s.profit), 0.0) FROM signals s WHERE {closed} "
         "UNION ALL "
-        f"SELECT {name}, count(*), sum(CASE WHEN {earned} > 0 THEN 1 ELSE 0 END), sum({earned}) "
-        f"FROM {source} WHERE {closed} AND s.action IN ('BUY', 'SELL') "
-        f"AND {action} IN ('BUY', 'SELL') GROUP BY {name} ORDER BY 1"
+        f"SELECT {name}, count(*), sum(CASE WHEN {earned} > 0 THEN 1 ELSE 0 END), "
+        f"COALESCE(sum({earned}), 0.0) FROM {source} "
+        f"WHERE {closed} AND s.action IN ('BUY', 'SELL') AND {action} IN ('BUY', 'SELL') "
+        f"GROUP BY {name} ORDER BY 1"
     )
     return Query(sql, (*cells, *cells))
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal, cast
 
 import msgspec
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from argo_mw import BadParameter
 from argo_mw_persist import ids
@@ -18,6 +18,7 @@ Result = Literal["win", "loss", "flat"]
 
 MICROSECONDS = 1_000_000
 LONGEST_SYMBOL = 64
+_YEAR_10000 = 253_402_300_800 * MICROSECONDS
 
 new_id = ids.Ids()
 
@@ -43,6 +44,31 @@ class Voice:
 
 _encode_voices = msgspec.json.Encoder().encode
 _decode_voices = msgspec.json.Decoder(tuple[Voice, ...]).decode
+_NUL = r"\u0000"
+
+
+def _voices_text(voices: tuple[Voice, ...]) -> str:
+    # msgspec: a seventh of the standard library's time, half of what a record cost.
+    try:
+        text = _encode_voices(voices).decode()
+    except UnicodeEncodeError:
+        text = _NUL
+    if _NUL not in text:
+        return text
+    sound = [
+        evolve(v, name=_sound(v.name), action=_sound(v.action), reason=_sound(v.reason))
+        for v in voices
+    ]
+    return _encode_voices(sound).decode()
+
+
+def _sound(text: str) -> str:
+    """*text* without what no database keeps: NUL, and halves of surrogate pairs.
+
+    A language model's words may hold either, and one such word in the JSON of one signal would
+    make PostgreSQL refuse every query that looks inside.
+    """
+    return text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
 def micros(seconds: float) -> int:
@@ -92,12 +118,20 @@ class Signal:
         """The row of this signal, and what changes with it.
 
         Raises:
-            BadParameter: It has no symbol, one of absurd length, or no finite confidence.
+            BadParameter: It has no symbol, one of absurd length, no finite confidence, or a time
+                in other units.
         """
         if not 0 < len(self.symbol) <= LONGEST_SYMBOL or not math.isfinite(self.confidence):
             msg = (
                 f"a signal needs a symbol of 1 to {LONGEST_SYMBOL} characters and a finite "
                 f"confidence, got {self.symbol!r} and {self.confidence!r}"
+            )
+            raise BadParameter(msg)
+        # SQLite would take anything, and keep it out of order.
+        if type(self.timestamp) is not int or not -_YEAR_10000 < self.timestamp < _YEAR_10000:
+            msg = (
+                f"a signal's timestamp is whole microseconds since the epoch, not "
+                f"{self.timestamp!r}; from seconds: int(seconds * 1e6)"
             )
             raise BadParameter(msg)
         row = (
@@ -114,8 +148,7 @@ class Signal:
             self.exit_price,
             self.profit,
             self.exit_timestamp,
-            # msgspec: a seventh of the standard library's time, half of what a record cost.
-            _encode_voices(self.voices).decode() if self.voices else None,
+            _voices_text(self.voices) if self.voices else None,
             self.detail,
         )
         return Entry(SIGNALS, row, signal_tags(self.symbol))

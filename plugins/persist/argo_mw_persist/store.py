@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from attrs import evolve
@@ -231,7 +232,8 @@ class Store:
             tenant: Who closes it.
 
         Raises:
-            BadParameter: Neither is given, or the signal has no price to compare with.
+            BadParameter: Neither is given, one is no finite number, or the signal has no price to
+                compare with.
             UnknownSignal: There is no such signal, or it is another tenant's.
         """
         await self.writer.flush()
@@ -245,6 +247,9 @@ class Store:
                 msg = "to close a signal give its exit_price or its profit"
                 raise BadParameter(msg)
             profit = earned(signal.action, signal.price, exit_price)
+        if not all(math.isfinite(number) for number in (profit, exit_price or 0.0)):
+            msg = f"exit_price {exit_price!r} and profit {profit!r} must be finite numbers"
+            raise BadParameter(msg)
         outcome: Result = judged(profit)
         timestamp = micros(self._clock.time())
         await self.sink.change(queries.close(identifier, outcome, exit_price, profit, timestamp))

@@ -193,3 +193,11 @@ def test_a_signal_that_makes_no_sense_is_refused_before_it_is_queued(broken):
 
     with pytest.raises(BadParameter, match="a signal needs"):
         broken.entry()
+
+
+@pytest.mark.parametrize("timestamp", [1.5, "2026-01-01", None, True, 1_750_000_000 * 10**9, 2**63])
+def test_a_time_in_other_units_is_refused_before_it_is_queued(timestamp):
+    from argo_mw import BadParameter
+
+    with pytest.raises(BadParameter, match="whole microseconds"):
+        Signal("A", "BUY", 1.0, timestamp).entry()

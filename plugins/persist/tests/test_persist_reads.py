@@ -132,6 +132,24 @@ async def test_closing_asks_for_what_it_needs():
         assert (await store.close_signal(priceless.id, profit=-0.1)).outcome == "loss"
 
 
+@pytest.mark.parametrize(
+    "ending",
+    [
+        {"exit_price": float("nan")},
+        {"exit_price": float("inf")},
+        {"profit": float("nan")},
+        {"profit": 0.1, "exit_price": float("nan")},
+    ],
+)
+async def test_a_signal_is_not_closed_with_what_is_no_number(ending):
+    async with application() as argo:
+        signal = made(1, voices=(Voice("trend", "BUY"),))
+        await record(argo, signal)
+        with pytest.raises(BadParameter, match="finite numbers"):
+            await store_of(argo.context).close_signal(signal.id, **ending)
+        assert (await argo.call("latest", symbol="AAPL"))[0].is_active
+
+
 async def test_nobody_closes_what_is_another_tenants():
     async with application() as argo:
         signal = made(1, tenant="acme")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 import stat
 from itertools import count
@@ -12,6 +13,7 @@ import pytest
 from argo_mw import ConfigError, Secret
 from argo_mw_persist import (
     Answer,
+    Filter,
     PersistConfig,
     PersistError,
     PostgresSink,
@@ -21,8 +23,11 @@ from argo_mw_persist import (
     SinkUnavailable,
     SqliteOptions,
     SqliteSink,
+    Voice,
+    queries,
     schema,
 )
+from argo_mw_persist.poison import write_sound
 from argo_mw_persist.testing import SinkConformance
 
 numbers = count()
@@ -124,6 +129,54 @@ async def test_a_migration_that_fails_leaves_everything_as_it_was(fresh, monkeyp
     await sink.open(migrate=False)
     with pytest.raises(SinkUnavailable):
         await sink.read(Query("SELECT a FROM half"))
+    await sink.aclose()
+
+
+async def test_postgres_buries_what_it_will_never_take_and_keeps_the_rest(server):
+    sink = PostgresSink(server.database("limits"))
+    await sink.open()
+    chance = random.Random(1)
+    # An index has no room for so much that cannot be compressed.
+    long = "".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=30_000))
+    sound = [Signal("A", "BUY", 1.0, n).entry() for n in range(100)]
+    poison = [
+        Answer("bars", "k", long, None, "", 1, b"").entry(),
+        Signal("A", "BUY", 1.0, 1, price="dear").entry(),  # type: ignore[arg-type]
+        Signal("A", 5, 1.0, 1).entry(),  # type: ignore[arg-type]
+        Signal("A", "BUY", 1.0, 1, detail={"no": "JSON"}).entry(),  # type: ignore[arg-type]
+    ]
+    written = await write_sound(sink, [*sound[:50], *poison, *sound[50:]], now=1.0)
+    assert set(poison) == set(written.refused)
+    assert [(100,)] == await sink.read(Query("SELECT count(*) FROM signals"))
+    assert [(4,)] == await sink.read(Query("SELECT count(*) FROM dead_letters"))
+    await sink.aclose()
+
+
+async def test_words_that_no_database_keeps_spoil_no_query(fresh):
+    """A model's words may hold NUL or half a surrogate pair; performance looks inside all."""
+    sink = fresh()
+    await sink.open()
+    voices = (Voice("tr\0end", "BUY", reason="up\0"), Voice("volume", "SELL", reason="\ud83d"))
+    odd = Signal("A", "BUY", 1.0, 1, 100.0, voices, outcome="win", is_active=False, profit=0.5)
+    await sink.write([odd.entry()])
+    [row] = await sink.read(queries.by_id(odd.id, ""))
+    assert ["up?", "?"] == [voice.reason for voice in Signal.from_row(row).voices]
+    found = await sink.read(queries.performance(sink.dialect, Filter()))
+    assert [("", 1, 1, 0.5), ("tr?end", 1, 1, 0.5), ("volume", 1, 0, -0.5)] == [*map(tuple, found)]
+    await sink.aclose()
+
+
+async def test_a_signal_that_does_not_say_how_much_it_earned_counts_as_it_ended(fresh):
+    sink = fresh()
+    await sink.open()
+    await sink.write(
+        [
+            Signal("A", "BUY", 1.0, 1, voices=(Voice("a", "BUY"),), outcome=outcome).entry()
+            for outcome in ("win", "loss", "flat", None)
+        ]
+    )
+    found = await sink.read(queries.performance(sink.dialect, Filter()))
+    assert [("", 3, 1, 0.0), ("a", 3, 0, 0.0)] == [tuple(row) for row in found]
     await sink.aclose()
 
 
