@@ -337,8 +337,10 @@ def restored(table: Table, row: Row) -> Entry:
         bool(cell) if column.type == "flag" else cell
         for column, cell in zip(table.columns, row, strict=True)
     )
-    tags = signal_tags(str(cells[table.names.index("symbol")])) if table is SIGNALS else ()
-    return Entry(table, cells, tags)
+    if table is SIGNALS:
+        return Entry(table, cells, signal_tags(str(cells[table.names.index("symbol")])))
+    # The reads of every other table carry its name.
+    return Entry(table, cells, (table.name,))
 
 
 def dead_letter(entry: Entry, reason: str, *, now: float) -> Entry:

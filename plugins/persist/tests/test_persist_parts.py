@@ -10,9 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from argo_mw_persist import RowsRefused, Signal, ids
+from argo_mw_persist import Answer, Charge, RowsRefused, Signal, ids
 from argo_mw_persist.pace import Pace
 from argo_mw_persist.poison import write_sound
+from argo_mw_persist.records import restored
 from argo_mw_persist.room import Room
 from argo_mw_persist.tables import DEAD_LETTERS
 
@@ -201,3 +202,16 @@ def test_a_time_in_other_units_is_refused_before_it_is_queued(timestamp):
 
     with pytest.raises(BadParameter, match="whole microseconds"):
         Signal("A", "BUY", 1.0, timestamp).entry()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        Signal("A", "BUY", 1.0, 1).entry(),
+        Answer("o", "k", "A", None, "", 1, b"").entry(),
+        Charge("", "o", "A", "glm", 1, "ok", 0.1, None, 0, 0, 1.0, False).entry(),
+    ],
+)
+def test_a_row_that_was_spooled_changes_what_it_would_have_changed_before(entry):
+    again = restored(entry.table, entry.row)
+    assert (entry.row, entry.tags) == (again.row, again.tags)
