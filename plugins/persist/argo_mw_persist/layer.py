@@ -20,7 +20,7 @@ from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.errors import PersistError
 from argo_mw_persist.extract import owner, signal_of
 from argo_mw_persist.records import Answer, micros
-from argo_mw_persist.store import Record, Store
+from argo_mw_persist.store import Record, StoreInUse
 
 NAME = "persist"
 
@@ -31,7 +31,7 @@ RECEIPTS = "persist.receipts"
 class Recorder:
     """Records the answers of the configured operations."""
 
-    def __init__(self, store: Store, config: PersistConfig, context: Context) -> None:
+    def __init__(self, store: StoreInUse, config: PersistConfig, context: Context) -> None:
         self._store = store
         self._config = config
         self._context = context
@@ -63,16 +63,18 @@ class Recorder:
     def explain(self, call: Call) -> str:
         """Where an answer to *call* would be kept, and how full the queue is."""
         table = "signals" if call.operation.name in self._signals else "answers"
-        held = self._store.writer.held
-        return f"would record to {table} in {self._store.sink.place}; {held} records wait now"
+        store = self._store()
+        held = store.writer.held
+        return f"would record to {table} in {store.sink.place}; {held} records wait now"
 
     async def _keep(self, call: Call, record: Record) -> None:
-        receipt = await self._store.record(record)
+        store = self._store()
+        receipt = await store.record(record)
         receipts = call.extensions.get(RECEIPTS)
         if isinstance(receipts, list):
             receipts.append(receipt)
         if self._config.durable:
-            self._store.writer.hurry()
+            store.writer.hurry()
             # A caller who leaves takes nobody's record along.
             await asyncio.shield(receipt)
         if self._context.events.active:

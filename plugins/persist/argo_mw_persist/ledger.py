@@ -11,7 +11,7 @@ from attrs import evolve
 from argo_mw import Call, Clock, Closed, Cost, Outcome, Refusal, Request, Result, Stream
 from argo_mw_persist.errors import QueueFull
 from argo_mw_persist.records import Charge, micros
-from argo_mw_persist.store import Store
+from argo_mw_persist.store import StoreInUse
 
 _UNKNOWN = Cost(usd=None, requests=1.0, estimated=True)
 
@@ -24,7 +24,7 @@ class Ledger:
 
     name = "persist"
 
-    def __init__(self, store: Store, clock: Clock, said: Callable[[str], None]) -> None:
+    def __init__(self, store: StoreInUse, clock: Clock, said: Callable[[str], None]) -> None:
         self._store = store
         self._clock = clock
         self._said = said
@@ -67,7 +67,7 @@ class Ledger:
     def _write(self, charge: Charge) -> None:
         try:
             # Never waits: the answer is paid for, and must not be late for its own bill.
-            self._store.writer.offer(charge.entry())
+            self._store().writer.offer(charge.entry())
         except (QueueFull, Closed) as error:
             self._said(f"not in the ledger: {charge}: {error}")
 

@@ -15,7 +15,7 @@ from argo_mw_persist.ledger import Ledger
 from argo_mw_persist.reads import OPERATIONS, UPSTREAM, Reads
 from argo_mw_persist.records import Answer, Signal, Voice
 from argo_mw_persist.results import AnswerPage, Page, Performance, Spending
-from argo_mw_persist.store import Store
+from argo_mw_persist.store import Store, StoreInUse
 from argo_mw_persist.tables import Entry
 from argo_mw_persist.termination import Termination
 
@@ -31,14 +31,35 @@ class Persistence:
         self._config: PersistConfig | None = None
         self._opened: Store | None = None
         self._termination: Termination | None = None
-        self.current: Store | None = None
+        self._newest: Store | None = None
+
+    @property
+    def current(self) -> Store | None:
+        """The open store; before the start and after the end, the one that is not open."""
+        return self._opened or self._newest
+
+    def in_use(self) -> Store:
+        """The same, where there is one.
+
+        Raises:
+            Closed: There is none.
+        """
+        if self.current is None:
+            msg = "the plugin persist is not in use in this application"
+            raise Closed(msg)
+        return self.current
 
     def store(self, config: PersistConfig) -> Store:
         """The store for *config*, the same for the same configuration."""
-        if self.current is None or config != self._config:
+        if self._newest is None or config != self._config:
             self._config = config
-            self.current = self._make(config)
-        return self.current
+            self._newest = self._make(config)
+        return self._newest
+
+    def prepared(self, config: PersistConfig) -> StoreInUse:
+        """The store in use, which will be that for *config* once it is open."""
+        self.store(config)
+        return self.in_use
 
     async def open(self, config: PersistConfig) -> None:
         """Open the store for *config*, and close the one that it replaces."""
@@ -106,11 +127,7 @@ def store_of(context: Context) -> Store:
     Raises:
         Closed: The plugin is not in use there.
     """
-    found = _applications.get(context)
-    if found is None or found.current is None:
-        msg = "the plugin persist is not in use in this application"
-        raise Closed(msg)
-    return found.current
+    return (_applications.get(context) or Persistence(context)).in_use()
 
 
 @hookimpl
@@ -141,13 +158,13 @@ def register_codecs(codecs: Codecs) -> None:
 @hookimpl
 def register_upstreams(config: PersistConfig, context: Context) -> Iterable[Upstream]:
     """The store, as what answers them."""
-    return [Reads(_persistence(context).store(config)).upstream()]
+    return [Reads(_persistence(context).prepared(config)).upstream()]
 
 
 @hookimpl
 def register_layer(config: PersistConfig, context: Context) -> Layer:
     """The layer in its slot."""
-    recorder = Recorder(_persistence(context).store(config), config, context)
+    recorder = Recorder(_persistence(context).prepared(config), config, context)
     return Layer(NAME, recorder, slot=NAME, serves=recorder.serves, explain=recorder.explain)
 
 
@@ -157,7 +174,7 @@ def register_guards(config: PersistConfig, context: Context, upstream: Upstream)
     costs = upstream.metered or bool(upstream.price)
     if not config.ledger or upstream.name == UPSTREAM or not costs:
         return []
-    store = _persistence(context).store(config)
+    store = _persistence(context).prepared(config)
     return [Ledger(store, context.clock, lambda what: context.trouble(NAME, what))]
 
 

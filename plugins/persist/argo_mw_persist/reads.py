@@ -26,7 +26,7 @@ from argo_mw_persist.frames import to_frame
 from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
 from argo_mw_persist.records import Signal, micros
 from argo_mw_persist.results import AnswerPage, Page, Performance, Spending
-from argo_mw_persist.store import MOST_ROWS, Store
+from argo_mw_persist.store import MOST_ROWS, StoreInUse
 
 UPSTREAM = "persist"
 _MOST_SYMBOLS = 500
@@ -122,9 +122,9 @@ Answered = tuple[object, set[str]]
 
 
 class Reads:
-    """Answers the reading operations from a store."""
+    """Answers the reading operations from the store in use."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StoreInUse) -> None:
         self._store = store
         self._by_name: dict[str, Callable[[Call], Awaitable[Answered]]] = {
             latest.name: self._latest,
@@ -160,7 +160,7 @@ class Reads:
         limit = cast(int, calls[0].parameters["limit"])
         symbols = [call.subject for call in calls]
         try:
-            found = await self._store.latest_of_many(symbols, limit, tenant=calls[0].tenant)
+            found = await self._store().latest_of_many(symbols, limit, tenant=calls[0].tenant)
         except PersistError as error:
             raise _unanswered(error) from error
         return [Outcome(found[symbol], tags=frozenset({f"signals:{symbol}"})) for symbol in symbols]
@@ -173,23 +173,23 @@ class Reads:
 
     async def _latest(self, call: Call) -> Answered:
         limit = cast(int, call.parameters["limit"])
-        signals = await self._store.latest(call.subject, limit, tenant=call.tenant)
+        signals = await self._store().latest(call.subject, limit, tenant=call.tenant)
         return signals, {f"signals:{call.subject}"}
 
     async def _latest_of_many(self, call: Call) -> Answered:
         symbols = cast("tuple[str, ...]", call.parameters["symbols"])
         limit = cast(int, call.parameters["limit"])
-        found = await self._store.latest_of_many(symbols, limit, tenant=call.tenant)
+        found = await self._store().latest_of_many(symbols, limit, tenant=call.tenant)
         return found, {f"signals:{symbol}" for symbol in symbols}
 
     async def _strongest(self, call: Call) -> Answered:
         limit = cast(int, call.parameters["limit"])
-        signals = await self._store.strongest(call.subject, limit, tenant=call.tenant)
+        signals = await self._store().strongest(call.subject, limit, tenant=call.tenant)
         return signals, {f"signals:{call.subject}"}
 
     async def _history(self, call: Call) -> Answered:
         asked = call.parameters
-        page = await self._store.history(
+        page = await self._store().history(
             _filter(call),
             limit=cast(int, asked["limit"]),
             after=cast("str | None", asked["after"]),
@@ -198,7 +198,7 @@ class Reads:
         return value, {f"signals:{call.subject}" if call.subject else "signals"}
 
     async def _performance(self, call: Call) -> Answered:
-        found = await self._store.performance(_filter(call))
+        found = await self._store().performance(_filter(call))
         return found, {f"outcomes:{call.subject}" if call.subject else "outcomes"}
 
     async def _answers(self, call: Call) -> Answered:
@@ -211,7 +211,7 @@ class Reads:
             _moment(asked["until"]),
         )
         limit, after = cast(int, asked["limit"]), cast("str | None", asked["after"])
-        return await self._store.answers(wanted, limit=limit, after=after), {"answers"}
+        return await self._store().answers(wanted, limit=limit, after=after), {"answers"}
 
     async def _ledger(self, call: Call) -> Answered:
         asked = call.parameters
@@ -222,7 +222,7 @@ class Reads:
             _moment(asked["since"]),
             _moment(asked["until"]),
         )
-        return await self._store.ledger(wanted), {"charges"}
+        return await self._store().ledger(wanted), {"charges"}
 
 
 def _filter(call: Call) -> Filter:

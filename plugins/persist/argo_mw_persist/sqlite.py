@@ -151,8 +151,8 @@ class SqliteSink:
     # What follows runs in the writer's or a reader's thread.
 
     def _open(self, migrate: bool) -> None:
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._translated():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Made here, so that SQLite never makes it readable for others; but only made: closing
             # a descriptor of a file in use gives up this process's locks on it
             # (sqlite.org/howtocorrupt.html, 2.2).

@@ -33,6 +33,10 @@ log = Log("argo_mw_persist")
 Record = Signal | Answer | Charge
 Changed = Callable[[Iterable[str]], Awaitable[object]]
 
+StoreInUse = Callable[[], "Store"]
+"""Gives the store in use: after a change of the configuration, another one. Calls that began
+before it record there too, for theirs is closed."""
+
 MOST_ROWS = 10_000
 """Rows in a page at most."""
 

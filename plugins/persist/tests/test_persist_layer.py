@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from attrs import frozen
@@ -13,6 +14,7 @@ from argo_mw import (
     Cost,
     LayerActed,
     Outcome,
+    PluginError,
     Refusal,
     Stream,
     Upstream,
@@ -72,7 +74,7 @@ def verdict(call) -> Verdict:
     return Verdict(call.subject, "BUY", 0.7, 100.0, said)
 
 
-def application(*script: object, clock=None, metered: bool = False, **persist: object) -> Argo:
+def application(*script: object, clock=None, **persist: object) -> Argo:
     upstream = Scripted("scripted", {"signal", "opinion"}, *(script or [verdict]), retries=0)
     given = FakePlugin(operations=[signal, opinion], upstreams=[upstream])
     return Argo.open(
@@ -290,6 +292,51 @@ async def test_a_changed_configuration_moves_over_and_loses_nothing(tmp_path):
         assert len(await store_of(argo.context).latest("AAPL")) == 1
     async with application() as argo:
         assert len(await store_of(argo.context).latest("AAPL")) == 1
+
+
+def moved_to(path: Path, **persist: object) -> dict[str, object]:
+    table = {"on_sigterm": False, "url": f"sqlite:///{path}", **persist}
+    return {"argo": {"shared": "memory://", "strict": True}, "plugins": {"persist": table}}
+
+
+@pytest.mark.parametrize("durable", [False, True])
+async def test_what_is_answered_after_a_move_is_recorded_where_records_go_now(tmp_path, durable):
+    """Its chain is the one that it began with, whose store has been closed meanwhile."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def slowly(call) -> Outcome:
+        asked.set()
+        await answered.wait()
+        return Outcome(verdict(call), cost=Cost(0.25))
+
+    given = FakePlugin(
+        operations=[signal], upstreams=[Upstream("slow", {"signal"}, slowly, price=0.2)]
+    )
+    async with Argo.open(
+        moved_to(tmp_path / "first.db", durable=durable),
+        plugins={"persist": plugin, "given": given},
+        installed=False,
+    ) as argo:
+        calling = asyncio.create_task(argo.outcome("signal", symbol="AAPL"))
+        await asked.wait()
+        await argo.reload(moved_to(tmp_path / "other.db", durable=durable))
+        answered.set()
+        assert () == (await calling).notes
+        await store_of(argo.context).flush()
+        assert len(await argo.call("latest", symbol="AAPL")) == 1
+        assert [0.25] == [one.usd for one in await argo.call("ledger")]
+
+
+async def test_a_change_that_cannot_be_made_leaves_the_store_as_it_was(tmp_path):
+    async with application() as argo:
+        before = store_of(argo.context)
+        (tmp_path / "no directory").touch()
+        with pytest.raises(PluginError, match="SinkUnavailable.*other.db"):
+            await argo.reload(moved_to(tmp_path / "no directory" / "other.db"))
+        assert before is store_of(argo.context)
+        await argo.call("signal", symbol="AAPL")
+        await store_of(argo.context).flush()
+        assert len(await argo.call("latest", symbol="AAPL")) == 1
 
 
 async def test_cost_is_zero_for_reads():
