@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from argo_mw_persist import ids
+from argo_mw_persist.errors import PersistError
 from argo_mw_persist.frames import COLUMNS, to_frame
 from argo_mw_persist.records import MICROSECONDS, Signal
 
@@ -16,9 +18,13 @@ Pages = AsyncIterator[Sequence[Signal]]
 
 
 async def write_csv(file: Path, pages: Pages) -> int:
-    """Write *pages* to *file* as CSV, times in ISO 8601; how many signals that were."""
+    """Write *pages* to the new *file* as CSV, times in ISO 8601; how many signals that were.
+
+    Raises:
+        PersistError: The file exists, or cannot be written.
+    """
     count = 0
-    with file.open("x", newline="", encoding="utf-8") as out:
+    with _new(file), file.open("x", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
         writer.writerow(["timestamp", *COLUMNS])
         async for signals in pages:
@@ -28,13 +34,17 @@ async def write_csv(file: Path, pages: Pages) -> int:
 
 
 async def write_parquet(file: Path, pages: Pages) -> int:
-    """Write *pages* to *file* as Parquet; how many signals that were."""
+    """Write *pages* to the new *file* as Parquet; how many signals that were.
+
+    Raises:
+        PersistError: The file exists, or cannot be written.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     count = 0
     writer: pq.ParquetWriter | None = None
-    with file.open("xb") as out:
+    with _new(file), file.open("xb") as out:
         async for signals in pages:
             if signals or writer is None:
                 part = pa.Table.from_pandas(to_frame(signals), schema=_schema())
@@ -44,6 +54,18 @@ async def write_parquet(file: Path, pages: Pages) -> int:
         if writer is not None:
             writer.close()
     return count
+
+
+@contextlib.contextmanager
+def _new(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileExistsError:
+        msg = f"{file} exists; an export overwrites nothing, name a new file"
+        raise PersistError(msg) from None
+    except OSError as error:
+        msg = f"{file} cannot be written: {error.strerror or error}"
+        raise PersistError(msg) from error
 
 
 def _schema() -> object:

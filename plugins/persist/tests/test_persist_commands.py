@@ -151,6 +151,18 @@ def test_export_asks_for_a_form_that_it_knows(invoke):
     assert ".csv nor .parquet" in result.stderr
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_export_overwrites_nothing_and_says_where_it_cannot_write(invoke, tmp_path, ending):
+    (tmp_path / f"kept.{ending}").write_text("kept")
+    for name, complaint in (
+        (f"kept.{ending}", f"kept.{ending} exists; an export overwrites nothing"),
+        (f"none/new.{ending}", f"new.{ending} cannot be written: No such file or directory"),
+    ):
+        result = invoke("signals", "export", name)
+        assert (result.exit_code, complaint in result.stderr) == (1, True)
+    assert (tmp_path / f"kept.{ending}").read_text() == "kept"
+
+
 def test_close_records_how_a_signal_ended(invoke):
     [newest] = json.loads(invoke("signals", "latest", "S0", "--json").stdout)
     result = invoke("signals", "close", newest["id"], "--exit-price", "11.0")
