@@ -15,13 +15,16 @@ import argo_mw_persist.plugin
 from argo_mw import Argo
 from argo_mw_persist import Receipt, Signal, Store, store_of
 
+RUN = os.urandom(8).hex()
+"""With its number, which record a row is, whatever its identifier says."""
+
 
 def say(text: str) -> None:
     os.write(1, text.encode() + b"\n")
 
 
 async def record(store: Store, number: int) -> tuple[Signal, Receipt]:
-    signal = Signal(f"S{number % 50}", "BUY", 50.0, number, 100.0)
+    signal = Signal(f"S{number % 50}", "BUY", 50.0, number, 100.0, detail=RUN)
     return signal, await store.record(signal)
 
 
