@@ -253,8 +253,7 @@ class Argo(Caller):
             raise ConfigError(msg)
         rule = configured_rule(flag, self._settings.flags)
         overlay = Overlay(state_directory(self._settings))
-        await asyncio.to_thread(overlay.update, flag, lambda old: evolve(old or rule, latched=why))
-        await self.reload()
+        await overlay.change(flag, lambda old: evolve(old or rule, latched=why), self.reload)
         await self.invalidate(f"layer:{flag}")
 
     def observe(self, observer: Observer) -> Callable[[], None]:

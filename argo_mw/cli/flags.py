@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import click
 from attrs import evolve
 from rich.table import Table
@@ -12,7 +10,7 @@ from argo_mw.app import Argo, state_directory
 from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.run import with_argo
 from argo_mw.flags import Rule
-from argo_mw.flags.overlay import Overlay
+from argo_mw.flags.overlay import Change, Overlay
 from argo_mw.flags.parse import format_rule, parse_rule
 from argo_mw.flags.sources import configured_rule, unknown_flag
 
@@ -99,11 +97,10 @@ async def unset(argo: Argo, name: str) -> None:
     await _update(argo, name, lambda _: None)
 
 
-async def _update(argo: Argo, name: str, change: Callable[[Rule | None], Rule | None]) -> None:
+async def _update(argo: Argo, name: str, change: Change) -> None:
     if name not in argo.flags:
         raise unknown_flag(name, argo.flags, where="the command")
-    Overlay(state_directory(argo.settings)).update(name, change)
-    await argo.reload()
+    await Overlay(state_directory(argo.settings)).change(name, change, argo.reload)
     _show(argo, name)
 
 

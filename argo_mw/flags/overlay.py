@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
-from argo_mw.errors import ConfigError
+from argo_mw.errors import ArgoError, ConfigError
 from argo_mw.flags.model import Rule
 from argo_mw.flags.parse import dump_rule, parse_rule
 
 FILE = "flags.json"
+
+Change = Callable[[Rule | None], Rule | None]
+"""What becomes of a flag's rule; ``None`` where there is none, or where it is taken away."""
 
 
 class Overlay:
@@ -38,8 +42,24 @@ class Overlay:
             raise self._unreadable(TypeError("it holds no table"))
         return {name: parse_rule(name, rule) for name, rule in content.items()}
 
-    def update(self, name: str, change: Callable[[Rule | None], Rule | None]) -> Rule | None:
-        """Set flag *name* to what *change* makes of its rule; ``None`` takes the rule away."""
+    async def change(
+        self, name: str, change: Change, take_up: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Set flag *name* as :meth:`update` does, and have it taken up, by *take_up*.
+
+        Raises:
+            ArgoError: It cannot be. It is not kept then: no program could open with it.
+        """
+        before = (await asyncio.to_thread(self.read)).get(name)
+        await asyncio.to_thread(self.update, name, change)
+        try:
+            await take_up()
+        except ArgoError:
+            await asyncio.to_thread(self.update, name, lambda _: before)
+            raise
+
+    def update(self, name: str, change: Change) -> Rule | None:
+        """Set flag *name* to what *change* makes of its rule."""
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._locked():
             rules = self.read()
