@@ -228,7 +228,9 @@ async def _sqlite_utils(path: Path, rows: Sequence[Row], batch: int) -> None:
     db.execute("PRAGMA synchronous=FULL")
     for start in range(0, len(rows), batch):
         part = [dict(zip(SIGNALS.names, row, strict=True)) for row in rows[start : start + batch]]
-        db["signals"].insert_all(part, ignore=True, batch_size=batch)
+        # By itself it would commit every 66 rows, as many as 999 parameters are enough for.
+        with db.atomic():
+            db["signals"].insert_all(part, ignore=True, batch_size=batch)
     db.close()
 
 
