@@ -115,11 +115,9 @@ async def run(data: Path | None = None, symbols: Sequence[str] = ()) -> Report:
 
     Raises
     ------
-        ConfigError: No installed plugin answers ``signal``.
+        ConfigError: No installed plugin answers ``signal``, or *data* cannot be used.
     """
-    async with Sandbox(
-        SandboxConfig(data=data, align=data is not None, latency=TYPICAL)
-    ) as sandbox:
+    async with open_sandbox(data) as sandbox:
         wanted = list(symbols) or real_symbols(sandbox)
         async with Argo.open(settings(sandbox), clock=sandbox.clock) as argo:
             _check(argo)
@@ -137,6 +135,14 @@ async def run(data: Path | None = None, symbols: Sequence[str] = ()) -> Report:
             chain += [one.name for one in argo.engine.build.order.inner]
         counted = {vendor: sandbox.counts_of(vendor).requests for vendor in VENDORS}
         return Report(f"{sandbox.clock.now():%Y-%m-%d %H:%M} UTC", rounds, seen, counted, chain)
+
+
+def open_sandbox(data: Path | None) -> Sandbox:
+    """A sandbox of the user's own bars, re-dated to end on one day, or of the built-in ones."""
+    try:
+        return Sandbox(SandboxConfig(data=data, align=data is not None, latency=TYPICAL))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def settings(sandbox: Sandbox) -> dict[str, object]:

@@ -16,9 +16,9 @@ from argo_mw_sandbox.instruments import (
     Instrument,
     MinuteInstrument,
 )
+from argo_mw_sandbox.reading import read_bars_file
 from argo_mw_sandbox.sessions import CRYPTO, NEW_YORK, STOCKS, Market
 
-COLUMNS = ("time", "open", "high", "low", "close", "volume")
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 DIGITS = 4
 """Decimals of the minutes that are drawn for daily files."""
@@ -62,7 +62,7 @@ def read_folder(directory: Path, *, align: bool = False) -> list[Table]:
     Raises:
         ValueError: The directory has no such file, or one cannot be read; it is named.
     """
-    paths = [path for path in sorted(directory.glob("*")) if path.name.endswith(SUFFIXES)]
+    paths = [path for path in sorted(directory.glob("[!.]*")) if _suffix(path)]
     if not paths:
         msg = f"no {', '.join(SUFFIXES)} files in {directory}: point --data at a folder with bars"
         raise ValueError(msg)
@@ -80,19 +80,28 @@ def read_file(path: Path) -> Table:
     Raises:
         ValueError: The file is not a table of bars.
     """
-    symbol = path.name.split(".")[0].split("_")[0].upper()
-    try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-        bars = _columns(frame)
-    except (ValueError, KeyError, OSError) as error:
-        msg = f"cannot read bars from {path}: {error}"
-        raise ValueError(msg) from error
+    symbol = _symbol(path)
+    bars = read_bars_file(path)
     daily = len(bars) == 1 or int(np.median(np.diff(bars.time))) >= DAY // 2
     market = _market(symbol, bars.time, daily)
     if daily:
         return Table(symbol, market, bars, daily, bars.time // DAY)
     days = [market.day_of(instant) for instant in bars.time.tolist()]
     return Table(symbol, market, bars, daily, np.array(days, np.int64))
+
+
+def _suffix(path: Path) -> str:
+    """The suffix by which *path* is known for a file of bars, or ""."""
+    name = path.name.lower()
+    return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
+
+
+def _symbol(path: Path) -> str:
+    symbol = path.name[: -len(_suffix(path))].partition("_")[0].strip().upper()
+    if not symbol:
+        msg = f"cannot tell which symbol's bars are in {path}: begin its name with the symbol"
+        raise ValueError(msg)
+    return symbol
 
 
 def redate(tables: Sequence[Table]) -> list[Table]:
@@ -155,22 +164,6 @@ def instrument(table: Table, memory: DayMemory, seed: int) -> Instrument:
         seed=seed,
         digits=DIGITS,
     )
-
-
-def _columns(frame: pd.DataFrame) -> Bars:
-    if "time" not in frame.columns and frame.index.name == "time":
-        frame = frame.reset_index()
-    missing = [name for name in COLUMNS if name not in frame.columns]
-    if missing:
-        msg = f"column {', '.join(missing)} is missing"
-        raise ValueError(msg)
-    frame = frame.dropna(subset=list(COLUMNS)).drop_duplicates("time").sort_values("time")
-    if frame.empty:
-        msg = "it holds no bars"
-        raise ValueError(msg)
-    stamps = pd.to_datetime(frame["time"], utc=True).to_numpy("datetime64[s]")
-    prices = [frame[name].to_numpy(np.float64) for name in COLUMNS[1:]]
-    return Bars(stamps.astype(np.int64), *prices)
 
 
 def _market(symbol: str, time: Seconds, daily: bool) -> Market:

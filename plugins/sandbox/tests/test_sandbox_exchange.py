@@ -247,3 +247,102 @@ def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path) -> None:
 def test_a_folder_without_bars_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no \.csv, \.csv\.gz, \.parquet files"):
         _folder(tmp_path)
+
+
+def _last(exchange: Exchange, symbol: str) -> Bars:
+    instrument = exchange.find(symbol)
+    assert instrument is not None
+    now = default_now(exchange).timestamp()
+    return read_bars(instrument, MINUTES, ALL, now).bars
+
+
+def test_rows_count_by_their_instants_however_these_are_written(tmp_path: Path) -> None:
+    """Over the hour that winter time repeats, text does not sort as time does."""
+    autumn = pd.date_range("2024-11-03T05:00Z", periods=120, freq="min")
+    local = [stamp.isoformat() for stamp in autumn.tz_convert("America/New_York")]
+    rows = ROWS.iloc[:120].assign(time=local)
+    rows.iloc[::-1].to_csv(tmp_path / "BTC-USD.csv", index=False)
+    rows.assign(time=autumn.tz_convert("Asia/Tokyo")).to_parquet(tmp_path / "ETH-USD.parquet")
+    rows.assign(time=autumn.tz_localize(None)).to_parquet(tmp_path / "LTC-USD.parquet")
+    exchange = _folder(tmp_path)
+    for symbol in ("BTC-USD", "ETH-USD", "LTC-USD"):
+        bars = _last(exchange, symbol)
+        assert autumn.as_unit("s").asi8.tolist() == bars.time.tolist()
+        assert rows["close"].tolist() == bars.close.tolist()
+
+
+def test_headers_in_any_case_blank_lines_and_minutes_without_a_trade_are_taken(
+    tmp_path: Path,
+) -> None:
+    lines = [
+        "Time, Open,HIGH,low ,Close,Volume,VWAP",
+        "2024-05-06T13:30:00Z,1,2,1,1.5,10,7",
+        "",
+        "2024-05-06T13:31:00Z,,,,,,",
+        "2024-05-06T13:32:00+00:00,1,2,1,1.75,10,7",
+    ]
+    (tmp_path / "BRK.B_1m.CSV").write_text("\ufeff" + "\n".join(lines), "utf-8")
+    (tmp_path / "._BRK.B_1m.csv").write_bytes(b"what some systems leave beside a file")
+    assert [1.5, 1.75] == _last(_folder(tmp_path), "BRK.B").close.tolist()
+
+
+def test_of_rows_of_one_time_the_last_counts(tmp_path: Path) -> None:
+    corrected = ROWS.iloc[-1:].assign(close=10.9, time="2024-05-06T21:49:00+00:00")
+    pd.concat([ROWS, corrected]).to_csv(tmp_path / "X.csv", index=False)
+    bars = _last(_folder(tmp_path), "X")
+    assert (500, 10.9) == (len(bars), bars.close[-1])
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("time", "yesterday", "line 9: its time is none in ISO 8601"),
+        ("time", "", "line 9: its time is none in ISO 8601"),
+        ("close", "abc", "line 9: a price is no number above zero"),
+        ("close", "", "line 9: a price is no number above zero"),
+        ("open", "0", "line 9: a price is no number above zero"),
+        ("low", "inf", "line 9: a price is no number above zero"),
+        ("volume", "-1", "line 9: its volume is no number from zero"),
+        ("high", "1", "line 9: its high is below its low"),
+    ],
+)
+def test_a_wrong_row_is_named_with_its_file_and_line(
+    tmp_path: Path, column: str, value: str, said: str
+) -> None:
+    rows = ROWS.astype(object)
+    rows.loc[7, column] = value
+    rows.to_csv(tmp_path / "BAD.csv", index=False)
+    with pytest.raises(ValueError, match=rf"BAD\.csv: {said}") as failed:
+        _folder(tmp_path)
+    assert "\n" not in str(failed.value)
+
+
+def test_times_that_are_bare_numbers_are_not_guessed_at(tmp_path: Path) -> None:
+    ROWS.assign(time=ROWS["time"].astype("int64")).to_parquet(tmp_path / "X.parquet")
+    with pytest.raises(ValueError, match=r"X\.parquet: row 1: its time is none in ISO 8601"):
+        _folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("X.csv.gz", gzip.compress(ROWS.to_csv().encode())[:900]),
+        ("X.csv.gz", gzip.compress(ROWS.to_csv().encode())[:400] + b"\0" * 400),
+        ("X.csv.gz", b"no gzip"),
+        ("X.parquet", b"no parquet"),
+        ("X.csv", b""),
+        ("X.csv", b"time;open;high;low;close;volume\n"),
+        ("X.csv", b"time,open,high,low,close,volume,Close\n"),
+        ("X.csv", b"time,open,high,low,close,volume\n"),
+        ("X.csv", b"time,open,high,low,close,volume\n1,2\n1,2,3,4,5,6,7,8\n"),
+        ("X.csv", bytes(range(256))),
+        ("_1m.csv", b"time,open,high,low,close,volume\n"),
+    ],
+)
+def test_a_file_that_is_no_table_of_bars_is_one_line_that_names_it(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name) as failed:
+        _folder(tmp_path)
+    assert "\n" not in str(failed.value)
