@@ -13,11 +13,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Any, Final, TypeVar, cast
 
 import hiredis
-from attrs import define
+from attrs import define, field
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     BusyLoadingError,
@@ -40,7 +39,7 @@ Argument = str | bytes | int
 
 _VALUES: Final = frozenset({bytes, type(None)})
 _MOST_GETS: Final = 500
-_BATCH: Final = 1_000
+_MOST_COMMANDS: Final = 500
 # The server is there but not the one to ask (now): look for it again.
 _WRONG_SERVER: Final = (BusyLoadingError, ReadOnlyError, MasterDownError, ClusterDownError)
 
@@ -65,22 +64,46 @@ class Command:
     script: Script | None = None
 
 
+Get = tuple[str, asyncio.Future[bytes | None]]
+"""A key, to be asked with those of others in one MGET, and who waits for its value.
+
+A tuple, since there is one for every get: an object costs four times as much.
+"""
+
+
 @define(eq=False)
-class Get:
-    """Keys to be asked with those of others in one MGET, and who waits for their values.
+class Batch:
+    """What travels together.
 
     Attributes:
-        keys: The keys.
-        done: Receives their values; of a single key, its value.
-        single: Whether it is a single key.
+        gets: Becomes one MGET.
+        commands: Follow it, in their order.
     """
 
-    keys: Sequence[str]
-    done: asyncio.Future[Any]
-    single: bool
+    gets: list[Get] = field(factory=list)
+    commands: list[Command] = field(factory=list)
 
+    def __len__(self) -> int:
+        return len(self.gets) + len(self.commands)
 
-Batch = Sequence[Command | Get]
+    def split(self) -> tuple[Batch, Batch]:
+        """What may travel at once, without those whose callers have left; and the rest."""
+        gets, commands = self.gets[:_MOST_GETS], self.commands[:_MOST_COMMANDS]
+        first = Batch(
+            [get for get in gets if not get[1].done()],
+            [command for command in commands if not command.done.done()],
+        )
+        return first, Batch(self.gets[_MOST_GETS:], self.commands[_MOST_COMMANDS:])
+
+    def fail(self, why: Callable[[], Exception]) -> None:
+        """Tell everyone who waits that it failed, each by an exception of their own."""
+        waiting: list[asyncio.Future[Any]] = [done for _, done in self.gets]
+        waiting += [command.done for command in self.commands]
+        for done in waiting:
+            if not done.done():
+                done.set_exception(why())
+                # Its caller may have left: that is no error of theirs.
+                done.exception()
 
 
 class Batcher:
@@ -97,7 +120,7 @@ class Batcher:
         self._options = options
         self._clock = clock
         self._loop = asyncio.get_running_loop()
-        self._outbox: list[Command | Get] = []
+        self._outbox = Batch()
         self._scheduled = False
         self._idle: list[AbstractConnection] = []
         self._busy: dict[AbstractConnection, Batch] = {}
@@ -163,32 +186,36 @@ class Batcher:
         Raises:
             SharedUnavailable: The server is away, or too many commands wait.
         """
+        waiting = self._outbox.commands
+        if self._away is not None or len(waiting) >= self._options.most_waiting:
+            raise self._refusal()
         done: asyncio.Future[T] = self._loop.create_future()
-        self._post(Command(arguments, read, done, script))
+        waiting.append(Command(arguments, read, done, script))
+        if not self._scheduled:
+            self._schedule()
         return done
 
     def get(self, key: str) -> asyncio.Future[bytes | None]:
         """Get one value with this turn's batch; raises as :meth:`ask` does."""
+        # As in ask(), spelt out: there is nothing here that could cost less.
+        waiting = self._outbox.gets
+        if self._away is not None or len(waiting) >= self._options.most_waiting:
+            raise self._refusal()
         done: asyncio.Future[bytes | None] = self._loop.create_future()
-        self._post(Get((key,), done, True))
-        return done
-
-    def get_many(self, keys: Sequence[str]) -> asyncio.Future[list[bytes | None]]:
-        """Get values with this turn's batch; raises as :meth:`ask` does."""
-        done: asyncio.Future[list[bytes | None]] = self._loop.create_future()
-        self._post(Get(keys, done, False))
-        return done
-
-    def _post(self, command: Command | Get) -> None:
-        if self._away is not None:
-            raise self._unavailable()
-        if len(self._outbox) >= self._options.most_waiting:
-            msg = f"{len(self._outbox)} commands wait for Redis already"
-            raise SharedUnavailable(msg)
-        self._outbox.append(command)
+        waiting.append((key, done))
         if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+            self._schedule()
+        return done
+
+    def _schedule(self) -> None:
+        self._scheduled = True
+        self._loop.call_soon(self._flush)
+
+    def _refusal(self) -> SharedUnavailable:
+        if self._away is not None:
+            return self._unavailable()
+        msg = f"{len(self._outbox)} commands wait for Redis already"
+        return SharedUnavailable(msg)
 
     def _unavailable(self) -> SharedUnavailable:
         msg = f"Redis cannot be reached: {self._away}"
@@ -197,8 +224,7 @@ class Batcher:
     def _flush(self) -> None:
         self._scheduled = False
         while self._outbox and self._idle:
-            batch, self._outbox = self._outbox[:_BATCH], self._outbox[_BATCH:]
-            batch = [command for command in batch if not command.done.done()]
+            batch, self._outbox = self._outbox.split()
             if batch:
                 lane = self._idle.pop()
                 self._busy[lane] = batch
@@ -206,8 +232,7 @@ class Batcher:
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
         if self._away is not None:
-            self._fail(self._outbox)
-            self._outbox = []
+            self._fail_waiting()
 
     # -- one batch on one lane -----------------------------------------------------------
 
@@ -219,29 +244,34 @@ class Batcher:
             if self._busy.pop(lane, None) is not None:  # else it was dropped with all others
                 await self._lost(lane, batch, error)
         except BaseException:
+            # Who cancels this task is ending the loop: nobody is left to mend.
             self._busy.pop(lane, None)
-            self._fail(batch)
+            self._away = self._away or "a connection was cut off"
+            batch.fail(self._unavailable)
+            self._fail_waiting()
             await lane.disconnect(nowait=True)
             raise
         else:
             if self._busy.pop(lane, None) is not None:
                 self._idle.append(lane)
+            else:  # dropped before it began, it has connected again to send
+                await lane.disconnect(nowait=True)
             if self._outbox:
                 self._flush()
 
     async def _exchange(self, lane: AbstractConnection, batch: Batch) -> None:
-        gets = [command for command in batch if isinstance(command, Get)]
-        others = [command for command in batch if isinstance(command, Command)]
-        keys = [key for get in gets for key in get.keys]
-        parts = [keys[start : start + _MOST_GETS] for start in range(0, len(keys), _MOST_GETS)]
-        packed = [_pack(("MGET", *part)) for part in parts]
-        packed += [_pack(command.arguments) for command in others]
+        packed = [_pack(("MGET", *[key for key, _ in batch.gets]))] if batch.gets else []
+        packed += [_pack(command.arguments) for command in batch.commands]
         await lane.send_packed_command(packed, check_health=False)
-        values: list[bytes | None] = []
-        for part in parts:
-            values += _values(await _reply(lane), len(part))
-        _hand_out(gets, values)
-        for command in others:
+        if batch.gets:
+            reply = await _reply(lane)
+            if isinstance(reply, ResponseError):
+                raise reply
+            values = expect_values(reply, len(batch.gets))
+            for (_, done), value in zip(batch.gets, values, strict=True):
+                if not done.done():
+                    done.set_result(value)
+        for command in batch.commands:
             reply = await _reply(lane)
             if isinstance(reply, NoScriptError) and command.script is not None:
                 # The scripts were flushed; the replies before and after stay in order.
@@ -252,27 +282,22 @@ class Batcher:
     async def _again(self, command: Command) -> None:
         assert command.script is not None
         words = ("EVAL", command.script.text, *command.arguments[2:])
-        self._outbox.append(Command(words, command.read, command.done))
+        self._outbox.commands.append(Command(words, command.read, command.done))
 
     # -- the server goes and comes -------------------------------------------------------
 
     async def _lost(self, lane: AbstractConnection, batch: Batch, error: Exception) -> None:
-        why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
         if self._away is None:
-            log.warning("redis is away", why=why)
-            self._away = why or type(error).__name__
-        self._fail(batch)
-        self._fail(self._outbox)
-        self._outbox = []
+            self._away = _reason(error)
+            log.warning("redis is away", why=self._away)
+        batch.fail(self._unavailable)
+        self._fail_waiting()
         self._mend()
         await lane.disconnect(nowait=True)
 
-    def _fail(self, commands: Batch) -> None:
-        for command in commands:
-            if not command.done.done():
-                command.done.set_exception(self._unavailable())
-                # Its caller may have left: that is no error of theirs.
-                command.done.exception()
+    def _fail_waiting(self) -> None:
+        failed, self._outbox = self._outbox, Batch()
+        failed.fail(self._unavailable)
 
     def _mend(self) -> None:
         if not self._closing and (self._mending is None or self._mending.done()):
@@ -294,22 +319,23 @@ class Batcher:
                 for _ in range(self._options.lanes):
                     lanes.append(await self._server.connect())
                     await _load_scripts(lanes[-1])
-        except (RedisError, OSError) as error:
-            self._away = (
-                "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
-            )
+                    # A batch has a timeout of its own; redis-py's makes a task of each send.
+                    lanes[-1].socket_timeout = None
+        except Exception as error:  # what nonsense, or a name that is none, makes redis-py raise
+            self._away = _reason(error)
+        else:
+            self._idle, lanes = lanes, []
+            self._away = None
+        finally:
             for lane in lanes:
                 await lane.disconnect(nowait=True)
-            return False
-        self._idle = lanes
-        self._away = None
-        return True
+        return self._away is None
 
     async def _drop_all(self) -> None:
         """Close every connection; what is under way on one fails with it."""
         lanes, self._idle = [*self._idle, *self._busy], []
         for batch in self._busy.values():
-            self._fail(batch)
+            batch.fail(self._unavailable)
         self._busy.clear()
         for lane in lanes:
             await lane.disconnect(nowait=True)
@@ -340,25 +366,11 @@ def _pack(words: Sequence[Argument]) -> bytes:
     return cast("bytes", pack(tuple(words)))
 
 
-def _values(reply: Any, count: int) -> list[bytes | None]:
-    if isinstance(reply, ResponseError):
-        raise reply
-    if (
-        not isinstance(reply, list)
-        or len(reply) != count
-        or not _VALUES.issuperset(map(type, reply))
-    ):
-        msg = "the server answered something else than it was asked"
-        raise InvalidResponse(msg)
-    return reply
-
-
-def _hand_out(gets: list[Get], values: list[bytes | None]) -> None:
-    rest = iter(values)
-    for get in gets:
-        found = next(rest) if get.single else [*islice(rest, len(get.keys))]
-        if not get.done.done():
-            get.done.set_result(found)
+def _reason(error: Exception) -> str:
+    """Why the server is away, in words."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return str(error) or type(error).__name__
 
 
 def _settle(command: Command, reply: Any) -> None:
@@ -389,3 +401,13 @@ def expect_integer(reply: Any) -> int:
         msg = "a number was expected"
         raise InvalidResponse(msg)
     return cast("int", reply)
+
+
+def expect_values(reply: Any, count: int) -> list[bytes | None]:
+    """For commands that answer *count* values."""
+    if not isinstance(reply, ResponseError) and not (
+        isinstance(reply, list) and len(reply) == count and _VALUES.issuperset(map(type, reply))
+    ):
+        msg = f"{count} values were expected"
+        raise InvalidResponse(msg)
+    return cast("list[bytes | None]", reply)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import InvalidResponse, ResponseError
@@ -21,7 +22,7 @@ from argo_mw.shared import (
     check_ttl,
     check_value,
 )
-from argo_mw_redis.batcher import Argument, Batcher, expect_integer, expect_ok
+from argo_mw_redis.batcher import Argument, Batcher, expect_integer, expect_ok, expect_values
 from argo_mw_redis.channel import Channel, RedisSubscription, sealed
 from argo_mw_redis.scripts import (
     ACQUIRE,
@@ -35,6 +36,7 @@ from argo_mw_redis.scripts import (
 from argo_mw_redis.servers import Options, Server, parse
 
 _LONGEST_MS: Final = 10**14
+_MOST_KEYS: Final = 500
 
 
 async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
@@ -104,9 +106,11 @@ class RedisShared:
         """See :meth:`argo_mw.Shared.get_many`."""
         check_keys(keys)
         self._check_place()
-        if not keys:
-            return []
-        return await self._batcher.get_many([self._values + key for key in keys])
+        sent = []
+        for at in range(0, len(keys), _MOST_KEYS):
+            part = [self._values + key for key in keys[at : at + _MOST_KEYS]]
+            sent.append(self._batcher.ask(("MGET", *part), partial(expect_values, count=len(part))))
+        return [value for done in sent for value in await done]
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
         """See :meth:`argo_mw.Shared.set`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -9,7 +10,7 @@ from attrs import field, frozen
 from redis.asyncio import ConnectionPool
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -28,7 +29,7 @@ class Options:
         timeout: Seconds until a server that does not answer counts as away.
         retry: Seconds between two attempts to reach a server that is away.
         lanes: How many connections commands travel on.
-        most_waiting: How many commands may wait; more are refused.
+        most_waiting: How many gets may wait, and how many other commands; more are refused.
         prefix: What every key begins with, for several applications on one server.
     """
 
@@ -74,14 +75,20 @@ class SentinelServer:
     _pool: Any = field(repr=False)
 
     async def connect(self) -> AbstractConnection:
-        connection = await _connected(self._pool)
-        # A sentinel that has not heard of a failover yet names the old master.
-        await connection.send_command("ROLE")
-        role = await connection.read_response(disable_decoding=True)
-        if not isinstance(role, list) or role[0] != b"master":
+        try:
+            connection = await _connected(self._pool)
+        except MasterNotFoundError as error:  # it goes on with all about each sentinel
+            raise RedisConnectionError(str(error).partition(" : ")[0]) from None
+        try:
+            # A sentinel that has not heard of a failover yet names the old master.
+            await connection.send_command("ROLE")
+            role = await connection.read_response(disable_decoding=True)
+            if not isinstance(role, list) or role[0] != b"master":
+                msg = "the server that the sentinels name is no master (yet)"
+                raise RedisConnectionError(msg)
+        except BaseException:
             await connection.disconnect(nowait=True)
-            msg = "the server that the sentinels name is no master (yet)"
-            raise RedisConnectionError(msg)
+            raise
         return connection
 
     async def aclose(self) -> None:
@@ -106,7 +113,12 @@ def parse(url: str) -> tuple[Server, Options]:
         plain, options = _take_options(url)
         if urlsplit(url).scheme == SENTINEL:
             return _sentinels(plain, options), options
-        pool = ConnectionPool.from_url(plain, **_common(options))
+        db = urlsplit(url).path.strip("/") if urlsplit(url).scheme != "unix" else ""
+        if db and not db.isdecimal():
+            msg = f"{db!r} is no number of a database"
+            raise ValueError(msg)
+        pool: Any = ConnectionPool.from_url(plain, **_common(options))
+        pool.make_connection()  # knows what an unknown option is; opens nothing
     except (ValueError, TypeError) as error:
         msg = f"the Redis URL {_masked(url)} cannot be used: {_safe(error, url)}"
         raise ConfigError(msg) from None
@@ -121,11 +133,11 @@ def _take_options(url: str) -> tuple[str, Options]:
         if name == "prefix":
             ours[name] = value
         elif name in _NUMBERS:
-            number = float(value)
+            number = type(getattr(Options(), name))(value)
             if not number > 0:
                 msg = f"{name} must be above 0"
                 raise ValueError(msg)
-            ours[name] = type(getattr(Options(), name))(number)
+            ours[name] = number
         else:
             rest.append((name, value))
     return urlunsplit(parts._replace(query=urlencode(rest))), Options(**ours)
@@ -176,16 +188,36 @@ def _sentinels(url: str, options: Options) -> SentinelServer:
 
 
 def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    return (host, int(port)) if host else (text, _SENTINEL_PORT)
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        msg = f"{text!r} is no address of a sentinel"
+        raise ValueError(msg)
+    return parts.hostname, parts.port or _SENTINEL_PORT
+
+
+# What is wrong with a URL may be that it cannot be taken apart, so these look at its letters.
 
 
 def _masked(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, _, rest = url.partition("://")
+    login = _login(url)
+    if login is None:
+        return f"{scheme}://…"
+    return f"{scheme}://{rest.removeprefix(login + '@').partition('?')[0]}"
 
 
 def _safe(error: Exception, url: str) -> str:
-    password = urlsplit(url).netloc.rpartition("@")[0].partition(":")[2]
-    text = str(error)
-    return text.replace(password, "***") if password else text
+    login = _login(url)
+    if login is None:
+        return "an @ comes late in it; / ? and # in a password are written %2F %3F and %23"
+    password = login.partition(":")[2]
+    return str(error).replace(password, "***") if password else str(error)
+
+
+def _login(url: str) -> str | None:
+    """User and password in *url*; ``None`` when one that was not quoted may lie anywhere."""
+    rest = url.partition("://")[2]
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in rest and "@" not in netloc:
+        return None
+    return netloc.rpartition("@")[0]

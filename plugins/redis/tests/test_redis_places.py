@@ -15,6 +15,7 @@ from argo_mw.shared import place
 from argo_mw.testing.shared import eventually
 from argo_mw_redis import RedisShared, open_redis, plugin
 from argo_mw_redis.plugin import diagnose
+from argo_mw_redis.servers import _address
 
 
 def application(url, state_dir):
@@ -88,12 +89,34 @@ async def test_passwords_and_databases_are_used_and_never_shown(start_server):
         "redis+sentinel://:s3cret@host",
         "redis+sentinel://:s3cret@host/fleet?typo=1",
         "redis+sentinel://:s3cret@host:x/fleet",
+        "redis+sentinel://:s3cret@host,/fleet",
+        "redis://:s3cret@host/0?lanes=0.5",
+        "redis://:s3cret@host/0?typo=1",
+        "redis://:s3cret@host/production",
+        "redis://:s3cret[@host/0",
+        "redis://:s3cret/more@host/0",
+        "redis://:s3cret?more@host/0",
+        "redis://:s3cret#more@host/0",
+        "redis+sentinel://:s3cret/more@host/fleet",
     ],
 )
 async def test_urls_that_are_wrong_are_said_without_their_secrets(url):
     with pytest.raises(ConfigError, match="cannot be used") as caught:
         await open_redis(url)
     assert "s3cret" not in str(caught.value)
+
+
+async def test_a_name_that_can_be_none_is_a_server_that_is_away():
+    shared = await open_redis("redis://no..name/0")
+    with pytest.raises(SharedUnavailable, match="label empty"):
+        await shared.get("key")
+    await shared.aclose()
+
+
+def test_sentinels_may_have_ipv6_addresses():
+    assert [("::1", 5), ("::2", 26379), ("host", 26379)] == [
+        _address(text) for text in ("[::1]:5", "[::2]", "host")
+    ]
 
 
 async def test_a_thousand_callers_need_a_handful_of_connections(server):
@@ -176,6 +199,19 @@ async def test_nothing_is_left_running(server):
     await shared.subscribe("news", lambda _: None, lambda: None)
     await shared.aclose()
     assert before == asyncio.all_tasks()
+
+
+async def test_whoever_ends_all_tasks_leaves_nobody_waiting(server):
+    shared = await open_redis(server.url)
+    server.freeze()
+    asking = asyncio.ensure_future(shared.get("key"))
+    await eventually(lambda: shared.busy == 1)
+    [carrying] = [t for t in asyncio.all_tasks() if t.get_name() == "argo-mw:redis-batch"]
+    carrying.cancel()
+    for attempt in (asking, shared.get("another")):
+        with pytest.raises(SharedUnavailable, match="cut off"):
+            await attempt
+    await shared.aclose()
 
 
 async def test_a_server_that_is_not_there_yet_is_found_when_it_comes(server):
