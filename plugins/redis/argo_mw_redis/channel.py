@@ -18,14 +18,12 @@ from typing import Any, Final
 
 from attrs import define, field
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from argo_mw import Clock, Log, SharedUnavailable
 from argo_mw_redis.servers import Options, Server
 
 _CHECKSUM_BYTES: Final = 4
-_NONSENSE: Final = (TypeError, ValueError, IndexError, AttributeError)
-"""What comes of taking apart a reply that is none."""
 
 log = Log("argo_mw")
 
@@ -101,7 +99,7 @@ class Channel:
                 await self._connect()
                 if name not in self._listeners:
                     await self._listen_to(name)
-        except (RedisError, OSError) as error:
+        except Exception as error:  # what nonsense makes redis-py raise
             await self._disconnect()
             msg = f"Redis cannot be reached: {str(error) or 'it did not answer in time'}"
             raise SharedUnavailable(msg) from error
@@ -125,12 +123,15 @@ class Channel:
 
     # -- the connection ------------------------------------------------------------------
 
-    async def _connect(self) -> AbstractConnection:
-        if self._connection is None:
-            self._connection = await self._server.connect()
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run(), name="argo-mw:redis-channel")
-        return self._connection
+    async def _connect(self) -> None:
+        if self._connection is not None:
+            return
+        if self._task is not None and not self._task.done():
+            # Another connection would be nobody's to hear: the one that was lost is being remade.
+            msg = "the channel is being made anew"
+            raise RedisConnectionError(msg)
+        self._connection = await self._server.connect()
+        self._task = asyncio.create_task(self._run(), name="argo-mw:redis-channel")
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -154,7 +155,7 @@ class Channel:
         while self._wants_connection():
             try:
                 await self._hear()
-            except (RedisError, OSError, *_NONSENSE) as error:
+            except Exception as error:  # what comes of taking apart a reply that is none
                 log.info("redis channel broke", why=str(error))
             self._give_up_confirmations()
             await self._disconnect()
@@ -209,8 +210,9 @@ class Channel:
                         await self._connection.send_command(
                             "SUBSCRIBE", self._options.prefix + name, check_health=False
                         )
-                        self._expect_subscribed(await self._connection.read_response())
-            except (RedisError, OSError, *_NONSENSE):
+                        while not _confirms(await self._connection.read_response()):
+                            pass
+            except Exception:
                 await self._disconnect()
                 return False
         for listeners in tuple(self._listeners.values()):
@@ -218,16 +220,22 @@ class Channel:
                 _call(listener.on_gap)
         return True
 
-    def _expect_subscribed(self, reply: Any) -> None:
-        # A message may come before the next channel's confirmation: the gap covers it.
-        if not isinstance(reply, list) or reply[0] not in (b"subscribe", b"message"):
-            msg = "the server did not confirm"
-            raise ValueError(msg)
-
     def _give_up_confirmations(self) -> None:
         for waiting in self._confirmed.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionError("the connection broke"))
+
+
+def _confirms(reply: object) -> bool:
+    """Whether *reply* is the confirmation; a message may come before it, and the gap covers that.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(reply, list) or reply[0] not in (b"subscribe", b"message"):
+        msg = "the server did not confirm"
+        raise ValueError(msg)
+    return bool(reply[0] == b"subscribe")
 
 
 def _call(listener: Callable[[], None]) -> None:

@@ -10,8 +10,12 @@ import pytest
 
 from argo_mw import ArgoError, Codecs, Freshness, Lease, SharedUnavailable, Stamps, SystemClock
 from argo_mw.codec import Undecodable
+from argo_mw.testing import FakeClock, settle
 from argo_mw.testing.shared import Ears, eventually
+from argo_mw_redis import channel as channel_module
 from argo_mw_redis import open_redis
+from argo_mw_redis.channel import Channel, sealed
+from argo_mw_redis.servers import SentinelServer, parse
 
 MISS, FRESH = Freshness.MISS, Freshness.FRESH
 PATIENCE = 60.0
@@ -213,6 +217,29 @@ async def test_a_server_that_talks_nonsense_is_away(liar, answer):
     await shared.aclose()
 
 
+NO_TABLES = {
+    "noise": NONSENSE["noise"],
+    "a number": b"*2\r\n:1\r\n:2\r\n",
+    "nothing": b"*-1\r\n",
+    "half a table": b"*1\r\n*2\r\n$4\r\nname\r\n$5\r\nfleet\r\n",
+}
+
+
+@pytest.mark.parametrize("answer", NO_TABLES.values(), ids=NO_TABLES)
+async def test_sentinels_that_talk_nonsense_are_asked_again_and_again(liar, monkeypatch, answer):
+    url = (await liar(answer)).replace("redis:", "redis+sentinel:").replace("/0", "/fleet")
+    shared = await open_redis(url + "?timeout=0.1&retry=0.01")
+    asked, connect = [], SentinelServer.connect
+    monkeypatch.setattr(
+        SentinelServer, "connect", lambda server: asked.append(server) or connect(server)
+    )
+    await eventually(lambda: len(asked) > 3, PATIENCE)
+    for attempt in (shared.get("key"), shared.subscribe("news", print, print)):
+        with pytest.raises(SharedUnavailable):
+            await attempt
+    await shared.aclose()
+
+
 @pytest.fixture
 async def proxy(server):
     """A way to the real server on which bytes can be changed."""
@@ -305,6 +332,64 @@ async def test_a_damaged_message_is_a_gap(proxy, sent, arrives):
     await eventually(lambda: bool(ears.messages), PATIENCE)
     assert [b"hello"] == ears.messages
     await shared.aclose()
+
+
+# -- the channel is made anew ----------------------------------------------------------------
+
+
+async def test_who_subscribes_while_the_channel_is_made_anew_is_told_so_at_once(server):
+    clock = FakeClock()
+    channel = Channel(*parse(server.url), clock)
+    ears = Ears()
+    await channel.subscribe("old", ears.on_message, ears.on_gap)
+    server.kill()
+    await eventually(lambda: clock.pending > 0, PATIENCE)  # until its next attempt
+    await asyncio.to_thread(server.start)
+    for name in ("old", "new"):
+        with pytest.raises(SharedUnavailable, match="made anew"):
+            await channel.subscribe(name, ears.on_message, ears.on_gap)
+    await clock.advance(1.0)
+    await eventually(lambda: bool(ears.gaps), PATIENCE)
+    await channel.subscribe("new", ears.on_message, ears.on_gap)
+    await channel.aclose()
+
+
+async def test_a_gap_is_told_only_when_the_server_listens_to_everything_again(
+    monkeypatch,
+):
+    """Not when a message on one channel comes before another is confirmed."""
+    message = b"*3\r\n$7\r\nmessage\r\n$6\r\nargo:a\r\n$7\r\n%b\r\n" % sealed(b"new")
+    confirmed = b"*3\r\n$9\r\nsubscribe\r\n$6\r\nargo:%b\r\n:1\r\n"
+    writers, listening, read = [], asyncio.Event(), []
+    confirms = channel_module._confirms
+    monkeypatch.setattr(
+        channel_module, "_confirms", lambda reply: read.append(reply) or confirms(reply)
+    )
+
+    async def talk(reader, writer):
+        writers.append(writer)
+        while words := await reader.read(65536):
+            name = words.split()[-1][-1:]
+            if len(writers) > 1 and name == b"b":
+                writer.write(message)
+                await listening.wait()
+            writer.write(confirmed % name)
+        writer.close()
+
+    listener = await asyncio.start_server(talk, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    channel = Channel(*parse(f"redis://127.0.0.1:{port}/0?timeout=10&retry=0.01"), SystemClock())
+    ears = Ears()
+    for name in ("a", "b"):
+        await channel.subscribe(name, ears.on_message, ears.on_gap)
+    writers[0].close()
+    await eventually(lambda: len(read) == 2, PATIENCE)
+    await settle()
+    assert not ears.gaps
+    listening.set()
+    await eventually(lambda: bool(ears.gaps), PATIENCE)
+    await channel.aclose()
+    listener.close()
 
 
 # -- invalidations ---------------------------------------------------------------------------
