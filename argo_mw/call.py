@@ -26,7 +26,8 @@ class Call:
         tenant: On whose behalf it is asked.
         deadline: Monotonic seconds at which nobody waits for it any more, or ``None``.
         upstream: The upstream that the call is bound to, or ``None`` before one is chosen.
-        tags: What every answer to it depends on: ``op:NAME`` and ``subject:SYMBOL``.
+        tags: What every answer to it depends on: ``op:NAME``, ``subject:SYMBOL``, and what its
+            operation names beside them.
         ancestors: The keys of the calls that this one was asked for, outermost first.
         extensions: What layers tell each other about this call; never part of the key.
     """
@@ -111,7 +112,9 @@ def make_call(operation: Operation, parameters: Parameters, *, tenant: str) -> C
         context=(operation.name, operation.version, _scope(operation, tenant)),
     )
     subject = str(bound.get(operation.subject, "")) if operation.subject else ""
-    tags = {f"op:{operation.name}"} | ({f"subject:{subject}"} if subject else set())
+    tags = {f"op:{operation.name}", *operation.tags(bound)}
+    if subject:
+        tags.add(f"subject:{subject}")
     return Call(
         operation=operation,
         parameters=MappingProxyType(bound),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, TypeVar
 
 from attrs import field, frozen
@@ -22,12 +22,18 @@ Parameters = Mapping[str, object]
 Accept = Callable[[object], "str | None"]
 Normalize = Callable[[dict[str, object]], dict[str, object]]
 Score = Callable[[object], float]
+Tags = Callable[[Parameters], Iterable[str]]
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def accept_anything(value: object) -> str | None:
     """Every value but ``None`` is an answer."""
     return "nothing" if value is None else None
+
+
+def no_tags(parameters: Parameters) -> Iterable[str]:
+    """Answers depend on nothing that has a tag of its own."""
+    return ()
 
 
 @frozen(eq=False)
@@ -48,6 +54,8 @@ class Operation:
         normalize: Brings parameters into one form, and refuses bad ones with
             :class:`~argo_mw.errors.BadParameter`, before anything is called.
         score: How good an answer is, for strategies that compare answers; higher is better.
+        tags: What an answer depends on beside its operation and subject, by the parameters: a
+            caller who comes after one of these was invalidated joins no flight from before.
         timeout: Seconds after which nobody waits for an answer any more.
         version: Part of the key: change it when the meaning of answers changes.
         doc: One line for people.
@@ -62,6 +70,7 @@ class Operation:
     accept: Accept = accept_anything
     normalize: Normalize | None = None
     score: Score | None = None
+    tags: Tags = no_tags
     timeout: float = 30.0
     version: int = 1
     doc: str = ""
@@ -132,6 +141,7 @@ def operation(
     accept: Accept = accept_anything,
     normalize: Normalize | None = None,
     score: Score | None = None,
+    tags: Tags = no_tags,
     timeout: float = 30.0,
     version: int = 1,
 ) -> Callable[[Callable[..., object]], Operation]:
@@ -153,6 +163,7 @@ def operation(
         accept: Says what is wrong with a value, or ``None`` when it is an answer.
         normalize: Brings parameters into one form, and refuses bad ones.
         score: How good an answer is; higher is better.
+        tags: What an answer depends on beside its operation and subject, by the parameters.
         timeout: Seconds after which nobody waits for an answer.
         version: Part of the key: change it when the meaning of answers changes.
     """
@@ -169,6 +180,7 @@ def operation(
             accept=accept,
             normalize=normalize,
             score=score,
+            tags=tags,
             timeout=timeout,
             version=version,
             doc=(inspect.getdoc(function) or "").partition("\n")[0],

@@ -56,6 +56,12 @@ def test_normalisation_comes_before_the_key() -> None:
     assert (one.key, one.subject) == (other.key, "AAPL")
 
 
+def test_an_operation_names_what_its_answers_depend_on_beside_their_subject() -> None:
+    declared = operation(name="latest", normalize=upper, tags=lambda p: [f"signals:{p['symbol']}"])
+    call = make_call(declared(lambda symbol: None), {"symbol": "aapl"}, tenant="")
+    assert {"op:latest", "subject:AAPL", "signals:AAPL"} == call.tags
+
+
 def test_the_key_begins_with_the_operation_and_holds_no_upstream() -> None:
     call = make_call(bars, {"symbol": "AAPL"}, tenant="")
     assert call.key.startswith("bars:")

@@ -1,13 +1,14 @@
 """Reads as operations of the chain, so that they coalesce and cache like everything else.
 
-An answer carries the tags of the rows it came from. A commit replaces the stamps of exactly the
-tags that it touched, before anything is acknowledged: in this process no read that begins after
-an acknowledgement is stale; in others it may be by the delay of the Shared store's channel.
+A read names the tags of the rows it asks for. A commit replaces the stamps of exactly the tags
+that it touched, before anything is acknowledged: in this process no read that begins after an
+acknowledgement is stale, nor joins one that began before it; in others it may be by the delay of
+the Shared store's channel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, cast
 
@@ -43,29 +44,44 @@ def _checked(bound: dict[str, object]) -> dict[str, object]:
         msg = f"form is {bound['form']!r}; give 'rows' or 'frame'"
         raise BadParameter(msg)
     if "symbols" in bound:
+        if isinstance(bound["symbols"], str):
+            msg = f"symbols is the text {bound['symbols']!r}; give a list of symbols"
+            raise BadParameter(msg)
         bound["symbols"] = tuple(dict.fromkeys(cast("Sequence[str]", bound["symbols"])))
     return bound
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked)
+def _signals(asked: Mapping[str, object]) -> Iterable[str]:
+    return [f"signals:{asked['symbol']}" if asked["symbol"] else "signals"]
+
+
+def _signals_of_many(asked: Mapping[str, object]) -> Iterable[str]:
+    return [f"signals:{symbol}" for symbol in cast("tuple[str, ...]", asked["symbols"])]
+
+
+def _outcomes(asked: Mapping[str, object]) -> Iterable[str]:
+    return [f"outcomes:{asked['symbol']}" if asked["symbol"] else "outcomes"]
+
+
+@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=_signals)
 def latest(symbol: str, *, limit: int = 10) -> tuple[Signal, ...]:
     """The newest recorded signals of a symbol."""
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked)
+@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=_signals_of_many)
 def latest_of_many(symbols: Sequence[str], *, limit: int = 10) -> dict[str, tuple[Signal, ...]]:
     """The newest recorded signals of each of many symbols, by one query."""
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked)
+@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=_signals)
 def strongest(symbol: str, *, limit: int = 10) -> tuple[Signal, ...]:
     """The open signals of a symbol, the surest first."""
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked)
+@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=_signals)
 def history(
     symbol: str = "",
     *,
@@ -82,7 +98,7 @@ def history(
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant")
+@operation(data_type="consensus", scope="tenant", tags=_outcomes)
 def performance(
     symbol: str = "", *, since: datetime | None = None, until: datetime | None = None
 ) -> tuple[Performance, ...]:
@@ -90,7 +106,7 @@ def performance(
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked)
+@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=lambda _: ["answers"])
 def answers(
     of: str,
     symbol: str = "",
@@ -104,7 +120,7 @@ def answers(
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant")
+@operation(data_type="consensus", scope="tenant", tags=lambda _: ["charges"])
 def ledger(
     *,
     upstream: str = "",
@@ -118,15 +134,13 @@ def ledger(
 
 OPERATIONS = (latest, latest_of_many, strongest, history, performance, answers, ledger)
 
-Answered = tuple[object, set[str]]
-
 
 class Reads:
     """Answers the reading operations from the store in use."""
 
     def __init__(self, store: StoreInUse) -> None:
         self._store = store
-        self._by_name: dict[str, Callable[[Call], Awaitable[Answered]]] = {
+        self._by_name: dict[str, Callable[[Call], Awaitable[object]]] = {
             latest.name: self._latest,
             latest_of_many.name: self._latest_of_many,
             strongest.name: self._strongest,
@@ -148,10 +162,9 @@ class Reads:
     async def fetch(self, call: Call) -> Outcome:
         """The answer to one reading call."""
         try:
-            value, tags = await self._by_name[call.operation.name](call)
+            return Outcome(await self._by_name[call.operation.name](call))
         except PersistError as error:
             raise _unanswered(error) from error
-        return Outcome(value, tags=frozenset(tags))
 
     async def fetch_many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
         """The answers to calls that differ in their symbol only."""
@@ -163,7 +176,7 @@ class Reads:
             found = await self._store().latest_of_many(symbols, limit, tenant=calls[0].tenant)
         except PersistError as error:
             raise _unanswered(error) from error
-        return [Outcome(found[symbol], tags=frozenset({f"signals:{symbol}"})) for symbol in symbols]
+        return [Outcome(found[symbol]) for symbol in symbols]
 
     async def _answer(self, call: Call) -> Outcome | Exception:
         try:
@@ -171,37 +184,32 @@ class Reads:
         except Exception as error:
             return error
 
-    async def _latest(self, call: Call) -> Answered:
+    async def _latest(self, call: Call) -> tuple[Signal, ...]:
         limit = cast(int, call.parameters["limit"])
-        signals = await self._store().latest(call.subject, limit, tenant=call.tenant)
-        return signals, {f"signals:{call.subject}"}
+        return await self._store().latest(call.subject, limit, tenant=call.tenant)
 
-    async def _latest_of_many(self, call: Call) -> Answered:
+    async def _latest_of_many(self, call: Call) -> dict[str, tuple[Signal, ...]]:
         symbols = cast("tuple[str, ...]", call.parameters["symbols"])
         limit = cast(int, call.parameters["limit"])
-        found = await self._store().latest_of_many(symbols, limit, tenant=call.tenant)
-        return found, {f"signals:{symbol}" for symbol in symbols}
+        return await self._store().latest_of_many(symbols, limit, tenant=call.tenant)
 
-    async def _strongest(self, call: Call) -> Answered:
+    async def _strongest(self, call: Call) -> tuple[Signal, ...]:
         limit = cast(int, call.parameters["limit"])
-        signals = await self._store().strongest(call.subject, limit, tenant=call.tenant)
-        return signals, {f"signals:{call.subject}"}
+        return await self._store().strongest(call.subject, limit, tenant=call.tenant)
 
-    async def _history(self, call: Call) -> Answered:
+    async def _history(self, call: Call) -> object:
         asked = call.parameters
         page = await self._store().history(
             _filter(call),
             limit=cast(int, asked["limit"]),
             after=cast("str | None", asked["after"]),
         )
-        value = to_frame(page.signals) if asked["form"] == "frame" else page
-        return value, {f"signals:{call.subject}" if call.subject else "signals"}
+        return to_frame(page.signals) if asked["form"] == "frame" else page
 
-    async def _performance(self, call: Call) -> Answered:
-        found = await self._store().performance(_filter(call))
-        return found, {f"outcomes:{call.subject}" if call.subject else "outcomes"}
+    async def _performance(self, call: Call) -> tuple[Performance, ...]:
+        return await self._store().performance(_filter(call))
 
-    async def _answers(self, call: Call) -> Answered:
+    async def _answers(self, call: Call) -> AnswerPage:
         asked = call.parameters
         wanted = AnswerFilter(
             cast(str, asked["of"]),
@@ -211,9 +219,9 @@ class Reads:
             _moment(asked["until"]),
         )
         limit, after = cast(int, asked["limit"]), cast("str | None", asked["after"])
-        return await self._store().answers(wanted, limit=limit, after=after), {"answers"}
+        return await self._store().answers(wanted, limit=limit, after=after)
 
-    async def _ledger(self, call: Call) -> Answered:
+    async def _ledger(self, call: Call) -> tuple[Spending, ...]:
         asked = call.parameters
         wanted = ChargeFilter(
             call.tenant,
@@ -222,7 +230,7 @@ class Reads:
             _moment(asked["since"]),
             _moment(asked["until"]),
         )
-        return await self._store().ledger(wanted), {"charges"}
+        return await self._store().ledger(wanted)
 
 
 def _filter(call: Call) -> Filter:

@@ -151,7 +151,7 @@ class Signal:
             _voices_text(self.voices) if self.voices else None,
             self.detail,
         )
-        return Entry(SIGNALS, row, signal_tags(self.symbol))
+        return Entry(SIGNALS, row, signal_tags(self.symbol, closed=self.outcome is not None))
 
     @classmethod
     def from_row(cls, row: Row) -> Signal:
@@ -193,14 +193,13 @@ class Signal:
 
 
 @lru_cache(maxsize=10_000)
-def signal_tags(symbol: str) -> tuple[str, ...]:
-    """What a new signal of *symbol* changes: reads of that symbol, and reads over all."""
-    return (f"signals:{symbol}", "signals")
+def signal_tags(symbol: str, *, closed: bool) -> tuple[str, ...]:
+    """What a signal of *symbol* changes: reads of that symbol, and reads over all.
 
-
-def closing_tags(symbol: str) -> tuple[str, ...]:
-    """What closing a signal of *symbol* changes."""
-    return (*signal_tags(symbol), f"outcomes:{symbol}", "outcomes")
+    One that is *closed* changes how signals went, too.
+    """
+    tags = (f"signals:{symbol}", "signals")
+    return (*tags, f"outcomes:{symbol}", "outcomes") if closed else tags
 
 
 def earned(action: str, price: float | None, exit_price: float) -> float:
@@ -338,7 +337,8 @@ def restored(table: Table, row: Row) -> Entry:
         for column, cell in zip(table.columns, row, strict=True)
     )
     if table is SIGNALS:
-        return Entry(table, cells, signal_tags(str(cells[table.names.index("symbol")])))
+        symbol, outcome = (cells[table.names.index(name)] for name in ("symbol", "outcome"))
+        return Entry(table, cells, signal_tags(str(symbol), closed=outcome is not None))
     # The reads of every other table carry its name.
     return Entry(table, cells, (table.name,))
 

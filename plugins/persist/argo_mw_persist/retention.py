@@ -9,7 +9,7 @@ from attrs import field, frozen, validators
 from argo_mw import Clock
 from argo_mw_persist import ids, queries
 from argo_mw_persist.errors import SinkUnavailable
-from argo_mw_persist.records import closing_tags
+from argo_mw_persist.records import signal_tags
 from argo_mw_persist.sink import Sink
 from argo_mw_persist.tables import ANSWERS, CHARGES, DEAD_LETTERS, SIGNALS, Row, Table
 
@@ -115,5 +115,5 @@ class Retention:
 
 def _tags(table: Table, found: Iterable[Row]) -> set[str]:
     if table is SIGNALS:
-        return {tag for _, symbol in found for tag in closing_tags(str(symbol))}
+        return {tag for _, symbol in found for tag in signal_tags(str(symbol), closed=True)}
     return {table.name}

@@ -17,10 +17,10 @@ from argo_mw_persist.records import (
     Charge,
     Result,
     Signal,
-    closing_tags,
     earned,
     judged,
     micros,
+    signal_tags,
 )
 from argo_mw_persist.results import AnswerPage, Page, Performance, Spending
 from argo_mw_persist.retention import Retention, RetentionOptions
@@ -257,7 +257,7 @@ class Store:
         outcome: Result = judged(profit)
         timestamp = micros(self._clock.time())
         await self.sink.change(queries.close(identifier, outcome, exit_price, profit, timestamp))
-        await self._changed(closing_tags(signal.symbol))
+        await self._changed(signal_tags(signal.symbol, closed=True))
         return evolve(
             signal,
             outcome=outcome,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 
 import pytest
 
 import argo_mw_cache.plugin
+import argo_mw_coalesce.plugin
 from argo_mw import Argo, BadParameter, RequestSent
 from argo_mw.testing import capture_events
 from argo_mw_persist import (
@@ -35,7 +37,11 @@ def application() -> Argo:
             "argo": {"shared": "memory://", "strict": True},
             "plugins": {"persist": {"on_sigterm": False, "writer": {"linger": 0.0}}},
         },
-        plugins={"persist": plugin, "cache": argo_mw_cache.plugin},
+        plugins={
+            "persist": plugin,
+            "cache": argo_mw_cache.plugin,
+            "coalesce": argo_mw_coalesce.plugin,
+        },
         installed=False,
     )
 
@@ -75,6 +81,42 @@ async def test_no_read_after_an_acknowledged_write_is_stale():
             await argo.call("latest", symbol="AAPL", limit=100)
             hit = await argo.outcome("latest", symbol="AAPL", limit=100)
         assert "cache" in hit.via
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "found"),
+    [
+        ("latest", {"symbol": "AAPL"}, len),
+        ("strongest", {"symbol": "AAPL"}, len),
+        ("latest_of_many", {"symbols": ["AAPL", "IBM"]}, lambda rows: len(rows["AAPL"])),
+        ("history", {"symbol": "AAPL"}, lambda page: len(page.signals)),
+        ("history", {}, lambda page: len(page.signals)),
+        ("performance", {}, lambda told: told[0].closed),
+        ("answers", {"of": "opinion"}, lambda page: len(page.answers)),
+        ("ledger", {}, len),
+    ],
+)
+async def test_no_read_after_an_acknowledged_write_joins_one_that_began_before_it(
+    monkeypatch, operation, parameters, found
+):
+    held, read, select = threading.Event(), threading.Event(), SqliteSink.select
+
+    def read_and_wait(sink: SqliteSink, query: Query) -> object:
+        rows = select(sink, query)
+        read.set()
+        assert held.wait(60)
+        return rows
+
+    async with application() as argo:
+        monkeypatch.setattr(SqliteSink, "select", read_and_wait)
+        early = asyncio.create_task(argo.call(operation, **parameters))
+        assert await asyncio.to_thread(read.wait, 60)
+        won = {"outcome": "win", "is_active": False, "profit": 0.1}
+        kept = made(1, **won if operation == "performance" else {})
+        await record(argo, kept, answer(1), charge(1))
+        late = asyncio.create_task(argo.call(operation, **parameters))
+        held.set()
+        assert (0, 1) == (found(await early), found(await late))
 
 
 async def test_a_commit_invalidates_the_symbols_it_touched_and_no_others():
