@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import httpx2
@@ -17,6 +18,7 @@ from msgspec import Struct, field
 
 from argo_mw import (
     Action,
+    BadParameter,
     Call,
     Context,
     Cost,
@@ -265,8 +267,8 @@ class Alpaca(Vendor):
             page = decode(NAME, await trip.ask("/v1beta1/news", parameters), _NEWS)
             for item in page.news or ():
                 article = _article(item)
-                for symbol in item.symbols:
-                    found.get(_plain(symbol), []).append(article)
+                for symbol in found.keys() & _mentioned(item):
+                    found[symbol].append(article)
             if not page.next_page_token or all(len(a) >= limit for a in found.values()):
                 break
             parameters["page_token"] = page.next_page_token
@@ -353,6 +355,15 @@ def _plain(name: str) -> str:
 
 def _stamp(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _mentioned(item: _Item) -> set[str]:
+    """The symbols of *item*, less those that have no spelling here, such as ``TSX:SHOP``."""
+    mentioned = set()
+    for name in item.symbols:
+        with suppress(BadParameter):
+            mentioned.add(_plain(name))
+    return mentioned
 
 
 def _article(item: _Item) -> Article:

@@ -7,6 +7,7 @@ Protocol: https://www.alphavantage.co/documentation/
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -259,6 +260,11 @@ def _article(item: _Item, ticker: str) -> Article:
         published=datetime.strptime(item.time_published, "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
         source=item.source,
         summary=item.summary,
-        sentiment=None if about is None else max(-1.0, min(1.0, about.ticker_sentiment_score)),
-        relevance=1.0 if about is None else max(0.0, min(1.0, about.relevance_score)),
+        sentiment=None if about is None else _within(about.ticker_sentiment_score, -1.0),
+        relevance=1.0 if about is None else _within(about.relevance_score, 0.0) or 0.0,
     )
+
+
+def _within(score: float, least: float) -> float | None:
+    """*score* from *least* to 1; ``None`` where it is no number."""
+    return None if math.isnan(score) else max(least, min(1.0, score))

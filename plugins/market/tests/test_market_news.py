@@ -63,6 +63,38 @@ async def test_pages_of_news_are_read_until_every_symbol_has_enough(
     assert sandbox.counts()["alpaca"]["requests"] == 3
 
 
+async def test_symbols_beside_the_one_asked_for_may_have_any_spelling(
+    sandbox, open_argo, monkeypatch
+) -> None:
+    item = (
+        b'{"headline":"Deals","created_at":"2013-02-28T12:00:00Z",'
+        b'"symbols":["TSX:SHOP","aapl","AAPL","$X",""]}'
+    )
+    answer = Answer(b'{"news":[%s],"next_page_token":null}' % item)
+    monkeypatch.setattr(type(sandbox.desk("alpaca").vendor), "answer", lambda *_: answer)
+    assert ["Deals"] == [a.title for a in (await ask(open_argo, "alpaca", symbol="AAPL")).value]
+
+
+@pytest.mark.parametrize(
+    ("score", "relevance", "expected"),
+    [("-0.25", "0.5", (-0.25, 0.5)), ("7", "7", (1.0, 1.0)), ("NaN", "NaN", (None, 0.0))],
+)
+async def test_scores_are_strings_and_one_that_is_no_number_is_none(
+    sandbox, open_argo, monkeypatch, score: str, relevance: str, expected: tuple[float, float]
+) -> None:
+    mention = (
+        f'{{"ticker":"AAPL","relevance_score":"{relevance}","ticker_sentiment_score":"{score}"}}'
+    )
+    body = (
+        '{"items":"1","feed":[{"title":"x","time_published":"20130228T120000",'
+        f'"ticker_sentiment":[{mention}]}}]}}'
+    )
+    answer = Answer(body.encode())
+    monkeypatch.setattr(type(sandbox.desk("alphavantage").vendor), "answer", lambda *_: answer)
+    (article,) = (await ask(open_argo, "alphavantage", symbol="AAPL")).value
+    assert expected == (article.sentiment, article.relevance)
+
+
 @pytest.mark.parametrize("vendor", ["alpaca", "alphavantage"])
 async def test_no_news_is_an_answer(sandbox, open_argo, vendor: str) -> None:
     sandbox.set_fault(vendor, "empty")
