@@ -81,6 +81,7 @@ def judge(vendor: str, rules: Sequence[Rule], failure: Failure) -> UpstreamError
 
 
 def _in_short(text: str) -> str:
-    """*text* on one line, without markup."""
-    line = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    """*text* on one line, without markup, and without what would steer a terminal."""
+    plain = "".join(c if c.isprintable() else " " for c in re.sub(r"<[^>]*>", " ", text))
+    line = " ".join(plain.split())
     return line if len(line) <= _MOST_TEXT else f"{line[:_MOST_TEXT]}…"

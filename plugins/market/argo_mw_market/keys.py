@@ -9,6 +9,9 @@ from attrs import field, frozen
 
 from argo_mw import Secret
 
+_SHORTEST = 8
+"""Letters of a key that is looked for in texts: a shorter one would blank out common words."""
+
 
 @frozen
 class Keys:
@@ -27,6 +30,14 @@ class Keys:
     def reveal(self, name: str) -> str:
         """The key in field *name*, for the moment it is sent."""
         return self.found[name].reveal()
+
+    def hide(self, text: str) -> str:
+        """*text* without the keys that a vendor repeats in it."""
+        for secret in self.found.values():
+            key = secret.reveal()
+            if len(key) >= _SHORTEST:
+                text = text.replace(key, "…")
+        return text
 
     def missing(self) -> str | None:
         """What to say to whoever asks without them, or ``None`` when none is missing."""

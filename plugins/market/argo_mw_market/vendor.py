@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from attrs import frozen
+from attrs import evolve, frozen
 
 from argo_mw import Call, Context, Cost, Outcome, Unacceptable, UpstreamError
 from argo_mw_market.failures import Failure, Rule, judge
@@ -138,7 +138,9 @@ class Vendor:
 
     def failed(self, failure: Failure) -> UpstreamError:
         """The error to raise for *failure*."""
-        return judge(self.name, self.rules, failure)
+        # Alpha Vantage tells whose quota is used up by the key.
+        told = evolve(failure, text=self.keys.hide(failure.text))
+        return judge(self.name, self.rules, told)
 
     def frame(self, question: BarsQuestion, seconds: Floats, values: Floats) -> pd.DataFrame:
         """The frame that answers *question*.
@@ -174,7 +176,7 @@ class Vendor:
 
     def malformed(self, what: str) -> Unacceptable:
         """The error for an answer that is well-formed JSON and still makes no sense."""
-        msg = f"upstream {self.name!r} sent a malformed answer: {what}"
+        msg = f"upstream {self.name!r} sent a malformed answer: {self.keys.hide(what)}"
         return Unacceptable(msg, upstream=self.name)
 
 

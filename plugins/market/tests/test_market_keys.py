@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import traceback
 
@@ -12,8 +13,10 @@ import structlog
 from argo_mw import AllUpstreamsFailed, Argo, ConfigError, Outcome, UpstreamError
 from argo_mw.registry import Plugins
 from argo_mw.testing import capture_events
-from argo_mw_market import MarketPlugin
+from argo_mw_market import MarketPlugin, alpaca
+from argo_mw_market.failures import Failure, judge
 from argo_mw_sandbox import Sandbox
+from argo_mw_sandbox.vendors.protocol import Answer
 
 VENDORS = ("alpaca", "massive", "alphavantage")
 VARIABLES = {
@@ -126,6 +129,30 @@ async def test_keys_are_in_no_log_error_event_key_or_repr(
     assert sandbox.counts()[vendor]["requests"]
     assert "HTTP Request: GET" in caplog.text or fault == "reset"
     assert [secret for secret in SECRETS if any(secret in text for text in seen)] == []
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+async def test_a_key_that_a_vendor_repeats_is_not_told(sandbox, monkeypatch, vendor: str) -> None:
+    """Alpha Vantage says whose quota is used up."""
+    for variable, secret in VARIABLES[vendor].items():
+        monkeypatch.setenv(variable, secret)
+    text = (
+        f"We have detected your API key as {' '.join(VARIABLES[vendor].values())} and our "
+        "standard API rate limit is 25 requests per day."
+    )
+    body = json.dumps({"Information": text, "message": text, "error": text}).encode()
+    answer = Answer(body, 200 if vendor == "alphavantage" else 429)
+    monkeypatch.setattr(type(sandbox.desk(vendor).vendor), "answer", lambda *_: answer)
+    async with opened(sandbox, vendor) as argo:
+        with pytest.raises(UpstreamError, match="We have detected your API key as …") as failed:
+            await argo.call("bars", symbol="AAPL")
+    assert 429 == failed.value.status
+    assert [secret for secret in SECRETS if secret in str(failed.value)] == []
+
+
+def test_an_error_text_steers_no_terminal() -> None:
+    failed = judge("alpaca", alpaca.RULES, Failure(422, "a\x1b[31mb\u202ec\n\x07d"))
+    assert str(failed).endswith("(422 a [31mb c d)")
 
 
 async def test_an_error_keeps_no_signed_request_alive(sandbox, monkeypatch) -> None:
