@@ -6,7 +6,6 @@ error or ``repr`` of this process has ever seen it.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import ssl
 from collections.abc import Callable, Mapping
@@ -65,8 +64,7 @@ class Http:
         self._sign = sign
         self._client: httpx2.AsyncClient | None = None
         self._under_way = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._retired = False
 
     async def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> Reply:
         """The reply to a GET of *path* below the base URL, whatever its status.
@@ -77,17 +75,18 @@ class Http:
         if self._client is None:
             self._client = self._open()
         self._under_way += 1
-        self._idle.clear()
         try:
             reply = await self._client.get(f"{self._base}{path}", params=parameters)
         except httpx2.TransportError as error:
             failure = self._failure(error)
+        except (httpx2.DecodingError, httpx2.InvalidURL) as error:
+            failure = self._malformed(error)
         else:
             return Reply(reply.status_code, reply.headers, reply.content)
         finally:
             self._under_way -= 1
-            if not self._under_way:
-                self._idle.set()
+            if self._retired and not self._under_way:
+                await self.aclose()
         # Outside of the handler: the error's context would hold the signed request.
         raise failure
 
@@ -98,13 +97,19 @@ class Http:
         nowhere else.
         """
         parts = urlsplit(link)
-        path = parts.path.removeprefix(self._base.path.rstrip("/"))
+        # The slash ends the host: without one, "@elsewhere" would become a host of its own.
+        path = "/" + parts.path.removeprefix(self._base.path.rstrip("/")).lstrip("/")
         return f"{path}?{parts.query}" if parts.query else path
 
-    async def drain(self) -> None:
-        """Close the connections once no request is under way."""
-        await self._idle.wait()
-        await self.aclose()
+    async def retire(self) -> None:
+        """Close the connections once no request is under way, and again after any later one.
+
+        Calls that are under way while a new client takes over still send their further pages and
+        attempts through the old one.
+        """
+        self._retired = True
+        if not self._under_way:
+            await self.aclose()
 
     async def aclose(self) -> None:
         """Close the connections, and with them what is under way. Idempotent."""
@@ -130,6 +135,10 @@ class Http:
             return UpstreamError(msg, upstream=self._vendor)
         msg = f"{where} broke the connection off ({what})"
         return UpstreamError(msg, upstream=self._vendor, action=Action.RETRY)
+
+    def _malformed(self, error: Exception) -> UpstreamError:
+        msg = f"upstream {self._vendor!r} sent a malformed answer ({type(error).__name__} {error})"
+        return Unacceptable(msg, upstream=self._vendor)
 
 
 class _Signing(httpx2.AsyncBaseTransport):

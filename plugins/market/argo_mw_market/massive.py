@@ -114,12 +114,18 @@ class Massive(Vendor):
         while page.next_url:
             if pages == MOST_PAGES:
                 raise self.malformed(f"more than {MOST_PAGES} pages; ask for fewer days")
-            page = self._read(await trip.ask(self.http.path_of(page.next_url)))
+            page = self._read(await trip.ask(self._next_page(page.next_url)))
             bars += page.results
             pages += 1
         seconds = np.array([bar.t for bar in bars], np.float64) / 1000.0
         values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
         return self.outcome(question, self.frame(question, seconds, values), trip.cost())
+
+    def _next_page(self, link: str) -> str:
+        try:
+            return self.http.path_of(link)
+        except ValueError:
+            raise self.malformed(f"a link to its next page, {link!r}") from None
 
     def _read(self, reply: Reply) -> _Page:
         page = decode(NAME, reply, _PAGE)

@@ -61,7 +61,7 @@ class MarketPlugin:
         """Close the connections of clients that were replaced, once nothing needs them."""
         retired, self._retired = self._retired, []
         for vendor in retired:
-            context.tasks.spawn(f"market:retire:{vendor.name}", vendor.http.drain())
+            context.tasks.spawn(f"market:retire:{vendor.name}", vendor.http.retire())
 
     @hookimpl
     async def diagnose(self) -> Iterable[tuple[str, bool, str]]:

@@ -7,9 +7,10 @@ import asyncio
 import httpx2
 import pytest
 
-from argo_mw import DeadlineExceeded
+from argo_mw import DeadlineExceeded, Unacceptable
 from argo_mw_market.http import Http, _proxy
 from argo_mw_sandbox import Fault, Sandbox
+from argo_mw_sandbox.vendors.protocol import Answer
 
 
 def sign(request: httpx2.Request) -> None:
@@ -27,6 +28,9 @@ def sign(request: httpx2.Request) -> None:
         ("https://api.massive.com", "https://evil.example/v2/aggs?cursor=1", "/v2/aggs?cursor=1"),
         ("http://127.0.0.1:1/massive", "http://127.0.0.1:1/massive/v2/a?b=1", "/v2/a?b=1"),
         ("http://127.0.0.1:1/massive/", "http://127.0.0.1:1/massive/v2/a", "/v2/a"),
+        ("https://api.massive.com", "@evil.example/v2/a", "/@evil.example/v2/a"),
+        ("https://api.massive.com", ".evil.example/v2/a?b=1", "/.evil.example/v2/a?b=1"),
+        ("https://api.massive.com", "https://x//evil.example/v2", "/evil.example/v2"),
     ],
 )
 def test_a_link_to_a_next_page_never_leaves_the_configured_address(
@@ -44,16 +48,50 @@ async def test_the_key_is_on_the_wire_and_nowhere_else(sandbox: Sandbox) -> None
     await http.aclose()
 
 
-async def test_draining_waits_for_what_is_under_way_and_then_closes(sandbox: Sandbox) -> None:
+async def test_who_retires_first_ends_what_is_under_way_and_then_closes(sandbox: Sandbox) -> None:
     sandbox.set_fault("massive", Fault("stall", hold=0.02))
     http = Http("massive", sandbox.url("massive"), sign)
     asking = asyncio.create_task(http.get("/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01"))
     while not sandbox.counts()["massive"]["in_flight"]:
         await asyncio.sleep(0)
-    draining = asyncio.create_task(http.drain())
+    await http.retire()
     assert (await asking).status == 200
-    await draining
     assert http._client is None
+
+
+async def test_a_late_request_of_who_has_retired_leaves_no_connection(sandbox: Sandbox) -> None:
+    """A call that began before a change of the configuration may have further pages to fetch."""
+    http = Http("massive", sandbox.url("massive"), sign)
+    path = "/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01"
+    await http.get(path)
+    await http.retire()
+    assert http._client is None
+    assert (await http.get(path)).status == 200
+    assert http._client is None
+
+
+async def test_a_link_to_a_next_page_that_is_none_is_a_malformed_answer(
+    sandbox, open_argo, monkeypatch
+) -> None:
+    bar = b'{"t":1362114000000,"o":1,"h":1,"l":1,"c":1,"v":1}'
+    body = b'{"status":"OK","results":[%s],"next_url":"%s"}'
+    vendor = type(sandbox.desk("massive").vendor)
+    for link in (b"http://[", b"/v2/\\u0000"):
+        monkeypatch.setattr(vendor, "answer", lambda *_, link=link: Answer(body % (bar, link)))
+        async with open_argo("massive") as argo:
+            with pytest.raises(Unacceptable, match="malformed"):
+                await argo.call("bars", symbol="AAPL")
+
+
+@pytest.mark.parametrize("vendor", ["alpaca", "massive", "alphavantage"])
+async def test_a_body_that_is_not_encoded_as_it_says_is_a_malformed_answer(
+    sandbox, open_argo, monkeypatch, vendor: str
+) -> None:
+    spoilt = Answer(b"no gzip", headers={"Content-Encoding": "gzip"})
+    monkeypatch.setattr(type(sandbox.desk(vendor).vendor), "answer", lambda *_: spoilt)
+    async with open_argo(vendor) as argo:
+        with pytest.raises(Unacceptable, match=f"upstream {vendor!r} sent a malformed answer"):
+            await argo.call("bars", symbol="AAPL")
 
 
 async def test_a_changed_table_closes_the_old_connections_once_they_are_idle(
@@ -73,7 +111,6 @@ async def test_a_changed_table_closes_the_old_connections_once_they_are_idle(
             },
         }
         await argo.reload(changed)
-        await old.http._idle.wait()
         while old.http._client is not None:
             await asyncio.sleep(0)
         assert len(await argo.call("bars", symbol="IBM")) > 50
