@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from argo_mw import Argo, QuotaExceeded, UpstreamError
-from argo_mw_market import MarketPlugin
+from argo_mw_market import MarketPlugin, alpaca, alphavantage, massive
+from argo_mw_market.failures import Failure, judge
 from argo_mw_sandbox import Fault, Sandbox
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "vendor-errors.md"
@@ -22,11 +23,13 @@ def rows(columns: int) -> list[list[str]]:
     ]
     cells = [[cell.strip() for cell in line.split("|")] for line in lines]
     wanted = [row for row in cells if len(row) == columns]
-    return [row for row in wanted if row[0] not in ("vendor", "case") and "---" not in row[0]]
+    return [row for row in wanted if row[0] not in ("vendor", "case") and "--" not in row[0]]
 
 
 ERRORS = rows(6)
 SHARED = rows(4)
+UNSHOWN = rows(5)
+RULES = {"alpaca": alpaca.RULES, "massive": massive.RULES, "alphavantage": alphavantage.RULES}
 
 
 SLOW = ("stall", "trickle", "keepalive")
@@ -93,6 +96,32 @@ async def test_a_shared_fault_ends_in_the_promised_action(
             await argo.call("bars", symbol="AAPL")
     assert action == failed.value.action.value
     assert kind == type(failed.value).__name__
+
+
+@pytest.mark.parametrize(("vendor", "answer", "action", "kind"), [row[:4] for row in UNSHOWN])
+def test_an_error_that_the_sandbox_does_not_show_means_what_the_reference_says(
+    vendor: str, answer: str, action: str, kind: str
+) -> None:
+    status, _, text = answer.partition(" ")
+    error = judge(vendor, RULES[vendor], Failure(int(status), text))
+    assert (action, kind) == (error.action.value, type(error).__name__)
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_the_reference_has_a_row_for_every_rule_of_the_client(vendor: str) -> None:
+    answers = [r[2] for r in ERRORS if r[0] == vendor] + [r[1] for r in UNSHOWN if r[0] == vendor]
+    parts = [answer.partition(" ") for answer in answers]
+    firsts = [
+        next((rule for rule in RULES[vendor] if rule.fits(int(status), text)), None)
+        for status, _, text in parts
+    ]
+    assert [rule.meaning for rule in RULES[vendor] if rule not in firsts] == []
+
+
+@pytest.mark.parametrize(("status", "action"), [(302, "switch"), (418, "switch"), (529, "retry")])
+def test_a_status_that_nobody_announced_has_an_action_too(status: int, action: str) -> None:
+    for vendor in ("alpaca", "massive"):
+        assert action == judge(vendor, RULES[vendor], Failure(status, "")).action.value
 
 
 def test_the_reference_names_every_error_that_the_sandbox_has(sandbox: Sandbox) -> None:
