@@ -30,7 +30,8 @@ def signal_of(call: Call, outcome: Outcome, now: float) -> Signal | None:
             kept beside it, as ``as_of`` in ``detail``.
     """
     value = outcome.value
-    action, confidence = _text(_get(value, "action")), _number(_get(value, "confidence"))
+    action = _text(_get(value, "action")).upper()
+    confidence = _number(_get(value, "confidence"))
     symbol = _text(_get(value, "symbol")) or call.subject
     if not action or confidence is None or not symbol:
         return None
@@ -64,7 +65,7 @@ def _voices(found: object) -> Iterable[Voice]:
 def _voice(value: object, name: str) -> Voice:
     return Voice(
         name,
-        _text(_get(value, "action")) or _direction(_number(_get(value, "score"))),
+        _text(_get(value, "action")).upper() or _direction(_number(_get(value, "score"))),
         _number(_get(value, "confidence")),
         _number(_get(value, "weight")),
         _text(_get(value, "reason")),

@@ -109,7 +109,7 @@ async def test_a_signal_is_recorded_with_what_each_voice_said():
 
 
 async def test_a_mapping_of_the_same_shape_is_a_signal_too():
-    value = {"action": "SELL", "confidence": 60, "voices": {"trend": {"action": "SELL"}}}
+    value = {"action": "sell", "confidence": 60, "voices": {"trend": {"action": "Sell"}}}
     async with application(value, durable=True) as argo:
         await argo.call("signal", symbol="IBM")
         [kept] = await store_of(argo.context).latest("IBM")
