@@ -12,6 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+from attrs import define
+
 from argo_mw import (
     Call,
     Closed,
@@ -34,6 +36,26 @@ _FLIGHT = "argo:flight:"
 _LANDING = "argo:landing:"
 _RENEWALS = 3
 _RETRIES = 8
+
+
+@define(eq=False)
+class _Since:
+    """From when on a landing is new to a call.
+
+    Attributes:
+        began: When the call began, in seconds since the epoch.
+        fence: Of what lay there at the first look. Clocks of two machines differ, so what has
+            taken its place later is new whatever its time is.
+    """
+
+    began: float
+    fence: int | None = None
+
+    def is_before(self, landing: Landing) -> bool:
+        """Whether *landing* is new."""
+        if self.fence is None:
+            self.fence = landing.fence
+        return landing.fence > self.fence or landing.at >= self.began
 
 
 class Fleet:
@@ -68,20 +90,27 @@ class Fleet:
         place = _LANDING + call.branch_key
         try:
             await self._listen()
-            lease = await self._acquire(call)
-            while True:
-                landing = await self._landed(place, began)
-                if landing is not None:
-                    if lease is not None:
-                        await self._shared.release(lease)
-                    self._tell(call, "joined elsewhere")
-                    return landing.share()
-                if lease is not None:
-                    break
-                lease = await self._next_in_line(place, began, call)
+            found = await self._landing_or_lease(place, _Since(began), call)
         except SharedUnavailable:
             return await call_next(call)
-        return await self._hold(place, lease, stamped, call, call_next)
+        if isinstance(found, Landing):
+            self._tell(call, "joined elsewhere")
+            return found.share()
+        return await self._hold(place, found, stamped, call, call_next)
+
+    async def _landing_or_lease(self, place: str, since: _Since, call: Call) -> Landing | Lease:
+        """What has landed at *place*, or the right to be the one who loads it."""
+        lease = await self._acquire(call)
+        try:
+            while (landing := await self._landed(place, since)) is None:
+                if lease is not None:
+                    held, lease = lease, None
+                    return held
+                lease = await self._next_in_line(place, since, call)
+            return landing
+        finally:
+            if lease is not None:
+                self._free(lease)
 
     async def _acquire(self, call: Call) -> Lease | None:
         return await self._shared.acquire(_FLIGHT + call.branch_key, ttl=self._lease)
@@ -104,8 +133,10 @@ class Fleet:
             await self._leave(place, lease, self._landing(stamped, error=error))
             raise
         else:
-            await self._leave(place, lease, self._landing(stamped, outcome=outcome))
-            return outcome
+            landing = self._landing(stamped, outcome=outcome)
+            superseded = not await self._leave(place, lease, landing)
+            newer = await self._newer(place, lease) if superseded else None
+            return outcome if newer is None else newer
         finally:
             renewing.cancel()
 
@@ -127,43 +158,59 @@ class Fleet:
     ) -> Landing:
         return Landing(outcome, error, self._clock.time(), stamped.marks)
 
-    async def _leave(self, place: str, lease: Lease, landing: Landing) -> None:
-        """Leave *landing* for those who wait, wake them, free the lease: if that is possible."""
+    async def _leave(self, place: str, lease: Lease, landing: Landing) -> bool:
+        """Leave *landing* for those who wait, wake them, free the lease: if that is possible.
+
+        False when somebody has taken the lease over, after this process was held up.
+        """
         data = write_landing(self._context.codecs, place, lease.fence, landing)
         code = self._put(place, lease, data)
         try:
-            await within(code, self._clock.monotonic() + self._patience, self._clock)
+            return await within(code, self._clock.monotonic() + self._patience, self._clock)
         except (SharedUnavailable, Expired) as failure:
             why = str(failure) or f"the shared store took longer than {self._patience:g} s"
             self._context.trouble("coalesce", f"an answer could not be left for others: {why}")
-            with contextlib.suppress(Closed):
-                self._context.tasks.spawn(f"coalesce:free:{lease.key}", self._free_soon(lease))
+            self._free(lease)
+            return True
+
+    async def _newer(self, place: str, lease: Lease) -> Outcome | None:
+        """What the one who took *lease* over has landed: no cache is to put the older over it."""
+        with contextlib.suppress(SharedUnavailable):
+            landing = await self._look(place)
+            if landing.fence > lease.fence and await self._holds(landing):
+                return landing.outcome
+        return None
+
+    def _free(self, lease: Lease) -> None:
+        with contextlib.suppress(Closed):
+            self._context.tasks.spawn(f"coalesce:free:{lease.key}", self._free_soon(lease))
 
     async def _free_soon(self, lease: Lease) -> None:
         """Free *lease* once the store can be told, so that nobody waits until it runs out."""
         for _ in range(_RETRIES):
-            await self._clock.sleep(self._lease / _RETRIES)
             with contextlib.suppress(SharedUnavailable):
                 await self._shared.release(lease)
                 return
+            await self._clock.sleep(self._lease / _RETRIES)
 
-    async def _put(self, place: str, lease: Lease, data: bytes) -> None:
+    async def _put(self, place: str, lease: Lease, data: bytes) -> bool:
         # In this order, asked in one turn: drivers send them together and keep the order.
-        await asyncio.gather(
+        left, _, _ = await asyncio.gather(
             self._shared.set_fenced(place, data, lease, ttl=self._keep),
             self._shared.publish(CHANNEL, place.encode()),
             self._shared.release(lease),
         )
+        return left
 
     # -- waiting ---------------------------------------------------------------------------
 
-    async def _next_in_line(self, place: str, began: float, call: Call) -> Lease | None:
+    async def _next_in_line(self, place: str, since: _Since, call: Call) -> Lease | None:
         """Wait for word of a landing at *place*, or until the lease may be had; then try for it."""
         word: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(place, set()).add(word)
         try:
             # Looked at once more, now that word of it would be heard.
-            if await self._landed(place, began) is None:
+            if await self._landed(place, since) is None:
                 retry = self._clock.monotonic() + self._lease / _RETRIES
                 with contextlib.suppress(Expired):
                     await within(_until(word), retry, self._clock)
@@ -172,25 +219,27 @@ class Fleet:
             places.discard(word)
             if not places:
                 del self._waiting[place]
-        if await self._landed(place, began) is not None:
+        if await self._landed(place, since) is not None:
             return None
         return await self._acquire(call)
 
-    async def _landed(self, place: str, began: float) -> Landing | None:
-        """What has landed at *place* since *began* and still holds."""
+    async def _landed(self, place: str, since: _Since) -> Landing | None:
+        """What has landed at *place* *since* and still holds."""
+        landing = await self._look(place)
+        new = since.is_before(landing)
+        return landing if new and not landing.empty and await self._holds(landing) else None
+
+    async def _look(self, place: str) -> Landing:
         data = await self._shared.get(place)
-        if data is None:
-            return None
-        landing = read_landing(self._context.codecs, place, data)
-        if landing.empty or landing.at < began:
-            return None
+        return Landing() if data is None else read_landing(self._context.codecs, place, data)
+
+    async def _holds(self, landing: Landing) -> bool:
+        """Whether nothing that *landing* is about was invalidated since its load began."""
         try:
             stamped = self._context.stamps.adopt(landing.marks)
         except ValueError:
-            return None
-        if await self._context.stamps.check(stamped) is Freshness.MISS:
-            return None
-        return landing
+            return False
+        return await self._context.stamps.check(stamped) is not Freshness.MISS
 
     async def _listen(self) -> None:
         if self._listening is None or (

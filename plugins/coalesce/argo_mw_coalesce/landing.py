@@ -30,12 +30,14 @@ class Landing:
             could use: they fly themselves.
         at: When it landed, in seconds since the epoch.
         marks: The stamps of the call's tags before it took off.
+        fence: That of the lease under which it flew, once it has been left in the store.
     """
 
     outcome: Outcome | None = None
     error: Exception | None = None
     at: float = 0.0
     marks: tuple[object, ...] = ()
+    fence: int = 0
 
     @property
     def empty(self) -> bool:
@@ -67,11 +69,11 @@ def read_landing(codecs: Codecs, place: str, data: bytes) -> Landing:
     record = codecs.decode(data, place)
     if isinstance(record, Undecodable) or not isinstance(record, tuple) or len(record) != _FIELDS:
         return Landing()
-    _, at, marks, outcome, error = record
-    if not isinstance(at, float) or not isinstance(marks, tuple):
+    fence, at, marks, outcome, error = record
+    if not (isinstance(fence, int) and isinstance(at, float) and isinstance(marks, tuple)):
         return Landing()
     answer = outcome if isinstance(outcome, Outcome) else None
-    return Landing(answer, _error(error), at, marks)
+    return Landing(answer, _error(error), at, marks, fence)
 
 
 def _plain(error: Exception | None) -> dict[str, object] | None:

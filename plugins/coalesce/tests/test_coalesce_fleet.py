@@ -12,9 +12,11 @@ import pytest
 from argo_mw import (
     Action,
     Argo,
+    Call,
     Codecs,
     Cost,
     LayerActed,
+    Lease,
     NotFound,
     Outcome,
     QuotaExceeded,
@@ -27,6 +29,7 @@ from argo_mw import (
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_coalesce import plugin
+from argo_mw_coalesce.fleet import Fleet
 from argo_mw_coalesce.landing import Landing, read_landing, write_landing
 
 _names = itertools.count()
@@ -274,6 +277,110 @@ async def test_a_lease_is_freed_once_the_store_can_be_told(store: str, clock: Fa
         await clock.advance(3.0 / 8 + 0.01)
         assert waiting.done()
         assert 2 == (await waiting).value
+
+
+def fleet_of(argo: Argo) -> Fleet:
+    return argo.engine.build.parts["coalesce"].layer.middleware._fleet  # type: ignore[union-attr, no-any-return]
+
+
+async def test_what_has_landed_is_taken_even_if_the_lease_cannot_be_given_back(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = held("one"), held("other")
+    other.gate.set()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        fleet = fleet_of(second)
+        acquire = fleet._acquire
+
+        async def away(*_: object) -> bool:
+            msg = "a hiccup"
+            raise SharedUnavailable(msg)
+
+        async def slow_acquire(call: Call) -> Lease | None:
+            one.gate.set()
+            await holding
+            second.context.shared.release = away  # type: ignore[method-assign]
+            return await acquire(call)
+
+        fleet._acquire = slow_acquire  # type: ignore[method-assign]
+        assert (await ask(second)).value == "one"
+    assert other.asked == []
+
+
+async def test_whose_clock_is_ahead_takes_what_has_landed_while_they_waited(
+    store: str, clock: FakeClock
+) -> None:
+    one, other, ahead = held("one"), held("other"), FakeClock()
+    ahead.set_wall(clock.time() + 2.0)
+    other.gate.set()
+    async with instance(store, one, clock) as first, instance(store, other, ahead) as second:
+        holding = ask(first)
+        await settle()
+        waiting = ask(second)
+        await settle()
+        one.gate.set()
+        assert [(await holding).value, (await waiting).value] == ["one", "one"]
+    assert other.asked == []
+
+
+async def test_a_holder_who_was_held_up_takes_the_answer_of_who_took_over(
+    store: str, clock: FakeClock
+) -> None:
+    """Else the caches outside would put its older answer over the newer one."""
+    one, other = held("older"), held("newer")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        renewing = next(t for t in asyncio.all_tasks() if "coalesce:renew" in t.get_name())
+        renewing.cancel()
+        waiting = ask(second)
+        await clock.advance(3.5)
+        assert len(other.asked) == 1
+        other.gate.set()
+        assert (await waiting).value == "newer"
+        one.gate.set()
+        assert (await holding).value == "newer"
+
+
+async def test_a_holder_who_was_held_up_keeps_its_answer_while_there_is_no_newer_one(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = held("older"), held("newer")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        renewing = next(t for t in asyncio.all_tasks() if "coalesce:renew" in t.get_name())
+        renewing.cancel()
+        waiting = ask(second)
+        await clock.advance(3.5)
+        one.gate.set()
+        assert (await holding).value == "older"
+        assert not waiting.done()
+        other.gate.set()
+        assert (await waiting).value == "newer"
+
+
+async def test_who_leaves_between_lease_and_load_gives_the_lease_back(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = held("one"), held("other")
+    other.gate.set()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+
+        async def never(*_: object) -> Landing:
+            return await asyncio.Event().wait()  # type: ignore[return-value]
+
+        fleet_of(first)._landed = never  # type: ignore[method-assign]
+        leaving = ask(first)
+        await settle()
+        leaving.cancel()
+        await settle()
+        asking = ask(second)
+        await settle()
+        assert asking.done()
+        assert (await asking).value == "other"
 
 
 async def test_an_answer_that_cannot_travel_is_kept_by_its_holder(

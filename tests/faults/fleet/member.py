@@ -2,7 +2,8 @@
 
 Usage: member.py STORE STATE CALLERS LEASE. Each line of standard input is ``SYMBOL SECONDS``: all
 callers ask for SYMBOL at once; a load takes SECONDS. On standard output: ``loading`` for each load
-that begins, then ``answered COUNT LOADS LONGEST``, LONGEST being the longest wait in seconds.
+that begins, then ``answered COUNT LOADS LONGEST LOADER…``, LONGEST being the longest wait in
+seconds, each LOADER a process that loaded what was answered.
 """
 
 from __future__ import annotations
@@ -37,25 +38,26 @@ async def main(store: str, callers: int, lease: float) -> None:
     )
 
     @argo.wrap(name="quote")
-    async def quote(symbol: str) -> str:
+    async def quote(symbol: str) -> tuple[str, int]:
         nonlocal loads
         loads += 1
         print("loading", flush=True)
         await asyncio.sleep(takes)
-        return symbol
+        return symbol, os.getpid()
 
-    async def caller(symbol: str) -> tuple[bool, float]:
+    async def caller(symbol: str) -> tuple[bool, float, int]:
         started = time.monotonic()
-        answer = await quote(symbol)
-        return answer == symbol, time.monotonic() - started
+        answer, loader = await quote(symbol)
+        return answer == symbol, time.monotonic() - started, loader
 
     async with argo:
         print("ready", flush=True)
         while words := (await asyncio.to_thread(sys.stdin.readline)).split():
             loads, takes = 0, float(words[1])
             told = await asyncio.gather(*(caller(words[0]) for _ in range(callers)))
-            answered = sum(right for right, _ in told)
-            print("answered", answered, loads, max(waited for _, waited in told), flush=True)
+            answered = sum(right for right, _, _ in told)
+            longest = max(waited for _, waited, _ in told)
+            print("answered", answered, loads, longest, *{by for _, _, by in told}, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -61,6 +62,7 @@ class Answers:
     loads: int = 0
     answered: int = 0
     longest: float = 0.0
+    loaders: set[int] = field(factory=set)
 
 
 @define(eq=False)
@@ -80,13 +82,26 @@ class Group:
             assert "ready" == self._next()[1]
         self.members += new
 
-    def ask(self, symbol: str, *, takes: float, kill_holder: bool = False) -> Answers:
-        """Ask all at once; the first process that loads may be killed at that moment."""
+    def ask(
+        self,
+        symbol: str,
+        *,
+        takes: float,
+        kill_holder: bool = False,
+        freeze_holder: bool = False,
+    ) -> Answers:
+        """Ask all at once; the first process that loads may be killed at that moment.
+
+        Or stopped, until all others are answered.
+        """
+        frozen: Member | None = None
         answers = Answers()
         waiting = set(self.members)
         for member in self.members:
             member.ask(symbol, takes)
         while waiting:
+            if frozen is not None and waiting == {frozen}:
+                frozen.process.send_signal(signal.SIGCONT)
             member, said = self._next()
             if said == "loading":
                 answers.loads += 1
@@ -95,10 +110,15 @@ class Group:
                     member.end()
                     self.members.remove(member)
                     waiting.discard(member)
+                if freeze_holder:
+                    freeze_holder = False
+                    member.process.send_signal(signal.SIGSTOP)
+                    frozen = member
             elif member in waiting:
-                _, answered, _, longest = said.split()
+                _, answered, _, longest, *loaders = said.split()
                 answers.answered += int(answered)
                 answers.longest = max(answers.longest, float(longest))
+                answers.loaders |= set(map(int, loaders))
                 waiting.discard(member)
         return answers
 
@@ -161,6 +181,18 @@ def rounds_with_a_killed_holder(group: Group, rounds: int) -> list[Answers]:
 def test_a_holder_that_is_killed_is_replaced_by_one(group: Group) -> None:
     for answers in rounds_with_a_killed_holder(group, 2):
         assert (2, (group.count - 1) * CALLERS) == (answers.loads, answers.answered)
+
+
+def test_a_holder_that_was_stopped_for_longer_than_its_lease_puts_nothing_over_newer(
+    group: Group,
+) -> None:
+    answers = group.ask("STOP", takes=1.0, freeze_holder=True)
+    assert (2, group.count * CALLERS) == (answers.loads, answers.answered)
+    assert 1 == len(answers.loaders)  # it takes the newer one itself
+    group.members.pop().end()
+    group.fill()  # with a process that has nothing in its memory
+    later = group.ask("STOP", takes=1.0)
+    assert (0, answers.loaders) == (later.loads, later.loaders)
 
 
 @pytest.mark.soak
