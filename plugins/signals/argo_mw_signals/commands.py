@@ -87,7 +87,8 @@ async def show(
 ) -> None:
     """Show a signal for each SYMBOL.
 
-    Exit code 3 when some symbols got none, 1 when none did.
+    Exit code 3 when some symbols got none, 1 when none did; of --watch, the last of --rounds
+    decides.
     """
     named = list(symbols)
     if universe is not None:
@@ -100,7 +101,7 @@ async def show(
         rows = repeat(argo, named, parameters, every=every, rounds=rounds)
         # Ctrl-C is how a watch ends, not how it fails.
         with suppress(asyncio.CancelledError):
-            await (_print_lines(rows) if as_json else _print_live(argo, rows))
+            _settle(await (_print_lines(rows) if as_json else _print_live(argo, rows)))
         return
     waiting = console(stderr=True)
     with waiting.status(f"{len(named)} symbols …") if waiting.is_terminal else nullcontext():
@@ -128,22 +129,32 @@ async def repeat(
         await clock.sleep(max(0.0, started + every - clock.monotonic()))
 
 
-async def _print_lines(rows: AsyncIterator[Answers]) -> None:
+async def _print_lines(rows: AsyncIterator[Answers]) -> Answers:
+    answers: Answers = {}
     async for answers in rows:
         for signal in _signals(answers):
             click.echo(json.dumps(signal.as_dict()))
         _complain(answers)
+    return answers
 
 
-async def _print_live(argo: Argo, rows: AsyncIterator[Answers]) -> None:
-    with Live(console=console(), auto_refresh=False) as live:
+async def _print_live(argo: Argo, rows: AsyncIterator[Answers]) -> Answers:
+    answers: Answers = {}
+    out = console()
+    # What is no terminal cannot be drawn over: it gets a table for each round.
+    live = Live(console=out, auto_refresh=False) if out.is_terminal else None
+    with live or nullcontext():
         async for answers in rows:
-            live.update(table_of(answers, argo.context.clock.time()), refresh=True)
+            table = table_of(answers, argo.context.clock.time())
+            if live is None:
+                out.print(table)
+            else:
+                live.update(table, refresh=True)
+    return answers
 
 
 def _print_once(argo: Argo, answers: Answers, *, as_json: bool) -> None:
     signals = list(_signals(answers))
-    failed = len(answers) - len(signals)
     if as_json:
         now = argo.context.clock.time()
         print_json([{**one.as_dict(), "age_s": round(one.age(now), 3)} for one in signals])
@@ -152,7 +163,13 @@ def _print_once(argo: Argo, answers: Answers, *, as_json: bool) -> None:
         console().print(table_of(answers, argo.context.clock.time()))
     else:
         _complain(answers)
-    if failed:
+    _settle(answers)
+
+
+def _settle(answers: Answers) -> None:
+    """Exit with what says that some of *answers* are no signals, if so."""
+    signals = list(_signals(answers))
+    if len(signals) < len(answers):
         sys.exit(Settled.PARTLY if signals else Settled.FAILED)
 
 

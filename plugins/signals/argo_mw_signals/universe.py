@@ -6,16 +6,22 @@ from collections.abc import Iterable
 
 from argo_mw import BadParameter
 
+_GAPS = str.maketrans({",": " ", "\N{BYTE ORDER MARK}": " "})
+
 
 def read_universe(lines: Iterable[str], *, name: str) -> list[str]:
     """The symbols in *lines*, separated by spaces, commas or line ends; ``#`` begins a comment.
 
     Raises:
-        BadParameter: There are none.
+        BadParameter: There are none, or it is no text.
     """
-    symbols = [
-        symbol for line in lines for symbol in line.partition("#")[0].replace(",", " ").split()
-    ]
+    try:
+        symbols = [
+            symbol for line in lines for symbol in line.partition("#")[0].translate(_GAPS).split()
+        ]
+    except UnicodeDecodeError:
+        msg = f"{name} is no text in UTF-8; write the symbols one to a line"
+        raise BadParameter(msg) from None
     if not symbols:
         msg = f"{name} names no symbols; write them one to a line"
         raise BadParameter(msg)

@@ -12,13 +12,14 @@ import pandas as pd
 import pytest
 import structlog
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from argo_mw import Argo, Outcome, UpstreamError, operation
 from argo_mw.cli.main import cli
 from argo_mw.registry import manager
 from argo_mw.registry.discover import Found
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
-from argo_mw_signals import SignalsPlugin
+from argo_mw_signals import SignalsPlugin, commands
 from argo_mw_signals.commands import add_to, repeat, show
 from argo_mw_signals.table import age_text
 from argo_mw_signals.universe import read_universe
@@ -148,6 +149,17 @@ def test_an_empty_universe_is_one_line(run, tmp_path: Path) -> None:
     assert result.stderr == "argo-mw: empty.txt names no symbols; write them one to a line\n"
 
 
+def test_a_universe_may_begin_with_a_byte_order_mark_and_must_be_text(run, tmp_path: Path) -> None:
+    (tmp_path / "marked").write_text("\ufeffAAPL\n", "utf-8")
+    assert run("--universe", "marked").exit_code == 0
+    (tmp_path / "picture").write_bytes(bytes(range(256)))
+    result = run("--universe", "picture")
+    assert result.exit_code == 1
+    assert result.output == (
+        "argo-mw: picture is no text in UTF-8; write the symbols one to a line\n"
+    )
+
+
 def test_a_universe_that_is_not_there_is_wrong_usage(run) -> None:
     result = run("--universe", "nowhere.txt")
     assert result.exit_code == 2
@@ -162,9 +174,26 @@ def test_a_watch_prints_every_round(run) -> None:
     result = run("AAPL", "--watch", "--rounds", "2", "--every", "0.001", "--json")
     assert result.exit_code == 0
     assert [json.loads(line)["symbol"] for line in result.stdout.splitlines()] == ["AAPL", "AAPL"]
-    table = run("AAPL", "BAD", "--watch", "--rounds", "1")
+    table = run("AAPL", "--watch", "--rounds", "2", "--every", "0.001")
     assert table.exit_code == 0
-    assert "AAPL" in table.stdout
+    assert [line.split()[0] for line in table.stdout.splitlines()] == ["symbol", "AAPL"] * 2
+
+
+@pytest.mark.parametrize(("symbols", "code"), [(("AAPL", "BAD"), 3), (("BAD",), 1)])
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_the_last_round_of_a_watch_decides_its_exit_code(
+    run, symbols: tuple[str, ...], code: int, form: tuple[str, ...]
+) -> None:
+    result = run(*symbols, "--watch", "--rounds", "1", *form)
+    assert code == result.exit_code
+    assert "BAD is not listed" in result.output
+
+
+def test_a_watch_on_a_terminal_draws_over_its_last_table(run, monkeypatch) -> None:
+    monkeypatch.setattr(commands, "console", lambda: Console(force_terminal=True))
+    result = run("AAPL", "--watch", "--rounds", "2", "--every", "0.001")
+    assert result.exit_code == 0
+    assert "\x1b[1A" in result.stdout
 
 
 def opened(clock: FakeClock) -> Argo:
