@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from argo_mw import Codecs, Context, Operation, Upstream, hookimpl
+from argo_mw import Codecs, ConfigError, Context, Operation, Upstream, hookimpl
 from argo_mw_signals import hookspecs
 from argo_mw_signals.analyst import Analyst
 from argo_mw_signals.config import SignalsConfig
@@ -64,8 +64,15 @@ class SignalsPlugin:
 
     @hookimpl
     async def config_changed(self, config: SignalsConfig, context: Context) -> None:
-        """Ask them again, and forget the signals that were made by the old weights."""
-        self._voices = roster(config, context.collect("register_voices"))
+        """Ask them again, and forget the signals that were made by the old weights.
+
+        What cannot be used while calls are under way leaves the voices as they are.
+        """
+        try:
+            self._voices = roster(config, context.collect("register_voices"))
+        except ConfigError as error:
+            context.trouble("plugin signals", f"{error}; the voices stay as they were")
+            return
         await context.invalidate(["op:signal", "op:voice_news"])
 
     def _hear(self) -> Sequence[Voice]:

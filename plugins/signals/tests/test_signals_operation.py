@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 import pytest
+import structlog
 from attrs import frozen
 
 from argo_mw import (
@@ -315,6 +316,19 @@ async def test_changed_weights_hold_for_the_next_signal(open_argo) -> None:
         signal = await argo.call("signal", symbol="AAPL")
         assert await stamps.check(stamped) is Freshness.MISS
     assert "news" not in {one.voice for one in signal.contributions}
+
+
+async def test_changed_weights_that_cannot_be_used_leave_the_old_ones(open_argo) -> None:
+    base = {"argo": {"shared": "memory://", "strict": True}}
+    async with open_argo(signals={"weights": {"trend": 3.0}}) as argo:
+        with structlog.testing.capture_logs() as logs:
+            await argo.reload({**base, "plugins": {"signals": {"weights": {"trnd": 1.0}}}})
+        signal = await argo.call("signal", symbol="AAPL")
+        assert argo.broken == ()
+        await argo.reload({**base, "plugins": {"signals": {"weights": {"trend": 2.0}}}})
+        mended = await argo.call("signal", symbol="AAPL")
+    assert any("'trnd'; voices are trend" in str(entry) for entry in logs)
+    assert (3.0, 2.0) == (signal.contributions[0].weight, mended.contributions[0].weight)
 
 
 async def test_bars_that_are_no_frame_end_the_signal(open_argo, papers: Scripted) -> None:
