@@ -229,14 +229,16 @@ class Alpaca(Vendor):
                 parameters["feed"] = self._feed
         path = "/v1beta3/crypto/us/bars" if crypto else "/v2/stocks/bars"
         bars: dict[str, list[_Bar]] = {}
-        for _ in range(MOST_PAGES):
+        # Together symbols take as many pages as they would one by one.
+        most = MOST_PAGES * len(spellings)
+        for _ in range(most):
             page = decode(NAME, await trip.ask(path, parameters), _BARS)
             for spelling, more in (page.bars or {}).items():
                 bars.setdefault(spelling, []).extend(more)
             if not page.next_page_token:
                 return {**bars}
             parameters["page_token"] = page.next_page_token
-        raise self.malformed(f"more than {MOST_PAGES} pages; ask for fewer days")
+        raise self.malformed(f"more than {most} pages; ask for fewer days")
 
     def _answer(self, question: BarsQuestion, found: Found, cost: Cost) -> Outcome | Exception:
         bars = found.get(_spelling(question.symbol), [])

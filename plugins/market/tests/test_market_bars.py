@@ -207,6 +207,16 @@ async def test_pages_are_put_together(sandbox, open_argo, monkeypatch) -> None:
         pd.testing.assert_frame_equal(whole[symbol].value, pages[symbol].value)
 
 
+async def test_symbols_that_have_pages_enough_alone_have_enough_together(
+    open_argo, monkeypatch
+) -> None:
+    monkeypatch.setattr(alpaca, "_MOST_BARS", 40)
+    monkeypatch.setattr(alpaca, "MOST_PAGES", 2)
+    async with open_argo("alpaca") as argo:
+        together = await argo.map("bars", REAL)
+    assert [s for s, o in together.items() if not isinstance(o, Outcome)] == []
+
+
 async def test_links_to_next_pages_are_followed(sandbox, open_argo, monkeypatch) -> None:
     async with open_argo("massive") as argo:
         whole = await argo.call("bars", symbol="IBM")
