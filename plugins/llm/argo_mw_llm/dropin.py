@@ -41,8 +41,9 @@ Send = Callable[[], Awaitable[Answer]]
 Chunks = Callable[[], AsyncGenerator[bytes, None]]
 
 _KEPT_HEADERS = ("content-type", "request-id", "x-request-id")
-_NOT_TOLD = frozenset({"stream", "stream_options", "user", "metadata"})
-"""Parts of a body that do not change the answer; ``stream`` is told apart from it."""
+_NOT_TOLD = frozenset({"stream", "user", "user_id", "request_id", "metadata"})
+"""Parts of a body that do not change the answer: who asks, and numbers of requests (GLM's).
+``stream`` is told apart from the body."""
 
 
 def chain(argo: Argo | BlockingArgo, *, epoch: str = "") -> anthropic.Middleware:

@@ -98,6 +98,72 @@ async def test_chat_streams_replay_with_the_sdks_own_chunks(
     assert 1 == sandbox.counts_of("deepseek").requests
 
 
+async def test_only_who_asks_for_a_streams_usage_is_told_of_it(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    """The chunk with the usage has no choices, which scripts that did not ask for it stumble on."""
+    async with open_argo(plugins=LAYERS) as argo, chat(argo, sandbox) as client:
+
+        async def told(**more: Any) -> bool:
+            chunks = await client.chat.completions.create(**CHAT, stream=True, **more)
+            return any([chunk.usage is not None async for chunk in chunks])
+
+        asked = {"stream_options": {"include_usage": True}}
+        for _ in range(2):
+            assert not await told()
+            assert await told(**asked)
+    assert 2 == sandbox.counts_of("deepseek").requests
+
+
+@pytest.mark.parametrize(
+    ("change", "requests"),
+    [
+        ({"model": "deepseek-v4-flash"}, 2),
+        ({"messages": [{"role": "user", "content": "RSI 31?"}]}, 2),
+        ({"temperature": 0.5}, 2),
+        ({"stop": ["."]}, 2),
+        ({"seed": 7}, 2),
+        ({"max_tokens": 99}, 2),
+        ({"response_format": {"type": "json_object"}}, 2),
+        ({"extra_body": {"thinking": {"type": "disabled"}}}, 2),
+        ({"user": "someone"}, 1),
+        ({"metadata": {"run": "7"}}, 1),
+        ({"extra_body": {"request_id": "r-7", "user_id": "u-7"}}, 1),
+        ({"extra_headers": {"x-trace": "7"}}, 1),
+    ],
+    ids=lambda change: str(change)[:40],
+)
+async def test_requests_are_equal_when_all_that_shapes_the_answer_is(
+    change: dict[str, Any], requests: int, sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    async with open_argo(plugins=LAYERS) as argo, chat(argo, sandbox) as client:
+        await client.chat.completions.create(**CHAT)
+        await client.chat.completions.create(**{**CHAT, **change})
+    assert requests == sandbox.counts_of("deepseek").requests
+
+
+@pytest.mark.parametrize(
+    ("change", "requests"),
+    [
+        ({"system": "Be brief."}, 2),
+        ({"stop_sequences": ["."]}, 2),
+        ({"extra_body": {"temperature": 0.5}}, 2),
+        ({"thinking": {"type": "disabled"}}, 2),
+        ({"extra_headers": {"anthropic-beta": "context-1m-2025-08-07"}}, 2),
+        ({"metadata": {"user_id": "u-7"}}, 1),
+        ({"extra_headers": {"x-trace": "7"}}, 1),
+    ],
+    ids=lambda change: str(change)[:40],
+)
+async def test_the_same_with_claude(
+    change: dict[str, Any], requests: int, sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    async with open_argo(plugins=LAYERS) as argo, claude(argo, sandbox) as client:
+        await client.messages.create(**ASK)
+        await client.messages.create(**ASK, **change)
+    assert requests == sandbox.counts_of("claude").requests
+
+
 async def test_coalesced_callers_read_one_stream(sandbox: Sandbox, open_argo: OpenArgo) -> None:
     async with open_argo(plugins=LAYERS) as argo, chat(argo, sandbox) as client:
 
