@@ -10,7 +10,7 @@ from attrs import frozen
 
 from argo_mw import BudgetExceeded, Call, Closed, Context, Cost, Outcome, Refusal, Request, Result
 from argo_mw_llm.books import Books, Held, Quote
-from argo_mw_llm.failures import ProviderFailed
+from argo_mw_llm.failures import ProviderFailed, never_sent
 from argo_mw_llm.streams import AnswerStream
 from argo_mw_llm.values import Usage
 
@@ -103,7 +103,7 @@ class Accounts:
             if not isinstance(usage, Usage):
                 usage, known = self._books.guess(one.quote), None
             usd = self._enter(one, usage, model=str(getattr(value, "model", "")), usd=known)
-        elif isinstance(answer, ProviderFailed) and not answer.billed:
+        elif _is_free(answer):
             self._enter(one, Usage(), status="failed")
             usd = 0.0
         elif isinstance(answer, Refusal):
@@ -137,6 +137,12 @@ class Accounts:
         return self._books.enter(
             one.call, self._upstream, one.quote, usage, model=model, status=status, usd=usd
         )
+
+
+def _is_free(error: BaseException) -> bool:
+    if isinstance(error, ProviderFailed):
+        return not error.billed
+    return never_sent(error)  # of an SDK whose request it is, so it raises errors of its own
 
 
 async def _all(corrections: Sequence[Awaitable[None]]) -> None:

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from argo_mw_llm.ask import Ask, for_chat
-from argo_mw_llm.claude import _never_sent
-from argo_mw_llm.failures import ProviderFailed, broken, from_status
+from argo_mw_llm.failures import ProviderFailed, broken, from_status, never_sent
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.streams import AnswerStream, Ending
 from argo_mw_llm.usage import CHAT_STOPS, chat_usage
@@ -105,7 +104,7 @@ class Chat(Provider):
             return error
         if isinstance(error, openai.APIStatusError):
             return from_status(self.name, error.status_code, error.body, error.response.headers)
-        return broken(self.name, error, sent=not _never_sent(error))
+        return broken(self.name, error, sent=not never_sent(error))
 
 
 class Glm(Chat):

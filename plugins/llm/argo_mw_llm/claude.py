@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from argo_mw_llm.ask import Ask, for_claude
-from argo_mw_llm.failures import ProviderFailed, broken, from_status
+from argo_mw_llm.failures import ProviderFailed, broken, from_status, never_sent
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.streams import AnswerStream, Ending
 from argo_mw_llm.usage import CLAUDE_STOPS, claude_ending, claude_usage
@@ -98,7 +98,7 @@ class Claude(Provider):
             return error
         if isinstance(error, anthropic.APIStatusError):
             return from_status(self.name, error.status_code, error.body, error.response.headers)
-        return broken(self.name, error, sent=not _never_sent(error))
+        return broken(self.name, error, sent=not never_sent(error))
 
 
 def _completion(message: Any) -> Completion:
@@ -111,9 +111,3 @@ def _completion(message: Any) -> Completion:
     stop = CLAUDE_STOPS.get(message.stop_reason, message.stop_reason)
     usage = claude_usage(message.usage.to_dict())
     return Completion("".join(texts), message.model, str(stop), usage, calls)
-
-
-def _never_sent(error: BaseException) -> bool:
-    import httpx2
-
-    return isinstance(error.__cause__, (httpx2.ConnectError, httpx2.ConnectTimeout))

@@ -73,6 +73,17 @@ def broken(provider: str, error: BaseException, *, sent: bool) -> ProviderFailed
     return failed
 
 
+def never_sent(error: BaseException) -> bool:
+    """Whether *error* came of a request that never left, and so costs nothing."""
+    import httpx2
+
+    unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, UnicodeEncodeError)
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, unsent):
+        cause = cause.__cause__
+    return cause is not None
+
+
 def _action(status: int, code: str, words: str) -> Action:
     if code in _BY_CODE:
         return _BY_CODE[code]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import argo_mw_cache.plugin as cache
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, BlockingArgo
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
+from argo_mw_llm.ledger import read
+from argo_mw_llm.plugin import LEDGER
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 from argo_mw_similarity import SimilarityPlugin
 
@@ -268,6 +271,26 @@ async def test_an_unreachable_provider_is_the_sdks_own_connection_error(
         async with chat(argo, sandbox, max_retries=0) as client:
             with pytest.raises(openai.APIConnectionError):
                 await client.chat.completions.create(**CHAT)
+
+
+async def test_a_request_that_never_left_costs_nothing(open_argo: OpenArgo, tmp_path: Path) -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unheard.getsockname()[1]}"
+        async with open_argo(plugins=LAYERS) as argo:
+            http = openai.DefaultAsyncHttpxClient(transport=transport(argo, "deepseek"))
+            with pytest.raises(openai.APIConnectionError):
+                async with openai.AsyncOpenAI(
+                    api_key="k", base_url=url, http_client=http, max_retries=0
+                ) as client:
+                    await client.chat.completions.create(**CHAT)
+            with pytest.raises(anthropic.APIConnectionError):
+                async with anthropic.AsyncAnthropic(
+                    api_key="k", base_url=url, middleware=[chain(argo)], max_retries=0
+                ) as other:
+                    await other.messages.create(**ASK)
+    booked = read(tmp_path / LEDGER)
+    assert [("failed", 0, 0.0)] * 2 == [(e.status, e.estimated, e.usd) for e in booked]
 
 
 async def test_other_requests_go_straight_on(sandbox: Sandbox, open_argo: OpenArgo) -> None:
