@@ -30,6 +30,7 @@ _MAX_DEPTH = 32
 _JSON_KEYS = frozenset({str})
 _JSON_LEAVES = frozenset({type(None), bool, int, str})
 _JSON_TYPES = _JSON_LEAVES | {dict, list}
+_ORIGIN = dt.datetime(1, 1, 1)  # noqa: DTZ001 - what is counted from it has no zone either
 _PACKER = msgspec.msgpack.Encoder(order="deterministic")
 
 
@@ -131,7 +132,7 @@ def _packed(value: object) -> bytes | None:
 
 def _encode_composite(value: object, path: str, depth: int) -> bytes:
     if isinstance(value, Enum):
-        return _tagged(b"E", _typename(value) + value.name.encode())
+        return _tagged(b"E", _typename(value) + _member(value))
     if isinstance(value, list):
         return _sequence(b"l", value, path, depth)
     if isinstance(value, tuple):
@@ -183,14 +184,31 @@ def _float(value: float) -> bytes:
 
 
 def _decimal(value: Decimal) -> bytes:
-    # 1.0 and 1.00 are one number; a sign on zero is none.
-    return str(value.normalize() + 0 if value.is_finite() else value).encode()
+    # 1.0 and 1.00 are one number; a sign on zero is none. By digits, since arithmetic rounds to
+    # the precision of the moment.
+    if not value.is_finite():
+        return str(value).encode()
+    sign, digits, exponent = value.as_tuple()
+    written = "".join(map(str, digits))
+    significant = written.rstrip("0")
+    if not significant:
+        return b"0"
+    shifted = int(exponent) + len(written) - len(significant)
+    return f"{'-' if sign else ''}{significant}E{shifted}".encode()
+
+
+def _member(value: Enum) -> bytes:
+    # A flag with no bit of a name has no name.
+    name: str | None = value.name
+    return (f"={value.value}" if name is None else name).encode()
 
 
 def _instant(value: dt.datetime) -> bytes:
-    if value.tzinfo is None:
-        return b"naive " + value.isoformat().encode()
-    return b"utc " + value.astimezone(dt.UTC).isoformat().encode()
+    offset = value.utcoffset()
+    if offset is None:
+        return b"naive " + value.replace(tzinfo=None).isoformat().encode()
+    # Counted rather than converted: the first and last hours have no form in UTC.
+    return b"utc " + _microseconds(value.replace(tzinfo=None) - _ORIGIN - offset)
 
 
 def _clock_time(value: dt.time) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import decimal
 import enum
 import itertools
 import subprocess
@@ -75,6 +76,37 @@ def test_equal_numbers_of_one_type_are_one_question() -> None:
     assert fingerprint(0.0) == fingerprint(-0.0)
     assert fingerprint(Decimal("1.0")) == fingerprint(Decimal("1.00"))
     assert fingerprint(float("nan")) == fingerprint(-float("nan"))
+
+
+class Mode(enum.Flag):
+    FAST = 1
+    SAFE = 2
+
+
+class Bits(enum.IntFlag, boundary=enum.KEEP):
+    LOW = 1
+
+
+def test_decimals_beyond_the_context_s_precision_differ_too() -> None:
+    """Arithmetic would round them to 28 digits, or to whatever the thread has set."""
+    values = [Decimal(10**40), Decimal(10**40 + 1), Decimal("1." + "0" * 40 + "1"), Decimal(1)]
+    prints = [fingerprint(value) for value in values]
+    assert len(values) == len(set(prints))
+    with decimal.localcontext(prec=3):
+        assert prints == [fingerprint(value) for value in values]
+    assert fingerprint(Decimal("1E+999999999999999999")) != fingerprint(Decimal("1E+999999"))
+    assert fingerprint(Decimal("-0.00")) == fingerprint(Decimal(0))
+
+
+def test_flags_without_a_name_have_fingerprints() -> None:
+    values = [Mode(0), Mode.FAST, Mode.FAST | Mode.SAFE, Bits(0), Bits(8), Bits(9)]
+    assert len(values) == len({fingerprint(value) for value in values})
+
+
+def test_instants_beyond_what_utc_can_write_have_fingerprints() -> None:
+    east, west = dt.timezone(dt.timedelta(hours=5)), dt.timezone(dt.timedelta(hours=-5))
+    first, last = dt.datetime.min.replace(tzinfo=east), dt.datetime.max.replace(tzinfo=west)
+    assert len({fingerprint(v) for v in (first, last, dt.datetime.min, dt.datetime.max)}) == 4
 
 
 @given(plain, plain)
