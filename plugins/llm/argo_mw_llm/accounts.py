@@ -86,7 +86,7 @@ class Accounts:
         if dearest is None:
             msg = f"the price of {quote.model!r} is not known, so no limit on it can be kept"
             raise BudgetExceeded(msg)
-        if dearest > float(str(most)):
+        if not dearest <= float(str(most)):  # so that nan is no limit that everything keeps
             msg = f"{quote.model} may cost ${dearest:.6f}, more than the limit of ${most}"
             raise BudgetExceeded(msg)
         return quote

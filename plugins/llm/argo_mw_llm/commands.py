@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
@@ -24,17 +25,30 @@ REFUSED = 4
 _DAY = 86_400
 
 
+def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
+    # Neither above nor below any limit, it would keep them all.
+    if value is not None and math.isnan(value):
+        msg = "nan is no number"
+        raise click.BadParameter(msg)
+    return value
+
+
 @click.command()
 @click.argument("prompt", nargs=-1, metavar="[PROMPT|-]…")
 @click.option("-m", "--model", default="", help="The model; the first provider's own unless told.")
 @click.option("-s", "--system", default="", help="The system prompt.")
 @click.option(
-    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Refuse to cost more."
+    "--max-cost",
+    type=click.FloatRange(min=0),
+    callback=_number,
+    metavar="USD",
+    help="Refuse to cost more.",
 )
 @click.option("--max-tokens", type=click.IntRange(1), default=None, help="The answer's length.")
 @click.option(
     "--ttl",
     type=click.FloatRange(min=0, min_open=True),
+    callback=_number,
     metavar="SECONDS",
     help="Keep the answer for so long, and take none that is older.",
 )
@@ -216,10 +230,11 @@ def _read(prompt: Sequence[str]) -> str:
     for part in prompt or ("-",):
         if part == "-":
             if piped is None:
-                piped = sys.stdin.read()
+                piped = sys.stdin.buffer.read().decode("utf-8", "replace")
             parts.append(piped)
         else:
-            parts.append(part)
+            # What of an argument is no UTF-8, Python hands on as halves of surrogate pairs.
+            parts.append(part.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     text = "\n\n".join(parts)
     if not text.strip():
         msg = "there is nothing to ask: give a prompt, or pipe one in"

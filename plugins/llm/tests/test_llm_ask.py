@@ -45,12 +45,14 @@ def configure(path: Path, sandbox: SandboxProcess, shared: str, **llm: object) -
     return file
 
 
-def start(config: Path, *arguments: str, out: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
+def start(
+    config: Path, *arguments: str, out: int = subprocess.PIPE, **environment: str
+) -> subprocess.Popen[bytes]:
     code = "from argo_mw.cli.main import main; main()"
     clean = {n: v for n, v in os.environ.items() if not n.endswith("_API_KEY")}
     return subprocess.Popen(
         [sys.executable, "-c", code, "-c", str(config), *arguments],
-        env={**clean, "ARGO_MW_STATE_DIR": str(config.parent)},
+        env={**clean, "ARGO_MW_STATE_DIR": str(config.parent), **environment},
         cwd=config.parent,
         stdin=subprocess.PIPE,
         stdout=out,
@@ -130,6 +132,30 @@ def test_piped_input_json_and_costs(sandbox: SandboxProcess, tmp_path: Path) -> 
     assert pytest.approx(told["usd"]) == row["saved_usd"]["cache"]
     code, out, _ = finish(start(config, "costs", "--by", "operation"))
     assert (0, True) == (code, b"complete" in out)
+
+
+def test_a_change_in_another_encoding_is_asked_about_all_the_same(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    """A review must not end because some file of years ago is in Latin-1."""
+    config = configure(tmp_path, sandbox, "sqlite")
+    for name, encoding in (("POSIX", "utf-8"), ("C.UTF-8", "utf-8:strict")):
+        environment = {"LC_ALL": name, "PYTHONIOENCODING": encoding}
+        process = start(config, "ask", "-m", "glm-5.3", "RSI 30?", "-", **environment)
+        code, out, err = finish(process, b"-caf\xe9\n+th\xe9\n")
+        assert (0, b"") == (code, err)
+        assert out.startswith(b"My view")
+    assert 1 == requests(sandbox, "glm")
+
+
+@pytest.mark.parametrize("option", ["--max-cost", "--ttl"])
+def test_a_limit_that_is_no_number_is_wrong_usage(
+    sandbox: SandboxProcess, tmp_path: Path, option: str
+) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    code, _, err = finish(start(config, "ask", option, "nan", "RSI 30?"))
+    assert (2, True) == (code, b"no number" in err)
+    assert 0 == requests(sandbox, "glm")
 
 
 def test_costs_are_those_of_all_machines_that_share_a_store(
