@@ -76,7 +76,8 @@ class RaceConfig:
             upstream, and the latency that is assumed of it; unless it is told, 1 s, and 10 s for
             language models, which take seconds when they are well and charge for every word.
         quantile: The share of an upstream's answers that come before a hedge is sent.
-        wait: Seconds for which ``best`` waits for further answers.
+        wait: Seconds for which ``best`` waits for further answers, or most of the time that its
+            caller has if that is less.
         budget: Hedges per call at most, on average.
         burst: Hedges that may be saved up.
         probes: The share of calls that ask another upstream than the best known one first,

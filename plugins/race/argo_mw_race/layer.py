@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from argo_mw import Call, Context, Next, Operation, Outcome
+from argo_mw import Call, Context, Next, Operation, Outcome, Unable, Upstream
 from argo_mw_race.config import RaceConfig, Strategy
 from argo_mw_race.contest import NAME, Branch, Contest
 from argo_mw_race.record import Tally
@@ -34,10 +34,10 @@ class Race:
         """The winner's outcome."""
         standings = self.standings(call.operation)
         strategy = self._strategy(call, standings)
-        upstreams = self._context.upstreams(call)
-        if strategy == "fallback" or len(upstreams) < 2:
+        able, unable = self._upstreams(call)
+        if strategy == "fallback" or len(able) < 2:
             return await call_next(call)
-        plan = standings.plan(upstreams) if strategy == "hedge" else standings.ranked(upstreams)
+        plan = standings.plan(able) if strategy == "hedge" else Plan(standings.order(able))
         standings.budget.deposit()
         contest = Contest(
             call,
@@ -46,6 +46,7 @@ class Race:
             context=self._context,
             standings=standings,
             reap_timeout=self._config.reap_timeout,
+            unable=unable,
         )
         winner: Branch | None = None
         try:
@@ -72,20 +73,34 @@ class Race:
         """Whom *call* would ask now, and why."""
         standings = self.standings(call.operation)
         strategy = self._strategy(call, standings)
-        upstreams = self._context.upstreams(call)
-        if len(upstreams) < 2:
-            return "nothing to choose from: there is one upstream at most"
+        able, unable = self._upstreams(call)
+        reasons = "".join(f"; {reason}" for reason in unable)
+        if len(able) < 2:
+            who = f"{able[0].name} alone can answer" if able else "no upstream can answer"
+            return f"nothing to choose from: {who}{reasons}"
         if strategy == "fallback":
-            return f"one after the other: {', '.join(one.name for one in upstreams)}"
-        plan = standings.ranked(upstreams)
+            return f"one after the other: {', '.join(one.name for one in able)}{reasons}"
+        plan = standings.ranked(able)
         told = ", ".join(standings.describe(one) for one in plan.order)
         if strategy != "hedge":
-            return f"{strategy}: at once {told}"
+            return f"{strategy}: at once {told}{reasons}"
         budget = standings.budget.balance
         return (
             f"hedge: first {told}; the next after {plan.patience:.3g} s, "
-            f"{budget:.1f} hedges in the budget"
+            f"{budget:.1f} hedges in the budget{reasons}"
         )
+
+    def _upstreams(self, call: Call) -> tuple[Sequence[Upstream], Sequence[Unable]]:
+        """The upstreams that can answer *call*, and why the others cannot."""
+        able: list[Upstream] = []
+        unable: list[Unable] = []
+        for one in self._context.upstreams(call):
+            reason = None if one.unable is None else one.unable(call)
+            if reason is None:
+                able.append(one)
+            else:
+                unable.append(Unable(f"upstream {one.name!r} {reason}", upstream=one.name))
+        return able, unable
 
     def _strategy(self, call: Call, standings: Standings) -> Strategy:
         strategy = standings.rules.strategy

@@ -136,7 +136,8 @@ class Record:
         weight = self._weigh(now)
         self.errors += weight * (at_fault - self.errors)
         self.latencies.add(seconds, censored=True)
-        if self.latency is None or seconds > self.latency:
+        # How soon it fails says nothing about how soon it would have answered.
+        if self.latency is not None and seconds > self.latency:
             self._learn(seconds, weight)
 
     def cancelled(self, seconds: float, now: float) -> None:
@@ -167,11 +168,12 @@ class Record:
 
     def hoped(self, cold_start: float, now: float) -> float:
         """The same, should what was seen last have passed in the silence since then."""
-        if self.latency is None:
-            return cold_start
         recent = math.exp((self.heard - now) / _MEMORY)
-        usual = min(self.latency, self.latencies.median)
-        latency = usual + recent * (self.latency - usual)
+        if self.latency is None:
+            latency = cold_start
+        else:
+            usual = min(self.latency, self.latencies.median)
+            latency = usual + recent * (self.latency - usual)
         return latency / max(_LEAST_CHANCE, 1 - recent * self.errors)
 
     def _weigh(self, now: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 
@@ -19,12 +20,12 @@ class Plan:
 
     Attributes:
         order: The upstreams, from the first to the last resort.
-        patience: Seconds after which the first is late.
+        patience: Seconds after which the first is late; never unless told.
         probe: Whether the first is asked to find out how it does now.
     """
 
     order: Sequence[Upstream]
-    patience: float
+    patience: float = math.inf
     probe: bool = False
 
 
@@ -71,11 +72,15 @@ class Standings:
 
     def ranked(self, upstreams: Sequence[Upstream]) -> Plan:
         """Whom to ask for a call that *upstreams* may answer, by all that is known."""
-        order = upstreams
-        if self.rules.order == "learned":
-            places = sorted(range(len(upstreams)), key=lambda one: self._rank(upstreams[one], one))
-            order = [upstreams[place] for place in places]
-        return Plan(tuple(order), self.patience(order[0]))
+        order = self.order(upstreams)
+        return Plan(order, self.patience(order[0]))
+
+    def order(self, upstreams: Sequence[Upstream]) -> Sequence[Upstream]:
+        """*upstreams* from the best to the last resort, or as they are configured."""
+        if self.rules.order != "learned":
+            return tuple(upstreams)
+        places = sorted(range(len(upstreams)), key=lambda one: self._rank(upstreams[one], one))
+        return tuple(upstreams[place] for place in places)
 
     def plentiful(self, upstreams: Sequence[Upstream]) -> list[Upstream]:
         """Those of *upstreams* that may be asked before others have failed."""

@@ -8,6 +8,9 @@ from argo_mw import Call, Context
 from argo_mw_race.contest import NAME, Branch, Contest
 from argo_mw_race.standings import Plan, Standings
 
+_MOST_OF_IT = 0.9
+"""The share of a caller's time that may be spent on waiting for further answers."""
+
 
 async def hedge(contest: Contest, plan: Plan, standings: Standings) -> Branch:
     """Ask one; the next at once when it fails, or, if the budget pays, when it is late.
@@ -22,7 +25,7 @@ async def hedge(contest: Contest, plan: Plan, standings: Standings) -> Branch:
         contest.note_lateness()
         upstream = standings.hedge_onto(contest.waiting)
         if upstream is not None:
-            contest.ask(upstream, "hedge")
+            contest.ask(upstream, "hedge", standings.patience(upstream))
 
 
 async def race(contest: Contest, plan: Plan, standings: Standings) -> Branch:
@@ -38,10 +41,14 @@ async def best(
 ) -> Branch:
     """Ask all at once, wait for a while, and take the answer with the highest score.
 
-    When there is no answer after that while, the first one wins.
+    A caller who has less time than that gets the best of what is there before it is over. When
+    there is no answer after that while, the first one wins.
     """
     _ask_together(contest, plan, standings)
-    end = contest.now() + standings.rules.wait
+    now, wait = contest.now(), standings.rules.wait
+    if call.deadline is not None:
+        wait = min(wait, _MOST_OF_IT * (call.deadline - now))
+    end = now + wait
     while await contest.next_answer(lambda: end) is not None:
         pass
     if contest.answered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -48,6 +49,7 @@ class Paced:
         price: float | None = None,
         timeout: float = 30.0,
         usd: float = 0.0,
+        unable: Callable[[Call], str | None] | None = None,
     ) -> None:
         self.asked: list[Call] = []
         self.cancelled = 0
@@ -63,6 +65,7 @@ class Paced:
             timeout=timeout,
             retries=0,
             price=price,
+            unable=unable,
         )
 
     async def _fetch(self, call: Call) -> Outcome:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import ConfigError, Limits, Outcome, Upstream, operation
+from argo_mw import ConfigError, Limits, Outcome, Stream, Upstream, operation
 from argo_mw.testing import FakeClock
 from argo_mw_race.budget import Budget
 from argo_mw_race.config import RaceConfig
@@ -107,6 +107,13 @@ class TestRecord:
             record.failed(0.001, now=float(now), at_fault=True)
         assert record.latency == 1.0
         assert record.expected(1.0) > 5.0
+
+    def test_one_that_has_only_ever_failed_is_not_taken_for_a_fast_one(self):
+        record = Record(0.95)
+        for now in range(5):
+            record.failed(0.001, now=float(now), at_fault=True)
+        assert record.expected(1.0) == pytest.approx(100.0)
+        assert record.hoped(1.0, now=4.0) == pytest.approx(100.0)
 
     def test_after_a_silence_one_observation_counts_for_much(self):
         record = Record(0.95)
@@ -279,6 +286,22 @@ class TestTraffic:
             assert await share(200, median=0.05) > 0.8
 
 
+class TestStreams:
+    async def test_a_stream_is_late_by_when_its_first_chunk_usually_comes(self, stage):
+        """An upstream begins its answer at once and then thinks for a second."""
+
+        async def chunks():
+            await stage.clock.sleep(1.0)
+            yield "one"
+
+        first, second = stage.upstream("first", (0.0, None)), stage.upstream("second", (0.0, "no"))
+        async with stage.open(first, second, order="configured", cold_start=5.0) as argo:
+            for _ in range(30):
+                first.script = [(0.05, Stream(chunks(), argo.engine.tasks))]
+                await stage.ask(argo, step=0.05)
+            assert second.asked == []
+
+
 class TestConfig:
     async def test_a_wrong_strategy_is_refused_by_name(self, stage):
         with pytest.raises(ConfigError, match="strategy"):
@@ -299,4 +322,13 @@ class TestConfig:
             assert told["race"] == (
                 "hedge: first a (0.05 s, 0% errors), b (a last resort: 25 a day); "
                 "the next after 1 s, 1.1 hedges in the budget"
+            )
+
+    async def test_explain_says_who_cannot_answer_and_why(self, stage):
+        able = stage.upstream("able", (0.05, "a"))
+        keyless = stage.upstream("keyless", (0.05, "b"), unable=lambda call: "has no key")
+        async with stage.open(able, keyless) as argo:
+            told = {one.name: one.text for one in argo.explain("bars", symbol="AAPL")}
+            assert told["race"] == (
+                "nothing to choose from: able alone can answer; upstream 'keyless' has no key"
             )

@@ -12,6 +12,7 @@ from argo_mw import (
     Action,
     AllUpstreamsFailed,
     AllUpstreamsRefused,
+    Closed,
     LayerActed,
     Limits,
     Outcome,
@@ -19,6 +20,7 @@ from argo_mw import (
     Stream,
     StreamAborted,
     Trouble,
+    Unable,
     UpstreamError,
 )
 from argo_mw.testing import capture_events, settle
@@ -262,6 +264,38 @@ class TestHedge:
             assert argo.engine.tasks.names == []
             assert stage.clock.pending == 0
 
+    async def test_a_caller_is_told_when_the_application_is_closed_under_way(self, stage):
+        first = stage.upstream("first", (5.0, "first"))
+        second = stage.upstream("second", (5.0, "second"))
+        async with stage.open(first, second) as argo:
+            events = capture_events(argo)
+            task = asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
+            await stage.clock.advance(0.1)
+            await argo.aclose()
+            with pytest.raises(Closed, match="the application is closed"):
+                await task
+            assert events.of(Trouble) == []
+            assert second.asked == []
+
+    async def test_one_that_cannot_answer_is_not_asked_and_told_of_when_the_others_fail(
+        self, stage
+    ):
+        lacking = stage.upstream("lacking", (0.0, "no"), unable=lambda call: "has no such market")
+        first = stage.upstream("first", (0.1, "first"), (5.0, failure("first")))
+        second = stage.upstream("second", (0.1, failure("second")))
+        async with stage.open(lacking, first, second, order="configured") as argo:
+            outcome = await stage.ask(argo)
+            assert outcome.value == "first"
+            assert [one.upstream for one in outcome.attempts] == ["first"]
+            with pytest.raises(AllUpstreamsFailed) as raised:
+                await stage.ask(argo)
+            assert [type(cause) for cause in raised.value.causes] == [
+                UpstreamError,
+                UpstreamError,
+                Unable,
+            ]
+            assert lacking.asked == []
+
     async def test_every_refusal_is_told_with_the_time_to_come_back(self, stage):
         first = stage.upstream("first", (0.0, QuotaExceeded("used up", retry_at=300.0)))
         second = stage.upstream("second", (0.0, QuotaExceeded("used up", retry_at=200.0)))
@@ -327,6 +361,18 @@ class TestBest:
             assert stage.clock.monotonic() - began == pytest.approx(1.0, abs=0.02)
             await settle()
             assert slow.cancelled == 1
+
+    async def test_a_caller_with_less_time_than_the_wait_gets_the_best_so_far(self, stage):
+        glm = stage.upstream("glm", (0.1, {"confidence": 0.6}))
+        qwen = stage.upstream("qwen", (0.3, {"confidence": 0.8}))
+        slow = stage.upstream("slow", (9.0, {"confidence": 1.0}))
+        async with stage.open(glm, qwen, slow, strategy="best", wait=2.0) as argo:
+            hurried = argo.options(timeout=1.0)
+            task = asyncio.create_task(hurried.outcome("opinion", symbol="AAPL"))
+            for _ in range(95):
+                await stage.clock.advance(0.01)
+            assert task.done()
+            assert (await task).upstream == "qwen"
 
     async def test_when_nobody_was_in_time_the_first_wins(self, stage):
         slow = stage.upstream("slow", (4.0, {"confidence": 0.6}))
