@@ -32,6 +32,9 @@ FACTUAL = frozenset(_FACTUAL.split())
 PHASES = frozenset({"phase_begin", "phase_end", "phase_stay"})
 """Classes whose words are both content and fact."""
 
+MODALS = frozenset({"ability", "advice", "necessity"})
+"""Classes whose words say nothing of their own after "how": "how *can*", "how *should* one"."""
+
 OPERATORS = frozenset("+*/=<>^|~-\\%")
 
 CLAUSE_END = frozenset(".?!;:")
@@ -146,6 +149,6 @@ def _as_noun(token: Token, before: str, qualifies: bool) -> str:
         return "a" if qualifies and adjective else "n"
     if adjective and before != "n" and (qualifies or "n" not in can):
         return "a"
-    if "v" in can and token.initial and before != "n":
+    if can.get("v") == token.text and token.initial and before != "n":
         return "v"
     return "n" if "n" in can else next(iter(can))

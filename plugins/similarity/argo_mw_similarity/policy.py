@@ -8,9 +8,10 @@ from attrs import field, frozen
 
 from argo_mw_similarity.align import align
 from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.pair import Pair
 from argo_mw_similarity.reading import Reading
 from argo_mw_similarity.remainder import Allowance, unexplained
-from argo_mw_similarity.vetoes import Pair, vetoed
+from argo_mw_similarity.vetoes import vetoed
 
 
 @frozen

@@ -10,6 +10,7 @@ from attrs import evolve, field, frozen
 from argo_mw_similarity.grammar import (
     CLAUSE_END,
     FACTUAL,
+    MODALS,
     OPERATORS,
     PHASES,
     is_content,
@@ -17,7 +18,7 @@ from argo_mw_similarity.grammar import (
 )
 from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.questions import questions
-from argo_mw_similarity.roles import Roles, is_finite_past, roles_of
+from argo_mw_similarity.roles import Roles, is_finite_past, is_perfect, roles_of
 from argo_mw_similarity.text import Token, code_blocks, normal, tokenize
 
 
@@ -88,6 +89,8 @@ def read(text: str, lexicon: Lexicon) -> Reading:
     roles = roles_of(tokens, parts)
     if any(is_finite_past(tokens, parts, i) for i in range(len(tokens))):
         facts["past"] = 1
+    if any(is_perfect(tokens, i) for i in range(len(tokens))):
+        facts["perfect"] = 1
     return Reading(
         normal=normal(text),
         code=code_blocks(text),
@@ -95,14 +98,18 @@ def read(text: str, lexicon: Lexicon) -> Reading:
         english=_english(tokens, lexicon),
         items=items,
         numbers=tuple(sorted((t.text, t.unit) for t in tokens if t.kind == "number")),
-        symbols=tuple(t.text for t in tokens if t.kind == "mark" and t.text in OPERATORS),
+        symbols=tuple(t.text for t in tokens if t.kind == "symbol" or _operates(t)),
         dates=tuple(sorted(t.text for t in tokens if t.kind == "date")),
         facts=facts,
-        negated=_negated(tokens),
+        negated=_negated(tokens, parts),
         asks=questions(tokens),
         roles=roles,
         order=tokens,
     )
+
+
+def _operates(token: Token) -> bool:
+    return token.kind == "mark" and token.text in OPERATORS
 
 
 def _script(text: str) -> str:
@@ -163,6 +170,7 @@ _BOUNDS = {
     "exceeding": "over_number", "under": "under_number", "below": "under_number",
     "less": "under_number", "fewer": "under_number", "atleast": "from_number",
     "minimum": "from_number", "atmost": "to_number", "maximum": "to_number",
+    "exactly": "exact_number", "precisely": "exact_number",
 }  # fmt: skip
 
 
@@ -173,10 +181,7 @@ def _facts(tokens: tuple[Token, ...]) -> dict[str, int]:
         if bound and any(t.kind == "number" for t in tokens[i + 1 : i + 3]):
             facts[bound] = facts.get(bound, 0) + 1
             continue
-        classes = token.classes & FACTUAL
-        if token.classes & PHASES and _has_phase(tokens, i):
-            classes |= token.classes & PHASES
-        for name in classes:
+        for name in _factual(tokens, i):
             facts[name] = facts.get(name, 0) + 1
         lemma = token.parts.get("a", "")
         if lemma and lemma != token.text and token.kind == "word":
@@ -195,6 +200,16 @@ def _facts(tokens: tuple[Token, ...]) -> dict[str, int]:
     return facts
 
 
+def _factual(tokens: tuple[Token, ...], i: int) -> frozenset[str]:
+    """The classes of the word at *i* that are facts where it stands."""
+    classes = tokens[i].classes & FACTUAL
+    if i and tokens[i - 1].text == "how":
+        classes -= MODALS
+    if tokens[i].classes & PHASES and _has_phase(tokens, i):
+        classes |= tokens[i].classes & PHASES
+    return classes
+
+
 def _has_phase(tokens: tuple[Token, ...], i: int) -> bool:
     """Whether the verb at *i* is about the phase of another: "*stopped* falling"."""
     if tokens[i].text.startswith("becom") or tokens[i].text == "became":
@@ -203,7 +218,7 @@ def _has_phase(tokens: tuple[Token, ...], i: int) -> bool:
     return following is not None and (following.text == "to" or following.text.endswith("ing"))
 
 
-def _negated(tokens: tuple[Token, ...]) -> tuple[frozenset[str], ...]:
+def _negated(tokens: tuple[Token, ...], parts: list[str]) -> tuple[frozenset[str], ...]:
     found = []
     answers = {
         i
@@ -212,8 +227,24 @@ def _negated(tokens: tuple[Token, ...]) -> tuple[frozenset[str], ...]:
     }
     for i, token in enumerate(tokens):
         if "negation" in token.classes and i not in answers:
-            scope = next((t.lemmas for t in tokens[i + 1 :] if is_content(t)), frozenset())
-            found.append(scope)
+            found.append(_scope(tokens, parts, i))
     if answers and not found:
         found.append(frozenset())
     return tuple(found)
+
+
+def _scope(tokens: tuple[Token, ...], parts: list[str], i: int) -> frozenset[str]:
+    """What the negation at *i* is about: after "why can't", the verb behind the subject."""
+    following = [j for j in range(i + 1, len(tokens)) if is_content(tokens[j])]
+    if not following:
+        return frozenset()
+    inverted = tokens[i].raw.endswith("n't") and i and tokens[i - 1].classes & _INVERTED
+    if inverted and parts[following[0]] == "n":
+        ends = (j for j in range(i, len(tokens)) if tokens[j].text in CLAUSE_END)
+        end = next(ends, len(tokens))
+        verb = next((j for j in following if parts[j] == "v" and j < end), following[0])
+        return tokens[verb].lemmas
+    return tokens[following[0]].lemmas
+
+
+_INVERTED = frozenset({"auxiliary", "past", "ability", "advice", "future", "hypothesis"})

@@ -18,8 +18,8 @@ from itertools import product
 
 from attrs import frozen
 
+from argo_mw_similarity.pair import Pair, identifier, light
 from argo_mw_similarity.reading import Item, Reading
-from argo_mw_similarity.vetoes import Pair, identifier, light
 
 
 @frozen
@@ -108,8 +108,14 @@ def _light(item: Item, pair: Pair) -> bool:
         return False
     if not (pair.a.asks or pair.b.asks):
         return True
+    if item.token.initial and any("light_request" in c for c in _classes(item, pair)):
+        return True
     verbs = any(pair.a.items[i].part == "v" for i, _ in pair.alignment.pairs)
     return item.part == "v" and verbs
+
+
+def _classes(item: Item, pair: Pair) -> Iterator[frozenset[str]]:
+    return (pair.lexicon.classes_of(lemma) for lemma in item.token.lemmas)
 
 
 def _names_a_kind(item: Item, reading: Reading) -> bool:

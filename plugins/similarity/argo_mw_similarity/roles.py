@@ -29,10 +29,20 @@ def roles_of(tokens: tuple[Token, ...], parts: list[str]) -> dict[str, tuple[Rol
         passive = (participle or follower == "by") and (_passive(tokens, i) or _reduced(tokens, i))
         left = _nearest(tokens, parts, range(i - 1, -1, -1), past=passive)
         right = _object(tokens, parts, i)
+        if _after_adjective(tokens, i):
+            left, right = (
+                frozenset(),
+                right or _nearest(tokens, parts, range(i - 3, -1, -1), past=False),
+            )
         agent = _by(tokens, parts, i) if passive else left
         patient = left if passive else right
         roles.setdefault(lemma, []).append(Roles(passive, agent, patient))
     return {verb: tuple(found) for verb, found in roles.items()}
+
+
+def _after_adjective(tokens: tuple[Token, ...], i: int) -> bool:
+    """Whether the verb at *i* has its object before it: "are eggs safe *to eat*?"."""
+    return i > 2 and tokens[i - 1].text == "to" and "a" in tokens[i - 2].parts
 
 
 def _passive(tokens: tuple[Token, ...], i: int) -> bool:
@@ -69,18 +79,53 @@ def is_finite_past(tokens: tuple[Token, ...], parts: list[str], i: int) -> bool:
     token = tokens[i]
     if parts[i] != "v" or token.text == token.parts["v"] or token.text.endswith(("ing", "s")):
         return False
-    if _passive(tokens, i) or _reduced(tokens, i) or i == 0:
+    if i == 0 or _passive(tokens, i):
         return False
-    before = tokens[i - 1]
     if any(t.text in {"have", "has", "having", "had"} for t in tokens[max(0, i - 4) : i]):
         return False
-    subject = parts[i - 1] == "n" or before.classes & {
-        "generic_person",
-        "third_person",
-        "they",
-        "who",
-    }
-    return bool(subject) and i + 1 < len(tokens) and tokens[i + 1].kind != "mark"
+    if tokens[i - 1].classes & {"generic_person", "third_person", "they", "who"}:
+        return True
+    if parts[i - 1] != "n":
+        return False
+    ends = i + 1 == len(tokens) or tokens[i + 1].kind == "mark"
+    return not (ends or _reduced(tokens, i)) or _only_verb(tokens, parts, i)
+
+
+def _only_verb(tokens: tuple[Token, ...], parts: list[str], i: int) -> bool:
+    """Whether the sentence of the token at *i* has no other verb, so that it must be finite."""
+    ends = [j for j, t in enumerate(tokens) if t.kind == "mark" and t.text in CLAUSE_END]
+    first = max((j + 1 for j in ends if j < i), default=0)
+    last = min((j for j in ends if j > i), default=len(tokens))
+    others = [j for j in range(first, last) if j != i]
+    return not any(parts[j] == "v" or tokens[j].classes & _FINITE for j in others)
+
+
+_FINITE = frozenset(
+    {"auxiliary", "past", "ability", "advice", "necessity", "chance", "hypothesis", "future"}
+)
+
+
+def is_perfect(tokens: tuple[Token, ...], i: int) -> bool:
+    """Whether the token at *i* makes a present perfect: "*has* been", "why *have* they left?".
+
+    What has been done is done: the passive says nothing else than the present.
+    """
+    if tokens[i].text not in {"have", "has"} or (i and tokens[i - 1].text == "you"):
+        return False
+    if tokens[i].initial or (i and tokens[i - 1].classes & {"how", "why", "when", "where"}):
+        return True
+    rest = [t for t in tokens[i + 1 : i + 4] if t.text not in {"not", "ever"} and t.kind == "word"]
+    following = rest[0] if rest else None
+    if following is not None and "r" in following.parts and len(rest) > 1:
+        following = rest[1]
+    if following is None or following.text != "been":
+        return following is not None and _is_participle(following)
+    return not any(_is_participle(t) for t in rest[1:2])
+
+
+def _is_participle(token: Token) -> bool:
+    base = token.parts.get("v", token.text)
+    return token.text != base and not token.text.endswith(("ing", "s"))
 
 
 _THIRD = frozenset({"he", "she", "they"})

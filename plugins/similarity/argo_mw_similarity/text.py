@@ -10,7 +10,12 @@ from attrs import evolve, field, frozen
 
 from argo_mw_similarity.lexicon import Lexicon
 
-_STRAIGHT = str.maketrans("\u2019\u2018\u201c\u201d", "''\"\"")
+_STRAIGHT = str.maketrans("\u2019\u2018\u201c\u201d\u2044", "''\"\"/")
+_SYMBOLS = frozenset({"Sm", "Sc", "So"})
+"""Kinds of characters that say something by themselves: "≤", "₿", "👍"."""
+_ORNAMENTS = frozenset("©®")
+_MINUS = re.compile("[\u2212\u2013](?=[$€£¥]?[.\\d])")
+_RAISED = re.compile(r"(?<=\w)[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+")
 _FENCE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _TOKEN = re.compile(
     r"""
@@ -23,6 +28,7 @@ _TOKEN = re.compile(
       (?P<scale>\s?(?:%|bps?\b|[kKmMbBtT]n?\b|th\b|st\b|nd\b|rd\b|x\b))?(?![\w(]|\.\w)
   | (?P<word>[^\W_](?:[\w&]|['.@/+\-](?=\w))*(?:\(\w*\)|\+\+|\#)?|_\w+)
   | (?P<mark>[$€£¥₹%]|[?!.,;:()"\[\]{}<>=*/+|~^\\-])
+  | (?P<symbol>[^\w\s])
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -61,7 +67,8 @@ class Token:
 
     Attributes:
         text: In lower case, contractions expanded, the canonical form of a name.
-        kind: ``word``, ``name`` (compared exactly), ``number``, ``date``, ``code`` or ``mark``.
+        kind: ``word``, ``name`` (compared exactly), ``number``, ``date``, ``code``, ``mark``
+            (punctuation and operators) or ``symbol`` (any other sign that is not a letter).
         raw: As written.
         lemmas: Base forms, whatever the part of speech.
         classes: The closed classes that it belongs to.
@@ -101,7 +108,8 @@ def code_blocks(text: str) -> tuple[str, ...]:
 
 def tokenize(text: str, lexicon: Lexicon) -> tuple[Token, ...]:
     """The tokens of *text* without its code blocks, phrases replaced by their equivalents."""
-    prose = unicodedata.normalize("NFKC", _FENCE.sub(" ", text)).translate(_STRAIGHT)
+    prose = _RAISED.sub(lambda power: f"^{power.group()}", _FENCE.sub(" ", text))
+    prose = _MINUS.sub("-", unicodedata.normalize("NFKC", prose).translate(_STRAIGHT))
     tokens = _number_words(_split(prose, lexicon))
     tokens = _units(_phrases(tokens, lexicon), lexicon)
     return tuple(_known(token, lexicon) for token in tokens)
@@ -118,11 +126,19 @@ def _split(prose: str, lexicon: Lexicon) -> list[Token]:
         if match.group("number"):
             tokens.append(_number(match.group("number"), (match.group("scale") or "").strip()))
         elif kind in {"url", "code"}:
-            tokens.append(Token(raw.strip("`").lower(), "code" if kind == "code" else "name", raw))
+            tokens.append(
+                Token(raw.strip("`"), "code", raw)
+                if kind == "code"
+                else Token(raw.lower(), "name", raw)
+            )
         elif kind in {"time", "date"}:
             tokens.append(Token(re.sub(r"[\s.]", "", raw.lower()), "date", raw))
         elif kind == "mark":
             tokens.append(Token(raw, "mark", raw))
+        elif kind == "symbol":
+            if raw not in _ORNAMENTS and unicodedata.category(raw) in _SYMBOLS:
+                tokens.append(Token(raw, "symbol", raw))
+            continue
         else:
             tokens += _word(raw, initial, not (shouting or titled), lexicon)
         initial = kind == "mark" and (raw in ".?!:" or (initial and raw in '("[*-'))
@@ -167,6 +183,8 @@ def _word(raw: str, initial: bool, cased: bool, lexicon: Lexicon) -> list[Token]
 
 
 def _kind(raw: str, lower: str, initial: bool, cased: bool, lexicon: Lexicon) -> str:
+    if raw == "A" and cased and not initial:
+        return "name"
     if lexicon.classes_of(lower) and (not raw[1:].isupper() or len(raw) < 2 or not cased):
         return "word"
     if not raw.replace("-", "").replace("'", "").isalpha():
@@ -217,6 +235,10 @@ def _number_words(tokens: list[Token]) -> list[Token]:
         if lower in _POWERS and (after_number or (last is not None and last.text in {"a", "one"})):
             base = Decimal(last.text) if after_number and last else Decimal(1)
             result[-1] = Token(_plain(base * _POWERS[lower]), "number", lower)
+        elif (times := _NUMBER_WORDS.get(lower.removesuffix("fold").rstrip("-"))) and times != (
+            _NUMBER_WORDS.get(lower)
+        ):
+            result.append(Token(str(times), "number", lower, unit="fold"))
         elif lower in _NUMBER_WORDS and token.kind == "word":
             value = _NUMBER_WORDS[lower]
             tens = after_number and last is not None and last.raw in _NUMBER_WORDS
@@ -285,10 +307,19 @@ def _known(token: Token, lexicon: Lexicon) -> Token:
     lemmas = set(parts.values()) | {token.text}
     if token.text.endswith("s") and token.text[:-1] in lexicon.words:
         lemmas.add(token.text[:-1])
-    if token.kind != "word" or not parts:
-        bare = re.sub(r"\(\)$|^\W+", "", token.text)
-        lemmas |= {bare, _stem(bare)}
+    if token.kind == "code":
+        lemmas.add(token.text.removesuffix("()"))
+    elif token.kind == "name" or not parts:
+        bare = re.sub(r"\(\)$|^\W+", "", token.text) or token.text
+        lemmas |= {bare, token.raw.removesuffix("()"), _singular(token.raw, bare)}
     return evolve(token, lemmas=frozenset(lemmas), classes=classes, parts=parts)
+
+
+def _singular(raw: str, bare: str) -> str:
+    """The base form of a word that no dictionary lists: "ETFs", but not "HTTPS", is a plural."""
+    if len(raw) > 1 and raw.isupper():
+        return bare
+    return bare[:-1] if raw.endswith("s") and raw[:-1].isupper() else _stem(bare)
 
 
 def _stem(word: str) -> str:

@@ -1,0 +1,33 @@
+"""Two prompts side by side, and what their words weigh."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from argo_mw_similarity.align import Alignment
+from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.reading import Item, Reading
+
+
+@frozen
+class Pair:
+    """Two prompts read and aligned."""
+
+    a: Reading
+    b: Reading
+    alignment: Alignment
+    lexicon: Lexicon
+
+
+LIGHT = frozenset({"light_verb", "light_noun", "light_adjective", "light_adverb", "light_request"})
+
+
+def light(lemmas: frozenset[str], lexicon: Lexicon) -> bool:
+    """Whether a word says so little that its absence alone changes no answer."""
+    return any(lexicon.classes_of(lemma) & LIGHT for lemma in lemmas)
+
+
+def identifier(item: Item) -> bool:
+    """Whether *item* is a name from a program: "load_dataset()"."""
+    odd = any(c in "_()[]=" for c in item.token.text)
+    return item.token.kind == "code" or (item.token.kind == "name" and odd)

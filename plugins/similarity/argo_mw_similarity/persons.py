@@ -1,0 +1,59 @@
+"""Who is spoken of: pronouns, in their order, and whose things are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from argo_mw_similarity.reading import Item, Reading
+
+_THIRD = ("he", "she", "they")
+_SPEAKERS = ("first_person", "second_person", "other_persons")
+_IN_ORDER = ("first_person", "second_person", "he", "she")
+_OWNERS = {"my": "speaker", "our": "speaker", "your": "speaker",
+           "his": "other", "her": "other", "their": "other", "its": "other"}  # fmt: skip
+"""Whose a thing is. A prompt's "my" and "your" both mean whoever asks."""
+
+
+def other_persons(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]]) -> str:
+    """Why *a* and *b* are not about the same persons, or "".
+
+    Args:
+        a: One prompt.
+        b: The other.
+        pairs: Indices of corresponding content words.
+    """
+    for name in _THIRD:
+        if a.facts.get(name, 0) != b.facts.get(name, 0):
+            return name
+    one, other = _sequence(a, _THIRD), _sequence(b, _THIRD)
+    if one != other:
+        return "change places"
+    one, other = _sequence(a, _IN_ORDER), _sequence(b, _IN_ORDER)
+    if one != other and sorted(one) == sorted(other):
+        return "change places"
+    return _speakers(a, b) or _owners(a, b, pairs)
+
+
+def _sequence(reading: Reading, names: tuple[str, ...]) -> list[str]:
+    return [name for token in reading.order for name in names if name in token.classes]
+
+
+def _speakers(a: Reading, b: Reading) -> str:
+    one, other = ({p for p in _SPEAKERS if side.facts.get(p)} for side in (a, b))
+    if not one or not other or one & other:
+        return ""
+    return " and ".join(sorted(p.replace("_", " ") for p in one | other))
+
+
+def _owners(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]]) -> str:
+    for i, j in pairs:
+        one, other = _owner(a, a.items[i]), _owner(b, b.items[j])
+        if one and other and _OWNERS[one] != _OWNERS[other]:
+            return f"{one} and {other} {a.items[i].token.text}"
+    return ""
+
+
+def _owner(reading: Reading, item: Item) -> str:
+    """The possessive pronoun before *item*, with at most one word between them."""
+    near = [t.text for t in reading.order[max(0, item.at - 2) : item.at]]
+    return next((text for text in reversed(near) if text in _OWNERS), "")
