@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import anthropic
@@ -10,15 +11,15 @@ import httpx2
 from anthropic import APIRequest, APIResponse, AsyncAPIResponse
 from anthropic.types import Message
 
-from argo_mw import Argo, BlockingArgo
-from argo_mw_llm.dropin import (
+from argo_mw import Argo, BlockingArgo, DeadlineExceeded
+from argo_mw_llm.dropin import Send, exchange
+from argo_mw_llm.responses import (
     Answer,
-    _chunks,
+    Own,
     async_response,
     blocking_response,
-    exchange,
-    from_blocking,
-    reply_of,
+    blocking_stream_of,
+    read_whole,
     stream_of,
 )
 
@@ -29,9 +30,10 @@ _NAME = "claude"
 class ChainMiddleware(anthropic.Middleware):
     """Sends messages through the chain, and everything else straight on."""
 
-    def __init__(self, argo: Argo | BlockingArgo, epoch: str) -> None:
+    def __init__(self, argo: Argo | BlockingArgo, epoch: str, tenant: str | None) -> None:
         self._argo = argo
         self._epoch = epoch
+        self._tenant = tenant
         self._async: anthropic.AsyncAnthropic | None = None
         self._sync: anthropic.Anthropic | None = None
 
@@ -44,30 +46,23 @@ class ChainMiddleware(anthropic.Middleware):
         if not isinstance(argo, Argo):
             msg = "chain(argo) of an asynchronous client needs an Argo, not a BlockingArgo"
             raise TypeError(msg)
-
-        own: list[tuple[Answer, AsyncAPIResponse[Any]]] = []
+        own: Own[AsyncAPIResponse[Any]] = Own(_NAME, body)
 
         async def send() -> Answer:
             got = await call_next(request)
             response = got.http_response
             if request.stream and response.is_success:
-                return stream_of(argo, _NAME, body, response.headers, lambda: _chunks(response))
-            content = await response.aread()
-            reply = reply_of(_NAME, response.status_code, response.headers, content)
-            own.append((reply, got))
-            return reply
+                return stream_of(argo, _NAME, body, response)
+            await response.aread()
+            return own.reply(response, got)
 
-        answer = await exchange(
-            argo,
-            _NAME,
-            send,
-            body=body,
-            path=_PATH,
-            epoch=self._epoch,
-            marks=_marks(request),
-        )
-        if own and answer is own[-1][0]:
-            return own[-1][1]  # what this request itself got, with all of its headers
+        try:
+            answer = await self._exchange(argo, request, body, send)
+        except DeadlineExceeded as error:
+            raise anthropic.APITimeoutError(request=_told(request)) from error
+        got = own.response(answer)
+        if got is not None:
+            return got
         if self._async is None:
             # Answers are read by a client; one that never sends is enough for that.
             self._async = anthropic.AsyncAnthropic(api_key="unused")
@@ -84,26 +79,44 @@ class ChainMiddleware(anthropic.Middleware):
             msg = "chain(argo) of a synchronous client needs a BlockingArgo, not an Argo"
             raise TypeError(msg)
 
+        own: Own[APIResponse[Any]] = Own(_NAME, body)
+
         async def ask(inner: Argo) -> Answer:
             async def send() -> Answer:
-                response = await asyncio.to_thread(call_next, request)
-                return await from_blocking(inner, _NAME, body, response.http_response)
+                got = await asyncio.to_thread(call_next, request)
+                response = got.http_response
+                if request.stream and response.is_success:
+                    return blocking_stream_of(inner, _NAME, body, response)
+                await asyncio.to_thread(read_whole, response)
+                return own.reply(response, got)
 
-            return await exchange(
-                inner,
-                _NAME,
-                send,
-                body=body,
-                path=_PATH,
-                epoch=self._epoch,
-                marks=_marks(request),
-            )
+            return await self._exchange(inner, request, body, send)
 
-        answer = argo.run(ask)
+        try:
+            answer = argo.run(ask)
+        except DeadlineExceeded as error:
+            raise anthropic.APITimeoutError(request=_told(request)) from error
+        got = own.response(answer)
+        if got is not None:
+            return got
         if self._sync is None:
             self._sync = anthropic.Anthropic(api_key="unused")
         raw = blocking_response(argo, answer, _told(request))
         return APIResponse(raw=raw, client=self._sync, **_parts(request))
+
+    def _exchange(
+        self, argo: Argo, request: APIRequest, body: dict[str, Any], send: Send
+    ) -> Coroutine[object, object, Answer]:
+        return exchange(
+            argo,
+            _NAME,
+            send,
+            body=body,
+            path=_PATH,
+            epoch=self._epoch,
+            tenant=self._tenant,
+            marks=_marks(request),
+        )
 
 
 def _body(request: APIRequest) -> dict[str, Any] | None:

@@ -242,6 +242,66 @@ async def test_errors_stay_the_sdks_own(
     assert 1 == sandbox.counts_of("claude").requests
 
 
+async def test_errors_keep_all_of_their_headers(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    """Scripts read from them when to come back."""
+    sandbox.set_fault("claude", Fault("rate_limit"))
+    sandbox.set_fault("deepseek", Fault("rate_limit"))
+    async with open_argo(plugins=LAYERS) as argo:
+        async with claude(argo, sandbox, max_retries=0) as client:
+            with pytest.raises(anthropic.RateLimitError) as caught:
+                await client.messages.create(**ASK)
+        assert "anthropic-ratelimit-requests-remaining" in caught.value.response.headers
+        async with chat(argo, sandbox, max_retries=0) as other:
+            with pytest.raises(openai.RateLimitError) as seen:
+                await other.chat.completions.create(**CHAT)
+        assert "date" in seen.value.response.headers
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"operations": {f"{name}_exchange": {"timeout": 0.2} for name in ("claude", "deepseek")}},
+        {"upstreams": {name: {"timeout": 0.2} for name in ("claude", "deepseek")}},
+    ],
+    ids=lambda limits: next(iter(limits)),
+)
+async def test_a_deadline_is_the_sdks_own_timeout(
+    limits: dict[str, Any], sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    sandbox.set_fault("claude", Fault("stall"))
+    sandbox.set_fault("deepseek", Fault("stall"))
+    async with open_argo(plugins=LAYERS, **limits) as argo:
+        async with claude(argo, sandbox, max_retries=0) as client:
+            with pytest.raises(anthropic.APITimeoutError):
+                await client.messages.create(**ASK)
+        async with chat(argo, sandbox, max_retries=0) as other:
+            with pytest.raises(openai.APITimeoutError):
+                await other.chat.completions.create(**CHAT)
+
+
+async def test_clients_of_tenants_share_no_answers(
+    sandbox: Sandbox, open_argo: OpenArgo, tmp_path: Path
+) -> None:
+    async with open_argo(plugins=LAYERS) as argo:
+        for tenant in ("one", "other", "one"):
+            async with anthropic.AsyncAnthropic(
+                api_key="k",
+                base_url=sandbox.url("claude"),
+                middleware=[chain(argo, tenant=tenant)],
+            ) as client:
+                await client.messages.create(**ASK)
+            own = transport(argo, "deepseek", tenant=tenant)
+            async with openai.AsyncOpenAI(
+                api_key="k",
+                base_url=sandbox.url("deepseek"),
+                http_client=openai.DefaultAsyncHttpxClient(transport=own),
+            ) as other:
+                await other.chat.completions.create(**CHAT)
+    assert (2, 2) == counts(sandbox)
+    booked = [entry.tenant for entry in read(tmp_path / LEDGER) if not entry.layer]
+    assert ["one", "one", "other", "other"] == sorted(booked)
+
+
 async def test_the_sdk_retries_as_it_always_did(sandbox: Sandbox, open_argo: OpenArgo) -> None:
     sandbox.set_fault("deepseek", Fault("overloaded", times=1))
     tables = {"coalesce": {"share_failures": 0.0}}
@@ -312,8 +372,11 @@ def test_synchronous_clients_gain_the_chain_too() -> None:
             with anthropic.Anthropic(
                 api_key="k", base_url=sandbox.url("claude"), middleware=[chain(argo)]
             ) as claude_client:
-                first, again = [claude_client.messages.create(**ASK) for _ in range(2)]
-                assert first == again
+                first, again = [
+                    claude_client.messages.with_raw_response.create(**ASK) for _ in range(2)
+                ]
+                assert first.parse() == again.parse()
+                assert ("date" in first.headers, "date" in again.headers) == (True, False)
                 streamed = []
                 for _ in range(2):
                     with claude_client.messages.stream(**ASK) as stream:

@@ -1,0 +1,208 @@
+"""Responses: what came over the wire as an answer of the chain, and back as an SDK expects it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from typing import Generic, TypeVar
+
+import httpx2
+
+from argo_mw import Action, Argo, BlockingArgo, BudgetExceeded, Refusal
+from argo_mw_llm.estimate import rough_prompt
+from argo_mw_llm.failures import from_status
+from argo_mw_llm.provider import ExchangeFailed
+from argo_mw_llm.streams import AnswerStream, Ending
+from argo_mw_llm.usage import read_body
+from argo_mw_llm.values import Reply, Usage
+from argo_mw_llm.wire import Wire
+
+R = TypeVar("R")
+Answer = Reply | AnswerStream[bytes]
+
+_KEPT_HEADERS = ("content-type", "request-id", "x-request-id")
+
+
+class Own(Generic[R]):
+    """What one request itself got, for its own caller: with all the headers of its answer.
+
+    What others are served has only the headers that hold for everyone.
+    """
+
+    def __init__(self, provider: str, body: Mapping[str, object]) -> None:
+        self._provider = provider
+        self._body = body
+        self._got: tuple[Answer | None, R] | None = None
+
+    def reply(self, raw: httpx2.Response, response: R) -> Reply:
+        """The answer in *raw*, which has been read; *response* is what its caller gets.
+
+        Raises:
+            ExchangeFailed: It is an error, or damaged.
+        """
+        try:
+            reply = reply_of(self._provider, self._body, raw)
+        except ExchangeFailed as error:
+            self._got = (error.reply, response)
+            raise
+        self._got = (reply, response)
+        return reply
+
+    def response(self, answer: Answer) -> R | None:
+        """What this request got, if it is *answer*."""
+        return self._got[1] if self._got is not None and self._got[0] is answer else None
+
+
+def reply_of(provider: str, body: Mapping[str, object], raw: httpx2.Response) -> Reply:
+    """The whole answer to *body* in *raw*, which has been read.
+
+    Raises:
+        ExchangeFailed: It is an error, or damaged.
+    """
+    status, headers, content = raw.status_code, raw.headers, raw.content
+    kept = _kept(headers)
+    if status >= 400:
+        told = from_status(provider, status, content, headers)
+        failed = ExchangeFailed(
+            str(told),
+            upstream=provider,
+            action=Action.SWITCH,  # who retries is the SDK's decision
+            retry_after=told.retry_after,
+            status=status,
+        )
+        named = ("retry-after", "retry-after-ms", "x-should-retry")
+        advice = tuple((name, headers[name]) for name in named if name in headers)
+        failed.reply = Reply(status, (*kept, *advice), content)
+        raise failed
+    try:
+        usage, model, stop = read_body(provider, content)
+    except ValueError:
+        damaged = ExchangeFailed(f"upstream {provider!r} sent a damaged answer", upstream=provider)
+        damaged.billed = True
+        damaged.reply = Reply(status, kept, content)
+        raise damaged from None
+    if usage is None:
+        usage = Usage(rough_prompt({"body": body}), len(content) // 4, estimated=True)
+    return Reply(status, kept, content, model, usage, stop)
+
+
+def stream_of(
+    argo: Argo, provider: str, body: Mapping[str, object], response: httpx2.Response
+) -> AnswerStream[bytes]:
+    """The answer in *response*, in pieces as they come over the wire."""
+    return _stream(argo, provider, body, response, _chunks(response))
+
+
+def blocking_stream_of(
+    argo: Argo, provider: str, body: Mapping[str, object], response: httpx2.Response
+) -> AnswerStream[bytes]:
+    """The same of a synchronous *response*, which is read in threads."""
+    return _stream(argo, provider, body, response, _threaded_chunks(response))
+
+
+def _stream(
+    argo: Argo,
+    provider: str,
+    body: Mapping[str, object],
+    response: httpx2.Response,
+    chunks: AsyncGenerator[bytes, None],
+) -> AnswerStream[bytes]:
+    ending = Ending(str(body.get("model", "")), headers=_kept(response.headers))
+    source = Wire(provider, chunks, ending, argo.context.clock)
+    return AnswerStream(source, argo.context.tasks, ending, name=provider)
+
+
+def read_whole(response: httpx2.Response) -> None:
+    """Read all of a synchronous *response*."""
+    try:
+        response.read()
+    finally:
+        response.close()
+
+
+def refused(error: Refusal) -> Reply:
+    """An answer that tells an SDK of a refusal, in a form that it does not ask again."""
+    status = 402 if isinstance(error, BudgetExceeded) else 429
+    told = {"error": {"type": "argo_mw_refusal", "code": "refused", "message": str(error)}}
+    headers = (("content-type", "application/json"), ("x-should-retry", "false"))
+    return Reply(status, headers, json.dumps(told).encode())
+
+
+def async_response(answer: Answer, request: httpx2.Request) -> httpx2.Response:
+    """*answer* as the SDK of an asynchronous client expects it."""
+    if isinstance(answer, Reply):
+        return _whole(answer, request)
+    headers = list(answer.ending.headers)
+    return httpx2.Response(200, headers=headers, stream=_Pieces(answer), request=request)
+
+
+def blocking_response(
+    argo: BlockingArgo, answer: Answer, request: httpx2.Request
+) -> httpx2.Response:
+    """*answer* as the SDK of a synchronous client expects it."""
+    if isinstance(answer, Reply):
+        return _whole(answer, request)
+    headers = list(answer.ending.headers)
+    pieces = _BlockingPieces(argo, answer)
+    return httpx2.Response(200, headers=headers, stream=pieces, request=request)
+
+
+def _whole(reply: Reply, request: httpx2.Request) -> httpx2.Response:
+    headers = list(reply.headers)
+    return httpx2.Response(reply.status, headers=headers, content=reply.body, request=request)
+
+
+def _kept(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, headers[name]) for name in _KEPT_HEADERS if name in headers)
+
+
+async def _chunks(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    try:
+        async for chunk in response.aiter_bytes():
+            yield chunk
+    finally:
+        await response.aclose()
+
+
+async def _threaded_chunks(response: httpx2.Response) -> AsyncGenerator[bytes, None]:
+    chunks = response.iter_bytes()
+    try:
+        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+            yield chunk
+    finally:
+        await asyncio.to_thread(response.close)
+
+
+class _Pieces(httpx2.AsyncByteStream):
+    """A reader's place at a stream."""
+
+    def __init__(self, stream: AnswerStream[bytes]) -> None:
+        self._reader = stream.read()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._reader
+
+    async def aclose(self) -> None:
+        await self._reader.aclose()  # type: ignore[attr-defined]
+
+
+class _BlockingPieces(httpx2.SyncByteStream):
+    """A reader's place at a stream, for a thread."""
+
+    def __init__(self, argo: BlockingArgo, stream: AnswerStream[bytes]) -> None:
+        self._argo = argo
+        self._reader = stream.read()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while (chunk := self._argo.run(self._next)) is not None:
+            yield chunk
+
+    def close(self) -> None:
+        self._argo.run(self._leave)
+
+    async def _next(self, argo: Argo) -> bytes | None:
+        return await anext(self._reader, None)
+
+    async def _leave(self, argo: Argo) -> None:
+        await self._reader.aclose()  # type: ignore[attr-defined]
