@@ -9,6 +9,7 @@ from argo_mw.build import Build
 from argo_mw.call import Call
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.deadline import Expired, within
+from argo_mw.chain.isolation import not_an_outcome
 from argo_mw.clock import Clock
 from argo_mw.errors import ArgoError, BadParameter, CallCycle, Closed, DeadlineExceeded
 from argo_mw.events import CallEnded, Events, Reconfigured
@@ -76,7 +77,12 @@ class Engine:
         except Exception:
             self._blame(call, variant)
             return None
-        if outcome is not None and self.events.calls:
+        if outcome is None:
+            return None
+        if type(outcome) is not Outcome:
+            self._blame(call, variant)
+            return None
+        if self.events.calls:
             self.events.emit(CallEnded(call, 0.0, outcome, peeked=True, arms=variant.arms))
         return outcome
 
@@ -85,11 +91,14 @@ class Engine:
         for layer in variant.peekers:
             assert layer.peek is not None
             try:
-                layer.peek(call)
+                outcome = layer.peek(call)
             except ArgoError:
                 continue
             except Exception as error:
                 variant.report(layer, call, error)
+            else:
+                if outcome is not None and type(outcome) is not Outcome:
+                    variant.report(layer, call, not_an_outcome(layer, outcome))
 
     async def run(self, call: Call, variant: Variant, timeout: float) -> Outcome:
         """The answer to *call* through *variant*, within *timeout* seconds.
@@ -101,23 +110,8 @@ class Engine:
         started = self.clock.monotonic()
         deadline = _earlier(started + timeout, call.deadline)
         try:
-            outcome = None
-            for layer, look in variant.lookups:
-                try:
-                    waiting = look(call)
-                    if waiting is None:
-                        continue
-                    if self.clock.monotonic() + layer.lookup_timeout < deadline:
-                        outcome = await waiting
-                    else:
-                        outcome = await within(waiting, deadline, self.clock)
-                except (ArgoError, Expired):
-                    raise
-                except Exception as error:
-                    variant.report(layer, call, error)
-                if outcome is not None:
-                    break
-            else:
+            outcome = await self._look(call, variant, deadline) if variant.lookups else None
+            if outcome is None:
                 outcome = await self._enter(call, variant, deadline)
         except Expired:
             late = self._too_late(call, started)
@@ -129,6 +123,28 @@ class Engine:
         if self.events.calls:
             self._ended(call, variant, started, outcome=outcome)
         return outcome
+
+    async def _look(self, call: Call, variant: Variant, deadline: float) -> Outcome | None:
+        """What the first of the lookups finds; those that fail by their own fault find nothing."""
+        for layer, look in variant.lookups:
+            try:
+                waiting = look(call)
+                if waiting is None:
+                    continue
+                if self.clock.monotonic() + layer.lookup_timeout < deadline:
+                    outcome = await waiting
+                else:
+                    outcome = await within(waiting, deadline, self.clock)
+            except (ArgoError, Expired):
+                raise
+            except Exception as error:
+                variant.report(layer, call, error)
+                continue
+            if type(outcome) is Outcome:
+                return outcome
+            if outcome is not None:
+                variant.report(layer, call, not_an_outcome(layer, outcome))
+        return None
 
     def _enter(self, call: Call, variant: Variant, deadline: float) -> Awaitable[Outcome]:
         if variant.only is not None:

@@ -61,7 +61,7 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
             return await carry_on(call, link, error)
         if type(outcome) is Outcome:
             return outcome
-        return await carry_on(call, link, _not_an_outcome(layer, outcome))
+        return await carry_on(call, link, not_an_outcome(layer, outcome))
 
     async def carry_on(call: Call, link: _Link, error: Exception) -> Outcome:
         report(layer, call, error)
@@ -77,5 +77,6 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
     return handle
 
 
-def _not_an_outcome(layer: Layer, value: object) -> TypeError:
+def not_an_outcome(layer: Layer, value: object) -> TypeError:
+    """What is reported of a *layer* that gives *value* for an outcome."""
     return TypeError(f"layer {layer.name!r} returned a {type(value).__name__}, not an Outcome")
