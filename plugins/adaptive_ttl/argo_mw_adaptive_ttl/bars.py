@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
+from math import inf
 from typing import Final, Protocol, cast, runtime_checkable
 
 from attrs import frozen
@@ -53,9 +54,9 @@ def read_bars(value: object) -> Bars | None:
         return value if value.starts else None
     try:
         pairs = _pairs(value)
-    except (TypeError, ValueError, AttributeError, StopIteration, RuntimeError):
+    except (TypeError, ValueError, OverflowError, AttributeError, StopIteration, RuntimeError):
         return None
-    pairs = sorted((t, c) for t, c in pairs if c > 0.0)
+    pairs = sorted((t, c) for t, c in pairs if 0.0 < c < inf)
     if not pairs:
         return None
     starts = [t for t, _ in pairs]

@@ -10,7 +10,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from difflib import get_close_matches
 from enum import Enum
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import pytz
@@ -22,11 +24,13 @@ from argo_mw_adaptive_ttl.symbols import ALWAYS_OPEN, FOREX, calendar_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from exchange_calendars import ExchangeCalendar
 
 DAY: Final = 86_400
 _BACK: Final = timedelta(days=40)
 _AHEAD: Final = timedelta(days=400)
 _MAX_SYMBOLS: Final = 20_000
+_KNOWN: Final = "exchange_calendars knows XNYS, XLON, XTKS, …"
 _ROUND_THE_CLOCK: Final = 20 * 3600
 """Seconds from which on a session has no opening rush."""
 
@@ -225,6 +229,7 @@ class Calendars:
         self._extended = dict(extended or {})
         self._names: dict[str, str] = {}
         self._ready: dict[str, Calendar] = {ALWAYS_OPEN: _EveryDay()}
+        self._lacking: dict[str, float] = {}
 
     def name_of(self, symbol: str) -> str:
         """The name of the calendar of *symbol*."""
@@ -240,16 +245,24 @@ class Calendars:
         calendar = self._ready.get(self.name_of(symbol))
         return calendar if calendar is not None and calendar.covers(at) else None
 
+    def lacks(self, symbol: str, at: float) -> bool:
+        """Whether the calendar of *symbol* was asked for within a day of *at*, and is not known."""
+        return abs(at - self._lacking.get(self.name_of(symbol), -inf)) < DAY
+
     def of(self, symbol: str, at: float) -> Calendar:
         """The calendar of *symbol* at epoch second *at*; computing it, if need be, takes 0.1 s.
 
         Raises:
-            ConfigError: There is no calendar of that name.
+            ConfigError: There is no calendar of that name, or its holidays are not known then.
         """
         calendar = self.ready(symbol, at)
         if calendar is None:
             name = self.name_of(symbol)
-            calendar = _compute(name, at, self._extended.get(name, Extended()))
+            try:
+                calendar = _compute(name, at, self._extended.get(name, Extended()))
+            except ConfigError:
+                self._lacking[name] = at
+                raise
             self._ready[name] = calendar
         return calendar
 
@@ -258,6 +271,7 @@ class Calendars:
 
         Raises:
             BadParameter: *at* has no time zone.
+            ConfigError: As for :meth:`of`.
         """
         if at.tzinfo is None or at.utcoffset() is None:
             msg = f"{at!r} has no time zone, so it names no moment; give an aware datetime"
@@ -266,18 +280,28 @@ class Calendars:
         return self.of(symbol, moment).phase(moment)
 
 
-def _compute(name: str, at: float, extended: Extended) -> Calendar:
+def check_names(names: Iterable[str]) -> None:
+    """Check that there are calendars of these *names*.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    unknown = sorted(set(names) - {"XNYS", ALWAYS_OPEN, FOREX})
+    if not unknown:
+        return
     import exchange_calendars
 
-    middle = datetime.fromtimestamp(at, pytz.utc).date()
-    first, last = middle - _BACK, middle + _AHEAD
-    try:
-        exchange = exchange_calendars.get_calendar(
-            name, start=first.isoformat(), end=last.isoformat()
-        )
-    except exchange_calendars.errors.InvalidCalendarName:
-        msg = f"there is no calendar {name!r}; exchange_calendars knows XNYS, XLON, XTKS, …"
-        raise ConfigError(msg) from None
+    known = exchange_calendars.get_calendar_names(include_aliases=True)
+    for name in unknown:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else _KNOWN
+            msg = f"there is no calendar {name!r}: {hint}"
+            raise ConfigError(msg)
+
+
+def _compute(name: str, at: float, extended: Extended) -> Calendar:
+    exchange = _exchange(name, at)
     zone = pytz.timezone(str(exchange.tz))
     schedule = exchange.schedule
     columns = [_seconds(schedule[c]) for c in ("open", "break_start", "break_end", "close")]
@@ -287,7 +311,42 @@ def _compute(name: str, at: float, extended: Extended) -> Calendar:
             zip(schedule.index.date, *columns, strict=True)
         )
     ]
-    return Calendar(name, days, (days[0].end, days[-1].start))
+    calendar = Calendar(name, days, (days[0].end, days[-1].start))
+    if not calendar.covers(at):
+        raise _not_recorded(name, at)
+    return calendar
+
+
+def _exchange(name: str, at: float) -> ExchangeCalendar:
+    """The library's calendar around epoch second *at*, as far as its holidays are recorded."""
+    import exchange_calendars
+
+    try:
+        middle = datetime.fromtimestamp(at, pytz.utc).date()
+        first, last = middle - _BACK, middle + _AHEAD
+        try:
+            return exchange_calendars.get_calendar(name, start=str(first), end=str(last))
+        except ValueError:
+            # The holidays of some markets are known from some year on, or for a year ahead.
+            whole = exchange_calendars.get_calendar(name)
+            oldest, newest = whole.bound_min(), whole.bound_max()
+            first = first if oldest is None else max(first, oldest.date())
+            last = last if newest is None else min(last, newest.date())
+            return exchange_calendars.get_calendar(name, start=str(first), end=str(last))
+    except exchange_calendars.errors.InvalidCalendarName:
+        msg = f"there is no calendar {name!r}; {_KNOWN}"
+        raise ConfigError(msg) from None
+    except (exchange_calendars.errors.CalendarError, ValueError, OverflowError) as error:
+        raise _not_recorded(name, at) from error
+
+
+def _not_recorded(name: str, at: float) -> ConfigError:
+    when = datetime.fromtimestamp(at, pytz.utc).date()
+    msg = (
+        f"the holidays of {name} around {when} are not recorded: update exchange_calendars, or "
+        "give its symbols another calendar in [plugins.adaptive_ttl.calendars]"
+    )
+    return ConfigError(msg)
 
 
 def _seconds(column: pd.Series[pd.Timestamp]) -> list[int]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from attrs import evolve
 
-from argo_mw import MAX_AGE, AnswerSeen, Call, Context, Event, Next, Outcome, Stream
+from argo_mw import MAX_AGE, AnswerSeen, Call, ConfigError, Context, Event, Next, Outcome, Stream
 from argo_mw_adaptive_ttl.bars import read_bars
 from argo_mw_adaptive_ttl.calendars import Calendar, Calendars
 from argo_mw_adaptive_ttl.config import OperationConfig
@@ -83,6 +84,9 @@ class AdaptiveTtl:
 
     def explain(self, call: Call) -> str:
         """How long an answer to *call* would live now, and why."""
+        if call.subject:
+            with suppress(ConfigError):
+                self.calendars.of(call.subject, self._clock.time())
         decision = self._decide(call, self._situation(call, revealed=False))
         ttl, by = self._limited(call, decision.ttl, None)
         return self._words(decision, ttl, by)
@@ -95,11 +99,16 @@ class AdaptiveTtl:
     async def _prepare(self, subject: str) -> None:
         """Have the calendar of *subject* at hand, computed off the loop, once for all who wait."""
         now = self._clock.time()
-        if self.calendars.ready(subject, now) is not None:
+        if self.calendars.ready(subject, now) is not None or self.calendars.lacks(subject, now):
             return
         async with self._computing:
-            if self.calendars.ready(subject, now) is None:
+            if self.calendars.lacks(subject, now):
+                return
+            try:
                 await asyncio.to_thread(self.calendars.of, subject, now)
+            except ConfigError as error:
+                # Which TTL is chosen must not cost the answer.
+                self._context.trouble(NAME, f"{error}; until then its market counts as open")
 
     async def _tags(self, call: Call) -> frozenset[str]:
         """The tag of prices that may be given up early: not those whose life is fixed.

@@ -18,7 +18,7 @@ from argo_mw import (
     observes,
 )
 from argo_mw_adaptive_ttl import hookspecs
-from argo_mw_adaptive_ttl.calendars import Calendars, Extended
+from argo_mw_adaptive_ttl.calendars import Calendars, Extended, check_names
 from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig
 from argo_mw_adaptive_ttl.error_budget import ErrorBudget
 from argo_mw_adaptive_ttl.layer import NAME, AdaptiveTtl
@@ -140,6 +140,7 @@ def _policy(config: AdaptiveTtlConfig, context: Context, memory: Memory) -> Poli
 
 
 def _calendars(config: AdaptiveTtlConfig) -> Calendars:
+    check_names([config.calendar, *config.calendars.values(), *config.extended])
     extended = {name: Extended(h.pre, h.post) for name, h in config.extended.items()}
     return Calendars(config.calendars, default=config.calendar, extended=extended)
 

@@ -12,7 +12,7 @@ from typing import Final
 import cattrs
 from attrs import field, frozen
 
-from argo_mw import Log
+from argo_mw import ConfigError, Log
 from argo_mw_adaptive_ttl.calendars import Calendars
 from argo_mw_adaptive_ttl.daytime import BUCKETS
 from argo_mw_adaptive_ttl.memory import Memory
@@ -98,7 +98,10 @@ class Store:
         memory.pot = saved.pot
         for one in saved.symbols:
             if now - one.seen_at <= memory.forget_after and len(memory) < memory.capacity:
-                await asyncio.to_thread(calendars.of, one.name, now)
+                try:
+                    await asyncio.to_thread(calendars.of, one.name, now)
+                except ConfigError:
+                    continue
                 memory.symbols[one.name] = _revive(one, memory, calendars, now)
 
     def _write(self, symbols: Sequence[Symbol], pot: Pace) -> None:

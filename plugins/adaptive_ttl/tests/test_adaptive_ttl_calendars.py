@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+import exchange_calendars
 import pytest
 import pytz
 from hypothesis import given
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
 
 NEW_YORK = pytz.timezone("America/New_York")
 LONDON = pytz.timezone("Europe/London")
+SHANGHAI = pytz.timezone("Asia/Shanghai")
 TOKYO = pytz.timezone("Asia/Tokyo")
 
 calendars = Calendars()
@@ -116,6 +118,29 @@ def test_a_rule_of_the_configuration_comes_first() -> None:
 def test_an_unknown_calendar_is_an_error() -> None:
     with pytest.raises(ConfigError, match="'XXXX'"):
         Calendars({"A": "XXXX"}).of("A", 1_718_726_400.0)
+
+
+@pytest.mark.parametrize("year", [1970, 1996, 2262, 9999])
+def test_a_moment_whose_holidays_are_not_recorded_is_an_error_that_helps(year: int) -> None:
+    when = datetime(year, 6, 18, 3, 0, tzinfo=pytz.utc)
+    with pytest.raises(ConfigError, match="holidays of XTKS around .* not recorded: update"):
+        Calendars().phase("7203.T", when)
+
+
+def test_a_market_is_known_up_to_where_its_holidays_are_recorded() -> None:
+    """Those of some exchanges are published a year ahead, less than what is computed at once."""
+    newest = exchange_calendars.get_calendar("XSHG").bound_max().to_pydatetime()
+    monday = newest - timedelta(days=14 + newest.weekday())
+    noon = Calendars().phase(
+        "600000.SS", at(SHANGHAI, monday.year, monday.month, monday.day, 12, 0)
+    )
+    known = Calendars()
+
+    assert noon in {Phase.BREAK, Phase.CLOSED}
+    with pytest.raises(ConfigError, match="XSHG"):
+        known.of("600000.SS", newest.timestamp() + 40 * 86_400)
+    assert known.lacks("600000.SS", newest.timestamp() + 40 * 86_400)
+    assert not known.lacks("600000.SS", newest.timestamp())
 
 
 @given(offset=st.integers(0, 300 * 86_400))

@@ -22,10 +22,12 @@ from argo_mw import (
     Outcome,
     PluginError,
     Refusal,
+    Trouble,
     Upstream,
     hookimpl,
     operation,
 )
+from argo_mw.testing import capture_events
 from argo_mw.testing.clock import FakeClock, settle
 from argo_mw_adaptive_ttl import TTL, Bars, Decision, Memory, Policy, Regime, Situation, price_tag
 
@@ -390,6 +392,65 @@ async def test_an_unknown_name_is_an_error_that_helps(open_argo: OpenArgo, key: 
     with pytest.raises((ConfigError, PluginError), match="did you mean"):
         async with open_argo({key: name}):
             pass
+
+
+async def test_a_calendar_that_nobody_has_is_refused_at_the_start(open_argo: OpenArgo) -> None:
+    with pytest.raises((ConfigError, PluginError), match="'XLOM': did you mean 'XLON'"):
+        async with open_argo({"calendars": {"*.L": "XLOM"}}):
+            pass
+
+
+async def test_a_market_whose_holidays_are_not_recorded_costs_no_answer(
+    open_argo: OpenArgo, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked for once, told of once, and counts as open."""
+    asked: list[str] = []
+
+    def unknown(name: str, **_: object) -> object:
+        asked.append(name)
+        msg = f"the {name} holidays are only recorded to the year 2023"
+        raise ValueError(msg)
+
+    monkeypatch.setattr("exchange_calendars.get_calendar", unknown)
+    async with open_argo() as argo:
+        events = capture_events(argo)
+        outcomes = [await argo.outcome("bars", symbol="600000.SS") for _ in range(3)]
+        looked_for = list(asked)
+        explained = {one.name: one.text for one in argo.explain("bars", symbol="600000.SS")}
+
+    assert [120.0] * 3 == [pytest.approx(life(one, clock)) for one in outcomes]
+    assert ["XSHG", "XSHG"] == looked_for  # around now, and from when on to when at all
+    assert ["the holidays of XSHG around 2024-06-18 are not recorded"] == [
+        trouble.what.partition(":")[0] for trouble in events.of(Trouble)
+    ]
+    assert "open → 120 s" in explained["adaptive_ttl"]
+
+
+async def test_what_was_learned_of_a_market_that_is_not_recorded_any_more_is_passed_over(
+    open_argo: OpenArgo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_argo() as argo:
+        await argo.outcome("bars", symbol="AAPL")
+        await argo.outcome("bars", symbol="BTC-USD")
+
+    def unknown(name: str, **_: object) -> object:
+        raise ValueError(name)
+
+    monkeypatch.setattr("exchange_calendars.get_calendar", unknown)
+    async with open_argo() as argo:
+        memory = adaptive_ttl._running[argo.context].memory
+        assert memory is not None
+        assert ["BTC-USD"] == list(memory.symbols)
+
+
+async def test_what_it_explains_first_knows_the_market_too(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    """The command line explains before any call has computed a calendar."""
+    async with open_argo() as argo:
+        explained = {one.name: one.text for one in argo.explain("bars", symbol="AAPL")}
+
+    assert f"{SIGMA} unknown, UNKNOWN, closed → 360 s" in explained["adaptive_ttl"]
 
 
 async def test_what_was_learned_survives_a_restart(

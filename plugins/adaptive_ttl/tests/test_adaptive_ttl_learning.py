@@ -268,6 +268,9 @@ def test_bars_are_read_from_a_frame_by_column_or_index() -> None:
         [{"time": 0}],
         {"news": []},
         [{"t": "x", "c": 1}],
+        [{"t": float("inf"), "c": 1.0}],
+        [{"t": MIDNIGHT, "c": float("inf")}],
+        [{"t": MIDNIGHT, "c": float("nan")}],
     ],
 )
 def test_what_holds_no_bars_teaches_nothing(value: object) -> None:
