@@ -176,7 +176,9 @@ class _Bench:
         """*policy* against a fixed time to live; *together* with one budget for everything."""
         eras = _eras_with(skip)
         groups = [tuple(range(len(eras)))] if together else [(n,) for n in range(len(eras))]
-        runs = {group: _phases(eras, group, phases) for group in groups}
+        runs = {
+            group: range(phases) if together else phases_of(eras, group, phases) for group in groups
+        }
         made = self._run([_Task(g, skip, s, policy) for g in groups for s in runs[g]])
         fitted: list[_Task] = []
         for group in groups:
@@ -216,10 +218,16 @@ class _Bench:
         draw(points, self._args.plot)
 
 
-def _phases(eras: Sequence[Era], group: tuple[int, ...], phases: int) -> range:
-    """The seeds of the runs of a group: three times as many when its series are short."""
-    longest = max(len(s.minutes) for number in group for s in eras[number].segments)
-    return range(phases * (MORE if longest < SHORT else 1))
+def phases_of(eras: Sequence[Era], group: tuple[int, ...], phases: int) -> range:
+    """The seeds of the runs of a group: three times as many when a series in it is short."""
+    reads: dict[str, int] = {}
+    for segment in (segment for era in eras for segment in era.segments):
+        name = segment.series.name
+        reads[name] = reads.get(name, 0) + len(segment.minutes)
+    segments = [segment for number in group for segment in eras[number].segments]
+    longest = max(len(segment.minutes) for segment in segments)
+    short = min(reads[segment.series.name] for segment in segments)
+    return range(phases * (MORE if min(short, longest) < SHORT else 1))
 
 
 def _sums(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from argo_mw_adaptive_ttl import Calendars
+from argo_mw_adaptive_ttl import Calendars, Decision, ErrorBudget, Situation, Symbol
+from tests.bench.adaptive_ttl import phases_of
 from tests.bench.adaptive_ttl_replay.fixed import count, fit
 from tests.bench.adaptive_ttl_replay.replay import Tally, reads_of, replay
 from tests.bench.adaptive_ttl_replay.score import Sums, ratio_of
@@ -51,15 +52,49 @@ def until(tallies: list[Tally], moment: float) -> list[list[float]]:
     return [[at for at in tally.fetched_at if at <= moment] for tally in tallies]
 
 
+Decided = tuple[float, str, object]
+
+
+@pytest.fixture
+def decided(monkeypatch: pytest.MonkeyPatch) -> list[Decided]:
+    """Everything that the policy decides, with its moment: lives, and what is given up."""
+    noted: list[Decided] = []
+    decide, due = ErrorBudget.decide, ErrorBudget.due
+
+    def note_decision(self: ErrorBudget, situation: Situation) -> Decision:
+        made = decide(self, situation)
+        noted.append((situation.now, situation.subject, (made.ttl, made.recheck)))
+        return made
+
+    def note_due(self: ErrorBudget, symbol: Symbol, now: float) -> bool:
+        made = due(self, symbol, now)
+        noted.append((now, symbol.name, made))
+        return made
+
+    monkeypatch.setattr(ErrorBudget, "decide", note_decision)
+    monkeypatch.setattr(ErrorBudget, "due", note_due)
+    return noted
+
+
 @pytest.mark.parametrize("minute", [200, 500, 900])
-async def test_bars_that_were_not_revealed_change_no_earlier_decision(minute: int) -> None:
-    """Whatever the future holds, every fetch up to its first read is the same."""
+async def test_bars_that_were_not_revealed_change_no_earlier_decision(
+    minute: int, decided: list[Decided]
+) -> None:
+    """Whatever the future holds, every fetch and every life up to its first read is the same.
+
+    A life that was chosen with hindsight would show in fetches only later, when it ends.
+    """
     aapl, msft = two_stocks()
     moment = float(aapl.ends[minute])
     known = await replay([era(aapl, msft)], 1, policy=POLICY)
+    known_decisions = [one for one in decided if one[0] <= moment]
+    decided.clear()
     other = await replay([era(with_another_future(aapl, moment), msft)], 1, policy=POLICY)
+    other_decisions = [one for one in decided if one[0] <= moment]
 
     assert until(known, moment) == until(other, moment)
+    assert known_decisions == other_decisions
+    assert len(known_decisions) >= sum(len(fetches) for fetches in until(known, moment))
     assert known[0].fetched_at != other[0].fetched_at
 
 
@@ -101,6 +136,17 @@ def test_equal_policies_have_a_ratio_of_one() -> None:
     ratio = ratio_of(sums, sums)
 
     assert (ratio.value, ratio.low, ratio.high) == (1.0, 1.0, 1.0)
+
+
+def test_an_era_with_a_short_series_is_run_three_times_as_often() -> None:
+    """Its companions may be as long as they like: the short one needs the runs."""
+    aapl, msft = two_stocks()
+    long = evolve(era(aapl).segments[0], minutes=tuple(range(6_000)))
+    short = era(msft).segments[0]
+
+    assert range(20) == phases_of([Era((long,))], (0,), 20)
+    assert range(60) == phases_of([Era((long, short))], (0,), 20)
+    assert range(20) == phases_of([Era((long,)), Era((evolve(short, series=aapl),))], (0,), 20)
 
 
 def test_a_gap_of_four_days_begins_a_new_era(tmp_path: Path) -> None:
