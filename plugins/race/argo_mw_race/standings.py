@@ -109,10 +109,11 @@ class Standings:
             return f"{upstream.name} (a last resort: {upstream.limits.per_day} a day)"
         if self._refuses(upstream):
             return f"{upstream.name} (refused until {record.refused_until:.0f})"
-        if record.latency is None:
-            return f"{upstream.name} (not known yet)"
         stuck = ", stuck" if record.stuck else ""
-        return f"{upstream.name} ({record.latency:.3g} s, {record.errors:.0%} errors{stuck})"
+        if record.latency is not None:
+            return f"{upstream.name} ({record.latency:.3g} s, {record.errors:.0%} errors{stuck})"
+        known = f"no answer, {record.errors:.0%} errors" if record.errors else "not known yet"
+        return f"{upstream.name} ({known}{stuck})"
 
     def _due(
         self, upstreams: Sequence[Upstream], first: Upstream, able: Sequence[Upstream]

@@ -203,6 +203,15 @@ class TestStandings:
             table = Standings(kind, RaceConfig(cold_start=own), FakeClock(), chance)
             assert seconds == table.patience(upstream("any"))
 
+    def test_it_is_told_what_is_known(self):
+        table = standings(FakeClock())
+        known, failing, new = upstream("known"), upstream("failing"), upstream("new")
+        table.record(known).answered(0.1, 0.0, 0.0)
+        table.record(failing).failed(0.01, 0.0, at_fault=True)
+        assert table.describe(known) == "known (0.1 s, 0% errors)"
+        assert table.describe(failing) == "failing (no answer, 100% errors)"
+        assert table.describe(new) == "new (not known yet)"
+
     def test_the_configured_order_can_be_kept(self):
         table = standings(FakeClock(), order="configured")
         slow, fast = upstream("slow"), upstream("fast")
