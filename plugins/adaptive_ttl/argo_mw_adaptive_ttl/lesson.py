@@ -68,7 +68,7 @@ class Lesson:
     def _learn_days(self, bars: Bars, now: float) -> None:
         """Days say how wild the symbol is, but nothing about any minute."""
         symbol = self._symbol
-        moves = [log(b / a) * _BASIS_POINTS for a, b in pairwise(bars.closes)]
+        moves = [_move(a, b) for a, b in pairwise(bars.closes)]
         if moves:
             per_day = sum(move * move for move in moves) / len(moves)
             symbol.volatility.seed(DAILY_SHARE * per_day / symbol.day.minutes)
@@ -103,7 +103,7 @@ class Lesson:
             self._begin_at(start)
         self._pass(day, over - 1)
         if symbol.price > 0.0 and not symbol.gapped:
-            self._minute(log(close / symbol.price) * _BASIS_POINTS)
+            self._minute(_move(symbol.price, close))
         symbol.price, symbol.traded, symbol.gapped = close, float(end), False
         self._passed += 1
         symbol.over = over
@@ -181,3 +181,9 @@ class Lesson:
             symbol.shared = symbol.loading(self._prior) ** 2
             share = self._known / self._minutes
             symbol.company += (1.0 - _COMPANY_MEMORY) * (share - symbol.company)
+
+
+def _move(before: float, after: float) -> float:
+    """The log return from one price to the next, in bp."""
+    # Of the quotient of a misprint and a price there may be no logarithm.
+    return (log(after) - log(before)) * _BASIS_POINTS

@@ -279,3 +279,17 @@ def test_what_holds_no_bars_teaches_nothing(value: object) -> None:
 
 def test_times_without_a_zone_teach_nothing() -> None:
     assert read_bars([{"time": datetime(2024, 6, 18), "close": 1.0}]) is None
+
+
+@pytest.mark.parametrize("step", [60, 86_400])
+def test_misprints_of_any_size_are_learned_from(step: int) -> None:
+    """An observer that fails is removed: one answer would end all learning."""
+    now = MIDNIGHT + 10.0 * 86_400
+    first = int(now) - 4 * step
+    closes = [100.0, 1e308, 5e-324, 100.0]
+    bars = Bars([first + step * i for i in range(4)], closes, step)
+    symbol = Memory().see("BTC-USD", bars, Calendars().of("BTC-USD", now), now)
+
+    assert symbol.volatility.level > 0.0
+    assert symbol.sigma_per_day is not None
+    assert math.isfinite(symbol.sigma_per_day)
