@@ -44,6 +44,11 @@ def at(zone: pytz.BaseTzInfo, year: int, month: int, day: int, hour: int, minute
         ("AAPL", at(NEW_YORK, 2024, 6, 18, 9, 30), Phase.OPEN),
         ("AAPL", at(NEW_YORK, 2024, 6, 18, 16, 0), Phase.CLOSED),
         ("AAPL", at(NEW_YORK, 2024, 6, 22, 12, 0), Phase.CLOSED),  # Saturday
+        ("AAPL", at(NEW_YORK, 2024, 3, 8, 9, 30), Phase.OPEN),  # the last day of winter time
+        ("AAPL", at(NEW_YORK, 2024, 3, 11, 9, 29), Phase.CLOSED),  # the first of summer time
+        ("AAPL", at(NEW_YORK, 2024, 3, 11, 9, 30), Phase.OPEN),
+        ("AAPL", at(NEW_YORK, 2024, 11, 4, 15, 59), Phase.OPEN),  # the first of winter time
+        ("AAPL", at(NEW_YORK, 2024, 11, 4, 16, 0), Phase.CLOSED),
         ("BTC-USD", at(pytz.utc, 2024, 6, 23, 3, 0), Phase.OPEN),  # Sunday
         ("VOD.L", at(LONDON, 2024, 6, 18, 8, 0), Phase.OPEN),
         ("VOD.L", at(LONDON, 2024, 6, 18, 16, 29), Phase.OPEN),
@@ -77,6 +82,12 @@ def test_extended_hours_lie_between_open_and_closed(
     when = at(NEW_YORK, 2024, 6, 18, hour, minute)
 
     assert expected == around_the_clock.phase("AAPL", when)
+
+
+def test_extended_hours_follow_the_exchanges_own_clock_into_summer_time() -> None:
+    assert Phase.CLOSED == around_the_clock.phase("AAPL", at(NEW_YORK, 2024, 3, 11, 3, 59))
+    assert Phase.PRE == around_the_clock.phase("AAPL", at(NEW_YORK, 2024, 3, 11, 4, 0))
+    assert Phase.POST == around_the_clock.phase("AAPL", at(NEW_YORK, 2024, 3, 11, 19, 59))
 
 
 def test_a_naive_datetime_is_refused() -> None:
