@@ -68,6 +68,8 @@ class Books:
         else:
             limit = told.get("max_tokens") or told.get("max_completion_tokens")
             most = limit if isinstance(limit, int) and limit > 0 else self._config.max_tokens
+            choices = told.get("n")
+            most *= choices if isinstance(choices, int) and choices > 1 else 1
         prompt = self.estimator.prompt(model, rough)
         return Quote(model, rough, prompt, Usage(input=round(prompt * _MARGIN), output=most))
 

@@ -80,9 +80,7 @@ class Provider(ABC):
             stream = await self.stream(ask)
             stream.ending.keep_tools = bool(call.parameters["keep_tool_calls"])
             await stream.first()
-            return Outcome(
-                stream, cost=Cost(None, requests=1.0, estimated=True), notes=_notes(steps)
-            )
+            return self._streamed(call, stream, steps)
         said = await self.complete(ask)
         kept = is_kept(said.stop, keep_tools=bool(call.parameters["keep_tool_calls"]))
         return self._outcome(call, said, said.usage, said.model, kept, steps)
@@ -126,7 +124,7 @@ class Provider(ABC):
         send = cast("Send", call.extensions[SEND])
         reply = await send()
         if isinstance(reply, AnswerStream):
-            return Outcome(reply, cost=Cost(None, requests=1.0, estimated=True))
+            return self._streamed(call, reply, ())
         kept = is_kept(reply.stop, keep_tools=False)
         return self._outcome(call, reply, reply.usage, reply.model, kept, ())
 
@@ -141,14 +139,22 @@ class Provider(ABC):
     ) -> Outcome:
         now = self._context.clock.time()
         usd = self._books.prices.usd(model, usage, now)
-        ttl = call.extensions.get(TTL)
-        until = now + ttl if isinstance(ttl, (int, float)) else None
         return Outcome(
             value,
             cost=Cost(usd, usage.prompt, usage.output, 1.0, usage.estimated),
             # An answer that is out of date at once is one that nobody keeps.
-            expires_at=until if kept else now,
+            expires_at=_until(call, now) if kept else now,
             notes=_notes(steps) if kept else (*_notes(steps), Note("llm", "not one to keep")),
+        )
+
+    def _streamed(
+        self, call: Call, stream: AnswerStream[str] | AnswerStream[bytes], steps: tuple[Step, ...]
+    ) -> Outcome:
+        return Outcome(
+            stream,
+            cost=Cost(None, requests=1.0, estimated=True),
+            expires_at=_until(call, self._context.clock.time()),
+            notes=_notes(steps),
         )
 
     def _prepared(self, ask: Ask) -> tuple[Ask, tuple[Step, ...]]:
@@ -168,6 +174,12 @@ class Provider(ABC):
         if self._own.key is not None:
             return self._own.key.reveal()
         return next((v for n in self.variables if (v := os.environ.get(n))), "")
+
+
+def _until(call: Call, now: float) -> float | None:
+    """Until when the answer is kept, where the caller says for how long."""
+    ttl = call.extensions.get(TTL)
+    return now + ttl if isinstance(ttl, (int, float)) else None
 
 
 def _notes(steps: tuple[Step, ...]) -> tuple[Note, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -23,6 +24,8 @@ CHAT_STOPS = {
     "content_filter": "refusal",
     "sensitive": "refusal",
 }
+_RAN_TOOL = re.compile(rb'"type": ?"(?:mcp|server)_tool_use"')
+"""A block of Claude's answer. Inside of a text, its quotation marks are escaped."""
 
 
 def parse(content: bytes) -> object:
@@ -75,12 +78,12 @@ def read_body(provider: str, content: bytes) -> tuple[Usage | None, str, str]:
     if provider == "claude":
         usage = claude_usage(told) if isinstance(told, Mapping) else None
         stop = str(body.get("stop_reason"))
-        return usage, model, CLAUDE_STOPS.get(stop, stop)
+        return usage, model, _claude_stop(stop, content)
     usage = chat_usage(told) if isinstance(told, Mapping) else None
-    choices = body.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    stop = str(first.get("finish_reason") if isinstance(first, dict) else None)
-    return usage, model, CHAT_STOPS.get(stop, stop)
+    stop = ""
+    for choice in _mappings(body.get("choices")):
+        stop = _chat_stop(stop, str(choice.get("finish_reason")))
+    return usage, model, stop or "None"
 
 
 def read_events(provider: str, raw: bytes, ending: Ending) -> None:
@@ -93,6 +96,8 @@ def read_events(provider: str, raw: bytes, ending: Ending) -> None:
     events = _decoded(line for line in lines if any(mark in line for mark in marks))
     for event in events:
         (_claude_event if provider == "claude" else _chat_event)(event, ending)
+    if provider == "claude":
+        ending.stop = _claude_stop(ending.stop, raw)
 
 
 def _decoded(lines: Iterable[bytes]) -> Iterable[Mapping[str, object]]:
@@ -133,14 +138,30 @@ def claude_ending(ending: Ending, told: object, stop: object) -> None:
 
 
 def _chat_event(event: Mapping[str, object], ending: Ending) -> None:
-    told, choices = event.get("usage"), event.get("choices")
+    told = event.get("usage")
     ending.model = str(event.get("model") or ending.model)
     if isinstance(told, Mapping):
         ending.usage = chat_usage(told)
-    if isinstance(choices, list) and choices:
-        stop = choices[0].get("finish_reason")
+    for choice in _mappings(event.get("choices")):
+        stop = choice.get("finish_reason")
         if stop:
-            ending.stop = CHAT_STOPS.get(stop, stop)
+            ending.stop = _chat_stop(ending.stop, str(stop))
+
+
+def _claude_stop(stop: str, raw: bytes) -> str:
+    """Why an answer ended: tools that ran at the provider may have had side effects too."""
+    stop = CLAUDE_STOPS.get(stop, stop)
+    return "tool" if stop == "end" and _RAN_TOOL.search(raw) else stop
+
+
+def _chat_stop(before: str, stop: str) -> str:
+    """Why an answer of several choices ended: of those, the first that is no end."""
+    stop = CHAT_STOPS.get(stop, stop)
+    return stop if before in ("", "end") else before
+
+
+def _mappings(told: object) -> list[Mapping[str, object]]:
+    return [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
 
 
 def _int(told: object, name: str) -> int:

@@ -17,6 +17,7 @@ from argo_mw_llm.estimate import Estimator
 from argo_mw_llm.ledger import Entry, Ledger, read, totals
 from argo_mw_llm.plugin import LEDGER
 from argo_mw_llm.prices import load_prices
+from argo_mw_llm.provider import TTL
 from argo_mw_sandbox import Fault, Sandbox
 
 from .conftest import MODELS, OpenArgo
@@ -214,6 +215,29 @@ async def test_a_default_model_is_part_of_the_key(open_argo: OpenArgo) -> None:
         async with open_argo(plugins={"llm": LlmPlugin()}, glm={"model": model}) as argo:
             keys.add(argo.engine.build.questions.ask("complete", "t", {"messages": "?"})[0].key)
     assert 2 == len(keys)
+
+
+async def test_a_stream_is_kept_for_as_long_as_its_caller_says(open_argo: OpenArgo) -> None:
+    async with open_argo() as argo:
+        caller = argo.options(extensions={TTL: 3600.0})
+        outcome = await caller.outcome(
+            "complete", messages="RSI 30?", model=MODELS["glm"], stream=True
+        )
+        assert outcome.as_of is not None
+        assert pytest.approx(outcome.as_of + 3600.0, abs=60.0) == outcome.expires_at
+
+
+async def test_several_choices_may_cost_several_times_as_much(
+    open_argo: OpenArgo, plugin: LlmPlugin
+) -> None:
+    async with open_argo() as argo:
+        assert plugin.books is not None
+        worst = []
+        for more in ({}, {"n": 3}):
+            asked = {"model": "m", "body": {"messages": [], "max_tokens": 100, **more}, "path": "/"}
+            call, _ = argo.engine.build.questions.ask("qwen_exchange", "t", asked)
+            worst.append(plugin.books.quote(call, "qwen3.8-max").worst.output)
+        assert [100, 300] == worst
 
 
 # -- Budgets -----------------------------------------------------------------------------------

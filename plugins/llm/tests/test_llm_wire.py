@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from itertools import pairwise
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from argo_mw.testing import FakeClock
 from argo_mw_llm.streams import Ending
+from argo_mw_llm.usage import read_body, read_events
 from argo_mw_llm.wire import Wire
 
 CHAT = (
@@ -118,3 +120,51 @@ async def test_an_answer_left_before_its_end_closes_at_once() -> None:
     assert response.closed
     assert not response.read_to_its_end
     assert 20 // 8 == ending.heard
+
+
+def _stops(provider: str, body: dict[str, object], events: Sequence[dict[str, object]]) -> set[str]:
+    """Why an answer ended: whole, and streamed."""
+    ending = Ending("m")
+    read_events(
+        provider, b"".join(b"data: %b\n\n" % json.dumps(e).encode() for e in events), ending
+    )
+    return {read_body(provider, json.dumps(body).encode())[2], ending.stop}
+
+
+@pytest.mark.parametrize(
+    ("stops", "expected"),
+    [
+        (["stop", "stop"], "end"),
+        (["stop", "length"], "length"),
+        (["length", "stop"], "length"),
+        (["stop", "tool_calls"], "tool"),
+        (["stop", "content_filter"], "refusal"),
+    ],
+)
+def test_an_answer_of_several_choices_ended_well_if_all_of_them_did(
+    stops: list[str], expected: str
+) -> None:
+    choices: list[dict[str, object]] = [
+        {"index": number, "finish_reason": stop} for number, stop in enumerate(stops)
+    ]
+    events = [{"choices": [choice]} for choice in choices]
+    assert {expected} == _stops("qwen", {"choices": choices}, events)
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ({"type": "mcp_tool_use", "name": "open_ticket"}, "tool"),
+        ({"type": "server_tool_use", "name": "web_search"}, "tool"),
+        ({"type": "text", "text": '{"type": "mcp_tool_use"}'}, "end"),
+    ],
+    ids=lambda one: one["type"] if isinstance(one, dict) else one,
+)
+def test_what_a_tool_did_at_the_provider_is_a_tools_doing_too(
+    block: dict[str, str], expected: str
+) -> None:
+    events: list[dict[str, object]] = [
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {}},
+    ]
+    assert {expected} == _stops("claude", {"content": [block], "stop_reason": "end_turn"}, events)
