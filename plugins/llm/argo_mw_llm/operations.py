@@ -28,6 +28,12 @@ def operations(config: LlmConfig) -> list[Operation]:
         given["messages"] = _messages(given["messages"])
         for name in ("tools",):
             given[name] = _sequence(name, given[name])
+        if given["stream"] and given["tools"] and given["tool_choice"] != "none":
+            msg = (
+                "a stream is text alone, which would lose the calls of tools; leave out stream, "
+                "or stream with the provider's own SDK through the chain"
+            )
+            raise BadParameter(msg)
         if given["repeats"] not in _LIFETIMES:
             msg = f"repeats is {given['repeats']!r}; it is '5m', '1h' or ''"
             raise BadParameter(msg)

@@ -78,7 +78,6 @@ class Provider(ABC):
         ask, steps = self._prepared(ask)
         if call.parameters["stream"]:
             stream = await self.stream(ask)
-            stream.ending.keep_tools = bool(call.parameters["keep_tool_calls"])
             await stream.first()
             return self._streamed(call, stream, steps)
         said = await self.complete(ask)

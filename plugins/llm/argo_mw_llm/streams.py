@@ -30,7 +30,6 @@ class Ending:
     usage: Usage | None = None
     heard: int = 0
     headers: tuple[tuple[str, str], ...] = ()
-    keep_tools: bool = False
     parts: list[str] = field(factory=list)
 
 
@@ -55,7 +54,7 @@ class AnswerStream(Stream[C]):
     @property
     def complete(self) -> bool:
         """Whether the answer is one to keep: not aborted, cut off, or refused."""
-        return super().complete and is_kept(self.ending.stop, keep_tools=self.ending.keep_tools)
+        return super().complete and is_kept(self.ending.stop, keep_tools=False)
 
     @property
     def text(self) -> str:
@@ -80,16 +79,15 @@ def to_plain(stream: AnswerStream[object]) -> object:
         ending.usage,
         ending.heard,
         ending.headers,
-        ending.keep_tools,
     ]
 
 
 def from_plain(plain: Any, tasks: Tasks) -> AnswerStream[object]:
     """The stream that was stored as *plain*, complete as it is; *tasks* own its readers."""
-    chunks, model, stop, usage, heard, headers, keep_tools = plain
+    chunks, model, stop, usage, heard, headers = plain
     parts = [chunk for chunk in chunks if isinstance(chunk, str)]
     stream: AnswerStream[object] = AnswerStream.of(chunks, tasks)
-    stream.ending = Ending(model, stop, usage, heard, headers, keep_tools, parts)
+    stream.ending = Ending(model, stop, usage, heard, headers, parts)
     return stream
 
 

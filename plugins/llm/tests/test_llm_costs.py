@@ -10,7 +10,7 @@ import pytest
 
 import argo_mw_cache.plugin as cache
 import argo_mw_coalesce.plugin as coalesce
-from argo_mw import ArgoError, BudgetExceeded, ConfigError, SharedUnavailable, Tasks
+from argo_mw import ArgoError, BadParameter, BudgetExceeded, ConfigError, SharedUnavailable, Tasks
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.commands import add_up
 from argo_mw_llm.estimate import Estimator
@@ -178,6 +178,18 @@ async def test_tool_calls_are_kept_only_when_allowed(sandbox: Sandbox, open_argo
         for _ in range(2):
             await argo.call("complete", **ask, keep_tool_calls=True)
         assert 3 == sandbox.counts_of("claude").requests
+
+
+async def test_a_stream_of_text_loses_no_tool_calls(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    tool = {"name": "sell", "description": "", "parameters": {"type": "object"}}
+    ask = {"messages": "RSI 30?", "model": MODELS["claude"], "tools": [tool], "stream": True}
+    async with open_argo() as argo:
+        with pytest.raises(BadParameter, match="leave out stream"):
+            await argo.call("complete", **ask)
+        assert 0 == sandbox.counts_of("claude").requests
+        stream = await argo.call("complete", **ask, tool_choice="none")
+        assert isinstance(stream, AnswerStream)
+        assert "".join([piece async for piece in stream.read()]).startswith("My view is")
 
 
 @pytest.mark.parametrize(
