@@ -36,9 +36,11 @@ class Word:
         senses: Per part of speech (``n``, ``v``, ``a``, ``r``) the synsets, most frequent first.
         antonyms: Its opposites.
         roots: Words of the same root.
+        tagged: Per part of speech, how many of the senses occur in WordNet's tagged texts.
     """
 
     senses: dict[str, tuple[str, ...]]
+    tagged: dict[str, int]
     antonyms: frozenset[str] = frozenset()
     roots: frozenset[str] = frozenset()
 
@@ -106,7 +108,8 @@ class Lexicon:
         return word
 
     def _lemma(self, word: str, part: str) -> str:
-        if exceptional := self.irregular.get(f"{part}:{word}"):
+        exceptional = self.irregular.get(f"{part}:{word}")
+        if exceptional and self._tagged(exceptional, part) >= self._tagged(word, part):
             return exceptional
         if (entry := self._word(word)) is not None and part in entry.senses:
             return word
@@ -117,8 +120,13 @@ class Lexicon:
                 for candidate in (stem + base, stem[:-1] if doubled else ""):
                     entry = self._word(candidate)
                     if entry is not None and part in entry.senses:
-                        return candidate
+                        noun = self._tagged(word, "n") if part == "a" else 0
+                        return "" if noun and noun >= entry.tagged[part] else candidate
         return ""
+
+    def _tagged(self, lemma: str, part: str) -> int:
+        entry = self._word(lemma)
+        return 0 if entry is None else entry.tagged.get(part, 0)
 
     def relation(self, a: str, b: str, part: str = "") -> str:
         """How lemma *a* relates to *b*, both being of part of speech *part*.
@@ -227,13 +235,16 @@ _TABLES = {"w": "words", "s": "near", "m": "members", "x": "irregular"}
 
 def _unpack(packed: str) -> Word:
     senses: dict[str, tuple[str, ...]] = {}
+    tagged: dict[str, int] = {}
     marked = {"!": frozenset[str](), "+": frozenset[str]()}
     for column in packed.split("\t"):
         if column[0] in marked:
             marked[column[0]] = frozenset(column[1:].split(","))
         else:
-            senses[column[0]] = tuple(column.split(":")[1].split(","))
-    return Word(senses, marked["!"], marked["+"])
+            count, ids = column[1:].split(":")
+            tagged[column[0]] = int(count)
+            senses[column[0]] = tuple(ids.split(","))
+    return Word(senses, tagged, marked["!"], marked["+"])
 
 
 def _extend(lexicon: Lexicon, folder: Traversable, *, only: str = "") -> None:

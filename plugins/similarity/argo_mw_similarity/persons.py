@@ -42,7 +42,15 @@ def _speakers(a: Reading, b: Reading) -> str:
     one, other = ({p for p in _SPEAKERS if side.facts.get(p)} for side in (a, b))
     if not one or not other or one & other:
         return ""
+    if one | other == {"first_person", "second_person"} and _whoever(a) and _whoever(b):
+        return ""
     return " and ".join(sorted(p.replace("_", " ") for p in one | other))
+
+
+def _whoever(reading: Reading) -> bool:
+    """Whether "I" and "you" both mean whoever asks: "how long *should you* hold a stock?"."""
+    advised = reading.facts.get("advice") or reading.facts.get("ability")
+    return bool(advised) and not set(reading.asks) & {"whether", "who", "why"}
 
 
 def _owners(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]]) -> str:

@@ -85,7 +85,7 @@ def read(text: str, lexicon: Lexicon) -> Reading:
     tokens = tokenize(text, lexicon)
     parts = parts_of_speech(tokens)
     items = _items(tokens, parts)
-    facts = _facts(tokens)
+    facts = _facts(tokens, parts)
     roles = roles_of(tokens, parts)
     if any(is_finite_past(tokens, parts, i) for i in range(len(tokens))):
         facts["past"] = 1
@@ -174,7 +174,7 @@ _BOUNDS = {
 }  # fmt: skip
 
 
-def _facts(tokens: tuple[Token, ...]) -> dict[str, int]:
+def _facts(tokens: tuple[Token, ...], parts: list[str]) -> dict[str, int]:
     facts: dict[str, int] = {}
     for i, token in enumerate(tokens):
         bound = _BOUNDS.get(token.text)
@@ -184,7 +184,7 @@ def _facts(tokens: tuple[Token, ...]) -> dict[str, int]:
         for name in _factual(tokens, i):
             facts[name] = facts.get(name, 0) + 1
         lemma = token.parts.get("a", "")
-        if lemma and lemma != token.text and token.kind == "word":
+        if lemma and lemma != token.text and token.kind == "word" and parts[i] != "v":
             if token.text.endswith("er"):
                 facts["comparative"] = facts.get("comparative", 0) + 1
             elif token.text.endswith("est"):
@@ -207,6 +207,8 @@ def _factual(tokens: tuple[Token, ...], i: int) -> frozenset[str]:
         classes -= MODALS
     if tokens[i].classes & PHASES and _has_phase(tokens, i):
         classes |= tokens[i].classes & PHASES
+    if "necessity" in classes and i and tokens[i - 1].text == "not":
+        classes |= {"no_necessity"}
     return classes
 
 
@@ -215,7 +217,9 @@ def _has_phase(tokens: tuple[Token, ...], i: int) -> bool:
     if tokens[i].text.startswith("becom") or tokens[i].text == "became":
         return True
     following = tokens[i + 1] if i + 1 < len(tokens) else None
-    return following is not None and (following.text == "to" or following.text.endswith("ing"))
+    if following is None or following.text.endswith("ing"):
+        return following is not None
+    return following.text == "to" and "phase_end" not in tokens[i].classes
 
 
 def _negated(tokens: tuple[Token, ...], parts: list[str]) -> tuple[frozenset[str], ...]:

@@ -34,7 +34,7 @@ _LOGIC = (
     "other",
     "same",
 )
-_MODALITY = ("advice", "necessity", "chance")
+_MODALITY = ("advice", "necessity", "no_necessity", "chance")
 _COMPARISON = ("more", "less", "comparative", "superlative")
 
 
@@ -172,7 +172,9 @@ def modality(pair: Pair) -> str:
     a, b = ({m for m in modal if side.facts.get(m)} for side in (pair.a, pair.b))
     if a and b and not a & b:
         return f"{' '.join(sorted(a))} and {' '.join(sorted(b))}"
-    return _facts(pair, ("chance",))
+    rest = pair.alignment.left or pair.alignment.right or pair.alignment.synonyms
+    # Between reworded statements "must" is often just another word of many; alone it was meant.
+    return _facts(pair, ("chance", "no_necessity") if rest else _MODALITY)
 
 
 def comparison(pair: Pair) -> str:
