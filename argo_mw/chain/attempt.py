@@ -97,7 +97,7 @@ class Attempts:
             deadline = call.deadline
         try:
             outcome = await within(self._send(call), deadline, self._clock)
-            complaint = call.operation.accept(outcome.value)
+            complaint = _complaint(call, outcome.value)
             if complaint is not None:
                 raise self._unacceptable(call, complaint)
         except Expired as error:
@@ -153,6 +153,13 @@ def _complete(
         attempts,
         outcome.notes,
     )
+
+
+def _complaint(call: Call, value: object) -> str | None:
+    try:
+        return call.operation.accept(value)
+    except Exception as error:  # written for the answers it expects, it is given any
+        return f"accept() of {call.operation.name} failed: {type(error).__name__}: {error}"
 
 
 def _status(error: BaseException) -> Status:

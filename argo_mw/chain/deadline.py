@@ -56,6 +56,9 @@ def within(
         if alarm.was_the_only_cause():
             raise Expired from error
         raise
+    except BaseException:
+        alarm.answered()
+        raise
     finally:
         timer.cancel()
 
@@ -77,6 +80,7 @@ class _Alarm:
         self._task.cancel()
 
     def answered(self) -> None:
+        """Take the cancellation back, which the awaited code has turned into something else."""
         if self._rang:
             self._task.uncancel()
 

@@ -30,6 +30,8 @@ class Sender:
         self._announce(call, 1)
         try:
             outcome = await self.upstream.fetch(call)
+            if not isinstance(outcome, Outcome):
+                raise self._no_outcome(outcome)
         except BaseException as error:
             if request is not None:
                 await self._settle(request, (error,))
@@ -56,6 +58,7 @@ class Sender:
                     "gathered calls; fetch_many must give one outcome or error for each"
                 )
                 raise UpstreamError(msg, upstream=self.upstream.name)
+            answers = [self._each(answer) for answer in answers]
         except BaseException as error:
             await self._settle(request, (error,) * len(calls))
             ours = self._as_ours(error)
@@ -79,12 +82,17 @@ class Sender:
                 await guard.reserve(request)
                 reserved.append(guard)
         except BaseException as error:
-            for guard in reversed(reserved):
-                await guard.release(request)
+            await self._release(request, reserved)
             if isinstance(error, Exception) and not isinstance(error, Refusal):
                 msg = f"guard failed, so upstream {self.upstream.name!r} is not asked: {error}"
                 raise Refusal(msg) from error
             raise
+
+    async def _release(self, request: Request, reserved: Sequence[Guard]) -> None:
+        # Like accounts: no cancellation, and no bug of one guard, keeps the others from it.
+        if reserved:
+            releases = [guard.release(request) for guard in reversed(reserved)]
+            await asyncio.shield(asyncio.gather(*releases, return_exceptions=True))
 
     async def _settle(self, request: Request, result: Result) -> None:
         # Accounts are settled even while the caller is being cancelled: money was spent. The
@@ -100,16 +108,37 @@ class Sender:
             if rest is not None:
                 remaining.append(rest)
         if remaining:
-            await asyncio.shield(asyncio.gather(*remaining))
-        if failures:
+            ended = await asyncio.shield(asyncio.gather(*remaining, return_exceptions=True))
+            failures += [failure for failure in ended if isinstance(failure, Exception)]
+        if failures and not isinstance(result[0], asyncio.CancelledError):
             raise failures[0]
 
     def _announce(self, call: Call, calls: int) -> None:
         if RequestSent in self._events.wanted:
             self._events.emit(RequestSent(self.upstream.name, call.operation.name, calls))
 
+    def _each(self, answer: object) -> Outcome | Exception:
+        """One answer of several, as it would be if its call had been sent alone."""
+        if isinstance(answer, (Outcome, ArgoError)):
+            return answer
+        if not isinstance(answer, BaseException):
+            return self._no_outcome(answer)
+        failure = self._failure(answer)
+        failure.__cause__ = answer
+        return failure
+
+    def _no_outcome(self, answer: object) -> UpstreamError:
+        msg = (
+            f"upstream {self.upstream.name!r} answered with a {type(answer).__name__}, not an "
+            "Outcome; wrap the value: Outcome(value)"
+        )
+        return UpstreamError(msg, upstream=self.upstream.name)
+
     def _as_ours(self, error: BaseException) -> BaseException:
         if isinstance(error, ArgoError) or not isinstance(error, Exception):
             return error
+        return self._failure(error)
+
+    def _failure(self, error: BaseException) -> UpstreamError:
         msg = f"upstream {self.upstream.name!r} failed: {type(error).__name__}: {error}"
         return UpstreamError(msg, upstream=self.upstream.name)

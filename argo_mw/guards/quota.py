@@ -51,6 +51,7 @@ class Quota:
         self._blocked_key = f"argo:quota:{self._upstream}:blocked"
         concurrency = upstream.limits.concurrency
         self._slots = asyncio.Semaphore(concurrency) if concurrency else None
+        self._charged: dict[Request, float] = {}
 
     async def reserve(self, request: Request) -> None:
         """Charge one request, waiting for at most a second.
@@ -64,14 +65,19 @@ class Quota:
                 f"per_day in [upstreams.{self._upstream}]"
             )
             raise QuotaExceeded(msg)
-        await self._wait_for_windows()
+        # The slot first: windows charged while waiting for one would be sent in later windows.
         if self._slots is not None:
             await self._slots.acquire()
+        try:
+            self._charged[request] = await self._wait_for_windows()
+        except BaseException:
+            self._free_slot()
+            raise
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
         """Free the slot, and remember a pushback."""
-        if self._slots is not None:
-            self._slots.release()
+        self._free_slot()
+        self._charged.pop(request, None)
         for answer in result:
             if isinstance(answer, UpstreamError) and answer.status == _TOO_MANY:
                 return self._push_back(answer.retry_after)
@@ -86,19 +92,23 @@ class Quota:
         await self._wait_for_windows()
 
     async def release(self, request: Request) -> None:
-        """Give back the slot and what was charged to the windows of this moment."""
+        """Give back the slot, and what was charged to the windows that it was charged to."""
+        self._free_slot()
+        charged_at = self._charged.pop(request, None)
+        if charged_at is not None:
+            await self._give_back(self._windows, charged_at)
+
+    def _free_slot(self) -> None:
         if self._slots is not None:
             self._slots.release()
-        now = self._clock.time()
-        for window in self._windows:
-            await self._shared.add(self._key(window, now), -1)
 
-    async def _wait_for_windows(self) -> None:
+    async def _wait_for_windows(self) -> float:
+        """Charge the windows; the wall time whose windows they are."""
         while True:
             now = self._clock.time()
             opens = await self._charge(now)
             if opens is None:
-                return
+                return now
             if opens - now > PATIENCE:
                 raise self._exceeded(opens, now)
             await self._clock.sleep(opens - now)
@@ -113,11 +123,15 @@ class Quota:
             key = self._key(window, now)
             count = await self._shared.add(key, limit=window.limit, ttl=2.0 * window.seconds)
             if not count.added:
-                for other in charged:
-                    await self._shared.add(self._key(other, now), -1)
+                await self._give_back(charged, now)
                 return (now // window.seconds + 1) * window.seconds
             charged.append(window)
         return None
+
+    async def _give_back(self, windows: Sequence[_Window], charged_at: float) -> None:
+        for window in windows:
+            # With a time to live, since the counter may have expired meanwhile.
+            await self._shared.add(self._key(window, charged_at), -1, ttl=2.0 * window.seconds)
 
     async def _push_back(self, seconds: float | None) -> None:
         if seconds is None or seconds <= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from attrs import evolve
@@ -17,6 +18,7 @@ from argo_mw import (
     CallEnded,
     Cost,
     DeadlineExceeded,
+    Gathering,
     Layer,
     Limits,
     Next,
@@ -26,6 +28,8 @@ from argo_mw import (
     Request,
     RequestSent,
     Result,
+    Unacceptable,
+    Upstream,
     UpstreamError,
     operation,
 )
@@ -99,6 +103,31 @@ async def test_a_deadline_inside_an_outer_timeout_keeps_them_apart(open_argo) ->
             async with asyncio.timeout(0):
                 await argo.call("bars", symbol="AAPL")
     assert not isinstance(caught.value, DeadlineExceeded)
+
+
+async def test_a_cancellation_that_became_an_error_is_taken_back(open_argo, clock) -> None:
+    """Clients of vendors turn it into errors of theirs; the task is not being cancelled then."""
+
+    async def fetch(call: Call) -> Outcome:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            msg = "connection lost"
+            raise ConnectionError(msg) from None
+        return Outcome(None)
+
+    async def ask() -> int:
+        with pytest.raises(UpstreamError, match="connection lost"):
+            await argo.call("bars", symbol="A")
+        task = asyncio.current_task()
+        assert task is not None
+        return task.cancelling()
+
+    impatient = Upstream("a", {"bars"}, fetch, timeout=0.5)
+    async with open_argo(impatient) as argo:
+        asking = asyncio.create_task(ask())
+        await clock.advance(0.6)
+        assert await asking == 0
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan")])
@@ -222,6 +251,83 @@ async def test_a_guard_s_own_bug_is_a_refusal(open_argo) -> None:
     assert upstream.asked == []
 
 
+async def test_releases_outlast_cancellations_and_each_other_s_bugs(open_argo) -> None:
+    class Slow(Ledger):
+        async def release(self, request: Request) -> None:
+            await gate.wait()
+            await super().release(request)
+
+    class Buggy(Ledger):
+        async def release(self, request: Request) -> None:
+            raise KeyError("bug")
+
+    class Endless(Ledger):
+        async def reserve(self, request: Request) -> None:
+            await asyncio.Event().wait()
+
+    gate = asyncio.Event()
+    slow = Slow()
+    guards = [slow, Buggy(), Endless()]
+    async with open_argo(Scripted("a", ["bars"]), guards=lambda _: guards) as argo:
+        task = asyncio.create_task(argo.call("bars", symbol="A"))
+        for _ in range(2):
+            await settle()
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.set()
+        await settle()
+    assert ["reserve", "release"] == slow.book
+
+
+async def test_a_guard_s_bug_does_not_stand_in_for_a_cancellation(open_argo) -> None:
+    class Buggy(Ledger):
+        async def settle(self, request: Request, result: Result) -> None:
+            raise KeyError("bug")
+
+    upstream = Scripted("a", ["bars"])
+    upstream.gate.clear()
+    ledger = Ledger()
+    async with open_argo(upstream, guards=lambda _: [Buggy(), ledger]) as argo:
+        task = asyncio.create_task(argo.call("bars", symbol="A"))
+        await settle()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert ["reserve", "settle CancelledError"] == ledger.book
+        upstream.gate.set()
+        with pytest.raises(KeyError, match="bug"):
+            await argo.call("bars", symbol="A")
+
+
+# -- Answers that are none ---------------------------------------------------------------------
+
+
+async def test_what_is_no_outcome_is_a_failure_to_switch_away_from(open_argo) -> None:
+    async def bare(call: Call) -> Outcome:
+        return 5  # type: ignore[return-value]
+
+    async with open_argo(Upstream("one", {"bars"}, bare)) as argo:
+        with pytest.raises(UpstreamError, match=r"'one' answered with a int, not an Outcome"):
+            await argo.call("bars", symbol="A")
+    async with open_argo(Upstream("one", {"bars"}, bare), Scripted("two", ["bars"])) as argo:
+        assert "two" == (await argo.outcome("bars", symbol="A")).upstream
+
+
+async def test_an_answer_that_cannot_be_judged_is_not_acceptable(open_argo) -> None:
+    @operation(accept=lambda value: None if len(value) else "empty")  # type: ignore[arg-type]
+    def texts(symbol: str) -> object:
+        """Anything with a length."""
+
+    one, two = Scripted("one", ["texts"], 5), Scripted("two", ["texts"], "text")
+    async with open_argo(one, two, operations=(texts,)) as argo:
+        outcome = await argo.outcome("texts", symbol="A")
+    assert "text" == outcome.value
+    async with open_argo(one, operations=(texts,)) as argo:
+        with pytest.raises(Unacceptable, match=r"accept\(\) of texts failed: TypeError"):
+            await argo.call("texts", symbol="A")
+
+
 # -- Gathering ---------------------------------------------------------------------------------
 
 
@@ -307,6 +413,25 @@ async def test_a_failed_batch_fails_every_caller_with_an_error_of_its_own(open_a
     assert [type(e) for e in errors] == [UpstreamError, UpstreamError]
     assert errors[0] is not errors[1]
     assert "answered 0 of 2 gathered calls" in str(errors[0])
+
+
+@pytest.mark.parametrize(
+    "odd", [None, 5, ValueError("odd"), StopIteration(), asyncio.CancelledError()]
+)
+async def test_an_odd_answer_in_a_batch_fails_its_own_call_only(open_argo, clock, odd) -> None:
+    """As it would have alone: the next upstream is asked, and nobody else waits for it."""
+
+    async def fetch_many(calls: Sequence[Call]) -> Sequence[Outcome]:
+        return [odd, *(Outcome(call.subject) for call in calls[1:])]
+
+    one = Upstream("one", {"bars"}, Scripted("x", []).upstream.fetch, Gathering(fetch_many))
+    async with open_argo(one, Scripted("two", ["bars"])) as argo:
+        asking = asyncio.create_task(argo.map("bars", ["A", "B"]))
+        await clock.advance(0.01)
+        await settle()
+        assert asking.done()
+        outcomes = asking.result()
+    assert ["two", "one"] == [outcome.upstream for outcome in outcomes.values()]
 
 
 async def test_shutdown_ends_a_gathered_request(open_argo, clock) -> None:

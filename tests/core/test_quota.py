@@ -107,6 +107,57 @@ async def test_requests_at_once_wait_for_a_place() -> None:
     assert await second
 
 
+async def test_windows_are_charged_when_a_place_is_free() -> None:
+    """What waits for a place in one second and is sent in the next counts in the next."""
+    clock = FakeClock(wall=1_000_000_000.0)
+    guard = quota(MemoryShared(clock=clock), clock, per_second=1, concurrency=1)
+    assert await charge(guard)
+    waiting = asyncio.create_task(charge(guard))
+    await settle()
+    await clock.advance(1.0)
+    assert not waiting.done()
+    assert guard.settle(REQUEST, ()) is None
+    assert await waiting
+    assert guard.settle(REQUEST, ()) is None
+    third = asyncio.create_task(charge(guard))
+    await clock.advance(0.9)
+    assert not third.done()
+    await clock.advance(0.2)
+    assert await third
+
+
+async def test_who_is_refused_or_leaves_takes_no_place() -> None:
+    clock = FakeClock(wall=1_000_000_000.0)
+    guard = quota(MemoryShared(clock=clock), clock, per_second=1, per_day=2, concurrency=1)
+    assert await charge(guard)
+    assert guard.settle(REQUEST, ()) is None
+    leaving = asyncio.create_task(charge(guard))
+    await settle()
+    leaving.cancel()
+    await clock.advance(1.0)
+    assert await charge(guard)
+    assert guard.settle(REQUEST, ()) is None
+    assert [False, False] == [await charge(guard), await charge(guard)]
+
+
+async def test_what_is_given_back_late_is_given_to_the_window_it_was_taken_from() -> None:
+    """Or the second that it is given back in would allow one more than its limit."""
+    clock = FakeClock(wall=1_000_000_000.9)
+    shared = MemoryShared(clock=clock)
+    guard = quota(shared, clock, per_second=1)
+    assert await charge(guard)
+    await clock.advance(0.2)
+    await guard.release(REQUEST)
+    assert await charge(guard)
+    second = asyncio.create_task(charge(guard))
+    await settle()
+    assert not second.done()
+    await clock.advance(10.0)
+    assert await second
+    await clock.advance(10.0)
+    assert [] == await shared.scan("argo:quota:")
+
+
 async def test_a_further_request_of_an_answer_is_charged_and_takes_no_place() -> None:
     clock = FakeClock()
     guard = quota(MemoryShared(clock=clock), clock, per_minute=2, concurrency=1)
