@@ -114,7 +114,7 @@ async def test_windows_are_charged_when_a_place_is_free() -> None:
     assert await charge(guard)
     waiting = asyncio.create_task(charge(guard))
     await settle()
-    await clock.advance(1.0)
+    await clock.advance(2.0)
     assert not waiting.done()
     assert guard.settle(REQUEST, ()) is None
     assert await waiting
