@@ -217,6 +217,9 @@ class Similarity:
         for entry, score in shelf.nearest(vector, self._config.candidates):
             if score < policy.floor:
                 break
+            if self._is_dead(entry):
+                shelf.remove(entry.number)
+                continue
             verdict = policy.judge(reading, reading_of(entry.text), score)
             if verdict.serve:
                 return Match(entry, score, f"policy {policy.name}", vector)
@@ -224,6 +227,12 @@ class Similarity:
                 why = f"nearest at {score:.3f} refused by {', '.join(verdict.reasons)}"
                 vetoes = frozenset(reason.partition(":")[0] for reason in verdict.reasons)
         return Match(None, 0.0, why, vector, tuple(sorted(vetoes)))
+
+    def _is_dead(self, entry: Entry) -> bool:
+        """Whether *entry* can never be served again; it must not stand before one that can."""
+        if self._context.clock.time() >= entry.expires_at:
+            return True
+        return self._context.stamps.peek(entry.stamped) in {Freshness.STALE, Freshness.MISS}
 
     async def _embed(self, text: str) -> Vectors | None:
         if self._batcher is None or len(text) > MAX_TOKENS * _CHARACTERS_PER_TOKEN:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from attrs import field, frozen
 
 from argo_mw import Call, fingerprint
 from argo_mw_similarity.slots import Tolerance, exact, parse_tolerance
 
-_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[^\W\d_]+")
+_SPAN = (
+    r"(?:hours?|days?|weeks?|months?|quarters?|years?|decades?|night|morning|afternoon|evening|"
+    r"mondays?|tuesdays?|wednesdays?|thursdays?|fridays?|saturdays?|sundays?)"
+)
+_JOINED = "\u0590"
+"""From here on are the scripts whose languages join words, or write them without spaces."""
 _RELATIVE = re.compile(
-    r"\b(?:last|past|next|this|previous|coming)\s+(?:few\s+)?"
-    r"(?:\d+\s+)?(?:hours?|days?|weeks?|months?|quarters?|years?|night|morning|evening)\b"
+    rf"\b(?:last|past|next|previous|coming)\s+(?:[\w-]+\s+){{0,2}}{_SPAN}\b"
+    rf"|\bthis\s+(?:[\w-]+\s+)?{_SPAN}\b"
     r"|\b(?:ago|so far|right now|at the moment|at present|as of)\b"
+    r"|\b(?:year|quarter|month|week)[\s-]to[\s-]date\b"
 )
 
 
@@ -77,7 +85,14 @@ class Prompts:
     def momentary(self, text: str) -> bool:
         """Whether *text* means something else tomorrow."""
         lower = text.lower()
-        return not self.moments.isdisjoint(_WORD.findall(lower)) or bool(_RELATIVE.search(lower))
+        if not self.moments.isdisjoint(_WORD.findall(lower)) or _RELATIVE.search(lower):
+            return True
+        return any(moment in lower for moment in self._joined)
+
+    @cached_property
+    def _joined(self) -> tuple[str, ...]:
+        """The moments that are looked for within words, too."""
+        return tuple(moment for moment in self.moments if moment >= _JOINED)
 
     def _templated(self, call: Call, parameters: dict[str, object]) -> Prompt:
         template = str(parameters["template"])
@@ -181,5 +196,8 @@ def _last_text(message: object) -> str | None:
 
 
 def _without_text(message: object) -> object:
-    content = _content(message)
-    return [] if isinstance(content, str) else list(content)[:-1]  # type: ignore[call-overload]
+    """*message* with all that it says besides: its role, its name, its earlier blocks."""
+    assert isinstance(message, Mapping)
+    content = message.get("content")
+    rest = [] if isinstance(content, str) else list(content)[:-1]  # type: ignore[arg-type]
+    return {**message, "content": rest}

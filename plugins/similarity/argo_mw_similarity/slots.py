@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from attrs import frozen
 
@@ -35,15 +36,14 @@ class Tolerance:
             return True
         if not (_is_number(asked) and _is_number(known)):
             return False
+        # Integers are subtracted as such: as floats, identifiers above 2**53 would be equal.
         try:
-            a, b = float(asked), float(known)  # type: ignore[arg-type]
+            off = float(abs(asked - known))
+            allowed = max(self.absolute, self.relative * abs(known))
         except OverflowError:
             return False
-        if not (math.isfinite(a) and math.isfinite(b)):
-            return False
         # A rounding error of the subtraction must not decide at the very edge.
-        allowed = max(self.absolute, self.relative * abs(b))
-        return abs(a - b) <= allowed * (1 + 1e-9)
+        return math.isfinite(off) and off <= allowed * (1 + 1e-9)
 
 
 exact = Tolerance()
@@ -89,5 +89,5 @@ def mismatch(
     return ""
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

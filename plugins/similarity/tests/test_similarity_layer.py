@@ -218,7 +218,11 @@ async def test_no_answer_crosses_between_two_tenants() -> None:
                     assert f"for {tenant}" == outcome.value
 
 
-@pytest.mark.parametrize("word", ["now", "today", "latest", "this week", "two days ago"])
+@pytest.mark.parametrize(
+    "word",
+    ["now", "today", "latest", "this week", "two days ago", "the last three trading days",
+     "next fiscal year", "last Monday", "the year to date", "heute", "сегодня", "오늘의", "今天"],
+)  # fmt: skip
 async def test_what_depends_on_the_moment_is_never_kept(word: str) -> None:
     async with Bench() as bench:
         for _ in range(2):
@@ -273,6 +277,18 @@ async def test_earlier_turns_belong_to_the_scope() -> None:
         assert bench.asked == 2
 
 
+async def test_who_speaks_belongs_to_the_scope() -> None:
+    def messages(name: str) -> list[object]:
+        return [{"role": "user", "name": name, "content": "What am I allowed to trade?"}]
+
+    async with Bench() as bench:
+        await bench.argo.call("chat", messages=messages("ann"))
+        await bench.argo.call("chat", messages=messages("bob"))
+        assert bench.asked == 2
+        await bench.argo.call("chat", messages=messages("bob"))
+        assert bench.asked == 2
+
+
 def _opinion(price: float, rsi: float, at: int = 0) -> dict[str, object]:
     return {
         "symbol": "AAPL",
@@ -307,6 +323,25 @@ async def test_an_answer_expires() -> None:
         await bench.ask("What is a put?")
         await clock.advance(61)
         await bench.ask("What is a put?")
+        assert bench.asked == 2
+
+
+async def test_what_has_expired_does_not_stand_before_what_has_not() -> None:
+    clock = FakeClock()
+    async with Bench(clock=clock, ttl=60.0, candidates=1) as bench:
+        await bench.ask("How do I buy bonds?")
+        await clock.advance(61)
+        await bench.ask("How can I purchase bonds?")
+        assert bench.asked == 2
+        await bench.ask("How could I buy bonds?")
+        assert bench.asked == 2
+
+
+async def test_drift_does_not_chain() -> None:
+    """What was served is not kept: it is the asked slots that count, not those near them."""
+    async with Bench() as bench:
+        for rsi in (50.0, 50.9, 51.8):
+            await bench.argo.outcome("opinion", **_opinion(187.20, rsi))
         assert bench.asked == 2
 
 

@@ -47,6 +47,21 @@ def test_what_is_no_number_must_be_equal(odd: object) -> None:
     assert not Tolerance(absolute=5.0).covers(odd, 3.0)
 
 
+def test_large_integers_are_told_apart() -> None:
+    """Identifiers and times in nanoseconds have more digits than a float."""
+    order = 2**53
+    assert not Tolerance().covers(order + 1, order)
+    assert Tolerance(absolute=1.0).covers(order + 1, order)
+    assert not Tolerance(absolute=1.0).covers(order + 2, order)
+
+
+def test_a_tolerance_is_as_wide_below_zero() -> None:
+    tolerance = parse_tolerance("10bp", slot="carry")
+    assert tolerance.covers(-2.001, -2.0)
+    assert not tolerance.covers(-2.003, -2.0)
+    assert not tolerance.covers(2.0, -2.0)
+
+
 def test_other_slots_are_another_template() -> None:
     assert mismatch({"a": 1}, {"b": 1}, {}) == "a"
     assert mismatch({"a": 1}, {"a": 2}, {}) == "a"
