@@ -99,16 +99,15 @@ def _pair_joined(
     one: tuple[Item, ...], other: tuple[Item, ...], pairs: dict[int, int], taken: set[int]
 ) -> None:
     """Pair "data set" with "dataset" and "long-term" with "long term"."""
-    for here, there, flipped in ((one, other, False), (other, one, True)):
+    mine, theirs = ([_bare(x.token.text) for x in side] for side in (one, other))
+    for here, there, flipped in ((mine, theirs, False), (theirs, mine, True)):
         for i in range(len(here) - 1):
             used = taken if flipped else pairs
             if i in used and i + 1 in used:
                 continue
-            joined = _bare(here[i].token.text + here[i + 1].token.text)
-            for j, y in enumerate(there):
-                if j not in (pairs if flipped else taken) and _same_but_plural(
-                    joined, _bare(y.token.text)
-                ):
+            joined = here[i] + here[i + 1]
+            for j, text in enumerate(there):
+                if j not in (pairs if flipped else taken) and _same_but_plural(joined, text):
                     if flipped:
                         pairs[j] = i
                         taken |= {i, i + 1}
@@ -119,7 +118,7 @@ def _pair_joined(
 
 
 def _bare(text: str) -> str:
-    return "".join(c for c in text if c.isalnum())
+    return text if text.isalnum() else "".join(c for c in text if c.isalnum())
 
 
 def _same_but_plural(a: str, b: str) -> bool:

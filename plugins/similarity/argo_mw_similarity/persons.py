@@ -54,6 +54,8 @@ def _whoever(reading: Reading) -> bool:
 
 
 def _owners(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]]) -> str:
+    if any(all(t.text not in _OWNERS for t in side.order) for side in (a, b)):
+        return ""
     for i, j in pairs:
         one, other = _owner(a, a.items[i]), _owner(b, b.items[j])
         if one and other and _OWNERS[one] != _OWNERS[other]:
