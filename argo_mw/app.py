@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
@@ -20,7 +21,7 @@ from argo_mw.codec import Codecs, Envelope
 from argo_mw.config import Settings, load, parse
 from argo_mw.context import Context
 from argo_mw.engine import Engine
-from argo_mw.errors import ArgoError, ConfigError
+from argo_mw.errors import ArgoError, Closed, ConfigError
 from argo_mw.events import Events, Observer
 from argo_mw.explain import Explained, explain
 from argo_mw.flags import Flag
@@ -34,7 +35,7 @@ from argo_mw.shared.urls import OpenShared, open_shared
 from argo_mw.stamps import Stamps
 from argo_mw.tasks import Tasks
 from argo_mw.watch import watch
-from argo_mw.wrap import upstream_of, wrapped
+from argo_mw.wrap import check, upstream_of, wrapped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -64,6 +65,7 @@ class Argo(Caller):
         self._events = Events()
         self._tasks = Tasks()
         self._given: dict[str, Parts] = {}
+        self._wrapped: dict[str, Callable[..., object]] = {}
         self._builder: Builder | None = None
         self._context: Context | None = None
         self._started: list[str] = []
@@ -104,7 +106,14 @@ class Argo(Caller):
         return cls(_settings(config), clock=clock, plugins=plugins, installed=installed)
 
     async def __aenter__(self) -> Self:
-        """Open the shared store, build the chains and start the plugins."""
+        """Open the shared store, build the chains and start the plugins.
+
+        Raises:
+            Closed: It is open, or was.
+        """
+        if self._context is not None or self._stopping:
+            msg = "an application is opened once; make another with Argo.open(...)"
+            raise Closed(msg)
         state_dir = state_directory(self._settings)
         try:
             self._context = await self._make_context(state_dir)
@@ -132,15 +141,15 @@ class Argo(Caller):
             return
         self._stopping = True
         context = self._context
-        try:
-            for name in reversed(self._started):
-                await self._lifecycle(name, "shutdown", context=context)
-        finally:
-            self._engine.close()
-            await self._tasks.aclose()
+        async with AsyncExitStack() as stack:
+            # Whatever fails at it, all the rest is closed as well.
             if context is not None:
-                await context.stamps.aclose()
-                await context.shared.aclose()
+                stack.push_async_callback(context.shared.aclose)
+                stack.push_async_callback(context.stamps.aclose)
+            stack.push_async_callback(self._tasks.aclose)
+            stack.callback(self._engine.close)
+            for name in self._started:
+                stack.push_async_callback(self._lifecycle, name, "shutdown", context=context)
 
     def wrap(
         self,
@@ -166,6 +175,9 @@ class Argo(Caller):
             subject: The parameter that is the subject, such as the symbol.
             accept: Says what is wrong with a value, or ``None`` when it is an answer.
             timeout: Seconds after which nobody waits for an answer.
+
+        Raises:
+            ConfigError: A parameter of the function has no name, or the operation's name is taken.
         """
 
         def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
@@ -178,10 +190,21 @@ class Argo(Caller):
                 accept=accept,
                 timeout=timeout,
             )(function)
-            upstream = upstream_of(function, declared)
-            self._given[declared.name] = Parts(None, (declared,), (upstream,))
+            check(declared, function, self._wrapped.get(declared.name))
+            known = self._given.get(declared.name)
+            parts = Parts(None, (declared,), (upstream_of(function, declared),))
+            self._given[declared.name] = parts
             if self._builder is not None:
-                self._rebuild(f"wrapped {declared.name}")
+                try:
+                    self._rebuild(f"wrapped {declared.name}")
+                except ArgoError:
+                    # It is refused, and must not stand in the way of later changes.
+                    if known is None:
+                        del self._given[declared.name]
+                    else:
+                        self._given[declared.name] = known
+                    raise
+            self._wrapped[declared.name] = function
             return wrapped(function, declared, self.call)
 
         return decorate
@@ -224,7 +247,7 @@ class Argo(Caller):
         self._settings = old if config is None else _settings(config)
         try:
             self._rebuild("reloaded")
-        except ArgoError:
+        except BaseException:
             self._settings = old
             raise
         for name, parts in self._engine.build.parts.items():

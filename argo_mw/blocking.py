@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -87,7 +88,8 @@ class BlockingArgo:
 
     def _run(self, code: Coroutine[object, object, T]) -> T:
         loop = self._loop
-        if loop is None or self._thread is None:
+        # A process that was forked off has no such thread.
+        if loop is None or self._thread is None or not self._thread.is_alive():
             code.close()
             msg = "the application is not open; use it inside `with BlockingArgo(...)`"
             raise Closed(msg)
@@ -98,6 +100,9 @@ class BlockingArgo:
         future = asyncio.run_coroutine_threadsafe(code, loop)
         try:
             return future.result()
+        except CancelledError:
+            msg = "the application was closed while it was asked"
+            raise Closed(msg) from None
         except BaseException:
             future.cancel()
             raise
@@ -105,8 +110,17 @@ class BlockingArgo:
     def _stop(self) -> None:
         loop, thread = self._loop, self._thread
         self._loop = self._thread = None
-        if loop is None or thread is None:
+        if loop is None or thread is None or not thread.is_alive():
             return
+        asyncio.run_coroutine_threadsafe(_end_others(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+async def _end_others() -> None:
+    """End what is under way on this loop: threads that wait for it would wait for ever."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)

@@ -135,7 +135,11 @@ class Builder:
             return self.build(settings, overlay, previous)
         flags = _flags(parts, settings, overlay)
         off = {name for name, flag in flags.items() if flag.rule.settled is False}
+        broken = len(self._plugins.broken)
         posts = self._posts(parts, settings, off, previous)
+        if len(self._plugins.broken) > broken:
+            # Whoever cannot guard is left out with its upstreams: they may be what it guards.
+            return self.build(settings, overlay, previous)
         layers = [p.layer for p in parts.values() if p.layer is not None]
         _check_shadows(flags, layers)
         ordered = order(one for one in layers if not flags[one.name].rule.idle)

@@ -65,6 +65,10 @@ class Caller:
 
         Other *parameters* are the same for all. At most 1,000 calls are under way at once. An
         upstream that can answer several subjects in one request is asked that way.
+
+        Raises:
+            UnknownOperation: No installed plugin offers it.
+            BadParameter: The operation is about no subject, or *subjects* is a text.
         """
         return await self._engine.map(
             operation, subjects, parameters, lambda one: self._ask(operation, one)

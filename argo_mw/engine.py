@@ -181,6 +181,9 @@ class Engine:
         ask: Callable[[Parameters], Awaitable[Outcome]],
     ) -> dict[str, Outcome | Exception]:
         """The answer or the error for each subject, in parallel, at most 1,000 at once."""
+        if isinstance(subjects, str):
+            msg = f"the subjects of a map are the text {subjects!r}; give a list of them"
+            raise BadParameter(msg)
         name = self._subject_parameter(operation)
         places = asyncio.Semaphore(MAP_CONCURRENCY)
 

@@ -7,7 +7,7 @@ that look-up, since ``1``, ``1.0`` and ``True`` compare equal and are different 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from argo_mw.call import Call, make_call
 from argo_mw.chain.compose import Chain
@@ -15,6 +15,7 @@ from argo_mw.operation import Parameters
 
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 _MOST = 4096
+_LONGEST = 256
 
 Question = tuple[Call, Chain]
 
@@ -46,7 +47,7 @@ class Questions:
         if known is not None:
             return known
         question = self._make(operation, tenant, parameters)
-        if _SCALARS.issuperset(map(type, values)):
+        if _is_short(values):
             if len(self._known) >= _MOST:
                 self._known.clear()
             self._known[memo] = question
@@ -57,3 +58,11 @@ class Questions:
         if chain is None:
             raise self._unknown(operation)
         return make_call(chain.operation, parameters, tenant=tenant), chain
+
+
+def _is_short(values: Iterable[object]) -> bool:
+    """Whether *values* are scalars, and take little room: a prompt is as well asked anew."""
+    return all(
+        type(value) in _SCALARS and (not isinstance(value, str | bytes) or len(value) <= _LONGEST)
+        for value in values
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Generic, Self, TypeVar
 
-from argo_mw.errors import StreamAborted
+from argo_mw.errors import Closed, StreamAborted
 from argo_mw.outcome import Cost
 from argo_mw.tasks import Tasks
 
@@ -46,6 +47,7 @@ class Stream(Generic[C]):
         self._tasks = tasks
         self._name = name
         self._pump: asyncio.Task[None] | None = None
+        self._pumping = False
         self.cost: Cost | None = None
 
     @classmethod
@@ -131,12 +133,17 @@ class Stream(Generic[C]):
         self._finish(StreamAborted(f"stream {self._name!r} was aborted: {why}"))
         if self._pump is not None:
             self._pump.cancel()
+        if not self._pumping:
+            # A task that is cancelled before its first step closes nothing.
+            with contextlib.suppress(Closed):
+                self._tasks.spawn(f"stream-close:{self._name}", self._close_source())
 
     def _start(self) -> None:
         if self._pump is None and not self._done:
             self._pump = self._tasks.spawn(f"stream:{self._name}", self._read_source())
 
     async def _read_source(self) -> None:
+        self._pumping = True
         try:
             async for chunk in self._source:
                 if len(self._chunks) >= self._most:
@@ -152,9 +159,12 @@ class Stream(Generic[C]):
         else:
             self._finish(None)
         finally:
-            close = getattr(self._source, "aclose", None)
-            if close is not None:
-                await close()
+            await self._close_source()
+
+    async def _close_source(self) -> None:
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
 
     def _finish(self, error: Exception | None) -> None:
         if self._done:

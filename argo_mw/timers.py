@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import time
 from collections.abc import Callable
 
@@ -32,6 +33,8 @@ class Timers:
 
     def call_at(self, when: float, callback: Callable[[], object]) -> Pending:
         """Call *callback* at monotonic time *when*, in seconds, no earlier; in an empty context."""
+        if when == math.inf:
+            return Pending(callback, {})
         late = int((when - time.monotonic()) * _SHARE)
         step = 1 << late.bit_length() if late > 0 else 1  # milliseconds
         due = (int(when * 1000) // step + 1) * step

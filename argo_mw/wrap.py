@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import ParamSpec, Protocol, TypeVar, cast
 
 from argo_mw.call import Call
-from argo_mw.errors import UpstreamError
+from argo_mw.errors import ConfigError, UpstreamError
 from argo_mw.operation import Operation
 from argo_mw.outcome import Outcome
 from argo_mw.upstream import Upstream
@@ -54,7 +54,8 @@ def _binder(
     parameters = declared.signature.parameters.values()
     ordinary = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
     names = frozenset(ordinary) | {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    required = frozenset(p.name for p in parameters if p.default is p.empty)
+    rests = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
+    required = frozenset(p.name for p in parameters if p.default is p.empty).difference(rests)
 
     def named(args: tuple[object, ...], kwargs: dict[str, object]) -> Mapping[str, object]:
         given = dict(zip(ordinary, args, strict=False))
@@ -62,9 +63,53 @@ def _binder(
             given.update(kwargs)
             if required.issubset(given):
                 return given
-        return declared.signature.bind(*args, **kwargs).arguments
+        given = dict(declared.signature.bind(*args, **kwargs).arguments)
+        for rest in rests:
+            given |= cast("Mapping[str, object]", given.pop(rest, {}))
+        return given
 
     return named
+
+
+def check(
+    declared: Operation, function: Callable[..., object], known: Callable[..., object] | None
+) -> None:
+    """See that what is asked of *function* can be told by names.
+
+    Args:
+        declared: The operation that it shall answer.
+        function: What is to be wrapped.
+        known: What is wrapped under that name, or ``None``.
+
+    Raises:
+        ConfigError: A parameter has no name, or the operation's name is another function's.
+    """
+    if known is not None and not _redefines(function, known):
+        msg = (
+            f"the name {declared.name!r} is taken by another function that is wrapped, which "
+            "would be called instead of this one; give this one its own with wrap(name=...)"
+        )
+        raise ConfigError(msg)
+    for parameter in declared.signature.parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            msg = (
+                f"{declared.name}{declared.signature} cannot be wrapped: {parameter.name!r} is not "
+                "given by its name, and answers are known by the names of what was asked"
+            )
+            raise ConfigError(msg)
+
+
+def _redefines(function: Callable[..., object], known: Callable[..., object]) -> bool:
+    """Whether *function* is *known*, or was written in its place: a notebook's cell ran again."""
+    if function is known:
+        return True
+    one, other = (getattr(f, "__code__", None) for f in (function, known))
+    # Closures of one function share their code, and are different functions.
+    return one is not other and _home(function) == _home(known)
+
+
+def _home(function: Callable[..., object]) -> tuple[object, object]:
+    return getattr(function, "__module__", None), getattr(function, "__qualname__", None)
 
 
 def upstream_of(function: Callable[..., Awaitable[object]], declared: Operation) -> Upstream:

@@ -87,14 +87,25 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
     if state not in get_args(State):
         msg = f"state is {state!r}"
         raise ValueError(msg)
+    killed = table.get("killed", False)
+    if not isinstance(killed, bool):
+        msg = f"killed is {killed!r}, not true or false"
+        raise TypeError(msg)
     return Rule(
         state=cast(State, state),
         percent=None if percent is None else float(percent),
         by=_unit(str(table.get("by", "subject"))),
-        subjects={str(s): _parse(v).state == "on" for s, v in subjects.items()},
-        killed=table.get("killed") is True,
+        subjects={str(s): _is_on(str(s), v) for s, v in subjects.items()},
+        killed=killed,
         latched=str(table.get("latched") or ""),
     )
+
+
+def _is_on(subject: str, written: object) -> bool:
+    if written not in (True, False, "on", "off"):
+        msg = f"subject {subject!r} is {written!r}, not 'on' or 'off'"
+        raise ValueError(msg)
+    return written in (True, "on")
 
 
 def _unit(by: str) -> Unit:

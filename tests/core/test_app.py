@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from argo_mw import (
     Argo,
     ArgoError,
+    BadParameter,
     BlockingArgo,
     Call,
     CallEnded,
@@ -19,12 +22,15 @@ from argo_mw import (
     Context,
     Event,
     Events,
+    Guard,
     Layer,
     Next,
     Outcome,
+    PluginError,
     Reconfigured,
     Trouble,
     UnknownOperation,
+    Upstream,
     fresh,
     hookimpl,
 )
@@ -157,6 +163,125 @@ async def test_what_a_wrapped_function_raises_reaches_its_caller() -> None:
             await broken()
 
 
+async def test_a_wrapped_function_may_take_whatever_has_a_name() -> None:
+    argo = Argo.open(MEMORY, installed=False)
+
+    @argo.wrap(name="quote")
+    async def quote(symbol: str, *, n: int = 1, **more: object) -> object:
+        return symbol, n, more
+
+    async with argo:
+        assert ("A", 2, {"venue": "X"}) == await quote("A", n=2, venue="X")
+        assert ("A", 1, {}) == await quote("A")
+
+
+@pytest.mark.parametrize("function", [lambda symbol, /: None, lambda *symbols: None])
+def test_what_is_not_given_by_its_name_cannot_be_asked_for(function) -> None:
+    argo = Argo.open(MEMORY, installed=False)
+    with pytest.raises(ConfigError, match="'symbols?' is not given by its name"):
+        argo.wrap(name="quote")(function)
+
+
+async def test_two_functions_do_not_answer_for_each_other() -> None:
+    argo = Argo.open(MEMORY, installed=False)
+
+    def quoting(venue: str):
+        async def quote(symbol: str) -> str:
+            return f"{symbol} at {venue}"
+
+        return quote
+
+    one = argo.wrap()(quoting("X"))
+    with pytest.raises(ConfigError, match=r"is taken by another function .* wrap\(name="):
+        argo.wrap()(quoting("Y"))
+    other = argo.wrap(name="other")(quoting("Y"))
+    async with argo:
+        assert ("A at X", "A at Y") == (await one("A"), await other("A"))
+
+
+async def test_a_definition_that_is_made_again_takes_the_place_of_the_first() -> None:
+    """As in a notebook, when a cell is run once more."""
+    argo = Argo.open(MEMORY, installed=False)
+    async with argo:
+        for answer in (1, 2):
+            cell = f"async def quote(symbol):\n    return {answer}"
+            names: dict[str, object] = {"__name__": "cell"}
+            exec(cell, names)
+            quote = argo.wrap()(names["quote"])  # type: ignore[arg-type]
+        await argo.invalidate("op:cell.quote")
+        assert 2 == await quote("A")
+
+
+async def test_a_name_that_a_plugin_has_is_refused_and_stands_in_nobody_s_way(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        with pytest.raises(ConfigError, match="two plugins offer the operation 'bars'"):
+            argo.wrap(name="bars")(_answer)
+        await argo.reload()
+        assert "A" == await argo.call("bars", symbol="A")
+
+
+async def _answer(symbol: str) -> str:
+    return f"wrapped {symbol}"
+
+
+# -- Opening and closing -----------------------------------------------------------------------
+
+
+async def test_an_application_is_opened_once(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        with pytest.raises(Closed, match="opened once"):
+            await argo.__aenter__()
+        assert "A" == await argo.call("bars", symbol="A")
+    with pytest.raises(Closed, match="opened once"):
+        await argo.__aenter__()
+
+
+async def test_a_shutdown_that_fails_keeps_no_other_plugin_from_its_own() -> None:
+    ended: list[str] = []
+
+    class Lasting:
+        @hookimpl
+        async def shutdown(self) -> None:
+            ended.append("lasting")
+
+    class Broken:
+        @hookimpl
+        async def shutdown(self) -> None:
+            msg = "at the end"
+            raise ValueError(msg)
+
+    argo = Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}},
+        plugins={"a_lasting": Lasting(), "b_broken": Broken()},
+        installed=False,
+    )
+    await argo.__aenter__()
+    with pytest.raises(PluginError, match="at the end"):
+        await argo.aclose()
+    assert ["lasting"] == ended
+    assert [] == argo.engine.tasks.names
+
+
+async def test_who_cannot_guard_leaves_no_upstream_unguarded() -> None:
+    def no_guards(upstream: Upstream) -> list[Guard]:
+        msg = "no budget"
+        raise ValueError(msg)
+
+    paid = FakePlugin(
+        operations=[_bars()], upstreams=[Scripted("paid", ["bars"])], guards=no_guards
+    )
+    async with Argo.open(MEMORY, plugins={"paid": paid}, installed=False) as argo:
+        assert ["paid"] == [broken.plugin for broken in argo.broken]
+        with pytest.raises(UnknownOperation):
+            await argo.call("bars", symbol="A")
+
+
+async def test_a_text_is_no_list_of_subjects(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        with pytest.raises(BadParameter, match="give a list"):
+            await argo.map("bars", "AAPL")
+
+
 # -- Callers -----------------------------------------------------------------------------------
 
 
@@ -179,6 +304,11 @@ async def test_questions_of_every_form_are_asked(open_argo) -> None:
         for number in range(5_000):
             await argo.call("bars", symbol=f"S{number}")
         assert await argo.call("bars", symbol="A", days=1) == keys[0]
+        # A prompt may be of any size: thousands of them are not to be kept.
+        remembered = argo.engine.build.questions._known
+        before = len(remembered)
+        await argo.call("bars", symbol="A" * 1_000)
+        assert before == len(remembered)
 
 
 # -- Explanations ------------------------------------------------------------------------------
@@ -307,9 +437,44 @@ def test_a_blocking_call_on_its_own_loop_is_an_error() -> None:
     assert "would wait for itself" in str(found[0])
 
 
-def test_a_blocking_application_that_cannot_open_ends_its_thread() -> None:
-    import threading
+def test_whoever_waits_when_a_blocking_application_closes_is_told() -> None:
+    asked, told = threading.Event(), []
 
+    async def never(symbol: str) -> str:
+        asked.set()
+        await asyncio.Event().wait()
+        return symbol
+
+    def wait() -> None:
+        with pytest.raises(Closed, match="closed while it was asked") as found:
+            argo.call("bars", symbol="A")
+        told.append(found.value)
+
+    plugin = FakePlugin(operations=[_bars()], upstreams=[_plain_upstream(never)])
+    with BlockingArgo(MEMORY, plugins={"asked": plugin}, installed=False) as argo:
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        assert asked.wait(60)
+    waiting.join(60)
+    assert 1 == len(told)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_is_told_that_it_has_no_loop() -> None:
+    plugin = FakePlugin(operations=[_bars()], upstreams=[_plain_upstream()])
+    with BlockingArgo(MEMORY, plugins={"asked": plugin}, installed=False) as argo:
+        child = os.fork()
+        if child == 0:
+            try:
+                argo.call("bars", symbol="A")
+            except Closed:
+                os._exit(7)
+            os._exit(1)
+        assert 7 == os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert "A" == argo.call("bars", symbol="A")
+
+
+def test_a_blocking_application_that_cannot_open_ends_its_thread() -> None:
     with pytest.raises(ConfigError):
         with BlockingArgo({"argo": {"shared": "nope://"}}, installed=False):
             pass

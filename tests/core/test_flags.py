@@ -149,7 +149,8 @@ def test_rules_are_written_in_many_ways(written: object, rule: Rule, read: str) 
 @pytest.mark.parametrize(
     "written",
     ["maybe", 3, None, "110%", {"percent": "10"}, {"percent": True}, {"by": "phase"},
-     {"state": "x"}, {"subjects": ["A"]}, {"colour": 1}, "10% by moon"],
+     {"state": "x"}, {"subjects": ["A"]}, {"colour": 1}, "10% by moon",
+     {"killed": "true"}, {"subjects": {"A": "10%"}}],
 )  # fmt: skip
 def test_nonsense_is_refused_with_the_forms_there_are(written: object) -> None:
     with pytest.raises(ConfigError, match="flag 'race' cannot be set to .* Write 'on', 'off'"):

@@ -86,6 +86,29 @@ async def test_the_last_reader_who_leaves_aborts_the_source(tasks: Tasks) -> Non
         await read(stream)
 
 
+@pytest.mark.parametrize("asked", [True, False])
+async def test_a_source_that_was_not_read_yet_is_closed_too(tasks: Tasks, asked: bool) -> None:
+    class Reply:
+        closed = False
+
+        def __aiter__(self):
+            return self
+
+        async def __anext__(self):
+            raise StopAsyncIteration
+
+        async def aclose(self) -> None:
+            self.closed = True
+
+    reply = Reply()
+    stream: Stream[str] = Stream(reply, tasks)
+    if asked:
+        stream._start()
+    stream.abort("too late")
+    await settle()
+    assert reply.closed
+
+
 async def test_a_source_s_error_reaches_each_reader_after_the_chunks(tasks: Tasks) -> None:
     source = Source("a", ValueError("broken"))
     stream = Stream(source(), tasks)

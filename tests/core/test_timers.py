@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import time
 from collections.abc import Callable
 
@@ -107,6 +108,11 @@ def test_none_rings_early_or_later_than_promised(delay: float) -> None:
     Timers(loop).call_at(when, lambda: None)  # type: ignore[arg-type]
     ((due, _, _),) = loop.timers
     assert when - 1e-4 <= due <= when + max(0.002, 0.016 * delay) + 1e-4
+
+
+def test_what_is_due_at_no_time_never_rings(loop: Loop, timers: Timers) -> None:
+    timers.call_at(math.inf, pytest.fail).cancel()
+    assert [] == loop.timers
 
 
 async def test_the_systems_clock_rings_on_the_loop_it_runs_on() -> None:
