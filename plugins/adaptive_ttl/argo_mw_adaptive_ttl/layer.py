@@ -98,14 +98,18 @@ class AdaptiveTtl:
 
     async def _prepare(self, subject: str) -> None:
         """Have the calendar of *subject* at hand, computed off the loop, once for all who wait."""
-        now = self._clock.time()
-        if self.calendars.ready(subject, now) is not None or self.calendars.lacks(subject, now):
+        now, calendars = self._clock.time(), self.calendars
+
+        def settled() -> bool:
+            return calendars.ready(subject, now) is not None or calendars.lacks(subject, now)
+
+        if settled():
             return
         async with self._computing:
-            if self.calendars.lacks(subject, now):
+            if settled():
                 return
             try:
-                await asyncio.to_thread(self.calendars.of, subject, now)
+                await asyncio.to_thread(calendars.of, subject, now)
             except ConfigError as error:
                 # Which TTL is chosen must not cost the answer.
                 self._context.trouble(NAME, f"{error}; until then its market counts as open")

@@ -30,6 +30,7 @@ from argo_mw import (
 from argo_mw.testing import capture_events
 from argo_mw.testing.clock import FakeClock, settle
 from argo_mw_adaptive_ttl import TTL, Bars, Decision, Memory, Policy, Regime, Situation, price_tag
+from argo_mw_adaptive_ttl.calendars import Calendar, Calendars
 
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
@@ -136,6 +137,23 @@ async def test_an_answer_is_given_its_life_and_the_reason(
     assert outcome.via == ("adaptive_ttl",)
     assert f"market_data, {SIGMA} 3." in note(outcome)
     assert note(outcome).endswith("open → 120 s")
+
+
+async def test_symbols_that_are_asked_together_wait_for_one_calendar_and_then_go_on_together(
+    open_argo: OpenArgo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, each by way of a thread, they would miss the request they could share."""
+    computed: list[str] = []
+    compute = Calendars.of
+
+    def of(calendars: Calendars, symbol: str, at: float) -> Calendar:
+        computed.append(symbol)
+        return compute(calendars, symbol, at)
+
+    async with open_argo() as argo:
+        monkeypatch.setattr(Calendars, "of", of)
+        await argo.map("bars", [f"S{number}" for number in range(20)])
+    assert ["S0"] == computed
 
 
 async def test_an_answer_without_a_subject_has_a_life_too(
