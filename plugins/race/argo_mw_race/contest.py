@@ -30,6 +30,9 @@ from argo_mw_race.standings import Standings
 
 NAME = "race"
 
+_HELD_UP, _A_MOMENT = 0.1, 0.05
+"""The share of its time, and the seconds, by which a timer rings late when the loop was busy."""
+
 Until = Callable[[], "float | None"]
 
 
@@ -172,6 +175,19 @@ class Contest:
         """Monotonic seconds at which the newest branch is late, if others could still be asked."""
         newest = self.branches[-1]
         return newest.late_at if self.waiting and newest.running else None
+
+    def held_up(self) -> bool:
+        """Whether the loop was busy while the newest branch became late; it then has as long again.
+
+        What it answered meanwhile would lie in the socket, unread, and what it was to be asked
+        may not have left.
+        """
+        branch, now = self.branches[-1], self.now()
+        patience = branch.late_at - branch.started
+        if now - branch.late_at <= max(_HELD_UP * patience, _A_MOMENT):
+            return False
+        branch.late_at = now + patience
+        return True
 
     def note_lateness(self) -> None:
         """Note that the newest branch is late; it is again when it has taken twice as long."""

@@ -22,6 +22,8 @@ async def hedge(contest: Contest, plan: Plan, standings: Standings) -> Branch:
         answer = await contest.next_answer(contest.late_at)
         if answer is not None:
             return answer
+        if contest.held_up():
+            continue
         contest.note_lateness()
         upstream = standings.hedge_onto(contest.waiting)
         if upstream is not None:

@@ -159,6 +159,18 @@ class TestHedge:
             assert (await stage.ask(argo)).value == "second"
             assert stage.clock.monotonic() - began == pytest.approx(0.6, abs=0.03)
 
+    async def test_a_loop_that_was_held_up_takes_nobody_for_late(self, stage):
+        """What came while it was busy lies unread, and the request may not even have left."""
+        first = stage.upstream("first", (2.2, "first"), (9.0, "late"))
+        second = stage.upstream("second", (0.1, "second"))
+        async with stage.open(first, second, cold_start=0.5) as argo:
+            now = stage.clock.monotonic()
+            stage.clock.call_at(now + 0.1, lambda: stage.clock._move_to(now + 2.0))
+            assert (await stage.ask(argo)).value == "first"
+            assert [] == second.asked
+            # Whoever is late although nothing held the loop up is hedged as ever.
+            assert (await stage.ask(argo)).value == "second"
+
     async def test_a_failure_starts_the_next_at_once(self, stage):
         broken = stage.upstream("broken", (0.0, failure("broken")))
         well = stage.upstream("well", (0.2, "well"))
