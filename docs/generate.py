@@ -18,10 +18,12 @@ import attrs
 import click
 
 import argo_mw
-from argo_mw import Argo, ArgoError, Event, Secret, hooks
+from argo_mw import Argo, ArgoError, Secret
+from argo_mw.app.application import engine_of
 from argo_mw.cli.main import cli
 from argo_mw.config.settings import ArgoSettings, OperationSettings, UpstreamSettings
-from argo_mw.registry import Plugins
+from argo_mw.plugin import Event
+from argo_mw.registry import Plugins, hooks
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -182,7 +184,7 @@ async def _flags() -> list[tuple[str, str, str]]:
     with tempfile.TemporaryDirectory() as state:
         settings = {"argo": {"shared": "memory://", "state_dir": state}}
         async with Argo.open(settings) as argo:
-            for name, parts in sorted(argo.engine.build.parts.items()):
+            for name, parts in sorted(engine_of(argo).pipeline.contributions.items()):
                 if parts.layer is not None:
                     shadow = "yes" if parts.layer.shadow else ""
                     rows.append((f"`{name}`", f"the layer of {name}", shadow))
@@ -190,7 +192,9 @@ async def _flags() -> list[tuple[str, str, str]]:
                     flag = f"upstream.{upstream.name}"
                     rows.append((f"`{flag}`", f"an upstream of {name}", ""))
             known = {row[0].strip("`") for row in rows}
-            rows += [(f"`{n}`", "", "") for n in sorted(set(argo.flags) - known)]
+            rows += [
+                (f"`{n}`", "", "") for n in sorted(set(engine_of(argo).pipeline.flags) - known)
+            ]
     return sorted(rows, key=lambda row: ("upstream" in row[0], row[0]))
 
 

@@ -5,34 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Literal
 
-from argo_mw.call import Call
-from argo_mw.chain.deadline import Expired, within
-from argo_mw.chain.gather import Gatherer
-from argo_mw.chain.lineage import Lineage
-from argo_mw.chain.request import Sender
-from argo_mw.clock import Clock
-from argo_mw.errors import (
+from argo_mw.base.clock import Clock
+from argo_mw.base.deadline import TimeLimitExceeded, fail_at
+from argo_mw.base.errors import (
     Action,
     ArgoError,
     DeadlineExceeded,
+    InvalidAnswer,
     Refusal,
-    Unable,
-    Unacceptable,
+    Unsupported,
     UpstreamError,
 )
-from argo_mw.events import AnswerSeen, AttemptEnded, Events
-from argo_mw.extensions import LINEAGE
-from argo_mw.guard import Guard
-from argo_mw.outcome import NO_COST, Attempt, Cost, Outcome
-from argo_mw.tasks import Tasks
-from argo_mw.upstream import Upstream
+from argo_mw.base.tasks import Tasks
+from argo_mw.chain.batching import CallBatcher
+from argo_mw.chain.sender import Sender
+from argo_mw.model.call import Call
+from argo_mw.model.events import AnswerSeen, AttemptEnded, Events
+from argo_mw.model.guard import Guard
+from argo_mw.model.lineage import Lineage
+from argo_mw.model.outcome import NO_COST, Attempt, Cost, Outcome
+from argo_mw.model.upstream import Upstream
 
 _FIRST_DELAY = 0.1
 Status = Literal["ok", "rejected", "failed", "refused", "timeout", "cancelled"]
 Send = Callable[[Call], Coroutine[object, object, Outcome]]
 
 
-class Attempts:
+class UpstreamCaller:
     """Asks one upstream: within a deadline, again when that may help, and checks its answer."""
 
     def __init__(
@@ -45,14 +44,14 @@ class Attempts:
         tasks: Tasks,
     ) -> None:
         self._upstream = upstream
-        self._unable = upstream.unable
+        self._unsupported = upstream.unsupported
         self._clock = clock
         self._events = events
         sender = Sender(upstream, guards, events)
-        self.further = sender.further
+        self.charge_extra = sender.charge_extra
         self._send: Send = sender.send
-        if upstream.gathering is not None:
-            gatherer = Gatherer(upstream.name, upstream.gathering, sender.send_many, clock, tasks)
+        if upstream.batching is not None:
+            gatherer = CallBatcher(upstream.name, upstream.batching, sender.send_many, clock, tasks)
             self._send = gatherer.send
 
     async def __call__(self, call: Call) -> Outcome:
@@ -63,11 +62,11 @@ class Attempts:
             UpstreamError: The upstream failed, or its answer is none.
             DeadlineExceeded: The call's own deadline passed.
         """
-        if self._unable is not None:
-            reason = self._unable(call)
+        if self._unsupported is not None:
+            reason = self._unsupported(call)
             if reason is not None:
                 msg = f"upstream {self._upstream.name!r} {reason}"
-                raise Unable(msg, upstream=self._upstream.name)
+                raise Unsupported(msg, upstream=self._upstream.name)
         tried: list[Attempt] = []
         delay = _FIRST_DELAY
         while True:
@@ -91,16 +90,16 @@ class Attempts:
         lineage = None
         if call.operation.kind != "fetch":
             lineage = Lineage()
-            call = call.extended({LINEAGE: lineage})
+            call = call.evolve(lineage=lineage)
         deadline = started + self._upstream.timeout
         if call.deadline is not None and call.deadline < deadline:
             deadline = call.deadline
         try:
-            outcome = await within(self._send(call), deadline, self._clock)
+            outcome = await fail_at(self._send(call), deadline, self._clock)
             complaint = _complaint(call, outcome.value)
             if complaint is not None:
-                raise self._unacceptable(call, complaint)
-        except Expired as error:
+                raise self._invalid(call, complaint)
+        except TimeLimitExceeded as error:
             late = self._too_late(call, started, deadline)
             tried.append(self._ended(call, started, "timeout", str(late)))
             raise late from error
@@ -123,10 +122,9 @@ class Attempts:
             return DeadlineExceeded(f"{msg}, the caller's deadline")
         return UpstreamError(msg, upstream=self._upstream.name)
 
-    def _unacceptable(self, call: Call, complaint: str) -> Unacceptable:
-        what = f"{call.operation.name} {call.subject}".strip()
-        msg = f"upstream {self._upstream.name!r} gave no answer to {what}: {complaint}"
-        return Unacceptable(msg, upstream=self._upstream.name)
+    def _invalid(self, call: Call, complaint: str) -> InvalidAnswer:
+        msg = f"upstream {self._upstream.name!r} gave no answer to {call.label}: {complaint}"
+        return InvalidAnswer(msg, upstream=self._upstream.name)
 
     def _ended(
         self, call: Call, started: float, status: Status, error: str, cost: Cost = NO_COST
@@ -141,17 +139,11 @@ class Attempts:
 def _complete(
     call: Call, outcome: Outcome, asked_at: float, attempts: tuple[Attempt, ...]
 ) -> Outcome:
-    # Built directly, not evolved: every call pays for this line.
-    return Outcome(
-        outcome.value,
-        call.upstream,
-        outcome.via,
-        asked_at if outcome.as_of is None else outcome.as_of,
-        outcome.expires_at,
-        outcome.tags | call.tags if outcome.tags else call.tags,
-        outcome.cost,
-        attempts,
-        outcome.notes,
+    return outcome.evolve(
+        upstream=call.upstream,
+        as_of=asked_at if outcome.as_of is None else outcome.as_of,
+        tags=outcome.tags | call.tags if outcome.tags else call.tags,
+        attempts=attempts,
     )
 
 
@@ -164,7 +156,7 @@ def _complaint(call: Call, value: object) -> str | None:
 
 def _status(error: BaseException) -> Status:
     match error:
-        case Unacceptable():
+        case InvalidAnswer():
             return "rejected"
         case Refusal():
             return "refused"

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence, Set
-from typing import TypeVar
+from typing import TypeAlias
 
 from attrs import frozen
 
-from argo_mw.call import Call
+from argo_mw.chain.find import Ended, Find, compose_find, finders
 from argo_mw.chain.isolation import Report, isolate
 from argo_mw.chain.order import Order
 from argo_mw.chain.select import Candidates, select
-from argo_mw.chain.shadow import Shadows
+from argo_mw.chain.shadow import ShadowRunner
 from argo_mw.flags import Decision, Flag
-from argo_mw.layer import Layer, Lookup, Next, Peek
-from argo_mw.operation import Operation
-from argo_mw.outcome import Outcome
+from argo_mw.model.call import Call
+from argo_mw.model.events import CallEnded, Events
+from argo_mw.model.layer import Layer, Next
+from argo_mw.model.operation import AnyOperation
+from argo_mw.model.outcome import Outcome
 
-L = TypeVar("L")
+Arms: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @frozen(eq=False)
@@ -26,10 +28,8 @@ class Variant:
 
     Attributes:
         run: The whole of them as one function.
-        peek: An answer that needs no waiting, or ``None`` where no layer has one to give.
-        peekers: The layers that it asks.
-        lookups: The layers whose lookups a call may wait for, outside in.
-        report: Tells of a layer that failed by its own fault.
+        find: What is at hand without entering the chain, or ``None`` where no layer has anything.
+        report: Reports a layer that failed.
         arms: The flag arms that such a call is in.
         only: The one upstream, where there is no layer and no choice: the chain is then its
             attempt, which keeps the deadline by itself (1.5 µs less for a call with all flags
@@ -37,11 +37,9 @@ class Variant:
     """
 
     run: Next
-    peek: Peek | None
-    peekers: tuple[Layer, ...]
-    lookups: tuple[tuple[Layer, Lookup], ...]
+    find: Find | None
     report: Report
-    arms: tuple[tuple[str, str], ...]
+    arms: Arms
     only: str | None = None
 
 
@@ -50,38 +48,44 @@ class Chain:
 
     Layers that have nothing to do with any call are not in it at all. Flags that depend on the call
     are evaluated once per call and pick a variant, composed when it is first met.
+
+    Attributes:
+        operation: The operation.
+        constant: The one variant, where no flag depends on the call.
     """
 
     def __init__(
         self,
-        operation: Operation,
+        operation: AnyOperation,
         order: Order,
         flags: Mapping[str, Flag],
-        attempts: Mapping[str, Next],
+        callers: Mapping[str, Next],
         candidates: Candidates,
         report: Report,
-        shadows: Shadows,
+        shadows: ShadowRunner,
+        events: Events,
         *,
         only: str | None = None,
     ) -> None:
         self.operation = operation
         self._outer = _serving(order.outer, operation, flags)
         self._inner = _serving(order.inner, operation, flags)
-        rules = {n.name: flags[n.name].rule for n in (*self._outer, *self._inner)}
+        rules = {layer.flag: flags[layer.flag].rule for layer in (*self._outer, *self._inner)}
         self._shadowed = frozenset(name for name, rule in rules.items() if rule.shadows)
-        self._dynamic = tuple(flags[name] for name, rule in rules.items() if rule.settled is None)
-        self._attempts = attempts
+        self._dynamic = tuple(flags[name] for name, rule in rules.items() if rule.constant is None)
+        self._callers = callers
         self._candidates = candidates
         self._report = report
         self._shadows = shadows
+        self._events = events
         self._only = only
         self._variants: dict[tuple[Decision, ...], Variant] = {}
-        self.settled = None if self._dynamic else self._compose(())
+        self.constant = None if self._dynamic else self._compose(())
 
     def variant(self, call: Call) -> Variant:
-        """The chain that *call* goes through; its flags are evaluated here and nowhere else."""
-        if self.settled is not None:
-            return self.settled
+        """Return the chain that *call* goes through; its flags are evaluated here only."""
+        if self.constant is not None:
+            return self.constant
         decisions = tuple(flag.decide(call) for flag in self._dynamic)
         variant = self._variants.get(decisions)
         if variant is None:
@@ -92,34 +96,32 @@ class Chain:
         decided = {f.name: d for f, d in zip(self._dynamic, decisions, strict=True)}
         shadowed = self._shadowed - {name for name, d in decided.items() if not d.shadow}
         off = {name for name, decision in decided.items() if not decision.on} - shadowed
-        outer = [layer for layer in self._outer if layer.name not in off]
-        inner = [layer for layer in self._inner if layer.name not in off]
-        acting = [layer for layer in outer if layer.name not in shadowed]
-        peekers = _in_sight(acting, [layer if layer.peek else None for layer in acting])
+        outer = [layer for layer in self._outer if layer.flag not in off]
+        inner = [layer for layer in self._inner if layer.flag not in off]
+        acting = [layer for layer in outer if layer.flag not in shadowed]
+        arms = tuple((name, d.arm) for name, d in decided.items() if d.arm)
         branch = self._wrap(inner, self._attempt(), shadowed)
         return Variant(
             run=self._wrap(outer, select(branch, self._candidates), shadowed),
-            peek=_peek(peekers),
-            peekers=tuple(peekers),
-            lookups=tuple(_in_sight(acting, [_lookup(layer) for layer in acting])),
+            find=compose_find(finders(acting), self._report, self._events, _ended(arms)),
             report=self._report,
-            arms=tuple((name, d.arm) for name, d in decided.items() if d.arm),
+            arms=arms,
             only=None if outer or inner else self._only,
         )
 
     def _attempt(self) -> Next:
-        attempts = self._attempts
+        callers = self._callers
 
         def attempt(call: Call) -> Coroutine[object, object, Outcome]:
             assert call.upstream is not None
-            return attempts[call.upstream](call)
+            return callers[call.upstream](call)
 
         return attempt
 
     def _wrap(self, layers: Sequence[Layer], innermost: Next, shadowed: Set[str]) -> Next:
         handler = innermost
         for layer in reversed(layers):
-            if layer.name in shadowed:
+            if layer.flag in shadowed:
                 handler = self._shadows.around(layer, handler)
             else:
                 handler = isolate(layer, handler, self._report)
@@ -127,39 +129,14 @@ class Chain:
 
 
 def _serving(
-    layers: Sequence[Layer], operation: Operation, flags: Mapping[str, Flag]
+    layers: Sequence[Layer], operation: AnyOperation, flags: Mapping[str, Flag]
 ) -> tuple[Layer, ...]:
     return tuple(
-        layer for layer in layers if not flags[layer.name].rule.idle and layer.serves(operation)
+        layer for layer in layers if not flags[layer.flag].rule.idle and layer.serves(operation)
     )
 
 
-def _in_sight(layers: Sequence[Layer], looks: Sequence[L | None]) -> list[L]:
-    """The *looks* of *layers*, outside in, up to a layer that must see every answer pass."""
-    seen: list[L] = []
-    for layer, look in zip(layers, looks, strict=True):
-        if look is not None:
-            seen.append(look)
-        elif not layer.peek_through:
-            break
-    return seen
-
-
-def _peek(layers: Sequence[Layer]) -> Peek | None:
-    """The peeks of *layers* as one."""
-    peeks = [layer.peek for layer in layers if layer.peek is not None]
-    if len(peeks) < 2:
-        return peeks[0] if peeks else None
-
-    def peek(call: Call) -> Outcome | None:
-        for look in peeks:
-            outcome = look(call)
-            if outcome is not None:
-                return outcome
-        return None
-
-    return peek
-
-
-def _lookup(layer: Layer) -> tuple[Layer, Lookup] | None:
-    return None if layer.lookup is None else (layer, layer.lookup)
+def _ended(arms: Arms) -> Ended:
+    return lambda call, outcome, error: CallEnded(
+        call, 0.0, outcome, error, at_hand=True, arms=arms
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from argo_mw.call import Call
-from argo_mw.errors import ArgoError, PluginError
-from argo_mw.layer import Layer, Next
-from argo_mw.outcome import Outcome
+from argo_mw.base.errors import ArgoError, PluginError
+from argo_mw.model.call import Call
+from argo_mw.model.layer import Layer, Next
+from argo_mw.model.outcome import Outcome
 
 Report = Callable[[Layer, Call, BaseException], None]
 
@@ -52,7 +52,7 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
     async def handle(call: Call) -> Outcome:
         link = _Link(layer, inner)
         try:
-            outcome = await middleware(call, link)
+            outcome: object = await middleware(call, link)
         except Exception as error:
             if error is link.raised:
                 raise

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
 from attrs import frozen
 
-from argo_mw.errors import ConfigError
-from argo_mw.layer import FAN_OUT, SLOTS, Layer
+from argo_mw.base.errors import ConfigError
+from argo_mw.base.suggest import suggest
+from argo_mw.model.layer import FAN_OUT, SLOTS, Layer
 
 
 @frozen
@@ -74,7 +74,8 @@ def _slots(named: dict[str, Layer]) -> dict[str, str]:
         if not layer.slot:
             continue
         if layer.slot not in SLOTS:
-            msg = f"layer {layer.name!r} asks for slot {layer.slot!r}{_suggest(layer.slot, SLOTS)}"
+            hint = suggest(layer.slot, SLOTS)
+            msg = f"layer {layer.name!r} asks for slot {layer.slot!r}, which does not exist: {hint}"
             raise ConfigError(msg)
         if layer.slot in taken:
             msg = (
@@ -92,7 +93,8 @@ def _own_place(layer: Layer) -> str:
 
 def _place(layer: Layer, other: str, positions: dict[str, str]) -> str:
     if other not in positions:
-        msg = f"layer {layer.name!r} stands relative to {other!r}{_suggest(other, positions)}"
+        hint = suggest(other, positions)
+        msg = f"layer {layer.name!r} stands relative to {other!r}, which does not exist: {hint}"
         raise ConfigError(msg)
     return positions[other]
 
@@ -124,9 +126,3 @@ def _sorted(graph: dict[str, set[str]]) -> Sequence[str]:
         ordered.append(place)
         sorter.done(place)
     return ordered
-
-
-def _suggest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-    return f", which nothing is called: {hint}"

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 
-from argo_mw.call import Call
-from argo_mw.errors import (
+from argo_mw.base.errors import (
     Action,
     AllUpstreamsFailed,
     AllUpstreamsRefused,
     Refusal,
-    Unable,
+    Unsupported,
     UpstreamError,
 )
-from argo_mw.extensions import EXCLUSIVE
-from argo_mw.layer import Next
-from argo_mw.outcome import Outcome
+from argo_mw.model.call import Call
+from argo_mw.model.layer import Next
+from argo_mw.model.outcome import Outcome
 
 Candidates = Callable[[Call], Sequence[str]]
 
@@ -29,23 +28,17 @@ def select(branch: Next, candidates: Candidates) -> Next:
 
     def handle(call: Call) -> Coroutine[object, object, Outcome]:
         if call.upstream is not None:
-            return enter(call)
+            return branch(call)
         names = candidates(call)
         if len(names) == 1:
-            return enter(call.bind(names[0]))
+            return branch(call.bind(names[0]))
         return in_turn(call, names)
-
-    def enter(call: Call) -> Coroutine[object, object, Outcome]:
-        exclusive = call.extensions.get(EXCLUSIVE)
-        if exclusive is None:
-            return branch(call)
-        return exclusive(call, branch)  # type: ignore[operator, no-any-return]
 
     async def in_turn(call: Call, names: Sequence[str]) -> Outcome:
         causes: list[Exception] = []
         for name in names:
             try:
-                return await enter(call.bind(name))
+                return await branch(call.bind(name))
             except (Refusal, UpstreamError) as error:
                 if is_final(error):
                     raise
@@ -67,10 +60,10 @@ def all_failed(call: Call, causes: Sequence[Exception]) -> Exception:
     are listed beside the others, but do not decide the kind of the error: where guards refused
     all that could answer, it is a refusal.
     """
-    asked = [cause for cause in causes if not isinstance(cause, Unable)]
+    asked = [cause for cause in causes if not isinstance(cause, Unsupported)]
     if len(asked or causes) == 1:
         return (asked or causes)[0]
-    what = f"{call.operation.name} {call.subject}".strip()
+    what = call.label
     if not causes:
         msg = f"no upstream for {what} is switched on: see `argo-mw plugins` and [flags]"
         return AllUpstreamsFailed(msg, causes=())

@@ -5,23 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 
-from argo_mw.call import Call
-from argo_mw.chain.deadline import within
+from argo_mw.base.clock import Clock
+from argo_mw.base.deadline import fail_at
+from argo_mw.base.errors import Closed
+from argo_mw.base.tasks import Tasks
 from argo_mw.chain.isolation import Report
-from argo_mw.clock import Clock
-from argo_mw.errors import Closed
-from argo_mw.layer import Layer, Next, Shadow
-from argo_mw.outcome import Outcome
-from argo_mw.tasks import Tasks
+from argo_mw.model.call import Call
+from argo_mw.model.layer import Layer, Next, Shadows
+from argo_mw.model.outcome import Outcome
 
-MOST = 64
+MAX_CONCURRENT = 64
 """Answers that one layer looks at at once; it is not shown what comes while it is behind."""
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds that a layer may look at an answer."""
 
 
-class Shadows:
+class ShadowRunner:
     """Shows answers to layers, behind the back of callers: nobody waits for it."""
 
     def __init__(self, clock: Clock, tasks: Tasks, report: Report) -> None:
@@ -32,8 +32,10 @@ class Shadows:
 
     def around(self, layer: Layer, inner: Next) -> Next:
         """*inner*, whose answers *layer* is shown."""
-        shadow = layer.shadow
-        assert shadow is not None, "the build refuses a layer that cannot shadow"
+        shadow = layer.middleware
+        if not isinstance(shadow, Shadows):
+            # Of several layers that share a flag, some may have nothing to look at.
+            return inner
 
         async def handle(call: Call) -> Outcome:
             outcome = await inner(call)
@@ -42,22 +44,22 @@ class Shadows:
 
         return handle
 
-    def _show(self, layer: Layer, shadow: Shadow, call: Call, outcome: Outcome) -> None:
+    def _show(self, layer: Layer, shadow: Shadows, call: Call, outcome: Outcome) -> None:
         name = layer.name
-        if self._looking[name] >= MOST:
+        if self._looking[name] >= MAX_CONCURRENT:
             return
         with contextlib.suppress(Closed):
             task = self._tasks.spawn(f"shadow:{name}", self._look(layer, shadow, call, outcome))
             self._looking[name] += 1
             task.add_done_callback(lambda _: self._looking.subtract([name]))
 
-    async def _look(self, layer: Layer, shadow: Shadow, call: Call, outcome: Outcome) -> None:
+    async def _look(self, layer: Layer, shadow: Shadows, call: Call, outcome: Outcome) -> None:
         try:
             looking = _coroutine(shadow, call, outcome)
-            await within(looking, self._clock.monotonic() + PATIENCE, self._clock)
+            await fail_at(looking, self._clock.monotonic() + TIMEOUT, self._clock)
         except Exception as error:
             self._report(layer, call, error)
 
 
-async def _coroutine(shadow: Shadow, call: Call, outcome: Outcome) -> None:
-    await shadow(call, outcome)
+async def _coroutine(shadow: Shadows, call: Call, outcome: Outcome) -> None:
+    await shadow.shadow(call, outcome)

@@ -1,10 +1,10 @@
 """The command line: ``argo-mw``.
 
-Plugins add commands with the hook :func:`~argo_mw.hooks.register_commands`; a command that
+Plugins add commands with the hook :func:`~argo_mw.registry.hooks.register_commands`; a command that
 needs the chain is an ``async def`` marked with :func:`with_argo`.
 """
 
 from argo_mw.cli.output import console, print_json, say
-from argo_mw.cli.run import Settled, current_settings, with_argo
+from argo_mw.cli.run import ExitCode, current_settings, with_argo
 
-__all__ = ["Settled", "console", "current_settings", "print_json", "say", "with_argo"]
+__all__ = ["ExitCode", "console", "current_settings", "print_json", "say", "with_argo"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from argo_mw.app import Argo
+from argo_mw.app.application import Argo, engine_of
+from argo_mw.base.errors import UnknownOperation
 from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.run import with_argo
-from argo_mw.errors import UnknownOperation
 from argo_mw.flags.parse import format_rule
 
 
@@ -17,17 +17,17 @@ from argo_mw.flags.parse import format_rule
 @with_argo
 async def plugins(argo: Argo, as_json: bool) -> None:
     """Show the final chain, the operations, and where each plugin comes from."""
-    build = argo.engine.build
-    chain = [one.name for one in (*build.order.outer, *build.order.inner)]
+    pipeline = engine_of(argo).pipeline
+    chain = [one.name for one in (*pipeline.order.outer, *pipeline.order.inner)]
     rows = [
         {
             "plugin": name,
-            "from": argo.plugins.origin(name),
-            "layer": "" if part.layer is None else format_rule(build.flags[name].rule),
-            "operations": [o.name for o in part.operations],
-            "upstreams": [u.name for u in part.upstreams],
+            "from": engine_of(argo).plugins.origin(name),
+            "layer": format_rule(pipeline.flags[name].rule) if one.layers else "",
+            "operations": [o.name for o in one.operations],
+            "upstreams": [u.name for u in one.upstreams],
         }
-        for name, part in build.parts.items()
+        for name, one in pipeline.contributions.items()
     ]
     broken = [{"plugin": b.plugin, "stage": b.stage, "error": b.error} for b in argo.broken]
     if as_json:
@@ -85,7 +85,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _subject_parameter(argo: Argo, operation: str) -> str:
-    known = argo.engine.build.operations.get(operation)
+    known = engine_of(argo).pipeline.operations.get(operation)
     if known is None:
         argo.explain(operation)
         raise UnknownOperation(operation)

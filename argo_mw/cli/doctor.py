@@ -12,13 +12,13 @@ import click
 from attrs import frozen
 from rich.table import Column, Table
 
-from argo_mw.app import Argo
+from argo_mw.app.application import Argo, context_of, engine_of
+from argo_mw.base.errors import SharedUnavailable
 from argo_mw.cli.output import console, print_json
 from argo_mw.cli.rehearsal import rehearse
-from argo_mw.cli.run import Settled, current_settings
+from argo_mw.cli.run import ExitCode, current_settings
 from argo_mw.config import Settings
-from argo_mw.errors import SharedUnavailable
-from argo_mw.registry import Broken
+from argo_mw.registry import BrokenPlugin
 
 PATIENCE = 5.0
 """Seconds that each plugin may take to look after itself, and an answer of the rehearsal."""
@@ -62,7 +62,7 @@ def doctor(as_json: bool) -> None:
             table.add_row("ok" if one.well else "!!", one.where, one.what, one.found)
         console().print(table)
     if not all(one.well for one in findings):
-        sys.exit(Settled.FAILED)
+        sys.exit(ExitCode.FAILED)
 
 
 async def _visit(settings: Settings) -> list[Finding]:
@@ -78,18 +78,17 @@ async def examine(argo: Argo) -> list[Finding]:
     """Everything there is to say about *argo*, the core's own findings first."""
     findings = [
         Finding("core", "configuration", True, argo.settings.source),
-        Finding("core", "state", True, str(argo.context.state_dir)),
+        Finding("core", "state", True, str(context_of(argo).state_dir)),
         await _shared(argo),
     ]
     findings += [_broken(broken) for broken in argo.broken]
-    for name in argo.plugins.names:
-        findings.append(Finding(name, "plugin", True, argo.plugins.origin(name)))
-        findings += [Finding(name, "hooks", True, told) for told in argo.plugins.deprecated(name)]
+    for name in engine_of(argo).plugins.names:
+        findings.append(Finding(name, "plugin", True, engine_of(argo).plugins.origin(name)))
         findings.extend(await _plugin(argo, name))
     return findings + await _rehearsal(argo)
 
 
-def _broken(broken: Broken) -> Finding:
+def _broken(broken: BrokenPlugin) -> Finding:
     advice = f"{broken.error}; mend it, upgrade it, or name it under block in [argo]"
     return Finding(broken.plugin, broken.stage, False, advice)
 
@@ -112,7 +111,7 @@ async def _leaks(argo: Argo) -> list[Finding]:
     left = asyncio.all_tasks() - {asyncio.current_task()}
     return [
         Finding(
-            argo.plugins.owner(_module(task)) or "core",
+            engine_of(argo).plugins.owner(_module(task)) or "core",
             "tasks",
             False,
             f"left a task behind that does not end: {_shown(task)}; start it with "
@@ -135,7 +134,7 @@ async def _shared(argo: Argo) -> Finding:
     kind = argo.settings.argo.shared.partition(":")[0]
     started = time.perf_counter()
     try:
-        await argo.context.shared.get("argo:doctor")
+        await context_of(argo).shared.get("argo:doctor")
     except SharedUnavailable as error:
         return Finding("core", "shared store", False, f"{kind} cannot be reached: {error}")
     taken = 1e3 * (time.perf_counter() - started)
@@ -143,8 +142,10 @@ async def _shared(argo: Argo) -> Finding:
 
 
 async def _plugin(argo: Argo, name: str) -> list[Finding]:
-    config = argo.plugins.configured.get(name)
-    waiting = argo.plugins.call(name, "diagnose", config=config, context=argo.context)
+    config = engine_of(argo).plugins.configured.get(name)
+    waiting = engine_of(argo).plugins.call(
+        name, "diagnose", config=config, context=context_of(argo)
+    )
     if waiting is None:
         return []
     try:

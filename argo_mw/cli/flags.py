@@ -6,7 +6,7 @@ import click
 from attrs import evolve
 from rich.table import Table
 
-from argo_mw.app import Argo, state_directory
+from argo_mw.app.application import Argo, engine_of, state_directory
 from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.run import with_argo
 from argo_mw.flags import Rule
@@ -29,7 +29,9 @@ def flags() -> None:
 @with_argo
 async def list_(argo: Argo, as_json: bool) -> None:
     """Show every flag, what it is set to, and by what."""
-    rows = [(name, format_rule(f.rule), f.source) for name, f in argo.flags.items()]
+    rows = [
+        (name, format_rule(f.rule), f.source) for name, f in engine_of(argo).pipeline.flags.items()
+    ]
     if as_json:
         print_json([{"flag": n, "rule": r, "set by": s} for n, r, s in rows])
         return
@@ -50,7 +52,7 @@ async def set_(argo: Argo, name: str, rule: str) -> None:
     def change(old: Rule | None) -> Rule:
         if old is None:
             return parsed
-        return evolve(parsed, killed=old.killed, latched=old.latched, subjects=old.subjects)
+        return evolve(parsed, killed=old.killed, rolled_back=old.rolled_back, subjects=old.subjects)
 
     await _update(argo, name, change)
 
@@ -83,7 +85,7 @@ async def revive(argo: Argo, name: str) -> None:
     configured = configured_rule(name, argo.settings.flags)
 
     def change(old: Rule | None) -> Rule | None:
-        revived = None if old is None else evolve(old, killed=False, latched="")
+        revived = None if old is None else evolve(old, killed=False, rolled_back="")
         return None if revived == configured else revived
 
     await _update(argo, name, change)
@@ -98,12 +100,12 @@ async def unset(argo: Argo, name: str) -> None:
 
 
 async def _update(argo: Argo, name: str, change: Change) -> None:
-    if name not in argo.flags:
-        raise unknown_flag(name, argo.flags, where="the command")
+    if name not in engine_of(argo).pipeline.flags:
+        raise unknown_flag(name, engine_of(argo).pipeline.flags, where="the command")
     await Overlay(state_directory(argo.settings)).change(name, change, argo.reload)
     _show(argo, name)
 
 
 def _show(argo: Argo, name: str) -> None:
-    flag = argo.flags[name]
+    flag = engine_of(argo).pipeline.flags[name]
     say(f"{name}: {format_rule(flag.rule)} (set by {flag.source})")

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 import structlog
 
+from argo_mw.base.errors import ArgoError
 from argo_mw.cli.chain import explain, plugins
 from argo_mw.cli.doctor import doctor
 from argo_mw.cli.flags import flags
 from argo_mw.cli.new_plugin import new_plugin
 from argo_mw.config import load
-from argo_mw.errors import ArgoError
 from argo_mw.registry import Plugins
 
 

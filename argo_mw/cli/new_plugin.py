@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from argo_mw.authoring import KINDS, write
+from argo_mw.base.errors import ConfigError
+from argo_mw.cli.authoring import KINDS, write
 from argo_mw.cli.output import say
-from argo_mw.errors import ConfigError
 
 
 @click.command("new-plugin")

@@ -13,13 +13,13 @@ from typing import get_args
 from attrs import Factory, frozen
 from structlog.testing import capture_logs
 
-from argo_mw.app import Argo
-from argo_mw.call import Call
-from argo_mw.errors import ArgoError, DeadlineExceeded, Refusal
-from argo_mw.events import Event, LayerBypassed, observes
-from argo_mw.layer import Layer
-from argo_mw.operation import Kind
-from argo_mw.outcome import Outcome
+from argo_mw.app.application import Argo, engine_of, observe
+from argo_mw.base.errors import ArgoError, DeadlineExceeded, Refusal
+from argo_mw.model.call import Call
+from argo_mw.model.events import Event, LayerBypassed, observes
+from argo_mw.model.layer import Finds, Layer
+from argo_mw.model.operation import Kind
+from argo_mw.model.outcome import Outcome
 
 SUBJECTS = 32
 """Questions of each kind: enough to meet a layer that a tenth of the calls go through."""
@@ -54,12 +54,12 @@ async def rehearse(argo: Argo, patience: float) -> Rehearsal:
     def listen(event: Event) -> None:
         if isinstance(event, LayerBypassed):
             error = event.error
-            told = f"it fails and is passed by: {type(error).__name__}: {error}"
+            told = f"it fails and is bypassed: {type(error).__name__}: {error}"
             faults.setdefault(event.layer, told)
 
     # What layers say about made-up answers concerns nobody.
     with capture_logs():
-        stop = argo.observe(listen)
+        stop = observe(argo, listen)
         try:
             for kind in get_args(Kind):
                 unanswered = await _rehearse(argo, kind, patience, faults)
@@ -88,8 +88,8 @@ async def _rehearse(argo: Argo, kind: Kind, patience: float, faults: dict[str, s
 def _question(
     argo: Argo, name: str, kind: Kind, patience: float
 ) -> Callable[[str], Awaitable[object]]:
-    @argo.wrap(name=name, kind=kind, timeout=patience)
-    async def question(symbol: str) -> object:
+    @argo.wrap(name=name, kind=kind, subject="subject", timeout=patience)
+    async def question(subject: str) -> object:
         return Ephemeral()
 
     return question
@@ -106,12 +106,12 @@ async def _ask(question: Callable[[str], Awaitable[object]]) -> None:
 
 async def _stuck(argo: Argo, operation: str, patience: float) -> list[str]:
     """The layers that do not answer even where nothing is left to wait for."""
-    build = argo.engine.build
+    pipeline = engine_of(argo).pipeline
     # A subject that is new: what was not answered before may still be under way.
-    call, _ = build.questions.ask(operation, argo.settings.argo.tenant, {"symbol": "REHEARSAL"})
-    bound = call.bind(build.candidates[operation][0])
-    places = [(layer, call) for layer in build.order.outer]
-    places += [(layer, bound) for layer in build.order.inner]
+    call, _ = pipeline.calls.get(operation, argo.settings.argo.tenant, {"subject": "REHEARSAL"})
+    bound = call.bind(pipeline.candidates[operation][0])
+    places = [(layer, call) for layer in pipeline.order.outer]
+    places += [(layer, bound) for layer in pipeline.order.inner]
     asked = [(layer, call) for layer, call in places if layer.serves(call.operation)]
     stuck = await asyncio.gather(*(_is_stuck(layer, call, patience) for layer, call in asked))
     return [layer.name for (layer, _), is_stuck in zip(asked, stuck, strict=True) if is_stuck]
@@ -122,10 +122,11 @@ async def _is_stuck(layer: Layer, call: Call, patience: float) -> bool:
         return Outcome(Ephemeral())
 
     async def alone() -> None:
-        looking = layer.lookup(call) if layer.lookup is not None else None
-        if looking is not None:
-            await looking
-        await layer.middleware(call, answer)
+        middleware = layer.middleware
+        found = middleware.find(call) if isinstance(middleware, Finds) else None
+        if found is not None and not isinstance(found, Outcome):
+            await found
+        await middleware(call, answer)
 
     asking = asyncio.create_task(alone(), name=f"argo-mw:rehearsal:{layer.name}")
     _, unanswered = await asyncio.wait({asking}, timeout=patience)

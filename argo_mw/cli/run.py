@@ -10,14 +10,14 @@ from typing import Concatenate, ParamSpec
 import click
 from attrs import frozen
 
-from argo_mw.app import Argo
+from argo_mw.app.application import Argo
 from argo_mw.config import Settings, load
 
 P = ParamSpec("P")
 
 
 @frozen
-class Settled:
+class ExitCode:
     """The exit codes of ``argo-mw``."""
 
     OK = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,8 +11,9 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
+from argo_mw.base.errors import ConfigError
+from argo_mw.base.suggest import suggest
 from argo_mw.config.secret import Secret
-from argo_mw.errors import ConfigError
 
 T = TypeVar("T")
 
@@ -119,9 +119,7 @@ def _all_complaints(errors: Iterable[BaseException], into: object, path: str) ->
 
 def _unknown_key(path: str, key: str, into: object) -> str:
     known = [a.name for a in attrs.fields(into) if a.name != "source"] if attrs.has(into) else []  # type: ignore[arg-type]
-    near = difflib.get_close_matches(key, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-    return f"unknown key {path!r}: {hint}"
+    return f"unknown key {path!r}: {suggest(key, known)}"
 
 
 def _type_of(into: object, field: str) -> object:

@@ -8,9 +8,9 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from argo_mw.base.errors import ConfigError
 from argo_mw.config.convert import structure
 from argo_mw.config.settings import Settings
-from argo_mw.errors import ConfigError
 
 FILE = "argo.toml"
 ENVIRONMENT = "ARGO_MW_CONFIG"

@@ -59,7 +59,7 @@ class UpstreamSettings:
     Attributes:
         timeout: Seconds for one attempt.
         retries: How often an error that says "retry" is asked again.
-        gather: Calls in one request at most; 1 sends each alone.
+        max_batch: Calls in one request at most; 1 sends each alone.
         per_second: Requests in a second; 0 lifts the upstream's own limit.
         per_minute: Requests in a minute.
         per_day: Requests in a UTC day.
@@ -68,7 +68,7 @@ class UpstreamSettings:
 
     timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
     retries: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
-    gather: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
+    max_batch: int | None = field(default=None, validator=validators.optional(validators.ge(1)))
     per_second: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
     per_minute: int | None = field(default=None, validator=validators.optional(validators.ge(0)))
     per_day: int | None = field(default=None, validator=validators.optional(validators.ge(0)))

@@ -9,8 +9,8 @@ from typing import Literal
 
 from attrs import field, frozen, validators
 
-from argo_mw.call import Call
 from argo_mw.flags.bucket import bucket, in_control, in_treatment
+from argo_mw.model.call import Call
 
 State = Literal["off", "shadow", "on"]
 Unit = Literal["subject", "tenant", "key"]
@@ -62,7 +62,7 @@ class Rule:
         by: The unit that a share is taken of; equal units share an arm.
         subjects: What holds for single subjects, whatever the share.
         killed: The kill switch: off, before everything else.
-        latched: Why a rollback holds it off, or "".
+        rolled_back: Why a rollback holds it off, or "".
     """
 
     state: State = "on"
@@ -73,12 +73,12 @@ class Rule:
     by: Unit = "subject"
     subjects: Mapping[str, bool] = field(default=_NOBODY, converter=_read_only)
     killed: bool = False
-    latched: str = ""
+    rolled_back: str = ""
 
     @property
-    def settled(self) -> bool | None:
+    def constant(self) -> bool | None:
         """On or off for every call alike, or ``None`` when it depends on the call."""
-        if self.killed or self.latched:
+        if self.killed or self.rolled_back:
             return False
         if self.subjects or self.percent is not None:
             return None
@@ -87,13 +87,13 @@ class Rule:
     @property
     def shadows(self) -> bool:
         """Whether the layer is shown what it might have served, where nothing else decides."""
-        held = self.killed or self.latched
+        held = self.killed or self.rolled_back
         return self.state == "shadow" and self.percent is None and not held
 
     @property
     def idle(self) -> bool:
         """Whether the layer has nothing to do with any call."""
-        return self.settled is False and not self.shadows
+        return self.constant is False and not self.shadows
 
 
 ON = Rule("on")
@@ -128,7 +128,7 @@ class Flag:
     def decide(self, call: Call) -> Decision:
         """What holds for *call*: kill switch, latch, subject, share, state, in this order."""
         rule = self.rule
-        if rule.killed or rule.latched:
+        if rule.killed or rule.rolled_back:
             return _KILLED
         override = rule.subjects.get(call.subject)
         if override is not None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
-from argo_mw.errors import ArgoError, ConfigError
+from argo_mw.base.errors import ArgoError, ConfigError
 from argo_mw.flags.model import Rule
 from argo_mw.flags.parse import dump_rule, parse_rule
 

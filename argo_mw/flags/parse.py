@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import cast, get_args
 
-from argo_mw.errors import ConfigError
+from argo_mw.base.errors import ConfigError
 from argo_mw.flags.model import Rule, State, Unit
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%(?:\s*by\s+(\w+))?")
-_KEYS = ("state", "percent", "by", "subjects", "killed", "latched")
+_KEYS = ("state", "percent", "by", "subjects", "killed", "rolled_back")
 _FORM = "'on', 'off', 'shadow', '10%', '10% by tenant', or {percent = 10, by = 'subject'}"
 
 
@@ -31,8 +31,8 @@ def format_rule(rule: Rule) -> str:
     """*rule* as people read it."""
     if rule.killed:
         return "killed"
-    if rule.latched:
-        return f"rolled back: {rule.latched}"
+    if rule.rolled_back:
+        return f"rolled back: {rule.rolled_back}"
     text = rule.state if rule.percent is None else f"{rule.percent:g}% by {rule.by}"
     subjects = ", ".join(f"{s}={'on' if on else 'off'}" for s, on in sorted(rule.subjects.items()))
     return f"{text} ({subjects})" if subjects else text
@@ -46,7 +46,7 @@ def dump_rule(rule: Rule) -> dict[str, object]:
         "by": rule.by,
         "subjects": {subject: "on" if on else "off" for subject, on in rule.subjects.items()},
         "killed": rule.killed,
-        "latched": rule.latched,
+        "rolled_back": rule.rolled_back,
     }
 
 
@@ -97,7 +97,7 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
         by=_unit(str(table.get("by", "subject"))),
         subjects={str(s): _is_on(str(s), v) for s, v in subjects.items()},
         killed=killed,
-        latched=str(table.get("latched") or ""),
+        rolled_back=str(table.get("rolled_back") or ""),
     )
 
 

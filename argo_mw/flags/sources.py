@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 
 from attrs import evolve
 
-from argo_mw.errors import ConfigError
+from argo_mw.base.errors import ConfigError
+from argo_mw.base.suggest import suggest
 from argo_mw.flags.model import ON, Flag, Rule
 from argo_mw.flags.parse import parse_rule
 
@@ -58,7 +58,7 @@ def _resolve_one(
         rule, source = overlay[name], "overlay"
     if override is not None:
         variable = environment_variable(name)
-        held = evolve(parse_rule(name, override), killed=rule.killed, latched=rule.latched)
+        held = evolve(parse_rule(name, override), killed=rule.killed, rolled_back=rule.rolled_back)
         rule, source = held, variable
     return Flag(name, rule, source=source)
 
@@ -70,7 +70,5 @@ def configured_rule(name: str, configured: Mapping[str, object]) -> Rule:
 
 def unknown_flag(name: str, known: Iterable[str], *, where: str, does: str = "sets") -> ConfigError:
     """The error for a flag that does not exist."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names) or 'none'}"
-    return ConfigError(f"{where} {does} flag {name!r}, which does not exist: {hint}")
+    msg = f"{where} {does} flag {name!r}, which does not exist: {suggest(name, known)}"
+    return ConfigError(msg)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
-from argo_mw.errors import PluginError
-from argo_mw.gauge import Gauge
-from argo_mw.layer import Layer
-from argo_mw.operation import Operation
-from argo_mw.upstream import Upstream
+from argo_mw.base.errors import PluginError
+from argo_mw.model.gauge import Gauge
+from argo_mw.model.layer import Layer
+from argo_mw.model.operation import Operation
+from argo_mw.model.upstream import Upstream
 
 Wanted = tuple[str, Callable[[object], bool]]
 """What is wanted, in words, and whether something is it."""
@@ -80,7 +80,6 @@ _AWAITABLE: Wanted = ("an awaitable: write `async def`", inspect.isawaitable)
 
 _ONE: Mapping[str, Wanted] = {
     "register_config": ("an attrs class", _is_config),
-    "register_layer": ("an argo_mw.Layer around the middleware", _is_a(Layer)),
     "register_shared_drivers": ("a mapping of URL schemes to functions", _is_mapping),
     "startup": _AWAITABLE,
     "config_changed": _AWAITABLE,
@@ -90,12 +89,14 @@ _ONE: Mapping[str, Wanted] = {
 
 _SEVERAL: Mapping[str, Wanted] = {
     "register_flags": ("names of flags", _is_a(str)),
+    "register_layers": ("argo_mw.plugin.Layer", _is_a(Layer)),
+    "register_data_types": ("names of data types", _is_a(str)),
     "register_operations": (
-        "argo_mw.Operation: mark functions with @operation()",
+        "argo_mw.plugin.Operation: mark functions with @operation()",
         _is_a(Operation),
     ),
-    "register_upstreams": ("argo_mw.Upstream", _is_a(Upstream)),
-    "register_guards": ("argo_mw.Guard", _has_reserve),
+    "register_upstreams": ("argo_mw.plugin.Upstream", _is_a(Upstream)),
+    "register_guards": ("argo_mw.plugin.Guard", _has_reserve),
     "register_observers": ("functions of an event", callable),
-    "register_gauges": ("argo_mw.Gauge", _is_a(Gauge)),
+    "register_gauges": ("argo_mw.plugin.Gauge", _is_a(Gauge)),
 }

@@ -6,12 +6,12 @@ from attrs import frozen
 
 
 @frozen
-class Broken:
+class BrokenPlugin:
     """A plugin that was left out.
 
     Attributes:
         plugin: Its name.
-        stage: What failed: ``api``, ``import``, ``hooks``, ``config``, or the hook's name.
+        stage: What failed: ``import``, ``hooks``, ``config``, or the hook's name.
         error: What happened and what to do.
     """
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 
 import pluggy
-from pluggy import HookCaller, HookImpl
+from pluggy import HookCaller
 
-from argo_mw.errors import PluginError
+from argo_mw.base.errors import PluginError
+from argo_mw.base.suggest import suggest
 
 Hooks = object
 """What pluggy calls the hook relay: its attributes are the callers, by name."""
@@ -38,18 +38,10 @@ def misfit(caller: HookCaller, name: str, function: object) -> PluginError | Non
     unknown = next((a for a in asked if a not in offered), None)
     if unknown is None:
         return None
-    near = difflib.get_close_matches(unknown, offered, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "name only those that it needs, or none"
+    hint = suggest(unknown, offered)
+    hint = hint if hint.startswith("did") else "name only those that it needs, or none"
     msg = (
         f"its {caller.name}({', '.join(asked)}) asks for {unknown!r}, which hook {caller.name!r} "
         f"does not offer: {caller.name}({', '.join(offered)}) is all there is; {hint}"
     )
     return PluginError(msg, plugin=name)
-
-
-def deprecated(caller: HookCaller, implementation: HookImpl) -> list[str]:
-    """What the implementation asks for that will go, each with its replacement."""
-    warned = caller.spec.warn_on_impl_args if caller.spec is not None else None
-    if not warned:
-        return []
-    return [f"{caller.name}: {warned[a]}" for a in implementation.argnames if a in warned]

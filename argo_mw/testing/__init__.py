@@ -7,23 +7,23 @@ pytest.register_assert_rewrite(
     "argo_mw.testing.layers", "argo_mw.testing.shared", "argo_mw.testing.upstream_conformance"
 )
 
-from argo_mw.testing.away import AwayShared
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock, settle
 from argo_mw.testing.events import Captured, capture_events
 from argo_mw.testing.layers import LayerConformance
 from argo_mw.testing.plugins import FakePlugin
+from argo_mw.testing.unreachable_store import UnreachableStore
 from argo_mw.testing.upstream_conformance import FakeService, UpstreamConformance
 from argo_mw.testing.upstreams import Scripted
 
 __all__ = [
-    "AwayShared",
     "Captured",
     "FakeClock",
     "FakePlugin",
     "FakeService",
     "LayerConformance",
     "Scripted",
+    "UnreachableStore",
     "UpstreamConformance",
     "blocking_calls",
     "capture_events",

@@ -9,7 +9,7 @@ from contextvars import Context, copy_context
 
 from attrs import define, field
 
-from argo_mw.clock import Callback, Timer
+from argo_mw.base.clock import Callback, Timer
 
 _ROUNDS = 10_000
 _BLIND_ROUNDS = 50
@@ -29,7 +29,7 @@ class _Pending:
 
 @define(eq=False)
 class FakeClock:
-    """Implements :class:`~argo_mw.clock.Clock` without ever waiting.
+    """Implements :class:`~argo_mw.base.clock.Clock` without ever waiting.
 
     Example::
 

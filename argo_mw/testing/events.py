@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from argo_mw.app import Argo
-from argo_mw.events import Event
+from argo_mw.app.application import Argo, observe
+from argo_mw.model.events import Event
 
 T = TypeVar("T")
 
@@ -31,5 +31,5 @@ class Captured:
 def capture_events(argo: Argo) -> Captured:
     """Catch the events of *argo* from now on."""
     captured = Captured()
-    argo.observe(captured)
+    observe(argo, captured)
     return captured

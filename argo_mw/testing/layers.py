@@ -12,36 +12,36 @@ import time
 
 import pytest
 
-from argo_mw.app import Argo
-from argo_mw.errors import Action, ConfigError, QuotaExceeded, UpstreamError
-from argo_mw.events import LayerBypassed
-from argo_mw.layer import SLOTS
-from argo_mw.operation import Operation, operation
-from argo_mw.testing.apart import Apart
+from argo_mw.app.application import Argo, context_of, engine_of
+from argo_mw.base.errors import Action, ConfigError, QuotaExceeded, UpstreamError
+from argo_mw.model.events import LayerBypassed
+from argo_mw.model.layer import SLOTS, Layer, Shadows
+from argo_mw.model.operation import AnyOperation, operation
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.events import capture_events
+from argo_mw.testing.isolation import IsolatedTests
+from argo_mw.testing.memory_use import remembered
 from argo_mw.testing.plugins import FakePlugin
-from argo_mw.testing.state import remembered
 from argo_mw.testing.upstreams import Scripted
 
 _MANY = 1_000
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 
 
-@operation(name="question", scope="public", subject="symbol")
-def _question(symbol: str) -> object:
+@operation(name="question", scope="public", subject="topic")
+def _question(topic: str) -> object:
     """A question that only tests ask."""
 
 
-class LayerConformance(Apart):
+class LayerConformance(IsolatedTests):
     """What every layer must hold to; override the first two attributes at least.
 
     Attributes:
         name: The plugin's name.
         plugin: The module or object that is its entry point.
         config: Its table in the configuration.
-        operation: An operation that it serves, with a ``symbol`` as its subject.
+        operation: An operation that it serves, with its subject as the one parameter that it needs.
         tight: Changes to its table that bound what it remembers to a few hundred items; for
             layers that remember more unless told.
     """
@@ -49,7 +49,7 @@ class LayerConformance(Apart):
     name: str
     plugin: object
     config: dict[str, object] = {}  # noqa: RUF012 - overridden, never changed
-    operation: Operation = _question
+    operation: AnyOperation = _question
     tight: dict[str, object] = {}  # noqa: RUF012 - overridden, never changed
 
     def open(
@@ -63,7 +63,7 @@ class LayerConformance(Apart):
     ) -> Argo:
         """An application with the layer around *upstream* and nothing else.
 
-        *flag* is the layer's, *shared* the URL of the store, *clock* a fake one unless told,
+        *flag* is the layer's, *shared* the URL of the store, *clock* by default a fake one,
         *config* changes its table.
         """
         table = self.config | (config or {})
@@ -87,10 +87,9 @@ class LayerConformance(Apart):
     async def test_it_has_one_name_everywhere(self) -> None:
         """Plugin, layer and flag are called the same; a named slot exists."""
         async with self.open(self.scripted()) as argo:
-            layer = argo.engine.build.parts[self.name].layer
-            assert layer is not None
-            assert layer.name == self.name
-            assert self.name in argo.flags
+            layer = self._layer(argo)
+            assert self.name == layer.name
+            assert self.name in engine_of(argo).pipeline.flags
             assert layer.slot == "" or layer.slot in SLOTS
 
     @pytest.mark.asyncio
@@ -98,8 +97,8 @@ class LayerConformance(Apart):
         """A call through a layer that is off is as if it were not installed."""
         upstream = self.scripted()
         async with self.open(upstream, flag="off") as argo:
-            outcome = await argo.outcome(self.operation.name, symbol="AAPL")
-            assert outcome.value == "AAPL"
+            outcome = await argo.outcome(self.operation.name, **self._about("first"))
+            assert outcome.value == "first"
             assert self.name not in outcome.via
             assert f"layer:{self.name}" not in outcome.tags
             assert len(upstream.asked) == 1
@@ -108,19 +107,19 @@ class LayerConformance(Apart):
     async def test_in_shadow_it_serves_nothing(self) -> None:
         """It is shown the answer and asks nobody; a layer that cannot shadow refuses to."""
         async with self.open(self.scripted()) as argo:
-            layer = argo.engine.build.parts[self.name].layer
+            layer = self._layer(argo)
         upstream = self.scripted()
         shadowing = self.open(upstream, flag="shadow")
-        if layer is None or layer.shadow is None:
+        if not isinstance(layer.middleware, Shadows):
             with pytest.raises(ConfigError, match="cannot shadow"):
                 await shadowing.__aenter__()
             return
         async with shadowing as argo:
-            idle = argo.engine.tasks.names
+            idle = engine_of(argo).tasks.names
             events = capture_events(argo)
-            outcome = await argo.outcome(self.operation.name, symbol="AAPL")
+            outcome = await argo.outcome(self.operation.name, **self._about("first"))
             await self._only(argo, idle)
-        assert outcome.value == "AAPL"
+        assert outcome.value == "first"
         assert self.name not in outcome.via
         assert len(upstream.asked) == 1
         failed = [event.error for event in events.of(LayerBypassed)]
@@ -130,7 +129,7 @@ class LayerConformance(Apart):
     async def test_it_hands_on_the_answer(self) -> None:
         """On or off, the caller gets what the upstream said."""
         async with self.open(self.scripted()) as argo:
-            assert await argo.call(self.operation.name, symbol="AAPL") == "AAPL"
+            assert await argo.call(self.operation.name, **self._about("first")) == "first"
 
     @pytest.mark.asyncio
     async def test_it_passes_what_the_chain_raises(self) -> None:
@@ -141,7 +140,7 @@ class LayerConformance(Apart):
         ):
             async with self.open(self.scripted(error)) as argo:
                 with pytest.raises(type(error), match=str(error)):
-                    await argo.call(self.operation.name, symbol="AAPL")
+                    await argo.call(self.operation.name, **self._about("first"))
 
     @pytest.mark.asyncio
     async def test_it_passes_cancellation(self) -> None:
@@ -149,8 +148,8 @@ class LayerConformance(Apart):
         upstream = self.scripted()
         upstream.gate.clear()
         async with self.open(upstream) as argo:
-            idle = argo.engine.tasks.names
-            task = asyncio.create_task(argo.outcome(self.operation.name, symbol="AAPL"))
+            idle = engine_of(argo).tasks.names
+            task = asyncio.create_task(argo.outcome(self.operation.name, **self._about("first")))
             await upstream.arrived.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -162,8 +161,8 @@ class LayerConformance(Apart):
     async def test_it_answers_while_the_shared_store_is_away(self) -> None:
         """Without the store it knows nothing, and asks the upstream once."""
         upstream = self.scripted()
-        async with self.open(upstream, shared="away://") as argo:
-            assert await argo.call(self.operation.name, symbol="AAPL") == "AAPL"
+        async with self.open(upstream, shared="unreachable://") as argo:
+            assert await argo.call(self.operation.name, **self._about("first")) == "first"
             assert len(upstream.asked) == 1
 
     @pytest.mark.asyncio
@@ -172,7 +171,7 @@ class LayerConformance(Apart):
         answer = threading.Lock()
         upstream = self.scripted(lambda _: answer)
         async with self.open(upstream) as argo:
-            assert await argo.call(self.operation.name, symbol="AAPL") is answer
+            assert await argo.call(self.operation.name, **self._about("first")) is answer
             assert len(upstream.asked) == 1
 
     @pytest.mark.asyncio
@@ -181,18 +180,18 @@ class LayerConformance(Apart):
         async with self.open(self.scripted()) as argo:
             with blocking_calls() as found:
                 for _ in range(2):
-                    await argo.call(self.operation.name, symbol="AAPL")
+                    await argo.call(self.operation.name, **self._about("first"))
         assert found == [], "\n".join(found)
 
     @pytest.mark.asyncio
     async def test_it_leaves_no_task_behind(self) -> None:
         """Thousands of different calls leave no task and no flight behind."""
         async with self.open(self.scripted()) as argo:
-            before, idle = asyncio.all_tasks(), argo.engine.tasks.names
+            before, idle = asyncio.all_tasks(), engine_of(argo).tasks.names
             for number in range(_MANY):
-                await argo.call(self.operation.name, symbol=f"S{number}")
+                await argo.call(self.operation.name, **self._about(f"S{number}"))
             await asyncio.sleep(0)
-            assert argo.engine.tasks.names == idle
+            assert engine_of(argo).tasks.names == idle
             left = len(asyncio.all_tasks() - before)
             # A few may work for all calls together.
             assert left < _MANY // 100, (
@@ -212,20 +211,27 @@ class LayerConformance(Apart):
             "`tight` name the configuration that makes it small"
         )
 
+    def _about(self, subject: str) -> dict[str, object]:
+        """The parameters of a question about *subject*."""
+        return {self.operation.subject: subject}
+
+    def _layer(self, argo: Argo) -> Layer:
+        """The plugin's layer; its outermost, where it has several."""
+        return engine_of(argo).pipeline.contributions[self.name].layers[0]
+
     async def _only(self, argo: Argo, idle: list[str]) -> None:
         """Wait until no background task runs but those called *idle*, which work for all calls."""
-        late = time.monotonic() + _PATIENCE
-        while argo.engine.tasks.names != idle:
-            names = ", ".join(argo.engine.tasks.names)
+        late = time.monotonic() + _TIMEOUT
+        while engine_of(argo).tasks.names != idle:
+            names = ", ".join(engine_of(argo).tasks.names)
             assert time.monotonic() < late, f"tasks outlive the call that started them: {names}"
             await asyncio.sleep(0)
 
     async def _remembers(self, argo: Argo, numbers: range) -> int:
         """How many items its layer holds once the questions with these *numbers* are answered."""
         for number in numbers:
-            await argo.call(self.operation.name, symbol=f"S{number}")
-        layer = argo.engine.build.parts[self.name].layer
-        assert layer is not None
-        context = argo.context
-        outside = [argo, context, argo.engine, *vars(context).values()]
-        return remembered(layer.middleware, outside=outside)
+            await argo.call(self.operation.name, **self._about(f"S{number}"))
+        layers = engine_of(argo).pipeline.contributions[self.name].layers
+        context = context_of(argo)
+        outside = [argo, context, engine_of(argo), *vars(context).values()]
+        return sum(remembered(layer.middleware, outside=outside) for layer in layers)

@@ -23,8 +23,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from attrs import field, frozen
 
-from argo_mw.errors import ArgoError, BadParameter, Closed
-from argo_mw.shared.protocol import Count, Lease, Shared
+from argo_mw.base.errors import ArgoError, BadParameter, Closed
+from argo_mw.store.protocol import Count, Lease, Shared
 
 
 @frozen

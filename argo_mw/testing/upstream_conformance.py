@@ -15,13 +15,13 @@ from typing import Literal
 
 import pytest
 
-from argo_mw.app import Argo
-from argo_mw.call import Call
-from argo_mw.errors import Action, UpstreamError
-from argo_mw.testing.apart import Apart
+from argo_mw.app.application import Argo, engine_of
+from argo_mw.base.errors import Action, UpstreamError
+from argo_mw.model.call import Call
+from argo_mw.model.upstream import Upstream
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock
-from argo_mw.upstream import Upstream
+from argo_mw.testing.isolation import IsolatedTests
 
 Behaviour = Literal["answers", "fails", "hangs"]
 
@@ -54,7 +54,7 @@ class FakeService:
         return self._behaviour == "answers"
 
 
-class UpstreamConformance(Apart):
+class UpstreamConformance(IsolatedTests):
     """What every upstream must hold to; override :attr:`name` and :meth:`plugin` at least.
 
     Attributes:
@@ -92,10 +92,10 @@ class UpstreamConformance(Apart):
 
     def question(self, argo: Argo) -> tuple[Upstream, Call]:
         """The upstream as *argo* has it, and a call bound to it."""
-        build = argo.engine.build
-        call, _ = build.questions.ask(self.operation, "tests", dict(self.parameters))
+        pipeline = engine_of(argo).pipeline
+        call, _ = pipeline.calls.get(self.operation, "tests", dict(self.parameters))
         call = call.bind(self.name)
-        found = [u for parts in build.parts.values() for u in parts.upstreams]
+        found = [u for one in pipeline.contributions.values() for u in one.upstreams]
         return next(u for u in found if u.name == self.name), call
 
     async def failure(self) -> UpstreamError:
@@ -142,7 +142,7 @@ class UpstreamConformance(Apart):
             asking.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await asking
-            while argo.engine.tasks.names:
+            while engine_of(argo).tasks.names:
                 await asyncio.sleep(0)
         assert service.cancelled == service.visits, "the request was not cancelled with its caller"
 
@@ -151,7 +151,7 @@ class UpstreamConformance(Apart):
         """Neither the upstream and its configuration nor answers and errors do."""
         async with self.opened(FakeService("answers")) as argo:
             upstream, call = self.question(argo)
-            configs = [parts.config for parts in argo.engine.build.parts.values()]
+            configs = [parts.config for parts in engine_of(argo).pipeline.contributions.values()]
             outcome = await upstream.fetch(call)
             shown = [repr(one) for one in (upstream, configs, call, call.key, outcome)]
         error = await self.failure()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 
-from argo_mw.call import Call
-from argo_mw.outcome import Outcome
-from argo_mw.upstream import UNLIMITED, Gathering, Limits, Upstream
+from argo_mw.model.call import Call
+from argo_mw.model.outcome import Outcome
+from argo_mw.model.upstream import UNLIMITED, Batching, Limits, Upstream
 
 Answer = Callable[[Call], object]
 
@@ -31,7 +31,7 @@ class Scripted:
         name: str,
         operations: Iterable[str],
         *script: object,
-        gathered: int = 0,
+        max_batch: int = 0,
         limits: Limits = UNLIMITED,
         metered: bool = False,
         timeout: float = 30.0,
@@ -44,12 +44,12 @@ class Scripted:
         self.gate.set()
         self.arrived = asyncio.Event()
         self._script = list(script) or [lambda call: call.subject]
-        gathering = Gathering(self._fetch_many, most=gathered) if gathered else None
+        batching = Batching(self._fetch_many, max_size=max_batch) if max_batch else None
         self.upstream = Upstream(
             name,
             operations,
             self._fetch,
-            gathering=gathering,
+            batching=batching,
             limits=limits,
             metered=metered,
             timeout=timeout,

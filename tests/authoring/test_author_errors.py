@@ -7,20 +7,11 @@ from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 
-from argo_mw import (
-    Argo,
-    Call,
-    ConfigError,
-    Layer,
-    Next,
-    Outcome,
-    PluginError,
-    deprecated_arguments,
-    hookimpl,
-    hookspec,
-)
-from argo_mw.registry import Plugins, discover, manager
-from argo_mw.registry.discover import Found
+from argo_mw import Argo, ConfigError, Outcome, PluginError
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Call, Layer, Next, deprecated_arguments, hookimpl, hookspec
+from argo_mw.registry import Plugins, discover, loading
+from argo_mw.registry.discovery import Found
 from argo_mw.testing import FakeClock, FakePlugin
 
 
@@ -30,13 +21,13 @@ async def through(call: Call, call_next: Next) -> Outcome:
 
 class WrongSignature:
     @hookimpl
-    def register_layer(self, colour: object) -> Layer:
+    def register_layers(self, colour: object) -> Layer:
         raise NotImplementedError
 
 
 class NearlyRight:
     @hookimpl
-    def register_layer(self, configs: object, context: object) -> Layer:
+    def register_layers(self, configs: object, context: object) -> Layer:
         raise NotImplementedError
 
 
@@ -67,23 +58,23 @@ def told(plugin: object) -> str:
 
 def test_a_wrong_argument_is_shown_beside_the_hook_s_own() -> None:
     expected = (
-        "its register_layer(colour) asks for 'colour', which hook 'register_layer' does not offer: "
-        "register_layer(config, context) is all there is; name only those that it needs, or none"
+        "its register_layers(colour) asks for 'colour', which hook 'register_layers' does not offer: "
+        "register_layers(config, context) is all there is; name only those that it needs, or none"
     )
     assert told(WrongSignature()) == expected
 
 
 def test_a_misspelt_argument_gets_the_nearest_one() -> None:
     expected = (
-        "its register_layer(configs, context) asks for 'configs', which hook 'register_layer' does "
-        "not offer: register_layer(config, context) is all there is; did you mean 'config'?"
+        "its register_layers(configs, context) asks for 'configs', which hook 'register_layers' does "
+        "not offer: register_layers(config, context) is all there is; did you mean 'config'?"
     )
     assert told(NearlyRight()) == expected
 
 
 def test_a_misspelt_hook_gets_the_nearest_one() -> None:
     expected = (
-        "it implements hook 'register_layers', which nobody calls; did you mean 'register_layer'?"
+        "it implements hook 'register_layers', which nobody calls; did you mean 'register_layers'?"
     )
     assert told(Misspelt()) == expected
 
@@ -140,7 +131,7 @@ def test_who_gets_another_plugin_s_hook_wrong_is_left_out_himself(name: str) -> 
 @pytest.mark.parametrize(
     ("hook", "answer", "expected"),
     [
-        ("register_layer", through, "the function through; it must return an argo_mw.Layer"),
+        ("register_layers", through, "the function through; it must return an argo_mw.Layer"),
         ("register_config", {}, "a value of type dict; it must return an attrs class"),
         ("register_operations", through, "the function through; it must return an iterable of"),
         ("register_operations", ["bars"], "something that holds a value of type str; it must"),
@@ -153,7 +144,7 @@ async def test_a_wrong_answer_leaves_its_plugin_out(
     hook: str, answer: object, expected: str
 ) -> None:
     async with opened(mine=answering(hook, lambda: answer), fine=FakePlugin()) as argo:
-        assert argo.plugins.names == ["fine"]
+        assert engine_of(argo).plugins.names == ["fine"]
         [broken] = argo.broken
     assert (broken.plugin, broken.stage) == ("mine", hook)
     assert broken.error.startswith(f"{hook} returned {expected}")
@@ -168,10 +159,10 @@ async def test_an_async_function_where_a_plain_one_belongs_is_named() -> None:
     async def answer() -> object:
         raise NotImplementedError
 
-    async with opened(mine=answering("register_layer", answer)) as argo:
+    async with opened(mine=answering("register_layers", answer)) as argo:
         [broken] = argo.broken
     expected = (
-        "register_layer is an async function; it must be a plain one that returns an "
+        "register_layers is an async function; it must be a plain one that returns an "
         "argo_mw.Layer around the middleware"
     )
     assert broken.error == expected
@@ -180,7 +171,7 @@ async def test_an_async_function_where_a_plain_one_belongs_is_named() -> None:
 async def test_a_flag_without_its_plugin_s_name_leaves_the_plugin_out() -> None:
     mine = answering("register_flags", lambda: ["mine.part", "cache"])
     async with opened(mine=mine) as argo:
-        assert {} == argo.flags
+        assert {} == engine_of(argo).pipeline.flags
         assert ["it registers flag 'cache'; write 'mine.cache'"] == [b.error for b in argo.broken]
 
 
@@ -248,7 +239,7 @@ def test_a_taken_name_says_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
             return FakePlugin()
 
     found = [Found("mine", Loading("mine", "x", "argo_mw"), f"argo-mw-{n} 1") for n in ("a", "b")]
-    monkeypatch.setattr(manager, "discover", lambda: found)
+    monkeypatch.setattr(loading, "discover", lambda: found)
     plugins = Plugins.load()
     expected = (
         "the name 'mine' is taken by the plugin from argo-mw-a 1; uninstall one of the two, or "
@@ -271,7 +262,7 @@ def test_a_plugin_class_that_cannot_be_made_is_left_out(
             return Unmade
 
     found = Found("mine", Loading("mine", "x", "argo_mw"), "argo-mw-mine 1")
-    monkeypatch.setattr(manager, "discover", lambda: [found])
+    monkeypatch.setattr(loading, "discover", lambda: [found])
     [broken] = Plugins.load().broken
     assert (broken.stage, broken.error) == ("import", f"{type(error).__name__}: {error}")
 
@@ -324,12 +315,12 @@ def test_a_deprecated_argument_works_and_names_its_replacement() -> None:
 async def test_a_program_goes_on_without_a_broken_plugin() -> None:
     async with opened(mine=WrongSignature(), fine=FakePlugin()) as argo:
 
-        @argo.wrap(name="quote")
+        @argo.wrap(name="quote", subject="symbol")
         async def quote(symbol: str) -> str:
             return symbol
 
         assert await quote("AAPL") == "AAPL"
-        assert argo.plugins.names == ["fine"]
+        assert engine_of(argo).plugins.names == ["fine"]
 
 
 async def test_an_explanation_that_fails_is_explained() -> None:
@@ -340,7 +331,7 @@ async def test_an_explanation_that_fails_is_explained() -> None:
     mine = FakePlugin(layer=Layer("mine", through, explain=fail))
     argo = opened(mine=mine)
 
-    @argo.wrap(name="quote")
+    @argo.wrap(name="quote", subject="symbol")
     async def quote(symbol: str) -> str:
         return symbol
 

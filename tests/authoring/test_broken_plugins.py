@@ -22,18 +22,18 @@ BROKEN = {
     "unimportable": "import no_such_module_anywhere\n",
     "wrong_hook": """
         @hookimpl
-        def register_layer(colour): ...
+        def register_layers(colour): ...
         """,
     "wrong_answer": """
         @hookimpl
-        def register_layer(): return "a layer"
+        def register_layers(): return "a layer"
         """,
     "raising": """
         async def raising(call, call_next):
             raise ValueError("before the call")
 
         @hookimpl
-        def register_layer(): return Layer("raising", raising)
+        def register_layers(): return Layer("raising", raising)
         """,
     "raising_late": """
         async def raising(call, call_next):
@@ -41,7 +41,7 @@ BROKEN = {
             raise ValueError("after the call")
 
         @hookimpl
-        def register_layer(): return Layer("raising_late", raising)
+        def register_layers(): return Layer("raising_late", raising)
         """,
     "choosy": """
         async def through(call, call_next): return await call_next(call)
@@ -49,7 +49,7 @@ BROKEN = {
         def serves(operation): raise ValueError("while choosing")
 
         @hookimpl
-        def register_layer(): return Layer("choosy", through, serves=serves)
+        def register_layers(): return Layer("choosy", through, serves=serves)
         """,
     "hanging": """
         @hookimpl
@@ -69,7 +69,7 @@ BROKEN = {
             return await call_next(call)
 
         @hookimpl
-        def register_layer(): return Layer("leaking", through)
+        def register_layers(): return Layer("leaking", through)
         """,
 }
 
@@ -159,8 +159,12 @@ def test_a_call_is_answered_once_in_spite_of_them_all(shop: Shop) -> None:
             "import",
             "No module named 'no_such_module_anywhere'; mend it, upgrade it",
         ),
-        ("wrong_hook", "hooks", "register_layer(config, context) is all there is"),
-        ("wrong_answer", "register_layer", "it must return an argo_mw.Layer around the middleware"),
+        ("wrong_hook", "hooks", "register_layers(config, context) is all there is"),
+        (
+            "wrong_answer",
+            "register_layers",
+            "it must return an argo_mw.Layer around the middleware",
+        ),
         (
             "raising",
             "layer",
@@ -215,7 +219,7 @@ def test_a_look_that_fails_costs_no_answer_and_is_named(
         {look}
 
         @hookimpl
-        def register_layer(): return Layer("looking", through, {way}=look)
+        def register_layers(): return Layer("looking", through, {way}=look)
         """
     shop = Shop(tmp_path, {"looking": code})
     assert "answer AAPL 1" in shop.run(PROGRAM).stdout.splitlines()
@@ -245,7 +249,7 @@ def test_the_doctor_names_a_layer_that_does_not_answer(tmp_path: Path, layer: st
         def look(call): return hang()
 
         @hookimpl
-        def register_layer(): return {layer}
+        def register_layers(): return {layer}
         """
     waiting = """
         flights = {}
@@ -255,7 +259,7 @@ def test_the_doctor_names_a_layer_that_does_not_answer(tmp_path: Path, layer: st
             return await flights[call.key]
 
         @hookimpl
-        def register_layer(): return Layer("waiting", shared, slot="coalesce")
+        def register_layers(): return Layer("waiting", shared, slot="coalesce")
         """
     program = f"from argo_mw.cli import doctor; doctor.PATIENCE = 0.2; {DOCTOR}"
     done = Shop(tmp_path, {"stuck": stuck, "waiting": waiting}).run(program, "doctor", "--json")

@@ -13,7 +13,8 @@ from contextlib import closing
 
 import pytest
 
-from argo_mw import Call, Context, Layer, Next, Outcome, hookimpl
+from argo_mw import Outcome
+from argo_mw.plugin import Call, Context, Layer, Next, hookimpl
 from argo_mw.testing import FakePlugin, LayerConformance, blocking_calls, layers
 
 
@@ -38,7 +39,7 @@ class Sweeping:
         await asyncio.sleep(0)
 
     @hookimpl
-    def register_layer(self) -> Layer:
+    def register_layers(self) -> Layer:
         return Layer("mine", Remembering(most=100), shadow=self.shadow)
 
     @hookimpl
@@ -95,7 +96,7 @@ async def test_a_task_that_works_for_a_call_that_is_gone_is_told(
 
     class Staying(FakePlugin):
         @hookimpl
-        def register_layer(self, context: Context) -> Layer:
+        def register_layers(self, context: Context) -> Layer:
             async def stay(call: Call, call_next: Next) -> Outcome:
                 context.tasks.spawn("stays", asyncio.Event().wait())
                 return await call_next(call)

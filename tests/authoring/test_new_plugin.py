@@ -19,7 +19,7 @@ from attrs import frozen
 from click.testing import CliRunner
 
 from argo_mw import ConfigError
-from argo_mw.authoring import KINDS, write
+from argo_mw.cli.authoring import KINDS, write
 from argo_mw.cli.main import cli
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ async def touched() -> list[bool]:
         "",
         """
 async def touched() -> Path:
-    file = argo.context.state_dir / "my_sink.jsonl"
+    file = context_of(argo).state_dir / "my_sink.jsonl"
     file.unlink(missing_ok=True)
     file.touch()
     await argo.map("quote", SYMBOLS)

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from argo_mw import Action, Call, Outcome, Upstream, UpstreamError, operation
+from argo_mw import Action, Outcome, UpstreamError
+from argo_mw.plugin import Call, Upstream, operation
 from argo_mw.testing import FakePlugin, FakeService, UpstreamConformance
 
 Fetch = Callable[[FakeService, Call], Awaitable[Outcome]]
 
 
-@operation()
+@operation(subject="symbol")
 def quote(symbol: str) -> object:
     """A quote."""
 

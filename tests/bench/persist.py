@@ -21,7 +21,8 @@ from pathlib import Path
 
 import argo_mw_cache.plugin
 import argo_mw_persist.plugin
-from argo_mw import Argo, SystemClock
+from argo_mw import Argo
+from argo_mw.plugin import SystemClock
 from argo_mw_persist import Query, Signal, SqliteSink, Store, Voice, WriterOptions, store_of
 from argo_mw_persist.postgres import PostgresSink
 from argo_mw_persist.queries import latest
@@ -141,7 +142,7 @@ async def _plugin_round(
     """The whole plugin in an application: queue, batches, commits, tags, receipts."""
     state = place / "plugin"
     async with _application(state) as argo:
-        store = store_of(argo.context)
+        store = store_of(argo)
         started = time.perf_counter()
         await _pump(store, signals)
         rates.setdefault("plugin", []).append(len(signals) / (time.perf_counter() - started))
@@ -373,7 +374,7 @@ async def _postgres(args: argparse.Namespace, place: Path) -> dict[str, float | 
             url = server.database(f"plugin{number}")
             await _settle(server.url)
             async with _application(place / f"pg{number}", url=url) as argo:
-                store = store_of(argo.context)
+                store = store_of(argo)
                 started = time.perf_counter()
                 await _pump(store, signals)
                 rates["plugin"].append(len(signals) / (time.perf_counter() - started))

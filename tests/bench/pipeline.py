@@ -20,7 +20,8 @@ import pandas as pd
 from async_lru import alru_cache
 from cashews import Cache
 
-from argo_mw import SLOTS, Argo, Call, Layer, Next, Outcome
+from argo_mw import Argo, Outcome
+from argo_mw.plugin import SLOTS, Call, Layer, Next
 from argo_mw.registry import Plugins
 from argo_mw.testing import FakePlugin
 
@@ -70,7 +71,7 @@ def default_chain() -> dict[str, object]:
 
 def all_off() -> dict[str, object]:
     """The same with every layer's flag off."""
-    layers = [n for n in Plugins.load().implementing("register_layer") if n in SLOTS]
+    layers = [n for n in Plugins.load().implementing("register_layers") if n in SLOTS]
     return {**default_chain(), "flags": dict.fromkeys(layers, "off")}
 
 

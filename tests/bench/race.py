@@ -9,7 +9,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from argo_mw import Argo, Call, Outcome, Upstream
+from argo_mw import Argo, Outcome
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Call, Upstream
 from argo_mw.testing import FakePlugin
 from argo_mw_race import plugin as race_plugin
 from argo_mw_sandbox import Fault, Latency, SandboxProcess
@@ -155,7 +157,7 @@ async def cancelled(seed: int, hedges: int) -> dict[str, object]:
         application(process, "alpaca", "massive", strategy="race") as (argo, upstreams),
     ):
         await ask(argo, hedges, 8)
-        while argo.engine.tasks.names:
+        while engine_of(argo).tasks.names:
             await asyncio.sleep(0.01)
         counts = await until_quiet(process)
         lost = await lost_slots(process, upstreams)

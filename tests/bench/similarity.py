@@ -24,7 +24,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from argo_mw import Argo, Outcome, operation
+from argo_mw import Argo, Outcome
+from argo_mw.plugin import operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_llm import LlmPlugin, Opinion
 from argo_mw_llm.views import indicators_of

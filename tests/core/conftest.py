@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from argo_mw import Argo, Layer, Operation, operation
+from argo_mw import Argo
+from argo_mw.plugin import Layer, Operation, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars of one symbol."""
 
 
-@operation(name="signal", kind="compute", data_type="consensus")
+@operation(name="signal", kind="compute", data_type="consensus", subject="symbol")
 def signal(symbol: str) -> object:
     """What to do about one symbol."""
 

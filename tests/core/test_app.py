@@ -15,24 +15,29 @@ from argo_mw import (
     ArgoError,
     BadParameter,
     BlockingArgo,
-    Call,
-    CallEnded,
     Closed,
     ConfigError,
+    Outcome,
+    PluginError,
+    UnknownOperation,
+)
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import (
+    Call,
+    CallEnded,
     Context,
     Event,
     Events,
     Guard,
     Layer,
     Next,
-    Outcome,
-    PluginError,
     Reconfigured,
     Trouble,
-    UnknownOperation,
     Upstream,
-    fresh,
+    context_of,
+    copy_error,
     hookimpl,
+    observe,
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events
 
@@ -58,7 +63,7 @@ async def test_an_unknown_operation_is_named_with_a_hint(open_argo) -> None:
 
 async def test_the_default_application_needs_no_server(tmp_path: Path) -> None:
     async with Argo.open({}, installed=False) as argo:
-        state = argo.context.state_dir
+        state = context_of(argo).state_dir
     assert state == tmp_path / "state"
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert (state / "shared.db").exists()
@@ -87,9 +92,9 @@ async def test_an_unknown_store_is_explained() -> None:
 
 async def test_changing_nothing_reuses_every_part(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
-        before = argo.engine.build
+        before = engine_of(argo).pipeline
         await argo.reload()
-        after = argo.engine.build
+        after = engine_of(argo).pipeline
     assert after is not before
     assert after.parts["asked"] is before.parts["asked"]
     assert after.posts["a"] is before.posts["a"]
@@ -151,7 +156,7 @@ async def test_any_async_function_goes_behind_the_chain() -> None:
 async def test_what_a_wrapped_function_raises_reaches_its_caller() -> None:
     argo = Argo.open(MEMORY, installed=False)
 
-    @argo.wrap()
+    @argo.wrap(subject="symbol")
     async def broken(symbol: str) -> None:
         msg = f"no {symbol}"
         raise ValueError(msg)
@@ -166,7 +171,7 @@ async def test_what_a_wrapped_function_raises_reaches_its_caller() -> None:
 async def test_a_wrapped_function_may_take_whatever_has_a_name() -> None:
     argo = Argo.open(MEMORY, installed=False)
 
-    @argo.wrap(name="quote")
+    @argo.wrap(name="quote", subject="symbol")
     async def quote(symbol: str, *, n: int = 1, **more: object) -> object:
         return symbol, n, more
 
@@ -244,7 +249,7 @@ async def test_a_shutdown_that_fails_keeps_no_other_plugin_from_its_own() -> Non
         async def shutdown(self) -> None:
             ended.append("lasting")
 
-    class Broken:
+    class BrokenPlugin:
         @hookimpl
         async def shutdown(self) -> None:
             msg = "at the end"
@@ -252,14 +257,14 @@ async def test_a_shutdown_that_fails_keeps_no_other_plugin_from_its_own() -> Non
 
     argo = Argo.open(
         {"argo": {"shared": "memory://", "strict": True}},
-        plugins={"a_lasting": Lasting(), "b_broken": Broken()},
+        plugins={"a_lasting": Lasting(), "b_broken": BrokenPlugin()},
         installed=False,
     )
     await argo.__aenter__()
     with pytest.raises(PluginError, match="at the end"):
         await argo.aclose()
     assert ["lasting"] == ended
-    assert [] == argo.engine.tasks.names
+    assert [] == engine_of(argo).tasks.names
 
 
 async def test_who_cannot_guard_leaves_no_upstream_unguarded() -> None:
@@ -305,7 +310,7 @@ async def test_questions_of_every_form_are_asked(open_argo) -> None:
             await argo.call("bars", symbol=f"S{number}")
         assert await argo.call("bars", symbol="A", days=1) == keys[0]
         # A prompt may be of any size: thousands of them are not to be kept.
-        remembered = argo.engine.build.questions._known
+        remembered = engine_of(argo).pipeline.questions._known
         before = len(remembered)
         await argo.call("bars", symbol="A" * 1_000)
         assert before == len(remembered)
@@ -340,13 +345,13 @@ async def test_explain_tells_what_each_part_would_do(open_argo) -> None:
 async def test_nothing_is_told_when_nobody_listens(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         seen: list[Event] = []
-        stop = argo.observe(seen.append)
+        stop = observe(argo, seen.append)
         await argo.call("bars", symbol="A")
         stop()
         count = len(seen)
         await argo.call("bars", symbol="A")
         assert len(seen) == count > 0
-        assert not argo.context.events
+        assert not context_of(argo).events
 
 
 async def test_a_failed_call_is_told_too(open_argo) -> None:
@@ -375,9 +380,9 @@ async def test_trouble_is_said_once(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         events = capture_events(argo)
         for _ in range(3):
-            argo.context.trouble("here", "this")
+            context_of(argo).warn_once("here", "this")
         for number in range(1_001):
-            argo.context.trouble("there", str(number))
+            context_of(argo).warn_once("there", str(number))
     assert events.of(Trouble)[0] == Trouble("here", "this")
     assert len(events.of(Trouble)) == 1_002
 
@@ -400,11 +405,11 @@ async def test_observers_of_plugins_are_collected(open_argo) -> None:
 
 async def test_invalidate_and_expire_reach_the_stamps(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
-        stamps = argo.context.stamps
-        one, two = [await stamps.load([tag]) for tag in ("subject:A", "subject:B")]
+        tag_versions = context_of(argo).tag_versions
+        one, two = [await tag_versions.load([tag]) for tag in ("subject:A", "subject:B")]
         await argo.invalidate("subject:A")
         await argo.expire("subject:B")
-        assert (stamps.peek(one).value, stamps.peek(two).value) == ("miss", "stale")
+        assert (tag_versions.peek(one).value, tag_versions.peek(two).value) == ("miss", "stale")
 
 
 # -- The blocking facade -----------------------------------------------------------------------
@@ -482,13 +487,13 @@ def test_a_blocking_application_that_cannot_open_ends_its_thread() -> None:
 
 
 def _bars():
-    from argo_mw import operation
+    from argo_mw.plugin import operation
 
     return operation(name="bars")(lambda symbol: None)
 
 
 def _plain_upstream(function=None):
-    from argo_mw import Upstream
+    from argo_mw.plugin import Upstream
 
     async def fetch(call: Call) -> Outcome:
         return Outcome(await function(call.subject) if function else call.subject)
@@ -502,7 +507,7 @@ def test_an_error_raised_again_is_a_fresh_copy() -> None:
     cause = ValueError("cause")
     error = UpstreamError("down", upstream="a", retry_after=3.0)
     error.__cause__ = cause
-    copy = fresh(error)
+    copy = copy_error(error)
     assert copy is not error
     assert (str(copy), copy.upstream, copy.retry_after) == ("down", "a", 3.0)
     assert copy.__cause__ is cause
@@ -510,7 +515,7 @@ def test_an_error_raised_again_is_a_fresh_copy() -> None:
 
 
 def test_the_clock_of_the_machine_runs_timers() -> None:
-    from argo_mw import SystemClock
+    from argo_mw.plugin import SystemClock
 
     async def run() -> list[str]:
         clock, rung = SystemClock(), asyncio.Event()
@@ -526,7 +531,7 @@ def test_the_clock_of_the_machine_runs_timers() -> None:
 async def test_a_plugin_teaches_the_codecs_its_types(open_argo) -> None:
     from attrs import frozen
 
-    from argo_mw import Codecs
+    from argo_mw.plugin import Codecs
 
     @frozen
     class Tick:
@@ -538,7 +543,7 @@ async def test_a_plugin_teaches_the_codecs_its_types(open_argo) -> None:
             codecs.register(Tick, "test.tick", lambda t: t.price, Tick)
 
     async with open_argo(plugins={"teaching": Teaching()}) as argo:
-        codecs = argo.context.codecs
+        codecs = context_of(argo).codecs
         assert codecs.decode(codecs.encode(Tick(1.5))) == Tick(1.5)
 
 
@@ -557,10 +562,13 @@ async def test_a_changed_file_is_taken_up_while_the_application_runs(tmp_path: P
     plugins = {"cache": FakePlugin(layer=Layer("cache", through, slot="cache"))}
     async with Argo.open(file, plugins=plugins, installed=False) as argo:
         reloaded = asyncio.Event()
-        argo.observe(lambda event: reloaded.set() if isinstance(event, Reconfigured) else None)
+        observe(argo, lambda event: reloaded.set() if isinstance(event, Reconfigured) else None)
 
         async def until(state: str) -> None:
-            while argo.flags["cache"].rule.state != state or argo.flags["cache"].rule.killed:
+            while (
+                engine_of(argo).pipeline.flags["cache"].rule.state != state
+                or engine_of(argo).pipeline.flags["cache"].rule.killed
+            ):
                 await reloaded.wait()
                 reloaded.clear()
 
@@ -570,7 +578,7 @@ async def test_a_changed_file_is_taken_up_while_the_application_runs(tmp_path: P
         writing.cancel()
         before = argo.settings
         file.write_text("[argo")
-        Overlay(argo.context.state_dir).update("cache", lambda _: Rule("on"))
+        Overlay(context_of(argo).state_dir).update("cache", lambda _: Rule("on"))
         file.write_text(base + '[flags]\ncache = "off"\n')
         await until("on")
         assert argo.settings == before
@@ -582,7 +590,7 @@ async def _keep_writing(file: Path, text: str) -> None:
 
 
 def test_an_observer_gets_what_it_asked_for_and_hits_cost_nothing_for_it() -> None:
-    from argo_mw import AnswerSeen, CallEnded, observes
+    from argo_mw.plugin import AnswerSeen, CallEnded, observes
 
     seen: list[Event] = []
 
@@ -617,7 +625,7 @@ async def test_a_plugin_s_observers_go_with_its_layer_s_flag(open_argo) -> None:
         heard = len(seen)
         await argo.call("bars", symbol="A")
         assert len(seen) == heard > 0
-        assert not argo.context.events
+        assert not context_of(argo).events
         await argo.reload(MEMORY)
         await argo.call("bars", symbol="A")
     assert len(seen) > heard

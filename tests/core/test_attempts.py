@@ -11,26 +11,30 @@ from attrs import evolve
 from argo_mw import (
     Action,
     AllUpstreamsFailed,
-    AnswerSeen,
-    AttemptEnded,
-    Call,
     CallCycle,
-    CallEnded,
     Cost,
     DeadlineExceeded,
-    Gathering,
-    Layer,
-    Limits,
-    Next,
+    InvalidAnswer,
     Outcome,
     QuotaExceeded,
     Refusal,
+    UpstreamError,
+)
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import (
+    AnswerSeen,
+    AttemptEnded,
+    Batching,
+    Call,
+    CallEnded,
+    Layer,
+    Limits,
+    Next,
     Request,
     RequestSent,
     Result,
-    Unacceptable,
     Upstream,
-    UpstreamError,
+    context_of,
     operation,
 )
 from argo_mw.testing import FakePlugin, Scripted, capture_events, settle
@@ -315,7 +319,7 @@ async def test_what_is_no_outcome_is_a_failure_to_switch_away_from(open_argo) ->
 
 
 async def test_an_answer_that_cannot_be_judged_is_not_acceptable(open_argo) -> None:
-    @operation(accept=lambda value: None if len(value) else "empty")  # type: ignore[arg-type]
+    @operation(accept=lambda value: None if len(value) else "empty", subject="symbol")  # type: ignore[arg-type]
     def texts(symbol: str) -> object:
         """Anything with a length."""
 
@@ -324,7 +328,7 @@ async def test_an_answer_that_cannot_be_judged_is_not_acceptable(open_argo) -> N
         outcome = await argo.outcome("texts", symbol="A")
     assert "text" == outcome.value
     async with open_argo(one, operations=(texts,)) as argo:
-        with pytest.raises(Unacceptable, match=r"accept\(\) of texts failed: TypeError"):
+        with pytest.raises(InvalidAnswer, match=r"accept\(\) of texts failed: TypeError"):
             await argo.call("texts", symbol="A")
 
 
@@ -332,7 +336,7 @@ async def test_an_answer_that_cannot_be_judged_is_not_acceptable(open_argo) -> N
 
 
 async def test_calls_of_one_moment_share_a_request(open_argo, clock) -> None:
-    upstream = Scripted("a", ["bars"], gathered=100)
+    upstream = Scripted("a", ["bars"], max_batch=100)
     ledger = Ledger()
     async with open_argo(upstream, guards=lambda _: [ledger]) as argo:
         symbols = [f"S{n}" for n in range(150)]
@@ -344,7 +348,7 @@ async def test_calls_of_one_moment_share_a_request(open_argo, clock) -> None:
 
 
 async def test_different_questions_do_not_share_a_request(open_argo, clock) -> None:
-    upstream = Scripted("a", ["bars"], gathered=100)
+    upstream = Scripted("a", ["bars"], max_batch=100)
     async with open_argo(upstream) as argo:
         tasks = [asyncio.create_task(argo.call("bars", symbol="A", days=d)) for d in (1, 2)]
         await clock.advance(0.01)
@@ -356,7 +360,7 @@ async def test_one_refused_symbol_leaves_the_others_answered(open_argo, clock) -
     def answer(call: Call) -> object:
         return UpstreamError("no such", upstream="a") if call.subject == "S7" else call.subject
 
-    async with open_argo(Scripted("a", ["bars"], answer, gathered=100)) as argo:
+    async with open_argo(Scripted("a", ["bars"], answer, max_batch=100)) as argo:
         task = asyncio.create_task(argo.map("bars", [f"S{n}" for n in range(100)]))
         await clock.advance(0.01)
         outcomes = await task
@@ -365,7 +369,7 @@ async def test_one_refused_symbol_leaves_the_others_answered(open_argo, clock) -
 
 
 async def test_one_caller_s_cancellation_leaves_the_batch(open_argo, clock) -> None:
-    upstream = Scripted("a", ["bars"], gathered=100)
+    upstream = Scripted("a", ["bars"], max_batch=100)
     upstream.gate.clear()
     async with open_argo(upstream) as argo:
         stays, leaves = (asyncio.create_task(argo.call("bars", symbol=s)) for s in "AB")
@@ -378,7 +382,7 @@ async def test_one_caller_s_cancellation_leaves_the_batch(open_argo, clock) -> N
 
 
 async def test_the_last_caller_s_cancellation_ends_the_request(open_argo, clock) -> None:
-    upstream = Scripted("a", ["bars"], gathered=100)
+    upstream = Scripted("a", ["bars"], max_batch=100)
     upstream.gate.clear()
     async with open_argo(upstream) as argo:
         tasks = [asyncio.create_task(argo.call("bars", symbol=s)) for s in "AB"]
@@ -387,11 +391,11 @@ async def test_the_last_caller_s_cancellation_ends_the_request(open_argo, clock)
             task.cancel()
         await settle()
         assert upstream.cancelled == 1
-        assert argo.engine.tasks.names == []
+        assert engine_of(argo).tasks.names == []
 
 
 async def test_nobody_is_left_so_nothing_is_sent(open_argo, clock) -> None:
-    upstream = Scripted("a", ["bars"], gathered=100)
+    upstream = Scripted("a", ["bars"], max_batch=100)
     async with open_argo(upstream) as argo:
         task = asyncio.create_task(argo.call("bars", symbol="A"))
         await settle()
@@ -404,8 +408,8 @@ async def test_a_failed_batch_fails_every_caller_with_an_error_of_its_own(open_a
     async def fetch_many(calls: object) -> list[Outcome]:
         return []
 
-    upstream = Scripted("a", ["bars"], gathered=100)
-    object.__setattr__(upstream.upstream.gathering, "fetch_many", fetch_many)
+    upstream = Scripted("a", ["bars"], max_batch=100)
+    object.__setattr__(upstream.upstream.batching, "fetch_many", fetch_many)
     async with open_argo(upstream) as argo:
         task = asyncio.create_task(argo.map("bars", ["A", "B"]))
         await clock.advance(0.01)
@@ -424,7 +428,7 @@ async def test_an_odd_answer_in_a_batch_fails_its_own_call_only(open_argo, clock
     async def fetch_many(calls: Sequence[Call]) -> Sequence[Outcome]:
         return [odd, *(Outcome(call.subject) for call in calls[1:])]
 
-    one = Upstream("one", {"bars"}, Scripted("x", []).upstream.fetch, Gathering(fetch_many))
+    one = Upstream("one", {"bars"}, Scripted("x", []).upstream.fetch, Batching(fetch_many))
     async with open_argo(one, Scripted("two", ["bars"])) as argo:
         asking = asyncio.create_task(argo.map("bars", ["A", "B"]))
         await clock.advance(0.01)
@@ -435,7 +439,7 @@ async def test_an_odd_answer_in_a_batch_fails_its_own_call_only(open_argo, clock
 
 
 async def test_shutdown_ends_a_gathered_request(open_argo, clock) -> None:
-    upstream = Scripted("a", ["bars"], gathered=2)
+    upstream = Scripted("a", ["bars"], max_batch=2)
     upstream.gate.clear()
     async with open_argo(upstream) as argo:
         tasks = [asyncio.create_task(argo.call("bars", symbol=s)) for s in "AB"]
@@ -447,7 +451,7 @@ async def test_shutdown_ends_a_gathered_request(open_argo, clock) -> None:
 # -- Nested calls ------------------------------------------------------------------------------
 
 
-@operation(kind="compute", data_type="consensus")
+@operation(kind="compute", data_type="consensus", subject="symbol")
 def signal(symbol: str) -> object:
     """Made from bars."""
 
@@ -460,7 +464,7 @@ def computing(compute, bars_upstream: Scripted, open_argo):
         assert plugin.context is not None
         return await compute(plugin.context, call)
 
-    from argo_mw import Upstream
+    from argo_mw.plugin import Upstream
 
     plugin = FakePlugin(operations=[signal], upstreams=[Upstream("signals", {"signal"}, fetch)])
     return open_argo(bars_upstream, plugins={"signals": plugin})
@@ -541,14 +545,14 @@ async def test_a_refresh_asks_again_in_the_background_once(open_argo) -> None:
     upstream = Scripted("a", ["bars"])
     upstream.gate.clear()
     async with open_argo(upstream) as argo:
-        call, _ = argo.engine.build.questions.ask("bars", "default", {"symbol": "A"})
-        argo.context.refresh(call)
-        argo.context.refresh(call)
+        call, _ = engine_of(argo).pipeline.calls.get("bars", "default", {"symbol": "A"})
+        context_of(argo).refresh(call)
+        context_of(argo).refresh(call)
         await settle()
-        assert argo.engine.tasks.names == ["argo-mw:refresh:bars"]
+        assert engine_of(argo).tasks.names == ["argo-mw:refresh:bars"]
         upstream.gate.set()
         await settle()
-        assert argo.engine.tasks.names == []
+        assert engine_of(argo).tasks.names == []
     assert [c.extensions["argo.refresh"] for c in upstream.asked] == [True]
 
 
@@ -556,7 +560,7 @@ async def test_limits_can_be_lifted_and_set_by_configuration(open_argo) -> None:
     upstream = Scripted("a", ["bars"], limits=Limits(per_day=1), retries=0)
     config = {"upstreams": {"a": {"per_day": 0, "timeout": 3, "retries": 4, "concurrency": 2}}}
     async with open_argo(upstream, config=config) as argo:
-        settled = argo.engine.build.posts["a"].upstream
+        settled = engine_of(argo).pipeline.upstreams["a"].upstream
     assert settled.limits == Limits(concurrency=2)
     assert (settled.timeout, settled.retries) == (3, 4)
 
@@ -600,7 +604,7 @@ async def test_a_plugin_s_guards_go_with_its_layer_s_flag(open_argo) -> None:
 
 async def test_an_upstream_that_cannot_answer_is_passed_by_without_a_request(open_argo) -> None:
     keyless = Scripted("a", ["bars"], limits=Limits(per_day=1), metered=True)
-    keyless.upstream = evolve(keyless.upstream, unable=lambda call: f"has no {call.subject}")
+    keyless.upstream = evolve(keyless.upstream, unsupported=lambda call: f"has no {call.subject}")
     able = Scripted("b", ["bars"])
     async with open_argo(keyless, able) as argo:
         events = capture_events(argo)
@@ -612,7 +616,7 @@ async def test_an_upstream_that_cannot_answer_is_passed_by_without_a_request(ope
 
 async def test_an_upstream_that_cannot_answer_says_why(open_argo) -> None:
     keyless = Scripted("a", ["bars"])
-    keyless.upstream = evolve(keyless.upstream, unable=lambda call: "has no key: set A_KEY")
+    keyless.upstream = evolve(keyless.upstream, unsupported=lambda call: "has no key: set A_KEY")
     async with open_argo(keyless) as argo:
         with pytest.raises(UpstreamError, match="^upstream 'a' has no key: set A_KEY$"):
             await argo.call("bars", symbol="AAPL")
@@ -622,7 +626,7 @@ async def test_an_upstream_that_cannot_answer_says_why(open_argo) -> None:
 async def test_gathering_can_be_limited_or_switched_off(
     open_argo, clock, gather: int | None, requests: int
 ) -> None:
-    upstream = Scripted("a", ["bars"], gathered=100)
+    upstream = Scripted("a", ["bars"], max_batch=100)
     config = {"upstreams": {"a": {"gather": gather}}} if gather else {}
     async with open_argo(upstream, config=config) as argo:
         task = asyncio.create_task(argo.map("bars", ["A", "B", "C"]))
@@ -632,7 +636,7 @@ async def test_gathering_can_be_limited_or_switched_off(
 
 
 async def test_a_batch_waits_while_calls_keep_coming_but_not_forever(open_argo, clock) -> None:
-    upstream = Scripted("a", ["bars"], gathered=100)
+    upstream = Scripted("a", ["bars"], max_batch=100)
     async with open_argo(upstream) as argo:
         tasks = []
         for number in range(10):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from argo_mw import BadParameter, Operation, operation
-from argo_mw.call import make_call
+from argo_mw import BadParameter
+from argo_mw.model.call import make_call
+from argo_mw.plugin import Operation, operation
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars of one symbol.
 
@@ -74,8 +75,8 @@ def test_siblings_differ_in_their_subject_only() -> None:
     one = make_call(bars, {"symbol": "AAPL"}, tenant="")
     other = make_call(bars, {"symbol": "MSFT"}, tenant="")
     cousin = make_call(bars, {"symbol": "AAPL", "days": 5}, tenant="")
-    assert one.siblings_key == other.siblings_key
-    assert one.siblings_key != cousin.siblings_key
+    assert one.batch_key == other.batch_key
+    assert one.batch_key != cousin.batch_key
 
 
 def test_extensions_are_no_part_of_what_is_asked() -> None:

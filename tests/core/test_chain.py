@@ -10,19 +10,14 @@ from argo_mw import (
     Action,
     AllUpstreamsFailed,
     AllUpstreamsRefused,
-    Call,
-    Layer,
-    LayerBypassed,
-    Next,
+    InvalidAnswer,
     Outcome,
     PluginError,
     QuotaExceeded,
-    Unable,
-    Unacceptable,
+    Unsupported,
     UpstreamError,
-    all_failed,
-    operation,
 )
+from argo_mw.plugin import Call, Layer, LayerBypassed, Next, all_failed, operation
 from argo_mw.testing import Scripted, capture_events
 
 
@@ -94,7 +89,7 @@ async def test_an_unacceptable_answer_is_none(open_argo) -> None:
     async with open_argo(empty, full, operations=(picky,)) as argo:
         assert await argo.call("bars", symbol="AAPL") == [1]
     async with open_argo(empty, operations=(picky,)) as argo:
-        with pytest.raises(Unacceptable, match="'one' gave no answer to bars AAPL: it is empty"):
+        with pytest.raises(InvalidAnswer, match="'one' gave no answer to bars AAPL: it is empty"):
             await argo.call("bars", symbol="AAPL")
 
 
@@ -125,13 +120,13 @@ async def test_when_all_refuse_the_earliest_return_is_told(open_argo) -> None:
     assert caught.value.retry_at == 20.0
 
 
-@operation(name="bars")
+@operation(name="bars", subject="symbol")
 def asked(symbol: str) -> object:
     """Price bars."""
 
 
-def unable_of(name: str) -> Unable:
-    return Unable("has none of these", upstream=name)
+def unable_of(name: str) -> Unsupported:
+    return Unsupported("has none of these", upstream=name)
 
 
 def test_those_that_were_unable_are_listed_but_decide_nothing() -> None:

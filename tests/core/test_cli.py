@@ -9,15 +9,16 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from argo_mw import Argo, Layer, hookimpl, operation
-from argo_mw.cli import Settled, with_argo
+from argo_mw import Argo
+from argo_mw.cli import ExitCode, with_argo
 from argo_mw.cli.main import cli
-from argo_mw.registry import manager
-from argo_mw.registry.discover import Found
+from argo_mw.plugin import Layer, hookimpl, operation
+from argo_mw.registry import loading
+from argo_mw.registry.discovery import Found
 from argo_mw.testing import FakePlugin, Scripted
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars."""
 
@@ -55,8 +56,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         "market": FakePlugin(operations=[bars], upstreams=[Scripted("alpaca", ["bars"])]),
     }
     found = [Found(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
-    monkeypatch.setattr(manager, "discover", lambda: found)
-    monkeypatch.setattr(manager, "incompatible", lambda name: None)
+    monkeypatch.setattr(loading, "discover", lambda: found)
+    monkeypatch.setattr(loading, "incompatible", lambda name: None)
     monkeypatch.setattr(cli, "commands", dict(cli.commands))  # what plugins add goes with the test
     monkeypatch.chdir(tmp_path)
     (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
@@ -70,7 +71,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
 def test_plugins_prints_the_chain_and_where_each_part_is_from(run) -> None:
     result = run("plugins")
-    assert result.exit_code == Settled.OK
+    assert result.exit_code == ExitCode.OK
     assert "caller → cache → upstream" in result.stdout
     assert "argo-mw-market 1.0" in result.stdout
     told = json.loads(run("plugins", "--json").stdout)
@@ -79,21 +80,21 @@ def test_plugins_prints_the_chain_and_where_each_part_is_from(run) -> None:
 
 
 def test_a_plugin_left_out_is_told(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken:
+    class BrokenPlugin:
         @hookimpl
         def register_layr(self) -> None: ...
 
-    broken = Found("broken", FakeEntry(Broken()), "argo-mw-broken 1.0")  # type: ignore[arg-type]
-    rest = manager.discover()
-    monkeypatch.setattr(manager, "discover", lambda: [*rest, broken])
+    broken = Found("broken", FakeEntry(BrokenPlugin()), "argo-mw-broken 1.0")  # type: ignore[arg-type]
+    rest = loading.discover()
+    monkeypatch.setattr(loading, "discover", lambda: [*rest, broken])
     result = run("plugins")
-    assert result.exit_code == Settled.OK
+    assert result.exit_code == ExitCode.OK
     assert "left out: broken at hooks: it implements hook 'register_layr'" in result.stderr
 
 
 def test_explain_tells_what_would_happen(run) -> None:
     result = run("explain", "bars", "AAPL")
-    assert result.exit_code == Settled.OK
+    assert result.exit_code == ExitCode.OK
     assert "would look AAPL up" in " ".join(result.stdout.split())
     told = json.loads(run("explain", "bars", "AAPL", "--json").stdout)
     assert [one["name"] for one in told] == ["cache", "upstream.alpaca"]
@@ -101,7 +102,7 @@ def test_explain_tells_what_would_happen(run) -> None:
 
 def test_a_plugin_s_command_gets_an_open_application(run) -> None:
     result = run("greet")
-    assert (result.exit_code, result.stdout) == (Settled.OK, "AAPL\n")
+    assert (result.exit_code, result.stdout) == (ExitCode.OK, "AAPL\n")
 
 
 def test_flags_are_listed_set_killed_revived_and_unset(run) -> None:
@@ -109,23 +110,23 @@ def test_flags_are_listed_set_killed_revived_and_unset(run) -> None:
         listed = json.loads(run("flags", "list", "--json").stdout)
         return next(f["rule"] for f in listed if f["flag"] == name)
 
-    assert run("flags", "set", "cache", "10%").exit_code == Settled.OK
+    assert run("flags", "set", "cache", "10%").exit_code == ExitCode.OK
     assert rule("cache") == "10% by subject"
     assert "cache: killed" in run("flags", "kill", "cache").stderr
-    assert run("flags", "set", "cache", "on").exit_code == Settled.OK
+    assert run("flags", "set", "cache", "on").exit_code == ExitCode.OK
     assert rule("cache") == "killed"
     run("flags", "revive", "cache")
     assert rule("cache") == "on"
     run("flags", "unset", "cache")
     assert "overlay" not in run("flags", "list").stdout
-    assert run("flags", "revive", "cache").exit_code == Settled.OK
+    assert run("flags", "revive", "cache").exit_code == ExitCode.OK
 
 
 def test_a_rule_that_no_chain_can_be_built_with_is_refused_and_not_kept(run) -> None:
     """It would keep every program of the machine from opening, this command included."""
     run("flags", "set", "cache", "10%")
     refused = run("flags", "set", "cache", "shadow")
-    assert refused.exit_code == Settled.FAILED
+    assert refused.exit_code == ExitCode.FAILED
     assert "'cache' cannot shadow" in refused.stderr
     listed = json.loads(run("flags", "list", "--json").stdout)
     assert ["10% by subject"] == [f["rule"] for f in listed if f["flag"] == "cache"]
@@ -175,7 +176,7 @@ def test_every_error_is_one_line_that_says_what_to_do(
     assert result.exit_code == code
     assert message in result.stderr
     assert "Traceback" not in result.output
-    if code == Settled.FAILED:
+    if code == ExitCode.FAILED:
         assert len(result.stderr.strip().splitlines()) == 1
 
 
@@ -184,12 +185,12 @@ def test_a_wrong_configuration_key_is_named(run, tmp_path: Path) -> None:
     for arguments in (["plugins"], ["greet"], ["--help"]):
         result = run(*arguments)
         assert "unknown key 'argo.tenat': did you mean 'tenant'" in result.stderr
-        assert result.exit_code == (Settled.OK if arguments == ["--help"] else Settled.FAILED)
+        assert result.exit_code == (ExitCode.OK if arguments == ["--help"] else ExitCode.FAILED)
 
 
 def test_help_lists_the_commands_of_plugins_too(run) -> None:
     result = run("--help")
-    assert result.exit_code == Settled.OK
+    assert result.exit_code == ExitCode.OK
     assert all(name in result.stdout for name in ("greet", "plugins", "explain", "flags"))
 
 
@@ -197,7 +198,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
     run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = run("doctor")
-    assert result.exit_code == Settled.OK
+    assert result.exit_code == ExitCode.OK
     assert "memory answered in" in result.stdout
 
     class Sick:
@@ -217,10 +218,10 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
         raise ImportError("no module")
 
     found[-1].entry_point.load = fail  # type: ignore[method-assign]
-    rest = manager.discover()
-    monkeypatch.setattr(manager, "discover", lambda: [*rest, *found])
+    rest = loading.discover()
+    monkeypatch.setattr(loading, "discover", lambda: [*rest, *found])
     result = run("doctor", "--json")
-    assert result.exit_code == Settled.FAILED
+    assert result.exit_code == ExitCode.FAILED
     bad = [(f["where"], f["found"]) for f in json.loads(result.stdout) if not f["well"]]
     assert bad[0][0] == "broken"
     assert "ImportError: no module; mend it, upgrade it, or name it under block" in bad[0][1]
@@ -231,7 +232,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
 
 
 def test_the_doctor_tells_that_the_store_is_away(run, tmp_path: Path) -> None:
-    (tmp_path / "argo.toml").write_text('[argo]\nshared = "away://"\n')
+    (tmp_path / "argo.toml").write_text('[argo]\nshared = "unreachable://"\n')
     result = run("doctor")
-    assert result.exit_code == Settled.FAILED
+    assert result.exit_code == ExitCode.FAILED
     assert "away cannot be reached" in " ".join(result.stdout.split())

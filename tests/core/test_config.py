@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from attrs import Factory, field, frozen, validators
 
-from argo_mw import BadParameter, ConfigError, Secret, fingerprint
+from argo_mw import BadParameter, ConfigError, Secret
 from argo_mw.config import load, parse, structure
+from argo_mw.plugin import fingerprint
 from argo_mw.testing import FakePlugin, Scripted
 
 

@@ -16,8 +16,9 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import BadParameter, fingerprint
-from argo_mw.fingerprint import encode, fingerprint_named
+from argo_mw import BadParameter
+from argo_mw.base.fingerprint import encode, fingerprint_named
+from argo_mw.plugin import fingerprint
 
 
 class Side(enum.Enum):

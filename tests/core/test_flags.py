@@ -11,27 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import (
-    Call,
-    CallEnded,
-    ConfigError,
-    Flag,
-    Layer,
-    Next,
-    Outcome,
-    Rule,
-    hookimpl,
-    operation,
-)
-from argo_mw.call import make_call
+from argo_mw import ConfigError, Outcome
+from argo_mw.app.application import engine_of
+from argo_mw.flags import Flag, Rule
 from argo_mw.flags.bucket import BUCKETS, bucket, in_control, in_treatment
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.parse import dump_rule, format_rule, parse_rule
 from argo_mw.flags.sources import resolve
+from argo_mw.model.call import make_call
+from argo_mw.plugin import (
+    Call,
+    CallEnded,
+    Layer,
+    Next,
+    context_of,
+    hookimpl,
+    observe,
+    operation,
+)
 from argo_mw.testing import Scripted, capture_events, settle
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Price bars."""
 
@@ -83,7 +84,7 @@ def test_buckets_are_pinned() -> None:
         (Rule("on", percent=0), False, "SPLIT", ""),
         (Rule("off", percent=0, subjects={"AAPL": True}), True, "TARGETING_MATCH", ""),
         (Rule("on", percent=100, subjects={"AAPL": False}), False, "TARGETING_MATCH", ""),
-        (Rule("on", latched="errors"), False, "DISABLED", ""),
+        (Rule("on", rolled_back="errors"), False, "DISABLED", ""),
         (Rule("on", killed=True, subjects={"AAPL": True}), False, "DISABLED", ""),
     ],
 )
@@ -136,7 +137,7 @@ def test_deciding_remembers_a_bounded_number_of_units() -> None:
         ({"state": "off"}, Rule("off"), "off"),
         ({"subjects": {"A": "off"}}, Rule("on", subjects={"A": False}), "on (A=off)"),
         ({"killed": True}, Rule("on", killed=True), "killed"),
-        ({"latched": "p99"}, Rule("on", latched="p99"), "rolled back: p99"),
+        ({"latched": "p99"}, Rule("on", rolled_back="p99"), "rolled back: p99"),
     ],
 )
 def test_rules_are_written_in_many_ways(written: object, rule: Rule, read: str) -> None:
@@ -233,7 +234,7 @@ async def test_a_ramped_layer_acts_for_its_share_and_tells_the_arm(open_argo) ->
     ) as argo:
         events = capture_events(argo)
         outcomes = {s: await argo.outcome("bars", symbol=s) for s in (f"S{n}" for n in range(40))}
-        flag = argo.flags["cache"]
+        flag = engine_of(argo).pipeline.flags["cache"]
         for symbol, outcome in outcomes.items():
             assert ("cache" in outcome.via) == flag.decide(call(symbol)).on
         arms = {dict(e.arms)["cache"] for e in events.of(CallEnded)}
@@ -267,7 +268,7 @@ async def test_a_flag_flips_under_load_and_no_call_fails(open_argo) -> None:
         for flip in range(1_000):
             await argo.reload({**base, "flags": {"cache": "on" if flip % 2 else "off"}})
             await asyncio.sleep(0)
-            assert argo.engine.build.parts["cache"].layer is layer
+            assert engine_of(argo).pipeline.contributions["cache"].layer is layer
         done.set()
         await asyncio.gather(*tasks)
     assert len(answers) > 1_000
@@ -275,10 +276,10 @@ async def test_a_flag_flips_under_load_and_no_call_fails(open_argo) -> None:
 
 async def test_a_reload_that_cannot_be_used_keeps_the_old(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"]), layers=(shouting("cache"),)) as argo:
-        before = argo.engine.build
+        before = engine_of(argo).pipeline
         with pytest.raises(ConfigError):
             await argo.reload({"argo": {"shared": "memory://"}, "flags": {"nope": "on"}})
-        assert argo.engine.build is before
+        assert engine_of(argo).pipeline is before
         assert argo.settings.flags == {}
         await settle()
 
@@ -297,9 +298,9 @@ async def test_a_plugin_asks_its_own_flags_about_single_calls(open_argo) -> None
 
     config = {"flags": {"parted.half": {"state": "off", "subjects": {"TSLA": "on"}}}}
     async with open_argo(plugins={"parted": Parted()}, config=config) as argo:
-        asked = {s: argo.context.flag("parted.half", call(s)).on for s in ("AAPL", "TSLA")}
+        asked = {s: context_of(argo).flag("parted.half", call(s)).on for s in ("AAPL", "TSLA")}
         with pytest.raises(ConfigError, match="a plugin asks flag 'parted.hal', .* did you mean"):
-            argo.context.flag("parted.hal", call())
+            context_of(argo).flag("parted.hal", call())
     assert {"AAPL": False, "TSLA": True} == asked
 
 
@@ -310,11 +311,13 @@ async def test_a_rollback_holds_a_layer_off_and_forgets_what_it_served(open_argo
     layers = (shouting("cache"),)
     config = {"flags": {"cache": "10%"}}
     async with open_argo(Scripted("a", ["bars"]), layers=layers, config=config) as argo:
-        before = (await argo.context.stamps.load(["layer:cache"])).marks
+        before = (await context_of(argo).tag_versions.load(["layer:cache"])).versions
         await argo.roll_back("cache", "p99 doubled")
-        assert before != (await argo.context.stamps.load(["layer:cache"])).marks
-        assert "rolled back: p99 doubled" == format_rule(argo.flags["cache"].rule)
-        assert 10 == argo.flags["cache"].rule.percent
+        assert before != (await context_of(argo).tag_versions.load(["layer:cache"])).versions
+        assert "rolled back: p99 doubled" == format_rule(
+            engine_of(argo).pipeline.flags["cache"].rule
+        )
+        assert 10 == engine_of(argo).pipeline.flags["cache"].rule.percent
         assert () == (await argo.outcome("bars", symbol="A")).via
         with pytest.raises(ConfigError, match="did you mean 'cache'"):
             await argo.roll_back("cach", "p99 doubled")
@@ -329,10 +332,10 @@ async def test_an_observer_may_roll_back_a_ramp_that_does_harm(open_argo) -> Non
 
         def judge(event: object) -> None:
             if isinstance(event, CallEnded):
-                argo.context.tasks.spawn("judge", argo.roll_back("cache", "it shouts"))
+                context_of(argo).tasks.spawn("judge", argo.roll_back("cache", "it shouts"))
 
-        argo.observe(judge)
+        observe(argo, judge)
         await argo.call("bars", symbol="A")
-        while not argo.flags["cache"].rule.latched:
+        while not engine_of(argo).pipeline.flags["cache"].rule.rolled_back:
             await asyncio.sleep(0)
         assert () == (await argo.outcome("bars", symbol="B")).via

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from argo_mw import Argo, Context, Gauge, PluginError, hookimpl
+from argo_mw import Argo, PluginError
+from argo_mw.plugin import Context, Gauge, context_of, hookimpl
 
 
 class Pool:
@@ -31,7 +32,7 @@ def opened(**plugins: object) -> Argo:
 async def test_a_gauge_is_read_when_somebody_looks() -> None:
     pool = Pool()
     async with opened(pool=pool) as argo:
-        asked = argo.context.collect("register_gauges", context=argo.context)
+        asked = context_of(argo).collect("register_gauges", context=context_of(argo))
         [gauge] = asked["pool"]  # type: ignore[misc]
         pool.used = 4
         assert 4 == gauge.read()
@@ -40,4 +41,4 @@ async def test_a_gauge_is_read_when_somebody_looks() -> None:
 async def test_what_is_no_gauge_is_refused_with_the_name_of_its_plugin() -> None:
     async with opened(wrong=Wrong()) as argo:
         with pytest.raises(PluginError, match=r"'wrong'.*register_gauges.*argo_mw\.Gauge"):
-            argo.context.collect("register_gauges", context=argo.context)
+            context_of(argo).collect("register_gauges", context=context_of(argo))

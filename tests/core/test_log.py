@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from argo_mw import Log
+from argo_mw.plugin import Log
 
 METHODS = ("debug", "info", "warning", "error", "exception")
 

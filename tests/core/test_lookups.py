@@ -8,16 +8,8 @@ from collections.abc import Coroutine
 import attrs
 import pytest
 
-from argo_mw import (
-    Call,
-    CallEnded,
-    DeadlineExceeded,
-    Layer,
-    LayerBypassed,
-    Next,
-    Outcome,
-    QuotaExceeded,
-)
+from argo_mw import DeadlineExceeded, Outcome, QuotaExceeded
+from argo_mw.plugin import Call, CallEnded, Layer, LayerBypassed, Next
 from argo_mw.testing import Scripted, capture_events, settle
 
 
@@ -87,11 +79,11 @@ async def test_a_lookup_with_nothing_to_wait_for_costs_no_wait(open_argo) -> Non
 
 
 async def test_a_lookup_that_fails_before_it_waits_is_passed_by(open_argo) -> None:
-    class Broken(Store):
+    class BrokenPlugin(Store):
         def lookup(self, call: Call) -> None:
             raise ZeroDivisionError
 
-    async with open_argo(Scripted("a", ["bars"]), layers=(Broken().layer,)) as argo:
+    async with open_argo(Scripted("a", ["bars"]), layers=(BrokenPlugin().layer,)) as argo:
         assert "AAPL" == await argo.call("bars", symbol="AAPL")
 
 

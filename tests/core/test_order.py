@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import SLOTS, Call, ConfigError, Layer, Next, Outcome
+from argo_mw import ConfigError, Outcome
 from argo_mw.chain.order import order
+from argo_mw.plugin import SLOTS, Call, Layer, Next
 
 
 async def nothing(call: Call, call_next: Next) -> Outcome:

@@ -6,20 +6,11 @@ import asyncio
 
 import pytest
 
-from argo_mw import (
-    Action,
-    Call,
-    Limits,
-    Outcome,
-    QuotaExceeded,
-    RequestSent,
-    Upstream,
-    UpstreamError,
-    operation,
-)
-from argo_mw.guard import Request
-from argo_mw.guards import Quota
-from argo_mw.shared.memory import MemoryShared
+from argo_mw import Action, Outcome, QuotaExceeded, UpstreamError
+from argo_mw.chain.quota import Quota
+from argo_mw.model.guard import Request
+from argo_mw.plugin import Call, Limits, RequestSent, Upstream, operation
+from argo_mw.store.memory import MemoryShared
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 
 
@@ -162,16 +153,16 @@ async def test_a_further_request_of_an_answer_is_charged_and_takes_no_place() ->
     clock = FakeClock()
     guard = quota(MemoryShared(clock=clock), clock, per_minute=2, concurrency=1)
     await guard.reserve(REQUEST)
-    await guard.further(REQUEST)
+    await guard.charge_extra(REQUEST)
     with pytest.raises(QuotaExceeded, match="2 per minute"):
-        await guard.further(REQUEST)
+        await guard.charge_extra(REQUEST)
 
 
 async def test_an_upstream_charges_the_further_pages_of_an_answer(open_argo, clock) -> None:
     def pages(wanted: int) -> FakePlugin:
         async def fetch(call: Call) -> Outcome:
             for _ in range(wanted - 1):
-                await plugin.context.further(call)
+                await plugin.context.charge_extra(call)
             return Outcome(wanted)
 
         upstream = Upstream("pages", {"paged"}, fetch, limits=Limits(per_minute=3))
@@ -211,7 +202,7 @@ async def test_a_429_without_a_time_blocks_nobody() -> None:
 
 async def test_without_the_store_nothing_is_sent(open_argo) -> None:
     upstream = Scripted("a", ["bars"], limits=Limits(per_day=5))
-    config = {"argo": {"shared": "away://", "strict": True}}
+    config = {"argo": {"shared": "unreachable://", "strict": True}}
     async with open_argo(upstream, config=config) as argo:
         with pytest.raises(Exception, match="guard failed, so upstream 'a' is not asked"):
             await argo.call("bars", symbol="A")

@@ -8,13 +8,15 @@ from importlib.metadata import EntryPoint
 import pytest
 from attrs import frozen
 
-from argo_mw import Argo, ConfigError, Layer, PluginError, hookimpl, hookspec, operation
-from argo_mw.registry import Plugins, manager
-from argo_mw.registry.discover import Found
+from argo_mw import Argo, ConfigError, PluginError
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Layer, hookimpl, hookspec, operation
+from argo_mw.registry import Plugins, loading
+from argo_mw.registry.discovery import Found
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Price bars."""
 
@@ -41,7 +43,7 @@ class Misspelt:
 
 class WrongArgument:
     @hookimpl
-    def register_layer(self, colour: object) -> None: ...
+    def register_layers(self, colour: object) -> None: ...
 
 
 class Raising:
@@ -81,7 +83,7 @@ def entry(name: str, load: object, *, api: str | None = None) -> Found:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch):
     def install(*found: Found) -> None:
-        monkeypatch.setattr(manager, "discover", lambda: list(found))
+        monkeypatch.setattr(loading, "discover", lambda: list(found))
 
     return install
 
@@ -138,7 +140,7 @@ def test_a_hook_that_nobody_calls_is_an_error_with_a_hint() -> None:
     plugins = Plugins.load(installed=False, extra={"typo": Misspelt(), "fine": Fine()})
     assert plugins.names == ["fine"]
     expected = (
-        "it implements hook 'register_layers', which nobody calls; did you mean 'register_layer'?"
+        "it implements hook 'register_layers', which nobody calls; did you mean 'register_layers'?"
     )
     assert plugins.broken[0].error == expected
 
@@ -244,7 +246,7 @@ async def test_a_plugin_that_does_not_start_is_left_out(how: str) -> None:
     broken = Living(book, "b", **{how: "start"})
     async with living(("a", Living(book, "a")), ("b", broken)) as argo:
         assert [b.plugin for b in argo.broken] == ["b"]
-        assert set(argo.engine.build.parts) == {"a"}
+        assert set(engine_of(argo).pipeline.contributions) == {"a"}
     assert book == ["start a", "stop a"]
 
 

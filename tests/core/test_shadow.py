@@ -7,17 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from argo_mw import (
-    Argo,
-    Call,
-    ConfigError,
-    Layer,
-    LayerBypassed,
-    Next,
-    Outcome,
-    UpstreamError,
-)
-from argo_mw.chain.shadow import MOST, PATIENCE
+from argo_mw import Argo, ConfigError, Outcome, UpstreamError
+from argo_mw.app.application import engine_of
+from argo_mw.chain.shadow import MAX_CONCURRENT, TIMEOUT
+from argo_mw.plugin import Call, Layer, LayerBypassed, Next, context_of
 from argo_mw.testing import FakeClock, Scripted, capture_events, settle
 
 SHADOW = {"flags": {"watcher": "shadow"}}
@@ -90,12 +83,12 @@ async def test_it_hides_no_answer_that_is_at_hand(open_argo: Callable[..., Argo]
 async def test_nobody_waits_for_it(open_argo: Callable[..., Argo]) -> None:
     watcher = Watcher(asyncio.Event().wait)
     async with open_argo(Scripted("a", ["bars"]), layers=(watcher.layer(),), config=SHADOW) as argo:
-        for number in range(MOST + 10):
+        for number in range(MAX_CONCURRENT + 10):
             await argo.call("bars", symbol=f"S{number}")
         await settle()
-        assert MOST == len(watcher.shown)
-        assert MOST == argo.context.tasks.names.count("argo-mw:shadow:watcher")
-    assert [] == argo.engine.tasks.names
+        assert MAX_CONCURRENT == len(watcher.shown)
+        assert MAX_CONCURRENT == context_of(argo).tasks.names.count("argo-mw:shadow:watcher")
+    assert [] == engine_of(argo).tasks.names
 
 
 async def test_one_that_hangs_is_let_go_and_told(
@@ -106,9 +99,9 @@ async def test_one_that_hangs_is_let_go_and_told(
         events = capture_events(argo)
         await argo.call("bars", symbol="AAPL")
         await settle()
-        await clock.advance(PATIENCE)
+        await clock.advance(TIMEOUT)
         await settle()
-        assert [] == argo.context.tasks.names
+        assert [] == context_of(argo).tasks.names
         assert ["watcher"] == [e.layer for e in events.of(LayerBypassed)]
 
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from argo_mw import Closed, Stream, StreamAborted, Tasks
+from argo_mw import Closed, StreamAborted
+from argo_mw.plugin import Stream, Tasks
 from argo_mw.testing import settle
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import SystemClock
-from argo_mw.timers import Timers
+from argo_mw.base.timers import Timers
+from argo_mw.plugin import SystemClock
 
 
 class Loop:

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw import Argo, hooks
+from argo_mw import Argo
+from argo_mw.app.application import engine_of
 from argo_mw.config import parse
+from argo_mw.registry import hooks
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
@@ -109,7 +111,7 @@ def _questions(code: str) -> Iterator[tuple[str, set[str]]]:
 
 async def test_a_block_that_is_not_run_asks_operations_for_what_they_take() -> None:
     async with Argo.open({"argo": {"shared": "memory://"}}) as argo:
-        operations = argo.engine.build.operations
+        operations = engine_of(argo).pipeline.operations
     found = [m for page in PAGES for m in _BLOCK.finditer(page.read_text("utf-8"))]
     skipped = [m["code"] for m in found if m["language"] == "python" and m["skip"]]
     asked = [one for code in skipped for one in _questions(textwrap.dedent(code))]

@@ -16,7 +16,7 @@ import pytest
 from typing_extensions import is_protocol
 
 import argo_mw
-from argo_mw.hooks import PROJECT
+from argo_mw.registry.hooks import PROJECT
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from argo_mw import Argo, Outcome
+from argo_mw.app.application import engine_of
 from argo_mw_sandbox import Sandbox, SandboxConfig
 from argo_mw_sandbox.demo import run as run_demo
 from argo_mw_sandbox.demo import settings
@@ -72,7 +73,7 @@ async def test_cancelling_every_caller_ends_the_request(argo: Argo, sandbox: San
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await sandbox.until(lambda: sandbox.counts_of("alpaca").disconnects == 1)
-    while any("coalesce" in name or "gather" in name for name in argo.engine.tasks.names):
+    while any("coalesce" in name or "gather" in name for name in engine_of(argo).tasks.names):
         await asyncio.sleep(0)
 
 

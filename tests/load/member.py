@@ -20,17 +20,18 @@ import time
 import structlog
 from attrs import evolve
 
-from argo_mw import (
-    Argo,
+from argo_mw import Argo, Outcome
+from argo_mw.plugin import (
     Call,
     Event,
     Layer,
     LayerBypassed,
     Next,
     Operation,
-    Outcome,
     SystemClock,
     Trouble,
+    context_of,
+    observe,
     observes,
 )
 from argo_mw.testing import FakePlugin
@@ -106,8 +107,8 @@ class Member:
     async def run(self) -> None:
         """Work until standard input ends."""
         async with self.argo:
-            self.store = store_of(self.argo.context)
-            self.argo.observe(self.observe)
+            self.store = store_of(context_of(self.argo))
+            observe(self.argo, self.observe)
             self.faults += [f"left out: {broken}" for broken in self.argo.broken]
             askers = [asyncio.create_task(self.ask(s), name="asker") for s in self.symbols]
             print("ready", flush=True)

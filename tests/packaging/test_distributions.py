@@ -41,7 +41,7 @@ async def shout(call: Call, call_next: Next) -> Outcome:
 
 
 @hookimpl
-def register_layer() -> Layer:
+def register_layers() -> Layer:
     return Layer("shout", shout, before=("coalesce",), serves=lambda op: op.name == "greet")
 """,
 }

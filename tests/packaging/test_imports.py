@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PUBLIC = {"argo_mw", "argo_mw.cli", "argo_mw.shared", "argo_mw.testing"}
+PUBLIC = {"argo_mw", "argo_mw.cli", "argo_mw.store", "argo_mw.testing"}
 MODULES = sorted(p for p in ROOT.glob("plugins/*/argo_mw_*/**/*.py"))
 
 

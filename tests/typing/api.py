@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import assert_type
 
-from argo_mw import (
-    Argo,
-    BlockingArgo,
+from argo_mw import Argo, BlockingArgo, Caller, Explained, Outcome
+from argo_mw.plugin import (
+    Batching,
     Call,
-    Caller,
     Context,
-    Explained,
-    Gathering,
     Guard,
     Layer,
     Limits,
     Middleware,
     Next,
     Operation,
-    Outcome,
     Request,
     Result,
     Shared,
@@ -27,10 +23,10 @@ from argo_mw import (
     hookimpl,
     operation,
 )
-from argo_mw.testing import AwayShared, FakeClock
+from argo_mw.testing import FakeClock, UnreachableStore
 
 
-@operation(data_type="market_data")
+@operation(data_type="market_data", subject="symbol")
 def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars."""
 
@@ -47,7 +43,7 @@ async def program() -> None:
         assert_type(argo.options(timeout=1.0, max_age=5.0), Caller)
         assert_type(argo.explain("bars", symbol="AAPL"), list[Explained])
 
-        @argo.wrap(data_type="sentiment")
+        @argo.wrap(data_type="sentiment", subject="symbol")
         async def mood(symbol: str, days: int = 1) -> float:
             return 0.0
 
@@ -68,7 +64,7 @@ class Trace:
 
 
 middleware: Middleware = Trace()
-shared: Shared = AwayShared()
+shared: Shared = UnreachableStore()
 
 
 class Thrifty:
@@ -98,10 +94,10 @@ class Plugin:
     """A plugin as people write them."""
 
     @hookimpl
-    def register_layer(self) -> Layer:
+    def register_layers(self) -> Layer:
         return Layer("trace", middleware, after=("cache",))
 
     @hookimpl
     def register_upstreams(self, context: Context) -> Iterable[Upstream]:
-        gathering = Gathering(fetch_many, most=10)
-        return [Upstream("x", {"bars"}, fetch, gathering=gathering, limits=Limits(per_day=25))]
+        batching = Batching(fetch_many, most=10)
+        return [Upstream("x", {"bars"}, fetch, batching=batching, limits=Limits(per_day=25))]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import pytz
 from attrs import field, frozen
 
-from argo_mw import BadParameter, ConfigError
+from argo_mw.plugin import BadParameter, ConfigError
 from argo_mw_adaptive_ttl.daytime import MINUTE, Shape, shape_of
 from argo_mw_adaptive_ttl.symbols import ALWAYS_OPEN, FOREX, calendar_of
 

@@ -7,8 +7,10 @@ from typing import Literal
 
 from attrs import Attribute, Factory, field, frozen, validators
 
-from argo_mw import DataType
 from argo_mw_adaptive_ttl.regime import Regime
+
+DATA_TYPES = ("market_data", "indicators", "sentiment", "ai_reasoning", "consensus")
+"""The kinds of data that the policies know."""
 
 
 def _positive(_: object, attribute: Attribute[float], value: float) -> None:
@@ -59,7 +61,7 @@ class TableConfig:
     minimum: float = field(default=10.0, validator=_positive)
     maximum: float = field(default=3600.0, validator=_positive)
 
-    def by_type(self) -> dict[DataType, float]:
+    def by_type(self) -> dict[str, float]:
         """The factors by data type."""
         return {
             "market_data": self.market_data,

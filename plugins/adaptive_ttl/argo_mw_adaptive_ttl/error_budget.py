@@ -135,7 +135,7 @@ class ErrorBudget:
             return self._end(symbol, day, over + 1), None
         rate = self._rate(symbol)
         pending = 1.0 / rate if rate > 0.0 else 0.0
-        scale = self._scale(symbol, rate, pending) * self._types[situation.data_type]
+        scale = self._scale(symbol, rate, pending) * self._types.get(situation.data_type, 1.0)
         minutes = self._minutes(symbol, day, over, scale, symbol.silent if revealed else 0)
         shared = symbol.shared
         end = self._end(symbol, day, over + minutes)

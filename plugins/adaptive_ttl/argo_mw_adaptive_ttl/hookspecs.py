@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from argo_mw import hookspec
+from argo_mw.plugin import hookspec
 from argo_mw_adaptive_ttl.policy import PolicyFactory
 from argo_mw_adaptive_ttl.regime import Detector
 

@@ -9,7 +9,16 @@ from typing import Final
 
 from attrs import evolve
 
-from argo_mw import MAX_AGE, AnswerSeen, Call, ConfigError, Context, Event, Next, Outcome, Stream
+from argo_mw.plugin import (
+    AnswerSeen,
+    Call,
+    ConfigError,
+    Context,
+    Event,
+    Next,
+    Outcome,
+    Stream,
+)
 from argo_mw_adaptive_ttl.bars import read_bars
 from argo_mw_adaptive_ttl.calendars import Calendar, Calendars
 from argo_mw_adaptive_ttl.config import OperationConfig
@@ -91,7 +100,7 @@ class AdaptiveTtl:
         ttl, by = self._limited(call, decision.ttl, None)
         return self._words(decision, ttl, by)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         """Look at kept answers no more."""
         if self.watch is not None:
             self.watch.close()
@@ -112,7 +121,7 @@ class AdaptiveTtl:
                 await asyncio.to_thread(calendars.of, subject, now)
             except ConfigError as error:
                 # Which TTL is chosen must not cost the answer.
-                self._context.trouble(NAME, f"{error}; until then its market counts as open")
+                self._context.warn_once(NAME, f"{error}; until then its market counts as open")
 
     async def _tags(self, call: Call) -> frozenset[str]:
         """The tag of prices that may be given up early: not those whose life is fixed.
@@ -125,7 +134,7 @@ class AdaptiveTtl:
             return frozenset()
         tag = price_tag(subject)
         known = self._memory.get(subject) is not None
-        await self._context.stamps.load([tag])
+        await self._context.tag_versions.load([tag])
         return frozenset([tag]) if known else frozenset()
 
     def _learn(self, subject: str, outcome: Outcome) -> bool:
@@ -193,9 +202,8 @@ class AdaptiveTtl:
             caps.append((max(0.0, upstream - self._clock.time()), ", capped by the upstream"))
         if limits.maximum > 0.0:
             caps.append((limits.maximum, ", capped by the operation"))
-        age = call.extensions.get(MAX_AGE)
-        if isinstance(age, (int, float)):
-            caps.append((float(age), ", capped by the caller"))
+        if call.max_age is not None:
+            caps.append((call.max_age, ", capped by the caller"))
         return min([(ttl, ""), *caps], key=lambda cap: cap[0])
 
     def _fixed(self, call: Call) -> tuple[float, str] | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar, cast
-from weakref import WeakKeyDictionary
 
-from argo_mw import (
+from argo_mw.plugin import (
     AnswerSeen,
     ConfigError,
     Context,
@@ -16,10 +14,11 @@ from argo_mw import (
     Observer,
     hookimpl,
     observes,
+    suggest,
 )
 from argo_mw_adaptive_ttl import hookspecs
 from argo_mw_adaptive_ttl.calendars import Calendars, Extended, check_names
-from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig
+from argo_mw_adaptive_ttl.config import DATA_TYPES, AdaptiveTtlConfig
 from argo_mw_adaptive_ttl.error_budget import ErrorBudget
 from argo_mw_adaptive_ttl.layer import NAME, AdaptiveTtl
 from argo_mw_adaptive_ttl.memory import Memory
@@ -32,89 +31,82 @@ T = TypeVar("T")
 _DAY = 86_400.0
 
 
-class _Running:
-    """What one application has of this plugin: it outlives changes of configuration."""
+class AdaptiveTtlPlugin:
+    """The plugin, one for each application."""
 
     def __init__(self) -> None:
-        self.memory: Memory | None = None
-        self.layer: AdaptiveTtl | None = None
-        self.store: Store | None = None
+        # What was learned outlives changes of the configuration.
+        self._memory: Memory | None = None
+        self._layer: AdaptiveTtl | None = None
+        self._store: Store | None = None
 
+    @hookimpl
+    def register_config(self) -> type:
+        """The class of the table ``[plugins.adaptive_ttl]``."""
+        return AdaptiveTtlConfig
 
-_running: WeakKeyDictionary[Context, _Running] = WeakKeyDictionary()
+    @hookimpl
+    def register_hookspecs(self) -> object:
+        """The hooks by which others register policies and regime detectors."""
+        return hookspecs
 
+    @hookimpl
+    def register_data_types(self) -> Iterable[str]:
+        """The data types that the policy ``table`` has a factor for."""
+        return DATA_TYPES
 
-@hookimpl
-def register_config() -> type:
-    """The class of the table ``[plugins.adaptive_ttl]``."""
-    return AdaptiveTtlConfig
+    @hookimpl
+    def register_layers(self, config: AdaptiveTtlConfig, context: Context) -> Iterable[Layer]:
+        """The layer in its slot."""
+        if self._layer is not None:
+            self._layer.stop()
+        memory = self._memory = _memory(config, context, self._memory)
+        self._layer = AdaptiveTtl(
+            _policy(config, context, memory),
+            memory,
+            _calendars(config),
+            config.operations,
+            context,
+        )
+        return [Layer(NAME, self._layer, slot=NAME)]
 
+    @hookimpl
+    def register_observers(self) -> Iterable[Observer]:
+        """What learns from the answers that pass by; it follows the layer across reloads."""
 
-@hookimpl
-def register_hookspecs() -> object:
-    """The hooks by which others register policies and regime detectors."""
-    return hookspecs
+        @observes(AnswerSeen)
+        def observe(event: Event) -> None:
+            if self._layer is not None:
+                self._layer.observe(event)
 
+        return [observe]
 
-@hookimpl
-def register_layer(config: AdaptiveTtlConfig, context: Context) -> Layer:
-    """The layer in its slot."""
-    running = _running.setdefault(context, _Running())
-    if running.layer is not None:
-        running.layer.close()
-    memory = running.memory = _memory(config, context, running.memory)
-    layer = running.layer = AdaptiveTtl(
-        _policy(config, context, memory),
-        memory,
-        _calendars(config),
-        config.operations,
-        context,
-    )
-    return Layer(NAME, layer, slot=NAME, explain=layer.explain)
+    @hookimpl
+    async def startup(self, config: AdaptiveTtlConfig, context: Context) -> None:
+        """Read what was learned before."""
+        if self._layer is None or self._memory is None:
+            return
+        await context.tag_versions.load([f"layer:{NAME}"])
+        self._store = Store(context.state_dir / f"{NAME}.json")
+        await self._store.restore(self._memory, self._layer.calendars, context.clock.time())
+        if config.save_every > 0.0:
+            code = self._save_regularly(context, config.save_every)
+            context.tasks.spawn(f"{NAME}: save", code)
 
+    @hookimpl
+    async def shutdown(self) -> None:
+        """Write what was learned."""
+        if self._layer is None or self._memory is None:
+            return
+        self._layer.stop()
+        if self._store is not None:
+            await self._store.save(self._memory)
 
-@hookimpl
-def register_observers(context: Context) -> Iterable[Observer]:
-    """What learns from the answers that pass by; it follows the layer across reloads."""
-    running = _running.setdefault(context, _Running())
-
-    @observes(AnswerSeen)
-    def observe(event: Event) -> None:
-        if running.layer is not None:
-            running.layer.observe(event)
-
-    return [observe]
-
-
-@hookimpl
-async def startup(config: AdaptiveTtlConfig, context: Context) -> None:
-    """Read what was learned before."""
-    running = _running[context]
-    if running.layer is None or running.memory is None:
-        return
-    await context.stamps.load([f"layer:{NAME}"])
-    running.store = Store(context.state_dir / f"{NAME}.json")
-    await running.store.restore(running.memory, running.layer.calendars, context.clock.time())
-    if config.save_every > 0.0:
-        context.tasks.spawn(f"{NAME}: save", _save_regularly(running, context, config.save_every))
-
-
-@hookimpl
-async def shutdown(context: Context) -> None:
-    """Write what was learned."""
-    running = _running.pop(context, None)
-    if running is None or running.layer is None or running.memory is None:
-        return
-    running.layer.close()
-    if running.store is not None:
-        await running.store.save(running.memory)
-
-
-async def _save_regularly(running: _Running, context: Context, seconds: float) -> None:
-    while True:
-        await context.clock.sleep(seconds)
-        if running.store is not None and running.memory is not None:
-            await running.store.save(running.memory)
+    async def _save_regularly(self, context: Context, seconds: float) -> None:
+        while True:
+            await context.clock.sleep(seconds)
+            if self._store is not None and self._memory is not None:
+                await self._store.save(self._memory)
 
 
 def _memory(config: AdaptiveTtlConfig, context: Context, before: Memory | None) -> Memory:
@@ -159,7 +151,5 @@ def _collected(context: Context, hook: str, own: Mapping[str, object]) -> dict[s
 def _chosen(known: Mapping[str, T], name: str, key: str) -> T:
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known))}"
-    msg = f"[plugins.{NAME}] {key} is {name!r}, which nobody registers: {hint}"
+    msg = f"[plugins.{NAME}] {key} is {name!r}, which is not registered: {suggest(name, known)}"
     raise ConfigError(msg)

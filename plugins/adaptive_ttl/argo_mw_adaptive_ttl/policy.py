@@ -7,7 +7,7 @@ from typing import Final, Protocol, runtime_checkable
 
 from attrs import define, frozen
 
-from argo_mw import Context, DataType
+from argo_mw.plugin import Context
 from argo_mw_adaptive_ttl.calendars import Calendar, Phase
 from argo_mw_adaptive_ttl.memory import Memory
 from argo_mw_adaptive_ttl.regime import Regime
@@ -29,7 +29,7 @@ class Situation:
         revealed: Whether the answer itself brought news of the price.
     """
 
-    data_type: DataType
+    data_type: str
     subject: str
     now: float
     calendar: Calendar | None = None

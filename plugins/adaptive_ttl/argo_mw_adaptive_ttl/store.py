@@ -12,7 +12,7 @@ from typing import Final
 import cattrs
 from attrs import field, frozen
 
-from argo_mw import ConfigError, Log
+from argo_mw.plugin import ConfigError, Log
 from argo_mw_adaptive_ttl.calendars import Calendars
 from argo_mw_adaptive_ttl.daytime import BUCKETS
 from argo_mw_adaptive_ttl.memory import Memory

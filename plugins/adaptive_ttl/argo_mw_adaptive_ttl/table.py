@@ -26,7 +26,7 @@ class Table:
         """How long the fresh answer of *situation* lives."""
         config = self._config
         volatility, regime, phase = situation.volatility, situation.regime, situation.phase
-        ttl = config.base * self._types[situation.data_type]
+        ttl = config.base * self._types.get(situation.data_type, 1.0)
         if volatility is not None:
             if volatility > config.high_volatility:
                 ttl *= config.when_high
@@ -39,4 +39,4 @@ class Table:
 
 def _why(data_type: str, volatility: float | None, regime: Regime, phase: Phase) -> str:
     sigma = "unknown" if volatility is None else f"{100 * volatility:.1f} %/day"
-    return f"{data_type}, {SIGMA} {sigma}, {regime.name}, {phase.value}"
+    return f"{data_type or 'data'}, {SIGMA} {sigma}, {regime.name}, {phase.value}"

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-from argo_mw import Clock, Timer
+from argo_mw.plugin import Clock, Timer
 from argo_mw_adaptive_ttl.memory import Memory
 from argo_mw_adaptive_ttl.policy import Watching
 from argo_mw_adaptive_ttl.symbol import Symbol

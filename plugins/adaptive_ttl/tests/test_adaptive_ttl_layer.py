@@ -12,21 +12,18 @@ from types import FrameType, ModuleType
 import pytest
 
 import argo_mw_adaptive_ttl.plugin as adaptive_ttl
-from argo_mw import (
+from argo_mw import Argo, ConfigError, Outcome, PluginError, Refusal
+from argo_mw.plugin import (
     AnswerSeen,
-    Argo,
     Call,
-    ConfigError,
-    Freshness,
     Operation,
-    Outcome,
-    PluginError,
-    Refusal,
     Trouble,
     Upstream,
+    context_of,
     hookimpl,
     operation,
 )
+from argo_mw.store import Freshness
 from argo_mw.testing import capture_events
 from argo_mw.testing.clock import FakeClock, settle
 from argo_mw_adaptive_ttl import TTL, Bars, Decision, Memory, Policy, Regime, Situation, price_tag
@@ -40,7 +37,7 @@ MIDNIGHT = 1_718_668_800
 MINUTE = 60
 
 
-@operation(data_type="market_data")
+@operation(data_type="market_data", subject="symbol")
 def bars(symbol: str) -> object:
     """The last minute bars of one symbol."""
 
@@ -50,7 +47,7 @@ def mood() -> object:
     """How the market feels."""
 
 
-@operation(kind="llm", data_type="ai_reasoning")
+@operation(kind="llm", data_type="ai_reasoning", subject="symbol")
 def opinion(symbol: str) -> object:
     """What a model thinks of one symbol."""
 
@@ -229,9 +226,9 @@ async def test_it_explains_what_it_would_do(open_argo: OpenArgo, clock: FakeCloc
 
 async def kept(argo: Argo, symbol: str) -> Callable[[], Freshness]:
     """What is known about an answer on *symbol* that was stamped now."""
-    stamps = argo.context.stamps
-    stamped = await stamps.load([price_tag(symbol)])
-    return lambda: stamps.peek(stamped)
+    tag_versions = context_of(argo).tag_versions
+    tag_snapshot = await tag_versions.load([price_tag(symbol)])
+    return lambda: tag_versions.peek(tag_snapshot)
 
 
 async def trade(argo: Argo, clock: FakeClock, minutes: int, step: int) -> None:
@@ -273,7 +270,7 @@ async def test_what_another_instance_has_fetched_is_news_too(
         exchange.jump["BTC-USD"] = 200.0
         call = Call(bars, {"symbol": "BTC-USD"}, "a key", "BTC-USD")
         found = AnswerSeen(call, await exchange.fetch(call), "shared")
-        argo.context.events.emit(found)
+        context_of(argo).events.emit(found)
         await settle()
 
         assert freshness() == Freshness.STALE
@@ -310,7 +307,7 @@ async def test_a_fixed_life_is_not_cut_short_by_news(open_argo: OpenArgo, clock:
     async with open_argo({"error_budget": {"calls": 0.25}, **fixed}) as argo:
         await trade(argo, clock, 200, 4)
         outcome = await argo.outcome("bars", symbol="ETH-USD")
-        layer = adaptive_ttl._running[argo.context].layer
+        layer = adaptive_ttl._running[context_of(argo)].layer
 
         assert pytest.approx(life(outcome, clock)) == 600.0
         assert note(outcome).endswith("→ 600 s, fixed by the operation")
@@ -326,7 +323,7 @@ async def test_a_layer_that_was_replaced_sets_no_timers(
     """A call that began before a reload ends on the old layer, which nobody will close again."""
     async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
         await trade(argo, clock, 40, 4)
-        running = adaptive_ttl._running[argo.context]
+        running = adaptive_ttl._running[context_of(argo)]
         assert running.layer is not None
         assert running.memory is not None
         watch = running.layer.watch
@@ -456,7 +453,7 @@ async def test_what_was_learned_of_a_market_that_is_not_recorded_any_more_is_pas
 
     monkeypatch.setattr("exchange_calendars.get_calendar", unknown)
     async with open_argo() as argo:
-        memory = adaptive_ttl._running[argo.context].memory
+        memory = adaptive_ttl._running[context_of(argo)].memory
         assert memory is not None
         assert ["BTC-USD"] == list(memory.symbols)
 
@@ -491,7 +488,7 @@ async def test_everything_learned_survives_a_restart(open_argo: OpenArgo, clock:
     """Sigma, its profile, correlation, regime and the account of fetches."""
 
     def learned(argo: Argo) -> list[object]:
-        memory = adaptive_ttl._running[argo.context].memory
+        memory = adaptive_ttl._running[context_of(argo)].memory
         assert memory is not None
         return [
             (s.name, s.volatility, s.loading(0.5), s.regime, s.detector, s.pace, s.price)
@@ -538,7 +535,7 @@ async def test_it_is_saved_now_and_then(
     async with open_argo({"save_every": 60.0}) as argo:
         await argo.outcome("bars", symbol="BTC-USD")
         await clock.advance(61.0)
-        store = adaptive_ttl._running[argo.context].store
+        store = adaptive_ttl._running[context_of(argo)].store
         assert store is not None
         async with store.writing:
             assert file.exists()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import DataType
 from argo_mw_adaptive_ttl import (
     Calendar,
     Calendars,
@@ -20,6 +17,7 @@ from argo_mw_adaptive_ttl import (
     Table,
     TableConfig,
 )
+from argo_mw_adaptive_ttl.config import DATA_TYPES
 from argo_mw_adaptive_ttl.symbol import Symbol
 
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
@@ -55,7 +53,7 @@ def calendar() -> Calendar:
 
 
 def situation(
-    calendar: Calendar, data_type: DataType, volatility: float | None, regime: Regime, at: float
+    calendar: Calendar, data_type: str, volatility: float | None, regime: Regime, at: float
 ) -> Situation:
     symbol = Symbol("AAPL", calendar, calendar.day(at), Still(regime))
     return Told(data_type, "AAPL", at, calendar, symbol, told=volatility)
@@ -73,14 +71,14 @@ class Told(Situation):
 
 
 @given(
-    data_type=st.sampled_from(get_args(DataType)),
+    data_type=st.sampled_from(DATA_TYPES),
     volatility=st.one_of(st.none(), st.just(0.0), st.floats(0.0, 0.2)),
     regime=st.sampled_from(list(Regime)),
     is_open=st.booleans(),
 )
 def test_the_table_is_the_plans(
     calendar: Calendar,
-    data_type: DataType,
+    data_type: str,
     volatility: float | None,
     regime: Regime,
     is_open: bool,

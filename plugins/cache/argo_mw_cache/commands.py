@@ -8,8 +8,8 @@ from collections.abc import Callable
 import click
 from rich.table import Table
 
-from argo_mw import Argo, BadParameter, Call, Operation
-from argo_mw.cli import Settled, console, print_json, say, with_argo
+from argo_mw.cli import ExitCode, console, print_json, say, with_argo
+from argo_mw.plugin import AnyOperation, Argo, BadParameter, Call, context_of
 from argo_mw_cache.commands_store import CacheStore, Kept
 
 
@@ -85,7 +85,7 @@ async def get(
     store = CacheStore(argo)
     calls = _calls(argo, operation, subjects, parameter, tenant or argo.settings.argo.tenant)
     found = [(call, await store.look(call)) for call in calls]
-    now = argo.context.clock.time()
+    now = context_of(argo).clock.time()
     rows = [_row(call, kept, now) for call, kept in found]
     if as_json:
         print_json(rows)
@@ -94,7 +94,7 @@ async def get(
     useful = sum(kept.is_useful for _, kept in found)
     if useful < len(found):
         say(f"nothing is kept for {len(found) - useful} of {len(found)}")
-        sys.exit(Settled.PARTLY if useful else Settled.FAILED)
+        sys.exit(ExitCode.PARTLY if useful else ExitCode.FAILED)
 
 
 @cache.command()
@@ -145,20 +145,17 @@ def _calls(
     tenant: str,
 ) -> list[Call]:
     """The calls that would ask for these, checked and normalised as those are."""
-    build = argo.engine.build
-    known = build.operations.get(operation)
-    if known is None:
-        build.questions.ask(operation, tenant, {})  # raises UnknownOperation, with advice
-    assert known is not None
+    context = context_of(argo)
+    known = context.operation(operation)
     further = dict(_typed(known, text) for text in parameter)
     if not known.subject and subjects:
         msg = f"{operation} has no subject: it is {operation}{known.signature}"
         raise BadParameter(msg)
     asked = [{known.subject: subject} for subject in subjects] or [{}]
-    return [build.questions.ask(operation, tenant, {**further, **one})[0] for one in asked]
+    return [context.make_call(operation, tenant, {**further, **one}) for one in asked]
 
 
-def _typed(operation: Operation, text: str) -> tuple[str, object]:
+def _typed(operation: AnyOperation, text: str) -> tuple[str, object]:
     """A parameter's name and its value, a number where the operation declares one."""
     name, equals, value = text.partition("=")
     if not equals:

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import field, frozen
 
-from argo_mw import EVERYTHING, Argo, Call, ConfigError, Freshness, Outcome, SharedUnavailable
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Argo, Call, ConfigError, Outcome, SharedUnavailable, context_of
+from argo_mw.store import EVERYTHING, Freshness
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.record import PREFIX, Records, Unusable
 from argo_mw_cache.shared_level import key_of
@@ -67,18 +69,18 @@ class CacheStore:
     """
 
     def __init__(self, argo: Argo) -> None:
-        part = argo.engine.build.parts.get("cache")
+        part = engine_of(argo).pipeline.contributions.get("cache")
         config = part.config if part is not None else None
         shared = isinstance(config, CacheConfig) and config.shared
-        if not shared or argo.context.alone:
+        if not shared or context_of(argo).single_process:
             where = 'shared = "memory://" in [argo]' if shared else "shared = false"
             msg = (
                 f"answers are kept in the memory of each process only ({where}): "
                 f"name a store in [argo], and leave shared on in [plugins.cache]"
             )
             raise ConfigError(msg)
-        self._context = argo.context
-        self._records = Records(argo.context)
+        self._context = context_of(argo)
+        self._records = Records(context_of(argo))
 
     async def look(self, call: Call) -> Kept:
         """What is kept for *call*; nothing is asked of any upstream."""
@@ -106,7 +108,7 @@ class CacheStore:
         Raises:
             SharedUnavailable: The store could not be told.
         """
-        if not await self._context.stamps.invalidate(tags):
+        if not await self._context.tag_versions.invalidate(tags):
             msg = "nothing was invalidated: the shared store cannot be reached; try again"
             raise SharedUnavailable(msg)
 
@@ -126,7 +128,7 @@ class CacheStore:
         record = self._records.read(data, key)
         if isinstance(record, Unusable):
             return Kept(record.action, len(data), detail=record.detail)
-        freshness = await self._context.stamps.check(record.stamped)
+        freshness = await self._context.tag_versions.check(record.tag_snapshot)
         state = INVALIDATED if freshness is Freshness.MISS else freshness.value
         expires_at = record.outcome.expires_at
         assert expires_at is not None

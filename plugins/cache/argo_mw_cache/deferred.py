@@ -14,7 +14,8 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from argo_mw import Closed, Context, Freshness, Outcome, SharedUnavailable
+from argo_mw.plugin import Closed, Context, Outcome, SharedUnavailable
+from argo_mw.store import Freshness
 from argo_mw_cache.record import Record, Records
 
 _MOST = 1_000
@@ -26,7 +27,7 @@ class _Waiting:
     """An encoded answer, the stamps of its tags, and when it was and ceases to be true."""
 
     data: bytes
-    marks: tuple[object, ...]
+    versions: tuple[object, ...]
     as_of: float
     expires_at: float
 
@@ -61,11 +62,13 @@ class Deferred:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def keep(self, key: str, data: bytes, marks: Iterable[object], outcome: Outcome) -> None:
+    def keep(self, key: str, data: bytes, versions: Iterable[object], outcome: Outcome) -> None:
         """Let *data* wait, in the place of what waited for *key* before."""
         assert outcome.expires_at is not None
         self._drop(key)
-        self._waiting[key] = _Waiting(data, tuple(marks), outcome.as_of or 0.0, outcome.expires_at)
+        self._waiting[key] = _Waiting(
+            data, tuple(versions), outcome.as_of or 0.0, outcome.expires_at
+        )
         self._bytes += len(data)
         while len(self._waiting) > self._most or self._bytes > self._most_bytes:
             self._drop(next(iter(self._waiting)))
@@ -74,9 +77,9 @@ class Deferred:
         """The store has just answered: store what waits, in the background."""
         if not self._waiting or (self._storing is not None and not self._storing.done()):
             return
-        stamps = self._context.stamps
+        tag_versions = self._context.tag_versions
         # Until the store knows of every invalidation, its stamps prove nothing.
-        if stamps.connected and not stamps.pending:
+        if tag_versions.connected and not tag_versions.pending:
             with contextlib.suppress(Closed):
                 self._storing = self._context.tasks.spawn("cache:deferred", self._store_all())
 
@@ -92,8 +95,11 @@ class Deferred:
 
     async def _store(self, key: str, waiting: _Waiting) -> None:
         life = waiting.expires_at - self._context.clock.time()
-        stamps = self._context.stamps
-        if life <= 0 or await stamps.check(stamps.adopt(waiting.marks)) is not Freshness.FRESH:
+        tag_versions = self._context.tag_versions
+        if (
+            life <= 0
+            or await tag_versions.check(tag_versions.adopt(waiting.versions)) is not Freshness.FRESH
+        ):
             return
         shared = self._context.shared
         there = await shared.get(key)

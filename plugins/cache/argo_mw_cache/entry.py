@@ -8,7 +8,8 @@ from typing import Self
 
 from attrs import frozen
 
-from argo_mw import NO_COST, NotFound, Outcome, Protected, Stamped, Stream, fresh, protect
+from argo_mw.plugin import NO_COST, NotFound, Outcome, Stream, copy_error
+from argo_mw.store import Snapshot, TagSnapshot, snapshot
 from argo_mw_cache.record import KEPT
 
 _TAGS = frozenset({"layer:cache"})
@@ -63,9 +64,9 @@ class Entry:
     """
 
     outcome: Outcome
-    protected: Protected
+    protected: Snapshot
     shared_as_is: bool
-    stamped: Stamped
+    tag_snapshot: TagSnapshot
     times: Times
     error: NotFound | None = None
     size: int = 0
@@ -77,24 +78,20 @@ class Entry:
             NotFound: The answer is that there is none.
         """
         if self.error is not None:
-            raise fresh(self.error)
+            raise copy_error(self.error)
         if self.shared_as_is:
             return self.outcome
-        return self.outcome.evolve(value=self.protected.lend())
+        return self.outcome.evolve(value=self.protected.copy())
 
 
 def hit_of(outcome: Outcome) -> Outcome:
     """*outcome* as a later caller sees it: served by the cache, at no cost."""
-    return Outcome(
-        outcome.value,
-        outcome.upstream,
-        (*outcome.via, "cache"),
-        outcome.as_of,
-        outcome.expires_at,
-        outcome.tags | _TAGS,
-        NO_COST,
-        (),
-        (*outcome.notes, KEPT),
+    return outcome.evolve(
+        via=(*outcome.via, "cache"),
+        tags=outcome.tags | _TAGS,
+        cost=NO_COST,
+        attempts=(),
+        notes=(*outcome.notes, KEPT),
     )
 
 
@@ -110,12 +107,12 @@ class Recording:
     stream: Stream[object]
     size: int
 
-    def lend(self) -> object:
+    def copy(self) -> object:
         """The stream, which every caller reads on their own."""
         return self.stream
 
 
-def protected_of(value: object) -> Protected:
+def protected_of(value: object) -> Snapshot:
     """*value* as several callers may have it; a stream must be complete.
 
     Raises:
@@ -123,5 +120,5 @@ def protected_of(value: object) -> Protected:
     """
     if isinstance(value, Stream):
         chunks = value.chunks
-        return Recording(value, protect(tuple(chunks)).size)
-    return protect(value)
+        return Recording(value, snapshot(tuple(chunks)).size)
+    return snapshot(value)

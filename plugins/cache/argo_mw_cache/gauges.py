@@ -1,22 +1,26 @@
-"""What the memory level holds, for those who watch."""
+"""Gauges of the memory level."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from argo_mw import Gauge
+from argo_mw.plugin import Gauge
 from argo_mw_cache.layer import Cache
 
 
-def gauges(caches: Callable[[], Iterable[Cache]]) -> list[Gauge]:
-    """Gauges of what *caches* hold together; after a change of the configuration that may be two.
+def gauges(current: Callable[[], Cache | None]) -> list[Gauge]:
+    """Return the gauges of the cache in use.
 
     Args:
-        caches: Gives those in use.
+        current: Returns the cache in use, or ``None`` before there is one.
     """
 
-    def total(size: Callable[[Cache], int]) -> Callable[[], int]:
-        return lambda: sum(size(cache) for cache in list(caches()))
+    def total(size: Callable[[Cache], int]) -> Callable[[], int | None]:
+        def read() -> int | None:
+            cache = current()
+            return None if cache is None else size(cache)
+
+        return read
 
     return [
         Gauge("argo.cache.entries", total(lambda c: len(c.memory)), "{entry}", "Answers in memory"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 
-from argo_mw import Context, Expired, SharedUnavailable, within
+from argo_mw.plugin import Context, SharedUnavailable, TimeLimitExceeded, fail_at
 
 _MOST_KEYS = 500
 
@@ -49,8 +49,8 @@ class Lookups:
     async def _get_alone(self, key: str) -> bytes | None:
         self._under_way += 1
         try:
-            return await within(self._shared.get(key), self._until(), self._clock)
-        except Expired:
+            return await fail_at(self._shared.get(key), self._until(), self._clock)
+        except TimeLimitExceeded:
             raise self._too_slow() from None
         finally:
             self._under_way -= 1
@@ -69,10 +69,10 @@ class Lookups:
         keys = list(dict.fromkeys([key for key, _ in asked]))
         self._under_way += 1
         try:
-            values = await within(self._shared.get_many(keys), self._until(), self._clock)
+            values = await fail_at(self._shared.get_many(keys), self._until(), self._clock)
         except SharedUnavailable as error:
             _refuse(asked, error)
-        except Expired:
+        except TimeLimitExceeded:
             _refuse(asked, self._too_slow())
         except BaseException as error:
             _refuse(asked, SharedUnavailable(f"the lookup was stopped: {error!r}"))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary, WeakSet
 
-from argo_mw import Context, Gauge, Layer, hookimpl
+from argo_mw.plugin import Context, Gauge, Layer, hookimpl
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.gauges import gauges
 from argo_mw_cache.layer import NAME, Cache
@@ -14,50 +13,34 @@ from argo_mw_cache.layer import NAME, Cache
 if TYPE_CHECKING:
     import click
 
-__all__ = ["CacheConfig"]
-
-_caches: WeakKeyDictionary[Context, WeakSet[Cache]] = WeakKeyDictionary()
-"""Of each application in this process, those that may still be at work."""
+__all__ = ["CacheConfig", "CachePlugin"]
 
 
-@hookimpl
-def register_config() -> type:
-    """The class of the table ``[plugins.cache]``."""
-    return CacheConfig
+class CachePlugin:
+    """The plugin, one for each application."""
 
+    def __init__(self) -> None:
+        self._cache: Cache | None = None
 
-@hookimpl
-def register_layer(config: CacheConfig, context: Context) -> Layer:
-    """The layer in its slot."""
-    cache = Cache(config, context)
-    _caches.setdefault(context, WeakSet()).add(cache)
-    return Layer(
-        NAME,
-        cache,
-        slot=NAME,
-        peek=cache.peek if config.memory else None,
-        lookup=cache.lookup if cache.shares else None,
-        lookup_timeout=2 * config.shared_timeout,
-        explain=cache.explain,
-    )
+    @hookimpl
+    def register_config(self) -> type:
+        """The class of the table ``[plugins.cache]``."""
+        return CacheConfig
 
+    @hookimpl
+    def register_layers(self, config: CacheConfig, context: Context) -> Iterable[Layer]:
+        """The layer in its slot."""
+        self._cache = Cache(config, context)
+        return [Layer(NAME, self._cache, slot=NAME)]
 
-@hookimpl
-async def shutdown(context: Context) -> None:
-    """Let what is on its way to the shared store arrive."""
-    for cache in _caches.pop(context, ()):
-        await cache.aclose()
+    @hookimpl
+    def register_gauges(self) -> Iterable[Gauge]:
+        """How full the memory level is."""
+        return gauges(lambda: self._cache)
 
+    @hookimpl
+    def register_commands(self, cli: click.Group) -> None:
+        """``argo-mw cache …``."""
+        from argo_mw_cache.commands import cache
 
-@hookimpl
-def register_gauges(context: Context) -> Iterable[Gauge]:
-    """How full the memory level is."""
-    return gauges(lambda: _caches.get(context, ()))
-
-
-@hookimpl
-def register_commands(cli: click.Group) -> None:
-    """``argo-mw cache …``."""
-    from argo_mw_cache.commands import cache
-
-    cli.add_command(cache)
+        cli.add_command(cache)

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import msgspec
 from attrs import define, frozen
 
-from argo_mw import NO_COST, Context, Freshness, Note, Outcome, Stamped, Undecodable
+from argo_mw.plugin import Context, Note, Outcome
+from argo_mw.store import Freshness, TagSnapshot, Undecodable
 
 PREFIX = "argo:cache:"
 """What every key of the cache in the store begins with; the operation's name comes next."""
@@ -30,7 +31,7 @@ class Record:
     """
 
     outcome: Outcome
-    stamped: Stamped
+    tag_snapshot: TagSnapshot
     load_time: float
     new: bool
     freshness: Freshness
@@ -67,7 +68,7 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     via: tuple[str, ...]
     tags: frozenset[str]
     notes: tuple[tuple[str, str], ...]
-    marks: tuple[tuple[str, bytes, bytes], ...]
+    versions: tuple[tuple[str, bytes, bytes], ...]
 
 
 @define(eq=False)
@@ -76,15 +77,14 @@ class _Known:
 
     Attributes:
         data: Its bytes.
+        outcome: What the answers with this head have in common, without a value.
+        tag_snapshot: The versions of its tags.
         as_of: The moment that the last record with it speaks for; at first equal to none.
     """
 
     data: bytes
-    upstream: str | None
-    via: tuple[str, ...]
-    tags: frozenset[str]
-    notes: tuple[Note, ...]
-    stamped: Stamped
+    outcome: Outcome
+    tag_snapshot: TagSnapshot
     as_of: float | None = math.nan
 
 
@@ -102,10 +102,12 @@ class Records:
 
     def __init__(self, context: Context) -> None:
         self._codecs = context.codecs
-        self._stamps = context.stamps
+        self._versions = context.tag_versions
         self._heads: dict[str, _Known] = {}
 
-    def write(self, outcome: Outcome, stamped: Stamped, load_time: float, key: str) -> bytes:
+    def write(
+        self, outcome: Outcome, tag_snapshot: TagSnapshot, load_time: float, key: str
+    ) -> bytes:
         """The bytes that lie under *key* for *outcome*, which is as a hit gives it.
 
         Raises:
@@ -117,7 +119,7 @@ class Records:
                 outcome.via,
                 sorted(outcome.tags),
                 [(note.layer, note.text) for note in outcome.notes if note != KEPT],
-                stamped.marks,
+                tag_snapshot.versions,
             ]
         )
         fields = [3, outcome.value, outcome.as_of, outcome.expires_at, load_time, head]
@@ -134,26 +136,21 @@ class Records:
                 head = self._remember(key, stored.head)
         except (msgspec.MsgspecError, ValueError) as error:
             return Unusable("undecodable", str(error))
-        outcome = Outcome(
-            stored.value,
-            head.upstream,
-            head.via,
-            stored.as_of,
-            stored.expires_at,
-            head.tags,
-            NO_COST,
-            (),
-            head.notes,
+        outcome = head.outcome.evolve(
+            value=stored.value, as_of=stored.as_of, expires_at=stored.expires_at
         )
-        stamped = head.stamped = self._stamps.renew(head.stamped)
+        tag_snapshot = head.tag_snapshot = self._versions.renew(head.tag_snapshot)
         new, head.as_of = head.as_of != stored.as_of, stored.as_of
-        return Record(outcome, stamped, stored.load_time, new, self._stamps.peek(stamped))
+        return Record(
+            outcome, tag_snapshot, stored.load_time, new, self._versions.peek(tag_snapshot)
+        )
 
     def _remember(self, key: str, data: bytes) -> _Known:
         head = _read_head(data)
         notes = (*[Note(layer, text) for layer, text in head.notes], KEPT)
-        stamped = self._stamps.adopt(head.marks)
-        known = _Known(data, head.upstream, head.via, head.tags, notes, stamped)
+        tag_snapshot = self._versions.adopt(head.versions)
+        shared = Outcome(None, upstream=head.upstream, via=head.via, tags=head.tags, notes=notes)
+        known = _Known(data, shared, tag_snapshot)
         if len(self._heads) >= _MOST:
             self._heads.clear()
         self._heads[key] = known

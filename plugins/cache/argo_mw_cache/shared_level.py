@@ -7,20 +7,19 @@ miss for every reader; it needs no lock.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from typing import TypeVar
 
-from argo_mw import (
+from argo_mw.plugin import (
     Call,
     Context,
-    Expired,
-    Freshness,
     NotEncodable,
     Outcome,
     SharedUnavailable,
-    Stamped,
-    within,
+    TimeLimitExceeded,
+    fail_at,
 )
+from argo_mw.store import Freshness, TagSnapshot
 from argo_mw_cache.deferred import Deferred
 from argo_mw_cache.lookups import Lookups
 from argo_mw_cache.record import PREFIX, Record, Records, Unusable
@@ -44,75 +43,55 @@ class SharedLevel:
         self._grace = grace
         self._patience = patience
         self._max_bytes = max_bytes
-        self._stamps = context.stamps
+        self._versions = context.tag_versions
         self._records = Records(context)
         self._lookups = Lookups(context, patience)
         self._deferred = Deferred(context, grace=grace)
 
     async def get(self, call: Call) -> Record | Unusable:
-        """What the store holds for *call* that was not invalidated since."""
+        """Return what the store holds for *call*, unless it was invalidated since."""
         key = key_of(call)
         try:
-            data = await self.ask(key)
+            data = await self._lookups.get(key)
         except SharedUnavailable as error:
             return Unusable("unreachable", str(error))
-        found = self.read(key, data)
-        return found if isinstance(found, Unusable) else await self.judge(found)
-
-    # The steps of get(), for the path where one coroutine more counts.
-
-    def ask(self, key: str) -> Awaitable[bytes | None]:
-        """The bytes under *key*.
-
-        Raises:
-            SharedUnavailable: The store is away, or too slow.
-        """
-        return self._lookups.get(key)
-
-    def read(self, key: str, data: bytes | None) -> Record | Unusable:
-        """What *data* is, which lay under *key*, as far as that is known without waiting."""
         self._deferred.resume()
         if data is None:
             return _ABSENT
         found = self._records.read(data, key)
-        if isinstance(found, Record) and found.freshness is Freshness.MISS:
-            return _INVALIDATED
-        return found
-
-    async def judge(self, found: Record) -> Record | Unusable:
-        """*found*, if its tags' stamps say that it holds; the store is asked for unknown ones."""
-        if found.freshness is not Freshness.UNKNOWN:
+        if isinstance(found, Unusable):
             return found
-        try:
-            found.freshness = await self._soon(self._stamps.check(found.stamped))
-        except Expired:
-            return Unusable("unreachable", "its tags' stamps took too long")
+        if found.freshness is Freshness.UNKNOWN:
+            try:
+                found.freshness = await self._soon(self._versions.check(found.tag_snapshot))
+            except TimeLimitExceeded:
+                return Unusable("unreachable", "the versions of its tags took too long")
         return _INVALIDATED if found.freshness is Freshness.MISS else found
 
     async def put(
-        self, call: Call, outcome: Outcome, stamped: Stamped, load_time: float
+        self, call: Call, outcome: Outcome, tag_snapshot: TagSnapshot, load_time: float
     ) -> Unusable | None:
         """Keep *outcome*, as a hit gives it, for others; why it was not kept, or ``None``."""
         key = key_of(call)
         assert outcome.expires_at is not None
         ttl = outcome.expires_at - self._clock.time() + self._grace
         try:
-            data = self._records.write(outcome, stamped, load_time, key)
+            data = self._records.write(outcome, tag_snapshot, load_time, key)
         except NotEncodable as error:
             return Unusable("local", str(error))
         if len(data) > self._max_bytes:
             return Unusable("local", f"{len(data)} bytes: max_value_bytes is less")
         try:
             await self._soon(self._context.shared.set(key, data, ttl=ttl))
-        except (SharedUnavailable, Expired) as error:
-            self._deferred.keep(key, data, stamped.marks, outcome)
+        except (SharedUnavailable, TimeLimitExceeded) as error:
+            self._deferred.keep(key, data, tag_snapshot.versions, outcome)
             why = str(error) or f"it took longer than {self._patience:g} s"
             return Unusable("unreachable", why)
         self._deferred.resume()
         return None
 
     async def _soon(self, code: Coroutine[object, object, T]) -> T:
-        return await within(code, self._clock.monotonic() + self._patience, self._clock)
+        return await fail_at(code, self._clock.monotonic() + self._patience, self._clock)
 
 
 def key_of(call: Call) -> str:

@@ -11,35 +11,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import (
-    Action,
-    AnswerSeen,
-    Argo,
-    Call,
-    LayerActed,
-    NotFound,
-    Outcome,
-    Stream,
-    Trouble,
-    UpstreamError,
-    operation,
-)
+from argo_mw import Action, Argo, NotFound, Outcome, UpstreamError
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import AnswerSeen, Call, LayerActed, Stream, Trouble, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_cache import entry, layer, plugin
 from argo_mw_cache.memory import Memory
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars."""
 
 
-@operation(scope="tenant")
+@operation(scope="tenant", subject="symbol")
 def notes(symbol: str) -> object:
     """A tenant's own notes."""
 
 
-@operation(kind="compute", name="signal")
+@operation(kind="compute", name="signal", subject="symbol")
 def signal(symbol: str) -> object:
     """Made from bars."""
 
@@ -145,7 +135,7 @@ async def test_an_expired_tag_makes_a_load_but_serves_when_that_fails(clock: Fak
 
 
 async def test_what_an_answer_was_made_from_invalidates_it(clock: FakeClock) -> None:
-    from argo_mw import Upstream
+    from argo_mw.plugin import Upstream
 
     made = FakePlugin()
 
@@ -314,7 +304,7 @@ async def test_a_stream_is_kept_once_it_is_complete_and_replayed(clock: FakeCloc
 
     upstream = Scripted("a", ["bars"])
     async with open_argo(upstream, clock) as argo:
-        upstream._script[:] = [lambda _: Stream(chunks(), argo.engine.tasks)]
+        upstream._script[:] = [lambda _: Stream(chunks(), engine_of(argo).tasks)]
         stream = await argo.call("bars", symbol="A")
         assert isinstance(stream, Stream)
         assert await stream.first() == "first"
@@ -336,7 +326,7 @@ async def test_an_aborted_stream_is_never_kept(clock: FakeClock) -> None:
 
     upstream = Scripted("a", ["bars"])
     async with open_argo(upstream, clock) as argo:
-        upstream._script[:] = [lambda _: Stream(chunks(), argo.engine.tasks)]
+        upstream._script[:] = [lambda _: Stream(chunks(), engine_of(argo).tasks)]
         stream = await argo.call("bars", symbol="A")
         assert isinstance(stream, Stream)
         reader = stream.read()
@@ -354,7 +344,7 @@ async def test_an_aborted_stream_is_never_kept(clock: FakeClock) -> None:
 async def test_memory_is_bounded_by_entries_and_bytes(clock: FakeClock) -> None:
     upstream = Scripted("a", ["bars"], lambda _: "x" * 1_000)
     async with open_argo(upstream, clock, max_entries=50, max_bytes=20_000) as argo:
-        cache = argo.engine.build.parts["cache"].layer
+        cache = engine_of(argo).pipeline.contributions["cache"].layer
         assert cache is not None
         memory: Memory = cache.middleware.memory  # type: ignore[attr-defined]
         for number in range(500):
@@ -387,7 +377,7 @@ async def test_what_is_asked_often_outlives_what_is_asked_once(clock: FakeClock)
 
 async def test_expired_entries_are_swept_out_by_stores(clock: FakeClock) -> None:
     async with open_argo(counting(), clock, ttl=1, grace=1) as argo:
-        cache = argo.engine.build.parts["cache"].layer
+        cache = engine_of(argo).pipeline.contributions["cache"].layer
         assert cache is not None
         for number in range(100):
             await argo.call("bars", symbol=f"OLD{number}")

@@ -12,11 +12,12 @@ import structlog
 from click.testing import CliRunner, Result
 
 import argo_mw_redis.plugin
-from argo_mw import Argo, operation
-from argo_mw.cli import Settled
+from argo_mw import Argo
+from argo_mw.cli import ExitCode
 from argo_mw.cli.main import cli
-from argo_mw.registry import manager
-from argo_mw.registry.discover import Found
+from argo_mw.plugin import context_of, operation
+from argo_mw.registry import loading
+from argo_mw.registry.discovery import Found
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_cache import plugin
 from argo_mw_cache.record import PREFIX
@@ -25,7 +26,7 @@ from argo_mw_redis.testing import servers
 Run = Callable[..., Result]
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars."""
 
@@ -63,8 +64,8 @@ def run(
     asked = FakePlugin(operations=[bars, holdings], upstreams=[upstream])
     plugins = {"cache": plugin, "redis": argo_mw_redis.plugin, "market": asked}
     found = [Found(n, Entry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
-    monkeypatch.setattr(manager, "discover", lambda: found)
-    monkeypatch.setattr(manager, "incompatible", lambda name: None)
+    monkeypatch.setattr(loading, "discover", lambda: found)
+    monkeypatch.setattr(loading, "incompatible", lambda name: None)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     yield lambda *words: CliRunner().invoke(cli, ["cache", *words])
@@ -92,7 +93,7 @@ def test_get_tells_what_another_instance_has_kept(run: Run, store: str, upstream
     configure(store)
     ask("AAPL", "MSFT")
     result = run("get", "bars", "AAPL", "MSFT", "--json")
-    assert Settled.OK == result.exit_code, result.output
+    assert ExitCode.OK == result.exit_code, result.output
     first, second = json.loads(result.stdout)
     assert ("AAPL", "MSFT") == (first["subject"], second["subject"])
     assert ("fresh", "alpaca") == (first["state"], first["upstream"])
@@ -112,9 +113,9 @@ def test_get_says_by_its_exit_code_what_is_missing(
     configure(store)
     ask("AAPL")
     partly = run("get", "bars", "AAPL", "IBM")
-    assert (Settled.PARTLY, "nothing is kept for 1 of 2\n") == (partly.exit_code, partly.stderr)
+    assert (ExitCode.PARTLY, "nothing is kept for 1 of 2\n") == (partly.exit_code, partly.stderr)
     none = run("get", "bars", "IBM", "--json")
-    assert (Settled.FAILED, "nothing is kept for 1 of 1\n") == (none.exit_code, none.stderr)
+    assert (ExitCode.FAILED, "nothing is kept for 1 of 1\n") == (none.exit_code, none.stderr)
     assert "absent" == json.loads(none.stdout)[0]["state"]
     assert 1 == len(upstream.asked)
 
@@ -122,14 +123,14 @@ def test_get_says_by_its_exit_code_what_is_missing(
 def test_get_takes_parameters_as_the_operation_declares_them(run: Run, store: str) -> None:
     configure(store)
     ask("AAPL", days=5)
-    assert Settled.OK == run("get", "bars", "AAPL", "-p", "days=5").exit_code
-    assert Settled.FAILED == run("get", "bars", "AAPL").exit_code
+    assert ExitCode.OK == run("get", "bars", "AAPL", "-p", "days=5").exit_code
+    assert ExitCode.FAILED == run("get", "bars", "AAPL").exit_code
     wrong = run("get", "bars", "AAPL", "-p", "days=many")
-    assert (Settled.FAILED, "argo-mw: bars takes days as int, and 'many' is none\n") == (
+    assert (ExitCode.FAILED, "argo-mw: bars takes days as int, and 'many' is none\n") == (
         wrong.exit_code,
         wrong.stderr,
     )
-    assert Settled.USAGE == run("get", "bars", "AAPL", "-p", "days").exit_code
+    assert ExitCode.USAGE == run("get", "bars", "AAPL", "-p", "days").exit_code
 
 
 def test_get_keeps_tenants_apart(run: Run, store: str) -> None:
@@ -139,16 +140,16 @@ def test_get_keeps_tenants_apart(run: Run, store: str) -> None:
         await argo.options(tenant="acme").call("holdings")
 
     ask(then=hold)
-    assert Settled.OK == run("get", "holdings", "--tenant", "acme").exit_code
-    assert Settled.FAILED == run("get", "holdings").exit_code
+    assert ExitCode.OK == run("get", "holdings", "--tenant", "acme").exit_code
+    assert ExitCode.FAILED == run("get", "holdings").exit_code
     wrong = run("get", "holdings", "AAPL")
-    assert (Settled.FAILED, 1) == (wrong.exit_code, len(wrong.stderr.splitlines()))
+    assert (ExitCode.FAILED, 1) == (wrong.exit_code, len(wrong.stderr.splitlines()))
 
 
 def test_get_of_an_unknown_operation_is_one_line(run: Run, store: str) -> None:
     configure(store)
     result = run("get", "bar", "AAPL")
-    assert (Settled.FAILED, 1) == (result.exit_code, len(result.stderr.splitlines()))
+    assert (ExitCode.FAILED, 1) == (result.exit_code, len(result.stderr.splitlines()))
     assert "bars" in result.stderr
 
 
@@ -159,8 +160,8 @@ def test_stats_count_by_operation_and_state(run: Run, store: str) -> None:
         await argo.call("holdings")
         await argo.invalidate("subject:AAPL")
         await argo.expire("subject:MSFT")
-        (key, *_) = await argo.context.shared.scan(PREFIX + "holdings")
-        await argo.context.shared.set(key, b"nonsense")
+        (key, *_) = await context_of(argo).shared.scan(PREFIX + "holdings")
+        await context_of(argo).shared.set(key, b"nonsense")
 
     ask("AAPL", "MSFT", "IBM", then=more)
     told = json.loads(run("stats", "--json").stdout)
@@ -179,7 +180,7 @@ def test_an_answer_that_has_expired_is_still_there_for_its_grace(run: Run, store
     configure(store, "[plugins.cache]\nttl = 0.001\n")
     ask("AAPL")
     result = run("get", "bars", "AAPL", "--json")
-    assert Settled.OK == result.exit_code
+    assert ExitCode.OK == result.exit_code
     (row,) = json.loads(result.stdout)
     assert "expired" == row["state"]
     assert -60 < row["expires_in"] < 0
@@ -194,7 +195,7 @@ def test_invalidate_makes_misses_everywhere(
     configure(store)
     ask("AAPL")
     result = run("invalidate", *words)
-    assert (Settled.OK, "") == (result.exit_code, result.stdout)
+    assert (ExitCode.OK, "") == (result.exit_code, result.stdout)
     assert "invalidated" == json.loads(run("get", "bars", "AAPL", "--json").stdout)[0]["state"]
     ask("AAPL")
     assert 2 == len(upstream.asked)
@@ -205,19 +206,19 @@ def test_invalidate_leaves_other_answers_alone(run: Run, store: str) -> None:
     ask("AAPL", "MSFT")
     told = json.loads(run("invalidate", "--subject", "AAPL", "--json").stdout)
     assert {"invalidated": ["subject:AAPL"]} == told
-    assert Settled.PARTLY == run("get", "bars", "AAPL", "MSFT").exit_code
+    assert ExitCode.PARTLY == run("get", "bars", "AAPL", "MSFT").exit_code
 
 
 def test_invalidate_asks_about_a_tag_without_a_kind(run: Run, store: str) -> None:
     configure(store)
     result = run("invalidate", "AAPL")
-    assert Settled.OK == result.exit_code
+    assert ExitCode.OK == result.exit_code
     assert "did you mean subject:AAPL?" in result.stderr
 
 
 def test_invalidate_nothing_is_wrong_usage(run: Run, store: str) -> None:
     configure(store)
-    assert Settled.USAGE == run("invalidate").exit_code
+    assert ExitCode.USAGE == run("invalidate").exit_code
 
 
 async def test_invalidate_and_clear_reach_the_memory_of_running_instances(
@@ -230,7 +231,7 @@ async def test_invalidate_and_clear_reach_the_memory_of_running_instances(
             await argo.call("bars", symbol="AAPL")
             assert asked == len(upstream.asked)
             result = await asyncio.to_thread(run, *words)
-            assert Settled.OK == result.exit_code, result.output
+            assert ExitCode.OK == result.exit_code, result.output
             async with asyncio.timeout(60):
                 while len(upstream.asked) == asked:
                     await argo.call("bars", symbol="AAPL")
@@ -241,14 +242,14 @@ def test_clear_removes_everything_of_the_cache_and_nothing_else(run: Run, store:
     configure(store)
 
     async def more(argo: Argo) -> None:
-        await argo.context.shared.set("another's", b"value")
+        await context_of(argo).shared.set("another's", b"value")
 
     ask("AAPL", "MSFT", then=more)
     assert {"removed": 2} == json.loads(run("clear", "--json").stdout)
     assert 0 == json.loads(run("stats", "--json").stdout)["entries"]
 
     async def still_there(argo: Argo) -> None:
-        assert b"value" == await argo.context.shared.get("another's")
+        assert b"value" == await context_of(argo).shared.get("another's")
 
     ask(then=still_there)
     assert "0 answers removed" in run("clear").stderr
@@ -264,7 +265,7 @@ def test_without_a_shared_store_there_is_nothing_to_look_at(
 ) -> None:
     configure(shared, more)
     result = run(*words)
-    assert (Settled.FAILED, 1) == (result.exit_code, len(result.stderr.splitlines()))
+    assert (ExitCode.FAILED, 1) == (result.exit_code, len(result.stderr.splitlines()))
     assert "memory of each process only" in result.stderr
 
 
@@ -274,7 +275,7 @@ def test_without_a_shared_store_there_is_nothing_to_look_at(
 def test_a_server_that_is_away_is_one_line(run: Run, words: list[str]) -> None:
     configure("redis://127.0.0.1:1/0")
     result = run(*words)
-    assert Settled.FAILED == result.exit_code
+    assert ExitCode.FAILED == result.exit_code
     lines = [line for line in result.stderr.splitlines() if line.startswith("argo-mw: ")]
     assert 1 == len(lines)
     assert "cannot be reached" in lines[0]

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw import Argo, Outcome, SharedUnavailable, hookimpl, operation
-from argo_mw.shared.memory import MemoryShared, named_store
+from argo_mw import Argo, Outcome, SharedUnavailable
+from argo_mw.plugin import context_of, hookimpl, operation
+from argo_mw.store.memory import MemoryShared, named_store
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_cache import deferred, entry, layer, plugin
 from argo_mw_cache.deferred import Deferred
@@ -17,7 +18,7 @@ from argo_mw_cache.deferred import Deferred
 _names = itertools.count()
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Price bars."""
 
@@ -91,7 +92,7 @@ def instance(store: str, upstream: Scripted, clock: FakeClock) -> Argo:
 
 
 def away(argo: Argo, is_it: bool) -> None:
-    shared = argo.context.shared
+    shared = context_of(argo).shared
     assert isinstance(shared, Moody)
     shared.away = is_it
 
@@ -113,7 +114,7 @@ async def test_what_was_loaded_meanwhile_is_stored_when_the_store_is_back(
 ) -> None:
     one, other = saying("loaded"), saying("other's")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
-        await first.context.stamps.load(["subject:A"])
+        await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         assert await first.call("bars", symbol="A") == "loaded"
         assert await second.call("bars", symbol="B") == "other's"
@@ -125,12 +126,12 @@ async def test_what_was_loaded_meanwhile_is_stored_when_the_store_is_back(
 async def test_what_was_invalidated_meanwhile_is_not_stored(store: str, clock: FakeClock) -> None:
     one, other = saying("loaded"), saying("newer")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
-        await first.context.stamps.load(["subject:A"])
+        await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
         await second.invalidate("subject:A")
         await back(first, clock)
-        keys = await second.context.shared.scan("argo:cache:")
+        keys = await context_of(second).shared.scan("argo:cache:")
         assert len(keys) == 1  # that of something else
         assert await second.call("bars", symbol="A") == "newer"
 
@@ -140,7 +141,7 @@ async def test_what_was_invalidated_here_meanwhile_is_not_stored(
 ) -> None:
     one, other = saying("loaded"), saying("newer")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
-        await first.context.stamps.load(["subject:A"])
+        await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
         await first.invalidate("subject:A")
@@ -150,18 +151,20 @@ async def test_what_was_invalidated_here_meanwhile_is_not_stored(
 
 async def test_what_has_expired_by_then_is_not_stored(store: str, clock: FakeClock) -> None:
     async with instance(store, saying("loaded"), clock) as first:
-        await first.context.stamps.load(["subject:A"])
+        await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
         await clock.advance(61)
         await back(first, clock)
-        assert len(await first.context.shared.scan("argo:cache:")) == 1  # that of something else
+        assert (
+            len(await context_of(first).shared.scan("argo:cache:")) == 1
+        )  # that of something else
 
 
 async def test_what_another_has_stored_since_stays(store: str, clock: FakeClock) -> None:
     one, other = saying("older"), saying("newer")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
-        await first.context.stamps.load(["subject:A"])
+        await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
         await clock.advance(1)
@@ -174,7 +177,7 @@ async def test_what_another_has_stored_since_stays(store: str, clock: FakeClock)
 async def test_it_replaces_what_speaks_for_an_earlier_moment(store: str, clock: FakeClock) -> None:
     one, other = saying("newer"), saying("older")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
-        await first.context.stamps.load(["subject:A"])
+        await context_of(first).tag_versions.load(["subject:A"])
         assert await second.call("bars", symbol="A") == "older"
         await clock.advance(1)
         away(first, True)
@@ -187,13 +190,13 @@ async def test_it_replaces_what_speaks_for_an_earlier_moment(store: str, clock: 
 async def test_it_waits_on_while_the_store_comes_and_goes(store: str, clock: FakeClock) -> None:
     one, other = saying("loaded"), saying("other's")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
-        await first.context.stamps.load(["subject:A"])
+        await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
         await first.call("bars", symbol="its stamps cannot be had")
         await settle()
         away(first, False)
-        first.context.stamps._gap()  # as when the channel is made anew
+        context_of(first).tag_versions._gap()  # as when the channel is made anew
         assert await first.call("bars", symbol="B") == "more"
         await settle()
         away(first, True)
@@ -204,7 +207,7 @@ async def test_it_waits_on_while_the_store_comes_and_goes(store: str, clock: Fak
 
 async def test_what_waits_is_bounded_and_the_newest_stays(clock: FakeClock, store: str) -> None:
     async with instance(store, saying(), clock) as argo:
-        waiting = Deferred(argo.context, grace=0, most=2, most_bytes=10)
+        waiting = Deferred(context_of(argo), grace=0, most=2, most_bytes=10)
         outcome = Outcome("x", expires_at=clock.time() + 60)
         for key in ("one", "two", "two", "three"):
             waiting.keep(key, b"123", (), outcome)

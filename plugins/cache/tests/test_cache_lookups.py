@@ -7,14 +7,16 @@ from collections.abc import Sequence
 
 import pytest
 
-from argo_mw import Argo, Closed, SharedUnavailable, operation
+from argo_mw import Argo, Closed, SharedUnavailable
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_cache import plugin
 from argo_mw_cache.lookups import Lookups
 from argo_mw_coalesce import plugin as coalesce
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Price bars."""
 
@@ -185,8 +187,8 @@ async def test_a_hit_in_the_store_starts_no_flight() -> None:
         await first.call("bars", symbol="A")
         async with instance("memory://no-flight", other, clock) as second:
             started: list[str] = []
-            spawn = second.engine.tasks.spawn
-            second.engine.tasks.spawn = lambda name, *a, **k: (  # type: ignore[method-assign]
+            spawn = engine_of(second).tasks.spawn
+            engine_of(second).tasks.spawn = lambda name, *a, **k: (  # type: ignore[method-assign]
                 started.append(name),
                 spawn(name, *a, **k),
             )[1]
@@ -199,7 +201,7 @@ async def test_what_was_not_found_is_not_looked_up_again_at_once() -> None:
     clock, upstream = FakeClock(), Scripted("a", ["bars"])
     async with instance("memory://once", upstream, clock) as argo:
         reads: list[str] = []
-        shared = argo.context.shared
+        shared = context_of(argo).shared
         get = shared.get
 
         async def counted(key: str) -> bytes | None:

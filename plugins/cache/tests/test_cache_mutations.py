@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from argo_mw import Argo, LayerActed, operation
-from argo_mw.codec import Envelope
+from argo_mw import Argo
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import LayerActed, context_of, operation
+from argo_mw.store.codec import Envelope
 from argo_mw.testing import FakePlugin, Scripted, capture_events
 from argo_mw_cache import plugin
 from argo_mw_cache.shared_level import key_of
@@ -35,7 +37,7 @@ class Bomb:
         return executed.append, ("boom",)
 
 
-@operation()
+@operation(subject="symbol")
 def quote(symbol: str) -> object:
     """What the symbol's value is."""
 
@@ -63,8 +65,8 @@ async def stored(settings: dict[str, object]) -> dict[str, tuple[str, bytes]]:
     async with application(settings, Scripted("a", ["quote"], lambda c: VALUES[c.subject])) as argo:
         for symbol in VALUES:
             await argo.call("quote", symbol=symbol)
-            call, _ = argo.engine.build.questions.ask("quote", "default", {"symbol": symbol})
-            data = await argo.context.shared.get(key_of(call))
+            call, _ = engine_of(argo).pipeline.calls.get("quote", "default", {"symbol": symbol})
+            data = await context_of(argo).shared.get(key_of(call))
             assert data is not None
             found[symbol] = (key_of(call), data)
     return found
@@ -109,7 +111,7 @@ async def test_ten_thousand_mutated_values_are_all_misses(settings: dict[str, ob
             while (changed := mutated(data, every, rng)) == data:
                 pass
             asked = len(upstream.asked)
-            await argo.context.shared.set(key, changed)
+            await context_of(argo).shared.set(key, changed)
             assert "loaded" == await argo.call("quote", symbol=symbol), (number, changed)
             assert asked + 1 == len(upstream.asked)
         actions = {event.action for event in events.of(LayerActed)}
@@ -135,7 +137,7 @@ async def test_what_is_sealed_but_mutated_inside_raises_and_runs_nothing(
             body = envelope.unwrap(data, key)
             assert isinstance(body, (bytes, memoryview))
             sealed = envelope.wrap(mutated(bytes(body), every, rng), key)
-            await argo.context.shared.set(key, sealed)
+            await context_of(argo).shared.set(key, sealed)
             await argo.call("quote", symbol=symbol)
     assert len(upstream.asked) > 1_000
     assert [] == executed

@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from argo_mw import AnswerSeen, Argo, LayerActed, Outcome, Trouble, UpstreamError, operation
+from argo_mw import Argo, Outcome, UpstreamError
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import AnswerSeen, LayerActed, Trouble, context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_cache import entry, layer, plugin
 from argo_mw_cache.shared_level import key_of
@@ -20,7 +22,7 @@ from argo_mw_cache.shared_level import key_of
 _names = itertools.count()
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Price bars."""
 
@@ -190,8 +192,8 @@ def test_whatever_lies_in_the_store_is_at_worst_a_miss(
     async def run() -> None:
         async with instance(shared, Scripted("a", ["bars"], "right"), clock) as first:
             await first.call("bars", symbol="A")
-            call, _ = first.engine.build.questions.ask("bars", "default", {"symbol": "A"})
-            stored = await first.context.shared.get(key_of(call))
+            call, _ = engine_of(first).pipeline.calls.get("bars", "default", {"symbol": "A"})
+            stored = await context_of(first).shared.get(key_of(call))
             assert stored is not None
             mutated = bytearray(stored)
             for _ in range(data.draw(st.integers(1, 4))):
@@ -204,7 +206,7 @@ def test_whatever_lies_in_the_store_is_at_worst_a_miss(
                 )
                 | st.binary(max_size=64)
             )
-            await first.context.shared.set(key_of(call), broken)
+            await context_of(first).shared.set(key_of(call), broken)
         upstream = Scripted("a", ["bars"], "loaded")
         async with instance(shared, upstream, clock) as second:
             events = capture_events(second)
@@ -224,11 +226,11 @@ async def test_an_answer_of_one_question_is_not_taken_for_another(
     upstream = counting()
     async with instance(shared, upstream, clock) as argo:
         await argo.call("bars", symbol="A")
-        ask = argo.engine.build.questions.ask
+        ask = engine_of(argo).pipeline.calls.get
         one, other = (ask("bars", "default", {"symbol": s})[0] for s in "AB")
-        stored = await argo.context.shared.get(key_of(one))
+        stored = await context_of(argo).shared.get(key_of(one))
         assert stored is not None
-        await argo.context.shared.set(key_of(other), stored)
+        await context_of(argo).shared.set(key_of(other), stored)
         assert await argo.call("bars", symbol="B") == 2
 
 
@@ -242,7 +244,7 @@ async def test_what_is_read_again_is_judged_by_the_stamps_of_now(
             return await argo.call("bars", symbol="A")
 
         assert [1, 1, 1] == [await ask() for _ in range(3)]
-        argo.context.stamps._gap()  # as when the channel is made anew
+        context_of(argo).tag_versions._gap()  # as when the channel is made anew
         await settle()
         assert [1, 1] == [await ask() for _ in range(2)]
         await argo.invalidate("subject:A")
@@ -272,7 +274,7 @@ async def test_no_more_is_remembered_of_records_than_there_are_questions(
         instance(shared, counting(), clock, memory=False),
     )
     async with one, other:
-        level = other.engine.build.parts["cache"].layer.middleware._shared  # type: ignore[union-attr]
+        level = engine_of(other).pipeline.contributions["cache"].layer.middleware._shared  # type: ignore[union-attr]
         for number in range(1, 6):
             await one.invalidate("subject:A")
             await settle()
@@ -290,7 +292,7 @@ async def test_the_stamps_being_slow_makes_a_miss(
         instance(shared, upstream, clock) as argo,
     ):
         await first.call("bars", symbol="A")
-        monkeypatch.setattr(argo.context.stamps, "check", _forever)
+        monkeypatch.setattr(context_of(argo).tag_versions, "check", _forever)
         asking = asyncio.create_task(argo.options(timeout=2.0).outcome("bars", symbol="A"))
         events = capture_events(argo)
         await clock.advance(0.3)
@@ -305,7 +307,7 @@ async def _forever(_: object) -> None:
 
 async def test_the_store_being_away_costs_nothing(clock: FakeClock) -> None:
     upstream = Scripted("a", ["bars"], Outcome("x"))
-    async with instance("away://", upstream, clock) as argo:
+    async with instance("unreachable://", upstream, clock) as argo:
         events = capture_events(argo)
         assert [await argo.call("bars", symbol="A") for _ in range(2)] == ["x", "x"]
         assert "unreachable" in [e.action for e in events.of(LayerActed)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from argo_mw import NotShareable, Outcome, Protected, Stamped, Stream, fresh, protect
+from argo_mw.plugin import NotShareable, Outcome, Stream, copy_error
+from argo_mw.store import Snapshot, TagSnapshot, snapshot
 
 
 class Flight:
@@ -19,7 +20,7 @@ class Flight:
         joined: How many have waited in all.
         task: What flies.
         failed_until: Monotonic seconds until which a failure is shared.
-        stamped: The stamps of the call's tags before anything was loaded, once they are known.
+        tag_snapshot: The versions of the call's tags before the load, once they are known.
     """
 
     __slots__ = (
@@ -27,12 +28,12 @@ class Flight:
         "_error",
         "_given_away",
         "_outcome",
-        "_protected",
+        "_snapshot",
         "_unshareable",
         "_waiters",
         "failed_until",
         "joined",
-        "stamped",
+        "tag_snapshot",
         "task",
     )
 
@@ -41,12 +42,12 @@ class Flight:
         self.task: asyncio.Task[None] | None = None
         self.failed_until = 0.0
         self.joined = 0
-        self.stamped: Stamped | None = None
+        self.tag_snapshot: TagSnapshot | None = None
         # In the order in which they came: so are they answered.
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
-        self._protected: Protected | None = None
+        self._snapshot: Snapshot | None = None
         self._unshareable: NotShareable | None = None
         self._given_away = False
 
@@ -63,17 +64,17 @@ class Flight:
         return self._error is not None
 
     def land(self, outcome: Outcome) -> None:
-        """Give *outcome* to everyone who waits."""
+        """Give *outcome* to every waiting caller."""
         self._outcome = outcome
         if self.joined > 1 and not isinstance(outcome.value, Stream):
             try:
-                self._protected = protect(outcome.value)
+                self._snapshot = snapshot(outcome.value)
             except NotShareable as error:
                 self._unshareable = error
         self._wake()
 
-    def crash(self, error: Exception) -> None:
-        """Give everyone who waits a copy of *error*."""
+    def fail(self, error: Exception) -> None:
+        """Give every waiting caller a copy of *error*."""
         self._error = error
         self._wake()
 
@@ -97,18 +98,18 @@ class Flight:
 
     def _share(self) -> Outcome:
         if self._error is not None:
-            raise fresh(self._error)
+            raise copy_error(self._error)
         assert self._outcome is not None
-        if self._protected is None:
+        if self._snapshot is None:
             return self._give_away(self._outcome)
-        value = self._protected.lend()
+        value = self._snapshot.copy()
         return self._outcome if value is self._outcome.value else self._outcome.evolve(value=value)
 
     def _give_away(self, outcome: Outcome) -> Outcome:
         """*outcome* itself: to everyone when that is harmless, else to the first who comes."""
         if self._unshareable is not None:
             if self._given_away:
-                raise fresh(self._unshareable)
+                raise copy_error(self._unshareable)
             self._given_away = True
         return outcome
 

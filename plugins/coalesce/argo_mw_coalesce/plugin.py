@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from attrs import field, frozen, validators
 
-from argo_mw import Context, Layer, hookimpl
-from argo_mw_coalesce.fleet import Fleet
-from argo_mw_coalesce.flights import NAME, Coalesce
+from argo_mw.plugin import AnyOperation, Context, Layer, hookimpl
+from argo_mw_coalesce.distributed import NAME as DISTRIBUTED
+from argo_mw_coalesce.distributed import DistributedCoalesce
+from argo_mw_coalesce.layer import NAME, Coalesce
 
 
 @frozen
@@ -14,20 +17,20 @@ class CoalesceConfig:
     """The table ``[plugins.coalesce]``.
 
     Attributes:
-        share_failures: Seconds for which a failure is shared with callers who come later.
-        fleet: Whether a load is made only once among all instances that share a store.
-        lease: Seconds after which an instance that died while it loaded is replaced.
-        keep: Seconds for which an answer is left in the store for instances that wait for it.
-        shared_timeout: Seconds to wait for the store at most, once there is an answer.
-        most: Flights at once; calls beyond them fly alone.
+        failure_ttl: Seconds for which a failure is shared with callers who come later.
+        distributed: Whether a load is made only once among all processes that share a store.
+        lease_ttl: Seconds after which a process that died while it loaded is replaced.
+        result_ttl: Seconds for which a result is kept in the store for waiting processes.
+        store_timeout: Seconds to wait for the store at most, once there is an answer.
+        max_flights: Flights at once; calls beyond them are passed on alone.
     """
 
-    share_failures: float = field(default=0.25, validator=validators.ge(0))
-    fleet: bool = True
-    lease: float = field(default=3.0, validator=validators.gt(0))
-    keep: float = field(default=5.0, validator=validators.gt(0))
-    shared_timeout: float = field(default=1.0, validator=validators.gt(0))
-    most: int = field(default=100_000, validator=validators.gt(0))
+    failure_ttl: float = field(default=0.25, validator=validators.ge(0))
+    distributed: bool = True
+    lease_ttl: float = field(default=3.0, validator=validators.gt(0))
+    result_ttl: float = field(default=5.0, validator=validators.gt(0))
+    store_timeout: float = field(default=1.0, validator=validators.gt(0))
+    max_flights: int = field(default=100_000, validator=validators.gt(0))
 
 
 @hookimpl
@@ -37,20 +40,22 @@ def register_config() -> type:
 
 
 @hookimpl
-def register_layer(config: CoalesceConfig, context: Context) -> Layer:
-    """The layer at the outermost slot."""
-    fleet = Fleet(context, lease=config.lease, keep=config.keep, patience=config.shared_timeout)
-    coalesce = Coalesce(
-        context,
-        share_failures=config.share_failures,
-        most=config.most,
-        fleet=fleet if config.fleet and not context.alone else None,
-    )
-    return Layer(
-        NAME,
-        coalesce,
-        slot=NAME,
-        lookup=coalesce.lookup,
-        peek_through=True,
-        explain=coalesce.explain,
-    )
+def register_layers(config: CoalesceConfig, context: Context) -> Iterable[Layer]:
+    """The outermost layer, and its distributed half inside of the caches."""
+    coalesce = Coalesce(context, failure_ttl=config.failure_ttl, max_flights=config.max_flights)
+    yield Layer(NAME, coalesce, slot=NAME, transparent=True)
+    if config.distributed and not context.single_process:
+        distributed = DistributedCoalesce(
+            context,
+            lease_ttl=config.lease_ttl,
+            result_ttl=config.result_ttl,
+            store_timeout=config.store_timeout,
+        )
+        yield Layer(
+            DISTRIBUTED, distributed, after=("race",), before=("similarity",), serves=_is_loaded
+        )
+
+
+def _is_loaded(operation: AnyOperation) -> bool:
+    # Computing is cheap, and what it is made of is asked through flights of its own.
+    return operation.kind != "compute"

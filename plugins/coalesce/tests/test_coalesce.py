@@ -8,26 +8,19 @@ from collections.abc import Mapping
 
 import pytest
 
-from argo_mw import (
-    Argo,
-    DeadlineExceeded,
-    LayerActed,
-    NotShareable,
-    Outcome,
-    Stream,
-    UpstreamError,
-    operation,
-)
+from argo_mw import Argo, DeadlineExceeded, NotShareable, Outcome, UpstreamError
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import LayerActed, Stream, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_coalesce import plugin
 
 
-@operation(timeout=10.0)
+@operation(timeout=10.0, subject="symbol")
 def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars."""
 
 
-@operation(scope="tenant", name="notes")
+@operation(scope="tenant", name="notes", subject="symbol")
 def notes(symbol: str) -> object:
     """A tenant's own notes."""
 
@@ -101,7 +94,7 @@ async def test_the_last_caller_who_leaves_cancels_the_request(clock: FakeClock) 
             task.cancel()
         await settle()
         assert upstream.cancelled == 1
-        assert argo.engine.tasks.names == []
+        assert engine_of(argo).tasks.names == []
 
 
 async def test_nobody_joins_a_flight_that_is_being_cancelled(clock: FakeClock) -> None:
@@ -200,7 +193,7 @@ async def test_what_cannot_be_shared_goes_to_one_caller_and_others_learn_why(
 async def test_a_stream_is_shared_as_it_is(clock: FakeClock) -> None:
     upstream = held()
     async with open_argo(upstream, clock) as argo:
-        stream = Stream.of(["a", "b"], argo.engine.tasks)
+        stream = Stream.of(["a", "b"], engine_of(argo).tasks)
         upstream._script[:] = [Outcome(stream)]
         tasks = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(2)]
         await settle()

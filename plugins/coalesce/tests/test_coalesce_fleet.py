@@ -8,39 +8,36 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from argo_mw_coalesce.fleet import Fleet
+from argo_mw_coalesce.landing import Landing, read_landing, write_landing
 
 from argo_mw import (
     Action,
     Argo,
-    Call,
-    Codecs,
     Cost,
-    LayerActed,
-    Lease,
+    InvalidAnswer,
     NotFound,
     Outcome,
     QuotaExceeded,
     Refusal,
     SharedUnavailable,
-    Trouble,
-    Unacceptable,
     UpstreamError,
-    operation,
 )
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Call, Codecs, LayerActed, Trouble, context_of, operation
+from argo_mw.store import Lease
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_coalesce import plugin
-from argo_mw_coalesce.fleet import Fleet
-from argo_mw_coalesce.landing import Landing, read_landing, write_landing
 
 _names = itertools.count()
 
 
-@operation(timeout=60.0)
+@operation(timeout=60.0, subject="symbol")
 def bars(symbol: str) -> object:
     """Price bars."""
 
 
-@operation(kind="compute", name="signal")
+@operation(kind="compute", name="signal", subject="symbol")
 def signal(symbol: str) -> object:
     """Made from bars."""
 
@@ -175,7 +172,7 @@ async def test_who_comes_just_too_late_for_a_flight_takes_what_has_landed(
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
         await settle()
-        fleet = second.engine.build.parts["coalesce"].layer.middleware._fleet  # type: ignore[union-attr]
+        fleet = engine_of(second).pipeline.contributions["coalesce"].layer.middleware._fleet  # type: ignore[union-attr]
         acquire = fleet._acquire
 
         async def slow_acquire(call: object) -> object:
@@ -195,7 +192,7 @@ async def test_a_store_that_takes_too_long_to_keep_an_answer_is_named_and_holds_
     one.gate.set()
     async with instance(store, one, clock, shared_timeout=1.5) as first:
         events = capture_events(first)
-        fleet = first.engine.build.parts["coalesce"].layer.middleware._fleet  # type: ignore[union-attr]
+        fleet = engine_of(first).pipeline.contributions["coalesce"].layer.middleware._fleet  # type: ignore[union-attr]
 
         async def never(*_: object) -> None:
             await asyncio.Event().wait()
@@ -245,8 +242,8 @@ async def test_a_flight_from_before_an_invalidation_elsewhere_takes_no_more_call
 async def test_without_the_store_everyone_loads(clock: FakeClock) -> None:
     one, other = held("one"), held("other")
     async with (
-        instance("away://", one, clock) as first,
-        instance("away://", other, clock) as second,
+        instance("unreachable://", one, clock) as first,
+        instance("unreachable://", other, clock) as second,
     ):
         tasks = [ask(first), ask(second)]
         await settle()
@@ -262,7 +259,7 @@ async def test_a_lease_is_freed_once_the_store_can_be_told(store: str, clock: Fa
         await settle()
         waiting = ask(second)
         await settle()
-        shared, released = first.context.shared, first.context.shared.release
+        shared, released = context_of(first).shared, context_of(first).shared.release
 
         async def away(*_: object, **__: object) -> None:
             msg = "a hiccup"
@@ -280,7 +277,7 @@ async def test_a_lease_is_freed_once_the_store_can_be_told(store: str, clock: Fa
 
 
 def fleet_of(argo: Argo) -> Fleet:
-    return argo.engine.build.parts["coalesce"].layer.middleware._fleet  # type: ignore[union-attr, no-any-return]
+    return engine_of(argo).pipeline.contributions["coalesce"].layer.middleware._fleet  # type: ignore[union-attr, no-any-return]
 
 
 async def test_what_has_landed_is_taken_even_if_the_lease_cannot_be_given_back(
@@ -301,7 +298,7 @@ async def test_what_has_landed_is_taken_even_if_the_lease_cannot_be_given_back(
         async def slow_acquire(call: Call) -> Lease | None:
             one.gate.set()
             await holding
-            second.context.shared.release = away  # type: ignore[method-assign]
+            context_of(second).shared.release = away  # type: ignore[method-assign]
             return await acquire(call)
 
         fleet._acquire = slow_acquire  # type: ignore[method-assign]
@@ -420,7 +417,7 @@ async def test_two_instances_share_the_embedded_store(tmp_path: Path) -> None:
         await one.arrived.wait()
         waiting = ask(second)
         fleet_waits = "argo:landing:"
-        layer = second.engine.build.parts["coalesce"].layer
+        layer = engine_of(second).pipeline.contributions["coalesce"].layer
         assert layer is not None
         fleet = layer.middleware._fleet  # type: ignore[attr-defined]
         while not any(place.startswith(fleet_waits) for place in fleet._waiting):
@@ -435,7 +432,7 @@ async def test_two_instances_share_the_embedded_store(tmp_path: Path) -> None:
     [
         UpstreamError("x", upstream="a", action=Action.RETRY, retry_after=2.0, status=429),
         NotFound("x", upstream="a", status=404),
-        Unacceptable("x", upstream="a"),
+        InvalidAnswer("x", upstream="a"),
     ],
 )
 def test_errors_of_upstreams_travel_whole(error: UpstreamError) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from argo_mw import Call, Context, Layer, Next, Outcome, hookimpl
+from argo_mw.plugin import Call, Context, Layer, Next, Outcome, hookimpl
 from argo_mw_compare.past import INSERT, row
 
 NAME = "before"
@@ -30,11 +30,11 @@ class Before:
         self.write_seconds: list[float] = []
 
     @hookimpl
-    def register_layer(self, context: Context) -> Layer:
+    def register_layers(self, context: Context) -> Iterable[Layer]:
         """A cache of answers of upstreams, in the cache's place."""
         self._context = context
         self._rows = sqlite3.connect(self._file)
-        return Layer(NAME, self, slot="cache", peek=self.peek)
+        return [Layer(NAME, self, slot="cache")]
 
     @hookimpl
     async def shutdown(self) -> None:
@@ -42,7 +42,7 @@ class Before:
         if self._rows is not None:
             self._rows.close()
 
-    def peek(self, call: Call) -> Outcome | None:
+    def find(self, call: Call) -> Outcome | None:
         """A kept answer that has not expired."""
         kept = self._kept.get(call.key)
         if kept is None or kept[0] <= self._context.clock.monotonic():

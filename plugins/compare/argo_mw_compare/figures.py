@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import asdict, frozen
 
-from argo_mw import ConfigError
+from argo_mw.plugin import ConfigError
 from argo_mw_compare.trial import Asked, Seen
 from argo_mw_compare.workload import PRICES
 

@@ -16,7 +16,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from argo_mw import ConfigError
+from argo_mw.plugin import ConfigError
 from argo_mw_compare.workload import start
 
 TABLE = """CREATE TABLE signals (

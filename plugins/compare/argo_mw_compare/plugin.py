@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from argo_mw import hookimpl
 from argo_mw.cli import console, say
+from argo_mw.plugin import hookimpl
 
 
 @hookimpl

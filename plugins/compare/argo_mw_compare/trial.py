@@ -10,7 +10,16 @@ from pathlib import Path
 
 from attrs import define, field
 
-from argo_mw import Argo, ArgoError, Event, Outcome, RequestSent, observes
+from argo_mw.plugin import (
+    Argo,
+    ArgoError,
+    Event,
+    Outcome,
+    RequestSent,
+    context_of,
+    observe,
+    observes,
+)
 from argo_mw_compare.before import Before
 from argo_mw_compare.clock import WarpClock
 from argo_mw_compare.past import Past
@@ -193,7 +202,7 @@ class Trial:
         """Wait until nothing is under way that a skip would make late."""
         end = time.monotonic() + _PATIENCE
         while time.monotonic() < end:
-            names = [name for argo in self._instances for name in argo.context.tasks.names]
+            names = [name for argo in self._instances for name in context_of(argo).tasks.names]
             if not any(name.removeprefix("argo-mw:").startswith(_BUSY) for name in names):
                 return
             await asyncio.sleep(0.002)
@@ -208,7 +217,7 @@ class Trial:
             plugins={"before": before} if before is not None else None,
         )
         await argo.__aenter__()
-        argo.observe(self._seen.observe)
+        observe(argo, self._seen.observe)
         if before is not None:
             self._before[number] = before
             before.write_seconds = self._seen.writes

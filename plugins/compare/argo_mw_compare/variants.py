@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from argo_mw import SLOTS
+from argo_mw.plugin import SLOTS
 
 
 @frozen

@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
-from argo_mw import ConfigError
+from argo_mw.plugin import ConfigError
 
 _TIMEOUT = 10.0
 _KEYS = {"APCA-API-KEY-ID": "compare", "APCA-API-SECRET-KEY": "compare"}

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import Argo, ConfigError, Cost, Outcome, operation
+from argo_mw import Argo, ConfigError, Cost, Outcome
+from argo_mw.plugin import operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_compare import run as running
 from argo_mw_compare.before import Before
@@ -166,7 +167,7 @@ class TestRunning:
             original_and_all([figures(Seen(Variant("all")))])
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Bars of one symbol."""
 

@@ -8,7 +8,17 @@ from contextlib import suppress
 
 from attrs import frozen
 
-from argo_mw import BudgetExceeded, Call, Closed, Context, Cost, Outcome, Refusal, Request, Result
+from argo_mw.plugin import (
+    BudgetExceeded,
+    Call,
+    Closed,
+    Context,
+    Cost,
+    Outcome,
+    Refusal,
+    Request,
+    Result,
+)
 from argo_mw_llm.books import Books, Held, Quote
 from argo_mw_llm.failures import ProviderFailed, never_sent
 from argo_mw_llm.streams import AnswerStream

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import evolve, frozen
 
-from argo_mw import BudgetExceeded, Call, Context
+from argo_mw.plugin import BudgetExceeded, Call, Context
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.estimate import Estimator, rough_prompt
 from argo_mw_llm.ledger import Entry, Ledger
@@ -174,13 +174,13 @@ class Books:
         )
         if budget.then == "warn":
             await self._context.shared.add(key, nanos, ttl=ttl)
-            self._context.trouble("llm budgets", f"the {_named(budget)} is used up")
+            self._context.warn_once("llm budgets", f"the {_named(budget)} is used up")
             return [Held(key, nanos, ttl)]
         return self._refuse(budget, msg, begins)
 
     def _refuse(self, budget: Budget, msg: str, retry_at: float | None) -> list[Held]:
         if budget.then == "warn":
-            self._context.trouble("llm budgets", msg)
+            self._context.warn_once("llm budgets", msg)
             return []
         raise BudgetExceeded(msg, retry_at=retry_at)
 

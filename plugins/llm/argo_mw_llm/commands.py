@@ -11,8 +11,8 @@ import click
 from attrs import asdict, define, field
 from rich.table import Table
 
-from argo_mw import MAX_AGE, Argo, Outcome, Refusal, SharedUnavailable
-from argo_mw.cli import Settled, console, print_json, with_argo
+from argo_mw.cli import ExitCode, console, print_json, with_argo
+from argo_mw.plugin import Argo, Outcome, Refusal, SharedUnavailable, context_of
 from argo_mw_llm.accounts import MAX_USD
 from argo_mw_llm.fleet import Fleet
 from argo_mw_llm.ledger import Totals, totals
@@ -74,10 +74,10 @@ async def ask(
     text = _read(prompt)
     extensions: dict[str, object] = {}
     if ttl is not None:
-        extensions |= {TTL: ttl, MAX_AGE: ttl}
+        extensions[TTL] = ttl
     if max_cost is not None:
         extensions[MAX_USD] = max_cost
-    caller = argo.options(extensions=extensions)
+    caller = argo.options(max_age=ttl, extensions=extensions)
     live = sys.stdout.isatty() and not as_json
     try:
         outcome = await caller.outcome(
@@ -94,10 +94,10 @@ async def ask(
     if isinstance(outcome.value, AnswerStream):
         stop = await _print_stream(outcome.value)
     else:
-        stop = _print_whole(outcome, as_json=as_json, now=argo.context.clock.time())
+        stop = _print_whole(outcome, as_json=as_json, now=context_of(argo).clock.time())
     if stop != "end":
         click.echo(f"argo-mw: the answer stopped at {stop!r}", err=True)
-        raise click.exceptions.Exit(Settled.PARTLY)
+        raise click.exceptions.Exit(ExitCode.PARTLY)
 
 
 @click.command()
@@ -114,7 +114,7 @@ async def ask(
 @with_argo
 async def costs(argo: Argo, by: str, days: float, here: bool, as_json: bool) -> None:
     """Show what language models cost, and what each layer saved, on all machines."""
-    context = argo.context
+    context = context_of(argo)
     path = context.state_dir / LEDGER
     since = context.clock.time() - days * _DAY
     found = totals(path, since)[1]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, validators
 
-from argo_mw import Secret
+from argo_mw.plugin import Secret
 
 
 def _keeps_the_key_safe(_: object, attribute: Attribute[str], url: str) -> None:

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, overload
 
 import httpx2
 
-from argo_mw import (
+from argo_mw import BlockingArgo
+from argo_mw.plugin import (
     Argo,
     ArgoError,
-    BlockingArgo,
     DeadlineExceeded,
-    Expired,
     Refusal,
+    TimeLimitExceeded,
     UpstreamError,
 )
 from argo_mw_llm.operations import EXCHANGE, PROVIDERS
@@ -282,7 +282,7 @@ async def exchange(
         return error.reply
     except UpstreamError as error:
         cause = error.__cause__
-        if isinstance(cause, Expired):
+        if isinstance(cause, TimeLimitExceeded):
             raise DeadlineExceeded(str(error)) from None
         # What the SDK's own way on raised is for the SDK's caller to see.
         if isinstance(cause, Exception) and not isinstance(cause, ArgoError):

@@ -11,7 +11,8 @@ import httpx2
 from anthropic import APIRequest, APIResponse, AsyncAPIResponse
 from anthropic.types import Message
 
-from argo_mw import Argo, BlockingArgo, DeadlineExceeded
+from argo_mw import BlockingArgo
+from argo_mw.plugin import Argo, DeadlineExceeded
 from argo_mw_llm.dropin import Send, exchange
 from argo_mw_llm.responses import (
     Answer,

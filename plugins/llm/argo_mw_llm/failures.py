@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from argo_mw import Action, UpstreamError
+from argo_mw.plugin import Action, UpstreamError
 
 _STOP, _SWITCH, _RETRY = Action.STOP, Action.SWITCH, Action.RETRY
 

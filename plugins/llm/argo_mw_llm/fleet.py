@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import astuple
 
-from argo_mw import Context, Expired, NotEncodable, SharedUnavailable, within
+from argo_mw.plugin import Context, NotEncodable, SharedUnavailable, TimeLimitExceeded, fail_at
 from argo_mw_llm.ledger import Totals, totals
 
 _PREFIX = "argo:llm:sums:"
@@ -43,7 +43,7 @@ class Fleet:
 
         A store that is away is told the next time.
         """
-        self._behind = not self._context.alone
+        self._behind = not self._context.single_process
         if self._behind and self._context.clock.monotonic() >= self._announced + _EVERY:
             await self._announce()
 
@@ -59,11 +59,11 @@ class Fleet:
         try:
             number, found = await asyncio.to_thread(totals, self._path, clock.time() - _DAY)
             code = self._context.shared.set_many(self._encoded(number, found), ttl=_KEPT)
-            await within(code, clock.monotonic() + _PATIENCE, clock)
-        except (SharedUnavailable, Expired):
+            await fail_at(code, clock.monotonic() + _PATIENCE, clock)
+        except (SharedUnavailable, TimeLimitExceeded):
             return
         except (NotEncodable, OSError, sqlite3.Error) as error:
-            self._context.trouble("llm costs", f"other machines are not told: {error}")
+            self._context.warn_once("llm costs", f"other machines are not told: {error}")
 
     async def others(self, since: float) -> list[Totals]:
         """What the ledgers of other machines add up to, from the day of *since* on.

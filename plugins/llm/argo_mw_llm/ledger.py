@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import fields, frozen
 
-from argo_mw import Tasks
+from argo_mw.plugin import Tasks
 
 _PAUSE = 0.2
 _MOST_WAITING = 100_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 
-from argo_mw import BadParameter, Operation, operation
+from argo_mw.plugin import AnyOperation, BadParameter, operation
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.streams import AnswerStream
 from argo_mw_llm.values import Completion, Malformed, Opinion
@@ -20,7 +20,7 @@ _LIFETIMES = ("", "5m", "1h")
 _MOST_TIMEOUT = 120.0
 
 
-def operations(config: LlmConfig) -> list[Operation]:
+def operations(config: LlmConfig) -> list[AnyOperation]:
     """The operations; the models that answer where none is named are part of their keys."""
     defaults = {name: getattr(config, name).model for name in PROVIDERS}
 

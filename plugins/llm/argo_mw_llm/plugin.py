@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from argo_mw import Codecs, Context, Guard, Observer, Operation, Tasks, Upstream, hookimpl
+from argo_mw.plugin import AnyOperation, Codecs, Context, Guard, Observer, Tasks, Upstream, hookimpl
 from argo_mw_llm.accounts import Accounts
 from argo_mw_llm.books import Books
 from argo_mw_llm.chat import DeepSeek, Glm, Qwen
@@ -52,11 +52,16 @@ class LlmPlugin:
     def register_codecs(self, codecs: Codecs) -> None:
         """Let answers travel."""
         for kind in (Usage, ToolCall, Completion, Opinion, Reply):
-            codecs.register_attrs(kind, f"llm.{kind.__name__.lower()}")
+            codecs.register_fields(kind, f"llm.{kind.__name__.lower()}")
         codecs.register(AnswerStream, "llm.stream", to_plain, self._replayed)
 
     @hookimpl
-    def register_operations(self, config: LlmConfig) -> Iterable[Operation]:
+    def register_data_types(self) -> Iterable[str]:
+        """The kinds of data that its operations answer with."""
+        return ("ai_reasoning",)
+
+    @hookimpl
+    def register_operations(self, config: LlmConfig) -> Iterable[AnyOperation]:
         """``complete``, ``opinion``, the voices, and the SDKs' own requests."""
         return operations(config)
 
@@ -69,7 +74,7 @@ class LlmPlugin:
             self._ledger = Ledger(
                 path,
                 context.tasks,
-                lambda what: context.trouble("llm", what),
+                lambda what: context.warn_once("llm", what),
                 self._fleet.announce,
             )
         self._config = config

@@ -11,7 +11,7 @@ from pathlib import Path
 import cattrs
 from attrs import field, frozen
 
-from argo_mw import ConfigError
+from argo_mw.plugin import ConfigError
 from argo_mw_llm.values import Usage
 
 _MILLION = 1_000_000

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, cast
 
-from argo_mw import Call, Context, Cost, Limits, Note, Outcome, Upstream
+from argo_mw.plugin import Call, Context, Cost, Limits, Note, Outcome, Upstream
 from argo_mw_llm.ask import Ask
 from argo_mw_llm.books import Books
 from argo_mw_llm.config import LlmConfig, ProviderConfig
@@ -65,7 +65,7 @@ class Provider(ABC):
             metered=True,
             timeout=600.0,
             price=price,
-            unable=self._unable,
+            unsupported=self._unsupported,
         )
 
     async def fetch(self, call: Call) -> Outcome:
@@ -159,7 +159,7 @@ class Provider(ABC):
     def _prepared(self, ask: Ask) -> tuple[Ask, tuple[Step, ...]]:
         return prepare(ask, self._config.prepare, self._books.prices, caches=self.caches)
 
-    def _unable(self, call: Call) -> str | None:
+    def _unsupported(self, call: Call) -> str | None:
         if call.operation.name.endswith(EXCHANGE):
             return None if SEND in call.extensions else "is only asked by its SDK"
         model = str(call.parameters.get("model") or "")

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 import httpx2
 
-from argo_mw import Action, Argo, BlockingArgo, BudgetExceeded, Refusal
+from argo_mw import BlockingArgo
+from argo_mw.plugin import Action, Argo, BudgetExceeded, Refusal, context_of
 from argo_mw_llm.estimate import rough_prompt
 from argo_mw_llm.failures import from_status
 from argo_mw_llm.provider import ExchangeFailed
@@ -109,8 +110,8 @@ def _stream(
     chunks: AsyncGenerator[bytes, None],
 ) -> AnswerStream[bytes]:
     ending = Ending(str(body.get("model", "")), headers=_kept(response.headers))
-    source = Wire(provider, chunks, ending, argo.context.clock)
-    return AnswerStream(source, argo.context.tasks, ending, name=provider)
+    source = Wire(provider, chunks, ending, context_of(argo).clock)
+    return AnswerStream(source, context_of(argo).tasks, ending, name=provider)
 
 
 def read_whole(response: httpx2.Response) -> None:

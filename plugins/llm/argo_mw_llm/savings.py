@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from argo_mw import CallEnded, Event, LayerActed, Outcome
+from argo_mw.plugin import CallEnded, Event, LayerActed, Outcome
 from argo_mw_llm.books import Books, Quote
 from argo_mw_llm.streams import AnswerStream
 from argo_mw_llm.values import Usage

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from attrs import define, field
 
-from argo_mw import NotEncodable, Stream, Tasks
+from argo_mw.plugin import NotEncodable, Stream, Tasks
 from argo_mw_llm.values import Usage
 
 C = TypeVar("C")

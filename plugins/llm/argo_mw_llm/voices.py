@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from argo_mw import Action, ArgoError, Call, Context, Outcome, Unacceptable, Upstream
+from argo_mw.plugin import Action, ArgoError, Call, Context, InvalidAnswer, Outcome, Upstream
 from argo_mw_llm.views import indicators_of
 
 NAME = "llm_voices"
@@ -29,7 +29,7 @@ class Voices:
         try:
             indicators = indicators_of(bars)
         except (KeyError, TypeError, ValueError) as error:
-            raise Unacceptable(str(error), upstream=NAME, action=Action.STOP) from None
+            raise InvalidAnswer(str(error), upstream=NAME, action=Action.STOP) from None
         opinion = await self._context.call(
             call,
             _ASKS[call.operation.name],

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncGenerator
 
-from argo_mw import Clock, Expired, within
+from argo_mw.plugin import Clock, TimeLimitExceeded, fail_at
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.usage import read_events
 
@@ -75,8 +75,8 @@ class Wire:
         """Close the response; one whose answer has ended is read to its own end first."""
         try:
             if self._ended:
-                await within(self._drain(), self._clock.monotonic() + _DRAIN, self._clock)
-        except Expired:
+                await fail_at(self._drain(), self._clock.monotonic() + _DRAIN, self._clock)
+        except TimeLimitExceeded:
             pass
         finally:
             await self._pieces.aclose()

@@ -10,7 +10,9 @@ import pytest
 
 import argo_mw_cache.plugin as cache
 import argo_mw_coalesce.plugin as coalesce
-from argo_mw import ArgoError, BadParameter, BudgetExceeded, ConfigError, SharedUnavailable, Tasks
+from argo_mw import ArgoError, BadParameter, BudgetExceeded, ConfigError, SharedUnavailable
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Tasks, context_of
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.commands import add_up
 from argo_mw_llm.estimate import Estimator
@@ -214,10 +216,10 @@ async def test_whatever_changes_the_answer_changes_the_key(
 ) -> None:
     base: dict[str, object] = {"messages": "RSI 30?", "model": "glm-5.3"}
     async with open_argo() as argo:
-        build = argo.engine.build
-        keys = {build.questions.ask("complete", "t", {**base, **c})[0].key for c in ({}, change)}
+        build = engine_of(argo).pipeline
+        keys = {build.calls.get("complete", "t", {**base, **c})[0].key for c in ({}, change)}
         assert 2 == len(keys)
-        other, _ = build.questions.ask("complete", "another", base)
+        other, _ = build.calls.get("complete", "another", base)
         assert other.key not in keys
 
 
@@ -225,7 +227,7 @@ async def test_a_default_model_is_part_of_the_key(open_argo: OpenArgo) -> None:
     keys = set()
     for model in ("glm-5.3", "glm-5.2"):
         async with open_argo(plugins={"llm": LlmPlugin()}, glm={"model": model}) as argo:
-            keys.add(argo.engine.build.questions.ask("complete", "t", {"messages": "?"})[0].key)
+            keys.add(engine_of(argo).pipeline.calls.get("complete", "t", {"messages": "?"})[0].key)
     assert 2 == len(keys)
 
 
@@ -247,7 +249,7 @@ async def test_several_choices_may_cost_several_times_as_much(
         worst = []
         for more in ({}, {"n": 3}):
             asked = {"model": "m", "body": {"messages": [], "max_tokens": 100, **more}, "path": "/"}
-            call, _ = argo.engine.build.questions.ask("qwen_exchange", "t", asked)
+            call, _ = engine_of(argo).pipeline.calls.get("qwen_exchange", "t", asked)
             worst.append(plugin.books.quote(call, "qwen3.8-max").worst.output)
         assert [100, 300] == worst
 
@@ -312,7 +314,7 @@ async def test_without_the_shared_store_there_is_no_budget_and_no_call(
         raise SharedUnavailable(msg)
 
     async with open_argo(budgets=[{"usd": 1.0}]) as argo:
-        monkeypatch.setattr(argo.context.shared, "add", away)
+        monkeypatch.setattr(context_of(argo).shared, "add", away)
         with pytest.raises(ArgoError):
             await argo.call("complete", messages="RSI?", model=MODELS["glm"])
     assert 0 == sandbox.counts_of("glm").requests

@@ -9,7 +9,7 @@ from argo_mw import (
     AllUpstreamsFailed,
     ArgoError,
     DeadlineExceeded,
-    Unacceptable,
+    InvalidAnswer,
     UpstreamError,
 )
 from argo_mw_sandbox import Fault, Sandbox
@@ -107,7 +107,7 @@ async def test_an_answer_without_content_is_none(
 ) -> None:
     sandbox.set_fault("glm", Fault(body))
     async with open_argo(operations={"complete": {"upstreams": ["glm"]}}) as argo:
-        with pytest.raises(Unacceptable):
+        with pytest.raises(InvalidAnswer):
             await argo.call("complete", messages="RSI 30?")
 
 

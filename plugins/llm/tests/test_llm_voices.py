@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from argo_mw import Outcome, Upstream, operation
+from argo_mw import Outcome
+from argo_mw.plugin import Upstream, operation
 from argo_mw.testing import FakePlugin
 from argo_mw_llm import LlmPlugin, Opinion
 from argo_mw_llm.views import indicators_of
@@ -23,11 +24,11 @@ def frame(rows: int = 60) -> pd.DataFrame:
 
 
 def market() -> FakePlugin:
-    @operation()
+    @operation(subject="symbol")
     def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> pd.DataFrame:
         raise NotImplementedError
 
-    @operation()
+    @operation(subject="symbol")
     def news(symbol: str, *, days: int = 3) -> list[object]:
         raise NotImplementedError
 

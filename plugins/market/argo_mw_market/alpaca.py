@@ -16,13 +16,13 @@ import msgspec
 import numpy as np
 from msgspec import Struct, field
 
-from argo_mw import (
+from argo_mw.plugin import (
     Action,
     BadParameter,
+    Batching,
     Call,
     Context,
     Cost,
-    Gathering,
     Limits,
     NotFound,
     Outcome,
@@ -31,7 +31,7 @@ from argo_mw import (
     Result,
     Upstream,
     UpstreamError,
-    fresh,
+    copy_error,
 )
 from argo_mw_market.config import AlpacaConfig
 from argo_mw_market.failures import TOO_MANY, Rule
@@ -149,10 +149,10 @@ class Alpaca(Vendor):
             NAME,
             frozenset({"bars", "news"}),
             self.fetch,
-            gathering=Gathering(self.fetch_many, most=MOST_SYMBOLS),
+            batching=Batching(self.fetch_many, max_size=MOST_SYMBOLS),
             limits=PLAN,
             timeout=15.0,
-            unable=self.unable,
+            unsupported=self.unsupported,
         )
 
     async def fetch(self, call: Call) -> Outcome:
@@ -182,7 +182,7 @@ class Alpaca(Vendor):
         )
         for market, part in zip(asked, parts, strict=True):
             if isinstance(part, Exception):
-                found.update({_spelling(q.symbol): fresh(part) for q in market})
+                found.update({_spelling(q.symbol): copy_error(part) for q in market})
             elif isinstance(part, BaseException):
                 raise part
             else:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from msgspec import Struct, field
 
-from argo_mw import Action, Call, Context, Limits, Outcome, Upstream
+from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import AlphaVantageConfig
 from argo_mw_market.failures import TOO_MANY, Failure, Rule
 from argo_mw_market.frames import Floats
@@ -119,7 +119,7 @@ class AlphaVantage(Vendor):
             limits=plan,
             metered=True,
             timeout=20.0,
-            unable=self.unable,
+            unsupported=self.unsupported,
         )
 
     async def fetch(self, call: Call) -> Outcome:

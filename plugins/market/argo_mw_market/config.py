@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, validators
 
-from argo_mw import Secret
+from argo_mw.plugin import Secret
 
 
 def is_loopback(url: str) -> bool:

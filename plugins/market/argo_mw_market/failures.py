@@ -11,7 +11,7 @@ from collections.abc import Container, Sequence
 
 from attrs import field, frozen
 
-from argo_mw import Action, NotFound, UpstreamError
+from argo_mw.plugin import Action, NotFound, UpstreamError
 
 TOO_MANY = 429
 _MOST_TEXT = 200

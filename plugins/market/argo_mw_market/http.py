@@ -17,7 +17,7 @@ import httpx2
 import msgspec
 from attrs import frozen
 
-from argo_mw import Action, Unacceptable, UpstreamError
+from argo_mw.plugin import Action, InvalidAnswer, UpstreamError
 from argo_mw_market.config import is_loopback
 
 T = TypeVar("T")
@@ -138,7 +138,7 @@ class Http:
 
     def _malformed(self, error: Exception) -> UpstreamError:
         msg = f"upstream {self._vendor!r} sent a malformed answer ({type(error).__name__} {error})"
-        return Unacceptable(msg, upstream=self._vendor)
+        return InvalidAnswer(msg, upstream=self._vendor)
 
 
 class _Signing(httpx2.AsyncBaseTransport):
@@ -188,4 +188,4 @@ def decode(vendor: str, reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(reply.body)
     except msgspec.MsgspecError as error:
         msg = f"upstream {vendor!r} sent a malformed answer ({error})"
-        raise Unacceptable(msg, upstream=vendor, status=reply.status) from None
+        raise InvalidAnswer(msg, upstream=vendor, status=reply.status) from None

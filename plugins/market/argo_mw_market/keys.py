@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-from argo_mw import Secret
+from argo_mw.plugin import Secret
 
 _SHORTEST = 8
 """Letters of a key that is looked for in texts: a shorter one would blank out common words."""

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct, field
 
-from argo_mw import Action, Call, Context, Limits, Outcome, Upstream
+from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import MassiveConfig
 from argo_mw_market.failures import TOO_MANY, Failure, Rule
 from argo_mw_market.hours import Freshness
@@ -96,7 +96,7 @@ class Massive(Vendor):
             self.fetch,
             limits=FREE_PLAN,
             timeout=15.0,
-            unable=self.unable,
+            unsupported=self.unsupported,
         )
 
     async def fetch(self, call: Call) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from argo_mw import BadParameter, Call, operation
+from argo_mw.plugin import BadParameter, Call, operation
 from argo_mw_market import frames, news
 from argo_mw_market.news import Article
 from argo_mw_market.symbols import read_symbol
@@ -48,13 +48,25 @@ def _last_bar(value: object) -> float:
     return last
 
 
-@operation(accept=frames.complaint, normalize=_normalize_bars, score=_last_bar)
+@operation(
+    data_type="market_data",
+    accept=frames.complaint,
+    normalize=_normalize_bars,
+    score=_last_bar,
+    subject="symbol",
+)
 def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> pd.DataFrame:
     """Price bars of one symbol over the last days, split-adjusted, oldest first."""
     raise NotImplementedError
 
 
-@operation(name="news", data_type="sentiment", accept=news.complaint, normalize=_normalize_news)
+@operation(
+    name="news",
+    data_type="sentiment",
+    accept=news.complaint,
+    normalize=_normalize_news,
+    subject="symbol",
+)
 def recent_news(symbol: str, *, days: int = 3, limit: int = 50) -> tuple[Article, ...]:
     """News about one symbol over the last days, newest first."""
     raise NotImplementedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from argo_mw import Codecs, Context, Guard, Operation, Upstream, UpstreamError, hookimpl
+from argo_mw.plugin import AnyOperation, Codecs, Context, Guard, Upstream, UpstreamError, hookimpl
 from argo_mw_market.alpaca import Alpaca
 from argo_mw_market.alphavantage import AlphaVantage
 from argo_mw_market.config import MarketConfig
@@ -31,10 +31,15 @@ class MarketPlugin:
     @hookimpl
     def register_codecs(self, codecs: Codecs) -> None:
         """Let articles travel."""
-        codecs.register_attrs(Article, "market.article")
+        codecs.register_fields(Article, "market.article")
 
     @hookimpl
-    def register_operations(self) -> Iterable[Operation]:
+    def register_data_types(self) -> Iterable[str]:
+        """The kinds of data that its operations answer with."""
+        return ("market_data", "sentiment")
+
+    @hookimpl
+    def register_operations(self) -> Iterable[AnyOperation]:
         """``bars`` and ``news``."""
         return [bars, recent_news]
 

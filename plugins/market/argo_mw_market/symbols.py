@@ -6,7 +6,7 @@ import re
 
 from attrs import frozen
 
-from argo_mw import BadParameter
+from argo_mw.plugin import BadParameter
 
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,3})?")
 _PAIR = re.compile(r"(?:X:)?(?P<base>[A-Z0-9]{2,10})[-/](?P<quote>[A-Z]{3,5})")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from argo_mw import BadParameter
+from argo_mw.plugin import BadParameter
 
 Unit = Literal["minute", "hour", "day"]
 _SECONDS: dict[Unit, int] = {"minute": 60, "hour": 3600, "day": 86_400}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from attrs import evolve, frozen
 
-from argo_mw import Call, Context, Cost, Outcome, Unacceptable, UpstreamError
+from argo_mw.plugin import Call, Context, Cost, InvalidAnswer, Outcome, UpstreamError
 from argo_mw_market.failures import Failure, Rule, judge
 from argo_mw_market.frames import Floats, make_frame
 from argo_mw_market.hours import Freshness, spoken_for
@@ -60,7 +60,7 @@ class Trip:
         """
         vendor = self._vendor
         if self._requests:
-            await vendor.context.further(self._call)
+            await vendor.context.charge_extra(self._call)
         self._requests += 1
         reply = await vendor.http.get(path, parameters)
         vendor.heed(reply)
@@ -113,7 +113,7 @@ class Vendor:
             now,
         )
 
-    def unable(self, call: Call) -> str | None:
+    def unsupported(self, call: Call) -> str | None:
         """Why *call* cannot be answered at all, or ``None``."""
         return self.keys.missing() or self.lacks(call)
 
@@ -154,18 +154,18 @@ class Vendor:
             frame = make_frame(seconds, values)
         except ValueError as error:
             msg = f"{what} sent malformed bars of {symbol.name}: {error}"
-            raise Unacceptable(msg, upstream=self.name) from None
+            raise InvalidAnswer(msg, upstream=self.name) from None
         if frame.empty:
             start = pd.Timestamp(question.start, unit="s", tz="UTC")
             msg = (
                 f"{what} has no {timeframe.name} bars of {symbol.name} since {start.date()}: "
                 "check the symbol, or ask for more days"
             )
-            raise Unacceptable(msg, upstream=self.name)
+            raise InvalidAnswer(msg, upstream=self.name)
         last = frame.index[-1]
         if self._limits.stale(last.timestamp(), symbol, timeframe, question.now):
             msg = f"{what}: the last {timeframe.name} bar of {symbol.name} is stale, of {last}"
-            raise Unacceptable(msg, upstream=self.name)
+            raise InvalidAnswer(msg, upstream=self.name)
         return frame
 
     def outcome(self, question: BarsQuestion, frame: pd.DataFrame, cost: Cost) -> Outcome:
@@ -174,10 +174,10 @@ class Vendor:
         moment = spoken_for(last, question.symbol, question.timeframe, question.now)
         return Outcome(frame, as_of=moment, cost=cost)
 
-    def malformed(self, what: str) -> Unacceptable:
+    def malformed(self, what: str) -> InvalidAnswer:
         """The error for an answer that is well-formed JSON and still makes no sense."""
         msg = f"upstream {self.name!r} sent a malformed answer: {self.keys.hide(what)}"
-        return Unacceptable(msg, upstream=self.name)
+        return InvalidAnswer(msg, upstream=self.name)
 
 
 def seconds_of(text: str | None) -> float | None:

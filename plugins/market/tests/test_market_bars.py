@@ -13,13 +13,13 @@ from argo_mw import (
     Action,
     AllUpstreamsFailed,
     BadParameter,
+    InvalidAnswer,
     NotFound,
     Outcome,
     QuotaExceeded,
-    RequestSent,
-    Unacceptable,
     UpstreamError,
 )
+from argo_mw.plugin import RequestSent
 from argo_mw.testing import capture_events
 from argo_mw_market import alpaca, massive
 from argo_mw_market.frames import complaint
@@ -170,7 +170,7 @@ async def test_answers_of_another_shape_are_refused_in_one_line(
 async def test_a_symbol_without_bars_leaves_the_others_answered(sandbox, open_argo) -> None:
     async with open_argo("alpaca") as argo:
         answers = await argo.map("bars", [*REAL, "ZZZZ"])
-    assert isinstance(answers["ZZZZ"], Unacceptable)
+    assert isinstance(answers["ZZZZ"], InvalidAnswer)
     assert "check the symbol" in str(answers["ZZZZ"])
     assert sum(isinstance(answer, Outcome) for answer in answers.values()) == 5
 
@@ -256,7 +256,7 @@ async def test_empty_and_stale_answers_are_none(
 ) -> None:
     sandbox.set_fault(vendor, fault)
     async with open_argo(vendor) as argo:
-        with pytest.raises(Unacceptable, match=said):
+        with pytest.raises(InvalidAnswer, match=said):
             await argo.call("bars", symbol="AAPL")
 
 

@@ -7,7 +7,8 @@ import asyncio
 import httpx2
 import pytest
 
-from argo_mw import DeadlineExceeded, Unacceptable
+from argo_mw import DeadlineExceeded, InvalidAnswer
+from argo_mw.app.application import engine_of
 from argo_mw_market.http import Http, _proxy
 from argo_mw_sandbox import Fault, Sandbox
 from argo_mw_sandbox.vendors.protocol import Answer
@@ -79,7 +80,7 @@ async def test_a_link_to_a_next_page_that_is_none_is_a_malformed_answer(
     for link in (b"http://[", b"/v2/\\u0000"):
         monkeypatch.setattr(vendor, "answer", lambda *_, link=link: Answer(body % (bar, link)))
         async with open_argo("massive") as argo:
-            with pytest.raises(Unacceptable, match="malformed"):
+            with pytest.raises(InvalidAnswer, match="malformed"):
                 await argo.call("bars", symbol="AAPL")
 
 
@@ -90,7 +91,7 @@ async def test_a_body_that_is_not_encoded_as_it_says_is_a_malformed_answer(
     spoilt = Answer(b"no gzip", headers={"Content-Encoding": "gzip"})
     monkeypatch.setattr(type(sandbox.desk(vendor).vendor), "answer", lambda *_: spoilt)
     async with open_argo(vendor) as argo:
-        with pytest.raises(Unacceptable, match=f"upstream {vendor!r} sent a malformed answer"):
+        with pytest.raises(InvalidAnswer, match=f"upstream {vendor!r} sent a malformed answer"):
             await argo.call("bars", symbol="AAPL")
 
 
@@ -99,7 +100,7 @@ async def test_a_changed_table_closes_the_old_connections_once_they_are_idle(
 ) -> None:
     async with open_argo("alpaca") as argo:
         await argo.call("bars", symbol="AAPL")
-        plugin = argo.plugins._manager.get_plugin("market")
+        plugin = engine_of(argo).plugins._manager.get_plugin("market")
         (old, *_) = plugin._vendors
         assert old.http._client is not None
         changed = {
@@ -121,7 +122,7 @@ async def test_a_changed_table_closes_the_old_connections_once_they_are_idle(
 async def test_closing_the_application_closes_every_connection(sandbox, open_argo) -> None:
     async with open_argo() as argo:
         await argo.map("bars", ["AAPL", "IBM", "BTC-USD"])
-        vendors = argo.plugins._manager.get_plugin("market")._vendors
+        vendors = engine_of(argo).plugins._manager.get_plugin("market")._vendors
         assert any(vendor.http._client is not None for vendor in vendors)
     assert all(vendor.http._client is None for vendor in vendors)
     assert sandbox.counts()["alpaca"]["in_flight"] == 0

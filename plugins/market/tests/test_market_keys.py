@@ -11,6 +11,8 @@ import pytest
 import structlog
 
 from argo_mw import AllUpstreamsFailed, Argo, ConfigError, Outcome, UpstreamError
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import context_of
 from argo_mw.registry import Plugins
 from argo_mw.testing import capture_events
 from argo_mw_market import MarketPlugin, alpaca
@@ -121,7 +123,11 @@ async def test_keys_are_in_no_log_error_event_key_or_repr(
                 seen.append("".join(traceback.format_exception(error)))
                 seen.append(repr(vars(error)))
             seen += [repr(event) for event in events.all]
-            seen += [repr(argo.settings), repr(argo.engine.build.parts), repr(vars(plugin))]
+            seen += [
+                repr(argo.settings),
+                repr(engine_of(argo).pipeline.contributions),
+                repr(vars(plugin)),
+            ]
             seen += [repr(e) for e in argo.explain("bars", symbol="AAPL")]
     finally:
         structlog.reset_defaults()
@@ -181,7 +187,9 @@ def test_keys_are_never_sent_in_the_clear(url: str) -> None:
 async def test_the_doctor_is_told_what_is_missing_and_what_answers(sandbox, monkeypatch) -> None:
     monkeypatch.setenv("MASSIVE_API_KEY", "massive")
     async with opened(sandbox) as argo:
-        waiting = argo.plugins.call("market", "diagnose", config=None, context=argo.context)
+        waiting = engine_of(argo).plugins.call(
+            "market", "diagnose", config=None, context=context_of(argo)
+        )
         said = {what: (well, text) for what, well, text in await waiting}
     assert said["upstream massive"] == (True, f"has a key and answers at {sandbox.url('massive')}")
     assert said["upstream alpaca"][0] is False
@@ -192,7 +200,9 @@ async def test_the_doctor_is_told_what_does_not_answer(sandbox, monkeypatch) -> 
     monkeypatch.setenv("MASSIVE_API_KEY", "massive")
     sandbox.set_fault("massive", "outage")
     async with opened(sandbox) as argo:
-        waiting = argo.plugins.call("market", "diagnose", config=None, context=argo.context)
+        waiting = engine_of(argo).plugins.call(
+            "market", "diagnose", config=None, context=context_of(argo)
+        )
         said = {what: (well, text) for what, well, text in await waiting}
     well, text = said["upstream massive"]
     assert not well

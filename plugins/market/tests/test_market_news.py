@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from argo_mw import BadParameter, Codecs, Outcome, Unacceptable
+from argo_mw import BadParameter, InvalidAnswer, Outcome
+from argo_mw.plugin import Codecs
 from argo_mw_market import Article, MarketPlugin, alpaca
 from argo_mw_sandbox import Sandbox
 from argo_mw_sandbox.vendors.protocol import Answer
@@ -115,7 +116,7 @@ async def test_news_of_another_shape_are_refused(
 ) -> None:
     made = sandbox.desk(vendor).vendor
     monkeypatch.setattr(type(made), "answer", lambda *_: Answer(body))
-    with pytest.raises(Unacceptable, match="malformed"):
+    with pytest.raises(InvalidAnswer, match="malformed"):
         await ask(open_argo, vendor, symbol="AAPL")
 
 

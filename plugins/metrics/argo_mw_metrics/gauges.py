@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from argo_mw import Gauge, Log
+from argo_mw.plugin import Gauge, Log
 
 log = Log("argo_mw")
 

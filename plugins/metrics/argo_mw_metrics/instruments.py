@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from opentelemetry.metrics import Meter
 
-from argo_mw import (
+from argo_mw.plugin import (
     AnswerSeen,
     AttemptEnded,
     CallEnded,

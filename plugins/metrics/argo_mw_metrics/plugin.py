@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from opentelemetry import metrics, trace
 
-from argo_mw import Call, Context, Gauge, Layer, Log, Observer, hookimpl
+from argo_mw.plugin import Call, Context, Gauge, Layer, Log, Observer, hookimpl
 from argo_mw_metrics.config import MetricsConfig
 from argo_mw_metrics.gauges import Gauges, gauges_in
 from argo_mw_metrics.instruments import Instruments
@@ -44,13 +44,12 @@ class MetricsPlugin:
         return MetricsConfig
 
     @hookimpl
-    def register_layer(self, context: Context) -> Layer:
+    def register_layers(self, context: Context) -> Iterable[Layer]:
         """Spans, outside of everything; answers at hand pass by and get none."""
         tracers = self._tracers or trace.get_tracer_provider()
         wanted = _traces_are_taken if self._tracers is None else _always
         spans = Spans(tracers.get_tracer(SCOPE), context.events, wanted)
-        # Peeks go on past it, lookups do not: whoever waits for an answer gets a span.
-        return Layer(NAME, spans, before=("coalesce",), peek=_nothing_at_hand)
+        return [Layer(NAME, spans, before=("coalesce",), transparent=True)]
 
     @hookimpl
     def register_observers(self, config: MetricsConfig, context: Context) -> Iterable[Observer]:

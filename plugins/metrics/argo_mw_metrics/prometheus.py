@@ -7,7 +7,7 @@ from wsgiref.simple_server import WSGIServer
 
 from opentelemetry.metrics import MeterProvider
 
-from argo_mw import ConfigError
+from argo_mw.plugin import ConfigError
 
 HOST = "127.0.0.1"
 

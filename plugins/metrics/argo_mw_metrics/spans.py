@@ -11,7 +11,7 @@ from collections.abc import Callable
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
 from opentelemetry.util.types import AttributeValue
 
-from argo_mw import (
+from argo_mw.plugin import (
     AttemptEnded,
     Call,
     Event,

@@ -16,7 +16,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 from prometheus_client.parser import text_string_to_metric_families
 
-from argo_mw import Argo, Cost, Outcome, PluginError, UpstreamError, operation
+from argo_mw import Argo, Cost, Outcome, PluginError, UpstreamError
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_coalesce import plugin as coalesce_plugin
 from argo_mw_metrics.instruments import Instruments
@@ -24,7 +26,7 @@ from argo_mw_metrics.plugin import MetricsPlugin
 from argo_mw_race import plugin as race_plugin
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Bars of one symbol."""
 
@@ -138,7 +140,7 @@ async def test_a_caller_s_span_is_not_looked_for_among_those_of_all_who_share_it
     slow.gate.clear()
     watched = Watched(slow)
     async with watched.argo as argo:
-        spans = argo.engine.build.parts["metrics"].layer.middleware
+        spans = engine_of(argo).pipeline.contributions["metrics"].layer.middleware
         spans._tracer = SimpleNamespace(
             start_as_current_span=lambda *_, **__: trace.use_span(
                 Compared(trace.INVALID_SPAN_CONTEXT)
@@ -194,9 +196,9 @@ async def test_two_thousand_subjects_are_one_series():
 async def test_nothing_is_watched_while_no_span_is_open():
     watched = Watched(Scripted("a", {"bars"}), config={"instruments": False})
     async with watched.argo as argo:
-        assert not argo.context.events
+        assert not context_of(argo).events
         await argo.call("bars", symbol="AAPL")
-        assert not argo.context.events
+        assert not context_of(argo).events
     assert len(watched.spans) == 1
 
 
@@ -249,7 +251,7 @@ async def test_no_span_is_begun_while_the_program_has_no_provider(monkeypatch):
     config = {"argo": {"shared": "memory://", "strict": True}}
     plugins = {"metrics": plugin, "asked": asked}
     async with Argo.open(config, plugins=plugins, installed=False) as argo:
-        spans = argo.engine.build.parts["metrics"].layer.middleware
+        spans = engine_of(argo).pipeline.contributions["metrics"].layer.middleware
         begin = spans._tracer.start_as_current_span
         spans._tracer = SimpleNamespace(
             start_as_current_span=lambda name, **how: begun.append(name) or begin(name, **how)

@@ -16,16 +16,16 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from argo_mw import (
-    Argo,
+from argo_mw import Argo, Cost, Outcome
+from argo_mw.plugin import (
     Call,
     CallEnded,
-    Cost,
     Event,
     Gauge,
     LayerBypassed,
-    Outcome,
+    context_of,
     hookimpl,
+    observe,
     operation,
 )
 from argo_mw.testing import FakePlugin, Scripted
@@ -42,7 +42,7 @@ OURS = ("argo_", "db_client_")
 MEMORY = {"argo": {"shared": "memory://", "strict": True}}
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Bars of one symbol."""
 
@@ -122,7 +122,7 @@ async def test_the_next_application_of_a_program_is_read_in_the_place_of_the_las
     for number in (1, 2):
         async with watch.opened(Gauge("pool", lambda number=number: number)) as argo:
             assert {(): number} == watch.seen("pool")
-            assert {(): len(argo.context.tasks)} == watch.seen("argo.tasks")
+            assert {(): len(context_of(argo).tasks)} == watch.seen("argo.tasks")
         assert {} == watch.seen("pool")
         assert {} == watch.seen("argo.tasks")
 
@@ -191,13 +191,13 @@ async def whole(redis: RealServer, server: Postgres, tmp_path: Path) -> AsyncIte
     )
     async with argo:
         seen: list[Call] = []
-        ended = argo.observe(lambda event: seen.extend(_call_of(event)))
+        ended = observe(argo, lambda event: seen.extend(_call_of(event)))
         for symbol in ("AAPL", "IBM"):
             await argo.call("bars", symbol=symbol)
         ended()
-        await persist_plugin.store_of(argo.context).flush()
-        argo.context.events.emit(LayerBypassed("cache", seen[0], ValueError("a bug")))
-        argo.context.trouble("cache", "something that people should know of")
+        await persist_plugin.store_of(argo).flush()
+        context_of(argo).events.emit(LayerBypassed("cache", seen[0], ValueError("a bug")))
+        context_of(argo).warn_once("cache", "something that people should know of")
         await argo.reload()
         yield Whole(argo, metrics)
 

@@ -10,8 +10,8 @@ from typing import cast
 import click
 from rich.table import Table
 
-from argo_mw import Argo
 from argo_mw.cli import console, print_json, say, with_argo
+from argo_mw.plugin import Argo
 from argo_mw_persist import ids
 from argo_mw_persist.db_commands import db
 from argo_mw_persist.moments import from_utc, shown
@@ -101,7 +101,7 @@ async def close(
     except ValueError:
         msg = f"{identifier!r} is no identifier of a signal; `argo-mw signals history` shows them"
         raise click.UsageError(msg) from None
-    closed = await store_of(argo.context).close_signal(
+    closed = await store_of(argo).close_signal(
         which, exit_price=exit_price, profit=profit, tenant=argo.settings.argo.tenant
     )
     say(f"{closed.symbol} {closed.action} ended in a {closed.outcome}: {closed.profit:+.2%}")

@@ -8,7 +8,7 @@ from typing import cast
 
 from attrs import field, frozen, validators
 
-from argo_mw import Clock, ConfigError, Secret, Tasks
+from argo_mw.plugin import Clock, ConfigError, Secret, Tasks
 from argo_mw_persist.postgres import PostgresOptions, PostgresSink
 from argo_mw_persist.retention import RetentionOptions
 from argo_mw_persist.sink import OpenSink, Sink, make_sink

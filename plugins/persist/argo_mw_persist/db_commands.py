@@ -14,8 +14,9 @@ from attrs import asdict
 from rich.progress import Progress
 from rich.table import Table
 
-from argo_mw import Argo, Undecodable, state_directory, structure
 from argo_mw.cli import console, current_settings, print_json, say, with_argo
+from argo_mw.plugin import Argo, collect, context_of, state_directory, structure
+from argo_mw.store import Undecodable
 from argo_mw_persist import ids
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.errors import PersistError, SinkUnavailable
@@ -48,7 +49,7 @@ def with_sink(
         table = settings.plugins.get("persist", {})
         config = structure(table, PersistConfig, where=f"{settings.source} [plugins.persist]")
         # Not opened: that would migrate the tables.
-        registered = Argo.open(settings).plugins.collect("register_sinks")
+        registered = collect(Argo.open(settings), "register_sinks")
         sink = config.sink(state_directory(settings), registered)
 
         async def run() -> None:
@@ -166,7 +167,7 @@ async def ledger(
 @with_argo
 async def prune(argo: Argo) -> None:
     """Delete now what `[plugins.persist.retention]` does not keep any longer."""
-    pruned = await store_of(argo.context).prune()
+    pruned = await store_of(argo).prune()
     for table, rows in pruned.items():
         say(f"{table}: {rows} rows deleted")
     if not pruned:
@@ -232,7 +233,7 @@ async def import_(sink: Sink, file: Path, zone: str) -> None:
 
 
 def _value(argo: Argo, answer: Answer) -> object:
-    value = argo.context.codecs.decode(answer.value)
+    value = context_of(argo).codecs.decode(answer.value)
     if isinstance(value, Undecodable):
         return f"(cannot be read: {value.reason.value} {value.detail}".rstrip() + ")"
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argo_mw import ArgoError
+from argo_mw.plugin import ArgoError
 
 
 class PersistError(ArgoError):

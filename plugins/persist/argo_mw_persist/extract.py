@@ -14,7 +14,7 @@ import numbers
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
-from argo_mw import Call, Outcome
+from argo_mw.plugin import Call, Outcome
 from argo_mw_persist.records import Signal, Voice, micros
 
 _MISSING = object()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from argo_mw import Gauge
+from argo_mw.plugin import Gauge
 from argo_mw_persist.sink import Connections
 from argo_mw_persist.spool import SpooledSink
 from argo_mw_persist.store import Store

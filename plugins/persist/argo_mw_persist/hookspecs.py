@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from argo_mw import hookspec
+from argo_mw.plugin import hookspec
 from argo_mw_persist.sink import OpenSink
 
 

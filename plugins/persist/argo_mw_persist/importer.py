@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from attrs import frozen
 
-from argo_mw import BadParameter
+from argo_mw.plugin import BadParameter
 from argo_mw_persist.errors import PersistError
 from argo_mw_persist.poison import write_sound
 from argo_mw_persist.records import Result, Signal, earned, micros

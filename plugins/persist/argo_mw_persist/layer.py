@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from argo_mw import (
+from argo_mw.plugin import (
+    AnyOperation,
     BadParameter,
     Call,
     Closed,
@@ -12,7 +13,6 @@ from argo_mw import (
     LayerActed,
     Next,
     NotEncodable,
-    Operation,
     Outcome,
     Stream,
 )
@@ -38,7 +38,7 @@ class Recorder:
         self._signals = frozenset(config.signals)
         self._kept = self._signals | frozenset(config.answers)
 
-    def serves(self, operation: Operation) -> bool:
+    def serves(self, operation: AnyOperation) -> bool:
         """Whether answers to *operation* are recorded."""
         return operation.name in self._kept
 
@@ -86,7 +86,7 @@ class Recorder:
             signal = signal_of(call, outcome, now)
             if signal is not None:
                 return signal
-            self._context.trouble(
+            self._context.warn_once(
                 NAME,
                 f"answers to {call.operation.name} have no action and confidence, so they are kept "
                 "as answers, not signals; take it out of [plugins.persist] signals",
@@ -114,7 +114,7 @@ class Recorder:
             self._left_out(call, whole, str(error))
 
     def _left_out(self, call: Call, outcome: Outcome, why: str) -> Outcome:
-        self._context.trouble(NAME, f"answers to {call.operation.name} are not recorded: {why}")
+        self._context.warn_once(NAME, f"answers to {call.operation.name} are not recorded: {why}")
         if self._context.events.active:
             self._context.events.emit(LayerActed(NAME, "left out", call, why))
         return outcome.shaped_by(NAME, f"not recorded: {why}")

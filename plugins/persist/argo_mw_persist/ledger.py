@@ -8,7 +8,7 @@ from functools import partial
 
 from attrs import evolve
 
-from argo_mw import Call, Clock, Closed, Cost, Outcome, Refusal, Request, Result, Stream
+from argo_mw.plugin import Call, Clock, Closed, Cost, Outcome, Refusal, Request, Result, Stream
 from argo_mw_persist.errors import QueueFull
 from argo_mw_persist.records import Charge, micros
 from argo_mw_persist.store import StoreInUse

@@ -21,7 +21,7 @@ from argo_mw_persist.tables import ANSWERS, SIGNALS, Cell, Table
 _COLUMNS = ", ".join(f"s.{name}" for name in SIGNALS.names)
 _VISIBLE = "s.tenant IN ('', ?)"
 
-Place = tuple[int, bytes]
+LoopAffinity = tuple[int, bytes]
 Conditions = tuple[list[str], list[Cell]]
 
 
@@ -160,7 +160,7 @@ def strongest(symbol: str, limit: int, tenant: str) -> Query:
     return Query(sql, (symbol, True, tenant, limit))
 
 
-def history(wanted: Filter, limit: int, after: Place | None) -> Query:
+def history(wanted: Filter, limit: int, after: LoopAffinity | None) -> Query:
     """Signals, newest first, from the one after *after* on.
 
     Keyset paging: a page costs the same wherever it is, and rows that are added meanwhile move
@@ -169,7 +169,7 @@ def history(wanted: Filter, limit: int, after: Place | None) -> Query:
     return _newest(SIGNALS, wanted.conditions(), limit, after)
 
 
-def _newest(table: Table, found: Conditions, limit: int, after: Place | None) -> Query:
+def _newest(table: Table, found: Conditions, limit: int, after: LoopAffinity | None) -> Query:
     conditions, cells = found
     if after is not None:
         conditions = [*conditions, "s.timestamp <= ?", "(s.timestamp, s.id) < (?, ?)"]
@@ -211,7 +211,7 @@ def performance(dialect: Dialect, wanted: Filter) -> Query:
     return Query(sql, (*cells, *cells))
 
 
-def answers(wanted: AnswerFilter, limit: int, after: Place | None) -> Query:
+def answers(wanted: AnswerFilter, limit: int, after: LoopAffinity | None) -> Query:
     """Recorded answers to *operation*, newest first, from the one after *after* on.
 
     Index: ``answers_by_subject`` with a subject, else ``answers_by_time``.

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, cast
 
-from argo_mw import (
+from argo_mw.plugin import (
     Action,
     BadParameter,
+    Batching,
     Call,
-    Gathering,
     Outcome,
     Upstream,
     UpstreamError,
@@ -63,7 +63,9 @@ def _outcomes(asked: Mapping[str, object]) -> Iterable[str]:
     return [f"outcomes:{asked['symbol']}" if asked["symbol"] else "outcomes"]
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=_signals)
+@operation(
+    data_type="consensus", scope="tenant", normalize=_checked, tags=_signals, subject="symbol"
+)
 def latest(symbol: str, *, limit: int = 10) -> tuple[Signal, ...]:
     """The newest recorded signals of a symbol."""
     raise AssertionError
@@ -75,13 +77,17 @@ def latest_of_many(symbols: Sequence[str], *, limit: int = 10) -> dict[str, tupl
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=_signals)
+@operation(
+    data_type="consensus", scope="tenant", normalize=_checked, tags=_signals, subject="symbol"
+)
 def strongest(symbol: str, *, limit: int = 10) -> tuple[Signal, ...]:
     """The open signals of a symbol, the surest first."""
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=_signals)
+@operation(
+    data_type="consensus", scope="tenant", normalize=_checked, tags=_signals, subject="symbol"
+)
 def history(
     symbol: str = "",
     *,
@@ -98,7 +104,7 @@ def history(
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant", tags=_outcomes)
+@operation(data_type="consensus", scope="tenant", tags=_outcomes, subject="symbol")
 def performance(
     symbol: str = "", *, since: datetime | None = None, until: datetime | None = None
 ) -> tuple[Performance, ...]:
@@ -106,7 +112,13 @@ def performance(
     raise AssertionError
 
 
-@operation(data_type="consensus", scope="tenant", normalize=_checked, tags=lambda _: ["answers"])
+@operation(
+    data_type="consensus",
+    scope="tenant",
+    normalize=_checked,
+    tags=lambda _: ["answers"],
+    subject="symbol",
+)
 def answers(
     of: str,
     symbol: str = "",
@@ -156,7 +168,7 @@ class Reads:
             UPSTREAM,
             frozenset(self._by_name),
             self.fetch,
-            Gathering(self.fetch_many, most=_MOST_SYMBOLS, window=0.0),
+            Batching(self.fetch_many, max_size=_MOST_SYMBOLS, window=0.0),
         )
 
     async def fetch(self, call: Call) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Literal, cast
 import msgspec
 from attrs import evolve, field, frozen
 
-from argo_mw import BadParameter
+from argo_mw.plugin import BadParameter
 from argo_mw_persist import ids
 from argo_mw_persist.tables import ANSWERS, CHARGES, DEAD_LETTERS, SIGNALS, Entry, Row, Table
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from attrs import field, frozen, validators
 
-from argo_mw import Clock
+from argo_mw.plugin import Clock
 from argo_mw_persist import ids, queries
 from argo_mw_persist.errors import SinkUnavailable
 from argo_mw_persist.records import signal_tags

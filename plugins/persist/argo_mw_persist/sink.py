@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from argo_mw import ConfigError
+from argo_mw.plugin import ConfigError
 from argo_mw_persist.schema import Dialect
 from argo_mw_persist.tables import Cell, Entry, Row
 

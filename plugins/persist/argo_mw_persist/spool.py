@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from argo_mw import Clock, Tasks
+from argo_mw.plugin import Clock, Tasks
 from argo_mw_persist.errors import SinkUnavailable
 from argo_mw_persist.poison import write_sound
 from argo_mw_persist.records import restored

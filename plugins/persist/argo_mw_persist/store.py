@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from attrs import evolve
 
-from argo_mw import BadParameter, Clock, Log
+from argo_mw.plugin import BadParameter, Clock, Log
 from argo_mw_persist import ids, queries, results
 from argo_mw_persist.errors import UnknownSignal
 from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
@@ -98,13 +98,13 @@ class Store:
                 self._retention.run(), name="argo-mw:persist:retention"
             )
 
-    async def aclose(self, *, within: float = 10.0) -> None:
+    async def aclose(self, *, timeout: float = 10.0) -> None:
         """Write what is queued, for *within* seconds at most, and close the sink. Idempotent."""
         run, self._run = self._run, None
         if run is None:
             return
         await self._stop_pruning()
-        self.writer.close(within=within)
+        self.writer.close(timeout=timeout)
         try:
             await asyncio.shield(run)
         finally:

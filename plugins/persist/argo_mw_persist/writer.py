@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import field, frozen, validators
 
-from argo_mw import Clock, Closed, Log
+from argo_mw.plugin import Clock, Closed, Log
 from argo_mw_persist.errors import NotRecorded, QueueFull, SinkUnavailable
 from argo_mw_persist.pace import Pace
 from argo_mw_persist.poison import Written, write_sound
@@ -184,14 +184,14 @@ class Writer:
         finally:
             await self._stop()
 
-    def close(self, *, within: float) -> None:
+    def close(self, *, timeout: float) -> None:
         """Take nothing more, and let :meth:`run` end when all is written, or give up.
 
         Args:
             within: Seconds to go on trying while the sink cannot write.
         """
         self._closing = True
-        self._gives_up_at = self._clock.monotonic() + within
+        self._gives_up_at = self._clock.monotonic() + timeout
         self._wake.set()
 
     def _refuse_if_full(self) -> None:

@@ -11,8 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from argo_mw import Codecs
 from argo_mw.cli import main as cli_main
+from argo_mw.plugin import Codecs
 from argo_mw_persist import (
     Answer,
     Charge,

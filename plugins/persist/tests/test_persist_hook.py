@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from argo_mw import Argo, PluginError, hookimpl
+from argo_mw import Argo, PluginError
+from argo_mw.plugin import hookimpl
 from argo_mw_persist import Signal, SinkUnavailable, SqliteSink, plugin, store_of
 from argo_mw_persist.spool import SpooledSink
 from argo_mw_persist.testing import SinkConformance
@@ -69,7 +70,7 @@ class TestElsewhere(SinkConformance):
 async def test_a_sink_that_another_plugin_registers_is_used(tmp_path):
     path = tmp_path / "there.db"
     async with application(f"elsewhere://{path}", third=Third(elsewhere=elsewhere)) as argo:
-        receipt = await store_of(argo.context).record(Signal("AAPL", "BUY", 50.0, 1))
+        receipt = await store_of(argo).record(Signal("AAPL", "BUY", 50.0, 1))
         assert await receipt == "sink"
         assert len(await argo.call("latest", symbol="AAPL")) == 1
     assert path.exists()
@@ -78,7 +79,7 @@ async def test_a_sink_that_another_plugin_registers_is_used(tmp_path):
 async def test_a_sink_of_another_plugin_is_bridged_while_it_is_away(state):
     third = Third(far=lambda url: Remote())
     async with application("far://there", third=third) as argo:
-        store = store_of(argo.context)
+        store = store_of(argo)
         assert isinstance(store.sink, SpooledSink)
         receipt = await store.record(Signal("AAPL", "BUY", 50.0, 1))
         assert await receipt == "spool"

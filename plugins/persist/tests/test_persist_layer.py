@@ -8,19 +8,9 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
-from argo_mw import (
-    NO_COST,
-    Argo,
-    Cost,
-    LayerActed,
-    Outcome,
-    PluginError,
-    Refusal,
-    Stream,
-    Upstream,
-    UpstreamError,
-    operation,
-)
+from argo_mw import Argo, Cost, Outcome, PluginError, Refusal, UpstreamError
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import NO_COST, LayerActed, Stream, Upstream, context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted, capture_events
 from argo_mw_persist import (
     RECEIPTS,
@@ -57,13 +47,13 @@ class Verdict:
     contributions: tuple[Contribution, ...] = ()
 
 
-@operation(name="signal", kind="compute", data_type="consensus")
+@operation(name="signal", kind="compute", data_type="consensus", subject="symbol")
 def signal(symbol: str, *, n: int = 0) -> Verdict:
     """What the reference application would say."""
     raise AssertionError
 
 
-@operation(name="opinion", kind="llm", data_type="ai_reasoning")
+@operation(name="opinion", kind="llm", data_type="ai_reasoning", subject="symbol")
 def opinion(symbol: str) -> str:
     """What a model would say."""
     raise AssertionError
@@ -91,7 +81,7 @@ def application(*script: object, clock=None, **persist: object) -> Argo:
 async def test_a_signal_is_recorded_with_what_each_voice_said():
     async with application(durable=True) as argo:
         await argo.call("signal", symbol="AAPL")
-        [kept] = await store_of(argo.context).latest("AAPL")
+        [kept] = await store_of(argo).latest("AAPL")
         assert (
             kept.symbol,
             kept.action,
@@ -112,7 +102,7 @@ async def test_a_mapping_of_the_same_shape_is_a_signal_too():
     value = {"action": "sell", "confidence": 60, "voices": {"trend": {"action": "Sell"}}}
     async with application(value, durable=True) as argo:
         await argo.call("signal", symbol="IBM")
-        [kept] = await store_of(argo.context).latest("IBM")
+        [kept] = await store_of(argo).latest("IBM")
         assert ("SELL", 60.0, (Voice("trend", "SELL"),)) == (
             kept.action,
             kept.confidence,
@@ -123,16 +113,16 @@ async def test_a_mapping_of_the_same_shape_is_a_signal_too():
 async def test_what_has_not_the_shape_of_a_signal_is_kept_as_an_answer():
     async with application("just words", durable=True) as argo:
         assert await argo.call("signal", symbol="AAPL") == "just words"
-        sink = store_of(argo.context).sink
+        sink = store_of(argo).sink
         [(name, value)] = await sink.read(Query("SELECT operation, value FROM answers"))
-        assert (name, argo.context.codecs.decode(value)) == ("signal", "just words")
+        assert (name, context_of(argo).codecs.decode(value)) == ("signal", "just words")
 
 
 async def test_a_durable_call_returns_when_its_row_can_be_read():
     async with application(durable=True) as argo:
         for number in range(20):
             await argo.call("signal", symbol="AAPL", n=number)
-            assert number + 1 == len(await store_of(argo.context).latest("AAPL", 100))
+            assert number + 1 == len(await store_of(argo).latest("AAPL", 100))
 
 
 async def test_without_durable_the_call_returns_at_once_and_the_receipt_is_there_to_be_awaited():
@@ -142,7 +132,7 @@ async def test_without_durable_the_call_returns_at_once_and_the_receipt_is_there
         await argo.options(extensions={RECEIPTS: receipts}).call("signal", symbol="AAPL")
         [receipt] = receipts
         assert not receipt.done()
-        assert store_of(argo.context).writer.held == 1
+        assert store_of(argo).writer.held == 1
         await clock.advance(1.0)
         assert await receipt == "sink"
 
@@ -152,9 +142,9 @@ async def test_what_is_queued_at_the_end_is_written(tmp_path):
     async with application(clock=clock) as argo:
         for number in range(100):
             await argo.call("signal", symbol="AAPL", n=number)
-        assert store_of(argo.context).writer.held == 100
+        assert store_of(argo).writer.held == 100
     async with application(clock=clock) as argo:
-        assert len(await store_of(argo.context).latest("AAPL", 1_000)) == 100
+        assert len(await store_of(argo).latest("AAPL", 1_000)) == 100
 
 
 async def test_a_full_queue_costs_no_answer_unless_it_is_durable():
@@ -170,7 +160,7 @@ async def test_a_full_queue_costs_no_answer_unless_it_is_durable():
 
 async def test_a_durable_call_fails_when_its_answer_cannot_be_kept():
     async with application(durable=True, writer={"patience": 0.0}) as argo:
-        await store_of(argo.context).sink.aclose()
+        await store_of(argo).sink.aclose()
         with pytest.raises(NotRecorded, match="not open"):
             await argo.call("signal", symbol="AAPL")
 
@@ -189,7 +179,7 @@ async def test_an_answer_that_has_no_encoding_passes_and_says_why():
 async def test_only_configured_operations_are_recorded():
     async with application() as argo:
         await argo.call("opinion", symbol="AAPL")
-        assert store_of(argo.context).writer.held == 0
+        assert store_of(argo).writer.held == 0
 
 
 async def test_tenants_answers_are_kept_as_theirs_and_read_by_them_only():
@@ -208,12 +198,12 @@ async def test_a_stream_is_recorded_once_it_is_complete():
         holder.append(argo)
         outcome = await argo.outcome("opinion", symbol="AAPL")
         assert [chunk async for chunk in outcome.value.read()] == ["a", "b"]
-        while argo.engine.tasks.names:
+        while engine_of(argo).tasks.names:
             await asyncio.sleep(0)
-        store = store_of(argo.context)
+        store = store_of(argo)
         await store.flush()
         [(value,)] = await store.sink.read(Query("SELECT value FROM answers"))
-        assert argo.context.codecs.decode(value) == ["a", "b"]
+        assert context_of(argo).codecs.decode(value) == ["a", "b"]
 
 
 async def test_the_ledger_keeps_what_metered_requests_cost():
@@ -232,7 +222,7 @@ async def test_the_ledger_keeps_what_metered_requests_cost():
         await argo.call("opinion", symbol="AAPL")
         with pytest.raises(Exception, match="down"):
             await argo.call("opinion", symbol="IBM")
-        store = store_of(argo.context)
+        store = store_of(argo)
         await store.flush()
         rows = await store.sink.read(
             Query("SELECT subject, status, usd, tokens_in, tokens_out FROM charges ORDER BY id")
@@ -263,7 +253,7 @@ async def test_the_ledger_keeps_what_a_stream_cost_once_it_has_ended():
         stream.on_done(lambda ended: setattr(ended, "cost", Cost(0.25, 100, 20, 1.0)))
         assert [chunk async for chunk in stream.read()] == ["a"]
         await asyncio.sleep(0)
-        store = store_of(argo.context)
+        store = store_of(argo)
         await store.flush()
         rows = await store.sink.read(Query("SELECT usd, tokens_in, tokens_out FROM charges"))
         assert [(0.25, 100, 20)] == list(rows)
@@ -278,7 +268,7 @@ async def test_explain_says_where_an_answer_would_go():
 async def test_a_changed_configuration_moves_over_and_loses_nothing(tmp_path):
     async with application() as argo:
         await argo.call("signal", symbol="AAPL")
-        before = store_of(argo.context)
+        before = store_of(argo)
         moved = {
             "argo": {"shared": "memory://", "strict": True},
             "plugins": {
@@ -286,12 +276,12 @@ async def test_a_changed_configuration_moves_over_and_loses_nothing(tmp_path):
             },
         }
         await argo.reload(moved)
-        assert before is not store_of(argo.context)
+        assert before is not store_of(argo)
         await argo.call("signal", symbol="AAPL", n=1)
-        await store_of(argo.context).flush()
-        assert len(await store_of(argo.context).latest("AAPL")) == 1
+        await store_of(argo).flush()
+        assert len(await store_of(argo).latest("AAPL")) == 1
     async with application() as argo:
-        assert len(await store_of(argo.context).latest("AAPL")) == 1
+        assert len(await store_of(argo).latest("AAPL")) == 1
 
 
 def moved_to(path: Path, **persist: object) -> dict[str, object]:
@@ -322,20 +312,20 @@ async def test_what_is_answered_after_a_move_is_recorded_where_records_go_now(tm
         await argo.reload(moved_to(tmp_path / "other.db", durable=durable))
         answered.set()
         assert () == (await calling).notes
-        await store_of(argo.context).flush()
+        await store_of(argo).flush()
         assert len(await argo.call("latest", symbol="AAPL")) == 1
         assert [0.25] == [one.usd for one in await argo.call("ledger")]
 
 
 async def test_a_change_that_cannot_be_made_leaves_the_store_as_it_was(tmp_path):
     async with application() as argo:
-        before = store_of(argo.context)
+        before = store_of(argo)
         (tmp_path / "no directory").touch()
         with pytest.raises(PluginError, match="SinkUnavailable.*other.db"):
             await argo.reload(moved_to(tmp_path / "no directory" / "other.db"))
-        assert before is store_of(argo.context)
+        assert before is store_of(argo)
         await argo.call("signal", symbol="AAPL")
-        await store_of(argo.context).flush()
+        await store_of(argo).flush()
         assert len(await argo.call("latest", symbol="AAPL")) == 1
 
 

@@ -10,7 +10,8 @@ import pytest
 
 import argo_mw_cache.plugin
 import argo_mw_coalesce.plugin
-from argo_mw import Argo, BadParameter, RequestSent
+from argo_mw import Argo, BadParameter
+from argo_mw.plugin import RequestSent, context_of
 from argo_mw.testing import capture_events
 from argo_mw_persist import (
     Answer,
@@ -61,7 +62,7 @@ def charge(number: int, upstream: str = "glm") -> Charge:
 
 
 async def record(argo: Argo, *records: Signal | Answer | Charge) -> None:
-    store = store_of(argo.context)
+    store = store_of(argo)
     receipts = [await store.record(record) for record in records]
     for receipt in receipts:
         await receipt
@@ -70,7 +71,7 @@ async def record(argo: Argo, *records: Signal | Answer | Charge) -> None:
 async def test_no_read_after_an_acknowledged_write_is_stale():
     """Also not one that another caller has just had cached."""
     async with application() as argo:
-        store = store_of(argo.context)
+        store = store_of(argo)
         for number in range(50):
             receipt = await store.record(made(number))
             while not receipt.done():
@@ -139,7 +140,7 @@ async def test_closing_a_signal_is_seen_by_every_read_at_once():
         for _ in range(3):
             assert len(await argo.call("strongest", symbol="AAPL")) == 1
             assert (await argo.call("performance"))[0].closed == 0
-        closed = await store_of(argo.context).close_signal(signal.id, exit_price=110.0)
+        closed = await store_of(argo).close_signal(signal.id, exit_price=110.0)
         assert (closed.outcome, closed.is_active) == ("win", False)
         assert pytest.approx(0.1) == closed.profit
         assert await argo.call("strongest", symbol="AAPL") == ()
@@ -155,13 +156,13 @@ async def test_a_short_signal_earns_when_the_price_falls():
     async with application() as argo:
         signal = Signal("AAPL", "SELL", 1.0, NOW, 100.0)
         await record(argo, signal)
-        closed = await store_of(argo.context).close_signal(signal.id, exit_price=90.0)
+        closed = await store_of(argo).close_signal(signal.id, exit_price=90.0)
         assert ("win", pytest.approx(0.1)) == (closed.outcome, closed.profit)
 
 
 async def test_closing_asks_for_what_it_needs():
     async with application() as argo:
-        store = store_of(argo.context)
+        store = store_of(argo)
         priceless = Signal("AAPL", "BUY", 1.0, NOW)
         await record(argo, priceless)
         with pytest.raises(UnknownSignal, match="signals history"):
@@ -188,7 +189,7 @@ async def test_a_signal_is_not_closed_with_what_is_no_number(ending):
         signal = made(1, voices=(Voice("trend", "BUY"),))
         await record(argo, signal)
         with pytest.raises(BadParameter, match="finite numbers"):
-            await store_of(argo.context).close_signal(signal.id, **ending)
+            await store_of(argo).close_signal(signal.id, **ending)
         assert (await argo.call("latest", symbol="AAPL"))[0].is_active
 
 
@@ -197,7 +198,7 @@ async def test_nobody_closes_what_is_another_tenants():
         signal = made(1, tenant="acme")
         await record(argo, signal)
         with pytest.raises(UnknownSignal):
-            await store_of(argo.context).close_signal(signal.id, profit=1.0, tenant="globex")
+            await store_of(argo).close_signal(signal.id, profit=1.0, tenant="globex")
 
 
 async def test_the_newest_of_many_symbols_asked_at_once_are_one_query(monkeypatch):
@@ -238,7 +239,7 @@ async def test_history_is_paged_by_key_and_rows_that_come_meanwhile_move_none():
 async def test_history_takes_filters_together():
     async with application() as argo:
         await record(argo, *(made(n * MICROSECONDS, f"S{n % 2}") for n in range(20)))
-        store = store_of(argo.context)
+        store = store_of(argo)
         newest = (await argo.call("history", symbol="S1", limit=1)).signals[0]
         await store.close_signal(newest.id, profit=0.5)
         at = lambda n: datetime.fromtimestamp(NOW / MICROSECONDS + n, UTC)  # noqa: E731
@@ -365,7 +366,7 @@ async def test_what_reads_answer_can_be_kept_in_a_shared_cache():
     async with application() as argo:
         signal = made(1, voices=(Voice("trend", "BUY", 0.5, 1.0, "up"),))
         await record(argo, signal, answer(1), charge(1))
-        await store_of(argo.context).close_signal(signal.id, profit=0.5)
+        await store_of(argo).close_signal(signal.id, profit=0.5)
         for operation, parameters in (
             ("latest", {"symbol": "AAPL"}),
             ("latest_of_many", {"symbols": ["AAPL", "IBM"]}),
@@ -375,5 +376,5 @@ async def test_what_reads_answer_can_be_kept_in_a_shared_cache():
             ("ledger", {}),
         ):
             value = await argo.call(operation, **parameters)
-            codecs = argo.context.codecs
+            codecs = context_of(argo).codecs
             assert codecs.decode(codecs.encode(value)) == value

@@ -159,7 +159,7 @@ async def test_what_was_deleted_is_read_no_more_though_it_was_cached():
         plugins={"persist": plugin, "cache": argo_mw_cache.plugin},
         installed=False,
     ) as argo:
-        store = store_of(argo.context)
+        store = store_of(argo)
         await store.sink.write(made_at(NOW - 100 * DAY, symbol="AAPL"))
         for _ in range(3):
             assert len(await argo.call("latest", symbol="AAPL")) == 1

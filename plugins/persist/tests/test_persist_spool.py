@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw import Tasks
+from argo_mw.plugin import Tasks
 from argo_mw.testing import FakeClock
 from argo_mw_persist import Query, Signal, SinkUnavailable, SqliteSink
 from argo_mw_persist.spool import SpooledSink

@@ -63,7 +63,7 @@ class Running:
 
     async def __aexit__(self, *_: object) -> None:
         self.sink.gate.set()
-        self.writer.close(within=0.0)
+        self.writer.close(timeout=0.0)
         await settle()
         await self.clock.advance(10.0)
         await self.task
@@ -279,7 +279,7 @@ async def test_closing_writes_what_is_queued_and_takes_no_more():
     run = Running(linger=3600.0)
     async with run:
         receipts = await run.put(*range(500))
-        run.writer.close(within=1.0)
+        run.writer.close(timeout=1.0)
         with pytest.raises(Closed, match="shutting down"):
             await run.put(500)
         await run.task
@@ -293,7 +293,7 @@ async def test_closing_gives_up_on_a_sink_that_stays_away():
         run.sink.failures = [SinkUnavailable("gone") for _ in range(1000)]
         receipts = await run.put(0, 1)
         await run.clock.advance(1.0)
-        run.writer.close(within=5.0)
+        run.writer.close(timeout=5.0)
         await run.clock.advance(10.0)
         await run.task
         for receipt in receipts:
@@ -308,7 +308,7 @@ async def test_callers_who_wait_for_room_at_the_end_are_told():
         await run.put(0)
         waiting = asyncio.create_task(run.writer.put(entry(1)))
         await settle()
-        run.writer.close(within=1.0)
+        run.writer.close(timeout=1.0)
         run.sink.gate.set()
         await run.task
         with pytest.raises(Closed):

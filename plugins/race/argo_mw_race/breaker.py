@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from typing import Literal
 
-from argo_mw import (
+from argo_mw.plugin import (
     Action,
     CircuitOpen,
     Context,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from attrs import Factory, field, frozen, validators
 
-from argo_mw import Operation
+from argo_mw.plugin import AnyOperation
 
 Strategy = Literal["fallback", "race", "hedge", "best"]
 Order = Literal["learned", "configured"]
@@ -105,7 +105,7 @@ class RaceConfig:
     reap_timeout: float = field(default=5.0, validator=validators.gt(0))
     breaker: BreakerConfig = Factory(BreakerConfig)
 
-    def rules(self, operation: Operation) -> Rules:
+    def rules(self, operation: AnyOperation) -> Rules:
         """What holds for *operation*."""
         own = self.operations.get(operation.name, OperationRace())
         return Rules(

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import define
 
-from argo_mw import (
+from argo_mw.plugin import (
     Attempt,
     Call,
     Closed,
     Context,
+    InvalidAnswer,
     LayerActed,
     Next,
     Outcome,
     Refusal,
     Stream,
-    Unable,
-    Unacceptable,
+    Unsupported,
     Upstream,
     all_failed,
     is_final,
@@ -105,7 +105,7 @@ class Contest:
         context: Context,
         standings: Standings,
         reap_timeout: float,
-        unable: Sequence[Unable] = (),
+        unable: Sequence[Unsupported] = (),
     ) -> None:
         self.branches: list[Branch] = []
         self.waiting = list(order)
@@ -251,7 +251,7 @@ class Contest:
         match branch.error:
             case None:
                 return Attempt(name, seconds, "cancelled")
-            case Unacceptable():
+            case InvalidAnswer():
                 return Attempt(name, seconds, "rejected", str(branch.error))
             case Refusal():
                 return Attempt(name, seconds, "refused", str(branch.error))
@@ -334,7 +334,7 @@ class Contest:
         branch.task.add_done_callback(lambda _: timer.cancel())
 
     def _report_undead(self, branch: Branch) -> None:
-        self._context.trouble(
+        self._context.warn_once(
             NAME,
             f"a cancelled request to {branch.upstream.name!r} has not ended within "
             f"{self._reap_timeout:g} s: its fetch must not swallow CancelledError",
@@ -369,7 +369,7 @@ async def _answer(call: Call, call_next: Next) -> Outcome | Exception:
         outcome = await call_next(call)
         if isinstance(outcome.value, Stream) and await outcome.value.first() is None:
             msg = f"upstream {call.upstream!r} gave an empty stream"
-            return Unacceptable(msg, upstream=call.upstream or "")
+            return InvalidAnswer(msg, upstream=call.upstream or "")
     except Exception as error:
         return error
     return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from argo_mw import Call, Context, Next, Operation, Outcome, Unable, Upstream
+from argo_mw.plugin import AnyOperation, Call, Context, Next, Outcome, Unsupported, Upstream
 from argo_mw_race.config import RaceConfig, Strategy
 from argo_mw_race.contest import NAME, Branch, Contest
 from argo_mw_race.record import Tally
@@ -55,7 +55,7 @@ class Race:
         finally:
             contest.conclude(winner)
 
-    def standings(self, operation: Operation) -> Standings:
+    def standings(self, operation: AnyOperation) -> Standings:
         """What is known about the upstreams of *operation*."""
         standings = self._standings.get(operation.name)
         if standings is None:
@@ -90,22 +90,22 @@ class Race:
             f"{budget:.1f} hedges in the budget{reasons}"
         )
 
-    def _upstreams(self, call: Call) -> tuple[Sequence[Upstream], Sequence[Unable]]:
+    def _upstreams(self, call: Call) -> tuple[Sequence[Upstream], Sequence[Unsupported]]:
         """The upstreams that can answer *call*, and why the others cannot."""
         able: list[Upstream] = []
-        unable: list[Unable] = []
+        unable: list[Unsupported] = []
         for one in self._context.upstreams(call):
-            reason = None if one.unable is None else one.unable(call)
+            reason = None if one.unsupported is None else one.unsupported(call)
             if reason is None:
                 able.append(one)
             else:
-                unable.append(Unable(f"upstream {one.name!r} {reason}", upstream=one.name))
+                unable.append(Unsupported(f"upstream {one.name!r} {reason}", upstream=one.name))
         return able, unable
 
     def _strategy(self, call: Call, standings: Standings) -> Strategy:
         strategy = standings.rules.strategy
         if strategy == "best" and call.operation.score is None:
-            self._context.trouble(
+            self._context.warn_once(
                 NAME,
                 f"{call.operation.name} has no score, so its upstreams are raced; give the "
                 "operation one, or configure another strategy than 'best'",

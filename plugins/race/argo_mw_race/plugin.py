@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from argo_mw import Context, Guard, Layer, Upstream, hookimpl
+from argo_mw.plugin import Context, Guard, Layer, Upstream, hookimpl
 from argo_mw_race.breaker import Breaker
 from argo_mw_race.config import RaceConfig
 from argo_mw_race.contest import NAME
@@ -18,10 +18,10 @@ def register_config() -> type:
 
 
 @hookimpl
-def register_layer(config: RaceConfig, context: Context) -> Layer:
+def register_layers(config: RaceConfig, context: Context) -> Iterable[Layer]:
     """The layer at the point where upstreams are chosen."""
     race = Race(config, context)
-    return Layer(NAME, race, slot=NAME, fans_out=True, explain=race.explain)
+    return [Layer(NAME, race, slot=NAME, fans_out=True)]
 
 
 @hookimpl

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from argo_mw import Clock, Operation, Upstream
+from argo_mw.plugin import AnyOperation, Clock, Upstream
 from argo_mw_race.budget import Budget
 from argo_mw_race.config import RaceConfig
 from argo_mw_race.record import Record
@@ -38,7 +38,7 @@ class Standings:
     """
 
     def __init__(
-        self, operation: Operation, config: RaceConfig, clock: Clock, chance: random.Random
+        self, operation: AnyOperation, config: RaceConfig, clock: Clock, chance: random.Random
     ) -> None:
         self.rules = config.rules(operation)
         self.budget = Budget(config.budget, config.burst)

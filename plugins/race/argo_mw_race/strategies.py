@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from argo_mw import Call, Context
+from argo_mw.plugin import Call, Context
 from argo_mw_race.contest import NAME, Branch, Contest
 from argo_mw_race.standings import Plan, Standings
 
@@ -68,7 +68,7 @@ def score(call: Call, branch: Branch, context: Context) -> float:
     try:
         rated = float(rate(branch.outcome.value))
     except Exception as error:
-        context.trouble(NAME, f"the score of {call.operation.name} failed: {error!r}")
+        context.warn_once(NAME, f"the score of {call.operation.name} failed: {error!r}")
         return -math.inf
     return -math.inf if math.isnan(rated) else rated
 

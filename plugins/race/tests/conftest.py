@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from argo_mw import UNLIMITED, Argo, Call, Cost, Limits, Operation, Outcome, Upstream, operation
+from argo_mw import Argo, Cost, Outcome
+from argo_mw.plugin import UNLIMITED, Call, Limits, Operation, Upstream, operation
 from argo_mw.testing import FakeClock, FakePlugin
 from argo_mw_race import plugin
 
@@ -16,17 +17,17 @@ def not_empty(value: object) -> str | None:
     return None if value else "an empty frame"
 
 
-@operation(accept=not_empty)
+@operation(accept=not_empty, subject="symbol")
 def bars(symbol: str) -> object:
     """Bars of one symbol."""
 
 
-@operation(kind="llm", score=lambda value: value["confidence"])
+@operation(kind="llm", score=lambda value: value["confidence"], subject="symbol")
 def opinion(symbol: str) -> object:
     """What a model thinks of one symbol."""
 
 
-@operation(kind="compute")
+@operation(kind="compute", subject="symbol")
 def worked_out(symbol: str) -> object:
     """What the application itself makes of one symbol."""
 
@@ -65,7 +66,7 @@ class Paced:
             timeout=timeout,
             retries=0,
             price=price,
-            unable=unable,
+            unsupported=unable,
         )
 
     async def _fetch(self, call: Call) -> Outcome:

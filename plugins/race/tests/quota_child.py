@@ -7,12 +7,13 @@ import json
 import sys
 from pathlib import Path
 
-from argo_mw import Argo, Call, Limits, Outcome, Refusal, Upstream, operation
+from argo_mw import Argo, Outcome, Refusal
+from argo_mw.plugin import Call, Limits, Upstream, operation
 from argo_mw.testing import FakePlugin
 from argo_mw_race import plugin
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Bars of one symbol."""
 

@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw import ConfigError, Limits, Outcome, Stream, Upstream, operation
+from argo_mw import ConfigError, Outcome
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Limits, Stream, Upstream, operation
 from argo_mw.testing import FakeClock
 from argo_mw_race.budget import Budget
 from argo_mw_race.config import RaceConfig
@@ -19,12 +21,12 @@ from argo_mw_race.standings import Standings
 from argo_mw_race.survival import Latencies, product_limit
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Bars of one symbol."""
 
 
-@operation(kind="llm")
+@operation(kind="llm", subject="symbol")
 def opinion(symbol: str) -> object:
     """What a model thinks of one symbol."""
 
@@ -306,7 +308,7 @@ class TestStreams:
         first, second = stage.upstream("first", (0.0, None)), stage.upstream("second", (0.0, "no"))
         async with stage.open(first, second, order="configured", cold_start=5.0) as argo:
             for _ in range(30):
-                first.script = [(0.05, Stream(chunks(), argo.engine.tasks))]
+                first.script = [(0.05, Stream(chunks(), engine_of(argo).tasks))]
                 await stage.ask(argo, step=0.05)
             assert second.asked == []
 
@@ -335,7 +337,7 @@ class TestConfig:
 
     async def test_explain_says_who_cannot_answer_and_why(self, stage):
         able = stage.upstream("able", (0.05, "a"))
-        keyless = stage.upstream("keyless", (0.05, "b"), unable=lambda call: "has no key")
+        keyless = stage.upstream("keyless", (0.05, "b"), unsupported=lambda call: "has no key")
         async with stage.open(able, keyless) as argo:
             told = {one.name: one.text for one in argo.explain("bars", symbol="AAPL")}
             assert told["race"] == (

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from argo_mw import Limits
+from argo_mw.plugin import Limits
 
 PROCESSES = 8
 CHILD = Path(__file__).with_name("quota_child.py")

@@ -13,16 +13,14 @@ from argo_mw import (
     AllUpstreamsFailed,
     AllUpstreamsRefused,
     Closed,
-    LayerActed,
-    Limits,
     Outcome,
     QuotaExceeded,
-    Stream,
     StreamAborted,
-    Trouble,
-    Unable,
+    Unsupported,
     UpstreamError,
 )
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import LayerActed, Limits, Stream, Trouble
 from argo_mw.testing import capture_events, settle
 
 
@@ -41,7 +39,7 @@ class TestRace:
             assert stage.clock.monotonic() - began == pytest.approx(0.1, abs=0.02)
             await settle()
             assert slow.cancelled == 1
-            assert argo.engine.tasks.names == []
+            assert engine_of(argo).tasks.names == []
             assert stage.clock.pending == 0
 
     async def test_a_branch_that_fails_first_does_not_end_the_race(self, stage):
@@ -110,7 +108,7 @@ class TestRace:
         slow = stage.upstream("slow", (0.0, None))
         fast = stage.upstream("fast", (0.0, None))
         async with stage.open(slow, fast, strategy="race") as argo:
-            tasks = argo.engine.tasks
+            tasks = engine_of(argo).tasks
             streams = {"slow": Stream(chunks(3.0), tasks), "fast": Stream(chunks(1.0), tasks)}
             slow.script = [(0.0, streams["slow"])]
             fast.script = [(0.5, streams["fast"])]
@@ -273,7 +271,7 @@ class TestHedge:
                 await task
             await settle()
             assert first.cancelled + second.cancelled == 2
-            assert argo.engine.tasks.names == []
+            assert engine_of(argo).tasks.names == []
             assert stage.clock.pending == 0
 
     async def test_a_caller_is_told_when_the_application_is_closed_under_way(self, stage):
@@ -292,7 +290,9 @@ class TestHedge:
     async def test_one_that_cannot_answer_is_not_asked_and_told_of_when_the_others_fail(
         self, stage
     ):
-        lacking = stage.upstream("lacking", (0.0, "no"), unable=lambda call: "has no such market")
+        lacking = stage.upstream(
+            "lacking", (0.0, "no"), unsupported=lambda call: "has no such market"
+        )
         first = stage.upstream("first", (0.1, "first"), (5.0, failure("first")))
         second = stage.upstream("second", (0.1, failure("second")))
         async with stage.open(lacking, first, second, order="configured") as argo:
@@ -304,7 +304,7 @@ class TestHedge:
             assert [type(cause) for cause in raised.value.causes] == [
                 UpstreamError,
                 UpstreamError,
-                Unable,
+                Unsupported,
             ]
             assert lacking.asked == []
 

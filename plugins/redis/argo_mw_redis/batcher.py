@@ -29,7 +29,7 @@ from redis.exceptions import (
     ResponseError,
 )
 
-from argo_mw import Clock, Log, SharedUnavailable
+from argo_mw.plugin import Clock, Log, SharedUnavailable
 from argo_mw_redis.patience import patience
 from argo_mw_redis.scripts import ALL, Script
 from argo_mw_redis.servers import Options, Server

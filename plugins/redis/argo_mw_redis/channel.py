@@ -20,7 +20,7 @@ from attrs import define, field
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from argo_mw import Clock, Log, SharedUnavailable
+from argo_mw.plugin import Clock, Log, SharedUnavailable
 from argo_mw_redis.servers import Options, Server
 
 _CHECKSUM_BYTES: Final = 4

@@ -13,9 +13,11 @@ from typing import Any, Final
 
 from redis.exceptions import InvalidResponse, ResponseError
 
-from argo_mw import BadParameter, Clock, Closed, Count, Lease, SystemClock
-from argo_mw.shared import (
-    Place,
+from argo_mw.plugin import BadParameter, Clock, Closed, SystemClock
+from argo_mw.store import (
+    Count,
+    Lease,
+    LoopAffinity,
     check_count,
     check_key,
     check_keys,
@@ -60,7 +62,7 @@ class RedisShared:
     """Implements :class:`argo_mw.Shared`; made by :func:`open_redis`."""
 
     def __init__(self, server: Server, options: Options, clock: Clock) -> None:
-        self._place = Place()
+        self._place = LoopAffinity()
         self._values = options.prefix + "v:"
         self._prefix = options.prefix
         self._batcher = Batcher(server, options, clock)

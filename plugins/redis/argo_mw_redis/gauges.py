@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argo_mw import Gauge
+from argo_mw.plugin import Gauge
 from argo_mw_redis.driver import RedisShared
 
 _POOL = "db.client.connection.pool.name"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from argo_mw import Clock, Context, Gauge, Shared, SharedUnavailable, hookimpl
+from argo_mw.plugin import Clock, Context, Gauge, Shared, SharedUnavailable, hookimpl
 from argo_mw_redis.driver import RedisShared, open_redis
 from argo_mw_redis.gauges import gauges
 from argo_mw_redis.servers import SENTINEL

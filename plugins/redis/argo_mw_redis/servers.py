@@ -14,7 +14,7 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from argo_mw import ConfigError
+from argo_mw.plugin import ConfigError
 
 SENTINEL: Final = "redis+sentinel"
 _SENTINEL_PORT: Final = 26379

@@ -9,10 +9,10 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from argo_mw.cli import Settled
+from argo_mw.cli import ExitCode
 from argo_mw.cli.main import cli
-from argo_mw.registry import manager
-from argo_mw.registry.discover import Found
+from argo_mw.registry import loading
+from argo_mw.registry.discovery import Found
 from argo_mw_redis import plugin
 
 
@@ -25,8 +25,8 @@ class Entry:
 def doctor(monkeypatch, tmp_path):
     """Run it for the store at a URL; its exit code, and what it says of Redis."""
     found = [Found("redis", Entry(), "argo-mw-redis 1.0")]
-    monkeypatch.setattr(manager, "discover", lambda: found)
-    monkeypatch.setattr(manager, "incompatible", lambda name: None)
+    monkeypatch.setattr(loading, "discover", lambda: found)
+    monkeypatch.setattr(loading, "incompatible", lambda name: None)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
 
@@ -46,7 +46,7 @@ def doctor(monkeypatch, tmp_path):
 
 def test_a_server_without_limits_is_warned_of(start_server, doctor):
     code, found = doctor(start_server("--maxmemory-policy", "noeviction").url)
-    assert Settled.FAILED == code
+    assert ExitCode.FAILED == code
     assert (True, "version 8.") == (found["redis"][0], found["redis"][1][:10])
     assert not found["redis memory"][0]
     assert "set maxmemory" in found["redis memory"][1]
@@ -57,7 +57,7 @@ def test_a_server_without_limits_is_warned_of(start_server, doctor):
 def test_a_server_with_limits_is_well(start_server, doctor):
     server = start_server("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
     code, found = doctor(server.url)
-    assert Settled.OK == code
+    assert ExitCode.OK == code
     assert all(well for well, _ in found.values())
     assert "of 100.00M used" in found["redis memory"][1]
     assert "volatile-lru" == found["redis eviction"][1]
@@ -66,7 +66,7 @@ def test_a_server_with_limits_is_well(start_server, doctor):
 def test_a_server_that_is_away_is_told_and_its_password_is_not(server, doctor):
     server.kill()
     code, found = doctor(f"redis://:s3cret@127.0.0.1:{server.port}/0")
-    assert Settled.FAILED == code
+    assert ExitCode.FAILED == code
     assert not found["redis"][0]
     assert "cannot be reached" in found["redis"][1]
     assert not found["shared store"][0]

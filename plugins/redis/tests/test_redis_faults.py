@@ -8,8 +8,10 @@ import random
 
 import pytest
 
-from argo_mw import ArgoError, Codecs, Freshness, Lease, SharedUnavailable, Stamps, SystemClock
-from argo_mw.codec import Undecodable
+from argo_mw import ArgoError, SharedUnavailable
+from argo_mw.plugin import Codecs, SystemClock, TagVersions
+from argo_mw.store import Freshness, Lease
+from argo_mw.store.codec import Undecodable
 from argo_mw.testing import FakeClock, settle
 from argo_mw.testing.shared import Ears, eventually
 from argo_mw_redis import channel as channel_module
@@ -400,20 +402,20 @@ class Node:
 
     def __init__(self, shared):
         self.shared = shared
-        self.stamps = Stamps(shared, SystemClock(), retry=0.05)
+        self.tag_versions = TagVersions(shared, SystemClock(), retry=0.05)
         self.kept = {}
 
     async def load(self, key, value):
-        stamped = await self.stamps.load([key])
-        self.kept[key] = (value, stamped)
+        tag_snapshot = await self.tag_versions.load([key])
+        self.kept[key] = (value, tag_snapshot)
         with contextlib.suppress(SharedUnavailable):
-            await self.shared.set(key, Codecs().encode([value, stamped.marks], key))
+            await self.shared.set(key, Codecs().encode([value, tag_snapshot.versions], key))
 
     async def serve(self, key):
         """What this process would answer: from memory, else from the store; or nothing."""
         if key in self.kept:
-            value, stamped = self.kept[key]
-            if await self.stamps.check(stamped) is FRESH:
+            value, tag_snapshot = self.kept[key]
+            if await self.tag_versions.check(tag_snapshot) is FRESH:
                 return value
         try:
             data = await self.shared.get(key)
@@ -422,11 +424,11 @@ class Node:
         stored = None if data is None else Codecs().decode(data, key)
         if stored is None or isinstance(stored, Undecodable):
             return None
-        stamped = self.stamps.adopt(stored[1])
-        return stored[0] if await self.stamps.check(stamped) is FRESH else None
+        tag_snapshot = self.tag_versions.adopt(stored[1])
+        return stored[0] if await self.tag_versions.check(tag_snapshot) is FRESH else None
 
     async def aclose(self):
-        await self.stamps.aclose()
+        await self.tag_versions.aclose()
         await self.shared.aclose()
 
 
@@ -436,7 +438,7 @@ async def fleet():
 
     async def start(url):
         node = Node(await open_redis(url))
-        await node.stamps.start()
+        await node.tag_versions.start()
         nodes.append(node)
         return node
 
@@ -454,12 +456,12 @@ async def test_what_was_invalidated_in_an_outage_is_served_by_nobody_afterwards(
         assert ["old"] * 3 == [await node.serve(key) for node in nodes]
     server.freeze()  # unlike a dead one, it keeps what it stored
     for number, key in enumerate(keys):
-        await nodes[number % 3].stamps.invalidate([key])
+        await nodes[number % 3].tag_versions.invalidate([key])
         assert await nodes[number % 3].serve(key) is None
     server.thaw()
     await eventually(lambda: all(node.shared.away is None for node in nodes), PATIENCE)
-    await eventually(lambda: not any(node.stamps.pending for node in nodes), PATIENCE)
-    await eventually(lambda: all(node.stamps.connected for node in nodes), PATIENCE)
+    await eventually(lambda: not any(node.tag_versions.pending for node in nodes), PATIENCE)
+    await eventually(lambda: all(node.tag_versions.connected for node in nodes), PATIENCE)
     ears = Ears()
     await nodes[0].shared.subscribe("stamps", ears.on_message, ears.on_gap)
     await nodes[1].shared.publish("stamps", b'["last"]')
@@ -473,10 +475,10 @@ async def test_a_server_that_comes_back_empty_serves_nothing_old(server, fleet):
     for node in nodes:
         await node.load("key", "old")
     server.kill()
-    await nodes[0].stamps.invalidate(["key"])
+    await nodes[0].tag_versions.invalidate(["key"])
     await asyncio.to_thread(server.start)
     await eventually(lambda: all(node.shared.away is None for node in nodes), PATIENCE)
-    await eventually(lambda: not any(node.stamps.pending for node in nodes), PATIENCE)
+    await eventually(lambda: not any(node.tag_versions.pending for node in nodes), PATIENCE)
     async with asyncio.timeout(PATIENCE):
         while [None] * 3 != [await node.serve("key") for node in nodes]:
             await asyncio.sleep(0)
@@ -499,7 +501,7 @@ async def test_sentinels_lead_to_the_new_master(start_server, tmp_path, fleet):
     await until(lambda: nodes[0].shared.set("kept", b"value"))
     for node in nodes:
         await node.load("key", "old")
-    await nodes[0].stamps.invalidate(["key"])
+    await nodes[0].tag_versions.invalidate(["key"])
     await eventually(
         lambda: b"master_link_status:up" in replica.command("INFO", "replication"), PATIENCE
     )
@@ -508,6 +510,6 @@ async def test_sentinels_lead_to_the_new_master(start_server, tmp_path, fleet):
     await eventually(lambda: nodes[0].shared.away is not None, PATIENCE)
     await until(lambda: nodes[0].shared.set("after", b"value"), 30)
     assert b"role:master" in replica.command("INFO", "replication")
-    await eventually(lambda: all(node.stamps.connected for node in nodes), PATIENCE)
+    await eventually(lambda: all(node.tag_versions.connected for node in nodes), PATIENCE)
     assert b"value" == await until(lambda: nodes[1].shared.get("after"))
     assert [None, None] == [await node.serve("key") for node in nodes]

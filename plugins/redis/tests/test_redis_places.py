@@ -11,7 +11,8 @@ import trustme
 
 from argo_mw import Argo, Closed, ConfigError, SharedUnavailable
 from argo_mw.config import parse
-from argo_mw.shared import place
+from argo_mw.plugin import context_of
+from argo_mw.store import affinity
 from argo_mw.testing.shared import eventually
 from argo_mw_redis import RedisShared, open_redis, plugin
 from argo_mw_redis.plugin import diagnose
@@ -186,7 +187,7 @@ async def test_another_loop_is_refused(server):
 
 async def test_a_forked_process_is_refused(server, monkeypatch):
     shared = await open_redis(server.url)
-    monkeypatch.setattr(place._process, "token", object())  # as after a fork
+    monkeypatch.setattr(affinity._process, "token", object())  # as after a fork
     with pytest.raises(Closed, match="forked"):
         await shared.get("key")
     monkeypatch.undo()
@@ -227,17 +228,17 @@ async def test_a_server_that_is_not_there_yet_is_found_when_it_comes(server):
 
 async def test_the_framework_opens_it_by_its_url(server, tmp_path):
     async with application(server.url, tmp_path) as argo:
-        assert isinstance(argo.context.shared, RedisShared)
-        found = {what: well for what, well, _ in await diagnose(argo.context)}
+        assert isinstance(context_of(argo).shared, RedisShared)
+        found = {what: well for what, well, _ in await diagnose(context_of(argo))}
     assert {"redis": True, "redis memory": False, "redis eviction": False} == found
 
 
 async def test_the_doctor_is_content_with_limits(start_server, tmp_path):
     server = start_server("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
     async with application(server.url, tmp_path) as argo:
-        assert all(well for _, well, _ in await diagnose(argo.context))
+        assert all(well for _, well, _ in await diagnose(context_of(argo)))
         server.kill()
-        while argo.context.shared.away is None:
+        while context_of(argo).shared.away is None:
             with pytest.raises(SharedUnavailable):
-                await argo.context.shared.get("key")
-        assert [False] == [well for _, well, _ in await diagnose(argo.context)]
+                await context_of(argo).shared.get("key")
+        assert [False] == [well for _, well, _ in await diagnose(context_of(argo))]

@@ -15,7 +15,17 @@ from pathlib import Path
 
 from attrs import Factory, define, frozen
 
-from argo_mw import Argo, CallEnded, ConfigError, Event, LayerActed, Outcome, RequestSent
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import (
+    Argo,
+    CallEnded,
+    ConfigError,
+    Event,
+    LayerActed,
+    Outcome,
+    RequestSent,
+    observe,
+)
 from argo_mw_sandbox.clock import ReplayClock
 from argo_mw_sandbox.config import SandboxConfig
 from argo_mw_sandbox.latency import TYPICAL
@@ -122,7 +132,7 @@ async def run(data: Path | None = None, symbols: Sequence[str] = ()) -> Report:
         async with Argo.open(settings(sandbox), clock=sandbox.clock) as argo:
             _check(argo)
             seen = Seen()
-            argo.observe(seen)
+            observe(argo, seen)
             rounds = [
                 await burst(argo, seen, wanted, 1, "first asked"),
                 await burst(argo, seen, wanted, CALLERS, f"{CALLERS} callers each, later"),
@@ -131,8 +141,8 @@ async def run(data: Path | None = None, symbols: Sequence[str] = ()) -> Report:
             rounds.append(
                 await burst(argo, seen, wanted, CALLERS, f"{CALLERS} callers each, cache emptied")
             )
-            chain = [one.name for one in argo.engine.build.order.outer]
-            chain += [one.name for one in argo.engine.build.order.inner]
+            chain = [one.name for one in engine_of(argo).pipeline.order.outer]
+            chain += [one.name for one in engine_of(argo).pipeline.order.inner]
         counted = {vendor: sandbox.counts_of(vendor).requests for vendor in VENDORS}
         return Report(f"{sandbox.clock.now():%Y-%m-%d %H:%M} UTC", rounds, seen, counted, chain)
 
@@ -185,7 +195,7 @@ async def burst(argo: Argo, seen: Seen, symbols: Sequence[str], callers: int, ti
 
 
 def _check(argo: Argo) -> None:
-    if "signal" not in argo.engine.build.operations:
+    if "signal" not in engine_of(argo).pipeline.operations:
         msg = (
             "nothing answers 'signal'; install the plugins with "
             "`pip install argo-mw-market argo-mw-signals`"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from argo_mw import Outcome
-from argo_mw.cli import Settled, console, print_json, say
+from argo_mw.cli import ExitCode, console, print_json, say
+from argo_mw.plugin import Outcome
 
 if TYPE_CHECKING:
     from argo_mw_sandbox.demo import Report
@@ -40,7 +40,7 @@ def demo(symbols: tuple[str, ...], data: Path | None, as_json: bool) -> None:
     failed = [o for o in report.rounds[-1].outcomes.values() if isinstance(o, Exception)]
     if failed or not report.agrees:
         sys.exit(
-            Settled.PARTLY if len(failed) < len(report.rounds[-1].outcomes) else Settled.FAILED
+            ExitCode.PARTLY if len(failed) < len(report.rounds[-1].outcomes) else ExitCode.FAILED
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from argo_mw import hookimpl
+from argo_mw.plugin import hookimpl
 from argo_mw_sandbox.demo_command import demo
 
 if TYPE_CHECKING:

@@ -45,8 +45,8 @@ REAL = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
 
 def _days(symbol: str) -> tuple[date, date]:
     time = read(symbol, DAILY, ALL, 4e9).time
-    stamps = [datetime.fromtimestamp(int(t), STOCKS.zone).date() for t in (time[0], time[-1])]
-    return stamps[0], stamps[1]
+    dates = [datetime.fromtimestamp(int(t), STOCKS.zone).date() for t in (time[0], time[-1])]
+    return dates[0], dates[1]
 
 
 def test_the_last_real_close_is_served() -> None:

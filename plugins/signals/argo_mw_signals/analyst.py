@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from argo_mw import (
+from argo_mw.plugin import (
     Action,
     ArgoError,
     Call,
     Context,
-    Expired,
+    InvalidAnswer,
     Outcome,
-    Unacceptable,
+    TimeLimitExceeded,
     Upstream,
-    within,
+    fail_at,
 )
 from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.consensus import agree
@@ -92,8 +92,8 @@ class Analyst:
     ) -> None:
         """Ask *voice*; whatever goes wrong with it only makes it missing."""
         try:
-            vote = read_vote(await within(self._ask(call, voice), self._until(call), self._clock))
-        except Expired:
+            vote = read_vote(await fail_at(self._ask(call, voice), self._until(call), self._clock))
+        except TimeLimitExceeded:
             missing.append(Missing(voice.name, voice.weight, "it did not answer in time"))
         except Exception as error:
             reason = _first_line(error)
@@ -121,7 +121,7 @@ class Analyst:
         frame = outcome.value
         if not isinstance(frame, pd.DataFrame):
             msg = f"bars of {call.subject} came as a {type(frame).__name__}, not a frame"
-            raise Unacceptable(msg, upstream=NAME, action=Action.STOP)
+            raise InvalidAnswer(msg, upstream=NAME, action=Action.STOP)
         as_of = outcome.as_of
         return frame, self._clock.time() if as_of is None else as_of
 
@@ -135,7 +135,7 @@ class Analyst:
         try:
             return voice(material)  # type: ignore[arg-type]
         except ValueError as error:
-            raise Unacceptable(str(error), upstream=NAME, action=Action.STOP) from None
+            raise InvalidAnswer(str(error), upstream=NAME, action=Action.STOP) from None
 
 
 def _window(call: Call) -> dict[str, object]:

@@ -17,8 +17,8 @@ from typing import TextIO
 import click
 from rich.live import Live
 
-from argo_mw import Argo, ArgoError, Outcome
-from argo_mw.cli import Settled, console, print_json, say, with_argo
+from argo_mw.cli import ExitCode, console, print_json, say, with_argo
+from argo_mw.plugin import Argo, ArgoError, Outcome, context_of
 from argo_mw_signals.signal import Signal
 from argo_mw_signals.table import table_of
 from argo_mw_signals.universe import read_universe
@@ -118,7 +118,7 @@ async def repeat(
     rounds: int | None,
 ) -> AsyncIterator[Answers]:
     """Signals for *symbols*, each round *every* seconds after the last one began."""
-    clock = argo.context.clock
+    clock = context_of(argo).clock
     done = 0
     while True:
         started = clock.monotonic()
@@ -145,7 +145,7 @@ async def _print_live(argo: Argo, rows: AsyncIterator[Answers]) -> Answers:
     live = Live(console=out, auto_refresh=False) if out.is_terminal else None
     with live or nullcontext():
         async for answers in rows:
-            table = table_of(answers, argo.context.clock.time())
+            table = table_of(answers, context_of(argo).clock.time())
             if live is None:
                 out.print(table)
             else:
@@ -156,11 +156,11 @@ async def _print_live(argo: Argo, rows: AsyncIterator[Answers]) -> Answers:
 def _print_once(argo: Argo, answers: Answers, *, as_json: bool) -> None:
     signals = list(_signals(answers))
     if as_json:
-        now = argo.context.clock.time()
+        now = context_of(argo).clock.time()
         print_json([{**one.as_dict(), "age_s": round(one.age(now), 3)} for one in signals])
         _complain(answers)
     elif signals:
-        console().print(table_of(answers, argo.context.clock.time()))
+        console().print(table_of(answers, context_of(argo).clock.time()))
     else:
         _complain(answers)
     _settle(answers)
@@ -170,7 +170,7 @@ def _settle(answers: Answers) -> None:
     """Exit with what says that some of *answers* are no signals, if so."""
     signals = list(_signals(answers))
     if len(signals) < len(answers):
-        sys.exit(Settled.PARTLY if signals else Settled.FAILED)
+        sys.exit(ExitCode.PARTLY if signals else ExitCode.FAILED)
 
 
 def _signals(answers: Answers) -> list[Signal]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argo_mw import BadParameter, Operation, operation
+from argo_mw.plugin import AnyOperation, BadParameter, operation
 from argo_mw_signals import votes
 from argo_mw_signals.roster import NEWS, PREFIX
 from argo_mw_signals.signal import Signal
@@ -28,19 +28,21 @@ def _is_signal(value: object) -> str | None:
     accept=_is_signal,
     normalize=_normalize,
     timeout=60.0,
+    subject="symbol",
 )
 def signal(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Signal:
     """A trading signal: the weighted consensus of voices about one symbol."""
     raise NotImplementedError
 
 
-def _price_voice(name: str) -> Operation:
+def _price_voice(name: str) -> AnyOperation:
     @operation(
         name=PREFIX + name,
         kind="compute",
         data_type="indicators",
         accept=votes.complaint,
         normalize=_normalize,
+        subject="symbol",
     )
     def voice(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Vote:
         raise NotImplementedError
@@ -54,6 +56,7 @@ def _price_voice(name: str) -> Operation:
     data_type="sentiment",
     accept=votes.complaint,
     normalize=_normalize,
+    subject="symbol",
 )
 def voice_news(symbol: str) -> Vote:
     """A vote by the sentiment of recent news."""

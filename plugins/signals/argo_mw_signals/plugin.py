@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from argo_mw import Codecs, ConfigError, Context, Operation, Upstream, hookimpl
+from argo_mw.plugin import AnyOperation, Codecs, ConfigError, Context, Upstream, hookimpl
 from argo_mw_signals import hookspecs
 from argo_mw_signals.analyst import Analyst
 from argo_mw_signals.config import SignalsConfig
@@ -35,13 +35,18 @@ class SignalsPlugin:
     @hookimpl
     def register_codecs(self, codecs: Codecs) -> None:
         """Let signals and votes travel."""
-        codecs.register_attrs(Signal, "signals.signal")
-        codecs.register_attrs(Contribution, "signals.contribution")
-        codecs.register_attrs(Missing, "signals.missing")
-        codecs.register_attrs(Vote, "signals.vote")
+        codecs.register_fields(Signal, "signals.signal")
+        codecs.register_fields(Contribution, "signals.contribution")
+        codecs.register_fields(Missing, "signals.missing")
+        codecs.register_fields(Vote, "signals.vote")
 
     @hookimpl
-    def register_operations(self) -> Iterable[Operation]:
+    def register_data_types(self) -> Iterable[str]:
+        """The kinds of data that its operations answer with."""
+        return ("indicators", "sentiment", "consensus")
+
+    @hookimpl
+    def register_operations(self) -> Iterable[AnyOperation]:
         """``signal``, and one operation per voice."""
         return OPERATIONS
 
@@ -71,7 +76,7 @@ class SignalsPlugin:
         try:
             self._voices = roster(config, context.collect("register_voices"))
         except ConfigError as error:
-            context.trouble("plugin signals", f"{error}; the voices stay as they were")
+            context.warn_once("plugin signals", f"{error}; the voices stay as they were")
             return
         await context.invalidate(["op:signal", "op:voice_news"])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from attrs import evolve, field, frozen
 
-from argo_mw import ConfigError
+from argo_mw.plugin import ConfigError
 from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.voices import PRICE_VOICES
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
-from argo_mw import Outcome
+from argo_mw.plugin import Outcome
 from argo_mw_signals.signal import Signal
 
 _COLOURS = {"BUY": "bold green", "SELL": "bold red", "HOLD": "dim"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from argo_mw import BadParameter
+from argo_mw.plugin import BadParameter
 
 _GAPS = str.maketrans({",": " ", "\N{BYTE ORDER MARK}": " "})
 

@@ -14,10 +14,11 @@ import structlog
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from argo_mw import Argo, Outcome, UpstreamError, operation
+from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.cli.main import cli
-from argo_mw.registry import manager
-from argo_mw.registry.discover import Found
+from argo_mw.plugin import operation
+from argo_mw.registry import loading
+from argo_mw.registry.discovery import Found
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_signals import SignalsPlugin, commands
 from argo_mw_signals.commands import add_to, repeat, show
@@ -25,11 +26,11 @@ from argo_mw_signals.table import age_text
 from argo_mw_signals.universe import read_universe
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> object: ...
 
 
-@operation(data_type="sentiment")
+@operation(data_type="sentiment", subject="symbol")
 def news(symbol: str, *, days: int = 3) -> object: ...
 
 
@@ -70,8 +71,8 @@ def run(monkeypatch: pytest.MonkeyPatch):
     def discover() -> list[Found]:
         return [Found(n, FakeEntry(make()), f"{n} 1.0") for n, make in makers.items()]  # type: ignore[arg-type]
 
-    monkeypatch.setattr(manager, "discover", discover)
-    monkeypatch.setattr(manager, "incompatible", lambda name: None)
+    monkeypatch.setattr(loading, "discover", discover)
+    monkeypatch.setattr(loading, "incompatible", lambda name: None)
 
     def run_(*arguments: str, text: str = "") -> Result:
         return CliRunner().invoke(cli, ("signals", *arguments), input=text)

@@ -12,32 +12,22 @@ import pytest
 import structlog
 from attrs import frozen
 
-from argo_mw import (
-    Argo,
-    BadParameter,
-    CallEnded,
-    Codecs,
-    DeadlineExceeded,
-    Freshness,
-    Outcome,
-    PluginError,
-    UpstreamError,
-    hookimpl,
-    operation,
-)
+from argo_mw import Argo, BadParameter, DeadlineExceeded, Outcome, PluginError, UpstreamError
+from argo_mw.plugin import CallEnded, Codecs, context_of, hookimpl, operation
+from argo_mw.store import Freshness
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_signals import Contribution, Missing, Signal, SignalsPlugin
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> object: ...
 
 
-@operation(data_type="sentiment")
+@operation(data_type="sentiment", subject="symbol")
 def news(symbol: str, *, days: int = 3) -> object: ...
 
 
-@operation(kind="compute", data_type="ai_reasoning")
+@operation(kind="compute", data_type="ai_reasoning", subject="symbol")
 def opinion(symbol: str, *, model: str = "small") -> object: ...
 
 
@@ -308,13 +298,13 @@ async def test_a_weight_for_a_voice_that_is_not_there_is_an_error_at_the_start(o
 
 async def test_changed_weights_hold_for_the_next_signal(open_argo) -> None:
     async with open_argo() as argo:
-        stamps = argo.context.stamps
-        stamped = await stamps.load(["op:signal"])
+        tag_versions = context_of(argo).tag_versions
+        tag_snapshot = await tag_versions.load(["op:signal"])
         await argo.call("signal", symbol="AAPL")
         base = {"argo": {"shared": "memory://", "strict": True}}
         await argo.reload({**base, "plugins": {"signals": {"weights": {"news": 0.0}}}})
         signal = await argo.call("signal", symbol="AAPL")
-        assert await stamps.check(stamped) is Freshness.MISS
+        assert await tag_versions.check(tag_snapshot) is Freshness.MISS
     assert "news" not in {one.voice for one in signal.contributions}
 
 

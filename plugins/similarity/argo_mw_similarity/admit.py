@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from argo_mw import Outcome, Stream
+from argo_mw.plugin import Outcome, Stream
 
 _WHOLE = frozenset({"", "stop", "end", "end_turn", "stop_sequence", "eos", "none"})
 _REASONS = ("stop_reason", "finish_reason", "stop")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import asdict, frozen
 
-from argo_mw import Context, SharedUnavailable
+from argo_mw.plugin import Context, SharedUnavailable
 
 _PREFIX = "similarity:audit:"
 

@@ -8,8 +8,9 @@ import datetime as dt
 import click
 from rich.table import Table
 
-from argo_mw import Argo
+from argo_mw.app.application import engine_of
 from argo_mw.cli import console, print_json, say, with_argo
+from argo_mw.plugin import Argo, context_of
 from argo_mw_similarity.audit import Audit, Hit
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embed import Embedder
@@ -34,9 +35,11 @@ async def try_(argo: Argo, a: str, b: str, policy: str, as_json: bool) -> None:
     """Would the answer to prompt A serve prompt B? Prints score, vetoes and verdict."""
     config = _config(argo)
     lexicon = await asyncio.to_thread(load, *([config.data] if config.data else []))
-    policies = brought(argo.context, "similarity_policies", config=config, lexicon=lexicon)
+    policies = brought(context_of(argo), "similarity_policies", config=config, lexicon=lexicon)
     judge = policy_of(config if not policy else _with_policy(config, policy), lexicon, policies)
-    embedders = brought(argo.context, "similarity_embedders", config=config, context=argo.context)
+    embedders = brought(
+        context_of(argo), "similarity_embedders", config=config, context=context_of(argo)
+    )
     score = await _score(embedder_of(config, embedders), a, b)
     asked, known = read(b, lexicon), read(a, lexicon)
     verdict = judge.judge(asked, known, 1.0 if score is None else score)
@@ -64,14 +67,14 @@ async def try_(argo: Argo, a: str, b: str, policy: str, as_json: bool) -> None:
 async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool) -> None:
     """List the last served hits; a verdict takes one off, and unlearns it when it was wrong."""
     config = _config(argo)
-    kept = Audit(argo.context, most=config.audit)
+    kept = Audit(context_of(argo), most=config.audit)
     hits = await kept.hits()
     if wrong or right:
         hit = _chosen(hits, wrong or right or "")
         if wrong:
             from argo_mw_similarity.store import Store
 
-            store = Store(argo.context, per_scope=config.entries_per_scope, most=1)
+            store = Store(context_of(argo), per_scope=config.entries_per_scope, most=1)
             await store.forget(hit.scope, hit.number)
             say(f"unlearned: {hit.known!r} no longer answers anything")
         await kept.drop(hit)
@@ -96,7 +99,7 @@ def _chosen(hits: list[Hit], wanted: str) -> Hit:
 
 
 def _config(argo: Argo) -> SimilarityConfig:
-    parts = argo.engine.build.parts.get("similarity")
+    parts = engine_of(argo).pipeline.contributions.get("similarity")
     config = parts.config if parts is not None else None
     return config if isinstance(config, SimilarityConfig) else SimilarityConfig()
 

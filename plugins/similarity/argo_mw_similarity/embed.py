@@ -17,7 +17,7 @@ import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
 
-from argo_mw import Clock, Expired, within
+from argo_mw.plugin import Clock, TimeLimitExceeded, fail_at
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # type: ignore[import-untyped]
@@ -201,8 +201,8 @@ class Batcher:
             if self._running is None or self._running.done():
                 self._running = asyncio.create_task(self._work(), name="argo-mw:embed")
         try:
-            return await within(_wait(future), self._clock.monotonic() + timeout, self._clock)
-        except Expired:
+            return await fail_at(_wait(future), self._clock.monotonic() + timeout, self._clock)
+        except TimeLimitExceeded:
             return None
 
     async def _work(self) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from attrs import field, frozen
 from numpy.typing import NDArray
 
-from argo_mw import NO_COST, Codecs, Outcome, Protected, Stamped, Stamps, protect
+from argo_mw.plugin import NO_COST, Codecs, Outcome, TagVersions
+from argo_mw.store import Snapshot, TagSnapshot, snapshot
 
 FORM = 1
 """The number of the stored form; entries of another are skipped."""
@@ -39,13 +40,13 @@ class Entry:
     vector: Halves | None = field(repr=False)
     model: str
     outcome: Outcome = field(repr=False)
-    protected: Protected = field(repr=False)
-    stamped: Stamped = field(repr=False)
+    protected: Snapshot = field(repr=False)
+    tag_snapshot: TagSnapshot = field(repr=False)
     expires_at: float
 
     def serve(self) -> Outcome:
         """The answer for one more caller: it costs nothing and is as old as it is."""
-        return self.outcome.evolve(value=self.protected.lend())
+        return self.outcome.evolve(value=self.protected.copy())
 
 
 def kept(outcome: Outcome) -> Outcome:
@@ -66,19 +67,21 @@ def pack(entry: Entry, codecs: Codecs, place: str) -> bytes:
         "slots": None if entry.slots is None else dict(entry.slots),
         "vector": None if entry.vector is None else entry.vector.tobytes(),
         "model": entry.model,
-        "value": entry.protected.lend(),
+        "value": entry.protected.copy(),
         "upstream": outcome.upstream,
         "via": list(outcome.via),
         "as_of": outcome.as_of,
         "answer_expires_at": outcome.expires_at,
         "tags": sorted(outcome.tags),
-        "marks": [list(mark) for mark in entry.stamped.marks],
+        "versions": [list(version) for version in entry.tag_snapshot.versions],
         "expires_at": entry.expires_at,
     }
     return codecs.encode(record, place)
 
 
-def unpack(data: bytes, codecs: Codecs, stamps: Stamps, place: str, number: int) -> Entry | None:
+def unpack(
+    data: bytes, codecs: Codecs, tag_versions: TagVersions, place: str, number: int
+) -> Entry | None:
     """The entry in *data*, or ``None`` when it is not one that this version wrote."""
     record = codecs.decode(data, place)
     if not _is_record(record) or record.get("form") != FORM:
@@ -100,8 +103,8 @@ def unpack(data: bytes, codecs: Codecs, stamps: Stamps, place: str, number: int)
             vector=None if vector is None else np.frombuffer(vector, np.float16),
             model=str(record["model"]),
             outcome=outcome,
-            protected=protect(record["value"]),
-            stamped=stamps.adopt(tuple(mark) for mark in record["marks"]),
+            protected=snapshot(record["value"]),
+            tag_snapshot=tag_versions.adopt(tuple(version) for version in record["versions"]),
             expires_at=float(record["expires_at"]),
         )
     except (KeyError, TypeError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from argo_mw import Context, hookspec
+from argo_mw.plugin import Context, hookspec
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embed import Embedder
 from argo_mw_similarity.lexicon import Lexicon

@@ -9,22 +9,18 @@ from functools import lru_cache
 import numpy as np
 from attrs import frozen
 
-from argo_mw import (
-    MAX_AGE,
-    REFRESH,
+from argo_mw.plugin import (
+    AnyOperation,
     Call,
     ConfigError,
     Context,
-    Freshness,
     LayerActed,
     Next,
     Note,
     NotShareable,
-    Operation,
     Outcome,
-    Stamped,
-    protect,
 )
+from argo_mw.store import Freshness, TagSnapshot, snapshot
 from argo_mw_similarity.admit import inadmissible, refusals
 from argo_mw_similarity.audit import Audit, Hit
 from argo_mw_similarity.config import SimilarityConfig
@@ -102,7 +98,7 @@ class Similarity:
         self._audits = 0
         self._refusals = refusals(*self._directories)
 
-    async def load(self) -> None:
+    async def open(self) -> None:
         """Load lexicon and model, off the loop; then the policy decides.
 
         Raises:
@@ -122,9 +118,9 @@ class Similarity:
             batcher, self._batcher = self._batcher, None
             if batcher is not None:
                 await batcher.aclose()
-            self._context.trouble(NAME, f"only equal texts and slots are found: {error}")
+            self._context.warn_once(NAME, f"only equal texts and slots are found: {error}")
 
-    async def aclose(self) -> None:
+    async def close(self) -> None:
         """Let go of the model and the channel. Idempotent."""
         if self._batcher is not None:
             await self._batcher.aclose()
@@ -135,7 +131,7 @@ class Similarity:
         """How many answers are mirrored in this process."""
         return len(self._store)
 
-    def serves(self, operation: Operation) -> bool:
+    def serves(self, operation: AnyOperation) -> bool:
         """Language-model operations, and those whose slots are configured."""
         return operation.kind == "llm" or operation.name in self._prompts.slots
 
@@ -147,16 +143,16 @@ class Similarity:
         if prompt.momentary:
             return _noted(await call_next(call), "not looked up: the answer depends on the moment")
         match = Match(None, 0.0, "not looked up: a refresh")
-        if not call.extensions.get(REFRESH):
+        if not call.refresh:
             match = await self._find(prompt)
             if match.entry is not None and await self._may_serve(match.entry, call):
                 return self._serve(match.entry, match, prompt, call)
         self._tell("miss" if not match.why else "refused", call, match.why)
         for veto in match.vetoes:
             self._tell(f"veto {veto}", call)
-        stamped = await self._context.stamps.load(call.tags)
+        tag_snapshot = await self._context.tag_versions.load(call.tags)
         outcome = await call_next(call)
-        await self._keep(call, prompt, outcome, match.vector, stamped)
+        await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
         return _noted(outcome, match.why) if match.why else outcome
 
     def explain(self, call: Call) -> str:
@@ -180,8 +176,8 @@ class Similarity:
         match = await self._find(prompt)
         self._tell("would-hit" if match.entry is not None else "would-miss", call, match.why)
         if match.entry is None:
-            stamped = await self._context.stamps.load(call.tags)
-            await self._keep(call, prompt, outcome, match.vector, stamped)
+            tag_snapshot = await self._context.tag_versions.load(call.tags)
+            await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
 
     # -- finding -------------------------------------------------------------------------
 
@@ -232,7 +228,10 @@ class Similarity:
         """Whether *entry* can never be served again; it must not stand before one that can."""
         if self._context.clock.time() >= entry.expires_at:
             return True
-        return self._context.stamps.peek(entry.stamped) in {Freshness.STALE, Freshness.MISS}
+        return self._context.tag_versions.peek(entry.tag_snapshot) in {
+            Freshness.STALE,
+            Freshness.MISS,
+        }
 
     async def _embed(self, text: str) -> Vectors | None:
         if self._batcher is None or len(text) > MAX_TOKENS * _CHARACTERS_PER_TOKEN:
@@ -243,10 +242,9 @@ class Similarity:
         now = self._context.clock.time()
         if now >= entry.expires_at:
             return False
-        max_age = call.extensions.get(MAX_AGE)
-        if isinstance(max_age, (int, float)) and entry.outcome.age(now) > max_age:
+        if call.max_age is not None and entry.outcome.age(now) > call.max_age:
             return False
-        return await self._context.stamps.check(entry.stamped) is Freshness.FRESH
+        return await self._context.tag_versions.check(entry.tag_snapshot) is Freshness.FRESH
 
     # -- serving and keeping -------------------------------------------------------------
 
@@ -281,7 +279,7 @@ class Similarity:
         prompt: Prompt,
         outcome: Outcome,
         vector: Vectors | None,
-        stamped: Stamped,
+        tag_snapshot: TagSnapshot,
     ) -> None:
         """Keep *outcome* for later prompts, if it is an answer that may serve them."""
         if why := inadmissible(outcome, self._refusals):
@@ -293,12 +291,12 @@ class Similarity:
         if outcome.expires_at is not None:
             ends = min(ends, outcome.expires_at)
         if late := outcome.tags - call.tags:
-            stamped = await self._context.stamps.extend(stamped, late)
-        if ends <= now or self._context.stamps.peek(stamped) is not Freshness.FRESH:
+            tag_snapshot = await self._context.tag_versions.extend(tag_snapshot, late)
+        if ends <= now or self._context.tag_versions.peek(tag_snapshot) is not Freshness.FRESH:
             self._tell("skipped", call, "out of date before it could be kept")
             return
         try:
-            protected = protect(outcome.value)
+            protected = snapshot(outcome.value)
         except NotShareable as error:
             self._tell("skipped", call, str(error))
             return
@@ -310,7 +308,7 @@ class Similarity:
             model=self._store.model,
             outcome=kept(outcome.evolve(tags=outcome.tags | call.tags)),
             protected=protected,
-            stamped=stamped,
+            tag_snapshot=tag_snapshot,
             expires_at=ends,
         )
         await self._store.put(prompt.scope, entry, ttl=ends - now)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from argo_mw import ConfigError, Context
+from argo_mw.plugin import ConfigError, Context
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embed import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
 from argo_mw_similarity.lexicon import Lexicon

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from weakref import WeakKeyDictionary
+from collections.abc import Iterable, Mapping
 
 import click
 
-from argo_mw import Context, Layer, hookimpl
+from argo_mw.plugin import Context, Layer, hookimpl
 from argo_mw_similarity import hooks
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.layer import NAME, Similarity
@@ -17,14 +16,15 @@ from argo_mw_similarity.policy import Policy
 
 
 class SimilarityPlugin:
-    """The plugin; keeps apart what several applications in one process have open."""
+    """The plugin, one for each application."""
 
     def __init__(self) -> None:
-        self._layers: WeakKeyDictionary[Context, list[Similarity]] = WeakKeyDictionary()
+        self._layer: Similarity | None = None
 
-    def layer_of(self, context: Context) -> Similarity:
-        """The layer in use in the application of *context*, for commands and tests."""
-        return self._layers[context][-1]
+    def layer(self) -> Similarity:
+        """Return the layer in use, for commands and tests."""
+        assert self._layer is not None, "the plugin is not in use"
+        return self._layer
 
     @hookimpl
     def register_config(self) -> type:
@@ -37,7 +37,7 @@ class SimilarityPlugin:
         return hooks
 
     @hookimpl
-    def register_layer(self, config: SimilarityConfig, context: Context) -> Layer:
+    def register_layers(self, config: SimilarityConfig, context: Context) -> Iterable[Layer]:
         """The layer in its slot."""
 
         def policies(lexicon: Lexicon) -> dict[str, Policy]:
@@ -48,33 +48,11 @@ class SimilarityPlugin:
         )
         if embedder is None and config.embedder != "none":
             what = "no embedder is installed: only equal texts and slots are found"
-            context.trouble(NAME, f"{what}; pip install 'argo-mw-similarity[onnx]'")
+            context.warn_once(NAME, f"{what}; pip install 'argo-mw-similarity[onnx]'")
         slots = slots_of(config, _mappings(context.collect("similarity_slots")))
         layer = Similarity(config, context, policies=policies, embedder=embedder, slots=slots)
-        self._layers.setdefault(context, []).append(layer)
-        return Layer(
-            NAME, layer, slot=NAME, serves=layer.serves, explain=layer.explain, shadow=layer.shadow
-        )
-
-    @hookimpl
-    async def startup(self, context: Context) -> None:
-        """Load lexicon and model, off the loop."""
-        await self.layer_of(context).load()
-
-    @hookimpl
-    async def config_changed(self, context: Context) -> None:
-        """Load the new parts and let go of the old ones."""
-        *old, new = self._layers[context]
-        await new.load()
-        self._layers[context] = [new]
-        for layer in old:
-            await layer.aclose()
-
-    @hookimpl
-    async def shutdown(self, context: Context) -> None:
-        """End the embedder's thread and stop listening."""
-        for layer in self._layers.pop(context, []):
-            await layer.aclose()
+        self._layer = layer
+        return [Layer(NAME, layer, slot=NAME, serves=layer.serves)]
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:

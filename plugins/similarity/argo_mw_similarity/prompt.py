@@ -8,7 +8,7 @@ from functools import cached_property
 
 from attrs import field, frozen
 
-from argo_mw import Call, fingerprint
+from argo_mw.plugin import Call, fingerprint
 from argo_mw_similarity.slots import Tolerance, exact, parse_tolerance
 
 _WORD = re.compile(r"[^\W\d_]+")

@@ -15,7 +15,8 @@ from collections import OrderedDict
 
 from attrs import evolve
 
-from argo_mw import Context, NotEncodable, SharedUnavailable, Subscription
+from argo_mw.plugin import Context, NotEncodable, SharedUnavailable
+from argo_mw.store import Subscription
 from argo_mw_similarity.entry import Entry, pack, unpack
 from argo_mw_similarity.shelf import Shelf
 
@@ -147,7 +148,7 @@ class Store:
         for key, number, data in zip(keys, numbers, found, strict=True):
             if data is None:
                 continue
-            entry = unpack(data, self._context.codecs, self._context.stamps, key, number)
+            entry = unpack(data, self._context.codecs, self._context.tag_versions, key, number)
             if entry is not None:
                 entries.append(entry)
         return entries
@@ -173,7 +174,7 @@ class Store:
             await self._shared.set(key, data, ttl=ttl)
             await self._say(scope, number)
         except (SharedUnavailable, NotEncodable) as error:
-            self._context.trouble("similarity", f"an answer stays in this process: {error}")
+            self._context.warn_once("similarity", f"an answer stays in this process: {error}")
             self._local -= 1
             return self._local
         return number
@@ -185,7 +186,7 @@ class Store:
             await self._shared.delete([_key(scope, number)])
             await self._say(scope, number)
         except SharedUnavailable as error:
-            self._context.trouble("similarity", f"an answer could not be deleted: {error}")
+            self._context.warn_once("similarity", f"an answer could not be deleted: {error}")
 
     async def _say(self, scope: str, number: int) -> None:
         message = json.dumps([self._origin, scope, number]).encode()

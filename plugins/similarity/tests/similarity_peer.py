@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import argo_mw_redis.plugin as redis
-from argo_mw import Argo, hookimpl, operation
+from argo_mw import Argo
+from argo_mw.plugin import hookimpl, operation
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_similarity import SimilarityPlugin
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from argo_mw import Argo, operation
+from argo_mw import Argo
+from argo_mw.app.application import engine_of
 from argo_mw.cli.main import cli
+from argo_mw.plugin import operation
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_similarity import SimilarityPlugin
 
@@ -63,7 +65,7 @@ def test_a_wrong_verdict_unlearns_the_answer_for_everyone(config: Path, tmp_path
         own = {"argo": {"shared": "sqlite"}, "plugins": {"similarity": {"embedder": "none"}}}
         async with Argo.open(own, plugins=plugins, installed=False) as argo:
             outcome = await argo.outcome("ask", prompt=prompt)
-            while "argo-mw:similarity-audit" in argo.engine.tasks.names:
+            while "argo-mw:similarity-audit" in engine_of(argo).tasks.names:
                 await asyncio.sleep(0)
             return "similarity" in outcome.via
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from argo_mw import Argo, LayerActed, Operation, Outcome, hookimpl, operation
+from argo_mw import Argo, Outcome
+from argo_mw.plugin import LayerActed, Operation, hookimpl, operation
 from argo_mw.testing import (
     FakeClock,
     FakePlugin,
@@ -388,7 +389,7 @@ async def test_a_wrong_verdict_unlearns_the_entry() -> None:
     async with Bench() as bench:
         await bench.ask("How do I buy bonds?")
         await bench.ask("How can I purchase bonds?")
-        layer = bench.plugin.layer_of(bench.argo.context)
+        layer = bench.plugin.layer()
         while "argo-mw:similarity-audit" in bench.argo.engine.tasks.names:
             await asyncio.sleep(0)
         (hit,) = await layer._audit.hits()
@@ -410,7 +411,7 @@ async def test_a_caller_may_ask_for_a_younger_answer() -> None:
 async def test_another_instance_hears_of_new_and_of_unlearned_answers() -> None:
     async with Bench(embedder="none") as bench:
         context = bench.argo.context
-        mine = bench.plugin.layer_of(context)._store
+        mine = bench.plugin.layer()._store
         other = Store(context, per_scope=10, most=10)
         await other.start()
         await bench.ask("What is a put?")
@@ -429,7 +430,7 @@ async def test_a_scope_keeps_its_newest_entries_only() -> None:
     async with Bench(embedder="none", entries_per_scope=3) as bench:
         for number in range(5):
             await bench.ask(f"What is bond {number}?")
-        assert bench.plugin.layer_of(bench.argo.context).entries == 3
+        assert bench.plugin.layer().entries == 3
         await bench.ask("What is bond 0?")
         assert bench.asked == 6
 

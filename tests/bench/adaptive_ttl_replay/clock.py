@@ -8,7 +8,7 @@ import itertools
 
 from attrs import define
 
-from argo_mw.clock import Callback
+from argo_mw.base.clock import Callback
 
 
 @define(eq=False)

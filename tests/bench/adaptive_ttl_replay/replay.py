@@ -11,7 +11,8 @@ from attrs import define, field
 
 import argo_mw_adaptive_ttl.plugin
 import argo_mw_cache.plugin
-from argo_mw import Argo, Call, Operation, Outcome, Upstream, hookimpl, operation
+from argo_mw import Argo, Outcome
+from argo_mw.plugin import Call, Operation, Upstream, hookimpl, operation
 from argo_mw_adaptive_ttl import Bars
 from tests.bench.adaptive_ttl_replay.clock import ReplayClock
 from tests.bench.adaptive_ttl_replay.series import MINUTE, Era, Segment, Series
@@ -19,7 +20,7 @@ from tests.bench.adaptive_ttl_replay.series import MINUTE, Era, Segment, Series
 TURNS = 8
 
 
-@operation(data_type="market_data")
+@operation(data_type="market_data", subject="symbol")
 def closes(symbol: str) -> object:
     """The last minute bars of one symbol."""
 

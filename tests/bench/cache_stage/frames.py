@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from argo_mw import Codecs
+from argo_mw.plugin import Codecs
 
 ROWS = 35_000
 

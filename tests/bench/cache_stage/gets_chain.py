@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from argo_mw import SLOTS, Argo
+from argo_mw import Argo
+from argo_mw.plugin import SLOTS
 from argo_mw.registry import Plugins
 from tests.bench.cache_stage.gets import CALLERS, VALUE, Ask
 

@@ -9,7 +9,8 @@ import cachebox
 import numpy as np
 from theine import Cache as Theine
 
-from argo_mw import Outcome, Stamped, protect
+from argo_mw import Outcome
+from argo_mw.store import TagSnapshot, snapshot
 from argo_mw_cache.entry import Entry, Times
 from argo_mw_cache.memory import Memory
 
@@ -78,10 +79,10 @@ def _theine() -> Lookup:
 def _memory() -> Lookup:
     memory = Memory(max_entries=CAPACITY, max_bytes=1 << 40)
     outcome = Outcome(True)
-    protected = protect(True)
-    stamped = Stamped((), 0, 0)
+    protected = snapshot(True)
+    tag_snapshot = TagSnapshot((), 0, 0)
     times = Times.of(1e12, load_time=0.0, early=0.0, grace=0.0)
-    entry = Entry(outcome, protected, True, stamped, times, size=1)
+    entry = Entry(outcome, protected, True, tag_snapshot, times, size=1)
 
     def lookup(key: Hashable) -> bool:
         name = str(key)

@@ -16,7 +16,7 @@ async def main(store: str, callers: int, takes: float) -> None:
     installed = _installed()
     argo = Argo.open({"argo": {"shared": store, "block": [n for n in block if n in installed]}})
 
-    @argo.wrap(name="quote")
+    @argo.wrap(name="quote", subject="symbol")
     async def quote(symbol: str) -> str:
         nonlocal loads
         loads += 1

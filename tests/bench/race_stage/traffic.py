@@ -6,7 +6,8 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from argo_mw import Argo, ArgoError, Call, Outcome, Upstream
+from argo_mw import Argo, ArgoError, Outcome
+from argo_mw.plugin import Call, Upstream
 from argo_mw.testing import FakeClock, FakePlugin
 from argo_mw_race import plugin as race_plugin
 from tests.bench.race_stage.web import bars

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 
 import httpx2
 
-from argo_mw import Argo, Call, Outcome, Upstream, UpstreamError, operation
+from argo_mw import Argo, Outcome, UpstreamError
+from argo_mw.plugin import Call, Upstream, operation
 from argo_mw.testing import FakePlugin
 from argo_mw_race import plugin as race_plugin
 from argo_mw_sandbox import Fault, Latency, SandboxConfig, SandboxProcess
@@ -30,7 +31,7 @@ HEADERS = {
 }
 
 
-@operation()
+@operation(subject="symbol")
 def bars(symbol: str) -> object:
     """Bars of one symbol."""
 

@@ -37,7 +37,7 @@ async def main(store: str, callers: int, lease: float) -> None:
         installed=False,
     )
 
-    @argo.wrap(name="quote")
+    @argo.wrap(name="quote", subject="symbol")
     async def quote(symbol: str) -> tuple[str, int]:
         nonlocal loads
         loads += 1

@@ -70,7 +70,7 @@ async def main(mode: str, url: str, state: str, count: int) -> None:
         plugins={"persist": argo_mw_persist.plugin},
         installed=False,
     ) as argo:
-        store = store_of(argo.context)
+        store = store_of(argo)
         if mode == "load":
             await load(store)
         elif mode == "finite":

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from argo_mw import SystemClock
+from argo_mw.plugin import SystemClock
 from argo_mw_persist import (
     NotRecorded,
     Query,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw import Secret, SystemClock, Tasks
+from argo_mw import Secret
+from argo_mw.plugin import SystemClock, Tasks
 from argo_mw_persist import (
     NotRecorded,
     PersistConfig,

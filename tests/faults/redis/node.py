@@ -28,6 +28,7 @@ import argo_mw_cache.plugin
 import argo_mw_coalesce.plugin
 import argo_mw_redis.plugin
 from argo_mw import Argo, SharedUnavailable
+from argo_mw.plugin import context_of
 
 KEYS = 40
 CHANNEL = "oracle"
@@ -110,9 +111,9 @@ class Node:
 
     async def tell(self) -> None:
         """Let the others know which changes the store knows of."""
-        if not self.argo.context.stamps.pending:
+        if not context_of(self.argo).tag_versions.pending:
             with contextlib.suppress(SharedUnavailable):  # they are told with the next change
-                await self.argo.context.shared.publish(CHANNEL, json.dumps(self.told).encode())
+                await context_of(self.argo).shared.publish(CHANNEL, json.dumps(self.told).encode())
 
     def hear(self, message: bytes) -> None:
         for key, version in json.loads(message).items():
@@ -120,10 +121,10 @@ class Node:
 
     @property
     def away(self) -> bool:
-        return self.argo.context.shared.away is not None  # type: ignore[attr-defined]
+        return context_of(self.argo).shared.away is not None  # type: ignore[attr-defined]
 
     async def run(self) -> None:
-        await self.argo.context.shared.subscribe(CHANNEL, self.hear, lambda: None)
+        await context_of(self.argo).shared.subscribe(CHANNEL, self.hear, lambda: None)
         for key in range(KEYS):  # the stamps of each key are known before anything goes wrong
             await self.quote(str(key))
         tasks = [asyncio.create_task(self.caller(n)) for n in range(self.callers)]
@@ -139,7 +140,7 @@ class Node:
     # -- what the test asks for ------------------------------------------------------------
 
     async def do_status(self) -> dict[str, object]:
-        stamps = self.argo.context.stamps
+        tag_versions = context_of(self.argo).tag_versions
         return {
             "calls": self.calls,
             "loads": self.loads,
@@ -148,7 +149,7 @@ class Node:
             "failed": self.failed[:5],
             "failures": len(self.failed),
             "away": self.away,
-            "settled": stamps.connected and not stamps.pending and not self.away,
+            "settled": tag_versions.connected and not tag_versions.pending and not self.away,
             "least": self.least,
         }
 

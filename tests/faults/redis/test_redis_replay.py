@@ -10,7 +10,9 @@ import pytest
 
 import argo_mw_cache.plugin
 import argo_mw_redis.plugin
-from argo_mw import Argo, operation
+from argo_mw import Argo
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import context_of, operation
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw.testing.shared import eventually
 from argo_mw_cache.shared_level import key_of
@@ -18,7 +20,7 @@ from argo_mw_cache.shared_level import key_of
 PATIENCE = 60.0
 
 
-@operation()
+@operation(subject="symbol")
 def quote(symbol: str) -> object:
     """A price."""
 
@@ -40,7 +42,7 @@ def application(server, tmp_path, monkeypatch):
 
 async def away(*every: Argo) -> None:
     for argo in every:
-        while argo.context.shared.away is None:
+        while context_of(argo).shared.away is None:
             await argo.call("quote", symbol="whatever makes it notice")
             await asyncio.sleep(0)
 
@@ -53,23 +55,23 @@ async def back(*every: Argo) -> None:
 
 
 def is_back(argo: Argo) -> bool:
-    context = argo.context
-    settled = context.stamps.connected and not context.stamps.pending
+    context = context_of(argo)
+    settled = context.tag_versions.connected and not context.tag_versions.pending
     return settled and context.shared.away is None
 
 
 async def is_stored(argo: Argo, symbol: str) -> None:
     """Return once the store holds an answer; asking for others is what sets it going."""
-    call, _ = argo.engine.build.questions.ask("quote", "default", {"symbol": symbol})
+    call, _ = engine_of(argo).pipeline.calls.get("quote", "default", {"symbol": symbol})
     async with asyncio.timeout(PATIENCE):
         for number in itertools.count():
-            if await argo.context.shared.get(key_of(call)) is not None:
+            if await context_of(argo).shared.get(key_of(call)) is not None:
                 return
             await argo.call("quote", symbol=f"another {number}")
 
 
 async def nothing_is_being_stored(argo: Argo) -> None:
-    await eventually(lambda: "argo-mw:cache:deferred" not in argo.context.tasks.names, PATIENCE)
+    await eventually(lambda: "argo-mw:cache:deferred" not in context_of(argo).tasks.names, PATIENCE)
 
 
 async def test_another_instance_finds_what_was_loaded_while_the_server_was_frozen(
@@ -77,7 +79,7 @@ async def test_another_instance_finds_what_was_loaded_while_the_server_was_froze
 ):
     (one, _), (other, others) = application("loaded"), application("other's")
     async with one:
-        await one.context.stamps.load(["subject:A"])
+        await context_of(one).tag_versions.load(["subject:A"])
         async with other:
             server.freeze()
             await away(one)
@@ -94,9 +96,9 @@ async def test_what_was_invalidated_by_another_while_the_server_was_frozen_is_no
 ):
     (one, _), (other, _) = application("loaded"), application("other's")
     async with one:
-        await one.context.stamps.load(["subject:A"])
+        await context_of(one).tag_versions.load(["subject:A"])
         async with other:
-            await other.context.stamps.load(["subject:A"])
+            await context_of(other).tag_versions.load(["subject:A"])
             server.freeze()
             await away(one, other)
             assert "loaded" == await one.call("quote", symbol="A")
@@ -113,7 +115,7 @@ async def test_what_was_invalidated_by_another_while_the_server_was_frozen_is_no
 async def test_a_server_that_comes_back_empty_is_given_nothing_old(server, application):
     (one, _), (other, _) = application("loaded"), application("other's")
     async with one, other:
-        await one.context.stamps.load(["subject:A"])
+        await context_of(one).tag_versions.load(["subject:A"])
         server.kill()
         await away(one)
         assert "loaded" == await one.call("quote", symbol="A")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary
 
-from argo_mw import Context, hookimpl
+from argo_mw.plugin import Context, hookimpl
 from argo_mw_adaptive_ttl import Decision, Memory, Phase, PolicyFactory, Situation
 from attrs import field, frozen, validators
 

@@ -38,7 +38,7 @@ async def test_the_layer_asks_it() -> None:
     plugins = {"adaptive_ttl": adaptive_ttl, NAME: Plugin()}
     argo = Argo.open(settings, plugins=plugins, installed=False, clock=clock)
 
-    @argo.wrap(name="quote")
+    @argo.wrap(name="quote", subject="symbol")
     async def quote(symbol: str) -> float:
         return 190.5
 

@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
 import httpx2
-from argo_mw import (
+from argo_mw.plugin import (
     Action,
     Call,
     Context,
+    InvalidAnswer,
     Limits,
     NotFound,
     Operation,
     Outcome,
     Secret,
-    Unacceptable,
     Upstream,
     UpstreamError,
     hookimpl,
@@ -41,7 +41,7 @@ class Config:
     url: str = "https://finnhub.io/api/v1"
 
 
-@operation(name=f"{NAME}.quote")
+@operation(name=f"{NAME}.quote", subject="symbol")
 def quote(symbol: str) -> float:
     """The last price of *symbol*."""
     raise NotImplementedError
@@ -76,14 +76,14 @@ class Finnhub:
             price, as_of = float(told["c"]), float(told["t"])
         except (KeyError, TypeError, ValueError):
             msg = f"{NAME} answered without a price"
-            raise Unacceptable(msg, upstream=NAME) from None
+            raise InvalidAnswer(msg, upstream=NAME) from None
         if as_of == 0:
             # That is how Finnhub says so: with status 200 and zeros.
             msg = f"{NAME} does not know {call.subject}"
             raise NotFound(msg, upstream=NAME)
         return Outcome(price, as_of=as_of)
 
-    def unable(self, call: Call) -> str | None:
+    def unsupported(self, call: Call) -> str | None:
         """Why it cannot answer *call* at all, or ``None``."""
         return None if self._has_key else f"no key: set key in [plugins.{NAME}]"
 
@@ -141,7 +141,7 @@ class Plugin:
                 limits=FREE,
                 metered=True,
                 timeout=10,
-                unable=service.unable,
+                unsupported=service.unsupported,
             )
         ]
 

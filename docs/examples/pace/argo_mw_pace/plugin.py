@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argo_mw import Call, Clock, Context, Layer, Next, Outcome, Refusal, hookimpl
+from argo_mw.plugin import Call, Clock, Context, Layer, Next, Outcome, Refusal, hookimpl
 from attrs import field, frozen, validators
 
 NAME = "pace"
@@ -77,7 +77,7 @@ def register_config() -> type:
 
 
 @hookimpl
-def register_layer(config: Config, context: Context) -> Layer:
+def register_layers(config: Config, context: Context) -> Layer:
     """The layer, inside of ``race``: there a call is bound to one upstream."""
     pace = Pace(config, context.clock)
     return Layer(NAME, pace, after=("similarity",), before=("persist",), explain=pace.explain)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from argo_mw import Argo, Refusal, operation
+from argo_mw import Argo, Refusal
+from argo_mw.plugin import operation
 from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted, settle
 
 from argo_mw_pace import plugin
@@ -18,7 +19,7 @@ class TestContract(LayerConformance):
     config = {"burst": 100_000}  # noqa: RUF012
 
 
-@operation()
+@operation(subject="symbol")
 def quote(symbol: str) -> str:
     """A quote."""
     raise NotImplementedError

@@ -1,0 +1,1 @@
+"""The running application: opened, asked, rebuilt, closed."""

@@ -1,0 +1,479 @@
+"""The application object: opens what calls need, and closes it again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import ParamSpec, Self, TypeVar, cast
+from urllib.parse import quote
+
+import platformdirs
+from attrs import evolve
+
+from argo_mw.app.building import PipelineBuilder
+from argo_mw.app.caller import Caller
+from argo_mw.app.config_watcher import watch
+from argo_mw.app.engine import Engine
+from argo_mw.app.explain import Explained, explain
+from argo_mw.app.lifecycle import Lifecycle
+from argo_mw.app.pipeline import Contributions, Pipeline
+from argo_mw.app.wrap import check, upstream_of, wrapped
+from argo_mw.base.clock import Clock, SystemClock
+from argo_mw.base.errors import ArgoError, Closed, ConfigError, PluginError
+from argo_mw.base.log import Log
+from argo_mw.base.tasks import Tasks
+from argo_mw.chain.context import Context
+from argo_mw.config import Settings, load, parse
+from argo_mw.flags.overlay import Overlay
+from argo_mw.flags.sources import configured_rule, unknown_flag
+from argo_mw.model.events import Events, Observer
+from argo_mw.model.operation import Accept, Kind, Scope, accept_anything, operation
+from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
+from argo_mw.registry import BrokenPlugin, Plugins
+from argo_mw.store.codec import Codecs, Envelope
+from argo_mw.store.tag_versions import TagVersions
+from argo_mw.store.urls import OpenShared, open_shared
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+STATE_DIR = "ARGO_MW_STATE_DIR"
+_SINGLE_PROCESS = "memory://"
+log = Log("argo_mw")
+
+
+class Argo(Caller):
+    """A chain of plugins around every call.
+
+    Open it with :meth:`open` in an ``async with`` statement and ask it with :meth:`call`,
+    :meth:`outcome` and :meth:`map`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        plugins: Mapping[str, object] | None = None,
+        installed: bool = True,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._events = Events()
+        self._tasks = Tasks()
+        self._given: dict[str, Contributions] = {}
+        self._wrapped: dict[str, Callable[..., object]] = {}
+        self._builder: PipelineBuilder | None = None
+        self._context: Context | None = None
+        self._observers: dict[str, tuple[Observer, ...]] = {}
+        self._reloading = asyncio.Lock()
+        self._stopping = False
+        self._plugins = Plugins.load(
+            block=settings.argo.block,
+            strict=settings.argo.strict,
+            extra=plugins,
+            installed=installed,
+        )
+        self._lifecycle = Lifecycle(
+            self._plugins, self._clock, self._tasks, timeout=settings.argo.startup_timeout
+        )
+        engine = Engine(self._plugins, self._clock, self._events, self._tasks)
+        super().__init__(engine, tenant=settings.argo.tenant)
+
+    @classmethod
+    def open(
+        cls,
+        config: str | Path | Mapping[str, object] | Settings | None = None,
+        *,
+        clock: Clock | None = None,
+        plugins: Mapping[str, object] | None = None,
+        installed: bool = True,
+    ) -> Self:
+        """Return an application for *config*, to be entered with ``async with``.
+
+        Args:
+            config: The path of an ``argo.toml``, a table of its form, or settings. Without
+                one: the file named by ``ARGO_MW_CONFIG``, else ``argo.toml`` in the working
+                directory, else defaults that need no server.
+            clock: Where time comes from; by default the machine's clocks.
+            plugins: Further plugins, by name, beside the installed ones.
+            installed: Whether installed plugins are used.
+
+        Raises:
+            ConfigError: The configuration cannot be used.
+            PluginError: A plugin is broken, in strict mode.
+        """
+        return cls(_settings(config), clock=clock, plugins=plugins, installed=installed)
+
+    async def __aenter__(self) -> Self:
+        """Open the shared store, build the chains and start the plugins.
+
+        Raises:
+            Closed: It is open, or was.
+        """
+        if self._context is not None or self._stopping:
+            msg = "an application is opened once; make another with Argo.open(...)"
+            raise Closed(msg)
+        state_dir = state_directory(self._settings)
+        try:
+            self._context = await self._make_context(state_dir)
+            self._builder = PipelineBuilder(self._plugins, self._context)
+            self._builder.given = self._given
+            self._use(self._build(None), "opened")
+            await self._start()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the application."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End background tasks, stop the plugins in reverse order, close the store. Idempotent."""
+        if self._stopping:
+            return
+        self._stopping = True
+        context = self._context
+        async with AsyncExitStack() as stack:
+            # Whatever fails at it, all the rest is closed as well.
+            if context is not None:
+                stack.push_async_callback(context.shared.aclose)
+                stack.push_async_callback(context.tag_versions.aclose)
+            stack.push_async_callback(self._tasks.aclose)
+            stack.callback(self._engine.close)
+            if context is not None:
+                stack.push_async_callback(self._lifecycle.stop, context)
+
+    def wrap(
+        self,
+        *,
+        name: str | None = None,
+        kind: Kind = "fetch",
+        data_type: str = "",
+        scope: Scope | None = None,
+        subject: str = "",
+        accept: Accept = accept_anything,
+        timeout: float = 30.0,
+    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+        """Put an async function behind the chain.
+
+        Equal calls are then coalesced, cached and so on, as for any operation. What the function
+        raises reaches the caller as it is.
+
+        Args:
+            name: What the operation is called; by default the function's module and name.
+            kind: ``fetch``, ``llm`` or ``compute``.
+            data_type: What kind of data answers are, by a name that a plugin registers, or "".
+            scope: Whether tenants share answers: ``public`` or ``tenant``.
+            subject: The name of the parameter that is the subject, or "".
+            accept: Says what is wrong with a value, or ``None`` when it is an answer.
+            timeout: Seconds that a caller waits for an answer at most, by default.
+
+        Raises:
+            ConfigError: A parameter of the function has no name, or the operation's name is taken.
+        """
+
+        def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+            declared = operation(
+                name=name or f"{function.__module__}.{function.__qualname__}",
+                kind=kind,
+                data_type=data_type,
+                scope=scope,
+                subject=subject,
+                accept=accept,
+                timeout=timeout,
+            )(function)
+            check(declared, function, self._wrapped.get(declared.name))
+            known = self._given.get(declared.name)
+            self._given[declared.name] = Contributions(
+                None, (declared,), (upstream_of(function, declared),)
+            )
+            if self._builder is not None:
+                try:
+                    # The plugins stay as they are, so there is nothing to open or to close.
+                    pipeline = self._engine.pipeline
+                    self._use(self._build(pipeline), f"wrapped {declared.name}")
+                except ArgoError:
+                    # It is refused, and must not stand in the way of later changes.
+                    if known is None:
+                        del self._given[declared.name]
+                    else:
+                        self._given[declared.name] = known
+                    raise
+            self._wrapped[declared.name] = function
+            return wrapped(function, declared, self.call)
+
+        return decorate
+
+    async def invalidate(self, *tags: str) -> None:
+        """Count kept answers with one of *tags* (``subject:NAME``, ``op:NAME``) as gone.
+
+        Holds in this process when it returns, in others within the channel's delay.
+        """
+        await context_of(self).invalidate(tags)
+
+    async def expire(self, *tags: str) -> None:
+        """Count kept answers with one of *tags* as stale: served only when nothing else is."""
+        await context_of(self).expire(tags)
+
+    def explain(self, operation: str, /, **parameters: object) -> list[Explained]:
+        """Return what each layer and upstream would do with this call now, and why.
+
+        Raises:
+            UnknownOperation: Nothing offers the operation.
+            BadParameter: As for :meth:`call`.
+        """
+        pipeline = self._engine.pipeline
+        call, _ = pipeline.calls.get(operation, self._tenant, parameters)
+        return explain(pipeline, call)
+
+    async def reload(
+        self, config: str | Path | Mapping[str, object] | Settings | None = None
+    ) -> None:
+        """Take up a changed configuration, or changed flags when *config* is ``None``.
+
+        Calls under way end as they began; whatever has not changed keeps its state. The old
+        configuration stays when the new one cannot be used.
+
+        Raises:
+            ConfigError: The new configuration cannot be used.
+        """
+        async with self._reloading:
+            before = self._engine.pipeline
+            old = self._settings
+            self._settings = old if config is None else _settings(config)
+            try:
+                pipeline = self._build(before)
+            except BaseException:
+                self._settings = old
+                raise
+            await self._exchange(before, pipeline, "reloaded")
+            assert self._context is not None
+            for name, one in pipeline.contributions.items():
+                if before.contributions.get(name, one) is not one:
+                    hook = self._plugins.call(
+                        name, "config_changed", config=one.config, context=self._context
+                    )
+                    await self._lifecycle.run(name, "config_changed", hook)
+
+    async def roll_back(self, flag: str, why: str) -> None:
+        """Hold *flag* off until it is revived, and forget what its layer served.
+
+        For programs that watch a ramp and judge it by themselves: it holds for every process of
+        this machine, over whatever the configuration says, until `argo-mw flags revive`.
+
+        Args:
+            flag: Its name.
+            why: What was seen, for the person who looks at the flag next.
+
+        Raises:
+            ConfigError: There is no such flag, or no reason.
+        """
+        flags = self._engine.pipeline.flags
+        if flag not in flags:
+            raise unknown_flag(flag, flags, where="a rollback")
+        if not why:
+            msg = f"flag {flag!r} is rolled back for no reason; say what was seen"
+            raise ConfigError(msg)
+        rule = configured_rule(flag, self._settings.flags)
+        overlay = Overlay(state_directory(self._settings))
+        await overlay.change(flag, lambda old: evolve(old or rule, rolled_back=why), self.reload)
+        await self.invalidate(f"layer:{flag}")
+
+    @property
+    def settings(self) -> Settings:
+        """What was configured."""
+        return self._settings
+
+    @property
+    def broken(self) -> Sequence[BrokenPlugin]:
+        """The plugins that were left out, and why."""
+        return tuple(self._plugins.broken)
+
+    def _build(self, previous: Pipeline | None) -> Pipeline:
+        assert self._builder is not None
+        overlay = Overlay(state_directory(self._settings)).read()
+        return self._builder.build(self._settings, overlay, previous)
+
+    def _use(self, pipeline: Pipeline, reason: str) -> None:
+        self._engine.use(pipeline, reason)
+        self._attach_observers()
+
+    async def _exchange(self, before: Pipeline, pipeline: Pipeline, reason: str) -> None:
+        """Send new calls through *pipeline*, once its layers are open."""
+        broken = len(self._plugins.broken)
+        await self._lifecycle.open_changed(before, pipeline)
+        if len(self._plugins.broken) > broken or self._engine.pipeline is not before:
+            # A layer could not be opened, or a function was wrapped meanwhile.
+            pipeline = self._build(pipeline)
+        self._use(pipeline, reason)
+        self._lifecycle.retire(before, pipeline)
+
+    def _attach_observers(self) -> None:
+        """Let the plugins' observers listen, less those whose layer's flag is off for good."""
+        flags = self._engine.pipeline.flags
+        for name, observers in self._observers.items():
+            off = name in flags and flags[name].rule.idle
+            for observer in observers:
+                self._events.remove(observer)
+                if not off:
+                    self._events.add(observer)
+
+    async def _make_context(self, state_dir: Path) -> Context:
+        codecs = _codecs(self._settings)
+        self._plugins.collect("register_codecs", codecs=codecs)
+        shared = await open_shared(
+            _shared_url(self._settings, state_dir), clock=self._clock, drivers=self._drivers()
+        )
+        return Context(
+            clock=self._clock,
+            shared=shared,
+            tag_versions=TagVersions(shared, self._clock),
+            codecs=codecs,
+            events=self._events,
+            tasks=self._tasks,
+            state_dir=state_dir,
+            runtime=self._engine,
+            single_process=self._settings.argo.shared == _SINGLE_PROCESS,
+        )
+
+    def _drivers(self) -> dict[str, OpenShared]:
+        drivers: dict[str, OpenShared] = {}
+        for answer in self._plugins.collect("register_shared_drivers").values():
+            drivers.update(cast("Mapping[str, OpenShared]", answer))
+        return drivers
+
+    async def _start(self) -> None:
+        context = context_of(self)
+        await self._warm_tag_versions(context.tag_versions)
+        broken = len(self._plugins.broken)
+        for name, one in self._engine.pipeline.contributions.items():
+            observers = self._plugins.call(
+                name, "register_observers", config=one.config, context=context
+            )
+            self._observers[name] = tuple(cast("Iterable[Observer]", observers or ()))
+            await self._lifecycle.start(name, one, context)
+        self._attach_observers()
+        if self._settings.argo.watch:
+            self._tasks.spawn("watch", watch(self._watched(), self._take_up))
+        if len(self._plugins.broken) > broken:
+            self._use(self._build(self._engine.pipeline), "a plugin was left out")
+
+    def _watched(self) -> set[Path]:
+        files = {Overlay(state_directory(self._settings)).path.absolute()}
+        source = Path(self._settings.source)
+        return files | {source.absolute()} if source.is_file() else files
+
+    async def _take_up(self) -> None:
+        source = self._settings.source
+        await self.reload(source if Path(source).is_file() else None)
+
+    async def _warm_tag_versions(self, versions: TagVersions) -> None:
+        """Mirror the tags that answers get on their way: one first met then is not kept."""
+        pipeline = self._engine.pipeline
+        await versions.start()
+        await versions.load(
+            [f"op:{name}" for name in pipeline.operations]
+            + [f"layer:{layer.flag}" for layer in pipeline.layers]
+        )
+
+
+def context_of(argo: Argo) -> Context:
+    """Return the context of *argo*: what plugins are given, for programs that do without them.
+
+    Raises:
+        Closed: *argo* is not open.
+    """
+    argo._engine.pipeline  # noqa: B018 - raises Closed
+    assert argo._context is not None
+    return argo._context
+
+
+def engine_of(argo: Argo) -> Engine:
+    """Return what runs the calls of *argo*, for commands and the test kit."""
+    return argo._engine
+
+
+def collect(argo: Argo, hook: str, **arguments: object) -> dict[str, object]:
+    """Return what every plugin of *argo*, which need not be open, answers to *hook*, by plugin.
+
+    Args:
+        argo: The application.
+        hook: The name of a hook.
+        arguments: The arguments that the hook declares, by name.
+    """
+    return argo._plugins.collect(hook, **arguments)
+
+
+def plugin_of(argo: Argo, kind: type[T]) -> T:
+    """Return the plugin of *argo* that is a *kind*, for commands and tests of that plugin.
+
+    Raises:
+        PluginError: It is not installed, blocked, or was left out.
+    """
+    plugin = argo._plugins.instance(kind)
+    if plugin is None:
+        msg = f"the plugin {kind.__name__} is not in use; `argo-mw plugins` lists those that are"
+        raise PluginError(msg, plugin=kind.__name__)
+    return plugin
+
+
+def observe(argo: Argo, observer: Observer) -> Callable[[], None]:
+    """Hand every event of *argo* to *observer*; call what this returns to end that.
+
+    Args:
+        argo: The application, open or not.
+        observer: Is called on the event loop and must not block; see
+            :func:`~argo_mw.plugin.observes`.
+    """
+    argo._events.add(observer)
+    return lambda: argo._events.remove(observer)
+
+
+def state_directory(settings: Settings) -> Path:
+    """Where an application with *settings* keeps its state; made private when it is made.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    chosen = os.environ.get(STATE_DIR) or settings.argo.state_dir
+    path = Path(chosen) if chosen else platformdirs.user_state_path("argo-mw")
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"the state directory {path} cannot be made: {error}; set state_dir in [argo]"
+        raise ConfigError(msg) from None
+    return path
+
+
+def _codecs(settings: Settings) -> Codecs:
+    key = settings.argo.signing_key
+    codecs = Codecs(Envelope(key=key.reveal().encode() if key else None))
+    for kind in (Outcome, Attempt, Cost, Note):
+        codecs.register_fields(kind, f"argo.{kind.__name__.lower()}")
+    return codecs
+
+
+def _settings(config: str | Path | Mapping[str, object] | Settings | None) -> Settings:
+    if isinstance(config, Settings):
+        return config
+    if isinstance(config, Mapping):
+        return parse(config)
+    return load(config)
+
+
+def _shared_url(settings: Settings, state_dir: Path) -> str:
+    url = settings.argo.shared
+    return f"sqlite:///{quote(str(state_dir / 'shared.db'))}" if url == "sqlite" else url

@@ -1,0 +1,254 @@
+"""Building: plugins, settings and flags become a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
+
+from attrs import evolve
+
+from argo_mw.app.call_cache import CallCache
+from argo_mw.app.names import unknown, unknown_operation
+from argo_mw.app.pipeline import UPSTREAM_FLAG, Contributions, Pipeline
+from argo_mw.app.upstreams import BoundUpstream, UpstreamBinder
+from argo_mw.base.errors import ConfigError, PluginError
+from argo_mw.chain.compose import Chain
+from argo_mw.chain.context import Context
+from argo_mw.chain.order import order
+from argo_mw.chain.shadow import ShadowRunner
+from argo_mw.config import OperationSettings, Settings
+from argo_mw.flags import Flag, Rule
+from argo_mw.flags.sources import resolve
+from argo_mw.model.call import Call
+from argo_mw.model.events import LayerBypassed
+from argo_mw.model.layer import Layer, Shadows
+from argo_mw.model.operation import AnyOperation
+from argo_mw.model.upstream import Upstream
+from argo_mw.registry import Plugins
+
+
+class PipelineBuilder:
+    """Builds the pipelines of one application.
+
+    Attributes:
+        given: Operations and upstreams that the program itself brings, by name.
+    """
+
+    def __init__(self, plugins: Plugins, context: Context) -> None:
+        self._plugins = plugins
+        self._context = context
+        self._binder = UpstreamBinder(plugins, context)
+        self._shadows = ShadowRunner(context.clock, context.tasks, self._report)
+        self.given: dict[str, Contributions] = {}
+
+    def build(
+        self, settings: Settings, overlay: Mapping[str, Rule], previous: Pipeline | None = None
+    ) -> Pipeline:
+        """Return a pipeline for *settings*, which takes over what it can from *previous*.
+
+        Raises:
+            ConfigError: Something is named that does not exist, named twice, or out of order.
+            PluginError: A plugin is broken, in strict mode.
+        """
+        contributions = self._contributions(settings, previous)
+        operations = _operations(contributions, settings)
+        if self._leave_out_unserving(contributions, operations):
+            return self.build(settings, overlay, previous)
+        flags = _flags(contributions, settings, overlay)
+        off = {name for name, flag in flags.items() if flag.rule.constant is False}
+        broken = len(self._plugins.broken)
+        upstreams = self._binder.bind(
+            (upstream for one in contributions.values() for upstream in one.upstreams),
+            settings,
+            off,
+            previous.upstreams if previous is not None else {},
+        )
+        if len(self._plugins.broken) > broken:
+            # A plugin that cannot guard is left out with its upstreams: they may be what it guards.
+            return self.build(settings, overlay, previous)
+        return self._compose(settings, contributions, operations, upstreams, flags)
+
+    def _compose(
+        self,
+        settings: Settings,
+        contributions: Mapping[str, Contributions],
+        operations: Mapping[str, AnyOperation],
+        upstreams: Mapping[str, BoundUpstream],
+        flags: Mapping[str, Flag],
+    ) -> Pipeline:
+        layers = [layer for one in contributions.values() for layer in one.layers]
+        _check_shadows(flags, layers)
+        candidates = {name: _candidates(name, upstreams, settings) for name in operations}
+        chains: dict[str, Chain] = {}
+        pipeline = Pipeline(
+            settings=settings,
+            contributions=contributions,
+            operations=operations,
+            upstreams=upstreams,
+            flags=flags,
+            order=order(layer for layer in layers if not flags[layer.flag].rule.idle),
+            chains=chains,
+            calls=CallCache(chains, lambda name: unknown_operation(name, operations)),
+            candidates=candidates,
+            constant_candidates={n: _constant(names, flags) for n, names in candidates.items()},
+        )
+        callers = {name: bound.caller for name, bound in upstreams.items()}
+        for name, operation in operations.items():
+            constant = pipeline.constant_candidates[name]
+            chains[name] = Chain(
+                operation,
+                pipeline.order,
+                flags,
+                callers,
+                pipeline.names_for,
+                self._report,
+                self._shadows,
+                self._context.events,
+                only=constant[0] if constant is not None and len(constant) == 1 else None,
+            )
+        return pipeline
+
+    def _contributions(
+        self, settings: Settings, previous: Pipeline | None
+    ) -> dict[str, Contributions]:
+        configs = self._plugins.configs(settings.plugins, settings.source)
+        made: dict[str, Contributions] = {}
+        for name, config in configs.items():
+            old = previous.contributions.get(name) if previous is not None else None
+            if old is not None and old.config == config:
+                made[name] = old
+            else:
+                made[name] = self._ask(name, config)
+        return {**{n: c for n, c in made.items() if n in self._plugins.names}, **self.given}
+
+    def _leave_out_unserving(
+        self,
+        contributions: Mapping[str, Contributions],
+        operations: Mapping[str, AnyOperation],
+    ) -> bool:
+        """Whether a plugin was left out because its layer fails to say what it serves."""
+        before = len(self._plugins.broken)
+        for name, one in contributions.items():
+            try:
+                for layer in one.layers:
+                    for operation in operations.values():
+                        layer.serves(operation)
+            except Exception as error:
+                self._plugins.leave_out(name, "serves", error)
+        return len(self._plugins.broken) > before
+
+    def _ask(self, name: str, config: object) -> Contributions:
+        arguments = {"config": config, "context": self._context}
+        layers = self._plugins.call(name, "register_layers", **arguments)
+        operations = self._plugins.call(name, "register_operations", config=config)
+        upstreams = self._plugins.call(name, "register_upstreams", **arguments)
+        flags = self._plugins.call(name, "register_flags")
+        data_types = self._plugins.call(name, "register_data_types")
+        made = Contributions(
+            config,
+            tuple(cast("Iterable[AnyOperation]", operations or ())),
+            tuple(cast("Iterable[Upstream]", upstreams or ())),
+            tuple(cast("Iterable[Layer]", layers or ())),
+            tuple(cast("Iterable[str]", flags or ())),
+            tuple(cast("Iterable[str]", data_types or ())),
+        )
+        self._check_names(name, made)
+        return made
+
+    def _check_names(self, name: str, made: Contributions) -> None:
+        """Leave plugin *name* out if what it brings does not bear its name."""
+        for layer in made.layers:
+            if layer.flag != name:
+                msg = (
+                    f"its layer is called {layer.name!r}; call it {name!r}, or {name}.PART where "
+                    "the plugin has several"
+                )
+                self._plugins.leave_out(name, "register_layers", PluginError(msg, plugin=name))
+        for flag in made.flags:
+            if not flag.startswith(f"{name}."):
+                msg = f"it registers flag {flag!r}; write {name + '.' + flag!r}"
+                self._plugins.leave_out(name, "register_flags", PluginError(msg, plugin=name))
+
+    def _report(self, layer: Layer, call: Call, error: BaseException) -> None:
+        if self._context.events:
+            self._context.events.emit(LayerBypassed(layer.name, call, error))
+        self._context.warn_once(
+            f"layer {layer.name}",
+            f"it failed and was bypassed: {type(error).__name__}: {error}",
+        )
+
+
+def _operations(
+    contributions: Mapping[str, Contributions], settings: Settings
+) -> dict[str, AnyOperation]:
+    operations: dict[str, AnyOperation] = {}
+    data_types = {name for one in contributions.values() for name in one.data_types}
+    for operation in (o for one in contributions.values() for o in one.operations):
+        if operation.name in operations:
+            msg = f"two plugins offer the operation {operation.name!r}; block one of them"
+            raise ConfigError(msg)
+        if operation.data_type and operation.data_type not in data_types:
+            where = f"the operation {operation.name!r}"
+            raise unknown("data type", operation.data_type, data_types, where)
+        wanted = settings.operations.get(operation.name, OperationSettings())
+        operations[operation.name] = (
+            operation if wanted.timeout is None else evolve(operation, timeout=wanted.timeout)
+        )
+    for name in settings.operations:
+        if name not in operations:
+            raise unknown("operation", name, operations, f"{settings.source} [operations.{name}]")
+    for plugin, one in contributions.items():
+        for name in _operation_tables(one.config):
+            if name not in operations:
+                where = f"{settings.source} [plugins.{plugin}.operations.{name}]"
+                raise unknown("operation", name, operations, where)
+    return operations
+
+
+def _operation_tables(config: object) -> Iterable[str]:
+    """The operations that a plugin's table has tables for: by convention, in ``operations``."""
+    tables = getattr(config, "operations", None)
+    return tables if isinstance(tables, Mapping) else ()
+
+
+def _flags(
+    contributions: Mapping[str, Contributions], settings: Settings, overlay: Mapping[str, Rule]
+) -> dict[str, Flag]:
+    known: list[str] = []
+    for one in contributions.values():
+        known += [layer.flag for layer in one.layers]
+        known += [UPSTREAM_FLAG + upstream.name for upstream in one.upstreams]
+        known += one.flags
+    return resolve(known, configured=settings.flags, overlay=overlay)
+
+
+def _candidates(
+    operation: str, upstreams: Mapping[str, BoundUpstream], settings: Settings
+) -> tuple[str, ...]:
+    able = [name for name, bound in upstreams.items() if operation in bound.upstream.operations]
+    wanted = settings.operations.get(operation, OperationSettings()).upstreams
+    if wanted is None:
+        return tuple(able)
+    for name in wanted:
+        if name not in able:
+            where = f"{settings.source} [operations.{operation}] upstreams"
+            raise unknown("upstream", name, able, where)
+    return wanted
+
+
+def _constant(names: Sequence[str], flags: Mapping[str, Flag]) -> tuple[str, ...] | None:
+    states = [flags[UPSTREAM_FLAG + name].rule.constant for name in names]
+    if None in states:
+        return None
+    return tuple(name for name, on in zip(names, states, strict=True) if on)
+
+
+def _check_shadows(flags: Mapping[str, Flag], layers: Iterable[Layer]) -> None:
+    able = {layer.flag for layer in layers if isinstance(layer.middleware, Shadows)}
+    for name, flag in flags.items():
+        if flag.rule.shadows and name not in able:
+            msg = (
+                f"flag {name!r} is set to 'shadow' by {flag.source}, but {name!r} cannot shadow; "
+                "set it to 'off', 'on' or a percentage"
+            )
+            raise ConfigError(msg)

@@ -1,0 +1,69 @@
+"""The call cache: calls that are asked over and over, remembered with their keys.
+
+Working out a key takes some 10 µs, and programs ask the same questions again and again; a
+question made of plain scalars is therefore looked up by its arguments first. Types are part of
+that look-up, since ``1``, ``1.0`` and ``True`` compare equal and are different questions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from argo_mw.chain.compose import Chain
+from argo_mw.model.call import Call, make_call
+from argo_mw.model.operation import Parameters
+
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes})
+_MAX_CALLS = 4096
+_MAX_TEXT = 256
+
+ChainedCall: TypeAlias = tuple[Call, Chain]
+
+
+class CallCache:
+    """Remembers calls by what was asked, for one build of the chains."""
+
+    __slots__ = ("_calls", "_chains", "_unknown")
+
+    def __init__(self, chains: Mapping[str, Chain], unknown: Callable[[str], Exception]) -> None:
+        self._chains = chains
+        self._unknown = unknown
+        self._calls: dict[tuple[object, ...], ChainedCall] = {}
+
+    def get(self, operation: str, tenant: str, parameters: Parameters) -> ChainedCall:
+        """Return the call for *operation* with *parameters*, and the chain that it goes through.
+
+        Raises:
+            UnknownOperation: Nothing offers the operation.
+            BadParameter: A parameter is missing, unknown, refused, or has no fingerprint.
+        """
+        values = parameters.values()
+        # Flat, since every call pays for this line: as many names as values as types.
+        arguments = (operation, tenant, *parameters, *values, *map(type, values))
+        try:
+            known = self._calls.get(arguments)
+        except TypeError:
+            return self._make(operation, tenant, parameters)
+        if known is not None:
+            return known
+        made = self._make(operation, tenant, parameters)
+        if _is_short(values):
+            if len(self._calls) >= _MAX_CALLS:
+                self._calls.clear()
+            self._calls[arguments] = made
+        return made
+
+    def _make(self, operation: str, tenant: str, parameters: Parameters) -> ChainedCall:
+        chain = self._chains.get(operation)
+        if chain is None:
+            raise self._unknown(operation)
+        return make_call(chain.operation, parameters, tenant=tenant), chain
+
+
+def _is_short(values: Iterable[object]) -> bool:
+    """Whether *values* are scalars, and take little room: a long text is as well asked anew."""
+    return all(
+        type(value) in _SCALARS and (not isinstance(value, str | bytes) or len(value) <= _MAX_TEXT)
+        for value in values
+    )

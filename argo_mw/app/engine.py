@@ -1,0 +1,258 @@
+"""The engine: runs calls through the chains of the current pipeline, in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+from argo_mw.app.pipeline import Pipeline
+from argo_mw.base.clock import Clock
+from argo_mw.base.deadline import TimeLimitExceeded, fail_at
+from argo_mw.base.errors import BadParameter, CallCycle, Closed, DeadlineExceeded
+from argo_mw.base.tasks import Tasks
+from argo_mw.chain.compose import Chain, Variant
+from argo_mw.chain.find import Looks, await_looks
+from argo_mw.flags import Decision
+from argo_mw.flags.parse import format_rule
+from argo_mw.flags.sources import unknown_flag
+from argo_mw.model.call import Call
+from argo_mw.model.events import CallEnded, Events, Reconfigured
+from argo_mw.model.operation import AnyOperation, Parameters
+from argo_mw.model.outcome import Outcome
+from argo_mw.model.upstream import Upstream
+from argo_mw.registry import Plugins
+
+MAP_CONCURRENCY = 1_000
+"""Calls of one ``map`` under way at once."""
+
+_MAX_REFRESHES = 256
+
+
+class Engine:
+    """Runs calls through the chains of the current pipeline.
+
+    Attributes:
+        plugins: The plugins in use.
+        clock: The time.
+        events: What happened.
+        tasks: The background tasks.
+    """
+
+    def __init__(self, plugins: Plugins, clock: Clock, events: Events, tasks: Tasks) -> None:
+        self.plugins = plugins
+        self.clock = clock
+        self.events = events
+        self.tasks = tasks
+        self._pipeline: Pipeline | None = None
+        self._refreshing: dict[str, asyncio.Task[Outcome]] = {}
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The current pipeline.
+
+        Raises:
+            Closed: The application is not open.
+        """
+        if self._pipeline is None:
+            msg = "the application is not open; use it inside `async with Argo.open(...)`"
+            raise Closed(msg)
+        return self._pipeline
+
+    def use(self, pipeline: Pipeline, reason: str) -> None:
+        """Send new calls through *pipeline*; calls under way finish on the old one."""
+        self._pipeline = pipeline
+        if self.events.active:
+            flags = tuple((name, format_rule(f.rule)) for name, f in pipeline.flags.items())
+            self.events.emit(Reconfigured(reason, flags))
+
+    def close(self) -> None:
+        """Take no more calls."""
+        self._pipeline = None
+
+    async def answer(self, call: Call, chain: Chain, timeout: float) -> Outcome:
+        """Return the answer to *call*: at once where one is at hand, else through the chain."""
+        variant = chain.constant or chain.variant(call)
+        looks = None
+        if variant.find is not None:
+            found = variant.find(call)
+            if type(found) is Outcome:
+                return found
+            looks = found
+        return await self.run(call, variant, timeout, looks)
+
+    async def run(
+        self, call: Call, variant: Variant, timeout: float, looks: Looks | None = None
+    ) -> Outcome:
+        """Return the answer to *call* through *variant*, within *timeout* seconds.
+
+        Args:
+            call: The question.
+            variant: The chain for it.
+            timeout: Seconds to wait at most.
+            looks: What to wait for before the chain is entered.
+
+        Raises:
+            DeadlineExceeded: It did not come in time.
+            ArgoError: What the chain raised.
+        """
+        started = self.clock.monotonic()
+        deadline = _earlier(started + timeout, call.deadline)
+        try:
+            outcome = await self._within(call, variant, deadline, looks)
+        except TimeLimitExceeded:
+            late = self._too_late(call, started)
+            self._ended(call, variant, started, error=late)
+            raise late from None
+        except BaseException as error:
+            self._ended(call, variant, started, error=error)
+            raise
+        if self.events.calls:
+            self._ended(call, variant, started, outcome=outcome)
+        return outcome
+
+    def _within(
+        self, call: Call, variant: Variant, deadline: float, looks: Looks | None
+    ) -> Awaitable[Outcome]:
+        if looks is not None:
+            return fail_at(self._look(call, variant, deadline, looks), deadline, self.clock)
+        if variant.only is not None:
+            return variant.run(call.evolve(upstream=variant.only, deadline=deadline))
+        return fail_at(variant.run(call.until(deadline)), deadline, self.clock)
+
+    async def _look(self, call: Call, variant: Variant, deadline: float, looks: Looks) -> Outcome:
+        found = await await_looks(call, looks, variant.report)
+        if isinstance(found, Outcome):
+            return found
+        return await variant.run(call.evolve(deadline=deadline, missed=found))
+
+    async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
+        """Return the answer to a question that *parent* depends on."""
+        call, chain = self.pipeline.calls.get(operation, parent.tenant, parameters)
+        if call.key == parent.key or call.key in parent.ancestors:
+            msg = f"{call.label} asks for itself, through {parent.operation.name}"
+            raise CallCycle(msg)
+        outcome = await self.answer(call.descend(parent), chain, call.operation.timeout)
+        if parent.lineage is not None:
+            parent.lineage.outcomes.append(outcome)
+        return outcome
+
+    async def nested_map(
+        self, parent: Call, operation: str, subjects: Iterable[str], parameters: Parameters
+    ) -> dict[str, Outcome | Exception]:
+        """Return the answer or the error for each subject that *parent* depends on."""
+        return await self.map(
+            operation, subjects, parameters, lambda one: self.nested(parent, operation, one)
+        )
+
+    async def map(
+        self,
+        operation: str,
+        subjects: Iterable[str],
+        parameters: Parameters,
+        ask: Callable[[Parameters], Awaitable[Outcome]],
+    ) -> dict[str, Outcome | Exception]:
+        """Return the answer or the error for each subject, asked in parallel, 1,000 at once."""
+        if isinstance(subjects, str):
+            msg = f"the subjects of a map are the text {subjects!r}; give a list of them"
+            raise BadParameter(msg)
+        name = self._subject_parameter(operation)
+        slots = asyncio.Semaphore(MAP_CONCURRENCY)
+
+        async def one(subject: str) -> Outcome | Exception:
+            async with slots:
+                try:
+                    return await ask({**parameters, name: subject})
+                except Exception as error:
+                    return error
+
+        unique = list(dict.fromkeys(subjects))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(s), name=f"argo-mw:map:{operation}") for s in unique]
+        return {subject: task.result() for subject, task in zip(unique, tasks, strict=True)}
+
+    def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
+        """Ask *call* again in the background, for the caches to keep.
+
+        Returns the task that does it, which may have been under way; ``None`` when there are
+        too many.
+        """
+        under_way = self._refreshing.get(call.key)
+        if under_way is not None:
+            return under_way
+        pipeline = self._pipeline
+        if pipeline is None or len(self._refreshing) >= _MAX_REFRESHES:
+            return None
+        variant = pipeline.chains[call.operation.name].variant(call)
+        again = call.evolve(refresh=True, deadline=None, missed=())
+        task = self.tasks.spawn(
+            f"refresh:{call.operation.name}", self.run(again, variant, call.operation.timeout)
+        )
+        self._refreshing[call.key] = task
+        task.add_done_callback(lambda _: self._refreshing.pop(call.key, None))
+        return task
+
+    async def charge_extra(self, call: Call) -> None:
+        """Charge one more request for *call*, which is bound to an upstream."""
+        assert call.upstream is not None, "only a call that is bound to an upstream is being sent"
+        await self.pipeline.upstreams[call.upstream].caller.charge_extra(call)
+
+    def upstreams(self, call: Call) -> Sequence[Upstream]:
+        """Return the upstreams that may answer *call* now, in their configured order."""
+        return self.pipeline.upstreams_for(call)
+
+    def flag(self, name: str, call: Call) -> Decision:
+        """Evaluate flag *name* for *call*.
+
+        Raises:
+            ConfigError: There is no such flag.
+        """
+        flags = self.pipeline.flags
+        if name not in flags:
+            raise unknown_flag(name, flags, where="a plugin", does="asks")
+        return flags[name].decide(call)
+
+    def collect(self, hook: str, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Return what every plugin answers to *hook*, by plugin name."""
+        return self.plugins.collect(hook, **arguments)
+
+    def operation(self, name: str) -> AnyOperation:
+        """Return the operation called *name*.
+
+        Raises:
+            UnknownOperation: No installed plugin offers it.
+        """
+        return self.pipeline.operation(name)
+
+    def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
+        """Return the call that asks *operation* with *parameters* for *tenant*."""
+        return self.pipeline.calls.get(operation, tenant, parameters)[0]
+
+    def _too_late(self, call: Call, started: float) -> DeadlineExceeded:
+        waited = self.clock.monotonic() - started
+        return DeadlineExceeded(
+            f"no answer to {call.label} within {waited:.3g} s, the caller's deadline"
+        )
+
+    def _ended(
+        self,
+        call: Call,
+        variant: Variant,
+        started: float,
+        *,
+        outcome: Outcome | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        if self.events.calls:
+            latency = self.clock.monotonic() - started
+            self.events.emit(CallEnded(call, latency, outcome, error, arms=variant.arms))
+
+    def _subject_parameter(self, operation: str) -> str:
+        known = self.pipeline.operation(operation)
+        if not known.subject:
+            msg = f"{operation} has no subject to map over; call it once for each parameter"
+            raise BadParameter(msg)
+        return known.subject
+
+
+def _earlier(one: float, other: float | None) -> float:
+    return one if other is None or one < other else other

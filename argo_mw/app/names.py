@@ -1,0 +1,20 @@
+"""Errors about names that do not exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from argo_mw.base.errors import ConfigError, UnknownOperation
+from argo_mw.base.suggest import suggest
+
+
+def unknown(what: str, name: str, known: Iterable[str], where: str) -> ConfigError:
+    """Return the error for *where*, which names a *what* called *name* that does not exist."""
+    msg = f"{where} names {what} {name!r}, which does not exist: {suggest(name, known)}"
+    return ConfigError(msg)
+
+
+def unknown_operation(name: str, operations: Iterable[str]) -> UnknownOperation:
+    """Return the error for a call of operation *name*, which nothing offers."""
+    error = unknown("operation", name, operations, "the call")
+    return UnknownOperation(f"{error}; `argo-mw plugins` lists what is installed")

@@ -1,0 +1,96 @@
+"""The pipeline: from plugins, settings and flags to one chain per operation.
+
+A pipeline is a value. A new one takes over from the last whatever has not changed: layers,
+upstreams and their guards keep their state, so a flag flip empties no cache and splits no
+flight. Calls under way finish on the pipeline that they began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import frozen
+
+from argo_mw.app.call_cache import CallCache
+from argo_mw.app.names import unknown_operation
+from argo_mw.app.upstreams import BoundUpstream
+from argo_mw.chain.compose import Chain
+from argo_mw.chain.order import Order
+from argo_mw.config import Settings
+from argo_mw.flags import Flag
+from argo_mw.model.call import Call
+from argo_mw.model.layer import Layer
+from argo_mw.model.operation import AnyOperation
+from argo_mw.model.upstream import Upstream
+
+UPSTREAM_FLAG = "upstream."
+
+
+@frozen(eq=False)
+class Contributions:
+    """What one plugin brings, for one configuration of it."""
+
+    config: object
+    operations: tuple[AnyOperation, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    flags: tuple[str, ...] = ()
+    data_types: tuple[str, ...] = ()
+
+
+@frozen(eq=False)
+class Pipeline:
+    """Everything that requests need, composed.
+
+    Attributes:
+        settings: What was configured.
+        contributions: What each plugin brings.
+        operations: The operations, by name.
+        upstreams: The upstreams with their guards, by name.
+        flags: The flags, by name.
+        order: The layers that act on some calls or shadow them, in their places.
+        chains: One chain per operation.
+        calls: The calls that were asked before.
+        candidates: The names of the upstreams of each operation, in their order.
+        constant_candidates: Those of them that are on, or ``None`` where that depends on the call.
+    """
+
+    settings: Settings
+    contributions: Mapping[str, Contributions]
+    operations: Mapping[str, AnyOperation]
+    upstreams: Mapping[str, BoundUpstream]
+    flags: Mapping[str, Flag]
+    order: Order
+    chains: Mapping[str, Chain]
+    calls: CallCache
+    candidates: Mapping[str, tuple[str, ...]]
+    constant_candidates: Mapping[str, tuple[str, ...] | None]
+
+    @property
+    def layers(self) -> Iterable[Layer]:
+        """The layers of all plugins, those that are off included."""
+        return [layer for one in self.contributions.values() for layer in one.layers]
+
+    def operation(self, name: str) -> AnyOperation:
+        """Return the operation called *name*.
+
+        Raises:
+            UnknownOperation: No installed plugin offers it.
+        """
+        if name not in self.operations:
+            raise unknown_operation(name, self.operations)
+        return self.operations[name]
+
+    def upstreams_for(self, call: Call) -> Sequence[Upstream]:
+        """Return the upstreams that may answer *call*, in their configured order."""
+        return [self.upstreams[name].upstream for name in self.names_for(call)]
+
+    def names_for(self, call: Call) -> Sequence[str]:
+        """Return the names of the upstreams that may answer *call*, less those that are off."""
+        operation = call.operation.name
+        constant = self.constant_candidates[operation]
+        if constant is not None:
+            return constant
+        flags = self.flags
+        names = self.candidates[operation]
+        return [name for name in names if flags[UPSTREAM_FLAG + name].decide(call).on]

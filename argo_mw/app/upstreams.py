@@ -1,0 +1,137 @@
+"""Upstreams made ready: with what is configured about them, their guards, and what asks them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import cast
+
+from attrs import evolve, frozen
+
+from argo_mw.app.names import unknown
+from argo_mw.base.errors import ConfigError
+from argo_mw.chain.attempt import UpstreamCaller
+from argo_mw.chain.context import Context
+from argo_mw.chain.quota import Quota
+from argo_mw.config import Settings, UpstreamSettings
+from argo_mw.model.guard import Guard
+from argo_mw.model.upstream import Batching, Limits, Upstream
+from argo_mw.registry import Plugins
+
+
+@frozen(eq=False)
+class BoundUpstream:
+    """An upstream that is ready to be asked.
+
+    Attributes:
+        base: The upstream as its plugin made it.
+        settings: What was configured about it.
+        upstream: What the two make together.
+        guards: Its guards, by the plugin that brought them; the core's own under "".
+        guarding: The plugins among them whose guards are asked.
+        caller: What asks it.
+    """
+
+    base: Upstream
+    settings: UpstreamSettings
+    upstream: Upstream
+    guards: Mapping[str, tuple[Guard, ...]]
+    guarding: frozenset[str]
+    caller: UpstreamCaller
+
+
+class UpstreamBinder:
+    """Makes upstreams ready, and keeps those that have not changed."""
+
+    def __init__(self, plugins: Plugins, context: Context) -> None:
+        self._plugins = plugins
+        self._context = context
+
+    def bind(
+        self,
+        upstreams: Iterable[Upstream],
+        settings: Settings,
+        off: Set[str],
+        previous: Mapping[str, BoundUpstream],
+    ) -> dict[str, BoundUpstream]:
+        """Return every one of *upstreams*, ready to be asked, by name.
+
+        Args:
+            upstreams: The upstreams as their plugins made them.
+            settings: What was configured.
+            off: The plugins whose guards are not asked.
+            previous: Those that were bound before; what has not changed is kept.
+
+        Raises:
+            ConfigError: Two share a name, or one is configured that does not exist.
+        """
+        bound: dict[str, BoundUpstream] = {}
+        for upstream in upstreams:
+            if upstream.name in bound:
+                msg = f"two upstreams are called {upstream.name!r}; block one of their plugins"
+                raise ConfigError(msg)
+            wanted = settings.upstreams.get(upstream.name, UpstreamSettings())
+            old = previous.get(upstream.name)
+            if old is None or old.base is not upstream or old.settings != wanted:
+                old = self._bind(upstream, wanted)
+            bound[upstream.name] = self._guarded_by(old, frozenset(old.guards) - off)
+        for name in settings.upstreams:
+            if name not in bound:
+                raise unknown("upstream", name, bound, f"{settings.source} [upstreams.{name}]")
+        return bound
+
+    def _bind(self, base: Upstream, settings: UpstreamSettings) -> BoundUpstream:
+        upstream = evolve(
+            base,
+            limits=_limits(base.limits, settings),
+            timeout=base.timeout if settings.timeout is None else settings.timeout,
+            retries=base.retries if settings.retries is None else settings.retries,
+            batching=_batching(base.batching, settings.max_batch),
+        )
+        guards = {"": self._own_guards(upstream)}
+        for name in self._plugins.implementing("register_guards"):
+            answer = self._plugins.call(
+                name,
+                "register_guards",
+                config=self._plugins.configured.get(name),
+                context=self._context,
+                upstream=upstream,
+            )
+            guards[name] = tuple(cast("Iterable[Guard]", answer or ()))
+        caller = self._caller(upstream, ())
+        return BoundUpstream(base, settings, upstream, guards, frozenset(), caller)
+
+    def _own_guards(self, upstream: Upstream) -> tuple[Guard, ...]:
+        if not upstream.metered and upstream.limits.unlimited:
+            return ()
+        return (Quota(upstream, self._context.shared, self._context.clock),)
+
+    def _guarded_by(self, bound: BoundUpstream, plugins: frozenset[str]) -> BoundUpstream:
+        """Return *bound* with the guards of just these *plugins*, which keep what they know."""
+        if bound.guarding == plugins:
+            return bound
+        guards = [g for name in sorted(plugins) for g in bound.guards[name]]
+        return evolve(bound, guarding=plugins, caller=self._caller(bound.upstream, guards))
+
+    def _caller(self, upstream: Upstream, guards: Sequence[Guard]) -> UpstreamCaller:
+        context = self._context
+        return UpstreamCaller(
+            upstream, guards, clock=context.clock, events=context.events, tasks=context.tasks
+        )
+
+
+def _batching(batching: Batching | None, max_size: int | None) -> Batching | None:
+    if batching is None or max_size is None:
+        return batching
+    return None if max_size == 1 else evolve(batching, max_size=max_size)
+
+
+def _limits(limits: Limits, settings: UpstreamSettings) -> Limits:
+    def pick(configured: int | None, own: int | None) -> int | None:
+        return own if configured is None else configured or None
+
+    return Limits(
+        per_second=pick(settings.per_second, limits.per_second),
+        per_minute=pick(settings.per_minute, limits.per_minute),
+        per_day=pick(settings.per_day, limits.per_day),
+        concurrency=pick(settings.concurrency, limits.concurrency),
+    )

@@ -1,0 +1,121 @@
+"""Wrapping: any async function behind the chain."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import ParamSpec, Protocol, TypeVar, cast
+
+from argo_mw.base.errors import ConfigError, UpstreamError
+from argo_mw.model.call import Call
+from argo_mw.model.operation import AnyOperation
+from argo_mw.model.outcome import Outcome
+from argo_mw.model.upstream import Upstream
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Ask(Protocol):
+    """Ask the chain: :meth:`argo_mw.Argo.call`."""
+
+    async def __call__(self, operation: str, /, **parameters: object) -> object: ...
+
+
+def wrapped(
+    function: Callable[P, Awaitable[R]], declared: AnyOperation, ask: Ask
+) -> Callable[P, Awaitable[R]]:
+    """*function*, called through the chain as operation *declared*.
+
+    What it raises reaches its caller as it was raised.
+    """
+    parameters_of = _binder(declared)
+
+    @functools.wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return cast(R, await ask(declared.name, **parameters_of(args, kwargs)))
+        except UpstreamError as error:
+            if error.upstream == declared.name and isinstance(error.__cause__, Exception):
+                raise error.__cause__ from None
+            raise
+
+    return call
+
+
+def _binder(
+    declared: AnyOperation,
+) -> Callable[[tuple[object, ...], dict[str, object]], Mapping[str, object]]:
+    """Names the arguments of a call, as ``inspect.Signature.bind`` does.
+
+    Which takes longer than the rest of a memory hit; so it is asked only about calls that are
+    wrong or out of the ordinary.
+    """
+    parameters = declared.signature.parameters.values()
+    ordinary = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+    names = frozenset(ordinary) | {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    rests = [p.name for p in parameters if p.kind is p.VAR_KEYWORD]
+    required = frozenset(p.name for p in parameters if p.default is p.empty).difference(rests)
+
+    def named(args: tuple[object, ...], kwargs: dict[str, object]) -> Mapping[str, object]:
+        given = dict(zip(ordinary, args, strict=False))
+        if len(given) == len(args) and names.issuperset(kwargs) and given.keys().isdisjoint(kwargs):
+            given.update(kwargs)
+            if required.issubset(given):
+                return given
+        given = dict(declared.signature.bind(*args, **kwargs).arguments)
+        for rest in rests:
+            given |= cast("Mapping[str, object]", given.pop(rest, {}))
+        return given
+
+    return named
+
+
+def check(
+    declared: AnyOperation, function: Callable[..., object], known: Callable[..., object] | None
+) -> None:
+    """See that what is asked of *function* can be told by names.
+
+    Args:
+        declared: The operation that it shall answer.
+        function: What is to be wrapped.
+        known: What is wrapped under that name, or ``None``.
+
+    Raises:
+        ConfigError: A parameter has no name, or the operation's name is another function's.
+    """
+    if known is not None and not _redefines(function, known):
+        msg = (
+            f"the name {declared.name!r} is taken by another function that is wrapped, which "
+            "would be called instead of this one; give this one its own with wrap(name=...)"
+        )
+        raise ConfigError(msg)
+    for parameter in declared.signature.parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
+            msg = (
+                f"{declared.name}{declared.signature} cannot be wrapped: {parameter.name!r} is not "
+                "given by its name, and answers are known by the names of what was asked"
+            )
+            raise ConfigError(msg)
+
+
+def _redefines(function: Callable[..., object], known: Callable[..., object]) -> bool:
+    """Whether *function* is *known*, or was written in its place: a notebook's cell ran again."""
+    if function is known:
+        return True
+    one, other = (getattr(f, "__code__", None) for f in (function, known))
+    # Closures of one function share their code, and are different functions.
+    return one is not other and _home(function) == _home(known)
+
+
+def _home(function: Callable[..., object]) -> tuple[object, object]:
+    return getattr(function, "__module__", None), getattr(function, "__qualname__", None)
+
+
+def upstream_of(function: Callable[..., Awaitable[object]], declared: AnyOperation) -> Upstream:
+    """The upstream that answers operation *declared* by calling *function*."""
+
+    async def fetch(call: Call) -> Outcome:
+        return Outcome(await function(**dict(call.parameters)))
+
+    return Upstream(declared.name, {declared.name}, fetch, timeout=declared.timeout)

@@ -1,0 +1,1 @@
+"""What every other room stands on: time, tasks, errors, the log."""

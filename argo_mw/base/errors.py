@@ -1,0 +1,193 @@
+"""The errors, one tree by cause.
+
+Every message says what happened, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import TypeVar
+
+E = TypeVar("E", bound=BaseException)
+
+
+class ArgoError(Exception):
+    """The root of every error that the framework raises on purpose."""
+
+
+class ConfigError(ArgoError):
+    """The configuration cannot be used; nothing was started or changed."""
+
+
+class PluginError(ArgoError):
+    """A plugin cannot be used.
+
+    Attributes:
+        plugin: The plugin's name.
+    """
+
+    def __init__(self, message: str, *, plugin: str) -> None:
+        super().__init__(message)
+        self.plugin = plugin
+
+
+class BadCall(ArgoError):
+    """The question itself is wrong; no upstream was called."""
+
+
+class UnknownOperation(BadCall):
+    """No installed plugin offers this operation."""
+
+
+class BadParameter(BadCall):
+    """A parameter is missing, unknown, of a wrong value, or cannot be part of a key."""
+
+
+class CallCycle(BadCall):
+    """An operation asked for itself, through its own nested calls."""
+
+
+class Refusal(ArgoError):
+    """A guard said no: a quota, a budget or a circuit breaker.
+
+    Attributes:
+        retry_at: Seconds since the epoch at which asking again makes sense, or ``None``.
+    """
+
+    def __init__(self, message: str, *, retry_at: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_at = retry_at
+
+
+class QuotaExceeded(Refusal):
+    """An upstream's quota is used up."""
+
+
+class BudgetExceeded(Refusal):
+    """A budget in money is used up."""
+
+
+class CircuitOpen(Refusal):
+    """An upstream has failed too often lately and is left alone for a while."""
+
+
+class DeadlineExceeded(ArgoError, TimeoutError):
+    """The answer did not come in time."""
+
+
+class Action(Enum):
+    """What an upstream's error asks of the caller."""
+
+    RETRY = "retry"
+    """The same upstream may well answer when asked again, after ``retry_after``."""
+
+    SWITCH = "switch"
+    """This upstream will not answer; another may."""
+
+    STOP = "stop"
+    """The question is at fault: no upstream will answer it."""
+
+
+class UpstreamError(ArgoError):
+    """An upstream did not answer.
+
+    Attributes:
+        upstream: Its name.
+        action: What to do about it.
+        retry_after: Seconds to wait before asking it again, when it said so.
+        status: The HTTP status, when there was one.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        upstream: str,
+        action: Action = Action.SWITCH,
+        retry_after: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.upstream = upstream
+        self.action = action
+        self.retry_after = retry_after
+        self.status = status
+
+
+class Unsupported(UpstreamError):
+    """An upstream cannot answer the question at all, and was not asked."""
+
+
+class InvalidAnswer(UpstreamError):
+    """An upstream answered, but its answer is none: an empty frame, a malformed reply."""
+
+
+class NotFound(UpstreamError):
+    """An upstream is sure that what was asked for does not exist."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        upstream: str,
+        action: Action = Action.STOP,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message, upstream=upstream, action=action, status=status)
+
+
+class AllUpstreamsFailed(ArgoError):
+    """Every upstream of an operation failed.
+
+    Attributes:
+        causes: One error per upstream, in the order in which they were asked.
+    """
+
+    def __init__(self, message: str, *, causes: Sequence[Exception]) -> None:
+        super().__init__(message)
+        self.causes = tuple(causes)
+
+
+class AllUpstreamsRefused(AllUpstreamsFailed, Refusal):
+    """Guards refused every upstream of an operation; ``retry_at`` is the earliest of theirs."""
+
+    def __init__(
+        self, message: str, *, causes: Sequence[Exception], retry_at: float | None
+    ) -> None:
+        super().__init__(message, causes=causes)
+        self.retry_at = retry_at
+
+
+class SharedUnavailable(ArgoError):
+    """The shared store cannot be reached now."""
+
+
+class NotEncodable(ArgoError):
+    """A value cannot be written to a shared store."""
+
+
+class NotShareable(ArgoError):
+    """A value cannot be handed to several callers: it cannot be copied."""
+
+
+class StreamAborted(ArgoError):
+    """A stream ended before it was complete."""
+
+
+class Closed(ArgoError):
+    """The application object was closed, or not opened yet."""
+
+
+def copy_error(error: E) -> E:
+    """Return a copy of *error* to raise once more.
+
+    An exception object that is raised for several callers grows its traceback with each, and
+    ties their frames together; every caller gets its own.
+    """
+    copy = type(error).__new__(type(error), *error.args)
+    copy.args = error.args
+    copy.__dict__.update(error.__dict__)
+    copy.__cause__ = error.__cause__
+    copy.__suppress_context__ = True
+    return copy

@@ -1,0 +1,236 @@
+"""Stable fingerprints of parameters.
+
+A fingerprint is the same in every process and every run, does not depend on the order of named
+arguments, and differs whenever values differ in type or content: ``1``, ``1.0``, ``"1"`` and
+``True`` are four different values. What has no stable content, an open file or a function, is
+refused by name instead of being keyed by its address.
+
+The encoding is prefix-free: every value is a type tag, a length and its content, so no two
+different values share an encoding, whatever they contain.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import uuid
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+import attrs
+import msgspec
+
+from argo_mw.base.errors import BadParameter
+
+DIGEST_BYTES = 16
+_MAX_DEPTH = 32
+_JSON_KEYS = frozenset({str})
+_JSON_LEAVES = frozenset({type(None), bool, int, str})
+_JSON_TYPES = _JSON_LEAVES | {dict, list}
+_ORIGIN = dt.datetime(1, 1, 1)  # noqa: DTZ001 - what is counted from it has no zone either
+_PACKER = msgspec.msgpack.Encoder(order="deterministic")
+
+
+def fingerprint(value: object, *, name: str = "value") -> str:
+    """A hexadecimal digest of *value* that is stable across processes and runs.
+
+    Args:
+        value: ``None``, bool, int, float, str, bytes, :class:`~decimal.Decimal`, enum members,
+            dates, times, time deltas, UUIDs, attrs instances, and lists, tuples, sets and
+            mappings of these.
+        name: What to call the value in an error.
+
+    Raises:
+        BadParameter: *value* holds something without stable content; the message names the
+            path to it.
+    """
+    return blake2b(encode(value, name=name), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def fingerprint_named(
+    values: Mapping[str, object], *, of: str, context: tuple[str | int, ...] = ()
+) -> str:
+    """A digest of named arguments, whatever their order, in some *context*.
+
+    Raises:
+        BadParameter: An argument has no stable content; the message names it and *of*.
+    """
+    arguments = sorted([_argument(name, value, of) for name, value in values.items()])
+    content = _context(*context) + b"".join(arguments)
+    return blake2b(content, digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _argument(name: str, value: object, of: str) -> bytes:
+    scalar = _SCALARS.get(type(value))
+    if scalar is None:
+        return _name(name) + _encode(value, f"parameter {name!r} of {of}", 0)
+    tag, content = scalar
+    return _name(name) + _tagged(tag, content(value))
+
+
+# Operations and their parameters are few, and asked again and again.
+@functools.lru_cache(maxsize=1024)
+def _name(name: str) -> bytes:
+    return _encode(name, name, 0)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _context(*context: str | int) -> bytes:
+    return _encode(context, "context", 0)
+
+
+def encode(value: object, *, name: str = "value") -> bytes:
+    """The canonical, prefix-free bytes behind :func:`fingerprint`."""
+    return _encode(value, name, 0)
+
+
+def _encode(value: object, path: str, depth: int) -> bytes:
+    if depth > _MAX_DEPTH:
+        msg = f"{path} is nested more than {_MAX_DEPTH} levels deep; flatten it"
+        raise BadParameter(msg)
+    scalar = _SCALARS.get(type(value))
+    if scalar is not None:
+        tag, content = scalar
+        return _tagged(tag, content(value))
+    if _is_json(value, depth) and (packed := _packed(value)) is not None:
+        return _tagged(b"j", packed)
+    return _encode_composite(value, path, depth)
+
+
+def _is_json(value: Any, depth: int) -> bool:
+    """Whether *value* is a dict or list of nothing but what JSON has, floats excepted.
+
+    Conversations with language models are: packed as a whole, twenty messages take 10 µs
+    instead of 64. Floats have two zeros, which are one question.
+    """
+    kind = type(value)
+    if kind is dict:
+        if not _JSON_KEYS.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    elif kind is list:
+        items = value
+    else:
+        return False
+    if _JSON_LEAVES.issuperset(map(type, items)):
+        return True
+    if depth >= _MAX_DEPTH or not _JSON_TYPES.issuperset(map(type, items)):
+        return False
+    return all(type(item) in _JSON_LEAVES or _is_json(item, depth + 1) for item in items)
+
+
+def _packed(value: object) -> bytes | None:
+    """*value* as canonical MessagePack, or ``None`` when that has no form for it."""
+    try:
+        return _PACKER.encode(value)
+    except (OverflowError, ValueError):
+        return None  # an integer beyond 64 bits, half a surrogate pair
+
+
+def _encode_composite(value: object, path: str, depth: int) -> bytes:
+    if isinstance(value, Enum):
+        return _tagged(b"E", _typename(value) + _member(value))
+    if isinstance(value, list):
+        return _sequence(b"l", value, path, depth)
+    if isinstance(value, tuple):
+        return _sequence(
+            b"t" if type(value) is tuple else b"T" + _typename(value), value, path, depth
+        )
+    if isinstance(value, (set, frozenset)):
+        return _tagged(b"s", b"".join(sorted(_encode(v, f"{path}{{}}", depth + 1) for v in value)))
+    if isinstance(value, Mapping):
+        return _tagged(b"m", _pairs(value, path, depth))
+    kind: type = type(value)
+    if attrs.has(kind):
+        fields = {a.name: getattr(value, a.name) for a in attrs.fields(kind)}
+        return _tagged(b"A", _typename(value) + _pairs(fields, path, depth))
+    msg = (
+        f"{path} is a {type(value).__module__}.{type(value).__qualname__}, which has no stable "
+        "fingerprint; pass plain data (numbers, text, dates, lists, mappings) instead"
+    )
+    raise BadParameter(msg)
+
+
+def _sequence(
+    tag: bytes, values: list[object] | tuple[object, ...], path: str, depth: int
+) -> bytes:
+    return _tagged(
+        tag, b"".join(_encode(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(values))
+    )
+
+
+def _pairs(mapping: Mapping[object, object], path: str, depth: int) -> bytes:
+    encoded = [
+        _encode(k, f"key {k!r} of {path}", depth + 1) + _encode(v, f"{path}[{k!r}]", depth + 1)
+        for k, v in mapping.items()
+    ]
+    return b"".join(sorted(encoded))
+
+
+def _tagged(tag: bytes, content: bytes) -> bytes:
+    return b"%b%d:%b" % (tag, len(content), content)
+
+
+def _typename(value: object) -> bytes:
+    return f"{type(value).__module__}.{type(value).__qualname__}\0".encode()
+
+
+def _float(value: float) -> bytes:
+    # One zero and one NaN: what compares or behaves alike in a question is the same question.
+    return b"nan" if value != value else (value + 0.0).hex().encode()
+
+
+def _decimal(value: Decimal) -> bytes:
+    # 1.0 and 1.00 are one number; a sign on zero is none. By digits, since arithmetic rounds to
+    # the precision of the moment.
+    if not value.is_finite():
+        return str(value).encode()
+    sign, digits, exponent = value.as_tuple()
+    written = "".join(map(str, digits))
+    significant = written.rstrip("0")
+    if not significant:
+        return b"0"
+    shifted = int(exponent) + len(written) - len(significant)
+    return f"{'-' if sign else ''}{significant}E{shifted}".encode()
+
+
+def _member(value: Enum) -> bytes:
+    # A flag with no bit of a name has no name.
+    name: str | None = value.name
+    return (f"={value.value}" if name is None else name).encode()
+
+
+def _instant(value: dt.datetime) -> bytes:
+    offset = value.utcoffset()
+    if offset is None:
+        return b"naive " + value.replace(tzinfo=None).isoformat().encode()
+    # Counted rather than converted: the first and last hours have no form in UTC.
+    return b"utc " + _microseconds(value.replace(tzinfo=None) - _ORIGIN - offset)
+
+
+def _clock_time(value: dt.time) -> bytes:
+    return repr(value).encode() if value.tzinfo else value.isoformat().encode()
+
+
+def _microseconds(value: dt.timedelta) -> bytes:
+    return str(value // dt.timedelta(microseconds=1)).encode()
+
+
+_SCALARS: dict[type, tuple[bytes, Callable[..., bytes]]] = {
+    type(None): (b"n", lambda _: b""),
+    bool: (b"b", lambda v: b"1" if v else b"0"),
+    int: (b"i", lambda v: b"%x" % v if v >= 0 else b"-%x" % -v),
+    float: (b"f", _float),
+    str: (b"u", lambda v: v.encode("utf-8", "surrogatepass")),
+    bytes: (b"y", bytes),
+    bytearray: (b"y", bytes),
+    Decimal: (b"d", _decimal),
+    dt.datetime: (b"D", _instant),
+    dt.date: (b"a", lambda v: v.isoformat().encode()),
+    dt.time: (b"h", _clock_time),
+    dt.timedelta: (b"e", _microseconds),
+    uuid.UUID: (b"U", lambda v: v.bytes),
+}

@@ -1,0 +1,123 @@
+"""Gathering: calls of a short window that differ in their subject only share one request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from attrs import define, field
+
+from argo_mw.base.clock import Clock, Timer
+from argo_mw.base.errors import UpstreamError, copy_error
+from argo_mw.base.tasks import Tasks
+from argo_mw.model.call import Call
+from argo_mw.model.outcome import Outcome
+from argo_mw.model.upstream import Batching
+
+_MAX_WINDOWS = 20
+
+SendMany = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome | Exception]]]
+
+
+@define(eq=False)
+class _Batch:
+    calls: list[Call] = field(factory=list)
+    waiters: list[asyncio.Future[Outcome]] = field(factory=list)
+    timer: Timer | None = None
+    windows: int = 0
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def abandoned(self) -> bool:
+        return all(waiter.cancelled() for waiter in self.waiters)
+
+
+class CallBatcher:
+    """Collects calls to one upstream into requests.
+
+    A batch goes out when it is full, or after a window in which nobody joined it: on a busy
+    machine the calls of one burst arrive over several windows. Cancelling one caller takes away its
+    answer only; when the last one leaves, the request itself is cancelled.
+    """
+
+    def __init__(
+        self, name: str, batching: Batching, send_many: SendMany, clock: Clock, tasks: Tasks
+    ) -> None:
+        self._name = name
+        self._batching = batching
+        self._send_many = send_many
+        self._clock = clock
+        self._tasks = tasks
+        self._open: dict[str, _Batch] = {}
+
+    async def send(self, call: Call) -> Outcome:
+        """The answer to *call*, from a request that it may share."""
+        key = call.batch_key
+        batch = self._open.get(key)
+        if batch is None:
+            batch = self._open[key] = _Batch()
+            self._look_again(key, batch, 1)
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        batch.calls.append(call)
+        batch.waiters.append(waiter)
+        if len(batch.calls) >= self._batching.max_size:
+            self._dispatch(key, batch)
+        try:
+            return await waiter
+        finally:
+            if batch.task is not None and batch.abandoned:
+                batch.task.cancel()
+
+    def _look_again(self, key: str, batch: _Batch, size: int) -> None:
+        """Send *batch* after a window in which it has not grown beyond *size*."""
+        batch.windows += 1
+
+        def look() -> None:
+            if len(batch.calls) > size and batch.windows < _MAX_WINDOWS:
+                self._look_again(key, batch, len(batch.calls))
+            else:
+                self._dispatch(key, batch)
+
+        closes = self._clock.monotonic() + self._batching.window
+        batch.timer = self._clock.call_at(closes, look)
+
+    def _dispatch(self, key: str, batch: _Batch) -> None:
+        if self._open.get(key) is batch:
+            del self._open[key]
+        if batch.timer is not None:
+            batch.timer.cancel()
+        if batch.task is None and not batch.abandoned:
+            batch.task = self._tasks.spawn(f"gather:{self._name}", self._run(batch))
+
+    async def _run(self, batch: _Batch) -> None:
+        wanted = [
+            (call, waiter)
+            for call, waiter in zip(batch.calls, batch.waiters, strict=True)
+            if not waiter.done()
+        ]
+        try:
+            answers = await self._send_many([call for call, _ in wanted])
+        except asyncio.CancelledError:
+            _fail(wanted, _stopped(self._name))
+            raise
+        except Exception as error:
+            _fail(wanted, error)
+            return
+        for (_, waiter), answer in zip(wanted, answers, strict=True):
+            if waiter.done():
+                continue
+            if isinstance(answer, Outcome):
+                waiter.set_result(answer)
+            else:
+                waiter.set_exception(answer)
+
+
+def _fail(wanted: Sequence[tuple[Call, asyncio.Future[Outcome]]], error: Exception) -> None:
+    for _, waiter in wanted:
+        if not waiter.done():
+            waiter.set_exception(copy_error(error))
+
+
+def _stopped(name: str) -> Exception:
+    msg = f"the gathered request to {name!r} was stopped by shutdown; ask again"
+    return UpstreamError(msg, upstream=name)

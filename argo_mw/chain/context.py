@@ -1,0 +1,196 @@
+"""The context: what the framework gives to plugins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from argo_mw.base.clock import Clock
+from argo_mw.base.log import Log
+from argo_mw.base.tasks import Tasks
+from argo_mw.flags import Decision
+from argo_mw.model.call import Call
+from argo_mw.model.events import Events, LayerActed, Trouble
+from argo_mw.model.operation import AnyOperation, Parameters
+from argo_mw.model.outcome import Outcome
+from argo_mw.model.upstream import Upstream
+from argo_mw.store.codec import Codecs
+from argo_mw.store.protocol import Shared
+from argo_mw.store.tag_versions import TagVersions
+
+log = Log("argo_mw")
+
+_MAX_WARNINGS = 1000
+
+
+class Runtime(Protocol):
+    """The running application, as far as a context needs it."""
+
+    async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
+        """Ask *operation* on behalf of *parent*."""
+
+    async def nested_map(
+        self, parent: Call, operation: str, subjects: Iterable[str], parameters: Parameters
+    ) -> dict[str, Outcome | Exception]:
+        """Ask *operation* about each of *subjects* on behalf of *parent*."""
+
+    async def charge_extra(self, call: Call) -> None:
+        """Charge one more request for *call*, which is bound to an upstream."""
+
+    def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
+        """Ask *call* again in the background."""
+
+    def upstreams(self, call: Call) -> Sequence[Upstream]:
+        """Return the upstreams that may answer *call* now."""
+
+    def flag(self, name: str, call: Call) -> Decision:
+        """Evaluate flag *name* for *call*."""
+
+    def collect(self, hook: str, arguments: Mapping[str, object]) -> dict[str, object]:
+        """Call *hook* of every plugin."""
+
+    def operation(self, name: str) -> AnyOperation:
+        """Return the operation called *name*."""
+
+    def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
+        """Return the call that asks *operation* with *parameters*."""
+
+
+class Context:
+    """What plugins may use; one for the life of an application.
+
+    Attributes:
+        clock: The time.
+        shared: The store that instances share.
+        tag_versions: The versions of tags, for layers that keep answers.
+        codecs: Values to bytes and back.
+        events: What happened; ask ``if context.events:`` before building an event.
+        tasks: Owner of background tasks, which it ends at shutdown.
+        single_process: Whether no other process can share the store, so that nothing is gained
+            by writing what only others would read.
+        state_dir: A private directory for files of the plugin's own.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        shared: Shared,
+        tag_versions: TagVersions,
+        codecs: Codecs,
+        events: Events,
+        tasks: Tasks,
+        state_dir: Path,
+        runtime: Runtime,
+        single_process: bool = False,
+    ) -> None:
+        self.clock = clock
+        self.shared = shared
+        self.tag_versions = tag_versions
+        self.codecs = codecs
+        self.events = events
+        self.tasks = tasks
+        self.state_dir = state_dir
+        self.single_process = single_process
+        self._runtime = runtime
+        self._warnings: set[tuple[str, str]] = set()
+
+    async def call(self, parent: Call, operation: str, /, **parameters: object) -> Outcome:
+        """Ask *operation* with *parameters* on behalf of *parent*, in its tenant and deadline.
+
+        What the answer depends on is inherited by the parent's own.
+
+        Raises:
+            CallCycle: *parent* or one of its ancestors is this very question.
+            ArgoError: As :meth:`argo_mw.Argo.outcome`.
+        """
+        return await self._runtime.nested(parent, operation, parameters)
+
+    async def map(
+        self, parent: Call, operation: str, subjects: Iterable[str], /, **parameters: object
+    ) -> dict[str, Outcome | Exception]:
+        """Ask *operation* about many subjects on behalf of *parent*; see :meth:`call`."""
+        return await self._runtime.nested_map(parent, operation, subjects, parameters)
+
+    async def charge_extra(self, call: Call) -> None:
+        """Charge the quotas of *call*'s upstream with one more request, and announce it.
+
+        For upstreams whose answer takes several requests, such as pages: to be awaited before
+        each but the first, which the framework has charged.
+
+        Raises:
+            Refusal: A quota is used up, so the answer cannot be completed.
+        """
+        await self._runtime.charge_extra(call)
+
+    def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
+        """Ask *call* again in the background, past the caches' lookup, unless that is under way.
+
+        The task belongs to the application; wait for it with :func:`asyncio.shield`. ``None``
+        when too many are under way.
+        """
+        return self._runtime.refresh(call)
+
+    async def invalidate(self, tags: Iterable[str]) -> None:
+        """Count every kept answer with one of *tags* as gone, in every instance."""
+        await self.tag_versions.invalidate(tags)
+
+    async def expire(self, tags: Iterable[str]) -> None:
+        """Count every kept answer with one of *tags* as stale, in every instance."""
+        await self.tag_versions.expire(tags)
+
+    def upstreams(self, call: Call) -> Sequence[Upstream]:
+        """Return the upstreams that may answer *call* now, in their configured order."""
+        return self._runtime.upstreams(call)
+
+    def flag(self, name: str, call: Call) -> Decision:
+        """Evaluate flag *name*, one of those that the plugin registers, for *call*.
+
+        Raises:
+            ConfigError: There is no such flag.
+        """
+        return self._runtime.flag(name, call)
+
+    def collect(self, hook: str, **arguments: object) -> dict[str, object]:
+        """Return what every plugin answers to *hook*, a hook of some plugin's own, by plugin name.
+
+        Args:
+            hook: The hook's name.
+            arguments: The arguments that the hook declares, by name.
+        """
+        return self._runtime.collect(hook, arguments)
+
+    def operation(self, name: str) -> AnyOperation:
+        """Return the operation called *name*.
+
+        Raises:
+            UnknownOperation: No installed plugin offers it.
+        """
+        return self._runtime.operation(name)
+
+    def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
+        """Return the call that asks *operation* with *parameters* for *tenant*, without asking it.
+
+        Raises:
+            UnknownOperation: No installed plugin offers it.
+            BadParameter: A parameter is missing, unknown, refused, or cannot be part of a key.
+        """
+        return self._runtime.make_call(operation, tenant, parameters)
+
+    def warn_once(self, where: str, what: str) -> None:
+        """Report once that *what* is wrong at *where*, in the log and as an event."""
+        if (where, what) in self._warnings:
+            return
+        if len(self._warnings) >= _MAX_WARNINGS:
+            self._warnings.clear()
+        self._warnings.add((where, what))
+        log.warning(what, where=where)
+        if self.events:
+            self.events.emit(Trouble(where, what))
+
+    def announce(self, layer: str, action: str, call: Call | None = None, detail: str = "") -> None:
+        """Emit that *layer* did *action*, if anything observes it; see :class:`LayerActed`."""
+        if LayerActed in self.events.wanted:
+            self.events.emit(LayerActed(layer, action, call, detail))

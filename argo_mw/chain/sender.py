@@ -1,0 +1,144 @@
+"""Requests: what really goes out to an upstream, past its guards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+
+from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
+from argo_mw.model.call import Call
+from argo_mw.model.events import Events, RequestSent
+from argo_mw.model.guard import CountingGuard, Guard, Request, Result
+from argo_mw.model.outcome import Outcome
+from argo_mw.model.upstream import Upstream
+
+
+class Sender:
+    """Sends requests to one upstream: guards reserve, the request goes out, guards settle."""
+
+    def __init__(self, upstream: Upstream, guards: Sequence[Guard], events: Events) -> None:
+        self.upstream = upstream
+        self._guards = tuple(guards)
+        self._counting = tuple(g for g in guards if isinstance(g, CountingGuard))
+        self._events = events
+
+    async def send(self, call: Call) -> Outcome:
+        """The upstream's answer to *call* in a request of its own."""
+        request = Request(self.upstream, (call,)) if self._guards else None
+        if request is not None:
+            await self._reserve(request)
+        self._announce(call, 1)
+        try:
+            outcome = await self.upstream.fetch(call)
+            if not isinstance(outcome, Outcome):
+                raise self._no_outcome(outcome)
+        except BaseException as error:
+            if request is not None:
+                await self._settle(request, (error,))
+            ours = self._as_ours(error)
+            if ours is error:
+                raise
+            raise ours from error
+        if request is not None:
+            await self._settle(request, (outcome,))
+        return outcome
+
+    async def send_many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
+        """The upstream's answers to *calls*, in one request."""
+        batching = self.upstream.batching
+        assert batching is not None
+        request = Request(self.upstream, tuple(calls))
+        await self._reserve(request)
+        try:
+            self._announce(calls[0], len(calls))
+            answers = await batching.fetch_many(request.calls)
+            if len(answers) != len(calls):
+                msg = (
+                    f"upstream {self.upstream.name!r} answered {len(answers)} of {len(calls)} "
+                    "gathered calls; fetch_many must give one outcome or error for each"
+                )
+                raise UpstreamError(msg, upstream=self.upstream.name)
+            answers = [self._each(answer) for answer in answers]
+        except BaseException as error:
+            await self._settle(request, (error,) * len(calls))
+            ours = self._as_ours(error)
+            if ours is error:
+                raise
+            raise ours from error
+        await self._settle(request, answers)
+        return answers
+
+    async def charge_extra(self, call: Call) -> None:
+        """Charge and announce one more request of the answer to *call*."""
+        request = Request(self.upstream, (call,))
+        for guard in self._counting:
+            await guard.charge_extra(request)
+        self._announce(call, 0)
+
+    async def _reserve(self, request: Request) -> None:
+        reserved: list[Guard] = []
+        try:
+            for guard in self._guards:
+                await guard.reserve(request)
+                reserved.append(guard)
+        except BaseException as error:
+            await self._release(request, reserved)
+            if isinstance(error, Exception) and not isinstance(error, Refusal):
+                msg = f"guard failed, so upstream {self.upstream.name!r} is not asked: {error}"
+                raise Refusal(msg) from error
+            raise
+
+    async def _release(self, request: Request, reserved: Sequence[Guard]) -> None:
+        # Like accounts: no cancellation, and no bug of one guard, keeps the others from it.
+        if reserved:
+            releases = [guard.release(request) for guard in reversed(reserved)]
+            await asyncio.shield(asyncio.gather(*releases, return_exceptions=True))
+
+    async def _settle(self, request: Request, result: Result) -> None:
+        # Accounts are settled even while the caller is being cancelled: money was spent. The
+        # tasks for it cost more than all the rest of a request, so only guards that wait get one.
+        remaining: list[Awaitable[None]] = []
+        failures: list[Exception] = []
+        for guard in self._guards:
+            try:
+                rest = guard.settle(request, result)
+            except Exception as error:
+                failures.append(error)
+                continue
+            if rest is not None:
+                remaining.append(rest)
+        if remaining:
+            ended = await asyncio.shield(asyncio.gather(*remaining, return_exceptions=True))
+            failures += [failure for failure in ended if isinstance(failure, Exception)]
+        if failures and not isinstance(result[0], asyncio.CancelledError):
+            raise failures[0]
+
+    def _announce(self, call: Call, calls: int) -> None:
+        if RequestSent in self._events.wanted:
+            self._events.emit(RequestSent(self.upstream.name, call.operation.name, calls))
+
+    def _each(self, answer: object) -> Outcome | Exception:
+        """One answer of several, as it would be if its call had been sent alone."""
+        if isinstance(answer, (Outcome, ArgoError)):
+            return answer
+        if not isinstance(answer, BaseException):
+            return self._no_outcome(answer)
+        failure = self._failure(answer)
+        failure.__cause__ = answer
+        return failure
+
+    def _no_outcome(self, answer: object) -> UpstreamError:
+        msg = (
+            f"upstream {self.upstream.name!r} answered with a {type(answer).__name__}, not an "
+            "Outcome; wrap the value: Outcome(value)"
+        )
+        return UpstreamError(msg, upstream=self.upstream.name)
+
+    def _as_ours(self, error: BaseException) -> BaseException:
+        if isinstance(error, ArgoError) or not isinstance(error, Exception):
+            return error
+        return self._failure(error)
+
+    def _failure(self, error: BaseException) -> UpstreamError:
+        msg = f"upstream {self.upstream.name!r} failed: {type(error).__name__}: {error}"
+        return UpstreamError(msg, upstream=self.upstream.name)

@@ -1,0 +1,133 @@
+"""Calls: one question each, frozen, with a key that is the same wherever it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from argo_mw.base.fingerprint import fingerprint_named
+from argo_mw.model.lineage import Lineage
+from argo_mw.model.operation import AnyOperation, Parameters
+
+NOTHING: Mapping[str, object] = MappingProxyType({})
+
+
+@final
+class Call(Struct, frozen=True, eq=False):
+    """One question on its way through the chain.
+
+    Attributes:
+        operation: What kind of question.
+        parameters: Its parameters, complete and normalised.
+        key: A stable fingerprint of operation, parameters and scope: equal in every process and
+            run for equal questions. Holds no secret, upstream, deadline or extension.
+        subject: What the question is about: the value of the parameter that the operation names
+            as its subject, or "".
+        tenant: On whose behalf it is asked.
+        deadline: Monotonic seconds after which the answer is of no use, or ``None``.
+        upstream: The upstream that the call is bound to, or ``None`` before one is selected.
+        tags: What every answer to it depends on: ``op:NAME``, ``subject:SUBJECT``, and what its
+            operation names beside them.
+        ancestors: The keys of the calls that this one was asked for, outermost first.
+        refresh: Whether the caller has an answer already and wants a newer one, so that caches
+            skip their lookup.
+        max_age: Seconds: the caller takes no answer that is older. ``None`` for any age.
+        missed: The names of the layers whose ``find`` has just looked into a store and found
+            nothing, so that they need not look there again.
+        lineage: Collects the outcomes of the calls that are made for this one, or ``None``
+            where its operation makes none.
+        extensions: What layers tell each other about this call, by names that begin with a
+            plugin's name and a dot; never part of the key.
+    """
+
+    operation: AnyOperation
+    parameters: Parameters
+    key: str
+    subject: str = ""
+    tenant: str = ""
+    deadline: float | None = None
+    upstream: str | None = None
+    tags: frozenset[str] = frozenset()
+    ancestors: tuple[str, ...] = ()
+    refresh: bool = False
+    max_age: float | None = None
+    missed: tuple[str, ...] = ()
+    lineage: Lineage | None = None
+    extensions: Mapping[str, object] = NOTHING
+
+    def __repr__(self) -> str:
+        """Describe the call without its parameters and extensions, which may hold anything."""
+        bound = f" to {self.upstream}" if self.upstream is not None else ""
+        return f"<Call {self.label}{bound}, key {self.key}>"
+
+    @property
+    def label(self) -> str:
+        """The operation's name and the subject, for messages."""
+        return f"{self.operation.name} {self.subject}" if self.subject else self.operation.name
+
+    @property
+    def branch_key(self) -> str:
+        """The key of this question to this upstream."""
+        return self.key if self.upstream is None else f"{self.key}@{self.upstream}"
+
+    @property
+    def batch_key(self) -> str:
+        """What calls have in common that differ in their subject only."""
+        rest = {n: v for n, v in self.parameters.items() if n != self.operation.subject}
+        scope = _scope(self.operation, self.tenant)
+        return f"{self.operation.name}:{fingerprint_named(rest, of='siblings', context=(scope,))}"
+
+    def bind(self, upstream: str) -> Call:
+        """Return the same question, to *upstream*."""
+        return replace(self, upstream=upstream)
+
+    def until(self, deadline: float | None) -> Call:
+        """Return the same question, with another deadline in monotonic seconds."""
+        return replace(self, deadline=deadline)
+
+    def evolve(self, **changes: object) -> Call:
+        """Return the same question with *changes* to the fields that are no part of its key."""
+        return replace(self, **changes)
+
+    def descend(self, parent: Call) -> Call:
+        """Return the same question, asked on behalf of *parent* and within its deadline."""
+        ancestors = (*parent.ancestors, parent.key)
+        return replace(self, ancestors=ancestors, deadline=parent.deadline)
+
+    def extended(self, extensions: Mapping[str, object]) -> Call:
+        """Return the same question with *extensions* beside its own."""
+        return replace(self, extensions=MappingProxyType({**self.extensions, **extensions}))
+
+
+def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -> Call:
+    """Return the call that asks *operation* with *parameters* on behalf of *tenant*.
+
+    Raises:
+        BadParameter: A parameter is missing, unknown, refused, or has no stable fingerprint.
+    """
+    bound = operation.bind(parameters)
+    digest = fingerprint_named(
+        bound,
+        of=operation.name,
+        context=(operation.name, operation.version, _scope(operation, tenant)),
+    )
+    subject = str(bound.get(operation.subject, "")) if operation.subject else ""
+    tags = {f"op:{operation.name}", *operation.tags(bound)}
+    if subject:
+        tags.add(f"subject:{subject}")
+    return Call(
+        operation=operation,
+        parameters=MappingProxyType(bound),
+        key=f"{operation.name}:{digest}",
+        subject=subject,
+        tenant=tenant,
+        tags=frozenset(tags),
+    )
+
+
+def _scope(operation: AnyOperation, tenant: str) -> str:
+    return "" if operation.scope == "public" else tenant

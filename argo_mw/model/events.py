@@ -1,0 +1,231 @@
+"""What happened, as one typed stream, for logs, metrics and rollout.
+
+Nothing is built when nobody listens: emitters ask ``if events:`` first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal, TypeVar, get_args
+
+from attrs import frozen
+
+from argo_mw.base.log import Log
+from argo_mw.model.call import Call
+from argo_mw.model.outcome import Attempt, Outcome
+
+log = Log("argo_mw")
+
+
+@frozen
+class CallEnded:
+    """A caller got its answer or its error.
+
+    Attributes:
+        call: The question.
+        latency: Seconds that the caller waited.
+        outcome: The answer, or ``None``.
+        error: The error, or ``None``.
+        at_hand: Whether a layer had the answer at hand, without waiting.
+        arms: The flag arms that this call was in, by flag: ``treatment`` or ``control``.
+    """
+
+    call: Call
+    latency: float
+    outcome: Outcome | None = None
+    error: BaseException | None = None
+    at_hand: bool = False
+    arms: tuple[tuple[str, str], ...] = ()
+
+
+@frozen
+class AttemptEnded:
+    """One try at one upstream ended.
+
+    Attributes:
+        call: The question, bound to its upstream.
+        attempt: How it went.
+    """
+
+    call: Call
+    attempt: Attempt
+
+
+@frozen
+class RequestSent:
+    """A request went out to an upstream.
+
+    Attributes:
+        upstream: Its name.
+        operation: The operation's name.
+        calls: How many calls it answers; 0 for a further page of an answer.
+    """
+
+    upstream: str
+    operation: str
+    calls: int
+
+
+@frozen
+class LayerActed:
+    """A layer did something worth counting.
+
+    Attributes:
+        layer: Its name.
+        action: What it did: ``hit``, ``miss``, ``stale``, ``store``, ``joined`` …
+        call: The question, if there is one.
+        detail: More about it.
+    """
+
+    layer: str
+    action: str
+    call: Call | None = None
+    detail: str = ""
+
+
+@frozen
+class LayerBypassed:
+    """A layer failed by its own fault and was passed by.
+
+    Attributes:
+        layer: Its name.
+        call: The question.
+        error: What it raised.
+    """
+
+    layer: str
+    call: Call
+    error: BaseException
+
+
+@frozen
+class AnswerSeen:
+    """A fresh answer passed by: loaded from an upstream, or found in the shared store.
+
+    One that is found again and again is told of once.
+
+    Attributes:
+        call: The question.
+        outcome: The answer.
+        source: Where it came from.
+    """
+
+    call: Call
+    outcome: Outcome
+    source: Literal["upstream", "shared"]
+
+
+@frozen
+class Reconfigured:
+    """The chain was rebuilt.
+
+    Attributes:
+        reason: Why.
+        flags: The state of each flag.
+    """
+
+    reason: str
+    flags: tuple[tuple[str, str], ...]
+
+
+@frozen
+class Trouble:
+    """Something that people should know of, said once per *what* until it changes.
+
+    Attributes:
+        where: The part it happened in.
+        what: What happened and what to do.
+    """
+
+    where: str
+    what: str
+
+
+Event = (
+    CallEnded
+    | AttemptEnded
+    | RequestSent
+    | LayerActed
+    | LayerBypassed
+    | AnswerSeen
+    | Reconfigured
+    | Trouble
+)
+"""Anything that happened."""
+Observer = Callable[[Event], None]
+"""Is handed events, on the event loop; must not block."""
+
+
+W = TypeVar("W", bound=Callable[..., None])
+
+
+def observes(*kinds: type) -> Callable[[W], W]:
+    """Mark an observer that wants events of these *kinds* only.
+
+    It is handed no others, and what only others would listen to is not built for it: an answer
+    from memory tells nobody anything unless somebody wants ``CallEnded`` or ``LayerActed``.
+    """
+
+    def mark(observer: W) -> W:
+        observer.kinds = kinds  # type: ignore[attr-defined]
+        return observer
+
+    return mark
+
+
+class Events:
+    """Hands events to observers; false while there are none.
+
+    Attributes:
+        active: Whether anybody listens: what ``if events:`` asks, for paths where a call counts.
+        calls: Whether anybody wants to know of every call, those answered from memory included.
+        wanted: The kinds of events that anybody wants.
+
+    An observer runs on the event loop and must not block. One that raises is taken out and
+    said once: watching must not change what is watched.
+    """
+
+    __slots__ = ("_by_kind", "_observers", "active", "calls", "wanted")
+
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        self._listen(observers)
+
+    def __bool__(self) -> bool:
+        return self.active
+
+    def add(self, observer: Observer) -> None:
+        """Send events to *observer* too, from now on; those it :func:`observes`, or all."""
+        self._listen([*self._listening, observer])
+
+    def remove(self, observer: Observer) -> None:
+        """Send no more events to *observer*."""
+        self._listen([o for o in self._listening if o is not observer])
+
+    def emit(self, event: Event) -> None:
+        """Hand *event* to every observer that wants it."""
+        kind = type(event)
+        for observer in self._by_kind.get(kind) or self._who_wants(kind):
+            try:
+                observer(event)
+            except Exception:
+                self.remove(observer)
+                log.exception("observer failed and was removed", observer=repr(observer))
+
+    @property
+    def _listening(self) -> list[Observer]:
+        return [observer for observer, _ in self._observers]
+
+    def _listen(self, observers: Iterable[Observer]) -> None:
+        # A new tuple each time: an observer may add or remove others while it is told something.
+        self._observers = tuple((o, getattr(o, "kinds", (object,))) for o in observers)
+        self.active = bool(self._observers)
+        self.wanted: frozenset[type] = frozenset(
+            event
+            for event in get_args(Event)
+            if any(issubclass(event, kinds) for _, kinds in self._observers)
+        )
+        self._by_kind = {kind: self._who_wants(kind) for kind in self.wanted}
+        self.calls = not self.wanted.isdisjoint((CallEnded, LayerActed))
+
+    def _who_wants(self, kind: type) -> tuple[Observer, ...]:
+        return tuple(o for o, kinds in self._observers if issubclass(kind, kinds))

@@ -1,0 +1,201 @@
+"""Operations: the kinds of question that can be asked."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, Literal, ParamSpec, TypeAlias, TypeVar
+
+from attrs import field, frozen
+
+from argo_mw.base.errors import BadParameter, ConfigError
+from argo_mw.base.suggest import suggest
+
+Kind = Literal["fetch", "llm", "compute"]
+"""What an operation does: see :class:`Operation`."""
+Scope = Literal["public", "tenant"]
+"""Whether tenants share its answers."""
+
+Parameters = Mapping[str, object]
+Accept = Callable[[object], "str | None"]
+Normalize = Callable[[dict[str, object]], dict[str, object]]
+Score = Callable[[object], float]
+Tags = Callable[[Parameters], Iterable[str]]
+P = ParamSpec("P")
+R_co = TypeVar("R_co", covariant=True)
+
+
+def accept_anything(value: object) -> str | None:
+    """Every value but ``None`` is an answer."""
+    return "nothing" if value is None else None
+
+
+def no_tags(parameters: Parameters) -> Iterable[str]:
+    """Answers depend on nothing that has a tag of its own."""
+    return ()
+
+
+@frozen(eq=False)
+class Operation(Generic[P, R_co]):
+    """A kind of question.
+
+    Attributes:
+        name: What callers ask for, unique among all installed plugins.
+        signature: The parameters, with their defaults; a call that leaves a default out has
+            the same key as one that spells it.
+        kind: ``fetch`` asks a service for data, ``llm`` a language model, ``compute`` works an
+            answer out of other operations.
+        data_type: What kind of data answers are, by a name that a plugin registers with
+            ``register_data_types``, or ""; layers may decide by it.
+        scope: ``public`` answers are shared between tenants, ``tenant`` ones are not.
+            Language-model operations are always ``tenant``.
+        subject: The name of the parameter that is the subject, or "" when there is none.
+        accept: Says what is wrong with a value, or ``None`` when it is an answer.
+        normalize: Brings parameters into one form, and refuses bad ones with
+            :class:`~argo_mw.base.errors.BadParameter`, before anything is called.
+        score: How good an answer is, for strategies that compare answers; higher is better.
+        tags: What an answer depends on beside its operation and subject, by the parameters: a
+            caller who comes after one of these was invalidated joins no flight from before.
+        timeout: Seconds that a caller waits for an answer at most, by default.
+        version: Part of the key: change it when the meaning of answers changes.
+        doc: One line for people.
+    """
+
+    name: str
+    signature: inspect.Signature
+    kind: Kind = "fetch"
+    data_type: str = ""
+    scope: Scope = field(default="public")
+    subject: str = ""
+    accept: Accept = accept_anything
+    normalize: Normalize | None = None
+    score: Score | None = None
+    tags: Tags = no_tags
+    timeout: float = 30.0
+    version: int = 1
+    doc: str = ""
+    # Read out of the signature once, since every call is bound.
+    _names: frozenset[str] = field(init=False, repr=False)
+    _defaults: Parameters = field(init=False, repr=False)
+    _required: frozenset[str] = field(init=False, repr=False)
+    _takes_more: bool = field(init=False, repr=False)
+
+    @_names.default
+    def _named(self) -> frozenset[str]:
+        return frozenset(self.signature.parameters)
+
+    @_defaults.default
+    def _defaulted(self) -> Parameters:
+        known = self.signature.parameters
+        return {n: p.default for n, p in known.items() if p.default is not p.empty}
+
+    @_required.default
+    def _asked_for(self) -> frozenset[str]:
+        known = self.signature.parameters
+        return frozenset(
+            n for n, p in known.items() if p.default is p.empty and p.kind is not _REST
+        )
+
+    @_takes_more.default
+    def _has_rest(self) -> bool:
+        return any(p.kind is _REST for p in self.signature.parameters.values())
+
+    @scope.validator
+    def _language_models_are_never_public(self, _: object, value: Scope) -> None:
+        if self.kind == "llm" and value != "tenant":
+            msg = f"operation {self.name!r} is of kind 'llm': its scope must be 'tenant'"
+            raise ValueError(msg)
+
+    def bind(self, parameters: Parameters) -> dict[str, object]:
+        """All parameters by name, defaults filled in, checked and normalised.
+
+        Raises:
+            BadParameter: One is missing, unknown or refused by ``normalize``.
+        """
+        if not (self._takes_more or self._names.issuperset(parameters)):
+            raise self._unknown(next(name for name in parameters if name not in self._names))
+        bound = {**self._defaults, **parameters}
+        if not self._required.issubset(bound):
+            missing = [n for n in self.signature.parameters if n in self._required - bound.keys()]
+            msg = f"{self.name} needs {', '.join(missing)}: call it as {self.name}{self.signature}"
+            raise BadParameter(msg)
+        return self.normalize(bound) if self.normalize is not None else bound
+
+    def _unknown(self, name: str) -> BadParameter:
+        hint = suggest(name, self.signature.parameters)
+        msg = f"{self.name} has no parameter {name!r}: {hint} It is {self.name}{self.signature}"
+        return BadParameter(msg)
+
+
+AnyOperation: TypeAlias = Operation[..., object]
+"""An operation of any parameters and any answer."""
+
+_REST = inspect.Parameter.VAR_KEYWORD
+
+
+def operation(
+    *,
+    name: str | None = None,
+    kind: Kind = "fetch",
+    data_type: str = "",
+    scope: Scope | None = None,
+    subject: str = "",
+    accept: Accept = accept_anything,
+    normalize: Normalize | None = None,
+    score: Score | None = None,
+    tags: Tags = no_tags,
+    timeout: float = 30.0,
+    version: int = 1,
+) -> Callable[[Callable[P, R_co]], Operation[P, R_co]]:
+    """Declare an operation by a signature: the body of the decorated function is never run.
+
+    ::
+
+        @operation(subject="city", accept=not_empty)
+        def forecast(city: str, *, days: int = 5) -> Forecast:
+            \"\"\"The weather of the next days.\"\"\"
+
+    Args:
+        name: What callers ask for; by default the function's name.
+        kind: ``fetch``, ``llm`` or ``compute``.
+        data_type: What kind of data answers are, by a registered name, or "".
+        scope: ``public`` or ``tenant``; by default ``tenant`` for language models and
+            ``public`` for the rest.
+        subject: The name of the parameter that is the subject, or "".
+        accept: Says what is wrong with a value, or ``None`` when it is an answer.
+        normalize: Brings parameters into one form, and refuses bad ones.
+        score: How good an answer is; higher is better.
+        tags: What an answer depends on beside its operation and subject, by the parameters.
+        timeout: Seconds that a caller waits for an answer at most, by default.
+        version: Part of the key: change it when the meaning of answers changes.
+
+    Raises:
+        ConfigError: The subject is no parameter of the function.
+    """
+
+    def declare(function: Callable[P, R_co]) -> Operation[P, R_co]:
+        signature = inspect.signature(function)
+        own = name or function.__name__
+        if subject and subject not in signature.parameters:
+            msg = (
+                f"operation {own!r} names {subject!r} as its subject, which is no parameter of "
+                f"{own}{signature}: {suggest(subject, signature.parameters)}"
+            )
+            raise ConfigError(msg)
+        return Operation(
+            name=own,
+            signature=signature.replace(return_annotation=inspect.Signature.empty),
+            kind=kind,
+            data_type=data_type,
+            scope=scope or ("tenant" if kind == "llm" else "public"),
+            subject=subject,
+            accept=accept,
+            normalize=normalize,
+            score=score,
+            tags=tags,
+            timeout=timeout,
+            version=version,
+            doc=(inspect.getdoc(function) or "").partition("\n")[0],
+        )
+
+    return declare

@@ -1,0 +1,124 @@
+"""An answer and what is known about it."""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+from attrs import frozen
+from msgspec import Struct
+from msgspec.structs import replace
+
+
+@frozen
+class Cost:
+    """What upstream calls cost.
+
+    Attributes:
+        usd: United States dollars, or ``None`` when the price is not known.
+        tokens_in: Tokens sent.
+        tokens_out: Tokens received.
+        requests: Requests charged to a quota; a fraction when a request was shared.
+        estimated: Whether any part is an estimate.
+    """
+
+    usd: float | None = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    requests: float = 0.0
+    estimated: bool = False
+
+    def __add__(self, other: Cost) -> Cost:
+        usd = None if self.usd is None or other.usd is None else self.usd + other.usd
+        return Cost(
+            usd,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.requests + other.requests,
+            self.estimated or other.estimated,
+        )
+
+
+NO_COST = Cost()
+"""What costs nothing."""
+
+
+@frozen
+class Attempt:
+    """One try at one upstream.
+
+    Attributes:
+        upstream: Its name.
+        latency: Seconds from sending to the answer, the error or the cancellation.
+        status: How it ended.
+        error: The error in a few words, or "".
+        cost: What it cost.
+    """
+
+    upstream: str
+    latency: float
+    status: Literal["ok", "rejected", "failed", "refused", "timeout", "cancelled"]
+    error: str = ""
+    cost: Cost = NO_COST
+
+
+@frozen
+class Note:
+    """Why a layer did what it did.
+
+    Attributes:
+        layer: The layer's name.
+        text: One line for a person.
+    """
+
+    layer: str
+    text: str
+
+
+@final
+class Outcome(Struct, frozen=True):
+    """An answer and what is known about it.
+
+    Attributes:
+        value: The answer itself.
+        upstream: The upstream that answered, or ``None`` before it is known.
+        via: The layers that served or shaped the answer, innermost first.
+        as_of: Seconds since the epoch of the moment that the answer speaks for. Ages are
+            computed from it, never stored.
+        expires_at: Seconds since the epoch until which the answer is fresh, or ``None`` when
+            no layer has said.
+        tags: What the answer depends on, for :meth:`~argo_mw.Argo.invalidate`.
+        cost: What getting it cost this time; nothing when a layer served it.
+        attempts: The tries behind it.
+        notes: Why layers did what they did.
+    """
+
+    value: object
+    upstream: str | None = None
+    via: tuple[str, ...] = ()
+    as_of: float | None = None
+    expires_at: float | None = None
+    tags: frozenset[str] = frozenset()
+    cost: Cost = NO_COST
+    attempts: tuple[Attempt, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+    def evolve(self, **changes: object) -> Outcome:
+        """Return a copy with *changes* to its attributes."""
+        return replace(self, **changes)
+
+    def shaped_by(self, layer: str, note: str = "") -> Outcome:
+        """Return a copy that says that *layer* served or shaped it, and in *note* why.
+
+        The tag ``layer:NAME`` comes with it, so that rolling the layer back can take away what
+        it served.
+        """
+        return replace(
+            self,
+            via=(*self.via, layer),
+            tags=self.tags | {f"layer:{layer}"},
+            notes=(*self.notes, Note(layer, note)) if note else self.notes,
+        )
+
+    def age(self, now: float) -> float:
+        """Return the seconds between the moment it speaks for and *now*; 0 when unknown."""
+        return 0.0 if self.as_of is None else max(0.0, now - self.as_of)

@@ -1,0 +1,193 @@
+"""Streams: one answer that arrives in pieces, read by several readers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Generic, Self, TypeVar
+
+from argo_mw.base.errors import Closed, StreamAborted
+from argo_mw.base.tasks import Tasks
+from argo_mw.model.outcome import Cost
+
+C = TypeVar("C")
+OnDone = Callable[["Stream[C]"], None]
+
+MOST_CHUNKS = 100_000
+
+
+class Stream(Generic[C]):
+    """A bounded, append-only buffer of chunks with independent readers.
+
+    Every reader sees every chunk from the first on, at its own pace, whenever it starts. The
+    source is read once, ahead of its readers, up to *most* chunks; when the last reader leaves
+    before the end, the source is closed and the stream is aborted.
+
+    Attributes:
+        cost: What all of it cost; ``None`` until that is known: at its end, if at all.
+    """
+
+    def __init__(
+        self,
+        source: AsyncIterator[C],
+        tasks: Tasks,
+        *,
+        name: str = "stream",
+        most: int = MOST_CHUNKS,
+    ) -> None:
+        self._source = source
+        self._chunks: list[C] = []
+        self._most = most
+        self._readers = 0
+        self._changed = asyncio.Event()
+        self._done = False
+        self._error: Exception | None = None
+        self._callbacks: list[OnDone[C]] = []
+        self._tasks = tasks
+        self._name = name
+        self._pump: asyncio.Task[None] | None = None
+        self._pumping = False
+        self.cost: Cost | None = None
+
+    @classmethod
+    def of(cls, chunks: Sequence[C], tasks: Tasks) -> Self:
+        """A stream of *chunks* that is complete already: a kept answer, replayed.
+
+        *tasks* own its readers, as for any stream.
+        """
+        stream = cls(_nothing(), tasks)
+        stream._chunks = list(chunks)
+        stream._done = True
+        return stream
+
+    @property
+    def complete(self) -> bool:
+        """Whether the source ended by itself: only then is there an answer to keep."""
+        return self._done and self._error is None
+
+    @property
+    def chunks(self) -> Sequence[C]:
+        """The chunks that have arrived."""
+        return tuple(self._chunks)
+
+    def on_done(self, callback: OnDone[C]) -> None:
+        """Call *callback* with the stream once it has ended, well or not; at once if it has."""
+        if self._done:
+            callback(self)
+        else:
+            self._callbacks.append(callback)
+
+    async def first(self) -> C | None:
+        """Wait for the first chunk, or ``None`` from an empty stream, without being a reader.
+
+        Cancelling the wait aborts a stream that nobody reads.
+
+        Raises:
+            StreamAborted: The stream ended in an error before its first chunk.
+        """
+        self._start()
+        try:
+            while not self._chunks and not self._done:
+                await self._changed.wait()
+        except asyncio.CancelledError:
+            if self._readers == 0:
+                self.abort("nobody waits for it any more")
+            raise
+        if self._chunks:
+            return self._chunks[0]
+        if self._error is not None:
+            raise self._copy_of_error()
+        return None
+
+    async def read(self) -> AsyncIterator[C]:
+        """The chunks, from the first on.
+
+        Raises:
+            StreamAborted: The source failed, or the stream was aborted; what arrived before
+                has been yielded.
+        """
+        self._readers += 1
+        self._start()
+        position = 0
+        try:
+            while True:
+                while position < len(self._chunks):
+                    chunk = self._chunks[position]
+                    position += 1
+                    yield chunk
+                if self._done:
+                    break
+                await self._changed.wait()
+            if self._error is not None:
+                raise self._copy_of_error()
+        finally:
+            self._readers -= 1
+            if self._readers == 0 and not self._done:
+                self.abort("its last reader left")
+
+    def abort(self, why: str) -> None:
+        """End the stream; its readers get what has arrived, then an error that says *why*."""
+        if self._done:
+            return
+        self._finish(StreamAborted(f"stream {self._name!r} was aborted: {why}"))
+        if self._pump is not None:
+            self._pump.cancel()
+        if not self._pumping:
+            # A task that is cancelled before its first step closes nothing.
+            with contextlib.suppress(Closed):
+                self._tasks.spawn(f"stream-close:{self._name}", self._close_source())
+
+    def _start(self) -> None:
+        if self._pump is None and not self._done:
+            self._pump = self._tasks.spawn(f"stream:{self._name}", self._read_source())
+
+    async def _read_source(self) -> None:
+        self._pumping = True
+        try:
+            async for chunk in self._source:
+                if len(self._chunks) >= self._most:
+                    msg = f"stream {self._name!r} is longer than {self._most} chunks"
+                    raise StreamAborted(msg)
+                self._chunks.append(chunk)
+                self._wake()
+        except asyncio.CancelledError:
+            self._finish(StreamAborted(f"stream {self._name!r} was stopped"))
+            raise
+        except Exception as error:
+            self._finish(error)
+        else:
+            self._finish(None)
+        finally:
+            await self._close_source()
+
+    async def _close_source(self) -> None:
+        close = getattr(self._source, "aclose", None)
+        if close is not None:
+            await close()
+
+    def _finish(self, error: Exception | None) -> None:
+        if self._done:
+            return
+        self._done = True
+        self._error = error
+        self._wake()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback(self)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _copy_of_error(self) -> Exception:
+        # A fresh one for each reader: an exception raised twice grows its traceback.
+        assert self._error is not None
+        fresh = StreamAborted(str(self._error))
+        fresh.__cause__ = self._error
+        return fresh
+
+
+async def _nothing() -> AsyncIterator[C]:
+    return
+    yield

@@ -1,0 +1,93 @@
+"""Upstreams: services that answer operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+
+from attrs import field, frozen
+
+from argo_mw.model.call import Call
+from argo_mw.model.outcome import Outcome
+
+Fetch = Callable[[Call], Coroutine[object, object, Outcome]]
+FetchMany = Callable[[Sequence[Call]], Coroutine[object, object, Sequence[Outcome | Exception]]]
+WhyUnsupported = Callable[[Call], "str | None"]
+
+
+@frozen
+class Limits:
+    """How often an upstream may be asked. ``None`` means not limited.
+
+    Attributes:
+        per_second: Requests in any second.
+        per_minute: Requests in any minute.
+        per_day: Requests in a UTC day.
+        concurrency: Requests under way at once, in this process.
+    """
+
+    per_second: int | None = None
+    per_minute: int | None = None
+    per_day: int | None = None
+    concurrency: int | None = None
+
+    @property
+    def unlimited(self) -> bool:
+        """Whether nothing is limited."""
+        return self == UNLIMITED
+
+
+UNLIMITED = Limits()
+"""Limits that limit nothing."""
+
+
+@frozen
+class Batching:
+    """How several calls travel in one request.
+
+    Attributes:
+        fetch_many: Answers several calls that differ in their subject only: an outcome or an
+            error for each, in their order.
+        max_size: Calls in a request at most.
+        window: Seconds without a further call after which the request goes out, though never
+            later than twenty of them; 0 collects what is asked in one turn of the loop.
+    """
+
+    fetch_many: FetchMany
+    max_size: int = 100
+    window: float = 0.001
+
+
+def _names(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(names)
+
+
+@frozen(eq=False)
+class Upstream:
+    """A service that answers some operations.
+
+    Attributes:
+        name: Unique among all installed plugins; its flag is ``upstream.NAME``.
+        operations: The names of the operations that it answers.
+        fetch: Answers one call, or raises an :class:`~argo_mw.base.errors.UpstreamError` that says
+            what to do about it. Any other exception counts as a failure to switch away from.
+        batching: How several calls travel in one request, or ``None``.
+        limits: Its quotas. A metered upstream without any is refused.
+        metered: Whether requests cost money or a scarce quota.
+        timeout: Seconds for one attempt.
+        retries: How often an error that says ``RETRY`` is asked again.
+        price: Typical US dollars per request, for ranking; ``None`` when unknown.
+        unsupported: Says why it cannot answer a call at all (no key, a subject that it does not
+            have), or ``None``. A call that it gives a reason for is not sent, charges no quota,
+            and goes on to the next upstream.
+    """
+
+    name: str
+    operations: frozenset[str] = field(converter=_names)
+    fetch: Fetch
+    batching: Batching | None = None
+    limits: Limits = UNLIMITED
+    metered: bool = False
+    timeout: float = 30.0
+    retries: int = 1
+    price: float | None = None
+    unsupported: WhyUnsupported | None = None

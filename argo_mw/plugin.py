@@ -1,0 +1,233 @@
+"""What authors of plugins need."""
+
+from argo_mw import (
+    Argo,
+)
+from argo_mw.app.application import (
+    context_of,
+    observe,
+    plugin_of,
+    state_directory,
+)
+from argo_mw.base.clock import (
+    Clock,
+    SystemClock,
+    Timer,
+)
+from argo_mw.base.deadline import (
+    TimeLimitExceeded,
+    fail_at,
+)
+from argo_mw.base.errors import (
+    Action,
+    AllUpstreamsFailed,
+    AllUpstreamsRefused,
+    ArgoError,
+    BadCall,
+    BadParameter,
+    BudgetExceeded,
+    CallCycle,
+    CircuitOpen,
+    Closed,
+    ConfigError,
+    DeadlineExceeded,
+    InvalidAnswer,
+    NotEncodable,
+    NotFound,
+    NotShareable,
+    PluginError,
+    QuotaExceeded,
+    Refusal,
+    SharedUnavailable,
+    StreamAborted,
+    UnknownOperation,
+    Unsupported,
+    UpstreamError,
+    copy_error,
+)
+from argo_mw.base.fingerprint import (
+    fingerprint,
+)
+from argo_mw.base.log import (
+    Log,
+)
+from argo_mw.base.suggest import (
+    suggest,
+)
+from argo_mw.base.tasks import (
+    Tasks,
+)
+from argo_mw.chain.context import (
+    Context,
+)
+from argo_mw.chain.select import (
+    all_failed,
+    is_final,
+)
+from argo_mw.config import (
+    Secret,
+    Settings,
+    structure,
+)
+from argo_mw.flags import (
+    Decision,
+)
+from argo_mw.model.call import (
+    Call,
+)
+from argo_mw.model.events import (
+    AnswerSeen,
+    AttemptEnded,
+    CallEnded,
+    Event,
+    Events,
+    LayerActed,
+    LayerBypassed,
+    Observer,
+    Reconfigured,
+    RequestSent,
+    Trouble,
+    observes,
+)
+from argo_mw.model.gauge import (
+    Gauge,
+)
+from argo_mw.model.guard import (
+    CountingGuard,
+    Guard,
+    Request,
+    Result,
+)
+from argo_mw.model.layer import (
+    SLOTS,
+    Found,
+    Layer,
+    Middleware,
+    Next,
+)
+from argo_mw.model.operation import (
+    AnyOperation,
+    Kind,
+    Operation,
+    Scope,
+    operation,
+)
+from argo_mw.model.outcome import (
+    NO_COST,
+    Attempt,
+    Cost,
+    Note,
+    Outcome,
+)
+from argo_mw.model.stream import (
+    Stream,
+)
+from argo_mw.model.upstream import (
+    UNLIMITED,
+    Batching,
+    Limits,
+    Upstream,
+)
+from argo_mw.registry.hooks import (
+    hookimpl,
+    hookspec,
+)
+from argo_mw.store import (
+    Codecs,
+    Shared,
+    TagVersions,
+)
+
+__all__ = [
+    "NO_COST",
+    "SLOTS",
+    "UNLIMITED",
+    "Action",
+    "AllUpstreamsFailed",
+    "AllUpstreamsRefused",
+    "AnswerSeen",
+    "AnyOperation",
+    "Argo",
+    "ArgoError",
+    "Attempt",
+    "AttemptEnded",
+    "BadCall",
+    "BadParameter",
+    "Batching",
+    "BudgetExceeded",
+    "Call",
+    "CallCycle",
+    "CallEnded",
+    "CircuitOpen",
+    "Clock",
+    "Closed",
+    "Codecs",
+    "ConfigError",
+    "Context",
+    "Cost",
+    "CountingGuard",
+    "DeadlineExceeded",
+    "Decision",
+    "Event",
+    "Events",
+    "Found",
+    "Gauge",
+    "Guard",
+    "InvalidAnswer",
+    "Kind",
+    "Layer",
+    "LayerActed",
+    "LayerBypassed",
+    "Limits",
+    "Log",
+    "Middleware",
+    "Next",
+    "NotEncodable",
+    "NotFound",
+    "NotShareable",
+    "Note",
+    "Observer",
+    "Operation",
+    "Outcome",
+    "PluginError",
+    "QuotaExceeded",
+    "Reconfigured",
+    "Refusal",
+    "Request",
+    "RequestSent",
+    "Result",
+    "Scope",
+    "Secret",
+    "Settings",
+    "Shared",
+    "SharedUnavailable",
+    "Stream",
+    "StreamAborted",
+    "SystemClock",
+    "TagVersions",
+    "Tasks",
+    "TimeLimitExceeded",
+    "Timer",
+    "Trouble",
+    "UnknownOperation",
+    "Unsupported",
+    "Upstream",
+    "UpstreamError",
+    "all_failed",
+    "collect",
+    "collect",
+    "context_of",
+    "copy_error",
+    "fail_at",
+    "fingerprint",
+    "hookimpl",
+    "hookspec",
+    "is_final",
+    "observe",
+    "observes",
+    "operation",
+    "plugin_of",
+    "state_directory",
+    "structure",
+    "suggest",
+]

@@ -1,0 +1,37 @@
+"""Discovery: installed plugins by entry point, found before anything of theirs is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+from attrs import frozen
+
+from argo_mw.registry.hooks import PROJECT
+
+
+@frozen
+class Found:
+    """An installed plugin.
+
+    Attributes:
+        name: The name of its entry point.
+        entry_point: What to import.
+        distribution: The name and version of what was installed.
+    """
+
+    name: str
+    entry_point: EntryPoint
+    distribution: str
+
+
+def discover() -> Sequence[Found]:
+    """Return the installed plugins, sorted by name, so that every start sees one order."""
+    return sorted(_found(), key=lambda found: (found.name, found.distribution))
+
+
+def _found() -> Iterator[Found]:
+    for entry_point in entry_points(group=PROJECT):
+        dist = entry_point.dist
+        name = f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"
+        yield Found(entry_point.name, entry_point, name)

@@ -1,0 +1,157 @@
+"""The hooks: what a plugin may register.
+
+A plugin is a module, or any object, whose functions are marked with :data:`hookimpl` and named
+after the hooks below. pluggy finds, checks and calls them when the chain is built, never per
+request. A hook receives only the arguments that its implementation names; none has a default.
+
+``config`` is always the plugin's own configuration: an instance of the class that its
+:func:`register_config` returned, or ``None`` when it has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+import pluggy
+
+from argo_mw.model.events import Observer
+from argo_mw.model.gauge import Gauge
+from argo_mw.model.guard import Guard
+from argo_mw.model.layer import Layer
+from argo_mw.model.operation import AnyOperation
+from argo_mw.model.upstream import Upstream
+from argo_mw.store.urls import OpenShared
+
+if TYPE_CHECKING:
+    import click
+
+    from argo_mw.chain.context import Context
+    from argo_mw.store.codec import Codecs
+
+PROJECT = "argo_mw"
+"""The entry-point group, and the project that hooks belong to."""
+
+F = TypeVar("F", bound=Callable[..., object])
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+"""Marks a hook that a plugin declares for others."""
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a plugin's implementation of a hook."""
+
+
+@hookspec
+def register_config() -> type:  # type: ignore[empty-body]
+    """The attrs class of the plugin's table ``[plugins.NAME]``; every field needs a default.
+
+    A field ``operations`` that is a mapping holds tables by operation: the core refuses names
+    that no plugin offers.
+    """
+
+
+@hookspec
+def register_hookspecs() -> object:
+    """A module or class with hooks of the plugin's own, marked with :data:`hookspec`.
+
+    Other plugins implement them like the core's. The plugin calls them through
+    :meth:`~argo_mw.Context.collect`.
+    """
+
+
+@hookspec
+def register_flags() -> Iterable[str]:  # type: ignore[empty-body]
+    """Names of further flags, each beginning with the plugin's name and a dot.
+
+    The plugin asks them about single calls with :meth:`~argo_mw.Context.flag`.
+    """
+
+
+@hookspec
+def register_data_types() -> Iterable[str]:  # type: ignore[empty-body]
+    """Names of kinds of data that operations may declare as theirs, such as ``weather``.
+
+    Layers may decide by them: what kind of data an answer is says how long it is likely to hold.
+    """
+
+
+@hookspec
+def register_shared_drivers() -> Mapping[str, OpenShared]:  # type: ignore[empty-body]
+    """Drivers of :class:`~argo_mw.Shared`, by URL scheme."""
+
+
+@hookspec
+def register_codecs(codecs: Codecs) -> None:
+    """Teach the registry of codecs further types."""
+
+
+@hookspec
+def register_operations(config: object) -> Iterable[AnyOperation]:  # type: ignore[empty-body]
+    """The operations that the plugin offers."""
+
+
+@hookspec
+def register_upstreams(config: object, context: Context) -> Iterable[Upstream]:  # type: ignore[empty-body]
+    """The upstreams that the plugin brings."""
+
+
+@hookspec
+def register_guards(config: object, context: Context, upstream: Upstream) -> Iterable[Guard]:  # type: ignore[empty-body]
+    """Guards for *upstream*, asked in the order of the plugins' names.
+
+    Those of a plugin with a layer go with its flag: they are not asked while it is off for
+    every call.
+    """
+
+
+@hookspec
+def register_layers(config: object, context: Context) -> Iterable[Layer]:  # type: ignore[empty-body]
+    """The plugin's layers, which bear the plugin's name and share its flag.
+
+    Called once for each configuration: a rebuilt chain reuses the layers while the configuration
+    is unchanged. The core opens and closes them, and lets a new one take over from the one that
+    it replaces: see :class:`~argo_mw.plugin.Middleware`.
+    """
+
+
+@hookspec
+def register_observers(config: object, context: Context) -> Iterable[Observer]:  # type: ignore[empty-body]
+    """Functions that are handed every event, or those that they :func:`~argo_mw.observes`.
+
+    Those of a plugin with a layer go with its flag: they hear nothing while it is off for every
+    call.
+    """
+
+
+@hookspec
+def register_gauges(context: Context) -> Iterable[Gauge]:  # type: ignore[empty-body]
+    """Current values, such as the length of a queue.
+
+    Asked for once by each plugin that shows figures, when that starts: through
+    :meth:`~argo_mw.Context.collect`. A gauge that outlives a change of the configuration reads
+    what is in use then.
+    """
+
+
+@hookspec
+def register_commands(cli: click.Group) -> None:
+    """Add commands to ``argo-mw``. Imports of weight belong into the commands themselves."""
+
+
+@hookspec
+def startup(config: object, context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
+    """Open what the plugin needs, before the first call; ``async def`` is natural."""
+
+
+@hookspec
+def config_changed(config: object, context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
+    """The plugin's configuration is now *config*; called after the chain was rebuilt with it."""
+
+
+@hookspec
+def shutdown(context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
+    """Flush and close, after the last call; plugins stop in the reverse order of starting."""
+
+
+@hookspec
+def diagnose(config: object, context: Context) -> Awaitable[Iterable[tuple[str, bool, str]]]:  # type: ignore[empty-body]
+    """What ``argo-mw doctor`` should say: ``(what, is it well, what was found or what to do)``."""

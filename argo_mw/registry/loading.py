@@ -1,0 +1,246 @@
+"""The plugin manager: a typed facade over pluggy that keeps plugins apart.
+
+Every hook is called for one plugin at a time. A plugin whose hook raises is left out and
+reported, and the others go on; in strict mode its error is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar, cast
+
+import pluggy
+
+from argo_mw.base.errors import ConfigError, PluginError
+from argo_mw.base.log import Log
+from argo_mw.base.suggest import suggest
+from argo_mw.config import structure
+from argo_mw.registry import hooks
+from argo_mw.registry.answers import checked
+from argo_mw.registry.discovery import Found, discover
+from argo_mw.registry.hooks import PROJECT
+from argo_mw.registry.report import BrokenPlugin
+from argo_mw.registry.signature import explained, misfit
+
+T = TypeVar("T")
+log = Log("argo_mw")
+
+_OPTIONAL = (
+    ": see the reference of hooks; for a hook of another plugin, which may be missing, "
+    "mark it with @hookimpl(optionalhook=True)"
+)
+
+
+class Plugins:
+    """The plugins of one application.
+
+    Attributes:
+        broken: Those that were left out, and why.
+        configured: Each plugin's configuration, as last read.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(hooks)
+        self._strict = strict
+        self._origins: dict[str, str] = {}
+        self.broken: list[BrokenPlugin] = []
+        self.configured: dict[str, object] = {}
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        block: Sequence[str] = (),
+        strict: bool = False,
+        extra: Mapping[str, object] | None = None,
+        installed: bool = True,
+    ) -> Plugins:
+        """The installed plugins, and *extra* ones by name, less those in *block*.
+
+        Raises:
+            ConfigError: *block* names a plugin that is not there.
+            PluginError: A plugin is broken, in strict mode.
+        """
+        plugins = cls(strict=strict)
+        found = discover() if installed else ()
+        names = {f.name for f in found} | set(extra or {})
+        for name in block:
+            if name not in names:
+                raise ConfigError(_no_such_plugin(name, names, "[argo] block"))
+        for plugin in found:
+            if plugin.name not in block:
+                plugins._import(plugin)
+        for name, thing in sorted((extra or {}).items()):
+            if name not in block:
+                plugins.add(name, thing)
+        plugins._check_hooks()
+        return plugins
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the plugins in use, sorted."""
+        return sorted(name for name, _ in self._manager.list_name_plugin())
+
+    def origin(self, name: str) -> str:
+        """The distribution that plugin *name* came with."""
+        return self._origins.get(name, "given by the program")
+
+    def owner(self, module: str) -> str | None:
+        """The name of the plugin whose package *module* belongs to, or ``None``."""
+        package = module.partition(".")[0]
+        for name, plugin in self._manager.list_name_plugin():
+            home = getattr(plugin, "__name__", None) or type(plugin).__module__
+            if package and home.partition(".")[0] == package:
+                return name
+        return None
+
+    def add(self, name: str, plugin: object) -> None:
+        """Register *plugin*, or an instance of it when it is a class, under *name*."""
+        if self._manager.has_plugin(name):
+            msg = (
+                f"the name {name!r} is taken by the plugin {_from(self.origin(name))}; uninstall "
+                "one of the two, or rename its entry point"
+            )
+            self._leave_out(name, "name", PluginError(msg, plugin=name), keep=True)
+            return
+        try:
+            if isinstance(plugin, type):
+                plugin = plugin()
+            self._manager.register(plugin, name)
+            specs = self._manager.subset_hook_caller("register_hookspecs", self._others(plugin))()
+            for spec in cast("list[type]", specs):
+                self._leave_out_misfits(spec)
+                self._manager.add_hookspecs(spec)
+        except Exception as error:
+            self._leave_out(name, "hooks", explained(error, name, plugin, self._manager.hook))
+
+    def instance(self, kind: type[T]) -> T | None:
+        """Return the plugin in use that is a *kind*, or ``None``."""
+        return next((p for p in self._manager.get_plugins() if isinstance(p, kind)), None)
+
+    def call(self, name: str, hook: str, **arguments: object) -> object | None:
+        """What plugin *name* answers to *hook*; ``None`` when it does not implement it or fails."""
+        plugin = self._manager.get_plugin(name)
+        if plugin is None:
+            return None
+        try:
+            answers = self._manager.subset_hook_caller(hook, self._others(plugin))(**arguments)
+            return checked(name, hook, answers[0]) if answers else None
+        except Exception as error:
+            self._leave_out(name, hook, error)
+            return None
+
+    def collect(self, hook: str, **arguments: object) -> dict[str, object]:
+        """What every plugin that implements *hook* answers, by plugin, sorted by name."""
+        answers = {name: self.call(name, hook, **arguments) for name in self.names}
+        return {name: answer for name, answer in answers.items() if answer is not None}
+
+    def implementing(self, hook: str) -> list[str]:
+        """The names of the plugins that implement *hook*, sorted."""
+        return sorted(i.plugin_name for i in getattr(self._manager.hook, hook).get_hookimpls())
+
+    def config_class(self, name: str) -> type | None:
+        """The class of the plugin's configuration, or ``None``."""
+        return cast("type | None", self.call(name, "register_config"))
+
+    def configs(self, tables: Mapping[str, Mapping[str, object]], source: str) -> dict[str, object]:
+        """Every plugin's configuration, from the tables ``[plugins.NAME]``.
+
+        Raises:
+            ConfigError: A table belongs to no plugin, or cannot be used.
+        """
+        for name in tables:
+            if name not in self.names and not any(b.plugin == name for b in self.broken):
+                raise ConfigError(_no_such_plugin(name, self.names, f"{source} [plugins.{name}]"))
+        configs = {name: self._config(name, tables.get(name, {}), source) for name in self.names}
+        self.configured = {n: c for n, c in configs.items() if n in self.names}
+        return self.configured
+
+    def leave_out(self, name: str, stage: str, error: Exception) -> None:
+        """Use plugin *name* no more, because *stage* failed with *error*.
+
+        Raises:
+            PluginError: In strict mode.
+        """
+        self._leave_out(name, stage, error)
+
+    def _config(self, name: str, table: Mapping[str, object], source: str) -> object:
+        cls = self.config_class(name)
+        where = f"{source} [plugins.{name}]"
+        if cls is not None:
+            return structure(table, cls, where=where)
+        if table:
+            msg = f"{where}: plugin {name!r} has no configuration; remove the table"
+            raise ConfigError(msg)
+        return None
+
+    def _import(self, found: Found) -> None:
+        name = found.name
+        try:
+            plugin = found.entry_point.load()
+        except (Exception, SystemExit) as error:
+            self._leave_out(name, "import", error)
+            return
+        taken = self._manager.has_plugin(name)
+        self.add(name, plugin)
+        if not taken:
+            self._origins[name] = found.distribution
+
+    def _others(self, plugin: object) -> Iterable[object]:
+        return [other for other in self._manager.get_plugins() if other is not plugin]
+
+    def _leave_out_misfits(self, spec: type) -> None:
+        """Leave out plugins that were there before *spec*, and cannot implement its hooks.
+
+        pluggy would blame the plugin that brings the hooks.
+        """
+        trial = pluggy.PluginManager(PROJECT)
+        trial.add_hookspecs(spec)
+        for hook, caller in vars(trial.hook).items():
+            present = getattr(self._manager.hook, hook, None)
+            for implementation in list(present.get_hookimpls()) if present is not None else ():
+                wrong = misfit(caller, implementation.plugin_name, implementation.function)
+                if wrong is not None:
+                    self._leave_out(implementation.plugin_name, "hooks", wrong)
+
+    def _check_hooks(self) -> None:
+        """Leave out plugins that implement hooks which nobody specifies: they are misspelt."""
+        for name, plugin in list(self._manager.list_name_plugin()):
+            for caller in self._manager.get_hookcallers(plugin) or []:
+                if caller.spec is None and not self._is_optional(caller, plugin):
+                    self._leave_out(name, "hooks", self._no_such_hook(name, caller.name))
+                    break
+
+    def _no_such_hook(self, name: str, hook: str) -> PluginError:
+        callers = vars(self._manager.hook).values()
+        known = [c.name for c in callers if isinstance(c, pluggy.HookCaller) and c.spec is not None]
+        hint = suggest(hook, known)
+        hint = f"; {hint}" if hint.startswith("did") else _OPTIONAL
+        return PluginError(f"it implements hook {hook!r}, which nobody calls{hint}", plugin=name)
+
+    @staticmethod
+    def _is_optional(caller: pluggy.HookCaller, plugin: object) -> bool:
+        return any(i.optionalhook for i in caller.get_hookimpls() if i.plugin is plugin)
+
+    def _leave_out(
+        self, name: str, stage: str, error: BaseException, *, keep: bool = False
+    ) -> None:
+        if not keep and self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
+        text = (
+            f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
+        )
+        self.broken.append(BrokenPlugin(name, stage, text))
+        if self._strict:
+            msg = f"plugin {name!r} failed at {stage}: {text}"
+            raise PluginError(msg, plugin=name) from error
+        log.warning("plugin left out", plugin=name, stage=stage, error=text)
+
+
+def _no_such_plugin(name: str, known: Iterable[str], where: str) -> str:
+    return f"{where} names plugin {name!r}, which is not installed: {suggest(name, known)}"
+
+
+def _from(origin: str) -> str:
+    return origin if origin.startswith("given") else f"from {origin}"

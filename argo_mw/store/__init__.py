@@ -1,0 +1,88 @@
+"""Stores that instances share: the contract, the drivers that need no server, and values in them.
+
+Also the surface for authors of drivers, and of layers that keep answers.
+"""
+
+from argo_mw.base.clock import (
+    Clock,
+    SystemClock,
+    Timer,
+)
+from argo_mw.base.errors import (
+    Closed,
+    ConfigError,
+    NotEncodable,
+    NotShareable,
+    SharedUnavailable,
+)
+from argo_mw.store.affinity import (
+    LoopAffinity,
+)
+from argo_mw.store.codec import (
+    Codecs,
+    Envelope,
+    Reason,
+    Undecodable,
+)
+from argo_mw.store.limits import (
+    check_count,
+    check_key,
+    check_keys,
+    check_ttl,
+    check_value,
+)
+from argo_mw.store.protocol import (
+    Count,
+    Lease,
+    Shared,
+    Subscription,
+)
+from argo_mw.store.snapshots import (
+    Snapshot,
+    snapshot,
+)
+from argo_mw.store.tag_snapshot import (
+    EVERYTHING,
+    Freshness,
+    TagSnapshot,
+)
+from argo_mw.store.tag_versions import (
+    TagVersions,
+)
+from argo_mw.store.urls import (
+    OpenShared,
+    open_shared,
+)
+
+__all__ = [
+    "EVERYTHING",
+    "Clock",
+    "Closed",
+    "Codecs",
+    "ConfigError",
+    "Count",
+    "Envelope",
+    "Freshness",
+    "Lease",
+    "LoopAffinity",
+    "NotEncodable",
+    "NotShareable",
+    "OpenShared",
+    "Reason",
+    "Shared",
+    "SharedUnavailable",
+    "Snapshot",
+    "Subscription",
+    "SystemClock",
+    "TagSnapshot",
+    "TagVersions",
+    "Timer",
+    "Undecodable",
+    "check_count",
+    "check_key",
+    "check_keys",
+    "check_ttl",
+    "check_value",
+    "open_shared",
+    "snapshot",
+]

@@ -1,0 +1,8 @@
+"""Values in shared stores: exact, versioned, bounded, and never pickled."""
+
+from __future__ import annotations
+
+from argo_mw.store.codec.envelope import Envelope, Reason, Undecodable
+from argo_mw.store.codec.registry import Codecs
+
+__all__ = ["Codecs", "Envelope", "Reason", "Undecodable"]

@@ -1,0 +1,84 @@
+"""What every driver of Shared refuses before it does anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from argo_mw.base.errors import BadParameter
+
+MAX_KEY_BYTES: Final = 512
+"""The longest key, in bytes of UTF-8."""
+
+MAX_VALUE_BYTES: Final = 64 * 2**20
+"""The largest value."""
+
+MAX_COUNT: Final = 2**53
+"""The largest amount, limit and count: what every store, Lua's doubles included, holds exactly."""
+
+
+def check_key(key: object) -> None:
+    """Refuse a key that not every driver can keep.
+
+    Raises:
+        BadParameter: It is not text, is empty, or longer than 512 bytes in UTF-8.
+    """
+    if not isinstance(key, str) or not key:
+        msg = f"a key of the shared store must be text that is not empty, not {key!r}"
+        raise BadParameter(msg)
+    if (len(key) if key.isascii() else _encoded_length(key)) > MAX_KEY_BYTES:
+        msg = f"a key of the shared store has at most {MAX_KEY_BYTES} bytes: digest {key[:40]!r}..."
+        raise BadParameter(msg)
+
+
+def check_keys(keys: Iterable[object]) -> None:
+    """Refuse *keys* if any of them cannot be kept; see :func:`check_key`."""
+    if isinstance(keys, str):
+        msg = f"several keys were expected, not the string {keys!r}"
+        raise BadParameter(msg)
+    for key in keys:
+        check_key(key)
+
+
+def check_value(key: str, value: object) -> None:
+    """Refuse a value that not every driver can keep.
+
+    Raises:
+        BadParameter: It is not ``bytes``, or larger than 64 MiB.
+    """
+    if not isinstance(value, bytes):
+        msg = f"the value for {key!r} must be bytes, not {type(value).__qualname__}: encode it"
+        raise BadParameter(msg)
+    if len(value) > MAX_VALUE_BYTES:
+        msg = f"the value for {key!r} has {len(value)} bytes; {MAX_VALUE_BYTES} are the limit"
+        raise BadParameter(msg)
+
+
+def check_ttl(ttl: float | None) -> None:
+    """Refuse a time to live that is not a positive number of seconds.
+
+    Raises:
+        BadParameter: It is 0, negative or not a number.
+    """
+    if ttl is not None and not ttl > 0:
+        msg = f"a time to live must be a positive number of seconds or None, not {ttl!r}"
+        raise BadParameter(msg)
+
+
+def check_count(what: str, number: int | None) -> None:
+    """Refuse an amount or limit that not every driver counts exactly.
+
+    Raises:
+        BadParameter: It is not an integer, or beyond 2**53 either way.
+    """
+    if number is not None and (type(number) is not int or abs(number) > MAX_COUNT):
+        msg = f"the {what} of a counter must be an integer within 2**53, not {number!r}"
+        raise BadParameter(msg)
+
+
+def _encoded_length(key: str) -> int:
+    try:
+        return len(key.encode())
+    except UnicodeEncodeError:
+        msg = f"a key of the shared store must be text that UTF-8 can write, not {key!r}"
+        raise BadParameter(msg) from None

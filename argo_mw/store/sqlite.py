@@ -1,0 +1,325 @@
+"""Shared in one SQLite file: for the processes of one machine, and across restarts.
+
+Two threads, each with its own connection, do all the work: one reads, one writes, so that a read
+never waits for another process's transaction. Commands asked in one turn of the event loop
+travel together, and the writer commits whatever has come in meanwhile at once.
+
+Messages are rows with growing numbers. The reading thread asks every 10 ms whether any other
+connection has written (``PRAGMA data_version``, 2 µs), so a message is heard within about 10 ms
+and a commit; those of one's own process sooner. ``docs/decisions/shared-sqlite.md`` has the
+measurements and the rivals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from attrs import define, field
+
+from argo_mw.base.clock import Clock, SystemClock
+from argo_mw.base.errors import Closed, SharedUnavailable
+from argo_mw.base.log import Log
+from argo_mw.store.affinity import LoopAffinity
+from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, check_value
+from argo_mw.store.protocol import Count, Lease
+from argo_mw.store.sqlite_file import Message, SqliteStore
+from argo_mw.store.sqlite_worker import Command, Worker
+
+T = TypeVar("T")
+
+_POLL: Final = 0.01
+_MOST_WAITING: Final = 100_000
+_DEAF: Final = 2**63
+
+log = Log("argo_mw")
+
+
+async def open_sqlite(
+    path: Path, *, clock: Clock | None = None, max_bytes: int = 2**30, busy: float = 2.0
+) -> SqliteShared:
+    """Open the store in the file at *path*, making it if need be.
+
+    Args:
+        path: The file. It and its directory are made for its owner alone.
+        clock: Its wall time decides what has expired.
+        max_bytes: How large the file may become.
+        busy: Seconds to wait for another process's transaction before a command fails.
+
+    Raises:
+        ConfigError: The path cannot be used, or holds something else.
+        SharedUnavailable: Another process did not let go of the file in time.
+    """
+    loop = asyncio.get_running_loop()
+
+    def open_store() -> SqliteStore:
+        return SqliteStore(path.absolute(), max_bytes=max_bytes, busy=busy)
+
+    writer = await asyncio.to_thread(open_store)
+    try:
+        reader = await asyncio.to_thread(open_store)
+    except BaseException:
+        writer.close()
+        raise
+    return SqliteShared(reader, writer, loop, clock if clock is not None else SystemClock())
+
+
+@define(eq=False)
+class SqliteSubscription:
+    """A listener; hears messages after number ``after``."""
+
+    _listeners: dict[SqliteSubscription, None] = field(repr=False)
+    channel: str
+    on_message: Callable[[bytes], None]
+    on_gap: Callable[[], None]
+    after: int = _DEAF
+
+    async def aclose(self) -> None:
+        """Stop listening. Idempotent."""
+        self._listeners.pop(self, None)
+
+
+class SqliteShared:
+    """Implements :class:`~argo_mw.Shared`; made by :func:`open_sqlite`."""
+
+    def __init__(
+        self,
+        reader: SqliteStore,
+        writer: SqliteStore,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._place = LoopAffinity()
+        self._closed = False
+        self._waiting = 0
+        self._outbox: dict[Worker, list[Command]] = {}
+        self._listeners: dict[SqliteSubscription, None] = {}
+        self._channel_reader = _ChannelReader(self._deliver_soon)
+        self._reader = Worker(
+            reader,
+            loop,
+            "argo-mw-sqlite-read",
+            writes=False,
+            on_poll=self._channel_reader.poll,
+        )
+        self._writer = Worker(
+            writer, loop, "argo-mw-sqlite-write", writes=True, on_done=self._wrote
+        )
+
+    async def get(self, key: str) -> bytes | None:
+        """See :meth:`argo_mw.Shared.get`."""
+        return (await self.get_many([key]))[0]
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        """See :meth:`argo_mw.Shared.get_many`."""
+        check_keys(keys)
+        wanted, now = list(keys), self._clock.time()
+        found = await self._ask(self._reader, lambda store: store.get_many(wanted, now))
+        return [found.get(key) for key in wanted]
+
+    async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        """See :meth:`argo_mw.Shared.set`."""
+        await self.set_many({key: value}, ttl=ttl)
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
+        """See :meth:`argo_mw.Shared.set_many`."""
+        rows = [self._row(key, value, ttl) for key, value in items.items()]
+        await self._ask(self._writer, lambda store: store.put(rows))
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        """See :meth:`argo_mw.Shared.delete`."""
+        check_keys(keys)
+        wanted, now = list(keys), self._clock.time()
+        return await self._ask(self._writer, lambda store: store.delete(wanted, now))
+
+    async def compare_and_set(
+        self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
+    ) -> bool:
+        """See :meth:`argo_mw.Shared.compare_and_set`."""
+        row, now = self._row(key, value, ttl), self._clock.time()
+        return await self._ask(
+            self._writer, lambda store: store.compare_and_set(row, expected, now)
+        )
+
+    async def add(
+        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+    ) -> Count:
+        """See :meth:`argo_mw.Shared.add`."""
+        check_key(key)
+        check_count("amount", amount)
+        check_count("limit", limit)
+        expires, now = self._expires(ttl), self._clock.time()
+        return await self._ask(
+            self._writer, lambda store: store.add(key, amount, limit, expires, now)
+        )
+
+    async def acquire(self, key: str, *, ttl: float) -> Lease | None:
+        """See :meth:`argo_mw.Shared.acquire`."""
+        check_key(key)
+        check_ttl(ttl)
+        holder, now = os.urandom(8).hex(), self._clock.time()
+        return await self._ask(
+            self._writer, lambda store: store.acquire(key, holder, now + ttl, now)
+        )
+
+    async def renew(self, lease: Lease, *, ttl: float) -> bool:
+        """See :meth:`argo_mw.Shared.renew`."""
+        check_ttl(ttl)
+        now = self._clock.time()
+        return await self._ask(self._writer, lambda store: store.renew(lease, now + ttl, now))
+
+    async def release(self, lease: Lease) -> bool:
+        """See :meth:`argo_mw.Shared.release`."""
+        now = self._clock.time()
+        return await self._ask(self._writer, lambda store: store.release(lease, now))
+
+    async def set_fenced(
+        self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
+    ) -> bool:
+        """See :meth:`argo_mw.Shared.set_fenced`."""
+        row, now = self._row(key, value, ttl, lease.fence), self._clock.time()
+        return await self._ask(self._writer, lambda store: store.set_fenced(row, lease.key, now))
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """See :meth:`argo_mw.Shared.publish`."""
+        check_key(channel)
+        check_value(channel, message)
+        await self._ask(self._writer, lambda store: store.publish(channel, message))
+
+    async def subscribe(
+        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+    ) -> SqliteSubscription:
+        """See :meth:`argo_mw.Shared.subscribe`."""
+        check_key(channel)
+        subscription = SqliteSubscription(self._listeners, channel, on_message, on_gap)
+        # Deaf until the thread has said which message is the last that it need not hear.
+        self._listeners[subscription] = None
+        try:
+            await self._ask(self._reader, lambda store: self._begin(subscription, store))
+        except BaseException:
+            await subscription.aclose()
+            raise
+        return subscription
+
+    async def scan(self, prefix: str) -> Sequence[str]:
+        """See :meth:`argo_mw.Shared.scan`."""
+        now = self._clock.time()
+        return await self._ask(self._reader, lambda store: store.scan(prefix, now))
+
+    async def aclose(self) -> None:
+        """Finish what was asked, then let go of the file. Idempotent."""
+        if self._closed:
+            return
+        self._place.check()
+        self._send()
+        self._closed = True
+        self._listeners.clear()
+        await self._writer.stop()
+        await self._reader.stop()
+
+    # -- asking --------------------------------------------------------------------------
+
+    async def _ask(self, worker: Worker, run: Callable[[SqliteStore], T]) -> T:
+        self._place.check()
+        if self._closed:
+            msg = "the shared store was closed; open another one"
+            raise Closed(msg)
+        if self._waiting >= _MOST_WAITING:
+            msg = f"{self._waiting} commands wait for the shared store already"
+            raise SharedUnavailable(msg)
+        if not self._outbox:
+            self._loop.call_soon(self._send)
+        done: asyncio.Future[T] = self._loop.create_future()
+        command = Command(run, done, self._clock.time())  # type: ignore[arg-type]
+        self._outbox.setdefault(worker, []).append(command)
+        self._waiting += 1
+        try:
+            return await done
+        finally:
+            self._waiting -= 1
+
+    def _send(self) -> None:
+        outbox, self._outbox = self._outbox, {}
+        for worker, commands in outbox.items():
+            worker.send(commands)
+
+    def _row(
+        self, key: str, value: bytes, ttl: float | None, fence: int = 0
+    ) -> tuple[str, bytes, float | None, int]:
+        check_key(key)
+        check_value(key, value)
+        return key, value, self._expires(ttl), fence
+
+    def _expires(self, ttl: float | None) -> float | None:
+        check_ttl(ttl)
+        return None if ttl is None else self._clock.time() + ttl
+
+    # -- listening -----------------------------------------------------------------------
+
+    def _begin(self, subscription: SqliteSubscription, store: SqliteStore) -> None:
+        """In the reading thread."""
+        subscription.after = self._channel_reader.begin(store)
+
+    def _wrote(self) -> None:
+        """In the writing thread: what was written may be messages for ourselves."""
+        if self._listeners:
+            self._reader.send([])
+
+    def _deliver_soon(self, messages: list[Message] | None) -> None:
+        """In the reading thread."""
+        try:
+            self._loop.call_soon_threadsafe(self._deliver, messages)
+        except RuntimeError:
+            log.debug("the event loop was closed before the shared store")
+
+    def _deliver(self, messages: list[Message] | None) -> None:
+        for listener in list(self._listeners):
+            try:
+                if messages is None:
+                    listener.after = -1  # a new file counts from 1
+                    listener.on_gap()
+                    continue
+                for number, channel, body in messages:
+                    if channel == listener.channel and number > listener.after:
+                        listener.on_message(body)
+            except Exception:
+                log.exception("a listener of the shared store failed")
+
+
+class _ChannelReader:
+    """Follows the messages; lives in the reading thread."""
+
+    def __init__(self, deliver: Callable[[list[Message] | None], None]) -> None:
+        self._deliver = deliver
+        self._after: int | None = None
+        self._version = (0, -1)
+
+    def begin(self, store: SqliteStore) -> int:
+        """The number after which a new listener hears messages."""
+        newest = store.newest_message()
+        if self._after is None:
+            self._after = newest
+            self._version = (store.openings, -1)
+        return newest
+
+    def poll(self, store: SqliteStore) -> float | None:
+        """Hand over what is new, ``None`` when something was missed; when to ask again."""
+        if self._after is None:
+            return None
+        version = store.openings, store.data_version()
+        if version != self._version:
+            reopened = version[0] != self._version[0]
+            messages = None if reopened else store.messages_after(self._after)
+            if messages is None:
+                self._after = store.newest_message()
+            elif messages:
+                self._after = messages[-1][0]
+            self._version = version
+            if messages is None or messages:
+                self._deliver(messages)
+        return _POLL

@@ -1,0 +1,101 @@
+"""Tag snapshots: the tags of an entry, each with its versions from before the load began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from hashlib import blake2b
+from typing import Any, Final
+
+from attrs import define, field
+
+from argo_mw.base.errors import BadParameter
+
+EVERYTHING: Final = "*"
+"""The tag that every entry has."""
+
+_MAX_TAG_BYTES: Final = 400
+_NOT_A_VERSION: Final = "a tag version must be a tag's name, its hard and its soft version"
+
+TagVersion = tuple[str, bytes, bytes]
+"""A tag with its hard and its soft version."""
+
+
+class Freshness(Enum):
+    """What is known about an entry."""
+
+    FRESH = "fresh"
+    STALE = "stale"
+    """Expired: may be served while a newer one is fetched."""
+    MISS = "miss"
+    """Invalidated: must not be served."""
+    UNKNOWN = "unknown"
+    """Not known without asking the store: :meth:`TagVersions.check` does."""
+
+
+@define(eq=False)
+class TagSnapshot:
+    """The versions that an entry's tags had before its load began.
+
+    Attributes:
+        versions: Each tag with its versions: plain data, to be stored beside the value.
+    """
+
+    versions: tuple[TagVersion, ...]
+    _era: int = field(repr=False)
+    _born: int = field(repr=False)
+    _judged_at: int = field(default=-1, init=False, repr=False)
+    _verdict: Freshness = field(default=Freshness.UNKNOWN, init=False, repr=False)
+
+    @property
+    def tags(self) -> frozenset[str]:
+        """The tags, without :data:`EVERYTHING`."""
+        return frozenset(version[0] for version in self.versions if version[0] != EVERYTHING)
+
+
+def read_tag_versions(versions: Iterable[Any]) -> tuple[TagVersion, ...]:
+    """The versions of an entry, as they were stored with it.
+
+    Raises:
+        ValueError: They are not what :attr:`TagSnapshot.versions` holds.
+    """
+    read: list[TagVersion] = []
+    everything = False
+    for version in versions:
+        try:
+            name, hard, soft = version
+        except (TypeError, ValueError) as error:
+            raise ValueError(_NOT_A_VERSION) from error
+        if type(name) is not str or type(hard) is not bytes or type(soft) is not bytes:
+            raise ValueError(_NOT_A_VERSION)
+        everything = everything or name == EVERYTHING
+        read.append((name, hard, soft))
+    if everything:
+        return tuple(read)
+    msg = f"an entry without the tag {EVERYTHING!r} was not made by load()"
+    raise ValueError(msg)
+
+
+def names_of(tags: Iterable[str], *, everything: bool = True) -> list[str]:
+    """The names that *tags* are kept under, each once, with :data:`EVERYTHING` among them.
+
+    Raises:
+        BadParameter: One is no tag.
+    """
+    if isinstance(tags, str):
+        msg = f"tags must be a collection of strings, not the string {tags!r}"
+        raise BadParameter(msg)
+    names = dict.fromkeys(map(_name, tags))
+    if everything:
+        names[EVERYTHING] = None
+    return list(names)
+
+
+def _name(tag: object) -> str:
+    """The name that *tag* is kept under: its digest when it is long, because keys are bounded."""
+    if not isinstance(tag, str) or not tag:
+        msg = f"a tag must be a string that is not empty, not {tag!r}"
+        raise BadParameter(msg)
+    if len(tag) * 4 <= _MAX_TAG_BYTES or len(encoded := tag.encode()) <= _MAX_TAG_BYTES:
+        return tag
+    return "#" + blake2b(encoded, digest_size=24).hexdigest()

@@ -1,0 +1,71 @@
+"""A shared store that can never be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+from argo_mw.base.errors import SharedUnavailable
+from argo_mw.store.protocol import Count, Lease, Subscription
+
+
+class UnreachableStore:
+    """Implements :class:`~argo_mw.Shared` by raising ``SharedUnavailable``, always."""
+
+    async def get(self, key: str) -> bytes | None:
+        _away()
+
+    async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
+        _away()
+
+    async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        _away()
+
+    async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
+        _away()
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        _away()
+
+    async def compare_and_set(
+        self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
+    ) -> bool:
+        _away()
+
+    async def add(
+        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+    ) -> Count:
+        _away()
+
+    async def acquire(self, key: str, *, ttl: float) -> Lease | None:
+        _away()
+
+    async def renew(self, lease: Lease, *, ttl: float) -> bool:
+        _away()
+
+    async def release(self, lease: Lease) -> bool:
+        _away()
+
+    async def set_fenced(
+        self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
+    ) -> bool:
+        _away()
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        _away()
+
+    async def subscribe(
+        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+    ) -> Subscription:
+        _away()
+
+    async def scan(self, prefix: str) -> Sequence[str]:
+        _away()
+
+    async def aclose(self) -> None:
+        """Nothing was opened."""
+
+
+def _away() -> NoReturn:
+    msg = "the store cannot be reached: it is unreachable:// on purpose"
+    raise SharedUnavailable(msg)

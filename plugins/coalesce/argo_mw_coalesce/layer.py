@@ -1,0 +1,169 @@
+"""Coalescing (singleflight): equal calls that are asked at the same time share one flight."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from functools import partial
+
+from argo_mw.plugin import (
+    Call,
+    Context,
+    DeadlineExceeded,
+    Next,
+    Outcome,
+    TimeLimitExceeded,
+    fail_at,
+)
+from argo_mw.store import Freshness
+from argo_mw_coalesce.distributed import LOAD_START, LoadStart
+from argo_mw_coalesce.flight import Flight
+
+NAME = "coalesce"
+_STILL_VALID = (Freshness.FRESH, Freshness.STALE)
+
+
+class Coalesce:
+    """Lets equal calls share one flight.
+
+    A flight runs in a task of its own, in a clean context, until the operation's own timeout,
+    whatever the deadline of the caller that started it. The last caller that leaves cancels it.
+
+    Args:
+        context: The application's context.
+        failure_ttl: Seconds for which a failure is shared, so that a queue of callers does not
+            make a queue of failing calls.
+        max_flights: Flights at once; calls beyond them are passed on alone.
+    """
+
+    def __init__(self, context: Context, *, failure_ttl: float, max_flights: int) -> None:
+        self._context = context
+        self._clock = context.clock
+        self._failure_ttl = failure_ttl
+        self._max_flights = max_flights
+        self._flights: dict[str, Flight] = {}
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        """Return the outcome of the flight for *call*, which is started if there is none."""
+        key = flight_key(call)
+        joined = await self._join(key, call)
+        if joined is not None:
+            return joined
+        if len(self._flights) >= self._max_flights:
+            return await call_next(call)
+        return await self._start(key, call, call_next).wait()
+
+    def find(self, call: Call) -> Coroutine[object, object, Outcome | None] | None:
+        """Return the wait for a flight that *call* may join, or ``None``."""
+        if not self._flights:
+            return None
+        key = flight_key(call)
+        return None if self._joinable(key) is None else self._join(key, call)
+
+    def explain(self, call: Call) -> str:
+        """Say whether *call* would join a flight."""
+        flight = self._joinable(flight_key(call))
+        if flight is None:
+            return "would start a flight"
+        if flight.failed:
+            return "would share the failure of a moment ago"
+        return f"would join a flight that {flight.waiting} wait for"
+
+    async def _join(self, key: str, call: Call) -> Outcome | None:
+        # Asked again: what a layer outside of this one waited for may have taken long.
+        flight = self._joinable(key)
+        if flight is None:
+            return None
+        self._context.announce(NAME, "joined", call)
+        return await flight.wait()
+
+    def _joinable(self, key: str) -> Flight | None:
+        flight = self._flights.get(key)
+        if flight is None:
+            return None
+        if not flight.landed:
+            return flight if self._is_current(flight) else None
+        if flight.failed and self._clock.monotonic() < flight.failed_until:
+            return flight
+        self._forget(key, flight)
+        return None
+
+    def _is_current(self, flight: Flight) -> bool:
+        """Whether nothing that *flight* may have seen was invalidated since it began."""
+        versions = flight.tag_snapshot
+        # A tag that another instance has just invalidated is not known until it is read again.
+        return versions is None or self._context.tag_versions.peek(versions) in _STILL_VALID
+
+    def _start(self, key: str, call: Call, call_next: Next) -> Flight:
+        flight = self._flights[key] = Flight(partial(self._abandon, key))
+        timeout = call.operation.timeout
+        if call.deadline is not None:
+            timeout = max(timeout, call.deadline - self._clock.monotonic())
+        # A clean context: what one caller has set, its tenant in a log, is not the others'.
+        flight.task = self._context.tasks.spawn(
+            f"{NAME}:{call.operation.name}",
+            self._fly(key, flight, call, call_next, timeout),
+            context=contextvars.Context(),
+        )
+        return flight
+
+    async def _fly(
+        self, key: str, flight: Flight, call: Call, call_next: Next, timeout: float
+    ) -> None:
+        deadline = self._clock.monotonic() + timeout
+        began = self._clock.time()
+        try:
+            flight.tag_snapshot = await self._context.tag_versions.load(call.tags)
+            start = LoadStart(began, flight.tag_snapshot)
+            flying = call.until(deadline).extended({LOAD_START: start})
+            outcome = await fail_at(call_next(flying), deadline, self._clock)
+        except asyncio.CancelledError:
+            self._forget(key, flight)
+            flight.fail(_stopped(call))
+            raise
+        except TimeLimitExceeded:
+            self._fail(key, flight, _too_late(call, timeout))
+        except Exception as error:
+            self._fail(key, flight, error)
+        else:
+            self._forget(key, flight)
+            flight.land(outcome)
+
+    def _fail(self, key: str, flight: Flight, error: Exception) -> None:
+        flight.failed_until = self._clock.monotonic() + self._failure_ttl
+        flight.fail(error)
+        if self._failure_ttl > 0:
+            self._clock.call_at(flight.failed_until, lambda: self._forget(key, flight))
+        else:
+            self._forget(key, flight)
+
+    def _abandon(self, key: str, flight: Flight) -> None:
+        # Out of the map in the same step, so that no caller joins a flight that is being cancelled.
+        self._forget(key, flight)
+        if flight.task is not None:
+            flight.task.cancel()
+
+    def _forget(self, key: str, flight: Flight) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+
+def flight_key(call: Call) -> str:
+    """Return what calls have in common that may share a flight: also how fresh an answer they want.
+
+    A refresh must not join a flight that may be answered from a cache.
+    """
+    if not call.refresh and call.max_age is None:
+        return call.key
+    refresh = "!" if call.refresh else ""
+    return f"{call.key}{refresh}" if call.max_age is None else f"{call.key}{refresh}<{call.max_age}"
+
+
+def _too_late(call: Call, timeout: float) -> DeadlineExceeded:
+    msg = f"no answer to {call.label} within {timeout:.3g} s, the operation's timeout"
+    return DeadlineExceeded(msg)
+
+
+def _stopped(call: Call) -> DeadlineExceeded:
+    return DeadlineExceeded(f"the call of {call.operation.name} was stopped by shutdown")

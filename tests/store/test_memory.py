@@ -1,0 +1,63 @@
+"""The memory driver's bounds, and stores shared between loops."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from argo_mw.base.errors import SharedUnavailable
+from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.testing.clock import FakeClock
+from argo_mw.testing.shared import Ears, eventually
+
+
+async def test_the_longest_unused_value_makes_room():
+    shared = MemoryShared(max_entries=3)
+    for key in "abc":
+        await shared.set(key, b"")
+    await shared.get("a")
+    await shared.set("d", b"")
+    assert sorted(await shared.scan("")) == ["a", "c", "d"]
+
+
+async def test_counters_and_leases_are_refused_rather_than_evicted():
+    clock = FakeClock()
+    shared = MemoryShared(clock=clock, max_entries=2)
+    for key in ("one", "two"):
+        await shared.add(key, ttl=60)
+        await shared.acquire(key, ttl=60)
+    with pytest.raises(SharedUnavailable, match="full"):
+        await shared.add("three")
+    with pytest.raises(SharedUnavailable, match="full"):
+        await shared.acquire("three", ttl=60)
+    await clock.advance(61)
+    assert (await shared.add("three")).added
+    assert await shared.acquire("three", ttl=60)
+
+
+async def test_expired_values_do_not_pile_up():
+    clock, store = FakeClock(), MemoryStore()
+    shared = MemoryShared(store, clock=clock)
+    for n in range(1_000):
+        await shared.set(f"key:{n}", b"", ttl=1)
+        await clock.advance(0.5)
+    assert len(store.values) <= 3
+    for n in range(10_000):
+        await shared.set("same", b"%d" % n, ttl=1_000)
+    assert len(store._expiries) < 2_000
+
+
+async def test_loops_in_other_threads_hear_each_other():
+    store, ears = MemoryStore(), Ears()
+    shared = MemoryShared(store)
+    await shared.subscribe("news", ears.on_message, ears.on_gap)
+
+    async def elsewhere():
+        await MemoryShared(store).publish("news", b"hello")
+
+    thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    thread.start()
+    await eventually(lambda: ears.messages == [b"hello"])
+    thread.join()

@@ -1,0 +1,543 @@
+"""An entry is fresh only while nobody, anywhere, has said otherwise."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+from attrs import define, field
+
+from argo_mw.base.errors import BadParameter, SharedUnavailable
+from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.store.tag_snapshot import EVERYTHING, Freshness
+from argo_mw.store.tag_versions import TagVersions
+from argo_mw.testing.clock import FakeClock, settle
+
+FRESH, STALE, MISS, UNKNOWN = Freshness
+
+
+class Unreliable(MemoryShared):
+    """A handle whose way to the store can be cut, and whose answers can be held back."""
+
+    def __init__(self, store, clock):
+        super().__init__(store, clock=clock)
+        self.away = False
+        self.calls = []
+        self.hold = {}
+        self.listeners = []
+
+    async def _pass(self, what):
+        self.calls.append(what)
+        if what in self.hold:
+            await self.hold[what].wait()
+        if self.away:
+            msg = "cut off"
+            raise SharedUnavailable(msg)
+
+    async def get(self, key):
+        await self._pass("get")
+        return await super().get(key)
+
+    async def get_many(self, keys):
+        found = await super().get_many(keys)
+        await self._pass("get_many")
+        return found
+
+    async def set_many(self, items, *, ttl=None):
+        await self._pass("set_many")
+        await super().set_many(items, ttl=ttl)
+
+    async def compare_and_set(self, key, expected, value, *, ttl=None):
+        await self._pass("compare_and_set")
+        return await super().compare_and_set(key, expected, value, ttl=ttl)
+
+    async def publish(self, channel, message):
+        await self._pass("publish")
+        await super().publish(channel, message)
+
+    async def subscribe(self, channel, on_message, on_gap):
+        await self._pass("subscribe")
+        self.listeners.append((on_message, on_gap))
+        return await super().subscribe(channel, on_message, on_gap)
+
+    def gap(self):
+        for _, on_gap in self.listeners:
+            on_gap()
+
+
+@define
+class Process:
+    """One process: its way to the store and its stamps."""
+
+    shared: Unreliable
+    tag_versions: TagVersions
+
+
+@define
+class Fleet:
+    clock: FakeClock = field(factory=FakeClock)
+    store: MemoryStore = field(factory=MemoryStore)
+    processes: list[Process] = field(factory=list)
+
+    async def join(self, *, away=False, **options):
+        shared = Unreliable(self.store, self.clock)
+        shared.away = away
+        process = Process(shared, TagVersions(shared, self.clock, **options))
+        await process.tag_versions.start()
+        self.processes.append(process)
+        return process
+
+
+@pytest.fixture
+async def fleet():
+    fleet = Fleet()
+    yield fleet
+    for process in fleet.processes:
+        await process.tag_versions.aclose()
+        await process.shared.aclose()
+    await settle()
+    assert fleet.clock.pending == 0
+
+
+@pytest.fixture
+async def here(fleet):
+    return await fleet.join()
+
+
+@pytest.fixture
+async def there(fleet):
+    return await fleet.join()
+
+
+async def test_an_entry_is_fresh_until_its_tag_is_invalidated(here):
+    entry = await here.tag_versions.load(["op:bars", "subject:AAPL"])
+    assert FRESH is here.tag_versions.peek(entry)
+    assert await here.tag_versions.invalidate(["subject:MSFT"])
+    assert FRESH is here.tag_versions.peek(entry)
+    assert await here.tag_versions.invalidate(["subject:AAPL"])
+    assert MISS is here.tag_versions.peek(entry)
+    assert FRESH is here.tag_versions.peek(await here.tag_versions.load(["subject:AAPL"]))
+
+
+async def test_an_expired_entry_is_stale_and_an_invalidated_one_a_miss(here):
+    entry = await here.tag_versions.load(["a", "b"])
+    await here.tag_versions.expire(["a"])
+    assert STALE is here.tag_versions.peek(entry)
+    await here.tag_versions.invalidate(["b"])
+    assert MISS is here.tag_versions.peek(entry)
+
+
+async def test_everything_can_be_invalidated_at_once(here, there):
+    entries = [await here.tag_versions.load([f"tag:{n}"]) for n in range(3)]
+    await there.tag_versions.invalidate([EVERYTHING])
+    await settle()
+    assert [await here.tag_versions.check(entry) for entry in entries] == [MISS] * 3
+
+
+async def test_an_own_invalidation_is_seen_before_the_store_has_answered(here):
+    entry = await here.tag_versions.load(["a"])
+    here.shared.hold["set_many"] = asyncio.Event()
+    invalidating = asyncio.ensure_future(here.tag_versions.invalidate(["a"]))
+    await asyncio.sleep(0)
+    assert MISS is here.tag_versions.peek(entry)
+    here.shared.hold.pop("set_many").set()
+    assert await invalidating
+
+
+async def test_another_process_sees_an_invalidation_when_its_message_arrives(here, there):
+    entry = await here.tag_versions.load(["a", "b"])
+    await there.tag_versions.invalidate(["a"])
+    await settle()
+    assert UNKNOWN is here.tag_versions.peek(entry)
+    assert MISS is await here.tag_versions.check(entry)
+    assert MISS is here.tag_versions.peek(entry)
+
+
+async def test_another_process_sees_an_expiry(here, there):
+    entry = await here.tag_versions.load(["a"])
+    await there.tag_versions.expire(["a"])
+    await settle()
+    assert STALE is await here.tag_versions.check(entry)
+
+
+async def test_a_load_that_began_before_an_invalidation_never_outlives_it(here, there):
+    entry = await here.tag_versions.load(["a"])
+    await there.tag_versions.invalidate(
+        ["a"]
+    )  # while the value is loaded; the message is on its way
+    await settle()
+    assert MISS is await here.tag_versions.check(entry)
+    adopted = there.tag_versions.adopt(entry.versions)
+    assert MISS is await there.tag_versions.check(adopted)
+
+
+async def test_a_stamp_read_while_a_message_arrives_is_not_mirrored(here, there):
+    """The answer may be older than the message."""
+    await there.tag_versions.load(["a"])
+    here.shared.hold["get_many"] = asyncio.Event()
+    loading = asyncio.ensure_future(here.tag_versions.load(["a"]))
+    await settle()  # the store has answered, the answer is under way
+    await there.tag_versions.invalidate(["a"])
+    await settle()
+    here.shared.hold.pop("get_many").set()
+    entry = await loading
+    assert UNKNOWN is here.tag_versions.peek(entry)
+    assert MISS is await here.tag_versions.check(entry)
+
+
+async def test_an_adopted_entry_is_checked_against_the_store(here, there):
+    entry = await here.tag_versions.load(["a", "b"])
+    plain = [list(mark) for mark in entry.versions]
+    assert FRESH is await there.tag_versions.check(there.tag_versions.adopt(plain))
+    await here.tag_versions.invalidate(["b"])
+    await settle()
+    assert MISS is await there.tag_versions.check(there.tag_versions.adopt(plain))
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [[], [1], [["a", b"", b""]], [[EVERYTHING, "x", b""]], [[EVERYTHING, b"x"]]],
+    ids=repr,
+)
+async def test_marks_that_are_none_are_refused(here, versions):
+    with pytest.raises(ValueError, match="mark|tag"):
+        here.tag_versions.adopt(versions)
+
+
+async def test_a_lost_stamp_counts_as_changed(fleet, here, there):
+    entry = await here.tag_versions.load(["a"])
+    await here.shared.delete(await here.shared.scan("stamp:h:a"))
+    newcomer = await fleet.join()
+    assert MISS is await newcomer.tag_versions.check(newcomer.tag_versions.adopt(entry.versions))
+    await settle()
+    assert MISS is await here.tag_versions.check(entry)
+
+
+async def test_a_gap_counts_as_change_of_everything(here):
+    entry = await here.tag_versions.load(["a"])
+    here.shared.gap()
+    assert MISS is here.tag_versions.peek(entry)
+    assert FRESH is here.tag_versions.peek(await here.tag_versions.load(["a"]))
+
+
+async def test_a_message_that_makes_no_sense_is_a_gap(here, there):
+    for nonsense in (b"\xff", b"[]", b"{}", b'["x", 5]', b'["x", "price"]', b"null"):
+        entry = await here.tag_versions.load(["a"])
+        await there.shared.publish("stamps", nonsense)
+        await settle()
+        assert MISS is here.tag_versions.peek(entry), nonsense
+
+
+async def test_what_was_invalidated_shortly_before_a_gap_is_invalidated_again(fleet, here, there):
+    """A server that failed over may have forgotten the new stamp, and kept an old entry."""
+    old = await here.tag_versions.load(["a"])
+    before = {key: await here.shared.get(key) for key in await here.shared.scan("stamp:")}
+    await here.tag_versions.invalidate(["a"])
+    await settle()
+    for process in (here, there):
+        await process.shared.set("stamp:h:a", before["stamp:h:a"])
+        process.shared.gap()
+    await settle()
+    for process in (here, there, await fleet.join()):
+        assert MISS is await process.tag_versions.check(process.tag_versions.adopt(old.versions))
+
+
+async def test_what_was_invalidated_long_before_a_gap_is_not(fleet, here):
+    await here.tag_versions.load(["a"])
+    await here.tag_versions.invalidate(["a"])
+    stamp = await here.shared.get("stamp:h:a")
+    await fleet.clock.advance(3600)
+    here.shared.gap()
+    await settle()
+    assert stamp == await here.shared.get("stamp:h:a")
+
+
+# -- without the store -----------------------------------------------------------------------
+
+
+async def test_without_the_store_entries_go_on_and_invalidations_hold_here(here):
+    entry = await here.tag_versions.load(["a", "b"])
+    here.shared.away = True
+    assert FRESH is here.tag_versions.peek(entry)
+    assert not await here.tag_versions.invalidate(["a"])
+    assert MISS is here.tag_versions.peek(entry)
+    assert here.tag_versions.pending == 1
+    assert not here.tag_versions.connected
+
+
+async def test_entries_can_be_made_without_the_store_and_count_as_changed_when_it_is_back(
+    fleet, here
+):
+    kept = await here.tag_versions.load(["b"])
+    here.shared.away = True
+    entry = await here.tag_versions.load(["a"])
+    assert FRESH is here.tag_versions.peek(entry)
+    here.shared.away = False
+    await fleet.clock.advance(1)
+    assert here.tag_versions.connected
+    assert MISS is await here.tag_versions.check(entry)
+    assert FRESH is await here.tag_versions.check(kept)
+
+
+async def test_an_invalidation_made_without_the_store_reaches_everybody_later(fleet, here, there):
+    entry = await here.tag_versions.load(["a"])
+    theirs = there.tag_versions.adopt(entry.versions)
+    assert FRESH is await there.tag_versions.check(theirs)
+    here.shared.away = True
+    await here.tag_versions.invalidate(["a"])
+    await here.tag_versions.invalidate(["a"])
+    await fleet.clock.advance(60)
+    assert FRESH is await there.tag_versions.check(theirs)
+    here.shared.away = False
+    await fleet.clock.advance(1)
+    assert here.tag_versions.pending == 0
+    assert MISS is await there.tag_versions.check(theirs)
+    assert MISS is await there.tag_versions.check(there.tag_versions.adopt(entry.versions))
+
+
+async def test_a_pending_invalidation_rules_over_what_the_store_says(here):
+    old = await here.tag_versions.load(["a"])
+    here.shared.hold["set_many"] = asyncio.Event()
+    here.shared.gap()  # the mirror is empty now
+    invalidating = asyncio.ensure_future(here.tag_versions.invalidate(["a"]))
+    await settle()
+    assert MISS is await here.tag_versions.check(here.tag_versions.adopt(old.versions))
+    here.shared.hold.pop("set_many").set()
+    await invalidating
+
+
+async def test_another_invalidation_meanwhile_is_not_hidden_by_a_pending_one(here, there):
+    await here.tag_versions.load(["A"])
+    here.shared.away = True
+    await here.tag_versions.invalidate(["A"])
+    entry = await here.tag_versions.load(["A"])
+    await there.tag_versions.invalidate(["A"])
+    await settle()
+    here.shared.away = False
+    await here.tag_versions.load(["A"])
+    assert MISS == here.tag_versions.peek(entry)
+
+
+async def test_a_gap_is_not_hidden_by_a_pending_invalidation(here, there):
+    await here.tag_versions.load(["A"])
+    here.shared.away = True
+    await here.tag_versions.invalidate(["A"])
+    versions = (await here.tag_versions.load(["A"])).versions
+    here.shared.gap()
+    here.shared.away = False
+    await here.tag_versions.load(["A"])
+    assert MISS == await here.tag_versions.check(here.tag_versions.adopt(versions))
+
+
+async def test_an_invalidation_whose_message_was_not_sent_is_repeated(fleet, here, there):
+    entry = await there.tag_versions.load(["a"])
+    publish = here.shared.publish
+
+    async def fail(channel, message):
+        raise SharedUnavailable
+
+    here.shared.publish = fail
+    assert not await here.tag_versions.invalidate(["a"])
+    here.shared.publish = publish
+    await fleet.clock.advance(1)
+    assert MISS is await there.tag_versions.check(entry)
+
+
+async def test_too_many_pending_invalidations_become_one_of_everything(fleet):
+    process = await fleet.join(max_pending=10)
+    other = await fleet.join()
+    entry = await other.tag_versions.load(["unrelated"])
+    process.shared.away = True
+    await process.tag_versions.invalidate([f"tag:{n}" for n in range(11)])
+    assert process.tag_versions.pending == 1
+    process.shared.away = False
+    await fleet.clock.advance(1)
+    assert MISS is await other.tag_versions.check(entry)
+
+
+async def test_a_process_that_starts_without_the_store_listens_when_it_is_there(fleet, there):
+    process = await fleet.join(away=True)
+    entry = await process.tag_versions.load(["a"])
+    assert FRESH is process.tag_versions.peek(entry)
+    process.shared.away = False
+    await fleet.clock.advance(1)
+    entry = await process.tag_versions.load(["a"])
+    await there.tag_versions.invalidate(["a"])
+    await settle()
+    assert MISS is await process.tag_versions.check(entry)
+
+
+async def test_what_is_not_known_while_the_store_is_away_is_a_miss(here, there):
+    entry = await here.tag_versions.load(["a"])
+    await there.tag_versions.expire(["a"])
+    await settle()
+    here.shared.away = True
+    assert UNKNOWN is here.tag_versions.peek(entry)
+    assert MISS is await here.tag_versions.check(entry)
+
+
+# -- callers ---------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_caller_does_not_take_its_invalidation_back(here, there):
+    entry = await there.tag_versions.load(["a"])
+    here.shared.hold["set_many"] = asyncio.Event()
+    caller = asyncio.ensure_future(here.tag_versions.invalidate(["a"]))
+    await settle()
+    caller.cancel()
+    await settle()
+    here.shared.hold.pop("set_many").set()
+    await settle()
+    assert MISS is await there.tag_versions.check(entry)
+
+
+async def test_invalidations_of_one_turn_travel_together(here):
+    await asyncio.gather(*(here.tag_versions.invalidate([f"tag:{n}"]) for n in range(50)))
+    assert here.shared.calls.count("set_many") == 1
+    assert here.shared.calls.count("publish") == 1
+
+
+async def test_reads_that_overlap_without_end_are_mirrored_all_the_same(here):
+    """Otherwise what everybody asks for would be known to nobody after a gap."""
+    first, second = asyncio.Event(), asyncio.Event()
+    here.shared.hold["get_many"] = first
+    one = asyncio.ensure_future(here.tag_versions.load(["a"]))
+    await settle()
+    here.shared.hold["get_many"] = second
+    other = asyncio.ensure_future(here.tag_versions.load(["a"]))
+    await settle()
+    first.set()
+    assert FRESH is here.tag_versions.peek(await one)
+    second.set()
+    assert FRESH is here.tag_versions.peek(await other)
+
+
+async def test_known_tags_are_not_asked_for_again(here):
+    await here.tag_versions.load(["a", "b"])
+    here.shared.calls.clear()
+    for _ in range(3):
+        entry = await here.tag_versions.load(["b", "a"])
+        assert FRESH is await here.tag_versions.check(entry)
+    assert here.shared.calls == []
+
+
+async def test_a_tag_that_became_known_late_makes_a_miss_unless_it_was_mirrored(here, there):
+    await here.tag_versions.load(["known"])
+    entry = await here.tag_versions.load(["a"])
+    assert FRESH is here.tag_versions.peek(await here.tag_versions.extend(entry, ["known"]))
+    assert MISS is here.tag_versions.peek(await here.tag_versions.extend(entry, ["new"]))
+    entry = await here.tag_versions.load(["a"])
+    assert FRESH is here.tag_versions.peek(await here.tag_versions.extend(entry, ["new", "a"]))
+    await there.tag_versions.invalidate(["new"])
+    await settle()
+    assert MISS is here.tag_versions.peek(await here.tag_versions.extend(entry, ["new"]))
+
+
+async def test_long_tags_are_kept_by_digest(here, there):
+    tag = "prompt:" + "ü" * 1000
+    entry = await here.tag_versions.load([tag])
+    await there.tag_versions.invalidate([tag])
+    await settle()
+    assert MISS is await here.tag_versions.check(entry)
+
+
+@pytest.mark.parametrize("tags", ["text", [""], [5], [None]], ids=repr)
+async def test_what_is_no_tag_is_refused(here, tags):
+    with pytest.raises(BadParameter):
+        await here.tag_versions.load(tags)
+    with pytest.raises(BadParameter):
+        await here.tag_versions.invalidate(tags)
+
+
+async def test_changes_are_reported(fleet, there):
+    seen = []
+    process = await fleet.join(on_change=seen.append)
+    await process.tag_versions.invalidate(["mine"])
+    await there.tag_versions.invalidate(["theirs"])
+    await settle()
+    process.shared.gap()
+    assert [{"mine"}, {"theirs"}, {EVERYTHING}] == seen
+
+
+async def test_the_mirror_is_bounded_and_forgetting_hides_no_change(fleet, there):
+    process = await fleet.join(max_tags=10)
+    entries = [await process.tag_versions.load([f"tag:{n}"]) for n in range(30)]
+    await there.tag_versions.invalidate(["tag:3"])
+    await settle()
+    expected = [MISS if n == 3 else FRESH for n in range(30)]
+    assert expected == [await process.tag_versions.check(entry) for entry in entries]
+    assert len(process.tag_versions._mirror) <= 10
+
+
+async def test_a_peek_at_what_was_judged_compares_nothing_again(here, monkeypatch):
+    """Until something changes: the path of every hit in memory."""
+    entry = await here.tag_versions.load(["op:bars", "subject:AAPL", "layer:race"])
+    assert here.tag_versions.peek(entry) is FRESH
+    compared = []
+    compare = here.tag_versions._compare
+    monkeypatch.setattr(here.tag_versions, "_compare", lambda e: compared.append(e) or compare(e))
+    assert here.tag_versions.peek(entry) is FRESH
+    assert compared == []
+    await here.tag_versions.invalidate(["op:news"])
+    assert here.tag_versions.peek(entry) is FRESH
+    assert compared == [entry]
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_no_interleaving_serves_what_was_invalidated(seed):  # noqa: C901
+    """Three processes load, share, invalidate, lose messages' timing and the store, at random.
+
+    The oracle: a version per tag. An entry must not be fresh in a process that has heard
+    everything, once its tag's version has moved on since the entry's load began.
+    """
+    rng = random.Random(seed)
+    fleet = Fleet()
+    processes = [await fleet.join(max_tags=rng.choice([3, 100])) for _ in range(3)]
+    tags = ["a", "b", "c"]
+    versions = dict.fromkeys(tags, 0)
+    entries = []  # (versions, tag, version at load start, whether it was made while cut off)
+
+    async def load(process):
+        tag = rng.choice(tags)
+        tag_snapshot = await process.tag_versions.load([tag])
+        version = versions[tag]
+        for _ in range(rng.randrange(3)):
+            await asyncio.sleep(0)
+        entries.append((tag_snapshot.versions, tag, version))
+
+    async def invalidate(process):
+        tag = rng.choice(tags)
+        versions[tag] += 1
+        await process.tag_versions.invalidate([tag])
+
+    async def disturb(process):
+        what = rng.randrange(4)
+        if what == 0:
+            process.shared.away = True
+        elif what == 1:
+            process.shared.away = False
+        elif what == 2:
+            process.shared.gap()
+        else:
+            event = process.shared.hold.setdefault("get_many", asyncio.Event())
+            asyncio.get_running_loop().call_later(0, event.set)
+            await event.wait()
+            process.shared.hold.pop("get_many", None)
+
+    for _ in range(30):
+        actions = rng.choices([load, invalidate, disturb], [5, 3, 1], k=rng.randrange(1, 6))
+        running = [asyncio.ensure_future(act(rng.choice(processes))) for act in actions]
+        await asyncio.gather(*running)
+        if rng.random() < 0.3:
+            for process in processes:
+                process.shared.away = False
+            await fleet.clock.advance(1)
+            for process in processes:
+                for versions, tag, version in entries:
+                    verdict = await process.tag_versions.check(process.tag_versions.adopt(versions))
+                    assert verdict is MISS or version == versions[tag]
+    for process in processes:
+        process.shared.away = False
+        await process.tag_versions.aclose()
+        await process.shared.aclose()
