@@ -3,10 +3,15 @@
 from argo_mw import (
     Argo,
 )
-from argo_mw.app.application import (
-    context_of,
+from argo_mw.app.access import (
+    collect,
+    config_of,
+    layers_of,
     observe,
     plugin_of,
+)
+from argo_mw.app.application import (
+    context_of,
     state_directory,
 )
 from argo_mw.base.clock import (
@@ -215,7 +220,7 @@ __all__ = [
     "UpstreamError",
     "all_failed",
     "collect",
-    "collect",
+    "config_of",
     "context_of",
     "copy_error",
     "fail_at",
@@ -223,6 +228,7 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "is_final",
+    "layers_of",
     "observe",
     "observes",
     "operation",

@@ -23,7 +23,7 @@ from argo_mw.app.lifecycle import Lifecycle
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.wrap import check, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
-from argo_mw.base.errors import ArgoError, Closed, ConfigError, PluginError
+from argo_mw.base.errors import ArgoError, Closed, ConfigError
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context
@@ -40,7 +40,6 @@ from argo_mw.store.urls import OpenShared, open_shared
 
 P = ParamSpec("P")
 R = TypeVar("R")
-T = TypeVar("T")
 
 STATE_DIR = "ARGO_MW_STATE_DIR"
 _SINGLE_PROCESS = "memory://"
@@ -404,42 +403,6 @@ def context_of(argo: Argo) -> Context:
 def engine_of(argo: Argo) -> Engine:
     """Return what runs the calls of *argo*, for commands and the test kit."""
     return argo._engine
-
-
-def collect(argo: Argo, hook: str, **arguments: object) -> dict[str, object]:
-    """Return what every plugin of *argo*, which need not be open, answers to *hook*, by plugin.
-
-    Args:
-        argo: The application.
-        hook: The name of a hook.
-        arguments: The arguments that the hook declares, by name.
-    """
-    return argo._plugins.collect(hook, **arguments)
-
-
-def plugin_of(argo: Argo, kind: type[T]) -> T:
-    """Return the plugin of *argo* that is a *kind*, for commands and tests of that plugin.
-
-    Raises:
-        PluginError: It is not installed, blocked, or was left out.
-    """
-    plugin = argo._plugins.instance(kind)
-    if plugin is None:
-        msg = f"the plugin {kind.__name__} is not in use; `argo-mw plugins` lists those that are"
-        raise PluginError(msg, plugin=kind.__name__)
-    return plugin
-
-
-def observe(argo: Argo, observer: Observer) -> Callable[[], None]:
-    """Hand every event of *argo* to *observer*; call what this returns to end that.
-
-    Args:
-        argo: The application, open or not.
-        observer: Is called on the event loop and must not block; see
-            :func:`~argo_mw.plugin.observes`.
-    """
-    argo._events.add(observer)
-    return lambda: argo._events.remove(observer)
 
 
 def state_directory(settings: Settings) -> Path:

@@ -13,7 +13,8 @@ from typing import get_args
 from attrs import Factory, frozen
 from structlog.testing import capture_logs
 
-from argo_mw.app.application import Argo, engine_of, observe
+from argo_mw.app.access import observe
+from argo_mw.app.application import Argo, engine_of
 from argo_mw.base.errors import ArgoError, DeadlineExceeded, Refusal
 from argo_mw.model.call import Call
 from argo_mw.model.events import Event, LayerBypassed, observes

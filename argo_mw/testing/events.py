@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from argo_mw.app.application import Argo, observe
+from argo_mw.app.access import observe
+from argo_mw.app.application import Argo
 from argo_mw.model.events import Event
 
 T = TypeVar("T")

@@ -1,0 +1,84 @@
+"""Access to an application for authors of plugins, apart from what callers see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from argo_mw.app.application import Argo, engine_of
+from argo_mw.base.errors import PluginError
+from argo_mw.model.events import Observer
+from argo_mw.model.layer import Layer
+
+T = TypeVar("T")
+
+
+def collect(argo: Argo, hook: str, **arguments: object) -> dict[str, object]:
+    """Return what every plugin of *argo*, which need not be open, answers to *hook*, by plugin.
+
+    Args:
+        argo: The application.
+        hook: The name of a hook.
+        arguments: The arguments that the hook declares, by name.
+    """
+    return engine_of(argo).plugins.collect(hook, **arguments)
+
+
+def observe(argo: Argo, observer: Observer) -> Callable[[], None]:
+    """Hand every event of *argo* to *observer*; call what this returns to end that.
+
+    Args:
+        argo: The application, open or not.
+        observer: Is called on the event loop and must not block; see
+            :func:`~argo_mw.plugin.observes`.
+    """
+    events = engine_of(argo).events
+    events.add(observer)
+    return lambda: events.remove(observer)
+
+
+def plugin_of(argo: Argo, kind: type[T]) -> T:
+    """Return the plugin of *argo* that is a *kind*, for commands and tests of that plugin.
+
+    Raises:
+        PluginError: It is not installed, blocked, or was left out.
+    """
+    plugin = engine_of(argo).plugins.instance(kind)
+    if plugin is None:
+        raise _not_in_use(kind)
+    return plugin
+
+
+def config_of(argo: Argo, kind: type[T]) -> T:
+    """Return the configuration of *argo*, open, that is a *kind*: that of the plugin it belongs to.
+
+    Args:
+        argo: The application.
+        kind: The class that the plugin returns from ``register_config``.
+
+    Raises:
+        Closed: *argo* is not open.
+        PluginError: The plugin is not installed, blocked, or was left out.
+    """
+    for one in engine_of(argo).pipeline.contributions.values():
+        if isinstance(one.config, kind):
+            return one.config
+    raise _not_in_use(kind)
+
+
+def layers_of(argo: Argo) -> Sequence[Layer]:
+    """Return the layers of *argo* that act on any call or shadow it, outermost first.
+
+    Raises:
+        Closed: *argo* is not open.
+    """
+    order = engine_of(argo).pipeline.order
+    return (*order.outer, *order.inner)
+
+
+def _not_in_use(kind: type) -> PluginError:
+    msg = (
+        f"the plugin of {kind.__module__}.{kind.__qualname__} is not in use; `argo-mw plugins` "
+        "lists those that are"
+    )
+    return PluginError(msg, plugin=kind.__module__.partition(".")[0])
