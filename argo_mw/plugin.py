@@ -56,6 +56,10 @@ from argo_mw.base.fingerprint import (
 from argo_mw.base.log import (
     Log,
 )
+from argo_mw.base.loop_stalls import (
+    StallAwareLimit,
+    stall_aware_timeout,
+)
 from argo_mw.base.suggest import (
     suggest,
 )
@@ -206,6 +210,7 @@ __all__ = [
     "Settings",
     "Shared",
     "SharedUnavailable",
+    "StallAwareLimit",
     "Stream",
     "StreamAborted",
     "SystemClock",
@@ -233,6 +238,7 @@ __all__ = [
     "observes",
     "operation",
     "plugin_of",
+    "stall_aware_timeout",
     "state_directory",
     "structure",
     "suggest",

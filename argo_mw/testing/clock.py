@@ -83,6 +83,13 @@ class FakeClock:
         """Set the wall clock alone to *seconds* since the epoch, as NTP does."""
         self._wall = seconds
 
+    def stall(self, seconds: float) -> None:
+        """Let *seconds* pass in which the event loop runs nothing, as when a callback blocks it.
+
+        Timers that fall due meanwhile fire late, at the next :meth:`advance`.
+        """
+        self._move_to(self._monotonic + seconds)
+
     async def advance(self, seconds: float) -> None:
         """Let *seconds* pass: run what falls due, in order, each followed by all it sets off.
 
