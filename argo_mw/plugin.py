@@ -53,6 +53,9 @@ from argo_mw.base.errors import (
 from argo_mw.base.fingerprint import (
     fingerprint,
 )
+from argo_mw.base.ids import (
+    TimeOrderedIds,
+)
 from argo_mw.base.log import (
     Log,
 )
@@ -128,6 +131,12 @@ from argo_mw.model.outcome import (
     Note,
     Outcome,
 )
+from argo_mw.model.recording import (
+    AnsweredCall,
+    Cell,
+    Recording,
+    Row,
+)
 from argo_mw.model.stream import (
     Stream,
 )
@@ -155,6 +164,7 @@ __all__ = [
     "AllUpstreamsFailed",
     "AllUpstreamsRefused",
     "AnswerSeen",
+    "AnsweredCall",
     "AnyOperation",
     "Argo",
     "ArgoError",
@@ -167,6 +177,7 @@ __all__ = [
     "Call",
     "CallCycle",
     "CallEnded",
+    "Cell",
     "CircuitOpen",
     "Clock",
     "Closed",
@@ -201,10 +212,12 @@ __all__ = [
     "PluginError",
     "QuotaExceeded",
     "Reconfigured",
+    "Recording",
     "Refusal",
     "Request",
     "RequestSent",
     "Result",
+    "Row",
     "Scope",
     "Secret",
     "Settings",
@@ -217,6 +230,7 @@ __all__ = [
     "TagVersions",
     "Tasks",
     "TimeLimitExceeded",
+    "TimeOrderedIds",
     "Timer",
     "Trouble",
     "UnknownOperation",

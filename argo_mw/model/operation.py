@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from argo_mw.base.errors import BadParameter, ConfigError
 from argo_mw.base.suggest import suggest
+from argo_mw.model.recording import Recording
 
 Kind = Literal["fetch", "llm", "compute"]
 """What an operation does: see :class:`Operation`."""
@@ -58,6 +59,7 @@ class Operation(Generic[P, R_co]):
             caller who comes after one of these was invalidated joins no flight from before.
         timeout: Seconds that a caller waits for an answer at most, by default.
         version: Part of the key: change it when the meaning of answers changes.
+        record: Which rows its answers become where a plugin records answers, or ``None``.
         doc: One line for people.
     """
 
@@ -73,6 +75,7 @@ class Operation(Generic[P, R_co]):
     tags: Tags = no_tags
     timeout: float = 30.0
     version: int = 1
+    record: Recording | None = None
     doc: str = ""
     # Read out of the signature once, since every call is bound.
     _names: frozenset[str] = field(init=False, repr=False)
@@ -146,6 +149,7 @@ def operation(
     tags: Tags = no_tags,
     timeout: float = 30.0,
     version: int = 1,
+    record: Recording | None = None,
 ) -> Callable[[Callable[P, R_co]], Operation[P, R_co]]:
     """Declare an operation by a signature: the body of the decorated function is never run.
 
@@ -168,6 +172,7 @@ def operation(
         tags: What an answer depends on beside its operation and subject, by the parameters.
         timeout: Seconds that a caller waits for an answer at most, by default.
         version: Part of the key: change it when the meaning of answers changes.
+        record: Which rows its answers become where a plugin records answers, or ``None``.
 
     Raises:
         ConfigError: The subject is no parameter of the function.
@@ -195,6 +200,7 @@ def operation(
             tags=tags,
             timeout=timeout,
             version=version,
+            record=record,
             doc=(inspect.getdoc(function) or "").partition("\n")[0],
         )
 

@@ -1,0 +1,68 @@
+"""Recordings: how an operation says which rows its answers become.
+
+The core neither writes rows nor knows their tables: a plugin that records answers calls the
+operation's recording, and the plugin that owns the operation declares the table to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeAlias
+
+from attrs import define, frozen
+
+Cell: TypeAlias = str | int | float | bytes | bool | None
+"""What one column of a row holds."""
+
+
+@define(eq=False)
+class Row:
+    """A row for a table. Never changed, but a frozen class would take twice as long to make.
+
+    Attributes:
+        table: The name of the table.
+        cells: One for each column of the table, the identifier of 16 bytes first.
+        tags: What changes when the row is committed: reads that name one of these tags are
+            invalidated.
+    """
+
+    table: str
+    cells: tuple[Cell, ...]
+    tags: tuple[str, ...] = ()
+
+
+@frozen(eq=False)
+class AnsweredCall:
+    """What a recording may know of a call and its answer.
+
+    Attributes:
+        value: The answer; of a stream, the list of its chunks.
+        subject: What the call was about, or "".
+        parameters: The parameters of the call.
+        owner: The tenant that the answer belongs to, or "" where tenants share it.
+        upstream: The upstream that answered, or ``None``.
+        as_of: Seconds since the epoch of the moment that the answer speaks for, or ``None``.
+        time: Seconds since the epoch at which the answer came.
+    """
+
+    value: object
+    subject: str
+    parameters: Mapping[str, object]
+    owner: str
+    upstream: str | None
+    as_of: float | None
+    time: float
+
+
+@frozen
+class Recording:
+    """How the answers of an operation are recorded.
+
+    Attributes:
+        table: The name of the table that the rows are for.
+        rows: Makes the rows of one answer; none where it is not worth keeping. Raises
+            :class:`~argo_mw.base.errors.BadParameter` where it cannot be kept as it is.
+    """
+
+    table: str
+    rows: Callable[[AnsweredCall], Iterable[Row]]
