@@ -2,6 +2,9 @@
 
 from argo_mw import (
     Argo,
+    BrokenPlugin,
+    Caller,
+    Explained,
 )
 from argo_mw.app.access import (
     collect,
@@ -71,18 +74,23 @@ from argo_mw.base.tasks import (
 )
 from argo_mw.chain.context import (
     Context,
+    Runtime,
 )
 from argo_mw.chain.select import (
     all_failed,
     is_final,
 )
 from argo_mw.config import (
+    ArgoSettings,
+    OperationSettings,
     Secret,
     Settings,
+    UpstreamSettings,
     structure,
 )
 from argo_mw.flags import (
     Decision,
+    DecisionReason,
 )
 from argo_mw.model.call import (
     Call,
@@ -116,6 +124,9 @@ from argo_mw.model.layer import (
     Layer,
     Middleware,
     Next,
+)
+from argo_mw.model.lineage import (
+    Lineage,
 )
 from argo_mw.model.operation import (
     AnyOperation,
@@ -152,8 +163,16 @@ from argo_mw.registry.hooks import (
 )
 from argo_mw.store import (
     Codecs,
+    Count,
+    Envelope,
+    Freshness,
+    Lease,
     Shared,
+    Subscription,
+    TagSnapshot,
     TagVersions,
+    Undecodable,
+    UndecodableReason,
 )
 
 __all__ = [
@@ -168,15 +187,18 @@ __all__ = [
     "AnyOperation",
     "Argo",
     "ArgoError",
+    "ArgoSettings",
     "Attempt",
     "AttemptEnded",
     "BadCall",
     "BadParameter",
     "Batching",
+    "BrokenPlugin",
     "BudgetExceeded",
     "Call",
     "CallCycle",
     "CallEnded",
+    "Caller",
     "Cell",
     "CircuitOpen",
     "Clock",
@@ -185,12 +207,17 @@ __all__ = [
     "ConfigError",
     "Context",
     "Cost",
+    "Count",
     "CountingGuard",
     "DeadlineExceeded",
     "Decision",
+    "DecisionReason",
+    "Envelope",
     "Event",
     "Events",
+    "Explained",
     "Found",
+    "Freshness",
     "Gauge",
     "Guard",
     "InvalidAnswer",
@@ -198,7 +225,9 @@ __all__ = [
     "Layer",
     "LayerActed",
     "LayerBypassed",
+    "Lease",
     "Limits",
+    "Lineage",
     "Log",
     "Middleware",
     "Next",
@@ -208,6 +237,7 @@ __all__ = [
     "Note",
     "Observer",
     "Operation",
+    "OperationSettings",
     "Outcome",
     "PluginError",
     "QuotaExceeded",
@@ -218,6 +248,7 @@ __all__ = [
     "RequestSent",
     "Result",
     "Row",
+    "Runtime",
     "Scope",
     "Secret",
     "Settings",
@@ -226,17 +257,22 @@ __all__ = [
     "StallAwareLimit",
     "Stream",
     "StreamAborted",
+    "Subscription",
     "SystemClock",
+    "TagSnapshot",
     "TagVersions",
     "Tasks",
     "TimeLimitExceeded",
     "TimeOrderedIds",
     "Timer",
     "Trouble",
+    "Undecodable",
+    "UndecodableReason",
     "UnknownOperation",
     "Unsupported",
     "Upstream",
     "UpstreamError",
+    "UpstreamSettings",
     "all_failed",
     "collect",
     "config_of",

@@ -81,8 +81,8 @@ class Argo(Caller):
         self._lifecycle = Lifecycle(
             self._plugins, self._clock, self._tasks, timeout=settings.argo.startup_timeout
         )
-        engine = Engine(self._plugins, self._clock, self._events, self._tasks)
-        super().__init__(engine, tenant=settings.argo.tenant)
+        self._engine = Engine(self._plugins, self._clock, self._events, self._tasks)
+        self._tenant = settings.argo.tenant
 
     @classmethod
     def open(

@@ -18,18 +18,11 @@ class Caller:
     others that share everything else with it.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        tenant: str,
-        timeout: float | None = None,
-        wishes: Mapping[str, object] | None = None,
-    ) -> None:
-        self._engine = engine
-        self._tenant = tenant
-        self._timeout = timeout
-        self._wishes = wishes
+    # Set by Argo and options(): a constructor would show callers the engine.
+    _engine: Engine
+    _tenant: str
+    _timeout: float | None = None
+    _wishes: Mapping[str, object] | None = None
 
     async def call(self, operation: str, /, **parameters: object) -> object:
         """Return the answer to *operation* with *parameters*.
@@ -106,12 +99,12 @@ class Caller:
             before = wishes.get("extensions")
             merged = {**(before if isinstance(before, Mapping) else {}), **extensions}
             wishes["extensions"] = MappingProxyType(merged)
-        return Caller(
-            self._engine,
-            tenant=self._tenant if tenant is None else tenant,
-            timeout=self._timeout if timeout is None else timeout,
-            wishes=wishes or None,
-        )
+        other = Caller()
+        other._engine = self._engine
+        other._tenant = self._tenant if tenant is None else tenant
+        other._timeout = self._timeout if timeout is None else timeout
+        other._wishes = wishes or None
+        return other
 
     async def _ask(self, operation: str, parameters: Parameters) -> Outcome:
         call, chain = self._engine.pipeline.calls.get(operation, self._tenant, parameters)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from argo_mw.base.timers import Timers
+
+Callback: TypeAlias = Callable[[], object]
+"""What a timer calls."""
 
 
 class Clock(Protocol):
@@ -26,12 +30,6 @@ class Clock(Protocol):
 
     def call_at(self, when: float, callback: Callback) -> Timer:
         """Call *callback* on the running loop once :meth:`monotonic` has reached *when*."""
-
-
-class Callback(Protocol):
-    """What a timer calls."""
-
-    def __call__(self) -> object: ...
 
 
 class Timer(Protocol):

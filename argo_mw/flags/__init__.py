@@ -1,5 +1,5 @@
 """Flags: what decides, per call, whether a layer acts."""
 
-from argo_mw.flags.model import OFF, ON, Arm, Decision, Flag, Reason, Rule
+from argo_mw.flags.model import OFF, ON, Arm, Decision, DecisionReason, Flag, Rule
 
-__all__ = ["OFF", "ON", "Arm", "Decision", "Flag", "Reason", "Rule"]
+__all__ = ["OFF", "ON", "Arm", "Decision", "DecisionReason", "Flag", "Rule"]

@@ -20,7 +20,7 @@ _MEMORY = 10_000
 _NOBODY: Mapping[str, bool] = {}
 
 
-class Reason(StrEnum):
+class DecisionReason(StrEnum):
     """Why a flag decided as it did, in OpenFeature's words."""
 
     STATIC = "STATIC"
@@ -43,7 +43,7 @@ class Decision:
     """
 
     on: bool
-    reason: Reason
+    reason: DecisionReason
     arm: Arm = ""
     shadow: bool = False
 
@@ -99,19 +99,19 @@ class Rule:
 ON = Rule("on")
 OFF = Rule("off")
 
-_KILLED = Decision(False, Reason.DISABLED)
+_KILLED = Decision(False, DecisionReason.DISABLED)
 _STATIC: Mapping[State, Decision] = {
-    "on": Decision(True, Reason.STATIC),
-    "shadow": Decision(False, Reason.STATIC, shadow=True),
-    "off": Decision(False, Reason.STATIC),
+    "on": Decision(True, DecisionReason.STATIC),
+    "shadow": Decision(False, DecisionReason.STATIC, shadow=True),
+    "off": Decision(False, DecisionReason.STATIC),
 }
 _TARGET = {
-    True: Decision(True, Reason.TARGETING_MATCH),
-    False: Decision(False, Reason.TARGETING_MATCH),
+    True: Decision(True, DecisionReason.TARGETING_MATCH),
+    False: Decision(False, DecisionReason.TARGETING_MATCH),
 }
-_TREATMENT = Decision(True, Reason.SPLIT, "treatment")
-_CONTROL = Decision(False, Reason.SPLIT, "control")
-_NEITHER = Decision(False, Reason.SPLIT)
+_TREATMENT = Decision(True, DecisionReason.SPLIT, "treatment")
+_CONTROL = Decision(False, DecisionReason.SPLIT, "control")
+_NEITHER = Decision(False, DecisionReason.SPLIT)
 
 
 class Flag:

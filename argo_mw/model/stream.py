@@ -12,7 +12,6 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.model.outcome import Cost
 
 C = TypeVar("C")
-OnDone = Callable[["Stream[C]"], None]
 
 MOST_CHUNKS = 100_000
 
@@ -43,7 +42,7 @@ class Stream(Generic[C]):
         self._changed = asyncio.Event()
         self._done = False
         self._error: Exception | None = None
-        self._callbacks: list[OnDone[C]] = []
+        self._callbacks: list[Callable[[Stream[C]], None]] = []
         self._tasks = tasks
         self._name = name
         self._pump: asyncio.Task[None] | None = None
@@ -71,7 +70,7 @@ class Stream(Generic[C]):
         """The chunks that have arrived."""
         return tuple(self._chunks)
 
-    def on_done(self, callback: OnDone[C]) -> None:
+    def on_done(self, callback: Callable[[Stream[C]], None]) -> None:
         """Call *callback* with the stream once it has ended, well or not; at once if it has."""
         if self._done:
             callback(self)

@@ -21,8 +21,8 @@ from argo_mw.store.affinity import (
 from argo_mw.store.codec import (
     Codecs,
     Envelope,
-    Reason,
     Undecodable,
+    UndecodableReason,
 )
 from argo_mw.store.limits import (
     check_count,
@@ -68,7 +68,6 @@ __all__ = [
     "NotEncodable",
     "NotShareable",
     "OpenShared",
-    "Reason",
     "Shared",
     "SharedUnavailable",
     "Snapshot",
@@ -78,6 +77,7 @@ __all__ = [
     "TagVersions",
     "Timer",
     "Undecodable",
+    "UndecodableReason",
     "check_count",
     "check_key",
     "check_keys",

@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_mw.base.errors import NotEncodable, PluginError
-from argo_mw.store.codec import Codecs, Envelope, Reason, Undecodable
+from argo_mw.store.codec import Codecs, Envelope, UndecodableReason, Undecodable
 
 CODECS = Codecs()
 LONG_REPRS = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -130,7 +130,7 @@ def test_nesting_is_bounded_both_ways():
     with pytest.raises(NotEncodable, match="deeper than 64"):
         CODECS.encode(deep)
     decoded = CODECS.decode(Codecs(max_depth=1000).encode(deep))
-    assert Reason.CORRUPT is decoded.reason
+    assert UndecodableReason.CORRUPT is decoded.reason
 
 
 def test_a_cycle_is_refused():
@@ -162,14 +162,14 @@ def test_an_attrs_class_travels_field_by_field():
 
 def test_a_type_that_is_not_registered_here_is_a_miss():
     data = registry().encode(Signal("A", 1.0, dt.datetime(2024, 1, 1)))
-    assert Undecodable(Reason.UNKNOWN_TYPE, "tests.signal") == CODECS.decode(data)
+    assert Undecodable(UndecodableReason.UNKNOWN_TYPE, "tests.signal") == CODECS.decode(data)
 
 
 def test_fields_that_changed_since_are_a_miss():
     codecs, older = registry(), Codecs()
     older.register(Signal, "tests.signal", lambda _: [5, "A"], lambda _: None)
     decoded = codecs.decode(older.encode(Signal("A", 1.0, dt.datetime(2024, 1, 1))))
-    assert Reason.REJECTED is decoded.reason
+    assert UndecodableReason.REJECTED is decoded.reason
 
 
 def test_a_name_and_a_type_are_registered_once():
@@ -268,9 +268,9 @@ def test_a_value_moved_to_another_key_is_a_miss():
 
 def test_only_values_signed_with_our_key_are_read():
     ours, theirs, unsigned = (Codecs(Envelope(key=key)) for key in (b"a" * 32, b"b" * 32, None))
-    assert Reason.SIGNATURE is ours.decode(theirs.encode(1)).reason
-    assert Reason.SIGNATURE is ours.decode(unsigned.encode("x" * 100)).reason
-    assert Reason.SIGNATURE is unsigned.decode(ours.encode(1)).reason
+    assert UndecodableReason.SIGNATURE is ours.decode(theirs.encode(1)).reason
+    assert UndecodableReason.SIGNATURE is ours.decode(unsigned.encode("x" * 100)).reason
+    assert UndecodableReason.SIGNATURE is unsigned.decode(ours.encode(1)).reason
     assert ours.decode(ours.encode(1)) == 1
 
 
@@ -281,12 +281,12 @@ def test_the_key_is_in_no_repr():
 def test_another_version_is_a_miss_that_says_so():
     encoded = bytearray(CODECS.encode(1))
     encoded[2] += 1
-    assert Reason.VERSION is CODECS.decode(bytes(encoded)).reason
+    assert UndecodableReason.VERSION is CODECS.decode(bytes(encoded)).reason
 
 
 def test_foreign_bytes_are_misses():
     for foreign in (b"", b"A", b'{"json": true}', msgspec.msgpack.encode([1] * 20)):
-        assert Reason.FOREIGN is CODECS.decode(foreign).reason
+        assert UndecodableReason.FOREIGN is CODECS.decode(foreign).reason
 
 
 def sealed(flags, rest):
@@ -299,10 +299,13 @@ def test_a_bomb_is_not_inflated():
     small = Codecs(Envelope(max_bytes=2**16))
     honest = sealed(1, struct.pack("<I", 2**20) + bomb)
     lying = sealed(1, struct.pack("<I", 100) + bomb)
-    assert Reason.TOO_LARGE is small.decode(honest).reason
-    assert Reason.CORRUPT is small.decode(lying).reason
+    assert UndecodableReason.TOO_LARGE is small.decode(honest).reason
+    assert UndecodableReason.CORRUPT is small.decode(lying).reason
     streamed = zstandard.ZstdCompressor(write_content_size=False).compress(b"\0" * 2**20)
-    assert Reason.CORRUPT is small.decode(sealed(1, struct.pack("<I", 100) + streamed)).reason
+    assert (
+        UndecodableReason.CORRUPT
+        is small.decode(sealed(1, struct.pack("<I", 100) + streamed)).reason
+    )
 
 
 def test_a_value_too_large_is_refused_before_it_is_stored():

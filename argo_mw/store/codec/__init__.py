@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argo_mw.store.codec.envelope import Envelope, Reason, Undecodable
+from argo_mw.store.codec.envelope import Envelope, Undecodable, UndecodableReason
 from argo_mw.store.codec.registry import Codecs
 
-__all__ = ["Codecs", "Envelope", "Reason", "Undecodable"]
+__all__ = ["Codecs", "Envelope", "Undecodable", "UndecodableReason"]

@@ -35,7 +35,7 @@ _LEVEL: Final = 1
 _local = threading.local()  # zstandard's objects must not be used by two threads at once
 
 
-class Reason(Enum):
+class UndecodableReason(Enum):
     """Why bytes are no value."""
 
     FOREIGN = "foreign"
@@ -63,7 +63,7 @@ class Undecodable:
         detail: More, for a log; never the data itself.
     """
 
-    reason: Reason
+    reason: UndecodableReason
     detail: str = ""
 
 
@@ -102,47 +102,47 @@ class Envelope:
         if header not in (_SIGNED_HEADERS if self.key else _PLAIN_HEADERS):
             return self._not_ours(header)
         if len(data) < _HEADER.size + seal:
-            return Undecodable(Reason.FOREIGN, "too short")
+            return Undecodable(UndecodableReason.FOREIGN, "too short")
         name = place.encode("utf-8", "surrogatepass")
         if self.key:
             sealed = memoryview(data)[:-seal]
             if not hmac.compare_digest(self._seal(sealed, name), data[-seal:]):
-                return Undecodable(Reason.SIGNATURE)
+                return Undecodable(UndecodableReason.SIGNATURE)
         elif zlib.crc32(data, zlib.crc32(name)) != _RESIDUE:
-            return Undecodable(Reason.CORRUPT)
+            return Undecodable(UndecodableReason.CORRUPT)
         body = memoryview(data)[_HEADER.size : -seal]  # a slice of a view copies nothing
         if header[-1] & _COMPRESSED:
             return self._decompress(body)
         if len(body) > self.max_bytes:
-            return Undecodable(Reason.TOO_LARGE, f"{len(body)} bytes")
+            return Undecodable(UndecodableReason.TOO_LARGE, f"{len(body)} bytes")
         return body
 
     def _not_ours(self, header: bytes) -> Undecodable:
         """What is wrong with *header*."""
         if len(header) < _HEADER.size:
-            return Undecodable(Reason.FOREIGN, "too short")
+            return Undecodable(UndecodableReason.FOREIGN, "too short")
         magic, version, flags = _HEADER.unpack(header)
         if magic != _MAGIC:
-            return Undecodable(Reason.FOREIGN)
+            return Undecodable(UndecodableReason.FOREIGN)
         if version != VERSION:
-            return Undecodable(Reason.VERSION, f"version {version}, expected {VERSION}")
+            return Undecodable(UndecodableReason.VERSION, f"version {version}, expected {VERSION}")
         if flags & ~(_COMPRESSED | _SIGNED):
-            return Undecodable(Reason.CORRUPT, "unknown flags")
+            return Undecodable(UndecodableReason.CORRUPT, "unknown flags")
         detail = "not signed" if self.key else "signed, but there is no key here"
-        return Undecodable(Reason.SIGNATURE, detail)
+        return Undecodable(UndecodableReason.SIGNATURE, detail)
 
     def _decompress(self, body: memoryview) -> bytes | Undecodable:
         try:
             (length,) = _LENGTH.unpack_from(body)
             if length > self.max_bytes:
-                return Undecodable(Reason.TOO_LARGE, f"{length} bytes")
+                return Undecodable(UndecodableReason.TOO_LARGE, f"{length} bytes")
             packed = body[_LENGTH.size :]
             # zstd allocates what the frame announces, whatever it is told: compare first.
             if zstandard.get_frame_parameters(packed).content_size != length:
-                return Undecodable(Reason.CORRUPT, "lengths differ")
+                return Undecodable(UndecodableReason.CORRUPT, "lengths differ")
             return _decompressor().decompress(packed)
         except (zstandard.ZstdError, struct.error) as error:
-            return Undecodable(Reason.CORRUPT, str(error))
+            return Undecodable(UndecodableReason.CORRUPT, str(error))
 
     def _seal(self, sealed: bytes | memoryview, name: bytes) -> bytes:
         if self.key:

@@ -15,7 +15,7 @@ import msgspec
 from attrs import define, frozen
 
 from argo_mw.base.errors import NotEncodable, PluginError
-from argo_mw.store.codec.envelope import Envelope, Reason, Undecodable
+from argo_mw.store.codec.envelope import Envelope, Undecodable, UndecodableReason
 from argo_mw.store.codec.times import TIMES
 
 T = TypeVar("T")
@@ -185,11 +185,11 @@ class Codecs:
             reader: _Reader = getattr(self._local, "reader", None) or self._new_reader()
             return reader.read(kind, body)  # type: ignore[no-any-return]
         except _UnknownTypeError as error:
-            return Undecodable(Reason.UNKNOWN_TYPE, str(error))
+            return Undecodable(UndecodableReason.UNKNOWN_TYPE, str(error))
         except (msgspec.MsgspecError, RecursionError) as error:
-            return Undecodable(Reason.CORRUPT, type(error).__name__)
+            return Undecodable(UndecodableReason.CORRUPT, type(error).__name__)
         except Exception as error:  # a decoder is given whatever the bytes say
-            return Undecodable(Reason.REJECTED, f"{type(error).__name__}: {error}"[:200])
+            return Undecodable(UndecodableReason.REJECTED, f"{type(error).__name__}: {error}"[:200])
 
     def _new_reader(self) -> _Reader:
         reader = self._local.reader = _Reader(self)
