@@ -1,4 +1,4 @@
-"""What the chain does, as OpenTelemetry metrics and spans and for Prometheus."""
+"""OpenTelemetry metrics and spans of what the chain does, also for Prometheus."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ class MetricsConfig:
     """The table ``[plugins.metrics]``.
 
     Attributes:
-        instruments: Whether events are counted; the flag ``metrics`` decides about spans.
-        port: The port at which Prometheus can fetch the figures from this machine; 0 takes a
-            free one. Without it, they go to the meter provider that the program has set up.
+        instruments: Whether metrics are recorded; the flag ``metrics`` decides about spans.
+        port: The port at which Prometheus on this machine reads the metrics; 0 takes a free
+            one. Without it they go to the meter provider that the program has set up.
     """
 
     instruments: bool = True

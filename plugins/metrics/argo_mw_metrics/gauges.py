@@ -1,4 +1,4 @@
-"""Gauges: what plugins say that something stands at, as observable gauges."""
+"""Gauges: current values that plugins offer, as observable gauges of OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from argo_mw.plugin import Gauge, Log
 log = Log("argo_mw")
 
 _shown: WeakKeyDictionary[Meter, dict[str, list[Gauge]]] = WeakKeyDictionary()
-"""What each meter's instruments read, by name: an instrument outlives the application that made
-it, and made a second time it would go on reading what it read at first."""
+"""The gauges that each meter's instruments read, by name.
+
+By meter and not by application, because a meter belongs to the program: its instruments outlive
+the application that made them, and the SDK would go on calling the first callback of a name.
+"""
 _broken: WeakSet[Gauge] = WeakSet()
 
 
 class Gauges:
-    """Lets gauges be read whenever somebody looks, from the thread of whoever looks.
+    """The gauges of one application, read on demand, from the thread of the reader.
 
     Args:
         meter: Makes the instruments.
-        gauges: What is read; those of one name are one instrument.
+        gauges: What is read; those of one name share an instrument.
     """
 
     def __init__(self, meter: Meter, gauges: Iterable[Gauge]) -> None:
@@ -32,22 +35,22 @@ class Gauges:
         for gauge in self._gauges:
             if gauge.name not in self._by_name:
                 self._by_name[gauge.name] = []
-                _observe(meter, gauge, self._by_name[gauge.name])
+                _create_instrument(meter, gauge, self._by_name[gauge.name])
             self._by_name[gauge.name].append(gauge)
 
     def close(self) -> None:
-        """Let none of them be read any more. Idempotent."""
+        """Have none of them read any more. Idempotent."""
         while self._gauges:
             gauge = self._gauges.pop()
             self._by_name[gauge.name].remove(gauge)
 
 
-def gauges_in(answers: Mapping[str, object]) -> list[Gauge]:
-    """All gauges that plugins answered to ``register_gauges``."""
+def flatten(answers: Mapping[str, object]) -> list[Gauge]:
+    """Return all gauges in the *answers* of plugins to ``register_gauges``."""
     return [gauge for some in answers.values() for gauge in cast("Iterable[Gauge]", some)]
 
 
-def _observe(meter: Meter, first: Gauge, shown: list[Gauge]) -> None:
+def _create_instrument(meter: Meter, first: Gauge, shown: list[Gauge]) -> None:
     def observe(_: CallbackOptions) -> list[Observation]:
         return [one for gauge in list(shown) if (one := _read(gauge)) is not None]
 
@@ -58,7 +61,7 @@ def _read(gauge: Gauge) -> Observation | None:
     try:
         value = gauge.read()
     except Exception:
-        # One that cannot be read must not take the others of its name along.
+        # The others of the same name are read all the same.
         if gauge not in _broken:
             _broken.add(gauge)
             log.exception("a gauge cannot be read", gauge=gauge.name)

@@ -1,7 +1,7 @@
-"""Instruments: events into counters and histograms of constant memory.
+"""Instruments: counters and histograms of constant memory, fed by events.
 
-Attributes are names of operations, upstreams, layers and kinds of errors: what a program has a
-handful of. Subjects and tenants are never among them.
+Attributes are names of operations, upstreams, layers and kinds of errors, of which a program has
+a handful. Subjects and tenants are never among them.
 """
 
 from __future__ import annotations
@@ -24,45 +24,45 @@ from argo_mw.plugin import (
     Trouble,
 )
 
-SECONDS = (
+_SECONDS = (
     *(1e-5, 1e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 25.0, 50.0),
 )
-AGES = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
+_AGES = (1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0)
 
 
 class Instruments:
-    """Observes events and records them with *meter*.
+    """An observer that records events with *meter*.
 
     Args:
-        meter: Makes the instruments; OpenTelemetry's API, whichever provider stands behind it.
-        clock: Tells how old answers are.
-        wanted: Whether anybody takes figures now; without, nothing is done.
+        meter: Makes the instruments; OpenTelemetry's API, with any provider behind it.
+        clock: The time, for the age of answers.
+        enabled: Returns whether metrics are taken now; if not, nothing is recorded.
     """
 
     def __init__(
-        self, meter: Meter, clock: Clock, wanted: Callable[[], bool] = lambda: True
+        self, meter: Meter, clock: Clock, enabled: Callable[[], bool] = lambda: True
     ) -> None:
         self._clock = clock
-        self._wanted = wanted
+        self._enabled = enabled
         histogram, counter = meter.create_histogram, meter.create_counter
         self._calls = histogram(
             "argo.call.duration",
             unit="s",
             description="How long callers waited",
-            explicit_bucket_boundaries_advisory=SECONDS,
+            explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._ages = histogram(
             "argo.answer.age",
             unit="s",
             description="How old answers were when callers got them",
-            explicit_bucket_boundaries_advisory=AGES,
+            explicit_bucket_boundaries_advisory=_AGES,
         )
         self._attempts = histogram(
             "argo.attempt.duration",
             unit="s",
             description="How long single tries at an upstream took",
-            explicit_bucket_boundaries_advisory=SECONDS,
+            explicit_bucket_boundaries_advisory=_SECONDS,
         )
         self._requests = counter("argo.upstream.requests", "{request}", "Requests sent")
         self._loads = counter("argo.upstream.loads", "{call}", "Calls that requests were to answer")
@@ -71,12 +71,12 @@ class Instruments:
         self._answers = counter("argo.answers", "{answer}", "Fresh answers, by where from")
         self._actions = counter("argo.layer.actions", "{action}", "What layers did")
         self._bypasses = counter("argo.layer.bypasses", "{call}", "Calls that passed a layer by")
-        self._troubles = counter("argo.troubles", "{trouble}", "What people should know of")
+        self._troubles = counter("argo.troubles", "{trouble}", "Troubles that need attention")
         self._builds = counter("argo.reconfigurations", "{build}", "Times the chain was rebuilt")
 
     def __call__(self, event: Event) -> None:
         """Record *event*."""
-        if not self._wanted():
+        if not self._enabled():
             return
         match event:
             case CallEnded():
@@ -124,10 +124,10 @@ class Instruments:
 
 
 def served_by(outcome: Outcome) -> str:
-    """``upstream``, or the layer that had the answer."""
+    """Return ``upstream``, or the name of the layer that had the answer."""
     return "upstream" if outcome.attempts or not outcome.via else outcome.via[-1]
 
 
 def error_type(error: BaseException) -> str:
-    """The name of the error's class, as OpenTelemetry's ``error.type`` wants it."""
+    """Return the name of the error's class, for OpenTelemetry's ``error.type``."""
     return type(error).__qualname__

@@ -1,4 +1,4 @@
-"""Prometheus: the figures at ``http://127.0.0.1:PORT/metrics``, through the official libraries."""
+"""Prometheus: metrics at ``http://127.0.0.1:PORT/metrics``, by the official libraries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOST = "127.0.0.1"
 
 
 class Prometheus:
-    """A meter provider that is read by Prometheus.
+    """A meter provider that Prometheus reads.
 
     Raises:
         ConfigError: The libraries are not installed.
@@ -38,11 +38,11 @@ class Prometheus:
 
     @property
     def provider(self) -> MeterProvider:
-        """Makes meters whose figures Prometheus reads."""
+        """The provider of meters that Prometheus reads."""
         return self._provider
 
     def serve(self, port: int) -> int:
-        """Answer Prometheus on *port*, in a thread; the port, which is a free one for 0.
+        """Answer Prometheus in a thread, and return the port: *port*, or a free one for 0.
 
         Raises:
             ConfigError: The port is taken.

@@ -1,19 +1,33 @@
-"""Spans: one for each call, with what layers did as its events.
+"""Spans: one for each call that waits, with what layers did as its events.
 
-A flight that several callers share runs in none of their contexts; what happens in it is an
-event of the span of the caller that started it, and the spans of those who joined link to it.
+A flight that several callers share runs in none of their contexts. What happens in it becomes
+an event of the span of the caller that started it, and the spans of those that joined link to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import Token
 
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode, Tracer, get_current_span
+from attrs import define, field
+from opentelemetry.context import Context as TraceContext
+from opentelemetry.context import attach, create_key, detach, get_value, set_value
+from opentelemetry.trace import (
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
 from opentelemetry.util.types import AttributeValue
 
 from argo_mw.plugin import (
     AttemptEnded,
     Call,
+    CallEnded,
     Event,
     Events,
     LayerActed,
@@ -24,97 +38,150 @@ from argo_mw.plugin import (
 from argo_mw_metrics.instruments import error_type, served_by
 
 NAME = "metrics"
+_OPENED = create_key("argo-mw-opened")
+"""Where the trace's context holds the innermost open span."""
+
+
+@define(eq=False)
+class _OpenSpan:
+    """A span that has begun and not ended.
+
+    Attributes:
+        owner: The layer that began it; another observes the same events after a change of the
+            configuration.
+        call: What it is about.
+        span: The span itself.
+        task: The task that began it. Tasks that this one starts inherit its context, and must
+            not end the span.
+        token: What ends its time as the current span.
+    """
+
+    owner: Spans
+    call: Call
+    span: Span
+    task: asyncio.Task[object] | None
+    token: Token[TraceContext] = field(init=False)
+
+    def begun_for(self, call: Call, *, by: Spans) -> bool:
+        """Return whether *by* began it in this task, for *call* itself and not for an equal one."""
+        return self.owner is by and self.call is call and self.task is asyncio.current_task()
 
 
 class Spans:
     """The outermost layer: opens a span for each call that is not answered at once.
 
-    It watches events only while a span is open, so that it costs nothing while it is off.
+    A call that waits, for an upstream, a flight or a look into a store, gets its span before it
+    waits, from :meth:`find`: the core awaits what a layer may find by waiting only if no layer has
+    an answer at hand, so that a hit in memory has no span. Such a span ends with the call's
+    ``CallEnded``. A call that enters the chain without that, as a refresh does, has its span there.
+
+    It observes events only while a span is open, so that it costs nothing while it is off.
 
     Args:
         tracer: Makes spans.
         events: What happens.
-        wanted: Whether anybody takes spans now; without, nothing is done.
+        enabled: Returns whether spans are taken now; if not, none is begun.
     """
 
     def __init__(
-        self, tracer: Tracer, events: Events, wanted: Callable[[], bool] = lambda: True
+        self, tracer: Tracer, events: Events, enabled: Callable[[], bool] = lambda: True
     ) -> None:
-        self._wanted = wanted
+        self._enabled = enabled
         self._tracer = tracer
         self._events = events
         self._observer = self.observe
-        # Of equal calls, in the order in which they began: thousands may share a flight.
+        # By key, in the order in which they began: thousands may share a flight.
         self._open: dict[str, dict[Span, None]] = {}
 
+    def find(self, call: Call) -> Coroutine[object, object, None]:
+        """Return what begins the span of *call* if it has to wait; never find an answer."""
+        return self._begin_waiting(call)
+
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """What *call_next* answers, in a span."""
-        if not self._wanted():
+        """Return what *call_next* answers, in a span."""
+        if NAME in call.missed or not self._enabled():
             return await call_next(call)
-        with self._tracer.start_as_current_span(
-            call.operation.name,
-            kind=SpanKind.INTERNAL,
-            attributes=_describe(call),
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            if not span.is_recording():
-                return await call_next(call)
-            if not self._open:
-                self._events.add(self._observer)
-            siblings = self._open.setdefault(call.key, {})
-            siblings[span] = None
-            try:
-                outcome = await call_next(call)
-            except BaseException as error:
-                span.set_attribute("error.type", error_type(error))
-                span.set_status(Status(StatusCode.ERROR, str(error)))
-                raise
-            else:
-                _conclude(span, outcome)
-                return outcome
-            finally:
-                del siblings[span]
-                if not siblings:
-                    del self._open[call.key]
-                if not self._open:
-                    self._events.remove(self._observer)
+        opened = self._begin(call)
+        try:
+            outcome = await call_next(call)
+        except BaseException as error:
+            self._end(opened, error=error)
+            raise
+        self._end(opened, outcome=outcome)
+        return outcome
 
     def observe(self, event: Event) -> None:
-        """Note *event*, what a layer or an attempt did, on the span of the call it was for."""
+        """Note *event* on the span of its call, or end that span."""
         match event:
+            case CallEnded(call=call, outcome=outcome, error=error):
+                opened = get_value(_OPENED)
+                if isinstance(opened, _OpenSpan) and opened.begun_for(call, by=self):
+                    self._end(opened, outcome=outcome, error=error)
             case LayerActed(layer, action, call, detail) if call is not None:
-                span = self._span_of(call)
-                if span is None:
-                    return
-                if action == "joined":
-                    self._link(span, call)
-                span.add_event(
-                    f"{layer} {action}", _known({"argo.layer": layer, "argo.detail": detail})
-                )
+                self._note_action(call, layer, action, detail)
             case AttemptEnded(call, attempt):
-                span = self._span_of(call)
-                if span is not None:
-                    span.add_event(
-                        "attempt",
-                        _known(
-                            {
-                                "argo.upstream": attempt.upstream,
-                                "argo.status": attempt.status,
-                                "argo.seconds": attempt.latency,
-                                "argo.error": attempt.error,
-                            }
-                        ),
-                    )
+                noted: dict[str, AttributeValue] = {
+                    "argo.upstream": attempt.upstream,
+                    "argo.status": attempt.status,
+                    "argo.seconds": attempt.latency,
+                    "argo.error": attempt.error,
+                }
+                self._note(call, "attempt", noted)
             case LayerBypassed(layer, call, error):
-                span = self._span_of(call)
-                if span is not None:
-                    span.add_event(
-                        f"{layer} bypassed",
-                        {"argo.layer": layer, "error.type": error_type(error)},
-                    )
+                noted = {"argo.layer": layer, "error.type": error_type(error)}
+                self._note(call, f"{layer} bypassed", noted)
             case _:
                 pass
+
+    async def _begin_waiting(self, call: Call) -> None:
+        # The core awaits this in the caller's own task, whose context keeps the span from here on.
+        if self._enabled():
+            self._begin(call)
+
+    def _begin(self, call: Call) -> _OpenSpan:
+        span = self._tracer.start_span(
+            call.operation.name, kind=SpanKind.INTERNAL, attributes=_describe(call)
+        )
+        opened = _OpenSpan(self, call, span, asyncio.current_task())
+        opened.token = attach(set_value(_OPENED, opened, set_span_in_context(span)))
+        if not self._open:
+            self._events.add(self._observer)
+        self._open.setdefault(call.key, {})[span] = None
+        return opened
+
+    def _end(
+        self,
+        opened: _OpenSpan,
+        *,
+        outcome: Outcome | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        span, key = opened.span, opened.call.key
+        del self._open[key][span]
+        if not self._open[key]:
+            del self._open[key]
+        if not self._open:
+            self._events.remove(self._observer)
+        detach(opened.token)
+        if outcome is not None:
+            _conclude(span, outcome)
+        elif error is not None:
+            span.set_attribute("error.type", error_type(error))
+            span.set_status(Status(StatusCode.ERROR, str(error)))
+        span.end()
+
+    def _note_action(self, call: Call, layer: str, action: str, detail: str) -> None:
+        span = self._span_of(call)
+        if span is None:
+            return
+        if action == "joined":
+            self._link(span, call)
+        span.add_event(f"{layer} {action}", _known({"argo.layer": layer, "argo.detail": detail}))
+
+    def _note(self, call: Call, name: str, attributes: dict[str, AttributeValue]) -> None:
+        span = self._span_of(call)
+        if span is not None:
+            span.add_event(name, _known(attributes))
 
     def _span_of(self, call: Call) -> Span | None:
         siblings = self._open.get(call.key)
@@ -158,5 +225,5 @@ def _conclude(span: Span, outcome: Outcome) -> None:
 
 
 def _known(attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
-    """*attributes* without those that say nothing."""
+    """Return *attributes* without the empty ones."""
     return {name: value for name, value in attributes.items() if value not in ("", 0, 0.0, [])}

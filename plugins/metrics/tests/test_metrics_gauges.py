@@ -1,4 +1,4 @@
-"""What plugins say that something stands at is read by whoever looks at the figures."""
+"""The gauges of plugins are read on demand."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Watch:
         }
 
 
-async def test_a_gauge_is_read_whenever_somebody_looks():
+async def test_a_gauge_is_read_at_each_collection():
     watch, depth = Watch(), [1]
     async with watch.opened(Gauge("queue.size", lambda: depth[0], "{record}")):
         assert {(): 1} == watch.seen("queue.size")
@@ -99,13 +99,13 @@ async def test_gauges_of_one_name_are_told_apart_by_their_attributes():
         assert {("used",): 3, ("idle",): 1} == watch.seen("pool")
 
 
-async def test_a_gauge_that_has_nothing_to_say_is_left_out():
+async def test_a_gauge_without_a_value_is_left_out():
     watch = Watch()
     async with watch.opened(Gauge("pool", lambda: None)):
         assert {} == watch.seen("pool")
 
 
-async def test_a_gauge_that_cannot_be_read_is_said_once_and_takes_no_other_along(caplog):
+async def test_a_gauge_that_cannot_be_read_is_logged_once_and_does_not_hide_the_others(caplog):
     watch = Watch()
     fine = Gauge("pool", lambda: 1, attributes={"state": "fine"})
     broken = Gauge("pool", lambda: 1 // 0, attributes={"state": "broken"})
@@ -116,8 +116,8 @@ async def test_a_gauge_that_cannot_be_read_is_said_once_and_takes_no_other_along
     assert 1 == sum("a gauge cannot be read" in record.getMessage() for record in caplog.records)
 
 
-async def test_the_next_application_of_a_program_is_read_in_the_place_of_the_last():
-    """OpenTelemetry's SDK would go on asking the first."""
+async def test_the_next_application_of_a_program_replaces_the_gauges_of_the_last():
+    """OpenTelemetry's SDK would go on reading the first."""
     watch = Watch()
     for number in (1, 2):
         async with watch.opened(Gauge("pool", lambda number=number: number)) as argo:
@@ -231,10 +231,10 @@ async def test_prometheus_reads_how_full_caches_queues_and_pools_are(
     assert {(): 0} == (await whole.gauges())["argo_shared_available"]
 
 
-async def test_the_pages_name_the_figures_that_there_are(whole: Whole):
-    """The plugin's page all of them, the how-to page none but them, each as it is called there."""
+async def test_the_pages_name_the_metrics_that_exist(whole: Whole):
+    """The plugin's page lists all of them; the how-to page uses no others."""
     families = await whole.families()
-    table = README.read_text("utf-8").partition("## Figures")[2].partition("## Spans")[0]
+    table = README.read_text("utf-8").partition("## Metrics")[2].partition("## Spans")[0]
     rows = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"`([\w.]+)`", row)}
     there = {_as_named(family) for family in families if family.name.startswith(OURS)}

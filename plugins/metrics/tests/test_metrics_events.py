@@ -1,4 +1,4 @@
-"""Events become figures, spans, and text that Prometheus reads."""
+"""Events become metrics, spans, and text that Prometheus reads."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_coalesce import plugin as coalesce_plugin
 from argo_mw_metrics.instruments import Instruments
 from argo_mw_metrics.plugin import MetricsPlugin
+from argo_mw_metrics.spans import Spans
 from argo_mw_race import plugin as race_plugin
 
 
@@ -32,7 +33,7 @@ def bars(symbol: str) -> object:
 
 
 class Watched:
-    """An application whose figures and spans are kept in memory."""
+    """An application whose metrics and spans are kept in memory."""
 
     def __init__(
         self, *upstreams: Scripted, config: dict[str, object] | None = None, flag: str = "on"
@@ -64,7 +65,7 @@ class Watched:
         )
 
     def points(self, name: str) -> dict[tuple[str, ...], object]:
-        """The figures called *name*, by the values of their attributes."""
+        """Return the points of the metric *name*, by the values of their attributes."""
         data = self.reader.get_metrics_data()
         found = {
             metric.name: metric.data.data_points
@@ -77,6 +78,13 @@ class Watched:
     @property
     def spans(self):
         return self.exporter.get_finished_spans()
+
+
+def spans_of(argo: Argo) -> Spans:
+    """Return the layer that makes spans."""
+    (layer,) = engine_of(argo).pipeline.contributions["metrics"].layers
+    assert isinstance(layer.middleware, Spans)
+    return layer.middleware
 
 
 async def raced_and_joined(watched: Watched, slow: Scripted, fast: Scripted) -> None:
@@ -135,26 +143,23 @@ class Compared(trace.NonRecordingSpan):
     __hash__ = object.__hash__
 
 
-async def test_a_caller_s_span_is_not_looked_for_among_those_of_all_who_share_its_flight():
+async def test_finding_a_callers_span_does_not_compare_it_with_all_that_share_its_flight():
     slow = Scripted("slow", {"bars"})
     slow.gate.clear()
-    watched = Watched(slow)
+    watched = Watched(slow, config={"instruments": False})
     async with watched.argo as argo:
-        spans = engine_of(argo).pipeline.contributions["metrics"].layer.middleware
-        spans._tracer = SimpleNamespace(
-            start_as_current_span=lambda *_, **__: trace.use_span(
-                Compared(trace.INVALID_SPAN_CONTEXT)
-            )
+        spans_of(argo)._tracer = SimpleNamespace(
+            start_span=lambda *_, **__: Compared(trace.INVALID_SPAN_CONTEXT)
         )
         callers = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(100)]
         await settle()
         slow.gate.set()
         await asyncio.gather(*callers)
     assert 1 == slow.requests
-    assert Compared.times <= len(callers)  # the context that they run in compares as well
+    assert Compared.times <= len(callers)
 
 
-async def test_an_error_is_on_the_span_and_in_the_figures():
+async def test_an_error_is_on_the_span_and_in_the_metrics():
     watched = Watched(Scripted("a", {"bars"}, UpstreamError("down", upstream="a"), retries=0))
     async with watched.argo as argo:
         with pytest.raises(UpstreamError):
@@ -216,7 +221,7 @@ async def test_no_span_is_made_when_the_flag_is_off():
     assert watched.spans == ()
 
 
-async def test_prometheus_reads_the_figures():
+async def test_prometheus_reads_the_metrics():
     """Over a real socket, by the official parser."""
     watched = Watched(Scripted("a", {"bars"}), config={"port": 0})
     async with watched.argo as argo:
@@ -234,7 +239,7 @@ async def test_prometheus_reads_the_figures():
     assert "AAPL" not in text
 
 
-async def test_a_port_that_is_taken_is_an_error_that_says_so():
+async def test_a_taken_port_is_an_error_that_names_the_remedy():
     taken = Watched(Scripted("a", {"bars"}), config={"port": 0})
     async with taken.argo:
         other = Watched(Scripted("a", {"bars"}), config={"port": taken.plugin.port})
@@ -251,10 +256,10 @@ async def test_no_span_is_begun_while_the_program_has_no_provider(monkeypatch):
     config = {"argo": {"shared": "memory://", "strict": True}}
     plugins = {"metrics": plugin, "asked": asked}
     async with Argo.open(config, plugins=plugins, installed=False) as argo:
-        spans = engine_of(argo).pipeline.contributions["metrics"].layer.middleware
-        begin = spans._tracer.start_as_current_span
+        spans = spans_of(argo)
+        begin = spans._tracer.start_span
         spans._tracer = SimpleNamespace(
-            start_as_current_span=lambda name, **how: begun.append(name) or begin(name, **how)
+            start_span=lambda name, **how: begun.append(name) or begin(name, **how)
         )
         await argo.call("bars", symbol="AAPL")
         assert [] == begun
@@ -264,7 +269,7 @@ async def test_no_span_is_begun_while_the_program_has_no_provider(monkeypatch):
 
 
 async def test_nothing_is_counted_while_the_program_has_no_provider(monkeypatch):
-    """It may set one up at any time, and has figures from then on."""
+    """It may set one up at any time, and has metrics from then on."""
     counted: list[object] = []
     plugin = MetricsPlugin()
     asked = FakePlugin(operations=[bars], upstreams=[Scripted("a", {"bars"})])
