@@ -29,9 +29,10 @@ from argo_mw.plugin import (
     operation,
 )
 from argo_mw.testing import FakePlugin, Scripted
-from argo_mw_cache import plugin as cache_plugin
+from argo_mw_cache.plugin import CachePlugin
 from argo_mw_metrics.plugin import MetricsPlugin
-from argo_mw_persist import plugin as persist_plugin
+from argo_mw_persist import plugin as persist_module
+from argo_mw_persist.plugin import PersistPlugin
 from argo_mw_persist.testing import Postgres, postgres
 from argo_mw_redis import plugin as redis_plugin
 from argo_mw_redis.testing import RealServer, servers
@@ -182,9 +183,9 @@ async def whole(redis: RealServer, server: Postgres, tmp_path: Path) -> AsyncIte
         },
         plugins={
             "metrics": metrics,
-            "cache": cache_plugin,
+            "cache": CachePlugin,
             "redis": redis_plugin,
-            "persist": persist_plugin,
+            "persist": PersistPlugin,
             "asked": FakePlugin(operations=[bars], upstreams=[Scripted("a", {"bars"}, answer)]),
         },
         installed=False,
@@ -195,7 +196,7 @@ async def whole(redis: RealServer, server: Postgres, tmp_path: Path) -> AsyncIte
         for symbol in ("AAPL", "IBM"):
             await argo.call("bars", symbol=symbol)
         ended()
-        await persist_plugin.store_of(argo).flush()
+        await persist_module.store_of(argo).flush()
         context_of(argo).events.emit(LayerBypassed("cache", seen[0], ValueError("a bug")))
         context_of(argo).warn_once("cache", "something that people should know of")
         await argo.reload()
@@ -226,7 +227,7 @@ async def test_prometheus_reads_how_full_caches_queues_and_pools_are(
 
     redis.kill()
     await whole.argo.call("bars", symbol="MSFT")
-    while whole.argo.context.shared.away is None:  # type: ignore[attr-defined]
+    while context_of(whole.argo).shared.away is None:  # type: ignore[attr-defined]
         await asyncio.sleep(0)
     assert {(): 0} == (await whole.gauges())["argo_shared_available"]
 
