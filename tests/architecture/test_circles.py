@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ["argo_mw", *sorted(p.name for p in ROOT.glob("plugins/*/argo_mw_*"))]
 
 KNOWN = {
-    "argo_mw_llm": "the ledger and the SDK clients import what is built on them",
     "argo_mw_persist": "the commands import the plugin that registers them",
 }
 

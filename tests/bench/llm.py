@@ -18,17 +18,16 @@ import anthropic
 import httpx2
 import openai
 
-import argo_mw_cache.plugin as cache
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, ArgoError, Refusal
+from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
-from argo_mw_llm.ledger import Entry, read
-from argo_mw_llm.plugin import LEDGER
+from argo_mw_llm.ledger import LEDGER, Entry, read
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 
 PROVIDERS = ("claude", "glm", "deepseek", "qwen")
 MODELS = ("claude-sonnet-5-5", "glm-5.3", "deepseek-v4-pro", "qwen3.8-max")
-LAYERS = {"cache": cache, "coalesce": coalesce}
+LAYERS = {"cache": CachePlugin, "coalesce": coalesce}
 EVENTS = 200
 BUDGET_USD = 1.0
 PROCESSES = 8
@@ -317,7 +316,7 @@ async def first_of_claude(client: anthropic.AsyncAnthropic) -> float:
     return taken
 
 
-# -- Books -------------------------------------------------------------------------------------
+# -- Accounting -------------------------------------------------------------------------------------
 
 
 async def books(calls: int) -> dict[str, object]:
@@ -439,7 +438,7 @@ async def budget() -> dict[str, object]:
 
 
 def spend(url: str, state: str, number: int) -> int:
-    """Ask until the budget is used up; 1 if it was."""
+    """ModelRequest until the budget is used up; 1 if it was."""
     os.environ["ARGO_MW_STATE_DIR"] = state
     return asyncio.run(_spend(url, number))
 

@@ -1,10 +1,10 @@
 """Claude, GLM, DeepSeek and Qwen through the chain, every token accounted for."""
 
+from argo_mw_llm.answers import Completion, Opinion, RawResponse, ToolCall, Usage
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.dropin import chain, transport
 from argo_mw_llm.plugin import LlmPlugin
 from argo_mw_llm.streams import AnswerStream
-from argo_mw_llm.values import Completion, Opinion, Reply, ToolCall, Usage
 
 __all__ = [
     "AnswerStream",
@@ -13,7 +13,7 @@ __all__ = [
     "LlmConfig",
     "LlmPlugin",
     "Opinion",
-    "Reply",
+    "RawResponse",
     "ToolCall",
     "Usage",
     "chain",

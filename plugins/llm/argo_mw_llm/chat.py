@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from argo_mw_llm.ask import Ask, for_chat
+from argo_mw_llm.answers import Completion, ToolCall, Usage
 from argo_mw_llm.failures import ProviderFailed, broken, from_status, never_sent
 from argo_mw_llm.provider import Provider
+from argo_mw_llm.request import ModelRequest, for_chat
 from argo_mw_llm.streams import AnswerStream, Ending
 from argo_mw_llm.usage import CHAT_STOPS, chat_usage
-from argo_mw_llm.values import Completion, ToolCall, Usage
 
 if TYPE_CHECKING:
     import openai
@@ -21,18 +21,18 @@ class Chat(Provider):
 
     _client: openai.AsyncOpenAI | None = None
 
-    async def complete(self, ask: Ask) -> Completion:
+    async def complete(self, request: ModelRequest) -> Completion:
         """The model's whole answer."""
-        body: dict[str, Any] = for_chat(ask, self.name)
+        body: dict[str, Any] = for_chat(request, self.name)
         try:
-            return self._completion(ask, await self._sdk().chat.completions.create(**body))
+            return self._completion(request, await self._sdk().chat.completions.create(**body))
         except Exception as error:
             raise self._ours(error) from error
 
-    async def stream(self, ask: Ask) -> AnswerStream[str]:
+    async def stream(self, request: ModelRequest) -> AnswerStream[str]:
         """The model's answer in pieces of text."""
-        ending = Ending(ask.model)
-        body: dict[str, Any] = for_chat(ask, self.name)
+        ending = Ending(request.model)
+        body: dict[str, Any] = for_chat(request, self.name)
         try:
             chunks = await self._sdk().chat.completions.create(
                 **body, stream=True, stream_options={"include_usage": True}
@@ -77,7 +77,7 @@ class Chat(Provider):
         finally:
             await chunks.close()
 
-    def _completion(self, ask: Ask, answer: Any) -> Completion:
+    def _completion(self, request: ModelRequest, answer: Any) -> Completion:
         if not getattr(answer, "choices", None):
             msg = "an answer without choices"
             raise ValueError(msg)
@@ -91,7 +91,7 @@ class Chat(Provider):
             chat_usage(told.to_dict())
             if told is not None
             else Usage(
-                input=ask.rough, output=len(choice.message.content or "") // 4, estimated=True
+                input=request.rough, output=len(choice.message.content or "") // 4, estimated=True
             )
         )
         stop = CHAT_STOPS.get(choice.finish_reason, str(choice.finish_reason))

@@ -6,12 +6,12 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from argo_mw_llm.ask import Ask, for_claude
+from argo_mw_llm.answers import Completion, ToolCall
 from argo_mw_llm.failures import ProviderFailed, broken, from_status, never_sent
 from argo_mw_llm.provider import Provider
+from argo_mw_llm.request import ModelRequest, for_claude
 from argo_mw_llm.streams import AnswerStream, Ending
 from argo_mw_llm.usage import CLAUDE_STOPS, claude_ending, claude_usage
-from argo_mw_llm.values import Completion, ToolCall
 
 if TYPE_CHECKING:
     import anthropic
@@ -27,28 +27,28 @@ class Claude(Provider):
     opinions = frozenset({"opinion_claude"})
     _client: anthropic.AsyncAnthropic | None = None
 
-    async def complete(self, ask: Ask) -> Completion:
+    async def complete(self, request: ModelRequest) -> Completion:
         """The model's whole answer."""
         try:
-            message = await self._sdk().messages.create(**self._body(ask))
+            message = await self._sdk().messages.create(**self._body(request))
             return _completion(message)
         except Exception as error:
             raise self._ours(error) from error
 
-    async def stream(self, ask: Ask) -> AnswerStream[str]:
+    async def stream(self, request: ModelRequest) -> AnswerStream[str]:
         """The model's answer in pieces of text."""
-        ending = Ending(ask.model)
+        ending = Ending(request.model)
         try:
-            events = await self._sdk().messages.create(**self._body(ask), stream=True)
+            events = await self._sdk().messages.create(**self._body(request), stream=True)
         except Exception as error:
             raise self._ours(error) from error
         source = self._pieces(events, ending)
         return AnswerStream(source, self._context.tasks, ending, name=self.name)
 
-    async def count(self, ask: Ask) -> int | None:
+    async def count(self, request: ModelRequest) -> int | None:
         """The prompt's tokens by Anthropic's own count."""
         wanted = ("model", "messages", "system", "tools", "tool_choice", "thinking")
-        body: dict[str, Any] = {n: v for n, v in for_claude(ask).items() if n in wanted}
+        body: dict[str, Any] = {n: v for n, v in for_claude(request).items() if n in wanted}
         try:
             return (await self._sdk().messages.count_tokens(**body)).input_tokens
         except Exception as error:
@@ -70,8 +70,8 @@ class Claude(Provider):
             )
         return self._client
 
-    def _body(self, ask: Ask) -> dict[str, Any]:
-        return for_claude(ask)
+    def _body(self, request: ModelRequest) -> dict[str, Any]:
+        return for_claude(request)
 
     async def _pieces(self, events: Any, ending: Ending) -> AsyncIterator[str]:
         try:

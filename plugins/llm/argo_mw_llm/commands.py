@@ -13,13 +13,12 @@ from rich.table import Table
 
 from argo_mw.cli import ExitCode, console, print_json, with_argo
 from argo_mw.plugin import Argo, Outcome, Refusal, SharedUnavailable, context_of
-from argo_mw_llm.accounts import MAX_USD
-from argo_mw_llm.fleet import Fleet
-from argo_mw_llm.ledger import Totals, totals
-from argo_mw_llm.plugin import LEDGER
+from argo_mw_llm.answers import Completion
+from argo_mw_llm.budget_guard import MAX_USD
+from argo_mw_llm.ledger import LEDGER, Totals, totals
 from argo_mw_llm.provider import TTL
+from argo_mw_llm.shared_totals import SharedTotals
 from argo_mw_llm.streams import AnswerStream
-from argo_mw_llm.values import Completion
 
 REFUSED = 4
 _DAY = 86_400
@@ -64,7 +63,7 @@ async def ask(
     ttl: float | None,
     as_json: bool,
 ) -> None:
-    """Ask a language model, for scripts: equal questions are asked once.
+    """ModelRequest a language model, for scripts: equal questions are asked once.
 
     PROMPT - is standard input, as is no prompt at all: git diff | argo-mw ask "Review:" -
 
@@ -120,7 +119,7 @@ async def costs(argo: Argo, by: str, days: float, here: bool, as_json: bool) -> 
     found = totals(path, since)[1]
     if not here:
         try:
-            found += await Fleet(context, path).others(since)
+            found += await SharedTotals(context, path).others(since)
         except SharedUnavailable as error:
             click.echo(f"argo-mw: other machines' costs are missing: {error}", err=True)
     sums = add_up(found, by)

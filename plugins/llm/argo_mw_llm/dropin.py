@@ -8,25 +8,17 @@ else the client does goes straight on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, overload
 
 import httpx2
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import (
-    Argo,
-    ArgoError,
-    DeadlineExceeded,
-    Refusal,
-    TimeLimitExceeded,
-    UpstreamError,
-)
-from argo_mw_llm.operations import EXCHANGE, PROVIDERS
-from argo_mw_llm.provider import SEND, ExchangeFailed
+from argo_mw.plugin import Argo, DeadlineExceeded, Refusal
+from argo_mw_llm.exchange import exchange
+from argo_mw_llm.operations import PROVIDERS
 from argo_mw_llm.responses import (
     Answer,
-    Own,
+    OwnResponse,
     async_response,
     blocking_response,
     blocking_stream_of,
@@ -34,18 +26,10 @@ from argo_mw_llm.responses import (
     refused,
     stream_of,
 )
-from argo_mw_llm.streams import AnswerStream
 from argo_mw_llm.usage import parse
-from argo_mw_llm.values import Reply
 
 if TYPE_CHECKING:
     import anthropic
-
-Send = Callable[[], Awaitable[Answer]]
-
-_NOT_TOLD = frozenset({"stream", "user", "user_id", "request_id", "metadata"})
-"""Parts of a body that do not change the answer: who asks, and numbers of requests (GLM's).
-``stream`` is told apart from the body."""
 
 
 def chain(
@@ -150,7 +134,7 @@ class ChainTransport(httpx2.AsyncBaseTransport):
         if body is None:
             return await self._inner.handle_async_request(request)
         inner, argo = self._inner, self._argo
-        own: Own[httpx2.Response] = Own(self._provider, body)
+        own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
 
         async def send() -> Answer:
             response = await inner.handle_async_request(request)
@@ -161,7 +145,7 @@ class ChainTransport(httpx2.AsyncBaseTransport):
                 await response.aread()
             finally:
                 await response.aclose()
-            return own.reply(response, response)
+            return own.take(response, response)
 
         try:
             answer = await exchange(
@@ -207,7 +191,7 @@ class BlockingChainTransport(httpx2.BaseTransport):
         if body is None:
             return self._inner.handle_request(request)
 
-        own: Own[httpx2.Response] = Own(self._provider, body)
+        own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
 
         async def ask(argo: Argo) -> Answer:
             async def send() -> Answer:
@@ -216,7 +200,7 @@ class BlockingChainTransport(httpx2.BaseTransport):
                 if body.get("stream") is True and response.is_success:
                     return blocking_stream_of(argo, self._provider, body, response)
                 await asyncio.to_thread(read_whole, response)
-                return own.reply(response, response)
+                return own.take(response, response)
 
             return await exchange(
                 argo,
@@ -239,58 +223,6 @@ class BlockingChainTransport(httpx2.BaseTransport):
     def close(self) -> None:
         """Close what sends."""
         self._inner.close()
-
-
-async def exchange(
-    argo: Argo,
-    provider: str,
-    send: Send,
-    *,
-    body: Mapping[str, object],
-    path: str,
-    epoch: str,
-    tenant: str | None,
-    marks: str = "",
-) -> Answer:
-    """The answer to a request of an SDK: a kept one, a shared one, or what *send* gets.
-
-    Args:
-        argo: The application.
-        provider: Who is asked.
-        send: Sends the request.
-        body: The request's body.
-        path: The path of its URL.
-        epoch: The moment of the data in the prompt.
-        tenant: On whose behalf, or ``None`` for the configured tenant.
-        marks: What else changes the answer: beta headers.
-    """
-    caller = argo.options(tenant=tenant, extensions={SEND: send})
-    told = {name: value for name, value in body.items() if name not in _NOT_TOLD}
-    try:
-        outcome = await caller.outcome(
-            provider + EXCHANGE,
-            model=str(body.get("model", "")),
-            body=told,
-            path=path,
-            marks=marks,
-            epoch=epoch,
-            stream=body.get("stream") is True,
-        )
-    except ExchangeFailed as error:
-        if error.reply is None:
-            raise
-        return error.reply
-    except UpstreamError as error:
-        cause = error.__cause__
-        if isinstance(cause, TimeLimitExceeded):
-            raise DeadlineExceeded(str(error)) from None
-        # What the SDK's own way on raised is for the SDK's caller to see.
-        if isinstance(cause, Exception) and not isinstance(cause, ArgoError):
-            raise cause from None
-        raise
-    value = outcome.value
-    assert isinstance(value, (Reply, AnswerStream))
-    return value
 
 
 def body_of(path: str, content: bytes) -> dict[str, object] | None:

@@ -13,10 +13,10 @@ from anthropic.types import Message
 
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, DeadlineExceeded
-from argo_mw_llm.dropin import Send, exchange
+from argo_mw_llm.exchange import Send, exchange
 from argo_mw_llm.responses import (
     Answer,
-    Own,
+    OwnResponse,
     async_response,
     blocking_response,
     blocking_stream_of,
@@ -47,7 +47,7 @@ class ChainMiddleware(anthropic.Middleware):
         if not isinstance(argo, Argo):
             msg = "chain(argo) of an asynchronous client needs an Argo, not a BlockingArgo"
             raise TypeError(msg)
-        own: Own[AsyncAPIResponse[Any]] = Own(_NAME, body)
+        own: OwnResponse[AsyncAPIResponse[Any]] = OwnResponse(_NAME, body)
 
         async def send() -> Answer:
             got = await call_next(request)
@@ -55,7 +55,7 @@ class ChainMiddleware(anthropic.Middleware):
             if request.stream and response.is_success:
                 return stream_of(argo, _NAME, body, response)
             await response.aread()
-            return own.reply(response, got)
+            return own.take(response, got)
 
         try:
             answer = await self._exchange(argo, request, body, send)
@@ -80,7 +80,7 @@ class ChainMiddleware(anthropic.Middleware):
             msg = "chain(argo) of a synchronous client needs a BlockingArgo, not an Argo"
             raise TypeError(msg)
 
-        own: Own[APIResponse[Any]] = Own(_NAME, body)
+        own: OwnResponse[APIResponse[Any]] = OwnResponse(_NAME, body)
 
         async def ask(inner: Argo) -> Answer:
             async def send() -> Answer:
@@ -89,7 +89,7 @@ class ChainMiddleware(anthropic.Middleware):
                 if request.stream and response.is_success:
                     return blocking_stream_of(inner, _NAME, body, response)
                 await asyncio.to_thread(read_whole, response)
-                return own.reply(response, got)
+                return own.take(response, got)
 
             return await self._exchange(inner, request, body, send)
 
@@ -116,7 +116,7 @@ class ChainMiddleware(anthropic.Middleware):
             path=_PATH,
             epoch=self._epoch,
             tenant=self._tenant,
-            marks=_marks(request),
+            betas=_betas(request),
         )
 
 
@@ -132,8 +132,8 @@ def _body(request: APIRequest) -> dict[str, Any] | None:
     return {**body, **extra, "stream": bool(request.stream)}
 
 
-def _marks(request: APIRequest) -> str:
-    """The beta features that the request asks for: they may change the answer."""
+def _betas(request: APIRequest) -> str:
+    """Return the beta features that the request asks for."""
     for name, value in request.headers.items():
         if name.lower() == "anthropic-beta" and isinstance(value, str):
             return value

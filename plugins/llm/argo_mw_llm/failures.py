@@ -36,7 +36,7 @@ _BY_WORDS = re.compile(
 )
 _ELSEWHERE = ("1113", "1211", "1301", "1304", "1308", "1309", "1310", "Arrearage")
 _BY_CODE = dict.fromkeys(_ELSEWHERE, _SWITCH)
-_MOST_WORDS = 300
+_MAX_MESSAGE = 300
 
 
 class ProviderFailed(UpstreamError):
@@ -55,7 +55,7 @@ def from_status(
     """The error for an answer with an error *status*."""
     code, words = _told(body)
     told = f"{status} {code}: {words}" if code else f"{status}: {words}"
-    msg = f"upstream {provider!r} answered {told[:_MOST_WORDS]}"
+    msg = f"upstream {provider!r} answered {told[:_MAX_MESSAGE]}"
     return ProviderFailed(
         msg,
         upstream=provider,

@@ -20,8 +20,11 @@ from attrs import fields, frozen
 
 from argo_mw.plugin import Tasks
 
+LEDGER = "llm-ledger.db"
+"""The ledger's file in the state directory."""
+
 _PAUSE = 0.2
-_MOST_WAITING = 100_000
+_MAX_WAITING = 100_000
 _BUSY = 10.0
 _DAY = 86_400
 
@@ -154,7 +157,7 @@ class Ledger:
         if self._closed:
             self._write_now([entry])
             return
-        if len(self._waiting) >= _MOST_WAITING:
+        if len(self._waiting) >= _MAX_WAITING:
             self._complain(f"the ledger {self._path} cannot be written: an entry is lost")
             return
         self._waiting.append(entry)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 
 from argo_mw.plugin import AnyOperation, BadParameter, operation
+from argo_mw_llm.answers import Completion, Malformed, Opinion
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.streams import AnswerStream
-from argo_mw_llm.values import Completion, Malformed, Opinion
 
 PROVIDERS = ("glm", "deepseek", "qwen", "claude")
 OPINIONS = ("opinion", "opinion_claude")
@@ -17,7 +17,7 @@ EXCHANGE = "_exchange"
 JSON = Mapping[str, object]
 _ROLES = ("user", "assistant", "tool")
 _LIFETIMES = ("", "5m", "1h")
-_MOST_TIMEOUT = 120.0
+_COMPLETE_TIMEOUT = 120.0
 
 
 def operations(config: LlmConfig) -> list[AnyOperation]:
@@ -34,8 +34,8 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
                 "or stream with the provider's own SDK through the chain"
             )
             raise BadParameter(msg)
-        if given["repeats"] not in _LIFETIMES:
-            msg = f"repeats is {given['repeats']!r}; it is '5m', '1h' or ''"
+        if given["prompt_cache_ttl"] not in _LIFETIMES:
+            msg = f"prompt_cache_ttl is {given['prompt_cache_ttl']!r}; it is '5m', '1h' or ''"
             raise BadParameter(msg)
         given["max_tokens"] = _positive(given["max_tokens"], config.max_tokens)
         if not given["model"]:
@@ -58,7 +58,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         subject="",
         accept=no_completion,
         normalize=complete_form,
-        timeout=_MOST_TIMEOUT,
+        timeout=_COMPLETE_TIMEOUT,
     )
     def complete(
         messages: object,
@@ -73,7 +73,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         max_tokens: int = 0,
         thinking: bool | None = None,
         epoch: str = "",
-        repeats: str = "",
+        prompt_cache_ttl: str = "",
         stream: bool = False,
         keep_tool_calls: bool = False,
         models: str = "",
@@ -141,7 +141,7 @@ def _view(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Opinion:
 
 
 def _exchange(
-    model: str, *, body: JSON, path: str, marks: str = "", epoch: str = "", stream: bool = False
+    model: str, *, body: JSON, path: str, betas: str = "", epoch: str = "", stream: bool = False
 ) -> object:
     """A request of the provider's own SDK."""
     raise NotImplementedError

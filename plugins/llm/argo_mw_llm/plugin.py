@@ -7,23 +7,20 @@ from collections.abc import Iterable, Mapping
 import click
 
 from argo_mw.plugin import AnyOperation, Codecs, Context, Guard, Observer, Tasks, Upstream, hookimpl
-from argo_mw_llm.accounts import Accounts
-from argo_mw_llm.books import Books
+from argo_mw_llm.accounting import Accounting
+from argo_mw_llm.answers import Completion, Opinion, RawResponse, ToolCall, Usage
+from argo_mw_llm.budget_guard import BudgetGuard
 from argo_mw_llm.chat import DeepSeek, Glm, Qwen
 from argo_mw_llm.claude import Claude
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.fleet import Fleet
-from argo_mw_llm.ledger import Ledger
+from argo_mw_llm.ledger import LEDGER, Ledger
 from argo_mw_llm.operations import OPINIONS, operations
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.savings import Savings
+from argo_mw_llm.shared_totals import SharedTotals
 from argo_mw_llm.streams import AnswerStream, from_plain, to_plain
-from argo_mw_llm.values import Completion, Opinion, Reply, ToolCall, Usage
 from argo_mw_llm.views import TOLERANCES
 from argo_mw_llm.voices import Voices
-
-LEDGER = "llm-ledger.db"
-"""The ledger's file in the state directory."""
 
 
 class LlmPlugin:
@@ -34,9 +31,9 @@ class LlmPlugin:
         self._providers: dict[str, Provider] = {}
         self._retired: list[Provider] = []  # closed at the end: calls may still need them
         self._ledger: Ledger | None = None
-        self._fleet: Fleet | None = None
+        self._fleet: SharedTotals | None = None
         self._tasks: Tasks | None = None
-        self.books: Books | None = None
+        self.accounting: Accounting | None = None
 
     @property
     def providers(self) -> Mapping[str, Provider]:
@@ -51,7 +48,7 @@ class LlmPlugin:
     @hookimpl
     def register_codecs(self, codecs: Codecs) -> None:
         """Let answers travel."""
-        for kind in (Usage, ToolCall, Completion, Opinion, Reply):
+        for kind in (Usage, ToolCall, Completion, Opinion, RawResponse):
             codecs.register_fields(kind, f"llm.{kind.__name__.lower()}")
         codecs.register(AnswerStream, "llm.stream", to_plain, self._replayed)
 
@@ -70,7 +67,7 @@ class LlmPlugin:
         """The providers, and what works out voices."""
         if self._ledger is None:
             path = context.state_dir / LEDGER
-            self._fleet = Fleet(context, path)
+            self._fleet = SharedTotals(context, path)
             self._ledger = Ledger(
                 path,
                 context.tasks,
@@ -79,10 +76,10 @@ class LlmPlugin:
             )
         self._config = config
         self._tasks = context.tasks
-        self.books = Books(config, context, self._ledger)
+        self.accounting = Accounting(config, context, self._ledger)
         self._retired += self._providers.values()
         kinds = (Glm, DeepSeek, Qwen, Claude)
-        made: list[Provider] = [kind(config, context, self.books) for kind in kinds]
+        made: list[Provider] = [kind(config, context, self.accounting) for kind in kinds]
         self._providers = {provider.name: provider for provider in made}
         return [*(provider.upstream() for provider in made), Voices(context).upstream()]
 
@@ -90,10 +87,12 @@ class LlmPlugin:
     def register_guards(self, context: Context, upstream: Upstream) -> Iterable[Guard]:
         """Budgets and the ledger, for each provider."""
         provider = self._providers.get(upstream.name)
-        if provider is None or self.books is None:
+        if provider is None or self.accounting is None:
             return []
         return [
-            Accounts(upstream.name, provider.default_model, self.books, context, provider.counted)
+            BudgetGuard(
+                upstream.name, provider.default_model, self.accounting, context, provider.counted
+            )
         ]
 
     @hookimpl
@@ -138,5 +137,5 @@ class LlmPlugin:
 
     @property
     def _saved(self) -> Observer:
-        assert self.books is not None
-        return Savings(self.books)
+        assert self.accounting is not None
+        return Savings(self.accounting)

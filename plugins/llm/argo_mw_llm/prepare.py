@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
-from argo_mw_llm.ask import Ask
 from argo_mw_llm.estimate import rough_tokens
 from argo_mw_llm.prices import Prices
+from argo_mw_llm.request import ModelRequest
 
 _NOT_PROSE = re.compile(
     r"""[^\w\s.,;!?()%$&/+-]   # quotes, brackets, markup, assignments, colons, dashes of rules
@@ -58,40 +58,40 @@ def collapse(text: str) -> str:
 
 
 def prepare(
-    ask: Ask, steps: Sequence[str], prices: Prices, *, caches: bool
-) -> tuple[Ask, tuple[Step, ...]]:
-    """*ask* with *steps* applied, and what each of them did.
+    request: ModelRequest, steps: Sequence[str], prices: Prices, *, caches: bool
+) -> tuple[ModelRequest, tuple[Step, ...]]:
+    """*request* with *steps* applied, and what each of them did.
 
     Args:
-        ask: The question.
+        request: The question.
         steps: The steps that are switched on.
         prices: For the least prompt that the model's provider caches.
         caches: Whether the provider takes a top-level ``cache_control``.
     """
     done: list[Step] = []
     if "whitespace" in steps:
-        ask, step = _whitespace(ask)
+        request, step = _whitespace(request)
         done += [step] if step.saved else []
-    if ask.repeats and caches:
-        price = prices.of(ask.model)
+    if request.prompt_cache_ttl and caches:
+        price = prices.of(request.model)
         least = price.least_cached if price is not None else None
         if "prompt_cache" not in steps:
-            ask = evolve(ask, repeats="")
-        elif least is None or ask.rough < least:
-            note = f"about {ask.rough} tokens; {ask.model} caches from {least or 'an unknown size'}"
+            request = evolve(request, prompt_cache_ttl="")
+        elif least is None or request.rough < least:
+            note = f"about {request.rough} tokens; {request.model} caches from {least or 'an unknown size'}"
             done.append(Step("prompt_cache", 0, f"not asked for: {note}"))
-            ask = evolve(ask, repeats="")
+            request = evolve(request, prompt_cache_ttl="")
         else:
-            done.append(Step("prompt_cache", 0, f"asked for, for {ask.repeats}"))
-    return ask, tuple(done)
+            done.append(Step("prompt_cache", 0, f"asked for, for {request.prompt_cache_ttl}"))
+    return request, tuple(done)
 
 
-def _whitespace(ask: Ask) -> tuple[Ask, Step]:
-    system = collapse(ask.system)
-    messages = tuple(_collapsed(message) for message in ask.messages)
-    before = rough_tokens(ask.system) + sum(_size(m) for m in ask.messages)
+def _whitespace(request: ModelRequest) -> tuple[ModelRequest, Step]:
+    system = collapse(request.system)
+    messages = tuple(_collapsed(message) for message in request.messages)
+    before = rough_tokens(request.system) + sum(_size(m) for m in request.messages)
     saved = before - rough_tokens(system) - sum(_size(m) for m in messages)
-    return evolve(ask, system=system, messages=messages), Step(
+    return evolve(request, system=system, messages=messages), Step(
         "whitespace", saved, f"saved about {saved} tokens"
     )
 

@@ -12,7 +12,7 @@ import cattrs
 from attrs import field, frozen
 
 from argo_mw.plugin import ConfigError
-from argo_mw_llm.values import Usage
+from argo_mw_llm.answers import Usage
 
 _MILLION = 1_000_000
 _DATED = re.compile(r"-20\d{6}$")

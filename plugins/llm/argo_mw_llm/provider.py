@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable
 from typing import ClassVar, cast
 
 from argo_mw.plugin import Call, Context, Cost, Limits, Note, Outcome, Upstream
-from argo_mw_llm.ask import Ask
-from argo_mw_llm.books import Books
+from argo_mw_llm.accounting import Accounting
+from argo_mw_llm.answers import Completion, RawResponse, Usage
 from argo_mw_llm.config import LlmConfig, ProviderConfig
 from argo_mw_llm.failures import ProviderFailed
 from argo_mw_llm.operations import EXCHANGE
 from argo_mw_llm.prepare import Step, prepare
+from argo_mw_llm.request import ModelRequest
 from argo_mw_llm.streams import AnswerStream, is_kept
-from argo_mw_llm.values import Completion, Reply, Usage
-from argo_mw_llm.views import ask_for, read_opinion
+from argo_mw_llm.views import opinion_request, read_opinion
 
 SEND = "llm.send"
 """The extension that sends a request of a provider's SDK: the SDK's own way on."""
@@ -24,7 +24,7 @@ SEND = "llm.send"
 TTL = "llm.ttl"
 """The extension with the seconds for which an answer is kept."""
 
-Send = Callable[[], Awaitable["Reply | AnswerStream[bytes]"]]
+Send = Callable[[], Awaitable["RawResponse | AnswerStream[bytes]"]]
 _TYPICAL = Usage(input=1000, output=300)
 _LIMITS = Limits(per_minute=300, concurrency=64)
 
@@ -33,10 +33,10 @@ class ExchangeFailed(ProviderFailed):
     """A request of a provider's SDK ended in an error, which that SDK shall see.
 
     Attributes:
-        reply: The answer as it came.
+        response: The answer as it came.
     """
 
-    reply: Reply | None = None
+    response: RawResponse | None = None
 
 
 class Provider(ABC):
@@ -48,15 +48,15 @@ class Provider(ABC):
     caches: ClassVar[bool] = False
     opinions: ClassVar[frozenset[str]] = frozenset({"opinion"})
 
-    def __init__(self, config: LlmConfig, context: Context, books: Books) -> None:
+    def __init__(self, config: LlmConfig, context: Context, accounting: Accounting) -> None:
         self._config = config
         self._own: ProviderConfig = getattr(config, self.name)
         self._context = context
-        self._books = books
+        self._accounting = accounting
 
     def upstream(self) -> Upstream:
         """The upstream to register."""
-        price = self._books.prices.usd(self._own.model, _TYPICAL, self._context.clock.time())
+        price = self._accounting.prices.usd(self._own.model, _TYPICAL, self._context.clock.time())
         return Upstream(
             self.name,
             frozenset({"complete", self.name + EXCHANGE}) | self.opinions,
@@ -74,29 +74,29 @@ class Provider(ABC):
             return await self._exchange(call)
         if call.operation.name in self.opinions:
             return await self._opinion(call)
-        ask = Ask.of(call.parameters, str(call.parameters["model"]) or self._own.model)
-        ask, steps = self._prepared(ask)
+        request = ModelRequest.of(call.parameters, str(call.parameters["model"]) or self._own.model)
+        request, steps = self._prepared(request)
         if call.parameters["stream"]:
-            stream = await self.stream(ask)
+            stream = await self.stream(request)
             await stream.first()
             return self._streamed(call, stream, steps)
-        said = await self.complete(ask)
+        said = await self.complete(request)
         kept = is_kept(said.stop, keep_tools=bool(call.parameters["keep_tool_calls"]))
         return self._outcome(call, said, said.usage, said.model, kept, steps)
 
     @abstractmethod
-    async def complete(self, ask: Ask) -> Completion:
+    async def complete(self, request: ModelRequest) -> Completion:
         """The model's whole answer."""
 
     @abstractmethod
-    async def stream(self, ask: Ask) -> AnswerStream[str]:
+    async def stream(self, request: ModelRequest) -> AnswerStream[str]:
         """The model's answer in pieces of text."""
 
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connections."""
 
-    async def count(self, ask: Ask) -> int | None:
+    async def count(self, request: ModelRequest) -> int | None:
         """The prompt's tokens by the provider's own count, or ``None`` where it has none."""
         return None
 
@@ -105,7 +105,7 @@ class Provider(ABC):
         if call.operation.name != "complete":
             return None
         try:
-            return await self.count(Ask.of(call.parameters, model))
+            return await self.count(ModelRequest.of(call.parameters, model))
         except ProviderFailed:
             return None  # the estimate has to do
 
@@ -115,7 +115,7 @@ class Provider(ABC):
         return self._own.model
 
     async def _opinion(self, call: Call) -> Outcome:
-        said = await self.complete(ask_for(call.parameters, self._own.model))
+        said = await self.complete(opinion_request(call.parameters, self._own.model))
         opinion = read_opinion(said)
         return self._outcome(call, opinion, said.usage, said.model, True, ())
 
@@ -137,7 +137,7 @@ class Provider(ABC):
         steps: tuple[Step, ...],
     ) -> Outcome:
         now = self._context.clock.time()
-        usd = self._books.prices.usd(model, usage, now)
+        usd = self._accounting.prices.usd(model, usage, now)
         return Outcome(
             value,
             cost=Cost(usd, usage.prompt, usage.output, 1.0, usage.estimated),
@@ -156,8 +156,8 @@ class Provider(ABC):
             notes=_notes(steps),
         )
 
-    def _prepared(self, ask: Ask) -> tuple[Ask, tuple[Step, ...]]:
-        return prepare(ask, self._config.prepare, self._books.prices, caches=self.caches)
+    def _prepared(self, request: ModelRequest) -> tuple[ModelRequest, tuple[Step, ...]]:
+        return prepare(request, self._config.prepare, self._accounting.prices, caches=self.caches)
 
     def _unsupported(self, call: Call) -> str | None:
         if call.operation.name.endswith(EXCHANGE):

@@ -11,21 +11,21 @@ import httpx2
 
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Action, Argo, BudgetExceeded, Refusal, context_of
+from argo_mw_llm.answers import RawResponse, Usage
 from argo_mw_llm.estimate import rough_prompt
 from argo_mw_llm.failures import from_status
 from argo_mw_llm.provider import ExchangeFailed
+from argo_mw_llm.sse import EventSource
 from argo_mw_llm.streams import AnswerStream, Ending
 from argo_mw_llm.usage import read_body
-from argo_mw_llm.values import Reply, Usage
-from argo_mw_llm.wire import Wire
 
 R = TypeVar("R")
-Answer = Reply | AnswerStream[bytes]
+Answer = RawResponse | AnswerStream[bytes]
 
 _KEPT_HEADERS = ("content-type", "request-id", "x-request-id")
 
 
-class Own(Generic[R]):
+class OwnResponse(Generic[R]):
     """What one request itself got, for its own caller: with all the headers of its answer.
 
     What others are served has only the headers that hold for everyone.
@@ -36,16 +36,16 @@ class Own(Generic[R]):
         self._body = body
         self._got: tuple[Answer | None, R] | None = None
 
-    def reply(self, raw: httpx2.Response, response: R) -> Reply:
+    def take(self, raw: httpx2.Response, response: R) -> RawResponse:
         """The answer in *raw*, which has been read; *response* is what its caller gets.
 
         Raises:
             ExchangeFailed: It is an error, or damaged.
         """
         try:
-            reply = reply_of(self._provider, self._body, raw)
+            reply = raw_response_of(self._provider, self._body, raw)
         except ExchangeFailed as error:
-            self._got = (error.reply, response)
+            self._got = (error.response, response)
             raise
         self._got = (reply, response)
         return reply
@@ -55,7 +55,7 @@ class Own(Generic[R]):
         return self._got[1] if self._got is not None and self._got[0] is answer else None
 
 
-def reply_of(provider: str, body: Mapping[str, object], raw: httpx2.Response) -> Reply:
+def raw_response_of(provider: str, body: Mapping[str, object], raw: httpx2.Response) -> RawResponse:
     """The whole answer to *body* in *raw*, which has been read.
 
     Raises:
@@ -74,18 +74,18 @@ def reply_of(provider: str, body: Mapping[str, object], raw: httpx2.Response) ->
         )
         named = ("retry-after", "retry-after-ms", "x-should-retry")
         advice = tuple((name, headers[name]) for name in named if name in headers)
-        failed.reply = Reply(status, (*kept, *advice), content)
+        failed.response = RawResponse(status, (*kept, *advice), content)
         raise failed
     try:
         usage, model, stop = read_body(provider, content)
     except ValueError:
         damaged = ExchangeFailed(f"upstream {provider!r} sent a damaged answer", upstream=provider)
         damaged.billed = True
-        damaged.reply = Reply(status, kept, content)
+        damaged.response = RawResponse(status, kept, content)
         raise damaged from None
     if usage is None:
         usage = Usage(rough_prompt({"body": body}), len(content) // 4, estimated=True)
-    return Reply(status, kept, content, model, usage, stop)
+    return RawResponse(status, kept, content, model, usage, stop)
 
 
 def stream_of(
@@ -110,7 +110,7 @@ def _stream(
     chunks: AsyncGenerator[bytes, None],
 ) -> AnswerStream[bytes]:
     ending = Ending(str(body.get("model", "")), headers=_kept(response.headers))
-    source = Wire(provider, chunks, ending, context_of(argo).clock)
+    source = EventSource(provider, chunks, ending, context_of(argo).clock)
     return AnswerStream(source, context_of(argo).tasks, ending, name=provider)
 
 
@@ -122,17 +122,17 @@ def read_whole(response: httpx2.Response) -> None:
         response.close()
 
 
-def refused(error: Refusal) -> Reply:
+def refused(error: Refusal) -> RawResponse:
     """An answer that tells an SDK of a refusal, in a form that it does not ask again."""
     status = 402 if isinstance(error, BudgetExceeded) else 429
     told = {"error": {"type": "argo_mw_refusal", "code": "refused", "message": str(error)}}
     headers = (("content-type", "application/json"), ("x-should-retry", "false"))
-    return Reply(status, headers, json.dumps(told).encode())
+    return RawResponse(status, headers, json.dumps(told).encode())
 
 
 def async_response(answer: Answer, request: httpx2.Request) -> httpx2.Response:
     """*answer* as the SDK of an asynchronous client expects it."""
-    if isinstance(answer, Reply):
+    if isinstance(answer, RawResponse):
         return _whole(answer, request)
     headers = list(answer.ending.headers)
     return httpx2.Response(200, headers=headers, stream=_Pieces(answer), request=request)
@@ -142,14 +142,14 @@ def blocking_response(
     argo: BlockingArgo, answer: Answer, request: httpx2.Request
 ) -> httpx2.Response:
     """*answer* as the SDK of a synchronous client expects it."""
-    if isinstance(answer, Reply):
+    if isinstance(answer, RawResponse):
         return _whole(answer, request)
     headers = list(answer.ending.headers)
     pieces = _BlockingPieces(argo, answer)
     return httpx2.Response(200, headers=headers, stream=pieces, request=request)
 
 
-def _whole(reply: Reply, request: httpx2.Request) -> httpx2.Response:
+def _whole(reply: RawResponse, request: httpx2.Request) -> httpx2.Response:
     headers = list(reply.headers)
     return httpx2.Response(reply.status, headers=headers, content=reply.body, request=request)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from argo_mw.plugin import CallEnded, Event, LayerActed, Outcome
-from argo_mw_llm.books import Books, Quote
+from argo_mw_llm.accounting import Accounting, Quote
+from argo_mw_llm.answers import Usage
 from argo_mw_llm.streams import AnswerStream
-from argo_mw_llm.values import Usage
 
 _SERVED = ("cache", "similarity")
-_MOST = 10_000
+_MAX_JOINED = 10_000
 
 
 class Savings:
@@ -18,8 +18,8 @@ class Savings:
 
     kinds = (CallEnded, LayerActed)
 
-    def __init__(self, books: Books) -> None:
-        self._books = books
+    def __init__(self, accounting: Accounting) -> None:
+        self._accounting = accounting
         self._joined: Counter[str] = Counter()
 
     def __call__(self, event: Event) -> None:
@@ -31,7 +31,7 @@ class Savings:
             self._end(event)
 
     def _join(self, key: str) -> None:
-        if len(self._joined) >= _MOST:
+        if len(self._joined) >= _MAX_JOINED:
             self._joined.clear()
         self._joined[key] += 1
 
@@ -52,7 +52,7 @@ class Savings:
         if usage is not None:
             quote = Quote(model, 0, 0, Usage())
             upstream = event.outcome.upstream or ""
-            self._books.enter(
+            self._accounting.enter(
                 event.call, upstream, quote, usage, model=model, status="saved", layer=layer
             )
 

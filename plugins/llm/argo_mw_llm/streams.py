@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from attrs import define, field
 
 from argo_mw.plugin import NotEncodable, Stream, Tasks
-from argo_mw_llm.values import Usage
+from argo_mw_llm.answers import Usage
 
 C = TypeVar("C")
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from argo_mw_llm.answers import Usage
 from argo_mw_llm.streams import Ending
-from argo_mw_llm.values import Usage
 
 CLAUDE_STOPS = {
     "end_turn": "end",

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
-from argo_mw_llm.ask import Ask
+from argo_mw_llm.answers import Action, Completion, Malformed, Opinion
 from argo_mw_llm.estimate import rough_tokens
-from argo_mw_llm.values import Action, Completion, Malformed, Opinion
+from argo_mw_llm.request import ModelRequest
 
 _SYSTEM = (
     "You are a careful market analyst. Weigh the indicators and the news, and answer with JSON "
@@ -27,7 +27,7 @@ _SCHEMA = {
     "required": ["action", "confidence", "reason"],
     "additionalProperties": False,
 }
-_MOST_TOKENS = 300
+_MAX_TOKENS = 300
 _ACTIONS = ("BUY", "SELL", "HOLD")
 _MONTH, _RSI, _FAST, _SLOW = 20, 14, 12, 26
 
@@ -44,7 +44,7 @@ TOLERANCES: Mapping[str, str] = {
 nothing, so a MACD that changes its sign is always another."""
 
 
-def ask_for(parameters: Mapping[str, object], model: str) -> Ask:
+def opinion_request(parameters: Mapping[str, object], model: str) -> ModelRequest:
     """The question for an opinion, from the parameters of the operation ``opinion``."""
     indicators = cast("Mapping[str, object]", parameters["indicators"])
     lines = [f"Symbol {parameters['symbol']}", "Indicators:"]
@@ -55,12 +55,12 @@ def ask_for(parameters: Mapping[str, object], model: str) -> Ask:
     if parameters["epoch"]:
         lines.append(f"Data as of {parameters['epoch']}")
     prompt = "\n".join(lines)
-    return Ask(
+    return ModelRequest(
         model,
         ({"role": "user", "content": prompt},),
         system=_SYSTEM,
         schema=_SCHEMA,
-        max_tokens=_MOST_TOKENS,
+        max_tokens=_MAX_TOKENS,
         rough=rough_tokens(_SYSTEM + json.dumps(_SCHEMA) + prompt),
     )
 

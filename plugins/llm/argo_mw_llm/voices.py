@@ -9,7 +9,7 @@ from argo_mw_llm.views import indicators_of
 
 NAME = "llm_voices"
 _ASKS = {"voice_panel": "opinion", "voice_claude": "opinion_claude"}
-_MOST_NEWS = 10
+_MAX_NEWS = 10
 
 
 class Voices:
@@ -43,6 +43,6 @@ class Voices:
     async def _news(self, call: Call) -> list[str]:
         try:
             articles: Any = (await self._context.call(call, "news", symbol=call.subject)).value
-            return [str(article.title) for article in list(articles)[:_MOST_NEWS]]
+            return [str(article.title) for article in list(articles)[:_MAX_NEWS]]
         except ArgoError:
             return []  # an opinion of prices alone is one too

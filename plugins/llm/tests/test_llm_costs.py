@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-import argo_mw_cache.plugin as cache
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import ArgoError, BadParameter, BudgetExceeded, ConfigError, SharedUnavailable
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Tasks, context_of
+from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.commands import add_up
 from argo_mw_llm.estimate import Estimator
-from argo_mw_llm.ledger import Entry, Ledger, read, totals
-from argo_mw_llm.plugin import LEDGER
+from argo_mw_llm.ledger import LEDGER, Entry, Ledger, read, totals
 from argo_mw_llm.prices import load_prices
 from argo_mw_llm.provider import TTL
 from argo_mw_sandbox import Fault, Sandbox
@@ -145,7 +144,7 @@ async def test_an_error_costs_nothing(
 async def test_savings_are_booked_by_layer(
     sandbox: Sandbox, open_argo: OpenArgo, tmp_path: Path
 ) -> None:
-    async with open_argo(plugins={"cache": cache, "coalesce": coalesce}) as argo:
+    async with open_argo(plugins={"cache": CachePlugin, "coalesce": coalesce}) as argo:
         ask = {"messages": "RSI 30?", "model": MODELS["glm"]}
         await asyncio.gather(*(argo.call("complete", **ask) for _ in range(3)))
         await argo.call("complete", **ask)
@@ -158,7 +157,7 @@ async def test_savings_are_booked_by_layer(
 
 async def test_truncated_answers_are_never_kept(sandbox: Sandbox, open_argo: OpenArgo) -> None:
     sandbox.set_fault("glm", Fault("truncated"))
-    async with open_argo(plugins={"cache": cache}) as argo:
+    async with open_argo(plugins={"cache": CachePlugin}) as argo:
         for _ in range(2):
             await argo.call("complete", messages="RSI 30?", model=MODELS["glm"])
             stream = await argo.call(
@@ -172,7 +171,7 @@ async def test_truncated_answers_are_never_kept(sandbox: Sandbox, open_argo: Ope
 async def test_tool_calls_are_kept_only_when_allowed(sandbox: Sandbox, open_argo: OpenArgo) -> None:
     tool = {"name": "sell", "description": "", "parameters": {"type": "object"}}
     ask = {"messages": "Sell?", "model": MODELS["claude"], "tools": [tool], "tool_choice": "any"}
-    async with open_argo(plugins={"cache": cache}) as argo:
+    async with open_argo(plugins={"cache": CachePlugin}) as argo:
         for _ in range(2):
             said = await argo.call("complete", **ask)
             assert "sell" == said.tool_calls[0].name  # type: ignore[attr-defined]
@@ -245,12 +244,12 @@ async def test_several_choices_may_cost_several_times_as_much(
     open_argo: OpenArgo, plugin: LlmPlugin
 ) -> None:
     async with open_argo() as argo:
-        assert plugin.books is not None
+        assert plugin.accounting is not None
         worst = []
         for more in ({}, {"n": 3}):
             asked = {"model": "m", "body": {"messages": [], "max_tokens": 100, **more}, "path": "/"}
             call, _ = engine_of(argo).pipeline.calls.get("qwen_exchange", "t", asked)
-            worst.append(plugin.books.quote(call, "qwen3.8-max").worst.output)
+            worst.append(plugin.accounting.quote(call, "qwen3.8-max").worst.output)
         assert [100, 300] == worst
 
 

@@ -12,18 +12,17 @@ import httpx2
 import openai
 import pytest
 
-import argo_mw_cache.plugin as cache
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, BlockingArgo
+from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
-from argo_mw_llm.ledger import read
-from argo_mw_llm.plugin import LEDGER
+from argo_mw_llm.ledger import LEDGER, read
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 from argo_mw_similarity import SimilarityPlugin
 
 from .conftest import MODELS, PROVIDERS, OpenArgo
 
-LAYERS = {"cache": cache, "coalesce": coalesce}
+LAYERS = {"cache": CachePlugin, "coalesce": coalesce}
 ASK: dict[str, Any] = {
     "model": MODELS["claude"],
     "max_tokens": 200,
@@ -304,7 +303,7 @@ async def test_clients_of_tenants_share_no_answers(
 
 async def test_the_sdk_retries_as_it_always_did(sandbox: Sandbox, open_argo: OpenArgo) -> None:
     sandbox.set_fault("deepseek", Fault("overloaded", times=1))
-    tables = {"coalesce": {"share_failures": 0.0}}
+    tables = {"coalesce": {"failure_ttl": 0.0}}
     async with open_argo(plugins=LAYERS, tables=tables) as argo:
         async with chat(argo, sandbox, max_retries=1) as client:
             said = await client.chat.completions.create(**CHAT)

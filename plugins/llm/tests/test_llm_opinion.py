@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import argo_mw_cache.plugin as cache
 import argo_mw_race.plugin as race
 from argo_mw import AllUpstreamsFailed, Argo, Outcome
+from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import Completion, LlmPlugin, Opinion, Usage
-from argo_mw_llm.values import Malformed
+from argo_mw_llm.answers import Malformed
 from argo_mw_llm.views import read_opinion
 from argo_mw_sandbox import Fault, Latency, Sandbox
 from argo_mw_similarity import SimilarityPlugin
@@ -139,7 +139,7 @@ async def test_the_cache_still_tells_opinions_of_other_moments_apart(
     sandbox: Sandbox, open_argo: OpenArgo
 ) -> None:
     """Tolerances are similarity's: the exact key holds every number, and the epoch."""
-    plugins = {"cache": cache}
+    plugins = {"cache": CachePlugin}
     async with open_argo(plugins=plugins) as argo:
         for changed in ({}, {"epoch": "10:01"}, {"indicators": {**WHOLE, "price": 110.01}}):
             told = {"indicators": WHOLE, "epoch": "10:00", **changed}

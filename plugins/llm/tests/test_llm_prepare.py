@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw_llm.ask import Ask
 from argo_mw_llm.prepare import collapse, prepare
 from argo_mw_llm.prices import load_prices
+from argo_mw_llm.request import ModelRequest
 
 UNTOUCHED = [
     "def f(x):\n    return  x\n\n\n\nprint(f(1))",
@@ -70,13 +70,13 @@ def test_json_means_the_same_afterwards(value: object) -> None:
     assert value == json.loads(collapse(json.dumps(value, indent=2)))
 
 
-def _ask(**changes: object) -> Ask:
+def _ask(**changes: object) -> ModelRequest:
     told: dict[str, object] = {
         "model": "claude-sonnet-5",
         "messages": ({"role": "user", "content": "Word  word."},),
         **changes,
     }
-    return Ask(**told)  # type: ignore[arg-type]
+    return ModelRequest(**told)  # type: ignore[arg-type]
 
 
 def test_each_step_can_be_switched_off_and_says_what_it_saved() -> None:
@@ -98,7 +98,7 @@ def test_the_answers_of_the_model_are_never_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rough", "model", "repeats"),
+    ("rough", "model", "prompt_cache_ttl"),
     [
         (1_024, "claude-sonnet-5", "5m"),
         (1_023, "claude-sonnet-5", ""),
@@ -107,13 +107,13 @@ def test_the_answers_of_the_model_are_never_changed() -> None:
     ],
 )
 def test_provider_caching_is_asked_for_above_the_models_minimum(
-    rough: int, model: str, repeats: str
+    rough: int, model: str, prompt_cache_ttl: str
 ) -> None:
-    ask = _ask(rough=rough, model=model, repeats="5m")
+    ask = _ask(rough=rough, model=model, prompt_cache_ttl="5m")
     prepared, _ = prepare(ask, ("prompt_cache",), load_prices(), caches=True)
-    assert repeats == prepared.repeats
+    assert prompt_cache_ttl == prepared.prompt_cache_ttl
 
 
 def test_provider_caching_is_not_asked_for_unless_the_caller_says_that_it_repeats() -> None:
     prepared, steps = prepare(_ask(rough=9_999), ("prompt_cache",), load_prices(), caches=True)
-    assert ("", ()) == (prepared.repeats, steps)
+    assert ("", ()) == (prepared.prompt_cache_ttl, steps)

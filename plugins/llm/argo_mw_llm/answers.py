@@ -110,7 +110,7 @@ class Malformed:
 
 
 @frozen
-class Reply:
+class RawResponse:
     """A provider's answer as it came over the wire, for clients of its own SDK.
 
     Attributes:

@@ -23,13 +23,13 @@ _LAST_EVENT = {
     ),
     "chat": (b"[DONE]", re.compile(rb"(?:^|\n)data: ?\[DONE\][ \r]*\n\r?\n")),
 }
-_LONGEST = 256
+_MAX_LAST_EVENT = 256
 """Bytes of a last event; one that is longer ends with the connection."""
 _DRAIN = 1.0
 """Seconds that an ended answer's connection has to end too, so that it can be used again."""
 
 
-class Wire:
+class EventSource:
     """The source of a stream: the pieces of one response, up to its answer's last event.
 
     Args:
@@ -51,7 +51,7 @@ class Wire:
         self._tail = b""
         self._ended = False
 
-    def __aiter__(self) -> Wire:
+    def __aiter__(self) -> EventSource:
         return self
 
     async def __anext__(self) -> bytes:
@@ -64,7 +64,7 @@ class Wire:
             raise
         self._seen.append(piece)
         self._ending.heard += len(piece) // 8
-        self._tail = (self._tail + piece)[-_LONGEST:]
+        self._tail = (self._tail + piece)[-_MAX_LAST_EVENT:]
         # Only the piece with its name is searched for the event: 2 µs less for all others.
         if self._name in self._tail and self._last.search(self._tail):
             self._ended = True

@@ -21,10 +21,10 @@ _PREFIX = "argo:llm:sums:"
 _DAY = 86_400.0
 _KEPT = 400 * _DAY
 _EVERY = 10.0
-_PATIENCE = 1.0
+_TIMEOUT = 1.0
 
 
-class Fleet:
+class SharedTotals:
     """Announces this machine's sums, and reads those of the others.
 
     Args:
@@ -59,7 +59,7 @@ class Fleet:
         try:
             number, found = await asyncio.to_thread(totals, self._path, clock.time() - _DAY)
             code = self._context.shared.set_many(self._encoded(number, found), ttl=_KEPT)
-            await fail_at(code, clock.monotonic() + _PATIENCE, clock)
+            await fail_at(code, clock.monotonic() + _TIMEOUT, clock)
         except (SharedUnavailable, TimeLimitExceeded):
             return
         except (NotEncodable, OSError, sqlite3.Error) as error:

@@ -1,4 +1,4 @@
-"""Books: what calls are expected to cost, what they did cost, and the budgets they must keep."""
+"""Accounting: what calls are expected to cost, what they did cost, and their budgets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from attrs import evolve, frozen
 
 from argo_mw.plugin import BudgetExceeded, Call, Context
+from argo_mw_llm.answers import Usage
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.estimate import Estimator, rough_prompt
 from argo_mw_llm.ledger import Entry, Ledger
 from argo_mw_llm.prices import load_prices
-from argo_mw_llm.values import Usage
 
 _NANO = 1_000_000_000
 _MARGIN = 1.25
@@ -47,7 +47,7 @@ class Quote:
     worst: Usage
 
 
-class Books:
+class Accounting:
     """The accounts of one application."""
 
     def __init__(self, config: LlmConfig, context: Context, ledger: Ledger) -> None:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw.testing import FakeClock
+from argo_mw_llm.sse import EventSource
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.usage import read_body, read_events
-from argo_mw_llm.wire import Wire
 
 CHAT = (
     b'data: {"model":"m","choices":[{"delta":{"content":"data: [DONE]\\n\\n"}}]}\n\n'
@@ -50,9 +50,9 @@ class Response:
 
 def wire(
     response: Response, provider: str = "deepseek", clock: FakeClock | None = None
-) -> tuple[Wire, Ending]:
+) -> tuple[EventSource, Ending]:
     ending = Ending("m")
-    return Wire(provider, response.pieces(), ending, clock or FakeClock()), ending
+    return EventSource(provider, response.pieces(), ending, clock or FakeClock()), ending
 
 
 def cut(raw: bytes, places: set[int]) -> list[bytes]:

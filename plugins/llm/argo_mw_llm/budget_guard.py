@@ -1,4 +1,4 @@
-"""Accounts: the guard that keeps budgets and writes the ledger, request by request."""
+"""BudgetGuard: the guard that keeps budgets and writes the ledger, request by request."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from argo_mw.plugin import (
     Request,
     Result,
 )
-from argo_mw_llm.books import Books, Held, Quote
+from argo_mw_llm.accounting import Accounting, Held, Quote
+from argo_mw_llm.answers import Usage
 from argo_mw_llm.failures import ProviderFailed, never_sent
 from argo_mw_llm.streams import AnswerStream
-from argo_mw_llm.values import Usage
 
 
 @frozen(eq=False)
@@ -38,8 +38,8 @@ MAX_USD = "llm.max_usd"
 Count = Callable[[Call, str], Awaitable["int | None"]]
 
 
-class Accounts:
-    """Holds money before a request, books its cost after it.
+class BudgetGuard:
+    """Holds money before a request, accounting its cost after it.
 
     Fails closed: without the shared store there is no budget, and so no call.
     """
@@ -47,12 +47,12 @@ class Accounts:
     name = "llm"
 
     def __init__(
-        self, upstream: str, model: str, books: Books, context: Context, count: Count
+        self, upstream: str, model: str, accounting: Accounting, context: Context, count: Count
     ) -> None:
         self._upstream = upstream
         self._model = model
         self._count = count
-        self._books = books
+        self._accounting = accounting
         self._context = context
         self._open: dict[Request, list[_Open]] = {}
 
@@ -64,14 +64,14 @@ class Accounts:
         """
         opened: list[_Open] = []
         for call in request.calls:
-            quote = self._books.quote(call, str(call.parameters.get("model") or self._model))
+            quote = self._accounting.quote(call, str(call.parameters.get("model") or self._model))
             try:
                 if MAX_USD in call.extensions:
                     quote = await self._checked(call, quote)
-                opened.append(_Open(call, quote, await self._books.hold(call, quote)))
+                opened.append(_Open(call, quote, await self._accounting.hold(call, quote)))
             except BaseException:
                 for one in opened:
-                    await self._books.give_back(one.held)
+                    await self._accounting.give_back(one.held)
                 raise
         self._open[request] = opened
 
@@ -84,15 +84,15 @@ class Accounts:
     async def release(self, request: Request) -> None:
         """Give back what *request* held: it was never sent."""
         for one in self._open.pop(request):
-            await self._books.give_back(one.held)
+            await self._accounting.give_back(one.held)
 
     async def _checked(self, call: Call, quote: Quote) -> Quote:
         """*quote* with the provider's own count of tokens, if the caller pays that much."""
         most = call.extensions[MAX_USD]
         counted = await self._count(call, quote.model)
         if counted is not None:
-            quote = self._books.recount(quote, counted)
-        dearest = self._books.dearest(quote)
+            quote = self._accounting.recount(quote, counted)
+        dearest = self._accounting.dearest(quote)
         if dearest is None:
             msg = f"the price of {quote.model!r} is not known, so no limit on it can be kept"
             raise BudgetExceeded(msg)
@@ -111,7 +111,7 @@ class Accounts:
             usage = getattr(value, "usage", None)
             known = answer.cost.usd
             if not isinstance(usage, Usage):
-                usage, known = self._books.guess(one.quote), None
+                usage, known = self._accounting.guess(one.quote), None
             usd = self._enter(one, usage, model=str(getattr(value, "model", "")), usd=known)
         elif _is_free(answer):
             self._enter(one, Usage(), status="failed")
@@ -120,20 +120,20 @@ class Accounts:
             usd = 0.0
         else:
             status = "cancelled" if isinstance(answer, asyncio.CancelledError) else "failed"
-            usd = self._enter(one, self._books.guess(one.quote), status=status)
-        return self._books.settle(one.held, usd) if one.held else None
+            usd = self._enter(one, self._accounting.guess(one.quote), status=status)
+        return self._accounting.settle(one.held, usd) if one.held else None
 
     def _ended(self, one: _Open, stream: AnswerStream[object]) -> None:
         ending = stream.ending
         told = ending.usage if ending.stop else None
-        usage = told or self._books.guess(one.quote, ending.heard)
+        usage = told or self._accounting.guess(one.quote, ending.heard)
         status = "ok" if ending.stop else "aborted"
         usd = self._enter(one, usage, model=ending.model, status=status)
         stream.cost = Cost(usd, usage.prompt, usage.output, 1.0, usage.estimated)
         if one.held:
             # While the application closes, what was held stays spent: too much, never too little.
             with suppress(Closed):
-                self._context.tasks.spawn("llm:settle", self._books.settle(one.held, usd))
+                self._context.tasks.spawn("llm:settle", self._accounting.settle(one.held, usd))
 
     def _enter(
         self,
@@ -144,7 +144,7 @@ class Accounts:
         status: str = "ok",
         usd: float | None = None,
     ) -> float | None:
-        return self._books.enter(
+        return self._accounting.enter(
             one.call, self._upstream, one.quote, usage, model=model, status=status, usd=usd
         )
 

@@ -14,7 +14,7 @@ JSON = Mapping[str, object]
 
 
 @frozen(eq=False)
-class Ask:
+class ModelRequest:
     """What is asked of a model.
 
     Attributes:
@@ -30,7 +30,7 @@ class Ask:
         top_p: Sampling, or ``None`` for the model's own.
         max_tokens: The answer's length at most.
         thinking: Whether it thinks before it answers, or ``None`` for the model's own way.
-        repeats: For how long the prompt will be sent again (``5m``, ``1h``), or "".
+        prompt_cache_ttl: For how long the prompt will be sent again (``5m``, ``1h``), or "".
         rough: About how many tokens the prompt has.
     """
 
@@ -44,14 +44,14 @@ class Ask:
     top_p: float | None = None
     max_tokens: int = 1024
     thinking: bool | None = None
-    repeats: str = ""
+    prompt_cache_ttl: str = ""
     rough: int = 0
 
     @classmethod
-    def of(cls, parameters: Mapping[str, object], model: str) -> Ask:
+    def of(cls, parameters: Mapping[str, object], model: str) -> ModelRequest:
         """The question in the parameters of the operation ``complete``."""
         names = ("system", "tool_choice", "schema", "temperature", "top_p", "max_tokens")
-        told = {name: parameters[name] for name in (*names, "thinking", "repeats")}
+        told = {name: parameters[name] for name in (*names, "thinking", "prompt_cache_ttl")}
         return cls(
             model=model,
             messages=tuple(cast("Sequence[JSON]", parameters["messages"])),
@@ -61,70 +61,72 @@ class Ask:
         )
 
 
-def for_claude(ask: Ask) -> dict[str, object]:
+def for_claude(request: ModelRequest) -> dict[str, object]:
     """The body of Anthropic's Messages API: https://docs.claude.com/en/api/messages."""
     body: dict[str, object] = {
-        "model": ask.model,
-        "max_tokens": ask.max_tokens,
-        "messages": [_claude_message(message) for message in ask.messages],
+        "model": request.model,
+        "max_tokens": request.max_tokens,
+        "messages": [_claude_message(message) for message in request.messages],
     }
-    if ask.system:
-        body["system"] = ask.system
-    if ask.tools:
+    if request.system:
+        body["system"] = request.system
+    if request.tools:
         body["tools"] = [
             {
                 "name": t["name"],
                 "description": t.get("description", ""),
                 "input_schema": t.get("parameters", {"type": "object"}),
             }
-            for t in ask.tools
+            for t in request.tools
         ]
-        if ask.tool_choice:
-            plain = ask.tool_choice in ("auto", "any", "none")
+        if request.tool_choice:
+            plain = request.tool_choice in ("auto", "any", "none")
             body["tool_choice"] = (
-                {"type": ask.tool_choice} if plain else {"type": "tool", "name": ask.tool_choice}
+                {"type": request.tool_choice}
+                if plain
+                else {"type": "tool", "name": request.tool_choice}
             )
-    if ask.schema is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": dict(ask.schema)}}
-    if ask.thinking is not None:
-        body["thinking"] = {"type": "adaptive" if ask.thinking else "disabled"}
-    if ask.repeats:
-        body["cache_control"] = {"type": "ephemeral", "ttl": ask.repeats}
+    if request.schema is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": dict(request.schema)}}
+    if request.thinking is not None:
+        body["thinking"] = {"type": "adaptive" if request.thinking else "disabled"}
+    if request.prompt_cache_ttl:
+        body["cache_control"] = {"type": "ephemeral", "ttl": request.prompt_cache_ttl}
     # The SDK's create() takes no sampling any more; the API does, for models that sample.
-    sampling = {n: v for n in ("temperature", "top_p") if (v := getattr(ask, n)) is not None}
+    sampling = {n: v for n in ("temperature", "top_p") if (v := getattr(request, n)) is not None}
     if sampling:
         body["extra_body"] = sampling
     return body
 
 
-def for_chat(ask: Ask, provider: str) -> dict[str, object]:
+def for_chat(request: ModelRequest, provider: str) -> dict[str, object]:
     """The body of an OpenAI-compatible chat completion of *provider*."""
-    system = ask.system
-    if ask.schema is not None:
-        told = json.dumps(ask.schema, ensure_ascii=False)
+    system = request.system
+    if request.schema is not None:
+        told = json.dumps(request.schema, ensure_ascii=False)
         system = f"{system}\n\nAnswer with JSON only, by this schema: {told}".lstrip()
-    messages = [_chat_message(message) for message in ask.messages]
+    messages = [_chat_message(message) for message in request.messages]
     if system:
         messages.insert(0, {"role": "system", "content": system})
     body: dict[str, object] = {
-        "model": ask.model,
+        "model": request.model,
         "messages": messages,
-        "max_tokens": ask.max_tokens,
+        "max_tokens": request.max_tokens,
     }
-    if ask.tools:
-        body["tools"] = [{"type": "function", "function": dict(tool)} for tool in ask.tools]
-        if ask.tool_choice:
-            named = {"type": "function", "function": {"name": ask.tool_choice}}
+    if request.tools:
+        body["tools"] = [{"type": "function", "function": dict(tool)} for tool in request.tools]
+        if request.tool_choice:
+            named = {"type": "function", "function": {"name": request.tool_choice}}
             words: dict[str, object] = {"auto": "auto", "any": "required", "none": "none"}
-            body["tool_choice"] = words.get(ask.tool_choice, named)
-    if ask.schema is not None:
+            body["tool_choice"] = words.get(request.tool_choice, named)
+    if request.schema is not None:
         body["response_format"] = {"type": "json_object"}
-    body |= {n: v for n in ("temperature", "top_p") if (v := getattr(ask, n)) is not None}
-    if ask.thinking is not None:
+    body |= {n: v for n in ("temperature", "top_p") if (v := getattr(request, n)) is not None}
+    if request.thinking is not None:
         body["extra_body"] = (
-            {"enable_thinking": ask.thinking}
+            {"enable_thinking": request.thinking}
             if provider == "qwen"
-            else {"thinking": {"type": "enabled" if ask.thinking else "disabled"}}
+            else {"thinking": {"type": "enabled" if request.thinking else "disabled"}}
         )
     return body
 
