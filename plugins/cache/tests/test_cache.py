@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from argo_mw import Action, Argo, NotFound, Outcome, UpstreamError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import AnswerSeen, Call, LayerActed, Stream, Trouble, operation
+from argo_mw.plugin import AnswerSeen, Call, LayerActed, Stream, Trouble, layers_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import entry, layer, plugin
-from argo_mw_cache.memory import Memory
+from argo_mw_cache import Cache, CachePlugin, entry, loader
+from argo_mw_cache.memory_level import MemoryLevel
 
 
 @operation(subject="symbol")
@@ -42,7 +42,7 @@ def clock() -> FakeClock:
 @pytest.fixture(autouse=True)
 def no_luck(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jitter takes nothing off, and nobody is drawn to refresh early."""
-    monkeypatch.setattr(layer.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
     monkeypatch.setattr(entry.random, "random", lambda: 0.0)
 
 
@@ -52,8 +52,14 @@ def open_argo(upstream: Scripted, clock: FakeClock, **config: object) -> Argo:
         "plugins": {"cache": config} if config else {},
     }
     asked = FakePlugin(operations=[bars, notes], upstreams=[upstream])
-    plugins = {"cache": plugin, "asked": asked}
+    plugins = {"cache": CachePlugin, "asked": asked}
     return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
+
+
+def memory_of(argo: Argo) -> MemoryLevel:
+    (layer,) = [layer for layer in layers_of(argo) if layer.name == "cache"]
+    assert isinstance(layer.middleware, Cache)
+    return layer.middleware.memory
 
 
 def counting(*more: object) -> Scripted:
@@ -146,7 +152,7 @@ async def test_what_an_answer_was_made_from_invalidates_it(clock: FakeClock) -> 
 
     made = FakePlugin(operations=[signal], upstreams=[Upstream("s", {"signal"}, compute)])
     asked = FakePlugin(operations=[bars], upstreams=[counting()])
-    plugins = {"cache": plugin, "asked": asked, "made": made}
+    plugins = {"cache": CachePlugin, "asked": asked, "made": made}
     config = {"argo": {"shared": "memory://"}}
     async with Argo.open(config, clock=clock, plugins=plugins, installed=False) as argo:
         assert await argo.call("signal", symbol="A") == ("signal", 1)
@@ -260,7 +266,7 @@ def test_early_refreshes_begin_where_they_are_possible(
 
 
 async def test_jitter_only_shortens(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layer.random, "uniform", lambda low, high: low)
+    monkeypatch.setattr(loader.random, "uniform", lambda low, high: low)
     async with open_argo(counting(), clock, ttl=100, jitter=0.2) as argo:
         outcome = await argo.outcome("bars", symbol="A")
     assert outcome.expires_at == pytest.approx(clock.time() + 80)
@@ -344,9 +350,7 @@ async def test_an_aborted_stream_is_never_kept(clock: FakeClock) -> None:
 async def test_memory_is_bounded_by_entries_and_bytes(clock: FakeClock) -> None:
     upstream = Scripted("a", ["bars"], lambda _: "x" * 1_000)
     async with open_argo(upstream, clock, max_entries=50, max_bytes=20_000) as argo:
-        cache = engine_of(argo).pipeline.contributions["cache"].layer
-        assert cache is not None
-        memory: Memory = cache.middleware.memory  # type: ignore[attr-defined]
+        memory = memory_of(argo)
         for number in range(500):
             await argo.call("bars", symbol=f"S{number}")
             assert memory.bytes <= 20_000
@@ -377,14 +381,12 @@ async def test_what_is_asked_often_outlives_what_is_asked_once(clock: FakeClock)
 
 async def test_expired_entries_are_swept_out_by_stores(clock: FakeClock) -> None:
     async with open_argo(counting(), clock, ttl=1, grace=1) as argo:
-        cache = engine_of(argo).pipeline.contributions["cache"].layer
-        assert cache is not None
         for number in range(100):
             await argo.call("bars", symbol=f"OLD{number}")
         await clock.advance(5)
         for number in range(60):
             await argo.call("bars", symbol=f"NEW{number}")
-        assert len(cache.middleware.memory) == 60  # type: ignore[attr-defined]
+        assert len(memory_of(argo)) == 60
 
 
 # -- Under way ---------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ from argo_mw.plugin import context_of, operation
 from argo_mw.registry import loading
 from argo_mw.registry.discovery import Found
 from argo_mw.testing import FakePlugin, Scripted
-from argo_mw_cache import plugin
-from argo_mw_cache.record import PREFIX
+from argo_mw_cache import CachePlugin
+from argo_mw_cache.stored_answer import PREFIX
 from argo_mw_redis.testing import servers
 
 Run = Callable[..., Result]
@@ -62,7 +62,7 @@ def run(
 ) -> Iterator[Callable[..., Result]]:
     """Run ``argo-mw cache`` with this plugin, the Redis driver and an upstream installed."""
     asked = FakePlugin(operations=[bars, holdings], upstreams=[upstream])
-    plugins = {"cache": plugin, "redis": argo_mw_redis.plugin, "market": asked}
+    plugins = {"cache": CachePlugin, "redis": argo_mw_redis.plugin, "market": asked}
     found = [Found(n, Entry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
     monkeypatch.setattr(loading, "discover", lambda: found)
     monkeypatch.setattr(loading, "incompatible", lambda name: None)

@@ -12,7 +12,7 @@ from argo_mw import Argo, Outcome, SharedUnavailable
 from argo_mw.plugin import context_of, hookimpl, operation
 from argo_mw.store.memory import MemoryShared, named_store
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import deferred, entry, layer, plugin
+from argo_mw_cache import CachePlugin, deferred, entry, loader
 from argo_mw_cache.deferred import Deferred
 
 _names = itertools.count()
@@ -79,7 +79,7 @@ def store() -> str:
 
 @pytest.fixture(autouse=True)
 def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(layer.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
     monkeypatch.setattr(entry.random, "random", lambda: 0.0)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
 
@@ -87,7 +87,7 @@ def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def instance(store: str, upstream: Scripted, clock: FakeClock) -> Argo:
     settings = {"argo": {"shared": store, "strict": True}, "plugins": {"cache": {"ttl": 60}}}
     asked = FakePlugin(operations=[bars], upstreams=[upstream])
-    plugins = {"cache": plugin, "driver": Driver(), "asked": asked}
+    plugins = {"cache": CachePlugin, "driver": Driver(), "asked": asked}
     return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
 
 
@@ -207,7 +207,7 @@ async def test_it_waits_on_while_the_store_comes_and_goes(store: str, clock: Fak
 
 async def test_what_waits_is_bounded_and_the_newest_stays(clock: FakeClock, store: str) -> None:
     async with instance(store, saying(), clock) as argo:
-        waiting = Deferred(context_of(argo), grace=0, most=2, most_bytes=10)
+        waiting = Deferred(context_of(argo), grace=0, max_answers=2, max_bytes=10)
         outcome = Outcome("x", expires_at=clock.time() + 60)
         for key in ("one", "two", "two", "three"):
             waiting.keep(key, b"123", (), outcome)
@@ -217,4 +217,4 @@ async def test_what_waits_is_bounded_and_the_newest_stays(clock: FakeClock, stor
         assert waiting._bytes == 8
         waiting.keep("five", bytes(11), (), outcome)
         assert (len(waiting), waiting._bytes) == (0, 0)
-    assert deferred._MOST_BYTES < 2**25
+    assert deferred._MAX_BYTES < 2**25

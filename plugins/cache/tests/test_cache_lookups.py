@@ -11,7 +11,7 @@ from argo_mw import Argo, Closed, SharedUnavailable
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import plugin
+from argo_mw_cache import CachePlugin
 from argo_mw_cache.lookups import Lookups
 from argo_mw_coalesce import plugin as coalesce
 
@@ -74,7 +74,7 @@ def context() -> Context:
 
 @pytest.fixture
 def lookups(context: Context) -> Lookups:
-    return Lookups(context, patience=0.25)  # type: ignore[arg-type]
+    return Lookups(context, timeout=0.25)  # type: ignore[arg-type]
 
 
 async def get(lookups: Lookups, key: str) -> bytes | None:
@@ -163,7 +163,7 @@ def instance(store: str, upstream: Scripted, clock: FakeClock, **config: object)
         {"argo": {"shared": store, "strict": True}, "plugins": {"cache": config}},
         clock=clock,
         plugins={
-            "cache": plugin,
+            "cache": CachePlugin,
             "coalesce": coalesce,
             "asked": FakePlugin(operations=[bars], upstreams=[upstream]),
         },

@@ -16,8 +16,8 @@ from argo_mw.app.application import engine_of
 from argo_mw.plugin import LayerActed, context_of, operation
 from argo_mw.store.codec import Envelope
 from argo_mw.testing import FakePlugin, Scripted, capture_events
-from argo_mw_cache import plugin
-from argo_mw_cache.shared_level import key_of
+from argo_mw_cache import CachePlugin
+from argo_mw_cache.stored_answer import store_key
 
 KEY = "s3cret-and-long-enough-for-a-key"
 TIMES = pd.date_range("2024-01-02", periods=30, freq="min", tz="UTC")
@@ -55,7 +55,7 @@ def settings(
 
 def application(settings: dict[str, object], upstream: Scripted) -> Argo:
     asked = FakePlugin(operations=[quote], upstreams=[upstream])
-    plugins = {"cache": plugin, "asked": asked}
+    plugins = {"cache": CachePlugin, "asked": asked}
     return Argo.open(settings, plugins=plugins, installed=False)
 
 
@@ -66,9 +66,9 @@ async def stored(settings: dict[str, object]) -> dict[str, tuple[str, bytes]]:
         for symbol in VALUES:
             await argo.call("quote", symbol=symbol)
             call, _ = engine_of(argo).pipeline.calls.get("quote", "default", {"symbol": symbol})
-            data = await context_of(argo).shared.get(key_of(call))
+            data = await context_of(argo).shared.get(store_key(call))
             assert data is not None
-            found[symbol] = (key_of(call), data)
+            found[symbol] = (store_key(call), data)
     return found
 
 

@@ -16,8 +16,8 @@ from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import AnswerSeen, LayerActed, Trouble, context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import entry, layer, plugin
-from argo_mw_cache.shared_level import key_of
+from argo_mw_cache import CachePlugin, entry, loader
+from argo_mw_cache.stored_answer import store_key
 
 _names = itertools.count()
 
@@ -40,7 +40,7 @@ def shared() -> str:
 
 @pytest.fixture(autouse=True)
 def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(layer.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
     monkeypatch.setattr(entry.random, "random", lambda: 0.0)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
 
@@ -49,7 +49,7 @@ def instance(store: str, upstream: Scripted, clock: FakeClock | None, **config: 
     argo = {"shared": store, "strict": True, **config.pop("argo", {})}  # type: ignore[dict-item]
     settings = {"argo": argo, "plugins": {"cache": config} if config else {}}
     asked = FakePlugin(operations=[bars], upstreams=[upstream])
-    plugins = {"cache": plugin, "asked": asked}
+    plugins = {"cache": CachePlugin, "asked": asked}
     return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
 
 
@@ -193,7 +193,7 @@ def test_whatever_lies_in_the_store_is_at_worst_a_miss(
         async with instance(shared, Scripted("a", ["bars"], "right"), clock) as first:
             await first.call("bars", symbol="A")
             call, _ = engine_of(first).pipeline.calls.get("bars", "default", {"symbol": "A"})
-            stored = await context_of(first).shared.get(key_of(call))
+            stored = await context_of(first).shared.get(store_key(call))
             assert stored is not None
             mutated = bytearray(stored)
             for _ in range(data.draw(st.integers(1, 4))):
@@ -206,7 +206,7 @@ def test_whatever_lies_in_the_store_is_at_worst_a_miss(
                 )
                 | st.binary(max_size=64)
             )
-            await context_of(first).shared.set(key_of(call), broken)
+            await context_of(first).shared.set(store_key(call), broken)
         upstream = Scripted("a", ["bars"], "loaded")
         async with instance(shared, upstream, clock) as second:
             events = capture_events(second)
@@ -228,9 +228,9 @@ async def test_an_answer_of_one_question_is_not_taken_for_another(
         await argo.call("bars", symbol="A")
         ask = engine_of(argo).pipeline.calls.get
         one, other = (ask("bars", "default", {"symbol": s})[0] for s in "AB")
-        stored = await context_of(argo).shared.get(key_of(one))
+        stored = await context_of(argo).shared.get(store_key(one))
         assert stored is not None
-        await context_of(argo).shared.set(key_of(other), stored)
+        await context_of(argo).shared.set(store_key(other), stored)
         assert await argo.call("bars", symbol="B") == 2
 
 
@@ -274,13 +274,13 @@ async def test_no_more_is_remembered_of_records_than_there_are_questions(
         instance(shared, counting(), clock, memory=False),
     )
     async with one, other:
-        level = engine_of(other).pipeline.contributions["cache"].layer.middleware._shared  # type: ignore[union-attr]
+        level = engine_of(other).pipeline.contributions["cache"].layers[0].middleware._shared  # type: ignore[attr-defined]
         for number in range(1, 6):
             await one.invalidate("subject:A")
             await settle()
             assert number == await one.call("bars", symbol="A")
             assert number == await other.call("bars", symbol="A")
-        assert 1 == len(level._records._heads)
+        assert 1 == len(level._codec._heads)
 
 
 async def test_the_stamps_being_slow_makes_a_miss(
