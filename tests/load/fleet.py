@@ -219,7 +219,7 @@ def _config(vendors: SandboxProcess, made: Fleet) -> dict[str, object]:
     key = {"key": "load"}
     lives = {"ttl": LIFE}
     # Patience for a busy machine: what takes long is not at fault, what fails is.
-    patient = {"shared_timeout": PATIENCE}
+    patient = {"store_timeout": PATIENCE}
     return {
         "argo": {
             "shared": f"{made.redis.url}?timeout={PATIENCE}",

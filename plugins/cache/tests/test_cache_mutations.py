@@ -120,10 +120,10 @@ async def test_ten_thousand_mutated_values_are_all_misses(settings: dict[str, ob
     assert [] == executed
 
 
-async def test_what_is_sealed_but_mutated_inside_raises_and_runs_nothing(
+async def test_values_mutated_before_signing_raise_and_run_nothing(
     settings: dict[str, object],
 ) -> None:
-    """As by someone who has the key, or needs none: anything may come of it but that."""
+    """Any answer may come of it, but no error and no execution."""
     rng = random.Random(2_000)
     originals = await stored(settings)
     every = [data for _, data in originals.values()]
