@@ -31,8 +31,16 @@ from argo_mw.config import Settings, load, parse
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.sources import configured_rule, unknown_flag
 from argo_mw.model.events import Events, Observer
-from argo_mw.model.operation import Accept, Kind, Scope, accept_anything, operation
+from argo_mw.model.operation import (
+    Accept,
+    AnyOperation,
+    Kind,
+    Scope,
+    accept_anything,
+    operation,
+)
 from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
+from argo_mw.model.upstream import Upstream
 from argo_mw.registry import BrokenPlugin, Plugins
 from argo_mw.store.codec import Codecs, Envelope
 from argo_mw.store.tag_versions import TagVersions
@@ -42,7 +50,11 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 STATE_DIR = "ARGO_MW_STATE_DIR"
+GIVEN = "wrapped:"
+"""What the names of contributions begin with that the program itself brings."""
+
 _SINGLE_PROCESS = "memory://"
+_RETIRE_MARGIN = 1.1  # Timers may ring late by 1.6 %, and a call takes a moment to end.
 log = Log("argo_mw")
 
 
@@ -123,8 +135,7 @@ class Argo(Caller):
             self._context = await self._make_context(state_dir)
             self._builder = PipelineBuilder(self._plugins, self._context)
             self._builder.given = self._given
-            self._use(self._build(None), "opened")
-            await self._start()
+            await self._start(self._context)
         except BaseException:
             await self.aclose()
             raise
@@ -140,7 +151,7 @@ class Argo(Caller):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End background tasks, stop the plugins in reverse order, close the store. Idempotent."""
+        """Take no more calls, stop the plugins in reverse order, close the store. Idempotent."""
         if self._stopping:
             return
         self._stopping = True
@@ -151,9 +162,11 @@ class Argo(Caller):
                 stack.push_async_callback(context.shared.aclose)
                 stack.push_async_callback(context.tag_versions.aclose)
             stack.push_async_callback(self._tasks.aclose)
-            stack.callback(self._engine.close)
             if context is not None:
                 stack.push_async_callback(self._lifecycle.stop, context)
+            stack.callback(self._engine.close)
+            # A reload under way ends first: what it opens must be closed as well.
+            stack.push_async_callback(self._reloading.acquire)
 
     def wrap(
         self,
@@ -195,22 +208,7 @@ class Argo(Caller):
                 timeout=timeout,
             )(function)
             check(declared, function, self._wrapped.get(declared.name))
-            known = self._given.get(declared.name)
-            self._given[declared.name] = Contributions(
-                None, (declared,), (upstream_of(function, declared),)
-            )
-            if self._builder is not None:
-                try:
-                    # The plugins stay as they are, so there is nothing to open or to close.
-                    pipeline = self._engine.pipeline
-                    self._use(self._build(pipeline), f"wrapped {declared.name}")
-                except ArgoError:
-                    # It is refused, and must not stand in the way of later changes.
-                    if known is None:
-                        del self._given[declared.name]
-                    else:
-                        self._given[declared.name] = known
-                    raise
+            self._give(declared, upstream_of(function, declared))
             self._wrapped[declared.name] = function
             return wrapped(function, declared, self.call)
 
@@ -251,19 +249,16 @@ class Argo(Caller):
         """
         async with self._reloading:
             before = self._engine.pipeline
-            old = self._settings
-            self._settings = old if config is None else _settings(config)
-            try:
-                pipeline = self._build(before)
-            except BaseException:
-                self._settings = old
-                raise
-            await self._exchange(before, pipeline, "reloaded")
-            assert self._context is not None
+            settings = self._settings if config is None else _settings(config)
+            pipeline = self._build(settings, before)
+            await self._lifecycle.replace(before, pipeline)
+            self._use(self._current(pipeline), "reloaded")
+            self._settings = settings
+            context = context_of(self)
             for name, one in pipeline.contributions.items():
                 if before.contributions.get(name, one) is not one:
                     hook = self._plugins.call(
-                        name, "config_changed", config=one.config, context=self._context
+                        name, "config_changed", config=one.config, context=context
                     )
                     await self._lifecycle.run(name, "config_changed", hook)
 
@@ -301,30 +296,50 @@ class Argo(Caller):
         """The plugins that were left out, and why."""
         return tuple(self._plugins.broken)
 
-    def _build(self, previous: Pipeline | None) -> Pipeline:
+    def _give(self, declared: AnyOperation, upstream: Upstream) -> None:
+        """Bring an operation and its upstream into the application, beside those of plugins."""
+        name = GIVEN + declared.name
+        known = self._given.get(name)
+        self._given[name] = Contributions(None, (declared,), (upstream,))
+        if not self._engine.is_open:
+            return
+        try:
+            # The settings in use: a reload that is opening layers has not changed them yet.
+            pipeline = self._engine.pipeline
+            self._use(self._build(pipeline.settings, pipeline), f"wrapped {declared.name}")
+        except ArgoError:
+            # It is refused, and must not stand in the way of later changes.
+            if known is None:
+                del self._given[name]
+            else:
+                self._given[name] = known
+            raise
+
+    def _build(self, settings: Settings, previous: Pipeline | None) -> Pipeline:
         assert self._builder is not None
-        overlay = Overlay(state_directory(self._settings)).read()
-        return self._builder.build(self._settings, overlay, previous)
+        overlay = Overlay(state_directory(settings)).read()
+        return self._builder.build(settings, overlay, previous)
+
+    def _current(self, pipeline: Pipeline) -> Pipeline:
+        """Return *pipeline*, built anew if a plugin was left out or a function wrapped since."""
+        known = pipeline.contributions
+        left_out = known.keys() - self._given.keys() - set(self._plugins.names)
+        if not left_out and all(known.get(name) is one for name, one in self._given.items()):
+            return pipeline
+        return self._build(pipeline.settings, pipeline)
 
     def _use(self, pipeline: Pipeline, reason: str) -> None:
+        longest = self._engine.longest_timeout
         self._engine.use(pipeline, reason)
         self._attach_observers()
-
-    async def _exchange(self, before: Pipeline, pipeline: Pipeline, reason: str) -> None:
-        """Send new calls through *pipeline*, once its layers are open."""
-        broken = len(self._plugins.broken)
-        await self._lifecycle.open_changed(before, pipeline)
-        if len(self._plugins.broken) > broken or self._engine.pipeline is not before:
-            # A layer could not be opened, or a function was wrapped meanwhile.
-            pipeline = self._build(pipeline)
-        self._use(pipeline, reason)
-        self._lifecycle.retire(before, pipeline)
+        self._lifecycle.retire(pipeline, longest * _RETIRE_MARGIN)
 
     def _attach_observers(self) -> None:
-        """Let the plugins' observers listen, less those whose layer's flag is off for good."""
+        """Let the observers of the plugins in use listen, less those whose flag is off for good."""
         flags = self._engine.pipeline.flags
+        in_use = set(self._plugins.names)
         for name, observers in self._observers.items():
-            off = name in flags and flags[name].rule.idle
+            off = name not in in_use or (name in flags and flags[name].rule.idle)
             for observer in observers:
                 self._events.remove(observer)
                 if not off:
@@ -354,21 +369,18 @@ class Argo(Caller):
             drivers.update(cast("Mapping[str, OpenShared]", answer))
         return drivers
 
-    async def _start(self) -> None:
-        context = context_of(self)
-        await self._warm_tag_versions(context.tag_versions)
-        broken = len(self._plugins.broken)
-        for name, one in self._engine.pipeline.contributions.items():
+    async def _start(self, context: Context) -> None:
+        pipeline = self._build(self._settings, None)
+        await self._warm_tag_versions(context.tag_versions, pipeline)
+        for name, one in pipeline.contributions.items():
             observers = self._plugins.call(
                 name, "register_observers", config=one.config, context=context
             )
             self._observers[name] = tuple(cast("Iterable[Observer]", observers or ()))
             await self._lifecycle.start(name, one, context)
-        self._attach_observers()
+        self._use(self._current(pipeline), "opened")
         if self._settings.argo.watch:
             self._tasks.spawn("watch", watch(self._watched(), self._take_up))
-        if len(self._plugins.broken) > broken:
-            self._use(self._build(self._engine.pipeline), "a plugin was left out")
 
     def _watched(self) -> set[Path]:
         files = {Overlay(state_directory(self._settings)).path.absolute()}
@@ -379,9 +391,8 @@ class Argo(Caller):
         source = self._settings.source
         await self.reload(source if Path(source).is_file() else None)
 
-    async def _warm_tag_versions(self, versions: TagVersions) -> None:
+    async def _warm_tag_versions(self, versions: TagVersions, pipeline: Pipeline) -> None:
         """Mirror the tags that answers get on their way: one first met then is not kept."""
-        pipeline = self._engine.pipeline
         await versions.start()
         await versions.load(
             [f"op:{name}" for name in pipeline.operations]
