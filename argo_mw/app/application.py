@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
-from urllib.parse import quote
 
-import platformdirs
 from attrs import evolve
 
 from argo_mw.app.building import PipelineBuilder
@@ -20,6 +17,7 @@ from argo_mw.app.config_watcher import watch
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, explain
 from argo_mw.app.lifecycle import Lifecycle
+from argo_mw.app.opening import open_context, read_settings, state_directory
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.wrap import check, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
@@ -27,7 +25,7 @@ from argo_mw.base.errors import ArgoError, Closed, ConfigError
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context
-from argo_mw.config import Settings, load, parse
+from argo_mw.config import Settings
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.sources import configured_rule, unknown_flag
 from argo_mw.model.events import Events, Observer
@@ -39,21 +37,16 @@ from argo_mw.model.operation import (
     accept_anything,
     operation,
 )
-from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry import BrokenPlugin, Plugins
-from argo_mw.store.codec import Codecs, Envelope
 from argo_mw.store.tag_versions import TagVersions
-from argo_mw.store.urls import OpenShared, open_shared
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-STATE_DIR = "ARGO_MW_STATE_DIR"
 GIVEN = "wrapped:"
 """What the names of contributions begin with that the program itself brings."""
 
-_SINGLE_PROCESS = "memory://"
 _RETIRE_MARGIN = 1.1  # Timers may ring late by 1.6 %, and a call takes a moment to end.
 log = Log("argo_mw")
 
@@ -119,7 +112,7 @@ class Argo(Caller):
             ConfigError: The configuration cannot be used.
             PluginError: A plugin is broken, in strict mode.
         """
-        return cls(_settings(config), clock=clock, plugins=plugins, installed=installed)
+        return cls(read_settings(config), clock=clock, plugins=plugins, installed=installed)
 
     async def __aenter__(self) -> Self:
         """Open the shared store, build the chains and start the plugins.
@@ -132,7 +125,9 @@ class Argo(Caller):
             raise Closed(msg)
         state_dir = state_directory(self._settings)
         try:
-            self._context = await self._make_context(state_dir)
+            self._context = await open_context(
+                self._settings, self._plugins, self._engine, state_dir
+            )
             self._builder = PipelineBuilder(self._plugins, self._context)
             self._builder.given = self._given
             await self._start(self._context)
@@ -249,7 +244,7 @@ class Argo(Caller):
         """
         async with self._reloading:
             before = self._engine.pipeline
-            settings = self._settings if config is None else _settings(config)
+            settings = self._settings if config is None else read_settings(config)
             pipeline = self._build(settings, before)
             await self._lifecycle.replace(before, pipeline)
             self._use(self._current(pipeline), "reloaded")
@@ -345,30 +340,6 @@ class Argo(Caller):
                 if not off:
                     self._events.add(observer)
 
-    async def _make_context(self, state_dir: Path) -> Context:
-        codecs = _codecs(self._settings)
-        self._plugins.collect("register_codecs", codecs=codecs)
-        shared = await open_shared(
-            _shared_url(self._settings, state_dir), clock=self._clock, drivers=self._drivers()
-        )
-        return Context(
-            clock=self._clock,
-            shared=shared,
-            tag_versions=TagVersions(shared, self._clock),
-            codecs=codecs,
-            events=self._events,
-            tasks=self._tasks,
-            state_dir=state_dir,
-            runtime=self._engine,
-            single_process=self._settings.argo.shared == _SINGLE_PROCESS,
-        )
-
-    def _drivers(self) -> dict[str, OpenShared]:
-        drivers: dict[str, OpenShared] = {}
-        for answer in self._plugins.collect("register_shared_drivers").values():
-            drivers.update(cast("Mapping[str, OpenShared]", answer))
-        return drivers
-
     async def _start(self, context: Context) -> None:
         pipeline = self._build(self._settings, None)
         await self._warm_tag_versions(context.tag_versions, pipeline)
@@ -414,40 +385,3 @@ def context_of(argo: Argo) -> Context:
 def engine_of(argo: Argo) -> Engine:
     """Return what runs the calls of *argo*, for commands and the test kit."""
     return argo._engine
-
-
-def state_directory(settings: Settings) -> Path:
-    """Where an application with *settings* keeps its state; made private when it is made.
-
-    Raises:
-        ConfigError: It cannot be made.
-    """
-    chosen = os.environ.get(STATE_DIR) or settings.argo.state_dir
-    path = Path(chosen) if chosen else platformdirs.user_state_path("argo-mw")
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"the state directory {path} cannot be made: {error}; set state_dir in [argo]"
-        raise ConfigError(msg) from None
-    return path
-
-
-def _codecs(settings: Settings) -> Codecs:
-    key = settings.argo.signing_key
-    codecs = Codecs(Envelope(key=key.reveal().encode() if key else None))
-    for kind in (Outcome, Attempt, Cost, Note):
-        codecs.register_fields(kind, f"argo.{kind.__name__.lower()}")
-    return codecs
-
-
-def _settings(config: str | Path | Mapping[str, object] | Settings | None) -> Settings:
-    if isinstance(config, Settings):
-        return config
-    if isinstance(config, Mapping):
-        return parse(config)
-    return load(config)
-
-
-def _shared_url(settings: Settings, state_dir: Path) -> str:
-    url = settings.argo.shared
-    return f"sqlite:///{quote(str(state_dir / 'shared.db'))}" if url == "sqlite" else url

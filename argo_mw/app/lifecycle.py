@@ -85,9 +85,8 @@ class Lifecycle:
             async with limit:
                 await cast("Awaitable[None]", waiting)
         except Exception as error:
-            if limit.expired():
-                error = TimeoutError(f"it took longer than {self._timeout:g} s")
-            self._plugins.leave_out(name, step, error)
+            late = TimeoutError(f"it took longer than {self._timeout:g} s")
+            self._plugins.leave_out(name, step, late if limit.expired() else error)
             return False
         return True
 
