@@ -3,8 +3,8 @@
 Every tag has two versions in Shared: a *hard* one, which :meth:`TagVersions.invalidate` replaces,
 and a *soft* one, which :meth:`TagVersions.expire` replaces. A version is 8 random bytes, so none
 ever comes back: replacing one is a plain ``set``, the last writer wins, and a version that was lost
-is created anew, unequal to all before. An entry records its tags' versions before its load begins and is fresh
-only while they are equal to the current ones.
+is created anew, unequal to all before. An entry records its tags' versions before its load begins
+and is fresh only while they are equal to the current ones.
 
 Each process mirrors the versions it needs. Why the mirror is right:
 
