@@ -41,19 +41,21 @@ def register_config() -> type:
 
 @hookimpl
 def register_layers(config: CoalesceConfig, context: Context) -> Iterable[Layer]:
-    """Yield the outermost layer, and its distributed half inside of the caches."""
+    """Return the outermost layer, and its distributed half inside of the caches."""
     coalesce = Coalesce(context, failure_ttl=config.failure_ttl, max_flights=config.max_flights)
-    yield Layer(NAME, coalesce, slot=NAME, transparent=True)
-    if config.distributed and not context.single_process:
-        distributed = DistributedCoalesce(
-            context,
-            lease_ttl=config.lease_ttl,
-            result_ttl=config.result_ttl,
-            store_timeout=config.store_timeout,
-        )
-        yield Layer(
-            DISTRIBUTED, distributed, after=("race",), before=("similarity",), serves=_is_loaded
-        )
+    outer = Layer(NAME, coalesce, slot=NAME, transparent=True)
+    if not config.distributed or context.single_process:
+        return [outer]
+    distributed = DistributedCoalesce(
+        context,
+        lease_ttl=config.lease_ttl,
+        result_ttl=config.result_ttl,
+        store_timeout=config.store_timeout,
+    )
+    inner = Layer(
+        DISTRIBUTED, distributed, after=("race",), before=("similarity",), serves=_is_loaded
+    )
+    return [outer, inner]
 
 
 def _is_loaded(operation: AnyOperation) -> bool:
