@@ -1,4 +1,4 @@
-"""Plugin-based middleware for programs that fetch market data and call language models."""
+"""Plugin-based middleware for programs that call slow, metered services."""
 
 from argo_mw.app.application import (
     Argo,

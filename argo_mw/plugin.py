@@ -15,8 +15,6 @@ from argo_mw.app.access import (
 )
 from argo_mw.app.application import (
     context_of,
-)
-from argo_mw.app.opening import (
     state_directory,
 )
 from argo_mw.base.clock import (
@@ -159,6 +157,9 @@ from argo_mw.model.upstream import (
     Limits,
     Upstream,
 )
+from argo_mw.registry import (
+    PluginTemplate,
+)
 from argo_mw.registry.hooks import (
     hookimpl,
     hookspec,
@@ -242,6 +243,7 @@ __all__ = [
     "OperationSettings",
     "Outcome",
     "PluginError",
+    "PluginTemplate",
     "QuotaExceeded",
     "Reconfigured",
     "Recording",

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from argo_mw.app.application import Argo, engine_of
-from argo_mw.base.errors import UnknownOperation
+from argo_mw.base.errors import BadParameter, UnknownOperation
 from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.run import with_argo
 from argo_mw.flags.parse import format_rule
@@ -89,4 +89,7 @@ def _subject_parameter(argo: Argo, operation: str) -> str:
     if known is None:
         argo.explain(operation)
         raise UnknownOperation(operation)
-    return known.subject or "symbol"
+    if not known.subject:
+        msg = f"{operation} is about no subject; give its parameters with -p NAME=VALUE"
+        raise BadParameter(msg)
+    return known.subject

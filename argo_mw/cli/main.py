@@ -79,7 +79,7 @@ class PluginGroup(click.Group):
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
 @click.version_option(package_name="argo-mw", prog_name="argo-mw")
 def cli(config: Path | None, verbose: bool) -> None:
-    """Plugin-based middleware for programs that fetch market data and call language models.
+    """Plugin-based middleware for programs that call slow, metered services.
 
     Exit codes: 0 done; 1 failed, with one line that says why; 2 wrong usage; 3 done in part.
     """

@@ -14,7 +14,7 @@ _WIDE = 200
 def console(*, stderr: bool = False) -> Console:
     """A rich console on standard output, or with *stderr* on error; plain where nobody looks.
 
-    Text is shown as it is: ``[plugins.market]`` is a table of the configuration, no style. In a
+    Text is shown as it is: ``[plugins.cache]`` is a table of the configuration, no style. In a
     file or a pipe, lines are as long as they need to be, up to 200 letters, unless the
     environment says ``COLUMNS``.
     """

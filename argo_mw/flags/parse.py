@@ -81,7 +81,7 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
         raise TypeError(msg)
     subjects = table.get("subjects", {})
     if not isinstance(subjects, Mapping):
-        msg = "subjects must be a table of SYMBOL = 'on' or 'off'"
+        msg = "subjects must be a table of SUBJECT = 'on' or 'off'"
         raise TypeError(msg)
     state = str(table.get("state", "on" if percent is None else "off"))
     if state not in get_args(State):

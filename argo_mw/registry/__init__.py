@@ -2,5 +2,6 @@
 
 from argo_mw.registry.loading import Plugins
 from argo_mw.registry.report import BrokenPlugin
+from argo_mw.registry.template import PluginTemplate
 
-__all__ = ["BrokenPlugin", "Plugins"]
+__all__ = ["BrokenPlugin", "PluginTemplate", "Plugins"]

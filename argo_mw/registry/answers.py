@@ -16,6 +16,7 @@ from argo_mw.model.gauge import Gauge
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import Operation
 from argo_mw.model.upstream import Upstream
+from argo_mw.registry.template import PluginTemplate
 
 Wanted = tuple[str, Callable[[object], bool]]
 """What is wanted, in words, and whether something is it."""
@@ -72,6 +73,12 @@ def _is_mapping(thing: object) -> bool:
     return isinstance(thing, Mapping)
 
 
+def _is_of_templates(thing: object) -> bool:
+    return isinstance(thing, Mapping) and all(
+        isinstance(one, PluginTemplate) for one in thing.values()
+    )
+
+
 def _is_a(cls: type) -> Callable[[object], bool]:
     return lambda thing: isinstance(thing, cls)
 
@@ -81,6 +88,10 @@ _AWAITABLE: Wanted = ("an awaitable: write `async def`", inspect.isawaitable)
 _ONE: Mapping[str, Wanted] = {
     "register_config": ("an attrs class", _is_config),
     "register_shared_drivers": ("a mapping of URL schemes to functions", _is_mapping),
+    "register_templates": (
+        "a mapping of kinds to argo_mw.plugin.PluginTemplate",
+        _is_of_templates,
+    ),
     "startup": _AWAITABLE,
     "config_changed": _AWAITABLE,
     "shutdown": _AWAITABLE,

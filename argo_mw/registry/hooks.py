@@ -21,6 +21,7 @@ from argo_mw.model.guard import Guard
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation
 from argo_mw.model.upstream import Upstream
+from argo_mw.registry.template import PluginTemplate
 from argo_mw.store.urls import OpenShared
 
 if TYPE_CHECKING:
@@ -135,6 +136,11 @@ def register_gauges(context: Context) -> Iterable[Gauge]:  # type: ignore[empty-
 @hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to ``argo-mw``. Imports of weight belong into the commands themselves."""
+
+
+@hookspec
+def register_templates() -> Mapping[str, PluginTemplate]:  # type: ignore[empty-body]
+    """Kinds of plugins that extend this one, by name, for ``argo-mw new-plugin`` to write."""
 
 
 @hookspec

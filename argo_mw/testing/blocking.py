@@ -33,7 +33,7 @@ def blocking_calls() -> Iterator[list[str]]:
     Example::
 
         with blocking_calls() as found:
-            await argo.call("quote", symbol="AAPL")
+            await argo.call("forecast", city="Oslo")
         assert found == []
     """
     found: list[str] = []

@@ -10,7 +10,6 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from types import MappingProxyType
 from typing import Literal
 
 import pytest
@@ -55,7 +54,9 @@ class FakeService:
 
 
 class UpstreamConformance(IsolatedTests):
-    """What every upstream must hold to; override :attr:`name` and :meth:`plugin` at least.
+    """What every upstream must hold to; a subclass sets the first three attributes at least.
+
+    It also implements :meth:`plugin`.
 
     Attributes:
         name: The upstream's name.
@@ -68,7 +69,7 @@ class UpstreamConformance(IsolatedTests):
 
     name: str
     operation: str
-    parameters: Mapping[str, object] = MappingProxyType({"symbol": "AAPL"})
+    parameters: Mapping[str, object]
     config: dict[str, object] = {}  # noqa: RUF012 - overridden, never changed
     plugin_name: str = ""
     secrets: tuple[str, ...] = ()

@@ -14,8 +14,8 @@ SURFACES = {
         BadCall BadParameter BlockingArgo BrokenPlugin BudgetExceeded CallCycle Caller
         CircuitOpen Clock Closed ConfigError Cost DeadlineExceeded Explained InvalidAnswer
         NotEncodable NotFound NotShareable Note OperationSettings Outcome PluginError
-        QuotaExceeded Refusal Secret Settings SharedUnavailable StreamAborted Timer
-        UnknownOperation Unsupported UpstreamError UpstreamSettings
+        PluginTemplate QuotaExceeded Refusal Secret Settings SharedUnavailable StreamAborted
+        Timer UnknownOperation Unsupported UpstreamError UpstreamSettings
     """,
     "argo_mw.plugin": """
         Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation Argo
@@ -25,8 +25,8 @@ SURFACES = {
         Envelope Event Events Explained Found Freshness Gauge Guard InvalidAnswer Kind Layer
         LayerActed LayerBypassed Lease Limits Lineage Log Middleware NO_COST Next NotEncodable
         NotFound NotShareable Note Observer Operation OperationSettings Outcome PluginError
-        QuotaExceeded Reconfigured Recording Refusal Request RequestSent Result Row Runtime
-        SLOTS Scope Secret Settings Shared SharedUnavailable StallAwareLimit Stream
+        PluginTemplate QuotaExceeded Reconfigured Recording Refusal Request RequestSent Result
+        Row Runtime SLOTS Scope Secret Settings Shared SharedUnavailable StallAwareLimit Stream
         StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded
         TimeOrderedIds Timer Trouble UNLIMITED Undecodable UndecodableReason UnknownOperation
         Unsupported Upstream UpstreamError UpstreamSettings all_failed collect config_of

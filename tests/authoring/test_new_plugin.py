@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
-import subprocess
-import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
@@ -13,33 +12,38 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import ZipFile
 
 import pytest
 from attrs import frozen
 from click.testing import CliRunner
 
 from argo_mw import ConfigError
-from argo_mw.cli.authoring import KINDS, write
+from argo_mw.cli.authoring import CORE_KINDS, known_kinds, write
 from argo_mw.cli.main import cli
+from argo_mw.plugin import PluginTemplate, hookimpl
+from argo_mw.registry import Plugins
 
 if TYPE_CHECKING:
     from tests.authoring.conftest import Workshop
 
 ROOT = Path(__file__).parents[2]
+KINDS = known_kinds(Plugins.load())
 
 PROGRAM = """
 import asyncio
 from pathlib import Path
 
 from argo_mw import Argo, Outcome
+from argo_mw.plugin import context_of
 
-SYMBOLS = [f"S{{number}}" for number in range(400)]
+CITIES = [f"C{{number}}" for number in range(400)]
 argo = Argo.open("argo.toml")
 
 
-@argo.wrap(name="quote", kind={kind!r})
-async def quote(symbol: str, prompt: str = "") -> str:
-    return symbol
+@argo.wrap(name="forecast", kind={kind!r}, subject="city")
+async def forecast(city: str, prompt: str = "") -> str:
+    return city
 
 
 {touched}
@@ -79,7 +83,7 @@ USES = {
         "[plugins.my_layer]\nslow_after = 1e-9\n",
         """
 async def touched() -> list[bool]:
-    answers = await argo.map("quote", SYMBOLS)
+    answers = await argo.map("forecast", CITIES)
     return ["my_layer" in outcome.via for outcome in answers.values()]
 """,
         "my_layer",
@@ -88,7 +92,7 @@ async def touched() -> list[bool]:
         '[plugins.my_upstream]\nkey = "k"\nurl = "{url}"\n',
         """
 async def touched() -> list[bool]:
-    answers = await argo.map("my_upstream.quote", SYMBOLS)
+    answers = await argo.map("my_upstream.forecast", CITIES)
     assert all(isinstance(a, Outcome) or "switched on" in str(a) for a in answers.values())
     return [isinstance(answer, Outcome) for answer in answers.values()]
 """,
@@ -98,33 +102,33 @@ async def touched() -> list[bool]:
         '[plugins.adaptive_ttl]\npolicy = "my_policy"\n',
         """
 async def touched() -> list[bool]:
-    answers = await argo.map("quote", SYMBOLS)
+    answers = await argo.map("forecast", CITIES)
     notes = [[note.text for note in outcome.notes] for outcome in answers.values()]
     return [any("the market is" in text for text in texts) for texts in notes]
 """,
         "adaptive_ttl",
         beside=frozenset({"adaptive_ttl", "cache", "coalesce"}),
     ),
-    "sink": Use(
+    "observer": Use(
         "",
         """
 async def touched() -> Path:
-    file = context_of(argo).state_dir / "my_sink.jsonl"
+    file = context_of(argo).state_dir / "my_observer.jsonl"
     file.unlink(missing_ok=True)
     file.touch()
-    await argo.map("quote", SYMBOLS)
+    await argo.map("forecast", CITIES)
     return file
 """,
-        "my_sink.lines",
+        "my_observer.lines",
     ),
     "embedder": Use(
         '[plugins.similarity]\nembedder = "my_embedder"\nembed_timeout = 60\n',
         """
 async def touched() -> list[bool]:
     for article in ("the", "an"):
-        prompts = [f"write {{article}} outlook for the {{s}} stock" for s in SYMBOLS]
-        asked = zip(SYMBOLS, prompts)
-        answers = [await argo.outcome("quote", symbol=s, prompt=p) for s, p in asked]
+        prompts = [f"write {{article}} outlook for the city {{c}}" for c in CITIES]
+        asked = zip(CITIES, prompts)
+        answers = [await argo.outcome("forecast", city=c, prompt=p) for c, p in asked]
     return ["similarity" in outcome.via for outcome in answers]
 """,
         "similarity",
@@ -140,7 +144,7 @@ class Service(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(b'{"price": 190.5}')
+        self.wfile.write(b'{"temperature": 21.5}')
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -176,6 +180,16 @@ def folder(workshop: Workshop, kind: str) -> Path:
     return workshop.home / f"argo-mw-my-{kind}"
 
 
+def test_the_workshop_uses_wheels_alone(workshop: Workshop) -> None:
+    """Templates and conformance suites must work where there is no repository."""
+    program = (
+        "import argo_mw, argo_mw_similarity as s\nprint(argo_mw.__file__)\nprint(s.__file__)\n"
+    )
+    (workshop.home / "where.py").write_text(program)
+    for place in workshop.run("where").split():
+        assert Path(place).is_relative_to(workshop.home)
+
+
 def test_new_plugins_show_up_at_once(workshop: Workshop) -> None:
     (workshop.home / "argo.toml").unlink(missing_ok=True)  # another test may have blocked some
     shown = json.loads(workshop.argo_mw("plugins", "--json"))
@@ -190,7 +204,7 @@ def test_new_plugins_show_up_at_once(workshop: Workshop) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_passes_its_own_tests(workshop: Workshop, kind: str) -> None:
     """Whatever its author has done to its flag meanwhile."""
-    rules = {name: {"killed": True} for name in (f"my_{kind}", "my_sink.lines", "adaptive_ttl")}
+    rules = {name: {"killed": True} for name in (f"my_{kind}", "my_observer.lines", "adaptive_ttl")}
     state = workshop.home / "state"
     state.mkdir(exist_ok=True)
     (state / "flags.json").write_text(json.dumps(rules))
@@ -209,7 +223,7 @@ def test_a_new_plugin_is_well_formed(workshop: Workshop, kind: str) -> None:
 @pytest.mark.parametrize(
     "kinds",
     [
-        ("layer", "upstream", "sink", "command"),
+        ("layer", "upstream", "observer", "command"),
         pytest.param(("policy", "embedder"), marks=pytest.mark.soak),
     ],
     ids=", ".join,
@@ -251,7 +265,7 @@ def test_a_new_plugin_is_used_ramped_and_killed(
 def test_a_new_command_is_used_and_blocked(workshop: Workshop) -> None:
     """No call goes through it, so there is nothing to ramp."""
     write_config(workshop, "my_command")
-    assert {"flags": 0} == json.loads(workshop.argo_mw("my-command", "--json"))
+    assert {"layers": []} == json.loads(workshop.argo_mw("my-command", "--json"))
     write_config(workshop, "my_command", blocking="my_command")
     assert "my-command" not in workshop.argo_mw("--help")
 
@@ -264,14 +278,14 @@ def test_it_is_well_formed_whatever_its_name_s_length(workshop: Workshop, name: 
     for kind in KINDS:
         into = workshop.home / f"{kind}-{len(name)}"
         into.mkdir()
-        made = write(name, kind, into)
+        made = write(name, kind, into, KINDS)
         workshop.run("ruff", "check", "--no-cache", ".", cwd=made.path)
         workshop.run("ruff", "format", "--no-cache", "--check", ".", cwd=made.path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_distribution_is_complete(tmp_path: Path, kind: str) -> None:
-    made = write("a-very-long-name-of-a-plugin", kind, tmp_path)
+    made = write("a-very-long-name-of-a-plugin", kind, tmp_path, KINDS)
     name = made.name
     assert made.path.name == "argo-mw-a-very-long-name-of-a-plugin"
     assert set(map(str, made.files)) == {
@@ -285,18 +299,17 @@ def test_a_distribution_is_complete(tmp_path: Path, kind: str) -> None:
         f"tests/test_{name}.py",
     }
     project = tomllib.loads((made.path / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["argo_mw"].keys() == {name}
-    assert project["entry-points"]["argo_mw.hook_api"] == {name: "1"}
+    assert {"argo_mw": {name: f"argo_mw_{name}.plugin:Plugin"}} == project["entry-points"]
 
 
-def test_the_wheel_holds_every_template(tmp_path: Path) -> None:
-    import zipfile
-
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    held = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    templates = ROOT.glob("argo_mw/authoring/templates/**/*.tmpl")
-    assert {str(t.relative_to(ROOT)) for t in templates} == {n for n in held if ".tmpl" in n}
+def test_wheels_hold_every_template(wheels: list[Path]) -> None:
+    held = {name for wheel in wheels for name in ZipFile(wheel).namelist()}
+    homes = [ROOT, *ROOT.glob("plugins/*/")]
+    templates = {
+        str(file.relative_to(home)) for home in homes for file in home.glob("argo_mw*/**/*.tmpl")
+    }
+    assert templates
+    assert templates == {name for name in held if name.endswith(".tmpl")}
 
 
 @pytest.mark.parametrize(
@@ -307,15 +320,63 @@ def test_the_wheel_holds_every_template(tmp_path: Path) -> None:
         ("class", "layer", "cannot name a plugin"),
         ("n" * 33, "layer", "is 33 letters long; a plugin's name has 32 at most"),
         ("cache", "layer", "'cache' is taken by the plugin from argo-mw-cache .* choose another"),
-        ("fine", "guard", "no kind of plugin called 'guard'; known are layer, upstream"),
+        ("fine", "guard", "no kind of plugin called 'guard': known are command, "),
     ],
 )
 def test_what_cannot_be_written_is_refused(
     tmp_path: Path, name: str, kind: str, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        write(name, kind, tmp_path)
+        write(name, kind, tmp_path, KINDS)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("kind", "most"), [("layer", 8), ("upstream", 9), ("observer", 8)])
+def test_few_names_are_imported(tmp_path: Path, kind: str, most: int) -> None:
+    """They are what a reader must know before reading."""
+    made = write("fine", kind, tmp_path, KINDS)
+    tree = ast.parse((made.path / "argo_mw_fine" / "plugin.py").read_text())
+    names = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("argo_mw")
+        for alias in node.names
+    ]
+    assert len(names) <= most
+
+
+def test_kinds_of_plugins_stand_beside_the_core_s() -> None:
+    assert {"layer", "upstream", "observer", "command"} == set(CORE_KINDS)
+    assert {"policy", "embedder"} == set(KINDS) - set(CORE_KINDS)
+
+
+def test_help_lists_the_kinds_of_installed_plugins() -> None:
+    printed = CliRunner().invoke(cli, ["new-plugin", "--help"]).output
+    for kind, template in KINDS.items():
+        assert kind in printed
+        assert template.summary in " ".join(printed.split())
+
+
+def test_help_comes_in_spite_of_a_broken_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "argo.toml").write_text("[argo]\nblock = 1\n")
+    done = CliRunner().invoke(cli, ["new-plugin", "--help"])
+    assert 0 == done.exit_code
+    assert "only the core's kinds are known" in done.output
+    assert "observer" in done.output
+
+
+def test_a_kind_that_is_taken_is_refused() -> None:
+    class Twice:
+        @hookimpl
+        def register_templates(self) -> dict[str, PluginTemplate]:
+            return {"layer": CORE_KINDS["layer"]}
+
+    plugins = Plugins.load(installed=False, extra={"twice": Twice})
+    with pytest.raises(ConfigError, match="'twice' brings templates of kind 'layer', which is"):
+        known_kinds(plugins)
 
 
 @pytest.mark.parametrize("name", ["doctor", "new_plugin", "demo"])
@@ -330,10 +391,10 @@ def test_a_command_that_is_there_already_is_refused(tmp_path: Path, name: str) -
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    mine = write("fine", "layer", tmp_path).path / "README.md"
+    mine = write("fine", "layer", tmp_path, KINDS).path / "README.md"
     mine.write_text("mine")
-    with pytest.raises(ConfigError, match="is there already, and nothing is overwritten"):
-        write("fine", "upstream", tmp_path)
+    with pytest.raises(ConfigError, match="exists, and nothing is overwritten"):
+        write("fine", "upstream", tmp_path, KINDS)
     assert mine.read_text() == "mine"
 
 
@@ -343,4 +404,4 @@ def test_the_command_says_what_to_do_next(tmp_path: Path) -> None:
     assert "pip install -e" in done.output
     again = CliRunner().invoke(cli, ["new-plugin", "fine", "--into", str(tmp_path)])
     assert again.exit_code == 1
-    assert "is there already" in again.output
+    assert "exists, and nothing is overwritten" in again.output

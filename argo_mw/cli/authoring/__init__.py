@@ -1,5 +1,6 @@
 """Authoring: complete distributions for new plugins, from templates."""
 
-from argo_mw.cli.authoring.distribution import KINDS, Distribution, Kind, write
+from argo_mw.cli.authoring.distribution import Distribution, write
+from argo_mw.cli.authoring.kinds import CORE_KINDS, known_kinds
 
-__all__ = ["KINDS", "Distribution", "Kind", "write"]
+__all__ = ["CORE_KINDS", "Distribution", "known_kinds", "write"]

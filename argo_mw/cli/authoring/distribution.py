@@ -12,18 +12,17 @@ from string import Template
 from attrs import frozen
 
 from argo_mw.base.errors import ConfigError
-from argo_mw.cli.authoring.kinds import KINDS, Kind
+from argo_mw.base.suggest import suggest
+from argo_mw.registry import PluginTemplate
 from argo_mw.registry.discovery import discover
 
-__all__ = ["KINDS", "Distribution", "Kind", "write"]
-
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
-_LONGEST = 32
+_MAX_LENGTH = 32
 
 
 @frozen
 class Distribution:
-    """What was written.
+    """A distribution that was written.
 
     Attributes:
         name: The plugin's name: of its entry points, flag, table and metric label.
@@ -36,25 +35,31 @@ class Distribution:
     files: tuple[Path, ...]
 
 
-def write(name: str, kind: str, into: Path) -> Distribution:
+def write(name: str, kind: str, into: Path, kinds: Mapping[str, PluginTemplate]) -> Distribution:
     """Write a new plugin called *name* into a new folder of *into*.
 
     Args:
         name: Lower-case words joined by ``_`` or ``-``.
-        kind: One of :data:`KINDS`.
+        kind: One of *kinds*.
         into: Where the folder ``argo-mw-NAME`` is made.
+        kinds: The templates that there are.
 
     Raises:
-        ConfigError: The name cannot be used or is taken, or the folder is there already.
+        ConfigError: The kind is unknown, the name cannot be used or is taken, or the folder
+            exists.
     """
     name = name.replace("-", "_")
-    _check(name, kind)
-    names = _names(name, KINDS[kind])
+    if kind not in kinds:
+        msg = f"there is no kind of plugin called {kind!r}: {suggest(kind, kinds)}"
+        raise ConfigError(msg)
+    _check(name)
+    template = kinds[kind]
+    names = _names(name, template)
     path = into / names["distribution"]
     if path.exists():
-        msg = f"{path} is there already, and nothing is overwritten; move it, or choose a name"
+        msg = f"{path} exists, and nothing is overwritten; move it, or choose another name"
         raise ConfigError(msg)
-    contents = dict(_filled(kind, names))
+    contents = dict(_filled(template, names))
     for place, content in contents.items():
         file = path / place
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,15 +67,12 @@ def write(name: str, kind: str, into: Path) -> Distribution:
     return Distribution(name, path, tuple(contents))
 
 
-def _check(name: str, kind: str) -> None:
-    if kind not in KINDS:
-        msg = f"there is no kind of plugin called {kind!r}; known are {', '.join(KINDS)}"
-        raise ConfigError(msg)
+def _check(name: str) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         msg = f"{name!r} cannot name a plugin: use lower-case words joined by _, as in 'slow_log'"
         raise ConfigError(msg)
-    if len(name) > _LONGEST:
-        msg = f"{name!r} is {len(name)} letters long; a plugin's name has {_LONGEST} at most"
+    if len(name) > _MAX_LENGTH:
+        msg = f"{name!r} is {len(name)} letters long; a plugin's name has {_MAX_LENGTH} at most"
         raise ConfigError(msg)
     for found in discover():
         if found.name == name:
@@ -78,7 +80,7 @@ def _check(name: str, kind: str) -> None:
             raise ConfigError(msg + "; choose another, or uninstall that one")
 
 
-def _names(name: str, kind: Kind) -> Mapping[str, str]:
+def _names(name: str, template: PluginTemplate) -> Mapping[str, str]:
     dashed = name.replace("_", "-")
     names = {
         "name": name,
@@ -86,15 +88,15 @@ def _names(name: str, kind: Kind) -> Mapping[str, str]:
         "upper": name.upper(),
         "distribution": f"argo-mw-{dashed}",
         "package": f"argo_mw_{name}",
-        "summary": kind.summary,
-        "object": kind.object,
-        "dependencies": _quoted(sorted(("argo-mw", "attrs>=25.1", *kind.dependencies))),
+        "summary": template.summary,
+        "dependencies": _quoted(sorted(("argo-mw", "attrs>=25.1", *template.dependencies))),
     }
-    exports = sorted(kind.exports)
+    exports = sorted(template.exports)
     return names | {
         "exports": ", ".join(exports),
         "quoted_exports": _quoted(exports),
-        "usage": Template(kind.usage).substitute(names),
+        "config": Template(template.config).substitute(names),
+        "usage": Template(template.usage).substitute(names),
     }
 
 
@@ -102,19 +104,18 @@ def _quoted(words: list[str]) -> str:
     return ", ".join(f'"{word}"' for word in words)
 
 
-def _filled(kind: str, names: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
+def _filled(template: PluginTemplate, names: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     package = names["package"]
-    places = {
-        "common/pyproject.toml": "pyproject.toml",
-        "common/README.md": "README.md",
-        "common/ci.yml": ".github/workflows/ci.yml",
-        "common/__init__.py": f"{package}/__init__.py",
-        "common/conftest.py": "tests/conftest.py",
-        f"{kind}/plugin.py": f"{package}/plugin.py",
-        f"{kind}/test_plugin.py": f"tests/test_{names['name']}.py",
+    common = files("argo_mw.cli.authoring") / "templates" / "common"
+    sources = {
+        "pyproject.toml": common / "pyproject.toml.tmpl",
+        "README.md": common / "README.md.tmpl",
+        ".github/workflows/ci.yml": common / "ci.yml.tmpl",
+        f"{package}/__init__.py": common / "__init__.py.tmpl",
+        "tests/conftest.py": common / "conftest.py.tmpl",
+        f"{package}/plugin.py": template.folder / "plugin.py.tmpl",
+        f"tests/test_{names['name']}.py": template.folder / "test_plugin.py.tmpl",
     }
-    templates = files("argo_mw.cli.authoring") / "templates"
-    for template, place in places.items():
-        text = (templates / f"{template}.tmpl").read_text("utf-8")
-        yield Path(place), Template(text).substitute(names)
+    for place, source in sources.items():
+        yield Path(place), Template(source.read_text("utf-8")).substitute(names)
     yield Path(package) / "py.typed", ""

@@ -1,89 +1,62 @@
-"""The kinds of plugin that there are templates for."""
+"""The kinds of plugin that ``argo-mw new-plugin`` can write: the core's and those of plugins."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.resources import files
+from typing import cast
 
-from attrs import frozen
+from argo_mw.base.errors import ConfigError
+from argo_mw.registry import Plugins, PluginTemplate
 
+_FOLDER = files("argo_mw.cli.authoring") / "templates"
 
-@frozen
-class Kind:
-    """A kind of plugin.
-
-    Attributes:
-        summary: What a plugin of the kind does, in a few words.
-        exports: The public names of its package.
-        usage: What its README says about use.
-        object: What the entry point names within the module, after a colon; "" for the module.
-        dependencies: What it needs beside argo-mw and attrs.
-    """
-
-    summary: str
-    exports: tuple[str, ...]
-    usage: str
-    object: str = ""
-    dependencies: tuple[str, ...] = ()
-
-
-_TABLE = """\
-## Configuration
-
-```toml
-[plugins.$name]
-{example}
-```
-
-"""
-
-_FLAG = """\
-## Roll it out
-
-```sh
-argo-mw flags set $name 10%
-argo-mw flags kill $name
-```"""
-
-KINDS: Mapping[str, Kind] = {
-    "layer": Kind(
-        "Notes on answers that they were slow",
-        ("SlowNotes", "Config"),
-        _TABLE.format(example="slow_after = 1.0  # seconds") + _FLAG,
+CORE_KINDS: Mapping[str, PluginTemplate] = {
+    "layer": PluginTemplate(
+        summary="Notes on answers that they were slow",
+        folder=_FOLDER / "layer",
+        exports=("SlowNotes", "Config", "Plugin"),
+        config="[plugins.$name]\nslow_after = 1.0  # seconds",
     ),
-    "upstream": Kind(
-        "Quotes from one more service",
-        ("Service", "Config", "Plugin"),
-        _TABLE.format(example='key = "$${${upper}_KEY}"  # from the environment')
-        + _FLAG.replace("$name", "upstream.$name"),
-        object=":Plugin",
+    "upstream": PluginTemplate(
+        summary="Forecasts from one more service",
+        folder=_FOLDER / "upstream",
+        exports=("Service", "Config", "Plugin"),
+        config='[plugins.$name]\nkey = "$${${upper}_KEY}"  # from the environment',
+        usage="argo-mw flags set upstream.$name 10%\nargo-mw flags kill upstream.$name",
         dependencies=("httpx2>=2.16",),
     ),
-    "policy": Kind(
-        "Answers live by what the symbol's market does",
-        ("ByPhase", "Config", "Plugin"),
-        '## Configuration\n\n```toml\n[plugins.adaptive_ttl]\npolicy = "$name"\n\n'
-        "[plugins.$name]\nopen = 5.0  # seconds\nclosed = 600.0\n```\n\n"
-        + _FLAG.replace("$name", "adaptive_ttl"),
-        object=":Plugin",
-        dependencies=("argo-mw-adaptive-ttl",),
+    "observer": PluginTemplate(
+        summary="Keeps a line of JSON for every call that ended",
+        folder=_FOLDER / "observer",
+        exports=("JsonLines", "Config", "Plugin"),
+        config='[plugins.$name]\nfile = "$name.jsonl"  # in the state directory',
+        usage="argo-mw flags set $name.lines 10%\nargo-mw flags kill $name.lines",
     ),
-    "sink": Kind(
-        "Keeps a line of JSON for every call that ended",
-        ("JsonLines", "Config", "Plugin"),
-        _TABLE.format(example='file = "$name.jsonl"  # in the state directory')
-        + _FLAG.replace("$name", "$name.lines"),
-        object=":Plugin",
-    ),
-    "embedder": Kind(
-        "Turns prompts into vectors for the similarity layer",
-        ("LetterRuns", "Config"),
-        '## Configuration\n\n```toml\n[plugins.similarity]\nembedder = "$name"\n```\n\n'
-        + _FLAG.replace("$name", "similarity"),
-        dependencies=("argo-mw-similarity", "numpy>=2"),
-    ),
-    "command": Kind(
-        "A further command of argo-mw",
-        ("Config", "command"),
-        _TABLE.format(example='greeting = "flags"') + "```sh\nargo-mw $dashed\n```",
+    "command": PluginTemplate(
+        summary="A further command of argo-mw",
+        folder=_FOLDER / "command",
+        exports=("Config", "Plugin", "command"),
+        config='[plugins.$name]\ntitle = "layers"',
+        usage="argo-mw $dashed",
     ),
 }
+
+
+def known_kinds(plugins: Plugins) -> Mapping[str, PluginTemplate]:
+    """Return the templates of the core and of *plugins*, by kind.
+
+    Raises:
+        ConfigError: Two bring the same kind.
+    """
+    kinds = dict(CORE_KINDS)
+    for plugin, answer in plugins.collect("register_templates").items():
+        for kind, template in cast("Mapping[str, PluginTemplate]", answer).items():
+            if kind in kinds:
+                msg = (
+                    f"plugin {plugin!r} brings templates of kind {kind!r}, which is taken; "
+                    "rename its kind, or leave the plugin out with block in [argo]"
+                )
+                raise ConfigError(msg)
+            kinds[kind] = template
+    return kinds

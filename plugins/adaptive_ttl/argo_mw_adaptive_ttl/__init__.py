@@ -6,6 +6,7 @@ from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig, ErrorBudgetConfig, Ta
 from argo_mw_adaptive_ttl.error_budget import ErrorBudget
 from argo_mw_adaptive_ttl.layer import TTL, AdaptiveTtl, price_tag
 from argo_mw_adaptive_ttl.memory import Memory
+from argo_mw_adaptive_ttl.plugin import AdaptiveTtlPlugin
 from argo_mw_adaptive_ttl.policy import Decision, Policy, PolicyFactory, Situation, Watching
 from argo_mw_adaptive_ttl.regime import Detector, Efficiency, Regime
 from argo_mw_adaptive_ttl.symbol import Symbol
@@ -16,6 +17,7 @@ __all__ = [
     "TTL",
     "AdaptiveTtl",
     "AdaptiveTtlConfig",
+    "AdaptiveTtlPlugin",
     "Bars",
     "Calendar",
     "Calendars",

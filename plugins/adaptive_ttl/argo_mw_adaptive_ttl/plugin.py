@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from importlib.resources import files
 from typing import TypeVar, cast
 
 from argo_mw.plugin import (
@@ -12,6 +13,7 @@ from argo_mw.plugin import (
     Event,
     Layer,
     Observer,
+    PluginTemplate,
     hookimpl,
     observes,
     suggest,
@@ -29,6 +31,13 @@ from argo_mw_adaptive_ttl.table import Table
 
 T = TypeVar("T")
 _DAY = 86_400.0
+_POLICY_CONFIG = """\
+[plugins.adaptive_ttl]
+policy = "$name"
+
+[plugins.$name]
+open = 5.0  # seconds
+closed = 600.0"""
 
 
 class AdaptiveTtlPlugin:
@@ -101,6 +110,20 @@ class AdaptiveTtlPlugin:
         self._layer.stop()
         if self._store is not None:
             await self._store.save(self._memory)
+
+    @hookimpl
+    def register_templates(self) -> Mapping[str, PluginTemplate]:
+        """Return what ``argo-mw new-plugin`` needs to write a policy."""
+        return {
+            "policy": PluginTemplate(
+                summary="Answers live by what the symbol's market does",
+                folder=files("argo_mw_adaptive_ttl") / "templates" / "policy",
+                exports=("ByPhase", "Config", "Plugin"),
+                config=_POLICY_CONFIG,
+                usage=f"argo-mw flags set {NAME} 10%\nargo-mw flags kill {NAME}",
+                dependencies=("argo-mw-adaptive-ttl",),
+            )
+        }
 
     async def _save_regularly(self, context: Context, seconds: float) -> None:
         while True:

@@ -1,4 +1,4 @@
-"""The commands' view of the store that instances share: its answers, counted, judged, removed."""
+"""What the commands look at and change: the answers in the store that instances share."""
 
 from __future__ import annotations
 
@@ -7,29 +7,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import field, frozen
 
-from argo_mw.plugin import (
-    Argo,
-    Call,
-    ConfigError,
-    Outcome,
-    SharedUnavailable,
-    config_of,
-    context_of,
-)
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import Argo, Call, ConfigError, Outcome, SharedUnavailable, context_of
 from argo_mw.store import EVERYTHING, Freshness
 from argo_mw_cache.config import CacheConfig
-from argo_mw_cache.stored_answer import PREFIX, AnswerCodec, StoreProblem, store_key
+from argo_mw_cache.record import PREFIX, Records, Unusable
+from argo_mw_cache.shared_level import key_of
 
-_ABSENT = "absent"
-_EXPIRED = "expired"
-_INVALIDATED = "invalidated"
+ABSENT = "absent"
+EXPIRED = "expired"
+INVALIDATED = "invalidated"
 _PER_READ = 50
 _PER_DELETE = 500
 
 
 @frozen
-class KeptAnswer:
-    """The state of the store's answer to one question.
+class Kept:
+    """What the store holds for one question.
 
     Attributes:
         state: ``fresh``; ``stale`` or ``expired``, which is served only when nothing newer can
@@ -46,13 +40,13 @@ class KeptAnswer:
 
     @property
     def is_useful(self) -> bool:
-        """Return whether it may be served."""
-        return self.outcome is not None and self.state != _INVALIDATED
+        """Whether it may be served."""
+        return self.outcome is not None and self.state != INVALIDATED
 
 
 @frozen
-class StoreStats:
-    """Counts of what the store holds.
+class Stats:
+    """What the store holds in all.
 
     Attributes:
         entries: How many answers, by operation.
@@ -75,7 +69,9 @@ class CacheStore:
     """
 
     def __init__(self, argo: Argo) -> None:
-        shared = config_of(argo, CacheConfig).shared
+        part = engine_of(argo).pipeline.contributions.get("cache")
+        config = part.config if part is not None else None
+        shared = isinstance(config, CacheConfig) and config.shared
         if not shared or context_of(argo).single_process:
             where = 'shared = "memory://" in [argo]' if shared else "shared = false"
             msg = (
@@ -84,22 +80,22 @@ class CacheStore:
             )
             raise ConfigError(msg)
         self._context = context_of(argo)
-        self._codec = AnswerCodec(self._context)
+        self._records = Records(context_of(argo))
 
-    async def look(self, call: Call) -> KeptAnswer:
-        """Return what is kept for *call*, without asking any upstream."""
-        key = store_key(call)
+    async def look(self, call: Call) -> Kept:
+        """What is kept for *call*; nothing is asked of any upstream."""
+        key = key_of(call)
         return await self._judge(key, await self._context.shared.get(key))
 
-    async def stats(self, *, sample: int) -> StoreStats:
-        """Return counts of everything, and sizes and states of *sample* answers at most."""
+    async def stats(self, *, sample: int) -> Stats:
+        """Counts of everything; sizes and states of *sample* answers at most."""
         keys = await self._context.shared.scan(PREFIX)
-        found: list[KeptAnswer] = []
+        found: list[Kept] = []
         for part in _parts(keys[:sample], _PER_READ):
             values = await self._context.shared.get_many(part)
             found += [await self._judge(k, v) for k, v in zip(part, values, strict=True)]
-        found = [kept for kept in found if kept.state != _ABSENT]
-        return StoreStats(
+        found = [kept for kept in found if kept.state != ABSENT]
+        return Stats(
             entries=Counter(map(_operation_of, keys)),
             looked_at=len(found),
             bytes=sum(kept.size for kept in found),
@@ -110,14 +106,14 @@ class CacheStore:
         """Make misses of all answers with one of *tags*, in every instance.
 
         Raises:
-            SharedUnavailable: The store cannot be reached.
+            SharedUnavailable: The store could not be told.
         """
         if not await self._context.tag_versions.invalidate(tags):
             msg = "nothing was invalidated: the shared store cannot be reached; try again"
             raise SharedUnavailable(msg)
 
     async def clear(self) -> int:
-        """Remove all answers, from every instance's memory too; return how many the store held.
+        """Remove all answers, from the memory of every instance too; how many the store held.
 
         Raises:
             SharedUnavailable: The store cannot be reached.
@@ -126,19 +122,19 @@ class CacheStore:
         keys = await self._context.shared.scan(PREFIX)
         return sum([await self._context.shared.delete(part) for part in _parts(keys, _PER_DELETE)])
 
-    async def _judge(self, key: str, data: bytes | None) -> KeptAnswer:
+    async def _judge(self, key: str, data: bytes | None) -> Kept:
         if data is None:
-            return KeptAnswer(_ABSENT)
-        answer = self._codec.read(data, key)
-        if isinstance(answer, StoreProblem):
-            return KeptAnswer(answer.action, len(data), detail=answer.detail)
-        freshness = await self._context.tag_versions.check(answer.tag_snapshot)
-        state = _INVALIDATED if freshness is Freshness.MISS else freshness.value
-        expires_at = answer.outcome.expires_at
+            return Kept(ABSENT)
+        record = self._records.read(data, key)
+        if isinstance(record, Unusable):
+            return Kept(record.action, len(data), detail=record.detail)
+        freshness = await self._context.tag_versions.check(record.tag_snapshot)
+        state = INVALIDATED if freshness is Freshness.MISS else freshness.value
+        expires_at = record.outcome.expires_at
         assert expires_at is not None
         if freshness is Freshness.FRESH and expires_at <= self._context.clock.time():
-            state = _EXPIRED
-        return KeptAnswer(state, len(data), answer.outcome)
+            state = EXPIRED
+        return Kept(state, len(data), record.outcome)
 
 
 def _operation_of(key: str) -> str:

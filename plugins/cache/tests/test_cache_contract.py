@@ -1,10 +1,10 @@
 """Cache holds to the contract of layers."""
 
 from argo_mw.testing import LayerConformance
-from argo_mw_cache import CachePlugin
+from argo_mw_cache import plugin
 
 
 class TestCache(LayerConformance):
     name = "cache"
-    plugin = CachePlugin
+    plugin = plugin
     tight = {"max_entries": 200}  # noqa: RUF012 - as the suite has it

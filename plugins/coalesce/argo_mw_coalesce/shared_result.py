@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from attrs import frozen
 
 from argo_mw.plugin import (
@@ -14,16 +12,12 @@ from argo_mw.plugin import (
     NotFound,
     Outcome,
     Refusal,
-    Unsupported,
     UpstreamError,
 )
 from argo_mw.store import Undecodable
 
-_FIELDS: Final = 5
-_ERRORS: Final[dict[str, type[UpstreamError]]] = {
-    kind.__name__: kind for kind in (InvalidAnswer, Unsupported)
-}
-"""Kinds of upstream errors that arrive as what they are; others arrive as ``UpstreamError``."""
+_FIELDS = 5
+_KINDS: dict[str, type[UpstreamError]] = {"Unacceptable": InvalidAnswer}
 
 
 @frozen
@@ -31,9 +25,9 @@ class SharedResult:
     """The result of a load.
 
     Attributes:
-        outcome: The answer, or ``None``.
-        error: The error that the load failed with, or ``None``. A result with neither holds
-            nothing that other processes could use: they load for themselves.
+        outcome: Its answer, or ``None``.
+        error: What it failed with, or ``None``. A result with neither holds nothing that others
+            could use: they load for themselves.
         at: When the load ended, in seconds since the epoch.
         versions: The versions of the call's tags before the load began.
         fence: The fence of the lease under which it was loaded, once it is in the store.
@@ -49,11 +43,11 @@ class SharedResult:
     def empty(self) -> bool:
         return self.outcome is None and self.error is None
 
-    def unwrap(self) -> Outcome:
-        """Return the outcome of a result that is not empty.
+    def share(self) -> Outcome:
+        """The outcome.
 
         Raises:
-            Exception: The error that the load failed with.
+            Exception: What the flight ended in.
         """
         if self.error is not None:
             raise self.error
@@ -61,18 +55,18 @@ class SharedResult:
         return self.outcome
 
 
-def write_result(codecs: Codecs, key: str, fence: int, result: SharedResult) -> bytes:
-    """Encode *result*; one that cannot be encoded becomes an empty one."""
-    error = _error_fields(result.error)
+def write_result(codecs: Codecs, place: str, fence: int, result: SharedResult) -> bytes:
+    """The bytes of *result*; the fence makes them different from those of any other flight."""
+    plain = _plain(result.error)
     try:
-        return codecs.encode((fence, result.at, result.versions, result.outcome, error), key)
+        return codecs.encode((fence, result.at, result.versions, result.outcome, plain), place)
     except NotEncodable:
-        return codecs.encode((fence, result.at, result.versions, None, None), key)
+        return codecs.encode((fence, result.at, result.versions, None, None), place)
 
 
-def read_result(codecs: Codecs, key: str, data: bytes) -> SharedResult:
-    """Decode the result in *data*; an empty one when there is none in it."""
-    record = codecs.decode(data, key)
+def read_result(codecs: Codecs, place: str, data: bytes) -> SharedResult:
+    """The result in *data*; an empty one when they hold none."""
+    record = codecs.decode(data, place)
     if isinstance(record, Undecodable) or not isinstance(record, tuple) or len(record) != _FIELDS:
         return SharedResult()
     fence, at, versions, outcome, error = record
@@ -82,8 +76,8 @@ def read_result(codecs: Codecs, key: str, data: bytes) -> SharedResult:
     return SharedResult(answer, _error(error), at, versions, fence)
 
 
-def _error_fields(error: Exception | None) -> dict[str, object] | None:
-    """Return the fields of *error* that travel; ``None`` for an error of this process alone."""
+def _plain(error: Exception | None) -> dict[str, object] | None:
+    """What of *error* travels: only what answers the same for everyone who asks."""
     if isinstance(error, UpstreamError):
         return {
             "kind": type(error).__name__,
@@ -98,22 +92,22 @@ def _error_fields(error: Exception | None) -> dict[str, object] | None:
     return None
 
 
-def _error(fields: object) -> Exception | None:
-    if not isinstance(fields, dict):
+def _error(plain: object) -> Exception | None:
+    if not isinstance(plain, dict):
         return None
     try:
-        message = str(fields["message"])
-        if fields["kind"] == "Refusal":
-            return Refusal(message, retry_at=fields["retry_at"])
-        action, upstream = Action(fields["action"]), str(fields["upstream"])
-        if fields["kind"] == "NotFound":
-            return NotFound(message, upstream=upstream, action=action, status=fields["status"])
-        return _ERRORS.get(str(fields["kind"]), UpstreamError)(
+        message = str(plain["message"])
+        if plain["kind"] == "Refusal":
+            return Refusal(message, retry_at=plain["retry_at"])
+        action, upstream = Action(plain["action"]), str(plain["upstream"])
+        if plain["kind"] == "NotFound":
+            return NotFound(message, upstream=upstream, action=action, status=plain["status"])
+        return _KINDS.get(str(plain["kind"]), UpstreamError)(
             message,
             upstream=upstream,
             action=action,
-            retry_after=fields["retry_after"],
-            status=fields["status"],
+            retry_after=plain["retry_after"],
+            status=plain["status"],
         )
     except (KeyError, ValueError):
         return None

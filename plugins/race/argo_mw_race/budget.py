@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 
-class HedgingBudget:
-    """A token bucket that counts calls, not time: calls fill it, hedges empty it.
+class Budget:
+    """Counts calls, not time: each pays in a share of a hedge, each hedge takes out a whole.
 
     A budget per second has nothing to give to a program that makes a call every ten seconds;
     this one is the same at every rate.
 
     Args:
-        per_call: The share of a hedge that each call pays in.
-        burst: How many hedges may be saved up.
-
-    Attributes:
-        balance: How many hedges it can pay for now.
+        share: Hedges per call.
+        most: Hedges that may be saved up.
     """
 
-    __slots__ = ("_burst", "_per_call", "balance")
+    __slots__ = ("_most", "_share", "balance")
 
-    def __init__(self, per_call: float, burst: float) -> None:
-        self._per_call = per_call
-        self._burst = burst
-        self.balance = min(1.0, burst) if per_call else 0.0
+    def __init__(self, share: float, most: float) -> None:
+        self._share = share
+        self._most = most
+        self.balance = min(1.0, most) if share else 0.0
 
     def deposit(self) -> None:
-        """Pay in for one call."""
-        self.balance = min(self._burst, self.balance + self._per_call)
+        """A call was made."""
+        self.balance = min(self._most, self.balance + self._share)
 
     @property
     def pays(self) -> bool:
@@ -34,7 +31,7 @@ class HedgingBudget:
         return self.balance >= 1
 
     def withdraw(self) -> bool:
-        """Pay for a hedge; return False if there is not enough."""
+        """Pay for a hedge, if there is enough; whether there was."""
         if not self.pays:
             return False
         self.balance -= 1

@@ -1,4 +1,4 @@
-"""Ask ten times in a process of its own, and print the results."""
+"""Asks ten times in a process of its own, and prints what came of it."""
 
 from __future__ import annotations
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
 
 import click
 
-from argo_mw.plugin import Context, Layer, hookimpl
+from argo_mw.plugin import Context, Layer, PluginTemplate, hookimpl
 from argo_mw_similarity import hooks
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.layer import NAME, Similarity
@@ -60,6 +61,20 @@ class SimilarityPlugin:
         from argo_mw_similarity.cli import similarity
 
         cli.add_command(similarity)
+
+    @hookimpl
+    def register_templates(self) -> Mapping[str, PluginTemplate]:
+        """Return what ``argo-mw new-plugin`` needs to write an embedder."""
+        return {
+            "embedder": PluginTemplate(
+                summary="Turns prompts into vectors for the similarity layer",
+                folder=files("argo_mw_similarity") / "templates" / "embedder",
+                exports=("Config", "LetterRuns", "Plugin"),
+                config='[plugins.similarity]\nembedder = "$name"',
+                usage=f"argo-mw flags set {NAME} 10%\nargo-mw flags kill {NAME}",
+                dependencies=("argo-mw-similarity", "numpy>=2"),
+            )
+        }
 
 
 def _mappings(answers: Mapping[str, object]) -> list[Mapping[str, Mapping[str, object]]]:

@@ -1,4 +1,4 @@
-"""An answer as it lies in the store that instances share, and its reading and writing."""
+"""What lies in the store for one question, and how it is read."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from typing import Any, Literal
 import msgspec
 from attrs import define, frozen
 
-from argo_mw.plugin import Call, Context, Note, Outcome
+from argo_mw.plugin import Context, Note, Outcome
 from argo_mw.store import Freshness, TagSnapshot, Undecodable
 
 PREFIX = "argo:cache:"
 """What every key of the cache in the store begins with; the operation's name comes next."""
 KEPT = Note("cache", "kept answer")
-"""The note of a hit; it is not stored."""
-_MAX_HEADS = 4096
+"""What a hit says of itself; it is not stored."""
+_MOST = 4096
 
 
 @define(eq=False)
-class StoredAnswer:
-    """An answer that was read from the store.
+class Record:
+    """An answer in the store.
 
     Attributes:
-        outcome: The answer as a hit returns it; it has an expiry, and a value that is shared with
-            no other caller.
-        tag_snapshot: The versions of its tags at the start of its load.
+        outcome: The answer as a hit gives it; it has an expiry.
+        stamped: Its tags' stamps at the start of its load.
         load_time: Seconds that loading it took.
         new: Whether it speaks for another moment than the one that was read before.
-        freshness: What the versions of its tags say, as far as that is known without waiting.
+        freshness: What its tags' stamps say, as far as that is known without waiting.
     """
 
     outcome: Outcome
@@ -39,22 +38,22 @@ class StoredAnswer:
 
 
 @frozen
-class StoreProblem:
-    """Why an answer could not be read from the store, or not be written to it.
+class Unusable:
+    """Why there is nothing to use in the store.
 
     Attributes:
-        action: The word for it in events and figures.
+        action: What to count it as.
         detail: More about it.
     """
 
-    action: Literal["invalidated", "local", "undecodable", "unreachable"]
+    action: str
     detail: str = ""
 
 
-class _Layout(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """The fields in the store: flat, since every hit reads them."""
+class _Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A record as it lies in the store: flat, since every hit reads it."""
 
-    version: Literal[3]
+    layout: Literal[3]
     value: Any
     as_of: float | None
     expires_at: float
@@ -63,7 +62,7 @@ class _Layout(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What an answer shares with the next one to the same question, while no tag changes."""
+    """What a record shares with the next one for the same question, as long as no tag changes."""
 
     upstream: str | None
     via: tuple[str, ...]
@@ -73,14 +72,14 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 @define(eq=False)
-class _DecodedHead:
-    """The last head that was read under a key.
+class _Known:
+    """The last head of a key.
 
     Attributes:
         data: Its bytes.
         outcome: What the answers with this head have in common, without a value.
         tag_snapshot: The versions of its tags.
-        as_of: The moment that the last answer with it speaks for; at first equal to none.
+        as_of: The moment that the last record with it speaks for; at first equal to none.
     """
 
     data: bytes
@@ -93,10 +92,10 @@ _read_head = msgspec.msgpack.Decoder(_Head).decode
 _write_head = msgspec.msgpack.Encoder().encode
 
 
-class AnswerCodec:
-    """Writes answers for the store, and reads them.
+class Records:
+    """Writes records, and reads them.
 
-    Programs read the same few thousand answers again and again, so the last head of each key is
+    Programs read the same few thousand records again and again, so the last head of each key is
     remembered: half of the time that reading a text of 1.2 kB takes (measured in
     ``tests/bench/cache.py``).
     """
@@ -104,12 +103,12 @@ class AnswerCodec:
     def __init__(self, context: Context) -> None:
         self._codecs = context.codecs
         self._versions = context.tag_versions
-        self._heads: dict[str, _DecodedHead] = {}
+        self._heads: dict[str, _Known] = {}
 
     def write(
         self, outcome: Outcome, tag_snapshot: TagSnapshot, load_time: float, key: str
     ) -> bytes:
-        """Return the bytes to store under *key* for *outcome*, which is as a hit returns it.
+        """The bytes that lie under *key* for *outcome*, which is as a hit gives it.
 
         Raises:
             NotEncodable: The value has no codec.
@@ -126,38 +125,33 @@ class AnswerCodec:
         fields = [3, outcome.value, outcome.as_of, outcome.expires_at, load_time, head]
         return self._codecs.encode(fields, key)
 
-    def read(self, data: bytes, key: str) -> StoredAnswer | StoreProblem:
-        """Return the answer in *data*, which lay under *key*; no bytes make it raise."""
-        stored = self._codecs.decode_as(_Layout, data, key)
+    def read(self, data: bytes, key: str) -> Record | Unusable:
+        """The record in *data*, which lay under *key*; never raises for what the bytes are."""
+        stored = self._codecs.decode_as(_Stored, data, key)
         if isinstance(stored, Undecodable):
-            return StoreProblem("undecodable", f"{stored.reason.value} {stored.detail}".strip())
+            return Unusable("undecodable", f"{stored.reason.value} {stored.detail}".strip())
         try:
             head = self._heads.get(key)
             if head is None or head.data != stored.head:
                 head = self._remember(key, stored.head)
         except (msgspec.MsgspecError, ValueError) as error:
-            return StoreProblem("undecodable", str(error))
+            return Unusable("undecodable", str(error))
         outcome = head.outcome.evolve(
             value=stored.value, as_of=stored.as_of, expires_at=stored.expires_at
         )
         tag_snapshot = head.tag_snapshot = self._versions.renew(head.tag_snapshot)
         new, head.as_of = head.as_of != stored.as_of, stored.as_of
-        return StoredAnswer(
+        return Record(
             outcome, tag_snapshot, stored.load_time, new, self._versions.peek(tag_snapshot)
         )
 
-    def _remember(self, key: str, data: bytes) -> _DecodedHead:
+    def _remember(self, key: str, data: bytes) -> _Known:
         head = _read_head(data)
         notes = (*[Note(layer, text) for layer, text in head.notes], KEPT)
         tag_snapshot = self._versions.adopt(head.versions)
-        common = Outcome(None, upstream=head.upstream, via=head.via, tags=head.tags, notes=notes)
-        decoded = _DecodedHead(data, common, tag_snapshot)
-        if len(self._heads) >= _MAX_HEADS:
+        shared = Outcome(None, upstream=head.upstream, via=head.via, tags=head.tags, notes=notes)
+        known = _Known(data, shared, tag_snapshot)
+        if len(self._heads) >= _MOST:
             self._heads.clear()
-        self._heads[key] = decoded
-        return decoded
-
-
-def store_key(call: Call) -> str:
-    """Return the key in the store: the call's own, which holds its tenant where that matters."""
-    return f"{PREFIX}{call.key}"
+        self._heads[key] = known
+        return known

@@ -1,0 +1,35 @@
+"""Templates of plugins, which ``argo-mw new-plugin`` fills in."""
+
+from __future__ import annotations
+
+from importlib.resources.abc import Traversable
+
+from attrs import frozen
+
+_USAGE = "argo-mw flags set $name 10%\nargo-mw flags kill $name"
+
+
+@frozen
+class PluginTemplate:
+    """A kind of plugin that ``argo-mw new-plugin`` can write.
+
+    Files and texts are filled in with :class:`string.Template`: ``$name`` stands for the new
+    plugin's name, ``$dashed`` and ``$upper`` for other spellings of it, ``$package`` for its
+    package, ``$distribution`` for its distribution, ``$summary`` for what it does.
+
+    Attributes:
+        summary: What a plugin of the kind does, in a few words.
+        folder: Holds ``plugin.py.tmpl``, with a class ``Plugin`` that becomes the entry point, and
+            ``test_plugin.py.tmpl``.
+        exports: The public names of the plugin's package.
+        config: An example of its configuration, in TOML.
+        usage: The lines of shell that its README shows.
+        dependencies: What it needs beside argo-mw and attrs.
+    """
+
+    summary: str
+    folder: Traversable
+    exports: tuple[str, ...]
+    config: str
+    usage: str = _USAGE
+    dependencies: tuple[str, ...] = ()
