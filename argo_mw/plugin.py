@@ -15,6 +15,8 @@ from argo_mw.app.access import (
 )
 from argo_mw.app.application import (
     context_of,
+)
+from argo_mw.app.opening import (
     state_directory,
 )
 from argo_mw.base.clock import (

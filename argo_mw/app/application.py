@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
-from urllib.parse import quote
 
-import platformdirs
 from attrs import evolve
 
 from argo_mw.app.building import PipelineBuilder
@@ -20,6 +17,7 @@ from argo_mw.app.config_watcher import watch
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, explain
 from argo_mw.app.lifecycle import Lifecycle
+from argo_mw.app.opening import open_context, read_settings, state_directory
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.wrap import check, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
@@ -27,22 +25,29 @@ from argo_mw.base.errors import ArgoError, Closed, ConfigError
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context
-from argo_mw.config import Settings, load, parse
+from argo_mw.config import Settings
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.sources import configured_rule, unknown_flag
 from argo_mw.model.events import Events, Observer
-from argo_mw.model.operation import Accept, Kind, Scope, accept_anything, operation
-from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
+from argo_mw.model.operation import (
+    Accept,
+    AnyOperation,
+    Kind,
+    Scope,
+    accept_anything,
+    operation,
+)
+from argo_mw.model.upstream import Upstream
 from argo_mw.registry import BrokenPlugin, Plugins
-from argo_mw.store.codec import Codecs, Envelope
 from argo_mw.store.tag_versions import TagVersions
-from argo_mw.store.urls import OpenShared, open_shared
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-STATE_DIR = "ARGO_MW_STATE_DIR"
-_SINGLE_PROCESS = "memory://"
+GIVEN = "wrapped:"
+"""What the names of contributions begin with that the program itself brings."""
+
+_RETIRE_MARGIN = 1.1  # Timers may ring late by 1.6 %, and a call takes a moment to end.
 log = Log("argo_mw")
 
 
@@ -107,7 +112,7 @@ class Argo(Caller):
             ConfigError: The configuration cannot be used.
             PluginError: A plugin is broken, in strict mode.
         """
-        return cls(_settings(config), clock=clock, plugins=plugins, installed=installed)
+        return cls(read_settings(config), clock=clock, plugins=plugins, installed=installed)
 
     async def __aenter__(self) -> Self:
         """Open the shared store, build the chains and start the plugins.
@@ -120,11 +125,12 @@ class Argo(Caller):
             raise Closed(msg)
         state_dir = state_directory(self._settings)
         try:
-            self._context = await self._make_context(state_dir)
+            self._context = await open_context(
+                self._settings, self._plugins, self._engine, state_dir
+            )
             self._builder = PipelineBuilder(self._plugins, self._context)
             self._builder.given = self._given
-            self._use(self._build(None), "opened")
-            await self._start()
+            await self._start(self._context)
         except BaseException:
             await self.aclose()
             raise
@@ -140,7 +146,7 @@ class Argo(Caller):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End background tasks, stop the plugins in reverse order, close the store. Idempotent."""
+        """Take no more calls, stop the plugins in reverse order, close the store. Idempotent."""
         if self._stopping:
             return
         self._stopping = True
@@ -151,9 +157,11 @@ class Argo(Caller):
                 stack.push_async_callback(context.shared.aclose)
                 stack.push_async_callback(context.tag_versions.aclose)
             stack.push_async_callback(self._tasks.aclose)
-            stack.callback(self._engine.close)
             if context is not None:
                 stack.push_async_callback(self._lifecycle.stop, context)
+            stack.callback(self._engine.close)
+            # A reload under way ends first: what it opens must be closed as well.
+            stack.push_async_callback(self._reloading.acquire)
 
     def wrap(
         self,
@@ -195,22 +203,7 @@ class Argo(Caller):
                 timeout=timeout,
             )(function)
             check(declared, function, self._wrapped.get(declared.name))
-            known = self._given.get(declared.name)
-            self._given[declared.name] = Contributions(
-                None, (declared,), (upstream_of(function, declared),)
-            )
-            if self._builder is not None:
-                try:
-                    # The plugins stay as they are, so there is nothing to open or to close.
-                    pipeline = self._engine.pipeline
-                    self._use(self._build(pipeline), f"wrapped {declared.name}")
-                except ArgoError:
-                    # It is refused, and must not stand in the way of later changes.
-                    if known is None:
-                        del self._given[declared.name]
-                    else:
-                        self._given[declared.name] = known
-                    raise
+            self._give(declared, upstream_of(function, declared))
             self._wrapped[declared.name] = function
             return wrapped(function, declared, self.call)
 
@@ -251,19 +244,16 @@ class Argo(Caller):
         """
         async with self._reloading:
             before = self._engine.pipeline
-            old = self._settings
-            self._settings = old if config is None else _settings(config)
-            try:
-                pipeline = self._build(before)
-            except BaseException:
-                self._settings = old
-                raise
-            await self._exchange(before, pipeline, "reloaded")
-            assert self._context is not None
+            settings = self._settings if config is None else read_settings(config)
+            pipeline = self._build(settings, before)
+            await self._lifecycle.replace(before, pipeline)
+            self._use(self._current(pipeline), "reloaded")
+            self._settings = settings
+            context = context_of(self)
             for name, one in pipeline.contributions.items():
                 if before.contributions.get(name, one) is not one:
                     hook = self._plugins.call(
-                        name, "config_changed", config=one.config, context=self._context
+                        name, "config_changed", config=one.config, context=context
                     )
                     await self._lifecycle.run(name, "config_changed", hook)
 
@@ -301,74 +291,67 @@ class Argo(Caller):
         """The plugins that were left out, and why."""
         return tuple(self._plugins.broken)
 
-    def _build(self, previous: Pipeline | None) -> Pipeline:
+    def _give(self, declared: AnyOperation, upstream: Upstream) -> None:
+        """Bring an operation and its upstream into the application, beside those of plugins."""
+        name = GIVEN + declared.name
+        known = self._given.get(name)
+        self._given[name] = Contributions(None, (declared,), (upstream,))
+        if not self._engine.is_open:
+            return
+        try:
+            # The settings in use: a reload that is opening layers has not changed them yet.
+            pipeline = self._engine.pipeline
+            self._use(self._build(pipeline.settings, pipeline), f"wrapped {declared.name}")
+        except ArgoError:
+            # It is refused, and must not stand in the way of later changes.
+            if known is None:
+                del self._given[name]
+            else:
+                self._given[name] = known
+            raise
+
+    def _build(self, settings: Settings, previous: Pipeline | None) -> Pipeline:
         assert self._builder is not None
-        overlay = Overlay(state_directory(self._settings)).read()
-        return self._builder.build(self._settings, overlay, previous)
+        overlay = Overlay(state_directory(settings)).read()
+        return self._builder.build(settings, overlay, previous)
+
+    def _current(self, pipeline: Pipeline) -> Pipeline:
+        """Return *pipeline*, built anew if a plugin was left out or a function wrapped since."""
+        known = pipeline.contributions
+        left_out = known.keys() - self._given.keys() - set(self._plugins.names)
+        if not left_out and all(known.get(name) is one for name, one in self._given.items()):
+            return pipeline
+        return self._build(pipeline.settings, pipeline)
 
     def _use(self, pipeline: Pipeline, reason: str) -> None:
+        longest = self._engine.longest_timeout
         self._engine.use(pipeline, reason)
         self._attach_observers()
-
-    async def _exchange(self, before: Pipeline, pipeline: Pipeline, reason: str) -> None:
-        """Send new calls through *pipeline*, once its layers are open."""
-        broken = len(self._plugins.broken)
-        await self._lifecycle.open_changed(before, pipeline)
-        if len(self._plugins.broken) > broken or self._engine.pipeline is not before:
-            # A layer could not be opened, or a function was wrapped meanwhile.
-            pipeline = self._build(pipeline)
-        self._use(pipeline, reason)
-        self._lifecycle.retire(before, pipeline)
+        self._lifecycle.retire(pipeline, longest * _RETIRE_MARGIN)
 
     def _attach_observers(self) -> None:
-        """Let the plugins' observers listen, less those whose layer's flag is off for good."""
+        """Let the observers of the plugins in use listen, less those whose flag is off for good."""
         flags = self._engine.pipeline.flags
+        in_use = set(self._plugins.names)
         for name, observers in self._observers.items():
-            off = name in flags and flags[name].rule.idle
+            off = name not in in_use or (name in flags and flags[name].rule.idle)
             for observer in observers:
                 self._events.remove(observer)
                 if not off:
                     self._events.add(observer)
 
-    async def _make_context(self, state_dir: Path) -> Context:
-        codecs = _codecs(self._settings)
-        self._plugins.collect("register_codecs", codecs=codecs)
-        shared = await open_shared(
-            _shared_url(self._settings, state_dir), clock=self._clock, drivers=self._drivers()
-        )
-        return Context(
-            clock=self._clock,
-            shared=shared,
-            tag_versions=TagVersions(shared, self._clock),
-            codecs=codecs,
-            events=self._events,
-            tasks=self._tasks,
-            state_dir=state_dir,
-            runtime=self._engine,
-            single_process=self._settings.argo.shared == _SINGLE_PROCESS,
-        )
-
-    def _drivers(self) -> dict[str, OpenShared]:
-        drivers: dict[str, OpenShared] = {}
-        for answer in self._plugins.collect("register_shared_drivers").values():
-            drivers.update(cast("Mapping[str, OpenShared]", answer))
-        return drivers
-
-    async def _start(self) -> None:
-        context = context_of(self)
-        await self._warm_tag_versions(context.tag_versions)
-        broken = len(self._plugins.broken)
-        for name, one in self._engine.pipeline.contributions.items():
+    async def _start(self, context: Context) -> None:
+        pipeline = self._build(self._settings, None)
+        await self._warm_tag_versions(context.tag_versions, pipeline)
+        for name, one in pipeline.contributions.items():
             observers = self._plugins.call(
                 name, "register_observers", config=one.config, context=context
             )
             self._observers[name] = tuple(cast("Iterable[Observer]", observers or ()))
             await self._lifecycle.start(name, one, context)
-        self._attach_observers()
+        self._use(self._current(pipeline), "opened")
         if self._settings.argo.watch:
             self._tasks.spawn("watch", watch(self._watched(), self._take_up))
-        if len(self._plugins.broken) > broken:
-            self._use(self._build(self._engine.pipeline), "a plugin was left out")
 
     def _watched(self) -> set[Path]:
         files = {Overlay(state_directory(self._settings)).path.absolute()}
@@ -379,9 +362,8 @@ class Argo(Caller):
         source = self._settings.source
         await self.reload(source if Path(source).is_file() else None)
 
-    async def _warm_tag_versions(self, versions: TagVersions) -> None:
+    async def _warm_tag_versions(self, versions: TagVersions, pipeline: Pipeline) -> None:
         """Mirror the tags that answers get on their way: one first met then is not kept."""
-        pipeline = self._engine.pipeline
         await versions.start()
         await versions.load(
             [f"op:{name}" for name in pipeline.operations]
@@ -403,40 +385,3 @@ def context_of(argo: Argo) -> Context:
 def engine_of(argo: Argo) -> Engine:
     """Return what runs the calls of *argo*, for commands and the test kit."""
     return argo._engine
-
-
-def state_directory(settings: Settings) -> Path:
-    """Where an application with *settings* keeps its state; made private when it is made.
-
-    Raises:
-        ConfigError: It cannot be made.
-    """
-    chosen = os.environ.get(STATE_DIR) or settings.argo.state_dir
-    path = Path(chosen) if chosen else platformdirs.user_state_path("argo-mw")
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"the state directory {path} cannot be made: {error}; set state_dir in [argo]"
-        raise ConfigError(msg) from None
-    return path
-
-
-def _codecs(settings: Settings) -> Codecs:
-    key = settings.argo.signing_key
-    codecs = Codecs(Envelope(key=key.reveal().encode() if key else None))
-    for kind in (Outcome, Attempt, Cost, Note):
-        codecs.register_fields(kind, f"argo.{kind.__name__.lower()}")
-    return codecs
-
-
-def _settings(config: str | Path | Mapping[str, object] | Settings | None) -> Settings:
-    if isinstance(config, Settings):
-        return config
-    if isinstance(config, Mapping):
-        return parse(config)
-    return load(config)
-
-
-def _shared_url(settings: Settings, state_dir: Path) -> str:
-    url = settings.argo.shared
-    return f"sqlite:///{quote(str(state_dir / 'shared.db'))}" if url == "sqlite" else url

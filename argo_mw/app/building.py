@@ -54,7 +54,7 @@ class PipelineBuilder:
         operations = _operations(contributions, settings)
         if self._leave_out_unserving(contributions, operations):
             return self.build(settings, overlay, previous)
-        flags = _flags(contributions, settings, overlay)
+        flags = self._flags(contributions, settings, overlay)
         off = {name for name, flag in flags.items() if flag.rule.constant is False}
         broken = len(self._plugins.broken)
         upstreams = self._binder.bind(
@@ -158,7 +158,7 @@ class PipelineBuilder:
     def _check_names(self, name: str, made: Contributions) -> None:
         """Leave plugin *name* out if what it brings does not bear its name."""
         for layer in made.layers:
-            if layer.flag != name:
+            if layer.flag != name or layer.name.endswith("."):
                 msg = (
                     f"its layer is called {layer.name!r}; call it {name!r}, or {name}.PART where "
                     "the plugin has several"
@@ -168,6 +168,20 @@ class PipelineBuilder:
             if not flag.startswith(f"{name}."):
                 msg = f"it registers flag {flag!r}; write {name + '.' + flag!r}"
                 self._plugins.leave_out(name, "register_flags", PluginError(msg, plugin=name))
+
+    def _flags(
+        self,
+        contributions: Mapping[str, Contributions],
+        settings: Settings,
+        overlay: Mapping[str, Rule],
+    ) -> dict[str, Flag]:
+        known: list[str] = []
+        for one in contributions.values():
+            known += [layer.flag for layer in one.layers]
+            known += [UPSTREAM_FLAG + upstream.name for upstream in one.upstreams]
+            known += one.flags
+        left_out = {broken.plugin for broken in self._plugins.broken}
+        return resolve(known, configured=settings.flags, overlay=overlay, left_out=left_out)
 
     def _report(self, layer: Layer, call: Call, error: BaseException) -> None:
         if self._context.events:
@@ -209,17 +223,6 @@ def _operation_tables(config: object) -> Iterable[str]:
     """The operations that a plugin's table has tables for: by convention, in ``operations``."""
     tables = getattr(config, "operations", None)
     return tables if isinstance(tables, Mapping) else ()
-
-
-def _flags(
-    contributions: Mapping[str, Contributions], settings: Settings, overlay: Mapping[str, Rule]
-) -> dict[str, Flag]:
-    known: list[str] = []
-    for one in contributions.values():
-        known += [layer.flag for layer in one.layers]
-        known += [UPSTREAM_FLAG + upstream.name for upstream in one.upstreams]
-        known += one.flags
-    return resolve(known, configured=settings.flags, overlay=overlay)
 
 
 def _candidates(

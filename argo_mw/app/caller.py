@@ -92,6 +92,8 @@ class Caller:
             if number is not None and not number > 0:
                 msg = f"{name} is {number!r} s; give a number of seconds above zero"
                 raise BadParameter(msg)
+        if timeout is not None:
+            self._engine.expect_timeout(timeout)
         wishes = dict(self._wishes or {})
         if max_age is not None:
             wishes["max_age"] = max_age

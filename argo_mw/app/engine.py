@@ -44,6 +44,7 @@ class Engine:
         self.events = events
         self.tasks = tasks
         self._pipeline: Pipeline | None = None
+        self._longest_timeout = 0.0
         self._refreshing: dict[str, asyncio.Task[Outcome]] = {}
 
     @property
@@ -58,9 +59,24 @@ class Engine:
             raise Closed(msg)
         return self._pipeline
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are taken."""
+        return self._pipeline is not None
+
+    @property
+    def longest_timeout(self) -> float:
+        """Seconds within which every call ends that is under way now."""
+        return self._longest_timeout
+
+    def expect_timeout(self, seconds: float) -> None:
+        """Note that a caller may wait for *seconds*."""
+        self._longest_timeout = max(self._longest_timeout, seconds)
+
     def use(self, pipeline: Pipeline, reason: str) -> None:
         """Send new calls through *pipeline*; calls under way finish on the old one."""
         self._pipeline = pipeline
+        self.expect_timeout(max((o.timeout for o in pipeline.operations.values()), default=0.0))
         if self.events.active:
             flags = tuple((name, format_rule(f.rule)) for name, f in pipeline.flags.items())
             self.events.emit(Reconfigured(reason, flags))

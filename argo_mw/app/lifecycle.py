@@ -1,9 +1,9 @@
-"""Lifecycle: plugins and their layers are started, exchanged and stopped, each in time."""
+"""Lifecycle: plugins and their layers are started, replaced and stopped, each within a timeout."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import cast
 
@@ -18,11 +18,11 @@ from argo_mw.registry import Plugins
 class Lifecycle:
     """Starts and stops the plugins of one application, and opens and closes their layers.
 
-    A plugin that fails at it, or takes too long, is left out.
+    A plugin that fails at a step, or takes too long, is left out.
 
     Args:
         plugins: The plugins.
-        clock: Waits until the last call has left a layer that was replaced.
+        clock: Waits until the last call has left a layer that is not in use any more.
         tasks: Owns that waiting.
         timeout: Seconds that a plugin may take for each step.
     """
@@ -34,88 +34,109 @@ class Lifecycle:
         self._timeout = timeout
         self._started: list[str] = []
         self._open: dict[str, list[Layer]] = {}
-        self._taken_over: set[Layer] = set()
+        self._retiring: set[Layer] = set()
+        self._successors: dict[Layer, Layer] = {}
+        self._unopened: set[Layer] = set()
+        self._closing = asyncio.Lock()
 
     async def start(self, name: str, one: Contributions, context: Context) -> None:
         """Start plugin *name* and open its layers."""
         hook = self._plugins.call(name, "startup", config=one.config, context=context)
-        await self.run(name, "startup", hook)
-        await self._open_layers(name, one.layers)
-        if name in self._plugins.names:
+        if name in self._plugins.names and await self.run(name, "startup", hook):
             self._started.append(name)
-
-    async def open_changed(self, before: Pipeline, pipeline: Pipeline) -> None:
-        """Open the layers of *pipeline* that are not in *before*, and hand over to them."""
-        for name, one in pipeline.contributions.items():
-            replaced = before.contributions.get(name)
-            if replaced is one:
-                continue
-            old = {layer.name: layer for layer in replaced.layers} if replaced is not None else {}
-            for layer in one.layers:
-                previous = old.get(layer.name)
-                if previous is not None and isinstance(layer.middleware, TakesOver):
-                    layer.middleware.take_over(previous.middleware)
-                    self._taken_over.add(previous)
             await self._open_layers(name, one.layers)
 
-    def retire(self, before: Pipeline, pipeline: Pipeline) -> None:
-        """Close the layers of *before* that are not in *pipeline*, once no call is left in them.
+    async def replace(self, before: Pipeline, pipeline: Pipeline) -> None:
+        """Open the layers of *pipeline* that are not in *before*, and hand over to them."""
+        for name, one in pipeline.contributions.items():
+            old = before.contributions.get(name)
+            if old is one:
+                continue
+            if old is None or self._hand_over(name, old.layers, one.layers):
+                await self._open_layers(name, one.layers)
 
-        Every call ends within its operation's timeout.
+    def retire(self, pipeline: Pipeline, seconds: float) -> None:
+        """Close the open layers that are not in *pipeline*, after *seconds*.
+
+        Args:
+            pipeline: What new calls go through.
+            seconds: The time within which the calls under way end.
         """
-        current = set(pipeline.layers)
-        retired = [layer for layer in before.layers if layer not in current]
+        in_use = self._retiring.union(pipeline.layers)
+        retired = [layer for layers in self._open.values() for layer in layers]
+        retired = [layer for layer in retired if layer not in in_use]
         if retired:
-            longest = max((o.timeout for o in before.operations.values()), default=0.0)
-            self._tasks.spawn("retire-layers", self._close_later(retired, longest))
+            self._retiring.update(retired)
+            self._tasks.spawn("retire-layers", self._close_later(retired, seconds))
 
     async def stop(self, context: Context) -> None:
         """Close every layer that is open and stop the plugins, in reverse order."""
-        async with AsyncExitStack() as stack:
-            for name in dict.fromkeys([*self._open, *self._started]):
+        # The lock: what is being closed already is waited for, since tasks are cancelled next.
+        async with self._closing, AsyncExitStack() as stack:
+            for name in dict.fromkeys([*self._started, *self._open]):
                 stack.push_async_callback(self._stop, name, context)
 
     async def run(self, name: str, step: str, waiting: object | None) -> bool:
         """Await *waiting*, a step of plugin *name*; return whether it succeeded in time."""
         if waiting is None:
             return True
+        limit = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            async with limit:
                 await cast("Awaitable[None]", waiting)
-        except TimeoutError:
-            late = TimeoutError(f"it took longer than {self._timeout:g} s")
-            self._plugins.leave_out(name, step, late)
         except Exception as error:
-            self._plugins.leave_out(name, step, error)
-        else:
-            return True
-        return False
+            late = TimeoutError(f"it took longer than {self._timeout:g} s")
+            self._plugins.leave_out(name, step, late if limit.expired() else error)
+            return False
+        return True
 
-    async def _stop(self, name: str, context: Context) -> None:
-        await self._close(name, self._open.get(name, ()))
-        await self.run(name, "shutdown", self._plugins.call(name, "shutdown", context=context))
+    def _hand_over(self, name: str, old: Sequence[Layer], new: Sequence[Layer]) -> bool:
+        """Let layers take over from those of the same name; return whether all could."""
+        replaced = {layer.name: layer for layer in old}
+        for layer in new:
+            previous = replaced.get(layer.name)
+            if previous in (None, layer) or not isinstance(layer.middleware, TakesOver):
+                continue
+            try:
+                layer.middleware.take_over(previous.middleware)
+            except Exception as error:
+                self._plugins.leave_out(name, "take_over", error)
+                return False
+            self._successors[previous] = layer
+            self._unopened.add(layer)
+        return True
 
     async def _open_layers(self, name: str, layers: Iterable[Layer]) -> None:
         for layer in layers:
-            opened = self._open.setdefault(name, [])
-            if layer in opened:
+            self._retiring.discard(layer)
+            if layer in self._open.get(name, ()):
                 continue
             middleware = layer.middleware
             waiting = middleware.open() if isinstance(middleware, Opens) else None
             if not await self.run(name, "open", waiting):
                 return
-            opened.append(layer)
+            self._open.setdefault(name, []).append(layer)
+            self._unopened.discard(layer)
 
-    async def _close_later(self, retired: Iterable[Layer], seconds: float) -> None:
+    async def _close_later(self, retired: Sequence[Layer], seconds: float) -> None:
         await self._clock.sleep(seconds)
-        for layer in retired:
-            await self._close(layer.flag, [layer])
+        async with self._closing:
+            for layer in reversed(retired):
+                if layer in self._retiring:
+                    await self._close(layer)
 
-    async def _close(self, name: str, layers: Iterable[Layer]) -> None:
-        for layer in reversed(list(layers)):
-            self._open[name].remove(layer)
-            middleware = layer.middleware
-            if layer in self._taken_over:
-                self._taken_over.discard(layer)
-            elif isinstance(middleware, Closes):
-                await self.run(name, "close", middleware.close())
+    async def _stop(self, name: str, context: Context) -> None:
+        for layer in reversed(self._open.get(name, [])):
+            await self._close(layer)
+        await self.run(name, "shutdown", self._plugins.call(name, "shutdown", context=context))
+
+    async def _close(self, layer: Layer) -> None:
+        """Close *layer*, or a successor that took over from it and was never opened."""
+        self._open[layer.flag] = [one for one in self._open[layer.flag] if one is not layer]
+        self._retiring.discard(layer)
+        owner = self._successors.pop(layer, layer)
+        if owner is not layer and owner not in self._unopened:
+            return
+        self._unopened.discard(owner)
+        if isinstance(owner.middleware, Closes):
+            await self.run(layer.flag, "close", owner.middleware.close())

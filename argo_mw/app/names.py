@@ -16,5 +16,8 @@ def unknown(what: str, name: str, known: Iterable[str], where: str) -> ConfigErr
 
 def unknown_operation(name: str, operations: Iterable[str]) -> UnknownOperation:
     """Return the error for a call of operation *name*, which nothing offers."""
-    error = unknown("operation", name, operations, "the call")
-    return UnknownOperation(f"{error}; `argo-mw plugins` lists what is installed")
+    msg = (
+        f"the call names operation {name!r}, which does not exist (`argo-mw plugins` lists those "
+        f"that do): {suggest(name, operations)}"
+    )
+    return UnknownOperation(msg)

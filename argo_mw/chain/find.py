@@ -1,8 +1,8 @@
 """Find: answers at hand, before a call enters the chain.
 
 The immediate answers of all layers come first, so that a memory hit never waits for a call under
-way and costs no task. What takes waiting is awaited afterwards, outermost first, in the caller's
-own task. ``docs/decisions/find.md`` tells why there is one such entry.
+way and costs no task. Coroutines are awaited afterwards, outermost first, in the caller's own task.
+``docs/decisions/find.md`` says why layers have one such entry.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from argo_mw.model.outcome import Outcome
 
 Look: TypeAlias = Coroutine[object, object, Outcome | None]
 Looks: TypeAlias = list[tuple[Layer, Look]]
-"""What to wait for, outermost first. Whoever receives it awaits or closes every coroutine."""
+"""Layers with their coroutines, outermost first; their receiver awaits or closes every one."""
 
 Find: TypeAlias = Callable[[Call], Outcome | Looks | None]
 Ended: TypeAlias = Callable[[Call, Outcome | None, BaseException | None], CallEnded]
@@ -28,7 +28,10 @@ Finder: TypeAlias = tuple[Layer, Callable[[Call], Found]]
 
 
 def finders(layers: Iterable[Layer]) -> list[Finder]:
-    """Return what to ask, outermost first, up to a layer that must see every answer pass."""
+    """Collect the ``find`` methods of *layers*, outermost first.
+
+    Stop at the first layer that has none and must see every answer.
+    """
     found: list[Finder] = []
     for layer in layers:
         middleware = layer.middleware
@@ -48,9 +51,9 @@ def compose_find(
     """Return one function for all *finders*, or ``None`` when there are none.
 
     Args:
-        finders: What to ask, outermost first.
+        finders: The methods to call, outermost first.
         report: Reports a layer that failed; the others are asked all the same.
-        events: Where an immediate answer is announced, to observers of calls.
+        events: Where the end of a call is announced that is answered or refused at once.
         ended: Makes the event that announces it.
     """
     if not finders:
@@ -61,37 +64,51 @@ def compose_find(
         for layer, look in finders:
             try:
                 found: object = look(call)
-            except ArgoError as error:
-                close(looks)
-                if events.calls:
-                    events.emit(ended(call, None, error))
+            except BaseException as error:
+                if isinstance(error, Exception) and not isinstance(error, ArgoError):
+                    report(layer, call, error)
+                    continue
+                _end(call, None, error, looks, events, ended)
                 raise
-            except Exception as error:
-                report(layer, call, error)
-                continue
-            if found is None:
-                continue
+            # The path of every memory hit: one more function call would be seen.
             if type(found) is Outcome:
-                if looks is not None:
-                    close(looks)
-                if events.calls:
-                    events.emit(ended(call, found, None))
+                if looks is not None or events.calls:
+                    _end(call, found, None, looks, events, ended)
                 return found
-            if type(found) is not CoroutineType:
-                report(layer, call, not_an_outcome(layer, found))
-            elif looks is None:
-                looks = [(layer, found)]
-            else:
-                looks.append((layer, found))
+            if found is not None:
+                looks = _collect(layer, call, found, looks, report)
         return looks
 
     return find
 
 
+def _end(
+    call: Call,
+    outcome: Outcome | None,
+    error: BaseException | None,
+    looks: Looks | None,
+    events: Events,
+    ended: Ended,
+) -> None:
+    close(looks)
+    if events.calls:
+        events.emit(ended(call, outcome, error))
+
+
+def _collect(
+    layer: Layer, call: Call, found: object, looks: Looks | None, report: Report
+) -> Looks | None:
+    """Return *looks* and what *layer* wants to wait for, if that can be awaited."""
+    if type(found) is not CoroutineType:
+        report(layer, call, not_an_outcome(layer, found))
+        return looks
+    return [*(looks or ()), (layer, found)]
+
+
 async def await_looks(call: Call, looks: Looks, report: Report) -> Outcome | tuple[str, ...]:
     """Return what the first of *looks* finds, or the names of the layers that found nothing.
 
-    A look that fails is reported and counts as one that was not made.
+    A look that fails is reported, and its layer is not named: it may look again.
     """
     missed: list[str] = []
     try:
@@ -115,6 +132,6 @@ async def await_looks(call: Call, looks: Looks, report: Report) -> Outcome | tup
 
 
 def close(looks: Looks | None) -> None:
-    """Give up *looks*: those that were not awaited never begin."""
+    """Close the coroutines of *looks*; one that was not awaited never begins."""
     for _, look in looks or ():
         look.close()

@@ -6,7 +6,8 @@ import click
 from attrs import evolve
 from rich.table import Table
 
-from argo_mw.app.application import Argo, engine_of, state_directory
+from argo_mw.app.application import Argo, engine_of
+from argo_mw.app.opening import state_directory
 from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.run import with_argo
 from argo_mw.flags import Rule

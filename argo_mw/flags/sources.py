@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from attrs import evolve
 
@@ -25,24 +25,33 @@ def resolve(
     *,
     configured: Mapping[str, object],
     overlay: Mapping[str, Rule],
+    left_out: Collection[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, Flag]:
-    """Every known flag with the rule that holds for it.
+    """Return every known flag with the rule that holds for it.
 
-    A kill switch or rollback latch in the overlay outlives whatever the environment says.
+    A kill switch or a rollback in the overlay outlives whatever the environment says.
+
+    Args:
+        known: The names of the flags that exist.
+        configured: What ``[flags]`` sets.
+        overlay: What was set by command.
+        left_out: Plugins that cannot be used: what is set for their flags is no mistake.
+        environ: The environment; by default that of the process.
 
     Raises:
         ConfigError: A flag that is set does not exist, or is set to nonsense.
     """
     names = set(known)
     environ = os.environ if environ is None else environ
-    for name in (n for n in configured if n not in names):
-        raise unknown_flag(name, names, where="[flags]")
-    variables = {environment_variable(name): name for name in names}
+    written = dict.fromkeys(configured, "[flags]")
     for variable in environ:
-        if variable.startswith(ENVIRONMENT) and variable not in variables:
-            written = variable.removeprefix(ENVIRONMENT).lower().replace("__", ".")
-            raise unknown_flag(written, names, where=f"the environment ({variable})")
+        if variable.startswith(ENVIRONMENT):
+            name = variable.removeprefix(ENVIRONMENT).lower().replace("__", ".")
+            written.setdefault(name, f"the environment ({variable})")
+    for name, where in written.items():
+        if name not in names and name.partition(".")[0] not in left_out:
+            raise unknown_flag(name, names, where=where)
     return {
         name: _resolve_one(name, configured, overlay, environ.get(environment_variable(name)))
         for name in sorted(names)

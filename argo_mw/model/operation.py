@@ -126,8 +126,7 @@ class Operation(Generic[P, R_co]):
 
     def _unknown(self, name: str) -> BadParameter:
         hint = suggest(name, self.signature.parameters)
-        msg = f"{self.name} has no parameter {name!r}: {hint} It is {self.name}{self.signature}"
-        return BadParameter(msg)
+        return BadParameter(f"{self.name}{self.signature} has no parameter {name!r}: {hint}")
 
 
 AnyOperation: TypeAlias = Operation[..., object]

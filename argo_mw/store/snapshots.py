@@ -1,9 +1,9 @@
 """Snapshots: values that several callers receive, none of which can disturb another.
 
 :func:`snapshot` takes a value once, when it is stored; :meth:`Snapshot.copy` returns a value that
-its caller may mutate. What cannot be changed is returned as it is; frames and arrays are returned as
-copy-on-write or read-only views of one private copy; JSON-like containers are kept as msgpack and
-decoded, other plain containers are rebuilt around their immutable leaves, and anything else is
+its caller may mutate. What cannot be changed is returned as it is; frames and arrays are returned
+as copy-on-write or read-only views of one private copy; JSON-like containers are kept as msgpack
+and decoded, other plain containers are rebuilt around their immutable leaves, and anything else is
 deep-copied. ``docs/decisions/shared-results.md`` has the measurements.
 
 Known limit: ``Series.array`` and ``DatetimeIndex.asi8`` hand out what lies below a frame, writable,

@@ -1,10 +1,10 @@
 """Tags and their versions: how an entry learns that what it says is no longer so.
 
 Every tag has two versions in Shared: a *hard* one, which :meth:`TagVersions.invalidate` replaces,
-and a *soft* one, which :meth:`TagVersions.expire` replaces. A version is 8 random bytes, so none ever comes
-back: replacing one is a plain ``set``, the last writer wins, and a version that was lost is created
-anew, unequal to all before. An entry records its tags' versions before its load begins and is fresh
-only while they are equal to the current ones.
+and a *soft* one, which :meth:`TagVersions.expire` replaces. A version is 8 random bytes, so none
+ever comes back: replacing one is a plain ``set``, the last writer wins, and a version that was lost
+is created anew, unequal to all before. An entry records its tags' versions before its load begins
+and is fresh only while they are equal to the current ones.
 
 Each process mirrors the versions it needs. Why the mirror is right:
 
@@ -197,7 +197,7 @@ class TagVersions:
         return TagSnapshot(read_tag_versions(versions), self._era, self._ticks)
 
     def renew(self, tag_snapshot: TagSnapshot) -> TagSnapshot:
-        """*tag_snapshot*, which :meth:`adopt` gave, for another entry with the same versions read now."""
+        """Return *tag_snapshot*, from :meth:`adopt`, for another entry of the same versions."""
         return tag_snapshot if tag_snapshot._era == self._era else self.adopt(tag_snapshot.versions)
 
     def peek(self, tag_snapshot: TagSnapshot) -> Freshness:

@@ -49,8 +49,8 @@ async def open_shared(
     if driver is None:
         # Only the scheme is named: the rest may hold a password.
         msg = (
-            f"no driver for the shared store {scheme}://...: {suggest(scheme, known)}; install the "
-            "plugin that brings it"
+            f"no driver for the shared store {scheme}://...; install the plugin that brings it: "
+            f"{suggest(scheme, known)}"
         )
         raise ConfigError(msg)
     return await driver(url, clock)

@@ -16,7 +16,7 @@ def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars of one symbol."""
 
 
-@operation(name="signal", kind="compute", data_type="consensus", subject="symbol")
+@operation(name="signal", kind="compute", subject="symbol")
 def signal(symbol: str) -> object:
     """What to do about one symbol."""
 

@@ -96,8 +96,8 @@ async def test_changing_nothing_reuses_every_part(open_argo) -> None:
         await argo.reload()
         after = engine_of(argo).pipeline
     assert after is not before
-    assert after.parts["asked"] is before.parts["asked"]
-    assert after.posts["a"] is before.posts["a"]
+    assert after.contributions["asked"] is before.contributions["asked"]
+    assert after.upstreams["a"] is before.upstreams["a"]
 
 
 async def test_calls_under_way_finish_on_the_build_they_began_with(open_argo) -> None:
@@ -297,7 +297,8 @@ async def test_options_hold_for_every_call_of_that_caller(open_argo) -> None:
         await acme.options(timeout=3.0).call("bars", symbol="A")
         await acme.outcome("bars", symbol="B")
     assert [c.tenant for c in upstream.asked] == ["acme", "acme"]
-    assert dict(upstream.asked[0].extensions) == {"x.y": 1, "argo.max_age": 5.0}
+    assert [c.max_age for c in upstream.asked] == [5.0, 5.0]
+    assert dict(upstream.asked[0].extensions) == {"x.y": 1}
 
 
 async def test_questions_of_every_form_are_asked(open_argo) -> None:
@@ -310,7 +311,7 @@ async def test_questions_of_every_form_are_asked(open_argo) -> None:
             await argo.call("bars", symbol=f"S{number}")
         assert await argo.call("bars", symbol="A", days=1) == keys[0]
         # A prompt may be of any size: thousands of them are not to be kept.
-        remembered = engine_of(argo).pipeline.questions._known
+        remembered = engine_of(argo).pipeline.calls._calls
         before = len(remembered)
         await argo.call("bars", symbol="A" * 1_000)
         assert before == len(remembered)
@@ -323,8 +324,15 @@ async def test_explain_tells_what_each_part_would_do(open_argo) -> None:
     async def through(call: Call, call_next: Next) -> Outcome:
         return await call_next(call)
 
+    class Explaining:
+        async def __call__(self, call: Call, call_next: Next) -> Outcome:
+            return await call_next(call)
+
+        def explain(self, call: Call) -> str:
+            return f"would look up {call.subject}"
+
     layers = (
-        Layer("cache", through, slot="cache", explain=lambda call: f"would look up {call.subject}"),
+        Layer("cache", Explaining(), slot="cache"),
         Layer("coalesce", through, slot="coalesce"),
         Layer("race", through, slot="race", serves=lambda op: False),
     )
@@ -403,7 +411,7 @@ async def test_observers_of_plugins_are_collected(open_argo) -> None:
 # -- Invalidation ------------------------------------------------------------------------------
 
 
-async def test_invalidate_and_expire_reach_the_stamps(open_argo) -> None:
+async def test_invalidate_and_expire_reach_the_tag_versions(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         tag_versions = context_of(argo).tag_versions
         one, two = [await tag_versions.load([tag]) for tag in ("subject:A", "subject:B")]
@@ -489,7 +497,7 @@ def test_a_blocking_application_that_cannot_open_ends_its_thread() -> None:
 def _bars():
     from argo_mw.plugin import operation
 
-    return operation(name="bars")(lambda symbol: None)
+    return operation(name="bars", subject="symbol")(lambda symbol: None)
 
 
 def _plain_upstream(function=None):

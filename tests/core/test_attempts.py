@@ -451,7 +451,7 @@ async def test_shutdown_ends_a_gathered_request(open_argo, clock) -> None:
 # -- Nested calls ------------------------------------------------------------------------------
 
 
-@operation(kind="compute", data_type="consensus", subject="symbol")
+@operation(kind="compute", subject="symbol")
 def signal(symbol: str) -> object:
     """Made from bars."""
 
@@ -553,7 +553,7 @@ async def test_a_refresh_asks_again_in_the_background_once(open_argo) -> None:
         upstream.gate.set()
         await settle()
         assert engine_of(argo).tasks.names == []
-    assert [c.extensions["argo.refresh"] for c in upstream.asked] == [True]
+    assert [c.refresh for c in upstream.asked] == [True]
 
 
 async def test_limits_can_be_lifted_and_set_by_configuration(open_argo) -> None:
@@ -622,12 +622,12 @@ async def test_an_upstream_that_cannot_answer_says_why(open_argo) -> None:
             await argo.call("bars", symbol="AAPL")
 
 
-@pytest.mark.parametrize(("gather", "requests"), [(None, 1), (2, 2), (1, 3)])
-async def test_gathering_can_be_limited_or_switched_off(
-    open_argo, clock, gather: int | None, requests: int
+@pytest.mark.parametrize(("max_batch", "requests"), [(None, 1), (2, 2), (1, 3)])
+async def test_batching_can_be_limited_or_switched_off(
+    open_argo, clock, max_batch: int | None, requests: int
 ) -> None:
     upstream = Scripted("a", ["bars"], max_batch=100)
-    config = {"upstreams": {"a": {"gather": gather}}} if gather else {}
+    config = {"upstreams": {"a": {"max_batch": max_batch}}} if max_batch else {}
     async with open_argo(upstream, config=config) as argo:
         task = asyncio.create_task(argo.map("bars", ["A", "B", "C"]))
         await clock.advance(0.01)

@@ -51,15 +51,20 @@ def test_a_version_changes_the_key() -> None:
 
 
 def test_normalisation_comes_before_the_key() -> None:
-    declared = operation(normalize=upper)(lambda symbol: None)
+    declared = operation(subject="symbol", normalize=upper)(lambda symbol: None)
     assert isinstance(declared, Operation)
     one, other = (make_call(declared, {"symbol": s}, tenant="") for s in ("aapl", "AAPL"))
     assert (one.key, one.subject) == (other.key, "AAPL")
 
 
 def test_an_operation_names_what_its_answers_depend_on_beside_their_subject() -> None:
-    declared = operation(name="latest", normalize=upper, tags=lambda p: [f"signals:{p['symbol']}"])
-    call = make_call(declared(lambda symbol: None), {"symbol": "aapl"}, tenant="")
+    declare = operation(
+        name="latest",
+        subject="symbol",
+        normalize=upper,
+        tags=lambda parameters: [f"signals:{parameters['symbol']}"],
+    )
+    call = make_call(declare(lambda symbol: None), {"symbol": "aapl"}, tenant="")
     assert {"op:latest", "subject:AAPL", "signals:AAPL"} == call.tags
 
 
@@ -92,8 +97,8 @@ def test_extensions_are_no_part_of_what_is_asked() -> None:
     ("parameters", "message"),
     [
         ({}, r"bars needs symbol: call it as bars\(symbol: "),
-        ({"symbl": "A"}, "no parameter 'symbl'; did you mean 'symbol'"),
-        ({"symbol": "A", "zzz": 1}, "no parameter 'zzz' It is"),
+        ({"symbl": "A"}, "no parameter 'symbl': did you mean 'symbol'"),
+        ({"symbol": "A", "zzz": 1}, "no parameter 'zzz': known are days, symbol"),
     ],
 )
 def test_bad_parameters_are_named(parameters: dict[str, object], message: str) -> None:

@@ -82,7 +82,7 @@ async def test_the_next_upstream_is_asked_when_one_fails(open_argo) -> None:
 
 async def test_an_unacceptable_answer_is_none(open_argo) -> None:
     """An empty result must not stop the search."""
-    picky = operation(name="bars", accept=lambda v: None if v else "it is empty")(
+    picky = operation(name="bars", subject="symbol", accept=lambda v: None if v else "it is empty")(
         lambda symbol: None
     )
     empty, full = Scripted("one", ["bars"], []), Scripted("two", ["bars"], [1])
@@ -247,54 +247,3 @@ async def test_a_layer_that_fans_out_may_call_on_several_times(open_argo) -> Non
     async with open_argo(one, two, layers=(layer,)) as argo:
         assert (await argo.outcome("bars", symbol="A")).upstream == "two"
     assert (len(one.asked), len(two.asked)) == (1, 1)
-
-
-# -- Peek --------------------------------------------------------------------------------------
-
-
-def peeking(name: str, answer: object, **more: object) -> Layer:
-    async def through(call: Call, call_next: Next) -> Outcome:
-        return await call_next(call)
-
-    def peek(call: Call) -> Outcome | None:
-        if isinstance(answer, Exception):
-            raise answer
-        return None if answer is None else Outcome(answer)
-
-    return Layer(name, through, slot=name, peek=peek, **more)
-
-
-async def passing(call: Call, call_next: Next) -> Outcome:
-    return await call_next(call)
-
-
-async def test_a_peek_answers_without_the_upstream(open_argo) -> None:
-    upstream = Scripted("a", ["bars"])
-    transparent = Layer("coalesce", passing, slot="coalesce", peek_through=True)
-    layers = (transparent, peeking("cache", None), peeking("adaptive_ttl", "known"))
-    async with open_argo(upstream, layers=layers) as argo:
-        events = capture_events(argo)
-        assert await argo.call("bars", symbol="A") == "known"
-        assert (await argo.outcome("bars", symbol="A")).value == "known"
-        assert [e.peeked for e in events.all] == [True, True]  # type: ignore[union-attr]
-    assert upstream.asked == []
-
-
-async def test_a_peek_stops_at_a_layer_that_has_none(open_argo) -> None:
-    opaque = Layer("coalesce", passing, slot="coalesce")
-    layers = (opaque, peeking("cache", "known"))
-    async with open_argo(Scripted("a", ["bars"]), layers=layers) as argo:
-        assert await argo.call("bars", symbol="A") == "A"
-
-
-async def test_a_peek_s_bug_costs_nothing(open_argo) -> None:
-    layers = (peeking("cache", KeyError("bug")),)
-    async with open_argo(Scripted("a", ["bars"]), layers=layers) as argo:
-        assert await argo.call("bars", symbol="A") == "A"
-
-
-async def test_a_peek_may_refuse_on_purpose(open_argo) -> None:
-    layers = (peeking("cache", QuotaExceeded("known to be full")),)
-    async with open_argo(Scripted("a", ["bars"]), layers=layers) as argo:
-        with pytest.raises(QuotaExceeded, match="known to be full"):
-            await argo.call("bars", symbol="A")

@@ -23,8 +23,12 @@ def bars(symbol: str, *, days: int = 90) -> object:
     """Price bars."""
 
 
-async def through(call, call_next):
-    return await call_next(call)
+class Explaining:
+    async def __call__(self, call, call_next):
+        return await call_next(call)
+
+    def explain(self, call) -> str:
+        return f"would look {call.subject} up"
 
 
 class Greeting:
@@ -47,17 +51,13 @@ class FakeEntry:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """Run ``argo-mw`` with a few plugins installed, in an empty directory."""
-    layer = Layer(
-        "cache", through, slot="cache", explain=lambda call: f"would look {call.subject} up"
-    )
     plugins = {
-        "cache": FakePlugin(layer=layer),
+        "cache": FakePlugin(layer=Layer("cache", Explaining(), slot="cache")),
         "greeting": Greeting(),
         "market": FakePlugin(operations=[bars], upstreams=[Scripted("alpaca", ["bars"])]),
     }
     found = [Found(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
     monkeypatch.setattr(loading, "discover", lambda: found)
-    monkeypatch.setattr(loading, "incompatible", lambda name: None)
     monkeypatch.setattr(cli, "commands", dict(cli.commands))  # what plugins add goes with the test
     monkeypatch.chdir(tmp_path)
     (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
@@ -153,9 +153,9 @@ def test_a_flag_is_rolled_back_and_revived(run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["explain", "brs", "AAPL"], 1, "'brs', which does not exist: did you mean 'bars'"),
+        (["explain", "brs", "AAPL"], 1, "those that do): did you mean 'bars'"),
         (["explain", "bars"], 1, "bars needs symbol"),
-        (["explain", "bars", "AAPL", "-p", "dys=3"], 1, "no parameter 'dys'; did you mean 'days'"),
+        (["explain", "bars", "AAPL", "-p", "dys=3"], 1, "no parameter 'dys': did you mean 'days'"),
         (["explain", "bars", "AAPL", "-p", "days"], 2, "'days' is not of the form NAME=VALUE"),
         (
             ["flags", "set", "cach", "on"],
@@ -231,8 +231,8 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
     ]
 
 
-def test_the_doctor_tells_that_the_store_is_away(run, tmp_path: Path) -> None:
+def test_the_doctor_tells_that_the_store_is_unreachable(run, tmp_path: Path) -> None:
     (tmp_path / "argo.toml").write_text('[argo]\nshared = "unreachable://"\n')
     result = run("doctor")
     assert result.exit_code == ExitCode.FAILED
-    assert "away cannot be reached" in " ".join(result.stdout.split())
+    assert "unreachable cannot be reached" in " ".join(result.stdout.split())

@@ -65,7 +65,7 @@ def test_a_file_is_found_where_people_put_it(
         (b"[upstreams.a]\nretries = 1.5", "upstreams.a.retries: expected a whole number"),
         (b"[upstreams.a]\nper_day = true", "upstreams.a.per_day: expected a whole number"),
         (b"[argo]\nblock = ['a', 1]", r"argo.block\[1\]: expected text, got 1"),
-        (b"[zzz]", "unknown key 'zzz': known are argo, flags, operations, upstreams, plugins"),
+        (b"[zzz]", "unknown key 'zzz': known are argo, flags, operations, plugins, upstreams"),
         (b"source = 'x'", "unknown key 'source'"),
     ],
 )

@@ -133,7 +133,7 @@ def test_a_fingerprint_is_the_same_in_another_process() -> None:
     """Hash randomisation and addresses have no part in it."""
     value = {"symbols": {"AAPL", "MSFT", "GOOG"}, "since": dt.date(2024, 1, 2), "side": "buy"}
     program = (
-        "import datetime as dt; from argo_mw import fingerprint; "
+        "import datetime as dt; from argo_mw.plugin import fingerprint; "
         "print(fingerprint({'symbols': {'GOOG', 'AAPL', 'MSFT'}, "
         "'since': dt.date(2024, 1, 2), 'side': 'buy'}))"
     )

@@ -137,7 +137,7 @@ def test_deciding_remembers_a_bounded_number_of_units() -> None:
         ({"state": "off"}, Rule("off"), "off"),
         ({"subjects": {"A": "off"}}, Rule("on", subjects={"A": False}), "on (A=off)"),
         ({"killed": True}, Rule("on", killed=True), "killed"),
-        ({"latched": "p99"}, Rule("on", rolled_back="p99"), "rolled back: p99"),
+        ({"rolled_back": "p99"}, Rule("on", rolled_back="p99"), "rolled back: p99"),
     ],
 )
 def test_rules_are_written_in_many_ways(written: object, rule: Rule, read: str) -> None:
@@ -268,7 +268,7 @@ async def test_a_flag_flips_under_load_and_no_call_fails(open_argo) -> None:
         for flip in range(1_000):
             await argo.reload({**base, "flags": {"cache": "on" if flip % 2 else "off"}})
             await asyncio.sleep(0)
-            assert engine_of(argo).pipeline.contributions["cache"].layer is layer
+            assert engine_of(argo).pipeline.contributions["cache"].layers == (layer,)
         done.set()
         await asyncio.gather(*tasks)
     assert len(answers) > 1_000

@@ -40,5 +40,5 @@ async def test_a_gauge_is_read_when_somebody_looks() -> None:
 
 async def test_what_is_no_gauge_is_refused_with_the_name_of_its_plugin() -> None:
     async with opened(wrong=Wrong()) as argo:
-        with pytest.raises(PluginError, match=r"'wrong'.*register_gauges.*argo_mw\.Gauge"):
+        with pytest.raises(PluginError, match=r"'wrong'.*register_gauges.*argo_mw\.plugin\.Gauge"):
             context_of(argo).collect("register_gauges", context=context_of(argo))

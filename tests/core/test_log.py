@@ -48,7 +48,9 @@ def test_with_it_events_keep_their_details(method: str) -> None:
 
 
 def test_a_program_s_standard_output_is_its_own() -> None:
-    program = 'from argo_mw import Log; Log("x").info("fine"); Log("x").warning("bad", number=1)'
+    program = (
+        'from argo_mw.plugin import Log; Log("x").info("fine"); Log("x").warning("bad", number=1)'
+    )
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

@@ -73,7 +73,7 @@ def test_the_order_does_not_depend_on_the_order_of_registration(shuffle: list[in
     [
         (
             [layer("a", slot="cach")],
-            "asks for slot 'cach', which nothing is called: did you mean 'cache'",
+            "asks for slot 'cach', which does not exist: did you mean 'cache'",
         ),
         ([layer("a", before=("coalesc",))], "did you mean 'coalesce'"),
         ([layer("a", before=("qqq",))], "known are "),

@@ -16,6 +16,10 @@ from argo_mw.testing import FakeClock, Scripted, capture_events, settle
 SHADOW = {"flags": {"watcher": "shadow"}}
 
 
+async def through(call: Call, call_next: Next) -> Outcome:
+    return await call_next(call)
+
+
 class Watcher:
     """A layer that would shout, and notes what it is shown."""
 
@@ -32,7 +36,7 @@ class Watcher:
             await self._look()
 
     def layer(self, **more: object) -> Layer:
-        return Layer("watcher", self, **{"slot": "similarity", "shadow": self.shadow, **more})  # type: ignore[arg-type]
+        return Layer("watcher", self, **{"slot": "similarity", **more})  # type: ignore[arg-type]
 
 
 async def test_it_is_shown_each_answer_and_serves_none(open_argo: Callable[..., Argo]) -> None:
@@ -71,10 +75,14 @@ async def test_it_hides_no_answer_that_is_at_hand(open_argo: Callable[..., Argo]
     """A layer that acts would have to see the answer pass; one in shadow need not."""
     watcher = Watcher()
 
-    async def through(call: Call, call_next: Next) -> Outcome:
-        return await call_next(call)
+    class Known:
+        async def __call__(self, call: Call, call_next: Next) -> Outcome:
+            return await call_next(call)
 
-    known = Layer("known", through, slot="cache", peek=lambda call: Outcome("known"))
+        def find(self, call: Call) -> Outcome:
+            return Outcome("known")
+
+    known = Layer("known", Known(), slot="cache")
     layers = (watcher.layer(slot="coalesce"), known)
     async with open_argo(Scripted("a", ["bars"]), layers=layers, config=SHADOW) as argo:
         assert "known" == await argo.call("bars", symbol="AAPL")
@@ -153,7 +161,7 @@ async def test_an_explanation_says_so(open_argo: Callable[..., Argo]) -> None:
 async def test_what_cannot_shadow_refuses_to(
     open_argo: Callable[..., Argo], flag: str, rule: object
 ) -> None:
-    layers = (Watcher().layer(shadow=None),) if flag == "watcher" else ()
+    layers = (Layer("watcher", through),) if flag == "watcher" else ()
     with pytest.raises(ConfigError, match=f"'{flag}' cannot shadow; set it to 'off', 'on' or a"):
         async with open_argo(
             Scripted("a", ["bars"]), layers=layers, config={"flags": {flag: rule}}

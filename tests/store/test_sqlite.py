@@ -369,7 +369,7 @@ async def test_a_named_memory_store_is_shared_while_it_is_used():
     ("url", "says"),
     [
         ("reddis://:secret@host", "install the plugin"),
-        ("sqlit:///x", "did you mean sqlite://"),
+        ("sqlit:///x", "did you mean 'sqlite'"),
         ("sqlite://relative.db", "four slashes"),
         ("sqlite:///", "four slashes"),
         ("memory://?max_entrys=5", "unknown option"),

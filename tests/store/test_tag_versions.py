@@ -68,7 +68,7 @@ class Unreliable(MemoryShared):
 
 @define
 class Process:
-    """One process: its way to the store and its stamps."""
+    """One process: its way to the store and its tag versions."""
 
     shared: Unreliable
     tag_versions: TagVersions
@@ -172,7 +172,7 @@ async def test_a_load_that_began_before_an_invalidation_never_outlives_it(here, 
     assert MISS is await there.tag_versions.check(adopted)
 
 
-async def test_a_stamp_read_while_a_message_arrives_is_not_mirrored(here, there):
+async def test_a_version_read_while_a_message_arrives_is_not_mirrored(here, there):
     """The answer may be older than the message."""
     await there.tag_versions.load(["a"])
     here.shared.hold["get_many"] = asyncio.Event()
@@ -188,7 +188,7 @@ async def test_a_stamp_read_while_a_message_arrives_is_not_mirrored(here, there)
 
 async def test_an_adopted_entry_is_checked_against_the_store(here, there):
     entry = await here.tag_versions.load(["a", "b"])
-    plain = [list(mark) for mark in entry.versions]
+    plain = [list(version) for version in entry.versions]
     assert FRESH is await there.tag_versions.check(there.tag_versions.adopt(plain))
     await here.tag_versions.invalidate(["b"])
     await settle()
@@ -200,14 +200,14 @@ async def test_an_adopted_entry_is_checked_against_the_store(here, there):
     [[], [1], [["a", b"", b""]], [[EVERYTHING, "x", b""]], [[EVERYTHING, b"x"]]],
     ids=repr,
 )
-async def test_marks_that_are_none_are_refused(here, versions):
-    with pytest.raises(ValueError, match="mark|tag"):
+async def test_what_is_no_tag_version_is_refused(here, versions):
+    with pytest.raises(ValueError, match="tag"):
         here.tag_versions.adopt(versions)
 
 
-async def test_a_lost_stamp_counts_as_changed(fleet, here, there):
+async def test_a_lost_version_counts_as_changed(fleet, here, there):
     entry = await here.tag_versions.load(["a"])
-    await here.shared.delete(await here.shared.scan("stamp:h:a"))
+    await here.shared.delete(await here.shared.scan("tag:h:a"))
     newcomer = await fleet.join()
     assert MISS is await newcomer.tag_versions.check(newcomer.tag_versions.adopt(entry.versions))
     await settle()
@@ -222,21 +222,21 @@ async def test_a_gap_counts_as_change_of_everything(here):
 
 
 async def test_a_message_that_makes_no_sense_is_a_gap(here, there):
-    for nonsense in (b"\xff", b"[]", b"{}", b'["x", 5]', b'["x", "price"]', b"null"):
+    for nonsense in (b"\xff", b"[]", b"{}", b'["x", 5]', b'["x", "colour"]', b"null"):
         entry = await here.tag_versions.load(["a"])
-        await there.shared.publish("stamps", nonsense)
+        await there.shared.publish("tag-versions", nonsense)
         await settle()
         assert MISS is here.tag_versions.peek(entry), nonsense
 
 
 async def test_what_was_invalidated_shortly_before_a_gap_is_invalidated_again(fleet, here, there):
-    """A server that failed over may have forgotten the new stamp, and kept an old entry."""
+    """A server that failed over may have forgotten the new version, and kept an old entry."""
     old = await here.tag_versions.load(["a"])
-    before = {key: await here.shared.get(key) for key in await here.shared.scan("stamp:")}
+    before = {key: await here.shared.get(key) for key in await here.shared.scan("tag:")}
     await here.tag_versions.invalidate(["a"])
     await settle()
     for process in (here, there):
-        await process.shared.set("stamp:h:a", before["stamp:h:a"])
+        await process.shared.set("tag:h:a", before["tag:h:a"])
         process.shared.gap()
     await settle()
     for process in (here, there, await fleet.join()):
@@ -246,11 +246,11 @@ async def test_what_was_invalidated_shortly_before_a_gap_is_invalidated_again(fl
 async def test_what_was_invalidated_long_before_a_gap_is_not(fleet, here):
     await here.tag_versions.load(["a"])
     await here.tag_versions.invalidate(["a"])
-    stamp = await here.shared.get("stamp:h:a")
+    version = await here.shared.get("tag:h:a")
     await fleet.clock.advance(3600)
     here.shared.gap()
     await settle()
-    assert stamp == await here.shared.get("stamp:h:a")
+    assert version == await here.shared.get("tag:h:a")
 
 
 # -- without the store -----------------------------------------------------------------------
@@ -534,8 +534,8 @@ async def test_no_interleaving_serves_what_was_invalidated(seed):  # noqa: C901
                 process.shared.away = False
             await fleet.clock.advance(1)
             for process in processes:
-                for versions, tag, version in entries:
-                    verdict = await process.tag_versions.check(process.tag_versions.adopt(versions))
+                for kept, tag, version in entries:
+                    verdict = await process.tag_versions.check(process.tag_versions.adopt(kept))
                     assert verdict is MISS or version == versions[tag]
     for process in processes:
         process.shared.away = False

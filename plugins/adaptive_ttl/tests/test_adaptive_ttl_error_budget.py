@@ -78,7 +78,7 @@ def test_it_keeps_to_its_budget_of_calls(rate: float) -> None:
     market = Market(ErrorBudgetConfig(calls=rate), lambda _: 6.0)
     market.trade(10)
 
-    assert rate == pytest.approx(len(market.fetches) / market.reads, rel=0.1)
+    assert pytest.approx(len(market.fetches) / market.reads, rel=0.1) == rate
 
 
 def test_calls_may_be_stated_by_the_hour_or_the_day() -> None:
@@ -133,7 +133,7 @@ def test_a_closed_market_is_not_asked() -> None:
 
     ttl = market.decide(symbol, evening, revealed=False)
 
-    assert following.start + MINUTE + 1.0 == pytest.approx(evening + ttl)
+    assert pytest.approx(evening + ttl) == following.start + MINUTE + 1.0
 
 
 def test_answers_of_the_last_minutes_end_with_the_next_sessions_first_bar() -> None:
@@ -145,7 +145,7 @@ def test_answers_of_the_last_minutes_end_with_the_next_sessions_first_bar() -> N
     following = market.calendar.after(symbol.day)
     assert following is not None
 
-    assert following.start + MINUTE + 1.0 == pytest.approx(last + market.decide(symbol, last))
+    assert pytest.approx(last + market.decide(symbol, last)) == following.start + MINUTE + 1.0
 
 
 def test_until_the_first_trade_is_seen_every_bar_is_asked_for() -> None:
@@ -220,7 +220,7 @@ def test_other_data_lives_longer_in_proportion() -> None:
 def test_without_prices_the_table_decides() -> None:
     market = Market(ErrorBudgetConfig(), lambda _: 6.0)
 
-    assert market.policy.decide(Situation("ai_reasoning", "AAPL", NOON)).ttl == 1200.0
+    assert 1200.0 == market.policy.decide(Situation("ai_reasoning", "AAPL", NOON)).ttl
 
 
 def test_a_pool_lets_the_wild_borrow_from_the_calm() -> None:

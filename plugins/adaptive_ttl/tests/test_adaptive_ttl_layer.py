@@ -131,7 +131,7 @@ async def test_an_answer_is_given_its_life_and_the_reason(
         outcome = await argo.outcome("bars", symbol="BTC-USD")
 
     assert pytest.approx(life(outcome, clock)) == 120.0
-    assert outcome.via == ("adaptive_ttl",)
+    assert ("adaptive_ttl",) == outcome.via
     assert f"market_data, {SIGMA} 3." in note(outcome)
     assert note(outcome).endswith("open → 120 s")
 
@@ -194,7 +194,7 @@ async def test_who_decided_is_in_the_outcome(
     async with open_argo({"policy": "table", **table}) as argo:
         outcome = await argo.options(extensions=extensions).outcome("bars", symbol="BTC-USD")
 
-    assert expected == pytest.approx(life(outcome, clock))
+    assert pytest.approx(life(outcome, clock)) == expected
     assert note(outcome).endswith(by)
 
 
@@ -253,8 +253,8 @@ async def test_news_of_a_peer_expires_what_is_kept(
         await settle()
 
         assert price_tag("ETH-USD") in outcome.tags
-        assert before == Freshness.FRESH
-        assert freshness() == Freshness.STALE
+        assert Freshness.FRESH == before
+        assert Freshness.STALE == freshness()
 
 
 async def test_what_another_instance_has_fetched_is_news_too(
@@ -273,7 +273,7 @@ async def test_what_another_instance_has_fetched_is_news_too(
         context_of(argo).events.emit(found)
         await settle()
 
-        assert freshness() == Freshness.STALE
+        assert Freshness.STALE == freshness()
 
 
 async def test_without_news_it_expires_when_its_time_has_come(
@@ -286,7 +286,7 @@ async def test_without_news_it_expires_when_its_time_has_come(
         freshness = await kept(argo, "ETH-USD")
         await clock.advance(life(outcome, clock) - 1.0)
 
-        assert freshness() == Freshness.STALE
+        assert Freshness.STALE == freshness()
 
 
 async def test_a_models_opinion_is_not_given_up_for_a_tick(
@@ -339,7 +339,7 @@ async def test_nothing_is_left_behind(open_argo: OpenArgo, clock: FakeClock) -> 
         await trade(argo, clock, 200, 4)
     await settle()
 
-    assert clock.pending == 0
+    assert 0 == clock.pending
 
 
 async def test_a_reload_keeps_what_was_learned(
@@ -398,7 +398,7 @@ async def test_a_third_party_brings_a_policy_and_a_detector(
         outcome = await argo.outcome("bars", symbol="BTC-USD")
 
     assert pytest.approx(life(outcome, clock)) == 3.0
-    assert note(outcome) == "short, TRENDING → 3 s"
+    assert "short, TRENDING → 3 s" == note(outcome)
 
 
 @pytest.mark.parametrize("key", ["policy", "regimes"])
@@ -480,7 +480,7 @@ async def test_what_was_learned_survives_a_restart(
             "adaptive_ttl"
         ]
 
-    assert mode == 0o600
+    assert 0o600 == mode
     assert "%/day" in text
 
 
@@ -502,7 +502,7 @@ async def test_everything_learned_survives_a_restart(open_argo: OpenArgo, clock:
         after = learned(argo)
 
     assert before == after
-    assert len(after) == 2
+    assert 2 == len(after)
 
 
 async def test_what_another_detector_has_learned_is_left_alone(

@@ -134,7 +134,7 @@ def test_symbols_are_forgotten_oldest_first(calendar: Calendar) -> None:
     for name in ("A-USD", "B-USD", "A-USD", "C-USD"):
         memory.see(name, window(prices([5.0] * 90), 90), calendar, after(90))
 
-    assert list(memory.symbols) == ["A-USD", "C-USD"]
+    assert ["A-USD", "C-USD"] == list(memory.symbols)
 
 
 def test_a_symbol_unseen_for_long_is_begun_anew(calendar: Calendar) -> None:
@@ -152,7 +152,7 @@ def test_daily_bars_seed_the_level(calendar: Calendar) -> None:
     bars = Bars([MIDNIGHT - 86_400 * (90 - n) for n in range(90)], closes, 86_400)
     symbol = Memory().see("BTC-USD", bars, calendar, float(MIDNIGHT))
 
-    assert symbol.sigma_per_day == pytest.approx(0.03 * math.sqrt(0.75), rel=0.25)
+    assert pytest.approx(0.03 * math.sqrt(0.75), rel=0.25) == symbol.sigma_per_day
 
 
 def test_a_jump_does_not_rule_for_days() -> None:
@@ -185,8 +185,8 @@ def test_a_minute_of_long_ago_is_not_taken_for_one_of_now() -> None:
     factor = Factor()
     factor.add(7, 3.0, 0.9)
 
-    assert factor.mean(7 + 256) == 0.0
-    assert factor.certainty(7 + 256) == 0.0
+    assert 0.0 == factor.mean(7 + 256)
+    assert 0.0 == factor.certainty(7 + 256)
 
 
 def test_the_loading_is_learned(calendar: Calendar) -> None:
@@ -216,20 +216,20 @@ def judged(moves: Sequence[float], trends: Sequence[float]) -> list[Regime]:
 
 
 def test_nothing_is_said_at_first() -> None:
-    assert judged([1.0], [9.0]) == [Regime.UNKNOWN]
+    assert [Regime.UNKNOWN] == judged([1.0], [9.0])
 
 
 def test_regimes_outlive_their_threshold_within_its_slack() -> None:
     """Between 1.2 and 1.5 a storm that has begun goes on, and none begins."""
     zigzag = [5.0, -5.0] * 4
-    assert judged(zigzag[:2], [1.0, 1.4])[-1] == Regime.UNKNOWN
-    assert judged(zigzag[:3], [1.0, 1.6, 1.4])[-1] == Regime.VOLATILE
-    assert judged(zigzag[:4], [1.0, 1.6, 1.4, 1.1])[-1] == Regime.UNKNOWN
+    assert Regime.UNKNOWN == judged(zigzag[:2], [1.0, 1.4])[-1]
+    assert Regime.VOLATILE == judged(zigzag[:3], [1.0, 1.6, 1.4])[-1]
+    assert Regime.UNKNOWN == judged(zigzag[:4], [1.0, 1.6, 1.4, 1.1])[-1]
 
 
 def test_a_trend_gets_somewhere_and_a_consolidation_nowhere() -> None:
-    assert judged([5.0] * 8, [1.0] * 8)[-1] == Regime.TRENDING
-    assert judged([5.0, -5.0] * 4, [0.6] * 8)[-1] == Regime.CONSOLIDATION
+    assert Regime.TRENDING == judged([5.0] * 8, [1.0] * 8)[-1]
+    assert Regime.CONSOLIDATION == judged([5.0, -5.0] * 4, [0.6] * 8)[-1]
 
 
 def row(minute: int, close: float) -> dict[str, object]:

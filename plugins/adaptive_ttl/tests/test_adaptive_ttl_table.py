@@ -95,18 +95,18 @@ def test_the_table_is_the_plans(
     at = NOON if is_open else NIGHT
     decision = Table(TableConfig()).decide(situation(calendar, data_type, volatility, regime, at))
 
-    assert expected == pytest.approx(decision.ttl)
+    assert pytest.approx(decision.ttl) == expected
 
 
 def test_a_volatility_of_zero_counts_as_low(calendar: Calendar) -> None:
     """The plan's rule asked ``if volatility:`` and so ignored a market that stands still."""
     still = situation(calendar, "market_data", 0.0, Regime.UNKNOWN, NOON)
 
-    assert Table(TableConfig()).decide(still).ttl == 240.0
+    assert 240.0 == Table(TableConfig()).decide(still).ttl
 
 
 def test_an_answer_without_a_subject_lives_by_its_type() -> None:
-    assert Table(TableConfig()).decide(Situation("sentiment", "", NOON)).ttl == 240.0
+    assert 240.0 == Table(TableConfig()).decide(Situation("sentiment", "", NOON)).ttl
 
 
 def test_every_number_can_be_configured(calendar: Calendar) -> None:

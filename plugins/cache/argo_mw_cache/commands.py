@@ -10,7 +10,7 @@ from rich.table import Table
 
 from argo_mw.cli import ExitCode, console, print_json, say, with_argo
 from argo_mw.plugin import AnyOperation, Argo, BadParameter, Call, context_of
-from argo_mw_cache.commands_store import CacheStore, Kept
+from argo_mw_cache.commands_store import CacheStore, KeptAnswer
 
 
 def _bool(text: str) -> bool:
@@ -67,7 +67,7 @@ async def stats(argo: Argo, sample: int, as_json: bool) -> None:
 @click.argument("operation")
 @click.argument("subjects", nargs=-1, metavar="[SUBJECT]…")
 @click.option("-p", "--parameter", multiple=True, metavar="NAME=VALUE", help="A further parameter.")
-@click.option("--tenant", help="On whose behalf; the configured tenant unless told.")
+@click.option("--tenant", help="The tenant to ask for; by default the configured one.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def get(
@@ -144,25 +144,25 @@ def _calls(
     parameter: tuple[str, ...],
     tenant: str,
 ) -> list[Call]:
-    """The calls that would ask for these, checked and normalised as those are."""
+    """Return the calls that ask for these, checked and normalised as any other call."""
     context = context_of(argo)
     known = context.operation(operation)
-    further = dict(_typed(known, text) for text in parameter)
+    more = dict(_typed(known, text) for text in parameter)
     if not known.subject and subjects:
         msg = f"{operation} has no subject: it is {operation}{known.signature}"
         raise BadParameter(msg)
-    asked = [{known.subject: subject} for subject in subjects] or [{}]
-    return [context.make_call(operation, tenant, {**further, **one}) for one in asked]
+    each = [{known.subject: subject} for subject in subjects] or [{}]
+    return [context.make_call(operation, tenant, {**more, **one}) for one in each]
 
 
 def _typed(operation: AnyOperation, text: str) -> tuple[str, object]:
-    """A parameter's name and its value, a number where the operation declares one."""
+    """Return a parameter's name and its value, a number where the operation declares one."""
     name, equals, value = text.partition("=")
     if not equals:
         msg = f"{text!r} is not of the form NAME=VALUE"
         raise click.UsageError(msg)
-    known = operation.signature.parameters.get(name)
-    declared = known.annotation if known is not None else str
+    parameter = operation.signature.parameters.get(name)
+    declared = parameter.annotation if parameter is not None else str
     kind = declared if isinstance(declared, str) else getattr(declared, "__name__", "")
     try:
         return name, _TYPES.get(kind, str)(value)
@@ -171,7 +171,7 @@ def _typed(operation: AnyOperation, text: str) -> tuple[str, object]:
         raise BadParameter(msg) from None
 
 
-def _row(call: Call, kept: Kept, now: float) -> dict[str, object]:
+def _row(call: Call, kept: KeptAnswer, now: float) -> dict[str, object]:
     outcome = kept.outcome
     row: dict[str, object] = {
         "operation": call.operation.name,

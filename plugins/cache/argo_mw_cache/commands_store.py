@@ -1,4 +1,4 @@
-"""What the commands look at and change: the answers in the store that instances share."""
+"""The commands' view of the store that instances share: its answers, counted, judged, removed."""
 
 from __future__ import annotations
 
@@ -7,23 +7,29 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import field, frozen
 
-from argo_mw.app.application import engine_of
-from argo_mw.plugin import Argo, Call, ConfigError, Outcome, SharedUnavailable, context_of
+from argo_mw.plugin import (
+    Argo,
+    Call,
+    ConfigError,
+    Outcome,
+    SharedUnavailable,
+    config_of,
+    context_of,
+)
 from argo_mw.store import EVERYTHING, Freshness
 from argo_mw_cache.config import CacheConfig
-from argo_mw_cache.record import PREFIX, Records, Unusable
-from argo_mw_cache.shared_level import key_of
+from argo_mw_cache.stored_answer import PREFIX, AnswerCodec, StoreProblem, store_key
 
-ABSENT = "absent"
-EXPIRED = "expired"
-INVALIDATED = "invalidated"
+_ABSENT = "absent"
+_EXPIRED = "expired"
+_INVALIDATED = "invalidated"
 _PER_READ = 50
 _PER_DELETE = 500
 
 
 @frozen
-class Kept:
-    """What the store holds for one question.
+class KeptAnswer:
+    """The state of the store's answer to one question.
 
     Attributes:
         state: ``fresh``; ``stale`` or ``expired``, which is served only when nothing newer can
@@ -40,13 +46,13 @@ class Kept:
 
     @property
     def is_useful(self) -> bool:
-        """Whether it may be served."""
-        return self.outcome is not None and self.state != INVALIDATED
+        """Return whether it may be served."""
+        return self.outcome is not None and self.state != _INVALIDATED
 
 
 @frozen
-class Stats:
-    """What the store holds in all.
+class StoreStats:
+    """Counts of what the store holds.
 
     Attributes:
         entries: How many answers, by operation.
@@ -69,9 +75,7 @@ class CacheStore:
     """
 
     def __init__(self, argo: Argo) -> None:
-        part = engine_of(argo).pipeline.contributions.get("cache")
-        config = part.config if part is not None else None
-        shared = isinstance(config, CacheConfig) and config.shared
+        shared = config_of(argo, CacheConfig).shared
         if not shared or context_of(argo).single_process:
             where = 'shared = "memory://" in [argo]' if shared else "shared = false"
             msg = (
@@ -80,22 +84,22 @@ class CacheStore:
             )
             raise ConfigError(msg)
         self._context = context_of(argo)
-        self._records = Records(context_of(argo))
+        self._codec = AnswerCodec(self._context)
 
-    async def look(self, call: Call) -> Kept:
-        """What is kept for *call*; nothing is asked of any upstream."""
-        key = key_of(call)
+    async def look(self, call: Call) -> KeptAnswer:
+        """Return what is kept for *call*, without asking any upstream."""
+        key = store_key(call)
         return await self._judge(key, await self._context.shared.get(key))
 
-    async def stats(self, *, sample: int) -> Stats:
-        """Counts of everything; sizes and states of *sample* answers at most."""
+    async def stats(self, *, sample: int) -> StoreStats:
+        """Return counts of everything, and sizes and states of *sample* answers at most."""
         keys = await self._context.shared.scan(PREFIX)
-        found: list[Kept] = []
+        found: list[KeptAnswer] = []
         for part in _parts(keys[:sample], _PER_READ):
             values = await self._context.shared.get_many(part)
             found += [await self._judge(k, v) for k, v in zip(part, values, strict=True)]
-        found = [kept for kept in found if kept.state != ABSENT]
-        return Stats(
+        found = [kept for kept in found if kept.state != _ABSENT]
+        return StoreStats(
             entries=Counter(map(_operation_of, keys)),
             looked_at=len(found),
             bytes=sum(kept.size for kept in found),
@@ -106,14 +110,14 @@ class CacheStore:
         """Make misses of all answers with one of *tags*, in every instance.
 
         Raises:
-            SharedUnavailable: The store could not be told.
+            SharedUnavailable: The store cannot be reached.
         """
         if not await self._context.tag_versions.invalidate(tags):
             msg = "nothing was invalidated: the shared store cannot be reached; try again"
             raise SharedUnavailable(msg)
 
     async def clear(self) -> int:
-        """Remove all answers, from the memory of every instance too; how many the store held.
+        """Remove all answers, from every instance's memory too; return how many the store held.
 
         Raises:
             SharedUnavailable: The store cannot be reached.
@@ -122,19 +126,19 @@ class CacheStore:
         keys = await self._context.shared.scan(PREFIX)
         return sum([await self._context.shared.delete(part) for part in _parts(keys, _PER_DELETE)])
 
-    async def _judge(self, key: str, data: bytes | None) -> Kept:
+    async def _judge(self, key: str, data: bytes | None) -> KeptAnswer:
         if data is None:
-            return Kept(ABSENT)
-        record = self._records.read(data, key)
-        if isinstance(record, Unusable):
-            return Kept(record.action, len(data), detail=record.detail)
-        freshness = await self._context.tag_versions.check(record.tag_snapshot)
-        state = INVALIDATED if freshness is Freshness.MISS else freshness.value
-        expires_at = record.outcome.expires_at
+            return KeptAnswer(_ABSENT)
+        answer = self._codec.read(data, key)
+        if isinstance(answer, StoreProblem):
+            return KeptAnswer(answer.action, len(data), detail=answer.detail)
+        freshness = await self._context.tag_versions.check(answer.tag_snapshot)
+        state = _INVALIDATED if freshness is Freshness.MISS else freshness.value
+        expires_at = answer.outcome.expires_at
         assert expires_at is not None
         if freshness is Freshness.FRESH and expires_at <= self._context.clock.time():
-            state = EXPIRED
-        return Kept(state, len(data), record.outcome)
+            state = _EXPIRED
+        return KeptAnswer(state, len(data), answer.outcome)
 
 
 def _operation_of(key: str) -> str:

@@ -12,20 +12,20 @@ class CacheConfig:
     """The table ``[plugins.cache]``.
 
     Attributes:
-        ttl: Seconds that an answer lives when neither its upstream nor ``adaptive_ttl`` has
-            said.
+        ttl: Seconds that an answer lives when neither its upstream nor another layer sets its
+            expiry.
         jitter: The share of ``ttl`` that is taken off at random, so that what was loaded
             together is not reloaded together.
-        negative_ttl: Seconds for which "there is no such thing" is remembered; 0 for not at all.
+        negative_ttl: Seconds for which it is remembered that there is no answer; 0 for not at all.
         grace: Seconds after its expiry for which an answer is served when nothing newer can
             be had.
         early: How eagerly an answer is refreshed before it expires (XFetch's beta): 1 is
             optimal for loads of varying length, more is earlier, 0 is never.
-        memory: Whether answers are kept in memory. Without it every hit asks the shared store:
-            for processes that have little memory, or live for one call.
+        memory: Whether answers are kept in memory. Without it every hit is read from the shared
+            store: for processes that have little memory, or live for one call.
         shared: Whether answers are kept in the shared store too, so that other instances find
             them and they survive a restart.
-        shared_timeout: Seconds to wait for the shared store at most.
+        store_timeout: Seconds to wait for the shared store at most.
         soft_timeout: Seconds after which an old answer is served while a newer one is still
             being loaded; 0 waits for the newer one.
         max_entries: Answers in memory at most.
@@ -40,7 +40,7 @@ class CacheConfig:
     early: float = field(default=1.0, validator=validators.ge(0))
     memory: bool = True
     shared: bool = True
-    shared_timeout: float = field(default=0.25, validator=validators.gt(0))
+    store_timeout: float = field(default=0.25, validator=validators.gt(0))
     soft_timeout: float = field(default=2.0, validator=validators.ge(0))
     max_entries: int = field(default=50_000, validator=validators.gt(0))
     max_bytes: int = field(default=256 * _MEBIBYTE, validator=validators.gt(0))

@@ -1,9 +1,9 @@
 """Answers that could not be stored while the store was away; they are stored when it is back.
 
-Last write wins: the newest answer to a question waits here, and in the store it replaces only what
-speaks for an earlier moment. It is stored only while its tags still have the stamps that its load
-began with, and never after its expiry. Were one of them replaced just then, readers would see
-that: they compare the stamps too. So nothing that was invalidated comes back this way.
+The newest answer to a question waits here, and in the store it replaces only what speaks for an
+earlier moment. It is stored only while its tags still have the versions that its load began with,
+and never after its expiry. If one of them is replaced just then, readers notice: they compare the
+versions too. So nothing that was invalidated comes back this way.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from attrs import frozen
 
 from argo_mw.plugin import Closed, Context, Outcome, SharedUnavailable
 from argo_mw.store import Freshness
-from argo_mw_cache.record import Record, Records
+from argo_mw_cache.stored_answer import AnswerCodec, StoredAnswer
 
-_MOST = 1_000
-_MOST_BYTES = 16 << 20
+_MAX_ANSWERS = 1_000
+_MAX_BYTES = 16 << 20
 
 
 @frozen
-class _Waiting:
-    """An encoded answer, the stamps of its tags, and when it was and ceases to be true."""
+class _DeferredAnswer:
+    """An encoded answer, the versions of its tags, the moment it speaks for, and its expiry."""
 
     data: bytes
     versions: tuple[object, ...]
@@ -36,10 +36,10 @@ class Deferred:
     """The answers that wait for the store.
 
     Args:
-        context: Where the store and the stamps are.
+        context: Where the store and the tags' versions are.
         grace: Seconds after its expiry for which an answer is kept in the store.
-        most: How many answers wait at most; the oldest are given up.
-        most_bytes: Their size at most.
+        max_answers: How many answers wait at most; the oldest are given up.
+        max_bytes: Their size at most.
     """
 
     def __init__(
@@ -47,15 +47,15 @@ class Deferred:
         context: Context,
         *,
         grace: float,
-        most: int = _MOST,
-        most_bytes: int = _MOST_BYTES,
+        max_answers: int = _MAX_ANSWERS,
+        max_bytes: int = _MAX_BYTES,
     ) -> None:
         self._context = context
-        self._records = Records(context)
+        self._codec = AnswerCodec(context)
         self._grace = grace
-        self._most = most
-        self._most_bytes = most_bytes
-        self._waiting: dict[str, _Waiting] = {}
+        self._max_answers = max_answers
+        self._max_bytes = max_bytes
+        self._waiting: dict[str, _DeferredAnswer] = {}
         self._bytes = 0
         self._storing: asyncio.Task[None] | None = None
 
@@ -66,19 +66,19 @@ class Deferred:
         """Let *data* wait, in the place of what waited for *key* before."""
         assert outcome.expires_at is not None
         self._drop(key)
-        self._waiting[key] = _Waiting(
+        self._waiting[key] = _DeferredAnswer(
             data, tuple(versions), outcome.as_of or 0.0, outcome.expires_at
         )
         self._bytes += len(data)
-        while len(self._waiting) > self._most or self._bytes > self._most_bytes:
+        while len(self._waiting) > self._max_answers or self._bytes > self._max_bytes:
             self._drop(next(iter(self._waiting)))
 
     def resume(self) -> None:
-        """The store has just answered: store what waits, in the background."""
+        """Store what waits in the background, now that the store has answered."""
         if not self._waiting or (self._storing is not None and not self._storing.done()):
             return
         tag_versions = self._context.tag_versions
-        # Until the store knows of every invalidation, its stamps prove nothing.
+        # Until the store knows of every invalidation, its versions prove nothing.
         if tag_versions.connected and not tag_versions.pending:
             with contextlib.suppress(Closed):
                 self._storing = self._context.tasks.spawn("cache:deferred", self._store_all())
@@ -91,25 +91,25 @@ class Deferred:
                 if self._waiting.get(key) is waiting:
                     self._drop(key)
         except SharedUnavailable:
-            return  # what still waits goes on waiting
+            return  # the rest keeps waiting
 
-    async def _store(self, key: str, waiting: _Waiting) -> None:
-        life = waiting.expires_at - self._context.clock.time()
+    async def _store(self, key: str, waiting: _DeferredAnswer) -> None:
+        ttl = waiting.expires_at - self._context.clock.time()
         tag_versions = self._context.tag_versions
         if (
-            life <= 0
+            ttl <= 0
             or await tag_versions.check(tag_versions.adopt(waiting.versions)) is not Freshness.FRESH
         ):
             return
         shared = self._context.shared
-        there = await shared.get(key)
-        if there is None or self._is_older(there, key, waiting):
-            # If it is another by now, that is a newer one.
-            await shared.compare_and_set(key, there, waiting.data, ttl=life + self._grace)
+        present = await shared.get(key)
+        if present is None or self._is_older(present, key, waiting):
+            # If the set fails, another answer has come in between, which is newer.
+            await shared.compare_and_set(key, present, waiting.data, ttl=ttl + self._grace)
 
-    def _is_older(self, there: bytes, key: str, waiting: _Waiting) -> bool:
-        record = self._records.read(there, key)
-        return not isinstance(record, Record) or (record.outcome.as_of or 0.0) < waiting.as_of
+    def _is_older(self, present: bytes, key: str, waiting: _DeferredAnswer) -> bool:
+        answer = self._codec.read(present, key)
+        return not isinstance(answer, StoredAnswer) or (answer.outcome.as_of or 0.0) < waiting.as_of
 
     def _drop(self, key: str) -> None:
         waiting = self._waiting.pop(key, None)

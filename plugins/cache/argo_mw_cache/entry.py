@@ -1,4 +1,4 @@
-"""An entry: an answer as it is kept."""
+"""An entry: an answer as it is kept in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 
 from argo_mw.plugin import NO_COST, NotFound, Outcome, Stream, copy_error
 from argo_mw.store import Snapshot, TagSnapshot, snapshot
-from argo_mw_cache.record import KEPT
+from argo_mw_cache.stored_answer import KEPT
 
 _TAGS = frozenset({"layer:cache"})
 _RARE = 20.0
@@ -19,12 +19,12 @@ _RARE = 20.0
 
 @frozen
 class Times:
-    """When an entry may be served, in monotonic seconds.
+    """The monotonic times up to which an entry may be served, and for what.
 
     Attributes:
-        fresh_until: Until then, to everyone.
+        fresh_until: Until then every caller gets it.
         early_from: From then on a reader may be the one to refresh it.
-        stale_until: Until then when nothing newer can be had.
+        stale_until: Until then it is served when nothing newer can be had.
         eagerness: The load time in seconds, times the configured factor.
     """
 
@@ -35,12 +35,12 @@ class Times:
 
     @classmethod
     def of(cls, fresh_until: float, *, load_time: float, early: float, grace: float) -> Self:
-        """The times of an entry that took *load_time* seconds to get."""
+        """Return the times of an entry that took *load_time* seconds to load."""
         eagerness = load_time * early
         return cls(fresh_until, fresh_until - eagerness * _RARE, fresh_until + grace, eagerness)
 
     def wants_refresh(self, now: float) -> bool:
-        """Whether this reader is the one to refresh the entry before it expires.
+        """Decide at random whether this reader refreshes the entry before it expires.
 
         XFetch: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede
         Prevention", VLDB 2015, with the load time that was measured.
@@ -49,22 +49,21 @@ class Times:
 
 
 @frozen(eq=False)
-class Entry:
+class CacheEntry:
     """An answer, what is known about it, and how long it may be served.
 
     Attributes:
-        outcome: What a hit gives; its value is lent by *protected* where callers could change
-            it.
-        protected: The value, for several callers.
-        shared_as_is: Whether the value can be given to everyone as it is.
-        stamped: Its tags' stamps at the start of the load.
+        outcome: What a hit returns; without its value where callers could change that.
+        snapshot: The value, to be copied for each caller.
+        shared_as_is: Whether the value itself can be given to every caller.
+        tag_snapshot: The versions of its tags at the start of the load.
         times: When it may be served.
         error: What to raise instead, when the answer is that there is none.
         size: About how many bytes it occupies.
     """
 
     outcome: Outcome
-    protected: Snapshot
+    snapshot: Snapshot
     shared_as_is: bool
     tag_snapshot: TagSnapshot
     times: Times
@@ -72,7 +71,7 @@ class Entry:
     size: int = 0
 
     def serve(self) -> Outcome:
-        """The answer, for one caller.
+        """Return the answer for one caller.
 
         Raises:
             NotFound: The answer is that there is none.
@@ -81,11 +80,11 @@ class Entry:
             raise copy_error(self.error)
         if self.shared_as_is:
             return self.outcome
-        return self.outcome.evolve(value=self.protected.copy())
+        return self.outcome.evolve(value=self.snapshot.copy())
 
 
 def hit_of(outcome: Outcome) -> Outcome:
-    """*outcome* as a later caller sees it: served by the cache, at no cost."""
+    """Return *outcome* as later callers see it: served by the cache, at no cost."""
     return outcome.evolve(
         via=(*outcome.via, "cache"),
         tags=outcome.tags | _TAGS,
@@ -108,12 +107,12 @@ class Recording:
     size: int
 
     def copy(self) -> object:
-        """The stream, which every caller reads on their own."""
+        """Return the stream, which every caller reads independently."""
         return self.stream
 
 
-def protected_of(value: object) -> Snapshot:
-    """*value* as several callers may have it; a stream must be complete.
+def snapshot_of(value: object) -> Snapshot:
+    """Return a snapshot of *value*, which may also be a complete stream.
 
     Raises:
         NotShareable: It cannot be copied.

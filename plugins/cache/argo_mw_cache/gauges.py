@@ -5,35 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from argo_mw.plugin import Gauge
-from argo_mw_cache.layer import Cache
+from argo_mw_cache.memory_level import MemoryLevel
 
 
-def gauges(current: Callable[[], Cache | None]) -> list[Gauge]:
-    """Return the gauges of the cache in use.
+def gauges(current: Callable[[], MemoryLevel | None]) -> list[Gauge]:
+    """Return the gauges of the memory level in use.
 
     Args:
-        current: Returns the cache in use, or ``None`` before there is one.
+        current: Returns the memory level in use, or ``None`` before there is one.
     """
 
-    def total(size: Callable[[Cache], int]) -> Callable[[], int | None]:
+    def reader(figure: Callable[[MemoryLevel], int]) -> Callable[[], int | None]:
         def read() -> int | None:
-            cache = current()
-            return None if cache is None else size(cache)
+            memory = current()
+            return None if memory is None else figure(memory)
 
         return read
 
     return [
-        Gauge("argo.cache.entries", total(lambda c: len(c.memory)), "{entry}", "Answers in memory"),
+        Gauge("argo.cache.entries", reader(len), "{entry}", "Answers in memory"),
         Gauge(
             "argo.cache.entries.limit",
-            total(lambda c: c.memory.max_entries),
+            reader(lambda memory: memory.max_entries),
             "{entry}",
             "Answers in memory at most",
         ),
-        Gauge("argo.cache.size", total(lambda c: c.memory.bytes), "By", "Size of these answers"),
+        Gauge("argo.cache.size", reader(lambda m: m.bytes), "By", "Size of these answers"),
         Gauge(
             "argo.cache.size.limit",
-            total(lambda c: c.memory.max_bytes),
+            reader(lambda memory: memory.max_bytes),
             "By",
             "Size of answers in memory at most",
         ),

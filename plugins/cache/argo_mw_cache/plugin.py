@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from argo_mw.plugin import Context, Gauge, Layer, hookimpl
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.gauges import gauges
-from argo_mw_cache.layer import NAME, Cache
+from argo_mw_cache.layer import Cache
+from argo_mw_cache.loader import NAME
 
 if TYPE_CHECKING:
     import click
@@ -24,23 +25,26 @@ class CachePlugin:
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the table ``[plugins.cache]``."""
+        """Return the class of the table ``[plugins.cache]``."""
         return CacheConfig
 
     @hookimpl
     def register_layers(self, config: CacheConfig, context: Context) -> Iterable[Layer]:
-        """The layer in its slot."""
-        self._cache = Cache(config, context)
-        return [Layer(NAME, self._cache, slot=NAME)]
+        """Return the layer, in its slot."""
+        return [Layer(NAME, Cache(config, context, self._use), slot=NAME)]
 
     @hookimpl
     def register_gauges(self) -> Iterable[Gauge]:
-        """How full the memory level is."""
-        return gauges(lambda: self._cache)
+        """Return gauges of how full the memory level is."""
+        return gauges(lambda: None if self._cache is None else self._cache.memory)
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw cache …``."""
+        """Add ``argo-mw cache …``."""
         from argo_mw_cache.commands import cache
 
         cli.add_command(cache)
+
+    def _use(self, cache: Cache) -> None:
+        # Not where the layer is made: a configuration that is rejected afterwards never opens it.
+        self._cache = cache

@@ -19,8 +19,8 @@ from argo_mw.plugin import context_of, operation
 from argo_mw.registry import loading
 from argo_mw.registry.discovery import Found
 from argo_mw.testing import FakePlugin, Scripted
-from argo_mw_cache import plugin
-from argo_mw_cache.record import PREFIX
+from argo_mw_cache import CachePlugin
+from argo_mw_cache.stored_answer import PREFIX
 from argo_mw_redis.testing import servers
 
 Run = Callable[..., Result]
@@ -62,10 +62,9 @@ def run(
 ) -> Iterator[Callable[..., Result]]:
     """Run ``argo-mw cache`` with this plugin, the Redis driver and an upstream installed."""
     asked = FakePlugin(operations=[bars, holdings], upstreams=[upstream])
-    plugins = {"cache": plugin, "redis": argo_mw_redis.plugin, "market": asked}
+    plugins = {"cache": CachePlugin, "redis": argo_mw_redis.plugin, "market": asked}
     found = [Found(n, Entry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
     monkeypatch.setattr(loading, "discover", lambda: found)
-    monkeypatch.setattr(loading, "incompatible", lambda name: None)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     yield lambda *words: CliRunner().invoke(cli, ["cache", *words])
@@ -89,7 +88,7 @@ def ask(*subjects: str, then: Callable[[Argo], object] | None = None, **further:
     asyncio.run(asking())
 
 
-def test_get_tells_what_another_instance_has_kept(run: Run, store: str, upstream: Scripted) -> None:
+def test_get_shows_what_another_instance_has_kept(run: Run, store: str, upstream: Scripted) -> None:
     configure(store)
     ask("AAPL", "MSFT")
     result = run("get", "bars", "AAPL", "MSFT", "--json")
@@ -107,7 +106,7 @@ def test_get_tells_what_another_instance_has_kept(run: Run, store: str, upstream
     assert "subject:AAPL" in shown
 
 
-def test_get_says_by_its_exit_code_what_is_missing(
+def test_the_exit_code_of_get_shows_whether_answers_are_missing(
     run: Run, store: str, upstream: Scripted
 ) -> None:
     configure(store)
@@ -146,7 +145,7 @@ def test_get_keeps_tenants_apart(run: Run, store: str) -> None:
     assert (ExitCode.FAILED, 1) == (wrong.exit_code, len(wrong.stderr.splitlines()))
 
 
-def test_get_of_an_unknown_operation_is_one_line(run: Run, store: str) -> None:
+def test_get_of_an_unknown_operation_is_reported_in_one_line(run: Run, store: str) -> None:
     configure(store)
     result = run("get", "bar", "AAPL")
     assert (ExitCode.FAILED, 1) == (result.exit_code, len(result.stderr.splitlines()))
@@ -164,12 +163,12 @@ def test_stats_count_by_operation_and_state(run: Run, store: str) -> None:
         await context_of(argo).shared.set(key, b"nonsense")
 
     ask("AAPL", "MSFT", "IBM", then=more)
-    told = json.loads(run("stats", "--json").stdout)
+    counts = json.loads(run("stats", "--json").stdout)
     states = {"fresh": 1, "stale": 1, "invalidated": 1, "undecodable": 1}
-    assert states == told["states"]
-    assert {"bars": 3, "holdings": 1} == told["operations"]
-    assert (4, 4) == (told["entries"], told["looked_at"])
-    assert 0 < told["bytes"] < 4_000
+    assert states == counts["states"]
+    assert {"bars": 3, "holdings": 1} == counts["operations"]
+    assert (4, 4) == (counts["entries"], counts["looked_at"])
+    assert 0 < counts["bytes"] < 4_000
     assert 2 == json.loads(run("stats", "--sample", "2", "--json").stdout)["looked_at"]
     shown = run("stats").stdout
     assert "holdings" in shown
@@ -204,8 +203,8 @@ def test_invalidate_makes_misses_everywhere(
 def test_invalidate_leaves_other_answers_alone(run: Run, store: str) -> None:
     configure(store)
     ask("AAPL", "MSFT")
-    told = json.loads(run("invalidate", "--subject", "AAPL", "--json").stdout)
-    assert {"invalidated": ["subject:AAPL"]} == told
+    counts = json.loads(run("invalidate", "--subject", "AAPL", "--json").stdout)
+    assert {"invalidated": ["subject:AAPL"]} == counts
     assert ExitCode.PARTLY == run("get", "bars", "AAPL", "MSFT").exit_code
 
 
@@ -235,7 +234,7 @@ async def test_invalidate_and_clear_reach_the_memory_of_running_instances(
             async with asyncio.timeout(60):
                 while len(upstream.asked) == asked:
                     await argo.call("bars", symbol="AAPL")
-                    await asyncio.sleep(0)  # a hit gives nobody else a turn
+                    await asyncio.sleep(0)  # a hit does not yield to other tasks
 
 
 def test_clear_removes_everything_of_the_cache_and_nothing_else(run: Run, store: str) -> None:
@@ -260,7 +259,7 @@ def test_clear_removes_everything_of_the_cache_and_nothing_else(run: Run, store:
     [("memory://", ""), ("sqlite", "[plugins.cache]\nshared = false\n")],
 )
 @pytest.mark.parametrize("words", [["stats"], ["get", "bars", "A"], ["clear"]], ids=" ".join)
-def test_without_a_shared_store_there_is_nothing_to_look_at(
+def test_commands_explain_that_there_is_no_shared_store(
     run: Run, shared: str, more: str, words: list[str]
 ) -> None:
     configure(shared, more)
@@ -272,7 +271,7 @@ def test_without_a_shared_store_there_is_nothing_to_look_at(
 @pytest.mark.parametrize(
     "words", [["stats"], ["get", "bars", "A"], ["invalidate", "op:bars"], ["clear"]], ids=" ".join
 )
-def test_a_server_that_is_away_is_one_line(run: Run, words: list[str]) -> None:
+def test_an_unreachable_server_is_reported_in_one_line(run: Run, words: list[str]) -> None:
     configure("redis://127.0.0.1:1/0")
     result = run(*words)
     assert ExitCode.FAILED == result.exit_code

@@ -1,4 +1,4 @@
-"""Answers loaded while the store is away reach it afterwards, unless they must not."""
+"""Answers loaded while the store is away reach it afterwards, unless they are out of date."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from argo_mw import Argo, Outcome, SharedUnavailable
 from argo_mw.plugin import context_of, hookimpl, operation
 from argo_mw.store.memory import MemoryShared, named_store
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import deferred, entry, layer, plugin
+from argo_mw_cache import CachePlugin, deferred, entry, loader
 from argo_mw_cache.deferred import Deferred
 
 _names = itertools.count()
@@ -79,7 +79,7 @@ def store() -> str:
 
 @pytest.fixture(autouse=True)
 def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(layer.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
     monkeypatch.setattr(entry.random, "random", lambda: 0.0)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
 
@@ -87,7 +87,7 @@ def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def instance(store: str, upstream: Scripted, clock: FakeClock) -> Argo:
     settings = {"argo": {"shared": store, "strict": True}, "plugins": {"cache": {"ttl": 60}}}
     asked = FakePlugin(operations=[bars], upstreams=[upstream])
-    plugins = {"cache": plugin, "driver": Driver(), "asked": asked}
+    plugins = {"cache": CachePlugin, "driver": Driver(), "asked": asked}
     return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
 
 
@@ -98,33 +98,35 @@ def away(argo: Argo, is_it: bool) -> None:
 
 
 async def back(argo: Argo, clock: FakeClock) -> None:
-    """The store is back, its stamps are known, and something was asked of it."""
+    """Let the store be reachable again, learn the versions of its tags, and use it."""
     away(argo, False)
     await clock.advance(1.0)
     await argo.call("bars", symbol="something else")
     await settle()
 
 
-def saying(*values: object) -> Scripted:
+def answering(*values: object) -> Scripted:
     return Scripted("a", ["bars"], *values, lambda _: "more", retries=0)
 
 
-async def test_what_was_loaded_meanwhile_is_stored_when_the_store_is_back(
+async def test_answers_loaded_during_an_outage_are_stored_after_it(
     store: str, clock: FakeClock
 ) -> None:
-    one, other = saying("loaded"), saying("other's")
+    one, other = answering("loaded"), answering("other's")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
-        assert await first.call("bars", symbol="A") == "loaded"
-        assert await second.call("bars", symbol="B") == "other's"
+        assert "loaded" == await first.call("bars", symbol="A")
+        assert "other's" == await second.call("bars", symbol="B")
         await back(first, clock)
-        assert await second.call("bars", symbol="A") == "loaded"
-    assert [call.subject for call in other.asked] == ["B"]
+        assert "loaded" == await second.call("bars", symbol="A")
+    assert ["B"] == [call.subject for call in other.asked]
 
 
-async def test_what_was_invalidated_meanwhile_is_not_stored(store: str, clock: FakeClock) -> None:
-    one, other = saying("loaded"), saying("newer")
+async def test_an_answer_invalidated_elsewhere_during_the_outage_is_not_stored(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = answering("loaded"), answering("newer")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
@@ -132,89 +134,95 @@ async def test_what_was_invalidated_meanwhile_is_not_stored(store: str, clock: F
         await second.invalidate("subject:A")
         await back(first, clock)
         keys = await context_of(second).shared.scan("argo:cache:")
-        assert len(keys) == 1  # that of something else
-        assert await second.call("bars", symbol="A") == "newer"
+        assert 1 == len(keys)  # that of something else
+        assert "newer" == await second.call("bars", symbol="A")
 
 
-async def test_what_was_invalidated_here_meanwhile_is_not_stored(
+async def test_an_answer_invalidated_here_during_the_outage_is_not_stored(
     store: str, clock: FakeClock
 ) -> None:
-    one, other = saying("loaded"), saying("newer")
+    one, other = answering("loaded"), answering("newer")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
         await first.invalidate("subject:A")
         await back(first, clock)
-        assert await second.call("bars", symbol="A") == "newer"
+        assert "newer" == await second.call("bars", symbol="A")
 
 
-async def test_what_has_expired_by_then_is_not_stored(store: str, clock: FakeClock) -> None:
-    async with instance(store, saying("loaded"), clock) as first:
+async def test_an_answer_that_expired_during_the_outage_is_not_stored(
+    store: str, clock: FakeClock
+) -> None:
+    async with instance(store, answering("loaded"), clock) as first:
         await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
         await clock.advance(61)
         await back(first, clock)
-        assert (
-            len(await context_of(first).shared.scan("argo:cache:")) == 1
+        assert 1 == len(
+            await context_of(first).shared.scan("argo:cache:")
         )  # that of something else
 
 
-async def test_what_another_has_stored_since_stays(store: str, clock: FakeClock) -> None:
-    one, other = saying("older"), saying("newer")
+async def test_a_newer_answer_of_another_instance_stays(store: str, clock: FakeClock) -> None:
+    one, other = answering("older"), answering("newer")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
         await clock.advance(1)
-        assert await second.call("bars", symbol="A") == "newer"
+        assert "newer" == await second.call("bars", symbol="A")
         await back(first, clock)
-        async with instance(store, saying("not asked"), clock) as third:
-            assert await third.call("bars", symbol="A") == "newer"
+        async with instance(store, answering("not asked"), clock) as third:
+            assert "newer" == await third.call("bars", symbol="A")
 
 
-async def test_it_replaces_what_speaks_for_an_earlier_moment(store: str, clock: FakeClock) -> None:
-    one, other = saying("newer"), saying("older")
+async def test_an_older_answer_of_another_instance_is_replaced(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = answering("newer"), answering("older")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         await context_of(first).tag_versions.load(["subject:A"])
-        assert await second.call("bars", symbol="A") == "older"
+        assert "older" == await second.call("bars", symbol="A")
         await clock.advance(1)
         away(first, True)
         await first.call("bars", symbol="A")
         await back(first, clock)
-        async with instance(store, saying("not asked"), clock) as third:
-            assert await third.call("bars", symbol="A") == "newer"
+        async with instance(store, answering("not asked"), clock) as third:
+            assert "newer" == await third.call("bars", symbol="A")
 
 
-async def test_it_waits_on_while_the_store_comes_and_goes(store: str, clock: FakeClock) -> None:
-    one, other = saying("loaded"), saying("other's")
+async def test_deferred_answers_survive_further_outages(store: str, clock: FakeClock) -> None:
+    one, other = answering("loaded"), answering("other's")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         await context_of(first).tag_versions.load(["subject:A"])
         away(first, True)
         await first.call("bars", symbol="A")
-        await first.call("bars", symbol="its stamps cannot be had")
+        await first.call("bars", symbol="its versions are unknown")
         await settle()
         away(first, False)
         context_of(first).tag_versions._gap()  # as when the channel is made anew
-        assert await first.call("bars", symbol="B") == "more"
+        assert "more" == await first.call("bars", symbol="B")
         await settle()
         away(first, True)
         await first.call("bars", symbol="C")
         await back(first, clock)
-        assert await second.call("bars", symbol="A") == "loaded"
+        assert "loaded" == await second.call("bars", symbol="A")
 
 
-async def test_what_waits_is_bounded_and_the_newest_stays(clock: FakeClock, store: str) -> None:
-    async with instance(store, saying(), clock) as argo:
-        waiting = Deferred(context_of(argo), grace=0, most=2, most_bytes=10)
+async def test_deferred_answers_are_bounded_and_the_newest_stays(
+    clock: FakeClock, store: str
+) -> None:
+    async with instance(store, answering(), clock) as argo:
+        waiting = Deferred(context_of(argo), grace=0, max_answers=2, max_bytes=10)
         outcome = Outcome("x", expires_at=clock.time() + 60)
         for key in ("one", "two", "two", "three"):
             waiting.keep(key, b"123", (), outcome)
-        assert list(waiting._waiting) == ["two", "three"]
+        assert ["two", "three"] == list(waiting._waiting)
         waiting.keep("four", b"12345678", (), outcome)
-        assert list(waiting._waiting) == ["four"]
-        assert waiting._bytes == 8
+        assert ["four"] == list(waiting._waiting)
+        assert 8 == waiting._bytes
         waiting.keep("five", bytes(11), (), outcome)
-        assert (len(waiting), waiting._bytes) == (0, 0)
-    assert deferred._MOST_BYTES < 2**25
+        assert (0, 0) == (len(waiting), waiting._bytes)
+    assert deferred._MAX_BYTES < 2**25

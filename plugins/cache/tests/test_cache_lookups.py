@@ -1,4 +1,4 @@
-"""Lookups in the store: what is asked together travels together, and nobody disturbs anybody."""
+"""Lookups in the store: those of one turn travel together, and find and middleware agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from argo_mw import Argo, Closed, SharedUnavailable
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
-from argo_mw_cache import plugin
+from argo_mw_cache import CachePlugin
 from argo_mw_cache.lookups import Lookups
 from argo_mw_coalesce import plugin as coalesce
 
@@ -74,7 +74,7 @@ def context() -> Context:
 
 @pytest.fixture
 def lookups(context: Context) -> Lookups:
-    return Lookups(context, patience=0.25)  # type: ignore[arg-type]
+    return Lookups(context, timeout=0.25)  # type: ignore[arg-type]
 
 
 async def get(lookups: Lookups, key: str) -> bytes | None:
@@ -92,7 +92,7 @@ async def test_lookups_of_one_turn_are_one_read(context: Context, lookups: Looku
     assert (*keys, "absent") == crowd
 
 
-async def test_a_caller_who_is_alone_goes_straight_to_the_store(
+async def test_a_single_caller_goes_straight_to_the_store(
     context: Context, lookups: Lookups
 ) -> None:
     await asyncio.gather(*(get(lookups, key) for key in "abc"))
@@ -108,7 +108,9 @@ async def test_equal_keys_are_read_once(context: Context, lookups: Lookups) -> N
     assert [("k",), ("k",)] == context.shared.reads
 
 
-async def test_a_caller_who_leaves_disturbs_nobody(context: Context, lookups: Lookups) -> None:
+async def test_a_cancelled_caller_does_not_affect_others(
+    context: Context, lookups: Lookups
+) -> None:
     context.shared.gate.clear()
     tasks = [asyncio.create_task(get(lookups, key)) for key in "abc"]
     await settle()
@@ -118,14 +120,16 @@ async def test_a_caller_who_leaves_disturbs_nobody(context: Context, lookups: Lo
     assert [b"a", b"c"] == [await tasks[0], await tasks[2]]
 
 
-async def test_a_store_that_is_away_says_so_to_all(context: Context, lookups: Lookups) -> None:
+async def test_an_unreachable_store_is_reported_to_every_caller(
+    context: Context, lookups: Lookups
+) -> None:
     context.shared.away = True
     answers = await asyncio.gather(*(get(lookups, key) for key in "abc"), return_exceptions=True)
     assert [SharedUnavailable] * 3 == [type(answer) for answer in answers]
     assert 3 == len({id(answer) for answer in answers})
 
 
-async def test_nobody_waits_longer_than_patience(context: Context, lookups: Lookups) -> None:
+async def test_no_caller_waits_longer_than_the_timeout(context: Context, lookups: Lookups) -> None:
     context.shared.gate.clear()
     tasks = [asyncio.create_task(get(lookups, key)) for key in "abc"]
     await context.clock.advance(0.3)
@@ -134,7 +138,7 @@ async def test_nobody_waits_longer_than_patience(context: Context, lookups: Look
             await task
 
 
-async def test_lookups_that_are_stopped_leave_nobody_waiting(
+async def test_callers_do_not_wait_for_a_batch_that_was_cancelled(
     context: Context, lookups: Lookups
 ) -> None:
     context.shared.gate.clear()
@@ -148,7 +152,7 @@ async def test_lookups_that_are_stopped_leave_nobody_waiting(
     assert b"a" == await tasks[0]
 
 
-async def test_nothing_is_looked_up_after_the_end(context: Context, lookups: Lookups) -> None:
+async def test_nothing_is_looked_up_after_shutdown(context: Context, lookups: Lookups) -> None:
     context.tasks.open = False
     answers = await asyncio.gather(*(get(lookups, key) for key in "ab"), return_exceptions=True)
     assert b"a" == answers[0]
@@ -163,7 +167,7 @@ def instance(store: str, upstream: Scripted, clock: FakeClock, **config: object)
         {"argo": {"shared": store, "strict": True}, "plugins": {"cache": config}},
         clock=clock,
         plugins={
-            "cache": plugin,
+            "cache": CachePlugin,
             "coalesce": coalesce,
             "asked": FakePlugin(operations=[bars], upstreams=[upstream]),
         },
@@ -171,7 +175,7 @@ def instance(store: str, upstream: Scripted, clock: FakeClock, **config: object)
     )
 
 
-async def test_without_memory_every_hit_asks_the_store() -> None:
+async def test_without_memory_every_hit_is_read_from_the_store() -> None:
     clock, upstream = FakeClock(), Scripted("a", ["bars"])
     async with instance("memory://no-memory", upstream, clock, memory=False) as argo:
         outcomes = [await argo.outcome("bars", symbol="A") for _ in range(3)]
@@ -197,7 +201,7 @@ async def test_a_hit_in_the_store_starts_no_flight() -> None:
     assert [] == other.asked
 
 
-async def test_what_was_not_found_is_not_looked_up_again_at_once() -> None:
+async def test_the_middleware_does_not_repeat_the_look_of_find() -> None:
     clock, upstream = FakeClock(), Scripted("a", ["bars"])
     async with instance("memory://once", upstream, clock) as argo:
         reads: list[str] = []
@@ -213,7 +217,7 @@ async def test_what_was_not_found_is_not_looked_up_again_at_once() -> None:
     assert 1 == sum(key.startswith("argo:cache:") for key in reads)
 
 
-async def test_a_thousand_equal_calls_look_up_once_and_load_once() -> None:
+async def test_a_thousand_equal_calls_look_once_and_load_once() -> None:
     clock, upstream = FakeClock(), Scripted("a", ["bars"])
     async with instance("memory://thousand", upstream, clock) as argo:
         answers = await asyncio.gather(*(argo.call("bars", symbol="A") for _ in range(1000)))

@@ -16,8 +16,8 @@ from argo_mw.app.application import engine_of
 from argo_mw.plugin import LayerActed, context_of, operation
 from argo_mw.store.codec import Envelope
 from argo_mw.testing import FakePlugin, Scripted, capture_events
-from argo_mw_cache import plugin
-from argo_mw_cache.shared_level import key_of
+from argo_mw_cache import CachePlugin
+from argo_mw_cache.stored_answer import store_key
 
 KEY = "s3cret-and-long-enough-for-a-key"
 TIMES = pd.date_range("2024-01-02", periods=30, freq="min", tz="UTC")
@@ -55,7 +55,7 @@ def settings(
 
 def application(settings: dict[str, object], upstream: Scripted) -> Argo:
     asked = FakePlugin(operations=[quote], upstreams=[upstream])
-    plugins = {"cache": plugin, "asked": asked}
+    plugins = {"cache": CachePlugin, "asked": asked}
     return Argo.open(settings, plugins=plugins, installed=False)
 
 
@@ -66,9 +66,9 @@ async def stored(settings: dict[str, object]) -> dict[str, tuple[str, bytes]]:
         for symbol in VALUES:
             await argo.call("quote", symbol=symbol)
             call, _ = engine_of(argo).pipeline.calls.get("quote", "default", {"symbol": symbol})
-            data = await context_of(argo).shared.get(key_of(call))
+            data = await context_of(argo).shared.get(store_key(call))
             assert data is not None
-            found[symbol] = (key_of(call), data)
+            found[symbol] = (store_key(call), data)
     return found
 
 
@@ -120,10 +120,10 @@ async def test_ten_thousand_mutated_values_are_all_misses(settings: dict[str, ob
     assert [] == executed
 
 
-async def test_what_is_sealed_but_mutated_inside_raises_and_runs_nothing(
+async def test_values_mutated_before_signing_raise_and_run_nothing(
     settings: dict[str, object],
 ) -> None:
-    """As by someone who has the key, or needs none: anything may come of it but that."""
+    """Any answer may come of it, but no error and no execution."""
     rng = random.Random(2_000)
     originals = await stored(settings)
     every = [data for _, data in originals.values()]

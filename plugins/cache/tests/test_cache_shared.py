@@ -1,4 +1,4 @@
-"""The second level: other instances find answers, restarts keep them, and none is served wrong."""
+"""The shared level: other instances find answers, restarts keep them, none is served wrongly."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import AnswerSeen, LayerActed, Trouble, context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import entry, layer, plugin
-from argo_mw_cache.shared_level import key_of
+from argo_mw_cache import CachePlugin, entry, loader
+from argo_mw_cache.stored_answer import store_key
 
 _names = itertools.count()
 
@@ -40,7 +40,7 @@ def shared() -> str:
 
 @pytest.fixture(autouse=True)
 def no_luck(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(layer.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
     monkeypatch.setattr(entry.random, "random", lambda: 0.0)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
 
@@ -49,7 +49,7 @@ def instance(store: str, upstream: Scripted, clock: FakeClock | None, **config: 
     argo = {"shared": store, "strict": True, **config.pop("argo", {})}  # type: ignore[dict-item]
     settings = {"argo": argo, "plugins": {"cache": config} if config else {}}
     asked = FakePlugin(operations=[bars], upstreams=[upstream])
-    plugins = {"cache": plugin, "asked": asked}
+    plugins = {"cache": CachePlugin, "asked": asked}
     return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
 
 
@@ -68,21 +68,21 @@ async def test_another_instance_finds_the_answer(shared: str, clock: FakeClock) 
         found = await second.outcome("bars", symbol="A")
         assert found.value.equals(frame)  # type: ignore[attr-defined]
         assert (found.as_of, found.expires_at) == (loaded.as_of, loaded.expires_at)
-        assert found.via == ("cache",)
-        assert [e.source for e in events.of(AnswerSeen)] == ["shared"]
+        assert ("cache",) == found.via
+        assert ["shared"] == [e.source for e in events.of(AnswerSeen)]
         await second.call("bars", symbol="A")
-        assert [e.action for e in events.of(LayerActed)] == ["shared hit", "hit"]
+        assert ["shared hit", "hit"] == [e.action for e in events.of(LayerActed)]
         await clock.advance(95)
         await second.call("bars", symbol="A")
-    assert (len(one.asked), len(other.asked)) == (1, 1)
+    assert (1, 1) == (len(one.asked), len(other.asked))
 
 
 async def test_answers_survive_a_restart_in_the_embedded_store(tmp_path: Path) -> None:
     upstream = counting()
     for _ in range(3):
         async with instance(f"sqlite:///{tmp_path / 'shared.db'}", upstream, None) as argo:
-            assert await argo.call("bars", symbol="A") == 1
-    assert len(upstream.asked) == 1
+            assert 1 == await argo.call("bars", symbol="A")
+    assert 1 == len(upstream.asked)
 
 
 async def test_an_invalidation_reaches_the_memory_of_every_instance(
@@ -91,12 +91,12 @@ async def test_an_invalidation_reaches_the_memory_of_every_instance(
     one, other = counting(), counting("other's")
     async with instance(shared, one, clock) as first, instance(shared, other, clock) as second:
         await first.call("bars", symbol="A")
-        assert await second.call("bars", symbol="A") == 1
+        assert 1 == await second.call("bars", symbol="A")
         await second.invalidate("subject:A")
         await settle()
-        assert await first.call("bars", symbol="A") == 2
-        assert await second.call("bars", symbol="A") == 2
-    assert other.asked == []
+        assert 2 == await first.call("bars", symbol="A")
+        assert 2 == await second.call("bars", symbol="A")
+    assert [] == other.asked
 
 
 async def test_a_write_that_lands_after_an_invalidation_is_never_served(
@@ -110,11 +110,11 @@ async def test_a_write_that_lands_after_an_invalidation_is_never_served(
         await second.invalidate("subject:A")
         await settle()
         slow.gate.set()
-        assert await loading == 1
-        assert await second.call("bars", symbol="A") == "newer"
+        assert 1 == await loading
+        assert "newer" == await second.call("bars", symbol="A")
 
 
-async def test_an_expired_answer_of_another_instance_is_better_than_none(
+async def test_an_expired_answer_of_another_instance_is_served_when_upstreams_fail(
     shared: str, clock: FakeClock
 ) -> None:
     down = Scripted("a", ["bars"], UpstreamError("down", upstream="a"), retries=0)
@@ -123,10 +123,12 @@ async def test_an_expired_answer_of_another_instance_is_better_than_none(
     await clock.advance(70)
     async with instance(shared, down, clock, ttl=60) as second:
         outcome = await second.outcome("bars", symbol="A")
-    assert (outcome.value, outcome.notes[-1].text) == (1, "stale, because down")
+    assert (1, "stale, because down") == (outcome.value, outcome.notes[-1].text)
 
 
-async def test_old_is_served_while_newer_takes_long(shared: str, clock: FakeClock) -> None:
+async def test_an_old_answer_is_served_when_a_newer_one_takes_too_long(
+    shared: str, clock: FakeClock
+) -> None:
     upstream = counting()
     async with instance(shared, upstream, clock, ttl=60, soft_timeout=0.5) as argo:
         await argo.call("bars", symbol="A")
@@ -135,15 +137,15 @@ async def test_old_is_served_while_newer_takes_long(shared: str, clock: FakeCloc
         asking = asyncio.create_task(argo.outcome("bars", symbol="A"))
         await clock.advance(0.6)
         outcome = await asking
-        assert (outcome.value, len(upstream.asked)) == (1, 2)
-        assert outcome.notes[-1].text == "stale, because a newer one takes longer than 0.5 s"
+        assert (1, 2) == (outcome.value, len(upstream.asked))
+        assert "stale, because a newer one takes longer than 0.5 s" == outcome.notes[-1].text
         upstream.gate.set()
         await settle()
-        assert await argo.call("bars", symbol="A") == 2
-    assert (len(upstream.asked), upstream.cancelled) == (2, 0)
+        assert 2 == await argo.call("bars", symbol="A")
+    assert (2, 0) == (len(upstream.asked), upstream.cancelled)
 
 
-async def test_what_cannot_travel_stays_in_memory_and_is_said_once(
+async def test_a_value_without_a_codec_stays_in_memory_and_is_reported_once(
     shared: str, clock: FakeClock
 ) -> None:
     class Odd:
@@ -155,17 +157,17 @@ async def test_what_cannot_travel_stays_in_memory_and_is_said_once(
         events = capture_events(argo)
         for symbol in "ABAB":
             await argo.call("bars", symbol=symbol)
-    assert len(upstream.asked) == 2
-    assert [e.action for e in events.of(LayerActed)].count("local") == 2
-    assert len(events.of(Trouble)) == 1
+    assert 2 == len(upstream.asked)
+    assert 2 == [e.action for e in events.of(LayerActed)].count("local")
+    assert 1 == len(events.of(Trouble))
 
 
-async def test_the_second_level_can_be_left_out(shared: str, clock: FakeClock) -> None:
+async def test_the_shared_level_can_be_switched_off(shared: str, clock: FakeClock) -> None:
     upstream = counting()
     for _ in range(2):
         async with instance(shared, upstream, clock, shared=False) as argo:
             await argo.call("bars", symbol="A")
-    assert len(upstream.asked) == 2
+    assert 2 == len(upstream.asked)
 
 
 async def test_signed_answers_are_read_with_their_key_only(shared: str, clock: FakeClock) -> None:
@@ -174,7 +176,7 @@ async def test_signed_answers_are_read_with_their_key_only(shared: str, clock: F
         argo = {"signing_key": key} if key else {}
         async with instance(shared, upstream, clock, argo=argo, ttl=60) as opened:
             await opened.call("bars", symbol="A")
-    assert len(upstream.asked) == 3
+    assert 3 == len(upstream.asked)
 
 
 @hypothesis_settings(
@@ -183,9 +185,7 @@ async def test_signed_answers_are_read_with_their_key_only(shared: str, clock: F
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.data())
-def test_whatever_lies_in_the_store_is_at_worst_a_miss(
-    clock: FakeClock, data: st.DataObject
-) -> None:
+def test_mutated_bytes_in_the_store_are_a_miss(clock: FakeClock, data: st.DataObject) -> None:
     """Mutated, truncated and foreign bytes: no exception, no execution, no wrong value."""
     shared = f"memory://cache-{next(_names)}"
 
@@ -193,7 +193,7 @@ def test_whatever_lies_in_the_store_is_at_worst_a_miss(
         async with instance(shared, Scripted("a", ["bars"], "right"), clock) as first:
             await first.call("bars", symbol="A")
             call, _ = engine_of(first).pipeline.calls.get("bars", "default", {"symbol": "A"})
-            stored = await context_of(first).shared.get(key_of(call))
+            stored = await context_of(first).shared.get(store_key(call))
             assert stored is not None
             mutated = bytearray(stored)
             for _ in range(data.draw(st.integers(1, 4))):
@@ -206,7 +206,7 @@ def test_whatever_lies_in_the_store_is_at_worst_a_miss(
                 )
                 | st.binary(max_size=64)
             )
-            await context_of(first).shared.set(key_of(call), broken)
+            await context_of(first).shared.set(store_key(call), broken)
         upstream = Scripted("a", ["bars"], "loaded")
         async with instance(shared, upstream, clock) as second:
             events = capture_events(second)
@@ -219,25 +219,23 @@ def test_whatever_lies_in_the_store_is_at_worst_a_miss(
     asyncio.run(run())
 
 
-async def test_an_answer_of_one_question_is_not_taken_for_another(
-    shared: str, clock: FakeClock
-) -> None:
+async def test_an_answer_under_another_key_is_not_served(shared: str, clock: FakeClock) -> None:
     """Moved under another key, the same bytes are no answer."""
     upstream = counting()
     async with instance(shared, upstream, clock) as argo:
         await argo.call("bars", symbol="A")
         ask = engine_of(argo).pipeline.calls.get
         one, other = (ask("bars", "default", {"symbol": s})[0] for s in "AB")
-        stored = await context_of(argo).shared.get(key_of(one))
+        stored = await context_of(argo).shared.get(store_key(one))
         assert stored is not None
-        await context_of(argo).shared.set(key_of(other), stored)
-        assert await argo.call("bars", symbol="B") == 2
+        await context_of(argo).shared.set(store_key(other), stored)
+        assert 2 == await argo.call("bars", symbol="B")
 
 
-async def test_what_is_read_again_is_judged_by_the_stamps_of_now(
+async def test_every_read_is_compared_with_the_current_tag_versions(
     shared: str, clock: FakeClock
 ) -> None:
-    """Whatever is remembered of a record that was read before."""
+    """Also when the head of an earlier read is remembered."""
     async with instance(shared, counting(), clock, memory=False) as argo:
 
         async def ask() -> object:
@@ -251,7 +249,7 @@ async def test_what_is_read_again_is_judged_by_the_stamps_of_now(
         assert [2, 2] == [await ask() for _ in range(2)]
 
 
-async def test_an_answer_that_is_found_again_and_again_is_told_of_once(
+async def test_a_stored_answer_is_announced_once_however_often_it_is_read(
     shared: str, clock: FakeClock
 ) -> None:
     async with instance(shared, counting(), clock, memory=False, ttl=60.0) as argo:
@@ -265,25 +263,23 @@ async def test_an_answer_that_is_found_again_and_again_is_told_of_once(
         assert [1, 1, 2, 2] == [e.outcome.value for e in events.of(AnswerSeen)]
 
 
-async def test_no_more_is_remembered_of_records_than_there_are_questions(
-    shared: str, clock: FakeClock
-) -> None:
-    """Each load gives a record another head; those before it are of no use any more."""
+async def test_only_one_head_is_remembered_per_question(shared: str, clock: FakeClock) -> None:
+    """Each load writes another head; earlier ones are of no use."""
     one, other = (
         instance(shared, counting(), clock),
         instance(shared, counting(), clock, memory=False),
     )
     async with one, other:
-        level = engine_of(other).pipeline.contributions["cache"].layer.middleware._shared  # type: ignore[union-attr]
+        level = engine_of(other).pipeline.contributions["cache"].layers[0].middleware._shared  # type: ignore[attr-defined]
         for number in range(1, 6):
             await one.invalidate("subject:A")
             await settle()
             assert number == await one.call("bars", symbol="A")
             assert number == await other.call("bars", symbol="A")
-        assert 1 == len(level._records._heads)
+        assert 1 == len(level._codec._heads)
 
 
-async def test_the_stamps_being_slow_makes_a_miss(
+async def test_tag_versions_that_come_too_late_make_a_miss(
     shared: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream = counting()
@@ -305,10 +301,10 @@ async def _forever(_: object) -> None:
     await asyncio.Event().wait()
 
 
-async def test_the_store_being_away_costs_nothing(clock: FakeClock) -> None:
+async def test_an_unreachable_store_costs_no_answer(clock: FakeClock) -> None:
     upstream = Scripted("a", ["bars"], Outcome("x"))
     async with instance("unreachable://", upstream, clock) as argo:
         events = capture_events(argo)
-        assert [await argo.call("bars", symbol="A") for _ in range(2)] == ["x", "x"]
+        assert ["x", "x"] == [await argo.call("bars", symbol="A") for _ in range(2)]
         assert "unreachable" in [e.action for e in events.of(LayerActed)]
-    assert len(upstream.asked) == 1
+    assert 1 == len(upstream.asked)

@@ -1,4 +1,4 @@
-"""One flight: the one call that several callers wait for."""
+"""A flight: the one call that several callers wait for."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from argo_mw.store import Snapshot, TagSnapshot, snapshot
 
 
 class Flight:
-    r"""A call under way, and those who wait for it.
+    r"""A call under way and the callers that wait for it.
 
-    It belongs to no caller: a caller that leaves takes only its own place away, and the last
-    one *abandon*\ s it.
+    It belongs to no caller: a caller that leaves gives up its own wait only, and the last one to
+    leave *abandon*\ s the flight.
 
     Attributes:
-        waiting: How many wait now.
-        joined: How many have waited in all.
-        task: What flies.
+        waiting: The number of callers that wait now.
+        joined: The number of callers that have waited in all.
+        task: The task that makes the call.
         failed_until: Monotonic seconds until which a failure is shared.
         tag_snapshot: The versions of the call's tags before the load, once they are known.
     """
@@ -43,7 +43,7 @@ class Flight:
         self.failed_until = 0.0
         self.joined = 0
         self.tag_snapshot: TagSnapshot | None = None
-        # In the order in which they came: so are they answered.
+        # A dict for its order: callers are answered in the order in which they came.
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._outcome: Outcome | None = None
         self._error: Exception | None = None
@@ -79,19 +79,19 @@ class Flight:
         self._wake()
 
     async def wait(self) -> Outcome:
-        """The outcome of the flight, for one caller.
+        """Return the outcome of the flight, for one caller.
 
         Raises:
-            Exception: A fresh copy of what the flight ended in.
+            Exception: A fresh copy of the error that the flight failed with.
         """
         self.joined += 1
         if not self.landed:
-            place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters[place] = None
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters[waiter] = None
             try:
-                await place
+                await waiter
             finally:
-                self._waiters.pop(place, None)
+                self._waiters.pop(waiter, None)
                 if not self._waiters and not self.landed:
                     self._abandon(self)
         return self._share()
@@ -106,7 +106,7 @@ class Flight:
         return self._outcome if value is self._outcome.value else self._outcome.evolve(value=value)
 
     def _give_away(self, outcome: Outcome) -> Outcome:
-        """*outcome* itself: to everyone when that is harmless, else to the first who comes."""
+        """Return *outcome* itself: to every caller if that is harmless, else to the first only."""
         if self._unshareable is not None:
             if self._given_away:
                 raise copy_error(self._unshareable)
@@ -114,6 +114,6 @@ class Flight:
         return outcome
 
     def _wake(self) -> None:
-        for place in self._waiters:
-            if not place.done():
-                place.set_result(None)
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)

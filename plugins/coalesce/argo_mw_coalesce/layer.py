@@ -47,9 +47,9 @@ class Coalesce:
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the outcome of the flight for *call*, which is started if there is none."""
         key = flight_key(call)
-        joined = await self._join(key, call)
-        if joined is not None:
-            return joined
+        flight = self._joinable(key)
+        if flight is not None:
+            return await self._wait(flight, call)
         if len(self._flights) >= self._max_flights:
             return await call_next(call)
         return await self._start(key, call, call_next).wait()
@@ -62,7 +62,7 @@ class Coalesce:
         return None if self._joinable(key) is None else self._join(key, call)
 
     def explain(self, call: Call) -> str:
-        """Say whether *call* would join a flight."""
+        """Describe the flight that *call* would join, if there is one."""
         flight = self._joinable(flight_key(call))
         if flight is None:
             return "would start a flight"
@@ -71,12 +71,14 @@ class Coalesce:
         return f"would join a flight that {flight.waiting} wait for"
 
     async def _join(self, key: str, call: Call) -> Outcome | None:
-        # Asked again: what a layer outside of this one waited for may have taken long.
+        # Looked up again: the wait of a layer outside of this one may have taken long.
         flight = self._joinable(key)
-        if flight is None:
-            return None
-        self._context.announce(NAME, "joined", call)
-        return await flight.wait()
+        return None if flight is None else await self._wait(flight, call)
+
+    def _wait(self, flight: Flight, call: Call) -> Coroutine[object, object, Outcome]:
+        if self._context.events.calls:
+            self._context.announce(NAME, "joined", call)
+        return flight.wait()
 
     def _joinable(self, key: str) -> Flight | None:
         flight = self._flights.get(key)
@@ -90,9 +92,9 @@ class Coalesce:
         return None
 
     def _is_current(self, flight: Flight) -> bool:
-        """Whether nothing that *flight* may have seen was invalidated since it began."""
+        """Return whether none of the flight's tags was invalidated since it began."""
         versions = flight.tag_snapshot
-        # A tag that another instance has just invalidated is not known until it is read again.
+        # A tag that another process has just invalidated is not known until it is read again.
         return versions is None or self._context.tag_versions.peek(versions) in _STILL_VALID
 
     def _start(self, key: str, call: Call, call_next: Next) -> Flight:
@@ -100,7 +102,7 @@ class Coalesce:
         timeout = call.operation.timeout
         if call.deadline is not None:
             timeout = max(timeout, call.deadline - self._clock.monotonic())
-        # A clean context: what one caller has set, its tenant in a log, is not the others'.
+        # In a clean context: variables that one caller has set do not concern the others.
         flight.task = self._context.tasks.spawn(
             f"{NAME}:{call.operation.name}",
             self._fly(key, flight, call, call_next, timeout),
@@ -150,7 +152,7 @@ class Coalesce:
 
 
 def flight_key(call: Call) -> str:
-    """Return what calls have in common that may share a flight: also how fresh an answer they want.
+    """Return the key under which calls share a flight: the call's own, and its demands on age.
 
     A refresh must not join a flight that may be answered from a cache.
     """

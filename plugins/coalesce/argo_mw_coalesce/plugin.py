@@ -1,4 +1,4 @@
-"""What the plugin registers."""
+"""The plugin's configuration and hooks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class CoalesceConfig:
 
     Attributes:
         failure_ttl: Seconds for which a failure is shared with callers who come later.
-        distributed: Whether a load is made only once among all processes that share a store.
+        distributed: Whether processes that share a store make one load among them.
         lease_ttl: Seconds after which a process that died while it loaded is replaced.
         result_ttl: Seconds for which a result is kept in the store for waiting processes.
-        store_timeout: Seconds to wait for the store at most, once there is an answer.
+        store_timeout: Seconds to wait for the store once there is an answer.
         max_flights: Flights at once; calls beyond them are passed on alone.
     """
 
@@ -35,27 +35,29 @@ class CoalesceConfig:
 
 @hookimpl
 def register_config() -> type:
-    """The class of the table ``[plugins.coalesce]``."""
+    """Return the class of the table ``[plugins.coalesce]``."""
     return CoalesceConfig
 
 
 @hookimpl
 def register_layers(config: CoalesceConfig, context: Context) -> Iterable[Layer]:
-    """The outermost layer, and its distributed half inside of the caches."""
+    """Return the outermost layer, and its distributed half inside of the caches."""
     coalesce = Coalesce(context, failure_ttl=config.failure_ttl, max_flights=config.max_flights)
-    yield Layer(NAME, coalesce, slot=NAME, transparent=True)
-    if config.distributed and not context.single_process:
-        distributed = DistributedCoalesce(
-            context,
-            lease_ttl=config.lease_ttl,
-            result_ttl=config.result_ttl,
-            store_timeout=config.store_timeout,
-        )
-        yield Layer(
-            DISTRIBUTED, distributed, after=("race",), before=("similarity",), serves=_is_loaded
-        )
+    outer = Layer(NAME, coalesce, slot=NAME, transparent=True)
+    if not config.distributed or context.single_process:
+        return [outer]
+    distributed = DistributedCoalesce(
+        context,
+        lease_ttl=config.lease_ttl,
+        result_ttl=config.result_ttl,
+        store_timeout=config.store_timeout,
+    )
+    inner = Layer(
+        DISTRIBUTED, distributed, after=("race",), before=("similarity",), serves=_is_loaded
+    )
+    return [outer, inner]
 
 
 def _is_loaded(operation: AnyOperation) -> bool:
-    # Computing is cheap, and what it is made of is asked through flights of its own.
+    # Computing is cheap, and the calls that a computation makes have flights of their own.
     return operation.kind != "compute"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import frozen
 
 from argo_mw.plugin import (
@@ -12,12 +14,16 @@ from argo_mw.plugin import (
     NotFound,
     Outcome,
     Refusal,
+    Unsupported,
     UpstreamError,
 )
 from argo_mw.store import Undecodable
 
-_FIELDS = 5
-_KINDS: dict[str, type[UpstreamError]] = {"Unacceptable": InvalidAnswer}
+_FIELDS: Final = 5
+_ERRORS: Final[dict[str, type[UpstreamError]]] = {
+    kind.__name__: kind for kind in (InvalidAnswer, Unsupported)
+}
+"""Kinds of upstream errors that arrive as what they are; others arrive as ``UpstreamError``."""
 
 
 @frozen
@@ -25,9 +31,9 @@ class SharedResult:
     """The result of a load.
 
     Attributes:
-        outcome: Its answer, or ``None``.
-        error: What it failed with, or ``None``. A result with neither holds nothing that others
-            could use: they load for themselves.
+        outcome: The answer, or ``None``.
+        error: The error that the load failed with, or ``None``. A result with neither holds
+            nothing that other processes could use: they load for themselves.
         at: When the load ended, in seconds since the epoch.
         versions: The versions of the call's tags before the load began.
         fence: The fence of the lease under which it was loaded, once it is in the store.
@@ -43,11 +49,11 @@ class SharedResult:
     def empty(self) -> bool:
         return self.outcome is None and self.error is None
 
-    def share(self) -> Outcome:
-        """The outcome.
+    def unwrap(self) -> Outcome:
+        """Return the outcome of a result that is not empty.
 
         Raises:
-            Exception: What the flight ended in.
+            Exception: The error that the load failed with.
         """
         if self.error is not None:
             raise self.error
@@ -55,18 +61,18 @@ class SharedResult:
         return self.outcome
 
 
-def write_result(codecs: Codecs, place: str, fence: int, result: SharedResult) -> bytes:
-    """The bytes of *result*; the fence makes them different from those of any other flight."""
-    plain = _plain(result.error)
+def write_result(codecs: Codecs, key: str, fence: int, result: SharedResult) -> bytes:
+    """Encode *result*; one that cannot be encoded becomes an empty one."""
+    error = _error_fields(result.error)
     try:
-        return codecs.encode((fence, result.at, result.versions, result.outcome, plain), place)
+        return codecs.encode((fence, result.at, result.versions, result.outcome, error), key)
     except NotEncodable:
-        return codecs.encode((fence, result.at, result.versions, None, None), place)
+        return codecs.encode((fence, result.at, result.versions, None, None), key)
 
 
-def read_result(codecs: Codecs, place: str, data: bytes) -> SharedResult:
-    """The result in *data*; an empty one when they hold none."""
-    record = codecs.decode(data, place)
+def read_result(codecs: Codecs, key: str, data: bytes) -> SharedResult:
+    """Decode the result in *data*; an empty one when there is none in it."""
+    record = codecs.decode(data, key)
     if isinstance(record, Undecodable) or not isinstance(record, tuple) or len(record) != _FIELDS:
         return SharedResult()
     fence, at, versions, outcome, error = record
@@ -76,8 +82,8 @@ def read_result(codecs: Codecs, place: str, data: bytes) -> SharedResult:
     return SharedResult(answer, _error(error), at, versions, fence)
 
 
-def _plain(error: Exception | None) -> dict[str, object] | None:
-    """What of *error* travels: only what answers the same for everyone who asks."""
+def _error_fields(error: Exception | None) -> dict[str, object] | None:
+    """Return the fields of *error* that travel; ``None`` for an error of this process alone."""
     if isinstance(error, UpstreamError):
         return {
             "kind": type(error).__name__,
@@ -92,22 +98,22 @@ def _plain(error: Exception | None) -> dict[str, object] | None:
     return None
 
 
-def _error(plain: object) -> Exception | None:
-    if not isinstance(plain, dict):
+def _error(fields: object) -> Exception | None:
+    if not isinstance(fields, dict):
         return None
     try:
-        message = str(plain["message"])
-        if plain["kind"] == "Refusal":
-            return Refusal(message, retry_at=plain["retry_at"])
-        action, upstream = Action(plain["action"]), str(plain["upstream"])
-        if plain["kind"] == "NotFound":
-            return NotFound(message, upstream=upstream, action=action, status=plain["status"])
-        return _KINDS.get(str(plain["kind"]), UpstreamError)(
+        message = str(fields["message"])
+        if fields["kind"] == "Refusal":
+            return Refusal(message, retry_at=fields["retry_at"])
+        action, upstream = Action(fields["action"]), str(fields["upstream"])
+        if fields["kind"] == "NotFound":
+            return NotFound(message, upstream=upstream, action=action, status=fields["status"])
+        return _ERRORS.get(str(fields["kind"]), UpstreamError)(
             message,
             upstream=upstream,
             action=action,
-            retry_after=plain["retry_after"],
-            status=plain["status"],
+            retry_after=fields["retry_after"],
+            status=fields["status"],
         )
     except (KeyError, ValueError):
         return None

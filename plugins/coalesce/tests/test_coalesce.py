@@ -10,9 +10,9 @@ import pytest
 
 from argo_mw import Argo, DeadlineExceeded, NotShareable, Outcome, UpstreamError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import LayerActed, Stream, operation
+from argo_mw.plugin import LayerActed, Stream, context_of, layers_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_coalesce import plugin
+from argo_mw_coalesce import Coalesce, plugin
 
 
 @operation(timeout=10.0, subject="symbol")
@@ -53,8 +53,8 @@ async def test_ten_thousand_equal_calls_make_one_upstream_call(clock: FakeClock)
         tasks = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(10_000)]
         await settle()
         upstream.gate.set()
-        assert set(await asyncio.gather(*tasks)) == {"AAPL"}
-    assert len(upstream.asked) == 1
+        assert {"AAPL"} == set(await asyncio.gather(*tasks))
+    assert 1 == len(upstream.asked)
 
 
 async def test_cancelling_any_caller_disturbs_no_other(clock: FakeClock) -> None:
@@ -68,8 +68,8 @@ async def test_cancelling_any_caller_disturbs_no_other(clock: FakeClock) -> None
         await settle()
         upstream.gate.set()
         answers = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [a for a in answers if a == "AAPL"] == ["AAPL"] * 7
-    assert (len(upstream.asked), upstream.cancelled) == (1, 0)
+    assert ["AAPL"] * 7 == [a for a in answers if a == "AAPL"]
+    assert (1, 0) == (len(upstream.asked), upstream.cancelled)
 
 
 async def test_a_caller_cancelled_before_its_flight_has_begun_disturbs_no_other(
@@ -81,8 +81,8 @@ async def test_a_caller_cancelled_before_its_flight_has_begun_disturbs_no_other(
         follower = asyncio.create_task(argo.call("bars", symbol="AAPL"))
         await asyncio.sleep(0)
         leader.cancel()
-        assert await follower == "AAPL"
-    assert len(upstream.asked) == 1
+        assert "AAPL" == await follower
+    assert 1 == len(upstream.asked)
 
 
 async def test_the_last_caller_who_leaves_cancels_the_request(clock: FakeClock) -> None:
@@ -93,11 +93,11 @@ async def test_the_last_caller_who_leaves_cancels_the_request(clock: FakeClock) 
         for task in tasks:
             task.cancel()
         await settle()
-        assert upstream.cancelled == 1
-        assert engine_of(argo).tasks.names == []
+        assert 1 == upstream.cancelled
+        assert [] == engine_of(argo).tasks.names
 
 
-async def test_nobody_joins_a_flight_that_is_being_cancelled(clock: FakeClock) -> None:
+async def test_a_flight_that_is_being_cancelled_is_not_joined(clock: FakeClock) -> None:
     upstream = held()
     async with open_argo(upstream, clock) as argo:
         first = asyncio.create_task(argo.call("bars", symbol="AAPL"))
@@ -106,8 +106,8 @@ async def test_nobody_joins_a_flight_that_is_being_cancelled(clock: FakeClock) -
         second = asyncio.create_task(argo.call("bars", symbol="AAPL"))
         await settle()
         upstream.gate.set()
-        assert await second == "AAPL"
-    assert len(upstream.asked) == 2
+        assert "AAPL" == await second
+    assert 2 == len(upstream.asked)
 
 
 async def test_a_short_deadline_does_not_shorten_the_others_flight(clock: FakeClock) -> None:
@@ -120,39 +120,39 @@ async def test_a_short_deadline_does_not_shorten_the_others_flight(clock: FakeCl
         with pytest.raises(DeadlineExceeded):
             await hasty
         upstream.gate.set()
-        assert await patient == "AAPL"
-    assert len(upstream.asked) == 1
+        assert "AAPL" == await patient
+    assert 1 == len(upstream.asked)
 
 
 async def test_a_hung_load_does_not_wedge_its_key(clock: FakeClock) -> None:
     upstream = held(timeout=60.0)
-    async with open_argo(upstream, clock, share_failures=0.0) as argo:
+    async with open_argo(upstream, clock, failure_ttl=0.0) as argo:
         hung = asyncio.create_task(argo.call("bars", symbol="AAPL"))
         await clock.advance(10.5)
         with pytest.raises(DeadlineExceeded):
             await hung
         upstream.gate.set()
-        assert await argo.call("bars", symbol="AAPL") == "AAPL"
+        assert "AAPL" == await argo.call("bars", symbol="AAPL")
 
 
-async def test_a_failure_is_shared_and_for_a_short_time_with_who_comes_later(
+async def test_a_failure_is_shared_for_a_short_time_with_later_callers_too(
     clock: FakeClock,
 ) -> None:
     upstream = held(UpstreamError("down", upstream="a"), "fine")
-    async with open_argo(upstream, clock, share_failures=0.5) as argo:
+    async with open_argo(upstream, clock, failure_ttl=0.5) as argo:
         tasks = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(5)]
         await settle()
         upstream.gate.set()
         errors = await asyncio.gather(*tasks, return_exceptions=True)
         with pytest.raises(UpstreamError, match="down"):
             await argo.call("bars", symbol="AAPL")
-        assert len(upstream.asked) == 1
+        assert 1 == len(upstream.asked)
         await clock.advance(0.6)
-        assert await argo.call("bars", symbol="AAPL") == "fine"
-    assert len({id(e) for e in errors}) == 5
+        assert "fine" == await argo.call("bars", symbol="AAPL")
+    assert 5 == len({id(e) for e in errors})
 
 
-async def test_an_error_s_traceback_does_not_grow_with_its_callers(clock: FakeClock) -> None:
+async def test_the_traceback_of_an_error_does_not_grow_with_its_callers(clock: FakeClock) -> None:
     upstream = Scripted("a", ["bars"], UpstreamError("down", upstream="a"), retries=0)
     lengths = []
     async with open_argo(upstream, clock) as argo:
@@ -160,10 +160,10 @@ async def test_an_error_s_traceback_does_not_grow_with_its_callers(clock: FakeCl
             with pytest.raises(UpstreamError) as caught:
                 await argo.call("bars", symbol="AAPL")
             lengths.append(len(caught.traceback))
-    assert len(set(lengths[1:])) == 1
+    assert 1 == len(set(lengths[1:]))
 
 
-async def test_callers_cannot_change_each_other_s_answer(clock: FakeClock) -> None:
+async def test_callers_cannot_change_the_answers_of_others(clock: FakeClock) -> None:
     upstream = held({"closes": [1, 2]})
     async with open_argo(upstream, clock) as argo:
         tasks = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(3)]
@@ -171,10 +171,10 @@ async def test_callers_cannot_change_each_other_s_answer(clock: FakeClock) -> No
         upstream.gate.set()
         one, other, last = await asyncio.gather(*tasks)
     one["closes"].append(3)
-    assert (other, last) == ({"closes": [1, 2]}, {"closes": [1, 2]})
+    assert ({"closes": [1, 2]}, {"closes": [1, 2]}) == (other, last)
 
 
-async def test_what_cannot_be_shared_goes_to_one_caller_and_others_learn_why(
+async def test_an_answer_that_cannot_be_shared_goes_to_one_caller_and_others_learn_why(
     clock: FakeClock,
 ) -> None:
     import threading
@@ -201,7 +201,7 @@ async def test_a_stream_is_shared_as_it_is(clock: FakeClock) -> None:
         assert await asyncio.gather(*tasks) == [stream, stream]
 
 
-async def test_two_tenants_fly_alone_where_answers_are_their_own(clock: FakeClock) -> None:
+async def test_two_tenants_share_no_flight_of_a_tenant_operation(clock: FakeClock) -> None:
     upstream = held(lambda call: call.tenant)
     async with open_argo(upstream, clock) as argo:
         tasks = [
@@ -209,22 +209,22 @@ async def test_two_tenants_fly_alone_where_answers_are_their_own(clock: FakeCloc
         ]
         await settle()
         upstream.gate.set()
-        assert await asyncio.gather(*tasks) == ["a", "b"]
+        assert ["a", "b"] == await asyncio.gather(*tasks)
 
 
-async def test_a_flight_sees_no_caller_s_context(clock: FakeClock) -> None:
-    who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="nobody")
+async def test_a_flight_runs_in_no_callers_context(clock: FakeClock) -> None:
+    who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="no caller")
     upstream = Scripted("a", ["bars"], lambda call: who.get())
     async with open_argo(upstream, clock) as argo:
         who.set("the first caller")
-        assert await argo.call("bars", symbol="AAPL") == "nobody"
+        assert "no caller" == await argo.call("bars", symbol="AAPL")
 
 
-async def test_callers_who_want_it_newer_do_not_join_those_who_do_not_mind(
+async def test_callers_with_a_max_age_do_not_join_a_flight_without_one(
     clock: FakeClock,
 ) -> None:
     upstream = held()
-    async with open_argo(upstream, clock, fleet=False) as argo:
+    async with open_argo(upstream, clock, distributed=False) as argo:
         tasks = [
             asyncio.create_task(caller.call("bars", symbol="AAPL"))
             for caller in (argo, argo.options(max_age=1.0), argo.options(max_age=1.0))
@@ -232,7 +232,7 @@ async def test_callers_who_want_it_newer_do_not_join_those_who_do_not_mind(
         await settle()
         upstream.gate.set()
         await asyncio.gather(*tasks)
-    assert len(upstream.asked) == 2
+    assert 2 == len(upstream.asked)
 
 
 async def test_equal_questions_share_a_flight_over_the_edge_of_a_minute(clock: FakeClock) -> None:
@@ -248,17 +248,17 @@ async def test_equal_questions_share_a_flight_over_the_edge_of_a_minute(clock: F
         await asyncio.gather(one, other)
         await clock.advance(3_600)
         await argo.call("bars", symbol="AAPL")
-    assert len(upstream.asked) == 2
+    assert 2 == len(upstream.asked)
 
 
-async def test_beyond_the_bound_calls_fly_alone(clock: FakeClock) -> None:
+async def test_calls_beyond_the_bound_are_passed_on_alone(clock: FakeClock) -> None:
     upstream = held()
-    async with open_argo(upstream, clock, most=1) as argo:
+    async with open_argo(upstream, clock, max_flights=1) as argo:
         tasks = [asyncio.create_task(argo.call("bars", symbol=s)) for s in ("A", "B", "B")]
         await settle()
         upstream.gate.set()
-        assert await asyncio.gather(*tasks) == ["A", "B", "B"]
-    assert len(upstream.asked) == 3
+        assert ["A", "B", "B"] == await asyncio.gather(*tasks)
+    assert 3 == len(upstream.asked)
 
 
 async def test_shutdown_ends_a_flight_with_an_error_for_its_callers(clock: FakeClock) -> None:
@@ -281,23 +281,44 @@ async def test_a_flag_flipped_under_way_does_not_split_a_flight(clock: FakeClock
         tasks.append(asyncio.create_task(argo.call("bars", symbol="AAPL")))
         await settle()
         upstream.gate.set()
-        assert await asyncio.gather(*tasks) == ["AAPL", "AAPL"]
-    assert len(upstream.asked) == 1
+        assert ["AAPL", "AAPL"] == await asyncio.gather(*tasks)
+    assert 1 == len(upstream.asked)
 
 
-async def test_it_tells_who_joined_and_what_it_would_do(clock: FakeClock) -> None:
+async def test_joins_are_announced_and_explain_describes_the_flight(clock: FakeClock) -> None:
     upstream = held(UpstreamError("down", upstream="a"))
     async with open_argo(upstream, clock) as argo:
         events = capture_events(argo)
 
-        def told() -> str:
+        def explained() -> str:
             return argo.explain("bars", symbol="AAPL")[0].text
 
-        assert told() == "would start a flight"
+        assert "would start a flight" == explained()
         tasks = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(3)]
         await settle()
-        assert told() == "would join a flight that 3 wait for"
+        assert "would join a flight that 3 wait for" == explained()
         upstream.gate.set()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert told() == "would share the failure of a moment ago"
-    assert [e.action for e in events.of(LayerActed)] == ["joined", "joined"]
+        assert "would share the failure of a moment ago" == explained()
+    assert ["joined", "joined"] == [e.action for e in events.of(LayerActed)]
+
+
+async def test_a_join_looks_again_when_it_is_awaited_later(clock: FakeClock) -> None:
+    """A layer outside may wait between the look for a flight and the join."""
+    upstream = held("first", "second")
+    async with open_argo(upstream, clock) as argo:
+        [layer] = layers_of(argo)
+        coalesce = layer.middleware
+        assert isinstance(coalesce, Coalesce)
+        call = context_of(argo).make_call("bars", "default", {"symbol": "AAPL"})
+        first = asyncio.create_task(argo.call("bars", symbol="AAPL"))
+        await settle()
+        early, late = coalesce.find(call), coalesce.find(call)
+        assert early is not None
+        assert late is not None
+        joined = asyncio.create_task(early)
+        await settle()
+        upstream.gate.set()
+        assert ["first", "first"] == [await first, (await joined).value]
+        assert await late is None
+        assert coalesce.find(call) is None

@@ -18,7 +18,7 @@ from .conftest import OpenArgo
 
 PANEL = ("glm", "deepseek", "qwen")
 INDICATORS = {"price": 110.0, "rsi": 31.0, "sma20": 104.0, "momentum": 0.04}
-BEST = {"race": {"operations": {"opinion": {"strategy": "best", "wait": 60.0}}}}
+BEST = {"race": {"operations": {"opinion": {"strategy": "best", "best_timeout": 60.0}}}}
 
 
 def _race() -> dict[str, object]:
@@ -50,7 +50,7 @@ async def test_with_one_model_down_or_silent_the_answer_still_comes(
     down: str, kind: str, sandbox: Sandbox, open_argo: OpenArgo
 ) -> None:
     sandbox.set_fault(down, Fault(kind))
-    tables = {"race": {"operations": {"opinion": {"strategy": "best", "wait": 0.3}}}}
+    tables = {"race": {"operations": {"opinion": {"strategy": "best", "best_timeout": 0.3}}}}
     async with open_argo(plugins=_race(), tables=tables) as argo:
         outcome = await argo.options(timeout=20.0).outcome(
             "opinion", symbol="AAPL", indicators=INDICATORS
@@ -61,7 +61,7 @@ async def test_with_one_model_down_or_silent_the_answer_still_comes(
 
 async def test_a_late_model_is_not_waited_for(sandbox: Sandbox, open_argo: OpenArgo) -> None:
     sandbox.set_latency("qwen", Latency(median=30.0, sigma=0.0))
-    tables = {"race": {"operations": {"opinion": {"strategy": "best", "wait": 0.3}}}}
+    tables = {"race": {"operations": {"opinion": {"strategy": "best", "best_timeout": 0.3}}}}
     async with open_argo(plugins=_race(), tables=tables) as argo:
         outcome = await argo.options(timeout=20.0).outcome(
             "opinion", symbol="AAPL", indicators=INDICATORS

@@ -62,7 +62,7 @@ async def test_minutes_of_every_vendor_are_the_same(sandbox, open_argo, vendor: 
 async def test_pairs_trade_on_every_day(sandbox, open_argo, vendor: str) -> None:
     async with open_argo(vendor) as argo:
         outcome = await argo.outcome("bars", symbol="BTC/USD", days=14)
-    assert len(outcome.value) == 15
+    assert 15 == len(outcome.value)
     assert {0, 1, 2, 3, 4, 5, 6} == set(outcome.value.index.day_of_week)
     assert sandbox.clock.time() == outcome.as_of
 
@@ -87,8 +87,8 @@ async def test_a_hundred_symbols_go_in_one_request(sandbox, open_argo) -> None:
     symbols = (list(REAL) + [s for s in drawn if s not in REAL])[:100]
     async with open_argo("alpaca") as argo:
         answers = await argo.map("bars", symbols)
-    assert sum(isinstance(answer, Outcome) for answer in answers.values()) == 100
-    assert requests(sandbox, "alpaca") == 1
+    assert 100 == sum(isinstance(answer, Outcome) for answer in answers.values())
+    assert 1 == requests(sandbox, "alpaca")
     assert pytest.approx(1.0) == sum(answer.cost.requests for answer in answers.values())
 
 
@@ -96,7 +96,7 @@ async def test_stocks_and_pairs_together_take_two_requests(sandbox, open_argo) -
     async with open_argo("alpaca") as argo:
         answers = await argo.map("bars", [*REAL, "BTC-USD", "ETH-USD"])
     assert all(isinstance(answer, Outcome) for answer in answers.values())
-    assert requests(sandbox, "alpaca") == 2
+    assert 2 == requests(sandbox, "alpaca")
 
 
 async def test_a_symbol_that_alpaca_refuses_leaves_the_others_answered(
@@ -108,9 +108,9 @@ async def test_a_symbol_that_alpaca_refuses_leaves_the_others_answered(
     monkeypatch.setattr(alpaca, "_spelling", lambda s: "b@d" if s.name == "BAD" else s.name)
     async with open_argo("alpaca") as argo:
         answers = await argo.map("bars", symbols)
-    assert sum(isinstance(answer, Outcome) for answer in answers.values()) == 99
+    assert 99 == sum(isinstance(answer, Outcome) for answer in answers.values())
     assert isinstance(answers["BAD"], NotFound)
-    assert requests(sandbox, "alpaca") == 2
+    assert 2 == requests(sandbox, "alpaca")
 
 
 async def test_a_single_refused_symbol_is_not_found(sandbox, open_argo, monkeypatch) -> None:
@@ -118,7 +118,7 @@ async def test_a_single_refused_symbol_is_not_found(sandbox, open_argo, monkeypa
     async with open_argo("alpaca") as argo:
         with pytest.raises(NotFound, match="does not know this symbol"):
             await argo.call("bars", symbol="BAD")
-    assert requests(sandbox, "alpaca") == 1
+    assert 1 == requests(sandbox, "alpaca")
 
 
 async def test_the_configured_feed_is_asked_for(open_argo, sandbox) -> None:
@@ -131,7 +131,7 @@ async def test_the_configured_feed_is_asked_for(open_argo, sandbox) -> None:
     async with open_argo("alpaca", alpaca={**keys, "feed": "iex"}) as argo:
         assert len(await argo.call("bars", symbol="IBM")) > 55
         assert len(await argo.call("bars", symbol="BTC-USD")) > 55
-    assert asked == ["iex", ""]
+    assert ["iex", ""] == asked
 
 
 BODIES = {
@@ -172,7 +172,7 @@ async def test_a_symbol_without_bars_leaves_the_others_answered(sandbox, open_ar
         answers = await argo.map("bars", [*REAL, "ZZZZ"])
     assert isinstance(answers["ZZZZ"], InvalidAnswer)
     assert "check the symbol" in str(answers["ZZZZ"])
-    assert sum(isinstance(answer, Outcome) for answer in answers.values()) == 5
+    assert 5 == sum(isinstance(answer, Outcome) for answer in answers.values())
 
 
 async def test_what_goes_wrong_with_pairs_is_not_the_stocks_fault(sandbox, open_argo) -> None:
@@ -202,7 +202,7 @@ async def test_pages_are_put_together(sandbox, open_argo, monkeypatch) -> None:
     monkeypatch.setattr(alpaca, "_MOST_BARS", 40)
     async with open_argo("alpaca") as argo:
         pages = await argo.map("bars", REAL)
-    assert requests(sandbox, "alpaca") == 8
+    assert 8 == requests(sandbox, "alpaca")
     for symbol in REAL:
         pd.testing.assert_frame_equal(whole[symbol].value, pages[symbol].value)
 
@@ -214,7 +214,7 @@ async def test_symbols_that_have_pages_enough_alone_have_enough_together(
     monkeypatch.setattr(alpaca, "MOST_PAGES", 2)
     async with open_argo("alpaca") as argo:
         together = await argo.map("bars", REAL)
-    assert [s for s, o in together.items() if not isinstance(o, Outcome)] == []
+    assert [] == [s for s, o in together.items() if not isinstance(o, Outcome)]
 
 
 async def test_links_to_next_pages_are_followed(sandbox, open_argo, monkeypatch) -> None:
@@ -244,7 +244,7 @@ async def test_endless_pages_end(sandbox, open_argo, monkeypatch, vendor: str) -
     async with open_argo(vendor) as argo:
         with pytest.raises(UpstreamError, match="more than 3 pages"):
             await argo.call("bars", symbol="IBM")
-    assert requests(sandbox, vendor) == 3
+    assert 3 == requests(sandbox, vendor)
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -265,7 +265,7 @@ async def test_the_next_vendor_answers_where_one_does_not(sandbox, open_argo) ->
     sandbox.set_fault("massive", "not_authorized")
     async with open_argo() as argo:
         outcome = await argo.outcome("bars", symbol="AAPL")
-    assert outcome.upstream == "alphavantage"
+    assert "alphavantage" == outcome.upstream
 
 
 async def test_when_no_vendor_answers_every_cause_is_told(sandbox, open_argo) -> None:
@@ -274,7 +274,7 @@ async def test_when_no_vendor_answers_every_cause_is_told(sandbox, open_argo) ->
     async with open_argo() as argo:
         with pytest.raises(AllUpstreamsFailed) as failed:
             await argo.call("bars", symbol="AAPL")
-    assert len(failed.value.causes) == 3
+    assert 3 == len(failed.value.causes)
     assert all(vendor in str(failed.value) for vendor in VENDORS)
 
 
@@ -293,7 +293,7 @@ async def test_a_bad_question_is_refused_before_anybody_is_asked(
     async with open_argo() as argo:
         with pytest.raises(BadParameter):
             await argo.call("bars", **question)
-    assert [requests(sandbox, vendor) for vendor in VENDORS] == [0, 0, 0]
+    assert [0, 0, 0] == [requests(sandbox, vendor) for vendor in VENDORS]
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -327,7 +327,7 @@ async def test_what_alpha_vantage_lacks_costs_none_of_its_few_requests(
     async with open_argo("alphavantage", alphavantage=table) as argo:
         with pytest.raises(UpstreamError, match=said):
             await argo.call("bars", **question)
-    assert requests(sandbox, "alphavantage") == 0
+    assert 0 == requests(sandbox, "alphavantage")
 
 
 async def test_the_free_plan_of_alpha_vantage_answers_the_default_question(
@@ -353,8 +353,8 @@ async def test_cancelling_one_caller_leaves_the_gathered_request_alone(sandbox, 
         callers[0].cancel()
         answers = await asyncio.gather(*callers, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)
-    assert sum(isinstance(answer, pd.DataFrame) for answer in answers) == 4
-    assert sandbox.counts()["alpaca"]["disconnects"] == 0
+    assert 4 == sum(isinstance(answer, pd.DataFrame) for answer in answers)
+    assert 0 == sandbox.counts()["alpaca"]["disconnects"]
 
 
 async def until(true) -> None:

@@ -69,7 +69,7 @@ async def test_a_vendors_error_ends_in_the_promised_action(
     sandbox.set_fault(vendor, case)
     async with opened(sandbox, vendor) as argo:
         if action == "answer":
-            assert await argo.call("news", symbol="AAPL") == ()
+            assert () == await argo.call("news", symbol="AAPL")
             return
         operation = "news" if case == "invalid_inputs" else "bars"
         with pytest.raises(UpstreamError) as failed:
@@ -115,7 +115,7 @@ def test_the_reference_has_a_row_for_every_rule_of_the_client(vendor: str) -> No
         next((rule for rule in RULES[vendor] if rule.fits(int(status), text)), None)
         for status, _, text in parts
     ]
-    assert [rule.meaning for rule in RULES[vendor] if rule not in firsts] == []
+    assert [] == [rule.meaning for rule in RULES[vendor] if rule not in firsts]
 
 
 @pytest.mark.parametrize(("status", "action"), [(302, "switch"), (418, "switch"), (529, "retry")])
@@ -141,10 +141,10 @@ async def test_a_quota_that_is_used_up_is_believed_for_the_next_request(
             await argo.call("bars", symbol="AAPL")
         with pytest.raises(QuotaExceeded) as refused:
             await argo.call("bars", symbol="IBM")
-    assert failed.value.status == 429
+    assert 429 == failed.value.status
     assert refused.value.retry_at is not None
     assert 0 < refused.value.retry_at - sandbox.clock.time() <= 60
-    assert sandbox.counts()[vendor]["requests"] == 1
+    assert 1 == sandbox.counts()[vendor]["requests"]
 
 
 async def test_alpacas_headers_close_the_window_before_it_has_to_refuse(sandbox) -> None:
@@ -159,7 +159,7 @@ async def test_alpacas_headers_close_the_window_before_it_has_to_refuse(sandbox)
         sandbox.clock.advance(61)
         assert refused.value.retry_at is not None
         assert refused.value.retry_at < sandbox.clock.time()
-    assert sandbox.counts()["alpaca"]["requests"] == 2
+    assert 2 == sandbox.counts()["alpaca"]["requests"]
 
 
 async def test_a_vendor_that_is_down_is_one_line_that_says_where_and_what_to_do(sandbox) -> None:

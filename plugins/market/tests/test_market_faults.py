@@ -74,21 +74,21 @@ async def ask_among_faults(calls: int, seed: int) -> tuple[int, int]:
                     assert len(answer.causes) == len(VENDORS)
         async with asyncio.timeout(60):
             await sandbox.idle()
-    assert [t.get_name() for t in asyncio.all_tasks() if t is not asyncio.current_task()] == []
+    assert [] == [t.get_name() for t in asyncio.all_tasks() if t is not asyncio.current_task()]
     assert files() <= before
     return answered, failed
 
 
 async def test_every_call_among_faults_ends_and_nothing_is_left() -> None:
     answered, failed = await ask_among_faults(300, seed=7)
-    assert answered + failed == 300
+    assert 300 == answered + failed
     assert answered > 280
 
 
 @pytest.mark.soak
 async def test_ten_thousand_calls_among_faults_end_and_nothing_is_left() -> None:
     answered, failed = await ask_among_faults(10_000, seed=11)
-    assert answered + failed == 10_000
+    assert 10_000 == answered + failed
     assert answered > 9_900
 
 

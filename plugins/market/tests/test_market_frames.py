@@ -27,10 +27,10 @@ def test_bars_are_ascending_without_duplicates_and_of_two_the_later_counts(
 
 def test_the_schema_is_the_documented_one() -> None:
     frame = make_frame(np.array([0.0, 86_400.0]), np.array([BAR, BAR]))
-    assert frame.index.name == "time"
+    assert "time" == frame.index.name
     assert isinstance(frame.index, pd.DatetimeIndex)
-    assert str(frame.index.tz) == "UTC"
-    assert frame.columns.tolist() == ["open", "high", "low", "close", "volume"]
+    assert "UTC" == str(frame.index.tz)
+    assert ["open", "high", "low", "close", "volume"] == frame.columns.tolist()
     assert {np.dtype("float64")} == set(frame.dtypes)
     assert complaint(frame) is None
 

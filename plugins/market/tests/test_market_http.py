@@ -43,7 +43,7 @@ def test_a_link_to_a_next_page_never_leaves_the_configured_address(
 async def test_the_key_is_on_the_wire_and_nowhere_else(sandbox: Sandbox) -> None:
     http = Http("massive", sandbox.url("massive"), sign)
     reply = await http.get("/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01")
-    assert reply.status == 200
+    assert 200 == reply.status
     assert http._client is not None
     assert "Authorization" not in http._client.headers
     await http.aclose()
@@ -56,7 +56,7 @@ async def test_who_retires_first_ends_what_is_under_way_and_then_closes(sandbox:
     while not sandbox.counts()["massive"]["in_flight"]:
         await asyncio.sleep(0)
     await http.retire()
-    assert (await asking).status == 200
+    assert 200 == (await asking).status
     assert http._client is None
 
 
@@ -67,7 +67,7 @@ async def test_a_late_request_of_who_has_retired_leaves_no_connection(sandbox: S
     await http.get(path)
     await http.retire()
     assert http._client is None
-    assert (await http.get(path)).status == 200
+    assert 200 == (await http.get(path)).status
     assert http._client is None
 
 
@@ -125,7 +125,7 @@ async def test_closing_the_application_closes_every_connection(sandbox, open_arg
         vendors = engine_of(argo).plugins._manager.get_plugin("market")._vendors
         assert any(vendor.http._client is not None for vendor in vendors)
     assert all(vendor.http._client is None for vendor in vendors)
-    assert sandbox.counts()["alpaca"]["in_flight"] == 0
+    assert 0 == sandbox.counts()["alpaca"]["in_flight"]
 
 
 @pytest.mark.parametrize("fault", ["stall", "trickle", "keepalive"])
@@ -160,7 +160,7 @@ async def test_cancelled_requests_lose_no_place_in_the_pool(sandbox: Sandbox) ->
     async with asyncio.timeout(60):
         replies = await asyncio.gather(*(http.get(path) for _ in range(64)))
     assert {200} == {reply.status for reply in replies}
-    assert sandbox.counts()["massive"]["disconnects"] == 192
+    assert 192 == sandbox.counts()["massive"]["disconnects"]
     await http.aclose()
 
 
@@ -168,6 +168,6 @@ def test_the_environments_proxy_is_used_but_never_to_this_machine(monkeypatch) -
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "www.alphavantage.co")
-    assert _proxy("https://api.massive.com") == "http://proxy.example:3128"
+    assert "http://proxy.example:3128" == _proxy("https://api.massive.com")
     assert _proxy("http://127.0.0.1:8080/massive") is None
     assert _proxy("https://www.alphavantage.co") is None

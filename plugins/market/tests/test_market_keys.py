@@ -75,7 +75,7 @@ async def test_a_missing_key_is_one_line_that_names_the_variable_and_the_table(
     assert all(variable in said for variable in VARIABLES[vendor])
     assert f"[plugins.market.{vendor}]" in said
     assert "\n" not in said
-    assert sandbox.counts()[vendor]["requests"] == 0
+    assert 0 == sandbox.counts()[vendor]["requests"]
 
 
 async def test_half_of_a_pair_of_keys_asks_for_the_other_half(sandbox, monkeypatch) -> None:
@@ -89,7 +89,7 @@ async def test_one_vendor_without_a_key_does_not_stop_the_others(sandbox, monkey
     monkeypatch.setenv("MASSIVE_API_KEY", "massive")
     async with opened(sandbox) as argo:
         outcome = await argo.outcome("bars", symbol="AAPL")
-    assert outcome.upstream == "massive"
+    assert "massive" == outcome.upstream
 
 
 async def test_without_any_key_every_variable_is_named(sandbox) -> None:
@@ -133,8 +133,8 @@ async def test_keys_are_in_no_log_error_event_key_or_repr(
         structlog.reset_defaults()
     seen += [caplog.text, printed.getvalue()]
     assert sandbox.counts()[vendor]["requests"]
-    assert "HTTP Request: GET" in caplog.text or fault == "reset"
-    assert [secret for secret in SECRETS if any(secret in text for text in seen)] == []
+    assert "HTTP Request: GET" in caplog.text or "reset" == fault
+    assert [] == [secret for secret in SECRETS if any(secret in text for text in seen)]
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -153,7 +153,7 @@ async def test_a_key_that_a_vendor_repeats_is_not_told(sandbox, monkeypatch, ven
         with pytest.raises(UpstreamError, match="We have detected your API key as …") as failed:
             await argo.call("bars", symbol="AAPL")
     assert 429 == failed.value.status
-    assert [secret for secret in SECRETS if secret in str(failed.value)] == []
+    assert [] == [secret for secret in SECRETS if secret in str(failed.value)]
 
 
 def test_an_error_text_steers_no_terminal() -> None:

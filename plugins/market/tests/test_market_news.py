@@ -40,13 +40,13 @@ async def test_only_alpha_vantage_scores_what_it_says(open_argo) -> None:
     assert [a.url for a in scored] == [a.url for a in plain]
     assert all(a.sentiment is None and a.relevance == 1.0 for a in plain)
     assert all(a.sentiment is not None and -1 <= a.sentiment <= 1 for a in scored)
-    assert {a.relevance for a in scored} == {0.95}
+    assert {0.95} == {a.relevance for a in scored}
 
 
 async def test_news_about_many_symbols_go_in_one_request(sandbox, open_argo) -> None:
     async with open_argo(news="alpaca") as argo:
         together = await argo.map("news", REAL)
-    assert sandbox.counts()["alpaca"]["requests"] == 1
+    assert 1 == sandbox.counts()["alpaca"]["requests"]
     for symbol in REAL:
         alone = await ask(open_argo, "alpaca", symbol=symbol)
         assert together[symbol].value == alone.value
@@ -60,8 +60,8 @@ async def test_pages_of_news_are_read_until_every_symbol_has_enough(
     monkeypatch.setattr(alpaca, "_MOST_NEWS", 3)
     paged = await ask(open_argo, "alpaca", symbol="AAPL", days=30, limit=8)
     assert paged.value == whole.value
-    assert len(paged.value) == 8
-    assert sandbox.counts()["alpaca"]["requests"] == 3
+    assert 8 == len(paged.value)
+    assert 3 == sandbox.counts()["alpaca"]["requests"]
 
 
 async def test_symbols_beside_the_one_asked_for_may_have_any_spelling(
@@ -99,7 +99,7 @@ async def test_scores_are_strings_and_one_that_is_no_number_is_none(
 @pytest.mark.parametrize("vendor", ["alpaca", "alphavantage"])
 async def test_no_news_is_an_answer(sandbox, open_argo, vendor: str) -> None:
     sandbox.set_fault(vendor, "empty")
-    assert (await ask(open_argo, vendor, symbol="AAPL")).value == ()
+    assert () == (await ask(open_argo, vendor, symbol="AAPL")).value
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ async def test_bad_questions_for_news_are_refused(open_argo, bad: dict[str, obje
 async def test_massive_is_not_asked_for_news(sandbox, open_argo) -> None:
     async with open_argo() as argo:
         await argo.call("news", symbol="AAPL")
-    assert sandbox.counts()["massive"]["requests"] == 0
+    assert 0 == sandbox.counts()["massive"]["requests"]
 
 
 def test_articles_travel_through_shared_stores() -> None:

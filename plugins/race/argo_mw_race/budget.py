@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 
-class Budget:
-    """Counts calls, not time: each pays in a share of a hedge, each hedge takes out a whole.
+class HedgingBudget:
+    """A token bucket that counts calls, not time: calls fill it, hedges empty it.
 
     A budget per second has nothing to give to a program that makes a call every ten seconds;
     this one is the same at every rate.
 
     Args:
-        share: Hedges per call.
-        most: Hedges that may be saved up.
+        per_call: The share of a hedge that each call pays in.
+        burst: How many hedges may be saved up.
+
+    Attributes:
+        balance: How many hedges it can pay for now.
     """
 
-    __slots__ = ("_most", "_share", "balance")
+    __slots__ = ("_burst", "_per_call", "balance")
 
-    def __init__(self, share: float, most: float) -> None:
-        self._share = share
-        self._most = most
-        self.balance = min(1.0, most) if share else 0.0
+    def __init__(self, per_call: float, burst: float) -> None:
+        self._per_call = per_call
+        self._burst = burst
+        self.balance = min(1.0, burst) if per_call else 0.0
 
     def deposit(self) -> None:
-        """A call was made."""
-        self.balance = min(self._most, self.balance + self._share)
+        """Pay in for one call."""
+        self.balance = min(self._burst, self.balance + self._per_call)
 
     @property
     def pays(self) -> bool:
@@ -31,7 +34,7 @@ class Budget:
         return self.balance >= 1
 
     def withdraw(self) -> bool:
-        """Pay for a hedge, if there is enough; whether there was."""
+        """Pay for a hedge; return False if there is not enough."""
         if not self.pays:
             return False
         self.balance -= 1

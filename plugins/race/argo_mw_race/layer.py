@@ -1,4 +1,4 @@
-"""The layer: which strategy a call gets, and what it comes to."""
+"""The layer: which strategy a call gets, and what comes of it."""
 
 from __future__ import annotations
 
@@ -6,104 +6,106 @@ import random
 from collections.abc import Mapping, Sequence
 
 from argo_mw.plugin import AnyOperation, Call, Context, Next, Outcome, Unsupported, Upstream
+from argo_mw_race.branch import Branch
 from argo_mw_race.config import RaceConfig, Strategy
-from argo_mw_race.contest import NAME, Branch, Contest
-from argo_mw_race.record import Tally
-from argo_mw_race.standings import Plan, Standings
+from argo_mw_race.fan_out import NAME, FanOut
+from argo_mw_race.ranking import Plan, Ranking
+from argo_mw_race.stats import Tally
 from argo_mw_race.strategies import best, hedge, race
+from argo_mw_race.winner import winning_outcome
 
 
 class Race:
     """Asks several upstreams for one answer.
 
     Args:
-        config: What is configured.
-        context: What the framework gives.
-        chance: Where probes are drawn from.
+        config: The plugin's configuration.
+        context: The application's context.
+        rng: Draws the calls that probe.
     """
 
     def __init__(
-        self, config: RaceConfig, context: Context, chance: random.Random | None = None
+        self, config: RaceConfig, context: Context, rng: random.Random | None = None
     ) -> None:
         self._config = config
         self._context = context
-        self._chance = chance or random.Random()
-        self._standings: dict[str, Standings] = {}
+        self._rng = rng or random.Random()
+        self._rankings: dict[str, Ranking] = {}
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """The winner's outcome."""
-        standings = self.standings(call.operation)
-        strategy = self._strategy(call, standings)
-        able, unable = self._upstreams(call)
+        """Return the winner's outcome."""
+        ranking = self.ranking(call.operation)
+        strategy = self._strategy(call, ranking)
+        able, unsupported = self._upstreams(call)
         if strategy == "fallback" or len(able) < 2:
             return await call_next(call)
-        plan = standings.plan(able) if strategy == "hedge" else Plan(standings.order(able))
-        standings.budget.deposit()
-        contest = Contest(
+        plan = ranking.plan(able) if strategy == "hedge" else Plan(ranking.ordered(able))
+        ranking.budget.deposit()
+        fan_out = FanOut(
             call,
             call_next,
             plan.order,
             context=self._context,
-            standings=standings,
-            reap_timeout=self._config.reap_timeout,
-            unable=unable,
+            ranking=ranking,
+            cancel_timeout=self._config.cancel_timeout,
+            unsupported=unsupported,
         )
         winner: Branch | None = None
         try:
-            winner = await self._hold(strategy, contest, plan, standings, call)
-            return contest.result(winner, strategy)
+            winner = await self._find_winner(strategy, fan_out, plan, ranking, call)
+            return winning_outcome(winner, fan_out.branches, strategy, fan_out.now())
         finally:
-            contest.conclude(winner)
+            fan_out.conclude(winner)
 
-    def standings(self, operation: AnyOperation) -> Standings:
-        """What is known about the upstreams of *operation*."""
-        standings = self._standings.get(operation.name)
-        if standings is None:
-            standings = self._standings[operation.name] = Standings(
-                operation, self._config, self._context.clock, self._chance
+    def ranking(self, operation: AnyOperation) -> Ranking:
+        """Return what is known about the upstreams of *operation*."""
+        ranking = self._rankings.get(operation.name)
+        if ranking is None:
+            ranking = self._rankings[operation.name] = Ranking(
+                operation, self._config, self._context.clock, self._rng
             )
-        return standings
+        return ranking
 
     def tallies(self, call: Call) -> Mapping[str, Tally]:
-        """What happened to the upstreams of *call*'s operation so far, by name."""
-        standings = self.standings(call.operation)
-        return {u.name: standings.record(u).tally for u in self._context.upstreams(call)}
+        """Return what happened to the upstreams of *call*'s operation so far, by name."""
+        ranking = self.ranking(call.operation)
+        return {u.name: ranking.stats(u).tally for u in self._context.upstreams(call)}
 
     def explain(self, call: Call) -> str:
-        """Whom *call* would ask now, and why."""
-        standings = self.standings(call.operation)
-        strategy = self._strategy(call, standings)
-        able, unable = self._upstreams(call)
-        reasons = "".join(f"; {reason}" for reason in unable)
+        """Describe which upstreams *call* would ask now, and why."""
+        ranking = self.ranking(call.operation)
+        strategy = self._strategy(call, ranking)
+        able, unsupported = self._upstreams(call)
+        reasons = "".join(f"; {reason}" for reason in unsupported)
         if len(able) < 2:
-            who = f"{able[0].name} alone can answer" if able else "no upstream can answer"
-            return f"nothing to choose from: {who}{reasons}"
+            only = f"{able[0].name} alone can answer" if able else "no upstream can answer"
+            return f"nothing to choose from: {only}{reasons}"
         if strategy == "fallback":
             return f"one after the other: {', '.join(one.name for one in able)}{reasons}"
-        plan = standings.ranked(able)
-        told = ", ".join(standings.describe(one) for one in plan.order)
+        plan = ranking.plan_without_probe(able)
+        described = ", ".join(ranking.describe(one) for one in plan.order)
         if strategy != "hedge":
-            return f"{strategy}: at once {told}{reasons}"
-        budget = standings.budget.balance
+            return f"{strategy}: at once {described}{reasons}"
         return (
-            f"hedge: first {told}; the next after {plan.patience:.3g} s, "
-            f"{budget:.1f} hedges in the budget{reasons}"
+            f"hedge: first {described}; the next after {plan.hedge_delay:.3g} s, "
+            f"{ranking.budget.balance:.1f} hedges in the budget{reasons}"
         )
 
     def _upstreams(self, call: Call) -> tuple[Sequence[Upstream], Sequence[Unsupported]]:
-        """The upstreams that can answer *call*, and why the others cannot."""
+        """Return the upstreams that can answer *call*, and why the others cannot."""
         able: list[Upstream] = []
-        unable: list[Unsupported] = []
+        unsupported: list[Unsupported] = []
         for one in self._context.upstreams(call):
             reason = None if one.unsupported is None else one.unsupported(call)
             if reason is None:
                 able.append(one)
             else:
-                unable.append(Unsupported(f"upstream {one.name!r} {reason}", upstream=one.name))
-        return able, unable
+                msg = f"upstream {one.name!r} {reason}"
+                unsupported.append(Unsupported(msg, upstream=one.name))
+        return able, unsupported
 
-    def _strategy(self, call: Call, standings: Standings) -> Strategy:
-        strategy = standings.rules.strategy
+    def _strategy(self, call: Call, ranking: Ranking) -> Strategy:
+        strategy = ranking.rules.strategy
         if strategy == "best" and call.operation.score is None:
             self._context.warn_once(
                 NAME,
@@ -113,13 +115,13 @@ class Race:
             return "race"
         return strategy
 
-    async def _hold(
-        self, strategy: Strategy, contest: Contest, plan: Plan, standings: Standings, call: Call
+    async def _find_winner(
+        self, strategy: Strategy, fan_out: FanOut, plan: Plan, ranking: Ranking, call: Call
     ) -> Branch:
         match strategy:
             case "race":
-                return await race(contest, plan, standings)
+                return await race(fan_out, plan, ranking)
             case "best":
-                return await best(contest, plan, standings, call, self._context)
+                return await best(fan_out, plan, ranking, call, self._context)
             case _:
-                return await hedge(contest, plan, standings)
+                return await hedge(fan_out, plan, ranking)

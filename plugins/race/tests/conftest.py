@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from argo_mw import Argo, Cost, Outcome
-from argo_mw.plugin import UNLIMITED, Call, Limits, Operation, Upstream, operation
+from argo_mw.plugin import UNLIMITED, AnyOperation, Call, Limits, Upstream, operation
 from argo_mw.testing import FakeClock, FakePlugin
 from argo_mw_race import plugin
 
@@ -24,19 +24,19 @@ def bars(symbol: str) -> object:
 
 @operation(kind="llm", score=lambda value: value["confidence"], subject="symbol")
 def opinion(symbol: str) -> object:
-    """What a model thinks of one symbol."""
+    """A model's opinion of one symbol."""
 
 
 @operation(kind="compute", subject="symbol")
 def worked_out(symbol: str) -> object:
-    """What the application itself makes of one symbol."""
+    """A computation of the application itself."""
 
 
 class Paced:
     """An upstream that follows a script of (seconds, value or error); the last line repeats.
 
     Attributes:
-        asked: The calls that it was asked.
+        asked: The calls that it received.
         cancelled: How many of them were cancelled.
         under_way: How many of them have not ended.
     """
@@ -50,7 +50,7 @@ class Paced:
         price: float | None = None,
         timeout: float = 30.0,
         usd: float = 0.0,
-        unable: Callable[[Call], str | None] | None = None,
+        unsupported: Callable[[Call], str | None] | None = None,
     ) -> None:
         self.asked: list[Call] = []
         self.cancelled = 0
@@ -66,7 +66,7 @@ class Paced:
             timeout=timeout,
             retries=0,
             price=price,
-            unsupported=unable,
+            unsupported=unsupported,
         )
 
     async def _fetch(self, call: Call) -> Outcome:
@@ -95,8 +95,8 @@ class Stage:
         return Paced(self.clock, name, *script, **options)
 
     def open(self, *upstreams: Paced, strict: bool = True, **race: object) -> Argo:
-        """An application that draws no probes unless told, so that no test depends on luck."""
-        config = {"probes": 0.0, **race}
+        """Open an application that draws no probes by default, so that no test depends on luck."""
+        config = {"probe_ratio": 0.0, **race}
         return Argo.open(
             {"argo": {"shared": "memory://", "strict": strict}, "plugins": {"race": config}},
             clock=self.clock,
@@ -111,20 +111,20 @@ class Stage:
         operation: str = "bars",
         symbol: str = "AAPL",
         step: float = 0.01,
-        most: float = 60.0,
+        max_seconds: float = 60.0,
     ) -> Outcome:
-        """The outcome, for which the clock is moved as far as needed."""
+        """Return the outcome, for which the clock is moved as far as needed."""
         task = asyncio.create_task(argo.outcome(operation, symbol=symbol))
         passed = 0.0
         await self.clock.advance(0)
-        while not task.done() and passed < most:
+        while not task.done() and passed < max_seconds:
             await self.clock.advance(step)
             passed += step
         return await task
 
 
 def _asked(upstreams: tuple[Paced, ...]) -> FakePlugin:
-    operations: list[Operation] = [bars, opinion, worked_out]
+    operations: list[AnyOperation] = [bars, opinion, worked_out]
     return FakePlugin(operations=operations, upstreams=[one.upstream for one in upstreams])
 
 

@@ -1,4 +1,4 @@
-"""Asks ten times in a process of its own, and prints what came of it."""
+"""Ask ten times in a process of its own, and print the results."""
 
 from __future__ import annotations
 

@@ -8,14 +8,14 @@ import pytest
 
 from argo_mw import Action, AllUpstreamsFailed, CircuitOpen, Outcome, UpstreamError
 from argo_mw.testing import settle
-from argo_mw_race.breaker import judge
+from argo_mw_race.breaker import assess
 
 
 def failure(**options: object) -> UpstreamError:
     return UpstreamError("down", upstream="a", **options)
 
 
-CONFIG = {"failures": 3, "window": 6, "cool_down": 10.0, "longest": 30.0}
+CONFIG = {"failure_threshold": 3, "window": 6, "cool_down": 10.0, "max_cool_down": 30.0}
 
 
 async def refused(stage, argo) -> CircuitOpen:
@@ -24,7 +24,7 @@ async def refused(stage, argo) -> CircuitOpen:
     return raised.value
 
 
-async def test_an_upstream_that_keeps_failing_is_left_alone(stage):
+async def test_the_breaker_of_an_upstream_that_keeps_failing_opens(stage):
     a = stage.upstream("a", (0.0, failure()))
     async with stage.open(a, breaker=CONFIG) as argo:
         for _ in range(3):
@@ -32,17 +32,17 @@ async def test_an_upstream_that_keeps_failing_is_left_alone(stage):
                 await stage.ask(argo)
         error = await refused(stage, argo)
         assert error.retry_at == stage.clock.time() + 10.0
-        assert len(a.asked) == 3
+        assert 3 == len(a.asked)
 
 
-async def test_what_the_application_works_out_itself_is_never_left_alone(stage):
-    """It failed by what it had asked of others: that may be well for the next symbol."""
+async def test_computations_have_no_breaker(stage):
+    """They fail through the calls that they make, which may succeed for the next symbol."""
     a = stage.upstream("a", *[(0.0, failure())] * 9, (0.0, "well"))
     async with stage.open(a, breaker=CONFIG) as argo:
         for _ in range(9):
             with pytest.raises(UpstreamError):
                 await stage.ask(argo, operation="worked_out")
-        assert (await stage.ask(argo, operation="worked_out")).value == "well"
+        assert "well" == (await stage.ask(argo, operation="worked_out")).value
 
 
 async def test_half_open_admits_one_probe_among_a_crowd(stage):
@@ -54,15 +54,15 @@ async def test_half_open_admits_one_probe_among_a_crowd(stage):
         await stage.clock.advance(10.0)
         crowd = [asyncio.create_task(argo.outcome("bars", symbol="AAPL")) for _ in range(50)]
         await settle()
-        assert len(a.asked) == 4
+        assert 4 == len(a.asked)
         await stage.clock.advance(1.0)
         results = await asyncio.gather(*crowd, return_exceptions=True)
-        assert sum(isinstance(one, Outcome) for one in results) == 1
-        assert sum(isinstance(one, CircuitOpen) for one in results) == 49
-        assert (await stage.ask(argo)).value == "well"
+        assert 1 == sum(isinstance(one, Outcome) for one in results)
+        assert 49 == sum(isinstance(one, CircuitOpen) for one in results)
+        assert "well" == (await stage.ask(argo)).value
 
 
-async def test_each_failed_probe_doubles_the_time_up_to_a_limit(stage):
+async def test_each_failed_probe_doubles_the_cool_down_up_to_a_limit(stage):
     a = stage.upstream("a", (0.0, failure()))
     async with stage.open(a, breaker=CONFIG) as argo:
         for _ in range(3):
@@ -75,7 +75,7 @@ async def test_each_failed_probe_doubles_the_time_up_to_a_limit(stage):
             await stage.clock.advance(waits[-1])
             with pytest.raises(UpstreamError):
                 await stage.ask(argo)
-        assert waits == [10.0, 20.0, 30.0, 30.0]
+        assert [10.0, 20.0, 30.0, 30.0] == waits
 
 
 async def test_a_cancelled_probe_makes_room_for_the_next(stage):
@@ -90,10 +90,10 @@ async def test_a_cancelled_probe_makes_room_for_the_next(stage):
         probe.cancel()
         with pytest.raises(asyncio.CancelledError):
             await probe
-        assert (await stage.ask(argo)).value == "well"
+        assert "well" == (await stage.ask(argo)).value
 
 
-async def test_hanging_until_the_timeout_is_failing(stage):
+async def test_a_request_that_hangs_until_its_timeout_counts_as_failed(stage):
     a = stage.upstream("a", (1e9, "never"), timeout=2.0)
     async with stage.open(a, breaker=CONFIG) as argo:
         for _ in range(3):
@@ -108,11 +108,11 @@ async def test_lost_races_do_not_open_the_breaker(stage):
     async with stage.open(slow, fast, strategy="race", breaker=CONFIG) as argo:
         for _ in range(20):
             await stage.ask(argo)
-        assert slow.cancelled == 20
-        assert (await stage.ask(argo)).value == "slow"
+        assert 20 == slow.cancelled
+        assert "slow" == (await stage.ask(argo)).value
 
 
-async def test_a_failure_now_and_then_does_not_open_it(stage):
+async def test_occasional_failures_do_not_open_the_breaker(stage):
     script = [(0.0, failure()), (0.0, "a"), (0.0, "a"), (0.0, "a")] * 10
     a = stage.upstream("a", *script)
     async with stage.open(a, breaker=CONFIG) as argo:
@@ -120,36 +120,36 @@ async def test_a_failure_now_and_then_does_not_open_it(stage):
             with pytest.raises(UpstreamError, match="down"):
                 await stage.ask(argo)
             for _ in range(3):
-                assert (await stage.ask(argo)).value == "a"
-        assert len(a.asked) == 40
+                assert "a" == (await stage.ask(argo)).value
+        assert 40 == len(a.asked)
 
 
-async def test_the_others_go_on_while_one_is_left_alone(stage):
+async def test_other_upstreams_are_asked_while_one_breaker_is_open(stage):
     a = stage.upstream("a", (0.0, failure()))
     b = stage.upstream("b", (0.1, "b"))
     async with stage.open(a, b, breaker=CONFIG, order="configured") as argo:
         for _ in range(30):
-            assert (await stage.ask(argo)).value == "b"
+            assert "b" == (await stage.ask(argo)).value
         assert 3 <= len(a.asked) <= 4
 
 
-async def test_it_can_be_left_out(stage):
+async def test_breakers_can_be_switched_off(stage):
     a = stage.upstream("a", (0.0, failure()))
     b = stage.upstream("b", (0.0, failure()))
-    async with stage.open(a, b, breaker={"failures": 0}, order="configured") as argo:
+    async with stage.open(a, b, breaker={"failure_threshold": 0}, order="configured") as argo:
         for _ in range(30):
             with pytest.raises(AllUpstreamsFailed):
                 await stage.ask(argo)
-        assert len(a.asked) == 30
+        assert 30 == len(a.asked)
 
 
-def test_what_says_what_about_an_upstreams_health():
-    assert judge([Outcome(1)], timed_out=False) == "well"
-    assert judge([failure()], timed_out=False) == "failed"
-    assert judge([failure(), Outcome(1)], timed_out=False) == "well"
-    assert judge([failure(action=Action.STOP)], timed_out=False) == "well"
-    assert judge([failure(status=429)], timed_out=False) == "unknown"
-    assert judge([asyncio.CancelledError()], timed_out=False) == "unknown"
-    assert judge([asyncio.CancelledError()], timed_out=True) == "failed"
-    assert judge([KeyError("broken")], timed_out=False) == "failed"
-    assert judge([CircuitOpen("open")], timed_out=False) == "unknown"
+def test_the_health_of_an_upstream_is_assessed_by_its_results():
+    assert "healthy" == assess([Outcome(1)], timed_out=False)
+    assert "failed" == assess([failure()], timed_out=False)
+    assert "healthy" == assess([failure(), Outcome(1)], timed_out=False)
+    assert "healthy" == assess([failure(action=Action.STOP)], timed_out=False)
+    assert "unknown" == assess([failure(status=429)], timed_out=False)
+    assert "unknown" == assess([asyncio.CancelledError()], timed_out=False)
+    assert "failed" == assess([asyncio.CancelledError()], timed_out=True)
+    assert "failed" == assess([KeyError("broken")], timed_out=False)
+    assert "unknown" == assess([CircuitOpen("open")], timed_out=False)

@@ -1,4 +1,4 @@
-"""What is learned about upstreams, and what follows from it."""
+"""How upstreams are judged by their latency and errors, and ranked accordingly."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from argo_mw import ConfigError, Outcome
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Limits, Stream, Upstream, operation
 from argo_mw.testing import FakeClock
-from argo_mw_race.budget import Budget
+from argo_mw_race.budget import HedgingBudget
 from argo_mw_race.config import RaceConfig
-from argo_mw_race.record import Record
-from argo_mw_race.standings import Standings
-from argo_mw_race.survival import Latencies, product_limit
+from argo_mw_race.latency_window import LatencyWindow, product_limit
+from argo_mw_race.ranking import Ranking
+from argo_mw_race.stats import UpstreamStats
 
 
 @operation(subject="symbol")
@@ -28,7 +28,7 @@ def bars(symbol: str) -> object:
 
 @operation(kind="llm", subject="symbol")
 def opinion(symbol: str) -> object:
-    """What a model thinks of one symbol."""
+    """A model's opinion of one symbol."""
 
 
 SECONDS = st.floats(0.001, 100.0)
@@ -42,8 +42,8 @@ def upstream(name: str, **options: object) -> Upstream:
     return Upstream(name, {"bars"}, nothing, **options)
 
 
-def standings(clock: FakeClock, **config: object) -> Standings:
-    return Standings(bars, RaceConfig(**config), clock, random.Random(1))
+def new_ranking(clock: FakeClock, **config: object) -> Ranking:
+    return Ranking(bars, RaceConfig(**config), clock, random.Random(1))
 
 
 class TestProductLimit:
@@ -63,216 +63,218 @@ class TestProductLimit:
         losses = [(1.0, True), (2.7, True), (7.0, True), (12.1, True)]
         observed = sorted(deaths + losses)
         # 7/8 · 4/5 · 3/4 = 0.525 after 5.4, and half of that after 9.2.
-        assert product_limit(observed, 0.47) == 5.4
-        assert product_limit(observed, 0.48) == 9.2
+        assert 5.4 == product_limit(observed, 0.47)
+        assert 9.2 == product_limit(observed, 0.48)
 
     def test_being_cancelled_does_not_make_an_upstream_look_fast(self):
-        """Whoever wins only when fast would look fast, if lost races were left out."""
+        """One that wins only when it is fast would look fast, if lost races were left out."""
         chance = random.Random(3)
-        whole = Latencies(0.9)
+        whole = LatencyWindow(0.9)
         for _ in range(128):
             own, other = chance.expovariate(1.0), chance.expovariate(0.5)
             whole.add(min(own, other), censored=other < own)
-        assert math.log(10) == pytest.approx(whole.usual, rel=0.35)
+        assert math.log(10) == pytest.approx(whole.at_quantile, rel=0.35)
 
 
 class TestBudget:
     @given(st.lists(st.booleans(), max_size=500), st.floats(0.01, 0.5), st.floats(1.0, 20.0))
-    def test_hedges_are_at_most_the_share_of_calls_and_the_first(self, wants, share, most):
-        budget = Budget(share, most)
+    def test_hedges_are_at_most_the_share_of_calls_and_the_first(self, wants, share, burst):
+        budget = HedgingBudget(share, burst)
         hedges = 0
         for calls, wanted in enumerate(wants, start=1):
             budget.deposit()
             hedges += wanted and budget.withdraw()
             assert hedges <= 1 + share * calls + 1e-9
-            assert budget.balance <= most
+            assert budget.balance <= burst
 
     def test_a_budget_of_nothing_pays_for_nothing(self):
-        budget = Budget(0.0, 10.0)
+        budget = HedgingBudget(0.0, 10.0)
         budget.deposit()
         assert not budget.withdraw()
 
 
-class TestRecord:
+class TestUpstreamStats:
     def test_a_cancelled_branch_never_lowers_the_mean(self):
-        record = Record(0.95)
-        record.answered(1.0, 0.0, 0.0)
-        record.cancelled(0.01, now=1.0)
-        assert record.latency == 1.0
-        record.cancelled(3.0, now=2.0)
-        assert record.latency > 1.0
+        stats = UpstreamStats(0.95)
+        stats.answered(1.0, 0.0, 0.0)
+        stats.cancelled(0.01, now=1.0)
+        assert 1.0 == stats.latency
+        stats.cancelled(3.0, now=2.0)
+        assert stats.latency > 1.0
 
-    def test_a_failure_that_comes_fast_does_not_look_like_a_fast_answer(self):
-        record = Record(0.95)
-        record.answered(1.0, 0.0, 0.0)
+    def test_a_fast_failure_does_not_look_like_a_fast_answer(self):
+        stats = UpstreamStats(0.95)
+        stats.answered(1.0, 0.0, 0.0)
         for now in range(1, 20):
-            record.failed(0.001, now=float(now), at_fault=True)
-        assert record.latency == 1.0
-        assert record.expected(1.0) > 5.0
+            stats.failed(0.001, now=float(now), at_fault=True)
+        assert 1.0 == stats.latency
+        assert stats.expected_latency(1.0) > 5.0
 
-    def test_one_that_has_only_ever_failed_is_not_taken_for_a_fast_one(self):
-        record = Record(0.95)
+    def test_an_upstream_that_has_only_ever_failed_does_not_look_fast(self):
+        stats = UpstreamStats(0.95)
         for now in range(5):
-            record.failed(0.001, now=float(now), at_fault=True)
-        assert record.expected(1.0) == pytest.approx(100.0)
-        assert record.hoped(1.0, now=4.0) == pytest.approx(100.0)
+            stats.failed(0.001, now=float(now), at_fault=True)
+        assert pytest.approx(100.0) == stats.expected_latency(1.0)
+        assert pytest.approx(100.0) == stats.optimistic_latency(1.0, now=4.0)
 
     def test_after_a_silence_one_observation_counts_for_much(self):
-        record = Record(0.95)
+        stats = UpstreamStats(0.95)
         for now in range(20):
-            record.answered(10.0, float(now), float(now))
-        record.answered(0.1, 3600.0, 3600.0)
-        assert record.latency == pytest.approx(0.1, abs=0.01)
+            stats.answered(10.0, float(now), float(now))
+        stats.answered(0.1, 3600.0, 3600.0)
+        assert pytest.approx(0.1, abs=0.01) == stats.latency
 
-    def test_what_was_seen_last_fades_in_silence(self):
+    def test_the_last_observations_fade_in_silence(self):
         """Of many answers and one stall, followed by failures, the answers are what remains."""
-        record = Record(0.95)
+        stats = UpstreamStats(0.95)
         for now in range(40):
-            record.answered(0.1, float(now), float(now))
-        record.answered(5.0, 100.0, 95.0)
+            stats.answered(0.1, float(now), float(now))
+        stats.answered(5.0, 100.0, 95.0)
         for _ in range(5):
-            record.failed(0.01, 100.0, at_fault=True)
-        told = [record.hoped(1.0, now) for now in (100.0, 160.0, 220.0, 700.0)]
-        assert sorted(told, reverse=True) == told
-        assert told[0] > 3.0
-        assert pytest.approx(0.1, abs=0.001) == told[-1]
+            stats.failed(0.01, 100.0, at_fault=True)
+        faded = [stats.optimistic_latency(1.0, now) for now in (100.0, 160.0, 220.0, 700.0)]
+        assert sorted(faded, reverse=True) == faded
+        assert faded[0] > 3.0
+        assert pytest.approx(0.1, abs=0.001) == faded[-1]
 
     def test_it_is_stuck_when_most_requests_are_overdue(self):
-        record = Record(0.95)
+        stats = UpstreamStats(0.95)
         for _ in range(5):
-            record.start("first")
-        eras = [record.late(now) for now in (1.0, 2.0)]
-        assert not record.stuck
-        eras.append(record.late(3.0))
-        assert record.stuck
-        record.end(eras[0])
-        assert not record.stuck
+            stats.start("first")
+        epochs = [stats.mark_late(now) for now in (1.0, 2.0)]
+        assert not stats.stuck
+        epochs.append(stats.mark_late(3.0))
+        assert stats.stuck
+        stats.end(epochs[0])
+        assert not stats.stuck
 
-    def test_it_is_not_stuck_when_it_answers_what_was_sent_later(self):
+    def test_it_is_not_stuck_when_it_answers_a_later_request(self):
         """Requests that hang for as long as they may do not keep traffic away afterwards."""
-        record = Record(0.95)
+        stats = UpstreamStats(0.95)
         for _ in range(5):
-            record.start("first")
-        eras = [record.late(now) for now in (1.0, 2.0, 3.0)]
-        record.start("probe")
-        record.answered(0.1, 4.1, started=4.0)
-        record.end(None)
-        assert not record.stuck
-        for era in eras:
-            record.end(era)
-        assert record.overdue == 0
+            stats.start("first")
+        epochs = [stats.mark_late(now) for now in (1.0, 2.0, 3.0)]
+        stats.start("probe")
+        stats.answered(0.1, 4.1, started=4.0)
+        stats.end(None)
+        assert not stats.stuck
+        for epoch in epochs:
+            stats.end(epoch)
+        assert 0 == stats.overdue
 
 
-class TestStandings:
+class TestRanking:
     def test_the_fastest_is_first(self):
         clock = FakeClock()
-        table = standings(clock)
+        ranking = new_ranking(clock)
         slow, fast = upstream("slow"), upstream("fast")
-        table.record(slow).answered(0.5, 0.0, 0.0)
-        table.record(fast).answered(0.1, 0.0, 0.0)
-        assert table.ranked([slow, fast]).order == (fast, slow)
+        ranking.stats(slow).answered(0.5, 0.0, 0.0)
+        ranking.stats(fast).answered(0.1, 0.0, 0.0)
+        assert ranking.plan_without_probe([slow, fast]).order == (fast, slow)
 
-    def test_the_order_is_not_turned_round_for_a_little_time(self):
-        table = standings(FakeClock(), preference=1.5)
+    def test_a_small_speedup_does_not_change_the_order(self):
+        ranking = new_ranking(FakeClock(), min_speedup=1.5)
         first, next_, much = upstream("first"), upstream("next"), upstream("much")
         for one, seconds in ((first, 0.10), (next_, 0.07), (much, 0.02)):
-            table.record(one).answered(seconds, 0.0, 0.0)
-        assert table.ranked([first, next_]).order == (first, next_)
-        assert table.ranked([first, much]).order == (much, first)
+            ranking.stats(one).answered(seconds, 0.0, 0.0)
+        assert ranking.plan_without_probe([first, next_]).order == (first, next_)
+        assert ranking.plan_without_probe([first, much]).order == (much, first)
 
-    async def test_one_that_failed_a_while_ago_is_tried_again_by_one_call_at_a_time(self):
+    async def test_an_upstream_that_failed_a_while_ago_is_probed_by_one_call_at_a_time(self):
         clock = FakeClock()
-        table = standings(clock, probes=0.0)
+        ranking = new_ranking(clock, probe_ratio=0.0)
         first, other = upstream("first"), upstream("other")
-        table.record(other).answered(0.1, clock.monotonic(), clock.monotonic())
+        ranking.stats(other).answered(0.1, clock.monotonic(), clock.monotonic())
         for _ in range(5):
-            table.record(first).answered(0.1, clock.monotonic(), clock.monotonic())
-            table.record(first).failed(0.01, clock.monotonic(), at_fault=True)
-        assert table.plan([first, other]).order == (other, first)
+            ranking.stats(first).answered(0.1, clock.monotonic(), clock.monotonic())
+            ranking.stats(first).failed(0.01, clock.monotonic(), at_fault=True)
+        assert ranking.plan([first, other]).order == (other, first)
         await clock.advance(300.0)
-        plan = table.plan([first, other])
+        plan = ranking.plan([first, other])
         assert plan.probe
         assert plan.order == (first, other)
-        table.record(first).start("probe")
-        assert table.plan([first, other]).order == (other, first)
+        ranking.stats(first).start("probe")
+        assert ranking.plan([first, other]).order == (other, first)
         now = clock.monotonic()
-        table.record(first).answered(0.1, now, now)
-        assert table.ranked([first, other]).order == (first, other)
+        ranking.stats(first).answered(0.1, now, now)
+        assert ranking.plan_without_probe([first, other]).order == (first, other)
 
-    def test_language_models_are_waited_for_longer_until_something_is_known(self):
+    def test_language_models_have_a_longer_initial_latency(self):
         chance = random.Random(1)
         for kind, own, seconds in ((bars, None, 1.0), (opinion, None, 10.0), (opinion, 3.0, 3.0)):
-            table = Standings(kind, RaceConfig(cold_start=own), FakeClock(), chance)
-            assert seconds == table.patience(upstream("any"))
+            ranking = Ranking(kind, RaceConfig(initial_latency=own), FakeClock(), chance)
+            assert seconds == ranking.hedge_delay(upstream("any"))
 
-    def test_it_is_told_what_is_known(self):
-        table = standings(FakeClock())
+    def test_an_upstream_is_described_by_what_is_known(self):
+        ranking = new_ranking(FakeClock())
         known, failing, new = upstream("known"), upstream("failing"), upstream("new")
-        table.record(known).answered(0.1, 0.0, 0.0)
-        table.record(failing).failed(0.01, 0.0, at_fault=True)
-        assert table.describe(known) == "known (0.1 s, 0% errors)"
-        assert table.describe(failing) == "failing (no answer, 100% errors)"
-        assert table.describe(new) == "new (not known yet)"
+        ranking.stats(known).answered(0.1, 0.0, 0.0)
+        ranking.stats(failing).failed(0.01, 0.0, at_fault=True)
+        assert "known (0.1 s, 0% errors)" == ranking.describe(known)
+        assert "failing (no answer, 100% errors)" == ranking.describe(failing)
+        assert "new (not known yet)" == ranking.describe(new)
 
     def test_the_configured_order_can_be_kept(self):
-        table = standings(FakeClock(), order="configured")
+        ranking = new_ranking(FakeClock(), order="configured")
         slow, fast = upstream("slow"), upstream("fast")
-        table.record(slow).answered(0.5, 0.0, 0.0)
-        table.record(fast).answered(0.1, 0.0, 0.0)
-        assert table.ranked([slow, fast]).order == (slow, fast)
+        ranking.stats(slow).answered(0.5, 0.0, 0.0)
+        ranking.stats(fast).answered(0.1, 0.0, 0.0)
+        assert ranking.plan_without_probe([slow, fast]).order == (slow, fast)
 
     def test_a_price_counts_like_latency(self):
-        table = standings(FakeClock(), dollar_seconds=10.0)
+        ranking = new_ranking(FakeClock(), seconds_per_usd=10.0)
         cheap, dear = upstream("cheap"), upstream("dear", price=0.1)
-        table.record(cheap).answered(0.5, 0.0, 0.0)
-        table.record(dear).answered(0.1, 0.0, 0.0)
-        assert table.ranked([dear, cheap]).order == (cheap, dear)
+        ranking.stats(cheap).answered(0.5, 0.0, 0.0)
+        ranking.stats(dear).answered(0.1, 0.0, 0.0)
+        assert ranking.plan_without_probe([dear, cheap]).order == (cheap, dear)
 
     def test_errors_count_like_latency(self):
         clock = FakeClock()
-        table, now = standings(clock), clock.monotonic()
+        ranking, now = new_ranking(clock), clock.monotonic()
         steady, shaky = upstream("steady"), upstream("shaky")
-        table.record(steady).answered(0.15, now, now)
-        table.record(shaky).answered(0.1, now, now)
+        ranking.stats(steady).answered(0.15, now, now)
+        ranking.stats(shaky).answered(0.1, now, now)
         for _ in range(10):
-            table.record(shaky).failed(0.01, now, at_fault=True)
-        assert table.ranked([shaky, steady]).order == (steady, shaky)
+            ranking.stats(shaky).failed(0.01, now, at_fault=True)
+        assert ranking.plan_without_probe([shaky, steady]).order == (steady, shaky)
 
-    def test_a_scarce_one_is_last_however_fast(self):
-        table = standings(FakeClock())
+    def test_a_scarce_upstream_is_last_however_fast(self):
+        ranking = new_ranking(FakeClock())
         scarce, slow = upstream("scarce", limits=Limits(per_day=25)), upstream("slow")
-        table.record(scarce).answered(0.01, 0.0, 0.0)
-        table.record(slow).answered(2.0, 0.0, 0.0)
-        assert table.ranked([scarce, slow]).order == (slow, scarce)
+        ranking.stats(scarce).answered(0.01, 0.0, 0.0)
+        ranking.stats(slow).answered(2.0, 0.0, 0.0)
+        assert ranking.plan_without_probe([scarce, slow]).order == (slow, scarce)
 
-    def test_a_small_share_of_calls_probes_the_one_least_heard_of(self):
-        table = standings(FakeClock(), probes=0.1)
+    def test_a_small_share_of_calls_probes_the_upstream_observed_longest_ago(self):
+        ranking = new_ranking(FakeClock(), probe_ratio=0.1)
         best, near, far = upstream("best"), upstream("near"), upstream("far")
         for one, seconds, now in ((best, 0.1, 9.0), (near, 0.2, 5.0), (far, 0.3, 7.0)):
-            table.record(one).answered(seconds, now, now)
-        plans = [table.plan([best, near, far]) for _ in range(2000)]
+            ranking.stats(one).answered(seconds, now, now)
+        plans = [ranking.plan([best, near, far]) for _ in range(2000)]
         probes = [plan for plan in plans if plan.probe]
         assert 140 <= len(probes) <= 260
-        assert {plan.order[0].name for plan in probes} == {"near"}
+        assert {"near"} == {plan.order[0].name for plan in probes}
 
-    def test_no_probe_without_the_means_to_hedge_it(self):
-        table = standings(FakeClock(), probes=1.0, budget=0.0)
-        assert not table.plan([upstream("one"), upstream("two")]).probe
+    def test_a_call_probes_only_if_the_budget_can_hedge_it(self):
+        ranking = new_ranking(FakeClock(), probe_ratio=1.0, hedge_budget=0.0)
+        assert not ranking.plan([upstream("one"), upstream("two")]).probe
 
-    def test_a_probe_is_given_the_patience_of_the_one_it_replaces(self):
-        table = standings(FakeClock(), probes=1.0)
+    def test_a_probe_has_the_hedge_delay_of_the_upstream_it_replaces(self):
+        ranking = new_ranking(FakeClock(), probe_ratio=1.0)
         best, slow = upstream("best"), upstream("slow")
         for _ in range(50):
-            table.record(best).answered(0.1, 0.0, 0.0)
-            table.record(slow).answered(5.0, 0.0, 0.0)
-        plan = table.plan([best, slow])
+            ranking.stats(best).answered(0.1, 0.0, 0.0)
+            ranking.stats(slow).answered(5.0, 0.0, 0.0)
+        plan = ranking.plan([best, slow])
         assert plan.order[0] is slow
-        assert plan.patience == pytest.approx(0.1)
+        assert pytest.approx(0.1) == plan.hedge_delay
 
 
 class TestTraffic:
     @pytest.mark.parametrize("seed", range(3))
-    async def test_it_moves_away_from_a_slow_upstream_and_returns(self, stage, monkeypatch, seed):
+    async def test_traffic_moves_away_from_a_slow_upstream_and_returns(
+        self, stage, monkeypatch, seed
+    ):
         """Well, then slow, then hanging, then well again."""
         drawn = SimpleNamespace(Random=lambda: random.Random(seed))
         monkeypatch.setattr("argo_mw_race.layer.random", drawn)
@@ -288,7 +290,7 @@ class TestTraffic:
                 await stage.clock.advance(0.1)
             return (len(a.asked) - before) / calls
 
-        async with stage.open(a, b, probes=0.02) as argo:
+        async with stage.open(a, b, probe_ratio=0.02) as argo:
             assert await share(200, median=0.05) > 0.9
             await share(60, median=0.5)
             assert await share(200, median=0.5) < 0.15
@@ -298,7 +300,7 @@ class TestTraffic:
 
 
 class TestStreams:
-    async def test_a_stream_is_late_by_when_its_first_chunk_usually_comes(self, stage):
+    async def test_the_hedge_delay_of_streams_follows_their_first_chunks(self, stage):
         """An upstream begins its answer at once and then thinks for a second."""
 
         async def chunks():
@@ -306,11 +308,11 @@ class TestStreams:
             yield "one"
 
         first, second = stage.upstream("first", (0.0, None)), stage.upstream("second", (0.0, "no"))
-        async with stage.open(first, second, order="configured", cold_start=5.0) as argo:
+        async with stage.open(first, second, order="configured", initial_latency=5.0) as argo:
             for _ in range(30):
                 first.script = [(0.05, Stream(chunks(), engine_of(argo).tasks))]
                 await stage.ask(argo, step=0.05)
-            assert second.asked == []
+            assert [] == second.asked
 
 
 class TestConfig:
@@ -321,25 +323,25 @@ class TestConfig:
 
     async def test_a_breaker_that_can_never_open_is_refused(self, stage):
         with pytest.raises(ConfigError, match="can never be reached"):
-            async with stage.open(breaker={"failures": 30, "window": 20}):
+            async with stage.open(breaker={"failure_threshold": 30, "window": 20}):
                 pass
 
-    async def test_explain_says_whom_it_would_ask_and_why(self, stage):
+    async def test_explain_describes_the_upstreams_in_their_order(self, stage):
         a = stage.upstream("a", (0.05, "a"))
         b = stage.upstream("b", (0.08, "b"), limits=Limits(per_day=25))
         async with stage.open(a, b) as argo:
             await stage.ask(argo)
-            told = {one.name: one.text for one in argo.explain("bars", symbol="AAPL")}
-            assert told["race"] == (
+            explained = {one.name: one.text for one in argo.explain("bars", symbol="AAPL")}
+            assert explained["race"] == (
                 "hedge: first a (0.05 s, 0% errors), b (a last resort: 25 a day); "
                 "the next after 1 s, 1.1 hedges in the budget"
             )
 
-    async def test_explain_says_who_cannot_answer_and_why(self, stage):
+    async def test_explain_names_the_upstreams_that_cannot_answer(self, stage):
         able = stage.upstream("able", (0.05, "a"))
         keyless = stage.upstream("keyless", (0.05, "b"), unsupported=lambda call: "has no key")
         async with stage.open(able, keyless) as argo:
-            told = {one.name: one.text for one in argo.explain("bars", symbol="AAPL")}
-            assert told["race"] == (
+            explained = {one.name: one.text for one in argo.explain("bars", symbol="AAPL")}
+            assert explained["race"] == (
                 "nothing to choose from: able alone can answer; upstream 'keyless' has no key"
             )

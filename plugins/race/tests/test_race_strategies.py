@@ -1,4 +1,4 @@
-"""Who is asked when, and whose answer is taken."""
+"""Which upstreams are asked when, and whose answer is taken."""
 
 from __future__ import annotations
 
@@ -35,36 +35,36 @@ class TestRace:
         async with stage.open(slow, fast, strategy="race") as argo:
             began = stage.clock.monotonic()
             outcome = await stage.ask(argo)
-            assert outcome.value == "fast"
-            assert stage.clock.monotonic() - began == pytest.approx(0.1, abs=0.02)
+            assert "fast" == outcome.value
+            assert pytest.approx(0.1, abs=0.02) == stage.clock.monotonic() - began
             await settle()
-            assert slow.cancelled == 1
-            assert engine_of(argo).tasks.names == []
-            assert stage.clock.pending == 0
+            assert 1 == slow.cancelled
+            assert [] == engine_of(argo).tasks.names
+            assert 0 == stage.clock.pending
 
     async def test_a_branch_that_fails_first_does_not_end_the_race(self, stage):
         """The first branch to end may be a failure; the others must not be cancelled for it."""
         broken = stage.upstream("broken", (0.0, failure("broken")))
         well = stage.upstream("well", (0.2, "bars"))
         async with stage.open(broken, well, strategy="race") as argo:
-            assert (await stage.ask(argo)).value == "bars"
+            assert "bars" == (await stage.ask(argo)).value
 
     async def test_an_empty_answer_does_not_win(self, stage):
         empty = stage.upstream("empty", (0.0, []))
         full = stage.upstream("full", (0.2, [1]))
         async with stage.open(empty, full, strategy="race") as argo:
             outcome = await stage.ask(argo)
-            assert outcome.value == [1]
-            assert [one.status for one in outcome.attempts] == ["rejected", "ok"]
+            assert [1] == outcome.value
+            assert ["rejected", "ok"] == [one.status for one in outcome.attempts]
 
-    async def test_all_causes_are_told_in_the_order_of_asking(self, stage):
+    async def test_the_error_lists_all_causes_in_the_order_of_asking(self, stage):
         first = stage.upstream("first", (0.2, failure("first")))
         second = stage.upstream("second", (0.1, failure("second")))
         async with stage.open(first, second, strategy="race", order="configured") as argo:
             with pytest.raises(AllUpstreamsFailed) as raised:
                 await stage.ask(argo)
-            told = [str(cause) for cause in raised.value.causes]
-            assert told == ["first is down", "second is down"]
+            causes = [str(cause) for cause in raised.value.causes]
+            assert ["first is down", "second is down"] == causes
 
     async def test_an_error_about_the_question_ends_the_race(self, stage):
         stop = failure("stop", Action.STOP)
@@ -74,28 +74,28 @@ class TestRace:
             with pytest.raises(UpstreamError, match="stop is down"):
                 await stage.ask(argo)
             await settle()
-            assert slow.cancelled == 1
+            assert 1 == slow.cancelled
 
     async def test_a_scarce_upstream_is_asked_only_when_the_others_have_failed(self, stage):
         scarce = stage.upstream("scarce", (0.1, "scarce"), limits=Limits(per_day=25))
         slow = stage.upstream("slow", (0.2, "slow"), (0.2, failure("slow")))
         slower = stage.upstream("slower", (0.4, "slower"), (0.4, failure("slower")))
         async with stage.open(scarce, slow, slower, strategy="race") as argo:
-            assert (await stage.ask(argo)).value == "slow"
-            assert scarce.asked == []
-            assert (await stage.ask(argo)).value == "scarce"
+            assert "slow" == (await stage.ask(argo)).value
+            assert [] == scarce.asked
+            assert "scarce" == (await stage.ask(argo)).value
 
-    async def test_the_outcome_tells_what_the_others_did(self, stage):
+    async def test_the_outcome_lists_what_the_others_did(self, stage):
         slow = stage.upstream("slow", (5.0, "slow"))
         fast = stage.upstream("fast", (0.1, "fast"), usd=0.25)
         async with stage.open(slow, fast, strategy="race") as argo:
             outcome = await stage.ask(argo)
-            assert outcome.upstream == "fast"
+            assert "fast" == outcome.upstream
             assert "race" in outcome.via
             assert "layer:race" in outcome.tags
             statuses = {one.upstream: one.status for one in outcome.attempts}
-            assert statuses == {"slow": "cancelled", "fast": "ok"}
-            assert outcome.cost.usd == 0.25
+            assert {"slow": "cancelled", "fast": "ok"} == statuses
+            assert 0.25 == outcome.cost.usd
             assert outcome.notes[-1].text.startswith("race: fast (together) won in 0.1 s")
 
     async def test_a_stream_wins_with_its_first_chunk(self, stage):
@@ -120,7 +120,7 @@ class TestRace:
                 async for _ in streams["slow"].read():
                     pass
 
-    async def test_the_events_say_who_won_and_what_was_wasted(self, stage):
+    async def test_events_announce_the_winner_and_the_waste(self, stage):
         slow = stage.upstream("slow", (5.0, "slow"), price=0.5)
         fast = stage.upstream("fast", (0.1, "fast"))
         async with stage.open(slow, fast, strategy="race") as argo:
@@ -128,46 +128,46 @@ class TestRace:
             await stage.ask(argo)
             await settle()
             acted = {e.action: e for e in events.of(LayerActed) if e.layer == "race"}
-            assert acted["won"].call.upstream == "fast"
-            assert acted["cancelled"].call.upstream == "slow"
+            assert "fast" == acted["won"].call.upstream
+            assert "slow" == acted["cancelled"].call.upstream
             assert acted["cancelled"].detail.endswith("wasted 0.500000 USD")
 
 
 class TestHedge:
-    async def test_the_next_is_asked_when_the_first_is_later_than_usual(self, stage):
+    async def test_a_hedge_is_sent_when_the_first_is_later_than_usual(self, stage):
         first = stage.upstream("first", *[(0.1, "first")] * 30, (5.0, "late"))
         second = stage.upstream("second", (0.2, "second"))
-        async with stage.open(first, second, probes=0.0) as argo:
+        async with stage.open(first, second, probe_ratio=0.0) as argo:
             for _ in range(30):
-                assert (await stage.ask(argo)).value == "first"
-            assert second.asked == []
+                assert "first" == (await stage.ask(argo)).value
+            assert [] == second.asked
             began = stage.clock.monotonic()
             outcome = await stage.ask(argo)
-            assert outcome.value == "second"
-            assert stage.clock.monotonic() - began == pytest.approx(0.3, abs=0.05)
+            assert "second" == outcome.value
+            assert pytest.approx(0.3, abs=0.05) == stage.clock.monotonic() - began
             await settle()
-            assert first.cancelled == 1
-            assert stage.clock.pending == 0
+            assert 1 == first.cancelled
+            assert 0 == stage.clock.pending
 
-    async def test_before_anything_is_known_the_cold_start_holds(self, stage):
+    async def test_the_initial_latency_is_the_hedge_delay_of_an_unknown_upstream(self, stage):
         first = stage.upstream("first", (5.0, "first"))
         second = stage.upstream("second", (0.1, "second"))
-        async with stage.open(first, second, cold_start=0.5) as argo:
+        async with stage.open(first, second, initial_latency=0.5) as argo:
             began = stage.clock.monotonic()
-            assert (await stage.ask(argo)).value == "second"
-            assert stage.clock.monotonic() - began == pytest.approx(0.6, abs=0.03)
+            assert "second" == (await stage.ask(argo)).value
+            assert pytest.approx(0.6, abs=0.03) == stage.clock.monotonic() - began
 
-    async def test_a_loop_that_was_held_up_takes_nobody_for_late(self, stage):
-        """What came while it was busy lies unread, and the request may not even have left."""
+    async def test_a_stall_of_the_event_loop_makes_no_branch_late(self, stage):
+        """An answer may lie unread in its socket, and the request may not even have left."""
         first = stage.upstream("first", (2.2, "first"), (9.0, "late"))
         second = stage.upstream("second", (0.1, "second"))
-        async with stage.open(first, second, cold_start=0.5) as argo:
+        async with stage.open(first, second, initial_latency=0.5) as argo:
             now = stage.clock.monotonic()
-            stage.clock.call_at(now + 0.1, lambda: stage.clock._move_to(now + 2.0))
-            assert (await stage.ask(argo)).value == "first"
+            stage.clock.call_at(now + 0.1, lambda: stage.clock.stall(1.9))
+            assert "first" == (await stage.ask(argo)).value
             assert [] == second.asked
-            # Whoever is late although nothing held the loop up is hedged as ever.
-            assert (await stage.ask(argo)).value == "second"
+            # One that is late although the loop was not stalled is hedged as ever.
+            assert "second" == (await stage.ask(argo)).value
 
     async def test_a_failure_starts_the_next_at_once(self, stage):
         broken = stage.upstream("broken", (0.0, failure("broken")))
@@ -175,41 +175,43 @@ class TestHedge:
         async with stage.open(broken, well, order="configured") as argo:
             for _ in range(50):
                 outcome = await stage.ask(argo)
-                assert outcome.value == "well"
-                assert outcome.attempts[-1].latency == pytest.approx(0.2)
+                assert "well" == outcome.value
+                assert pytest.approx(0.2) == outcome.attempts[-1].latency
 
     async def test_a_replacement_costs_no_budget(self, stage):
         broken = stage.upstream("broken", (0.0, failure("broken")))
         well = stage.upstream("well", (0.2, "well"))
-        async with stage.open(broken, well, order="configured", budget=0.0) as argo:
-            assert (await stage.ask(argo)).value == "well"
+        async with stage.open(broken, well, order="configured", hedge_budget=0.0) as argo:
+            assert "well" == (await stage.ask(argo)).value
 
     async def test_a_hedge_that_fails_is_replaced_while_the_first_goes_on(self, stage):
         first = stage.upstream("first", (5.0, "first"))
         broken = stage.upstream("broken", (0.1, failure("broken")))
         third = stage.upstream("third", (0.1, "third"))
-        async with stage.open(first, broken, third, cold_start=0.5, order="configured") as argo:
-            assert (await stage.ask(argo)).value == "third"
+        async with stage.open(
+            first, broken, third, initial_latency=0.5, order="configured"
+        ) as argo:
+            assert "third" == (await stage.ask(argo)).value
 
     async def test_a_scarce_upstream_is_never_hedged_onto(self, stage):
         first = stage.upstream("first", (5.0, "first"))
         scarce = stage.upstream("scarce", (0.1, "scarce"), limits=Limits(per_day=25))
-        async with stage.open(first, scarce, cold_start=0.5) as argo:
-            assert (await stage.ask(argo)).value == "first"
-            assert scarce.asked == []
+        async with stage.open(first, scarce, initial_latency=0.5) as argo:
+            assert "first" == (await stage.ask(argo)).value
+            assert [] == scarce.asked
 
     async def test_a_hedge_is_charged_to_its_upstreams_quota(self, stage):
         first = stage.upstream("first", (5.0, "first"))
         second = stage.upstream("second", (0.1, "second"), limits=Limits(per_minute=1))
         async with stage.open(
-            first, second, cold_start=0.5, budget=1.0, order="configured"
+            first, second, initial_latency=0.5, hedge_budget=1.0, order="configured"
         ) as argo:
-            assert (await stage.ask(argo)).value == "second"
-            assert len(second.asked) == 1
+            assert "second" == (await stage.ask(argo)).value
+            assert 1 == len(second.asked)
             outcome = await stage.ask(argo)
-            assert outcome.value == "first"
+            assert "first" == outcome.value
             assert "second refused" in outcome.notes[-1].text
-            assert len(second.asked) == 1
+            assert 1 == len(second.asked)
 
     @pytest.mark.parametrize("per_second", [0.1, 1000.0])
     async def test_the_budget_holds_at_every_rate(self, stage, per_second):
@@ -219,7 +221,12 @@ class TestHedge:
         first = stage.upstream("first", *((chance.uniform(0.5, 1.5), 1) for _ in range(calls)))
         second = stage.upstream("second", (0.7, "second"))
         async with stage.open(
-            first, second, cold_start=0.5, order="configured", quantile=0.01, budget=0.05
+            first,
+            second,
+            initial_latency=0.5,
+            order="configured",
+            hedge_quantile=0.01,
+            hedge_budget=0.05,
         ) as argo:
             running = []
             for _ in range(calls):
@@ -233,25 +240,27 @@ class TestHedge:
     async def test_the_budget_saves_up_a_burst_and_no_more(self, stage):
         first = stage.upstream("first", *[(0.1, "first")] * 400, (5.0, "late"))
         second = stage.upstream("second", (0.7, "second"))
-        async with stage.open(first, second, order="configured", budget=0.05, burst=4.0) as argo:
+        async with stage.open(
+            first, second, order="configured", hedge_budget=0.05, hedge_burst=4.0
+        ) as argo:
             for _ in range(400):
                 await stage.ask(argo, step=0.1)
             late = [asyncio.create_task(argo.outcome("bars", symbol="AAPL")) for _ in range(20)]
             await stage.clock.advance(0.15)
-            assert len(second.asked) == 4
+            assert 4 == len(second.asked)
             await stage.clock.advance(30.0)
             await asyncio.gather(*late)
 
-    async def test_a_late_call_that_could_not_be_paid_for_is_hedged_as_soon_as_it_can(self, stage):
-        """So that an upstream that hangs does not keep those who found the budget empty."""
+    async def test_a_late_call_is_hedged_as_soon_as_the_budget_pays_for_it(self, stage):
+        """So that an upstream that hangs does not keep the calls that found the budget empty."""
         first = stage.upstream("first", (1e9, "never"))
         second = stage.upstream("second", (0.1, "second"))
         async with stage.open(
-            first, second, cold_start=0.5, budget=0.1, order="configured"
+            first, second, initial_latency=0.5, hedge_budget=0.1, order="configured"
         ) as argo:
             hanging = [asyncio.create_task(argo.outcome("bars", symbol="AAPL")) for _ in range(4)]
             await stage.clock.advance(0.7)
-            assert sum(one.done() for one in hanging) == 1
+            assert 1 == sum(one.done() for one in hanging)
             others = [asyncio.create_task(argo.outcome("bars", symbol="IBM")) for _ in range(100)]
             await stage.clock.advance(1.0)
             assert all(one.done() for one in hanging)
@@ -259,22 +268,22 @@ class TestHedge:
                 one.cancel()
             await asyncio.gather(*hanging, *others, return_exceptions=True)
 
-    async def test_a_caller_who_leaves_cancels_every_branch(self, stage):
+    async def test_a_caller_that_leaves_cancels_every_branch(self, stage):
         first = stage.upstream("first", (5.0, "first"))
         second = stage.upstream("second", (5.0, "second"))
-        async with stage.open(first, second, cold_start=0.5) as argo:
+        async with stage.open(first, second, initial_latency=0.5) as argo:
             task = asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
             await stage.clock.advance(1.0)
-            assert first.under_way + second.under_way == 2
+            assert 2 == first.under_way + second.under_way
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
             await settle()
-            assert first.cancelled + second.cancelled == 2
-            assert engine_of(argo).tasks.names == []
-            assert stage.clock.pending == 0
+            assert 2 == first.cancelled + second.cancelled
+            assert [] == engine_of(argo).tasks.names
+            assert 0 == stage.clock.pending
 
-    async def test_a_caller_is_told_when_the_application_is_closed_under_way(self, stage):
+    async def test_a_call_under_way_fails_with_closed_at_shutdown(self, stage):
         first = stage.upstream("first", (5.0, "first"))
         second = stage.upstream("second", (5.0, "second"))
         async with stage.open(first, second) as argo:
@@ -284,10 +293,10 @@ class TestHedge:
             await argo.aclose()
             with pytest.raises(Closed, match="the application is closed"):
                 await task
-            assert events.of(Trouble) == []
-            assert second.asked == []
+            assert [] == events.of(Trouble)
+            assert [] == second.asked
 
-    async def test_one_that_cannot_answer_is_not_asked_and_told_of_when_the_others_fail(
+    async def test_an_unsupported_upstream_is_not_asked_but_listed_when_the_others_fail(
         self, stage
     ):
         lacking = stage.upstream(
@@ -297,8 +306,8 @@ class TestHedge:
         second = stage.upstream("second", (0.1, failure("second")))
         async with stage.open(lacking, first, second, order="configured") as argo:
             outcome = await stage.ask(argo)
-            assert outcome.value == "first"
-            assert [one.upstream for one in outcome.attempts] == ["first"]
+            assert "first" == outcome.value
+            assert ["first"] == [one.upstream for one in outcome.attempts]
             with pytest.raises(AllUpstreamsFailed) as raised:
                 await stage.ask(argo)
             assert [type(cause) for cause in raised.value.causes] == [
@@ -306,48 +315,48 @@ class TestHedge:
                 UpstreamError,
                 Unsupported,
             ]
-            assert lacking.asked == []
+            assert [] == lacking.asked
 
-    async def test_every_refusal_is_told_with_the_time_to_come_back(self, stage):
+    async def test_the_refusal_of_all_upstreams_has_the_earliest_time_to_come_back(self, stage):
         first = stage.upstream("first", (0.0, QuotaExceeded("used up", retry_at=300.0)))
         second = stage.upstream("second", (0.0, QuotaExceeded("used up", retry_at=200.0)))
         async with stage.open(first, second) as argo:
             with pytest.raises(AllUpstreamsRefused) as raised:
                 await stage.ask(argo)
-            assert raised.value.retry_at == 200.0
+            assert 200.0 == raised.value.retry_at
 
     async def test_an_upstream_that_refuses_is_not_asked_again_before_its_time(self, stage):
         until = stage.clock.time() + 60
         first = stage.upstream("first", (0.0, QuotaExceeded("used up", retry_at=until)), (0.1, 1))
         second = stage.upstream("second", (0.5, "second"))
-        async with stage.open(first, second, probes=0.0) as argo:
+        async with stage.open(first, second, probe_ratio=0.0) as argo:
             for _ in range(10):
-                assert (await stage.ask(argo)).value == "second"
-            assert len(first.asked) == 1
+                assert "second" == (await stage.ask(argo)).value
+            assert 1 == len(first.asked)
             await stage.clock.advance(60)
-            assert len(first.asked) == 1
+            assert 1 == len(first.asked)
 
-    async def test_a_cancelled_request_that_does_not_end_is_reported(self, stage):
-        async def undead(call: object) -> Outcome:
+    async def test_a_cancelled_branch_that_hangs_is_reported(self, stage):
+        async def hanging(call: object) -> Outcome:
             try:
                 await stage.clock.sleep(1.5)
             except asyncio.CancelledError:
                 await stage.clock.sleep(20.0)
-            return Outcome("undead")
+            return Outcome("hanging")
 
         first = stage.upstream("first", (5.0, "first"))
-        object.__setattr__(first.upstream, "fetch", undead)
+        object.__setattr__(first.upstream, "fetch", hanging)
         second = stage.upstream("second", (0.1, "second"))
-        async with stage.open(first, second, cold_start=0.5, reap_timeout=5.0) as argo:
+        async with stage.open(first, second, initial_latency=0.5, cancel_timeout=5.0) as argo:
             events = capture_events(argo)
-            assert (await stage.ask(argo)).value == "second"
+            assert "second" == (await stage.ask(argo)).value
             await stage.clock.advance(6.0)
-            told = [event.what for event in events.of(Trouble)]
-            assert len(told) == 1
-            assert "'first' has not ended within 5 s" in told[0]
+            reported = [event.what for event in events.of(Trouble)]
+            assert 1 == len(reported)
+            assert "'first' has not ended within 5 s" in reported[0]
             await stage.clock.advance(20.0)
             lost = [e for e in events.of(LayerActed) if e.action == "lost"]
-            assert len(lost) == 1
+            assert 1 == len(lost)
 
 
 class TestBest:
@@ -359,75 +368,75 @@ class TestBest:
         async with stage.open(glm, qwen, deepseek, strategy="best") as argo:
             began = stage.clock.monotonic()
             outcome = await stage.ask(argo, operation="opinion")
-            assert outcome.upstream == "qwen"
-            assert stage.clock.monotonic() - began == pytest.approx(0.5, abs=0.02)
-            assert outcome.cost.usd == pytest.approx(0.07)
+            assert "qwen" == outcome.upstream
+            assert pytest.approx(0.5, abs=0.02) == stage.clock.monotonic() - began
+            assert pytest.approx(0.07) == outcome.cost.usd
 
-    async def test_a_slow_one_is_not_waited_for(self, stage):
+    async def test_a_slow_upstream_is_not_waited_for(self, stage):
         glm = stage.upstream("glm", (0.1, {"confidence": 0.6}))
         slow = stage.upstream("slow", (9.0, {"confidence": 1.0}))
-        async with stage.open(glm, slow, strategy="best", wait=1.0) as argo:
+        async with stage.open(glm, slow, strategy="best", best_timeout=1.0) as argo:
             began = stage.clock.monotonic()
             outcome = await stage.ask(argo, operation="opinion")
-            assert outcome.upstream == "glm"
-            assert stage.clock.monotonic() - began == pytest.approx(1.0, abs=0.02)
+            assert "glm" == outcome.upstream
+            assert pytest.approx(1.0, abs=0.02) == stage.clock.monotonic() - began
             await settle()
-            assert slow.cancelled == 1
+            assert 1 == slow.cancelled
 
     async def test_a_caller_with_less_time_than_the_wait_gets_the_best_so_far(self, stage):
         glm = stage.upstream("glm", (0.1, {"confidence": 0.6}))
         qwen = stage.upstream("qwen", (0.3, {"confidence": 0.8}))
         slow = stage.upstream("slow", (9.0, {"confidence": 1.0}))
-        async with stage.open(glm, qwen, slow, strategy="best", wait=2.0) as argo:
+        async with stage.open(glm, qwen, slow, strategy="best", best_timeout=2.0) as argo:
             hurried = argo.options(timeout=1.0)
             task = asyncio.create_task(hurried.outcome("opinion", symbol="AAPL"))
             for _ in range(95):
                 await stage.clock.advance(0.01)
             assert task.done()
-            assert (await task).upstream == "qwen"
+            assert "qwen" == (await task).upstream
 
-    async def test_when_nobody_was_in_time_the_first_wins(self, stage):
+    async def test_the_first_answer_wins_when_none_was_in_time(self, stage):
         slow = stage.upstream("slow", (4.0, {"confidence": 0.6}))
         slower = stage.upstream("slower", (9.0, {"confidence": 1.0}))
-        async with stage.open(slow, slower, strategy="best", wait=1.0) as argo:
-            assert (await stage.ask(argo, operation="opinion")).upstream == "slow"
+        async with stage.open(slow, slower, strategy="best", best_timeout=1.0) as argo:
+            assert "slow" == (await stage.ask(argo, operation="opinion")).upstream
 
     async def test_a_failure_does_not_spoil_the_others_answers(self, stage):
         broken = stage.upstream("broken", (0.3, failure("broken", Action.STOP)))
         well = stage.upstream("well", (0.1, {"confidence": 0.6}))
         async with stage.open(broken, well, strategy="best") as argo:
-            assert (await stage.ask(argo, operation="opinion")).upstream == "well"
+            assert "well" == (await stage.ask(argo, operation="opinion")).upstream
 
     @pytest.mark.parametrize("confidence", [math.nan, "high", None])
     async def test_an_answer_that_cannot_be_scored_is_the_worst(self, stage, confidence):
         odd = stage.upstream("odd", (0.1, {"confidence": confidence}))
         well = stage.upstream("well", (0.2, {"confidence": 0.1}))
         async with stage.open(odd, well, strategy="best", strict=False) as argo:
-            assert (await stage.ask(argo, operation="opinion")).upstream == "well"
+            assert "well" == (await stage.ask(argo, operation="opinion")).upstream
 
     async def test_without_a_score_it_is_a_race(self, stage):
         slow = stage.upstream("slow", (0.5, "slow"))
         fast = stage.upstream("fast", (0.1, "fast"))
         async with stage.open(slow, fast, strategy="best") as argo:
             events = capture_events(argo)
-            assert (await stage.ask(argo)).value == "fast"
+            assert "fast" == (await stage.ask(argo)).value
             assert "bars has no score" in events.of(Trouble)[0].what
 
 
 class TestFallback:
-    async def test_it_is_the_cores_own_policy(self, stage):
+    async def test_upstreams_are_asked_in_turn_by_the_core(self, stage):
         first = stage.upstream("first", (3.0, "first"))
         second = stage.upstream("second", (0.1, "second"))
-        async with stage.open(first, second, strategy="fallback", cold_start=0.5) as argo:
+        async with stage.open(first, second, strategy="fallback", initial_latency=0.5) as argo:
             outcome = await stage.ask(argo)
-            assert outcome.value == "first"
-            assert outcome.via == ()
-            assert second.asked == []
+            assert "first" == outcome.value
+            assert () == outcome.via
+            assert [] == second.asked
 
     async def test_operations_may_differ(self, stage):
         first = stage.upstream("first", (0.3, [1]))
         second = stage.upstream("second", (0.1, [2]))
         operations = {"bars": {"strategy": "fallback"}}
         async with stage.open(first, second, strategy="race", operations=operations) as argo:
-            assert (await stage.ask(argo)).upstream == "first"
-            assert (await stage.ask(argo, operation="opinion")).upstream == "second"
+            assert "first" == (await stage.ask(argo)).upstream
+            assert "second" == (await stage.ask(argo, operation="opinion")).upstream

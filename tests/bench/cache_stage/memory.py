@@ -11,8 +11,8 @@ from theine import Cache as Theine
 
 from argo_mw import Outcome
 from argo_mw.store import TagSnapshot, snapshot
-from argo_mw_cache.entry import Entry, Times
-from argo_mw_cache.memory import Memory
+from argo_mw_cache.entry import CacheEntry, Times
+from argo_mw_cache.memory_level import MemoryLevel
 
 KEYS = 1_000_000
 CAPACITY = KEYS // 100
@@ -77,12 +77,12 @@ def _theine() -> Lookup:
 
 
 def _memory() -> Lookup:
-    memory = Memory(max_entries=CAPACITY, max_bytes=1 << 40)
+    memory = MemoryLevel(max_entries=CAPACITY, max_bytes=1 << 40)
     outcome = Outcome(True)
-    protected = snapshot(True)
+    kept = snapshot(True)
     tag_snapshot = TagSnapshot((), 0, 0)
     times = Times.of(1e12, load_time=0.0, early=0.0, grace=0.0)
-    entry = Entry(outcome, protected, True, tag_snapshot, times, size=1)
+    entry = CacheEntry(outcome, kept, True, tag_snapshot, times, size=1)
 
     def lookup(key: Hashable) -> bool:
         name = str(key)

@@ -32,7 +32,7 @@ async def main(store: str, callers: int, lease: float) -> None:
     loads = 0
     takes = 0.0
     argo = Argo.open(
-        {"argo": {"shared": store, "strict": True}, "plugins": {"coalesce": {"lease": lease}}},
+        {"argo": {"shared": store, "strict": True}, "plugins": {"coalesce": {"lease_ttl": lease}}},
         plugins=PLUGINS,
         installed=False,
     )

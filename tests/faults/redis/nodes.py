@@ -22,7 +22,7 @@ PROGRAM = Path(__file__).with_name("node.py")
 # Small and short, so that every call has its share of the store.
 SMALL: Mapping[str, object] = {
     "cache": {"max_entries": 10, "ttl": 2.0, "early": 0.0},
-    "coalesce": {"lease": 0.5},
+    "coalesce": {"lease_ttl": 0.5},
 }
 
 Status = dict[str, object]

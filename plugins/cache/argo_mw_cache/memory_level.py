@@ -6,33 +6,33 @@ from collections.abc import Callable, Iterator
 
 from cachebox import LFUCache
 
-from argo_mw_cache.entry import Entry
+from argo_mw_cache.entry import CacheEntry
 
 _SWEPT_PER_STORE = 4
 
 
-class Memory:
+class MemoryLevel:
     """Entries by key.
 
     Least-frequently-used keeps 5 to 9 points more hits than least-recently-used on a skewed
-    trace; that old favourites pollute it is answered by expiry: every store sweeps a few
-    entries and removes those that may not be served any more.
+    trace. Its weakness, old favourites that are never evicted, is met by expiry: every store
+    sweeps a few entries and removes those that may not be served any more.
     """
 
     def __init__(self, *, max_entries: int, max_bytes: int) -> None:
-        self._entries: LFUCache[str, Entry] = LFUCache(max_entries)
+        self._entries: LFUCache[str, CacheEntry] = LFUCache(max_entries)
         self.max_entries = max_entries
         self.max_bytes = max_bytes
         self._sweep: Iterator[str] = iter(())
         self.bytes = 0
-        self.get: Callable[[str], Entry | None] = self._entries.get
-        self._look: Callable[[str], Entry | None] = self._entries.peek
+        self.get: Callable[[str], CacheEntry | None] = self._entries.get
+        self._get_uncounted: Callable[[str], CacheEntry | None] = self._entries.peek
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def store(self, key: str, entry: Entry, now: float) -> None:
-        """Keep *entry* under *key*, at the cost of others if need be."""
+    def store(self, key: str, entry: CacheEntry, now: float) -> None:
+        """Keep *entry* under *key*, evicting others where there is no room."""
         self.drop(key)
         self._sweep_some(now)
         while len(self._entries) >= self.max_entries or (
@@ -60,6 +60,6 @@ class Memory:
             if key is None:
                 self._sweep = iter(list(self._entries.keys()))
                 return
-            entry = self._look(key)
+            entry = self._get_uncounted(key)
             if entry is not None and now >= entry.times.stale_until:
                 self.drop(key)

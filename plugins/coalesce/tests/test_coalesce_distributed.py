@@ -1,4 +1,4 @@
-"""One load for all instances that share a store, whatever becomes of its holder."""
+"""Processes that share a store make one load, whatever becomes of the lease's holder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from argo_mw_coalesce.fleet import Fleet
-from argo_mw_coalesce.landing import Landing, read_landing, write_landing
 
 from argo_mw import (
     Action,
@@ -21,13 +19,15 @@ from argo_mw import (
     QuotaExceeded,
     Refusal,
     SharedUnavailable,
+    Unsupported,
     UpstreamError,
 )
-from argo_mw.app.application import engine_of
-from argo_mw.plugin import Call, Codecs, LayerActed, Trouble, context_of, operation
+from argo_mw.plugin import Call, Codecs, LayerActed, Trouble, context_of, layers_of, operation
 from argo_mw.store import Lease
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_coalesce import plugin
+from argo_mw_coalesce.distributed import LOAD_START, DistributedCoalesce
+from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
 
 _names = itertools.count()
 
@@ -49,17 +49,27 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def store() -> str:
-    return f"memory://fleet-{next(_names)}"
+    return f"memory://coalesce-{next(_names)}"
 
 
-def instance(store: str, upstream: Scripted, clock: FakeClock | None, **config: object) -> Argo:
-    settings = {
-        "argo": {"shared": store, "strict": True},
-        "plugins": {"coalesce": {"lease": 3.0, **config}},
-    }
+def instance(
+    store: str,
+    upstream: Scripted,
+    clock: FakeClock | None,
+    flags: dict[str, object] | None = None,
+    **config: object,
+) -> Argo:
     asked = FakePlugin(operations=[bars, signal], upstreams=[upstream])
     plugins = {"coalesce": plugin, "asked": asked}
-    return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
+    given = {**settings(store, **config), "flags": flags or {}}
+    return Argo.open(given, clock=clock, plugins=plugins, installed=False)
+
+
+def settings(store: str, **config: object) -> dict[str, object]:
+    return {
+        "argo": {"shared": store, "strict": True},
+        "plugins": {"coalesce": {"lease_ttl": 3.0, **config}},
+    }
 
 
 def held(*script: object) -> Scripted:
@@ -72,7 +82,13 @@ def ask(argo: Argo, operation: str = "bars") -> asyncio.Task[Outcome]:
     return asyncio.create_task(argo.outcome(operation, symbol="AAPL"))
 
 
-async def test_two_instances_make_one_load_and_both_get_the_answer(
+def distributed_of(argo: Argo) -> DistributedCoalesce:
+    [layer] = [layer for layer in layers_of(argo) if layer.name == "coalesce.distributed"]
+    assert isinstance(layer.middleware, DistributedCoalesce)
+    return layer.middleware
+
+
+async def test_two_processes_make_one_load_and_both_get_the_answer(
     store: str, clock: FakeClock
 ) -> None:
     frame = pd.DataFrame({"close": [1.0, 2.0]})
@@ -86,11 +102,11 @@ async def test_two_instances_make_one_load_and_both_get_the_answer(
         one.gate.set()
         answers = await asyncio.gather(holding, *waiting)
     assert all(a.value.equals(frame) for a in answers)  # type: ignore[attr-defined]
-    assert (len(one.asked), len(other.asked)) == (1, 0)
+    assert (1, 0) == (len(one.asked), len(other.asked))
     assert "joined elsewhere" in [e.action for e in events.of(LayerActed)]
 
 
-async def test_a_failure_is_shared_with_the_fleet_too(store: str, clock: FakeClock) -> None:
+async def test_a_failure_is_shared_with_other_processes_too(store: str, clock: FakeClock) -> None:
     one = held(UpstreamError("down", upstream="a", status=503))
     async with instance(store, one, clock) as first, instance(store, held(), clock) as second:
         holding = ask(first)
@@ -101,7 +117,7 @@ async def test_a_failure_is_shared_with_the_fleet_too(store: str, clock: FakeClo
         for task in (holding, waiting):
             with pytest.raises(UpstreamError, match="down") as caught:
                 await task
-            assert caught.value.status == 503
+            assert 503 == caught.value.status
 
 
 async def test_a_holder_that_dies_is_replaced_after_its_lease(store: str, clock: FakeClock) -> None:
@@ -115,13 +131,13 @@ async def test_a_holder_that_dies_is_replaced_after_its_lease(store: str, clock:
         renewing.cancel()
         waiting = ask(second)
         await clock.advance(2.5)
-        assert other.asked == []
+        assert [] == other.asked
         other.gate.set()
         await clock.advance(1.0)
-        assert (await waiting).value == "from the other"
+        assert "from the other" == (await waiting).value
         holding.cancel()
     await first.aclose()
-    assert len(other.asked) == 1
+    assert 1 == len(other.asked)
 
 
 async def test_a_slow_holder_renews_its_lease(store: str, clock: FakeClock) -> None:
@@ -131,12 +147,12 @@ async def test_a_slow_holder_renews_its_lease(store: str, clock: FakeClock) -> N
         await settle()
         waiting = ask(second)
         await clock.advance(20)
-        assert other.asked == []
+        assert [] == other.asked
         slow.gate.set()
-        assert [(await holding).value, (await waiting).value] == ["slow", "slow"]
+        assert ["slow", "slow"] == [(await holding).value, (await waiting).value]
 
 
-async def test_a_holder_whose_callers_have_left_frees_the_question_at_once(
+async def test_a_holder_whose_callers_have_left_releases_the_lease_at_once(
     store: str, clock: FakeClock
 ) -> None:
     one, other = held(), held("from the other")
@@ -148,67 +164,66 @@ async def test_a_holder_whose_callers_have_left_frees_the_question_at_once(
         await settle()
         holding.cancel()
         await clock.advance(0.01)
-        assert (await waiting).value == "from the other"
-    assert one.cancelled == 1
+        assert "from the other" == (await waiting).value
+    assert 1 == one.cancelled
 
 
-async def test_an_answer_of_before_is_not_taken_for_the_one_that_is_waited_for(
+async def test_a_result_from_before_the_call_does_not_answer_it(
     store: str, clock: FakeClock
 ) -> None:
     upstream = held("first", "second")
     upstream.gate.set()
     async with instance(store, upstream, clock) as argo:
-        assert (await ask(argo)).value == "first"
+        assert "first" == (await ask(argo)).value
         await clock.advance(0.001)
-        assert (await ask(argo)).value == "second"
+        assert "second" == (await ask(argo)).value
 
 
-async def test_who_comes_just_too_late_for_a_flight_takes_what_has_landed(
+async def test_a_call_that_acquires_the_lease_just_after_a_load_takes_its_result(
     store: str, clock: FakeClock
 ) -> None:
-    """Between its own look into the cache and the lease, the other's load has ended."""
+    """The other's load ended between this call's look into the cache and its lease."""
     one, other = held("one"), held("other")
     other.gate.set()
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
         await settle()
-        fleet = engine_of(second).pipeline.contributions["coalesce"].layer.middleware._fleet  # type: ignore[union-attr]
-        acquire = fleet._acquire
+        distributed = distributed_of(second)
+        acquire = distributed._acquire
 
-        async def slow_acquire(call: object) -> object:
+        async def slow_acquire(call: Call) -> Lease | None:
             one.gate.set()
             await holding
             return await acquire(call)
 
-        fleet._acquire = slow_acquire
-        assert (await ask(second)).value == "one"
-    assert other.asked == []
+        distributed._acquire = slow_acquire  # type: ignore[method-assign]
+        assert "one" == (await ask(second)).value
+    assert [] == other.asked
 
 
-async def test_a_store_that_takes_too_long_to_keep_an_answer_is_named_and_holds_up_nobody(
+async def test_a_store_that_is_slow_to_take_a_result_is_reported_and_delays_no_caller(
     store: str, clock: FakeClock
 ) -> None:
     one = held("one")
     one.gate.set()
-    async with instance(store, one, clock, shared_timeout=1.5) as first:
+    async with instance(store, one, clock, store_timeout=1.5) as first:
         events = capture_events(first)
-        fleet = engine_of(first).pipeline.contributions["coalesce"].layer.middleware._fleet  # type: ignore[union-attr]
 
-        async def never(*_: object) -> None:
-            await asyncio.Event().wait()
+        async def never(*_: object) -> bool:
+            return await asyncio.Event().wait()
 
-        fleet._put = never
+        distributed_of(first)._send = never  # type: ignore[method-assign]
         asking = ask(first)
         await clock.advance(1.6)
-        assert (await asking).value == "one"
+        assert "one" == (await asking).value
         [trouble] = events.of(Trouble)
-        assert trouble.what.endswith("others: the shared store took longer than 1.5 s")
+        assert trouble.what.endswith("published: the shared store took longer than 1.5 s")
 
 
-async def test_an_answer_from_before_an_invalidation_is_not_for_who_asks_after_it(
+async def test_a_load_from_before_an_invalidation_does_not_answer_a_call_from_after_it(
     store: str, clock: FakeClock
 ) -> None:
-    """In the same process and in another."""
+    """Neither in the same process nor in another."""
     one, other = held("before", "after"), held("after too")
     other.gate.set()
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
@@ -219,11 +234,11 @@ async def test_an_answer_from_before_an_invalidation_is_not_for_who_asks_after_i
         await settle()
         one.gate.set()
         await clock.advance(1)
-        assert (await early).value == "before"
+        assert "before" == (await early).value
         assert "before" not in ((await late).value, (await elsewhere).value)
 
 
-async def test_a_flight_from_before_an_invalidation_elsewhere_takes_no_more_callers(
+async def test_a_flight_from_before_an_invalidation_elsewhere_is_joined_no_more(
     store: str, clock: FakeClock
 ) -> None:
     one = held("before", "after")
@@ -236,10 +251,10 @@ async def test_a_flight_from_before_an_invalidation_elsewhere_takes_no_more_call
         await settle()
         one.gate.set()
         await clock.advance(1)
-        assert ((await early).value, (await late).value) == ("before", "after")
+        assert ("before", "after") == ((await early).value, (await late).value)
 
 
-async def test_without_the_store_everyone_loads(clock: FakeClock) -> None:
+async def test_without_the_store_every_process_loads(clock: FakeClock) -> None:
     one, other = held("one"), held("other")
     async with (
         instance("unreachable://", one, clock) as first,
@@ -249,10 +264,12 @@ async def test_without_the_store_everyone_loads(clock: FakeClock) -> None:
         await settle()
         one.gate.set()
         other.gate.set()
-        assert [(await t).value for t in tasks] == ["one", "other"]
+        assert ["one", "other"] == [(await t).value for t in tasks]
 
 
-async def test_a_lease_is_freed_once_the_store_can_be_told(store: str, clock: FakeClock) -> None:
+async def test_a_lease_is_released_once_the_store_is_reachable(
+    store: str, clock: FakeClock
+) -> None:
     one, other = held(1), held(2)
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
@@ -276,11 +293,7 @@ async def test_a_lease_is_freed_once_the_store_can_be_told(store: str, clock: Fa
         assert 2 == (await waiting).value
 
 
-def fleet_of(argo: Argo) -> Fleet:
-    return engine_of(argo).pipeline.contributions["coalesce"].layer.middleware._fleet  # type: ignore[union-attr, no-any-return]
-
-
-async def test_what_has_landed_is_taken_even_if_the_lease_cannot_be_given_back(
+async def test_a_result_is_taken_even_if_the_lease_cannot_be_released(
     store: str, clock: FakeClock
 ) -> None:
     one, other = held("one"), held("other")
@@ -288,8 +301,8 @@ async def test_what_has_landed_is_taken_even_if_the_lease_cannot_be_given_back(
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
         await settle()
-        fleet = fleet_of(second)
-        acquire = fleet._acquire
+        distributed = distributed_of(second)
+        acquire = distributed._acquire
 
         async def away(*_: object) -> bool:
             msg = "a hiccup"
@@ -301,12 +314,12 @@ async def test_what_has_landed_is_taken_even_if_the_lease_cannot_be_given_back(
             context_of(second).shared.release = away  # type: ignore[method-assign]
             return await acquire(call)
 
-        fleet._acquire = slow_acquire  # type: ignore[method-assign]
-        assert (await ask(second)).value == "one"
-    assert other.asked == []
+        distributed._acquire = slow_acquire  # type: ignore[method-assign]
+        assert "one" == (await ask(second)).value
+    assert [] == other.asked
 
 
-async def test_whose_clock_is_ahead_takes_what_has_landed_while_they_waited(
+async def test_a_process_whose_clock_is_ahead_takes_the_result_that_it_waited_for(
     store: str, clock: FakeClock
 ) -> None:
     one, other, ahead = held("one"), held("other"), FakeClock()
@@ -318,14 +331,14 @@ async def test_whose_clock_is_ahead_takes_what_has_landed_while_they_waited(
         waiting = ask(second)
         await settle()
         one.gate.set()
-        assert [(await holding).value, (await waiting).value] == ["one", "one"]
-    assert other.asked == []
+        assert ["one", "one"] == [(await holding).value, (await waiting).value]
+    assert [] == other.asked
 
 
-async def test_a_holder_who_was_held_up_takes_the_answer_of_who_took_over(
+async def test_a_holder_that_stalled_takes_the_answer_of_its_successor(
     store: str, clock: FakeClock
 ) -> None:
-    """Else the caches outside would put its older answer over the newer one."""
+    """Otherwise the caches outside would replace the newer answer with its older one."""
     one, other = held("older"), held("newer")
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
@@ -334,14 +347,14 @@ async def test_a_holder_who_was_held_up_takes_the_answer_of_who_took_over(
         renewing.cancel()
         waiting = ask(second)
         await clock.advance(3.5)
-        assert len(other.asked) == 1
+        assert 1 == len(other.asked)
         other.gate.set()
-        assert (await waiting).value == "newer"
+        assert "newer" == (await waiting).value
         one.gate.set()
-        assert (await holding).value == "newer"
+        assert "newer" == (await holding).value
 
 
-async def test_a_holder_who_was_held_up_keeps_its_answer_while_there_is_no_newer_one(
+async def test_a_holder_that_stalled_keeps_its_answer_while_there_is_no_newer_one(
     store: str, clock: FakeClock
 ) -> None:
     one, other = held("older"), held("newer")
@@ -353,23 +366,23 @@ async def test_a_holder_who_was_held_up_keeps_its_answer_while_there_is_no_newer
         waiting = ask(second)
         await clock.advance(3.5)
         one.gate.set()
-        assert (await holding).value == "older"
+        assert "older" == (await holding).value
         assert not waiting.done()
         other.gate.set()
-        assert (await waiting).value == "newer"
+        assert "newer" == (await waiting).value
 
 
-async def test_who_leaves_between_lease_and_load_gives_the_lease_back(
+async def test_a_caller_that_leaves_between_lease_and_load_releases_the_lease(
     store: str, clock: FakeClock
 ) -> None:
     one, other = held("one"), held("other")
     other.gate.set()
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
 
-        async def never(*_: object) -> Landing:
+        async def never(*_: object) -> SharedResult:
             return await asyncio.Event().wait()  # type: ignore[return-value]
 
-        fleet_of(first)._landed = never  # type: ignore[method-assign]
+        distributed_of(first)._find_result = never  # type: ignore[method-assign]
         leaving = ask(first)
         await settle()
         leaving.cancel()
@@ -377,10 +390,10 @@ async def test_who_leaves_between_lease_and_load_gives_the_lease_back(
         asking = ask(second)
         await settle()
         assert asking.done()
-        assert (await asking).value == "other"
+        assert "other" == (await asking).value
 
 
-async def test_an_answer_that_cannot_travel_is_kept_by_its_holder(
+async def test_an_answer_that_cannot_be_encoded_stays_with_its_holder(
     store: str, clock: FakeClock
 ) -> None:
     value = object()
@@ -394,21 +407,21 @@ async def test_an_answer_that_cannot_travel_is_kept_by_its_holder(
         one.gate.set()
         assert (await holding).value is value
         await clock.advance(0.01)
-        assert (await waiting).value == "from the other"
+        assert "from the other" == (await waiting).value
 
 
-async def test_what_is_computed_is_computed_everywhere(store: str, clock: FakeClock) -> None:
+async def test_every_process_computes_for_itself(store: str, clock: FakeClock) -> None:
     one, other = held(), held()
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         tasks = [ask(first, "signal"), ask(second, "signal")]
         await settle()
-        assert (len(one.asked), len(other.asked)) == (1, 1)
+        assert (1, 1) == (len(one.asked), len(other.asked))
         for upstream in (one, other):
             upstream.gate.set()
         await asyncio.gather(*tasks)
 
 
-async def test_two_instances_share_the_embedded_store(tmp_path: Path) -> None:
+async def test_two_processes_share_the_embedded_store(tmp_path: Path) -> None:
     """The same over SQLite, on the machine's own clock."""
     store = f"sqlite:///{tmp_path / 'shared.db'}"
     one, other = held("loaded"), held()
@@ -416,15 +429,12 @@ async def test_two_instances_share_the_embedded_store(tmp_path: Path) -> None:
         holding = ask(first)
         await one.arrived.wait()
         waiting = ask(second)
-        fleet_waits = "argo:landing:"
-        layer = engine_of(second).pipeline.contributions["coalesce"].layer
-        assert layer is not None
-        fleet = layer.middleware._fleet  # type: ignore[attr-defined]
-        while not any(place.startswith(fleet_waits) for place in fleet._waiting):
+        distributed = distributed_of(second)
+        while not any(key.startswith("argo:result:") for key in distributed._waiting):
             await asyncio.sleep(0)
         one.gate.set()
-        assert [(await holding).value, (await waiting).value] == ["loaded", "loaded"]
-    assert other.asked == []
+        assert ["loaded", "loaded"] == [(await holding).value, (await waiting).value]
+    assert [] == other.asked
 
 
 @pytest.mark.parametrize(
@@ -433,30 +443,95 @@ async def test_two_instances_share_the_embedded_store(tmp_path: Path) -> None:
         UpstreamError("x", upstream="a", action=Action.RETRY, retry_after=2.0, status=429),
         NotFound("x", upstream="a", status=404),
         InvalidAnswer("x", upstream="a"),
+        Unsupported("x", upstream="a"),
     ],
 )
-def test_errors_of_upstreams_travel_whole(error: UpstreamError) -> None:
+def test_errors_of_upstreams_arrive_as_they_were(error: UpstreamError) -> None:
     codecs = Codecs()
-    data = write_landing(codecs, "here", 1, Landing(error=error))
-    read = read_landing(codecs, "here", data).error
+    data = write_result(codecs, "key", 1, SharedResult(error=error))
+    read = read_result(codecs, "key", data).error
     assert isinstance(read, UpstreamError)
-    assert type(read) is type(error)
-    assert vars(read) == vars(error)
+    assert type(error) is type(read)
+    assert vars(error) == vars(read)
 
 
-def test_a_refusal_travels_with_its_time() -> None:
+def test_a_refusal_arrives_with_the_time_to_come_back() -> None:
     codecs = Codecs()
     full = QuotaExceeded("full", retry_at=9.0)
-    data = write_landing(codecs, "here", 1, Landing(error=full))
-    read = read_landing(codecs, "here", data).error
+    data = write_result(codecs, "key", 1, SharedResult(error=full))
+    read = read_result(codecs, "key", data).error
     assert isinstance(read, Refusal)
-    assert read.retry_at == 9.0
+    assert 9.0 == read.retry_at
 
 
-def test_what_only_its_holder_can_use_lands_empty() -> None:
+def test_a_result_that_only_its_holder_can_use_arrives_empty() -> None:
     codecs = Codecs()
-    for landing in (Landing(error=ValueError("mine")), Landing(outcome=Outcome(object()))):
-        assert read_landing(codecs, "here", write_landing(codecs, "here", 1, landing)).empty
-    five = codecs.encode((1, 2, 3, 4, 5), "here")
-    for data in (b"", b"garbage", codecs.encode([1, 2], "here"), five):
-        assert read_landing(codecs, "here", data) == Landing()
+    for result in (
+        SharedResult(error=ValueError("mine")),
+        SharedResult(outcome=Outcome(object())),
+    ):
+        assert read_result(codecs, "key", write_result(codecs, "key", 1, result)).empty
+    five = codecs.encode((1, 2, 3, 4, 5), "key")
+    for data in (b"", b"garbage", codecs.encode([1, 2], "key"), five):
+        assert SharedResult() == read_result(codecs, "key", data)
+
+
+async def test_the_plugins_flag_switches_both_halves(store: str, clock: FakeClock) -> None:
+    one, other = held("one"), held("other")
+    one.gate.set()
+    other.gate.set()
+    off = {"coalesce": "off"}
+    async with (
+        instance(store, one, clock, off) as first,
+        instance(store, other, clock, off) as second,
+    ):
+        assert [] == list(layers_of(first))
+        tasks = [ask(argo) for argo in (first, first, second)]
+        assert ["one", "one", "other"] == [(await task).value for task in tasks]
+        await first.reload({**settings(store), "flags": {"coalesce": "on"}})
+        assert ["coalesce", "coalesce.distributed"] == [layer.name for layer in layers_of(first)]
+    assert (2, 1) == (len(one.asked), len(other.asked))
+
+
+async def test_a_share_of_calls_passes_through_both_halves(store: str, clock: FakeClock) -> None:
+    """The flag is decided once per call: no flight without its lease, no lease without a flight."""
+    upstream = Scripted("a", ["bars"])
+    flags = {"coalesce": {"percent": 50, "by": "subject"}}
+    async with instance(store, upstream, clock, flags) as argo:
+        for number in range(20):
+            await argo.outcome("bars", symbol=f"S{number}")
+    marked = [LOAD_START in call.extensions for call in upstream.asked]
+    assert {True, False} == set(marked)
+
+
+async def test_a_call_without_a_load_start_passes_through(store: str, clock: FakeClock) -> None:
+    """As one that is beyond the bound of flights."""
+    one, other = held("one"), held("other")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        holding = ask(first)
+        await settle()
+        call = context_of(second).make_call("bars", "default", {"symbol": "AAPL"}).bind("a")
+        answer = Outcome("passed through")
+
+        async def call_next(passed: Call) -> Outcome:
+            assert passed is call
+            return answer
+
+        assert answer is await distributed_of(second)(call, call_next)
+        one.gate.set()
+        await holding
+
+
+async def test_a_new_configuration_ends_the_old_subscription(store: str, clock: FakeClock) -> None:
+    upstream = Scripted("a", ["bars"])
+    async with instance(store, upstream, clock) as argo:
+        await ask(argo)
+        before = distributed_of(argo)
+        subscribing = before._subscribing
+        assert subscribing is not None
+        changed = settings(store, lease_ttl=9.0)
+        await argo.reload(changed)
+        assert distributed_of(argo) is not before
+        await clock.advance(3600.0)
+        assert before._subscribing is None
+        assert "AAPL" == (await ask(argo)).value

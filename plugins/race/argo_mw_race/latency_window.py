@@ -10,41 +10,46 @@ winner. The product-limit estimator takes it for what it is (Kaplan and Meier 19
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
-_WINDOW = 128
-_PARTS = 16
-_ROUNDING = 1e-9
+_MAX_REQUESTS: Final = 128
+_PARTS: Final = 16
+"""The estimates are made anew once this part of the window has changed."""
+_ROUNDING: Final = 1e-9
 
 
-class Latencies:
+class LatencyWindow:
     """The latencies of the last 128 requests.
 
     Args:
-        quantile: The share that :attr:`usual` covers, between 0 and 1.
+        quantile: The share of requests that :attr:`at_quantile` covers, between 0 and 1.
+
+    Attributes:
+        answers: How many answers were added so far.
     """
 
-    __slots__ = ("_changes", "_median", "_quantile", "_usual", "_window", "answers")
+    __slots__ = ("_at_quantile", "_changes", "_median", "_quantile", "_requests", "answers")
 
     def __init__(self, quantile: float) -> None:
         self._quantile = quantile
-        self._window: deque[tuple[float, bool]] = deque(maxlen=_WINDOW)
-        self._usual = 0.0
+        self._requests: deque[tuple[float, bool]] = deque(maxlen=_MAX_REQUESTS)
+        self._at_quantile = 0.0
         self._median = 0.0
         self._changes = 0
         self.answers = 0
 
     def add(self, seconds: float, *, censored: bool) -> None:
-        """Note a request that took *seconds*, or more than that if it was *censored*."""
-        self._window.append((seconds, censored))
+        """Add a request that took *seconds*, or longer than that if it was *censored*."""
+        self._requests.append((seconds, censored))
         self._changes += 1
         if not censored:
             self.answers += 1
 
     @property
-    def usual(self) -> float:
+    def at_quantile(self) -> float:
         """Seconds within which the share ``quantile`` of requests is answered."""
         self._refresh()
-        return self._usual
+        return self._at_quantile
 
     @property
     def median(self) -> float:
@@ -53,19 +58,19 @@ class Latencies:
         return self._median
 
     def _refresh(self) -> None:
-        # It takes some 30 µs: a sixteenth of the window must have changed.
-        if _PARTS * self._changes < len(self._window) or not self._changes:
+        # An estimate takes some 30 µs, so not for each request.
+        if _PARTS * self._changes < len(self._requests) or not self._changes:
             return
-        observed = sorted(self._window)
-        self._usual = product_limit(observed, self._quantile)
+        observed = sorted(self._requests)
+        self._at_quantile = product_limit(observed, self._quantile)
         self._median = product_limit(observed, 0.5)
         self._changes = 0
 
 
 def product_limit(observed: list[tuple[float, bool]], quantile: float) -> float:
-    """The *quantile* of *observed* pairs of seconds and "was censored", in ascending order.
+    """Estimate the *quantile* of *observed* pairs (seconds, censored), in ascending order.
 
-    Where the censored ones leave it open, it is the longest time observed.
+    Where the censored ones leave it open, the estimate is the longest time observed.
     """
     at_risk = len(observed)
     surviving = 1.0

@@ -1,4 +1,4 @@
-"""What lies in the store for one question, and how it is read."""
+"""An answer as it lies in the store that instances share, and its reading and writing."""
 
 from __future__ import annotations
 
@@ -8,26 +8,27 @@ from typing import Any, Literal
 import msgspec
 from attrs import define, frozen
 
-from argo_mw.plugin import Context, Note, Outcome
+from argo_mw.plugin import Call, Context, Note, Outcome
 from argo_mw.store import Freshness, TagSnapshot, Undecodable
 
 PREFIX = "argo:cache:"
 """What every key of the cache in the store begins with; the operation's name comes next."""
 KEPT = Note("cache", "kept answer")
-"""What a hit says of itself; it is not stored."""
-_MOST = 4096
+"""The note of a hit; it is not stored."""
+_MAX_HEADS = 4096
 
 
 @define(eq=False)
-class Record:
-    """An answer in the store.
+class StoredAnswer:
+    """An answer that was read from the store.
 
     Attributes:
-        outcome: The answer as a hit gives it; it has an expiry.
-        stamped: Its tags' stamps at the start of its load.
+        outcome: The answer as a hit returns it; it has an expiry, and a value that is shared with
+            no other caller.
+        tag_snapshot: The versions of its tags at the start of its load.
         load_time: Seconds that loading it took.
         new: Whether it speaks for another moment than the one that was read before.
-        freshness: What its tags' stamps say, as far as that is known without waiting.
+        freshness: What the versions of its tags say, as far as that is known without waiting.
     """
 
     outcome: Outcome
@@ -38,22 +39,22 @@ class Record:
 
 
 @frozen
-class Unusable:
-    """Why there is nothing to use in the store.
+class StoreProblem:
+    """Why an answer could not be read from the store, or not be written to it.
 
     Attributes:
-        action: What to count it as.
+        action: The word for it in events and figures.
         detail: More about it.
     """
 
-    action: str
+    action: Literal["invalidated", "local", "undecodable", "unreachable"]
     detail: str = ""
 
 
-class _Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A record as it lies in the store: flat, since every hit reads it."""
+class _Layout(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The fields in the store: flat, since every hit reads them."""
 
-    layout: Literal[3]
+    version: Literal[3]
     value: Any
     as_of: float | None
     expires_at: float
@@ -62,7 +63,7 @@ class _Stored(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What a record shares with the next one for the same question, as long as no tag changes."""
+    """What an answer shares with the next one to the same question, while no tag changes."""
 
     upstream: str | None
     via: tuple[str, ...]
@@ -72,14 +73,14 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 @define(eq=False)
-class _Known:
-    """The last head of a key.
+class _DecodedHead:
+    """The last head that was read under a key.
 
     Attributes:
         data: Its bytes.
         outcome: What the answers with this head have in common, without a value.
         tag_snapshot: The versions of its tags.
-        as_of: The moment that the last record with it speaks for; at first equal to none.
+        as_of: The moment that the last answer with it speaks for; at first equal to none.
     """
 
     data: bytes
@@ -92,10 +93,10 @@ _read_head = msgspec.msgpack.Decoder(_Head).decode
 _write_head = msgspec.msgpack.Encoder().encode
 
 
-class Records:
-    """Writes records, and reads them.
+class AnswerCodec:
+    """Writes answers for the store, and reads them.
 
-    Programs read the same few thousand records again and again, so the last head of each key is
+    Programs read the same few thousand answers again and again, so the last head of each key is
     remembered: half of the time that reading a text of 1.2 kB takes (measured in
     ``tests/bench/cache.py``).
     """
@@ -103,12 +104,12 @@ class Records:
     def __init__(self, context: Context) -> None:
         self._codecs = context.codecs
         self._versions = context.tag_versions
-        self._heads: dict[str, _Known] = {}
+        self._heads: dict[str, _DecodedHead] = {}
 
     def write(
         self, outcome: Outcome, tag_snapshot: TagSnapshot, load_time: float, key: str
     ) -> bytes:
-        """The bytes that lie under *key* for *outcome*, which is as a hit gives it.
+        """Return the bytes to store under *key* for *outcome*, which is as a hit returns it.
 
         Raises:
             NotEncodable: The value has no codec.
@@ -125,33 +126,38 @@ class Records:
         fields = [3, outcome.value, outcome.as_of, outcome.expires_at, load_time, head]
         return self._codecs.encode(fields, key)
 
-    def read(self, data: bytes, key: str) -> Record | Unusable:
-        """The record in *data*, which lay under *key*; never raises for what the bytes are."""
-        stored = self._codecs.decode_as(_Stored, data, key)
+    def read(self, data: bytes, key: str) -> StoredAnswer | StoreProblem:
+        """Return the answer in *data*, which lay under *key*; no bytes make it raise."""
+        stored = self._codecs.decode_as(_Layout, data, key)
         if isinstance(stored, Undecodable):
-            return Unusable("undecodable", f"{stored.reason.value} {stored.detail}".strip())
+            return StoreProblem("undecodable", f"{stored.reason.value} {stored.detail}".strip())
         try:
             head = self._heads.get(key)
             if head is None or head.data != stored.head:
                 head = self._remember(key, stored.head)
         except (msgspec.MsgspecError, ValueError) as error:
-            return Unusable("undecodable", str(error))
+            return StoreProblem("undecodable", str(error))
         outcome = head.outcome.evolve(
             value=stored.value, as_of=stored.as_of, expires_at=stored.expires_at
         )
         tag_snapshot = head.tag_snapshot = self._versions.renew(head.tag_snapshot)
         new, head.as_of = head.as_of != stored.as_of, stored.as_of
-        return Record(
+        return StoredAnswer(
             outcome, tag_snapshot, stored.load_time, new, self._versions.peek(tag_snapshot)
         )
 
-    def _remember(self, key: str, data: bytes) -> _Known:
+    def _remember(self, key: str, data: bytes) -> _DecodedHead:
         head = _read_head(data)
         notes = (*[Note(layer, text) for layer, text in head.notes], KEPT)
         tag_snapshot = self._versions.adopt(head.versions)
-        shared = Outcome(None, upstream=head.upstream, via=head.via, tags=head.tags, notes=notes)
-        known = _Known(data, shared, tag_snapshot)
-        if len(self._heads) >= _MOST:
+        common = Outcome(None, upstream=head.upstream, via=head.via, tags=head.tags, notes=notes)
+        decoded = _DecodedHead(data, common, tag_snapshot)
+        if len(self._heads) >= _MAX_HEADS:
             self._heads.clear()
-        self._heads[key] = known
-        return known
+        self._heads[key] = decoded
+        return decoded
+
+
+def store_key(call: Call) -> str:
+    """Return the key in the store: the call's own, which holds its tenant where that matters."""
+    return f"{PREFIX}{call.key}"

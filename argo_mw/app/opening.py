@@ -1,0 +1,101 @@
+"""Opening: what an application stands on: settings, state directory, shared store, context."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+from urllib.parse import quote
+
+import platformdirs
+
+from argo_mw.app.engine import Engine
+from argo_mw.base.errors import ConfigError
+from argo_mw.chain.context import Context
+from argo_mw.config import Settings, load, parse
+from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
+from argo_mw.registry import Plugins
+from argo_mw.store.codec import Codecs, Envelope
+from argo_mw.store.tag_versions import TagVersions
+from argo_mw.store.urls import OpenShared, open_shared
+
+STATE_DIR = "ARGO_MW_STATE_DIR"
+"""The environment variable that names the state directory, over the configuration."""
+
+_SINGLE_PROCESS = "memory://"
+
+
+def read_settings(config: str | Path | Mapping[str, object] | Settings | None) -> Settings:
+    """Return the settings that *config* is, holds or names.
+
+    Raises:
+        ConfigError: It cannot be used.
+    """
+    if isinstance(config, Settings):
+        return config
+    if isinstance(config, Mapping):
+        return parse(config)
+    return load(config)
+
+
+def state_directory(settings: Settings) -> Path:
+    """Return where an application with *settings* keeps its state; made private when it is made.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    chosen = os.environ.get(STATE_DIR) or settings.argo.state_dir
+    path = Path(chosen) if chosen else platformdirs.user_state_path("argo-mw")
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"the state directory {path} cannot be made: {error}; set state_dir in [argo]"
+        raise ConfigError(msg) from None
+    return path
+
+
+async def open_context(
+    settings: Settings, plugins: Plugins, engine: Engine, state_dir: Path
+) -> Context:
+    """Open the shared store and return the context that plugins are given.
+
+    Raises:
+        ConfigError: The store's URL cannot be used.
+    """
+    codecs = _codecs(settings)
+    plugins.collect("register_codecs", codecs=codecs)
+    shared = await open_shared(
+        _shared_url(settings, state_dir), clock=engine.clock, drivers=_drivers(plugins)
+    )
+    return Context(
+        clock=engine.clock,
+        shared=shared,
+        tag_versions=TagVersions(shared, engine.clock),
+        codecs=codecs,
+        events=engine.events,
+        tasks=engine.tasks,
+        state_dir=state_dir,
+        runtime=engine,
+        single_process=settings.argo.shared == _SINGLE_PROCESS,
+    )
+
+
+def _codecs(settings: Settings) -> Codecs:
+    key = settings.argo.signing_key
+    codecs = Codecs(Envelope(key=key.reveal().encode() if key else None))
+    for kind in (Outcome, Attempt, Cost, Note):
+        codecs.register_fields(kind, f"argo.{kind.__name__.lower()}")
+    return codecs
+
+
+def _shared_url(settings: Settings, state_dir: Path) -> str:
+    url = settings.argo.shared
+    return f"sqlite:///{quote(str(state_dir / 'shared.db'))}" if url == "sqlite" else url
+
+
+def _drivers(plugins: Plugins) -> dict[str, OpenShared]:
+    drivers: dict[str, OpenShared] = {}
+    for answer in plugins.collect("register_shared_drivers").values():
+        drivers.update(cast("Mapping[str, OpenShared]", answer))
+    return drivers

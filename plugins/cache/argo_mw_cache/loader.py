@@ -1,0 +1,216 @@
+"""Loading: asks the rest of the chain, and keeps what comes back, in memory and in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+from attrs import frozen
+
+from argo_mw.plugin import Call, Closed, Context, Next, NotFound, NotShareable, Outcome, Stream
+from argo_mw.store import Freshness, Snapshot, TagSnapshot, snapshot
+from argo_mw_cache.config import CacheConfig
+from argo_mw_cache.entry import CacheEntry, Times, hit_of, snapshot_of
+from argo_mw_cache.memory_level import MemoryLevel
+from argo_mw_cache.shared_level import SharedLevel
+from argo_mw_cache.stored_answer import StoredAnswer
+
+NAME = "cache"
+
+
+@frozen(eq=False)
+class _Loaded:
+    """An answer that was just loaded.
+
+    Attributes:
+        call: The question.
+        outcome: The answer; it has an expiry.
+        tag_snapshot: The versions of its tags at the start of the load.
+        load_time: Seconds that it took.
+    """
+
+    call: Call
+    outcome: Outcome
+    tag_snapshot: TagSnapshot
+    load_time: float
+
+
+class Loader:
+    """Loads answers and keeps them for later callers.
+
+    Args:
+        config: How long and how much to keep.
+        context: The application's context.
+        memory: Where to keep answers in this process.
+        shared: Where to keep them for other processes, or ``None``.
+    """
+
+    def __init__(
+        self,
+        config: CacheConfig,
+        context: Context,
+        memory: MemoryLevel,
+        shared: SharedLevel | None,
+    ) -> None:
+        self._config = config
+        self._context = context
+        self._clock = context.clock
+        self._versions = context.tag_versions
+        self._memory = memory
+        self._shared = shared
+        self._sharing: set[asyncio.Task[None]] = set()
+
+    async def load(self, call: Call, call_next: Next) -> Outcome:
+        """Return the answer of *call_next* to *call*, and keep it.
+
+        The versions of its tags are read before the load begins, so that an invalidation during
+        the load wins.
+        """
+        tag_snapshot = await self._versions.load(call.tags)
+        started = self._clock.monotonic()
+        try:
+            outcome = await call_next(call)
+        except NotFound as error:
+            self._keep_negative(call, error, tag_snapshot)
+            raise
+        load_time = self._clock.monotonic() - started
+        late = outcome.tags - call.tags
+        if late:
+            tag_snapshot = await self._versions.extend(tag_snapshot, late)
+        loaded = _Loaded(call, self._dated(outcome), tag_snapshot, load_time)
+        if isinstance(outcome.value, Stream):
+            self._keep_when_complete(loaded, outcome.value)
+            return loaded.outcome
+        if await self._versions.check(tag_snapshot) is not Freshness.FRESH:
+            self._skip(call, "what it depends on changed while it was loaded")
+            return loaded.outcome
+        kept = self._keep(loaded)
+        if kept is None:
+            return loaded.outcome
+        if self._shared is not None:
+            await self._share(self._shared, loaded)
+        return kept
+
+    def keep_stored(self, key: str, stored: StoredAnswer) -> CacheEntry:
+        """Keep *stored*, which was read from the store, in memory under *key*."""
+        entry = self._entry(
+            stored.outcome,
+            snapshot_of(stored.outcome.value),
+            stored.tag_snapshot,
+            stored.load_time,
+        )
+        self._remember(key, entry)
+        return entry
+
+    async def close(self) -> None:
+        """Wait for streams that have just ended and are on their way to the store."""
+        if self._sharing:
+            await asyncio.wait(self._sharing)
+
+    def _dated(self, outcome: Outcome) -> Outcome:
+        """Return *outcome* with an expiry: its own, else the configured one."""
+        if outcome.expires_at is not None:
+            return outcome
+        ttl = self._config.ttl * random.uniform(1.0 - self._config.jitter, 1.0)
+        return outcome.evolve(expires_at=self._clock.time() + ttl)
+
+    def _keep(self, loaded: _Loaded) -> Outcome | None:
+        """Keep the answer in memory; return what its first caller gets, or ``None`` if not kept."""
+        call, outcome = loaded.call, loaded.outcome
+        assert outcome.expires_at is not None
+        if outcome.expires_at <= self._clock.time():
+            self._skip(call, "it was out of date before it could be kept")
+            return None
+        try:
+            kept = snapshot_of(outcome.value)
+        except NotShareable as error:
+            self._skip(call, str(error))
+            self._warn(call, str(error))
+            return None
+        if kept.size > self._config.max_value_bytes:
+            what = f"{call.operation.name} of {kept.size} bytes is not kept"
+            self._skip(call, f"{what}: max_value_bytes is less")
+            return None
+        entry = self._entry(hit_of(outcome), kept, loaded.tag_snapshot, loaded.load_time)
+        self._remember(call.key, entry)
+        self._context.announce(NAME, "store", call)
+        first = kept.copy()
+        return outcome if first is outcome.value else outcome.evolve(value=first)
+
+    async def _share(self, shared: SharedLevel, loaded: _Loaded) -> None:
+        call = loaded.call
+        problem = await shared.put(
+            call, hit_of(loaded.outcome), loaded.tag_snapshot, loaded.load_time
+        )
+        if problem is not None:
+            self._context.announce(NAME, problem.action, call, problem.detail)
+            if problem.action == "local":
+                self._warn(call, problem.detail)
+
+    def _keep_when_complete(self, loaded: _Loaded, stream: Stream[object]) -> None:
+        """Keep a streamed answer once it is complete; one that was aborted is no answer."""
+
+        def ended(_: Stream[object]) -> None:
+            if not stream.complete:
+                self._skip(loaded.call, "the stream ended before it was complete")
+            elif self._versions.peek(loaded.tag_snapshot) is not Freshness.FRESH:
+                self._skip(loaded.call, "what it depends on changed while it was streamed")
+            elif self._keep(loaded) is not None and self._shared is not None:
+                with suppress(Closed):
+                    task = self._context.tasks.spawn(
+                        "cache:stream", self._share(self._shared, loaded)
+                    )
+                    self._sharing.add(task)
+                    task.add_done_callback(self._sharing.discard)
+
+        stream.on_done(ended)
+
+    def _keep_negative(self, call: Call, error: NotFound, tag_snapshot: TagSnapshot) -> None:
+        """Keep that there is no answer."""
+        ttl = self._config.negative_ttl
+        if ttl <= 0:
+            return
+        nothing = snapshot(None)
+        entry = CacheEntry(
+            outcome=Outcome(None),
+            snapshot=nothing,
+            shared_as_is=True,
+            tag_snapshot=tag_snapshot,
+            error=error,
+            size=nothing.size,
+            times=self._times(ttl, 0.0),
+        )
+        self._remember(call.key, entry)
+
+    def _entry(
+        self, hit: Outcome, kept: Snapshot, tag_snapshot: TagSnapshot, load_time: float
+    ) -> CacheEntry:
+        assert hit.expires_at is not None
+        as_is = kept.copy() is hit.value
+        return CacheEntry(
+            outcome=hit if as_is else hit.evolve(value=None),
+            snapshot=kept,
+            shared_as_is=as_is,
+            tag_snapshot=tag_snapshot,
+            size=kept.size,
+            times=self._times(hit.expires_at - self._clock.time(), load_time),
+        )
+
+    def _times(self, ttl: float, load_time: float) -> Times:
+        return Times.of(
+            self._clock.monotonic() + ttl,
+            load_time=load_time,
+            early=self._config.early,
+            grace=self._config.grace,
+        )
+
+    def _remember(self, key: str, entry: CacheEntry) -> None:
+        if self._config.memory:
+            self._memory.store(key, entry, self._clock.monotonic())
+
+    def _skip(self, call: Call, why: str) -> None:
+        self._context.announce(NAME, "skipped", call, why)
+
+    def _warn(self, call: Call, what: str) -> None:
+        self._context.warn_once(f"cache of {call.operation.name}", what)

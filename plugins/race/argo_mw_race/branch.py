@@ -1,0 +1,96 @@
+"""A branch: one upstream that is asked for one call."""
+
+from __future__ import annotations
+
+import asyncio
+
+from attrs import define
+
+from argo_mw.plugin import (
+    Attempt,
+    Call,
+    InvalidAnswer,
+    Next,
+    Outcome,
+    Refusal,
+    StallAwareLimit,
+    Stream,
+    Upstream,
+)
+from argo_mw_race.stats import Reason, UpstreamStats
+
+
+@define(eq=False)
+class Branch:
+    """One upstream that was asked.
+
+    Attributes:
+        upstream: The upstream.
+        stats: What is known about it.
+        reason: Why it was started.
+        task: The task that asks it.
+        lateness: When its answer is late.
+        outcome: Its acceptable answer, once there is one.
+        error: Its error, once there is one.
+        late_epoch: The epoch of its stats in which it was marked late, or ``None``.
+        abandoned: Whether it was cancelled because the call has ended without it.
+    """
+
+    upstream: Upstream
+    stats: UpstreamStats
+    reason: Reason
+    task: asyncio.Task[Outcome | Exception]
+    lateness: StallAwareLimit
+    outcome: Outcome | None = None
+    error: Exception | None = None
+    late_epoch: int | None = None
+    abandoned: bool = False
+
+    @property
+    def started(self) -> float:
+        """Monotonic seconds at which it was started."""
+        return self.lateness.started
+
+    @property
+    def running(self) -> bool:
+        """Whether it may still answer."""
+        return self.outcome is None and self.error is None and not self.abandoned
+
+    def attempt(self, now: float) -> Attempt:
+        """Return how it went, for the outcome of the call."""
+        if self.outcome is not None and self.outcome.attempts:
+            return self.outcome.attempts[-1]
+        seconds = now - self.started
+        name = self.upstream.name
+        match self.error:
+            case None:
+                return Attempt(name, seconds, "cancelled")
+            case InvalidAnswer():
+                return Attempt(name, seconds, "rejected", str(self.error))
+            case Refusal():
+                return Attempt(name, seconds, "refused", str(self.error))
+            case error:
+                return Attempt(name, seconds, "failed", str(error))
+
+
+async def ask(call: Call, call_next: Next) -> Outcome | Exception:
+    """Return the answer to *call*, or the error in its place.
+
+    A stream is an answer as soon as its first chunk has come.
+    """
+    try:
+        outcome = await call_next(call)
+        if isinstance(outcome.value, Stream) and await outcome.value.first() is None:
+            msg = f"upstream {call.upstream!r} gave an empty stream"
+            return InvalidAnswer(msg, upstream=call.upstream or "")
+    except Exception as error:
+        return error
+    return outcome
+
+
+def latency_of(outcome: Outcome, waited: float) -> float:
+    """Return the seconds that *outcome* took, for a branch that *waited* so long for it.
+
+    An attempt ends when the upstream begins a stream, but it wins with its first chunk.
+    """
+    return waited if isinstance(outcome.value, Stream) else outcome.attempts[-1].latency
