@@ -19,9 +19,6 @@ MODULES = sorted(
 )
 
 KNOWN = {
-    "plugins/cache/argo_mw_cache/commands_store.py",
-    "plugins/compare/argo_mw_compare/run.py",
-    "plugins/sandbox/argo_mw_sandbox/demo.py",
     "plugins/similarity/argo_mw_similarity/cli.py",
 }
 """Modules that still reach into the pipeline; config_of and layers_of are for them."""

@@ -14,8 +14,8 @@ SURFACES = {
         BadCall BadParameter BlockingArgo BrokenPlugin BudgetExceeded CallCycle Caller
         CircuitOpen Clock Closed ConfigError Cost DeadlineExceeded Explained InvalidAnswer
         NotEncodable NotFound NotShareable Note OperationSettings Outcome PluginError
-        PluginTemplate QuotaExceeded Refusal Secret Settings SharedUnavailable StreamAborted
-        Timer UnknownOperation Unsupported UpstreamError UpstreamSettings
+        QuotaExceeded Refusal Secret Settings SharedUnavailable StreamAborted Timer
+        UnknownOperation Unsupported UpstreamError UpstreamSettings
     """,
     "argo_mw.plugin": """
         Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation Argo

@@ -18,8 +18,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from argo_mw.app.application import engine_of
-from argo_mw.plugin import Argo, ConfigError
+from argo_mw.plugin import Argo, ConfigError, layers_of
 from argo_mw_compare.figures import MOST_CPU, figures
 from argo_mw_compare.past import Past
 from argo_mw_compare.trial import Seen, Trial, installed_plugins, unwanted
@@ -123,7 +122,7 @@ async def installed_layers() -> list[str]:
     with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
         config = {"argo": {"shared": "memory://", "state_dir": folder, "block": unwanted()}}
         async with Argo.open(config) as argo:
-            return [one.name for one in engine_of(argo).pipeline.layers if one.name == one.flag]
+            return [one.name for one in layers_of(argo) if one.name == one.flag]
 
 
 def _workers(count: int) -> ProcessPoolExecutor:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from attrs import Factory, define, frozen
 
-from argo_mw.app.application import engine_of
 from argo_mw.plugin import (
     Argo,
     CallEnded,
@@ -24,6 +23,9 @@ from argo_mw.plugin import (
     LayerActed,
     Outcome,
     RequestSent,
+    UnknownOperation,
+    context_of,
+    layers_of,
     observe,
 )
 from argo_mw_sandbox.clock import ReplayClock
@@ -141,8 +143,7 @@ async def run(data: Path | None = None, symbols: Sequence[str] = ()) -> Report:
             rounds.append(
                 await burst(argo, seen, wanted, CALLERS, f"{CALLERS} callers each, cache emptied")
             )
-            chain = [one.name for one in engine_of(argo).pipeline.order.outer]
-            chain += [one.name for one in engine_of(argo).pipeline.order.inner]
+            chain = [layer.name for layer in layers_of(argo)]
         counted = {vendor: sandbox.counts_of(vendor).requests for vendor in VENDORS}
         return Report(f"{sandbox.clock.now():%Y-%m-%d %H:%M} UTC", rounds, seen, counted, chain)
 
@@ -195,12 +196,14 @@ async def burst(argo: Argo, seen: Seen, symbols: Sequence[str], callers: int, ti
 
 
 def _check(argo: Argo) -> None:
-    if "signal" not in engine_of(argo).pipeline.operations:
+    try:
+        context_of(argo).operation("signal")
+    except UnknownOperation:
         msg = (
             "nothing answers 'signal'; install the plugins with "
             "`pip install argo-mw-market argo-mw-signals`"
         )
-        raise ConfigError(msg)
+        raise ConfigError(msg) from None
 
 
 __all__ = ["CALLERS", "ReplayClock", "Report", "Round", "Seen", "run"]
