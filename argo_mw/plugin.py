@@ -97,6 +97,12 @@ from argo_mw.flags import (
 from argo_mw.model.call import (
     Call,
 )
+from argo_mw.model.charge import (
+    Charge,
+    ChargeStatus,
+    CostTable,
+    CostTotals,
+)
 from argo_mw.model.events import (
     AnswerSeen,
     AttemptEnded,
@@ -108,6 +114,7 @@ from argo_mw.model.events import (
     Observer,
     Reconfigured,
     RequestSent,
+    RequestSettled,
     Trouble,
     observes,
 )
@@ -139,6 +146,7 @@ from argo_mw.model.operation import (
 )
 from argo_mw.model.outcome import (
     NO_COST,
+    UNKNOWN_COST,
     Attempt,
     Cost,
     Note,
@@ -183,6 +191,7 @@ from argo_mw.store import (
 __all__ = [
     "NO_COST",
     "SLOTS",
+    "UNKNOWN_COST",
     "UNLIMITED",
     "Action",
     "AllUpstreamsFailed",
@@ -205,6 +214,8 @@ __all__ = [
     "CallEnded",
     "Caller",
     "Cell",
+    "Charge",
+    "ChargeStatus",
     "CircuitOpen",
     "Clock",
     "Closed",
@@ -212,6 +223,8 @@ __all__ = [
     "ConfigError",
     "Context",
     "Cost",
+    "CostTable",
+    "CostTotals",
     "Count",
     "CountingGuard",
     "DeadlineExceeded",
@@ -252,6 +265,7 @@ __all__ = [
     "Refusal",
     "Request",
     "RequestSent",
+    "RequestSettled",
     "Result",
     "Row",
     "Runtime",

@@ -159,6 +159,7 @@ class Argo(Caller):
             stack.push_async_callback(self._tasks.aclose)
             if context is not None:
                 stack.push_async_callback(self._lifecycle.stop, context)
+                stack.push_async_callback(self._engine.costs.aclose)
             stack.callback(self._engine.close)
             # A reload under way ends first: what it opens must be closed as well.
             stack.push_async_callback(self._reloading.acquire)

@@ -20,6 +20,7 @@ from argo_mw.config import OperationSettings, Settings
 from argo_mw.flags import Flag, Rule
 from argo_mw.flags.sources import resolve
 from argo_mw.model.call import Call
+from argo_mw.model.charge import CostTable
 from argo_mw.model.events import LayerBypassed
 from argo_mw.model.layer import Layer, Shadows
 from argo_mw.model.operation import AnyOperation
@@ -144,6 +145,7 @@ class PipelineBuilder:
         upstreams = self._plugins.call(name, "register_upstreams", **arguments)
         flags = self._plugins.call(name, "register_flags")
         data_types = self._plugins.call(name, "register_data_types")
+        cost_table = self._plugins.call(name, "register_cost_table", **arguments)
         made = Contributions(
             config,
             tuple(cast("Iterable[AnyOperation]", operations or ())),
@@ -151,6 +153,7 @@ class PipelineBuilder:
             tuple(cast("Iterable[Layer]", layers or ())),
             tuple(cast("Iterable[str]", flags or ())),
             tuple(cast("Iterable[str]", data_types or ())),
+            cast("CostTable | None", cost_table),
         )
         self._check_names(name, made)
         return made

@@ -11,11 +11,13 @@ from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import BadParameter, CallCycle, Closed, DeadlineExceeded
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.compose import Chain, Variant
+from argo_mw.chain.costs import Costs
 from argo_mw.chain.find import Looks, await_looks
 from argo_mw.flags import Decision
 from argo_mw.flags.parse import format_rule
 from argo_mw.flags.sources import unknown_flag
 from argo_mw.model.call import Call
+from argo_mw.model.charge import Charge
 from argo_mw.model.events import CallEnded, Events, Reconfigured
 from argo_mw.model.operation import AnyOperation, Parameters
 from argo_mw.model.outcome import Outcome
@@ -36,6 +38,7 @@ class Engine:
         clock: The time.
         events: What happened.
         tasks: The background tasks.
+        costs: The recorder of what requests cost.
     """
 
     def __init__(self, plugins: Plugins, clock: Clock, events: Events, tasks: Tasks) -> None:
@@ -43,6 +46,7 @@ class Engine:
         self.clock = clock
         self.events = events
         self.tasks = tasks
+        self.costs = Costs(events)
         self._pipeline: Pipeline | None = None
         self._longest_timeout = 0.0
         self._refreshing: dict[str, asyncio.Task[Outcome]] = {}
@@ -76,6 +80,7 @@ class Engine:
     def use(self, pipeline: Pipeline, reason: str) -> None:
         """Send new calls through *pipeline*; calls under way finish on the old one."""
         self._pipeline = pipeline
+        self.costs.use(pipeline.cost_tables)
         self.expect_timeout(max((o.timeout for o in pipeline.operations.values()), default=0.0))
         if self.events.active:
             flags = tuple((name, format_rule(f.rule)) for name, f in pipeline.flags.items())
@@ -238,6 +243,10 @@ class Engine:
             UnknownOperation: No installed plugin offers it.
         """
         return self.pipeline.operation(name)
+
+    def record_charge(self, charge: Charge) -> None:
+        """Record *charge*."""
+        self.costs.record(charge)
 
     def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
         """Return the call that asks *operation* with *parameters* for *tenant*."""

@@ -13,6 +13,7 @@ import platformdirs
 from argo_mw.app.engine import Engine
 from argo_mw.base.errors import ConfigError
 from argo_mw.chain.context import Context
+from argo_mw.chain.cost_sharing import SharedTotals
 from argo_mw.config import Settings, load, parse
 from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.registry import Plugins
@@ -68,6 +69,9 @@ async def open_context(
     shared = await open_shared(
         _shared_url(settings, state_dir), clock=engine.clock, drivers=_drivers(plugins)
     )
+    single_process = settings.argo.shared == _SINGLE_PROCESS
+    if not single_process:
+        engine.costs.share(SharedTotals(shared, codecs, engine.clock, engine.tasks))
     return Context(
         clock=engine.clock,
         shared=shared,
@@ -77,7 +81,7 @@ async def open_context(
         tasks=engine.tasks,
         state_dir=state_dir,
         runtime=engine,
-        single_process=settings.argo.shared == _SINGLE_PROCESS,
+        single_process=single_process,
     )
 
 

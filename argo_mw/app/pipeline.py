@@ -19,6 +19,7 @@ from argo_mw.chain.order import Order
 from argo_mw.config import Settings
 from argo_mw.flags import Flag
 from argo_mw.model.call import Call
+from argo_mw.model.charge import CostTable
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation
 from argo_mw.model.upstream import Upstream
@@ -36,6 +37,7 @@ class Contributions:
     layers: tuple[Layer, ...] = ()
     flags: tuple[str, ...] = ()
     data_types: tuple[str, ...] = ()
+    cost_table: CostTable | None = None
 
 
 @frozen(eq=False)
@@ -70,6 +72,16 @@ class Pipeline:
     def layers(self) -> Iterable[Layer]:
         """The layers of all plugins, those that are off included."""
         return [layer for one in self.contributions.values() for layer in one.layers]
+
+    @property
+    def cost_tables(self) -> Sequence[CostTable]:
+        """The tables that may keep costs, less those of plugins whose layer is off for good."""
+        return [
+            one.cost_table
+            for name, one in self.contributions.items()
+            if one.cost_table is not None
+            and not (name in self.flags and self.flags[name].rule.idle)
+        ]
 
     def operation(self, name: str) -> AnyOperation:
         """Return the operation called *name*.

@@ -12,6 +12,7 @@ from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.flags import Decision
 from argo_mw.model.call import Call
+from argo_mw.model.charge import Charge
 from argo_mw.model.events import Events, LayerActed, Trouble
 from argo_mw.model.operation import AnyOperation, Parameters
 from argo_mw.model.outcome import Outcome
@@ -56,6 +57,9 @@ class Runtime(Protocol):
 
     def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
         """Return the call that asks *operation* with *parameters*."""
+
+    def record_charge(self, charge: Charge) -> None:
+        """Record *charge*."""
 
 
 class Context:
@@ -178,6 +182,13 @@ class Context:
             BadParameter: A parameter is missing, unknown, refused, or cannot be part of a key.
         """
         return self._runtime.make_call(operation, tenant, parameters)
+
+    def record_charge(self, charge: Charge) -> None:
+        """Record *charge*: what a layer saved. What requests cost is recorded by the core.
+
+        It goes into the table of costs in use; without one it is dropped.
+        """
+        self._runtime.record_charge(charge)
 
     def warn_once(self, where: str, what: str) -> None:
         """Report once that *what* is wrong at *where*, in the log and as an event."""

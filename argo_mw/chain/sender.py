@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 
+from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
+from argo_mw.chain.settlement import SentRequest, Settlement
 from argo_mw.model.call import Call
 from argo_mw.model.events import Events, RequestSent
 from argo_mw.model.guard import CountingGuard, Guard, Request, Result
@@ -16,39 +18,42 @@ from argo_mw.model.upstream import Upstream
 class Sender:
     """Sends requests to one upstream: guards reserve, the request goes out, guards settle."""
 
-    def __init__(self, upstream: Upstream, guards: Sequence[Guard], events: Events) -> None:
+    def __init__(
+        self, upstream: Upstream, guards: Sequence[Guard], events: Events, clock: Clock
+    ) -> None:
         self.upstream = upstream
+        self._settlement = Settlement(upstream, events, clock)
         self._guards = tuple(guards)
         self._counting = tuple(g for g in guards if isinstance(g, CountingGuard))
         self._events = events
 
     async def send(self, call: Call) -> Outcome:
-        """The upstream's answer to *call* in a request of its own."""
+        """Return the upstream's answer to *call*, from a request of its own."""
         request = Request(self.upstream, (call,)) if self._guards else None
         if request is not None:
             await self._reserve(request)
+        sent = self._settlement.begin((call,))
         self._announce(call, 1)
         try:
             outcome = await self.upstream.fetch(call)
             if not isinstance(outcome, Outcome):
                 raise self._no_outcome(outcome)
         except BaseException as error:
-            if request is not None:
-                await self._settle(request, (error,))
+            await self._end(request, sent, (error,))
             ours = self._as_ours(error)
             if ours is error:
                 raise
             raise ours from error
-        if request is not None:
-            await self._settle(request, (outcome,))
+        await self._end(request, sent, (outcome,))
         return outcome
 
     async def send_many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
-        """The upstream's answers to *calls*, in one request."""
+        """Return the upstream's answers to *calls*, from one request."""
         batching = self.upstream.batching
         assert batching is not None
         request = Request(self.upstream, tuple(calls))
         await self._reserve(request)
+        sent = self._settlement.begin(request.calls)
         try:
             self._announce(calls[0], len(calls))
             answers = await batching.fetch_many(request.calls)
@@ -60,12 +65,12 @@ class Sender:
                 raise UpstreamError(msg, upstream=self.upstream.name)
             answers = [self._each(answer) for answer in answers]
         except BaseException as error:
-            await self._settle(request, (error,) * len(calls))
+            await self._end(request, sent, (error,) * len(calls))
             ours = self._as_ours(error)
             if ours is error:
                 raise
             raise ours from error
-        await self._settle(request, answers)
+        await self._end(request, sent, answers)
         return answers
 
     async def charge_extra(self, call: Call) -> None:
@@ -73,7 +78,18 @@ class Sender:
         request = Request(self.upstream, (call,))
         for guard in self._counting:
             await guard.charge_extra(request)
+        self._settlement.charge_extra(call)
         self._announce(call, 0)
+
+    async def _end(self, request: Request | None, sent: SentRequest | None, result: Result) -> None:
+        """Settle the guards of a request that was sent, and emit what it cost."""
+        try:
+            if request is not None:
+                await self._settle(request, result)
+        finally:
+            # Also when this caller is cancelled, or a guard fails: the money was spent.
+            if sent is not None:
+                self._settlement.end(sent, result)
 
     async def _reserve(self, request: Request) -> None:
         reserved: list[Guard] = []

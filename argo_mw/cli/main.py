@@ -11,6 +11,7 @@ import structlog
 
 from argo_mw.base.errors import ArgoError
 from argo_mw.cli.chain import explain, plugins
+from argo_mw.cli.costs import costs
 from argo_mw.cli.doctor import doctor
 from argo_mw.cli.flags import flags
 from argo_mw.cli.new_plugin import new_plugin
@@ -97,6 +98,7 @@ def _log(verbose: bool) -> None:
 
 cli.add_command(plugins)
 cli.add_command(explain)
+cli.add_command(costs)
 cli.add_command(flags)
 cli.add_command(doctor)
 cli.add_command(new_plugin)

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from argo_mw.base.log import Log
 from argo_mw.model.call import Call
+from argo_mw.model.charge import Charge
 from argo_mw.model.outcome import Attempt, Outcome
 
 log = Log("argo_mw")
@@ -64,6 +65,23 @@ class RequestSent:
     upstream: str
     operation: str
     calls: int
+
+
+@frozen
+class RequestSettled:
+    """All is known of what a request cost: emitted once for each request that was sent.
+
+    That is after its guards have settled, and of a streamed answer at the end of its stream.
+
+    Attributes:
+        upstream: The upstream's name.
+        priced: Whether its requests cost money or a scarce quota.
+        charges: What each of its calls cost, in their order.
+    """
+
+    upstream: str
+    priced: bool
+    charges: tuple[Charge, ...]
 
 
 @frozen
@@ -145,6 +163,7 @@ Event = (
     CallEnded
     | AttemptEnded
     | RequestSent
+    | RequestSettled
     | LayerActed
     | LayerBypassed
     | AnswerSeen

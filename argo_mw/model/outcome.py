@@ -19,6 +19,10 @@ class Cost:
         tokens_out: Tokens received.
         requests: Requests charged to a quota; a fraction when a request was shared.
         estimated: Whether any part is an estimate.
+        model: Which of the upstream's models answered; "" where it has none, or several did.
+        tokens_cached: The tokens sent that the upstream read from a cache of its own.
+        tokens_written: The tokens sent that it wrote to that cache.
+        tokens_expected: The tokens sent that were expected before the request.
     """
 
     usd: float | None = 0.0
@@ -26,6 +30,10 @@ class Cost:
     tokens_out: int = 0
     requests: float = 0.0
     estimated: bool = False
+    model: str = ""
+    tokens_cached: int = 0
+    tokens_written: int = 0
+    tokens_expected: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         usd = None if self.usd is None or other.usd is None else self.usd + other.usd
@@ -35,11 +43,18 @@ class Cost:
             self.tokens_out + other.tokens_out,
             self.requests + other.requests,
             self.estimated or other.estimated,
+            self.model if self.model == other.model else "",
+            self.tokens_cached + other.tokens_cached,
+            self.tokens_written + other.tokens_written,
+            self.tokens_expected + other.tokens_expected,
         )
 
 
 NO_COST = Cost()
 """What costs nothing."""
+
+UNKNOWN_COST = Cost(usd=None, estimated=True)
+"""The cost of a request that nothing is known of: it may have been paid for."""
 
 
 @frozen

@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Generic, Self, TypeVar
 
 from argo_mw.base.errors import Closed, StreamAborted
+from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.model.outcome import Cost
 
 C = TypeVar("C")
+
+log = Log("argo_mw")
 
 MOST_CHUNKS = 100_000
 
@@ -64,6 +67,11 @@ class Stream(Generic[C]):
     def complete(self) -> bool:
         """Whether the source ended by itself: only then is there an answer to keep."""
         return self._done and self._error is None
+
+    @property
+    def aborted(self) -> bool:
+        """Whether it ended in an error, or before its source did."""
+        return self._error is not None
 
     @property
     def chunks(self) -> Sequence[C]:
@@ -173,7 +181,11 @@ class Stream(Generic[C]):
         self._wake()
         callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
-            callback(self)
+            try:
+                callback(self)
+            except Exception:
+                # The others must hear of the end all the same: one of them books the cost.
+                log.exception("a callback of a stream failed", stream=self._name)
 
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

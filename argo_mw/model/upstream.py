@@ -6,12 +6,16 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 
 from attrs import field, frozen
 
+from argo_mw.base.log import Log
 from argo_mw.model.call import Call
-from argo_mw.model.outcome import Outcome
+from argo_mw.model.outcome import NO_COST, UNKNOWN_COST, Cost, Outcome
 
 Fetch = Callable[[Call], Coroutine[object, object, Outcome]]
 FetchMany = Callable[[Sequence[Call]], Coroutine[object, object, Sequence[Outcome | Exception]]]
 WhyUnsupported = Callable[[Call], "str | None"]
+FailureCost = Callable[[Call, BaseException], Cost]
+
+log = Log("argo_mw")
 
 
 @frozen
@@ -79,6 +83,8 @@ class Upstream:
         unsupported: Says why it cannot answer a call at all (no key, a subject that it does not
             have), or ``None``. A call that it gives a reason for is not sent, charges no quota,
             and goes on to the next upstream.
+        failure_cost: Says what a call's share of a request cost that brought no answer to it; by
+            default that is unknown, which is not nothing.
     """
 
     name: str
@@ -91,3 +97,24 @@ class Upstream:
     retries: int = 1
     price: float | None = None
     unsupported: WhyUnsupported | None = None
+    failure_cost: FailureCost | None = None
+
+    @property
+    def priced(self) -> bool:
+        """Whether requests cost money or a scarce quota, so that their costs are recorded."""
+        return self.metered or bool(self.price)
+
+    def cost_of(self, call: Call, answer: Outcome | BaseException) -> Cost:
+        """Return what *call*'s share of a request cost that ended in *answer*.
+
+        The cost of a stream is known at its end: see :attr:`Stream.cost`.
+        """
+        if isinstance(answer, Outcome):
+            return answer.cost
+        if self.failure_cost is None:
+            return UNKNOWN_COST if self.priced else NO_COST
+        try:
+            return self.failure_cost(call, answer)
+        except Exception:
+            log.exception("failure_cost failed, so a cost is unknown", upstream=self.name)
+            return UNKNOWN_COST

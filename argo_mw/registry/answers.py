@@ -65,6 +65,10 @@ def _has_reserve(thing: object) -> bool:
     return callable(getattr(thing, "reserve", None)) and not isinstance(thing, type)
 
 
+def _is_cost_table(thing: object) -> bool:
+    return callable(getattr(thing, "record", None)) and not isinstance(thing, type)
+
+
 def _is_config(thing: object) -> bool:
     return isinstance(thing, type) and attrs.has(thing)
 
@@ -92,6 +96,7 @@ _ONE: Mapping[str, Wanted] = {
         "a mapping of kinds to argo_mw.plugin.PluginTemplate",
         _is_of_templates,
     ),
+    "register_cost_table": ("an argo_mw.plugin.CostTable, or None", _is_cost_table),
     "startup": _AWAITABLE,
     "config_changed": _AWAITABLE,
     "shutdown": _AWAITABLE,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import pluggy
 
+from argo_mw.model.charge import CostTable
 from argo_mw.model.events import Observer
 from argo_mw.model.gauge import Gauge
 from argo_mw.model.guard import Guard
@@ -130,6 +131,15 @@ def register_gauges(context: Context) -> Iterable[Gauge]:  # type: ignore[empty-
     Asked for once by each plugin that shows figures, when that starts: through
     :meth:`~argo_mw.Context.collect`. A gauge that outlives a change of the configuration reads
     what is in use then.
+    """
+
+
+@hookspec
+def register_cost_table(config: object, context: Context) -> CostTable | None:
+    """The table in which the plugin keeps what requests cost; ``None`` to keep nothing.
+
+    Each charge is kept by one table: the first that takes it, those that stand in coming last.
+    `argo-mw costs` adds up all tables. That of a plugin with a layer goes with its flag.
     """
 
 

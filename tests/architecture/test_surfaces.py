@@ -20,15 +20,16 @@ SURFACES = {
     "argo_mw.plugin": """
         Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation Argo
         ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching BrokenPlugin
-        BudgetExceeded Call CallCycle CallEnded Caller Cell CircuitOpen Clock Closed Codecs
-        ConfigError Context Cost Count CountingGuard DeadlineExceeded Decision DecisionReason
-        Envelope Event Events Explained Found Freshness Gauge Guard InvalidAnswer Kind Layer
-        LayerActed LayerBypassed Lease Limits Lineage Log Middleware NO_COST Next NotEncodable
-        NotFound NotShareable Note Observer Operation OperationSettings Outcome PluginError
-        PluginTemplate QuotaExceeded Reconfigured Recording Refusal Request RequestSent Result
-        Row Runtime SLOTS Scope Secret Settings Shared SharedUnavailable StallAwareLimit Stream
-        StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded
-        TimeOrderedIds Timer Trouble UNLIMITED Undecodable UndecodableReason UnknownOperation
+        BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus CircuitOpen
+        Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count CountingGuard
+        DeadlineExceeded Decision DecisionReason Envelope Event Events Explained Found Freshness
+        Gauge Guard InvalidAnswer Kind Layer LayerActed LayerBypassed Lease Limits Lineage Log
+        Middleware NO_COST Next NotEncodable NotFound NotShareable Note Observer Operation
+        OperationSettings Outcome PluginError PluginTemplate QuotaExceeded Reconfigured
+        Recording Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope
+        Secret Settings Shared SharedUnavailable StallAwareLimit Stream StreamAborted
+        Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded TimeOrderedIds
+        Timer Trouble UNKNOWN_COST UNLIMITED Undecodable UndecodableReason UnknownOperation
         Unsupported Upstream UpstreamError UpstreamSettings all_failed collect config_of
         context_of copy_error fail_at fingerprint hookimpl hookspec is_final layers_of observe
         observes operation plugin_of stall_aware_timeout state_directory structure suggest

@@ -32,6 +32,7 @@ from argo_mw.plugin import (
     Next,
     Request,
     RequestSent,
+    RequestSettled,
     Result,
     Upstream,
     context_of,
@@ -57,7 +58,13 @@ async def test_what_happened_is_told_in_order(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         events = capture_events(argo)
         await argo.call("bars", symbol="AAPL")
-    assert [type(e) for e in events.all] == [RequestSent, AttemptEnded, AnswerSeen, CallEnded]
+    assert [type(e) for e in events.all] == [
+        RequestSent,
+        RequestSettled,
+        AttemptEnded,
+        AnswerSeen,
+        CallEnded,
+    ]
 
 
 # -- Deadlines ---------------------------------------------------------------------------------
