@@ -161,8 +161,7 @@ class Argo(Caller):
                 stack.push_async_callback(self._lifecycle.stop, context)
                 stack.push_async_callback(self._engine.costs.aclose)
             stack.callback(self._engine.close)
-            # A reload under way ends first: what it opens must be closed as well.
-            stack.push_async_callback(self._reloading.acquire)
+            stack.push_async_callback(self._end_reloads)
 
     def wrap(
         self,
@@ -353,6 +352,11 @@ class Argo(Caller):
         self._use(self._current(pipeline), "opened")
         if self._settings.argo.watch:
             self._tasks.spawn("watch", watch(self._watched(), self._take_up))
+
+    async def _end_reloads(self) -> None:
+        """Wait for a reload under way, since what it opens must be closed too; take no more."""
+        async with self._reloading:
+            self._engine.close()
 
     def _watched(self) -> set[Path]:
         files = {Overlay(state_directory(self._settings)).path.absolute()}
