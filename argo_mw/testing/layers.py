@@ -1,22 +1,27 @@
 """The contract of layers, as tests that any layer must pass.
 
-Subclass :class:`LayerConformance` in a test module, say how the plugin is registered and which
-operation its layer serves, and pytest does the rest.
+Subclass :class:`LayerConformance` in a test module, name the plugin and an operation that its
+layers serve, and pytest does the rest.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
 from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.base.errors import Action, ConfigError, QuotaExceeded, UpstreamError
+from argo_mw.model.call import Call
 from argo_mw.model.events import LayerBypassed
-from argo_mw.model.layer import SLOTS, Layer, Shadows
+from argo_mw.model.layer import SLOTS, Explains, Finds, Layer, Shadows
 from argo_mw.model.operation import AnyOperation, operation
+from argo_mw.model.outcome import Outcome
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.events import capture_events
@@ -35,15 +40,16 @@ def _question(topic: str) -> object:
 
 
 class LayerConformance(IsolatedTests):
-    """What every layer must hold to; override the first two attributes at least.
+    """What the layers of every plugin must hold to; override the first two attributes at least.
 
     Attributes:
         name: The plugin's name.
-        plugin: The module or object that is its entry point.
+        plugin: The module, class or object that is its entry point.
         config: Its table in the configuration.
         operation: An operation that it serves, with its subject as the one parameter that it needs.
-        tight: Changes to its table that bound what it remembers to a few hundred items; for
-            layers that remember more unless told.
+        tight: Changes to its table that bound what it remembers to a few hundred items, where
+            the defaults let it remember more. Also the changed configuration of the test of
+            :meth:`test_it_goes_on_when_its_configuration_changes`.
     """
 
     name: str
@@ -61,36 +67,82 @@ class LayerConformance(IsolatedTests):
         clock: FakeClock | None = None,
         config: dict[str, object] | None = None,
     ) -> Argo:
-        """An application with the layer around *upstream* and nothing else.
+        """Return an application with the plugin's layers around *upstream* and nothing else.
 
-        *flag* is the layer's, *shared* the URL of the store, *clock* by default a fake one,
-        *config* changes its table.
+        Args:
+            upstream: Answers the operation.
+            flag: What the plugin's flag is set to.
+            shared: The URL of the shared store.
+            clock: The clock; by default a fake one.
+            config: Changes to the plugin's table.
         """
-        table = self.config | (config or {})
         asked = FakePlugin(operations=[self.operation], upstreams=[upstream])
         return Argo.open(
-            {
-                "argo": {"shared": shared, "strict": True},
-                "flags": {self.name: flag},
-                "plugins": {self.name: table} if table else {},
-            },
+            self.settings(flag=flag, shared=shared, config=config),
             clock=clock or FakeClock(),
             plugins={self.name: self.plugin, "asked": asked},
             installed=False,
         )
 
+    def settings(
+        self,
+        *,
+        flag: object = "on",
+        shared: str = "memory://",
+        config: dict[str, object] | None = None,
+    ) -> dict[str, object]:
+        """Return the configuration of :meth:`open`."""
+        table = self.config | (config or {})
+        return {
+            "argo": {"shared": shared, "strict": True},
+            "flags": {self.name: flag},
+            "plugins": {self.name: table} if table else {},
+        }
+
     def scripted(self, *script: object) -> Scripted:
-        """An upstream for the operation that follows *script*."""
+        """Return an upstream for the operation that follows *script*."""
         return Scripted("scripted", {self.operation.name}, *script, retries=0)
 
     @pytest.mark.asyncio
     async def test_it_has_one_name_everywhere(self) -> None:
         """Plugin, layer and flag are called the same; a named slot exists."""
         async with self.open(self.scripted()) as argo:
-            layer = self._layer(argo)
-            assert self.name == layer.name
+            layers = self._layers(argo)
+            assert layers, f"plugin {self.name!r} registers no layer"
+            assert {self.name} == {layer.flag for layer in layers}
             assert self.name in engine_of(argo).pipeline.flags
-            assert layer.slot == "" or layer.slot in SLOTS
+            assert {layer.slot for layer in layers} <= {"", *SLOTS}
+
+    @pytest.mark.asyncio
+    async def test_it_is_opened_and_closed_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """However often its flag flips; what the core awaits must end by itself."""
+        async with self.open(self.scripted()) as argo:
+            kinds = {type(layer.middleware) for layer in self._layers(argo)}
+        counts: Counter[str] = Counter()
+        for kind in kinds:
+            for name in ("open", "close"):
+                if hasattr(kind, name):
+                    monkeypatch.setattr(kind, name, _counted(getattr(kind, name), counts))
+        async with self.open(self.scripted()) as argo:
+            layers = self._layers(argo)
+            for flag in ("off", "on"):
+                await argo.reload(self.settings(flag=flag))
+                await argo.call(self.operation.name, **self._about("first"))
+        for name in ("open", "close"):
+            expected = sum(hasattr(layer.middleware, name) for layer in layers)
+            assert expected == counts[name], f"{name} was awaited {counts[name]} times"
+
+    @pytest.mark.asyncio
+    async def test_it_goes_on_when_its_configuration_changes(self) -> None:
+        """Layers of a changed configuration answer as those that they replace."""
+        async with self.open(self.scripted()) as argo:
+            events = capture_events(argo)
+            for config in ({}, self.tight):
+                await argo.reload(self.settings(config=config))
+                for subject in ("first", "second"):
+                    answer = await argo.call(self.operation.name, **self._about(subject))
+                    assert subject == answer
+        self._check_none_failed(events.of(LayerBypassed))
 
     @pytest.mark.asyncio
     async def test_it_is_transparent_when_off(self) -> None:
@@ -107,10 +159,10 @@ class LayerConformance(IsolatedTests):
     async def test_in_shadow_it_serves_nothing(self) -> None:
         """It is shown the answer and asks nobody; a layer that cannot shadow refuses to."""
         async with self.open(self.scripted()) as argo:
-            layer = self._layer(argo)
+            able = any(isinstance(layer.middleware, Shadows) for layer in self._layers(argo))
         upstream = self.scripted()
         shadowing = self.open(upstream, flag="shadow")
-        if not isinstance(layer.middleware, Shadows):
+        if not able:
             with pytest.raises(ConfigError, match="cannot shadow"):
                 await shadowing.__aenter__()
             return
@@ -122,14 +174,65 @@ class LayerConformance(IsolatedTests):
         assert outcome.value == "first"
         assert self.name not in outcome.via
         assert len(upstream.asked) == 1
-        failed = [event.error for event in events.of(LayerBypassed)]
-        assert failed == [], f"its shadow failed: {failed[0]!r}"
+        self._check_none_failed(events.of(LayerBypassed))
 
     @pytest.mark.asyncio
     async def test_it_hands_on_the_answer(self) -> None:
         """On or off, the caller gets what the upstream said."""
         async with self.open(self.scripted()) as argo:
             assert await argo.call(self.operation.name, **self._about("first")) == "first"
+
+    @pytest.mark.asyncio
+    async def test_find_asks_no_upstream(self) -> None:
+        """It returns what is at hand before a question is answered for the first time, or after.
+
+        A coroutine that it returns may be closed without being awaited: the next call for the
+        same answer must not wait for it.
+        """
+        upstream = self.scripted()
+        async with self.open(upstream) as argo:
+            idle = engine_of(argo).tasks.names
+            for asked in range(2):
+                for layer in self._outer(argo):
+                    await self._found(layer, self._call(argo, "first"), awaited=False)
+                    await self._found(layer, self._call(argo, "first"), awaited=True)
+                assert asked == len(upstream.asked), "find asked an upstream"
+                async with asyncio.timeout(_TIMEOUT):
+                    await argo.call(self.operation.name, **self._about("first"))
+                upstream.asked[1:] = []
+            await self._only(argo, idle)
+
+    @pytest.mark.asyncio
+    async def test_find_and_the_layer_agree(self) -> None:
+        """What find serves is what the layer answers a call with that enters the chain."""
+
+        async def call_next(call: Call) -> Outcome:
+            msg = "find has an answer to a call that the layer sends on"
+            raise AssertionError(msg)
+
+        async with self.open(self.scripted()) as argo:
+            await argo.call(self.operation.name, **self._about("first"))
+            await self._only(argo, engine_of(argo).tasks.names)
+            call = self._call(argo, "first")
+            for layer in self._outer(argo):
+                found = await self._found(layer, call, awaited=True)
+                if found is not None:
+                    answered = await layer.middleware(call, call_next)
+                    assert _essence(answered) == _essence(found)
+
+    @pytest.mark.asyncio
+    async def test_it_explains_itself_in_one_line(self) -> None:
+        """Before and after an answer, without asking an upstream."""
+        upstream = self.scripted()
+        async with self.open(upstream) as argo:
+            for asked in range(2):
+                for layer in self._layers(argo):
+                    if isinstance(layer.middleware, Explains):
+                        text = layer.middleware.explain(self._call(argo, "first"))
+                        assert text, f"layer {layer.name!r} explains nothing"
+                        assert [text] == text.splitlines()
+                assert asked == len(upstream.asked), "explain asked an upstream"
+                await argo.call(self.operation.name, **self._about("first"))
 
     @pytest.mark.asyncio
     async def test_it_passes_what_the_chain_raises(self) -> None:
@@ -212,12 +315,38 @@ class LayerConformance(IsolatedTests):
         )
 
     def _about(self, subject: str) -> dict[str, object]:
-        """The parameters of a question about *subject*."""
+        """Return the parameters of a question about *subject*."""
         return {self.operation.subject: subject}
 
-    def _layer(self, argo: Argo) -> Layer:
-        """The plugin's layer; its outermost, where it has several."""
-        return engine_of(argo).pipeline.contributions[self.name].layers[0]
+    def _call(self, argo: Argo, subject: str) -> Call:
+        """Return the call that asks about *subject*."""
+        return context_of(argo).make_call(
+            self.operation.name, argo.settings.argo.tenant, self._about(subject)
+        )
+
+    def _layers(self, argo: Argo) -> Sequence[Layer]:
+        """Return the plugin's layers."""
+        return engine_of(argo).pipeline.contributions[self.name].layers
+
+    def _outer(self, argo: Argo) -> Sequence[Layer]:
+        """Return those of its layers whose ``find`` the core calls."""
+        return [layer for layer in engine_of(argo).pipeline.order.outer if layer.flag == self.name]
+
+    async def _found(self, layer: Layer, call: Call, *, awaited: bool) -> Outcome | None:
+        """Return what *layer* finds; close what it would have to wait for, unless *awaited*."""
+        middleware = layer.middleware
+        found = middleware.find(call) if isinstance(middleware, Finds) else None
+        if found is None or isinstance(found, Outcome):
+            return found
+        if not awaited:
+            found.close()
+            return None
+        async with asyncio.timeout(_TIMEOUT):
+            return await found
+
+    def _check_none_failed(self, bypassed: Sequence[LayerBypassed]) -> None:
+        failed = [f"{event.layer}: {event.error!r}" for event in bypassed]
+        assert failed == [], f"it failed and was bypassed: {', '.join(failed)}"
 
     async def _only(self, argo: Argo, idle: list[str]) -> None:
         """Wait until no background task runs but those called *idle*, which work for all calls."""
@@ -231,7 +360,21 @@ class LayerConformance(IsolatedTests):
         """How many items its layer holds once the questions with these *numbers* are answered."""
         for number in numbers:
             await argo.call(self.operation.name, **self._about(f"S{number}"))
-        layers = engine_of(argo).pipeline.contributions[self.name].layers
         context = context_of(argo)
         outside = [argo, context, engine_of(argo), *vars(context).values()]
-        return sum(remembered(layer.middleware, outside=outside) for layer in layers)
+        return sum(remembered(layer.middleware, outside=outside) for layer in self._layers(argo))
+
+
+def _counted(method: Callable[..., Awaitable[None]], counts: Counter[str]) -> object:
+    """Return *method*, which counts how often it was awaited to its end."""
+
+    @functools.wraps(method)
+    async def counting(*args: object) -> None:
+        await method(*args)
+        counts[method.__name__] += 1
+
+    return counting
+
+
+def _essence(outcome: Outcome) -> tuple[object, ...]:
+    return (outcome.value, outcome.upstream, outcome.via, outcome.as_of, outcome.expires_at)
