@@ -142,25 +142,33 @@ class Layer:
     transparent: bool = False
 
     @middleware.validator
-    def _has_methods_of_the_right_kind(self, _: object, middleware: object) -> None:
+    def _is_a_middleware(self, _: object, middleware: object) -> None:
+        kind = type(middleware).__name__
+        wrong = ""
+        if isinstance(middleware, type):
+            wrong = f"its middleware is the class {middleware.__name__}; make an instance of it"
+        elif not callable(middleware):
+            wrong = f"its middleware, a {kind}, cannot be called; write `async def __call__`"
         for name in (*_ASYNC, *_PLAIN):
             method = getattr(middleware, name, None)
-            if method is None or isinstance(middleware, type):
-                continue
-            wrong = (
-                "is no method"
-                if not callable(method)
-                else "must be an async method: write `async def`"
-                if name in _ASYNC and not inspect.iscoroutinefunction(method)
-                else "must be a plain method: write `def`"
-                if name in _PLAIN and inspect.iscoroutinefunction(method)
-                else ""
-            )
-            if wrong:
-                msg = f"layer {self.name!r}: {type(middleware).__name__}.{name} {wrong}"
-                raise TypeError(msg)
+            if method is not None and not wrong and (fault := _fault(name, method)):
+                wrong = f"{kind}.{name} {fault}"
+        if wrong:
+            msg = f"layer {self.name!r}: {wrong}"
+            raise TypeError(msg)
 
     @property
     def flag(self) -> str:
         """The flag that switches it: its plugin's name."""
         return self.name.partition(".")[0]
+
+
+def _fault(name: str, method: object) -> str:
+    """Return what is wrong with *method* as the method called *name*, or ""."""
+    if not callable(method):
+        return "is no method"
+    if name in _ASYNC and not inspect.iscoroutinefunction(method):
+        return "must be an async method: write `async def`"
+    if name in _PLAIN and inspect.iscoroutinefunction(method):
+        return "must be a plain method: write `def`"
+    return ""

@@ -1,0 +1,79 @@
+"""Layers are checked when they are made: a method of the wrong kind would fail on every call."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+
+from argo_mw import Outcome
+from argo_mw.plugin import Call, Layer, Next
+
+
+class Whole:
+    """A middleware with every method that there is."""
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        return await call_next(call)
+
+    def find(self, call: Call) -> Outcome | None:
+        return None
+
+    def explain(self, call: Call) -> str:
+        return "would do nothing"
+
+    async def shadow(self, call: Call, outcome: Outcome) -> None: ...
+
+    async def open(self) -> None: ...
+
+    def take_over(self, previous: object) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+def test_every_method_may_be_there_or_missing() -> None:
+    async def plain(call: Call, call_next: Next) -> Outcome:
+        return await call_next(call)
+
+    assert "one" == Layer("one", Whole()).flag
+    assert "one" == Layer("one.inner", plain).flag
+    assert "one" == Layer("one", functools.partial(plain)).flag
+    assert "one" == Layer("one", lambda call, call_next: call_next(call)).flag
+
+
+@pytest.mark.parametrize("name", ["shadow", "open", "close"])
+def test_what_is_awaited_must_be_async(name: str) -> None:
+    wrong = type("Wrong", (Whole,), {name: lambda *_: None})()
+    with pytest.raises(TypeError, match=rf"'one': Wrong\.{name} must be .* write `async def`"):
+        Layer("one", wrong)
+
+
+@pytest.mark.parametrize("name", ["find", "explain", "take_over"])
+def test_what_is_called_must_be_plain(name: str) -> None:
+    """An async ``find`` would cost every call a coroutine, whether anything is at hand or not."""
+
+    async def method(*_: object) -> None: ...
+
+    wrong = type("Wrong", (Whole,), {name: method})()
+    with pytest.raises(TypeError, match=rf"'one': Wrong\.{name} must be a plain method: write"):
+        Layer("one", wrong)
+
+
+@pytest.mark.parametrize("name", ["find", "explain", "take_over", "shadow", "open", "close"])
+def test_what_is_no_method_is_refused(name: str) -> None:
+    with pytest.raises(TypeError, match=rf"'one': Wrong\.{name} is no method"):
+        Layer("one", type("Wrong", (Whole,), {name: 5})())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Whole, "its middleware is the class Whole; make an instance of it"),
+        (None, "its middleware, a NoneType, cannot be called"),
+        (5, "its middleware, a int, cannot be called; write `async def __call__`"),
+    ],
+    ids=["class", "nothing", "number"],
+)
+def test_what_is_no_middleware_is_refused(wrong: object, message: str) -> None:
+    with pytest.raises(TypeError, match=f"layer 'one': {message}"):
+        Layer("one", wrong)  # type: ignore[arg-type]
