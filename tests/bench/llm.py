@@ -369,7 +369,7 @@ async def books(calls: int) -> dict[str, object]:
 CANCELLED = ("claude-opus-5", "glm-5.2", "deepseek-v4-flash", "qwen3.7-plus")
 
 
-RACED = {"strategy": "best", "wait": 20.0}
+RACED = {"strategy": "best", "best_timeout": 20.0}
 
 
 async def mixed(argo: Argo, number: int) -> None:

@@ -1,118 +1,40 @@
 """Commands asked in one turn of the event loop travel together.
 
-Gets become one MGET, everything else is pipelined behind it. A few connections, called lanes,
-carry one batch each at a time; while all are busy, the next batch grows. A caller owns nothing
-but a future: leaving disturbs neither the others nor the connection.
+A few connections carry one batch each at a time; while all are busy, the next batch grows. A
+caller owns nothing but a future: leaving disturbs neither the others nor the connection.
 
-When a lane fails, everything under way fails, and from then on every command fails at once, for
-as long as the server is away: a background task, never a caller, finds out when it is back.
+When a connection fails, everything under way fails, and from then on every command fails at once,
+for as long as the server is unreachable: a background task, never a caller, finds out when it is
+back.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Any, TypeVar
 
-import hiredis
-from attrs import define, field
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import (
-    BusyLoadingError,
-    ClusterDownError,
-    InvalidResponse,
-    MasterDownError,
-    NoScriptError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
 
-from argo_mw.plugin import Clock, Log, SharedUnavailable
-from argo_mw_redis.patience import patience
+from argo_mw.plugin import Clock, Log, SharedUnavailable, stall_aware_timeout
+from argo_mw_redis.batch import Argument, Batch, Command, pack
+from argo_mw_redis.replies import expect_values, read_reply, settle
 from argo_mw_redis.scripts import ALL, Script
 from argo_mw_redis.servers import Options, Server
 
 T = TypeVar("T")
-Argument = str | bytes | int
-
-_VALUES: Final = frozenset({bytes, type(None)})
-_MOST_GETS: Final = 500
-_MOST_COMMANDS: Final = 500
-# The server is there but not the one to ask (now): look for it again.
-_WRONG_SERVER: Final = (BusyLoadingError, ReadOnlyError, MasterDownError, ClusterDownError)
 
 log = Log("argo_mw")
-
-
-@define(eq=False)
-class Command:
-    """One command and who waits for its reply.
-
-    Attributes:
-        arguments: Its words.
-        read: Turns the reply into the result; raises ``TypeError`` or ``ValueError`` when it is
-            none.
-        done: Receives the result.
-        script: The script that it runs, if it runs one.
-    """
-
-    arguments: Sequence[Argument]
-    read: Callable[[Any], object]
-    done: asyncio.Future[Any]
-    script: Script | None = None
-
-
-Get = tuple[str, asyncio.Future[bytes | None]]
-"""A key, to be asked with those of others in one MGET, and who waits for its value.
-
-A tuple, since there is one for every get: an object costs four times as much.
-"""
-
-
-@define(eq=False)
-class Batch:
-    """What travels together.
-
-    Attributes:
-        gets: Becomes one MGET.
-        commands: Follow it, in their order.
-    """
-
-    gets: list[Get] = field(factory=list)
-    commands: list[Command] = field(factory=list)
-
-    def __len__(self) -> int:
-        return len(self.gets) + len(self.commands)
-
-    def split(self) -> tuple[Batch, Batch]:
-        """What may travel at once, without those whose callers have left; and the rest."""
-        gets, commands = self.gets[:_MOST_GETS], self.commands[:_MOST_COMMANDS]
-        first = Batch(
-            [get for get in gets if not get[1].done()],
-            [command for command in commands if not command.done.done()],
-        )
-        return first, Batch(self.gets[_MOST_GETS:], self.commands[_MOST_COMMANDS:])
-
-    def fail(self, why: Callable[[], Exception]) -> None:
-        """Tell everyone who waits that it failed, each by an exception of their own."""
-        waiting: list[asyncio.Future[Any]] = [done for _, done in self.gets]
-        waiting += [command.done for command in self.commands]
-        for done in waiting:
-            if not done.done():
-                done.set_exception(why())
-                # Its caller may have left: that is no error of theirs.
-                done.exception()
 
 
 class Batcher:
     """Carries commands to a server.
 
     Args:
-        server: Where connections lead.
+        server: Makes connections.
         options: Timeouts and bounds.
-        clock: Waits between attempts to reach a server that is away.
+        clock: Measures timeouts, and paces the attempts to reach a server that is unreachable.
     """
 
     def __init__(self, server: Server, options: Options, clock: Clock) -> None:
@@ -125,69 +47,69 @@ class Batcher:
         self._idle: list[AbstractConnection] = []
         self._busy: dict[AbstractConnection, Batch] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._mending: asyncio.Task[None] | None = None
-        self._away: str | None = "not connected yet"
+        self._reconnecting: asyncio.Task[None] | None = None
+        self._unreachable: str | None = "not connected yet"
         self._closing = False
 
     @property
-    def away(self) -> str | None:
+    def unreachable(self) -> str | None:
         """Why the server cannot be reached, or ``None`` while it can."""
-        return self._away
+        return self._unreachable
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """The number of open connections."""
         return len(self._idle) + len(self._busy)
 
     @property
     def busy(self) -> int:
-        """How many connections carry a batch now."""
+        """The number of connections that carry a batch now."""
         return len(self._busy)
 
     @property
-    def lanes(self) -> int:
-        """How many connections there are while the server can be reached."""
-        return self._options.lanes
+    def max_connections(self) -> int:
+        """The number of connections while the server can be reached."""
+        return self._options.connections
 
     @property
     def waiting(self) -> int:
-        """How many commands wait for a connection."""
+        """The number of commands that wait for a connection."""
         return len(self._outbox)
 
     async def start(self) -> None:
         """Connect; if that fails, go on trying in the background."""
-        if not await self._reached():
-            self._mend()
+        if not await self._connect():
+            self._reconnect()
 
     async def aclose(self) -> None:
-        """Finish what is under way, then let go of the connections."""
+        """Finish what is under way, then close the connections."""
         self._closing = True
-        if self._mending is not None:
-            self._mending.cancel()
-            await asyncio.gather(self._mending, return_exceptions=True)
+        if self._reconnecting is not None:
+            self._reconnecting.cancel()
+            await asyncio.gather(self._reconnecting, return_exceptions=True)
         while self._outbox or self._running:
             self._flush()
             await asyncio.gather(*self._running, return_exceptions=True)
-        self._away = "the store was closed"
-        await self._drop_all()
+        self._unreachable = "the store was closed"
+        await self._drop_connections()
         await self._server.aclose()
 
-    # -- asking --------------------------------------------------------------------------
+    # -- sending -------------------------------------------------------------------------
 
-    def ask(
+    def send(
         self,
         arguments: Sequence[Argument],
         read: Callable[[Any], T],
         *,
         script: Script | None = None,
     ) -> asyncio.Future[T]:
-        """Send a command with this turn's batch.
+        """Send a command with this turn's batch, and return the future of its result.
 
         Raises:
-            SharedUnavailable: The server is away, or too many commands wait.
+            SharedUnavailable: The server is unreachable, or too many commands wait.
         """
         waiting = self._outbox.commands
-        if self._away is not None or len(waiting) >= self._options.most_waiting:
+        if self._unreachable is not None or len(waiting) >= self._options.max_waiting:
             raise self._refusal()
         done: asyncio.Future[T] = self._loop.create_future()
         waiting.append(Command(arguments, read, done, script))
@@ -196,10 +118,10 @@ class Batcher:
         return done
 
     def get(self, key: str) -> asyncio.Future[bytes | None]:
-        """Get one value with this turn's batch; raises as :meth:`ask` does."""
-        # As in ask(), spelt out: there is nothing here that could cost less.
+        """Get one value with this turn's batch; raises as :meth:`send` does."""
+        # Repeats send() instead of sharing code with it: this is the path that must cost least.
         waiting = self._outbox.gets
-        if self._away is not None or len(waiting) >= self._options.most_waiting:
+        if self._unreachable is not None or len(waiting) >= self._options.max_waiting:
             raise self._refusal()
         done: asyncio.Future[bytes | None] = self._loop.create_future()
         waiting.append((key, done))
@@ -212,13 +134,16 @@ class Batcher:
         self._loop.call_soon(self._flush)
 
     def _refusal(self) -> SharedUnavailable:
-        if self._away is not None:
+        if self._unreachable is not None:
             return self._unavailable()
-        msg = f"{len(self._outbox)} commands wait for Redis already"
+        msg = (
+            f"{len(self._outbox)} commands wait for Redis already; raise max_waiting in the URL, "
+            "or call less at once"
+        )
         return SharedUnavailable(msg)
 
     def _unavailable(self) -> SharedUnavailable:
-        msg = f"Redis cannot be reached: {self._away}"
+        msg = f"Redis cannot be reached: {self._unreachable}"
         return SharedUnavailable(msg)
 
     def _flush(self) -> None:
@@ -226,45 +151,44 @@ class Batcher:
         while self._outbox and self._idle:
             batch, self._outbox = self._outbox.split()
             if batch:
-                lane = self._idle.pop()
-                self._busy[lane] = batch
-                task = self._loop.create_task(self._carry(lane, batch), name="argo-mw:redis-batch")
+                connection = self._idle.pop()
+                self._busy[connection] = batch
+                carrying = self._carry(connection, batch)
+                task = self._loop.create_task(carrying, name="argo-mw:redis-batch")
                 self._running.add(task)
                 task.add_done_callback(self._running.discard)
-        if self._away is not None:
+        if self._unreachable is not None:
             self._fail_waiting()
 
-    # -- one batch on one lane -----------------------------------------------------------
+    # -- one batch on one connection -----------------------------------------------------
 
-    async def _carry(self, lane: AbstractConnection, batch: Batch) -> None:
+    async def _carry(self, connection: AbstractConnection, batch: Batch) -> None:
         try:
-            async with patience(self._options.timeout):
-                await self._exchange(lane, batch)
+            async with stall_aware_timeout(self._options.timeout, self._clock):
+                await self._exchange(connection, batch)
         except (RedisError, OSError, TypeError, ValueError) as error:
-            if self._busy.pop(lane, None) is not None:  # else it was dropped with all others
-                await self._lost(lane, batch, error)
+            if self._busy.pop(connection, None) is not None:  # else dropped with all others
+                await self._on_lost(connection, batch, error)
         except BaseException:
-            # Who cancels this task is ending the loop: nobody is left to mend.
-            self._busy.pop(lane, None)
-            self._away = self._away or "a connection was cut off"
+            # This task is cancelled only when the loop ends: no task is left to reconnect.
+            self._busy.pop(connection, None)
+            self._unreachable = self._unreachable or "a connection was cut off"
             batch.fail(self._unavailable)
             self._fail_waiting()
-            await lane.disconnect(nowait=True)
+            await connection.disconnect(nowait=True)
             raise
         else:
-            if self._busy.pop(lane, None) is not None:
-                self._idle.append(lane)
-            else:  # dropped before it began, it has connected again to send
-                await lane.disconnect(nowait=True)
+            if self._busy.pop(connection, None) is not None:
+                self._idle.append(connection)
+            else:  # dropped before this task began, it has connected again to send
+                await connection.disconnect(nowait=True)
             if self._outbox:
                 self._flush()
 
-    async def _exchange(self, lane: AbstractConnection, batch: Batch) -> None:
-        packed = [_pack(("MGET", *[key for key, _ in batch.gets]))] if batch.gets else []
-        packed += [_pack(command.arguments) for command in batch.commands]
-        await lane.send_packed_command(packed, check_health=False)
+    async def _exchange(self, connection: AbstractConnection, batch: Batch) -> None:
+        await connection.send_packed_command(batch.packed(), check_health=False)
         if batch.gets:
-            reply = await _reply(lane)
+            reply = await read_reply(connection)
             if isinstance(reply, ResponseError):
                 raise reply
             values = expect_values(reply, len(batch.gets))
@@ -272,142 +196,91 @@ class Batcher:
                 if not done.done():
                     done.set_result(value)
         for command in batch.commands:
-            reply = await _reply(lane)
+            reply = await read_reply(connection)
             if isinstance(reply, NoScriptError) and command.script is not None:
-                # The scripts were flushed; the replies before and after stay in order.
-                await self._again(command)
+                # The server has forgotten the scripts; other replies stay in order.
+                self._send_with_script(command, command.script)
             else:
-                _settle(command, reply)
+                settle(command, reply)
 
-    async def _again(self, command: Command) -> None:
-        assert command.script is not None
-        words = ("EVAL", command.script.text, *command.arguments[2:])
+    def _send_with_script(self, command: Command, script: Script) -> None:
+        words = ("EVAL", script.text, *command.arguments[2:])
         self._outbox.commands.append(Command(words, command.read, command.done))
 
-    # -- the server goes and comes -------------------------------------------------------
+    # -- the server goes and comes back --------------------------------------------------
 
-    async def _lost(self, lane: AbstractConnection, batch: Batch, error: Exception) -> None:
-        if self._away is None:
-            self._away = _reason(error)
-            log.warning("redis is away", why=self._away)
+    async def _on_lost(
+        self, connection: AbstractConnection, batch: Batch, error: Exception
+    ) -> None:
+        if self._unreachable is None:
+            self._unreachable = _reason(error)
+            log.warning("redis is unreachable", why=self._unreachable)
         batch.fail(self._unavailable)
         self._fail_waiting()
-        self._mend()
-        await lane.disconnect(nowait=True)
+        self._reconnect()
+        await connection.disconnect(nowait=True)
 
     def _fail_waiting(self) -> None:
         failed, self._outbox = self._outbox, Batch()
         failed.fail(self._unavailable)
 
-    def _mend(self) -> None:
-        if not self._closing and (self._mending is None or self._mending.done()):
-            self._mending = self._loop.create_task(self._come_back(), name="argo-mw:redis-mend")
+    def _reconnect(self) -> None:
+        if not self._closing and (self._reconnecting is None or self._reconnecting.done()):
+            reconnecting = self._try_until_connected()
+            self._reconnecting = self._loop.create_task(
+                reconnecting, name="argo-mw:redis-reconnect"
+            )
 
-    async def _come_back(self) -> None:
-        await self._drop_all()
+    async def _try_until_connected(self) -> None:
+        await self._drop_connections()
         # redis-py may swallow a cancellation while it connects, so that alone would not end this.
         while not self._closing:
-            if await self._reached():
+            if await self._connect():
                 log.info("redis is back")
                 return
-            await self._clock.sleep(self._options.retry)
+            await self._clock.sleep(self._options.retry_interval)
 
-    async def _reached(self) -> bool:
-        lanes: list[AbstractConnection] = []
+    async def _connect(self) -> bool:
+        connections: list[AbstractConnection] = []
         try:
             async with asyncio.timeout(self._options.timeout * 2):
-                for _ in range(self._options.lanes):
-                    lanes.append(await self._server.connect())
-                    await _load_scripts(lanes[-1])
+                for _ in range(self._options.connections):
+                    connections.append(await self._server.connect())
+                    await _load_scripts(connections[-1])
                     # A batch has a timeout of its own; redis-py's makes a task of each send.
-                    lanes[-1].socket_timeout = None
-        except Exception as error:  # what nonsense, or a name that is none, makes redis-py raise
-            self._away = _reason(error)
+                    connections[-1].socket_timeout = None
+        except Exception as error:  # redis-py raises anything for a nonsensical reply or name
+            self._unreachable = _reason(error)
         else:
-            self._idle, lanes = lanes, []
-            self._away = None
+            self._idle, connections = connections, []
+            self._unreachable = None
         finally:
-            for lane in lanes:
-                await lane.disconnect(nowait=True)
-        return self._away is None
+            for connection in connections:
+                await connection.disconnect(nowait=True)
+        return self._unreachable is None
 
-    async def _drop_all(self) -> None:
-        """Close every connection; what is under way on one fails with it."""
-        lanes, self._idle = [*self._idle, *self._busy], []
+    async def _drop_connections(self) -> None:
+        """Close every connection; the batches under way fail."""
+        connections, self._idle = [*self._idle, *self._busy], []
         for batch in self._busy.values():
             batch.fail(self._unavailable)
         self._busy.clear()
-        for lane in lanes:
-            await lane.disconnect(nowait=True)
+        for connection in connections:
+            await connection.disconnect(nowait=True)
 
 
-async def _reply(lane: AbstractConnection) -> Any:
-    """The next reply; an error that the server answered is returned."""
-    try:
-        return await lane.read_response(disable_decoding=True, timeout=math.inf)
-    except _WRONG_SERVER:
-        raise
-    except ResponseError as error:
-        return error
-
-
-async def _load_scripts(lane: AbstractConnection) -> None:
-    await lane.send_packed_command(
-        [_pack(("SCRIPT", "LOAD", script.text)) for script in ALL], check_health=False
+async def _load_scripts(connection: AbstractConnection) -> None:
+    await connection.send_packed_command(
+        [pack(("SCRIPT", "LOAD", script.text)) for script in ALL], check_health=False
     )
     for script in ALL:
-        if await lane.read_response(disable_decoding=True) != script.sha:
+        if await connection.read_response(disable_decoding=True) != script.sha:
             msg = "the server answered something else than it was asked"
             raise InvalidResponse(msg)
 
 
-def _pack(words: Sequence[Argument]) -> bytes:
-    pack: Any = hiredis.pack_command  # its stub takes tuples of one word only
-    return cast("bytes", pack(tuple(words)))
-
-
 def _reason(error: Exception) -> str:
-    """Why the server is away, in words."""
+    """Return in words why the server is unreachable."""
     if isinstance(error, TimeoutError):
         return "it did not answer in time"
     return str(error) or type(error).__name__
-
-
-def _settle(command: Command, reply: Any) -> None:
-    if command.done.done():
-        return
-    if not isinstance(reply, ResponseError):
-        command.done.set_result(command.read(reply))
-        return
-    try:
-        command.read(reply)  # who expects an error turns it into one of the core's
-        msg = f"Redis refused {command.arguments[0]!s}: {reply}"
-        raise SharedUnavailable(msg)
-    except Exception as error:
-        command.done.set_exception(error)
-        command.done.exception()
-
-
-def expect_ok(reply: Any) -> None:
-    """For commands that answer OK."""
-    if not isinstance(reply, ResponseError) and reply != b"OK":
-        msg = "OK was expected"
-        raise InvalidResponse(msg)
-
-
-def expect_integer(reply: Any) -> int:
-    """For commands that answer a number."""
-    if not isinstance(reply, ResponseError) and type(reply) is not int:
-        msg = "a number was expected"
-        raise InvalidResponse(msg)
-    return cast("int", reply)
-
-
-def expect_values(reply: Any, count: int) -> list[bytes | None]:
-    """For commands that answer *count* values."""
-    if not isinstance(reply, ResponseError) and not (
-        isinstance(reply, list) and len(reply) == count and _VALUES.issuperset(map(type, reply))
-    ):
-        msg = f"{count} values were expected"
-        raise InvalidResponse(msg)
-    return cast("list[bytes | None]", reply)

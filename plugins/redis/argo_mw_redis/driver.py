@@ -24,8 +24,10 @@ from argo_mw.store import (
     check_ttl,
     check_value,
 )
-from argo_mw_redis.batcher import Argument, Batcher, expect_integer, expect_ok, expect_values
-from argo_mw_redis.channel import Channel, RedisSubscription, sealed
+from argo_mw_redis.batch import Argument
+from argo_mw_redis.batcher import Batcher
+from argo_mw_redis.pubsub import PubSub, RedisSubscription, seal
+from argo_mw_redis.replies import expect_integer, expect_ok, expect_values
 from argo_mw_redis.scripts import (
     ACQUIRE,
     ADD,
@@ -37,17 +39,17 @@ from argo_mw_redis.scripts import (
 )
 from argo_mw_redis.servers import Options, Server, parse
 
-_LONGEST_MS: Final = 10**14
-_MOST_KEYS: Final = 500
+_MAX_TTL_MS: Final = 10**14
+_MAX_KEYS: Final = 500
 
 
 async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
-    """Open the store on the server at *url*; that it is away now is no error.
+    """Open the store on the server at *url*, which may be unreachable now.
 
     ``redis://[USER:PASSWORD@]HOST:PORT/DB``, ``rediss://`` over TLS, ``unix://PATH?db=DB``,
     ``redis+sentinel://[USER:PASSWORD@]HOST:PORT,HOST:PORT/SERVICE/DB?sentinel_password=…``. The
     query may hold the fields of :class:`~argo_mw_redis.servers.Options` and redis-py's own.
-    *clock* paces the attempts to reach it again.
+    *clock* measures timeouts and paces the attempts to reach it again.
 
     Raises:
         ConfigError: The URL is wrong.
@@ -59,14 +61,14 @@ async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
 
 
 class RedisShared:
-    """Implements :class:`argo_mw.Shared`; made by :func:`open_redis`."""
+    """Implements :class:`argo_mw.store.Shared`; made by :func:`open_redis`."""
 
     def __init__(self, server: Server, options: Options, clock: Clock) -> None:
-        self._place = LoopAffinity()
+        self._affinity = LoopAffinity()
         self._values = options.prefix + "v:"
         self._prefix = options.prefix
         self._batcher = Batcher(server, options, clock)
-        self._channel = Channel(server, options, clock)
+        self._pubsub = PubSub(server, options, clock)
         self._closed = False
 
     async def start(self) -> None:
@@ -74,71 +76,73 @@ class RedisShared:
         await self._batcher.start()
 
     @property
-    def away(self) -> str | None:
+    def unreachable(self) -> str | None:
         """Why the server cannot be reached, or ``None`` while it can."""
-        return self._batcher.away
+        return self._batcher.unreachable
 
     @property
     def busy(self) -> int:
-        """How many connections carry a batch now."""
+        """The number of connections that carry a batch now."""
         return self._batcher.busy
 
     @property
-    def most_connections(self) -> int:
-        """How many connections carry commands at most."""
-        return self._batcher.lanes
+    def max_connections(self) -> int:
+        """The largest number of connections that carry commands."""
+        return self._batcher.max_connections
 
     @property
     def waiting(self) -> int:
-        """How many commands wait for a connection."""
+        """The number of commands that wait for a connection."""
         return self._batcher.waiting
 
     @property
     def connections(self) -> int:
-        """How many connections carry commands."""
+        """The number of open connections that carry commands."""
         return self._batcher.connections
 
     async def get(self, key: str) -> bytes | None:
-        """See :meth:`argo_mw.Shared.get`."""
+        """See :meth:`argo_mw.store.Shared.get`."""
         check_key(key)
-        self._check_place()
+        self._check_usable()
         return await self._batcher.get(self._values + key)
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        """See :meth:`argo_mw.Shared.get_many`."""
+        """See :meth:`argo_mw.store.Shared.get_many`."""
         check_keys(keys)
-        self._check_place()
+        self._check_usable()
         sent = []
-        for at in range(0, len(keys), _MOST_KEYS):
-            part = [self._values + key for key in keys[at : at + _MOST_KEYS]]
-            sent.append(self._batcher.ask(("MGET", *part), partial(expect_values, count=len(part))))
+        for at in range(0, len(keys), _MAX_KEYS):
+            part = [self._values + key for key in keys[at : at + _MAX_KEYS]]
+            sent.append(
+                self._batcher.send(("MGET", *part), partial(expect_values, count=len(part)))
+            )
         return [value for done in sent for value in await done]
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        """See :meth:`argo_mw.Shared.set`."""
+        """See :meth:`argo_mw.store.Shared.set`."""
         await self.set_many({key: value}, ttl=ttl)
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
-        """See :meth:`argo_mw.Shared.set_many`."""
+        """See :meth:`argo_mw.store.Shared.set_many`."""
         for key, value in items.items():
             check_key(key)
             check_value(key, value)
         life = _milliseconds(ttl)
-        self._check_place()
+        self._check_usable()
         suffix = ("PX", life) if life else ()
         sent = [
-            self._batcher.ask(("SET", self._values + key, value, *suffix), expect_ok)
+            self._batcher.send(("SET", self._values + key, value, *suffix), expect_ok)
             for key, value in items.items()
         ]
         for done in sent:
             await done
 
     async def delete(self, keys: Sequence[str]) -> int:
-        """See :meth:`argo_mw.Shared.delete`."""
+        """See :meth:`argo_mw.store.Shared.delete`."""
         check_keys(keys)
         if not keys:
             return 0
-        count: int = await self._ask(
+        count: int = await self._send(
             "DEL", *(self._values + key for key in keys), read=expect_integer
         )
         return count
@@ -146,7 +150,7 @@ class RedisShared:
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
     ) -> bool:
-        """See :meth:`argo_mw.Shared.compare_and_set`."""
+        """See :meth:`argo_mw.store.Shared.compare_and_set`."""
         check_key(key)
         check_value(key, value)
         wanted = ("0", b"") if expected is None else ("1", expected)
@@ -156,7 +160,7 @@ class RedisShared:
     async def add(
         self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
     ) -> Count:
-        """See :meth:`argo_mw.Shared.add`."""
+        """See :meth:`argo_mw.store.Shared.add`."""
         check_key(key)
         check_count("amount", amount)
         check_count("limit", limit)
@@ -172,7 +176,7 @@ class RedisShared:
         return count
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
-        """See :meth:`argo_mw.Shared.acquire`."""
+        """See :meth:`argo_mw.store.Shared.acquire`."""
         check_key(key)
         holder = os.urandom(8).hex()
         keys = [self._lease(key), self._prefix + "fence"]
@@ -180,45 +184,45 @@ class RedisShared:
         return None if fence is None else Lease(key, holder, fence)
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
-        """See :meth:`argo_mw.Shared.renew`."""
+        """See :meth:`argo_mw.store.Shared.renew`."""
         arguments = (_held(lease), _milliseconds(ttl))
         return bool(await self._run(RENEW, [self._lease(lease.key)], arguments))
 
     async def release(self, lease: Lease) -> bool:
-        """See :meth:`argo_mw.Shared.release`."""
+        """See :meth:`argo_mw.store.Shared.release`."""
         return bool(await self._run(RELEASE, [self._lease(lease.key)], (_held(lease),)))
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
-        """See :meth:`argo_mw.Shared.set_fenced`."""
+        """See :meth:`argo_mw.store.Shared.set_fenced`."""
         check_key(key)
         check_value(key, value)
         keys = [self._values + key, f"{self._prefix}f:{key}", self._lease(lease.key)]
         return bool(await self._run(SET_FENCED, keys, (value, lease.fence, _milliseconds(ttl))))
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """See :meth:`argo_mw.Shared.publish`."""
+        """See :meth:`argo_mw.store.Shared.publish`."""
         check_key(channel)
         check_value(channel, message)
-        words = ("PUBLISH", self._prefix + channel, sealed(message))
-        await self._ask(*words, read=expect_integer)
+        words = ("PUBLISH", self._prefix + channel, seal(message))
+        await self._send(*words, read=expect_integer)
 
     async def subscribe(
         self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
     ) -> RedisSubscription:
-        """See :meth:`argo_mw.Shared.subscribe`."""
+        """See :meth:`argo_mw.store.Shared.subscribe`."""
         check_key(channel)
-        self._check_place()
-        return await self._channel.subscribe(channel, on_message, on_gap)
+        self._check_usable()
+        return await self._pubsub.subscribe(channel, on_message, on_gap)
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        """See :meth:`argo_mw.Shared.scan`."""
+        """See :meth:`argo_mw.store.Shared.scan`."""
         pattern = _literal(self._values + prefix) + "*"
         found: dict[str, None] = {}
         cursor = b"0"
         while True:
-            cursor, keys = await self._ask(
+            cursor, keys = await self._send(
                 "SCAN", cursor, "MATCH", pattern, "COUNT", "1000", read=_page
             )
             found.update((key.decode()[len(self._values) :], None) for key in keys)
@@ -226,8 +230,8 @@ class RedisShared:
                 return list(found)
 
     async def info(self) -> dict[str, str]:
-        """What the server says of itself (``INFO``)."""
-        text = await self._ask("INFO", read=_text)
+        """Return the server's report about itself (``INFO``)."""
+        text = await self._send("INFO", read=_text)
         pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
         return {name: value for name, colon, value in pairs if colon}
 
@@ -235,14 +239,14 @@ class RedisShared:
         """Finish what was asked, then close the connections. Idempotent."""
         if self._closed:
             return
-        self._check_place()
+        self._check_usable()
         self._closed = True
-        await self._channel.aclose()
+        await self._pubsub.aclose()
         await self._batcher.aclose()
 
-    async def _ask(self, *words: Argument, read: Callable[[Any], Any]) -> Any:
-        self._check_place()
-        return await self._batcher.ask(words, read)
+    async def _send(self, *words: Argument, read: Callable[[Any], Any]) -> Any:
+        self._check_usable()
+        return await self._batcher.send(words, read)
 
     async def _run(
         self,
@@ -251,24 +255,24 @@ class RedisShared:
         arguments: Sequence[Argument],
         read: Callable[[Any], Any] = expect_integer,
     ) -> Any:
-        self._check_place()
+        self._check_usable()
         words = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
-        return await self._batcher.ask(words, read, script=script)
+        return await self._batcher.send(words, read, script=script)
 
     def _lease(self, key: str) -> str:
         return f"{self._prefix}l:{key}"
 
-    def _check_place(self) -> None:
+    def _check_usable(self) -> None:
         if self._closed:
             msg = "the shared store was closed; open another one"
             raise Closed(msg)
-        self._place.check()
+        self._affinity.check()
 
 
 def _milliseconds(ttl: float | None) -> int | str:
-    """A time to live as Redis takes it; "" for none."""
+    """Return a time to live as Redis takes it; "" for none."""
     check_ttl(ttl)
-    return "" if ttl is None else min(max(1, int(min(ttl, 1e11) * 1000)), _LONGEST_MS)
+    return "" if ttl is None else min(max(1, int(min(ttl, 1e11) * 1000)), _MAX_TTL_MS)
 
 
 def _held(lease: Lease) -> str:
@@ -307,5 +311,5 @@ def _text(reply: Any) -> str:
 
 
 def _literal(text: str) -> str:
-    """*text* as a pattern that matches only itself."""
+    """Return *text* as a pattern that matches only itself."""
     return "".join("\\" + letter if letter in "*?[]^\\" else letter for letter in text)

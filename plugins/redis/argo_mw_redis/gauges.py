@@ -1,4 +1,4 @@
-"""How the connections are used, for those who watch; named by OpenTelemetry's conventions."""
+"""Gauges of the connections, named by OpenTelemetry's conventions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STATE = "db.client.connection.state"
 
 
 def gauges(shared: RedisShared) -> list[Gauge]:
-    """Gauges of *shared*: its connections for commands, who waits for them, and the breaker."""
+    """Return gauges of *shared*: its connections, the commands that wait, and its state."""
     pool = {_POOL: "redis"}
     count = ("db.client.connection.count", "{connection}", "Connections, by what they do")
     name, unit, description = count
@@ -25,7 +25,7 @@ def gauges(shared: RedisShared) -> list[Gauge]:
         ),
         Gauge(
             "db.client.connection.max",
-            lambda: shared.most_connections,
+            lambda: shared.max_connections,
             unit,
             "Connections at most",
             pool,
@@ -39,8 +39,8 @@ def gauges(shared: RedisShared) -> list[Gauge]:
         ),
         Gauge(
             "argo.shared.available",
-            lambda: int(shared.away is None),
+            lambda: int(shared.unreachable is None),
             "",
-            "1 while the shared store can be reached, 0 while its breaker is open",
+            "1 while the shared store can be reached, else 0",
         ),
     ]

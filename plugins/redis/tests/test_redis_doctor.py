@@ -23,20 +23,19 @@ class Entry:
 
 @pytest.fixture
 def doctor(monkeypatch, tmp_path):
-    """Run it for the store at a URL; its exit code, and what it says of Redis."""
+    """Run it for the store at a URL; return its exit code and its findings about Redis."""
     found = [Found("redis", Entry(), "argo-mw-redis 1.0")]
     monkeypatch.setattr(loading, "discover", lambda: found)
-    monkeypatch.setattr(loading, "incompatible", lambda name: None)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
 
     def run(url):
         Path("argo.toml").write_text(f'[argo]\nshared = "{url}"\n')
         result = CliRunner().invoke(cli, ["doctor", "--json"])
-        told = json.loads(result.stdout)
+        findings = json.loads(result.stdout)
         return result.exit_code, {
             f["what"]: (f["well"], f["found"])
-            for f in told
+            for f in findings
             if f["what"].startswith(("redis", "shared"))
         }
 
@@ -44,7 +43,7 @@ def doctor(monkeypatch, tmp_path):
     structlog.reset_defaults()
 
 
-def test_a_server_without_limits_is_warned_of(start_server, doctor):
+def test_a_server_without_limits_is_reported(start_server, doctor):
     code, found = doctor(start_server("--maxmemory-policy", "noeviction").url)
     assert ExitCode.FAILED == code
     assert (True, "version 8.") == (found["redis"][0], found["redis"][1][:10])
@@ -63,7 +62,7 @@ def test_a_server_with_limits_is_well(start_server, doctor):
     assert "volatile-lru" == found["redis eviction"][1]
 
 
-def test_a_server_that_is_away_is_told_and_its_password_is_not(server, doctor):
+def test_an_unreachable_server_is_reported_without_its_password(server, doctor):
     server.kill()
     code, found = doctor(f"redis://:s3cret@127.0.0.1:{server.port}/0")
     assert ExitCode.FAILED == code

@@ -7,7 +7,7 @@ import pytest
 from argo_mw.testing.shared import SharedConformance, StoreUnderTest
 from argo_mw_redis import open_redis
 
-# A server's clock cannot be moved, but what it has still to wait for can.
+# The clock of a server cannot be moved, but the expiry times of its keys can.
 EARLIER = """
 for _, key in ipairs(redis.call('KEYS', '*')) do
     local ends = redis.call('PEXPIRETIME', key)
@@ -22,7 +22,7 @@ class TestRedis(SharedConformance):
     def store(self, server):
         async def advance(seconds):
             milliseconds = str(round(seconds * 1000))
-            assert server.command("EVAL", EARLIER, "0", milliseconds) == b"$4\r\ndone\r\n"
+            assert b"$4\r\ndone\r\n" == server.command("EVAL", EARLIER, "0", milliseconds)
 
         async def interrupt():
             server.command("CLIENT", "KILL", "SKIPME", "yes")

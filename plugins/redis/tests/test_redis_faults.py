@@ -1,4 +1,4 @@
-"""Servers that die, freeze, fill up, talk nonsense and fail over: never a wrong answer, no waiting."""
+"""Servers that die, freeze, fill up, answer nonsense and fail over: no wrong answer, no wait."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from argo_mw.store import Freshness, Lease
 from argo_mw.store.codec import Undecodable
 from argo_mw.testing import FakeClock, settle
 from argo_mw.testing.shared import Ears, eventually
-from argo_mw_redis import channel as channel_module
-from argo_mw_redis import open_redis
-from argo_mw_redis.channel import Channel, sealed
+from argo_mw_redis import open_redis, pubsub
+from argo_mw_redis.pubsub import PubSub, seal
 from argo_mw_redis.servers import SentinelServer, parse
 
 MISS, FRESH = Freshness.MISS, Freshness.FRESH
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
-async def until(attempt, patience=PATIENCE):
-    """The first result of *attempt* that is not an error."""
-    async with asyncio.timeout(patience):
+async def until(attempt, timeout=TIMEOUT):
+    """Return the first result of *attempt* that is not an error."""
+    async with asyncio.timeout(timeout):
         while True:
             with contextlib.suppress(ArgoError):
                 return await attempt()
@@ -38,8 +37,7 @@ class Oracle:
     def __init__(self, shared):
         self.shared = shared
         self.codecs = Codecs()
-        self.least = {f"key:{n}": 0 for n in range(20)}
-        self.most = dict(self.least)
+        self.versions = {f"key:{n}": 0 for n in range(20)}
         self.read = self.missed = 0
         self.wrong = []
         self.stopped = False
@@ -47,7 +45,7 @@ class Oracle:
     async def caller(self, number):
         rng = random.Random(number)
         while not self.stopped:
-            key = rng.choice(list(self.least))
+            key = rng.choice(list(self.versions))
             try:
                 if number < 5:
                     await self.write(key)
@@ -58,7 +56,7 @@ class Oracle:
                 await asyncio.sleep(0)
 
     async def write(self, key):
-        version = self.most[key] = self.most[key] + 1
+        version = self.versions[key] = self.versions[key] + 1
         await self.shared.set(key, self.codecs.encode([key, version], key))
 
     async def check(self, key):
@@ -66,7 +64,7 @@ class Oracle:
         value = None if data is None else self.codecs.decode(data, key)
         if value is None or isinstance(value, Undecodable):
             self.missed += 1
-        elif value[0] != key or not 0 < value[1] <= self.most[key]:
+        elif value[0] != key or not 0 < value[1] <= self.versions[key]:
             self.wrong.append((key, value))
         self.read += 1
 
@@ -81,9 +79,9 @@ async def run(oracle, faults, callers=200):
 
 
 async def refused_at_once(shared):
-    """Every command fails without giving up its turn: a call costs no waiting."""
+    """Check that every command fails without giving up its turn, so that no caller waits."""
     lease = Lease("lease", "holder", 1)
-    for asked in (
+    for command in (
         shared.get("key"),
         shared.get_many(["key"]),
         shared.set("key", b"value"),
@@ -97,24 +95,24 @@ async def refused_at_once(shared):
         shared.publish("news", b"message"),
     ):
         with pytest.raises(SharedUnavailable):
-            asked.send(None)
+            command.send(None)
 
 
-async def test_a_server_killed_under_load_costs_nobody_an_error_or_a_wait(server):
+async def test_a_server_killed_under_load_costs_no_caller_an_error_or_a_wait(server):
     shared = await open_redis(server.url)
     oracle = Oracle(shared)
 
     async def faults():
-        await eventually(lambda: oracle.read > 2_000, PATIENCE)
+        await eventually(lambda: oracle.read > 2_000, TIMEOUT)
         server.kill()
-        await eventually(lambda: shared.away is not None, PATIENCE)
+        await eventually(lambda: shared.unreachable is not None, TIMEOUT)
         await refused_at_once(shared)
         missed = oracle.missed
-        await eventually(lambda: oracle.missed > missed + 2_000, PATIENCE)
+        await eventually(lambda: oracle.missed > missed + 2_000, TIMEOUT)
         await asyncio.to_thread(server.start)
-        await eventually(lambda: shared.away is None, PATIENCE)
+        await eventually(lambda: shared.unreachable is None, TIMEOUT)
         before = oracle.read
-        await eventually(lambda: oracle.read > before + 2_000, PATIENCE)
+        await eventually(lambda: oracle.read > before + 2_000, TIMEOUT)
 
     await run(oracle, faults)
     assert [] == oracle.wrong
@@ -126,16 +124,16 @@ async def test_a_frozen_server_is_noticed_once_and_then_costs_nothing(server):
     oracle = Oracle(shared)
 
     async def faults():
-        await eventually(lambda: oracle.read > 1_000, PATIENCE)
+        await eventually(lambda: oracle.read > 1_000, TIMEOUT)
         server.freeze()
-        await eventually(lambda: shared.away is not None, PATIENCE)
+        await eventually(lambda: shared.unreachable is not None, TIMEOUT)
         await refused_at_once(shared)
         missed = oracle.missed
-        await eventually(lambda: oracle.missed > missed + 1_000, PATIENCE)
+        await eventually(lambda: oracle.missed > missed + 1_000, TIMEOUT)
         server.thaw()
-        await eventually(lambda: shared.away is None, PATIENCE)
+        await eventually(lambda: shared.unreachable is None, TIMEOUT)
         before = oracle.read
-        await eventually(lambda: oracle.read > before + 1_000, PATIENCE)
+        await eventually(lambda: oracle.read > before + 1_000, TIMEOUT)
 
     await run(oracle, faults, callers=100)
     assert [] == oracle.wrong
@@ -153,14 +151,14 @@ async def test_a_full_server_refuses_writes_and_goes_on_answering(start_server):
 
     with pytest.raises(SharedUnavailable, match="used memory"):
         await fill()
-    assert shared.away is None
+    assert shared.unreachable is None
     assert b"value" == await shared.get("key")
     await shared.aclose()
 
 
 async def test_scripts_that_the_server_has_forgotten_are_sent_again(server):
     shared = await open_redis(server.url)
-    assert (await shared.add("count")).value == 1
+    assert 1 == (await shared.add("count")).value
     server.command("SCRIPT", "FLUSH")
     counts = await asyncio.gather(*(shared.add("count") for _ in range(10)))
     assert list(range(2, 12)) == sorted(count.value for count in counts)
@@ -182,7 +180,7 @@ NONSENSE = {
 
 @pytest.fixture
 async def liar():
-    """A server that says the same to everybody."""
+    """A server that sends the same reply to every command."""
     servers = []
 
     async def start(answer, after=None):
@@ -208,8 +206,8 @@ async def liar():
 
 
 @pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
-async def test_a_server_that_talks_nonsense_is_away(liar, answer):
-    shared = await open_redis(await liar(answer) + "?timeout=0.1&retry=0.01")
+async def test_a_server_that_answers_nonsense_is_unreachable(liar, answer):
+    shared = await open_redis(await liar(answer) + "?timeout=0.1&retry_interval=0.01")
     for _ in range(3):
         for attempt in (shared.get("key"), shared.add("count"), shared.acquire("lease", ttl=1)):
             with pytest.raises(SharedUnavailable):
@@ -228,14 +226,14 @@ NO_TABLES = {
 
 
 @pytest.mark.parametrize("answer", NO_TABLES.values(), ids=NO_TABLES)
-async def test_sentinels_that_talk_nonsense_are_asked_again_and_again(liar, monkeypatch, answer):
+async def test_sentinels_that_answer_nonsense_are_asked_again_and_again(liar, monkeypatch, answer):
     url = (await liar(answer)).replace("redis:", "redis+sentinel:").replace("/0", "/fleet")
-    shared = await open_redis(url + "?timeout=0.1&retry=0.01")
+    shared = await open_redis(url + "?timeout=0.1&retry_interval=0.01")
     asked, connect = [], SentinelServer.connect
     monkeypatch.setattr(
         SentinelServer, "connect", lambda server: asked.append(server) or connect(server)
     )
-    await eventually(lambda: len(asked) > 3, PATIENCE)
+    await eventually(lambda: len(asked) > 3, TIMEOUT)
     for attempt in (shared.get("key"), shared.subscribe("news", print, print)):
         with pytest.raises(SharedUnavailable):
             await attempt
@@ -244,7 +242,7 @@ async def test_sentinels_that_talk_nonsense_are_asked_again_and_again(liar, monk
 
 @pytest.fixture
 async def proxy(server):
-    """A way to the real server on which bytes can be changed."""
+    """A connection to the real server on which replies can be changed."""
 
     class Proxy:
         tamper = staticmethod(bytes)
@@ -293,15 +291,15 @@ async def test_damaged_replies_are_never_answers(proxy):
             changed[rng.randrange(len(changed))] = rng.randrange(256)
         return bytes(changed[: rng.randrange(len(changed) + 1)] if rng.random() < 0.2 else changed)
 
-    shared = await open_redis(proxy.url + "?timeout=0.1&retry=0.005")
+    shared = await open_redis(proxy.url + "?timeout=0.1&retry_interval=0.005")
     oracle = Oracle(shared)
-    for key in oracle.least:
+    for key in oracle.versions:
         await oracle.write(key)
 
     async def faults():
-        await eventually(lambda: oracle.read > 500, PATIENCE)
+        await eventually(lambda: oracle.read > 500, TIMEOUT)
         proxy.tamper = tamper
-        await eventually(lambda: oracle.read > 5_000, PATIENCE)
+        await eventually(lambda: oracle.read > 5_000, TIMEOUT)
         proxy.tamper = lambda data: data
         await until(lambda: shared.get("key:0"))
 
@@ -315,58 +313,54 @@ async def test_damaged_replies_are_never_answers(proxy):
     ("sent", "arrives"),
     [
         (b"hello", b"hellp"),  # another message
-        (b"argo:news", b"argo:newt"),  # to nobody
-        (b"message", b"massage"),  # none at all
+        (b"argo:news", b"argo:newt"),  # a channel without a subscription
+        (b"message", b"massage"),  # not a message
         (b"$7\r\nmessage\r\n$9\r\nargo:news", b":1\r\n:2"),
     ],
     ids=["message", "channel", "kind", "types"],
 )
 async def test_a_damaged_message_is_a_gap(proxy, sent, arrives):
-    shared = await open_redis(proxy.url + "?timeout=0.3&retry=0.01")
+    shared = await open_redis(proxy.url + "?timeout=0.3&retry_interval=0.01")
     ears = Ears()
     await shared.subscribe("news", ears.on_message, ears.on_gap)
     proxy.tamper = lambda data: data.replace(sent, arrives)
     await shared.publish("news", b"hello")
-    await eventually(lambda: bool(ears.gaps), PATIENCE)
+    await eventually(lambda: bool(ears.gaps), TIMEOUT)
     assert [] == ears.messages
     proxy.tamper = bytes
     await shared.publish("news", b"hello")
-    await eventually(lambda: bool(ears.messages), PATIENCE)
+    await eventually(lambda: bool(ears.messages), TIMEOUT)
     assert [b"hello"] == ears.messages
     await shared.aclose()
 
 
-# -- the channel is made anew ----------------------------------------------------------------
+# -- the listening connection is replaced -----------------------------------------------------
 
 
-async def test_who_subscribes_while_the_channel_is_made_anew_is_told_so_at_once(server):
+async def test_subscribing_while_the_connection_is_being_replaced_fails_at_once(server):
     clock = FakeClock()
-    channel = Channel(*parse(server.url), clock)
+    listening = PubSub(*parse(server.url), clock)
     ears = Ears()
-    await channel.subscribe("old", ears.on_message, ears.on_gap)
+    await listening.subscribe("old", ears.on_message, ears.on_gap)
     server.kill()
-    await eventually(lambda: clock.pending > 0, PATIENCE)  # until its next attempt
+    await eventually(lambda: clock.pending > 0, TIMEOUT)  # until its next attempt
     await asyncio.to_thread(server.start)
     for name in ("old", "new"):
-        with pytest.raises(SharedUnavailable, match="made anew"):
-            await channel.subscribe(name, ears.on_message, ears.on_gap)
+        with pytest.raises(SharedUnavailable, match="being replaced"):
+            await listening.subscribe(name, ears.on_message, ears.on_gap)
     await clock.advance(1.0)
-    await eventually(lambda: bool(ears.gaps), PATIENCE)
-    await channel.subscribe("new", ears.on_message, ears.on_gap)
-    await channel.aclose()
+    await eventually(lambda: bool(ears.gaps), TIMEOUT)
+    await listening.subscribe("new", ears.on_message, ears.on_gap)
+    await listening.aclose()
 
 
-async def test_a_gap_is_told_only_when_the_server_listens_to_everything_again(
-    monkeypatch,
-):
-    """Not when a message on one channel comes before another is confirmed."""
-    message = b"*3\r\n$7\r\nmessage\r\n$6\r\nargo:a\r\n$7\r\n%b\r\n" % sealed(b"new")
+async def test_a_gap_is_reported_only_once_all_channels_are_confirmed_again(monkeypatch):
+    """Not when a message on one channel arrives before another channel is confirmed."""
+    message = b"*3\r\n$7\r\nmessage\r\n$6\r\nargo:a\r\n$7\r\n%b\r\n" % seal(b"new")
     confirmed = b"*3\r\n$9\r\nsubscribe\r\n$6\r\nargo:%b\r\n:1\r\n"
-    writers, listening, read = [], asyncio.Event(), []
-    confirms = channel_module._confirms
-    monkeypatch.setattr(
-        channel_module, "_confirms", lambda reply: read.append(reply) or confirms(reply)
-    )
+    writers, confirming, read = [], asyncio.Event(), []
+    confirms = pubsub._confirms
+    monkeypatch.setattr(pubsub, "_confirms", lambda reply: read.append(reply) or confirms(reply))
 
     async def talk(reader, writer):
         writers.append(writer)
@@ -374,23 +368,25 @@ async def test_a_gap_is_told_only_when_the_server_listens_to_everything_again(
             name = words.split()[-1][-1:]
             if len(writers) > 1 and name == b"b":
                 writer.write(message)
-                await listening.wait()
+                await confirming.wait()
             writer.write(confirmed % name)
         writer.close()
 
     listener = await asyncio.start_server(talk, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    channel = Channel(*parse(f"redis://127.0.0.1:{port}/0?timeout=10&retry=0.01"), SystemClock())
+    listening = PubSub(
+        *parse(f"redis://127.0.0.1:{port}/0?timeout=10&retry_interval=0.01"), SystemClock()
+    )
     ears = Ears()
     for name in ("a", "b"):
-        await channel.subscribe(name, ears.on_message, ears.on_gap)
+        await listening.subscribe(name, ears.on_message, ears.on_gap)
     writers[0].close()
-    await eventually(lambda: len(read) == 2, PATIENCE)
+    await eventually(lambda: len(read) == 2, TIMEOUT)
     await settle()
     assert not ears.gaps
-    listening.set()
-    await eventually(lambda: bool(ears.gaps), PATIENCE)
-    await channel.aclose()
+    confirming.set()
+    await eventually(lambda: bool(ears.gaps), TIMEOUT)
+    await listening.aclose()
     listener.close()
 
 
@@ -398,7 +394,7 @@ async def test_a_gap_is_told_only_when_the_server_listens_to_everything_again(
 
 
 class Node:
-    """A process of the fleet: its store, its stamps, what it keeps in memory."""
+    """A process: its store, its tag versions, what it keeps in memory."""
 
     def __init__(self, shared):
         self.shared = shared
@@ -412,7 +408,7 @@ class Node:
             await self.shared.set(key, Codecs().encode([value, tag_snapshot.versions], key))
 
     async def serve(self, key):
-        """What this process would answer: from memory, else from the store; or nothing."""
+        """Return what this process would answer: from memory, else from the store; or nothing."""
         if key in self.kept:
             value, tag_snapshot = self.kept[key]
             if await self.tag_versions.check(tag_snapshot) is FRESH:
@@ -447,8 +443,8 @@ async def fleet():
         await node.aclose()
 
 
-async def test_what_was_invalidated_in_an_outage_is_served_by_nobody_afterwards(server, fleet):
-    nodes = [await fleet(server.url + "?timeout=0.3&retry=0.05") for _ in range(3)]
+async def test_no_process_serves_what_was_invalidated_in_an_outage(server, fleet):
+    nodes = [await fleet(server.url + "?timeout=0.3&retry_interval=0.05") for _ in range(3)]
     keys = [f"key:{n}" for n in range(10)]
     for key in keys:
         for node in nodes:
@@ -459,27 +455,27 @@ async def test_what_was_invalidated_in_an_outage_is_served_by_nobody_afterwards(
         await nodes[number % 3].tag_versions.invalidate([key])
         assert await nodes[number % 3].serve(key) is None
     server.thaw()
-    await eventually(lambda: all(node.shared.away is None for node in nodes), PATIENCE)
-    await eventually(lambda: not any(node.tag_versions.pending for node in nodes), PATIENCE)
-    await eventually(lambda: all(node.tag_versions.connected for node in nodes), PATIENCE)
+    await eventually(lambda: all(node.shared.unreachable is None for node in nodes), TIMEOUT)
+    await eventually(lambda: not any(node.tag_versions.pending for node in nodes), TIMEOUT)
+    await eventually(lambda: all(node.tag_versions.connected for node in nodes), TIMEOUT)
     ears = Ears()
-    await nodes[0].shared.subscribe("stamps", ears.on_message, ears.on_gap)
-    await nodes[1].shared.publish("stamps", b'["last"]')
-    await eventually(lambda: bool(ears.messages), PATIENCE)
+    await nodes[0].shared.subscribe("last", ears.on_message, ears.on_gap)
+    await nodes[1].shared.publish("last", b'["last"]')
+    await eventually(lambda: bool(ears.messages), TIMEOUT)
     for node in nodes:
         assert [None] * 10 == [await node.serve(key) for key in keys]
 
 
 async def test_a_server_that_comes_back_empty_serves_nothing_old(server, fleet):
-    nodes = [await fleet(server.url + "?retry=0.05") for _ in range(3)]
+    nodes = [await fleet(server.url + "?retry_interval=0.05") for _ in range(3)]
     for node in nodes:
         await node.load("key", "old")
     server.kill()
     await nodes[0].tag_versions.invalidate(["key"])
     await asyncio.to_thread(server.start)
-    await eventually(lambda: all(node.shared.away is None for node in nodes), PATIENCE)
-    await eventually(lambda: not any(node.tag_versions.pending for node in nodes), PATIENCE)
-    async with asyncio.timeout(PATIENCE):
+    await eventually(lambda: all(node.shared.unreachable is None for node in nodes), TIMEOUT)
+    await eventually(lambda: not any(node.tag_versions.pending for node in nodes), TIMEOUT)
+    async with asyncio.timeout(TIMEOUT):
         while [None] * 3 != [await node.serve("key") for node in nodes]:
             await asyncio.sleep(0)
     await nodes[1].load("key", "new")
@@ -496,20 +492,20 @@ async def test_sentinels_lead_to_the_new_master(start_server, tmp_path, fleet):
         "sentinel failover-timeout fleet 2000\n"
     )
     sentinel = start_server(sentinel=config)
-    url = f"redis+sentinel://127.0.0.1:{sentinel.port}/fleet/0?timeout=0.3&retry=0.05"
+    url = f"redis+sentinel://127.0.0.1:{sentinel.port}/fleet/0?timeout=0.3&retry_interval=0.05"
     nodes = [await fleet(url) for _ in range(2)]
     await until(lambda: nodes[0].shared.set("kept", b"value"))
     for node in nodes:
         await node.load("key", "old")
     await nodes[0].tag_versions.invalidate(["key"])
     await eventually(
-        lambda: b"master_link_status:up" in replica.command("INFO", "replication"), PATIENCE
+        lambda: b"master_link_status:up" in replica.command("INFO", "replication"), TIMEOUT
     )
-    await eventually(lambda: b"slaves=1" in sentinel.command("INFO", "sentinel"), PATIENCE)
+    await eventually(lambda: b"slaves=1" in sentinel.command("INFO", "sentinel"), TIMEOUT)
     master.kill()
-    await eventually(lambda: nodes[0].shared.away is not None, PATIENCE)
+    await eventually(lambda: nodes[0].shared.unreachable is not None, TIMEOUT)
     await until(lambda: nodes[0].shared.set("after", b"value"), 30)
     assert b"role:master" in replica.command("INFO", "replication")
-    await eventually(lambda: all(node.tag_versions.connected for node in nodes), PATIENCE)
+    await eventually(lambda: all(node.tag_versions.connected for node in nodes), TIMEOUT)
     assert b"value" == await until(lambda: nodes[1].shared.get("after"))
     assert [None, None] == [await node.serve("key") for node in nodes]

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import structlog
 
-import argo_mw_cache.plugin
+import argo_mw_cache
 import argo_mw_coalesce.plugin
 import argo_mw_redis.plugin
 from argo_mw import Argo, SharedUnavailable
@@ -33,7 +33,7 @@ from argo_mw.plugin import context_of
 KEYS = 40
 CHANNEL = "oracle"
 PLUGINS = {
-    "cache": argo_mw_cache.plugin,
+    "cache": argo_mw_cache.CachePlugin,
     "coalesce": argo_mw_coalesce.plugin,
     "redis": argo_mw_redis.plugin,
 }
@@ -62,7 +62,7 @@ class Node:
         self.failed: list[str] = []
         self.waits: list[float] = []
         self.waits_away: list[float] = []
-        self.quote = argo.wrap(name="quote")(self.load)
+        self.quote = argo.wrap(name="quote", subject="symbol")(self.load)
 
     async def load(self, symbol: str) -> dict[str, object]:
         """The upstream."""
@@ -121,11 +121,11 @@ class Node:
 
     @property
     def away(self) -> bool:
-        return context_of(self.argo).shared.away is not None  # type: ignore[attr-defined]
+        return context_of(self.argo).shared.unreachable is not None  # type: ignore[attr-defined]
 
     async def run(self) -> None:
         await context_of(self.argo).shared.subscribe(CHANNEL, self.hear, lambda: None)
-        for key in range(KEYS):  # the stamps of each key are known before anything goes wrong
+        for key in range(KEYS):  # the tag versions of each key are known before anything fails
             await self.quote(str(key))
         tasks = [asyncio.create_task(self.caller(n)) for n in range(self.callers)]
         tasks.append(asyncio.create_task(self.change_some()))

@@ -67,10 +67,10 @@ class Nodes:
         return await asyncio.gather(*(asyncio.to_thread(n.ask, word) for n in self.every))
 
     async def until(
-        self, condition: Callable[[Status], bool], patience: float = 60.0
+        self, condition: Callable[[Status], bool], timeout: float = 60.0
     ) -> list[Status]:
         """Return once *condition* holds for every process."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while not all(map(condition, found := await self.ask("status"))):
             assert time.monotonic() < deadline, f"it did not happen in time: {found}"
         return found

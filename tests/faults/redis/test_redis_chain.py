@@ -1,4 +1,4 @@
-"""The server dies, freezes, fills up, talks nonsense, fails over, under a fleet of three processes.
+"""The server dies, freezes, fills up, answers nonsense, fails over, under three processes.
 
 Each process runs the whole chain; together they have 200 callers. Every answer is checked against
 a version oracle: see ``node.py``.
@@ -16,11 +16,11 @@ from tests.faults.redis.nodes import nodes
 CALLS = 400
 OUTAGES = 2
 MANY_OUTAGES = 20
-QUICK = "?timeout=0.3&retry=0.05"
+QUICK = "?timeout=0.3&retry_interval=0.05"
 
 
 async def everything_is_well(fleet) -> None:
-    """The store is in use again, nobody saw anything wrong, and nobody holds anything old."""
+    """Check that the store is in use again, and that no process saw or holds anything wrong."""
     await fleet.settle()
     await fleet.work(CALLS)
     await fleet.agree()
@@ -78,7 +78,7 @@ async def test_many_outages_fail_no_call_and_serve_nothing_old(server, befall):
 
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
 async def test_a_server_that_is_full_serves_nothing_wrong(start_server, policy):
-    """It refuses writes, or throws away answers, stamps and leases."""
+    """It refuses writes, or evicts answers, tag versions and leases."""
     server = start_server("--maxmemory", "4mb", "--maxmemory-policy", policy)
     async with nodes(server.url + QUICK) as fleet:
         await fleet.work(CALLS)
@@ -131,21 +131,21 @@ async def test_a_failover_serves_nothing_old(start_server, tmp_path):
     hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in sentinels)
     async with nodes(f"redis+sentinel://{hosts}/fleet/0{QUICK}") as fleet:
         await fleet.work(CALLS)
-        await told(replica, b"master_link_status:up", "replication")
+        await reports(replica, b"master_link_status:up", "replication")
         for sentinel in sentinels:
-            await told(sentinel, b"slaves=1,sentinels=3", "sentinel")
+            await reports(sentinel, b"slaves=1,sentinels=3", "sentinel")
         master.kill()
-        await told(replica, b"role:master", "replication")
+        await reports(replica, b"role:master", "replication")
         await everything_is_well(fleet)
 
 
-async def told(server, words: bytes, section: str) -> None:
-    """Return once *server* says *words* of itself."""
+async def reports(server, words: bytes, section: str) -> None:
+    """Return once *server* reports *words* about itself."""
 
     def asked() -> bytes:
         try:
             return server.command("INFO", section)
-        except ConnectionError:  # a server that becomes a master hangs up
+        except ConnectionError:  # a server that becomes a master closes its connections
             return b""
 
     async with asyncio.timeout(60):
@@ -155,7 +155,7 @@ async def told(server, words: bytes, section: str) -> None:
 
 @pytest.fixture
 async def proxy(server):
-    """A way to the real server on which what it answers can be damaged."""
+    """A connection to the real server on which replies can be damaged."""
 
     class Proxy:
         url = ""

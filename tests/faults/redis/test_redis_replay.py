@@ -1,4 +1,4 @@
-"""Answers that were loaded during an outage are there for the others after it: if they still hold."""
+"""Answers that were loaded during an outage reach other processes after it, if still valid."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from functools import partial
 
 import pytest
 
-import argo_mw_cache.plugin
+import argo_mw_cache
 import argo_mw_redis.plugin
 from argo_mw import Argo
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import context_of, operation
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw.testing.shared import eventually
-from argo_mw_cache.shared_level import key_of
+from argo_mw_cache.stored_answer import store_key
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 @operation(subject="symbol")
@@ -27,14 +27,20 @@ def quote(symbol: str) -> object:
 
 @pytest.fixture
 def application(server, tmp_path, monkeypatch):
-    """An instance on the real server, whose upstream says what it is told to."""
+    """Make an instance on the real server, whose upstream gives a fixed answer."""
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
 
     def make(says: str) -> tuple[Argo, Scripted]:
         upstream = Scripted("a", ["quote"], says)
         asked = FakePlugin(operations=[quote], upstreams=[upstream])
-        plugins = {"cache": argo_mw_cache.plugin, "redis": argo_mw_redis.plugin, "asked": asked}
-        settings = {"argo": {"shared": server.url + "?timeout=0.2&retry=0.02", "strict": True}}
+        plugins = {
+            "cache": argo_mw_cache.CachePlugin,
+            "redis": argo_mw_redis.plugin,
+            "asked": asked,
+        }
+        settings = {
+            "argo": {"shared": server.url + "?timeout=0.2&retry_interval=0.02", "strict": True}
+        }
         return Argo.open(settings, plugins=plugins, installed=False), upstream
 
     return make
@@ -42,7 +48,7 @@ def application(server, tmp_path, monkeypatch):
 
 async def away(*every: Argo) -> None:
     for argo in every:
-        while context_of(argo).shared.away is None:
+        while context_of(argo).shared.unreachable is None:
             await argo.call("quote", symbol="whatever makes it notice")
             await asyncio.sleep(0)
 
@@ -50,28 +56,28 @@ async def away(*every: Argo) -> None:
 async def back(*every: Argo) -> None:
     """The store is in use by all, and knows of every invalidation."""
     for argo in every:
-        await eventually(partial(is_back, argo), PATIENCE)
+        await eventually(partial(is_back, argo), TIMEOUT)
         await argo.call("quote", symbol="something else")
 
 
 def is_back(argo: Argo) -> bool:
     context = context_of(argo)
     settled = context.tag_versions.connected and not context.tag_versions.pending
-    return settled and context.shared.away is None
+    return settled and context.shared.unreachable is None
 
 
 async def is_stored(argo: Argo, symbol: str) -> None:
     """Return once the store holds an answer; asking for others is what sets it going."""
     call, _ = engine_of(argo).pipeline.calls.get("quote", "default", {"symbol": symbol})
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         for number in itertools.count():
-            if await context_of(argo).shared.get(key_of(call)) is not None:
+            if await context_of(argo).shared.get(store_key(call)) is not None:
                 return
             await argo.call("quote", symbol=f"another {number}")
 
 
 async def nothing_is_being_stored(argo: Argo) -> None:
-    await eventually(lambda: "argo-mw:cache:deferred" not in context_of(argo).tasks.names, PATIENCE)
+    await eventually(lambda: "argo-mw:cache:deferred" not in context_of(argo).tasks.names, TIMEOUT)
 
 
 async def test_another_instance_finds_what_was_loaded_while_the_server_was_frozen(

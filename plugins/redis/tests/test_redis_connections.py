@@ -1,4 +1,4 @@
-"""URLs, transports, secrets, connections, and where a handle may be used."""
+"""URLs, transports, secrets, connections, and the loop and process that a handle belongs to."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def application(url, state_dir):
     return Argo(parse(settings), plugins={"redis": plugin}, installed=False)
 
 
-async def test_a_socket_file_is_a_server_too(start_server, tmp_path):
+async def test_a_server_can_be_reached_by_a_socket_file(start_server, tmp_path):
     path = tmp_path / "redis.sock"
     start_server("--unixsocket", str(path))
     shared = await open_redis(f"unix://{path}?db=1&prefix=mine:")
@@ -33,7 +33,7 @@ async def test_a_socket_file_is_a_server_too(start_server, tmp_path):
     await shared.aclose()
 
 
-async def test_tls_is_checked_and_spoken(server, tmp_path):
+async def test_tls_is_used_and_certificates_are_checked(server, tmp_path):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -60,7 +60,7 @@ async def test_tls_is_checked_and_spoken(server, tmp_path):
     assert b"value" == await trusting.get("key")
     await trusting.aclose()
     wary = await open_redis(f"rediss://localhost:{port}/0")
-    assert "certificate" in (wary.away or "").lower()
+    assert "certificate" in (wary.unreachable or "").lower()
     await wary.aclose()
     listener.close()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -86,12 +86,12 @@ async def test_passwords_and_databases_are_used_and_never_shown(start_server):
     [
         "redis://:s3cret@host:port/0",
         "redis://:s3cret@host/0?timeout=never",
-        "redis://:s3cret@host/0?lanes=0",
+        "redis://:s3cret@host/0?connections=0",
         "redis+sentinel://:s3cret@host",
         "redis+sentinel://:s3cret@host/fleet?typo=1",
         "redis+sentinel://:s3cret@host:x/fleet",
         "redis+sentinel://:s3cret@host,/fleet",
-        "redis://:s3cret@host/0?lanes=0.5",
+        "redis://:s3cret@host/0?connections=0.5",
         "redis://:s3cret@host/0?typo=1",
         "redis://:s3cret@host/production",
         "redis://:s3cret[@host/0",
@@ -101,13 +101,13 @@ async def test_passwords_and_databases_are_used_and_never_shown(start_server):
         "redis+sentinel://:s3cret/more@host/fleet",
     ],
 )
-async def test_urls_that_are_wrong_are_said_without_their_secrets(url):
+async def test_errors_about_wrong_urls_do_not_show_their_secrets(url):
     with pytest.raises(ConfigError, match="cannot be used") as caught:
         await open_redis(url)
     assert "s3cret" not in str(caught.value)
 
 
-async def test_a_name_that_can_be_none_is_a_server_that_is_away():
+async def test_an_impossible_host_name_is_an_unreachable_server():
     shared = await open_redis("redis://no..name/0")
     with pytest.raises(SharedUnavailable, match="label empty"):
         await shared.get("key")
@@ -151,7 +151,7 @@ async def test_gets_of_one_turn_are_one_command(server):
 
 
 async def test_too_many_waiting_commands_are_refused(server):
-    shared = await open_redis(server.url + "?most_waiting=100")
+    shared = await open_redis(server.url + "?max_waiting=100")
     answers = await asyncio.gather(
         *(shared.get(f"key:{n}") for n in range(150)), return_exceptions=True
     )
@@ -159,7 +159,7 @@ async def test_too_many_waiting_commands_are_refused(server):
     await shared.aclose()
 
 
-async def test_two_prefixes_do_not_meet(server):
+async def test_two_prefixes_share_no_keys(server):
     one = await open_redis(server.url + "?prefix=one:")
     two = await open_redis(server.url + "?prefix=two:")
     await one.set("key", b"one")
@@ -169,7 +169,7 @@ async def test_two_prefixes_do_not_meet(server):
         await shared.aclose()
 
 
-async def test_another_loop_is_refused(server):
+async def test_use_on_another_event_loop_is_refused(server):
     shared = await open_redis(server.url)
     refused = []
 
@@ -185,7 +185,7 @@ async def test_another_loop_is_refused(server):
     await shared.aclose()
 
 
-async def test_a_forked_process_is_refused(server, monkeypatch):
+async def test_use_in_a_forked_process_is_refused(server, monkeypatch):
     shared = await open_redis(server.url)
     monkeypatch.setattr(affinity._process, "token", object())  # as after a fork
     with pytest.raises(Closed, match="forked"):
@@ -202,7 +202,7 @@ async def test_nothing_is_left_running(server):
     assert before == asyncio.all_tasks()
 
 
-async def test_whoever_ends_all_tasks_leaves_nobody_waiting(server):
+async def test_cancelling_all_tasks_leaves_no_caller_waiting(server):
     shared = await open_redis(server.url)
     server.freeze()
     asking = asyncio.ensure_future(shared.get("key"))
@@ -215,13 +215,13 @@ async def test_whoever_ends_all_tasks_leaves_nobody_waiting(server):
     await shared.aclose()
 
 
-async def test_a_server_that_is_not_there_yet_is_found_when_it_comes(server):
+async def test_a_server_that_starts_later_is_found(server):
     server.kill()
-    shared = await open_redis(server.url + "?retry=0.01")
+    shared = await open_redis(server.url + "?retry_interval=0.01")
     with pytest.raises(SharedUnavailable, match="cannot be reached"):
         await shared.get("key")
     await asyncio.to_thread(server.start)
-    await eventually(lambda: shared.away is None, 60.0)
+    await eventually(lambda: shared.unreachable is None, 60.0)
     assert await shared.get("key") is None
     await shared.aclose()
 
@@ -233,12 +233,14 @@ async def test_the_framework_opens_it_by_its_url(server, tmp_path):
     assert {"redis": True, "redis memory": False, "redis eviction": False} == found
 
 
-async def test_the_doctor_is_content_with_limits(start_server, tmp_path):
+async def test_diagnose_accepts_a_server_with_limits_and_reports_one_that_is_gone(
+    start_server, tmp_path
+):
     server = start_server("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
     async with application(server.url, tmp_path) as argo:
         assert all(well for _, well, _ in await diagnose(context_of(argo)))
         server.kill()
-        while context_of(argo).shared.away is None:
+        while context_of(argo).shared.unreachable is None:
             with pytest.raises(SharedUnavailable):
                 await context_of(argo).shared.get("key")
         assert [False] == [well for _, well, _ in await diagnose(context_of(argo))]

@@ -1,11 +1,11 @@
-"""Publish and subscribe: one connection that only listens, and says when it may have missed some.
+"""Publish and subscribe: one connection that only listens, and reports what it may have missed.
 
-A connection that says nothing for a while is asked for a sign of life; when none comes, it is
-made anew. Whenever it was made anew, every listener is told that there was a gap, after the
-server has confirmed that it listens again.
+A connection that is silent for a while is pinged; when the ping is not answered, it is replaced.
+Whenever it was replaced, every subscription is notified of a gap, once the server has confirmed
+that it sends the channels again.
 
-A message that arrives damaged, or on a channel that nobody has asked for, may be an invalidation
-that was meant for somebody: the connection is then made anew too. So messages carry a checksum.
+A message that arrives damaged, or on a channel without a subscription, may be an invalidation
+whose address was damaged: the connection is then replaced too. So messages carry a checksum.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _CHECKSUM_BYTES: Final = 4
 log = Log("argo_mw")
 
 
-def sealed(message: bytes) -> bytes:
-    """*message* as it travels: its CRC-32 first."""
+def seal(message: bytes) -> bytes:
+    """Return *message* as it travels: behind its CRC-32."""
     return zlib.crc32(message).to_bytes(_CHECKSUM_BYTES) + message
 
 
-def opened(data: bytes) -> bytes:
-    """The message in *data*.
+def unseal(data: bytes) -> bytes:
+    """Return the message in *data*.
 
     Raises:
-        ValueError: It is not what was sent.
+        ValueError: It was damaged on its way.
     """
     message = data[_CHECKSUM_BYTES:]
-    if sealed(message) != data:
+    if seal(message) != data:
         msg = "a message was damaged"
         raise ValueError(msg)
     return message
@@ -48,32 +48,38 @@ def opened(data: bytes) -> bytes:
 
 @define(eq=False)
 class RedisSubscription:
-    """A listener on one channel."""
+    """A subscription to one channel.
 
-    _channel: Channel = field(repr=False)
-    name: str
+    Attributes:
+        channel: The name of the channel.
+        on_message: Called with each message.
+        on_gap: Called when messages may have been missed.
+    """
+
+    _pubsub: PubSub = field(repr=False)
+    channel: str
     on_message: Callable[[bytes], None] = field(repr=False)
     on_gap: Callable[[], None] = field(repr=False)
 
     async def aclose(self) -> None:
-        """Stop listening. Idempotent."""
-        self._channel.leave(self)
+        """End the subscription. Idempotent."""
+        self._pubsub.unsubscribe(self)
 
 
-class Channel:
-    """The listening connection and its listeners.
+class PubSub:
+    """The listening connection and its subscriptions.
 
     Args:
-        server: Where it leads.
+        server: Makes connections.
         options: Timeouts, and the prefix of the channels' names.
-        clock: Waits between attempts to reach a server that is away.
+        clock: Paces the attempts to reach a server that is unreachable.
     """
 
     def __init__(self, server: Server, options: Options, clock: Clock) -> None:
         self._server = server
         self._options = options
         self._clock = clock
-        self._listeners: dict[str, list[RedisSubscription]] = {}
+        self._subscriptions: dict[str, list[RedisSubscription]] = {}
         self._confirmed: dict[str, asyncio.Future[None]] = {}
         self._connection: AbstractConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -81,41 +87,41 @@ class Channel:
         self._closing = False
 
     @property
-    def listeners(self) -> int:
-        """How many listen."""
-        return sum(map(len, self._listeners.values()))
+    def subscriptions(self) -> int:
+        """The number of subscriptions."""
+        return sum(map(len, self._subscriptions.values()))
 
     async def subscribe(
-        self, name: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
     ) -> RedisSubscription:
-        """Listen to *name*, once the server has confirmed it.
+        """Subscribe to *channel*; return once the server has confirmed it.
 
         Raises:
             SharedUnavailable: The server cannot be reached now.
         """
-        subscription = RedisSubscription(self, name, on_message, on_gap)
+        subscription = RedisSubscription(self, channel, on_message, on_gap)
         try:
             async with self._lock, asyncio.timeout(self._options.timeout * 2):
                 await self._connect()
-                if name not in self._listeners:
-                    await self._listen_to(name)
-        except Exception as error:  # what nonsense makes redis-py raise
+                if channel not in self._subscriptions:
+                    await self._listen_to(channel)
+        except Exception as error:  # redis-py raises anything for a nonsensical reply
             await self._disconnect()
             msg = f"Redis cannot be reached: {str(error) or 'it did not answer in time'}"
             raise SharedUnavailable(msg) from error
-        self._listeners.setdefault(name, []).append(subscription)
+        self._subscriptions.setdefault(channel, []).append(subscription)
         return subscription
 
-    def leave(self, subscription: RedisSubscription) -> None:
-        """Forget *subscription*. The server goes on sending its channel, which costs little."""
-        listeners = self._listeners.get(subscription.name, [])
-        if subscription in listeners:
-            listeners.remove(subscription)
+    def unsubscribe(self, subscription: RedisSubscription) -> None:
+        """End *subscription*. The server goes on sending its channel, which costs little."""
+        subscriptions = self._subscriptions.get(subscription.channel, [])
+        if subscription in subscriptions:
+            subscriptions.remove(subscription)
 
     async def aclose(self) -> None:
-        """Stop listening for good."""
+        """End all subscriptions, and close the connection."""
         self._closing = True
-        self._listeners.clear()
+        self._subscriptions.clear()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -127,8 +133,8 @@ class Channel:
         if self._connection is not None:
             return
         if self._task is not None and not self._task.done():
-            # Another connection would be nobody's to hear: the one that was lost is being remade.
-            msg = "the channel is being made anew"
+            # That task is replacing the lost connection; another one would have no reader.
+            msg = "the listening connection is being replaced"
             raise RedisConnectionError(msg)
         self._connection = await self._server.connect()
         self._task = asyncio.create_task(self._run(), name="argo-mw:redis-channel")
@@ -138,34 +144,34 @@ class Channel:
         if connection is not None:
             await connection.disconnect(nowait=True)
 
-    async def _listen_to(self, name: str) -> None:
+    async def _listen_to(self, channel: str) -> None:
         assert self._connection is not None
         confirmed = asyncio.get_running_loop().create_future()
-        self._confirmed[name] = confirmed
+        self._confirmed[channel] = confirmed
         try:
             await self._connection.send_command(
-                "SUBSCRIBE", self._options.prefix + name, check_health=False
+                "SUBSCRIBE", self._options.prefix + channel, check_health=False
             )
             await confirmed
         finally:
-            del self._confirmed[name]
+            del self._confirmed[channel]
 
     async def _run(self) -> None:
-        """Hear what comes; when the connection breaks, make another."""
+        """Handle what arrives; when the connection breaks, replace it."""
         while self._wants_connection():
             try:
-                await self._hear()
-            except Exception as error:  # what comes of taking apart a reply that is none
-                log.info("redis channel broke", why=str(error))
-            self._give_up_confirmations()
+                await self._receive()
+            except Exception as error:  # taking apart a nonsensical reply raises anything
+                log.info("redis listening connection broke", why=str(error))
+            self._fail_confirmations()
             await self._disconnect()
-            while self._wants_connection() and not await self._again():
-                await self._clock.sleep(self._options.retry)
+            while self._wants_connection() and not await self._reconnect():
+                await self._clock.sleep(self._options.retry_interval)
 
     def _wants_connection(self) -> bool:
         return not self._closing
 
-    async def _hear(self) -> None:
+    async def _receive(self) -> None:
         silences = 0
         while (connection := self._connection) is not None:
             reply: Any = await connection.read_response(
@@ -173,7 +179,7 @@ class Channel:
             )
             silences = silences + 1 if reply is None else 0
             if silences > 1:
-                msg = "no sign of life"
+                msg = "a ping was not answered"
                 raise TimeoutError(msg)
             if silences:
                 await connection.send_command("PING", check_health=False)
@@ -184,7 +190,7 @@ class Channel:
         kind, *rest = reply
         if kind == b"message":
             channel, message = rest
-            self._deliver(channel.decode().removeprefix(self._options.prefix), opened(message))
+            self._deliver(channel.decode().removeprefix(self._options.prefix), unseal(message))
         elif kind == b"subscribe":
             waiting = self._confirmed.get(rest[0].decode().removeprefix(self._options.prefix))
             if waiting is not None and not waiting.done():
@@ -193,44 +199,44 @@ class Channel:
             msg = "the server sent something else than messages"
             raise ValueError(msg)
 
-    def _deliver(self, name: str, message: bytes) -> None:
-        if name not in self._listeners and name not in self._confirmed:
-            msg = "a message came on a channel that nobody listens to"
+    def _deliver(self, channel: str, message: bytes) -> None:
+        if channel not in self._subscriptions and channel not in self._confirmed:
+            msg = "a message arrived on a channel without a subscription"
             raise ValueError(msg)
-        for listener in tuple(self._listeners.get(name, ())):
-            _call(partial(listener.on_message, message))
+        for subscription in tuple(self._subscriptions.get(channel, ())):
+            _call(partial(subscription.on_message, message))
 
-    async def _again(self) -> bool:
-        """Connect and listen anew; tell everybody that something may have been missed."""
+    async def _reconnect(self) -> bool:
+        """Connect and subscribe again; notify all subscriptions of the gap."""
         async with self._lock:
             try:
                 async with asyncio.timeout(self._options.timeout * 2):
                     self._connection = await self._server.connect()
-                    for name in self._listeners:
+                    for channel in self._subscriptions:
                         await self._connection.send_command(
-                            "SUBSCRIBE", self._options.prefix + name, check_health=False
+                            "SUBSCRIBE", self._options.prefix + channel, check_health=False
                         )
                         while not _confirms(await self._connection.read_response()):
                             pass
             except Exception:
                 await self._disconnect()
                 return False
-        for listeners in tuple(self._listeners.values()):
-            for listener in tuple(listeners):
-                _call(listener.on_gap)
+        for subscriptions in tuple(self._subscriptions.values()):
+            for subscription in tuple(subscriptions):
+                _call(subscription.on_gap)
         return True
 
-    def _give_up_confirmations(self) -> None:
+    def _fail_confirmations(self) -> None:
         for waiting in self._confirmed.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionError("the connection broke"))
 
 
 def _confirms(reply: object) -> bool:
-    """Whether *reply* is the confirmation; a message may come before it, and the gap covers that.
+    """Return whether *reply* is the confirmation; a message before it is covered by the gap.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: It is neither a confirmation nor a message.
     """
     if not isinstance(reply, list) or reply[0] not in (b"subscribe", b"message"):
         msg = "the server did not confirm"
@@ -238,8 +244,8 @@ def _confirms(reply: object) -> bool:
     return bool(reply[0] == b"subscribe")
 
 
-def _call(listener: Callable[[], None]) -> None:
+def _call(callback: Callable[[], None]) -> None:
     try:
-        listener()
+        callback()
     except Exception:
-        log.exception("a listener of the shared store failed")
+        log.exception("a callback of a subscription to the shared store failed")

@@ -1,6 +1,6 @@
-"""A process of the fleet, with many callers of one question.
+"""One of the processes that share a store, with many callers of one question.
 
-Usage: member.py STORE STATE CALLERS LEASE. Each line of standard input is ``SYMBOL SECONDS``: all
+Usage: member.py STORE STATE CALLERS LEASE_TTL. Each line of standard input is ``SYMBOL SECONDS``: all
 callers ask for SYMBOL at once; a load takes SECONDS. On standard output: ``loading`` for each load
 that begins, then ``answered COUNT LOADS LONGEST LOADER…``, LONGEST being the longest wait in
 seconds, each LOADER a process that loaded what was answered.
@@ -15,24 +15,27 @@ import time
 
 import structlog
 
-import argo_mw_cache.plugin
+import argo_mw_cache
 import argo_mw_coalesce.plugin
 import argo_mw_redis.plugin
 from argo_mw import Argo
 
 PLUGINS = {
-    "cache": argo_mw_cache.plugin,
+    "cache": argo_mw_cache.CachePlugin,
     "coalesce": argo_mw_coalesce.plugin,
     "redis": argo_mw_redis.plugin,
 }
 
 
-async def main(store: str, callers: int, lease: float) -> None:
-    """Ask what standard input says until it ends."""
+async def main(store: str, callers: int, lease_ttl: float) -> None:
+    """Ask what standard input demands until it ends."""
     loads = 0
     takes = 0.0
     argo = Argo.open(
-        {"argo": {"shared": store, "strict": True}, "plugins": {"coalesce": {"lease_ttl": lease}}},
+        {
+            "argo": {"shared": store, "strict": True},
+            "plugins": {"coalesce": {"lease_ttl": lease_ttl}},
+        },
         plugins=PLUGINS,
         installed=False,
     )
@@ -54,10 +57,10 @@ async def main(store: str, callers: int, lease: float) -> None:
         print("ready", flush=True)
         while words := (await asyncio.to_thread(sys.stdin.readline)).split():
             loads, takes = 0, float(words[1])
-            told = await asyncio.gather(*(caller(words[0]) for _ in range(callers)))
-            answered = sum(right for right, _, _ in told)
-            longest = max(waited for _, waited, _ in told)
-            print("answered", answered, loads, longest, *{by for _, _, by in told}, flush=True)
+            answers = await asyncio.gather(*(caller(words[0]) for _ in range(callers)))
+            answered = sum(right for right, _, _ in answers)
+            longest = max(waited for _, waited, _ in answers)
+            print("answered", answered, loads, longest, *{by for _, _, by in answers}, flush=True)
 
 
 if __name__ == "__main__":

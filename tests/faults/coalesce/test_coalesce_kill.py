@@ -18,18 +18,18 @@ from argo_mw_redis.testing import servers
 
 PROGRAM = Path(__file__).with_name("member.py")
 CALLERS = 200
-LEASE = 2.0
-PATIENCE = 60.0
+LEASE_TTL = 2.0
+TIMEOUT = 60.0
 # A load that takes longer than the lease: its holder renews.
-LONG = 1.5 * LEASE
+LONG = 1.5 * LEASE_TTL
 
 
 @define(eq=False)
 class Member:
-    """A process; what it says is read as it comes."""
+    """A process; its lines are read as they come."""
 
     process: subprocess.Popen[str]
-    heard: queue.Queue[tuple[Member, str]]
+    lines: queue.Queue[tuple[Member, str]]
     reader: threading.Thread = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -52,12 +52,12 @@ class Member:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.heard.put((self, line.strip()))
+            self.lines.put((self, line.strip()))
 
 
 @define(eq=False)
 class Answers:
-    """What a fleet made of one question."""
+    """What became of one question to all processes."""
 
     loads: int = 0
     answered: int = 0
@@ -72,11 +72,11 @@ class Group:
     store: str
     state: Path
     count: int
-    heard: queue.Queue[tuple[Member, str]] = field(factory=queue.Queue)
+    lines: queue.Queue[tuple[Member, str]] = field(factory=queue.Queue)
     members: list[Member] = field(factory=list)
 
     def fill(self) -> None:
-        """Start processes in the place of those that were killed."""
+        """Start processes in place of those that were killed."""
         new = [self._start() for _ in range(self.count - len(self.members))]
         for _ in new:
             assert "ready" == self._next()[1]
@@ -92,7 +92,7 @@ class Group:
     ) -> Answers:
         """Ask all at once; the first process that loads may be killed at that moment.
 
-        Or stopped, until all others are answered.
+        It may also be suspended, until all others are answered.
         """
         frozen: Member | None = None
         answers = Answers()
@@ -102,8 +102,8 @@ class Group:
         while waiting:
             if frozen is not None and waiting == {frozen}:
                 frozen.process.send_signal(signal.SIGCONT)
-            member, said = self._next()
-            if said == "loading":
+            member, line = self._next()
+            if line == "loading":
                 answers.loads += 1
                 if kill_holder:
                     kill_holder = False
@@ -115,7 +115,7 @@ class Group:
                     member.process.send_signal(signal.SIGSTOP)
                     frozen = member
             elif member in waiting:
-                _, answered, _, longest, *loaders = said.split()
+                _, answered, _, longest, *loaders = line.split()
                 answers.answered += int(answered)
                 answers.longest = max(answers.longest, float(longest))
                 answers.loaders |= set(map(int, loaders))
@@ -127,10 +127,10 @@ class Group:
             member.end()
 
     def _next(self) -> tuple[Member, str]:
-        return self.heard.get(timeout=PATIENCE)
+        return self.lines.get(timeout=TIMEOUT)
 
     def _start(self) -> Member:
-        words = [str(PROGRAM), self.store, str(self.state), str(CALLERS), str(LEASE)]
+        words = [str(PROGRAM), self.store, str(self.state), str(CALLERS), str(LEASE_TTL)]
         process = subprocess.Popen(
             [sys.executable, *words],
             stdin=subprocess.PIPE,
@@ -138,7 +138,7 @@ class Group:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        return Member(process, self.heard)
+        return Member(process, self.lines)
 
 
 @pytest.fixture(params=["redis", "sqlite"], scope="module")
@@ -146,7 +146,7 @@ def group(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Group]:
     """Eight processes on Redis, or two on the embedded store."""
-    tmp_path = tmp_path_factory.mktemp("fleet")
+    tmp_path = tmp_path_factory.mktemp("coalesce")
     with contextlib.ExitStack() as stack:
         if request.param == "redis":
             start = stack.enter_context(servers(tmp_path))
@@ -158,7 +158,7 @@ def group(
         yield group
 
 
-def test_a_question_that_everybody_asks_is_loaded_once(group: Group) -> None:
+def test_a_question_that_all_callers_ask_is_loaded_once(group: Group) -> None:
     for number in range(5):
         answers = group.ask(f"ONCE{number}", takes=0.1)
         assert (1, group.count * CALLERS) == (answers.loads, answers.answered)
@@ -183,7 +183,7 @@ def test_a_holder_that_is_killed_is_replaced_by_one(group: Group) -> None:
         assert (2, (group.count - 1) * CALLERS) == (answers.loads, answers.answered)
 
 
-def test_a_holder_that_was_stopped_for_longer_than_its_lease_puts_nothing_over_newer(
+def test_a_holder_that_was_suspended_beyond_its_lease_replaces_no_newer_answer(
     group: Group,
 ) -> None:
     answers = group.ask("STOP", takes=1.0, freeze_holder=True)
@@ -199,4 +199,4 @@ def test_a_holder_that_was_stopped_for_longer_than_its_lease_puts_nothing_over_n
 def test_fifty_holders_that_are_killed_are_each_replaced_within_the_lease(group: Group) -> None:
     for answers in rounds_with_a_killed_holder(group, 50):
         assert (2, (group.count - 1) * CALLERS) == (answers.loads, answers.answered)
-        assert answers.longest < LEASE + 1.0
+        assert answers.longest < LEASE_TTL + 1.0

@@ -1,0 +1,89 @@
+"""What travels to the server together: gets, which become one MGET, and commands behind them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast
+
+import hiredis
+from attrs import define, field
+
+from argo_mw_redis.scripts import Script
+
+Argument = str | bytes | int
+
+_MAX_GETS: Final = 500
+_MAX_COMMANDS: Final = 500
+
+
+@define(eq=False)
+class Command:
+    """One command and the future of its result.
+
+    Attributes:
+        arguments: Its words.
+        read: Turns the reply into the result; raises ``TypeError`` or ``ValueError`` for a reply
+            that the command cannot have.
+        done: Receives the result.
+        script: The script that it runs, if it runs one.
+    """
+
+    arguments: Sequence[Argument]
+    read: Callable[[Any], object]
+    done: asyncio.Future[Any]
+    script: Script | None = None
+
+
+Get = tuple[str, asyncio.Future[bytes | None]]
+"""A key and the future of its value.
+
+A tuple, since there is one for every get: an object costs four times as much.
+"""
+
+
+@define(eq=False)
+class Batch:
+    """Gets and commands that travel together.
+
+    Attributes:
+        gets: Become one MGET.
+        commands: Follow it, in their order.
+    """
+
+    gets: list[Get] = field(factory=list)
+    commands: list[Command] = field(factory=list)
+
+    def __len__(self) -> int:
+        return len(self.gets) + len(self.commands)
+
+    def split(self) -> tuple[Batch, Batch]:
+        """Return what may travel at once, without what was cancelled; and the rest."""
+        gets, commands = self.gets[:_MAX_GETS], self.commands[:_MAX_COMMANDS]
+        first = Batch(
+            [get for get in gets if not get[1].done()],
+            [command for command in commands if not command.done.done()],
+        )
+        return first, Batch(self.gets[_MAX_GETS:], self.commands[_MAX_COMMANDS:])
+
+    def packed(self) -> list[bytes]:
+        """Return the bytes of its commands, as the server expects them."""
+        packed = [pack(("MGET", *[key for key, _ in self.gets]))] if self.gets else []
+        packed += [pack(command.arguments) for command in self.commands]
+        return packed
+
+    def fail(self, error: Callable[[], Exception]) -> None:
+        """Fail all futures, each with an exception of its own."""
+        waiting: list[asyncio.Future[Any]] = [done for _, done in self.gets]
+        waiting += [command.done for command in self.commands]
+        for done in waiting:
+            if not done.done():
+                done.set_exception(error())
+                # Retrieved, since its caller may have left: asyncio would log it otherwise.
+                done.exception()
+
+
+def pack(words: Sequence[Argument]) -> bytes:
+    """Return the bytes of one command."""
+    pack_command: Any = hiredis.pack_command  # its stub takes tuples of one word only
+    return cast("bytes", pack_command(tuple(words)))

@@ -1,0 +1,78 @@
+"""Replies: read, checked for the shape that a command must have, and handed to its future.
+
+A server that answers something else than it was asked is treated as one that cannot be reached:
+a reply of the wrong shape raises ``TypeError`` or ``ValueError``, which ends its connection.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, cast
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import (
+    BusyLoadingError,
+    ClusterDownError,
+    InvalidResponse,
+    MasterDownError,
+    ReadOnlyError,
+    ResponseError,
+)
+
+from argo_mw.plugin import SharedUnavailable
+from argo_mw_redis.batch import Command
+
+_VALUES: Final = frozenset({bytes, type(None)})
+# The server is there, but is not the one to ask (now): it must be looked for again.
+_WRONG_SERVER: Final = (BusyLoadingError, ReadOnlyError, MasterDownError, ClusterDownError)
+
+
+async def read_reply(connection: AbstractConnection) -> Any:
+    """Return the next reply; an error that the server answered is returned, not raised."""
+    try:
+        return await connection.read_response(disable_decoding=True, timeout=math.inf)
+    except _WRONG_SERVER:
+        raise
+    except ResponseError as error:
+        return error
+
+
+def settle(command: Command, reply: Any) -> None:
+    """Hand *reply* to the future of *command*."""
+    if command.done.done():
+        return
+    if not isinstance(reply, ResponseError):
+        command.done.set_result(command.read(reply))
+        return
+    try:
+        command.read(reply)  # a reader that expects the error raises one of the core's instead
+        msg = f"Redis refused {command.arguments[0]!s}: {reply}"
+        raise SharedUnavailable(msg)
+    except Exception as error:
+        command.done.set_exception(error)
+        command.done.exception()
+
+
+def expect_ok(reply: Any) -> None:
+    """Check the reply of a command that answers OK."""
+    if not isinstance(reply, ResponseError) and reply != b"OK":
+        msg = "OK was expected"
+        raise InvalidResponse(msg)
+
+
+def expect_integer(reply: Any) -> int:
+    """Return the number that a command answers."""
+    if not isinstance(reply, ResponseError) and type(reply) is not int:
+        msg = "a number was expected"
+        raise InvalidResponse(msg)
+    return cast("int", reply)
+
+
+def expect_values(reply: Any, count: int) -> list[bytes | None]:
+    """Return the *count* values that a command answers."""
+    if not isinstance(reply, ResponseError) and not (
+        isinstance(reply, list) and len(reply) == count and _VALUES.issuperset(map(type, reply))
+    ):
+        msg = f"{count} values were expected"
+        raise InvalidResponse(msg)
+    return cast("list[bytes | None]", reply)
