@@ -31,7 +31,7 @@ from argo_mw_llm import LlmPlugin, Opinion
 from argo_mw_llm.views import indicators_of
 from argo_mw_sandbox import Sandbox, SandboxConfig
 from argo_mw_similarity import Guarded, SimilarityConfig, SimilarityPlugin, lexicon, read
-from argo_mw_similarity.embed import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
+from argo_mw_similarity.embedders import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
 from argo_mw_similarity.index import VectorIndex
 
 POLICIES = ("threshold", "guarded")

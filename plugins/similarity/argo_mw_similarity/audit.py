@@ -1,4 +1,4 @@
-"""Served hits, kept for people to review."""
+"""The audit: served hits, kept for people to review."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ _PREFIX = "similarity:audit:"
 
 
 @frozen
-class Hit:
-    """One served hit.
+class ServedHit:
+    """An answer that served another prompt.
 
     Attributes:
-        id: What a verdict names.
+        id: What identifies it to a reviewer.
         at: Wall time in seconds.
         scope: The scope of both prompts.
-        number: The entry that was served.
+        number: The number of the answer that was served.
         asked: The prompt that was asked.
-        known: The prompt that had been answered.
+        known: The prompt that the served answer is to.
         score: The cosine, or 1 for slots and equal texts.
-        why: How the two were found equivalent.
+        why: What made the two equivalent.
     """
 
     id: str
@@ -39,39 +39,39 @@ class Audit:
 
     Args:
         context: Where the store and the codecs come from.
-        most: How many hits are kept.
+        max_hits: How many hits are kept; 0 keeps none.
         ttl: Seconds for which one is kept.
     """
 
-    def __init__(self, context: Context, *, most: int, ttl: float = 7 * 86400.0) -> None:
+    def __init__(self, context: Context, *, max_hits: int, ttl: float = 7 * 86400.0) -> None:
         self._context = context
-        self._most = most
+        self._max_hits = max_hits
         self._ttl = ttl
 
-    async def record(self, hit: Hit) -> None:
-        """Keep *hit*, in the place of the oldest. A store that is away keeps nothing."""
-        if self._most == 0:
+    async def record(self, hit: ServedHit) -> None:
+        """Keep *hit* in the place of the oldest; do nothing if the store is unavailable."""
+        if self._max_hits == 0:
             return
         try:
-            place = (await self._context.shared.add(f"{_PREFIX}n", 1)).value % self._most
+            place = (await self._context.shared.add(f"{_PREFIX}n", 1)).value % self._max_hits
             key = f"{_PREFIX}{place}"
             data = self._context.codecs.encode({**asdict(hit), "id": str(place)}, key)
             await self._context.shared.set(key, data, ttl=self._ttl)
         except SharedUnavailable:
             return
 
-    async def hits(self) -> list[Hit]:
-        """The hits that are kept, newest first."""
-        keys = [f"{_PREFIX}{place}" for place in range(self._most)]
-        found: list[Hit] = []
+    async def hits(self) -> list[ServedHit]:
+        """Return the hits that are kept, newest first."""
+        keys = [f"{_PREFIX}{place}" for place in range(self._max_hits)]
+        found: list[ServedHit] = []
         for first in range(0, len(keys), 500):
             part = keys[first : first + 500]
             for key, data in zip(part, await self._context.shared.get_many(part), strict=True):
                 record = None if data is None else self._context.codecs.decode(data, key)
                 if isinstance(record, dict):
-                    found.append(Hit(**record))
+                    found.append(ServedHit(**record))
         return sorted(found, key=lambda hit: -hit.at)
 
-    async def drop(self, hit: Hit) -> None:
-        """Take *hit* off the list: it has been reviewed."""
+    async def drop(self, hit: ServedHit) -> None:
+        """Remove *hit*, which has been reviewed."""
         await self._context.shared.delete([f"{_PREFIX}{hit.id}"])

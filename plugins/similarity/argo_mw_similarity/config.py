@@ -1,4 +1,4 @@
-"""The table ``[plugins.similarity]``."""
+"""The plugin's configuration."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ def _tolerances(_: object, __: object, value: Mapping[str, Mapping[str, object]]
 
 @frozen
 class SimilarityConfig:
-    """What the plugin may be told.
+    """The table ``[plugins.similarity]``.
 
     Attributes:
-        policy: ``guarded``, ``threshold``, or the name of one that a plugin brings.
+        policy: ``guarded``, ``threshold``, or the name of one that a plugin registers.
         threshold: The cosine from which the policy ``threshold`` serves.
         floor: The cosine below which the policy ``guarded`` serves nothing.
         embedder: ``auto`` takes the first that is installed of ``onnx`` and
-            ``sentence-transformers``; ``none`` does without; or one that a plugin brings.
-        model: A path to the embedder's model; its package's own unless told.
+            ``sentence-transformers``; ``none`` does without; or one that a plugin registers.
+        model: A path to the embedder's model; by default that of its package.
         embed_timeout: Seconds to wait for a vector before the prompt counts as a miss.
-        candidates: How many of the nearest prompts are judged.
+        max_candidates: How many of the nearest prompts are judged.
         ttl: Seconds for which an answer may serve other prompts.
-        entries_per_scope: Answers kept per scope.
+        max_entries_per_scope: Answers kept per scope.
         max_entries: Answers mirrored in memory, over all scopes.
         data: A directory with further data files: ``opposites.txt``, ``synonyms.txt`` …
         slots: Operation → parameter (or ``parameter.key``) → tolerance, such as ``"10bp"``.
-        audit: How many served hits are kept for review; 0 keeps none.
+        max_audited: Served hits kept for review; 0 keeps none.
     """
 
     policy: str = "guarded"
@@ -43,10 +43,10 @@ class SimilarityConfig:
     embedder: str = "auto"
     model: str = ""
     embed_timeout: float = field(default=0.5, validator=validators.gt(0))
-    candidates: int = field(default=5, validator=[validators.ge(1), validators.le(100)])
+    max_candidates: int = field(default=5, validator=[validators.ge(1), validators.le(100)])
     ttl: float = field(default=3600.0, validator=validators.gt(0))
-    entries_per_scope: int = field(default=10_000, validator=validators.ge(1))
+    max_entries_per_scope: int = field(default=10_000, validator=validators.ge(1))
     max_entries: int = field(default=100_000, validator=validators.ge(1))
     data: Path | None = None
     slots: Mapping[str, Mapping[str, str]] = field(factory=dict, validator=_tolerances)
-    audit: int = field(default=500, validator=[validators.ge(0), validators.le(100_000)])
+    max_audited: int = field(default=500, validator=[validators.ge(0), validators.le(100_000)])

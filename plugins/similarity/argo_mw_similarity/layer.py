@@ -1,4 +1,4 @@
-"""The layer: an equivalent prompt of the same scope answers before the model is called."""
+"""The layer: the answer to an equivalent prompt of the same scope replaces a call of the model."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from argo_mw.plugin import (
     Call,
     ConfigError,
     Context,
-    LayerActed,
     Next,
     Note,
     NotShareable,
     Outcome,
 )
 from argo_mw.store import Freshness, TagSnapshot, snapshot
-from argo_mw_similarity.admit import inadmissible, refusals
-from argo_mw_similarity.audit import Audit, Hit
+from argo_mw_similarity.admission import inadmissible, refusals
+from argo_mw_similarity.answer_store import AnswerStore
+from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embed import MAX_TOKENS, Batcher, Embedder, Vectors
-from argo_mw_similarity.entry import Entry, kept
+from argo_mw_similarity.embedders import MAX_TOKENS, Vectors
+from argo_mw_similarity.embedding_batcher import EmbeddingBatcher
+from argo_mw_similarity.factory import policy_of
+from argo_mw_similarity.known_answer import KnownAnswer, without_value
 from argo_mw_similarity.lexicon import Lexicon, word_class
 from argo_mw_similarity.lexicon import load as load_lexicon
-from argo_mw_similarity.parts import policy_of
 from argo_mw_similarity.policy import Policy
 from argo_mw_similarity.prompt import Prompt, Prompts
 from argo_mw_similarity.reading import Reading, read
-from argo_mw_similarity.shelf import Shelf
+from argo_mw_similarity.scope_index import ScopeIndex
 from argo_mw_similarity.slots import Tolerance
-from argo_mw_similarity.store import Store
 
 NAME = "similarity"
-_READINGS = 4096
-_AUDITS_UNDER_WAY = 64
-_CHARACTERS_PER_TOKEN = 3
-"""Texts with more characters than this per token the model reads are never embedded."""
+_MAX_READINGS = 4096
+_MAX_AUDITS_UNDER_WAY = 64
+_MAX_CHARACTERS_PER_TOKEN = 3
+"""A longer text is sure to have more tokens than the model reads, and is never embedded."""
 
 
 @frozen
@@ -48,14 +48,14 @@ class Match:
     """What was found for a prompt.
 
     Attributes:
-        entry: The answer to serve, or ``None``.
-        score: The cosine of the prompts, 1 for slots and equal texts.
-        why: How they are equivalent, or what spoke against the nearest one.
-        vector: The prompt's vector, when it was needed.
-        vetoes: The names of what spoke against the nearest one.
+        answer: The answer to serve, or ``None``.
+        score: The cosine of the prompts; 1 for slots and equal texts.
+        why: How they are equivalent, or what speaks against the nearest prompt.
+        vector: The prompt's vector, if it was needed.
+        vetoes: The names of what speaks against the nearest prompt.
     """
 
-    entry: Entry | None
+    answer: KnownAnswer | None
     score: float
     why: str
     vector: Vectors | None = None
@@ -63,15 +63,13 @@ class Match:
 
 
 class Similarity:
-    """Serves answers to equivalent prompts and keeps new ones.
-
-    Until :meth:`load` has ended, only equal texts and slots are found.
+    """The middleware that serves answers to equivalent prompts and keeps new ones.
 
     Args:
         config: The plugin's configuration.
         context: What the framework gives.
-        policies: Policies that other plugins bring, for the lexicon that was loaded.
-        embedder: Makes vectors, or ``None`` where none is installed.
+        policies: Returns the policies of other plugins, for the lexicon that was loaded.
+        batcher: Makes vectors; ``None`` if no embedder is installed.
         slots: Operation → slot → tolerance.
     """
 
@@ -81,7 +79,7 @@ class Similarity:
         context: Context,
         *,
         policies: Callable[[Lexicon], Mapping[str, Policy]],
-        embedder: Embedder | None,
+        batcher: EmbeddingBatcher | None,
         slots: Mapping[str, Mapping[str, Tolerance]],
     ) -> None:
         self._config = config
@@ -90,53 +88,64 @@ class Similarity:
         self._directories = () if config.data is None else (config.data,)
         moments = word_class("moment", *self._directories)
         self._prompts = Prompts(moments, slots)
-        self._batcher = None if embedder is None else Batcher(embedder, context.clock)
-        self._store = Store(context, per_scope=config.entries_per_scope, most=config.max_entries)
+        self._installed = batcher
+        self._batcher: EmbeddingBatcher | None = None
+        self._store = AnswerStore(
+            context, max_per_scope=config.max_entries_per_scope, max_entries=config.max_entries
+        )
         self._policy: Policy | None = None
         self._read: Callable[[str], Reading] | None = None
-        self._audit = Audit(context, most=config.audit)
+        self._audit = Audit(context, max_hits=config.max_audited)
         self._audits = 0
         self._refusals = refusals(*self._directories)
 
     async def open(self) -> None:
-        """Load lexicon and model, off the loop; then the policy decides.
+        """Load lexicon and model, off the loop, and subscribe to the answers of other instances.
+
+        Without lexicon or model only equal texts and slots are found, which is reported.
 
         Raises:
             ConfigError: There is no policy of the configured name.
         """
         try:
+            await self._load()
+            await self._store.open()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Release the model and the subscription. Idempotent."""
+        batcher, self._batcher = self._batcher, None
+        if batcher is not None:
+            await batcher.close()
+        await self._store.close()
+
+    async def _load(self) -> None:
+        try:
             lexicon = await asyncio.to_thread(load_lexicon, *self._directories)
             self._policy = policy_of(self._config, lexicon, self._policies(lexicon))
-            self._read = lru_cache(maxsize=_READINGS)(lambda text: read(text, lexicon))
-            if self._batcher is not None:
-                await self._batcher.load()
+            self._read = lru_cache(maxsize=_MAX_READINGS)(lambda text: read(text, lexicon))
+            if self._installed is not None:
+                await self._installed.open()
+                self._batcher = self._installed
                 self._store.model = self._batcher.embedder.model
-                self._store.drop_mirrors()
         except ConfigError:
             raise
         except Exception as error:
-            batcher, self._batcher = self._batcher, None
-            if batcher is not None:
-                await batcher.aclose()
             self._context.warn_once(NAME, f"only equal texts and slots are found: {error}")
-
-    async def close(self) -> None:
-        """Let go of the model and the channel. Idempotent."""
-        if self._batcher is not None:
-            await self._batcher.aclose()
-        await self._store.aclose()
 
     @property
     def entries(self) -> int:
-        """How many answers are mirrored in this process."""
+        """The number of answers mirrored in this process."""
         return len(self._store)
 
     def serves(self, operation: AnyOperation) -> bool:
-        """Language-model operations, and those whose slots are configured."""
+        """Serve language-model operations, and those whose slots are configured."""
         return operation.kind == "llm" or operation.name in self._prompts.slots
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """The answer to an equivalent prompt, or a new one, kept for later prompts."""
+        """Return the answer to an equivalent prompt, or a new one, kept for later prompts."""
         prompt = self._prompts.of(call)
         if prompt is None:
             return await call_next(call)
@@ -145,18 +154,19 @@ class Similarity:
         match = Match(None, 0.0, "not looked up: a refresh")
         if not call.refresh:
             match = await self._find(prompt)
-            if match.entry is not None and await self._may_serve(match.entry, call):
-                return self._serve(match.entry, match, prompt, call)
-        self._tell("miss" if not match.why else "refused", call, match.why)
+            if match.answer is not None and await self._may_serve(match.answer, call):
+                return self._serve(match.answer, match, prompt, call)
+        announce = self._context.announce
+        announce(NAME, "refused" if match.why else "miss", call, match.why)
         for veto in match.vetoes:
-            self._tell(f"veto {veto}", call)
+            announce(NAME, f"veto {veto}", call)
         tag_snapshot = await self._context.tag_versions.load(call.tags)
         outcome = await call_next(call)
         await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
         return _noted(outcome, match.why) if match.why else outcome
 
     def explain(self, call: Call) -> str:
-        """What the layer would do with *call*, as far as that is known without waiting."""
+        """Say what it would do with *call*, as far as that is known without waiting."""
         prompt = self._prompts.of(call)
         if prompt is None:
             return "would pass it on: no prompt among its parameters"
@@ -174,22 +184,21 @@ class Similarity:
         if prompt is None or prompt.momentary:
             return
         match = await self._find(prompt)
-        self._tell("would-hit" if match.entry is not None else "would-miss", call, match.why)
-        if match.entry is None:
+        found = "would-miss" if match.answer is None else "would-hit"
+        self._context.announce(NAME, found, call, match.why)
+        if match.answer is None:
             tag_snapshot = await self._context.tag_versions.load(call.tags)
             await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
 
-    # -- finding -------------------------------------------------------------------------
-
     async def _find(self, prompt: Prompt) -> Match:
-        shelf = await self._store.shelf(prompt.scope)
+        index = await self._store.scope(prompt.scope)
         if prompt.slots is not None:
-            entry, fault = shelf.filled(prompt.slots, prompt.tolerances)
-            if entry is not None:
-                return Match(entry, 1.0, "slots within tolerance")
-            vetoes = ("slot",) if fault else ()
-            return Match(None, 1.0, fault and f"slot: {fault}", vetoes=vetoes)
-        same = shelf.same(prompt.text)
+            answer, mismatch = index.by_slots(prompt.slots, prompt.tolerances)
+            if answer is not None:
+                return Match(answer, 1.0, "slots within tolerance")
+            vetoes = ("slot",) if mismatch else ()
+            return Match(None, 1.0, mismatch and f"slot: {mismatch}", vetoes=vetoes)
+        same = index.by_text(prompt.text)
         if same is not None:
             return Match(same, 1.0, "the same text")
         if prompt.only_exact:
@@ -197,74 +206,73 @@ class Similarity:
         vector = await self._embed(prompt.text)
         if vector is None or self._policy is None or self._read is None:
             return Match(None, 0.0, "")
-        return self._judge(prompt, shelf, vector, self._policy, self._read)
+        return self._judge(prompt, index, vector, self._policy, self._read)
 
     def _judge(
         self,
         prompt: Prompt,
-        shelf: Shelf,
+        index: ScopeIndex,
         vector: Vectors,
         policy: Policy,
         reading_of: Callable[[str], Reading],
     ) -> Match:
-        """The nearest entry that *policy* lets serve *prompt*."""
+        """Return the nearest answer that *policy* lets serve *prompt*."""
         why, vetoes = "", frozenset[str]()
         reading = reading_of(prompt.text)
-        for entry, score in shelf.nearest(vector, self._config.candidates):
+        for answer, score in index.nearest(vector, self._config.max_candidates):
             if score < policy.floor:
                 break
-            if self._is_dead(entry):
-                shelf.remove(entry.number)
+            if self._is_dead(answer):
+                index.remove(answer.number)
                 continue
-            verdict = policy.judge(reading, reading_of(entry.text), score)
-            if verdict.serve:
-                return Match(entry, score, f"policy {policy.name}", vector)
+            judgement = policy.judge(reading, reading_of(answer.text), score)
+            if judgement.serve:
+                return Match(answer, score, f"policy {policy.name}", vector)
             if not why:
-                why = f"nearest at {score:.3f} refused by {', '.join(verdict.reasons)}"
-                vetoes = frozenset(reason.partition(":")[0] for reason in verdict.reasons)
+                why = f"nearest at {score:.3f} refused by {', '.join(judgement.reasons)}"
+                vetoes = frozenset(reason.partition(":")[0] for reason in judgement.reasons)
         return Match(None, 0.0, why, vector, tuple(sorted(vetoes)))
 
-    def _is_dead(self, entry: Entry) -> bool:
-        """Whether *entry* can never be served again; it must not stand before one that can."""
-        if self._context.clock.time() >= entry.expires_at:
+    def _is_dead(self, answer: KnownAnswer) -> bool:
+        """Return whether *answer* can never be served again and hides others that can."""
+        if self._context.clock.time() >= answer.expires_at:
             return True
-        return self._context.tag_versions.peek(entry.tag_snapshot) in {
+        return self._context.tag_versions.peek(answer.tag_snapshot) in {
             Freshness.STALE,
             Freshness.MISS,
         }
 
     async def _embed(self, text: str) -> Vectors | None:
-        if self._batcher is None or len(text) > MAX_TOKENS * _CHARACTERS_PER_TOKEN:
+        if self._batcher is None or len(text) > MAX_TOKENS * _MAX_CHARACTERS_PER_TOKEN:
             return None
         return await self._batcher.embed(text, self._config.embed_timeout)
 
-    async def _may_serve(self, entry: Entry, call: Call) -> bool:
+    async def _may_serve(self, answer: KnownAnswer, call: Call) -> bool:
         now = self._context.clock.time()
-        if now >= entry.expires_at:
+        if now >= answer.expires_at:
             return False
-        if call.max_age is not None and entry.outcome.age(now) > call.max_age:
+        if call.max_age is not None and answer.outcome.age(now) > call.max_age:
             return False
-        return await self._context.tag_versions.check(entry.tag_snapshot) is Freshness.FRESH
+        return await self._context.tag_versions.check(answer.tag_snapshot) is Freshness.FRESH
 
-    # -- serving and keeping -------------------------------------------------------------
-
-    def _serve(self, entry: Entry, match: Match, prompt: Prompt, call: Call) -> Outcome:
-        self._tell("hit", call, match.why)
-        if self._config.audit and self._audits < _AUDITS_UNDER_WAY:
+    def _serve(self, answer: KnownAnswer, match: Match, prompt: Prompt, call: Call) -> Outcome:
+        self._context.announce(NAME, "hit", call, match.why)
+        if self._config.max_audited and self._audits < _MAX_AUDITS_UNDER_WAY:
             self._audits += 1
-            task = self._context.tasks.spawn("similarity-audit", self._record(entry, match, prompt))
+            recording = self._record(answer, match, prompt)
+            task = self._context.tasks.spawn("similarity-audit", recording)
             task.add_done_callback(self._recorded)
         score = "" if match.score == 1.0 else f" at {match.score:.3f}"
-        return entry.serve().shaped_by(NAME, f"served by {match.why}{score}")
+        return answer.serve().shaped_by(NAME, f"served by {match.why}{score}")
 
-    async def _record(self, entry: Entry, match: Match, prompt: Prompt) -> None:
-        hit = Hit(
+    async def _record(self, answer: KnownAnswer, match: Match, prompt: Prompt) -> None:
+        hit = ServedHit(
             id="",
             at=self._context.clock.time(),
             scope=prompt.scope,
-            number=entry.number,
+            number=answer.number,
             asked=prompt.text or _shown(prompt.slots),
-            known=entry.text or _shown(entry.slots),
+            known=answer.text or _shown(answer.slots),
             score=round(match.score, 4),
             why=match.why,
         )
@@ -283,7 +291,7 @@ class Similarity:
     ) -> None:
         """Keep *outcome* for later prompts, if it is an answer that may serve them."""
         if why := inadmissible(outcome, self._refusals):
-            self._tell("skipped", call, why)
+            self._skip(call, why)
             return
         now = self._context.clock.time()
         outcome = outcome if outcome.as_of is not None else outcome.evolve(as_of=now)
@@ -293,30 +301,29 @@ class Similarity:
         if late := outcome.tags - call.tags:
             tag_snapshot = await self._context.tag_versions.extend(tag_snapshot, late)
         if ends <= now or self._context.tag_versions.peek(tag_snapshot) is not Freshness.FRESH:
-            self._tell("skipped", call, "out of date before it could be kept")
+            self._skip(call, "out of date before it could be kept")
             return
         try:
-            protected = snapshot(outcome.value)
+            value = snapshot(outcome.value)
         except NotShareable as error:
-            self._tell("skipped", call, str(error))
+            self._skip(call, str(error))
             return
-        entry = Entry(
+        answer = KnownAnswer(
             number=0,
             text=prompt.text,
             slots=prompt.slots,
             vector=None if vector is None else vector.astype(np.float16),
             model=self._store.model,
-            outcome=kept(outcome.evolve(tags=outcome.tags | call.tags)),
-            protected=protected,
+            outcome=without_value(outcome.evolve(tags=outcome.tags | call.tags)),
+            value=value,
             tag_snapshot=tag_snapshot,
             expires_at=ends,
         )
-        await self._store.put(prompt.scope, entry, ttl=ends - now)
-        self._tell("store", call)
+        await self._store.put(prompt.scope, answer, ttl=ends - now)
+        self._context.announce(NAME, "store", call)
 
-    def _tell(self, action: str, call: Call, detail: str = "") -> None:
-        if self._context.events.active:
-            self._context.events.emit(LayerActed(NAME, action, call, detail))
+    def _skip(self, call: Call, why: str) -> None:
+        self._context.announce(NAME, "skipped", call, why)
 
 
 def _noted(outcome: Outcome, text: str) -> Outcome:

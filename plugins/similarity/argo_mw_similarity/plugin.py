@@ -8,57 +8,52 @@ from importlib.resources import files
 import click
 
 from argo_mw.plugin import Context, Layer, PluginTemplate, hookimpl
-from argo_mw_similarity import hooks
+from argo_mw_similarity import hookspecs
 from argo_mw_similarity.config import SimilarityConfig
+from argo_mw_similarity.embedding_batcher import EmbeddingBatcher
+from argo_mw_similarity.factory import embedder_of, from_plugins, slots_of
 from argo_mw_similarity.layer import NAME, Similarity
 from argo_mw_similarity.lexicon import Lexicon
-from argo_mw_similarity.parts import brought, embedder_of, slots_of
 from argo_mw_similarity.policy import Policy
 
 
 class SimilarityPlugin:
-    """The plugin, one for each application."""
+    """The plugin; it owns the embedder, which the layers of one configuration after another use."""
 
     def __init__(self) -> None:
-        self._layer: Similarity | None = None
-
-    def layer(self) -> Similarity:
-        """Return the layer in use, for commands and tests."""
-        assert self._layer is not None, "the plugin is not in use"
-        return self._layer
+        self._chosen: tuple[str, str] | None = None
+        self._batcher: EmbeddingBatcher | None = None
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the table ``[plugins.similarity]``."""
+        """Return the class of the table ``[plugins.similarity]``."""
         return SimilarityConfig
 
     @hookimpl
     def register_hookspecs(self) -> object:
-        """The hooks of :mod:`argo_mw_similarity.hooks`."""
-        return hooks
+        """Return the hooks that other plugins may implement for this one."""
+        return hookspecs
 
     @hookimpl
     def register_layers(self, config: SimilarityConfig, context: Context) -> Iterable[Layer]:
-        """The layer in its slot."""
+        """Return the layer in its slot."""
 
         def policies(lexicon: Lexicon) -> dict[str, Policy]:
-            return brought(context, "similarity_policies", config=config, lexicon=lexicon)
+            return from_plugins(context, "similarity_policies", config=config, lexicon=lexicon)
 
-        embedder = embedder_of(
-            config, brought(context, "similarity_embedders", config=config, context=context)
+        layer = Similarity(
+            config,
+            context,
+            policies=policies,
+            batcher=self._batcher_for(config, context),
+            slots=slots_of(config, _mappings(context.collect("similarity_slots"))),
         )
-        if embedder is None and config.embedder != "none":
-            what = "no embedder is installed: only equal texts and slots are found"
-            context.warn_once(NAME, f"{what}; pip install 'argo-mw-similarity[onnx]'")
-        slots = slots_of(config, _mappings(context.collect("similarity_slots")))
-        layer = Similarity(config, context, policies=policies, embedder=embedder, slots=slots)
-        self._layer = layer
         return [Layer(NAME, layer, slot=NAME, serves=layer.serves)]
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw similarity``."""
-        from argo_mw_similarity.cli import similarity
+        """Add ``argo-mw similarity``."""
+        from argo_mw_similarity.commands import similarity
 
         cli.add_command(similarity)
 
@@ -75,6 +70,21 @@ class SimilarityPlugin:
                 dependencies=("argo-mw-similarity", "numpy>=2"),
             )
         }
+
+    def _batcher_for(self, config: SimilarityConfig, context: Context) -> EmbeddingBatcher | None:
+        """Return the embedder of *config*: the one in use, unless *config* names another."""
+        chosen = (config.embedder, config.model)
+        if chosen != self._chosen:
+            embedder = embedder_of(
+                config,
+                from_plugins(context, "similarity_embedders", config=config, context=context),
+            )
+            self._batcher = EmbeddingBatcher(embedder, context.clock) if embedder else None
+            self._chosen = chosen
+        if self._batcher is None and config.embedder != "none":
+            what = "no embedder is installed: only equal texts and slots are found"
+            context.warn_once(NAME, f"{what}; pip install 'argo-mw-similarity[onnx]'")
+        return self._batcher
 
 
 def _mappings(answers: Mapping[str, object]) -> list[Mapping[str, Mapping[str, object]]]:

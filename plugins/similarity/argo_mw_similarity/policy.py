@@ -15,13 +15,13 @@ from argo_mw_similarity.vetoes import vetoed
 
 
 @frozen
-class Verdict:
+class Judgement:
     """Whether one prompt's answer serves another.
 
     Attributes:
         serve: Whether it does.
         score: The cosine of the prompts' vectors.
-        reasons: What spoke against it, as ``name: reason``; empty when it is served.
+        reasons: What speaks against it, as ``name: reason``; empty if it serves.
     """
 
     serve: bool
@@ -30,11 +30,11 @@ class Verdict:
 
 
 class Policy(Protocol):
-    """Decides whether two prompts of one scope may share an answer.
+    """What decides whether two prompts of one scope may share an answer.
 
     Attributes:
-        name: What configuration calls it.
-        floor: The score below which it serves nothing, so that nobody need ask.
+        name: Its name in the configuration.
+        floor: The score below which it serves nothing, so that it need not be asked.
     """
 
     @property
@@ -43,41 +43,41 @@ class Policy(Protocol):
     @property
     def floor(self) -> float: ...
 
-    def judge(self, asked: Reading, known: Reading, score: float) -> Verdict:
-        """Whether the answer to *known* serves *asked*, their vectors having cosine *score*."""
+    def judge(self, asked: Reading, known: Reading, score: float) -> Judgement:
+        """Judge whether the answer to *known* serves *asked*; *score* is their vectors' cosine."""
 
 
 @frozen
 class Threshold:
-    """Serves whatever scores high enough.
+    """A policy that serves whatever scores high enough.
 
     It confuses "Q3 2024" with "Q3 2023" and "buy" with "sell"; it is here for comparison, and
     for prompts where that does no harm.
 
     Attributes:
         floor: The cosine from which it serves.
-        name: What the configuration calls it.
+        name: Its name in the configuration.
     """
 
     floor: float = 0.95
     name: str = "threshold"
 
-    def judge(self, asked: Reading, known: Reading, score: float) -> Verdict:
-        """See :meth:`Policy.judge`."""
+    def judge(self, asked: Reading, known: Reading, score: float) -> Judgement:
+        """Judge whether the answer to *known* serves *asked*."""
         if score >= self.floor:
-            return Verdict(True, score)
-        return Verdict(False, score, (f"score: below {self.floor}",))
+            return Judgement(True, score)
+        return Judgement(False, score, (f"score: below {self.floor}",))
 
 
 @frozen
 class Guarded:
-    """Vetoes first, then the score, then what the prompts do not have in common.
+    """A policy of vetoes first, then the score, then the words that only one prompt has.
 
     Attributes:
         lexicon: Words and how they relate.
         floor: The score below which even prompts that agree in every word are refused.
-        allowance: What of an unexplained remainder is let pass.
-        name: What the configuration calls it.
+        allowance: How much of an unexplained remainder passes.
+        name: Its name in the configuration.
     """
 
     lexicon: Lexicon = field(repr=False)
@@ -85,14 +85,14 @@ class Guarded:
     allowance: Allowance = field(factory=Allowance)
     name: str = "guarded"
 
-    def judge(self, asked: Reading, known: Reading, score: float) -> Verdict:
-        """See :meth:`Policy.judge`."""
+    def judge(self, asked: Reading, known: Reading, score: float) -> Judgement:
+        """Judge whether the answer to *known* serves *asked*."""
         if asked.normal == known.normal:
-            return Verdict(True, score)
+            return Judgement(True, score)
         if score < self.floor:
-            return Verdict(False, score, (f"score: below {self.floor}",))
+            return Judgement(False, score, (f"score: below {self.floor}",))
         pair = Pair(asked, known, align(asked, known, self.lexicon), self.lexicon)
         reasons = vetoed(pair)
         if not reasons and (reason := unexplained(pair, score, self.allowance)):
             reasons = (f"remainder: {reason}",)
-        return Verdict(not reasons, score, reasons)
+        return Judgement(not reasons, score, reasons)

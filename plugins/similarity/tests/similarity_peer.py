@@ -17,12 +17,12 @@ from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_similarity import SimilarityPlugin
 
 
-@operation(name="ask", kind="llm", data_type="ai_reasoning", subject="")
+@operation(name="ask", kind="llm")
 def ask(prompt: str) -> object:
     """Ask a language model."""
 
 
-@operation(name="view", kind="llm", data_type="ai_reasoning", subject="")
+@operation(name="view", kind="llm")
 def view(template: str, *, slots: Mapping[str, object], tolerances: Mapping[str, str]) -> object:
     """A templated question."""
 
@@ -60,7 +60,7 @@ async def main(url: str, name: str) -> None:
         "plugins": {"similarity": {"embedder": "lengths", "embed_timeout": 30.0}},
     }
     plugins = {
-        "similarity": SimilarityPlugin(),
+        "similarity": SimilarityPlugin,
         "brings": Brings(),
         "redis": redis,
         "asked": FakePlugin(operations=[ask, view], upstreams=[model]),

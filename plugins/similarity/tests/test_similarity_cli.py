@@ -59,7 +59,7 @@ def test_a_wrong_verdict_unlearns_the_answer_for_everyone(config: Path, tmp_path
     async def ask(prompt: str) -> bool:
         model = Scripted("model", {"ask"}, "answer", retries=0)
         plugins = {
-            "similarity": SimilarityPlugin(),
+            "similarity": SimilarityPlugin,
             "asked": FakePlugin(operations=[_ask], upstreams=[model]),
         }
         own = {"argo": {"shared": "sqlite"}, "plugins": {"similarity": {"embedder": "none"}}}
@@ -78,6 +78,6 @@ def test_a_wrong_verdict_unlearns_the_answer_for_everyone(config: Path, tmp_path
     assert not asyncio.run(ask("What is a put?"))
 
 
-@operation(name="ask", kind="llm", data_type="ai_reasoning", subject="")
+@operation(name="ask", kind="llm")
 def _ask(prompt: str) -> object:
     """Ask a language model."""

@@ -12,7 +12,14 @@ import pytest
 from numpy.typing import NDArray
 
 from argo_mw import Argo, Outcome
-from argo_mw.plugin import LayerActed, Operation, hookimpl, operation
+from argo_mw.plugin import (
+    AnyOperation,
+    LayerActed,
+    context_of,
+    hookimpl,
+    layers_of,
+    operation,
+)
 from argo_mw.testing import (
     FakeClock,
     FakePlugin,
@@ -22,21 +29,22 @@ from argo_mw.testing import (
     settle,
 )
 from argo_mw_similarity import SimilarityPlugin
-from argo_mw_similarity.embed import OnnxEmbedder
-from argo_mw_similarity.store import Store
+from argo_mw_similarity.answer_store import AnswerStore
+from argo_mw_similarity.embedders import OnnxEmbedder
+from argo_mw_similarity.layer import Similarity
 
 
-@operation(name="ask", kind="llm", data_type="ai_reasoning", subject="")
+@operation(name="ask", kind="llm")
 def ask(prompt: str, *, system: str = "", model: str = "m", max_tokens: int = 100) -> object:
     """Ask a language model."""
 
 
-@operation(name="chat", kind="llm", data_type="ai_reasoning", subject="")
+@operation(name="chat", kind="llm")
 def chat(messages: list[object], *, model: str = "m", tools: tuple[object, ...] = ()) -> object:
     """Talk to a language model."""
 
 
-@operation(name="opinion", kind="llm", data_type="ai_reasoning", subject="symbol")
+@operation(name="opinion", kind="llm", subject="symbol")
 def opinion(
     symbol: str, *, template: str, slots: Mapping[str, object], tolerances: Mapping[str, object]
 ) -> object:
@@ -93,7 +101,6 @@ class Bench:
         self.upstream = Scripted("model", names, *(script or (lambda call: "answer",)), retries=0)
         self.embedder = Same()
         self.clock = clock or FakeClock()
-        self.plugin = SimilarityPlugin()
         self.argo = Argo.open(
             {
                 "argo": {"shared": shared, "strict": True},
@@ -102,7 +109,7 @@ class Bench:
             },
             clock=self.clock,
             plugins={
-                "similarity": self.plugin,
+                "similarity": SimilarityPlugin,
                 "brings": Brings(self.embedder),
                 "asked": FakePlugin(
                     operations=[ask, chat, opinion], upstreams=[*upstreams, self.upstream]
@@ -122,6 +129,13 @@ class Bench:
         return await self.argo.outcome("ask", prompt=prompt, **parameters)
 
     @property
+    def layer(self) -> Similarity:
+        """The middleware in use."""
+        (layer,) = layers_of(self.argo)
+        assert isinstance(layer.middleware, Similarity)
+        return layer.middleware
+
+    @property
     def asked(self) -> int:
         return len(self.upstream.asked)
 
@@ -133,9 +147,9 @@ def _opine(symbol: str) -> object:
 
 class TestSimilarity(LayerConformance):
     name = "similarity"
-    plugin = SimilarityPlugin()
+    plugin = SimilarityPlugin
     config = {"embedder": "none"}  # noqa: RUF012
-    operation: Operation = _opine
+    operation: AnyOperation = _opine
 
 
 async def test_an_equivalent_prompt_is_answered_once() -> None:
@@ -329,7 +343,7 @@ async def test_an_answer_expires() -> None:
 
 async def test_what_has_expired_does_not_stand_before_what_has_not() -> None:
     clock = FakeClock()
-    async with Bench(clock=clock, ttl=60.0, candidates=1) as bench:
+    async with Bench(clock=clock, ttl=60.0, max_candidates=1) as bench:
         await bench.ask("How do I buy bonds?")
         await clock.advance(61)
         await bench.ask("How can I purchase bonds?")
@@ -389,8 +403,8 @@ async def test_a_wrong_verdict_unlearns_the_entry() -> None:
     async with Bench() as bench:
         await bench.ask("How do I buy bonds?")
         await bench.ask("How can I purchase bonds?")
-        layer = bench.plugin.layer()
-        while "argo-mw:similarity-audit" in bench.argo.engine.tasks.names:
+        layer = bench.layer
+        while "argo-mw:similarity-audit" in context_of(bench.argo).tasks.names:
             await asyncio.sleep(0)
         (hit,) = await layer._audit.hits()
         assert (hit.asked, hit.known) == ("How can I purchase bonds?", "How do I buy bonds?")
@@ -410,27 +424,26 @@ async def test_a_caller_may_ask_for_a_younger_answer() -> None:
 
 async def test_another_instance_hears_of_new_and_of_unlearned_answers() -> None:
     async with Bench(embedder="none") as bench:
-        context = bench.argo.context
-        mine = bench.plugin.layer()._store
-        other = Store(context, per_scope=10, most=10)
-        await other.start()
+        mine = bench.layer._store
+        other = AnswerStore(context_of(bench.argo), max_per_scope=10, max_entries=10)
+        await other.open()
         await bench.ask("What is a put?")
-        (scope,) = mine._shelves
-        before = await other.shelf(scope)
+        (scope,) = mine._scopes
+        before = await other.scope(scope)
         assert len(before) == 1
         await bench.ask("What is a put?", model="other")
         first = next(iter(before))
         await mine.forget(scope, first.number)
         await settle()
-        assert len(await other.shelf(scope)) == 0
-        await other.aclose()
+        assert len(await other.scope(scope)) == 0
+        await other.close()
 
 
 async def test_a_scope_keeps_its_newest_entries_only() -> None:
-    async with Bench(embedder="none", entries_per_scope=3) as bench:
+    async with Bench(embedder="none", max_entries_per_scope=3) as bench:
         for number in range(5):
             await bench.ask(f"What is bond {number}?")
-        assert bench.plugin.layer().entries == 3
+        assert bench.layer.entries == 3
         await bench.ask("What is bond 0?")
         assert bench.asked == 6
 

@@ -1,4 +1,4 @@
-"""Which answers may serve other prompts: whole replies, no refusals, no actions."""
+"""Admission: which answers may serve other prompts: whole replies, no refusals, no actions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXTS = ("text", "content", "answer", "reply")
 
 
 def refusals(*directories: Path) -> tuple[str, ...]:
-    """How replies begin that are no answers; *directories* may hold more of them."""
+    """Return how replies begin that are no answers; *directories* may add to the shipped list."""
     found: list[str] = []
     for folder in (files("argo_mw_similarity") / "data", *directories):
         source = folder / "refusals.txt"
@@ -25,7 +25,7 @@ def refusals(*directories: Path) -> tuple[str, ...]:
 
 
 def inadmissible(outcome: Outcome, beginnings: tuple[str, ...]) -> str:
-    """Why *outcome* must not serve another prompt, or ""."""
+    """Return why *outcome* must not serve another prompt, or ""."""
     value = outcome.value
     if value is None:
         return "no answer"

@@ -1,4 +1,4 @@
-"""Answers that are kept for equivalent prompts, and their form in the shared store."""
+"""Answers kept for equivalent prompts, and their form in the shared store."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from argo_mw.plugin import NO_COST, Codecs, Outcome, TagVersions
 from argo_mw.store import Snapshot, TagSnapshot, snapshot
 
 FORM = 1
-"""The number of the stored form; entries of another are skipped."""
+"""The number of the stored form; records of another are skipped."""
 
 Halves = NDArray[np.float16]
 
 
 @frozen(eq=False)
-class Entry:
-    """One kept answer.
+class KnownAnswer:
+    """An answer that may serve equivalent prompts.
 
     Attributes:
-        number: Its place in its scope; negative when the shared store does not know it.
-        text: The prompt it answers, as sent; "" when that had slots.
-        slots: What was filled in, for a templated prompt.
+        number: Its number in its scope; negative if only this process has it.
+        text: The prompt that it answers, as sent; "" for a templated one.
+        slots: The values of a templated prompt, or ``None``.
         vector: The prompt's vector, or ``None``.
-        model: What the vector means.
-        outcome: The answer without its value.
-        protected: The value.
-        stamped: The stamps of its tags.
+        model: The model that the vector is of.
+        outcome: The answer, without its value.
+        value: The value, from which each caller gets a copy.
+        tag_snapshot: The versions of its tags.
         expires_at: Wall time in seconds from which it is not served.
     """
 
@@ -40,50 +40,50 @@ class Entry:
     vector: Halves | None = field(repr=False)
     model: str
     outcome: Outcome = field(repr=False)
-    protected: Snapshot = field(repr=False)
+    value: Snapshot = field(repr=False)
     tag_snapshot: TagSnapshot = field(repr=False)
     expires_at: float
 
     def serve(self) -> Outcome:
-        """The answer for one more caller: it costs nothing and is as old as it is."""
-        return self.outcome.evolve(value=self.protected.copy())
+        """Return the answer for one more caller: free of cost, with its own age."""
+        return self.outcome.evolve(value=self.value.copy())
 
 
-def kept(outcome: Outcome) -> Outcome:
-    """*outcome* as it is kept: without what only its first caller has to do with."""
+def without_value(outcome: Outcome) -> Outcome:
+    """Return *outcome* without its value and what concerns its first caller only."""
     return outcome.evolve(value=None, cost=NO_COST, attempts=(), notes=())
 
 
-def pack(entry: Entry, codecs: Codecs, place: str) -> bytes:
-    """*entry* as bytes for the key *place*.
+def pack(answer: KnownAnswer, codecs: Codecs, key: str) -> bytes:
+    """Return *answer* as bytes for *key* of the shared store.
 
     Raises:
         NotEncodable: Its value has no codec.
     """
-    outcome = entry.outcome
+    outcome = answer.outcome
     record = {
         "form": FORM,
-        "text": entry.text,
-        "slots": None if entry.slots is None else dict(entry.slots),
-        "vector": None if entry.vector is None else entry.vector.tobytes(),
-        "model": entry.model,
-        "value": entry.protected.copy(),
+        "text": answer.text,
+        "slots": None if answer.slots is None else dict(answer.slots),
+        "vector": None if answer.vector is None else answer.vector.tobytes(),
+        "model": answer.model,
+        "value": answer.value.copy(),
         "upstream": outcome.upstream,
         "via": list(outcome.via),
         "as_of": outcome.as_of,
         "answer_expires_at": outcome.expires_at,
         "tags": sorted(outcome.tags),
-        "versions": [list(version) for version in entry.tag_snapshot.versions],
-        "expires_at": entry.expires_at,
+        "versions": [list(version) for version in answer.tag_snapshot.versions],
+        "expires_at": answer.expires_at,
     }
-    return codecs.encode(record, place)
+    return codecs.encode(record, key)
 
 
 def unpack(
-    data: bytes, codecs: Codecs, tag_versions: TagVersions, place: str, number: int
-) -> Entry | None:
-    """The entry in *data*, or ``None`` when it is not one that this version wrote."""
-    record = codecs.decode(data, place)
+    data: bytes, codecs: Codecs, tag_versions: TagVersions, key: str, number: int
+) -> KnownAnswer | None:
+    """Return the answer in *data*, or ``None`` if this version did not write it."""
+    record = codecs.decode(data, key)
     if not _is_record(record) or record.get("form") != FORM:
         return None
     try:
@@ -96,14 +96,14 @@ def unpack(
             expires_at=record["answer_expires_at"],
             tags=frozenset(record["tags"]),
         )
-        return Entry(
+        return KnownAnswer(
             number=number,
             text=str(record["text"]),
             slots=record["slots"],
             vector=None if vector is None else np.frombuffer(vector, np.float16),
             model=str(record["model"]),
             outcome=outcome,
-            protected=snapshot(record["value"]),
+            value=snapshot(record["value"]),
             tag_snapshot=tag_versions.adopt(tuple(version) for version in record["versions"]),
             expires_at=float(record["expires_at"]),
         )

@@ -1,15 +1,14 @@
-"""Puts the parts together that the configuration names."""
+"""Factory: the policy, the embedder and the slots that the configuration names."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from argo_mw.plugin import ConfigError, Context
+from argo_mw.plugin import ConfigError, Context, suggest
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embed import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
+from argo_mw_similarity.embedders import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
 from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.policy import Guarded, Policy, Threshold
 from argo_mw_similarity.slots import Tolerance, parse_tolerance
@@ -18,10 +17,10 @@ T = TypeVar("T")
 
 
 def policy_of(config: SimilarityConfig, lexicon: Lexicon, others: Mapping[str, Policy]) -> Policy:
-    """The policy that *config* names.
+    """Return the policy that *config* names, of the plugin's own and *others*.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: There is no policy of that name.
     """
     own: dict[str, Policy] = {
         "guarded": Guarded(lexicon, floor=config.floor),
@@ -31,10 +30,10 @@ def policy_of(config: SimilarityConfig, lexicon: Lexicon, others: Mapping[str, P
 
 
 def embedder_of(config: SimilarityConfig, others: Mapping[str, Embedder]) -> Embedder | None:
-    """The embedder that *config* names, ``None`` for none; not loaded yet.
+    """Return the embedder that *config* names, not loaded yet; ``None`` for none.
 
     Raises:
-        ConfigError: There is none of that name, or its packages are not installed.
+        ConfigError: There is no embedder of that name, or its packages are not installed.
     """
     if config.embedder == "none":
         return None
@@ -59,8 +58,8 @@ def embedder_of(config: SimilarityConfig, others: Mapping[str, Embedder]) -> Emb
     return chosen
 
 
-def brought(context: Context, hook: str, /, **arguments: object) -> dict[str, Any]:
-    """What other plugins bring by *hook*, by its own names."""
+def from_plugins(context: Context, hook: str, /, **arguments: object) -> dict[str, Any]:
+    """Return what other plugins register by *hook*, by name."""
     answers = context.collect(hook, **arguments).values()
     return {k: v for one in answers if isinstance(one, Mapping) for k, v in one.items()}
 
@@ -68,7 +67,7 @@ def brought(context: Context, hook: str, /, **arguments: object) -> dict[str, An
 def slots_of(
     config: SimilarityConfig, others: Iterable[Mapping[str, Mapping[str, object]]]
 ) -> dict[str, dict[str, Tolerance]]:
-    """Operation → slot → tolerance; the configuration's go before those of plugins."""
+    """Return operation → slot → tolerance; the configuration takes precedence over *others*."""
     merged: dict[str, dict[str, Tolerance]] = {}
     for source in (*others, config.slots):
         for operation, slots in source.items():
@@ -80,7 +79,5 @@ def slots_of(
 def _named(what: str, name: str, known: Mapping[str, T]) -> T:
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    msg = f"plugins.similarity.{what} is {name!r}{hint} There are: {', '.join(sorted(known))}"
+    msg = f"plugins.similarity.{what} is {name!r}, which does not exist: {suggest(name, known)}"
     raise ConfigError(msg)

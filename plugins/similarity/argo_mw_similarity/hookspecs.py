@@ -6,24 +6,24 @@ from collections.abc import Mapping
 
 from argo_mw.plugin import Context, hookspec
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embed import Embedder
+from argo_mw_similarity.embedders import Embedder
 from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.policy import Policy
 
 
 @hookspec
 def similarity_embedders(config: SimilarityConfig, context: Context) -> Mapping[str, Embedder]:  # type: ignore[empty-body]
-    """Further embedders by name; the one that ``embedder`` names is loaded."""
+    """Return further embedders by name; the one that ``embedder`` names is loaded."""
 
 
 @hookspec
 def similarity_policies(config: SimilarityConfig, lexicon: Lexicon) -> Mapping[str, Policy]:  # type: ignore[empty-body]
-    """Further policies by name; the one that ``policy`` names decides."""
+    """Return further policies by name; the one that ``policy`` names decides."""
 
 
 @hookspec
 def similarity_slots() -> Mapping[str, Mapping[str, object]]:  # type: ignore[empty-body]
-    """Operation → parameter, or ``parameter.key`` → tolerance, for operations that are templates.
+    """Return operation → parameter, or ``parameter.key`` → tolerance, for templated operations.
 
-    What the configuration says about a slot goes before it.
+    A slot in the configuration takes precedence.
     """

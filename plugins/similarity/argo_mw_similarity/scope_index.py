@@ -1,0 +1,87 @@
+"""The answers of one scope in memory: by text, by slots, and by vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from argo_mw_similarity.index import VectorIndex
+from argo_mw_similarity.known_answer import KnownAnswer
+from argo_mw_similarity.slot_index import SlotIndex
+from argo_mw_similarity.slots import Tolerance, mismatch
+from argo_mw_similarity.text import normal
+
+
+class ScopeIndex:
+    """The known answers of one scope.
+
+    Args:
+        max_entries: How many answers to keep; the oldest leave first.
+        model: The model that vectors are of; an answer of another is found by its text only.
+    """
+
+    def __init__(self, *, max_entries: int, model: str = "") -> None:
+        self._max_entries = max_entries
+        self._model = model
+        self._answers: dict[int, KnownAnswer] = {}
+        self._by_text: dict[str, int] = {}
+        self._index = VectorIndex()
+        self._slots = SlotIndex()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def __iter__(self) -> Iterator[KnownAnswer]:
+        return iter(self._answers.values())
+
+    def add(self, answer: KnownAnswer) -> list[KnownAnswer]:
+        """Add *answer*, and return the answers that had to leave for it."""
+        self.remove(answer.number)
+        self._answers[answer.number] = answer
+        if answer.slots is None:
+            self._by_text[normal(answer.text)] = answer.number
+        else:
+            self._slots.add(answer.number, answer.slots)
+        if answer.vector is not None and answer.model == self._model:
+            self._index.add(answer.number, answer.vector)
+        gone = []
+        while len(self._answers) > self._max_entries:
+            oldest = next(iter(self._answers))
+            gone.append(self._answers[oldest])
+            self.remove(oldest)
+        return gone
+
+    def remove(self, number: int) -> None:
+        """Remove the answer *number*, if it is here."""
+        answer = self._answers.pop(number, None)
+        if answer is None:
+            return
+        key = normal(answer.text)
+        if self._by_text.get(key) == number:
+            del self._by_text[key]
+        self._index.remove(number)
+        self._slots.remove(number)
+
+    def by_text(self, text: str) -> KnownAnswer | None:
+        """Return the newest answer to *text* itself."""
+        number = self._by_text.get(normal(text))
+        return None if number is None else self._answers.get(number)
+
+    def by_slots(
+        self, slots: Mapping[str, object], tolerances: Mapping[str, Tolerance]
+    ) -> tuple[KnownAnswer | None, str]:
+        """Return the newest answer within *tolerances*, else ``None`` and the newest mismatch."""
+        for number in self._slots.search(slots, tolerances):
+            answer = self._answers[number]
+            if answer.slots is not None and not mismatch(slots, answer.slots, tolerances):
+                return answer, ""
+        newest = next((e for e in reversed(self._answers.values()) if e.slots is not None), None)
+        if newest is None or newest.slots is None:
+            return None, ""
+        return None, mismatch(slots, newest.slots, tolerances)
+
+    def nearest(self, vector: NDArray[np.float32], count: int) -> list[tuple[KnownAnswer, float]]:
+        """Return the *count* answers nearest to *vector* with their cosines, best first."""
+        return [(self._answers[n], score) for n, score in self._index.search(vector, count)]
