@@ -32,17 +32,17 @@ from argo_mw_llm.views import indicators_of
 from argo_mw_sandbox import Sandbox, SandboxConfig
 from argo_mw_similarity import Guarded, SimilarityConfig, SimilarityPlugin, lexicon, read
 from argo_mw_similarity.embedders import Embedder, OnnxEmbedder, SentenceTransformersEmbedder
-from argo_mw_similarity.index import VectorIndex
+from argo_mw_similarity.vector_index import VectorIndex
 
 POLICIES = ("threshold", "guarded")
 LEAST_PAIRS = 20
-CANDIDATES = SimilarityConfig().candidates
+CANDIDATES = SimilarityConfig().max_candidates
 REPEATS = 3
 
 Vectors = NDArray[np.float32]
 
 
-@operation(name="ask", kind="llm", data_type="ai_reasoning", subject="")
+@operation(name="ask", kind="llm")
 def ask(prompt: str, *, system: str = "") -> object:
     """Ask a language model."""
 
@@ -110,12 +110,12 @@ def _application(policy: str, embedder: str, upstream: Scripted) -> Argo:
                     "policy": policy,
                     "embedder": embedder,
                     "embed_timeout": 600.0,
-                    "audit": 0,
+                    "max_audited": 0,
                 }
             },
         },
         plugins={
-            "similarity": SimilarityPlugin(),
+            "similarity": SimilarityPlugin,
             "asked": FakePlugin(operations=[ask], upstreams=[upstream]),
         },
         installed=False,
@@ -301,12 +301,12 @@ def _opinions(sandbox: Sandbox, clock: FakeClock, flag: str) -> Argo:
         "flags": {"similarity": flag},
         "plugins": {
             "llm": {"glm": {"url": sandbox.url("glm"), "key": "any"}},
-            "similarity": {"embedder": "none", "audit": 0},
+            "similarity": {"embedder": "none", "max_audited": 0},
         },
         "operations": {"opinion": {"upstreams": ["glm"]}},
         "upstreams": {"glm": {"per_minute": 1_000_000}},
     }
-    plugins = {"similarity": SimilarityPlugin(), "llm": LlmPlugin()}
+    plugins = {"similarity": SimilarityPlugin, "llm": LlmPlugin}
     return Argo.open(config, plugins=plugins, installed=False, clock=clock)
 
 

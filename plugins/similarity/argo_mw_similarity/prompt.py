@@ -1,4 +1,4 @@
-"""What a call asks of a language model: its scope, and the part that may vary."""
+"""Prompts: what a call asks a language model, as a scope and the part that may vary."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _RELATIVE = re.compile(
 
 @frozen
 class Prompt:
-    """One prompt, parted into what must be equal and what may be equivalent.
+    """One prompt, split into what must be equal and what may be equivalent.
 
     Attributes:
         scope: A digest of everything but the last user text, or but the slots: tenant,
             operation, upstream, model, system prompt, tools, sampling, earlier turns …
         text: The last user text; of a templated prompt, "".
-        slots: Of a templated prompt, what was filled in.
-        tolerances: How far each slot may be off; a slot without one must be equal.
-        only_exact: Whether nothing but the same text will do: images, tool results.
+        slots: The values of a templated prompt, or ``None``.
+        tolerances: How far each slot may differ; a slot without one must be equal.
+        only_exact: Whether only the same text may share the answer: images, tool results.
         momentary: Whether the answer depends on when it is asked.
     """
 
@@ -50,7 +50,7 @@ class Prompt:
 
 @frozen
 class Prompts:
-    """Reads prompts out of calls.
+    """A reader of prompts in calls.
 
     A call is read by the first of these that fits: ``template`` and ``slots`` (and
     ``tolerances``) among its parameters; tolerances configured for its operation's parameters;
@@ -65,7 +65,7 @@ class Prompts:
     slots: Mapping[str, Mapping[str, Tolerance]] = field(factory=dict)
 
     def of(self, call: Call) -> Prompt | None:
-        """The prompt of *call*, or ``None`` when it has none that this plugin understands."""
+        """Return the prompt of *call*, or ``None`` if it has none that this plugin understands."""
         parameters = dict(call.parameters)
         if isinstance(parameters.get("template"), str) and _is_mapping(parameters.get("slots")):
             return self._templated(call, parameters)
@@ -83,7 +83,7 @@ class Prompts:
         return None
 
     def momentary(self, text: str) -> bool:
-        """Whether *text* means something else tomorrow."""
+        """Return whether the answer to *text* depends on when it is asked."""
         lower = text.lower()
         if not self.moments.isdisjoint(_WORD.findall(lower)) or _RELATIVE.search(lower):
             return True
@@ -91,7 +91,7 @@ class Prompts:
 
     @cached_property
     def _joined(self) -> tuple[str, ...]:
-        """The moments that are looked for within words, too."""
+        """The words of :attr:`moments` that are found inside of other words, too."""
         return tuple(moment for moment in self.moments if moment >= _JOINED)
 
     def _templated(self, call: Call, parameters: dict[str, object]) -> Prompt:
@@ -111,7 +111,7 @@ class Prompts:
         )
 
     def _parameters(self, call: Call, parameters: dict[str, object]) -> Prompt:
-        """A prompt whose template is the operation itself."""
+        """Return the prompt of an operation that is a template itself."""
         tolerances = self.slots[call.operation.name]
         slots: dict[str, object] = {}
         for name in tolerances:
@@ -148,7 +148,7 @@ def _plain(rest: Mapping[str, object]) -> dict[str, object]:
 
 
 def _has_time_slot(tolerances: Mapping[str, Tolerance]) -> bool:
-    """Whether the caller has said how much the moment matters."""
+    """Return whether a tolerance states how much the moment matters."""
     return any(tolerance != exact for tolerance in tolerances.values())
 
 
@@ -161,7 +161,7 @@ def _content(message: object) -> object:
 
 
 def _only_text(message: object) -> bool:
-    """Whether *message* holds nothing but text: no image, no tool call or result."""
+    """Return whether *message* holds only text: no image, no tool call or result."""
     if not isinstance(message, Mapping) or set(message) - {"role", "content", "name"}:
         return False
     if message.get("role") not in {"system", "developer", "user", "assistant"}:
@@ -184,7 +184,7 @@ def _text_block(block: object) -> str | None:
 
 
 def _last_text(message: object) -> str | None:
-    """The text that the user said last, or ``None`` when it is not for us to vary."""
+    """Return the last user text of *message*, or ``None`` if it must not vary."""
     if not isinstance(message, Mapping) or message.get("role") != "user":
         return None
     content = _content(message)
@@ -196,7 +196,7 @@ def _last_text(message: object) -> str | None:
 
 
 def _without_text(message: object) -> object:
-    """*message* with all that it says besides: its role, its name, its earlier blocks."""
+    """Return *message* without its last text: its role, its name, its earlier blocks."""
     assert isinstance(message, Mapping)
     content = message.get("content")
     rest = [] if isinstance(content, str) else list(content)[:-1]  # type: ignore[arg-type]

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from argo_mw_similarity.index import VectorIndex
 from argo_mw_similarity.known_answer import KnownAnswer
 from argo_mw_similarity.slot_index import SlotIndex
 from argo_mw_similarity.slots import Tolerance, mismatch
 from argo_mw_similarity.text import normal
+from argo_mw_similarity.vector_index import VectorIndex
 
 
 class ScopeIndex:

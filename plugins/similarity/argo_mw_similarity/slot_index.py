@@ -1,7 +1,7 @@
-"""Finds the entries whose slots may be within tolerance, without looking at each one.
+"""The index of slots: finds the answers that may be within tolerance without comparing each one.
 
-The numbers of all entries lie in one matrix: among 10,000 entries the look takes 0.4 ms, where
-comparing them one by one takes 19. What it finds is compared exactly afterwards.
+The slots of all answers lie in one matrix: among 10,000 answers a search takes 0.4 ms, comparing
+them one by one 19. What it finds is compared exactly afterwards.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from argo_mw_similarity.slots import Tolerance, exact
 
 _FIRST_ROWS = 16
 _FREE = 0
-"""The number of no entry: those of the shared store begin at 1, those of this process at -1."""
+"""The number of no answer: those of the shared store begin at 1, those of this process at -1."""
 
 
 class SlotIndex:
-    """The slots of one scope's entries, by their names."""
+    """The slots of one scope's answers, by the names of the slots."""
 
     def __init__(self) -> None:
         self._columns: dict[tuple[str, ...], _Columns] = {}
         self._names: dict[int, tuple[str, ...]] = {}
 
     def add(self, number: int, slots: Mapping[str, object]) -> None:
-        """Take up the entry *number*."""
+        """Add the answer *number*."""
         names = self._names[number] = tuple(sorted(slots))
         columns = self._columns.get(names)
         if columns is None:
@@ -34,13 +34,13 @@ class SlotIndex:
         columns.add(number, _row(names, slots))
 
     def remove(self, number: int) -> None:
-        """Forget the entry *number*, if it is known."""
+        """Remove the answer *number*, if it is here."""
         names = self._names.pop(number, None)
         if names is not None:
             self._columns[names].remove(number)
 
     def search(self, slots: Mapping[str, object], tolerances: Mapping[str, Tolerance]) -> list[int]:
-        """The entries that may do for *slots*, the newest first: none that does is missing."""
+        """Return the answers that may serve *slots*, newest first; none that does is missing."""
         names = tuple(sorted(slots))
         columns = self._columns.get(names)
         if columns is None:
@@ -49,7 +49,7 @@ class SlotIndex:
 
 
 class _Columns:
-    """Rows of numbers, in the order in which they came."""
+    """Rows of slots, in the order of their addition."""
 
     def __init__(self, width: int) -> None:
         self._values = np.empty((_FIRST_ROWS, width))
@@ -74,7 +74,7 @@ class _Columns:
         return [int(number) for number in numbers[allowed][::-1]]
 
     def _make_room(self) -> None:
-        """Leave out the rows that are free, and double what is left."""
+        """Drop the rows that are free, and double the capacity."""
         kept = self._numbers != _FREE
         count = int(kept.sum())
         values = np.empty((max(_FIRST_ROWS, 2 * count), self._values.shape[1]))
@@ -102,7 +102,7 @@ def _row(names: tuple[str, ...], slots: Mapping[str, object]) -> list[float]:
 
 
 def _number(value: object) -> float:
-    """*value*, or NaN for what has to be compared otherwise."""
+    """Return *value* as a float, or NaN if it cannot be compared as one."""
     if not isinstance(value, int | float):
         return float("nan")
     try:

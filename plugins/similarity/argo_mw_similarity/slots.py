@@ -1,4 +1,4 @@
-"""Slots of templated prompts: equal within a tolerance, with no embedding at all."""
+"""Slots of templated prompts: equal within a tolerance, without any embedding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 @frozen
 class Tolerance:
-    """How far a slot may be off.
+    """How far a slot may differ.
 
     Attributes:
         absolute: The largest difference that does not matter.
@@ -29,7 +29,7 @@ class Tolerance:
     ignored: bool = False
 
     def covers(self, asked: object, known: object) -> bool:
-        """Whether the answer to *known* will do for *asked*."""
+        """Return whether an answer to *known* may serve *asked*."""
         if self.ignored:
             return True
         if type(asked) is type(known) and asked == known:
@@ -51,8 +51,10 @@ exact = Tolerance()
 
 
 def parse_tolerance(value: object, *, slot: str) -> Tolerance:
-    """A tolerance from ``"10bp"``, ``"0.5%"``, ``"1"``, ``"1 point"``, ``"5min"``, ``"any"``,
-    ``"exact"`` or a number.
+    """Return the tolerance that *value* states.
+
+    It is ``"10bp"``, ``"0.5%"``, ``"1"``, ``"1 point"``, ``"5min"``, ``"any"``, ``"exact"`` or a
+    number.
 
     Raises:
         ValueError: *value* is none of these; the message names *slot*.
@@ -80,7 +82,7 @@ def parse_tolerance(value: object, *, slot: str) -> Tolerance:
 def mismatch(
     asked: Mapping[str, object], known: Mapping[str, object], tolerances: Mapping[str, Tolerance]
 ) -> str:
-    """The first slot that is off by more than its tolerance, or ""."""
+    """Return the first slot that differs by more than its tolerance, or ""."""
     if asked.keys() != known.keys():
         return min(asked.keys() ^ known.keys())
     for name, value in asked.items():

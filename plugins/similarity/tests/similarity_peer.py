@@ -1,4 +1,4 @@
-"""A process of its own with the layer, which asks what it is told, line by line."""
+"""A process with the layer, which answers questions on standard input, line by line."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ async def main(url: str, name: str) -> None:
     }
     async with Argo.open(config, plugins=plugins, installed=False) as argo:
         while line := await asyncio.to_thread(sys.stdin.readline):
-            told = json.loads(line)
-            caller = argo.options(tenant=told.pop("tenant", None))
-            outcome = await caller.outcome(told.pop("operation"), **told)
+            question = json.loads(line)
+            caller = argo.options(tenant=question.pop("tenant", None))
+            outcome = await caller.outcome(question.pop("operation"), **question)
             served = "similarity" in outcome.via
             print(json.dumps([outcome.value, served, outcome.as_of]), flush=True)
 

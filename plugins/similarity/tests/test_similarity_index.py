@@ -1,4 +1,4 @@
-"""The vector index finds what an exact search finds, whatever was added and removed."""
+"""The vector index finds what an exact search finds, after any additions and removals."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from argo_mw_similarity import index as module
-from argo_mw_similarity.index import VectorIndex
+from argo_mw_similarity import vector_index as module
+from argo_mw_similarity.vector_index import VectorIndex
 
 
 def _unit(count: int, seed: int) -> NDArray[np.float32]:
@@ -15,9 +15,11 @@ def _unit(count: int, seed: int) -> NDArray[np.float32]:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("few", [1000, 50], ids=["exact", "graph"])
-def test_it_finds_the_nearest_among_what_is_left(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FEW", few)
+@pytest.mark.parametrize("max_exact", [1000, 50], ids=["exact", "graph"])
+def test_the_nearest_of_the_remaining_vectors_are_found(
+    max_exact: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_EXACT", max_exact)
     vectors = _unit(400, 0)
     index = VectorIndex()
     for number, vector in enumerate(vectors):
@@ -34,8 +36,10 @@ def test_it_finds_the_nearest_among_what_is_left(few: int, monkeypatch: pytest.M
         assert score == pytest.approx(1.0, abs=2e-3)
 
 
-def test_it_shrinks_when_most_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FEW", 50)
+def test_the_graph_becomes_an_exact_search_when_most_vectors_are_removed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MAX_EXACT", 50)
     vectors = _unit(300, 1)
     index = VectorIndex()
     for number, vector in enumerate(vectors):

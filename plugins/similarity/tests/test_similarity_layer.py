@@ -1,4 +1,4 @@
-"""The layer keeps to its contract, and serves what it should and nothing else."""
+"""The layer keeps its contract and serves equivalent prompts only."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ async def test_an_equivalent_prompt_is_answered_once() -> None:
         assert second.cost.usd == 0
 
 
-async def test_a_different_prompt_is_not_and_the_note_says_why() -> None:
+async def test_a_different_prompt_is_not_served_and_the_note_says_why() -> None:
     async with Bench() as bench:
         await bench.ask("Summarize Apple's Q3 2024 earnings.")
         other = await bench.ask("Summarize Apple's Q3 2023 earnings.")
@@ -177,12 +177,12 @@ async def test_each_veto_is_counted_by_its_name() -> None:
         await bench.ask("Summarize Apple's Q3 2023 earnings.")
         for price in (100.0, 101.0):
             await bench.argo.outcome("opinion", **_opinion(price, 50.0))
-        told = [event.action for event in events.of(LayerActed) if event.layer == "similarity"]
-    assert told.count("refused") == 2
-    assert {"veto numbers", "veto slot"} <= set(told)
+        actions = [event.action for event in events.of(LayerActed) if event.layer == "similarity"]
+    assert actions.count("refused") == 2
+    assert {"veto numbers", "veto slot"} <= set(actions)
 
 
-async def test_a_house_adds_to_how_refusals_begin(tmp_path: Path) -> None:
+async def test_a_data_file_adds_to_how_refusals_begin(tmp_path: Path) -> None:
     (tmp_path / "refusals.txt").write_text("No comment\n", "utf-8")
     async with Bench("No comment on that.", data=str(tmp_path)) as bench:
         for _ in range(2):
@@ -238,7 +238,7 @@ async def test_no_answer_crosses_between_two_tenants() -> None:
     ["now", "today", "latest", "this week", "two days ago", "the last three trading days",
      "next fiscal year", "last Monday", "the year to date", "heute", "сегодня", "오늘의", "今天"],
 )  # fmt: skip
-async def test_what_depends_on_the_moment_is_never_kept(word: str) -> None:
+async def test_a_prompt_that_depends_on_the_moment_is_never_kept(word: str) -> None:
     async with Bench() as bench:
         for _ in range(2):
             await bench.ask(f"Summarize the news of {word}.")
@@ -256,7 +256,7 @@ async def test_what_depends_on_the_moment_is_never_kept(word: str) -> None:
     ],
     ids=["empty", "refusal", "truncated", "length", "action"],
 )
-async def test_what_is_no_whole_answer_is_not_kept(reply: object) -> None:
+async def test_a_reply_that_is_no_whole_answer_is_not_kept(reply: object) -> None:
     async with Bench(reply) as bench:
         await bench.ask("What is a put?")
         await bench.ask("What is a put?")
@@ -292,7 +292,7 @@ async def test_earlier_turns_belong_to_the_scope() -> None:
         assert bench.asked == 2
 
 
-async def test_who_speaks_belongs_to_the_scope() -> None:
+async def test_the_name_of_a_speaker_belongs_to_the_scope() -> None:
     def messages(name: str) -> list[object]:
         return [{"role": "user", "name": name, "content": "What am I allowed to trade?"}]
 
@@ -341,7 +341,7 @@ async def test_an_answer_expires() -> None:
         assert bench.asked == 2
 
 
-async def test_what_has_expired_does_not_stand_before_what_has_not() -> None:
+async def test_an_expired_answer_does_not_hide_one_that_is_fresh() -> None:
     clock = FakeClock()
     async with Bench(clock=clock, ttl=60.0, max_candidates=1) as bench:
         await bench.ask("How do I buy bonds?")
@@ -353,7 +353,7 @@ async def test_what_has_expired_does_not_stand_before_what_has_not() -> None:
 
 
 async def test_drift_does_not_chain() -> None:
-    """What was served is not kept: it is the asked slots that count, not those near them."""
+    """A served answer is not kept again: later prompts are compared with the slots it is to."""
     async with Bench() as bench:
         for rsi in (50.0, 50.9, 51.8):
             await bench.argo.outcome("opinion", **_opinion(187.20, rsi))
@@ -379,7 +379,7 @@ async def test_without_an_embedder_equal_texts_are_found() -> None:
 
 
 async def test_a_slow_embedder_is_a_miss() -> None:
-    """The wait for a vector has an end; the vector that came late is there the next time."""
+    """The wait for a vector has a timeout; a late vector is used the next time."""
     async with Bench() as bench:
         bench.embedder.gate.clear()
         asking = asyncio.create_task(bench.ask("What is a put?"))
@@ -399,7 +399,7 @@ async def test_concurrent_callers_share_batches() -> None:
         assert len(bench.embedder.batches) <= 6
 
 
-async def test_a_wrong_verdict_unlearns_the_entry() -> None:
+async def test_a_forgotten_answer_serves_no_prompt() -> None:
     async with Bench() as bench:
         await bench.ask("How do I buy bonds?")
         await bench.ask("How can I purchase bonds?")
@@ -422,7 +422,7 @@ async def test_a_caller_may_ask_for_a_younger_answer() -> None:
         assert bench.asked == 2
 
 
-async def test_another_instance_hears_of_new_and_of_unlearned_answers() -> None:
+async def test_another_instance_hears_of_new_and_of_forgotten_answers() -> None:
     async with Bench(embedder="none") as bench:
         mine = bench.layer._store
         other = AnswerStore(context_of(bench.argo), max_per_scope=10, max_entries=10)
@@ -439,7 +439,7 @@ async def test_another_instance_hears_of_new_and_of_unlearned_answers() -> None:
         await other.close()
 
 
-async def test_a_scope_keeps_its_newest_entries_only() -> None:
+async def test_a_scope_keeps_its_newest_answers_only() -> None:
     async with Bench(embedder="none", max_entries_per_scope=3) as bench:
         for number in range(5):
             await bench.ask(f"What is bond {number}?")

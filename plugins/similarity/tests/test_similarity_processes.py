@@ -45,7 +45,7 @@ class Peer:
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A redis-server of one's own."""
+    """Start a redis-server for one test."""
     with servers(tmp_path) as start_server:
         yield start_server().url
 
@@ -81,12 +81,12 @@ def test_a_second_process_finds_answers_by_text_by_vector_and_by_slots(
     start: Callable[[str], Peer],
 ) -> None:
     first = start("first")
-    told = first.ask("ask", prompt="How do I buy bonds?")
-    assert ("of first", False) == told[:2]
+    answered = first.ask("ask", prompt="How do I buy bonds?")
+    assert ("of first", False) == answered[:2]
     assert ("of first", False) == first.ask("view", **_view(100.0))[:2]
     second = start("second")
     assert ("of first", True) == second.ask("ask", prompt="How do I  buy bonds? ")[:2]
-    assert ("of first", True, told[2]) == second.ask("ask", prompt="How can I purchase bonds?")
+    assert ("of first", True, answered[2]) == second.ask("ask", prompt="How can I purchase bonds?")
     assert ("of first", True) == second.ask("view", **_view(100.05))[:2]
     assert ("of second", False) == second.ask("view", **_view(100.2))[:2]
     assert ("of second", False) == second.ask("ask", prompt="How do I sell bonds?")[:2]

@@ -1,7 +1,7 @@
-"""The nearest vectors: exact while they are few, a graph (HNSW, by faiss) when they are many.
+"""The nearest vectors: an exact search among few, a graph (HNSW, by faiss) for many.
 
-faiss' graph cannot forget. Removed vectors stay in it unseen, and it is rebuilt when they are
-as many as the live ones.
+The graph cannot forget: removed vectors stay in it, are skipped in results, and it is rebuilt when
+they are as many as the live ones.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-FEW = 1000
-"""Vectors up to which every one is compared: exact, and as fast as the graph."""
+MAX_EXACT = 1000
+"""Vectors up to which all are compared one by one: exact, and as fast as the graph."""
 
 _CONNECTIVITY = 16
 _EXPANSION_ADD = 128
@@ -22,7 +22,7 @@ Vectors = NDArray[np.float32]
 
 
 class VectorIndex:
-    """Finds the nearest of a changing set of unit vectors of one length, by cosine."""
+    """A changing set of unit vectors of one length, searched by cosine."""
 
     def __init__(self) -> None:
         self._numbers: list[int] = []
@@ -34,10 +34,10 @@ class VectorIndex:
         return len(self._rows)
 
     def add(self, number: int, vector: Halves | Vectors) -> None:
-        """Add *vector* under *number*; what was there before is forgotten."""
+        """Add *vector* as *number*, in the place of the one before."""
         self.remove(number)
         row = vector.astype(np.float32)
-        if self._graph is None and len(self._numbers) >= FEW:
+        if self._graph is None and len(self._numbers) >= MAX_EXACT:
             self._rebuild()
         at = len(self._numbers)
         self._numbers.append(number)
@@ -52,7 +52,7 @@ class VectorIndex:
         self._few[at] = row
 
     def remove(self, number: int) -> None:
-        """Forget *number*, if it is there."""
+        """Remove *number*, if it is here."""
         at = self._rows.pop(number, None)
         if at is not None:
             self._numbers[at] = _GONE
@@ -61,7 +61,7 @@ class VectorIndex:
                 self._rebuild()
 
     def search(self, vector: Vectors, count: int) -> list[tuple[int, float]]:
-        """The *count* nearest numbers with their cosines, best first."""
+        """Return the *count* nearest numbers with their cosines, best first."""
         if not self._rows:
             return []
         dead = len(self._numbers) - len(self._rows)
@@ -77,13 +77,13 @@ class VectorIndex:
         return live[:count]
 
     def _rebuild(self) -> None:
-        """Leave out what was removed; become a graph, or stop being one, by size."""
+        """Leave out what was removed; switch between exact search and graph by size."""
         rows = sorted(self._rows.values())
         vectors = self._vectors(rows)
         self._numbers = [self._numbers[row] for row in rows]
         self._rows = {number: at for at, number in enumerate(self._numbers)}
         self._few = self._graph = None
-        if len(rows) < FEW:
+        if len(rows) < MAX_EXACT:
             self._few = vectors
             return
         graph = faiss.IndexHNSWSQ(

@@ -1,4 +1,4 @@
-"""``argo-mw similarity`` as people type it."""
+"""``argo-mw similarity`` on the command line."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _run(config: Path, *words: str) -> Result:
 def test_try_names_the_veto(config: Path) -> None:
     result = _run(config, "try", "Should I buy gold?", "Should I sell gold?", "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["serve"] is False
-    assert any("directions" in reason for reason in told["reasons"])
+    printed = json.loads(result.stdout)
+    assert printed["serve"] is False
+    assert any("directions" in reason for reason in printed["reasons"])
 
 
 def test_try_prints_a_verdict_for_people(config: Path) -> None:
@@ -49,13 +49,13 @@ def test_audit_lists_nothing_where_nothing_was_served(config: Path) -> None:
     assert json.loads(result.stdout) == []
 
 
-def test_a_verdict_on_an_unknown_hit_says_what_to_do(config: Path) -> None:
+def test_an_unknown_hit_is_an_error_that_names_the_remedy(config: Path) -> None:
     result = _run(config, "audit", "--wrong", "77")
     assert result.exit_code == 1
     assert "argo-mw similarity audit" in result.output
 
 
-def test_a_wrong_verdict_unlearns_the_answer_for_everyone(config: Path, tmp_path: Path) -> None:
+def test_a_wrong_answer_is_forgotten_in_every_instance(config: Path, tmp_path: Path) -> None:
     async def ask(prompt: str) -> bool:
         model = Scripted("model", {"ask"}, "answer", retries=0)
         plugins = {
@@ -72,8 +72,8 @@ def test_a_wrong_verdict_unlearns_the_answer_for_everyone(config: Path, tmp_path
     assert [asyncio.run(ask("What is a put?")) for _ in range(2)] == [False, True]
     (hit,) = json.loads(_run(config, "audit", "--json").stdout)
     assert (hit["asked"], hit["served"]) == ("What is a put?", "What is a put?")
-    unlearned = _run(config, "audit", "--wrong", hit["id"])
-    assert unlearned.exit_code == 0, unlearned.output
+    forgotten = _run(config, "audit", "--wrong", hit["id"])
+    assert forgotten.exit_code == 0, forgotten.output
     assert json.loads(_run(config, "audit", "--json").stdout) == []
     assert not asyncio.run(ask("What is a put?"))
 
