@@ -75,11 +75,12 @@ class SimilarityPlugin:
         """Return the embedder of *config*: the one in use, unless *config* names another."""
         chosen = (config.embedder, config.model)
         if chosen != self._chosen:
-            embedder = embedder_of(
-                config,
-                from_plugins(context, "similarity_embedders", config=config, context=context),
-            )
-            self._batcher = EmbeddingBatcher(embedder, context.clock) if embedder else None
+            hook = "similarity_embedders"
+            others = from_plugins(context, hook, config=config, context=context)
+            embedder = embedder_of(config, others)
+            self._batcher = None
+            if embedder is not None:
+                self._batcher = EmbeddingBatcher(embedder, context.clock)
             self._chosen = chosen
         if self._batcher is None and config.embedder != "none":
             what = "no embedder is installed: only equal texts and slots are found"
