@@ -20,16 +20,16 @@ from argo_mw.cli.run import ExitCode, current_settings
 from argo_mw.config import Settings
 from argo_mw.registry import BrokenPlugin
 
-PATIENCE = 5.0
-"""Seconds that each plugin may take to look after itself, and an answer of the rehearsal."""
+TIMEOUT = 5.0
+"""Seconds that the diagnosis of a plugin may take, and an answer of the rehearsal."""
 
 LAST_TURNS = 10
-"""Turns of the loop in which what was told to end may do so."""
+"""Turns of the loop that cancelled tasks get to end."""
 
 
 @frozen
 class Finding:
-    """What was looked at.
+    """The result of one check.
 
     Attributes:
         where: The part of the application.
@@ -66,7 +66,7 @@ def doctor(as_json: bool) -> None:
 
 
 async def _visit(settings: Settings) -> list[Finding]:
-    """Everything there is to say about an application, from its start until after its end."""
+    """Return the findings about an application, from its start until after its end."""
     async with Argo.open(settings) as argo:
         known = len(argo.broken)
         findings = await examine(argo)
@@ -75,7 +75,7 @@ async def _visit(settings: Settings) -> list[Finding]:
 
 
 async def examine(argo: Argo) -> list[Finding]:
-    """Everything there is to say about *argo*, the core's own findings first."""
+    """Return the findings about *argo*, the core's own first."""
     findings = [
         Finding("core", "configuration", True, argo.settings.source),
         Finding("core", "state", True, str(context_of(argo).state_dir)),
@@ -89,23 +89,23 @@ async def examine(argo: Argo) -> list[Finding]:
 
 
 def _broken(broken: BrokenPlugin) -> Finding:
-    advice = f"{broken.error}; mend it, upgrade it, or name it under block in [argo]"
+    advice = f"{broken.error}; fix it, upgrade it, or name it under block in [argo]"
     return Finding(broken.plugin, broken.stage, False, advice)
 
 
 async def _rehearsal(argo: Argo) -> list[Finding]:
-    went = await rehearse(argo, PATIENCE)
+    went = await rehearse(argo, TIMEOUT)
     findings = [
-        Finding(layer, "layer", False, f"{fault}; mend it, or `argo-mw flags kill {layer}`")
+        Finding(layer, "layer", False, f"{fault}; fix it, or `argo-mw flags kill {layer}`")
         for layer, fault in went.faults.items()
     ]
     well = not went.unanswered
-    told = "every made-up question was answered" if well else f"not answered: {went.unanswered}"
-    return [*findings, Finding("core", "rehearsal", well, told)]
+    found = "every made-up question was answered" if well else f"not answered: {went.unanswered}"
+    return [*findings, Finding("core", "rehearsal", well, found)]
 
 
 async def _leaks(argo: Argo) -> list[Finding]:
-    """The tasks that are left now that *argo* is closed, and whose they are."""
+    """Return the tasks that are left now that *argo* is closed, each with its owner."""
     for _ in range(LAST_TURNS):
         await asyncio.sleep(0)
     left = asyncio.all_tasks() - {asyncio.current_task()}
@@ -149,8 +149,8 @@ async def _plugin(argo: Argo, name: str) -> list[Finding]:
     if waiting is None:
         return []
     try:
-        async with asyncio.timeout(PATIENCE):
-            told = await cast("Awaitable[Iterable[tuple[str, bool, str]]]", waiting)
-        return [Finding(name, *one) for one in told]
+        async with asyncio.timeout(TIMEOUT):
+            answers = await cast("Awaitable[Iterable[tuple[str, bool, str]]]", waiting)
+        return [Finding(name, *one) for one in answers]
     except Exception as error:
         return [Finding(name, "diagnosis", False, f"{type(error).__name__}: {error}")]

@@ -75,7 +75,7 @@ class PluginGroup(click.Group):
     "--config",
     type=click.Path(path_type=Path, dir_okay=False),
     envvar="ARGO_MW_CONFIG",
-    help="The configuration file; argo.toml in this directory unless told.",
+    help="The configuration file; by default argo.toml in this directory.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
 @click.version_option(package_name="argo-mw", prog_name="argo-mw")

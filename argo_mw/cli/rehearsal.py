@@ -27,7 +27,7 @@ SUBJECTS = 32
 
 
 class Ephemeral:
-    """An answer that nobody can keep."""
+    """An answer that cannot be kept."""
 
     def __reduce__(self) -> str:
         msg = "an answer of the rehearsal is not for keeping"
@@ -36,7 +36,7 @@ class Ephemeral:
 
 @frozen
 class Rehearsal:
-    """How the questions went.
+    """The result of a rehearsal.
 
     Attributes:
         faults: What is wrong with each layer that failed, by layer.
@@ -47,23 +47,23 @@ class Rehearsal:
     unanswered: str = ""
 
 
-async def rehearse(argo: Argo, patience: float) -> Rehearsal:
-    """Ask *argo*, which is open, questions of every kind, each for *patience* seconds at most."""
+async def rehearse(argo: Argo, timeout: float) -> Rehearsal:
+    """Ask *argo*, which is open, questions of every kind, each for *timeout* seconds at most."""
     faults: dict[str, str] = {}
 
     @observes(LayerBypassed)
     def listen(event: Event) -> None:
         if isinstance(event, LayerBypassed):
             error = event.error
-            told = f"it fails and is bypassed: {type(error).__name__}: {error}"
-            faults.setdefault(event.layer, told)
+            fault = f"it fails and is bypassed: {type(error).__name__}: {error}"
+            faults.setdefault(event.layer, fault)
 
-    # What layers say about made-up answers concerns nobody.
+    # Warnings of layers about made-up answers would mislead.
     with capture_logs():
         stop = observe(argo, listen)
         try:
             for kind in get_args(Kind):
-                unanswered = await _rehearse(argo, kind, patience, faults)
+                unanswered = await _rehearse(argo, kind, timeout, faults)
                 if unanswered:
                     return Rehearsal(faults, unanswered)
         finally:
@@ -71,15 +71,15 @@ async def rehearse(argo: Argo, patience: float) -> Rehearsal:
     return Rehearsal(faults)
 
 
-async def _rehearse(argo: Argo, kind: Kind, patience: float, faults: dict[str, str]) -> str:
-    """Ask questions of one *kind*; why one was not answered, or ""."""
+async def _rehearse(argo: Argo, kind: Kind, timeout: float, faults: dict[str, str]) -> str:
+    """Ask questions of one *kind*; return why one was not answered, or ""."""
     name = f"argo.rehearsal.{kind}"
     try:
-        await _ask(_question(argo, name, kind, patience))
+        await _ask(_question(argo, name, kind, timeout))
     except DeadlineExceeded as late:
-        told = "it does not answer, and calls wait for it until their deadline"
-        for layer in await _stuck(argo, name, patience):
-            faults.setdefault(layer, told)
+        fault = "it does not answer, and calls wait for it until their deadline"
+        for layer in await _stuck(argo, name, timeout):
+            faults.setdefault(layer, fault)
         return f"{type(late).__name__}: {late}"
     except ArgoError as error:
         return f"{type(error).__name__}: {error}"
@@ -87,9 +87,9 @@ async def _rehearse(argo: Argo, kind: Kind, patience: float, faults: dict[str, s
 
 
 def _question(
-    argo: Argo, name: str, kind: Kind, patience: float
+    argo: Argo, name: str, kind: Kind, timeout: float
 ) -> Callable[[str], Awaitable[object]]:
-    @argo.wrap(name=name, kind=kind, subject="subject", timeout=patience)
+    @argo.wrap(name=name, kind=kind, subject="subject", timeout=timeout)
     async def question(subject: str) -> object:
         return Ephemeral()
 
@@ -105,8 +105,8 @@ async def _ask(question: Callable[[str], Awaitable[object]]) -> None:
             continue
 
 
-async def _stuck(argo: Argo, operation: str, patience: float) -> list[str]:
-    """The layers that do not answer even where nothing is left to wait for."""
+async def _stuck(argo: Argo, operation: str, timeout: float) -> list[str]:
+    """Return the layers that do not answer even where nothing is left to wait for."""
     pipeline = engine_of(argo).pipeline
     # A subject that is new: what was not answered before may still be under way.
     call, _ = pipeline.calls.get(operation, argo.settings.argo.tenant, {"subject": "REHEARSAL"})
@@ -114,11 +114,11 @@ async def _stuck(argo: Argo, operation: str, patience: float) -> list[str]:
     places = [(layer, call) for layer in pipeline.order.outer]
     places += [(layer, bound) for layer in pipeline.order.inner]
     asked = [(layer, call) for layer, call in places if layer.serves(call.operation)]
-    stuck = await asyncio.gather(*(_is_stuck(layer, call, patience) for layer, call in asked))
+    stuck = await asyncio.gather(*(_is_stuck(layer, call, timeout) for layer, call in asked))
     return [layer.name for (layer, _), is_stuck in zip(asked, stuck, strict=True) if is_stuck]
 
 
-async def _is_stuck(layer: Layer, call: Call, patience: float) -> bool:
+async def _is_stuck(layer: Layer, call: Call, timeout: float) -> bool:
     async def answer(call: Call) -> Outcome:
         return Outcome(Ephemeral())
 
@@ -130,7 +130,7 @@ async def _is_stuck(layer: Layer, call: Call, patience: float) -> bool:
         await middleware(call, answer)
 
     asking = asyncio.create_task(alone(), name=f"argo-mw:rehearsal:{layer.name}")
-    _, unanswered = await asyncio.wait({asking}, timeout=patience)
+    _, unanswered = await asyncio.wait({asking}, timeout=timeout)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     return bool(unanswered)

@@ -104,9 +104,13 @@ class Plugins:
             )
             self._leave_out(name, "name", PluginError(msg, plugin=name), keep=True)
             return
-        try:
-            if isinstance(plugin, type):
+        if isinstance(plugin, type):
+            try:
                 plugin = plugin()
+            except (Exception, SystemExit) as error:
+                self._leave_out(name, "import", error)
+                return
+        try:
             self._manager.register(plugin, name)
             specs = self._manager.subset_hook_caller("register_hookspecs", self._others(plugin))()
             for spec in cast("list[type]", specs):
@@ -205,7 +209,7 @@ class Plugins:
                     self._leave_out(implementation.plugin_name, "hooks", wrong)
 
     def _check_hooks(self) -> None:
-        """Leave out plugins that implement hooks which nobody specifies: they are misspelt."""
+        """Leave out plugins that implement hooks that do not exist."""
         for name, plugin in list(self._manager.list_name_plugin()):
             for caller in self._manager.get_hookcallers(plugin) or []:
                 if caller.spec is None and not self._is_optional(caller, plugin):
@@ -217,7 +221,7 @@ class Plugins:
         known = [c.name for c in callers if isinstance(c, pluggy.HookCaller) and c.spec is not None]
         hint = suggest(hook, known)
         hint = f"; {hint}" if hint.startswith("did") else _OPTIONAL
-        return PluginError(f"it implements hook {hook!r}, which nobody calls{hint}", plugin=name)
+        return PluginError(f"it implements hook {hook!r}, which does not exist{hint}", plugin=name)
 
     @staticmethod
     def _is_optional(caller: pluggy.HookCaller, plugin: object) -> bool:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.metadata import EntryPoint, EntryPoints
+from collections.abc import Iterable, Iterator
+from importlib.metadata import EntryPoint
 
 import pytest
 
 from argo_mw import Argo, ConfigError, Outcome, PluginError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import Call, Layer, Next, deprecated_arguments, hookimpl, hookspec
-from argo_mw.registry import Plugins, discover, loading
+from argo_mw.plugin import Call, Layer, Next, hookimpl, hookspec
+from argo_mw.registry import Plugins, loading
 from argo_mw.registry.discovery import Found
 from argo_mw.testing import FakeClock, FakePlugin
 
@@ -21,19 +21,19 @@ async def through(call: Call, call_next: Next) -> Outcome:
 
 class WrongSignature:
     @hookimpl
-    def register_layers(self, colour: object) -> Layer:
+    def register_layers(self, colour: object) -> Iterable[Layer]:
         raise NotImplementedError
 
 
 class NearlyRight:
     @hookimpl
-    def register_layers(self, configs: object, context: object) -> Layer:
+    def register_layers(self, configs: object, context: object) -> Iterable[Layer]:
         raise NotImplementedError
 
 
 class Misspelt:
     @hookimpl
-    def register_layers(self, config: object) -> None: ...
+    def register_layer(self, config: object) -> None: ...
 
 
 class Foreign:
@@ -74,14 +74,14 @@ def test_a_misspelt_argument_gets_the_nearest_one() -> None:
 
 def test_a_misspelt_hook_gets_the_nearest_one() -> None:
     expected = (
-        "it implements hook 'register_layers', which nobody calls; did you mean 'register_layers'?"
+        "it implements hook 'register_layer', which does not exist; did you mean 'register_layers'?"
     )
     assert told(Misspelt()) == expected
 
 
 def test_a_hook_that_is_like_no_other_may_be_an_absent_plugin_s() -> None:
     expected = (
-        "it implements hook 'paint_the_town', which nobody calls: see the reference of hooks; for "
+        "it implements hook 'paint_the_town', which does not exist: see the reference of hooks; for "
         "a hook of another plugin, which may be missing, mark it with @hookimpl(optionalhook=True)"
     )
     assert told(Foreign()) == expected
@@ -131,7 +131,7 @@ def test_who_gets_another_plugin_s_hook_wrong_is_left_out_himself(name: str) -> 
 @pytest.mark.parametrize(
     ("hook", "answer", "expected"),
     [
-        ("register_layers", through, "the function through; it must return an argo_mw.Layer"),
+        ("register_layers", through, "the function through; it must return an iterable of"),
         ("register_config", {}, "a value of type dict; it must return an attrs class"),
         ("register_operations", through, "the function through; it must return an iterable of"),
         ("register_operations", ["bars"], "something that holds a value of type str; it must"),
@@ -162,8 +162,8 @@ async def test_an_async_function_where_a_plain_one_belongs_is_named() -> None:
     async with opened(mine=answering("register_layers", answer)) as argo:
         [broken] = argo.broken
     expected = (
-        "register_layers is an async function; it must be a plain one that returns an "
-        "argo_mw.Layer around the middleware"
+        "register_layers is an async function; it must be a plain one that returns an iterable of "
+        "argo_mw.plugin.Layer"
     )
     assert broken.error == expected
 
@@ -208,31 +208,6 @@ async def test_a_circle_names_those_who_stand_in_it() -> None:
 # -- Distributions ------------------------------------------------------------------------------
 
 
-class Installed(EntryPoint):
-    """An installed plugin that must not be imported."""
-
-    def load(self) -> object:
-        raise AssertionError("imported")
-
-
-@pytest.mark.parametrize(
-    ("declared", "expected"),
-    [
-        ("7", "it is written for hook API 7, and this argo-mw speaks 1 to 1; upgrade argo-mw"),
-        ("0", "it is written for hook API 0, and this argo-mw speaks 1 to 1; upgrade mine"),
-        ("one", "its hook API is 'one'; write a number, or FIRST.LAST"),
-    ],
-)
-def test_another_hook_api_is_told_before_the_import(
-    monkeypatch: pytest.MonkeyPatch, declared: str, expected: str
-) -> None:
-    entry_point = Installed("mine", "mine", "argo_mw")
-    api = EntryPoint("mine", declared, "argo_mw.hook_api")
-    monkeypatch.setattr(discover, "entry_points", lambda: EntryPoints([entry_point, api]))
-    [broken] = Plugins.load().broken
-    assert (broken.stage, broken.error) == ("api", expected)
-
-
 def test_a_taken_name_says_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     class Loading(EntryPoint):
         def load(self) -> object:
@@ -267,48 +242,6 @@ def test_a_plugin_class_that_cannot_be_made_is_left_out(
     assert (broken.stage, broken.error) == ("import", f"{type(error).__name__}: {error}")
 
 
-# -- Deprecation --------------------------------------------------------------------------------
-
-
-class Moving:
-    """A hook of which an argument will go."""
-
-    @hookspec(warn_on_impl_args=deprecated_arguments(colour="name 'shade' instead"))
-    def register_paint(self, colour: str, shade: str) -> str: ...
-
-
-class Brings:
-    @hookimpl
-    def register_hookspecs(self) -> object:
-        return Moving
-
-
-class Old:
-    @hookimpl(optionalhook=True)
-    def register_paint(self, colour: str) -> str:
-        return colour
-
-
-class New:
-    @hookimpl(optionalhook=True)
-    def register_paint(self, shade: str) -> str:
-        return shade
-
-
-def test_a_deprecated_argument_works_and_names_its_replacement() -> None:
-    expected = "the argument 'colour' is deprecated: name 'shade' instead"
-    with pytest.warns(DeprecationWarning, match=expected) as caught:
-        plugins = Plugins.load(installed=False, extra={"a": Brings(), "old": Old(), "new": New()})
-    [warning] = caught
-    assert (warning.filename, warning.lineno) == (
-        __file__,
-        Old.register_paint.__code__.co_firstlineno,
-    )
-    assert plugins.collect("register_paint", colour="c", shade="s") == {"old": "c", "new": "s"}
-    assert plugins.deprecated("old") == [f"register_paint: {expected}"]
-    assert plugins.deprecated("new") == []
-
-
 # -- The rest -----------------------------------------------------------------------------------
 
 
@@ -324,11 +257,15 @@ async def test_a_program_goes_on_without_a_broken_plugin() -> None:
 
 
 async def test_an_explanation_that_fails_is_explained() -> None:
-    def fail(call: Call) -> str:
-        msg = "no words"
-        raise ValueError(msg)
+    class Silent:
+        async def __call__(self, call: Call, call_next: Next) -> Outcome:
+            return await call_next(call)
 
-    mine = FakePlugin(layer=Layer("mine", through, explain=fail))
+        def explain(self, call: Call) -> str:
+            msg = "no words"
+            raise ValueError(msg)
+
+    mine = FakePlugin(layer=Layer("mine", Silent()))
     argo = opened(mine=mine)
 
     @argo.wrap(name="quote", subject="symbol")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-HEAD = "import asyncio\nfrom argo_mw import Layer, hookimpl, hookspec\n"
+HEAD = "import asyncio\nfrom argo_mw.plugin import Layer, hookimpl, hookspec\n"
 
 BROKEN = {
     "unimportable": "import no_such_module_anywhere\n",
@@ -26,14 +26,14 @@ BROKEN = {
         """,
     "wrong_answer": """
         @hookimpl
-        def register_layers(): return "a layer"
+        def register_layers(): return ["a layer"]
         """,
     "raising": """
         async def raising(call, call_next):
             raise ValueError("before the call")
 
         @hookimpl
-        def register_layers(): return Layer("raising", raising)
+        def register_layers(): return [Layer("raising", raising)]
         """,
     "raising_late": """
         async def raising(call, call_next):
@@ -41,7 +41,7 @@ BROKEN = {
             raise ValueError("after the call")
 
         @hookimpl
-        def register_layers(): return Layer("raising_late", raising)
+        def register_layers(): return [Layer("raising_late", raising)]
         """,
     "choosy": """
         async def through(call, call_next): return await call_next(call)
@@ -49,7 +49,7 @@ BROKEN = {
         def serves(operation): raise ValueError("while choosing")
 
         @hookimpl
-        def register_layers(): return Layer("choosy", through, serves=serves)
+        def register_layers(): return [Layer("choosy", through, serves=serves)]
         """,
     "hanging": """
         @hookimpl
@@ -69,7 +69,7 @@ BROKEN = {
             return await call_next(call)
 
         @hookimpl
-        def register_layers(): return Layer("leaking", through)
+        def register_layers(): return [Layer("leaking", through)]
         """,
 }
 
@@ -120,7 +120,7 @@ class Shop:
     def run(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
             "ARGO_MW_STATE_DIR": str(self.home / "state"),
-            "PYTHONPATH": str(self.home),
+            "PYTHONPATH": os.pathsep.join([str(self.home), os.environ.get("PYTHONPATH", "")]),
         }
         return subprocess.run(
             [sys.executable, "-c", code, *arguments],
@@ -157,21 +157,21 @@ def test_a_call_is_answered_once_in_spite_of_them_all(shop: Shop) -> None:
         (
             "unimportable",
             "import",
-            "No module named 'no_such_module_anywhere'; mend it, upgrade it",
+            "No module named 'no_such_module_anywhere'; fix it, upgrade it",
         ),
         ("wrong_hook", "hooks", "register_layers(config, context) is all there is"),
         (
             "wrong_answer",
             "register_layers",
-            "it must return an argo_mw.Layer around the middleware",
+            "it must return an iterable of argo_mw.plugin.Layer",
         ),
         (
             "raising",
             "layer",
-            "ValueError: before the call; mend it, or `argo-mw flags kill raising`",
+            "ValueError: before the call; fix it, or `argo-mw flags kill raising`",
         ),
-        ("raising_late", "layer", "ValueError: after the call; mend it, or `argo-mw flags kill"),
-        ("choosy", "serves", "ValueError: while choosing; mend it, upgrade it, or name it under"),
+        ("raising_late", "layer", "ValueError: after the call; fix it, or `argo-mw flags kill"),
+        ("choosy", "serves", "ValueError: while choosing; fix it, upgrade it, or name it under"),
         ("hanging", "startup", "TimeoutError: it took longer than 0.2 s"),
         ("hanging_at_the_end", "shutdown", "TimeoutError: it took longer than 0.2 s"),
         (
@@ -201,38 +201,44 @@ def test_the_doctor_names_nobody_else(findings: list[dict[str, object]]) -> None
 
 
 @pytest.mark.parametrize(
-    ("way", "look", "told"),
+    ("find", "found"),
     [
-        ("peek", "def look(call): raise ValueError('while looking')", "ValueError: while looking"),
-        ("lookup", "def look(call): raise ValueError('while looking')", "ValueError: while looki"),
-        ("peek", "def look(call): return 'AAPL'", "'looking' returned a str, not an Outcome"),
-        ("lookup", "async def look(call): return 'AAPL'", "'looking' returned a str, not an"),
+        ("def find(self, call): raise ValueError('no')", "ValueError: no"),
+        ("def find(self, call): return fail()", "ValueError: no"),
+        ("def find(self, call): return 'AAPL'", "'looking' returned a str, not an Outcome"),
+        ("def find(self, call): return answer()", "'looking' returned a str, not an Outcome"),
     ],
+    ids=["raises", "raises_late", "returns", "returns_late"],
 )
-def test_a_look_that_fails_costs_no_answer_and_is_named(
-    tmp_path: Path, way: str, look: str, told: str
+def test_a_find_that_fails_costs_no_answer_and_is_named(
+    tmp_path: Path, find: str, found: str
 ) -> None:
-    """In a chain of its own: nothing is looked for behind a layer that must see answers pass."""
+    """In a chain of its own: a layer that must see answers pass would end the search before it."""
     code = f"""
-        async def through(call, call_next): return await call_next(call)
+        async def fail(): raise ValueError("no")
 
-        {look}
+        async def answer(): return "AAPL"
+
+        class Looking:
+            async def __call__(self, call, call_next): return await call_next(call)
+
+            {find}
 
         @hookimpl
-        def register_layers(): return Layer("looking", through, {way}=look)
+        def register_layers(): return [Layer("looking", Looking())]
         """
     shop = Shop(tmp_path, {"looking": code})
     assert "answer AAPL 1" in shop.run(PROGRAM).stdout.splitlines()
-    found = json.loads(shop.run(DOCTOR, "doctor", "--json").stdout)
-    [finding] = [one for one in found if not one["well"]]
+    findings = json.loads(shop.run(DOCTOR, "doctor", "--json").stdout)
+    [finding] = [one for one in findings if not one["well"]]
     assert ("looking", "layer") == (finding["where"], finding["what"])
-    assert told in finding["found"]
+    assert found in finding["found"]
 
 
 HANGING = {
     "middleware": 'Layer("stuck", stuck)',
     "inner_middleware": 'Layer("stuck", stuck, after=("race",))',
-    "lookup": 'Layer("stuck", through, lookup=look)',
+    "find": 'Layer("stuck", Finding())',
 }
 
 
@@ -242,14 +248,15 @@ def test_the_doctor_names_a_layer_that_does_not_answer(tmp_path: Path, layer: st
     stuck = f"""
         async def stuck(call, call_next): await asyncio.Event().wait()
 
-        async def through(call, call_next): return await call_next(call)
-
         async def hang(): await asyncio.Event().wait()
 
-        def look(call): return hang()
+        class Finding:
+            async def __call__(self, call, call_next): return await call_next(call)
+
+            def find(self, call): return hang()
 
         @hookimpl
-        def register_layers(): return {layer}
+        def register_layers(): return [{layer}]
         """
     waiting = """
         flights = {}
@@ -259,15 +266,15 @@ def test_the_doctor_names_a_layer_that_does_not_answer(tmp_path: Path, layer: st
             return await flights[call.key]
 
         @hookimpl
-        def register_layers(): return Layer("waiting", shared, slot="coalesce")
+        def register_layers(): return [Layer("waiting", shared, slot="coalesce")]
         """
-    program = f"from argo_mw.cli import doctor; doctor.PATIENCE = 0.2; {DOCTOR}"
+    program = f"from argo_mw.cli import doctor; doctor.TIMEOUT = 0.2; {DOCTOR}"
     done = Shop(tmp_path, {"stuck": stuck, "waiting": waiting}).run(program, "doctor", "--json")
     assert done.returncode == 1, done.stderr
-    told = {one["where"]: one["found"] for one in json.loads(done.stdout) if not one["well"]}
-    assert {"stuck", "core"} == set(told)
-    assert told["stuck"] == (
-        "it does not answer, and calls wait for it until their deadline; mend it, or "
+    findings = {one["where"]: one["found"] for one in json.loads(done.stdout) if not one["well"]}
+    assert {"stuck", "core"} == set(findings)
+    assert findings["stuck"] == (
+        "it does not answer, and calls wait for it until their deadline; fix it, or "
         "`argo-mw flags kill stuck`"
     )
-    assert "not answered: DeadlineExceeded" in told["core"]
+    assert "not answered: DeadlineExceeded" in findings["core"]

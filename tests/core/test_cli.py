@@ -224,7 +224,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
     assert result.exit_code == ExitCode.FAILED
     bad = [(f["where"], f["found"]) for f in json.loads(result.stdout) if not f["well"]]
     assert bad[0][0] == "broken"
-    assert "ImportError: no module; mend it, upgrade it, or name it under block" in bad[0][1]
+    assert "ImportError: no module; fix it, upgrade it, or name it under block" in bad[0][1]
     assert bad[1:] == [
         ("raising", "ValueError: cannot look"),
         ("sick", "cannot be reached: start it"),

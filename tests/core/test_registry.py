@@ -126,7 +126,7 @@ def test_a_hook_that_nobody_calls_is_an_error_with_a_hint() -> None:
     plugins = Plugins.load(installed=False, extra={"typo": Misspelt(), "fine": Fine()})
     assert plugins.names == ["fine"]
     expected = (
-        "it implements hook 'register_layrs', which nobody calls; did you mean 'register_layers'?"
+        "it implements hook 'register_layrs', which does not exist; did you mean 'register_layers'?"
     )
     assert plugins.broken[0].error == expected
 
