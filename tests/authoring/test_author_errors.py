@@ -1,4 +1,4 @@
-"""What a plugin's author is told: what is wrong, where, and what to do about it."""
+"""Errors for a plugin's author: what is wrong, where, and what to do about it."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def opened(strict: bool = False, **plugins: object) -> Argo:
     return Argo.open(settings, plugins=plugins, installed=False, clock=FakeClock())
 
 
-def told(plugin: object) -> str:
-    """What is said about *plugin*, the only one, when it is loaded."""
+def error_of(plugin: object) -> str:
+    """Return why *plugin*, the only one, is left out when it is loaded."""
     [broken] = Plugins.load(installed=False, extra={"mine": plugin}).broken
     assert (broken.plugin, broken.stage) == ("mine", "hooks")
     return broken.error
@@ -61,7 +61,7 @@ def test_a_wrong_argument_is_shown_beside_the_hook_s_own() -> None:
         "its register_layers(colour) asks for 'colour', which hook 'register_layers' does not offer: "
         "register_layers(config, context) is all there is; name only those that it needs, or none"
     )
-    assert told(WrongSignature()) == expected
+    assert error_of(WrongSignature()) == expected
 
 
 def test_a_misspelt_argument_gets_the_nearest_one() -> None:
@@ -69,14 +69,14 @@ def test_a_misspelt_argument_gets_the_nearest_one() -> None:
         "its register_layers(configs, context) asks for 'configs', which hook 'register_layers' does "
         "not offer: register_layers(config, context) is all there is; did you mean 'config'?"
     )
-    assert told(NearlyRight()) == expected
+    assert error_of(NearlyRight()) == expected
 
 
 def test_a_misspelt_hook_gets_the_nearest_one() -> None:
     expected = (
         "it implements hook 'register_layer', which does not exist; did you mean 'register_layers'?"
     )
-    assert told(Misspelt()) == expected
+    assert error_of(Misspelt()) == expected
 
 
 def test_a_hook_that_is_like_no_other_may_be_an_absent_plugin_s() -> None:
@@ -84,7 +84,7 @@ def test_a_hook_that_is_like_no_other_may_be_an_absent_plugin_s() -> None:
         "it implements hook 'paint_the_town', which does not exist: see the reference of hooks; for "
         "a hook of another plugin, which may be missing, mark it with @hookimpl(optionalhook=True)"
     )
-    assert told(Foreign()) == expected
+    assert error_of(Foreign()) == expected
 
 
 async def test_in_strict_mode_the_plugin_and_the_stage_are_named() -> None:
@@ -113,8 +113,8 @@ class WrongShade:
 
 
 @pytest.mark.parametrize("name", ["a", "z"])
-def test_who_gets_another_plugin_s_hook_wrong_is_left_out_himself(name: str) -> None:
-    """Whoever is loaded first: not the plugin that the hook belongs to."""
+def test_a_plugin_that_misimplements_a_hook_is_left_out_itself(name: str) -> None:
+    """Not the plugin that the hook belongs to, in either order of loading."""
     extra = {"specs": Specifying(), name: WrongShade()}
     plugins = Plugins.load(installed=False, extra=extra)
     assert plugins.names == ["specs"]
@@ -195,7 +195,7 @@ async def test_a_wrong_slot_ends_the_start_with_the_nearest_name() -> None:
             pass
 
 
-async def test_a_circle_names_those_who_stand_in_it() -> None:
+async def test_a_circle_names_its_layers() -> None:
     one = FakePlugin(layer=Layer("one", through, before=("two",)))
     two = FakePlugin(layer=Layer("two", through, before=("one",)))
     with pytest.raises(ConfigError, match="circle: .* drop one of their before/after") as caught:
@@ -208,7 +208,7 @@ async def test_a_circle_names_those_who_stand_in_it() -> None:
 # -- Distributions ------------------------------------------------------------------------------
 
 
-def test_a_taken_name_says_who_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_taken_name_names_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
     class Loading(EntryPoint):
         def load(self) -> object:
             return FakePlugin()

@@ -184,9 +184,9 @@ def test_a_call_is_answered_once_in_spite_of_them_all(shop: Shop) -> None:
 def test_the_doctor_names_it(
     findings: list[dict[str, object]], plugin: str, what: str, found: str
 ) -> None:
-    told = [str(one["found"]) for one in findings if (one["where"], one["what"]) == (plugin, what)]
-    assert told, findings
-    assert found in told[0]
+    shown = [str(one["found"]) for one in findings if (one["where"], one["what"]) == (plugin, what)]
+    assert shown, findings
+    assert found in shown[0]
 
 
 def test_what_the_doctor_says_is_shown_whole(shop: Shop) -> None:
@@ -196,7 +196,7 @@ def test_what_the_doctor_says_is_shown_whole(shop: Shop) -> None:
     assert "…" not in shown
 
 
-def test_the_doctor_names_nobody_else(findings: list[dict[str, object]]) -> None:
+def test_the_doctor_names_no_other_plugin(findings: list[dict[str, object]]) -> None:
     assert {one["where"] for one in findings} == set(BROKEN)
 
 

@@ -57,7 +57,7 @@ async def fetch_with_a_leak(service: FakeService, call: Call) -> Outcome:
 class TestOneThatKeepsIt(UpstreamConformance):
     name = "vendor"
     operation = "quote"
-    parameters = {"symbol": "AAPL"}
+    parameters = {"symbol": "AAPL"}  # noqa: RUF012
     secrets = ("k-secret",)
     fetch: Fetch = staticmethod(fetch_well)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from weakref import WeakKeyDictionary
 
-from argo_mw.plugin import Context, hookimpl
-from argo_mw_adaptive_ttl import Decision, Memory, Phase, PolicyFactory, Situation
+from argo_mw.plugin import hookimpl
+from argo_mw_adaptive_ttl import Decision, Phase, PolicyFactory, Situation
 from attrs import field, frozen, validators
 
 NAME = "bar_close"
@@ -31,14 +30,14 @@ class BarClose:
     """Decides that answers live until the next bar is there.
 
     Args:
-        config: Says what is configured now.
+        config: Returns the current configuration.
     """
 
     def __init__(self, config: Callable[[], Config]) -> None:
         self._config = config
 
     def decide(self, situation: Situation) -> Decision:
-        """How long a fresh answer lives."""
+        """Decide how long a fresh answer lives."""
         config = self._config()
         if situation.phase is not Phase.OPEN:
             return Decision(config.closed, lambda: "the market is not open")
@@ -47,31 +46,27 @@ class BarClose:
 
 
 class Plugin:
-    """The plugin; keeps apart what several applications in one process have configured."""
+    """What the plugin registers."""
 
     def __init__(self) -> None:
-        self._configs: WeakKeyDictionary[Context, Config] = WeakKeyDictionary()
+        self._config = Config()
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the plugin's table."""
+        """Return the class of the plugin's table."""
         return Config
 
     @hookimpl
-    async def startup(self, config: Config, context: Context) -> None:
+    async def startup(self, config: Config) -> None:
         """Take up the configuration."""
-        self._configs[context] = config
+        self._config = config
 
     @hookimpl
-    async def config_changed(self, config: Config, context: Context) -> None:
+    async def config_changed(self, config: Config) -> None:
         """Take up the new configuration."""
-        self._configs[context] = config
+        self._config = config
 
     @hookimpl(optionalhook=True)
     def register_ttl_policies(self) -> Mapping[str, PolicyFactory]:
-        """The policy, by the name that ``policy`` in ``[plugins.adaptive_ttl]`` may say."""
-
-        def make(memory: Memory, context: Context) -> BarClose:
-            return BarClose(lambda: self._configs[context])
-
-        return {NAME: make}
+        """Return the policy by its name, for ``policy`` in ``[plugins.adaptive_ttl]``."""
+        return {NAME: lambda memory, context: BarClose(lambda: self._config)}

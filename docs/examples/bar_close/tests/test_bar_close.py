@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from argo_mw import Argo
 from argo_mw.testing import FakeClock
-from argo_mw_adaptive_ttl import Situation
-from argo_mw_adaptive_ttl import plugin as adaptive_ttl
+from argo_mw_adaptive_ttl import AdaptiveTtlPlugin, Situation
 
 from argo_mw_bar_close import BarClose, Config, Plugin
 from argo_mw_bar_close.plugin import NAME
@@ -35,7 +34,7 @@ async def test_the_layer_asks_it() -> None:
         "argo": {"shared": "memory://", "strict": True},
         "plugins": {"adaptive_ttl": {"policy": NAME}, NAME: {"bar": MINUTE}},
     }
-    plugins = {"adaptive_ttl": adaptive_ttl, NAME: Plugin()}
+    plugins = {"adaptive_ttl": AdaptiveTtlPlugin, NAME: Plugin}
     argo = Argo.open(settings, plugins=plugins, installed=False, clock=clock)
 
     @argo.wrap(name="quote", subject="symbol")

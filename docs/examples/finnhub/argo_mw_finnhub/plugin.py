@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from weakref import WeakKeyDictionary
 
 import httpx2
 from argo_mw.plugin import (
     Action,
+    AnyOperation,
     Call,
-    Context,
     InvalidAnswer,
     Limits,
     NotFound,
-    Operation,
     Outcome,
     Secret,
     Upstream,
@@ -25,7 +23,7 @@ from attrs import field, frozen
 
 NAME = "finnhub"
 FREE = Limits(per_second=30, per_minute=60)
-"""What the free plan allows; ``[upstreams.finnhub]`` in argo.toml says otherwise."""
+"""What the free plan allows; ``[upstreams.finnhub]`` in argo.toml overrides it."""
 
 
 @frozen
@@ -60,10 +58,10 @@ class Finnhub:
         self._has_key = has_key
 
     async def fetch(self, call: Call) -> Outcome:
-        """Finnhub's answer, as of the second that it says.
+        """Return Finnhub's answer, as of the second that it names.
 
         Raises:
-            UpstreamError: It did not answer; the action says what to do.
+            UpstreamError: It did not answer; the action says what to do about it.
         """
         try:
             response = await self._client.get("/quote", params={"symbol": call.subject})
@@ -72,19 +70,19 @@ class Finnhub:
             raise UpstreamError(msg, upstream=NAME, action=Action.RETRY) from None
         _check(response)
         try:
-            told = response.json()
-            price, as_of = float(told["c"]), float(told["t"])
+            quoted = response.json()
+            price, as_of = float(quoted["c"]), float(quoted["t"])
         except (KeyError, TypeError, ValueError):
             msg = f"{NAME} answered without a price"
             raise InvalidAnswer(msg, upstream=NAME) from None
         if as_of == 0:
-            # That is how Finnhub says so: with status 200 and zeros.
+            # Finnhub reports an unknown symbol with status 200 and zeros.
             msg = f"{NAME} does not know {call.subject}"
             raise NotFound(msg, upstream=NAME)
         return Outcome(price, as_of=as_of)
 
     def unsupported(self, call: Call) -> str | None:
-        """Why it cannot answer *call* at all, or ``None``."""
+        """Say why it cannot answer *call* at all, or return ``None``."""
         return None if self._has_key else f"no key: set key in [plugins.{NAME}]"
 
 
@@ -105,33 +103,33 @@ def _check(response: httpx2.Response) -> None:
 
 
 def _wait(response: httpx2.Response) -> float | None:
-    """Seconds until it may be asked again, when it says so."""
-    told = response.headers.get("retry-after", "")
-    return float(told) if told.isdecimal() else None
+    """Return the seconds until it may be asked again, when it says so."""
+    seconds = response.headers.get("retry-after", "")
+    return float(seconds) if seconds.isdecimal() else None
 
 
 class Plugin:
-    """The plugin."""
+    """What the plugin registers."""
 
     def __init__(self) -> None:
-        self._clients: WeakKeyDictionary[Context, list[httpx2.AsyncClient]] = WeakKeyDictionary()
+        self._clients: list[httpx2.AsyncClient] = []
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the plugin's table."""
+        """Return the class of the plugin's table."""
         return Config
 
     @hookimpl
-    def register_operations(self) -> Iterable[Operation]:
-        """What the service answers."""
+    def register_operations(self) -> Iterable[AnyOperation]:
+        """Return what the service answers."""
         return [quote]
 
     @hookimpl
-    def register_upstreams(self, config: Config, context: Context) -> Iterable[Upstream]:
-        """The service."""
+    def register_upstreams(self, config: Config) -> Iterable[Upstream]:
+        """Return the service. Called again when the configuration has changed."""
         headers = {"X-Finnhub-Token": config.key.reveal()}
         client = httpx2.AsyncClient(base_url=config.url, headers=headers)
-        self._clients.setdefault(context, []).append(client)
+        self._clients.append(client)
         service = Finnhub(client, has_key=bool(config.key))
         return [
             Upstream(
@@ -146,7 +144,7 @@ class Plugin:
         ]
 
     @hookimpl
-    async def shutdown(self, context: Context) -> None:
+    async def shutdown(self) -> None:
         """Close the connections."""
-        for client in self._clients.pop(context, []):
+        for client in self._clients:
             await client.aclose()

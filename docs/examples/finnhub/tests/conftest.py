@@ -1,4 +1,4 @@
-"""No test sees the state or the flags of whoever runs it."""
+"""Tests see neither the state nor the flags of the account that runs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The state directory, in an empty working directory."""
+    """Return the state directory, in an empty working directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     return tmp_path / "state"

@@ -58,6 +58,7 @@ async def serving(answer: Answer) -> AsyncIterator[str]:
 class TestContract(UpstreamConformance):
     name = NAME
     operation = f"{NAME}.quote"
+    parameters = {"symbol": "AAPL"}  # noqa: RUF012
     secrets = ("k-very-secret",)
 
     @asynccontextmanager
@@ -73,7 +74,7 @@ class TestContract(UpstreamConformance):
                 yield argo
 
     def plugin(self, service: FakeService) -> object:
-        return Plugin()
+        return Plugin
 
 
 @asynccontextmanager
@@ -90,7 +91,7 @@ async def asking(status: int, body: object, key: str = "k") -> AsyncIterator[Arg
             "plugins": {NAME: config},
             "upstreams": {NAME: {"retries": 0}},
         }
-        plugins = {NAME: Plugin()}
+        plugins = {NAME: Plugin}
         async with Argo.open(settings, plugins=plugins, installed=False, clock=FakeClock()) as argo:
             yield argo
 

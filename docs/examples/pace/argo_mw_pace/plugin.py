@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from argo_mw.plugin import Call, Clock, Context, Layer, Next, Outcome, Refusal, hookimpl
 from attrs import field, frozen, validators
 
@@ -15,40 +17,44 @@ class Config:
     Attributes:
         per_second: Calls a second that each upstream is asked in the long run.
         burst: Calls that may go out at once after a pause.
-        longest_wait: Seconds that a call waits for its turn at most.
+        max_wait: Seconds that a call waits for its turn at most.
     """
 
     per_second: float = field(default=5.0, validator=validators.gt(0))
     burst: int = field(default=5, validator=validators.ge(1))
-    longest_wait: float = field(default=10.0, validator=validators.ge(0))
+    max_wait: float = field(default=10.0, validator=validators.ge(0))
 
 
 class Pace:
     """Lets calls through one after the other, by the generic cell rate algorithm.
 
-    All that is kept is one time for each upstream: when it will have worked off what it was asked.
+    All that is kept is one time for each upstream: when its calls so far will have gone out.
     """
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self._interval = 1 / config.per_second
         self._tolerance = (config.burst - 1) * self._interval
-        self._longest_wait = config.longest_wait
+        self._max_wait = config.max_wait
         self._clock = clock
-        self._worked_off: dict[str, float] = {}
+        self._free_at: dict[str, float] = {}
+
+    def take_over(self, previous: Pace) -> None:
+        """Keep the turns that calls were given before the configuration changed."""
+        self._free_at = previous._free_at
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """Hand *call* on when it is its turn.
+        """Pass *call* on when it is its turn.
 
         Raises:
             Refusal: Its turn would come too late.
         """
-        wait = self._wait(call)
-        if wait > self._longest_wait:
+        wait = self._wait(call.upstream or "")
+        if wait > self._max_wait:
             msg = (
                 f"{call.upstream} has {wait:.1f} s of calls before this one; ask later, or raise "
-                f"longest_wait in [plugins.{NAME}]"
+                f"max_wait in [plugins.{NAME}]"
             )
-            raise Refusal(msg, retry_at=self._clock.time() + wait - self._longest_wait)
+            raise Refusal(msg, retry_at=self._clock.time() + wait - self._max_wait)
         self._take_turn(call)
         if wait <= 0:
             return await call_next(call)
@@ -57,27 +63,30 @@ class Pace:
         return outcome.shaped_by(NAME, f"waited {wait:.1f} s for its turn")
 
     def explain(self, call: Call) -> str:
-        """What it would do with *call*, for ``argo-mw explain``."""
-        wait = self._wait(call)
-        return f"would wait {wait:.1f} s for its turn" if wait > 0 else "would pass it on at once"
+        """Say what it would do with *call*, for ``argo-mw explain``."""
+        # The call that is explained is bound to no upstream yet.
+        wait = max(map(self._wait, self._free_at), default=0.0)
+        return f"would wait for its upstream's turn, now {wait:.1f} s at most"
 
-    def _wait(self, call: Call) -> float:
+    def _wait(self, upstream: str) -> float:
         now = self._clock.monotonic()
-        return self._worked_off.get(call.upstream or "", now) - self._tolerance - now
+        return self._free_at.get(upstream, now) - self._tolerance - now
 
     def _take_turn(self, call: Call) -> None:
         name, now = call.upstream or "", self._clock.monotonic()
-        self._worked_off[name] = max(now, self._worked_off.get(name, now)) + self._interval
+        self._free_at[name] = max(now, self._free_at.get(name, now)) + self._interval
 
 
-@hookimpl
-def register_config() -> type:
-    """The class of the plugin's table."""
-    return Config
+class Plugin:
+    """What the plugin registers."""
 
+    @hookimpl
+    def register_config(self) -> type:
+        """Return the class of the plugin's table."""
+        return Config
 
-@hookimpl
-def register_layers(config: Config, context: Context) -> Layer:
-    """The layer, inside of ``race``: there a call is bound to one upstream."""
-    pace = Pace(config, context.clock)
-    return Layer(NAME, pace, after=("similarity",), before=("persist",), explain=pace.explain)
+    @hookimpl
+    def register_layers(self, config: Config, context: Context) -> Iterable[Layer]:
+        """Return the layer, inside of ``race``: there a call is bound to one upstream."""
+        pace = Pace(config, context.clock)
+        return [Layer(NAME, pace, after=("similarity",), before=("persist",))]

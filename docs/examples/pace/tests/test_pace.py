@@ -9,13 +9,13 @@ from argo_mw import Argo, Refusal
 from argo_mw.plugin import operation
 from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted, settle
 
-from argo_mw_pace import plugin
+from argo_mw_pace.plugin import NAME, Plugin
 
 
 class TestContract(LayerConformance):
-    name = plugin.NAME
-    plugin = plugin
-    # The clock of these tests stands still, so nobody may have to wait.
+    name = NAME
+    plugin = Plugin
+    # The clock of these tests stands still, so no call may have to wait.
     config = {"burst": 100_000}  # noqa: RUF012
 
 
@@ -26,9 +26,9 @@ def quote(symbol: str) -> str:
 
 
 def opened(clock: FakeClock, *upstreams: Scripted, **config: float) -> Argo:
-    settings = {"argo": {"shared": "memory://"}, "plugins": {plugin.NAME: config}}
+    settings = {"argo": {"shared": "memory://"}, "plugins": {NAME: config}}
     asked = FakePlugin(operations=[quote], upstreams=upstreams)
-    plugins = {plugin.NAME: plugin, "asked": asked}
+    plugins = {NAME: Plugin, "asked": asked}
     return Argo.open(settings, plugins=plugins, installed=False, clock=clock)
 
 
@@ -50,7 +50,7 @@ async def test_calls_go_out_evenly_after_a_burst() -> None:
 async def test_a_turn_that_comes_too_late_is_refused_and_says_when_to_ask_again() -> None:
     clock = FakeClock()
     async with opened(
-        clock, Scripted("vendor", ["quote"]), per_second=1, burst=1, longest_wait=0.5
+        clock, Scripted("vendor", ["quote"]), per_second=1, burst=1, max_wait=0.5
     ) as argo:
         await argo.call("quote", symbol="AAPL")
         with pytest.raises(Refusal, match=r"vendor has 1\.0 s of calls before this one") as caught:
@@ -69,8 +69,18 @@ async def test_each_upstream_has_a_pace_of_its_own() -> None:
     assert (len(down.asked), len(up.asked)) == (1, 1)
 
 
-async def test_it_explains_who_waits() -> None:
+async def test_it_explains_how_long_a_call_would_wait() -> None:
     async with opened(FakeClock(), Scripted("vendor", ["quote"]), burst=1) as argo:
         await argo.call("quote", symbol="AAPL")
-        told = {one.name: one.text for one in argo.explain("quote", symbol="MSFT")}
-    assert plugin.NAME in told
+        texts = {one.name: one.text for one in argo.explain("quote", symbol="MSFT")}
+    assert texts[NAME] == "would wait for its upstream's turn, now 0.2 s at most"
+
+
+async def test_turns_outlive_a_change_of_the_configuration() -> None:
+    clock = FakeClock()
+    async with opened(clock, Scripted("vendor", ["quote"]), per_second=1, burst=1) as argo:
+        await argo.call("quote", symbol="AAPL")
+        changed = {"argo": {"shared": "memory://"}, "plugins": {NAME: {"burst": 1, "max_wait": 0}}}
+        await argo.reload(changed)
+        with pytest.raises(Refusal, match="before this one"):
+            await argo.call("quote", symbol="MSFT")
