@@ -6,7 +6,9 @@ import subprocess
 import sys
 import tomllib
 import venv
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -27,12 +29,9 @@ dependencies = ["argo-mw"]
 
 [project.entry-points.argo_mw]
 shout = "argo_mw_shout"
-
-[project.entry-points."argo_mw.hook_api"]
-shout = "1"
 """,
     "argo_mw_shout/__init__.py": """
-from argo_mw import Call, Layer, Next, Outcome, hookimpl
+from argo_mw.plugin import Call, Layer, Next, Outcome, hookimpl
 
 
 async def shout(call: Call, call_next: Next) -> Outcome:
@@ -41,8 +40,8 @@ async def shout(call: Call, call_next: Next) -> Outcome:
 
 
 @hookimpl
-def register_layers() -> Layer:
-    return Layer("shout", shout, before=("coalesce",), serves=lambda op: op.name == "greet")
+def register_layers() -> list[Layer]:
+    return [Layer("shout", shout, before=("coalesce",), serves=lambda op: op.name == "greet")]
 """,
 }
 
@@ -118,10 +117,18 @@ def test_every_plugin_has_one_name_everywhere() -> None:
         name = project.name
         table = tomllib.loads((project / "pyproject.toml").read_text())["project"]
         assert table["name"] == "argo-mw-" + name.replace("_", "-")
+        assert table["entry-points"].keys() == {"argo_mw"}
         assert table["entry-points"]["argo_mw"].keys() == {name}
-        assert table["entry-points"]["argo_mw.hook_api"] == {name: "1"}
         assert (project / f"argo_mw_{name}" / "py.typed").exists()
         assert (project / "README.md").read_text().startswith("#")
+
+
+def test_every_entry_point_can_be_loaded() -> None:
+    for project in PLUGINS:
+        table = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+        [(name, value)] = table["entry-points"]["argo_mw"].items()
+        loaded = EntryPoint(name, value, "argo_mw").load()
+        assert isinstance(loaded, type | ModuleType)
 
 
 def test_wheels_hold_their_package_and_nothing_else(wheels: Path) -> None:
