@@ -83,13 +83,17 @@ class Sender:
 
     async def _end(self, request: Request | None, sent: SentRequest | None, result: Result) -> None:
         """Settle the guards of a request that was sent, and emit what it cost."""
+        if sent is None:
+            if request is not None:
+                await self._settle(request, result)
+            return
+        settled = self._settlement.end(sent, result)
         try:
             if request is not None:
                 await self._settle(request, result)
         finally:
             # Also when this caller is cancelled, or a guard fails: the money was spent.
-            if sent is not None:
-                self._settlement.end(sent, result)
+            self._settlement.emit(settled)
 
     async def _reserve(self, request: Request) -> None:
         reserved: list[Guard] = []

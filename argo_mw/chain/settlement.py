@@ -34,9 +34,18 @@ class SentRequest:
 
 
 @define(eq=False)
-class _Pending:
+class Settled:
+    """What a request cost, as far as it is known.
+
+    Attributes:
+        sent: The request.
+        charges: What each of its calls cost.
+        streams: The answers that are streams, whose cost is known at their end, by place.
+    """
+
+    sent: SentRequest
     charges: list[Charge]
-    streams: int
+    streams: dict[int, Stream[object]]
 
 
 class Settlement:
@@ -63,34 +72,34 @@ class Settlement:
         if sent is not None:
             sent.requests += 1
 
-    def end(self, sent: SentRequest, result: Result) -> None:
-        """Emit what *sent* cost: now, or when the last of its streams has ended."""
+    def end(self, sent: SentRequest, result: Result) -> Settled:
+        """Work out what *sent* cost, which ended in *result*."""
         latency = self._clock.monotonic() - sent.started
-        pending = _Pending([], 0)
-        streams: list[tuple[int, Stream[object]]] = []
-        for call, answer in zip(sent.calls, result, strict=True):
+        settled = Settled(sent, [], {})
+        for place, (call, answer) in enumerate(zip(sent.calls, result, strict=True)):
             self._sent.pop(id(call), None)
+            settled.charges.append(self._charge(sent, call, answer, latency))
             if isinstance(answer, Outcome) and isinstance(answer.value, Stream):
-                streams.append((len(pending.charges), answer.value))
-            pending.charges.append(self._charge(sent, call, answer, latency))
-        if not streams:
-            self._emit(pending.charges)
-            return
-        pending.streams = len(streams)
-        for place, stream in streams:
-            stream.on_done(partial(self._stream_ended, sent, pending, place))
+                settled.streams[place] = answer.value
+        return settled
 
-    def _stream_ended(
-        self, sent: SentRequest, pending: _Pending, place: int, stream: Stream[object]
-    ) -> None:
-        charge = pending.charges[place]
-        cost = charge.cost if stream.cost is None else self._shared(sent, stream.cost)
+    def emit(self, settled: Settled) -> None:
+        """Emit what a request cost: now, or when the last of its streams has ended."""
+        if not settled.streams:
+            self._emit(settled.charges)
+            return
+        for place, stream in list(settled.streams.items()):
+            stream.on_done(partial(self._stream_ended, settled, place))
+
+    def _stream_ended(self, settled: Settled, place: int, stream: Stream[object]) -> None:
+        charge = settled.charges[place]
+        cost = charge.cost if stream.cost is None else self._shared(settled.sent, stream.cost)
         status: ChargeStatus = "aborted" if stream.aborted else "ok"
-        pending.charges[place] = evolve(charge, cost=cost, status=status)
-        pending.streams -= 1
-        if not pending.streams:
+        settled.charges[place] = evolve(charge, cost=cost, status=status)
+        del settled.streams[place]
+        if not settled.streams:
             now = self._clock.time()
-            self._emit([evolve(one, at=now) for one in pending.charges])
+            self._emit([evolve(one, at=now) for one in settled.charges])
 
     def _charge(
         self, sent: SentRequest, call: Call, answer: Outcome | BaseException, latency: float

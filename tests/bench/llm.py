@@ -1,4 +1,4 @@
-"""Language models through the chain: what it adds in CPU time, and whether the books are right."""
+"""Language models through the chain: what it adds in CPU time, and whether its costs are right."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ import openai
 
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, ArgoError, Refusal
+from argo_mw.plugin import Charge
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
-from argo_mw_llm.ledger import LEDGER, Entry, read
+from argo_mw_llm.cost_file import COSTS, read
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 
 PROVIDERS = ("claude", "glm", "deepseek", "qwen")
@@ -37,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The bench's own arguments."""
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--calls", type=int, default=100, help="calls in a round")
-    parser.add_argument("--mixed", type=int, default=1_000, help="calls for the ledger")
+    parser.add_argument("--mixed", type=int, default=1_000, help="calls whose costs are compared")
 
 
 async def run(args: argparse.Namespace) -> dict[str, object]:
@@ -45,7 +46,7 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
     return {
         **await added_cpu(args.rounds, args.calls),
         **await replay(),
-        **await books(args.mixed),
+        **await costs(args.mixed),
         **await budget(),
     }
 
@@ -319,8 +320,8 @@ async def first_of_claude(client: anthropic.AsyncAnthropic) -> float:
 # -- Accounting -------------------------------------------------------------------------------------
 
 
-async def books(calls: int) -> dict[str, object]:
-    """The ledger after mixed calls, beside the sandbox's own counts."""
+async def costs(calls: int) -> dict[str, object]:
+    """The recorded costs after mixed calls, beside the sandbox's own counts."""
     with tempfile.TemporaryDirectory() as state:
         os.environ["ARGO_MW_STATE_DIR"] = state
         async with Sandbox(SandboxConfig()) as sandbox:
@@ -340,9 +341,9 @@ async def books(calls: int) -> dict[str, object]:
                     await asyncio.gather(*done[start : start + 20])
             await sandbox.idle()
             told = {name: sandbox.counts_of(name) for name in PROVIDERS}
-        entries = [e for e in read(Path(state) / LEDGER) if not e.layer]
-        saved = [e for e in read(Path(state) / LEDGER) if e.layer]
-    exact = [e for e in entries if not e.estimated]
+        entries = [e for e in read(Path(state) / COSTS) if not e.layer]
+        saved = [e for e in read(Path(state) / COSTS) if e.layer]
+    exact = [e for e in entries if not e.cost.estimated]
     booked = {name: tokens([e for e in exact if e.upstream == name]) for name in PROVIDERS}
     counted = {
         name: (c.input_tokens, c.cache_write_tokens, c.cache_read_tokens, c.output_tokens)
@@ -352,14 +353,15 @@ async def books(calls: int) -> dict[str, object]:
         abs(a - b) for name in PROVIDERS for a, b in zip(booked[name], counted[name], strict=True)
     )
     unanswered = sum(c.disconnects for c in told.values())
-    errors = [abs(e.expected - prompt(e)) / prompt(e) for e in exact if prompt(e)]
+    sent = [(e.cost.tokens_expected, e.cost.tokens_in) for e in exact if e.cost.tokens_in]
+    errors = [abs(expected - counted) / counted for expected, counted in sent]
     return {
-        "ledger_calls": calls,
-        "ledger_requests": len(entries),
+        "recorded_calls": calls,
+        "recorded_requests": len(entries),
         "sandbox_requests": sum(c.requests for c in told.values()),
-        "ledger_exact_tokens": sum(map(sum, booked.values())),
-        "ledger_token_difference": differences,
-        "ledger_estimates": sum(e.estimated for e in entries),
+        "recorded_exact_tokens": sum(map(sum, booked.values())),
+        "recorded_token_difference": differences,
+        "recorded_estimates": sum(e.cost.estimated for e in entries),
         "sandbox_unanswered": unanswered,
         "saved_entries": len(saved),
         "estimate_error": round(statistics.mean(errors), 3),
@@ -397,19 +399,15 @@ async def mixed(argo: Argo, number: int) -> None:
             pass
 
 
-def tokens(entries: list[Entry]) -> tuple[int, int, int, int]:
+def tokens(charges: list[Charge]) -> tuple[int, int, int, int]:
     """Tokens by the sandbox's buckets."""
+    costs = [charge.cost for charge in charges]
     return (
-        sum(e.input for e in entries),
-        sum(e.write_5m + e.write_1h for e in entries),
-        sum(e.read for e in entries),
-        sum(e.output for e in entries),
+        sum(c.tokens_in - c.tokens_written - c.tokens_cached for c in costs),
+        sum(c.tokens_written for c in costs),
+        sum(c.tokens_cached for c in costs),
+        sum(c.tokens_out for c in costs),
     )
-
-
-def prompt(entry: Entry) -> int:
-    """All prompt tokens of *entry*."""
-    return entry.input + entry.write_5m + entry.write_1h + entry.read
 
 
 # -- Budget ------------------------------------------------------------------------------------
@@ -424,9 +422,9 @@ async def budget() -> dict[str, object]:
         with context.Pool(PROCESSES) as pool:
             work = [(url, state, number) for number in range(PROCESSES)]
             refusals = await asyncio.to_thread(pool.starmap, spend, work)
-        entries = [e for e in read(Path(state) / LEDGER) if not e.layer]
-    spent = sum(e.usd or 0.0 for e in entries)
-    dearest = max((e.usd or 0.0 for e in entries), default=0.0)
+        entries = [e for e in read(Path(state) / COSTS) if not e.layer]
+    spent = sum(e.cost.usd or 0.0 for e in entries)
+    dearest = max((e.cost.usd or 0.0 for e in entries), default=0.0)
     return {
         "budget_usd": BUDGET_USD,
         "budget_spent_usd": round(spent, 4),

@@ -7,11 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 from attrs import evolve, frozen
 
-from argo_mw.plugin import BudgetExceeded, Call, Context
+from argo_mw.plugin import BudgetExceeded, Call, Context, Cost
 from argo_mw_llm.answers import Usage
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.estimate import Estimator, rough_prompt
-from argo_mw_llm.ledger import Entry, Ledger
 from argo_mw_llm.prices import load_prices
 
 _NANO = 1_000_000_000
@@ -48,37 +47,74 @@ class Quote:
 
 
 class Accounting:
-    """The accounts of one application."""
+    """Quotes, costs and budgets of one application."""
 
-    def __init__(self, config: LlmConfig, context: Context, ledger: Ledger) -> None:
+    def __init__(self, config: LlmConfig, context: Context) -> None:
         self._config = config
         self._context = context
+        self._quotes: dict[int, Quote] = {}
         self.prices = load_prices(config.prices)
         self.estimator = Estimator()
-        self.ledger = ledger
 
     def quote(self, call: Call, model: str) -> Quote:
-        """What *call* is expected to take of *model*."""
+        """Return what *call* is expected to take of *model*."""
         parameters = call.parameters
         rough = rough_prompt(parameters)
         body = parameters.get("body")
-        told = body if isinstance(body, dict) else parameters
+        fields = body if isinstance(body, dict) else parameters
         if "indicators" in parameters:
-            most, rough = _OPINION_TOKENS, rough + _OPINION_PROMPT
+            output, rough = _OPINION_TOKENS, rough + _OPINION_PROMPT
         else:
-            limit = told.get("max_tokens") or told.get("max_completion_tokens")
-            most = limit if isinstance(limit, int) and limit > 0 else self._config.max_tokens
-            choices = told.get("n")
-            most *= choices if isinstance(choices, int) and choices > 1 else 1
+            limit = fields.get("max_tokens") or fields.get("max_completion_tokens")
+            output = limit if isinstance(limit, int) and limit > 0 else self._config.max_tokens
+            choices = fields.get("n")
+            output *= choices if isinstance(choices, int) and choices > 1 else 1
         prompt = self.estimator.prompt(model, rough)
-        return Quote(model, rough, prompt, Usage(input=round(prompt * _MARGIN), output=most))
+        return Quote(model, rough, prompt, Usage(input=round(prompt * _MARGIN), output=output))
 
     def recount(self, quote: Quote, prompt: int) -> Quote:
-        """*quote* for as many *prompt* tokens as the provider counted."""
+        """Return *quote* for as many *prompt* tokens as the provider counted."""
         return evolve(quote, prompt=prompt, worst=evolve(quote.worst, input=prompt))
 
-    def dearest(self, quote: Quote) -> float | None:
-        """The US dollars that *quote* comes to at most, or ``None``: the price is not known."""
+    def keep(self, call: Call, quote: Quote) -> None:
+        """Keep *quote* while the request for *call* is under way: quoting again would cost time."""
+        self._quotes[id(call)] = quote
+
+    def forget(self, call: Call) -> None:
+        """Forget the quote of *call*."""
+        self._quotes.pop(id(call), None)
+
+    def quote_of(self, call: Call, model: str) -> Quote:
+        """Return the quote that is kept for *call*, or else a new one for *model*."""
+        return self._quotes.get(id(call)) or self.quote(call, model)
+
+    def cost(self, quote: Quote, usage: Usage, model: str = "") -> Cost:
+        """Return what *usage* of *model* costs, and learn from it what to expect."""
+        model = model or quote.model
+        if not usage.estimated:
+            self.estimator.learn(quote.model, quote.rough, usage.prompt, usage.output)
+        return evolve(self.price(usage, model), requests=1.0, tokens_expected=quote.prompt)
+
+    def price(self, usage: Usage, model: str) -> Cost:
+        """Return what *usage* of *model* costs now, charged to no request."""
+        return Cost(
+            self.prices.usd(model, usage, self._context.clock.time()),
+            usage.prompt,
+            usage.output,
+            0.0,
+            usage.estimated,
+            model,
+            usage.read,
+            usage.write_5m + usage.write_1h,
+        )
+
+    def guess(self, quote: Quote, heard: int = 0) -> Usage:
+        """Return the likely tokens of a call without a count, *heard* characters of it read."""
+        output = max(self.estimator.answer(quote.model, quote.worst.output), heard // 4)
+        return Usage(input=quote.prompt, output=output, estimated=True)
+
+    def worst_case(self, quote: Quote) -> float | None:
+        """Return the US dollars that *quote* comes to at most; ``None``: the price is not known."""
         return self.prices.usd(quote.model, quote.worst, self._context.clock.time())
 
     async def hold(self, call: Call, quote: Quote) -> list[Held]:
@@ -98,7 +134,7 @@ class Accounting:
         return held
 
     async def settle(self, held: Sequence[Held], usd: float | None) -> None:
-        """Replace what was *held* by what it did cost."""
+        """Replace what was *held* by what the call did cost; an unknown cost stays held."""
         for one in held:
             actual = one.nanos if usd is None else round(usd * _NANO)
             if actual != one.nanos:
@@ -108,62 +144,16 @@ class Accounting:
         """Give back what was *held*."""
         await self.settle(held, 0.0)
 
-    def enter(
-        self,
-        call: Call,
-        upstream: str,
-        quote: Quote,
-        usage: Usage,
-        *,
-        model: str = "",
-        status: str = "ok",
-        layer: str = "",
-        usd: float | None = None,
-    ) -> float | None:
-        """Write down what *call* took, and learn from it; what it cost: *usd*, where known."""
-        model = model or quote.model
-        now = self._context.clock.time()
-        if usd is None:
-            usd = self.prices.usd(model, usage, now)
-        if not usage.estimated and not layer and status == "ok":
-            self.estimator.learn(quote.model, quote.rough, usage.prompt, usage.output)
-        self.ledger.add(
-            Entry(
-                now,
-                layer,
-                call.tenant,
-                call.operation.name,
-                call.subject,
-                upstream,
-                model,
-                usage.input,
-                usage.write_5m,
-                usage.write_1h,
-                usage.read,
-                usage.output,
-                quote.prompt,
-                usd,
-                int(usage.estimated),
-                status,
-            )
-        )
-        return usd
-
-    def guess(self, quote: Quote, heard: int = 0) -> Usage:
-        """The tokens of a call whose count never came, after *heard* characters of answer."""
-        output = max(self.estimator.answer(quote.model, quote.worst.output), heard // 4)
-        return Usage(input=quote.prompt, output=output, estimated=True)
-
     async def _take(self, budget: Budget, call: Call, quote: Quote) -> list[Held]:
-        usd = self.dearest(quote)
+        usd = self.worst_case(quote)
         if usd is None:
             msg = (
                 f"the price of {quote.model!r} is not known, so the {_named(budget)} cannot be "
                 "kept; add it to a price table named by `prices` in [plugins.llm]"
             )
             return self._refuse(budget, msg, None)
-        key, begins = self._period(budget, call.tenant, quote.model)
-        ttl = None if begins is None else begins - self._context.clock.time() + _DAY
+        key, renewed_at = self._period(budget, call.tenant, quote.model)
+        ttl = None if renewed_at is None else renewed_at - self._context.clock.time() + _DAY
         nanos, limit = round(usd * _NANO), round(budget.usd * _NANO)
         count = await self._context.shared.add(key, nanos, limit=limit, ttl=ttl)
         if count.added:
@@ -176,7 +166,7 @@ class Accounting:
             await self._context.shared.add(key, nanos, ttl=ttl)
             self._context.warn_once("llm budgets", f"the {_named(budget)} is used up")
             return [Held(key, nanos, ttl)]
-        return self._refuse(budget, msg, begins)
+        return self._refuse(budget, msg, renewed_at)
 
     def _refuse(self, budget: Budget, msg: str, retry_at: float | None) -> list[Held]:
         if budget.then == "warn":
@@ -185,21 +175,21 @@ class Accounting:
         raise BudgetExceeded(msg, retry_at=retry_at)
 
     def _period(self, budget: Budget, tenant: str, model: str) -> tuple[str, float | None]:
-        """The counter's key, and when the budget begins anew."""
+        """Return the counter's key, and when the budget begins anew."""
         now = datetime.fromtimestamp(self._context.clock.time(), UTC)
         whose = f"{tenant if budget.tenant == '*' else budget.tenant}"
         which = f"{model if budget.model == '*' else budget.model}"
         start = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        begins: float | None
+        renewed_at: float | None
         if budget.per == "day":
-            span, begins = f"{now:%Y-%m-%d}", (start + timedelta(days=1)).timestamp()
+            span, renewed_at = f"{now:%Y-%m-%d}", (start + timedelta(days=1)).timestamp()
         elif budget.per == "month":
             following = (start.replace(day=1) + timedelta(days=32)).replace(day=1)
-            span, begins = f"{now:%Y-%m}", following.timestamp()
+            span, renewed_at = f"{now:%Y-%m}", following.timestamp()
         else:
-            span, begins = "ever", None
+            span, renewed_at = "ever", None
         # Lengths keep tenants apart whose names hold separators.
-        return f"argo:llm:budget:{len(whose)}:{whose}:{which}:{span}", begins
+        return f"argo:llm:budget:{len(whose)}:{whose}:{which}:{span}", renewed_at
 
 
 def _applies(budget: Budget, tenant: str, model: str) -> bool:

@@ -1,8 +1,7 @@
-"""BudgetGuard: the guard that keeps budgets and writes the ledger, request by request."""
+"""The guard that keeps budgets: it holds money before a request, and corrects it afterwards."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
@@ -13,48 +12,47 @@ from argo_mw.plugin import (
     Call,
     Closed,
     Context,
-    Cost,
     Outcome,
-    Refusal,
     Request,
     Result,
+    Stream,
 )
 from argo_mw_llm.accounting import Accounting, Held, Quote
-from argo_mw_llm.answers import Usage
-from argo_mw_llm.failures import ProviderFailed, never_sent
-from argo_mw_llm.streams import AnswerStream
-
-
-@frozen(eq=False)
-class _Open:
-    call: Call
-    quote: Quote
-    held: list[Held]
-
 
 MAX_USD = "llm.max_usd"
 """The extension with the most that a call may cost, in US dollars."""
 
-Count = Callable[[Call, str], Awaitable["int | None"]]
+CountTokens = Callable[[Call, str], Awaitable["int | None"]]
+
+
+@frozen(eq=False)
+class _Reserved:
+    call: Call
+    held: list[Held]
 
 
 class BudgetGuard:
-    """Holds money before a request, accounting its cost after it.
+    """Holds the most that a request may cost before it is sent, and its cost after it.
 
     Fails closed: without the shared store there is no budget, and so no call.
+
+    Args:
+        model: The model that is asked where a call names none.
+        accounting: Quotes and budgets.
+        context: Owns the correction of what a stream held.
+        count: The provider's own count of a prompt's tokens.
     """
 
     name = "llm"
 
     def __init__(
-        self, upstream: str, model: str, accounting: Accounting, context: Context, count: Count
+        self, model: str, accounting: Accounting, context: Context, count: CountTokens
     ) -> None:
-        self._upstream = upstream
         self._model = model
         self._count = count
         self._accounting = accounting
         self._context = context
-        self._open: dict[Request, list[_Open]] = {}
+        self._reserved: dict[Request, list[_Reserved]] = {}
 
     async def reserve(self, request: Request) -> None:
         """Hold what *request* may cost.
@@ -62,97 +60,63 @@ class BudgetGuard:
         Raises:
             BudgetExceeded: A budget has not so much left.
         """
-        opened: list[_Open] = []
+        reserved: list[_Reserved] = []
         for call in request.calls:
             quote = self._accounting.quote(call, str(call.parameters.get("model") or self._model))
             try:
                 if MAX_USD in call.extensions:
                     quote = await self._checked(call, quote)
-                opened.append(_Open(call, quote, await self._accounting.hold(call, quote)))
+                reserved.append(_Reserved(call, await self._accounting.hold(call, quote)))
             except BaseException:
-                for one in opened:
-                    await self._accounting.give_back(one.held)
+                await self._give_back(reserved)
                 raise
-        self._open[request] = opened
+            self._accounting.keep(call, quote)
+        self._reserved[request] = reserved
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
-        """Book what *request* took; budgets, where there are any, remain to be corrected."""
-        booked = zip(self._open.pop(request), result, strict=True)
-        corrections = [c for one, answer in booked if (c := self._book(one, answer)) is not None]
+        """Return the correction of what *request* held; ``None`` where it held nothing."""
+        corrections: list[Awaitable[None]] = []
+        for one, answer in zip(self._reserved.pop(request), result, strict=True):
+            if one.held and isinstance(answer, Outcome) and isinstance(answer.value, Stream):
+                self._settle_at_end(one.held, answer.value)
+            elif one.held:
+                usd = request.upstream.cost_of(one.call, answer).usd
+                corrections.append(self._accounting.settle(one.held, usd))
+            self._accounting.forget(one.call)
         return _all(corrections) if corrections else None
 
     async def release(self, request: Request) -> None:
         """Give back what *request* held: it was never sent."""
-        for one in self._open.pop(request):
+        await self._give_back(self._reserved.pop(request))
+
+    async def _give_back(self, reserved: Sequence[_Reserved]) -> None:
+        for one in reserved:
+            self._accounting.forget(one.call)
             await self._accounting.give_back(one.held)
 
     async def _checked(self, call: Call, quote: Quote) -> Quote:
-        """*quote* with the provider's own count of tokens, if the caller pays that much."""
-        most = call.extensions[MAX_USD]
+        """Return *quote* with the provider's own count of tokens, if the caller pays that much."""
+        limit = call.extensions[MAX_USD]
         counted = await self._count(call, quote.model)
         if counted is not None:
             quote = self._accounting.recount(quote, counted)
-        dearest = self._accounting.dearest(quote)
-        if dearest is None:
+        usd = self._accounting.worst_case(quote)
+        if usd is None:
             msg = f"the price of {quote.model!r} is not known, so no limit on it can be kept"
             raise BudgetExceeded(msg)
-        if not dearest <= float(str(most)):  # so that nan is no limit that everything keeps
-            msg = f"{quote.model} may cost ${dearest:.6f}, more than the limit of ${most}"
+        if not usd <= float(str(limit)):  # so that nan is not a limit that everything keeps
+            msg = f"{quote.model} may cost ${usd:.6f}, more than the limit of ${limit}"
             raise BudgetExceeded(msg)
         return quote
 
-    def _book(self, one: _Open, answer: Outcome | BaseException) -> Awaitable[None] | None:
-        """Book what *one* took; the correction of what it held."""
-        if isinstance(answer, Outcome):
-            value = answer.value
-            if isinstance(value, AnswerStream):
-                value.on_done(lambda stream: self._ended(one, value))
-                return None
-            usage = getattr(value, "usage", None)
-            known = answer.cost.usd
-            if not isinstance(usage, Usage):
-                usage, known = self._accounting.guess(one.quote), None
-            usd = self._enter(one, usage, model=str(getattr(value, "model", "")), usd=known)
-        elif _is_free(answer):
-            self._enter(one, Usage(), status="failed")
-            usd = 0.0
-        elif isinstance(answer, Refusal):
-            usd = 0.0
-        else:
-            status = "cancelled" if isinstance(answer, asyncio.CancelledError) else "failed"
-            usd = self._enter(one, self._accounting.guess(one.quote), status=status)
-        return self._accounting.settle(one.held, usd) if one.held else None
-
-    def _ended(self, one: _Open, stream: AnswerStream[object]) -> None:
-        ending = stream.ending
-        told = ending.usage if ending.stop else None
-        usage = told or self._accounting.guess(one.quote, ending.heard)
-        status = "ok" if ending.stop else "aborted"
-        usd = self._enter(one, usage, model=ending.model, status=status)
-        stream.cost = Cost(usd, usage.prompt, usage.output, 1.0, usage.estimated)
-        if one.held:
+    def _settle_at_end(self, held: Sequence[Held], stream: Stream[object]) -> None:
+        def ended(ended: Stream[object]) -> None:
+            usd = None if ended.cost is None else ended.cost.usd
             # While the application closes, what was held stays spent: too much, never too little.
             with suppress(Closed):
-                self._context.tasks.spawn("llm:settle", self._accounting.settle(one.held, usd))
+                self._context.tasks.spawn("llm:settle", self._accounting.settle(held, usd))
 
-    def _enter(
-        self,
-        one: _Open,
-        usage: Usage,
-        *,
-        model: str = "",
-        status: str = "ok",
-        usd: float | None = None,
-    ) -> float | None:
-        return self._accounting.enter(
-            one.call, self._upstream, one.quote, usage, model=model, status=status, usd=usd
-        )
-
-
-def _is_free(error: BaseException) -> bool:
-    if isinstance(error, ProviderFailed):
-        return not error.billed
-    return never_sent(error)  # of an SDK whose request it is, so it raises errors of its own
+        stream.on_done(ended)
 
 
 async def _all(corrections: Sequence[Awaitable[None]]) -> None:

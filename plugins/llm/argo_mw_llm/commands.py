@@ -1,27 +1,23 @@
-"""``argo-mw ask`` and ``argo-mw costs``."""
+"""``argo-mw ask``."""
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import click
-from attrs import asdict, define, field
-from rich.table import Table
+from attrs import asdict
 
-from argo_mw.cli import ExitCode, console, print_json, with_argo
-from argo_mw.plugin import Argo, Outcome, Refusal, SharedUnavailable, context_of
+from argo_mw.cli import ExitCode, print_json, with_argo
+from argo_mw.plugin import Argo, Outcome, Refusal, context_of
 from argo_mw_llm.answers import Completion
 from argo_mw_llm.budget_guard import MAX_USD
-from argo_mw_llm.ledger import LEDGER, Totals, totals
 from argo_mw_llm.provider import TTL
-from argo_mw_llm.shared_totals import SharedTotals
 from argo_mw_llm.streams import AnswerStream
 
 REFUSED = 4
-_DAY = 86_400
 
 
 def _number(_: click.Context, __: click.Parameter, value: float | None) -> float | None:
@@ -97,130 +93,6 @@ async def ask(
     if stop != "end":
         click.echo(f"argo-mw: the answer stopped at {stop!r}", err=True)
         raise click.exceptions.Exit(ExitCode.PARTLY)
-
-
-@click.command()
-@click.option(
-    "--by",
-    type=click.Choice(["model", "operation", "symbol", "day", "tenant"]),
-    default="model",
-    show_default=True,
-    help="What to add up by.",
-)
-@click.option("--days", type=click.IntRange(min=0), default=30, show_default=True)
-@click.option("--here", is_flag=True, help="Only this machine's ledger.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_argo
-async def costs(argo: Argo, by: str, days: float, here: bool, as_json: bool) -> None:
-    """Show what language models cost, and what each layer saved, on all machines."""
-    context = context_of(argo)
-    path = context.state_dir / LEDGER
-    since = context.clock.time() - days * _DAY
-    found = totals(path, since)[1]
-    if not here:
-        try:
-            found += await SharedTotals(context, path).others(since)
-        except SharedUnavailable as error:
-            click.echo(f"argo-mw: other machines' costs are missing: {error}", err=True)
-    sums = add_up(found, by)
-    if as_json:
-        print_json([{by: name, **one.as_dict()} for name, one in sums.items()])
-        return
-    console().print(_table(by, sums))
-
-
-@define
-class Sum:
-    """What some entries add up to.
-
-    Attributes:
-        usd: US dollars of the calls whose price is known, or ``None`` where none is.
-        saved: The same of what each layer saved.
-    """
-
-    calls: int = 0
-    estimated: int = 0
-    unknown: int = 0
-    input: int = 0
-    output: int = 0
-    cached: int = 0
-    usd: float | None = None
-    saved: dict[str, float | None] = field(factory=dict)
-    off: float = 0.0
-    compared: int = 0
-
-    def add(self, more: Totals) -> None:
-        """Take up *more*."""
-        if more.layer:
-            self.saved[more.layer] = _plus(self.saved.get(more.layer), more)
-            return
-        self.calls += more.calls
-        self.estimated += more.estimated
-        self.unknown += more.unknown
-        self.input += more.input
-        self.output += more.output
-        self.cached += more.cached
-        self.usd = _plus(self.usd, more)
-        self.off += more.off
-        self.compared += more.compared
-
-    @property
-    def error(self) -> float | None:
-        """The mean relative error of the estimates, or ``None`` without any."""
-        return self.off / self.compared if self.compared else None
-
-    def as_dict(self) -> dict[str, object]:
-        """The sums as plain data for JSON."""
-        return {
-            "calls": self.calls,
-            "estimated_calls": self.estimated,
-            "calls_of_unknown_price": self.unknown,
-            "input_tokens": self.input,
-            "cached_tokens": self.cached,
-            "output_tokens": self.output,
-            "usd": _rounded(self.usd),
-            "saved_usd": {name: _rounded(usd) for name, usd in sorted(self.saved.items())},
-            "estimate_error": self.error,
-        }
-
-
-def add_up(found: Iterable[Totals], by: str) -> Mapping[str, Sum]:
-    """The sums of what was *found* for each value of *by*."""
-    sums: dict[str, Sum] = {}
-    for one in found:
-        sums.setdefault(str(getattr(one, by)) or "-", Sum()).add(one)
-    return dict(sorted(sums.items()))
-
-
-def _table(by: str, sums: Mapping[str, Sum]) -> Table:
-    layers = sorted({layer for one in sums.values() for layer in one.saved})
-    table = Table(box=None, pad_edge=False)
-    table.add_column(by)
-    named = ("calls", "estimated", "input", "cached", "output", "USD", "estimates off by")
-    for name in (*named, *(f"saved by {layer}" for layer in layers)):
-        table.add_column(name, justify="right")
-    for name, one in sums.items():
-        usd = _dollars(one.usd)
-        if one.usd is not None and one.unknown:
-            usd += f" + {one.unknown} unknown"
-        off = "" if one.error is None else f"{one.error:.0%}"
-        numbers = (one.calls, one.estimated, one.input, one.cached, one.output)
-        saved = (_dollars(one.saved.get(layer, 0.0)) for layer in layers)
-        table.add_row(name, *(f"{n:,}" for n in numbers), usd, off, *saved)
-    return table
-
-
-def _plus(usd: float | None, more: Totals) -> float | None:
-    """*usd* and what is known of *more*: ``None`` while nothing is, which is not $0."""
-    return usd if more.unknown == more.calls else (usd or 0.0) + more.usd
-
-
-def _rounded(usd: float | None) -> float | None:
-    return None if usd is None else round(usd, 9)
-
-
-def _dollars(usd: float | None) -> str:
-    return "unknown" if usd is None else f"{usd:.4f}"
 
 
 def _read(prompt: Sequence[str]) -> str:

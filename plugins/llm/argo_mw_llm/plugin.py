@@ -6,32 +6,40 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from argo_mw.plugin import AnyOperation, Codecs, Context, Guard, Observer, Tasks, Upstream, hookimpl
+from argo_mw.plugin import (
+    AnyOperation,
+    Codecs,
+    Context,
+    CostTable,
+    Guard,
+    Observer,
+    Tasks,
+    Upstream,
+    hookimpl,
+)
 from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.answers import Completion, Opinion, RawResponse, ToolCall, Usage
 from argo_mw_llm.budget_guard import BudgetGuard
 from argo_mw_llm.chat import DeepSeek, Glm, Qwen
 from argo_mw_llm.claude import Claude
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.ledger import LEDGER, Ledger
+from argo_mw_llm.cost_file import COSTS, CostFile
 from argo_mw_llm.operations import OPINIONS, operations
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.savings import Savings
-from argo_mw_llm.shared_totals import SharedTotals
 from argo_mw_llm.streams import AnswerStream, from_plain, to_plain
 from argo_mw_llm.views import TOLERANCES
 from argo_mw_llm.voices import Voices
 
 
 class LlmPlugin:
-    """One for each application: it owns the providers' connections and the ledger."""
+    """The plugin, one for each application: it owns the providers' connections."""
 
     def __init__(self) -> None:
         self._config = LlmConfig()
         self._providers: dict[str, Provider] = {}
         self._retired: list[Provider] = []  # closed at the end: calls may still need them
-        self._ledger: Ledger | None = None
-        self._fleet: SharedTotals | None = None
+        self._costs: CostFile | None = None
         self._tasks: Tasks | None = None
         self.accounting: Accounting | None = None
 
@@ -64,19 +72,10 @@ class LlmPlugin:
 
     @hookimpl
     def register_upstreams(self, config: LlmConfig, context: Context) -> Iterable[Upstream]:
-        """The providers, and what works out voices."""
-        if self._ledger is None:
-            path = context.state_dir / LEDGER
-            self._fleet = SharedTotals(context, path)
-            self._ledger = Ledger(
-                path,
-                context.tasks,
-                lambda what: context.warn_once("llm", what),
-                self._fleet.announce,
-            )
+        """The providers, and the upstream behind the voices."""
         self._config = config
         self._tasks = context.tasks
-        self.accounting = Accounting(config, context, self._ledger)
+        self.accounting = Accounting(config, context)
         self._retired += self._providers.values()
         kinds = (Glm, DeepSeek, Qwen, Claude)
         made: list[Provider] = [kind(config, context, self.accounting) for kind in kinds]
@@ -85,20 +84,30 @@ class LlmPlugin:
 
     @hookimpl
     def register_guards(self, context: Context, upstream: Upstream) -> Iterable[Guard]:
-        """Budgets and the ledger, for each provider."""
+        """Budgets, for each provider."""
         provider = self._providers.get(upstream.name)
         if provider is None or self.accounting is None:
             return []
         return [
-            BudgetGuard(
-                upstream.name, provider.default_model, self.accounting, context, provider.counted
-            )
+            BudgetGuard(provider.default_model, self.accounting, context, provider.count_tokens)
         ]
 
     @hookimpl
-    def register_observers(self) -> Iterable[Observer]:
-        """What finds out the savings."""
-        return [self._saved]
+    def register_cost_table(self, context: Context) -> CostTable:
+        """A file in the state directory, for where no other plugin keeps costs."""
+        if self._costs is None:
+            self._costs = CostFile(
+                context.state_dir / COSTS,
+                context.tasks,
+                lambda what: context.warn_once("llm costs", what),
+            )
+        return self._costs
+
+    @hookimpl
+    def register_observers(self, context: Context) -> Iterable[Observer]:
+        """What records the savings of layers."""
+        assert self.accounting is not None
+        return [Savings(self.accounting, context)]
 
     @hookimpl(optionalhook=True)
     def register_voices(self) -> Iterable[Mapping[str, object]]:
@@ -115,27 +124,19 @@ class LlmPlugin:
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw ask`` and ``argo-mw costs``."""
-        from argo_mw_llm.commands import ask, costs
+        """``argo-mw ask``."""
+        from argo_mw_llm.commands import ask
 
         cli.add_command(ask)
-        cli.add_command(costs)
 
     @hookimpl
     async def shutdown(self) -> None:
-        """Write the ledger, close the connections."""
-        if self._ledger is not None:
-            await self._ledger.aclose()
-        if self._fleet is not None:
-            await self._fleet.aclose()
+        """Write the costs, close the connections."""
+        if self._costs is not None:
+            await self._costs.aclose()
         for provider in (*self._providers.values(), *self._retired):
             await provider.aclose()
 
     def _replayed(self, plain: object) -> AnswerStream[object]:
         assert self._tasks is not None, "an application that is not open reads no streams"
         return from_plain(plain, self._tasks)
-
-    @property
-    def _saved(self) -> Observer:
-        assert self.accounting is not None
-        return Savings(self.accounting)

@@ -78,7 +78,8 @@ def prepare(
         if "prompt_cache" not in steps:
             request = evolve(request, prompt_cache_ttl="")
         elif least is None or request.rough < least:
-            note = f"about {request.rough} tokens; {request.model} caches from {least or 'an unknown size'}"
+            size = least or "an unknown size"
+            note = f"about {request.rough} tokens; {request.model} caches from {size}"
             done.append(Step("prompt_cache", 0, f"not asked for: {note}"))
             request = evolve(request, prompt_cache_ttl="")
         else:

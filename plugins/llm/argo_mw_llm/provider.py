@@ -7,15 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import ClassVar, cast
 
-from argo_mw.plugin import Call, Context, Cost, Limits, Note, Outcome, Upstream
-from argo_mw_llm.accounting import Accounting
+from argo_mw.plugin import Call, Context, Cost, Limits, Note, Outcome, Refusal, Upstream
+from argo_mw_llm.accounting import Accounting, Quote
 from argo_mw_llm.answers import Completion, RawResponse, Usage
 from argo_mw_llm.config import LlmConfig, ProviderConfig
-from argo_mw_llm.failures import ProviderFailed
+from argo_mw_llm.failures import ProviderFailed, never_sent
 from argo_mw_llm.operations import EXCHANGE
 from argo_mw_llm.prepare import Step, prepare
 from argo_mw_llm.request import ModelRequest
-from argo_mw_llm.streams import AnswerStream, is_kept
+from argo_mw_llm.streams import AnswerStream, Ending, is_kept
 from argo_mw_llm.views import opinion_request, read_opinion
 
 SEND = "llm.send"
@@ -66,6 +66,7 @@ class Provider(ABC):
             timeout=600.0,
             price=price,
             unsupported=self._unsupported,
+            failure_cost=self._failure_cost,
         )
 
     async def fetch(self, call: Call) -> Outcome:
@@ -100,7 +101,7 @@ class Provider(ABC):
         """The prompt's tokens by the provider's own count, or ``None`` where it has none."""
         return None
 
-    async def counted(self, call: Call, model: str) -> int | None:
+    async def count_tokens(self, call: Call, model: str) -> int | None:
         """The prompt tokens of *call* by the provider's own count, or ``None``."""
         if call.operation.name != "complete":
             return None
@@ -137,10 +138,9 @@ class Provider(ABC):
         steps: tuple[Step, ...],
     ) -> Outcome:
         now = self._context.clock.time()
-        usd = self._accounting.prices.usd(model, usage, now)
         return Outcome(
             value,
-            cost=Cost(usd, usage.prompt, usage.output, 1.0, usage.estimated),
+            cost=self._accounting.cost(self._quote(call), usage, model),
             # An answer that is out of date at once is one that nobody keeps.
             expires_at=_until(call, now) if kept else now,
             notes=_notes(steps) if kept else (*_notes(steps), Note("llm", "not one to keep")),
@@ -149,12 +149,35 @@ class Provider(ABC):
     def _streamed(
         self, call: Call, stream: AnswerStream[str] | AnswerStream[bytes], steps: tuple[Step, ...]
     ) -> Outcome:
+        quote = self._quote(call)
+
+        def ended(_: object) -> None:
+            stream.cost = self._stream_cost(quote, stream.ending)
+
+        stream.on_done(ended)
         return Outcome(
             stream,
             cost=Cost(None, requests=1.0, estimated=True),
             expires_at=_until(call, self._context.clock.time()),
             notes=_notes(steps),
         )
+
+    def _stream_cost(self, quote: Quote, ending: Ending) -> Cost:
+        """Return what a stream took: by the provider's count if it came to its end."""
+        usage = ending.usage if ending.stop else None
+        usage = usage or self._accounting.guess(quote, ending.heard)
+        return self._accounting.cost(quote, usage, ending.model)
+
+    def _failure_cost(self, call: Call, error: BaseException) -> Cost:
+        """Return what a request without an answer cost: nothing, or an estimate."""
+        quote = self._quote(call)
+        if _is_free(error):
+            return Cost(0.0, requests=1.0, model=quote.model, tokens_expected=quote.prompt)
+        return self._accounting.cost(quote, self._accounting.guess(quote))
+
+    def _quote(self, call: Call) -> Quote:
+        model = str(call.parameters.get("model") or self._own.model)
+        return self._accounting.quote_of(call, model)
 
     def _prepared(self, request: ModelRequest) -> tuple[ModelRequest, tuple[Step, ...]]:
         return prepare(request, self._config.prepare, self._accounting.prices, caches=self.caches)
@@ -173,6 +196,13 @@ class Provider(ABC):
         if self._own.key is not None:
             return self._own.key.reveal()
         return next((v for n in self.variables if (v := os.environ.get(n))), "")
+
+
+def _is_free(error: BaseException) -> bool:
+    if isinstance(error, ProviderFailed):
+        return not error.billed
+    # An SDK that sends its own request raises errors of its own.
+    return isinstance(error, Refusal) or never_sent(error)
 
 
 def _until(call: Call, now: float) -> float | None:

@@ -1,33 +1,34 @@
-"""Savings: what layers spared, learnt from what happened."""
+"""Savings: the price of each answer that a layer served instead of an upstream."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from argo_mw.plugin import CallEnded, Event, LayerActed, Outcome
-from argo_mw_llm.accounting import Accounting, Quote
+from argo_mw.plugin import CallEnded, Charge, Context, Event, LayerActed, Outcome
+from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.answers import Usage
 from argo_mw_llm.streams import AnswerStream
 
-_SERVED = ("cache", "similarity")
+_SERVING = ("cache", "similarity")
 _MAX_JOINED = 10_000
 
 
 class Savings:
-    """An observer that enters what each layer saved: the price of the answer it served."""
+    """An observer that records what each layer saved."""
 
     kinds = (CallEnded, LayerActed)
 
-    def __init__(self, accounting: Accounting) -> None:
+    def __init__(self, accounting: Accounting, context: Context) -> None:
         self._accounting = accounting
+        self._context = context
         self._joined: Counter[str] = Counter()
 
     def __call__(self, event: Event) -> None:
-        """Take notice of *event*."""
+        """Note calls that join a flight, and record what calls that have ended saved."""
         if isinstance(event, LayerActed):
-            if event.action == "joined" and event.call is not None and _asks(event.call):
+            if event.action == "joined" and event.call is not None and _is_llm(event.call):
                 self._join(event.call.key)
-        elif isinstance(event, CallEnded) and _asks(event.call):
+        elif isinstance(event, CallEnded) and _is_llm(event.call):
             self._end(event)
 
     def _join(self, key: str) -> None:
@@ -44,25 +45,36 @@ class Savings:
                 del self._joined[key]
         if event.outcome is None:
             return
-        layer = next((name for name in _SERVED if name in event.outcome.via), "")
+        layer = next((name for name in _SERVING if name in event.outcome.via), "")
         layer = layer or ("coalesce" if joined else "")
-        if not layer:
+        if layer:
+            self._record(event, event.outcome, layer)
+
+    def _record(self, event: CallEnded, outcome: Outcome, layer: str) -> None:
+        usage, model = _usage(outcome)
+        if usage is None:
             return
-        usage, model = _worth(event.outcome)
-        if usage is not None:
-            quote = Quote(model, 0, 0, Usage())
-            upstream = event.outcome.upstream or ""
-            self._accounting.enter(
-                event.call, upstream, quote, usage, model=model, status="saved", layer=layer
+        call = event.call
+        self._context.record_charge(
+            Charge(
+                self._context.clock.time(),
+                call.tenant,
+                call.operation.name,
+                call.subject,
+                outcome.upstream or "",
+                "saved",
+                self._accounting.price(usage, model),
+                layer=layer,
             )
+        )
 
 
-def _asks(call: object) -> bool:
+def _is_llm(call: object) -> bool:
     operation = getattr(call, "operation", None)
     return operation is not None and operation.kind == "llm"
 
 
-def _worth(outcome: Outcome) -> tuple[Usage | None, str]:
+def _usage(outcome: Outcome) -> tuple[Usage | None, str]:
     value = outcome.value
     if isinstance(value, AnswerStream):
         return value.ending.usage, value.ending.model

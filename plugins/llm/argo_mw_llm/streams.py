@@ -57,6 +57,11 @@ class AnswerStream(Stream[C]):
         return super().complete and is_kept(self.ending.stop, keep_tools=False)
 
     @property
+    def aborted(self) -> bool:
+        """Whether it broke off before the model had come to an end."""
+        return super().aborted and not self.ending.stop
+
+    @property
     def text(self) -> str:
         """The text so far, where the pieces are text."""
         return "".join(self.ending.parts)

@@ -223,7 +223,7 @@ def test_a_price_that_nobody_knows_is_unknown_and_never_nothing(
     finish(start(config, "ask", "-m", "glm-99", "RSI 30?"))
     (row,) = json.loads(finish(start(config, "costs", "--json"))[1])
     assert (1, None, {"cache": None}) == (
-        row["calls_of_unknown_price"],
+        row["unpriced_calls"],
         row["usd"],
         row["saved_usd"],
     )

@@ -1,4 +1,4 @@
-"""Prices, budgets and the ledger."""
+"""Prices, budgets, and what is recorded of costs."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import ArgoError, BadParameter, BudgetExceeded, ConfigError, SharedUnavailable
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import Tasks, context_of
+from argo_mw.plugin import Charge, Cost, CostTotals, Tasks, context_of, hookimpl
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
-from argo_mw_llm.commands import add_up
+from argo_mw_llm.cost_file import COSTS, CostFile, read
 from argo_mw_llm.estimate import Estimator
-from argo_mw_llm.ledger import LEDGER, Entry, Ledger, read, totals
 from argo_mw_llm.prices import load_prices
 from argo_mw_llm.provider import TTL
 from argo_mw_sandbox import Fault, Sandbox
@@ -76,8 +76,13 @@ def test_estimates_learn_and_know_their_error() -> None:
     assert error < 0.05
 
 
-def entries(tmp_path: Path) -> list[Entry]:
-    return read(tmp_path / LEDGER)
+def charges(tmp_path: Path) -> list[Charge]:
+    return read(tmp_path / COSTS)
+
+
+def uncached(charge: Charge) -> int:
+    cost = charge.cost
+    return cost.tokens_in - cost.tokens_cached - cost.tokens_written
 
 
 async def test_what_is_booked_is_what_the_provider_counted(
@@ -89,15 +94,15 @@ async def test_what_is_booked_is_what_the_provider_counted(
             stream = await argo.call("complete", messages="RSI 31?", model=model, stream=True)
             assert isinstance(stream, AnswerStream)
             assert [piece async for piece in stream.read()]
-    booked = entries(tmp_path)
+    booked = charges(tmp_path)
     assert 8 == len(booked)
     for name in MODELS:
         counts = sandbox.counts_of(name)
-        own = [e for e in booked if e.upstream == name]
-        assert counts.input_tokens == sum(e.input for e in own)
-        assert counts.output_tokens == sum(e.output for e in own)
-        assert not any(e.estimated for e in own)
-    assert 0o600 == (tmp_path / LEDGER).stat().st_mode & 0o777
+        own = [one for one in booked if one.upstream == name]
+        assert counts.input_tokens == sum(map(uncached, own))
+        assert counts.output_tokens == sum(one.cost.tokens_out for one in own)
+        assert not any(one.cost.estimated for one in own)
+    assert 0o600 == (tmp_path / COSTS).stat().st_mode & 0o777
 
 
 async def test_a_cancelled_call_is_booked_as_an_estimate(
@@ -109,10 +114,10 @@ async def test_a_cancelled_call_is_booked_as_an_estimate(
         await sandbox.until(lambda: sandbox.counts_of("glm").in_flight == 1)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-    (entry,) = entries(tmp_path)
-    assert (1, "cancelled") == (entry.estimated, entry.status)
-    assert entry.usd is not None
-    assert entry.usd > 0
+    (charge,) = charges(tmp_path)
+    assert (True, "cancelled") == (charge.cost.estimated, charge.status)
+    assert charge.cost.usd is not None
+    assert charge.cost.usd > 0
 
 
 async def test_an_aborted_stream_is_booked_as_an_estimate(
@@ -126,8 +131,8 @@ async def test_an_aborted_stream_is_booked_as_an_estimate(
         await anext(reader)
         await reader.aclose()  # type: ignore[attr-defined]
         assert not stream.complete
-    (entry,) = entries(tmp_path)
-    assert (1, "aborted") == (entry.estimated, entry.status)
+    (charge,) = charges(tmp_path)
+    assert (True, "aborted") == (charge.cost.estimated, charge.status)
 
 
 async def test_an_error_costs_nothing(
@@ -137,8 +142,11 @@ async def test_an_error_costs_nothing(
     async with open_argo(operations={"complete": {"upstreams": ["glm"]}}) as argo:
         with pytest.raises(ArgoError):
             await argo.call("complete", messages="Why?")
-    (entry,) = entries(tmp_path)
-    assert (0, 0, 0.0, "failed") == (entry.input, entry.estimated, entry.usd, entry.status)
+    (charge,) = charges(tmp_path)
+    assert ("failed", Cost(0.0, requests=1.0, model=MODELS["glm"])) == (
+        charge.status,
+        evolve(charge.cost, tokens_expected=0),
+    )
 
 
 async def test_savings_are_booked_by_layer(
@@ -148,11 +156,14 @@ async def test_savings_are_booked_by_layer(
         ask = {"messages": "RSI 30?", "model": MODELS["glm"]}
         await asyncio.gather(*(argo.call("complete", **ask) for _ in range(3)))
         await argo.call("complete", **ask)
+        totals = await engine_of(argo).costs.totals(0.0)
     assert 1 == sandbox.counts_of("glm").requests
-    (total,) = add_up(totals(tmp_path / LEDGER, 0.0)[1], "model").values()
-    assert 1 == total.calls
-    assert pytest.approx(2 * total.usd) == total.saved["coalesce"]
-    assert pytest.approx(total.usd) == total.saved["cache"]
+    by_layer = {one.layer: one for one in totals}
+    sent = by_layer.pop("")
+    assert (1, MODELS["glm"]) == (sent.calls, sent.model)
+    assert {"coalesce": pytest.approx(2 * sent.usd), "cache": pytest.approx(sent.usd)} == {
+        layer: one.usd for layer, one in by_layer.items()
+    }
 
 
 async def test_truncated_answers_are_never_kept(sandbox: Sandbox, open_argo: OpenArgo) -> None:
@@ -319,24 +330,74 @@ async def test_without_the_shared_store_there_is_no_budget_and_no_call(
     assert 0 == sandbox.counts_of("glm").requests
 
 
-async def test_a_ledger_that_is_deleted_begins_anew(tmp_path: Path) -> None:
-    path = tmp_path / LEDGER
-    ledger = Ledger(path, Tasks(), lambda said: None)
+async def test_a_cancelled_call_keeps_its_estimate_of_the_budget(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    async with open_argo(budgets=[{"usd": 1.0, "per": "ever"}]) as argo:
+        shared = context_of(argo).shared
+        sandbox.set_fault("glm", Fault("stall"))
+        asking = asyncio.create_task(argo.call("complete", messages="Why?", model="glm-5.3"))
+        await sandbox.until(lambda: sandbox.counts_of("glm").in_flight == 1)
+        (key,) = await shared.scan("argo:llm:budget:")
+        held = (await shared.add(key, 0)).value
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        spent = (await shared.add(key, 0)).value
+        assert 0 < spent < held
+
+
+# -- The file of costs -------------------------------------------------------------------------
+
+
+async def test_a_file_that_is_deleted_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / COSTS
+    costs = CostFile(path, Tasks(), lambda warning: None)
     for number in range(2):
-        ledger.add(_entry(float(number)))
-        await ledger.flush()
-        assert [float(number)] == [entry.at for entry in read(path)]
+        costs.record(_charge(float(number)))
+        await costs.flush()
+        assert [_charge(float(number))] == read(path)
         path.unlink()
-    await ledger.aclose()
+    await costs.aclose()
 
 
-async def test_what_is_booked_after_the_end_is_written_too(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / LEDGER, Tasks(), lambda said: None)
-    ledger.add(_entry(0.0))
-    await ledger.aclose()
-    ledger.add(_entry(1.0))
-    assert [0.0, 1.0] == [entry.at for entry in read(tmp_path / LEDGER)]
+async def test_what_is_recorded_after_the_end_is_written_too(tmp_path: Path) -> None:
+    costs = CostFile(tmp_path / COSTS, Tasks(), lambda warning: None)
+    costs.record(_charge(0.0))
+    await costs.aclose()
+    costs.record(_charge(1.0))
+    assert [0.0, 1.0] == [charge.at for charge in read(tmp_path / COSTS)]
 
 
-def _entry(at: float) -> Entry:
-    return Entry(at, "", "t", "complete", "", "glm", "glm-5.3", 1, 0, 0, 0, 1, 1, 0.0, 0, "ok")
+async def test_another_plugin_s_table_is_preferred_and_older_costs_still_count(
+    open_argo: OpenArgo, tmp_path: Path
+) -> None:
+    taken: list[Charge] = []
+
+    class Other:
+        stand_in = False
+
+        @hookimpl
+        def register_cost_table(self) -> object:
+            return self
+
+        def record(self, charge: Charge) -> None:
+            taken.append(charge)
+
+        async def totals(self, since: float) -> list[CostTotals]:
+            return []
+
+        async def identity(self) -> str:
+            return ""
+
+    ask = {"messages": "RSI 30?", "model": MODELS["glm"]}
+    async with open_argo() as argo:
+        await argo.call("complete", **ask)
+    async with open_argo(plugins={"llm": LlmPlugin(), "other": Other()}) as argo:
+        await argo.call("complete", **ask)
+        found = await engine_of(argo).costs.totals(0.0)
+    assert ([1], 1, 1) == ([one.calls for one in found], len(taken), len(charges(tmp_path)))
+
+
+def _charge(at: float) -> Charge:
+    cost = Cost(0.5, 6, 1, 1.0, True, "glm-5.3", 2, 3, 5)
+    return Charge(at, "t", "complete", "", "glm", "ok", cost, 0.25, "")

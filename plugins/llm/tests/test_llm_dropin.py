@@ -16,7 +16,7 @@ import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, BlockingArgo
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
-from argo_mw_llm.ledger import LEDGER, read
+from argo_mw_llm.cost_file import COSTS, read
 from argo_mw_sandbox import Fault, Sandbox, SandboxConfig, SandboxProcess
 from argo_mw_similarity import SimilarityPlugin
 
@@ -297,7 +297,7 @@ async def test_clients_of_tenants_share_no_answers(
             ) as other:
                 await other.chat.completions.create(**CHAT)
     assert (2, 2) == counts(sandbox)
-    booked = [entry.tenant for entry in read(tmp_path / LEDGER) if not entry.layer]
+    booked = [charge.tenant for charge in read(tmp_path / COSTS) if not charge.layer]
     assert ["one", "one", "other", "other"] == sorted(booked)
 
 
@@ -348,8 +348,10 @@ async def test_a_request_that_never_left_costs_nothing(open_argo: OpenArgo, tmp_
                     api_key="k", base_url=url, middleware=[chain(argo)], max_retries=0
                 ) as other:
                     await other.messages.create(**ASK)
-    booked = read(tmp_path / LEDGER)
-    assert [("failed", 0, 0.0)] * 2 == [(e.status, e.estimated, e.usd) for e in booked]
+    booked = read(tmp_path / COSTS)
+    assert [("failed", False, 0.0)] * 2 == [
+        (one.status, one.cost.estimated, one.cost.usd) for one in booked
+    ]
 
 
 async def test_other_requests_go_straight_on(sandbox: Sandbox, open_argo: OpenArgo) -> None:
