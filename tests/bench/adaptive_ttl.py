@@ -27,7 +27,13 @@ from pathlib import Path
 import numpy as np
 from attrs import frozen
 
-from argo_mw_adaptive_ttl import Calendars, ErrorBudget, ErrorBudgetConfig, Memory, TableConfig
+from argo_mw_adaptive_ttl import (
+    Calendars,
+    ErrorBudget,
+    ErrorBudgetConfig,
+    MultiplierConfig,
+    SymbolStats,
+)
 from argo_mw_adaptive_ttl.policy import Situation
 from tests.bench.adaptive_ttl_replay.fixed import fit
 from tests.bench.adaptive_ttl_replay.plot import Point, draw
@@ -66,9 +72,9 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
     return result
 
 
-def by_calls(rate: float, of: str = "symbol") -> Policy:
+def by_fetches(rate: float, of: str = "symbol") -> Policy:
     """The policy ``error_budget`` with a budget of *rate* fetches a minute."""
-    return {"policy": "error_budget", "error_budget": {"calls": rate, "of": of}}
+    return {"policy": "error_budget", "error_budget": {"fetches": rate, "of": of}}
 
 
 @frozen(eq=False)
@@ -137,14 +143,14 @@ class _Bench:
     def figures(self) -> dict[str, object]:
         """Every figure by its key."""
         args = self._args
-        budget = self.compare(by_calls(SHARE), args.phases)
-        settled = self.compare(by_calls(SHARE), args.settled_phases, skip=1)
-        pooled = self.compare(by_calls(SHARE, "pool"), args.phases, together=True)
-        table = self.compare({"policy": "table"}, args.settled_phases)
+        budget = self.compare(by_fetches(SHARE), args.phases)
+        settled = self.compare(by_fetches(SHARE), args.settled_phases, skip=1)
+        pooled = self.compare(by_fetches(SHARE, "pool"), args.phases, together=True)
+        multipliers = self.compare({"policy": "multipliers"}, args.settled_phases)
         ratios = {name: ratio_of(budget.policy[name], budget.fixed[name]) for name in budget.policy}
         scored = [name for name in ratios if _scored(budget.policy[name])]
         large = [name for name in scored if _reads(budget.policy[name]) >= LARGE]
-        self._plot(budget, table)
+        self._plot(budget, multipliers)
         return {
             "mean_error_ratio": _mean(ratios[name].value for name in scored),
             "max_error_ratio": max((ratios[name].value for name in large), default=None),
@@ -159,8 +165,8 @@ class _Bench:
             "fixed_fetches_off": max(_fetches_off(budget, name) for name in ratios),
             "settled_error_ratio": _mean_ratio(settled, scored),
             "settled_max_error_ratio": _max_ratio(settled, large),
-            "table_error_ratio": _mean_ratio(table, scored),
-            "table_fetch_share": _share(table.policy.values()),
+            "multipliers_error_ratio": _mean_ratio(multipliers, scored),
+            "multipliers_fetch_share": _share(multipliers.policy.values()),
             "scored": scored,
             "phases": args.phases,
             "series": {n: _row(budget, n, ratios[n]) for n in sorted(ratios)},
@@ -209,11 +215,11 @@ class _Bench:
         results = self._pool.map(_work, longest_first)
         return {(t.eras, t.seed): r for t, r in zip(longest_first, results, strict=True)}
 
-    def _plot(self, budget: _Comparison, table: _Comparison) -> None:
+    def _plot(self, budget: _Comparison, multipliers: _Comparison) -> None:
         points = [_point("error_budget", budget.policy), _point("fixed", budget.fixed)]
-        points += [_point("table", table.policy), _point("fixed", table.fixed)]
+        points += [_point("multipliers", multipliers.policy), _point("fixed", multipliers.fixed)]
         for rate in (0.05, 0.2):
-            other = self.compare(by_calls(rate), 1)
+            other = self.compare(by_fetches(rate), 1)
             points += [_point("error_budget", other.policy), _point("fixed", other.fixed)]
         draw(points, self._args.plot)
 
@@ -329,15 +335,15 @@ def decision_us(days: int = 20) -> float:
     Three symbols are fetched every ten minutes of a month; what is timed is the decision, from
     what is known to a time to live and the reason for it.
     """
-    calendars, memory = Calendars(), Memory()
-    policy = ErrorBudget(ErrorBudgetConfig(calls=SHARE), TableConfig(), memory)
+    calendars, stats = Calendars(), SymbolStats()
+    policy = ErrorBudget(ErrorBudgetConfig(fetches=SHARE), MultiplierConfig(), stats)
     calendar = calendars.of("AAPL", _MONDAY)
     walks = {name: walk(calendar, _MONDAY, days, seed=name) for name in ("AAPL", "MSFT", "TSLA")}
     times = []
     for at in walks["AAPL"].ends[::10]:
         for name, series in walks.items():
-            symbol = memory.see(name, series.fetch(at), calendar, float(at))
-            policy.fetched(symbol)
+            symbol = stats.learn(name, series.fetch(at), calendar, float(at))
+            policy.record_fetch(symbol)
             known = Situation("market_data", name, float(at), calendar, symbol, revealed=True)
             started = time.perf_counter_ns()
             policy.decide(known)

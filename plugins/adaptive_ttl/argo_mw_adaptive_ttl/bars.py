@@ -12,7 +12,7 @@ from attrs import frozen
 
 _TIMES: Final = ("time", "timestamp", "t", "date")
 _CLOSES: Final = ("close", "c")
-_MOST: Final = 1000
+_MAX_BARS: Final = 1000
 _MILLISECONDS: Final = 1e11
 
 
@@ -33,7 +33,7 @@ class Bars:
 
 @runtime_checkable
 class _Frame(Protocol):
-    """What is used of a pandas DataFrame."""
+    """The part of a pandas DataFrame that is used."""
 
     @property
     def columns(self) -> Iterable[object]: ...
@@ -45,10 +45,10 @@ class _Frame(Protocol):
 
 
 def read_bars(value: object) -> Bars | None:
-    """The bars in *value*: a DataFrame, or a sequence of mappings; ``None`` when it holds none.
+    """Return the bars in *value*, a frame or a sequence of mappings; ``None`` if it holds none.
 
-    Times are looked for under ``time``, ``timestamp``, ``t``, ``date`` or in the index, closes
-    under ``close`` or ``c``. Only the last 1,000 bars count.
+    Times are read from ``time``, ``timestamp``, ``t``, ``date`` or the index, closes
+    from ``close`` or ``c``. Only the last 1,000 bars count.
     """
     if isinstance(value, Bars):
         return value if value.starts else None
@@ -71,7 +71,7 @@ def _pairs(value: object) -> list[tuple[int, float]]:
         inner = value.get("bars")
         return _pairs(inner) if inner is not None else []
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return [_pair(bar) for bar in value[-_MOST:]]
+        return [_pair(bar) for bar in value[-_MAX_BARS:]]
     return []
 
 
@@ -91,7 +91,7 @@ def _frame_pairs(frame: _Frame) -> list[tuple[int, float]]:
         return []
     time = next((name for name in _TIMES if name in columns), None)
     times = frame.index if time is None else frame[time]
-    last = slice(-_MOST, None)
+    last = slice(-_MAX_BARS, None)
     return [
         (_epoch(t), _number(c))
         for t, c in zip(_listed(times)[last], _listed(frame[close])[last], strict=True)

@@ -1,8 +1,8 @@
 """Calendars: when a market is open, from edges that are computed once.
 
 exchange_calendars knows holidays, early closes and breaks. One of its lookups costs microseconds
-and takes a naive time silently, so its schedule is turned into sorted lists of epoch seconds, and
-a question is a bisection.
+and silently accepts a naive time, so its schedule is turned into sorted lists of epoch seconds, in
+which a lookup is a bisection.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from difflib import get_close_matches
 from enum import Enum
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -18,9 +17,9 @@ from typing import TYPE_CHECKING, Final
 import pytz
 from attrs import field, frozen
 
-from argo_mw.plugin import BadParameter, ConfigError
+from argo_mw.plugin import BadParameter, ConfigError, suggest
+from argo_mw_adaptive_ttl.calendar_rules import ALWAYS_OPEN, FOREX, calendar_of
 from argo_mw_adaptive_ttl.daytime import MINUTE, Shape, shape_of
-from argo_mw_adaptive_ttl.symbols import ALWAYS_OPEN, FOREX, calendar_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +29,6 @@ DAY: Final = 86_400
 _BACK: Final = timedelta(days=40)
 _AHEAD: Final = timedelta(days=400)
 _MAX_SYMBOLS: Final = 20_000
-_KNOWN: Final = "exchange_calendars knows XNYS, XLON, XTKS, …"
 _ROUND_THE_CLOCK: Final = 20 * 3600
 """Seconds from which on a session has no opening rush."""
 
@@ -99,9 +97,9 @@ class Day:
         object.__setattr__(self, "minutes", last.first + last.minutes)
 
     def place(self, at: float) -> tuple[Phase, int]:
-        """What the market does at epoch second *at* of this day, or of the night after it.
+        """Return what the market does at epoch second *at*, and how many trading minutes are over.
 
-        And how many of its trading minutes are over then.
+        *at* is in this day, or in the night after it.
         """
         for window in self.windows:
             if at < window.end:
@@ -112,15 +110,15 @@ class Day:
         return Phase.CLOSED, self.minutes
 
     def over(self, at: float) -> int:
-        """How many of its trading minutes are over at epoch second *at*."""
+        """Return how many of its trading minutes are over at epoch second *at*."""
         return self.place(at)[1]
 
     def phase(self, at: float) -> Phase:
-        """What the market does at epoch second *at* of this day, or of the night after it."""
+        """Return what the market does at epoch second *at* of this day or the night after it."""
         return self.place(at)[0]
 
     def when(self, minutes: int) -> int:
-        """The epoch second at which *minutes* of its trading minutes are over."""
+        """Return the epoch second at which *minutes* of its trading minutes are over."""
         for window in self.windows:
             if minutes <= window.first + window.minutes:
                 return window.start + (minutes - window.first) * MINUTE
@@ -141,24 +139,24 @@ class Calendar:
         self._covers = covers
 
     def covers(self, at: float) -> bool:
-        """Whether epoch second *at* is within what was computed."""
+        """Return whether epoch second *at* is within the days that were computed."""
         return self._covers[0] <= at < self._covers[1]
 
     def day(self, at: float) -> Day:
-        """The day that epoch second *at* belongs to: the last that has begun."""
+        """Return the day that epoch second *at* belongs to: the last that has begun."""
         return self._days[max(0, bisect_right(self._starts, at) - 1)]
 
     def after(self, day: Day) -> Day | None:
-        """The day after *day*, if it is within what was computed."""
+        """Return the day after *day*, or ``None`` if it was not computed."""
         index = bisect_right(self._starts, day.start)
         return self._days[index] if index < len(self._days) else None
 
     def phase(self, at: float) -> Phase:
-        """What the market does at epoch second *at*."""
+        """Return what the market does at epoch second *at*."""
         return self.day(at).phase(at)
 
     def next_change(self, at: float) -> float:
-        """Epoch seconds at which the phase after *at* begins."""
+        """Return the epoch second at which the phase after *at* begins."""
         day = self.day(at)
         for window in day.windows:
             for edge in (window.start, window.end):
@@ -196,7 +194,7 @@ class _EveryDay(Calendar):
 
 
 @frozen
-class Extended:
+class ExtendedHours:
     """Trading before and after the regular session, in the exchange's own time.
 
     Attributes:
@@ -212,7 +210,7 @@ class Calendars:
     """The calendars of all symbols.
 
     Args:
-        rules: Calendars by pattern of the symbol, asked before the rules by form.
+        rules: Calendars by pattern of the symbol, which precede the rules by form.
         default: The calendar of symbols that no rule knows.
         extended: Extended hours by calendar name.
     """
@@ -222,7 +220,7 @@ class Calendars:
         rules: Mapping[str, str] | None = None,
         *,
         default: str = "XNYS",
-        extended: Mapping[str, Extended] | None = None,
+        extended: Mapping[str, ExtendedHours] | None = None,
     ) -> None:
         self._rules = dict(rules or {})
         self._default = default
@@ -232,7 +230,7 @@ class Calendars:
         self._lacking: dict[str, float] = {}
 
     def name_of(self, symbol: str) -> str:
-        """The name of the calendar of *symbol*."""
+        """Return the name of the calendar of *symbol*."""
         name = self._names.get(symbol)
         if name is None:
             if len(self._names) >= _MAX_SYMBOLS:
@@ -241,16 +239,16 @@ class Calendars:
         return name
 
     def ready(self, symbol: str, at: float) -> Calendar | None:
-        """The calendar of *symbol*, if it is computed around epoch second *at*."""
+        """Return the calendar of *symbol*, if it is computed around epoch second *at*."""
         calendar = self._ready.get(self.name_of(symbol))
         return calendar if calendar is not None and calendar.covers(at) else None
 
     def lacks(self, symbol: str, at: float) -> bool:
-        """Whether the calendar of *symbol* was asked for within a day of *at*, and is not known."""
+        """Return whether the calendar of *symbol* was found missing within a day of *at*."""
         return abs(at - self._lacking.get(self.name_of(symbol), -inf)) < DAY
 
     def of(self, symbol: str, at: float) -> Calendar:
-        """The calendar of *symbol* at epoch second *at*; computing it, if need be, takes 0.1 s.
+        """Return the calendar of *symbol* at epoch second *at*; computing it takes 0.1 s.
 
         Raises:
             ConfigError: There is no calendar of that name, or its holidays are not known then.
@@ -259,7 +257,7 @@ class Calendars:
         if calendar is None:
             name = self.name_of(symbol)
             try:
-                calendar = _compute(name, at, self._extended.get(name, Extended()))
+                calendar = _compute(name, at, self._extended.get(name, ExtendedHours()))
             except ConfigError:
                 self._lacking[name] = at
                 raise
@@ -267,7 +265,7 @@ class Calendars:
         return calendar
 
     def phase(self, symbol: str, at: datetime) -> Phase:
-        """What the market of *symbol* does at *at*.
+        """Return what the market of *symbol* does at *at*.
 
         Raises:
             BadParameter: *at* has no time zone.
@@ -281,10 +279,10 @@ class Calendars:
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Check that there are calendars of these *names*.
+    """Check that there are calendars with these *names*.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none with one of them.
     """
     unknown = sorted(set(names) - {"XNYS", ALWAYS_OPEN, FOREX})
     if not unknown:
@@ -294,13 +292,11 @@ def check_names(names: Iterable[str]) -> None:
     known = exchange_calendars.get_calendar_names(include_aliases=True)
     for name in unknown:
         if name not in known:
-            near = get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else _KNOWN
-            msg = f"there is no calendar {name!r}: {hint}"
+            msg = f"there is no calendar {name!r}: {suggest(name, known)}"
             raise ConfigError(msg)
 
 
-def _compute(name: str, at: float, extended: Extended) -> Calendar:
+def _compute(name: str, at: float, extended: ExtendedHours) -> Calendar:
     exchange = _exchange(name, at)
     zone = pytz.timezone(str(exchange.tz))
     schedule = exchange.schedule
@@ -318,7 +314,7 @@ def _compute(name: str, at: float, extended: Extended) -> Calendar:
 
 
 def _exchange(name: str, at: float) -> ExchangeCalendar:
-    """The library's calendar around epoch second *at*, as far as its holidays are recorded."""
+    """Return the library's calendar around epoch second *at*, as far as holidays are recorded."""
     import exchange_calendars
 
     try:
@@ -334,7 +330,7 @@ def _exchange(name: str, at: float) -> ExchangeCalendar:
             last = last if newest is None else min(last, newest.date())
             return exchange_calendars.get_calendar(name, start=str(first), end=str(last))
     except exchange_calendars.errors.InvalidCalendarName:
-        msg = f"there is no calendar {name!r}; {_KNOWN}"
+        msg = f"there is no calendar {name!r}; exchange_calendars knows XNYS, XLON, XTKS, …"
         raise ConfigError(msg) from None
     except (exchange_calendars.errors.CalendarError, ValueError, OverflowError) as error:
         raise _not_recorded(name, at) from error
@@ -350,12 +346,12 @@ def _not_recorded(name: str, at: float) -> ConfigError:
 
 
 def _seconds(column: pd.Series[pd.Timestamp]) -> list[int]:
-    """Epoch seconds; 0 where there is no such time."""
+    """Return *column* in epoch seconds; 0 where there is no such time."""
     return [int(at.timestamp()) if at == at else 0 for at in column]
 
 
 def _day(
-    number: int, day: date, times: Sequence[int], extended: Extended, zone: pytz.BaseTzInfo
+    number: int, day: date, times: Sequence[int], extended: ExtendedHours, zone: pytz.BaseTzInfo
 ) -> Day:
     opens, break_start, break_end, closes = times
     edges: list[Edge] = []
@@ -387,4 +383,13 @@ def _windows(edges: Iterable[Edge]) -> Iterable[Window]:
         yield window
 
 
-__all__ = ["ALWAYS_OPEN", "FOREX", "Calendar", "Calendars", "Day", "Extended", "Phase", "Window"]
+__all__ = [
+    "ALWAYS_OPEN",
+    "FOREX",
+    "Calendar",
+    "Calendars",
+    "Day",
+    "ExtendedHours",
+    "Phase",
+    "Window",
+]

@@ -10,7 +10,7 @@ from attrs import Attribute, Factory, field, frozen, validators
 from argo_mw_adaptive_ttl.regime import Regime
 
 DATA_TYPES = ("market_data", "indicators", "sentiment", "ai_reasoning", "consensus")
-"""The kinds of data that the policies know."""
+"""The data types that the policies have factors for."""
 
 
 def _positive(_: object, attribute: Attribute[float], value: float) -> None:
@@ -20,30 +20,30 @@ def _positive(_: object, attribute: Attribute[float], value: float) -> None:
 
 
 @frozen
-class TableConfig:
-    """The table ``[plugins.adaptive_ttl.table]``: every number of the policy ``table``.
+class MultiplierConfig:
+    """The table ``[plugins.adaptive_ttl.multipliers]``: the numbers of the policy of that name.
 
     Attributes:
-        base: Seconds before any factor.
+        base_ttl: Seconds before any factor.
         market_data: Factor for prices.
-        indicators: Factor for what is computed from prices.
+        indicators: Factor for figures that are computed from prices.
         sentiment: Factor for news and moods.
-        ai_reasoning: Factor for what language models say.
+        ai_reasoning: Factor for answers of language models.
         consensus: Factor for agreed signals.
-        high_volatility: sigma of a day, as a fraction, above which ``when_high`` applies.
+        high_volatility: Sigma of a day, as a fraction, above which ``when_high`` applies.
         when_high: Factor in high volatility.
-        low_volatility: sigma of a day, as a fraction, below which ``when_low`` applies.
+        low_volatility: Sigma of a day, as a fraction, below which ``when_low`` applies.
         when_low: Factor in low volatility; unknown volatility has none.
         volatile: Factor in the regime VOLATILE.
         consolidation: Factor in the regime CONSOLIDATION.
         trending: Factor in the regime TRENDING.
         closed: Factor while the market is closed.
         extended_hours: Factor before and after the regular session.
-        minimum: Seconds that every answer lives.
-        maximum: Seconds that no answer outlives.
+        min_ttl: Seconds that every answer lives.
+        max_ttl: Seconds that no answer outlives.
     """
 
-    base: float = field(default=120.0, validator=_positive)
+    base_ttl: float = field(default=120.0, validator=_positive)
     market_data: float = field(default=1.0, validator=_positive)
     indicators: float = field(default=1.5, validator=_positive)
     sentiment: float = field(default=2.0, validator=_positive)
@@ -58,11 +58,11 @@ class TableConfig:
     trending: float = field(default=1.0, validator=_positive)
     closed: float = field(default=3.0, validator=_positive)
     extended_hours: float = field(default=1.0, validator=_positive)
-    minimum: float = field(default=10.0, validator=_positive)
-    maximum: float = field(default=3600.0, validator=_positive)
+    min_ttl: float = field(default=10.0, validator=_positive)
+    max_ttl: float = field(default=3600.0, validator=_positive)
 
     def by_type(self) -> dict[str, float]:
-        """The factors by data type."""
+        """Return the factors by data type."""
         return {
             "market_data": self.market_data,
             "indicators": self.indicators,
@@ -72,7 +72,7 @@ class TableConfig:
         }
 
     def by_regime(self) -> dict[Regime, float]:
-        """The factors by regime."""
+        """Return the factors by regime."""
         return {
             Regime.VOLATILE: self.volatile,
             Regime.CONSOLIDATION: self.consolidation,
@@ -86,27 +86,27 @@ class ErrorBudgetConfig:
     """The table ``[plugins.adaptive_ttl.error_budget]``.
 
     Attributes:
-        error_bp: The root mean squared error of served prices that is aimed at, in basis
-            points; used while ``calls`` is 0.
-        calls: How many fetches are aimed at instead, per ``per``.
-        per: Of trading time.
+        error_bp: The root mean squared error of served prices to aim at, in basis points; used
+            while ``fetches`` is 0.
+        fetches: How many fetches to aim at instead, per ``per``.
+        per: The trading time in which they are made.
         of: Whose budget it is: each ``symbol`` keeps to it by itself; in a ``pool`` all symbols
-            together keep to it times their number, so that the wild borrow from the calm;
-            ``total`` is what all symbols together may fetch.
-        minimum: Seconds that every answer lives.
-        maximum: Seconds of trading that no price outlives.
-        closed: Seconds that no answer outlives while its market is closed.
-        delay: Seconds from the end of a bar until the upstream has it.
+            together keep to it times their number, so that volatile symbols borrow from calm
+            ones; ``total`` is the number that all symbols together may fetch.
+        min_ttl: Seconds that every answer lives.
+        max_ttl: Seconds of trading that no price outlives.
+        max_ttl_closed: Seconds that no answer outlives while its market is closed.
+        bar_delay: Seconds from the end of a bar until the upstream has it.
     """
 
     error_bp: float = field(default=10.0, validator=_positive)
-    calls: float = field(default=0.0, validator=validators.ge(0))
+    fetches: float = field(default=0.0, validator=validators.ge(0))
     per: Literal["minute", "hour", "day"] = "minute"
     of: Literal["symbol", "pool", "total"] = "symbol"
-    minimum: float = field(default=5.0, validator=_positive)
-    maximum: float = field(default=5400.0, validator=_positive)
-    closed: float = field(default=345_600.0, validator=_positive)
-    delay: float = field(default=1.0, validator=validators.ge(0))
+    min_ttl: float = field(default=5.0, validator=_positive)
+    max_ttl: float = field(default=5400.0, validator=_positive)
+    max_ttl_closed: float = field(default=345_600.0, validator=_positive)
+    bar_delay: float = field(default=1.0, validator=validators.ge(0))
 
 
 @frozen
@@ -114,17 +114,17 @@ class OperationConfig:
     """The table ``[plugins.adaptive_ttl.operations.NAME]``.
 
     Attributes:
-        ttl: Seconds that its answers live, whatever the policy says; 0 to leave it to that.
-        maximum: Seconds that its answers do not outlive; 0 for no such limit.
+        ttl: Seconds that its answers live; 0 to leave that to the policy.
+        max_ttl: Seconds that its answers do not outlive; 0 for no such limit.
     """
 
     ttl: float = field(default=0.0, validator=validators.ge(0))
-    maximum: float = field(default=0.0, validator=validators.ge(0))
+    max_ttl: float = field(default=0.0, validator=validators.ge(0))
 
 
 @frozen
-class HoursConfig:
-    """The table ``[plugins.adaptive_ttl.extended.CALENDAR]``, in the exchange's own time.
+class ExtendedHoursConfig:
+    """The table ``[plugins.adaptive_ttl.extended_hours.CALENDAR]``, in the exchange's own time.
 
     Attributes:
         pre: When the pre-market begins, ``HH:MM``, or "" for none.
@@ -140,29 +140,30 @@ class AdaptiveTtlConfig:
     """The table ``[plugins.adaptive_ttl]``.
 
     Attributes:
-        policy: The name of the policy: ``error_budget``, ``table``, or one that another plugin
-            registers.
-        regimes: The name of the regime detector: ``efficiency``, or another plugin's.
-        table: The numbers of the policy ``table``.
+        policy: The name of the policy: ``error_budget``, ``multipliers``, or one that another
+            plugin registers.
+        regime_detector: The name of the regime detector: ``efficiency``, or one that another
+            plugin registers.
+        multipliers: The numbers of the policy ``multipliers``.
         error_budget: The numbers of the policy ``error_budget``.
         operations: Limits by operation.
-        calendar: The calendar of symbols that no rule knows.
+        default_calendar: The calendar of symbols that no rule knows.
         calendars: Calendars by pattern of the symbol, such as ``{"*.L" = "XLON"}``.
-        extended: Hours before and after the regular session, by calendar.
-        symbols: How many symbols are remembered.
+        extended_hours: Hours before and after the regular session, by calendar.
+        max_symbols: How many symbols are remembered.
         forget_days: Days unseen after which a symbol is learned anew.
-        save_every: Seconds after which what was learned is written to the state directory; 0
+        save_interval: Seconds after which what was learned is written to the state directory; 0
             for only at the end.
     """
 
     policy: str = "error_budget"
-    regimes: str = "efficiency"
-    table: TableConfig = TableConfig()
+    regime_detector: str = "efficiency"
+    multipliers: MultiplierConfig = MultiplierConfig()
     error_budget: ErrorBudgetConfig = ErrorBudgetConfig()
     operations: Mapping[str, OperationConfig] = Factory(dict)
-    calendar: str = "XNYS"
+    default_calendar: str = "XNYS"
     calendars: Mapping[str, str] = Factory(dict)
-    extended: Mapping[str, HoursConfig] = Factory(dict)
-    symbols: int = field(default=2000, validator=validators.gt(0))
+    extended_hours: Mapping[str, ExtendedHoursConfig] = Factory(dict)
+    max_symbols: int = field(default=2000, validator=validators.gt(0))
     forget_days: float = field(default=4.0, validator=_positive)
-    save_every: float = field(default=300.0, validator=validators.ge(0))
+    save_interval: float = field(default=300.0, validator=validators.ge(0))

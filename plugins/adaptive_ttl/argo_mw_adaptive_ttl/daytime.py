@@ -29,7 +29,7 @@ _KINDS: Final = {
     "post": _POST,
     "flat": _FLAT,
 }
-_AWAKE: Final = 0.5
+_EXTENDED_SIGMA: Final = 0.5
 """sigma before and after the regular session, as a share of sigma at noon."""
 
 
@@ -41,7 +41,7 @@ class Shape:
         bucket: The bucket of each minute.
         ends: Where the stretch of minutes ends that share each minute's bucket.
         prior: The expected variance of a minute by bucket, 1 on average over the regular
-            session; what is believed before anything was seen.
+            session; which is assumed before anything was seen.
         usual: The expected sigma of a minute by bucket, over that of the day's mean minute.
     """
 
@@ -58,7 +58,7 @@ class Shape:
 
 @cache
 def shape_of(windows: tuple[tuple[int, str], ...]) -> Shape:
-    """The shape of a day whose windows have these minutes and kinds."""
+    """Return the shape of a day whose windows have these minutes and kinds."""
     names: list[tuple[str, int]] = []
     sigmas: list[float] = []
     for minutes, kind in windows:
@@ -91,11 +91,11 @@ def _bucket(kind: str, minute: int, minutes: int) -> tuple[str, int]:
 
 
 def _sigma(kind: str, minute: int, minutes: int) -> float:
-    """A rule of thumb for sigma: high at the open, calm at noon, higher again at the close."""
+    """Return an estimate of sigma: high at the open, calm at noon, higher again at the close."""
     if kind == "flat":
         return 1.0
     if kind in {"pre", "post"}:
-        return _AWAKE
+        return _EXTENDED_SIGMA
     opening = 2.0 * exp(-minute / 6) + 1.5 * exp(-minute / 45)
     closing = 0.6 * exp((minute - minutes) / 25)
     return (

@@ -1,11 +1,12 @@
 """The policy ``error_budget``: an answer lives until its expected error is worth a fetch.
 
 The expected squared error of serving a price is the variance of the minutes since its fetch plus
-the square of the move that peers make expect; peers take away from the first what they add to the
-second. When it reaches c sigma (see :mod:`~argo_mw_adaptive_ttl.pace`), a fetch is worth its price.
+the square of the move that its peers forecast; peers take away from the first what they add to the
+second. When it reaches c sigma (see :mod:`~argo_mw_adaptive_ttl.fetch_rate`), a fetch is worth its
+price.
 
-The time to live is set at load for peers that stay quiet. With peers, the entry is looked at
-again from the moment on at which it would have expired without them, and whenever one is fetched.
+The time to live is set at load for peers that stay quiet. With peers, the entry is rechecked from
+the moment on at which it would have expired without them, and whenever one of them is fetched.
 """
 
 from __future__ import annotations
@@ -14,20 +15,20 @@ from math import ceil, sqrt
 from typing import Final
 
 from argo_mw_adaptive_ttl.calendars import DAY, Day, Phase
-from argo_mw_adaptive_ttl.config import ErrorBudgetConfig, TableConfig
+from argo_mw_adaptive_ttl.config import ErrorBudgetConfig, MultiplierConfig
 from argo_mw_adaptive_ttl.daytime import MINUTE
-from argo_mw_adaptive_ttl.memory import Memory
-from argo_mw_adaptive_ttl.pace import Pace
-from argo_mw_adaptive_ttl.policy import SIGMA, Decision, Situation
+from argo_mw_adaptive_ttl.fetch_rate import FetchRate
+from argo_mw_adaptive_ttl.multiplier_policy import MultiplierPolicy
+from argo_mw_adaptive_ttl.policy import SIGMA, Situation, TtlDecision
 from argo_mw_adaptive_ttl.symbol import NOTHING, Symbol
-from argo_mw_adaptive_ttl.table import Table
+from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
 _SILENCE: Final = 0.3
 """How much of a minute's variance each minute without a trade before the fetch adds: a price
 that was not traded lags behind what it would be."""
 
-_ALONE: Final = 0.05
-"""The share of variance that peers must explain for an entry to be looked at again."""
+_MIN_SHARE: Final = 0.05
+"""The share of variance that peers must explain for an entry to be rechecked."""
 
 _SHUT: Final = (Phase.CLOSED, Phase.BREAK)
 _MINUTES: Final = {"minute": 1.0, "hour": 60.0}
@@ -36,20 +37,22 @@ _MINUTES: Final = {"minute": 1.0, "hour": 60.0}
 class ErrorBudget:
     """Spends fetches where they take away the most error."""
 
-    def __init__(self, config: ErrorBudgetConfig, table: TableConfig, memory: Memory) -> None:
+    def __init__(
+        self, config: ErrorBudgetConfig, multipliers: MultiplierConfig, stats: SymbolStats
+    ) -> None:
         self._config = config
-        self._memory = memory
-        self._types = table.by_type()
-        self._without_prices = Table(table)
-        self._minimum, self._delay = config.minimum, config.delay
-        self._limit = int(config.maximum // MINUTE)
-        self._alone = config.of == "symbol"
+        self._stats = stats
+        self._types = multipliers.by_type()
+        self._without_prices = MultiplierPolicy(multipliers)
+        self._minimum, self._delay = config.min_ttl, config.bar_delay
+        self._limit = int(config.max_ttl // MINUTE)
+        self._by_symbol = config.of == "symbol"
         self._in_total = config.of == "total"
         per = _MINUTES.get(config.per)
-        self._rate_a_minute = None if per is None else config.calls / per
+        self._rate_a_minute = None if per is None else config.fetches / per
 
-    def decide(self, situation: Situation) -> Decision:
-        """How long the fresh answer of *situation* lives."""
+    def decide(self, situation: Situation) -> TtlDecision:
+        """Return how long the fresh answer of *situation* lives."""
         symbol, calendar, now = situation.symbol, situation.calendar, situation.now
         if symbol is None or calendar is None or symbol.volatility.level <= 0.0:
             return self._without_prices.decide(situation)
@@ -64,17 +67,17 @@ class ErrorBudget:
         ttl = end + self._delay - now
         if ttl < self._minimum:
             ttl = self._minimum
-        return Decision(ttl, lambda: self._why(symbol, phase), recheck)
+        return TtlDecision(ttl, lambda: self._why(symbol, phase), recheck)
 
-    def fetched(self, symbol: Symbol) -> None:
-        """Account for a fetch of *symbol*, and for the minutes that it answers for."""
+    def record_fetch(self, symbol: Symbol) -> None:
+        """Account for a fetch of *symbol*, and for the minutes of trading since the last one."""
         revealed = symbol.revealed
         symbol.revealed = NOTHING
-        pace = self._pace(symbol)
-        pace.spend(revealed.passed, self._rate(symbol), revealed.known, revealed.sigmas)
+        account = self._account(symbol)
+        account.record(revealed.passed, self._rate(symbol), revealed.known, revealed.sigmas)
 
-    def due(self, symbol: Symbol, now: float) -> bool:
-        """Whether peers and the time until *now* make a fetch of *symbol* worth its price."""
+    def is_due(self, symbol: Symbol, now: float) -> bool:
+        """Return whether peers and the time until *now* make a fetch of *symbol* worthwhile."""
         day = symbol.calendar.day(now)
         stretches = self._since(symbol, day, day.over(now))
         if not stretches:
@@ -83,12 +86,12 @@ class ErrorBudget:
         passed = sum(end - start for _, start, end in stretches)
         last, _, over = stretches[-1]
         sigma = sqrt(symbol.variance(last, over - 1))
-        error = mean * mean + variance + _SILENCE * symbol.silent * sigma * sigma
+        error = mean * mean + variance + _SILENCE * symbol.silent_minutes * sigma * sigma
         scale = self._scale(symbol, self._rate(symbol), passed) * self._types["market_data"]
         return error > scale * sigma
 
     def _since(self, symbol: Symbol, day: Day, over: int) -> list[tuple[Day, int, int]]:
-        """The minutes of trading since *symbol* was fetched, without a gap: none after one."""
+        """Return the minutes of trading since *symbol* was fetched; none across a gap."""
         if day.start == symbol.day.start:
             return [(day, symbol.over, over)] if over > symbol.over else []
         if day.start != symbol.day.end:
@@ -97,9 +100,9 @@ class ErrorBudget:
         return [stretch for stretch in (before, (day, 0, over)) if stretch[2] > stretch[1]]
 
     def _expect(self, symbol: Symbol, stretches: list[tuple[Day, int, int]]) -> tuple[float, float]:
-        """Mean and variance, in bp, of the move over *stretches*."""
-        factor = self._memory.factor(symbol.calendar)
-        loading = symbol.loading(self._memory.prior_loading)
+        """Return mean and variance, in bp, of the move over *stretches*."""
+        factor = self._stats.factor(symbol.calendar)
+        loading = symbol.loading(self._stats.prior_loading)
         mean = variance = 0.0
         for day, start, end in stretches:
             for minute in range(start, end):
@@ -109,43 +112,43 @@ class ErrorBudget:
                 variance += square * (1.0 - loading * loading * factor.certainty(at))
         return loading * mean, variance
 
-    def _pace(self, symbol: Symbol) -> Pace:
-        return symbol.pace if self._alone else self._memory.pot
+    def _account(self, symbol: Symbol) -> FetchRate:
+        return symbol.fetch_rate if self._by_symbol else self._stats.pooled_rate
 
     def _rate(self, symbol: Symbol) -> float:
-        """Fetches that are due per minute of trading."""
+        """Return the number of fetches that are due per minute of trading."""
         rate = self._rate_a_minute
         if rate is None:
-            rate = self._config.calls / symbol.day.minutes
-        return rate / max(1, len(self._memory)) if self._in_total else rate
+            rate = self._config.fetches / symbol.day.minutes
+        return rate / max(1, len(self._stats)) if self._in_total else rate
 
     def _scale(self, symbol: Symbol, rate: float, passed: float) -> float:
-        pace = symbol.pace if self._alone else self._memory.pot
+        account = self._account(symbol)
         level = symbol.volatility.level
         if rate > 0.0:
-            return pace.for_rate(rate, level, passed)
-        return pace.for_error(self._config.error_bp, level)
+            return account.for_rate(rate, level, passed)
+        return account.for_error(self._config.error_bp, level)
 
     def _until_worth(
         self, situation: Situation, symbol: Symbol, day: Day, over: int
     ) -> tuple[float, float | None]:
-        """When an answer is worth a fetch if peers stay quiet, and when if there are none."""
+        """Return when a fetch is worthwhile if peers stay quiet, and when without peers."""
         revealed = situation.revealed
-        if revealed and symbol.waiting:
+        if revealed and symbol.awaits_first_trade:
             return self._end(symbol, day, over + 1), None
         rate = self._rate(symbol)
         pending = 1.0 / rate if rate > 0.0 else 0.0
         scale = self._scale(symbol, rate, pending) * self._types.get(situation.data_type, 1.0)
-        minutes = self._minutes(symbol, day, over, scale, symbol.silent if revealed else 0)
-        shared = symbol.shared
+        minutes = self._minutes(symbol, day, over, scale, symbol.silent_minutes if revealed else 0)
+        shared = symbol.shared_variance
         end = self._end(symbol, day, over + minutes)
-        if shared * symbol.company <= _ALONE:
+        if shared * symbol.peer_coverage <= _MIN_SHARE:
             return end, None
         longest = min(self._limit, ceil(minutes / (1.0 - shared)))
         return self._end(symbol, day, over + longest), end + self._delay
 
     def _minutes(self, symbol: Symbol, day: Day, minute: int, scale: float, silent: int) -> int:
-        """How many minutes from *minute* on it takes the error to reach *scale* times sigma."""
+        """Return in how many minutes from *minute* on the error reaches *scale* times sigma."""
         level, profile = symbol.volatility.level, symbol.volatility.profile
         buckets, ends, prior = day.shape.bucket, day.shape.ends, day.shape.prior
         limit, last = self._limit, day.minutes
@@ -167,10 +170,10 @@ class ErrorBudget:
         return min(passed + 1, limit)
 
     def _end(self, symbol: Symbol, day: Day, over: int) -> float:
-        """The epoch second at which *over* minutes of *day*, and the bar they are in, are over.
+        """Return the epoch second at which *over* minutes of *day*, and their bar, are over.
 
-        After the night the price is taken for changed: with the first bar, or before it when
-        the upstream has bars from outside the session.
+        After a night the price counts as changed: with the first bar, or before it when the
+        upstream has bars from outside the session.
         """
         over += -over % symbol.bar
         while over > day.minutes:
@@ -188,15 +191,15 @@ class ErrorBudget:
         else:
             following = symbol.calendar.after(day)
             end = day.end + DAY if following is None else self._opening(symbol, following)
-        return min(end, now + self._config.closed)
+        return min(end, now + self._config.max_ttl_closed)
 
     def _opening(self, symbol: Symbol, day: Day) -> float:
-        """When *day* first has news of *symbol*."""
+        """Return when *day* has the first bar of *symbol*."""
         return day.start - self._delay if symbol.off_hours else day.when(1)
 
     def _why(self, symbol: Symbol, phase: Phase) -> str:
         level, day = symbol.volatility.level, symbol.day
         per_day = sqrt(level * day.minutes) / 100.0
         why = f"{SIGMA} {per_day:.1f} %/day, {symbol.regime.name}, {phase.value}"
-        news = self._memory.factor(symbol.calendar).latest(symbol.name)
-        return why if news is None else f"{why}, peer {news[0]} moved {news[1]:+.0f} bp"
+        peer = self._stats.factor(symbol.calendar).latest(symbol.name)
+        return why if peer is None else f"{why}, peer {peer[0]} moved {peer[1]:+.0f} bp"

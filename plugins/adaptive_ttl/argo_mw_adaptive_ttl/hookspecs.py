@@ -1,4 +1,4 @@
-"""The hooks of this plugin's own, for other plugins to implement."""
+"""The hooks that this plugin defines, for other plugins to implement."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from argo_mw_adaptive_ttl.regime import Detector
 
 @hookspec
 def register_ttl_policies() -> Mapping[str, PolicyFactory]:  # type: ignore[empty-body]
-    """Policies by name: functions of the memory and the context that make one.
+    """Return policies by name: functions of the statistics and the context that make one.
 
-    The name is what ``policy`` in ``[plugins.adaptive_ttl]`` may then say. A policy that also is
-    a :class:`~argo_mw_adaptive_ttl.Watching` may give answers up early.
+    The name is then a value of ``policy`` in ``[plugins.adaptive_ttl]``. A policy that also is a
+    :class:`~argo_mw_adaptive_ttl.RefreshPolicy` may let answers expire early.
     """
 
 
 @hookspec
 def register_regime_detectors() -> Mapping[str, Callable[[], Detector]]:  # type: ignore[empty-body]
-    """Regime detectors by name: functions that make one for a symbol.
+    """Return regime detectors by name: functions that make one for a symbol.
 
-    The name is what ``regimes`` in ``[plugins.adaptive_ttl]`` may then say.
+    The name is then a value of ``regime_detector`` in ``[plugins.adaptive_ttl]``.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -15,65 +15,80 @@ from argo_mw.plugin import (
     ConfigError,
     Context,
     Event,
+    Middleware,
     Next,
     Outcome,
     Stream,
 )
 from argo_mw_adaptive_ttl.bars import read_bars
-from argo_mw_adaptive_ttl.calendars import Calendar, Calendars
-from argo_mw_adaptive_ttl.config import OperationConfig
-from argo_mw_adaptive_ttl.memory import Memory
-from argo_mw_adaptive_ttl.policy import Decision, Policy, Situation, Watching
-from argo_mw_adaptive_ttl.watch import Watch
+from argo_mw_adaptive_ttl.calendars import Calendars
+from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig, OperationConfig
+from argo_mw_adaptive_ttl.policy import Policy, RefreshPolicy, Situation, TtlDecision
+from argo_mw_adaptive_ttl.refresher import Refresher
+from argo_mw_adaptive_ttl.stats_file import StatsFile
+from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
 NAME: Final = "adaptive_ttl"
 TTL: Final = "adaptive_ttl.ttl"
-"""Extension of a call: seconds, float, that its answer lives, whatever the policy says."""
+"""Extension of a call: seconds, float, that its answer lives, whatever the policy decides."""
 
 _NO_LIMITS: Final = OperationConfig()
 
 
 def price_tag(subject: str) -> str:
-    """The tag of answers that are given up when the price of *subject* has moved."""
+    """Return the tag of answers that expire early when the price of *subject* has moved."""
     return f"price:{subject}"
 
 
 class AdaptiveTtl:
-    """Chooses how long answers live.
+    """Sets how long answers live.
 
     Args:
-        policy: What decides.
-        memory: What was learned from the answers that passed by.
+        config: The limits by operation, and how often to save.
+        context: The application's context.
+        policy: Decides.
+        stats: What was learned about symbols.
         calendars: When markets are open.
-        operations: Limits by operation.
-        context: What the framework gives.
+        opened: Called with this layer when it comes into use.
+
+    Attributes:
+        stats: What was learned about symbols.
+        calendars: When markets are open.
+        refresher: Expires answers early, where the policy asks for it.
+        file: Where *stats* are saved.
     """
 
     def __init__(
         self,
-        policy: Policy,
-        memory: Memory,
-        calendars: Calendars,
-        operations: Mapping[str, OperationConfig],
+        config: AdaptiveTtlConfig,
         context: Context,
+        policy: Policy,
+        stats: SymbolStats,
+        calendars: Calendars,
+        opened: Callable[[AdaptiveTtl], None] = lambda _: None,
     ) -> None:
         self._policy = policy
-        self._memory = memory
+        self.stats = stats
         self.calendars = calendars
         self._computing = asyncio.Lock()
-        self._operations = operations
+        self._operations = config.operations
+        self._save_interval = config.save_interval
         self._context = context
         self._clock = context.clock
+        self._opened = opened
         self._moved: set[str] = set()
-        self._watching = policy if isinstance(policy, Watching) else None
-        self.watch = (
-            Watch(self._watching, memory, context.clock, self._give_up)
-            if self._watching is not None
+        self._saving: asyncio.Task[None] | None = None
+        self._inherited = False
+        self.file = StatsFile(context.state_dir / f"{NAME}.json")
+        self._refresh_policy = policy if isinstance(policy, RefreshPolicy) else None
+        self.refresher = (
+            Refresher(self._refresh_policy, stats, context.clock, self._expire_soon)
+            if self._refresh_policy is not None
             else None
         )
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """The answer of *call_next* with its time to live."""
+        """Return the answer of *call_next* with its time to live."""
         subject = call.subject
         if subject:
             await self._prepare(subject)
@@ -81,7 +96,7 @@ class AdaptiveTtl:
         outcome = await call_next(call)
         if isinstance(outcome.value, Stream):
             return outcome
-        outcome = self._give(call, outcome)
+        outcome = self._with_ttl(call, outcome)
         return outcome.evolve(tags=outcome.tags | tags) if tags else outcome
 
     def observe(self, event: Event) -> None:
@@ -92,21 +107,56 @@ class AdaptiveTtl:
             self._learn(event.call.subject, event.outcome)
 
     def explain(self, call: Call) -> str:
-        """How long an answer to *call* would live now, and why."""
+        """Say how long an answer to *call* would live now, and why."""
         if call.subject:
             with suppress(ConfigError):
                 self.calendars.of(call.subject, self._clock.time())
         decision = self._decide(call, self._situation(call, revealed=False))
         ttl, by = self._limited(call, decision.ttl, None)
-        return self._words(decision, ttl, by)
+        return self._note(decision, ttl, by)
 
-    def stop(self) -> None:
-        """Look at kept answers no more."""
-        if self.watch is not None:
-            self.watch.close()
+    # -- life ------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Restore what was learned before a restart, and save it regularly from now on."""
+        await self._context.tag_versions.load([f"layer:{NAME}"])
+        if not self._inherited:
+            await self.file.restore(self.stats, self.calendars, self._clock.time())
+        if self._save_interval > 0.0:
+            self._saving = self._context.tasks.spawn(f"{NAME}: save", self._save_regularly())
+        self._opened(self)
+
+    def take_over(self, previous: Middleware) -> None:
+        """Go on with what *previous* has learned, and recheck the answers that it rechecks."""
+        if not isinstance(previous, AdaptiveTtl):
+            return
+        self._inherited = True
+        self.stats.take_over(previous.stats)
+        if self.refresher is not None and previous.refresher is not None:
+            self.refresher.take_over(previous.refresher)
+        previous._stop()
+
+    async def close(self) -> None:
+        """Recheck no more answers, and save what was learned."""
+        self._stop()
+        await self.file.save(self.stats)
+
+    def _stop(self) -> None:
+        if self.refresher is not None:
+            self.refresher.close()
+        if self._saving is not None:
+            self._saving.cancel()
+            self._saving = None
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await self._clock.sleep(self._save_interval)
+            await self.file.save(self.stats)
+
+    # -- before the load -----------------------------------------------------------------------
 
     async def _prepare(self, subject: str) -> None:
-        """Have the calendar of *subject* at hand, computed off the loop, once for all who wait."""
+        """Compute the calendar of *subject* off the event loop, once for all callers that wait."""
         now, calendars = self._clock.time(), self.calendars
 
         def settled() -> bool:
@@ -120,59 +170,62 @@ class AdaptiveTtl:
             try:
                 await asyncio.to_thread(calendars.of, subject, now)
             except ConfigError as error:
-                # Which TTL is chosen must not cost the answer.
+                # The choice of a TTL must not cost the answer.
                 self._context.warn_once(NAME, f"{error}; until then its market counts as open")
 
     async def _tags(self, call: Call) -> frozenset[str]:
-        """The tag of prices that may be given up early: not those whose life is fixed.
+        """Return the tag of prices that may expire early: not of those whose TTL is fixed.
 
-        Mirrored before the load, or the cache would have to take it for changed; so the first
-        answer of all goes without.
+        Its version is mirrored before the load, or the cache would have to take it for changed; so
+        the first answer of all goes without.
         """
         subject = call.subject
-        if self.watch is None or not subject or not _is_price(call) or self._fixed(call):
+        if self.refresher is None or not subject or not _is_price(call) or self._fixed(call):
             return frozenset()
         tag = price_tag(subject)
-        known = self._memory.get(subject) is not None
+        known = self.stats.get(subject) is not None
         await self._context.tag_versions.load([tag])
         return frozenset([tag]) if known else frozenset()
 
+    # -- after the load ------------------------------------------------------------------------
+
     def _learn(self, subject: str, outcome: Outcome) -> bool:
+        """Learn the prices in *outcome*; return whether there are any."""
         now = self._clock.time()
         calendar = self.calendars.ready(subject, now)
         bars = read_bars(outcome.value) if calendar is not None else None
         if bars is None or calendar is None:
             return False
-        known = self._memory.get(subject)
+        known = self.stats.get(subject)
         if known is not None and known.seen_at >= now:
             return True
-        symbol = self._memory.see(subject, bars, calendar, now)
-        if self.watch is not None:
-            self.watch.drop(subject)
-            self.watch.news(symbol)
+        symbol = self.stats.learn(subject, bars, calendar, now)
+        if self.refresher is not None:
+            self.refresher.cancel(subject)
+            self.refresher.recheck_peers(symbol)
         return True
 
-    def _give(self, call: Call, outcome: Outcome) -> Outcome:
+    def _with_ttl(self, call: Call, outcome: Outcome) -> Outcome:
         revealed = False
         if call.subject and _is_price(call):
             revealed = self._learn(call.subject, outcome)
         now = self._clock.time()
         situation = self._situation(call, revealed=revealed)
-        if revealed and situation.symbol is not None and self._watching is not None:
-            self._watching.fetched(situation.symbol)
+        if revealed and situation.symbol is not None and self._refresh_policy is not None:
+            self._refresh_policy.record_fetch(situation.symbol)
         decision = self._decide(call, situation)
         ttl, by = self._limited(call, decision.ttl, outcome.expires_at)
         if revealed:
-            self._keep_watch(call.subject, decision, now + ttl)
-        note = self._words(decision, ttl, by)
+            self._schedule(call.subject, decision, now + ttl)
+        note = self._note(decision, ttl, by)
         return outcome.evolve(expires_at=now + ttl).shaped_by(NAME, note)
 
-    def _decide(self, call: Call, situation: Situation) -> Decision:
-        """What the policy says; a life that is fixed is not looked at again."""
+    def _decide(self, call: Call, situation: Situation) -> TtlDecision:
+        """Return the policy's decision, without a recheck where the TTL is fixed."""
         decision = self._policy.decide(situation)
         return decision if self._fixed(call) is None else evolve(decision, recheck=None)
 
-    def _words(self, decision: Decision, ttl: float, by: str) -> str:
+    def _note(self, decision: TtlDecision, ttl: float, by: str) -> str:
         first = ttl
         if decision.recheck is not None:
             first = min(ttl, decision.recheck - self._clock.time())
@@ -185,13 +238,13 @@ class AdaptiveTtl:
         data_type = call.operation.data_type
         if not subject:
             return Situation(data_type, "", now)
-        calendar: Calendar | None = self.calendars.ready(subject, now)
-        return Situation(data_type, subject, now, calendar, self._memory.get(subject), revealed)
+        calendar = self.calendars.ready(subject, now)
+        return Situation(data_type, subject, now, calendar, self.stats.get(subject), revealed)
 
     def _limited(self, call: Call, ttl: float, upstream: float | None) -> tuple[float, str]:
-        """*ttl* after the caller, the upstream and the operation had their say, and who decided.
+        """Return *ttl* within the limits of caller, upstream and operation, and which one binds.
 
-        A fixed time rules, the caller's before the operation's; of the limits the least does.
+        A fixed time rules, the caller's before the operation's; of the limits, the least.
         """
         fixed = self._fixed(call)
         if fixed is not None:
@@ -200,29 +253,31 @@ class AdaptiveTtl:
         caps: list[tuple[float, str]] = []
         if upstream is not None:
             caps.append((max(0.0, upstream - self._clock.time()), ", capped by the upstream"))
-        if limits.maximum > 0.0:
-            caps.append((limits.maximum, ", capped by the operation"))
+        if limits.max_ttl > 0.0:
+            caps.append((limits.max_ttl, ", capped by the operation"))
         if call.max_age is not None:
             caps.append((call.max_age, ", capped by the caller"))
         return min([(ttl, ""), *caps], key=lambda cap: cap[0])
 
     def _fixed(self, call: Call) -> tuple[float, str] | None:
-        """How long an answer to *call* lives whatever is known, and who wants it so."""
+        """Return the TTL that holds whatever the policy decides, and who has fixed it."""
         wanted = call.extensions.get(TTL)
         if isinstance(wanted, (int, float)) and wanted >= 0.0:
             return float(wanted), ", fixed by the caller"
         limits = self._operations.get(call.operation.name, _NO_LIMITS)
         return (limits.ttl, ", fixed by the operation") if limits.ttl > 0.0 else None
 
-    def _keep_watch(self, subject: str, decision: Decision, ends: float) -> None:
-        if self.watch is None or decision.recheck is None:
-            return
-        symbol = self._memory.get(subject)
-        if symbol is not None:
-            self.watch.keep(symbol, decision.recheck, ends)
+    # -- early expiry ----------------------------------------------------------------------------
 
-    def _give_up(self, name: str) -> None:
-        """Expire what is kept about *name*: together with others, in one task."""
+    def _schedule(self, subject: str, decision: TtlDecision, ends: float) -> None:
+        if self.refresher is None or decision.recheck is None:
+            return
+        symbol = self.stats.get(subject)
+        if symbol is not None:
+            self.refresher.schedule(symbol, decision.recheck, ends)
+
+    def _expire_soon(self, name: str) -> None:
+        """Expire the kept answers about *name*, together with others in one task."""
         self._moved.add(name)
         if len(self._moved) == 1:
             self._context.tasks.spawn(f"{NAME}: prices have moved", self._expire())

@@ -19,15 +19,14 @@ from argo_mw.plugin import (
     suggest,
 )
 from argo_mw_adaptive_ttl import hookspecs
-from argo_mw_adaptive_ttl.calendars import Calendars, Extended, check_names
+from argo_mw_adaptive_ttl.calendars import Calendars, ExtendedHours, check_names
 from argo_mw_adaptive_ttl.config import DATA_TYPES, AdaptiveTtlConfig
 from argo_mw_adaptive_ttl.error_budget import ErrorBudget
 from argo_mw_adaptive_ttl.layer import NAME, AdaptiveTtl
-from argo_mw_adaptive_ttl.memory import Memory
+from argo_mw_adaptive_ttl.multiplier_policy import MultiplierPolicy
 from argo_mw_adaptive_ttl.policy import Policy, PolicyFactory
 from argo_mw_adaptive_ttl.regime import Detector, Efficiency
-from argo_mw_adaptive_ttl.store import Store
-from argo_mw_adaptive_ttl.table import Table
+from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
 T = TypeVar("T")
 _DAY = 86_400.0
@@ -44,44 +43,34 @@ class AdaptiveTtlPlugin:
     """The plugin, one for each application."""
 
     def __init__(self) -> None:
-        # What was learned outlives changes of the configuration.
-        self._memory: Memory | None = None
         self._layer: AdaptiveTtl | None = None
-        self._store: Store | None = None
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the table ``[plugins.adaptive_ttl]``."""
+        """Return the class of the table ``[plugins.adaptive_ttl]``."""
         return AdaptiveTtlConfig
 
     @hookimpl
     def register_hookspecs(self) -> object:
-        """The hooks by which others register policies and regime detectors."""
+        """Return the hooks by which other plugins register policies and regime detectors."""
         return hookspecs
 
     @hookimpl
     def register_data_types(self) -> Iterable[str]:
-        """The data types that the policy ``table`` has a factor for."""
+        """Return the data types that the policy ``multipliers`` has a factor for."""
         return DATA_TYPES
 
     @hookimpl
     def register_layers(self, config: AdaptiveTtlConfig, context: Context) -> Iterable[Layer]:
-        """The layer in its slot."""
-        if self._layer is not None:
-            self._layer.stop()
-        memory = self._memory = _memory(config, context, self._memory)
-        self._layer = AdaptiveTtl(
-            _policy(config, context, memory),
-            memory,
-            _calendars(config),
-            config.operations,
-            context,
-        )
-        return [Layer(NAME, self._layer, slot=NAME)]
+        """Return the layer, in its slot."""
+        stats = _stats(config, context)
+        policy = _policy(config, context, stats)
+        layer = AdaptiveTtl(config, context, policy, stats, _calendars(config), self._use)
+        return [Layer(NAME, layer, slot=NAME)]
 
     @hookimpl
     def register_observers(self) -> Iterable[Observer]:
-        """What learns from the answers that pass by; it follows the layer across reloads."""
+        """Return the observer by which the layer in use learns from the answers that pass by."""
 
         @observes(AnswerSeen)
         def observe(event: Event) -> None:
@@ -89,27 +78,6 @@ class AdaptiveTtlPlugin:
                 self._layer.observe(event)
 
         return [observe]
-
-    @hookimpl
-    async def startup(self, config: AdaptiveTtlConfig, context: Context) -> None:
-        """Read what was learned before."""
-        if self._layer is None or self._memory is None:
-            return
-        await context.tag_versions.load([f"layer:{NAME}"])
-        self._store = Store(context.state_dir / f"{NAME}.json")
-        await self._store.restore(self._memory, self._layer.calendars, context.clock.time())
-        if config.save_every > 0.0:
-            code = self._save_regularly(context, config.save_every)
-            context.tasks.spawn(f"{NAME}: save", code)
-
-    @hookimpl
-    async def shutdown(self) -> None:
-        """Write what was learned."""
-        if self._layer is None or self._memory is None:
-            return
-        self._layer.stop()
-        if self._store is not None:
-            await self._store.save(self._memory)
 
     @hookimpl
     def register_templates(self) -> Mapping[str, PluginTemplate]:
@@ -125,39 +93,37 @@ class AdaptiveTtlPlugin:
             )
         }
 
-    async def _save_regularly(self, context: Context, seconds: float) -> None:
-        while True:
-            await context.clock.sleep(seconds)
-            if self._store is not None and self._memory is not None:
-                await self._store.save(self._memory)
+    def _use(self, layer: AdaptiveTtl) -> None:
+        # Not where the layer is made: a configuration that is rejected afterwards never opens it.
+        self._layer = layer
 
 
-def _memory(config: AdaptiveTtlConfig, context: Context, before: Memory | None) -> Memory:
+def _stats(config: AdaptiveTtlConfig, context: Context) -> SymbolStats:
     detectors = _collected(context, "register_regime_detectors", {"efficiency": Efficiency})
-    detector = cast("Callable[[], Detector]", _chosen(detectors, config.regimes, "regimes"))
-    memory = Memory() if before is None else before
-    memory.capacity = config.symbols
-    memory.forget_after = config.forget_days * _DAY
-    memory.detector = detector
-    return memory
+    detector = _chosen(detectors, config.regime_detector, "regime_detector")
+    return SymbolStats(
+        max_symbols=config.max_symbols,
+        forget_after=config.forget_days * _DAY,
+        detector=cast("Callable[[], Detector]", detector),
+    )
 
 
-def _policy(config: AdaptiveTtlConfig, context: Context, memory: Memory) -> Policy:
+def _policy(config: AdaptiveTtlConfig, context: Context, stats: SymbolStats) -> Policy:
     own: dict[str, object] = {
-        "table": lambda _memory, _context: Table(config.table),
-        "error_budget": lambda memory, _context: ErrorBudget(
-            config.error_budget, config.table, memory
+        "multipliers": lambda _stats, _context: MultiplierPolicy(config.multipliers),
+        "error_budget": lambda stats, _context: ErrorBudget(
+            config.error_budget, config.multipliers, stats
         ),
     }
     policies = _collected(context, "register_ttl_policies", own)
     factory = cast("PolicyFactory", _chosen(policies, config.policy, "policy"))
-    return factory(memory, context)
+    return factory(stats, context)
 
 
 def _calendars(config: AdaptiveTtlConfig) -> Calendars:
-    check_names([config.calendar, *config.calendars.values(), *config.extended])
-    extended = {name: Extended(h.pre, h.post) for name, h in config.extended.items()}
-    return Calendars(config.calendars, default=config.calendar, extended=extended)
+    check_names([config.default_calendar, *config.calendars.values(), *config.extended_hours])
+    extended = {name: ExtendedHours(h.pre, h.post) for name, h in config.extended_hours.items()}
+    return Calendars(config.calendars, default=config.default_calendar, extended=extended)
 
 
 def _collected(context: Context, hook: str, own: Mapping[str, object]) -> dict[str, object]:

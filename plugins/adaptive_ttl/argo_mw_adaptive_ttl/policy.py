@@ -1,4 +1,4 @@
-"""Policies: what decides how long an answer lives, and what they are told."""
+"""Policies: they decide how long an answer lives, from what is known about it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from attrs import define, frozen
 
 from argo_mw.plugin import Context
 from argo_mw_adaptive_ttl.calendars import Calendar, Phase
-from argo_mw_adaptive_ttl.memory import Memory
 from argo_mw_adaptive_ttl.regime import Regime
 from argo_mw_adaptive_ttl.symbol import Symbol
+from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
 SIGMA: Final = "\N{GREEK SMALL LETTER SIGMA}"
 
 
 @frozen(eq=False)
 class Situation:
-    """What a policy is told about a fresh answer.
+    """What is known about a fresh answer.
 
     Attributes:
         data_type: What kind of data it is.
@@ -38,29 +38,29 @@ class Situation:
 
     @property
     def volatility(self) -> float | None:
-        """Sigma of a day as a fraction, or ``None`` when it is unknown."""
+        """Return sigma of a day as a fraction, or ``None`` when it is unknown."""
         return None if self.symbol is None else self.symbol.sigma_per_day
 
     @property
     def regime(self) -> Regime:
-        """The symbol's regime."""
+        """Return the symbol's regime."""
         return Regime.UNKNOWN if self.symbol is None else self.symbol.regime
 
     @property
     def phase(self) -> Phase:
-        """What the symbol's market does now; open when there is no calendar."""
+        """Return what the symbol's market does now; open when there is no calendar."""
         return Phase.OPEN if self.calendar is None else self.calendar.phase(self.now)
 
 
 # Not frozen: that takes 0.4 µs more, a tenth of the time to decide.
 @define
-class Decision:
+class TtlDecision:
     """How long an answer lives.
 
     Attributes:
         ttl: Seconds.
         why: Puts the reason into words, for people, without the result.
-        recheck: Epoch seconds at which to ask :meth:`Watching.due`, or ``None``.
+        recheck: Epoch seconds at which to ask :meth:`RefreshPolicy.is_due`, or ``None``.
     """
 
     ttl: float
@@ -71,21 +71,21 @@ class Decision:
 class Policy(Protocol):
     """Decides how long answers live."""
 
-    def decide(self, situation: Situation) -> Decision:
-        """How long the fresh answer of *situation* lives."""
+    def decide(self, situation: Situation) -> TtlDecision:
+        """Return how long the fresh answer of *situation* lives."""
 
 
 @runtime_checkable
-class Watching(Protocol):
-    """A policy that keeps account, and may give answers up early when others have brought news."""
+class RefreshPolicy(Protocol):
+    """A policy that accounts for fetches, and may let answers expire when peers bring news."""
 
-    def fetched(self, symbol: Symbol) -> None:
-        """*symbol* was fetched, and what the answer reveals is learned; a decision follows."""
+    def record_fetch(self, symbol: Symbol) -> None:
+        """Account for a fetch of *symbol*, after learning from it and before the decision."""
 
-    def due(self, symbol: Symbol, now: float) -> bool:
-        """Whether what is kept about *symbol* is to be given up at epoch second *now*."""
+    def is_due(self, symbol: Symbol, now: float) -> bool:
+        """Return whether the kept answers about *symbol* are to expire at epoch second *now*."""
 
 
-PolicyFactory = Callable[[Memory, Context], Policy]
-"""Makes a policy of what was learned and the context."""
+PolicyFactory = Callable[[SymbolStats, Context], Policy]
+"""Makes a policy, from the statistics of symbols and the context."""
 Policies = Mapping[str, PolicyFactory]

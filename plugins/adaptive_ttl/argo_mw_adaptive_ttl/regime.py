@@ -19,17 +19,17 @@ class Regime(Enum):
 
 
 class Detector(Protocol):
-    """Says which regime one symbol is in; one instance for each symbol, of fixed size.
+    """Detects which regime one symbol is in; one instance for each symbol, of fixed size.
 
-    With the methods of :class:`Lasting` its regime survives a restart.
+    With the methods of :class:`PersistentDetector` its regime survives a restart.
     """
 
     @property
     def regime(self) -> Regime:
-        """The regime now."""
+        """Return the current regime."""
 
     def learn(self, move: float, expected: float, trend: float) -> None:
-        """A minute of trading has passed, with a *move* in bp.
+        """Learn from a minute of trading with a *move* in bp.
 
         *expected* is one sigma of such a minute, in bp; *trend* is the sigma of the last
         minutes over that of the last days.
@@ -37,14 +37,14 @@ class Detector(Protocol):
 
 
 @runtime_checkable
-class Lasting(Protocol):
-    """What a detector may have besides, so that its regime survives a restart."""
+class PersistentDetector(Protocol):
+    """A detector whose regime survives a restart."""
 
     def dump(self) -> Mapping[str, float | str]:
-        """What it has learned."""
+        """Return what it has learned."""
 
     def restore(self, learned: Mapping[str, float | str]) -> None:
-        """Go on from what :meth:`dump` gave.
+        """Continue from what :meth:`dump` returned.
 
         Raises:
             KeyError: *learned* comes from another detector; also ``TypeError``, ``ValueError``.
@@ -60,7 +60,7 @@ class Thresholds:
         calm: Recent sigma over usual sigma, below which it may consolidate.
         trending: Efficiency (the net move over the path), above which it trends.
         slack: By which factor a regime outlives its threshold.
-        minutes: Half-life of the efficiency, and how long nothing is said at first.
+        minutes: Half-life of the efficiency, and for how long the regime is unknown at first.
     """
 
     volatile: float = 1.5
@@ -77,8 +77,8 @@ DEFAULTS: Final = Thresholds()
 class Efficiency:
     """The detector that comes with the plugin.
 
-    Volatile when sigma has risen; trending when the price gets somewhere (Kaufman's efficiency
-    ratio, in exponentially weighted form); consolidation when neither and sigma has fallen.
+    Volatile when sigma has risen; trending when the net move is a large part of the path (Kaufman's
+    efficiency ratio, exponentially weighted); consolidation when neither, and sigma has fallen.
 
     Attributes:
         thresholds: Where the regimes part.
@@ -95,7 +95,7 @@ class Efficiency:
     path: float = 0.0
 
     def learn(self, move: float, expected: float, trend: float) -> None:
-        """A minute of trading has passed; see :meth:`Detector.learn`."""
+        """Learn from a minute of trading; see :meth:`Detector.learn`."""
         self.seen += 1
         decay = 0.5 ** (1.0 / self.thresholds.minutes)
         self.net = self.net * decay + move
@@ -104,7 +104,7 @@ class Efficiency:
             self.regime = self._judge(trend)
 
     def dump(self) -> Mapping[str, float | str]:
-        """What it has learned; see :meth:`Lasting.dump`."""
+        """Return what it has learned; see :meth:`PersistentDetector.dump`."""
         return {
             "regime": self.regime.value,
             "seen": self.seen,
@@ -113,7 +113,7 @@ class Efficiency:
         }
 
     def restore(self, learned: Mapping[str, float | str]) -> None:
-        """Go on from what :meth:`dump` gave; see :meth:`Lasting.restore`."""
+        """Continue from what :meth:`dump` returned; see :meth:`PersistentDetector.restore`."""
         regime, seen = Regime(learned["regime"]), int(learned["seen"])
         net, path = float(learned["net"]), float(learned["path"])
         self.regime, self.seen, self.net, self.path = regime, seen, net, path

@@ -1,4 +1,4 @@
-"""Symbols: all that is known about one of them, in a fixed amount of memory."""
+"""A symbol: all that is known about it, in a fixed amount of memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 from attrs import define, field, frozen
 
 from argo_mw_adaptive_ttl.calendars import Calendar, Day
-from argo_mw_adaptive_ttl.pace import Pace
-from argo_mw_adaptive_ttl.peers import MOST
+from argo_mw_adaptive_ttl.factor_model import MAX_LOADING
+from argo_mw_adaptive_ttl.fetch_rate import FetchRate
 from argo_mw_adaptive_ttl.regime import Detector, Regime
 from argo_mw_adaptive_ttl.volatility import Volatility
 
@@ -24,9 +24,9 @@ class Revealed:
 
     Attributes:
         passed: Minutes of trading since the last one.
-        known: Minutes of which it could be said what was expected of them.
-        sigmas: sigma of those, in bp, added up, each as if it were the day's mean minute: or an
-            account that begins at the open would take the open for the day.
+        known: How many of them had an expected volatility.
+        sigmas: The sum of their sigmas, in bp, each scaled to the day's mean minute; otherwise
+            an account that begins at the open would take the open for the day.
     """
 
     passed: int = 0
@@ -45,22 +45,23 @@ class Symbol:
         name: The symbol.
         calendar: Its calendar.
         volatility: How far it moves.
-        detector: Says which regime it is in.
-        pace: Its fetches, and what they were due.
+        detector: Detects which regime it is in.
+        fetch_rate: Its fetches, and how many were due.
         day: The day of trading up to which its price is known.
         over: How many minutes of that day are known.
         price: Its last close; 0 while none is known.
         traded: Epoch seconds at which that bar ended.
         gapped: Whether the market has been closed since.
         off_hours: Whether its answers hold bars from outside its calendar's hours.
-        silent: For how many minutes it had not been traded when it was last fetched.
+        silent_minutes: For how many minutes it had not been traded when it was last fetched.
         seen_at: Epoch seconds of the last fetch.
         bar: Minutes from one bar of its last answer to the next.
-        revealed: What the last fetch revealed and nobody has accounted for.
-        shared: The share of its variance that is the common factor's, as last worked out.
-        pull: What peers made expect times what happened, added up.
-        evidence: The square of what they made expect, added up.
-        company: Which share of the common factor its peers usually know before it is fetched.
+        revealed: What the last fetch revealed, until it is accounted for.
+        peer_coverage: The share of the common factor that its peers usually reveal before it is
+            fetched.
+        shared_variance: The share of its variance that is the common factor's.
+        forecast_product: The sum of the moves that peers forecast, times the actual moves.
+        forecast_square: The sum of the squares of these forecasts.
     """
 
     name: str
@@ -68,49 +69,51 @@ class Symbol:
     day: Day
     detector: Detector
     volatility: Volatility = field(factory=Volatility)
-    pace: Pace = field(factory=Pace)
+    fetch_rate: FetchRate = field(factory=FetchRate)
     over: int = 0
     price: float = 0.0
     traded: float = 0.0
     gapped: bool = False
     off_hours: bool = False
-    silent: int = 0
+    silent_minutes: int = 0
     seen_at: float = 0.0
     bar: int = 1
     revealed: Revealed = NOTHING
-    company: float = 0.0
-    shared: float = 0.0
-    pull: float = 0.0
-    evidence: float = 0.0
+    peer_coverage: float = 0.0
+    shared_variance: float = 0.0
+    forecast_product: float = 0.0
+    forecast_square: float = 0.0
 
     @property
     def regime(self) -> Regime:
-        """The regime it is in."""
+        """Return the regime it is in."""
         return self.detector.regime
 
     @property
     def sigma_per_day(self) -> float | None:
-        """Sigma of a day's trading as a fraction, or ``None`` while nothing is known."""
+        """Return sigma of a day's trading as a fraction, or ``None`` while it is unknown."""
         level = self.volatility.level
         return sqrt(level * self.day.minutes) / _BASIS_POINTS if level > 0.0 else None
 
     def loading(self, prior: float) -> float:
-        """Its correlation with the common factor of its calendar; *prior* while little is known."""
-        learned = (self.pull + prior * _LOADING_PRIOR) / (self.evidence + _LOADING_PRIOR)
-        return min(max(learned, 0.0), MOST)
+        """Return its correlation with the common factor, near *prior* while little is known."""
+        learned = (self.forecast_product + prior * _LOADING_PRIOR) / (
+            self.forecast_square + _LOADING_PRIOR
+        )
+        return min(max(learned, 0.0), MAX_LOADING)
 
     def variance(self, day: Day, minute: int) -> float:
-        """The expected variance of *minute* of *day*, in bp²."""
+        """Return the expected variance of *minute* of *day*, in bp²."""
         bucket = day.shape.bucket[minute]
         return self.volatility.level * self.volatility.profile(bucket, day.shape.prior[bucket])
 
     @property
-    def waiting(self) -> bool:
-        """Whether the day is under way and its first trade has not been seen."""
+    def awaits_first_trade(self) -> bool:
+        """Return whether the day is under way and its first trade has not been seen."""
         return self.gapped and self.over > 0
 
-    def judge(self, expected: float, forecast: float) -> None:
-        """Compare *expected*, of peers at a loading of 1, with the move *forecast* so; in sigma."""
-        if expected != 0.0:
-            self.pull = self.pull * _FORGET + expected * forecast
-            self.evidence = self.evidence * _FORGET + expected * expected
+    def learn_loading(self, forecast: float, actual: float) -> None:
+        """Compare the *actual* move with the *forecast* of peers at a loading of 1, in sigma."""
+        if forecast != 0.0:
+            self.forecast_product = self.forecast_product * _FORGET + forecast * actual
+            self.forecast_square = self.forecast_square * _FORGET + forecast * forecast

@@ -2,7 +2,7 @@
 
 sigma² of a minute is a level times the time-of-day profile. The level blends three exponentially
 weighted averages of squared log returns, each divided by the profile first. Squares are capped, so
-that one jump does not rule for days.
+that one jump does not dominate for days.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Volatility:
     _profile_counts: list[float] = field(factory=lambda: [0.0] * BUCKETS)
 
     def profile(self, bucket: int, prior: float) -> float:
-        """The variance of a minute in *bucket*, as a multiple of the day's average."""
+        """Return the variance of a minute in *bucket*, as a multiple of the day's average."""
         return (prior * _PROFILE_PRIOR + self._profile_sums[bucket]) / (
             _PROFILE_PRIOR + self._profile_counts[bucket]
         )
 
     def learn(self, move: float, bucket: int, prior: float) -> None:
-        """A minute of trading in *bucket* has moved the price by *move* bp."""
+        """Learn that a minute of trading in *bucket* has moved the price by *move* bp."""
         profile = self.profile(bucket, prior)
         square = move * move
         scaled = square / profile
@@ -68,7 +68,7 @@ class Volatility:
             self._profile_counts[bucket] += 1.0
 
     def settle(self) -> None:
-        """Work the level out of what was learned."""
+        """Compute the level from what was learned."""
         if self._weights[0] == 0.0:
             return
         slow = sqrt(self._sums[2] / self._weights[2])
@@ -86,13 +86,13 @@ class Volatility:
             self._weights = [1.0] * 3
 
     def fits(self, buckets: int) -> bool:
-        """Whether it was learned with as many *buckets* and averages as there are."""
+        """Return whether it was learned with as many *buckets* and averages as there are."""
         averages = len(self._sums) == len(self._weights) == len(HALF_LIVES)
         return averages and len(self._profile_sums) == len(self._profile_counts) == buckets
 
     @property
     def trend(self) -> float:
-        """Sigma of the last minutes over sigma of the last days; 1 while nothing is known."""
+        """Return sigma of the last minutes over sigma of the last days; 1 while it is unknown."""
         if self._weights[0] == 0.0 or self._sums[2] == 0.0:
             return 1.0
         return sqrt(self._sums[0] / self._weights[0] * self._weights[2] / self._sums[2])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw import BadParameter, ConfigError
-from argo_mw_adaptive_ttl import Calendar, Calendars, Extended, Phase, calendar_of, pair_of
+from argo_mw_adaptive_ttl import Calendar, Calendars, ExtendedHours, Phase, calendar_of, pair_of
 
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
@@ -22,7 +22,7 @@ SHANGHAI = pytz.timezone("Asia/Shanghai")
 TOKYO = pytz.timezone("Asia/Tokyo")
 
 calendars = Calendars()
-around_the_clock = Calendars(extended={"XNYS": Extended(pre="04:00", post="20:00")})
+around_the_clock = Calendars(extended={"XNYS": ExtendedHours(pre="04:00", post="20:00")})
 
 
 @pytest.fixture(scope="module")

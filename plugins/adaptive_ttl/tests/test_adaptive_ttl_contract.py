@@ -1,4 +1,4 @@
-"""The layer of adaptive_ttl holds to the contract of layers."""
+"""The layer of adaptive_ttl keeps the contract of layers."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import ClassVar
 import pytest
 
 from argo_mw.testing import LayerConformance
-from argo_mw_adaptive_ttl import calendars, plugin
+from argo_mw_adaptive_ttl import AdaptiveTtlPlugin, calendars
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The names of calendars are remembered for so many symbols that no test would meet the end."""
+    """Lower a bound that no test would reach: for how many symbols calendars are remembered."""
     monkeypatch.setattr(calendars, "_MAX_SYMBOLS", 100)
 
 
 class TestAdaptiveTtl(LayerConformance):
     name = "adaptive_ttl"
-    plugin = plugin
-    tight: ClassVar[dict[str, object]] = {"symbols": 100}
+    plugin = AdaptiveTtlPlugin
+    tight: ClassVar[dict[str, object]] = {"max_symbols": 100}

@@ -16,12 +16,12 @@ from argo_mw_adaptive_ttl import (
     Calendars,
     ErrorBudget,
     ErrorBudgetConfig,
-    Memory,
+    MultiplierConfig,
     Situation,
     Symbol,
-    TableConfig,
+    SymbolStats,
 )
-from argo_mw_adaptive_ttl.pace import Pace
+from argo_mw_adaptive_ttl.fetch_rate import FetchRate
 
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
@@ -34,8 +34,8 @@ class Market:
     """A stock that walks at random, fetched whenever its answer has expired."""
 
     def __init__(self, config: ErrorBudgetConfig, sigma: Callable[[int], float]) -> None:
-        self.memory = Memory()
-        self.policy = ErrorBudget(config, TableConfig(), self.memory)
+        self.stats = SymbolStats()
+        self.policy = ErrorBudget(config, MultiplierConfig(), self.stats)
         self.calendar = Calendars().of("AAPL", NOON)
         self.sigma = sigma
         self.fetches: list[float] = []
@@ -59,7 +59,7 @@ class Market:
                     continue
                 self.fetches.append(now)
                 bars = Bars(starts[-90:], closes[-len(starts[-90:]) :], MINUTE)
-                symbol = self.memory.see(name, bars, self.calendar, now)
+                symbol = self.stats.learn(name, bars, self.calendar, now)
                 expires = now + self.decide(symbol, now)
             following = self.calendar.after(day)
             assert following is not None
@@ -69,24 +69,24 @@ class Market:
         """Seconds that an answer lives."""
         known = Situation("market_data", symbol.name, now, self.calendar, symbol, revealed)
         if revealed:
-            self.policy.fetched(symbol)
+            self.policy.record_fetch(symbol)
         return self.policy.decide(known).ttl
 
 
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.25])
-def test_it_keeps_to_its_budget_of_calls(rate: float) -> None:
-    market = Market(ErrorBudgetConfig(calls=rate), lambda _: 6.0)
+def test_it_keeps_to_its_budget_of_fetches(rate: float) -> None:
+    market = Market(ErrorBudgetConfig(fetches=rate), lambda _: 6.0)
     market.trade(10)
 
     assert pytest.approx(len(market.fetches) / market.reads, rel=0.1) == rate
 
 
-def test_calls_may_be_stated_by_the_hour_or_the_day() -> None:
+def test_a_budget_can_be_given_by_the_hour_or_the_day() -> None:
     shares = []
     for config in (
-        ErrorBudgetConfig(calls=0.1),
-        ErrorBudgetConfig(calls=6.0, per="hour"),
-        ErrorBudgetConfig(calls=39.0, per="day"),
+        ErrorBudgetConfig(fetches=0.1),
+        ErrorBudgetConfig(fetches=6.0, per="hour"),
+        ErrorBudgetConfig(fetches=39.0, per="day"),
     ):
         market = Market(config, lambda _: 6.0)
         market.trade(3)
@@ -97,7 +97,7 @@ def test_calls_may_be_stated_by_the_hour_or_the_day() -> None:
 
 def test_fetches_go_where_the_price_moves() -> None:
     """In the wild hour of the day an answer lives shorter than in the calm ones."""
-    market = Market(ErrorBudgetConfig(calls=0.1), lambda m: 30.0 if 120 <= m < 180 else 4.0)
+    market = Market(ErrorBudgetConfig(fetches=0.1), lambda m: 30.0 if 120 <= m < 180 else 4.0)
     market.trade(15)
     wild = sum(120 <= _minute(market, at) < 180 for at in market.fetches) / 60
     calm = sum(200 <= _minute(market, at) < 380 for at in market.fetches) / 180
@@ -122,11 +122,11 @@ def test_an_error_in_basis_points_is_kept() -> None:
     assert pytest.approx(counts[1] / counts[0], rel=0.3) == 4.0
 
 
-def test_a_closed_market_is_not_asked() -> None:
+def test_a_closed_market_is_not_fetched() -> None:
     """What is loaded after the close lives until the first bar of the next session."""
-    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
     market.trade(2)
-    symbol = market.memory.symbols["AAPL"]
+    symbol = market.stats.symbols["AAPL"]
     evening = symbol.day.end + 3600.0
     following = market.calendar.after(symbol.day)
     assert following is not None
@@ -137,9 +137,9 @@ def test_a_closed_market_is_not_asked() -> None:
 
 
 def test_answers_of_the_last_minutes_end_with_the_next_sessions_first_bar() -> None:
-    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
     market.trade(2)
-    symbol = market.memory.symbols["AAPL"]
+    symbol = market.stats.symbols["AAPL"]
     last = symbol.day.end - 30.0
     symbol.over = symbol.day.minutes - 1
     following = market.calendar.after(symbol.day)
@@ -148,54 +148,54 @@ def test_answers_of_the_last_minutes_end_with_the_next_sessions_first_bar() -> N
     assert pytest.approx(last + market.decide(symbol, last)) == following.start + MINUTE + 1.0
 
 
-def test_until_the_first_trade_is_seen_every_bar_is_asked_for() -> None:
+def test_every_bar_is_fetched_until_the_first_trade_is_seen() -> None:
     """The night's move is still to come, and is larger than any in the day."""
-    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
     market.trade(2)
-    symbol = market.memory.symbols["AAPL"]
+    symbol = market.stats.symbols["AAPL"]
     following = market.calendar.after(symbol.day)
     assert following is not None
     now = float(following.when(3) + 5)
     stale = Bars([int(symbol.traded) - MINUTE], [symbol.price], MINUTE)
-    symbol = market.memory.see("AAPL", stale, market.calendar, now)
+    symbol = market.stats.learn("AAPL", stale, market.calendar, now)
 
-    assert symbol.waiting
+    assert symbol.awaits_first_trade
     assert following.when(4) + 1.0 == now + market.decide(symbol, now)
 
 
 def test_answers_expire_just_after_a_bar_is_complete() -> None:
     """Before that nothing new can be had."""
-    market = Market(ErrorBudgetConfig(calls=0.1, delay=1.0), lambda _: 6.0)
+    market = Market(ErrorBudgetConfig(fetches=0.1, bar_delay=1.0), lambda _: 6.0)
     market.trade(2)
-    symbol = market.memory.symbols["AAPL"]
+    symbol = market.stats.symbols["AAPL"]
     now = float(symbol.day.when(symbol.over)) + 7.0
 
     assert pytest.approx((now + market.decide(symbol, now)) % MINUTE) == 1.0
 
 
 def test_answers_of_longer_bars_expire_when_one_of_them_is_complete() -> None:
-    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+    market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
     market.trade(2)
-    symbol = market.memory.symbols["AAPL"]
+    symbol = market.stats.symbols["AAPL"]
     symbol.over, symbol.bar = 101, 15
     now = float(symbol.day.when(101)) + 5.0
 
     assert pytest.approx((now + market.decide(symbol, now) - symbol.day.start) % 900) == 1.0
 
 
-def test_daily_bars_are_enough_to_begin_with() -> None:
+def test_daily_bars_are_enough_to_begin() -> None:
     """They say how wild a symbol is; an answer of them lives from now on, by its budget."""
     calendar = Calendars().of("AAPL", NOON)
-    memory = Memory()
-    policy = ErrorBudget(ErrorBudgetConfig(calls=0.1), TableConfig(), memory)
+    stats = SymbolStats()
+    policy = ErrorBudget(ErrorBudgetConfig(fetches=0.1), MultiplierConfig(), stats)
     chance = random.Random(1)
     starts = [int(NOON) - 86_400 * (90 - n) for n in range(90)]
     closes = [100.0 * math.exp(chance.gauss(0.0, 0.02)) for _ in starts]
     lives = []
     now = NOON
     for _ in range(10):
-        symbol = memory.see("AAPL", Bars(starts, closes, 86_400), calendar, now)
-        policy.fetched(symbol)
+        symbol = stats.learn("AAPL", Bars(starts, closes, 86_400), calendar, now)
+        policy.record_fetch(symbol)
         known = Situation("market_data", "AAPL", now, calendar, symbol, revealed=True)
         lives.append(policy.decide(known).ttl)
         now += lives[-1]
@@ -203,10 +203,10 @@ def test_daily_bars_are_enough_to_begin_with() -> None:
     assert all(300.0 < life < 1500.0 for life in lives)
 
 
-def test_other_data_lives_longer_in_proportion() -> None:
-    market = Market(ErrorBudgetConfig(calls=0.1), lambda _: 6.0)
+def test_other_data_types_live_longer_in_proportion() -> None:
+    market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
     market.trade(2)
-    symbol = market.memory.symbols["AAPL"]
+    symbol = market.stats.symbols["AAPL"]
     symbol.over = 100
     now = float(symbol.day.when(100)) + 5.0
     lives = [
@@ -217,24 +217,24 @@ def test_other_data_lives_longer_in_proportion() -> None:
     assert lives[0] < lives[1] < lives[2]
 
 
-def test_without_prices_the_table_decides() -> None:
+def test_without_prices_the_multipliers_decide() -> None:
     market = Market(ErrorBudgetConfig(), lambda _: 6.0)
 
     assert 1200.0 == market.policy.decide(Situation("ai_reasoning", "AAPL", NOON)).ttl
 
 
-def test_a_pool_lets_the_wild_borrow_from_the_calm() -> None:
-    config = ErrorBudgetConfig(calls=0.1, of="pool")
-    memory, calendar = Memory(), Calendars().of("BTC-USD", NOON)
-    policy = ErrorBudget(config, TableConfig(), memory)
-    counts = _pool(policy, memory, calendar, {"BTC-USD": 20.0, "LTC-USD": 5.0})
+def test_in_a_pool_volatile_symbols_borrow_from_calm_ones() -> None:
+    config = ErrorBudgetConfig(fetches=0.1, of="pool")
+    stats, calendar = SymbolStats(), Calendars().of("BTC-USD", NOON)
+    policy = ErrorBudget(config, MultiplierConfig(), stats)
+    counts = _pool(policy, stats, calendar, {"BTC-USD": 20.0, "LTC-USD": 5.0})
 
     assert counts["BTC-USD"] > 2 * counts["LTC-USD"]
     assert pytest.approx(sum(counts.values()) / (2 * 2880), rel=0.1) == 0.1
 
 
 def _pool(
-    policy: ErrorBudget, memory: Memory, calendar: Calendar, sigmas: dict[str, float]
+    policy: ErrorBudget, stats: SymbolStats, calendar: Calendar, sigmas: dict[str, float]
 ) -> dict[str, int]:
     chance = random.Random(2)
     begin = int(NOON) // 86_400 * 86_400
@@ -251,18 +251,18 @@ def _pool(
             first = max(0, minute + 1 - 90)
             starts = [begin + MINUTE * m for m in range(first, minute + 1)]
             bars = Bars(starts, closes[name][first + 1 :], MINUTE)
-            symbol = memory.see(name, bars, calendar, now)
-            policy.fetched(symbol)
+            symbol = stats.learn(name, bars, calendar, now)
+            policy.record_fetch(symbol)
             known = Situation("market_data", name, now, calendar, symbol, revealed=True)
             expires[name] = now + policy.decide(known).ttl
     return counts
 
 
-def twins(moved: float) -> tuple[ErrorBudget, Memory, float]:
+def twins(moved: float) -> tuple[ErrorBudget, SymbolStats, float]:
     """Two known twins; one was fetched two minutes ago, the other has since moved by *moved*."""
     calendar = Calendars().of("BTC-USD", NOON)
-    memory = Memory()
-    policy = ErrorBudget(ErrorBudgetConfig(calls=0.25), TableConfig(), memory)
+    stats = SymbolStats()
+    policy = ErrorBudget(ErrorBudgetConfig(fetches=0.25), MultiplierConfig(), stats)
     chance = random.Random(4)
     begin = int(NOON) // 86_400 * 86_400
     closes = [100.0]
@@ -274,27 +274,27 @@ def twins(moved: float) -> tuple[ErrorBudget, Memory, float]:
             end = min(400, stop + late)
             starts = [begin + MINUTE * m for m in range(end - 90, end)]
             now = float(begin + MINUTE * end)
-            symbol = memory.see(name, Bars(starts, closes[end - 90 : end], MINUTE), calendar, now)
-            policy.fetched(symbol)
+            symbol = stats.learn(name, Bars(starts, closes[end - 90 : end], MINUTE), calendar, now)
+            policy.record_fetch(symbol)
             policy.decide(Situation("market_data", name, now, calendar, symbol, revealed=True))
     last = closes[399] * math.exp(moved / 1e4)
     starts = [begin + MINUTE * m for m in range(312, 402)]
     path = [*closes[312:400], last, last]
     now = float(begin + MINUTE * 402)
-    memory.see("B-USD", Bars(starts, path, MINUTE), calendar, now)
-    return policy, memory, now
+    stats.learn("B-USD", Bars(starts, path, MINUTE), calendar, now)
+    return policy, stats, now
 
 
 def test_a_move_of_a_peer_makes_an_answer_due() -> None:
-    policy, memory, now = twins(moved=150.0)
+    policy, stats, now = twins(moved=150.0)
 
-    assert policy.due(memory.symbols["A-USD"], now)
+    assert policy.is_due(stats.symbols["A-USD"], now)
 
 
-def test_a_peer_that_stands_still_makes_none_due() -> None:
-    policy, memory, now = twins(moved=0.0)
+def test_a_peer_that_does_not_move_makes_no_answer_due() -> None:
+    policy, stats, now = twins(moved=0.0)
 
-    assert not policy.due(memory.symbols["A-USD"], now)
+    assert not policy.is_due(stats.symbols["A-USD"], now)
 
 
 @given(
@@ -303,9 +303,11 @@ def test_a_peer_that_stands_still_makes_none_due() -> None:
     rate=st.floats(0.001, 1.0),
     pending=st.floats(0.0, 1e4),
 )
-def test_the_pace_never_runs_away(fetches: int, minutes: int, rate: float, pending: float) -> None:
+def test_the_correction_of_the_fetch_rate_is_bounded(
+    fetches: int, minutes: int, rate: float, pending: float
+) -> None:
     """However far off its budget it is, the correction is bounded, and has the right sign."""
-    pace = Pace(minutes=minutes, fetches=fetches, due=rate * minutes)
+    pace = FetchRate(minutes=minutes, fetches=fetches, due=rate * minutes)
     neutral = 5.0 / rate
     scale = pace.for_rate(rate, 25.0, pending)
 
@@ -318,8 +320,8 @@ def test_the_pace_never_runs_away(fetches: int, minutes: int, rate: float, pendi
 
 def test_an_account_that_begins_at_the_open_does_not_take_it_for_the_day() -> None:
     """After the first hour, twice as wild as the day, the mean of the day is known all the same."""
-    memory = Memory()
-    policy = ErrorBudget(ErrorBudgetConfig(calls=0.1), TableConfig(), memory)
+    stats = SymbolStats()
+    policy = ErrorBudget(ErrorBudgetConfig(fetches=0.1), MultiplierConfig(), stats)
     calendar = Calendars().of("AAPL", NOON)
     day = calendar.day(NOON)
     sigmas = [8.0 * day.shape.usual[bucket] for bucket in day.shape.bucket[:60]]
@@ -330,8 +332,8 @@ def test_an_account_that_begins_at_the_open_does_not_take_it_for_the_day() -> No
         closes.append(closes[-1] * math.exp(chance.gauss(0.0, sigma) / 1e4))
     for over in range(10, 61, 10):
         known = Bars(starts[:over], closes[1 : over + 1], MINUTE)
-        symbol = memory.see("AAPL", known, calendar, day.when(over) + 1.0)
-        policy.fetched(symbol)
+        symbol = stats.learn("AAPL", known, calendar, day.when(over) + 1.0)
+        policy.record_fetch(symbol)
 
     assert sum(sigmas) / 60 > 1.6 * 8.0
-    assert pytest.approx(8.0, rel=0.3) == symbol.pace.sigma
+    assert pytest.approx(8.0, rel=0.3) == symbol.fetch_rate.sigma

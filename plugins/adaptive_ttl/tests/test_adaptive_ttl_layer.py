@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import Any
 
 import pytest
 
-import argo_mw_adaptive_ttl.plugin as adaptive_ttl
 from argo_mw import Argo, ConfigError, Outcome, PluginError, Refusal
 from argo_mw.plugin import (
     AnswerSeen,
@@ -21,12 +21,24 @@ from argo_mw.plugin import (
     Upstream,
     context_of,
     hookimpl,
+    layers_of,
     operation,
 )
 from argo_mw.store import Freshness
 from argo_mw.testing import capture_events
 from argo_mw.testing.clock import FakeClock, settle
-from argo_mw_adaptive_ttl import TTL, Bars, Decision, Memory, Policy, Regime, Situation, price_tag
+from argo_mw_adaptive_ttl import (
+    TTL,
+    AdaptiveTtl,
+    AdaptiveTtlPlugin,
+    Bars,
+    Policy,
+    Regime,
+    Situation,
+    SymbolStats,
+    TtlDecision,
+    price_tag,
+)
 from argo_mw_adaptive_ttl.calendars import Calendar, Calendars
 
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
@@ -53,7 +65,7 @@ def opinion(symbol: str) -> object:
 
 
 class Exchange:
-    """The plugin that answers; every symbol walks along the same path unless told otherwise."""
+    """The plugin that answers; the prices of all symbols move together but for *jump*."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -102,17 +114,27 @@ def open_argo(
     monkeypatch.delenv("ARGO_MW_STATE_DIR", raising=False)
 
     def make(table: Mapping[str, object] | None = None, **others: object) -> Argo:
-        config = {
-            "argo": {"state_dir": str(tmp_path), "shared": "memory://", "strict": True},
-            "plugins": {"adaptive_ttl": dict(table or {})},
-        }
-        plugins = {"adaptive_ttl": adaptive_ttl, "exchange": exchange, **others}
+        config = settings_of(tmp_path, table or {})
+        plugins = {"adaptive_ttl": AdaptiveTtlPlugin, "exchange": exchange, **others}
         return Argo.open(config, clock=clock, plugins=plugins, installed=False)
 
     return make
 
 
 OpenArgo = Callable[..., Argo]
+
+
+def settings_of(state: Path, table: Mapping[str, object]) -> dict[str, object]:
+    return {
+        "argo": {"state_dir": str(state), "shared": "memory://", "strict": True},
+        "plugins": {"adaptive_ttl": dict(table)},
+    }
+
+
+def layer_of(argo: Argo) -> AdaptiveTtl:
+    (layer,) = [layer for layer in layers_of(argo) if layer.name == "adaptive_ttl"]
+    assert isinstance(layer.middleware, AdaptiveTtl)
+    return layer.middleware
 
 
 def life(outcome: Outcome, clock: FakeClock) -> float:
@@ -124,10 +146,10 @@ def note(outcome: Outcome) -> str:
     return next(n.text for n in outcome.notes if n.layer == "adaptive_ttl")
 
 
-async def test_an_answer_is_given_its_life_and_the_reason(
+async def test_an_answer_gets_a_time_to_live_and_the_reason(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
-    async with open_argo({"policy": "table"}) as argo:
+    async with open_argo({"policy": "multipliers"}) as argo:
         outcome = await argo.outcome("bars", symbol="BTC-USD")
 
     assert pytest.approx(life(outcome, clock)) == 120.0
@@ -136,10 +158,10 @@ async def test_an_answer_is_given_its_life_and_the_reason(
     assert note(outcome).endswith("open → 120 s")
 
 
-async def test_symbols_that_are_asked_together_wait_for_one_calendar_and_then_go_on_together(
+async def test_symbols_asked_together_wait_for_one_calendar_and_continue_together(
     open_argo: OpenArgo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One after the other, each by way of a thread, they would miss the request they could share."""
+    """One after the other, each by a thread, they would miss the request they could share."""
     computed: list[str] = []
     compute = Calendars.of
 
@@ -153,7 +175,7 @@ async def test_symbols_that_are_asked_together_wait_for_one_calendar_and_then_go
     assert ["S0"] == computed
 
 
-async def test_an_answer_without_a_subject_has_a_life_too(
+async def test_an_answer_without_a_subject_gets_a_time_to_live(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
     async with open_argo() as argo:
@@ -170,29 +192,35 @@ async def test_an_error_passes_untouched(open_argo: OpenArgo, exchange: Exchange
 
 
 @pytest.mark.parametrize(
-    ("table", "extensions", "upstream", "expected", "by"),
+    ("table", "options", "upstream", "expected", "by"),
     [
-        ({}, {TTL: 7.0}, None, 7.0, "fixed by the caller"),
+        ({}, {"extensions": {TTL: 7.0}}, None, 7.0, "fixed by the caller"),
         ({"operations": {"bars": {"ttl": 9.0}}}, {}, None, 9.0, "fixed by the operation"),
-        ({"operations": {"bars": {"ttl": 9.0}}}, {TTL: 7.0}, None, 7.0, "fixed by the caller"),
-        ({"operations": {"bars": {"maximum": 11.0}}}, {}, None, 11.0, "capped by the operation"),
-        ({"operations": {"bars": {"maximum": 11.0}}}, {}, 8.0, 8.0, "capped by the upstream"),
-        ({}, {"argo.max_age": 3.0}, 8.0, 3.0, "capped by the caller"),
+        (
+            {"operations": {"bars": {"ttl": 9.0}}},
+            {"extensions": {TTL: 7.0}},
+            None,
+            7.0,
+            "fixed by the caller",
+        ),
+        ({"operations": {"bars": {"max_ttl": 11.0}}}, {}, None, 11.0, "capped by the operation"),
+        ({"operations": {"bars": {"max_ttl": 11.0}}}, {}, 8.0, 8.0, "capped by the upstream"),
+        ({}, {"max_age": 3.0}, 8.0, 3.0, "capped by the caller"),
     ],
 )
-async def test_who_decided_is_in_the_outcome(
+async def test_the_note_names_the_limit_that_binds(
     open_argo: OpenArgo,
     clock: FakeClock,
     exchange: Exchange,
     table: dict[str, object],
-    extensions: dict[str, object],
+    options: dict[str, Any],
     upstream: float | None,
     expected: float,
     by: str,
 ) -> None:
     exchange.expires_at = None if upstream is None else clock.time() + upstream
-    async with open_argo({"policy": "table", **table}) as argo:
-        outcome = await argo.options(extensions=extensions).outcome("bars", symbol="BTC-USD")
+    async with open_argo({"policy": "multipliers", **table}) as argo:
+        outcome = await argo.options(**options).outcome("bars", symbol="BTC-USD")
 
     assert pytest.approx(life(outcome, clock)) == expected
     assert note(outcome).endswith(by)
@@ -202,13 +230,15 @@ async def test_a_limit_that_does_not_bind_is_not_named(
     open_argo: OpenArgo, clock: FakeClock, exchange: Exchange
 ) -> None:
     exchange.expires_at = clock.time() + 1e6
-    async with open_argo({"policy": "table"}) as argo:
+    async with open_argo({"policy": "multipliers"}) as argo:
         outcome = await argo.outcome("bars", symbol="BTC-USD")
 
     assert note(outcome).endswith("120 s")
 
 
-async def test_it_explains_what_it_would_do(open_argo: OpenArgo, clock: FakeClock) -> None:
+async def test_explain_gives_the_time_to_live_and_the_reason(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
     async with open_argo() as argo:
         for symbol in ("BTC-USD", "ETH-USD"):
             await argo.outcome("bars", symbol=symbol)
@@ -225,7 +255,7 @@ async def test_it_explains_what_it_would_do(open_argo: OpenArgo, clock: FakeCloc
 
 
 async def kept(argo: Argo, symbol: str) -> Callable[[], Freshness]:
-    """What is known about an answer on *symbol* that was stamped now."""
+    """Return a function that says whether an answer on *symbol* of this moment is still fresh."""
     tag_versions = context_of(argo).tag_versions
     tag_snapshot = await tag_versions.load([price_tag(symbol)])
     return lambda: tag_versions.peek(tag_snapshot)
@@ -238,10 +268,10 @@ async def trade(argo: Argo, clock: FakeClock, minutes: int, step: int) -> None:
         await clock.advance(step * MINUTE)
 
 
-async def test_news_of_a_peer_expires_what_is_kept(
+async def test_a_move_of_a_peer_expires_kept_answers(
     open_argo: OpenArgo, clock: FakeClock, exchange: Exchange
 ) -> None:
-    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
         await trade(argo, clock, 400, 4)
         outcome = await argo.outcome("bars", symbol="ETH-USD")
         await argo.outcome("bars", symbol="BTC-USD")
@@ -257,11 +287,11 @@ async def test_news_of_a_peer_expires_what_is_kept(
         assert Freshness.STALE == freshness()
 
 
-async def test_what_another_instance_has_fetched_is_news_too(
+async def test_a_fetch_of_another_instance_expires_kept_answers(
     open_argo: OpenArgo, clock: FakeClock, exchange: Exchange
 ) -> None:
-    """An answer that was found in the shared store teaches as a load does, and costs nothing."""
-    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+    """An answer that was found in the shared store is learned from as a load is, at no cost."""
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
         await trade(argo, clock, 400, 4)
         for symbol in ("ETH-USD", "BTC-USD"):
             await argo.outcome("bars", symbol=symbol)
@@ -276,11 +306,11 @@ async def test_what_another_instance_has_fetched_is_news_too(
         assert Freshness.STALE == freshness()
 
 
-async def test_without_news_it_expires_when_its_time_has_come(
+async def test_without_a_fetch_an_answer_expires_at_its_recheck(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
-    """Nobody asks, and still the timer gives it up before its longest life is over."""
-    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+    """The timer expires it before its longest life is over, without any call."""
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
         await trade(argo, clock, 400, 4)
         outcome = await argo.outcome("bars", symbol="ETH-USD")
         freshness = await kept(argo, "ETH-USD")
@@ -289,11 +319,11 @@ async def test_without_news_it_expires_when_its_time_has_come(
         assert Freshness.STALE == freshness()
 
 
-async def test_a_models_opinion_is_not_given_up_for_a_tick(
+async def test_a_models_opinion_does_not_expire_with_the_price(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
-    """It is dear, and was not about the last basis points."""
-    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+    """It is expensive, and was not about the last basis points."""
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
         await trade(argo, clock, 200, 4)
         price = await argo.outcome("bars", symbol="ETH-USD")
         thought = await argo.outcome("opinion", symbol="ETH-USD")
@@ -302,54 +332,93 @@ async def test_a_models_opinion_is_not_given_up_for_a_tick(
     assert price_tag("ETH-USD") not in thought.tags
 
 
-async def test_a_fixed_life_is_not_cut_short_by_news(open_argo: OpenArgo, clock: FakeClock) -> None:
+async def test_a_fixed_time_to_live_is_not_shortened_by_peers(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
     fixed = {"operations": {"bars": {"ttl": 600.0}}}
-    async with open_argo({"error_budget": {"calls": 0.25}, **fixed}) as argo:
+    async with open_argo({"error_budget": {"fetches": 0.25}, **fixed}) as argo:
         await trade(argo, clock, 200, 4)
         outcome = await argo.outcome("bars", symbol="ETH-USD")
-        layer = adaptive_ttl._running[context_of(argo)].layer
+        layer = layer_of(argo)
 
         assert pytest.approx(life(outcome, clock)) == 600.0
         assert note(outcome).endswith("→ 600 s, fixed by the operation")
         assert price_tag("ETH-USD") not in outcome.tags
-        assert layer is not None
-        assert layer.watch is not None
-        assert not len(layer.watch)
+        assert layer.refresher is not None
+        assert not len(layer.refresher)
 
 
-async def test_a_layer_that_was_replaced_sets_no_timers(
-    open_argo: OpenArgo, clock: FakeClock
+async def test_a_replaced_layer_hands_its_rechecks_over_and_schedules_no_more(
+    open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """A call that began before a reload ends on the old layer, which nobody will close again."""
-    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
-        await trade(argo, clock, 40, 4)
-        running = adaptive_ttl._running[context_of(argo)]
-        assert running.layer is not None
-        assert running.memory is not None
-        watch = running.layer.watch
-        assert watch is not None
-        running.layer.close()
-        watch.keep(running.memory.symbols["ETH-USD"], clock.time() + 60, clock.time() + 120)
+    """A call that began before a reload still ends on the old layer."""
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
+        await trade(argo, clock, 400, 4)
+        await argo.outcome("bars", symbol="ETH-USD")
+        old = layer_of(argo)
+        assert old.refresher is not None
+        scheduled = len(old.refresher)
+        await argo.reload(settings_of(tmp_path, {"error_budget": {"fetches": 0.2}}))
+        new = layer_of(argo)
+        assert new.refresher is not None
+        old.refresher.schedule(old.stats.symbols["ETH-USD"], clock.time() + 60, clock.time() + 120)
 
-        assert not len(watch)
+        assert old is not new
+        assert (0, scheduled) == (len(old.refresher), len(new.refresher))
+        assert 0 < scheduled
 
 
-async def test_nothing_is_left_behind(open_argo: OpenArgo, clock: FakeClock) -> None:
-    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+async def test_an_answer_from_before_a_reload_still_expires_early(
+    open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
+        await trade(argo, clock, 400, 4)
+        outcome = await argo.outcome("bars", symbol="ETH-USD")
+        freshness = await kept(argo, "ETH-USD")
+        await argo.reload(settings_of(tmp_path, {"error_budget": {"fetches": 0.2}}))
+        await clock.advance(life(outcome, clock) - 1.0)
+
+        assert Freshness.STALE == freshness()
+
+
+async def test_a_rejected_configuration_leaves_the_layer_in_use(
+    open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
+) -> None:
+    async with open_argo({"error_budget": {"fetches": 0.25}, "max_symbols": 10}) as argo:
+        await trade(argo, clock, 400, 4)
+        await argo.outcome("bars", symbol="ETH-USD")
+        layer = layer_of(argo)
+        assert layer.refresher is not None
+        scheduled = len(layer.refresher)
+        rejected = settings_of(tmp_path, {"max_symbols": 1})
+        with pytest.raises(ConfigError):
+            await argo.reload({**rejected, "flags": {"nothing": "on"}})
+        still_scheduled = len(layer.refresher)
+        seen_at = layer.stats.symbols["BTC-USD"].seen_at
+        await clock.advance(MINUTE)
+        await argo.outcome("bars", symbol="BTC-USD")
+
+        assert layer is layer_of(argo)
+        assert 10 == layer.stats.max_symbols
+        assert 0 < scheduled == still_scheduled
+        assert seen_at < layer.stats.symbols["BTC-USD"].seen_at
+
+
+async def test_no_timer_is_left_after_shutdown(open_argo: OpenArgo, clock: FakeClock) -> None:
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
         await trade(argo, clock, 200, 4)
     await settle()
 
     assert 0 == clock.pending
 
 
-async def test_a_reload_keeps_what_was_learned(
+async def test_statistics_survive_a_change_of_the_configuration(
     open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
 ) -> None:
-    async with open_argo({"policy": "table"}) as argo:
+    async with open_argo({"policy": "multipliers"}) as argo:
         await argo.outcome("bars", symbol="BTC-USD")
-        base = {"argo": {"state_dir": str(tmp_path), "shared": "memory://", "strict": True}}
-        table = {"policy": "table", "table": {"base": 50.0}}
-        await argo.reload({**base, "plugins": {"adaptive_ttl": table}})
+        table = {"policy": "multipliers", "multipliers": {"base_ttl": 50.0}}
+        await argo.reload(settings_of(tmp_path, table))
         text = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}[
             "adaptive_ttl"
         ]
@@ -359,27 +428,27 @@ async def test_a_reload_keeps_what_was_learned(
 
 
 class Short:
-    """A policy of a third party's own."""
+    """A policy of a third party."""
 
-    def decide(self, situation: Situation) -> Decision:
-        return Decision(3.0, lambda: f"short, {situation.regime.name}")
+    def decide(self, situation: Situation) -> TtlDecision:
+        return TtlDecision(3.0, lambda: f"short, {situation.regime.name}")
 
 
 class AlwaysTrending:
-    """A regime detector of a third party's own."""
+    """A regime detector of a third party."""
 
     regime = Regime.TRENDING
 
     def learn(self, move: float, expected: float, trend: float) -> None:
-        """It knows already."""
+        """Ignore it."""
 
 
 def third_party() -> ModuleType:
     module = ModuleType("third_party")
 
     @hookimpl
-    def register_ttl_policies() -> Mapping[str, Callable[[Memory, object], Policy]]:
-        return {"short": lambda memory, context: Short()}
+    def register_ttl_policies() -> Mapping[str, Callable[[SymbolStats, object], Policy]]:
+        return {"short": lambda stats, context: Short()}
 
     @hookimpl
     def register_regime_detectors() -> Mapping[str, Callable[[], AlwaysTrending]]:
@@ -390,10 +459,10 @@ def third_party() -> ModuleType:
     return module
 
 
-async def test_a_third_party_brings_a_policy_and_a_detector(
+async def test_another_plugin_can_bring_a_policy_and_a_detector(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
-    table = {"policy": "short", "regimes": "optimist"}
+    table = {"policy": "short", "regime_detector": "optimist"}
     async with open_argo(table, third=third_party()) as argo:
         outcome = await argo.outcome("bars", symbol="BTC-USD")
 
@@ -401,15 +470,15 @@ async def test_a_third_party_brings_a_policy_and_a_detector(
     assert "short, TRENDING → 3 s" == note(outcome)
 
 
-@pytest.mark.parametrize("key", ["policy", "regimes"])
-async def test_an_unknown_name_is_an_error_that_helps(open_argo: OpenArgo, key: str) -> None:
-    name = {"policy": "error_budgte", "regimes": "eficiency"}[key]
+@pytest.mark.parametrize("key", ["policy", "regime_detector"])
+async def test_an_unknown_name_is_an_error_with_a_suggestion(open_argo: OpenArgo, key: str) -> None:
+    name = {"policy": "error_budgte", "regime_detector": "eficiency"}[key]
     with pytest.raises((ConfigError, PluginError), match="did you mean"):
         async with open_argo({key: name}):
             pass
 
 
-async def test_a_calendar_that_nobody_has_is_refused_at_the_start(open_argo: OpenArgo) -> None:
+async def test_an_unknown_calendar_is_refused_at_start_up(open_argo: OpenArgo) -> None:
     with pytest.raises((ConfigError, PluginError), match="'XLOM': did you mean 'XLON'"):
         async with open_argo({"calendars": {"*.L": "XLOM"}}):
             pass
@@ -418,7 +487,7 @@ async def test_a_calendar_that_nobody_has_is_refused_at_the_start(open_argo: Ope
 async def test_a_market_whose_holidays_are_not_recorded_costs_no_answer(
     open_argo: OpenArgo, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is looked for once, told of once, and counts as open."""
+    """It is looked for once, reported once, and counts as open."""
     asked: list[str] = []
 
     def unknown(name: str, **_: object) -> object:
@@ -441,7 +510,7 @@ async def test_a_market_whose_holidays_are_not_recorded_costs_no_answer(
     assert "open → 120 s" in explained["adaptive_ttl"]
 
 
-async def test_what_was_learned_of_a_market_that_is_not_recorded_any_more_is_passed_over(
+async def test_saved_symbols_of_a_market_without_a_calendar_are_skipped(
     open_argo: OpenArgo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_argo() as argo:
@@ -453,12 +522,11 @@ async def test_what_was_learned_of_a_market_that_is_not_recorded_any_more_is_pas
 
     monkeypatch.setattr("exchange_calendars.get_calendar", unknown)
     async with open_argo() as argo:
-        memory = adaptive_ttl._running[context_of(argo)].memory
-        assert memory is not None
-        assert ["BTC-USD"] == list(memory.symbols)
+        stats = layer_of(argo).stats
+        assert ["BTC-USD"] == list(stats.symbols)
 
 
-async def test_what_it_explains_first_knows_the_market_too(
+async def test_explain_computes_a_calendar_that_no_call_has_needed_yet(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
     """The command line explains before any call has computed a calendar."""
@@ -468,7 +536,7 @@ async def test_what_it_explains_first_knows_the_market_too(
     assert f"{SIGMA} unknown, UNKNOWN, closed → 360 s" in explained["adaptive_ttl"]
 
 
-async def test_what_was_learned_survives_a_restart(
+async def test_statistics_are_saved_in_a_private_file(
     open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
 ) -> None:
     async with open_argo() as argo:
@@ -484,67 +552,64 @@ async def test_what_was_learned_survives_a_restart(
     assert "%/day" in text
 
 
-async def test_everything_learned_survives_a_restart(open_argo: OpenArgo, clock: FakeClock) -> None:
+async def test_all_statistics_survive_a_restart(open_argo: OpenArgo, clock: FakeClock) -> None:
     """Sigma, its profile, correlation, regime and the account of fetches."""
 
     def learned(argo: Argo) -> list[object]:
-        memory = adaptive_ttl._running[context_of(argo)].memory
-        assert memory is not None
+        stats = layer_of(argo).stats
         return [
-            (s.name, s.volatility, s.loading(0.5), s.regime, s.detector, s.pace, s.price)
-            for s in memory.symbols.values()
+            (s.name, s.volatility, s.loading(0.5), s.regime, s.detector, s.fetch_rate, s.price)
+            for s in stats.symbols.values()
         ]
 
-    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
         await trade(argo, clock, 200, 4)
         before = learned(argo)
-    async with open_argo({"error_budget": {"calls": 0.25}}) as argo:
+    async with open_argo({"error_budget": {"fetches": 0.25}}) as argo:
         after = learned(argo)
 
     assert before == after
     assert 2 == len(after)
 
 
-async def test_what_another_detector_has_learned_is_left_alone(
+async def test_the_state_of_another_detector_is_ignored(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
     async with open_argo() as argo:
         await trade(argo, clock, 100, 5)
-    async with open_argo({"regimes": "optimist"}, third=third_party()) as argo:
+    async with open_argo({"regime_detector": "optimist"}, third=third_party()) as argo:
         text = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}
 
     assert "TRENDING" in text["adaptive_ttl"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 9, "pot": {}, "symbols": []}'])
-async def test_a_damaged_file_counts_as_none(
-    open_argo: OpenArgo, tmp_path: Path, text: str
-) -> None:
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"version": 9, "pooled_rate": {}, "symbols": []}']
+)
+async def test_a_damaged_file_is_ignored(open_argo: OpenArgo, tmp_path: Path, text: str) -> None:
     (tmp_path / "adaptive_ttl.json").write_text(text)
-    async with open_argo({"policy": "table"}) as argo:
+    async with open_argo({"policy": "multipliers"}) as argo:
         explained = {one.name: one.text for one in argo.explain("bars", symbol="BTC-USD")}
 
     assert f"{SIGMA} unknown" in explained["adaptive_ttl"]
 
 
-async def test_it_is_saved_now_and_then(
+async def test_statistics_are_saved_regularly(
     open_argo: OpenArgo, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """A process that is killed has lost minutes, not days."""
+    """A process that is killed loses minutes, not days."""
     file = tmp_path / "adaptive_ttl.json"
-    async with open_argo({"save_every": 60.0}) as argo:
+    async with open_argo({"save_interval": 60.0}) as argo:
         await argo.outcome("bars", symbol="BTC-USD")
         await clock.advance(61.0)
-        store = adaptive_ttl._running[context_of(argo)].store
-        assert store is not None
-        async with store.writing:
+        async with layer_of(argo).file.writing:
             assert file.exists()
 
 
-async def test_once_a_symbol_is_known_no_call_touches_pandas(
+async def test_calls_about_a_known_symbol_do_not_enter_pandas(
     open_argo: OpenArgo, clock: FakeClock
 ) -> None:
-    """Sessions are plain numbers by then: nothing of pandas or exchange_calendars is entered."""
+    """Sessions are plain numbers by then."""
     entered: set[str] = set()
 
     def note_module(frame: FrameType, event: str, _: object) -> None:

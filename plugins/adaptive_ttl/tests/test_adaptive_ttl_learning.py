@@ -9,8 +9,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from argo_mw_adaptive_ttl import Bars, Calendar, Calendars, Efficiency, Memory, Regime, read_bars
-from argo_mw_adaptive_ttl.peers import Factor
+from argo_mw_adaptive_ttl import (
+    Bars,
+    Calendar,
+    Calendars,
+    Efficiency,
+    Regime,
+    SymbolStats,
+    read_bars,
+)
+from argo_mw_adaptive_ttl.factor_model import FactorModel
 from argo_mw_adaptive_ttl.regime import Thresholds
 from argo_mw_adaptive_ttl.volatility import Volatility
 
@@ -46,103 +54,103 @@ def after(minutes: int) -> float:
     return float(MIDNIGHT + MINUTE * minutes)
 
 
-def test_sigma_is_found(calendar: Calendar) -> None:
-    memory = Memory()
+def test_sigma_is_estimated(calendar: Calendar) -> None:
+    stats = SymbolStats()
     closes = prices([8.0] * 1400)
     for stop in range(60, 1400, 10):
-        symbol = memory.see("BTC-USD", window(closes, stop), calendar, after(stop))
+        symbol = stats.learn("BTC-USD", window(closes, stop), calendar, after(stop))
 
     assert pytest.approx(math.sqrt(symbol.volatility.level), rel=0.25) == 8.0
 
 
-def test_it_follows_a_storm_within_minutes(calendar: Calendar) -> None:
-    memory = Memory()
+def test_sigma_rises_within_minutes_of_a_storm(calendar: Calendar) -> None:
+    stats = SymbolStats()
     closes = prices([5.0] * 600 + [40.0] * 20)
     for stop in (*range(60, 601, 10), 620):
-        symbol = memory.see("BTC-USD", window(closes, stop), calendar, after(stop))
+        symbol = stats.learn("BTC-USD", window(closes, stop), calendar, after(stop))
 
     assert math.sqrt(symbol.variance(symbol.day, 620)) > 20.0
 
 
-def test_every_minute_is_learned_once_however_often_it_is_seen(calendar: Calendar) -> None:
+def test_every_minute_is_learned_once(calendar: Calendar) -> None:
     closes = prices([8.0] * 300)
-    once, often = Memory(), Memory()
+    once, often = SymbolStats(), SymbolStats()
     for stop in range(90, 300, 10):
         answer = window(closes, stop)
-        once.see("BTC-USD", answer, calendar, after(stop))
+        once.learn("BTC-USD", answer, calendar, after(stop))
         for _ in range(3):
-            often.see("BTC-USD", answer, calendar, after(stop))
+            often.learn("BTC-USD", answer, calendar, after(stop))
 
     assert once.symbols["BTC-USD"].volatility == often.symbols["BTC-USD"].volatility
 
 
-def test_a_bar_that_is_not_complete_is_not_learned(calendar: Calendar) -> None:
+def test_an_incomplete_bar_is_not_learned(calendar: Calendar) -> None:
     """Its close is of this very moment, and would be counted again when it is complete."""
     closes = prices([8.0] * 120)
-    whole, early = Memory(), Memory()
+    whole, early = SymbolStats(), SymbolStats()
     bars = window(closes, 100)
-    whole.see("BTC-USD", bars, calendar, after(100))
+    whole.learn("BTC-USD", bars, calendar, after(100))
     more = Bars((*bars.starts, MIDNIGHT + 100 * MINUTE), (*bars.closes, closes[100]), MINUTE)
-    early.see("BTC-USD", more, calendar, after(100) + 30)
+    early.learn("BTC-USD", more, calendar, after(100) + 30)
 
     assert whole.symbols["BTC-USD"].volatility == early.symbols["BTC-USD"].volatility
 
 
-def test_nothing_is_learned_across_a_hole(calendar: Calendar) -> None:
+def test_no_move_is_learned_across_a_gap(calendar: Calendar) -> None:
     """A symbol that was not fetched for hours has not jumped within a minute."""
     closes = prices([5.0] * 200)
     late = [close * 1.5 for close in prices([5.0] * 1000)]
-    memory = Memory()
-    memory.see("BTC-USD", window(closes, 200), calendar, after(200))
-    symbol = memory.see("BTC-USD", window(late, 1000), calendar, after(1000))
+    stats = SymbolStats()
+    stats.learn("BTC-USD", window(closes, 200), calendar, after(200))
+    symbol = stats.learn("BTC-USD", window(late, 1000), calendar, after(1000))
 
     assert math.sqrt(symbol.volatility.level) < 10.0
 
 
-def test_the_night_is_no_minute() -> None:
+def test_the_move_over_night_is_not_learned_as_a_minute() -> None:
     """A stock that opens 10 % higher has not moved by 10 % in a minute of trading."""
     calendar = Calendars().of("AAPL", 1_718_726_400.0)
     day = calendar.day(1_718_726_400.0)
     following = calendar.after(day)
     assert following is not None
     closes = prices([5.0] * 390)
-    memory = Memory()
+    stats = SymbolStats()
     last = range(300, 390)
     evening = Bars([day.when(m) for m in last], closes[300:], MINUTE)
-    memory.see("AAPL", evening, calendar, float(day.end))
+    stats.learn("AAPL", evening, calendar, float(day.end))
     morning = Bars([following.start], [closes[-1] * 1.1], MINUTE)
-    symbol = memory.see("AAPL", morning, calendar, float(following.when(1)))
+    symbol = stats.learn("AAPL", morning, calendar, float(following.when(1)))
 
     assert math.sqrt(symbol.volatility.level) < 10.0
-    assert not symbol.waiting
+    assert not symbol.awaits_first_trade
 
 
 def test_the_time_of_day_is_learned(calendar: Calendar) -> None:
     """Days whose second hour is five times as wild make that hour's profile stand out."""
     wild = [2.0] * 120 + [10.0] * 120 + [2.0] * 1200
     closes = prices(wild * 4)
-    memory = Memory(forget_after=1e9)
+    stats = SymbolStats(forget_after=1e9)
     for stop in range(60, len(closes), 10):
-        symbol = memory.see("BTC-USD", window(closes, stop), calendar, after(stop))
+        symbol = stats.learn("BTC-USD", window(closes, stop), calendar, after(stop))
     day = symbol.day
 
     assert symbol.variance(day, 180) > 4 * symbol.variance(day, 600)
 
 
 def test_symbols_are_forgotten_oldest_first(calendar: Calendar) -> None:
-    memory = Memory(capacity=2)
+    stats = SymbolStats(max_symbols=2)
     for name in ("A-USD", "B-USD", "A-USD", "C-USD"):
-        memory.see(name, window(prices([5.0] * 90), 90), calendar, after(90))
+        stats.learn(name, window(prices([5.0] * 90), 90), calendar, after(90))
 
-    assert ["A-USD", "C-USD"] == list(memory.symbols)
+    assert ["A-USD", "C-USD"] == list(stats.symbols)
 
 
-def test_a_symbol_unseen_for_long_is_begun_anew(calendar: Calendar) -> None:
-    memory = Memory(forget_after=3600.0)
+def test_a_symbol_unseen_for_long_is_learned_anew(calendar: Calendar) -> None:
+    stats = SymbolStats(forget_after=3600.0)
     closes = prices([50.0] * 90)
-    memory.see("BTC-USD", window(closes, 90), calendar, after(90))
+    stats.learn("BTC-USD", window(closes, 90), calendar, after(90))
     quiet = prices([1.0] * 400)
-    symbol = memory.see("BTC-USD", window(quiet, 400), calendar, after(400))
+    symbol = stats.learn("BTC-USD", window(quiet, 400), calendar, after(400))
 
     assert math.sqrt(symbol.volatility.level) < 2.0
 
@@ -150,12 +158,12 @@ def test_a_symbol_unseen_for_long_is_begun_anew(calendar: Calendar) -> None:
 def test_daily_bars_seed_the_level(calendar: Calendar) -> None:
     closes = prices([300.0] * 90)
     bars = Bars([MIDNIGHT - 86_400 * (90 - n) for n in range(90)], closes, 86_400)
-    symbol = Memory().see("BTC-USD", bars, calendar, float(MIDNIGHT))
+    symbol = SymbolStats().learn("BTC-USD", bars, calendar, float(MIDNIGHT))
 
     assert pytest.approx(0.03 * math.sqrt(0.75), rel=0.25) == symbol.sigma_per_day
 
 
-def test_a_jump_does_not_rule_for_days() -> None:
+def test_a_jump_does_not_dominate_for_days() -> None:
     volatility = Volatility()
     for _ in range(500):
         volatility.learn(5.0, 0, 1.0)
@@ -166,23 +174,23 @@ def test_a_jump_does_not_rule_for_days() -> None:
     assert math.sqrt(volatility.level) < 40.0
 
 
-def test_peers_make_expect_what_happens() -> None:
+def test_peers_forecast_moves() -> None:
     """Of two symbols with one factor, the one that was fetched foretells the other."""
-    factor = Factor()
+    factor = FactorModel()
     chance = random.Random(3)
-    foretold = []
+    forecast = []
     for minute in range(200):
         common = chance.gauss(0.0, 1.0)
         factor.add(minute, 0.9 * common + chance.gauss(0.0, math.sqrt(1 - 0.81)), 0.9)
-        foretold.append((common, factor.mean(minute)))
-    explained = sum(a * b for a, b in foretold) / sum(a * a for a, _ in foretold)
+        forecast.append((common, factor.mean(minute)))
+    explained = sum(a * b for a, b in forecast) / sum(a * a for a, _ in forecast)
 
     assert pytest.approx(explained, abs=0.1) == 0.81
     assert pytest.approx(factor.certainty(199), abs=0.01) == 0.81
 
 
-def test_a_minute_of_long_ago_is_not_taken_for_one_of_now() -> None:
-    factor = Factor()
+def test_an_old_minute_in_the_ring_is_not_used() -> None:
+    factor = FactorModel()
     factor.add(7, 3.0, 0.9)
 
     assert 0.0 == factor.mean(7 + 256)
@@ -195,15 +203,15 @@ def test_the_loading_is_learned(calendar: Calendar) -> None:
     moves = [chance.gauss(0.0, 8.0) for _ in range(1400)]
     twin = [100 * math.exp(sum(moves[: n + 1]) / 1e4) for n in range(1400)]
     stranger = prices([8.0] * 1400, seed=6)
-    memory = Memory()
+    stats = SymbolStats()
     for stop in range(60, 1390, 7):
-        memory.see("A-USD", window(twin, stop), calendar, after(stop))
-        memory.see("B-USD", window(twin, stop + 3), calendar, after(stop + 3))
-        memory.see("C-USD", window(stranger, stop + 5), calendar, after(stop + 5))
+        stats.learn("A-USD", window(twin, stop), calendar, after(stop))
+        stats.learn("B-USD", window(twin, stop + 3), calendar, after(stop + 3))
+        stats.learn("C-USD", window(stranger, stop + 5), calendar, after(stop + 5))
 
-    assert memory.symbols["A-USD"].loading(0.5) > 0.8
-    assert memory.symbols["B-USD"].loading(0.5) > 0.8
-    assert memory.symbols["C-USD"].loading(0.5) < 0.5
+    assert stats.symbols["A-USD"].loading(0.5) > 0.8
+    assert stats.symbols["B-USD"].loading(0.5) > 0.8
+    assert stats.symbols["C-USD"].loading(0.5) < 0.5
 
 
 def judged(moves: Sequence[float], trends: Sequence[float]) -> list[Regime]:
@@ -215,7 +223,7 @@ def judged(moves: Sequence[float], trends: Sequence[float]) -> list[Regime]:
     return found
 
 
-def test_nothing_is_said_at_first() -> None:
+def test_the_regime_is_unknown_at_first() -> None:
     assert [Regime.UNKNOWN] == judged([1.0], [9.0])
 
 
@@ -227,7 +235,7 @@ def test_regimes_outlive_their_threshold_within_its_slack() -> None:
     assert Regime.UNKNOWN == judged(zigzag[:4], [1.0, 1.6, 1.4, 1.1])[-1]
 
 
-def test_a_trend_gets_somewhere_and_a_consolidation_nowhere() -> None:
+def test_a_trend_has_a_net_move_and_a_consolidation_has_none() -> None:
     assert Regime.TRENDING == judged([5.0] * 8, [1.0] * 8)[-1]
     assert Regime.CONSOLIDATION == judged([5.0, -5.0] * 4, [0.6] * 8)[-1]
 
@@ -273,22 +281,22 @@ def test_bars_are_read_from_a_frame_by_column_or_index() -> None:
         [{"t": MIDNIGHT, "c": float("nan")}],
     ],
 )
-def test_what_holds_no_bars_teaches_nothing(value: object) -> None:
+def test_values_without_bars_are_ignored(value: object) -> None:
     assert read_bars(value) is None
 
 
-def test_times_without_a_zone_teach_nothing() -> None:
+def test_times_without_a_zone_are_ignored() -> None:
     assert read_bars([{"time": datetime(2024, 6, 18), "close": 1.0}]) is None
 
 
 @pytest.mark.parametrize("step", [60, 86_400])
-def test_misprints_of_any_size_are_learned_from(step: int) -> None:
+def test_misprints_of_any_size_do_not_break_learning(step: int) -> None:
     """An observer that fails is removed: one answer would end all learning."""
     now = MIDNIGHT + 10.0 * 86_400
     first = int(now) - 4 * step
     closes = [100.0, 1e308, 5e-324, 100.0]
     bars = Bars([first + step * i for i in range(4)], closes, step)
-    symbol = Memory().see("BTC-USD", bars, Calendars().of("BTC-USD", now), now)
+    symbol = SymbolStats().learn("BTC-USD", bars, Calendars().of("BTC-USD", now), now)
 
     assert symbol.volatility.level > 0.0
     assert symbol.sigma_per_day is not None

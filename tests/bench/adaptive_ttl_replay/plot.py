@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-_COLOURS = {"fixed": "#888888", "table": "#c05020", "error_budget": "#1f6fb4"}
+_COLOURS = {"fixed": "#888888", "multipliers": "#c05020", "error_budget": "#1f6fb4"}
 
 
 @frozen

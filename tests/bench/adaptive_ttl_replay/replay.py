@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define, field
 
-import argo_mw_adaptive_ttl.plugin
-import argo_mw_cache.plugin
 from argo_mw import Argo, Outcome
 from argo_mw.plugin import Call, Operation, Upstream, hookimpl, operation
-from argo_mw_adaptive_ttl import Bars
+from argo_mw_adaptive_ttl import AdaptiveTtlPlugin, Bars
+from argo_mw_cache import CachePlugin
 from tests.bench.adaptive_ttl_replay.clock import ReplayClock
 from tests.bench.adaptive_ttl_replay.series import MINUTE, Era, Segment, Series
 
@@ -51,6 +50,11 @@ class Feed:
         self._ttls = ttls
         self.series: dict[str, Series] = {}
         self.tallies: dict[str, Tally] = {}
+
+    @hookimpl
+    def register_data_types(self) -> Sequence[str]:
+        """One data type, which ``adaptive_ttl`` registers too."""
+        return ["market_data"]
 
     @hookimpl
     def register_operations(self) -> Sequence[Operation]:
@@ -98,10 +102,10 @@ async def replay(
             "argo": {"state_dir": state, "shared": "memory://", "strict": True},
             "plugins": {"cache": {"early": 0, "jitter": 0, "shared": False}},
         }
-        plugins: dict[str, object] = {"cache": argo_mw_cache.plugin, "feed": feed}
+        plugins: dict[str, object] = {"cache": CachePlugin, "feed": feed}
         if policy is not None:
-            config["plugins"]["adaptive_ttl"] = {**policy, "save_every": 0}
-            plugins["adaptive_ttl"] = argo_mw_adaptive_ttl.plugin
+            config["plugins"]["adaptive_ttl"] = {**policy, "save_interval": 0}
+            plugins["adaptive_ttl"] = AdaptiveTtlPlugin
         app = Argo.open(config, clock=clock, plugins=plugins, installed=False)
         async with app as argo:
             return [tally for era in eras for tally in await _run_era(argo, clock, feed, era, seed)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from argo_mw_adaptive_ttl import Calendars, Decision, ErrorBudget, Situation, Symbol
+from argo_mw_adaptive_ttl import Calendars, ErrorBudget, Situation, Symbol, TtlDecision
 from tests.bench.adaptive_ttl import phases_of
 from tests.bench.adaptive_ttl_replay.fixed import count, fit
 from tests.bench.adaptive_ttl_replay.replay import Tally, reads_of, replay
@@ -19,7 +19,7 @@ from tests.bench.adaptive_ttl_replay.series import Era, Segment, Series, eras_of
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
 
 MONDAY = 1_704_722_400.0
-POLICY = {"policy": "error_budget", "error_budget": {"calls": 0.1}}
+POLICY = {"policy": "error_budget", "error_budget": {"fetches": 0.1}}
 
 
 def era(*series: Series) -> Era:
@@ -57,22 +57,22 @@ Decided = tuple[float, str, object]
 
 @pytest.fixture
 def decided(monkeypatch: pytest.MonkeyPatch) -> list[Decided]:
-    """Everything that the policy decides, with its moment: lives, and what is given up."""
+    """Record all decisions of the policy with their moments: times to live and early expiries."""
     noted: list[Decided] = []
-    decide, due = ErrorBudget.decide, ErrorBudget.due
+    decide, is_due = ErrorBudget.decide, ErrorBudget.is_due
 
-    def note_decision(self: ErrorBudget, situation: Situation) -> Decision:
+    def note_decision(self: ErrorBudget, situation: Situation) -> TtlDecision:
         made = decide(self, situation)
         noted.append((situation.now, situation.subject, (made.ttl, made.recheck)))
         return made
 
     def note_due(self: ErrorBudget, symbol: Symbol, now: float) -> bool:
-        made = due(self, symbol, now)
+        made = is_due(self, symbol, now)
         noted.append((now, symbol.name, made))
         return made
 
     monkeypatch.setattr(ErrorBudget, "decide", note_decision)
-    monkeypatch.setattr(ErrorBudget, "due", note_due)
+    monkeypatch.setattr(ErrorBudget, "is_due", note_due)
     return noted
 
 
@@ -80,9 +80,9 @@ def decided(monkeypatch: pytest.MonkeyPatch) -> list[Decided]:
 async def test_bars_that_were_not_revealed_change_no_earlier_decision(
     nth: int, decided: list[Decided]
 ) -> None:
-    """Whatever comes after a fetch, it and all before it, and the lives then chosen, are the same.
+    """The bars after a fetch change neither it, nor the fetches before it, nor their decisions.
 
-    A life that was chosen with hindsight would show in fetches only later, when it ends.
+    A time to live that was chosen with hindsight would show in fetches only when it ends.
     """
     aapl, msft = two_stocks()
     known = await replay([era(aapl, msft)], 1, policy=POLICY)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from argo_mw.plugin import hookimpl
-from argo_mw_adaptive_ttl import Decision, Phase, PolicyFactory, Situation
+from argo_mw_adaptive_ttl import Phase, PolicyFactory, Situation, TtlDecision
 from attrs import field, frozen, validators
 
 NAME = "bar_close"
@@ -36,13 +36,13 @@ class BarClose:
     def __init__(self, config: Callable[[], Config]) -> None:
         self._config = config
 
-    def decide(self, situation: Situation) -> Decision:
+    def decide(self, situation: Situation) -> TtlDecision:
         """Decide how long a fresh answer lives."""
         config = self._config()
         if situation.phase is not Phase.OPEN:
-            return Decision(config.closed, lambda: "the market is not open")
+            return TtlDecision(config.closed, lambda: "the market is not open")
         into_bar = (situation.now - config.settle) % config.bar
-        return Decision(config.bar - into_bar, lambda: "until the bar has closed")
+        return TtlDecision(config.bar - into_bar, lambda: "until the bar has closed")
 
 
 class Plugin:
@@ -69,4 +69,4 @@ class Plugin:
     @hookimpl(optionalhook=True)
     def register_ttl_policies(self) -> Mapping[str, PolicyFactory]:
         """Return the policy by its name, for ``policy`` in ``[plugins.adaptive_ttl]``."""
-        return {NAME: lambda memory, context: BarClose(lambda: self._config)}
+        return {NAME: lambda stats, context: BarClose(lambda: self._config)}

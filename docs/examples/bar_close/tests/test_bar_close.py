@@ -23,11 +23,11 @@ def ttl(now: float, **config: float) -> float:
 @pytest.mark.parametrize(
     ("second", "expected"), [(0.0, 2.0), (2.0, 60.0), (42.0, 20.0), (59.9, 2.1)]
 )
-def test_an_answer_lives_until_the_next_bar_is_there(second: float, expected: float) -> None:
+def test_an_answer_lives_until_the_next_bar(second: float, expected: float) -> None:
     assert ttl(TEN_O_CLOCK + second, bar=MINUTE, settle=2) == pytest.approx(expected)
 
 
-async def test_the_layer_asks_it() -> None:
+async def test_the_layer_uses_the_policy() -> None:
     clock = FakeClock()
     clock.set_wall(TEN_O_CLOCK + 42)
     settings = {

@@ -1,4 +1,4 @@
-"""Pace: what an error is allowed to be, so that the fetches come out as budgeted.
+"""The fetch rate: how large an error may become, so that fetches keep to their budget.
 
 Serving a price that is V bp² off costs V a minute, a fetch costs a fixed price. When variance
 arrives at sigma² a minute, the sum of both is least if one fetches as soon as V reaches c times
@@ -12,17 +12,17 @@ from typing import Final
 
 from attrs import define
 
-_MEMORY: Final = 0.5 ** (1.0 / 3000)
+_SIGMA_DECAY: Final = 0.5 ** (1.0 / 3000)
 _SLACK: Final = 2.5
 _TOLERANCE: Final = 0.05
 _FIRMNESS: Final = 0.6
 _DRIFT: Final = 0.0003
-_MOST: Final = 3.0
+_MAX_CORRECTION: Final = 3.0
 
 
 @define
-class Pace:
-    """The account of one budget: of a symbol, or of all together.
+class FetchRate:
+    """The account of one budget: that of a symbol, or of all symbols together.
 
     Attributes:
         minutes: Minutes of trading that were answered for.
@@ -36,27 +36,27 @@ class Pace:
     _weight: float = 0.0
     _drift: float = 0.0
 
-    def spend(self, minutes: int, rate: float, known: int, sigmas: float) -> None:
-        """A fetch was made after *minutes* of trading, of which *rate* a minute are due.
+    def record(self, minutes: int, rate: float, known: int, sigmas: float) -> None:
+        """Record a fetch after *minutes* of trading, when *rate* fetches are due per minute.
 
-        It has told the sigma of *known* minutes, which add up to *sigmas* bp, the time of day
-        taken out.
+        It has revealed the sigmas of *known* minutes, which add up to *sigmas* bp without the
+        effect of the time of day.
         """
         self.minutes += minutes
         self.fetches += 1
         self._due += rate * minutes
         self._drift += _DRIFT * (1.0 - rate * minutes)
-        decay = _MEMORY**known
+        decay = _SIGMA_DECAY**known
         self._sigmas = self._sigmas * decay + sigmas
         self._weight = self._weight * decay + known
 
     @property
     def sigma(self) -> float:
-        """The mean sigma of a minute lately, in bp; 0 while nothing is known."""
+        """Return the recent mean sigma of a minute, in bp; 0 while it is unknown."""
         return self._sigmas / self._weight if self._weight > 0.0 else 0.0
 
     def for_rate(self, rate: float, level: float, pending: float) -> float:
-        """The scale c that makes *rate* fetches a minute.
+        """Return the scale c that makes *rate* fetches a minute.
 
         A small surplus or deficit is left alone, so that storms may borrow from calm spells; it
         is corrected the harder the nearer it comes to 5 % of what was due.
@@ -67,10 +67,10 @@ class Pace:
         due = self._due + rate * pending
         surplus = (self.fetches - due) / (_SLACK + _TOLERANCE * due)
         correction = _FIRMNESS * surplus * surplus * surplus + self._drift
-        if not -_MOST < correction < _MOST:
-            correction = _MOST if correction > 0.0 else -_MOST
+        if not -_MAX_CORRECTION < correction < _MAX_CORRECTION:
+            correction = _MAX_CORRECTION if correction > 0.0 else -_MAX_CORRECTION
         return (self.sigma or sqrt(level)) / rate * exp(correction)
 
     def for_error(self, error: float, level: float) -> float:
-        """The scale c that makes a root mean squared error of *error* bp."""
+        """Return the scale c that makes a root mean squared error of *error* bp."""
         return 2.0 * error * error / (self.sigma or sqrt(level))

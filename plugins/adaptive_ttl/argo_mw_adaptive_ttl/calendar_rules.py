@@ -1,4 +1,4 @@
-"""Symbols: which calendar a symbol keeps, by its form."""
+"""Rules: which calendar a symbol follows, by its form."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SUFFIXES: Mapping[str, str] = {
 
 
 def pair_of(symbol: str) -> tuple[str, str] | None:
-    """Base and quote when *symbol* has the form of a currency pair, else ``None``.
+    """Return base and quote when *symbol* has the form of a currency pair, else ``None``.
 
     ``BTC-USD``, ``BTC/USD``, ``BTCUSD``, ``COINBASE:BTCUSD``, ``X:BTCUSD`` and ``C:EURUSD`` are
     pairs. Letters inside a ticker make none: METH, ETHO and BTCS are stocks.
@@ -74,10 +74,10 @@ def pair_of(symbol: str) -> tuple[str, str] | None:
 
 
 def calendar_of(symbol: str, rules: Mapping[str, str], default: str) -> str:
-    """The name of the calendar that *symbol* keeps.
+    """Return the name of the calendar that *symbol* follows.
 
-    *rules* are calendars by pattern (``*.L``), asked first, in their order; *default* is the
-    calendar of whatever no rule knows.
+    *rules* are calendars by pattern (``*.L``), tried first, in their order; *default* is the
+    calendar of symbols that no rule knows.
     """
     for pattern, name in rules.items():
         if fnmatchcase(symbol, pattern):

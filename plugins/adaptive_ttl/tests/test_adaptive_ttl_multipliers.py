@@ -1,4 +1,4 @@
-"""The policy ``table``: the plan's rules, all of them."""
+"""The policy ``multipliers``: all rules of the plan."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from argo_mw_adaptive_ttl import (
     Calendar,
     Calendars,
-    Extended,
+    ExtendedHours,
+    MultiplierConfig,
+    MultiplierPolicy,
     Phase,
     Regime,
     Situation,
-    Table,
-    TableConfig,
 )
 from argo_mw_adaptive_ttl.config import DATA_TYPES
 from argo_mw_adaptive_ttl.symbol import Symbol
@@ -38,7 +38,7 @@ REGIMES = {Regime.VOLATILE: 0.7, Regime.CONSOLIDATION: 1.5}
 
 
 class Still:
-    """A detector that was told the regime."""
+    """A detector with a fixed regime."""
 
     def __init__(self, regime: Regime) -> None:
         self.regime = regime
@@ -56,18 +56,18 @@ def situation(
     calendar: Calendar, data_type: str, volatility: float | None, regime: Regime, at: float
 ) -> Situation:
     symbol = Symbol("AAPL", calendar, calendar.day(at), Still(regime))
-    return Told(data_type, "AAPL", at, calendar, symbol, told=volatility)
+    return GivenVolatility(data_type, "AAPL", at, calendar, symbol, given=volatility)
 
 
 @frozen(eq=False)
-class Told(Situation):
+class GivenVolatility(Situation):
     """A situation whose volatility is given exactly, zero included."""
 
-    told: float | None = None
+    given: float | None = None
 
     @property
     def volatility(self) -> float | None:
-        return self.told
+        return self.given
 
 
 @given(
@@ -76,7 +76,7 @@ class Told(Situation):
     regime=st.sampled_from(list(Regime)),
     is_open=st.booleans(),
 )
-def test_the_table_is_the_plans(
+def test_the_multipliers_are_those_of_the_plan(
     calendar: Calendar,
     data_type: str,
     volatility: float | None,
@@ -93,7 +93,9 @@ def test_the_table_is_the_plans(
     expected = max(10.0, min(expected, 3600.0))
 
     at = NOON if is_open else NIGHT
-    decision = Table(TableConfig()).decide(situation(calendar, data_type, volatility, regime, at))
+    decision = MultiplierPolicy(MultiplierConfig()).decide(
+        situation(calendar, data_type, volatility, regime, at)
+    )
 
     assert pytest.approx(decision.ttl) == expected
 
@@ -102,21 +104,42 @@ def test_a_volatility_of_zero_counts_as_low(calendar: Calendar) -> None:
     """The plan's rule asked ``if volatility:`` and so ignored a market that stands still."""
     still = situation(calendar, "market_data", 0.0, Regime.UNKNOWN, NOON)
 
-    assert 240.0 == Table(TableConfig()).decide(still).ttl
+    assert 240.0 == MultiplierPolicy(MultiplierConfig()).decide(still).ttl
 
 
 def test_an_answer_without_a_subject_lives_by_its_type() -> None:
-    assert 240.0 == Table(TableConfig()).decide(Situation("sentiment", "", NOON)).ttl
+    assert (
+        240.0 == MultiplierPolicy(MultiplierConfig()).decide(Situation("sentiment", "", NOON)).ttl
+    )
 
 
 def test_every_number_can_be_configured(calendar: Calendar) -> None:
-    config = TableConfig(
-        base=100.0, indicators=3.0, high_volatility=0.02, when_high=0.1, volatile=0.5, minimum=1.0
+    config = MultiplierConfig(
+        base_ttl=100.0,
+        indicators=3.0,
+        high_volatility=0.02,
+        when_high=0.1,
+        volatile=0.5,
+        min_ttl=1.0,
     )
 
-    ttl = Table(config).decide(situation(calendar, "indicators", 0.03, Regime.VOLATILE, NOON)).ttl
+    ttl = (
+        MultiplierPolicy(config)
+        .decide(situation(calendar, "indicators", 0.03, Regime.VOLATILE, NOON))
+        .ttl
+    )
 
     assert pytest.approx(100.0 * 3.0 * 0.1 * 0.5) == ttl
+
+
+@pytest.mark.parametrize("data_type", ["", "weather"])
+def test_a_data_type_without_a_factor_counts_as_plain_data(
+    calendar: Calendar, data_type: str
+) -> None:
+    known = situation(calendar, data_type, None, Regime.UNKNOWN, NOON)
+    decision = MultiplierPolicy(MultiplierConfig()).decide(known)
+
+    assert (120.0, f"data, {SIGMA} unknown, UNKNOWN, open") == (decision.ttl, decision.why())
 
 
 @pytest.mark.parametrize(("hour", "expected"), [(5, 240.0), (12, 120.0), (17, 240.0), (22, 360.0)])
@@ -124,21 +147,21 @@ def test_before_and_after_the_session_have_a_factor_of_their_own(
     hour: int, expected: float
 ) -> None:
     """Between open and closed, where the calendar says that there is trading."""
-    long_day = Calendars(extended={"XNYS": Extended("04:00", "20:00")}).of("AAPL", NOON)
+    long_day = Calendars(extended={"XNYS": ExtendedHours("04:00", "20:00")}).of("AAPL", NOON)
     at = NOON + (hour - 12) * 3600
     known = situation(long_day, "market_data", None, Regime.UNKNOWN, at)
 
-    assert Table(TableConfig(extended_hours=2.0)).decide(known).ttl == expected
+    assert MultiplierPolicy(MultiplierConfig(extended_hours=2.0)).decide(known).ttl == expected
 
 
-@pytest.mark.parametrize("name", ["base", "closed", "maximum", "when_low"])
+@pytest.mark.parametrize("name", ["base_ttl", "closed", "max_ttl", "when_low"])
 def test_a_number_that_is_not_positive_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"'{name}' must be above 0"):
-        TableConfig(**{name: 0.0})
+        MultiplierConfig(**{name: 0.0})
 
 
-def test_the_reason_names_what_was_known(calendar: Calendar) -> None:
-    decision = Table(TableConfig()).decide(
+def test_the_reason_names_what_is_known(calendar: Calendar) -> None:
+    decision = MultiplierPolicy(MultiplierConfig()).decide(
         situation(calendar, "market_data", 0.031, Regime.VOLATILE, NIGHT)
     )
 

@@ -1,4 +1,4 @@
-"""Memory: what was learned about each symbol from the answers that passed by; bounded."""
+"""Statistics: what was learned about each symbol from the answers that passed by; bounded."""
 
 from __future__ import annotations
 
@@ -7,57 +7,68 @@ from collections.abc import Callable
 
 from argo_mw_adaptive_ttl.bars import Bars
 from argo_mw_adaptive_ttl.calendars import DAY, Calendar
-from argo_mw_adaptive_ttl.lesson import Lesson
-from argo_mw_adaptive_ttl.pace import Pace
-from argo_mw_adaptive_ttl.peers import Factor
+from argo_mw_adaptive_ttl.estimator import Estimator
+from argo_mw_adaptive_ttl.factor_model import FactorModel
+from argo_mw_adaptive_ttl.fetch_rate import FetchRate
 from argo_mw_adaptive_ttl.regime import Detector, Efficiency
 from argo_mw_adaptive_ttl.symbol import Symbol
 
 
-class Memory:
-    """Everything learned, for at most *capacity* symbols; the longest unseen is dropped first.
+class SymbolStats:
+    """What was learned about at most *max_symbols* symbols; the longest unseen is dropped first.
 
     Args:
-        capacity: How many symbols are kept.
+        max_symbols: How many symbols are remembered.
         forget_after: Seconds unseen after which a symbol is begun anew.
-        loading: The correlation with the common factor that is believed at first.
+        loading: The correlation with the common factor that is assumed at first.
         detector: Makes the regime detector of a symbol.
+
+    Attributes:
+        symbols: What is known about each symbol, the longest unseen first.
+        factors: The common factor of each calendar.
+        pooled_rate: The fetches of all symbols together.
     """
 
     def __init__(
         self,
         *,
-        capacity: int = 2000,
+        max_symbols: int = 2000,
         forget_after: float = 4 * DAY,
         loading: float = 0.5,
         detector: Callable[[], Detector] = Efficiency,
     ) -> None:
-        self.capacity = capacity
+        self.max_symbols = max_symbols
         self.forget_after = forget_after
         self.prior_loading = loading
         self.detector = detector
         self.symbols: OrderedDict[str, Symbol] = OrderedDict()
-        self.factors: dict[str, Factor] = {}
-        self.pot = Pace()
+        self.factors: dict[str, FactorModel] = {}
+        self.pooled_rate = FetchRate()
 
     def __len__(self) -> int:
         return len(self.symbols)
 
     def get(self, name: str) -> Symbol | None:
-        """What is known about symbol *name*."""
+        """Return what is known about symbol *name*, or ``None``."""
         return self.symbols.get(name)
 
-    def factor(self, calendar: Calendar) -> Factor:
-        """The common factor of the symbols of *calendar*."""
+    def factor(self, calendar: Calendar) -> FactorModel:
+        """Return the common factor of the symbols of *calendar*."""
         factor = self.factors.get(calendar.name)
         if factor is None:
-            factor = self.factors[calendar.name] = Factor()
+            factor = self.factors[calendar.name] = FactorModel()
         return factor
 
-    def see(self, name: str, bars: Bars, calendar: Calendar, now: float) -> Symbol:
+    def take_over(self, previous: SymbolStats) -> None:
+        """Share what *previous* has learned, and what its calls under way still learn."""
+        self.symbols = previous.symbols
+        self.factors = previous.factors
+        self.pooled_rate = previous.pooled_rate
+
+    def learn(self, name: str, bars: Bars, calendar: Calendar, now: float) -> Symbol:
         """Learn from *bars* of symbol *name* on *calendar*, fetched at epoch second *now*.
 
-        Minutes that are known already are passed over, so seeing an answer twice is harmless.
+        Minutes that are known already are skipped, so learning an answer twice is harmless.
         """
         symbol = self.symbols.get(name)
         if symbol is not None and now - symbol.seen_at > self.forget_after:
@@ -69,14 +80,14 @@ class Memory:
             symbol.calendar, symbol.day = calendar, calendar.day(symbol.day.start)
         self.symbols.move_to_end(name)
         if now >= symbol.seen_at:
-            Lesson(symbol, self.factor(calendar), self.prior_loading).learn(bars, now)
+            Estimator(symbol, self.factor(calendar), self.prior_loading).learn(bars, now)
             symbol.seen_at = now
         return symbol
 
     def _begin(self, name: str, calendar: Calendar, bars: Bars) -> Symbol:
-        while len(self.symbols) >= self.capacity:
+        while len(self.symbols) >= self.max_symbols:
             self.symbols.popitem(last=False)
         symbol = Symbol(name, calendar, calendar.day(bars.starts[0]), self.detector())
-        symbol.shared = symbol.loading(self.prior_loading) ** 2
+        symbol.shared_variance = symbol.loading(self.prior_loading) ** 2
         self.symbols[name] = symbol
         return symbol

@@ -1,4 +1,4 @@
-"""Store: what was learned survives a restart, in one private file."""
+"""The file in which the statistics of symbols survive a restart."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from attrs import field, frozen
 from argo_mw.plugin import ConfigError, Log
 from argo_mw_adaptive_ttl.calendars import Calendars
 from argo_mw_adaptive_ttl.daytime import BUCKETS
-from argo_mw_adaptive_ttl.memory import Memory
-from argo_mw_adaptive_ttl.pace import Pace
-from argo_mw_adaptive_ttl.regime import Detector, Lasting
+from argo_mw_adaptive_ttl.fetch_rate import FetchRate
+from argo_mw_adaptive_ttl.regime import Detector, PersistentDetector
 from argo_mw_adaptive_ttl.symbol import Symbol
+from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 from argo_mw_adaptive_ttl.volatility import Volatility
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 log = Log("argo_mw")
 _converter: Final = cattrs.Converter(forbid_extra_keys=True)
@@ -29,7 +29,7 @@ _converter: Final = cattrs.Converter(forbid_extra_keys=True)
 
 def _scalar(value: object, _: object) -> float | str:
     if not isinstance(value, (int, float, str)):
-        msg = f"what a detector has learned is numbers and text, not {value!r}"
+        msg = f"a detector's state is numbers and text, not {value!r}"
         raise TypeError(msg)
     return value
 
@@ -47,65 +47,70 @@ class SavedSymbol:
     price: float
     traded: float
     gapped: bool
-    company: float
-    pull: float
-    evidence: float
+    peer_coverage: float
+    forecast_product: float
+    forecast_square: float
     volatility: Volatility
-    pace: Pace
+    fetch_rate: FetchRate
     detector: Mapping[str, float | str] = field(factory=dict)
 
 
 @frozen
-class Saved:
-    """The file."""
+class SavedStats:
+    """The content of the file."""
 
     version: int
-    pot: Pace
+    pooled_rate: FetchRate
     symbols: Sequence[SavedSymbol] = field(factory=list)
 
 
-class Store:
-    """Writes and reads what was learned.
+class StatsFile:
+    """Saves and restores the statistics of symbols.
 
     Args:
         path: The file.
+
+    Attributes:
+        writing: Held while the file is written.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.writing = asyncio.Lock()
 
-    async def save(self, memory: Memory) -> None:
-        """Write *memory*; a failure is logged, since it only costs learning again."""
-        symbols = list(memory.symbols.values())
+    async def save(self, stats: SymbolStats) -> None:
+        """Write *stats*; a failure is logged, since its only cost is learning again."""
+        symbols = list(stats.symbols.values())
         async with self.writing:
             try:
-                await asyncio.to_thread(self._write, symbols, memory.pot)
+                await asyncio.to_thread(self._write, symbols, stats.pooled_rate)
             except OSError as error:
-                log.warning("adaptive_ttl: what was learned is not saved", error=str(error))
+                log.warning("adaptive_ttl: symbol statistics are not saved", error=str(error))
 
-    async def restore(self, memory: Memory, calendars: Calendars, now: float) -> None:
-        """Fill *memory* with what was saved, less what is too old; a bad file counts as none."""
+    async def restore(self, stats: SymbolStats, calendars: Calendars, now: float) -> None:
+        """Fill *stats* with what was saved and is not too old; a damaged file counts as none."""
         try:
             saved = await asyncio.to_thread(self._read)
         except FileNotFoundError:
             return
         except (OSError, ValueError, TypeError, cattrs.BaseValidationError) as error:
             log.warning(
-                "adaptive_ttl: begins to learn anew", file=str(self._path), error=str(error)
+                "adaptive_ttl: symbol statistics cannot be read and are learned anew",
+                file=str(self._path),
+                error=str(error),
             )
             return
-        memory.pot = saved.pot
+        stats.pooled_rate = saved.pooled_rate
         for one in saved.symbols:
-            if now - one.seen_at <= memory.forget_after and len(memory) < memory.capacity:
+            if now - one.seen_at <= stats.forget_after and len(stats) < stats.max_symbols:
                 try:
                     await asyncio.to_thread(calendars.of, one.name, now)
                 except ConfigError:
                     continue
-                memory.symbols[one.name] = _revive(one, memory, calendars, now)
+                stats.symbols[one.name] = _revive(one, stats, calendars, now)
 
-    def _write(self, symbols: Sequence[Symbol], pot: Pace) -> None:
-        saved = Saved(VERSION, pot, [_saved(symbol) for symbol in symbols])
+    def _write(self, symbols: Sequence[Symbol], pot: FetchRate) -> None:
+        saved = SavedStats(VERSION, pot, [_saved(symbol) for symbol in symbols])
         text = json.dumps(_converter.unstructure(saved), separators=(",", ":"))
         draft = self._path.with_suffix(".new")
         draft.unlink(missing_ok=True)
@@ -113,18 +118,18 @@ class Store:
             file.write(text)
         draft.replace(self._path)
 
-    def _read(self) -> Saved:
+    def _read(self) -> SavedStats:
         content = json.loads(self._path.read_text())
         if not isinstance(content, dict):
             msg = "the file holds no table"
             raise TypeError(msg)
-        saved = _converter.structure(content, Saved)
+        saved = _converter.structure(content, SavedStats)
         if saved.version != VERSION:
             msg = f"the file is of version {saved.version}, not {VERSION}"
             raise ValueError(msg)
         for one in saved.symbols:
             if not one.volatility.fits(BUCKETS):
-                msg = f"what it says about {one.name!r} has the wrong size"
+                msg = f"the volatility of {one.name!r} has the wrong size"
                 raise ValueError(msg)
         return saved
 
@@ -137,44 +142,44 @@ def _saved(symbol: Symbol) -> SavedSymbol:
         price=symbol.price,
         traded=symbol.traded,
         gapped=symbol.gapped,
-        company=symbol.company,
-        pull=symbol.pull,
-        evidence=symbol.evidence,
+        peer_coverage=symbol.peer_coverage,
+        forecast_product=symbol.forecast_product,
+        forecast_square=symbol.forecast_square,
         volatility=symbol.volatility,
-        pace=symbol.pace,
-        detector=symbol.detector.dump() if isinstance(symbol.detector, Lasting) else {},
+        fetch_rate=symbol.fetch_rate,
+        detector=symbol.detector.dump() if isinstance(symbol.detector, PersistentDetector) else {},
     )
 
 
-def _revive(one: SavedSymbol, memory: Memory, calendars: Calendars, now: float) -> Symbol:
+def _revive(one: SavedSymbol, stats: SymbolStats, calendars: Calendars, now: float) -> Symbol:
     calendar = calendars.of(one.name, now)
     day = calendar.day(one.known_until - 1.0)
     symbol = Symbol(
         one.name,
         calendar,
         day,
-        _detector(one, memory),
+        _detector(one, stats),
         volatility=one.volatility,
-        pace=one.pace,
+        fetch_rate=one.fetch_rate,
         over=day.over(one.known_until),
         price=one.price,
         traded=one.traded,
         gapped=one.gapped,
         seen_at=one.seen_at,
-        company=one.company,
-        pull=one.pull,
-        evidence=one.evidence,
+        peer_coverage=one.peer_coverage,
+        forecast_product=one.forecast_product,
+        forecast_square=one.forecast_square,
     )
-    symbol.shared = symbol.loading(memory.prior_loading) ** 2
+    symbol.shared_variance = symbol.loading(stats.prior_loading) ** 2
     return symbol
 
 
-def _detector(one: SavedSymbol, memory: Memory) -> Detector:
-    """A detector that goes on where it was, unless it was another one's."""
-    detector = memory.detector()
-    if one.detector and isinstance(detector, Lasting):
+def _detector(one: SavedSymbol, stats: SymbolStats) -> Detector:
+    """Return a detector with its saved state, unless that is of another kind of detector."""
+    detector = stats.detector()
+    if one.detector and isinstance(detector, PersistentDetector):
         try:
             detector.restore(one.detector)
         except (KeyError, TypeError, ValueError):
-            return memory.detector()
+            return stats.detector()
     return detector

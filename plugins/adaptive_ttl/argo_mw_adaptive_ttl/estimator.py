@@ -1,4 +1,4 @@
-"""Lessons: what one answer teaches about its symbol and about the factor it shares with others.
+"""Estimation: learns from one answer about its symbol, and about the factor it shares with others.
 
 A fetch reveals every minute since the last one, not just the price now, so all of them are
 learned from. A minute without a trade is a minute without a move.
@@ -14,27 +14,28 @@ from typing import Final
 from argo_mw_adaptive_ttl.bars import Bars
 from argo_mw_adaptive_ttl.calendars import DAY, Day
 from argo_mw_adaptive_ttl.daytime import MINUTE
-from argo_mw_adaptive_ttl.peers import Factor
+from argo_mw_adaptive_ttl.factor_model import FactorModel
 from argo_mw_adaptive_ttl.symbol import Revealed, Symbol
 from argo_mw_adaptive_ttl.volatility import DAILY_SHARE
 
 _BASIS_POINTS: Final = 1e4
-_WILD: Final = 5.0
-_COMPANY_MEMORY: Final = 0.9
-_LOST: Final = 4 * DAY
-"""Seconds without a bar after which what comes next says nothing about what was before."""
+_MAX_MOVE: Final = 5.0
+"""Sigmas to which a move is cut before it is compared with those of peers."""
+_COVERAGE_DECAY: Final = 0.9
+_MAX_GAP: Final = 4 * DAY
+"""Seconds without a bar after which the next price is not compared with the one before."""
 
 
-class Lesson:
-    """One answer about *symbol*, being learned from.
+class Estimator:
+    """Learns from one answer about *symbol*.
 
     Args:
-        symbol: Whose answer it is.
+        symbol: The symbol that the answer is about.
         factor: The common factor of its calendar.
-        loading: The correlation with it that is believed at first.
+        loading: The correlation with it that is assumed at first.
     """
 
-    def __init__(self, symbol: Symbol, factor: Factor, loading: float) -> None:
+    def __init__(self, symbol: Symbol, factor: FactorModel, loading: float) -> None:
         self._symbol = symbol
         self._factor = factor
         self._prior = loading
@@ -66,7 +67,7 @@ class Lesson:
         self._conclude(now)
 
     def _learn_days(self, bars: Bars, now: float) -> None:
-        """Days say how wild the symbol is, but nothing about any minute."""
+        """Learn how volatile the symbol is; daily bars reveal nothing about any minute."""
         symbol = self._symbol
         moves = [_move(a, b) for a, b in pairwise(bars.closes)]
         if moves:
@@ -79,7 +80,7 @@ class Lesson:
         symbol.revealed = Revealed(self._passed)
 
     def _find_hole(self, bars: Bars) -> None:
-        """When minutes before the first bar were never seen, nothing is known across them."""
+        """Begin at the first bar if minutes before it were never seen: no move spans them."""
         symbol = self._symbol
         if symbol.price <= 0.0 or bars.starts[0] > symbol.seen_at:
             self._begin_at(bars.starts[0])
@@ -99,7 +100,7 @@ class Lesson:
             return
         if not self._is_news(day, over):
             return
-        if symbol.price > 0.0 and start - symbol.traded > _LOST:
+        if symbol.price > 0.0 and start - symbol.traded > _MAX_GAP:
             self._begin_at(start)
         self._pass(day, over - 1)
         if symbol.price > 0.0 and not symbol.gapped:
@@ -121,7 +122,7 @@ class Lesson:
             self._pass(day, over)
 
     def _pass(self, day: Day, over: int) -> None:
-        """Until *over* minutes of *day* were over there was no trade."""
+        """Learn that there was no trade until *over* minutes of *day* were over."""
         symbol = self._symbol
         while symbol.day.start < day.start:
             following = symbol.calendar.after(symbol.day)
@@ -144,7 +145,7 @@ class Lesson:
             self._symbol.over += 1
 
     def _minute(self, move: float) -> None:
-        """The minute after those that are over has moved the price by *move* bp."""
+        """Learn that the next minute has moved the price by *move* bp."""
         symbol = self._symbol
         day = symbol.day
         volatility = symbol.volatility
@@ -161,8 +162,8 @@ class Lesson:
         self._minutes += 1
 
     def _compare(self, move: float, minute: int) -> None:
-        """Set *move*, in sigma, against what peers made expect; then tell them."""
-        move = min(max(move, -_WILD), _WILD)
+        """Compare *move*, in sigma, with the forecast of peers; then add it to the factor."""
+        move = min(max(move, -_MAX_MOVE), _MAX_MOVE)
         self._moved += move
         self._forecast += self._factor.mean(minute)
         self._known += self._factor.certainty(minute)
@@ -171,19 +172,19 @@ class Lesson:
     def _conclude(self, now: float) -> None:
         symbol = self._symbol
         symbol.volatility.settle()
-        symbol.silent = max(0, int(now - symbol.traded) // MINUTE) if symbol.traded else 0
-        # What the first answer tells of the time before it was not there to be read.
+        symbol.silent_minutes = max(0, int(now - symbol.traded) // MINUTE) if symbol.traded else 0
+        # The minutes before the first answer could not have been served.
         passed = self._passed if symbol.seen_at > 0.0 else 0
         symbol.revealed = Revealed(passed, self._judged, self._sigmas)
         if self._minutes:
-            self._factor.tell(symbol.name, self._move)
-            symbol.judge(self._forecast, self._moved)
-            symbol.shared = symbol.loading(self._prior) ** 2
+            self._factor.record_move(symbol.name, self._move)
+            symbol.learn_loading(self._forecast, self._moved)
+            symbol.shared_variance = symbol.loading(self._prior) ** 2
             share = self._known / self._minutes
-            symbol.company += (1.0 - _COMPANY_MEMORY) * (share - symbol.company)
+            symbol.peer_coverage += (1.0 - _COVERAGE_DECAY) * (share - symbol.peer_coverage)
 
 
 def _move(before: float, after: float) -> float:
-    """The log return from one price to the next, in bp."""
-    # Of the quotient of a misprint and a price there may be no logarithm.
+    """Return the log return from one price to the next, in bp."""
+    # The quotient of a misprint and a price may have no logarithm.
     return (log(after) - log(before)) * _BASIS_POINTS
