@@ -1,1 +1,1 @@
-"""The running application: opened, asked, rebuilt, closed."""
+"""The running application: opened, called, rebuilt, closed."""

@@ -127,7 +127,7 @@ class PipelineBuilder:
         contributions: Mapping[str, Contributions],
         operations: Mapping[str, AnyOperation],
     ) -> bool:
-        """Whether a plugin was left out because its layer fails to say what it serves."""
+        """Leave out plugins whose layers' ``serves`` fails; return whether there were any."""
         before = len(self._plugins.broken)
         for name, one in contributions.items():
             try:
@@ -223,7 +223,7 @@ def _operations(
 
 
 def _operation_tables(config: object) -> Iterable[str]:
-    """The operations that a plugin's table has tables for: by convention, in ``operations``."""
+    """Return the operations named in the field ``operations`` of a plugin's table."""
     tables = getattr(config, "operations", None)
     return tables if isinstance(tables, Mapping) else ()
 

@@ -1,8 +1,8 @@
-"""The call cache: calls that are asked over and over, remembered with their keys.
+"""The call cache: repeated calls, remembered with their keys.
 
-Working out a key takes some 10 µs, and programs ask the same questions again and again; a
-question made of plain scalars is therefore looked up by its arguments first. Types are part of
-that look-up, since ``1``, ``1.0`` and ``True`` compare equal and are different questions.
+Making a key takes some 10 µs, and programs repeat their calls; a call with scalar arguments is
+therefore looked up by its arguments first. Their types are part of that look-up, since ``1``,
+``1.0`` and ``True`` compare equal and make different calls.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class CallCache:
 
 
 def _is_short(values: Iterable[object]) -> bool:
-    """Whether *values* are scalars, and take little room: a long text is as well asked anew."""
+    """Return whether *values* are scalars that take little memory."""
     return all(
         type(value) in _SCALARS and (not isinstance(value, str | bytes) or len(value) <= _MAX_TEXT)
         for value in values

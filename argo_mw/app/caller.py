@@ -1,4 +1,4 @@
-"""Callers: the tenant, the timeout and the wishes that hold for all calls made through one."""
+"""Callers: the tenant, the timeout and other options of all calls made through one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Caller:
     _engine: Engine
     _tenant: str
     _timeout: float | None = None
-    _wishes: Mapping[str, object] | None = None
+    _changes: Mapping[str, object] | None = None
 
     async def call(self, operation: str, /, **parameters: object) -> object:
         """Return the answer to *operation* with *parameters*.
@@ -35,10 +35,10 @@ class Caller:
             UpstreamError: The only upstream failed.
             AllUpstreamsFailed: Every upstream failed; ``causes`` holds an error for each.
         """
-        # The path of a memory hit: spelt out, since one frame more is a tenth of its time.
+        # The path of a memory hit: inlined, since one more frame is a tenth of its time.
         call, chain = self._engine.pipeline.calls.get(operation, self._tenant, parameters)
-        if self._wishes is not None:
-            call = call.evolve(**self._wishes)
+        if self._changes is not None:
+            call = call.evolve(**self._changes)
         variant = chain.constant or chain.variant(call)
         looks = None
         if variant.find is not None:
@@ -77,13 +77,13 @@ class Caller:
         max_age: float | None = None,
         extensions: Mapping[str, object] | None = None,
     ) -> Caller:
-        """Return a caller with other wishes.
+        """Return a caller with other options; those that are not given stay as they are.
 
         Args:
-            tenant: On whose behalf it asks.
+            tenant: The tenant of its calls.
             timeout: Seconds that it waits at most.
-            max_age: Seconds: it takes no answer that is older.
-            extensions: What to tell the layers about its calls.
+            max_age: The greatest age of an acceptable answer, in seconds.
+            extensions: Values for layers, by names that begin with a plugin's name and a dot.
 
         Raises:
             BadParameter: A number is not above zero.
@@ -94,22 +94,22 @@ class Caller:
                 raise BadParameter(msg)
         if timeout is not None:
             self._engine.expect_timeout(timeout)
-        wishes = dict(self._wishes or {})
+        changes = dict(self._changes or {})
         if max_age is not None:
-            wishes["max_age"] = max_age
+            changes["max_age"] = max_age
         if extensions:
-            before = wishes.get("extensions")
+            before = changes.get("extensions")
             merged = {**(before if isinstance(before, Mapping) else {}), **extensions}
-            wishes["extensions"] = MappingProxyType(merged)
+            changes["extensions"] = MappingProxyType(merged)
         other = Caller()
         other._engine = self._engine
         other._tenant = self._tenant if tenant is None else tenant
         other._timeout = self._timeout if timeout is None else timeout
-        other._wishes = wishes or None
+        other._changes = changes or None
         return other
 
     async def _ask(self, operation: str, parameters: Parameters) -> Outcome:
         call, chain = self._engine.pipeline.calls.get(operation, self._tenant, parameters)
-        if self._wishes is not None:
-            call = call.evolve(**self._wishes)
+        if self._changes is not None:
+            call = call.evolve(**self._changes)
         return await self._engine.answer(call, chain, self._timeout or call.operation.timeout)

@@ -18,8 +18,8 @@ Reload = Callable[[], Awaitable[None]]
 async def watch(files: set[Path], reload: Reload) -> None:
     """Call *reload* whenever one of *files* was changed, made or removed, until cancelled.
 
-    Folders are watched rather than files, since editors and ``flags set`` replace files. A new
-    state that cannot be used is said in the log and leaves the old one in use.
+    Folders are watched rather than files, since editors and ``flags set`` replace files. A
+    configuration that cannot be used is logged, and the old one stays in use.
     """
     folders = {file.parent for file in files}
     names = {str(file) for file in files}

@@ -36,7 +36,7 @@ class Engine:
     Attributes:
         plugins: The plugins in use.
         clock: The time.
-        events: What happened.
+        events: Delivers events.
         tasks: The background tasks.
         costs: The recorder of what requests cost.
     """
@@ -65,12 +65,12 @@ class Engine:
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are taken."""
+        """Whether calls are accepted."""
         return self._pipeline is not None
 
     @property
     def longest_timeout(self) -> float:
-        """Seconds within which every call ends that is under way now."""
+        """The seconds within which every call under way ends."""
         return self._longest_timeout
 
     def expect_timeout(self, seconds: float) -> None:
@@ -87,7 +87,7 @@ class Engine:
             self.events.emit(Reconfigured(reason, flags))
 
     def close(self) -> None:
-        """Take no more calls."""
+        """Accept no more calls."""
         self._pipeline = None
 
     async def answer(self, call: Call, chain: Chain, timeout: float) -> Outcome:

@@ -46,13 +46,13 @@ def _layer(pipeline: Pipeline, layer: Layer, call: Call) -> Explained:
 
 def _explanation(layer: Layer, call: Call, decision: Decision) -> str:
     if decision.shadow:
-        return "would be shown the answer, and serve nothing"
+        return "would see the answer, and serve nothing"
     if not decision.on or not isinstance(layer.middleware, Explains):
         return ""
     try:
         return layer.middleware.explain(call)
     except Exception as error:
-        return f"cannot be asked: {type(error).__name__}: {error}"
+        return f"cannot explain itself: {type(error).__name__}: {error}"
 
 
 def _upstream(pipeline: Pipeline, name: str, call: Call) -> Explained:

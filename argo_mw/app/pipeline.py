@@ -1,8 +1,8 @@
 """The pipeline: from plugins, settings and flags to one chain per operation.
 
-A pipeline is a value. A new one takes over from the last whatever has not changed: layers,
-upstreams and their guards keep their state, so a flag flip empties no cache and splits no
-flight. Calls under way finish on the pipeline that they began with.
+A pipeline is a value. A new one reuses the unchanged parts of the last: layers, upstreams and their
+guards keep their state, so that a flag flip empties no cache and splits no flight. Calls under way
+finish on the pipeline that they began with.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Pipeline:
 
     @property
     def layers(self) -> Iterable[Layer]:
-        """The layers of all plugins, those that are off included."""
+        """The layers of all plugins, including those that are off."""
         return [layer for one in self.contributions.values() for layer in one.layers]
 
     @property

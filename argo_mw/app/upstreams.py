@@ -1,4 +1,4 @@
-"""Upstreams made ready: with what is configured about them, their guards, and what asks them."""
+"""Upstreams bound to their configuration, their guards and their caller."""
 
 from __future__ import annotations
 

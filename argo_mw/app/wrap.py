@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 class Ask(Protocol):
-    """Ask the chain: :meth:`argo_mw.Argo.call`."""
+    """A call through the chain: :meth:`argo_mw.Argo.call`."""
 
     async def __call__(self, operation: str, /, **parameters: object) -> object: ...
 
@@ -25,9 +25,9 @@ class Ask(Protocol):
 def wrapped(
     function: Callable[P, Awaitable[R]], declared: AnyOperation, ask: Ask
 ) -> Callable[P, Awaitable[R]]:
-    """*function*, called through the chain as operation *declared*.
+    """Return *function*, called through the chain as operation *declared*.
 
-    What it raises reaches its caller as it was raised.
+    Its exceptions reach its caller as they were raised.
     """
     parameters_of = _binder(declared)
 
@@ -46,10 +46,10 @@ def wrapped(
 def _binder(
     declared: AnyOperation,
 ) -> Callable[[tuple[object, ...], dict[str, object]], Mapping[str, object]]:
-    """Names the arguments of a call, as ``inspect.Signature.bind`` does.
+    """Return a function that names the arguments of a call, as ``inspect.Signature.bind`` does.
 
-    Which takes longer than the rest of a memory hit; so it is asked only about calls that are
-    wrong or out of the ordinary.
+    ``bind`` takes longer than the rest of a memory hit, so it is used only for calls that are wrong
+    or unusual.
     """
     parameters = declared.signature.parameters.values()
     ordinary = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
@@ -74,12 +74,12 @@ def _binder(
 def check(
     declared: AnyOperation, function: Callable[..., object], known: Callable[..., object] | None
 ) -> None:
-    """See that what is asked of *function* can be told by names.
+    """Check that *function* can be wrapped.
 
     Args:
-        declared: The operation that it shall answer.
-        function: What is to be wrapped.
-        known: What is wrapped under that name, or ``None``.
+        declared: The operation that it will answer.
+        function: The function to wrap.
+        known: The function that is wrapped under that name already, or ``None``.
 
     Raises:
         ConfigError: A parameter has no name, or the operation's name is another function's.
@@ -94,13 +94,13 @@ def check(
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
             msg = (
                 f"{declared.name}{declared.signature} cannot be wrapped: {parameter.name!r} is not "
-                "given by its name, and answers are known by the names of what was asked"
+                "passed by name, and the names of arguments are part of an answer's key"
             )
             raise ConfigError(msg)
 
 
 def _redefines(function: Callable[..., object], known: Callable[..., object]) -> bool:
-    """Whether *function* is *known*, or was written in its place: a notebook's cell ran again."""
+    """Return whether *function* is *known*, or defined in its place, by a notebook cell."""
     if function is known:
         return True
     one, other = (getattr(f, "__code__", None) for f in (function, known))
@@ -113,7 +113,7 @@ def _home(function: Callable[..., object]) -> tuple[object, object]:
 
 
 def upstream_of(function: Callable[..., Awaitable[object]], declared: AnyOperation) -> Upstream:
-    """The upstream that answers operation *declared* by calling *function*."""
+    """Return the upstream that answers operation *declared* by calling *function*."""
 
     async def fetch(call: Call) -> Outcome:
         return Outcome(await function(**dict(call.parameters)))

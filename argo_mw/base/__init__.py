@@ -1,1 +1,1 @@
-"""What every other room stands on: time, tasks, errors, the log."""
+"""Foundations that every other package uses: time, tasks, errors, the log."""

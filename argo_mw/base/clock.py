@@ -10,20 +10,20 @@ from typing import Protocol, TypeAlias
 from argo_mw.base.timers import Timers
 
 Callback: TypeAlias = Callable[[], object]
-"""What a timer calls."""
+"""A function that a timer calls."""
 
 
 class Clock(Protocol):
-    """Where the framework gets its time from.
+    """The source of time.
 
     Everything that waits or ages asks a clock, so that tests decide what time it is.
     """
 
     def monotonic(self) -> float:
-        """Seconds on a clock that never goes back; only differences mean anything."""
+        """Return seconds on a clock that never goes back; only differences mean anything."""
 
     def time(self) -> float:
-        """Seconds since the epoch, UTC."""
+        """Return seconds since the epoch, UTC."""
 
     async def sleep(self, seconds: float) -> None:
         """Return after *seconds* have passed; zero or less yields to the loop once."""
@@ -36,7 +36,7 @@ class Timer(Protocol):
     """A pending callback."""
 
     def cancel(self) -> None:
-        """Forget the callback, if it has not been called yet."""
+        """Drop the callback, if it has not been called yet."""
 
 
 class SystemClock:

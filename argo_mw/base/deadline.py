@@ -28,7 +28,7 @@ def fail_at(
     """Await *code*, but cancel it at *deadline*, in monotonic seconds of *clock*.
 
     Raises:
-        Expired: The deadline passed first. A cancellation from elsewhere stays a cancellation.
+        TimeLimitExceeded: The deadline passed first. A cancellation from elsewhere stays one.
     """
     try:
         waited_for = code.send(None)
@@ -64,7 +64,7 @@ def fail_at(
 
 
 class _Alarm:
-    """Cancels the task it was made in, and knows whether it did."""
+    """A timer that cancels the current task, and knows whether it has."""
 
     __slots__ = ("_already", "_rang", "_task")
 
@@ -80,7 +80,7 @@ class _Alarm:
         self._task.cancel()
 
     def answered(self) -> None:
-        """Take the cancellation back, which the awaited code has turned into something else."""
+        """Take the cancellation back: the awaited code has ended in something else."""
         if self._rang:
             self._task.uncancel()
 

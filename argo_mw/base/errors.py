@@ -1,4 +1,4 @@
-"""The errors, one tree by cause.
+"""Errors, in one tree by cause.
 
 Every message says what happened, where, and what to do about it.
 """
@@ -33,7 +33,7 @@ class PluginError(ArgoError):
 
 
 class BadCall(ArgoError):
-    """The question itself is wrong; no upstream was called."""
+    """The call itself is wrong; no upstream was asked."""
 
 
 class UnknownOperation(BadCall):
@@ -45,11 +45,11 @@ class BadParameter(BadCall):
 
 
 class CallCycle(BadCall):
-    """An operation asked for itself, through its own nested calls."""
+    """A call needs its own answer, through its nested calls."""
 
 
 class Refusal(ArgoError):
-    """A guard said no: a quota, a budget or a circuit breaker.
+    """A guard refused the request: a quota, a budget or a circuit breaker.
 
     Attributes:
         retry_at: Seconds since the epoch at which asking again makes sense, or ``None``.
@@ -77,7 +77,7 @@ class DeadlineExceeded(ArgoError, TimeoutError):
 
 
 class Action(Enum):
-    """What an upstream's error asks of the caller."""
+    """What to do about an upstream's error."""
 
     RETRY = "retry"
     """The same upstream may well answer when asked again, after ``retry_after``."""
@@ -86,7 +86,7 @@ class Action(Enum):
     """This upstream will not answer; another may."""
 
     STOP = "stop"
-    """The question is at fault: no upstream will answer it."""
+    """The call is at fault: no upstream will answer it."""
 
 
 class UpstreamError(ArgoError):
@@ -95,7 +95,7 @@ class UpstreamError(ArgoError):
     Attributes:
         upstream: Its name.
         action: What to do about it.
-        retry_after: Seconds to wait before asking it again, when it said so.
+        retry_after: Seconds to wait before asking it again, or ``None`` when unknown.
         status: The HTTP status, when there was one.
     """
 
@@ -120,11 +120,11 @@ class Unsupported(UpstreamError):
 
 
 class InvalidAnswer(UpstreamError):
-    """An upstream answered, but its answer is none: an empty frame, a malformed reply."""
+    """An upstream answered with something unusable: an empty frame, a malformed reply."""
 
 
 class NotFound(UpstreamError):
-    """An upstream is sure that what was asked for does not exist."""
+    """The upstream knows that the subject of the call does not exist."""
 
     def __init__(
         self,
@@ -160,7 +160,7 @@ class AllUpstreamsRefused(AllUpstreamsFailed, Refusal):
 
 
 class SharedUnavailable(ArgoError):
-    """The shared store cannot be reached now."""
+    """The shared store cannot be reached at the moment."""
 
 
 class NotEncodable(ArgoError):

@@ -2,8 +2,8 @@
 
 A fingerprint is the same in every process and every run, does not depend on the order of named
 arguments, and differs whenever values differ in type or content: ``1``, ``1.0``, ``"1"`` and
-``True`` are four different values. What has no stable content, an open file or a function, is
-refused by name instead of being keyed by its address.
+``True`` are four different values. A value without stable content, such as an open file or a
+function, is refused by name instead of being keyed by its address.
 
 The encoding is prefix-free: every value is a type tag, a length and its content, so no two
 different values share an encoding, whatever they contain.
@@ -30,12 +30,12 @@ _MAX_DEPTH = 32
 _JSON_KEYS = frozenset({str})
 _JSON_LEAVES = frozenset({type(None), bool, int, str})
 _JSON_TYPES = _JSON_LEAVES | {dict, list}
-_ORIGIN = dt.datetime(1, 1, 1)  # noqa: DTZ001 - what is counted from it has no zone either
+_ORIGIN = dt.datetime(1, 1, 1)  # noqa: DTZ001 - only naive times are counted from it
 _PACKER = msgspec.msgpack.Encoder(order="deterministic")
 
 
 def fingerprint(value: object, *, name: str = "value") -> str:
-    """A hexadecimal digest of *value* that is stable across processes and runs.
+    """Return a hexadecimal digest of *value* that is stable across processes and runs.
 
     Args:
         value: ``None``, bool, int, float, str, bytes, :class:`~decimal.Decimal`, enum members,
@@ -53,7 +53,7 @@ def fingerprint(value: object, *, name: str = "value") -> str:
 def fingerprint_named(
     values: Mapping[str, object], *, of: str, context: tuple[str | int, ...] = ()
 ) -> str:
-    """A digest of named arguments, whatever their order, in some *context*.
+    """Return a digest of named arguments, whatever their order, in some *context*.
 
     Raises:
         BadParameter: An argument has no stable content; the message names it and *of*.
@@ -71,7 +71,7 @@ def _argument(name: str, value: object, of: str) -> bytes:
     return _name(name) + _tagged(tag, content(value))
 
 
-# Operations and their parameters are few, and asked again and again.
+# Names of operations and parameters are few and recur with every call.
 @functools.lru_cache(maxsize=1024)
 def _name(name: str) -> bytes:
     return _encode(name, name, 0)
@@ -83,7 +83,7 @@ def _context(*context: str | int) -> bytes:
 
 
 def encode(value: object, *, name: str = "value") -> bytes:
-    """The canonical, prefix-free bytes behind :func:`fingerprint`."""
+    """Return the canonical, prefix-free bytes behind :func:`fingerprint`."""
     return _encode(value, name, 0)
 
 
@@ -101,10 +101,10 @@ def _encode(value: object, path: str, depth: int) -> bytes:
 
 
 def _is_json(value: Any, depth: int) -> bool:
-    """Whether *value* is a dict or list of nothing but what JSON has, floats excepted.
+    """Return whether *value* is a dict or list of JSON values without floats.
 
-    Conversations with language models are: packed as a whole, twenty messages take 10 µs
-    instead of 64. Floats have two zeros, which are one question.
+    Packing such values as a whole is fast: 10 µs instead of 64 for a conversation of twenty
+    messages. Floats are left out because 0.0 and -0.0 must have one fingerprint.
     """
     kind = type(value)
     if kind is dict:
@@ -123,7 +123,7 @@ def _is_json(value: Any, depth: int) -> bool:
 
 
 def _packed(value: object) -> bytes | None:
-    """*value* as canonical MessagePack, or ``None`` when that has no form for it."""
+    """Return *value* as canonical MessagePack, or ``None`` if it cannot be packed."""
     try:
         return _PACKER.encode(value)
     except (OverflowError, ValueError):
@@ -179,13 +179,13 @@ def _typename(value: object) -> bytes:
 
 
 def _float(value: float) -> bytes:
-    # One zero and one NaN: what compares or behaves alike in a question is the same question.
+    # One zero and one NaN: values that compare or behave alike have one fingerprint.
     return b"nan" if value != value else (value + 0.0).hex().encode()
 
 
 def _decimal(value: Decimal) -> bytes:
-    # 1.0 and 1.00 are one number; a sign on zero is none. By digits, since arithmetic rounds to
-    # the precision of the moment.
+    # 1.0 and 1.00 are one number, as are 0 and -0. Digits are compared rather than computed with,
+    # since arithmetic rounds to the precision of the current context.
     if not value.is_finite():
         return str(value).encode()
     sign, digits, exponent = value.as_tuple()
@@ -198,7 +198,7 @@ def _decimal(value: Decimal) -> bytes:
 
 
 def _member(value: Enum) -> bytes:
-    # A flag with no bit of a name has no name.
+    # A combination of flags may have no name.
     name: str | None = value.name
     return (f"={value.value}" if name is None else name).encode()
 
@@ -207,7 +207,7 @@ def _instant(value: dt.datetime) -> bytes:
     offset = value.utcoffset()
     if offset is None:
         return b"naive " + value.replace(tzinfo=None).isoformat().encode()
-    # Counted rather than converted: the first and last hours have no form in UTC.
+    # Counted rather than converted: the first and last hours cannot be converted to UTC.
     return b"utc " + _microseconds(value.replace(tzinfo=None) - _ORIGIN - offset)
 
 

@@ -10,7 +10,7 @@ _CALLER = 3
 
 
 class Log:
-    """Says what happened, without a word on standard output and without configuring anything.
+    """A logger that configures nothing and never writes to standard output.
 
     Programs that configure structlog get events with their details there. In others they go to
     the standard library's logger of the same name, as one line each; warnings are then seen on
@@ -25,28 +25,28 @@ class Log:
         self._plain = logging.getLogger(name)
 
     def debug(self, event: str, **details: object) -> None:
-        """Say *event*, with *details*, to those who look closely."""
-        self._say("debug", event, details)
+        """Log *event* with *details*, for debugging."""
+        self._log("debug", event, details)
 
     def info(self, event: str, **details: object) -> None:
-        """Say *event*, with *details*, to those who want to know."""
-        self._say("info", event, details)
+        """Log *event* with *details*, for information."""
+        self._log("info", event, details)
 
     def warning(self, event: str, **details: object) -> None:
-        """Say that *event* is not as it should be, with *details*."""
-        self._say("warning", event, details)
+        """Log *event* with *details*, as a warning."""
+        self._log("warning", event, details)
 
     def error(self, event: str, **details: object) -> None:
-        """Say that *event* failed, with *details*."""
-        self._say("error", event, details)
+        """Log *event* with *details*, as an error."""
+        self._log("error", event, details)
 
     def exception(self, event: str, **details: object) -> None:
-        """Say that *event* failed, with *details* and the exception that is being handled."""
-        self._say("exception", event, details)
+        """Log *event* with *details* and the exception that is being handled, as an error."""
+        self._log("exception", event, details)
 
-    def _say(self, method: str, event: str, details: dict[str, object]) -> None:
+    def _log(self, method: str, event: str, details: dict[str, object]) -> None:
         if structlog.is_configured():
             getattr(self._structured, method)(event, **details)
             return
-        told = "".join(f" {name}={value!r}" for name, value in details.items())
-        getattr(self._plain, method)("%s%s", event, told, stacklevel=_CALLER)
+        text = "".join(f" {name}={value!r}" for name, value in details.items())
+        getattr(self._plain, method)("%s%s", event, text, stacklevel=_CALLER)

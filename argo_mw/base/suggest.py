@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'race'?``, or what is known where nothing is near *name*.
+    """Return ``did you mean 'race'?``, or the known names where none is similar to *name*.
 
     Args:
         name: The name that does not exist.

@@ -15,7 +15,7 @@ log = Log("argo_mw")
 
 
 class Tasks:
-    """Owns the tasks that outlive the call that started them."""
+    """The owner of tasks that outlive the call that started them."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[object]] = set()
@@ -32,9 +32,12 @@ class Tasks:
     def spawn(
         self, name: str, code: Coroutine[object, object, T], *, context: Context | None = None
     ) -> asyncio.Task[T]:
-        """Run *code* in a task called *name*, in a copy of the caller's context unless told.
+        """Run *code* in a task called *name*; an exception that it raises is logged.
 
-        An exception that nobody retrieves is logged when the task ends.
+        Args:
+            name: The task's name, behind ``argo-mw:``.
+            code: The coroutine.
+            context: The context to run in; by default a copy of the caller's.
 
         Raises:
             Closed: The owner has been shut down.

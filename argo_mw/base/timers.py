@@ -1,8 +1,8 @@
-"""Timers for deadlines, of which there are many and few ever ring.
+"""Timers for deadlines: many are set, few ever ring.
 
-The event loop keeps each timer in a heap, which makes one that is cancelled right away, as a
-deadline nearly always is, cost 2 µs. Here, those that are due at about the same time wait in one
-place, behind one timer of the loop's: 0.5 µs (measured in ``tests/bench/pipeline.py``).
+The event loop keeps its timers in a heap, where one that is set and cancelled right away, as nearly
+every deadline is, costs 2 µs. Here, timers that are due at about the same time share one timer of
+the loop: 0.5 µs (measured in ``tests/bench/pipeline.py``).
 """
 
 from __future__ import annotations
@@ -70,5 +70,5 @@ class Pending:
         self._together = together
 
     def cancel(self) -> None:
-        """Do not ring."""
+        """Drop the callback, if it has not been called yet."""
         self._together.pop(self, None)

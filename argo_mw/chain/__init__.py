@@ -1,1 +1,1 @@
-"""The chain: how a call finds its way through layers to an upstream."""
+"""The chain: a call's way through layers to an upstream."""

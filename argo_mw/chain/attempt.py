@@ -1,4 +1,4 @@
-"""Attempt: the innermost step, around the upstream itself."""
+"""The upstream caller: the innermost step of the chain, around the upstream itself."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Send = Callable[[Call], Coroutine[object, object, Outcome]]
 
 
 class UpstreamCaller:
-    """Asks one upstream: within a deadline, again when that may help, and checks its answer."""
+    """Asks one upstream: within a deadline, with retries, and checks its answer."""
 
     def __init__(
         self,
@@ -51,15 +51,15 @@ class UpstreamCaller:
         self.charge_extra = sender.charge_extra
         self._send: Send = sender.send
         if upstream.batching is not None:
-            gatherer = CallBatcher(upstream.name, upstream.batching, sender.send_many, clock, tasks)
-            self._send = gatherer.send
+            batcher = CallBatcher(upstream.name, upstream.batching, sender.send_many, clock, tasks)
+            self._send = batcher.send
 
     async def __call__(self, call: Call) -> Outcome:
-        """The upstream's acceptable answer to *call*.
+        """Return the upstream's acceptable answer to *call*.
 
         Raises:
             Refusal: A guard refused.
-            UpstreamError: The upstream failed, or its answer is none.
+            UpstreamError: The upstream failed, or its answer is not acceptable.
             DeadlineExceeded: The call's own deadline passed.
         """
         if self._unsupported is not None:
@@ -104,8 +104,8 @@ class UpstreamCaller:
             tried.append(self._ended(call, started, "timeout", str(late)))
             raise late from error
         except BaseException as error:
-            told = str(error) or type(error).__name__
-            tried.append(self._ended(call, started, _status(error), told))
+            text = str(error) or type(error).__name__
+            tried.append(self._ended(call, started, _status(error), text))
             raise
         tried.append(self._ended(call, started, "ok", "", outcome.cost))
         answer = _complete(call, outcome, asked_at, tuple(tried))
@@ -150,7 +150,7 @@ def _complete(
 def _complaint(call: Call, value: object) -> str | None:
     try:
         return call.operation.accept(value)
-    except Exception as error:  # written for the answers it expects, it is given any
+    except Exception as error:  # accept() is written for good answers, and gets any
         return f"accept() of {call.operation.name} failed: {type(error).__name__}: {error}"
 
 

@@ -1,4 +1,4 @@
-"""Gathering: calls of a short window that differ in their subject only share one request."""
+"""Batching: calls of a short window that differ in their subject only share one request."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class _Batch:
 class CallBatcher:
     """Collects calls to one upstream into requests.
 
-    A batch goes out when it is full, or after a window in which nobody joined it: on a busy
-    machine the calls of one burst arrive over several windows. Cancelling one caller takes away its
-    answer only; when the last one leaves, the request itself is cancelled.
+    A batch is sent when it is full, or after a window in which no call joined it: on a busy machine
+    the calls of one burst arrive over several windows. Cancelling one call leaves the others alone;
+    when the last one leaves, the request itself is cancelled.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class CallBatcher:
         self._open: dict[str, _Batch] = {}
 
     async def send(self, call: Call) -> Outcome:
-        """The answer to *call*, from a request that it may share."""
+        """Return the answer to *call*, from a request that it may share."""
         key = call.batch_key
         batch = self._open.get(key)
         if batch is None:
             batch = self._open[key] = _Batch()
-            self._look_again(key, batch, 1)
+            self._send_after_window(key, batch, 1)
         waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         batch.calls.append(call)
         batch.waiters.append(waiter)
@@ -68,13 +68,13 @@ class CallBatcher:
             if batch.task is not None and batch.abandoned:
                 batch.task.cancel()
 
-    def _look_again(self, key: str, batch: _Batch, size: int) -> None:
+    def _send_after_window(self, key: str, batch: _Batch, size: int) -> None:
         """Send *batch* after a window in which it has not grown beyond *size*."""
         batch.windows += 1
 
         def look() -> None:
             if len(batch.calls) > size and batch.windows < _MAX_WINDOWS:
-                self._look_again(key, batch, len(batch.calls))
+                self._send_after_window(key, batch, len(batch.calls))
             else:
                 self._dispatch(key, batch)
 
@@ -87,7 +87,7 @@ class CallBatcher:
         if batch.timer is not None:
             batch.timer.cancel()
         if batch.task is None and not batch.abandoned:
-            batch.task = self._tasks.spawn(f"gather:{self._name}", self._run(batch))
+            batch.task = self._tasks.spawn(f"batch:{self._name}", self._run(batch))
 
     async def _run(self, batch: _Batch) -> None:
         wanted = [
@@ -119,5 +119,5 @@ def _fail(wanted: Sequence[tuple[Call, asyncio.Future[Outcome]]], error: Excepti
 
 
 def _stopped(name: str) -> Exception:
-    msg = f"the gathered request to {name!r} was stopped by shutdown; ask again"
+    msg = f"the batched request to {name!r} was stopped by shutdown; ask again"
     return UpstreamError(msg, upstream=name)

@@ -1,4 +1,4 @@
-"""Composition: one closure per operation, and per set of flags that a call finds on."""
+"""Composition: one closure per operation and per combination of flag decisions."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Arms: TypeAlias = tuple[tuple[str, str], ...]
 
 @frozen(eq=False)
 class Variant:
-    """The chain for calls that find the same flags on.
+    """The chain for calls with the same flag decisions.
 
     Attributes:
-        run: The whole of them as one function.
-        find: What is at hand without entering the chain, or ``None`` where no layer has anything.
+        run: The layers and what they wrap, as one function.
+        find: Looks for an answer at hand; ``None`` where no layer can have one.
         report: Reports a layer that failed.
-        arms: The flag arms that such a call is in.
+        arms: The flag arms of such calls.
         only: The one upstream, where there is no layer and no choice: the chain is then its
-            attempt, which keeps the deadline by itself (1.5 µs less for a call with all flags
-            off, of 8).
+            upstream caller, which keeps the deadline by itself (for a call with all flags off,
+            1.5 µs less of 8).
     """
 
     run: Next
@@ -46,8 +46,8 @@ class Variant:
 class Chain:
     """One operation's chain.
 
-    Layers that have nothing to do with any call are not in it at all. Flags that depend on the call
-    are evaluated once per call and pick a variant, composed when it is first met.
+    Layers that act on no call are not in it at all. Flags that depend on the call are evaluated
+    once per call and pick a variant, which is composed when it is first needed.
 
     Attributes:
         operation: The operation.

@@ -1,4 +1,4 @@
-"""The context: what the framework gives to plugins."""
+"""The context: the services that the framework offers to plugins."""
 
 from __future__ import annotations
 
@@ -63,17 +63,17 @@ class Runtime(Protocol):
 
 
 class Context:
-    """What plugins may use; one for the life of an application.
+    """The services that plugins may use; one for the life of an application.
 
     Attributes:
         clock: The time.
         shared: The store that instances share.
         tag_versions: The versions of tags, for layers that keep answers.
         codecs: Values to bytes and back.
-        events: What happened; ask ``if context.events:`` before building an event.
+        events: Delivers events; ask ``if context.events:`` before building one.
         tasks: Owner of background tasks, which it ends at shutdown.
-        single_process: Whether no other process can share the store, so that nothing is gained
-            by writing what only others would read.
+        single_process: Whether no other process can share the store, so that values for other
+            processes need not be written.
         state_dir: A private directory for files of the plugin's own.
     """
 
@@ -121,8 +121,8 @@ class Context:
     async def charge_extra(self, call: Call) -> None:
         """Charge the quotas of *call*'s upstream with one more request, and announce it.
 
-        For upstreams whose answer takes several requests, such as pages: to be awaited before
-        each but the first, which the framework has charged.
+        For upstreams whose answer takes several requests, such as pages: awaited before each but
+        the first, which the framework has charged.
 
         Raises:
             Refusal: A quota is used up, so the answer cannot be completed.

@@ -13,7 +13,7 @@ Report = Callable[[Layer, Call, BaseException], None]
 
 
 class _Link:
-    """The ``call_next`` of one layer for one call: remembers what came back through it."""
+    """The ``call_next`` of one layer for one call, which records what came back through it."""
 
     __slots__ = ("_inner", "_layer", "called", "outcome", "raised")
 
@@ -28,7 +28,7 @@ class _Link:
         if self.called and not self._layer.fans_out:
             msg = (
                 f"layer {self._layer.name!r} awaited call_next twice; a layer that fans out "
-                "must say so with Layer(fans_out=True)"
+                "must declare it with Layer(fans_out=True)"
             )
             raise PluginError(msg, plugin=self._layer.name)
         self.called = True
@@ -41,11 +41,11 @@ class _Link:
 
 
 def isolate(layer: Layer, inner: Next, report: Report) -> Next:
-    """*layer* around *inner*, failing open.
+    """Return *layer* around *inner*, failing open.
 
-    What the framework raises on purpose passes. Any other exception of the layer is reported;
-    then the call goes on without the layer if it had not called on, or with what the inner
-    part had answered or raised if it had.
+    An :class:`ArgoError` passes. Any other exception of the layer is reported; then the call goes
+    on without the layer if it had not awaited ``call_next``, or with what ``call_next`` had
+    returned or raised if it had.
     """
     middleware = layer.middleware
 
@@ -78,5 +78,5 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
 
 
 def not_an_outcome(layer: Layer, value: object) -> TypeError:
-    """What is reported of a *layer* that gives *value* for an outcome."""
+    """Return the error for a *layer* that returned *value* instead of an outcome."""
     return TypeError(f"layer {layer.name!r} returned a {type(value).__name__}, not an Outcome")

@@ -18,8 +18,8 @@ class Order:
     """Layers from the caller inwards, on both sides of the point where upstreams are chosen.
 
     Attributes:
-        outer: Those that see a call before it is bound to an upstream, ``race`` among them.
-        inner: Those that see it bound.
+        outer: Layers that see a call before it is bound to an upstream, ``race`` among them.
+        inner: Layers that see it bound.
     """
 
     outer: tuple[Layer, ...]
@@ -27,15 +27,14 @@ class Order:
 
 
 def order(layers: Iterable[Layer]) -> Order:
-    """*layers*, each in its place.
+    """Return *layers*, each in its place.
 
-    Named slots keep their own order; ``before`` and ``after`` place the rest, as far out as
-    they allow; what is left open is decided by name, so that every build of the same layers is
-    the same chain.
+    Named slots keep their own order; ``before`` and ``after`` place the rest, as far out as they
+    allow; ties are broken by name, so that the same layers always make the same chain.
 
     Raises:
         ConfigError: Two layers share a name or slot, one names or requires an unknown layer,
-            or they stand in a circle; the message says what to change.
+            or their places form a cycle; the message says what to change.
     """
     named = _by_name(layers)
     positions = _slots(named)
@@ -68,7 +67,7 @@ def _by_name(layers: Iterable[Layer]) -> dict[str, Layer]:
 
 
 def _slots(named: dict[str, Layer]) -> dict[str, str]:
-    """The place of every name that ``before`` and ``after`` may use."""
+    """Return the place of every name that ``before`` and ``after`` may use."""
     taken: dict[str, str] = {}
     for layer in named.values():
         if not layer.slot:
@@ -114,8 +113,8 @@ def _sorted(graph: dict[str, set[str]]) -> Sequence[str]:
     try:
         sorter.prepare()
     except CycleError as error:
-        circle = " → ".join(reversed(error.args[1]))
-        msg = f"layers stand in a circle: {circle}; drop one of their before/after"
+        cycle = " → ".join(reversed(error.args[1]))
+        msg = f"the places of layers form a cycle: {cycle}; drop one of their before/after"
         raise ConfigError(msg) from None
     ordered: list[str] = []
     ready: list[str] = []

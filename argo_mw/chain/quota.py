@@ -1,9 +1,9 @@
 """Quotas: requests per second, minute and day, and requests under way at once.
 
 Windows are counted in Shared, so that every process that shares it shares the quota: fixed
-windows of the wall clock, a day being a UTC day. A full second is waited out; what would take
-longer is refused with the time at which to come back. What an upstream itself says (a 429 with
-a time to wait) is believed, in every process.
+windows of the wall clock, a day being a UTC day. A request waits for up to a second for a window to
+open; beyond that it is refused with the time at which to come back. A pushback of the upstream (a
+429 with a time to wait) holds in every process.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class _Window:
 class Quota:
     """Keeps the requests to one upstream within its limits.
 
-    A metered upstream without any limit is refused: where money is at stake, what is not
-    configured is not allowed.
+    A metered upstream without any limit is refused: where money is at stake, limits must be
+    configured.
     """
 
     name = "quota"
@@ -65,7 +65,7 @@ class Quota:
                 f"per_day in [upstreams.{self._upstream}]"
             )
             raise QuotaExceeded(msg)
-        # The slot first: windows charged while waiting for one would be sent in later windows.
+        # The slot first: a request that waits for it would be sent in later windows than charged.
         if self._slots is not None:
             await self._slots.acquire()
         try:
@@ -103,7 +103,7 @@ class Quota:
             self._slots.release()
 
     async def _wait_for_windows(self) -> float:
-        """Charge the windows; the wall time whose windows they are."""
+        """Charge the windows and return the wall time that they were charged at."""
         while True:
             now = self._clock.time()
             opens = await self._charge(now)
@@ -114,7 +114,7 @@ class Quota:
             await self._clock.sleep(opens - now)
 
     async def _charge(self, now: float) -> float | None:
-        """Charge every window, or none; when the fullest opens again, or ``None`` if charged."""
+        """Charge every window, or none and return when the full one opens again."""
         blocked = await self._shared.get(self._blocked_key)
         if blocked is not None and float(blocked) > now:
             return float(blocked)
@@ -130,7 +130,7 @@ class Quota:
 
     async def _give_back(self, windows: Sequence[_Window], charged_at: float) -> None:
         for window in windows:
-            # With a time to live, since the counter may have expired meanwhile.
+            # With a time to live, since the counter may have expired in the meantime.
             await self._shared.add(self._key(window, charged_at), -1, ttl=2.0 * window.seconds)
 
     async def _push_back(self, seconds: float | None) -> None:
@@ -158,5 +158,5 @@ def _windows(limits: Limits) -> Sequence[_Window]:
         ("minute", 60, limits.per_minute),
         ("day", 86_400, limits.per_day),
     )
-    # The longest first: what is refused for the day must not be charged to the second.
+    # The longest first: a request refused for the day must not be charged to the second.
     return [_Window(name, s, limit) for name, s, limit in reversed(given) if limit is not None]

@@ -20,9 +20,9 @@ Candidates = Callable[[Call], Sequence[str]]
 
 
 def select(branch: Next, candidates: Candidates) -> Next:
-    """The core's policy at the fan-out point: in order, the next on failure.
+    """Return the core's policy at the fan-out point: in order, the next one on failure.
 
-    A call that is bound already, by ``race``, goes straight down its branch. An error that says
+    A call that ``race`` has bound already goes straight to its upstream. An error whose action is
     ``STOP`` ends the search, since no other upstream would do better.
     """
 
@@ -49,16 +49,16 @@ def select(branch: Next, candidates: Candidates) -> Next:
 
 
 def is_final(error: Exception) -> bool:
-    """Whether *error* is about the question, so that no other upstream would answer it."""
+    """Return whether *error* is about the call itself, so that no other upstream would answer."""
     return isinstance(error, UpstreamError) and error.action is Action.STOP
 
 
 def all_failed(call: Call, causes: Sequence[Exception]) -> Exception:
-    """The one error for *call*, whose upstreams have all failed, with all of *causes*.
+    """Return one error for *call*, whose upstreams have all failed with *causes*.
 
-    The cause is returned as it is where one upstream alone could answer. Those that were unable
-    are listed beside the others, but do not decide the kind of the error: where guards refused
-    all that could answer, it is a refusal.
+    Where only one upstream could answer, its error is returned as it is. :class:`Unsupported`
+    causes are listed but do not decide the type of the error: where guards refused all upstreams
+    that could answer, it is a refusal.
     """
     asked = [cause for cause in causes if not isinstance(cause, Unsupported)]
     if len(asked or causes) == 1:
@@ -67,10 +67,10 @@ def all_failed(call: Call, causes: Sequence[Exception]) -> Exception:
     if not causes:
         msg = f"no upstream for {what} is switched on: see `argo-mw plugins` and [flags]"
         return AllUpstreamsFailed(msg, causes=())
-    told = "; ".join(str(cause) for cause in causes)
+    text = "; ".join(str(cause) for cause in causes)
     refusals = [cause for cause in asked if isinstance(cause, Refusal)]
     if refusals and len(refusals) == len(asked):
         times = [r.retry_at for r in refusals if r.retry_at is not None]
-        msg = f"every upstream of {what} was refused: {told}"
+        msg = f"every upstream of {what} was refused: {text}"
         return AllUpstreamsRefused(msg, causes=causes, retry_at=min(times, default=None))
-    return AllUpstreamsFailed(f"no upstream answered {what}: {told}", causes=causes)
+    return AllUpstreamsFailed(f"no upstream answered {what}: {text}", causes=causes)

@@ -138,7 +138,7 @@ class Sender:
             self._events.emit(RequestSent(self.upstream.name, call.operation.name, calls))
 
     def _each(self, answer: object) -> Outcome | Exception:
-        """One answer of several, as it would be if its call had been sent alone."""
+        """Return one answer of a batch as it would be if its call had been sent alone."""
         if isinstance(answer, (Outcome, ArgoError)):
             return answer
         if not isinstance(answer, BaseException):

@@ -1,4 +1,4 @@
-"""Shadow: a layer is shown what it might have served, and serves nothing."""
+"""Shadow: a layer sees calls and their answers, and serves nothing."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from argo_mw.model.layer import Layer, Next, Shadows
 from argo_mw.model.outcome import Outcome
 
 MAX_CONCURRENT = 64
-"""Answers that one layer looks at at once; it is not shown what comes while it is behind."""
+"""Answers that one layer looks at at once; it does not see those that arrive while it is busy."""
 
 TIMEOUT = 30.0
 """Seconds that a layer may look at an answer."""
 
 
 class ShadowRunner:
-    """Shows answers to layers, behind the back of callers: nobody waits for it."""
+    """Shows answers to layers in the background: no caller waits for it."""
 
     def __init__(self, clock: Clock, tasks: Tasks, report: Report) -> None:
         self._clock = clock
@@ -31,7 +31,7 @@ class ShadowRunner:
         self._looking: Counter[str] = Counter()
 
     def around(self, layer: Layer, inner: Next) -> Next:
-        """*inner*, whose answers *layer* is shown."""
+        """Return *inner*, whose answers *layer* sees."""
         shadow = layer.middleware
         if not isinstance(shadow, Shadows):
             # Of several layers that share a flag, some may have nothing to look at.

@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
-    """*table* as an instance of the attrs class *into*.
+    """Return *table* as an instance of the attrs class *into*.
 
     Args:
-        table: What was written.
+        table: The table as written.
         into: The class; its fields' types and validators decide.
         where: The file and table, for errors: ``argo.toml [plugins.cache]``.
 

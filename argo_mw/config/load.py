@@ -18,7 +18,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def load(path: str | Path | None = None) -> Settings:
-    """The settings in the file at *path*.
+    """Return the settings in the file at *path*.
 
     Without a path: the file named by ``ARGO_MW_CONFIG``, else ``argo.toml`` in the working
     directory, else the defaults.
@@ -47,7 +47,7 @@ def load(path: str | Path | None = None) -> Settings:
 
 
 def parse(table: Mapping[str, object], *, source: str = "the given configuration") -> Settings:
-    """Settings from a table of the form of ``argo.toml``.
+    """Return settings from a table of the form of ``argo.toml``.
 
     Raises:
         ConfigError: A key is unknown or its value cannot be used, or a ``${VARIABLE}`` is not

@@ -6,11 +6,11 @@ import hmac
 
 
 class Secret:
-    """A value that must not be seen.
+    """A value that must not be shown.
 
-    ``repr`` and ``str`` hide it; :meth:`reveal` is the one way to it, for the moment it is sent.
-    It is no attrs class on purpose: it has no fingerprint and no encoding, so it can become
-    part of neither a key nor a stored value.
+    ``repr`` and ``str`` hide it; :meth:`reveal` returns it, for the moment when it is sent. It is
+    no attrs class on purpose: without fingerprint and encoding it can become part of neither a key
+    nor a stored value.
     """
 
     __slots__ = ("_value",)
@@ -19,7 +19,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself."""
+        """Return the value itself."""
         return self._value
 
     def __eq__(self, other: object) -> bool:

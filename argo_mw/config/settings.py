@@ -15,13 +15,13 @@ class ArgoSettings:
     """The table ``[argo]``.
 
     Attributes:
-        tenant: On whose behalf calls are made that do not say.
-        state_dir: Where state is kept; the user's state directory unless told.
+        tenant: The tenant of calls that name none.
+        state_dir: Where state is kept; by default the user's state directory.
         shared: The URL of the store that instances share: ``sqlite`` for a file in the state
             directory, ``memory://``, ``sqlite:///PATH``, or one that a plugin brings
             (``redis://…``).
-        signing_key: Signs the values in the shared store, and makes those of others unreadable;
-            from the environment (``"${ARGO_SIGNING_KEY}"``).
+        signing_key: Signs the values in the shared store, so that values of other origin are
+            refused; from the environment (``"${ARGO_SIGNING_KEY}"``).
         strict: Whether a broken plugin stops the start, instead of being skipped.
         watch: Whether a changed ``argo.toml``, and flags set by command, are taken up while the
             application runs.
@@ -44,8 +44,8 @@ class OperationSettings:
     """A table ``[operations.NAME]``.
 
     Attributes:
-        timeout: Seconds after which nobody waits for an answer; the operation's own unless told.
-        upstreams: The upstreams to ask, in this order; all that answer it unless told.
+        timeout: Seconds that callers wait for an answer at most; by default the operation's own.
+        upstreams: The upstreams to ask, in this order; by default all that answer it.
     """
 
     timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
@@ -58,7 +58,7 @@ class UpstreamSettings:
 
     Attributes:
         timeout: Seconds for one attempt.
-        retries: How often an error that says "retry" is asked again.
+        retries: How often a call is repeated after an error that allows it.
         max_batch: Calls in one request at most; 1 sends each alone.
         per_second: Requests in a second; 0 lifts the upstream's own limit.
         per_minute: Requests in a minute.

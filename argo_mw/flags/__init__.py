@@ -1,4 +1,4 @@
-"""Flags: what decides, per call, whether a layer acts."""
+"""Flags: they decide, per call, whether a layer acts."""
 
 from argo_mw.flags.model import OFF, ON, Arm, Decision, DecisionReason, Flag, Rule
 

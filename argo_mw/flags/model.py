@@ -16,8 +16,8 @@ State = Literal["off", "shadow", "on"]
 Unit = Literal["subject", "tenant", "key"]
 Arm = Literal["treatment", "control", ""]
 
-_MEMORY = 10_000
-_NOBODY: Mapping[str, bool] = {}
+_MAX_UNITS = 10_000
+_NO_SUBJECTS: Mapping[str, bool] = {}
 
 
 class DecisionReason(StrEnum):
@@ -33,13 +33,13 @@ class DecisionReason(StrEnum):
 
 @frozen
 class Decision:
-    """What a flag says about one call.
+    """A flag's decision about one call.
 
     Attributes:
         on: Whether the layer acts.
         reason: Why.
         arm: The arm of a ramp that the call is in, or "".
-        shadow: Whether the layer is shown the answer, though it does not act.
+        shadow: Whether the layer sees the answer, though it does not act.
     """
 
     on: bool
@@ -54,13 +54,13 @@ def _read_only(subjects: Mapping[str, bool]) -> Mapping[str, bool]:
 
 @frozen
 class Rule:
-    """What a flag is set to.
+    """The setting of a flag.
 
     Attributes:
-        state: What holds when nothing below decides.
+        state: The state when nothing below decides.
         percent: The share of units for which it is on, or ``None``.
-        by: The unit that a share is taken of; equal units share an arm.
-        subjects: What holds for single subjects, whatever the share.
+        by: The unit that the share is taken of; equal units share an arm.
+        subjects: Whether it is on for single subjects, whatever the share.
         killed: The kill switch: off, before everything else.
         rolled_back: Why a rollback holds it off, or "".
     """
@@ -71,7 +71,7 @@ class Rule:
         validator=validators.optional(validators.and_(validators.ge(0), validators.le(100))),
     )
     by: Unit = "subject"
-    subjects: Mapping[str, bool] = field(default=_NOBODY, converter=_read_only)
+    subjects: Mapping[str, bool] = field(default=_NO_SUBJECTS, converter=_read_only)
     killed: bool = False
     rolled_back: str = ""
 
@@ -86,13 +86,13 @@ class Rule:
 
     @property
     def shadows(self) -> bool:
-        """Whether the layer is shown what it might have served, where nothing else decides."""
+        """Whether the layer shadows the calls for which no subject decides otherwise."""
         held = self.killed or self.rolled_back
         return self.state == "shadow" and self.percent is None and not held
 
     @property
     def idle(self) -> bool:
-        """Whether the layer has nothing to do with any call."""
+        """Whether the layer neither acts on any call nor shadows any."""
         return self.constant is False and not self.shadows
 
 
@@ -126,7 +126,7 @@ class Flag:
         self._places: dict[str, int] = {}
 
     def decide(self, call: Call) -> Decision:
-        """What holds for *call*: kill switch, latch, subject, share, state, in this order."""
+        """Return the decision for *call*: by kill switch, rollback, subject, share, state."""
         rule = self.rule
         if rule.killed or rule.rolled_back:
             return _KILLED
@@ -143,7 +143,7 @@ class Flag:
     def _place(self, unit: str) -> int:
         place = self._places.get(unit)
         if place is None:
-            if len(self._places) >= _MEMORY:
+            if len(self._places) >= _MAX_UNITS:
                 self._places.clear()
             place = self._places[unit] = bucket(self.name, unit)
         return place

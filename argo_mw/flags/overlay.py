@@ -17,7 +17,7 @@ from argo_mw.flags.parse import dump_rule, parse_rule
 FILE = "flags.json"
 
 Change = Callable[[Rule | None], Rule | None]
-"""What becomes of a flag's rule; ``None`` where there is none, or where it is taken away."""
+"""Returns a flag's new rule from its old one; ``None`` stands for no rule."""
 
 
 class Overlay:
@@ -27,7 +27,7 @@ class Overlay:
         self.path = state_dir / FILE
 
     def read(self) -> dict[str, Rule]:
-        """The rules that are set, by flag.
+        """Return the rules that are set, by flag.
 
         Raises:
             ConfigError: The file is not what this class writes.
@@ -45,10 +45,11 @@ class Overlay:
     async def change(
         self, name: str, change: Change, take_up: Callable[[], Awaitable[None]]
     ) -> None:
-        """Set flag *name* as :meth:`update` does, and have it taken up, by *take_up*.
+        """Set flag *name* as :meth:`update` does, then await *take_up*, which applies it.
 
         Raises:
-            ArgoError: It cannot be. It is not kept then: no program could open with it.
+            ArgoError: It cannot be applied. The old rule is restored: no application could open
+                with the new one.
         """
         before = (await asyncio.to_thread(self.read)).get(name)
         await asyncio.to_thread(self.update, name, change)

@@ -15,10 +15,10 @@ _FORM = "'on', 'off', 'shadow', '10%', '10% by tenant', or {percent = 10, by = '
 
 
 def parse_rule(name: str, written: object) -> Rule:
-    """The rule for flag *name* that *written* means.
+    """Return the rule for flag *name* that *written* means.
 
     Raises:
-        ConfigError: It means none; the message names the flag and the forms there are.
+        ConfigError: It is none; the message names the flag and the possible forms.
     """
     try:
         return _parse(written)
@@ -28,7 +28,7 @@ def parse_rule(name: str, written: object) -> Rule:
 
 
 def format_rule(rule: Rule) -> str:
-    """*rule* as people read it."""
+    """Return *rule* as text for people."""
     if rule.killed:
         return "killed"
     if rule.rolled_back:
@@ -39,7 +39,7 @@ def format_rule(rule: Rule) -> str:
 
 
 def dump_rule(rule: Rule) -> dict[str, object]:
-    """*rule* as plain data that :func:`parse_rule` reads back."""
+    """Return *rule* as plain data that :func:`parse_rule` reads back."""
     return {
         "state": rule.state,
         "percent": rule.percent,

@@ -30,7 +30,7 @@ def resolve(
 ) -> dict[str, Flag]:
     """Return every known flag with the rule that holds for it.
 
-    A kill switch or a rollback in the overlay outlives whatever the environment says.
+    A kill switch or a rollback in the overlay outlives any setting of the environment.
 
     Args:
         known: The names of the flags that exist.
@@ -73,11 +73,11 @@ def _resolve_one(
 
 
 def configured_rule(name: str, configured: Mapping[str, object]) -> Rule:
-    """What the configuration alone sets flag *name* to."""
+    """Return what the configuration alone sets flag *name* to."""
     return parse_rule(name, configured[name]) if name in configured else ON
 
 
 def unknown_flag(name: str, known: Iterable[str], *, where: str, does: str = "sets") -> ConfigError:
-    """The error for a flag that does not exist."""
+    """Return the error for a flag that does not exist."""
     msg = f"{where} {does} flag {name!r}, which does not exist: {suggest(name, known)}"
     return ConfigError(msg)

@@ -1,4 +1,4 @@
-"""Calls: one question each, frozen, with a key that is the same wherever it is asked."""
+"""Calls: one question each, frozen, with a key that is equal in every process."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ class Call(Struct, frozen=True, eq=False):
     """One question on its way through the chain.
 
     Attributes:
-        operation: What kind of question.
+        operation: The kind of question.
         parameters: Its parameters, complete and normalised.
         key: A stable fingerprint of operation, parameters and scope: equal in every process and
             run for equal questions. Holds no secret, upstream, deadline or extension.
         subject: What the question is about: the value of the parameter that the operation names
             as its subject, or "".
         tenant: On whose behalf it is asked.
-        deadline: Monotonic seconds after which the answer is of no use, or ``None``.
+        deadline: The time by which the caller needs the answer, in monotonic seconds, or ``None``.
         upstream: The upstream that the call is bound to, or ``None`` before one is selected.
         tags: What every answer to it depends on: ``op:NAME``, ``subject:SUBJECT``, and what its
             operation names beside them.
         ancestors: The keys of the calls that this one was asked for, outermost first.
         refresh: Whether the caller has an answer already and wants a newer one, so that caches
             skip their lookup.
-        max_age: Seconds: the caller takes no answer that is older. ``None`` for any age.
+        max_age: The greatest age of an acceptable answer, in seconds; ``None`` for any age.
         missed: The names of the layers whose ``find`` has just looked into a store and found
             nothing, so that they need not look there again.
-        lineage: Collects the outcomes of the calls that are made for this one, or ``None``
-            where its operation makes none.
+        lineage: Collects the outcomes of nested calls; ``None`` where the operation makes none.
         extensions: What layers tell each other about this call, by names that begin with a
             plugin's name and a dot; never part of the key.
     """
@@ -76,7 +75,7 @@ class Call(Struct, frozen=True, eq=False):
 
     @property
     def batch_key(self) -> str:
-        """What calls have in common that differ in their subject only."""
+        """The key that calls share which differ in their subject only."""
         rest = {n: v for n, v in self.parameters.items() if n != self.operation.subject}
         scope = _scope(self.operation, self.tenant)
         return f"{self.operation.name}:{fingerprint_named(rest, of='siblings', context=(scope,))}"

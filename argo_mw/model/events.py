@@ -1,6 +1,6 @@
-"""What happened, as one typed stream, for logs, metrics and rollout.
+"""Events: one typed stream of what happens, for logs, metrics and rollout.
 
-Nothing is built when nobody listens: emitters ask ``if events:`` first.
+Emitters ask ``if events:`` before they build an event, so that unobserved events cost nothing.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ log = Log("argo_mw")
 
 @frozen
 class CallEnded:
-    """A caller got its answer or its error.
+    """A call ended in an answer or an error.
 
     Attributes:
         call: The question.
         latency: Seconds that the caller waited.
         outcome: The answer, or ``None``.
         error: The error, or ``None``.
-        at_hand: Whether a layer had the answer at hand, without waiting.
+        at_hand: Whether a layer served the answer, or refused the call, without waiting.
         arms: The flag arms that this call was in, by flag: ``treatment`` or ``control``.
     """
 
@@ -103,7 +103,7 @@ class LayerActed:
 
 @frozen
 class LayerBypassed:
-    """A layer failed by its own fault and was passed by.
+    """A layer failed and was bypassed.
 
     Attributes:
         layer: Its name.
@@ -118,9 +118,9 @@ class LayerBypassed:
 
 @frozen
 class AnswerSeen:
-    """A fresh answer passed by: loaded from an upstream, or found in the shared store.
+    """A fresh answer arrived: loaded from an upstream, or found in the shared store.
 
-    One that is found again and again is told of once.
+    Emitted once per stored answer, however often it is read.
 
     Attributes:
         call: The question.
@@ -148,10 +148,10 @@ class Reconfigured:
 
 @frozen
 class Trouble:
-    """Something that people should know of, said once per *what* until it changes.
+    """A problem that operators should know of, emitted once per *what*.
 
     Attributes:
-        where: The part it happened in.
+        where: The part of the application.
         what: What happened and what to do.
     """
 
@@ -170,9 +170,9 @@ Event = (
     | Reconfigured
     | Trouble
 )
-"""Anything that happened."""
+"""Any event."""
 Observer = Callable[[Event], None]
-"""Is handed events, on the event loop; must not block."""
+"""A function that receives events, on the event loop; it must not block."""
 
 
 W = TypeVar("W", bound=Callable[..., None])
@@ -181,8 +181,8 @@ W = TypeVar("W", bound=Callable[..., None])
 def observes(*kinds: type) -> Callable[[W], W]:
     """Mark an observer that wants events of these *kinds* only.
 
-    It is handed no others, and what only others would listen to is not built for it: an answer
-    from memory tells nobody anything unless somebody wants ``CallEnded`` or ``LayerActed``.
+    It receives no others, and events that no observer wants are not built: an answer from memory
+    emits nothing unless an observer wants ``CallEnded`` or ``LayerActed``.
     """
 
     def mark(observer: W) -> W:
@@ -193,15 +193,15 @@ def observes(*kinds: type) -> Callable[[W], W]:
 
 
 class Events:
-    """Hands events to observers; false while there are none.
+    """Delivers events to observers; false while there are none.
 
     Attributes:
-        active: Whether anybody listens: what ``if events:`` asks, for paths where a call counts.
-        calls: Whether anybody wants to know of every call, those answered from memory included.
-        wanted: The kinds of events that anybody wants.
+        active: Whether there is an observer: the same as ``if events:``, without its frame.
+        calls: Whether an observer wants events of every call, those answered from memory included.
+        wanted: The kinds of events that some observer wants.
 
-    An observer runs on the event loop and must not block. One that raises is taken out and
-    said once: watching must not change what is watched.
+    An observer runs on the event loop and must not block. One that raises is removed and logged:
+    observing must not change what is observed.
     """
 
     __slots__ = ("_by_kind", "_observers", "active", "calls", "wanted")
@@ -213,7 +213,7 @@ class Events:
         return self.active
 
     def add(self, observer: Observer) -> None:
-        """Send events to *observer* too, from now on; those it :func:`observes`, or all."""
+        """Send events to *observer* from now on: those that it :func:`observes`, or all."""
         self._listen([*self._listening, observer])
 
     def remove(self, observer: Observer) -> None:
@@ -221,9 +221,9 @@ class Events:
         self._listen([o for o in self._listening if o is not observer])
 
     def emit(self, event: Event) -> None:
-        """Hand *event* to every observer that wants it."""
+        """Deliver *event* to every observer that wants it."""
         kind = type(event)
-        for observer in self._by_kind.get(kind) or self._who_wants(kind):
+        for observer in self._by_kind.get(kind) or self._wanting(kind):
             try:
                 observer(event)
             except Exception:
@@ -235,7 +235,7 @@ class Events:
         return [observer for observer, _ in self._observers]
 
     def _listen(self, observers: Iterable[Observer]) -> None:
-        # A new tuple each time: an observer may add or remove others while it is told something.
+        # A new tuple each time: an observer may add or remove others while an event is delivered.
         self._observers = tuple((o, getattr(o, "kinds", (object,))) for o in observers)
         self.active = bool(self._observers)
         self.wanted: frozenset[type] = frozenset(
@@ -243,8 +243,8 @@ class Events:
             for event in get_args(Event)
             if any(issubclass(event, kinds) for _, kinds in self._observers)
         )
-        self._by_kind = {kind: self._who_wants(kind) for kind in self.wanted}
+        self._by_kind = {kind: self._wanting(kind) for kind in self.wanted}
         self.calls = not self.wanted.isdisjoint((CallEnded, LayerActed))
 
-    def _who_wants(self, kind: type) -> tuple[Observer, ...]:
+    def _wanting(self, kind: type) -> tuple[Observer, ...]:
         return tuple(o for o, kinds in self._observers if issubclass(kind, kinds))

@@ -1,4 +1,4 @@
-"""Gauges: figures that stand at something, for whoever watches the application."""
+"""Gauges: current values, for monitoring."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from attrs import Factory, frozen
 
 @frozen(eq=False)
 class Gauge:
-    """A figure that stands at something now, such as how full a queue is.
+    """A current value, such as the length of a queue.
 
     Several gauges may have one name, each with attributes of its own; units and descriptions are
     then the same.
 
     Attributes:
         name: By OpenTelemetry's conventions: ``argo.PLUGIN.WHAT``, or the name that they give to
-            such a figure, as ``db.client.connection.count``.
-        read: What it stands at, or ``None`` while there is nothing to say. Called when somebody
-            looks, from any thread: it must neither wait nor change anything.
-        unit: By UCUM: ``By`` for bytes, ``s`` for seconds, ``{record}`` for what is counted,
-            ``1`` for shares of a whole, nothing for the rest.
+            such a value, as ``db.client.connection.count``.
+        read: Return the current value, or ``None`` while there is none. Called on collection,
+            from any thread: it must neither wait nor change anything.
+        unit: By UCUM: ``By`` for bytes, ``s`` for seconds, ``{record}`` for counts,
+            ``1`` for shares of a whole, "" for the rest.
         description: One line without a full stop.
-        attributes: What distinguishes it from others of its name: names of a handful of things,
+        attributes: What distinguishes it from others of its name, with few possible values:
             never subjects or tenants.
     """
 

@@ -1,4 +1,4 @@
-"""Guards: what may refuse an attempt at an upstream: quotas, budgets, circuit breakers."""
+"""Guards: they may refuse a request to an upstream: quotas, budgets, circuit breakers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Request:
     """One request that is about to be sent, or was: the unit that quotas count.
 
     Attributes:
-        upstream: To whom.
-        calls: The calls that it answers; several when they were gathered.
+        upstream: The upstream that it goes to.
+        calls: The calls that it answers; several in a batch.
     """
 
     upstream: Upstream
@@ -30,7 +30,7 @@ Result = Sequence[Outcome | BaseException]
 
 
 class Guard(Protocol):
-    """What may refuse a request, and learns how it went.
+    """A check that may refuse a request, and learns how the request ended.
 
     For each request that ``reserve`` let pass, exactly one of ``settle`` and ``release`` is
     called, with the same request object. Guards fail closed: an error of their own is a
@@ -43,27 +43,28 @@ class Guard(Protocol):
         """Let *request* pass and charge it.
 
         Raises:
-            Refusal: Not now; ``retry_at`` says when to come back.
+            Refusal: It must not be sent now; ``retry_at`` is when to try again.
         """
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
-        """*request* was sent and ended in *result*: an outcome or an exception per call.
+        """Account for *request*, which was sent and ended in *result*.
 
         Returns ``None`` when all is done, or what remains to be awaited, as an ``async def``
         does. That is awaited in a task of its own, which no cancellation reaches.
         """
 
     async def release(self, request: Request) -> None:
-        """*request* was never sent: give back what was charged."""
+        """Give back what was charged for *request*, which was never sent."""
 
 
 @runtime_checkable
 class CountingGuard(Guard, Protocol):
-    """A guard that counts requests, and so minds how many one answer takes."""
+    """A guard that counts requests, and has to know of those beyond the first of an answer."""
 
     async def charge_extra(self, request: Request) -> None:
         """Charge one more request of the answer under way: a further page.
 
         Raises:
-            Refusal: Not now, so the answer cannot be completed; what was charged stays charged.
+            Refusal: It must not be sent now, so the answer cannot be completed; earlier charges
+                stay.
         """

@@ -1,4 +1,4 @@
-"""Lineage: what an answer owes to the nested calls that it was made from."""
+"""Lineage: what an answer inherits from the nested calls that it was made from."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from argo_mw.model.outcome import NO_COST, Outcome
 
 @define
 class Lineage:
-    """Collects the outcomes of the calls that one call makes.
+    """The outcomes of the calls that one call has made.
 
     Attributes:
-        outcomes: Them, in the order in which they were answered.
+        outcomes: The outcomes, in the order in which they arrived.
     """
 
     outcomes: list[Outcome] = field(factory=list)

@@ -13,9 +13,9 @@ from argo_mw.base.suggest import suggest
 from argo_mw.model.recording import Recording
 
 Kind = Literal["fetch", "llm", "compute"]
-"""What an operation does: see :class:`Operation`."""
+"""What an operation does; see :class:`Operation`."""
 Scope = Literal["public", "tenant"]
-"""Whether tenants share its answers."""
+"""Whether tenants share the answers of an operation."""
 
 Parameters = Mapping[str, object]
 Accept = Callable[[object], "str | None"]
@@ -27,12 +27,12 @@ R_co = TypeVar("R_co", covariant=True)
 
 
 def accept_anything(value: object) -> str | None:
-    """Every value but ``None`` is an answer."""
+    """Accept every value but ``None``."""
     return "nothing" if value is None else None
 
 
 def no_tags(parameters: Parameters) -> Iterable[str]:
-    """Answers depend on nothing that has a tag of its own."""
+    """Return no tags beside those of operation and subject."""
     return ()
 
 
@@ -43,7 +43,7 @@ class Operation(Generic[P, R_co]):
     Attributes:
         name: What callers ask for, unique among all installed plugins.
         signature: The parameters, with their defaults; a call that leaves a default out has
-            the same key as one that spells it.
+            the same key as one that gives it.
         kind: ``fetch`` asks a service for data, ``llm`` a language model, ``compute`` works an
             answer out of other operations.
         data_type: What kind of data answers are, by a name that a plugin registers with
@@ -51,12 +51,12 @@ class Operation(Generic[P, R_co]):
         scope: ``public`` answers are shared between tenants, ``tenant`` ones are not.
             Language-model operations are always ``tenant``.
         subject: The name of the parameter that is the subject, or "" when there is none.
-        accept: Says what is wrong with a value, or ``None`` when it is an answer.
+        accept: Returns what is wrong with a value, or ``None`` when it is an answer.
         normalize: Brings parameters into one form, and refuses bad ones with
             :class:`~argo_mw.base.errors.BadParameter`, before anything is called.
         score: How good an answer is, for strategies that compare answers; higher is better.
-        tags: What an answer depends on beside its operation and subject, by the parameters: a
-            caller who comes after one of these was invalidated joins no flight from before.
+        tags: Returns what an answer to these parameters depends on beside its operation and
+            subject, for :meth:`~argo_mw.Argo.invalidate`.
         timeout: Seconds that a caller waits for an answer at most, by default.
         version: Part of the key: change it when the meaning of answers changes.
         record: Which rows its answers become where a plugin records answers, or ``None``.
@@ -77,7 +77,7 @@ class Operation(Generic[P, R_co]):
     version: int = 1
     record: Recording | None = None
     doc: str = ""
-    # Read out of the signature once, since every call is bound.
+    # Read from the signature once, since every call is bound.
     _names: frozenset[str] = field(init=False, repr=False)
     _defaults: Parameters = field(init=False, repr=False)
     _required: frozenset[str] = field(init=False, repr=False)
@@ -110,7 +110,7 @@ class Operation(Generic[P, R_co]):
             raise ValueError(msg)
 
     def bind(self, parameters: Parameters) -> dict[str, object]:
-        """All parameters by name, defaults filled in, checked and normalised.
+        """Return all parameters by name, defaults filled in, checked and normalised.
 
         Raises:
             BadParameter: One is missing, unknown or refused by ``normalize``.
@@ -165,10 +165,10 @@ def operation(
         scope: ``public`` or ``tenant``; by default ``tenant`` for language models and
             ``public`` for the rest.
         subject: The name of the parameter that is the subject, or "".
-        accept: Says what is wrong with a value, or ``None`` when it is an answer.
+        accept: Returns what is wrong with a value, or ``None`` when it is an answer.
         normalize: Brings parameters into one form, and refuses bad ones.
         score: How good an answer is; higher is better.
-        tags: What an answer depends on beside its operation and subject, by the parameters.
+        tags: Returns what an answer to these parameters depends on beside operation and subject.
         timeout: Seconds that a caller waits for an answer at most, by default.
         version: Part of the key: change it when the meaning of answers changes.
         record: Which rows its answers become where a plugin records answers, or ``None``.

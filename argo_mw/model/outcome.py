@@ -51,7 +51,7 @@ class Cost:
 
 
 NO_COST = Cost()
-"""What costs nothing."""
+"""No cost."""
 
 UNKNOWN_COST = Cost(usd=None, estimated=True)
 """The cost of a request that nothing is known of: it may have been paid for."""
@@ -59,7 +59,7 @@ UNKNOWN_COST = Cost(usd=None, estimated=True)
 
 @frozen
 class Attempt:
-    """One try at one upstream.
+    """One attempt at one upstream.
 
     Attributes:
         upstream: Its name.
@@ -100,10 +100,10 @@ class Outcome(Struct, frozen=True):
         as_of: Seconds since the epoch of the moment that the answer speaks for. Ages are
             computed from it, never stored.
         expires_at: Seconds since the epoch until which the answer is fresh, or ``None`` when
-            no layer has said.
+            no layer has decided.
         tags: What the answer depends on, for :meth:`~argo_mw.Argo.invalidate`.
         cost: What getting it cost this time; nothing when a layer served it.
-        attempts: The tries behind it.
+        attempts: The attempts behind it.
         notes: Why layers did what they did.
     """
 
@@ -122,10 +122,10 @@ class Outcome(Struct, frozen=True):
         return replace(self, **changes)
 
     def shaped_by(self, layer: str, note: str = "") -> Outcome:
-        """Return a copy that says that *layer* served or shaped it, and in *note* why.
+        """Return a copy that names *layer* as having served or shaped it; *note* says why.
 
-        The tag ``layer:NAME`` comes with it, so that rolling the layer back can take away what
-        it served.
+        The tag ``layer:NAME`` is added, so that rolling the layer back can invalidate what it
+        served.
         """
         return replace(
             self,

@@ -16,14 +16,14 @@ C = TypeVar("C")
 
 log = Log("argo_mw")
 
-MOST_CHUNKS = 100_000
+MAX_CHUNKS = 100_000
 
 
 class Stream(Generic[C]):
     """A bounded, append-only buffer of chunks with independent readers.
 
     Every reader sees every chunk from the first on, at its own pace, whenever it starts. The
-    source is read once, ahead of its readers, up to *most* chunks; when the last reader leaves
+    source is read once, ahead of its readers, up to *max_chunks*; when the last reader leaves
     before the end, the source is closed and the stream is aborted.
 
     Attributes:
@@ -36,11 +36,11 @@ class Stream(Generic[C]):
         tasks: Tasks,
         *,
         name: str = "stream",
-        most: int = MOST_CHUNKS,
+        max_chunks: int = MAX_CHUNKS,
     ) -> None:
         self._source = source
         self._chunks: list[C] = []
-        self._most = most
+        self._max_chunks = max_chunks
         self._readers = 0
         self._changed = asyncio.Event()
         self._done = False
@@ -54,7 +54,7 @@ class Stream(Generic[C]):
 
     @classmethod
     def of(cls, chunks: Sequence[C], tasks: Tasks) -> Self:
-        """A stream of *chunks* that is complete already: a kept answer, replayed.
+        """Return a stream of *chunks* that is complete already: a kept answer, replayed.
 
         *tasks* own its readers, as for any stream.
         """
@@ -65,7 +65,7 @@ class Stream(Generic[C]):
 
     @property
     def complete(self) -> bool:
-        """Whether the source ended by itself: only then is there an answer to keep."""
+        """Whether the source ended by itself; only then is the answer whole."""
         return self._done and self._error is None
 
     @property
@@ -88,7 +88,7 @@ class Stream(Generic[C]):
     async def first(self) -> C | None:
         """Wait for the first chunk, or ``None`` from an empty stream, without being a reader.
 
-        Cancelling the wait aborts a stream that nobody reads.
+        Cancelling the wait aborts a stream without readers.
 
         Raises:
             StreamAborted: The stream ended in an error before its first chunk.
@@ -99,7 +99,7 @@ class Stream(Generic[C]):
                 await self._changed.wait()
         except asyncio.CancelledError:
             if self._readers == 0:
-                self.abort("nobody waits for it any more")
+                self.abort("its only reader stopped waiting")
             raise
         if self._chunks:
             return self._chunks[0]
@@ -108,7 +108,7 @@ class Stream(Generic[C]):
         return None
 
     async def read(self) -> AsyncIterator[C]:
-        """The chunks, from the first on.
+        """Yield the chunks, from the first on.
 
         Raises:
             StreamAborted: The source failed, or the stream was aborted; what arrived before
@@ -134,7 +134,7 @@ class Stream(Generic[C]):
                 self.abort("its last reader left")
 
     def abort(self, why: str) -> None:
-        """End the stream; its readers get what has arrived, then an error that says *why*."""
+        """End the stream; its readers get what has arrived, then an error that names *why*."""
         if self._done:
             return
         self._finish(StreamAborted(f"stream {self._name!r} was aborted: {why}"))
@@ -153,8 +153,8 @@ class Stream(Generic[C]):
         self._pumping = True
         try:
             async for chunk in self._source:
-                if len(self._chunks) >= self._most:
-                    msg = f"stream {self._name!r} is longer than {self._most} chunks"
+                if len(self._chunks) >= self._max_chunks:
+                    msg = f"stream {self._name!r} is longer than {self._max_chunks} chunks"
                     raise StreamAborted(msg)
                 self._chunks.append(chunk)
                 self._wake()

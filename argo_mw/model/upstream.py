@@ -41,7 +41,7 @@ class Limits:
 
 
 UNLIMITED = Limits()
-"""Limits that limit nothing."""
+"""No limits."""
 
 
 @frozen
@@ -72,17 +72,17 @@ class Upstream:
     Attributes:
         name: Unique among all installed plugins; its flag is ``upstream.NAME``.
         operations: The names of the operations that it answers.
-        fetch: Answers one call, or raises an :class:`~argo_mw.base.errors.UpstreamError` that says
-            what to do about it. Any other exception counts as a failure to switch away from.
+        fetch: Answers one call, or raises an :class:`~argo_mw.base.errors.UpstreamError` whose
+            action is what to do about it. After any other exception the next upstream is asked.
         batching: How several calls travel in one request, or ``None``.
         limits: Its quotas. A metered upstream without any is refused.
         metered: Whether requests cost money or a scarce quota.
         timeout: Seconds for one attempt.
-        retries: How often an error that says ``RETRY`` is asked again.
+        retries: How often a call is repeated after an error whose action is ``RETRY``.
         price: Typical US dollars per request, for ranking; ``None`` when unknown.
-        unsupported: Says why it cannot answer a call at all (no key, a subject that it does not
-            have), or ``None``. A call that it gives a reason for is not sent, charges no quota,
-            and goes on to the next upstream.
+        unsupported: Returns why it cannot answer a call at all (no key, a subject that it does
+            not have), or ``None``. A call with a reason is not sent, charges no quota, and goes
+            on to the next upstream.
         failure_cost: Says what a call's share of a request cost that brought no answer to it; by
             default that is unknown, which is not nothing.
     """

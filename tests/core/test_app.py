@@ -183,7 +183,7 @@ async def test_a_wrapped_function_may_take_whatever_has_a_name() -> None:
 @pytest.mark.parametrize("function", [lambda symbol, /: None, lambda *symbols: None])
 def test_what_is_not_given_by_its_name_cannot_be_asked_for(function) -> None:
     argo = Argo.open(MEMORY, installed=False)
-    with pytest.raises(ConfigError, match="'symbols?' is not given by its name"):
+    with pytest.raises(ConfigError, match="'symbols?' is not passed by name"):
         argo.wrap(name="quote")(function)
 
 

@@ -82,9 +82,9 @@ def test_the_order_does_not_depend_on_the_order_of_registration(shuffle: list[in
         ([layer("a", requires=("cache",))], "'a' requires 'cache', which is not in the chain"),
         (
             [layer("a", before=("b",)), layer("b", before=("a",))],
-            "stand in a circle: .* drop one of their before/after",
+            "form a cycle: .* drop one of their before/after",
         ),
-        ([layer("a", slot="cache", before=("coalesce",))], "stand in a circle"),
+        ([layer("a", slot="cache", before=("coalesce",))], "form a cycle"),
     ],
 )
 def test_what_cannot_be_placed_is_explained(layers: list[Layer], message: str) -> None:

@@ -153,7 +153,7 @@ async def test_an_explanation_says_so(open_argo: Callable[..., Argo]) -> None:
     async with open_argo(Scripted("a", ["bars"]), layers=layers, config=SHADOW) as argo:
         layer, *_ = argo.explain("bars", symbol="AAPL")
     assert ("watcher", False) == (layer.name, layer.on)
-    assert "would be shown the answer, and serve nothing" == layer.text
+    assert "would see the answer, and serve nothing" == layer.text
 
 
 @pytest.mark.parametrize("rule", ["shadow", {"state": "shadow", "subjects": {"TSLA": "on"}}])

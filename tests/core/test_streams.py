@@ -128,7 +128,7 @@ async def test_a_source_s_error_reaches_each_reader_after_the_chunks(tasks: Task
 
 async def test_a_stream_is_bounded(tasks: Tasks) -> None:
     source = Source(*"abcd")
-    stream = Stream(source(), tasks, most=2)
+    stream = Stream(source(), tasks, max_chunks=2)
     source.let(4)
     with pytest.raises(StreamAborted, match="longer than 2 chunks"):
         await read(stream)
