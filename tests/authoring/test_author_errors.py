@@ -274,4 +274,4 @@ async def test_an_explanation_that_fails_is_explained() -> None:
 
     async with argo:
         layer, _ = argo.explain("quote", symbol="AAPL")
-    assert "cannot be asked: ValueError: no words" == layer.text
+    assert "cannot explain itself: ValueError: no words" == layer.text

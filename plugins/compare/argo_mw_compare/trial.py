@@ -27,7 +27,7 @@ from argo_mw_compare.variants import Variant
 from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import INSTANCES, LATENCIES, MODELS, Step, Workload, start
 
-_BUSY = ("coalesce:", "gather:", "race:", "refresh:")
+_BUSY = ("coalesce:", "batch:", "race:", "refresh:")
 _PATIENCE = 10.0
 _KEY = "compare"
 _UNWANTED = frozenset({"compare", "metrics", "redis"})
