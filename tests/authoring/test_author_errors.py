@@ -195,10 +195,10 @@ async def test_a_wrong_slot_ends_the_start_with_the_nearest_name() -> None:
             pass
 
 
-async def test_a_circle_names_its_layers() -> None:
+async def test_a_cycle_names_its_layers() -> None:
     one = FakePlugin(layer=Layer("one", through, before=("two",)))
     two = FakePlugin(layer=Layer("two", through, before=("one",)))
-    with pytest.raises(ConfigError, match="circle: .* drop one of their before/after") as caught:
+    with pytest.raises(ConfigError, match="cycle: .* drop one of their before/after") as caught:
         async with opened(one=one, two=two):
             pass
     assert "one" in str(caught.value)
