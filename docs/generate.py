@@ -22,6 +22,7 @@ from argo_mw import Argo, ArgoError, Secret
 from argo_mw.app.application import engine_of
 from argo_mw.cli.main import cli
 from argo_mw.config.settings import ArgoSettings, OperationSettings, UpstreamSettings
+from argo_mw.model.layer import Shadows
 from argo_mw.plugin import Event
 from argo_mw.registry import Plugins, hooks
 
@@ -185,9 +186,11 @@ async def _flags() -> list[tuple[str, str, str]]:
         settings = {"argo": {"shared": "memory://", "state_dir": state}}
         async with Argo.open(settings) as argo:
             for name, parts in sorted(engine_of(argo).pipeline.contributions.items()):
-                if parts.layer is not None:
-                    shadow = "yes" if parts.layer.shadow else ""
-                    rows.append((f"`{name}`", f"the layer of {name}", shadow))
+                if parts.layers:
+                    can_shadow = any(isinstance(one.middleware, Shadows) for one in parts.layers)
+                    shadow = "yes" if can_shadow else ""
+                    what = "layer" if len(parts.layers) == 1 else "layers"
+                    rows.append((f"`{name}`", f"the {what} of {name}", shadow))
                 for upstream in parts.upstreams:
                     flag = f"upstream.{upstream.name}"
                     rows.append((f"`{flag}`", f"an upstream of {name}", ""))

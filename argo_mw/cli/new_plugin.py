@@ -60,7 +60,9 @@ def _kinds(ctx: click.Context) -> Mapping[str, PluginTemplate]:
     kinds: Mapping[str, PluginTemplate] | None = ctx.meta.get("argo_mw.kinds")
     if kinds is None:
         try:
-            kinds = known_kinds(Plugins.load(block=current_settings().argo.block))
+            with ctx.scope(cleanup=False):
+                settings = current_settings()
+            kinds = known_kinds(Plugins.load(block=settings.argo.block))
         except ArgoError as error:
             # A plugin can be begun, and help be read, whatever the configuration is like.
             say(f"argo-mw: only the core's kinds are known: {error}")

@@ -20,7 +20,8 @@ from argo_mw.registry.hooks import PROJECT
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
-MODULES = ["argo_mw", "argo_mw.testing", "argo_mw.cli", *(f"argo_mw_{name}" for name in PLUGINS)]
+SURFACES = ["argo_mw", "argo_mw.plugin", "argo_mw.store", "argo_mw.testing", "argo_mw.cli"]
+MODULES = [*SURFACES, *(f"argo_mw_{name}" for name in PLUGINS)]
 
 
 def public() -> Iterator[tuple[str, object]]:

@@ -123,16 +123,28 @@ def modules() -> list[tuple[str, str]]:
     plugins = sorted(p.parent.name for p in ROOT.glob("plugins/*/pyproject.toml"))
     return [
         ("argo_mw", "argo_mw.md"),
+        ("argo_mw.store", "store.md"),
+        ("argo_mw.plugin", "plugin.md"),
         ("argo_mw.testing", "testing.md"),
         ("argo_mw.cli", "cli.md"),
         *((f"argo_mw_{name}", "plugins.md") for name in plugins),
     ]
 
 
+SURFACES = ("argo_mw", "argo_mw.store", "argo_mw.plugin")
+"""They export names of each other; a name is described for the first that exports it."""
+
+
+def described_before(module: str) -> set[str]:
+    before = SURFACES[: SURFACES.index(module)] if module in SURFACES else ()
+    return {name for one in before for name in importlib.import_module(one).__all__}
+
+
 @pytest.mark.parametrize(("module", "page"), modules())
 def test_every_public_name_is_in_the_api_reference_once(module: str, page: str) -> None:
     written = re.findall(rf"^::: {module}\.(\w+)$", text(f"api/{page}"), re.MULTILINE)
-    assert sorted(getattr(importlib.import_module(module), "__all__", ())) == sorted(written)
+    exported = set(getattr(importlib.import_module(module), "__all__", ()))
+    assert sorted(exported - described_before(module)) == sorted(written)
 
 
 # What pages say in passing.
