@@ -221,7 +221,7 @@ class Argo(Caller):
         await context_of(self).expire(tags)
 
     def explain(self, operation: str, /, **parameters: object) -> list[Explained]:
-        """Return what each layer and upstream would do with this call now, and why.
+        """Return what layers and upstreams would do with *operation* and *parameters* now, and why.
 
         Raises:
             UnknownOperation: Nothing offers the operation.

@@ -50,7 +50,7 @@ class Caller:
         return (await self._engine.run(call, variant, timeout, looks)).value
 
     async def outcome(self, operation: str, /, **parameters: object) -> Outcome:
-        """Return the outcome of *operation*: as :meth:`call`, with all that is known about it."""
+        """Return the outcome of *operation* with *parameters*, raising what :meth:`call` raises."""
         return await self._ask(operation, parameters)
 
     async def map(

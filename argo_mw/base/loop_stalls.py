@@ -36,7 +36,7 @@ class StallAwareLimit:
     min_stall: float = 0.0
 
     def restart_if_stalled(self, now: float) -> bool:
-        """Return True and restart the limit if a stalled event loop made its timer fire late."""
+        """Return True and restart the limit if a stalled loop made its timer ring only *now*."""
         seconds = self.due - self.started
         if now - self.due <= max(_LATE * seconds, self.min_stall):
             return False
@@ -46,7 +46,7 @@ class StallAwareLimit:
 
 @contextlib.asynccontextmanager
 async def stall_aware_timeout(seconds: float, clock: Clock) -> AsyncIterator[None]:
-    """Limit the block to *seconds*, and once more to as long if the event loop was stalled.
+    """Limit the block to *seconds* of *clock*, once more to as many if the loop was stalled.
 
     Raises:
         TimeoutError: The block took longer; it was cancelled.

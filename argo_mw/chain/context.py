@@ -27,15 +27,15 @@ _MAX_WARNINGS = 1000
 
 
 class Runtime(Protocol):
-    """The running application, as far as a context needs it."""
+    """The running application as a context needs it; a fake makes a context for unit tests."""
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
-        """Ask *operation* on behalf of *parent*."""
+        """Ask *operation* with *parameters* on behalf of *parent*."""
 
     async def nested_map(
         self, parent: Call, operation: str, subjects: Iterable[str], parameters: Parameters
     ) -> dict[str, Outcome | Exception]:
-        """Ask *operation* about each of *subjects* on behalf of *parent*."""
+        """Ask *operation* about each of *subjects*, with further *parameters*, for *parent*."""
 
     async def charge_extra(self, call: Call) -> None:
         """Charge one more request for *call*, which is bound to an upstream."""
@@ -50,13 +50,13 @@ class Runtime(Protocol):
         """Evaluate flag *name* for *call*."""
 
     def collect(self, hook: str, arguments: Mapping[str, object]) -> dict[str, object]:
-        """Call *hook* of every plugin."""
+        """Call *hook* of every plugin with *arguments*."""
 
     def operation(self, name: str) -> AnyOperation:
         """Return the operation called *name*."""
 
     def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
-        """Return the call that asks *operation* with *parameters*."""
+        """Return the call that asks *operation* with *parameters* for *tenant*."""
 
     def record_charge(self, charge: Charge) -> None:
         """Record *charge*."""

@@ -18,7 +18,7 @@ MAX_COUNT: Final = 2**53
 
 
 def check_key(key: object) -> None:
-    """Refuse a key that not every driver can keep.
+    """Refuse a *key* that not every driver can keep.
 
     Raises:
         BadParameter: It is not text, is empty, or longer than 512 bytes in UTF-8.
@@ -41,7 +41,7 @@ def check_keys(keys: Iterable[object]) -> None:
 
 
 def check_value(key: str, value: object) -> None:
-    """Refuse a value that not every driver can keep.
+    """Refuse a *value* for *key* that not every driver can keep.
 
     Raises:
         BadParameter: It is not ``bytes``, or larger than 64 MiB.
@@ -55,7 +55,7 @@ def check_value(key: str, value: object) -> None:
 
 
 def check_ttl(ttl: float | None) -> None:
-    """Refuse a time to live that is not a positive number of seconds.
+    """Refuse a *ttl* that is not a positive number of seconds.
 
     Raises:
         BadParameter: It is 0, negative or not a number.
@@ -66,7 +66,7 @@ def check_ttl(ttl: float | None) -> None:
 
 
 def check_count(what: str, number: int | None) -> None:
-    """Refuse an amount or limit that not every driver counts exactly.
+    """Refuse a *number*, the *what* of a counter, that not every driver counts exactly.
 
     Raises:
         BadParameter: It is not an integer, or beyond 2**53 either way.

@@ -91,7 +91,7 @@ class LayerConformance(IsolatedTests):
         shared: str = "memory://",
         config: dict[str, object] | None = None,
     ) -> dict[str, object]:
-        """Return the configuration of :meth:`open`."""
+        """Return the configuration that :meth:`open` makes of *flag*, *shared* and *config*."""
         table = self.config | (config or {})
         return {
             "argo": {"shared": shared, "strict": True},

@@ -95,7 +95,7 @@ class Envelope:
         return sealed + self._seal(sealed, place.encode("utf-8", "surrogatepass"))
 
     def unwrap(self, data: bytes, place: str = "") -> bytes | memoryview | Undecodable:
-        """The body in *data*, or why there is none."""
+        """Return the body in *data*, wrapped for *place*, or why there is none."""
         seal = _MAC_BYTES if self.key else _CHECKSUM.size
         header = data[: _HEADER.size]
         # The key decides what is expected, never the data.

@@ -99,7 +99,7 @@ class Store:
             )
 
     async def aclose(self, *, timeout: float = 10.0) -> None:
-        """Write what is queued, for *within* seconds at most, and close the sink. Idempotent."""
+        """Write what is queued, for *timeout* seconds at most, and close the sink. Idempotent."""
         run, self._run = self._run, None
         if run is None:
             return

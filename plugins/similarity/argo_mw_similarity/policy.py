@@ -63,7 +63,7 @@ class Threshold:
     name: str = "threshold"
 
     def judge(self, asked: Reading, known: Reading, score: float) -> Judgement:
-        """Judge whether the answer to *known* serves *asked*."""
+        """Judge by *score* whether the answer to *known* serves *asked*."""
         if score >= self.floor:
             return Judgement(True, score)
         return Judgement(False, score, (f"score: below {self.floor}",))
@@ -86,7 +86,7 @@ class Guarded:
     name: str = "guarded"
 
     def judge(self, asked: Reading, known: Reading, score: float) -> Judgement:
-        """Judge whether the answer to *known* serves *asked*."""
+        """Judge whether the answer to *known* serves *asked*, whose cosine is *score*."""
         if asked.normal == known.normal:
             return Judgement(True, score)
         if score < self.floor:
