@@ -77,7 +77,7 @@ class PluginGroup(click.Group):
     envvar="ARGO_MW_CONFIG",
     help="The configuration file; by default argo.toml in this directory.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Log what happens, not only what goes wrong.")
+@click.option("-v", "--verbose", is_flag=True, help="Log information too, not only warnings.")
 @click.version_option(package_name="argo-mw", prog_name="argo-mw")
 def cli(config: Path | None, verbose: bool) -> None:
     """Plugin-based middleware for programs that call slow, metered services.

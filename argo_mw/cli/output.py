@@ -12,11 +12,11 @@ _WIDE = 200
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A rich console on standard output, or with *stderr* on error; plain where nobody looks.
+    """Return a rich console on standard output, or on standard error; plain in a file or pipe.
 
     Text is shown as it is: ``[plugins.cache]`` is a table of the configuration, no style. In a
     file or a pipe, lines are as long as they need to be, up to 200 letters, unless the
-    environment says ``COLUMNS``.
+    environment sets ``COLUMNS``.
     """
     made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
     if not made.is_terminal and "COLUMNS" not in os.environ:
@@ -25,10 +25,10 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str) -> None:
-    """Tell the person at the terminal *text* that is not a result."""
+    """Print *text* that is not a result, on standard error."""
     click.echo(text, err=True)
 
 
 def print_json(value: object) -> None:
-    """Print *value* as JSON, one document; what JSON does not know is printed as text."""
+    """Print *value* as JSON, one document; values that JSON does not know become text."""
     click.echo(json.dumps(value, indent=2, default=str))

@@ -1,4 +1,4 @@
-"""Running a command: with the configuration that was asked for, on a loop that ends well."""
+"""Running a command with its configuration, on an event loop of its own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ExitCode:
 
 
 def current_settings() -> Settings:
-    """The settings of the running command: from ``--config``, the environment, or defaults."""
+    """Return the running command's settings: from ``--config``, the environment, or defaults."""
     context = click.get_current_context()
     settings = context.find_root().meta.get("argo_mw.settings")
     if isinstance(settings, Settings):

@@ -1,4 +1,4 @@
-"""The registry: plugins found, checked, loaded, and asked, each apart from the others."""
+"""The registry: plugins are found, checked, loaded and called, each apart from the others."""
 
 from argo_mw.registry.loading import Plugins
 from argo_mw.registry.report import BrokenPlugin

@@ -1,7 +1,7 @@
-"""Answers: what plugins return from the core's hooks, checked where it is still known who did.
+"""Answers: what plugins return from the core's hooks, checked while the plugin is known.
 
-An answer of the wrong type is its plugin's fault. Found here, it leaves that plugin out; found
-later, while the chain is built, it would end the start of the whole program.
+An answer of the wrong type leaves its plugin out. Found later, while the chain is built, it would
+end the start of the whole program.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from argo_mw.model.upstream import Upstream
 from argo_mw.registry.template import PluginTemplate
 
 Wanted = tuple[str, Callable[[object], bool]]
-"""What is wanted, in words, and whether something is it."""
+"""A description of the answer that a hook needs, and a test for it."""
 
 
 def checked(plugin: str, hook: str, answer: object) -> object:
-    """*answer* as *hook* needs it: a tuple where the hook asks for several things.
+    """Return *answer* as *hook* needs it: a tuple where the hook asks for several things.
 
     Raises:
-        PluginError: It is something else.
+        PluginError: It is of another type.
     """
     if hook in _ONE:
         words, fits = _ONE[hook]

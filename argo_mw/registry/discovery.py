@@ -1,4 +1,4 @@
-"""Discovery: installed plugins by entry point, found before anything of theirs is imported."""
+"""Discovery: installed plugins by entry point, found before any of them is imported."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Found:
 
     Attributes:
         name: The name of its entry point.
-        entry_point: What to import.
-        distribution: The name and version of what was installed.
+        entry_point: The entry point, to import it by.
+        distribution: The name and version of its distribution.
     """
 
     name: str

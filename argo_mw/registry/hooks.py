@@ -1,4 +1,4 @@
-"""The hooks: what a plugin may register.
+"""The hooks that a plugin may implement.
 
 A plugin is a module, or any object, whose functions are marked with :data:`hookimpl` and named
 after the hooks below. pluggy finds, checks and calls them when the chain is built, never per
@@ -44,7 +44,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def register_config() -> type:  # type: ignore[empty-body]
-    """The attrs class of the plugin's table ``[plugins.NAME]``; every field needs a default.
+    """Return the attrs class of the plugin's table ``[plugins.NAME]``; every field needs a default.
 
     A field ``operations`` that is a mapping holds tables by operation: the core refuses names
     that no plugin offers.
@@ -53,32 +53,32 @@ def register_config() -> type:  # type: ignore[empty-body]
 
 @hookspec
 def register_hookspecs() -> object:
-    """A module or class with hooks of the plugin's own, marked with :data:`hookspec`.
+    """Return a module or class with hooks of the plugin's own, marked with :data:`hookspec`.
 
-    Other plugins implement them like the core's. The plugin calls them through
-    :meth:`~argo_mw.Context.collect`.
+    Other plugins implement them like the core's. The plugin calls them with
+    :meth:`~argo_mw.plugin.Context.collect`.
     """
 
 
 @hookspec
 def register_flags() -> Iterable[str]:  # type: ignore[empty-body]
-    """Names of further flags, each beginning with the plugin's name and a dot.
+    """Return names of further flags, each beginning with the plugin's name and a dot.
 
-    The plugin asks them about single calls with :meth:`~argo_mw.Context.flag`.
+    The plugin evaluates them for single calls with :meth:`~argo_mw.plugin.Context.flag`.
     """
 
 
 @hookspec
 def register_data_types() -> Iterable[str]:  # type: ignore[empty-body]
-    """Names of kinds of data that operations may declare as theirs, such as ``weather``.
+    """Return names of kinds of data that operations may declare as theirs, such as ``weather``.
 
-    Layers may decide by them: what kind of data an answer is says how long it is likely to hold.
+    Layers may decide by them: some kinds of data stay true for longer than others.
     """
 
 
 @hookspec
 def register_shared_drivers() -> Mapping[str, OpenShared]:  # type: ignore[empty-body]
-    """Drivers of :class:`~argo_mw.Shared`, by URL scheme."""
+    """Return drivers of :class:`~argo_mw.store.Shared`, by URL scheme."""
 
 
 @hookspec
@@ -88,26 +88,26 @@ def register_codecs(codecs: Codecs) -> None:
 
 @hookspec
 def register_operations(config: object) -> Iterable[AnyOperation]:  # type: ignore[empty-body]
-    """The operations that the plugin offers."""
+    """Return the operations that the plugin offers."""
 
 
 @hookspec
 def register_upstreams(config: object, context: Context) -> Iterable[Upstream]:  # type: ignore[empty-body]
-    """The upstreams that the plugin brings."""
+    """Return the upstreams that the plugin brings."""
 
 
 @hookspec
 def register_guards(config: object, context: Context, upstream: Upstream) -> Iterable[Guard]:  # type: ignore[empty-body]
-    """Guards for *upstream*, asked in the order of the plugins' names.
+    """Return guards for *upstream*, asked in the order of the plugins' names.
 
-    Those of a plugin with a layer go with its flag: they are not asked while it is off for
-    every call.
+    Guards of a plugin with a layer follow its flag: they are not asked while it is off for every
+    call.
     """
 
 
 @hookspec
 def register_layers(config: object, context: Context) -> Iterable[Layer]:  # type: ignore[empty-body]
-    """The plugin's layers, which bear the plugin's name and share its flag.
+    """Return the plugin's layers, which bear the plugin's name and share its flag.
 
     Called once for each configuration: a rebuilt chain reuses the layers while the configuration
     is unchanged. The core opens and closes them, and lets a new one take over from the one that
@@ -117,20 +117,20 @@ def register_layers(config: object, context: Context) -> Iterable[Layer]:  # typ
 
 @hookspec
 def register_observers(config: object, context: Context) -> Iterable[Observer]:  # type: ignore[empty-body]
-    """Functions that are handed every event, or those that they :func:`~argo_mw.observes`.
+    """Return functions that receive events; see :func:`~argo_mw.plugin.observes`.
 
-    Those of a plugin with a layer go with its flag: they hear nothing while it is off for every
-    call.
+    Observers of a plugin with a layer follow its flag: they receive nothing while it is off for
+    every call.
     """
 
 
 @hookspec
 def register_gauges(context: Context) -> Iterable[Gauge]:  # type: ignore[empty-body]
-    """Current values, such as the length of a queue.
+    """Return gauges of current values, such as the length of a queue.
 
-    Asked for once by each plugin that shows figures, when that starts: through
-    :meth:`~argo_mw.Context.collect`. A gauge that outlives a change of the configuration reads
-    what is in use then.
+    Plugins for monitoring collect them once, when they start, with
+    :meth:`~argo_mw.plugin.Context.collect`. A gauge outlives changes of the configuration, and
+    reads the state that is in use.
     """
 
 
@@ -145,7 +145,7 @@ def register_cost_table(config: object, context: Context) -> CostTable | None:
 
 @hookspec
 def register_commands(cli: click.Group) -> None:
-    """Add commands to ``argo-mw``. Imports of weight belong into the commands themselves."""
+    """Add commands to ``argo-mw``. Slow imports belong into the commands themselves."""
 
 
 @hookspec
@@ -160,7 +160,7 @@ def startup(config: object, context: Context) -> Awaitable[None]:  # type: ignor
 
 @hookspec
 def config_changed(config: object, context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
-    """The plugin's configuration is now *config*; called after the chain was rebuilt with it."""
+    """Follow a change of the plugin's configuration, after the chain was rebuilt with it."""
 
 
 @hookspec
@@ -170,4 +170,4 @@ def shutdown(context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
 
 @hookspec
 def diagnose(config: object, context: Context) -> Awaitable[Iterable[tuple[str, bool, str]]]:  # type: ignore[empty-body]
-    """What ``argo-mw doctor`` should say: ``(what, is it well, what was found or what to do)``."""
+    """Return findings for ``argo-mw doctor``: ``(what, whether it is well, finding or advice)``."""

@@ -56,7 +56,7 @@ class Plugins:
         extra: Mapping[str, object] | None = None,
         installed: bool = True,
     ) -> Plugins:
-        """The installed plugins, and *extra* ones by name, less those in *block*.
+        """Return the installed plugins and *extra* ones by name, less those in *block*.
 
         Raises:
             ConfigError: *block* names a plugin that is not there.
@@ -83,11 +83,11 @@ class Plugins:
         return sorted(name for name, _ in self._manager.list_name_plugin())
 
     def origin(self, name: str) -> str:
-        """The distribution that plugin *name* came with."""
+        """Return the distribution that plugin *name* came with."""
         return self._origins.get(name, "given by the program")
 
     def owner(self, module: str) -> str | None:
-        """The name of the plugin whose package *module* belongs to, or ``None``."""
+        """Return the name of the plugin whose package *module* belongs to, or ``None``."""
         package = module.partition(".")[0]
         for name, plugin in self._manager.list_name_plugin():
             home = getattr(plugin, "__name__", None) or type(plugin).__module__
@@ -124,7 +124,7 @@ class Plugins:
         return next((p for p in self._manager.get_plugins() if isinstance(p, kind)), None)
 
     def call(self, name: str, hook: str, **arguments: object) -> object | None:
-        """What plugin *name* answers to *hook*; ``None`` when it does not implement it or fails."""
+        """Return what plugin *name* answers to *hook*; ``None`` if it has no such hook or fails."""
         plugin = self._manager.get_plugin(name)
         if plugin is None:
             return None
@@ -136,20 +136,20 @@ class Plugins:
             return None
 
     def collect(self, hook: str, **arguments: object) -> dict[str, object]:
-        """What every plugin that implements *hook* answers, by plugin, sorted by name."""
+        """Return what every plugin that implements *hook* answers, by plugin, sorted by name."""
         answers = {name: self.call(name, hook, **arguments) for name in self.names}
         return {name: answer for name, answer in answers.items() if answer is not None}
 
     def implementing(self, hook: str) -> list[str]:
-        """The names of the plugins that implement *hook*, sorted."""
+        """Return the names of the plugins that implement *hook*, sorted."""
         return sorted(i.plugin_name for i in getattr(self._manager.hook, hook).get_hookimpls())
 
     def config_class(self, name: str) -> type | None:
-        """The class of the plugin's configuration, or ``None``."""
+        """Return the class of the plugin's configuration, or ``None``."""
         return cast("type | None", self.call(name, "register_config"))
 
     def configs(self, tables: Mapping[str, Mapping[str, object]], source: str) -> dict[str, object]:
-        """Every plugin's configuration, from the tables ``[plugins.NAME]``.
+        """Return every plugin's configuration, from the tables ``[plugins.NAME]``.
 
         Raises:
             ConfigError: A table belongs to no plugin, or cannot be used.
@@ -162,7 +162,7 @@ class Plugins:
         return self.configured
 
     def leave_out(self, name: str, stage: str, error: Exception) -> None:
-        """Use plugin *name* no more, because *stage* failed with *error*.
+        """Stop using plugin *name*, because *stage* failed with *error*.
 
         Raises:
             PluginError: In strict mode.

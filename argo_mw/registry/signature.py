@@ -1,4 +1,4 @@
-"""Signatures: what an implementation of a hook asks for, against what the hook offers."""
+"""Signatures: the arguments of a hook's implementation against those that the hook offers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from argo_mw.base.errors import PluginError
 from argo_mw.base.suggest import suggest
 
 Hooks = object
-"""What pluggy calls the hook relay: its attributes are the callers, by name."""
+"""pluggy's hook relay, whose attributes are the callers by name."""
 
 
 def explained(error: Exception, name: str, plugin: object, hooks: Hooks) -> Exception:
-    """*error* of registering *plugin*, in words that say what to change, if it has such words."""
+    """Return *error* of registering *plugin* in words that say what to change, where possible."""
     if not isinstance(error, pluggy.PluginValidationError):
         return error
     for caller in vars(hooks).values():
@@ -30,7 +30,7 @@ def explained(error: Exception, name: str, plugin: object, hooks: Hooks) -> Exce
 
 
 def misfit(caller: HookCaller, name: str, function: object) -> PluginError | None:
-    """Why *function* of plugin *name* cannot implement the hook, or ``None`` when it fits."""
+    """Return why *function* of plugin *name* cannot implement the hook, or ``None`` if it can."""
     assert caller.spec is not None
     assert callable(function)
     offered = list(caller.spec.argnames)
