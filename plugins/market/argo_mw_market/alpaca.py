@@ -34,45 +34,45 @@ from argo_mw.plugin import (
     copy_error,
 )
 from argo_mw_market.config import AlpacaConfig
-from argo_mw_market.failures import TOO_MANY, Rule
-from argo_mw_market.hours import Freshness
-from argo_mw_market.http import Http, Reply, decode
+from argo_mw_market.failures import TOO_MANY, ErrorRule
+from argo_mw_market.hours import AgeLimits
+from argo_mw_market.http import Http, HttpReply, decode
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Symbol, read_symbol
-from argo_mw_market.vendor import BarsQuestion, Trip, Vendor, seconds_of
+from argo_mw_market.vendor import BarsQuestion, FetchRequests, Vendor, seconds_of
 
 NAME = "alpaca"
 PLAN = Limits(per_minute=200)
-MOST_SYMBOLS = 100
-MOST_PAGES = 50
-_MOST_BARS = 10_000
-_MOST_NEWS = 50
+MAX_SYMBOLS = 100
+MAX_PAGES = 50
+_MAX_BARS = 10_000
+_MAX_NEWS = 50
 _MINUTE = 60.0
 _FRAMES_AT_ONCE = 10
-# A frame takes 0.15 ms to build: a hundred in one go would hold the loop for 15 ms.
+# A frame takes 0.15 ms to build: a hundred in a row would block the loop for 15 ms.
 _INVALID_SYMBOL = "invalid symbol"
 _NAMED = re.compile(rf"{_INVALID_SYMBOL}:? *([^\s,)]+)")
 
 RULES = (
-    Rule(TOO_MANY, "", Action.RETRY, "its quota of requests is used up", wait=_MINUTE),
-    Rule(400, _INVALID_SYMBOL, Action.SWITCH, "it does not know this symbol", missing=True),
-    Rule((400, 422), "", Action.STOP, "it refuses the question"),
-    Rule(
+    ErrorRule(TOO_MANY, "", Action.RETRY, "its quota of requests is used up", wait=_MINUTE),
+    ErrorRule(400, _INVALID_SYMBOL, Action.SWITCH, "it does not know this symbol", missing=True),
+    ErrorRule((400, 422), "", Action.STOP, "it refuses the question"),
+    ErrorRule(
         403,
         "subscription",
         Action.SWITCH,
         'the plan does not include this; set feed = "iex" in [plugins.market.alpaca]',
     ),
-    Rule(
+    ErrorRule(
         (401, 403),
         "",
         Action.SWITCH,
         "it does not take the key: set APCA_API_KEY_ID and APCA_API_SECRET_KEY, or key and "
         "secret in [plugins.market.alpaca]",
     ),
-    Rule(404, "", Action.SWITCH, "there is no such thing there: check url"),
+    ErrorRule(404, "", Action.SWITCH, "there is no such thing there: check url"),
 )
 
 
@@ -121,7 +121,7 @@ _ERROR = msgspec.json.Decoder(_Error)
 class Alpaca(Vendor):
     """Alpaca's client."""
 
-    def __init__(self, config: AlpacaConfig, context: Context, limits: Freshness) -> None:
+    def __init__(self, config: AlpacaConfig, context: Context, limits: AgeLimits) -> None:
         keys = find_keys(
             NAME,
             {"key": ("APCA_API_KEY_ID",), "secret": ("APCA_API_SECRET_KEY",)},
@@ -144,26 +144,26 @@ class Alpaca(Vendor):
         self._closed_until = 0.0
 
     def upstream(self) -> Upstream:
-        """The upstream to register."""
+        """Return the upstream to register."""
         return Upstream(
             NAME,
             frozenset({"bars", "news"}),
             self.fetch,
-            batching=Batching(self.fetch_many, max_size=MOST_SYMBOLS),
+            batching=Batching(self.fetch_many, max_size=MAX_SYMBOLS),
             limits=PLAN,
             timeout=15.0,
             unsupported=self.unsupported,
         )
 
     async def fetch(self, call: Call) -> Outcome:
-        """The answer to *call*."""
+        """Return the answer to *call*."""
         (answer,) = await self.fetch_many([call])
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     async def fetch_many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
-        """The answers to *calls*, which differ in their symbol only."""
+        """Return the answers to *calls*, which differ in their symbol only."""
         if calls[0].operation.name == "news":
             return await self._news(calls)
         return await self._bars(calls)
@@ -171,14 +171,14 @@ class Alpaca(Vendor):
     # -- bars --------------------------------------------------------------------------------
 
     async def _bars(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
-        trip = self.trip(calls[0])
+        requests = self.requests(calls[0])
         questions = [self.bars_question(call) for call in calls]
         found: Found = {}
         markets = [[q for q in questions if q.symbol.crypto is crypto] for crypto in (False, True)]
         asked = [market for market in markets if market]
-        # What goes wrong with one market is not the other's: no failure cancels its neighbour.
+        # A failure of one market leaves the other's request alone.
         parts = await asyncio.gather(
-            *(self._read_bars(trip, market) for market in asked), return_exceptions=True
+            *(self._read_bars(requests, market) for market in asked), return_exceptions=True
         )
         for market, part in zip(asked, parts, strict=True):
             if isinstance(part, Exception):
@@ -187,7 +187,7 @@ class Alpaca(Vendor):
                 raise part
             else:
                 found.update(part)
-        cost = trip.cost(len(calls))
+        cost = requests.cost(len(calls))
         answers: list[Outcome | Exception] = []
         for number, question in enumerate(questions, 1):
             answers.append(self._answer(question, found, cost))
@@ -195,16 +195,16 @@ class Alpaca(Vendor):
                 await asyncio.sleep(0)
         return answers
 
-    async def _read_bars(self, trip: Trip, questions: Sequence[BarsQuestion]) -> Found:
-        """The bars of symbols of one market, in common requests.
+    async def _read_bars(self, requests: FetchRequests, questions: Sequence[BarsQuestion]) -> Found:
+        """Return the bars of symbols of one market, in common requests.
 
-        A symbol that Alpaca refuses takes itself out; the others are asked again without it.
+        When Alpaca refuses a symbol, the others are requested again without it.
         """
         refused: Found = {}
         wanted = [_spelling(question.symbol) for question in questions]
         while wanted:
             try:
-                return {**await self._read_pages(trip, wanted, questions[0]), **refused}
+                return {**await self._read_pages(requests, wanted, questions[0]), **refused}
             except NotFound as error:
                 named = _NAMED.search(str(error))
                 if named is None or named[1] not in wanted:
@@ -214,14 +214,14 @@ class Alpaca(Vendor):
         return refused
 
     async def _read_pages(
-        self, trip: Trip, spellings: Sequence[str], question: BarsQuestion
+        self, requests: FetchRequests, spellings: Sequence[str], question: BarsQuestion
     ) -> Found:
         crypto = question.symbol.crypto
         parameters: dict[str, str | int] = {
             "symbols": ",".join(dict.fromkeys(spellings)),
             "timeframe": question.timeframe.name,
             "start": _stamp(question.start),
-            "limit": _MOST_BARS,
+            "limit": _MAX_BARS,
         }
         if not crypto:
             parameters["adjustment"] = "split"
@@ -230,15 +230,15 @@ class Alpaca(Vendor):
         path = "/v1beta3/crypto/us/bars" if crypto else "/v2/stocks/bars"
         bars: dict[str, list[_Bar]] = {}
         # Together symbols take as many pages as they would one by one.
-        most = MOST_PAGES * len(spellings)
-        for _ in range(most):
-            page = decode(NAME, await trip.ask(path, parameters), _BARS)
+        max_pages = MAX_PAGES * len(spellings)
+        for _ in range(max_pages):
+            page = decode(NAME, await requests.ask(path, parameters), _BARS)
             for spelling, more in (page.bars or {}).items():
                 bars.setdefault(spelling, []).extend(more)
             if not page.next_page_token:
                 return {**bars}
             parameters["page_token"] = page.next_page_token
-        raise self.malformed(f"more than {most} pages; ask for fewer days")
+        raise self.malformed(f"more than {max_pages} pages; ask for fewer days")
 
     def _answer(self, question: BarsQuestion, found: Found, cost: Cost) -> Outcome | Exception:
         bars = found.get(_spelling(question.symbol), [])
@@ -262,11 +262,11 @@ class Alpaca(Vendor):
             "symbols": ",".join(found),
             "start": _stamp(since(calls[0], now)),
             "sort": "desc",
-            "limit": _MOST_NEWS,
+            "limit": _MAX_NEWS,
         }
-        trip = self.trip(calls[0])
-        for _ in range(MOST_PAGES):
-            page = decode(NAME, await trip.ask("/v1beta1/news", parameters), _NEWS)
+        requests = self.requests(calls[0])
+        for _ in range(MAX_PAGES):
+            page = decode(NAME, await requests.ask("/v1beta1/news", parameters), _NEWS)
             for item in page.news or ():
                 article = _article(item)
                 for symbol in found.keys() & _mentioned(item):
@@ -274,7 +274,7 @@ class Alpaca(Vendor):
             if not page.next_page_token or all(len(a) >= limit for a in found.values()):
                 break
             parameters["page_token"] = page.next_page_token
-        cost = trip.cost(len(calls))
+        cost = requests.cost(len(calls))
         return [
             Outcome(tuple(found[_plain(call.subject)][:limit]), as_of=now, cost=cost)
             for call in calls
@@ -282,45 +282,45 @@ class Alpaca(Vendor):
 
     # -- errors and quotas -------------------------------------------------------------------
 
-    def error_text(self, reply: Reply) -> str:
-        """The message."""
+    def error_text(self, reply: HttpReply) -> str:
+        """Return the message."""
         try:
             return _ERROR.decode(reply.body).message
         except msgspec.MsgspecError:
             return super().error_text(reply)
 
-    def wait(self, reply: Reply) -> float | None:
-        """Until the window ends, as the headers have it."""
-        told = super().wait(reply)
-        return self._until_reset(reply) if told is None and reply.status == TOO_MANY else told
+    def wait(self, reply: HttpReply) -> float | None:
+        """Return the seconds until the window ends, as the headers state it."""
+        wait = super().wait(reply)
+        return self._until_reset(reply) if wait is None and reply.status == TOO_MANY else wait
 
-    def heed(self, reply: Reply) -> None:
-        """Remember that nothing is left of the quota, until its window ends."""
+    def note_quota(self, reply: HttpReply) -> None:
+        """Remember that the quota is used up, until its window ends."""
         if reply.headers.get("x-ratelimit-remaining") == "0":
             wait = self._until_reset(reply)
             if wait is not None:
                 self._closed_until = self.clock.time() + wait
 
-    def _until_reset(self, reply: Reply) -> float | None:
+    def _until_reset(self, reply: HttpReply) -> float | None:
         reset = seconds_of(reply.headers.get("x-ratelimit-reset"))
         wait = -1.0 if reset is None else reset - self.clock.time()
         # Its clock and ours may differ; a window is a minute.
         return wait if 0.0 < wait <= _MINUTE else None
 
-    def guard(self) -> Standing:
-        """The guard that believes the headers."""
-        return Standing(self)
+    def guard(self) -> HeaderQuota:
+        """Return the guard that believes the headers."""
+        return HeaderQuota(self)
 
     @property
     def closed_until(self) -> float:
-        """Seconds since the epoch until which nothing is left of the quota."""
+        """Return the seconds since the epoch until which the quota is used up."""
         return self._closed_until
 
 
-class Standing:
+class HeaderQuota:
     """Refuses requests while Alpaca's own count says that none is left."""
 
-    name = "alpaca_standing"
+    name = "alpaca_header_quota"
 
     def __init__(self, alpaca: Alpaca) -> None:
         self._alpaca = alpaca
@@ -338,19 +338,19 @@ class Standing:
             raise QuotaExceeded(msg, retry_at=opens)
 
     def settle(self, request: Request, result: Result) -> None:
-        """Nothing: the client reads the headers itself."""
+        """Do nothing: the client reads the headers itself."""
 
     async def release(self, request: Request) -> None:
-        """Nothing was charged."""
+        """Do nothing: nothing was charged."""
 
 
 def _spelling(symbol: Symbol) -> str:
-    """Alpaca's word for *symbol*."""
+    """Return Alpaca's spelling of *symbol*."""
     return f"{symbol.base}/{symbol.quote}" if symbol.crypto else symbol.name
 
 
 def _plain(name: str) -> str:
-    """Alpaca's word for a symbol in news: pairs have no separator there."""
+    """Return Alpaca's spelling of a symbol in news, where pairs have no separator."""
     symbol = read_symbol(name)
     return f"{symbol.base}{symbol.quote}" if symbol.crypto else symbol.name
 
@@ -360,7 +360,7 @@ def _stamp(seconds: int) -> str:
 
 
 def _mentioned(item: _Item) -> set[str]:
-    """The symbols of *item*, less those that have no spelling here, such as ``TSX:SHOP``."""
+    """Return the symbols of *item* that have a spelling here: not ``TSX:SHOP``."""
     mentioned = set()
     for name in item.symbols:
         with suppress(BadParameter):

@@ -19,16 +19,16 @@ from msgspec import Struct, field
 
 from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import AlphaVantageConfig
-from argo_mw_market.failures import TOO_MANY, Failure, Rule
+from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.frames import Floats
-from argo_mw_market.hours import NEW_YORK, Freshness
-from argo_mw_market.http import Http, Reply, decode
+from argo_mw_market.hours import NEW_YORK, AgeLimits
+from argo_mw_market.http import Http, HttpReply, decode
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Symbol, read_symbol
 from argo_mw_market.timeframes import Timeframe
-from argo_mw_market.vendor import BarsQuestion, Trip, Vendor
+from argo_mw_market.vendor import BarsQuestion, FetchRequests, Vendor
 
 NAME = "alphavantage"
 FREE_PLAN = Limits(per_second=1, per_day=25)
@@ -41,29 +41,31 @@ COMPACT = 100
 _DAY = 86_400.0
 _MINUTE = 60.0
 _HOUR = 3600.0
-_DAYS_OF_INTRADAY = 30
+_MAX_INTRADAY_DAYS = 30
 _NOTICES = ("Error Message", "Information", "Note")
 _NO_ARTICLES = "no articles found"
 _COLUMNS = ("1. open", "2. high", "3. low", "4. close", "5. volume")
 
 # The notices quote several limits at once, so the order of these rules matters.
 RULES = (
-    Rule(200, "per second", Action.RETRY, "it was asked too fast", 1.0, TOO_MANY),
-    Rule(200, "per minute|frequency", Action.RETRY, "it was asked too often", _MINUTE, TOO_MANY),
-    Rule(200, "per day", Action.SWITCH, "its quota of the day is used up", _HOUR, TOO_MANY),
-    Rule(200, "premium", Action.SWITCH, "the plan does not include this"),
-    Rule(
+    ErrorRule(200, "per second", Action.RETRY, "it was asked too fast", 1.0, TOO_MANY),
+    ErrorRule(
+        200, "per minute|frequency", Action.RETRY, "it was asked too often", _MINUTE, TOO_MANY
+    ),
+    ErrorRule(200, "per day", Action.SWITCH, "its quota of the day is used up", _HOUR, TOO_MANY),
+    ErrorRule(200, "premium", Action.SWITCH, "the plan does not include this"),
+    ErrorRule(
         200,
         "apikey",
         Action.SWITCH,
         "it does not take the key: set ALPHAVANTAGE_API_KEY, or key in "
         "[plugins.market.alphavantage]",
     ),
-    Rule(200, "Invalid API call", Action.SWITCH, "it does not know this symbol", missing=True),
-    Rule(200, "Invalid inputs", Action.SWITCH, "it refuses the question"),
-    Rule(200, "", Action.SWITCH, "it gave a notice instead of an answer"),
-    Rule(TOO_MANY, "", Action.RETRY, "it was asked too often", wait=_MINUTE),
-    Rule(range(400, 500), "", Action.SWITCH, "it refuses the question"),
+    ErrorRule(200, "Invalid API call", Action.SWITCH, "it does not know this symbol", missing=True),
+    ErrorRule(200, "Invalid inputs", Action.SWITCH, "it refuses the question"),
+    ErrorRule(200, "", Action.SWITCH, "it gave a notice instead of an answer"),
+    ErrorRule(TOO_MANY, "", Action.RETRY, "it was asked too often", wait=_MINUTE),
+    ErrorRule(range(400, 500), "", Action.SWITCH, "it refuses the question"),
 )
 
 
@@ -93,7 +95,7 @@ _FEED = msgspec.json.Decoder(list[_Item], strict=False)
 class AlphaVantage(Vendor):
     """Alpha Vantage's client."""
 
-    def __init__(self, config: AlphaVantageConfig, context: Context, limits: Freshness) -> None:
+    def __init__(self, config: AlphaVantageConfig, context: Context, limits: AgeLimits) -> None:
         keys = find_keys(NAME, {"key": ("ALPHAVANTAGE_API_KEY",)}, {"key": config.key})
 
         def sign(request: httpx2.Request) -> None:
@@ -110,7 +112,7 @@ class AlphaVantage(Vendor):
         self._paid = config.paid
 
     def upstream(self) -> Upstream:
-        """The upstream to register."""
+        """Return the upstream to register."""
         plan = PAID_PLAN if self._paid else FREE_PLAN
         return Upstream(
             NAME,
@@ -123,22 +125,22 @@ class AlphaVantage(Vendor):
         )
 
     async def fetch(self, call: Call) -> Outcome:
-        """The answer to *call*."""
-        trip = self.trip(call)
+        """Return the answer to *call*."""
+        requests = self.requests(call)
         if call.operation.name == "news":
-            return await self._news(call, trip)
+            return await self._news(call, requests)
         question = self.bars_question(call)
-        top = await self._query(trip, self._parameters(question))
+        top = await self._query(requests, self._parameters(question))
         name = next((key for key in top if key.startswith("Time Series")), None)
         if name is None:
             raise self.malformed(f"no time series among {', '.join(top) or 'nothing'}")
         seconds, values = self._read(top[name], question.timeframe)
         recent = seconds >= question.start
         frame = self.frame(question, seconds[recent], values[recent])
-        return self.outcome(question, frame, trip.cost())
+        return self.outcome(question, frame, requests.cost())
 
     def lacks(self, call: Call) -> str | None:
-        """Pairs; and what is beyond the plan, since a refusal would cost one of 25 requests."""
+        """Name pairs, and bars beyond the plan: their refusal would cost one of 25 requests."""
         if call.operation.name == "news":
             return None
         question = self.bars_question(call)
@@ -147,8 +149,8 @@ class AlphaVantage(Vendor):
             return f"has no bars of pairs like {question.symbol.name}"
         if not frame.daily and not self._paid:
             return "has only daily bars on the free plan"
-        if not frame.daily and days > _DAYS_OF_INTRADAY:
-            return f"has {_DAYS_OF_INTRADAY} days of {frame.name} bars: ask for fewer days"
+        if not frame.daily and days > _MAX_INTRADAY_DAYS:
+            return f"has {_MAX_INTRADAY_DAYS} days of {frame.name} bars: ask for fewer days"
         if frame.daily and not self._paid and _sessions(days) > COMPACT:
             return f"has {COMPACT} bars on the free plan: ask for fewer days"
         return None
@@ -166,14 +168,14 @@ class AlphaVantage(Vendor):
         return parameters
 
     async def _query(
-        self, trip: Trip, parameters: Mapping[str, str | int]
+        self, requests: FetchRequests, parameters: Mapping[str, str | int]
     ) -> dict[str, msgspec.Raw]:
-        """The top level of an answer.
+        """Return the top level of an answer.
 
         Raises:
             UpstreamError: It is a notice, which means an error.
         """
-        reply = await trip.ask("/query", parameters)
+        reply = await requests.ask("/query", parameters)
         top = decode(NAME, reply, _TOP)
         for key in _NOTICES:
             if key in top:
@@ -184,7 +186,7 @@ class AlphaVantage(Vendor):
         return top
 
     def _read(self, series: msgspec.Raw, frame: Timeframe) -> tuple[Floats, Floats]:
-        """Starts and values of a series: strings, newest first, in naive Eastern time."""
+        """Return starts and values of a series: strings, newest first, in naive Eastern time."""
         try:
             rows = _SERIES.decode(series)
             values = np.array([[row[c] for c in _COLUMNS] for row in rows.values()], np.float64)
@@ -198,13 +200,13 @@ class AlphaVantage(Vendor):
         seconds = times.tz_convert("UTC").as_unit("s").asi8.astype(np.float64)
         return seconds[::-1], values[::-1].reshape(-1, len(_COLUMNS))
 
-    async def _news(self, call: Call, trip: Trip) -> Outcome:
+    async def _news(self, call: Call, requests: FetchRequests) -> Outcome:
         now = self.clock.time()
         symbol = read_symbol(call.subject)
         limit = call.parameters["limit"]
         assert isinstance(limit, int)
         top = await self._query(
-            trip,
+            requests,
             {
                 "function": "NEWS_SENTIMENT",
                 "tickers": ticker_of(symbol),
@@ -220,10 +222,10 @@ class AlphaVantage(Vendor):
             articles = tuple(_article(item, ticker_of(symbol)) for item in items[:limit])
         except (msgspec.MsgspecError, ValueError) as error:
             raise self.malformed(f"a feed ({error})") from None
-        return Outcome(articles, as_of=now, cost=trip.cost())
+        return Outcome(articles, as_of=now, cost=requests.cost())
 
-    def error_text(self, reply: Reply) -> str:
-        """The notice, or the page."""
+    def error_text(self, reply: HttpReply) -> str:
+        """Return the notice, or the page."""
         try:
             top = _TOP.decode(reply.body)
         except msgspec.MsgspecError:
@@ -236,12 +238,12 @@ def _days(question: BarsQuestion) -> int:
 
 
 def _sessions(days: int) -> float:
-    """About how many sessions so many days have: a year has 252."""
+    """Return about how many sessions *days* days have: a year has 252."""
     return days * 252 / 365
 
 
 def ticker_of(symbol: Symbol) -> str:
-    """Alpha Vantage's word for *symbol* in news: pairs are named by their coin."""
+    """Return Alpha Vantage's spelling of *symbol* in news: pairs are named by their coin."""
     return f"CRYPTO:{symbol.base}" if symbol.crypto else symbol.name
 
 
@@ -266,5 +268,5 @@ def _article(item: _Item, ticker: str) -> Article:
 
 
 def _within(score: float, least: float) -> float | None:
-    """*score* from *least* to 1; ``None`` where it is no number."""
+    """Return *score* within *least* and 1, or ``None`` where it is no number."""
     return None if math.isnan(score) else max(least, min(1.0, score))

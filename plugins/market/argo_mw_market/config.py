@@ -11,7 +11,7 @@ from argo_mw.plugin import Secret
 
 
 def is_loopback(url: str) -> bool:
-    """Whether *url* leads to this machine."""
+    """Return whether *url* leads to this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -34,10 +34,10 @@ class AlpacaConfig:
     """The table ``[plugins.market.alpaca]``.
 
     Attributes:
-        url: Where its data API is.
-        key: The key id; ``APCA_API_KEY_ID`` from the environment unless told.
-        secret: The secret key; ``APCA_API_SECRET_KEY`` from the environment unless told.
-        feed: ``sip``, ``iex`` or ``delayed_sip``; the best that the plan has unless told.
+        url: The base URL of its data API.
+        key: The key id; by default ``APCA_API_KEY_ID`` from the environment.
+        secret: The secret key; by default ``APCA_API_SECRET_KEY`` from the environment.
+        feed: ``sip``, ``iex`` or ``delayed_sip``; by default the best that the plan has.
     """
 
     url: str = field(default="https://data.alpaca.markets", validator=_keeps_the_key_safe)
@@ -51,8 +51,8 @@ class MassiveConfig:
     """The table ``[plugins.market.massive]``.
 
     Attributes:
-        url: Where its API is.
-        key: The key; ``MASSIVE_API_KEY`` or ``POLYGON_API_KEY`` from the environment unless told.
+        url: The base URL of its API.
+        key: The key; by default ``MASSIVE_API_KEY`` or ``POLYGON_API_KEY`` from the environment.
     """
 
     url: str = field(default="https://api.massive.com", validator=_keeps_the_key_safe)
@@ -64,8 +64,8 @@ class AlphaVantageConfig:
     """The table ``[plugins.market.alphavantage]``.
 
     Attributes:
-        url: Where its API is.
-        key: The key; ``ALPHAVANTAGE_API_KEY`` from the environment unless told.
+        url: The base URL of its API.
+        key: The key; by default ``ALPHAVANTAGE_API_KEY`` from the environment.
         paid: Whether the plan grants more than the last 100 bars.
     """
 

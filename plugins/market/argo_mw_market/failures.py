@@ -1,6 +1,6 @@
-"""Failures: what a vendor's error means, and what to do about it.
+"""Failures: the meaning of a vendor's error, and what to do about it.
 
-Each vendor has a table of rules, the first that fits decides. ``docs/reference/vendor-errors.md``
+Each vendor has a table of rules; the first that fits decides. ``docs/reference/vendor-errors.md``
 shows the tables, and a test holds the two together.
 """
 
@@ -14,7 +14,7 @@ from attrs import field, frozen
 from argo_mw.plugin import Action, NotFound, UpstreamError
 
 TOO_MANY = 429
-_MOST_TEXT = 200
+_MAX_TEXT = 200
 
 
 def _several(statuses: int | Container[int]) -> Container[int]:
@@ -22,14 +22,14 @@ def _several(statuses: int | Container[int]) -> Container[int]:
 
 
 @frozen
-class Rule:
-    """What one kind of error means.
+class ErrorRule:
+    """The meaning of one kind of error.
 
     Attributes:
         statuses: The HTTP statuses, or a single one.
         text: A pattern that occurs in the error's text; "" fits all.
         action: What to do.
-        meaning: What it means and how to mend it, for people.
+        meaning: Its meaning and its remedy, for people.
         wait: Seconds to wait where the vendor does not say.
         as_status: The status to report where the vendor's own says nothing.
         missing: Whether what was asked for does not exist.
@@ -44,22 +44,22 @@ class Rule:
     missing: bool = False
 
     def fits(self, status: int, text: str) -> bool:
-        """Whether this is an error of this kind."""
+        """Return whether an error is of this kind."""
         return status in self.statuses and re.search(self.text, text, re.IGNORECASE) is not None
 
 
-BAD_GATEWAY = Rule(range(500, 600), "", Action.RETRY, "it has a fault of its own for now")
-UNKNOWN = Rule(range(1000), "", Action.SWITCH, "this answer is not known to this client")
+BAD_GATEWAY = ErrorRule(range(500, 600), "", Action.RETRY, "it has a fault of its own for now")
+UNKNOWN = ErrorRule(range(1000), "", Action.SWITCH, "this answer is not known to this client")
 
 
 @frozen
 class Failure:
-    """An error as a vendor gave it.
+    """An error as a vendor sent it.
 
     Attributes:
         status: The HTTP status.
-        text: What it says.
-        wait: Seconds after which it may be asked again, where it said so.
+        text: Its text.
+        wait: Seconds after which the vendor allows another request, where it says so.
     """
 
     status: int
@@ -67,12 +67,12 @@ class Failure:
     wait: float | None = None
 
 
-def judge(vendor: str, rules: Sequence[Rule], failure: Failure) -> UpstreamError:
-    """The error to raise for *failure*."""
+def judge(vendor: str, rules: Sequence[ErrorRule], failure: Failure) -> UpstreamError:
+    """Return the error to raise for *failure*."""
     text = _in_short(failure.text)
     rule = next(r for r in (*rules, BAD_GATEWAY, UNKNOWN) if r.fits(failure.status, text))
-    told = text if text.startswith(str(failure.status)) else f"{failure.status} {text}".strip()
-    msg = f"upstream {vendor!r}: {rule.meaning} ({told})"
+    shown = text if text.startswith(str(failure.status)) else f"{failure.status} {text}".strip()
+    msg = f"upstream {vendor!r}: {rule.meaning} ({shown})"
     status = rule.as_status or failure.status
     if rule.missing:
         return NotFound(msg, upstream=vendor, action=rule.action, status=status)
@@ -81,7 +81,7 @@ def judge(vendor: str, rules: Sequence[Rule], failure: Failure) -> UpstreamError
 
 
 def _in_short(text: str) -> str:
-    """*text* on one line, without markup, and without what would steer a terminal."""
+    """Return *text* on one line, without markup and control characters."""
     plain = "".join(c if c.isprintable() else " " for c in re.sub(r"<[^>]*>", " ", text))
     line = " ".join(plain.split())
-    return line if len(line) <= _MOST_TEXT else f"{line[:_MOST_TEXT]}…"
+    return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}…"

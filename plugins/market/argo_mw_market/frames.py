@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def make_frame(seconds: Floats, values: Floats) -> pd.DataFrame:
-    """A frame of the schema.
+    """Return a frame of the schema.
 
     Args:
         seconds: The start of each bar, in seconds since the epoch, in any order.
@@ -34,7 +34,7 @@ def make_frame(seconds: Floats, values: Floats) -> pd.DataFrame:
         msg = "a price is not above zero, or a value is not a number"
         raise ValueError(msg)
     if (np.diff(seconds) <= 0).any():
-        # Of two bars of one time the later one is meant: it was sent last.
+        # Of two bars of one time the later one counts: it was sent last.
         order = len(seconds) - 1 - np.unique(seconds[::-1], return_index=True)[1]
         seconds, values = seconds[order], values[order]
     times = (seconds * 1e6).astype("datetime64[us]")
@@ -42,8 +42,8 @@ def make_frame(seconds: Floats, values: Floats) -> pd.DataFrame:
     return pd.DataFrame(values, index=index, columns=COLUMNS)
 
 
-def complaint(value: object) -> str | None:
-    """What keeps *value* from being an answer to ``bars``, or ``None``."""
+def problem_of(value: object) -> str | None:
+    """Return why *value* is no answer to ``bars``, or ``None``."""
     if not isinstance(value, pd.DataFrame):
         return f"a {type(value).__name__} instead of a frame"
     if value.empty:

@@ -1,7 +1,7 @@
 """Hours: when a bar is over, and which moment a frame speaks for.
 
-Only the rhythm of the week is known here, no holidays: a frame that is asked for on a holiday
-says that it speaks for the last close, which is true, only modest.
+Only the week is known here, no holidays: a frame that is asked for on a holiday speaks for the last
+close, although it would be right for longer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _EXTENDED = _Session(time(4), time(20))
 
 
 def end_of(bar: float, symbol: Symbol, timeframe: Timeframe) -> float:
-    """When the bar that starts at *bar* is over; both in seconds since the epoch.
+    """Return when the bar that starts at *bar* is over; both in seconds since the epoch.
 
     A day of a stock is dated at midnight in New York and over at its close.
     """
@@ -40,8 +40,8 @@ def end_of(bar: float, symbol: Symbol, timeframe: Timeframe) -> float:
     return datetime.combine(day, _REGULAR.closes, NEW_YORK).timestamp()
 
 
-def spoken_for(bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> float:
-    """The moment that a frame speaks for whose last bar starts at *bar*.
+def moment_of(bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> float:
+    """Return the moment that a frame speaks for whose last bar starts at *bar*.
 
     That is the end of the bar, or *now* while it is still growing. When the market closed with
     that bar and has not opened since, nothing can have changed: the frame speaks for *now*.
@@ -56,8 +56,8 @@ def spoken_for(bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> 
 
 
 @frozen
-class Freshness:
-    """How old a last bar may be for a frame to be an answer.
+class AgeLimits:
+    """The age of its last bar up to which a frame is an answer.
 
     Attributes:
         stocks: Seconds since its end, to span weekends and holidays.
@@ -68,13 +68,13 @@ class Freshness:
     pairs: float
 
     def stale(self, bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> bool:
-        """Whether the bar that starts at *bar* is too old to be the last one at *now*."""
+        """Return whether the bar that starts at *bar* is too old to be the last one at *now*."""
         pairs = max(self.pairs, 3.0 * timeframe.seconds)
         return now - end_of(bar, symbol, timeframe) > (pairs if symbol.crypto else self.stocks)
 
 
 def _next_open(end: float, session: _Session) -> float:
-    """The opening after *end*; *end* itself if the market was open then."""
+    """Return the opening after *end*; *end* itself if the market was open then."""
     local = datetime.fromtimestamp(end, UTC).astimezone(NEW_YORK)
     if session.opens <= local.time() < session.closes and local.weekday() < _SATURDAY:
         return end

@@ -1,7 +1,7 @@
 """HTTP: one pool of connections per vendor, and keys that exist only on the wire.
 
-httpx2 logs every URL it asks for. The key is therefore added below it, by the transport: no log,
-error or ``repr`` of this process has ever seen it.
+httpx2 logs every URL that it requests. The key is therefore added below it, by the transport: no
+log, error or ``repr`` of this process ever holds it.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _AGENT = "argo-mw-market/0.1"
 
 
 @frozen
-class Reply:
-    """What came back.
+class HttpReply:
+    """A response.
 
     Attributes:
         status: The HTTP status.
@@ -46,7 +46,7 @@ class Reply:
 
 
 class Http:
-    """Asks one vendor.
+    """The connections to one vendor.
 
     Args:
         vendor: Its name, for errors.
@@ -66,11 +66,11 @@ class Http:
         self._under_way = 0
         self._retired = False
 
-    async def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> Reply:
-        """The reply to a GET of *path* below the base URL, whatever its status.
+    async def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> HttpReply:
+        """Return the reply to a GET of *path* below the base URL, whatever its status.
 
         Raises:
-            UpstreamError: There was none.
+            UpstreamError: There was no reply.
         """
         if self._client is None:
             self._client = self._open()
@@ -82,7 +82,7 @@ class Http:
         except (httpx2.DecodingError, httpx2.InvalidURL) as error:
             failure = self._malformed(error)
         else:
-            return Reply(reply.status_code, reply.headers, reply.content)
+            return HttpReply(reply.status_code, reply.headers, reply.content)
         finally:
             self._under_way -= 1
             if self._retired and not self._under_way:
@@ -91,7 +91,7 @@ class Http:
         raise failure
 
     def path_of(self, link: str) -> str:
-        """The path below the base URL that *link* leads to, wherever it says it is.
+        """Return the path below the base URL that *link* leads to, whatever host it names.
 
         A link to a next page is followed at the configured address only, so that the key goes
         nowhere else.
@@ -112,7 +112,7 @@ class Http:
             await self.aclose()
 
     async def aclose(self) -> None:
-        """Close the connections, and with them what is under way. Idempotent."""
+        """Close the connections, which ends requests under way. Idempotent."""
         client, self._client = self._client, None
         if client is not None:
             await client.aclose()
@@ -171,18 +171,18 @@ def _certificates() -> ssl.SSLContext:
 
 
 def _proxy(url: str) -> str | None:
-    """The proxy that the environment names for *url*; httpx2 looks only without a transport."""
+    """Return the environment's proxy for *url*; httpx2 looks it up only without a transport."""
     parts = urlsplit(url)
     if is_loopback(url) or proxy_bypass(parts.hostname or ""):
         return None
     return getproxies().get(parts.scheme)
 
 
-def decode(vendor: str, reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
-    """The body of *reply*, checked against the decoder's type.
+def decode(vendor: str, reply: HttpReply, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return the body of *reply*, checked against the decoder's type.
 
     Raises:
-        Unacceptable: It is malformed.
+        InvalidAnswer: It is malformed.
     """
     try:
         return decoder.decode(reply.body)

@@ -1,4 +1,4 @@
-"""Keys: where they come from, and what to say when they are missing."""
+"""Keys: where they come from, and the message when they are missing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from attrs import field, frozen
 
 from argo_mw.plugin import Secret
 
-_SHORTEST = 8
-"""Letters of a key that is looked for in texts: a shorter one would blank out common words."""
+_MIN_LENGTH = 8
+"""Letters of a key that is replaced in texts: a shorter one would blank out common words."""
 
 
 @frozen
@@ -20,7 +20,7 @@ class Keys:
     Attributes:
         vendor: Its name, also that of its table.
         fields: The configured fields, each with the environment variables that stand in for it.
-        found: The keys that there are, by field.
+        found: The keys that were found, by field.
     """
 
     vendor: str
@@ -28,19 +28,19 @@ class Keys:
     found: Mapping[str, Secret] = field(repr=False)
 
     def reveal(self, name: str) -> str:
-        """The key in field *name*, for the moment it is sent."""
+        """Return the key in field *name*, for the moment it is sent."""
         return self.found[name].reveal()
 
     def hide(self, text: str) -> str:
-        """*text* without the keys that a vendor repeats in it."""
+        """Return *text* without the keys that a vendor repeats in it."""
         for secret in self.found.values():
             key = secret.reveal()
-            if len(key) >= _SHORTEST:
+            if len(key) >= _MIN_LENGTH:
                 text = text.replace(key, "…")
         return text
 
     def missing(self) -> str | None:
-        """What to say to whoever asks without them, or ``None`` when none is missing."""
+        """Return the message about missing keys, or ``None`` when none is missing."""
         lacking = [name for name in self.fields if name not in self.found]
         if not lacking:
             return None
@@ -54,7 +54,7 @@ class Keys:
 def find_keys(
     vendor: str, fields: Mapping[str, tuple[str, ...]], configured: Mapping[str, Secret | None]
 ) -> Keys:
-    """The keys of *vendor*: the configured ones, else those in the environment."""
+    """Return the keys of *vendor*: the configured ones, else those in the environment."""
     found: dict[str, Secret] = {}
     for name, variables in fields.items():
         candidates = (configured[name], *(Secret(os.environ.get(v, "")) for v in variables))

@@ -12,33 +12,33 @@ from msgspec import Struct, field
 
 from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import MassiveConfig
-from argo_mw_market.failures import TOO_MANY, Failure, Rule
-from argo_mw_market.hours import Freshness
-from argo_mw_market.http import Http, Reply, decode
+from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
+from argo_mw_market.hours import AgeLimits
+from argo_mw_market.http import Http, HttpReply, decode
 from argo_mw_market.keys import find_keys
 from argo_mw_market.symbols import Symbol
 from argo_mw_market.vendor import BarsQuestion, Vendor
 
 NAME = "massive"
 FREE_PLAN = Limits(per_minute=5)
-MOST_PAGES = 20
-_MOST_BARS = 50_000
+MAX_PAGES = 20
+_MAX_BARS = 50_000
 _MINUTE = 60.0
 
 RULES = (
-    Rule(TOO_MANY, "", Action.RETRY, "its quota of requests is used up", wait=_MINUTE),
-    Rule(
+    ErrorRule(TOO_MANY, "", Action.RETRY, "its quota of requests is used up", wait=_MINUTE),
+    ErrorRule(
         401,
         "",
         Action.SWITCH,
         "it does not take the key: set MASSIVE_API_KEY, or key in [plugins.market.massive]",
     ),
-    Rule((402, 403), "", Action.SWITCH, "the plan does not include this"),
-    Rule(404, "", Action.SWITCH, "it does not know what was asked for", missing=True),
-    Rule((400, 422), "", Action.STOP, "it refuses the question"),
-    Rule(200, "NOT_AUTHORIZED", Action.SWITCH, "the plan does not include this"),
-    Rule(200, "maximum requests", Action.RETRY, "its quota is used up", _MINUTE, TOO_MANY),
-    Rule(200, "", Action.RETRY, "it answered with an error of its own"),
+    ErrorRule((402, 403), "", Action.SWITCH, "the plan does not include this"),
+    ErrorRule(404, "", Action.SWITCH, "it does not know what was asked for", missing=True),
+    ErrorRule((400, 422), "", Action.STOP, "it refuses the question"),
+    ErrorRule(200, "NOT_AUTHORIZED", Action.SWITCH, "the plan does not include this"),
+    ErrorRule(200, "maximum requests", Action.RETRY, "its quota is used up", _MINUTE, TOO_MANY),
+    ErrorRule(200, "", Action.RETRY, "it answered with an error of its own"),
 )
 
 
@@ -73,7 +73,7 @@ _FINE = frozenset({"OK", "DELAYED"})
 class Massive(Vendor):
     """Massive's client."""
 
-    def __init__(self, config: MassiveConfig, context: Context, limits: Freshness) -> None:
+    def __init__(self, config: MassiveConfig, context: Context, limits: AgeLimits) -> None:
         keys = find_keys(NAME, {"key": ("MASSIVE_API_KEY", "POLYGON_API_KEY")}, {"key": config.key})
 
         def sign(request: httpx2.Request) -> None:
@@ -89,7 +89,7 @@ class Massive(Vendor):
         )
 
     def upstream(self) -> Upstream:
-        """The upstream to register."""
+        """Return the upstream to register."""
         return Upstream(
             NAME,
             frozenset({"bars"}),
@@ -100,26 +100,26 @@ class Massive(Vendor):
         )
 
     async def fetch(self, call: Call) -> Outcome:
-        """The answer to *call*."""
+        """Return the answer to *call*."""
         question = self.bars_question(call)
         path = _path(question)
         parameters: dict[str, str | int] = {
             "adjusted": "true",
             "sort": "asc",
-            "limit": _MOST_BARS,
+            "limit": _MAX_BARS,
         }
-        trip = self.trip(call)
-        page = self._read(await trip.ask(path, parameters))
+        requests = self.requests(call)
+        page = self._read(await requests.ask(path, parameters))
         bars, pages = page.results, 1
         while page.next_url:
-            if pages == MOST_PAGES:
-                raise self.malformed(f"more than {MOST_PAGES} pages; ask for fewer days")
-            page = self._read(await trip.ask(self._next_page(page.next_url)))
+            if pages == MAX_PAGES:
+                raise self.malformed(f"more than {MAX_PAGES} pages; ask for fewer days")
+            page = self._read(await requests.ask(self._next_page(page.next_url)))
             bars += page.results
             pages += 1
         seconds = np.array([bar.t for bar in bars], np.float64) / 1000.0
         values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
-        return self.outcome(question, self.frame(question, seconds, values), trip.cost())
+        return self.outcome(question, self.frame(question, seconds, values), requests.cost())
 
     def _next_page(self, link: str) -> str:
         try:
@@ -127,15 +127,15 @@ class Massive(Vendor):
         except ValueError:
             raise self.malformed(f"a link to its next page, {link!r}") from None
 
-    def _read(self, reply: Reply) -> _Page:
+    def _read(self, reply: HttpReply) -> _Page:
         page = decode(NAME, reply, _PAGE)
         if page.status not in _FINE:
             text = f"{page.status} {page.error or page.message}"
             raise self.failed(Failure(reply.status, text))
         return page
 
-    def error_text(self, reply: Reply) -> str:
-        """The status and what it says about it."""
+    def error_text(self, reply: HttpReply) -> str:
+        """Return the status and its text."""
         try:
             error = _ERROR.decode(reply.body)
         except msgspec.MsgspecError:
@@ -151,5 +151,5 @@ def _path(question: BarsQuestion) -> str:
 
 
 def ticker_of(symbol: Symbol) -> str:
-    """Massive's word for *symbol*."""
+    """Return Massive's spelling of *symbol*."""
     return f"X:{symbol.base}{symbol.quote}" if symbol.crypto else symbol.name

@@ -1,4 +1,4 @@
-"""Articles: what ``news`` answers, whoever was asked."""
+"""Articles: the answer to ``news``, the same from every vendor."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Article:
 
     Attributes:
         title: Its headline.
-        url: Where it is.
+        url: Its address.
         published: When it appeared, in UTC.
-        source: Who wrote it.
-        summary: What it says, in short; may be "".
+        source: Its publisher.
+        summary: A summary; may be "".
         sentiment: From -1 (bearish) to 1 (bullish) for the symbol, or ``None`` where the vendor
             gives none.
         relevance: From 0 to 1, how much it is about the symbol; 1 where the vendor gives none.
@@ -31,8 +31,8 @@ class Article:
     relevance: float = 1.0
 
 
-def complaint(value: object) -> str | None:
-    """What keeps *value* from being an answer to ``news``; none at all is an answer."""
+def problem_of(value: object) -> str | None:
+    """Return why *value* is no answer to ``news``, or ``None``; no articles are an answer."""
     if isinstance(value, tuple) and all(isinstance(one, Article) for one in value):
         return None
     return f"a {type(value).__name__} instead of articles"

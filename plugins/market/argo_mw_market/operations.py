@@ -1,4 +1,4 @@
-"""The operations: what can be asked of a market."""
+"""The operations of a market: bars and news."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from argo_mw_market.news import Article
 from argo_mw_market.symbols import read_symbol
 from argo_mw_market.timeframes import read_timeframe
 
-MOST_DAYS = 3660
-MOST_ARTICLES = 200
+MAX_DAYS = 3660
+MAX_ARTICLES = 200
 _DAY = 86_400
 
 
 def _days(value: object) -> int:
-    if type(value) is not int or not 1 <= value <= MOST_DAYS:
-        msg = f"days is {value!r}; give a whole number of days from 1 to {MOST_DAYS}"
+    if type(value) is not int or not 1 <= value <= MAX_DAYS:
+        msg = f"days is {value!r}; give a whole number of days from 1 to {MAX_DAYS}"
         raise BadParameter(msg)
     return value
 
@@ -32,8 +32,8 @@ def _normalize_bars(given: dict[str, object]) -> dict[str, object]:
 
 def _normalize_news(given: dict[str, object]) -> dict[str, object]:
     limit = given["limit"]
-    if type(limit) is not int or not 1 <= limit <= MOST_ARTICLES:
-        msg = f"limit is {limit!r}; give a whole number of articles from 1 to {MOST_ARTICLES}"
+    if type(limit) is not int or not 1 <= limit <= MAX_ARTICLES:
+        msg = f"limit is {limit!r}; give a whole number of articles from 1 to {MAX_ARTICLES}"
         raise BadParameter(msg)
     return {
         "symbol": read_symbol(given["symbol"]).name,
@@ -50,7 +50,7 @@ def _last_bar(value: object) -> float:
 
 @operation(
     data_type="market_data",
-    accept=frames.complaint,
+    accept=frames.problem_of,
     normalize=_normalize_bars,
     score=_last_bar,
     subject="symbol",
@@ -63,7 +63,7 @@ def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> pd.DataFram
 @operation(
     name="news",
     data_type="sentiment",
-    accept=news.complaint,
+    accept=news.problem_of,
     normalize=_normalize_news,
     subject="symbol",
 )
@@ -73,7 +73,7 @@ def recent_news(symbol: str, *, days: int = 3, limit: int = 50) -> tuple[Article
 
 
 def since(call: Call, now: float) -> int:
-    """The start of what *call* asks about, in seconds since the epoch: whole UTC days."""
+    """Return the UTC day from which on *call* asks, in seconds since the epoch."""
     days = call.parameters["days"]
     assert isinstance(days, int)
     return (int(now) // _DAY - days) * _DAY

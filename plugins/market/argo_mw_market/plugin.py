@@ -9,7 +9,7 @@ from argo_mw.plugin import AnyOperation, Codecs, Context, Guard, Upstream, Upstr
 from argo_mw_market.alpaca import Alpaca
 from argo_mw_market.alphavantage import AlphaVantage
 from argo_mw_market.config import MarketConfig
-from argo_mw_market.hours import DAY, Freshness
+from argo_mw_market.hours import DAY, AgeLimits
 from argo_mw_market.massive import Massive
 from argo_mw_market.news import Article
 from argo_mw_market.operations import bars, recent_news
@@ -17,7 +17,7 @@ from argo_mw_market.vendor import Vendor
 
 
 class MarketPlugin:
-    """One for each application: it owns the vendors' connections."""
+    """The plugin, one for each application; it owns the vendors' connections."""
 
     def __init__(self) -> None:
         self._vendors: list[Vendor] = []
@@ -25,28 +25,28 @@ class MarketPlugin:
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the table ``[plugins.market]``."""
+        """Return the class of the table ``[plugins.market]``."""
         return MarketConfig
 
     @hookimpl
     def register_codecs(self, codecs: Codecs) -> None:
-        """Let articles travel."""
+        """Make articles storable."""
         codecs.register_fields(Article, "market.article")
 
     @hookimpl
     def register_data_types(self) -> Iterable[str]:
-        """The kinds of data that its operations answer with."""
+        """Return the data types of its operations."""
         return ("market_data", "sentiment")
 
     @hookimpl
     def register_operations(self) -> Iterable[AnyOperation]:
-        """``bars`` and ``news``."""
+        """Return ``bars`` and ``news``."""
         return [bars, recent_news]
 
     @hookimpl
     def register_upstreams(self, config: MarketConfig, context: Context) -> Iterable[Upstream]:
-        """The vendors, in the order in which they are asked unless told otherwise."""
-        limits = Freshness(config.stale_days * DAY, config.stale_days_pairs * DAY)
+        """Return the vendors, in the order in which they are asked by default."""
+        limits = AgeLimits(config.stale_days * DAY, config.stale_days_pairs * DAY)
         alpaca = Alpaca(config.alpaca, context, limits)
         massive = Massive(config.massive, context, limits)
         alphavantage = AlphaVantage(config.alphavantage, context, limits)
@@ -56,21 +56,21 @@ class MarketPlugin:
 
     @hookimpl
     def register_guards(self, upstream: Upstream) -> Iterable[Guard]:
-        """What Alpaca says about its quota."""
+        """Return the guard that believes Alpaca's own count of its quota."""
         return [
             v.guard() for v in self._vendors if isinstance(v, Alpaca) and v.name == upstream.name
         ]
 
     @hookimpl
     async def config_changed(self, context: Context) -> None:
-        """Close the connections of clients that were replaced, once nothing needs them."""
+        """Close the connections of replaced clients, once no request needs them."""
         retired, self._retired = self._retired, []
         for vendor in retired:
             context.tasks.spawn(f"market:retire:{vendor.name}", vendor.http.retire())
 
     @hookimpl
     async def diagnose(self) -> Iterable[tuple[str, bool, str]]:
-        """Which keys there are, and whether their vendors can be reached."""
+        """Check that each vendor has a key and can be reached."""
         return await asyncio.gather(*(_diagnose(vendor) for vendor in self._vendors))
 
     @hookimpl
@@ -82,9 +82,9 @@ class MarketPlugin:
 
 async def _diagnose(vendor: Vendor) -> tuple[str, bool, str]:
     what = f"upstream {vendor.name}"
-    lacking = vendor.keys.missing()
-    if lacking is not None:
-        return what, False, lacking
+    missing = vendor.keys.missing()
+    if missing is not None:
+        return what, False, missing
     try:
         # Any reply will do; this one is charged to no quota.
         await vendor.http.get("/")

@@ -1,4 +1,4 @@
-"""Symbols: one spelling for all vendors, and which market each belongs to."""
+"""Symbols: one spelling for all vendors, and the market of each."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _PAIR = re.compile(r"(?:X:)?(?P<base>[A-Z0-9]{2,10})[-/](?P<quote>[A-Z]{3,5})")
 _JOINED = re.compile(
     r"(?:X:)?(?P<base>[A-Z0-9]{2,10}?)(?P<quote>BUSD|USDC|USDT|USD|EUR|GBP|JPY|BTC|ETH)"
 )
-_LONGEST_TICKER = 5
-"""Letters of a ticker in the United States."""
+_MAX_TICKER = 5
+"""The most letters that a ticker in the United States has."""
 
 
 @frozen
 class Symbol:
-    """What is quoted.
+    """A stock or a crypto pair.
 
     Attributes:
         name: The one spelling that keys, subjects and answers use: ``AAPL``, ``BRK.B``,
             ``BTC-USD``.
         base: The coin of a crypto pair, else "".
-        quote: What a crypto pair is priced in, else "".
+        quote: The currency in which a crypto pair is priced, else "".
     """
 
     name: str
@@ -34,12 +34,12 @@ class Symbol:
 
     @property
     def crypto(self) -> bool:
-        """Whether it is a crypto pair, which trades around the clock."""
+        """Return whether it is a crypto pair, which trades around the clock."""
         return bool(self.base)
 
 
 def read_symbol(text: object) -> Symbol:
-    """The symbol that *text* spells.
+    """Return the symbol that *text* spells.
 
     A pair is written ``BTC-USD``, ``BTC/USD``, ``X:BTCUSD`` or ``BTCUSD``: without a separator it
     is one only if it is longer than any ticker, so that METH and ETHO stay stocks.
@@ -52,7 +52,7 @@ def read_symbol(text: object) -> Symbol:
         raise BadParameter(msg)
     name = text.strip().upper()
     pair = _PAIR.fullmatch(name)
-    if pair is None and len(name) > _LONGEST_TICKER:
+    if pair is None and len(name) > _MAX_TICKER:
         pair = _JOINED.fullmatch(name)
     if pair is not None:
         return Symbol(f"{pair['base']}-{pair['quote']}", pair["base"], pair["quote"])

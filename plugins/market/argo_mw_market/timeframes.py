@@ -1,13 +1,12 @@
-"""Timeframes: how long a bar is, in the words of each vendor."""
+"""Timeframes: how long a bar is."""
 
 from __future__ import annotations
 
-import difflib
 from typing import Literal
 
 from attrs import frozen
 
-from argo_mw.plugin import BadParameter
+from argo_mw.plugin import BadParameter, suggest
 
 Unit = Literal["minute", "hour", "day"]
 _SECONDS: dict[Unit, int] = {"minute": 60, "hour": 3600, "day": 86_400}
@@ -18,9 +17,9 @@ class Timeframe:
     """The length of a bar.
 
     Attributes:
-        name: What callers write; Alpaca's word for it.
+        name: Its name in calls, which is also Alpaca's.
         count: How many units.
-        unit: Of what.
+        unit: The unit.
     """
 
     name: str
@@ -29,12 +28,12 @@ class Timeframe:
 
     @property
     def seconds(self) -> int:
-        """Its length in seconds."""
+        """Return its length in seconds."""
         return self.count * _SECONDS[self.unit]
 
     @property
     def daily(self) -> bool:
-        """Whether a bar is a day."""
+        """Return whether a bar is a day."""
         return self.unit == "day"
 
 
@@ -53,15 +52,13 @@ TIMEFRAMES = {
 
 
 def read_timeframe(name: object) -> Timeframe:
-    """The timeframe called *name*.
+    """Return the timeframe called *name*.
 
     Raises:
         BadParameter: There is none.
     """
     frame = TIMEFRAMES.get(name) if isinstance(name, str) else None
     if frame is None:
-        near = difflib.get_close_matches(str(name), TIMEFRAMES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        msg = f"there is no timeframe {name!r}{hint} Known are {', '.join(TIMEFRAMES)}"
+        msg = f"there is no timeframe {name!r}: {suggest(str(name), TIMEFRAMES)}"
         raise BadParameter(msg)
     return frame

@@ -1,4 +1,4 @@
-"""What the clients of all vendors have in common."""
+"""The common part of the vendors' clients."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pandas as pd
 from attrs import evolve, frozen
 
 from argo_mw.plugin import Call, Context, Cost, InvalidAnswer, Outcome, UpstreamError
-from argo_mw_market.failures import Failure, Rule, judge
+from argo_mw_market.failures import ErrorRule, Failure, judge
 from argo_mw_market.frames import Floats, make_frame
-from argo_mw_market.hours import Freshness, spoken_for
-from argo_mw_market.http import Http, Reply
+from argo_mw_market.hours import AgeLimits, moment_of
+from argo_mw_market.http import Http, HttpReply
 from argo_mw_market.keys import Keys
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Symbol, read_symbol
@@ -24,10 +24,10 @@ Parameters = Mapping[str, str | int] | None
 
 @frozen
 class BarsQuestion:
-    """What a call of ``bars`` asks.
+    """A call of ``bars``, read.
 
     Attributes:
-        symbol: About what.
+        symbol: The symbol.
         timeframe: The length of a bar.
         start: The earliest start of a bar, in seconds since the epoch.
         now: When it is asked, in seconds since the epoch.
@@ -39,11 +39,11 @@ class BarsQuestion:
     now: float
 
 
-class Trip:
-    """The requests of one fetch: pages, and what has to be asked apart.
+class FetchRequests:
+    """The requests of one fetch, such as pages.
 
-    The framework charges and announces the first request of a fetch itself; the further ones are
-    charged and announced here, so that what is counted is what was sent.
+    The framework charges and announces the first request of a fetch itself; the others are charged
+    and announced here, so that every request that is sent is counted.
     """
 
     def __init__(self, vendor: Vendor, call: Call) -> None:
@@ -51,8 +51,8 @@ class Trip:
         self._call = call
         self._requests = 0
 
-    async def ask(self, path: str, parameters: Parameters = None) -> Reply:
-        """The reply to a request, if it is an answer.
+    async def ask(self, path: str, parameters: Parameters = None) -> HttpReply:
+        """Send a request and return the reply, if it is an answer.
 
         Raises:
             UpstreamError: The vendor cannot be reached, or answers an error.
@@ -63,13 +63,13 @@ class Trip:
             await vendor.context.charge_extra(self._call)
         self._requests += 1
         reply = await vendor.http.get(path, parameters)
-        vendor.heed(reply)
+        vendor.note_quota(reply)
         if reply.status != _OK:
             raise vendor.failed(Failure(reply.status, vendor.error_text(reply), vendor.wait(reply)))
         return reply
 
     def cost(self, calls: int = 1) -> Cost:
-        """What each of *calls* calls owes."""
+        """Return the share of each of *calls* calls in the cost."""
         return Cost(requests=self._requests / calls)
 
 
@@ -81,7 +81,7 @@ class Vendor:
         keys: Its keys.
         http: Its connections.
         rules: What its errors mean.
-        context: Where the time comes from, and further requests are charged.
+        context: The clock, and what charges further requests.
         limits: How old answers may be.
     """
 
@@ -91,9 +91,9 @@ class Vendor:
         *,
         keys: Keys,
         http: Http,
-        rules: Sequence[Rule],
+        rules: Sequence[ErrorRule],
         context: Context,
-        limits: Freshness,
+        limits: AgeLimits,
     ) -> None:
         self.name = name
         self.keys = keys
@@ -104,7 +104,7 @@ class Vendor:
         self._limits = limits
 
     def bars_question(self, call: Call) -> BarsQuestion:
-        """What *call* asks, with the time of asking."""
+        """Return what *call* asks, with the time of asking."""
         now = self.clock.time()
         return BarsQuestion(
             read_symbol(call.subject),
@@ -114,39 +114,39 @@ class Vendor:
         )
 
     def unsupported(self, call: Call) -> str | None:
-        """Why *call* cannot be answered at all, or ``None``."""
+        """Return why *call* cannot be answered at all, or ``None``."""
         return self.keys.missing() or self.lacks(call)
 
     def lacks(self, call: Call) -> str | None:
-        """What *call* asks for that the vendor does not have, or ``None``."""
+        """Return what the vendor lacks to answer *call*, or ``None``."""
         return None
 
-    def trip(self, call: Call) -> Trip:
-        """The requests that answer *call*, and those gathered with it."""
-        return Trip(self, call)
+    def requests(self, call: Call) -> FetchRequests:
+        """Return the requests that answer *call*, and the calls that are batched with it."""
+        return FetchRequests(self, call)
 
-    def heed(self, reply: Reply) -> None:
-        """Take note of what *reply* says about quotas."""
+    def note_quota(self, reply: HttpReply) -> None:
+        """Note the state of the quota in *reply*."""
 
-    def error_text(self, reply: Reply) -> str:
-        """What an error says."""
+    def error_text(self, reply: HttpReply) -> str:
+        """Return the text of an error."""
         return reply.body.decode("utf-8", "replace")
 
-    def wait(self, reply: Reply) -> float | None:
-        """Seconds after which an error says that one may ask again."""
+    def wait(self, reply: HttpReply) -> float | None:
+        """Return the seconds after which an error allows another request, or ``None``."""
         return seconds_of(reply.headers.get("retry-after"))
 
     def failed(self, failure: Failure) -> UpstreamError:
-        """The error to raise for *failure*."""
-        # Alpha Vantage tells whose quota is used up by the key.
-        told = evolve(failure, text=self.keys.hide(failure.text))
-        return judge(self.name, self.rules, told)
+        """Return the error to raise for *failure*."""
+        # Alpha Vantage names the key whose quota is used up.
+        hidden = evolve(failure, text=self.keys.hide(failure.text))
+        return judge(self.name, self.rules, hidden)
 
     def frame(self, question: BarsQuestion, seconds: Floats, values: Floats) -> pd.DataFrame:
-        """The frame that answers *question*.
+        """Return the frame that answers *question*.
 
         Raises:
-            Unacceptable: There are no bars, or they are malformed or too old.
+            InvalidAnswer: There are no bars, or they are malformed or too old.
         """
         what = f"upstream {self.name!r}"
         symbol, timeframe = question.symbol, question.timeframe
@@ -171,17 +171,17 @@ class Vendor:
     def outcome(self, question: BarsQuestion, frame: pd.DataFrame, cost: Cost) -> Outcome:
         """The outcome with *frame*."""
         last = frame.index[-1].timestamp()
-        moment = spoken_for(last, question.symbol, question.timeframe, question.now)
+        moment = moment_of(last, question.symbol, question.timeframe, question.now)
         return Outcome(frame, as_of=moment, cost=cost)
 
     def malformed(self, what: str) -> InvalidAnswer:
-        """The error for an answer that is well-formed JSON and still makes no sense."""
+        """Return the error for an answer that is well-formed JSON of an unexpected shape."""
         msg = f"upstream {self.name!r} sent a malformed answer: {self.keys.hide(what)}"
         return InvalidAnswer(msg, upstream=self.name)
 
 
 def seconds_of(text: str | None) -> float | None:
-    """A number of seconds in a header, or ``None``."""
+    """Return the number of seconds in a header, or ``None``."""
     try:
         seconds = float(text or "")
     except ValueError:

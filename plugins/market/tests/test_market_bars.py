@@ -22,7 +22,7 @@ from argo_mw import (
 from argo_mw.plugin import RequestSent
 from argo_mw.testing import capture_events
 from argo_mw_market import alpaca, massive
-from argo_mw_market.frames import complaint
+from argo_mw_market.frames import problem_of
 from argo_mw_sandbox import Fault, Sandbox
 from argo_mw_sandbox.vendors.protocol import Answer
 
@@ -42,7 +42,7 @@ async def test_every_vendor_answers_the_same_frame(sandbox, open_argo, vendor: s
         outcome = await argo.outcome("bars", symbol="IBM")
     frame = outcome.value
     assert vendor == outcome.upstream
-    assert complaint(frame) is None
+    assert problem_of(frame) is None
     assert len(frame) > 55
     pd.testing.assert_frame_equal(expected, frame)
 
@@ -175,7 +175,7 @@ async def test_a_symbol_without_bars_leaves_the_others_answered(sandbox, open_ar
     assert 5 == sum(isinstance(answer, Outcome) for answer in answers.values())
 
 
-async def test_what_goes_wrong_with_pairs_is_not_the_stocks_fault(sandbox, open_argo) -> None:
+async def test_a_failure_of_pairs_leaves_stocks_answered(sandbox, open_argo) -> None:
     sandbox.set_fault("alpaca", Fault("sip", symbol="BTC/USD"))
     async with open_argo("alpaca") as argo:
         answers = await argo.map("bars", ["AAPL", "BTC-USD", "IBM", "ETH-USD"])
@@ -184,22 +184,22 @@ async def test_what_goes_wrong_with_pairs_is_not_the_stocks_fault(sandbox, open_
     assert kinds["BTC-USD"] is kinds["ETH-USD"] is UpstreamError
 
 
-async def test_every_request_that_goes_out_is_told(sandbox, open_argo, monkeypatch) -> None:
-    monkeypatch.setattr(alpaca, "_MOST_BARS", 40)
+async def test_every_request_that_is_sent_is_announced(sandbox, open_argo, monkeypatch) -> None:
+    monkeypatch.setattr(alpaca, "_MAX_BARS", 40)
     async with open_argo() as argo:
         events = capture_events(argo)
         await argo.map("bars", [*REAL, "BTC-USD", "ZZZZ"])
-    told = Counter(event.upstream for event in events.of(RequestSent))
-    counted = {vendor: requests(sandbox, vendor) for vendor in VENDORS}
-    assert told == counted
-    assert told["alpaca"] > 8
+    announced = Counter(event.upstream for event in events.of(RequestSent))
+    sent = {vendor: requests(sandbox, vendor) for vendor in VENDORS}
+    assert announced == sent
+    assert announced["alpaca"] > 8
 
 
 async def test_pages_are_put_together(sandbox, open_argo, monkeypatch) -> None:
     async with open_argo("alpaca") as argo:
         whole = await argo.map("bars", REAL)
     sandbox.reset_counts()
-    monkeypatch.setattr(alpaca, "_MOST_BARS", 40)
+    monkeypatch.setattr(alpaca, "_MAX_BARS", 40)
     async with open_argo("alpaca") as argo:
         pages = await argo.map("bars", REAL)
     assert 8 == requests(sandbox, "alpaca")
@@ -207,11 +207,9 @@ async def test_pages_are_put_together(sandbox, open_argo, monkeypatch) -> None:
         pd.testing.assert_frame_equal(whole[symbol].value, pages[symbol].value)
 
 
-async def test_symbols_that_have_pages_enough_alone_have_enough_together(
-    open_argo, monkeypatch
-) -> None:
-    monkeypatch.setattr(alpaca, "_MOST_BARS", 40)
-    monkeypatch.setattr(alpaca, "MOST_PAGES", 2)
+async def test_the_limit_of_pages_grows_with_the_number_of_symbols(open_argo, monkeypatch) -> None:
+    monkeypatch.setattr(alpaca, "_MAX_BARS", 40)
+    monkeypatch.setattr(alpaca, "MAX_PAGES", 2)
     async with open_argo("alpaca") as argo:
         together = await argo.map("bars", REAL)
     assert [] == [s for s, o in together.items() if not isinstance(o, Outcome)]
@@ -221,7 +219,7 @@ async def test_links_to_next_pages_are_followed(sandbox, open_argo, monkeypatch)
     async with open_argo("massive") as argo:
         whole = await argo.call("bars", symbol="IBM")
     sandbox.reset_counts()
-    monkeypatch.setattr(massive, "_MOST_BARS", 40)
+    monkeypatch.setattr(massive, "_MAX_BARS", 40)
     async with open_argo("massive") as argo:
         outcome = await argo.outcome("bars", symbol="IBM")
     pd.testing.assert_frame_equal(whole, outcome.value)
@@ -229,7 +227,7 @@ async def test_links_to_next_pages_are_followed(sandbox, open_argo, monkeypatch)
 
 
 async def test_further_pages_are_charged_to_the_quota(sandbox, open_argo, monkeypatch) -> None:
-    monkeypatch.setattr(massive, "_MOST_BARS", 40)
+    monkeypatch.setattr(massive, "_MAX_BARS", 40)
     async with open_argo("massive", per_minute=1) as argo:
         with pytest.raises(QuotaExceeded, match="1 per minute"):
             await argo.call("bars", symbol="IBM")
@@ -239,8 +237,8 @@ async def test_further_pages_are_charged_to_the_quota(sandbox, open_argo, monkey
 @pytest.mark.parametrize("vendor", ["alpaca", "massive"])
 async def test_endless_pages_end(sandbox, open_argo, monkeypatch, vendor: str) -> None:
     module = {"alpaca": alpaca, "massive": massive}[vendor]
-    monkeypatch.setattr(module, "_MOST_BARS", 1)
-    monkeypatch.setattr(module, "MOST_PAGES", 3)
+    monkeypatch.setattr(module, "_MAX_BARS", 1)
+    monkeypatch.setattr(module, "MAX_PAGES", 3)
     async with open_argo(vendor) as argo:
         with pytest.raises(UpstreamError, match="more than 3 pages"):
             await argo.call("bars", symbol="IBM")
@@ -249,18 +247,18 @@ async def test_endless_pages_end(sandbox, open_argo, monkeypatch, vendor: str) -
 
 @pytest.mark.parametrize("vendor", VENDORS)
 @pytest.mark.parametrize(
-    ("fault", "said"), [("empty", "no 1Day bars|malformed"), ("stale", "stale")]
+    ("fault", "text"), [("empty", "no 1Day bars|malformed"), ("stale", "stale")]
 )
-async def test_empty_and_stale_answers_are_none(
-    sandbox, open_argo, vendor: str, fault: str, said: str
+async def test_empty_and_stale_answers_are_invalid(
+    sandbox, open_argo, vendor: str, fault: str, text: str
 ) -> None:
     sandbox.set_fault(vendor, fault)
     async with open_argo(vendor) as argo:
-        with pytest.raises(InvalidAnswer, match=said):
+        with pytest.raises(InvalidAnswer, match=text):
             await argo.call("bars", symbol="AAPL")
 
 
-async def test_the_next_vendor_answers_where_one_does_not(sandbox, open_argo) -> None:
+async def test_the_next_vendor_answers_when_one_fails(sandbox, open_argo) -> None:
     sandbox.set_fault("alpaca", "garbage")
     sandbox.set_fault("massive", "not_authorized")
     async with open_argo() as argo:
@@ -268,7 +266,7 @@ async def test_the_next_vendor_answers_where_one_does_not(sandbox, open_argo) ->
     assert "alphavantage" == outcome.upstream
 
 
-async def test_when_no_vendor_answers_every_cause_is_told(sandbox, open_argo) -> None:
+async def test_when_no_vendor_answers_every_cause_is_reported(sandbox, open_argo) -> None:
     for vendor in VENDORS:
         sandbox.set_fault(vendor, "garbage")
     async with open_argo() as argo:
@@ -287,7 +285,7 @@ async def test_when_no_vendor_answers_every_cause_is_told(sandbox, open_argo) ->
         {"symbol": "AAPL", "days": "90"},
     ],
 )
-async def test_a_bad_question_is_refused_before_anybody_is_asked(
+async def test_a_bad_question_is_refused_before_any_vendor_is_asked(
     sandbox, open_argo, question: dict[str, object]
 ) -> None:
     async with open_argo() as argo:
@@ -312,7 +310,7 @@ async def test_cancelling_all_callers_ends_the_request(sandbox, open_argo, vendo
 
 
 @pytest.mark.parametrize(
-    ("paid", "question", "said"),
+    ("paid", "question", "text"),
     [
         (True, {"symbol": "BTC-USD"}, "has no bars of pairs like BTC-USD"),
         (True, {"symbol": "IBM", "timeframe": "1Min", "days": 60}, "has 30 days of 1Min bars"),
@@ -320,12 +318,12 @@ async def test_cancelling_all_callers_ends_the_request(sandbox, open_argo, vendo
         (False, {"symbol": "IBM", "days": 300}, "has 100 bars on the free plan"),
     ],
 )
-async def test_what_alpha_vantage_lacks_costs_none_of_its_few_requests(
-    sandbox, open_argo, paid: bool, question: dict[str, object], said: str
+async def test_data_that_alpha_vantage_lacks_costs_no_request(
+    sandbox, open_argo, paid: bool, question: dict[str, object], text: str
 ) -> None:
     table = {"key": "k", "paid": paid, "url": sandbox.url("alphavantage")}
     async with open_argo("alphavantage", alphavantage=table) as argo:
-        with pytest.raises(UpstreamError, match=said):
+        with pytest.raises(UpstreamError, match=text):
             await argo.call("bars", **question)
     assert 0 == requests(sandbox, "alphavantage")
 
@@ -345,7 +343,7 @@ async def test_the_paid_plan_of_alpha_vantage_answers_years(sandbox, open_argo) 
     assert len(frame) > 600
 
 
-async def test_cancelling_one_caller_leaves_the_gathered_request_alone(sandbox, open_argo) -> None:
+async def test_cancelling_one_caller_does_not_cancel_the_batch(sandbox, open_argo) -> None:
     sandbox.set_fault("alpaca", Fault("stall", hold=0.05))
     async with open_argo("alpaca") as argo:
         callers = [asyncio.create_task(argo.call("bars", symbol=s)) for s in REAL]

@@ -99,7 +99,7 @@ async def test_a_shared_fault_ends_in_the_promised_action(
 
 
 @pytest.mark.parametrize(("vendor", "answer", "action", "kind"), [row[:4] for row in UNSHOWN])
-def test_an_error_that_the_sandbox_does_not_show_means_what_the_reference_says(
+def test_errors_beyond_the_sandbox_mean_what_the_reference_says(
     vendor: str, answer: str, action: str, kind: str
 ) -> None:
     status, _, text = answer.partition(" ")
@@ -119,7 +119,7 @@ def test_the_reference_has_a_row_for_every_rule_of_the_client(vendor: str) -> No
 
 
 @pytest.mark.parametrize(("status", "action"), [(302, "switch"), (418, "switch"), (529, "retry")])
-def test_a_status_that_nobody_announced_has_an_action_too(status: int, action: str) -> None:
+def test_an_undocumented_status_has_an_action_too(status: int, action: str) -> None:
     for vendor in ("alpaca", "massive"):
         assert action == judge(vendor, RULES[vendor], Failure(status, "")).action.value
 
@@ -131,9 +131,7 @@ def test_the_reference_names_every_error_that_the_sandbox_has(sandbox: Sandbox) 
 
 
 @pytest.mark.parametrize("vendor", ["massive", "alphavantage"])
-async def test_a_quota_that_is_used_up_is_believed_for_the_next_request(
-    sandbox, vendor: str
-) -> None:
+async def test_a_used_up_quota_holds_for_the_next_request(sandbox, vendor: str) -> None:
     case = "note" if vendor == "alphavantage" else "rate_limit"
     sandbox.set_fault(vendor, case)
     async with opened(sandbox, vendor) as argo:
@@ -147,7 +145,7 @@ async def test_a_quota_that_is_used_up_is_believed_for_the_next_request(
     assert 1 == sandbox.counts()[vendor]["requests"]
 
 
-async def test_alpacas_headers_close_the_window_before_it_has_to_refuse(sandbox) -> None:
+async def test_alpacas_headers_refuse_requests_before_alpaca_does(sandbox) -> None:
     from argo_mw_sandbox import Quota
 
     sandbox.set_quota("alpaca", Quota(per_minute=2))
@@ -162,7 +160,7 @@ async def test_alpacas_headers_close_the_window_before_it_has_to_refuse(sandbox)
     assert 2 == sandbox.counts()["alpaca"]["requests"]
 
 
-async def test_a_vendor_that_is_down_is_one_line_that_says_where_and_what_to_do(sandbox) -> None:
+async def test_an_unreachable_vendor_is_reported_in_one_line_with_a_remedy(sandbox) -> None:
     config = quickly(sandbox, "alpaca")
     config["plugins"] = {
         "market": {"alpaca": {"key": "k", "secret": "s", "url": "http://127.0.0.1:9"}}
@@ -171,6 +169,6 @@ async def test_a_vendor_that_is_down_is_one_line_that_says_where_and_what_to_do(
     async with Argo.open(config, plugins=plugins, installed=False, clock=sandbox.clock) as argo:
         with pytest.raises(UpstreamError) as failed:
             await argo.call("bars", symbol="AAPL")
-    said = str(failed.value)
-    assert re.search(r"cannot be reached at http://127\.0\.0\.1:9 .*check that it is up", said)
-    assert "\n" not in said
+    text = str(failed.value)
+    assert re.search(r"cannot be reached at http://127\.0\.0\.1:9 .*check that it is up", text)
+    assert "\n" not in text

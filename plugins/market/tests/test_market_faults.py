@@ -79,14 +79,14 @@ async def ask_among_faults(calls: int, seed: int) -> tuple[int, int]:
     return answered, failed
 
 
-async def test_every_call_among_faults_ends_and_nothing_is_left() -> None:
+async def test_every_call_among_faults_ends_and_leaves_nothing_behind() -> None:
     answered, failed = await ask_among_faults(300, seed=7)
     assert 300 == answered + failed
     assert answered > 280
 
 
 @pytest.mark.soak
-async def test_ten_thousand_calls_among_faults_end_and_nothing_is_left() -> None:
+async def test_ten_thousand_calls_among_faults_end_and_leave_nothing_behind() -> None:
     answered, failed = await ask_among_faults(10_000, seed=11)
     assert 10_000 == answered + failed
     assert answered > 9_900
@@ -95,7 +95,7 @@ async def test_ten_thousand_calls_among_faults_end_and_nothing_is_left() -> None
 @pytest.mark.parametrize(
     "fault", ["stall", "trickle", "keepalive", "server_error", "reset", "outage"]
 )
-async def test_a_second_is_a_second_whatever_all_vendors_do(
+async def test_the_deadline_holds_whatever_the_vendors_do(
     sandbox, open_argo, ends_on_time, fault: str
 ) -> None:
     for vendor in VENDORS:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw_market import COLUMNS, make_frame
-from argo_mw_market.frames import complaint
+from argo_mw_market.frames import problem_of
 
 BAR = [10.0, 12.0, 9.0, 11.0, 100.0]
 
@@ -32,17 +32,17 @@ def test_the_schema_is_the_documented_one() -> None:
     assert "UTC" == str(frame.index.tz)
     assert ["open", "high", "low", "close", "volume"] == frame.columns.tolist()
     assert {np.dtype("float64")} == set(frame.dtypes)
-    assert complaint(frame) is None
+    assert problem_of(frame) is None
 
 
 @pytest.mark.parametrize("bad", [[np.nan, *BAR[1:]], [0.0, *BAR[1:]], [*BAR[:4], -1.0]])
-def test_values_that_no_market_has_are_refused(bad: list[float]) -> None:
+def test_impossible_prices_are_refused(bad: list[float]) -> None:
     with pytest.raises(ValueError, match="not a number"):
         make_frame(np.array([0.0]), np.array([bad]))
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "text"),
     [
         (None, "NoneType"),
         (make_frame(np.array([]), np.array([])), "no bars"),
@@ -50,8 +50,8 @@ def test_values_that_no_market_has_are_refused(bad: list[float]) -> None:
         (make_frame(np.array([0.0]), np.array([BAR])).drop(columns="volume"), "volume"),
     ],
 )
-def test_what_is_no_answer_says_why(value: object, said: str) -> None:
-    assert said in str(complaint(value))
+def test_the_reason_why_a_value_is_no_answer_is_given(value: object, text: str) -> None:
+    assert text in str(problem_of(value))
 
 
 def test_the_columns_are_shared_so_that_frames_stay_small() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from argo_mw_market import TIMEFRAMES, read_symbol
 from argo_mw_market.hours import DAY as SECONDS
-from argo_mw_market.hours import Freshness, end_of, spoken_for
+from argo_mw_market.hours import AgeLimits, end_of, moment_of
 
 NEW_YORK = ZoneInfo("America/New_York")
 DAY, MINUTE = TIMEFRAMES["1Day"], TIMEFRAMES["1Min"]
@@ -45,7 +45,7 @@ def test_a_day_of_a_pair_ends_after_24_hours() -> None:
 def test_a_daily_frame_speaks_for_now_until_the_market_opens_again(
     bar: str, now: str, moment: str
 ) -> None:
-    assert at(moment) == spoken_for(at(bar), STOCK, DAY, at(now))
+    assert at(moment) == moment_of(at(bar), STOCK, DAY, at(now))
 
 
 @pytest.mark.parametrize(
@@ -62,24 +62,24 @@ def test_a_daily_frame_speaks_for_now_until_the_market_opens_again(
 def test_a_frame_of_minutes_counts_the_hours_around_the_session(
     bar: str, now: str, moment: str
 ) -> None:
-    assert at(moment) == spoken_for(at(bar), STOCK, MINUTE, at(now))
+    assert at(moment) == moment_of(at(bar), STOCK, MINUTE, at(now))
 
 
-def test_a_pair_has_no_hours() -> None:
+def test_a_pair_trades_around_the_clock() -> None:
     saturday = at("2024-03-09T12:00", "UTC")
-    assert saturday + 60 == spoken_for(saturday, PAIR, MINUTE, saturday + 3600)
+    assert saturday + 60 == moment_of(saturday, PAIR, MINUTE, saturday + 3600)
 
 
 def test_a_long_weekend_is_not_stale_and_a_week_is() -> None:
     friday = at("2024-03-28T00:00")  # Good Friday is the next day
-    limits = Freshness(stocks=5 * SECONDS, pairs=SECONDS)
+    limits = AgeLimits(stocks=5 * SECONDS, pairs=SECONDS)
     assert not limits.stale(friday, STOCK, DAY, at("2024-04-01T16:05"))
     assert limits.stale(friday, STOCK, DAY, at("2024-04-05T12:00"))
 
 
 def test_a_pair_is_stale_sooner() -> None:
     bar = at("2024-03-08T00:00", "UTC")
-    limits = Freshness(stocks=5 * SECONDS, pairs=SECONDS)
+    limits = AgeLimits(stocks=5 * SECONDS, pairs=SECONDS)
     assert not limits.stale(bar, PAIR, MINUTE, bar + 80_000)
     assert limits.stale(bar, PAIR, MINUTE, bar + 90_000)
     assert not limits.stale(bar, PAIR, DAY, bar + 4 * SECONDS)

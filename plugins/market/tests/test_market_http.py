@@ -49,7 +49,9 @@ async def test_the_key_is_on_the_wire_and_nowhere_else(sandbox: Sandbox) -> None
     await http.aclose()
 
 
-async def test_who_retires_first_ends_what_is_under_way_and_then_closes(sandbox: Sandbox) -> None:
+async def test_a_retired_client_finishes_requests_under_way_and_then_closes(
+    sandbox: Sandbox,
+) -> None:
     sandbox.set_fault("massive", Fault("stall", hold=0.02))
     http = Http("massive", sandbox.url("massive"), sign)
     asking = asyncio.create_task(http.get("/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01"))
@@ -60,7 +62,7 @@ async def test_who_retires_first_ends_what_is_under_way_and_then_closes(sandbox:
     assert http._client is None
 
 
-async def test_a_late_request_of_who_has_retired_leaves_no_connection(sandbox: Sandbox) -> None:
+async def test_a_late_request_of_a_retired_client_leaves_no_connection(sandbox: Sandbox) -> None:
     """A call that began before a change of the configuration may have further pages to fetch."""
     http = Http("massive", sandbox.url("massive"), sign)
     path = "/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01"
@@ -71,7 +73,7 @@ async def test_a_late_request_of_who_has_retired_leaves_no_connection(sandbox: S
     assert http._client is None
 
 
-async def test_a_link_to_a_next_page_that_is_none_is_a_malformed_answer(
+async def test_an_invalid_link_to_a_next_page_is_a_malformed_answer(
     sandbox, open_argo, monkeypatch
 ) -> None:
     bar = b'{"t":1362114000000,"o":1,"h":1,"l":1,"c":1,"v":1}'
@@ -85,7 +87,7 @@ async def test_a_link_to_a_next_page_that_is_none_is_a_malformed_answer(
 
 
 @pytest.mark.parametrize("vendor", ["alpaca", "massive", "alphavantage"])
-async def test_a_body_that_is_not_encoded_as_it_says_is_a_malformed_answer(
+async def test_a_body_with_a_wrong_encoding_is_a_malformed_answer(
     sandbox, open_argo, monkeypatch, vendor: str
 ) -> None:
     spoilt = Answer(b"no gzip", headers={"Content-Encoding": "gzip"})
@@ -164,7 +166,7 @@ async def test_cancelled_requests_lose_no_place_in_the_pool(sandbox: Sandbox) ->
     await http.aclose()
 
 
-def test_the_environments_proxy_is_used_but_never_to_this_machine(monkeypatch) -> None:
+def test_the_environments_proxy_is_not_used_for_this_machine(monkeypatch) -> None:
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("no_proxy", "www.alphavantage.co")

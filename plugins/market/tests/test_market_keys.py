@@ -58,23 +58,23 @@ async def test_keys_are_found_where_the_vendors_own_tools_look(
     assert vendor == outcome.upstream
 
 
-async def test_massives_old_name_is_known_too(sandbox, monkeypatch) -> None:
+async def test_the_key_under_massives_old_name_is_found(sandbox, monkeypatch) -> None:
     monkeypatch.setenv("POLYGON_API_KEY", "old-name")
     async with opened(sandbox, "massive") as argo:
         assert len(await argo.call("bars", symbol="AAPL")) > 50
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-async def test_a_missing_key_is_one_line_that_names_the_variable_and_the_table(
+async def test_a_missing_key_is_reported_in_one_line_with_variable_and_table(
     sandbox, vendor: str
 ) -> None:
     async with opened(sandbox, vendor) as argo:
         with pytest.raises(UpstreamError) as failed:
             await argo.call("bars", symbol="AAPL")
-    said = str(failed.value)
-    assert all(variable in said for variable in VARIABLES[vendor])
-    assert f"[plugins.market.{vendor}]" in said
-    assert "\n" not in said
+    message = str(failed.value)
+    assert all(variable in message for variable in VARIABLES[vendor])
+    assert f"[plugins.market.{vendor}]" in message
+    assert "\n" not in message
     assert 0 == sandbox.counts()[vendor]["requests"]
 
 
@@ -138,7 +138,7 @@ async def test_keys_are_in_no_log_error_event_key_or_repr(
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-async def test_a_key_that_a_vendor_repeats_is_not_told(sandbox, monkeypatch, vendor: str) -> None:
+async def test_a_key_that_a_vendor_repeats_is_hidden(sandbox, monkeypatch, vendor: str) -> None:
     """Alpha Vantage says whose quota is used up."""
     for variable, secret in VARIABLES[vendor].items():
         monkeypatch.setenv(variable, secret)
@@ -156,7 +156,7 @@ async def test_a_key_that_a_vendor_repeats_is_not_told(sandbox, monkeypatch, ven
     assert [] == [secret for secret in SECRETS if secret in str(failed.value)]
 
 
-def test_an_error_text_steers_no_terminal() -> None:
+def test_an_error_text_holds_no_control_characters() -> None:
     failed = judge("alpaca", alpaca.RULES, Failure(422, "a\x1b[31mb\u202ec\n\x07d"))
     assert str(failed).endswith("(422 a [31mb c d)")
 
@@ -184,26 +184,29 @@ def test_keys_are_never_sent_in_the_clear(url: str) -> None:
         plugins.configs({"market": {"alpaca": {"url": url}}}, "argo.toml")
 
 
-async def test_the_doctor_is_told_what_is_missing_and_what_answers(sandbox, monkeypatch) -> None:
+async def test_the_doctor_reports_missing_keys_and_reachable_vendors(sandbox, monkeypatch) -> None:
     monkeypatch.setenv("MASSIVE_API_KEY", "massive")
     async with opened(sandbox) as argo:
         waiting = engine_of(argo).plugins.call(
             "market", "diagnose", config=None, context=context_of(argo)
         )
-        said = {what: (well, text) for what, well, text in await waiting}
-    assert said["upstream massive"] == (True, f"has a key and answers at {sandbox.url('massive')}")
-    assert said["upstream alpaca"][0] is False
-    assert "APCA_API_KEY_ID" in said["upstream alpaca"][1]
+        checks = {what: (well, text) for what, well, text in await waiting}
+    assert checks["upstream massive"] == (
+        True,
+        f"has a key and answers at {sandbox.url('massive')}",
+    )
+    assert checks["upstream alpaca"][0] is False
+    assert "APCA_API_KEY_ID" in checks["upstream alpaca"][1]
 
 
-async def test_the_doctor_is_told_what_does_not_answer(sandbox, monkeypatch) -> None:
+async def test_the_doctor_reports_unreachable_vendors(sandbox, monkeypatch) -> None:
     monkeypatch.setenv("MASSIVE_API_KEY", "massive")
     sandbox.set_fault("massive", "outage")
     async with opened(sandbox) as argo:
         waiting = engine_of(argo).plugins.call(
             "market", "diagnose", config=None, context=context_of(argo)
         )
-        said = {what: (well, text) for what, well, text in await waiting}
-    well, text = said["upstream massive"]
+        checks = {what: (well, text) for what, well, text in await waiting}
+    well, text = checks["upstream massive"]
     assert not well
     assert "broke the connection off" in text

@@ -34,7 +34,7 @@ async def test_news_are_articles_newest_first(sandbox: Sandbox, open_argo, vendo
     assert outcome.as_of == sandbox.clock.time()
 
 
-async def test_only_alpha_vantage_scores_what_it_says(open_argo) -> None:
+async def test_only_alpha_vantage_gives_sentiment(open_argo) -> None:
     scored = (await ask(open_argo, "alphavantage", symbol="AAPL", days=10)).value
     plain = (await ask(open_argo, "alpaca", symbol="AAPL", days=10)).value
     assert [a.url for a in scored] == [a.url for a in plain]
@@ -57,14 +57,14 @@ async def test_pages_of_news_are_read_until_every_symbol_has_enough(
 ) -> None:
     whole = await ask(open_argo, "alpaca", symbol="AAPL", days=30, limit=8)
     sandbox.reset_counts()
-    monkeypatch.setattr(alpaca, "_MOST_NEWS", 3)
+    monkeypatch.setattr(alpaca, "_MAX_NEWS", 3)
     paged = await ask(open_argo, "alpaca", symbol="AAPL", days=30, limit=8)
     assert paged.value == whole.value
     assert 8 == len(paged.value)
     assert 3 == sandbox.counts()["alpaca"]["requests"]
 
 
-async def test_symbols_beside_the_one_asked_for_may_have_any_spelling(
+async def test_other_symbols_of_an_article_may_have_any_spelling(
     sandbox, open_argo, monkeypatch
 ) -> None:
     item = (
@@ -80,7 +80,7 @@ async def test_symbols_beside_the_one_asked_for_may_have_any_spelling(
     ("score", "relevance", "expected"),
     [("-0.25", "0.5", (-0.25, 0.5)), ("7", "7", (1.0, 1.0)), ("NaN", "NaN", (None, 0.0))],
 )
-async def test_scores_are_strings_and_one_that_is_no_number_is_none(
+async def test_scores_are_strings_and_one_that_is_no_number_is_left_out(
     sandbox, open_argo, monkeypatch, score: str, relevance: str, expected: tuple[float, float]
 ) -> None:
     mention = (

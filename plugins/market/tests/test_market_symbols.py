@@ -40,7 +40,7 @@ def test_letters_inside_a_ticker_make_no_crypto_pair(text: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "   ", "A APL", "AAPL;DROP", "../etc", "LONGESTNAME", 7, None])
-def test_what_is_no_symbol_is_refused(bad: object) -> None:
+def test_invalid_symbols_are_refused(bad: object) -> None:
     with pytest.raises(BadParameter, match="symbol"):
         read_symbol(bad)
 
