@@ -1,4 +1,4 @@
-"""Coalescing: what a shared flight costs, and how many loads a fleet makes for one question."""
+"""Coalescing: the cost of a shared flight, and the loads of many processes for one question."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from async_lru import alru_cache
 
 from argo_mw import Argo
 from argo_mw_redis.testing import servers
-from tests.bench.coalesce_stage.fleet import CALLERS, PROCESSES, ask_at_once
+from tests.bench.coalesce_stage.processes import CALLERS, PROCESSES, ask_at_once
 
 CALLS = 10_000
 TURNS = 20
@@ -24,30 +24,30 @@ MEMORY = {"argo": {"shared": "memory://"}, "flags": {"cache": "off"}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The bench's own arguments."""
+    """Add the bench's own arguments."""
     parser.add_argument("--rounds", type=int, default=9)
 
 
 async def run(args: argparse.Namespace) -> dict[str, float]:
-    """Counts of loads, and microseconds a call."""
+    """Return counts of loads, and microseconds per call."""
     with tempfile.TemporaryDirectory() as state:
         os.environ["ARGO_MW_STATE_DIR"] = state
         figures = await in_one_process(args.rounds)
         with servers(Path(state)) as start:
             loads, answered = await ask_at_once(start().url, Path(state), "REDIS")
-        store = f"sqlite:///{state}/fleet.db"
+        store = f"sqlite:///{state}/shared.db"
         sqlite_loads, sqlite_answered = await ask_at_once(store, Path(state), "SQLITE")
     return {
         **figures,
-        "fleet_upstream_calls": loads,
-        "fleet_answered_share": answered / (PROCESSES * CALLERS),
-        "fleet_sqlite_upstream_calls": sqlite_loads,
-        "fleet_sqlite_answered_share": sqlite_answered / (PROCESSES * CALLERS),
+        "distributed_upstream_calls": loads,
+        "distributed_answered_share": answered / (PROCESSES * CALLERS),
+        "distributed_sqlite_upstream_calls": sqlite_loads,
+        "distributed_sqlite_answered_share": sqlite_answered / (PROCESSES * CALLERS),
     }
 
 
 async def in_one_process(rounds: int) -> dict[str, float]:
-    """10,000 equal calls at once, beside async_lru's, in turns."""
+    """Measure 10,000 equal calls at once, beside async_lru's, in turns."""
     ours, peers, loads = [], [], []
     for _ in range(rounds):
         gate = asyncio.Event()

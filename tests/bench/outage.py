@@ -21,12 +21,12 @@ CALLS = 1_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The bench's own arguments."""
+    """Add the bench's own arguments."""
     parser.add_argument("--rounds", type=int, default=5)
 
 
 async def run(args: argparse.Namespace) -> dict[str, float]:
-    """Failed calls of all rounds, and the medians over rounds of everything else."""
+    """Return failed calls of all rounds, and the medians over rounds of everything else."""
     with tempfile.TemporaryDirectory() as directory, servers(Path(directory)) as start:
         server = await asyncio.to_thread(start)
         async with nodes(server.url, plugins={}) as fleet:
@@ -62,9 +62,9 @@ async def _outage(server: RealServer, fleet: Nodes) -> dict[str, float]:
 
 
 async def _waits(fleet: Nodes, when: str) -> list[float]:
-    """How long the calls since the last time took, in seconds: with the store, or without."""
-    told = await fleet.ask("waits")
-    return [float(str(wait)) for waits in told for wait in waits[when]]  # type: ignore[attr-defined]
+    """Return the seconds that the calls since the last time took, with the store or without."""
+    every = await fleet.ask("waits")
+    return [float(str(wait)) for waits in every for wait in waits[when]]  # type: ignore[attr-defined]
 
 
 def _p99_ms(waits: list[float]) -> float:

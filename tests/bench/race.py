@@ -1,4 +1,4 @@
-"""What hedging and racing gain and cost, over real sockets, and what they leave behind: nothing."""
+"""The gain and cost of hedging and racing over real sockets, and that nothing leaks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(args: argparse.Namespace) -> dict[str, object]:
-    """All figures; medians over the seeds, and each seed's own beside them."""
+    """Return all figures: medians over the seeds, and each seed's own beside them."""
     hedged = [await hedge(seed, args.calls, args.concurrency) for seed in args.seeds]
     raced = [await race(seed, args.calls // 4) for seed in args.seeds]
     figures: dict[str, object] = {}
@@ -47,7 +47,7 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
 
 
 async def hedge(seed: int, calls: int, concurrency: int) -> dict[str, float]:
-    """The 99th percentile of hedged calls against that of the single upstream."""
+    """Compare the 99th percentile of hedged calls with that of the single upstream."""
     async with sandbox(seed) as process, application(process, "alpaca") as (argo, _):
         single = await ask(argo, calls, concurrency)
     async with (
@@ -67,7 +67,7 @@ async def hedge(seed: int, calls: int, concurrency: int) -> dict[str, float]:
 
 
 async def race(seed: int, calls: int) -> dict[str, float]:
-    """The median of raced calls against that of the faster of the two latencies, replayed.
+    """Compare the median of raced calls with that of the faster of the two latencies, replayed.
 
     A seed gives each vendor the same latencies in every sandbox, and one call at a time keeps
     them in step: what the faster of the two would have taken is known for every call.
@@ -90,7 +90,7 @@ async def race(seed: int, calls: int) -> dict[str, float]:
 
 
 async def cpu(rounds: int, calls: int = 2000) -> float:
-    """Microseconds of CPU time that a raced call takes beyond a bare ``asyncio.wait``."""
+    """Return the microseconds of CPU time of a raced call beyond a bare ``asyncio.wait``."""
 
     async def quick(call: Call | None = None) -> Outcome:
         await asyncio.sleep(0)
@@ -150,7 +150,7 @@ async def failing_fast(seed: int, calls: int = 50) -> dict[str, object]:
 
 
 async def cancelled(seed: int, hedges: int) -> dict[str, object]:
-    """Cancel many hedges, and look for what they left behind."""
+    """Cancel many hedges, and count what they leak."""
     latency = {"alpaca": LATENCY, "massive": Latency(median=5.0)}
     async with (
         sandbox(seed, latency) as process,
@@ -173,7 +173,7 @@ async def cancelled(seed: int, hedges: int) -> dict[str, object]:
 
 
 async def traffic(seed: int, picture: Path | None) -> dict[str, object]:
-    """Where the traffic goes while an upstream turns slow, dead and well again."""
+    """Return where the traffic goes while an upstream turns slow, dead and healthy again."""
     slow, slow_hedges, slow_lost = await shares(0.1, 2000, 20, seed)
     fast, fast_hedges, fast_lost = await shares(1000.0, 20_000, 20, seed)
     if picture is not None:
@@ -189,14 +189,14 @@ async def traffic(seed: int, picture: Path | None) -> dict[str, object]:
 
 
 def phases(series: Sequence[float]) -> list[float]:
-    """The share at the end of each phase: the mean of its last quarter."""
+    """Return the share at the end of each phase: the mean of its last quarter."""
     size = len(series) // 4
     ends = [series[(i + 1) * size - size // 4 : (i + 1) * size] for i in range(4)]
     return [round(statistics.fmean(end), 3) for end in ends]
 
 
 async def ask(argo: Argo, calls: int, concurrency: int) -> list[float]:
-    """Ask *calls* times, *concurrency* at once; the seconds that each took."""
+    """Ask *calls* times, *concurrency* at once; return the seconds that each took."""
     seconds: list[float] = []
     left = iter(range(calls))
 
@@ -211,12 +211,12 @@ async def ask(argo: Argo, calls: int, concurrency: int) -> list[float]:
 
 
 async def counted(process: SandboxProcess) -> dict[str, dict[str, object]]:
-    """What the sandbox saw."""
+    """Return the counts of the sandbox."""
     return await asyncio.to_thread(process.counts)
 
 
 async def until_quiet(process: SandboxProcess) -> dict[str, dict[str, object]]:
-    """What the sandbox saw, once it has noticed that nobody waits any more."""
+    """Return the counts of the sandbox, once it has noticed all disconnects."""
     for _ in range(100):
         counts = await counted(process)
         if not any(one["in_flight"] for one in counts.values()):
@@ -226,7 +226,7 @@ async def until_quiet(process: SandboxProcess) -> dict[str, dict[str, object]]:
 
 
 async def lost_slots(process: SandboxProcess, upstreams: Sequence[WebUpstream]) -> int:
-    """Connections that the clients can no longer take, with the sandbox answering at once."""
+    """Count connections that clients can no longer take, while the sandbox answers at once."""
     from argo_mw_sandbox import Change
 
     instant = {one.name: Latency() for one in upstreams}
@@ -235,5 +235,5 @@ async def lost_slots(process: SandboxProcess, upstreams: Sequence[WebUpstream]) 
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The *percent*th percentile."""
+    """Return the *percent*th percentile."""
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -1,1 +1,1 @@
-"""What the bench of coalesce, and its fault tests, run in processes of their own."""
+"""The processes of the bench of coalesce."""

@@ -1,4 +1,4 @@
-"""A process of the fleet: asks for each symbol that it is told, with all its callers at once."""
+"""One of the processes: asks for each symbol on its standard input, with all callers at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from argo_mw import Argo
 
 
 async def main(store: str, callers: int, takes: float) -> None:
-    """Answer each line of standard input with what came of it."""
+    """Ask for each line of standard input, and print the results."""
     loads = 0
     block = ["market", "persist", "similarity", "compare", "llm", "metrics", "signals", "sandbox"]
     installed = _installed()

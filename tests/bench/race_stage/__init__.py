@@ -1,1 +1,1 @@
-"""What the bench of ``race`` is played with: vendors over sockets, and vendors made up."""
+"""The vendors of the bench of ``race``: over sockets, and simulated."""

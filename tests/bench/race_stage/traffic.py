@@ -1,4 +1,4 @@
-"""An upstream turns slow, then dead, then well: where the traffic goes, on a clock of our own."""
+"""An upstream turns slow, then dead, then healthy: where the traffic goes, on a fake clock."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from argo_mw_race import plugin as race_plugin
 from tests.bench.race_stage.web import bars
 
 PHASES = (("well", 0.020), ("slow", 0.400), ("dead", 1e9), ("well again", 0.020))
-"""What the first upstream is like, and its median latency in seconds."""
+"""The phases of the first upstream, and its median latency in seconds."""
 
 OTHER = 0.030
 SIGMA = 0.4
-PATIENCE = 60.0
+LAST_WAIT = 60.0
 
 
 async def shares(
     per_second: float, calls: int, buckets: int, seed: int
 ) -> tuple[list[float], float, int]:
-    """The first upstream's share of answers in each bucket of time, hedges per call, failures.
+    """Return the first upstream's share of answers in each bucket of time, hedges per call, failures.
 
     Args:
         per_second: Calls a second.
         calls: Calls in each phase.
         buckets: Parts that a phase is cut into.
-        seed: What latencies follow from.
+        seed: The seed of the latencies.
     """
     clock = FakeClock()
     chance = random.Random(seed)
@@ -77,14 +77,14 @@ async def shares(
                     await clock.advance(1 / per_second)
                 await clock.advance(0.2)
                 series.append(won["first"] / max(1, sum(won.values())))
-        await clock.advance(PATIENCE)
+        await clock.advance(LAST_WAIT)
         await asyncio.gather(*tasks)
     total = calls // buckets * buckets * len(PHASES)
     return series, (sent - total) / total, unanswered
 
 
 def plot(curves: dict[str, Sequence[float]]) -> str:
-    """The shares over time as an SVG picture."""
+    """Draw the shares over time as an SVG picture."""
     width, height, left, top = 720, 220, 50, 30
     colours = ("#1f77b4", "#d62728", "#2ca02c")
     parts = [

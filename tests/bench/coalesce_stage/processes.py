@@ -16,18 +16,18 @@ CALLERS = 200
 
 @define
 class Worker:
-    """One process of the fleet."""
+    """One of the processes."""
 
     process: subprocess.Popen[str]
 
-    def say(self, word: str) -> None:
-        """Give the process a word on its standard input."""
+    def write(self, word: str) -> None:
+        """Write *word* to the standard input of the process."""
         assert self.process.stdin is not None
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
 
-    def hear(self) -> str:
-        """The process's next line; "" once it has ended."""
+    def read(self) -> str:
+        """Return the next line of the process; "" once it has ended."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().strip()
 
@@ -38,7 +38,7 @@ class Worker:
 
 
 def start(store: str, state: Path, *, callers: int = CALLERS, takes: float = 0.2) -> Worker:
-    """A process with an open application on *store*, ready to ask with *callers* callers."""
+    """Start a process with an open application on *store* and *callers* callers."""
     program = Path(__file__).with_name("worker.py")
     command = [sys.executable, str(program), store, str(callers), str(takes)]
     process = subprocess.Popen(
@@ -49,22 +49,22 @@ def start(store: str, state: Path, *, callers: int = CALLERS, takes: float = 0.2
         env={"ARGO_MW_STATE_DIR": str(state), "PATH": ""},
     )
     worker = Worker(process)
-    if worker.hear() != "ready":
+    if worker.read() != "ready":
         worker.end()
-        msg = "a process of the fleet did not start"
+        msg = "a process did not start"
         raise RuntimeError(msg)
     return worker
 
 
 async def ask_at_once(store: str, state: Path, symbol: str) -> tuple[int, int]:
-    """Loads made and callers answered when the whole fleet asks for *symbol* at once."""
+    """Return the loads made and callers answered when all processes ask for *symbol* at once."""
     workers = [start(store, state) for _ in range(PROCESSES)]
     try:
         for worker in workers:
-            worker.say(symbol)
-        told = await asyncio.gather(*(asyncio.to_thread(worker.hear) for worker in workers))
+            worker.write(symbol)
+        lines = await asyncio.gather(*(asyncio.to_thread(worker.read) for worker in workers))
     finally:
         for worker in workers:
             worker.end()
-    reports = [json.loads(line) for line in told]
+    reports = [json.loads(line) for line in lines]
     return sum(r["loads"] for r in reports), sum(r["answered"] for r in reports)
