@@ -1,9 +1,9 @@
-"""Write what was measured by ``make compare`` into the pages: ``python docs/compare.py``.
+"""Write the measurements of ``make compare`` into the pages: ``python docs/compare.py``.
 
-It takes its figures from ``docs/compare.json``, draws ``docs/assets/compare.svg``, and replaces
-what stands between ``<!-- measured: NAME -->`` and ``<!-- end -->``: ``summary`` is the original
-service against all layers, ``variants`` is every variant, and the name of a layer is what it does
-alone and what is lost without it. A test fails when a page is out of date.
+It takes the figures from ``docs/compare.json``, draws ``docs/assets/compare.svg``, and replaces
+the text between ``<!-- measured: NAME -->`` and ``<!-- end -->``: ``summary`` is the baseline
+against all layers, ``variants`` every variant, and the name of a layer that layer alone and all
+layers without it. A test fails when a page is out of date.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Measured:
     """One comparison, read back.
 
     Args:
-        report: What ``argo-mw compare --json`` has written.
+        report: The file that ``argo-mw compare --json`` wrote, read back.
     """
 
     def __init__(self, report: Mapping[str, object]) -> None:
@@ -67,28 +67,28 @@ class Measured:
         self._seeds = {name: one for name, one in summary.items() if "_by_seed" in name}
 
     def block(self, name: str) -> str:
-        """What stands in the block *name*."""
+        """Return the text of the block *name*."""
         match name:
             case "summary":
                 return self._summary()
             case "variants":
-                told = "".join(f"- {text}\n" for text in remarks(self.workload, self.columns))
-                return f"{_table('', ROWS, [(one.variant, one) for one in self.columns])}\n{told}"
+                notes = "".join(f"- {text}\n" for text in remarks(self.workload, self.columns))
+                return f"{_table('', ROWS, [(one.variant, one) for one in self.columns])}\n{notes}"
             case _:
                 return self._layer(name)
 
     def _summary(self) -> str:
-        before, after = self._named["before"], self._named["all"]
+        baseline, after = self._named["baseline"], self._named["all"]
         rows = [
             "| | original | all layers | ratio | of each seed | aim |",
             "|---|---|---|---|---|---|",
         ]
         for title, name, form, ratio, aim in _SUMMARY:
             value = self._ratios.get(ratio)
-            told = "" if value is None else f"{value:.2g}"
+            ratio_text = "" if value is None else f"{value:.2g}"
             seeds = ", ".join(f"{one:.2g}" for one in self._seeds.get(f"{ratio}_by_seed", []))
-            cells = [cell(one, name, form) for one in (before, after)]
-            rows.append(f"| {' | '.join([title, *cells, told, seeds, aim])} |")
+            cells = [cell(one, name, form) for one in (baseline, after)]
+            rows.append(f"| {' | '.join([title, *cells, ratio_text, seeds, aim])} |")
         return "\n".join(rows) + "\n"
 
     def _layer(self, layer: str) -> str:
@@ -116,18 +116,18 @@ def _table(
 
 
 def read() -> Measured:
-    """The comparison that the pages tell of."""
+    """Return the comparison that the pages show."""
     return Measured(json.loads((DOCS / "compare.json").read_text("utf-8")))
 
 
 def outputs(measured: Measured) -> Iterator[tuple[Path, str]]:
-    """Every file that tells of it, and what it should hold."""
+    """Yield every file that shows *measured*, and what it should hold."""
     yield DOCS / "assets" / "compare.svg", picture(measured.columns)
     for page in (ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md"))):
         text = page.read_text("utf-8")
-        told = _BLOCK.sub(lambda m: f"{m[1]}\n{measured.block(m[2])}\n{m[4]}", text)
+        written = _BLOCK.sub(lambda m: f"{m[1]}\n{measured.block(m[2])}\n{m[4]}", text)
         if _BLOCK.search(text):
-            yield page, told
+            yield page, written
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Before and after, measured: what each layer gains and costs."""
+"""Baseline and after, measured: what each layer gains and costs."""

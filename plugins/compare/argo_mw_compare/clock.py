@@ -1,4 +1,4 @@
-"""A clock at the replayed date, faster than real time, that skips what nobody waits in."""
+"""A clock at the replayed date, faster than real time, that skips idle times."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _Timer:
 
 
 class WarpClock:
-    """Implements the framework's ``Clock``: replayed seconds, *speed* of them in a real second.
+    """A ``Clock`` of replayed seconds, *speed* of them in a real second.
 
-    Between rounds of a workload nothing happens but what timers do: :meth:`skip` goes there at
-    once, and runs the timers that fall due on the way in their order.
+    Between the rounds of a workload only timers act: :meth:`skip` jumps to the next round, and runs
+    the timers that fall due on the way in their order.
 
     Args:
         now: Seconds since the epoch at which the replay starts.
@@ -44,11 +44,11 @@ class WarpClock:
         self._armed_for = float("inf")
 
     def monotonic(self) -> float:
-        """Replayed seconds since the start."""
+        """Return replayed seconds since the start."""
         return (time.monotonic() - self._began) * self.speed + self._skipped
 
     def time(self) -> float:
-        """The replayed now, in seconds since the epoch."""
+        """Return the replayed time, in seconds since the epoch."""
         return self._wall + self.monotonic()
 
     async def sleep(self, seconds: float) -> None:
@@ -77,7 +77,7 @@ class WarpClock:
         return timer
 
     async def skip(self, to: float, moved: Callable[[], object]) -> None:
-        """Be at monotonic time *to* at once; *moved* is called after every jump."""
+        """Jump to monotonic time *to*, timer by timer; call *moved* after every jump."""
         while True:
             due = self._next_due()
             target = min(to, due)

@@ -17,8 +17,8 @@ def register_commands(cli: click.Group) -> None:
     cli.add_command(compare)
 
 
-class Report(click.Path):
-    """A file to be written once everything is measured; what stands in its way is told before."""
+class ReportFile(click.Path):
+    """A file to be written after the measurements; what prevents that is reported before them."""
 
     name = "file"
 
@@ -28,7 +28,7 @@ class Report(click.Path):
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> Path:
-        """*value* as a path in a folder that is there."""
+        """Return *value* as a path in a folder that exists."""
         path = Path(str(super().convert(str(value), param, ctx)))
         if not os.access(path.absolute().parent, os.W_OK):
             self.fail(f"{path} cannot be written: make its folder, or choose another", param, ctx)
@@ -53,12 +53,12 @@ class Report(click.Path):
 @click.option(
     "--speed",
     type=click.FloatRange(0, min_open=True),
-    help="How much faster time and latencies are; found by a pilot unless told.",
+    help="How much faster time and latencies are; by default found by a pilot.",
 )
-@click.option("--seed", default=0, show_default=True, help="What latencies follow from.")
-@click.option("--quick", is_flag=True, help="Only before and all, not each layer.")
-@click.option("--json", "json_file", type=Report(), help="Write all figures there.")
-@click.option("--html", "html_file", type=Report(), help="Write a page with plots there.")
+@click.option("--seed", default=0, show_default=True, help="The seed of latencies.")
+@click.option("--quick", is_flag=True, help="Only baseline and all, not each layer.")
+@click.option("--json", "json_file", type=ReportFile(), help="Write all figures there.")
+@click.option("--html", "html_file", type=ReportFile(), help="Write a page with plots there.")
 def compare(
     symbols: int,
     hours: float,
@@ -68,7 +68,7 @@ def compare(
     json_file: Path | None,
     html_file: Path | None,
 ) -> None:
-    """Measure what the layers gain against the original service, with and without each.
+    """Measure what the layers gain against the baseline, with and without each.
 
     One workload runs through a sandbox on loopback for every variant. The last line is JSON.
     """
@@ -79,7 +79,7 @@ def compare(
 
     from attrs import asdict, evolve
 
-    from argo_mw_compare.figures import figures, medians, original_and_all, ratios
+    from argo_mw_compare.figures import baseline_and_all, figures, medians, ratios
     from argo_mw_compare.report import WIDTH, page, remarks, table
     from argo_mw_compare.run import paced, run
     from argo_mw_compare.workload import Workload
@@ -88,9 +88,9 @@ def compare(
     workload = Workload(symbols=symbols, hours=hours, seed=seed)
     workload = paced(workload, say=say) if speed is None else evolve(workload, speed=speed)
     found = run(workload, quick=quick, say=say)
-    by_seed = {seed: [figures(seen) for seen in several] for seed, several in found.items()}
+    by_seed = {seed: [figures(one) for one in several] for seed, several in found.items()}
     columns = by_seed[workload.seed]
-    summary = medians([ratios(*original_and_all(several)) for several in by_seed.values()])
+    summary = medians([ratios(*baseline_and_all(several)) for several in by_seed.values()])
     out = console()
     out.width = max(out.width, WIDTH)
     out.print(table(columns))

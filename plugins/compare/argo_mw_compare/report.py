@@ -1,4 +1,4 @@
-"""Reports: a table for the terminal, and a page that stands for itself."""
+"""Reports: a table for the terminal, and a self-contained page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
-from argo_mw_compare.figures import MOST_CPU, Figures
+from argo_mw_compare.figures import MAX_CPU_PCT, Figures
 from argo_mw_compare.workload import Workload
 
 ROWS = (
@@ -35,13 +35,13 @@ WIDTH = 120
 
 
 def cell(figures: Figures, name: str, form: str) -> str:
-    """One figure as text."""
+    """Return one figure as text."""
     value = getattr(figures, name)
     return "-" if value is None else form.format(value)
 
 
 def table(columns: Sequence[Figures]) -> Table:
-    """A row per variant."""
+    """Return a table with a row per variant."""
     made = Table("variant", box=None, pad_edge=False)
     for title, _, _ in ROWS:
         made.add_column(title, justify="right")
@@ -51,11 +51,11 @@ def table(columns: Sequence[Figures]) -> Table:
 
 
 def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
-    """What a reader must know to judge the figures."""
-    said = [
+    """Return what a reader must know to judge the figures."""
+    texts = [
         (
             f"{workload.symbols} symbols, {workload.hours:g} replayed hours, time and latencies "
-            f"{workload.speed:g} times as fast; what nobody waits in is skipped."
+            f"{workload.speed:g} times as fast; idle times are skipped."
         ),
         (
             f"Times are replayed ones, in which what our CPU took counts {workload.speed:g}-fold; "
@@ -68,19 +68,21 @@ def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
     ]
     distorted = [one.variant for one in columns if one.distorted]
     if distorted:
-        said.append(
-            f"Our CPU took more than {MOST_CPU:g} % of the time of misses: latencies of these are "
-            f"too long; lower --speed: {', '.join(distorted)}."
+        texts.append(
+            f"Our CPU took more than {MAX_CPU_PCT:g} % of the time of misses: latencies of these "
+            f"are too long; lower --speed: {', '.join(distorted)}."
         )
     else:
-        said.append(f"Our CPU took at most {MOST_CPU:g} % of the time of misses, in every variant.")
-    said += [
-        f"{one.variant}: we told of {one.requests_told} requests, the sandbox of {one.requests}: "
-        "one that is given up at once may not have left."
+        texts.append(
+            f"Our CPU took at most {MAX_CPU_PCT:g} % of the time of misses, in every variant."
+        )
+    texts += [
+        f"{one.variant}: our events count {one.requests_sent} requests, the sandbox "
+        f"{one.requests}: one that is cancelled at once may not have left."
         for one in columns
-        if one.requests_told != one.requests
+        if one.requests_sent != one.requests
     ]
-    return said
+    return texts
 
 
 def page(
@@ -88,7 +90,7 @@ def page(
     columns: Sequence[Figures],
     summary: Mapping[str, float | Sequence[float | None] | None],
 ) -> str:
-    """A self-contained HTML page."""
+    """Return a self-contained HTML page."""
     head = "".join(f"<th>{title}</th>" for title, _, _ in ROWS)
     body = "".join(
         f"<tr><th>{html.escape(one.variant)}</th>"
@@ -96,8 +98,8 @@ def page(
         + "</tr>"
         for one in columns
     )
-    said = "".join(f"<li>{html.escape(text)}</li>" for text in remarks(workload, columns))
-    told = "".join(
+    items = "".join(f"<li>{html.escape(text)}</li>" for text in remarks(workload, columns))
+    rows = "".join(
         f"<tr><th>{name}</th><td>{'-' if value is None else value}</td></tr>"
         for name, value in summary.items()
     )
@@ -112,14 +114,14 @@ def page(
         "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}"
         "th,td{padding:.2rem .4rem;text-align:right;border-bottom:1px solid #ddd}"
         "th:first-child{text-align:left}</style>"
-        f"<h1>Before and after</h1><table><tr><th></th>{head}</tr>{body}</table>"
-        f"<ul>{said}</ul>{bars}"
-        f"<h2>All layers against the original service</h2><table>{told}</table></html>\n"
+        f"<h1>Baseline and after</h1><table><tr><th></th>{head}</tr>{body}</table>"
+        f"<ul>{items}</ul>{bars}"
+        f"<h2>All layers against the baseline</h2><table>{rows}</table></html>\n"
     )
 
 
 def chart(title: str, columns: Sequence[Figures], name: str, form: str) -> str:
-    """Horizontal bars of one figure, as SVG under a heading."""
+    """Return horizontal bars of one figure, as SVG under a heading."""
     height = _STEP * len(columns)
     return (
         f'<h2>{html.escape(title)}</h2><svg viewBox="0 0 640 {height}" width="640" '
@@ -128,7 +130,7 @@ def chart(title: str, columns: Sequence[Figures], name: str, form: str) -> str:
 
 
 def picture(columns: Sequence[Figures]) -> str:
-    """The four figures that matter most, as an SVG file of bars side by side."""
+    """Return the four figures that matter most, as an SVG file of bars side by side."""
     height = _STEP * len(columns) + _TOP + 8
     panels = "".join(
         f'<text x="{_LEFT + place * _PANEL}" y="18" font-weight="bold">{title}</text>'
@@ -161,13 +163,13 @@ def _names(columns: Sequence[Figures], right: int) -> str:
     )
 
 
-def _bars(columns: Sequence[Figures], name: str, form: str, left: int, most: int) -> str:
+def _bars(columns: Sequence[Figures], name: str, form: str, left: int, max_width: int) -> str:
     values = [float(getattr(one, name) or 0.0) for one in columns]
     longest = max(values) or 1.0
     drawn = []
     for place, (one, value) in enumerate(zip(columns, values, strict=True)):
-        y, width = _STEP * place, most * value / longest
-        colour = "#d62728" if one.variant == "before" else "#1f77b4"
+        y, width = _STEP * place, max_width * value / longest
+        colour = "#d62728" if one.variant == "baseline" else "#1f77b4"
         drawn.append(
             f'<rect x="{left}" y="{y + 3}" width="{width:.1f}" height="14" fill="{colour}"/>'
             f'<text x="{left + 6 + width:.1f}" y="{y + 14}">{cell(one, name, form)}</text>'

@@ -1,4 +1,4 @@
-"""The variants: the original service, all layers, none, and each layer added and removed."""
+"""The variants: the baseline, all layers, none, and each layer added and removed."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class Variant:
     Attributes:
         name: What it is called in the table.
         layers: The layers that are on.
-        original: Whether the original service's cache and file are used.
+        baseline: Whether the original service's cache and file are used.
     """
 
     name: str
     layers: tuple[str, ...] = ()
-    original: bool = False
+    baseline: bool = False
 
 
 def variants(installed: Sequence[str], *, quick: bool = False) -> list[Variant]:
-    """The variants for the *installed* layers; *quick* leaves out the single layers."""
+    """Return the variants for the *installed* layers; *quick* leaves out the single layers."""
     layers = tuple(name for name in SLOTS if name in installed)
-    found = [Variant("before", original=True), Variant("all", layers)]
+    found = [Variant("baseline", baseline=True), Variant("all", layers)]
     if quick:
         return found
     found.append(Variant("none"))

@@ -1,4 +1,4 @@
-"""The sandbox in a process of its own, spoken to over its pipe and its admin port only."""
+"""The sandbox in a process of its own, used over its pipe and its admin port only."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Vendors:
         self._root = self._child.stdout.readline().strip()
         if not self._root:
             self._child.communicate()
-            msg = "the sandbox did not start; is argo-mw-sandbox installed? What it said is above"
+            msg = "the sandbox did not start; is argo-mw-sandbox installed? See its messages above"
             raise ConfigError(msg)
         return self
 
@@ -61,11 +61,11 @@ class Vendors:
             self._child.communicate()
 
     def url(self, vendor: str) -> str:
-        """The base URL for *vendor*'s client."""
+        """Return the base URL for *vendor*'s client."""
         return f"{self._root}/{vendor}"
 
     def counts(self) -> dict[str, dict[str, object]]:
-        """What each vendor saw."""
+        """Return what each vendor counted."""
         counts: dict[str, dict[str, object]] = json.loads(self._get("/__counts"))
         return counts
 
@@ -78,7 +78,7 @@ class Vendors:
         self._open(Request(f"{self._root}/__admin", data=json.dumps(change).encode()))  # noqa: S310
 
     def prices(self, symbols: Sequence[str], now: float) -> dict[str, float]:
-        """The last price of each symbol at *now*, as the replay has it."""
+        """Return the last price of each symbol at *now* in the replay."""
         self.move_to(now)
         start = datetime.fromtimestamp(now - 7 * 86_400, UTC).date().isoformat()
         query = {"symbols": ",".join(symbols), "timeframe": "1Day", "start": start, "limit": 10_000}

@@ -1,4 +1,4 @@
-"""The workload: who asks what and when, the same for every variant."""
+"""The workload: what is asked for and when, the same for every variant."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Step:
     Attributes:
         at: Replayed seconds from the start.
         kind: A round of signals, a restart of an instance, the outage of a vendor or its end.
-        instance: Which instance it is about; -1 for all.
+        instance: The instance that it happens to; -1 for all.
     """
 
     at: float
@@ -58,7 +58,7 @@ class Step:
 
 @frozen
 class Workload:
-    """Two instances that ask for signals, over a part of a replayed trading day.
+    """Signals that two instances ask for, over a part of a replayed trading day.
 
     In the calm, an instance asks for every symbol once a minute; in the storm, the third quarter,
     four times a minute. Instance 0 is restarted after a third, instance 1 after two; the first
@@ -68,15 +68,15 @@ class Workload:
         symbols: How many symbols: five real ones, then synthetic ones.
         hours: Replayed hours.
         speed: Replayed seconds per real second; time and latencies are scaled alike.
-        past: Signals of earlier days that are in the files when it starts.
-        seed: What latencies and faults follow from.
+        history: Signals of earlier days that are in the files when it starts.
+        seed: The seed of latencies and faults.
     """
 
     symbols: int = field(default=6, validator=[validators.ge(1), validators.le(200)])
     hours: float = field(default=0.25, validator=[validators.gt(0), validators.le(6.0)])
     speed: float = field(default=2.0, validator=validators.gt(0))
     seed: int = 0
-    past: int = field(default=100_000, validator=validators.ge(0))
+    history: int = field(default=100_000, validator=validators.ge(0))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Workload:
         return (*REAL, *drawn)[: self.symbols]
 
     def steps(self) -> list[Step]:
-        """What happens, in order."""
+        """Return what happens, in order."""
         length = self.hours * 3600
         steps = [Step(at, "round", i) for i in range(INSTANCES) for at in self._rounds(i, length)]
         steps += [Step(length * (i + 1) / 3, "restart", i) for i in range(INSTANCES)]
@@ -93,7 +93,7 @@ class Workload:
         return sorted(steps)
 
     def sandbox(self, *, instant: bool = False) -> dict[str, object]:
-        """The configuration of the sandbox; *instant* answers without latency."""
+        """Return the configuration of the sandbox; *instant* is without latency."""
         latency = {
             vendor: {
                 "median": median / self.speed,
@@ -118,10 +118,10 @@ class Workload:
 
 
 def start() -> float:
-    """Where the replay starts, in seconds since the epoch."""
+    """Return when the replay starts, in seconds since the epoch."""
     return START.timestamp()
 
 
 def clock_of(seconds: float) -> str:
-    """*seconds* into the workload as a time of the day, UTC."""
+    """Return the time of the day, UTC, *seconds* into the workload."""
     return f"{START + timedelta(seconds=seconds):%H:%M}"

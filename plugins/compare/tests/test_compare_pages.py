@@ -1,4 +1,4 @@
-"""The pages tell what was measured, and all of it comes from one report."""
+"""The pages show measurements, all from one report."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ OUTPUTS = dict(pages.outputs(pages.read()))
 
 
 @pytest.mark.parametrize("path", OUTPUTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_page_says_what_was_measured(path: Path) -> None:
+def test_a_page_shows_the_measurements(path: Path) -> None:
     """Run ``python docs/compare.py`` when it does not."""
     assert OUTPUTS[path] == path.read_text("utf-8")
 
 
 @pytest.mark.parametrize("layer", OPTIMIZATIONS)
-def test_every_optimization_says_what_it_gains_and_what_is_lost_without_it(layer: str) -> None:
-    told = OUTPUTS[ROOT / "plugins" / layer / "README.md"]
+def test_every_optimization_shows_what_it_gains_and_what_is_lost_without_it(layer: str) -> None:
+    found = OUTPUTS[ROOT / "plugins" / layer / "README.md"]
     for title in ("all layers", f"all but `{layer}`", f"`{layer}` alone", "no layer"):
-        assert f"\n| {title} | " in told
+        assert f"\n| {title} | " in found

@@ -15,22 +15,22 @@ from argo_mw import Argo, ConfigError, Cost, Outcome
 from argo_mw.plugin import operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_compare import run as running
-from argo_mw_compare.before import Before
+from argo_mw_compare.baseline import Baseline
 from argo_mw_compare.clock import WarpClock
+from argo_mw_compare.experiment import AskedSignal, Observations
 from argo_mw_compare.figures import (
     Figures,
+    baseline_and_all,
     error_bp,
     figures,
     medians,
-    original_and_all,
     percentile,
     ratios,
     usd,
 )
 from argo_mw_compare.plugin import compare
 from argo_mw_compare.report import page, remarks
-from argo_mw_compare.run import apart, paced
-from argo_mw_compare.trial import Asked, Seen
+from argo_mw_compare.run import isolated, paced
 from argo_mw_compare.variants import Variant, variants
 from argo_mw_compare.workload import Workload
 
@@ -72,7 +72,7 @@ class TestWarpClock:
         await clock.sleep(10.0)
         assert clock.monotonic() - began >= 10.0
 
-    async def test_every_jump_is_told(self):
+    async def test_every_jump_is_announced(self):
         clock = WarpClock(0.0, speed=SLOWLY)
         clock.call_at(clock.monotonic() + 10, lambda: None)
         jumps: list[float] = []
@@ -111,21 +111,21 @@ class TestWorkload:
 class TestVariants:
     def test_each_layer_is_added_alone_and_removed_alone(self):
         found = {v.name: v for v in variants(["cache", "race", "metrics"])}
-        assert list(found) == ["before", "all", "none", "+cache", "+race", "-cache", "-race"]
-        assert found["before"].original
+        assert list(found) == ["baseline", "all", "none", "+cache", "+race", "-cache", "-race"]
+        assert found["baseline"].baseline
         assert found["all"].layers == ("cache", "race")
         assert found["-cache"].layers == ("race",)
         assert found["none"].layers == ()
 
-    def test_quick_is_before_and_all(self):
-        assert [v.name for v in variants(["cache"], quick=True)] == ["before", "all"]
+    def test_quick_is_baseline_and_all(self):
+        assert [v.name for v in variants(["cache"], quick=True)] == ["baseline", "all"]
 
 
 class TestRunning:
-    def test_nobody_s_flags_and_state_have_a_part_in_it(self, monkeypatch):
+    def test_the_users_flags_and_state_are_hidden(self, monkeypatch):
         monkeypatch.setenv("ARGO_MW_FLAG_CACHE", "off")
         monkeypatch.setenv("ARGO_MW_STATE_DIR", "mine")
-        with apart():
+        with isolated():
             assert [] == [name for name in os.environ if name.startswith("ARGO_MW_")]
         assert ("off", "mine") == (
             os.environ["ARGO_MW_FLAG_CACHE"],
@@ -134,7 +134,7 @@ class TestRunning:
 
     @pytest.mark.parametrize(
         ("layers", "piloted"),
-        [(["cache", "race"], ["all", "+cache", "-race"]), (["race"], ["before", "all"])],
+        [(["cache", "race"], ["all", "+cache", "-race"]), (["race"], ["baseline", "all"])],
     )
     def test_the_pilot_is_of_variants_with_a_cache_where_there_is_one(
         self, monkeypatch, layers, piloted
@@ -149,12 +149,12 @@ class TestRunning:
             return {}
 
         monkeypatch.setattr(running, "installed_layers", installed)
-        monkeypatch.setattr(running, "_try_all", try_all)
+        monkeypatch.setattr(running, "_run_all", try_all)
         assert paced(Workload(), say=lambda _: None).speed > 0
         assert piloted == tried
 
     @pytest.mark.parametrize("option", ["--json", "--html"])
-    def test_a_report_that_could_not_be_written_is_refused_before_anything_is_run(
+    def test_an_unwritable_report_is_refused_before_anything_runs(
         self, monkeypatch, tmp_path, option
     ):
         monkeypatch.setattr(running, "run", None)
@@ -162,9 +162,9 @@ class TestRunning:
         assert 2 == done.exit_code
         assert "cannot be written: make its folder, or choose another" in done.output
 
-    def test_without_one_of_the_two_there_is_nothing_to_compare(self):
-        with pytest.raises(ConfigError, match="nothing to compare: before left out"):
-            original_and_all([figures(Seen(Variant("all")))])
+    def test_a_comparison_needs_the_baseline_and_all_layers(self):
+        with pytest.raises(ConfigError, match="nothing to compare: baseline left out"):
+            baseline_and_all([figures(Observations(Variant("all")))])
 
 
 @operation(subject="symbol")
@@ -172,11 +172,11 @@ def bars(symbol: str) -> object:
     """Bars of one symbol."""
 
 
-async def test_the_original_service_keeps_answers_for_two_minutes_and_one_off_hours(tmp_path):
+async def test_the_baseline_keeps_answers_for_two_minutes_and_one_off_hours(tmp_path):
     clock = FakeClock(wall=1_361_804_400.0)  # Monday 25 February 2013, 15:00 UTC
     upstream = Scripted("vendor", {"bars"}, Outcome("bars", cost=Cost(requests=1.0)))
     plugins = {
-        "before": Before(tmp_path / "old.db"),
+        "baseline": Baseline(tmp_path / "old.db"),
         "asked": FakePlugin(operations=[bars], upstreams=[upstream]),
     }
     config = {"argo": {"shared": "memory://", "strict": True}}
@@ -206,17 +206,17 @@ class TestFigures:
 
     def test_the_price_error_is_the_root_mean_square_in_basis_points(self):
         asked = [
-            Asked(0, "A", 0.1, price=100.10, truth=100.0),
-            Asked(0, "B", 0.1, price=99.90, truth=100.0),
-            Asked(0, "C", 0.1, error="no answer"),
+            AskedSignal(0, "A", 0.1, price=100.10, truth=100.0),
+            AskedSignal(0, "B", 0.1, price=99.90, truth=100.0),
+            AskedSignal(0, "C", 0.1, error="no answer"),
         ]
         assert error_bp(asked) == pytest.approx(10.0)
 
     def test_a_hit_is_a_signal_that_asked_no_upstream(self):
-        asked = [Asked(0, "A", 0.1, missed=number == 0) for number in range(4)]
-        told = figures(Seen(Variant("all"), asked))
-        assert told.hit_rate == 0.75
-        assert told.p50_miss_ms == pytest.approx(100)
+        asked = [AskedSignal(0, "A", 0.1, missed=number == 0) for number in range(4)]
+        found = figures(Observations(Variant("all"), asked))
+        assert found.hit_rate == 0.75
+        assert found.p50_miss_ms == pytest.approx(100)
 
     def test_a_model_costs_by_its_price_list_and_what_was_cancelled_like_the_rest(self):
         tokens = {"input": 1000, "output": 100, "cache_read": 10_000}
@@ -224,27 +224,29 @@ class TestFigures:
         assert usd((2.0, 6.0, 0.25), counts) == pytest.approx(1.25 * 0.0051)
 
     def test_a_ratio_of_nothing_is_none(self):
-        before = figures(Seen(Variant("before"), [Asked(0, "A", 0.2)]))
-        after = figures(Seen(Variant("all"), [Asked(0, "A", 0.1)]))
-        told = ratios(before, after)
-        assert told["p50_ratio"] == 0.5
-        assert told["usd_ratio"] is None
+        before = figures(Observations(Variant("baseline"), [AskedSignal(0, "A", 0.2)]))
+        after = figures(Observations(Variant("all"), [AskedSignal(0, "A", 0.1)]))
+        found = ratios(before, after)
+        assert found["p50_ratio"] == 0.5
+        assert found["usd_ratio"] is None
 
     def test_the_summary_is_the_median_of_the_seeds_with_each_beside_it(self):
-        told = medians([{"p50_ratio": one, "usd_ratio": None} for one in (0.9, 0.2, 0.4)])
-        assert told["p50_ratio"] == 0.4
-        assert told["p50_ratio_by_seed"] == [0.9, 0.2, 0.4]
-        assert told["usd_ratio"] is None
+        found = medians([{"p50_ratio": one, "usd_ratio": None} for one in (0.9, 0.2, 0.4)])
+        assert found["p50_ratio"] == 0.4
+        assert found["p50_ratio_by_seed"] == [0.9, 0.2, 0.4]
+        assert found["usd_ratio"] is None
 
     @pytest.mark.parametrize(
-        ("cpu", "told"), [(0.02, "at most 5 % of"), (0.2, "more than 5 % of .*: <b>")]
+        ("cpu", "found"), [(0.02, "at most 5 % of"), (0.2, "more than 5 % of .*: <b>")]
     )
-    def test_it_is_told_whether_our_cpu_distorts_latencies(self, cpu, told):
-        columns = [figures(Seen(Variant("<b>"), [Asked(0, "A", 0.2)], cpu=cpu, waited=1.0))]
-        assert re.search(f"Our CPU took {told}", " ".join(remarks(Workload(), columns)))
+    def test_a_remark_says_whether_our_cpu_distorts_latencies(self, cpu, found):
+        columns = [
+            figures(Observations(Variant("<b>"), [AskedSignal(0, "A", 0.2)], cpu=cpu, waited=1.0))
+        ]
+        assert re.search(f"Our CPU took {found}", " ".join(remarks(Workload(), columns)))
 
-    def test_the_page_stands_for_itself(self):
-        columns = [figures(Seen(Variant("<b>"), [Asked(0, "A", 0.2)]))]
+    def test_the_page_is_self_contained(self):
+        columns = [figures(Observations(Variant("<b>"), [AskedSignal(0, "A", 0.2)]))]
         made = page(Workload(), columns, {"p50_ratio": None})
         assert isinstance(columns[0], Figures)
         assert "<b>" not in made

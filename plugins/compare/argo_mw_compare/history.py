@@ -1,7 +1,7 @@
-"""The past: signals of earlier days, which are in the files when a trial starts.
+"""The history: signals of earlier days, which are in the files when an experiment starts.
 
-A query takes its time from the rows that are there, so both services have the same ones: the
-original one in its own table, the plugin in what its own import makes of that table.
+How long a query takes depends on the rows, so both services have the same ones: the baseline in its
+own table, the plugin in what its own import makes of that table.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ TABLE = """CREATE TABLE signals (
     id INTEGER PRIMARY KEY, symbol TEXT, action TEXT, confidence REAL, timestamp TEXT, price REAL
 )"""
 INSERT = "INSERT INTO signals (symbol, action, confidence, timestamp, price) VALUES (?, ?, ?, ?, ?)"
-_OLD, _NEW = "before.db", "persist.db"
+_BASELINE, _RECORDED = "baseline.db", "persist.db"
 _ACTIONS = ("BUY", "SELL", "HOLD")
 
 
-class Past:
-    """Files with the same past, to be copied for each instance.
+class History:
+    """Files with the same earlier signals, to be copied for each instance.
 
     Args:
         folder: Where they are made.
@@ -40,19 +40,19 @@ class Past:
     def __init__(self, folder: Path, names: Sequence[str], *, rows: int, recorded: bool) -> None:
         self._folder = folder
         self._recorded = recorded
-        with closing(sqlite3.connect(folder / _OLD)) as old, old:
+        with closing(sqlite3.connect(folder / _BASELINE)) as old, old:
             old.execute(TABLE)
             old.executemany(INSERT, _signals(names, rows))
         if recorded:
             self._import()
 
-    def original(self, folder: Path) -> Path:
-        """The original service's file, in *folder*."""
-        return self._copied(_OLD, folder)
+    def baseline(self, folder: Path) -> Path:
+        """Return the baseline's file, in *folder*."""
+        return self._copied(_BASELINE, folder)
 
     def recorded(self, folder: Path) -> Path | None:
-        """The plugin's file, in *folder*; ``None`` where there is no such plugin."""
-        return self._copied(_NEW, folder) if self._recorded else None
+        """Return the plugin's file, in *folder*; ``None`` without such a plugin."""
+        return self._copied(_RECORDED, folder) if self._recorded else None
 
     def _copied(self, name: str, folder: Path) -> Path:
         path = folder / name
@@ -63,12 +63,12 @@ class Past:
 
     def _import(self) -> None:
         config = self._folder / "argo.toml"
-        url = f"sqlite:///{self._folder / _NEW}"
+        url = f"sqlite:///{self._folder / _RECORDED}"
         config.write_text(
             f'[argo]\nstate_dir = "{self._folder}"\nshared = "memory://"\n'
             f'[plugins.persist]\nurl = "{url}"\n'
         )
-        command = ["db", "import", str(self._folder / _OLD)]
+        command = ["db", "import", str(self._folder / _BASELINE)]
         done = subprocess.run(  # noqa: S603 (our own program)
             [sys.executable, "-m", "argo_mw", "--config", str(config), *command],
             capture_output=True,
@@ -81,7 +81,7 @@ class Past:
 
 
 def row(symbol: str, action: str, confidence: float, at: float, price: float) -> tuple[object, ...]:
-    """A row of the original table."""
+    """Return a row of the baseline's table."""
     return symbol, action, confidence, datetime.fromtimestamp(at, UTC).isoformat(), price
 
 

@@ -1,4 +1,4 @@
-"""The original service: a plain cache in memory with a fixed time to live, a commit per row."""
+"""The baseline, the original service: a memory cache with a fixed TTL, and a commit per row."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from argo_mw.plugin import Call, Context, Layer, Next, Outcome, hookimpl
-from argo_mw_compare.past import INSERT, row
+from argo_mw_compare.history import INSERT, row
 
-NAME = "before"
+NAME = "baseline"
 LATEST = "SELECT * FROM signals WHERE symbol = ? ORDER BY timestamp DESC LIMIT 10"
 TTL = 120.0
 OFF_HOURS_TTL = 60.0
 _OPEN, _CLOSE = timedelta(hours=14, minutes=30), timedelta(hours=21)
 
 
-class Before:
-    """The plugin that stands for the original service, one for each instance."""
+class Baseline:
+    """The plugin that plays the original service, one for each instance."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -31,26 +31,25 @@ class Before:
 
     @hookimpl
     def register_layers(self, context: Context) -> Iterable[Layer]:
-        """A cache of answers of upstreams, in the cache's place."""
+        """Return a cache of answers of upstreams, in the cache's slot."""
         self._context = context
         self._rows = sqlite3.connect(self._file)
         return [Layer(NAME, self, slot="cache")]
 
-    @hookimpl
-    async def shutdown(self) -> None:
+    async def close(self) -> None:
         """Close the file."""
         if self._rows is not None:
             self._rows.close()
 
     def find(self, call: Call) -> Outcome | None:
-        """A kept answer that has not expired."""
+        """Return a kept answer that has not expired."""
         kept = self._kept.get(call.key)
         if kept is None or kept[0] <= self._context.clock.monotonic():
             return None
         return kept[1]
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """A kept answer, or a new one, which is kept; every signal is a row and a commit."""
+        """Return a new answer and keep it; write every signal as a row with its own commit."""
         outcome = await call_next(call)
         if call.operation.name == "signal":
             self._insert(call, outcome)
@@ -72,7 +71,7 @@ class Before:
         self.write_seconds.append(time.perf_counter() - began)
 
     def latest(self, symbol: str) -> Sequence[tuple[object, ...]]:
-        """The last ten signals of *symbol*, over a connection of their own, without an index."""
+        """Return the last ten signals of *symbol*, over a new connection, without an index."""
         with closing(sqlite3.connect(self._file)) as fresh:
             return fresh.execute(LATEST, (symbol,)).fetchall()
 

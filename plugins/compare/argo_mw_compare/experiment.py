@@ -1,4 +1,4 @@
-"""A trial: the workload, run through one variant, and what was seen on the way."""
+"""An experiment: the workload, run through one variant, and what is observed meanwhile."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from argo_mw.plugin import (
     observe,
     observes,
 )
-from argo_mw_compare.before import Before
+from argo_mw_compare.baseline import Baseline
 from argo_mw_compare.clock import WarpClock
-from argo_mw_compare.past import Past
+from argo_mw_compare.history import History
 from argo_mw_compare.variants import Variant
 from argo_mw_compare.vendors import Vendors
 from argo_mw_compare.workload import INSTANCES, LATENCIES, MODELS, Step, Workload, start
 
 _BUSY = ("coalesce:", "batch:", "race:", "refresh:")
-_PATIENCE = 10.0
+_IDLE_TIMEOUT = 10.0
 _KEY = "compare"
-_UNWANTED = frozenset({"compare", "metrics", "redis"})
+_BLOCKED = frozenset({"compare", "metrics", "redis"})
 
 
 @define
-class Asked:
-    """One signal that was asked for.
+class AskedSignal:
+    """One signal that was asked for, and what came of it.
 
     Attributes:
         at: Replayed seconds from the start.
-        symbol: About what.
+        symbol: Its symbol.
         seconds: Replayed seconds that the caller waited.
-        missed: Whether an upstream had to be asked for it.
+        missed: Whether an upstream had to be asked.
         price: The price that it used, or ``None`` when there was no answer.
         truth: The price in the replay at the moment of the answer.
         error: The error, or "".
@@ -59,26 +59,26 @@ class Asked:
 
 
 @define
-class Seen:
-    """Everything that a trial saw.
+class Observations:
+    """Everything that is observed in an experiment.
 
     Attributes:
-        variant: What was tried.
+        variant: The variant that ran.
         asked: Every signal.
         requests: Requests that we sent.
-        questions: Calls that these requests were to answer.
-        counts: What the sandbox says about the same.
+        calls_sent: Calls that these requests were sent for.
+        counts: What the sandbox counted.
         writes: Real seconds of each write of a row on a caller's way.
         queries: Real seconds of each question for the last ten signals of a symbol.
         cpu: Our CPU seconds in the rounds that asked an upstream.
         waited: Real seconds of these rounds.
-        seconds: Real seconds of the whole trial.
+        seconds: Real seconds of the whole experiment.
     """
 
     variant: Variant
-    asked: list[Asked] = field(factory=list)
+    asked: list[AskedSignal] = field(factory=list)
     requests: int = 0
-    questions: int = 0
+    calls_sent: int = 0
     counts: dict[str, dict[str, object]] = field(factory=dict)
     writes: list[float] = field(factory=list)
     queries: list[float] = field(factory=list)
@@ -88,22 +88,22 @@ class Seen:
 
     @observes(RequestSent)
     def observe(self, event: Event) -> None:
-        """Count requests to vendors; what the application works out itself is none."""
+        """Count requests to vendors; operations that the application computes send none."""
         if isinstance(event, RequestSent) and event.upstream in LATENCIES:
             self.requests += 1
-            self.questions += event.calls
+            self.calls_sent += event.calls
 
 
-class Trial:
-    """Runs the workload through one variant.
+class Experiment:
+    """One run of the workload through one variant.
 
     Args:
         workload: What happens.
         variant: Which layers are on.
-        installed: The layers that there are.
-        folder: A private folder of the trial's own.
-        truth: A sandbox that answers at once, for the prices as they are.
-        past: Signals of earlier days.
+        installed: The layers that are installed.
+        folder: A private folder.
+        truth: A sandbox that answers at once, for the true prices.
+        history: Signals of earlier days.
     """
 
     def __init__(
@@ -113,21 +113,21 @@ class Trial:
         installed: Sequence[str],
         folder: Path,
         truth: Vendors,
-        past: Past,
+        history: History,
     ) -> None:
         self._workload = workload
         self._variant = variant
         self._installed = installed
         self._folder = folder
         self._truth = truth
-        self._past = past
+        self._history = history
         self._recorded = {"persist", "signals"} <= installed_plugins()
-        self._before: dict[int, Before] = {}
+        self._baselines: dict[int, Baseline] = {}
         self._instances: list[Argo] = []
-        self._seen = Seen(variant)
+        self._observed = Observations(variant)
 
-    async def run(self) -> Seen:
-        """What was seen."""
+    async def run(self) -> Observations:
+        """Run it and return what was observed."""
         began = time.monotonic()
         with Vendors(self._workload.sandbox()) as vendors:
             clock = WarpClock(start(), self._workload.speed)
@@ -144,9 +144,9 @@ class Trial:
             finally:
                 for argo in self._instances:
                     await argo.aclose()
-            self._seen.counts = vendors.counts()
-        self._seen.seconds = time.monotonic() - began
-        return self._seen
+            self._observed.counts = vendors.counts()
+        self._observed.seconds = time.monotonic() - began
+        return self._observed
 
     def _move(self) -> None:
         self._vendors.move_to(self._clock.time())
@@ -169,38 +169,38 @@ class Trial:
         names = self._workload.names
         asked = await asyncio.gather(*(self._ask(argo, name, at) for name in names))
         if any(one.missed for one in asked):
-            self._seen.waited += time.monotonic() - began
-            self._seen.cpu += time.process_time() - cpu
+            self._observed.waited += time.monotonic() - began
+            self._observed.cpu += time.process_time() - cpu
         for one in asked:
             prices = await asyncio.to_thread(self._truth.prices, [one.symbol], one.answered)
             one.truth = prices.get(one.symbol)
-        self._seen.asked += asked
+        self._observed.asked += asked
 
     async def _look_back(self, instance: int) -> None:
-        """Ask for the last signals of every symbol, as a page that shows them does."""
+        """Ask for the last signals of every symbol, as a page that shows them would."""
         for name in self._workload.names:
             began = time.perf_counter()
-            if self._variant.original:
-                self._before[instance].latest(name)
+            if self._variant.baseline:
+                self._baselines[instance].latest(name)
             elif self._recorded:
                 await self._instances[instance].call("latest", symbol=name)
             else:
                 return
-            self._seen.queries.append(time.perf_counter() - began)
+            self._observed.queries.append(time.perf_counter() - began)
 
-    async def _ask(self, argo: Argo, symbol: str, at: float) -> Asked:
+    async def _ask(self, argo: Argo, symbol: str, at: float) -> AskedSignal:
         began = self._clock.monotonic()
         try:
             outcome = await argo.outcome("signal", symbol=symbol)
         except ArgoError as error:
-            return Asked(at, symbol, self._clock.monotonic() - began, error=str(error))
+            return AskedSignal(at, symbol, self._clock.monotonic() - began, error=str(error))
         answered = _answered(at, symbol, self._clock.monotonic() - began, outcome)
         answered.answered = self._clock.time()
         return answered
 
     async def _idle(self) -> None:
-        """Wait until nothing is under way that a skip would make late."""
-        end = time.monotonic() + _PATIENCE
+        """Wait until nothing is under way that a skip of time would make late."""
+        end = time.monotonic() + _IDLE_TIMEOUT
         while time.monotonic() < end:
             names = [name for argo in self._instances for name in context_of(argo).tasks.names]
             if not any(name.removeprefix("argo-mw:").startswith(_BUSY) for name in names):
@@ -210,34 +210,34 @@ class Trial:
     async def _open(self, number: int) -> Argo:
         folder = self._folder / f"instance-{number}"
         folder.mkdir(mode=0o700, exist_ok=True)
-        before = Before(self._past.original(folder)) if self._variant.original else None
+        baseline = Baseline(self._history.baseline(folder)) if self._variant.baseline else None
         argo = Argo.open(
             self._config(folder),
             clock=self._clock,
-            plugins={"before": before} if before is not None else None,
+            plugins={"baseline": baseline} if baseline is not None else None,
         )
         await argo.__aenter__()
-        observe(argo, self._seen.observe)
-        if before is not None:
-            self._before[number] = before
-            before.write_seconds = self._seen.writes
+        observe(argo, self._observed.observe)
+        if baseline is not None:
+            self._baselines[number] = baseline
+            baseline.write_seconds = self._observed.writes
         return argo
 
     def _config(self, folder: Path) -> dict[str, object]:
-        shared = "memory://" if self._variant.original else f"sqlite:///{self._folder}/shared.db"
+        shared = "memory://" if self._variant.baseline else f"sqlite:///{self._folder}/shared.db"
         return {
-            "argo": {"state_dir": str(folder), "shared": shared, "block": unwanted()},
-            # Layers that no variant is about, such as somebody's own, stay off.
+            "argo": {"state_dir": str(folder), "shared": shared, "block": blocked()},
+            # Layers of other plugins would be on in every variant, the baseline included.
             "flags": {
                 name: "on" if name in self._variant.layers else "off" for name in self._installed
             },
             "plugins": self._tables(folder),
             # The original service asked for each symbol alone.
-            "upstreams": {"alpaca": {"gather": 1}} if self._variant.original else {},
+            "upstreams": {"alpaca": {"max_batch": 1}} if self._variant.baseline else {},
         }
 
     def _tables(self, folder: Path) -> dict[str, object]:
-        """The tables of the plugins that need one, those that are installed."""
+        """Return the tables of the installed plugins that need one."""
 
         def access(vendor: str, **more: str) -> dict[str, str]:
             return {"url": self._vendors.url(vendor), "key": _KEY, **more}
@@ -252,23 +252,23 @@ class Trial:
         if "llm" in installed_plugins():
             models = {name: access(name) for name in MODELS}
             tables["llm"] = {**models, "voices": {"panel": 1.0}}
-        recorded = self._past.recorded(folder)
+        recorded = self._history.recorded(folder)
         if recorded is not None:
             tables["persist"] = {"url": f"sqlite:///{recorded}"}
         return tables
 
 
 def installed_plugins() -> set[str]:
-    """The names of the plugins that are installed."""
+    """Return the names of the installed plugins."""
     return {point.name for point in entry_points(group="argo_mw")}
 
 
-def unwanted() -> list[str]:
-    """Those of them that have no part in any variant."""
-    return sorted(_UNWANTED & installed_plugins())
+def blocked() -> list[str]:
+    """Return the names of installed plugins that take no part in any variant."""
+    return sorted(_BLOCKED & installed_plugins())
 
 
-def _answered(at: float, symbol: str, seconds: float, outcome: Outcome) -> Asked:
+def _answered(at: float, symbol: str, seconds: float, outcome: Outcome) -> AskedSignal:
     missed = outcome.cost.requests > 0 or outcome.cost.tokens_in > 0
     price = getattr(outcome.value, "price", None)
-    return Asked(at, symbol, seconds, missed, price)
+    return AskedSignal(at, symbol, seconds, missed, price)
