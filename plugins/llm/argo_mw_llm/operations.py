@@ -85,6 +85,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         name="opinion",
         kind="llm",
         data_type="ai_reasoning",
+        subject="symbol",
         accept=no_opinion,
         normalize=opinion_form,
         score=confidence,
@@ -94,6 +95,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         name="opinion_claude",
         kind="llm",
         data_type="ai_reasoning",
+        subject="symbol",
         accept=no_opinion,
         normalize=opinion_form,
         score=confidence,
@@ -105,6 +107,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             kind="compute",
             data_type="ai_reasoning",
             scope="tenant",
+            subject="symbol",
             accept=no_opinion,
             timeout=60.0,
         )(_view)
