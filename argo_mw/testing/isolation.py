@@ -1,4 +1,4 @@
-"""Apart: tests that see neither the state nor the flags of whoever runs them."""
+"""Isolation: tests that see neither the state nor the flags of the user who runs them."""
 
 from __future__ import annotations
 

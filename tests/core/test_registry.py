@@ -122,7 +122,7 @@ def test_blocking_what_is_not_there_is_an_error(installed) -> None:
         Plugins.load(block=["fien"])
 
 
-def test_a_hook_that_nobody_calls_is_an_error_with_a_hint() -> None:
+def test_an_unknown_hook_is_an_error_with_a_hint() -> None:
     plugins = Plugins.load(installed=False, extra={"typo": Misspelt(), "fine": Fine()})
     assert plugins.names == ["fine"]
     expected = (
@@ -236,7 +236,7 @@ async def test_a_plugin_that_does_not_start_is_left_out(how: str) -> None:
     assert book == ["start a", "stop a"]
 
 
-async def test_a_plugin_that_does_not_stop_holds_nobody_up() -> None:
+async def test_a_plugin_that_does_not_stop_holds_no_other_up() -> None:
     book: list[str] = []
     async with living(("a", Living(book, "a")), ("b", Living(book, "b", hang="stop"))):
         pass
