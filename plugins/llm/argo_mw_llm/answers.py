@@ -1,4 +1,4 @@
-"""Values: what language models answer, and the tokens that it took."""
+"""Answers of language models, and the tokens that they took."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Completion:
     """A model's answer.
 
     Attributes:
-        text: What it says.
+        text: The text.
         model: The model, as the provider names it.
         stop: Why it ended: ``end``, ``length``, ``tool``, ``refusal``, or the provider's word.
         usage: The tokens it took.
@@ -78,7 +78,7 @@ class Opinion:
         action: ``BUY``, ``SELL`` or ``HOLD``.
         confidence: From 0 to 1.
         reason: Why, in one line.
-        model: Who says so.
+        model: The model that gave it.
         usage: The tokens it took.
     """
 
@@ -96,11 +96,11 @@ class Opinion:
 
 @frozen
 class Malformed:
-    """A reply that is no opinion.
+    """An answer that is not an opinion.
 
     Attributes:
-        why: What is wrong with it.
-        model: Who said it.
+        why: What is wrong with the answer.
+        model: The model that gave it.
         usage: The tokens it took all the same.
     """
 
@@ -131,11 +131,11 @@ class RawResponse:
 
     @property
     def text(self) -> str:
-        """What it says, or "" where that cannot be read out of the body."""
+        """The text of the answer, or "" where the body cannot be read."""
         try:
-            told = json.loads(self.body)
-            if "choices" in told:
-                return str(told["choices"][0]["message"]["content"] or "")
-            return "".join(block.get("text", "") for block in told["content"])
+            body = json.loads(self.body)
+            if "choices" in body:
+                return str(body["choices"][0]["message"]["content"] or "")
+            return "".join(block.get("text", "") for block in body["content"])
         except (ValueError, LookupError, TypeError, AttributeError):
             return ""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from argo_mw_llm.answers import Completion, ToolCall, Usage
-from argo_mw_llm.failures import ProviderFailed, broken, from_status, never_sent
+from argo_mw_llm.failures import ProviderFailed, broken_off, from_status, never_sent
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.request import ModelRequest, for_chat
 from argo_mw_llm.streams import AnswerStream, Ending
@@ -22,7 +22,7 @@ class Chat(Provider):
     _client: openai.AsyncOpenAI | None = None
 
     async def complete(self, request: ModelRequest) -> Completion:
-        """The model's whole answer."""
+        """Return the model's whole answer."""
         body: dict[str, Any] = for_chat(request, self.name)
         try:
             return self._completion(request, await self._sdk().chat.completions.create(**body))
@@ -30,7 +30,7 @@ class Chat(Provider):
             raise self._ours(error) from error
 
     async def stream(self, request: ModelRequest) -> AnswerStream[str]:
-        """The model's answer in pieces of text."""
+        """Return the model's answer in pieces of text."""
         ending = Ending(request.model)
         body: dict[str, Any] = for_chat(request, self.name)
         try:
@@ -86,10 +86,10 @@ class Chat(Provider):
             ToolCall(call.id, call.function.name, call.function.arguments)
             for call in choice.message.tool_calls or ()
         )
-        told = answer.usage
+        counts = answer.usage
         usage = (
-            chat_usage(told.to_dict())
-            if told is not None
+            chat_usage(counts.to_dict())
+            if counts is not None
             else Usage(
                 input=request.rough, output=len(choice.message.content or "") // 4, estimated=True
             )
@@ -104,7 +104,7 @@ class Chat(Provider):
             return error
         if isinstance(error, openai.APIStatusError):
             return from_status(self.name, error.status_code, error.body, error.response.headers)
-        return broken(self.name, error, sent=not never_sent(error))
+        return broken_off(self.name, error, sent=not never_sent(error))
 
 
 class Glm(Chat):

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from argo_mw_llm.answers import Completion, ToolCall
-from argo_mw_llm.failures import ProviderFailed, broken, from_status, never_sent
+from argo_mw_llm.failures import ProviderFailed, broken_off, from_status, never_sent
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.request import ModelRequest, for_claude
 from argo_mw_llm.streams import AnswerStream, Ending
@@ -28,7 +28,7 @@ class Claude(Provider):
     _client: anthropic.AsyncAnthropic | None = None
 
     async def complete(self, request: ModelRequest) -> Completion:
-        """The model's whole answer."""
+        """Return the model's whole answer."""
         try:
             message = await self._sdk().messages.create(**self._body(request))
             return _completion(message)
@@ -36,7 +36,7 @@ class Claude(Provider):
             raise self._ours(error) from error
 
     async def stream(self, request: ModelRequest) -> AnswerStream[str]:
-        """The model's answer in pieces of text."""
+        """Return the model's answer in pieces of text."""
         ending = Ending(request.model)
         try:
             events = await self._sdk().messages.create(**self._body(request), stream=True)
@@ -46,7 +46,7 @@ class Claude(Provider):
         return AnswerStream(source, self._context.tasks, ending, name=self.name)
 
     async def count(self, request: ModelRequest) -> int | None:
-        """The prompt's tokens by Anthropic's own count."""
+        """Return the prompt's tokens by Anthropic's own count."""
         wanted = ("model", "messages", "system", "tools", "tool_choice", "thinking")
         body: dict[str, Any] = {n: v for n, v in for_claude(request).items() if n in wanted}
         try:
@@ -64,7 +64,7 @@ class Claude(Provider):
         if self._client is None:
             import anthropic
 
-            # Who retries is the chain's decision; so is the deadline.
+            # Retries and deadlines are up to the chain.
             self._client = anthropic.AsyncAnthropic(
                 api_key=self._key(), base_url=self._own.url, max_retries=0, timeout=600.0
             )
@@ -98,7 +98,7 @@ class Claude(Provider):
             return error
         if isinstance(error, anthropic.APIStatusError):
             return from_status(self.name, error.status_code, error.body, error.response.headers)
-        return broken(self.name, error, sent=not never_sent(error))
+        return broken_off(self.name, error, sent=not never_sent(error))
 
 
 def _completion(message: Any) -> Completion:

@@ -30,7 +30,7 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
 
 @click.command()
 @click.argument("prompt", nargs=-1, metavar="[PROMPT|-]…")
-@click.option("-m", "--model", default="", help="The model; the first provider's own unless told.")
+@click.option("-m", "--model", default="", help="The model; by default the first provider's own.")
 @click.option("-s", "--system", default="", help="The system prompt.")
 @click.option(
     "--max-cost",
@@ -121,20 +121,20 @@ async def _print_stream(stream: AnswerStream[str]) -> str:
 
 
 def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> str:
-    said = cast("Completion", outcome.value)
+    completion = cast("Completion", outcome.value)
     if not as_json:
-        click.echo(said.text)
-        return said.stop
+        click.echo(completion.text)
+        return completion.stop
     print_json(
         {
-            "text": said.text,
-            "model": said.model,
-            "stop": said.stop,
-            "tool_calls": [asdict(call) for call in said.tool_calls],
-            "usage": asdict(said.usage),
+            "text": completion.text,
+            "model": completion.model,
+            "stop": completion.stop,
+            "tool_calls": [asdict(call) for call in completion.tool_calls],
+            "usage": asdict(completion.usage),
             "usd": outcome.cost.usd,
             "via": list(outcome.via),
             "age_s": round(outcome.age(now), 3),
         }
     )
-    return said.stop
+    return completion.stop

@@ -37,7 +37,7 @@ class ProviderConfig:
     Attributes:
         url: Where its API is.
         model: The model that is asked where none is named.
-        key: The key; an environment variable of the provider's unless told.
+        key: The key; by default an environment variable of the provider.
     """
 
     url: str = field(validator=_keeps_the_key_safe)
@@ -86,7 +86,7 @@ class QwenConfig(ProviderConfig):
 
 @frozen
 class Budget:
-    """An entry of ``[[plugins.llm.budgets]]``: what may be spent.
+    """An entry of ``[[plugins.llm.budgets]]``: a limit of spending.
 
     Attributes:
         usd: US dollars.
@@ -114,10 +114,10 @@ class LlmConfig:
         deepseek: How to reach DeepSeek.
         qwen: How to reach Qwen.
         prices: A price table to use instead of the plugin's own.
-        budgets: What may be spent.
+        budgets: Limits of spending.
         prepare: The steps of prompt preparation: ``whitespace``, ``prompt_cache``.
         voices: Voices to add to signals, with their weights: ``panel`` (GLM, DeepSeek and Qwen)
-            and ``claude``. None unless told, because they cost money.
+            and ``claude``. None by default, because they cost money.
         max_tokens: The length of an answer in tokens, at most, where a call does not say.
     """
 

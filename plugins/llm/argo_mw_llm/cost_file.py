@@ -121,7 +121,7 @@ class CostFile:
             self._warn(f"{self._path} cannot be written, so charges wait: {error}")
 
     async def aclose(self) -> None:
-        """Write what is waiting; what calls still cost that the shutdown ends is written too."""
+        """Write what is waiting. Charges of calls that the shutdown cancels are written at once."""
         self._closed = True
         await self.flush()
         if self._waiting:

@@ -44,7 +44,7 @@ def chain(
     Args:
         argo: An open application; a :class:`~argo_mw.BlockingArgo` for the synchronous client.
         epoch: The moment of the data in the prompts: part of their keys.
-        tenant: On whose behalf the client asks; the configured tenant unless told.
+        tenant: The tenant of the calls; by default the configured one.
     """
     from argo_mw_llm.dropin_anthropic import ChainMiddleware
 
@@ -87,9 +87,9 @@ def transport(
     Args:
         argo: An open application; a :class:`~argo_mw.BlockingArgo` for the synchronous client.
         provider: ``glm``, ``deepseek`` or ``qwen``.
-        inner: What sends; httpx2's own transport unless told.
+        inner: The transport that sends; by default httpx2's own.
         epoch: The moment of the data in the prompts: part of their keys.
-        tenant: On whose behalf the client asks; the configured tenant unless told.
+        tenant: The tenant of the calls; by default the configured one.
 
     Raises:
         ValueError: There is no such provider.
@@ -129,7 +129,7 @@ class ChainTransport(httpx2.AsyncBaseTransport):
         self._tenant = tenant
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The response to *request*."""
+        """Return the response to *request*."""
         body = body_of(request.url.path, await request.aread())
         if body is None:
             return await self._inner.handle_async_request(request)
@@ -186,7 +186,7 @@ class BlockingChainTransport(httpx2.BaseTransport):
         self._tenant = tenant
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        """The response to *request*."""
+        """Return the response to *request*."""
         body = body_of(request.url.path, request.read())
         if body is None:
             return self._inner.handle_request(request)
@@ -226,7 +226,7 @@ class BlockingChainTransport(httpx2.BaseTransport):
 
 
 def body_of(path: str, content: bytes) -> dict[str, object] | None:
-    """The body of a request for an answer, or ``None`` for any other request."""
+    """Return the body of a request for an answer, or ``None`` for any other request."""
     if not path.endswith("/chat/completions"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""The middleware of Anthropic's SDK: apart, because that SDK takes long to import."""
+"""The middleware of Anthropic's SDK, in a module of its own because that SDK imports slowly."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ChainMiddleware(anthropic.Middleware):
         self._sync: anthropic.Anthropic | None = None
 
     async def handle_async(self, request: APIRequest, call_next: Any) -> AsyncAPIResponse[Any]:
-        """The response to *request*, for the asynchronous client."""
+        """Return the response to *request*, for the asynchronous client."""
         body = _body(request)
         if body is None:
             return await call_next(request)  # type: ignore[no-any-return]
@@ -60,18 +60,18 @@ class ChainMiddleware(anthropic.Middleware):
         try:
             answer = await self._exchange(argo, request, body, send)
         except DeadlineExceeded as error:
-            raise anthropic.APITimeoutError(request=_told(request)) from error
+            raise anthropic.APITimeoutError(request=_plain_request(request)) from error
         got = own.response(answer)
         if got is not None:
             return got
         if self._async is None:
             # Answers are read by a client; one that never sends is enough for that.
             self._async = anthropic.AsyncAnthropic(api_key="unused")
-        raw = async_response(answer, _told(request))
-        return AsyncAPIResponse(raw=raw, client=self._async, **_parts(request))
+        raw = async_response(answer, _plain_request(request))
+        return AsyncAPIResponse(raw=raw, client=self._async, **_response_arguments(request))
 
     def handle(self, request: APIRequest, call_next: Any) -> APIResponse[Any]:
-        """The response to *request*, for the synchronous client."""
+        """Return the response to *request*, for the synchronous client."""
         body = _body(request)
         if body is None:
             return call_next(request)  # type: ignore[no-any-return]
@@ -96,14 +96,14 @@ class ChainMiddleware(anthropic.Middleware):
         try:
             answer = argo.run(ask)
         except DeadlineExceeded as error:
-            raise anthropic.APITimeoutError(request=_told(request)) from error
+            raise anthropic.APITimeoutError(request=_plain_request(request)) from error
         got = own.response(answer)
         if got is not None:
             return got
         if self._sync is None:
             self._sync = anthropic.Anthropic(api_key="unused")
-        raw = blocking_response(argo, answer, _told(request))
-        return APIResponse(raw=raw, client=self._sync, **_parts(request))
+        raw = blocking_response(argo, answer, _plain_request(request))
+        return APIResponse(raw=raw, client=self._sync, **_response_arguments(request))
 
     def _exchange(
         self, argo: Argo, request: APIRequest, body: dict[str, Any], send: Send
@@ -121,7 +121,7 @@ class ChainMiddleware(anthropic.Middleware):
 
 
 def _body(request: APIRequest) -> dict[str, Any] | None:
-    """The body of a request for a message, or ``None`` for any other request."""
+    """Return the body of a request for a message, or ``None`` for any other request."""
     body = request.json
     if request.method.lower() != "post" or not isinstance(body, dict):
         return None
@@ -140,11 +140,11 @@ def _betas(request: APIRequest) -> str:
     return ""
 
 
-def _told(request: APIRequest) -> httpx2.Request:
+def _plain_request(request: APIRequest) -> httpx2.Request:
     return httpx2.Request(request.method.upper(), "https://argo-mw.invalid" + _PATH)
 
 
-def _parts(request: APIRequest) -> dict[str, Any]:
+def _response_arguments(request: APIRequest) -> dict[str, Any]:
     return {
         "cast_to": Message if request.cast_to is None else request.cast_to,
         "stream": request.stream,

@@ -23,16 +23,16 @@ _PROMPT = ("system", "messages", "tools", "schema", "indicators", "news")
 
 
 def rough_tokens(text: str) -> int:
-    """About how many tokens *text* has."""
+    """Return about how many tokens *text* has."""
     plain = len(text) if text.isascii() else sum(char < "\x80" for char in text)
     return int(plain / _ASCII_PER_TOKEN + (len(text) - plain) / _OTHER_PER_TOKEN) + 1
 
 
 def rough_prompt(parameters: Mapping[str, object]) -> int:
-    """About how many tokens the prompt of a call with *parameters* has."""
+    """Return about how many tokens the prompt of a call with *parameters* has."""
     body = parameters.get("body")
-    told = body if isinstance(body, dict) else parameters
-    return _OVERHEAD + sum([_rough(told[name]) for name in _PROMPT if told.get(name)])
+    fields = body if isinstance(body, dict) else parameters
+    return _OVERHEAD + sum([_rough(fields[name]) for name in _PROMPT if fields.get(name)])
 
 
 def _rough(part: object) -> int:
@@ -63,17 +63,17 @@ class Estimator:
         self._models: dict[str, _Learnt] = {}
 
     def prompt(self, model: str, rough: int) -> int:
-        """The prompt tokens to expect from *model* for a *rough* estimate."""
+        """Return the prompt tokens to expect from *model* for a *rough* estimate."""
         learnt = self._models.get(model)
         return rough if learnt is None else max(1, round(rough * learnt.factor))
 
-    def answer(self, model: str, most: int) -> int:
-        """The answer's tokens to expect from *model*, which may give *most*."""
+    def answer(self, model: str, limit: int) -> int:
+        """Return the answer's tokens to expect from *model*, *limit* at most."""
         learnt = self._models.get(model)
-        return min(most, round(learnt.answer) if learnt else _FIRST_ANSWER)
+        return min(limit, round(learnt.answer) if learnt else _FIRST_ANSWER)
 
     def learn(self, model: str, rough: int, prompt: int, answer: int) -> None:
-        """The provider counted *prompt* tokens where *rough* were estimated."""
+        """Learn from *prompt* tokens that the provider counted where *rough* were estimated."""
         if rough <= 0 or prompt <= 0:
             return
         learnt = self._models.setdefault(model, _Learnt())
@@ -85,6 +85,6 @@ class Estimator:
         learnt.seen += 1
 
     def error(self, model: str) -> float | None:
-        """The mean relative error of recent estimates for *model*, or ``None`` before any."""
+        """Return the mean relative error of recent estimates for *model*; ``None`` before any."""
         learnt = self._models.get(model)
         return learnt.error if learnt else None

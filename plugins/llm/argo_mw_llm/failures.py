@@ -1,4 +1,4 @@
-"""Failures: what each provider's errors ask of the caller.
+"""Failures: what to do about each provider's errors.
 
 Sources: the providers' error pages (docs.claude.com/en/api/errors, api-docs.deepseek.com,
 docs.z.ai/api-reference/api-code, alibabacloud.com/help/model-studio/error-code).
@@ -28,7 +28,7 @@ _BY_STATUS = {
 }
 # Where the status alone would mislead: no money, no such model, a filter of this provider's own,
 # or a quota that stays used up for long.
-_BY_WORDS = re.compile(
+_BY_MESSAGE = re.compile(
     r"credit balance|insufficient.?(?:quota|balance)|arrear|good standing|model not exist"
     r"|unknown model|model_not_found|data_inspection_failed|inappropriate content|sensitive content"
     r"|daily call limit|weekly|monthly",
@@ -43,7 +43,7 @@ class ProviderFailed(UpstreamError):
     """A provider did not answer.
 
     Attributes:
-        billed: Whether it may have been paid for all the same; an error status never is.
+        billed: Whether the request may cost something; an error status never does.
     """
 
     billed = False
@@ -52,21 +52,21 @@ class ProviderFailed(UpstreamError):
 def from_status(
     provider: str, status: int, body: object, headers: Mapping[str, str]
 ) -> ProviderFailed:
-    """The error for an answer with an error *status*."""
-    code, words = _told(body)
-    told = f"{status} {code}: {words}" if code else f"{status}: {words}"
-    msg = f"upstream {provider!r} answered {told[:_MAX_MESSAGE]}"
+    """Return the error for an answer with an error *status*."""
+    code, message = _code_and_message(body)
+    text = f"{status} {code}: {message}" if code else f"{status}: {message}"
+    msg = f"upstream {provider!r} answered {text[:_MAX_MESSAGE]}"
     return ProviderFailed(
         msg,
         upstream=provider,
-        action=_action(status, code, words),
+        action=_action(status, code, message),
         retry_after=_retry_after(headers),
         status=status,
     )
 
 
-def broken(provider: str, error: BaseException, *, sent: bool) -> ProviderFailed:
-    """The error for an answer that never came, or came damaged."""
+def broken_off(provider: str, error: BaseException, *, sent: bool) -> ProviderFailed:
+    """Return the error for an answer that did not come, or came damaged."""
     msg = f"upstream {provider!r} broke off: {type(error).__name__}"
     failed = ProviderFailed(msg, upstream=provider)
     failed.billed = sent
@@ -74,7 +74,7 @@ def broken(provider: str, error: BaseException, *, sent: bool) -> ProviderFailed
 
 
 def never_sent(error: BaseException) -> bool:
-    """Whether *error* came of a request that never left, and so costs nothing."""
+    """Return whether *error* means that the request was not sent, so that it costs nothing."""
     import httpx2
 
     unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, UnicodeEncodeError)
@@ -84,15 +84,15 @@ def never_sent(error: BaseException) -> bool:
     return cause is not None
 
 
-def _action(status: int, code: str, words: str) -> Action:
+def _action(status: int, code: str, message: str) -> Action:
     if code in _BY_CODE:
         return _BY_CODE[code]
-    if _BY_WORDS.search(words) or _BY_WORDS.search(code):
+    if _BY_MESSAGE.search(message) or _BY_MESSAGE.search(code):
         return _SWITCH
     return _BY_STATUS.get(status, _RETRY if status >= 500 else _SWITCH)
 
 
-def _told(body: object) -> tuple[str, str]:
+def _code_and_message(body: object) -> tuple[str, str]:
     if isinstance(body, (bytes, str)):
         try:
             body = json.loads(body)
@@ -106,8 +106,8 @@ def _told(body: object) -> tuple[str, str]:
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    told = headers.get("retry-after")
+    given = headers.get("retry-after")
     try:
-        return max(0.0, float(told)) if told is not None else None
+        return max(0.0, float(given)) if given is not None else None
     except ValueError:
         return None

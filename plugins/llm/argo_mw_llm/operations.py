@@ -21,7 +21,7 @@ _COMPLETE_TIMEOUT = 120.0
 
 
 def operations(config: LlmConfig) -> list[AnyOperation]:
-    """The operations; the models that answer where none is named are part of their keys."""
+    """Return the operations; their keys include the models that answer unless one is given."""
     defaults = {name: getattr(config, name).model for name in PROVIDERS}
 
     def complete_form(given: dict[str, object]) -> dict[str, object]:
@@ -139,7 +139,7 @@ def _opinion(
 
 
 def _view(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Opinion:
-    """What models make of a symbol's prices and news, as a voice of signals."""
+    """The opinion of models on a symbol's prices and news, as a voice of signals."""
     raise NotImplementedError
 
 
@@ -151,7 +151,7 @@ def _exchange(
 
 
 def no_completion(value: object) -> str | None:
-    """What keeps *value* from being an answer, or ``None``."""
+    """Return what keeps *value* from being an answer, or ``None``."""
     if isinstance(value, AnswerStream):
         return None
     if not isinstance(value, Completion):
@@ -159,19 +159,19 @@ def no_completion(value: object) -> str | None:
     if value.stop == "refusal":
         return f"{value.model} refused"
     if not value.text.strip() and not value.tool_calls:
-        return f"{value.model} said nothing (it stopped at {value.stop!r})"
+        return f"{value.model} answered nothing (it stopped at {value.stop!r})"
     return None
 
 
 def no_opinion(value: object) -> str | None:
-    """What keeps *value* from being an opinion, or ``None``."""
+    """Return what keeps *value* from being an opinion, or ``None``."""
     if isinstance(value, Malformed):
         return value.why
     return None if isinstance(value, Opinion) else f"a {type(value).__name__} is no opinion"
 
 
 def confidence(value: object) -> float:
-    """How sure an opinion is, for strategies that compare opinions."""
+    """Return how sure an opinion is, for strategies that compare opinions."""
     return value.confidence if isinstance(value, Opinion) else 0.0
 
 

@@ -1,4 +1,4 @@
-"""What the plugin registers."""
+"""The plugin: what it registers."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class LlmPlugin:
 
     @hookimpl
     def register_codecs(self, codecs: Codecs) -> None:
-        """Let answers travel."""
+        """Let answers be kept in shared stores."""
         for kind in (Usage, ToolCall, Completion, Opinion, RawResponse):
             codecs.register_fields(kind, f"llm.{kind.__name__.lower()}")
         codecs.register(AnswerStream, "llm.stream", to_plain, self._replayed)

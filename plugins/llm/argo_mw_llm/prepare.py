@@ -34,7 +34,7 @@ _SENTENCE_END = (".", "!", "?", ",", ";")
 
 @frozen
 class Step:
-    """What a step did.
+    """The effect of a step.
 
     Attributes:
         name: The step.
@@ -110,6 +110,6 @@ def _size(message: Mapping[str, object]) -> int:
 
 
 def _has_columns(text: str) -> bool:
-    """Whether wide gaps stand on lines that are no sentences: then they may align something."""
+    """Return whether lines that are no sentences have wide gaps, which may align columns."""
     lines = text.split("\n")
     return any(_COLUMNS.search(line) and not line.endswith(_SENTENCE_END) for line in lines)

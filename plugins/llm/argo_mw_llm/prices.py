@@ -36,9 +36,9 @@ class Price:
     Attributes:
         input: Prompt tokens.
         output: Tokens of the answer.
-        write_5m: Prompt tokens written to the cache for five minutes; as *input* unless told.
-        write_1h: The same for an hour; as *write_5m* unless told.
-        read: Prompt tokens read from the cache; as *input* unless told.
+        write_5m: Prompt tokens written to the cache for five minutes; by default as *input*.
+        write_1h: The same for an hour; by default as *write_5m*.
+        read: Prompt tokens read from the cache; by default as *input*.
         above: The prices of long prompts.
         off_peak: The share of the price that holds outside of *peak_hours*.
         peak_hours: Hours of UTC from Monday to Friday, from and until.
@@ -58,7 +58,7 @@ class Price:
     least_cached: int | None = None
 
     def usd(self, usage: Usage, at: float, *, batch: bool = False) -> float:
-        """What *usage* costs at *at*, in seconds since the epoch."""
+        """Return what *usage* costs at *at*, in seconds since the epoch."""
         scale, output = 1.0, self.output
         if self.above is not None and usage.prompt > self.above.tokens:
             scale, output = self.above.input / self.input, self.above.output
@@ -99,18 +99,18 @@ class Prices:
     models: Mapping[str, Price] = field(factory=dict)
 
     def of(self, model: str) -> Price | None:
-        """The price of *model*, or ``None``: an unknown price is never zero."""
+        """Return the price of *model*, or ``None``: an unknown price is never zero."""
         price = self.models.get(model)
         return price if price is not None else self.models.get(_DATED.sub("", model))
 
     def usd(self, model: str, usage: Usage, at: float) -> float | None:
-        """What *usage* of *model* costs at *at*, or ``None`` when nobody knows."""
+        """Return what *usage* of *model* costs at *at*, or ``None`` when its price is not known."""
         price = self.of(model)
         return None if price is None else price.usd(usage, at)
 
 
 def load_prices(path: Path | None = None) -> Prices:
-    """The table in the file *path*, or the one that comes with the plugin.
+    """Return the table in the file *path*, or the one that comes with the plugin.
 
     Raises:
         ConfigError: The file cannot be read, or is no price table.
@@ -125,10 +125,10 @@ def load_prices(path: Path | None = None) -> Prices:
         converter = cattrs.Converter(forbid_extra_keys=True)
         return converter.structure(tomllib.loads(text), Prices)
     except (OSError, tomllib.TOMLDecodeError, cattrs.BaseValidationError) as error:
-        told = (
+        problem = (
             "; ".join(cattrs.transform_error(error))
             if isinstance(error, cattrs.BaseValidationError)
             else str(error)
         )
-        msg = f"the price table {name} cannot be used: {told}"
+        msg = f"the price table {name} cannot be used: {problem}"
         raise ConfigError(msg) from None

@@ -19,7 +19,7 @@ from argo_mw_llm.streams import AnswerStream, Ending, is_kept
 from argo_mw_llm.views import opinion_request, read_opinion
 
 SEND = "llm.send"
-"""The extension that sends a request of a provider's SDK: the SDK's own way on."""
+"""The extension with the function that sends a request of a provider's SDK."""
 
 TTL = "llm.ttl"
 """The extension with the seconds for which an answer is kept."""
@@ -30,10 +30,10 @@ _LIMITS = Limits(per_minute=300, concurrency=64)
 
 
 class ExchangeFailed(ProviderFailed):
-    """A request of a provider's SDK ended in an error, which that SDK shall see.
+    """A request of a provider's SDK ended in an error, which is returned to that SDK.
 
     Attributes:
-        response: The answer as it came.
+        response: The error response as it came.
     """
 
     response: RawResponse | None = None
@@ -55,7 +55,7 @@ class Provider(ABC):
         self._accounting = accounting
 
     def upstream(self) -> Upstream:
-        """The upstream to register."""
+        """Return the upstream to register."""
         price = self._accounting.prices.usd(self._own.model, _TYPICAL, self._context.clock.time())
         return Upstream(
             self.name,
@@ -70,7 +70,7 @@ class Provider(ABC):
         )
 
     async def fetch(self, call: Call) -> Outcome:
-        """The answer to *call*."""
+        """Return the answer to *call*."""
         if call.operation.name.endswith(EXCHANGE):
             return await self._exchange(call)
         if call.operation.name in self.opinions:
@@ -81,34 +81,34 @@ class Provider(ABC):
             stream = await self.stream(request)
             await stream.first()
             return self._streamed(call, stream, steps)
-        said = await self.complete(request)
-        kept = is_kept(said.stop, keep_tools=bool(call.parameters["keep_tool_calls"]))
-        return self._outcome(call, said, said.usage, said.model, kept, steps)
+        completion = await self.complete(request)
+        kept = is_kept(completion.stop, keep_tools=bool(call.parameters["keep_tool_calls"]))
+        return self._outcome(call, completion, completion.usage, completion.model, kept, steps)
 
     @abstractmethod
     async def complete(self, request: ModelRequest) -> Completion:
-        """The model's whole answer."""
+        """Return the model's whole answer."""
 
     @abstractmethod
     async def stream(self, request: ModelRequest) -> AnswerStream[str]:
-        """The model's answer in pieces of text."""
+        """Return the model's answer in pieces of text."""
 
     @abstractmethod
     async def aclose(self) -> None:
         """Close the connections."""
 
     async def count(self, request: ModelRequest) -> int | None:
-        """The prompt's tokens by the provider's own count, or ``None`` where it has none."""
+        """Return the prompt's tokens by the provider's own count, or ``None`` where it has none."""
         return None
 
     async def count_tokens(self, call: Call, model: str) -> int | None:
-        """The prompt tokens of *call* by the provider's own count, or ``None``."""
+        """Return the prompt tokens of *call* by the provider's own count, or ``None``."""
         if call.operation.name != "complete":
             return None
         try:
             return await self.count(ModelRequest.of(call.parameters, model))
         except ProviderFailed:
-            return None  # the estimate has to do
+            return None  # the estimate is used
 
     @property
     def default_model(self) -> str:
@@ -116,9 +116,9 @@ class Provider(ABC):
         return self._own.model
 
     async def _opinion(self, call: Call) -> Outcome:
-        said = await self.complete(opinion_request(call.parameters, self._own.model))
-        opinion = read_opinion(said)
-        return self._outcome(call, opinion, said.usage, said.model, True, ())
+        completion = await self.complete(opinion_request(call.parameters, self._own.model))
+        opinion = read_opinion(completion)
+        return self._outcome(call, opinion, completion.usage, completion.model, True, ())
 
     async def _exchange(self, call: Call) -> Outcome:
         send = cast("Send", call.extensions[SEND])
@@ -141,7 +141,7 @@ class Provider(ABC):
         return Outcome(
             value,
             cost=self._accounting.cost(self._quote(call), usage, model),
-            # An answer that is out of date at once is one that nobody keeps.
+            # No layer keeps an answer that is out of date at once.
             expires_at=_until(call, now) if kept else now,
             notes=_notes(steps) if kept else (*_notes(steps), Note("llm", "not one to keep")),
         )

@@ -1,4 +1,4 @@
-"""A question to a model, in the plugin's own form."""
+"""Requests to models in a form of the plugin's own, and the bodies that providers expect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ JSON = Mapping[str, object]
 
 @frozen(eq=False)
 class ModelRequest:
-    """What is asked of a model.
+    """A request to a model.
 
     Attributes:
         model: The model.
@@ -30,7 +30,7 @@ class ModelRequest:
         top_p: Sampling, or ``None`` for the model's own.
         max_tokens: The answer's length at most.
         thinking: Whether it thinks before it answers, or ``None`` for the model's own way.
-        prompt_cache_ttl: For how long the prompt will be sent again (``5m``, ``1h``), or "".
+        prompt_cache_ttl: For how long the provider shall cache the prompt (``5m``, ``1h``), or "".
         rough: About how many tokens the prompt has.
     """
 
@@ -49,20 +49,20 @@ class ModelRequest:
 
     @classmethod
     def of(cls, parameters: Mapping[str, object], model: str) -> ModelRequest:
-        """The question in the parameters of the operation ``complete``."""
+        """Return the request in the parameters of the operation ``complete``."""
         names = ("system", "tool_choice", "schema", "temperature", "top_p", "max_tokens")
-        told = {name: parameters[name] for name in (*names, "thinking", "prompt_cache_ttl")}
+        given = {name: parameters[name] for name in (*names, "thinking", "prompt_cache_ttl")}
         return cls(
             model=model,
             messages=tuple(cast("Sequence[JSON]", parameters["messages"])),
             tools=tuple(cast("Sequence[JSON]", parameters["tools"])),
             rough=rough_prompt(parameters),
-            **told,  # type: ignore[arg-type]
+            **given,  # type: ignore[arg-type]
         )
 
 
 def for_claude(request: ModelRequest) -> dict[str, object]:
-    """The body of Anthropic's Messages API: https://docs.claude.com/en/api/messages."""
+    """Return the body of Anthropic's Messages API: https://docs.claude.com/en/api/messages."""
     body: dict[str, object] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
@@ -100,11 +100,11 @@ def for_claude(request: ModelRequest) -> dict[str, object]:
 
 
 def for_chat(request: ModelRequest, provider: str) -> dict[str, object]:
-    """The body of an OpenAI-compatible chat completion of *provider*."""
+    """Return the body of an OpenAI-compatible chat completion of *provider*."""
     system = request.system
     if request.schema is not None:
-        told = json.dumps(request.schema, ensure_ascii=False)
-        system = f"{system}\n\nAnswer with JSON only, by this schema: {told}".lstrip()
+        schema = json.dumps(request.schema, ensure_ascii=False)
+        system = f"{system}\n\nAnswer with JSON only, by this schema: {schema}".lstrip()
     messages = [_chat_message(message) for message in request.messages]
     if system:
         messages.insert(0, {"role": "system", "content": system})
@@ -160,7 +160,7 @@ def _chat_message(message: JSON) -> dict[str, object]:
     calls = cast("Sequence[JSON]", message.get("tool_calls") or ())
     if not calls:
         return dict(message)
-    told = [
+    plain = [
         {
             "id": c["id"],
             "type": "function",
@@ -168,4 +168,4 @@ def _chat_message(message: JSON) -> dict[str, object]:
         }
         for c in calls
     ]
-    return {**message, "tool_calls": told}
+    return {**message, "tool_calls": plain}

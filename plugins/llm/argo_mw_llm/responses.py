@@ -1,4 +1,4 @@
-"""Responses: what came over the wire as an answer of the chain, and back as an SDK expects it."""
+"""Responses: from the wire to an answer of the chain, and back to what an SDK expects."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _KEPT_HEADERS = ("content-type", "request-id", "x-request-id")
 
 
 class OwnResponse(Generic[R]):
-    """What one request itself got, for its own caller: with all the headers of its answer.
+    """The response to one request, for its own caller: with all the headers that came.
 
-    What others are served has only the headers that hold for everyone.
+    Callers who are served a kept answer get only the headers that hold for everyone.
     """
 
     def __init__(self, provider: str, body: Mapping[str, object]) -> None:
@@ -37,7 +37,7 @@ class OwnResponse(Generic[R]):
         self._got: tuple[Answer | None, R] | None = None
 
     def take(self, raw: httpx2.Response, response: R) -> RawResponse:
-        """The answer in *raw*, which has been read; *response* is what its caller gets.
+        """Return the answer in *raw*, which has been read, and remember *response* for its caller.
 
         Raises:
             ExchangeFailed: It is an error, or damaged.
@@ -51,12 +51,12 @@ class OwnResponse(Generic[R]):
         return reply
 
     def response(self, answer: Answer) -> R | None:
-        """What this request got, if it is *answer*."""
+        """Return the response of this request, if *answer* is its answer."""
         return self._got[1] if self._got is not None and self._got[0] is answer else None
 
 
 def raw_response_of(provider: str, body: Mapping[str, object], raw: httpx2.Response) -> RawResponse:
-    """The whole answer to *body* in *raw*, which has been read.
+    """Return the whole answer to *body* in *raw*, which has been read.
 
     Raises:
         ExchangeFailed: It is an error, or damaged.
@@ -64,12 +64,12 @@ def raw_response_of(provider: str, body: Mapping[str, object], raw: httpx2.Respo
     status, headers, content = raw.status_code, raw.headers, raw.content
     kept = _kept(headers)
     if status >= 400:
-        told = from_status(provider, status, content, headers)
+        failure = from_status(provider, status, content, headers)
         failed = ExchangeFailed(
-            str(told),
+            str(failure),
             upstream=provider,
-            action=Action.SWITCH,  # who retries is the SDK's decision
-            retry_after=told.retry_after,
+            action=Action.SWITCH,  # retrying is up to the SDK
+            retry_after=failure.retry_after,
             status=status,
         )
         named = ("retry-after", "retry-after-ms", "x-should-retry")
@@ -91,14 +91,14 @@ def raw_response_of(provider: str, body: Mapping[str, object], raw: httpx2.Respo
 def stream_of(
     argo: Argo, provider: str, body: Mapping[str, object], response: httpx2.Response
 ) -> AnswerStream[bytes]:
-    """The answer in *response*, in pieces as they come over the wire."""
+    """Return the answer in *response*, in pieces as they come over the wire."""
     return _stream(argo, provider, body, response, _chunks(response))
 
 
 def blocking_stream_of(
     argo: Argo, provider: str, body: Mapping[str, object], response: httpx2.Response
 ) -> AnswerStream[bytes]:
-    """The same of a synchronous *response*, which is read in threads."""
+    """Return the answer in a synchronous *response*, which is read in threads."""
     return _stream(argo, provider, body, response, _threaded_chunks(response))
 
 
@@ -123,11 +123,11 @@ def read_whole(response: httpx2.Response) -> None:
 
 
 def refused(error: Refusal) -> RawResponse:
-    """An answer that tells an SDK of a refusal, in a form that it does not ask again."""
+    """Return the response that makes an SDK report a refusal and not retry."""
     status = 402 if isinstance(error, BudgetExceeded) else 429
-    told = {"error": {"type": "argo_mw_refusal", "code": "refused", "message": str(error)}}
+    body = {"error": {"type": "argo_mw_refusal", "code": "refused", "message": str(error)}}
     headers = (("content-type", "application/json"), ("x-should-retry", "false"))
-    return RawResponse(status, headers, json.dumps(told).encode())
+    return RawResponse(status, headers, json.dumps(body).encode())
 
 
 def async_response(answer: Answer, request: httpx2.Request) -> httpx2.Response:
@@ -176,7 +176,7 @@ async def _threaded_chunks(response: httpx2.Response) -> AsyncGenerator[bytes, N
 
 
 class _Pieces(httpx2.AsyncByteStream):
-    """A reader's place at a stream."""
+    """The pieces of a stream, for an asynchronous client."""
 
     def __init__(self, stream: AnswerStream[bytes]) -> None:
         self._reader = stream.read()
@@ -189,7 +189,7 @@ class _Pieces(httpx2.AsyncByteStream):
 
 
 class _BlockingPieces(httpx2.SyncByteStream):
-    """A reader's place at a stream, for a thread."""
+    """The pieces of a stream, for a client in another thread."""
 
     def __init__(self, argo: BlockingArgo, stream: AnswerStream[bytes]) -> None:
         self._argo = argo

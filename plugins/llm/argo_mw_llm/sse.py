@@ -1,7 +1,7 @@
-"""Streams of server-sent events as they come over the wire, which end where their answer ends.
+"""Server-sent events as they come over the wire, ending where their answer ends.
 
-The SDKs stop reading at the answer's last event, a moment before the connection says that nothing
-follows. To them, and to all who keep the answer, that event has to be the end.
+The SDKs stop reading at the answer's last event, a moment before the connection ends. So that the
+stream is complete for them and for layers that keep it, it ends with that event.
 
 Formats: https://html.spec.whatwg.org/multipage/server-sent-events.html; the last events are
 ``message_stop`` of Anthropic's messages and ``[DONE]`` of OpenAI's chat completions.
@@ -33,10 +33,10 @@ class EventSource:
     """The source of a stream: the pieces of one response, up to its answer's last event.
 
     Args:
-        provider: Whose events they are.
+        provider: The provider that sends the events.
         pieces: The response's pieces; closing it closes the response.
-        ending: Told what the answer took, once it has ended.
-        clock: Bounds how long an ended answer's connection is waited for.
+        ending: Gets what the answer took, once it has ended.
+        clock: Limits the wait for the connection of an answer that has ended.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Streams of a model's answer, which know what they took once they have ended."""
+"""Streams of a model's answer, with its usage at their end."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ C = TypeVar("C")
 
 @define
 class Ending:
-    """What the source of a stream has learnt so far.
+    """What a stream's source knows of the answer so far.
 
     Attributes:
         model: The model.
         stop: Why the answer ended, or "" before it has.
-        usage: The tokens it took, or ``None`` while they have not been told.
-        heard: Characters of the answer so far, for an estimate when no count comes.
+        usage: The tokens it took, or ``None`` while they are not known.
+        heard: Characters received so far, for an estimate when no count comes.
         headers: Headers of the answer, for clients of the provider's SDK.
     """
 
@@ -37,7 +37,7 @@ class AnswerStream(Stream[C]):
     """A model's answer in pieces. Complete only if the model came to its own end.
 
     Attributes:
-        ending: What is known of the answer's end.
+        ending: What is known of the answer.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class AnswerStream(Stream[C]):
 
 
 def to_plain(stream: AnswerStream[object]) -> object:
-    """What of *stream* is stored, for others to replay.
+    """Return the parts of *stream* that are stored for replay.
 
     Raises:
         NotEncodable: It is not complete.
@@ -88,7 +88,7 @@ def to_plain(stream: AnswerStream[object]) -> object:
 
 
 def from_plain(plain: Any, tasks: Tasks) -> AnswerStream[object]:
-    """The stream that was stored as *plain*, complete as it is; *tasks* own its readers."""
+    """Return the stream that was stored as *plain*, complete as it is; *tasks* own its readers."""
     chunks, model, stop, usage, heard, headers = plain
     parts = [chunk for chunk in chunks if isinstance(chunk, str)]
     stream: AnswerStream[object] = AnswerStream.of(chunks, tasks)
@@ -97,7 +97,7 @@ def from_plain(plain: Any, tasks: Tasks) -> AnswerStream[object]:
 
 
 def is_kept(stop: str, *, keep_tools: bool) -> bool:
-    """Whether an answer that ended with *stop* may be kept for others.
+    """Return whether an answer that ended with *stop* may be kept for others.
 
     Truncation and refusals are no answers; a tool call may have side effects, which a replay
     would repeat.

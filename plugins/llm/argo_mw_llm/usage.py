@@ -29,10 +29,10 @@ _RAN_TOOL = re.compile(rb'"type": ?"(?:mcp|server)_tool_use"')
 
 
 def parse(content: bytes) -> object:
-    """The JSON in *content*.
+    """Return the JSON in *content*.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not JSON.
     """
     try:
         return msgspec.json.decode(content)
@@ -40,31 +40,31 @@ def parse(content: bytes) -> object:
         return json.loads(content)  # which is slower, and takes half surrogate pairs and NaN
 
 
-def claude_usage(told: Mapping[str, object]) -> Usage:
-    """The counts of Anthropic's ``usage``; writes without a lifetime are for five minutes."""
-    written = _int(told, "cache_creation_input_tokens")
-    split = told.get("cache_creation")
+def claude_usage(counts: Mapping[str, object]) -> Usage:
+    """Read Anthropic's ``usage``; cache writes without a lifetime are for five minutes."""
+    written = _int(counts, "cache_creation_input_tokens")
+    split = counts.get("cache_creation")
     hour = _int(split, "ephemeral_1h_input_tokens") if isinstance(split, Mapping) else 0
     return Usage(
-        input=_int(told, "input_tokens"),
-        output=_int(told, "output_tokens"),
+        input=_int(counts, "input_tokens"),
+        output=_int(counts, "output_tokens"),
         write_5m=max(0, written - hour),
         write_1h=hour,
-        read=_int(told, "cache_read_input_tokens"),
+        read=_int(counts, "cache_read_input_tokens"),
     )
 
 
-def chat_usage(told: Mapping[str, object]) -> Usage:
-    """The counts of an OpenAI-compatible ``usage``, whose prompt includes what was cached."""
-    prompt = _int(told, "prompt_tokens")
-    details = told.get("prompt_tokens_details")
+def chat_usage(counts: Mapping[str, object]) -> Usage:
+    """Read an OpenAI-compatible ``usage``, whose prompt tokens include the cached ones."""
+    prompt = _int(counts, "prompt_tokens")
+    details = counts.get("prompt_tokens_details")
     read = _int(details, "cached_tokens") if isinstance(details, Mapping) else 0
-    read = min(prompt, max(read, _int(told, "prompt_cache_hit_tokens")))
-    return Usage(input=prompt - read, output=_int(told, "completion_tokens"), read=read)
+    read = min(prompt, max(read, _int(counts, "prompt_cache_hit_tokens")))
+    return Usage(input=prompt - read, output=_int(counts, "completion_tokens"), read=read)
 
 
 def read_body(provider: str, content: bytes) -> tuple[Usage | None, str, str]:
-    """Usage, model and stop of a whole answer as it came over the wire.
+    """Return usage, model and stop of a whole answer as it came over the wire.
 
     Raises:
         ValueError: It is damaged.
@@ -73,13 +73,13 @@ def read_body(provider: str, content: bytes) -> tuple[Usage | None, str, str]:
     if not isinstance(body, dict):
         msg = f"an answer of {provider} is no JSON object"
         raise ValueError(msg)  # noqa: TRY004 - the provider's doing, not the caller's
-    told = body.get("usage")
+    counts = body.get("usage")
     model = str(body.get("model", ""))
     if provider == "claude":
-        usage = claude_usage(told) if isinstance(told, Mapping) else None
+        usage = claude_usage(counts) if isinstance(counts, Mapping) else None
         stop = str(body.get("stop_reason"))
         return usage, model, _claude_stop(stop, content)
-    usage = chat_usage(told) if isinstance(told, Mapping) else None
+    usage = chat_usage(counts) if isinstance(counts, Mapping) else None
     stop = ""
     for choice in _mappings(body.get("choices")):
         stop = _chat_stop(stop, str(choice.get("finish_reason")))
@@ -87,9 +87,9 @@ def read_body(provider: str, content: bytes) -> tuple[Usage | None, str, str]:
 
 
 def read_events(provider: str, raw: bytes, ending: Ending) -> None:
-    """Learn from a stream that has ended, as it came over the wire, what it took.
+    """Read from the bytes of a stream that has ended what the answer took.
 
-    Only the few events that tell of it are decoded.
+    Only the few events with such figures are decoded.
     """
     marks = (b'"usage"', b'"finish_reason":"', b'"finish_reason": "')
     lines = (line for line in raw.splitlines() if line.startswith(b"data:"))
@@ -113,19 +113,21 @@ def _decoded(lines: Iterable[bytes]) -> Iterable[Mapping[str, object]]:
 def _claude_event(event: Mapping[str, object], ending: Ending) -> None:
     message = event.get("message")
     if event.get("type") == "message_start" and isinstance(message, Mapping):
-        told = message.get("usage")
+        counts = message.get("usage")
         ending.model = str(message.get("model") or ending.model)
-        ending.usage = claude_usage(told) if isinstance(told, Mapping) else None
+        ending.usage = claude_usage(counts) if isinstance(counts, Mapping) else None
     elif event.get("type") == "message_delta":
-        told, delta = event.get("usage"), event.get("delta")
-        claude_ending(ending, told, delta.get("stop_reason") if isinstance(delta, Mapping) else "")
+        counts, delta = event.get("usage"), event.get("delta")
+        claude_ending(
+            ending, counts, delta.get("stop_reason") if isinstance(delta, Mapping) else ""
+        )
 
 
-def claude_ending(ending: Ending, told: object, stop: object) -> None:
+def claude_ending(ending: Ending, counts: object, stop: object) -> None:
     """Take up the last counts of Anthropic's stream, which repeat the first ones or leave them."""
     start = ending.usage or Usage()
-    if isinstance(told, Mapping):
-        last = claude_usage(told)
+    if isinstance(counts, Mapping):
+        last = claude_usage(counts)
         ending.usage = Usage(
             last.input or start.input,
             last.output,
@@ -138,10 +140,10 @@ def claude_ending(ending: Ending, told: object, stop: object) -> None:
 
 
 def _chat_event(event: Mapping[str, object], ending: Ending) -> None:
-    told = event.get("usage")
+    counts = event.get("usage")
     ending.model = str(event.get("model") or ending.model)
-    if isinstance(told, Mapping):
-        ending.usage = chat_usage(told)
+    if isinstance(counts, Mapping):
+        ending.usage = chat_usage(counts)
     for choice in _mappings(event.get("choices")):
         stop = choice.get("finish_reason")
         if stop:
@@ -160,10 +162,10 @@ def _chat_stop(before: str, stop: str) -> str:
     return stop if before in ("", "end") else before
 
 
-def _mappings(told: object) -> list[Mapping[str, object]]:
-    return [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
+def _mappings(counts: object) -> list[Mapping[str, object]]:
+    return [one for one in counts if isinstance(one, Mapping)] if isinstance(counts, list) else []
 
 
-def _int(told: object, name: str) -> int:
-    value = told.get(name) if isinstance(told, Mapping) else None
+def _int(counts: object, name: str) -> int:
+    value = counts.get(name) if isinstance(counts, Mapping) else None
     return value if isinstance(value, int) else 0

@@ -45,7 +45,7 @@ nothing, so a MACD that changes its sign is always another."""
 
 
 def opinion_request(parameters: Mapping[str, object], model: str) -> ModelRequest:
-    """The question for an opinion, from the parameters of the operation ``opinion``."""
+    """Return the question for an opinion, from the parameters of the operation ``opinion``."""
     indicators = cast("Mapping[str, object]", parameters["indicators"])
     lines = [f"Symbol {parameters['symbol']}", "Indicators:"]
     lines += [f"{name}: {_number(value)}" for name, value in sorted(indicators.items())]
@@ -65,34 +65,36 @@ def opinion_request(parameters: Mapping[str, object], model: str) -> ModelReques
     )
 
 
-def read_opinion(said: Completion) -> Opinion | Malformed:
-    """The opinion in *said*: strict JSON, bare or in one fence of Markdown."""
-    text = said.text.strip()
+def read_opinion(completion: Completion) -> Opinion | Malformed:
+    """Return the opinion in *completion*: strict JSON, bare or in one fence of Markdown."""
+    text = completion.text.strip()
     if text.startswith("```") and text.endswith("```"):
         text = text.strip("`").removeprefix("json").strip()
 
     def refuse(why: str) -> Malformed:
-        return Malformed(f"{said.model} gave no opinion: {why}", said.model, said.usage)
+        return Malformed(
+            f"{completion.model} gave no opinion: {why}", completion.model, completion.usage
+        )
 
-    if said.stop != "end":
-        return refuse(f"it stopped at {said.stop!r}")
+    if completion.stop != "end":
+        return refuse(f"it stopped at {completion.stop!r}")
     try:
-        told = json.loads(text)
+        fields = json.loads(text)
     except ValueError:
         return refuse("its reply is no JSON")
-    if not isinstance(told, dict) or set(told) != {"action", "confidence", "reason"}:
+    if not isinstance(fields, dict) or set(fields) != {"action", "confidence", "reason"}:
         return refuse("its JSON has not just action, confidence and reason")
-    action, sure, reason = told["action"], told["confidence"], told["reason"]
+    action, sure, reason = fields["action"], fields["confidence"], fields["reason"]
     if action not in _ACTIONS or not isinstance(reason, str):
         return refuse(f"its action is {str(action)[:20]!r}")
     if isinstance(sure, bool) or not isinstance(sure, (int, float)) or not 0.0 <= sure <= 1.0:
         return refuse("its confidence is no number from 0 to 1")
     line = " ".join(reason.split())
-    return Opinion(cast("Action", action), float(sure), line, said.model, said.usage)
+    return Opinion(cast("Action", action), float(sure), line, completion.model, completion.usage)
 
 
 def indicators_of(bars: Any) -> dict[str, float]:
-    """Indicators of a frame of bars, ascending in time, with a column ``close``.
+    """Return indicators of a frame of bars, ascending in time, with a column ``close``.
 
     Raises:
         ValueError: There are too few bars.

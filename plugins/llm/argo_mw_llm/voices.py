@@ -13,17 +13,17 @@ _MAX_NEWS = 10
 
 
 class Voices:
-    """Asks for bars and news, and models for an opinion of them."""
+    """An upstream that asks for bars and news, and then models for their opinion."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
 
     def upstream(self) -> Upstream:
-        """The upstream to register."""
+        """Return the upstream to register."""
         return Upstream(NAME, frozenset(_ASKS), self.fetch, timeout=60.0, price=0.0)
 
     async def fetch(self, call: Call) -> Outcome:
-        """The opinion that *call* asks for; it carries the moment of its prices in its key."""
+        """Return the opinion that *call* asks for, with the time of its prices in its key."""
         window = {name: call.parameters[name] for name in ("timeframe", "days")}
         bars: Any = (await self._context.call(call, "bars", symbol=call.subject, **window)).value
         try:
