@@ -44,13 +44,14 @@ def resolve(
     """
     names = set(known)
     environ = os.environ if environ is None else environ
-    written = dict.fromkeys(configured, "[flags]")
+    unknown = {name: "[flags]" for name in configured if name not in names}
+    variables = {environment_variable(name) for name in names}
     for variable in environ:
-        if variable.startswith(ENVIRONMENT):
+        if variable.startswith(ENVIRONMENT) and variable not in variables:
             name = variable.removeprefix(ENVIRONMENT).lower().replace("__", ".")
-            written.setdefault(name, f"the environment ({variable})")
-    for name, where in written.items():
-        if name not in names and name.partition(".")[0] not in left_out:
+            unknown[name] = f"the environment ({variable})"
+    for name, where in unknown.items():
+        if name.partition(".")[0] not in left_out:
             raise unknown_flag(name, names, where=where)
     return {
         name: _resolve_one(name, configured, overlay, environ.get(environment_variable(name)))

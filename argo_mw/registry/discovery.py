@@ -11,7 +11,7 @@ from argo_mw.registry.hooks import PROJECT
 
 
 @frozen
-class Found:
+class InstalledPlugin:
     """An installed plugin.
 
     Attributes:
@@ -25,13 +25,13 @@ class Found:
     distribution: str
 
 
-def discover() -> Sequence[Found]:
+def discover() -> Sequence[InstalledPlugin]:
     """Return the installed plugins, sorted by name, so that every start sees one order."""
-    return sorted(_found(), key=lambda found: (found.name, found.distribution))
+    return sorted(_installed(), key=lambda found: (found.name, found.distribution))
 
 
-def _found() -> Iterator[Found]:
+def _installed() -> Iterator[InstalledPlugin]:
     for entry_point in entry_points(group=PROJECT):
         dist = entry_point.dist
         name = f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"
-        yield Found(entry_point.name, entry_point, name)
+        yield InstalledPlugin(entry_point.name, entry_point, name)

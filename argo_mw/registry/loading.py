@@ -17,7 +17,7 @@ from argo_mw.base.suggest import suggest
 from argo_mw.config import structure
 from argo_mw.registry import hooks
 from argo_mw.registry.answers import checked
-from argo_mw.registry.discovery import Found, discover
+from argo_mw.registry.discovery import InstalledPlugin, discover
 from argo_mw.registry.hooks import PROJECT
 from argo_mw.registry.report import BrokenPlugin
 from argo_mw.registry.signature import explained, misfit
@@ -179,7 +179,7 @@ class Plugins:
             raise ConfigError(msg)
         return None
 
-    def _import(self, found: Found) -> None:
+    def _import(self, found: InstalledPlugin) -> None:
         name = found.name
         try:
             plugin = found.entry_point.load()

@@ -11,7 +11,7 @@ from argo_mw import Argo, ConfigError, Outcome, PluginError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Call, Layer, Next, hookimpl, hookspec
 from argo_mw.registry import Plugins, loading
-from argo_mw.registry.discovery import Found
+from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin
 
 
@@ -213,7 +213,10 @@ def test_a_taken_name_names_its_distribution(monkeypatch: pytest.MonkeyPatch) ->
         def load(self) -> object:
             return FakePlugin()
 
-    found = [Found("mine", Loading("mine", "x", "argo_mw"), f"argo-mw-{n} 1") for n in ("a", "b")]
+    found = [
+        InstalledPlugin("mine", Loading("mine", "x", "argo_mw"), f"argo-mw-{n} 1")
+        for n in ("a", "b")
+    ]
     monkeypatch.setattr(loading, "discover", lambda: found)
     plugins = Plugins.load()
     expected = (
@@ -236,7 +239,7 @@ def test_a_plugin_class_that_cannot_be_made_is_left_out(
         def load(self) -> object:
             return Unmade
 
-    found = Found("mine", Loading("mine", "x", "argo_mw"), "argo-mw-mine 1")
+    found = InstalledPlugin("mine", Loading("mine", "x", "argo_mw"), "argo-mw-mine 1")
     monkeypatch.setattr(loading, "discover", lambda: [found])
     [broken] = Plugins.load().broken
     assert (broken.stage, broken.error) == ("import", f"{type(error).__name__}: {error}")

@@ -14,7 +14,7 @@ from argo_mw.cli import ExitCode, with_argo
 from argo_mw.cli.main import cli
 from argo_mw.plugin import Layer, hookimpl, operation
 from argo_mw.registry import loading
-from argo_mw.registry.discovery import Found
+from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakePlugin, Scripted
 
 
@@ -56,7 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         "greeting": Greeting(),
         "market": FakePlugin(operations=[bars], upstreams=[Scripted("alpaca", ["bars"])]),
     }
-    found = [Found(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
+    found = [InstalledPlugin(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
     monkeypatch.setattr(loading, "discover", lambda: found)
     monkeypatch.setattr(cli, "commands", dict(cli.commands))  # what plugins add goes with the test
     monkeypatch.chdir(tmp_path)
@@ -84,7 +84,7 @@ def test_plugins_lists_a_plugin_that_was_left_out(run, monkeypatch: pytest.Monke
         @hookimpl
         def register_layr(self) -> None: ...
 
-    broken = Found("broken", FakeEntry(BrokenPlugin()), "argo-mw-broken 1.0")  # type: ignore[arg-type]
+    broken = InstalledPlugin("broken", FakeEntry(BrokenPlugin()), "argo-mw-broken 1.0")  # type: ignore[arg-type]
     rest = loading.discover()
     monkeypatch.setattr(loading, "discover", lambda: [*rest, broken])
     result = run("plugins")
@@ -212,7 +212,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
             raise ValueError("cannot look")
 
     more = {"sick": Sick(), "raising": Raising(), "broken": object.__new__(type("B", (), {}))}
-    found = [Found(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in more.items()]  # type: ignore[arg-type]
+    found = [InstalledPlugin(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in more.items()]  # type: ignore[arg-type]
 
     def fail() -> None:
         raise ImportError("no module")

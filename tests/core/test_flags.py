@@ -199,6 +199,23 @@ def test_an_unknown_flag_is_an_error(configured, environ, message: str) -> None:
         resolve(["cache"], configured=configured, overlay={}, environ=environ)
 
 
+def test_what_is_set_for_the_flags_of_a_plugin_that_was_left_out_is_no_mistake() -> None:
+    flags = resolve(
+        ["cache"],
+        configured={"broken": "on", "broken.part": "off"},
+        overlay={},
+        left_out={"broken"},
+        environ={"ARGO_MW_FLAG_BROKEN": "off"},
+    )
+    assert ["cache"] == list(flags)
+
+
+def test_the_environment_may_set_flags_whose_names_have_capital_letters() -> None:
+    environ = {"ARGO_MW_FLAG_UPSTREAM__ACME": "off"}
+    flags = resolve(["upstream.Acme"], configured={}, overlay={}, environ=environ)
+    assert "off" == flags["upstream.Acme"].rule.state
+
+
 def test_the_overlay_is_private_and_read_back(tmp_path: Path) -> None:
     overlay = Overlay(tmp_path / "state")
     assert overlay.read() == {}

@@ -12,7 +12,7 @@ from argo_mw import Argo, ConfigError, PluginError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Layer, hookimpl, hookspec, operation
 from argo_mw.registry import Plugins, loading
-from argo_mw.registry.discovery import Found
+from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 
 
@@ -70,19 +70,19 @@ class Colouring:
         return [f"{shade} blue"]
 
 
-def entry(name: str, load: object) -> Found:
+def entry(name: str, load: object) -> InstalledPlugin:
     class Fake(EntryPoint):
         def load(self) -> object:
             if isinstance(load, Exception):
                 raise load
             return load
 
-    return Found(name, Fake(name, "some.module", "argo_mw"), f"argo-mw-{name} 1.0")
+    return InstalledPlugin(name, Fake(name, "some.module", "argo_mw"), f"argo-mw-{name} 1.0")
 
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch):
-    def install(*found: Found) -> None:
+    def install(*found: InstalledPlugin) -> None:
         monkeypatch.setattr(loading, "discover", lambda: list(found))
 
     return install

@@ -17,7 +17,7 @@ from argo_mw.cli import ExitCode
 from argo_mw.cli.main import cli
 from argo_mw.plugin import context_of, operation
 from argo_mw.registry import loading
-from argo_mw.registry.discovery import Found
+from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_cache import CachePlugin
 from argo_mw_cache.stored_answer import PREFIX
@@ -63,7 +63,7 @@ def run(
     """Run ``argo-mw cache`` with this plugin, the Redis driver and an upstream installed."""
     asked = FakePlugin(operations=[bars, holdings], upstreams=[upstream])
     plugins = {"cache": CachePlugin, "redis": argo_mw_redis.plugin, "market": asked}
-    found = [Found(n, Entry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
+    found = [InstalledPlugin(n, Entry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
     monkeypatch.setattr(loading, "discover", lambda: found)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)

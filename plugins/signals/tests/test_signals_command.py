@@ -18,7 +18,7 @@ from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.cli.main import cli
 from argo_mw.plugin import operation
 from argo_mw.registry import loading
-from argo_mw.registry.discovery import Found
+from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_signals import SignalsPlugin, commands
 from argo_mw_signals.commands import add_to, repeat, show
@@ -68,8 +68,8 @@ def run(monkeypatch: pytest.MonkeyPatch):
     """Run ``argo-mw`` with only the signals and an exchange installed."""
     makers = {"exchange": exchange, "signals": SignalsPlugin}
 
-    def discover() -> list[Found]:
-        return [Found(n, FakeEntry(make()), f"{n} 1.0") for n, make in makers.items()]  # type: ignore[arg-type]
+    def discover() -> list[InstalledPlugin]:
+        return [InstalledPlugin(n, FakeEntry(make()), f"{n} 1.0") for n, make in makers.items()]  # type: ignore[arg-type]
 
     monkeypatch.setattr(loading, "discover", discover)
     monkeypatch.setattr(loading, "incompatible", lambda name: None)
