@@ -12,7 +12,7 @@ _WIDE = 200
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a rich console on standard output, or on standard error; plain in a file or pipe.
+    """Return a rich console on standard output, or with *stderr* on error; plain in a file or pipe.
 
     Text is shown as it is: ``[plugins.cache]`` is a table of the configuration, no style. In a
     file or a pipe, lines are as long as they need to be, up to 200 letters, unless the
