@@ -207,7 +207,7 @@ class FanOut:
                 self._count_failed(branch, answer, seconds, now)
         else:
             branch.outcome = answer
-            # An answer of a layer inside says nothing about the upstream.
+            # An answer from a layer inside shows nothing about the upstream.
             if answer.attempts:
                 branch.stats.answered(latency_of(answer, seconds), now, branch.started)
             if branch.abandoned:

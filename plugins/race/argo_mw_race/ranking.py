@@ -67,7 +67,7 @@ class Ranking:
         if probed is None:
             return plan
         order = (probed, *(one for one in plan.order if one is not probed))
-        # The delay of the upstream whose place it takes, so that a probe costs no longer wait.
+        # With the hedge delay of the first, so that a probe costs its caller no longer wait.
         return Plan(order, self.hedge_delay(first), probe=True)
 
     def plan_without_probe(self, upstreams: Sequence[Upstream]) -> Plan:

@@ -59,9 +59,9 @@ class UpstreamStats:
     tenth, or more after a silence, so that one probe after an hour counts for much. A cancelled
     branch counts only if it raises the mean; otherwise it has shown nothing.
 
-    What was seen last says less and less of an upstream that is not asked any more: in silence,
-    the optimistic latency falls from the mean to the median of the last requests, and errors are
-    forgotten. So one that was left for a passing trouble is tried again.
+    The last observations mean less and less while an upstream is not asked: in silence, the
+    optimistic latency falls from the mean to the median of the last requests, and errors are
+    forgotten. So an upstream that was avoided for a passing trouble is tried again.
 
     Attributes:
         latency: Mean seconds of an answer, or ``None`` while nothing is known.

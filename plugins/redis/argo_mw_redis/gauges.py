@@ -27,7 +27,7 @@ def gauges(shared: RedisShared) -> list[Gauge]:
             "db.client.connection.max",
             lambda: shared.max_connections,
             unit,
-            "Connections at most",
+            "The largest number of connections",
             pool,
         ),
         Gauge(

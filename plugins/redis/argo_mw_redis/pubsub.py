@@ -5,7 +5,7 @@ Whenever it was replaced, every subscription is notified of a gap, once the serv
 that it sends the channels again.
 
 A message that arrives damaged, or on a channel without a subscription, may be an invalidation
-whose address was damaged: the connection is then replaced too. So messages carry a checksum.
+with a damaged address: the connection is then replaced too. So messages carry a checksum.
 """
 
 from __future__ import annotations

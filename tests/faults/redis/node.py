@@ -1,7 +1,7 @@
-"""A process of the fleet: an application with coalesce, cache and redis, under load and watched.
+"""One of several processes: an application with coalesce, cache and redis, under load and watched.
 
-Usage: node.py SETTINGS, a JSON object: see ``nodes.start``. Each line of standard input is a word;
-what it asks for is printed as one line of JSON.
+Usage: node.py SETTINGS, a JSON object: see ``nodes.start``. Each line of standard input is a command;
+its result is printed as one line of JSON.
 
 The upstream answers with versions. They lie in a file that all processes see, so that every caller
 can check its answer against the truth of now, and against the least version that it may be given:
@@ -46,7 +46,7 @@ def truth_in(path: Path) -> memoryview:
 
 
 class Node:
-    """The callers of one process, what they saw, and what they know."""
+    """The callers of one process, the answers that they saw, and the versions that they know."""
 
     def __init__(self, argo: Argo, settings: dict[str, object]) -> None:
         self.argo = argo
@@ -54,7 +54,7 @@ class Node:
         self.number, self.of = int(str(settings["number"])), int(str(settings["of"]))
         self.callers, self.pause = int(str(settings["callers"])), float(str(settings["pause"]))
         self.least = [0] * KEYS
-        self.told: dict[str, int] = {}
+        self.announced: dict[str, int] = {}
         self.stopped = False
         self.changing = True
         self.calls = self.loads = self.changes = 0
@@ -94,7 +94,7 @@ class Node:
             self.wrong.append([key, answer, least, self.truth[key], how])
 
     async def change_some(self) -> None:
-        """Change what the upstream says, and invalidate it: each process keys of its own."""
+        """Change the upstream's answers, and invalidate them: each process has keys of its own."""
         rng = random.Random(self.number)
         while not self.stopped:
             await asyncio.sleep(self.pause * rng.random())
@@ -106,14 +106,16 @@ class Node:
         version = self.truth[key]
         await self.argo.invalidate(f"subject:{key}")
         self.changes += 1
-        self.told[str(key)] = self.least[key] = version
-        await self.tell()
+        self.announced[str(key)] = self.least[key] = version
+        await self.announce()
 
-    async def tell(self) -> None:
-        """Let the others know which changes the store knows of."""
+    async def announce(self) -> None:
+        """Let the other processes know which changes the store knows of."""
         if not context_of(self.argo).tag_versions.pending:
-            with contextlib.suppress(SharedUnavailable):  # they are told with the next change
-                await context_of(self.argo).shared.publish(CHANNEL, json.dumps(self.told).encode())
+            with contextlib.suppress(SharedUnavailable):  # announced with the next change
+                await context_of(self.argo).shared.publish(
+                    CHANNEL, json.dumps(self.announced).encode()
+                )
 
     def hear(self, message: bytes) -> None:
         for key, version in json.loads(message).items():
@@ -137,7 +139,7 @@ class Node:
             self.stopped = True
             await asyncio.gather(*tasks)
 
-    # -- what the test asks for ------------------------------------------------------------
+    # -- commands ------------------------------------------------------------------------------
 
     async def do_status(self) -> dict[str, object]:
         tag_versions = context_of(self.argo).tag_versions
@@ -154,17 +156,17 @@ class Node:
         }
 
     async def do_waits(self) -> dict[str, list[float]]:
-        """How long calls took since the last time, in seconds: with the store, and without."""
+        """Return the seconds that calls took since the last time, with the store and without."""
         waits, self.waits = self.waits, []
         away, self.waits_away = self.waits_away, []
         return {"there": waits, "away": away}
 
     async def do_rest(self) -> None:
-        """Change nothing more."""
+        """Make no more changes."""
         self.changing = False
 
-    async def do_tell(self) -> None:
-        await self.tell()
+    async def do_announce(self) -> None:
+        await self.announce()
 
 
 async def main(settings: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""Processes of a fleet, from outside: started, asked, and judged."""
+"""The processes from outside: started, asked, and judged."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Node:
     process: subprocess.Popen[str]
 
     def ask(self, word: str) -> Status:
-        """What the process answers to *word*."""
+        """Return the result of the command *word* in the process."""
         assert self.process.stdin is not None
         self.process.stdin.write(word + "\n")
         self.process.stdin.flush()
         return json.loads(self.hear())
 
     def hear(self) -> str:
-        """The process's next line."""
+        """Return the next line of the process."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            msg = "a process of the fleet has ended"
+            msg = "a process has ended"
             raise RuntimeError(msg)
         return line.strip()
 
@@ -63,7 +63,7 @@ class Nodes:
     every: list[Node]
 
     async def ask(self, word: str) -> list[Status]:
-        """What each answers to *word*."""
+        """Return the results of the command *word* in each process."""
         return await asyncio.gather(*(asyncio.to_thread(n.ask, word) for n in self.every))
 
     async def until(
@@ -94,7 +94,7 @@ class Nodes:
         await self.settle()
 
         async def agreed() -> bool:
-            await self.ask("tell")
+            await self.ask("announce")
             first, *others = [s["least"] for s in await self.ask("status")]
             return all(first == other for other in others)
 
@@ -103,7 +103,7 @@ class Nodes:
             assert time.monotonic() < deadline, "they never agreed"
 
     async def judge(self) -> list[Status]:
-        """Each is healthy, and has seen no call fail and no wrong answer."""
+        """Check that no process has seen a call fail or a wrong answer."""
         found = await self.ask("status")
         seen = [{"wrong": s["wrong"], "failed": s["failed"]} for s in found]
         assert [{"wrong": [], "failed": []}] * len(found) == seen, f"{seen}"
@@ -119,7 +119,7 @@ async def nodes(
     pause: float = 0.1,
     plugins: Mapping[str, object] = SMALL,
 ) -> AsyncIterator[Nodes]:
-    """*count* processes with *callers* callers in all, each of which pauses *pause* at most."""
+    """Start *count* processes with *callers* callers in all, each pausing up to *pause* seconds."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         truth = Path(directory, "truth")
         truth.write_bytes((1).to_bytes(8, sys.byteorder) * KEYS)

@@ -30,8 +30,8 @@ def application(server, tmp_path, monkeypatch):
     """Make an instance on the real server, whose upstream gives a fixed answer."""
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
 
-    def make(says: str) -> tuple[Argo, Scripted]:
-        upstream = Scripted("a", ["quote"], says)
+    def make(answer: str) -> tuple[Argo, Scripted]:
+        upstream = Scripted("a", ["quote"], answer)
         asked = FakePlugin(operations=[quote], upstreams=[upstream])
         plugins = {
             "cache": argo_mw_cache.CachePlugin,
