@@ -77,16 +77,21 @@ class Lifecycle:
                 stack.push_async_callback(self._stop, name, context)
 
     async def run(self, name: str, step: str, waiting: object | None) -> bool:
-        """Await *waiting*, a step of plugin *name*; return whether it succeeded in time."""
+        """Await *waiting*, a step of plugin *name*; return whether it succeeded in time.
+
+        A plugin that fails at a change of its configuration stays in use: its layers are part of
+        the chain, and what it holds must be given back by its shutdown.
+        """
         if waiting is None:
             return True
+        keep = step == "config_changed"
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
                 await cast("Awaitable[None]", waiting)
         except Exception as error:
             late = TimeoutError(f"it took longer than {self._timeout:g} s")
-            self._plugins.leave_out(name, step, late if limit.expired() else error)
+            self._plugins.leave_out(name, step, late if limit.expired() else error, keep=keep)
             return False
         return True
 

@@ -161,13 +161,19 @@ class Plugins:
         self.configured = {n: c for n, c in configs.items() if n in self.names}
         return self.configured
 
-    def leave_out(self, name: str, stage: str, error: Exception) -> None:
+    def leave_out(self, name: str, stage: str, error: Exception, *, keep: bool = False) -> None:
         """Stop using plugin *name*, because *stage* failed with *error*.
+
+        Args:
+            name: The plugin.
+            stage: What failed.
+            error: How.
+            keep: Only report it: what it has registered stays in use, and its shutdown runs.
 
         Raises:
             PluginError: In strict mode.
         """
-        self._leave_out(name, stage, error)
+        self._leave_out(name, stage, error, keep=keep)
 
     def _config(self, name: str, table: Mapping[str, object], source: str) -> object:
         cls = self.config_class(name)

@@ -122,7 +122,7 @@ def test_blocking_what_is_not_there_is_an_error(installed) -> None:
         Plugins.load(block=["fien"])
 
 
-def test_an_unknown_hook_is_an_error_with_a_hint() -> None:
+def test_a_hook_that_nobody_calls_is_an_error_with_a_hint() -> None:
     plugins = Plugins.load(installed=False, extra={"typo": Misspelt(), "fine": Fine()})
     assert plugins.names == ["fine"]
     expected = (
@@ -226,6 +226,15 @@ async def test_a_plugin_learns_of_its_own_changes_only() -> None:
     assert [line for line in book if "level" in line] == ["level 2 of a"]
 
 
+async def test_a_plugin_that_fails_at_a_change_stays_in_use_and_is_stopped() -> None:
+    book: list[str] = []
+    async with living(("a", Living(book, "a", fail="level 2 of"))) as argo:
+        await argo.reload({"argo": {"shared": "memory://"}, "plugins": {"a": {"level": 2}}})
+        assert [broken.stage for broken in argo.broken] == ["config_changed"]
+        assert set(engine_of(argo).pipeline.contributions) == {"a"}
+    assert book == ["start a", "stop a"]
+
+
 @pytest.mark.parametrize("how", ["fail", "hang"])
 async def test_a_plugin_that_does_not_start_is_left_out(how: str) -> None:
     book: list[str] = []
@@ -236,7 +245,7 @@ async def test_a_plugin_that_does_not_start_is_left_out(how: str) -> None:
     assert book == ["start a", "stop a"]
 
 
-async def test_a_plugin_that_does_not_stop_holds_no_other_up() -> None:
+async def test_a_plugin_that_does_not_stop_holds_nobody_up() -> None:
     book: list[str] = []
     async with living(("a", Living(book, "a")), ("b", Living(book, "b", hang="stop"))):
         pass
