@@ -24,10 +24,10 @@ _STANDARD = {"http", "socket", "sqlite3", "ssl", "subprocess", "urllib"}
 
 @contextmanager
 def blocking_calls() -> Iterator[list[str]]:
-    """Catch calls that block this thread's loop: sleeping, sockets that wait, processes, SQLite.
+    """Catch what blocks this thread's loop: sleeping, sockets that wait, processes, SQLite.
 
-    Each is listed with its place and what to do instead. A call counts however short it was, so
-    that the result is the same on every machine. Long computations are not seen: for them, run
+    Each is told with its place and what to do instead. A call counts however short it was, so
+    that the result is the same on every machine. What only computes for long is not seen: run
     the program with ``PYTHONASYNCIODEBUG=1`` for that.
 
     Example::

@@ -1,4 +1,4 @@
-"""Isolation: tests that see neither the state nor the flags of the user who runs them."""
+"""Apart: tests that see neither the state nor the flags of whoever runs them."""
 
 from __future__ import annotations
 

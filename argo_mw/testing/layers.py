@@ -157,7 +157,7 @@ class LayerConformance(IsolatedTests):
 
     @pytest.mark.asyncio
     async def test_in_shadow_it_serves_nothing(self) -> None:
-        """It sees the answer and asks no upstream; a layer that cannot shadow is refused."""
+        """It is shown the answer and asks nobody; a layer that cannot shadow refuses to."""
         async with self.open(self.scripted()) as argo:
             able = any(isinstance(layer.middleware, Shadows) for layer in self._layers(argo))
         upstream = self.scripted()

@@ -1,4 +1,4 @@
-"""The contract of shared stores, as tests that every driver must pass.
+"""What every driver of Shared must pass.
 
 Subclass :class:`SharedConformance` and provide the fixture ``store``::
 
@@ -8,9 +8,10 @@ Subclass :class:`SharedConformance` and provide the fixture ``store``::
             clock = FakeClock()
             yield StoreUnderTest(lambda: open_mine(tmp_path / "db", clock=clock), clock.advance)
 
-Where a server keeps its own time, ``advance`` may shorten the lives of all that it holds; the
-default waits instead, for which ``life`` must be short, yet longer than a busy machine takes from
-one command to the next. The suite needs pytest and pytest-asyncio in its automatic mode.
+A server that keeps its own time is best told to bring nearer the end of all that it holds; the
+default ``advance`` waits instead, for which ``life`` must be short, yet longer than a busy machine
+takes from one command to the next. The suite needs pytest and
+pytest-asyncio in its automatic mode.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ class SharedConformance:
         assert await shared.delete([]) == 0
         assert await shared.get("a") is None
 
-    async def test_a_value_lives_as_long_as_its_ttl(
+    async def test_a_value_lives_as_long_as_it_was_told(
         self, shared: Shared, store: StoreUnderTest
     ) -> None:
         await shared.set("short", b"1", ttl=store.life)
@@ -370,7 +371,7 @@ class SharedConformance:
     async def test_a_message_is_heard_after_what_was_written_before_it(
         self, shared: Shared, other: Shared, store: StoreUnderTest
     ) -> None:
-        """Tag versions rest on this: a reader that has heard of a change sees it."""
+        """Stamps rest on this: whoever hears of a change and reads sees the change."""
         ears = Ears()
         await other.subscribe("news", ears.on_message, ears.on_gap)
         for n in range(20):
@@ -487,7 +488,7 @@ class SharedConformance:
             with pytest.raises(BadParameter):
                 await shared.add("key", amount)  # type: ignore[arg-type]
 
-    async def test_a_closed_handle_raises_and_others_go_on(
+    async def test_a_closed_handle_says_so_and_others_go_on(
         self, store: StoreUnderTest, other: Shared
     ) -> None:
         handle = await store.open()

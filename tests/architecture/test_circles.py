@@ -16,10 +16,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = ["argo_mw", *sorted(p.name for p in ROOT.glob("plugins/*/argo_mw_*"))]
 
-KNOWN = {
-    "argo_mw_persist": "the commands import the plugin that registers them",
-}
-
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
     """Return the modules of one circle in *graph*, each importing the next, or nothing."""
@@ -36,13 +32,7 @@ def imports_of(package: str) -> dict[str, set[str]]:
     return {one: graph.find_modules_directly_imported_by(one) for one in graph.modules}
 
 
-@pytest.mark.parametrize(
-    "package",
-    [
-        pytest.param(one, marks=pytest.mark.xfail(reason=KNOWN[one])) if one in KNOWN else one
-        for one in PACKAGES
-    ],
-)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_module_imports_itself_through_others(package: str) -> None:
     assert [] == circle(imports_of(package))
 

@@ -20,21 +20,33 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Seque
 from pathlib import Path
 
 import argo_mw_cache.plugin
-import argo_mw_persist.plugin
 from argo_mw import Argo
-from argo_mw.plugin import SystemClock
-from argo_mw_persist import Query, Signal, SqliteSink, Store, Voice, WriterOptions, store_of
+from argo_mw.plugin import Row, SystemClock
+from argo_mw_persist import (
+    Database,
+    PersistPlugin,
+    Query,
+    RecordStore,
+    Schema,
+    SqliteSink,
+    WriterOptions,
+    store_of,
+)
+from argo_mw_persist.application import schema_of
 from argo_mw_persist.postgres import PostgresSink
-from argo_mw_persist.queries import latest
-from argo_mw_persist.schema import Dialect
-from argo_mw_persist.tables import SIGNALS, Entry, Row
+from argo_mw_persist.tables import Cells, Dialect
 from argo_mw_persist.testing import postgres
+from argo_mw_signals import RecordedSignal, RecordedSignals, RecordedVote, SignalsPlugin
+from argo_mw_signals.queries import latest
+from argo_mw_signals.recording import DECLARATION
 
-Contender = Callable[[Path, Sequence[Row], int], Awaitable[None]]
+Contender = Callable[[Path, Sequence[Cells], int], Awaitable[None]]
 
 PARTS = ("sqlite", "loop", "postgres", "reads")
 VOICES = ("trend", "momentum", "mean_reversion", "volume")
 SYMBOLS = [f"S{number:03d}" for number in range(500)]
+SCHEMA = schema_of({"signals": [DECLARATION]})
+SIGNALS = SCHEMA["signals"]
 COLUMNS = ", ".join(SIGNALS.names)
 MARKS = ", ".join("?" * len(SIGNALS.names))
 INSERT = f"INSERT INTO signals ({COLUMNS}) VALUES ({MARKS}) ON CONFLICT (id) DO NOTHING"
@@ -74,7 +86,7 @@ async def run(args: argparse.Namespace) -> dict[str, float | int | str]:
     return result
 
 
-def make_signals(count: int, *, seed: int = 1) -> list[Signal]:
+def make_signals(count: int, *, seed: int = 1) -> list[RecordedSignal]:
     """Signals as the reference application makes them: four voices each.
 
     They are taken out of the garbage collector's sight, or it would look through all of them
@@ -83,13 +95,16 @@ def make_signals(count: int, *, seed: int = 1) -> list[Signal]:
     chance = random.Random(seed)
     started = 1_700_000_000_000_000
     signals = [
-        Signal(
+        RecordedSignal(
             chance.choice(SYMBOLS),
             chance.choice(("BUY", "SELL", "HOLD")),
             chance.uniform(50, 100),
             started + number * 1_000,
             chance.uniform(10, 500),
-            tuple(Voice(v, chance.choice(("BUY", "SELL")), chance.random(), 0.25) for v in VOICES),
+            tuple(
+                RecordedVote(v, chance.choice(("BUY", "SELL")), chance.random(), 0.25)
+                for v in VOICES
+            ),
             "signals",
         )
         for number in range(count)
@@ -103,12 +118,12 @@ def make_signals(count: int, *, seed: int = 1) -> list[Signal]:
 
 async def _sqlite(args: argparse.Namespace, place: Path) -> dict[str, float | int | str]:
     signals = make_signals(args.signals)
-    rows = [signal.entry().row for signal in signals]
+    rows = [signal.row().cells for signal in signals]
     batch = 0
     rates: dict[str, list[float]] = {}
 
     few = rows[:2_000]
-    contenders: dict[str, tuple[Sequence[Row], Contender]] = {
+    contenders: dict[str, tuple[Sequence[Cells], Contender]] = {
         "executemany": (rows, _executemany),
         "row_commit": (few, _row_commit),
         "aiosqlite": (rows, _aiosqlite),
@@ -137,7 +152,7 @@ async def _sqlite(args: argparse.Namespace, place: Path) -> dict[str, float | in
 
 
 async def _plugin_round(
-    place: Path, signals: Sequence[Signal], rates: dict[str, list[float]]
+    place: Path, signals: Sequence[RecordedSignal], rates: dict[str, list[float]]
 ) -> int:
     """The whole plugin in an application: queue, batches, commits, tags, receipts."""
     state = place / "plugin"
@@ -156,18 +171,22 @@ async def _plugin_round(
 def _application(state: Path, **persist: object) -> Argo:
     return Argo.open(
         {"argo": {"state_dir": str(state), "strict": True}, "plugins": {"persist": persist}},
-        plugins={"persist": argo_mw_persist.plugin, "cache": argo_mw_cache.plugin},
+        plugins={
+            "persist": PersistPlugin,
+            "signals": SignalsPlugin,
+            "cache": argo_mw_cache.plugin.CachePlugin,
+        },
         installed=False,
     )
 
 
-async def _pump(store: Store, signals: Sequence[Signal]) -> None:
+async def _pump(store: RecordStore, signals: Sequence[RecordedSignal]) -> None:
     """Record as fast as it goes, in tasks that let others run, and await every receipt."""
 
-    async def produce(mine: Sequence[Signal]) -> None:
+    async def produce(mine: Sequence[RecordedSignal]) -> None:
         receipts = []
         for number, signal in enumerate(mine):
-            receipts.append(await store.record(signal))
+            receipts.append(await store.record(signal.row()))
             if number % 32 == 0:
                 await asyncio.sleep(0)
         for receipt in receipts:
@@ -180,7 +199,7 @@ async def _pump(store: Store, signals: Sequence[Signal]) -> None:
 
 async def _make_schema(path: Path) -> None:
     sink = SqliteSink(path)
-    await sink.open()
+    await sink.open(SCHEMA)
     await sink.aclose()
 
 
@@ -195,7 +214,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-async def _executemany(path: Path, rows: Sequence[Row], batch: int) -> None:
+async def _executemany(path: Path, rows: Sequence[Cells], batch: int) -> None:
     connection = _connect(path)
     for start in range(0, len(rows), batch):
         connection.execute("BEGIN IMMEDIATE")
@@ -204,14 +223,14 @@ async def _executemany(path: Path, rows: Sequence[Row], batch: int) -> None:
     connection.close()
 
 
-async def _row_commit(path: Path, rows: Sequence[Row], batch: int) -> None:
+async def _row_commit(path: Path, rows: Sequence[Cells], batch: int) -> None:
     connection = _connect(path)
     for row in rows:
         connection.execute(INSERT, row)
     connection.close()
 
 
-async def _aiosqlite(path: Path, rows: Sequence[Row], batch: int) -> None:
+async def _aiosqlite(path: Path, rows: Sequence[Cells], batch: int) -> None:
     import aiosqlite
 
     async with aiosqlite.connect(path) as db:
@@ -222,7 +241,7 @@ async def _aiosqlite(path: Path, rows: Sequence[Row], batch: int) -> None:
             await db.commit()
 
 
-async def _sqlite_utils(path: Path, rows: Sequence[Row], batch: int) -> None:
+async def _sqlite_utils(path: Path, rows: Sequence[Cells], batch: int) -> None:
     import sqlite_utils
 
     db = sqlite_utils.Database(path)
@@ -235,7 +254,7 @@ async def _sqlite_utils(path: Path, rows: Sequence[Row], batch: int) -> None:
     db.close()
 
 
-async def _sqlalchemy(path: Path, rows: Sequence[Row], batch: int) -> None:
+async def _sqlalchemy(path: Path, rows: Sequence[Cells], batch: int) -> None:
     from sqlalchemy import MetaData, Table, create_engine, event
     from sqlalchemy.orm import Session, registry
 
@@ -270,13 +289,13 @@ class _Discarding:
     dialect: Dialect = "sqlite"
     place = "nowhere"
 
-    async def open(self, *, migrate: bool = True) -> None: ...
+    async def open(self, schema: Schema, *, migrate: bool = True) -> None: ...
 
-    async def write(self, entries: Sequence[Entry]) -> str:
+    async def write(self, rows: Sequence[Row]) -> str:
         await asyncio.sleep(0)
         return "sink"
 
-    async def read(self, query: Query) -> Sequence[Row]:
+    async def read(self, query: Query) -> Sequence[Cells]:
         return []
 
     async def change(self, query: Query) -> int:
@@ -319,8 +338,8 @@ async def _loop(args: argparse.Namespace, place: Path) -> dict[str, float | int 
     }
 
 
-async def _rate(sink: SqliteSink | _Discarding, signals: Sequence[Signal]) -> float:
-    async with Store(sink, WriterOptions(), clock=SystemClock()) as store:
+async def _rate(sink: SqliteSink | _Discarding, signals: Sequence[RecordedSignal]) -> float:
+    async with RecordStore(sink, WriterOptions(), clock=SystemClock(), schema=SCHEMA) as store:
         started = time.perf_counter()
         await _pump(store, signals)
         return len(signals) / (time.perf_counter() - started)
@@ -364,7 +383,7 @@ async def _postgres(args: argparse.Namespace, place: Path) -> dict[str, float | 
     import asyncpg
 
     signals = make_signals(args.signals)
-    rows = [signal.entry().row for signal in signals]
+    rows = [signal.row().cells for signal in signals]
     numbered = ", ".join(f"${i}" for i in range(1, len(SIGNALS.names) + 1))
     insert = f"INSERT INTO signals ({COLUMNS}) VALUES ({numbered}) ON CONFLICT (id) DO NOTHING"
     rates: dict[str, list[float]] = {"plugin": [], "executemany": [], "row_commit": []}
@@ -383,7 +402,7 @@ async def _postgres(args: argparse.Namespace, place: Path) -> dict[str, float | 
                 assert count == len(signals), f"{count} of {len(signals)} rows are there"
             url = server.database(f"bare{number}")
             sink = PostgresSink(url)
-            await sink.open()
+            await sink.open(SCHEMA)
             await sink.aclose()
             connection = await asyncpg.connect(url)
             await connection.set_type_codec(
@@ -430,7 +449,7 @@ class _TimedSink(SqliteSink):
         super().__init__(path)
         self.seconds: list[float] = []
 
-    def select(self, query: Query) -> list[Row]:
+    def select(self, query: Query) -> list[Cells]:
         started = time.perf_counter()
         rows = super().select(query)
         self.seconds.append(time.perf_counter() - started)
@@ -445,17 +464,19 @@ async def _reads(args: argparse.Namespace, place: Path) -> dict[str, float | int
     sink = _TimedSink(path)
     chance = random.Random(3)
     asked = [chance.choice(SYMBOLS) for _ in range(args.reads)]
-    async with Store(sink, WriterOptions(), clock=SystemClock()) as store:
-        await _ask(store, asked)
+    async with RecordStore(sink, WriterOptions(), clock=SystemClock(), schema=SCHEMA) as store:
+        recorded = RecordedSignals()
+        recorded.use(Database(lambda: store))
+        await _ask(recorded, asked)
         sink.seconds.clear()
-        await _ask(store, asked)
+        await _ask(recorded, asked)
         alone = _percentile(sink.seconds, 0.99) * 1e3
         started = time.perf_counter()
-        await store.latest_of_many(SYMBOLS, 10)
+        await recorded.latest_of_many(SYMBOLS, 10)
         many = (time.perf_counter() - started) * 1e3
         sink.seconds.clear()
         async with _beside(_write_on(store, args.signals)):
-            await _ask(store, asked)
+            await _ask(recorded, asked)
         under_write = _percentile(sink.seconds, 0.99) * 1e3
     return {
         "latest_p99_ms": round(alone, 3),
@@ -467,21 +488,21 @@ async def _reads(args: argparse.Namespace, place: Path) -> dict[str, float | int
 
 async def _fill(path: Path, count: int) -> None:
     sink = SqliteSink(path)
-    await sink.open()
+    await sink.open(SCHEMA)
     step = 50_000
     for start in range(0, count, step):
-        entries = [s.entry() for s in make_signals(min(step, count - start), seed=start)]
-        for at in range(0, len(entries), 2_048):
-            await sink.write(entries[at : at + 2_048])
+        rows = [s.row() for s in make_signals(min(step, count - start), seed=start)]
+        for at in range(0, len(rows), 2_048):
+            await sink.write(rows[at : at + 2_048])
     await sink.aclose()
 
 
-async def _ask(store: Store, symbols: Sequence[str]) -> None:
+async def _ask(recorded: RecordedSignals, symbols: Sequence[str]) -> None:
     for symbol in symbols:
-        assert len(await store.latest(symbol, 10)) == 10
+        assert len(await recorded.latest(symbol, 10)) == 10
 
 
-async def _write_on(store: Store, count: int) -> None:
+async def _write_on(store: RecordStore, count: int) -> None:
     seed = 0
     while True:
         seed += 1
@@ -490,7 +511,7 @@ async def _write_on(store: Store, count: int) -> None:
 
 async def _cached(state: Path, asked: Sequence[str]) -> float:
     async with _application(state) as argo:
-        # An answer is kept once the stamps of its tags have been seen before a load.
+        # An answer is kept once the versions of its tags have been seen before a load.
         while not all(["cache" in (await argo.outcome("latest", symbol=s)).via for s in SYMBOLS]):
             pass
         seconds = []
@@ -526,15 +547,15 @@ async def _settings(args: argparse.Namespace, place: Path) -> dict[str, float | 
     for number in range(args.rounds):
         for position, (name, pragma) in enumerate(SETTINGS.items()):
             seed = 1_000_000 * (number + 1) + position
-            entries = [signal.entry() for signal in make_signals(args.signals, seed=seed)]
+            rows = [signal.row() for signal in make_signals(args.signals, seed=seed)]
             sink = _SetSink(path, pragma)
-            await sink.open()
+            await sink.open(SCHEMA)
             started = time.perf_counter()
-            for at in range(0, len(entries), 2_048):
-                await sink.write(entries[at : at + 2_048])
-            written.setdefault(name, []).append(len(entries) / (time.perf_counter() - started))
+            for at in range(0, len(rows), 2_048):
+                await sink.write(rows[at : at + 2_048])
+            written.setdefault(name, []).append(len(rows) / (time.perf_counter() - started))
             for symbol in asked:
-                await sink.read(latest(symbol, 10, ""))
+                await sink.read(Query(*latest(symbol, 10, "")))
             read.setdefault(name, []).append(_percentile(sink.seconds, 0.99) * 1e3)
             await sink.aclose()
     return {

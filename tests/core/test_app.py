@@ -100,7 +100,7 @@ async def test_changing_nothing_reuses_every_part(open_argo) -> None:
     assert after.upstreams["a"] is before.upstreams["a"]
 
 
-async def test_calls_under_way_finish_on_the_pipeline_they_began_with(open_argo) -> None:
+async def test_calls_under_way_finish_on_the_build_they_began_with(open_argo) -> None:
     upstream = Scripted("a", ["bars"])
     upstream.gate.clear()
 
@@ -181,7 +181,7 @@ async def test_a_wrapped_function_may_take_whatever_has_a_name() -> None:
 
 
 @pytest.mark.parametrize("function", [lambda symbol, /: None, lambda *symbols: None])
-def test_functions_with_positional_parameters_cannot_be_wrapped(function) -> None:
+def test_what_is_not_given_by_its_name_cannot_be_asked_for(function) -> None:
     argo = Argo.open(MEMORY, installed=False)
     with pytest.raises(ConfigError, match="'symbols?' is not passed by name"):
         argo.wrap(name="quote")(function)
@@ -217,7 +217,7 @@ async def test_a_definition_that_is_made_again_takes_the_place_of_the_first() ->
         assert 2 == await quote("A")
 
 
-async def test_a_name_that_a_plugin_has_is_refused_and_blocks_no_later_change(open_argo) -> None:
+async def test_a_name_that_a_plugin_has_is_refused_and_stands_in_nobody_s_way(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         with pytest.raises(ConfigError, match="two plugins offer the operation 'bars'"):
             argo.wrap(name="bars")(_answer)
@@ -320,7 +320,7 @@ async def test_questions_of_every_form_are_asked(open_argo) -> None:
 # -- Explanations ------------------------------------------------------------------------------
 
 
-async def test_explain_returns_what_each_part_would_do(open_argo) -> None:
+async def test_explain_tells_what_each_part_would_do(open_argo) -> None:
     async def through(call: Call, call_next: Next) -> Outcome:
         return await call_next(call)
 
@@ -338,19 +338,19 @@ async def test_explain_returns_what_each_part_would_do(open_argo) -> None:
     )
     config = {"flags": {"coalesce": "off"}, "upstreams": {"a": {"per_day": 25}}}
     async with open_argo(Scripted("a", ["bars"]), layers=layers, config=config) as argo:
-        explained = argo.explain("bars", symbol="A")
-    assert [(e.name, e.on, e.text) for e in explained] == [
+        told = argo.explain("bars", symbol="A")
+    assert [(e.name, e.on, e.text) for e in told] == [
         ("cache", True, "would look up A"),
         ("coalesce", False, ""),
         ("upstream.a", True, "asked for 30 s at most; 25 per day"),
     ]
-    assert explained[1].flag == "off (argo.toml; STATIC)"
+    assert told[1].flag == "off (argo.toml; STATIC)"
 
 
 # -- Events ------------------------------------------------------------------------------------
 
 
-async def test_no_event_is_built_without_observers(open_argo) -> None:
+async def test_nothing_is_told_when_nobody_listens(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         seen: list[Event] = []
         stop = observe(argo, seen.append)
@@ -362,7 +362,7 @@ async def test_no_event_is_built_without_observers(open_argo) -> None:
         assert not context_of(argo).events
 
 
-async def test_a_failed_call_is_an_event_too(open_argo) -> None:
+async def test_a_failed_call_is_told_too(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"], RuntimeError("x"))) as argo:
         events = capture_events(argo)
         with pytest.raises(ArgoError):
@@ -384,7 +384,7 @@ def test_an_observer_that_raises_is_taken_out() -> None:
     assert seen == [Trouble("here", "this"), Trouble("here", "that")]
 
 
-async def test_a_warning_is_emitted_once(open_argo) -> None:
+async def test_trouble_is_said_once(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         events = capture_events(argo)
         for _ in range(3):
@@ -450,8 +450,8 @@ def test_a_blocking_call_on_its_own_loop_is_an_error() -> None:
     assert "would wait for itself" in str(found[0])
 
 
-def test_threads_that_wait_when_a_blocking_application_closes_get_an_error() -> None:
-    asked, errors = threading.Event(), []
+def test_whoever_waits_when_a_blocking_application_closes_is_told() -> None:
+    asked, told = threading.Event(), []
 
     async def never(symbol: str) -> str:
         asked.set()
@@ -461,7 +461,7 @@ def test_threads_that_wait_when_a_blocking_application_closes_get_an_error() -> 
     def wait() -> None:
         with pytest.raises(Closed, match="closed while it was asked") as found:
             argo.call("bars", symbol="A")
-        errors.append(found.value)
+        told.append(found.value)
 
     plugin = FakePlugin(operations=[_bars()], upstreams=[_plain_upstream(never)])
     with BlockingArgo(MEMORY, plugins={"asked": plugin}, installed=False) as argo:
@@ -469,11 +469,11 @@ def test_threads_that_wait_when_a_blocking_application_closes_get_an_error() -> 
         waiting.start()
         assert asked.wait(60)
     waiting.join(60)
-    assert 1 == len(errors)
+    assert 1 == len(told)
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_call_in_a_forked_process_is_refused() -> None:
+def test_a_forked_process_is_told_that_it_has_no_loop() -> None:
     plugin = FakePlugin(operations=[_bars()], upstreams=[_plain_upstream()])
     with BlockingArgo(MEMORY, plugins={"asked": plugin}, installed=False) as argo:
         child = os.fork()

@@ -54,7 +54,7 @@ async def test_a_fresh_answer_says_where_it_is_from(open_argo, clock) -> None:
     assert Outcome(1).age(0.0) == 0.0
 
 
-async def test_events_come_in_order(open_argo) -> None:
+async def test_what_happened_is_told_in_order(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         events = capture_events(argo)
         await argo.call("bars", symbol="AAPL")
@@ -401,7 +401,7 @@ async def test_the_last_caller_s_cancellation_ends_the_request(open_argo, clock)
         assert engine_of(argo).tasks.names == []
 
 
-async def test_a_batch_without_callers_is_not_sent(open_argo, clock) -> None:
+async def test_nobody_is_left_so_nothing_is_sent(open_argo, clock) -> None:
     upstream = Scripted("a", ["bars"], max_batch=100)
     async with open_argo(upstream) as argo:
         task = asyncio.create_task(argo.call("bars", symbol="A"))
@@ -445,7 +445,7 @@ async def test_an_odd_answer_in_a_batch_fails_its_own_call_only(open_argo, clock
     assert ["two", "one"] == [outcome.upstream for outcome in outcomes.values()]
 
 
-async def test_shutdown_ends_a_batched_request(open_argo, clock) -> None:
+async def test_shutdown_ends_a_gathered_request(open_argo, clock) -> None:
     upstream = Scripted("a", ["bars"], max_batch=2)
     upstream.gate.clear()
     async with open_argo(upstream) as argo:

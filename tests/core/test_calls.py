@@ -86,11 +86,11 @@ def test_siblings_differ_in_their_subject_only() -> None:
 
 def test_extensions_are_no_part_of_what_is_asked() -> None:
     call = make_call(bars, {"symbol": "AAPL"}, tenant="")
-    extended = call.extended({"race.only": "alpaca"})
-    assert extended.extensions == {"race.only": "alpaca"}
-    assert (extended.key, call.extensions) == (call.key, {})
+    told = call.extended({"race.only": "alpaca"})
+    assert told.extensions == {"race.only": "alpaca"}
+    assert (told.key, call.extensions) == (call.key, {})
     with pytest.raises(TypeError):
-        extended.extensions["x"] = 1  # type: ignore[index]
+        told.extensions["x"] = 1  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ async def test_an_error_about_the_question_ends_the_search(open_argo) -> None:
     assert two.asked == []
 
 
-async def test_when_all_fail_the_error_holds_every_cause(open_argo) -> None:
+async def test_when_all_fail_every_cause_is_told(open_argo) -> None:
     one = Scripted("one", ["bars"], UpstreamError("is down", upstream="one"))
     two = Scripted("two", ["bars"], QuotaExceeded("is full", retry_at=5.0))
     async with open_argo(one, two) as argo:
@@ -111,7 +111,7 @@ async def test_when_all_fail_the_error_holds_every_cause(open_argo) -> None:
     assert [type(c) for c in caught.value.causes] == [UpstreamError, QuotaExceeded]
 
 
-async def test_when_all_refuse_the_error_holds_the_earliest_time_to_return(open_argo) -> None:
+async def test_when_all_refuse_the_earliest_return_is_told(open_argo) -> None:
     one = Scripted("one", ["bars"], QuotaExceeded("full", retry_at=50.0))
     two = Scripted("two", ["bars"], QuotaExceeded("full", retry_at=20.0))
     async with open_argo(one, two) as argo:
@@ -129,7 +129,7 @@ def unable_of(name: str) -> Unsupported:
     return Unsupported("has none of these", upstream=name)
 
 
-def test_unsupported_upstreams_are_listed_but_do_not_decide_the_error() -> None:
+def test_those_that_were_unable_are_listed_but_decide_nothing() -> None:
     call = Call(asked, {}, "key")
     down = UpstreamError("is down", upstream="one")
     full = QuotaExceeded("is full", retry_at=5.0)
@@ -143,13 +143,13 @@ def test_unsupported_upstreams_are_listed_but_do_not_decide_the_error() -> None:
     assert 3 == len(refused.causes)
 
 
-def test_the_error_of_the_only_upstream_that_could_answer_is_raised_as_it_is() -> None:
+def test_an_upstream_that_alone_could_answer_speaks_for_itself() -> None:
     call = Call(asked, {}, "key")
     full = QuotaExceeded("is full", retry_at=5.0)
     assert full is all_failed(call, [unable_of("one"), full, unable_of("two")])
 
 
-def test_where_no_upstream_supports_a_call_each_reason_is_listed() -> None:
+def test_where_every_upstream_was_unable_each_says_why() -> None:
     failed = all_failed(Call(asked, {}, "key"), [unable_of("one"), unable_of("two")])
     assert AllUpstreamsFailed is type(failed)
     assert 2 == len(failed.causes)

@@ -74,12 +74,12 @@ def test_plugins_prints_the_chain_and_where_each_part_is_from(run) -> None:
     assert result.exit_code == ExitCode.OK
     assert "caller → cache → upstream" in result.stdout
     assert "argo-mw-market 1.0" in result.stdout
-    found = json.loads(run("plugins", "--json").stdout)
-    assert found["chain"] == ["cache"]
-    assert [p["plugin"] for p in found["plugins"]] == ["cache", "greeting", "market"]
+    told = json.loads(run("plugins", "--json").stdout)
+    assert told["chain"] == ["cache"]
+    assert [p["plugin"] for p in told["plugins"]] == ["cache", "greeting", "market"]
 
 
-def test_plugins_lists_a_plugin_that_was_left_out(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plugin_left_out_is_told(run, monkeypatch: pytest.MonkeyPatch) -> None:
     class BrokenPlugin:
         @hookimpl
         def register_layr(self) -> None: ...
@@ -92,12 +92,12 @@ def test_plugins_lists_a_plugin_that_was_left_out(run, monkeypatch: pytest.Monke
     assert "left out: broken at hooks: it implements hook 'register_layr'" in result.stderr
 
 
-def test_explain_prints_what_would_happen(run) -> None:
+def test_explain_tells_what_would_happen(run) -> None:
     result = run("explain", "bars", "AAPL")
     assert result.exit_code == ExitCode.OK
     assert "would look AAPL up" in " ".join(result.stdout.split())
-    found = json.loads(run("explain", "bars", "AAPL", "--json").stdout)
-    assert [one["name"] for one in found] == ["cache", "upstream.alpaca"]
+    told = json.loads(run("explain", "bars", "AAPL", "--json").stdout)
+    assert [one["name"] for one in told] == ["cache", "upstream.alpaca"]
 
 
 def test_a_plugin_s_command_gets_an_open_application(run) -> None:
@@ -231,7 +231,7 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
     ]
 
 
-def test_the_doctor_reports_that_the_store_is_unreachable(run, tmp_path: Path) -> None:
+def test_the_doctor_tells_that_the_store_is_unreachable(run, tmp_path: Path) -> None:
     (tmp_path / "argo.toml").write_text('[argo]\nshared = "unreachable://"\n')
     result = run("doctor")
     assert result.exit_code == ExitCode.FAILED

@@ -142,7 +142,7 @@ class ByOperation:
     operations: Mapping[str, int] = Factory(dict)
 
 
-async def test_a_plugin_s_table_for_an_unknown_operation_is_refused(open_argo) -> None:
+async def test_a_plugin_s_table_for_an_operation_that_nobody_offers_is_refused(open_argo) -> None:
     plugin = FakePlugin(config=ByOperation)
     config = {"plugins": {"mine": {"operations": {"barz": 1}}}}
     with pytest.raises(ConfigError, match=r"\[plugins\.mine\.operations\.barz\].*'bars'"):

@@ -137,8 +137,8 @@ def test_a_fingerprint_is_the_same_in_another_process() -> None:
         "print(fingerprint({'symbols': {'GOOG', 'AAPL', 'MSFT'}, "
         "'since': dt.date(2024, 1, 2), 'side': 'buy'}))"
     )
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
-    assert fingerprint(value) == found.stdout.decode().strip()
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert fingerprint(value) == told.stdout.decode().strip()
 
 
 @pytest.mark.parametrize("value", [object(), lambda: 1, open, {"a": [1, object()]}])

@@ -168,8 +168,8 @@ def test_later_sources_win_and_a_kill_outlives_the_environment() -> None:
         overlay={"c": Rule("on"), "d": Rule("on", killed=True), "gone": Rule("on")},
         environ={"ARGO_MW_FLAG_D": "on", "ARGO_MW_FLAG_UPSTREAM__X": "10%", "OTHER": "x"},
     )
-    found = {n: (format_rule(f.rule), f.source) for n, f in flags.items()}
-    assert found == {
+    told = {n: (format_rule(f.rule), f.source) for n, f in flags.items()}
+    assert told == {
         "a": ("on", "default"),
         "b": ("off", "argo.toml"),
         "c": ("on", "overlay"),
@@ -244,7 +244,7 @@ def shouting(name: str, **more: object) -> Layer:
     return Layer(name, middleware, slot=name, **more)  # type: ignore[arg-type]
 
 
-async def test_a_ramped_layer_acts_for_its_share_and_events_name_the_arm(open_argo) -> None:
+async def test_a_ramped_layer_acts_for_its_share_and_tells_the_arm(open_argo) -> None:
     config = {"flags": {"cache": "50%"}}
     async with open_argo(
         Scripted("a", ["bars"]), layers=(shouting("cache"),), config=config

@@ -1,4 +1,4 @@
-"""Gauges: plugins offer current values, and plugins for monitoring collect them."""
+"""Plugins say what something stands at; whoever shows figures asks them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def opened(**plugins: object) -> Argo:
     return Argo.open(config, plugins=plugins, installed=False)
 
 
-async def test_a_gauge_is_read_on_collection() -> None:
+async def test_a_gauge_is_read_when_somebody_looks() -> None:
     pool = Pool()
     async with opened(pool=pool) as argo:
         asked = context_of(argo).collect("register_gauges", context=context_of(argo))

@@ -180,7 +180,7 @@ async def test_an_upstream_charges_the_further_pages_of_an_answer(open_argo, clo
             await argo.call("paged")
 
 
-async def test_a_pushback_holds_in_every_process() -> None:
+async def test_what_the_upstream_says_is_believed_everywhere() -> None:
     clock = FakeClock()
     shared = MemoryShared(clock=clock)
     one, other = (quota(shared, clock, per_day=100) for _ in range(2))
@@ -193,7 +193,7 @@ async def test_a_pushback_holds_in_every_process() -> None:
     assert await charge(other)
 
 
-async def test_a_429_without_a_time_blocks_no_caller() -> None:
+async def test_a_429_without_a_time_blocks_nobody() -> None:
     clock = FakeClock()
     guard = quota(MemoryShared(clock=clock), clock, per_day=100)
     await pushed_back(guard, UpstreamError("slow", upstream="a", status=429))

@@ -1,4 +1,4 @@
-"""Shadow: a layer sees calls and their answers, and serves nothing."""
+"""Shadow: a layer is shown calls and their answers, and serves nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def through(call: Call, call_next: Next) -> Outcome:
 
 
 class Watcher:
-    """A layer that shapes answers, and notes what it sees in shadow."""
+    """A layer that would shout, and notes what it is shown."""
 
     def __init__(self, look: Callable[[], Awaitable[object]] | None = None) -> None:
         self.shown: list[tuple[str, object]] = []
@@ -39,7 +39,7 @@ class Watcher:
         return Layer("watcher", self, **{"slot": "similarity", **more})  # type: ignore[arg-type]
 
 
-async def test_a_shadow_sees_each_answer_and_serves_none(open_argo: Callable[..., Argo]) -> None:
+async def test_it_is_shown_each_answer_and_serves_none(open_argo: Callable[..., Argo]) -> None:
     watcher, upstream = Watcher(), Scripted("a", ["bars"])
     async with open_argo(upstream, layers=(watcher.layer(),), config=SHADOW) as argo:
         outcome = await argo.outcome("bars", symbol="AAPL")
@@ -50,7 +50,7 @@ async def test_a_shadow_sees_each_answer_and_serves_none(open_argo: Callable[...
 
 
 @pytest.mark.parametrize("slot", ["coalesce", "similarity"])
-async def test_a_shadow_sees_answers_on_either_side_of_the_choice_of_upstreams(
+async def test_it_is_shown_them_on_either_side_of_the_upstreams_choice(
     open_argo: Callable[..., Argo], slot: str
 ) -> None:
     watcher = Watcher()
@@ -61,7 +61,7 @@ async def test_a_shadow_sees_answers_on_either_side_of_the_choice_of_upstreams(
     assert ["AAPL"] == [subject for subject, _ in watcher.shown]
 
 
-async def test_a_shadow_does_not_see_errors(open_argo: Callable[..., Argo]) -> None:
+async def test_it_is_not_shown_an_error(open_argo: Callable[..., Argo]) -> None:
     watcher = Watcher()
     upstream = Scripted("a", ["bars"], UpstreamError("down", upstream="a"))
     async with open_argo(upstream, layers=(watcher.layer(),), config=SHADOW) as argo:
@@ -71,7 +71,7 @@ async def test_a_shadow_does_not_see_errors(open_argo: Callable[..., Argo]) -> N
     assert [] == watcher.shown
 
 
-async def test_a_shadow_hides_no_answer_at_hand(open_argo: Callable[..., Argo]) -> None:
+async def test_it_hides_no_answer_that_is_at_hand(open_argo: Callable[..., Argo]) -> None:
     """A layer that acts would have to see the answer pass; one in shadow need not."""
     watcher = Watcher()
 
@@ -88,7 +88,7 @@ async def test_a_shadow_hides_no_answer_at_hand(open_argo: Callable[..., Argo]) 
         assert "known" == await argo.call("bars", symbol="AAPL")
 
 
-async def test_no_caller_waits_for_a_shadow(open_argo: Callable[..., Argo]) -> None:
+async def test_nobody_waits_for_it(open_argo: Callable[..., Argo]) -> None:
     watcher = Watcher(asyncio.Event().wait)
     async with open_argo(Scripted("a", ["bars"]), layers=(watcher.layer(),), config=SHADOW) as argo:
         for number in range(MAX_CONCURRENT + 10):
@@ -99,7 +99,7 @@ async def test_no_caller_waits_for_a_shadow(open_argo: Callable[..., Argo]) -> N
     assert [] == engine_of(argo).tasks.names
 
 
-async def test_a_shadow_that_hangs_is_cancelled_and_reported(
+async def test_one_that_hangs_is_let_go_and_told(
     open_argo: Callable[..., Argo], clock: FakeClock
 ) -> None:
     watcher = Watcher(asyncio.Event().wait)
@@ -113,9 +113,7 @@ async def test_a_shadow_that_hangs_is_cancelled_and_reported(
         assert ["watcher"] == [e.layer for e in events.of(LayerBypassed)]
 
 
-async def test_a_shadow_that_fails_is_reported_and_the_call_is_answered(
-    open_argo: Callable[..., Argo],
-) -> None:
+async def test_one_that_fails_is_told_and_nobody_is_hurt(open_argo: Callable[..., Argo]) -> None:
     async def fail() -> None:
         msg = "no"
         raise ValueError(msg)
@@ -128,7 +126,7 @@ async def test_a_shadow_that_fails_is_reported_and_the_call_is_answered(
     assert ["no"] == [str(e.error) for e in events.of(LayerBypassed)]
 
 
-async def test_single_subjects_may_be_served_while_others_are_shadowed(
+async def test_single_subjects_may_be_served_while_others_are_shown(
     open_argo: Callable[..., Argo],
 ) -> None:
     watcher = Watcher()
@@ -141,7 +139,7 @@ async def test_single_subjects_may_be_served_while_others_are_shadowed(
     assert ["AAPL"] == [subject for subject, _ in watcher.shown]
 
 
-async def test_a_kill_ends_a_shadow(open_argo: Callable[..., Argo]) -> None:
+async def test_a_kill_ends_it(open_argo: Callable[..., Argo]) -> None:
     watcher = Watcher()
     config = {"flags": {"watcher": {"state": "shadow", "killed": True}}}
     async with open_argo(Scripted("a", ["bars"]), layers=(watcher.layer(),), config=config) as argo:
@@ -150,7 +148,7 @@ async def test_a_kill_ends_a_shadow(open_argo: Callable[..., Argo]) -> None:
     assert [] == watcher.shown
 
 
-async def test_an_explanation_names_a_shadow(open_argo: Callable[..., Argo]) -> None:
+async def test_an_explanation_says_so(open_argo: Callable[..., Argo]) -> None:
     layers = (Watcher().layer(),)
     async with open_argo(Scripted("a", ["bars"]), layers=layers, config=SHADOW) as argo:
         layer, *_ = argo.explain("bars", symbol="AAPL")
@@ -160,7 +158,7 @@ async def test_an_explanation_names_a_shadow(open_argo: Callable[..., Argo]) -> 
 
 @pytest.mark.parametrize("rule", ["shadow", {"state": "shadow", "subjects": {"TSLA": "on"}}])
 @pytest.mark.parametrize("flag", ["watcher", "upstream.a"])
-async def test_what_cannot_shadow_is_refused(
+async def test_what_cannot_shadow_refuses_to(
     open_argo: Callable[..., Argo], flag: str, rule: object
 ) -> None:
     layers = (Layer("watcher", through),) if flag == "watcher" else ()

@@ -143,9 +143,7 @@ async def test_the_first_chunk_can_be_waited_for_without_reading_it(tasks: Tasks
     assert await read(stream) == ["a", "b"]
 
 
-async def test_leaving_the_wait_for_the_first_chunk_aborts_a_stream_without_readers(
-    tasks: Tasks,
-) -> None:
+async def test_leaving_the_wait_for_the_first_chunk_aborts_what_nobody_reads(tasks: Tasks) -> None:
     source = Source("a")
     stream = Stream(source(), tasks)
     waiting = asyncio.create_task(stream.first())

@@ -92,7 +92,7 @@ def test_a_callback_that_fails_is_reported_and_stops_no_other(loop: Loop, timers
     assert [ZeroDivisionError] == [type(told["exception"]) for told in loop.failures]
 
 
-def test_callbacks_run_in_an_empty_context(loop: Loop, timers: Timers) -> None:
+def test_callbacks_run_in_nobodys_context(loop: Loop, timers: Timers) -> None:
     tenant = contextvars.ContextVar("tenant", default="nobody")
     tenant.set("somebody")
     seen: list[str] = []

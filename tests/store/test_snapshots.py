@@ -96,7 +96,7 @@ def scribble(value):
 
 
 @pytest.mark.parametrize("value", MUTABLE, ids=lambda value: repr(value)[:30])
-def test_no_caller_sees_the_changes_of_another(value):
+def test_nobody_sees_what_another_does(value):
     pristine = copy.deepcopy(value)
     protected = snapshot(value)
     scribble(value)
@@ -237,7 +237,7 @@ def test_an_array_of_objects_is_copied():
 @pytest.mark.parametrize(
     "value", [threading.Lock(), (n for n in "ab"), {"lock": threading.Lock()}], ids=type
 )
-def test_what_cannot_be_copied_is_refused_by_name(value):
+def test_what_cannot_be_copied_is_refused_and_said(value):
     with pytest.raises(NotShareable, match="cannot be copied"):
         snapshot(value)
 

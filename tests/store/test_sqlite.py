@@ -292,7 +292,7 @@ async def test_another_versions_file_is_refused(path):
         await open_sqlite(path)
 
 
-async def test_a_path_that_cannot_be_made_is_an_error_that_names_it(tmp_path):
+async def test_a_path_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):
         await open_sqlite(tmp_path / "file" / "shared.db")
@@ -377,7 +377,7 @@ async def test_a_named_memory_store_is_shared_while_it_is_used():
         ("nonsense", "no driver"),
     ],
 )
-async def test_errors_about_urls_hold_no_secrets(url, says):
+async def test_urls_that_are_wrong_are_said_without_their_secrets(url, says):
     with pytest.raises(ConfigError, match=says) as caught:
         await open_shared(url)
     assert "secret" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""An entry is fresh only while no process has invalidated or expired one of its tags."""
+"""An entry is fresh only while nobody, anywhere, has said otherwise."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ async def test_an_invalidation_made_without_the_store_reaches_everybody_later(fl
     assert MISS is await there.tag_versions.check(there.tag_versions.adopt(entry.versions))
 
 
-async def test_a_pending_invalidation_overrides_the_store(here):
+async def test_a_pending_invalidation_rules_over_what_the_store_says(here):
     old = await here.tag_versions.load(["a"])
     here.shared.hold["set_many"] = asyncio.Event()
     here.shared.gap()  # the mirror is empty now
@@ -399,7 +399,7 @@ async def test_invalidations_of_one_turn_travel_together(here):
 
 
 async def test_reads_that_overlap_without_end_are_mirrored_all_the_same(here):
-    """Otherwise no process would know the most common tags after a gap."""
+    """Otherwise what everybody asks for would be known to nobody after a gap."""
     first, second = asyncio.Event(), asyncio.Event()
     here.shared.hold["get_many"] = first
     one = asyncio.ensure_future(here.tag_versions.load(["a"]))

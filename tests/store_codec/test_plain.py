@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_mw.base.errors import NotEncodable, PluginError
-from argo_mw.store.codec import Codecs, Envelope, Undecodable, UndecodableReason
+from argo_mw.store.codec import Codecs, Envelope, UndecodableReason, Undecodable
 
 CODECS = Codecs()
 LONG_REPRS = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -118,7 +118,7 @@ class Text(str):
 @pytest.mark.parametrize(
     "value", [object(), Colour.RED, Text("x"), lambda: 1, [1, (2, {3: Colour.RED})], "\ud800"]
 )
-def test_what_has_no_codec_is_refused_by_name(value):
+def test_what_has_no_codec_is_refused_and_said(value):
     with pytest.raises(NotEncodable):
         CODECS.encode(value)
 

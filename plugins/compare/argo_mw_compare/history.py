@@ -68,7 +68,7 @@ class History:
             f'[argo]\nstate_dir = "{self._folder}"\nshared = "memory://"\n'
             f'[plugins.persist]\nurl = "{url}"\n'
         )
-        command = ["db", "import", str(self._folder / _BASELINE)]
+        command = ["signals", "import", str(self._folder / _BASELINE)]
         done = subprocess.run(  # noqa: S603 (our own program)
             [sys.executable, "-m", "argo_mw", "--config", str(config), *command],
             capture_output=True,

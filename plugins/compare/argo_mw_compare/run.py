@@ -118,7 +118,7 @@ def _run_all(
 
 def make_history(workload: Workload, folder: Path) -> History:
     """Make the signals of earlier days, for the plugins that are installed."""
-    recorded = "persist" in installed_plugins()
+    recorded = {"persist", "signals"} <= installed_plugins()
     return History(folder, workload.names, rows=workload.history, recorded=recorded)
 
 

@@ -31,8 +31,7 @@ from argo_mw.plugin import (
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_metrics.plugin import MetricsPlugin
-from argo_mw_persist import plugin as persist_module
-from argo_mw_persist.plugin import PersistPlugin
+from argo_mw_persist import PersistPlugin, store_of
 from argo_mw_persist.testing import Postgres, postgres
 from argo_mw_redis import plugin as redis_plugin
 from argo_mw_redis.testing import RealServer, servers
@@ -196,7 +195,7 @@ async def whole(redis: RealServer, server: Postgres, tmp_path: Path) -> AsyncIte
         for symbol in ("AAPL", "IBM"):
             await argo.call("bars", symbol=symbol)
         ended()
-        await persist_module.store_of(argo).flush()
+        await store_of(argo).flush()
         context_of(argo).events.emit(LayerBypassed("cache", seen[0], ValueError("a bug")))
         context_of(argo).warn_once("cache", "something that people should know of")
         await argo.reload()

@@ -1,15 +1,16 @@
-"""What one application has of this plugin: its store, across changes of the configuration."""
+"""The plugin's state in one application: its store, across changes of the configuration."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
-from argo_mw.plugin import Closed, Context
+from argo_mw.plugin import Argo, Closed, Context, Row, context_of, plugin_of
 from argo_mw_persist.config import PersistConfig
-from argo_mw_persist.layer import NAME
-from argo_mw_persist.store import Store, StoreInUse
-from argo_mw_persist.tables import Entry
-from argo_mw_persist.termination import Termination
+from argo_mw_persist.database import NAME, Database
+from argo_mw_persist.schema import OWN_TABLES, Schema
+from argo_mw_persist.sigterm import SigtermHandler
+from argo_mw_persist.store import RecordStore, StoreInUse
+from argo_mw_persist.tables import declared
 
 
 class Persistence:
@@ -18,17 +19,19 @@ class Persistence:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._config: PersistConfig | None = None
-        self._opened: Store | None = None
-        self._termination: Termination | None = None
-        self._newest: Store | None = None
+        self._schema: Schema | None = None
+        self._opened: RecordStore | None = None
+        self._sigterm: SigtermHandler | None = None
+        self._newest: RecordStore | None = None
+        self._announced = False
 
     @property
-    def current(self) -> Store | None:
+    def current(self) -> RecordStore | None:
         """The open store; before the start and after the end, the one that is not open."""
         return self._opened or self._newest
 
-    def in_use(self) -> Store:
-        """The same, where there is one.
+    def in_use(self) -> RecordStore:
+        """Return the current store.
 
         Raises:
             Closed: There is none.
@@ -38,15 +41,15 @@ class Persistence:
             raise Closed(msg)
         return self.current
 
-    def store(self, config: PersistConfig) -> Store:
-        """The store for *config*, the same for the same configuration."""
+    def store(self, config: PersistConfig) -> RecordStore:
+        """Return the store for *config*, the same for the same configuration."""
         if self._newest is None or config != self._config:
             self._config = config
             self._newest = self._make(config)
         return self._newest
 
     def prepared(self, config: PersistConfig) -> StoreInUse:
-        """The store in use, which will be that for *config* once it is open."""
+        """Return a function that returns the store in use: that for *config* once it is open."""
         self.store(config)
         return self.in_use
 
@@ -58,44 +61,83 @@ class Persistence:
         await store.open()
         before, self._opened = self._opened, store
         if before is not None:
-            await before.aclose(timeout=config.flush_within)
-        if config.on_sigterm and self._termination is None:
-            self._termination = Termination(self._last_flush)
-            self._termination.watch()
+            await before.aclose(timeout=config.flush_timeout)
+        if config.on_sigterm and self._sigterm is None:
+            self._sigterm = SigtermHandler(self._last_flush)
+            self._sigterm.watch()
+        if not self._announced:
+            self._announced = True
+            self._context.collect("database_opened", database=Database(self.in_use))
 
     async def aclose(self) -> None:
         """Write what is queued and close the store."""
-        if self._termination is not None:
-            self._termination.unwatch()
+        if self._sigterm is not None:
+            self._sigterm.unwatch()
         await self._last_flush()
 
     async def _last_flush(self) -> None:
         store, self._opened = self._opened, None
         if store is not None and self._config is not None:
-            await store.aclose(timeout=self._config.flush_within)
+            await store.aclose(timeout=self._config.flush_timeout)
 
-    def _make(self, config: PersistConfig) -> Store:
+    def _make(self, config: PersistConfig) -> RecordStore:
         context = self._context
+        if self._schema is None:
+            self._schema = schema_of(context.collect("register_tables"))
         sink = config.bridged(
             context.state_dir,
             context.collect("register_sinks"),
             clock=context.clock,
             tasks=context.tasks,
-            said=self._said,
-            drained=self._drained,
+            on_warning=self._warn,
+            on_drained=self._invalidate_drained,
         )
-        return Store(
+        return RecordStore(
             sink,
             config.writer,
             clock=context.clock,
-            changed=context.invalidate,
-            said=self._said,
+            schema=self._schema,
+            invalidate=context.invalidate,
+            on_warning=self._warn,
             retention=config.retention,
         )
 
-    def _drained(self, entries: Iterable[Entry]) -> None:
-        tags = {tag for entry in entries for tag in entry.tags}
+    def _invalidate_drained(self, rows: Sequence[Row]) -> None:
+        tags = {tag for row in rows for tag in row.tags}
         self._context.tasks.spawn("persist:drained", self._context.invalidate(tags))
 
-    def _said(self, what: str) -> None:
+    def _warn(self, what: str) -> None:
         self._context.warn_once(NAME, what)
+
+
+class WithPersistence:
+    """The base of the plugin's class, by which commands and programs find its state."""
+
+    def __init__(self) -> None:
+        self._persistence: Persistence | None = None
+
+    def persistence(self, context: Context) -> Persistence:
+        """Return the plugin's state in the application of *context*."""
+        if self._persistence is None:
+            self._persistence = Persistence(context)
+        return self._persistence
+
+
+def store_of(argo: Argo) -> RecordStore:
+    """Return the store of *argo*.
+
+    Raises:
+        PluginError: The plugin is not in use there.
+        Closed: *argo* is not open.
+    """
+    return plugin_of(argo, WithPersistence).persistence(context_of(argo)).in_use()
+
+
+def schema_of(registered: Mapping[str, object]) -> Schema:
+    """Return the schema of this plugin's tables and those that plugins *registered*.
+
+    Raises:
+        ConfigError: A declaration is malformed, or two tables have one name.
+    """
+    others = (table for plugin, answer in registered.items() for table in declared(plugin, answer))
+    return Schema([*OWN_TABLES, *others])

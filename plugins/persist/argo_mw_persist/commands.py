@@ -1,217 +1,231 @@
-"""``argo-mw signals latest|history|close|performance|export``."""
+"""``argo-mw db``: look into the database, and after it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
-from typing import cast
+from typing import Concatenate, ParamSpec, cast
 
 import click
+from attrs import asdict
 from rich.table import Table
 
-from argo_mw.cli import console, print_json, say, with_argo
-from argo_mw.plugin import Argo
-from argo_mw_persist import ids
-from argo_mw_persist.db_commands import db
-from argo_mw_persist.moments import from_utc, shown
-from argo_mw_persist.plugin import store_of
-from argo_mw_persist.records import Signal
-from argo_mw_persist.results import Page, Performance
-from argo_mw_persist.store import MOST_ROWS
+from argo_mw.cli import console, current_settings, print_json, say, with_argo
+from argo_mw.plugin import (
+    Argo,
+    TimeOrderedIds,
+    collect,
+    context_of,
+    state_directory,
+    structure,
+)
+from argo_mw.store import Undecodable
+from argo_mw_persist.application import schema_of, store_of
+from argo_mw_persist.config import PersistConfig
+from argo_mw_persist.errors import PersistError
+from argo_mw_persist.records import Answer
+from argo_mw_persist.results import AnswerPage, Spending
+from argo_mw_persist.schema import Schema
+from argo_mw_persist.sink import Sink
+from argo_mw_persist.store import MAX_ROWS
+from argo_mw_persist.timestamps import from_utc, iso
+
+P = ParamSpec("P")
+
+_PREVIEW = 60
 
 
-def add_to(cli: click.Group) -> None:
-    """Add the commands to *cli*: to its group ``signals`` if it has one, and ``db``."""
-    signals = cli.commands.get("signals")
-    if not isinstance(signals, click.Group):
-        signals = click.Group("signals", help="Recorded trading signals.")
-        cli.add_command(signals)
-    for command in (latest, history, close, performance, export):
-        signals.add_command(command)
-    cli.add_command(db)
+@click.group()
+def db() -> None:
+    """Look into the database that answers are recorded in, and after it."""
 
 
-@click.command()
-@click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL…")
-@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=1, show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_argo
-async def latest(argo: Argo, symbols: tuple[str, ...], limit: int, as_json: bool) -> None:
-    """Show the newest recorded signals of each SYMBOL."""
-    found = cast(
-        "dict[str, tuple[Signal, ...]]",
-        await argo.call("latest_of_many", symbols=symbols, limit=limit),
-    )
-    _show([signal for signals in found.values() for signal in signals], as_json)
+def with_sink(
+    function: Callable[Concatenate[Sink, Schema, P], Awaitable[None]],
+) -> Callable[P, None]:
+    """Run an async command with the configured sink, not opened yet, and its schema."""
+
+    @wraps(function)
+    def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        settings = current_settings()
+        table = settings.plugins.get("persist", {})
+        config = structure(table, PersistConfig, where=f"{settings.source} [plugins.persist]")
+        # Not opened: that would migrate the tables.
+        argo = Argo.open(settings)
+        sink = config.sink(state_directory(settings), collect(argo, "register_sinks"))
+        schema = schema_of(collect(argo, "register_tables"))
+
+        async def run() -> None:
+            try:
+                await function(sink, schema, *args, **kwargs)
+            finally:
+                await sink.aclose()
+
+        asyncio.run(run())
+
+    return command
 
 
-@click.command()
-@click.argument("symbol", default="")
+@db.command()
+@click.argument("operation")
+@click.argument("subject", default="")
 @click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
 @click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
-@click.option(
-    "--outcome", type=click.Choice(["win", "loss", "flat"]), help="Only those that ended so."
-)
-@click.option("--limit", type=click.IntRange(1, MOST_ROWS), default=20, show_default=True)
+@click.option("--tenant", help="Whose answers, beside those that all tenants share.")
+@click.option("--limit", type=click.IntRange(1, MAX_ROWS), default=20, show_default=True)
 @click.option("--after", help="The place that an earlier page ended at.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole answers.")
 @with_argo
-async def history(
+async def answers(
     argo: Argo,
-    symbol: str,
+    operation: str,
+    subject: str,
     since: datetime | None,
     until: datetime | None,
-    outcome: str | None,
+    tenant: str | None,
     limit: int,
     after: str | None,
     as_json: bool,
 ) -> None:
-    """Show recorded signals, of SYMBOL or of all, newest first."""
+    """Show recorded answers to OPERATION, about SUBJECT or anything, newest first."""
     page = cast(
-        Page,
-        await argo.call(
-            "history",
-            symbol=symbol,
+        AnswerPage,
+        await argo.options(tenant=tenant).call(
+            "answers",
+            of=operation,
+            subject=subject,
             since=from_utc(since),
             until=from_utc(until),
-            outcome=outcome,
             limit=limit,
             after=after,
         ),
     )
-    _show(list(page.signals), as_json)
+    values = [_value(argo, answer) for answer in page.answers]
+    if as_json:
+        print_json([_plain(a, value) for a, value in zip(page.answers, values, strict=True)])
+    else:
+        table = Table("time", "subject", "upstream", "bytes", "answer", box=None)
+        for answer, value in zip(page.answers, values, strict=True):
+            table.add_row(
+                iso(answer.timestamp),
+                answer.subject,
+                answer.upstream or "",
+                str(len(answer.value)),
+                " ".join(str(value).split())[:_PREVIEW],
+            )
+        console().print(table)
     if page.next is not None:
         say(f"more: --after {page.next}")
 
 
-@click.command()
-@click.argument("identifier", metavar="ID")
-@click.option("--exit-price", type=float, help="The price at which it was left.")
-@click.option(
-    "--profit", type=float, help="What it earned, as a fraction; from the prices unless told."
-)
-@with_argo
-async def close(
-    argo: Argo, identifier: str, exit_price: float | None, profit: float | None
-) -> None:
-    """Record how the signal ID ended; `history` shows identifiers."""
-    try:
-        which = ids.parse(identifier)
-    except ValueError:
-        msg = f"{identifier!r} is no identifier of a signal; `argo-mw signals history` shows them"
-        raise click.UsageError(msg) from None
-    closed = await store_of(argo).close_signal(
-        which, exit_price=exit_price, profit=profit, tenant=argo.settings.argo.tenant
-    )
-    say(f"{closed.symbol} {closed.action} ended in a {closed.outcome}: {closed.profit:+.2%}")
-
-
-@click.command()
-@click.argument("symbol", default="")
+@db.command()
+@click.option("--upstream", default="", help="Of this upstream only.")
+@click.option("--operation", default="", help="For this operation only.")
 @click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
 @click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
+@click.option("--tenant", help="On whose behalf.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
-async def performance(
-    argo: Argo, symbol: str, since: datetime | None, until: datetime | None, as_json: bool
+async def ledger(
+    argo: Argo,
+    upstream: str,
+    operation: str,
+    since: datetime | None,
+    until: datetime | None,
+    tenant: str | None,
+    as_json: bool,
 ) -> None:
-    """Show how closed signals went, of SYMBOL or of all: the consensus, then voice by voice."""
+    """Show what calls to metered upstreams cost, the dearest first."""
     found = cast(
-        "tuple[Performance, ...]",
-        await argo.call("performance", symbol=symbol, since=from_utc(since), until=from_utc(until)),
+        "tuple[Spending, ...]",
+        await argo.options(tenant=tenant).call(
+            "ledger",
+            upstream=upstream,
+            of=operation,
+            since=from_utc(since),
+            until=from_utc(until),
+        ),
     )
     if as_json:
-        print_json([_rates(one) for one in found])
+        print_json([asdict(one) for one in found])
         return
-    table = Table("voice", "closed", "wins", "win rate", "profit", "mean profit", box=None)
+    columns = ("upstream", "operation", "calls", "failed", "tokens in", "tokens out", "USD")
+    table = Table(*columns, "unpriced", "mean seconds", box=None)
     for one in found:
         table.add_row(
-            one.voice or "consensus",
-            str(one.closed),
-            str(one.wins),
-            f"{one.win_rate:.1%}",
-            f"{one.profit:+.2%}",
-            f"{one.mean_profit:+.2%}",
+            one.upstream,
+            one.operation,
+            str(one.calls),
+            str(one.failed),
+            str(one.tokens_in),
+            str(one.tokens_out),
+            f"{one.usd:.4f}",
+            str(one.unpriced),
+            f"{one.latency:.3f}",
         )
     console().print(table)
 
 
-@click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--symbol", default="", help="Of this symbol only.")
-@click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
-@click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
+@db.command()
 @with_argo
-async def export(
-    argo: Argo, file: Path, symbol: str, since: datetime | None, until: datetime | None
-) -> None:
-    """Write recorded signals to FILE, newest first: CSV, or Parquet by its ending .parquet."""
-    from argo_mw_persist.export import write_csv, write_parquet
-
-    if file.suffix not in (".csv", ".parquet"):
-        msg = f"{file} ends in neither .csv nor .parquet; name it by the format that you want"
-        raise click.UsageError(msg)
-    asked: dict[str, object] = {
-        "symbol": symbol,
-        "since": from_utc(since),
-        "until": from_utc(until),
-    }
-    write = write_parquet if file.suffix == ".parquet" else write_csv
-    count = await write(file, _pages(argo, asked))
-    say(f"{count} signals written to {file}")
+async def prune(argo: Argo) -> None:
+    """Delete now what `[plugins.persist.retention.days]` keeps no longer."""
+    pruned = await store_of(argo).prune()
+    for table, rows in pruned.items():
+        say(f"{table}: {rows} rows deleted")
+    if not pruned:
+        say("everything is kept for ever; see [plugins.persist.retention.days]")
 
 
-async def _pages(argo: Argo, asked: dict[str, object]) -> AsyncIterator[tuple[Signal, ...]]:
-    after: str | None = None
-    while True:
-        page = cast(Page, await argo.call("history", limit=MOST_ROWS, after=after, **asked))
-        yield page.signals
-        after = page.next
-        if after is None:
-            return
+@db.command()
+@with_sink
+async def check(sink: Sink, schema: Schema) -> None:
+    """Check the stored data; exit code 1 when something is wrong."""
+    await sink.open(schema, migrate=False)
+    problems = await sink.check()
+    for problem in problems:
+        say(problem)
+    if problems:
+        msg = f"{sink.place} has {len(problems)} problems; restore a backup, or export what is left"
+        raise PersistError(msg)
+    say(f"{sink.place} is well")
 
 
-def _show(signals: list[Signal], as_json: bool) -> None:
-    if as_json:
-        print_json([_plain(signal) for signal in signals])
-        return
-    columns = ("time", "symbol", "action", "confidence", "price", "outcome", "profit", "id")
-    table = Table(*columns, box=None)
-    for signal in signals:
-        table.add_row(
-            shown(signal.timestamp),
-            signal.symbol,
-            signal.action,
-            f"{signal.confidence:.3g}",
-            "" if signal.price is None else f"{signal.price:.2f}",
-            signal.outcome or "",
-            "" if signal.profit is None else f"{signal.profit:+.2%}",
-            ids.text(signal.id),
-        )
-    console().print(table)
+@db.command()
+@with_sink
+async def migrate(sink: Sink, schema: Schema) -> None:
+    """Bring the tables to the versions of the installed plugins."""
+    await sink.open(schema)
+    say(f"{sink.place} is up to date")
 
 
-def _plain(signal: Signal) -> dict[str, object]:
+@db.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@with_sink
+async def backup(sink: Sink, schema: Schema, file: Path) -> None:
+    """Copy the database to FILE while it is in use."""
+    await sink.open(schema, migrate=False)
+    await sink.backup(file)
+    say(f"{sink.place} copied to {file}")
+
+
+def _value(argo: Argo, answer: Answer) -> object:
+    value = context_of(argo).codecs.decode(answer.value)
+    if isinstance(value, Undecodable):
+        return f"(cannot be read: {value.reason.value} {value.detail}".rstrip() + ")"
+    return value
+
+
+def _plain(answer: Answer, value: object) -> dict[str, object]:
     return {
-        "id": ids.text(signal.id),
-        "time": shown(signal.timestamp),
-        "symbol": signal.symbol,
-        "action": signal.action,
-        "confidence": signal.confidence,
-        "price": signal.price,
-        "voices": {v.name: {"action": v.action, "reason": v.reason} for v in signal.voices},
-        "outcome": signal.outcome,
-        "profit": signal.profit,
-    }
-
-
-def _rates(one: Performance) -> dict[str, object]:
-    return {
-        "voice": one.voice,
-        "closed": one.closed,
-        "wins": one.wins,
-        "win_rate": one.win_rate,
-        "profit": one.profit,
-        "mean_profit": one.mean_profit,
+        "id": TimeOrderedIds.text(answer.id),
+        "time": iso(answer.timestamp),
+        "operation": answer.operation,
+        "subject": answer.subject,
+        "upstream": answer.upstream,
+        "tenant": answer.tenant,
+        "answer": value,
     }

@@ -25,9 +25,5 @@ class NotRecorded(PersistError):
     """A record that was taken could not be written; it was not acknowledged."""
 
 
-class UnknownSignal(PersistError):
-    """There is no signal with this identifier."""
-
-
 class SchemaError(PersistError):
     """The tables are not of a version that this code can work with."""

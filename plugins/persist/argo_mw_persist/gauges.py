@@ -1,4 +1,4 @@
-"""How much waits to be written and how connections are used, for those who watch."""
+"""Gauges of how much waits to be written and of how connections are used."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable
 from argo_mw.plugin import Gauge
 from argo_mw_persist.sink import Connections
 from argo_mw_persist.spool import SpooledSink
-from argo_mw_persist.store import Store
+from argo_mw_persist.store import RecordStore
 
 _POOL = "db.client.connection.pool.name"
 _STATE = "db.client.connection.state"
 
 
-def gauges(store: Callable[[], Store | None]) -> list[Gauge]:
-    """Gauges of the store in use: its queue, its spool, its connections.
+def gauges(store: Callable[[], RecordStore | None]) -> list[Gauge]:
+    """Return gauges of the store in use: its queue, its spool, its connections.
 
     Args:
-        store: Gives it, or ``None`` while there is none.
+        store: Returns it, or ``None`` while there is none.
     """
 
-    def of_store(read: Callable[[Store], int]) -> Callable[[], int | None]:
+    def of_store(read: Callable[[RecordStore], int]) -> Callable[[], int | None]:
         def value() -> int | None:
             current = store()
             return None if current is None else read(current)
@@ -47,7 +47,7 @@ def gauges(store: Callable[[], Store | None]) -> list[Gauge]:
             "argo.persist.queue.limit",
             of_store(lambda s: s.writer.capacity),
             "{record}",
-            "Such records at most",
+            "Records that may be taken and not safe yet",
         ),
         Gauge(
             "argo.persist.spool.size",
@@ -58,17 +58,21 @@ def gauges(store: Callable[[], Store | None]) -> list[Gauge]:
         Gauge(count, of_pool(lambda c: c.used), unit, what, {**pool, _STATE: "used"}),
         Gauge(count, of_pool(lambda c: c.idle), unit, what, {**pool, _STATE: "idle"}),
         Gauge(
-            "db.client.connection.max", of_pool(lambda c: c.most), unit, "Connections at most", pool
+            "db.client.connection.max",
+            of_pool(lambda c: c.limit),
+            unit,
+            "Connections at most",
+            pool,
         ),
     ]
 
 
-def _spooled(store: Store | None) -> int | None:
+def _spooled(store: RecordStore | None) -> int | None:
     sink = None if store is None else store.sink
     return sink.depth if isinstance(sink, SpooledSink) else None
 
 
-def _connections(store: Store | None) -> Connections | None:
+def _connections(store: RecordStore | None) -> Connections | None:
     sink = None if store is None else store.sink
     connections = getattr(sink, "connections", None)
     return connections if isinstance(connections, Connections) else None

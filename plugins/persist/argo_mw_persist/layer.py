@@ -3,100 +3,123 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from argo_mw.plugin import (
+    AnsweredCall,
     AnyOperation,
     BadParameter,
     Call,
     Closed,
+    ConfigError,
     Context,
-    LayerActed,
     Next,
     NotEncodable,
     Outcome,
+    Row,
     Stream,
 )
 from argo_mw_persist.config import PersistConfig
-from argo_mw_persist.errors import PersistError
-from argo_mw_persist.extract import owner, signal_of
-from argo_mw_persist.records import Answer, micros
-from argo_mw_persist.store import Record, StoreInUse
-
-NAME = "persist"
+from argo_mw_persist.database import NAME
+from argo_mw_persist.errors import NotRecorded, PersistError
+from argo_mw_persist.records import Answer
+from argo_mw_persist.store import StoreInUse
+from argo_mw_persist.tables import ANSWERS
+from argo_mw_persist.timestamps import micros
 
 RECEIPTS = "persist.receipts"
-"""An extension: a list of the caller's, to which the receipt of each recorded answer is added."""
+"""An extension: a list of the caller's, to which the receipt of each recorded row is added."""
+
+_NOT_KEPT = (PersistError, BadParameter, ConfigError, Closed, NotEncodable)
 
 
 class Recorder:
-    """Records the answers of the configured operations."""
+    """The recording of answers, by their operations' recordings and as configured."""
 
     def __init__(self, store: StoreInUse, config: PersistConfig, context: Context) -> None:
         self._store = store
         self._config = config
         self._context = context
-        self._signals = frozenset(config.signals)
-        self._kept = self._signals | frozenset(config.answers)
+        self._answers = frozenset(config.answers)
 
     def serves(self, operation: AnyOperation) -> bool:
-        """Whether answers to *operation* are recorded."""
-        return operation.name in self._kept
+        """Return whether answers to *operation* are recorded."""
+        return operation.record is not None or operation.name in self._answers
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
-        """The answer to *call*, recorded; safe already when ``durable`` says so."""
+        """Return the answer to *call*, recorded; safe already when ``durable`` is configured."""
         outcome = await call_next(call)
         if isinstance(outcome.value, Stream):
             outcome.value.on_done(lambda stream: self._when_complete(call, outcome, stream))
             return outcome
         try:
-            record = self._record(call, outcome)
-        except NotEncodable as error:
-            return self._left_out(call, outcome, str(error))
-        try:
-            await self._keep(call, record)
-        except (PersistError, BadParameter, Closed) as error:
-            if self._config.durable:
+            await self._keep(call, self._rows(call, outcome))
+        except _NOT_KEPT as error:
+            # An answer without an encoding will never be kept, whatever its caller waits for.
+            if self._config.durable and not isinstance(error, NotEncodable):
                 raise
             return self._left_out(call, outcome, str(error))
         return outcome
 
     def explain(self, call: Call) -> str:
-        """Where an answer to *call* would be kept, and how full the queue is."""
-        table = "signals" if call.operation.name in self._signals else "answers"
+        """Describe where an answer to *call* would be kept, and how full the queue is."""
         store = self._store()
-        held = store.writer.held
-        return f"would record to {table} in {store.sink.place}; {held} records wait now"
+        tables = " and ".join(self._tables(call.operation))
+        return f"would record to {tables} in {store.sink.place}; {store.writer.held} rows wait now"
 
-    async def _keep(self, call: Call, record: Record) -> None:
+    def _tables(self, operation: AnyOperation) -> list[str]:
+        tables = [] if operation.record is None else [operation.record.table]
+        return [*tables, ANSWERS.name] if operation.name in self._answers else tables
+
+    async def _keep(self, call: Call, rows: Sequence[Row]) -> None:
         store = self._store()
-        receipt = await store.record(record)
-        receipts = call.extensions.get(RECEIPTS)
-        if isinstance(receipts, list):
-            receipts.append(receipt)
-        if self._config.durable:
-            store.writer.hurry()
-            # A caller who leaves takes nobody's record along.
-            await asyncio.shield(receipt)
-        if self._context.events.active:
-            self._context.events.emit(LayerActed(NAME, "recorded", call))
+        receipts = [await store.record(row) for row in rows]
+        wanted = call.extensions.get(RECEIPTS)
+        if isinstance(wanted, list):
+            wanted += receipts
+        if self._config.durable and receipts:
+            store.writer.flush_soon()
+            for receipt in receipts:
+                # A caller who leaves must not take the row of another along.
+                await asyncio.shield(receipt)
+        if rows:
+            self._context.announce(NAME, "recorded", call)
 
-    def _record(self, call: Call, outcome: Outcome) -> Record:
+    def _rows(self, call: Call, outcome: Outcome) -> list[Row]:
         now = self._context.clock.time()
-        if call.operation.name in self._signals:
-            signal = signal_of(call, outcome, now)
-            if signal is not None:
-                return signal
-            self._context.warn_once(
-                NAME,
-                f"answers to {call.operation.name} have no action and confidence, so they are kept "
-                "as answers, not signals; take it out of [plugins.persist] signals",
-            )
+        rows = self._by_recording(call, outcome, now)
+        if call.operation.name in self._answers:
+            rows.append(self._answer(call, outcome, now).row())
+        return rows
+
+    def _by_recording(self, call: Call, outcome: Outcome, now: float) -> list[Row]:
+        recording = call.operation.record
+        if recording is None:
+            return []
+        answered = AnsweredCall(
+            value=outcome.value,
+            subject=call.subject,
+            parameters=call.parameters,
+            owner=_owner(call),
+            upstream=outcome.upstream,
+            as_of=outcome.as_of,
+            time=now,
+        )
+        try:
+            return list(recording.rows(answered))
+        except BadParameter:
+            raise
+        except Exception as error:
+            msg = f"the recording of {call.operation.name} failed: {type(error).__name__}: {error}"
+            raise NotRecorded(msg) from error
+
+    def _answer(self, call: Call, outcome: Outcome, now: float) -> Answer:
         return Answer(
             operation=call.operation.name,
             key=call.key,
             subject=call.subject,
             upstream=outcome.upstream,
-            tenant=owner(call),
+            tenant=_owner(call),
             timestamp=micros(now if outcome.as_of is None else outcome.as_of),
             value=self._context.codecs.encode(outcome.value),
         )
@@ -109,12 +132,16 @@ class Recorder:
 
     async def _keep_whole(self, call: Call, whole: Outcome) -> None:
         try:
-            await self._keep(call, self._record(call, whole))
-        except (PersistError, BadParameter, Closed, NotEncodable) as error:
+            await self._keep(call, self._rows(call, whole))
+        except _NOT_KEPT as error:
             self._left_out(call, whole, str(error))
 
     def _left_out(self, call: Call, outcome: Outcome, why: str) -> Outcome:
         self._context.warn_once(NAME, f"answers to {call.operation.name} are not recorded: {why}")
-        if self._context.events.active:
-            self._context.events.emit(LayerActed(NAME, "left out", call, why))
+        self._context.announce(NAME, "left out", call, why)
         return outcome.shaped_by(NAME, f"not recorded: {why}")
+
+
+def _owner(call: Call) -> str:
+    """Return the tenant that the answer to *call* belongs to, or "" where tenants share it."""
+    return "" if call.operation.scope == "public" else call.tenant

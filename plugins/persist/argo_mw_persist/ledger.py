@@ -10,8 +10,9 @@ from attrs import evolve
 
 from argo_mw.plugin import Call, Clock, Closed, Cost, Outcome, Refusal, Request, Result, Stream
 from argo_mw_persist.errors import QueueFull
-from argo_mw_persist.records import Charge, micros
+from argo_mw_persist.records import Charge
 from argo_mw_persist.store import StoreInUse
+from argo_mw_persist.timestamps import micros
 
 _UNKNOWN = Cost(usd=None, requests=1.0, estimated=True)
 
@@ -24,10 +25,10 @@ class Ledger:
 
     name = "persist"
 
-    def __init__(self, store: StoreInUse, clock: Clock, said: Callable[[str], None]) -> None:
+    def __init__(self, store: StoreInUse, clock: Clock, on_warning: Callable[[str], None]) -> None:
         self._store = store
         self._clock = clock
-        self._said = said
+        self._on_warning = on_warning
         self._sent: dict[Request, float] = {}
 
     async def reserve(self, request: Request) -> None:
@@ -67,9 +68,9 @@ class Ledger:
     def _write(self, charge: Charge) -> None:
         try:
             # Never waits: the answer is paid for, and must not be late for its own bill.
-            self._store().writer.offer(charge.entry())
+            self._store().writer.offer(charge.row())
         except (QueueFull, Closed) as error:
-            self._said(f"not in the ledger: {charge}: {error}")
+            self._on_warning(f"not in the ledger: {charge}: {error}")
 
     def _charge(
         self, request: Request, call: Call, answer: Outcome | BaseException, latency: float

@@ -1,4 +1,4 @@
-"""What the plugin registers."""
+"""The plugin: what it registers."""
 
 from __future__ import annotations
 
@@ -7,43 +7,31 @@ from typing import TYPE_CHECKING
 
 from argo_mw.plugin import (
     AnyOperation,
-    Argo,
     Codecs,
     Context,
     Gauge,
     Guard,
     Layer,
     Upstream,
-    context_of,
     hookimpl,
-    plugin_of,
 )
 from argo_mw_persist import hookspecs
-from argo_mw_persist.application import Persistence
+from argo_mw_persist.application import WithPersistence
 from argo_mw_persist.config import PersistConfig
+from argo_mw_persist.database import NAME
 from argo_mw_persist.gauges import gauges
-from argo_mw_persist.layer import NAME, Recorder
+from argo_mw_persist.layer import Recorder
 from argo_mw_persist.ledger import Ledger
-from argo_mw_persist.reads import OPERATIONS, UPSTREAM, Reads
-from argo_mw_persist.records import Answer, Signal, Voice
-from argo_mw_persist.results import AnswerPage, Page, Performance, Spending
-from argo_mw_persist.store import Store
+from argo_mw_persist.reads import OPERATIONS, Reads
+from argo_mw_persist.records import Answer
+from argo_mw_persist.results import AnswerPage, Spending
 
 if TYPE_CHECKING:
     import click
 
 
-class PersistPlugin:
+class PersistPlugin(WithPersistence):
     """The plugin, one for each application."""
-
-    def __init__(self) -> None:
-        self._persistence: Persistence | None = None
-
-    def persistence(self, context: Context) -> Persistence:
-        """Return what the application has of this plugin."""
-        if self._persistence is None:
-            self._persistence = Persistence(context)
-        return self._persistence
 
     @hookimpl
     def register_config(self) -> type:
@@ -52,13 +40,8 @@ class PersistPlugin:
 
     @hookimpl
     def register_hookspecs(self) -> object:
-        """The hook by which others register sinks."""
+        """The hooks by which other plugins register sinks and tables."""
         return hookspecs
-
-    @hookimpl
-    def register_data_types(self) -> Iterable[str]:
-        """The kinds of data that its operations answer with."""
-        return ("consensus",)
 
     @hookimpl
     def register_operations(self) -> Iterable[AnyOperation]:
@@ -67,13 +50,13 @@ class PersistPlugin:
 
     @hookimpl
     def register_codecs(self, codecs: Codecs) -> None:
-        """What reads answer may be kept in a shared cache."""
-        for kind in (Signal, Voice, Page, Performance, Answer, AnswerPage, Spending):
+        """Let the answers of reads be kept in a shared cache."""
+        for kind in (Answer, AnswerPage, Spending):
             codecs.register_fields(kind, f"{NAME}.{kind.__name__.lower()}")
 
     @hookimpl
     def register_upstreams(self, config: PersistConfig, context: Context) -> Iterable[Upstream]:
-        """The store, as what answers them."""
+        """The store, which answers them."""
         return [Reads(self.persistence(context).prepared(config)).upstream()]
 
     @hookimpl
@@ -88,7 +71,7 @@ class PersistPlugin:
     ) -> Iterable[Guard]:
         """The ledger, for upstreams that cost something."""
         costs = upstream.metered or bool(upstream.price)
-        if not config.ledger or upstream.name == UPSTREAM or not costs:
+        if not config.ledger or upstream.name == NAME or not costs:
             return []
         store = self.persistence(context).prepared(config)
         return [Ledger(store, context.clock, lambda what: context.warn_once(NAME, what))]
@@ -100,10 +83,10 @@ class PersistPlugin:
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw signals …`` and ``argo-mw db …``."""
-        from argo_mw_persist.commands import add_to
+        """``argo-mw db …``."""
+        from argo_mw_persist.commands import db
 
-        add_to(cli)
+        cli.add_command(db)
 
     @hookimpl
     async def startup(self, config: PersistConfig, context: Context) -> None:
@@ -124,21 +107,11 @@ class PersistPlugin:
     async def diagnose(
         self, config: PersistConfig, context: Context
     ) -> Iterable[tuple[str, bool, str]]:
-        """Whether the store can be read, and what is wrong with it."""
+        """Report whether the store can be read, and what is wrong with it."""
         store = self.persistence(context).store(config)
         try:
             problems = await store.sink.check()
         except Exception as error:
             return [(f"persist: {store.sink.place}", False, str(error))]
-        found = "; ".join(problems) or f"well; {store.writer.held} records wait"
+        found = "; ".join(problems) or f"well; {store.writer.held} rows wait"
         return [(f"persist: {store.sink.place}", not problems, found)]
-
-
-def store_of(argo: Argo) -> Store:
-    """Return the store of *argo*.
-
-    Raises:
-        PluginError: The plugin is not in use there.
-        Closed: *argo* is not open.
-    """
-    return plugin_of(argo, PersistPlugin).persistence(context_of(argo)).in_use()

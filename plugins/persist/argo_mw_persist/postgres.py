@@ -22,11 +22,11 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg  # type: ignore[import-untyped]
 from attrs import field, frozen, validators
 
-from argo_mw_persist import schema
+from argo_mw.plugin import Cell, Row
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
-from argo_mw_persist.schema import TYPES, Dialect
+from argo_mw_persist.schema import OWN_SCHEMA, READ_VERSIONS, VERSION_TABLE, Schema
 from argo_mw_persist.sink import Connections, Query
-from argo_mw_persist.tables import Cell, Entry, Row, Table, by_table
+from argo_mw_persist.tables import TYPES, Cells, Dialect, Table, by_table
 
 _AWAY = (
     asyncpg.PostgresError,
@@ -48,7 +48,7 @@ class Connection(Protocol):
     async def fetchval(self, query: str, *arguments: object) -> object: ...
 
     async def copy_records_to_table(
-        self, name: str, *, records: Sequence[Row], columns: Sequence[str]
+        self, name: str, *, records: Sequence[Cells], columns: Sequence[str]
     ) -> str: ...
 
     async def set_type_codec(
@@ -69,11 +69,11 @@ class PostgresOptions:
     """How PostgreSQL is used.
 
     Attributes:
-        connections: Connections at most, two of which are used for writing at any time.
+        max_connections: Connections at most, two of which are used for writing at any time.
         timeout: Seconds for one statement, and for connecting.
     """
 
-    connections: int = field(default=4, validator=validators.ge(2))
+    max_connections: int = field(default=4, validator=validators.ge(2))
     timeout: float = field(default=30.0, validator=validators.gt(0))
 
 
@@ -81,7 +81,7 @@ DEFAULTS = PostgresOptions()
 
 
 class PostgresSink:
-    """Keeps rows in a PostgreSQL database.
+    """A sink that keeps rows in a PostgreSQL database.
 
     Args:
         url: A connection URI, as libpq reads it.
@@ -97,6 +97,7 @@ class PostgresSink:
         self._url = url
         self._options = options
         self._pool: asyncpg.Pool | None = None
+        self._schema = OWN_SCHEMA
 
     @property
     def connections(self) -> Connections | None:
@@ -105,14 +106,15 @@ class PostgresSink:
         if pool is None:
             return None
         idle = pool.get_idle_size()
-        return Connections(pool.get_size() - idle, idle, self._options.connections)
+        return Connections(pool.get_size() - idle, idle, self._options.max_connections)
 
-    async def open(self, *, migrate: bool = True) -> None:
+    async def open(self, schema: Schema, *, migrate: bool = True) -> None:
+        self._schema = schema
         with self._translated():
             self._pool = await asyncpg.create_pool(
                 self._url,
                 min_size=0,
-                max_size=self._options.connections,
+                max_size=self._options.max_connections,
                 timeout=self._options.timeout,
                 command_timeout=self._options.timeout,
                 init=_prepare,
@@ -126,18 +128,18 @@ class PostgresSink:
             await self.aclose()
             raise
 
-    async def write(self, entries: Sequence[Entry]) -> str:
-        groups = by_table(entries)
+    async def write(self, rows: Sequence[Row]) -> str:
         async with self._connection() as connection:
+            groups = {self._schema[name]: cells for name, cells in by_table(rows).items()}
             try:
                 await _copy(connection, groups)
             except asyncpg.UniqueViolationError:
                 async with connection.transaction():
-                    for table, rows in groups.items():
-                        await connection.execute(_insert_missing(table), *_columns(rows))
+                    for table, cells in groups.items():
+                        await connection.execute(_insert_missing(table), *_columns(cells))
         return "sink"
 
-    async def read(self, query: Query) -> Sequence[Row]:
+    async def read(self, query: Query) -> Sequence[Cells]:
         async with self._connection() as connection:
             records = await connection.fetch(_numbered(query.sql), *query.parameters)
         return [tuple(record) for record in records]
@@ -171,16 +173,19 @@ class PostgresSink:
 
     async def _migrate(self, connection: Connection, migrate: bool) -> None:
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _MIGRATION_LOCK)
-        versioned = await connection.fetchval("SELECT to_regclass($1)::text", schema.VERSION_TABLE)
-        foreign = await connection.fetchval("SELECT to_regclass('signals')::text")
-        found: int | None = None
-        if versioned is not None:
-            version = await connection.fetchval(f"SELECT version FROM {schema.VERSION_TABLE}")
-            found = int(str(version))
-        since = schema.check(found, foreign=foreign is not None, migrate=migrate, where=self.place)
-        if since != schema.VERSION:
-            for statement in schema.statements("postgresql", since):
-                await connection.execute(statement)
+        names = [VERSION_TABLE, *(table.name for table in self._schema)]
+        found = await connection.fetch(
+            "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass(name) IS NOT NULL", names
+        )
+        existing = {str(name) for (name,) in found}
+        versions: dict[str, int] | None = None
+        if VERSION_TABLE in existing:
+            rows = await connection.fetch(READ_VERSIONS)
+            versions = {str(name): int(str(version)) for name, version in rows}
+        for statement in self._schema.pending(
+            "postgresql", versions, existing, migrate=migrate, where=self.place
+        ):
+            await connection.execute(statement)
 
     @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
@@ -219,24 +224,25 @@ async def _prepare(connection: Connection) -> None:
     )
 
 
-async def _copy(connection: Connection, groups: dict[Table, list[Row]]) -> None:
+async def _copy(connection: Connection, groups: dict[Table, list[Cells]]) -> None:
     if len(groups) == 1:
-        [(table, rows)] = groups.items()
-        await connection.copy_records_to_table(table.name, records=rows, columns=table.names)
+        [(table, cells)] = groups.items()
+        await connection.copy_records_to_table(table.name, records=cells, columns=table.names)
         return
     async with connection.transaction():
-        for table, rows in groups.items():
-            await connection.copy_records_to_table(table.name, records=rows, columns=table.names)
+        for table, cells in groups.items():
+            await connection.copy_records_to_table(table.name, records=cells, columns=table.names)
 
 
-def _columns(rows: Sequence[Row]) -> list[list[object]]:
+def _columns(rows: Sequence[Cells]) -> list[list[object]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 @cache
 def _insert_missing(table: Table) -> str:
     types = TYPES["postgresql"]
-    arrays = ", ".join(f"${i}::{types[c.type]}[]" for i, c in enumerate(table.columns, 1))
+    kinds = enumerate(table.columns.values(), 1)
+    arrays = ", ".join(f"${place}::{types[kind]}[]" for place, kind in kinds)
     return (
         f"INSERT INTO {table.name} ({', '.join(table.names)}) "
         f"SELECT * FROM unnest({arrays}) ON CONFLICT (id) DO NOTHING"

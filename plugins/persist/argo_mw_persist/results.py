@@ -1,4 +1,4 @@
-"""What reads find: pages, and sums over many rows."""
+"""Results of reads: pages, and sums over many rows."""
 
 from __future__ import annotations
 
@@ -6,29 +6,16 @@ from typing import cast
 
 from attrs import frozen
 
-from argo_mw_persist.records import Answer, Signal
-from argo_mw_persist.tables import Row
-
-
-@frozen
-class Page:
-    """A part of the history.
-
-    Attributes:
-        signals: Newest first.
-        next: Give it as ``after`` for the page that follows, or ``None`` after the last.
-    """
-
-    signals: tuple[Signal, ...]
-    next: str | None
+from argo_mw_persist.records import Answer
+from argo_mw_persist.tables import Cells
 
 
 @frozen
 class AnswerPage:
-    """A part of the recorded answers.
+    """A page of recorded answers.
 
     Attributes:
-        answers: Newest first; ``context.codecs.decode`` makes their values of their bytes.
+        answers: Newest first; ``context.codecs.decode`` turns their bytes into values.
         next: Give it as ``after`` for the page that follows, or ``None`` after the last.
     """
 
@@ -65,35 +52,8 @@ class Spending:
     latency: float
 
 
-@frozen
-class Performance:
-    """How the closed signals of a voice went.
-
-    Attributes:
-        voice: Its name; "" is the consensus of all.
-        closed: How many signals it had a say in that are closed.
-        wins: How many of them earned something, had one followed the voice.
-        profit: The sum of what they earned, as fractions of the price.
-    """
-
-    voice: str
-    closed: int
-    wins: int
-    profit: float
-
-    @property
-    def win_rate(self) -> float:
-        """The share of wins; 0 when nothing is closed."""
-        return self.wins / self.closed if self.closed else 0.0
-
-    @property
-    def mean_profit(self) -> float:
-        """What one signal earned on average; 0 when nothing is closed."""
-        return self.profit / self.closed if self.closed else 0.0
-
-
-def spending(row: Row) -> Spending:
-    """What the query of the ledger found."""
+def spending(row: Cells) -> Spending:
+    """Return the sum that is in a row of the ledger's query."""
     upstream, operation, calls, failed, requests, tokens_in, tokens_out, usd, unpriced, latency = (
         cast("tuple[str, str, int, int, float, int, int, float, int, float]", row)
     )
@@ -109,9 +69,3 @@ def spending(row: Row) -> Spending:
         unpriced,
         float(latency),
     )
-
-
-def performance(row: Row) -> Performance:
-    """What the query of the performance found."""
-    voice, closed, wins, profit = cast("tuple[str, int, int, float]", row)
-    return Performance(voice, closed, wins, float(profit))

@@ -1,4 +1,4 @@
-"""Retention: rows that have been kept long enough go away, a few at a time."""
+"""Retention: rows that have been kept long enough are deleted, a few at a time."""
 
 from __future__ import annotations
 
@@ -6,53 +6,41 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from attrs import field, frozen, validators
 
-from argo_mw.plugin import Clock
-from argo_mw_persist import ids, queries
+from argo_mw.plugin import Clock, TimeOrderedIds
+from argo_mw_persist import queries
 from argo_mw_persist.errors import SinkUnavailable
-from argo_mw_persist.records import signal_tags
+from argo_mw_persist.schema import Schema
 from argo_mw_persist.sink import Sink
-from argo_mw_persist.tables import ANSWERS, CHARGES, DEAD_LETTERS, SIGNALS, Row, Table
+from argo_mw_persist.tables import Cells, Table
 
 _DAY = 86_400.0
 _PAUSE = 0.05
 
-_days = validators.optional(validators.gt(0))
-
 
 @frozen
 class RetentionOptions:
-    """For how many days rows are kept, counted from when they were recorded; ``None``: for ever.
+    """For how long rows are kept, counted from when they were recorded.
 
     Attributes:
-        signals: Days for which signals are kept, closed or not.
-        answers: Days for which answers are kept.
-        charges: Days for which lines of the ledger are kept.
-        dead_letters: Days for which rows are kept that their table refused.
-        every: Seconds between two rounds; the first is as long after the start.
-        rows: Rows that one statement deletes at most; a batch waits for no more than that.
+        days: Days for which the rows of a table are kept, by the table's name; for ever where it
+            is not named.
+        interval: Seconds between two rounds; the first is as long after the start.
+        max_batch: Rows that one statement deletes at most; a batch waits for no more than that.
     """
 
-    signals: float | None = field(default=None, validator=_days)
-    answers: float | None = field(default=None, validator=_days)
-    charges: float | None = field(default=None, validator=_days)
-    dead_letters: float | None = field(default=None, validator=_days)
-    every: float = field(default=3600.0, validator=validators.gt(0))
-    rows: int = field(default=500, validator=[validators.ge(1), validators.le(10_000)])
+    days: Mapping[str, float] = field(
+        factory=dict, validator=validators.deep_mapping(value_validator=validators.gt(0))
+    )
+    interval: float = field(default=3600.0, validator=validators.gt(0))
+    max_batch: int = field(default=500, validator=[validators.ge(1), validators.le(10_000)])
 
-    @property
-    def days(self) -> dict[Table, float]:
-        """The tables that are not kept for ever, and for how many days their rows are."""
-        all_of_them = {
-            SIGNALS: self.signals,
-            ANSWERS: self.answers,
-            CHARGES: self.charges,
-            DEAD_LETTERS: self.dead_letters,
-        }
-        return {table: days for table, days in all_of_them.items() if days is not None}
+
+KEEP_FOREVER = RetentionOptions()
+"""Nothing is deleted."""
 
 
 class Retention:
-    """Deletes what has been kept long enough.
+    """The deletion of rows that have been kept long enough.
 
     Identifiers are ordered by time, so each table's own index on them finds the oldest rows.
     Statements are small, and there is a pause after each, in which batches are written.
@@ -60,9 +48,13 @@ class Retention:
     Args:
         sink: Where rows are kept.
         options: For how long.
+        schema: The tables that the options name.
         clock: What time it is.
-        changed: Awaited with the tags of what was deleted.
-        said: Told in one line why a round was not finished.
+        invalidate: Awaited with the tags of deleted rows.
+        on_warning: Called with one line when a round was not finished.
+
+    Raises:
+        ConfigError: The options name a table that no plugin declares.
     """
 
     def __init__(
@@ -70,50 +62,51 @@ class Retention:
         sink: Sink,
         options: RetentionOptions,
         *,
+        schema: Schema,
         clock: Clock,
-        changed: Callable[[Iterable[str]], Awaitable[object]],
-        said: Callable[[str], None],
+        invalidate: Callable[[Iterable[str]], Awaitable[object]],
+        on_warning: Callable[[str], None],
     ) -> None:
         self._sink = sink
         self._options = options
+        self._days = [(schema[name], days) for name, days in options.days.items()]
         self._clock = clock
-        self._changed = changed
-        self._said = said
+        self._invalidate = invalidate
+        self._on_warning = on_warning
 
     async def run(self) -> None:
         """Prune every so often, until cancelled."""
         while True:
-            await self._clock.sleep(self._options.every)
+            await self._clock.sleep(self._options.interval)
             try:
                 await self.prune()
             except SinkUnavailable as error:
-                self._said(f"old rows are kept until the next round: {error}")
+                self._on_warning(f"old rows are kept until the next round: {error}")
 
     async def prune(self) -> Mapping[str, int]:
-        """Delete what is old now; how many rows of each table that were.
+        """Delete what is old now, and return how many rows of each table that were.
 
         Raises:
-            SinkUnavailable: It cannot be changed now; part of the work may be done.
+            SinkUnavailable: The sink cannot be changed now; part of the work may be done.
         """
         now = self._clock.time()
         return {
-            table.name: await self._prune(table, ids.first_at(now - days * _DAY))
-            for table, days in self._options.days.items()
+            table.name: await self._prune(table, TimeOrderedIds.first_at(now - days * _DAY))
+            for table, days in self._days
         }
 
     async def _prune(self, table: Table, before: bytes) -> int:
+        limit = self._options.max_batch
         deleted = 0
         while True:
-            found = await self._sink.read(queries.oldest(table, before, self._options.rows))
+            found = await self._sink.read(queries.oldest(table, before, limit))
             if found:
                 deleted += await self._sink.change(queries.delete(table, [row[0] for row in found]))
-                await self._changed(_tags(table, found))
-            if len(found) < self._options.rows:
+                await self._invalidate(_tags(table, found))
+            if len(found) < limit:
                 return deleted
             await self._clock.sleep(_PAUSE)
 
 
-def _tags(table: Table, found: Iterable[Row]) -> set[str]:
-    if table is SIGNALS:
-        return {tag for _, symbol in found for tag in signal_tags(str(symbol), closed=True)}
-    return {table.name}
+def _tags(table: Table, found: Iterable[Cells]) -> set[str]:
+    return {tag for _, *cells in found for tag in table.tags(*cells)}

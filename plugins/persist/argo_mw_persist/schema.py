@@ -1,137 +1,119 @@
-"""The schema as a list of migrations: forward only, one transaction each, checked at open."""
+"""The schema: the tables in use, brought to this code's versions when a sink is opened.
 
-# The version is this package's own number.
+Each table has a version of its own, kept in the table ``argo_tables``: the plugins that declare
+tables are installed and upgraded apart. Migrations go forward only, all in one transaction.
+"""
+
+# The names and versions are those of declared tables, which are checked.
 # ruff: noqa: S608
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from argo_mw.plugin import ConfigError, suggest
 from argo_mw_persist.errors import SchemaError
+from argo_mw_persist.tables import ANSWERS, CHARGES, DEAD_LETTERS, Dialect, Table
 
-Dialect = Literal["sqlite", "postgresql"]
-
-TYPES: dict[Dialect, dict[str, str]] = {
-    "sqlite": {
-        "id": "BLOB",
-        "text": "TEXT",
-        "real": "REAL",
-        "int": "INTEGER",
-        "flag": "INTEGER",
-        "bytes": "BLOB",
-    },
-    "postgresql": {
-        "id": "uuid",
-        "text": "text",
-        "real": "double precision",
-        "int": "bigint",
-        "flag": "boolean",
-        "bytes": "bytea",
-    },
-}
-
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE signals (
-            id {id} NOT NULL UNIQUE,
-            tenant {text} NOT NULL,
-            symbol {text} NOT NULL,
-            action {text} NOT NULL,
-            confidence {real} NOT NULL,
-            timestamp {int} NOT NULL,
-            price {real},
-            upstream {text},
-            outcome {text},
-            is_active {flag} NOT NULL,
-            exit_price {real},
-            profit {real},
-            exit_timestamp {int},
-            voices {text},
-            detail {text})""",
-        # The tenant stands last in each index: it is looked at there, without a visit to the
-        # table, and the order of the plan's columns stays useful.
-        """CREATE INDEX signals_by_symbol
-            ON signals (symbol, timestamp DESC, confidence DESC, tenant)""",
-        """CREATE INDEX signals_by_time
-            ON signals (timestamp DESC, outcome, is_active, tenant)""",
-        """CREATE INDEX signals_by_confidence
-            ON signals (symbol, is_active, confidence DESC, tenant)""",
-        """CREATE TABLE answers (
-            id {id} NOT NULL UNIQUE,
-            tenant {text} NOT NULL,
-            operation {text} NOT NULL,
-            key {text} NOT NULL,
-            subject {text} NOT NULL,
-            upstream {text},
-            timestamp {int} NOT NULL,
-            value {bytes} NOT NULL)""",
-        "CREATE INDEX answers_by_subject ON answers (operation, subject, timestamp DESC)",
-        """CREATE TABLE charges (
-            id {id} NOT NULL UNIQUE,
-            tenant {text} NOT NULL,
-            operation {text} NOT NULL,
-            subject {text} NOT NULL,
-            upstream {text} NOT NULL,
-            timestamp {int} NOT NULL,
-            status {text} NOT NULL,
-            latency {real} NOT NULL,
-            usd {real},
-            tokens_in {int} NOT NULL,
-            tokens_out {int} NOT NULL,
-            requests {real} NOT NULL,
-            estimated {flag} NOT NULL)""",
-        "CREATE INDEX charges_by_time ON charges (timestamp DESC)",
-        """CREATE TABLE dead_letters (
-            id {id} NOT NULL UNIQUE,
-            source {text} NOT NULL,
-            reason {text} NOT NULL,
-            timestamp {int} NOT NULL,
-            content {text} NOT NULL)""",
-    ),
-    ("CREATE INDEX answers_by_time ON answers (operation, timestamp DESC)",),
-)
-
-VERSION = len(MIGRATIONS)
-VERSION_TABLE = "argo_schema"
+VERSION_TABLE = "argo_tables"
+CREATE_VERSION_TABLE = f"CREATE TABLE {VERSION_TABLE} (name TEXT NOT NULL, version INTEGER)"
+READ_VERSIONS = f"SELECT name, version FROM {VERSION_TABLE}"
 
 
-def statements(dialect: Dialect, since: int) -> list[str]:
-    """What brings tables of version *since* to this code's, in order, the version included."""
-    types = TYPES[dialect]
-    pending = [text.format(**types) for step in MIGRATIONS[since:] for text in step]
-    if since == 0:
-        pending.insert(0, f"CREATE TABLE {VERSION_TABLE} (version INTEGER NOT NULL)")
-        pending.insert(1, f"INSERT INTO {VERSION_TABLE} VALUES (0)")
-    return [*pending, f"UPDATE {VERSION_TABLE} SET version = {VERSION}"]
-
-
-def check(found: int | None, *, foreign: bool, migrate: bool, where: str) -> int:
-    """The version to migrate from, which is :data:`VERSION` when there is nothing to do.
+class Schema:
+    """The tables that a sink keeps.
 
     Args:
-        found: The version in the database, or ``None`` when it has never been used.
-        foreign: Whether a table ``signals`` exists that is not ours.
-        migrate: Whether older tables may be changed.
-        where: The database, for errors.
+        tables: This plugin's own and those that other plugins declare.
 
     Raises:
-        SchemaError: The tables are newer than the code, not ours, or old and not to be changed.
+        ConfigError: Two of them have one name.
     """
-    if found is None and foreign:
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self._tables: dict[str, Table] = {}
+        for table in tables:
+            if table.name in self._tables:
+                msg = f"the table {table.name!r} is declared twice; each needs a name of its own"
+                raise ConfigError(msg)
+            self._tables[table.name] = table
+
+    def __iter__(self) -> Iterator[Table]:
+        return iter(self._tables.values())
+
+    def __getitem__(self, name: str) -> Table:
+        """Return the table called *name*.
+
+        Raises:
+            ConfigError: No plugin declares it.
+        """
+        self.check(name)
+        return self._tables[name]
+
+    def check(self, name: str) -> None:
+        """Raise ConfigError unless a plugin declares a table called *name*."""
+        if name not in self._tables:
+            msg = f"no installed plugin declares the table {name!r}: {suggest(name, self._tables)}"
+            raise ConfigError(msg)
+
+    def pending(
+        self,
+        dialect: Dialect,
+        versions: Mapping[str, int] | None,
+        existing: Collection[str],
+        *,
+        migrate: bool,
+        where: str,
+    ) -> list[str]:
+        """Return the statements that bring a database to this code's versions.
+
+        Args:
+            dialect: Whose SQL the database speaks.
+            versions: The version of each table that it keeps, or ``None`` when it has never
+                been used.
+            existing: The names of all tables that it has.
+            migrate: Whether older tables may be changed.
+            where: The database, for errors.
+
+        Raises:
+            SchemaError: A table is newer than the code, not ours, or old and not to be changed.
+        """
+        statements = [CREATE_VERSION_TABLE] if versions is None else []
+        for table in self:
+            found = (versions or {}).get(table.name, 0)
+            _check(table, found, table.name in existing, migrate=migrate, where=where)
+            if found == table.version:
+                continue
+            statements += table.statements(dialect, found)
+            statements.append(
+                f"UPDATE {VERSION_TABLE} SET version = {table.version} WHERE name = '{table.name}'"
+                if found
+                else f"INSERT INTO {VERSION_TABLE} VALUES ('{table.name}', {table.version})"
+            )
+        return statements
+
+
+def _check(table: Table, found: int, exists: bool, *, migrate: bool, where: str) -> None:
+    if not found and exists:
         msg = (
-            f"{where} has a table 'signals' that is not ours; keep it, point [plugins.persist] url "
-            "at a new database, and bring its rows over with: argo-mw db import FILE"
+            f"{where} has a table {table.name!r} that is not ours; keep it, and point "
+            "[plugins.persist] url at a new database"
         )
         raise SchemaError(msg)
-    if found is None:
-        return 0
-    if found > VERSION:
+    if found > table.version:
         msg = (
-            f"{where} has schema version {found} and this code knows {VERSION}; "
-            "upgrade argo-mw-persist"
+            f"{where} has version {found} of the table {table.name!r} and this code knows "
+            f"{table.version}; upgrade the plugin that declares it"
         )
         raise SchemaError(msg)
-    if found < VERSION and not migrate:
-        msg = f"{where} has schema version {found} of {VERSION}; run: argo-mw db migrate"
+    if 0 < found < table.version and not migrate:
+        msg = (
+            f"{where} has version {found} of {table.version} of the table {table.name!r}; "
+            "run: argo-mw db migrate"
+        )
         raise SchemaError(msg)
-    return found
+
+
+OWN_TABLES = (ANSWERS, CHARGES, DEAD_LETTERS)
+OWN_SCHEMA = Schema(OWN_TABLES)
+"""The tables of this plugin alone."""

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from argo_mw.plugin import ConfigError
-from argo_mw_persist.schema import Dialect
-from argo_mw_persist.tables import Cell, Entry, Row
+from argo_mw.plugin import Cell, ConfigError, Row
+from argo_mw_persist.schema import Schema
+from argo_mw_persist.tables import Cells, Dialect
 
 
 @frozen
@@ -29,25 +29,25 @@ class Query:
 
 @frozen
 class Connections:
-    """How a sink's connections are used; what its ``connections`` says, where it has such.
+    """How a sink's connections are used: the value of its optional attribute ``connections``.
 
     Attributes:
-        used: Those at work.
-        idle: Those open and at rest.
-        most: How many there may be.
+        used: Connections at work.
+        idle: Connections that are open and at rest.
+        limit: How many there may be.
     """
 
     used: int
     idle: int
-    most: int
+    limit: int
 
 
 class Sink(Protocol):
-    """Where rows are kept.
+    """A place where rows are kept.
 
     Every method raises :class:`~argo_mw_persist.SinkUnavailable` when the sink cannot answer now
     and trying again may help. No method blocks the event loop.
-    ``argo_mw_persist.testing.SinkConformance`` checks all that is said here.
+    ``argo_mw_persist.testing.SinkConformance`` checks all of this.
 
     Attributes:
         dialect: Whose SQL it speaks.
@@ -60,34 +60,35 @@ class Sink(Protocol):
     @property
     def place(self) -> str: ...
 
-    async def open(self, *, migrate: bool = True) -> None:
-        """Connect, and bring the tables to this code's version.
+    async def open(self, schema: Schema, *, migrate: bool = True) -> None:
+        """Connect, and bring the tables of *schema* to this code's versions.
 
         Args:
+            schema: The tables to keep; later calls name no others.
             migrate: Whether tables of an older version may be changed.
 
         Raises:
-            SchemaError: They are newer than the code, not ours, or old and not to be migrated.
+            SchemaError: A table is newer than the code, not ours, or old and not to be migrated.
         """
 
-    async def write(self, entries: Sequence[Entry]) -> str:
-        """Keep *entries*, all or none, and say where they are safe now: ``sink`` or ``spool``.
+    async def write(self, rows: Sequence[Row]) -> str:
+        """Keep *rows*, all or none, and return where they are safe now: ``sink`` or ``spool``.
 
-        Returns only when they are committed. An entry whose identifier is there already changes
-        nothing, so a write may be repeated when nobody knows how it ended.
+        Returns only when they are committed. A row whose identifier is there already changes
+        nothing, so a write whose end is not known may be repeated.
 
         Raises:
             RowsRefused: At least one of them can never be kept; nothing was.
         """
 
-    async def read(self, query: Query) -> Sequence[Row]:
-        """The rows that *query* finds, of what is committed."""
+    async def read(self, query: Query) -> Sequence[Cells]:
+        """Return the rows that *query* finds among those that are committed."""
 
     async def change(self, query: Query) -> int:
-        """Run *query*, one changing statement, in a transaction; how many rows it changed."""
+        """Run *query*, one changing statement, in a transaction; return how many rows changed."""
 
     async def check(self) -> Sequence[str]:
-        """What is wrong with the stored data, one line each; nothing when it is well."""
+        """Return what is wrong with the stored data, one line each; nothing when it is well."""
 
     async def backup(self, to: Path) -> None:
         """Copy everything committed to the file *to* while reads and writes go on."""
@@ -101,14 +102,14 @@ OpenSink = Callable[[str], Sink]
 
 
 def make_sink(url: str, schemes: Mapping[str, OpenSink]) -> Sink:
-    """The sink at *url*, not opened yet.
+    """Return the sink at *url*, not opened yet.
 
     Args:
         url: The URL.
         schemes: What to call, with the URL, for each scheme.
 
     Raises:
-        ConfigError: Nothing is known for the URL's scheme.
+        ConfigError: No sink is registered for the URL's scheme.
     """
     scheme = urlsplit(url).scheme
     if scheme not in schemes:

@@ -9,17 +9,16 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from argo_mw.plugin import Clock, Tasks
+from argo_mw.plugin import Clock, Row, Tasks
+from argo_mw_persist.dead_letters import write_sound
 from argo_mw_persist.errors import SinkUnavailable
-from argo_mw_persist.poison import write_sound
-from argo_mw_persist.records import restored
-from argo_mw_persist.schema import Dialect
+from argo_mw_persist.schema import OWN_SCHEMA, Schema
 from argo_mw_persist.sink import Connections, Query, Sink
 from argo_mw_persist.sqlite import SqliteSink
-from argo_mw_persist.tables import TABLES, Entry, Row, Table
+from argo_mw_persist.tables import Cells, Dialect, Table
 
-Said = Callable[[str], None]
-Drained = Callable[[Sequence[Entry]], None]
+OnWarning = Callable[[str], None]
+OnDrained = Callable[[Sequence[Row]], None]
 
 _BATCH = 1000
 _RETRY = 1.0
@@ -37,8 +36,8 @@ class SpooledSink:
     Args:
         behind: The sink proper.
         spool: The embedded store that bridges.
-        said: Told in one line when the sink goes and when it is back.
-        drained: Called with the entries that have reached the sink from the spool.
+        on_warning: Called with one line when the sink goes away and when it is back.
+        on_drained: Called with the rows that have reached the sink from the spool.
     """
 
     def __init__(
@@ -48,16 +47,17 @@ class SpooledSink:
         *,
         clock: Clock,
         tasks: Tasks,
-        said: Said,
-        drained: Drained,
+        on_warning: OnWarning,
+        on_drained: OnDrained,
     ) -> None:
         self._behind = behind
         self._spool = spool
         self._clock = clock
         self._tasks = tasks
-        self._said = said
-        self._drained = drained
+        self._on_warning = on_warning
+        self._on_drained = on_drained
         self._away = False
+        self._schema = OWN_SCHEMA
         self._migrate = True
         self._opened = False
         self._order = asyncio.Lock()
@@ -77,15 +77,15 @@ class SpooledSink:
 
     @property
     def connections(self) -> Connections | None:
-        """How the connections of the sink proper are used, where it says so."""
+        """How the connections of the sink proper are used, where it counts them."""
         found = getattr(self._behind, "connections", None)
         return found if isinstance(found, Connections) else None
 
-    async def open(self, *, migrate: bool = True) -> None:
-        self._migrate = migrate
-        await self._spool.open()
+    async def open(self, schema: Schema, *, migrate: bool = True) -> None:
+        self._schema, self._migrate = schema, migrate
+        await self._spool.open(schema)
         try:
-            await self._behind.open(migrate=migrate)
+            await self._behind.open(schema, migrate=migrate)
             self._opened = True
         except SinkUnavailable as error:
             self._bridge(error)
@@ -96,7 +96,7 @@ class SpooledSink:
             self.depth = await self._count()
             self._bridge(None)
 
-    async def write(self, entries: Sequence[Entry]) -> str:
+    async def write(self, rows: Sequence[Row]) -> str:
         before, done = self._last_write, asyncio.Event()
         self._last_write = done
         failure: SinkUnavailable | None = None
@@ -104,19 +104,19 @@ class SpooledSink:
             if not self._away:
                 try:
                     # Side by side with the write before: the server takes rows while it commits.
-                    return await self._behind.write(entries)
+                    return await self._behind.write(rows)
                 except SinkUnavailable as error:
                     failure = error
             await before.wait()
             async with self._order:
                 self._bridge(failure)
-                await self._spool.write(entries)
-                self.depth += len(entries)
+                await self._spool.write(rows)
+                self.depth += len(rows)
             return "spool"
         finally:
             done.set()
 
-    async def read(self, query: Query) -> Sequence[Row]:
+    async def read(self, query: Query) -> Sequence[Cells]:
         return await self._behind.read(query)
 
     async def change(self, query: Query) -> int:
@@ -145,10 +145,10 @@ class SpooledSink:
             await asyncio.shield(self._draining)
 
     def _bridge(self, error: SinkUnavailable | None) -> None:
-        """Send rows to the spool from now on, and see to it that somebody drains it."""
+        """Send rows to the spool from now on, and start to drain it unless that is under way."""
         before, self._away = self._away, True
         if error is not None and not before:
-            self._said(f"records go to the spool: {error}")
+            self._on_warning(f"records go to the spool: {error}")
         if self._draining is None or self._draining.done():
             self._draining = self._tasks.spawn("persist:drain", self._drain())
 
@@ -156,7 +156,7 @@ class SpooledSink:
         while True:
             try:
                 if not self._opened:
-                    await self._behind.open(migrate=self._migrate)
+                    await self._behind.open(self._schema, migrate=self._migrate)
                     self._opened = True
                 if not await self._drain_some():
                     return
@@ -164,8 +164,8 @@ class SpooledSink:
                 await self._clock.sleep(_RETRY)
 
     async def _drain_some(self) -> bool:
-        """Move the oldest rows of each table; whether there may be more."""
-        moved = [await self._move(table) for table in TABLES]
+        """Move the oldest rows of each table; return whether there may be more."""
+        moved = [await self._move(table) for table in self._schema]
         if any(moved):
             return True
         # No write may slip into the spool between finding it empty and leaving it behind.
@@ -174,7 +174,7 @@ class SpooledSink:
                 return True
             self._away = False
             self.depth = 0
-        self._said(f"{self.place} takes records again, and has all that was in the spool")
+        self._on_warning(f"{self.place} takes records again, and has all that was in the spool")
         return False
 
     async def _move(self, table: Table) -> bool:
@@ -184,26 +184,26 @@ class SpooledSink:
         )
         if not found:
             return False
-        entries = [restored(table, row) for row in found]
-        written = await write_sound(self._behind, entries, now=self._clock.time())
+        rows = [table.restored(cells) for cells in found]
+        written = await write_sound(self._behind, self._schema, rows, now=self._clock.time())
         if written.refused:
-            self._said(f"{len(written.refused)} spooled records became dead letters")
+            self._on_warning(f"{len(written.refused)} spooled records became dead letters")
         # By identifier: another process may drain the same spool and begin it anew.
         these = ", ".join("?" * len(found))
         await self._spool.change(
-            Query(f"DELETE FROM {table.name} WHERE id IN ({these})", [row[0] for row in found])
+            Query(f"DELETE FROM {table.name} WHERE id IN ({these})", [cells[0] for cells in found])
         )
         self.depth = max(0, self.depth - len(found))
-        self._drained([entry for entry in entries if entry not in written.refused])
+        self._on_drained([row for row in rows if row not in written.refused])
         return True
 
     async def _count(self) -> int:
-        counts = " + ".join(f"(SELECT count(*) FROM {table.name})" for table in TABLES)
+        counts = " + ".join(f"(SELECT count(*) FROM {table.name})" for table in self._schema)
         [(count,)] = await self._spool.read(Query(f"SELECT {counts}"))
         assert isinstance(count, int)
         return count
 
     async def _spooled(self) -> bool:
-        some = " OR ".join(f"EXISTS (SELECT 1 FROM {table.name})" for table in TABLES)
+        some = " OR ".join(f"EXISTS (SELECT 1 FROM {table.name})" for table in self._schema)
         [(found,)] = await self._spool.read(Query(f"SELECT {some}"))
         return bool(found)

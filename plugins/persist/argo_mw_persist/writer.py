@@ -9,69 +9,72 @@ from typing import Literal
 
 from attrs import field, frozen, validators
 
-from argo_mw.plugin import Clock, Closed, Log
+from argo_mw.plugin import Clock, Closed, Log, Row
+from argo_mw_persist.batch_size import BatchSize
+from argo_mw_persist.capacity_limiter import CapacityLimiter
+from argo_mw_persist.dead_letters import Written, write_sound
 from argo_mw_persist.errors import NotRecorded, QueueFull, SinkUnavailable
-from argo_mw_persist.pace import Pace
-from argo_mw_persist.poison import Written, write_sound
-from argo_mw_persist.room import Room
+from argo_mw_persist.schema import Schema
 from argo_mw_persist.sink import Sink
-from argo_mw_persist.tables import Entry
 
 log = Log("argo_mw_persist")
 
 Receipt = asyncio.Future[str]
 """Done once the record is safe, with where: ``sink`` or ``spool``. Fails when it was refused."""
 
-Committed = Callable[[Sequence[Entry]], Awaitable[None]]
-Said = Callable[[str], None]
-_Held = tuple[Entry, Receipt]
+OnCommitted = Callable[[Sequence[Row]], Awaitable[None]]
+OnWarning = Callable[[str], None]
+_Held = tuple[Row, Receipt]
 
 RESERVE = 1_000
-"""Records that are held beyond the bound for those that cannot wait."""
+"""Rows that :meth:`Writer.offer` may hold beyond the bound."""
 
 _WRITES_UNDER_WAY = 2
-_MOST_UNDER_WAY = 4
+_MAX_UNDER_WAY = 4
 _FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 1.0
+_MAX_PAUSE = 1.0
 
 
 @frozen
 class WriterOptions:
-    """How records are queued and put together.
+    """How rows are queued and put together.
 
     Attributes:
-        capacity: Records held at most, queued or being written.
-        overflow: What happens to a record when that many are held: ``wait`` for room, or
+        max_queued: Rows held at most, queued or being written.
+        overflow: What happens to a row when that many are held: ``wait`` until one fewer is, or
             ``refuse`` it with :class:`~argo_mw_persist.QueueFull`.
-        linger: Seconds that a record may wait for others before it is written.
+        linger: Seconds that a row may wait for others before it is written.
         target: Seconds that the rows of one batch should take to write.
-        smallest_batch: Rows to begin with.
-        largest_batch: Rows in a batch at most.
-        patience: Seconds to go on trying while the sink cannot write; then the records' receipts
-            fail with :class:`~argo_mw_persist.NotRecorded`.
+        min_batch: Rows to begin with.
+        max_batch: Rows in a batch at most.
+        retry_timeout: Seconds to go on trying while the sink cannot write; then the rows'
+            receipts fail with :class:`~argo_mw_persist.NotRecorded`.
     """
 
-    capacity: int = field(default=10_000, validator=validators.ge(1))
+    max_queued: int = field(default=10_000, validator=validators.ge(1))
     overflow: Literal["wait", "refuse"] = "wait"
     linger: float = field(default=0.05, validator=validators.ge(0))
     target: float = field(default=0.1, validator=validators.gt(0))
-    smallest_batch: int = field(default=128, validator=validators.ge(1))
-    largest_batch: int = field(default=4096, validator=validators.ge(1))
-    patience: float = field(default=30.0, validator=validators.ge(0))
+    min_batch: int = field(default=128, validator=validators.ge(1))
+    max_batch: int = field(default=4096, validator=validators.ge(1))
+    retry_timeout: float = field(default=30.0, validator=validators.ge(0))
 
 
-async def _nothing_more(entries: Sequence[Entry]) -> None:
+async def _nothing_more(rows: Sequence[Row]) -> None:
     return None
 
 
 class Writer:
-    """Takes entries one by one and writes them in batches.
+    """A queue that takes rows one by one and writes them in batches.
 
     Args:
         sink: Where to; open already.
-        committed: Awaited with the entries of each batch once they are committed and before they
+        options: How rows are queued and put together.
+        schema: The tables that the sink was opened with.
+        clock: Where time comes from.
+        on_committed: Awaited with the rows of each batch once they are committed and before they
             are acknowledged.
-        said: Told in one line what went wrong, and once more when it goes well again.
+        on_warning: Called with one line when something goes wrong, and when it is well again.
     """
 
     def __init__(
@@ -79,21 +82,23 @@ class Writer:
         sink: Sink,
         options: WriterOptions,
         *,
+        schema: Schema,
         clock: Clock,
-        committed: Committed = _nothing_more,
-        said: Said = log.warning,
+        on_committed: OnCommitted = _nothing_more,
+        on_warning: OnWarning = log.warning,
     ) -> None:
         self._sink = sink
         self._options = options
         self._clock = clock
-        self._committed = committed
-        self._said = said
-        self._room = Room(options.capacity)
+        self._schema = schema
+        self._on_committed = on_committed
+        self._on_warning = on_warning
+        self._limiter = CapacityLimiter(options.max_queued)
         self._queue: deque[_Held] = deque()
-        self._pace = Pace(
+        self._batch_size = BatchSize(
             target=options.target,
-            smallest=min(options.smallest_batch, options.largest_batch),
-            largest=options.largest_batch,
+            smallest=min(options.min_batch, options.max_batch),
+            largest=options.max_batch,
         )
         self._wake = asyncio.Event()
         self._due: float | None = None
@@ -108,53 +113,53 @@ class Writer:
 
     @property
     def held(self) -> int:
-        """Records that are taken and not acknowledged yet."""
-        return self._room.held
+        """Rows that are taken and not acknowledged yet."""
+        return self._limiter.held
 
     @property
     def capacity(self) -> int:
-        """Records that are held at most, beside those that cannot wait."""
-        return self._room.capacity
+        """Rows that are held at most, apart from the reserve of :meth:`offer`."""
+        return self._limiter.capacity
 
     @property
     def batch_size(self) -> int:
         """Rows that the next full batch has."""
-        return self._pace.size
+        return self._batch_size.size
 
-    async def put(self, entry: Entry) -> Receipt:
-        """Take *entry*, waiting for room if it must; its receipt.
+    async def put(self, row: Row) -> Receipt:
+        """Enqueue *row*, waiting if the queue is full, and return its receipt.
 
         Raises:
-            QueueFull: There is no room, and the writer does not wait.
+            QueueFull: The queue is full, and the writer refuses.
             Closed: The writer is shutting down.
         """
-        if not self._room.try_enter():
+        if not self._limiter.try_acquire():
             self._refuse_if_full()
-            await self._room.enter()
-        return self._take(entry)
+            await self._limiter.acquire()
+        return self._take(row)
 
-    def offer(self, entry: Entry) -> Receipt:
-        """Take *entry* now or not at all; its receipt.
+    def offer(self, row: Row) -> Receipt:
+        """Enqueue *row* without waiting, and return its receipt.
 
-        For what cannot wait and must not be lost to those who can: it finds room for
-        :data:`RESERVE` more records than the bound.
+        May exceed the capacity by :data:`RESERVE`, so that rows whose callers cannot wait are not
+        crowded out by rows whose callers can.
 
         Raises:
-            QueueFull: There is no room there either.
+            QueueFull: The reserve is used up, too.
             Closed: The writer is shutting down.
         """
-        if not self._room.try_enter(beyond=RESERVE):
+        if not self._limiter.try_acquire(beyond=RESERVE):
             raise self._full()
-        return self._take(entry)
+        return self._take(row)
 
-    def hurry(self) -> None:
-        """Let what is queued linger no longer: somebody waits for it."""
+    def flush_soon(self) -> None:
+        """Write what is queued without lingering: a caller waits for it."""
         if self._queue:
             self._due = self._clock.monotonic()
             self._wake.set()
 
     async def flush(self) -> None:
-        """Write what was taken before this moment, and return when all of it is settled."""
+        """Write what was taken before this call, and return when all of it is settled."""
         if self._settled >= self._taken:
             return
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -170,9 +175,9 @@ class Writer:
                 # The sink has its next batch at hand when it is done with this one, and need not
                 # wait for the event loop: twice the rows per second beside a busy one.
                 await places.acquire()
-                # Batches are acknowledged one after the other. While telling others takes longer
+                # Batches are acknowledged one after the other. While invalidating takes longer
                 # than writing, the next batch grows instead of one more waiting for its turn.
-                if len(self._under_way) >= _MOST_UNDER_WAY:
+                if len(self._under_way) >= _MAX_UNDER_WAY:
                     await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
                 self._last_batch = task = asyncio.create_task(
                     self._process(self._next_batch(), places, self._last_batch),
@@ -188,7 +193,7 @@ class Writer:
         """Take nothing more, and let :meth:`run` end when all is written, or give up.
 
         Args:
-            within: Seconds to go on trying while the sink cannot write.
+            timeout: Seconds to go on trying while the sink cannot write.
         """
         self._closing = True
         self._gives_up_at = self._clock.monotonic() + timeout
@@ -202,27 +207,27 @@ class Writer:
         if self._closing:
             return Closed("the writer is shutting down and takes no more records")
         msg = (
-            f"{self._room.held} records wait for {self._sink.place}, the most that "
-            "[plugins.persist] capacity allows; try again, or raise it"
+            f"{self._limiter.held} records wait for {self._sink.place}, the most that "
+            "[plugins.persist.writer] max_queued allows; try again, or raise it"
         )
         return QueueFull(msg)
 
-    def _take(self, entry: Entry) -> Receipt:
+    def _take(self, row: Row) -> Receipt:
         if self._closing:
-            self._room.leave(1)
+            self._limiter.release(1)
             raise self._full()
         receipt: Receipt = asyncio.get_running_loop().create_future()
         self._taken += 1
-        self._queue.append((entry, receipt))
+        self._queue.append((row, receipt))
         if self._due is None:
             self._due = self._clock.monotonic() + self._options.linger
             self._wake.set()
-        elif len(self._queue) >= self._pace.size:
+        elif len(self._queue) >= self._batch_size.size:
             self._wake.set()
         return receipt
 
     async def _something_due(self) -> bool:
-        """Wait until a batch should be written; false when there will be none any more."""
+        """Wait until a batch should be written; return false when none will be any more."""
         while True:
             if not self._queue:
                 self._due = None
@@ -233,7 +238,7 @@ class Writer:
             await self._woken()
 
     def _is_due(self) -> bool:
-        if self._closing or self._is_flushed() or len(self._queue) >= self._pace.size:
+        if self._closing or self._is_flushed() or len(self._queue) >= self._batch_size.size:
             return True
         return self._due is not None and self._clock.monotonic() >= self._due
 
@@ -253,9 +258,9 @@ class Writer:
             timer.cancel()
 
     def _next_batch(self) -> list[_Held]:
-        size = min(self._pace.size, len(self._queue))
+        size = min(self._batch_size.size, len(self._queue))
         batch = [self._queue.popleft() for _ in range(size)]
-        # Whoever is left has waited as long as this batch has, at most.
+        # What is left has waited no longer than this batch has.
         if self._queue:
             self._due = self._clock.monotonic() + self._options.linger
         return batch
@@ -286,38 +291,38 @@ class Writer:
         self._queue.clear()
 
     async def _write(self, batch: Sequence[_Held]) -> Written | SinkUnavailable:
-        entries = [entry for entry, _ in batch]
+        rows = [row for row, _ in batch]
         began = self._clock.monotonic()
         pause = _FIRST_PAUSE
-        troubled = False
+        warned = False
         while True:
             started = self._clock.monotonic()
             try:
-                written = await write_sound(self._sink, entries, now=self._clock.time())
+                written = await write_sound(self._sink, self._schema, rows, now=self._clock.time())
             except SinkUnavailable as error:
                 if self._clock.monotonic() + pause > self._give_up(began):
-                    self._said(f"{len(batch)} records are given up: {error}")
+                    self._on_warning(f"{len(batch)} records are given up: {error}")
                     return error
-                if not troubled:
-                    self._said(f"records wait, and are tried again: {error}")
-                troubled = True
+                if not warned:
+                    self._on_warning(f"records wait, and are tried again: {error}")
+                warned = True
             except Exception as error:
                 log.exception("a batch could not be written", records=len(batch))
                 return SinkUnavailable(f"{type(error).__name__}: {error}")
             else:
                 now = self._clock.monotonic()
                 # While the batch before was being written, this one only waited.
-                self._pace.learn(len(entries), now - max(started, self._last_write))
+                self._batch_size.learn(len(rows), now - max(started, self._last_write))
                 self._last_write = now
-                if troubled:
-                    self._said(f"{self._sink.place} takes records again")
+                if warned:
+                    self._on_warning(f"{self._sink.place} takes records again")
                 return written
             await self._clock.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, _MAX_PAUSE)
 
     def _give_up(self, began: float) -> float:
-        patience = began + self._options.patience
-        return patience if self._gives_up_at is None else min(patience, self._gives_up_at)
+        until = began + self._options.retry_timeout
+        return until if self._gives_up_at is None else min(until, self._gives_up_at)
 
     async def _settle(self, batch: Sequence[_Held], written: Written | SinkUnavailable) -> None:
         try:
@@ -326,26 +331,26 @@ class Writer:
                     _fail(receipt, NotRecorded(str(written)))
                 return
             refused = written.refused
-            await self._tell([entry for entry, _ in batch if entry not in refused])
-            for entry, receipt in batch:
-                if refused and entry in refused:
-                    _fail(receipt, NotRecorded(f"kept as a dead letter: {refused[entry]}"))
+            await self._announce([row for row, _ in batch if row not in refused])
+            for row, receipt in batch:
+                if refused and row in refused:
+                    _fail(receipt, NotRecorded(f"kept as a dead letter: {refused[row]}"))
                 elif not receipt.done():
                     receipt.set_result(written.where)
         finally:
-            self._room.leave(len(batch))
+            self._limiter.release(len(batch))
             self._settled += len(batch)
             while self._flushes and self._flushes[0][0] <= self._settled:
                 _, done = self._flushes.popleft()
                 if not done.done():
                     done.set_result(None)
 
-    async def _tell(self, entries: Sequence[Entry]) -> None:
+    async def _announce(self, rows: Sequence[Row]) -> None:
         try:
-            await self._committed(entries)
+            await self._on_committed(rows)
         except Exception as error:
-            # The rows are safe; that others may see them late must not make them look lost.
-            self._said(f"what depends on new records may be stale: {error!r}")
+            # The rows are safe: that reads may be stale must not make them look lost.
+            self._on_warning(f"what depends on new records may be stale: {error!r}")
 
 
 def _stopped() -> SinkUnavailable:
@@ -355,5 +360,5 @@ def _stopped() -> SinkUnavailable:
 def _fail(receipt: Receipt, error: Exception) -> None:
     if not receipt.done():
         receipt.set_exception(error)
-        # Nobody need look at a receipt; what went wrong has been said.
+        # A receipt need not be awaited; what went wrong has been logged.
         receipt.exception()

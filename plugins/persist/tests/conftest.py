@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw_persist.testing import Postgres, postgres
+from argo_mw.plugin import hookimpl
+from argo_mw_persist.tables import Table
+from argo_mw_persist.testing import SAMPLES, Postgres, postgres
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +21,34 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def server() -> Iterator[Postgres]:
     with postgres() as running:
         yield running
+
+
+class Sampler:
+    """A plugin that declares a table, and keeps the database that it is given."""
+
+    database = None
+
+    @hookimpl(optionalhook=True)
+    def register_tables(self):
+        return [declaration(SAMPLES)]
+
+    @hookimpl(optionalhook=True)
+    def database_opened(self, database) -> None:
+        self.database = database
+
+
+def declaration(table: Table, **changes: object) -> dict[str, object]:
+    """Return what a plugin would answer to declare *table*."""
+    return {
+        "name": table.name,
+        "columns": table.columns,
+        "migrations": table.migrations,
+        "tag_columns": table.tag_columns,
+        "tags": table.tags,
+        **changes,
+    }
+
+
+@pytest.fixture
+def sampler() -> Sampler:
+    return Sampler()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,13 @@ from argo_mw_persist import (
     AnswerFilter,
     Charge,
     ChargeFilter,
-    Filter,
     PostgresSink,
     Query,
-    Signal,
     SqliteSink,
     queries,
 )
-from argo_mw_persist.records import MICROSECONDS
-from argo_mw_persist.tables import TABLES
+from argo_mw_persist.testing import SCHEMA, sample
+from argo_mw_persist.timestamps import MICROSECONDS
 
 NOW = 1_750_000_000 * MICROSECONDS
 
@@ -34,7 +31,7 @@ async def explain(sink, query: Query) -> str:
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory) -> Path:
     """Enough rows, analysed, for the planner to be in earnest."""
-    path = tmp_path_factory.mktemp("big") / "signals.db"
+    path = tmp_path_factory.mktemp("big") / "big.db"
     asyncio.run(fill(path))
     return path
 
@@ -42,25 +39,9 @@ def filled(tmp_path_factory) -> Path:
 @pytest.fixture
 async def big(filled):
     sink = SqliteSink(filled)
-    await sink.open()
+    await sink.open(SCHEMA)
     yield sink
     await sink.aclose()
-
-
-def signals(count: int) -> list[Signal]:
-    chance = random.Random(1)
-    return [
-        Signal(
-            f"S{chance.randrange(50)}",
-            "BUY",
-            chance.random(),
-            NOW + n * MICROSECONDS,
-            100.0,
-            outcome=chance.choice([None, None, None, "win", "loss"]),
-            is_active=chance.random() < 0.3,
-        )
-        for n in range(count)
-    ]
 
 
 def answers(count: int) -> list[Answer]:
@@ -75,46 +56,11 @@ def charges(count: int) -> list[Charge]:
 
 async def fill(path: Path) -> None:
     sink = SqliteSink(path)
-    await sink.open()
-    await sink.write([s.entry() for s in signals(20_000)])
-    await sink.write([record.entry() for record in (*answers(5_000), *charges(5_000))])
+    await sink.open(SCHEMA)
+    await sink.write([sample("A", n) for n in range(5_000)])
+    await sink.write([record.row() for record in (*answers(5_000), *charges(5_000))])
     await sink.change(Query("ANALYZE"))
     await sink.aclose()
-
-
-async def test_latest_is_served_by_symbol_time_and_confidence_without_sorting(big):
-    plan = await explain(big, queries.latest("S1", 10, "acme"))
-    assert "USING INDEX signals_by_symbol (symbol=?)" in plan
-    assert "B-TREE" not in plan
-
-
-async def test_latest_of_many_searches_the_index_for_each_symbol(big):
-    plan = await explain(big, queries.latest_of_many("sqlite", ["S1", "S2"], 10, ""))
-    assert "USING COVERING INDEX signals_by_symbol (symbol=?)" in plan
-    assert "SCAN s" not in plan
-
-
-async def test_a_symbols_history_is_served_by_symbol_and_time(big):
-    wanted = Filter(symbol="S1", since=NOW, least_confidence=0.5)
-    plan = await explain(big, queries.history(wanted, 10, (NOW + 10**9, bytes(16))))
-    assert "USING INDEX signals_by_symbol (symbol=? AND timestamp>? AND timestamp<?)" in plan
-
-
-async def test_history_over_all_is_served_by_time_outcome_and_activity(big):
-    wanted = Filter(since=NOW, until=NOW + 10**9, outcome="win", active=True)
-    plan = await explain(big, queries.history(wanted, 10, None))
-    assert "USING INDEX signals_by_time (timestamp>? AND timestamp<?)" in plan
-
-
-async def test_performance_over_a_time_is_served_by_time_and_outcome(big):
-    plan = await explain(big, queries.performance("sqlite", Filter(since=NOW + 19_000_000_000)))
-    assert plan.count("USING INDEX signals_by_time (timestamp>?)") == 2
-
-
-async def test_the_strongest_are_served_by_symbol_activity_and_confidence_without_sorting(big):
-    plan = await explain(big, queries.strongest("S1", 10, ""))
-    assert "USING INDEX signals_by_confidence (symbol=? AND is_active=?)" in plan
-    assert "B-TREE" not in plan
 
 
 async def test_answers_are_served_by_their_operation_and_time_without_sorting_all(big):
@@ -134,7 +80,7 @@ async def test_the_ledger_of_a_time_is_served_by_time(big):
 
 
 async def test_the_oldest_rows_of_every_table_are_found_by_identifier_without_sorting(big):
-    for table in TABLES:
+    for table in SCHEMA:
         plan = await explain(big, queries.oldest(table, bytes(16), 500))
         assert f"sqlite_autoindex_{table.name}_1 (id<?)" in plan
         assert "B-TREE" not in plan
@@ -142,19 +88,16 @@ async def test_the_oldest_rows_of_every_table_are_found_by_identifier_without_so
 
 async def test_postgres_uses_the_same_indexes(server):
     sink = PostgresSink(server.database("indexes"))
-    await sink.open()
-    await sink.write([s.entry() for s in signals(5_000)])
-    await sink.write([record.entry() for record in (*answers(5_000), *charges(5_000))])
+    await sink.open(SCHEMA)
+    await sink.write([sample("A", n) for n in range(5_000)])
+    await sink.write([record.row() for record in (*answers(5_000), *charges(5_000))])
     await sink.change(Query("ANALYZE"))
     about_one = AnswerFilter("o1", subject="S1")
     served = {
         "answers_by_subject": queries.answers(about_one, 10, None),
         "answers_by_time": queries.answers(AnswerFilter("o1"), 10, None),
         "charges_by_time": queries.ledger(ChargeFilter(since=NOW + 4_990 * MICROSECONDS)),
-        "signals_id_key": queries.oldest(TABLES[0], bytes(16), 10),
-        "signals_by_symbol": queries.latest("S1", 10, ""),
-        "signals_by_confidence": queries.strongest("S1", 10, ""),
-        "signals_by_time": queries.history(Filter(since=NOW + 4_990 * MICROSECONDS), 10, None),
+        "samples_id_key": queries.oldest(SCHEMA["samples"], bytes(16), 10),
     }
     for index, query in served.items():
         rows = await sink.read(Query(f"EXPLAIN {query.sql}", query.parameters))

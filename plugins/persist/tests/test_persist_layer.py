@@ -6,130 +6,179 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from attrs import frozen
 
-from argo_mw import Argo, Cost, Outcome, PluginError, Refusal, UpstreamError
+from argo_mw import Argo, BadParameter, Cost, Outcome, PluginError, Refusal, UpstreamError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import NO_COST, LayerActed, Stream, Upstream, context_of, operation
+from argo_mw.plugin import (
+    NO_COST,
+    AnsweredCall,
+    LayerActed,
+    Recording,
+    Row,
+    Stream,
+    Upstream,
+    context_of,
+    operation,
+)
 from argo_mw.testing import FakeClock, FakePlugin, LayerConformance, Scripted, capture_events
 from argo_mw_persist import (
     RECEIPTS,
     NotRecorded,
+    PersistPlugin,
     Query,
     QueueFull,
-    Voice,
-    plugin,
     store_of,
 )
+from argo_mw_persist.testing import sample
+
+from .conftest import Sampler
 
 
 class TestPersist(LayerConformance):
     name = "persist"
-    plugin = plugin
-    config = {"signals": [], "answers": ["question"]}  # noqa: RUF012 - never changed
+    plugin = PersistPlugin
+    config = {"answers": ["question"]}  # noqa: RUF012 - never changed
 
 
-@frozen
-class Contribution:
-    voice: str
-    score: float
-    confidence: float = 0.5
-    weight: float = 1.0
-    reason: str = "because"
+def samples_of(answered: AnsweredCall) -> list[Row]:
+    """A row for each number of an answer that is a list, and a refusal of negative ones."""
+    if not isinstance(answered.value, list):
+        return []
+    if any(number < 0 for number in answered.value):
+        raise BadParameter("a sample's number is never negative")
+    return [sample(answered.owner + answered.subject, number) for number in answered.value]
 
 
-@frozen
-class Verdict:
-    symbol: str
-    action: str
-    confidence: float
-    price: float
-    contributions: tuple[Contribution, ...] = ()
-
-
-@operation(name="signal", kind="compute", data_type="consensus", subject="symbol")
-def signal(symbol: str, *, n: int = 0) -> Verdict:
-    """What the reference application would say."""
+@operation(name="measure", subject="place", record=Recording("samples", samples_of))
+def measure(place: str, *, n: int = 0) -> list[int]:
+    """Numbers that are recorded one by one."""
     raise AssertionError
 
 
-@operation(name="opinion", kind="llm", data_type="ai_reasoning", subject="symbol")
-def opinion(symbol: str) -> str:
+@operation(name="private", subject="place", scope="tenant", record=Recording("samples", samples_of))
+def private(place: str) -> list[int]:
+    """The same, of a tenant's own."""
+    raise AssertionError
+
+
+@operation(name="opinion", kind="llm", subject="place")
+def opinion(place: str) -> str:
     """What a model would say."""
     raise AssertionError
 
 
-def verdict(call) -> Verdict:
-    said = (Contribution("trend", 0.4), Contribution("momentum", -0.2), Contribution("volume", 0.0))
-    return Verdict(call.subject, "BUY", 0.7, 100.0, said)
+OPERATIONS = [measure, private, opinion]
 
 
 def application(*script: object, clock=None, **persist: object) -> Argo:
-    upstream = Scripted("scripted", {"signal", "opinion"}, *(script or [verdict]), retries=0)
-    given = FakePlugin(operations=[signal, opinion], upstreams=[upstream])
+    names = {one.name for one in OPERATIONS}
+    upstream = Scripted("scripted", names, *(script or [[1]]), retries=0)
+    given = FakePlugin(operations=OPERATIONS, upstreams=[upstream])
     return Argo.open(
         {
             "argo": {"shared": "memory://", "strict": True},
             "plugins": {"persist": {"on_sigterm": False, **persist}},
         },
-        plugins={"persist": plugin, "given": given},
+        plugins={"persist": PersistPlugin, "sampler": Sampler, "given": given},
         installed=False,
         clock=clock,
     )
 
 
-async def test_a_signal_is_recorded_with_what_each_voice_said():
-    async with application(durable=True) as argo:
-        await argo.call("signal", symbol="AAPL")
-        [kept] = await store_of(argo).latest("AAPL")
-        assert (
-            kept.symbol,
-            kept.action,
-            kept.confidence,
-            kept.price,
-        ) == ("AAPL", "BUY", 0.7, 100.0)
-        assert (
-            Voice("trend", "BUY", 0.5, 1.0, "because"),
-            Voice("momentum", "SELL", 0.5, 1.0, "because"),
-            Voice("volume", "HOLD", 0.5, 1.0, "because"),
-        ) == kept.voices
-        assert kept.upstream == "scripted"
-        assert kept.tenant == ""
-        assert kept.is_active
+async def numbers(argo: Argo, name: str = "there") -> list[object]:
+    query = Query("SELECT number FROM samples WHERE name = ? ORDER BY id", (name,))
+    return [number for (number,) in await store_of(argo).read(query)]
 
 
-async def test_a_mapping_of_the_same_shape_is_a_signal_too():
-    value = {"action": "sell", "confidence": 60, "voices": {"trend": {"action": "Sell"}}}
-    async with application(value, durable=True) as argo:
-        await argo.call("signal", symbol="IBM")
-        [kept] = await store_of(argo).latest("IBM")
-        assert ("SELL", 60.0, (Voice("trend", "SELL"),)) == (
-            kept.action,
-            kept.confidence,
-            kept.voices,
-        )
+async def test_an_answer_becomes_the_rows_of_its_operations_recording():
+    async with application([3, 1, 2], durable=True) as argo:
+        await argo.call("measure", place="there")
+        assert await numbers(argo) == [3, 1, 2]
+        assert await store_of(argo).read(Query("SELECT id FROM answers")) == []
 
 
-async def test_what_has_not_the_shape_of_a_signal_is_kept_as_an_answer():
+async def test_a_recording_is_given_the_answer_and_whose_it_is():
+    seen: list[AnsweredCall] = []
+    noting = operation(
+        name="measure",
+        subject="place",
+        record=Recording("samples", lambda answered: seen.append(answered) or []),
+    )(lambda place, n=0: None)
+    given = FakePlugin(
+        operations=[noting], upstreams=[Scripted("scripted", {"measure"}, Outcome(5, as_of=7.0))]
+    )
+    async with Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}},
+        plugins={"persist": PersistPlugin, "sampler": Sampler, "given": given},
+        installed=False,
+        clock=FakeClock(wall=9.0),
+    ) as argo:
+        await argo.call("measure", place="there", n=3)
+        [answered] = seen
+        assert (answered.value, answered.subject, answered.owner) == (5, "there", "")
+        assert (answered.upstream, answered.as_of, answered.time) == ("scripted", 7.0, 9.0)
+        assert dict(answered.parameters) == {"place": "there", "n": 3}
+
+
+async def test_an_answer_that_its_recording_does_not_keep_leaves_no_trace():
     async with application("just words", durable=True) as argo:
-        assert await argo.call("signal", symbol="AAPL") == "just words"
-        sink = store_of(argo).sink
-        [(name, value)] = await sink.read(Query("SELECT operation, value FROM answers"))
-        assert (name, context_of(argo).codecs.decode(value)) == ("signal", "just words")
+        outcome = await argo.outcome("measure", place="there")
+        assert outcome.notes == ()
+        assert await numbers(argo) == []
+
+
+async def test_an_operation_that_is_named_in_answers_is_kept_there_too():
+    async with application([1], durable=True, answers=["measure"]) as argo:
+        receipts: list[asyncio.Future[str]] = []
+        await argo.options(extensions={RECEIPTS: receipts}).call("measure", place="there")
+        assert [await receipt for receipt in receipts] == ["sink", "sink"]
+        assert await numbers(argo) == [1]
+        [(value,)] = await store_of(argo).read(Query("SELECT value FROM answers"))
+        assert context_of(argo).codecs.decode(value) == [1]
+
+
+async def test_an_answer_that_its_recording_refuses_passes_and_says_why():
+    async with application([-1]) as argo:
+        outcome = await argo.outcome("measure", place="there")
+        assert outcome.value == [-1]
+        assert outcome.notes[-1].text == "not recorded: a sample's number is never negative"
+
+
+async def test_a_recording_that_fails_costs_no_answer_unless_it_is_durable():
+    async with application(["two"]) as argo:
+        outcome = await argo.outcome("measure", place="there")
+        assert outcome.value == ["two"]
+        assert "the recording of measure failed: TypeError" in outcome.notes[-1].text
+    async with application(["two"], durable=True) as argo:
+        with pytest.raises(NotRecorded, match="recording of measure failed"):
+            await argo.call("measure", place="there")
+
+
+async def test_rows_for_a_table_that_no_plugin_declares_are_left_out():
+    given = FakePlugin(
+        operations=[measure], upstreams=[Scripted("scripted", {"measure"}, [1], retries=0)]
+    )
+    async with Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}},
+        plugins={"persist": PersistPlugin, "given": given},
+        installed=False,
+    ) as argo:
+        outcome = await argo.outcome("measure", place="there")
+        assert "no installed plugin declares the table 'samples'" in outcome.notes[-1].text
 
 
 async def test_a_durable_call_returns_when_its_row_can_be_read():
     async with application(durable=True) as argo:
         for number in range(20):
-            await argo.call("signal", symbol="AAPL", n=number)
-            assert number + 1 == len(await store_of(argo).latest("AAPL", 100))
+            await argo.call("measure", place="there", n=number)
+            assert number + 1 == len(await numbers(argo))
 
 
 async def test_without_durable_the_call_returns_at_once_and_the_receipt_is_there_to_be_awaited():
     clock = FakeClock()
     async with application(clock=clock) as argo:
         receipts: list[asyncio.Future[str]] = []
-        await argo.options(extensions={RECEIPTS: receipts}).call("signal", symbol="AAPL")
+        await argo.options(extensions={RECEIPTS: receipts}).call("measure", place="there")
         [receipt] = receipts
         assert not receipt.done()
         assert store_of(argo).writer.held == 1
@@ -141,28 +190,28 @@ async def test_what_is_queued_at_the_end_is_written(tmp_path):
     clock = FakeClock()
     async with application(clock=clock) as argo:
         for number in range(100):
-            await argo.call("signal", symbol="AAPL", n=number)
+            await argo.call("measure", place="there", n=number)
         assert store_of(argo).writer.held == 100
     async with application(clock=clock) as argo:
-        assert len(await store_of(argo).latest("AAPL", 1_000)) == 100
+        assert len(await numbers(argo)) == 100
 
 
 async def test_a_full_queue_costs_no_answer_unless_it_is_durable():
-    writer = {"capacity": 1, "overflow": "refuse", "linger": 3600.0}
+    writer = {"max_queued": 1, "overflow": "refuse", "linger": 3600.0}
     async with application(clock=FakeClock(), writer=writer) as argo:
-        await argo.call("signal", symbol="AAPL")
+        await argo.call("measure", place="there")
         seen = capture_events(argo)
-        outcome = await argo.outcome("signal", symbol="AAPL")
-        assert outcome.value.action == "BUY"
+        outcome = await argo.outcome("measure", place="there")
+        assert outcome.value == [1]
         assert "not recorded" in outcome.notes[-1].text
         assert [e.action for e in seen.of(LayerActed) if e.layer == "persist"] == ["left out"]
 
 
 async def test_a_durable_call_fails_when_its_answer_cannot_be_kept():
-    async with application(durable=True, writer={"patience": 0.0}) as argo:
+    async with application(durable=True, writer={"retry_timeout": 0.0}) as argo:
         await store_of(argo).sink.aclose()
         with pytest.raises(NotRecorded, match="not open"):
-            await argo.call("signal", symbol="AAPL")
+            await argo.call("measure", place="there")
 
 
 async def test_an_answer_that_has_no_encoding_passes_and_says_why():
@@ -171,32 +220,32 @@ async def test_an_answer_that_has_no_encoding_passes_and_says_why():
 
     odd = Odd()
     async with application(lambda call: odd, answers=["opinion"]) as argo:
-        outcome = await argo.outcome("opinion", symbol="AAPL")
+        outcome = await argo.outcome("opinion", place="there")
         assert odd is outcome.value
         assert "not recorded" in outcome.notes[-1].text
 
 
 async def test_only_configured_operations_are_recorded():
     async with application() as argo:
-        await argo.call("opinion", symbol="AAPL")
+        await argo.call("opinion", place="there")
         assert store_of(argo).writer.held == 0
 
 
 async def test_tenants_answers_are_kept_as_theirs_and_read_by_them_only():
-    value = {"action": "BUY", "confidence": 0.5}
-    async with application(value, durable=True, signals=["opinion"]) as argo:
+    async with application([1], durable=True, answers=["private"]) as argo:
         acme, globex = argo.options(tenant="acme"), argo.options(tenant="globex")
-        await acme.call("opinion", symbol="AAPL")
-        assert len(await acme.call("latest", symbol="AAPL")) == 1
-        assert await globex.call("latest", symbol="AAPL") == ()
+        await acme.call("private", place="there")
+        assert await numbers(argo, "acmethere") == [1]
+        assert len((await acme.call("answers", of="private")).answers) == 1
+        assert (await globex.call("answers", of="private")).answers == ()
 
 
 async def test_a_stream_is_recorded_once_it_is_complete():
     holder: list[Argo] = []
-    script = lambda call: Outcome(Stream.of(["a", "b"], holder[0].context.tasks))  # noqa: E731
+    script = lambda call: Outcome(Stream.of(["a", "b"], context_of(holder[0]).tasks))  # noqa: E731
     async with application(script, answers=["opinion"]) as argo:
         holder.append(argo)
-        outcome = await argo.outcome("opinion", symbol="AAPL")
+        outcome = await argo.outcome("opinion", place="there")
         assert [chunk async for chunk in outcome.value.read()] == ["a", "b"]
         while engine_of(argo).tasks.names:
             await asyncio.sleep(0)
@@ -216,19 +265,19 @@ async def test_the_ledger_keeps_what_metered_requests_cost():
     given = FakePlugin(operations=[opinion], upstreams=[priced])
     async with Argo.open(
         {"argo": {"shared": "memory://", "strict": True}},
-        plugins={"persist": plugin, "given": given},
+        plugins={"persist": PersistPlugin, "sampler": Sampler, "given": given},
         installed=False,
     ) as argo:
-        await argo.call("opinion", symbol="AAPL")
+        await argo.call("opinion", place="there")
         with pytest.raises(Exception, match="down"):
-            await argo.call("opinion", symbol="IBM")
+            await argo.call("opinion", place="here")
         store = store_of(argo)
         await store.flush()
         rows = await store.sink.read(
             Query("SELECT subject, status, usd, tokens_in, tokens_out FROM charges ORDER BY id")
         )
         # A failure's price is not known, which is not the same as nothing.
-        assert list(rows) == [("AAPL", "ok", 0.25, 100, 20), ("IBM", "failed", None, 0, 0)]
+        assert list(rows) == [("there", "ok", 0.25, 100, 20), ("here", "failed", None, 0, 0)]
 
 
 async def test_the_ledger_keeps_what_a_stream_cost_once_it_has_ended():
@@ -238,18 +287,18 @@ async def test_the_ledger_keeps_what_a_stream_cost_once_it_has_ended():
         async def words():
             yield "a"
 
-        return Outcome(Stream(words(), holder[0].engine.tasks), cost=Cost(None, requests=1.0))
+        return Outcome(Stream(words(), context_of(holder[0]).tasks), cost=Cost(None, requests=1.0))
 
     priced = Upstream("glm", {"opinion"}, fetch, price=0.2)
     given = FakePlugin(operations=[opinion], upstreams=[priced])
     async with Argo.open(
         {"argo": {"shared": "memory://", "strict": True}},
-        plugins={"persist": plugin, "given": given},
+        plugins={"persist": PersistPlugin, "sampler": Sampler, "given": given},
         installed=False,
     ) as argo:
         holder.append(argo)
-        stream = await argo.call("opinion", symbol="AAPL")
-        # Told of the end after the ledger, as another plugin's guard may be.
+        stream = await argo.call("opinion", place="there")
+        # Notified of the end after the ledger, as another plugin's guard may be.
         stream.on_done(lambda ended: setattr(ended, "cost", Cost(0.25, 100, 20, 1.0)))
         assert [chunk async for chunk in stream.read()] == ["a"]
         await asyncio.sleep(0)
@@ -261,13 +310,13 @@ async def test_the_ledger_keeps_what_a_stream_cost_once_it_has_ended():
 
 async def test_explain_says_where_an_answer_would_go():
     async with application() as argo:
-        [text] = [e.text for e in argo.explain("signal", symbol="AAPL") if e.name == "persist"]
-        assert "would record to signals in sqlite file" in text
+        [text] = [e.text for e in argo.explain("measure", place="there") if e.name == "persist"]
+        assert "would record to samples in sqlite file" in text
 
 
 async def test_a_changed_configuration_moves_over_and_loses_nothing(tmp_path):
     async with application() as argo:
-        await argo.call("signal", symbol="AAPL")
+        await argo.call("measure", place="there")
         before = store_of(argo)
         moved = {
             "argo": {"shared": "memory://", "strict": True},
@@ -277,11 +326,11 @@ async def test_a_changed_configuration_moves_over_and_loses_nothing(tmp_path):
         }
         await argo.reload(moved)
         assert before is not store_of(argo)
-        await argo.call("signal", symbol="AAPL", n=1)
+        await argo.call("measure", place="there", n=1)
         await store_of(argo).flush()
-        assert len(await store_of(argo).latest("AAPL")) == 1
+        assert await numbers(argo) == [1]
     async with application() as argo:
-        assert len(await store_of(argo).latest("AAPL")) == 1
+        assert await numbers(argo) == [1]
 
 
 def moved_to(path: Path, **persist: object) -> dict[str, object]:
@@ -297,23 +346,23 @@ async def test_what_is_answered_after_a_move_is_recorded_where_records_go_now(tm
     async def slowly(call) -> Outcome:
         asked.set()
         await answered.wait()
-        return Outcome(verdict(call), cost=Cost(0.25))
+        return Outcome([1], cost=Cost(0.25))
 
     given = FakePlugin(
-        operations=[signal], upstreams=[Upstream("slow", {"signal"}, slowly, price=0.2)]
+        operations=[measure], upstreams=[Upstream("slow", {"measure"}, slowly, price=0.2)]
     )
     async with Argo.open(
         moved_to(tmp_path / "first.db", durable=durable),
-        plugins={"persist": plugin, "given": given},
+        plugins={"persist": PersistPlugin, "sampler": Sampler, "given": given},
         installed=False,
     ) as argo:
-        calling = asyncio.create_task(argo.outcome("signal", symbol="AAPL"))
+        calling = asyncio.create_task(argo.outcome("measure", place="there"))
         await asked.wait()
         await argo.reload(moved_to(tmp_path / "other.db", durable=durable))
         answered.set()
         assert () == (await calling).notes
         await store_of(argo).flush()
-        assert len(await argo.call("latest", symbol="AAPL")) == 1
+        assert await numbers(argo) == [1]
         assert [0.25] == [one.usd for one in await argo.call("ledger")]
 
 
@@ -324,14 +373,14 @@ async def test_a_change_that_cannot_be_made_leaves_the_store_as_it_was(tmp_path)
         with pytest.raises(PluginError, match="SinkUnavailable.*other.db"):
             await argo.reload(moved_to(tmp_path / "no directory" / "other.db"))
         assert before is store_of(argo)
-        await argo.call("signal", symbol="AAPL")
+        await argo.call("measure", place="there")
         await store_of(argo).flush()
-        assert len(await argo.call("latest", symbol="AAPL")) == 1
+        assert await numbers(argo) == [1]
 
 
 async def test_cost_is_zero_for_reads():
     async with application() as argo:
-        outcome = await argo.outcome("latest", symbol="AAPL")
+        outcome = await argo.outcome("answers", of="measure")
         assert outcome.cost == NO_COST
 
 

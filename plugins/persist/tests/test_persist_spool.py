@@ -1,4 +1,4 @@
-"""The spool, with a sink behind it that does as it is told."""
+"""The spool, with a sink behind it that the test opens and closes."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw.plugin import Tasks
+from argo_mw.plugin import Row, Tasks
 from argo_mw.testing import FakeClock
-from argo_mw_persist import Query, Signal, SinkUnavailable, SqliteSink
+from argo_mw_persist import Query, Schema, SinkUnavailable, SqliteSink
 from argo_mw_persist.spool import SpooledSink
-from argo_mw_persist.tables import Entry
+from argo_mw_persist.testing import SCHEMA, sample
 
 
-class Told:
-    """A sink whose first writes wait until each is told how it ends; later ones succeed."""
+class Gated:
+    """A sink whose first writes wait until the test ends each; later ones succeed."""
 
     dialect = "postgresql"
     place = "a sink"
@@ -24,20 +24,20 @@ class Told:
     def __init__(self) -> None:
         self.asked: list[asyncio.Future[None]] = []
         self.more = asyncio.Condition()
-        self.kept: list[Entry] = []
+        self.kept: list[Row] = []
 
-    async def open(self, *, migrate: bool = True) -> None: ...
+    async def open(self, schema: Schema, *, migrate: bool = True) -> None: ...
 
     async def aclose(self) -> None: ...
 
-    async def write(self, entries: Sequence[Entry]) -> str:
+    async def write(self, rows: Sequence[Row]) -> str:
         if len(self.asked) < 2:
-            told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.asked.append(told)
+            gate: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.asked.append(gate)
             async with self.more:
                 self.more.notify_all()
-            await told
-        self.kept += entries
+            await gate
+        self.kept += rows
         return "sink"
 
     async def until_both_wait(self) -> None:
@@ -45,37 +45,37 @@ class Told:
             await self.more.wait_for(lambda: len(self.asked) == 2)
 
     def end(self, number: int, *, well: bool) -> None:
-        told = self.asked[number]
+        gate = self.asked[number]
         if well:
-            told.set_result(None)
+            gate.set_result(None)
         else:
-            told.set_exception(SinkUnavailable("it is away"))
+            gate.set_exception(SinkUnavailable("it is away"))
 
 
 class Bridged:
     """A spooled sink and all that it needs."""
 
     def __init__(self, directory: Path) -> None:
-        self.behind = Told()
+        self.behind = Gated()
         self.spool = SqliteSink(directory / "spool.db")
         self.tasks = Tasks()
-        self.said: list[str] = []
-        self.drained: list[Entry] = []
+        self.warnings: list[str] = []
+        self.drained: list[Row] = []
         self.clock = FakeClock()
         self.sink = SpooledSink(
             self.behind,
             self.spool,
             clock=self.clock,
             tasks=self.tasks,
-            said=self.said.append,
-            drained=self.drained.extend,
+            on_warning=self.warnings.append,
+            on_drained=self.drained.extend,
         )
 
-    def write(self, entries: Sequence[Entry]) -> asyncio.Task[str]:
-        return asyncio.create_task(self.sink.write(entries))
+    def write(self, rows: Sequence[Row]) -> asyncio.Task[str]:
+        return asyncio.create_task(self.sink.write(rows))
 
     async def spooled(self) -> int:
-        [(count,)] = await self.spool.read(Query("SELECT count(*) FROM signals"))
+        [(count,)] = await self.spool.read(Query("SELECT count(*) FROM samples"))
         assert isinstance(count, int)
         return count
 
@@ -83,18 +83,18 @@ class Bridged:
 @pytest.fixture
 async def bridged(tmp_path: Path) -> AsyncIterator[Bridged]:
     made = Bridged(tmp_path)
-    await made.sink.open()
+    await made.sink.open(SCHEMA)
     yield made
     await made.sink.aclose()
     await made.tasks.aclose()
 
 
-def batch(*numbers: int) -> list[Entry]:
-    return [Signal("A", "BUY", 50.0, number).entry() for number in numbers]
+def batch(*numbers: int) -> list[Row]:
+    return [sample("A", number) for number in numbers]
 
 
-def ids(entries: Sequence[Entry]) -> list[object]:
-    return [entry.row[0] for entry in entries]
+def ids(rows: Sequence[Row]) -> list[object]:
+    return [row.cells[0] for row in rows]
 
 
 async def test_writes_go_side_by_side_while_the_sink_is_there(bridged):
@@ -117,12 +117,12 @@ async def test_batches_that_fail_side_by_side_are_spooled_and_drained_as_they_we
     assert not second.done()
     bridged.behind.end(0, well=False)
     assert [await first, await second] == ["spool", "spool"]
-    assert bridged.said == ["records go to the spool: it is away"]
+    assert bridged.warnings == ["records go to the spool: it is away"]
     await bridged.sink.drained()
     assert ids([*older, *newer]) == ids(bridged.drained)
 
 
-async def test_a_batch_that_was_under_way_waits_for_nobody_when_it_succeeds(bridged):
+async def test_a_batch_that_was_under_way_waits_for_no_other_when_it_succeeds(bridged):
     failing, sound = bridged.write(batch(1)), bridged.write(batch(2))
     await bridged.behind.until_both_wait()
     bridged.behind.end(0, well=False)
@@ -132,7 +132,7 @@ async def test_a_batch_that_was_under_way_waits_for_nobody_when_it_succeeds(brid
 
 
 async def test_what_fails_just_when_the_spool_has_been_emptied_is_drained_too(bridged):
-    """Its failure is older than the good news; nobody else would come to fetch it."""
+    """Its failure is older than the good news; no other would start to drain it."""
     slow, failing = bridged.write(batch(1)), bridged.write(batch(2))
     await bridged.behind.until_both_wait()
     bridged.behind.end(0, well=False)
@@ -168,7 +168,7 @@ async def test_the_depth_of_the_spool_is_known_without_asking_its_file(bridged, 
     await bridged.spool.write(batch(4, 5))
     later = Bridged(tmp_path)
     later.behind.open = away  # type: ignore[method-assign]
-    await later.sink.open()
+    await later.sink.open(SCHEMA)
     assert 2 == later.sink.depth
     assert "spool" == await later.sink.write(batch(6))
     assert 3 == later.sink.depth
@@ -176,6 +176,6 @@ async def test_the_depth_of_the_spool_is_known_without_asking_its_file(bridged, 
     await later.tasks.aclose()
 
 
-async def away(*, migrate: bool = True) -> None:
+async def away(schema: Schema, *, migrate: bool = True) -> None:
     msg = "it is away"
     raise SinkUnavailable(msg)

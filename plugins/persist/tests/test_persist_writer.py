@@ -8,12 +8,13 @@ import pytest
 
 from argo_mw import Closed
 from argo_mw.testing import FakeClock, settle
-from argo_mw_persist import NotRecorded, QueueFull, Signal, SinkUnavailable, WriterOptions
+from argo_mw_persist import NotRecorded, QueueFull, SinkUnavailable, WriterOptions
+from argo_mw_persist.testing import SCHEMA, sample
 from argo_mw_persist.writer import RESERVE, Writer
 
 
 class Gated:
-    """A sink that writes while its gate is open, and fails as it is told."""
+    """A sink that writes while its gate is open, and fails on demand."""
 
     place = "the test's sink"
 
@@ -24,12 +25,12 @@ class Gated:
         self.asked = 0
         self.failures: list[Exception] = []
 
-    async def write(self, entries) -> str:
+    async def write(self, rows) -> str:
         self.asked += 1
         await self.gate.wait()
         if self.failures:
             raise self.failures.pop(0)
-        self.batches.append([entry.row[5] for entry in entries])
+        self.batches.append([row.cells[2] for row in rows])
         return "sink"
 
     @property
@@ -43,18 +44,19 @@ class Running:
     def __init__(self, **options: object) -> None:
         self.clock = FakeClock()
         self.sink = Gated()
-        self.said: list[str] = []
+        self.warnings: list[str] = []
         self.committed: list[int] = []
         self.writer = Writer(
             self.sink,
             WriterOptions(**options),
+            schema=SCHEMA,
             clock=self.clock,
-            committed=self._committed,
-            said=self.said.append,
+            on_committed=self._committed,
+            on_warning=self.warnings.append,
         )
 
-    async def _committed(self, entries) -> None:
-        self.committed += [entry.row[5] for entry in entries]
+    async def _committed(self, rows) -> None:
+        self.committed += [row.cells[2] for row in rows]
 
     async def __aenter__(self) -> Running:
         self.task = asyncio.create_task(self.writer.run())
@@ -69,15 +71,15 @@ class Running:
         await self.task
 
     async def put(self, *numbers: int):
-        return [await self.writer.put(entry(number)) for number in numbers]
+        return [await self.writer.put(row(number)) for number in numbers]
 
 
-def entry(number: int):
-    return Signal("A", "BUY", 1.0, number).entry()
+def row(number: int):
+    return sample("A", number)
 
 
 async def test_a_batch_is_written_when_it_is_full_without_waiting():
-    async with Running(smallest_batch=4, largest_batch=4, linger=60.0) as run:
+    async with Running(min_batch=4, max_batch=4, linger=60.0) as run:
         receipts = await run.put(*range(4))
         await settle()
         assert run.sink.batches == [[0, 1, 2, 3]]
@@ -94,7 +96,7 @@ async def test_a_lone_record_is_written_when_its_time_is_up_though_no_other_come
         assert receipt.done()
 
 
-async def test_nothing_is_acknowledged_before_it_is_committed_and_told():
+async def test_nothing_is_acknowledged_before_it_is_committed_and_announced():
     async with Running(linger=0.0) as run:
         run.sink.gate.clear()
         [receipt] = await run.put(1)
@@ -108,7 +110,7 @@ async def test_nothing_is_acknowledged_before_it_is_committed_and_told():
 
 
 async def test_records_are_acknowledged_in_the_order_in_which_they_were_taken():
-    async with Running(smallest_batch=2, largest_batch=2, linger=0.0) as run:
+    async with Running(min_batch=2, max_batch=2, linger=0.0) as run:
         order: list[int] = []
         for number, receipt in enumerate(await run.put(*range(6))):
             receipt.add_done_callback(lambda _, n=number: order.append(n))
@@ -117,10 +119,10 @@ async def test_records_are_acknowledged_in_the_order_in_which_they_were_taken():
 
 
 async def test_a_full_queue_makes_callers_wait_and_holds_no_more_than_its_bound():
-    async with Running(capacity=3, linger=0.0) as run:
+    async with Running(max_queued=3, linger=0.0) as run:
         run.sink.gate.clear()
         await run.put(0, 1, 2)
-        waiting = asyncio.create_task(run.writer.put(entry(3)))
+        waiting = asyncio.create_task(run.writer.put(row(3)))
         await settle()
         assert not waiting.done()
         assert run.writer.held == 3
@@ -130,11 +132,11 @@ async def test_a_full_queue_makes_callers_wait_and_holds_no_more_than_its_bound(
         assert run.sink.rows == [0, 1, 2, 3]
 
 
-async def test_a_full_queue_refuses_where_it_is_told_to():
-    async with Running(capacity=2, overflow="refuse", linger=0.0) as run:
+async def test_a_full_queue_refuses_where_it_is_configured_to():
+    async with Running(max_queued=2, overflow="refuse", linger=0.0) as run:
         run.sink.gate.clear()
         await run.put(0, 1)
-        with pytest.raises(QueueFull, match="2 records wait for the test's sink.*capacity"):
+        with pytest.raises(QueueFull, match="2 records wait for the test's sink.*max_queued"):
             await run.put(2)
         run.sink.gate.set()
         await settle()
@@ -143,16 +145,16 @@ async def test_a_full_queue_refuses_where_it_is_told_to():
         assert run.sink.rows == [0, 1, 2]
 
 
-async def test_what_cannot_wait_finds_its_reserve_in_a_full_queue_and_no_more():
-    async with Running(capacity=1, linger=0.0) as run:
+async def test_an_offer_may_exceed_a_full_queue_by_the_reserve_and_no_more():
+    async with Running(max_queued=1, linger=0.0) as run:
         run.sink.gate.clear()
         await run.put(0)
-        waiting = asyncio.create_task(run.writer.put(entry(-1)))
+        waiting = asyncio.create_task(run.writer.put(row(-1)))
         await settle()
         for number in range(RESERVE):
-            run.writer.offer(entry(number + 1))
+            run.writer.offer(row(number + 1))
         with pytest.raises(QueueFull):
-            run.writer.offer(entry(0))
+            run.writer.offer(row(0))
         assert run.writer.held == RESERVE + 1
         run.sink.gate.set()
         await settle()
@@ -161,11 +163,11 @@ async def test_what_cannot_wait_finds_its_reserve_in_a_full_queue_and_no_more():
         assert [*range(RESERVE + 1), -1] == run.sink.rows
 
 
-async def test_a_caller_who_leaves_while_waiting_for_room_leaves_nothing_behind():
-    async with Running(capacity=1, linger=0.0) as run:
+async def test_a_caller_who_leaves_while_waiting_leaves_nothing_behind():
+    async with Running(max_queued=1, linger=0.0) as run:
         run.sink.gate.clear()
         await run.put(0)
-        leaving = asyncio.create_task(run.writer.put(entry(1)))
+        leaving = asyncio.create_task(run.writer.put(row(1)))
         await settle()
         leaving.cancel()
         await asyncio.gather(leaving, return_exceptions=True)
@@ -222,7 +224,7 @@ async def test_flush_of_nothing_returns_at_once():
 
 
 async def test_a_sink_that_is_away_is_tried_again_until_it_is_back():
-    async with Running(linger=0.0, patience=30.0) as run:
+    async with Running(linger=0.0, retry_timeout=30.0) as run:
         run.sink.failures = [SinkUnavailable("gone") for _ in range(5)]
         [receipt] = await run.put(0)
         await settle()
@@ -230,13 +232,13 @@ async def test_a_sink_that_is_away_is_tried_again_until_it_is_back():
         await run.clock.advance(10.0)
         assert await receipt == "sink"
         assert run.sink.rows == [0]
-        assert len(run.said) == 2
-        assert "gone" in run.said[0]
-        assert "takes records again" in run.said[1]
+        assert len(run.warnings) == 2
+        assert "gone" in run.warnings[0]
+        assert "takes records again" in run.warnings[1]
 
 
-async def test_after_its_patience_the_records_fail_and_their_room_is_free():
-    async with Running(linger=0.0, patience=5.0, capacity=1) as run:
+async def test_after_the_retry_timeout_records_fail_and_take_up_no_capacity():
+    async with Running(linger=0.0, retry_timeout=5.0, max_queued=1) as run:
         run.sink.failures = [SinkUnavailable("gone") for _ in range(100)]
         [receipt] = await run.put(0)
         await run.clock.advance(6.0)
@@ -261,18 +263,18 @@ async def test_a_bug_of_the_sink_fails_its_batch_and_stops_nothing():
         assert await again == "sink"
 
 
-async def test_rows_are_acknowledged_though_nobody_could_be_told():
+async def test_rows_are_acknowledged_though_invalidation_failed():
     run = Running(linger=0.0)
 
-    async def fail(entries) -> None:
+    async def fail(rows) -> None:
         raise ConnectionError("no channel")
 
-    run.writer._committed = fail
+    run.writer._on_committed = fail
     async with run:
         [receipt] = await run.put(0)
         await run.clock.advance(0.1)
         assert await receipt == "sink"
-        assert "no channel" in run.said[0]
+        assert "no channel" in run.warnings[0]
 
 
 async def test_closing_writes_what_is_queued_and_takes_no_more():
@@ -288,7 +290,7 @@ async def test_closing_writes_what_is_queued_and_takes_no_more():
 
 
 async def test_closing_gives_up_on_a_sink_that_stays_away():
-    run = Running(linger=0.0, patience=3600.0)
+    run = Running(linger=0.0, retry_timeout=3600.0)
     async with run:
         run.sink.failures = [SinkUnavailable("gone") for _ in range(1000)]
         receipts = await run.put(0, 1)
@@ -301,12 +303,12 @@ async def test_closing_gives_up_on_a_sink_that_stays_away():
                 await receipt
 
 
-async def test_callers_who_wait_for_room_at_the_end_are_told():
-    run = Running(linger=0.0, capacity=1)
+async def test_callers_who_wait_at_the_end_are_refused():
+    run = Running(linger=0.0, max_queued=1)
     async with run:
         run.sink.gate.clear()
         await run.put(0)
-        waiting = asyncio.create_task(run.writer.put(entry(1)))
+        waiting = asyncio.create_task(run.writer.put(row(1)))
         await settle()
         run.writer.close(timeout=1.0)
         run.sink.gate.set()
@@ -316,7 +318,7 @@ async def test_callers_who_wait_for_room_at_the_end_are_told():
 
 
 async def test_a_writer_that_is_stopped_hard_fails_every_receipt():
-    run = Running(smallest_batch=2, largest_batch=2, linger=3600.0)
+    run = Running(min_batch=2, max_batch=2, linger=3600.0)
     async with run:
         run.sink.gate.clear()
         receipts = await run.put(*range(7))
@@ -331,7 +333,7 @@ async def test_a_writer_that_is_stopped_hard_fails_every_receipt():
 
 
 async def test_two_batches_at_most_are_under_way():
-    async with Running(smallest_batch=1, largest_batch=1, linger=0.0) as run:
+    async with Running(min_batch=1, max_batch=1, linger=0.0) as run:
         run.sink.gate.clear()
         await run.put(*range(5))
         await settle()
@@ -342,28 +344,29 @@ async def test_two_batches_at_most_are_under_way():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"capacity": 0}, {"linger": -1}, {"target": 0}, {"largest_batch": 0}, {"patience": -1}]
+    "bad",
+    [{"max_queued": 0}, {"linger": -1}, {"target": 0}, {"max_batch": 0}, {"retry_timeout": -1}],
 )
 def test_options_out_of_range_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         WriterOptions(**bad)
 
 
-async def test_while_telling_others_takes_long_batches_grow_instead_of_queueing_up():
-    """Each batch that waits to be told of is a task; there are few, whatever the load."""
-    async with Running(linger=0.0, largest_batch=100) as run:
-        told = asyncio.Event()
+async def test_while_invalidation_takes_long_batches_grow_instead_of_queueing_up():
+    """Each batch that waits for its invalidation is a task; there are few, whatever the load."""
+    async with Running(linger=0.0, max_batch=100) as run:
+        gate = asyncio.Event()
 
-        async def slowly(entries) -> None:
-            await told.wait()
+        async def slowly(rows) -> None:
+            await gate.wait()
 
-        run.writer._committed = slowly
+        run.writer._on_committed = slowly
         receipts = []
         for number in range(20):
             receipts += await run.put(number)
             await run.clock.advance(0.01)
         assert [[0], [1], [2], [3]] == run.sink.batches
-        told.set()
+        gate.set()
         await settle()
         assert [[0], [1], [2], [3], list(range(4, 20))] == run.sink.batches
         assert ["sink"] * 20 == [await receipt for receipt in receipts]

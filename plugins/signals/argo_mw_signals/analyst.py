@@ -1,4 +1,4 @@
-"""The analyst: the upstream that works signals and votes out of other operations."""
+"""The upstream that computes signals and votes from the answers of other operations."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from argo_mw.plugin import (
 )
 from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.consensus import agree
+from argo_mw_signals.news_sentiment import news_sentiment
 from argo_mw_signals.operations import OPERATIONS
-from argo_mw_signals.roster import NEWS, PREFIX, Voice
 from argo_mw_signals.signal import Contribution, Missing, Signal
-from argo_mw_signals.tone import tone
+from argo_mw_signals.voice_registry import NEWS, PREFIX, Voice
 from argo_mw_signals.voices import PRICE_VOICES
 from argo_mw_signals.votes import Vote, read_vote
 
@@ -33,7 +33,7 @@ _RESERVE = 0.1
 
 
 class Analyst:
-    """Answers ``signal`` and the voices, by asking for what they need through the chain."""
+    """The answers to ``signal`` and to the voices, computed from calls through the chain."""
 
     def __init__(
         self, config: SignalsConfig, context: Context, voices: Callable[[], Sequence[Voice]]
@@ -44,18 +44,18 @@ class Analyst:
         self._voices = voices
 
     def upstream(self) -> Upstream:
-        """The upstream to register."""
+        """Return the upstream to register."""
         names = frozenset(operation.name for operation in OPERATIONS)
         return Upstream(NAME, names, self.fetch, timeout=60.0, price=0.0)
 
     async def fetch(self, call: Call) -> Outcome:
-        """The answer to *call*."""
+        """Return the answer to *call*."""
         name = call.operation.name.removeprefix(PREFIX)
         if name == NEWS:
             return await self._news(call)
         if name in PRICE_VOICES:
             bars, _ = await self._bars(call)
-            return Outcome(self._said(PRICE_VOICES[name], bars))
+            return Outcome(self._vote(PRICE_VOICES[name], bars))
         return await self._signal(call)
 
     async def _signal(self, call: Call) -> Outcome:
@@ -73,12 +73,12 @@ class Analyst:
         heard.sort(key=lambda one: (-one.weight, place[one.voice]))
         missing.sort(key=lambda one: place[one.voice])
         rule = self._config
-        verdict = agree(heard, missing, threshold=rule.threshold, quorum=rule.quorum)
+        consensus = agree(heard, missing, threshold=rule.threshold, quorum=rule.quorum)
         signal = Signal(
             symbol=call.subject,
-            action=verdict.action,
-            confidence=verdict.confidence,
-            lean=verdict.lean,
+            action=consensus.action,
+            confidence=consensus.confidence,
+            lean=consensus.lean,
             price=float(bars["close"].iloc[-1]),
             bar=bars.index[-1].timestamp(),
             as_of=as_of,
@@ -109,12 +109,12 @@ class Analyst:
         return (await self._context.call(call, voice.operation, **parameters)).value
 
     def _until(self, call: Call) -> float:
-        """Until when voices are waited for, in monotonic seconds."""
+        """Return when to stop waiting for voices, in monotonic seconds."""
         now = self._clock.monotonic()
-        patience = self._config.patience
+        timeout = self._config.timeout
         if call.deadline is not None:
-            patience = min(patience, (call.deadline - now) * (1.0 - _RESERVE))
-        return now + patience
+            timeout = min(timeout, (call.deadline - now) * (1.0 - _RESERVE))
+        return now + timeout
 
     async def _bars(self, call: Call) -> tuple[pd.DataFrame, float]:
         outcome = await self._context.call(call, "bars", symbol=call.subject, **_window(call))
@@ -129,9 +129,9 @@ class Analyst:
         days = self._config.news_days
         outcome = await self._context.call(call, "news", symbol=call.subject, days=days)
         now = self._clock.time()
-        return Outcome(self._said(lambda articles: tone(articles, now), outcome.value))
+        return Outcome(self._vote(lambda articles: news_sentiment(articles, now), outcome.value))
 
-    def _said(self, voice: Callable[[pd.DataFrame], Vote], material: object) -> Vote:
+    def _vote(self, voice: Callable[[pd.DataFrame], Vote], material: object) -> Vote:
         try:
             return voice(material)  # type: ignore[arg-type]
         except ValueError as error:

@@ -1,7 +1,7 @@
 """``argo-mw signals``: signals for symbols, once or over and over.
 
-``signals`` is a group, so that other plugins can add commands to it (``signals history``); what
-is no command of it is taken for a symbol, so that ``argo-mw signals AAPL`` is short for
+``signals`` is a group, to which other plugins can add commands; an argument that is no command
+of it is taken for a symbol, so that ``argo-mw signals AAPL`` is short for
 ``argo-mw signals show AAPL``.
 """
 
@@ -19,8 +19,9 @@ from rich.live import Live
 
 from argo_mw.cli import ExitCode, console, print_json, say, with_argo
 from argo_mw.plugin import Argo, ArgoError, Outcome, context_of
+from argo_mw_signals.display import table_of
+from argo_mw_signals.record_commands import COMMANDS
 from argo_mw_signals.signal import Signal
-from argo_mw_signals.table import table_of
 from argo_mw_signals.universe import read_universe
 
 Answers = Mapping[str, Outcome | Exception]
@@ -49,7 +50,8 @@ def add_to(cli: click.Group) -> None:
     there = cli.commands.get(group.name or "")
     if isinstance(there, click.Group):
         group.commands.update(there.commands)
-    group.add_command(show)
+    for command in (show, *COMMANDS):
+        group.add_command(command)
     cli.add_command(group)
 
 
@@ -117,7 +119,7 @@ async def repeat(
     every: float,
     rounds: int | None,
 ) -> AsyncIterator[Answers]:
-    """Signals for *symbols*, each round *every* seconds after the last one began."""
+    """Yield signals for *symbols*, each round *every* seconds after the last one began."""
     clock = context_of(argo).clock
     done = 0
     while True:
@@ -141,7 +143,7 @@ async def _print_lines(rows: AsyncIterator[Answers]) -> Answers:
 async def _print_live(argo: Argo, rows: AsyncIterator[Answers]) -> Answers:
     answers: Answers = {}
     out = console()
-    # What is no terminal cannot be drawn over: it gets a table for each round.
+    # Only a terminal can be drawn over: other outputs get a table for each round.
     live = Live(console=out, auto_refresh=False) if out.is_terminal else None
     with live or nullcontext():
         async for answers in rows:
@@ -167,7 +169,7 @@ def _print_once(argo: Argo, answers: Answers, *, as_json: bool) -> None:
 
 
 def _settle(answers: Answers) -> None:
-    """Exit with what says that some of *answers* are no signals, if so."""
+    """Exit with the code for missing signals if some of *answers* are none."""
     signals = list(_signals(answers))
     if len(signals) < len(answers):
         sys.exit(ExitCode.PARTLY if signals else ExitCode.FAILED)
@@ -181,5 +183,5 @@ def _signals(answers: Answers) -> list[Signal]:
 def _complain(answers: Answers) -> None:
     for symbol, answer in answers.items():
         if isinstance(answer, Exception):
-            told = answer if isinstance(answer, ArgoError) else f"{type(answer).__name__}: {answer}"
-            say(f"argo-mw: {symbol}: {told}")
+            text = answer if isinstance(answer, ArgoError) else f"{type(answer).__name__}: {answer}"
+            say(f"argo-mw: {symbol}: {text}")

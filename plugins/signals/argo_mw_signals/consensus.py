@@ -10,8 +10,8 @@ from argo_mw_signals.signal import Action, Contribution, Missing
 
 
 @frozen
-class Verdict:
-    """What the voices agree on.
+class Consensus:
+    """The result of the voices' votes.
 
     Attributes:
         action: ``BUY``, ``SELL`` or ``HOLD``.
@@ -30,8 +30,8 @@ def agree(
     *,
     threshold: float,
     quorum: float,
-) -> Verdict:
-    """The consensus of *contributions*.
+) -> Consensus:
+    """Return the consensus of *contributions*.
 
     A voice counts by its weight times its own confidence. The lean is the mean of the scores by
     these counts; from *threshold* on it is an action, whose confidence is the share that the
@@ -42,7 +42,7 @@ def agree(
 
     Args:
         contributions: What the voices said.
-        missing: Who was not heard.
+        missing: The voices that were not heard.
         threshold: The lean, from 0 to 1, from which a signal acts.
         quorum: The share of all weights, from 0 to 1, that must be heard for it to act.
     """
@@ -50,11 +50,11 @@ def agree(
     counts = [one.weight * one.confidence for one in contributions]
     heard = sum(counts)
     if heard <= 0:
-        return Verdict("HOLD", 0.0, 0.0)
+        return Consensus("HOLD", 0.0, 0.0)
     lean = sum(n * one.score for n, one in zip(counts, contributions, strict=True)) / heard
     share = heard / sum(weights)
     if abs(lean) < threshold or share < quorum:
-        return Verdict("HOLD", share * max(0.0, 1.0 - abs(lean) / threshold), lean)
+        return Consensus("HOLD", share * max(0.0, 1.0 - abs(lean) / threshold), lean)
     side = 1.0 if lean > 0 else -1.0
     agreed = sum(n for n, one in zip(counts, contributions, strict=True) if one.score * side > 0)
-    return Verdict("BUY" if lean > 0 else "SELL", agreed / sum(weights), lean)
+    return Consensus("BUY" if lean > 0 else "SELL", agreed / sum(weights), lean)

@@ -16,8 +16,8 @@ def register_voices() -> Iterable[Mapping[str, object]]:  # type: ignore[empty-b
     ``operation``
         The operation that is asked, with the parameter ``symbol``.
     ``window``
-        Whether it is also asked with the signal's ``timeframe`` and ``days``; optional, no unless
-        told.
+        Whether it is also asked with the signal's ``timeframe`` and ``days``; optional,
+        by default not.
     ``parameters``
         Further parameters for it; optional.
     ``weight``

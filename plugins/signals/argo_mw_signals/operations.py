@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from argo_mw.plugin import AnyOperation, BadParameter, operation
 from argo_mw_signals import votes
-from argo_mw_signals.roster import NEWS, PREFIX
+from argo_mw_signals.recording import RECORDING
 from argo_mw_signals.signal import Signal
+from argo_mw_signals.voice_registry import NEWS, PREFIX
 from argo_mw_signals.voices import PRICE_VOICES
 from argo_mw_signals.votes import Vote
 
@@ -29,6 +30,7 @@ def _is_signal(value: object) -> str | None:
     normalize=_normalize,
     timeout=60.0,
     subject="symbol",
+    record=RECORDING,
 )
 def signal(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Signal:
     """A trading signal: the weighted consensus of voices about one symbol."""

@@ -1,25 +1,30 @@
-"""What the plugin registers."""
+"""The plugin: what it registers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import click
 
 from argo_mw.plugin import AnyOperation, Codecs, ConfigError, Context, Upstream, hookimpl
-from argo_mw_signals import hookspecs
+from argo_mw_signals import hookspecs, reads
 from argo_mw_signals.analyst import Analyst
 from argo_mw_signals.config import SignalsConfig
+from argo_mw_signals.history import Database, WithRecordedSignals
 from argo_mw_signals.operations import OPERATIONS
-from argo_mw_signals.roster import Voice, roster
+from argo_mw_signals.recorded import RecordedSignal, RecordedVote
+from argo_mw_signals.recording import DECLARATION
+from argo_mw_signals.results import Performance, SignalPage
 from argo_mw_signals.signal import Contribution, Missing, Signal
+from argo_mw_signals.voice_registry import Voice, voices_in_use
 from argo_mw_signals.votes import Vote
 
 
-class SignalsPlugin:
-    """One for each application: it knows the voices."""
+class SignalsPlugin(WithRecordedSignals):
+    """The plugin, one for each application: it knows the voices and the recorded signals."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._voices: tuple[Voice, ...] = ()
 
     @hookimpl
@@ -34,11 +39,11 @@ class SignalsPlugin:
 
     @hookimpl
     def register_codecs(self, codecs: Codecs) -> None:
-        """Let signals and votes travel."""
-        codecs.register_fields(Signal, "signals.signal")
-        codecs.register_fields(Contribution, "signals.contribution")
-        codecs.register_fields(Missing, "signals.missing")
-        codecs.register_fields(Vote, "signals.vote")
+        """Let signals and votes be kept in a shared store."""
+        kinds = (Signal, Contribution, Missing, Vote)
+        recorded = (RecordedSignal, RecordedVote, SignalPage, Performance)
+        for kind in (*kinds, *recorded):
+            codecs.register_fields(kind, f"signals.{kind.__name__.lower()}")
 
     @hookimpl
     def register_data_types(self) -> Iterable[str]:
@@ -47,13 +52,24 @@ class SignalsPlugin:
 
     @hookimpl
     def register_operations(self) -> Iterable[AnyOperation]:
-        """``signal``, and one operation per voice."""
-        return OPERATIONS
+        """``signal``, one operation per voice, and the reads of recorded signals."""
+        return (*OPERATIONS, *reads.OPERATIONS)
 
     @hookimpl
     def register_upstreams(self, config: SignalsConfig, context: Context) -> Iterable[Upstream]:
-        """The analyst."""
-        return [Analyst(config, context, self._hear).upstream()]
+        """The analyst, and the recorded signals."""
+        analyst = Analyst(config, context, self._hear)
+        return [analyst.upstream(), reads.Reads(self.recorded).upstream()]
+
+    @hookimpl(optionalhook=True)
+    def register_tables(self) -> Iterable[Mapping[str, object]]:
+        """The table of signals, for the plugin persist."""
+        return [DECLARATION]
+
+    @hookimpl(optionalhook=True)
+    def database_opened(self, database: Database) -> None:
+        """Read recorded signals from the database of the plugin persist."""
+        self.recorded.use(database)
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
@@ -65,16 +81,16 @@ class SignalsPlugin:
     @hookimpl
     async def startup(self, config: SignalsConfig, context: Context) -> None:
         """Ask the other plugins for their voices."""
-        self._voices = roster(config, context.collect("register_voices"))
+        self._voices = voices_in_use(config, context.collect("register_voices"))
 
     @hookimpl
     async def config_changed(self, config: SignalsConfig, context: Context) -> None:
         """Ask them again, and forget the signals that were made by the old weights.
 
-        What cannot be used while calls are under way leaves the voices as they are.
+        An answer that cannot be used leaves the voices as they are.
         """
         try:
-            self._voices = roster(config, context.collect("register_voices"))
+            self._voices = voices_in_use(config, context.collect("register_voices"))
         except ConfigError as error:
             context.warn_once("plugin signals", f"{error}; the voices stay as they were")
             return

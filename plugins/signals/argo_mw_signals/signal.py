@@ -1,4 +1,4 @@
-"""Signals: what the consensus answers."""
+"""Signals: the answers of the operation ``signal``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Action = Literal["BUY", "SELL", "HOLD"]
 
 @frozen
 class Contribution:
-    """What one voice said.
+    """The vote of one voice, and its weight.
 
     Attributes:
         voice: Its name.
@@ -49,15 +49,15 @@ class Signal:
     """A trading signal.
 
     Attributes:
-        symbol: About what.
+        symbol: What it is about.
         action: ``BUY``, ``SELL`` or ``HOLD``.
         confidence: From 0 to 1; missing voices lower it.
         lean: The weighted mean of the voices, from -1 (sell) to 1 (buy).
         price: The last close.
         bar: The start of the bar that closed there, in seconds since the epoch.
         as_of: The moment that the prices speak for, in seconds since the epoch.
-        contributions: What the voices said, the weightiest first.
-        missing: Those that were not heard.
+        contributions: The votes of the voices, the weightiest first.
+        missing: The voices that were not heard.
     """
 
     symbol: str
@@ -71,11 +71,11 @@ class Signal:
     missing: tuple[Missing, ...] = ()
 
     def age(self, now: float) -> float:
-        """Seconds from the moment that the prices speak for to *now*."""
+        """Return the seconds from the moment that the prices speak for to *now*."""
         return max(0.0, now - self.as_of)
 
     def as_dict(self) -> dict[str, object]:
-        """The signal as plain data for JSON, times in ISO 8601."""
+        """Return the signal as plain data for JSON, times in ISO 8601."""
         return {
             "symbol": self.symbol,
             "action": self.action,
@@ -102,5 +102,5 @@ class Signal:
 
 
 def iso(seconds: float) -> str:
-    """A moment in ISO 8601, UTC, to the second."""
+    """Return a moment in ISO 8601, UTC, to the second."""
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()

@@ -10,7 +10,9 @@ _GAPS = str.maketrans({",": " ", "\N{BYTE ORDER MARK}": " "})
 
 
 def read_universe(lines: Iterable[str], *, name: str) -> list[str]:
-    """The symbols in *lines*, separated by spaces, commas or line ends; ``#`` begins a comment.
+    """Return the symbols in *lines*, separated by spaces, commas or line ends.
+
+    ``#`` begins a comment.
 
     Raises:
         BadParameter: There are none, or it is no text.

@@ -1,4 +1,4 @@
-"""Votes: what a voice answers."""
+"""Votes: the answers of voices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from attrs import frozen
 
 @frozen
 class Vote:
-    """What a voice says about a symbol.
+    """The vote of a voice about a symbol.
 
     Attributes:
         score: From -1 (sell) to 1 (buy).
@@ -23,7 +23,7 @@ class Vote:
 
 
 def read_vote(value: object) -> Vote:
-    """The vote in a voice's answer: a :class:`Vote`, or anything with such keys or attributes.
+    """Return the vote in a voice's answer: a :class:`Vote`, or such keys or attributes.
 
     Voices of other plugins answer mappings or values of their own, since plugins share no types.
 
@@ -53,7 +53,7 @@ def _checked(vote: Vote) -> Vote:
 
 
 def complaint(value: object) -> str | None:
-    """What keeps *value* from being a voice's answer, or ``None``."""
+    """Return what keeps *value* from being a voice's answer, or ``None``."""
     try:
         read_vote(value)
     except ValueError as error:

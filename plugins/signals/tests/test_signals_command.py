@@ -22,7 +22,7 @@ from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_signals import SignalsPlugin, commands
 from argo_mw_signals.commands import add_to, repeat, show
-from argo_mw_signals.table import age_text
+from argo_mw_signals.display import age_text
 from argo_mw_signals.universe import read_universe
 
 
@@ -72,7 +72,6 @@ def run(monkeypatch: pytest.MonkeyPatch):
         return [InstalledPlugin(n, FakeEntry(make()), f"{n} 1.0") for n, make in makers.items()]  # type: ignore[arg-type]
 
     monkeypatch.setattr(loading, "discover", discover)
-    monkeypatch.setattr(loading, "incompatible", lambda name: None)
 
     def run_(*arguments: str, text: str = "") -> Result:
         return CliRunner().invoke(cli, ("signals", *arguments), input=text)
@@ -237,16 +236,17 @@ async def test_an_interrupt_ends_a_watch_quietly(capsys: pytest.CaptureFixture[s
 
 def test_commands_that_other_plugins_put_into_the_group_stay() -> None:
     @click.command()
-    def history() -> None: ...
+    def theirs() -> None: ...
 
     before = click.Group("signals")
-    before.add_command(history)
+    before.add_command(theirs)
     root = click.Group("argo-mw")
     root.add_command(before)
     add_to(root)
     group = root.commands["signals"]
     assert isinstance(group, click.Group)
-    assert set(group.commands) == {"show", "history"}
+    own = {"show", "latest", "history", "close", "performance", "export", "import"}
+    assert own | {"theirs"} == set(group.commands)
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from argo_mw_signals import Contribution, Missing, Verdict
+from argo_mw_signals import Consensus, Contribution, Missing
 from argo_mw_signals import agree as agree_
 
 THRESHOLD = 0.15
 QUORUM = 0.25
 
 
-def agree(said, lost, threshold: float, quorum: float = 0.0) -> Verdict:
+def agree(said, lost, threshold: float, quorum: float = 0.0) -> Consensus:
     return agree_(said, lost, threshold=threshold, quorum=quorum)
 
 
@@ -41,11 +41,13 @@ def voice(score: float, confidence: float = 1.0, weight: float = 1.0) -> Contrib
 
 @given(contributions, missing)
 def test_confidence_and_lean_stay_in_range_and_the_action_fits_the_lean(said, lost) -> None:
-    verdict = agree(said, lost, THRESHOLD)
-    assert 0.0 <= verdict.confidence <= 1.0 + 1e-9
-    assert -1.0 - 1e-9 <= verdict.lean <= 1.0 + 1e-9
-    expected = "HOLD" if abs(verdict.lean) < THRESHOLD else "BUY" if verdict.lean > 0 else "SELL"
-    assert verdict.action == expected
+    consensus = agree(said, lost, THRESHOLD)
+    assert 0.0 <= consensus.confidence <= 1.0 + 1e-9
+    assert -1.0 - 1e-9 <= consensus.lean <= 1.0 + 1e-9
+    expected = (
+        "HOLD" if abs(consensus.lean) < THRESHOLD else "BUY" if consensus.lean > 0 else "SELL"
+    )
+    assert consensus.action == expected
 
 
 @given(contributions, missing, weight)
@@ -75,13 +77,13 @@ def test_a_voice_that_is_sure_of_nothing_moves_no_lean(said, lost, any_score) ->
 
 
 def test_voices_that_agree_fully_are_fully_confident() -> None:
-    verdict = agree([voice(1.0), voice(0.5)], [], THRESHOLD)
-    assert (verdict.action, verdict.confidence, verdict.lean) == ("BUY", 1.0, 0.75)
+    consensus = agree([voice(1.0), voice(0.5)], [], THRESHOLD)
+    assert (consensus.action, consensus.confidence, consensus.lean) == ("BUY", 1.0, 0.75)
 
 
 def test_voices_that_cancel_out_hold_with_confidence() -> None:
-    verdict = agree([voice(1.0), voice(-1.0)], [], THRESHOLD)
-    assert (verdict.action, verdict.confidence, verdict.lean) == ("HOLD", 1.0, 0.0)
+    consensus = agree([voice(1.0), voice(-1.0)], [], THRESHOLD)
+    assert (consensus.action, consensus.confidence, consensus.lean) == ("HOLD", 1.0, 0.0)
 
 
 def test_without_any_voice_there_is_no_confidence() -> None:
@@ -91,16 +93,16 @@ def test_without_any_voice_there_is_no_confidence() -> None:
 
 @given(contributions, missing)
 def test_without_a_quorum_nobody_acts(said, lost) -> None:
-    verdict = agree(said, lost, THRESHOLD, QUORUM)
+    consensus = agree(said, lost, THRESHOLD, QUORUM)
     heard = sum(one.weight * one.confidence for one in said)
     whole = sum(one.weight for one in said) + sum(one.weight for one in lost)
     if not heard or heard / whole < QUORUM:
-        assert verdict.action == "HOLD"
+        assert consensus.action == "HOLD"
     else:
-        assert verdict == agree(said, lost, THRESHOLD)
+        assert consensus == agree(said, lost, THRESHOLD)
 
 
 def test_one_loud_voice_among_missing_ones_is_no_consensus() -> None:
     lost = [Missing(name, 1.0, "down") for name in ("trend", "momentum", "volume")]
-    verdict = agree([voice(1.0, confidence=0.5)], lost, THRESHOLD, QUORUM)
-    assert (verdict.action, verdict.confidence, verdict.lean) == ("HOLD", 0.0, 1.0)
+    consensus = agree([voice(1.0, confidence=0.5)], lost, THRESHOLD, QUORUM)
+    assert (consensus.action, consensus.confidence, consensus.lean) == ("HOLD", 0.0, 1.0)

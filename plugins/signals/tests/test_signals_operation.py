@@ -27,7 +27,7 @@ def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> object: ...
 def news(symbol: str, *, days: int = 3) -> object: ...
 
 
-@operation(kind="compute", data_type="ai_reasoning", subject="symbol")
+@operation(kind="compute", subject="symbol")
 def opinion(symbol: str, *, model: str = "small") -> object: ...
 
 
@@ -155,7 +155,7 @@ async def test_a_voice_that_is_late_is_missing_and_nobody_waits_for_it(
     open_argo, clock, papers: Scripted
 ) -> None:
     papers.gate.clear()
-    async with open_argo(signals={"patience": 5.0}) as argo:
+    async with open_argo(signals={"timeout": 5.0}) as argo:
         asking = asyncio.create_task(argo.call("signal", symbol="AAPL"))
         await papers.arrived.wait()
         await clock.advance(5.0)

@@ -11,7 +11,7 @@ from attrs import frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from argo_mw_signals.tone import HALF_LIFE, tone
+from argo_mw_signals.news_sentiment import HALF_LIFE, news_sentiment
 from argo_mw_signals.voices import PRICE_VOICES, mean_reversion, momentum, trend, volume
 from argo_mw_signals.votes import complaint, read_vote
 
@@ -90,7 +90,7 @@ def test_no_volume_is_said_to_be() -> None:
 
 
 @frozen
-class Piece:
+class Article:
     title: str
     hours: float = 0.0
     sentiment: float | None = None
@@ -102,27 +102,27 @@ class Piece:
 
 
 def test_scored_articles_count_by_age_and_relevance() -> None:
-    old = Piece("", hours=HALF_LIFE / 3600, sentiment=-1.0)
-    new = Piece("", sentiment=1.0)
-    assert tone([old, new], NOW).score == pytest.approx(np.tanh(2 / 3))
-    aside = Piece("", sentiment=-1.0, relevance=0.1)
-    assert tone([new, aside], NOW).score > 0.9
+    old = Article("", hours=HALF_LIFE / 3600, sentiment=-1.0)
+    new = Article("", sentiment=1.0)
+    assert news_sentiment([old, new], NOW).score == pytest.approx(np.tanh(2 / 3))
+    aside = Article("", sentiment=-1.0, relevance=0.1)
+    assert news_sentiment([new, aside], NOW).score > 0.9
 
 
 def test_unscored_headlines_are_read_by_their_words_and_count_for_half() -> None:
-    good = tone([Piece("ACME beats estimates as sales surge")], NOW)
-    bad = tone([Piece("ACME misses, shares plunge")], NOW)
+    good = news_sentiment([Article("ACME beats estimates as sales surge")], NOW)
+    bad = news_sentiment([Article("ACME misses, shares plunge")], NOW)
     assert good.score > 0.9
     assert bad.score < -0.9
-    assert good.confidence == tone([Piece("", sentiment=1.0)], NOW).confidence / 2
+    assert good.confidence == news_sentiment([Article("", sentiment=1.0)], NOW).confidence / 2
 
 
 @pytest.mark.parametrize(
     ("articles", "reason"),
-    [([], "no recent news"), ([Piece("ACME to speak at event")], "none with a tone")],
+    [([], "no recent news"), ([Article("ACME to speak at event")], "none with a sentiment")],
 )
-def test_news_that_say_nothing_are_sure_of_nothing(articles: list[Piece], reason: str) -> None:
-    vote = tone(articles, NOW)
+def test_news_that_say_nothing_are_sure_of_nothing(articles: list[Article], reason: str) -> None:
+    vote = news_sentiment(articles, NOW)
     assert (vote.score, vote.confidence) == (0.0, 0.0)
     assert reason in vote.reason
 

@@ -1,4 +1,4 @@
-"""A process that records signals and says on standard output which are acknowledged.
+"""A process that records answers and says on standard output which are acknowledged.
 
 Usage: child.py load|finite|sigterm URL STATE_DIR COUNT
 """
@@ -11,9 +11,8 @@ import sys
 
 import structlog
 
-import argo_mw_persist.plugin
 from argo_mw import Argo
-from argo_mw_persist import Receipt, Signal, Store, store_of
+from argo_mw_persist import Answer, PersistPlugin, Receipt, RecordStore, store_of
 
 RUN = os.urandom(8).hex()
 """With its number, which record a row is, whatever its identifier says."""
@@ -23,17 +22,17 @@ def say(text: str) -> None:
     os.write(1, text.encode() + b"\n")
 
 
-async def record(store: Store, number: int) -> tuple[Signal, Receipt]:
-    signal = Signal(f"S{number % 50}", "BUY", 50.0, number, 100.0, detail=RUN)
-    return signal, await store.record(signal)
+async def record(store: RecordStore, number: int) -> tuple[Answer, Receipt]:
+    answer = Answer("load", RUN, f"S{number % 50}", None, "", number, b"")
+    return answer, await store.record(answer.row())
 
 
-async def acknowledged(signal: Signal, receipt: Receipt) -> None:
+async def acknowledged(answer: Answer, receipt: Receipt) -> None:
     await receipt
-    say(signal.id.hex())
+    say(answer.id.hex())
 
 
-async def load(store: Store) -> None:
+async def load(store: RecordStore) -> None:
     """Record without end."""
     number = 0
     while True:
@@ -43,31 +42,31 @@ async def load(store: Store) -> None:
                 group.create_task(acknowledged(*await record(store, number)))
 
 
-async def finite(store: Store, count: int) -> None:
+async def finite(store: RecordStore, count: int) -> None:
     """Record so many, and end."""
     async with asyncio.TaskGroup() as group:
         for number in range(count):
             group.create_task(acknowledged(*await record(store, number)))
 
 
-async def sigterm(store: Store, count: int) -> None:
+async def sigterm(store: RecordStore, count: int) -> None:
     """Queue so many without writing any, say so, and wait for the end."""
     taken = [await record(store, number) for number in range(count)]
     assert store.writer.held == count
     async with asyncio.TaskGroup() as group:
-        for signal, receipt in taken:
-            group.create_task(acknowledged(signal, receipt))
+        for answer, receipt in taken:
+            group.create_task(acknowledged(answer, receipt))
         await asyncio.sleep(0)
         say("queued")
 
 
 async def main(mode: str, url: str, state: str, count: int) -> None:
     # With linger this long nothing is written before the end makes it.
-    writer = {"linger": 3600.0, "smallest_batch": 2 * count, "largest_batch": 2 * count}
+    writer = {"linger": 3600.0, "min_batch": 2 * count, "max_batch": 2 * count}
     persist = {"url": url, "writer": writer if mode == "sigterm" else {}}
     async with Argo.open(
         {"argo": {"state_dir": state, "strict": True}, "plugins": {"persist": persist}},
-        plugins={"persist": argo_mw_persist.plugin},
+        plugins={"persist": PersistPlugin},
         installed=False,
     ) as argo:
         store = store_of(argo)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from argo_mw_persist import PostgresSink, Query
+from argo_mw_persist.schema import OWN_SCHEMA
 from argo_mw_persist.testing import Postgres
 
 
@@ -28,7 +29,7 @@ def killed_at_random(child, chance: random.Random) -> set[str]:
     return {line.strip() for line in lines if line.endswith("\n")}
 
 
-ROWS = "SELECT id, detail, timestamp FROM signals"
+ROWS = "SELECT id, key, timestamp FROM answers"
 
 
 def assert_kept_once(rows: Iterable[Sequence[object]], acknowledged: set[str]) -> None:
@@ -40,7 +41,7 @@ def assert_kept_once(rows: Iterable[Sequence[object]], acknowledged: set[str]) -
 
 async def sqlite_rounds(start_child, tmp_path: Path, rounds: int) -> None:
     chance = random.Random(rounds)
-    path = tmp_path / "signals.db"
+    path = tmp_path / "answers.db"
     acknowledged: set[str] = set()
     for _ in range(rounds):
         child = start_child("load", f"sqlite:///{path}")
@@ -57,7 +58,7 @@ async def postgres_rounds(start_child, server: Postgres, rounds: int) -> None:
     for _ in range(rounds):
         acknowledged |= killed_at_random(start_child("load", url), chance)
     sink = PostgresSink(url)
-    await sink.open()
+    await sink.open(OWN_SCHEMA)
     assert_kept_once(await sink.read(Query(ROWS)), acknowledged)
     await sink.aclose()
 

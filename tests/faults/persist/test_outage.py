@@ -9,17 +9,16 @@ from pathlib import Path
 import pytest
 
 from argo_mw import Secret
-from argo_mw.plugin import SystemClock, Tasks
+from argo_mw.plugin import Row, SystemClock, Tasks
 from argo_mw_persist import (
+    Answer,
     NotRecorded,
     PersistConfig,
     Query,
-    Signal,
-    Store,
+    RecordStore,
     WriterOptions,
 )
-from argo_mw_persist.spool import Drained
-from argo_mw_persist.tables import Entry
+from argo_mw_persist.spool import OnDrained
 from argo_mw_persist.testing import Postgres, postgres
 
 
@@ -29,22 +28,22 @@ def own_server():
         yield running
 
 
-def signals(count: int, *, since: int = 0) -> list[Signal]:
-    return [Signal("AAPL", "BUY", 50.0, since + number) for number in range(count)]
+def answers(count: int, *, since: int = 0) -> list[Answer]:
+    return [Answer("bars", "k", "AAPL", None, "", since + number, b"") for number in range(count)]
 
 
-async def record(store: Store, some: list[Signal]) -> list[str]:
-    receipts = [await store.record(signal) for signal in some]
+async def record(store: RecordStore, some: list[Answer]) -> list[str]:
+    receipts = [await store.record(answer.row()) for answer in some]
     return [await receipt for receipt in receipts]
 
 
-async def stored_order(store: Store) -> list[bytes]:
+async def stored_order(store: RecordStore) -> list[bytes]:
     """Identifiers in the order in which the rows were inserted."""
-    return [row[0] for row in await store.sink.read(Query("SELECT id FROM signals ORDER BY ctid"))]
+    return [row[0] for row in await store.sink.read(Query("SELECT id FROM answers ORDER BY ctid"))]
 
 
-class Heard(list):
-    """What the sink said, and a way to wait for it."""
+class Warnings(list):
+    """The warnings of a sink, and a way to wait for one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,41 +66,43 @@ class Heard(list):
 def spooled_store(
     url: str,
     state: Path,
-    said: Heard,
+    warnings: Warnings,
     tasks: Tasks,
-    drained: Drained = lambda entries: None,
+    drained: OnDrained = lambda rows: None,
     **config,
-) -> Store:
+) -> RecordStore:
     clock = SystemClock()
     settings = PersistConfig(url=Secret(url), **config)
-    sink = settings.bridged(state, clock=clock, tasks=tasks, said=said, drained=drained)
-    return Store(sink, settings.writer, clock=clock, said=said)
+    sink = settings.bridged(
+        state, clock=clock, tasks=tasks, on_warning=warnings, on_drained=drained
+    )
+    return RecordStore(sink, settings.writer, clock=clock, on_warning=warnings)
 
 
 async def test_the_spool_bridges_a_killed_postgres_and_drains_in_order(
     own_server: Postgres, tmp_path
 ):
-    tasks, said = Tasks(), Heard()
-    before, during, after = signals(2_000), signals(2_000, since=2_000), signals(500, since=4_000)
+    tasks, warnings = Tasks(), Warnings()
+    before, during, after = answers(2_000), answers(2_000, since=2_000), answers(500, since=4_000)
     url = own_server.database("bridged")
     drained: list[bytes] = []
 
-    def note(entries: Sequence[Entry]) -> None:
-        drained.extend(entry.row[0] for entry in entries)
+    def note(rows: Sequence[Row]) -> None:
+        drained.extend(row.cells[0] for row in rows)
 
-    async with spooled_store(url, tmp_path, said, tasks, note) as store:
+    async with spooled_store(url, tmp_path, warnings, tasks, note) as store:
         assert {"sink"} == set(await record(store, before))
         own_server.kill()
         assert {"spool"} == set(await record(store, during))
         own_server.start()
-        await said.until("takes records again")
+        await warnings.until("takes records again")
         assert {"sink"} == set(await record(store, after))
-        assert [signal.id for signal in during] == drained
-        everything = {signal.id for signal in [*before, *during, *after]}
+        assert [answer.id for answer in during] == drained
+        everything = {answer.id for answer in [*before, *during, *after]}
         stored = await stored_order(store)
         assert everything == set(stored)
         assert len(everything) == len(stored)
-        assert any("go to the spool" in what for what in said)
+        assert any("go to the spool" in what for what in warnings)
     await tasks.aclose()
 
 
@@ -110,16 +111,16 @@ async def test_a_program_that_starts_while_postgres_is_away_spools_and_the_next_
 ):
     url = own_server.database("late")
     own_server.kill()
-    some = signals(100)
-    tasks, said = Tasks(), Heard()
-    async with spooled_store(url, tmp_path, said, tasks) as store:
+    some = answers(100)
+    tasks, warnings = Tasks(), Warnings()
+    async with spooled_store(url, tmp_path, warnings, tasks) as store:
         assert {"spool"} == set(await record(store, some))
     await tasks.aclose()
     own_server.start()
-    tasks, said = Tasks(), Heard()
-    async with spooled_store(url, tmp_path, said, tasks) as store:
-        await said.until("takes records again")
-        assert [signal.id for signal in some] == await stored_order(store)
+    tasks, warnings = Tasks(), Warnings()
+    async with spooled_store(url, tmp_path, warnings, tasks) as store:
+        await warnings.until("takes records again")
+        assert [answer.id for answer in some] == await stored_order(store)
     await tasks.aclose()
 
 
@@ -137,9 +138,9 @@ async def test_what_a_killed_program_had_spooled_is_drained_by_the_next_one(
     acknowledged = {line.strip() for line in lines if line.endswith("\n")}
     assert len(acknowledged) >= 1_500
     own_server.start()
-    tasks, said = Tasks(), Heard()
-    async with spooled_store(url, tmp_path / "state", said, tasks) as store:
-        await said.until("takes records again")
+    tasks, warnings = Tasks(), Warnings()
+    async with spooled_store(url, tmp_path / "state", warnings, tasks) as store:
+        await warnings.until("takes records again")
         stored = [identifier.hex() for identifier in await stored_order(store)]
         assert set() == acknowledged - set(stored)
         assert len(stored) == len(set(stored))
@@ -150,13 +151,15 @@ async def test_without_a_spool_records_wait_within_their_bound_and_are_kept_in_t
     own_server: Postgres, tmp_path
 ):
     url = own_server.database("waiting")
-    tasks, said = Tasks(), Heard()
-    writer = WriterOptions(capacity=300)
-    async with spooled_store(url, tmp_path, said, tasks, spool_bytes=0, writer=writer) as store:
-        assert {"sink"} == set(await record(store, signals(200)))
+    tasks, warnings = Tasks(), Warnings()
+    writer = WriterOptions(max_queued=300)
+    async with spooled_store(
+        url, tmp_path, warnings, tasks, max_spool_bytes=0, writer=writer
+    ) as store:
+        assert {"sink"} == set(await record(store, answers(200)))
         own_server.kill()
-        recording = asyncio.create_task(record(store, signals(1_000, since=200)))
-        await said.until("are tried again")
+        recording = asyncio.create_task(record(store, answers(1_000, since=200)))
+        await warnings.until("are tried again")
         assert store.writer.held == 300
         assert not recording.done()
         own_server.start()
@@ -169,13 +172,15 @@ async def test_a_full_spool_refuses_rather_than_lose_what_it_had_acknowledged(
     own_server: Postgres, tmp_path
 ):
     url = own_server.database("bounded")
-    tasks, said = Tasks(), Heard()
-    writer = WriterOptions(patience=0.0, largest_batch=128)
+    tasks, warnings = Tasks(), Warnings()
+    writer = WriterOptions(retry_timeout=0.0, max_batch=128)
     bound = 128 * 1024
-    async with spooled_store(url, tmp_path, said, tasks, spool_bytes=bound, writer=writer) as store:
+    async with spooled_store(
+        url, tmp_path, warnings, tasks, max_spool_bytes=bound, writer=writer
+    ) as store:
         own_server.kill()
-        some = signals(3_000)
-        receipts = [await store.record(signal) for signal in some]
+        some = answers(3_000)
+        receipts = [await store.record(answer.row()) for answer in some]
         results = await asyncio.gather(*receipts, return_exceptions=True)
         kept = [s.id for s, result in zip(some, results, strict=True) if result == "spool"]
         lost = [result for result in results if isinstance(result, NotRecorded)]
@@ -184,7 +189,7 @@ async def test_a_full_spool_refuses_rather_than_lose_what_it_had_acknowledged(
         assert "full" in str(lost[0])
         assert bound >= (tmp_path / "persist-spool.db").stat().st_size
         own_server.start()
-        await said.until("takes records again")
+        await warnings.until("takes records again")
         assert set(kept) == set(await stored_order(store))
     await tasks.aclose()
 
@@ -193,16 +198,16 @@ async def test_a_poison_row_in_the_spool_becomes_a_dead_letter_and_stops_nothing
     own_server: Postgres, tmp_path
 ):
     url = own_server.database("poisoned")
-    tasks, said = Tasks(), Heard()
+    tasks, warnings = Tasks(), Warnings()
     # SQLite takes text with a NUL, PostgreSQL does not.
-    poison = Signal("A\0", "BUY", 50.0, 1)
-    async with spooled_store(url, tmp_path, said, tasks) as store:
+    poison = Answer("bars", "k", "A\0", None, "", 1, b"")
+    async with spooled_store(url, tmp_path, warnings, tasks) as store:
         own_server.kill()
-        assert {"spool"} == set(await record(store, [*signals(10), poison, *signals(10, since=9)]))
+        assert {"spool"} == set(await record(store, [*answers(10), poison, *answers(10, since=9)]))
         own_server.start()
-        await said.until("takes records again")
+        await warnings.until("takes records again")
         assert len(await stored_order(store)) == 20
         [(source, reason)] = await store.sink.read(Query("SELECT source, reason FROM dead_letters"))
-        assert source == "signals"
+        assert source == "answers"
         assert "refuses" in reason
     await tasks.aclose()

@@ -1,4 +1,4 @@
-"""Pace: how many rows go into a batch, learned from how fast the sink takes them."""
+"""The size of a batch, learned from how fast the sink takes rows."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ _WEIGHT = 0.1
 _DISTINCT = 0.05
 
 
-class Pace:
-    """Chooses a batch size whose rows take about *target* seconds to write.
+class BatchSize:
+    """A batch size whose rows take about *target* seconds to write.
 
     A commit costs a fixed part, which a larger batch spreads over more rows, and a part for each
     row, which makes the others wait. The second is the slope of a line through the latest
@@ -29,7 +29,7 @@ class Pace:
         self.size = smallest
 
     def learn(self, rows: int, seconds: float) -> None:
-        """A batch of *rows* took *seconds*."""
+        """Take into account that a batch of *rows* took *seconds*."""
         if not self._known:
             self._rows, self._seconds, self._known = float(rows), seconds, True
         off_rows, off_seconds = rows - self._rows, seconds - self._seconds
@@ -60,5 +60,5 @@ class Pace:
 
 
 def _power_of_two(size: float) -> int:
-    """The largest power of two that is not above *size*: such a batch is one statement."""
+    """Return the largest power of two that is not above *size*: such a batch is one statement."""
     return 1 << (int(size).bit_length() - 1)

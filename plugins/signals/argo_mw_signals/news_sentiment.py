@@ -1,4 +1,4 @@
-"""Tone: what recent news says, as a vote.
+"""The sentiment of recent news, as a vote.
 
 Articles come with a sentiment where the vendor scores them (Alpha Vantage). Where none does, the
 words of the headline decide, and count for half: a word list sees neither irony nor negation.
@@ -41,7 +41,7 @@ _BAD = _words(
 _WORD = re.compile(r"[a-z]+")
 
 
-class Piece(Protocol):
+class Article(Protocol):
     """What this module reads of an article."""
 
     @property
@@ -54,26 +54,29 @@ class Piece(Protocol):
     def relevance(self) -> float: ...
 
 
-def tone(articles: object, now: float) -> Vote:
-    """The vote of *articles* at *now*, in seconds since the epoch; no news is no conviction."""
-    pieces = [_weigh(piece, now) for piece in cast("Iterable[Piece]", articles)]
-    told = [(score, weight) for score, weight in pieces if score is not None]
-    if not told:
-        reason = f"{len(pieces)} articles, none with a tone" if pieces else "no recent news"
+def news_sentiment(articles: object, now: float) -> Vote:
+    """Return the vote of *articles* at *now*, in seconds since the epoch.
+
+    Without news it is sure of nothing.
+    """
+    weighed = [_weigh(article, now) for article in cast("Iterable[Article]", articles)]
+    scored = [(score, weight) for score, weight in weighed if score is not None]
+    if not scored:
+        reason = f"{len(weighed)} articles, none with a sentiment" if weighed else "no recent news"
         return Vote(0.0, 0.0, reason)
-    scores, weights = np.array(told).T
+    scores, weights = np.array(scored).T
     total = float(weights.sum())
     mean = float((scores * weights).sum()) / max(total, 1e-9)
-    reason = f"{len(told)} articles, mean sentiment {mean:+.2f}"
+    reason = f"{len(scored)} articles, mean sentiment {mean:+.2f}"
     return Vote(float(np.tanh(2.0 * mean)), min(1.0, total / ENOUGH), reason)
 
 
-def _weigh(piece: Piece, now: float) -> tuple[float | None, float]:
-    age = max(0.0, now - piece.published.timestamp())
-    weight = piece.relevance * 0.5 ** (age / HALF_LIFE)
-    if piece.sentiment is not None:
-        return piece.sentiment, weight
-    return _by_words(piece.title), weight / 2.0
+def _weigh(article: Article, now: float) -> tuple[float | None, float]:
+    age = max(0.0, now - article.published.timestamp())
+    weight = article.relevance * 0.5 ** (age / HALF_LIFE)
+    if article.sentiment is not None:
+        return article.sentiment, weight
+    return _by_words(article.title), weight / 2.0
 
 
 def _by_words(title: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The table of signals, for people."""
+"""Signals as a table for people."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from argo_mw.plugin import Outcome
 from argo_mw_signals.signal import Signal
 
 _COLOURS = {"BUY": "bold green", "SELL": "bold red", "HOLD": "dim"}
-_MOST_REASONS = 2
+_MAX_REASONS = 2
 
 
 def table_of(answers: Mapping[str, Outcome | Exception], now: float) -> Table:
-    """One row for each symbol of *answers*, at *now* in seconds since the epoch."""
+    """Return one row for each symbol of *answers*, at *now* in seconds since the epoch."""
     table = Table(box=None, pad_edge=False)
     for name in ("symbol", "action", "confidence", "price", "age", "why", "not heard"):
         right = name in ("confidence", "price", "age")
@@ -37,13 +37,13 @@ def _cells(signal: Signal, now: float) -> tuple[str | Text, ...]:
         f"{signal.confidence:.0%}",
         f"{signal.price:,.2f}",
         age_text(signal.age(now)),
-        "; ".join(f"{c.voice} {c.score:+.2f}: {c.reason}" for c in ranked[:_MOST_REASONS]),
+        "; ".join(f"{c.voice} {c.score:+.2f}: {c.reason}" for c in ranked[:_MAX_REASONS]),
         Text(", ".join(one.voice for one in signal.missing), "yellow"),
     )
 
 
 def age_text(seconds: float) -> str:
-    """An age in its largest fitting unit: ``42 s``, ``7 min``, ``3 h``, ``2 d``."""
+    """Return an age in its largest fitting unit: ``42 s``, ``7 min``, ``3 h``, ``2 d``."""
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"

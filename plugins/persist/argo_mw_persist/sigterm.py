@@ -1,4 +1,4 @@
-"""SIGTERM: what is queued is written before the process ends, unless the program handles it."""
+"""Write what is queued before SIGTERM ends the process, unless the program handles it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import threading
 from collections.abc import Awaitable, Callable
 
 
-class Termination:
-    """Runs *last* once when SIGTERM arrives, then lets the signal do what it would have done.
+class SigtermHandler:
+    """A handler that runs *last* once when SIGTERM arrives, then lets the signal take its course.
 
     Does nothing where the program has a handler of its own, outside the main thread, and where
     the loop has no signals.

@@ -1,4 +1,4 @@
-"""The roster: which voices are heard, and how each is asked."""
+"""The voices that are heard, and how each is asked."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Voice:
     parameters: Mapping[str, object] = field(factory=dict)
 
 
-def roster(config: SignalsConfig, added: Mapping[str, object]) -> tuple[Voice, ...]:
-    """The built-in voices and those that plugins *added*, less the silenced ones.
+def voices_in_use(config: SignalsConfig, added: Mapping[str, object]) -> tuple[Voice, ...]:
+    """Return the built-in voices and those that plugins *added*, less the silenced ones.
 
     Raises:
         ConfigError: A voice is malformed, named twice, or a weight is for none.
@@ -60,7 +60,7 @@ def roster(config: SignalsConfig, added: Mapping[str, object]) -> tuple[Voice, .
 
 
 _WEIGHTS = {"volume": 0.75, NEWS: 0.75}
-"""What the built-in voices weigh unless it is 1. Chosen, not fitted: no prices were consulted."""
+"""The weights of built-in voices that are not 1. Chosen, not fitted to any prices."""
 
 
 def _read(plugin: str, given: object) -> Voice:

@@ -1,4 +1,4 @@
-"""Room: a bound on how many things are held, and a fair queue of those who wait for it."""
+"""A bound on how many things are held at once, with a fair queue."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 from collections import deque
 
 
-class Room:
-    """Counts what is held, up to a bound.
+class CapacityLimiter:
+    """A count of what is held, up to a bound.
 
     Args:
         capacity: How many things at most.
@@ -20,24 +20,24 @@ class Room:
 
     @property
     def waiting(self) -> int:
-        """How many wait for room now."""
+        """How many callers wait to hold one more."""
         return len(self._waiting)
 
-    def try_enter(self, *, beyond: int = 0) -> bool:
-        """Hold one more if there is room and nobody waits; whether it is held.
+    def try_acquire(self, *, beyond: int = 0) -> bool:
+        """Hold one more if the bound allows it and no caller waits; return whether it is held.
 
         Args:
-            beyond: How many more than the bound may be held for this one, which then passes by
-                those who wait.
+            beyond: How many more than the bound may be held for this one, which then overtakes
+                the callers that wait.
         """
         if self.held >= self.capacity + beyond or (self._waiting and not beyond):
             return False
         self.held += 1
         return True
 
-    async def enter(self) -> None:
-        """Hold one more as soon as there is room, first come, first served."""
-        if self.try_enter():
+    async def acquire(self) -> None:
+        """Hold one more as soon as the bound allows it, first come, first served."""
+        if self.try_acquire():
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
@@ -46,13 +46,13 @@ class Room:
         except BaseException:
             if place.done() and not place.cancelled():
                 # The place was given in the moment of cancellation: pass it on.
-                self.leave(1)
+                self.release(1)
             elif place in self._waiting:
                 self._waiting.remove(place)
             raise
 
-    def leave(self, count: int) -> None:
-        """Hold *count* fewer, and let as many of those who wait come in."""
+    def release(self, count: int) -> None:
+        """Hold *count* fewer, and let as many waiting callers go on."""
         self.held -= count
         while self._waiting and self.held < self.capacity:
             place = self._waiting.popleft()

@@ -1,12 +1,12 @@
-"""Signals as pandas frames."""
+"""Recorded signals as pandas frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from argo_mw_persist import ids
-from argo_mw_persist.records import Signal
+from argo_mw.plugin import TimeOrderedIds
+from argo_mw_signals.recorded import RecordedSignal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,8 +26,8 @@ COLUMNS = (
 )
 
 
-def to_frame(signals: Sequence[Signal]) -> pd.DataFrame:
-    """*signals* in their order, indexed by ``timestamp`` (UTC); columns as in :data:`COLUMNS`."""
+def to_frame(signals: Sequence[RecordedSignal]) -> pd.DataFrame:
+    """Return *signals* in their order, with :data:`COLUMNS`, indexed by ``timestamp`` (UTC)."""
     import pandas as pd
 
     frame = pd.DataFrame(
@@ -40,5 +40,5 @@ def to_frame(signals: Sequence[Signal]) -> pd.DataFrame:
     return frame.set_index(pd.DatetimeIndex(times, name="timestamp"))
 
 
-def _cell(signal: Signal, name: str) -> object:
-    return ids.text(signal.id) if name == "id" else getattr(signal, name)
+def _cell(signal: RecordedSignal, name: str) -> object:
+    return TimeOrderedIds.text(signal.id) if name == "id" else getattr(signal, name)

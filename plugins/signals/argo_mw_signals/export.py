@@ -1,4 +1,4 @@
-"""Export: signals to files, a page at a time, so that any number fits into memory."""
+"""Export of recorded signals to files, a page at a time, so that any number fits into memory."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import asyncio
 import contextlib
 import csv
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from argo_mw_persist import ids
-from argo_mw_persist.errors import PersistError
-from argo_mw_persist.frames import COLUMNS, to_frame
-from argo_mw_persist.records import MICROSECONDS, Signal
+from argo_mw.plugin import TimeOrderedIds
+from argo_mw_signals.errors import SignalsError
+from argo_mw_signals.frames import COLUMNS, to_frame
+from argo_mw_signals.recorded import RecordedSignal
+from argo_mw_signals.timestamps import iso
 
-Pages = AsyncIterator[Sequence[Signal]]
+Pages = AsyncIterator[Sequence[RecordedSignal]]
 
 
 async def write_csv(file: Path, pages: Pages) -> int:
-    """Write *pages* to the new *file* as CSV, times in ISO 8601; how many signals that were.
+    """Write *pages* to the new *file* as CSV, times in ISO 8601, and return how many signals.
 
     Raises:
-        PersistError: The file exists, or cannot be written.
+        SignalsError: The file exists, or cannot be written.
     """
     count = 0
     with _new(file), file.open("x", newline="", encoding="utf-8") as out:
@@ -34,10 +34,10 @@ async def write_csv(file: Path, pages: Pages) -> int:
 
 
 async def write_parquet(file: Path, pages: Pages) -> int:
-    """Write *pages* to the new *file* as Parquet; how many signals that were.
+    """Write *pages* to the new *file* as Parquet, and return how many signals.
 
     Raises:
-        PersistError: The file exists, or cannot be written.
+        SignalsError: The file exists, or cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -62,10 +62,10 @@ def _new(file: Path) -> Iterator[None]:
         yield
     except FileExistsError:
         msg = f"{file} exists; an export overwrites nothing, name a new file"
-        raise PersistError(msg) from None
+        raise SignalsError(msg) from None
     except OSError as error:
         msg = f"{file} cannot be written: {error.strerror or error}"
-        raise PersistError(msg) from error
+        raise SignalsError(msg) from error
 
 
 def _schema() -> object:
@@ -84,14 +84,12 @@ def _schema() -> object:
     return pa.schema([*columns, ("timestamp", times)])
 
 
-def _line(signal: Signal) -> list[object]:
+def _line(signal: RecordedSignal) -> list[object]:
     cells = {name: getattr(signal, name) for name in COLUMNS}
-    cells["id"] = ids.text(signal.id)
+    cells["id"] = TimeOrderedIds.text(signal.id)
     cells["exit_timestamp"] = _time(signal.exit_timestamp)
     return [_time(signal.timestamp), *cells.values()]
 
 
 def _time(timestamp: int | None) -> str:
-    if timestamp is None:
-        return ""
-    return datetime.fromtimestamp(timestamp / MICROSECONDS, UTC).isoformat()
+    return "" if timestamp is None else iso(timestamp)

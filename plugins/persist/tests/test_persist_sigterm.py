@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from argo_mw.testing import settle
-from argo_mw_persist.termination import Termination
+from argo_mw_persist.sigterm import SigtermHandler
 
 
 async def nothing() -> None: ...
@@ -29,8 +29,8 @@ async def test_what_is_last_runs_once_and_the_signal_goes_on_to_its_end(by_defau
     async def last() -> None:
         ran.append(1)
 
-    termination = Termination(last)
-    termination.watch()
+    handler = SigtermHandler(last)
+    handler.watch()
     signal.raise_signal(signal.SIGTERM)
     signal.raise_signal(signal.SIGTERM)
     while not sent:
@@ -47,38 +47,38 @@ async def test_the_signal_ends_the_process_though_the_last_work_fails(by_default
     async def last() -> None:
         raise OSError("disk gone")
 
-    termination = Termination(last)
-    termination.watch()
+    handler = SigtermHandler(last)
+    handler.watch()
     signal.raise_signal(signal.SIGTERM)
     while not sent:
         await asyncio.sleep(0)
     with pytest.raises(OSError, match="disk gone"):
-        await termination._ending
+        await handler._ending
 
 
 async def test_a_handler_of_the_programs_own_stays(by_default):
     def own(number, frame) -> None: ...
 
     signal.signal(signal.SIGTERM, own)
-    termination = Termination(nothing)
-    termination.watch()
+    handler = SigtermHandler(nothing)
+    handler.watch()
     assert own is signal.getsignal(signal.SIGTERM)
-    termination.unwatch()
+    handler.unwatch()
     assert own is signal.getsignal(signal.SIGTERM)
 
 
 async def test_leaving_puts_the_signal_back(by_default):
-    termination = Termination(nothing)
-    termination.watch()
+    handler = SigtermHandler(nothing)
+    handler.watch()
     assert signal.SIG_DFL is not signal.getsignal(signal.SIGTERM)
-    termination.unwatch()
-    termination.unwatch()
+    handler.unwatch()
+    handler.unwatch()
     assert signal.SIG_DFL is signal.getsignal(signal.SIGTERM)
 
 
 def test_outside_the_main_thread_nothing_is_touched(by_default):
     async def watch() -> None:
-        Termination(nothing).watch()
+        SigtermHandler(nothing).watch()
 
     thread = threading.Thread(target=lambda: asyncio.run(watch()))
     thread.start()

@@ -1,4 +1,4 @@
-"""Import of an existing Argo ``signals`` table, from a SQLite file of any of its versions."""
+"""Import of the original service's ``signals`` table, from a SQLite file of any of its versions."""
 
 # Names of tables and columns are this package's own; values are always bound.
 
@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from attrs import frozen
 
 from argo_mw.plugin import BadParameter
-from argo_mw_persist.errors import PersistError
-from argo_mw_persist.poison import write_sound
-from argo_mw_persist.records import Result, Signal, earned, micros
-from argo_mw_persist.sink import Sink
+from argo_mw_signals.errors import SignalsError
+from argo_mw_signals.history import Database
+from argo_mw_signals.recorded import RecordedSignal, Result, earned
+from argo_mw_signals.timestamps import micros
 
 _BATCH = 1000
-# What versions of the table have called the same thing.
+# The names of each column in the versions of the table.
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "symbol": ("symbol",),
     "action": ("action",),
@@ -68,42 +68,39 @@ class Imported:
 
 async def import_signals(
     path: Path,
-    sink: Sink,
+    database: Database,
     *,
-    now: Callable[[], float],
     zone: str = "UTC",
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Imported:
-    """Copy the table ``signals`` of the file *path* into *sink*.
+    """Copy the table ``signals`` of the file *path* into *database*.
 
     Identifiers are made from the rows, so importing twice keeps one of each.
 
     Args:
         path: The old database.
-        sink: Where the signals go; open already.
-        now: Seconds since the epoch, for dead letters.
+        database: Where the signals go.
         zone: The time zone of times that name none.
-        progress: Told how many rows have been read.
+        progress: Called with how many rows have been read.
 
     Raises:
         BadParameter: There is no such time zone.
-        PersistError: There is no such file, or no such table in it.
+        SignalsError: There is no such file, or no such table in it.
     """
     local = _zone(zone)
-    read, problems = 0, list[str]()
-    refused = 0
-    async for rows in _batches(path):
-        entries = []
-        for row in rows:
+    read, refused, problems = 0, 0, list[str]()
+    async for old in _batches(path):
+        rows = []
+        for one in old:
             try:
-                entries.append(_signal(row, local).entry())
+                rows.append(_signal(one, local).row())
             except (BadParameter, TypeError, ValueError, OverflowError) as error:
                 refused += 1
-                problems.append(f"row {row.get('id')}: {error}")
-        written = await write_sound(sink, entries, now=now())
-        refused += len(written.refused)
-        problems += [str(error) for error in written.refused.values()]
-        read += len(rows)
+                problems.append(f"row {one.get('id')}: {error}")
+        reasons = await database.write(rows)
+        refused += len(reasons)
+        problems += reasons.values()
+        read += len(old)
         progress(read)
     return Imported(read, refused, tuple(problems[:5]))
 
@@ -120,7 +117,7 @@ async def _batches(path: Path) -> AsyncIterator[Sequence[dict[str, object]]]:
 def _read(path: Path, after: int) -> tuple[list[dict[str, object]], int]:
     if not path.is_file():
         msg = f"there is no file {path} to import from"
-        raise PersistError(msg)
+        raise SignalsError(msg)
     query = "SELECT rowid AS rowid_, * FROM signals WHERE rowid > ? ORDER BY rowid LIMIT ?"
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as old:
@@ -133,11 +130,11 @@ def _read(path: Path, after: int) -> tuple[list[dict[str, object]], int]:
             ]
     except sqlite3.Error as error:
         msg = f"{path} has no signals table that can be read: {error}"
-        raise PersistError(msg) from error
+        raise SignalsError(msg) from error
     return rows, int(str(rows[-1].pop("rowid_"))) if rows else after
 
 
-def _signal(row: dict[str, object], zone: ZoneInfo) -> Signal:
+def _signal(row: dict[str, object], zone: ZoneInfo) -> RecordedSignal:
     found = {name: _first(row, names) for name, names in _NAMES.items()}
     lacking = [name for name in _REQUIRED if found[name] is None]
     if lacking:
@@ -153,11 +150,11 @@ def _signal(row: dict[str, object], zone: ZoneInfo) -> Signal:
         profit = earned(action, price, exit_price)
     used = {name for names in _NAMES.values() for name in names}
     if outcome is None:
-        # A word that is none of ours is kept.
+        # A word that is not one of ours is kept.
         used.discard("outcome")
     rest = {k: v for k, v in row.items() if k not in used and v is not None and k != "rowid_"}
-    made = _moment(found["timestamp"], zone)
-    return Signal(
+    made = _timestamp(found["timestamp"], zone)
+    return RecordedSignal(
         symbol=str(found["symbol"]),
         action=action,
         confidence=float(str(found["confidence"])),
@@ -170,12 +167,14 @@ def _signal(row: dict[str, object], zone: ZoneInfo) -> Signal:
         is_active=outcome is None if active is None else str(active).lower() not in _NO,
         exit_price=exit_price,
         profit=profit,
-        exit_timestamp=_moment(found["exit_timestamp"], zone) if found["exit_timestamp"] else None,
+        exit_timestamp=_timestamp(found["exit_timestamp"], zone)
+        if found["exit_timestamp"]
+        else None,
     )
 
 
 def _identifier(row: Mapping[str, object], timestamp: int) -> bytes:
-    """A UUID version 7 whose random part is a digest of what identifies the row."""
+    """Return a UUID version 7 whose random part is a digest of what identifies the row."""
     # Its own identifier where it has one: the rest of a row changes when it is closed.
     named = row.get("signal_id") or row.get("id") or sorted(row.items(), key=lambda item: item[0])
     # Its symbol too: two files may both count from 1, and a column `id` need not be unique.
@@ -203,7 +202,7 @@ def _zone(name: str) -> ZoneInfo:
         raise BadParameter(msg) from None
 
 
-def _moment(value: object, zone: ZoneInfo) -> int:
+def _timestamp(value: object, zone: ZoneInfo) -> int:
     if isinstance(value, int | float):
         if not abs(value) < _YEAR_10000:
             msg = f"{value!r} is no time in seconds since the epoch"
