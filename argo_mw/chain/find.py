@@ -1,15 +1,17 @@
 """Find: answers at hand, before a call enters the chain.
 
 The immediate answers of all layers come first, so that a memory hit never waits for a call under
-way and costs no task. Coroutines are awaited afterwards, outermost first, in the caller's own task.
+way and costs no task. Coroutines are awaited afterwards, outermost first, in the caller's own task;
+a ``find`` that is an ``async def`` is called only then.
 ``docs/decisions/find.md`` says why layers have one such entry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from inspect import iscoroutinefunction
 from types import CoroutineType
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from argo_mw.base.errors import ArgoError
 from argo_mw.chain.isolation import Report, not_an_outcome
@@ -58,10 +60,12 @@ def compose_find(
     """
     if not finders:
         return None
+    deferred = [one for one in finders if iscoroutinefunction(one[1])]
+    immediate = [one for one in finders if one not in deferred]
 
     def find(call: Call) -> Outcome | Looks | None:
         looks: Looks | None = None
-        for layer, look in finders:
+        for layer, look in immediate:
             try:
                 found: object = look(call)
             except BaseException as error:
@@ -77,7 +81,7 @@ def compose_find(
                 return found
             if found is not None:
                 looks = _collect(layer, call, found, looks, report)
-        return looks
+        return _in_order(finders, deferred, call, looks) if deferred else looks
 
     return find
 
@@ -103,6 +107,14 @@ def _collect(
         report(layer, call, not_an_outcome(layer, found))
         return looks
     return [*(looks or ()), (layer, found)]
+
+
+def _in_order(
+    finders: Sequence[Finder], deferred: Sequence[Finder], call: Call, looks: Looks | None
+) -> Looks:
+    """Return *looks* and those of *deferred*, which have no immediate answer, outermost first."""
+    made = dict(looks or ()) | {layer: cast("Look", look(call)) for layer, look in deferred}
+    return [(layer, made[layer]) for layer, _ in finders if layer in made]
 
 
 async def await_looks(call: Call, looks: Looks, report: Report) -> Outcome | tuple[str, ...]:

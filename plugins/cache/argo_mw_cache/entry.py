@@ -55,7 +55,7 @@ class CacheEntry:
     Attributes:
         outcome: What a hit returns; without its value where callers could change that.
         snapshot: The value, to be copied for each caller.
-        shared_as_is: Whether the value itself can be given to every caller.
+        shared_as_is: Whether *outcome* itself can be given to every caller.
         tag_snapshot: The versions of its tags at the start of the load.
         times: When it may be served.
         error: What to raise instead, when the answer is that there is none.

@@ -87,10 +87,20 @@ class Cache:
         Raises:
             NotFound: Memory holds that there is no answer.
         """
-        hit = self._from_memory(call)
-        if hit is not None:
-            return hit
-        if self._shared is None or call.refresh or call.key in self._looks:
+        # Every memory hit passes here: one function more would be 4 % of its time.
+        entry = self.memory.get(call.key)
+        if entry is not None:
+            now = self._monotonic()
+            if (
+                (now < entry.times.early_from or self._in_time(entry, call, now))
+                and self._versions.peek(entry.tag_snapshot) is Freshness.FRESH
+                and (call.max_age is None or self._accepts(entry.outcome, call))
+                and not call.refresh
+            ):
+                if self._events.calls:
+                    self._context.announce(NAME, "hit", call)
+                return entry.outcome if entry.shared_as_is else entry.serve()
+        if self._shared is None or call.refresh or NAME in call.missed or call.key in self._looks:
             return None
         return self._find_stored(self._shared, call)
 
@@ -133,19 +143,8 @@ class Cache:
         Raises:
             NotFound: Memory holds that there is no answer.
         """
-        entry = self.memory.get(call.key)
-        if entry is None:
-            return None
-        now = self._monotonic()
-        if now >= entry.times.early_from and not self._in_time(entry, call, now):
-            return None
-        if self._versions.peek(entry.tag_snapshot) is not Freshness.FRESH:
-            return None
-        if call.refresh or (call.max_age is not None and not self._accepts(entry.outcome, call)):
-            return None
-        if self._events.calls:  # every memory hit passes here
-            self._context.announce(NAME, "hit", call)
-        return entry.serve()
+        found = self.find(call.evolve(missed=(NAME,)))
+        return found if isinstance(found, Outcome) else None
 
     def _in_time(self, entry: CacheEntry, call: Call, now: float) -> bool:
         """Return whether *entry* has not expired; shortly before that, refresh it at random."""

@@ -175,7 +175,7 @@ class Loader:
         entry = CacheEntry(
             outcome=Outcome(None),
             snapshot=nothing,
-            shared_as_is=True,
+            shared_as_is=False,
             tag_snapshot=tag_snapshot,
             error=error,
             size=nothing.size,

@@ -54,12 +54,9 @@ class Coalesce:
             return await call_next(call)
         return await self._start(key, call, call_next).wait()
 
-    def find(self, call: Call) -> Coroutine[object, object, Outcome | None] | None:
-        """Return the wait for a flight that *call* may join, or ``None``."""
-        if not self._flights:
-            return None
-        key = flight_key(call)
-        return None if self._joinable(key) is None else self._join(key, call)
+    async def find(self, call: Call) -> Outcome | None:
+        """Return the outcome of the flight that *call* may join, or ``None``."""
+        return await self._join(flight_key(call), call) if self._flights else None
 
     def explain(self, call: Call) -> str:
         """Describe the flight that *call* would join, if there is one."""

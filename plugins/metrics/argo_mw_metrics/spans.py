@@ -7,7 +7,7 @@ an event of the span of the caller that started it, and the spans of those that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextvars import Token
 
 from attrs import define, field
@@ -93,9 +93,11 @@ class Spans:
         # By key, in the order in which they began: thousands may share a flight.
         self._open: dict[str, dict[Span, None]] = {}
 
-    def find(self, call: Call) -> Coroutine[object, object, None]:
-        """Return what begins the span of *call* if it has to wait; never find an answer."""
-        return self._begin_waiting(call)
+    async def find(self, call: Call) -> None:
+        """Begin the span of *call*, which has to wait; never find an answer."""
+        # The core awaits this in the caller's own task, whose context keeps the span from here on.
+        if self._enabled():
+            self._begin(call)
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return what *call_next* answers, in a span."""
@@ -132,11 +134,6 @@ class Spans:
                 self._note(call, f"{layer} bypassed", noted)
             case _:
                 pass
-
-    async def _begin_waiting(self, call: Call) -> None:
-        # The core awaits this in the caller's own task, whose context keeps the span from here on.
-        if self._enabled():
-            self._begin(call)
 
     def _begin(self, call: Call) -> _OpenSpan:
         span = self._tracer.start_span(
