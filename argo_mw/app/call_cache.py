@@ -8,8 +8,9 @@ therefore looked up by its arguments first. Their types are part of that look-up
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
+from argo_mw.base.errors import Closed
 from argo_mw.chain.compose import Chain
 from argo_mw.model.call import Call, make_call
 from argo_mw.model.operation import Parameters
@@ -19,6 +20,28 @@ _MAX_CALLS = 4096
 _MAX_TEXT = 256
 
 ChainedCall: TypeAlias = tuple[Call, Chain]
+
+
+class Calls(Protocol):
+    """Where callers get their calls."""
+
+    def get(self, operation: str, tenant: str, parameters: Parameters) -> ChainedCall:
+        """Return the call for *operation* with *parameters*, and its chain."""
+
+
+def not_open() -> Closed:
+    """Return the error for an application that is not open."""
+    return Closed("the application is not open; use it inside `async with Argo.open(...)`")
+
+
+class _NoCalls:
+    """The calls of an application that is not open."""
+
+    def get(self, operation: str, tenant: str, parameters: Parameters) -> ChainedCall:
+        raise not_open()
+
+
+NO_CALLS: Calls = _NoCalls()
 
 
 class CallCache:

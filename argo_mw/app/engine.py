@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
 from argo_mw.app.pipeline import Pipeline
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
-from argo_mw.base.errors import BadParameter, CallCycle, Closed, DeadlineExceeded
+from argo_mw.base.errors import BadParameter, CallCycle, DeadlineExceeded
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.costs import Costs
@@ -39,6 +40,7 @@ class Engine:
         events: Delivers events.
         tasks: The background tasks.
         costs: The recorder of what requests cost.
+        calls: The calls of the current pipeline; an attribute, since every memory hit reads it.
     """
 
     def __init__(self, plugins: Plugins, clock: Clock, events: Events, tasks: Tasks) -> None:
@@ -48,6 +50,7 @@ class Engine:
         self.tasks = tasks
         self.costs = Costs(events)
         self._pipeline: Pipeline | None = None
+        self.calls: Calls = NO_CALLS
         self._longest_timeout = 0.0
         self._refreshing: dict[str, asyncio.Task[Outcome]] = {}
 
@@ -59,8 +62,7 @@ class Engine:
             Closed: The application is not open.
         """
         if self._pipeline is None:
-            msg = "the application is not open; use it inside `async with Argo.open(...)`"
-            raise Closed(msg)
+            raise not_open()
         return self._pipeline
 
     @property
@@ -80,6 +82,7 @@ class Engine:
     def use(self, pipeline: Pipeline, reason: str) -> None:
         """Send new calls through *pipeline*; calls under way finish on the old one."""
         self._pipeline = pipeline
+        self.calls = pipeline.calls
         self.costs.use(pipeline.cost_tables)
         self.expect_timeout(max((o.timeout for o in pipeline.operations.values()), default=0.0))
         if self.events.active:
@@ -89,6 +92,7 @@ class Engine:
     def close(self) -> None:
         """Accept no more calls."""
         self._pipeline = None
+        self.calls = NO_CALLS
 
     async def answer(self, call: Call, chain: Chain, timeout: float) -> Outcome:
         """Return the answer to *call*: at once where one is at hand, else through the chain."""
@@ -148,7 +152,7 @@ class Engine:
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
         """Return the answer to a question that *parent* depends on."""
-        call, chain = self.pipeline.calls.get(operation, parent.tenant, parameters)
+        call, chain = self.calls.get(operation, parent.tenant, parameters)
         if call.key == parent.key or call.key in parent.ancestors:
             msg = f"{call.label} asks for itself, through {parent.operation.name}"
             raise CallCycle(msg)
@@ -250,7 +254,7 @@ class Engine:
 
     def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
         """Return the call that asks *operation* with *parameters* for *tenant*."""
-        return self.pipeline.calls.get(operation, tenant, parameters)[0]
+        return self.calls.get(operation, tenant, parameters)[0]
 
     def _too_late(self, call: Call, started: float) -> DeadlineExceeded:
         waited = self.clock.monotonic() - started

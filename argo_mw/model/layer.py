@@ -38,8 +38,9 @@ class Middleware(Protocol):
         Return what is at hand without asking an upstream: an outcome, a coroutine that returns
         an outcome or ``None`` (a call under way, a look into a store), or ``None``. The core
         tries the immediate answers of all layers first, then awaits the coroutines in the
-        caller's own task, outermost first; ``async def find`` is called only then. A call that enters the chain afterwards names in
-        ``call.missed`` the layers whose coroutine found nothing.
+        caller's own task, outermost first; an ``async def find`` is called only then. A call that
+        enters the chain afterwards names in ``call.missed`` the layers whose coroutine found
+        nothing.
     ``explain(call) -> str``
         Say in one line what it would do with the call now, and why.
     ``async shadow(call, outcome)``
