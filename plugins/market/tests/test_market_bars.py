@@ -125,9 +125,9 @@ async def test_the_configured_feed_is_asked_for(open_argo, sandbox) -> None:
     """On a free plan the sandbox has no recent bars of the feed that is the default."""
     keys = {"key": "k", "secret": "s", "url": sandbox.url("alpaca")}
     asked: list[str] = []
-    desk = sandbox.desk("alpaca")
-    receive = desk.receive
-    desk.receive = lambda ask, now: asked.append(ask.query.get("feed", "")) or receive(ask, now)
+    endpoint = sandbox.endpoint("alpaca")
+    receive = endpoint.receive
+    endpoint.receive = lambda ask, now: asked.append(ask.query.get("feed", "")) or receive(ask, now)
     async with open_argo("alpaca", alpaca={**keys, "feed": "iex"}) as argo:
         assert len(await argo.call("bars", symbol="IBM")) > 55
         assert len(await argo.call("bars", symbol="BTC-USD")) > 55
@@ -158,7 +158,7 @@ BODIES = {
 async def test_answers_of_another_shape_are_refused_in_one_line(
     sandbox, open_argo, monkeypatch, vendor: str, body: bytes
 ) -> None:
-    made = sandbox.desk(vendor).vendor
+    made = sandbox.endpoint(vendor).vendor
     monkeypatch.setattr(type(made), "answer", lambda *_: Answer(body))
     async with open_argo(vendor) as argo:
         with pytest.raises(UpstreamError) as failed:

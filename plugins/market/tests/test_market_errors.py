@@ -76,7 +76,7 @@ async def test_a_vendors_error_ends_in_the_promised_action(
             await argo.call(operation, symbol="AAPL")
     status, _, begins = answer.partition(" ")
     expected = {"code": status, "body": begins}
-    body = sandbox.desk(vendor).vendor.errors[case]
+    body = sandbox.endpoint(vendor).vendor.errors[case]
     assert expected["code"] == str(body.status)
     assert expected["body"] in body.body.decode().replace("\n", "")
     assert action == failed.value.action.value
@@ -127,7 +127,7 @@ def test_an_undocumented_status_has_an_action_too(status: int, action: str) -> N
 def test_the_reference_names_every_error_that_the_sandbox_has(sandbox: Sandbox) -> None:
     for vendor in VENDORS:
         named = {row[1] for row in ERRORS if row[0] == vendor}
-        assert set(sandbox.desk(vendor).vendor.errors) == named
+        assert set(sandbox.endpoint(vendor).vendor.errors) == named
 
 
 @pytest.mark.parametrize("vendor", ["massive", "alphavantage"])

@@ -78,7 +78,7 @@ async def test_an_invalid_link_to_a_next_page_is_a_malformed_answer(
 ) -> None:
     bar = b'{"t":1362114000000,"o":1,"h":1,"l":1,"c":1,"v":1}'
     body = b'{"status":"OK","results":[%s],"next_url":"%s"}'
-    vendor = type(sandbox.desk("massive").vendor)
+    vendor = type(sandbox.endpoint("massive").vendor)
     for link in (b"http://[", b"/v2/\\u0000"):
         monkeypatch.setattr(vendor, "answer", lambda *_, link=link: Answer(body % (bar, link)))
         async with open_argo("massive") as argo:
@@ -91,7 +91,7 @@ async def test_a_body_with_a_wrong_encoding_is_a_malformed_answer(
     sandbox, open_argo, monkeypatch, vendor: str
 ) -> None:
     spoilt = Answer(b"no gzip", headers={"Content-Encoding": "gzip"})
-    monkeypatch.setattr(type(sandbox.desk(vendor).vendor), "answer", lambda *_: spoilt)
+    monkeypatch.setattr(type(sandbox.endpoint(vendor).vendor), "answer", lambda *_: spoilt)
     async with open_argo(vendor) as argo:
         with pytest.raises(InvalidAnswer, match=f"upstream {vendor!r} sent a malformed answer"):
             await argo.call("bars", symbol="AAPL")

@@ -148,7 +148,7 @@ async def test_a_key_that_a_vendor_repeats_is_hidden(sandbox, monkeypatch, vendo
     )
     body = json.dumps({"Information": text, "message": text, "error": text}).encode()
     answer = Answer(body, 200 if vendor == "alphavantage" else 429)
-    monkeypatch.setattr(type(sandbox.desk(vendor).vendor), "answer", lambda *_: answer)
+    monkeypatch.setattr(type(sandbox.endpoint(vendor).vendor), "answer", lambda *_: answer)
     async with opened(sandbox, vendor) as argo:
         with pytest.raises(UpstreamError, match="We have detected your API key as …") as failed:
             await argo.call("bars", symbol="AAPL")

@@ -72,7 +72,7 @@ async def test_other_symbols_of_an_article_may_have_any_spelling(
         b'"symbols":["TSX:SHOP","aapl","AAPL","$X",""]}'
     )
     answer = Answer(b'{"news":[%s],"next_page_token":null}' % item)
-    monkeypatch.setattr(type(sandbox.desk("alpaca").vendor), "answer", lambda *_: answer)
+    monkeypatch.setattr(type(sandbox.endpoint("alpaca").vendor), "answer", lambda *_: answer)
     assert ["Deals"] == [a.title for a in (await ask(open_argo, "alpaca", symbol="AAPL")).value]
 
 
@@ -91,7 +91,7 @@ async def test_scores_are_strings_and_one_that_is_no_number_is_left_out(
         f'"ticker_sentiment":[{mention}]}}]}}'
     )
     answer = Answer(body.encode())
-    monkeypatch.setattr(type(sandbox.desk("alphavantage").vendor), "answer", lambda *_: answer)
+    monkeypatch.setattr(type(sandbox.endpoint("alphavantage").vendor), "answer", lambda *_: answer)
     (article,) = (await ask(open_argo, "alphavantage", symbol="AAPL")).value
     assert expected == (article.sentiment, article.relevance)
 
@@ -114,7 +114,7 @@ async def test_no_news_is_an_answer(sandbox, open_argo, vendor: str) -> None:
 async def test_news_of_another_shape_are_refused(
     sandbox, open_argo, monkeypatch, vendor: str, body: bytes
 ) -> None:
-    made = sandbox.desk(vendor).vendor
+    made = sandbox.endpoint(vendor).vendor
     monkeypatch.setattr(type(made), "answer", lambda *_: Answer(body))
     with pytest.raises(InvalidAnswer, match="malformed"):
         await ask(open_argo, vendor, symbol="AAPL")

@@ -1,4 +1,4 @@
-"""What ``POST /__admin`` changes: faults, latencies, quotas, time."""
+"""Changes by ``POST /__admin``: faults, latencies, quotas, time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Change:
 
 
 def converter() -> cattrs.Converter:
-    """Reads and writes settings as plain data; unknown names are errors."""
+    """Return a converter of settings to plain data and back; unknown names are errors."""
     made = cattrs.Converter(forbid_extra_keys=True)
     made.register_structure_hook(datetime, lambda text, _: parse_instant(str(text)))
     made.register_unstructure_hook(datetime, lambda value: value.isoformat())

@@ -41,13 +41,13 @@ class Opinion:
     reason: str
 
     def as_json(self, prompt: str) -> str:
-        """The opinion as JSON, the action in the case in which the prompt writes it."""
+        """Return the opinion as JSON, the action in the case in which the prompt writes it."""
         shouted = "BUY" in prompt and "buy" not in prompt
         action = self.action.upper() if shouted else self.action
         return json.dumps({"action": action, "confidence": self.confidence, "reason": self.reason})
 
     def as_text(self) -> str:
-        """The opinion as prose."""
+        """Return the opinion as prose."""
         return (
             f"My view is to {self.action}, with a confidence of {self.confidence:.2f}. "
             f"{self.reason} This reply was computed by the argo-mw sandbox from the numbers in "
@@ -97,5 +97,5 @@ def _vote(label: str, value: float, price: float | None) -> float | None:
 
 
 def _weight(model: str, label: str) -> float:
-    """How much a model makes of a kind of number: 0.6 to 1.4, fixed for good."""
+    """Return how much a model makes of a kind of number: 0.6 to 1.4, fixed for good."""
     return 0.6 + 0.8 * (zlib.crc32(f"{model}:{label}".encode()) % 1000) / 999

@@ -1,4 +1,4 @@
-"""Puts the exchange together from the configured sources."""
+"""Assembly of the exchange from the configured sources."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from argo_mw_sandbox.sources import real, synthetic
 
 
 def build_exchange(config: SandboxConfig) -> Exchange:
-    """The symbols of a configuration: the user's files or else the real days, and the synthetic.
+    """Return the exchange of a configuration: the user's files or real days, and synthetic.
 
     Raises:
         ValueError: The data folder cannot be used.
@@ -22,7 +22,7 @@ def build_exchange(config: SandboxConfig) -> Exchange:
 
 
 def default_now(exchange: Exchange) -> datetime:
-    """A minute after the newest real or recorded bar is complete."""
+    """Return a minute after the newest real or recorded bar is complete."""
     ends = [int(each.complete[-1]) for each in exchange if each.source != "synthetic"]
     return datetime.fromtimestamp(max(ends) + 60, UTC)
 

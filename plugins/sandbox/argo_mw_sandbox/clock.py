@@ -50,11 +50,11 @@ class ReplayClock:
         return self._monotonic()
 
     def time(self) -> float:
-        """The replayed now, in seconds since the epoch, UTC."""
+        """Return the replayed now, in seconds since the epoch, UTC."""
         return self._origin + (self._monotonic() - self._since) * self._speed
 
     def now(self) -> datetime:
-        """The replayed now, in UTC."""
+        """Return the replayed now, in UTC."""
         return datetime.fromtimestamp(self.time(), UTC)
 
     def set(self, now: datetime | None = None, *, speed: float | None = None) -> None:

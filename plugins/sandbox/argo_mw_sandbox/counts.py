@@ -1,4 +1,4 @@
-"""What the vendors saw: the numbers that clients' own claims are checked against."""
+"""Counts of the vendors, against which clients check their own."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class VendorCounts:
         return self.requests - self.answered
 
     def as_dict(self) -> dict[str, object]:
-        """The counts as plain data for JSON."""
+        """Return the counts as plain data for JSON."""
         return {
             "requests": self.requests,
             "answered": self.answered,

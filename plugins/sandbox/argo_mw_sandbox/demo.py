@@ -41,8 +41,8 @@ _KEY = "demo"
 
 
 @define
-class Seen:
-    """What the chain told of itself.
+class Tally:
+    """Counts of what the chain announced.
 
     Attributes:
         calls: Signals that were asked for.
@@ -83,7 +83,7 @@ class Round:
     requests: int
 
     def percentile(self, share: float) -> float:
-        """The latency in milliseconds that *share* of the callers did not exceed."""
+        """Return the latency in milliseconds that *share* of the callers did not exceed."""
         ordered = sorted(self.latencies)
         return 1e3 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -95,61 +95,59 @@ class Round:
 
 @frozen
 class Report:
-    """What the demo shows.
+    """The results that the demo shows.
 
     Attributes:
         now: The replayed now, as text.
         rounds: The rounds, in order.
-        seen: What the chain told.
+        tally: What the chain announced.
         counted: What the sandbox counted, by vendor.
         chain: The layers, from the caller inwards.
     """
 
     now: str
     rounds: Sequence[Round]
-    seen: Seen
+    tally: Tally
     counted: Mapping[str, int]
     chain: Sequence[str]
 
     @property
     def agrees(self) -> bool:
         """Whether the sandbox counted the requests that the chain says it sent."""
-        return {v: n for v, n in self.counted.items() if n} == dict(self.seen.sent)
+        return {v: n for v, n in self.counted.items() if n} == dict(self.tally.sent)
 
 
 async def run(data: Path | None = None, symbols: Sequence[str] = ()) -> Report:
-    """Start a sandbox, ask for signals in a burst and again, and tell what happened.
+    """Start a sandbox, ask for signals in a burst and again, and report what happened.
 
-    Parameters
-    ----------
+    Args:
         data: A folder with the user's own bars, instead of the built-in real symbols.
-        symbols: The symbols; all real ones unless told.
+        symbols: The symbols, by default all real ones.
 
-    Raises
-    ------
+    Raises:
         ConfigError: No installed plugin answers ``signal``, or *data* cannot be used.
     """
     async with open_sandbox(data) as sandbox:
         wanted = list(symbols) or real_symbols(sandbox)
         async with Argo.open(settings(sandbox), clock=sandbox.clock) as argo:
             _check(argo)
-            seen = Seen()
-            observe(argo, seen)
+            tally = Tally()
+            observe(argo, tally)
             rounds = [
-                await burst(argo, seen, wanted, 1, "first asked"),
-                await burst(argo, seen, wanted, CALLERS, f"{CALLERS} callers each, later"),
+                await burst(argo, tally, wanted, 1, "first asked"),
+                await burst(argo, tally, wanted, CALLERS, f"{CALLERS} callers each, later"),
             ]
             await argo.invalidate(*(f"subject:{symbol}" for symbol in wanted))
             rounds.append(
-                await burst(argo, seen, wanted, CALLERS, f"{CALLERS} callers each, cache emptied")
+                await burst(argo, tally, wanted, CALLERS, f"{CALLERS} callers each, cache emptied")
             )
             chain = [layer.name for layer in layers_of(argo)]
         counted = {vendor: sandbox.counts_of(vendor).requests for vendor in VENDORS}
-        return Report(f"{sandbox.clock.now():%Y-%m-%d %H:%M} UTC", rounds, seen, counted, chain)
+        return Report(f"{sandbox.clock.now():%Y-%m-%d %H:%M} UTC", rounds, tally, counted, chain)
 
 
 def open_sandbox(data: Path | None) -> Sandbox:
-    """A sandbox of the user's own bars, re-dated to end on one day, or of the built-in ones."""
+    """Return a sandbox of the user's bars, re-dated to end on one day, or of the built-in ones."""
     try:
         return Sandbox(SandboxConfig(data=data, align=data is not None, latency=TYPICAL))
     except ValueError as error:
@@ -157,7 +155,7 @@ def open_sandbox(data: Path | None) -> Sandbox:
 
 
 def settings(sandbox: Sandbox) -> dict[str, object]:
-    """A configuration that leads to *sandbox* and leaves nothing behind."""
+    """Return a configuration that leads to *sandbox* and leaves nothing behind."""
     keys = {"key": _KEY}
     return {
         "argo": {"shared": "memory://"},
@@ -172,13 +170,15 @@ def settings(sandbox: Sandbox) -> dict[str, object]:
 
 
 def real_symbols(sandbox: Sandbox) -> list[str]:
-    """The symbols whose prices were not made up."""
+    """Return the symbols with real prices."""
     return [str(s["symbol"]) for s in sandbox.symbols() if s["source"] != "synthetic"]
 
 
-async def burst(argo: Argo, seen: Seen, symbols: Sequence[str], callers: int, title: str) -> Round:
-    """*callers* callers ask for each of *symbols* at the same time."""
-    before = seen.sent.total()
+async def burst(
+    argo: Argo, tally: Tally, symbols: Sequence[str], callers: int, title: str
+) -> Round:
+    """Have *callers* callers ask for each of *symbols* at the same time."""
+    before = tally.sent.total()
     latencies: list[float] = []
 
     async def ask(symbol: str) -> tuple[str, Outcome | Exception]:
@@ -192,7 +192,7 @@ async def burst(argo: Argo, seen: Seen, symbols: Sequence[str], callers: int, ti
 
     asked = [ask(symbol) for symbol in symbols for _ in range(callers)]
     outcomes = dict(await asyncio.gather(*asked))
-    return Round(title, outcomes, latencies, seen.sent.total() - before)
+    return Round(title, outcomes, latencies, tally.sent.total() - before)
 
 
 def _check(argo: Argo) -> None:
@@ -206,4 +206,4 @@ def _check(argo: Argo) -> None:
         raise ConfigError(msg) from None
 
 
-__all__ = ["CALLERS", "ReplayClock", "Report", "Round", "Seen", "run"]
+__all__ = ["CALLERS", "ReplayClock", "Report", "Round", "Tally", "run"]

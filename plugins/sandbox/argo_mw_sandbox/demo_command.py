@@ -67,16 +67,16 @@ def _print(report: Report) -> None:
             f"{one.percentile(0.95):.2f}",
         )
     out.print(rounds)
-    served = ", ".join(f"{n} {what}" for what, n in sorted(report.seen.served.items())) or "none"
-    sent = ", ".join(f"{n} to {vendor}" for vendor, n in sorted(report.seen.sent.items()))
+    served = ", ".join(f"{n} {what}" for what, n in sorted(report.tally.served.items())) or "none"
+    sent = ", ".join(f"{n} to {vendor}" for vendor, n in sorted(report.tally.sent.items()))
     counted = ", ".join(f"{n} at {vendor}" for vendor, n in sorted(report.counted.items()) if n)
-    out.print(f"\n{report.seen.calls} signals asked for; served without work: {served}")
+    out.print(f"\n{report.tally.calls} signals asked for; served without work: {served}")
     out.print(f"requests sent: {sent}; counted by the sandbox: {counted}", end="")
     out.print(" (they agree)" if report.agrees else " (they DISAGREE)")
 
 
 def _signal(value: object) -> tuple[str, str, str, str]:
-    """The columns of a signal, whichever plugin's class it is of."""
+    """Return the columns of a signal, whichever plugin's class it is of."""
     reasons = [getattr(c, "reason", "") for c in getattr(value, "contributions", ())]
     return (
         str(getattr(value, "action", value)),
@@ -103,7 +103,7 @@ def _as_json(report: Report) -> dict[str, object]:
             }
             for one in report.rounds
         ],
-        "sent": dict(report.seen.sent),
+        "sent": dict(report.tally.sent),
         "counted": dict(report.counted),
         "agree": report.agrees,
     }

@@ -27,7 +27,7 @@ MONDAY = 4
 
 @frozen
 class Span:
-    """Which bars are asked for.
+    """A range of bars.
 
     Attributes:
         start: Earliest start of a bar, in seconds since the epoch.
@@ -51,7 +51,7 @@ class Page:
 
 
 def plain(symbol: str) -> str:
-    """A symbol without what vendors write around it: ``X:BTCUSD`` and ``BTC/USD`` are equal."""
+    """Return *symbol* without the vendors' marks: ``X:BTCUSD`` and ``BTC/USD`` become equal."""
     return symbol.upper().removeprefix("X:").replace("/", "").replace("-", "")
 
 
@@ -69,7 +69,7 @@ class Exchange:
         return iter(self._instruments.values())
 
     def find(self, symbol: str, market: Market | None = None) -> Instrument | None:
-        """The instrument of that name in any vendor's spelling, or ``None``.
+        """Return the instrument of that name in any vendor's spelling, or ``None``.
 
         Args:
             symbol: Its name.
@@ -82,7 +82,7 @@ class Exchange:
 
 
 def read_bars(instrument: Instrument, timeframe: Timeframe, span: Span, now: float) -> Page:
-    """The bars of *span* that have begun and are not in the future of *now*.
+    """Return the bars of *span* that have begun and are not in the future of *now*.
 
     Only complete minutes exist; a coarser bar that is still growing is the sum of those.
     """

@@ -1,8 +1,7 @@
-"""Faults, on demand and by schedule: what goes wrong, for whom, how often and when."""
+"""Faults, on demand and by schedule: what fails, for which requests, how often and when."""
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Collection, Iterable
 
@@ -21,7 +20,7 @@ TRANSPORT_FAULTS = {
 
 @frozen
 class Fault:
-    """One way to fail.
+    """A way to fail.
 
     Attributes:
         kind: A transport fault, or the name of one of the vendor's own error bodies.
@@ -67,7 +66,7 @@ class _Armed:
 
 
 class FaultBoard:
-    """A vendor's faults. The first that strikes a request is the one it gets.
+    """A vendor's faults, of which the first that matches strikes a request.
 
     Args:
         vendor: For messages.
@@ -88,10 +87,12 @@ class FaultBoard:
             ValueError: The vendor has no fault of that kind.
         """
         if fault.kind not in self._known:
-            close = difflib.get_close_matches(fault.kind, self._known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            # Imported here only: a sandbox in a process of its own does without the framework.
+            from argo_mw.plugin import suggest
+
             known = ", ".join(self._known)
-            msg = f"{self._vendor} has no fault {fault.kind!r}{hint} (it has {known})"
+            hint = suggest(fault.kind, self._known)
+            msg = f"{self._vendor} has no fault {fault.kind!r}: {hint} (it has {known})"
             raise ValueError(msg)
         self._armed.append(_Armed(fault, now, fault.times))
 
@@ -100,11 +101,11 @@ class FaultBoard:
         self._armed.clear()
 
     def active(self) -> Iterable[Fault]:
-        """The faults that are armed."""
+        """Return the faults that are armed."""
         return [armed.fault for armed in self._armed]
 
     def draw(self, symbols: Collection[str], now: float) -> Fault | None:
-        """The fault that strikes a request for *symbols* at monotonic time *now*, if any."""
+        """Return the fault that strikes a request for *symbols* at monotonic time *now*, if any."""
         for armed in self._armed:
             if armed.strikes(symbols, now, self._rng):
                 return armed.fault

@@ -25,7 +25,7 @@ DIGITS = 4
 
 
 @frozen(eq=False)
-class Table:
+class BarTable:
     """One file's bars.
 
     Attributes:
@@ -48,7 +48,7 @@ class Table:
         return np.unique(self.days)
 
 
-def read_folder(directory: Path, *, align: bool = False) -> list[Table]:
+def read_folder(directory: Path, *, align: bool = False) -> list[BarTable]:
     """Read one ``SYMBOL.csv``, ``.csv.gz`` or ``.parquet`` a symbol.
 
     What follows an underscore in the name is a remark (``AAPL_1m.csv.gz``); of several files of a
@@ -66,7 +66,7 @@ def read_folder(directory: Path, *, align: bool = False) -> list[Table]:
     if not paths:
         msg = f"no {', '.join(SUFFIXES)} files in {directory}: point --data at a folder with bars"
         raise ValueError(msg)
-    tables: dict[str, Table] = {}
+    tables: dict[str, BarTable] = {}
     for table in map(read_file, paths):
         known = tables.get(table.symbol)
         if known is None or known.bars.time[-1] < table.bars.time[-1]:
@@ -74,7 +74,7 @@ def read_folder(directory: Path, *, align: bool = False) -> list[Table]:
     return redate(list(tables.values())) if align else list(tables.values())
 
 
-def read_file(path: Path) -> Table:
+def read_file(path: Path) -> BarTable:
     """Read one symbol's bars.
 
     Raises:
@@ -85,13 +85,13 @@ def read_file(path: Path) -> Table:
     daily = len(bars) == 1 or int(np.median(np.diff(bars.time))) >= DAY // 2
     market = _market(symbol, bars.time, daily)
     if daily:
-        return Table(symbol, market, bars, daily, bars.time // DAY)
+        return BarTable(symbol, market, bars, daily, bars.time // DAY)
     days = [market.day_of(instant) for instant in bars.time.tolist()]
-    return Table(symbol, market, bars, daily, np.array(days, np.int64))
+    return BarTable(symbol, market, bars, daily, np.array(days, np.int64))
 
 
 def _suffix(path: Path) -> str:
-    """The suffix by which *path* is known for a file of bars, or ""."""
+    """Return the suffix by which *path* is known for a file of bars, or ""."""
     name = path.name.lower()
     return next((suffix for suffix in SUFFIXES if name.endswith(suffix)), "")
 
@@ -104,7 +104,7 @@ def _symbol(path: Path) -> str:
     return symbol
 
 
-def redate(tables: Sequence[Table]) -> list[Table]:
+def redate(tables: Sequence[BarTable]) -> list[BarTable]:
     """Lay every table's last days on the last sessions of the newest one.
 
     The times of the day stay. Gaps of days close: what was the day before in the file is the
@@ -129,7 +129,7 @@ def _stock_days(known: Seconds, count: int) -> Seconds:
     return np.concatenate((weekdays, known))[-count:]
 
 
-def _move(table: Table, calendar: Seconds) -> Table:
+def _move(table: BarTable, calendar: Seconds) -> BarTable:
     sessions, position = np.unique(table.days, return_inverse=True)
     target = calendar[-len(sessions) :]
     if table.daily:
@@ -144,8 +144,8 @@ def _move(table: Table, calendar: Seconds) -> Table:
     return evolve(table, bars=evolve(table.bars, time=time), days=target[position])
 
 
-def instrument(table: Table, memory: DayMemory, seed: int) -> Instrument:
-    """What a table's symbol is quoted from: recorded minutes, or minutes drawn for its days.
+def instrument(table: BarTable, memory: DayMemory, seed: int) -> Instrument:
+    """Return what a table's symbol is quoted from: recorded minutes, or minutes drawn for its days.
 
     Args:
         table: The bars.

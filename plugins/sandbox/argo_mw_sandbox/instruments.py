@@ -1,4 +1,4 @@
-"""What can be quoted: a symbol with its days, and the minutes of each day."""
+"""Instruments: a symbol with its days, and the minutes of each day."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REMEMBERED_DAYS = 512
 
 
 class Instrument(Protocol):
-    """A symbol's whole history; what of it is already past is the exchange's business.
+    """A symbol's whole history; the exchange decides how much of it is past.
 
     Attributes:
         symbol: Its canonical name.
@@ -43,7 +43,7 @@ class Instrument(Protocol):
         """When each day's bar is complete."""
 
     def minutes(self, row: int) -> Bars:
-        """The minute bars of the day in row *row* of ``daily``."""
+        """Return the minute bars of the day in row *row* of ``daily``."""
 
 
 class DayMemory:
@@ -54,14 +54,14 @@ class DayMemory:
         self._days: OrderedDict[tuple[str, int], Bars] = OrderedDict()
 
     def get(self, symbol: str, row: int) -> Bars | None:
-        """The minutes of a day, if they are still known."""
+        """Return the minutes of a day, if they are still known."""
         bars = self._days.get((symbol, row))
         if bars is not None:
             self._days.move_to_end((symbol, row))
         return bars
 
     def put(self, symbol: str, row: int, bars: Bars) -> None:
-        """Remember a day and forget the one that was not asked for the longest."""
+        """Remember a day and forget the least recently used one."""
         self._days[symbol, row] = bars
         if len(self._days) > self._limit:
             self._days.popitem(last=False)
@@ -181,12 +181,12 @@ class MinuteInstrument:
         return self._complete
 
     def minutes(self, row: int) -> Bars:
-        """The recorded minutes of the day."""
+        """Return the recorded minutes of the day."""
         return self._minutes[self._edges[row] : self._edges[row + 1]]
 
 
 def partial_day(instrument: Instrument, row: int, now: float) -> Bars:
-    """The bar of a day that is still trading, as far as its complete minutes go; maybe none."""
+    """Return the bar of a day that still trades, from its complete minutes; empty before those."""
     minutes = instrument.minutes(row)
     seen = minutes[: int(np.searchsorted(minutes.time, now - MINUTE, side="right"))]
     midnight = int(instrument.daily.time[row])
@@ -194,5 +194,5 @@ def partial_day(instrument: Instrument, row: int, now: float) -> Bars:
 
 
 def completed(instrument: Instrument, now: float) -> int:
-    """How many of the instrument's days are complete at *now*."""
+    """Return how many of the instrument's days are complete at *now*."""
     return int(np.searchsorted(instrument.complete, now, side="right"))

@@ -1,4 +1,4 @@
-"""How long a vendor takes: a log-normal time, and now and then a stall."""
+"""Response times: log-normal, with an occasional stall."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Latency:
     stall: float = field(default=0.0, validator=_NOT_NEGATIVE)
 
     def draw(self, rng: random.Random) -> float:
-        """Seconds that the next request takes, drawn from *rng*."""
+        """Return the seconds that the next request takes, drawn from *rng*."""
         seconds = 0.0
         if self.median:
             seconds = self.median * math.exp(self.sigma * rng.gauss(0.0, 1.0))

@@ -15,7 +15,7 @@ from argo_mw_sandbox.instruments import Instrument, completed
 NOTABLE = 0.005
 """A day's log return below which nothing is written."""
 
-MOST_DAYS = 400
+MAX_DAYS = 400
 LABELS = (
     (-0.35, "Bearish"),
     (-0.15, "Somewhat-Bearish"),
@@ -53,14 +53,14 @@ class Headline:
 
 
 def sentiment_label(score: float) -> str:
-    """Alpha Vantage's word for a sentiment score."""
+    """Return Alpha Vantage's word for a sentiment score."""
     return next((label for bound, label in LABELS if score <= bound), "Bullish")
 
 
 def headlines(
     exchange: Exchange, symbols: Sequence[str], start: float, end: float, seed: int
 ) -> list[Headline]:
-    """Headlines published from *start* to *end* (seconds since the epoch), newest first.
+    """Return headlines published from *start* to *end* (seconds since the epoch), newest first.
 
     Args:
         exchange: Where the prices come from.
@@ -77,7 +77,7 @@ def headlines(
 
 def _about(instrument: Instrument, start: float, end: float, seed: int) -> list[Headline]:
     last = completed(instrument, end)
-    first = max(completed(instrument, start - 60), 1, last - MOST_DAYS)
+    first = max(completed(instrument, start - 60), 1, last - MAX_DAYS)
     written = (_write(instrument, row, seed) for row in range(first, last))
     return [
         item for item in written if item is not None and start <= item.published.timestamp() <= end

@@ -32,9 +32,9 @@ def register_commands(cli: click.Group) -> None:
     help="Folder with your own SYMBOL.csv, .csv.gz or .parquet bars.",
 )
 @click.option("--align", is_flag=True, help="Re-date the files of --data to end on one day.")
-@click.option("--seed", default=0, show_default=True, help="What everything random follows from.")
+@click.option("--seed", default=0, show_default=True, help="The seed of everything random.")
 @click.option("--instant", is_flag=True, help="Answer at once instead of at typical latencies.")
-@click.option("--free-plan", is_flag=True, help="Keep to the quotas of the vendors' free plans.")
+@click.option("--free-plan", is_flag=True, help="Apply the quotas of the vendors' free plans.")
 @click.option(
     "--fault",
     "faults",

@@ -29,7 +29,7 @@ class SandboxProcess:
         cpu: The core to run on, where the operating system can pin processes.
 
     Raises:
-        RuntimeError: The child did not start; what it said is in the message.
+        RuntimeError: The child did not start; its last message is in the error.
     """
 
     def __init__(self, config: SandboxConfig | None = None, *, cpu: int | None = None) -> None:
@@ -37,7 +37,7 @@ class SandboxProcess:
         self._cpu = cpu
         self._child: subprocess.Popen[str] | None = None
         self._root = ""
-        self._said: IO[str]
+        self._errors: IO[str]
 
     def __enter__(self) -> Self:
         """Start the child and wait until it listens."""
@@ -45,9 +45,9 @@ class SandboxProcess:
         if self._cpu is not None:
             command += ["--cpu", str(self._cpu)]
         pipe = subprocess.PIPE
-        self._said = tempfile.TemporaryFile("w+")
+        self._errors = tempfile.TemporaryFile("w+")
         self._child = subprocess.Popen(  # noqa: S603 (this very interpreter and module)
-            command, stdin=pipe, stdout=pipe, stderr=self._said, text=True
+            command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True
         )
         assert self._child.stdin is not None
         assert self._child.stdout is not None
@@ -56,10 +56,10 @@ class SandboxProcess:
         self._root = self._child.stdout.readline().strip()
         if not self._root:
             self._child.communicate(timeout=STOP_TIMEOUT)
-            self._said.seek(0)
-            said = self._said.read().strip().splitlines()
-            self._said.close()
-            msg = f"the sandbox did not start: {said[-1] if said else 'it said nothing'}"
+            self._errors.seek(0)
+            lines = self._errors.read().strip().splitlines()
+            self._errors.close()
+            msg = f"the sandbox did not start: {lines[-1] if lines else 'it printed nothing'}"
             raise RuntimeError(msg)
         return self
 
@@ -79,7 +79,7 @@ class SandboxProcess:
         except subprocess.TimeoutExpired:
             child.kill()
             child.communicate()
-        self._said.close()
+        self._errors.close()
 
     @property
     def pid(self) -> int:
@@ -90,18 +90,18 @@ class SandboxProcess:
         return self._child.pid
 
     def url(self, vendor: str = "") -> str:
-        """The base URL to give to a vendor's client, or the sandbox's own."""
+        """Return the base URL to give to a vendor's client, or the sandbox's own."""
         return f"{self._root}/{vendor}" if vendor else self._root
 
     def counts(self) -> dict[str, dict[str, object]]:
-        """What each vendor saw."""
+        """Return what each vendor counted."""
         counts: dict[str, dict[str, object]] = json.loads(
             self._send(Request(self.url() + "/__counts"))  # noqa: S310 (our own child)
         )
         return counts
 
     def change(self, change: Change) -> None:
-        """Set faults, latencies, quotas or the replayed time, as *change* says.
+        """Set faults, latencies, quotas or the replayed time, as *change* states.
 
         Raises:
             OSError: The sandbox refused or did not answer.

@@ -1,4 +1,4 @@
-"""How often a vendor may be asked, by its own count."""
+"""Quotas of a vendor, by its own count."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FREE_PLAN: dict[str, Quota] = {
 
 @frozen
 class Standing:
-    """Where a key stands after a request.
+    """What is left of a key's quota after a request.
 
     Attributes:
         exceeded: ``second``, ``minute`` or ``day`` where the request was one too many, else ``""``.
@@ -57,7 +57,7 @@ class Standing:
 
 
 class Meter:
-    """Counts a vendor's requests in sliding windows, per API key. Refused requests are free."""
+    """A counter of a vendor's requests, in sliding windows per API key; refused ones are free."""
 
     def __init__(self, quota: Quota) -> None:
         self.quota = quota

@@ -1,4 +1,4 @@
-"""Reading one file of bars: what is odd but clear is taken, what is wrong is named with its row."""
+"""Reading one file of bars: unusual but clear input is accepted, errors name their row."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_bars_file(path: Path) -> Bars:
 
 
 def _columns(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of bars, under their own names, numbered by row."""
+    """Return the columns of bars, under their own names, numbered by row."""
     table = table.reset_index(drop=str(table.index.name).strip().lower() != "time")
     there = [str(name).strip().lower() for name in table.columns]
     missing = [name for name in COLUMNS if name not in there]
@@ -69,8 +69,8 @@ def _bars(table: pd.DataFrame, where: str, first: int) -> Bars:
     bad = {what: int(rows.idxmax()) for what, rows in wrong.items() if rows.any()}
     if bad:
         what, row = min(bad.items(), key=lambda one: one[1])
-        told = ", ".join(str(value) for value in table.loc[row])
-        msg = f"{where} {row + first}: {what} ({told})"
+        shown = ", ".join(str(value) for value in table.loc[row])
+        msg = f"{where} {row + first}: {what} ({shown})"
         raise ValueError(msg)
     if table.empty:
         msg = "it holds no bars"
@@ -84,6 +84,6 @@ def _bars(table: pd.DataFrame, where: str, first: int) -> Bars:
 def _times(column: pd.Series) -> pd.Series:
     """Instants in UTC; not a time where there is none."""
     if pd.api.types.is_numeric_dtype(column):
-        # A bare number may be of seconds or of anything else since some epoch: nobody guesses.
+        # A bare number may be of seconds or of anything else since some epoch: it is not guessed.
         return pd.Series(pd.NaT, column.index, dtype="datetime64[s, UTC]")
     return pd.to_datetime(column, utc=True, format="ISO8601", errors="coerce")

@@ -1,4 +1,4 @@
-"""How an answer reaches the wire, whole or broken."""
+"""Sending answers, whole or broken."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from argo_mw_sandbox.vendors.protocol import Answer
 BREAKING = frozenset({"reset", "outage", "cut"})
 """Faults after which the client cannot have a complete answer, whatever it does."""
 
-_LINGER_NOT = struct.pack("ii", 1, 0)
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 async def send(
@@ -71,7 +71,7 @@ async def _reset(request: web.BaseRequest) -> web.StreamResponse:
     transport = request.transport
     if transport is not None:
         connection = transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NOT)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
         transport.abort()
     return await _until_connection_is_lost()
 

@@ -1,4 +1,4 @@
-"""Serve until told to stop."""
+"""Serving until a signal stops it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def serve(config: SandboxConfig, ready: Callable[[Sandbox], None]) -> None
 
 
 async def serve_child(config: SandboxConfig) -> None:
-    """Run a sandbox for a parent: say the root URL on stdout, end when stdin does."""
+    """Run a sandbox for a parent: print the root URL on stdout, end when stdin ends."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stop.set)

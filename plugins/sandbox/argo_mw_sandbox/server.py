@@ -17,7 +17,7 @@ from argo_mw_sandbox.assembly import build_exchange, default_now
 from argo_mw_sandbox.clock import ReplayClock
 from argo_mw_sandbox.config import SandboxConfig
 from argo_mw_sandbox.counts import VendorCounts
-from argo_mw_sandbox.desk import Desk
+from argo_mw_sandbox.endpoint import Endpoint
 from argo_mw_sandbox.exchange import Exchange
 from argo_mw_sandbox.faults import Fault
 from argo_mw_sandbox.instruments import Instrument
@@ -25,7 +25,7 @@ from argo_mw_sandbox.latency import INSTANT, Latency
 from argo_mw_sandbox.quotas import UNLIMITED, Meter, Quota
 from argo_mw_sandbox.registry import VENDORS
 from argo_mw_sandbox.sending import BREAKING, send, send_struck
-from argo_mw_sandbox.vendors.protocol import Ask, World, read_query
+from argo_mw_sandbox.vendors.protocol import VendorRequest, World, read_query
 
 STOP_TIMEOUT = 1.0
 """Seconds that a handler may take to notice that its connection is gone."""
@@ -54,8 +54,8 @@ class Sandbox:
             raise ValueError(msg)
         self._exchange = build_exchange(config)
         self._clock = ReplayClock(config.now or default_now(self._exchange), speed=config.speed)
-        self._desks: dict[str, Desk] = {}
-        self._open_desks()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._open_endpoints()
         self._runner: web.ServerRunner | None = None
         self._port = 0
         self._closing = False
@@ -98,10 +98,10 @@ class Sandbox:
     @property
     def vendors(self) -> tuple[str, ...]:
         """Names of the vendors."""
-        return tuple(self._desks)
+        return tuple(self._endpoints)
 
     def url(self, vendor: str = "") -> str:
-        """The base URL to give to a vendor's client, or the sandbox's own.
+        """Return the base URL to give to a vendor's client, or the sandbox's own.
 
         Raises:
             ValueError: There is no such vendor.
@@ -109,20 +109,20 @@ class Sandbox:
         root = f"http://{self._config.host}:{self._port}"
         if not vendor:
             return root
-        desk = self.desk(vendor)
-        return f"{root}/{desk.vendor.name}"
+        endpoint = self.endpoint(vendor)
+        return f"{root}/{endpoint.vendor.name}"
 
     def counts(self) -> dict[str, dict[str, object]]:
-        """What each vendor saw, as ``GET /__counts`` tells it."""
-        return {name: desk.counts.as_dict() for name, desk in self._desks.items()}
+        """Return what each vendor counted, as ``GET /__counts`` shows it."""
+        return {name: endpoint.counts.as_dict() for name, endpoint in self._endpoints.items()}
 
     def counts_of(self, vendor: str) -> VendorCounts:
-        """What one vendor saw.
+        """Return what one vendor counted.
 
         Raises:
             ValueError: There is no such vendor.
         """
-        return self.desk(vendor).counts
+        return self.endpoint(vendor).counts
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until *holds*, which is asked again whenever a request comes in or ends."""
@@ -133,12 +133,12 @@ class Sandbox:
 
     async def idle(self) -> None:
         """Wait until no request is being answered."""
-        await self.until(lambda: not any(d.counts.in_flight for d in self._desks.values()))
+        await self.until(lambda: not any(d.counts.in_flight for d in self._endpoints.values()))
 
     def reset_counts(self) -> None:
         """Begin to count anew; requests in flight are carried over."""
-        for desk in self._desks.values():
-            desk.reset_counts()
+        for endpoint in self._endpoints.values():
+            endpoint.reset_counts()
 
     def set_fault(self, vendor: str, fault: Fault | str) -> None:
         """Arm a fault; a name alone strikes every request.
@@ -147,32 +147,32 @@ class Sandbox:
             ValueError: There is no such vendor, or it has no such fault.
         """
         chosen = Fault(fault) if isinstance(fault, str) else fault
-        self.desk(vendor).faults.set(chosen, self._clock.monotonic())
+        self.endpoint(vendor).faults.set(chosen, self._clock.monotonic())
 
     def clear_faults(self, vendor: str | None = None) -> None:
         """Disarm all faults, of one vendor or of all."""
-        for desk in self._desks.values() if vendor is None else [self.desk(vendor)]:
-            desk.faults.clear()
+        for endpoint in self._endpoints.values() if vendor is None else [self.endpoint(vendor)]:
+            endpoint.faults.clear()
 
     def set_latency(self, vendor: str, latency: Latency) -> None:
         """Change the response times of *vendor* to *latency*."""
-        self.desk(vendor).latency = latency
+        self.endpoint(vendor).latency = latency
 
     def set_quota(self, vendor: str, quota: Quota) -> None:
         """Change the limits of *vendor* to *quota* and forget what was used of them."""
-        self.desk(vendor).meter = Meter(quota)
+        self.endpoint(vendor).meter = Meter(quota)
 
-    def desk(self, vendor: str) -> Desk:
-        """A vendor's front desk.
+    def endpoint(self, vendor: str) -> Endpoint:
+        """Return the endpoint of *vendor*.
 
         Raises:
             ValueError: There is no such vendor.
         """
-        desk = self._desks.get(vendor)
-        if desk is None:
-            msg = f"the sandbox has no vendor {vendor!r}; it has {', '.join(self._desks)}"
+        endpoint = self._endpoints.get(vendor)
+        if endpoint is None:
+            msg = f"the sandbox has no vendor {vendor!r}; it has {', '.join(self._endpoints)}"
             raise ValueError(msg)
-        return desk
+        return endpoint
 
     def apply(self, change: Change) -> None:
         """Carry out *change*, an admin request."""
@@ -191,23 +191,23 @@ class Sandbox:
             self.reset_counts()
 
     def state(self) -> dict[str, object]:
-        """The replayed now and every vendor's settings, as plain data."""
+        """Return the replayed now and every vendor's settings, as plain data."""
         return {
             "now": self._clock.now().isoformat(),
             "speed": self._clock.speed,
-            "vendors": {name: desk.state() for name, desk in self._desks.items()},
+            "vendors": {name: endpoint.state() for name, endpoint in self._endpoints.items()},
         }
 
     def symbols(self) -> list[dict[str, object]]:
-        """Every symbol: its market, where its days and minutes come from, its end."""
+        """Return every symbol: its market, where its days and minutes come from, its end."""
         return [_describe(each) for each in self._exchange]
 
-    def _open_desks(self) -> None:
+    def _open_endpoints(self) -> None:
         config = self._config
         world = World(self._exchange, self._clock, config.seed, config.paid)
         for make in VENDORS:
             vendor = make(world)
-            self._desks[vendor.name] = Desk(
+            self._endpoints[vendor.name] = Endpoint(
                 vendor,
                 seed=config.seed,
                 latency=config.latency.get(vendor.name, INSTANT),
@@ -215,7 +215,7 @@ class Sandbox:
                 keys=config.keys,
             )
         for name in (*config.latency, *config.quotas):
-            self.desk(name)
+            self.endpoint(name)
         for name, faults in config.faults.items():
             for fault in faults:
                 self.set_fault(name, fault)
@@ -223,13 +223,13 @@ class Sandbox:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
         prefix, _, rest = path[1:].partition("/")
-        desk = self._desks.get(prefix)
-        if desk is None:
+        endpoint = self._endpoints.get(prefix)
+        if endpoint is None:
             return await self._serve_admin(request, path)
         # Massive's SDK puts the whole path of a next_url behind its base URL, prefix and all.
         rest = rest.removeprefix(prefix + "/")
         body = await request.read() if request.body_exists else b""
-        ask = Ask(
+        received = VendorRequest(
             request.method,
             "/" + unquote(rest),
             read_query(query),
@@ -237,47 +237,47 @@ class Sandbox:
             body,
             f"http://{request.host}/{prefix}",
         )
-        return await self._serve_vendor(request, desk, ask)
+        return await self._serve_vendor(request, endpoint, received)
 
     async def _serve_vendor(
-        self, request: web.BaseRequest, desk: Desk, ask: Ask
+        self, request: web.BaseRequest, endpoint: Endpoint, received: VendorRequest
     ) -> web.StreamResponse:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
         self._answering.add(transport)
-        desk.counts.in_flight += 1
+        endpoint.counts.in_flight += 1
         fault: Fault | None = None
         try:
-            verdict = desk.receive(ask, self._clock.monotonic())
+            handling = endpoint.receive(received, self._clock.monotonic())
             self._notify()
-            if verdict.delay:
-                await asyncio.sleep(verdict.delay)
-            answer = verdict.error or desk.vendor.answer(ask, verdict.twist)
-            fault = verdict.fault
+            if handling.delay:
+                await asyncio.sleep(handling.delay)
+            answer = handling.error or endpoint.vendor.answer(received, handling.twist)
+            fault = handling.fault
             if fault is None:
-                headers = desk.vendor.headers(verdict.standing, self._clock.time())
-                response = await send(request, answer, headers, verdict.delay)
+                headers = endpoint.vendor.headers(handling.standing, self._clock.time())
+                response = await send(request, answer, headers, handling.delay)
             else:
                 response = await send_struck(request, answer, fault)
-            desk.answered(answer)
+            endpoint.answered(answer)
             return response
         except ConnectionError:
-            self._lost(desk, fault)
+            self._lost(endpoint, fault)
             return web.Response()  # aiohttp finds the connection gone and says nothing about it
         except asyncio.CancelledError:
-            self._lost(desk, fault)
+            self._lost(endpoint, fault)
             raise
         finally:
-            desk.counts.in_flight -= 1
+            endpoint.counts.in_flight -= 1
             self._answering.discard(transport)
             self._notify()
 
-    def _lost(self, desk: Desk, fault: Fault | None) -> None:
+    def _lost(self, endpoint: Endpoint, fault: Fault | None) -> None:
         if fault is not None and fault.kind in BREAKING:
-            desk.counts.broken += 1
+            endpoint.counts.broken += 1
         elif not self._closing:
-            desk.counts.disconnects += 1
+            endpoint.counts.disconnects += 1
 
     def _notify(self) -> None:
         waiters, self._waiters = self._waiters, []
@@ -298,7 +298,7 @@ class Sandbox:
         }
         page = pages.get(path)
         if page is None:
-            known = ", ".join([f"/{name}" for name in self._desks] + list(pages))
+            known = ", ".join([f"/{name}" for name in self._endpoints] + list(pages))
             return _json({"error": f"nothing at {path}; the sandbox has {known}"}, 404)
         return _json(page())
 

@@ -1,4 +1,4 @@
-"""When markets trade: which day a minute belongs to, and when a day's bar is complete."""
+"""Trading sessions: the day that a minute belongs to, and when a day's bar is complete."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Market:
         return midnight + self.opens * MINUTE, midnight + closes * MINUTE
 
     def day_of(self, instant: float) -> int:
-        """The local day (days since 1970) that holds an *instant*."""
+        """Return the local day (days since 1970) that holds an *instant*."""
         return (datetime.fromtimestamp(instant, self.zone).date() - EPOCH).days
 
 
@@ -58,7 +58,7 @@ def _midnight(zone: ZoneInfo, day: int) -> int:
 
 @lru_cache(maxsize=65_536)
 def closes_early(day: int) -> bool:
-    """Whether New York closes at 13:00: the day after Thanksgiving, 24 December, 3 July.
+    """Return whether New York closes at 13:00: the day after Thanksgiving, 24 December, 3 July.
 
     Years differ in their exceptions; these three hold for the replayed overlap of 2012 and 2013.
     """

@@ -1,4 +1,4 @@
-"""Where built-in prices come from: real days, and labelled synthetic symbols."""
+"""Sources of built-in prices: real days, and labelled synthetic symbols."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REGIME_DAYS = {CALM: 40.0, STORMY: 12.0}
 
 
 def real(memory: DayMemory, seed: int) -> Iterator[Instrument]:
-    """Daily prices of five stocks, 2000-03-01 to 2013-03-01, from ``bokeh_sampledata``.
+    """Return daily prices of five stocks, 2000-03-01 to 2013-03-01, from ``bokeh_sampledata``.
 
     Prices are as traded: not adjusted for splits or dividends.
     """
@@ -91,7 +91,7 @@ class SyntheticInstrument:
         return self._drawn.complete
 
     def minutes(self, row: int) -> Bars:
-        """The minute bars of the day in row *row*."""
+        """Return the minute bars of the day in row *row*."""
         return self._drawn.minutes(row)
 
     @cached_property

@@ -20,7 +20,7 @@ PATHS = {
 MARKET_BODIES = [
     (vendor, kind)
     for vendor in PATHS
-    for kind in Sandbox(SandboxConfig()).desk(vendor).vendor.errors
+    for kind in Sandbox(SandboxConfig()).endpoint(vendor).vendor.errors
 ]
 
 
@@ -34,7 +34,7 @@ async def test_every_error_body_arrives_as_the_vendor_words_it(
 ) -> None:
     sandbox.set_fault(vendor, kind)
     response = await fetch(client, sandbox, vendor)
-    wanted = sandbox.desk(vendor).vendor.errors[kind]
+    wanted = sandbox.endpoint(vendor).vendor.errors[kind]
     assert (wanted.status, wanted.body) == (response.status_code, response.content)
     counts = sandbox.counts_of(vendor)
     assert (counts.answered, counts.failed, counts.faults[kind]) == (1, 1, 1)

@@ -39,7 +39,9 @@ CLAUDE_ERRORS = {
     "timeout": anthropic.APIStatusError,
     "overloaded": anthropic.APIStatusError,
 }
-CHAT_ERRORS = [(vendor, kind) for vendor in MODELS for kind in Sandbox().desk(vendor).vendor.errors]
+CHAT_ERRORS = [
+    (vendor, kind) for vendor in MODELS for kind in Sandbox().endpoint(vendor).vendor.errors
+]
 
 
 @pytest.fixture
@@ -221,7 +223,7 @@ async def test_claudes_errors_are_the_sdks_own(
     sandbox.set_fault("claude", kind)
     with pytest.raises(error) as caught:
         await claude.messages.create(model=CLAUDE, max_tokens=500, messages=USER)
-    assert sandbox.desk("claude").vendor.errors[kind].status == caught.value.status_code
+    assert sandbox.endpoint("claude").vendor.errors[kind].status == caught.value.status_code
     assert caught.value.body["type"] == "error"
 
 
@@ -336,7 +338,7 @@ async def test_chat_errors_are_the_providers_own(
     sandbox: Sandbox, chats: Chats, vendor: str, kind: str
 ) -> None:
     sandbox.set_fault(vendor, kind)
-    wanted = sandbox.desk(vendor).vendor.errors[kind]
+    wanted = sandbox.endpoint(vendor).vendor.errors[kind]
     if wanted.status == 200:
         with pytest.raises((openai.APIError, json.JSONDecodeError)):
             async for _ in await chats.ask(vendor, stream=kind == "stream_error"):

@@ -19,13 +19,20 @@ from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.news import Headline, headlines
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
-from argo_mw_sandbox.vendors.instants import first_second, last_second
-from argo_mw_sandbox.vendors.labels import label
-from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, BadAsk, World, failure
+from argo_mw_sandbox.vendors.dates import first_second, last_second
+from argo_mw_sandbox.vendors.headers import label
+from argo_mw_sandbox.vendors.protocol import (
+    MARKET_TWISTS,
+    Answer,
+    BadRequest,
+    VendorRequest,
+    World,
+    failure,
+)
 from argo_mw_sandbox.vendors.rows import RowMemory, average_price, iso_times, trades, volumes
 
-MOST_BARS = 10_000
-MOST_NEWS = 50
+MAX_BARS = 10_000
+MAX_NEWS = 50
 SIP_DELAY = 15 * MINUTE
 PATHS = {"/v2/stocks/bars": STOCKS, "/v1beta3/crypto/us/bars": CRYPTO}
 NEWS_PATH = "/v1beta1/news"
@@ -42,7 +49,7 @@ FORBIDDEN_PAGE = (
 
 
 @frozen
-class _Request:
+class _BarsQuery:
     symbols: tuple[str, ...]
     timeframe: Timeframe
     start: float
@@ -79,21 +86,21 @@ class Alpaca:
         self._world = world
         self._memory = RowMemory(_rows)
 
-    def key(self, ask: Ask) -> str:
-        """The key id, if the secret is there as well."""
-        secret = ask.headers.get("APCA-API-SECRET-KEY", "")
-        return ask.headers.get("APCA-API-KEY-ID", "") if secret else ""
+    def key(self, request: VendorRequest) -> str:
+        """Return the key id, if the secret is there as well."""
+        secret = request.headers.get("APCA-API-SECRET-KEY", "")
+        return request.headers.get("APCA-API-KEY-ID", "") if secret else ""
 
-    def symbols(self, ask: Ask) -> tuple[str, ...]:
-        """The symbols asked for."""
-        return tuple(s for s in ask.query.get("symbols", "").split(",") if s)
+    def symbols(self, request: VendorRequest) -> tuple[str, ...]:
+        """Return the symbols asked for."""
+        return tuple(s for s in request.query.get("symbols", "").split(",") if s)
 
     def exceeded(self, standing: Standing) -> Answer:
         """429, whatever was used up."""
         return self.errors["rate_limit"]
 
     def headers(self, standing: Standing, now: float) -> Mapping[str, str]:
-        """``X-Ratelimit-*`` with the epoch second at which the window ends."""
+        """Return ``X-Ratelimit-*`` with the epoch second at which the window ends."""
         limit = standing.limit or 10_000
         return {
             "X-Ratelimit-Limit": str(limit),
@@ -101,53 +108,53 @@ class Alpaca:
             "X-Ratelimit-Reset": str(int(now + standing.reset) + 1),
         }
 
-    def answer(self, ask: Ask, twist: str = "") -> Answer:
-        """Bars or news."""
-        news = ask.path == NEWS_PATH
-        market = PATHS.get(ask.path)
+    def answer(self, request: VendorRequest, twist: str = "") -> Answer:
+        """Return bars or news."""
+        news = request.path == NEWS_PATH
+        market = PATHS.get(request.path)
         if not news and market is None:
             return failure(404, {"message": "endpoint not found."})
         if twist == "empty":
             return Answer(b'{"news":[],"next_page_token":null}' if news else NO_BARS)
         now = self._world.now(twist)
         try:
-            return self._news(ask, now) if market is None else self._bars(ask, market, now)
-        except BadAsk as bad:
+            return self._news(request, now) if market is None else self._bars(request, market, now)
+        except BadRequest as bad:
             return bad.answer
         except ValueError as error:
             return failure(400, {"message": str(error)})
 
-    def _bars(self, ask: Ask, market: Market, now: float) -> Answer:
-        request = self._read(ask, market, now)
-        if self._too_recent(ask, request, market):
+    def _bars(self, request: VendorRequest, market: Market, now: float) -> Answer:
+        wanted = self._read(request, market, now)
+        if self._too_recent(request, wanted, market):
             return self.errors["sip"]
         found: list[Instrument] = []
         parts: list[bytes] = []
-        left = request.limit
+        left = wanted.limit
         token: str | None = None
-        for symbol in request.symbols:
+        for symbol in wanted.symbols:
             if left == 0:
-                token = _write_token(symbol, _no_bound(request))
+                token = _write_token(symbol, _no_bound(wanted))
                 break
             instrument = self._world.exchange.find(symbol, market)
             if instrument is None:
                 continue
-            bars, more = self._read_symbol(symbol, instrument, request, left)
+            bars, more = self._read_symbol(symbol, instrument, wanted, left)
             left -= len(bars)
             if len(bars):
                 found.append(instrument)
-                parts.append(self._encode(symbol, request, bars))
+                parts.append(self._encode(symbol, wanted, bars))
             if more:
-                token = _write_token(symbol, _next_bound(bars, request))
+                token = _write_token(symbol, _next_bound(bars, wanted))
                 break
         return Answer(
             b'{"bars":{%s},"next_page_token":%s}' % (b",".join(parts), json.dumps(token).encode()),
-            headers=label(found, intraday=request.timeframe.intraday),
+            headers=label(found, intraday=wanted.timeframe.intraday),
         )
 
-    def _read(self, ask: Ask, market: Market, now: float) -> _Request:
-        query = ask.query
-        symbols = tuple(sorted(set(self.symbols(ask))))
+    def _read(self, request: VendorRequest, market: Market, now: float) -> _BarsQuery:
+        query = request.query
+        symbols = tuple(sorted(set(self.symbols(request))))
         if not symbols:
             raise ValueError("symbols is required")
         for symbol in symbols:
@@ -161,49 +168,49 @@ class Alpaca:
         start = first_second(query["start"], market) if query.get("start") else float(today)
         end = last_second(query["end"], market) if query.get("end") else now
         if end < start:
-            raise BadAsk(self.errors["unprocessable"])
+            raise BadRequest(self.errors["unprocessable"])
         token = _read_token(query["page_token"]) if query.get("page_token") else None
-        return _Request(
+        return _BarsQuery(
             tuple(s for s in symbols if token is None or s >= token[0]),
             timeframe,
             start,
             end,
-            _limit(query, 1000, MOST_BARS),
+            _limit(query, 1000, MAX_BARS),
             _descending(query, default="asc"),
             token,
             now,
         )
 
-    def _too_recent(self, ask: Ask, request: _Request, market: Market) -> bool:
-        if self._world.paid or market is CRYPTO or ask.query.get("feed", "sip") != "sip":
+    def _too_recent(self, request: VendorRequest, wanted: _BarsQuery, market: Market) -> bool:
+        if self._world.paid or market is CRYPTO or request.query.get("feed", "sip") != "sip":
             return False
-        return request.end > request.now - SIP_DELAY and "end" in ask.query
+        return wanted.end > wanted.now - SIP_DELAY and "end" in request.query
 
     def _read_symbol(
-        self, symbol: str, instrument: Instrument, request: _Request, limit: int
+        self, symbol: str, instrument: Instrument, wanted: _BarsQuery, limit: int
     ) -> tuple[Bars, bool]:
-        start, end = request.start, request.end
-        if request.token is not None and request.token[0] == symbol:
-            if request.descending:
-                end = min(end, request.token[1])
+        start, end = wanted.start, wanted.end
+        if wanted.token is not None and wanted.token[0] == symbol:
+            if wanted.descending:
+                end = min(end, wanted.token[1])
             else:
-                start = max(start, request.token[1])
-        span = Span(start, end, limit, newest_first=request.descending)
-        page = read_bars(instrument, request.timeframe, span, request.now)
+                start = max(start, wanted.token[1])
+        span = Span(start, end, limit, newest_first=wanted.descending)
+        page = read_bars(instrument, wanted.timeframe, span, wanted.now)
         return page.bars, page.more
 
-    def _encode(self, symbol: str, request: _Request, bars: Bars) -> bytes:
-        rows = self._memory.rows(symbol, request.timeframe, bars)
-        if request.descending:
+    def _encode(self, symbol: str, wanted: _BarsQuery, bars: Bars) -> bytes:
+        rows = self._memory.rows(symbol, wanted.timeframe, bars)
+        if wanted.descending:
             rows = b",".join(b"{" + row for row in reversed(rows[1:].split(b",{")))
         return b'"%s":[%s]' % (symbol.encode(), rows)
 
-    def _news(self, ask: Ask, now: float) -> Answer:
-        query = ask.query
+    def _news(self, request: VendorRequest, now: float) -> Answer:
+        query = request.query
         start = first_second(query["start"], STOCKS) if query.get("start") else now - 30 * 86_400
         end = min(last_second(query["end"], STOCKS) if query.get("end") else now, now)
-        limit = _limit(query, 10, MOST_NEWS)
-        found = headlines(self._world.exchange, self.symbols(ask), start, end, self._world.seed)
+        limit = _limit(query, 10, MAX_NEWS)
+        found = headlines(self._world.exchange, self.symbols(request), start, end, self._world.seed)
         found = found if _descending(query, default="desc") else found[::-1]
         offset = _read_token(query["page_token"])[1] if query.get("page_token") else 0
         rest = len(found) > offset + limit
@@ -245,10 +252,10 @@ def _news_item(item: Headline) -> dict[str, object]:
     }
 
 
-def _limit(query: Mapping[str, str], default: int, most: int) -> int:
+def _limit(query: Mapping[str, str], default: int, max_limit: int) -> int:
     text = query.get("limit") or str(default)
-    if not text.isdigit() or not 1 <= int(text) <= most:
-        msg = f"invalid limit: limit must be between 1 and {most}"
+    if not text.isdigit() or not 1 <= int(text) <= max_limit:
+        msg = f"invalid limit: limit must be between 1 and {max_limit}"
         raise ValueError(msg)
     return int(text)
 
@@ -261,12 +268,12 @@ def _descending(query: Mapping[str, str], default: str) -> bool:
     return order == "desc"
 
 
-def _no_bound(request: _Request) -> int:
-    return int(request.end if request.descending else request.start)
+def _no_bound(wanted: _BarsQuery) -> int:
+    return int(wanted.end if wanted.descending else wanted.start)
 
 
-def _next_bound(bars: Bars, request: _Request) -> int:
-    return int(bars.time[0]) - 1 if request.descending else int(bars.time[-1]) + 1
+def _next_bound(bars: Bars, wanted: _BarsQuery) -> int:
+    return int(bars.time[0]) - 1 if wanted.descending else int(bars.time[-1]) + 1
 
 
 def _write_token(symbol: str, bound: int) -> str:

@@ -17,15 +17,15 @@ from argo_mw_sandbox.instruments import Instrument, completed
 from argo_mw_sandbox.news import Headline, headlines, sentiment_label
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import NEW_YORK, STOCKS, Market
-from argo_mw_sandbox.vendors.labels import label
-from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, BadAsk, World
+from argo_mw_sandbox.vendors.headers import label
+from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, BadRequest, VendorRequest, World
 from argo_mw_sandbox.vendors.rows import RowMemory, volumes
 
 COMPACT = 100
 FULL = 100_000
 INTERVALS = {f"{n}min": Timeframe(n, "minute") for n in (1, 5, 15, 30, 60)}
 DAILY = Timeframe(1, "day")
-MOST_NEWS = 1000
+MAX_NEWS = 1000
 SCORE_DEFINITION = (
     "x <= -0.35: Bearish; -0.35 < x <= -0.15: Somewhat-Bearish; -0.15 < x < 0.15: Neutral; "
     "0.15 <= x < 0.35: Somewhat_Bullish; x >= 0.35: Bullish"
@@ -112,13 +112,13 @@ class AlphaVantage:
         self._daily = RowMemory(_encoder("%Y-%m-%d"))
         self._intraday = RowMemory(_encoder("%Y-%m-%d %H:%M:%S"))
 
-    def key(self, ask: Ask) -> str:
-        """The key in the query."""
-        return ask.query.get("apikey", "")
+    def key(self, request: VendorRequest) -> str:
+        """Return the key in the query."""
+        return request.query.get("apikey", "")
 
-    def symbols(self, ask: Ask) -> tuple[str, ...]:
-        """The symbol of a series, or the tickers of a question for news."""
-        named = ask.query.get("symbol") or ask.query.get("tickers") or ""
+    def symbols(self, request: VendorRequest) -> tuple[str, ...]:
+        """Return the symbol of a series, or the tickers of a question for news."""
+        named = request.query.get("symbol") or request.query.get("tickers") or ""
         return tuple(s.removeprefix("CRYPTO:").upper() for s in named.split(",") if s)
 
     def exceeded(self, standing: Standing) -> Answer:
@@ -130,59 +130,59 @@ class AlphaVantage:
         standing: Standing,
         now: float,
     ) -> Mapping[str, str]:
-        """Nothing: this vendor tells no quotas."""
+        """Return nothing: this vendor reports no quotas."""
         return {}
 
-    def answer(self, ask: Ask, twist: str = "") -> Answer:
-        """A series or a feed."""
-        if ask.path != "/query":
+    def answer(self, request: VendorRequest, twist: str = "") -> Answer:
+        """Return a series or a feed."""
+        if request.path != "/query":
             return Answer(b"<h1>Not Found</h1>", 404, content_type="text/html", error=True)
-        functions: dict[str, Callable[[Ask, float], Answer]] = {
+        functions: dict[str, Callable[[VendorRequest, float], Answer]] = {
             "TIME_SERIES_DAILY": self._read_daily,
             "TIME_SERIES_INTRADAY": self._read_intraday,
             "NEWS_SENTIMENT": self._read_news,
         }
-        function = ask.query.get("function", "").upper()
+        function = request.query.get("function", "").upper()
         if function not in functions:
             return _notice(
                 "Error Message",
                 f"This API function ({function}) does not exist.",
             )
         try:
-            return functions[function](ask, 0.0 if twist == "empty" else self._world.now(twist))
-        except BadAsk as bad:
+            return functions[function](request, 0.0 if twist == "empty" else self._world.now(twist))
+        except BadRequest as bad:
             return bad.answer
 
-    def _read_daily(self, ask: Ask, now: float) -> Answer:
-        instrument = self._instrument(ask)
-        size = self._size(ask)
+    def _read_daily(self, request: VendorRequest, now: float) -> Answer:
+        instrument = self._instrument(request)
+        size = self._size(request)
         done = completed(instrument, now)
         end = float(instrument.daily.time[done - 1]) if done else 0.0
         bars = read_bars(instrument, DAILY, Span(0.0, end, size, newest_first=True), now).bars
         rows = self._daily.rows(instrument.symbol, DAILY, bars)
         meta = {
             "1. Information": "Daily Prices (open, high, low, close) and Volumes",
-            "2. Symbol": ask.query["symbol"],
+            "2. Symbol": request.query["symbol"],
             "3. Last Refreshed": _last(bars, "%Y-%m-%d"),
             "4. Output Size": "Compact" if size == COMPACT else "Full size",
             "5. Time Zone": "US/Eastern",
         }
         return _series(meta, "Time Series (Daily)", rows, label([instrument], intraday=False))
 
-    def _read_intraday(self, ask: Ask, now: float) -> Answer:
+    def _read_intraday(self, request: VendorRequest, now: float) -> Answer:
         if not self._world.paid:
-            raise BadAsk(self.errors["premium"])
-        instrument = self._instrument(ask)
-        interval = ask.query.get("interval", "")
+            raise BadRequest(self.errors["premium"])
+        instrument = self._instrument(request)
+        interval = request.query.get("interval", "")
         timeframe = INTERVALS.get(interval)
         if timeframe is None:
-            raise BadAsk(_invalid("TIME_SERIES_INTRADAY"))
-        size = self._size(ask)
-        start, end = _month(ask.query.get("month"), instrument.market, now)
+            raise BadRequest(_invalid("TIME_SERIES_INTRADAY"))
+        size = self._size(request)
+        start, end = _month(request.query.get("month"), instrument.market, now)
         bars = read_bars(instrument, timeframe, Span(start, end, size, newest_first=True), now).bars
         meta = {
             "1. Information": f"Intraday ({interval}) open, high, low, close prices and volume",
-            "2. Symbol": ask.query["symbol"],
+            "2. Symbol": request.query["symbol"],
             "3. Last Refreshed": _last(bars, "%Y-%m-%d %H:%M:%S"),
             "4. Interval": interval,
             "5. Output Size": "Compact" if size == COMPACT else "Full size",
@@ -192,35 +192,35 @@ class AlphaVantage:
         told = label([instrument], intraday=True)
         return _series(meta, f"Time Series ({interval})", rows, told)
 
-    def _instrument(self, ask: Ask) -> Instrument:
-        found = self._world.exchange.find(ask.query.get("symbol", ""), STOCKS)
+    def _instrument(self, request: VendorRequest) -> Instrument:
+        found = self._world.exchange.find(request.query.get("symbol", ""), STOCKS)
         if found is None:
-            raise BadAsk(_invalid(ask.query["function"].upper()))
+            raise BadRequest(_invalid(request.query["function"].upper()))
         return found
 
-    def _size(self, ask: Ask) -> int:
-        size = ask.query.get("outputsize") or "compact"
+    def _size(self, request: VendorRequest) -> int:
+        size = request.query.get("outputsize") or "compact"
         if size not in ("compact", "full"):
-            raise BadAsk(_invalid(ask.query["function"].upper()))
+            raise BadRequest(_invalid(request.query["function"].upper()))
         if size == "full" and not self._world.paid:
-            raise BadAsk(self.errors["premium"])
+            raise BadRequest(self.errors["premium"])
         return COMPACT if size == "compact" else FULL
 
-    def _read_news(self, ask: Ask, now: float) -> Answer:
-        query = ask.query
+    def _read_news(self, request: VendorRequest, now: float) -> Answer:
+        query = request.query
         limit = query.get("limit") or "50"
         order = (query.get("sort") or "LATEST").upper()
         if not limit.isdigit() or order not in ("LATEST", "EARLIEST", "RELEVANCE"):
-            raise BadAsk(self.errors["invalid_inputs"])
+            raise BadRequest(self.errors["invalid_inputs"])
         try:
             start = _stamp(query["time_from"]) if query.get("time_from") else 0.0
             end = min(_stamp(query["time_to"]) if query.get("time_to") else now, now)
         except ValueError:
-            raise BadAsk(self.errors["invalid_inputs"]) from None
-        found = headlines(self._world.exchange, self.symbols(ask), start, end, self._world.seed)
+            raise BadRequest(self.errors["invalid_inputs"]) from None
+        found = headlines(self._world.exchange, self.symbols(request), start, end, self._world.seed)
         if order == "EARLIEST":
             found.reverse()
-        return _feed(found[: min(int(limit), MOST_NEWS)])
+        return _feed(found[: min(int(limit), MAX_NEWS)])
 
 
 def _encoder(form: str) -> Callable[[Bars], bytes]:
@@ -247,11 +247,11 @@ def _last(bars: Bars, form: str) -> str:
 
 
 def _month(text: str | None, market: Market, now: float) -> tuple[float, float]:
-    """The named month, or the 30 days before now."""
+    """Return the named month, or the 30 days before now."""
     if not text:
         return now - 30 * DAY, now
     if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) is None:
-        raise BadAsk(_invalid("TIME_SERIES_INTRADAY"))
+        raise BadRequest(_invalid("TIME_SERIES_INTRADAY"))
     year, month = map(int, text.split("-"))
     after = date(year + month // 12, month % 12 + 1, 1)
     epoch = date(1970, 1, 1)

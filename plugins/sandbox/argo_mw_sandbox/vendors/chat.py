@@ -17,9 +17,9 @@ from argo_mw_sandbox.vendors.language import (
     JSON,
     TWISTS,
     Cached,
+    ModelReply,
     Prompt,
     PromptCache,
-    Reply,
     as_dict,
     as_int,
     as_list,
@@ -29,7 +29,7 @@ from argo_mw_sandbox.vendors.language import (
     reply,
     text_of,
 )
-from argo_mw_sandbox.vendors.protocol import Answer, Ask, Piece, Usage, World, failure
+from argo_mw_sandbox.vendors.protocol import Answer, Piece, Usage, VendorRequest, World, failure
 
 STOPS = {"end": "stop", "length": "length", "tool": "tool_calls", "refusal": "content_filter"}
 STREAM = "text/event-stream"
@@ -37,8 +37,8 @@ CACHE_SECONDS = 600.0
 
 
 @frozen
-class House:
-    """What one provider does in its own way.
+class Provider:
+    """The peculiarities of one provider.
 
     Attributes:
         name: Its path prefix.
@@ -46,7 +46,7 @@ class House:
         errors: Its error bodies.
         unknown_model: The name of the error for a model that it does not have.
         least_cached: Prompt tokens below which its cache does nothing.
-        always_usage: Whether a stream tells its usage without being asked.
+        always_usage: Whether a stream reports its usage unasked.
     """
 
     name: str
@@ -62,35 +62,35 @@ class Chat:
 
     Args:
         world: What it lives in.
-        house: What is particular to it.
+        provider: Its peculiarities.
     """
 
     twists = TWISTS
 
-    def __init__(self, world: World, house: House) -> None:
+    def __init__(self, world: World, provider: Provider) -> None:
         self._world = world
-        self._house = house
+        self._provider = provider
         self._cache = PromptCache()
-        self.name = house.name
+        self.name = provider.name
         self.errors: Mapping[str, Answer] = {
             "stream_error": Answer(
                 b"",
                 content_type=STREAM,
                 error=True,
-                stream=(Piece(b"data: " + house.errors["server_error"].body + b"\n\n"),),
+                stream=(Piece(b"data: " + provider.errors["server_error"].body + b"\n\n"),),
             ),
             "garbage": Answer(b'{"id":"chatcmpl-01","obj', error=True),
-            **house.errors,
+            **provider.errors,
         }
 
-    def key(self, ask: Ask) -> str:
-        """The bearer token."""
-        scheme, _, token = ask.headers.get("Authorization", "").partition(" ")
+    def key(self, request: VendorRequest) -> str:
+        """Return the bearer token."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return token if scheme == "Bearer" else ""
 
-    def symbols(self, ask: Ask) -> tuple[str, ...]:
-        """The model."""
-        model = read_body(ask).get("model")
+    def symbols(self, request: VendorRequest) -> tuple[str, ...]:
+        """Return the model."""
+        model = read_body(request).get("model")
         return (model,) if isinstance(model, str) else ()
 
     def exceeded(self, standing: Standing) -> Answer:
@@ -103,33 +103,33 @@ class Chat:
         standing: Standing,
         now: float,
     ) -> Mapping[str, str]:
-        """Nothing: these providers tell no quotas."""
+        """Return nothing: these providers report no quotas."""
         return {}
 
-    def answer(self, ask: Ask, twist: str = "") -> Answer:
-        """A completion, whole or streamed."""
-        if not ask.path.endswith("/chat/completions"):
+    def answer(self, request: VendorRequest, twist: str = "") -> Answer:
+        """Return a completion, whole or streamed."""
+        if not request.path.endswith("/chat/completions"):
             return failure(404, {"error": {"message": "Not Found", "code": "404"}})
-        body = read_body(ask)
+        body = read_body(request)
         model, messages = body.get("model"), as_list(body.get("messages"))
         if not isinstance(model, str) or not messages:
             return self.errors["bad_request"]
-        if not model.startswith(self._house.models):
-            return self.errors[self._house.unknown_model]
+        if not model.startswith(self._provider.models):
+            return self.errors[self._provider.unknown_model]
         prompt = _read(model, messages, body)
         blocks = len(prompt.blocks)
         cached = self._cache.use(
-            model, prompt.blocks, blocks, self._house.least_cached, CACHE_SECONDS
+            model, prompt.blocks, blocks, self._provider.least_cached, CACHE_SECONDS
         )
         made = reply(prompt, twist)
         usage = Usage(cached.fresh + cached.written, made.tokens, 0, cached.read)
-        number = zlib.crc32(ask.body)
+        number = zlib.crc32(request.body)
         created = int(self._world.clock.time())
         head: JSON = {"id": f"chatcmpl-{number:08x}", "created": created, "model": model}
-        told = _usage(cached, made, self._house.name)
+        told = _usage(cached, made, self._provider.name)
         if body.get("stream") is True:
             wanted = as_dict(body.get("stream_options")).get("include_usage") is True
-            stream = _stream(head, made, told, number, wanted, self._house.always_usage)
+            stream = _stream(head, made, told, number, wanted, self._provider.always_usage)
             return Answer(b"", content_type=STREAM, usage=usage, stream=tuple(stream))
         choice = {
             "index": 0,
@@ -170,7 +170,7 @@ def _forced(tools: list[JSON], choice: object) -> tuple[str, JSON] | None:
     return str(tool.get("name")), as_dict(tool.get("parameters"))
 
 
-def _message(made: Reply, number: int) -> JSON:
+def _message(made: ModelReply, number: int) -> JSON:
     message: JSON = {"role": "assistant", "content": made.text}
     if made.thinking:
         message["reasoning_content"] = made.thinking
@@ -185,7 +185,7 @@ def _call(tool: tuple[str, JSON], number: int) -> JSON:
     return {"id": f"call_{number:08x}", "type": "function", "function": function}
 
 
-def _usage(cached: Cached, made: Reply, name: str) -> JSON:
+def _usage(cached: Cached, made: ModelReply, name: str) -> JSON:
     prompt = cached.fresh + cached.written + cached.read
     told: JSON = {
         "prompt_tokens": prompt,
@@ -202,7 +202,7 @@ def _usage(cached: Cached, made: Reply, name: str) -> JSON:
 
 
 def _stream(
-    head: JSON, made: Reply, told: JSON, number: int, wanted: bool, always: bool
+    head: JSON, made: ModelReply, told: JSON, number: int, wanted: bool, always: bool
 ) -> Iterator[Piece]:
     def chunk(delta: JSON, stop: str | None = None, wait: float = 0.0, **more: object) -> Piece:
         choice = {"index": 0, "delta": delta, "finish_reason": stop, "logprobs": None}

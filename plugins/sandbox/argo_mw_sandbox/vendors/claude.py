@@ -19,9 +19,9 @@ from argo_mw_sandbox.vendors.language import (
     MINUTES_5,
     TWISTS,
     Cached,
+    ModelReply,
     Prompt,
     PromptCache,
-    Reply,
     as_dict,
     as_int,
     as_list,
@@ -31,7 +31,7 @@ from argo_mw_sandbox.vendors.language import (
     reply,
     text_of,
 )
-from argo_mw_sandbox.vendors.protocol import Answer, Ask, Piece, Usage, World, failure
+from argo_mw_sandbox.vendors.protocol import Answer, Piece, Usage, VendorRequest, World, failure
 
 STOPS = {"end": "end_turn", "length": "max_tokens", "tool": "tool_use", "refusal": "refusal"}
 LEAST_CACHED = {"claude-sonnet-5": 1024, "claude-sonnet-4-5": 1024, "claude-sonnet-4-6": 1024}
@@ -111,14 +111,14 @@ class Claude:
         self._world = world
         self._cache = PromptCache()
 
-    def key(self, ask: Ask) -> str:
-        """The key, or a bearer token."""
-        bearer = ask.headers.get("Authorization", "").removeprefix("Bearer ")
-        return ask.headers.get("X-Api-Key", "") or bearer
+    def key(self, request: VendorRequest) -> str:
+        """Return the key, or a bearer token."""
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        return request.headers.get("X-Api-Key", "") or bearer
 
-    def symbols(self, ask: Ask) -> tuple[str, ...]:
-        """The model."""
-        model = read_body(ask).get("model")
+    def symbols(self, request: VendorRequest) -> tuple[str, ...]:
+        """Return the model."""
+        model = read_body(request).get("model")
         return (model,) if isinstance(model, str) else ()
 
     def exceeded(self, standing: Standing) -> Answer:
@@ -127,7 +127,7 @@ class Claude:
         return _error(429, "rate_limit_error", RATE_LIMIT, {"retry-after": seconds})
 
     def headers(self, standing: Standing, now: float) -> Mapping[str, str]:
-        """``anthropic-ratelimit-*``; tokens are told in proportion to requests."""
+        """Return ``anthropic-ratelimit-*``; tokens in proportion to requests."""
         limit = standing.limit or 4000
         remaining = standing.remaining if standing.limit else limit
         reset = datetime.fromtimestamp(math.ceil(now + standing.reset), UTC)
@@ -142,22 +142,22 @@ class Claude:
             told[f"anthropic-ratelimit-{kind}-reset"] = f"{reset:%Y-%m-%dT%H:%M:%SZ}"
         return told
 
-    def answer(self, ask: Ask, twist: str = "") -> Answer:
-        """A message, whole or streamed, or a count of tokens."""
-        body = read_body(ask)
-        if ask.path not in ("/v1/messages", "/v1/messages/count_tokens"):
+    def answer(self, request: VendorRequest, twist: str = "") -> Answer:
+        """Return a message, whole or streamed, or a count of tokens."""
+        body = read_body(request)
+        if request.path not in ("/v1/messages", "/v1/messages/count_tokens"):
             return _error(404, "not_found_error", "Not Found")
-        wrong = _mistake(body, counting=ask.path.endswith("count_tokens"))
+        wrong = _mistake(body, counting=request.path.endswith("count_tokens"))
         if wrong is not None:
             return wrong
         prompt = _read(body)
-        if ask.path.endswith("count_tokens"):
+        if request.path.endswith("count_tokens"):
             tokens = self._cache.use("", prompt.blocks, 0, 0, 0.0).fresh
             return Answer(json.dumps({"input_tokens": tokens}).encode())
         cached = self._use_cache(body, prompt)
         made = reply(prompt, twist)
         usage = Usage(cached.fresh, made.tokens, cached.written, cached.read)
-        number = zlib.crc32(ask.body)
+        number = zlib.crc32(request.body)
         if body.get("stream") is True:
             stream = tuple(_stream(prompt.model, number, made, cached))
             return Answer(b"", content_type=STREAM, usage=usage, stream=stream)
@@ -208,7 +208,7 @@ def _read(body: JSON) -> Prompt:
 
 
 def _blocks(body: JSON) -> Iterator[object]:
-    """Tools, system and messages, block by block: the order in which the cache sees them."""
+    """Return tools, system and messages, block by block: the order in which the cache sees them."""
     yield from as_list(body.get("tools"))
     system = body.get("system")
     if system:
@@ -225,7 +225,7 @@ def _without_marks(block: object) -> str:
 
 
 def _breakpoint(body: JSON) -> tuple[int, float]:
-    """How many blocks may be cached, and for how long."""
+    """Return how many blocks may be cached, and for how long."""
     blocks = list(_blocks(body))
     top = body.get("cache_control")
     if top:
@@ -251,7 +251,7 @@ def _usage(cached: Cached, tokens: int) -> JSON:
     }
 
 
-def _content(made: Reply, number: int) -> list[JSON]:
+def _content(made: ModelReply, number: int) -> list[JSON]:
     content: list[JSON] = []
     if made.thinking:
         content.append({"type": "thinking", "thinking": made.thinking, "signature": "c2FuZGJveA=="})
@@ -265,7 +265,7 @@ def _content(made: Reply, number: int) -> list[JSON]:
     return content
 
 
-def _message(model: str, number: int, made: Reply, cached: Cached) -> JSON:
+def _message(model: str, number: int, made: ModelReply, cached: Cached) -> JSON:
     return {
         "id": f"msg_{number:024x}",
         "type": "message",
@@ -278,8 +278,8 @@ def _message(model: str, number: int, made: Reply, cached: Cached) -> JSON:
     }
 
 
-def _stream(model: str, number: int, made: Reply, cached: Cached) -> Iterator[Piece]:
-    start = _message(model, number, Reply("", "end", 0), cached)
+def _stream(model: str, number: int, made: ModelReply, cached: Cached) -> Iterator[Piece]:
+    start = _message(model, number, ModelReply("", "end", 0), cached)
     start |= {"content": [], "stop_reason": None, "usage": _usage(cached, 1)}
     yield Piece(_event("message_start", {"message": start}) + _event("ping", {}))
     for index, block in enumerate(_content(made, number)):

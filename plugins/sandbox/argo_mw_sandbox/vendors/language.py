@@ -1,4 +1,4 @@
-"""What the language models share: prompts, tokens, prompt caches, replies."""
+"""Parts that the language models share: prompts, tokens, prompt caches, replies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from attrs import frozen
 
 from argo_mw_sandbox.analyst import opine
-from argo_mw_sandbox.vendors.protocol import Ask
+from argo_mw_sandbox.vendors.protocol import VendorRequest
 
 JSON = dict[str, object]
 
@@ -28,14 +28,14 @@ TWISTS: Mapping[str, str] = {
 
 
 @frozen
-class Reply:
-    """What a model says.
+class ModelReply:
+    """A model's reply.
 
     Attributes:
         text: The text.
         stop: Why it stopped: ``end``, ``length``, ``tool`` or ``refusal``.
         tokens: Completion tokens.
-        thinking: What it thought first, if it was told to.
+        thinking: Its thoughts, if they were asked for.
         tool: A tool's name and arguments, where it calls one.
     """
 
@@ -75,20 +75,20 @@ class Prompt:
 
 
 def count_tokens(text: str) -> int:
-    """Tokens by the sandbox's own rule: one for each four bytes begun."""
+    """Return tokens by the sandbox's own rule: one for each four bytes begun."""
     return math.ceil(len(text.encode()) / BYTES_PER_TOKEN)
 
 
-def reply(prompt: Prompt, twist: str) -> Reply:
-    """Answer a prompt, spoilt by *twist* if one is named."""
+def reply(prompt: Prompt, twist: str) -> ModelReply:
+    """Answer a prompt, altered by *twist* if one is named."""
     if prompt.tool is not None:
         name, schema = prompt.tool
         filled = fill_schema(schema, prompt)
-        return Reply("", "tool", count_tokens(name + json.dumps(filled)), tool=(name, filled))
+        return ModelReply("", "tool", count_tokens(name + json.dumps(filled)), tool=(name, filled))
     if twist == "empty":
-        return Reply("", "end", 1)
+        return ModelReply("", "end", 1)
     if twist == "refusal":
-        return Reply("I cannot help with that.", "refusal", 7)
+        return ModelReply("I cannot help with that.", "refusal", 7)
     opinion = opine(prompt.text, prompt.model)
     strict = prompt.wants_json and twist != "malformed"
     text = opinion.as_json(prompt.text) if strict else opinion.as_text()
@@ -96,12 +96,14 @@ def reply(prompt: Prompt, twist: str) -> Reply:
     tokens = count_tokens(text) + count_tokens(thinking)
     limit = max(tokens // 2, 1) if twist == "truncated" else prompt.limit
     if tokens <= limit:
-        return Reply(text, "end", tokens, thinking)
-    return Reply(text.encode()[: limit * BYTES_PER_TOKEN].decode(errors="ignore"), "length", limit)
+        return ModelReply(text, "end", tokens, thinking)
+    return ModelReply(
+        text.encode()[: limit * BYTES_PER_TOKEN].decode(errors="ignore"), "length", limit
+    )
 
 
 def fill_schema(schema: JSON, prompt: Prompt) -> JSON:
-    """Arguments that satisfy the properties of a tool's JSON schema, as far as types go."""
+    """Return arguments that satisfy the properties of a tool's JSON schema, as far as types go."""
     opinion = opine(prompt.text, prompt.model)
     known: JSON = {
         "action": opinion.action,
@@ -122,7 +124,7 @@ def fill_schema(schema: JSON, prompt: Prompt) -> JSON:
 
 
 def pieces(text: str, words: int = 3) -> list[str]:
-    """The text in the chunks in which it is streamed."""
+    """Return the text in the chunks in which it is streamed."""
     parts = text.split(" ")
     chunks = [" ".join(parts[at : at + words]) for at in range(0, len(parts), words)]
     return [chunk + " " for chunk in chunks[:-1]] + chunks[-1:]
@@ -130,7 +132,7 @@ def pieces(text: str, words: int = 3) -> list[str]:
 
 @frozen
 class Cached:
-    """How a prompt's tokens fall into the provider's cache."""
+    """A prompt's tokens, split by the provider's cache."""
 
     fresh: int
     written: int = 0
@@ -142,12 +144,14 @@ class PromptCache:
 
     Args:
         now: Where time comes from, in seconds.
-        most: Prefixes remembered.
+        max_prefixes: Prefixes remembered.
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic, most: int = 10_000) -> None:
+    def __init__(
+        self, now: Callable[[], float] = time.monotonic, max_prefixes: int = 10_000
+    ) -> None:
         self._now = now
-        self._most = most
+        self._max_prefixes = max_prefixes
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def use(
@@ -180,21 +184,21 @@ class PromptCache:
     def _remember(self, prefix: bytes, until: float) -> None:
         self._until[prefix] = until
         self._until.move_to_end(prefix)
-        if len(self._until) > self._most:
+        if len(self._until) > self._max_prefixes:
             self._until.popitem(last=False)
 
 
-def read_body(ask: Ask) -> JSON:
-    """The JSON object in a request's body; an empty one if there is none."""
+def read_body(request: VendorRequest) -> JSON:
+    """Return the JSON object in a request's body; an empty one if there is none."""
     try:
-        content = json.loads(ask.body)
+        content = json.loads(request.body)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def text_of(content: object) -> str:
-    """The text of a message's content; what is not text counts as its JSON."""
+    """Return the text of a message's content; what is not text counts as its JSON."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):
@@ -205,20 +209,20 @@ def text_of(content: object) -> str:
 
 
 def as_list(value: object) -> list[JSON]:
-    """The JSON objects in a list; none if it is no list."""
+    """Return the JSON objects in a list; none if it is no list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def as_dict(value: object) -> JSON:
-    """A JSON object, or an empty one."""
+    """Return a JSON object, or an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def as_int(value: object, default: int) -> int:
-    """A JSON integer, or the default."""
+    """Return a JSON integer, or the default."""
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 def asks_for_json(text: str) -> bool:
-    """Whether a prompt asks for a JSON reply in words."""
+    """Return whether a prompt asks for a JSON reply in words."""
     return "json" in text.lower()

@@ -17,12 +17,12 @@ from argo_mw_sandbox.exchange import Span, read_bars
 from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
-from argo_mw_sandbox.vendors.instants import first_second, last_second
-from argo_mw_sandbox.vendors.labels import label
-from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, Ask, World, failure
+from argo_mw_sandbox.vendors.dates import first_second, last_second
+from argo_mw_sandbox.vendors.headers import label
+from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, VendorRequest, World, failure
 from argo_mw_sandbox.vendors.rows import RowMemory, average_price, trades, volumes
 
-MOST = 50_000
+MAX_RESULTS = 50_000
 DEFAULT = 5000
 PATH = re.compile(
     r"/v2/aggs/ticker/(?P<ticker>[^/]+)/range/(?P<count>\d+)/(?P<unit>[a-z]+)"
@@ -38,7 +38,7 @@ def _error(status: int, code: str, **texts: str) -> Answer:
 
 
 @frozen
-class _Request:
+class _BarsQuery:
     ticker: str
     market: Market
     timeframe: Timeframe
@@ -89,14 +89,14 @@ class Massive:
         self._world = world
         self._memory = RowMemory(_rows)
 
-    def key(self, ask: Ask) -> str:
-        """The bearer token, or the key in the query."""
-        scheme, _, token = ask.headers.get("Authorization", "").partition(" ")
-        return token if scheme == "Bearer" else ask.query.get("apiKey", "")
+    def key(self, request: VendorRequest) -> str:
+        """Return the bearer token, or the key in the query."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        return token if scheme == "Bearer" else request.query.get("apiKey", "")
 
-    def symbols(self, ask: Ask) -> tuple[str, ...]:
-        """The ticker."""
-        match = TICKER.match(ask.path)
+    def symbols(self, request: VendorRequest) -> tuple[str, ...]:
+        """Return the ticker."""
+        match = TICKER.match(request.path)
         return (match[1],) if match else ()
 
     def exceeded(self, standing: Standing) -> Answer:
@@ -108,54 +108,54 @@ class Massive:
         standing: Standing,
         now: float,
     ) -> Mapping[str, str]:
-        """Nothing: this vendor tells no quotas."""
+        """Return nothing: this vendor reports no quotas."""
         return {}
 
-    def answer(self, ask: Ask, twist: str = "") -> Answer:
-        """Aggregates."""
-        match = PATH.fullmatch(ask.path)
+    def answer(self, request: VendorRequest, twist: str = "") -> Answer:
+        """Return aggregates."""
+        match = PATH.fullmatch(request.path)
         if match is None:
             return failure(404, {"status": "ERROR", "error": "404 page not found"})
         try:
-            request = _read(match, ask.query)
+            wanted = _read(match, request.query)
         except ValueError as error:
             return _error(400, "ERROR", error=str(error))
-        instrument = self._world.exchange.find(request.ticker, request.market)
+        instrument = self._world.exchange.find(wanted.ticker, wanted.market)
         if instrument is None or twist == "empty":
-            return Answer(_body(request.ticker, 0, b"", ""))
-        return self._aggregates(ask, request, instrument, self._world.now(twist))
+            return Answer(_body(wanted.ticker, 0, b"", ""))
+        return self._aggregates(request, wanted, instrument, self._world.now(twist))
 
     def _aggregates(
-        self, ask: Ask, request: _Request, instrument: Instrument, now: float
+        self, request: VendorRequest, wanted: _BarsQuery, instrument: Instrument, now: float
     ) -> Answer:
-        span = Span(request.start, request.end, request.limit, newest_first=request.descending)
-        page = read_bars(instrument, request.timeframe, span, now)
-        rows = self._memory.rows(request.ticker, request.timeframe, page.bars)
-        if request.descending and rows:
+        span = Span(wanted.start, wanted.end, wanted.limit, newest_first=wanted.descending)
+        page = read_bars(instrument, wanted.timeframe, span, now)
+        rows = self._memory.rows(wanted.ticker, wanted.timeframe, page.bars)
+        if wanted.descending and rows:
             rows = b",".join(b"{" + row for row in reversed(rows[1:].split(b",{")))
-        link = _next_url(ask, request, page.bars) if page.more else ""
+        link = _next_url(request, wanted, page.bars) if page.more else ""
         return Answer(
-            _body(request.ticker, len(page.bars), rows, link),
-            headers=label([instrument], intraday=request.timeframe.intraday),
+            _body(wanted.ticker, len(page.bars), rows, link),
+            headers=label([instrument], intraday=wanted.timeframe.intraday),
         )
 
 
-def _read(match: re.Match[str], query: Mapping[str, str]) -> _Request:
+def _read(match: re.Match[str], query: Mapping[str, str]) -> _BarsQuery:
     ticker = match["ticker"]
     market = CRYPTO if ticker.startswith("X:") else STOCKS
     if match["unit"] not in UNITS or match["count"] == "0":
         msg = f"Could not parse the time parameter: 'timespan'. Use one of {', '.join(UNITS)}."
         raise ValueError(msg)
     limit = query.get("limit") or str(DEFAULT)
-    if not limit.isdigit() or not 1 <= int(limit) <= MOST:
-        msg = f"Could not parse the parameter: 'limit'. Use a number from 1 to {MOST}."
+    if not limit.isdigit() or not 1 <= int(limit) <= MAX_RESULTS:
+        msg = f"Could not parse the parameter: 'limit'. Use a number from 1 to {MAX_RESULTS}."
         raise ValueError(msg)
     start = _instant(match["start"], market, "from", first_second)
     end = _instant(match["end"], market, "to", last_second)
     if end < start:
         msg = "The parameter 'to' cannot be a time that occurs before 'from'"
         raise ValueError(msg)
-    return _Request(
+    return _BarsQuery(
         ticker,
         market,
         Timeframe(int(match["count"]), match["unit"]),
@@ -176,17 +176,17 @@ def _instant(text: str, market: Market, name: str, read: Callable[[str, Market],
         raise ValueError(msg) from None
 
 
-def _next_url(ask: Ask, request: _Request, bars: Bars) -> str:
-    start, end = int(request.start * 1000), int(request.end * 1000)
-    if request.descending:
+def _next_url(request: VendorRequest, wanted: _BarsQuery, bars: Bars) -> str:
+    start, end = int(wanted.start * 1000), int(wanted.end * 1000)
+    if wanted.descending:
         end = int(bars.time[0]) * 1000 - 1
     else:
         start = int(bars.time[-1]) * 1000 + 1
-    frame = request.timeframe
-    order = "desc" if request.descending else "asc"
+    frame = wanted.timeframe
+    order = "desc" if wanted.descending else "asc"
     return (
-        f"{ask.base}/v2/aggs/ticker/{request.ticker}/range/{frame.count}/{frame.unit}"
-        f"/{start}/{end}?limit={request.limit}&sort={order}"
+        f"{request.base}/v2/aggs/ticker/{wanted.ticker}/range/{frame.count}/{frame.unit}"
+        f"/{start}/{end}?limit={wanted.limit}&sort={order}"
     )
 
 

@@ -1,4 +1,4 @@
-"""What a vendor is to the server: bytes in, bytes out, no sockets."""
+"""The interface of a vendor to the server: bytes in, bytes out, no sockets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from argo_mw_sandbox.quotas import Standing
 
 
 @frozen
-class Ask:
+class VendorRequest:
     """A request, as a vendor sees it.
 
     Attributes:
@@ -84,7 +84,7 @@ class Answer:
     stream: tuple[Piece, ...] | None = None
 
     def whole(self) -> bytes:
-        """The whole body, streamed or not."""
+        """Return the whole body, streamed or not."""
         if self.stream is None:
             return self.body
         return b"".join(piece.data for piece in self.stream)
@@ -92,7 +92,7 @@ class Answer:
 
 @frozen
 class World:
-    """What all vendors share, and the twists of those that sell prices.
+    """The state that all vendors share.
 
     Attributes:
         exchange: The prices.
@@ -107,7 +107,7 @@ class World:
     paid: bool
 
     def now(self, twist: str = "") -> float:
-        """The replayed now in seconds since the epoch; under ``stale``, weeks ago."""
+        """Return the replayed now in seconds since the epoch; under ``stale``, weeks ago."""
         return self.clock.time() - (STALE if twist == "stale" else 0.0)
 
 
@@ -131,23 +131,23 @@ class Vendor(Protocol):
     errors: Mapping[str, Answer]
     twists: Mapping[str, str]
 
-    def key(self, ask: Ask) -> str:
-        """The API key of a request, ``""`` if there is none."""
+    def key(self, request: VendorRequest) -> str:
+        """Return the API key of a request, ``""`` if there is none."""
 
-    def symbols(self, ask: Ask) -> tuple[str, ...]:
-        """The symbols (or the model) that a request names."""
+    def symbols(self, request: VendorRequest) -> tuple[str, ...]:
+        """Return the symbols (or the model) that a request names."""
 
     def exceeded(self, standing: Standing) -> Answer:
-        """What it says when a quota is used up."""
+        """Return the answer to a request beyond a quota."""
 
     def headers(self, standing: Standing, now: float) -> Mapping[str, str]:
-        """What it says about a quota in every answer; *now* is the time it tells, in seconds."""
+        """Return the headers about a quota; *now* is the vendor's time in seconds."""
 
-    def answer(self, ask: Ask, twist: str = "") -> Answer:
-        """The answer to a request, spoilt by one of ``twists`` if one is named."""
+    def answer(self, request: VendorRequest, twist: str = "") -> Answer:
+        """Return the answer to a request, altered by one of ``twists`` if one is named."""
 
 
-class BadAsk(Exception):
+class BadRequest(Exception):
     """A request that the vendor answers with an error.
 
     Attributes:
@@ -160,13 +160,13 @@ class BadAsk(Exception):
 
 
 def read_query(text: str) -> dict[str, str]:
-    """Query parameters; of repeated ones the last."""
+    """Return query parameters; of repeated ones the last."""
     return dict(parse_qsl(text, keep_blank_values=True))
 
 
 def failure(
     status: int, content: Mapping[str, object], headers: Mapping[str, str] | None = None
 ) -> Answer:
-    """An error with a JSON body."""
+    """Return an error with a JSON body."""
     body = json.dumps(content, ensure_ascii=False).encode()
     return Answer(body, status, headers or {}, error=True)

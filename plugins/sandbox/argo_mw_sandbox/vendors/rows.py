@@ -13,13 +13,13 @@ Encode = Callable[[Bars], bytes]
 
 
 def iso_times(bars: Bars) -> list[str]:
-    """Starts of bars as ``2022-02-01T05:00:00``, UTC."""
+    """Return starts of bars as ``2022-02-01T05:00:00``, UTC."""
     texts: list[str] = np.datetime_as_string(bars.time.astype("datetime64[s]")).tolist()
     return texts
 
 
 def volumes(bars: Bars) -> list[float] | list[int]:
-    """Volumes, as integers where all of them are whole."""
+    """Return volumes, as integers where all of them are whole."""
     whole = bool((bars.volume == np.floor(bars.volume)).all())
     column = bars.volume.astype(np.int64) if whole else np.round(bars.volume, 8)
     listed: list[float] | list[int] = column.tolist()
@@ -27,13 +27,13 @@ def volumes(bars: Bars) -> list[float] | list[int]:
 
 
 def trades(bars: Bars) -> list[int]:
-    """A plausible number of trades: no source has it, so one per 100 units."""
+    """Return a plausible number of trades: no source has it, so one per 100 units."""
     listed: list[int] = (bars.volume // 100 + 1).astype(np.int64).tolist()
     return listed
 
 
 def average_price(bars: Bars) -> list[float]:
-    """The typical price, where vendors report the volume-weighted one, which no source has."""
+    """Return the typical price in place of the volume-weighted one, which no source has."""
     typical: Floats = (bars.high + bars.low + bars.close) / 3
     listed: list[float] = np.round(typical, 4).tolist()
     return listed
@@ -44,20 +44,20 @@ class RowMemory:
 
     Args:
         encode: Writes bars as JSON rows, separated by commas.
-        slices: Slices remembered.
-        most: Longer slices are encoded anew every time.
+        max_slices: Slices remembered.
+        max_bars: Bars in a slice that is remembered; longer ones are encoded anew.
     """
 
-    def __init__(self, encode: Encode, slices: int = 2048, most: int = 500) -> None:
+    def __init__(self, encode: Encode, max_slices: int = 2048, max_bars: int = 500) -> None:
         self._encode = encode
-        self._slices = slices
-        self._most = most
+        self._max_slices = max_slices
+        self._max_bars = max_bars
         self._rows: OrderedDict[tuple[object, ...], bytes] = OrderedDict()
 
     def rows(self, symbol: str, timeframe: object, bars: Bars) -> bytes:
-        """The rows of one symbol's *bars*; growing bars differ in their close or volume."""
+        """Return the rows of one symbol's *bars*; growing bars differ in their close or volume."""
         count = len(bars)
-        if count > self._most:
+        if count > self._max_bars:
             return self._encode(bars)
         if count == 0:
             return b""
@@ -73,6 +73,6 @@ class RowMemory:
         known = self._rows.get(key)
         if known is None:
             known = self._rows[key] = self._encode(bars)
-            if len(self._rows) > self._slices:
+            if len(self._rows) > self._max_slices:
                 self._rows.popitem(last=False)
         return known

@@ -1,4 +1,4 @@
-"""A vendor's front desk: who may ask, how long it takes, what goes wrong, and the counts."""
+"""The endpoint of a vendor: keys, quotas, latencies, faults and counts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from argo_mw_sandbox.counts import VendorCounts
 from argo_mw_sandbox.faults import TRANSPORT_FAULTS, Fault, FaultBoard
 from argo_mw_sandbox.latency import INSTANT, Latency
 from argo_mw_sandbox.quotas import UNLIMITED, Meter, Quota, Standing
-from argo_mw_sandbox.vendors.protocol import Answer, Ask, Vendor
+from argo_mw_sandbox.vendors.protocol import Answer, Vendor, VendorRequest
 
 
 @frozen
-class Verdict:
-    """What happens to a request.
+class Handling:
+    """How a request is handled.
 
     Attributes:
         delay: Seconds until its answer.
-        standing: Where its key stands.
+        standing: What is left of its key's quota.
         error: The error that answers it, or ``None``.
         fault: The transport fault that strikes it, or ``None``.
-        twist: The way in which its answer is useless, or ``""``.
+        twist: The way in which its answer is made useless, or ``""``.
     """
 
     delay: float
@@ -33,8 +33,8 @@ class Verdict:
     twist: str = ""
 
 
-class Desk:
-    """Receives a vendor's requests.
+class Endpoint:
+    """The receiver of a vendor's requests.
 
     Args:
         vendor: Its protocol.
@@ -64,9 +64,9 @@ class Desk:
             vendor.name, [*vendor.twists, *vendor.errors], random.Random(number + 1)
         )
 
-    def receive(self, ask: Ask, now: float) -> Verdict:
+    def receive(self, request: VendorRequest, now: float) -> Handling:
         """Count a request at monotonic time *now* and decide what happens to it."""
-        symbols = self.vendor.symbols(ask)
+        symbols = self.vendor.symbols(request)
         counts = self.counts
         counts.requests += 1
         counts.symbols.update(symbols)
@@ -75,18 +75,18 @@ class Desk:
         if fault is not None:
             counts.faults[fault.kind] += 1
             if fault.kind in ("reset", "outage"):
-                return Verdict(delay, Standing(), fault=fault)
-        key = self.vendor.key(ask)
+                return Handling(delay, Standing(), fault=fault)
+        key = self.vendor.key(request)
         if not key or (self._keys is not None and key not in self._keys):
-            return Verdict(delay, Standing(), error=self.vendor.errors["unauthorized"])
+            return Handling(delay, Standing(), error=self.vendor.errors["unauthorized"])
         standing = self.meter.charge(key, now)
         if standing.exceeded:
-            return Verdict(delay, standing, error=self.vendor.exceeded(standing))
+            return Handling(delay, standing, error=self.vendor.exceeded(standing))
         if fault is None or fault.kind in TRANSPORT_FAULTS:
-            return Verdict(delay, standing, fault=fault)
+            return Handling(delay, standing, fault=fault)
         if fault.kind in self.vendor.twists:
-            return Verdict(delay, standing, twist=fault.kind)
-        return Verdict(delay, standing, error=self.vendor.errors[fault.kind])
+            return Handling(delay, standing, twist=fault.kind)
+        return Handling(delay, standing, error=self.vendor.errors[fault.kind])
 
     def answered(self, answer: Answer) -> None:
         """Count an answer that was sent in full."""
@@ -107,7 +107,7 @@ class Desk:
         self.counts = VendorCounts(requests=flying, in_flight=flying)
 
     def state(self) -> dict[str, object]:
-        """The settings as plain data."""
+        """Return the settings as plain data."""
         return {
             "latency": asdict(self.latency),
             "quota": asdict(self.meter.quota),

@@ -13,7 +13,7 @@ _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def first_second(text: str, market: Market) -> float:
-    """The instant, or the start of the market's day where *text* is only a date.
+    """Return the instant, or the start of the market's day where *text* is only a date.
 
     Raises:
         ValueError: It is neither.
@@ -24,7 +24,7 @@ def first_second(text: str, market: Market) -> float:
 
 
 def last_second(text: str, market: Market) -> float:
-    """The instant, or the last second of the market's day where *text* is only a date.
+    """Return the instant, or the last second of the market's day where *text* is only a date.
 
     Raises:
         ValueError: It is neither.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from argo_mw_sandbox.vendors.chat import Chat, House
+from argo_mw_sandbox.vendors.chat import Chat, Provider
 from argo_mw_sandbox.vendors.protocol import Answer, World, failure
 
 
@@ -17,7 +17,7 @@ def _glm_error(status: int, code: str, message: str) -> Answer:
 
 _INVALID = "invalid_request_error"
 
-DEEPSEEK = House(
+DEEPSEEK = Provider(
     "deepseek",
     ("deepseek-",),
     {
@@ -43,7 +43,7 @@ DEEPSEEK = House(
     least_cached=64,
 )
 
-QWEN = House(
+QWEN = Provider(
     "qwen",
     ("qwen", "qwq"),
     {
@@ -85,7 +85,7 @@ QWEN = House(
     least_cached=256,
 )
 
-GLM = House(
+GLM = Provider(
     "glm",
     ("glm-",),
     {

@@ -1,4 +1,4 @@
-"""What every bars answer says about itself: whether its prices are real."""
+"""A header of every answer with bars: whether its prices are real."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ HEADER = "X-Sandbox-Source"
 
 
 def label(instruments: Iterable[Instrument], *, intraday: bool) -> dict[str, str]:
-    """A header that names the sources of an answer's bars.
+    """Return a header that names the sources of an answer's bars.
 
     Args:
         instruments: What the bars are of.
