@@ -1,4 +1,4 @@
-"""How many bars requests a second the sandbox answers on one core."""
+"""Bars requests per second that the sandbox answers on one core."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 async def run(args: argparse.Namespace) -> dict[str, float | int | str]:
     """Ask for 90 daily bars of one stock, of changing stocks, and of 100 stocks at once.
 
-    The client is a bare socket on another core, so that what is measured is the sandbox.
+    The client is a bare socket on another core, so that only the sandbox is measured.
     """
-    with apart() as core, SandboxProcess(SandboxConfig(), cpu=core) as sandbox:
+    with own_core() as core, SandboxProcess(SandboxConfig(), cpu=core) as sandbox:
         url = urlsplit(sandbox.url("alpaca"))
         drawn = [f"SYN{number:03d}" for number in range(1, 101)]
         questions = {
@@ -57,8 +57,8 @@ async def run(args: argparse.Namespace) -> dict[str, float | int | str]:
 
 
 @contextmanager
-def apart() -> Iterator[int | None]:
-    """Leave a core to the sandbox, and have this process back on all of them afterwards."""
+def own_core() -> Iterator[int | None]:
+    """Leave a core to the sandbox, and return to all cores afterwards."""
     if not hasattr(os, "sched_setaffinity"):
         yield None
         return

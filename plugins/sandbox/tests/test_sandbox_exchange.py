@@ -34,7 +34,7 @@ def read(symbol: str, timeframe: Timeframe, span: Span, now: float) -> Bars:
     return read_bars(instrument, timeframe, span, now).bars
 
 
-def test_the_real_symbols_overlap_where_it_is_said() -> None:
+def test_the_real_symbols_overlap_where_documented() -> None:
     first = max(date(2000, 1, 1), *(_days(symbol)[0] for symbol in REAL))
     last = min(_days(symbol)[1] for symbol in REAL)
     assert (first, last) == OVERLAP
@@ -294,7 +294,7 @@ def test_of_rows_of_one_time_the_last_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value", "said"),
+    ("column", "value", "message"),
     [
         ("time", "yesterday", "line 9: its time is none in ISO 8601"),
         ("time", "", "line 9: its time is none in ISO 8601"),
@@ -307,12 +307,12 @@ def test_of_rows_of_one_time_the_last_counts(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_row_is_named_with_its_file_and_line(
-    tmp_path: Path, column: str, value: str, said: str
+    tmp_path: Path, column: str, value: str, message: str
 ) -> None:
     rows = ROWS.astype(object)
     rows.loc[7, column] = value
     rows.to_csv(tmp_path / "BAD.csv", index=False)
-    with pytest.raises(ValueError, match=rf"BAD\.csv: {said}") as failed:
+    with pytest.raises(ValueError, match=rf"BAD\.csv: {message}") as failed:
         _folder(tmp_path)
     assert "\n" not in str(failed.value)
 

@@ -1,4 +1,4 @@
-"""What goes wrong goes wrong as told, and is counted."""
+"""Faults strike as configured, and are counted."""
 
 import asyncio
 import random
@@ -148,7 +148,7 @@ def kinds(made: FaultBoard, moments: list[float]) -> list[str]:
     return [fault.kind if fault else "" for fault in drawn]
 
 
-def test_a_fault_strikes_as_often_as_told() -> None:
+def test_a_fault_strikes_as_often_as_configured() -> None:
     assert kinds(board(Fault("quota", times=2)), [100, 101, 102]) == ["quota", "quota", ""]
 
 
@@ -221,8 +221,8 @@ async def test_an_answer_takes_its_latency(client: httpx2.AsyncClient) -> None:
 
 def test_quotas_slide_and_refusals_are_free() -> None:
     meter = Meter(Quota(per_minute=2, per_day=3))
-    said = [meter.charge("key", now).exceeded for now in (0, 30, 59, 60.5, 91, 86_401)]
-    assert said == ["", "", "minute", "", "day", ""]
+    exceeded = [meter.charge("key", now).exceeded for now in (0, 30, 59, 60.5, 91, 86_401)]
+    assert exceeded == ["", "", "minute", "", "day", ""]
 
 
 def test_quotas_are_counted_for_each_key() -> None:

@@ -135,7 +135,7 @@ async def test_claude_answers_in_json_and_counts_its_tokens(
     assert message.usage.input_tokens == estimate.input_tokens
 
 
-async def test_claude_streams_what_it_would_have_said_at_once(
+async def test_claude_streams_the_reply_that_it_would_give_at_once(
     sandbox: Sandbox, claude: anthropic.AsyncAnthropic
 ) -> None:
     whole = await claude.messages.create(model=CLAUDE, max_tokens=500, messages=USER)
@@ -187,7 +187,7 @@ async def test_claude_caches_marked_prompts(
     assert (counts.cache_write_tokens, counts.cache_read_tokens) == (1000, 1000)
 
 
-async def test_claude_caches_the_whole_prompt_when_told_so_at_the_top(
+async def test_claude_caches_the_whole_prompt_with_cache_control_at_the_top(
     claude: anthropic.AsyncAnthropic,
 ) -> None:
     messages = [{"role": "user", "content": "y" * 4000}]
@@ -302,7 +302,7 @@ async def test_a_days_quota_has_a_code_of_its_own(sandbox: Sandbox, chats: Chats
 
 
 @pytest.mark.parametrize("vendor", MODELS)
-async def test_chat_models_stream_what_they_would_have_said_at_once(
+async def test_chat_models_stream_the_reply_that_they_would_give_at_once(
     chats: Chats, vendor: str
 ) -> None:
     whole = await chats.ask(vendor)

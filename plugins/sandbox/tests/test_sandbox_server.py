@@ -229,7 +229,7 @@ def test_a_child_ends_with_its_parent() -> None:
         socket.create_connection((url.hostname, url.port), timeout=30)
 
 
-def test_the_sandbox_runs_on_its_own_until_it_is_told_to_stop() -> None:
+def test_the_sandbox_runs_on_its_own_until_it_is_stopped() -> None:
     command = [sys.executable, "-m", "argo_mw_sandbox", "--port", "0", "--now", "2012-11-16"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

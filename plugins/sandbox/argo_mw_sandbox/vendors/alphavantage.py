@@ -189,8 +189,8 @@ class AlphaVantage:
             "6. Time Zone": "US/Eastern",
         }
         rows = self._intraday.rows(instrument.symbol, timeframe, bars)
-        told = label([instrument], intraday=True)
-        return _series(meta, f"Time Series ({interval})", rows, told)
+        source = label([instrument], intraday=True)
+        return _series(meta, f"Time Series ({interval})", rows, source)
 
     def _instrument(self, request: VendorRequest) -> Instrument:
         found = self._world.exchange.find(request.query.get("symbol", ""), STOCKS)

@@ -126,10 +126,10 @@ class Chat:
         number = zlib.crc32(request.body)
         created = int(self._world.clock.time())
         head: JSON = {"id": f"chatcmpl-{number:08x}", "created": created, "model": model}
-        told = _usage(cached, made, self._provider.name)
+        usage_body = _usage(cached, made, self._provider.name)
         if body.get("stream") is True:
             wanted = as_dict(body.get("stream_options")).get("include_usage") is True
-            stream = _stream(head, made, told, number, wanted, self._provider.always_usage)
+            stream = _stream(head, made, usage_body, number, wanted, self._provider.always_usage)
             return Answer(b"", content_type=STREAM, usage=usage, stream=tuple(stream))
         choice = {
             "index": 0,
@@ -137,7 +137,7 @@ class Chat:
             "finish_reason": STOPS[made.stop],
             "logprobs": None,
         }
-        whole = {**head, "object": "chat.completion", "choices": [choice], "usage": told}
+        whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage_body}
         return Answer(json.dumps(whole, ensure_ascii=False).encode(), usage=usage)
 
 
@@ -187,22 +187,22 @@ def _call(tool: tuple[str, JSON], number: int) -> JSON:
 
 def _usage(cached: Cached, made: ModelReply, name: str) -> JSON:
     prompt = cached.fresh + cached.written + cached.read
-    told: JSON = {
+    usage_body: JSON = {
         "prompt_tokens": prompt,
         "completion_tokens": made.tokens,
         "total_tokens": prompt + made.tokens,
         "prompt_tokens_details": {"cached_tokens": cached.read},
     }
     if name == "deepseek":
-        told |= {
+        usage_body |= {
             "prompt_cache_hit_tokens": cached.read,
             "prompt_cache_miss_tokens": prompt - cached.read,
         }
-    return told
+    return usage_body
 
 
 def _stream(
-    head: JSON, made: ModelReply, told: JSON, number: int, wanted: bool, always: bool
+    head: JSON, made: ModelReply, usage_body: JSON, number: int, wanted: bool, always: bool
 ) -> Iterator[Piece]:
     def chunk(delta: JSON, stop: str | None = None, wait: float = 0.0, **more: object) -> Piece:
         choice = {"index": 0, "delta": delta, "finish_reason": stop, "logprobs": None}
@@ -219,11 +219,11 @@ def _stream(
     if made.tool is not None:
         yield chunk({"tool_calls": [{"index": 0, **_call(made.tool, number)}]})
     if always:
-        yield chunk({}, STOPS[made.stop], usage=told)
+        yield chunk({}, STOPS[made.stop], usage=usage_body)
     else:
         yield chunk({}, STOPS[made.stop])
     if wanted and not always:
-        yield _data({**head, "object": "chat.completion.chunk", "choices": [], "usage": told})
+        yield _data({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage_body})
     yield Piece(b"data: [DONE]\n\n")
 
 

@@ -131,16 +131,16 @@ class Claude:
         limit = standing.limit or 4000
         remaining = standing.remaining if standing.limit else limit
         reset = datetime.fromtimestamp(math.ceil(now + standing.reset), UTC)
-        told = {"request-id": REQUEST_ID}
+        headers = {"request-id": REQUEST_ID}
         for kind, factor in (
             ("requests", 1),
             ("input-tokens", INPUT_TOKENS_PER_REQUEST),
             ("output-tokens", OUTPUT_TOKENS_PER_REQUEST),
         ):
-            told[f"anthropic-ratelimit-{kind}-limit"] = str(limit * factor)
-            told[f"anthropic-ratelimit-{kind}-remaining"] = str(remaining * factor)
-            told[f"anthropic-ratelimit-{kind}-reset"] = f"{reset:%Y-%m-%dT%H:%M:%SZ}"
-        return told
+            headers[f"anthropic-ratelimit-{kind}-limit"] = str(limit * factor)
+            headers[f"anthropic-ratelimit-{kind}-remaining"] = str(remaining * factor)
+            headers[f"anthropic-ratelimit-{kind}-reset"] = f"{reset:%Y-%m-%dT%H:%M:%SZ}"
+        return headers
 
     def answer(self, request: VendorRequest, twist: str = "") -> Answer:
         """Return a message, whole or streamed, or a count of tokens."""
