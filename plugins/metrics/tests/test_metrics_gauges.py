@@ -226,7 +226,7 @@ async def test_prometheus_reads_how_full_caches_queues_and_pools_are(
 
     redis.kill()
     await whole.argo.call("bars", symbol="MSFT")
-    while context_of(whole.argo).shared.away is None:  # type: ignore[attr-defined]
+    while context_of(whole.argo).shared.unreachable is None:  # type: ignore[attr-defined]
         await asyncio.sleep(0)
     assert {(): 0} == (await whole.gauges())["argo_shared_available"]
 
