@@ -60,8 +60,12 @@ class EmbeddingBatcher:
                 thread = ThreadPoolExecutor(1, thread_name_prefix="argo-mw-embedder")
                 try:
                     await asyncio.get_running_loop().run_in_executor(thread, self.embedder.load)
-                except BaseException:
+                except asyncio.CancelledError:
+                    # The load cannot be interrupted; its thread ends with it.
                     thread.shutdown(wait=False)
+                    raise
+                except BaseException:
+                    await asyncio.to_thread(thread.shutdown)
                     raise
                 self._thread = thread
                 self.ready = True
