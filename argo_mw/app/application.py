@@ -75,7 +75,8 @@ class Argo(Caller):
         self._builder: PipelineBuilder | None = None
         self._context: Context | None = None
         self._observers: dict[str, tuple[Observer, ...]] = {}
-        self._reloading = asyncio.Lock()
+        self._rebuilding = asyncio.Lock()
+        self._entered = False
         self._stopping = False
         self._plugins = Plugins.load(
             block=settings.argo.block,
@@ -120,17 +121,19 @@ class Argo(Caller):
         Raises:
             Closed: It is open, or was.
         """
-        if self._context is not None or self._stopping:
+        if self._entered or self._stopping:
             msg = "an application is opened once; make another with Argo.open(...)"
             raise Closed(msg)
         state_dir = state_directory(self._settings)
+        self._entered = True
         try:
-            self._context = await open_context(
-                self._settings, self._plugins, self._engine, state_dir
-            )
-            self._builder = PipelineBuilder(self._plugins, self._context)
-            self._builder.given = self._given
-            await self._start(self._context)
+            async with self._rebuilding:
+                self._context = await open_context(
+                    self._settings, self._plugins, self._engine, state_dir
+                )
+                self._builder = PipelineBuilder(self._plugins, self._context)
+                self._builder.given = self._given
+                await self._start(self._context)
         except BaseException:
             await self.aclose()
             raise
@@ -150,18 +153,12 @@ class Argo(Caller):
         if self._stopping:
             return
         self._stopping = True
-        context = self._context
-        async with AsyncExitStack() as stack:
-            # Whatever fails at it, all the rest is closed as well.
-            if context is not None:
-                stack.push_async_callback(context.shared.aclose)
-                stack.push_async_callback(context.tag_versions.aclose)
-            stack.push_async_callback(self._tasks.aclose)
-            if context is not None:
-                stack.push_async_callback(self._lifecycle.stop, context)
-                stack.push_async_callback(self._engine.costs.aclose)
-            stack.callback(self._engine.close)
-            stack.push_async_callback(self._end_reloads)
+        try:
+            # An opening or a reload under way ends first: what it opens must be closed as well.
+            async with self._rebuilding:
+                self._engine.close()
+        finally:
+            await self._close(self._context)
 
     def wrap(
         self,
@@ -242,7 +239,7 @@ class Argo(Caller):
         Raises:
             ConfigError: The new configuration cannot be used.
         """
-        async with self._reloading:
+        async with self._rebuilding:
             before = self._engine.pipeline
             settings = self._settings if config is None else read_settings(config)
             pipeline = self._build(settings, before)
@@ -353,10 +350,17 @@ class Argo(Caller):
         if self._settings.argo.watch:
             self._tasks.spawn("watch", watch(self._watched(), self._take_up))
 
-    async def _end_reloads(self) -> None:
-        """Wait for a reload under way, since what it opens must be closed too; take no more."""
-        async with self._reloading:
-            self._engine.close()
+    async def _close(self, context: Context | None) -> None:
+        async with AsyncExitStack() as stack:
+            # In reverse; whatever fails, all the rest is closed as well.
+            if context is not None:
+                stack.push_async_callback(context.shared.aclose)
+                stack.push_async_callback(context.tag_versions.aclose)
+            stack.push_async_callback(self._tasks.aclose)
+            if context is not None:
+                stack.push_async_callback(self._lifecycle.stop, context)
+                stack.push_async_callback(self._engine.costs.aclose)
+            stack.callback(self._engine.close)
 
     def _watched(self) -> set[Path]:
         files = {Overlay(state_directory(self._settings)).path.absolute()}

@@ -211,6 +211,52 @@ async def test_a_function_that_is_wrapped_during_the_opening_is_answered(opened,
     await argo.aclose()
 
 
+async def test_an_application_is_opened_by_one_task_only(opened, book) -> None:
+    argo = opened(one=Plugin("one", book))
+    entered = await asyncio.gather(argo.__aenter__(), argo.__aenter__(), return_exceptions=True)
+    assert argo in entered
+    assert any(isinstance(one, Closed) for one in entered)
+    assert ("one 1",) == await ask(argo)
+    await argo.aclose()
+    assert ["one starts", "one 1 open", "one 1 called", "one 1 close", "one stops"] == book
+
+
+async def test_an_application_that_is_closed_while_it_opens_closes_what_it_opened(
+    opened, book
+) -> None:
+    plugin = Plugin("one", book)
+    plugin.prepare = lambda middleware: middleware.gate.clear()
+    argo = opened(one=plugin)
+    opening = asyncio.create_task(argo.__aenter__())
+    await settle()
+    closing = asyncio.create_task(argo.aclose())
+    await settle()
+    plugin.made[0].gate.set()
+    await asyncio.gather(opening, closing)
+    assert ["one starts", "one 1 open", "one 1 close", "one stops"] == book
+    with pytest.raises(Closed):
+        await ask(argo)
+
+
+async def test_an_opening_that_is_cancelled_closes_what_it_opened(opened, book) -> None:
+    plugins = {"one": Plugin("one", book), "two": Plugin("two", book)}
+    plugins["two"].prepare = lambda middleware: middleware.gate.clear()
+    argo = opened(**plugins)
+    opening = asyncio.create_task(argo.__aenter__())
+    await settle()
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert [
+        "one starts",
+        "one 1 open",
+        "two starts",
+        "two stops",
+        "one 1 close",
+        "one stops",
+    ] == book
+
+
 @pytest.mark.parametrize("how", ["fail", "hang"])
 async def test_a_plugin_whose_layer_does_not_open_is_left_out(opened, book, how: str) -> None:
     plugins = {"one": Plugin("one", book, parts=("", "inner")), "two": Plugin("two", book)}
