@@ -81,7 +81,7 @@ def compose_find(
                 return found
             if found is not None:
                 looks = _collect(layer, call, found, looks, report)
-        return _in_order(finders, deferred, call, looks) if deferred else looks
+        return _in_order(finders, deferred, call, looks, report) if deferred else looks
 
     return find
 
@@ -110,11 +110,20 @@ def _collect(
 
 
 def _in_order(
-    finders: Sequence[Finder], deferred: Sequence[Finder], call: Call, looks: Looks | None
-) -> Looks:
+    finders: Sequence[Finder],
+    deferred: Sequence[Finder],
+    call: Call,
+    looks: Looks | None,
+    report: Report,
+) -> Looks | None:
     """Return *looks* and those of *deferred*, which have no immediate answer, outermost first."""
-    made = dict(looks or ()) | {layer: cast("Look", look(call)) for layer, look in deferred}
-    return [(layer, made[layer]) for layer, _ in finders if layer in made]
+    made = dict(looks or ())
+    for layer, look in deferred:
+        try:
+            made[layer] = cast("Look", look(call))
+        except Exception as error:  # a signature that takes no call
+            report(layer, call, error)
+    return [(layer, made[layer]) for layer, _ in finders if layer in made] or None
 
 
 async def await_looks(call: Call, looks: Looks, report: Report) -> Outcome | tuple[str, ...]:

@@ -110,6 +110,7 @@ def serves_everything(operation: AnyOperation) -> bool:
 
 _ASYNC = ("shadow", "open", "close")
 _PLAIN = ("explain", "take_over")
+_EITHER = ("find",)
 
 
 @frozen(eq=False)
@@ -150,7 +151,7 @@ class Layer:
             wrong = f"its middleware is the class {middleware.__name__}; make an instance of it"
         elif not callable(middleware):
             wrong = f"its middleware, a {kind}, cannot be called; write `async def __call__`"
-        for name in (*_ASYNC, *_PLAIN):
+        for name in (*_ASYNC, *_PLAIN, *_EITHER):
             method = getattr(middleware, name, None)
             if method is not None and not wrong and (fault := _fault(name, method)):
                 wrong = f"{kind}.{name} {fault}"

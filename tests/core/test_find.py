@@ -213,6 +213,51 @@ async def test_a_refresh_looks_nowhere_and_has_missed_nothing(open_argo, book, u
     assert () == store.missed
 
 
+class AsyncStore(Store):
+    """A store whose find is itself a coroutine."""
+
+    async def find(self, call: Call) -> Outcome | None:  # type: ignore[override]
+        self.book.append(f"{self.name} asked")
+        return await self.look()
+
+
+async def test_an_async_find_is_not_called_where_an_immediate_answer_is_at_hand(
+    open_argo, book, upstream
+) -> None:
+    layers = placed(AsyncStore("one", book), Memory("two", book, Outcome("kept")))
+    async with open_argo(upstream, layers=layers) as argo:
+        assert "kept" == await argo.call("bars", symbol="A")
+    assert ["two asked"] == book
+
+
+async def test_async_finds_and_coroutines_are_awaited_outermost_first(
+    open_argo, book, upstream
+) -> None:
+    layers = placed(
+        AsyncStore("one", book, None),
+        Store("two", book, None),
+        AsyncStore("three", book, Outcome("kept")),
+        AsyncStore("four", book, Outcome("unused")),
+    )
+    async with open_argo(upstream, layers=layers) as argo:
+        assert "kept" == await argo.call("bars", symbol="A")
+    assert ["one", "two", "three"] == [line.split()[0] for line in book if "begun" in line]
+
+
+async def test_an_async_find_of_a_wrong_signature_is_reported_and_bypassed(
+    open_argo, book, upstream
+) -> None:
+    class Wrong(Layered):
+        async def find(self) -> Outcome | None:
+            return None
+
+    layers = placed(Wrong("one", book), Store("two", book, Outcome("kept")))
+    async with open_argo(upstream, layers=layers) as argo:
+        events = capture_events(argo)
+        assert "kept" == await argo.call("bars", symbol="A")
+    assert ["one"] == [event.layer for event in events.of(LayerBypassed)]
+
+
 # -- Layers that the search may not pass -------------------------------------------------------
 
 

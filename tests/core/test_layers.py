@@ -48,15 +48,22 @@ def test_what_is_awaited_must_be_async(name: str) -> None:
         Layer("one", wrong)
 
 
-@pytest.mark.parametrize("name", ["find", "explain", "take_over"])
+@pytest.mark.parametrize("name", ["explain", "take_over"])
 def test_what_is_called_must_be_plain(name: str) -> None:
-    """An async ``find`` would cost every call a coroutine, whether anything is at hand or not."""
 
     async def method(*_: object) -> None: ...
 
     wrong = type("Wrong", (Whole,), {name: method})()
     with pytest.raises(TypeError, match=rf"'one': Wrong\.{name} must be a plain method: write"):
         Layer("one", wrong)
+
+
+def test_find_may_be_plain_or_async() -> None:
+    class Async(Whole):
+        async def find(self, call: Call) -> Outcome | None:
+            return None
+
+    assert "one" == Layer("one", Async()).flag
 
 
 @pytest.mark.parametrize("name", ["find", "explain", "take_over", "shadow", "open", "close"])
