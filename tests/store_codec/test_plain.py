@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from argo_mw.base.errors import NotEncodable, PluginError
-from argo_mw.store.codec import Codecs, Envelope, UndecodableReason, Undecodable
+from argo_mw.store.codec import Codecs, Envelope, Undecodable, UndecodableReason
 
 CODECS = Codecs()
 LONG_REPRS = pytest.mark.filterwarnings("ignore:Generating overly large repr")
