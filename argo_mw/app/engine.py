@@ -139,16 +139,11 @@ class Engine:
         self, call: Call, variant: Variant, deadline: float, looks: Looks | None
     ) -> Awaitable[Outcome]:
         if looks is not None:
-            return fail_at(self._look(call, variant, deadline, looks), deadline, self.clock)
+            looking = await_looks(call, looks, variant.report, variant.run, deadline)
+            return fail_at(looking, deadline, self.clock)
         if variant.only is not None:
             return variant.run(call.evolve(upstream=variant.only, deadline=deadline))
         return fail_at(variant.run(call.until(deadline)), deadline, self.clock)
-
-    async def _look(self, call: Call, variant: Variant, deadline: float, looks: Looks) -> Outcome:
-        found = await await_looks(call, looks, variant.report)
-        if isinstance(found, Outcome):
-            return found
-        return await variant.run(call.evolve(deadline=deadline, missed=found))
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
         """Return the answer to a question that *parent* depends on."""

@@ -17,7 +17,7 @@ from argo_mw.base.errors import ArgoError
 from argo_mw.chain.isolation import Report, not_an_outcome
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events
-from argo_mw.model.layer import Finds, Found, Layer
+from argo_mw.model.layer import Finds, Found, Layer, Next
 from argo_mw.model.outcome import Outcome
 
 Look: TypeAlias = Coroutine[object, object, Outcome | None]
@@ -126,12 +126,21 @@ def _in_order(
     return [(layer, made[layer]) for layer, _ in finders if layer in made] or None
 
 
-async def await_looks(call: Call, looks: Looks, report: Report) -> Outcome | tuple[str, ...]:
-    """Return what the first of *looks* finds, or the names of the layers that found nothing.
+async def await_looks(
+    call: Call, looks: Looks, report: Report, enter: Next, deadline: float
+) -> Outcome:
+    """Return what the first of *looks* finds, or else what the chain answers.
 
     A look that fails is reported, and its layer is not named: it may look again.
+
+    Args:
+        call: The question.
+        looks: What to await, outermost first.
+        report: Reports a layer that failed.
+        enter: The chain, for a call that names the layers which found nothing.
+        deadline: Monotonic seconds that the call is dated with then.
     """
-    missed: list[str] = []
+    missed: tuple[str, ...] = ()
     try:
         for layer, look in looks:
             try:
@@ -144,12 +153,12 @@ async def await_looks(call: Call, looks: Looks, report: Report) -> Outcome | tup
             if type(found) is Outcome:
                 return found
             if found is None:
-                missed.append(layer.name)
+                missed = (*missed, layer.name)
             else:
                 report(layer, call, not_an_outcome(layer, found))
     finally:
         close(looks)
-    return tuple(missed)
+    return await enter(call.evolve(deadline=deadline, missed=missed))
 
 
 def close(looks: Looks | None) -> None:

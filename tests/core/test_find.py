@@ -76,6 +76,14 @@ class Store(Layered):
             self.book.append(f"{self.name} ended")
 
 
+class Deferred(Store):
+    """A layer that never has an immediate answer, and says so by an ``async def find``."""
+
+    async def find(self, call: Call) -> Outcome | None:  # type: ignore[override]
+        self.book.append(f"{self.name} asked")
+        return await self.look()
+
+
 def placed(*middlewares: Layered, **more: object) -> tuple[Layer, ...]:
     """*middlewares* as layers, outermost first."""
     layers: list[Layer] = []
@@ -170,6 +178,25 @@ async def test_coroutines_are_awaited_one_after_the_other_outermost_first(
     assert [
         "one asked", "two asked", "one begun", "one ended", "two begun", "two ended",
     ] == book  # fmt: skip
+
+
+async def test_an_async_find_is_not_called_while_another_layer_has_an_immediate_answer(
+    open_argo, book, upstream
+) -> None:
+    layers = placed(Deferred("one", book), Memory("two", book, Outcome("kept")))
+    async with open_argo(upstream, layers=layers) as argo:
+        assert "kept" == await argo.call("bars", symbol="A")
+    assert ["two asked"] == book
+
+
+async def test_an_async_find_keeps_its_place_among_the_coroutines(
+    open_argo, book, upstream
+) -> None:
+    layers = placed(Store("one", book, None), Deferred("two", book, Outcome("kept")))
+    async with open_argo(upstream, layers=layers) as argo:
+        assert "kept" == await argo.call("bars", symbol="A")
+    expected = ["one asked", "one begun", "one ended", "two asked", "two begun", "two ended"]
+    assert expected == book
 
 
 async def test_coroutines_after_the_first_answer_are_closed(open_argo, book, upstream) -> None:

@@ -56,7 +56,9 @@ class Coalesce:
 
     async def find(self, call: Call) -> Outcome | None:
         """Return the outcome of the flight that *call* may join, or ``None``."""
-        return await self._join(flight_key(call), call) if self._flights else None
+        # Looked up when this is awaited: the wait of a layer outside of it may have taken long.
+        flight = self._joinable(flight_key(call)) if self._flights else None
+        return None if flight is None else await self._wait(flight, call)
 
     def explain(self, call: Call) -> str:
         """Describe the flight that *call* would join, if there is one."""
@@ -66,11 +68,6 @@ class Coalesce:
         if flight.failed:
             return "would share the failure of a moment ago"
         return f"would join a flight that {flight.waiting} wait for"
-
-    async def _join(self, key: str, call: Call) -> Outcome | None:
-        # Looked up again: the wait of a layer outside of this one may have taken long.
-        flight = self._joinable(key)
-        return None if flight is None else await self._wait(flight, call)
 
     def _wait(self, flight: Flight, call: Call) -> Coroutine[object, object, Outcome]:
         if self._context.events.calls:
