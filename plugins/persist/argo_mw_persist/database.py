@@ -1,4 +1,4 @@
-"""The database, as other plugins get it: their rows read, changed and imported."""
+"""The database, as other plugins get it: to record, read and change their rows."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from argo_mw_persist.errors import PersistError
 from argo_mw_persist.sink import Query
 from argo_mw_persist.store import StoreInUse
 from argo_mw_persist.tables import Cells, Dialect
+from argo_mw_persist.writer import Receipt
 
 NAME = "persist"
 
@@ -43,11 +44,28 @@ class Database:
     async def change(
         self, sql: str, parameters: Sequence[Cell] = (), *, tags: Collection[str] = ()
     ) -> int:
-        """Run *sql*, one changing statement, invalidate *tags*, return how many rows changed."""
+        """Run *sql*, one changing statement, invalidate *tags*, return how many rows changed.
+
+        Args:
+            sql: The statement.
+            parameters: One for each ``?`` in it.
+            tags: The tags of reads that it makes stale.
+        """
         try:
             return await self._store().change(Query(sql, parameters), tags)
         except PersistError as error:
             raise unavailable(error) from error
+
+    async def record(self, row: Row) -> Receipt:
+        """Queue *row*, waiting while the queue is full, and return its receipt.
+
+        Await the receipt to know that the row is safe; its result names the place.
+
+        Raises:
+            ConfigError: No plugin declares the row's table.
+            QueueFull: The queue is full, and ``overflow`` is ``refuse``.
+        """
+        return await self._store().record(row)
 
     async def write(self, rows: Sequence[Row]) -> Mapping[Row, str]:
         """Write *rows* at once, past the queue, and return why each refused one was refused.

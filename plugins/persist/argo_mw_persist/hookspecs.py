@@ -56,9 +56,9 @@ def register_tables() -> Iterable[Mapping[str, object]]:  # type: ignore[empty-b
 def database_opened(database: Database) -> None:
     """Receive the database, once it is open, to read and change this plugin's own tables.
 
-    ``database.read(sql, parameters)``, ``change(sql, parameters, tags=...)``, ``write(rows)`` and
-    ``flush()`` are awaited, ``database.dialect`` is ``sqlite`` or ``postgresql``. It stays the same
-    when the configuration names another database.
+    ``database.read(sql, parameters)``, ``change(sql, parameters, tags=...)``, ``record(row)``,
+    ``write(rows)`` and ``flush()`` are awaited, ``database.dialect`` is ``sqlite`` or
+    ``postgresql``. It stays the same when the configuration names another database.
 
     Implement it with ``@hookimpl(optionalhook=True)``, so that the plugin also works where persist
     is not installed.

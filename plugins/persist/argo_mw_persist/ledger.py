@@ -50,7 +50,7 @@ class Ledger:
         self._sent.pop(request, None)
 
     def _ended(self, charge: Charge, stream: Stream[object]) -> None:
-        # In the next turn: who works out the cost may be told of the end after this ledger.
+        # In the next turn: the guard that works out the cost may be notified after this ledger.
         asyncio.get_running_loop().call_soon(self._write_stream, charge, stream)
 
     def _write_stream(self, charge: Charge, stream: Stream[object]) -> None:

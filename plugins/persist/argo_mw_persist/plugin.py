@@ -22,7 +22,7 @@ from argo_mw_persist.database import NAME
 from argo_mw_persist.gauges import gauges
 from argo_mw_persist.layer import Recorder
 from argo_mw_persist.ledger import Ledger
-from argo_mw_persist.reads import OPERATIONS, Reads
+from argo_mw_persist.reads import OPERATIONS, AnswerReads
 from argo_mw_persist.records import Answer
 from argo_mw_persist.results import AnswerPage, Spending
 
@@ -35,17 +35,17 @@ class PersistPlugin(WithPersistence):
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the table ``[plugins.persist]``."""
+        """Return the class of the table ``[plugins.persist]``."""
         return PersistConfig
 
     @hookimpl
     def register_hookspecs(self) -> object:
-        """The hooks by which other plugins register sinks and tables."""
+        """Return the hooks by which other plugins register sinks and tables."""
         return hookspecs
 
     @hookimpl
     def register_operations(self) -> Iterable[AnyOperation]:
-        """The operations that read."""
+        """Return the operations that read."""
         return OPERATIONS
 
     @hookimpl
@@ -56,12 +56,12 @@ class PersistPlugin(WithPersistence):
 
     @hookimpl
     def register_upstreams(self, config: PersistConfig, context: Context) -> Iterable[Upstream]:
-        """The store, which answers them."""
-        return [Reads(self.persistence(context).prepared(config)).upstream()]
+        """Return the store, which answers them."""
+        return [AnswerReads(self.persistence(context).prepared(config)).upstream()]
 
     @hookimpl
     def register_layers(self, config: PersistConfig, context: Context) -> Iterable[Layer]:
-        """The layer in its slot."""
+        """Return the layer in its slot."""
         recorder = Recorder(self.persistence(context).prepared(config), config, context)
         return [Layer(NAME, recorder, slot=NAME, serves=recorder.serves)]
 
@@ -69,7 +69,7 @@ class PersistPlugin(WithPersistence):
     def register_guards(
         self, config: PersistConfig, context: Context, upstream: Upstream
     ) -> Iterable[Guard]:
-        """The ledger, for upstreams that cost something."""
+        """Return the ledger, for upstreams that cost something."""
         costs = upstream.metered or bool(upstream.price)
         if not config.ledger or upstream.name == NAME or not costs:
             return []
@@ -78,12 +78,12 @@ class PersistPlugin(WithPersistence):
 
     @hookimpl
     def register_gauges(self, context: Context) -> Iterable[Gauge]:
-        """How much waits to be written, and how the connections are used."""
+        """Return gauges of what waits to be written and of how the connections are used."""
         return gauges(lambda: self.persistence(context).current)
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw db …``."""
+        """Add ``argo-mw db …``."""
         from argo_mw_persist.commands import db
 
         cli.add_command(db)

@@ -66,7 +66,7 @@ class Connection(Protocol):
 
 @frozen
 class PostgresOptions:
-    """How PostgreSQL is used.
+    """The use of PostgreSQL.
 
     Attributes:
         max_connections: Connections at most, two of which are used for writing at any time.

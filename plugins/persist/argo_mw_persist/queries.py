@@ -26,7 +26,7 @@ Conditions = tuple[list[str], list[Cell]]
 
 @frozen
 class AnswerFilter:
-    """Which recorded answers are meant.
+    """A choice of recorded answers.
 
     Attributes:
         operation: To this operation.
@@ -55,7 +55,7 @@ class AnswerFilter:
 
 @frozen
 class ChargeFilter:
-    """Which lines of the ledger are meant.
+    """A choice of lines of the ledger.
 
     Attributes:
         tenant: The tenant that asks.

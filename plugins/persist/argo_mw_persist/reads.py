@@ -58,7 +58,7 @@ def ledger(
 OPERATIONS = (answers, ledger)
 
 
-class Reads:
+class AnswerReads:
     """The answers to the reading operations, from the store in use."""
 
     def __init__(self, store: StoreInUse) -> None:

@@ -14,7 +14,7 @@ new_id = TimeOrderedIds()
 
 @frozen
 class Answer:
-    """An answer of any other operation, as it came from its upstream.
+    """An answer, kept as it came from its upstream.
 
     Attributes:
         operation: The operation's name.

@@ -25,7 +25,7 @@ class AnswerPage:
 
 @frozen
 class Spending:
-    """What the calls of one operation to one upstream cost.
+    """The cost of the calls of one operation to one upstream.
 
     Attributes:
         upstream: Who was asked.

@@ -50,7 +50,7 @@ _LOCKED = ("database is locked", "database table is locked")
 
 @frozen
 class SqliteOptions:
-    """How SQLite is used.
+    """The use of SQLite.
 
     Attributes:
         synchronous: ``FULL``: an acknowledged row survives a power cut. ``NORMAL``: it survives
@@ -239,7 +239,7 @@ class SqliteSink:
         try:
             with self._translated(), contextlib.closing(sqlite3.connect(to)) as copy:
                 # In one step, of one snapshot: between two steps a commit would begin it anew, and
-                # beside a busy writer it would never end. In WAL a reader holds up nobody.
+                # beside a busy writer it would never end. In WAL a reader holds up no writer.
                 self._reader.backup(copy)
         except BaseException:
             # Half a copy must not be taken for a whole one.

@@ -127,11 +127,11 @@ class RecordStore:
     def record(self, row: Row) -> Awaitable[Receipt]:
         """Queue *row*, waiting while the queue is full.
 
-        Await the receipt that this gives to know that the row is safe; its result says where.
+        Await the receipt that this gives to know that the row is safe; its result names the place.
 
         Raises:
             ConfigError: No plugin declares the row's table.
-            QueueFull: The queue is full, and ``overflow`` says to refuse.
+            QueueFull: The queue is full, and ``overflow`` is ``refuse``.
         """
         self.schema.check(row.table)
         return self.writer.put(row)

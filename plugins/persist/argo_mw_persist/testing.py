@@ -264,7 +264,7 @@ class SinkConformance:
         assert {row[1] for row in seen} == {"", "acme"}
 
     async def test_what_is_well_has_no_problems(self, sink: Sink) -> None:
-        """A check of sound data says nothing."""
+        """A check of sound data finds nothing."""
         await sink.write(_samples(10))
         assert list(await sink.check()) == []
 

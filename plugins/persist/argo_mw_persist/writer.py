@@ -20,7 +20,7 @@ from argo_mw_persist.sink import Sink
 log = Log("argo_mw_persist")
 
 Receipt = asyncio.Future[str]
-"""Done once the record is safe, with where: ``sink`` or ``spool``. Fails when it was refused."""
+"""Done once the row is safe, with the place: ``sink`` or ``spool``. Fails when it was refused."""
 
 OnCommitted = Callable[[Sequence[Row]], Awaitable[None]]
 OnWarning = Callable[[str], None]
@@ -37,7 +37,7 @@ _MAX_PAUSE = 1.0
 
 @frozen
 class WriterOptions:
-    """How rows are queued and put together.
+    """The settings of the queue and of batches.
 
     Attributes:
         max_queued: Rows held at most, queued or being written.

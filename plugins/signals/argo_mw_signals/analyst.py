@@ -29,7 +29,7 @@ from argo_mw_signals.votes import Vote, read_vote
 
 NAME = "signals"
 _RESERVE = 0.1
-"""Share of the time left that is kept for the consensus itself."""
+"""The share of the time left that is kept for the consensus itself."""
 
 
 class Analyst:

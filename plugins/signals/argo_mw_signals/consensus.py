@@ -1,4 +1,4 @@
-"""The consensus: from what voices say to an action and a confidence."""
+"""The consensus: an action and a confidence from the votes of voices."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def agree(
     ``HOLD`` then, whatever the lean.
 
     Args:
-        contributions: What the voices said.
+        contributions: The votes of the voices.
         missing: The voices that were not heard.
         threshold: The lean, from 0 to 1, from which a signal acts.
         quorum: The share of all weights, from 0 to 1, that must be heard for it to act.

@@ -1,7 +1,8 @@
-"""The recorded signals, read from and closed in the database of a plugin that records answers."""
+"""The recorded signals of an application, in the database of the plugin persist."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
@@ -22,7 +23,7 @@ from argo_mw.plugin import (
 )
 from argo_mw_signals import queries, results
 from argo_mw_signals.errors import UnknownSignal
-from argo_mw_signals.queries import PageKey, Query, SignalFilter
+from argo_mw_signals.queries import PageKey, SignalFilter, SignalQuery
 from argo_mw_signals.recorded import RecordedSignal, earned, judged, signal_tags
 from argo_mw_signals.results import Performance, SignalPage
 from argo_mw_signals.timestamps import micros
@@ -46,6 +47,8 @@ class Database(Protocol):
     async def change(
         self, sql: str, parameters: Sequence[Cell] = (), *, tags: Collection[str] = ()
     ) -> int: ...
+
+    async def record(self, row: Row) -> asyncio.Future[str]: ...
 
     async def write(self, rows: Sequence[Row]) -> Mapping[Row, str]: ...
 
@@ -76,6 +79,17 @@ class RecordedSignals:
             )
             raise UpstreamError(msg, upstream=UPSTREAM, action=Action.STOP)
         return self._database
+
+    async def record(self, signal: RecordedSignal) -> asyncio.Future[str]:
+        """Queue *signal*, and return its receipt.
+
+        For programs that make signals themselves: answers of the operation ``signal`` are
+        recorded by their layer. Await the receipt to know that the signal is safe.
+
+        Raises:
+            BadParameter: It cannot be kept as it is.
+        """
+        return await self.database.record(signal.row())
 
     async def latest(
         self, symbol: str, limit: int = 10, *, tenant: str = ""
@@ -180,7 +194,7 @@ class RecordedSignals:
             exit_timestamp=timestamp,
         )
 
-    async def _signals(self, query: Query) -> tuple[RecordedSignal, ...]:
+    async def _signals(self, query: SignalQuery) -> tuple[RecordedSignal, ...]:
         rows = await self.database.read(query.sql, query.parameters)
         return tuple([RecordedSignal.from_cells(row) for row in rows])
 

@@ -53,7 +53,7 @@ _YEAR_10000 = 253_402_300_800
 
 @frozen
 class Imported:
-    """What an import did.
+    """The result of an import.
 
     Attributes:
         read: Rows of the old table.

@@ -29,12 +29,12 @@ class SignalsPlugin(WithRecordedSignals):
 
     @hookimpl
     def register_config(self) -> type:
-        """The class of the table ``[plugins.signals]``."""
+        """Return the class of the table ``[plugins.signals]``."""
         return SignalsConfig
 
     @hookimpl
     def register_hookspecs(self) -> object:
-        """The hook with which other plugins add voices."""
+        """Return the hook with which other plugins add voices."""
         return hookspecs
 
     @hookimpl
@@ -47,23 +47,23 @@ class SignalsPlugin(WithRecordedSignals):
 
     @hookimpl
     def register_data_types(self) -> Iterable[str]:
-        """The kinds of data that its operations answer with."""
+        """Return the kinds of data that its operations answer with."""
         return ("indicators", "sentiment", "consensus")
 
     @hookimpl
     def register_operations(self) -> Iterable[AnyOperation]:
-        """``signal``, one operation per voice, and the reads of recorded signals."""
+        """Return ``signal``, one operation per voice, and the reads of recorded signals."""
         return (*OPERATIONS, *reads.OPERATIONS)
 
     @hookimpl
     def register_upstreams(self, config: SignalsConfig, context: Context) -> Iterable[Upstream]:
-        """The analyst, and the recorded signals."""
+        """Return the analyst, and the recorded signals."""
         analyst = Analyst(config, context, self._hear)
-        return [analyst.upstream(), reads.Reads(self.recorded).upstream()]
+        return [analyst.upstream(), reads.SignalReads(self.recorded).upstream()]
 
     @hookimpl(optionalhook=True)
     def register_tables(self) -> Iterable[Mapping[str, object]]:
-        """The table of signals, for the plugin persist."""
+        """Return the table of signals, for the plugin persist."""
         return [DECLARATION]
 
     @hookimpl(optionalhook=True)
@@ -73,7 +73,7 @@ class SignalsPlugin(WithRecordedSignals):
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw signals``."""
+        """Add ``argo-mw signals``."""
         from argo_mw_signals.commands import add_to
 
         add_to(cli)

@@ -25,7 +25,7 @@ PageKey = tuple[int, bytes]
 """The timestamp and identifier of the last signal of a page."""
 
 
-class Query(NamedTuple):
+class SignalQuery(NamedTuple):
     """A statement and what is bound to its ``?``."""
 
     sql: str
@@ -68,16 +68,16 @@ class SignalFilter:
         return [_VISIBLE, *(text for text, _ in used)], [self.tenant, *(cell for _, cell in used)]
 
 
-def latest(symbol: str, limit: int, tenant: str) -> Query:
+def latest(symbol: str, limit: int, tenant: str) -> SignalQuery:
     """Return the newest signals of one symbol. Index: ``signals_by_symbol``."""
     sql = (
         f"SELECT {_COLUMNS} FROM signals s WHERE s.symbol = ? AND {_VISIBLE} "
         "ORDER BY s.timestamp DESC, s.confidence DESC LIMIT ?"
     )
-    return Query(sql, (symbol, tenant, limit))
+    return SignalQuery(sql, (symbol, tenant, limit))
 
 
-def latest_of_many(dialect: str, symbols: Sequence[str], limit: int, tenant: str) -> Query:
+def latest_of_many(dialect: str, symbols: Sequence[str], limit: int, tenant: str) -> SignalQuery:
     """Return the newest signals of each of many symbols, at once. Index: ``signals_by_symbol``."""
     newest = "ORDER BY s.timestamp DESC, s.confidence DESC LIMIT ?"
     if dialect == "sqlite":
@@ -93,10 +93,10 @@ def latest_of_many(dialect: str, symbols: Sequence[str], limit: int, tenant: str
             f"(SELECT {_COLUMNS} FROM signals s WHERE s.symbol = asked.value AND {_VISIBLE} "
             f"{newest}) s ORDER BY s.symbol, s.timestamp DESC, s.confidence DESC"
         )
-    return Query(sql, (json.dumps(list(symbols)), tenant, limit))
+    return SignalQuery(sql, (json.dumps(list(symbols)), tenant, limit))
 
 
-def strongest(symbol: str, limit: int, tenant: str) -> Query:
+def strongest(symbol: str, limit: int, tenant: str) -> SignalQuery:
     """Return the open signals of one symbol, the most confident first.
 
     Index: ``signals_by_confidence``.
@@ -105,10 +105,10 @@ def strongest(symbol: str, limit: int, tenant: str) -> Query:
         f"SELECT {_COLUMNS} FROM signals s WHERE s.symbol = ? AND s.is_active = ? AND {_VISIBLE} "
         "ORDER BY s.confidence DESC LIMIT ?"
     )
-    return Query(sql, (symbol, True, tenant, limit))
+    return SignalQuery(sql, (symbol, True, tenant, limit))
 
 
-def history(wanted: SignalFilter, limit: int, after: PageKey | None) -> Query:
+def history(wanted: SignalFilter, limit: int, after: PageKey | None) -> SignalQuery:
     """Return signals, newest first, from the one after *after* on.
 
     Keyset paging: a page costs the same wherever it is, and rows that are added meanwhile move
@@ -122,10 +122,10 @@ def history(wanted: SignalFilter, limit: int, after: PageKey | None) -> Query:
         f"SELECT {_COLUMNS} FROM signals s WHERE {' AND '.join(conditions)} "
         "ORDER BY s.timestamp DESC, s.id DESC LIMIT ?"
     )
-    return Query(sql, (*cells, limit))
+    return SignalQuery(sql, (*cells, limit))
 
 
-def performance(dialect: str, wanted: SignalFilter) -> Query:
+def performance(dialect: str, wanted: SignalFilter) -> SignalQuery:
     """Count closed signals by voice, and under "" those of the consensus itself.
 
     Returns name, closed, wins, and profit. A voice that voted against the consensus earned the
@@ -151,21 +151,21 @@ def performance(dialect: str, wanted: SignalFilter) -> Query:
         f"WHERE {closed} AND s.action IN ('BUY', 'SELL') AND {action} IN ('BUY', 'SELL') "
         f"GROUP BY {name} ORDER BY 1"
     )
-    return Query(sql, (*cells, *cells))
+    return SignalQuery(sql, (*cells, *cells))
 
 
-def by_id(identifier: bytes, tenant: str) -> Query:
+def by_id(identifier: bytes, tenant: str) -> SignalQuery:
     """Return one signal."""
     sql = f"SELECT {_COLUMNS} FROM signals s WHERE s.id = ? AND {_VISIBLE}"
-    return Query(sql, (identifier, tenant))
+    return SignalQuery(sql, (identifier, tenant))
 
 
 def close(
     identifier: bytes, outcome: str, exit_price: float | None, profit: float, timestamp: int
-) -> Query:
+) -> SignalQuery:
     """Record how a signal ended."""
     sql = (
         "UPDATE signals SET outcome = ?, is_active = ?, exit_price = ?, profit = ?, "
         "exit_timestamp = ? WHERE id = ?"
     )
-    return Query(sql, (outcome, False, exit_price, profit, timestamp, identifier))
+    return SignalQuery(sql, (outcome, False, exit_price, profit, timestamp, identifier))

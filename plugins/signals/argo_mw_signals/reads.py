@@ -107,7 +107,7 @@ def performance(
 OPERATIONS = (latest, latest_of_many, strongest, history, performance)
 
 
-class Reads:
+class SignalReads:
     """The answers to the reading operations, from the recorded signals."""
 
     def __init__(self, recorded: RecordedSignals) -> None:

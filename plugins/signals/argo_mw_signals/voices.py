@@ -28,7 +28,7 @@ _FLAT = 1e-9
 
 
 def trend(bars: pd.DataFrame) -> Vote:
-    """Where a fast moving average stands against a slow one (Appel's MACD, over volatility)."""
+    """Compare a fast moving average with a slow one (Appel's MACD, over volatility)."""
     close = _closes(bars, SLOW)
     fast, slow = _ewma(close, FAST), _ewma(close, SLOW)
     gap = (fast - slow) / (close[-1] * _volatility(close))
@@ -38,7 +38,7 @@ def trend(bars: pd.DataFrame) -> Vote:
 
 
 def momentum(bars: pd.DataFrame) -> Vote:
-    """The move of a month, over what its volatility explains (Jegadeesh and Titman, 1993)."""
+    """Vote by the move of a month over its volatility (Jegadeesh and Titman, 1993)."""
     close = _closes(bars, MONTH + 1)
     move = float(np.log(close[-1] / close[-1 - MONTH]))
     sigmas = move / (_volatility(close) * MONTH**0.5)
@@ -47,7 +47,7 @@ def momentum(bars: pd.DataFrame) -> Vote:
 
 
 def mean_reversion(bars: pd.DataFrame) -> Vote:
-    """How far the price is from its mean (Bollinger, 20 bars), with Wilder's RSI as witness."""
+    """Vote by the distance from the mean (Bollinger, 20 bars), with Wilder's RSI as witness."""
     close = _closes(bars, max(MONTH, RSI_PERIOD + 1))
     window = close[-MONTH:]
     spread = max(float(window.std()), _FLAT * float(window[-1]))
@@ -59,7 +59,7 @@ def mean_reversion(bars: pd.DataFrame) -> Vote:
 
 
 def volume(bars: pd.DataFrame) -> Vote:
-    """Whether volume goes with rising or falling closes (Chaikin's money flow, 20 bars)."""
+    """Vote by whether volume goes with rising or falling closes (Chaikin's money flow, 20 bars)."""
     _closes(bars, MONTH)
     last = bars.iloc[-MONTH:]
     high, low, close, traded = (
@@ -82,18 +82,18 @@ def _closes(bars: pd.DataFrame, least: int) -> Floats:
 
 
 def _volatility(close: Floats) -> float:
-    """Standard deviation of the log returns, per bar."""
+    """Return the standard deviation of the log returns, per bar."""
     return max(float(np.diff(np.log(close)).std()), _FLAT)
 
 
 def _ewma(close: Floats, span: int) -> float:
-    """Exponential moving average: the weights of the last bars, normalised."""
+    """Return the exponential moving average, its weights normalised."""
     weights = (1.0 - 2.0 / (span + 1.0)) ** np.arange(len(close))[::-1]
     return float((weights * close).sum() / weights.sum())
 
 
 def _rsi(close: Floats) -> float:
-    """Wilder's relative strength index, from plain means of the last period."""
+    """Return Wilder's relative strength index, from plain means of the last period."""
     moves = np.diff(close)[-RSI_PERIOD:]
     up, down = float(moves.clip(min=0).sum()), float(-moves.clip(max=0).sum())
     return 50.0 if up + down == 0 else 100.0 * up / (up + down)

@@ -34,7 +34,7 @@ async def sink(request, tmp_path):
     await sink.aclose()
 
 
-async def read(sink, query: queries.Query) -> list[tuple]:
+async def read(sink, query: queries.SignalQuery) -> list[tuple]:
     return [tuple(row) for row in await sink.read(SinkQuery(*query))]
 
 
@@ -141,7 +141,7 @@ async def test_a_signal_without_a_profit_counts_as_it_ended(sink):
     assert [("", 3, 1, 0.0), ("a", 3, 0, 0.0)] == found
 
 
-async def explain(sink, query: queries.Query) -> str:
+async def explain(sink, query: queries.SignalQuery) -> str:
     rows = await sink.read(SinkQuery(f"EXPLAIN QUERY PLAN {query.sql}", query.parameters))
     return "; ".join(str(row[3]) for row in rows)
 

@@ -76,6 +76,14 @@ async def test_a_signal_that_is_answered_can_be_read_afterwards():
         assert (kept,) == await recorded_signals(argo).latest("AAPL")
 
 
+async def test_a_signal_of_the_programs_own_is_recorded():
+    async with application() as argo:
+        signal = made(1)
+        receipt = await recorded_signals(argo).record(signal)
+        assert await receipt == "sink"
+        assert (signal,) == await argo.call("latest", symbol="AAPL")
+
+
 async def test_without_persist_signals_are_answered_and_reads_say_what_is_missing():
     async with Argo.open(
         {"argo": {"shared": "memory://", "strict": True}},
