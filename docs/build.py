@@ -75,7 +75,8 @@ def build(work: Path) -> Path:
     for name in ("mkdocs.yml", "docs/roles.py"):
         shutil.copyfile(ROOT / name, work / Path(name).name)
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    path = [str(ROOT), *map(str, ROOT.glob("plugins/*/"))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     ended = subprocess.run(  # noqa: S603 - our own interpreter
         command, check=False, cwd=work, env=environment, capture_output=True, text=True
     )

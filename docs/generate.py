@@ -7,6 +7,7 @@ A page is written by hand around blocks that begin with ``<!-- generated: NAME -
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import re
 import tempfile
@@ -303,6 +304,16 @@ def commands() -> str:
     return "\n".join(parts)
 
 
+def plugin_modules() -> str:
+    """Every public name of every plugin, for mkdocstrings."""
+    parts = []
+    for name in installed().names:
+        module = importlib.import_module(f"argo_mw_{name}")
+        parts.append(f"## {module.__name__}\n")
+        parts += [f"::: {module.__name__}.{one}\n" for one in getattr(module, "__all__", ())]
+    return "\n".join(parts)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "core_configuration": lambda: configuration(core_tables(), "##"),
     "plugin_configuration": lambda: configuration(plugin_tables(), "###"),
@@ -312,6 +323,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "events": events,
     "errors": errors,
     "commands": commands,
+    "plugin_modules": plugin_modules,
 }
 
 
@@ -322,7 +334,7 @@ def rewritten(text: str) -> str:
 
 def main() -> None:
     """Write every page that has generated blocks."""
-    for page in sorted(DOCS.glob("reference/*.md")):
+    for page in sorted(DOCS.glob("reference/**/*.md")):
         text = page.read_text("utf-8")
         page.write_text(rewritten(text), "utf-8")
 

@@ -30,7 +30,7 @@ def load(path: Path) -> ModuleType:
 
 
 generate = load(ROOT / "docs" / "generate.py")
-GENERATED = sorted(p for p in REFERENCE.glob("*.md") if "<!-- generated:" in p.read_text("utf-8"))
+GENERATED = sorted(p for p in REFERENCE.rglob("*.md") if "<!-- generated:" in p.read_text("utf-8"))
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
 
 
