@@ -16,7 +16,6 @@ from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, set
 from argo_mw_similarity import SimilarityPlugin
 from argo_mw_similarity.layer import Similarity
 
-
 LONGER_THAN_ANY_CALL = 60.0
 
 
