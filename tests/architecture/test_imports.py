@@ -18,11 +18,6 @@ MODULES = sorted(
     [*ROOT.glob("plugins/*/argo_mw_*/**/*.py"), *ROOT.glob("docs/examples/*/argo_mw_*/**/*.py")]
 )
 
-KNOWN = {
-    "plugins/similarity/argo_mw_similarity/cli.py",
-}
-"""Modules that still reach into the pipeline; config_of and layers_of are for them."""
-
 
 def named(module: Path) -> str:
     return str(module.relative_to(ROOT))
@@ -40,16 +35,7 @@ def imported(module: Path) -> Iterator[tuple[str, str]]:
         yield from (one for one in found if one[0].partition(".")[0] == "argo_mw")
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        pytest.param(one, marks=pytest.mark.xfail(reason="it asks the pipeline itself"))
-        if named(one) in KNOWN
-        else one
-        for one in MODULES
-    ],
-    ids=named,
-)
+@pytest.mark.parametrize("module", MODULES, ids=named)
 def test_a_plugin_imports_only_public_surfaces(module: Path) -> None:
     surfaces = SURFACES | ({FOR_TESTS} if module.stem == "testing" else set())
     assert set() == {source for source, _ in imported(module)} - surfaces
