@@ -1,6 +1,6 @@
 """The command line: ``argo-mw``.
 
-Plugins add commands with the hook :func:`~argo_mw.registry.hooks.register_commands`; a command that
+Plugins add commands with the hook ``register_commands``; a command that
 needs the chain is an ``async def`` marked with :func:`with_argo`.
 """
 

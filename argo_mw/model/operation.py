@@ -53,7 +53,7 @@ class Operation(Generic[P, R_co]):
         subject: The name of the parameter that is the subject, or "" when there is none.
         accept: Returns what is wrong with a value, or ``None`` when it is an answer.
         normalize: Brings parameters into one form, and refuses bad ones with
-            :class:`~argo_mw.base.errors.BadParameter`, before anything is called.
+            :class:`~argo_mw.BadParameter`, before anything is called.
         score: How good an answer is, for strategies that compare answers; higher is better.
         tags: Returns what an answer to these parameters depends on beside its operation and
             subject, for :meth:`~argo_mw.Argo.invalidate`.

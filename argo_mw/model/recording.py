@@ -61,7 +61,7 @@ class Recording:
     Attributes:
         table: The name of the table that the rows are for.
         rows: Makes the rows of one answer; none where it is not worth keeping. Raises
-            :class:`~argo_mw.base.errors.BadParameter` where it cannot be kept as it is.
+            :class:`~argo_mw.BadParameter` where it cannot be kept as it is.
     """
 
     table: str

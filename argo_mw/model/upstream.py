@@ -72,7 +72,7 @@ class Upstream:
     Attributes:
         name: Unique among all installed plugins; its flag is ``upstream.NAME``.
         operations: The names of the operations that it answers.
-        fetch: Answers one call, or raises an :class:`~argo_mw.base.errors.UpstreamError` whose
+        fetch: Answers one call, or raises an :class:`~argo_mw.UpstreamError` whose
             action is what to do about it. After any other exception the next upstream is asked.
         batching: How several calls travel in one request, or ``None``.
         limits: Its quotas. A metered upstream without any is refused.

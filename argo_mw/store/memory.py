@@ -155,7 +155,7 @@ class MemoryStore:
 
 
 class MemoryShared:
-    """Implements :class:`~argo_mw.Shared` in this process's memory.
+    """Implements :class:`~argo_mw.plugin.Shared` in this process's memory.
 
     Args:
         store: What to share; several instances given one store share it, also between threads
@@ -177,23 +177,23 @@ class MemoryShared:
         self._closed = False
 
     async def get(self, key: str) -> bytes | None:
-        """See :meth:`argo_mw.Shared.get`."""
+        """See :meth:`argo_mw.plugin.Shared.get`."""
         check_key(key)
         with self._open() as store:
             return _bytes(self._used(store, key))
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        """See :meth:`argo_mw.Shared.get_many`."""
+        """See :meth:`argo_mw.plugin.Shared.get_many`."""
         check_keys(keys)
         with self._open() as store:
             return [_bytes(self._used(store, key)) for key in keys]
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        """See :meth:`argo_mw.Shared.set`."""
+        """See :meth:`argo_mw.plugin.Shared.set`."""
         await self.set_many({key: value}, ttl=ttl)
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
-        """See :meth:`argo_mw.Shared.set_many`."""
+        """See :meth:`argo_mw.plugin.Shared.set_many`."""
         for key, value in items.items():
             check_key(key)
             check_value(key, value)
@@ -203,7 +203,7 @@ class MemoryShared:
                 self._put(store, key, value, ttl)
 
     async def delete(self, keys: Sequence[str]) -> int:
-        """See :meth:`argo_mw.Shared.delete`."""
+        """See :meth:`argo_mw.plugin.Shared.delete`."""
         check_keys(keys)
         with self._open() as store:
             now = self._clock.monotonic()
@@ -212,7 +212,7 @@ class MemoryShared:
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
     ) -> bool:
-        """See :meth:`argo_mw.Shared.compare_and_set`."""
+        """See :meth:`argo_mw.plugin.Shared.compare_and_set`."""
         check_key(key)
         check_value(key, value)
         check_ttl(ttl)
@@ -225,7 +225,7 @@ class MemoryShared:
     async def add(
         self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
     ) -> Count:
-        """See :meth:`argo_mw.Shared.add`."""
+        """See :meth:`argo_mw.plugin.Shared.add`."""
         check_key(key)
         check_count("amount", amount)
         check_count("limit", limit)
@@ -246,14 +246,14 @@ class MemoryShared:
             return Count(count + amount, added=True)
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
-        """See :meth:`argo_mw.Shared.acquire`."""
+        """See :meth:`argo_mw.plugin.Shared.acquire`."""
         check_key(key)
         check_ttl(ttl)
         with self._open() as store:
             return store.hold(key, ttl, self._clock.monotonic())
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
-        """See :meth:`argo_mw.Shared.renew`."""
+        """See :meth:`argo_mw.plugin.Shared.renew`."""
         check_ttl(ttl)
         with self._open() as store:
             now = self._clock.monotonic()
@@ -264,7 +264,7 @@ class MemoryShared:
             return True
 
     async def release(self, lease: Lease) -> bool:
-        """See :meth:`argo_mw.Shared.release`."""
+        """See :meth:`argo_mw.plugin.Shared.release`."""
         with self._open() as store:
             if store.held(lease, self._clock.monotonic()) is None:
                 return False
@@ -274,7 +274,7 @@ class MemoryShared:
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
-        """See :meth:`argo_mw.Shared.set_fenced`."""
+        """See :meth:`argo_mw.plugin.Shared.set_fenced`."""
         check_key(key)
         check_value(key, value)
         check_ttl(ttl)
@@ -292,7 +292,7 @@ class MemoryShared:
             return True
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """See :meth:`argo_mw.Shared.publish`."""
+        """See :meth:`argo_mw.plugin.Shared.publish`."""
         check_key(channel)
         check_value(channel, message)
         with self._open() as store:
@@ -305,7 +305,7 @@ class MemoryShared:
         on_message: Callable[[bytes], None],
         on_gap: Callable[[], None],
     ) -> MemorySubscription:
-        """See :meth:`argo_mw.Shared.subscribe`. In memory there are no gaps."""
+        """See :meth:`argo_mw.plugin.Shared.subscribe`. In memory there are no gaps."""
         check_key(channel)
         with self._open() as store:
             listeners = store.channels.setdefault(channel, set())
@@ -315,7 +315,7 @@ class MemoryShared:
             return subscription
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        """See :meth:`argo_mw.Shared.scan`."""
+        """See :meth:`argo_mw.plugin.Shared.scan`."""
         with self._open() as store:
             now = self._clock.monotonic()
             keys = [key for key in (*store.values, *store.counters) if key.startswith(prefix)]

@@ -52,7 +52,7 @@ class Shared(Protocol):
     """A store that instances share.
 
     Keys are text of at most 512 bytes in UTF-8, values are bytes. Times to live are in seconds;
-    ``None`` means no expiry. Operations raise :class:`~argo_mw.base.errors.SharedUnavailable` when
+    ``None`` means no expiry. Operations raise :class:`~argo_mw.SharedUnavailable` when
     the store cannot be reached: optimizations treat that as "nothing known", guards refuse.
     """
 

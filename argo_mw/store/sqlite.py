@@ -83,7 +83,7 @@ class SqliteSubscription:
 
 
 class SqliteShared:
-    """Implements :class:`~argo_mw.Shared`; made by :func:`open_sqlite`."""
+    """Implements :class:`~argo_mw.plugin.Shared`; made by :func:`open_sqlite`."""
 
     def __init__(
         self,
@@ -112,27 +112,27 @@ class SqliteShared:
         )
 
     async def get(self, key: str) -> bytes | None:
-        """See :meth:`argo_mw.Shared.get`."""
+        """See :meth:`argo_mw.plugin.Shared.get`."""
         return (await self.get_many([key]))[0]
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        """See :meth:`argo_mw.Shared.get_many`."""
+        """See :meth:`argo_mw.plugin.Shared.get_many`."""
         check_keys(keys)
         wanted, now = list(keys), self._clock.time()
         found = await self._ask(self._reader, lambda store: store.get_many(wanted, now))
         return [found.get(key) for key in wanted]
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        """See :meth:`argo_mw.Shared.set`."""
+        """See :meth:`argo_mw.plugin.Shared.set`."""
         await self.set_many({key: value}, ttl=ttl)
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
-        """See :meth:`argo_mw.Shared.set_many`."""
+        """See :meth:`argo_mw.plugin.Shared.set_many`."""
         rows = [self._row(key, value, ttl) for key, value in items.items()]
         await self._ask(self._writer, lambda store: store.put(rows))
 
     async def delete(self, keys: Sequence[str]) -> int:
-        """See :meth:`argo_mw.Shared.delete`."""
+        """See :meth:`argo_mw.plugin.Shared.delete`."""
         check_keys(keys)
         wanted, now = list(keys), self._clock.time()
         return await self._ask(self._writer, lambda store: store.delete(wanted, now))
@@ -140,7 +140,7 @@ class SqliteShared:
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
     ) -> bool:
-        """See :meth:`argo_mw.Shared.compare_and_set`."""
+        """See :meth:`argo_mw.plugin.Shared.compare_and_set`."""
         row, now = self._row(key, value, ttl), self._clock.time()
         return await self._ask(
             self._writer, lambda store: store.compare_and_set(row, expected, now)
@@ -149,7 +149,7 @@ class SqliteShared:
     async def add(
         self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
     ) -> Count:
-        """See :meth:`argo_mw.Shared.add`."""
+        """See :meth:`argo_mw.plugin.Shared.add`."""
         check_key(key)
         check_count("amount", amount)
         check_count("limit", limit)
@@ -159,7 +159,7 @@ class SqliteShared:
         )
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
-        """See :meth:`argo_mw.Shared.acquire`."""
+        """See :meth:`argo_mw.plugin.Shared.acquire`."""
         check_key(key)
         check_ttl(ttl)
         holder, now = os.urandom(8).hex(), self._clock.time()
@@ -168,25 +168,25 @@ class SqliteShared:
         )
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
-        """See :meth:`argo_mw.Shared.renew`."""
+        """See :meth:`argo_mw.plugin.Shared.renew`."""
         check_ttl(ttl)
         now = self._clock.time()
         return await self._ask(self._writer, lambda store: store.renew(lease, now + ttl, now))
 
     async def release(self, lease: Lease) -> bool:
-        """See :meth:`argo_mw.Shared.release`."""
+        """See :meth:`argo_mw.plugin.Shared.release`."""
         now = self._clock.time()
         return await self._ask(self._writer, lambda store: store.release(lease, now))
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
-        """See :meth:`argo_mw.Shared.set_fenced`."""
+        """See :meth:`argo_mw.plugin.Shared.set_fenced`."""
         row, now = self._row(key, value, ttl, lease.fence), self._clock.time()
         return await self._ask(self._writer, lambda store: store.set_fenced(row, lease.key, now))
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """See :meth:`argo_mw.Shared.publish`."""
+        """See :meth:`argo_mw.plugin.Shared.publish`."""
         check_key(channel)
         check_value(channel, message)
         await self._ask(self._writer, lambda store: store.publish(channel, message))
@@ -194,7 +194,7 @@ class SqliteShared:
     async def subscribe(
         self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
     ) -> SqliteSubscription:
-        """See :meth:`argo_mw.Shared.subscribe`."""
+        """See :meth:`argo_mw.plugin.Shared.subscribe`."""
         check_key(channel)
         subscription = SqliteSubscription(self._listeners, channel, on_message, on_gap)
         # Deaf until the thread has said which message is the last that it need not hear.
@@ -207,7 +207,7 @@ class SqliteShared:
         return subscription
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        """See :meth:`argo_mw.Shared.scan`."""
+        """See :meth:`argo_mw.plugin.Shared.scan`."""
         now = self._clock.time()
         return await self._ask(self._reader, lambda store: store.scan(prefix, now))
 

@@ -16,7 +16,7 @@ from argo_mw.store.protocol import Shared
 OpenShared = Callable[[str, Clock], Awaitable[Shared]]
 """Opens the store at a URL of the driver's scheme.
 
-It raises :class:`~argo_mw.base.errors.ConfigError` when the URL is wrong, and does not fail because
+It raises :class:`~argo_mw.ConfigError` when the URL is wrong, and does not fail because
 the store cannot be reached now.
 """
 

@@ -29,7 +29,7 @@ class _Pending:
 
 @define(eq=False)
 class FakeClock:
-    """Implements :class:`~argo_mw.base.clock.Clock` without ever waiting.
+    """Implements :class:`~argo_mw.Clock` without ever waiting.
 
     Example::
 

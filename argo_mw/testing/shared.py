@@ -69,7 +69,7 @@ async def eventually(condition: Callable[[], bool], patience: float = 60.0) -> N
 
 
 class SharedConformance:
-    """The contract of :class:`argo_mw.Shared`, as tests."""
+    """The contract of :class:`argo_mw.plugin.Shared`, as tests."""
 
     @pytest.fixture
     def store(self) -> StoreUnderTest:

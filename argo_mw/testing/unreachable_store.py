@@ -10,7 +10,7 @@ from argo_mw.store.protocol import Count, Lease, Subscription
 
 
 class UnreachableStore:
-    """Implements :class:`~argo_mw.Shared` by raising ``SharedUnavailable``, always."""
+    """Implements :class:`~argo_mw.plugin.Shared` by raising ``SharedUnavailable``, always."""
 
     async def get(self, key: str) -> bytes | None:
         _away()
