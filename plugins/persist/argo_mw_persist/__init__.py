@@ -15,7 +15,7 @@ from argo_mw_persist.layer import RECEIPTS
 from argo_mw_persist.plugin import PersistPlugin
 from argo_mw_persist.postgres import PostgresOptions, PostgresSink
 from argo_mw_persist.queries import AnswerFilter, ChargeFilter
-from argo_mw_persist.records import Answer, Charge
+from argo_mw_persist.records import Answer
 from argo_mw_persist.results import AnswerPage, Spending
 from argo_mw_persist.retention import RetentionOptions
 from argo_mw_persist.schema import Schema
@@ -29,7 +29,6 @@ __all__ = [
     "Answer",
     "AnswerFilter",
     "AnswerPage",
-    "Charge",
     "ChargeFilter",
     "Connections",
     "Database",

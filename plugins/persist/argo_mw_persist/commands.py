@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, cast
 
 import click
-from attrs import asdict
 from rich.table import Table
 
 from argo_mw.cli import console, current_settings, print_json, say, with_argo
@@ -27,7 +26,7 @@ from argo_mw_persist.application import schema_of, store_of
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.errors import PersistError
 from argo_mw_persist.records import Answer
-from argo_mw_persist.results import AnswerPage, Spending
+from argo_mw_persist.results import AnswerPage
 from argo_mw_persist.schema import Schema
 from argo_mw_persist.sink import Sink
 from argo_mw_persist.store import MAX_ROWS
@@ -119,54 +118,6 @@ async def answers(
         console().print(table)
     if page.next is not None:
         say(f"more: --after {page.next}")
-
-
-@db.command()
-@click.option("--upstream", default="", help="Of this upstream only.")
-@click.option("--operation", default="", help="For this operation only.")
-@click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
-@click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
-@click.option("--tenant", help="On whose behalf.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@with_argo
-async def ledger(
-    argo: Argo,
-    upstream: str,
-    operation: str,
-    since: datetime | None,
-    until: datetime | None,
-    tenant: str | None,
-    as_json: bool,
-) -> None:
-    """Show what calls to metered upstreams cost, the dearest first."""
-    found = cast(
-        "tuple[Spending, ...]",
-        await argo.options(tenant=tenant).call(
-            "ledger",
-            upstream=upstream,
-            of=operation,
-            since=from_utc(since),
-            until=from_utc(until),
-        ),
-    )
-    if as_json:
-        print_json([asdict(one) for one in found])
-        return
-    columns = ("upstream", "operation", "calls", "failed", "tokens in", "tokens out", "USD")
-    table = Table(*columns, "unpriced", "mean seconds", box=None)
-    for one in found:
-        table.add_row(
-            one.upstream,
-            one.operation,
-            str(one.calls),
-            str(one.failed),
-            str(one.tokens_in),
-            str(one.tokens_out),
-            f"{one.usd:.4f}",
-            str(one.unpriced),
-            f"{one.latency:.3f}",
-        )
-    console().print(table)
 
 
 @db.command()

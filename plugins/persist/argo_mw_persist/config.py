@@ -29,7 +29,7 @@ class PersistConfig:
             by default a file in the state directory.
         answers: Operations whose answers are kept as they are. Answers of operations that bring
             a recording are recorded by it without being named here.
-        ledger: Whether what metered upstreams cost is kept.
+        costs: Whether what requests cost is kept.
         durable: Whether a call waits until its answer is safe.
         flush_timeout: Seconds that the end of the program, SIGTERM included, may spend on what
             is still queued.
@@ -45,7 +45,7 @@ class PersistConfig:
 
     url: Secret = field(default=Secret(""))
     answers: tuple[str, ...] = ()
-    ledger: bool = True
+    costs: bool = True
     durable: bool = False
     flush_timeout: float = field(default=10.0, validator=validators.ge(0))
     on_sigterm: bool = True

@@ -9,25 +9,28 @@ from argo_mw.plugin import (
     AnyOperation,
     Codecs,
     Context,
+    CostTable,
     Gauge,
-    Guard,
     Layer,
+    Log,
     Upstream,
     hookimpl,
 )
 from argo_mw_persist import hookspecs
 from argo_mw_persist.application import WithPersistence
 from argo_mw_persist.config import PersistConfig
+from argo_mw_persist.costs import ChargeTable
 from argo_mw_persist.database import NAME
 from argo_mw_persist.gauges import gauges
 from argo_mw_persist.layer import Recorder
-from argo_mw_persist.ledger import Ledger
 from argo_mw_persist.reads import OPERATIONS, AnswerReads
 from argo_mw_persist.records import Answer
 from argo_mw_persist.results import AnswerPage, Spending
 
 if TYPE_CHECKING:
     import click
+
+log = Log("argo_mw_persist")
 
 
 class PersistPlugin(WithPersistence):
@@ -66,15 +69,11 @@ class PersistPlugin(WithPersistence):
         return [Layer(NAME, recorder, slot=NAME, serves=recorder.serves)]
 
     @hookimpl
-    def register_guards(
-        self, config: PersistConfig, context: Context, upstream: Upstream
-    ) -> Iterable[Guard]:
-        """Return the ledger, for upstreams that cost something."""
-        costs = upstream.metered or bool(upstream.price)
-        if not config.ledger or upstream.name == NAME or not costs:
-            return []
-        store = self.persistence(context).prepared(config)
-        return [Ledger(store, context.clock, lambda what: context.warn_once(NAME, what))]
+    def register_cost_table(self, config: PersistConfig, context: Context) -> CostTable | None:
+        """Return the table ``charges``."""
+        if not config.costs:
+            return None
+        return ChargeTable(self.persistence(context).prepared(config), log.error)
 
     @hookimpl
     def register_gauges(self, context: Context) -> Iterable[Gauge]:

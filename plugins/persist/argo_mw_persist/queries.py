@@ -15,9 +15,12 @@ from attrs import frozen
 
 from argo_mw.plugin import Cell
 from argo_mw_persist.sink import Query
-from argo_mw_persist.tables import ANSWERS, Table
+from argo_mw_persist.tables import ANSWERS, Dialect, Table
+from argo_mw_persist.timestamps import micros
 
 _VISIBLE = "s.tenant IN ('', ?)"
+
+_DAY = 86_400.0
 
 PageKey = tuple[int, bytes]
 """The timestamp and identifier of the last row of a page."""
@@ -55,7 +58,7 @@ class AnswerFilter:
 
 @frozen
 class ChargeFilter:
-    """A choice of lines of the ledger.
+    """A choice of charges.
 
     Attributes:
         tenant: The tenant that asks.
@@ -108,8 +111,8 @@ def answers(wanted: AnswerFilter, limit: int, after: PageKey | None) -> Query:
     return _newest(ANSWERS, wanted.conditions(), limit, after)
 
 
-def ledger(wanted: ChargeFilter) -> Query:
-    """Return what was spent, by upstream and operation, the dearest first.
+def spending(wanted: ChargeFilter) -> Query:
+    """Return what was spent, by upstream and operation, the most expensive first.
 
     Gives upstream, operation, calls, failed, requests, tokens in and out, USD, how many calls
     have no known price, and mean seconds. Index: ``charges_by_time`` with a time.
@@ -120,10 +123,38 @@ def ledger(wanted: ChargeFilter) -> Query:
         "sum(CASE WHEN s.status = 'ok' THEN 0 ELSE 1 END), sum(s.requests), "
         "CAST(sum(s.tokens_in) AS bigint), CAST(sum(s.tokens_out) AS bigint), "
         "COALESCE(sum(s.usd), 0.0) AS spent, sum(CASE WHEN s.usd IS NULL THEN 1 ELSE 0 END), "
-        f"avg(s.latency) FROM charges s WHERE {' AND '.join(conditions)} "
+        f"avg(s.latency) FROM charges s WHERE {' AND '.join(conditions)} AND s.layer = '' "
         "GROUP BY s.upstream, s.operation ORDER BY spent DESC, s.upstream, s.operation"
     )
     return Query(sql, cells)
+
+
+def cost_totals(dialect: Dialect, since: float) -> Query:
+    """Return the charges of each UTC day from that of *since* on, added up.
+
+    Gives the columns of :class:`~argo_mw.plugin.CostTotals`. Index: ``charges_by_time``.
+    """
+    day = (
+        "date(s.timestamp / 1000000, 'unixepoch')"
+        if dialect == "sqlite"
+        else "to_char(to_timestamp(s.timestamp / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')"
+    )
+    error = (
+        "CASE WHEN s.layer = '' AND s.status = 'ok' AND NOT s.estimated AND s.tokens_in > 0 "
+        "AND s.tokens_expected > 0 THEN "
+        "CAST(abs(s.tokens_expected - s.tokens_in) AS double precision) / s.tokens_in END"
+    )
+    sql = (
+        f"SELECT {day}, s.tenant, s.operation, s.subject, s.upstream, s.model, s.layer, count(*), "
+        "sum(CASE WHEN s.status IN ('ok', 'saved') THEN 0 ELSE 1 END), "
+        "sum(CASE WHEN s.estimated THEN 1 ELSE 0 END), "
+        "sum(CASE WHEN s.usd IS NULL THEN 1 ELSE 0 END), sum(s.requests), "
+        "CAST(sum(s.tokens_in) AS bigint), CAST(sum(s.tokens_cached) AS bigint), "
+        "CAST(sum(s.tokens_out) AS bigint), COALESCE(sum(s.usd), 0.0), sum(s.latency), "
+        f"COALESCE(sum({error}), 0.0), count({error}) "
+        "FROM charges s WHERE s.timestamp >= ? GROUP BY 1, 2, 3, 4, 5, 6, 7 ORDER BY 1"
+    )
+    return Query(sql, (micros(since // _DAY * _DAY),))
 
 
 def oldest(table: Table, before: bytes, limit: int) -> Query:

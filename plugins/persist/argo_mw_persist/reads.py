@@ -44,18 +44,18 @@ def answers(
 
 
 @operation(scope="tenant", tags=lambda _: ["charges"])
-def ledger(
+def spending(
     *,
     upstream: str = "",
     of: str = "",
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> tuple[Spending, ...]:
-    """What calls to metered upstreams cost, by upstream and operation, the dearest first."""
+    """What requests cost, by upstream and operation, the most expensive first."""
     raise AssertionError
 
 
-OPERATIONS = (answers, ledger)
+OPERATIONS = (answers, spending)
 
 
 class AnswerReads:
@@ -65,7 +65,7 @@ class AnswerReads:
         self._store = store
         self._by_name: dict[str, Callable[[Call], Awaitable[object]]] = {
             answers.name: self._answers,
-            ledger.name: self._ledger,
+            spending.name: self._spending,
         }
 
     def upstream(self) -> Upstream:
@@ -91,7 +91,7 @@ class AnswerReads:
         limit, after = cast(int, asked["limit"]), cast("str | None", asked["after"])
         return await self._store().answers(wanted, limit=limit, after=after)
 
-    async def _ledger(self, call: Call) -> tuple[Spending, ...]:
+    async def _spending(self, call: Call) -> tuple[Spending, ...]:
         asked = call.parameters
         wanted = ChargeFilter(
             call.tenant,
@@ -100,4 +100,4 @@ class AnswerReads:
             timestamp_of(asked["since"]),
             timestamp_of(asked["until"]),
         )
-        return await self._store().ledger(wanted)
+        return await self._store().spending(wanted)

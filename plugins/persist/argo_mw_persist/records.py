@@ -7,7 +7,7 @@ from typing import cast
 from attrs import field, frozen
 
 from argo_mw.plugin import Row, TimeOrderedIds
-from argo_mw_persist.tables import ANSWERS, CHARGES, Cells
+from argo_mw_persist.tables import ANSWERS, Cells
 
 new_id = TimeOrderedIds()
 
@@ -64,57 +64,3 @@ class Answer:
             cast(bytes, value),
             cast(bytes, identifier),
         )
-
-
-@frozen
-class Charge:
-    """A line of the cost ledger: one attempt at one upstream.
-
-    Attributes:
-        tenant: On whose behalf.
-        operation: The operation's name.
-        subject: What was asked about.
-        upstream: Who was asked.
-        timestamp: When it ended, in microseconds since the epoch.
-        status: How it ended.
-        latency: Seconds.
-        usd: United States dollars, or ``None`` when the price is not known.
-        tokens_in: Tokens sent.
-        tokens_out: Tokens received.
-        requests: Requests charged to a quota.
-        estimated: Whether any part is an estimate.
-        id: 16 bytes, ordered by time.
-    """
-
-    tenant: str
-    operation: str
-    subject: str
-    upstream: str
-    timestamp: int
-    status: str
-    latency: float
-    usd: float | None
-    tokens_in: int
-    tokens_out: int
-    requests: float
-    estimated: bool
-    id: bytes = field(factory=new_id, repr=TimeOrderedIds.text)
-
-    def row(self) -> Row:
-        """Return the row of this charge."""
-        cells = (
-            self.id,
-            self.tenant,
-            self.operation,
-            self.subject,
-            self.upstream,
-            self.timestamp,
-            self.status,
-            self.latency,
-            self.usd,
-            self.tokens_in,
-            self.tokens_out,
-            self.requests,
-            self.estimated,
-        )
-        return Row(CHARGES.name, cells, ("charges",))

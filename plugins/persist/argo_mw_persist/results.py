@@ -28,8 +28,8 @@ class Spending:
     """The cost of the calls of one operation to one upstream.
 
     Attributes:
-        upstream: Who was asked.
-        operation: For what.
+        upstream: The upstream that was asked.
+        operation: The operation.
         calls: How many calls were sent.
         failed: How many of them came back without an answer.
         requests: Requests charged to quotas; calls may share one.
@@ -53,7 +53,7 @@ class Spending:
 
 
 def spending(row: Cells) -> Spending:
-    """Return the sum that is in a row of the ledger's query."""
+    """Return the sum that is in a row of the query."""
     upstream, operation, calls, failed, requests, tokens_in, tokens_out, usd, unpriced, latency = (
         cast("tuple[str, str, int, int, float, int, int, float, int, float]", row)
     )

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from argo_mw.plugin import ConfigError, suggest
 from argo_mw_persist.errors import SchemaError
-from argo_mw_persist.tables import ANSWERS, CHARGES, DEAD_LETTERS, Dialect, Table
+from argo_mw_persist.tables import ANSWERS, CHARGES, COST_SOURCE, DEAD_LETTERS, Dialect, Table
 
 VERSION_TABLE = "argo_tables"
 CREATE_VERSION_TABLE = f"CREATE TABLE {VERSION_TABLE} (name TEXT NOT NULL, version INTEGER)"
@@ -114,6 +114,6 @@ def _check(table: Table, found: int, exists: bool, *, migrate: bool, where: str)
         raise SchemaError(msg)
 
 
-OWN_TABLES = (ANSWERS, CHARGES, DEAD_LETTERS)
+OWN_TABLES = (ANSWERS, CHARGES, COST_SOURCE, DEAD_LETTERS)
 OWN_SCHEMA = Schema(OWN_TABLES)
 """The tables of this plugin alone."""

@@ -177,9 +177,11 @@ class RecordStore:
         answers = tuple([Answer.from_cells(row) for row in rows])
         return AnswerPage(answers, _next(answers, limit))
 
-    async def ledger(self, wanted: ChargeFilter) -> tuple[Spending, ...]:
-        """Return what *wanted* adds up to, by upstream and operation, the dearest first."""
-        rows = await self.read(queries.ledger(wanted))
+    async def spending(self, wanted: ChargeFilter) -> tuple[Spending, ...]:
+        """Return what *wanted* adds up to, by upstream and operation, the most expensive
+        first.
+        """
+        rows = await self.read(queries.spending(wanted))
         return tuple(results.spending(row) for row in rows)
 
     async def prune(self) -> Mapping[str, int]:

@@ -195,11 +195,16 @@ CHARGES = Table(
         "timestamp": "int",
         "status": "text",
         "latency": "real",
+        "layer": "text",
         "usd": "real",
         "tokens_in": "int",
         "tokens_out": "int",
         "requests": "real",
         "estimated": "flag",
+        "model": "text",
+        "tokens_cached": "int",
+        "tokens_written": "int",
+        "tokens_expected": "int",
     },
     [
         (
@@ -212,15 +217,24 @@ CHARGES = Table(
                 timestamp {int} NOT NULL,
                 status {text} NOT NULL,
                 latency {real} NOT NULL,
+                layer {text} NOT NULL,
                 usd {real},
                 tokens_in {int} NOT NULL,
                 tokens_out {int} NOT NULL,
                 requests {real} NOT NULL,
-                estimated {flag} NOT NULL)""",
+                estimated {flag} NOT NULL,
+                model {text} NOT NULL,
+                tokens_cached {int} NOT NULL,
+                tokens_written {int} NOT NULL,
+                tokens_expected {int} NOT NULL)""",
             "CREATE INDEX charges_by_time ON charges (timestamp DESC)",
         )
     ],
 )
+COST_SOURCE = Table(
+    "cost_source", {"id": "id"}, [("CREATE TABLE cost_source (id {id} NOT NULL UNIQUE)",)]
+)
+"""The name under which the totals of ``charges`` are shared with other machines."""
 DEAD_LETTERS = Table(
     "dead_letters",
     {"id": "id", "source": "text", "reason": "text", "timestamp": "int", "content": "text"},

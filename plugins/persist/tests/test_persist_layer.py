@@ -12,10 +12,13 @@ from argo_mw.app.application import engine_of
 from argo_mw.plugin import (
     NO_COST,
     AnsweredCall,
+    Charge,
+    Closed,
     LayerActed,
     Recording,
     Row,
     Stream,
+    SystemClock,
     Upstream,
     context_of,
     operation,
@@ -27,8 +30,14 @@ from argo_mw_persist import (
     PersistPlugin,
     Query,
     QueueFull,
+    RecordStore,
+    SinkUnavailable,
+    SqliteSink,
+    WriterOptions,
     store_of,
 )
+from argo_mw_persist.costs import ChargeTable
+from argo_mw_persist.schema import OWN_SCHEMA
 from argo_mw_persist.testing import sample
 
 from .conftest import Sampler
@@ -255,7 +264,7 @@ async def test_a_stream_is_recorded_once_it_is_complete():
         assert context_of(argo).codecs.decode(value) == ["a", "b"]
 
 
-async def test_the_ledger_keeps_what_metered_requests_cost():
+async def test_what_metered_requests_cost_is_kept():
     cost = Cost(usd=0.25, tokens_in=100, tokens_out=20, requests=1.0)
     script = [Outcome("words", cost=cost), RuntimeError("down")]
     upstream = Scripted("glm", {"opinion"}, *script, retries=0)
@@ -280,14 +289,16 @@ async def test_the_ledger_keeps_what_metered_requests_cost():
         assert list(rows) == [("there", "ok", 0.25, 100, 20), ("here", "failed", None, 0, 0)]
 
 
-async def test_the_ledger_keeps_what_a_stream_cost_once_it_has_ended():
+async def test_what_a_stream_cost_is_kept_once_it_has_ended():
     holder = []
 
     async def fetch(call):
         async def words():
             yield "a"
 
-        return Outcome(Stream(words(), context_of(holder[0]).tasks), cost=Cost(None, requests=1.0))
+        stream = Stream(words(), context_of(holder[0]).tasks)
+        stream.on_done(lambda ended: setattr(ended, "cost", Cost(0.25, 100, 20, 1.0)))
+        return Outcome(stream, cost=Cost(None, requests=1.0))
 
     priced = Upstream("glm", {"opinion"}, fetch, price=0.2)
     given = FakePlugin(operations=[opinion], upstreams=[priced])
@@ -298,14 +309,36 @@ async def test_the_ledger_keeps_what_a_stream_cost_once_it_has_ended():
     ) as argo:
         holder.append(argo)
         stream = await argo.call("opinion", place="there")
-        # Notified of the end after the ledger, as another plugin's guard may be.
-        stream.on_done(lambda ended: setattr(ended, "cost", Cost(0.25, 100, 20, 1.0)))
         assert [chunk async for chunk in stream.read()] == ["a"]
-        await asyncio.sleep(0)
         store = store_of(argo)
         await store.flush()
         rows = await store.sink.read(Query("SELECT usd, tokens_in, tokens_out FROM charges"))
         assert [(0.25, 100, 20)] == list(rows)
+
+
+class Away(SqliteSink):
+    """A sink that never takes a row."""
+
+    async def write(self, rows):
+        raise SinkUnavailable("it is away")
+
+
+async def test_a_charge_that_is_not_taken_or_not_written_is_not_lost_in_silence(tmp_path):
+    lost = []
+    sink = Away(tmp_path / "away.db")
+    options = WriterOptions(retry_timeout=0.0)
+    store = RecordStore(sink, options, clock=SystemClock(), schema=OWN_SCHEMA)
+    table = ChargeTable(lambda: store, lost.append)
+    charge = Charge(1.0, "", "opinion", "A", "glm", "ok", Cost(0.25))
+    await store.open()
+    table.record(charge)
+    await store.flush()
+    [line] = lost
+    assert repr(charge) in line
+    assert "it is away" in line
+    await store.aclose(timeout=0.0)
+    with pytest.raises(Closed):
+        table.record(charge)  # so that the next table takes it
 
 
 async def test_explain_says_where_an_answer_would_go():
@@ -363,7 +396,7 @@ async def test_what_is_answered_after_a_move_is_recorded_where_records_go_now(tm
         assert () == (await calling).notes
         await store_of(argo).flush()
         assert await numbers(argo) == [1]
-        assert [0.25] == [one.usd for one in await argo.call("ledger")]
+        assert [0.25] == [one.usd for one in await argo.call("spending")]
 
 
 async def test_a_change_that_cannot_be_made_leaves_the_store_as_it_was(tmp_path):

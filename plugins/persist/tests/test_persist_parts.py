@@ -8,10 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from argo_mw.plugin import ConfigError, Row
-from argo_mw_persist import Answer, Charge, RowsRefused, Schema
+from argo_mw.plugin import UNKNOWN_COST, Charge, ConfigError, Row
+from argo_mw_persist import Answer, RowsRefused, Schema
 from argo_mw_persist.batch_size import BatchSize
 from argo_mw_persist.capacity_limiter import CapacityLimiter
+from argo_mw_persist.costs import charge_row
 from argo_mw_persist.dead_letters import write_sound
 from argo_mw_persist.tables import DEAD_LETTERS
 from argo_mw_persist.testing import SAMPLES, SCHEMA, sample
@@ -155,7 +156,7 @@ async def test_one_refused_row_in_a_thousand_costs_few_transactions():
         sample("A", 1, done=True),
         sample("A", 1),
         Answer("o", "k", "A", None, "", 1, b"").row(),
-        Charge("", "o", "A", "glm", 1, "ok", 0.1, None, 0, 0, 1.0, False).row(),
+        charge_row(Charge(1.0, "", "o", "A", "glm", "ok", UNKNOWN_COST, 0.1)),
     ],
 )
 def test_a_row_that_was_spooled_changes_what_it_would_have_changed_before(row: Row):

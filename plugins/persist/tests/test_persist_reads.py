@@ -11,16 +11,16 @@ import pytest
 import argo_mw_cache.plugin
 import argo_mw_coalesce.plugin
 from argo_mw import Argo, BadParameter
-from argo_mw.plugin import context_of
+from argo_mw.plugin import Charge, Cost, Row, context_of
 from argo_mw_persist import (
     Answer,
-    Charge,
     PersistPlugin,
     Query,
     Spending,
     SqliteSink,
     store_of,
 )
+from argo_mw_persist.costs import charge_row
 from argo_mw_persist.timestamps import MICROSECONDS
 
 NOW = 1_750_000_000 * MICROSECONDS
@@ -46,15 +46,15 @@ def answer(number: int, subject: str = "AAPL") -> Answer:
     return Answer("opinion", f"k{number}", subject, "glm", "", NOW + number, b"words")
 
 
-def charge(number: int, upstream: str = "glm") -> Charge:
-    return Charge(
-        "default", "opinion", "A", upstream, NOW + number, "ok", 0.5, 0.25, 10, 20, 1.0, False
-    )
+def charge(number: int, upstream: str = "glm") -> Row:
+    at, cost = (NOW + number) / MICROSECONDS, Cost(0.25, 10, 20, 1.0)
+    return charge_row(Charge(at, "default", "opinion", "A", upstream, "ok", cost, 0.5))
 
 
-async def record(argo: Argo, *records: Answer | Charge) -> None:
+async def record(argo: Argo, *records: Answer | Row) -> None:
     store = store_of(argo)
-    receipts = [await store.record(record.row()) for record in records]
+    rows = [record if isinstance(record, Row) else record.row() for record in records]
+    receipts = [await store.record(row) for row in rows]
     for receipt in receipts:
         await receipt
 
@@ -80,7 +80,7 @@ async def test_no_read_after_an_acknowledged_write_is_stale():
     ("operation", "parameters", "found"),
     [
         ("answers", {"of": "opinion"}, lambda page: len(page.answers)),
-        ("ledger", {}, len),
+        ("spending", {}, len),
     ],
 )
 async def test_no_read_after_an_acknowledged_write_joins_one_that_began_before_it(
@@ -122,21 +122,21 @@ async def test_recorded_answers_are_read_page_by_page_and_never_stale():
         assert (await argo.call("answers", of="opinion", until=until)).answers == ()
 
 
-async def test_the_ledger_is_summed_up_and_never_stale():
+async def test_spending_is_summed_up_and_never_stale():
     async with application() as argo:
         for number in range(1, 4):
             await record(argo, charge(number))
-            [glm] = await argo.call("ledger")
+            [glm] = await argo.call("spending")
             tokens = (10 * number, 20 * number)
             expected = Spending(
                 "glm", "opinion", number, 0, float(number), *tokens, 0.25 * number, 0, 0.5
             )
             assert expected == glm
         await record(argo, charge(1, "claude"))
-        assert ["glm", "claude"] == [one.upstream for one in await argo.call("ledger")]
-        [claude] = await argo.call("ledger", upstream="claude", of="opinion")
+        assert ["glm", "claude"] == [one.upstream for one in await argo.call("spending")]
+        [claude] = await argo.call("spending", upstream="claude", of="opinion")
         assert claude.calls == 1
-        assert () == await argo.options(tenant="acme").call("ledger")
+        assert () == await argo.options(tenant="acme").call("spending")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ async def test_the_ledger_is_summed_up_and_never_stale():
         ("answers", {"of": "opinion", "since": datetime(2026, 1, 1)}, "time zone"),
         ("answers", {"of": "opinion", "limit": 0}, "limit is 0"),
         ("answers", {"of": "opinion", "after": "nonsense"}, "no place in the answers"),
-        ("ledger", {"since": datetime(2026, 1, 1)}, "time zone"),
+        ("spending", {"since": datetime(2026, 1, 1)}, "time zone"),
     ],
 )
 async def test_bad_questions_are_refused_with_the_way_out(operation, parameters, complaint):
@@ -203,7 +203,7 @@ async def test_another_instance_sees_a_write_within_the_channels_delay(tmp_path)
 async def test_what_reads_answer_can_be_kept_in_a_shared_cache():
     async with application() as argo:
         await record(argo, answer(1), charge(1))
-        for operation, parameters in (("answers", {"of": "opinion"}), ("ledger", {})):
+        for operation, parameters in (("answers", {"of": "opinion"}), ("spending", {})):
             value = await argo.call(operation, **parameters)
             codecs = context_of(argo).codecs
             assert codecs.decode(codecs.encode(value)) == value

@@ -8,11 +8,10 @@ import pytest
 
 import argo_mw_cache.plugin
 from argo_mw import Argo, ConfigError, Secret
-from argo_mw.plugin import Row, TimeOrderedIds
+from argo_mw.plugin import NO_COST, Charge, Row, TimeOrderedIds
 from argo_mw.testing import FakeClock, settle
 from argo_mw_persist import (
     Answer,
-    Charge,
     PersistConfig,
     PersistPlugin,
     Query,
@@ -23,6 +22,7 @@ from argo_mw_persist import (
     WriterOptions,
     store_of,
 )
+from argo_mw_persist.costs import charge_row
 from argo_mw_persist.testing import SAMPLES, SCHEMA, sample
 
 NOW = 1_750_000_000.0
@@ -70,12 +70,18 @@ async def test_each_table_has_days_of_its_own(tmp_path):
     sink = SqliteSink(tmp_path / "samples.db")
     old = TimeOrderedIds(lambda: NOW - 10 * DAY)
     answer = Answer("bars", "k", "A", None, "", 1, b"", old()).row()
-    charge = Charge("", "bars", "A", "glm", 1, "ok", 0.1, 0.1, 1, 1, 1.0, False, old()).row()
+    charge = charge_row(Charge(1.0, "", "bars", "A", "glm", "ok", NO_COST), old())
     async with store_on(sink, clock, days={"answers": 9.0, "charges": 11.0}) as store:
         await sink.write([*made_at(NOW - 1_000 * DAY), answer, charge])
         assert {"answers": 1, "charges": 0} == await store.prune()
         left = {table.name: await count(sink, table.name) for table in SCHEMA}
-        assert left == {"answers": 0, "charges": 1, "dead_letters": 0, "samples": 1}
+        assert left == {
+            "answers": 0,
+            "charges": 1,
+            "cost_source": 0,
+            "dead_letters": 0,
+            "samples": 1,
+        }
 
 
 async def count(sink, table: str) -> object:
