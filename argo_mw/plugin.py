@@ -146,7 +146,6 @@ from argo_mw.model.operation import (
 )
 from argo_mw.model.outcome import (
     NO_COST,
-    UNKNOWN_COST,
     Attempt,
     Cost,
     Note,
@@ -191,7 +190,6 @@ from argo_mw.store import (
 __all__ = [
     "NO_COST",
     "SLOTS",
-    "UNKNOWN_COST",
     "UNLIMITED",
     "Action",
     "AllUpstreamsFailed",

@@ -29,10 +29,10 @@ SURFACES = {
         Recording Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope
         Secret Settings Shared SharedUnavailable StallAwareLimit Stream StreamAborted
         Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded TimeOrderedIds
-        Timer Trouble UNKNOWN_COST UNLIMITED Undecodable UndecodableReason UnknownOperation
-        Unsupported Upstream UpstreamError UpstreamSettings all_failed collect config_of
-        context_of copy_error fail_at fingerprint hookimpl hookspec is_final layers_of observe
-        observes operation plugin_of stall_aware_timeout state_directory structure suggest
+        Timer Trouble UNLIMITED Undecodable UndecodableReason UnknownOperation Unsupported
+        Upstream UpstreamError UpstreamSettings all_failed collect config_of context_of
+        copy_error fail_at fingerprint hookimpl hookspec is_final layers_of observe observes
+        operation plugin_of stall_aware_timeout state_directory structure suggest
     """,
     "argo_mw.store": """
         Clock Closed Codecs ConfigError Count EVERYTHING Envelope Freshness Lease LoopAffinity
