@@ -60,7 +60,7 @@ class Sender:
             if len(answers) != len(calls):
                 msg = (
                     f"upstream {self.upstream.name!r} answered {len(answers)} of {len(calls)} "
-                    "gathered calls; fetch_many must give one outcome or error for each"
+                    "batched calls; fetch_many must give one outcome or error for each"
                 )
                 raise UpstreamError(msg, upstream=self.upstream.name)
             answers = [self._each(answer) for answer in answers]

@@ -21,7 +21,7 @@ class Scripted:
 
     Attributes:
         asked: The calls it was asked, in order.
-        requests: How many requests it was sent: fewer than calls when they were gathered.
+        requests: How many requests it was sent: fewer than calls when they were batched.
         cancelled: How many requests were cancelled before it answered.
         gate: While it is not set, answers wait.
     """

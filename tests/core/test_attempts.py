@@ -1,4 +1,4 @@
-"""The innermost step: deadlines, retries, guards, gathering, lineage."""
+"""The innermost step: deadlines, retries, guards, batching, lineage."""
 
 from __future__ import annotations
 
@@ -423,7 +423,7 @@ async def test_a_failed_batch_fails_every_caller_with_an_error_of_its_own(open_a
         errors = list((await task).values())
     assert [type(e) for e in errors] == [UpstreamError, UpstreamError]
     assert errors[0] is not errors[1]
-    assert "answered 0 of 2 gathered calls" in str(errors[0])
+    assert "answered 0 of 2 batched calls" in str(errors[0])
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ async def test_an_odd_answer_in_a_batch_fails_its_own_call_only(open_argo, clock
     assert ["two", "one"] == [outcome.upstream for outcome in outcomes.values()]
 
 
-async def test_shutdown_ends_a_gathered_request(open_argo, clock) -> None:
+async def test_shutdown_ends_a_batched_request(open_argo, clock) -> None:
     upstream = Scripted("a", ["bars"], max_batch=2)
     upstream.gate.clear()
     async with open_argo(upstream) as argo:

@@ -59,7 +59,7 @@ async def ask(
     ttl: float | None,
     as_json: bool,
 ) -> None:
-    """ModelRequest a language model, for scripts: equal questions are asked once.
+    """Ask a language model, for scripts: equal questions are asked once.
 
     PROMPT - is standard input, as is no prompt at all: git diff | argo-mw ask "Review:" -
 
