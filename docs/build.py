@@ -23,7 +23,7 @@ _LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 
 
 def sources() -> dict[Path, Path]:
-    """What goes into the site: where it is, to where it goes."""
+    """Return the files of the site, each with its place in it."""
     docs = ROOT / "docs"
     files = [p for p in docs.rglob("*") if p.is_file() and p.suffix in {".md", ".png", ".svg"}]
     places = {path: path.relative_to(docs) for path in files}
@@ -41,7 +41,7 @@ def sources() -> dict[Path, Path]:
 
 
 def rewrite(page: Path, places: dict[Path, Path]) -> str:
-    """*page* with its links to other pages as they are in the site."""
+    """Return the text of *page*, with links to other pages as they are in the site."""
     here = places[page].parent
     targets = {**places, ROOT / "README.md": Path("index.md")}
 
@@ -53,7 +53,7 @@ def rewrite(page: Path, places: dict[Path, Path]) -> str:
 
 
 def lay_out(target: Path) -> None:
-    """Write all sources into *target*, as Zensical wants them."""
+    """Write all sources into *target*, in the layout that Zensical needs."""
     shutil.rmtree(target, ignore_errors=True)
     places = sources()
     for source, place in places.items():
@@ -66,10 +66,10 @@ def lay_out(target: Path) -> None:
 
 
 def build(work: Path) -> Path:
-    """The site, built strictly in *work*.
+    """Build the site strictly in *work*, and return its directory.
 
     Raises:
-        SystemExit: A page is wrong; what was said about it is on the standard error.
+        SystemExit: A page has a fault; the standard error shows it.
     """
     lay_out(work / "docs")
     for name in ("mkdocs.yml", "docs/roles.py"):
@@ -80,9 +80,10 @@ def build(work: Path) -> Path:
     ended = subprocess.run(  # noqa: S603 - our own interpreter
         command, check=False, cwd=work, env=environment, capture_output=True, text=True
     )
-    said = _COLOUR.sub("", ended.stdout + ended.stderr)
-    if ended.returncode or "Warning:" in said or "griffe:" in said or "mkdocstrings:" in said:
-        raise SystemExit(said)
+    output = _COLOUR.sub("", ended.stdout + ended.stderr)
+    faults = ("Warning:", "griffe:", "mkdocstrings:")
+    if ended.returncode or any(fault in output for fault in faults):
+        raise SystemExit(output)
     return work / "site"
 
 
@@ -98,17 +99,17 @@ def serve(site: Path, port: int) -> None:
 
 
 def main() -> None:
-    """Build, and serve when told to."""
+    """Build the site, and serve it with ``--serve``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--serve", action="store_true", help="serve it on loopback")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "site", help="where to build")
-    told = parser.parse_args()
-    told.work.mkdir(parents=True, exist_ok=True)
-    site = build(told.work)
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    site = build(arguments.work)
     print(f"built {sum(1 for _ in site.rglob('*.html'))} pages in {site}")
-    if told.serve:
-        serve(site, told.port)
+    if arguments.serve:
+        serve(site, arguments.port)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The documentation is true: its code runs, its links lead somewhere, its lists are complete."""
+"""The documentation is true: its code runs, its links work, its lists are complete."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def name(page: Path) -> str:
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    """The page's blocks in *language*, less those that say why they are not run."""
+    """Return the page's blocks in *language*, except those that say why they are not run."""
     found = _BLOCK.finditer(page.read_text("utf-8"))
     kept = [m["code"] for m in found if m["language"] == language and not m["skip"]]
     return [textwrap.dedent(code) for code in kept]
@@ -43,14 +43,14 @@ def blocks(page: Path, language: str) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages run in an empty directory with a state of their own."""
+    """Run pages in an empty directory with a state of their own."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
 def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path) -> None:
-    """And prints what the page says that it prints."""
+    """Its ``text`` blocks show what it prints."""
     namespace: dict[str, object] = {"__name__": "__page__"}
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), asyncio.Runner() as runner:
@@ -59,9 +59,9 @@ def test_the_code_of_a_page_runs_from_top_to_bottom(page: Path) -> None:
             result = eval(compile(code, str(page), "exec", flags), namespace)
             if inspect.iscoroutine(result):
                 runner.run(result)
-    said = [line.rstrip() for line in printed.getvalue().splitlines()]
+    lines = [line.rstrip() for line in printed.getvalue().splitlines()]
     for expected in blocks(page, "text"):
-        assert expected.strip().splitlines() == [s for s in said if s in expected.splitlines()]
+        assert expected.strip().splitlines() == [s for s in lines if s in expected.splitlines()]
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "toml")], ids=name)
@@ -85,7 +85,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_a_block_that_is_not_run_says_why(page: Path) -> None:
-    """But for output (text), diagrams, and our own commands, which another test looks at."""
+    """Exempt are output (text), diagrams, and our own commands, which another test checks."""
     run = {"python", "toml", "text", "mermaid"}
     found = _BLOCK.finditer(page.read_text("utf-8"))
     others = [m["code"] for m in found if m["language"] not in run and not m["skip"]]
@@ -93,14 +93,14 @@ def test_a_block_that_is_not_run_says_why(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_block_is_looked_at(page: Path) -> None:
+def test_every_block_is_tested(page: Path) -> None:
     text = page.read_text("utf-8")
     fences = re.findall(r"^[ >]*(?:```|~~~)", text, re.MULTILINE)
     assert len(fences) == 2 * len(_BLOCK.findall(text))
 
 
 def _questions(code: str) -> Iterator[tuple[str, set[str]]]:
-    """What *code* asks operations of plugins for: their names and the parameters given."""
+    """Yield the names of the operations that *code* asks, with the parameters that it gives."""
     flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     for node in ast.walk(compile(code, "a page", "exec", flags)):
         asks = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
@@ -140,14 +140,14 @@ def test_the_reference_names_every_hook_with_its_arguments() -> None:
 
 @pytest.mark.parametrize("hook", sorted(_hooks()))
 def test_the_reference_says_when_every_hook_is_called(hook: str) -> None:
-    """In its diagram, or beside it."""
+    """The diagram or the text beside it names it."""
     introduction = (ROOT / "docs/reference/hooks.md").read_text().partition("## Of the core")[0]
     assert re.search(rf"\b{hook}\b", introduction)
 
 
 @pytest.mark.parametrize("hook", sorted(_hooks()))
 def test_every_hook_is_implemented_by_a_test(hook: str) -> None:
-    """No hook without somebody who uses it."""
+    """Each hook has a test that uses it."""
     tests = [*ROOT.glob("tests/**/*.py"), *ROOT.glob("argo_mw/testing/*.py")]
     assert any(f"def {hook}(" in path.read_text("utf-8") for path in tests)
 
@@ -156,3 +156,35 @@ def test_the_readme_lists_every_plugin() -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
     for project in ROOT.glob("plugins/*/pyproject.toml"):
         assert f"(plugins/{project.parent.name}/README.md)" in readme
+
+
+def _rooms() -> str:
+    return (ROOT / "docs/explanation/rooms.md").read_text("utf-8")
+
+
+def test_the_map_of_the_core_shows_the_rooms_in_their_order() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(one["layers"] for one in contracts if one.get("containers") == ["argo_mw"])
+    packages = [re.findall(r"\w+", layer) for layer in reversed(layers)]
+    expected = [names for names in packages if names != ["plugin"]]
+    table = _rooms().partition("| room |")[2].partition("\n\n")[0]
+    cells = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    assert expected == [re.findall(r"`(\w+)`", cell) for cell in cells]
+
+
+def test_the_map_of_the_core_names_modules_that_exist() -> None:
+    modules = set(re.findall(r"`(?:argo_mw/)?(\w+/\w+\.py)`", _rooms()))
+    assert len(modules) > 5
+    assert [] == [name for name in modules if not (ROOT / "argo_mw" / name).exists()]
+
+
+def test_the_map_of_the_core_names_files_and_functions_of_plugins_that_exist() -> None:
+    rows = re.findall(r"^\|.*`plugins/(\w+)`: (.*)\|$", _rooms(), re.MULTILINE)
+    assert len(rows) > 5
+    for plugin, text in rows:
+        package = ROOT / "plugins" / plugin / f"argo_mw_{plugin}"
+        source = "".join(path.read_text("utf-8") for path in package.glob("*.py"))
+        for name in re.findall(r"`([\w.]+)`", text):
+            known = (package / name).exists() if "." in name else name in source
+            assert known, f"{plugin}: {name}"

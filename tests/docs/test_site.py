@@ -1,4 +1,4 @@
-"""The documentation site can be built, and no link or anchor of it leads nowhere."""
+"""The documentation site can be built, and has no dead link or anchor."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         ("::: argo_mw.Nobody", "could not be found"),
     ],
 )
-def test_what_leads_nowhere_ends_the_build(line: str, complaint: str, tmp_path: Path) -> None:
+def test_a_dead_link_ends_the_build(line: str, complaint: str, tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "docs" / "reference").mkdir(parents=True)
     for name in ("mkdocs.yml", "docs/build.py", "docs/roles.py", "docs/reference/hooks.md"):
@@ -50,7 +50,7 @@ def test_what_leads_nowhere_ends_the_build(line: str, complaint: str, tmp_path: 
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """But for the decisions, which their own index lists."""
+    """Exempt are the decisions, which have an index of their own."""
     navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("nav:")[2]
     docs = ROOT / "docs"
     pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
