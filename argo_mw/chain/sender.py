@@ -39,12 +39,14 @@ class Sender:
             if not isinstance(outcome, Outcome):
                 raise self._no_outcome(outcome)
         except BaseException as error:
-            await self._end(request, sent, (error,))
+            if request is not None or sent is not None:
+                await self._settle(request, sent, (error,))
             ours = self._as_ours(error)
             if ours is error:
                 raise
             raise ours from error
-        await self._end(request, sent, (outcome,))
+        if request is not None or sent is not None:
+            await self._settle(request, sent, (outcome,))
         return outcome
 
     async def send_many(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
@@ -65,12 +67,12 @@ class Sender:
                 raise UpstreamError(msg, upstream=self.upstream.name)
             answers = [self._each(answer) for answer in answers]
         except BaseException as error:
-            await self._end(request, sent, (error,) * len(calls))
+            await self._settle(request, sent, (error,) * len(calls))
             ours = self._as_ours(error)
             if ours is error:
                 raise
             raise ours from error
-        await self._end(request, sent, answers)
+        await self._settle(request, sent, answers)
         return answers
 
     async def charge_extra(self, call: Call) -> None:
@@ -80,20 +82,6 @@ class Sender:
             await guard.charge_extra(request)
         self._settlement.charge_extra(call)
         self._announce(call, 0)
-
-    async def _end(self, request: Request | None, sent: SentRequest | None, result: Result) -> None:
-        """Settle the guards of a request that was sent, and emit what it cost."""
-        if sent is None:
-            if request is not None:
-                await self._settle(request, result)
-            return
-        settled = self._settlement.end(sent, result)
-        try:
-            if request is not None:
-                await self._settle(request, result)
-        finally:
-            # Also when this caller is cancelled, or a guard fails: the money was spent.
-            self._settlement.emit(settled)
 
     async def _reserve(self, request: Request) -> None:
         reserved: list[Guard] = []
@@ -114,22 +102,32 @@ class Sender:
             releases = [guard.release(request) for guard in reversed(reserved)]
             await asyncio.shield(asyncio.gather(*releases, return_exceptions=True))
 
-    async def _settle(self, request: Request, result: Result) -> None:
-        # Accounts are settled even while the caller is being cancelled: money was spent. The
-        # tasks for it cost more than all the rest of a request, so only guards that wait get one.
+    async def _settle(
+        self, request: Request | None, sent: SentRequest | None, result: Result
+    ) -> None:
+        """Settle the guards of a request that was sent, and emit what it cost."""
+        if sent is not None:
+            self._settlement.end(sent, result)
         remaining: list[Awaitable[None]] = []
         failures: list[Exception] = []
-        for guard in self._guards:
-            try:
-                rest = guard.settle(request, result)
-            except Exception as error:
-                failures.append(error)
-                continue
-            if rest is not None:
-                remaining.append(rest)
-        if remaining:
-            ended = await asyncio.shield(asyncio.gather(*remaining, return_exceptions=True))
-            failures += [failure for failure in ended if isinstance(failure, Exception)]
+        # Accounts are settled even while the caller is being cancelled: money was spent. The
+        # tasks for it cost more than all the rest of a request, so only guards that wait get one.
+        try:
+            for guard in self._guards:
+                assert request is not None
+                try:
+                    rest = guard.settle(request, result)
+                except Exception as error:
+                    failures.append(error)
+                    continue
+                if rest is not None:
+                    remaining.append(rest)
+            if remaining:
+                ended = await asyncio.shield(asyncio.gather(*remaining, return_exceptions=True))
+                failures += [failure for failure in ended if isinstance(failure, Exception)]
+        finally:
+            if sent is not None:
+                self._settlement.emit(sent)
         if failures and not isinstance(result[0], asyncio.CancelledError):
             raise failures[0]
 

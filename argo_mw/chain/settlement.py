@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import Refusal
@@ -20,32 +20,21 @@ from argo_mw.model.upstream import Upstream
 
 @define(eq=False)
 class SentRequest:
-    """A request under way.
+    """A request under way, and then what it cost, as far as that is known.
 
     Attributes:
         calls: The calls that it answers.
         started: When it was sent, by the monotonic clock.
         requests: How many requests it has taken: one, and one for each further page.
+        charges: What each of its calls cost.
+        streams: The answers that are streams, whose cost is known at their end, by place.
     """
 
     calls: Sequence[Call]
     started: float
     requests: int = 1
-
-
-@define(eq=False)
-class Settled:
-    """What a request cost, as far as it is known.
-
-    Attributes:
-        sent: The request.
-        charges: What each of its calls cost.
-        streams: The answers that are streams, whose cost is known at their end, by place.
-    """
-
-    sent: SentRequest
-    charges: list[Charge]
-    streams: dict[int, Stream[object]]
+    charges: list[Charge] = field(factory=list)
+    streams: dict[int, Stream[object]] | None = None
 
 
 class Settlement:
@@ -53,6 +42,8 @@ class Settlement:
 
     def __init__(self, upstream: Upstream, events: Events, clock: Clock) -> None:
         self._upstream = upstream
+        self._name = upstream.name
+        self._priced = upstream.priced
         self._events = events
         self._clock = clock
         self._sent: dict[int, SentRequest] = {}
@@ -72,67 +63,70 @@ class Settlement:
         if sent is not None:
             sent.requests += 1
 
-    def end(self, sent: SentRequest, result: Result) -> Settled:
+    def end(self, sent: SentRequest, result: Result) -> None:
         """Work out what *sent* cost, which ended in *result*."""
+        now = self._clock.time()
         latency = self._clock.monotonic() - sent.started
-        settled = Settled(sent, [], {})
-        for place, (call, answer) in enumerate(zip(sent.calls, result, strict=True)):
+        for call, answer in zip(sent.calls, result, strict=True):
             self._sent.pop(id(call), None)
-            settled.charges.append(self._charge(sent, call, answer, latency))
-            if isinstance(answer, Outcome) and isinstance(answer.value, Stream):
-                settled.streams[place] = answer.value
-        return settled
+            status: ChargeStatus = "ok"
+            if isinstance(answer, Outcome):
+                cost = answer.cost
+                if isinstance(answer.value, Stream):
+                    sent.streams = sent.streams or {}
+                    sent.streams[len(sent.charges)] = answer.value
+            else:
+                status = _status(answer)
+                cost = self._upstream.cost_of(call, answer)
+            if not cost.requests:
+                cost = _share(sent, cost)
+            sent.charges.append(
+                Charge(
+                    now,
+                    call.tenant,
+                    call.operation.name,
+                    call.subject,
+                    self._name,
+                    status,
+                    cost,
+                    latency,
+                )
+            )
 
-    def emit(self, settled: Settled) -> None:
+    def emit(self, sent: SentRequest) -> None:
         """Emit what a request cost: now, or when the last of its streams has ended."""
-        if not settled.streams:
-            self._emit(settled.charges)
+        if sent.streams is None:
+            self._events.emit(RequestSettled(self._name, self._priced, tuple(sent.charges)))
             return
-        for place, stream in list(settled.streams.items()):
-            stream.on_done(partial(self._stream_ended, settled, place))
+        for place, stream in list(sent.streams.items()):
+            stream.on_done(partial(self._stream_ended, sent, sent.streams, place))
 
-    def _stream_ended(self, settled: Settled, place: int, stream: Stream[object]) -> None:
-        charge = settled.charges[place]
-        cost = charge.cost if stream.cost is None else self._shared(settled.sent, stream.cost)
+    def _stream_ended(
+        self,
+        sent: SentRequest,
+        streams: dict[int, Stream[object]],
+        place: int,
+        stream: Stream[object],
+    ) -> None:
+        charge = sent.charges[place]
+        cost = charge.cost if stream.cost is None else stream.cost
+        if not cost.requests:
+            cost = _share(sent, cost)
         status: ChargeStatus = "aborted" if stream.aborted else "ok"
-        settled.charges[place] = evolve(charge, cost=cost, status=status)
-        del settled.streams[place]
-        if not settled.streams:
+        sent.charges[place] = evolve(charge, cost=cost, status=status)
+        del streams[place]
+        if not streams:
             now = self._clock.time()
-            self._emit([evolve(one, at=now) for one in settled.charges])
-
-    def _charge(
-        self, sent: SentRequest, call: Call, answer: Outcome | BaseException, latency: float
-    ) -> Charge:
-        return Charge(
-            self._clock.time(),
-            call.tenant,
-            call.operation.name,
-            call.subject,
-            self._upstream.name,
-            _status(answer),
-            self._shared(sent, self._upstream.cost_of(call, answer)),
-            latency,
-        )
-
-    def _shared(self, sent: SentRequest, cost: Cost) -> Cost:
-        """Return *cost* with the call's share of the requests, where the upstream names none."""
-        if cost.requests:
-            return cost
-        return evolve(cost, requests=sent.requests / len(sent.calls))
-
-    def _emit(self, charges: Sequence[Charge]) -> None:
-        upstream = self._upstream
-        self._events.emit(RequestSettled(upstream.name, upstream.priced, tuple(charges)))
+            charges = tuple(evolve(one, at=now) for one in sent.charges)
+            self._events.emit(RequestSettled(self._name, self._priced, charges))
 
 
-def _status(answer: Outcome | BaseException) -> ChargeStatus:
-    match answer:
-        case Outcome():
-            return "ok"
-        case Refusal():
-            return "refused"
-        case Exception():
-            return "failed"
-        case _:
-            return "cancelled"
+def _share(sent: SentRequest, cost: Cost) -> Cost:
+    """Return *cost* with a call's share of the requests: the upstream has named none."""
+    return evolve(cost, requests=sent.requests / len(sent.calls))
+
+
+def _status(error: BaseException) -> ChargeStatus:
+    if isinstance(error, Refusal):
+        return "refused"
+    return "failed" if isinstance(error, Exception) else "cancelled"

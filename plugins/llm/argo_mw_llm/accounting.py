@@ -56,6 +56,11 @@ class Accounting:
         self.prices = load_prices(config.prices)
         self.estimator = Estimator()
 
+    @property
+    def limited(self) -> bool:
+        """Whether there are budgets."""
+        return bool(self._config.budgets)
+
     def quote(self, call: Call, model: str) -> Quote:
         """Return what *call* is expected to take of *model*."""
         parameters = call.parameters
@@ -84,29 +89,20 @@ class Accounting:
         """Forget the quote of *call*."""
         self._quotes.pop(id(call), None)
 
-    def quote_of(self, call: Call, model: str) -> Quote:
-        """Return the quote that is kept for *call*, or else a new one for *model*."""
-        return self._quotes.get(id(call)) or self.quote(call, model)
+    def kept(self, call: Call) -> Quote | None:
+        """Return the quote that is kept for *call*."""
+        return self._quotes.get(id(call))
 
     def cost(self, quote: Quote, usage: Usage, model: str = "") -> Cost:
         """Return what *usage* of *model* costs, and learn from it what to expect."""
         model = model or quote.model
         if not usage.estimated:
             self.estimator.learn(quote.model, quote.rough, usage.prompt, usage.output)
-        return evolve(self.price(usage, model), requests=1.0, tokens_expected=quote.prompt)
+        return self._cost(usage, model, 1.0, quote.prompt)
 
     def price(self, usage: Usage, model: str) -> Cost:
         """Return what *usage* of *model* costs now, charged to no request."""
-        return Cost(
-            self.prices.usd(model, usage, self._context.clock.time()),
-            usage.prompt,
-            usage.output,
-            0.0,
-            usage.estimated,
-            model,
-            usage.read,
-            usage.write_5m + usage.write_1h,
-        )
+        return self._cost(usage, model, 0.0, 0)
 
     def guess(self, quote: Quote, heard: int = 0) -> Usage:
         """Return the likely tokens of a call without a count, *heard* characters of it read."""
@@ -143,6 +139,19 @@ class Accounting:
     async def give_back(self, held: Sequence[Held]) -> None:
         """Give back what was *held*."""
         await self.settle(held, 0.0)
+
+    def _cost(self, usage: Usage, model: str, requests: float, expected: int) -> Cost:
+        return Cost(
+            self.prices.usd(model, usage, self._context.clock.time()),
+            usage.prompt,
+            usage.output,
+            requests,
+            usage.estimated,
+            model,
+            usage.read,
+            usage.write_5m + usage.write_1h,
+            expected,
+        )
 
     async def _take(self, budget: Budget, call: Call, quote: Quote) -> list[Held]:
         usd = self.worst_case(quote)

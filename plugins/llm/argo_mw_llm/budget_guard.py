@@ -52,6 +52,7 @@ class BudgetGuard:
         self._count = count
         self._accounting = accounting
         self._context = context
+        self._limited = accounting.limited
         self._reserved: dict[Request, list[_Reserved]] = {}
 
     async def reserve(self, request: Request) -> None:
@@ -66,7 +67,8 @@ class BudgetGuard:
             try:
                 if MAX_USD in call.extensions:
                     quote = await self._checked(call, quote)
-                reserved.append(_Reserved(call, await self._accounting.hold(call, quote)))
+                held = await self._accounting.hold(call, quote) if self._limited else []
+                reserved.append(_Reserved(call, held))
             except BaseException:
                 await self._give_back(reserved)
                 raise

@@ -13,8 +13,11 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import cast
+
+from attrs import fields
 
 from argo_mw.plugin import Charge, ChargeStatus, Cost, CostTotals, Tasks
 
@@ -46,6 +49,8 @@ _COLUMNS = (
     "tokens_written",
     "tokens_expected",
 )
+_COST = {f.name for f in fields(Cost)}
+_row = attrgetter(*(f"cost.{name}" if name in _COST else name for name in _COLUMNS))
 _CREATE = f"""CREATE TABLE IF NOT EXISTS charges ({", ".join(_COLUMNS)});
 CREATE INDEX IF NOT EXISTS charges_by_time ON charges (at);
 CREATE TABLE IF NOT EXISTS identity (name);
@@ -213,29 +218,6 @@ def _insert(connection: sqlite3.Connection, charges: Sequence[Charge]) -> None:
         rows = charges[start : start + _ROWS]
         statement = f"INSERT INTO charges VALUES {', '.join([_ROW] * len(rows))}"  # noqa: S608
         connection.execute(statement, [*chain.from_iterable(map(_row, rows))])
-
-
-def _row(charge: Charge) -> tuple[object, ...]:
-    cost = charge.cost
-    return (
-        charge.at,
-        charge.tenant,
-        charge.operation,
-        charge.subject,
-        charge.upstream,
-        charge.status,
-        charge.latency,
-        charge.layer,
-        cost.usd,
-        cost.tokens_in,
-        cost.tokens_out,
-        cost.requests,
-        int(cost.estimated),
-        cost.model,
-        cost.tokens_cached,
-        cost.tokens_written,
-        cost.tokens_expected,
-    )
 
 
 def _charge(row: Sequence[object]) -> Charge:

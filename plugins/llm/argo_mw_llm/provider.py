@@ -176,8 +176,10 @@ class Provider(ABC):
         return self._accounting.cost(quote, self._accounting.guess(quote))
 
     def _quote(self, call: Call) -> Quote:
-        model = str(call.parameters.get("model") or self._own.model)
-        return self._accounting.quote_of(call, model)
+        kept = self._accounting.kept(call)
+        if kept is not None:
+            return kept
+        return self._accounting.quote(call, str(call.parameters.get("model") or self._own.model))
 
     def _prepared(self, request: ModelRequest) -> tuple[ModelRequest, tuple[Step, ...]]:
         return prepare(request, self._config.prepare, self._accounting.prices, caches=self.caches)
