@@ -39,7 +39,7 @@ class OpenArgo(Protocol):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An authority that nobody knows."""
+    """A certificate authority that is not trusted anywhere."""
     path = tmp_path_factory.mktemp("certificate") / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(path))
     return path
@@ -52,7 +52,7 @@ def _nothing_of_this_machine(
     for name in ("ANTHROPIC", "ZAI", "ZHIPUAI", "DEEPSEEK", "DASHSCOPE", "OPENAI"):
         monkeypatch.delenv(f"{name}_API_KEY", raising=False)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
-    # Every client reads who is to be trusted: one is sooner read than all.
+    # Every client reads the trusted authorities: one is read sooner than all of them.
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
 
 

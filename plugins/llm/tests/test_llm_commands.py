@@ -116,20 +116,20 @@ def test_piped_input_json_and_costs(sandbox: SandboxProcess, tmp_path: Path) -> 
     piped = ("ask", "-m", "deepseek-v4-pro", "-s", "Be brief.", "--json", "Review:", "-")
     code, out, err = finish(start(config, *piped), b"RSI 80\n")
     assert (0, b"") == (code, err)
-    told = json.loads(out)
-    assert told["usage"]["output"] > 0
-    assert told["usd"] > 0
+    shown = json.loads(out)
+    assert shown["usage"]["output"] > 0
+    assert shown["usd"] > 0
     finish(start(config, *piped), b"RSI 80\n")
     assert 1 == requests(sandbox, "deepseek")
     code, out, _ = finish(start(config, "costs", "--json"))
     (row,) = json.loads(out)
-    assert ("deepseek-v4-pro", 1, told["usage"]["output"]) == (
+    assert ("deepseek-v4-pro", 1, shown["usage"]["output"]) == (
         row["model"],
         row["calls"],
         row["output_tokens"],
     )
-    assert pytest.approx(told["usd"]) == row["usd"]
-    assert pytest.approx(told["usd"]) == row["saved_usd"]["cache"]
+    assert pytest.approx(shown["usd"]) == row["usd"]
+    assert pytest.approx(shown["usd"]) == row["saved_usd"]["cache"]
     code, out, _ = finish(start(config, "costs", "--by", "operation"))
     assert (0, True) == (code, b"complete" in out)
 
@@ -193,9 +193,9 @@ def test_costs_are_those_of_all_machines_that_share_a_store(
 
 def test_what_would_cost_too_much_is_not_sent(sandbox: SandboxProcess, tmp_path: Path) -> None:
     config = configure(tmp_path, sandbox, "sqlite")
-    told = finish(start(config, "ask", "-m", "glm-5.3", "--max-cost", "0.000001", "RSI?"))
-    assert 4 == told[0]
-    assert b"more than the limit" in told[2]
+    ended = finish(start(config, "ask", "-m", "glm-5.3", "--max-cost", "0.000001", "RSI?"))
+    assert 4 == ended[0]
+    assert b"more than the limit" in ended[2]
     assert 0 == requests(sandbox, "glm")
 
 
@@ -214,7 +214,7 @@ def test_an_answer_is_kept_for_as_long_as_asked(sandbox: SandboxProcess, tmp_pat
         assert expected == requests(sandbox, "glm")
 
 
-def test_a_price_that_nobody_knows_is_unknown_and_never_nothing(
+def test_an_unknown_price_is_shown_as_unknown_and_never_as_nothing(
     sandbox: SandboxProcess, tmp_path: Path
 ) -> None:
     config = configure(tmp_path, sandbox, "sqlite")
@@ -228,8 +228,8 @@ def test_a_price_that_nobody_knows_is_unknown_and_never_nothing(
         row["saved_usd"],
     )
     assert b"unknown" in finish(start(config, "costs"))[1]
-    told = finish(start(config, "ask", "-m", "glm-99", "--max-cost", "1", "RSI 70?"))
-    assert (4, True) == (told[0], b"not known" in told[2])
+    ended = finish(start(config, "ask", "-m", "glm-99", "--max-cost", "1", "RSI 70?"))
+    assert (4, True) == (ended[0], b"not known" in ended[2])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
@@ -241,10 +241,10 @@ def test_a_terminal_gets_the_answer_as_it_comes(sandbox: SandboxProcess, tmp_pat
     try:
         asked = start(config, "ask", "-m", "claude-sonnet-5-5", "RSI 30?", out=screen)
         assert (0, b"") == finish(asked)[::2]
-        said = b""
-        while len(said) < len(b"My view is"):
-            said += os.read(seen, 4096)
-        assert said.startswith(b"My view is")
+        output = b""
+        while len(output) < len(b"My view is"):
+            output += os.read(seen, 4096)
+        assert output.startswith(b"My view is")
     finally:
         os.close(screen)
         os.close(seen)

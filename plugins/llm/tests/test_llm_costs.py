@@ -184,8 +184,8 @@ async def test_tool_calls_are_kept_only_when_allowed(sandbox: Sandbox, open_argo
     ask = {"messages": "Sell?", "model": MODELS["claude"], "tools": [tool], "tool_choice": "any"}
     async with open_argo(plugins={"cache": CachePlugin}) as argo:
         for _ in range(2):
-            said = await argo.call("complete", **ask)
-            assert "sell" == said.tool_calls[0].name  # type: ignore[attr-defined]
+            answer = await argo.call("complete", **ask)
+            assert "sell" == answer.tool_calls[0].name  # type: ignore[attr-defined]
         assert 2 == sandbox.counts_of("claude").requests
         for _ in range(2):
             await argo.call("complete", **ask, keep_tool_calls=True)

@@ -100,20 +100,20 @@ async def test_chat_streams_replay_with_the_sdks_own_chunks(
     assert 1 == sandbox.counts_of("deepseek").requests
 
 
-async def test_only_who_asks_for_a_streams_usage_is_told_of_it(
+async def test_a_streams_usage_is_only_sent_to_clients_that_ask_for_it(
     sandbox: Sandbox, open_argo: OpenArgo
 ) -> None:
     """The chunk with the usage has no choices, which scripts that did not ask for it stumble on."""
     async with open_argo(plugins=LAYERS) as argo, chat(argo, sandbox) as client:
 
-        async def told(**more: Any) -> bool:
+        async def has_usage(**more: Any) -> bool:
             chunks = await client.chat.completions.create(**CHAT, stream=True, **more)
             return any([chunk.usage is not None async for chunk in chunks])
 
         asked = {"stream_options": {"include_usage": True}}
         for _ in range(2):
-            assert not await told()
-            assert await told(**asked)
+            assert not await has_usage()
+            assert await has_usage(**asked)
     assert 2 == sandbox.counts_of("deepseek").requests
 
 
@@ -422,10 +422,10 @@ async def test_a_streamed_answer_is_replayed_by_another_process(
             async with first.messages.stream(**ASK) as events:
                 heard: list[object] = [event async for event in events]
             chunks = await second.chat.completions.create(**CHAT, stream=True)
-            told: list[object] = [chunk async for chunk in chunks]
+            chunks_heard: list[object] = [chunk async for chunk in chunks]
         answer = await argo.call("complete", messages="RSI 30?", model=MODELS["glm"], stream=True)
         assert isinstance(answer, AnswerStream)
-        return heard, told, [piece async for piece in answer.read()]
+        return heard, chunks_heard, [piece async for piece in answer.read()]
 
     async with opened() as argo:
         expected = await streamed(argo)
@@ -452,9 +452,9 @@ async def test_similarity_serves_requests_of_the_sdks(
         async with claude(argo, sandbox) as first, chat(argo, sandbox) as second:
 
             async def ask(content: str, **more: Any) -> list[str]:
-                told = {"messages": [{"role": "user", "content": content}], **more}
-                message = await first.messages.create(**{**ASK, **told})
-                completion = await second.chat.completions.create(**{**CHAT, **told})
+                request = {"messages": [{"role": "user", "content": content}], **more}
+                message = await first.messages.create(**{**ASK, **request})
+                completion = await second.chat.completions.create(**{**CHAT, **request})
                 block = message.content[0]
                 assert isinstance(block, anthropic.types.TextBlock)
                 return [block.text, str(completion.choices[0].message.content)]

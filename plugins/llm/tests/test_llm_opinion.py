@@ -69,7 +69,7 @@ async def test_a_late_model_is_not_waited_for(sandbox: Sandbox, open_argo: OpenA
     assert outcome.upstream in {"glm", "deepseek"}
 
 
-async def test_when_no_model_gives_an_opinion_every_reason_is_told(
+async def test_when_no_model_gives_an_opinion_the_error_names_every_reason(
     sandbox: Sandbox, open_argo: OpenArgo
 ) -> None:
     for name in PANEL:
@@ -142,9 +142,9 @@ async def test_the_cache_still_tells_opinions_of_other_moments_apart(
     plugins = {"cache": CachePlugin}
     async with open_argo(plugins=plugins) as argo:
         for changed in ({}, {"epoch": "10:01"}, {"indicators": {**WHOLE, "price": 110.01}}):
-            told = {"indicators": WHOLE, "epoch": "10:00", **changed}
-            assert (await _asked(argo, sandbox, **told))[1] == 1
-            assert (await _asked(argo, sandbox, **told))[1] == 0
+            changed_parameters = {"indicators": WHOLE, "epoch": "10:00", **changed}
+            assert (await _asked(argo, sandbox, **changed_parameters))[1] == 1
+            assert (await _asked(argo, sandbox, **changed_parameters))[1] == 0
 
 
 async def test_a_house_sets_its_own_tolerances(sandbox: Sandbox, open_argo: OpenArgo) -> None:

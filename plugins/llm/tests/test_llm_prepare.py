@@ -114,6 +114,6 @@ def test_provider_caching_is_asked_for_above_the_models_minimum(
     assert prompt_cache_ttl == prepared.prompt_cache_ttl
 
 
-def test_provider_caching_is_not_asked_for_unless_the_caller_says_that_it_repeats() -> None:
+def test_provider_caching_is_only_requested_where_the_caller_gives_a_ttl() -> None:
     prepared, steps = prepare(_ask(rough=9_999), ("prompt_cache",), load_prices(), caches=True)
     assert ("", ()) == (prepared.prompt_cache_ttl, steps)
