@@ -475,8 +475,10 @@ async def test_a_peek_at_what_was_judged_compares_nothing_again(here, monkeypatc
     entry = await here.tag_versions.load(["op:bars", "subject:AAPL", "layer:race"])
     assert here.tag_versions.peek(entry) is FRESH
     compared = []
-    compare = here.tag_versions._compare
-    monkeypatch.setattr(here.tag_versions, "_compare", lambda e: compared.append(e) or compare(e))
+    compare = here.tag_versions._mirror.compare
+    monkeypatch.setattr(
+        here.tag_versions._mirror, "compare", lambda e: compared.append(e) or compare(e)
+    )
     assert here.tag_versions.peek(entry) is FRESH
     assert compared == []
     await here.tag_versions.invalidate(["op:news"])

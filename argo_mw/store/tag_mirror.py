@@ -1,0 +1,180 @@
+"""The tag versions that one process knows. Nothing in here waits or speaks to the store.
+
+The proof at the top of ``tag_versions.py`` refers to this module as the mirror.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from attrs import frozen
+
+from argo_mw.store.tag_snapshot import Freshness, TagSnapshot, TagVersion
+
+HARD: Final = "tag:h:"
+SOFT: Final = "tag:s:"
+KINDS: Final = (HARD, SOFT)
+
+
+@frozen
+class KnownVersions:
+    """A tag's versions in the mirror.
+
+    Attributes:
+        hard: The version that an invalidation replaces.
+        soft: The version that an expiry replaces.
+        since: The tick at which they came.
+        made_up: Whether they were made up while the store was unreachable.
+    """
+
+    hard: bytes
+    soft: bytes
+    since: int
+    made_up: bool = False
+
+    def with_version(self, kind: str, version: bytes, since: int) -> KnownVersions:
+        """Return these versions with *version* in place of the one of *kind*."""
+        if kind == HARD:
+            return KnownVersions(version, self.soft, since, self.made_up)
+        return KnownVersions(self.hard, version, since, self.made_up)
+
+
+class TagMirror:
+    """The tag versions that one process knows.
+
+    Args:
+        max_tags: How many tags to keep; the one kept longest makes room for a new one.
+        on_change: Called whenever :meth:`compare` may come to another result than before.
+
+    Attributes:
+        ticks: A number that grows whenever something is read, replaced or forgotten.
+        era: A number that grows whenever everything is forgotten.
+    """
+
+    def __init__(self, max_tags: int, on_change: Callable[[], None]) -> None:
+        self.ticks = 0
+        self.era = 0
+        self._max_tags = max_tags
+        self._on_change = on_change
+        self._known: dict[str, KnownVersions] = {}
+        self._reads: dict[str, object] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, name: str) -> KnownVersions | None:
+        """Return the versions of the tag *name*, or ``None`` where they are not mirrored."""
+        return self._known.get(name)
+
+    def versions(self, names: Iterable[str]) -> tuple[TagVersion, ...] | None:
+        """Return the versions of *names*, or ``None`` when one of them is not mirrored."""
+        versions = []
+        for name in names:
+            known = self._known.get(name)
+            if known is None:
+                return None
+            versions.append((name, known.hard, known.soft))
+        return tuple(versions)
+
+    def compare(self, tag_snapshot: TagSnapshot) -> Freshness:
+        """Compare the versions of *tag_snapshot* with the current ones."""
+        if tag_snapshot._era != self.era:
+            return Freshness.MISS
+        verdict = Freshness.FRESH
+        for name, hard, soft in tag_snapshot.versions:
+            known = self._known.get(name)
+            if not hard or (known is not None and known.hard != hard):
+                return Freshness.MISS
+            if known is None:
+                verdict = Freshness.UNKNOWN
+            elif known.soft != soft and verdict is Freshness.FRESH:
+                verdict = Freshness.STALE
+        return verdict
+
+    # -- reading from the store ----------------------------------------------------------
+
+    def begin_read(self, names: Iterable[str]) -> dict[str, object]:
+        """Return a token for each of *names*; it ends when the tag is replaced or announced.
+
+        Reads of a tag that overlap share its token.
+        """
+        return {name: self._reads.setdefault(name, object()) for name in names}
+
+    def end_read(self, tokens: Mapping[str, object], found: Mapping[str, KnownVersions]) -> None:
+        """Keep the versions in *found*, except of tags whose token has ended meanwhile."""
+        for name, token in tokens.items():
+            if self._reads.get(name) is token:
+                del self._reads[name]
+                if name in found:
+                    self._keep(name, found[name])
+
+    def tick(self) -> int:
+        """Begin the next tick and return it."""
+        self.ticks += 1
+        return self.ticks
+
+    def _keep(self, name: str, known: KnownVersions) -> None:
+        if len(self._known) >= self._max_tags:
+            del self._known[next(iter(self._known))]
+            self._on_change()
+        self._known[name] = known
+
+    # -- replacing and forgetting --------------------------------------------------------
+
+    def replace(self, key: str, placeholder: bytes) -> None:
+        """Put *placeholder* in place of the version under *key*, before the store has one."""
+        name = name_of(key)
+        self._reads.pop(name, None)
+        self._on_change()
+        tick = self.tick()
+        known = self._known.get(name)
+        if known is not None:
+            self._known[name] = known.with_version(kind_of(key), placeholder, tick)
+
+    def confirm(self, key: str, placeholder: bytes, version: bytes) -> None:
+        """Put *version*, which the store has now, in place of its *placeholder*.
+
+        The tag is forgotten when something else than *placeholder* is there.
+        """
+        name, kind = name_of(key), kind_of(key)
+        known = self._known.get(name)
+        self.forget(name)
+        if known is not None and placeholder == (known.hard if kind == HARD else known.soft):
+            self._known[name] = known.with_version(kind, version, self.ticks)
+
+    def forget(self, name: str) -> None:
+        """Forget the versions of the tag *name*, and those of reads that are under way."""
+        self._reads.pop(name, None)
+        if self._known.pop(name, None) is not None:
+            self._on_change()
+            self.ticks += 1
+
+    def forget_made_up(self) -> None:
+        """Forget every version that was made up while the store was unreachable."""
+        for name in [name for name, known in self._known.items() if known.made_up]:
+            self.forget(name)
+
+    def forget_everything(self) -> None:
+        """Begin a new era: every entry of an earlier one counts as changed."""
+        self.era += 1
+        self._on_change()
+        self.ticks += 1
+        self._known.clear()
+        self._reads.clear()
+
+
+def new_version() -> bytes:
+    """Return a version unlike every other: 8 random bytes."""
+    return os.urandom(8)
+
+
+def kind_of(key: str) -> str:
+    """Return which of :data:`KINDS` the store's *key* holds."""
+    return key[: len(HARD)]
+
+
+def name_of(key: str) -> str:
+    """Return the name of the tag whose version the store's *key* holds."""
+    return key[len(HARD) :]

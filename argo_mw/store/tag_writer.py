@@ -1,0 +1,178 @@
+"""Writing replaced tag versions to the store, and announcing them to other processes.
+
+The proof at the top of ``tag_versions.py`` says why the order of the steps matters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Iterable
+from typing import Final
+
+from argo_mw.base.clock import Clock
+from argo_mw.base.errors import SharedUnavailable
+from argo_mw.base.log import Log
+from argo_mw.store.protocol import Shared
+from argo_mw.store.reconnector import Reconnector
+from argo_mw.store.tag_mirror import HARD, KINDS, TagMirror, name_of, new_version
+from argo_mw.store.tag_snapshot import EVERYTHING
+
+CHANNEL: Final = "tag-versions"
+TAG_TTL: Final = 30 * 86400.0
+_MAX_KEYS_PER_MESSAGE: Final = 500
+_MAX_RECENT: Final = 2_000
+_RECENT_SECONDS: Final = 30.0
+
+log = Log("argo_mw")
+
+
+class TagWriter:
+    """The versions that were replaced here and have to reach the store.
+
+    Args:
+        shared: Where the versions are kept.
+        clock: Tells how long ago a tag was replaced.
+        mirror: What this process knows.
+        reconnector: Knows whether *shared* is down, and hears of it here.
+        max_pending: How many replaced versions to keep while *shared* is down.
+
+    Attributes:
+        pending: The placeholders of versions that the store does not have yet, by key.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        clock: Clock,
+        mirror: TagMirror,
+        reconnector: Reconnector,
+        *,
+        max_pending: int,
+    ) -> None:
+        self.pending: dict[str, bytes] = {}
+        self._shared = shared
+        self._clock = clock
+        self._mirror = mirror
+        self._reconnector = reconnector
+        self._max_pending = max_pending
+        self._max_recent = min(max_pending, _MAX_RECENT)
+        self._origin = os.urandom(8).hex()
+        self._storing: set[str] = set()
+        self._recent: dict[str, float] = {}
+        self._flushing: asyncio.Task[bool] | None = None
+
+    def add(self, key: str, placeholder: bytes) -> bool:
+        """Queue the version under *key*, for which *placeholder* stands.
+
+        Returns:
+            False when too many are pending: one invalidation of everything is queued in place of
+            them, and the mirror has to forget everything.
+        """
+        self.pending[key] = placeholder
+        if len(self.pending) <= self._max_pending:
+            return True
+        log.warning(
+            "too many invalidations while the store is unreachable: all entries invalidated"
+        )
+        self.pending = {HARD + EVERYTHING: new_version()}
+        return False
+
+    async def flush(self, *, again: bool = False) -> bool:
+        """Store what is pending and return whether all of it is stored.
+
+        Callers of one turn of the event loop share one command. While the store is down, only
+        callers who try *again* ask it.
+        """
+        while self.pending:
+            if self._reconnector.down and not again:
+                return False
+            if self._flushing is None or self._flushing.done():
+                self._flushing = asyncio.create_task(
+                    self._store_pending(), name="argo-mw:tag-versions-flush"
+                )
+            # A caller who leaves must not take the others' invalidations along.
+            if not await asyncio.shield(self._flushing):
+                return False
+        return True
+
+    async def _store_pending(self) -> bool:
+        await asyncio.sleep(0)
+        placeholders = dict(self.pending)
+        stored = {key: new_version() for key in placeholders}
+        self._storing = {name_of(key) for key in stored}
+        try:
+            await self._shared.set_many(stored, ttl=TAG_TTL)
+            await self.announce(stored)
+        except SharedUnavailable:
+            self._reconnector.lost()
+            return False
+        untouched, self._storing = self._storing, set()
+        for key, version in stored.items():
+            self._confirm(key, placeholders[key], version, name_of(key) in untouched)
+        return True
+
+    def _confirm(self, key: str, placeholder: bytes, version: bytes, untouched: bool) -> None:
+        """Mirror *version*, which the store has now, unless another process announced its tag."""
+        if self.pending.get(key) == placeholder:
+            del self.pending[key]
+        if untouched:
+            self._mirror.confirm(key, placeholder, version)
+        else:
+            self._mirror.forget(name_of(key))
+        self._note(key)
+
+    # -- announcing ----------------------------------------------------------------------
+
+    async def announce(self, keys: Iterable[str]) -> None:
+        """Tell every other process that the versions under *keys* are new."""
+        names = list(keys)
+        for start in range(0, len(names), _MAX_KEYS_PER_MESSAGE):
+            message = [self._origin, *names[start : start + _MAX_KEYS_PER_MESSAGE]]
+            await self._shared.publish(CHANNEL, json.dumps(message).encode())
+
+    def keys_in(self, message: bytes) -> list[str]:
+        """Return the keys that another process announces in *message*; none for an own message.
+
+        Raises:
+            ValueError: The message is not one of :meth:`announce`.
+        """
+        try:
+            origin, *keys = json.loads(message)
+            is_valid = all(key.startswith(KINDS) for key in keys)
+        except (TypeError, AttributeError) as error:
+            raise ValueError(_NOT_AN_ANNOUNCEMENT) from error
+        if not is_valid:
+            raise ValueError(_NOT_AN_ANNOUNCEMENT)
+        return [] if origin == self._origin else keys
+
+    def announced(self, key: str) -> None:
+        """Take into account that another process has replaced the version under *key*."""
+        self._storing.discard(name_of(key))
+        self._note(key)
+        if key in self.pending:
+            # Entries that were loaded under the placeholder may be older than the announcement.
+            self.pending[key] = new_version()
+
+    def repeat_recent(self) -> None:
+        """Queue again what was replaced shortly before a gap, by any process."""
+        since = self._clock.monotonic() - _RECENT_SECONDS
+        self.pending = {key: new_version() for key in self.pending}
+        for key, at in self._recent.items():
+            if at >= since:
+                self.pending.setdefault(key, new_version())
+        self._recent.clear()
+
+    def forget_everything(self) -> None:
+        """Mirror nothing of what is being stored now."""
+        self._storing.clear()
+
+    def _note(self, key: str) -> None:
+        self._recent.pop(key, None)
+        self._recent[key] = self._clock.monotonic()
+        if len(self._recent) > self._max_recent:
+            del self._recent[next(iter(self._recent))]
+
+
+_NOT_AN_ANNOUNCEMENT: Final = "the message does not announce tag versions"
