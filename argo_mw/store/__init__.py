@@ -1,4 +1,4 @@
-"""Stores that instances share: the contract, the drivers that need no server, and values in them.
+"""Stores that instances share: the contract, the drivers without a server, and values in them.
 
 Also the surface for authors of drivers, and of layers that keep answers.
 """

@@ -1,4 +1,4 @@
-"""The loop and the process that a handle was made in, and may be used in."""
+"""Refusing a handle on another event loop, or in another process, than it was opened in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from argo_mw.base.errors import Closed
 
 
 class _Process:
-    """Which process this is. ``os.getpid`` would say so too, with a system call each time."""
+    """A token for this process: cheaper than ``os.getpid``, which is a system call."""
 
     __slots__ = ("token",)
 
@@ -28,7 +28,10 @@ if hasattr(os, "register_at_fork"):
 
 
 class LoopAffinity:
-    """Where a handle was made: a connection must not cross a fork, a future not its loop."""
+    """The event loop and the process in which a handle was opened.
+
+    A connection must not cross a fork, and a future must not leave its loop.
+    """
 
     __slots__ = ("_loop", "_thread", "_token")
 
@@ -38,7 +41,7 @@ class LoopAffinity:
         self._token = _process.token
 
     def check(self) -> None:
-        """Do nothing where the handle was made.
+        """Return if the handle was opened on this loop and in this process.
 
         Raises:
             Closed: This is another process, forked since, or another event loop.
@@ -46,7 +49,8 @@ class LoopAffinity:
         if self._token is not _process.token:
             msg = "the shared store was opened before this process was forked; open it here"
             raise Closed(msg)
-        # Which loop runs is a system call away. In the thread of one that does, no other can.
+        # Asking for the running loop is slower, and no other loop can run in the thread of one
+        # that is running.
         if get_ident() == self._thread and self._loop.is_running():
             return
         if asyncio.get_running_loop() is not self._loop:

@@ -1,4 +1,4 @@
-"""What every driver of Shared refuses before it does anything."""
+"""Checks of keys, values and times that every driver of Shared makes before it does anything."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 from argo_mw.base.errors import BadParameter
 
 MAX_KEY_BYTES: Final = 512
-"""The longest key, in bytes of UTF-8."""
+"""The greatest length of a key, in bytes of UTF-8."""
 
 MAX_VALUE_BYTES: Final = 64 * 2**20
-"""The largest value."""
+"""The greatest length of a value, in bytes."""
 
 MAX_COUNT: Final = 2**53
-"""The largest amount, limit and count: what every store, Lua's doubles included, holds exactly."""
+"""The greatest amount, limit and count: every store, Lua's doubles included, keeps it exactly."""
 
 
 def check_key(key: object) -> None:
-    """Refuse a *key* that not every driver can keep.
+    """Refuse a *key* that some driver could not keep.
 
     Raises:
         BadParameter: It is not text, is empty, or longer than 512 bytes in UTF-8.
@@ -27,12 +27,15 @@ def check_key(key: object) -> None:
         msg = f"a key of the shared store must be text that is not empty, not {key!r}"
         raise BadParameter(msg)
     if (len(key) if key.isascii() else _encoded_length(key)) > MAX_KEY_BYTES:
-        msg = f"a key of the shared store has at most {MAX_KEY_BYTES} bytes: digest {key[:40]!r}..."
+        msg = (
+            f"a key of the shared store has at most {MAX_KEY_BYTES} bytes: "
+            f"use a digest of {key[:40]!r}..."
+        )
         raise BadParameter(msg)
 
 
 def check_keys(keys: Iterable[object]) -> None:
-    """Refuse *keys* if any of them cannot be kept; see :func:`check_key`."""
+    """Refuse *keys* if :func:`check_key` refuses one of them."""
     if isinstance(keys, str):
         msg = f"several keys were expected, not the string {keys!r}"
         raise BadParameter(msg)
@@ -41,7 +44,7 @@ def check_keys(keys: Iterable[object]) -> None:
 
 
 def check_value(key: str, value: object) -> None:
-    """Refuse a *value* for *key* that not every driver can keep.
+    """Refuse a *value* for *key* that some driver could not keep.
 
     Raises:
         BadParameter: It is not ``bytes``, or larger than 64 MiB.
@@ -66,7 +69,7 @@ def check_ttl(ttl: float | None) -> None:
 
 
 def check_count(what: str, number: int | None) -> None:
-    """Refuse a *number*, the *what* of a counter, that not every driver counts exactly.
+    """Refuse a *number*, the *what* of a counter, that some driver could not count exactly.
 
     Raises:
         BadParameter: It is not an integer, or beyond 2**53 either way.

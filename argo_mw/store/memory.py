@@ -1,4 +1,4 @@
-"""Shared within one process: for tests, for single programs, and for caches that need no file."""
+"""Shared within one process: for tests, single programs and caches that need no file."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, 
 from argo_mw.store.protocol import Count, Lease
 
 _NEVER: Final = float("inf")
-_SPARE: Final = 1_000
+_MAX_STALE_EXPIRIES: Final = 1_000
 
 log = Log("argo_mw")
 
 
 @define(eq=False)
-class _Entry:
+class _MemoryEntry:
     """A value, or a counter when *value* is an integer."""
 
     value: bytes | int
@@ -34,7 +34,7 @@ class _Entry:
 
 
 @define(eq=False)
-class _Held:
+class _HeldLease:
     lease: Lease
     expires: float
 
@@ -50,11 +50,11 @@ class MemorySubscription:
     def deliver(self, message: bytes) -> None:
         """Call the listener, on its own loop, soon."""
         try:
-            self._loop.call_soon_threadsafe(self._hear, message)
+            self._loop.call_soon_threadsafe(self._call_listener, message)
         except RuntimeError:
             self._listeners.discard(self)  # its loop was closed
 
-    def _hear(self, message: bytes) -> None:
+    def _call_listener(self, message: bytes) -> None:
         if self in self._listeners:
             try:
                 self._on_message(message)
@@ -68,31 +68,31 @@ class MemorySubscription:
 
 @define(eq=False, slots=True, weakref_slot=True)
 class MemoryStore:
-    """What several :class:`MemoryShared` have in common; safe between threads.
+    """The data behind one or several :class:`MemoryShared`; safe between threads.
 
-    Values are evicted when there are too many, the longest unused first. Counters and leases
-    are not, because quotas rest on them: when there are too many of those, new ones are refused.
+    When there are too many values, the longest unused one is evicted. Counters and leases are
+    never evicted, because quotas rest on them: when there are too many, new ones are refused.
     """
 
     max_entries: int = 100_000
     lock: threading.RLock = field(factory=threading.RLock, init=False)
-    values: dict[str, _Entry] = field(factory=dict, init=False)
-    counters: dict[str, _Entry] = field(factory=dict, init=False)
-    leases: dict[str, _Held] = field(factory=dict, init=False)
+    values: dict[str, _MemoryEntry] = field(factory=dict, init=False)
+    counters: dict[str, _MemoryEntry] = field(factory=dict, init=False)
+    leases: dict[str, _HeldLease] = field(factory=dict, init=False)
     channels: dict[str, set[MemorySubscription]] = field(factory=dict, init=False)
     _expiries: list[tuple[float, str]] = field(factory=list, init=False)
     _fence: int = field(default=0, init=False)
 
-    def find(self, key: str, now: float) -> _Entry | None:
-        """What is under *key* and has not expired."""
+    def find(self, key: str, now: float) -> _MemoryEntry | None:
+        """Return the entry under *key* that has not expired."""
         entry = self.values.get(key) or self.counters.get(key)
         if entry is not None and entry.expires <= now:
             self.remove(key)
             return None
         return entry
 
-    def put(self, key: str, entry: _Entry, now: float) -> None:
-        """Keep *entry* under *key*, in place of what was there; make room first."""
+    def put(self, key: str, entry: _MemoryEntry, now: float) -> None:
+        """Keep *entry* under *key*, in place of an earlier one; make room first."""
         self.remove(key)
         self._drop_expired(now)
         if isinstance(entry.value, int):
@@ -112,11 +112,11 @@ class MemoryStore:
             self.values[key] = entry
 
     def remove(self, key: str) -> bool:
-        """Forget *key*; whether it was there."""
+        """Forget *key* and return whether it was there."""
         return bool(self.values.pop(key, None) or self.counters.pop(key, None))
 
     def hold(self, key: str, ttl: float, now: float) -> Lease | None:
-        """A new lease on *key*, unless it is held."""
+        """Return a new lease on *key*, or ``None`` while one is held."""
         held = self.leases.get(key)
         if held is not None and held.expires > now:
             return None
@@ -125,11 +125,11 @@ class MemoryStore:
             self._refuse_when_full(self.leases)
         self._fence += 1
         lease = Lease(key, os.urandom(8).hex(), self._fence)
-        self.leases[key] = _Held(lease, now + ttl)
+        self.leases[key] = _HeldLease(lease, now + ttl)
         return lease
 
-    def held(self, lease: Lease, now: float) -> _Held | None:
-        """The record of *lease*, while it is held."""
+    def held(self, lease: Lease, now: float) -> _HeldLease | None:
+        """Return the record of *lease*, or ``None`` when it is no longer held."""
         held = self.leases.get(lease.key)
         return held if held and held.lease == lease and held.expires > now else None
 
@@ -143,8 +143,8 @@ class MemoryStore:
         while expiries and expiries[0][0] <= now:
             _, key = heapq.heappop(expiries)
             self.find(key, now)
-        # Keys that are set again and again leave their earlier expiries behind.
-        if len(expiries) > 2 * (len(self.values) + len(self.counters)) + _SPARE:
+        # A key that is set again leaves its earlier expiry behind.
+        if len(expiries) > 2 * (len(self.values) + len(self.counters)) + _MAX_STALE_EXPIRIES:
             self._expiries = [
                 (entry.expires, key)
                 for kept in (self.values, self.counters)
@@ -158,8 +158,8 @@ class MemoryShared:
     """Implements :class:`~argo_mw.plugin.Shared` in this process's memory.
 
     Args:
-        store: What to share; several instances given one store share it, also between threads
-            and loops. ``None`` makes a new one.
+        store: The data; instances with the same store share it, also between threads and
+            event loops. ``None`` makes a new one.
         clock: Decides what has expired.
         max_entries: How many values a new store keeps.
     """
@@ -240,7 +240,7 @@ class MemoryShared:
             if amount > 0 and limit is not None and count + amount > limit:
                 return Count(count, added=False)
             if entry is None:
-                store.put(key, _Entry(amount, _expires(now, ttl)), now)
+                store.put(key, _MemoryEntry(amount, _expires(now, ttl)), now)
             else:
                 entry.value = count + amount
             return Count(count + amount, added=True)
@@ -322,7 +322,7 @@ class MemoryShared:
             return [key for key in keys if store.find(key, now) is not None]
 
     async def aclose(self) -> None:
-        """Stop listening; the store lives on while others use it. Idempotent."""
+        """Stop listening; other handles keep the store. Idempotent."""
         self._closed = True
         for subscription in self._subscriptions:
             await subscription.aclose()
@@ -334,7 +334,7 @@ class MemoryShared:
             raise Closed(msg)
         return _Locked(self.store)
 
-    def _used(self, store: MemoryStore, key: str) -> _Entry | None:
+    def _used(self, store: MemoryStore, key: str) -> _MemoryEntry | None:
         entry = store.find(key, self._clock.monotonic())
         if entry is not None:
             store.touch(key)
@@ -344,12 +344,12 @@ class MemoryShared:
         self, store: MemoryStore, key: str, value: bytes, ttl: float | None, fence: int = 0
     ) -> None:
         now = self._clock.monotonic()
-        store.put(key, _Entry(value, _expires(now, ttl), fence), now)
+        store.put(key, _MemoryEntry(value, _expires(now, ttl), fence), now)
 
 
 @define
 class _Locked:
-    """The store, for as long as a ``with`` block."""
+    """A store that is locked during a ``with`` block."""
 
     _store: MemoryStore
 
@@ -362,7 +362,7 @@ class _Locked:
 
 
 def named_store(name: str, max_entries: int = 100_000) -> MemoryStore:
-    """The store called *name* in this process, made when nobody has it yet."""
+    """Return the store called *name* in this process; make it when no handle has it open."""
     with _names:
         store = _stores.get(name)
         if store is None:
@@ -370,7 +370,7 @@ def named_store(name: str, max_entries: int = 100_000) -> MemoryStore:
         return store
 
 
-def _bytes(entry: _Entry | None) -> bytes | None:
+def _bytes(entry: _MemoryEntry | None) -> bytes | None:
     if entry is None:
         return None
     return entry.value if isinstance(entry.value, bytes) else b"%d" % entry.value

@@ -1,7 +1,7 @@
-"""What a store that several instances share must do.
+"""The contract of a store that several instances share.
 
 A driver keeps bytes under text keys. The core ships a memory and a SQLite driver; others come
-from plugins. Cache, coalesce, guards, flags and similarity speak to this contract only.
+from plugins. Layers, guards and flags know this contract only.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class Count:
     """A counter after an attempt to add to it.
 
     Attributes:
-        value: What the counter holds now.
+        value: The counter's value now.
         added: Whether the amount was added; false when it would have passed the limit.
     """
 
@@ -27,11 +27,11 @@ class Count:
 
 @frozen
 class Lease:
-    """The right to do something alone for a while.
+    """The right of one holder, for a limited time, to do something alone.
 
     Attributes:
-        key: What is leased.
-        holder: A random name of this holding, unknown to others.
+        key: The key that is leased.
+        holder: A random name, known to this holder only.
         fence: A number that grows with every holder of this key: a write carrying an older
             fence than the newest is refused.
     """
@@ -42,7 +42,7 @@ class Lease:
 
 
 class Subscription(Protocol):
-    """A listener's place at a channel."""
+    """A listener on a channel."""
 
     async def aclose(self) -> None:
         """Stop listening. Idempotent."""
@@ -53,14 +53,14 @@ class Shared(Protocol):
 
     Keys are text of at most 512 bytes in UTF-8, values are bytes. Times to live are in seconds;
     ``None`` means no expiry. Operations raise :class:`~argo_mw.SharedUnavailable` when
-    the store cannot be reached: optimizations treat that as "nothing known", guards refuse.
+    the store cannot be reached: layers treat that as "nothing known", guards refuse.
     """
 
     async def get(self, key: str) -> bytes | None:
-        """The value under *key*, or ``None`` when there is none or it has expired."""
+        """Return the value under *key*, or ``None`` when there is none or it has expired."""
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        """One value or ``None`` per key, in the order of *keys*."""
+        """Return one value or ``None`` per key, in the order of *keys*."""
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
         """Store *value* under *key*, for *ttl* seconds."""
@@ -69,14 +69,17 @@ class Shared(Protocol):
         """Store *items*, values by key, each for *ttl* seconds."""
 
     async def delete(self, keys: Sequence[str]) -> int:
-        """Remove *keys*; how many of them existed."""
+        """Remove *keys* and return how many of them existed."""
 
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
     ) -> bool:
-        """Store *value* only if *key* holds *expected* (``None``: nothing); whether it did.
+        """Store *value* if *key* holds *expected*, where ``None`` means nothing.
 
         It is kept for *ttl* seconds, or until it is replaced.
+
+        Returns:
+            Whether it was stored.
         """
 
     async def add(
@@ -85,28 +88,31 @@ class Shared(Protocol):
         """Add *amount* to the counter at *key*, created at 0, unless it would pass *limit*.
 
         *ttl*, in seconds, is set when the counter is created and not renewed. A negative amount
-        gives back.
+        gives some back.
         """
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
-        """Take the lease on *key* for *ttl* seconds, or ``None`` while another holds it."""
+        """Return a lease on *key* for *ttl* seconds, or ``None`` while another holder has it."""
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
-        """Hold *lease* for another *ttl* seconds; false when it has passed to another."""
+        """Hold *lease* for another *ttl* seconds; return false when it is no longer held."""
 
     async def release(self, lease: Lease) -> bool:
-        """Give *lease* up early; false when it was no longer held."""
+        """Give *lease* up early; return false when it is no longer held."""
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
-        """Store *value* at *key* unless a holder newer than *lease* has stored; whether it did.
+        """Store *value* at *key* unless a newer holder than *lease* has stored a value there.
 
         It is kept for *ttl* seconds, or until it is replaced.
+
+        Returns:
+            Whether it was stored.
         """
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Send *message* to whoever listens to *channel* now, in every instance."""
+        """Send *message* to the present listeners on *channel*, in every instance."""
 
     async def subscribe(
         self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
@@ -114,11 +120,11 @@ class Shared(Protocol):
         """Call *on_message* for each message on *channel* from now on.
 
         Both callbacks run on the event loop and must not block. *on_gap* is called whenever
-        messages may have been missed: after a lost or re-made connection, a full buffer.
+        messages may have been missed: a connection was lost or made again, a buffer was full.
         """
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        """The live keys that begin with *prefix*, in any order: for administration only."""
+        """Return the live keys that begin with *prefix*, in any order: for administration only."""
 
     async def aclose(self) -> None:
         """Release connections and files. Idempotent."""

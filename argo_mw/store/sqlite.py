@@ -1,12 +1,12 @@
 """Shared in one SQLite file: for the processes of one machine, and across restarts.
 
 Two threads, each with its own connection, do all the work: one reads, one writes, so that a read
-never waits for another process's transaction. Commands asked in one turn of the event loop
-travel together, and the writer commits whatever has come in meanwhile at once.
+never waits for another process's transaction. Commands of one turn of the event loop are sent to
+a thread together, and the writer commits all that it has received in one transaction.
 
 Messages are rows with growing numbers. The reading thread asks every 10 ms whether any other
-connection has written (``PRAGMA data_version``, 2 µs), so a message is heard within about 10 ms
-and a commit; those of one's own process sooner. ``docs/decisions/shared-sqlite.md`` has the
+connection has written (``PRAGMA data_version``, 2 µs), so a message is received within about 10 ms
+after its commit; one of the same process sooner. ``docs/decisions/shared-sqlite.md`` has the
 measurements and the rivals.
 """
 
@@ -26,14 +26,14 @@ from argo_mw.base.log import Log
 from argo_mw.store.affinity import LoopAffinity
 from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, check_value
 from argo_mw.store.protocol import Count, Lease
-from argo_mw.store.sqlite_file import Message, SqliteStore
+from argo_mw.store.sqlite_store import Message, SqliteStore
 from argo_mw.store.sqlite_worker import Command, Worker
 
 T = TypeVar("T")
 
-_POLL: Final = 0.01
-_MOST_WAITING: Final = 100_000
-_DEAF: Final = 2**63
+_POLL_SECONDS: Final = 0.01
+_MAX_WAITING: Final = 100_000
+_NO_MESSAGE: Final = 2**63
 
 log = Log("argo_mw")
 
@@ -41,17 +41,17 @@ log = Log("argo_mw")
 async def open_sqlite(
     path: Path, *, clock: Clock | None = None, max_bytes: int = 2**30, busy: float = 2.0
 ) -> SqliteShared:
-    """Open the store in the file at *path*, making it if need be.
+    """Open the store in the file at *path*; make the file if there is none.
 
     Args:
-        path: The file. It and its directory are made for its owner alone.
+        path: The file. It and its directory are made readable for their owner only.
         clock: Its wall time decides what has expired.
         max_bytes: How large the file may become.
         busy: Seconds to wait for another process's transaction before a command fails.
 
     Raises:
         ConfigError: The path cannot be used, or holds something else.
-        SharedUnavailable: Another process did not let go of the file in time.
+        SharedUnavailable: Another process has locked the file for longer than *busy*.
     """
     loop = asyncio.get_running_loop()
 
@@ -69,13 +69,13 @@ async def open_sqlite(
 
 @define(eq=False)
 class SqliteSubscription:
-    """A listener; hears messages after number ``after``."""
+    """A listener, for messages with greater numbers than ``after``."""
 
     _listeners: dict[SqliteSubscription, None] = field(repr=False)
     channel: str
     on_message: Callable[[bytes], None]
     on_gap: Callable[[], None]
-    after: int = _DEAF
+    after: int = _NO_MESSAGE
 
     async def aclose(self) -> None:
         """Stop listening. Idempotent."""
@@ -94,7 +94,7 @@ class SqliteShared:
     ) -> None:
         self._loop = loop
         self._clock = clock
-        self._place = LoopAffinity()
+        self._affinity = LoopAffinity()
         self._closed = False
         self._waiting = 0
         self._outbox: dict[Worker, list[Command]] = {}
@@ -108,7 +108,7 @@ class SqliteShared:
             on_poll=self._channel_reader.poll,
         )
         self._writer = Worker(
-            writer, loop, "argo-mw-sqlite-write", writes=True, on_done=self._wrote
+            writer, loop, "argo-mw-sqlite-write", writes=True, on_done=self._after_write
         )
 
     async def get(self, key: str) -> bytes | None:
@@ -119,7 +119,7 @@ class SqliteShared:
         """See :meth:`argo_mw.plugin.Shared.get_many`."""
         check_keys(keys)
         wanted, now = list(keys), self._clock.time()
-        found = await self._ask(self._reader, lambda store: store.get_many(wanted, now))
+        found = await self._run(self._reader, lambda store: store.get_many(wanted, now))
         return [found.get(key) for key in wanted]
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
@@ -129,20 +129,20 @@ class SqliteShared:
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
         """See :meth:`argo_mw.plugin.Shared.set_many`."""
         rows = [self._row(key, value, ttl) for key, value in items.items()]
-        await self._ask(self._writer, lambda store: store.put(rows))
+        await self._run(self._writer, lambda store: store.put(rows))
 
     async def delete(self, keys: Sequence[str]) -> int:
         """See :meth:`argo_mw.plugin.Shared.delete`."""
         check_keys(keys)
         wanted, now = list(keys), self._clock.time()
-        return await self._ask(self._writer, lambda store: store.delete(wanted, now))
+        return await self._run(self._writer, lambda store: store.delete(wanted, now))
 
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
     ) -> bool:
         """See :meth:`argo_mw.plugin.Shared.compare_and_set`."""
         row, now = self._row(key, value, ttl), self._clock.time()
-        return await self._ask(
+        return await self._run(
             self._writer, lambda store: store.compare_and_set(row, expected, now)
         )
 
@@ -154,7 +154,7 @@ class SqliteShared:
         check_count("amount", amount)
         check_count("limit", limit)
         expires, now = self._expires(ttl), self._clock.time()
-        return await self._ask(
+        return await self._run(
             self._writer, lambda store: store.add(key, amount, limit, expires, now)
         )
 
@@ -163,7 +163,7 @@ class SqliteShared:
         check_key(key)
         check_ttl(ttl)
         holder, now = os.urandom(8).hex(), self._clock.time()
-        return await self._ask(
+        return await self._run(
             self._writer, lambda store: store.acquire(key, holder, now + ttl, now)
         )
 
@@ -171,25 +171,25 @@ class SqliteShared:
         """See :meth:`argo_mw.plugin.Shared.renew`."""
         check_ttl(ttl)
         now = self._clock.time()
-        return await self._ask(self._writer, lambda store: store.renew(lease, now + ttl, now))
+        return await self._run(self._writer, lambda store: store.renew(lease, now + ttl, now))
 
     async def release(self, lease: Lease) -> bool:
         """See :meth:`argo_mw.plugin.Shared.release`."""
         now = self._clock.time()
-        return await self._ask(self._writer, lambda store: store.release(lease, now))
+        return await self._run(self._writer, lambda store: store.release(lease, now))
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
         """See :meth:`argo_mw.plugin.Shared.set_fenced`."""
         row, now = self._row(key, value, ttl, lease.fence), self._clock.time()
-        return await self._ask(self._writer, lambda store: store.set_fenced(row, lease.key, now))
+        return await self._run(self._writer, lambda store: store.set_fenced(row, lease.key, now))
 
     async def publish(self, channel: str, message: bytes) -> None:
         """See :meth:`argo_mw.plugin.Shared.publish`."""
         check_key(channel)
         check_value(channel, message)
-        await self._ask(self._writer, lambda store: store.publish(channel, message))
+        await self._run(self._writer, lambda store: store.publish(channel, message))
 
     async def subscribe(
         self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
@@ -197,10 +197,10 @@ class SqliteShared:
         """See :meth:`argo_mw.plugin.Shared.subscribe`."""
         check_key(channel)
         subscription = SqliteSubscription(self._listeners, channel, on_message, on_gap)
-        # Deaf until the thread has said which message is the last that it need not hear.
+        # It receives nothing until the reading thread has set the number of the last message.
         self._listeners[subscription] = None
         try:
-            await self._ask(self._reader, lambda store: self._begin(subscription, store))
+            await self._run(self._reader, lambda store: self._start_listener(subscription, store))
         except BaseException:
             await subscription.aclose()
             raise
@@ -209,28 +209,28 @@ class SqliteShared:
     async def scan(self, prefix: str) -> Sequence[str]:
         """See :meth:`argo_mw.plugin.Shared.scan`."""
         now = self._clock.time()
-        return await self._ask(self._reader, lambda store: store.scan(prefix, now))
+        return await self._run(self._reader, lambda store: store.scan(prefix, now))
 
     async def aclose(self) -> None:
-        """Finish what was asked, then let go of the file. Idempotent."""
+        """Run the commands that were given, then close the file. Idempotent."""
         if self._closed:
             return
-        self._place.check()
+        self._affinity.check()
         self._send()
         self._closed = True
         self._listeners.clear()
         await self._writer.stop()
         await self._reader.stop()
 
-    # -- asking --------------------------------------------------------------------------
+    # -- commands ------------------------------------------------------------------------
 
-    async def _ask(self, worker: Worker, run: Callable[[SqliteStore], T]) -> T:
-        self._place.check()
+    async def _run(self, worker: Worker, run: Callable[[SqliteStore], T]) -> T:
+        self._affinity.check()
         if self._closed:
             msg = "the shared store was closed; open another one"
             raise Closed(msg)
-        if self._waiting >= _MOST_WAITING:
-            msg = f"{self._waiting} commands wait for the shared store already"
+        if self._waiting >= _MAX_WAITING:
+            msg = f"the shared store is too slow: {self._waiting} commands wait for it already"
             raise SharedUnavailable(msg)
         if not self._outbox:
             self._loop.call_soon(self._send)
@@ -261,17 +261,17 @@ class SqliteShared:
 
     # -- listening -----------------------------------------------------------------------
 
-    def _begin(self, subscription: SqliteSubscription, store: SqliteStore) -> None:
-        """In the reading thread."""
-        subscription.after = self._channel_reader.begin(store)
+    def _start_listener(self, subscription: SqliteSubscription, store: SqliteStore) -> None:
+        """Run in the reading thread."""
+        subscription.after = self._channel_reader.start(store)
 
-    def _wrote(self) -> None:
-        """In the writing thread: what was written may be messages for ourselves."""
+    def _after_write(self) -> None:
+        """Run in the writing thread: let the reading one look for messages at once."""
         if self._listeners:
             self._reader.send([])
 
     def _deliver_soon(self, messages: list[Message] | None) -> None:
-        """In the reading thread."""
+        """Run in the reading thread."""
         try:
             self._loop.call_soon_threadsafe(self._deliver, messages)
         except RuntimeError:
@@ -292,15 +292,15 @@ class SqliteShared:
 
 
 class _ChannelReader:
-    """Follows the messages; lives in the reading thread."""
+    """Finds new messages; used in the reading thread only."""
 
     def __init__(self, deliver: Callable[[list[Message] | None], None]) -> None:
         self._deliver = deliver
         self._after: int | None = None
         self._version = (0, -1)
 
-    def begin(self, store: SqliteStore) -> int:
-        """The number after which a new listener hears messages."""
+    def start(self, store: SqliteStore) -> int:
+        """Return the number after which a new listener receives messages."""
         newest = store.newest_message()
         if self._after is None:
             self._after = newest
@@ -308,7 +308,11 @@ class _ChannelReader:
         return newest
 
     def poll(self, store: SqliteStore) -> float | None:
-        """Hand over what is new, ``None`` when something was missed; when to ask again."""
+        """Deliver new messages, or ``None`` when some were missed.
+
+        Returns:
+            The seconds until the next poll; ``None`` while nothing listens.
+        """
         if self._after is None:
             return None
         version = store.openings, store.data_version()
@@ -322,4 +326,4 @@ class _ChannelReader:
             self._version = version
             if messages is None or messages:
                 self._deliver(messages)
-        return _POLL
+        return _POLL_SECONDS

@@ -14,22 +14,23 @@ from attrs import define
 
 from argo_mw.base.errors import ArgoError, SharedUnavailable
 from argo_mw.base.log import Log
-from argo_mw.store.sqlite_file import SqliteStore, is_damage
+from argo_mw.store.sqlite_file import is_damage
+from argo_mw.store.sqlite_store import SqliteStore
 
-_BATCH: Final = 1_000
-_LOOK_AT_FILE: Final = 1.0
+_MAX_BATCH: Final = 1_000
+_FILE_CHECK_SECONDS: Final = 1.0
 
 log = Log("argo_mw")
 
 
 @define(eq=False)
 class Command:
-    """Something to be done on the connection.
+    """A function to run on the connection.
 
     Attributes:
-        run: Does it.
+        run: The function.
         done: Receives the result, on the event loop.
-        now: Wall time at which it was asked.
+        now: Wall time at which the command was given.
     """
 
     run: Callable[[SqliteStore], object]
@@ -44,13 +45,13 @@ class Worker:
     """A thread with a connection of its own.
 
     Args:
-        store: The connection; nobody else may use it.
+        store: The connection; no other thread may use it.
         loop: Where results are handed over.
         name: The thread's name.
-        writes: Whether commands run in a transaction that is alone.
+        writes: Whether each batch of commands is one writing transaction.
         on_done: Called in the thread after each batch.
         on_poll: Called in the thread whenever it is idle, with the connection; returns the
-            seconds until it wants to be called next, ``None`` for after the next command.
+            seconds until its next call, ``None`` for after the next command.
     """
 
     def __init__(
@@ -67,10 +68,10 @@ class Worker:
         self._loop = loop
         self._writes = writes
         self._on_done = on_done
-        self._wait: float | None = None
+        self._poll_after: float | None = None
         self._on_poll = on_poll
         self._inbox: queue.SimpleQueue[list[Command] | None] = queue.SimpleQueue()
-        self._looked = time.monotonic()
+        self._checked_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -79,32 +80,31 @@ class Worker:
         self._inbox.put(commands)
 
     async def stop(self) -> None:
-        """Finish what was sent, close the connection, end the thread."""
+        """Run the commands that were sent, close the connection and end the thread."""
         self._inbox.put(None)
         await asyncio.to_thread(self._thread.join)
 
     # -- in the thread -------------------------------------------------------------------
 
     def _run(self) -> None:
-        going_on = True
-        while going_on:
-            batch, going_on = self._next_batch()
+        running = True
+        while running:
+            batch, running = self._next_batch()
             if batch:
-                results = self._execute(batch)
-                self._hand_over(results)
+                self._hand_over(self._execute(batch))
                 if self._on_done is not None:
                     self._on_done()
-            if self._on_poll is not None and going_on:
-                self._polled()
+            if self._on_poll is not None and running:
+                self._poll()
         self._store.close()
 
     def _next_batch(self) -> tuple[list[Command], bool]:
         batch: list[Command] = []
         try:
-            more = self._inbox.get(timeout=self._wait)
+            more = self._inbox.get(timeout=self._poll_after)
             while more is not None:
                 batch += more
-                if len(batch) >= _BATCH:
+                if len(batch) >= _MAX_BATCH:
                     return batch, True
                 more = self._inbox.get_nowait()
         except queue.Empty:
@@ -113,7 +113,7 @@ class Worker:
 
     def _execute(self, batch: list[Command]) -> list[Result]:
         try:
-            self._look_at_file()
+            self._check_file()
             try:
                 return self._attempt(batch)
             except sqlite3.OperationalError as error:
@@ -126,7 +126,7 @@ class Worker:
             if is_damage(error):
                 self._repair(error)
             return _all_failed(batch, error)
-        except Exception as error:  # the thread must live on, and every caller get an answer
+        except Exception as error:  # the thread must go on, and every caller get an answer
             return _all_failed(batch, error)
 
     def _attempt(self, batch: list[Command]) -> list[Result]:
@@ -140,30 +140,32 @@ class Worker:
     def _one(self, command: Command) -> Result:
         try:
             return command, command.run(self._store), None
-        except ArgoError as error:  # of this command's own making: nothing was written for it
+        except ArgoError as error:  # the command is wrong by itself and has written nothing
             return command, None, error
 
-    def _polled(self) -> None:
+    def _poll(self) -> None:
         assert self._on_poll is not None
         try:
-            self._look_at_file()
-            self._wait = self._on_poll(self._store)
+            self._check_file()
+            self._poll_after = self._on_poll(self._store)
         except (sqlite3.Error, ArgoError) as error:
             log.debug("shared store could not be polled", error=str(error))
 
-    def _look_at_file(self) -> None:
+    def _check_file(self) -> None:
         now = time.monotonic()
-        if now - self._looked >= _LOOK_AT_FILE or not self._store.is_open:
-            self._looked = now
+        if now - self._checked_at >= _FILE_CHECK_SECONDS or not self._store.is_open:
+            self._checked_at = now
             if self._store.replaced() or not self._store.is_open:
                 self._store.reopen()
-                log.warning("shared store was opened anew", path=str(self._store.path))
+                log.warning(
+                    "shared store's file was replaced: opened again", path=str(self._store.path)
+                )
 
     def _repair(self, error: sqlite3.DatabaseError) -> None:
         try:
             self._store.repair(error)
         except (sqlite3.Error, ArgoError, OSError) as another:
-            log.warning("shared store could not be opened anew", error=str(another))
+            log.warning("shared store could not be opened again", error=str(another))
 
     def _hand_over(self, results: list[Result]) -> None:
         try:
@@ -175,7 +177,7 @@ class Worker:
 def _resolve(results: list[Result]) -> None:
     for command, result, error in results:
         if command.done.done():
-            continue  # its caller has left
+            continue  # its caller was cancelled
         if error is None:
             command.done.set_result(result)
         else:
@@ -187,6 +189,6 @@ def _is_full(error: sqlite3.OperationalError) -> bool:
 
 
 def _all_failed(batch: list[Command], error: Exception) -> list[Result]:
-    # One exception each: raising one object many times grows its traceback.
+    # One exception for each, because raising one object many times grows its traceback.
     msg = f"the shared store's file cannot be used now: {error}"
     return [(command, None, SharedUnavailable(msg)) for command in batch]

@@ -22,7 +22,7 @@ TagVersion = tuple[str, bytes, bytes]
 
 
 class Freshness(Enum):
-    """What is known about an entry."""
+    """Whether an entry may be served, as far as is known."""
 
     FRESH = "fresh"
     STALE = "stale"
@@ -35,7 +35,7 @@ class Freshness(Enum):
 
 @define(eq=False)
 class TagSnapshot:
-    """The versions that an entry's tags had before its load began.
+    """The versions that the tags of an entry had before its load began.
 
     Attributes:
         versions: Each tag with its versions: plain data, to be stored beside the value.
@@ -49,12 +49,12 @@ class TagSnapshot:
 
     @property
     def tags(self) -> frozenset[str]:
-        """The tags, without :data:`EVERYTHING`."""
+        """Return the tags without :data:`EVERYTHING`."""
         return frozenset(version[0] for version in self.versions if version[0] != EVERYTHING)
 
 
 def read_tag_versions(versions: Iterable[Any]) -> tuple[TagVersion, ...]:
-    """The versions of an entry, as they were stored with it.
+    """Check the versions that were stored with an entry, and return them.
 
     Raises:
         ValueError: They are not what :attr:`TagSnapshot.versions` holds.
@@ -77,10 +77,10 @@ def read_tag_versions(versions: Iterable[Any]) -> tuple[TagVersion, ...]:
 
 
 def names_of(tags: Iterable[str], *, everything: bool = True) -> list[str]:
-    """The names that *tags* are kept under, each once, with :data:`EVERYTHING` among them.
+    """Return the names under which *tags* are kept, each once, :data:`EVERYTHING` among them.
 
     Raises:
-        BadParameter: One is no tag.
+        BadParameter: One of *tags* is not a text, or is empty.
     """
     if isinstance(tags, str):
         msg = f"tags must be a collection of strings, not the string {tags!r}"
@@ -92,7 +92,7 @@ def names_of(tags: Iterable[str], *, everything: bool = True) -> list[str]:
 
 
 def _name(tag: object) -> str:
-    """The name that *tag* is kept under: its digest when it is long, because keys are bounded."""
+    """Return *tag* itself, or its digest when it is long, because keys are bounded."""
     if not isinstance(tag, str) or not tag:
         msg = f"a tag must be a string that is not empty, not {tag!r}"
         raise BadParameter(msg)

@@ -1,4 +1,4 @@
-"""From a URL to an open shared store."""
+"""Opening a shared store by its URL."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from argo_mw.store.memory import MemoryShared, named_store
 from argo_mw.store.protocol import Shared
 
 OpenShared = Callable[[str, Clock], Awaitable[Shared]]
-"""Opens the store at a URL of the driver's scheme.
+"""A function that opens the store at a URL of the driver's scheme.
 
-It raises :class:`~argo_mw.ConfigError` when the URL is wrong, and does not fail because
+It raises :class:`~argo_mw.ConfigError` when the URL is wrong, and does not fail when
 the store cannot be reached now.
 """
 
@@ -29,14 +29,14 @@ async def open_shared(
 ) -> Shared:
     """Open the store at *url*.
 
-    ``memory://`` is a store of its own, ``memory://NAME`` one for all who name it in this
+    ``memory://`` is a new store, ``memory://NAME`` one for all handles of that name in this
     process (``?max_entries=100000``); ``sqlite:///PATH`` is a file for the processes of one
     machine (``?max_bytes=1073741824``): four slashes begin an absolute path. Other schemes come
     from plugins.
 
     Args:
         url: Where the store is.
-        clock: What the store tells time by, where it can be told.
+        clock: Decides what has expired, in drivers that take a clock.
         drivers: Further drivers, by scheme.
 
     Raises:
@@ -47,7 +47,7 @@ async def open_shared(
     known: dict[str, OpenShared] = {"memory": _open_memory, "sqlite": _open_sqlite, **drivers}
     driver = known.get(scheme)
     if driver is None:
-        # Only the scheme is named: the rest may hold a password.
+        # Of the URL only the scheme is shown, because the rest may hold a password.
         msg = (
             f"no driver for the shared store {scheme}://...; install the plugin that brings it: "
             f"{suggest(scheme, known)}"
@@ -57,7 +57,7 @@ async def open_shared(
 
 
 def query_of(url: str, **defaults: int) -> dict[str, int]:
-    """The whole numbers in a URL's query, each one of *defaults*.
+    """Return *defaults* with the whole numbers in the query of *url* in their place.
 
     Raises:
         ConfigError: An unknown name, or a value that is not a positive whole number.

@@ -16,7 +16,7 @@ import pytest
 from argo_mw.base.errors import Closed, ConfigError, SharedUnavailable
 from argo_mw.store import affinity
 from argo_mw.store.sqlite import open_sqlite
-from argo_mw.store.sqlite_file import SqliteStore
+from argo_mw.store.sqlite_store import SqliteStore
 from argo_mw.store.urls import open_shared
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.shared import Ears, eventually
@@ -180,7 +180,7 @@ async def test_expired_values_are_swept(path):
 
 
 async def test_a_listener_that_fell_behind_hears_of_a_gap(shared, path, monkeypatch):
-    monkeypatch.setattr("argo_mw.store.sqlite_file._KEEP_MESSAGES", 10)
+    monkeypatch.setattr("argo_mw.store.sqlite_store._MAX_MESSAGES", 10)
     ears = Ears()
     await shared.subscribe("news", ears.on_message, ears.on_gap)
     other = SqliteStore(path)

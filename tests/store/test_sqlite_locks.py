@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from argo_mw.plugin import SystemClock
-from argo_mw.store.sqlite_file import SqliteStore
+from argo_mw.store.sqlite_store import SqliteStore
 from argo_mw.store.urls import open_shared
 
 PROCESSES = 6

@@ -1,0 +1,224 @@
+"""The statements of Shared, on a connection to a SQLite file.
+
+All times are wall time, because entries outlive processes and boots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from argo_mw.base.errors import BadParameter
+from argo_mw.store.protocol import Count, Lease
+from argo_mw.store.sqlite_file import SqliteFile
+
+_MAX_ROWS: Final = 100
+_MAX_MESSAGES: Final = 10_000
+_SWEEP_EVERY: Final = 256
+_SWEEP_ROWS: Final = 5_000
+
+T = TypeVar("T")
+
+Row = tuple[str, bytes, float | None, int]
+"""Key, value, wall time of expiry, fence."""
+
+Message = tuple[int, str, bytes]
+"""Number, channel, body."""
+
+
+class SqliteStore(SqliteFile):
+    """A SQLite file with the statements of Shared.
+
+    Each is to be called in a transaction (:meth:`SqliteFile.writing`) if it writes.
+    """
+
+    def __init__(self, path: Path, *, max_bytes: int = 2**30, busy: float = 2.0) -> None:
+        super().__init__(path, max_bytes=max_bytes, busy=busy)
+        self._writes = 0
+
+    # -- values --------------------------------------------------------------------------
+
+    def get_many(self, keys: Sequence[str], now: float) -> dict[str, bytes]:
+        """Return the values and counts under *keys* that have not expired."""
+        found: dict[str, bytes] = {}
+        for part in _parts(keys):
+            found.update(
+                self._db.execute(
+                    "SELECT key, coalesce(value, CAST(count AS BLOB)) FROM entries"  # noqa: S608
+                    f" WHERE key IN ({_placeholders(len(part))})"
+                    " AND (expires IS NULL OR expires > ?)",
+                    (*part, now),
+                )
+            )
+        return found
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Store values, in place of what was under their keys."""
+        # One statement for many rows, because each statement releases the GIL and, beside a busy
+        # event loop, gets it back late.
+        for part in _parts(rows):
+            self._db.execute(
+                "INSERT OR REPLACE INTO entries (key, value, expires, fence) VALUES "  # noqa: S608
+                + ", ".join(["(?, ?, ?, ?)"] * len(part)),
+                [field for row in part for field in row],
+            )
+
+    def delete(self, keys: Sequence[str], now: float) -> int:
+        """Remove *keys* and return how many of them had not expired."""
+        live = 0
+        for part in _parts(list(dict.fromkeys(keys))):
+            live += len(self.get_many(part, now))
+            self._db.execute(
+                f"DELETE FROM entries WHERE key IN ({_placeholders(len(part))})",  # noqa: S608
+                part,
+            )
+        return live
+
+    def compare_and_set(self, row: Row, expected: bytes | None, now: float) -> bool:
+        """Store *row* if its key holds *expected*; return whether it was stored."""
+        if self.get_many([row[0]], now).get(row[0]) != expected:
+            return False
+        self.put([row])
+        return True
+
+    def add(
+        self, key: str, amount: int, limit: int | None, expires: float | None, now: float
+    ) -> Count:
+        """Add *amount* to the counter at *key*, unless that would pass *limit*."""
+        found = self._db.execute(
+            "SELECT count FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)",
+            (key, now),
+        ).fetchone()
+        if found is not None and found[0] is None:
+            msg = f"{key!r} holds a value, not a counter: add() cannot be used on it"
+            raise BadParameter(msg)
+        count = 0 if found is None else int(found[0])
+        if amount > 0 and limit is not None and count + amount > limit:
+            return Count(count, added=False)
+        if found is None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO entries (key, count, expires) VALUES (?, ?, ?)",
+                (key, amount, expires),
+            )
+        else:
+            self._db.execute("UPDATE entries SET count = count + ? WHERE key = ?", (amount, key))
+        return Count(count + amount, added=True)
+
+    def scan(self, prefix: str, now: float) -> list[str]:
+        """Return the keys that begin with *prefix* and have not expired."""
+        found = self._db.execute(
+            "SELECT key FROM entries WHERE substr(key, 1, ?) = ?"
+            " AND (expires IS NULL OR expires > ?)",
+            (len(prefix), prefix, now),
+        )
+        return [key for (key,) in found]
+
+    # -- leases --------------------------------------------------------------------------
+
+    def acquire(self, key: str, holder: str, expires: float, now: float) -> Lease | None:
+        """Return a new lease on *key*, or ``None`` while another one is held."""
+        if self._lease(key, now) is not None:
+            return None
+        self._db.execute("UPDATE fence SET newest = newest + 1")
+        fence = self._db.execute("SELECT newest FROM fence").fetchone()[0]
+        self._db.execute(
+            "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (key, holder, fence, expires)
+        )
+        return Lease(key, holder, fence)
+
+    def renew(self, lease: Lease, expires: float, now: float) -> bool:
+        """Hold *lease* until *expires*; return false when it is no longer held."""
+        changed = self._db.execute(
+            "UPDATE leases SET expires = ? WHERE key = ? AND holder = ? AND expires > ?",
+            (expires, lease.key, lease.holder, now),
+        )
+        return changed.rowcount == 1
+
+    def release(self, lease: Lease, now: float) -> bool:
+        """Give *lease* up; return false when it is no longer held."""
+        changed = self._db.execute(
+            "DELETE FROM leases WHERE key = ? AND holder = ? AND expires > ?",
+            (lease.key, lease.holder, now),
+        )
+        return changed.rowcount == 1
+
+    def set_fenced(self, row: Row, lease_key: str, now: float) -> bool:
+        """Store *row* unless a newer fence has written its key or holds the lease."""
+        key, _, _, fence = row
+        written = self._db.execute(
+            "SELECT fence FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)",
+            (key, now),
+        ).fetchone()
+        newest = max(self._lease(lease_key, now) or 0, written[0] if written else 0)
+        if newest > fence:
+            return False
+        self.put([row])
+        return True
+
+    def _lease(self, key: str, now: float) -> int | None:
+        found = self._db.execute(
+            "SELECT fence FROM leases WHERE key = ? AND expires > ?", (key, now)
+        ).fetchone()
+        return None if found is None else int(found[0])
+
+    # -- messages ------------------------------------------------------------------------
+
+    def publish(self, channel: str, body: bytes) -> None:
+        """Append a message and drop the oldest ones beyond 10,000."""
+        added = self._db.execute(
+            "INSERT INTO messages (channel, body) VALUES (?, ?)", (channel, body)
+        )
+        self._db.execute(
+            "DELETE FROM messages WHERE id <= ?", ((added.lastrowid or 0) - _MAX_MESSAGES,)
+        )
+
+    def newest_message(self) -> int:
+        """Return the number of the last message ever published, 0 before the first."""
+        found = self._db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'messages'")
+        row = found.fetchone()
+        return 0 if row is None else int(row[0])
+
+    def messages_after(self, number: int) -> list[Message] | None:
+        """Return the messages after *number*, or ``None`` when some of them were dropped."""
+        # In this order, so that a message published between the two statements is found.
+        newest = self.newest_message()
+        found: list[Message] = self._db.execute(
+            "SELECT id, channel, body FROM messages WHERE id > ? ORDER BY id", (number,)
+        ).fetchall()
+        if found:
+            return found if found[0][0] == number + 1 else None
+        return [] if newest == number else None
+
+    # -- size ----------------------------------------------------------------------------
+
+    def sweep(self, now: float) -> None:
+        """Every 256 writes, remove what has expired, and make room before the file is full."""
+        self._writes += 1
+        if self._writes % _SWEEP_EVERY:
+            return
+        self._db.execute(
+            "DELETE FROM entries WHERE id IN (SELECT id FROM entries WHERE expires <= ? LIMIT ?)",
+            (now, _SWEEP_ROWS),
+        )
+        self._db.execute("DELETE FROM leases WHERE expires <= ?", (now,))
+        if self._pragma("page_count") - self._pragma("freelist_count") > 0.9 * self._max_pages:
+            self.make_room(now)
+
+    def make_room(self, now: float) -> None:
+        """Remove what has expired, and the tenth of the values written longest ago."""
+        self._db.execute("DELETE FROM entries WHERE expires <= ?", (now,))
+        values = self._db.execute("SELECT count(*) FROM entries WHERE count IS NULL").fetchone()[0]
+        self._db.execute(
+            "DELETE FROM entries WHERE id IN"
+            " (SELECT id FROM entries WHERE count IS NULL ORDER BY id LIMIT ?)",
+            (values // 10 + 1,),
+        )
+
+
+def _parts(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[start : start + _MAX_ROWS] for start in range(0, len(items), _MAX_ROWS))
+
+
+def _placeholders(count: int) -> str:
+    return ", ".join("?" * count)
