@@ -39,7 +39,7 @@ log = Log("argo_mw")
 
 
 async def open_sqlite(
-    path: Path, *, clock: Clock | None = None, max_bytes: int = 2**30, busy: float = 2.0
+    path: Path, *, clock: Clock | None = None, max_bytes: int = 2**30, busy_timeout: float = 2.0
 ) -> SqliteShared:
     """Open the store in the file at *path*; make the file if there is none.
 
@@ -47,16 +47,16 @@ async def open_sqlite(
         path: The file. It and its directory are made readable for their owner only.
         clock: Its wall time decides what has expired.
         max_bytes: How large the file may become.
-        busy: Seconds to wait for another process's transaction before a command fails.
+        busy_timeout: Seconds to wait for another process's transaction before a command fails.
 
     Raises:
         ConfigError: The path cannot be used, or holds something else.
-        SharedUnavailable: Another process has locked the file for longer than *busy*.
+        SharedUnavailable: Another process has locked the file for longer than *busy_timeout*.
     """
     loop = asyncio.get_running_loop()
 
     def open_store() -> SqliteStore:
-        return SqliteStore(path.absolute(), max_bytes=max_bytes, busy=busy)
+        return SqliteStore(path.absolute(), max_bytes=max_bytes, busy_timeout=busy_timeout)
 
     writer = await asyncio.to_thread(open_store)
     try:

@@ -58,16 +58,16 @@ class SqliteFile:
     Args:
         path: The file; made with mode 0600 in a directory made with mode 0700.
         max_bytes: How large the file may become; the values written longest ago make room.
-        busy: Seconds to wait for another process's transaction.
+        busy_timeout: Seconds to wait for another process's transaction.
 
     Raises:
         ConfigError: The path holds something else, or cannot be used.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = 2**30, busy: float = 2.0) -> None:
+    def __init__(self, path: Path, *, max_bytes: int = 2**30, busy_timeout: float = 2.0) -> None:
         self.path = path
         self._max_pages = max(256, max_bytes // _PAGE)
-        self._busy = busy
+        self._busy_timeout = busy_timeout
         self._file: tuple[int, int] = (0, 0)
         self.is_open = False
         self.openings = 0
@@ -93,7 +93,7 @@ class SqliteFile:
             if not _IN_USE[self._file]:
                 _refuse_foreign(self.path)
             self._db = sqlite3.connect(
-                self.path, timeout=self._busy, isolation_level=None, check_same_thread=False
+                self.path, timeout=self._busy_timeout, isolation_level=None, check_same_thread=False
             )
             _IN_USE[self._file] += 1
         try:
@@ -107,7 +107,7 @@ class SqliteFile:
 
     def _prepare(self) -> None:
         # SQLite does not wait for other processes that turn WAL on at the same time.
-        deadline = time.monotonic() + self._busy
+        deadline = time.monotonic() + self._busy_timeout
         while True:
             try:
                 self._db.execute("PRAGMA journal_mode = WAL").fetchone()

@@ -33,8 +33,8 @@ class SqliteStore(SqliteFile):
     Each is to be called in a transaction (:meth:`SqliteFile.writing`) if it writes.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = 2**30, busy: float = 2.0) -> None:
-        super().__init__(path, max_bytes=max_bytes, busy=busy)
+    def __init__(self, path: Path, *, max_bytes: int = 2**30, busy_timeout: float = 2.0) -> None:
+        super().__init__(path, max_bytes=max_bytes, busy_timeout=busy_timeout)
         self._writes = 0
 
     # -- values --------------------------------------------------------------------------

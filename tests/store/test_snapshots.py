@@ -1,4 +1,4 @@
-"""What is lent to one caller cannot be changed under another's feet."""
+"""A caller who changes its copy of a snapshot changes no other copy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
 from argo_mw.base.errors import NotShareable
-from argo_mw.store.snapshots import is_immutable, snapshot
+from argo_mw.store.array_snapshots import FrameSnapshot
+from argo_mw.store.immutability import is_immutable
+from argo_mw.store.snapshots import snapshot
 
 
 @attrs.frozen
@@ -53,7 +55,7 @@ IMMUTABLE = [
 
 
 @pytest.mark.parametrize("value", IMMUTABLE, ids=lambda value: type(value).__name__)
-def test_what_cannot_change_is_lent_as_it_is(value):
+def test_an_immutable_value_is_returned_as_it_is(value):
     assert is_immutable(value)
     assert value is snapshot(value).copy()
 
@@ -76,35 +78,35 @@ MUTABLE = [
 ]
 
 
-def scribble(value):
+def change_everything(value):
     """Change whatever can be changed in *value*."""
     if isinstance(value, dict):
         for item in list(value.values()):
-            scribble(item)
-        value["scribbled"] = 1
+            change_everything(item)
+        value["changed"] = 1
     elif isinstance(value, list):
         for item in value:
-            scribble(item)
-        value.append("scribbled")
+            change_everything(item)
+        value.append("changed")
     elif isinstance(value, (set, bytearray)):
         value.clear()
     elif isinstance(value, tuple):
         for item in value:
-            scribble(item)
+            change_everything(item)
     elif isinstance(value, (Frozen, Mutable)):
-        scribble(value.parts)
+        change_everything(value.parts)
 
 
 @pytest.mark.parametrize("value", MUTABLE, ids=lambda value: repr(value)[:30])
-def test_nobody_sees_what_another_does(value):
+def test_a_change_of_one_copy_shows_in_no_other(value):
     pristine = copy.deepcopy(value)
-    protected = snapshot(value)
-    scribble(value)
-    first = protected.copy()
+    kept = snapshot(value)
+    change_everything(value)
+    first = kept.copy()
     assert pristine == first
     assert type(pristine) is type(first)
-    scribble(first)
-    assert pristine == protected.copy()
+    change_everything(first)
+    assert pristine == kept.copy()
     assert not is_immutable(value)
 
 
@@ -120,12 +122,12 @@ plain = st.recursive(
 
 
 @given(plain)
-def test_any_plain_value_is_lent_equal_and_apart(value):
+def test_copies_of_any_plain_value_are_equal_and_independent(value):
     pristine = copy.deepcopy(value)
-    protected = snapshot(value)
-    scribble(protected.copy())
-    assert repr(pristine) == repr(protected.copy())
-    assert protected.size > 0
+    kept = snapshot(value)
+    change_everything(kept.copy())
+    assert repr(pristine) == repr(kept.copy())
+    assert kept.size > 0
 
 
 def test_aliases_and_cycles_are_kept():
@@ -134,9 +136,9 @@ def test_aliases_and_cycles_are_kept():
     assert first is second
     cycle = [1]
     cycle.append(cycle)
-    lent = snapshot(cycle).copy()
-    assert lent is lent[1]
-    assert lent is not cycle
+    copied = snapshot(cycle).copy()
+    assert copied is copied[1]
+    assert copied is not cycle
 
 
 # -- frames ----------------------------------------------------------------------------------
@@ -161,83 +163,83 @@ WRITES = {
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
-def test_a_frame_written_to_by_one_caller_is_whole_for_the_next(write):
+def test_a_write_to_one_copy_of_a_frame_shows_in_no_other(write):
     frame = minutes()
     frame.attrs["source"] = ["alpaca"]
-    protected = snapshot(frame)
+    kept = snapshot(frame)
     before = copy.deepcopy(frame.attrs)
     pristine = frame.copy()
-    borrowed = protected.copy()
-    write(borrowed)
+    changed = kept.copy()
+    write(changed)
     write(frame)
-    lent = protected.copy()
-    assert_frame_equal(pristine, lent)
-    assert before == lent.attrs
-    assert (lent.index.name, lent.columns.name) == ("at", None)
+    copied = kept.copy()
+    assert_frame_equal(pristine, copied)
+    assert before == copied.attrs
+    assert ("at", None) == (copied.index.name, copied.columns.name)
 
 
-def test_the_arrays_of_a_lent_frame_are_read_only():
-    lent = snapshot(minutes()).copy()
-    for array in (lent["open"].to_numpy(), lent[["open"]].to_numpy(), lent["open"].values):
+def test_the_arrays_of_a_copied_frame_are_read_only():
+    copied = snapshot(minutes()).copy()
+    for array in (copied["open"].to_numpy(), copied[["open"]].to_numpy(), copied["open"].values):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = array[1]
 
 
-def test_a_series_is_lent_apart():
+def test_copies_of_a_series_are_independent():
     series = minutes()["open"]
-    protected = snapshot(series)
+    kept = snapshot(series)
     pristine = series.copy()
-    borrowed = protected.copy()
-    borrowed.iloc[0] = 99
+    changed = kept.copy()
+    changed.iloc[0] = 99
     series.iloc[1] = 99
-    assert_series_equal(pristine, protected.copy())
+    assert_series_equal(pristine, kept.copy())
 
 
-def test_objects_in_cells_are_lent_apart():
+def test_copies_share_no_objects_in_cells():
     """pandas' own copies, deep ones too, share the objects in cells."""
     frame = pd.DataFrame({"tags": [["a"], ["b"]], "text": ["x", "y"]})
-    protected = snapshot(frame)
-    frame.loc[0, "tags"].append("scribbled")
-    borrowed = protected.copy()
-    borrowed.loc[0, "tags"].append("scribbled")
-    assert protected.copy().loc[0, "tags"] == ["a"]
+    kept = snapshot(frame)
+    frame.loc[0, "tags"].append("changed")
+    changed = kept.copy()
+    changed.loc[0, "tags"].append("changed")
+    assert ["a"] == kept.copy().loc[0, "tags"]
     series = pd.Series([["a"]])
-    protected = snapshot(series)
-    protected.copy()[0].append("scribbled")
-    assert protected.copy()[0] == ["a"]
+    kept = snapshot(series)
+    kept.copy()[0].append("changed")
+    assert ["a"] == kept.copy()[0]
 
 
-def test_objects_that_cannot_change_cost_nothing():
+def test_a_frame_of_immutable_objects_is_copied_on_write():
     frame = pd.DataFrame({"day": [dt.date(2024, 1, 1)], "text": pd.Series(["x"], dtype=object)})
-    assert type(snapshot(frame)).__name__ == "_Pandas"
+    assert isinstance(snapshot(frame), FrameSnapshot)
 
 
-def test_an_array_is_lent_read_only_for_good():
+def test_a_copied_array_cannot_be_made_writable():
     array = np.arange(6.0).reshape(2, 3)
-    protected = snapshot(array)
+    kept = snapshot(array)
     array[0, 0] = 99
-    lent = protected.copy()
+    copied = kept.copy()
     with pytest.raises(ValueError, match="read-only"):
-        lent[0, 0] = 1
+        copied[0, 0] = 1
     with pytest.raises(ValueError, match="WRITEABLE"):
-        lent.flags.writeable = True
+        copied.flags.writeable = True
     with warnings.catch_warnings():
-        # Deprecated since NumPy 2.5; whoever still does it must not reach others.
+        # Deprecated since NumPy 2.5; a caller who still does it must not reach others.
         warnings.simplefilter("ignore", DeprecationWarning)
-        lent.shape = (6,)
-    assert np.arange(6.0).reshape(2, 3).tolist() == protected.copy().tolist()
+        copied.shape = (6,)
+    assert np.arange(6.0).reshape(2, 3).tolist() == kept.copy().tolist()
 
 
 def test_an_array_of_objects_is_copied():
-    protected = snapshot(np.array([[1], [2, 3]], dtype=object))
-    protected.copy()[0].append("scribbled")
-    assert protected.copy()[0] == [1]
+    kept = snapshot(np.array([[1], [2, 3]], dtype=object))
+    kept.copy()[0].append("changed")
+    assert [1] == kept.copy()[0]
 
 
 @pytest.mark.parametrize(
     "value", [threading.Lock(), (n for n in "ab"), {"lock": threading.Lock()}], ids=type
 )
-def test_what_cannot_be_copied_is_refused_and_said(value):
+def test_a_value_that_cannot_be_copied_is_refused(value):
     with pytest.raises(NotShareable, match="cannot be copied"):
         snapshot(value)
 

@@ -29,7 +29,7 @@ def path(tmp_path):
 
 @pytest.fixture
 async def shared(path):
-    handle = await open_sqlite(path, busy=0.2)
+    handle = await open_sqlite(path, busy_timeout=0.2)
     yield handle
     await handle.aclose()
 

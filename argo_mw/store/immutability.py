@@ -1,0 +1,159 @@
+"""Finding out whether a value, with all that it holds, can be changed in place."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import sys
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from pathlib import PurePath
+from typing import Any, Final
+from uuid import UUID
+
+import attrs
+import msgspec
+
+OVERHEAD: Final = 64
+"""About how many bytes an object takes besides its content."""
+
+ATOMS: Final = frozenset(
+    {
+        *(type(None), bool, int, float, complex, str, bytes, range, type(Ellipsis)),
+        *(dt.date, dt.time, dt.datetime, dt.timedelta, dt.timezone),
+        *(Decimal, Fraction, UUID),
+    }
+)
+"""The commonest immutable types, which hold nothing else."""
+
+_MAX_DEPTH: Final = 100
+
+
+def is_immutable(value: object) -> bool:
+    """Return whether neither *value* nor anything in it can be changed in place."""
+    return type(value) in ATOMS or Survey().is_immutable(value)
+
+
+class Survey:
+    """A walk over a value that finds out whether it is immutable or plain, and how large.
+
+    Attributes:
+        plain: Whether all mutable parts are dicts, lists, sets and bytearrays, no subclasses, each
+            met once: such a value can be rebuilt without ``copy.deepcopy``.
+        size: About how many bytes were met.
+    """
+
+    __slots__ = ("_depth", "_met", "plain", "size")
+
+    def __init__(self) -> None:
+        self.plain = True
+        self.size = 0
+        self._depth = 0
+        self._met: set[int] = set()
+
+    def is_immutable(self, value: object) -> bool:
+        """Walk over *value* and return whether it is immutable."""
+        kind = type(value)
+        if kind in ATOMS:
+            self.size += atom_size(value)
+            return True
+        if self._depth > _MAX_DEPTH:
+            self.plain = False
+            return False
+        self._depth += 1
+        try:
+            return self._compound(kind, value)
+        finally:
+            self._depth -= 1
+
+    def _compound(self, kind: type, value: Any) -> bool:
+        self.size += OVERHEAD
+        if kind is tuple or kind is frozenset:
+            return self._all(value)
+        if kind is dict:
+            return self._mutable(value, value.values(), value.keys())
+        if kind is list or kind is set:
+            return self._mutable(value, value)
+        if kind is bytearray:
+            self.size += len(value)
+            return self._mutable(value, ())
+        if isinstance(value, (Enum, type, PurePath)) or _is_frozen_scalar(value):
+            return True
+        parts = _frozen_parts(kind, value)
+        if parts is not None and self._all(parts):
+            return True
+        self.plain = False
+        return False
+
+    def _mutable(self, value: object, *parts: Any) -> bool:
+        if id(value) in self._met:
+            self.plain = False  # an alias or a cycle: only deepcopy keeps it
+            return False
+        self._met.add(id(value))
+        for part in parts:
+            self._all(part)
+        return False
+
+    def _all(self, parts: Any) -> bool:
+        immutable = True
+        for part in parts:
+            if type(part) in ATOMS:  # written out here, because most parts are atoms
+                self.size += atom_size(part)
+            else:
+                immutable &= self.is_immutable(part)
+        return immutable
+
+
+def _frozen_parts(kind: type, value: Any) -> tuple[object, ...] | None:
+    """Return the fields of a frozen record, or ``None`` when *value* is no such record."""
+    if issubclass(kind, tuple) and not hasattr(value, "__dict__"):
+        return tuple(value)
+    names = _frozen_fields(kind)
+    return None if names is None else tuple([getattr(value, name) for name in names])
+
+
+@functools.lru_cache(maxsize=1024)
+def _frozen_fields(kind: type) -> tuple[str, ...] | None:
+    if "__attrs_attrs__" in kind.__dict__ and _setattr_of(kind) is _FROZEN_SETATTR:
+        return tuple(field.name for field in attrs.fields(kind))
+    if issubclass(kind, msgspec.Struct):
+        return kind.__struct_fields__ if kind.__struct_config__.frozen else None
+    params = kind.__dict__.get("__dataclass_params__")
+    if params is not None and params.frozen:
+        return tuple(kind.__dict__["__dataclass_fields__"])
+    return None
+
+
+def _is_frozen_scalar(value: object) -> bool:
+    """Return whether *value* is a scalar of numpy or pandas, or a time zone."""
+    if isinstance(value, dt.tzinfo):
+        return True
+    module = type(value).__module__.partition(".")[0]
+    if module == "numpy":
+        return isinstance(value, sys.modules["numpy"].generic) and value.dtype.char not in "OV"
+    if module == "pandas":
+        pandas = sys.modules["pandas"]
+        return value is pandas.NA or isinstance(
+            value, (pandas.Timestamp, pandas.Timedelta, pandas.Period, type(pandas.NaT))
+        )
+    return False
+
+
+def atom_size(value: object) -> int:
+    """Return about how many bytes an atom occupies."""
+    if type(value) is str or type(value) is bytes:
+        return len(value) + OVERHEAD
+    return OVERHEAD // 2
+
+
+@attrs.frozen
+class _Sample:
+    """A frozen class, for the ``__setattr__`` that attrs gives all of them."""
+
+
+def _setattr_of(kind: type) -> object:
+    return kind.__setattr__
+
+
+_FROZEN_SETATTR: Final = _setattr_of(_Sample)
