@@ -10,7 +10,7 @@ import pytest
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.memory import MemoryShared, MemoryStore
 from argo_mw.testing.clock import FakeClock
-from argo_mw.testing.shared import Ears, eventually
+from argo_mw.testing.shared import Listener, eventually
 
 
 async def test_the_longest_unused_value_makes_room():
@@ -50,7 +50,7 @@ async def test_expired_values_do_not_pile_up():
 
 
 async def test_loops_in_other_threads_hear_each_other():
-    store, ears = MemoryStore(), Ears()
+    store, ears = MemoryStore(), Listener()
     shared = MemoryShared(store)
     await shared.subscribe("news", ears.on_message, ears.on_gap)
 

@@ -19,7 +19,7 @@ from argo_mw.store.sqlite import open_sqlite
 from argo_mw.store.sqlite_store import SqliteStore
 from argo_mw.store.urls import open_shared
 from argo_mw.testing.clock import FakeClock
-from argo_mw.testing.shared import Ears, eventually
+from argo_mw.testing.shared import Listener, eventually
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ async def test_processes_count_together(shared, spawn):
 
 
 async def test_messages_cross_processes(shared, spawn):
-    ears = Ears()
+    ears = Listener()
     await shared.subscribe("news", ears.on_message, ears.on_gap)
     process = spawn("for n in range(50): await shared.publish('news', b'%d' % n)")
     await eventually(lambda: len(ears.messages) == 50)
@@ -181,7 +181,7 @@ async def test_expired_values_are_swept(path):
 
 async def test_a_listener_that_fell_behind_hears_of_a_gap(shared, path, monkeypatch):
     monkeypatch.setattr("argo_mw.store.sqlite_store._MAX_MESSAGES", 10)
-    ears = Ears()
+    ears = Listener()
     await shared.subscribe("news", ears.on_message, ears.on_gap)
     other = SqliteStore(path)
     with other.writing():
@@ -229,7 +229,7 @@ async def test_a_damaged_file_is_set_aside(path, capsys):
 
 async def test_a_file_damaged_while_open_is_replaced_and_listeners_learn_it(path):
     shared = await open_sqlite(path)
-    ears = Ears()
+    ears = Listener()
     await shared.subscribe("news", ears.on_message, ears.on_gap)
     await shared.set_many({f"key:{n}": bytes(2000) for n in range(200)})
     vandal = sqlite3.connect(path)
@@ -255,7 +255,7 @@ async def test_a_file_damaged_while_open_is_replaced_and_listeners_learn_it(path
 
 
 async def test_a_file_taken_away_is_made_anew(shared, path):
-    ears = Ears()
+    ears = Listener()
     await shared.subscribe("news", ears.on_message, ears.on_gap)
     for file in path.parent.iterdir():
         file.unlink()

@@ -13,7 +13,7 @@ from argo_mw.plugin import Codecs, SystemClock, TagVersions
 from argo_mw.store import Freshness, Lease
 from argo_mw.store.codec import Undecodable
 from argo_mw.testing import FakeClock, settle
-from argo_mw.testing.shared import Ears, eventually
+from argo_mw.testing.shared import Listener, eventually
 from argo_mw_redis import open_redis, pubsub
 from argo_mw_redis.pubsub import PubSub, seal
 from argo_mw_redis.servers import SentinelServer, parse
@@ -213,7 +213,7 @@ async def test_a_server_that_answers_nonsense_is_unreachable(liar, answer):
             with pytest.raises(SharedUnavailable):
                 await attempt
     with pytest.raises(SharedUnavailable):
-        await shared.subscribe("news", Ears().on_message, Ears().on_gap)
+        await shared.subscribe("news", Listener().on_message, Listener().on_gap)
     await shared.aclose()
 
 
@@ -321,7 +321,7 @@ async def test_damaged_replies_are_never_answers(proxy):
 )
 async def test_a_damaged_message_is_a_gap(proxy, sent, arrives):
     shared = await open_redis(proxy.url + "?timeout=0.3&retry_interval=0.01")
-    ears = Ears()
+    ears = Listener()
     await shared.subscribe("news", ears.on_message, ears.on_gap)
     proxy.tamper = lambda data: data.replace(sent, arrives)
     await shared.publish("news", b"hello")
@@ -340,7 +340,7 @@ async def test_a_damaged_message_is_a_gap(proxy, sent, arrives):
 async def test_subscribing_while_the_connection_is_being_replaced_fails_at_once(server):
     clock = FakeClock()
     listening = PubSub(*parse(server.url), clock)
-    ears = Ears()
+    ears = Listener()
     await listening.subscribe("old", ears.on_message, ears.on_gap)
     server.kill()
     await eventually(lambda: clock.pending > 0, TIMEOUT)  # until its next attempt
@@ -377,7 +377,7 @@ async def test_a_gap_is_reported_only_once_all_channels_are_confirmed_again(monk
     listening = PubSub(
         *parse(f"redis://127.0.0.1:{port}/0?timeout=10&retry_interval=0.01"), SystemClock()
     )
-    ears = Ears()
+    ears = Listener()
     for name in ("a", "b"):
         await listening.subscribe(name, ears.on_message, ears.on_gap)
     writers[0].close()
@@ -458,7 +458,7 @@ async def test_no_process_serves_what_was_invalidated_in_an_outage(server, fleet
     await eventually(lambda: all(node.shared.unreachable is None for node in nodes), TIMEOUT)
     await eventually(lambda: not any(node.tag_versions.pending for node in nodes), TIMEOUT)
     await eventually(lambda: all(node.tag_versions.connected for node in nodes), TIMEOUT)
-    ears = Ears()
+    ears = Listener()
     await nodes[0].shared.subscribe("last", ears.on_message, ears.on_gap)
     await nodes[1].shared.publish("last", b'["last"]')
     await eventually(lambda: bool(ears.messages), TIMEOUT)

@@ -1,0 +1,57 @@
+"""What every driver does with counters."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from argo_mw.base.errors import BadParameter
+from argo_mw.store.protocol import Count, Shared
+from argo_mw.testing.shared.tools import SharedTests, StoreUnderTest
+
+
+class CounterConformance(SharedTests):
+    """Counters, shared and limited."""
+
+    async def test_a_counter_starts_at_zero_and_is_shared(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        assert Count(1, added=True) == await shared.add("count")
+        assert Count(6, added=True) == await other.add("count", 5)
+        assert await shared.get("count") == b"6"
+
+    async def test_a_counter_never_passes_its_limit(self, shared: Shared) -> None:
+        assert Count(3, added=True) == await shared.add("count", 3, limit=3)
+        assert Count(3, added=False) == await shared.add("count", 1, limit=3)
+        assert Count(0, added=False) == await shared.add("new", 4, limit=3)
+        assert await shared.get("new") is None
+
+    async def test_a_negative_amount_gives_back(self, shared: Shared) -> None:
+        await shared.add("count", 3, limit=3)
+        assert Count(1, added=True) == await shared.add("count", -2, limit=0)
+        assert Count(3, added=True) == await shared.add("count", 2, limit=3)
+
+    async def test_concurrent_additions_are_all_counted_up_to_the_limit(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        counts = await asyncio.gather(
+            *(handle.add("count", limit=70) for _ in range(50) for handle in (shared, other))
+        )
+        assert sum(count.added for count in counts) == 70
+        assert await shared.get("count") == b"70"
+
+    async def test_adding_does_not_renew_a_counters_time_to_live(
+        self, shared: Shared, store: StoreUnderTest
+    ) -> None:
+        await shared.add("count", ttl=store.ttl)
+        await store.advance(store.ttl * 0.6)
+        await shared.add("count", ttl=store.ttl)
+        await store.advance(store.ttl * 0.6)
+        assert Count(1, added=True) == await shared.add("count", ttl=store.ttl)
+
+    async def test_adding_to_a_value_is_refused(self, shared: Shared) -> None:
+        await shared.set("key", b"text")
+        with pytest.raises(BadParameter):
+            await shared.add("key")
+        assert await shared.get("key") == b"text"
