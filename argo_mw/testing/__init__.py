@@ -1,6 +1,6 @@
-"""What authors of plugins and programs need to test them."""
+"""Tools for the tests of plugins and programs."""
 
-# ruff: noqa: E402 - what is to be rewritten must not have been imported
+# ruff: noqa: E402 - modules must be registered for rewriting before they are imported
 import pytest
 
 pytest.register_assert_rewrite(

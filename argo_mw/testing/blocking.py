@@ -1,4 +1,4 @@
-"""Calls that block the event loop, caught by what they are instead of how long they take."""
+"""Finding calls that block the event loop, by what they call instead of how long they take."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _STANDARD = {"http", "socket", "sqlite3", "ssl", "subprocess", "urllib"}
 
 @contextmanager
 def blocking_calls() -> Iterator[list[str]]:
-    """Catch what blocks this thread's loop: sleeping, sockets that wait, processes, SQLite.
+    """Find calls that block this thread's loop: sleeping, sockets that wait, processes, SQLite.
 
-    Each is told with its place and what to do instead. A call counts however short it was, so
-    that the result is the same on every machine. What only computes for long is not seen: run
-    the program with ``PYTHONASYNCIODEBUG=1`` for that.
+    The list receives a text for each, with its place and what to do instead. A call counts however
+    short it was, so that the result is the same on every machine. Long computations are not
+    found: run the program with ``PYTHONASYNCIODEBUG=1`` for those.
 
     Example::
 
@@ -58,7 +58,7 @@ def blocking_calls() -> Iterator[list[str]]:
 
 
 def _blocking(called: object) -> tuple[str, str] | None:
-    """What the built-in function *called* is and what to do instead, if it blocks."""
+    """Return the name of the built-in *called* and what to do instead, if it blocks."""
     name = getattr(called, "__name__", "")
     owner = getattr(called, "__self__", None)
     if isinstance(owner, socket.socket):
@@ -70,7 +70,7 @@ def _blocking(called: object) -> tuple[str, str] | None:
 
 
 def _caller(frame: FrameType | None) -> FrameType | None:
-    """Whose code called into the standard library; ``None`` when asyncio itself did."""
+    """Return the frame that called the standard library; ``None`` when asyncio itself did."""
     while frame is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
         if package == "asyncio":

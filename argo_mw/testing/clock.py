@@ -11,13 +11,13 @@ from attrs import define, field
 
 from argo_mw.base.clock import Callback, Timer
 
-_ROUNDS = 10_000
-_BLIND_ROUNDS = 50
+_MAX_TURNS = 10_000
+_TURNS_WITHOUT_READY = 50
 
 
 @define(eq=False)
 class _Pending:
-    """A callback that waits for its time."""
+    """A callback that is not due yet."""
 
     callback: Callback
     context: Context
@@ -29,7 +29,7 @@ class _Pending:
 
 @define(eq=False)
 class FakeClock:
-    """Implements :class:`~argo_mw.Clock` without ever waiting.
+    """A :class:`~argo_mw.Clock` that moves only when a test advances it.
 
     Example::
 
@@ -49,11 +49,11 @@ class FakeClock:
     _order: itertools.count[int] = field(factory=itertools.count, init=False)
 
     def monotonic(self) -> float:
-        """Seconds; moves only in :meth:`advance`."""
+        """Return seconds; they move in :meth:`advance` and :meth:`stall`."""
         return self._monotonic
 
     def time(self) -> float:
-        """Seconds since the epoch; moves in :meth:`advance` and :meth:`set_wall`."""
+        """Return seconds since the epoch; :meth:`set_wall` sets them too."""
         return self._wall
 
     async def sleep(self, seconds: float) -> None:
@@ -76,7 +76,7 @@ class FakeClock:
 
     @property
     def pending(self) -> int:
-        """How many sleepers and timers wait for their time: 0 when nothing was left behind."""
+        """Return how many sleepers and timers are not due yet: 0 when none was left behind."""
         return sum(not timer.cancelled for _, _, timer in self._heap)
 
     def set_wall(self, seconds: float) -> None:
@@ -91,7 +91,7 @@ class FakeClock:
         self._move_to(self._monotonic + seconds)
 
     async def advance(self, seconds: float) -> None:
-        """Let *seconds* pass: run what falls due, in order, each followed by all it sets off.
+        """Let *seconds* pass: run each timer that falls due, in order, and all that it starts.
 
         An error raised by a timer's callback is raised here.
         """
@@ -130,15 +130,15 @@ def _wake(sleeper: asyncio.Future[None]) -> None:
 async def settle() -> None:
     """Return once no callback of the running loop is ready any more.
 
-    What waits for a thread, a process or a socket is not ready and not waited for.
+    Callbacks that wait for a thread, a process or a socket are not ready.
     """
-    # There is no public way to ask a loop whether it is idle; a loop that does not keep asyncio's
-    # own list (uvloop) is given a fixed number of turns instead.
+    # No public method says whether a loop is idle. A loop without asyncio's own list of ready
+    # callbacks (uvloop) gets a fixed number of turns instead.
     ready = getattr(asyncio.get_running_loop(), "_ready", None)
-    for _ in range(_BLIND_ROUNDS if ready is None else _ROUNDS):
+    for _ in range(_TURNS_WITHOUT_READY if ready is None else _MAX_TURNS):
         await asyncio.sleep(0)
         if ready is not None and not ready:
             return
     if ready is not None:
-        msg = f"the loop is still busy after {_ROUNDS} turns: some task never waits for anything"
+        msg = f"the loop is still busy after {_MAX_TURNS} turns: some task never waits for anything"
         raise RuntimeError(msg)

@@ -1,4 +1,4 @@
-"""What happened, caught for a test to look at."""
+"""Recording the events of an application for a test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Captured:
     """Every event since :func:`capture_events` was called.
 
     Attributes:
-        all: Them, in order.
+        all: The events, in order.
     """
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Captured:
         self.all.append(event)
 
     def of(self, kind: type[T]) -> list[T]:
-        """The events of one *kind*."""
+        """Return the events of one *kind*."""
         return [event for event in self.all if isinstance(event, kind)]
 
 
 def capture_events(argo: Argo) -> Captured:
-    """Catch the events of *argo* from now on."""
+    """Record the events of *argo* from now on."""
     captured = Captured()
     observe(argo, captured)
     return captured

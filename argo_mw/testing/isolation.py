@@ -1,4 +1,4 @@
-"""Apart: tests that see neither the state nor the flags of whoever runs them."""
+"""Isolating tests from the state and the flags of the user who runs them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from argo_mw.app.opening import STATE_DIR
 
 
 class IsolatedTests:
-    """A suite whose applications keep their state in a directory of the test's own."""
+    """A suite in which the applications of each test keep their state in a new directory."""
 
     @pytest.fixture(autouse=True)
-    def _state_of_its_own(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _isolated_state(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(STATE_DIR, str(tmp_path / "state"))

@@ -1,4 +1,4 @@
-"""How much a layer remembers: what can be reached from it, counted."""
+"""Counting the items that a layer keeps, to find state without a bound."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import gc
 from collections.abc import Iterable
 from types import BuiltinFunctionType, CodeType, FrameType, FunctionType, MethodType, ModuleType
 
-_NOT_ITS_OWN = (type, ModuleType, CodeType, FrameType, BuiltinFunctionType)
+_SHARED_TYPES = (type, ModuleType, CodeType, FrameType, BuiltinFunctionType)
 
 
 def remembered(root: object, *, outside: Iterable[object] = ()) -> int:
-    """How many items the containers hold that can be reached from *root*.
+    """Count the items in all containers that can be reached from *root*.
 
     Args:
-        root: Where to begin: a middleware.
-        outside: Objects that are not followed, because they are not its own.
+        root: The object to begin with: a middleware.
+        outside: Objects that are not followed, because they do not belong to *root*.
     """
     seen = {id(one) for one in outside}
     waiting = [root]
     items = 0
     while waiting:
         thing = waiting.pop()
-        if id(thing) in seen or isinstance(thing, _NOT_ITS_OWN):
+        if id(thing) in seen or isinstance(thing, _SHARED_TYPES):
             continue
         seen.add(id(thing))
         if isinstance(thing, (dict, list, set)):
@@ -31,7 +31,7 @@ def remembered(root: object, *, outside: Iterable[object] = ()) -> int:
 
 
 def _held_by(thing: object) -> Iterable[object]:
-    """What *thing* refers to; of functions only what they closed over, never their module."""
+    """Return what *thing* refers to; of a function its closure only, never its module."""
     if isinstance(thing, FunctionType):
         return [cell.cell_contents for cell in thing.__closure__ or () if _is_filled(cell)]
     if isinstance(thing, MethodType):

@@ -10,62 +10,62 @@ from argo_mw.store.protocol import Count, Lease, Subscription
 
 
 class UnreachableStore:
-    """Implements :class:`~argo_mw.plugin.Shared` by raising ``SharedUnavailable``, always."""
+    """A :class:`~argo_mw.plugin.Shared` of which every method raises ``SharedUnavailable``."""
 
     async def get(self, key: str) -> bytes | None:
-        _away()
+        _refuse()
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        _away()
+        _refuse()
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        _away()
+        _refuse()
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
-        _away()
+        _refuse()
 
     async def delete(self, keys: Sequence[str]) -> int:
-        _away()
+        _refuse()
 
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
     ) -> bool:
-        _away()
+        _refuse()
 
     async def add(
         self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
     ) -> Count:
-        _away()
+        _refuse()
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
-        _away()
+        _refuse()
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
-        _away()
+        _refuse()
 
     async def release(self, lease: Lease) -> bool:
-        _away()
+        _refuse()
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
-        _away()
+        _refuse()
 
     async def publish(self, channel: str, message: bytes) -> None:
-        _away()
+        _refuse()
 
     async def subscribe(
         self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
     ) -> Subscription:
-        _away()
+        _refuse()
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        _away()
+        _refuse()
 
     async def aclose(self) -> None:
-        """Nothing was opened."""
+        """Do nothing: nothing was opened."""
 
 
-def _away() -> NoReturn:
+def _refuse() -> NoReturn:
     msg = "the store cannot be reached: it is unreachable:// on purpose"
     raise SharedUnavailable(msg)

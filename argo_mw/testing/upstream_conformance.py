@@ -26,7 +26,7 @@ Behaviour = Literal["answers", "fails", "hangs"]
 
 
 class FakeService:
-    """Tells a faked service how to behave.
+    """Decides how a faked service behaves.
 
     Attributes:
         visits: How many requests reached it.
@@ -41,7 +41,7 @@ class FakeService:
         self.arrived = asyncio.Event()
 
     async def visit(self) -> bool:
-        """Await this for every request: true to answer it well, false to fail it."""
+        """Await this for each request; answer it if this returns true, else fail it."""
         self.visits += 1
         self.arrived.set()
         if self._behaviour == "hangs":
@@ -54,17 +54,17 @@ class FakeService:
 
 
 class UpstreamConformance(IsolatedTests):
-    """What every upstream must hold to; a subclass sets the first three attributes at least.
+    """The contract of every upstream, as tests.
 
-    It also implements :meth:`plugin`.
+    A subclass implements :meth:`plugin` and sets the first three attributes at least.
 
     Attributes:
         name: The upstream's name.
-        operation: An operation that it answers.
-        parameters: Those of a call that it can answer.
+        operation: The name of an operation that it answers.
+        parameters: The parameters of a call that it can answer.
         config: The plugin's table in the configuration.
-        plugin_name: The plugin's name, if it is not the upstream's.
-        secrets: Texts of the configuration that nothing may show.
+        plugin_name: The plugin's name, where it differs from the upstream's.
+        secrets: Secrets in the configuration, which must appear nowhere.
     """
 
     name: str
@@ -75,12 +75,12 @@ class UpstreamConformance(IsolatedTests):
     secrets: tuple[str, ...] = ()
 
     def plugin(self, service: FakeService) -> object:
-        """The plugin, with *service* in place of its service."""
+        """Return the plugin, with *service* in place of its service."""
         raise NotImplementedError
 
     @asynccontextmanager
     async def opened(self, service: FakeService) -> AsyncIterator[Argo]:
-        """An application with the plugin, in front of *service*, and nothing else."""
+        """Open an application with no other plugin, in front of *service*."""
         plugin_name = self.plugin_name or self.name
         settings = {
             "argo": {"shared": "memory://", "strict": True},
@@ -91,8 +91,8 @@ class UpstreamConformance(IsolatedTests):
         async with argo:
             yield argo
 
-    def question(self, argo: Argo) -> tuple[Upstream, Call]:
-        """The upstream as *argo* has it, and a call bound to it."""
+    def bound_call(self, argo: Argo) -> tuple[Upstream, Call]:
+        """Return the upstream in *argo*, and a call bound to it."""
         pipeline = engine_of(argo).pipeline
         call, _ = pipeline.calls.get(self.operation, "tests", dict(self.parameters))
         call = call.bind(self.name)
@@ -100,16 +100,16 @@ class UpstreamConformance(IsolatedTests):
         return next(u for u in found if u.name == self.name), call
 
     async def failure(self) -> UpstreamError:
-        """What the upstream raises when its service fails, past guards and retries."""
+        """Return the error of the upstream itself when its service fails, without retries."""
         async with self.opened(FakeService("fails")) as argo:
-            upstream, call = self.question(argo)
+            upstream, call = self.bound_call(argo)
             with pytest.raises(UpstreamError) as caught:
                 await upstream.fetch(call)
             return caught.value
 
     @pytest.mark.asyncio
     async def test_it_answers_under_its_name(self) -> None:
-        """One call, one request, and the outcome says who answered."""
+        """A call makes one request, and its outcome names the upstream."""
         service = FakeService("answers")
         async with self.opened(service) as argo:
             outcome = await argo.outcome(self.operation, **self.parameters)
@@ -127,7 +127,7 @@ class UpstreamConformance(IsolatedTests):
 
     @pytest.mark.asyncio
     async def test_its_errors_say_what_to_do(self) -> None:
-        """A failing service is an upstream error with the upstream's name and an action."""
+        """A failing service raises an upstream error with the upstream's name and an action."""
         error = await self.failure()
         assert error.upstream == self.name
         assert isinstance(error.action, Action)
@@ -135,7 +135,7 @@ class UpstreamConformance(IsolatedTests):
 
     @pytest.mark.asyncio
     async def test_it_passes_cancellation_to_its_service(self) -> None:
-        """A caller that leaves ends the request, and nothing stays behind."""
+        """A cancelled caller ends the request, and no task is left behind."""
         service = FakeService("hangs")
         async with self.opened(service) as argo:
             asking = asyncio.create_task(argo.outcome(self.operation, **self.parameters))
@@ -149,9 +149,9 @@ class UpstreamConformance(IsolatedTests):
 
     @pytest.mark.asyncio
     async def test_it_shows_no_secret(self) -> None:
-        """Neither the upstream and its configuration nor answers and errors do."""
+        """No repr of the upstream, its configuration, calls, outcomes or errors has one."""
         async with self.opened(FakeService("answers")) as argo:
-            upstream, call = self.question(argo)
+            upstream, call = self.bound_call(argo)
             configs = [parts.config for parts in engine_of(argo).pipeline.contributions.values()]
             outcome = await upstream.fetch(call)
             shown = [repr(one) for one in (upstream, configs, call, call.key, outcome)]

@@ -1,4 +1,4 @@
-"""Upstreams that answer as a test tells them to."""
+"""Upstreams that answer by a test's script."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ class Scripted:
     :class:`~argo_mw.Outcome` is returned, anything else is the value of one.
 
     Attributes:
-        asked: The calls it was asked, in order.
-        requests: How many requests it was sent: fewer than calls when they were batched.
+        asked: The calls it received, in order.
+        requests: How many requests it received: fewer than calls where they were batched.
         cancelled: How many requests were cancelled before it answered.
-        gate: While it is not set, answers wait.
+        gate: Holds answers back while it is not set.
+        arrived: Set once a request has arrived.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The core's drivers keep the contract of Shared."""
+"""The core's drivers pass the conformance suite of Shared."""
 
 from __future__ import annotations
 

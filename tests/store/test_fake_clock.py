@@ -1,4 +1,4 @@
-"""Time passes when a test says so, in order, and not before."""
+"""A fake clock moves only when a test advances it, and runs timers in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from argo_mw.base.clock import Clock
 from argo_mw.testing.clock import FakeClock, settle
 
 
-async def test_nothing_happens_until_time_passes():
+async def test_a_sleeper_wakes_once_its_time_has_passed():
     clock: Clock = FakeClock()
     sleeper = asyncio.ensure_future(clock.sleep(10))
     await settle()
@@ -21,7 +21,7 @@ async def test_nothing_happens_until_time_passes():
     assert sleeper.done()
 
 
-async def test_sleepers_wake_in_order_each_with_all_it_sets_off():
+async def test_sleepers_wake_in_order_and_go_on_before_the_next_wakes():
     clock = FakeClock(start=0)
     seen = []
 
@@ -38,7 +38,7 @@ async def test_sleepers_wake_in_order_each_with_all_it_sets_off():
     await asyncio.gather(*tasks)
 
 
-async def test_timers_run_when_due_and_not_when_cancelled():
+async def test_timers_run_when_due_unless_cancelled():
     clock = FakeClock()
     seen = []
     clock.call_at(clock.monotonic() + 1, lambda: seen.append("kept"))
@@ -62,7 +62,7 @@ async def test_a_cancelled_sleeper_leaves_nothing_behind():
     await clock.advance(20)
 
 
-async def test_both_clocks_move_and_the_wall_can_be_set_alone():
+async def test_both_clocks_advance_and_the_wall_clock_can_be_set_alone():
     clock = FakeClock(wall=1_000.0, start=5.0)
     await clock.advance(2.5)
     assert (clock.monotonic(), clock.time()) == (7.5, 1_002.5)
@@ -70,14 +70,14 @@ async def test_both_clocks_move_and_the_wall_can_be_set_alone():
     assert (clock.monotonic(), clock.time()) == (7.5, 500.0)
 
 
-async def test_a_timers_error_is_raised_where_time_passed():
+async def test_a_timers_error_is_raised_by_advance():
     clock = FakeClock()
     clock.call_at(clock.monotonic() + 1, lambda: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         await clock.advance(1)
 
 
-async def test_time_does_not_go_back():
+async def test_advancing_by_a_negative_time_is_refused():
     with pytest.raises(ValueError, match="set_wall"):
         await FakeClock().advance(-1)
 
@@ -93,5 +93,5 @@ async def test_a_task_that_never_waits_is_reported():
     spinner.cancel()
 
 
-async def test_a_sleep_of_nothing_yields_once():
+async def test_a_sleep_of_zero_seconds_yields_once():
     await FakeClock().sleep(0)

@@ -1,4 +1,4 @@
-"""The memory driver's bounds, and stores shared between loops."""
+"""The memory driver stays within its bounds, and event loops can share a store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.shared import Listener, eventually
 
 
-async def test_the_longest_unused_value_makes_room():
+async def test_the_longest_unused_value_is_evicted():
     shared = MemoryShared(max_entries=3)
     for key in "abc":
         await shared.set(key, b"")
@@ -37,7 +37,7 @@ async def test_counters_and_leases_are_refused_rather_than_evicted():
     assert await shared.acquire("three", ttl=60)
 
 
-async def test_expired_values_do_not_pile_up():
+async def test_expired_values_are_removed():
     clock, store = FakeClock(), MemoryStore()
     shared = MemoryShared(store, clock=clock)
     for n in range(1_000):
@@ -49,15 +49,15 @@ async def test_expired_values_do_not_pile_up():
     assert len(store._expiries) < 2_000
 
 
-async def test_loops_in_other_threads_hear_each_other():
-    store, ears = MemoryStore(), Listener()
+async def test_a_message_reaches_a_loop_in_another_thread():
+    store, listener = MemoryStore(), Listener()
     shared = MemoryShared(store)
-    await shared.subscribe("news", ears.on_message, ears.on_gap)
+    await shared.subscribe("news", listener.on_message, listener.on_gap)
 
-    async def elsewhere():
+    async def publish():
         await MemoryShared(store).publish("news", b"hello")
 
-    thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    thread = threading.Thread(target=lambda: asyncio.run(publish()))
     thread.start()
-    await eventually(lambda: ears.messages == [b"hello"])
+    await eventually(lambda: listener.messages == [b"hello"])
     thread.join()

@@ -1,4 +1,4 @@
-"""The SQLite driver between processes, beside a busy loop, and when the file is not well."""
+"""The SQLite driver between processes, within its bounds, and with a damaged file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ asyncio.run(run())
 
 @pytest.fixture
 def spawn(path):
-    """Starts a process that runs some code with ``shared`` open on the same file."""
+    """Start processes that run some code with ``shared`` open on the same file."""
     processes = []
 
     def start(code):
@@ -83,7 +83,7 @@ async def test_files_are_private(shared, path):
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-async def test_values_outlive_the_process_and_times_go_on(path):
+async def test_values_outlive_their_handle_and_expire_meanwhile(path):
     clock = FakeClock()
     first = await open_sqlite(path, clock=clock)
     await first.set_many({"kept": b"1"})
@@ -95,7 +95,7 @@ async def test_values_outlive_the_process_and_times_go_on(path):
     await second.aclose()
 
 
-async def test_processes_count_together(shared, spawn):
+async def test_processes_add_to_one_counter(shared, spawn):
     code = """
         for _ in range(20):
             await asyncio.gather(*(shared.add("count", limit=150) for _ in range(5)))
@@ -105,16 +105,16 @@ async def test_processes_count_together(shared, spawn):
 
 
 async def test_messages_cross_processes(shared, spawn):
-    ears = Listener()
-    await shared.subscribe("news", ears.on_message, ears.on_gap)
+    listener = Listener()
+    await shared.subscribe("news", listener.on_message, listener.on_gap)
     process = spawn("for n in range(50): await shared.publish('news', b'%d' % n)")
-    await eventually(lambda: len(ears.messages) == 50)
-    assert [b"%d" % n for n in range(50)] == ears.messages
-    assert ears.gaps == []
+    await eventually(lambda: len(listener.messages) == 50)
+    assert [b"%d" % n for n in range(50)] == listener.messages
+    assert listener.gaps == []
     await finished(process)
 
 
-async def test_a_process_killed_while_it_writes_leaves_a_whole_file(shared, path, spawn):
+async def test_a_process_killed_while_it_writes_leaves_an_intact_file(shared, path, spawn):
     process = spawn("while True: await shared.set_many({f'k{n}': b'x' * 999 for n in range(50)})")
     assert await asyncio.to_thread(process.stdout.readline) == "ready\n"
     while await shared.get("k49") is None:
@@ -128,7 +128,7 @@ async def test_a_process_killed_while_it_writes_leaves_a_whole_file(shared, path
     check.close()
 
 
-async def test_a_file_locked_by_another_is_unavailable_for_writers_only(shared, path):
+async def test_a_locked_file_is_unavailable_to_writers_only(shared, path):
     await shared.set("key", b"value")
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -154,7 +154,7 @@ async def test_commands_of_one_turn_are_one_transaction(shared, monkeypatch):
     assert len(transactions) <= 2
 
 
-async def test_the_file_stays_within_its_bounds(path):
+async def test_the_file_stays_within_max_bytes(path):
     shared = await open_sqlite(path, max_bytes=2 * 2**20)
     await shared.add("quota", 7)
     for start in range(0, 4_000, 50):
@@ -166,7 +166,7 @@ async def test_the_file_stays_within_its_bounds(path):
     await shared.aclose()
 
 
-async def test_expired_values_are_swept(path):
+async def test_expired_values_are_deleted_by_later_writes(path):
     clock = FakeClock()
     shared = await open_sqlite(path, clock=clock)
     await shared.set_many({f"old:{n}": b"" for n in range(500)}, ttl=10)
@@ -179,22 +179,22 @@ async def test_expired_values_are_swept(path):
     rows.close()
 
 
-async def test_a_listener_that_fell_behind_hears_of_a_gap(shared, path, monkeypatch):
+async def test_a_listener_that_fell_behind_receives_a_gap(shared, path, monkeypatch):
     monkeypatch.setattr("argo_mw.store.sqlite_store._MAX_MESSAGES", 10)
-    ears = Listener()
-    await shared.subscribe("news", ears.on_message, ears.on_gap)
+    listener = Listener()
+    await shared.subscribe("news", listener.on_message, listener.on_gap)
     other = SqliteStore(path)
     with other.writing():
         for n in range(25):
             other.publish("news", b"%d" % n)
     other.close()
-    await eventually(lambda: bool(ears.gaps))
-    assert ears.messages == []
+    await eventually(lambda: bool(listener.gaps))
+    assert listener.messages == []
     await shared.publish("news", b"after")
-    await eventually(lambda: ears.messages == [b"after"])
+    await eventually(lambda: listener.messages == [b"after"])
 
 
-async def test_a_message_that_comes_while_messages_are_read_is_no_gap(path):
+async def test_a_message_published_while_messages_are_read_is_no_gap(path):
     reader, writer = SqliteStore(path), SqliteStore(path)
     newest = SqliteStore.newest_message
 
@@ -210,7 +210,7 @@ async def test_a_message_that_comes_while_messages_are_read_is_no_gap(path):
     writer.close()
 
 
-# -- files that are not well -----------------------------------------------------------------
+# -- damaged and foreign files ---------------------------------------------------------------
 
 
 async def test_a_damaged_file_is_set_aside(path, capsys):
@@ -227,14 +227,14 @@ async def test_a_damaged_file_is_set_aside(path, capsys):
     assert len(list(path.parent.glob("shared.db.damaged-*"))) == 1
 
 
-async def test_a_file_damaged_while_open_is_replaced_and_listeners_learn_it(path):
+async def test_a_file_damaged_while_open_is_replaced_and_reported_as_a_gap(path):
     shared = await open_sqlite(path)
-    ears = Listener()
-    await shared.subscribe("news", ears.on_message, ears.on_gap)
+    listener = Listener()
+    await shared.subscribe("news", listener.on_message, listener.on_gap)
     await shared.set_many({f"key:{n}": bytes(2000) for n in range(200)})
-    vandal = sqlite3.connect(path)
-    vandal.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    vandal.close()
+    damager = sqlite3.connect(path)
+    damager.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    damager.close()
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(4096)
@@ -250,23 +250,23 @@ async def test_a_file_damaged_while_open_is_replaced_and_listeners_learn_it(path
     async with asyncio.timeout(60):
         while not await works():
             pass
-    await eventually(lambda: bool(ears.gaps))
+    await eventually(lambda: bool(listener.gaps))
     await shared.aclose()
 
 
-async def test_a_file_taken_away_is_made_anew(shared, path):
-    ears = Listener()
-    await shared.subscribe("news", ears.on_message, ears.on_gap)
+async def test_a_deleted_file_is_created_again(shared, path):
+    listener = Listener()
+    await shared.subscribe("news", listener.on_message, listener.on_gap)
     for file in path.parent.iterdir():
         file.unlink()
-    await eventually(lambda: bool(ears.gaps))
+    await eventually(lambda: bool(listener.gaps))
 
     async with asyncio.timeout(60):
         while not path.exists() or await shared.get("key") != b"value":
             await shared.set("key", b"value")
 
 
-async def test_what_is_no_database_is_left_alone(tmp_path):
+async def test_a_file_that_is_no_database_is_refused_and_unchanged(tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("my notes, and more of them than fit into sixteen bytes")
     with pytest.raises(ConfigError, match="not a SQLite database"):
@@ -274,7 +274,7 @@ async def test_what_is_no_database_is_left_alone(tmp_path):
     assert path.read_text().startswith("my notes")
 
 
-async def test_another_programs_database_is_left_alone(tmp_path):
+async def test_another_programs_database_is_refused(tmp_path):
     path = tmp_path / "theirs.db"
     theirs = sqlite3.connect(path)
     theirs.execute("CREATE TABLE precious (id)")
@@ -283,7 +283,7 @@ async def test_another_programs_database_is_left_alone(tmp_path):
         await open_sqlite(path)
 
 
-async def test_another_versions_file_is_refused(path):
+async def test_a_file_of_another_version_is_refused(path):
     await (await open_sqlite(path)).aclose()
     file = sqlite3.connect(path)
     file.execute("PRAGMA user_version = 99")
@@ -292,16 +292,16 @@ async def test_another_versions_file_is_refused(path):
         await open_sqlite(path)
 
 
-async def test_a_path_that_cannot_be_made_is_said(tmp_path):
+async def test_a_path_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be made"):
         await open_sqlite(tmp_path / "file" / "shared.db")
 
 
-# -- where it may be used --------------------------------------------------------------------
+# -- event loops and processes ---------------------------------------------------------------
 
 
-async def test_another_loop_is_refused(shared):
+async def test_a_handle_is_refused_on_another_loop(shared):
     errors = []
 
     def elsewhere():
@@ -315,14 +315,14 @@ async def test_another_loop_is_refused(shared):
     assert len(errors) == 1
 
 
-async def test_a_forked_process_is_refused(shared, monkeypatch):
+async def test_a_handle_is_refused_after_a_fork(shared, monkeypatch):
     monkeypatch.setattr(affinity._process, "token", object())  # as after a fork
     with pytest.raises(Closed, match="forked"):
         await shared.get("key")
     monkeypatch.undo()
 
 
-async def test_closing_finishes_what_was_asked(path):
+async def test_closing_runs_the_commands_that_were_given(path):
     shared = await open_sqlite(path)
     writes = [asyncio.ensure_future(shared.set(f"key:{n}", b"")) for n in range(50)]
     await asyncio.sleep(0)
@@ -333,7 +333,7 @@ async def test_closing_finishes_what_was_asked(path):
     await again.aclose()
 
 
-async def test_no_thread_stays_behind(path):
+async def test_closing_ends_both_threads(path):
     before = {thread.name for thread in threading.enumerate()}
     shared = await open_sqlite(path)
     assert {"argo-mw-sqlite-read", "argo-mw-sqlite-write"} <= {
@@ -347,7 +347,7 @@ async def test_no_thread_stays_behind(path):
 # -- URLs ------------------------------------------------------------------------------------
 
 
-async def test_urls_choose_the_driver(path):
+async def test_the_scheme_of_a_url_chooses_the_driver(path):
     for url in ("memory://", f"sqlite:///{path}", f"sqlite:///{path}?max_bytes=10485760"):
         shared = await open_shared(url, clock=FakeClock())
         await shared.set("key", b"value", ttl=5)
@@ -356,12 +356,12 @@ async def test_urls_choose_the_driver(path):
     assert path.exists()
 
 
-async def test_a_named_memory_store_is_shared_while_it_is_used():
+async def test_handles_of_one_name_share_a_memory_store():
     first, second = await open_shared("memory://fleet"), await open_shared("memory://fleet")
-    apart = await open_shared("memory://")
+    separate = await open_shared("memory://")
     await first.set("key", b"value")
-    assert [await second.get("key"), await apart.get("key")] == [b"value", None]
-    for handle in (first, second, apart):
+    assert [await second.get("key"), await separate.get("key")] == [b"value", None]
+    for handle in (first, second, separate):
         await handle.aclose()
 
 
@@ -377,13 +377,13 @@ async def test_a_named_memory_store_is_shared_while_it_is_used():
         ("nonsense", "no driver"),
     ],
 )
-async def test_urls_that_are_wrong_are_said_without_their_secrets(url, says):
+async def test_an_error_about_a_url_shows_no_secret(url, says):
     with pytest.raises(ConfigError, match=says) as caught:
         await open_shared(url)
     assert "secret" not in str(caught.value)
 
 
-async def test_other_schemes_come_from_drivers():
+async def test_a_plugins_driver_opens_its_scheme():
     opened = []
 
     async def driver(url, clock):
@@ -395,8 +395,8 @@ async def test_other_schemes_come_from_drivers():
     await shared.aclose()
 
 
-async def test_a_fork_is_noticed(shared):
-    """What the operating system tells the interpreter, without forking this test's threads."""
+async def test_the_affinity_of_a_loop_detects_a_real_fork(shared):
+    """In a process of its own, because this one has threads."""
     code = """
         import os, asyncio
         from argo_mw.store.affinity import LoopAffinity

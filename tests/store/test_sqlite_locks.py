@@ -1,4 +1,4 @@
-"""Locks of SQLite's files belong to the process: a careless descriptor gives them up."""
+"""A process keeps SQLite's locks, which closing any descriptor of the file would release."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def work(path: str, number: int) -> int:
     return asyncio.run(run())
 
 
-def test_processes_that_come_and_go_do_not_damage_the_file(tmp_path: Path) -> None:
+def test_processes_that_open_and_close_the_file_do_not_damage_it(tmp_path: Path) -> None:
     path = tmp_path / "shared.db"
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         done = pool.starmap(work, [(str(path), number) for number in range(PROCESSES)])
@@ -38,11 +38,11 @@ def test_processes_that_come_and_go_do_not_damage_the_file(tmp_path: Path) -> No
     assert not list(tmp_path.glob("*damaged*"))
 
 
-def test_a_second_connection_leaves_the_locks_of_the_first(tmp_path: Path) -> None:
+def test_a_second_connection_keeps_the_locks_of_the_first(tmp_path: Path) -> None:
     first = SqliteStore(tmp_path / "shared.db")
     held = _locks()
     if not held:
-        pytest.skip("this system does not tell which locks are held")
+        pytest.skip("this system does not list the locks of a process")
     second = SqliteStore(tmp_path / "shared.db")
     assert held <= _locks()
     second.close()
@@ -50,8 +50,8 @@ def test_a_second_connection_leaves_the_locks_of_the_first(tmp_path: Path) -> No
 
 
 def _locks() -> set[str]:
-    """The locks that this process holds, as the kernel tells them."""
+    """Return the locks of this process, from the kernel's list."""
     mine = str(os.getpid())
-    told = Path("/proc/locks")
-    lines = told.read_text().splitlines() if told.exists() else []
+    locks = Path("/proc/locks")
+    lines = locks.read_text().splitlines() if locks.exists() else []
     return {" ".join(line.split()[1:]) for line in lines if line.split()[4] == mine}

@@ -1,4 +1,4 @@
-"""An entry is fresh only while nobody, anywhere, has said otherwise."""
+"""An entry is fresh until any process invalidates or expires one of its tags."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ FRESH, STALE, MISS, UNKNOWN = Freshness
 
 
 class Unreliable(MemoryShared):
-    """A handle whose way to the store can be cut, and whose answers can be held back."""
+    """A handle that can lose its store, and hold back its answers."""
 
     def __init__(self, store, clock):
         super().__init__(store, clock=clock)
-        self.away = False
+        self.down = False
         self.calls = []
         self.hold = {}
         self.listeners = []
@@ -31,8 +31,8 @@ class Unreliable(MemoryShared):
         self.calls.append(what)
         if what in self.hold:
             await self.hold[what].wait()
-        if self.away:
-            msg = "cut off"
+        if self.down:
+            msg = "the store is down"
             raise SharedUnavailable(msg)
 
     async def get(self, key):
@@ -68,7 +68,7 @@ class Unreliable(MemoryShared):
 
 @define
 class Process:
-    """One process: its way to the store and its tag versions."""
+    """A process with a handle on the store and its tag versions."""
 
     shared: Unreliable
     tag_versions: TagVersions
@@ -80,9 +80,9 @@ class Fleet:
     store: MemoryStore = field(factory=MemoryStore)
     processes: list[Process] = field(factory=list)
 
-    async def join(self, *, away=False, **options):
+    async def join(self, *, down=False, **options):
         shared = Unreliable(self.store, self.clock)
-        shared.away = away
+        shared.down = down
         process = Process(shared, TagVersions(shared, self.clock, **options))
         await process.tag_versions.start()
         self.processes.append(process)
@@ -128,14 +128,14 @@ async def test_an_expired_entry_is_stale_and_an_invalidated_one_a_miss(here):
     assert MISS is here.tag_versions.peek(entry)
 
 
-async def test_everything_can_be_invalidated_at_once(here, there):
+async def test_invalidating_everything_makes_every_entry_a_miss(here, there):
     entries = [await here.tag_versions.load([f"tag:{n}"]) for n in range(3)]
     await there.tag_versions.invalidate([EVERYTHING])
     await settle()
     assert [await here.tag_versions.check(entry) for entry in entries] == [MISS] * 3
 
 
-async def test_an_own_invalidation_is_seen_before_the_store_has_answered(here):
+async def test_a_process_sees_its_own_invalidation_before_the_store_has_answered(here):
     entry = await here.tag_versions.load(["a"])
     here.shared.hold["set_many"] = asyncio.Event()
     invalidating = asyncio.ensure_future(here.tag_versions.invalidate(["a"]))
@@ -200,7 +200,7 @@ async def test_an_adopted_entry_is_checked_against_the_store(here, there):
     [[], [1], [["a", b"", b""]], [[EVERYTHING, "x", b""]], [[EVERYTHING, b"x"]]],
     ids=repr,
 )
-async def test_what_is_no_tag_version_is_refused(here, versions):
+async def test_malformed_versions_are_refused(here, versions):
     with pytest.raises(ValueError, match="tag"):
         here.tag_versions.adopt(versions)
 
@@ -214,22 +214,22 @@ async def test_a_lost_version_counts_as_changed(fleet, here, there):
     assert MISS is await here.tag_versions.check(entry)
 
 
-async def test_a_gap_counts_as_change_of_everything(here):
+async def test_a_gap_makes_every_entry_a_miss(here):
     entry = await here.tag_versions.load(["a"])
     here.shared.gap()
     assert MISS is here.tag_versions.peek(entry)
     assert FRESH is here.tag_versions.peek(await here.tag_versions.load(["a"]))
 
 
-async def test_a_message_that_makes_no_sense_is_a_gap(here, there):
-    for nonsense in (b"\xff", b"[]", b"{}", b'["x", 5]', b'["x", "colour"]', b"null"):
+async def test_a_malformed_message_counts_as_a_gap(here, there):
+    for malformed in (b"\xff", b"[]", b"{}", b'["x", 5]', b'["x", "colour"]', b"null"):
         entry = await here.tag_versions.load(["a"])
-        await there.shared.publish("tag-versions", nonsense)
+        await there.shared.publish("tag-versions", malformed)
         await settle()
-        assert MISS is here.tag_versions.peek(entry), nonsense
+        assert MISS is here.tag_versions.peek(entry), malformed
 
 
-async def test_what_was_invalidated_shortly_before_a_gap_is_invalidated_again(fleet, here, there):
+async def test_tags_invalidated_shortly_before_a_gap_are_invalidated_again(fleet, here, there):
     """A server that failed over may have forgotten the new version, and kept an old entry."""
     old = await here.tag_versions.load(["a"])
     before = {key: await here.shared.get(key) for key in await here.shared.scan("tag:")}
@@ -243,7 +243,7 @@ async def test_what_was_invalidated_shortly_before_a_gap_is_invalidated_again(fl
         assert MISS is await process.tag_versions.check(process.tag_versions.adopt(old.versions))
 
 
-async def test_what_was_invalidated_long_before_a_gap_is_not(fleet, here):
+async def test_tags_invalidated_long_before_a_gap_are_not_invalidated_again(fleet, here):
     await here.tag_versions.load(["a"])
     await here.tag_versions.invalidate(["a"])
     version = await here.shared.get("tag:h:a")
@@ -256,9 +256,9 @@ async def test_what_was_invalidated_long_before_a_gap_is_not(fleet, here):
 # -- without the store -----------------------------------------------------------------------
 
 
-async def test_without_the_store_entries_go_on_and_invalidations_hold_here(here):
+async def test_without_the_store_entries_stay_fresh_and_invalidations_hold_in_their_process(here):
     entry = await here.tag_versions.load(["a", "b"])
-    here.shared.away = True
+    here.shared.down = True
     assert FRESH is here.tag_versions.peek(entry)
     assert not await here.tag_versions.invalidate(["a"])
     assert MISS is here.tag_versions.peek(entry)
@@ -266,37 +266,37 @@ async def test_without_the_store_entries_go_on_and_invalidations_hold_here(here)
     assert not here.tag_versions.connected
 
 
-async def test_entries_can_be_made_without_the_store_and_count_as_changed_when_it_is_back(
-    fleet, here
-):
+async def test_entries_made_without_the_store_are_misses_when_it_is_back(fleet, here):
     kept = await here.tag_versions.load(["b"])
-    here.shared.away = True
+    here.shared.down = True
     entry = await here.tag_versions.load(["a"])
     assert FRESH is here.tag_versions.peek(entry)
-    here.shared.away = False
+    here.shared.down = False
     await fleet.clock.advance(1)
     assert here.tag_versions.connected
     assert MISS is await here.tag_versions.check(entry)
     assert FRESH is await here.tag_versions.check(kept)
 
 
-async def test_an_invalidation_made_without_the_store_reaches_everybody_later(fleet, here, there):
+async def test_an_invalidation_made_without_the_store_reaches_all_processes_later(
+    fleet, here, there
+):
     entry = await here.tag_versions.load(["a"])
     theirs = there.tag_versions.adopt(entry.versions)
     assert FRESH is await there.tag_versions.check(theirs)
-    here.shared.away = True
+    here.shared.down = True
     await here.tag_versions.invalidate(["a"])
     await here.tag_versions.invalidate(["a"])
     await fleet.clock.advance(60)
     assert FRESH is await there.tag_versions.check(theirs)
-    here.shared.away = False
+    here.shared.down = False
     await fleet.clock.advance(1)
     assert here.tag_versions.pending == 0
     assert MISS is await there.tag_versions.check(theirs)
     assert MISS is await there.tag_versions.check(there.tag_versions.adopt(entry.versions))
 
 
-async def test_a_pending_invalidation_rules_over_what_the_store_says(here):
+async def test_a_pending_invalidation_takes_precedence_over_the_stores_versions(here):
     old = await here.tag_versions.load(["a"])
     here.shared.hold["set_many"] = asyncio.Event()
     here.shared.gap()  # the mirror is empty now
@@ -307,30 +307,30 @@ async def test_a_pending_invalidation_rules_over_what_the_store_says(here):
     await invalidating
 
 
-async def test_another_invalidation_meanwhile_is_not_hidden_by_a_pending_one(here, there):
+async def test_a_pending_invalidation_hides_no_invalidation_by_another_process(here, there):
     await here.tag_versions.load(["A"])
-    here.shared.away = True
+    here.shared.down = True
     await here.tag_versions.invalidate(["A"])
     entry = await here.tag_versions.load(["A"])
     await there.tag_versions.invalidate(["A"])
     await settle()
-    here.shared.away = False
+    here.shared.down = False
     await here.tag_versions.load(["A"])
     assert MISS == here.tag_versions.peek(entry)
 
 
-async def test_a_gap_is_not_hidden_by_a_pending_invalidation(here, there):
+async def test_a_pending_invalidation_hides_no_gap(here, there):
     await here.tag_versions.load(["A"])
-    here.shared.away = True
+    here.shared.down = True
     await here.tag_versions.invalidate(["A"])
     versions = (await here.tag_versions.load(["A"])).versions
     here.shared.gap()
-    here.shared.away = False
+    here.shared.down = False
     await here.tag_versions.load(["A"])
     assert MISS == await here.tag_versions.check(here.tag_versions.adopt(versions))
 
 
-async def test_an_invalidation_whose_message_was_not_sent_is_repeated(fleet, here, there):
+async def test_an_invalidation_is_repeated_if_its_message_could_not_be_sent(fleet, here, there):
     entry = await there.tag_versions.load(["a"])
     publish = here.shared.publish
 
@@ -344,23 +344,23 @@ async def test_an_invalidation_whose_message_was_not_sent_is_repeated(fleet, her
     assert MISS is await there.tag_versions.check(entry)
 
 
-async def test_too_many_pending_invalidations_become_one_of_everything(fleet):
+async def test_too_many_pending_invalidations_become_an_invalidation_of_everything(fleet):
     process = await fleet.join(max_pending=10)
     other = await fleet.join()
     entry = await other.tag_versions.load(["unrelated"])
-    process.shared.away = True
+    process.shared.down = True
     await process.tag_versions.invalidate([f"tag:{n}" for n in range(11)])
     assert process.tag_versions.pending == 1
-    process.shared.away = False
+    process.shared.down = False
     await fleet.clock.advance(1)
     assert MISS is await other.tag_versions.check(entry)
 
 
-async def test_a_process_that_starts_without_the_store_listens_when_it_is_there(fleet, there):
-    process = await fleet.join(away=True)
+async def test_a_process_started_without_the_store_listens_once_it_is_there(fleet, there):
+    process = await fleet.join(down=True)
     entry = await process.tag_versions.load(["a"])
     assert FRESH is process.tag_versions.peek(entry)
-    process.shared.away = False
+    process.shared.down = False
     await fleet.clock.advance(1)
     entry = await process.tag_versions.load(["a"])
     await there.tag_versions.invalidate(["a"])
@@ -368,11 +368,11 @@ async def test_a_process_that_starts_without_the_store_listens_when_it_is_there(
     assert MISS is await process.tag_versions.check(entry)
 
 
-async def test_what_is_not_known_while_the_store_is_away_is_a_miss(here, there):
+async def test_an_entry_with_unknown_versions_is_a_miss_while_the_store_is_down(here, there):
     entry = await here.tag_versions.load(["a"])
     await there.tag_versions.expire(["a"])
     await settle()
-    here.shared.away = True
+    here.shared.down = True
     assert UNKNOWN is here.tag_versions.peek(entry)
     assert MISS is await here.tag_versions.check(entry)
 
@@ -380,7 +380,7 @@ async def test_what_is_not_known_while_the_store_is_away_is_a_miss(here, there):
 # -- callers ---------------------------------------------------------------------------------
 
 
-async def test_a_cancelled_caller_does_not_take_its_invalidation_back(here, there):
+async def test_cancelling_a_caller_does_not_cancel_its_invalidation(here, there):
     entry = await there.tag_versions.load(["a"])
     here.shared.hold["set_many"] = asyncio.Event()
     caller = asyncio.ensure_future(here.tag_versions.invalidate(["a"]))
@@ -392,14 +392,14 @@ async def test_a_cancelled_caller_does_not_take_its_invalidation_back(here, ther
     assert MISS is await there.tag_versions.check(entry)
 
 
-async def test_invalidations_of_one_turn_travel_together(here):
+async def test_invalidations_of_one_turn_share_a_command(here):
     await asyncio.gather(*(here.tag_versions.invalidate([f"tag:{n}"]) for n in range(50)))
     assert here.shared.calls.count("set_many") == 1
     assert here.shared.calls.count("publish") == 1
 
 
-async def test_reads_that_overlap_without_end_are_mirrored_all_the_same(here):
-    """Otherwise what everybody asks for would be known to nobody after a gap."""
+async def test_overlapping_reads_are_mirrored(here):
+    """Otherwise a tag in constant use would never be mirrored again after a gap."""
     first, second = asyncio.Event(), asyncio.Event()
     here.shared.hold["get_many"] = first
     one = asyncio.ensure_future(here.tag_versions.load(["a"]))
@@ -413,7 +413,7 @@ async def test_reads_that_overlap_without_end_are_mirrored_all_the_same(here):
     assert FRESH is here.tag_versions.peek(await other)
 
 
-async def test_known_tags_are_not_asked_for_again(here):
+async def test_mirrored_tags_are_not_read_again(here):
     await here.tag_versions.load(["a", "b"])
     here.shared.calls.clear()
     for _ in range(3):
@@ -422,7 +422,7 @@ async def test_known_tags_are_not_asked_for_again(here):
     assert here.shared.calls == []
 
 
-async def test_a_tag_that_became_known_late_makes_a_miss_unless_it_was_mirrored(here, there):
+async def test_a_tag_added_during_a_load_makes_a_miss_unless_it_was_mirrored(here, there):
     await here.tag_versions.load(["known"])
     entry = await here.tag_versions.load(["a"])
     assert FRESH is here.tag_versions.peek(await here.tag_versions.extend(entry, ["known"]))
@@ -443,14 +443,14 @@ async def test_long_tags_are_kept_by_digest(here, there):
 
 
 @pytest.mark.parametrize("tags", ["text", [""], [5], [None]], ids=repr)
-async def test_what_is_no_tag_is_refused(here, tags):
+async def test_malformed_tags_are_refused(here, tags):
     with pytest.raises(BadParameter):
         await here.tag_versions.load(tags)
     with pytest.raises(BadParameter):
         await here.tag_versions.invalidate(tags)
 
 
-async def test_changes_are_reported(fleet, there):
+async def test_on_change_receives_the_names_of_changed_tags(fleet, there):
     seen = []
     process = await fleet.join(on_change=seen.append)
     await process.tag_versions.invalidate(["mine"])
@@ -460,7 +460,7 @@ async def test_changes_are_reported(fleet, there):
     assert [{"mine"}, {"theirs"}, {EVERYTHING}] == seen
 
 
-async def test_the_mirror_is_bounded_and_forgetting_hides_no_change(fleet, there):
+async def test_the_mirror_is_bounded_and_hides_no_change_of_forgotten_tags(fleet, there):
     process = await fleet.join(max_tags=10)
     entries = [await process.tag_versions.load([f"tag:{n}"]) for n in range(30)]
     await there.tag_versions.invalidate(["tag:3"])
@@ -470,8 +470,8 @@ async def test_the_mirror_is_bounded_and_forgetting_hides_no_change(fleet, there
     assert len(process.tag_versions._mirror) <= 10
 
 
-async def test_a_peek_at_what_was_judged_compares_nothing_again(here, monkeypatch):
-    """Until something changes: the path of every hit in memory."""
+async def test_a_second_peek_compares_no_versions_until_something_changes(here, monkeypatch):
+    """It is on the path of every hit in memory."""
     entry = await here.tag_versions.load(["op:bars", "subject:AAPL", "layer:race"])
     assert here.tag_versions.peek(entry) is FRESH
     compared = []
@@ -487,18 +487,18 @@ async def test_a_peek_at_what_was_judged_compares_nothing_again(here, monkeypatc
 
 
 @pytest.mark.parametrize("seed", range(40))
-async def test_no_interleaving_serves_what_was_invalidated(seed):  # noqa: C901
-    """Three processes load, share, invalidate, lose messages' timing and the store, at random.
+async def test_no_interleaving_serves_an_invalidated_entry(seed):  # noqa: C901
+    """Three processes load, share and invalidate at random; the store and messages come and go.
 
-    The oracle: a version per tag. An entry must not be fresh in a process that has heard
-    everything, once its tag's version has moved on since the entry's load began.
+    The oracle is a version per tag. In a process that has received all messages, an entry must not
+    be fresh once the version of its tag has grown since the entry's load began.
     """
     rng = random.Random(seed)
     fleet = Fleet()
     processes = [await fleet.join(max_tags=rng.choice([3, 100])) for _ in range(3)]
     tags = ["a", "b", "c"]
     versions = dict.fromkeys(tags, 0)
-    entries = []  # (versions, tag, version at load start, whether it was made while cut off)
+    entries = []  # (versions, tag, version at load start, whether it was made while the store was down)
 
     async def load(process):
         tag = rng.choice(tags)
@@ -516,9 +516,9 @@ async def test_no_interleaving_serves_what_was_invalidated(seed):  # noqa: C901
     async def disturb(process):
         what = rng.randrange(4)
         if what == 0:
-            process.shared.away = True
+            process.shared.down = True
         elif what == 1:
-            process.shared.away = False
+            process.shared.down = False
         elif what == 2:
             process.shared.gap()
         else:
@@ -533,13 +533,13 @@ async def test_no_interleaving_serves_what_was_invalidated(seed):  # noqa: C901
         await asyncio.gather(*running)
         if rng.random() < 0.3:
             for process in processes:
-                process.shared.away = False
+                process.shared.down = False
             await fleet.clock.advance(1)
             for process in processes:
                 for kept, tag, version in entries:
                     verdict = await process.tag_versions.check(process.tag_versions.adopt(kept))
                     assert verdict is MISS or version == versions[tag]
     for process in processes:
-        process.shared.away = False
+        process.shared.down = False
         await process.tag_versions.aclose()
         await process.shared.aclose()

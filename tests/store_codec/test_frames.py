@@ -1,4 +1,4 @@
-"""Frames and arrays come back as they went, bit by bit, label by label."""
+"""Decoding an encoded frame or array restores every bit and label."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ COLUMNS = {
 
 
 @pytest.mark.parametrize("series", COLUMNS.values(), ids=COLUMNS)
-def test_a_series_comes_back_exactly(series):
+def test_a_series_is_restored_exactly(series):
     assert_series_equal(series, round_trip(series), check_exact=True, check_freq=False)
 
 
 @pytest.mark.parametrize("series", COLUMNS.values(), ids=COLUMNS)
-def test_a_column_comes_back_exactly_beside_others(series):
+def test_a_column_is_restored_exactly_beside_others(series):
     frame = pd.DataFrame({"one": series, "two": range(len(series)), "three": 0.5})
     assert_frame_equal(frame, round_trip(frame), check_exact=True, check_freq=False)
 
@@ -81,19 +81,19 @@ INDEXES = {
 
 
 @pytest.mark.parametrize("index", INDEXES.values(), ids=INDEXES)
-def test_an_index_comes_back_exactly(index):
+def test_an_index_is_restored_exactly(index):
     frame = pd.DataFrame({"x": np.arange(len(index))}, index=index)
     assert_index_equal(index, round_trip(frame).index, exact=True, check_freq=False)
     assert_index_equal(index, round_trip(index), exact=True, check_freq=False)
 
 
 @pytest.mark.parametrize("index", INDEXES.values(), ids=INDEXES)
-def test_column_labels_come_back_exactly(index):
+def test_column_labels_are_restored_exactly(index):
     frame = pd.DataFrame(np.zeros((2, len(index))), columns=index)
     assert_frame_equal(frame, round_trip(frame), check_column_type=True, check_freq=False)
 
 
-def test_attributes_and_flags_of_a_frame_come_back():
+def test_attributes_and_flags_of_a_frame_are_restored():
     frame = pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False)
     frame.attrs = {"source": "alpaca", "pages": (1, 2)}
     decoded = round_trip(frame)
@@ -132,7 +132,7 @@ def test_a_decoded_frame_can_be_written_to():
     ],
     ids=["lists", "mixed", "complex", "intervals", "sparse", "labels"],
 )
-def test_what_cannot_be_restored_is_refused(frame):
+def test_a_frame_that_could_not_be_restored_is_refused(frame):
     with pytest.raises(NotEncodable):
         CODECS.encode(frame)
 
@@ -152,7 +152,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
-def test_an_array_comes_back_exactly(array):
+def test_an_array_is_restored_exactly(array):
     decoded = round_trip(array)
     np.testing.assert_array_equal(array, decoded, strict=True)
     assert array.dtype == decoded.dtype
@@ -164,7 +164,7 @@ def test_an_array_comes_back_exactly(array):
     [np.float32(1.5), np.int8(-3), np.bool_(True), np.datetime64("2024-01-01", "D"), np.str_("é")],
     ids=repr,
 )
-def test_a_numpy_scalar_comes_back_exactly(scalar):
+def test_a_numpy_scalar_is_restored_exactly(scalar):
     decoded = round_trip(scalar)
     assert (type(scalar), scalar) == (type(decoded), decoded)
 
@@ -178,12 +178,12 @@ def test_a_numpy_scalar_comes_back_exactly(scalar):
     ],
     ids=repr,
 )
-def test_a_pandas_scalar_comes_back_exactly(scalar):
+def test_a_pandas_scalar_is_restored_exactly(scalar):
     decoded = round_trip(scalar)
     assert (type(scalar), scalar, scalar.unit) == (type(decoded), decoded, decoded.unit)
 
 
-def test_missing_scalars_come_back_as_themselves():
+def test_missing_scalars_are_restored_as_the_same_object():
     assert pd.NaT is round_trip(pd.NaT)
     assert pd.NA is round_trip(pd.NA)
 

@@ -1,4 +1,4 @@
-"""Plain data comes back exactly; damaged and foreign bytes are misses, never errors."""
+"""Plain data is restored exactly; damaged and foreign bytes are misses, never errors."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ def anatomy(value):
 
 @LONG_REPRS
 @given(values)
-def test_plain_data_comes_back_exactly(value):
+def test_plain_data_is_restored_exactly(value):
     assert anatomy(value) == anatomy(CODECS.decode(CODECS.encode(value, "k"), "k"))
 
 
-def test_nan_comes_back():
+def test_nan_is_restored():
     assert math.isnan(CODECS.decode(CODECS.encode(float("nan"))))
 
 
@@ -100,7 +100,7 @@ def test_nan_comes_back():
     ],
     ids=lambda value: repr(value)[:40],
 )
-def test_less_usual_values_come_back(value):
+def test_unusual_values_are_restored(value):
     decoded = CODECS.decode(CODECS.encode(value))
     assert (type(value), value) == (type(decoded), decoded)
     if isinstance(value, dt.datetime):
@@ -118,12 +118,12 @@ class Text(str):
 @pytest.mark.parametrize(
     "value", [object(), Colour.RED, Text("x"), lambda: 1, [1, (2, {3: Colour.RED})], "\ud800"]
 )
-def test_what_has_no_codec_is_refused_and_said(value):
+def test_a_value_without_a_codec_is_refused(value):
     with pytest.raises(NotEncodable):
         CODECS.encode(value)
 
 
-def test_nesting_is_bounded_both_ways():
+def test_encoding_and_decoding_bound_the_depth():
     deep: object = 1
     for _ in range(200):
         deep = (deep,)
@@ -154,25 +154,25 @@ def registry():
     return codecs
 
 
-def test_an_attrs_class_travels_field_by_field():
+def test_an_attrs_class_is_encoded_field_by_field():
     signal = Signal("AAPL", 0.5, dt.datetime(2024, 1, 1, tzinfo=dt.UTC), ({1: (2,)},))
     codecs = registry()
     assert signal == codecs.decode(codecs.encode(signal))
 
 
-def test_a_type_that_is_not_registered_here_is_a_miss():
+def test_an_unregistered_type_is_a_miss():
     data = registry().encode(Signal("A", 1.0, dt.datetime(2024, 1, 1)))
     assert Undecodable(UndecodableReason.UNKNOWN_TYPE, "tests.signal") == CODECS.decode(data)
 
 
-def test_fields_that_changed_since_are_a_miss():
+def test_a_class_whose_fields_have_changed_is_a_miss():
     codecs, older = registry(), Codecs()
     older.register(Signal, "tests.signal", lambda _: [5, "A"], lambda _: None)
     decoded = codecs.decode(older.encode(Signal("A", 1.0, dt.datetime(2024, 1, 1))))
     assert UndecodableReason.REJECTED is decoded.reason
 
 
-def test_a_name_and_a_type_are_registered_once():
+def test_a_name_or_a_type_cannot_be_registered_twice():
     codecs = registry()
     with pytest.raises(PluginError, match="exists"):
         codecs.register_fields(Signal, "tests.other")
@@ -180,7 +180,7 @@ def test_a_name_and_a_type_are_registered_once():
         codecs.register(Colour, "tests.signal", str, Colour)
 
 
-def test_an_encoder_that_fails_makes_its_value_not_encodable():
+def test_a_failing_encoder_raises_not_encodable():
     codecs = Codecs()
     codecs.register(Colour, "tests.colour", lambda value: 1 / 0, Colour)
     with pytest.raises(NotEncodable, match="ZeroDivisionError"):
@@ -234,7 +234,7 @@ def test_three_thousand_mutations_are_all_misses(sample):
 @settings(max_examples=1000, deadline=None)
 @given(body=st.binary(max_size=60))
 def test_any_body_in_a_valid_envelope_never_raises(body):
-    """The checksum keeps damage out; this is what a stranger could write on purpose."""
+    """The checksum finds damage; these bytes could be written by an attacker."""
     CODECS.decode(CODECS.envelope.wrap(body))
 
 
@@ -278,7 +278,7 @@ def test_the_key_is_in_no_repr():
     assert "secret" not in repr(Codecs(Envelope(key=b"secret")))
 
 
-def test_another_version_is_a_miss_that_says_so():
+def test_an_envelope_of_another_version_is_a_miss_with_that_reason():
     encoded = bytearray(CODECS.encode(1))
     encoded[2] += 1
     assert UndecodableReason.VERSION is CODECS.decode(bytes(encoded)).reason
@@ -294,7 +294,7 @@ def sealed(flags, rest):
     return data + struct.pack("<I", zlib.crc32(data, zlib.crc32(b"")))
 
 
-def test_a_bomb_is_not_inflated():
+def test_a_decompression_bomb_is_refused():
     bomb = zstandard.ZstdCompressor().compress(b"\0" * 2**20)
     small = Codecs(Envelope(max_bytes=2**16))
     honest = sealed(1, struct.pack("<I", 2**20) + bomb)
@@ -308,7 +308,7 @@ def test_a_bomb_is_not_inflated():
     )
 
 
-def test_a_value_too_large_is_refused_before_it_is_stored():
+def test_a_value_that_is_too_large_is_refused():
     with pytest.raises(NotEncodable, match="too large"):
         Codecs(Envelope(max_bytes=1000)).encode("x" * 2000)
 
@@ -318,12 +318,12 @@ def test_large_values_are_compressed_and_small_ones_are_not():
     assert b"hello" in CODECS.encode("hello")
 
 
-def test_incompressible_values_stay_as_they_are():
+def test_incompressible_values_are_not_compressed():
     noise = random.Random(1).randbytes(5000)
     assert noise in CODECS.encode(noise)
 
 
-def test_plain_values_import_no_pandas():
+def test_plain_values_import_neither_numpy_nor_pandas():
     code = (
         "import sys; from argo_mw.store.codec import Codecs; c = Codecs();"
         "c.decode(c.encode({'a': (1,), 'u': {2}})); c.decode(b'AM' + bytes(50));"

@@ -1,4 +1,4 @@
-"""numpy's arrays and scalars; imported when the first one is met."""
+"""Codecs of numpy's arrays and scalars; imported when the first one is met."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SCALARS: Final = tuple(
 
 
 def register(codecs: Codecs) -> None:
-    """Teach *codecs* numpy's types."""
+    """Register numpy's types with *codecs*."""
     codecs.register(np.ndarray, "numpy.array", array_to_plain, array_from_plain)
     for kind in _SCALARS:
         codecs.register(kind, f"numpy.{kind.__name__}", _scalar_to_plain, _scalar_from_plain)
 
 
 def array_to_plain(array: np.ndarray[Any, Any]) -> object:
-    """An array as its dtype, shape and bytes.
+    """Turn an array into its dtype, shape and bytes.
 
     Raises:
         NotEncodable: It holds Python objects.
@@ -37,7 +37,7 @@ def array_to_plain(array: np.ndarray[Any, Any]) -> object:
 
 
 def array_from_plain(plain: Any) -> np.ndarray[Any, Any]:
-    """The reverse of :func:`array_to_plain`; the array is writable and its own."""
+    """Turn the result of :func:`array_to_plain` back into an array, which is writable."""
     dtype, shape, order, data = plain
     flat = np.frombuffer(bytearray(data), dtype=_dtype_from_plain(dtype))
     return flat.reshape(shape, order=order)

@@ -1,8 +1,8 @@
-"""The envelope around an encoded value: whose it is, which version, whether it is whole.
+"""The envelope around an encoded value: its version, its place, and whether it is intact.
 
 Layout: magic ``AM``, version, flags; with compression the length of what was compressed (4 bytes,
-little-endian); the body; at last a CRC-32, or with a key an HMAC-SHA256, over all of that and
-the name of the place that the value belongs to.
+little-endian); the body; last a CRC-32, or with a key an HMAC-SHA256, of all of that and of
+the name of the place to which the value belongs.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _SIGNED: Final = 2
 _PLAIN_HEADERS: Final = tuple(_HEADER.pack(_MAGIC, VERSION, f) for f in (0, _COMPRESSED))
 _SIGNED_HEADERS: Final = tuple(_HEADER.pack(_MAGIC, VERSION, _SIGNED | f) for f in (0, _COMPRESSED))
 _MAC_BYTES: Final = 32
-# Half of the zlib-fast speed for a few percent less is not worth it between memory levels.
+# Higher levels take twice the time to save a few percent.
 _LEVEL: Final = 1
 
 _local = threading.local()  # zstandard's objects must not be used by two threads at once
 
 
 class UndecodableReason(Enum):
-    """Why bytes are no value."""
+    """Why bytes could not be decoded."""
 
     FOREIGN = "foreign"
     """They were not written by this codec."""
@@ -47,20 +47,20 @@ class UndecodableReason(Enum):
     SIGNATURE = "signature"
     """They are not signed with our key."""
     TOO_LARGE = "too large"
-    """They would become larger than allowed."""
+    """Decompressed, they would be larger than allowed."""
     UNKNOWN_TYPE = "unknown type"
-    """They hold a type that nobody here has registered."""
+    """They hold a type that is not registered here."""
     REJECTED = "rejected"
-    """They hold a type whose decoder did not take them."""
+    """They hold a type whose decoder refused them."""
 
 
 @frozen
 class Undecodable:
-    """What :meth:`Codecs.decode` returns for bytes that are no value: count it as a miss.
+    """The result of :meth:`Codecs.decode` for bytes that are no value: a miss.
 
     Attributes:
-        reason: Why.
-        detail: More, for a log; never the data itself.
+        reason: Why they are none.
+        detail: More about it, for a log; never the data itself.
     """
 
     reason: UndecodableReason
@@ -69,12 +69,12 @@ class Undecodable:
 
 @frozen
 class Envelope:
-    """Wraps and unwraps bodies.
+    """Puts bodies into envelopes and takes them out.
 
     Attributes:
-        compress_above: Bodies with more bytes than this are compressed, if that saves a tenth.
+        compress_above: Bodies of more bytes than this are compressed, if that saves a tenth.
         max_bytes: The largest body, uncompressed, that is written or read.
-        key: Signs what is written; nothing else is read.
+        key: Signs all that is written; values without its signature are refused.
     """
 
     compress_above: int = 4096
@@ -82,7 +82,7 @@ class Envelope:
     key: bytes | None = field(default=None, repr=False)
 
     def wrap(self, body: bytes, place: str = "") -> bytes:
-        """*body* in an envelope that belongs to *place*."""
+        """Return *body* in an envelope that belongs to *place*."""
         flags = _SIGNED if self.key else 0
         length = b""
         if len(body) > self.compress_above:
@@ -98,7 +98,7 @@ class Envelope:
         """Return the body in *data*, wrapped for *place*, or why there is none."""
         seal = _MAC_BYTES if self.key else _CHECKSUM.size
         header = data[: _HEADER.size]
-        # The key decides what is expected, never the data.
+        # The key decides whether a signature is expected, never the data.
         if header not in (_SIGNED_HEADERS if self.key else _PLAIN_HEADERS):
             return self._not_ours(header)
         if len(data) < _HEADER.size + seal:
@@ -118,7 +118,7 @@ class Envelope:
         return body
 
     def _not_ours(self, header: bytes) -> Undecodable:
-        """What is wrong with *header*."""
+        """Return why *header* is refused."""
         if len(header) < _HEADER.size:
             return Undecodable(UndecodableReason.FOREIGN, "too short")
         magic, version, flags = _HEADER.unpack(header)
@@ -137,7 +137,7 @@ class Envelope:
             if length > self.max_bytes:
                 return Undecodable(UndecodableReason.TOO_LARGE, f"{length} bytes")
             packed = body[_LENGTH.size :]
-            # zstd allocates what the frame announces, whatever it is told: compare first.
+            # zstd allocates as much as the frame announces, whatever its limit: compare first.
             if zstandard.get_frame_parameters(packed).content_size != length:
                 return Undecodable(UndecodableReason.CORRUPT, "lengths differ")
             return _decompressor().decompress(packed)
@@ -146,7 +146,7 @@ class Envelope:
 
     def _seal(self, sealed: bytes | memoryview, name: bytes) -> bytes:
         if self.key:
-            # The place's length keeps it apart from what follows it.
+            # The length of the place separates it from the bytes that follow.
             mac = hmac.new(self.key, _LENGTH.pack(len(name)) + name, "sha256")
             mac.update(sealed)
             return mac.digest()

@@ -1,8 +1,8 @@
-"""pandas' frames, series, indexes and scalars, through Arrow IPC; imported when one is met.
+"""Codecs of pandas' frames, series, indexes and scalars; imported when one is met.
 
-Labels, names and dtypes travel in a header of our own rather than in pyarrow's pandas metadata,
-which turns labels that are not text into text. Numbers keep every bit: NaN stays NaN, not null.
-The frequency of a DatetimeIndex does not travel: it is a hint, and data has holes.
+Columns are encoded as Arrow IPC; labels, names and dtypes in a header of our own, because pyarrow's
+pandas metadata turns labels that are not text into text. Numbers keep every bit: NaN stays NaN,
+not null. The frequency of a DatetimeIndex is dropped: it is a hint, and data has holes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from argo_mw.store.codec.times import zone_from_plain, zone_to_plain
 if TYPE_CHECKING:
     from argo_mw.store.codec.registry import Codecs
 
-# Arrow packs booleans into bits and knows dates in its own way: they travel as integers.
+# Arrow packs booleans into bits and has dates of its own: they are encoded as integers.
 _CARRIERS: Final = {"b": "u1", "m": "i8", "M": "i8"}
 _INDEXES: Final = (pd.Index, pd.RangeIndex, pd.DatetimeIndex, pd.TimedeltaIndex, pd.MultiIndex)
 _MASKED: Final = (pd.arrays.IntegerArray, pd.arrays.FloatingArray, pd.arrays.BooleanArray)
 
 
 def register(codecs: Codecs) -> None:
-    """Teach *codecs* pandas' types."""
+    """Register pandas' types with *codecs*."""
     codecs.register(pd.DataFrame, "pandas.frame", _frame_to_plain, _frame_from_plain)
     codecs.register(pd.Series, "pandas.series", _series_to_plain, _series_from_plain)
     for kind in (*_INDEXES, pd.CategoricalIndex, pd.PeriodIndex):
@@ -80,7 +80,7 @@ def _series_from_plain(plain: Any) -> pd.Series[Any]:
     index, column, name, extras, data = plain
     batch = _Batch.from_bytes(data)
     rows = _index_from_plain(index, batch)
-    # A copy, because Arrow's memory is read-only and the series is its receiver's own.
+    # A copy, because Arrow's memory is read-only and a series has to be writable.
     series = pd.Series(batch.take(column), index=rows, copy=True)
     series.name = name
     return cast("pd.Series[Any]", _with_extras(series, extras))
@@ -116,7 +116,11 @@ def _index_to_plain(index: pd.Index[Any], batch: _Batch) -> object:
         return ["multi", levels]
     if index.dtype == "object":
         return ["labels", index.tolist(), index.name]
-    if isinstance(index.dtype, pd.StringDtype) and not index.hasnans and len(index) <= _FEW:
+    if (
+        isinstance(index.dtype, pd.StringDtype)
+        and not index.hasnans
+        and len(index) <= _MAX_PLAIN_LABELS
+    ):
         return ["text", index.tolist(), _text_to_plain(index.dtype), index.name]
     return ["values", batch.add(index.array), index.name]
 
@@ -136,7 +140,7 @@ def _index_from_plain(plain: Any, batch: _Batch) -> Any:
     return pd.Index(batch.take(rest[0]), name=rest[1], copy=True)
 
 
-_FEW: Final = 64  # Labels up to here are cheaper as plain data than as a record batch.
+_MAX_PLAIN_LABELS: Final = 64  # more labels are cheaper as a record batch
 
 
 def _object_index(labels: list[Any], name: Any) -> Any:
@@ -148,13 +152,13 @@ def _object_index(labels: list[Any], name: Any) -> Any:
 
 @define(eq=False)
 class _Batch:
-    """Columns of one length on their way into an Arrow record batch, or out of one."""
+    """Columns of one length that become an Arrow record batch, or come from one."""
 
     _columns: list[pa.Array] = field(factory=list)
     _at: int = 0
 
     def add(self, values: Any) -> object:
-        """Put a column in; what is needed to take it out again."""
+        """Add a column and return the plain data that :meth:`take` needs."""
         if type(values) is pd.arrays.NumpyExtensionArray:
             values = values.to_numpy()
         dtype = values.dtype
@@ -167,7 +171,7 @@ class _Batch:
         raise NotEncodable(msg)
 
     def take(self, plain: Any) -> Any:
-        """The next column."""
+        """Return the next column, for which :meth:`add` returned *plain*."""
         kind, rest = plain
         if kind == "numpy":
             return self._next_numpy(rest)
@@ -193,16 +197,16 @@ class _Batch:
         return values.view(dtype) if dtype.kind in _CARRIERS else values
 
     def put(self, column: pa.Array) -> None:
-        """Put an Arrow column in as it is."""
+        """Add an Arrow column as it is."""
         self._columns.append(column)
 
     def next(self) -> pa.Array:
-        """The next Arrow column."""
+        """Return the next Arrow column."""
         self._at += 1
         return self._columns[self._at - 1]
 
     def to_bytes(self) -> bytes:
-        """The record batch as an Arrow IPC stream; nothing for no columns."""
+        """Return the record batch as an Arrow IPC stream; no bytes for no columns."""
         if not self._columns:
             return b""
         batch = pa.record_batch(self._columns, names=[str(n) for n in range(len(self._columns))])
@@ -213,7 +217,7 @@ class _Batch:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> _Batch:
-        """The reverse of :meth:`to_bytes`; what Arrow reads is validated before it is touched."""
+        """Read the result of :meth:`to_bytes`; the batch is validated before it is used."""
         if not data:
             return cls()
         with pa.ipc.open_stream(data) as reader:
@@ -238,7 +242,7 @@ def _put_text(values: Any, batch: _Batch) -> object:
 def _take_text(plain: Any, batch: _Batch) -> Any:
     texts = batch.next().to_pylist()
     if plain == "object":
-        # An index, because pandas would infer its text dtype from an array of objects.
+        # An index, because pandas would infer a text dtype from an array of objects.
         return _object_index(texts, None)
     return pd.array(texts, dtype=_text_from_plain(plain))
 

@@ -1,4 +1,4 @@
-"""The registry of codecs: values to bytes and back, exactly, and never by running stored code."""
+"""The registry of codecs: values to bytes and back, exactly, without running stored code."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _MODULES: Final = {"numpy": "argo_mw.store.codec.arrays", "pandas": "argo_mw.sto
 
 @frozen
 class _Codec:
-    """How values of one type travel.
+    """How values of one type are encoded.
 
     Attributes:
-        name: What the bytes call the type.
+        name: The type's name in the bytes.
         to_plain: Turns a value into something simpler.
         from_plain: Turns that back.
     """
@@ -53,14 +53,14 @@ class _UnknownTypeError(Exception):
 class Codecs:
     """Encodes values for shared stores.
 
-    Plain data travels as it is: ``None``, booleans, integers of any size, floats, text, bytes,
+    Plain data needs no registration: ``None``, booleans, integers of any size, floats, text, bytes,
     lists, tuples, dicts with any such keys, sets, dates and times with their zones, ``Decimal``,
     ``UUID``; numpy arrays and scalars; pandas frames and series. Other types are registered
-    with :meth:`register` or :meth:`register_fields`. There is no pickle, and nothing is looked
-    up by a name that the bytes choose except in this registry.
+    with :meth:`register` or :meth:`register_fields`. There is no pickle, and
+    names in the bytes are looked up in this registry only.
 
     Attributes:
-        envelope: Decides about compression, size and signature.
+        envelope: Decides about compression, size and signatures.
         max_depth: How deep values may be nested.
     """
 
@@ -69,7 +69,7 @@ class Codecs:
     _by_type: dict[type, _Codec] = attrs.field(factory=dict, init=False, repr=False)
     _by_name: dict[str, _Codec] = attrs.field(factory=dict, init=False, repr=False)
     _loaded: set[str] = attrs.field(factory=set, init=False, repr=False)
-    # A reader counts depth, so each thread has its own; making one takes 2 µs.
+    # A reader counts depth, so each thread has one of its own; making it takes 2 µs.
     _local: threading.local = attrs.field(factory=threading.local, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -89,15 +89,15 @@ class Codecs:
         encode: Callable[[T], object],
         decode: Callable[[Any], T],
     ) -> None:
-        """Let values of exactly *kind* travel.
+        """Register a codec for values of exactly *kind*.
 
         Args:
-            kind: The type; its subclasses are not meant.
-            name: What the bytes call it: lasting, and unique. Plugins begin it with their own
-                name and a dot.
+            kind: The type; its subclasses are not covered.
+            name: The type's name in the bytes: unique, and never changed. Plugins begin it with
+                their own name and a dot.
             encode: Turns a value into plain data, or into values of other registered types.
-            decode: Turns that back. It may be given anything, and raises whatever it likes
-                when that is no such value.
+            decode: Turns that back. It may receive anything, and raises any exception when that
+                is no such value.
 
         Raises:
             PluginError: The name or the type is already taken.
@@ -110,13 +110,13 @@ class Codecs:
         self._by_type[kind] = self._by_name[name] = codec
 
     def register_fields(self, kind: type[T], name: str) -> None:
-        """Let values of *kind*, an attrs class or a msgspec Struct, travel field by field.
+        """Register a codec for *kind*, an attrs class or a msgspec Struct, field by field.
 
-        A stored value whose fields are not those of *kind* any more is undecodable.
+        A stored value is undecodable once *kind* has other fields.
 
         Args:
-            kind: The class; its subclasses are not meant.
-            name: What the bytes call it; see :meth:`register`.
+            kind: The class; its subclasses are not covered.
+            name: The type's name in the bytes; see :meth:`register`.
 
         Raises:
             PluginError: The name or the type is already taken.
@@ -137,43 +137,45 @@ class Codecs:
         self.register(kind, name, encode, decode)
 
     def knows(self, kind: type) -> bool:
-        """Whether values of *kind* may travel, if what they hold may."""
+        """Return whether values of *kind* can be encoded, if what they hold can."""
         return kind in _ATOMS or kind in _CONTAINERS or self._codec_for(kind) is not None
 
     # -- encoding ------------------------------------------------------------------------
 
     def encode(self, value: object, place: str = "") -> bytes:
-        """*value* as bytes.
+        """Encode *value* as bytes.
 
         Args:
             value: What to encode.
-            place: Where the bytes will be kept: its key. They can be decoded for no other.
+            place: The key under which the bytes will be kept; they can be decoded for no other.
 
         Raises:
             NotEncodable: Something in *value* has no codec, is nested too deep or too large.
         """
         body = self._body(value)
         if len(body) > self.envelope.max_bytes:
-            msg = f"a value of {len(body)} bytes is too large: {self.envelope.max_bytes} may travel"
+            msg = (
+                f"a value of {len(body)} bytes is too large: {self.envelope.max_bytes} are allowed"
+            )
             raise NotEncodable(msg)
         return self.envelope.wrap(body, place)
 
     def decode(self, data: bytes, place: str = "") -> object | Undecodable:
-        """The value in *data*, or :class:`Undecodable`; never raises for what *data* holds.
+        """Return the value in *data*, or :class:`Undecodable`; never raise because of *data*.
 
-        *place* is the one that it was encoded for: what was moved from elsewhere is no value.
+        *place* is the one for which it was encoded: a value of another place is undecodable.
         """
         return self._read(None, data, place)
 
     def decode_as(self, kind: type[T], data: bytes, place: str = "") -> T | Undecodable:
-        """Like :meth:`decode`, for what was encoded as a list of the fields of *kind*.
+        """Like :meth:`decode`, for a value that was encoded as a list of the fields of *kind*.
 
-        Twice as fast, since types are checked while the bytes are read.
+        Twice as fast, because types are checked while the bytes are read.
 
         Args:
             kind: A :class:`msgspec.Struct` with ``array_like=True``.
             data: The bytes.
-            place: Where they were kept.
+            place: The key under which they were kept.
         """
         return self._read(kind, data, place)  # type: ignore[return-value]
 
@@ -188,7 +190,7 @@ class Codecs:
             return Undecodable(UndecodableReason.UNKNOWN_TYPE, str(error))
         except (msgspec.MsgspecError, RecursionError) as error:
             return Undecodable(UndecodableReason.CORRUPT, type(error).__name__)
-        except Exception as error:  # a decoder is given whatever the bytes say
+        except Exception as error:  # a decoder may receive anything, and raise anything
             return Undecodable(UndecodableReason.REJECTED, f"{type(error).__name__}: {error}"[:200])
 
     def _new_reader(self) -> _Reader:
@@ -222,7 +224,7 @@ class Codecs:
         return codec
 
     def _load(self, package: str) -> None:
-        """Register the codecs for *package*'s types, when it is one that is imported lazily."""
+        """Register the codecs for the types of *package*, if it is one that is imported lazily."""
         module = _MODULES.get(package)
         if module is None or package in self._loaded:
             return
@@ -236,7 +238,7 @@ class Codecs:
 
 @define(eq=False)
 class _Writer:
-    """Turns a value into what msgpack keeps exactly."""
+    """Turns a value into plain data that msgpack keeps exactly."""
 
     _codecs: Codecs
     _big: bool
@@ -294,7 +296,7 @@ class _Writer:
 
 
 class _Reader:
-    """Turns msgpack back into values, no deeper than allowed."""
+    """Turns msgpack back into values, to a maximum depth."""
 
     def __init__(self, codecs: Codecs) -> None:
         self._codecs = codecs
@@ -310,7 +312,7 @@ class _Reader:
         if decode is None:
             decode = msgspec.msgpack.Decoder(kind, ext_hook=self._extension).decode
             self._decode_as[kind] = decode
-        depth, self._depth = self._depth, 0  # a codec's own decoder may read too
+        depth, self._depth = self._depth, 0  # a registered decoder may read too
         try:
             return decode(data)
         finally:
@@ -321,7 +323,7 @@ class _Reader:
         if self._depth > self._codecs.max_depth:
             raise RecursionError
         plain = self._decode(data)
-        self._depth -= 1  # an exception ends the whole decoding: no need to count down then
+        self._depth -= 1  # not after an exception, which ends the whole decoding
         if code != _NAMED:
             return _REBUILD[code](plain)
         name, simpler = plain
@@ -355,7 +357,7 @@ _REBUILD: Final[Mapping[int, Callable[[Any], object]]] = {
 
 
 def _fields(kind: type) -> tuple[list[str], list[str]]:
-    """The names of the fields of *kind*, and of the arguments that set them."""
+    """Return the names of the fields of *kind*, and of the arguments that set them."""
     if issubclass(kind, msgspec.Struct):
         names = list(kind.__struct_fields__)
         return names, names

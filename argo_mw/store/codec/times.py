@@ -1,4 +1,4 @@
-"""Dates and times as plain data."""
+"""Codecs of dates, times and time zones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from argo_mw.base.errors import NotEncodable
 
 
 def zone_to_plain(zone: dt.tzinfo | None) -> object:
-    """A time zone as plain data.
+    """Turn a time zone into plain data.
 
     Raises:
-        NotEncodable: It is of no kind that can be named: fixed, ``zoneinfo`` or ``pytz``.
+        NotEncodable: It is none of those with a name: fixed, ``zoneinfo`` or ``pytz``.
     """
     if zone is None:
         return None
@@ -32,7 +32,7 @@ def zone_to_plain(zone: dt.tzinfo | None) -> object:
 
 
 def zone_from_plain(plain: Any) -> dt.tzinfo | None:
-    """The reverse of :func:`zone_to_plain`."""
+    """Turn the result of :func:`zone_to_plain` back into a time zone."""
     if plain is None:
         return None
     kind, key, *name = plain
@@ -51,7 +51,7 @@ def zone_from_plain(plain: Any) -> dt.tzinfo | None:
 def _datetime_to_plain(value: dt.datetime) -> object:
     zone = zone_to_plain(value.tzinfo)
     if zone is not None and zone[0] == "pytz":  # type: ignore[index]
-        # pytz keeps a zone object per offset: only UTC finds the right one again.
+        # pytz has an object for each offset of a zone: only from UTC is the right one found again.
         value = value.astimezone(dt.UTC)
     fields = (value.year, value.month, value.day, value.hour, value.minute, value.second)
     return [*fields, value.microsecond, value.fold, zone]

@@ -1,4 +1,4 @@
-"""The contract of :class:`argo_mw.store.Shared`, as tests that every driver must pass.
+"""The contract of :class:`argo_mw.plugin.Shared`, as tests that every driver must pass.
 
 Subclass :class:`SharedConformance` and override the fixture ``store``::
 
