@@ -35,7 +35,11 @@ def check_key(key: object) -> None:
 
 
 def check_keys(keys: Iterable[object]) -> None:
-    """Refuse *keys* if :func:`check_key` refuses one of them."""
+    """Refuse *keys* if :func:`check_key` refuses one of them.
+
+    Raises:
+        BadParameter: One of them is refused, or *keys* is a single text.
+    """
     if isinstance(keys, str):
         msg = f"several keys were expected, not the string {keys!r}"
         raise BadParameter(msg)
