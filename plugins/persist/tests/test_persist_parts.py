@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from argo_mw.plugin import UNKNOWN_COST, Charge, ConfigError, Row
+from argo_mw.plugin import Charge, ConfigError, Cost, Row
 from argo_mw_persist import Answer, RowsRefused, Schema
 from argo_mw_persist.batch_size import BatchSize
 from argo_mw_persist.capacity_limiter import CapacityLimiter
@@ -156,7 +156,7 @@ async def test_one_refused_row_in_a_thousand_costs_few_transactions():
         sample("A", 1, done=True),
         sample("A", 1),
         Answer("o", "k", "A", None, "", 1, b"").row(),
-        charge_row(Charge(1.0, "", "o", "A", "glm", "ok", UNKNOWN_COST, 0.1)),
+        charge_row(Charge(1.0, "", "o", "A", "glm", "ok", Cost(usd=None), 0.1)),
     ],
 )
 def test_a_row_that_was_spooled_changes_what_it_would_have_changed_before(row: Row):
