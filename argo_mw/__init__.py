@@ -46,6 +46,7 @@ from argo_mw.config import (
     ArgoSettings,
     OperationSettings,
     Secret,
+    SecretUrl,
     Settings,
     UpstreamSettings,
 )
@@ -94,6 +95,7 @@ __all__ = [
     "QuotaExceeded",
     "Refusal",
     "Secret",
+    "SecretUrl",
     "Settings",
     "SharedUnavailable",
     "StreamAborted",

@@ -69,7 +69,7 @@ async def open_context(
     shared = await open_shared(
         _shared_url(settings, state_dir), clock=engine.clock, drivers=_drivers(plugins)
     )
-    single_process = settings.argo.shared == _SINGLE_PROCESS
+    single_process = settings.argo.shared.reveal() == _SINGLE_PROCESS
     if not single_process:
         engine.costs.share(SharedTotals(shared, codecs, engine.clock, engine.tasks))
     return Context(
@@ -94,7 +94,7 @@ def _codecs(settings: Settings) -> Codecs:
 
 
 def _shared_url(settings: Settings, state_dir: Path) -> str:
-    url = settings.argo.shared
+    url = settings.argo.shared.reveal()
     return f"sqlite:///{quote(str(state_dir / 'shared.db'))}" if url == "sqlite" else url
 
 

@@ -9,11 +9,19 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
+from argo_mw.base.secret import redact
+
 E = TypeVar("E", bound=BaseException)
 
 
 class ArgoError(Exception):
-    """The root of every error that the framework raises on purpose."""
+    """The root of every error that the framework raises on purpose.
+
+    Its message holds no secret of this process and no password in a URL, whoever wrote it.
+    """
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(redact(one) if isinstance(one, str) else one for one in arguments))
 
 
 class ConfigError(ArgoError):

@@ -24,6 +24,7 @@ import attrs
 import msgspec
 
 from argo_mw.base.errors import BadParameter
+from argo_mw.base.secret import HiddenText
 
 DIGEST_BYTES = 16
 _MAX_DEPTH = 32
@@ -131,6 +132,8 @@ def _packed(value: object) -> bytes | None:
 
 
 def _encode_composite(value: object, path: str, depth: int) -> bytes:
+    if isinstance(value, HiddenText):
+        return _encode(str(value), path, depth)
     if isinstance(value, Enum):
         return _tagged(b"E", _typename(value) + _member(value))
     if isinstance(value, list):

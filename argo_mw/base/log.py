@@ -6,6 +6,8 @@ import logging
 
 import structlog
 
+from argo_mw.base.secret import redact
+
 _CALLER = 3
 
 
@@ -14,7 +16,7 @@ class Log:
 
     Programs that configure structlog get events with their details there. In others they go to
     the standard library's logger of the same name, as one line each; warnings are then seen on
-    standard error unless the program decides otherwise.
+    standard error unless the program decides otherwise. Neither shows a secret of this process.
 
     Args:
         name: The logger's name.
@@ -46,7 +48,19 @@ class Log:
 
     def _log(self, method: str, event: str, details: dict[str, object]) -> None:
         if structlog.is_configured():
-            getattr(self._structured, method)(event, **details)
+            safe = {name: _safe(value) for name, value in details.items()}
+            getattr(self._structured, method)(redact(event), **safe)
             return
         text = "".join(f" {name}={value!r}" for name, value in details.items())
-        getattr(self._plain, method)("%s%s", event, text, stacklevel=_CALLER)
+        getattr(self._plain, method)("%s", redact(event + text), stacklevel=_CALLER)
+
+
+def _safe(value: object) -> object:
+    """Return *value*, or its text without secrets if it would show one."""
+    if isinstance(value, str):
+        return redact(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
+    shown = repr(value)
+    safe = redact(shown)
+    return value if safe == shown else safe

@@ -131,7 +131,7 @@ def _shown(task: asyncio.Task[object]) -> str:
 
 
 async def _shared(argo: Argo) -> Finding:
-    kind = argo.settings.argo.shared.partition(":")[0]
+    kind = argo.settings.argo.shared.reveal().partition(":")[0]
     started = time.perf_counter()
     try:
         await context_of(argo).shared.get("argo:doctor")

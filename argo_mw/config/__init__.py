@@ -1,17 +1,21 @@
 """Configuration: ``argo.toml`` into checked, typed values."""
 
-from argo_mw.config.convert import structure
+from argo_mw.base.secret import Secret, SecretUrl, redact, redact_url
+from argo_mw.config.convert import Shown, structure
 from argo_mw.config.load import load, parse
-from argo_mw.config.secret import Secret
 from argo_mw.config.settings import ArgoSettings, OperationSettings, Settings, UpstreamSettings
 
 __all__ = [
     "ArgoSettings",
     "OperationSettings",
     "Secret",
+    "SecretUrl",
     "Settings",
+    "Shown",
     "UpstreamSettings",
     "load",
     "parse",
+    "redact",
+    "redact_url",
     "structure",
 ]

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from argo_mw.base.errors import ConfigError
+from argo_mw.base.secret import Secret, SecretUrl
 from argo_mw.base.suggest import suggest
-from argo_mw.config.secret import Secret
+from argo_mw.config.written import WrittenText, fill_in, read_out
+
+Shown = Annotated[str, "shown"]
+"""The type of a field whose text is a name, which is shown even if it came from the environment.
+
+Text of fields of type ``str`` that came from the environment, or holds a password, is used like any
+other text but hidden where the configuration is shown. Names of tenants and models are shown by
+design, and become part of keys.
+"""
 
 T = TypeVar("T")
 
@@ -22,7 +31,7 @@ def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
     """Return *table* as an instance of the attrs class *into*.
 
     Args:
-        table: The table as written.
+        table: The table as written; ``${NAME}`` in a text takes a variable's value.
         into: The class; its fields' types and validators decide.
         where: The file and table, for errors: ``argo.toml [plugins.cache]``.
 
@@ -30,58 +39,123 @@ def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
         ConfigError: A key is unknown, missing, or of the wrong type or range.
     """
     try:
-        return _converter.structure(table, into)
+        return _converter.structure(fill_in(table, "", where), into)
     except cattrs.BaseValidationError as error:
         raise ConfigError(_explain(error, into, where)) from None
+
+
+def described(value: object) -> str:
+    """Return what kind of value *value* is, for errors: only numbers are quoted."""
+    match value:
+        case WrittenText() | Secret() | str():
+            return "text"
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return repr(value)
+        case Mapping():
+            return "a table"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return f"a {type(value).__name__}"
+
+
+def _mismatch(wanted: str, value: object) -> TypeError:
+    return TypeError(f"expected {wanted}, got {described(value)}")
 
 
 def _exact(wanted: type, *also: type) -> Callable[[object, object], object]:
     def convert(value: object, _: object) -> object:
         if type(value) is wanted or type(value) in also:
             return wanted(value)
-        msg = f"expected {_NAMES[wanted]}, got {value!r}"
-        raise TypeError(msg)
+        raise _mismatch(_NAMES[wanted], value)
 
     return convert
 
 
-def _secret(value: object, _: type) -> Secret:
+def _text(value: object, _: object) -> str:
+    if type(value) is str:
+        return value  # the key of a table
+    if not isinstance(value, WrittenText):
+        raise _mismatch("text", value)
+    return value.reveal()
+
+
+def _shown_text(value: object, _: object) -> str:
+    if type(value) is str:
+        return value
+    if not isinstance(value, WrittenText):
+        raise _mismatch("text", value)
+    return value.plain()
+
+
+def _secret(value: object, into: type[Secret]) -> Secret:
     if isinstance(value, Secret):
         return value
-    if not isinstance(value, str):
-        msg = f"expected text, got a {type(value).__name__}"
+    if not isinstance(value, WrittenText):
+        wanted = "text" if isinstance(value, (list, Mapping)) else "text, written \"like this\""
+        # A key may consist of digits alone, so not even a number is quoted.
+        msg = f"expected {wanted}"
         raise TypeError(msg)
-    return Secret(value)
+    value.conceal()
+    return into(value.plain())
 
 
 def _path(value: object, _: type) -> Path:
-    if not isinstance(value, str):
-        msg = f"expected a path, got {value!r}"
-        raise TypeError(msg)
-    return Path(value).expanduser()
+    if not isinstance(value, WrittenText):
+        raise _mismatch("a path", value)
+    return Path(value.plain()).expanduser()
 
 
-_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+def _is_literal(into: object) -> bool:
+    origin: object = get_origin(into)
+    return origin is Literal
+
+
+def _literal(value: object, into: object) -> object:
+    # The keys of tables are plain text.
+    plain = value.plain() if isinstance(value, WrittenText) else value
+    for one in get_args(into):
+        if type(one) is type(plain) and one == plain:
+            return one
+    msg = f"expected one of {', '.join(map(repr, get_args(into)))}, got {described(value)}"
+    if isinstance(value, WrittenText) and not value.hidden:
+        msg += f"; {suggest(value.plain(), map(str, get_args(into)))}"
+    raise ValueError(msg)
+
+
+def _table_of(cls: type[T], converter: cattrs.Converter) -> Callable[[object, type[T]], T]:
+    """Return what makes a *cls* of a table."""
+    make = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True)
+
+    def convert(value: object, into: type[T]) -> T:
+        if not isinstance(value, Mapping):
+            raise _mismatch("a table", value)
+        return make(value, into)
+
+    return convert
+
+
+_NAMES = {int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def _make_converter() -> cattrs.Converter:
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
-    converter.register_structure_hook(str, _exact(str))
+    converter.register_structure_hook(str, _text)
+    converter.register_structure_hook_func(lambda cls: cls == Shown, _shown_text)
     converter.register_structure_hook(bool, _exact(bool))
     converter.register_structure_hook(int, _exact(int))
     converter.register_structure_hook(float, _exact(float, int))
     converter.register_structure_hook(Secret, _secret)
+    converter.register_structure_hook(SecretUrl, _secret)
     converter.register_structure_hook(Path, _path)
-    converter.register_structure_hook_func(_is_plain_object, lambda value, _: value)
-    converter.register_structure_hook_factory(
-        attrs.has,
-        lambda cls: make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True),
+    converter.register_structure_hook_func(_is_literal, _literal)
+    converter.register_structure_hook_func(
+        lambda cls: cls is object, lambda value, _: read_out(value)
     )
+    converter.register_structure_hook_factory(attrs.has, lambda cls: _table_of(cls, converter))
     return converter
-
-
-def _is_plain_object(cls: object) -> bool:
-    return cls is object
 
 
 def _explain(error: cattrs.BaseValidationError, into: type, where: str) -> str:
@@ -109,7 +183,18 @@ def _complaints(error: BaseException, into: object, path: str) -> Iterator[str]:
         case BaseExceptionGroup():
             yield from _all_complaints(error.exceptions, into, path)
         case _:
-            yield f"{path}: {error.args[0] if error.args else error}"
+            yield f"{path}: {_complaint(error, into)}"
+
+
+def _complaint(error: BaseException, into: object) -> object:
+    origin = get_origin(into)
+    if isinstance(error, (TypeError, AttributeError)) and isinstance(origin, type):
+        # Raised by cattrs, in terms of Python.
+        if issubclass(origin, Mapping):
+            return "expected a table"
+        if issubclass(origin, Collection):
+            return "expected a list"
+    return error.args[0] if error.args else error
 
 
 def _all_complaints(errors: Iterable[BaseException], into: object, path: str) -> Iterator[str]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
+
+from attrs import evolve
 
 from argo_mw.base.errors import ConfigError
-from argo_mw.config.convert import structure
+from argo_mw.config.convert import described, structure
 from argo_mw.config.settings import Settings
+from argo_mw.config.written import fill_in, read_out
 
 FILE = "argo.toml"
 ENVIRONMENT = "ARGO_MW_CONFIG"
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def load(path: str | Path | None = None) -> Settings:
@@ -56,38 +58,23 @@ def parse(table: Mapping[str, object], *, source: str = "the given configuration
     if "source" in table:
         msg = f"{source}: unknown key 'source'"
         raise ConfigError(msg)
-    filled = {key: _fill(value, key, source) for key, value in table.items()}
-    settings = structure(filled, Settings, where=source)
-    return _named(settings, source)
+    written = {key: fill_in(value, key, source) for key, value in table.items()}
+    plugins = _plugin_tables(written.pop("plugins", {}), source)
+    flags = read_out(written.pop("flags", {}))
+    if not isinstance(flags, Mapping):
+        msg = f"{source}: flags: expected a table, got {described(flags)}"
+        raise ConfigError(msg)
+    settings = structure(written, Settings, where=source)
+    return evolve(settings, flags=flags, plugins=plugins, source=source)
 
 
-def _named(settings: Settings, source: str) -> Settings:
-    return Settings(
-        settings.argo,
-        settings.flags,
-        settings.operations,
-        settings.upstreams,
-        settings.plugins,
-        source,
-    )
-
-
-def _fill(value: object, path: str, source: str) -> object:
-    if isinstance(value, str):
-        return _VARIABLE.sub(lambda match: _from_environment(match[1], path, source), value)
-    if isinstance(value, list):
-        return [_fill(v, f"{path}[{i}]", source) for i, v in enumerate(value)]
-    if isinstance(value, dict):
-        return {k: _fill(v, f"{path}.{k}", source) for k, v in value.items()}
-    return value
-
-
-def _from_environment(variable: str, path: str, source: str) -> str:
-    try:
-        return os.environ[variable]
-    except KeyError:
-        msg = (
-            f"{source}: {path} takes its value from the environment variable {variable}, which "
-            f"is not set; export {variable}=…, or write the value differently"
-        )
-        raise ConfigError(msg) from None
+def _plugin_tables(written: object, source: str) -> Mapping[str, Mapping[str, object]]:
+    """Return the plugins' tables, whose texts their own classes read out."""
+    tables = {"plugins": written}
+    if isinstance(written, Mapping):
+        tables |= {f"plugins.{name}": table for name, table in written.items()}
+    for where, table in tables.items():
+        if not isinstance(table, Mapping):
+            msg = f"{source}: {where}: expected a table, got {described(table)}"
+            raise ConfigError(msg)
+    return cast("Mapping[str, Mapping[str, object]]", written)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from attrs import field, frozen, validators
 
-from argo_mw.config.secret import Secret
+from argo_mw.base.secret import Secret, SecretUrl
+from argo_mw.config.convert import Shown
 
 
 @frozen
@@ -29,13 +30,13 @@ class ArgoSettings:
         startup_timeout: Seconds that a plugin may take to start, and to shut down.
     """
 
-    tenant: str = "default"
+    tenant: Shown = "default"
     state_dir: Path | None = None
-    shared: str = "sqlite"
+    shared: SecretUrl = field(default=SecretUrl("sqlite"))
     signing_key: Secret | None = None
     strict: bool = False
     watch: bool = False
-    block: tuple[str, ...] = ()
+    block: tuple[Shown, ...] = ()
     startup_timeout: float = field(default=30.0, validator=validators.gt(0))
 
 
@@ -49,7 +50,7 @@ class OperationSettings:
     """
 
     timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
-    upstreams: tuple[str, ...] | None = None
+    upstreams: tuple[Shown, ...] | None = None
 
 
 @frozen
@@ -84,7 +85,8 @@ class Settings:
         flags: What each flag is set to, as written.
         operations: Changes to operations, by name.
         upstreams: Changes to upstreams, by name.
-        plugins: The plugins' own tables, as written; each plugin's class checks its own.
+        plugins: The plugins' own tables; each plugin's class checks its own, and until then no
+            text in them is shown.
         source: Where all this was read from, for errors.
     """
 

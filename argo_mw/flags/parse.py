@@ -11,6 +11,7 @@ from argo_mw.flags.model import Rule, State, Unit
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%(?:\s*by\s+(\w+))?")
 _KEYS = ("state", "percent", "by", "subjects", "killed", "rolled_back")
+_MAX_SHOWN = 8
 _FORM = "'on', 'off', 'shadow', '10%', '10% by tenant', or {percent = 10, by = 'subject'}"
 
 
@@ -23,7 +24,7 @@ def parse_rule(name: str, written: object) -> Rule:
     try:
         return _parse(written)
     except (ValueError, TypeError) as error:
-        msg = f"flag {name!r} cannot be set to {written!r}: {error}. Write {_FORM}"
+        msg = f"flag {name!r} cannot be set to {_shown(written)}: {error}. Write {_FORM}"
         raise ConfigError(msg) from None
 
 
@@ -77,7 +78,7 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
             raise ValueError(msg)
     percent = table.get("percent")
     if percent is not None and (isinstance(percent, bool) or not isinstance(percent, (int, float))):
-        msg = f"percent is {percent!r}"
+        msg = f"percent is {_shown(percent)}"
         raise TypeError(msg)
     subjects = table.get("subjects", {})
     if not isinstance(subjects, Mapping):
@@ -85,11 +86,11 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
         raise TypeError(msg)
     state = str(table.get("state", "on" if percent is None else "off"))
     if state not in get_args(State):
-        msg = f"state is {state!r}"
+        msg = f"state is {_shown(state)}"
         raise ValueError(msg)
     killed = table.get("killed", False)
     if not isinstance(killed, bool):
-        msg = f"killed is {killed!r}, not true or false"
+        msg = f"killed is {_shown(killed)}, not true or false"
         raise TypeError(msg)
     return Rule(
         state=cast(State, state),
@@ -101,15 +102,26 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
     )
 
 
+def _shown(written: object) -> str:
+    """Return *written* for an error: long texts may be secrets at the wrong key."""
+    if isinstance(written, str):
+        return repr(written) if len(written) <= _MAX_SHOWN else "a longer text"
+    return (
+        repr(written)
+        if written is None or isinstance(written, (int, float))
+        else (f"a {type(written).__name__}")
+    )
+
+
 def _is_on(subject: str, written: object) -> bool:
     if written not in (True, False, "on", "off"):
-        msg = f"subject {subject!r} is {written!r}, not 'on' or 'off'"
+        msg = f"subject {subject!r} is {_shown(written)}, not 'on' or 'off'"
         raise ValueError(msg)
     return written in (True, "on")
 
 
 def _unit(by: str) -> Unit:
     if by not in get_args(Unit):
-        msg = f"by is {by!r}, not one of {', '.join(get_args(Unit))}"
+        msg = f"by is {_shown(by)}, not one of {', '.join(get_args(Unit))}"
         raise ValueError(msg)
     return cast(Unit, by)

@@ -13,6 +13,7 @@ import pluggy
 
 from argo_mw.base.errors import ConfigError, PluginError
 from argo_mw.base.log import Log
+from argo_mw.base.secret import redact
 from argo_mw.base.suggest import suggest
 from argo_mw.config import structure
 from argo_mw.registry import hooks
@@ -241,6 +242,7 @@ class Plugins:
         text = (
             f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
         )
+        text = redact(text)
         self.broken.append(BrokenPlugin(name, stage, text))
         if self._strict:
             msg = f"plugin {name!r} failed at {stage}: {text}"

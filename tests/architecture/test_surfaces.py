@@ -14,7 +14,7 @@ SURFACES = {
         BadCall BadParameter BlockingArgo BrokenPlugin BudgetExceeded CallCycle Caller
         CircuitOpen Clock Closed ConfigError Cost DeadlineExceeded Explained InvalidAnswer
         NotEncodable NotFound NotShareable Note OperationSettings Outcome PluginError
-        QuotaExceeded Refusal Secret Settings SharedUnavailable StreamAborted Timer
+        QuotaExceeded Refusal Secret SecretUrl Settings SharedUnavailable StreamAborted Timer
         UnknownOperation Unsupported UpstreamError UpstreamSettings
     """,
     "argo_mw.plugin": """
@@ -27,12 +27,12 @@ SURFACES = {
         Middleware NO_COST Next NotEncodable NotFound NotShareable Note Observer Operation
         OperationSettings Outcome PluginError PluginTemplate QuotaExceeded Reconfigured
         Recording Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope
-        Secret Settings Shared SharedUnavailable StallAwareLimit Stream StreamAborted
+        Secret SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream StreamAborted
         Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded TimeOrderedIds
         Timer Trouble UNLIMITED Undecodable UndecodableReason UnknownOperation Unsupported
         Upstream UpstreamError UpstreamSettings all_failed collect config_of context_of
         copy_error fail_at fingerprint hookimpl hookspec is_final layers_of observe observes
-        operation plugin_of stall_aware_timeout state_directory structure suggest
+        operation plugin_of redact redact_url stall_aware_timeout state_directory structure suggest
     """,
     "argo_mw.store": """
         Clock Closed Codecs ConfigError Count EVERYTHING Envelope Freshness Lease LoopAffinity

@@ -1,0 +1,167 @@
+"""Secrets: values that no log, error or dump shows.
+
+Every secret of this process is known here, so that :func:`redact` strikes it out of any text that
+is about to be shown, whatever path it took: a message of a driver, an echo of a vendor.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import threading
+from collections import OrderedDict
+from typing import Final
+from urllib.parse import quote, unquote
+
+STARS: Final = "********"
+_MIN_LENGTH: Final = 6
+"""Characters of a secret that is struck out of texts: shorter ones would blank out common words."""
+_MAX_SECRETS: Final = 4096
+_LOGIN: Final = re.compile(r"://([^\s:/@]{0,256}):(\S{1,4096})@")
+_PARAMETER: Final = re.compile(
+    r"([?&][\w.-]{0,64}(?:password|passwd|secret|token|key|auth)=)[^&\s'\"#]{1,4096}", re.IGNORECASE
+)
+
+
+class Secret:
+    """A value that must not be shown.
+
+    ``repr`` and ``str`` hide it; :meth:`reveal` returns it, for the moment when it is sent. It is
+    no attrs class on purpose: without fingerprint and encoding it can become part of neither a key
+    nor a stored value.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = HiddenText(value)
+        conceal(value)
+
+    def reveal(self) -> str:
+        """Return the value itself, as text whose ``repr`` still hides it."""
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self._value.encode(), other._value.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __str__(self) -> str:
+        return STARS
+
+    def __repr__(self) -> str:
+        return f"Secret({STARS})"
+
+
+class SecretUrl(Secret):
+    """The URL of a service, which may hold a password.
+
+    ``repr`` and ``str`` show it without password and keys, so that people see which server is
+    meant.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, value: str) -> None:
+        self._value = HiddenText(value)
+        conceal_passwords(value)
+
+    def __str__(self) -> str:
+        return redact(str(self._value))
+
+    def __repr__(self) -> str:
+        return f"SecretUrl({self})"
+
+
+class HiddenText(str):
+    """Text that is used like any other, and that ``repr`` does not show.
+
+    Such are revealed secrets, and configured text that came from the environment or holds a
+    password: neither a ``repr`` of what holds them nor a traceback with local variables shows them.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(STARS)
+
+
+def redact(text: str) -> str:
+    """Return *text* without the secrets of this process and without passwords in URLs."""
+    pattern = _known.pattern
+    if pattern is not None:
+        text = pattern.sub(STARS, text)
+    return redact_url(text) if "://" in text else text
+
+
+def redact_url(text: str) -> str:
+    """Return *text*, a URL or text with URLs, without the passwords and keys in them.
+
+    Users, hosts and paths stay, so that people see which server is meant.
+    """
+    return _PARAMETER.sub(rf"\1{STARS}", _LOGIN.sub(rf"://\1:{STARS}@", text))
+
+
+def conceal(value: str) -> None:
+    """Have :func:`redact` strike out *value* from now on, and if it is a URL its password too.
+
+    Values with less than six characters are not struck out: they would blank out common words.
+    """
+    _known.add([value, *_passwords(value)])
+
+
+def conceal_passwords(url: str) -> None:
+    """Have :func:`redact` strike out the password in *url* from now on, if there is one."""
+    _known.add(_passwords(url))
+
+
+class _KnownSecrets:
+    """The secrets of this process, the newest 4096.
+
+    Attributes:
+        pattern: Finds any of them in a text; ``None`` while there are none.
+    """
+
+    def __init__(self) -> None:
+        self._values: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+        self.pattern: re.Pattern[str] | None = None
+
+    def add(self, values: list[str]) -> None:
+        forms = {
+            form for value in values for form in (value, quote(value, safe=""), repr(value)[1:-1])
+        }
+        with self._lock:
+            new = {form for form in forms if len(form) >= _MIN_LENGTH} - self._values.keys()
+            if not new:
+                return
+            self._values.update(dict.fromkeys(sorted(new)))
+            while len(self._values) > _MAX_SECRETS:
+                self._values.popitem(last=False)
+            # The longest first, since a secret may begin like another.
+            longest = sorted(self._values, key=len, reverse=True)
+            self.pattern = re.compile("|".join(map(re.escape, longest)))
+
+
+_known = _KnownSecrets()
+
+
+def _passwords(url: str) -> list[str]:
+    """Return the password in *url* as written and as meant, if it has one.
+
+    A wrong URL may be one that cannot be parsed, so it is split by hand; an unquoted password may
+    hold any of the characters that end a host.
+    """
+    _, separator, rest = url.partition("://")
+    if not separator or "@" not in rest:
+        return []
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    login = (netloc if "@" in netloc else rest).rpartition("@")[0]
+    password = login.partition(":")[2]
+    return [password, unquote(password)]
