@@ -66,7 +66,7 @@ $(VENV)/.ready: pyproject.toml tests/requirements.txt tests/constraints.txt \
 		docs/requirements.txt $(wildcard plugins/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
-		-r tests/requirements.txt -r docs/requirements.txt -e ".[frames]" $(call EDITABLE,$(PLUGINS))
+		-r tests/requirements.txt -r docs/requirements.txt -e ".[frames,encryption]" $(call EDITABLE,$(PLUGINS))
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.ready tests/bench/requirements.txt

@@ -91,7 +91,7 @@ def environment(found: Path, home: Path) -> Path:
         subprocess.run([found, "-m", "venv", home], check=True)
     plugins = [word for name in PLUGINS for word in ("-e", str(ROOT / "plugins" / name))]
     install(python, *NEEDS)
-    install(python, "--no-build-isolation", "-e", f"{ROOT}[frames]", *plugins)
+    install(python, "--no-build-isolation", "-e", f"{ROOT}[frames,encryption]", *plugins)
     return python
 
 

@@ -14,10 +14,10 @@ from argo_mw.app.engine import Engine
 from argo_mw.base.errors import ConfigError
 from argo_mw.chain.context import Context
 from argo_mw.chain.cost_sharing import SharedTotals
-from argo_mw.config import Settings, load, parse
+from argo_mw.config import Secret, Settings, load, parse
 from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.registry import Plugins
-from argo_mw.store.codec import Codecs, Envelope
+from argo_mw.store.codec import Codecs, EncryptionKeys, Envelope, Undecodable
 from argo_mw.store.tag_versions import TagVersions
 from argo_mw.store.urls import OpenShared, open_shared
 
@@ -72,7 +72,7 @@ async def open_context(
     single_process = settings.argo.shared.reveal() == _SINGLE_PROCESS
     if not single_process:
         engine.costs.share(SharedTotals(shared, codecs, engine.clock, engine.tasks))
-    return Context(
+    context = Context(
         clock=engine.clock,
         shared=shared,
         tag_versions=TagVersions(shared, engine.clock),
@@ -84,13 +84,34 @@ async def open_context(
         single_process=single_process,
     )
 
+    def refused(why: Undecodable) -> None:
+        what = f"{why.reason.value}: {why.detail}".rstrip(": ")
+        context.warn_once("kept values", f"some count as missing, since they are refused ({what})")
+
+    codecs.on_refused = refused
+    return context
+
 
 def _codecs(settings: Settings) -> Codecs:
     key = settings.argo.signing_key
-    codecs = Codecs(Envelope(key=key.reveal().encode() if key else None))
+    codecs = Codecs(
+        Envelope(
+            key=key.reveal().encode() if key else None,
+            encryption=_encryption(settings.argo.encryption_key),
+        )
+    )
     for kind in (Outcome, Attempt, Cost, Note):
         codecs.register_fields(kind, f"argo.{kind.__name__.lower()}")
     return codecs
+
+
+def _encryption(keys: tuple[Secret, ...]) -> EncryptionKeys | None:
+    if not keys:
+        return None
+    if not all(keys):
+        msg = "[argo] encryption_key is empty; set it, or remove it to encrypt nothing"
+        raise ConfigError(msg)
+    return EncryptionKeys(keys)
 
 
 def _shared_url(settings: Settings, state_dir: Path) -> str:

@@ -24,6 +24,9 @@ other text but hidden where the configuration is shown. Names of tenants and mod
 design, and become part of keys.
 """
 
+OneOrMore = Annotated[tuple[Secret, ...], "one or more"]
+"""The type of a field that takes one secret, or a list of them."""
+
 T = TypeVar("T")
 
 
@@ -61,8 +64,12 @@ def described(value: object) -> str:
             return f"a {type(value).__name__}"
 
 
-def _mismatch(wanted: str, value: object) -> TypeError:
-    return TypeError(f"expected {wanted}, got {described(value)}")
+class _WrongType(TypeError):
+    """A value of another type than its key takes; says so in the words of the configuration."""
+
+
+def _mismatch(wanted: str, value: object) -> _WrongType:
+    return _WrongType(f"expected {wanted}, got {described(value)}")
 
 
 def _exact(wanted: type, *also: type) -> Callable[[object, object], object]:
@@ -94,12 +101,18 @@ def _secret(value: object, into: type[Secret]) -> Secret:
     if isinstance(value, Secret):
         return value
     if not isinstance(value, WrittenText):
-        wanted = "text" if isinstance(value, (list, Mapping)) else "text, written \"like this\""
+        wanted = "text" if isinstance(value, (list, Mapping)) else 'text, written "like this"'
         # A key may consist of digits alone, so not even a number is quoted.
         msg = f"expected {wanted}"
-        raise TypeError(msg)
+        raise _WrongType(msg)
     value.conceal()
     return into(value.plain())
+
+
+def _secrets(value: object, _: object) -> tuple[Secret, ...]:
+    if isinstance(value, (list, tuple)):
+        return tuple(_secret(one, Secret) for one in value)
+    return (_secret(value, Secret),)
 
 
 def _path(value: object, _: type) -> Path:
@@ -149,6 +162,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(float, _exact(float, int))
     converter.register_structure_hook(Secret, _secret)
     converter.register_structure_hook(SecretUrl, _secret)
+    converter.register_structure_hook_func(lambda cls: cls == OneOrMore, _secrets)
     converter.register_structure_hook(Path, _path)
     converter.register_structure_hook_func(_is_literal, _literal)
     converter.register_structure_hook_func(
@@ -188,7 +202,8 @@ def _complaints(error: BaseException, into: object, path: str) -> Iterator[str]:
 
 def _complaint(error: BaseException, into: object) -> object:
     origin = get_origin(into)
-    if isinstance(error, (TypeError, AttributeError)) and isinstance(origin, type):
+    foreign = isinstance(error, (TypeError, AttributeError)) and not isinstance(error, _WrongType)
+    if foreign and isinstance(origin, type):
         # Raised by cattrs, in terms of Python.
         if issubclass(origin, Mapping):
             return "expected a table"

@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import field, frozen, validators
 
 from argo_mw.base.secret import Secret, SecretUrl
-from argo_mw.config.convert import Shown
+from argo_mw.config.convert import OneOrMore, Shown
 
 
 @frozen
@@ -23,6 +23,9 @@ class ArgoSettings:
             (``redis://…``).
         signing_key: Signs the values in the shared store, so that values of other origin are
             refused; from the environment (``"${ARGO_SIGNING_KEY}"``).
+        encryption_key: Encrypts the values in the shared store and kept answers, so that others
+            are refused; from the environment (``"${ARGO_ENCRYPTION_KEY}"``). A list for rotation:
+            the first key encrypts, all of them decrypt.
         strict: Whether a broken plugin stops the start, instead of being skipped.
         watch: Whether a changed ``argo.toml``, and flags set by command, are taken up while the
             application runs.
@@ -34,6 +37,7 @@ class ArgoSettings:
     state_dir: Path | None = None
     shared: SecretUrl = field(default=SecretUrl("sqlite"))
     signing_key: Secret | None = None
+    encryption_key: OneOrMore = ()
     strict: bool = False
     watch: bool = False
     block: tuple[Shown, ...] = ()

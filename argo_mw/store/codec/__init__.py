@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from argo_mw.store.codec.encryption import EncryptionKeys
 from argo_mw.store.codec.envelope import Envelope, Undecodable, UndecodableReason
 from argo_mw.store.codec.registry import Codecs
 
-__all__ = ["Codecs", "Envelope", "Undecodable", "UndecodableReason"]
+__all__ = ["Codecs", "EncryptionKeys", "Envelope", "Undecodable", "UndecodableReason"]

@@ -1,8 +1,9 @@
 """The envelope around an encoded value: its version, its place, and whether it is intact.
 
-Layout: magic ``AM``, version, flags; with compression the length of what was compressed (4 bytes,
-little-endian); the body; last a CRC-32, or with a key an HMAC-SHA256, of all of that and of
-the name of the place to which the value belongs.
+Layout: magic ``AM``, version, flags; the content; last a CRC-32, or with a signing key an
+HMAC-SHA256, of all of that and of the name of the place to which the value belongs. The content is
+the body, with compression preceded by its length before it was compressed (4 bytes,
+little-endian); with encryption keys it is encrypted (see :mod:`argo_mw.store.codec.encryption`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Final
 import zstandard
 from attrs import field, frozen
 
+from argo_mw.store.codec.encryption import EncryptionKeys, Undecryptable
+
 VERSION: Final = 1
 _MAGIC: Final = b"AM"
 _HEADER: Final = struct.Struct("<2sBB")
@@ -26,8 +29,11 @@ _RESIDUE: Final = 0x2144DF1C
 """The CRC-32 of whatever ends with its own CRC-32, little-endian."""
 _COMPRESSED: Final = 1
 _SIGNED: Final = 2
-_PLAIN_HEADERS: Final = tuple(_HEADER.pack(_MAGIC, VERSION, f) for f in (0, _COMPRESSED))
-_SIGNED_HEADERS: Final = tuple(_HEADER.pack(_MAGIC, VERSION, _SIGNED | f) for f in (0, _COMPRESSED))
+_ENCRYPTED: Final = 4
+_HEADERS: Final = {
+    kind: tuple(_HEADER.pack(_MAGIC, VERSION, kind | f) for f in (0, _COMPRESSED))
+    for kind in (0, _SIGNED, _ENCRYPTED, _SIGNED | _ENCRYPTED)
+}
 _MAC_BYTES: Final = 32
 # Higher levels take twice the time to save a few percent.
 _LEVEL: Final = 1
@@ -46,6 +52,8 @@ class UndecodableReason(Enum):
     """They were damaged, or moved to another place."""
     SIGNATURE = "signature"
     """They are not signed with our key."""
+    ENCRYPTION = "encryption"
+    """They are not encrypted with one of our keys, or not encrypted at all."""
     TOO_LARGE = "too large"
     """Decompressed, they would be larger than allowed."""
     UNKNOWN_TYPE = "unknown type"
@@ -75,15 +83,23 @@ class Envelope:
         compress_above: Bodies of more bytes than this are compressed, if that saves a tenth.
         max_bytes: The largest body, uncompressed, that is written or read.
         key: Signs all that is written; values without its signature are refused.
+        encryption: Encrypts all that is written; values that are not encrypted with one of its
+            keys are refused.
     """
 
     compress_above: int = 4096
     max_bytes: int = 256 * 2**20
     key: bytes | None = field(default=None, repr=False)
+    encryption: EncryptionKeys | None = field(default=None, repr=False)
+    _kind: int = field(init=False, repr=False)
+
+    @_kind.default
+    def _flags_of_all(self) -> int:
+        return (_SIGNED if self.key else 0) | (_ENCRYPTED if self.encryption else 0)
 
     def wrap(self, body: bytes, place: str = "") -> bytes:
         """Return *body* in an envelope that belongs to *place*."""
-        flags = _SIGNED if self.key else 0
+        flags = self._kind
         length = b""
         if len(body) > self.compress_above:
             packed = _compressor().compress(body)
@@ -91,15 +107,20 @@ class Envelope:
                 length = _LENGTH.pack(len(body))
                 flags |= _COMPRESSED
                 body = packed
-        sealed = _HEADER.pack(_MAGIC, VERSION, flags) + length + body
-        return sealed + self._seal(sealed, place.encode("utf-8", "surrogatepass"))
+        header = _HEADER.pack(_MAGIC, VERSION, flags)
+        name = place.encode("utf-8", "surrogatepass")
+        if self.encryption is not None:
+            sealed = header + self.encryption.encrypt(length + body, header + name)
+        else:
+            sealed = header + length + body
+        return sealed + self._seal(sealed, name)
 
     def unwrap(self, data: bytes, place: str = "") -> bytes | memoryview | Undecodable:
         """Return the body in *data*, wrapped for *place*, or why there is none."""
         seal = _MAC_BYTES if self.key else _CHECKSUM.size
         header = data[: _HEADER.size]
-        # The key decides whether a signature is expected, never the data.
-        if header not in (_SIGNED_HEADERS if self.key else _PLAIN_HEADERS):
+        # The keys decide whether a signature and encryption are expected, never the data.
+        if header not in _HEADERS[self._kind]:
             return self._not_ours(header)
         if len(data) < _HEADER.size + seal:
             return Undecodable(UndecodableReason.FOREIGN, "too short")
@@ -110,7 +131,13 @@ class Envelope:
                 return Undecodable(UndecodableReason.SIGNATURE)
         elif zlib.crc32(data, zlib.crc32(name)) != _RESIDUE:
             return Undecodable(UndecodableReason.CORRUPT)
-        body = memoryview(data)[_HEADER.size : -seal]  # a slice of a view copies nothing
+        # A slice of a view copies nothing.
+        body: bytes | memoryview = memoryview(data)[_HEADER.size : -seal]
+        if self.encryption is not None:
+            try:
+                body = self.encryption.decrypt(body, header + name)
+            except Undecryptable as error:
+                return Undecodable(UndecodableReason.ENCRYPTION, str(error))
         if header[-1] & _COMPRESSED:
             return self._decompress(body)
         if len(body) > self.max_bytes:
@@ -126,12 +153,15 @@ class Envelope:
             return Undecodable(UndecodableReason.FOREIGN)
         if version != VERSION:
             return Undecodable(UndecodableReason.VERSION, f"version {version}, expected {VERSION}")
-        if flags & ~(_COMPRESSED | _SIGNED):
+        if flags & ~(_COMPRESSED | _SIGNED | _ENCRYPTED):
             return Undecodable(UndecodableReason.CORRUPT, "unknown flags")
+        if (flags ^ self._kind) & _ENCRYPTED:
+            detail = "not encrypted" if self.encryption else "encrypted, but there is no key here"
+            return Undecodable(UndecodableReason.ENCRYPTION, detail)
         detail = "not signed" if self.key else "signed, but there is no key here"
         return Undecodable(UndecodableReason.SIGNATURE, detail)
 
-    def _decompress(self, body: memoryview) -> bytes | Undecodable:
+    def _decompress(self, body: bytes | memoryview) -> bytes | Undecodable:
         try:
             (length,) = _LENGTH.unpack_from(body)
             if length > self.max_bytes:

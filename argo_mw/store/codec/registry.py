@@ -27,6 +27,7 @@ _FROZENSET: Final = 3
 _INTEGER: Final = 4
 _NAMED: Final = 5
 _PACK: Final = msgspec.msgpack.Encoder().encode
+_REFUSED: Final = frozenset({UndecodableReason.SIGNATURE, UndecodableReason.ENCRYPTION})
 _MODULES: Final = {"numpy": "argo_mw.store.codec.arrays", "pandas": "argo_mw.store.codec.frames"}
 
 
@@ -60,12 +61,14 @@ class Codecs:
     names in the bytes are looked up in this registry only.
 
     Attributes:
-        envelope: Decides about compression, size and signatures.
+        envelope: Decides about compression, size, signatures and encryption.
         max_depth: How deep values may be nested.
+        on_refused: Called with why a value counts as a miss that another key has written.
     """
 
     envelope: Envelope = attrs.field(factory=Envelope)
     max_depth: int = 64
+    on_refused: Callable[[Undecodable], object] | None = attrs.field(default=None, repr=False)
     _by_type: dict[type, _Codec] = attrs.field(factory=dict, init=False, repr=False)
     _by_name: dict[str, _Codec] = attrs.field(factory=dict, init=False, repr=False)
     _loaded: set[str] = attrs.field(factory=set, init=False, repr=False)
@@ -182,6 +185,8 @@ class Codecs:
     def _read(self, kind: type | None, data: bytes, place: str) -> object | Undecodable:
         body = self.envelope.unwrap(data, place)
         if isinstance(body, Undecodable):
+            if self.on_refused is not None and body.reason in _REFUSED:
+                self.on_refused(body)
             return body
         try:
             reader: _Reader = getattr(self._local, "reader", None) or self._new_reader()

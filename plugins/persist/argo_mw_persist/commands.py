@@ -164,7 +164,7 @@ async def backup(sink: Sink, schema: Schema, file: Path) -> None:
 
 
 def _value(argo: Argo, answer: Answer) -> object:
-    value = context_of(argo).codecs.decode(answer.value)
+    value = answer.decode(context_of(argo).codecs)
     if isinstance(value, Undecodable):
         return f"(cannot be read: {value.reason.value} {value.detail}".rstrip() + ")"
     return value

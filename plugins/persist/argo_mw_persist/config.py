@@ -8,7 +8,7 @@ from typing import cast
 
 from attrs import field, frozen, validators
 
-from argo_mw.plugin import Clock, ConfigError, Secret, Tasks
+from argo_mw.plugin import Clock, ConfigError, SecretUrl, Shown, Tasks
 from argo_mw_persist.postgres import PostgresOptions, PostgresSink
 from argo_mw_persist.retention import RetentionOptions
 from argo_mw_persist.sink import OpenSink, Sink, make_sink
@@ -43,8 +43,8 @@ class PersistConfig:
         postgresql: How PostgreSQL is used.
     """
 
-    url: Secret = field(default=Secret(""))
-    answers: tuple[str, ...] = ()
+    url: SecretUrl = field(default=SecretUrl(""))
+    answers: tuple[Shown, ...] = ()
     costs: bool = True
     durable: bool = False
     flush_timeout: float = field(default=10.0, validator=validators.ge(0))

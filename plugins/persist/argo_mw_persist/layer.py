@@ -22,7 +22,7 @@ from argo_mw.plugin import (
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.database import NAME
 from argo_mw_persist.errors import NotRecorded, PersistError
-from argo_mw_persist.records import Answer
+from argo_mw_persist.records import Answer, place_of
 from argo_mw_persist.store import StoreInUse
 from argo_mw_persist.tables import ANSWERS
 from argo_mw_persist.timestamps import micros
@@ -121,7 +121,9 @@ class Recorder:
             upstream=outcome.upstream,
             tenant=_owner(call),
             timestamp=micros(now if outcome.as_of is None else outcome.as_of),
-            value=self._context.codecs.encode(outcome.value),
+            value=self._context.codecs.encode(
+                outcome.value, place_of(call.operation.name, call.key)
+            ),
         )
 
     def _when_complete(self, call: Call, outcome: Outcome, stream: Stream[object]) -> None:

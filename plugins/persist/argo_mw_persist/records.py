@@ -6,10 +6,15 @@ from typing import cast
 
 from attrs import field, frozen
 
-from argo_mw.plugin import Row, TimeOrderedIds
+from argo_mw.plugin import Codecs, Row, TimeOrderedIds, Undecodable
 from argo_mw_persist.tables import ANSWERS, Cells
 
 new_id = TimeOrderedIds()
+
+
+def place_of(operation: str, key: str) -> str:
+    """Return the place that a recorded answer is encoded for: it can be read as no other's."""
+    return f"persist:{operation}:{key}"
 
 
 @frozen
@@ -23,7 +28,8 @@ class Answer:
         upstream: Who answered.
         tenant: Whose it is; "" for public operations.
         timestamp: The moment that the answer speaks for, in microseconds since the epoch.
-        value: The answer, encoded by the registry of codecs.
+        value: The answer, encoded by the registry of codecs for its operation and key;
+            :meth:`decode` returns it.
         id: 16 bytes, ordered by time.
     """
 
@@ -35,6 +41,10 @@ class Answer:
     timestamp: int
     value: bytes = field(repr=False)
     id: bytes = field(factory=new_id, repr=TimeOrderedIds.text)
+
+    def decode(self, codecs: Codecs) -> object | Undecodable:
+        """Return the answer itself, or why it cannot be read with *codecs*."""
+        return codecs.decode(self.value, place_of(self.operation, self.key))
 
     def row(self) -> Row:
         """Return the row of this answer."""

@@ -15,7 +15,7 @@ class AnswerPage:
     """A page of recorded answers.
 
     Attributes:
-        answers: Newest first; ``context.codecs.decode`` turns their bytes into values.
+        answers: Newest first; their ``decode(context.codecs)`` returns the values.
         next: Give it as ``after`` for the page that follows, or ``None`` after the last.
     """
 

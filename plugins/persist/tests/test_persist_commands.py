@@ -16,6 +16,7 @@ from argo_mw.cli import main as cli_main
 from argo_mw.plugin import Charge, Codecs, Cost
 from argo_mw_persist import Answer, PersistPlugin, Schema, SqliteSink
 from argo_mw_persist.costs import charge_row
+from argo_mw_persist.records import place_of
 from argo_mw_persist.schema import OWN_TABLES
 from argo_mw_persist.timestamps import MICROSECONDS
 
@@ -26,7 +27,10 @@ AT = 1_750_000_000 * MICROSECONDS
 def stored(state: Path) -> Path:
     """The file in which an application without configuration keeps rows, with some in it."""
     path = state / "persist.db"
-    encode = Codecs().encode
+
+    def encode(value: object) -> bytes:
+        return Codecs().encode(value, place_of("opinion", "k"))
+
     answers = [
         Answer("opinion", "k", "AAPL", "glm", "", AT, encode("buy low\nsell high")),
         Answer("opinion", "k", "IBM", "glm", "", AT + 1, encode({"a": [1]})),

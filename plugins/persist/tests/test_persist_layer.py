@@ -37,6 +37,7 @@ from argo_mw_persist import (
     store_of,
 )
 from argo_mw_persist.costs import ChargeTable
+from argo_mw_persist.records import place_of
 from argo_mw_persist.schema import OWN_SCHEMA
 from argo_mw_persist.testing import sample
 
@@ -142,8 +143,8 @@ async def test_an_operation_that_is_named_in_answers_is_kept_there_too():
         await argo.options(extensions={RECEIPTS: receipts}).call("measure", place="there")
         assert [await receipt for receipt in receipts] == ["sink", "sink"]
         assert await numbers(argo) == [1]
-        [(value,)] = await store_of(argo).read(Query("SELECT value FROM answers"))
-        assert context_of(argo).codecs.decode(value) == [1]
+        [(value, key)] = await store_of(argo).read(Query("SELECT value, key FROM answers"))
+        assert context_of(argo).codecs.decode(value, place_of("measure", key)) == [1]
 
 
 async def test_an_answer_that_its_recording_refuses_passes_and_says_why():
@@ -260,8 +261,8 @@ async def test_a_stream_is_recorded_once_it_is_complete():
             await asyncio.sleep(0)
         store = store_of(argo)
         await store.flush()
-        [(value,)] = await store.sink.read(Query("SELECT value FROM answers"))
-        assert context_of(argo).codecs.decode(value) == ["a", "b"]
+        [(value, key)] = await store.sink.read(Query("SELECT value, key FROM answers"))
+        assert context_of(argo).codecs.decode(value, place_of("opinion", key)) == ["a", "b"]
 
 
 async def test_what_metered_requests_cost_is_kept():

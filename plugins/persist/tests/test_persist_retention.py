@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import argo_mw_cache.plugin
-from argo_mw import Argo, ConfigError, Secret
+from argo_mw import Argo, ConfigError, SecretUrl
 from argo_mw.plugin import NO_COST, Charge, Row, TimeOrderedIds
 from argo_mw.testing import FakeClock, settle
 from argo_mw_persist import (
@@ -216,5 +216,5 @@ def test_days_for_a_table_that_no_plugin_declares_are_refused(tmp_path):
 
 
 def test_the_retention_is_part_of_the_configuration():
-    config = PersistConfig(url=Secret(""), retention=RetentionOptions(days={"answers": 30.0}))
+    config = PersistConfig(url=SecretUrl(""), retention=RetentionOptions(days={"answers": 30.0}))
     assert {"answers": 30.0} == dict(config.retention.days)

@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 from attrs import evolve
 
-from argo_mw import ConfigError, Secret
+from argo_mw import ConfigError, SecretUrl
 from argo_mw.plugin import Row
 from argo_mw_persist import (
     Answer,
@@ -306,7 +306,7 @@ async def test_a_sink_that_is_not_open_says_so(tmp_path):
 
 async def test_a_password_is_not_shown(tmp_path):
     url = "postgresql://argo:hunter2@127.0.0.1:1/signals"
-    config = PersistConfig(url=Secret(url))
+    config = PersistConfig(url=SecretUrl(url))
     sink = config.sink(tmp_path)
     assert "hunter2" not in repr(config) + sink.place
     with pytest.raises(SinkUnavailable) as caught:
@@ -315,13 +315,13 @@ async def test_a_password_is_not_shown(tmp_path):
 
 
 def test_urls_choose_the_sink(tmp_path):
-    relative = PersistConfig(url=Secret("sqlite:///a/b.db")).sink(tmp_path)
-    absolute = PersistConfig(url=Secret("sqlite:////a/b.db")).sink(tmp_path)
+    relative = PersistConfig(url=SecretUrl("sqlite:///a/b.db")).sink(tmp_path)
+    absolute = PersistConfig(url=SecretUrl("sqlite:////a/b.db")).sink(tmp_path)
     assert (str(relative.path), str(absolute.path)) == ("a/b.db", "/a/b.db")
     assert tmp_path / "persist.db" == PersistConfig().sink(tmp_path).path
-    assert PersistConfig(url=Secret("postgres://h/d")).sink(tmp_path).dialect == "postgresql"
+    assert PersistConfig(url=SecretUrl("postgres://h/d")).sink(tmp_path).dialect == "postgresql"
     with pytest.raises(ConfigError, match="no sink for 'mysql'.*sqlite://"):
-        PersistConfig(url=Secret("mysql://h/d")).sink(tmp_path)
+        PersistConfig(url=SecretUrl("mysql://h/d")).sink(tmp_path)
 
 
 @pytest.mark.parametrize("bad", [{"readers": 0}, {"busy_timeout": -1}, {"checkpoint_pages": 0}])
