@@ -180,6 +180,7 @@ from argo_mw.registry.hooks import (
 from argo_mw.store import (
     Codecs,
     Count,
+    EncryptionKeys,
     Envelope,
     Freshness,
     Lease,
@@ -232,6 +233,7 @@ __all__ = [
     "DeadlineExceeded",
     "Decision",
     "DecisionReason",
+    "EncryptionKeys",
     "Envelope",
     "Event",
     "Events",

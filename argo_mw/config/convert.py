@@ -14,7 +14,7 @@ from cattrs.gen import make_dict_structure_fn
 from argo_mw.base.errors import ConfigError
 from argo_mw.base.secret import Secret, SecretUrl
 from argo_mw.base.suggest import suggest
-from argo_mw.config.written import WrittenText, fill_in, read_out
+from argo_mw.config.written import WrittenText, as_written, read_out
 
 Shown = Annotated[str, "shown"]
 """The type of a field whose text is a name, which is shown even if it came from the environment.
@@ -27,6 +27,9 @@ design, and become part of keys.
 OneOrMore = Annotated[tuple[Secret, ...], "one or more"]
 """The type of a field that takes one secret, or a list of them."""
 
+_MAX_SHOWN = 12
+"""Characters of a wrong word that an error repeats: a longer text may be a misplaced secret."""
+
 T = TypeVar("T")
 
 
@@ -34,7 +37,7 @@ def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
     """Return *table* as an instance of the attrs class *into*.
 
     Args:
-        table: The table as written; ``${NAME}`` in a text takes a variable's value.
+        table: The table as written.
         into: The class; its fields' types and validators decide.
         where: The file and table, for errors: ``argo.toml [plugins.cache]``.
 
@@ -42,13 +45,13 @@ def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
         ConfigError: A key is unknown, missing, or of the wrong type or range.
     """
     try:
-        return _converter.structure(fill_in(table, "", where), into)
+        return _converter.structure(as_written(table), into)
     except cattrs.BaseValidationError as error:
         raise ConfigError(_explain(error, into, where)) from None
 
 
 def described(value: object) -> str:
-    """Return what kind of value *value* is, for errors: only numbers are quoted."""
+    """Return what kind of value *value* is, for errors: only numbers are repeated."""
     match value:
         case WrittenText() | Secret() | str():
             return "text"
@@ -102,7 +105,7 @@ def _secret(value: object, into: type[Secret]) -> Secret:
         return value
     if not isinstance(value, WrittenText):
         wanted = "text" if isinstance(value, (list, Mapping)) else 'text, written "like this"'
-        # A key may consist of digits alone, so not even a number is quoted.
+        # A key may consist of digits alone, so not even a number is repeated.
         msg = f"expected {wanted}"
         raise _WrongType(msg)
     value.conceal()
@@ -132,9 +135,10 @@ def _literal(value: object, into: object) -> object:
     for one in get_args(into):
         if type(one) is type(plain) and one == plain:
             return one
-    msg = f"expected one of {', '.join(map(repr, get_args(into)))}, got {described(value)}"
-    if isinstance(value, WrittenText) and not value.hidden:
-        msg += f"; {suggest(value.plain(), map(str, get_args(into)))}"
+    got = described(value)
+    if isinstance(value, WrittenText) and not value.hidden and len(value.plain()) <= _MAX_SHOWN:
+        got = repr(value.plain())
+    msg = f"expected one of {', '.join(map(repr, get_args(into)))}, got {got}"
     raise ValueError(msg)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from argo_mw.base.errors import ConfigError
@@ -21,30 +21,20 @@ class WrittenText:
     this until a plugin's own class says what each is for.
 
     Args:
-        text: As written, with ``${NAME}`` for variables of the environment.
-        path: The key that it is written at, for errors.
-        source: The file that it is written in, for errors.
-
-    Attributes:
-        variables: The values that came from the environment.
-
-    Raises:
-        ConfigError: A variable is not set.
+        text: The text, filled in.
+        variables: The values in it that came from the environment.
     """
 
-    __slots__ = ("_value", "variables")
+    __slots__ = ("_value", "_variables")
 
-    def __init__(self, text: str, path: str, source: str) -> None:
-        self.variables = tuple(
-            HiddenText(_from_environment(name, path, source)) for name in _VARIABLE.findall(text)
-        )
-        values = iter(self.variables)
-        self._value = HiddenText(_VARIABLE.sub(lambda _: next(values), text))
+    def __init__(self, text: str, variables: Iterable[str] = ()) -> None:
+        self._value = HiddenText(text)
+        self._variables = tuple(variables)
 
     @property
     def hidden(self) -> bool:
         """Whether it must not be shown: something came from the environment, or it has a login."""
-        return bool(self.variables) or _LOGIN.search(self._value) is not None
+        return bool(self._variables) or _LOGIN.search(self._value) is not None
 
     def reveal(self) -> str:
         """Return the text: hidden from ``repr`` if it must not be shown."""
@@ -55,7 +45,7 @@ class WrittenText:
 
     def conceal(self) -> None:
         """Have what came from the environment, and a password, struck out of all texts."""
-        for value in self.variables:
+        for value in self._variables:
             conceal(value)
         conceal_passwords(self._value)
 
@@ -76,17 +66,36 @@ class WrittenText:
 
 
 def fill_in(value: object, path: str, source: str) -> object:
-    """Return *value* with every text in it as :class:`WrittenText`.
+    """Return *value* with every text in it as :class:`WrittenText`, filled in.
+
+    Args:
+        value: A table, list or plain value, with ``${NAME}`` for variables of the environment.
+        path: The key that it is written at, for errors.
+        source: The file that it is written in, for errors.
 
     Raises:
         ConfigError: A variable is not set.
     """
     if isinstance(value, str):
-        return WrittenText(value, path, source)
+        names = _VARIABLE.findall(value)
+        variables = [HiddenText(_from_environment(name, path, source)) for name in names]
+        rest = iter(variables)
+        return WrittenText(_VARIABLE.sub(lambda _: next(rest), value), variables)
     if isinstance(value, (list, tuple)):
         return [fill_in(v, f"{path}[{i}]", source) for i, v in enumerate(value)]
     if isinstance(value, Mapping):
         return {k: fill_in(v, f"{path}.{k}", source) for k, v in value.items()}
+    return value
+
+
+def as_written(value: object) -> object:
+    """Return *value* with every text in it as :class:`WrittenText`, not filled in."""
+    if isinstance(value, str):
+        return WrittenText(value)
+    if isinstance(value, (list, tuple)):
+        return [as_written(v) for v in value]
+    if isinstance(value, Mapping):
+        return {k: as_written(v) for k, v in value.items()}
     return value
 
 

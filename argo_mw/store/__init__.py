@@ -15,11 +15,15 @@ from argo_mw.base.errors import (
     NotShareable,
     SharedUnavailable,
 )
+from argo_mw.base.secret import (
+    Secret,
+)
 from argo_mw.store.affinity import (
     LoopAffinity,
 )
 from argo_mw.store.codec import (
     Codecs,
+    EncryptionKeys,
     Envelope,
     Undecodable,
     UndecodableReason,
@@ -61,6 +65,7 @@ __all__ = [
     "Codecs",
     "ConfigError",
     "Count",
+    "EncryptionKeys",
     "Envelope",
     "Freshness",
     "Lease",
@@ -68,6 +73,7 @@ __all__ = [
     "NotEncodable",
     "NotShareable",
     "OpenShared",
+    "Secret",
     "Shared",
     "SharedUnavailable",
     "Snapshot",

@@ -22,7 +22,7 @@ SURFACES = {
         ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching BrokenPlugin
         BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus CircuitOpen
         Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count CountingGuard
-        DeadlineExceeded Decision DecisionReason Envelope Event Events Explained Found Freshness
+        DeadlineExceeded Decision DecisionReason EncryptionKeys Envelope Event Events Explained Found Freshness
         Gauge Guard InvalidAnswer Kind Layer LayerActed LayerBypassed Lease Limits Lineage Log
         Middleware NO_COST Next NotEncodable NotFound NotShareable Note Observer Operation
         OperationSettings Outcome PluginError PluginTemplate QuotaExceeded Reconfigured
@@ -35,8 +35,8 @@ SURFACES = {
         operation plugin_of redact redact_url stall_aware_timeout state_directory structure suggest
     """,
     "argo_mw.store": """
-        Clock Closed Codecs ConfigError Count EVERYTHING Envelope Freshness Lease LoopAffinity
-        NotEncodable NotShareable OpenShared Shared SharedUnavailable Snapshot Subscription
+        Clock Closed Codecs ConfigError Count EVERYTHING EncryptionKeys Envelope Freshness Lease LoopAffinity
+        NotEncodable NotShareable OpenShared Secret Shared SharedUnavailable Snapshot Subscription
         SystemClock TagSnapshot TagVersions Timer Undecodable UndecodableReason check_count
         check_key check_keys check_ttl check_value open_shared snapshot
     """,

@@ -161,11 +161,7 @@ CASES = (
         "a quota begins anew when the file of the shared store is removed or damaged",
         slow=True,
     ),
-    Case(
-        "attack_08_secrets",
-        "the repr of the settings and errors of the configuration show secrets",
-        slow=True,
-    ),
+    Case("attack_08_secrets", slow=True),
     Case(
         "attack_11_terminal_and_log_injection",
         "escape sequences of models and vendors reach terminal and log, and log lines can be forged",
