@@ -28,6 +28,9 @@ from argo_mw.base.deadline import (
     TimeLimitExceeded,
     fail_at,
 )
+from argo_mw.base.error_copies import (
+    copy_error,
+)
 from argo_mw.base.errors import (
     Action,
     AllUpstreamsFailed,
@@ -42,6 +45,7 @@ from argo_mw.base.errors import (
     ConfigError,
     DeadlineExceeded,
     InvalidAnswer,
+    NotCopyable,
     NotEncodable,
     NotFound,
     NotShareable,
@@ -53,7 +57,6 @@ from argo_mw.base.errors import (
     UnknownOperation,
     Unsupported,
     UpstreamError,
-    copy_error,
 )
 from argo_mw.base.fingerprint import (
     fingerprint,
@@ -77,6 +80,9 @@ from argo_mw.base.tasks import (
 from argo_mw.chain.context import (
     Context,
     Runtime,
+)
+from argo_mw.chain.refresh import (
+    Refresh,
 )
 from argo_mw.chain.select import (
     all_failed,
@@ -106,6 +112,9 @@ from argo_mw.model.charge import (
     ChargeStatus,
     CostTable,
     CostTotals,
+)
+from argo_mw.model.copies import (
+    OutcomeCopies,
 )
 from argo_mw.model.events import (
     AnswerSeen,
@@ -253,6 +262,7 @@ __all__ = [
     "Log",
     "Middleware",
     "Next",
+    "NotCopyable",
     "NotEncodable",
     "NotFound",
     "NotShareable",
@@ -261,11 +271,13 @@ __all__ = [
     "Operation",
     "OperationSettings",
     "Outcome",
+    "OutcomeCopies",
     "PluginError",
     "PluginTemplate",
     "QuotaExceeded",
     "Reconfigured",
     "Recording",
+    "Refresh",
     "Refusal",
     "Request",
     "RequestSent",

@@ -14,6 +14,7 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.costs import Costs
 from argo_mw.chain.find import Looks, await_looks
+from argo_mw.chain.refresh import Refresh
 from argo_mw.flags import Decision
 from argo_mw.flags.parse import format_rule
 from argo_mw.flags.sources import unknown_flag
@@ -52,7 +53,7 @@ class Engine:
         self._pipeline: Pipeline | None = None
         self.calls: Calls = NO_CALLS
         self._longest_timeout = 0.0
-        self._refreshing: dict[str, asyncio.Task[Outcome]] = {}
+        self._refreshing: dict[str, Refresh] = {}
 
     @property
     def pipeline(self) -> Pipeline:
@@ -190,11 +191,10 @@ class Engine:
             tasks = [group.create_task(one(s), name=f"argo-mw:map:{operation}") for s in unique]
         return {subject: task.result() for subject, task in zip(unique, tasks, strict=True)}
 
-    def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
+    def refresh(self, call: Call) -> Refresh | None:
         """Ask *call* again in the background, for the caches to keep.
 
-        Returns the task that does it, which may have been under way; ``None`` when there are
-        too many.
+        Returns what to wait for, which may have been under way; ``None`` when there are too many.
         """
         under_way = self._refreshing.get(call.key)
         if under_way is not None:
@@ -207,9 +207,9 @@ class Engine:
         task = self.tasks.spawn(
             f"refresh:{call.operation.name}", self.run(again, variant, call.operation.timeout)
         )
-        self._refreshing[call.key] = task
+        refresh = self._refreshing[call.key] = Refresh(call.label, task)
         task.add_done_callback(lambda _: self._refreshing.pop(call.key, None))
-        return task
+        return refresh
 
     async def charge_extra(self, call: Call) -> None:
         """Charge one more request for *call*, which is bound to an upstream."""

@@ -36,9 +36,11 @@ def wrapped(
         try:
             return cast(R, await ask(declared.name, **parameters_of(args, kwargs)))
         except UpstreamError as error:
-            if error.upstream == declared.name and isinstance(error.__cause__, Exception):
-                raise error.__cause__ from None
-            raise
+            if error.upstream != declared.name or error.raised is None:
+                raise
+            raised = error.raised
+        # Out here, so that it keeps the cause and the context that it was raised with.
+        raise raised
 
     return call
 

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from typing import TypeVar
 
 from argo_mw.base.secret import redact
-
-E = TypeVar("E", bound=BaseException)
 
 
 class ArgoError(Exception):
@@ -105,6 +102,7 @@ class UpstreamError(ArgoError):
         action: What to do about it.
         retry_after: Seconds to wait before asking it again, or ``None`` when unknown.
         status: The HTTP status, when there was one.
+        raised: What its code raised, where that was no error of this tree; else ``None``.
     """
 
     def __init__(
@@ -121,6 +119,7 @@ class UpstreamError(ArgoError):
         self.action = action
         self.retry_after = retry_after
         self.status = status
+        self.raised: Exception | None = None
 
 
 class Unsupported(UpstreamError):
@@ -179,23 +178,21 @@ class NotShareable(ArgoError):
     """A value cannot be handed to several callers: it cannot be copied."""
 
 
+class NotCopyable(ArgoError):
+    """Stands for an error that reached several callers, and of which no copy could be made.
+
+    Attributes:
+        original: The full name of its class.
+    """
+
+    def __init__(self, message: str, *, original: str) -> None:
+        super().__init__(message)
+        self.original = original
+
+
 class StreamAborted(ArgoError):
     """A stream ended before it was complete."""
 
 
 class Closed(ArgoError):
     """The application object was closed, or not opened yet."""
-
-
-def copy_error(error: E) -> E:
-    """Return a copy of *error* to raise once more.
-
-    An exception object that is raised for several callers grows its traceback with each, and
-    ties their frames together; every caller gets its own.
-    """
-    copy = type(error).__new__(type(error), *error.args)
-    copy.args = error.args
-    copy.__dict__.update(error.__dict__)
-    copy.__cause__ = error.__cause__
-    copy.__suppress_context__ = True
-    return copy

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from attrs import define, field
 
 from argo_mw.base.clock import Clock, Timer
-from argo_mw.base.errors import UpstreamError, copy_error
+from argo_mw.base.error_copies import copy_error
+from argo_mw.base.errors import NotShareable, UpstreamError
 from argo_mw.base.tasks import Tasks
 from argo_mw.model.call import Call
+from argo_mw.model.copies import own_value
 from argo_mw.model.outcome import Outcome
 from argo_mw.model.upstream import Batching
 
@@ -103,13 +105,31 @@ class CallBatcher:
         except Exception as error:
             _fail(wanted, error)
             return
-        for (_, waiter), answer in zip(wanted, answers, strict=True):
+        results = answers if len(wanted) == 1 else list(_apart(answers))
+        for (_, waiter), result in zip(wanted, results, strict=True):
             if waiter.done():
                 continue
-            if isinstance(answer, Outcome):
-                waiter.set_result(answer)
+            if isinstance(result, Outcome):
+                waiter.set_result(result)
             else:
-                waiter.set_exception(answer)
+                waiter.set_exception(result)
+
+
+def _apart(answers: Sequence[Outcome | Exception]) -> Iterator[Outcome | Exception]:
+    """Yield *answers* without the parts that they share: a frame, a row, one error for all.
+
+    A value that cannot be copied is given to the first call that it answers, and to no other.
+    """
+    given: set[int] = set()
+    for answer in answers:
+        if not isinstance(answer, Outcome):
+            yield copy_error(answer)
+            continue
+        try:
+            yield own_value(answer)
+        except NotShareable as error:
+            yield error if id(answer.value) in given else answer
+            given.add(id(answer.value))
 
 
 def _fail(wanted: Sequence[tuple[Call, asyncio.Future[Outcome]]], error: Exception) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +9,7 @@ from typing import Protocol
 from argo_mw.base.clock import Clock
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
+from argo_mw.chain.refresh import Refresh
 from argo_mw.flags import Decision
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
@@ -40,7 +40,7 @@ class Runtime(Protocol):
     async def charge_extra(self, call: Call) -> None:
         """Charge one more request for *call*, which is bound to an upstream."""
 
-    def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
+    def refresh(self, call: Call) -> Refresh | None:
         """Ask *call* again in the background."""
 
     def upstreams(self, call: Call) -> Sequence[Upstream]:
@@ -129,11 +129,10 @@ class Context:
         """
         await self._runtime.charge_extra(call)
 
-    def refresh(self, call: Call) -> asyncio.Task[Outcome] | None:
+    def refresh(self, call: Call) -> Refresh | None:
         """Ask *call* again in the background, past the caches' lookup, unless that is under way.
 
-        The task belongs to the application; wait for it with :func:`asyncio.shield`. ``None``
-        when too many are under way.
+        Await its :meth:`~Refresh.wait` for the answer. ``None`` when too many are under way.
         """
         return self._runtime.refresh(call)
 

@@ -159,4 +159,6 @@ class Sender:
 
     def _failure(self, error: BaseException) -> UpstreamError:
         msg = f"upstream {self.upstream.name!r} failed: {type(error).__name__}: {error}"
-        return UpstreamError(msg, upstream=self.upstream.name)
+        failure = UpstreamError(msg, upstream=self.upstream.name)
+        failure.raised = error if isinstance(error, Exception) else None
+        return failure

@@ -7,10 +7,11 @@ from collections import Counter
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import fail_at
-from argo_mw.base.errors import Closed
+from argo_mw.base.errors import Closed, NotShareable
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.isolation import Report
 from argo_mw.model.call import Call
+from argo_mw.model.copies import own_value
 from argo_mw.model.layer import Layer, Next, Shadows
 from argo_mw.model.outcome import Outcome
 
@@ -48,8 +49,11 @@ class ShadowRunner:
         name = layer.name
         if self._looking[name] >= MAX_CONCURRENT:
             return
-        with contextlib.suppress(Closed):
-            task = self._tasks.spawn(f"shadow:{name}", self._look(layer, shadow, call, outcome))
+        # The caller may change the answer before the layer looks at it. One that cannot be copied
+        # is the caller's alone.
+        with contextlib.suppress(Closed, NotShareable):
+            looking = self._look(layer, shadow, call, own_value(outcome))
+            task = self._tasks.spawn(f"shadow:{name}", looking)
             self._looking[name] += 1
             task.add_done_callback(lambda _: self._looking.subtract([name]))
 

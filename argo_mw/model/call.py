@@ -9,7 +9,10 @@ from typing import final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from argo_mw.base.errors import NotShareable
 from argo_mw.base.fingerprint import fingerprint_named
+from argo_mw.base.immutability import ATOMS, is_immutable
+from argo_mw.base.snapshots import snapshot
 from argo_mw.model.lineage import Lineage
 from argo_mw.model.operation import AnyOperation, Parameters
 
@@ -22,7 +25,7 @@ class Call(Struct, frozen=True, eq=False):
 
     Attributes:
         operation: The kind of question.
-        parameters: Its parameters, complete and normalised.
+        parameters: Its parameters, complete and normalised, and not the caller's own objects.
         key: A stable fingerprint of operation, parameters and scope: equal in every process and
             run for equal questions. Holds no secret, upstream, deadline or extension.
         subject: What the question is about: the value of the parameter that the operation names
@@ -120,12 +123,22 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
         tags.add(f"subject:{subject}")
     return Call(
         operation=operation,
-        parameters=MappingProxyType(bound),
+        parameters=MappingProxyType({name: _own(value) for name, value in bound.items()}),
         key=f"{operation.name}:{digest}",
         subject=subject,
         tenant=tenant,
         tags=frozenset(tags),
     )
+
+
+def _own(value: object) -> object:
+    """Return a copy of *value*, which its caller may change while others wait for the answer."""
+    if type(value) in ATOMS or is_immutable(value):
+        return value
+    try:
+        return snapshot(value).copy()
+    except NotShareable:
+        return value
 
 
 def _scope(operation: AnyOperation, tenant: str) -> str:

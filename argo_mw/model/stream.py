@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, cast
 
-from argo_mw.base.errors import Closed, StreamAborted
+from attrs import define, frozen
+
+from argo_mw.base.error_copies import copy_error
+from argo_mw.base.errors import Closed, NotShareable, StreamAborted
+from argo_mw.base.immutability import is_immutable
 from argo_mw.base.log import Log
+from argo_mw.base.snapshots import Snapshot, snapshot
 from argo_mw.base.tasks import Tasks
 from argo_mw.model.outcome import Cost
 
@@ -24,7 +29,8 @@ class Stream(Generic[C]):
 
     Every reader sees every chunk from the first on, at its own pace, whenever it starts. The
     source is read once, ahead of its readers, up to *max_chunks*; when the last reader leaves
-    before the end, the source is closed and the stream is aborted.
+    before the end, the source is closed and the stream is aborted. Chunks that can be changed are
+    copied for each reader; one that cannot be copied is given to the first only.
 
     Attributes:
         cost: What all of it cost; ``None`` until that is known: at its end, if at all.
@@ -39,7 +45,7 @@ class Stream(Generic[C]):
         max_chunks: int = MAX_CHUNKS,
     ) -> None:
         self._source = source
-        self._chunks: list[C] = []
+        self._chunks: list[C | _Copied | _Uncopied] = []
         self._max_chunks = max_chunks
         self._readers = 0
         self._changed = asyncio.Event()
@@ -59,7 +65,7 @@ class Stream(Generic[C]):
         *tasks* own its readers, as for any stream.
         """
         stream = cls(_nothing(), tasks)
-        stream._chunks = list(chunks)
+        stream._chunks = [_kept(chunk) for chunk in chunks]
         stream._done = True
         return stream
 
@@ -76,7 +82,7 @@ class Stream(Generic[C]):
     @property
     def chunks(self) -> Sequence[C]:
         """The chunks that have arrived."""
-        return tuple(self._chunks)
+        return tuple([self._chunk(at, taken=False) for at in range(len(self._chunks))])
 
     def on_done(self, callback: Callable[[Stream[C]], None]) -> None:
         """Call *callback* with the stream once it has ended, well or not; at once if it has."""
@@ -102,7 +108,7 @@ class Stream(Generic[C]):
                 self.abort("its only reader stopped waiting")
             raise
         if self._chunks:
-            return self._chunks[0]
+            return self._chunk(0, taken=False)
         if self._error is not None:
             raise self._copy_of_error()
         return None
@@ -120,7 +126,7 @@ class Stream(Generic[C]):
         try:
             while True:
                 while position < len(self._chunks):
-                    chunk = self._chunks[position]
+                    chunk = self._chunk(position)
                     position += 1
                     yield chunk
                 if self._done:
@@ -145,6 +151,13 @@ class Stream(Generic[C]):
             with contextlib.suppress(Closed):
                 self._tasks.spawn(f"stream-close:{self._name}", self._close_source())
 
+    def _chunk(self, at: int, *, taken: bool = True) -> C:
+        """Return the chunk at place *at* for one reader, who keeps it if *taken*."""
+        kept = self._chunks[at]
+        if type(kept) is _Copied or type(kept) is _Uncopied:
+            return cast("C", kept.take() if taken else kept.look())
+        return cast("C", kept)
+
     def _start(self) -> None:
         if self._pump is None and not self._done:
             self._pump = self._tasks.spawn(f"stream:{self._name}", self._read_source())
@@ -156,7 +169,7 @@ class Stream(Generic[C]):
                 if len(self._chunks) >= self._max_chunks:
                     msg = f"stream {self._name!r} is longer than {self._max_chunks} chunks"
                     raise StreamAborted(msg)
-                self._chunks.append(chunk)
+                self._chunks.append(_kept(chunk))
                 self._wake()
         except asyncio.CancelledError:
             self._finish(StreamAborted(f"stream {self._name!r} was stopped"))
@@ -192,11 +205,49 @@ class Stream(Generic[C]):
         changed.set()
 
     def _copy_of_error(self) -> Exception:
-        # A fresh one for each reader: an exception raised twice grows its traceback.
         assert self._error is not None
-        fresh = StreamAborted(str(self._error))
-        fresh.__cause__ = self._error
-        return fresh
+        own = StreamAborted(str(self._error))
+        own.__cause__ = copy_error(self._error)
+        return own
+
+
+@frozen
+class _Copied:
+    """A chunk of which every reader gets a copy."""
+
+    snapshot: Snapshot
+
+    def take(self) -> object:
+        return self.snapshot.copy()
+
+    look = take
+
+
+@define
+class _Uncopied:
+    """A chunk that one reader gets."""
+
+    chunk: object
+    refusal: NotShareable
+    taken: bool = False
+
+    def look(self) -> object:
+        return self.chunk
+
+    def take(self) -> object:
+        if self.taken:
+            raise copy_error(self.refusal)
+        self.taken = True
+        return self.chunk
+
+
+def _kept(chunk: C) -> C | _Copied | _Uncopied:
+    if is_immutable(chunk):
+        return chunk
+    try:
+        return _Copied(snapshot(chunk))
+    except NotShareable as error:
+        return _Uncopied(chunk, error)
 
 
 async def _nothing() -> AsyncIterator[C]:

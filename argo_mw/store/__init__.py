@@ -18,6 +18,10 @@ from argo_mw.base.errors import (
 from argo_mw.base.secret import (
     Secret,
 )
+from argo_mw.base.snapshots import (
+    Snapshot,
+    snapshot,
+)
 from argo_mw.store.affinity import (
     LoopAffinity,
 )
@@ -40,10 +44,6 @@ from argo_mw.store.protocol import (
     Lease,
     Shared,
     Subscription,
-)
-from argo_mw.store.snapshots import (
-    Snapshot,
-    snapshot,
 )
 from argo_mw.store.tag_snapshot import (
     EVERYTHING,

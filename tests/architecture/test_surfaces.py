@@ -13,7 +13,7 @@ SURFACES = {
         Action AllUpstreamsFailed AllUpstreamsRefused Argo ArgoError ArgoSettings Attempt
         BadCall BadParameter BlockingArgo BrokenPlugin BudgetExceeded CallCycle Caller
         CircuitOpen Clock Closed ConfigError Cost DeadlineExceeded Explained InvalidAnswer
-        NotEncodable NotFound NotShareable Note OperationSettings Outcome PluginError
+        NotCopyable NotEncodable NotFound NotShareable Note OperationSettings Outcome PluginError
         QuotaExceeded Refusal Secret SecretUrl Settings SharedUnavailable StreamAborted Timer
         UnknownOperation Unsupported UpstreamError UpstreamSettings
     """,
@@ -24,9 +24,9 @@ SURFACES = {
         Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count CountingGuard
         DeadlineExceeded Decision DecisionReason EncryptionKeys Envelope Event Events Explained Found Freshness
         Gauge Guard InvalidAnswer Kind Layer LayerActed LayerBypassed Lease Limits Lineage Log
-        Middleware NO_COST Next NotEncodable NotFound NotShareable Note Observer Operation
-        OperationSettings Outcome PluginError PluginTemplate QuotaExceeded Reconfigured
-        Recording Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope
+        Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note Observer Operation
+        OperationSettings Outcome OutcomeCopies PluginError PluginTemplate QuotaExceeded Reconfigured
+        Recording Refresh Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope
         Secret SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream StreamAborted
         Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded TimeOrderedIds
         Timer Trouble UNLIMITED Undecodable UndecodableReason UnknownOperation Unsupported

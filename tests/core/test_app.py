@@ -35,7 +35,6 @@ from argo_mw.plugin import (
     Trouble,
     Upstream,
     context_of,
-    copy_error,
     hookimpl,
     observe,
 )
@@ -507,19 +506,6 @@ def _plain_upstream(function=None):
         return Outcome(await function(call.subject) if function else call.subject)
 
     return Upstream("plain", {"bars"}, fetch)
-
-
-def test_an_error_raised_again_is_a_fresh_copy() -> None:
-    from argo_mw import UpstreamError
-
-    cause = ValueError("cause")
-    error = UpstreamError("down", upstream="a", retry_after=3.0)
-    error.__cause__ = cause
-    copy = copy_error(error)
-    assert copy is not error
-    assert (str(copy), copy.upstream, copy.retry_after) == ("down", "a", 3.0)
-    assert copy.__cause__ is cause
-    assert copy.__traceback__ is None
 
 
 def test_the_clock_of_the_machine_runs_timers() -> None:

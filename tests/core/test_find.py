@@ -233,9 +233,9 @@ async def test_a_refresh_looks_nowhere_and_has_missed_nothing(open_argo, book, u
     store = Store("one", book, None)
     async with open_argo(upstream, layers=placed(store)) as argo:
         call, _ = engine_of(argo).pipeline.calls.get("bars", "default", {"symbol": "A"})
-        task = engine_of(argo).refresh(call.evolve(missed=("one",)))
-        assert task is not None
-        await task
+        refresh = engine_of(argo).refresh(call.evolve(missed=("one",)))
+        assert refresh is not None
+        await refresh.wait()
     assert ["one entered"] == book
     assert () == store.missed
 

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal, assert_series_equal
 
+from argo_mw.base.array_snapshots import FrameSnapshot
 from argo_mw.base.errors import NotShareable
-from argo_mw.store.array_snapshots import FrameSnapshot
-from argo_mw.store.immutability import is_immutable
-from argo_mw.store.snapshots import snapshot
+from argo_mw.base.immutability import is_immutable
+from argo_mw.base.snapshots import snapshot
 
 
 @attrs.frozen

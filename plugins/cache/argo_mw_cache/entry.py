@@ -8,7 +8,7 @@ from typing import Self
 
 from attrs import frozen
 
-from argo_mw.plugin import NO_COST, NotFound, Outcome, Stream, copy_error
+from argo_mw.plugin import NO_COST, Outcome, Stream, copy_error
 from argo_mw.store import Snapshot, TagSnapshot, snapshot
 from argo_mw_cache.stored_answer import KEPT
 
@@ -67,7 +67,7 @@ class CacheEntry:
     shared_as_is: bool
     tag_snapshot: TagSnapshot
     times: Times
-    error: NotFound | None = None
+    error: Exception | None = None
     size: int = 0
 
     def serve(self) -> Outcome:

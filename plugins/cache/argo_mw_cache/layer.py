@@ -261,11 +261,7 @@ class Cache:
             TimeLimitExceeded: It takes longer than ``soft_timeout``.
         """
         soft = self._config.soft_timeout
-        task = self._context.refresh(call) if soft > 0 else None
-        if task is None:
+        refresh = self._context.refresh(call) if soft > 0 else None
+        if refresh is None:
             return await self._loader.load(call, call_next)
-        return await fail_at(_wait_for(task), self._monotonic() + soft, self._clock)
-
-
-async def _wait_for(task: asyncio.Task[Outcome]) -> Outcome:
-    return await asyncio.shield(task)
+        return await fail_at(refresh.wait(), self._monotonic() + soft, self._clock)

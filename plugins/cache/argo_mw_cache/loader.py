@@ -8,7 +8,17 @@ from contextlib import suppress
 
 from attrs import frozen
 
-from argo_mw.plugin import Call, Closed, Context, Next, NotFound, NotShareable, Outcome, Stream
+from argo_mw.plugin import (
+    Call,
+    Closed,
+    Context,
+    Next,
+    NotFound,
+    NotShareable,
+    Outcome,
+    Stream,
+    copy_error,
+)
 from argo_mw.store import Freshness, Snapshot, TagSnapshot, snapshot
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.entry import CacheEntry, Times, hit_of, snapshot_of
@@ -172,12 +182,14 @@ class Loader:
         if ttl <= 0:
             return
         nothing = snapshot(None)
+        # Without its frames, which would live as long as the entry.
+        kept = copy_error(error, traceback=False)
         entry = CacheEntry(
             outcome=Outcome(None),
             snapshot=nothing,
             shared_as_is=False,
             tag_snapshot=tag_snapshot,
-            error=error,
+            error=kept,
             size=nothing.size,
             times=self._times(ttl, 0.0),
         )

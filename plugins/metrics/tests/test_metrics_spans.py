@@ -192,7 +192,7 @@ async def test_a_refresh_does_not_end_the_span_of_the_waiting_call_that_starts_i
     async def refresh_first(call: Call) -> Outcome | None:
         refreshing = traced.store.context.refresh(call)
         assert refreshing is not None
-        await refreshing
+        await refreshing.wait()
         return None
 
     traced.store._look = refresh_first

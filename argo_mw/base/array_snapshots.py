@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
+import gc
 import sys
+from collections.abc import Sequence
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from argo_mw.store.immutability import OVERHEAD, is_immutable
+from argo_mw.base.immutability import ATOMS, OVERHEAD, is_immutable
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
+_MAX_OBJECTS: Final = 1_000_000
+_NO_DATA: Final = (type, ModuleType, FunctionType, BuiltinFunctionType)
 # What pandas' infer_dtype calls columns of immutable objects: a fifth of the time that it takes to
 # look at each cell.
 _FROZEN_COLUMNS: Final = frozenset(
@@ -35,6 +40,34 @@ def array_snapshot(
         private = numpy.frombuffer(value.tobytes(), dtype=value.dtype).reshape(value.shape)
         return ArraySnapshot(private, value.nbytes + OVERHEAD)
     return None
+
+
+def frames_of_objects(value: object) -> Sequence[Any]:
+    """Return the frames and series in *value* with objects in their cells.
+
+    ``copy.deepcopy`` shares those objects: pandas copies the cells and not what they hold.
+    """
+    pandas = sys.modules.get("pandas")
+    if pandas is None:
+        return ()
+    found: list[Any] = []
+    met: dict[int, object] = {}
+    waiting = [value]
+    while waiting and len(met) < _MAX_OBJECTS:
+        one = waiting.pop()
+        if id(one) in met or isinstance(one, _NO_DATA) or type(one) in ATOMS:
+            continue
+        met[id(one)] = one
+        if not isinstance(one, (pandas.DataFrame, pandas.Series)):
+            waiting += gc.get_referents(one)
+        elif any(map(_holds_objects, [one.dtype] if one.ndim == 1 else one.dtypes)):
+            found.append(one)
+    return found
+
+
+def copies_of_cells(frames: Sequence[Any]) -> dict[int, object]:
+    """Return the memo with which ``copy.deepcopy`` copies the cells of *frames* too."""
+    return {id(frame): _copy_cells(frame) for frame in frames}
 
 
 def _snapshot_pandas(value: Any) -> FrameSnapshot | ObjectFrameSnapshot:

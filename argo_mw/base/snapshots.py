@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
 import msgspec
 
+from argo_mw.base.array_snapshots import array_snapshot, copies_of_cells, frames_of_objects
 from argo_mw.base.errors import NotShareable
-from argo_mw.store.array_snapshots import array_snapshot
-from argo_mw.store.immutability import ATOMS, OVERHEAD, Survey, atom_size
+from argo_mw.base.immutability import ATOMS, OVERHEAD, Survey, atom_size
 
 _JSON_KEYS: Final = frozenset({str})
 _JSON_LEAVES: Final = frozenset({type(None), bool, int, float, str})
@@ -112,9 +112,10 @@ class DeepCopiedSnapshot:
 
     value: object
     size: int
+    frames: Sequence[Any]
 
     def copy(self) -> object:
-        return copy.deepcopy(self.value)
+        return copy.deepcopy(self.value, copies_of_cells(self.frames))
 
 
 def _is_json(value: Any, met: set[int]) -> bool:
@@ -146,7 +147,9 @@ def _encode(value: object) -> EncodedSnapshot | None:
 
 
 def _deep_copy(value: object, size: int) -> DeepCopiedSnapshot:
-    return DeepCopiedSnapshot(copy.deepcopy(value), max(size, sys.getsizeof(value, OVERHEAD)))
+    private = copy.deepcopy(value, copies_of_cells(frames_of_objects(value)))
+    frames = frames_of_objects(private)
+    return DeepCopiedSnapshot(private, max(size, sys.getsizeof(value, OVERHEAD)), frames)
 
 
 def _rebuild(value: Any) -> Any:

@@ -107,14 +107,20 @@ class Survey:
 
 def _frozen_parts(kind: type, value: Any) -> tuple[object, ...] | None:
     """Return the fields of a frozen record, or ``None`` when *value* is no such record."""
-    if issubclass(kind, tuple) and not hasattr(value, "__dict__"):
+    own = getattr(value, "__dict__", None)
+    if issubclass(kind, tuple) and own is None:
         return tuple(value)
     names = _frozen_fields(kind)
-    return None if names is None else tuple([getattr(value, name) for name in names])
+    if names is None or (own and not own.keys() <= set(names)):
+        return None  # what was put beside its fields may be anything
+    return tuple([getattr(value, name) for name in names])
 
 
 @functools.lru_cache(maxsize=1024)
 def _frozen_fields(kind: type) -> tuple[str, ...] | None:
+    members = (member for base in kind.__mro__ for member in vars(base).values())
+    if any(isinstance(member, functools.cached_property) for member in members):
+        return None  # reading it writes to its instance
     if "__attrs_attrs__" in kind.__dict__ and _setattr_of(kind) is _FROZEN_SETATTR:
         return tuple(field.name for field in attrs.fields(kind))
     if issubclass(kind, msgspec.Struct):
