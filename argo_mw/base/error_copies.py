@@ -95,7 +95,7 @@ class _Copies:
         else:
             made = _constructor(kind)(kind)
             self._made[id(error)] = error, made  # a field may lead back to it
-            made.args = tuple([self._field(one) for one in error.args])
+            _set(made, "args", tuple([self._field(one) for one in error.args]))
         for owner, name, descriptor in _fields(
             cast("Any", kind)
         ):  # mypy doubts that it is hashable
@@ -131,11 +131,12 @@ class _Copies:
     def _link(self, error: BaseException) -> None:
         _, made = self._made[id(error)]
         if error.__cause__ is not None:
-            made.__cause__ = self._copy(error.__cause__)
+            _set(made, "__cause__", self._copy(error.__cause__))
         if error.__context__ is not None:
-            made.__context__ = self._copy(error.__context__)
-        made.__suppress_context__ = error.__suppress_context__
-        made.__traceback__ = error.__traceback__ if self._traceback else None
+            _set(made, "__context__", self._copy(error.__context__))
+        _set(made, "__suppress_context__", error.__suppress_context__)
+        if self._traceback:
+            _set(made, "__traceback__", error.__traceback__)
 
     def _field(self, value: object) -> object:
         """Return *value* as the field of a copy: data is copied, resources are shared."""
@@ -160,6 +161,11 @@ class _Copies:
             case tuple() if type(value) is tuple:
                 return tuple([self._field(one) for one in value])
         return _copy_data(value)
+
+
+def _set(error: BaseException, name: str, value: object) -> None:
+    """Set what every error has, past a class that lets nothing be set."""
+    vars(BaseException)[name].__set__(error, value)
 
 
 def _constructor(kind: type[BaseException]) -> Callable[[type[BaseException]], BaseException]:

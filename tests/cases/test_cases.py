@@ -179,10 +179,7 @@ CASES = (
         slow=True,
         redis=True,
     ),
-    Case(
-        "attack_16_callers_share_a_refresh",
-        "a refresh hands the same object to every caller that waits for it",
-    ),
+    Case("attack_16_callers_share_a_refresh"),
     Case(
         "attack_20_max_age_clock",
         "an answer older than max_age is served when the clock was put back, or when the upstream"
@@ -217,10 +214,7 @@ CASES = (
         "field_02_none_is_an_answer",
         "a wrapped function that returns None raises Unacceptable",
     ),
-    Case(
-        "field_03_own_exception_object",
-        "all callers of a shared failure get one exception object, whose traceback grows and grows",
-    ),
+    Case("field_03_own_exception_object"),
     Case(
         "field_04_load_cancelled_inside",
         "a load that was cancelled from within is told as a shutdown",
