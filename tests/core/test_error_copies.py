@@ -137,8 +137,7 @@ class FrozenError(Exception):
 
 class GroupOfOwn(ExceptionGroup[Exception]):
     def __new__(cls, parts: list[Exception], *, where: str) -> GroupOfOwn:
-        self = super().__new__(cls, f"at {where}", parts)
-        return self
+        return super().__new__(cls, f"at {where}", parts)
 
     def __init__(self, parts: list[Exception], *, where: str) -> None:
         self.where = where
