@@ -52,6 +52,7 @@ from argo_mw.base.errors import (
     PluginError,
     QuotaExceeded,
     Refusal,
+    ScopeConflict,
     SharedUnavailable,
     StreamAborted,
     UnknownOperation,
@@ -156,6 +157,7 @@ from argo_mw.model.operation import (
     Operation,
     Scope,
     operation,
+    scope_of,
 )
 from argo_mw.model.outcome import (
     NO_COST,
@@ -286,6 +288,7 @@ __all__ = [
     "Row",
     "Runtime",
     "Scope",
+    "ScopeConflict",
     "Secret",
     "SecretUrl",
     "Settings",
@@ -328,6 +331,7 @@ __all__ = [
     "plugin_of",
     "redact",
     "redact_url",
+    "scope_of",
     "stall_aware_timeout",
     "state_directory",
     "structure",

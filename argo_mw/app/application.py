@@ -180,7 +180,9 @@ class Argo(Caller):
             name: What the operation is called; by default the function's module and name.
             kind: ``fetch``, ``llm`` or ``compute``.
             data_type: What kind of data answers are, by a name that a plugin registers, or "".
-            scope: Whether tenants share answers: ``public`` or ``tenant``.
+            scope: Whether tenants share answers: ``public`` or ``tenant``; by default ``public``
+                for ``fetch`` and ``tenant`` for the rest. A public function cannot ask, through
+                this application, for what belongs to a tenant.
             subject: The name of the parameter that is the subject, or "".
             accept: Says what is wrong with a value, or ``None`` when it is an answer.
             timeout: Seconds that a caller waits for an answer at most, by default.
@@ -200,7 +202,7 @@ class Argo(Caller):
                 timeout=timeout,
             )(function)
             check(declared, function, self._wrapped.get(declared.name))
-            self._give(declared, upstream_of(function, declared))
+            self._give(declared, upstream_of(function, declared, self._engine))
             self._wrapped[declared.name] = function
             return wrapped(function, declared, self.call)
 
@@ -292,7 +294,7 @@ class Argo(Caller):
         """Bring an operation and its upstream into the application, beside those of plugins."""
         name = GIVEN + declared.name
         known = self._given.get(name)
-        self._given[name] = Contributions(None, (declared,), (upstream,))
+        self._given[name] = Contributions(None, operations=(declared,), upstreams=(upstream,))
         if not self._engine.is_open:
             return
         try:

@@ -120,7 +120,44 @@ class PipelineBuilder:
                 made[name] = old
             else:
                 made[name] = self._ask(name, config)
-        return {**{n: c for n, c in made.items() if n in self._plugins.names}, **self.given}
+        return self._with_derived(
+            {**{n: c for n, c in made.items() if n in self._plugins.names}, **self.given}
+        )
+
+    def _with_derived(self, made: Mapping[str, Contributions]) -> dict[str, Contributions]:
+        """Return what plugins have *made*, and the operations that are derived from it.
+
+        Some may be derived from others, which takes as many rounds.
+        """
+        found = dict(made)
+        broken = len(self._plugins.broken)
+        deriving = self._plugins.implementing("register_derived_operations")
+        for _ in deriving:
+            before = dict(found)
+            for name in deriving:
+                if name in found:
+                    derived = self._derived(name, found)
+                    if derived != found[name].derived:
+                        found[name] = evolve(found[name], derived=derived)
+            if found == before:
+                break
+        if len(self._plugins.broken) > broken:
+            # What others have derived may count on a plugin that is left out now.
+            return self._with_derived({n: c for n, c in made.items() if self._in_use(n)})
+        return found
+
+    def _derived(self, name: str, found: Mapping[str, Contributions]) -> tuple[AnyOperation, ...]:
+        answer = self._plugins.call(
+            name,
+            "register_derived_operations",
+            config=found[name].config,
+            context=self._context,
+            operations={o.name: o for one in found.values() for o in one.all_operations},
+        )
+        return tuple(cast("Iterable[AnyOperation]", answer or ()))
+
+    def _in_use(self, name: str) -> bool:
+        return name in self._plugins.names or name in self.given
 
     def _leave_out_unserving(
         self,
@@ -148,12 +185,12 @@ class PipelineBuilder:
         cost_table = self._plugins.call(name, "register_cost_table", **arguments)
         made = Contributions(
             config,
-            tuple(cast("Iterable[AnyOperation]", operations or ())),
-            tuple(cast("Iterable[Upstream]", upstreams or ())),
-            tuple(cast("Iterable[Layer]", layers or ())),
-            tuple(cast("Iterable[str]", flags or ())),
-            tuple(cast("Iterable[str]", data_types or ())),
-            cast("CostTable | None", cost_table),
+            operations=tuple(cast("Iterable[AnyOperation]", operations or ())),
+            upstreams=tuple(cast("Iterable[Upstream]", upstreams or ())),
+            layers=tuple(cast("Iterable[Layer]", layers or ())),
+            flags=tuple(cast("Iterable[str]", flags or ())),
+            data_types=tuple(cast("Iterable[str]", data_types or ())),
+            cost_table=cast("CostTable | None", cost_table),
         )
         self._check_names(name, made)
         return made
@@ -200,7 +237,7 @@ def _operations(
 ) -> dict[str, AnyOperation]:
     operations: dict[str, AnyOperation] = {}
     data_types = {name for one in contributions.values() for name in one.data_types}
-    for operation in (o for one in contributions.values() for o in one.operations):
+    for operation in (o for one in contributions.values() for o in one.all_operations):
         if operation.name in operations:
             msg = f"two plugins offer the operation {operation.name!r}; block one of them"
             raise ConfigError(msg)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
 from argo_mw.app.pipeline import Pipeline
+from argo_mw.app.scope import call_being_answered, check_scope
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import BadParameter, CallCycle, DeadlineExceeded
@@ -149,6 +150,7 @@ class Engine:
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
         """Return the answer to a question that *parent* depends on."""
         call, chain = self.calls.get(operation, parent.tenant, parameters)
+        check_scope(parent.operation, chain.operation)
         if call.key == parent.key or call.key in parent.ancestors:
             msg = f"{call.label} asks for itself, through {parent.operation.name}"
             raise CallCycle(msg)
@@ -161,6 +163,7 @@ class Engine:
         self, parent: Call, operation: str, subjects: Iterable[str], parameters: Parameters
     ) -> dict[str, Outcome | Exception]:
         """Return the answer or the error for each subject that *parent* depends on."""
+        check_scope(parent.operation, self.pipeline.operation(operation))
         return await self.map(
             operation, subjects, parameters, lambda one: self.nested(parent, operation, one)
         )
@@ -190,6 +193,27 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one(s), name=f"argo-mw:map:{operation}") for s in unique]
         return {subject: task.result() for subject, task in zip(unique, tasks, strict=True)}
+
+    def attributed(self, call: Call, parameters: Parameters, *, named: bool) -> Call:
+        """Return *call*, whose answers belong to a tenant, as it may be asked here.
+
+        Where a wrapped function asks it, that is on behalf of the tenant that the function answers.
+
+        Args:
+            call: What a caller asks.
+            parameters: What it was made of.
+            named: Whether the caller names its tenant, which is then asked for everywhere.
+
+        Raises:
+            ScopeConflict: A wrapped function asks it that answers a public operation.
+        """
+        asking = call_being_answered(self)
+        if asking is None:
+            return call
+        check_scope(asking.operation, call.operation)
+        if named or asking.tenant == call.tenant:
+            return call
+        return self.calls.get(call.operation.name, asking.tenant, parameters)[0]
 
     def refresh(self, call: Call) -> Refresh | None:
         """Ask *call* again in the background, for the caches to keep.

@@ -29,15 +29,25 @@ UPSTREAM_FLAG = "upstream."
 
 @frozen(eq=False)
 class Contributions:
-    """What one plugin brings, for one configuration of it."""
+    """What one plugin brings, for one configuration of it.
+
+    Attributes:
+        derived: Those of its operations that depend on what other plugins bring.
+    """
 
     config: object
     operations: tuple[AnyOperation, ...] = ()
+    derived: tuple[AnyOperation, ...] = ()
     upstreams: tuple[Upstream, ...] = ()
     layers: tuple[Layer, ...] = ()
     flags: tuple[str, ...] = ()
     data_types: tuple[str, ...] = ()
     cost_table: CostTable | None = None
+
+    @property
+    def all_operations(self) -> tuple[AnyOperation, ...]:
+        """The operations, also the derived ones."""
+        return (*self.operations, *self.derived)
 
 
 @frozen(eq=False)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Awaitable, Callable, Mapping
 from typing import ParamSpec, Protocol, TypeVar, cast
 
+from argo_mw.app.scope import answering
 from argo_mw.base.errors import ConfigError, UpstreamError
 from argo_mw.model.call import Call
 from argo_mw.model.operation import AnyOperation
@@ -114,10 +115,13 @@ def _home(function: Callable[..., object]) -> tuple[object, object]:
     return getattr(function, "__module__", None), getattr(function, "__qualname__", None)
 
 
-def upstream_of(function: Callable[..., Awaitable[object]], declared: AnyOperation) -> Upstream:
-    """Return the upstream that answers operation *declared* by calling *function*."""
+def upstream_of(
+    function: Callable[..., Awaitable[object]], declared: AnyOperation, application: object
+) -> Upstream:
+    """Return the upstream that answers operation *declared* of *application* with *function*."""
 
     async def fetch(call: Call) -> Outcome:
-        return Outcome(await function(**dict(call.parameters)))
+        with answering(application, call):
+            return Outcome(await function(**dict(call.parameters)))
 
     return Upstream(declared.name, {declared.name}, fetch, timeout=declared.timeout)

@@ -53,6 +53,10 @@ class CallCycle(BadCall):
     """A call needs its own answer, through its nested calls."""
 
 
+class ScopeConflict(BadCall):
+    """A public operation asks one whose answers belong to a tenant; it was not asked."""
+
+
 class Refusal(ArgoError):
     """A guard refused the request: a quota, a budget or a circuit breaker.
 

@@ -52,6 +52,7 @@ class Chain:
     Attributes:
         operation: The operation.
         constant: The one variant, where no flag depends on the call.
+        private: Whether answers belong to the tenant that asks.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Chain:
         only: str | None = None,
     ) -> None:
         self.operation = operation
+        self.private = operation.scope != "public"
         self._outer = _serving(order.outer, operation, flags)
         self._inner = _serving(order.inner, operation, flags)
         rules = {layer.flag: flags[layer.flag].rule for layer in (*self._outer, *self._inner)}

@@ -108,6 +108,8 @@ class Context:
 
         Raises:
             CallCycle: *parent* or one of its ancestors is this very question.
+            ScopeConflict: *parent*'s operation is public, and the answers to *operation* belong
+                to a tenant; nothing was asked.
             ArgoError: As :meth:`argo_mw.Argo.outcome`.
         """
         return await self._runtime.nested(parent, operation, parameters)
@@ -115,7 +117,13 @@ class Context:
     async def map(
         self, parent: Call, operation: str, subjects: Iterable[str], /, **parameters: object
     ) -> dict[str, Outcome | Exception]:
-        """Ask *operation* about many subjects on behalf of *parent*; see :meth:`call`."""
+        """Ask *operation* about many subjects on behalf of *parent*; see :meth:`call`.
+
+        Raises:
+            ScopeConflict: As for :meth:`call`.
+            UnknownOperation: No installed plugin offers it.
+            BadParameter: The operation is about no subject, or *subjects* is a text.
+        """
         return await self._runtime.nested_map(parent, operation, subjects, parameters)
 
     async def charge_extra(self, call: Call) -> None:

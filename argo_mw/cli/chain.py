@@ -24,7 +24,7 @@ async def plugins(argo: Argo, as_json: bool) -> None:
             "plugin": name,
             "from": engine_of(argo).plugins.origin(name),
             "layer": format_rule(pipeline.flags[name].rule) if one.layers else "",
-            "operations": [o.name for o in one.operations],
+            "operations": [o.name for o in one.all_operations],
             "upstreams": [u.name for u in one.upstreams],
         }
         for name, one in pipeline.contributions.items()

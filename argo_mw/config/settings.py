@@ -16,7 +16,7 @@ class ArgoSettings:
     """The table ``[argo]``.
 
     Attributes:
-        tenant: The tenant of calls that name none.
+        tenant: The tenant of calls that name none; it has a name.
         state_dir: Where state is kept; by default the user's state directory.
         shared: The URL of the store that instances share: ``sqlite`` for a file in the state
             directory, ``memory://``, ``sqlite:///PATH``, or one that a plugin brings
@@ -33,7 +33,7 @@ class ArgoSettings:
         startup_timeout: Seconds that a plugin may take to start, and to shut down.
     """
 
-    tenant: Shown = "default"
+    tenant: Shown = field(default="default", validator=validators.min_len(1))
     state_dir: Path | None = None
     shared: SecretUrl = field(default=SecretUrl("sqlite"))
     signing_key: Secret | None = None

@@ -30,7 +30,7 @@ class Call(Struct, frozen=True, eq=False):
             run for equal questions. Holds no secret, upstream, deadline or extension.
         subject: What the question is about: the value of the parameter that the operation names
             as its subject, or "".
-        tenant: On whose behalf it is asked.
+        tenant: On whose behalf it is asked; see also :attr:`owner`.
         deadline: The time by which the caller needs the answer, in monotonic seconds, or ``None``.
         upstream: The upstream that the call is bound to, or ``None`` before one is selected.
         tags: What every answer to it depends on: ``op:NAME``, ``subject:SUBJECT``, and what its
@@ -72,6 +72,11 @@ class Call(Struct, frozen=True, eq=False):
         return f"{self.operation.name} {self.subject}" if self.subject else self.operation.name
 
     @property
+    def owner(self) -> str:
+        """The tenant that every answer to it belongs to, or "" where tenants share answers."""
+        return "" if self.operation.scope == "public" else self.tenant
+
+    @property
     def branch_key(self) -> str:
         """The key of this question to this upstream."""
         return self.key if self.upstream is None else f"{self.key}@{self.upstream}"
@@ -81,7 +86,7 @@ class Call(Struct, frozen=True, eq=False):
         """The key that calls share which differ in their subject only."""
         rest = {n: v for n, v in self.parameters.items() if n != self.operation.subject}
         scope = _scope(self.operation, self.tenant)
-        return f"{self.operation.name}:{fingerprint_named(rest, of='siblings', context=(scope,))}"
+        return f"{self.operation.name}:{fingerprint_named(rest, of='siblings', context=scope)}"
 
     def bind(self, upstream: str) -> Call:
         """Return the same question, to *upstream*."""
@@ -115,7 +120,7 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
     digest = fingerprint_named(
         bound,
         of=operation.name,
-        context=(operation.name, operation.version, _scope(operation, tenant)),
+        context=(operation.name, operation.version, *_scope(operation, tenant)),
     )
     subject = str(bound.get(operation.subject, "")) if operation.subject else ""
     tags = {f"op:{operation.name}", *operation.tags(bound)}
@@ -141,5 +146,7 @@ def _own(value: object) -> object:
         return value
 
 
-def _scope(operation: AnyOperation, tenant: str) -> str:
-    return "" if operation.scope == "public" else tenant
+def _scope(operation: AnyOperation, tenant: str) -> tuple[str, ...]:
+    # The word beside the tenant's name: whatever a tenant is called, what it may have never has the
+    # key of what all may have, also where an operation's scope changes.
+    return ("",) if operation.scope == "public" else ("tenant", tenant)

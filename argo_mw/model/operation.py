@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, Literal, ParamSpec, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
 from argo_mw.base.errors import BadParameter, ConfigError
 from argo_mw.base.suggest import suggest
@@ -48,8 +48,9 @@ class Operation(Generic[P, R_co]):
             answer out of other operations.
         data_type: What kind of data answers are, by a name that a plugin registers with
             ``register_data_types``, or ""; layers may decide by it.
-        scope: ``public`` answers are shared between tenants, ``tenant`` ones are not.
-            Language-model operations are always ``tenant``.
+        scope: ``public`` answers are shared between tenants, ``tenant`` ones are not. By default
+            ``public`` for ``fetch`` and ``tenant`` for the rest; language-model operations are
+            always ``tenant``. A public operation cannot ask a tenant one.
         subject: The name of the parameter that is the subject, or "" when there is none.
         accept: Returns what is wrong with a value, or ``None`` when it is an answer.
         normalize: Brings parameters into one form, and refuses bad ones with
@@ -65,9 +66,9 @@ class Operation(Generic[P, R_co]):
 
     name: str
     signature: inspect.Signature
-    kind: Kind = "fetch"
+    kind: Kind = field(default="fetch", validator=validators.in_(get_args(Kind)))
     data_type: str = ""
-    scope: Scope = field(default="public")
+    scope: Scope = field()
     subject: str = ""
     accept: Accept = accept_anything
     normalize: Normalize | None = None
@@ -103,8 +104,15 @@ class Operation(Generic[P, R_co]):
     def _has_rest(self) -> bool:
         return any(p.kind is _REST for p in self.signature.parameters.values())
 
+    @scope.default
+    def _scope_of_kind(self) -> Scope:
+        return "public" if self.kind == "fetch" else "tenant"
+
     @scope.validator
     def _language_models_are_never_public(self, _: object, value: Scope) -> None:
+        if value not in get_args(Scope):
+            msg = f"the scope of operation {self.name!r} is {value!r}; it is 'public' or 'tenant'"
+            raise ValueError(msg)
         if self.kind == "llm" and value != "tenant":
             msg = f"operation {self.name!r} is of kind 'llm': its scope must be 'tenant'"
             raise ValueError(msg)
@@ -135,6 +143,18 @@ AnyOperation: TypeAlias = Operation[..., object]
 _REST = inspect.Parameter.VAR_KEYWORD
 
 
+def scope_of(names: Iterable[str], operations: Mapping[str, AnyOperation]) -> Scope:
+    """Return the scope of an operation that asks those with *names*.
+
+    Args:
+        names: What it asks.
+        operations: The operations by name; one that is missing cannot be asked, and so belongs to
+            no tenant.
+    """
+    asked = [operations[name] for name in names if name in operations]
+    return "public" if all(one.scope == "public" for one in asked) else "tenant"
+
+
 def operation(
     *,
     name: str | None = None,
@@ -162,8 +182,8 @@ def operation(
         name: What callers ask for; by default the function's name.
         kind: ``fetch``, ``llm`` or ``compute``.
         data_type: What kind of data answers are, by a registered name, or "".
-        scope: ``public`` or ``tenant``; by default ``tenant`` for language models and
-            ``public`` for the rest.
+        scope: ``public`` where tenants share answers, or ``tenant``; by default ``public`` for
+            ``fetch`` and ``tenant`` for the rest.
         subject: The name of the parameter that is the subject, or "".
         accept: Returns what is wrong with a value, or ``None`` when it is an answer.
         normalize: Brings parameters into one form, and refuses bad ones.
@@ -186,12 +206,12 @@ def operation(
                 f"{own}{signature}: {suggest(subject, signature.parameters)}"
             )
             raise ConfigError(msg)
+        chosen: dict[str, Any] = {} if scope is None else {"scope": scope}
         return Operation(
             name=own,
             signature=signature.replace(return_annotation=inspect.Signature.empty),
             kind=kind,
             data_type=data_type,
-            scope=scope or ("tenant" if kind == "llm" else "public"),
             subject=subject,
             accept=accept,
             normalize=normalize,
@@ -201,6 +221,7 @@ def operation(
             version=version,
             record=record,
             doc=(inspect.getdoc(function) or "").partition("\n")[0],
+            **chosen,
         )
 
     return declare

@@ -111,6 +111,7 @@ _SEVERAL: Mapping[str, Wanted] = {
         "argo_mw.plugin.Operation: mark functions with @operation()",
         _is_a(Operation),
     ),
+    "register_derived_operations": ("argo_mw.plugin.Operation", _is_a(Operation)),
     "register_upstreams": ("argo_mw.plugin.Upstream", _is_a(Upstream)),
     "register_guards": ("argo_mw.plugin.Guard", _has_reserve),
     "register_observers": ("functions of an event", callable),

@@ -92,6 +92,25 @@ def register_operations(config: object) -> Iterable[AnyOperation]:  # type: igno
 
 
 @hookspec
+def register_derived_operations(  # type: ignore[empty-body]
+    config: object, context: Context, operations: Mapping[str, AnyOperation]
+) -> Iterable[AnyOperation]:
+    """Return operations that depend on what other plugins offer: what is asked, and in which scope.
+
+    Asked whenever the chain is built, after :func:`register_operations` and
+    :func:`register_upstreams` of all plugins, so that what is derived follows every change. Return
+    the same operations as before while nothing has changed: different ones count as a change of
+    the plugin's configuration.
+
+    Args:
+        config: The plugin's configuration.
+        context: The services of the application.
+        operations: What the plugins and the program register, by name, with what was derived so
+            far; :func:`~argo_mw.plugin.scope_of` is the scope of an operation that asks some.
+    """
+
+
+@hookspec
 def register_upstreams(config: object, context: Context) -> Iterable[Upstream]:  # type: ignore[empty-body]
     """Return the upstreams that the plugin brings."""
 

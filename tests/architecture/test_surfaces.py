@@ -14,7 +14,7 @@ SURFACES = {
         BadCall BadParameter BlockingArgo BrokenPlugin BudgetExceeded CallCycle Caller
         CircuitOpen Clock Closed ConfigError Cost DeadlineExceeded Explained InvalidAnswer
         NotCopyable NotEncodable NotFound NotShareable Note OperationSettings Outcome PluginError
-        QuotaExceeded Refusal Secret SecretUrl Settings SharedUnavailable StreamAborted Timer
+        QuotaExceeded Refusal ScopeConflict Secret SecretUrl Settings SharedUnavailable StreamAborted Timer
         UnknownOperation Unsupported UpstreamError UpstreamSettings
     """,
     "argo_mw.plugin": """
@@ -27,7 +27,7 @@ SURFACES = {
         Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note Observer Operation
         OperationSettings Outcome OutcomeCopies PluginError PluginTemplate QuotaExceeded Reconfigured
         Recording Refresh Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope
-        Secret SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream StreamAborted
+        ScopeConflict Secret SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream StreamAborted
         Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded TimeOrderedIds
         Timer Trouble UNLIMITED Undecodable UndecodableReason UnknownOperation Unsupported
         Upstream UpstreamError UpstreamSettings all_failed collect config_of context_of

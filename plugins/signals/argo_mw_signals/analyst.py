@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -21,7 +21,7 @@ from argo_mw.plugin import (
 from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.consensus import agree
 from argo_mw_signals.news_sentiment import news_sentiment
-from argo_mw_signals.operations import OPERATIONS
+from argo_mw_signals.operations import NAMES, SignalOperation
 from argo_mw_signals.signal import Contribution, Missing, Signal
 from argo_mw_signals.voice_registry import NEWS, PREFIX, Voice
 from argo_mw_signals.voices import PRICE_VOICES
@@ -35,18 +35,14 @@ _RESERVE = 0.1
 class Analyst:
     """The answers to ``signal`` and to the voices, computed from calls through the chain."""
 
-    def __init__(
-        self, config: SignalsConfig, context: Context, voices: Callable[[], Sequence[Voice]]
-    ) -> None:
+    def __init__(self, config: SignalsConfig, context: Context) -> None:
         self._config = config
         self._context = context
         self._clock = context.clock
-        self._voices = voices
 
     def upstream(self) -> Upstream:
         """Return the upstream to register."""
-        names = frozenset(operation.name for operation in OPERATIONS)
-        return Upstream(NAME, names, self.fetch, timeout=60.0, price=0.0)
+        return Upstream(NAME, frozenset(NAMES), self.fetch, timeout=60.0, price=0.0)
 
     async def fetch(self, call: Call) -> Outcome:
         """Return the answer to *call*."""
@@ -64,7 +60,9 @@ class Analyst:
         bars, as_of = await self._bars(call)
         heard: list[Contribution] = []
         missing: list[Missing] = []
-        voices = self._voices()
+        # Those of the call's own operation: its scope was chosen for just these.
+        assert isinstance(call.operation, SignalOperation)
+        voices = call.operation.voices
         async with asyncio.TaskGroup() as group:
             for voice in voices:
                 listening = self._listen(call, voice, heard, missing)

@@ -1,12 +1,22 @@
-"""The operations: the signal, and each voice by itself."""
+"""The operations: the signal, and each voice by itself.
+
+Tenants share signals and votes just as far as they share what those are made of: whenever the chain
+is built, their scope follows the operations that they ask.
+"""
 
 from __future__ import annotations
 
-from argo_mw.plugin import AnyOperation, BadParameter, operation
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from argo_mw.plugin import AnyOperation, BadParameter, Operation, operation, scope_of
 from argo_mw_signals import votes
 from argo_mw_signals.recording import RECORDING
 from argo_mw_signals.signal import Signal
-from argo_mw_signals.voice_registry import NEWS, PREFIX
+from argo_mw_signals.voice_registry import NEWS, PREFIX, Voice
 from argo_mw_signals.voices import PRICE_VOICES
 from argo_mw_signals.votes import Vote
 
@@ -37,6 +47,17 @@ def signal(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Signal:
     raise NotImplementedError
 
 
+@frozen(eq=False)
+class SignalOperation(Operation[..., Signal]):
+    """The operation ``signal``, with the voices that its scope was chosen for.
+
+    Attributes:
+        voices: Those that are heard.
+    """
+
+    voices: Sequence[Voice] = ()
+
+
 def _price_voice(name: str) -> AnyOperation:
     @operation(
         name=PREFIX + name,
@@ -65,5 +86,40 @@ def voice_news(symbol: str) -> Vote:
     raise NotImplementedError
 
 
-OPERATIONS = (signal, *(_price_voice(name) for name in PRICE_VOICES), voice_news)
-"""All of them."""
+_PRICE_VOICES = tuple(_price_voice(name) for name in PRICE_VOICES)
+
+NAMES = (signal.name, *(one.name for one in _PRICE_VOICES), voice_news.name)
+"""The names of all of them."""
+
+
+def operations_for(
+    voices: Sequence[Voice], registered: Mapping[str, AnyOperation]
+) -> tuple[AnyOperation, ...]:
+    """Return the operations, each in the scope that what it asks allows.
+
+    Args:
+        voices: Those that a signal hears.
+        registered: The operations of other plugins, by name.
+    """
+    of_prices = scope_of(["bars"], registered)
+    votes_of_prices = [attrs.evolve(one, scope=of_prices) for one in _PRICE_VOICES]
+    vote_of_news = attrs.evolve(voice_news, scope=scope_of(["news"], registered))
+    known = {**registered, **{one.name: one for one in (*votes_of_prices, vote_of_news)}}
+    asked = ["bars", *(voice.operation for voice in voices)]
+    heard = _with_voices(signal, scope=scope_of(asked, known), voices=tuple(voices))
+    return (heard, *votes_of_prices, vote_of_news)
+
+
+def same(one: Iterable[AnyOperation], other: Iterable[AnyOperation]) -> bool:
+    """Return whether both are the same operations, in the same scopes and with the same voices."""
+    return [_essence(operation) for operation in one] == [_essence(o) for o in other]
+
+
+def _essence(operation: AnyOperation) -> tuple[object, ...]:
+    return operation.name, operation.scope, getattr(operation, "voices", ())
+
+
+def _with_voices(base: AnyOperation, **changes: object) -> SignalOperation:
+    fields = {one.name: getattr(base, one.name) for one in attrs.fields(Operation) if one.init}
+    given: dict[str, Any] = {**fields, **changes}
+    return SignalOperation(**given)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import click
 
@@ -11,21 +11,21 @@ from argo_mw_signals import hookspecs, reads
 from argo_mw_signals.analyst import Analyst
 from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.history import Database, WithRecordedSignals
-from argo_mw_signals.operations import OPERATIONS
+from argo_mw_signals.operations import operations_for, same
 from argo_mw_signals.recorded import RecordedSignal, RecordedVote
 from argo_mw_signals.recording import DECLARATION
 from argo_mw_signals.results import Performance, SignalPage
 from argo_mw_signals.signal import Contribution, Missing, Signal
-from argo_mw_signals.voice_registry import Voice, voices_in_use
+from argo_mw_signals.voice_registry import voices_in_use
 from argo_mw_signals.votes import Vote
 
 
 class SignalsPlugin(WithRecordedSignals):
-    """The plugin, one for each application: it knows the voices and the recorded signals."""
+    """The plugin, one for each application: it derives its operations from the voices."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._voices: tuple[Voice, ...] = ()
+        self._derived: tuple[AnyOperation, ...] = ()
 
     @hookimpl
     def register_config(self) -> type:
@@ -52,13 +52,33 @@ class SignalsPlugin(WithRecordedSignals):
 
     @hookimpl
     def register_operations(self) -> Iterable[AnyOperation]:
-        """Return ``signal``, one operation per voice, and the reads of recorded signals."""
-        return (*OPERATIONS, *reads.OPERATIONS)
+        """Return the reads of recorded signals."""
+        return reads.OPERATIONS
+
+    @hookimpl
+    def register_derived_operations(
+        self, config: SignalsConfig, context: Context, operations: Mapping[str, AnyOperation]
+    ) -> Iterable[AnyOperation]:
+        """Return ``signal``, with the voices that plugins register now, and the built-in voices.
+
+        Voices that cannot be used leave the operations as they are.
+        """
+        try:
+            voices = voices_in_use(config, context.collect("register_voices"))
+        except ConfigError as error:
+            if not self._derived:
+                raise
+            context.warn_once("plugin signals", f"{error}; the voices stay as they were")
+            return self._derived
+        derived = operations_for(voices, operations)
+        if not same(derived, self._derived):
+            self._derived = derived
+        return self._derived
 
     @hookimpl
     def register_upstreams(self, config: SignalsConfig, context: Context) -> Iterable[Upstream]:
         """Return the analyst, and the recorded signals."""
-        analyst = Analyst(config, context, self._hear)
+        analyst = Analyst(config, context)
         return [analyst.upstream(), reads.SignalReads(self.recorded).upstream()]
 
     @hookimpl(optionalhook=True)
@@ -79,22 +99,6 @@ class SignalsPlugin(WithRecordedSignals):
         add_to(cli)
 
     @hookimpl
-    async def startup(self, config: SignalsConfig, context: Context) -> None:
-        """Ask the other plugins for their voices."""
-        self._voices = voices_in_use(config, context.collect("register_voices"))
-
-    @hookimpl
-    async def config_changed(self, config: SignalsConfig, context: Context) -> None:
-        """Ask them again, and forget the signals that were made by the old weights.
-
-        An answer that cannot be used leaves the voices as they are.
-        """
-        try:
-            self._voices = voices_in_use(config, context.collect("register_voices"))
-        except ConfigError as error:
-            context.warn_once("plugin signals", f"{error}; the voices stay as they were")
-            return
+    async def config_changed(self, context: Context) -> None:
+        """Forget the signals that were made by other weights or voices."""
         await context.invalidate(["op:signal", "op:voice_news"])
-
-    def _hear(self) -> Sequence[Voice]:
-        return self._voices

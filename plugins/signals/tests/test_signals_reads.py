@@ -63,7 +63,8 @@ def answered() -> FakePlugin:
     """Another upstream that answers signals, so that none need be computed."""
     vote = Contribution("trend", 0.5, 0.5, 1.0, "up")
     signal = Signal("AAPL", "BUY", 0.7, 0.5, 100.0, 1.0, 2.0, (vote,))
-    return FakePlugin(upstreams=[Scripted("elsewhere", {"signal"}, Outcome(signal, as_of=2.0))])
+    elsewhere = Scripted("elsewhere", {"signal"}, Outcome(signal, as_of=2.0))
+    return FakePlugin(upstreams=[elsewhere])
 
 
 async def test_a_signal_that_is_answered_can_be_read_afterwards():
