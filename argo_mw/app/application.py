@@ -202,7 +202,7 @@ class Argo(Caller):
                 timeout=timeout,
             )(function)
             check(declared, function, self._wrapped.get(declared.name))
-            self._give(declared, upstream_of(function, declared, self._engine))
+            self._give(declared, upstream_of(function, declared, self._engine.wrapped))
             self._wrapped[declared.name] = function
             return wrapped(function, declared, self.call)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
 from argo_mw.app.pipeline import Pipeline
-from argo_mw.app.scope import call_being_answered, check_scope
+from argo_mw.app.scope import WrappedCalls, check_scope
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import BadParameter, CallCycle, DeadlineExceeded
@@ -43,6 +43,7 @@ class Engine:
         tasks: The background tasks.
         costs: The recorder of what requests cost.
         calls: The calls of the current pipeline; an attribute, since every memory hit reads it.
+        wrapped: The calls that wrapped functions are answering.
     """
 
     def __init__(self, plugins: Plugins, clock: Clock, events: Events, tasks: Tasks) -> None:
@@ -53,6 +54,7 @@ class Engine:
         self.costs = Costs(events)
         self._pipeline: Pipeline | None = None
         self.calls: Calls = NO_CALLS
+        self.wrapped = WrappedCalls()
         self._longest_timeout = 0.0
         self._refreshing: dict[str, Refresh] = {}
 
@@ -207,7 +209,7 @@ class Engine:
         Raises:
             ScopeConflict: A wrapped function asks it that answers a public operation.
         """
-        asking = call_being_answered(self)
+        asking = self.wrapped.here()
         if asking is None:
             return call
         check_scope(asking.operation, call.operation)

@@ -9,11 +9,8 @@ what it asks is attributed to the call that it answers, by a context variable th
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
-
-from attrs import define
+from typing import TypeAlias
 
 from argo_mw.base.errors import ScopeConflict
 from argo_mw.model.call import Call
@@ -35,40 +32,28 @@ def check_scope(asking: AnyOperation, asked: AnyOperation) -> None:
         raise ScopeConflict(msg)
 
 
-@define(eq=False)
-class _Answering:
-    """A wrapped function at work.
+class WrappedCalls:
+    """The calls of one application that wrapped functions are answering.
+
+    Functions set it by hand, without a context manager: each of their requests pays for it.
 
     Attributes:
-        application: Whose call it answers: one function may ask another application.
-        call: The call, or ``None`` once it is answered: tasks that outlive the function keep its
-            context.
-        outer: The function that was at work around it.
+        current: The call that is being answered here, and the same of the function around it.
+        active: All of them. Tasks that outlive a function keep its context, though not its call.
     """
 
-    application: object
-    call: Call | None
-    outer: _Answering | None
+    __slots__ = ("active", "current")
+
+    def __init__(self) -> None:
+        self.current: ContextVar[_Answering | None] = ContextVar("argo_mw_answering", default=None)
+        self.active: set[Call] = set()
+
+    def here(self) -> Call | None:
+        """Return the call that a wrapped function answers here, if any."""
+        found = self.current.get()
+        while found is not None and found[0] not in self.active:
+            found = found[1]
+        return None if found is None else found[0]
 
 
-_answering: ContextVar[_Answering | None] = ContextVar("argo_mw_answering", default=None)
-
-
-@contextmanager
-def answering(application: object, call: Call) -> Generator[None]:
-    """Attribute what is asked of *application* within to *call*."""
-    own = _Answering(application, call, _answering.get())
-    token = _answering.set(own)
-    try:
-        yield
-    finally:
-        own.call = None
-        _answering.reset(token)
-
-
-def call_being_answered(application: object) -> Call | None:
-    """Return the call of *application* that a wrapped function answers here, if any."""
-    found = _answering.get()
-    while found is not None and (found.application is not application or found.call is None):
-        found = found.outer
-    return None if found is None else found.call
+_Answering: TypeAlias = "tuple[Call, _Answering | None]"

@@ -4,13 +4,17 @@
 import pytest
 
 pytest.register_assert_rewrite(
-    "argo_mw.testing.layers", "argo_mw.testing.shared", "argo_mw.testing.upstream_conformance"
+    "argo_mw.testing.layers",
+    "argo_mw.testing.operations",
+    "argo_mw.testing.shared",
+    "argo_mw.testing.upstream_conformance",
 )
 
 from argo_mw.testing.blocking import blocking_calls
 from argo_mw.testing.clock import FakeClock, settle
 from argo_mw.testing.events import Captured, capture_events
 from argo_mw.testing.layers import LayerConformance
+from argo_mw.testing.operations import OperationConformance
 from argo_mw.testing.plugins import FakePlugin
 from argo_mw.testing.unreachable_store import UnreachableStore
 from argo_mw.testing.upstream_conformance import FakeService, UpstreamConformance
@@ -22,6 +26,7 @@ __all__ = [
     "FakePlugin",
     "FakeService",
     "LayerConformance",
+    "OperationConformance",
     "Scripted",
     "UnreachableStore",
     "UpstreamConformance",

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
+from attrs import evolve
 
 from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.base.errors import Action, ConfigError, QuotaExceeded, UpstreamError
@@ -143,6 +144,28 @@ class LayerConformance(IsolatedTests):
                     answer = await argo.call(self.operation.name, **self._about(subject))
                     assert subject == answer
         self._check_none_failed(events.of(LayerBypassed))
+
+    @pytest.mark.asyncio
+    async def test_it_keeps_tenants_apart(self) -> None:
+        """What belongs to a tenant is given to no other, at once or afterwards."""
+        own = evolve(self.operation, scope="tenant")
+        upstream = self.scripted()
+        asked = FakePlugin(operations=[own], upstreams=[upstream])
+        argo = Argo.open(
+            self.settings(),
+            clock=FakeClock(),
+            plugins={self.name: self.plugin, "asked": asked},
+            installed=False,
+        )
+        tenants = [f"tenant-{n}" for n in range(4)]
+        async with argo:
+            for _ in range(2):
+                asking = [
+                    argo.options(tenant=t).call(own.name, **self._about("x")) for t in tenants
+                ]
+                await asyncio.gather(*asking)
+        served = {call.tenant for call in upstream.asked}
+        assert set(tenants) == served, f"the upstream answered {sorted(served)} only"
 
     @pytest.mark.asyncio
     async def test_it_is_transparent_when_off(self) -> None:

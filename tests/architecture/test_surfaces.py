@@ -14,8 +14,8 @@ SURFACES = {
         BadCall BadParameter BlockingArgo BrokenPlugin BudgetExceeded CallCycle Caller
         CircuitOpen Clock Closed ConfigError Cost DeadlineExceeded Explained InvalidAnswer
         NotCopyable NotEncodable NotFound NotShareable Note OperationSettings Outcome PluginError
-        QuotaExceeded Refusal ScopeConflict Secret SecretUrl Settings SharedUnavailable StreamAborted Timer
-        UnknownOperation Unsupported UpstreamError UpstreamSettings
+        QuotaExceeded Refusal ScopeConflict Secret SecretUrl Settings SharedUnavailable StreamAborted
+        Timer UnknownOperation Unsupported UpstreamError UpstreamSettings
     """,
     "argo_mw.plugin": """
         Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation Argo
@@ -27,12 +27,13 @@ SURFACES = {
         Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note Observer Operation
         OperationSettings Outcome OutcomeCopies PluginError PluginTemplate QuotaExceeded Reconfigured
         Recording Refresh Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope
-        ScopeConflict Secret SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream StreamAborted
-        Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded TimeOrderedIds
+        ScopeConflict Secret SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream
+        StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded TimeOrderedIds
         Timer Trouble UNLIMITED Undecodable UndecodableReason UnknownOperation Unsupported
         Upstream UpstreamError UpstreamSettings all_failed collect config_of context_of
         copy_error fail_at fingerprint hookimpl hookspec is_final layers_of observe observes
-        operation plugin_of redact redact_url stall_aware_timeout state_directory structure suggest
+        operation plugin_of redact redact_url scope_of stall_aware_timeout state_directory structure
+        suggest
     """,
     "argo_mw.store": """
         Clock Closed Codecs ConfigError Count EVERYTHING EncryptionKeys Envelope Freshness Lease LoopAffinity
@@ -41,8 +42,8 @@ SURFACES = {
         check_key check_keys check_ttl check_value open_shared snapshot
     """,
     "argo_mw.testing": """
-        Captured FakeClock FakePlugin FakeService LayerConformance Scripted UnreachableStore
-        UpstreamConformance blocking_calls capture_events settle
+        Captured FakeClock FakePlugin FakeService LayerConformance OperationConformance Scripted
+        UnreachableStore UpstreamConformance blocking_calls capture_events settle
     """,
     "argo_mw.cli": """
         ExitCode console current_settings print_json say with_argo

@@ -202,10 +202,7 @@ CASES = (
         slow=True,
         redis=True,
     ),
-    Case(
-        "attack_37_tenants_nested",
-        "a public answer that is made of a tenant's is served to other tenants, and recorded for them",
-    ),
+    Case("attack_37_tenants_nested"),
     Case(
         "field_01_endpoint_in_key",
         "one model name at two addresses, or with two query strings, shares one answer",

@@ -100,7 +100,7 @@ class Recorder:
             value=outcome.value,
             subject=call.subject,
             parameters=call.parameters,
-            owner=_owner(call),
+            owner=call.owner,
             upstream=outcome.upstream,
             as_of=outcome.as_of,
             time=now,
@@ -119,7 +119,7 @@ class Recorder:
             key=call.key,
             subject=call.subject,
             upstream=outcome.upstream,
-            tenant=_owner(call),
+            tenant=call.owner,
             timestamp=micros(now if outcome.as_of is None else outcome.as_of),
             value=self._context.codecs.encode(
                 outcome.value, place_of(call.operation.name, call.key)
@@ -142,8 +142,3 @@ class Recorder:
         self._context.warn_once(NAME, f"answers to {call.operation.name} are not recorded: {why}")
         self._context.announce(NAME, "left out", call, why)
         return outcome.shaped_by(NAME, f"not recorded: {why}")
-
-
-def _owner(call: Call) -> str:
-    """Return the tenant that the answer to *call* belongs to, or "" where tenants share it."""
-    return "" if call.operation.scope == "public" else call.tenant

@@ -70,16 +70,18 @@ async def import_signals(
     path: Path,
     database: Database,
     *,
+    tenant: str = "",
     zone: str = "UTC",
     progress: Callable[[int], None] = lambda rows: None,
 ) -> Imported:
     """Copy the table ``signals`` of the file *path* into *database*.
 
-    Identifiers are made from the rows, so importing twice keeps one of each.
+    Identifiers are made from the rows and the tenant, so importing twice keeps one of each.
 
     Args:
         path: The old database.
         database: Where the signals go.
+        tenant: The tenant that they belong to, or "" where tenants share them.
         zone: The time zone of times that name none.
         progress: Called with how many rows have been read.
 
@@ -93,7 +95,7 @@ async def import_signals(
         rows = []
         for one in old:
             try:
-                rows.append(_signal(one, local).row())
+                rows.append(_signal(one, local, tenant).row())
             except (BadParameter, TypeError, ValueError, OverflowError) as error:
                 refused += 1
                 problems.append(f"row {one.get('id')}: {error}")
@@ -134,7 +136,7 @@ def _read(path: Path, after: int) -> tuple[list[dict[str, object]], int]:
     return rows, int(str(rows[-1].pop("rowid_"))) if rows else after
 
 
-def _signal(row: dict[str, object], zone: ZoneInfo) -> RecordedSignal:
+def _signal(row: dict[str, object], zone: ZoneInfo, tenant: str) -> RecordedSignal:
     found = {name: _first(row, names) for name, names in _NAMES.items()}
     lacking = [name for name in _REQUIRED if found[name] is None]
     if lacking:
@@ -162,7 +164,8 @@ def _signal(row: dict[str, object], zone: ZoneInfo) -> RecordedSignal:
         price=price,
         upstream=None if found["upstream"] is None else str(found["upstream"]),
         detail=json.dumps(rest, default=str) if rest else None,
-        id=_identifier(row, made),
+        tenant=tenant,
+        id=_identifier(row, made, tenant),
         outcome=outcome,
         is_active=outcome is None if active is None else str(active).lower() not in _NO,
         exit_price=exit_price,
@@ -173,12 +176,12 @@ def _signal(row: dict[str, object], zone: ZoneInfo) -> RecordedSignal:
     )
 
 
-def _identifier(row: Mapping[str, object], timestamp: int) -> bytes:
+def _identifier(row: Mapping[str, object], timestamp: int, tenant: str) -> bytes:
     """Return a UUID version 7 whose random part is a digest of what identifies the row."""
     # Its own identifier where it has one: the rest of a row changes when it is closed.
     named = row.get("signal_id") or row.get("id") or sorted(row.items(), key=lambda item: item[0])
     # Its symbol too: two files may both count from 1, and a column `id` need not be unique.
-    text = f"{named}:{row['symbol']}:{timestamp}"
+    text = f"{tenant}:{named}:{row['symbol']}:{timestamp}"
     digest = hashlib.blake2b(text.encode(), digest_size=10).digest()
     head = max(timestamp // 1000, 0).to_bytes(6, "big")
     middle = bytes([0x70 | digest[0] & 0x0F, digest[1], 0x80 | digest[2] & 0x3F])

@@ -156,14 +156,16 @@ async def export(
 @click.command("import")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option("--zone", default="UTC", show_default=True, help="Time zone of times that name none.")
+@click.option("--shared", is_flag=True, help="Let all tenants see them.")
 @with_argo
-async def import_(argo: Argo, file: Path, zone: str) -> None:
-    """Copy the signals of the original service's database FILE."""
+async def import_(argo: Argo, file: Path, zone: str, shared: bool) -> None:
+    """Copy the signals of the original service's database FILE, as the configured tenant's."""
     with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("signals", total=None)
         done = await import_signals(
             file,
             recorded_signals(argo).database,
+            tenant="" if shared else argo.settings.argo.tenant,
             zone=zone,
             progress=lambda rows: progress.update(task, completed=rows),
         )

@@ -66,7 +66,7 @@ async def try_(argo: Argo, a: str, b: str, policy: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool) -> None:
-    """List the last served hits, or review one: a wrong one is forgotten in every instance."""
+    """List the last hits of all tenants, or review one: a wrong one is forgotten everywhere."""
     config = config_of(argo, SimilarityConfig)
     kept = Audit(context_of(argo), max_hits=config.max_audited)
     hits = await kept.hits()
