@@ -118,7 +118,7 @@ class Cache:
                 return found
             entry = found or entry
         self._context.announce(NAME, "miss", call)
-        if entry is None or not self._in_grace(entry):
+        if entry is None or not self._may_stand_in(entry, call):
             return await self._loader.load(call, call_next)
         return await self._load_or_serve(entry, call, call_next)
 
@@ -238,8 +238,10 @@ class Cache:
 
     # -- old answers ---------------------------------------------------------------------------
 
-    def _in_grace(self, entry: CacheEntry) -> bool:
-        return entry.error is None and self._monotonic() < entry.times.stale_until
+    def _may_stand_in(self, entry: CacheEntry, call: Call) -> bool:
+        """Return whether *entry* may be served to *call* when nothing newer can be had."""
+        in_grace = entry.error is None and self._monotonic() < entry.times.stale_until
+        return in_grace and self._accepts(entry.outcome, call)
 
     async def _load_or_serve(self, entry: CacheEntry, call: Call, call_next: Next) -> Outcome:
         """Return a newer answer than *entry*, or *entry* when there is none, or none soon."""

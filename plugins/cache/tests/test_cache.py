@@ -185,6 +185,20 @@ async def test_an_old_answer_is_served_within_its_grace_when_upstreams_fail(
     assert "stale" in [e.action for e in events.of(LayerActed)]
 
 
+@pytest.mark.parametrize("age", [10.0, 80.0])
+async def test_an_answer_that_is_too_old_for_its_caller_does_not_stand_in(
+    clock: FakeClock, age: float
+) -> None:
+    """Whether it has expired or not: ``max_age`` holds in the grace period too."""
+    upstream = counting(1, UpstreamError("down", upstream="a"))
+    async with open_argo(upstream, clock, ttl=60, grace=300) as argo:
+        await argo.call("bars", symbol="A")
+        await clock.advance(age)
+        with pytest.raises(UpstreamError):
+            await argo.options(max_age=5.0).call("bars", symbol="A")
+        assert 1 == await argo.options(max_age=100.0).call("bars", symbol="A")
+
+
 async def test_an_invalidated_answer_is_not_served_within_the_grace(clock: FakeClock) -> None:
     upstream = counting(1, UpstreamError("down", upstream="a"))
     async with open_argo(upstream, clock) as argo:
