@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
-from attrs import evolve
+from attrs import evolve, fields
 
 from argo_mw.app.call_cache import CallCache
 from argo_mw.app.names import unknown, unknown_operation
@@ -137,7 +137,7 @@ class PipelineBuilder:
             for name in deriving:
                 if name in found:
                     derived = self._derived(name, found)
-                    if derived != found[name].derived:
+                    if not _same(derived, found[name].derived):
                         found[name] = evolve(found[name], derived=derived)
             if found == before:
                 break
@@ -230,6 +230,16 @@ class PipelineBuilder:
             f"layer {layer.name}",
             f"it failed and was bypassed: {type(error).__name__}: {error}",
         )
+
+
+def _same(some: Sequence[AnyOperation], others: Sequence[AnyOperation]) -> bool:
+    """Return whether two lists of operations are equal in every field of every operation."""
+    return [_all_fields(one) for one in some] == [_all_fields(one) for one in others]
+
+
+def _all_fields(operation: AnyOperation) -> tuple[object, ...]:
+    names = [field.name for field in fields(type(operation)) if field.init]
+    return (type(operation), *(getattr(operation, name) for name in names))
 
 
 def _operations(

@@ -98,9 +98,9 @@ def register_derived_operations(  # type: ignore[empty-body]
     """Return operations that depend on what other plugins offer: what is asked, and in which scope.
 
     Asked whenever the chain is built, after :func:`register_operations` and
-    :func:`register_upstreams` of all plugins, so that what is derived follows every change. Return
-    the same operations as before while nothing has changed: different ones count as a change of
-    the plugin's configuration.
+    :func:`register_upstreams` of all plugins, so that what is derived follows every change.
+    Operations that differ in some field from those before count as a change of the plugin's
+    configuration.
 
     Args:
         config: The plugin's configuration.

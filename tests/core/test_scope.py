@@ -341,6 +341,27 @@ async def test_a_derived_operation_follows_what_is_wrapped_later():
         assert "tenant" == engine_of(argo).pipeline.operations["made"].scope
 
 
+async def test_what_is_derived_anew_and_is_equal_is_no_change():
+    changes: list[str] = []
+    base = declare("made", kind="compute")
+
+    class Watched(FakePlugin):
+        @hookimpl
+        def register_derived_operations(
+            self, operations: Mapping[str, AnyOperation]
+        ) -> list[AnyOperation]:
+            return [evolve(base, scope=scope_of(["base"], operations))]
+
+        @hookimpl
+        async def config_changed(self) -> None:
+            changes.append("changed")
+
+    argo = Argo.open({"argo": {"shared": "memory://"}}, plugins={"a": Watched()}, installed=False)
+    async with argo:
+        await argo.reload({"argo": {"shared": "memory://"}})
+    assert [] == changes
+
+
 async def test_one_that_cannot_derive_is_left_out_alone():
     class Fails(FakePlugin):
         @hookimpl

@@ -6,7 +6,7 @@ is built, their scope follows the operations that they ask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -108,15 +108,6 @@ def operations_for(
     asked = ["bars", *(voice.operation for voice in voices)]
     heard = _with_voices(signal, scope=scope_of(asked, known), voices=tuple(voices))
     return (heard, *votes_of_prices, vote_of_news)
-
-
-def same(one: Iterable[AnyOperation], other: Iterable[AnyOperation]) -> bool:
-    """Return whether both are the same operations, in the same scopes and with the same voices."""
-    return [_essence(operation) for operation in one] == [_essence(o) for o in other]
-
-
-def _essence(operation: AnyOperation) -> tuple[object, ...]:
-    return operation.name, operation.scope, getattr(operation, "voices", ())
 
 
 def _with_voices(base: AnyOperation, **changes: object) -> SignalOperation:

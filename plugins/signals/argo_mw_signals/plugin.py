@@ -11,7 +11,7 @@ from argo_mw_signals import hookspecs, reads
 from argo_mw_signals.analyst import Analyst
 from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.history import Database, WithRecordedSignals
-from argo_mw_signals.operations import operations_for, same
+from argo_mw_signals.operations import operations_for
 from argo_mw_signals.recorded import RecordedSignal, RecordedVote
 from argo_mw_signals.recording import DECLARATION
 from argo_mw_signals.results import Performance, SignalPage
@@ -70,9 +70,7 @@ class SignalsPlugin(WithRecordedSignals):
                 raise
             context.warn_once("plugin signals", f"{error}; the voices stay as they were")
             return self._derived
-        derived = operations_for(voices, operations)
-        if not same(derived, self._derived):
-            self._derived = derived
+        self._derived = operations_for(voices, operations)
         return self._derived
 
     @hookimpl
