@@ -69,7 +69,9 @@ class Caller:
         Raises:
             UnknownOperation: No installed plugin offers it.
             BadParameter: The operation is about no subject, or *subjects* is a text.
+            ScopeConflict: As for :meth:`call`.
         """
+        self._engine.check_asked(operation)
         return await self._engine.map(
             operation, subjects, parameters, lambda one: self._ask(operation, one)
         )

@@ -196,6 +196,17 @@ class Engine:
             tasks = [group.create_task(one(s), name=f"argo-mw:map:{operation}") for s in unique]
         return {subject: task.result() for subject, task in zip(unique, tasks, strict=True)}
 
+    def check_asked(self, operation: str) -> None:
+        """Check that *operation* may be asked here.
+
+        Raises:
+            ScopeConflict: A wrapped function asks it that answers a public operation, and its
+                answers belong to a tenant.
+        """
+        asking = self.wrapped.here()
+        if asking is not None:
+            check_scope(asking.operation, self.pipeline.operation(operation))
+
     def attributed(self, call: Call, parameters: Parameters, *, named: bool) -> Call:
         """Return *call*, whose answers belong to a tenant, as it may be asked here.
 

@@ -208,7 +208,7 @@ async def test_a_wrapped_function_that_is_public_cannot_ask_for_a_tenants_answer
     argo = Argo.open({"argo": {"shared": "memory://"}}, installed=False)
     asked: list[str] = []
 
-    @argo.wrap(name="model", kind="llm")
+    @argo.wrap(name="model", kind="llm", subject="prompt")
     async def model(prompt: str) -> str:
         asked.append(prompt)
         return "private"
@@ -226,8 +226,12 @@ async def test_a_wrapped_function_that_is_public_cannot_ask_for_a_tenants_answer
         caller = argo.options(tenant="other")
         return await asyncio.create_task(caller.call("model", prompt=symbol))
 
+    @argo.wrap(name="many")
+    async def many(symbol: str) -> object:
+        return await argo.map("model", [symbol])
+
     async with argo:
-        for function in (briefing, deep, mapped):
+        for function in (briefing, deep, mapped, many):
             with pytest.raises(ScopeConflict, match="it asks model"):
                 await function("AAPL")
         assert [] == asked
