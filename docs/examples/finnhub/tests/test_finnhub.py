@@ -1,4 +1,4 @@
-"""The contract of upstreams, and what is special about this one, against a server of its own."""
+"""The contracts of operations and upstreams, and what is special about this one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from argo_mw import Argo, ArgoError, NotFound
-from argo_mw.testing import FakeClock, FakeService, UpstreamConformance
+from argo_mw.testing import FakeClock, FakeService, OperationConformance, UpstreamConformance
 
 from argo_mw_finnhub.plugin import NAME, Plugin
 
@@ -53,6 +53,14 @@ async def serving(answer: Answer) -> AsyncIterator[str]:
         server.close()
         if serving_now:
             await asyncio.wait(serving_now)
+
+
+class TestOperations(OperationConformance):
+    name = NAME
+    plugin = Plugin
+    parameters = {f"{NAME}.quote": {"symbol": "AAPL"}}  # noqa: RUF012
+    public = (f"{NAME}.quote",)
+    answers = {f"{NAME}.quote": 190.5}  # noqa: RUF012
 
 
 class TestContract(UpstreamConformance):
