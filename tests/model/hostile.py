@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -14,9 +14,9 @@ from argo_mw.plugin import Call, Clock, Context, Limits, Upstream, hookimpl, ope
 from argo_mw_llm import Completion, LlmConfig, LlmPlugin
 from argo_mw_llm.request import ModelRequest
 from argo_mw_llm.usage import claude_usage
-
 from tests.model.answers import Stamp, make, stamp_of
 
+Fetch = Callable[[Call], Coroutine[object, object, Outcome]]
 MODEL = "claude-sonnet-5-5"
 MAX_TOKENS = 1_000
 _INPUT_USD, _OUTPUT_USD = 2e-6, 10e-6
@@ -81,7 +81,7 @@ class Demanding(Exception):
         self.code = code
 
 
-ODD: tuple[Callable[[], Exception], ...] = (
+ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: OSError(5, "input/output error", "a/file"),
     lambda: UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
     lambda: Demanding(code=7),
@@ -91,13 +91,18 @@ ODD: tuple[Callable[[], Exception], ...] = (
 )
 
 
+def odd_error(which: int) -> Exception:
+    """Return a fresh error."""
+    return ERRORS[which % len(ERRORS)]()
+
+
 class Vendor:
     """An upstream for prices and notes.
 
     Attributes:
         manner: How it behaves from now on; see :data:`MANNERS`.
         delay: Seconds that a late answer takes.
-        odd: Which of :data:`ODD` it raises.
+        odd: Which of :data:`ERRORS` it raises.
     """
 
     def __init__(self, name: str, truth: Truth, limits: Limits) -> None:
@@ -130,7 +135,7 @@ class Vendor:
             case "unknown":
                 raise NotFound("there is none", upstream=name)
             case "odd":
-                raise ODD[self.odd]()
+                raise odd_error(self.odd)
             case "nothing":
                 return Outcome(None, cost=cost)
             case "wrong":
@@ -162,10 +167,10 @@ class Desk:
 _tenant: ContextVar[str] = ContextVar("tenant")
 
 
-def _for_tenant(fetch: Callable[[Call], object]) -> Callable[[Call], object]:
-    async def fetching(call: Call) -> object:
+def _for_tenant(fetch: Fetch) -> Fetch:
+    async def fetching(call: Call) -> Outcome:
         _tenant.set(call.tenant)
-        return await fetch(call)  # type: ignore[misc]
+        return await fetch(call)
 
     return fetching
 
@@ -200,7 +205,7 @@ class HostileModel:
         elif manner == "hangs":
             await asyncio.get_running_loop().create_future()
         elif manner != "good":
-            raise ODD[len(manner) % len(ODD)]()
+            raise odd_error(len(manner))
         usage = claude_usage(_counts(bill))
         if bill in ("honest", "full", "twice"):
             self.unsettled -= 1

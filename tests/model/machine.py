@@ -9,8 +9,8 @@ from typing import ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tests.model.hostile import BILLS, MANNERS, ODD
-from tests.model.store import STATES
+from tests.model.hostile import BILLS, ERRORS, MANNERS
+from tests.model.store import STATES, State
 from tests.model.world import LAYERS, SYMBOLS, TENANTS, World
 
 _BETWEEN_RESTS = 15
@@ -33,18 +33,20 @@ class Machine(RuleBasedStateMachine):
         bills: What a language model may say that it used.
         manners: How an upstream may behave.
         states: How the store's links may be.
+        unmended: Promises that are known to be broken, and are not checked.
     """
 
     computed: ClassVar[str] = "digest"
     bills: ClassVar[tuple[str, ...]] = BILLS
     manners: ClassVar[tuple[str, ...]] = MANNERS
-    states: ClassVar[tuple[str, ...]] = STATES
+    states: ClassVar[tuple[State, ...]] = STATES
+    unmended: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.steps = 0
         self._directory = tempfile.TemporaryDirectory(prefix="argo-mw-model-")
-        self.world = World(Path(self._directory.name))
+        self.world = World(Path(self._directory.name), self.unmended)
         self.world.run(self.world.open())
 
     # Several rules ask: Hypothesis leaves rules out now and then, and no run shall be without.
@@ -83,6 +85,15 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         self._ask("complete", instance, symbol, callers, timeout)
 
+    @rule(
+        instance=instances,
+        prompts=st.lists(st.integers(0, 99), min_size=1, max_size=5),
+        tenant=st.sampled_from(TENANTS),
+    )
+    def ask_model_much(self, instance: int, prompts: list[int], tenant: str) -> None:
+        for prompt in prompts:
+            self._ask("complete", instance, f"prompt {prompt}", [tenant])
+
     @rule(instance=instances, which=st.integers(0, 3), symbol=symbols, callers=callers, turns=turns)
     def ask_and_leave(
         self, instance: int, which: int, symbol: str, callers: list[str], turns: int
@@ -120,7 +131,7 @@ class Machine(RuleBasedStateMachine):
         which=st.integers(0, 1),
         manner=indices,
         delay=st.sampled_from((0.03, 1.0, 6.0)),
-        odd=st.integers(0, len(ODD) - 1),
+        odd=st.integers(0, len(ERRORS) - 1),
     )
     def upstream(self, which: int, manner: int, delay: float, odd: int) -> None:
         vendor = self.world.vendors[which]
