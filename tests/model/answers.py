@@ -39,15 +39,15 @@ class Box:
 
 def make(shape: str, stamp: Stamp) -> object:
     """Return a fresh value of *shape*, with *stamp* on it."""
-    told = [stamp.owner, stamp.operation, stamp.symbol, stamp.version]
+    fields = [stamp.owner, stamp.operation, stamp.symbol, stamp.version]
     cells = [0.0, 0.0, 0.0]
     if shape == "mapping":
-        return {"stamp": told, "cells": cells}
+        return {"stamp": fields, "cells": cells}
     if shape == "list":
-        return [told, cells]
+        return [fields, cells]
     if shape == "box":
         return Box(stamp, cells)
-    return pd.DataFrame({"cells": cells, **{str(n): [one] * 3 for n, one in enumerate(told)}})
+    return pd.DataFrame({"cells": cells, **{str(n): [one] * 3 for n, one in enumerate(fields)}})
 
 
 def stamp_of(value: Any) -> Stamp:
@@ -62,14 +62,14 @@ def stamp_of(value: Any) -> Stamp:
 
 
 def cell_of(value: Any) -> float:
-    """Return the cell that callers write into; it is 0 before anyone has."""
+    """Return the cell that callers write into; it is 0 before any has."""
     if isinstance(value, pd.DataFrame):
         return float(value["cells"].iloc[0])
     return float(_cells(value)[0])
 
 
 def spoil(value: Any, mark: float) -> None:
-    """Write *mark* into *value*, as a caller may who takes it for its own."""
+    """Write *mark* into *value*, as a caller may with what is its own."""
     if isinstance(value, pd.DataFrame):
         value.loc[0, "cells"] = mark
     else:

@@ -94,7 +94,7 @@ class Promises:
         self._check_budgets()
 
     def check_waiting(self, one: Asked) -> None:
-        """Check a caller who has no answer yet."""
+        """Check a caller that has no answer yet."""
         if self._clock.monotonic() > one.until:
             self.broken("deadline", f"{one.operation} still waits past its timeout")
 
@@ -104,13 +104,13 @@ class Promises:
         orphans = self._links[0].orphans | self._links[1].orphans
         held = {key for key, lease in self._store.leases.items() if lease.expires > now}
         if held - orphans:
-            self.broken("lease", f"nobody loads, and {sorted(held - orphans)} are held")
+            self.broken("lease", f"no call is under way, and {sorted(held - orphans)} are held")
         for name in ("left", "right", "claude"):
             self._check_quota_is_given_back(name)
         self._check_money_is_given_back()
 
     def check_end(self, one: Asked) -> None:
-        """Check what a caller got who no longer waits."""
+        """Check what a caller got that no longer waits."""
         if one.task.cancelled():
             return
         error = one.task.exception()

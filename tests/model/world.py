@@ -229,7 +229,7 @@ class World:
         for argo, idle in zip(self._argos, self._idle, strict=True):
             left = set(engine_of(argo).tasks.names) - idle
             if left:
-                self._promises.broken("task", f"nobody waits, and {sorted(left)} run")
+                self._promises.broken("task", f"no call is under way, and {sorted(left)} run")
         self._promises.check_quiet()
         await self._check_slots()
 
