@@ -81,6 +81,7 @@ class Argo(Caller):
         self._plugins = Plugins.load(
             block=settings.argo.block,
             strict=settings.argo.strict,
+            required=settings.argo.required,
             extra=plugins,
             installed=installed,
         )
@@ -317,7 +318,8 @@ class Argo(Caller):
     def _current(self, pipeline: Pipeline) -> Pipeline:
         """Return *pipeline*, built anew if a plugin was left out or a function wrapped since."""
         known = pipeline.contributions
-        left_out = known.keys() - self._given.keys() - set(self._plugins.names)
+        plugins = {name for name, one in known.items() if not one.stands_in}
+        left_out = plugins - self._given.keys() - set(self._plugins.names)
         if not left_out and all(known.get(name) is one for name, one in self._given.items()):
             return pipeline
         return self._build(pipeline.settings, pipeline)

@@ -10,6 +10,7 @@ from attrs import evolve, fields
 from argo_mw.app.call_cache import CallCache
 from argo_mw.app.names import unknown, unknown_operation
 from argo_mw.app.pipeline import UPSTREAM_FLAG, Contributions, Pipeline
+from argo_mw.app.stand_ins import StandIns
 from argo_mw.app.upstreams import BoundUpstream, UpstreamBinder
 from argo_mw.base.errors import ConfigError, PluginError
 from argo_mw.chain.compose import Chain
@@ -40,6 +41,7 @@ class PipelineBuilder:
         self._context = context
         self._binder = UpstreamBinder(plugins, context)
         self._shadows = ShadowRunner(context.clock, context.tasks, self._report)
+        self._stand_ins = StandIns()
         self.given: dict[str, Contributions] = {}
 
     def build(
@@ -120,9 +122,10 @@ class PipelineBuilder:
                 made[name] = old
             else:
                 made[name] = self._ask(name, config)
-        return self._with_derived(
-            {**{n: c for n, c in made.items() if n in self._plugins.names}, **self.given}
-        )
+        made = {**{n: c for n, c in made.items() if n in self._plugins.names}, **self.given}
+        found = self._with_derived(made)
+        left_out = [one for one in self._plugins.broken if one.plugin not in self._plugins.names]
+        return {**found, **self._stand_ins.of(left_out)}
 
     def _with_derived(self, made: Mapping[str, Contributions]) -> dict[str, Contributions]:
         """Return what plugins have *made*, and the operations that are derived from it.
@@ -178,6 +181,8 @@ class PipelineBuilder:
     def _ask(self, name: str, config: object) -> Contributions:
         arguments = {"config": config, "context": self._context}
         layers = self._plugins.call(name, "register_layers", **arguments)
+        if name in self._plugins.names:
+            self._stand_ins.remember(name, tuple(cast("Iterable[Layer]", layers or ())))
         operations = self._plugins.call(name, "register_operations", config=config)
         upstreams = self._plugins.call(name, "register_upstreams", **arguments)
         flags = self._plugins.call(name, "register_flags")
@@ -224,12 +229,15 @@ class PipelineBuilder:
         return resolve(known, configured=settings.flags, overlay=overlay, left_out=left_out)
 
     def _report(self, layer: Layer, call: Call, error: BaseException) -> None:
-        if self._context.events:
-            self._context.events.emit(LayerBypassed(layer.name, call, error))
-        self._context.warn_once(
-            f"layer {layer.name}",
-            f"it failed and was bypassed: {type(error).__name__}: {error}",
-        )
+        what = f"{type(error).__name__}: {error}"
+        if layer.fail_closed:
+            self._context.announce(layer.name, "failed closed", call, what)
+            outcome = "calls that it serves are refused"
+        else:
+            if self._context.events:
+                self._context.events.emit(LayerBypassed(layer.name, call, error))
+            outcome = "was bypassed"
+        self._context.warn_once(f"layer {layer.name}", f"it failed and {outcome}: {what}")
 
 
 def _same(some: Sequence[AnyOperation], others: Sequence[AnyOperation]) -> bool:

@@ -47,7 +47,14 @@ def _layer(pipeline: Pipeline, layer: Layer, call: Call) -> Explained:
 def _explanation(layer: Layer, call: Call, decision: Decision) -> str:
     if decision.shadow:
         return "would see the answer, and serve nothing"
-    if not decision.on or not isinstance(layer.middleware, Explains):
+    if not decision.on:
+        return ""
+    closed = "a failure of its own would refuse the call" if layer.fail_closed else ""
+    return "; ".join(text for text in (_own_words(layer, call), closed) if text)
+
+
+def _own_words(layer: Layer, call: Call) -> str:
+    if not isinstance(layer.middleware, Explains):
         return ""
     try:
         return layer.middleware.explain(call)

@@ -33,6 +33,7 @@ class Contributions:
 
     Attributes:
         derived: Those of its operations that depend on what other plugins bring.
+        stands_in: Whether it stands in for a plugin that was left out.
     """
 
     config: object
@@ -43,6 +44,7 @@ class Contributions:
     flags: tuple[str, ...] = ()
     data_types: tuple[str, ...] = ()
     cost_table: CostTable | None = None
+    stands_in: bool = False
 
     @property
     def all_operations(self) -> tuple[AnyOperation, ...]:

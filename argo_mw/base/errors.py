@@ -81,6 +81,18 @@ class CircuitOpen(Refusal):
     """An upstream has failed too often lately and is left alone for a while."""
 
 
+class LayerUnavailable(Refusal):
+    """A layer without which the call must not be answered has failed, or is left out.
+
+    Attributes:
+        layer: Its name.
+    """
+
+    def __init__(self, message: str, *, layer: str) -> None:
+        super().__init__(message)
+        self.layer = layer
+
+
 class DeadlineExceeded(ArgoError, TimeoutError):
     """The answer did not come in time."""
 

@@ -9,12 +9,13 @@ a ``find`` that is an ``async def`` is called only then.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from inspect import iscoroutinefunction
 from types import CoroutineType
 from typing import TypeAlias, cast
 
 from argo_mw.base.errors import ArgoError
-from argo_mw.chain.isolation import Report, not_an_outcome
+from argo_mw.chain.isolation import Report, not_an_outcome, refusal
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events
 from argo_mw.model.layer import Finds, Found, Layer, Next
@@ -32,14 +33,15 @@ Finder: TypeAlias = tuple[Layer, Callable[[Call], Found]]
 def finders(layers: Iterable[Layer]) -> list[Finder]:
     """Collect the ``find`` methods of *layers*, outermost first.
 
-    Stop at the first layer that has none and must see every answer.
+    Stop at the first layer that has none and must see every answer, and behind one that fails
+    closed: what it forbids must not be found further in.
     """
     found: list[Finder] = []
     for layer in layers:
         middleware = layer.middleware
         if isinstance(middleware, Finds):
             found.append((layer, middleware.find))
-        elif not layer.transparent:
+        if not layer.transparent and (layer.fail_closed or not isinstance(middleware, Finds)):
             break
     return found
 
@@ -63,27 +65,59 @@ def compose_find(
     deferred = [one for one in finders if iscoroutinefunction(one[1])]
     immediate = [one for one in finders if one not in deferred]
 
+    failed = partial(_failed, report, events, ended)
+
     def find(call: Call) -> Outcome | Looks | None:
         looks: Looks | None = None
         for layer, look in immediate:
             try:
                 found: object = look(call)
             except BaseException as error:
-                if isinstance(error, Exception) and not isinstance(error, ArgoError):
-                    report(layer, call, error)
-                    continue
-                _end(call, None, error, looks, events, ended)
-                raise
+                failed(layer, call, error, looks)
+                continue
             # The path of every memory hit: one more function call would be seen.
             if type(found) is Outcome:
                 if looks is not None or events.calls:
                     _end(call, found, None, looks, events, ended)
                 return found
-            if found is not None:
-                looks = _collect(layer, call, found, looks, report)
-        return _in_order(finders, deferred, call, looks, report) if deferred else looks
+            if type(found) is CoroutineType:
+                looks = [*(looks or ()), (layer, found)]
+            elif found is not None:
+                failed(layer, call, not_an_outcome(layer, found), looks)
+        return _in_order(finders, deferred, call, looks, report)
 
     return find
+
+
+def _failed(
+    report: Report,
+    events: Events,
+    ended: Ended,
+    layer: Layer,
+    call: Call,
+    error: BaseException,
+    looks: Looks | None,
+) -> None:
+    """Return if the search goes on although *layer* failed; else end the call and raise why."""
+    try:
+        _pass_over(layer, call, error, report)
+    except BaseException as raised:
+        _end(call, None, raised, looks, events, ended)
+        raise
+
+
+def _pass_over(layer: Layer, call: Call, error: BaseException, report: Report) -> None:
+    """Return if the search goes on although the ``find`` of *layer* failed with *error*.
+
+    Raises:
+        BaseException: *error*, which is no bug of the layer's.
+        LayerUnavailable: The layer fails closed.
+    """
+    if not isinstance(error, Exception) or isinstance(error, ArgoError):
+        raise error
+    report(layer, call, error)
+    if layer.fail_closed:
+        raise refusal(layer, call, error) from error
 
 
 def _end(
@@ -99,16 +133,6 @@ def _end(
         events.emit(ended(call, outcome, error))
 
 
-def _collect(
-    layer: Layer, call: Call, found: object, looks: Looks | None, report: Report
-) -> Looks | None:
-    """Return *looks* and what *layer* wants to wait for, if that can be awaited."""
-    if type(found) is not CoroutineType:
-        report(layer, call, not_an_outcome(layer, found))
-        return looks
-    return [*(looks or ()), (layer, found)]
-
-
 def _in_order(
     finders: Sequence[Finder],
     deferred: Sequence[Finder],
@@ -117,12 +141,18 @@ def _in_order(
     report: Report,
 ) -> Looks | None:
     """Return *looks* and those of *deferred*, which have no immediate answer, outermost first."""
+    if not deferred:
+        return looks
     made = dict(looks or ())
     for layer, look in deferred:
         try:
             made[layer] = cast("Look", look(call))
         except Exception as error:  # a signature that takes no call
-            report(layer, call, error)
+            try:
+                _pass_over(layer, call, error, report)
+            except ArgoError:
+                close(list(made.items()))
+                raise
     return [(layer, made[layer]) for layer, _ in finders if layer in made] or None
 
 
@@ -145,17 +175,15 @@ async def await_looks(
         for layer, look in looks:
             try:
                 found: object = await look
-            except ArgoError:
-                raise
             except Exception as error:
-                report(layer, call, error)
+                _pass_over(layer, call, error, report)
                 continue
             if type(found) is Outcome:
                 return found
             if found is None:
                 missed = (*missed, layer.name)
             else:
-                report(layer, call, not_an_outcome(layer, found))
+                _pass_over(layer, call, not_an_outcome(layer, found), report)
     finally:
         close(looks)
     return await enter(call.evolve(deadline=deadline, missed=missed))

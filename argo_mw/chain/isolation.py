@@ -1,10 +1,10 @@
-"""Isolation: a layer's own bug never costs an answer, and never a second upstream call."""
+"""Isolation: a layer's own bug costs no second upstream call, and no answer unless declared."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from argo_mw.base.errors import ArgoError, PluginError
+from argo_mw.base.errors import ArgoError, LayerUnavailable, PluginError
 from argo_mw.model.call import Call
 from argo_mw.model.layer import Layer, Next
 from argo_mw.model.outcome import Outcome
@@ -15,11 +15,11 @@ Report = Callable[[Layer, Call, BaseException], None]
 class _Link:
     """The ``call_next`` of one layer for one call, which records what came back through it."""
 
-    __slots__ = ("_inner", "_layer", "called", "outcome", "raised")
+    __slots__ = ("_layer", "called", "inner", "outcome", "raised")
 
     def __init__(self, layer: Layer, inner: Next) -> None:
         self._layer = layer
-        self._inner = inner
+        self.inner = inner
         self.called = False
         self.outcome: Outcome | None = None
         self.raised: BaseException | None = None
@@ -33,7 +33,7 @@ class _Link:
             raise PluginError(msg, plugin=self._layer.name)
         self.called = True
         try:
-            self.outcome = outcome = await self._inner(call)
+            self.outcome = outcome = await self.inner(call)
         except BaseException as error:
             self.raised = error
             raise
@@ -41,11 +41,11 @@ class _Link:
 
 
 def isolate(layer: Layer, inner: Next, report: Report) -> Next:
-    """Return *layer* around *inner*, failing open.
+    """Return *layer* around *inner*, failing open unless it declares ``fail_closed``.
 
-    An :class:`ArgoError` passes. Any other exception of the layer is reported; then the call goes
-    on without the layer if it had not awaited ``call_next``, or with what ``call_next`` had
-    returned or raised if it had.
+    An :class:`ArgoError` passes. Any other exception of the layer is reported. A layer that fails
+    closed then refuses the call; else the call goes on without the layer if it had not awaited
+    ``call_next``, or with what ``call_next`` had returned or raised if it had.
     """
     middleware = layer.middleware
 
@@ -58,23 +58,44 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
                 raise
             if isinstance(error, ArgoError) and not isinstance(error, PluginError):
                 raise
-            return await carry_on(call, link, error)
+            return await _carry_on(layer, call, link, error, report)
         if type(outcome) is Outcome:
             return outcome
-        return await carry_on(call, link, not_an_outcome(layer, outcome))
-
-    async def carry_on(call: Call, link: _Link, error: Exception) -> Outcome:
-        report(layer, call, error)
-        if link.outcome is not None:
-            return link.outcome
-        if link.raised is not None:
-            raise link.raised
-        if not link.called:
-            return await inner(call)
-        msg = f"layer {layer.name!r} failed while its inner call was under way: {error!r}"
-        raise PluginError(msg, plugin=layer.name) from error
+        return await _carry_on(layer, call, link, not_an_outcome(layer, outcome), report)
 
     return handle
+
+
+async def _carry_on(
+    layer: Layer, call: Call, link: _Link, error: Exception, report: Report
+) -> Outcome:
+    """Return the answer to *call* although *layer* failed with *error*, if it may be answered."""
+    report(layer, call, error)
+    if layer.fail_closed:
+        raise refusal(layer, call, error) from error
+    if link.outcome is not None:
+        return link.outcome
+    if link.raised is not None:
+        raise link.raised
+    if not link.called:
+        return await link.inner(call)
+    msg = f"layer {layer.name!r} failed while its inner call was under way: {error!r}"
+    raise PluginError(msg, plugin=layer.name) from error
+
+
+def refusal(layer: Layer, call: Call, error: BaseException) -> LayerUnavailable:
+    """Return why *call* is not answered: *layer*, which fails closed, failed with *error*."""
+    why = f"layer {layer.name!r} failed ({type(error).__name__}: {error})"
+    return unavailable(layer, call, why, "fix it")
+
+
+def unavailable(layer: Layer, call: Call, why: str, remedy: str) -> LayerUnavailable:
+    """Return the refusal of *call*, which must not be answered without *layer*."""
+    msg = (
+        f"{call.label} is refused, since it must not be answered without {layer.name!r}: {why}; "
+        f"{remedy}, or answer without it by `argo-mw flags kill {layer.flag}`"
+    )
+    return LayerUnavailable(msg, layer=layer.name)
 
 
 def not_an_outcome(layer: Layer, value: object) -> TypeError:

@@ -82,6 +82,7 @@ async def examine(argo: Argo) -> list[Finding]:
         await _shared(argo),
     ]
     findings += [_broken(broken) for broken in argo.broken]
+    findings += _refusing(argo)
     for name in engine_of(argo).plugins.names:
         findings.append(Finding(name, "plugin", True, engine_of(argo).plugins.origin(name)))
         findings.extend(await _plugin(argo, name))
@@ -91,6 +92,20 @@ async def examine(argo: Argo) -> list[Finding]:
 def _broken(broken: BrokenPlugin) -> Finding:
     advice = f"{broken.error}; fix it, upgrade it, or name it under block in [argo]"
     return Finding(broken.plugin, broken.stage, False, advice)
+
+
+def _refusing(argo: Argo) -> Iterable[Finding]:
+    """Yield the layers that are left out and fail closed, so that what they serve is refused."""
+    pipeline = engine_of(argo).pipeline
+    for one in pipeline.contributions.values():
+        for layer in one.layers if one.stands_in else ():
+            served = ", ".join(o.name for o in pipeline.operations.values() if layer.serves(o))
+            if pipeline.flags[layer.flag].rule.idle or not served:
+                continue
+            found = f"left out, and so calls are refused of {served}; fix it and restart"
+            yield Finding(
+                layer.name, "layer", False, f"{found}, or `argo-mw flags kill {layer.flag}`"
+            )
 
 
 async def _rehearsal(argo: Argo) -> list[Finding]:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from argo_mw.app.access import observe
 from argo_mw.app.application import Argo, engine_of
-from argo_mw.base.errors import ArgoError, DeadlineExceeded, Refusal
+from argo_mw.base.errors import ArgoError, DeadlineExceeded, LayerUnavailable, Refusal
 from argo_mw.model.call import Call
 from argo_mw.model.events import Event, LayerBypassed, observes
 from argo_mw.model.layer import Finds, Layer
@@ -75,7 +75,7 @@ async def _rehearse(argo: Argo, kind: Kind, timeout: float, faults: dict[str, st
     """Ask questions of one *kind*; return why one was not answered, or ""."""
     name = f"argo.rehearsal.{kind}"
     try:
-        await _ask(_question(argo, name, kind, timeout))
+        await _ask(_question(argo, name, kind, timeout), faults)
     except DeadlineExceeded as late:
         fault = "it does not answer, and calls wait for it until their deadline"
         for layer in await _stuck(argo, name, timeout):
@@ -96,10 +96,12 @@ def _question(
     return question
 
 
-async def _ask(question: Callable[[str], Awaitable[object]]) -> None:
+async def _ask(question: Callable[[str], Awaitable[object]], faults: dict[str, str]) -> None:
     for number in range(SUBJECTS):
         try:
             await question(f"REHEARSAL-{number}")
+        except LayerUnavailable as error:
+            faults.setdefault(error.layer, "it cannot do its work, and calls are refused")
         except Refusal:
             # A layer or a guard may say no: that is an answer too.
             continue

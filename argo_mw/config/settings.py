@@ -30,6 +30,8 @@ class ArgoSettings:
         watch: Whether a changed ``argo.toml``, and flags set by command, are taken up while the
             application runs.
         block: Names of plugins that are not loaded.
+        required: Names of plugins without which nothing starts: one that is not installed, or is
+            broken, stops the start whatever ``strict`` is.
         startup_timeout: Seconds that a plugin may take to start, and to shut down.
     """
 
@@ -41,6 +43,7 @@ class ArgoSettings:
     strict: bool = False
     watch: bool = False
     block: tuple[Shown, ...] = ()
+    required: tuple[Shown, ...] = ()
     startup_timeout: float = field(default=30.0, validator=validators.gt(0))
 
 

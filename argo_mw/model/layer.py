@@ -29,7 +29,8 @@ class Middleware(Protocol):
 
     It passes :class:`~argo_mw.Refusal`, cancellation and whatever *call_next* raised untouched,
     awaits *call_next* at most once unless its layer declares ``fans_out``, and does not keep it
-    after returning. The core counts and bypasses an error of its own.
+    after returning. The core counts and bypasses an error of its own, unless its layer declares
+    ``fail_closed``.
 
     A middleware may be any async function. One that is an object may have further methods,
     which the core finds by name:
@@ -131,6 +132,12 @@ class Layer:
         transparent: Whether an answer that an inner layer has at hand may pass this layer by.
             A layer that has no ``find`` and is not transparent sees every answer, so it ends
             the search for answers at hand.
+        fail_closed: Whether a call that it serves is refused with
+            :class:`~argo_mw.LayerUnavailable` when the layer itself fails, returns no outcome, or
+            is left out because its plugin failed, at its ``open`` for one: for a layer that
+            forbids, such as an embargo. Other layers are then bypassed. Where its flag is off or
+            in shadow, it refuses nothing. It ends the search for answers at hand even if it has a
+            ``find``, unless it is transparent.
     """
 
     name: str
@@ -142,6 +149,7 @@ class Layer:
     serves: Serves = serves_everything
     fans_out: bool = False
     transparent: bool = False
+    fail_closed: bool = False
 
     @middleware.validator
     def _is_a_middleware(self, _: object, middleware: object) -> None:

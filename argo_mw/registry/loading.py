@@ -40,10 +40,11 @@ class Plugins:
         configured: Each plugin's configuration, as last read.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, required: Sequence[str] = ()) -> None:
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hooks)
         self._strict = strict
+        self._required = frozenset(required)
         self._origins: dict[str, str] = {}
         self.broken: list[BrokenPlugin] = []
         self.configured: dict[str, object] = {}
@@ -54,21 +55,27 @@ class Plugins:
         *,
         block: Sequence[str] = (),
         strict: bool = False,
+        required: Sequence[str] = (),
         extra: Mapping[str, object] | None = None,
         installed: bool = True,
     ) -> Plugins:
         """Return the installed plugins and *extra* ones by name, less those in *block*.
 
         Raises:
-            ConfigError: *block* names a plugin that is not there.
-            PluginError: A plugin is broken, in strict mode.
+            ConfigError: *block* or *required* names a plugin that is not there, or both the same.
+            PluginError: A plugin is broken that is required, or any in strict mode.
         """
-        plugins = cls(strict=strict)
+        plugins = cls(strict=strict, required=required)
         found = discover() if installed else ()
         names = {f.name for f in found} | set(extra or {})
-        for name in block:
-            if name not in names:
-                raise ConfigError(_no_such_plugin(name, names, "[argo] block"))
+        for key, listed in (("block", block), ("required", required)):
+            for name in listed:
+                if name not in names:
+                    raise ConfigError(_no_such_plugin(name, names, f"[argo] {key}"))
+        for name in required:
+            if name in block:
+                msg = f"[argo]: {name!r} is named under required and under block; choose one"
+                raise ConfigError(msg)
         for plugin in found:
             if plugin.name not in block:
                 plugins._import(plugin)
@@ -244,7 +251,7 @@ class Plugins:
         )
         text = redact(text)
         self.broken.append(BrokenPlugin(name, stage, text))
-        if self._strict:
+        if self._strict or name in self._required:
             msg = f"plugin {name!r} failed at {stage}: {text}"
             raise PluginError(msg, plugin=name) from error
         log.warning("plugin left out", plugin=name, stage=stage, error=text)

@@ -17,7 +17,7 @@ import pytest
 from attrs import evolve
 
 from argo_mw.app.application import Argo, context_of, engine_of
-from argo_mw.base.errors import Action, ConfigError, QuotaExceeded, UpstreamError
+from argo_mw.base.errors import Action, ConfigError, LayerUnavailable, QuotaExceeded, UpstreamError
 from argo_mw.model.call import Call
 from argo_mw.model.events import LayerBypassed
 from argo_mw.model.layer import SLOTS, Explains, Finds, Layer, Shadows
@@ -33,6 +33,7 @@ from argo_mw.testing.upstreams import Scripted
 
 _MANY = 1_000
 _TIMEOUT = 60.0
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
 
 
 @operation(name="question", scope="public", subject="topic")
@@ -51,6 +52,8 @@ class LayerConformance(IsolatedTests):
         tight: Changes to its table that bound what it remembers to a few hundred items, where
             the defaults let it remember more. Also the changed configuration of the test of
             :meth:`test_it_goes_on_when_its_configuration_changes`.
+        fail_closed: Whether calls are refused when its layers fail or are left out; by default
+            they are answered all the same.
     """
 
     name: str
@@ -58,6 +61,7 @@ class LayerConformance(IsolatedTests):
     config: dict[str, object] = {}  # noqa: RUF012 - overridden, never changed
     operation: AnyOperation = _question
     tight: dict[str, object] = {}  # noqa: RUF012 - overridden, never changed
+    fail_closed: bool = False
 
     def open(
         self,
@@ -310,6 +314,61 @@ class LayerConformance(IsolatedTests):
         assert found == [], "\n".join(found)
 
     @pytest.mark.asyncio
+    async def test_its_own_failure_ends_as_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Calls are answered past a layer that fails; one that fails closed lets none be asked."""
+        async with self.open(self.scripted()) as argo:
+            layers = self._layers(argo)
+        assert {self.fail_closed} == {layer.fail_closed for layer in layers}, (
+            f"`fail_closed` is {self.fail_closed} here, and not in each Layer of {self.name!r}"
+        )
+        kinds = {type(layer.middleware) for layer in layers}
+        if not all(map(_can_be_changed, kinds)):
+            return  # a function cannot be made to fail
+        for name in ("__call__", "find"):
+            for kind in kinds:
+                if hasattr(kind, name):
+                    monkeypatch.setattr(kind, name, _failing)
+            upstream = self.scripted()
+            async with self.open(upstream) as argo:
+                await self._ends_as_declared(argo, upstream, closed=self.fail_closed)
+            monkeypatch.undo()
+
+    @pytest.mark.asyncio
+    async def test_being_left_out_ends_as_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So it is with a layer that cannot open; where its flag is off, it refuses nothing."""
+        async with self.open(self.scripted()) as argo:
+            kinds = {type(layer.middleware) for layer in self._layers(argo)}
+        opening = [kind for kind in kinds if hasattr(kind, "open")]
+        if not opening:
+            return
+        for kind in opening:
+            monkeypatch.setattr(kind, "open", _failing_async)
+        for flag in ("on", "off"):
+            upstream = self.scripted()
+            settings = self.settings(flag=flag)
+            settings["argo"] = {"shared": "memory://"}
+            asked = FakePlugin(operations=[self.operation], upstreams=[upstream])
+            plugins = {self.name: self.plugin, "asked": asked}
+            left_out = Argo.open(settings, clock=FakeClock(), plugins=plugins, installed=False)
+            async with left_out as argo:
+                assert [self.name] == [broken.plugin for broken in argo.broken]
+                await self._ends_as_declared(
+                    argo, upstream, closed=self.fail_closed and flag == "on"
+                )
+
+    async def _ends_as_declared(
+        self, argo: Argo, upstream: Scripted, *, closed: bool | None = None
+    ) -> None:
+        about = self._about("first")
+        if self.fail_closed if closed is None else closed:
+            with pytest.raises(LayerUnavailable, match=self.name):
+                await argo.call(self.operation.name, **about)
+            assert upstream.asked == []
+        else:
+            assert await argo.call(self.operation.name, **about) == "first"
+            assert len(upstream.asked) == 1
+
+    @pytest.mark.asyncio
     async def test_it_leaves_no_task_behind(self) -> None:
         """Thousands of different calls leave no task and no flight behind."""
         async with self.open(self.scripted()) as argo:
@@ -386,6 +445,20 @@ class LayerConformance(IsolatedTests):
         context = context_of(argo)
         outside = [argo, context, engine_of(argo), *vars(context).values()]
         return sum(remembered(layer.middleware, outside=outside) for layer in self._layers(argo))
+
+
+def _can_be_changed(kind: type) -> bool:
+    """Return whether *kind* is a class written in Python."""
+    return bool(kind.__flags__ & _HEAP_TYPE) and kind is not functools.partial
+
+
+def _failing(*_: object) -> object:
+    msg = "this layer fails for a test"
+    raise ValueError(msg)
+
+
+async def _failing_async(*_: object) -> None:
+    _failing()
 
 
 def _counted(method: Callable[..., Awaitable[None]], counts: Counter[str]) -> object:

@@ -13,7 +13,8 @@ SURFACES = {
         Action AllUpstreamsFailed AllUpstreamsRefused Argo ArgoError ArgoSettings Attempt
         BadCall BadParameter BlockingArgo BrokenPlugin BudgetExceeded CallCycle Caller
         CircuitOpen Clock Closed ConfigError Cost DeadlineExceeded Explained InvalidAnswer
-        NotCopyable NotEncodable NotFound NotShareable Note OperationSettings Outcome PluginError
+        LayerUnavailable NotCopyable NotEncodable NotFound NotShareable Note OperationSettings
+        Outcome PluginError
         QuotaExceeded Refusal ScopeConflict Secret SecretUrl Settings SharedUnavailable StreamAborted
         Timer UnknownOperation Unsupported UpstreamError UpstreamSettings
     """,
@@ -23,7 +24,7 @@ SURFACES = {
         BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus CircuitOpen
         Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count CountingGuard
         DeadlineExceeded Decision DecisionReason EncryptionKeys Envelope Event Events Explained Found Freshness
-        Gauge Guard InvalidAnswer Kind Layer LayerActed LayerBypassed Lease Limits Lineage Log
+        Gauge Guard InvalidAnswer Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
         Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note Observer Operation
         OperationSettings Outcome OutcomeCopies PluginError PluginTemplate QuotaExceeded Reconfigured
         Recording Refresh Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope

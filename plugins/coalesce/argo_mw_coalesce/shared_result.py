@@ -10,6 +10,7 @@ from argo_mw.plugin import (
     Action,
     Codecs,
     InvalidAnswer,
+    LayerUnavailable,
     NotEncodable,
     NotFound,
     Outcome,
@@ -93,7 +94,7 @@ def _error_fields(error: Exception | None) -> dict[str, object] | None:
             "retry_after": error.retry_after,
             "status": error.status,
         }
-    if isinstance(error, Refusal):
+    if isinstance(error, Refusal) and not isinstance(error, LayerUnavailable):
         return {"kind": "Refusal", "message": str(error), "retry_at": error.retry_at}
     return None
 
