@@ -26,7 +26,9 @@ from attrs import frozen
 
 HERE = Path(__file__).parent
 TIMEOUT = 180.0
-"""Seconds that one script may take."""
+"""Seconds that a script may take."""
+MANY_COMMANDS = 600.0
+"""The same for one that starts dozens of commands, on a busy machine."""
 
 HELD = re.compile(r" *(HELD|PASS)")
 BROKEN = re.compile(r" *(BROKEN|FAIL)")
@@ -103,6 +105,7 @@ class Case:
         redis: It starts servers of Redis.
         arguments: Of its command line.
         judge: How verdicts are read from what it prints.
+        timeout: Seconds that it may take.
     """
 
     script: str
@@ -111,6 +114,7 @@ class Case:
     redis: bool = False
     arguments: tuple[str, ...] = ()
     judge: Judge = printed_verdicts
+    timeout: float = TIMEOUT
 
     @property
     def path(self) -> Path:
@@ -161,7 +165,7 @@ CASES = (
         "a quota begins anew when the file of the shared store is removed or damaged",
         slow=True,
     ),
-    Case("attack_08_secrets", slow=True),
+    Case("attack_08_secrets", slow=True, timeout=MANY_COMMANDS),
     Case(
         "attack_11_terminal_and_log_injection",
         "escape sequences of models and vendors reach terminal and log, and log lines can be forged",
@@ -228,6 +232,7 @@ CASES = (
         "field_08_output_encoding",
         "two commands end in a UnicodeEncodeError where output is cp1252 or ASCII",
         slow=True,
+        timeout=MANY_COMMANDS,
     ),
     Case(
         "field_10_toml_with_bom",
@@ -348,10 +353,10 @@ def run(case: Case, home: Path) -> tuple[list[str], list[str], str]:
             start_new_session=True,
         )
         try:
-            code = process.wait(TIMEOUT)
+            code = process.wait(case.timeout)
             end = f"ended with {code}" if code else ""
         except subprocess.TimeoutExpired:
-            end = f"still ran after {TIMEOUT:g} s"
+            end = f"still ran after {case.timeout:g} s"
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
