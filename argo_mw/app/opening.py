@@ -18,6 +18,7 @@ from argo_mw.config import Secret, Settings, load, parse
 from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.registry import Plugins
 from argo_mw.store.codec import Codecs, EncryptionKeys, Envelope, Undecodable
+from argo_mw.store.epochs import Epochs
 from argo_mw.store.tag_versions import TagVersions
 from argo_mw.store.urls import OpenShared, open_shared
 
@@ -66,9 +67,8 @@ async def open_context(
     """
     codecs = _codecs(settings)
     plugins.collect("register_codecs", codecs=codecs)
-    shared = await open_shared(
-        _shared_url(settings, state_dir), clock=engine.clock, drivers=_drivers(plugins)
-    )
+    url = _shared_url(settings, state_dir)
+    shared = await open_shared(url, clock=engine.clock, drivers=_drivers(plugins))
     single_process = settings.argo.shared.reveal() == _SINGLE_PROCESS
     if not single_process:
         engine.costs.share(SharedTotals(shared, codecs, engine.clock, engine.tasks))
@@ -82,6 +82,7 @@ async def open_context(
         state_dir=state_dir,
         runtime=engine,
         single_process=single_process,
+        epochs=Epochs(shared, engine.clock, url=url, state_dir=state_dir),
     )
 
     def refused(why: Undecodable) -> None:

@@ -103,7 +103,16 @@ class UpstreamBinder:
     def _own_guards(self, upstream: Upstream) -> tuple[Guard, ...]:
         if not upstream.metered and upstream.limits.unlimited:
             return ()
-        return (Quota(upstream, self._context.shared, self._context.clock),)
+        context = self._context
+        return (
+            Quota(
+                upstream,
+                context.shared,
+                context.clock,
+                epochs=context.epochs,
+                tasks=context.tasks,
+            ),
+        )
 
     def _guarded_by(self, bound: BoundUpstream, plugins: frozenset[str]) -> BoundUpstream:
         """Return *bound* with the guards of just these *plugins*, which keep what they know."""

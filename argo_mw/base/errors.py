@@ -183,7 +183,20 @@ class AllUpstreamsRefused(AllUpstreamsFailed, Refusal):
 
 
 class SharedUnavailable(ArgoError):
-    """The shared store cannot be reached at the moment."""
+    """The shared store cannot be reached at the moment.
+
+    Attributes:
+        uncertain: Whether the store may have done what it was asked: it was lost before it
+            answered. Otherwise it has done nothing.
+    """
+
+    def __init__(self, *args: object, uncertain: bool = False) -> None:
+        super().__init__(*args)
+        self.uncertain = uncertain
+
+
+class EpochChanged(SharedUnavailable):
+    """The shared store is in another epoch than expected: it has lost what it counted."""
 
 
 class NotEncodable(ArgoError):

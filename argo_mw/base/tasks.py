@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from contextvars import Context
 from typing import TypeVar
@@ -13,21 +14,26 @@ from argo_mw.base.log import Log
 T = TypeVar("T")
 log = Log("argo_mw")
 
+_MAX_FINISH = 5.0
+"""Seconds that shutdown waits for tasks that are to finish."""
+
 
 class Tasks:
     """The owner of tasks that outlive the call that started them."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[object]] = set()
+        self._finishing: set[asyncio.Task[object]] = set()
         self._closed = False
+        self._ended = False
 
     def __len__(self) -> int:
-        return len(self._running)
+        return len(self._running) + len(self._finishing)
 
     @property
     def names(self) -> list[str]:
         """The names of the tasks that run now."""
-        return sorted(task.get_name() for task in self._running)
+        return sorted(task.get_name() for task in self._running | self._finishing)
 
     def spawn(
         self, name: str, code: Coroutine[object, object, T], *, context: Context | None = None
@@ -48,20 +54,54 @@ class Tasks:
             raise Closed(msg)
         task = asyncio.get_running_loop().create_task(code, name=f"argo-mw:{name}", context=context)
         self._running.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._on_end)
         return task
 
-    def _ended(self, task: asyncio.Task[object]) -> None:
+    def finish(self, name: str, code: Coroutine[object, object, T]) -> asyncio.Future[T | None]:
+        """Run *code* in a task called *name* that shutdown does not cancel but waits for.
+
+        For giving back what a caller took who leaves: no cancellation of the caller reaches it,
+        and it may still be started while the owner shuts down. It must end soon by itself.
+
+        Returns:
+            The task; to wait for it, shield it. Once the owner has shut down, a future of ``None``,
+            and *code* is not run.
+        """
+        loop = asyncio.get_running_loop()
+        if self._ended:
+            code.close()
+            nothing: asyncio.Future[T | None] = loop.create_future()
+            nothing.set_result(None)
+            return nothing
+        task: asyncio.Task[T | None] = loop.create_task(code, name=f"argo-mw:{name}")
+        self._finishing.add(task)
+        task.add_done_callback(self._on_end)
+        return task
+
+    def _on_end(self, task: asyncio.Task[object]) -> None:
         self._running.discard(task)
+        self._finishing.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.debug("background task failed", task=task.get_name(), error=repr(error))
 
     async def aclose(self) -> None:
-        """Cancel every task and wait until all have ended. Idempotent."""
+        """Cancel every task and wait until all have ended. Idempotent.
+
+        Tasks that are to finish are waited for, for at most five seconds, and cancelled then.
+        """
         self._closed = True
-        while self._running:
-            running = list(self._running)
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            self._running.difference_update(running)
+        await _cancel(self._running)
+        deadline = time.monotonic() + _MAX_FINISH
+        while self._finishing and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(self._finishing, timeout=left)
+        self._ended = True
+        await _cancel(self._finishing)
+
+
+async def _cancel(tasks: set[asyncio.Task[object]]) -> None:
+    while tasks:
+        running = list(tasks)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        tasks.difference_update(running)

@@ -47,7 +47,7 @@ class UpstreamCaller:
         self._unsupported = upstream.unsupported
         self._clock = clock
         self._events = events
-        sender = Sender(upstream, guards, events, clock)
+        sender = Sender(upstream, guards, events, clock, tasks)
         self.charge_extra = sender.charge_extra
         self._send: Send = sender.send
         if upstream.batching is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from argo_mw.model.operation import AnyOperation, Parameters
 from argo_mw.model.outcome import Outcome
 from argo_mw.model.upstream import Upstream
 from argo_mw.store.codec import Codecs
+from argo_mw.store.epochs import Epochs
+from argo_mw.store.give_backs import GiveBacks
 from argo_mw.store.protocol import Shared
 from argo_mw.store.tag_versions import TagVersions
 
@@ -72,6 +75,8 @@ class Context:
         codecs: Values to bytes and back.
         events: Delivers events; ask ``if context.events:`` before building one.
         tasks: Owner of background tasks, which it ends at shutdown.
+        epochs: Counts in *shared* what periods have used, and notices that it was lost.
+        give_backs: Gives back what was taken from *shared*, whatever its taker does.
         single_process: Whether no other process can share the store, so that values for other
             processes need not be written.
         state_dir: A private directory for files of the plugin's own.
@@ -89,6 +94,7 @@ class Context:
         state_dir: Path,
         runtime: Runtime,
         single_process: bool = False,
+        epochs: Epochs | None = None,
     ) -> None:
         self.clock = clock
         self.shared = shared
@@ -100,6 +106,9 @@ class Context:
         self.single_process = single_process
         self._runtime = runtime
         self._warnings: set[tuple[str, str]] = set()
+        self.give_backs = GiveBacks(clock, tasks)
+        self.epochs = epochs if epochs is not None else Epochs(shared, clock)
+        self.epochs.warn = partial(self.warn_once, "shared store")
 
     async def call(self, parent: Call, operation: str, /, **parameters: object) -> Outcome:
         """Ask *operation* with *parameters* on behalf of *parent*, in its tenant and deadline.

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from functools import partial
 
 from attrs import frozen
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import QuotaExceeded, UpstreamError
+from argo_mw.base.tasks import Tasks
 from argo_mw.model.guard import Request, Result
 from argo_mw.model.upstream import Limits, Upstream
+from argo_mw.store.epochs import Epochs
+from argo_mw.store.give_backs import GiveBacks
 from argo_mw.store.protocol import Shared
 
 MAX_WAIT = 1.0
@@ -33,25 +37,66 @@ class _Window:
     limit: int
 
 
+@frozen
+class _Charge:
+    """One request that a window's counter holds."""
+
+    key: str
+    ttl: float
+
+
+@frozen
+class _Taken:
+    """What a request has taken: charges, and maybe a slot."""
+
+    charged: Sequence[_Charge]
+    slot: bool
+
+
+@frozen
+class _Full:
+    """A window that lets no request pass until it *opens*, for a *reason* if not its limit."""
+
+    opens: float
+    reason: str
+
+
 class Quota:
     """Keeps the requests to one upstream within its limits.
 
     A metered upstream without any limit is refused: where money is at stake, limits must be
-    configured.
+    configured. A window whose count the store has lost counts as full.
+
+    Args:
+        upstream: The upstream.
+        shared: Counts.
+        clock: The time.
+        epochs: Notices that *shared* has lost what it counted.
+        tasks: Owns what gives back when a caller leaves.
     """
 
     name = "quota"
 
-    def __init__(self, upstream: Upstream, shared: Shared, clock: Clock) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        shared: Shared,
+        clock: Clock,
+        *,
+        epochs: Epochs | None = None,
+        tasks: Tasks | None = None,
+    ) -> None:
         self._upstream = upstream.name
         self._shared = shared
         self._clock = clock
+        self._epochs = epochs if epochs is not None else Epochs(shared, clock)
+        self._give_backs = GiveBacks(clock, tasks)
         self._forbidden = upstream.metered and upstream.limits.unlimited
         self._windows = _windows(upstream.limits)
         self._blocked_key = f"argo:quota:{self._upstream}:blocked"
         concurrency = upstream.limits.concurrency
         self._slots = asyncio.Semaphore(concurrency) if concurrency else None
-        self._charged: dict[Request, float] = {}
+        self._taken: dict[Request, _Taken] = {}
 
     async def reserve(self, request: Request) -> None:
         """Charge one request, waiting for at most a second.
@@ -69,15 +114,16 @@ class Quota:
         if self._slots is not None:
             await self._slots.acquire()
         try:
-            self._charged[request] = await self._wait_for_windows()
+            charged = await self._wait_for_windows()
         except BaseException:
+            # What was charged by then is on its way back already.
             self._free_slot()
             raise
+        self._taken[request] = _Taken(charged, slot=True)
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
         """Free the slot, and remember a pushback."""
-        self._free_slot()
-        self._charged.pop(request, None)
+        self._take_back(request)
         for answer in result:
             if isinstance(answer, UpstreamError) and answer.status == _TOO_MANY:
                 return self._push_back(answer.retry_after)
@@ -89,49 +135,73 @@ class Quota:
         Raises:
             QuotaExceeded: A quota is used up.
         """
-        await self._wait_for_windows()
+        self._taken[request] = _Taken(await self._wait_for_windows(), slot=False)
 
     async def release(self, request: Request) -> None:
         """Give back the slot, and what was charged to the windows that it was charged to."""
-        self._free_slot()
-        charged_at = self._charged.pop(request, None)
-        if charged_at is not None:
-            await self._give_back(self._windows, charged_at)
+        charged = self._take_back(request)
+        if charged:
+            await asyncio.wait(self._return(charged))
+
+    def _take_back(self, request: Request) -> Sequence[_Charge]:
+        """Free the slot of *request*, and return what it has charged."""
+        taken = self._taken.pop(request, None)
+        if taken is None:
+            return ()
+        if taken.slot:
+            self._free_slot()
+        return taken.charged
 
     def _free_slot(self) -> None:
         if self._slots is not None:
             self._slots.release()
 
-    async def _wait_for_windows(self) -> float:
-        """Charge the windows and return the wall time that they were charged at."""
+    async def _wait_for_windows(self) -> list[_Charge]:
+        """Charge the windows, and return what was charged."""
         while True:
             now = self._clock.time()
-            opens = await self._charge(now)
-            if opens is None:
-                return now
-            if opens - now > MAX_WAIT:
-                raise self._exceeded(opens, now)
-            await self._clock.sleep(opens - now)
+            charged: list[_Charge] = []
+            try:
+                full = await self._charge(now, charged)
+            except BaseException:
+                self._return(charged)
+                raise
+            if full is None:
+                return charged
+            if charged:
+                await asyncio.wait(self._return(charged))
+            if full.opens - now > MAX_WAIT:
+                raise self._exceeded(full, now)
+            await self._clock.sleep(full.opens - now)
 
-    async def _charge(self, now: float) -> float | None:
-        """Charge every window, or none and return when the full one opens again."""
+    async def _charge(self, now: float, charged: list[_Charge]) -> _Full | None:
+        """Charge every window, noting in *charged* what was; or return when a full one opens."""
         blocked = await self._shared.get(self._blocked_key)
         if blocked is not None and float(blocked) > now:
-            return float(blocked)
-        charged: list[_Window] = []
+            return _Full(float(blocked), "its own pushback")
         for window in self._windows:
-            key = self._key(window, now)
-            count = await self._shared.add(key, limit=window.limit, ttl=2.0 * window.seconds)
-            if not count.added:
-                await self._give_back(charged, now)
-                return (now // window.seconds + 1) * window.seconds
-            charged.append(window)
+            began = now // window.seconds * window.seconds
+            charge = _Charge(self._key(window, now), 2.0 * window.seconds)
+            count = await self._epochs.add(
+                charge.key, began=began, limit=window.limit, ttl=charge.ttl
+            )
+            if count is None or not count.added:
+                reason = "" if count is not None else "the shared store has lost what it counted"
+                return _Full(began + window.seconds, reason)
+            charged.append(charge)
         return None
 
-    async def _give_back(self, windows: Sequence[_Window], charged_at: float) -> None:
-        for window in windows:
-            # With a time to live, since the counter may have expired in the meantime.
-            await self._shared.add(self._key(window, charged_at), -1, ttl=2.0 * window.seconds)
+    def _return(self, charged: Sequence[_Charge]) -> list[asyncio.Future[None]]:
+        """Give *charged* back in the background, where no caller's leaving reaches it."""
+        name = f"quota:{self._upstream}"
+        return [
+            self._give_backs.start(name, partial(self._give_back, charge), seconds=charge.ttl)
+            for charge in charged
+        ]
+
+    async def _give_back(self, charge: _Charge) -> None:
+        # With a time to live, since the counter may have expired in the meantime.
+        await self._epochs.give_back(charge.key, 1, ttl=charge.ttl)
 
     async def _push_back(self, seconds: float | None) -> None:
         if seconds is None or seconds <= 0:
@@ -143,13 +213,13 @@ class Quota:
     def _key(self, window: _Window, now: float) -> str:
         return f"argo:quota:{self._upstream}:{window.name}:{int(now // window.seconds)}"
 
-    def _exceeded(self, opens: float, now: float) -> QuotaExceeded:
-        limits = ", ".join(f"{w.limit} per {w.name}" for w in self._windows) or "its own pushback"
+    def _exceeded(self, full: _Full, now: float) -> QuotaExceeded:
+        limits = ", ".join(f"{w.limit} per {w.name}" for w in self._windows)
         msg = (
-            f"the quota of upstream {self._upstream!r} ({limits}) is used up; "
-            f"ask again in {opens - now:.0f} s"
+            f"the quota of upstream {self._upstream!r} ({full.reason or limits}) is used up; "
+            f"ask again in {full.opens - now:.0f} s"
         )
-        return QuotaExceeded(msg, retry_at=opens)
+        return QuotaExceeded(msg, retry_at=full.opens)
 
 
 def _windows(limits: Limits) -> Sequence[_Window]:

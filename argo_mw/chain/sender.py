@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Sequence
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
+from argo_mw.base.tasks import Tasks
 from argo_mw.chain.settlement import SentRequest, Settlement
 from argo_mw.model.call import Call
 from argo_mw.model.events import Events, RequestSent
@@ -19,9 +20,15 @@ class Sender:
     """Sends requests to one upstream: guards reserve, the request goes out, guards settle."""
 
     def __init__(
-        self, upstream: Upstream, guards: Sequence[Guard], events: Events, clock: Clock
+        self,
+        upstream: Upstream,
+        guards: Sequence[Guard],
+        events: Events,
+        clock: Clock,
+        tasks: Tasks,
     ) -> None:
         self.upstream = upstream
+        self._tasks = tasks
         self._settlement = Settlement(upstream, events, clock)
         self._guards = tuple(guards)
         self._counting = tuple(g for g in guards if isinstance(g, CountingGuard))
@@ -77,30 +84,40 @@ class Sender:
 
     async def charge_extra(self, call: Call) -> None:
         """Charge and announce one more request of the answer to *call*."""
-        request = Request(self.upstream, (call,))
-        for guard in self._counting:
-            await guard.charge_extra(request)
+        if self._counting:
+            await self._charge_page(Request(self.upstream, (call,)))
         self._settlement.charge_extra(call)
         self._announce(call, 0)
 
     async def _reserve(self, request: Request) -> None:
-        reserved: list[Guard] = []
+        taken = 0
         try:
             for guard in self._guards:
                 await guard.reserve(request)
-                reserved.append(guard)
+                taken += 1
         except BaseException as error:
-            await self._release(request, reserved)
+            await self._release(request, self._guards[:taken])
             if isinstance(error, Exception) and not isinstance(error, Refusal):
                 msg = f"guard failed, so upstream {self.upstream.name!r} is not asked: {error}"
                 raise Refusal(msg) from error
             raise
 
+    async def _charge_page(self, page: Request) -> None:
+        charged = 0
+        try:
+            for guard in self._counting:
+                await guard.charge_extra(page)
+                charged += 1
+        except BaseException:
+            await self._release(page, self._counting[:charged])
+            raise
+        for guard in self._counting:
+            guard.settle(page, ())
+
     async def _release(self, request: Request, reserved: Sequence[Guard]) -> None:
-        # Like accounts: no cancellation, and no bug of one guard, keeps the others from it.
+        """Let the guards that *reserved* give back what they took; *request* is not sent."""
         if reserved:
-            releases = [guard.release(request) for guard in reversed(reserved)]
-            await asyncio.shield(asyncio.gather(*releases, return_exceptions=True))
+            await self._finish([guard.release(request) for guard in reversed(reserved)])
 
     async def _settle(
         self, request: Request | None, sent: SentRequest | None, result: Result
@@ -110,8 +127,8 @@ class Sender:
             self._settlement.end(sent, result)
         remaining: list[Awaitable[None]] = []
         failures: list[Exception] = []
-        # Accounts are settled even while the caller is being cancelled: money was spent. The
-        # tasks for it cost more than all the rest of a request, so only guards that wait get one.
+        # The task that settles costs more than all the rest of a request, so only guards that
+        # wait get one.
         try:
             for guard in self._guards:
                 assert request is not None
@@ -123,13 +140,17 @@ class Sender:
                 if rest is not None:
                     remaining.append(rest)
             if remaining:
-                ended = await asyncio.shield(asyncio.gather(*remaining, return_exceptions=True))
-                failures += [failure for failure in ended if isinstance(failure, Exception)]
+                failures += await self._finish(remaining)
         finally:
             if sent is not None:
                 self._settlement.emit(sent)
         if failures and not isinstance(result[0], asyncio.CancelledError):
             raise failures[0]
+
+    async def _finish(self, steps: Sequence[Awaitable[None]]) -> Sequence[Exception]:
+        """Carry *steps* out, whatever happens to this caller; return how they failed."""
+        finishing = self._tasks.finish(f"guards:{self.upstream.name}", _all(steps))
+        return await asyncio.shield(finishing) or ()
 
     def _announce(self, call: Call, calls: int) -> None:
         if RequestSent in self._events.wanted:
@@ -162,3 +183,9 @@ class Sender:
         failure = UpstreamError(msg, upstream=self.upstream.name)
         failure.raised = error if isinstance(error, Exception) else None
         return failure
+
+
+async def _all(steps: Sequence[Awaitable[None]]) -> Sequence[Exception]:
+    """Await *steps*, each whatever the others do; return how they failed."""
+    ended = await asyncio.gather(*steps, return_exceptions=True)
+    return [failure for failure in ended if isinstance(failure, Exception)]

@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Iterable
+from datetime import UTC, datetime
 from typing import cast
 
 import click
@@ -19,6 +20,7 @@ from argo_mw.cli.rehearsal import rehearse
 from argo_mw.cli.run import ExitCode, current_settings
 from argo_mw.config import Settings
 from argo_mw.registry import BrokenPlugin
+from argo_mw.store.epochs import LOSS
 
 TIMEOUT = 5.0
 """Seconds that the diagnosis of a plugin may take, and an answer of the rehearsal."""
@@ -80,6 +82,7 @@ async def examine(argo: Argo) -> list[Finding]:
         Finding("core", "configuration", True, argo.settings.source),
         Finding("core", "state", True, str(context_of(argo).state_dir)),
         await _shared(argo),
+        *await _loss(argo),
     ]
     findings += [_broken(broken) for broken in argo.broken]
     findings += _refusing(argo)
@@ -154,6 +157,18 @@ async def _shared(argo: Argo) -> Finding:
         return Finding("core", "shared store", False, f"{kind} cannot be reached: {error}")
     taken = 1e3 * (time.perf_counter() - started)
     return Finding("core", "shared store", True, f"{kind} answered in {taken:.1f} ms")
+
+
+async def _loss(argo: Argo) -> list[Finding]:
+    """Return that the shared store has lost what it counted, if that is not forgotten yet."""
+    try:
+        epoch = await context_of(argo).epochs.refresh()
+    except SharedUnavailable:
+        return []
+    if not epoch.lost:
+        return []
+    began = datetime.fromtimestamp(epoch.began, UTC)
+    return [Finding("core", "quotas and budgets", False, f"{began:%Y-%m-%d %H:%M} UTC: {LOSS}")]
 
 
 async def _plugin(argo: Argo, name: str) -> list[Finding]:

@@ -10,6 +10,7 @@ import click
 import structlog
 
 from argo_mw.base.errors import ArgoError
+from argo_mw.cli.accept_loss import accept_loss
 from argo_mw.cli.chain import explain, plugins
 from argo_mw.cli.costs import costs
 from argo_mw.cli.doctor import doctor
@@ -101,6 +102,7 @@ cli.add_command(explain)
 cli.add_command(costs)
 cli.add_command(flags)
 cli.add_command(doctor)
+cli.add_command(accept_loss)
 cli.add_command(new_plugin)
 
 

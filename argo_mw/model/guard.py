@@ -33,8 +33,10 @@ class Guard(Protocol):
     """A check that may refuse a request, and learns how the request ended.
 
     For each request that ``reserve`` let pass, exactly one of ``settle`` and ``release`` is
-    called, with the same request object. Guards fail closed: an error of their own is a
-    refusal.
+    called, with the same request object. A ``reserve`` that raises, or whose caller is cancelled
+    at whatever moment, has taken nothing when all has come to rest: what it took by then is given
+    back where no cancellation reaches, as by ``context.give_backs``. Guards fail closed: an error
+    of their own is a refusal. ``argo_mw.testing.guards.GuardConformance`` tests this.
     """
 
     name: str
@@ -63,6 +65,9 @@ class CountingGuard(Guard, Protocol):
 
     async def charge_extra(self, request: Request) -> None:
         """Charge one more request of the answer under way: a further page.
+
+        Like ``reserve``, with a request object of its own; ``settle`` follows with an empty result
+        when the page is about to be sent, else ``release``.
 
         Raises:
             Refusal: It must not be sent now, so the answer cannot be completed; earlier charges

@@ -11,6 +11,7 @@ from argo_mw.base.clock import (
 from argo_mw.base.errors import (
     Closed,
     ConfigError,
+    EpochChanged,
     NotEncodable,
     NotShareable,
     SharedUnavailable,
@@ -22,6 +23,9 @@ from argo_mw.base.snapshots import (
     Snapshot,
     snapshot,
 )
+from argo_mw.base.tasks import (
+    Tasks,
+)
 from argo_mw.store.affinity import (
     LoopAffinity,
 )
@@ -32,6 +36,14 @@ from argo_mw.store.codec import (
     Undecodable,
     UndecodableReason,
 )
+from argo_mw.store.epochs import (
+    Epoch,
+    Epochs,
+)
+from argo_mw.store.give_backs import (
+    GiveBacks,
+    claim,
+)
 from argo_mw.store.limits import (
     check_count,
     check_key,
@@ -40,6 +52,7 @@ from argo_mw.store.limits import (
     check_value,
 )
 from argo_mw.store.protocol import (
+    EPOCH_KEY,
     Count,
     Lease,
     Shared,
@@ -59,6 +72,7 @@ from argo_mw.store.urls import (
 )
 
 __all__ = [
+    "EPOCH_KEY",
     "EVERYTHING",
     "Clock",
     "Closed",
@@ -67,7 +81,11 @@ __all__ = [
     "Count",
     "EncryptionKeys",
     "Envelope",
+    "Epoch",
+    "EpochChanged",
+    "Epochs",
     "Freshness",
+    "GiveBacks",
     "Lease",
     "LoopAffinity",
     "NotEncodable",
@@ -81,6 +99,7 @@ __all__ = [
     "SystemClock",
     "TagSnapshot",
     "TagVersions",
+    "Tasks",
     "Timer",
     "Undecodable",
     "UndecodableReason",
@@ -89,6 +108,7 @@ __all__ = [
     "check_keys",
     "check_ttl",
     "check_value",
+    "claim",
     "open_shared",
     "snapshot",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from argo_mw.base.errors import BadParameter
+from argo_mw.base.errors import BadParameter, EpochChanged
 
 MAX_KEY_BYTES: Final = 512
 """The greatest length of a key, in bytes of UTF-8."""
@@ -81,6 +81,17 @@ def check_count(what: str, number: int | None) -> None:
     if number is not None and (type(number) is not int or abs(number) > MAX_COUNT):
         msg = f"the {what} of a counter must be an integer within 2**53, not {number!r}"
         raise BadParameter(msg)
+
+
+def check_epoch(expected: int, found: int | None) -> None:
+    """Refuse to add to a store that is in the epoch *found*, not in the *expected* one.
+
+    Raises:
+        EpochChanged: They differ.
+    """
+    if found != expected:
+        msg = f"the shared store is in epoch {found}, not {expected}: it has lost what it counted"
+        raise EpochChanged(msg)
 
 
 def _encoded_length(key: str) -> int:

@@ -15,8 +15,15 @@ from attrs import define, field
 from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import BadParameter, Closed, SharedUnavailable
 from argo_mw.base.log import Log
-from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, check_value
-from argo_mw.store.protocol import Count, Lease
+from argo_mw.store.limits import (
+    check_count,
+    check_epoch,
+    check_key,
+    check_keys,
+    check_ttl,
+    check_value,
+)
+from argo_mw.store.protocol import EPOCH_KEY, Count, Lease
 
 _NEVER: Final = float("inf")
 _MAX_STALE_EXPIRIES: Final = 1_000
@@ -223,7 +230,13 @@ class MemoryShared:
             return True
 
     async def add(
-        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+        self,
+        key: str,
+        amount: int = 1,
+        *,
+        limit: int | None = None,
+        ttl: float | None = None,
+        epoch: int | None = None,
     ) -> Count:
         """See :meth:`argo_mw.plugin.Shared.add`."""
         check_key(key)
@@ -232,6 +245,8 @@ class MemoryShared:
         check_ttl(ttl)
         with self._open() as store:
             now = self._clock.monotonic()
+            if epoch is not None:
+                check_epoch(epoch, _count(store.counters.get(EPOCH_KEY)))
             entry = store.find(key, now)
             count = 0 if entry is None else entry.value
             if not isinstance(count, int):
@@ -374,6 +389,10 @@ def _bytes(entry: _MemoryEntry | None) -> bytes | None:
     if entry is None:
         return None
     return entry.value if isinstance(entry.value, bytes) else b"%d" % entry.value
+
+
+def _count(entry: _MemoryEntry | None) -> int | None:
+    return entry.value if entry is not None and isinstance(entry.value, int) else None
 
 
 def _expires(now: float, ttl: float | None) -> float:

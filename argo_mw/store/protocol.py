@@ -11,6 +11,9 @@ from typing import Protocol
 
 from attrs import frozen
 
+EPOCH_KEY = "argo:epoch"
+"""The counter whose value tells a store that has counted without loss from one that has not."""
+
 
 @frozen
 class Count:
@@ -54,6 +57,11 @@ class Shared(Protocol):
     Keys are text of at most 512 bytes in UTF-8, values are bytes. Times to live are in seconds;
     ``None`` means no expiry. Operations raise :class:`~argo_mw.SharedUnavailable` when
     the store cannot be reached: layers treat that as "nothing known", guards refuse.
+
+    A caller that is cancelled takes nothing. What :meth:`acquire`, or :meth:`add` with a limit,
+    grants to it all the same is given back by the driver as soon as it knows, at the latest when
+    it is closed. Giving back is not undone by a cancellation: a :meth:`release` or an :meth:`add`
+    of a negative amount that was asked is carried out.
     """
 
     async def get(self, key: str) -> bytes | None:
@@ -83,12 +91,22 @@ class Shared(Protocol):
         """
 
     async def add(
-        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+        self,
+        key: str,
+        amount: int = 1,
+        *,
+        limit: int | None = None,
+        ttl: float | None = None,
+        epoch: int | None = None,
     ) -> Count:
         """Add *amount* to the counter at *key*, created at 0, unless it would pass *limit*.
 
         *ttl*, in seconds, is set when the counter is created and not renewed. A negative amount
-        gives some back.
+        gives some back. With an *epoch*, the amount is added only if the counter at
+        :data:`EPOCH_KEY` has that value, in one step with the addition.
+
+        Raises:
+            EpochChanged: The store is in another epoch than *epoch*.
         """
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:

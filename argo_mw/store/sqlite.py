@@ -13,6 +13,7 @@ measurements and the rivals.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import Closed, SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.store.affinity import LoopAffinity
+from argo_mw.store.give_backs import GiveBacks, claim
 from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, check_value
 from argo_mw.store.protocol import Count, Lease
 from argo_mw.store.sqlite_store import Message, SqliteStore
@@ -34,6 +36,7 @@ T = TypeVar("T")
 _POLL_SECONDS: Final = 0.01
 _MAX_WAITING: Final = 100_000
 _NO_MESSAGE: Final = 2**63
+_MAX_GIVE_BACK_SECONDS: Final = 86_400.0
 
 log = Log("argo_mw")
 
@@ -96,6 +99,7 @@ class SqliteShared:
         self._clock = clock
         self._affinity = LoopAffinity()
         self._closed = False
+        self._give_backs = GiveBacks(clock)
         self._waiting = 0
         self._outbox: dict[Worker, list[Command]] = {}
         self._listeners: dict[SqliteSubscription, None] = {}
@@ -147,15 +151,32 @@ class SqliteShared:
         )
 
     async def add(
-        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+        self,
+        key: str,
+        amount: int = 1,
+        *,
+        limit: int | None = None,
+        ttl: float | None = None,
+        epoch: int | None = None,
     ) -> Count:
         """See :meth:`argo_mw.plugin.Shared.add`."""
         check_key(key)
         check_count("amount", amount)
         check_count("limit", limit)
         expires, now = self._expires(ttl), self._clock.time()
+
+        def late(count: Count) -> None:
+            if count.added:
+                self._give_backs.start(
+                    "store:give-back",
+                    lambda: self.add(key, -amount, ttl=ttl, epoch=epoch),
+                    seconds=_MAX_GIVE_BACK_SECONDS if ttl is None else ttl,
+                )
+
         return await self._run(
-            self._writer, lambda store: store.add(key, amount, limit, expires, now)
+            self._writer,
+            lambda store: store.add(key, amount, limit, expires, now, epoch),
+            None if limit is None or amount <= 0 else late,
         )
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
@@ -163,8 +184,15 @@ class SqliteShared:
         check_key(key)
         check_ttl(ttl)
         holder, now = os.urandom(8).hex(), self._clock.time()
+
+        def late(lease: Lease | None) -> None:
+            if lease is not None:
+                self._give_backs.start(
+                    "store:give-back", lambda: self.release(lease), seconds=ttl, idempotent=True
+                )
+
         return await self._run(
-            self._writer, lambda store: store.acquire(key, holder, now + ttl, now)
+            self._writer, lambda store: store.acquire(key, holder, now + ttl, now), late
         )
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
@@ -216,6 +244,10 @@ class SqliteShared:
         if self._closed:
             return
         self._affinity.check()
+        with contextlib.suppress(SharedUnavailable):
+            # Answered behind all earlier commands, also those whose callers were cancelled.
+            await self._run(self._writer, lambda store: None)
+        await self._give_backs.aclose()
         self._send()
         self._closed = True
         self._listeners.clear()
@@ -224,7 +256,12 @@ class SqliteShared:
 
     # -- commands ------------------------------------------------------------------------
 
-    async def _run(self, worker: Worker, run: Callable[[SqliteStore], T]) -> T:
+    async def _run(
+        self,
+        worker: Worker,
+        run: Callable[[SqliteStore], T],
+        late: Callable[[T], None] | None = None,
+    ) -> T:
         self._affinity.check()
         if self._closed:
             msg = "the shared store was closed; open another one"
@@ -235,11 +272,11 @@ class SqliteShared:
         if not self._outbox:
             self._loop.call_soon(self._send)
         done: asyncio.Future[T] = self._loop.create_future()
-        command = Command(run, done, self._clock.time())  # type: ignore[arg-type]
+        command = Command(run, done, self._clock.time(), late)  # type: ignore[arg-type]
         self._outbox.setdefault(worker, []).append(command)
         self._waiting += 1
         try:
-            return await done
+            return await (done if late is None else claim(done, late))
         finally:
             self._waiting -= 1
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from argo_mw.base.errors import BadParameter
-from argo_mw.store.protocol import Count, Lease
+from argo_mw.store.limits import check_epoch
+from argo_mw.store.protocol import EPOCH_KEY, Count, Lease
 from argo_mw.store.sqlite_file import SqliteFile
 
 _MAX_ROWS: Final = 100
@@ -83,9 +84,21 @@ class SqliteStore(SqliteFile):
         return True
 
     def add(
-        self, key: str, amount: int, limit: int | None, expires: float | None, now: float
+        self,
+        key: str,
+        amount: int,
+        limit: int | None,
+        expires: float | None,
+        now: float,
+        epoch: int | None = None,
     ) -> Count:
-        """Add *amount* to the counter at *key*, unless that would pass *limit*."""
+        """Add *amount* to the counter at *key*, unless that would pass *limit*.
+
+        Raises:
+            EpochChanged: The store is not in *epoch*.
+        """
+        if epoch is not None:
+            check_epoch(epoch, self._epoch())
         found = self._db.execute(
             "SELECT count FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)",
             (key, now),
@@ -104,6 +117,10 @@ class SqliteStore(SqliteFile):
         else:
             self._db.execute("UPDATE entries SET count = count + ? WHERE key = ?", (amount, key))
         return Count(count + amount, added=True)
+
+    def _epoch(self) -> int | None:
+        row = self._db.execute("SELECT count FROM entries WHERE key = ?", (EPOCH_KEY,)).fetchone()
+        return None if row is None else row[0]
 
     def scan(self, prefix: str, now: float) -> list[str]:
         """Return the keys that begin with *prefix* and have not expired."""

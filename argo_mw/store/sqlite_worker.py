@@ -31,11 +31,13 @@ class Command:
         run: The function.
         done: Receives the result, on the event loop.
         now: Wall time at which the command was given.
+        late: Receives the result, on the event loop, if the caller has left; for what is granted.
     """
 
     run: Callable[[SqliteStore], object]
     done: asyncio.Future[object]
     now: float
+    late: Callable[[object], None] | None = None
 
 
 Result = tuple[Command, object, BaseException | None]
@@ -176,8 +178,10 @@ class Worker:
 
 def _resolve(results: list[Result]) -> None:
     for command, result, error in results:
-        if command.done.done():
-            continue  # its caller was cancelled
+        if command.done.done():  # its caller was cancelled
+            if error is None and command.late is not None:
+                command.late(result)
+            continue
         if error is None:
             command.done.set_result(result)
         else:

@@ -33,7 +33,13 @@ class UnreachableStore:
         _refuse()
 
     async def add(
-        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+        self,
+        key: str,
+        amount: int = 1,
+        *,
+        limit: int | None = None,
+        ttl: float | None = None,
+        epoch: int | None = None,
     ) -> Count:
         _refuse()
 

@@ -19,31 +19,36 @@ SURFACES = {
         Timer UnknownOperation Unsupported UpstreamError UpstreamSettings
     """,
     "argo_mw.plugin": """
-        Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation Argo
-        ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching BrokenPlugin
-        BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus CircuitOpen
-        Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count CountingGuard
-        DeadlineExceeded Decision DecisionReason EncryptionKeys Envelope Event Events Explained Found Freshness
-        Gauge Guard InvalidAnswer Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
-        Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note Observer Operation
-        OperationSettings Outcome OutcomeCopies PluginError PluginTemplate QuotaExceeded Reconfigured
-        Recording Refresh Refusal Request RequestSent RequestSettled Result Row Runtime SLOTS Scope
-        ScopeConflict Secret SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream
-        StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded TimeOrderedIds
-        Timer Trouble UNLIMITED Undecodable UndecodableReason UnknownOperation Unsupported
-        Upstream UpstreamError UpstreamSettings all_failed collect config_of context_of
-        copy_error fail_at fingerprint hookimpl hookspec is_final layers_of observe observes
-        operation plugin_of redact redact_url scope_of stall_aware_timeout state_directory structure
+        Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
+        Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching
+        BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus
+        CircuitOpen Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count
+        CountingGuard DeadlineExceeded Decision DecisionReason EncryptionKeys Envelope Epoch
+        Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
+        Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
+        Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note Observer
+        Operation OperationSettings Outcome OutcomeCopies PluginError PluginTemplate
+        QuotaExceeded Reconfigured Recording Refresh Refusal Request RequestSent
+        RequestSettled Result Row Runtime SLOTS Scope ScopeConflict Secret SecretUrl
+        Settings Shared SharedUnavailable Shown StallAwareLimit Stream StreamAborted
+        Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded
+        TimeOrderedIds Timer Trouble UNLIMITED Undecodable UndecodableReason
+        UnknownOperation Unsupported Upstream UpstreamError UpstreamSettings all_failed
+        collect config_of context_of copy_error fail_at fingerprint hookimpl hookspec
+        is_final layers_of observe observes operation plugin_of redact redact_url scope_of
+        stall_aware_timeout state_directory structure
         suggest
     """,
     "argo_mw.store": """
-        Clock Closed Codecs ConfigError Count EVERYTHING EncryptionKeys Envelope Freshness Lease LoopAffinity
-        NotEncodable NotShareable OpenShared Secret Shared SharedUnavailable Snapshot Subscription
-        SystemClock TagSnapshot TagVersions Timer Undecodable UndecodableReason check_count
-        check_key check_keys check_ttl check_value open_shared snapshot
+        Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope
+        Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
+        NotShareable OpenShared Secret Shared SharedUnavailable Snapshot Subscription
+        SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
+        check_count check_key check_keys check_ttl check_value claim open_shared snapshot
     """,
     "argo_mw.testing": """
-        Captured FakeClock FakePlugin FakeService LayerConformance OperationConformance Scripted
+        Captured FakeClock FakePlugin FakeService GuardConformance GuardUnderTest
+        LayerConformance MakeGuard OperationConformance Scripted SlowStore
         UnreachableStore UpstreamConformance blocking_calls capture_events settle
     """,
     "argo_mw.cli": """

@@ -160,11 +160,7 @@ CASES = (
         "records are acknowledged after their file was removed or replaced, and are lost",
         slow=True,
     ),
-    Case(
-        "attack_05_shared_damage_forgets_money",
-        "a quota begins anew when the file of the shared store is removed or damaged",
-        slow=True,
-    ),
+    Case("attack_05_shared_damage_forgets_money", slow=True),
     Case("attack_08_secrets", slow=True, timeout=MANY_COMMANDS),
     Case(
         "attack_11_terminal_and_log_injection",
@@ -200,12 +196,7 @@ CASES = (
         "attack_32_frames_future_nat",
         "a frame with NaT in its index, or with a bar of the year 2200, is answered as good",
     ),
-    Case(
-        "attack_34_cancel_leaks_lease",
-        "a caller that leaves while its lease is granted leaves it behind, and the next waits 3 s",
-        slow=True,
-        redis=True,
-    ),
+    Case("attack_34_cancel_leaks_lease", slow=True, redis=True),
     Case("attack_37_tenants_nested"),
     Case(
         "field_01_endpoint_in_key",

@@ -10,8 +10,16 @@ from argo_mw import Action, Outcome, QuotaExceeded, UpstreamError
 from argo_mw.chain.quota import Quota
 from argo_mw.model.guard import Request
 from argo_mw.plugin import Call, Limits, RequestSent, Upstream, operation
+from argo_mw.store import Epochs
 from argo_mw.store.memory import MemoryShared
-from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+from argo_mw.testing import (
+    FakeClock,
+    FakePlugin,
+    Scripted,
+    SlowStore,
+    capture_events,
+    settle,
+)
 
 
 @operation(name="paged")
@@ -216,3 +224,27 @@ async def test_what_costs_money_and_has_no_limit_is_refused(open_argo) -> None:
             await argo.call("bars", symbol="A")
     async with open_argo(upstream, config={"upstreams": {"a": {"per_day": 5}}}) as argo:
         assert await argo.call("bars", symbol="A") == "A"
+
+
+async def test_a_store_that_has_lost_its_counts_lets_nothing_pass_until_the_window_ends(
+    tmp_path,
+) -> None:
+    """Whoever runs: the processes that charged it, and one that is started after the loss."""
+    clock = FakeClock(wall=86_400.0 * 20_000 + 3_600)
+    store = SlowStore(clock=clock)
+
+    def start() -> Quota:
+        upstream = Scripted("a", ["bars"], limits=Limits(per_day=10, per_minute=9)).upstream
+        handle = SlowStore(store, clock=clock)
+        epochs = Epochs(handle, clock, url="redis://cache/0", state_dir=tmp_path)
+        return Quota(upstream, handle, clock, epochs=epochs)
+
+    running = [start(), start()]
+    assert [True] * 4 == [await charge(running[n % 2]) for n in range(4)]
+    store.forget()
+    for guard in (*running, start()):
+        with pytest.raises(QuotaExceeded, match="has lost what it counted") as error:
+            await guard.reserve(REQUEST)
+        assert 86_400.0 * 20_001 == error.value.retry_at
+    await clock.advance(82_800)
+    assert await charge(running[0])

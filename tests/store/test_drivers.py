@@ -8,6 +8,7 @@ from argo_mw.store.memory import MemoryShared, MemoryStore
 from argo_mw.store.sqlite import open_sqlite
 from argo_mw.testing.clock import FakeClock
 from argo_mw.testing.shared import SharedConformance, StoreUnderTest
+from argo_mw.testing.slow_store import SlowStore
 
 
 class TestMemory(SharedConformance):
@@ -17,6 +18,20 @@ class TestMemory(SharedConformance):
 
         async def handle():
             return MemoryShared(store, clock=clock)
+
+        return StoreUnderTest(handle, clock.advance)
+
+
+class TestSlow(SharedConformance):
+    """The store that tests use where a store must take its time."""
+
+    @pytest.fixture(params=[0, 1, 3])
+    def store(self, request):
+        clock = FakeClock()
+        first = SlowStore(clock=clock)
+
+        async def handle():
+            return SlowStore(first, clock=clock, turns=request.param)
 
         return StoreUnderTest(handle, clock.advance)
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 from argo_mw.testing.shared.callers import CallerConformance
 from argo_mw.testing.shared.counters import CounterConformance
 from argo_mw.testing.shared.leases import LeaseConformance
+from argo_mw.testing.shared.leaving import LeavingConformance
 from argo_mw.testing.shared.messages import MessageConformance
 from argo_mw.testing.shared.tools import Listener, StoreUnderTest, eventually
 from argo_mw.testing.shared.values import ValueConformance
@@ -27,6 +28,11 @@ __all__ = ["Listener", "SharedConformance", "StoreUnderTest", "eventually"]
 
 
 class SharedConformance(
-    ValueConformance, CounterConformance, LeaseConformance, MessageConformance, CallerConformance
+    ValueConformance,
+    CounterConformance,
+    LeaseConformance,
+    MessageConformance,
+    CallerConformance,
+    LeavingConformance,
 ):
     """The whole contract of a driver."""

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from argo_mw.base.errors import BadParameter
-from argo_mw.store.protocol import Count, Shared
+from argo_mw.base.errors import BadParameter, EpochChanged
+from argo_mw.store.protocol import EPOCH_KEY, Count, Shared
 from argo_mw.testing.shared.tools import SharedTests, StoreUnderTest
 
 
@@ -55,3 +55,27 @@ class CounterConformance(SharedTests):
         with pytest.raises(BadParameter):
             await shared.add("key")
         assert await shared.get("key") == b"text"
+
+    async def test_counters_are_added_to_in_the_expected_epoch_only(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        with pytest.raises(EpochChanged):
+            await shared.add("count", epoch=7)
+        await other.add(EPOCH_KEY, 7, limit=7)
+        assert await shared.add("count", epoch=7) == Count(1, added=True)
+        with pytest.raises(EpochChanged):
+            await shared.add("count", epoch=8)
+        with pytest.raises(EpochChanged):
+            await shared.add("count", -1, epoch=8)
+        assert await other.add("count", 0) == Count(1, added=True)
+
+    async def test_of_many_that_change_the_epoch_one_does(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        await shared.add(EPOCH_KEY, 7, limit=7)
+        changed = await asyncio.gather(
+            *(handle.add(EPOCH_KEY, 5, epoch=7) for _ in range(10) for handle in (shared, other)),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(one, Count) for one in changed) == 1
+        assert await shared.add(EPOCH_KEY, 0) == Count(12, added=True)

@@ -37,8 +37,13 @@ _LEASE = "argo:flight:"
 _RESULT = "argo:result:"
 _RENEWALS = 3
 """How often a holder renews its lease within its life."""
+_FIRST_RETRY = 0.01
+"""Seconds after which a waiting process tries to acquire the lease, doubled with each time.
+
+It is notified of results; this is for a holder that has left or died without publishing one.
+"""
 _RETRIES = 8
-"""How often, within the life of a lease, a waiting process tries to acquire it."""
+"""How often, at least, within the life of a lease, a waiting process tries to acquire it."""
 
 
 @frozen(eq=False)
@@ -131,16 +136,18 @@ class DistributedCoalesce:
     ) -> SharedResult | Lease:
         """Return the result at *result_key*, or the lease of the process that is to load it."""
         lease = await self._acquire(call)
+        retry = _FIRST_RETRY
         try:
             while (result := await self._find_result(result_key, recency)) is None:
                 if lease is not None:
                     held, lease = lease, None
                     return held
-                lease = await self._wait_for_result_or_lease(result_key, recency, call)
+                lease = await self._wait_for_result_or_lease(result_key, recency, call, retry)
+                retry = min(2 * retry, self._lease_ttl / _RETRIES)
             return result
         finally:
             if lease is not None:
-                self._release_in_background(lease)
+                self._release_in_background(result_key, lease)
 
     async def _acquire(self, call: Call) -> Lease | None:
         return await self._shared.acquire(_LEASE + call.branch_key, ttl=self._lease_ttl)
@@ -150,25 +157,32 @@ class DistributedCoalesce:
     async def _load(
         self, result_key: str, lease: Lease, tag_snapshot: TagSnapshot, call: Call, call_next: Next
     ) -> Outcome:
-        renewing = self._context.tasks.spawn(f"coalesce:renew:{lease.key}", self._renew(lease))
+        result = SharedResult()
+        renewing = self._start_renewing(lease)
         try:
             outcome = await call_next(call)
-        except asyncio.CancelledError:
-            # At shutdown no task is left to do it: the lease runs out by itself.
-            with contextlib.suppress(Closed):
-                nothing = self._publish(result_key, lease, SharedResult())
-                self._context.tasks.spawn(f"coalesce:publish:{lease.key}", nothing)
-            raise
-        except Exception as error:
-            await self._publish(result_key, lease, self._result(tag_snapshot, error=error))
-            raise
-        else:
             result = self._result(tag_snapshot, outcome=outcome)
-            superseded = not await self._publish(result_key, lease, result)
-            newer = await self._newer_outcome(result_key, lease) if superseded else None
-            return outcome if newer is None else newer
+        except Exception as error:
+            result = self._result(tag_snapshot, error=error)
+            raise
         finally:
-            renewing.cancel()
+            # Started here, whatever happens to this caller: the lease is released with it.
+            if renewing is not None:
+                renewing.cancel()
+            publishing = self._context.tasks.finish(
+                f"coalesce:publish:{lease.key}", self._publish(result_key, lease, result)
+            )
+            if result.error is not None:
+                await asyncio.shield(publishing)
+        superseded = await asyncio.shield(publishing) is False
+        newer = await self._newer_outcome(result_key, lease) if superseded else None
+        return outcome if newer is None else newer
+
+    def _start_renewing(self, lease: Lease) -> asyncio.Task[None] | None:
+        try:
+            return self._context.tasks.spawn(f"coalesce:renew:{lease.key}", self._renew(lease))
+        except Closed:
+            return None
 
     async def _renew(self, lease: Lease) -> None:
         while True:
@@ -201,7 +215,7 @@ class DistributedCoalesce:
         except (SharedUnavailable, TimeLimitExceeded) as failure:
             why = str(failure) or f"the shared store took longer than {self._store_timeout:g} s"
             self._context.warn_once("coalesce", f"a result could not be published: {why}")
-            self._release_in_background(lease)
+            self._release_in_background(result_key, lease)
             return True
 
     async def _send(self, result_key: str, lease: Lease, data: bytes) -> bool:
@@ -221,30 +235,31 @@ class DistributedCoalesce:
                 return result.outcome
         return None
 
-    def _release_in_background(self, lease: Lease) -> None:
-        with contextlib.suppress(Closed):
-            self._context.tasks.spawn(f"coalesce:release:{lease.key}", self._release(lease))
-
-    async def _release(self, lease: Lease) -> None:
+    def _release_in_background(self, result_key: str, lease: Lease) -> None:
         """Release *lease* once the store is reachable, so that no process waits for its end."""
-        for _ in range(_RETRIES):
-            with contextlib.suppress(SharedUnavailable):
-                await self._shared.release(lease)
-                return
-            await self._clock.sleep(self._lease_ttl / _RETRIES)
+        self._context.give_backs.start(
+            f"coalesce:release:{lease.key}",
+            lambda: self._release(result_key, lease),
+            seconds=self._lease_ttl,
+            idempotent=True,
+        )
+
+    async def _release(self, result_key: str, lease: Lease) -> None:
+        await self._shared.release(lease)
+        await self._shared.publish(CHANNEL, result_key.encode())
 
     # -- waiting for another process ---------------------------------------------------------
 
     async def _wait_for_result_or_lease(
-        self, result_key: str, recency: _Recency, call: Call
+        self, result_key: str, recency: _Recency, call: Call, seconds: float
     ) -> Lease | None:
-        """Wait for a result, or until the lease may be free; then try to acquire it."""
+        """Wait for a result, or for *seconds*; then try to acquire the lease."""
         notified: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(result_key, set()).add(notified)
         try:
             # Looked at once more, now that a notification would be received.
             if await self._find_result(result_key, recency) is None:
-                retry = self._clock.monotonic() + self._lease_ttl / _RETRIES
+                retry = self._clock.monotonic() + seconds
                 with contextlib.suppress(TimeLimitExceeded):
                     await fail_at(_wait(notified), retry, self._clock)
         finally:

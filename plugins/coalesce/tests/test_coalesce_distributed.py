@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from argo_mw import (
     Action,
@@ -22,9 +26,20 @@ from argo_mw import (
     Unsupported,
     UpstreamError,
 )
-from argo_mw.plugin import Call, Codecs, LayerActed, Trouble, context_of, layers_of, operation
+from argo_mw.app.application import engine_of
+from argo_mw.plugin import (
+    Call,
+    Codecs,
+    LayerActed,
+    Trouble,
+    Upstream,
+    context_of,
+    hookimpl,
+    layers_of,
+    operation,
+)
 from argo_mw.store import Lease
-from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, SlowStore, capture_events, settle
 from argo_mw_coalesce import plugin
 from argo_mw_coalesce.distributed import LOAD_START, DistributedCoalesce
 from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
@@ -535,3 +550,113 @@ async def test_a_new_configuration_ends_the_old_subscription(store: str, clock: 
         await clock.advance(3600.0)
         assert before._subscribing is None
         assert "AAPL" == (await ask(argo)).value
+
+
+class SlowDriver:
+    """Brings the store ``slow://``, whose answers take turns of the loop."""
+
+    def __init__(self, store: SlowStore) -> None:
+        self._store = store
+
+    @hookimpl
+    def register_shared_drivers(self) -> dict[str, object]:
+        async def open_slow(url: str, clock: object) -> SlowStore:
+            return SlowStore(self._store, clock=self._store.clock, turns=self._store.turns)
+
+        return {"slow": open_slow}
+
+
+def slow_instance(store: SlowStore, answers: Callable[[], Awaitable[None]]) -> Argo:
+    async def fetch(call: Call) -> Outcome:
+        await answers()
+        return Outcome(call.subject)
+
+    asked = FakePlugin(operations=[bars], upstreams=[Upstream("a", {"bars"}, fetch)])
+    plugins = {"coalesce": plugin, "asked": asked, "driver": SlowDriver(store)}
+    given = settings(f"slow://{next(_names)}")
+    return Argo.open(given, clock=store.clock, plugins=plugins, installed=False)
+
+
+async def five_turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_whenever_a_caller_leaves_the_next_one_waits_for_no_lease(
+    turns: int, elsewhere: bool
+) -> None:
+    """At every turn of the loop, in the same process or in another."""
+    for left_after in range(90):
+        clock = FakeClock()
+        store = SlowStore(clock=clock, turns=turns)
+        async with slow_instance(store, five_turns) as one, slow_instance(store, five_turns) as two:
+            leaving = ask(one)
+            for _ in range(left_after):
+                await asyncio.sleep(0)
+            leaving.cancel()
+            next_one = ask(two if elsewhere else one)
+            await clock.advance(0.05)
+            assert next_one.done(), f"it left after {left_after} turns"
+            assert "AAPL" == (await next_one).value
+            await settle()
+            assert [] == store.leases
+            assert [] == [name for name in tasks_of(one) + tasks_of(two) if "renew" in name]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["come", "come", "leave", "turn", "wait", "flicker", "close"]),
+            st.integers(0, 40),
+        ),
+        max_size=50,
+    ),
+    st.integers(0, 2),
+)
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_callers_that_come_leave_and_time_out_leave_no_lease_and_no_task(
+    steps: list[tuple[str, int]], turns: int
+) -> None:
+    asyncio.run(drive(steps, turns))
+
+
+async def drive(steps: list[tuple[str, int]], turns: int) -> None:
+    clock = FakeClock()
+    store = SlowStore(clock=clock, turns=turns)
+    callers: list[asyncio.Task[Outcome]] = []
+
+    async def a_while() -> None:
+        await clock.sleep(0.1)
+
+    one, two = slow_instance(store, a_while), slow_instance(store, five_turns)
+    async with one, two:
+        for step, number in steps:
+            match step:
+                case "come":
+                    asked = (one, two)[number % 2].options(timeout=0.02 * (1 + number))
+                    callers.append(asyncio.create_task(asked.outcome("bars", symbol="AAPL")))
+                case "leave" if callers:
+                    callers[number % len(callers)].cancel()
+                case "turn":
+                    for _ in range(number):
+                        await asyncio.sleep(0)
+                case "wait":
+                    await clock.advance(number / 100)
+                case "flicker":
+                    store.away = not store.away
+                case "close" if number == 0:
+                    store.away = False
+                    await one.aclose()
+        store.away = False
+        await clock.advance(120.0)
+        await asyncio.gather(*callers, return_exceptions=True)
+        await clock.advance(10.0)
+        assert [] == store.leases
+        assert [] == [name for name in tasks_of(two) if "coalesce:subscribe" not in name]
+    assert [] == store.leases
+
+
+def tasks_of(argo: Argo) -> list[str]:
+    return engine_of(argo).tasks.names

@@ -27,12 +27,16 @@ class Command:
             that the command cannot have.
         done: Receives the result.
         script: The script that it runs, if it runs one.
+        must: Whether it is sent although its caller has left.
+        late: Receives the result if the caller has left; for what is granted.
     """
 
     arguments: Sequence[Argument]
     read: Callable[[Any], object]
     done: asyncio.Future[Any]
     script: Script | None = None
+    must: bool = False
+    late: Callable[[Any], None] | None = None
 
 
 Get = tuple[str, asyncio.Future[bytes | None]]
@@ -62,7 +66,7 @@ class Batch:
         gets, commands = self.gets[:_MAX_GETS], self.commands[:_MAX_COMMANDS]
         first = Batch(
             [get for get in gets if not get[1].done()],
-            [command for command in commands if not command.done.done()],
+            [command for command in commands if command.must or not command.done.done()],
         )
         return first, Batch(self.gets[_MAX_GETS:], self.commands[_MAX_COMMANDS:])
 

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from attrs import evolve
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
 
@@ -81,15 +82,19 @@ class Batcher:
         if not await self._connect():
             self._reconnect()
 
+    async def drain(self) -> None:
+        """Wait until everything that was asked has been answered, or has failed."""
+        while self._outbox or self._running:
+            self._flush()
+            await asyncio.gather(*self._running, return_exceptions=True)
+
     async def aclose(self) -> None:
         """Finish what is under way, then close the connections."""
         self._closing = True
         if self._reconnecting is not None:
             self._reconnecting.cancel()
             await asyncio.gather(self._reconnecting, return_exceptions=True)
-        while self._outbox or self._running:
-            self._flush()
-            await asyncio.gather(*self._running, return_exceptions=True)
+        await self.drain()
         self._unreachable = "the store was closed"
         await self._drop_connections()
         await self._server.aclose()
@@ -102,8 +107,17 @@ class Batcher:
         read: Callable[[Any], T],
         *,
         script: Script | None = None,
+        must: bool = False,
+        late: Callable[[T], None] | None = None,
     ) -> asyncio.Future[T]:
         """Send a command with this turn's batch, and return the future of its result.
+
+        Args:
+            arguments: Its words.
+            read: Turns the reply into the result.
+            script: The script that it runs, if it runs one.
+            must: Whether it is sent although its caller has left by then.
+            late: Receives the result if the caller has left; for what is granted.
 
         Raises:
             SharedUnavailable: The server is unreachable, or too many commands wait.
@@ -112,7 +126,7 @@ class Batcher:
         if self._unreachable is not None or len(waiting) >= self._options.max_waiting:
             raise self._refusal()
         done: asyncio.Future[T] = self._loop.create_future()
-        waiting.append(Command(arguments, read, done, script))
+        waiting.append(Command(arguments, read, done, script, must, late))
         if not self._scheduled:
             self._schedule()
         return done
@@ -146,6 +160,11 @@ class Batcher:
         msg = f"Redis cannot be reached: {self._unreachable}"
         return SharedUnavailable(msg)
 
+    def _lost(self) -> SharedUnavailable:
+        """Return the error of a command that the server may have carried out."""
+        msg = f"Redis cannot be reached: {self._unreachable}"
+        return SharedUnavailable(msg, uncertain=True)
+
     def _flush(self) -> None:
         self._scheduled = False
         while self._outbox and self._idle:
@@ -173,7 +192,7 @@ class Batcher:
             # This task is cancelled only when the loop ends: no task is left to reconnect.
             self._busy.pop(connection, None)
             self._unreachable = self._unreachable or "a connection was cut off"
-            batch.fail(self._unavailable)
+            batch.fail(self._lost)
             self._fail_waiting()
             await connection.disconnect(nowait=True)
             raise
@@ -205,7 +224,7 @@ class Batcher:
 
     def _send_with_script(self, command: Command, script: Script) -> None:
         words = ("EVAL", script.text, *command.arguments[2:])
-        self._outbox.commands.append(Command(words, command.read, command.done))
+        self._outbox.commands.append(evolve(command, arguments=words, script=None))
 
     # -- the server goes and comes back --------------------------------------------------
 
@@ -215,7 +234,7 @@ class Batcher:
         if self._unreachable is None:
             self._unreachable = _reason(error)
             log.warning("redis is unreachable", why=self._unreachable)
-        batch.fail(self._unavailable)
+        batch.fail(self._lost)
         self._fail_waiting()
         self._reconnect()
         await connection.disconnect(nowait=True)
@@ -263,7 +282,7 @@ class Batcher:
         """Close every connection; the batches under way fail."""
         connections, self._idle = [*self._idle, *self._busy], []
         for batch in self._busy.values():
-            batch.fail(self._unavailable)
+            batch.fail(self._lost)
         self._busy.clear()
         for connection in connections:
             await connection.disconnect(nowait=True)

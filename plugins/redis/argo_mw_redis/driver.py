@@ -9,13 +9,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.exceptions import InvalidResponse, ResponseError
 
-from argo_mw.plugin import BadParameter, Clock, Closed, SystemClock
+from argo_mw.plugin import BadParameter, Clock, Closed, SharedUnavailable, SystemClock
 from argo_mw.store import (
+    EPOCH_KEY,
     Count,
+    EpochChanged,
+    GiveBacks,
     Lease,
     LoopAffinity,
     check_count,
@@ -23,6 +26,7 @@ from argo_mw.store import (
     check_keys,
     check_ttl,
     check_value,
+    claim,
 )
 from argo_mw_redis.batch import Argument
 from argo_mw_redis.batcher import Batcher
@@ -41,6 +45,7 @@ from argo_mw_redis.servers import Options, Server, parse
 
 _MAX_TTL_MS: Final = 10**14
 _MAX_KEYS: Final = 500
+_LONGEST: Final = 86_400.0
 
 
 async def open_redis(url: str, clock: Clock | None = None) -> RedisShared:
@@ -69,6 +74,7 @@ class RedisShared:
         self._prefix = options.prefix
         self._batcher = Batcher(server, options, clock)
         self._pubsub = PubSub(server, options, clock)
+        self._give_backs = GiveBacks(clock)
         self._closed = False
 
     async def start(self) -> None:
@@ -158,29 +164,61 @@ class RedisShared:
         return bool(await self._run(COMPARE_AND_SET, [self._values + key], arguments))
 
     async def add(
-        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+        self,
+        key: str,
+        amount: int = 1,
+        *,
+        limit: int | None = None,
+        ttl: float | None = None,
+        epoch: int | None = None,
     ) -> Count:
         """See :meth:`argo_mw.store.Shared.add`."""
         check_key(key)
         check_count("amount", amount)
         check_count("limit", limit)
-        arguments = (amount, "" if limit is None else limit, _milliseconds(ttl))
+        bound, expected = (("" if value is None else value) for value in (limit, epoch))
+        arguments = (amount, bound, _milliseconds(ttl), expected)
 
         def read(reply: Any) -> Count:
             if isinstance(reply, ResponseError) and "NOCOUNTER" in str(reply):
                 msg = f"{key!r} holds a value, not a counter: add() cannot be used on it"
                 raise BadParameter(msg)
+            if isinstance(reply, ResponseError) and "EPOCH" in str(reply):
+                msg = f"Redis is not in epoch {epoch}: it has lost what it counted"
+                raise EpochChanged(msg)
             return _count(reply)
 
-        count: Count = await self._run(ADD, [self._values + key], arguments, read)
-        return count
+        def late(count: Count) -> None:
+            if count.added:
+                self._give_backs.start(
+                    "redis:give-back",
+                    lambda: self.add(key, -amount, ttl=ttl, epoch=epoch),
+                    seconds=_LONGEST if ttl is None else ttl,
+                )
+
+        keys = [self._values + key, self._values + EPOCH_KEY]
+        if amount < 0:
+            return cast("Count", await self._run(ADD, keys, arguments, read, must=True))
+        granted = None if limit is None else late
+        return cast("Count", await self._run(ADD, keys, arguments, read, late=granted))
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         """See :meth:`argo_mw.store.Shared.acquire`."""
         check_key(key)
         holder = os.urandom(8).hex()
         keys = [self._lease(key), self._prefix + "fence"]
-        fence = await self._run(ACQUIRE, keys, (holder, _milliseconds(ttl)), _fence)
+
+        def late(fence: int | None) -> None:
+            if fence is not None:
+                self._release_later(Lease(key, holder, fence), ttl)
+
+        arguments = (holder, _milliseconds(ttl))
+        try:
+            fence = await self._run(ACQUIRE, keys, arguments, _fence, late=late)
+        except SharedUnavailable as error:
+            if error.uncertain:  # the server may have granted it before it was lost
+                self._release_later(Lease(key, holder, 0), ttl)
+            raise
         return None if fence is None else Lease(key, holder, fence)
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
@@ -190,7 +228,13 @@ class RedisShared:
 
     async def release(self, lease: Lease) -> bool:
         """See :meth:`argo_mw.store.Shared.release`."""
-        return bool(await self._run(RELEASE, [self._lease(lease.key)], (_held(lease),)))
+        keys, arguments = [self._lease(lease.key)], (lease.holder,)
+        return bool(await self._run(RELEASE, keys, arguments, must=True))
+
+    def _release_later(self, lease: Lease, ttl: float) -> None:
+        self._give_backs.start(
+            "redis:give-back", lambda: self.release(lease), seconds=ttl, idempotent=True
+        )
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
@@ -240,6 +284,8 @@ class RedisShared:
         if self._closed:
             return
         self._check_usable()
+        await self._batcher.drain()
+        await self._give_backs.aclose()
         self._closed = True
         await self._pubsub.aclose()
         await self._batcher.aclose()
@@ -254,10 +300,14 @@ class RedisShared:
         keys: Sequence[str],
         arguments: Sequence[Argument],
         read: Callable[[Any], Any] = expect_integer,
+        *,
+        must: bool = False,
+        late: Callable[[Any], None] | None = None,
     ) -> Any:
         self._check_usable()
         words = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
-        return await self._batcher.send(words, read, script=script)
+        done = self._batcher.send(words, read, script=script, must=must, late=late)
+        return await (done if late is None else claim(done, late))
 
     def _lease(self, key: str) -> str:
         return f"{self._prefix}l:{key}"

@@ -39,7 +39,9 @@ async def read_reply(connection: AbstractConnection) -> Any:
 
 def settle(command: Command, reply: Any) -> None:
     """Hand *reply* to the future of *command*."""
-    if command.done.done():
+    if command.done.done():  # its caller has left
+        if command.late is not None and not isinstance(reply, ResponseError):
+            command.late(command.read(reply))
         return
     if not isinstance(reply, ResponseError):
         command.done.set_result(command.read(reply))

@@ -44,8 +44,12 @@ return 1
 """
 )
 
+# KEYS: the counter, the epoch. ARGV: amount, limit, milliseconds, the expected epoch.
 ADD: Final = Script(
     b"""
+if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[4] then
+  return redis.error_reply('EPOCH another epoch')
+end
 local found = redis.call('GET', KEYS[1])
 local count = 0
 if found then
@@ -85,9 +89,11 @@ return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 """
 )
 
+# By its holder alone: a lease whose grant got lost has a fence that nobody knows.
 RELEASE: Final = Script(
     b"""
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local held = redis.call('GET', KEYS[1])
+if not held or string.match(held, ':(.*)$') ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])
 """
 )
