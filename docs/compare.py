@@ -80,7 +80,7 @@ class Measured:
     def _summary(self) -> str:
         baseline, after = self._named["baseline"], self._named["all"]
         rows = [
-            "| | original | all layers | ratio | of each seed | aim |",
+            "| | original | all layers | ratio | each seed | target |",
             "|---|---|---|---|---|---|",
         ]
         for title, name, form, ratio, aim in _SUMMARY:

@@ -26,7 +26,9 @@ _GROUPS = ("model", "upstream", "operation", "subject", "day", "tenant")
     show_default=True,
     help="What to add up by.",
 )
-@click.option("--days", type=click.IntRange(min=0), default=30, show_default=True)
+@click.option(
+    "--days", type=click.IntRange(min=0), default=30, show_default=True, help="Days to count."
+)
 @click.option("--upstream", default="", help="Of this upstream only.")
 @click.option("--operation", default="", help="For this operation only.")
 @click.option("--tenant", default="", help="Of this tenant only.")

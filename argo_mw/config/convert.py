@@ -201,7 +201,8 @@ def _complaints(error: BaseException, into: object, path: str) -> Iterator[str]:
         case BaseExceptionGroup():
             yield from _all_complaints(error.exceptions, into, path)
         case _:
-            yield f"{path}: {_complaint(error, into)}"
+            complaint = _complaint(error, into)
+            yield f"{path}: {complaint}" if path else complaint
 
 
 def _complaint(error: BaseException, into: object) -> object:

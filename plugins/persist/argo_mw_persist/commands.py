@@ -74,7 +74,13 @@ def with_sink(
 @click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
 @click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
 @click.option("--tenant", help="Whose answers, beside those that all tenants share.")
-@click.option("--limit", type=click.IntRange(1, MAX_ROWS), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_ROWS),
+    default=20,
+    show_default=True,
+    help="Rows at most.",
+)
 @click.option("--after", help="The place that an earlier page ended at.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole answers.")
 @with_argo

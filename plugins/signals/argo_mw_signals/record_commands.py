@@ -23,7 +23,13 @@ from argo_mw_signals.timestamps import from_utc, iso
 
 @click.command()
 @click.argument("symbols", nargs=-1, required=True, metavar="SYMBOL…")
-@click.option("--limit", type=click.IntRange(1, MAX_ROWS), default=1, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_ROWS),
+    default=1,
+    show_default=True,
+    help="Rows at most.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def latest(argo: Argo, symbols: tuple[str, ...], limit: int, as_json: bool) -> None:
@@ -42,7 +48,13 @@ async def latest(argo: Argo, symbols: tuple[str, ...], limit: int, as_json: bool
 @click.option(
     "--outcome", type=click.Choice(["win", "loss", "flat"]), help="Only those that ended so."
 )
-@click.option("--limit", type=click.IntRange(1, MAX_ROWS), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, MAX_ROWS),
+    default=20,
+    show_default=True,
+    help="Rows at most.",
+)
 @click.option("--after", help="The place that an earlier page ended at.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
