@@ -107,6 +107,7 @@ from argo_mw.flags import (
     DecisionReason,
 )
 from argo_mw.model.call import (
+    ON_SENT,
     Call,
 )
 from argo_mw.model.charge import (
@@ -209,6 +210,7 @@ from argo_mw.store import (
 
 __all__ = [
     "NO_COST",
+    "ON_SENT",
     "SLOTS",
     "UNLIMITED",
     "Action",

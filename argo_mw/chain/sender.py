@@ -9,7 +9,7 @@ from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.settlement import SentRequest, Settlement
-from argo_mw.model.call import Call
+from argo_mw.model.call import NOTHING, ON_SENT, Call
 from argo_mw.model.events import Events, RequestSent
 from argo_mw.model.guard import CountingGuard, Guard, Request, Result
 from argo_mw.model.outcome import Outcome
@@ -64,6 +64,8 @@ class Sender:
         await self._reserve(request)
         sent = self._settlement.begin(request.calls)
         try:
+            for call in calls[1:]:
+                self._note_sent(call)
             self._announce(calls[0], len(calls))
             answers = await batching.fetch_many(request.calls)
             if len(answers) != len(calls):
@@ -152,7 +154,14 @@ class Sender:
         finishing = self._tasks.finish(f"guards:{self.upstream.name}", _all(steps))
         return await asyncio.shield(finishing) or ()
 
+    def _note_sent(self, call: Call) -> None:
+        if call.extensions is not NOTHING:
+            on_sent = call.extensions.get(ON_SENT)
+            if callable(on_sent):
+                on_sent()
+
     def _announce(self, call: Call, calls: int) -> None:
+        self._note_sent(call)
         if RequestSent in self._events.wanted:
             self._events.emit(RequestSent(self.upstream.name, call.operation.name, calls))
 

@@ -19,6 +19,13 @@ from argo_mw.model.operation import AnyOperation, Parameters
 NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
+ON_SENT = "argo.on_sent"
+"""The extension with a function to call, without arguments, when a request for the call goes out.
+
+For layers that pay for a request which guards may refuse, or whose caller may leave before.
+"""
+
+
 @final
 class Call(Struct, frozen=True, eq=False):
     """One question on its way through the chain.

@@ -26,17 +26,17 @@ SURFACES = {
         CountingGuard DeadlineExceeded Decision DecisionReason EncryptionKeys Envelope Epoch
         Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
         Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
-        Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note Observer
-        Operation OperationSettings Outcome OutcomeCopies PluginError PluginTemplate
-        QuotaExceeded Reconfigured Recording Refresh Refusal Request RequestSent
-        RequestSettled Result Row Runtime SLOTS Scope ScopeConflict Secret SecretUrl
-        Settings Shared SharedUnavailable Shown StallAwareLimit Stream StreamAborted
-        Subscription SystemClock TagSnapshot TagVersions Tasks TimeLimitExceeded
-        TimeOrderedIds Timer Trouble UNLIMITED Undecodable UndecodableReason
-        UnknownOperation Unsupported Upstream UpstreamError UpstreamSettings all_failed
-        collect config_of context_of copy_error fail_at fingerprint hookimpl hookspec
-        is_final layers_of observe observes operation plugin_of redact redact_url scope_of
-        stall_aware_timeout state_directory structure
+        Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note ON_SENT
+        Observer Operation OperationSettings Outcome OutcomeCopies PluginError
+        PluginTemplate QuotaExceeded Reconfigured Recording Refresh Refusal Request
+        RequestSent RequestSettled Result Row Runtime SLOTS Scope ScopeConflict Secret
+        SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream
+        StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks
+        TimeLimitExceeded TimeOrderedIds Timer Trouble UNLIMITED Undecodable
+        UndecodableReason UnknownOperation Unsupported Upstream UpstreamError
+        UpstreamSettings all_failed collect config_of context_of copy_error fail_at
+        fingerprint hookimpl hookspec is_final layers_of observe observes operation
+        plugin_of redact redact_url scope_of stall_aware_timeout state_directory structure
         suggest
     """,
     "argo_mw.store": """

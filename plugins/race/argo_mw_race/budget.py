@@ -39,3 +39,30 @@ class HedgingBudget:
             return False
         self.balance -= 1
         return True
+
+    def give_back(self) -> None:
+        """Take back what a hedge was paid that was never sent."""
+        self.balance = min(self._burst, self.balance + 1)
+
+
+class PaidHedge:
+    """A hedge that was paid for, and is worth it once its request is sent.
+
+    Args:
+        budget: What it was paid from.
+    """
+
+    __slots__ = ("_budget", "_sent")
+
+    def __init__(self, budget: HedgingBudget) -> None:
+        self._budget = budget
+        self._sent = False
+
+    def on_sent(self) -> None:
+        """Note that its request goes out."""
+        self._sent = True
+
+    def on_end(self) -> None:
+        """Give the payment back if no request went out: it was refused, or its caller left."""
+        if not self._sent:
+            self._budget.give_back()

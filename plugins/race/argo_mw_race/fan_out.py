@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from argo_mw.plugin import (
+    ON_SENT,
     Call,
     Closed,
     Context,
@@ -23,6 +24,7 @@ from argo_mw.plugin import (
     is_final,
 )
 from argo_mw_race.branch import Branch, ask, latency_of
+from argo_mw_race.budget import PaidHedge
 from argo_mw_race.ranking import Ranking
 from argo_mw_race.stats import Reason
 
@@ -90,10 +92,15 @@ class FanOut:
         """
         self.remaining.remove(upstream)
         stats = self._ranking.stats(upstream)
+        bound = self._call.bind(upstream.name)
+        paid = PaidHedge(self._ranking.budget) if reason == "hedge" else None
+        if paid is not None:
+            bound = bound.extended({ON_SENT: paid.on_sent})
         task = self._context.tasks.spawn(
-            f"race:{self._call.operation.name}:{upstream.name}",
-            ask(self._call.bind(upstream.name), self._call_next),
+            f"race:{self._call.operation.name}:{upstream.name}", ask(bound, self._call_next)
         )
+        if paid is not None:
+            task.add_done_callback(lambda _: paid.on_end())
         now = self.now()
         lateness = StallAwareLimit(now, now + hedge_delay, _MIN_STALL)
         branch = Branch(upstream, stats, reason, task, lateness)

@@ -7,8 +7,12 @@ import asyncio
 import pytest
 
 from argo_mw import Action, AllUpstreamsFailed, CircuitOpen, Outcome, UpstreamError
-from argo_mw.testing import settle
-from argo_mw_race.breaker import assess
+from argo_mw.model.call import make_call
+from argo_mw.plugin import Request, operation
+from argo_mw.testing import GuardConformance, GuardUnderTest, Scripted, settle
+from argo_mw.testing.guards import context_on
+from argo_mw_race.breaker import Breaker, assess
+from argo_mw_race.config import BreakerConfig
 
 
 def failure(**options: object) -> UpstreamError:
@@ -153,3 +157,50 @@ def test_the_health_of_an_upstream_is_assessed_by_its_results():
     assert "failed" == assess([asyncio.CancelledError()], timed_out=True)
     assert "failed" == assess([KeyError("broken")], timed_out=False)
     assert "unknown" == assess([CircuitOpen("open")], timed_out=False)
+
+
+@operation(subject="symbol")
+def prices(symbol: str) -> object:
+    """Prices of one symbol."""
+
+
+def make_breaker(*, half_open: bool):
+    async def make(store, clock):
+        upstream = Scripted("a", ["prices"]).upstream
+        guard = Breaker(upstream, BreakerConfig(**CONFIG), context_on(store, clock))
+
+        def request():
+            return Request(upstream, (make_call(prices, {"symbol": "AAPL"}, tenant=""),))
+
+        async def taken():
+            return guard.state, guard._probe, len(guard._started)
+
+        async def fail():
+            for _ in range(1 if half_open else 3):
+                await guard.reserve(failing := request())
+                guard.settle(failing, (failure(),))
+
+        if half_open:
+            for _ in range(3):
+                await guard.reserve(failing := request())
+                guard.settle(failing, (failure(),))
+            await clock.advance(10.0)
+            await guard.reserve(probe := request())
+            await guard.release(probe)
+        return GuardUnderTest(guard, request, taken, fail)
+
+    return make
+
+
+class TestBreaker(GuardConformance):
+    @pytest.fixture
+    def make_guard(self):
+        return make_breaker(half_open=False)
+
+
+class TestHalfOpenBreaker(GuardConformance):
+    """The one probe that it admits is taken and given back."""
+
+    @pytest.fixture
+    def make_guard(self):
+        return make_breaker(half_open=True)

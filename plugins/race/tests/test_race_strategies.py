@@ -20,12 +20,17 @@ from argo_mw import (
     UpstreamError,
 )
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import LayerActed, Limits, Stream, Trouble
+from argo_mw.plugin import LayerActed, Limits, Stream, Trouble, layers_of
 from argo_mw.testing import capture_events, settle
 
 
 def failure(name: str = "a", action: Action = Action.SWITCH) -> UpstreamError:
     return UpstreamError(f"{name} is down", upstream=name, action=action, status=500)
+
+
+def budget_of(argo):
+    [layer] = layers_of(argo)
+    return layer.middleware.ranking(engine_of(argo).operation("bars")).budget
 
 
 class TestRace:
@@ -267,6 +272,41 @@ class TestHedge:
             for one in (*hanging, *others):
                 one.cancel()
             await asyncio.gather(*hanging, *others, return_exceptions=True)
+
+    async def test_a_hedge_that_is_refused_costs_no_budget(self, stage):
+        first = stage.upstream("first", (2.0, "first"))
+        second = stage.upstream("second", (0.1, "second"), limits=Limits(per_minute=1))
+        async with stage.open(
+            first, second, initial_latency=0.5, hedge_budget=0.001, order="configured"
+        ) as argo:
+            budget = budget_of(argo)
+            assert "second" == (await stage.ask(argo)).value
+            spent = budget.balance
+            budget.give_back()
+            assert "first" == (await stage.ask(argo)).value
+            assert 1 == len(second.asked)
+            assert spent + 1 == pytest.approx(budget.balance, abs=0.01)
+
+    async def test_a_hedge_whose_caller_leaves_before_it_is_sent_costs_no_budget(self, stage):
+        first = stage.upstream("first", (50.0, "first"))
+        second = stage.upstream("second", (50.0, "second"), limits=Limits(concurrency=1))
+        async with stage.open(
+            first, second, initial_latency=0.5, hedge_budget=0.001, order="configured"
+        ) as argo:
+            budget = budget_of(argo)
+            sent = asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
+            await stage.clock.advance(1.0)
+            assert 1 == len(second.asked)
+            budget.give_back()
+            before = budget.balance
+            waiting = asyncio.create_task(argo.outcome("bars", symbol="IBM"))
+            await stage.clock.advance(1.0)
+            assert budget.balance < 1.0 <= before
+            for caller in (waiting, sent):
+                caller.cancel()
+            await asyncio.wait([waiting, sent])
+            await settle()
+            assert before == pytest.approx(budget.balance, abs=0.01)
 
     async def test_a_caller_that_leaves_cancels_every_branch(self, stage):
         first = stage.upstream("first", (5.0, "first"))
