@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from argo_mw import SharedUnavailable
 from argo_mw.plugin import Clock, Shared
@@ -12,6 +13,7 @@ from argo_mw.store import Count, Lease, Subscription
 from argo_mw.store.memory import MemoryShared, MemoryStore
 
 T = TypeVar("T")
+Undo: TypeAlias = Callable[[T], Coroutine[object, object, object]]
 State = Literal["up", "away", "slow", "late", "lost"]
 STATES: tuple[State, ...] = ("up", "away", "slow", "late", "lost")
 """``away``: refuses. ``slow``: does it after a while. ``late``: does it at once, and replies after a
@@ -20,6 +22,9 @@ while. ``lost``: does it, and loses the reply."""
 
 class Link:
     """Implements :class:`~argo_mw.plugin.Shared`: one instance's connection to the store.
+
+    As drivers must, it does what was asked though its caller leaves, and takes back what was granted
+    to one that has left.
 
     Attributes:
         state: What happens to operations from now on.
@@ -36,6 +41,7 @@ class Link:
         self.orphans: set[str] = set()
         self._shared: Shared = MemoryShared(store, clock=clock)
         self._clock = clock
+        self._serving: set[asyncio.Future[object]] = set()
         self._gaps: list[Callable[[], None]] = []
 
     def turn(self, state: State) -> None:
@@ -46,68 +52,123 @@ class Link:
             for on_gap in self._gaps:
                 on_gap()
 
-    async def _through(self, operation: Callable[[], Awaitable[T]]) -> T:
+    async def _through(self, operation: Callable[[], Awaitable[T]], undo: Undo[T] | None) -> T:
+        """Carry out *operation*; *undo* what it grants to a caller that has left."""
         state, delay = self.state, self.delay
         if state == "away":
             raise SharedUnavailable("the link is away")
+        if state == "up":
+            return await operation()
+        if state == "lost":
+            await operation()
+            lost = SharedUnavailable("the reply was lost")
+            vars(lost)["uncertain"] = True
+            raise lost
+        reply: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._begin(self._serve(operation, undo, reply, state, delay))
+        try:
+            return await reply
+        except asyncio.CancelledError:
+            if undo is not None and reply.done() and not (reply.cancelled() or reply.exception()):
+                self._begin(undo(reply.result()))  # it came in the turn in which its caller left
+            raise
+
+    async def _serve(
+        self,
+        operation: Callable[[], Awaitable[T]],
+        undo: Undo[T] | None,
+        reply: asyncio.Future[T],
+        state: State,
+        delay: float,
+    ) -> None:
+        # In a task of its own: what was asked is done, whether its caller stays or leaves.
         if state == "slow":
             await self._clock.sleep(delay)
-        reply = await operation()
+        try:
+            answer = await operation()
+        except Exception as error:
+            if not reply.done():
+                reply.set_exception(error)
+            return
         if state == "late":
             await self._clock.sleep(delay)
-        if state == "lost":
-            raise SharedUnavailable("the reply was lost")
-        return reply
+        if not reply.done():
+            reply.set_result(answer)
+        elif undo is not None:
+            await undo(answer)
+
+    def _begin(self, code: Coroutine[object, object, object]) -> None:
+        task = asyncio.ensure_future(code)
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def get(self, key: str) -> bytes | None:
-        return await self._through(lambda: self._shared.get(key))
+        return await self._through(lambda: self._shared.get(key), None)
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        return await self._through(lambda: self._shared.get_many(keys))
+        return await self._through(lambda: self._shared.get_many(keys), None)
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        await self._through(lambda: self._shared.set(key, value, ttl=ttl))
+        await self._through(lambda: self._shared.set(key, value, ttl=ttl), None)
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
-        await self._through(lambda: self._shared.set_many(items, ttl=ttl))
+        await self._through(lambda: self._shared.set_many(items, ttl=ttl), None)
 
     async def delete(self, keys: Sequence[str]) -> int:
-        return await self._through(lambda: self._shared.delete(keys))
+        return await self._through(lambda: self._shared.delete(keys), None)
 
     async def compare_and_set(
         self, key: str, expected: bytes | None, value: bytes, *, ttl: float | None = None
     ) -> bool:
         return await self._through(
-            lambda: self._shared.compare_and_set(key, expected, value, ttl=ttl)
+            lambda: self._shared.compare_and_set(key, expected, value, ttl=ttl), None
         )
 
     async def add(
-        self, key: str, amount: int = 1, *, limit: int | None = None, ttl: float | None = None
+        self,
+        key: str,
+        amount: int = 1,
+        *,
+        limit: int | None = None,
+        ttl: float | None = None,
+        **more: Any,
     ) -> Count:
+        async def undo(count: Count) -> None:
+            if count.added and limit is not None and amount > 0:
+                await self._shared.add(key, -amount, ttl=ttl)
+
         try:
-            return await self._through(lambda: self._shared.add(key, amount, limit=limit, ttl=ttl))
+            return await self._through(
+                lambda: self._shared.add(key, amount, limit=limit, ttl=ttl, **more), undo
+            )
         except SharedUnavailable:
             self.uncertain[key] += abs(amount)
             raise
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
+        async def undo(lease: Lease | None) -> None:
+            if lease is not None:
+                await self._shared.release(lease)
+
         if self.state == "lost":
             self.orphans.add(key)
-        return await self._through(lambda: self._shared.acquire(key, ttl=ttl))
+        return await self._through(lambda: self._shared.acquire(key, ttl=ttl), undo)
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
-        return await self._through(lambda: self._shared.renew(lease, ttl=ttl))
+        return await self._through(lambda: self._shared.renew(lease, ttl=ttl), None)
 
     async def release(self, lease: Lease) -> bool:
-        return await self._through(lambda: self._shared.release(lease))
+        return await self._through(lambda: self._shared.release(lease), None)
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
     ) -> bool:
-        return await self._through(lambda: self._shared.set_fenced(key, value, lease, ttl=ttl))
+        return await self._through(
+            lambda: self._shared.set_fenced(key, value, lease, ttl=ttl), None
+        )
 
     async def publish(self, channel: str, message: bytes) -> None:
-        await self._through(lambda: self._shared.publish(channel, message))
+        await self._through(lambda: self._shared.publish(channel, message), None)
 
     async def subscribe(
         self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
@@ -117,10 +178,12 @@ class Link:
                 on_message(message)
 
         self._gaps.append(on_gap)
-        return await self._through(lambda: self._shared.subscribe(channel, heard, on_gap))
+        return await self._through(lambda: self._shared.subscribe(channel, heard, on_gap), None)
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        return await self._through(lambda: self._shared.scan(prefix))
+        return await self._through(lambda: self._shared.scan(prefix), None)
 
     async def aclose(self) -> None:
+        while self._serving:
+            await asyncio.wait(self._serving)
         await self._shared.aclose()

@@ -183,9 +183,7 @@ def bill(what: str) -> Steps:
     "steps",
     [
         pytest.param(leave_while_leasing, id="leave while leasing", marks=unmended("lease")),
-        pytest.param(
-            leave_before_a_late_grant, id="leave before a late grant", marks=unmended("reservation")
-        ),
+        pytest.param(leave_before_a_late_grant, id="leave before a late grant"),
         pytest.param(bill("negative"), id="a negative bill", marks=unmended("budget")),
         pytest.param(bill("huge"), id="a huge bill", marks=unmended("error")),
     ],
