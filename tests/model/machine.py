@@ -33,20 +33,18 @@ class Machine(RuleBasedStateMachine):
         bills: What a language model may say that it used.
         manners: How an upstream may behave.
         states: How the store's links may be.
-        unmended: Promises that are known to be broken, and are not checked.
     """
 
     computed: ClassVar[str] = "digest"
     bills: ClassVar[tuple[str, ...]] = BILLS
     manners: ClassVar[tuple[str, ...]] = MANNERS
     states: ClassVar[tuple[State, ...]] = STATES
-    unmended: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
         self.steps = 0
         self._directory = tempfile.TemporaryDirectory(prefix="argo-mw-model-")
-        self.world = World(Path(self._directory.name), self.unmended)
+        self.world = World(Path(self._directory.name))
         self.world.run(self.world.open())
 
     # Several rules ask: Hypothesis leaves rules out now and then, and no run shall be without.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from attrs import define
@@ -58,7 +58,6 @@ class Promises:
         links: Each instance's link to it.
         vendors: The upstreams of prices and notes.
         model: The language model.
-        unmended: Promises that are known to be broken, and are not checked.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class Promises:
         links: Sequence[Link],
         vendors: Sequence[Vendor],
         model: HostileModel,
-        unmended: Collection[str],
     ) -> None:
         self.requests: Counter[str] = Counter()
         self._clock = clock
@@ -76,19 +74,25 @@ class Promises:
         self._links = links
         self._vendors = vendors
         self._model = model
-        self._unmended = unmended
         self._held: deque[tuple[object, float]] = deque(maxlen=_KEPT)
         self._errors: deque[BaseException] = deque(maxlen=_KEPT)
         self._marks = 0
+        self._seen: Violation | None = None
 
     def sent(self, upstream: str) -> None:
         """Count a request that has arrived, which must have been paid for."""
         self.requests[upstream] += 1
         if upstream == "claude":
-            self._check_budgets_at_sending()
+            try:
+                self._check_budgets_at_sending()
+            except Violation as violation:
+                # Raised here, it would be the upstream's failure.
+                self._seen = self._seen or violation
 
     def check(self) -> None:
         """Check what callers hold, and what is counted."""
+        if self._seen is not None:
+            raise self._seen
         self._check_held()
         self._check_quotas()
         self._check_budgets()
@@ -96,7 +100,7 @@ class Promises:
     def check_waiting(self, one: Asked) -> None:
         """Check a caller that has no answer yet."""
         if self._clock.monotonic() > one.until:
-            self.broken("deadline", f"{one.operation} still waits past its timeout")
+            raise Violation("deadline", f"{one.operation} still waits past its timeout")
 
     def check_quiet(self) -> None:
         """Check that nothing is left of calls that have ended."""
@@ -104,7 +108,7 @@ class Promises:
         orphans = self._links[0].orphans | self._links[1].orphans
         held = {key for key, lease in self._store.leases.items() if lease.expires > now}
         if held - orphans:
-            self.broken("lease", f"no call is under way, and {sorted(held - orphans)} are held")
+            raise Violation("lease", f"no call is under way, and {sorted(held - orphans)} are held")
         for name in ("left", "right", "claude"):
             self._check_quota_is_given_back(name)
         self._check_money_is_given_back()
@@ -121,43 +125,43 @@ class Promises:
         if one.max_age is not None and outcome.as_of is not None:
             age = min(one.began, self._clock.time()) - outcome.as_of
             if age > one.max_age + 0.001:
-                self.broken("age", f"{one.operation} is {age:.3f} s old, not {one.max_age}")
+                raise Violation("age", f"{one.operation} is {age:.3f} s old, not {one.max_age}")
         if isinstance(outcome.value, Completion):
             owner, _, prompt = outcome.value.text.partition("|")
             if (owner, prompt) != (one.tenant, one.symbol):
-                self.broken("tenant", f"{one.tenant} got {outcome.value.text!r}")
+                raise Violation("tenant", f"{one.tenant} got {outcome.value.text!r}")
             return
         self._check_answer(one, outcome.value)
 
     def _check_answer(self, one: Asked, value: object) -> None:
         stamp = stamp_of(value)
         if (stamp.operation, stamp.symbol) != (one.operation, one.symbol):
-            self.broken("question", f"{one.operation} {one.symbol} got {stamp}")
+            raise Violation("question", f"{one.operation} {one.symbol} got {stamp}")
         if stamp.owner not in ("", one.tenant) or (one.operation != "quote" and not stamp.owner):
-            self.broken("tenant", f"{one.operation} of {one.tenant} got {stamp}")
+            raise Violation("tenant", f"{one.operation} of {one.tenant} got {stamp}")
         if stamp.version < one.floor:
-            self.broken("invalidated", f"{stamp}, invalidated before {one.floor}")
+            raise Violation("invalidated", f"{stamp}, invalidated before {one.floor}")
         if cell_of(value) != 0.0:
-            self.broken("copy", f"{one.operation} came with a mark of another caller")
+            raise Violation("copy", f"{one.operation} came with a mark of another caller")
         self._marks += 1
         spoil(value, float(self._marks))
         self._held.append((value, float(self._marks)))
 
     def _check_error(self, one: Asked, error: BaseException) -> None:
         if not isinstance(error, ArgoError):
-            self.broken("error", f"{one.operation} raised {error!r}")
+            raise Violation("error", f"{one.operation} raised {error!r}")
         if isinstance(error, BadCall):
-            self.broken("error", f"{one.operation} was asked well, and raised {error!r}")
+            raise Violation("error", f"{one.operation} was asked well, and raised {error!r}")
         if isinstance(error, DeadlineExceeded) and "shutdown" in str(error):
-            self.broken("error", f"nothing is shut down: {error}")
+            raise Violation("error", f"nothing is shut down: {error}")
         if any(error is known for known in self._errors):
-            self.broken("own error", f"two callers got one object: {error!r}")
+            raise Violation("own error", f"two callers got one object: {error!r}")
         self._errors.append(error)
 
     def _check_held(self) -> None:
         for value, mark in self._held:
             if cell_of(value) != mark:
-                self.broken("copy", "a value changed in the hands of its caller")
+                raise Violation("copy", "a value changed in the hands of its caller")
 
     def _counters(self, prefix: str) -> dict[str, int]:
         kept = self._store.counters.items()
@@ -177,23 +181,23 @@ class Promises:
                 limit = getattr(limits, f"per_{span}")
                 for key, count in self._counters(f"argo:quota:{name}:{span}:").items():
                     if count > limit:
-                        self.broken("quota", f"{key} is {count}, and the limit {limit}")
+                        raise Violation("quota", f"{key} is {count}, and the limit {limit}")
                     if span == "day" and count < self.requests[name]:
                         sent = self.requests[name]
-                        self.broken("quota", f"{key} is {count}, and {sent} were sent")
+                        raise Violation("quota", f"{key} is {count}, and {sent} were sent")
 
     def _check_quota_is_given_back(self, name: str) -> None:
         for key, count in self._counters(f"argo:quota:{name}:day:").items():
             most = self.requests[name] + self._uncertain(key)
             if count > most:
-                self.broken("reservation", f"{key} is {count}, and at most {most} were sent")
+                raise Violation("reservation", f"{key} is {count}, and at most {most} were sent")
 
     def _check_budgets_at_sending(self) -> None:
         for key, count in self._counters("argo:llm:budget:").items():
             limit = _limit(key)
             if count > limit / _NANO + 1:
                 spent = count * _NANO
-                self.broken("budget", f"{key} is {spent:.4f}, over {limit}, and more is sent")
+                raise Violation("budget", f"{key} is {spent:.4f}, over {limit}, and more is sent")
 
     def _check_budgets(self) -> None:
         if self._model.overrun:
@@ -201,11 +205,13 @@ class Promises:
         for key, count in self._counters("argo:llm:budget:").items():
             limit = _limit(key)
             if count > limit / _NANO + 1:
-                self.broken("budget", f"{key} is {count * _NANO:.4f}, over {limit}")
+                raise Violation("budget", f"{key} is {count * _NANO:.4f}, over {limit}")
         total = sum(self._of_all_tenants().values()) * _NANO
         uncertain = sum(map(self._uncertain, self._of_all_tenants())) * _NANO
         if total + uncertain < self._model.billed - 1e-6:
-            self.broken("budget", f"{total:.4f} is settled, and {self._model.billed:.4f} billed")
+            raise Violation(
+                "budget", f"{total:.4f} is settled, and {self._model.billed:.4f} billed"
+            )
 
     def _check_money_is_given_back(self) -> None:
         if self._model.overrun:
@@ -214,15 +220,10 @@ class Promises:
         most = self._model.billed + self._model.unsettled * _HOLD + uncertain + 1e-6
         total = sum(self._of_all_tenants().values()) * _NANO
         if total > most:
-            self.broken("reservation", f"{total:.4f} is held, and at most {most:.4f} was spent")
+            raise Violation("reservation", f"{total:.4f} is held, and at most {most:.4f} was spent")
 
     def _of_all_tenants(self) -> Mapping[str, int]:
         return self._counters("argo:llm:budget:0:")
-
-    def broken(self, promise: str, what: str) -> None:
-        """Raise a violation of *promise*, unless it is known to be broken."""
-        if promise not in self._unmended:
-            raise Violation(promise, what)
 
 
 def _limit(key: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
@@ -32,7 +32,7 @@ from tests.model.hostile import (
     note,
     quote,
 )
-from tests.model.promises import BUDGET, Asked, Promises
+from tests.model.promises import BUDGET, Asked, Promises, Violation
 from tests.model.store import Link, State
 
 T = TypeVar("T")
@@ -58,10 +58,9 @@ class World:
 
     Args:
         directory: Where each keeps its state.
-        unmended: Promises that are known to be broken, and are not checked.
     """
 
-    def __init__(self, directory: Path, unmended: Collection[str] = ()) -> None:
+    def __init__(self, directory: Path) -> None:
         self.loop = asyncio.new_event_loop()
         self.loop.set_default_executor(AtOnce())
         self.clock: Clock = FakeClock(wall=_MIDNIGHT + 60.0)
@@ -73,9 +72,7 @@ class World:
         self.links: list[Link] = []
         self._directory = directory
         self._store = MemoryStore()
-        self._promises = Promises(
-            self.clock, self._store, self.links, self.vendors, self.model, unmended
-        )
+        self._promises = Promises(self.clock, self._store, self.links, self.vendors, self.model)
         self._versions = dict.fromkeys(SYMBOLS, 1)
         self._flags: list[dict[str, object]] = [{}, {}]
         self._floors = [dict(self._versions) for _ in range(2)]
@@ -229,7 +226,7 @@ class World:
         for argo, idle in zip(self._argos, self._idle, strict=True):
             left = set(engine_of(argo).tasks.names) - idle
             if left:
-                self._promises.broken("task", f"no call is under way, and {sorted(left)} run")
+                raise Violation("task", f"no call is under way, and {sorted(left)} run")
         self._promises.check_quiet()
         await self._check_slots()
 
@@ -251,9 +248,7 @@ class World:
         await settle()
         self._asked.clear()
         if arrived < slots:
-            self._promises.broken(
-                "slot", f"{arrived} of {slots} requests are sent at once: {ended}"
-            )
+            raise Violation("slot", f"{arrived} of {slots} requests are sent at once: {ended}")
 
     # -- details -----------------------------------------------------------------------------
 
