@@ -72,6 +72,9 @@ class Truth(Protocol):
     def sent(self, upstream: str) -> None:
         """A request has arrived."""
 
+    def overrun(self) -> None:
+        """A bill is higher than what the request may cost."""
+
 
 class Demanding(Exception):
     """An error that cannot be made again from its arguments."""
@@ -210,7 +213,9 @@ class HostileModel:
         if bill in ("honest", "full", "twice"):
             self.unsettled -= 1
             self.billed += usage.input * _INPUT_USD + usage.output * _OUTPUT_USD
-        self.overrun = self.overrun or bill in ("twice", "huge")
+        if bill in ("twice", "huge"):
+            self.overrun = True
+            self._truth.overrun()
         prompt = str(request.messages[0]["content"])
         return Completion(f"{tenant}|{prompt}", request.model, "end", usage)
 

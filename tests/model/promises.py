@@ -77,6 +77,8 @@ class Promises:
         self._held: deque[tuple[object, float]] = deque(maxlen=_KEPT)
         self._errors: deque[BaseException] = deque(maxlen=_KEPT)
         self._marks = 0
+        self._overran = False
+        self._stopped = False
         self._seen: Violation | None = None
 
     def sent(self, upstream: str) -> None:
@@ -88,6 +90,11 @@ class Promises:
             except Violation as violation:
                 # Raised here, it would be the upstream's failure.
                 self._seen = self._seen or violation
+
+    def overrun(self) -> None:
+        """Expect that no more is sent, once all is settled, if the store can hear of it."""
+        if all(link.state in ("up", "slow", "late") for link in self._links):
+            self._overran = True
 
     def check(self) -> None:
         """Check what callers hold, and what is counted."""
@@ -104,6 +111,7 @@ class Promises:
 
     def check_quiet(self) -> None:
         """Check that nothing is left of calls that have ended."""
+        self._stopped = self._overran
         now = self._clock.monotonic()
         orphans = self._links[0].orphans | self._links[1].orphans
         held = {key for key, lease in self._store.leases.items() if lease.expires > now}
@@ -193,6 +201,8 @@ class Promises:
                 raise Violation("reservation", f"{key} is {count}, and at most {most} were sent")
 
     def _check_budgets_at_sending(self) -> None:
+        if self._stopped:
+            raise Violation("overrun", "a bill was too high, and more is sent")
         for key, count in self._counters("argo:llm:budget:").items():
             limit = _limit(key)
             if count > limit / _NANO + 1:

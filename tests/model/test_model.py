@@ -55,7 +55,7 @@ def quiet() -> Iterator[None]:
 class Mended(Machine):
     """Everything but bills that are known to break a budget; see below."""
 
-    bills = ("honest", "full", "missing", "words", "twice")
+    bills = ("honest", "full", "missing", "words")
 
 
 def test_promises_hold_for_a_thousand_steps() -> None:
@@ -170,6 +170,20 @@ def bill(what: str) -> Steps:
     return steps
 
 
+def ask_after_an_overrun(*, evicted: bool) -> Steps:
+    def steps(world: World) -> None:
+        bill("twice")(world)
+        world.run(world.check_quiet())
+        if evicted:
+            world.evict()
+        world.model.bill = "honest"
+        world.ask(1, "complete", "BBB", "blue")
+        world.run(world.advance(1.0))
+        world.check()
+
+    return steps
+
+
 @pytest.mark.parametrize(
     "steps",
     [
@@ -177,6 +191,14 @@ def bill(what: str) -> Steps:
         pytest.param(leave_before_a_late_grant, id="leave before a late grant"),
         pytest.param(bill("negative"), id="a negative bill", marks=unmended("budget")),
         pytest.param(bill("huge"), id="a huge bill", marks=unmended("error")),
+        pytest.param(
+            ask_after_an_overrun(evicted=False), id="an overrun", marks=unmended("overrun")
+        ),
+        pytest.param(
+            ask_after_an_overrun(evicted=True),
+            id="an overrun, and the store evicts values",
+            marks=unmended("overrun"),
+        ),
     ],
 )
 def test_promises_hold_in_what_was_found(steps: Steps, tmp_path: Path) -> None:

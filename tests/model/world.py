@@ -198,6 +198,10 @@ class World:
         """Count a request that has arrived, which must have been paid for."""
         self._promises.sent(upstream)
 
+    def overrun(self) -> None:
+        """Expect that no more is sent, once all is settled."""
+        self._promises.overrun()
+
     # -- what must hold ----------------------------------------------------------------------
 
     def check(self) -> None:
