@@ -21,7 +21,7 @@ from argo_mw.app.opening import open_context, read_settings, state_directory
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.wrap import check, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
-from argo_mw.base.errors import ArgoError, Closed, ConfigError
+from argo_mw.base.errors import ArgoError, Closed, ConfigError, without_frames
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context
@@ -135,6 +135,9 @@ class Argo(Caller):
                 self._builder = PipelineBuilder(self._plugins, self._context)
                 self._builder.given = self._given
                 await self._start(self._context)
+        except ConfigError as error:
+            await self.aclose()
+            raise without_frames(error) from None
         except BaseException:
             await self.aclose()
             raise

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import platformdirs
 
 from argo_mw.app.engine import Engine
+from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ConfigError
 from argo_mw.chain.context import Context
 from argo_mw.chain.cost_sharing import SharedTotals
@@ -19,6 +20,7 @@ from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.registry import Plugins
 from argo_mw.store.codec import Codecs, EncryptionKeys, Envelope, Undecodable
 from argo_mw.store.epochs import Epochs
+from argo_mw.store.protocol import Shared
 from argo_mw.store.tag_versions import TagVersions
 from argo_mw.store.urls import OpenShared, open_shared
 
@@ -68,7 +70,7 @@ async def open_context(
     codecs = _codecs(settings)
     plugins.collect("register_codecs", codecs=codecs)
     url = _shared_url(settings, state_dir)
-    shared = await open_shared(url, clock=engine.clock, drivers=_drivers(plugins))
+    shared = await _open_shared(url, settings, engine.clock, _drivers(plugins))
     single_process = settings.argo.shared.reveal() == _SINGLE_PROCESS
     if not single_process:
         engine.costs.share(SharedTotals(shared, codecs, engine.clock, engine.tasks))
@@ -113,6 +115,16 @@ def _encryption(keys: tuple[Secret, ...]) -> EncryptionKeys | None:
         msg = "[argo] encryption_key is empty; set it, or remove it to encrypt nothing"
         raise ConfigError(msg)
     return EncryptionKeys(keys)
+
+
+async def _open_shared(
+    url: str, settings: Settings, clock: Clock, drivers: Mapping[str, OpenShared]
+) -> Shared:
+    try:
+        return await open_shared(url, clock=clock, drivers=drivers)
+    except ConfigError as error:
+        msg = f"{settings.source} [argo] shared: {error}"
+        raise ConfigError(msg) from None
 
 
 def _shared_url(settings: Settings, state_dir: Path) -> str:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import TypeVar
 
 from argo_mw.base.secret import redact
+
+E = TypeVar("E", bound=BaseException)
 
 
 class ArgoError(Exception):
@@ -225,3 +228,12 @@ class StreamAborted(ArgoError):
 
 class Closed(ArgoError):
     """The application object was closed, or not opened yet."""
+
+
+def without_frames(error: E) -> E:
+    """Return *error* without its traceback and causes, whose frames hold revealed secrets.
+
+    For errors of the configuration as they leave the framework: their message says what to do.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)

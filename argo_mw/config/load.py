@@ -4,21 +4,40 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import cast
+from typing import ParamSpec, TypeVar, cast
 
 from attrs import evolve
 
-from argo_mw.base.errors import ConfigError
+from argo_mw.base.errors import ConfigError, without_frames
 from argo_mw.config.convert import described, structure
 from argo_mw.config.settings import Settings
 from argo_mw.config.written import fill_in, read_out
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 FILE = "argo.toml"
 ENVIRONMENT = "ARGO_MW_CONFIG"
 
 
+def _without_frames(function: Callable[P, R]) -> Callable[P, R]:
+    """Let no error of *function* carry the frames that hold the configuration as written."""
+
+    @wraps(function)
+    def call(*arguments: P.args, **named: P.kwargs) -> R:
+        try:
+            return function(*arguments, **named)
+        except ConfigError as error:
+            del arguments, named
+            raise without_frames(error) from None
+
+    return call
+
+
+@_without_frames
 def load(path: str | Path | None = None) -> Settings:
     """Return the settings in the file at *path*.
 
@@ -48,6 +67,7 @@ def load(path: str | Path | None = None) -> Settings:
     return parse(table, source=str(file))
 
 
+@_without_frames
 def parse(table: Mapping[str, object], *, source: str = "the given configuration") -> Settings:
     """Return settings from a table of the form of ``argo.toml``.
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, validators
 
-from argo_mw.plugin import Secret
+from argo_mw.plugin import Secret, Shown
 
 
 def _keeps_the_key_safe(_: object, attribute: Attribute[str], url: str) -> None:
@@ -41,7 +41,7 @@ class ProviderConfig:
     """
 
     url: str = field(validator=_keeps_the_key_safe)
-    model: str
+    model: Shown
     key: Secret | None = None
 
 
@@ -50,7 +50,7 @@ class ClaudeConfig(ProviderConfig):
     """The table ``[plugins.llm.claude]``."""
 
     url: str = field(default="https://api.anthropic.com", validator=_keeps_the_key_safe)
-    model: str = "claude-sonnet-5-5"
+    model: Shown = "claude-sonnet-5-5"
     key: Secret | None = None
 
 
@@ -59,7 +59,7 @@ class GlmConfig(ProviderConfig):
     """The table ``[plugins.llm.glm]``."""
 
     url: str = field(default="https://api.z.ai/api/paas/v4", validator=_keeps_the_key_safe)
-    model: str = "glm-5.3"
+    model: Shown = "glm-5.3"
     key: Secret | None = None
 
 
@@ -68,7 +68,7 @@ class DeepSeekConfig(ProviderConfig):
     """The table ``[plugins.llm.deepseek]``."""
 
     url: str = field(default="https://api.deepseek.com", validator=_keeps_the_key_safe)
-    model: str = "deepseek-v4-pro"
+    model: Shown = "deepseek-v4-pro"
     key: Secret | None = None
 
 
@@ -80,7 +80,7 @@ class QwenConfig(ProviderConfig):
         default="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         validator=_keeps_the_key_safe,
     )
-    model: str = "qwen3.8-max"
+    model: Shown = "qwen3.8-max"
     key: Secret | None = None
 
 
@@ -99,8 +99,8 @@ class Budget:
 
     usd: float = field(default=0.0, validator=validators.ge(0))
     per: Literal["day", "month", "ever"] = "day"
-    tenant: str = ""
-    model: str = ""
+    tenant: Shown = ""
+    model: Shown = ""
     then: Literal["refuse", "warn"] = "refuse"
 
 

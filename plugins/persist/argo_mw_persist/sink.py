@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from argo_mw.plugin import Cell, ConfigError, Row
+from argo_mw.plugin import Cell, ConfigError, Row, redact_url
 from argo_mw_persist.schema import Schema
 from argo_mw_persist.tables import Cells, Dialect
 
@@ -109,11 +109,22 @@ def make_sink(url: str, schemes: Mapping[str, OpenSink]) -> Sink:
         schemes: What to call, with the URL, for each scheme.
 
     Raises:
-        ConfigError: No sink is registered for the URL's scheme.
+        ConfigError: The URL is malformed, or no sink is registered for its scheme.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - raises when it is no number
+    except ValueError:
+        msg = (
+            f"[plugins.persist] url = {redact_url(url)!r} cannot be used; write "
+            "SCHEME://USER:PASSWORD@HOST:PORT/NAME, with @ / ? # [ ] in a password as %40 %2F "
+            "%3F %23 %5B %5D"
+        )
+        raise ConfigError(msg) from None
+    scheme = parts.scheme
     if scheme not in schemes:
         known = ", ".join(f"{name}://" for name in sorted(schemes))
-        msg = f"no sink for {scheme or url.partition(':')[0]!r}: a sink's URL begins with {known}"
+        given = f"{scheme}://" if scheme else "no scheme"
+        msg = f"[plugins.persist] url begins with {given}, which no sink serves; known are {known}"
         raise ConfigError(msg)
     return schemes[scheme](url)

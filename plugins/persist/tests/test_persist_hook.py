@@ -98,7 +98,9 @@ async def test_a_scheme_that_is_taken_is_refused():
 
 
 async def test_a_scheme_that_no_plugin_registers_is_named_with_those_that_are():
-    with pytest.raises(PluginError, match="no sink for 'near'.*elsewhere://.*sqlite://"):
+    with pytest.raises(
+        PluginError, match="url begins with near://, which no sink serves.*elsewhere://.*sqlite://"
+    ):
         async with application("near://x", third=Third(elsewhere=elsewhere)):
             pass
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from attrs import field, frozen, validators
 
+from argo_mw.plugin import Shown
 from argo_mw_similarity.slots import parse_tolerance
 
 
@@ -41,7 +42,7 @@ class SimilarityConfig:
     threshold: float = field(default=0.95, validator=[validators.ge(-1.0), validators.le(1.0)])
     floor: float = field(default=0.7, validator=[validators.ge(-1.0), validators.le(1.0)])
     embedder: str = "auto"
-    model: str = ""
+    model: Shown = ""
     embed_timeout: float = field(default=0.5, validator=validators.gt(0))
     max_candidates: int = field(default=5, validator=[validators.ge(1), validators.le(100)])
     ttl: float = field(default=3600.0, validator=validators.gt(0))
