@@ -205,7 +205,7 @@ def _complaints(error: BaseException, into: object, path: str) -> Iterator[str]:
             yield f"{path}: {complaint}" if path else complaint
 
 
-def _complaint(error: BaseException, into: object) -> object:
+def _complaint(error: BaseException, into: object) -> str:
     origin = get_origin(into)
     foreign = isinstance(error, (TypeError, AttributeError)) and not isinstance(error, _WrongType)
     if foreign and isinstance(origin, type):
@@ -214,7 +214,7 @@ def _complaint(error: BaseException, into: object) -> object:
             return "expected a table"
         if issubclass(origin, Collection):
             return "expected a list"
-    return error.args[0] if error.args else error
+    return str(error.args[0] if error.args else error)
 
 
 def _all_complaints(errors: Iterable[BaseException], into: object, path: str) -> Iterator[str]:

@@ -57,7 +57,7 @@ class EncryptionKeys:
         return self._start + drawn + cipher.encrypt(drawn[_SALT:], content, associated)
 
     def decrypt(self, data: bytes | memoryview, associated: bytes) -> bytes:
-        """Return the content in *data*.
+        """Return the content in *data*, which was encrypted with the same *associated* data.
 
         Raises:
             Undecryptable: It was encrypted with another key or for another place, or is damaged.
