@@ -182,6 +182,11 @@ class Epochs:
     async def give_back(self, key: str, amount: int, *, ttl: float | None = None) -> None:
         """Take *amount* off the counter at *key*, unless the store has forgotten it.
 
+        Args:
+            key: The counter's key.
+            amount: What to take off.
+            ttl: Seconds that the counter lives from now on; ``None`` leaves its life as it is.
+
         Raises:
             SharedUnavailable: The store cannot be reached.
         """

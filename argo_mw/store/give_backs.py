@@ -54,7 +54,7 @@ class GiveBacks:
         Args:
             name: The name of the task.
             attempt: Gives back.
-            seconds: How long it is repeated while the store is away.
+            seconds: Seconds for which it is repeated while the store is away.
             idempotent: Whether it is repeated although the store may have carried it out.
 
         Returns:

@@ -85,12 +85,18 @@ class GuardConformance:
 
     @pytest.fixture(params=[0, 1, 2])
     def store(self, request: pytest.FixtureRequest, clock: FakeClock) -> SlowStore:
-        """Return a store whose answers take turns of the loop."""
+        """Return a store whose answers take turns of the loop.
+
+        Args:
+            request: Says how many turns.
+            clock: The time.
+        """
         return SlowStore(clock=clock, turns=request.param)
 
     async def test_what_was_not_sent_is_given_back(
         self, make_guard: MakeGuard, store: SlowStore, clock: FakeClock
     ) -> None:
+        """A request that is released is charged to nothing."""
         under = await make_guard(store, clock)
         before = await under.taken()
         request = under.request()
@@ -124,6 +130,7 @@ class GuardConformance:
     async def test_a_caller_that_leaves_while_another_reserves_takes_nothing_of_its_own(
         self, make_guard: MakeGuard, store: SlowStore, clock: FakeClock
     ) -> None:
+        """What the first caller has reserved stays reserved, at every turn of the loop."""
         under = await make_guard(store, clock)
         first = under.request()
         await under.guard.reserve(first)
@@ -145,6 +152,7 @@ class GuardConformance:
     async def test_a_request_that_is_refused_takes_nothing(
         self, make_guard: MakeGuard, store: SlowStore, clock: FakeClock
     ) -> None:
+        """A refusal leaves what is taken as it was."""
         under = await make_guard(store, clock)
         if under.exhaust is None:
             pytest.skip("this guard refuses nothing by itself")
@@ -173,6 +181,7 @@ class GuardConformance:
     async def test_a_store_that_goes_while_it_reserves_leaves_nothing_taken(
         self, make_guard: MakeGuard, store: SlowStore, clock: FakeClock
     ) -> None:
+        """At every turn of the loop, once the store is back."""
         under = await make_guard(store, clock)
         before = await under.taken()
         for turns in range(_MAX_TURNS):
