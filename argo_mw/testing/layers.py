@@ -314,7 +314,7 @@ class LayerConformance(IsolatedTests):
         assert found == [], "\n".join(found)
 
     @pytest.mark.asyncio
-    async def test_its_own_failure_ends_as_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_its_own_failure_ends_as_declared(self) -> None:
         """Calls are answered past a layer that fails; one that fails closed lets none be asked."""
         async with self.open(self.scripted()) as argo:
             layers = self._layers(argo)
@@ -325,13 +325,13 @@ class LayerConformance(IsolatedTests):
         if not all(map(_can_be_changed, kinds)):
             return  # a function cannot be made to fail
         for name in ("__call__", "find"):
-            for kind in kinds:
-                if hasattr(kind, name):
-                    monkeypatch.setattr(kind, name, _failing)
-            upstream = self.scripted()
-            async with self.open(upstream) as argo:
-                await self._ends_as_declared(argo, upstream, closed=self.fail_closed)
-            monkeypatch.undo()
+            with pytest.MonkeyPatch.context() as patch:
+                for kind in kinds:
+                    if hasattr(kind, name):
+                        patch.setattr(kind, name, _failing)
+                upstream = self.scripted()
+                async with self.open(upstream) as argo:
+                    await self._ends_as_declared(argo, upstream, closed=self.fail_closed)
 
     @pytest.mark.asyncio
     async def test_being_left_out_ends_as_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -202,7 +202,7 @@ async def test_deferred_answers_survive_further_outages(store: str, clock: FakeC
         await first.call("bars", symbol="its versions are unknown")
         await settle()
         away(first, False)
-        context_of(first).tag_versions._gap()  # as when the channel is made anew
+        context_of(first).tag_versions._on_gap()  # as when the channel is made anew
         assert "more" == await first.call("bars", symbol="B")
         await settle()
         away(first, True)

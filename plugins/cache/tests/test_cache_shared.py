@@ -242,7 +242,7 @@ async def test_every_read_is_compared_with_the_current_tag_versions(
             return await argo.call("bars", symbol="A")
 
         assert [1, 1, 1] == [await ask() for _ in range(3)]
-        context_of(argo).tag_versions._gap()  # as when the channel is made anew
+        context_of(argo).tag_versions._on_gap()  # as when the channel is made anew
         await settle()
         assert [1, 1] == [await ask() for _ in range(2)]
         await argo.invalidate("subject:A")
