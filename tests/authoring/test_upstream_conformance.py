@@ -49,7 +49,8 @@ async def fetch_twice(service: FakeService, call: Call) -> Outcome:
 
 async def fetch_with_a_leak(service: FakeService, call: Call) -> Outcome:
     if not await service.visit():
-        msg = "GET https://vendor/quote?key=k-secret failed"
+        # In a URL it would be struck out, so the conformance suite would not see it.
+        msg = "the vendor refuses key k-secret"
         raise UpstreamError(msg, upstream="vendor")
     return Outcome(call.subject)
 
