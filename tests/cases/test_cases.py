@@ -149,12 +149,7 @@ CASES = (
         "a prompt with a long run of blanks, or an error page of '<', holds the event loop for seconds",
         slow=True,
     ),
-    Case(
-        "attack_03_llm_budget",
-        "a budget is exceeded by 1-hour cache writes, answers without max_tokens, dense prompts and"
-        " attachments, and a reply with negative usage fills it up again",
-        slow=True,
-    ),
+    Case("attack_03_llm_budget", slow=True),
     Case(
         "attack_04_persist_files",
         "records are acknowledged after their file was removed or replaced, and are lost",

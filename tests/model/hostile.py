@@ -11,7 +11,7 @@ import attrs
 
 from argo_mw import Action, Cost, NotFound, Outcome, UpstreamError
 from argo_mw.plugin import Call, Clock, Context, Limits, Upstream, hookimpl, operation
-from argo_mw_llm import Completion, LlmConfig, LlmPlugin
+from argo_mw_llm import Completion, LlmConfig, LlmPlugin, Usage
 from argo_mw_llm.request import ModelRequest
 from argo_mw_llm.usage import claude_usage
 from tests.model.answers import Stamp, make, stamp_of
@@ -184,7 +184,7 @@ class HostileModel:
     Attributes:
         manner: How it behaves; see :data:`MANNERS`.
         bill: What it says that it used; see :data:`BILLS`.
-        billed: US dollars, of answers that came.
+        billed: US dollars at most, of answers that came.
         unsettled: Requests that ended without a bill that can be relied on.
         overrun: Whether a bill was higher than what was asked for allows.
     """
@@ -210,14 +210,18 @@ class HostileModel:
         elif manner != "good":
             raise odd_error(len(manner))
         usage = claude_usage(_counts(bill))
-        if bill in ("honest", "full", "twice"):
+        if usage is not None:
             self.unsettled -= 1
             self.billed += usage.input * _INPUT_USD + usage.output * _OUTPUT_USD
-        if bill in ("twice", "huge"):
+        else:
+            # Nothing that can be relied on: it may have been as much as was asked for.
+            self.billed += MAX_TOKENS * _OUTPUT_USD
+        if bill == "twice":
             self.overrun = True
             self._truth.overrun()
         prompt = str(request.messages[0]["content"])
-        return Completion(f"{tenant}|{prompt}", request.model, "end", usage)
+        counted = usage or Usage(input=request.rough, estimated=True)
+        return Completion(f"{tenant}|{prompt}", request.model, "end", counted)
 
 
 def _counts(bill: str) -> dict[str, object]:

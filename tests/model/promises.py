@@ -13,6 +13,7 @@ from argo_mw import ArgoError, BadCall, DeadlineExceeded, Outcome
 from argo_mw.plugin import Clock
 from argo_mw.store.memory import MemoryStore
 from argo_mw_llm import Completion
+from argo_mw_llm.budgets import STOPPED
 from tests.model.answers import cell_of, spoil, stamp_of
 from tests.model.hostile import HostileModel, Vendor
 from tests.model.store import Link
@@ -176,7 +177,9 @@ class Promises:
         return {
             k: cast("int", v.value)
             for k, v in kept
-            if k.startswith(prefix) and v.expires > self._clock.monotonic()
+            if k.startswith(prefix)
+            and not k.endswith(STOPPED)
+            and v.expires > self._clock.monotonic()
         }
 
     def _uncertain(self, key: str) -> int:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from argo_mw.plugin import (
     BudgetExceeded,
     Call,
-    Closed,
     Context,
+    Cost,
     Outcome,
     Request,
     Result,
     Stream,
 )
-from argo_mw_llm.accounting import Accounting, Held, Quote
+from argo_mw_llm.accounting import Accounting, Quote
+from argo_mw_llm.budgets import Held
 
 MAX_USD = "llm.max_usd"
 """The extension with the most that a call may cost, in US dollars."""
@@ -28,13 +28,14 @@ CountTokens = Callable[[Call, str], Awaitable["int | None"]]
 @frozen(eq=False)
 class _Reserved:
     call: Call
-    held: list[Held]
+    held: Sequence[Held]
 
 
 class BudgetGuard:
     """Holds the most that a request may cost before it is sent, and its cost after it.
 
-    Fails closed: without the shared store there is no budget, and so no call.
+    Fails closed: without the shared store there is no budget, and so no call. A cost that is not
+    known for sure, since the caller left or the provider's count cannot be, stays held.
 
     Args:
         model: The model that is asked where a call names none.
@@ -52,7 +53,8 @@ class BudgetGuard:
         self._count = count
         self._accounting = accounting
         self._context = context
-        self._limited = accounting.limited
+        self._budgets = accounting.budgets
+        self._limited = accounting.budgets.limited
         self._reserved: dict[Request, list[_Reserved]] = {}
 
     async def reserve(self, request: Request) -> None:
@@ -62,12 +64,17 @@ class BudgetGuard:
             BudgetExceeded: A budget has not so much left.
         """
         reserved: list[_Reserved] = []
+        provider = request.upstream.name
         for call in request.calls:
             quote = self._accounting.quote(call, str(call.parameters.get("model") or self._model))
             try:
                 if MAX_USD in call.extensions:
-                    quote = await self._checked(call, quote)
-                held = await self._accounting.hold(call, quote) if self._limited else []
+                    quote = await self._checked(call, provider, quote)
+                held: Sequence[Held] = ()
+                if self._limited:
+                    hold = await self._budgets.hold(call, provider, quote.model)
+                    held = hold.parts
+                    quote = _with(quote, hold.inserted)
                 reserved.append(_Reserved(call, held))
             except BaseException:
                 await self._give_back(reserved)
@@ -80,10 +87,10 @@ class BudgetGuard:
         corrections: list[Awaitable[None]] = []
         for one, answer in zip(self._reserved.pop(request), result, strict=True):
             if one.held and isinstance(answer, Outcome) and isinstance(answer.value, Stream):
-                self._settle_at_end(one.held, answer.value)
+                self._settle_at_end(one, answer.value)
             elif one.held:
-                usd = request.upstream.cost_of(one.call, answer).usd
-                corrections.append(self._accounting.settle(one.held, usd))
+                usd = _known(request.upstream.cost_of(one.call, answer))
+                corrections.append(self._budgets.settle(one.call, one.held, usd))
             self._accounting.forget(one.call)
         return _all(corrections) if corrections else None
 
@@ -94,31 +101,38 @@ class BudgetGuard:
     async def _give_back(self, reserved: Sequence[_Reserved]) -> None:
         for one in reserved:
             self._accounting.forget(one.call)
-            await self._accounting.give_back(one.held)
+        await self._budgets.give_back([part for one in reserved for part in one.held])
 
-    async def _checked(self, call: Call, quote: Quote) -> Quote:
-        """Return *quote* with the provider's own count of tokens, if the caller pays that much."""
+    async def _checked(self, call: Call, provider: str, quote: Quote) -> Quote:
+        """Return *quote*, if the caller pays as much as *call* may cost.
+
+        Raises:
+            BudgetExceeded: It may cost more.
+        """
         limit = call.extensions[MAX_USD]
         counted = await self._count(call, quote.model)
-        if counted is not None:
-            quote = self._accounting.recount(quote, counted)
-        usd = self._accounting.worst_case(quote)
-        if usd is None:
-            msg = f"the price of {quote.model!r} is not known, so no limit on it can be kept"
-            raise BudgetExceeded(msg)
+        usd, inserted = self._budgets.most(call, provider, quote.model, counted)
         if not usd <= float(str(limit)):  # so that nan is not a limit that everything keeps
             msg = f"{quote.model} may cost ${usd:.6f}, more than the limit of ${limit}"
             raise BudgetExceeded(msg)
-        return quote
+        return _with(quote if counted is None else evolve(quote, prompt=counted), inserted)
 
-    def _settle_at_end(self, held: Sequence[Held], stream: Stream[object]) -> None:
+    def _settle_at_end(self, one: _Reserved, stream: Stream[object]) -> None:
         def ended(ended: Stream[object]) -> None:
-            usd = None if ended.cost is None else ended.cost.usd
-            # While the application closes, what was held stays spent: too much, never too little.
-            with suppress(Closed):
-                self._context.tasks.spawn("llm:settle", self._accounting.settle(held, usd))
+            usd = None if ended.cost is None else _known(ended.cost)
+            settling = self._budgets.settle(one.call, one.held, usd)
+            self._context.tasks.finish("llm:settle", settling)
 
         stream.on_done(ended)
+
+
+def _with(quote: Quote, inserted: Mapping[str, object]) -> Quote:
+    return evolve(quote, inserted={**quote.inserted, **inserted}) if inserted else quote
+
+
+def _known(cost: Cost) -> float | None:
+    """Return the US dollars of *cost*, or ``None`` where they are a guess."""
+    return None if cost.estimated else cost.usd
 
 
 async def _all(corrections: Sequence[Awaitable[None]]) -> None:

@@ -10,7 +10,7 @@ from argo_mw_llm.failures import ProviderFailed, broken_off, from_status, never_
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.request import ModelRequest, for_chat
 from argo_mw_llm.streams import AnswerStream, Ending
-from argo_mw_llm.usage import CHAT_STOPS, chat_usage
+from argo_mw_llm.usage import CHAT_STOPS, chat_counts, chat_usage, plain_counts
 
 if TYPE_CHECKING:
     import openai
@@ -62,7 +62,7 @@ class Chat(Provider):
             async for chunk in chunks:
                 ending.model = chunk.model or ending.model
                 if chunk.usage is not None:
-                    ending.usage = chat_usage(chunk.usage.to_dict())
+                    chat_counts(ending, plain_counts(chunk.usage))
                 for choice in chunk.choices:
                     if choice.finish_reason:
                         stop = choice.finish_reason
@@ -86,13 +86,8 @@ class Chat(Provider):
             ToolCall(call.id, call.function.name, call.function.arguments)
             for call in choice.message.tool_calls or ()
         )
-        counts = answer.usage
-        usage = (
-            chat_usage(counts.to_dict())
-            if counts is not None
-            else Usage(
-                input=request.rough, output=len(choice.message.content or "") // 4, estimated=True
-            )
+        usage = chat_usage(plain_counts(answer.usage)) or Usage(
+            input=request.rough, output=len(choice.message.content or "") // 4, estimated=True
         )
         stop = CHAT_STOPS.get(choice.finish_reason, str(choice.finish_reason))
         return Completion(choice.message.content or "", answer.model, stop, usage, calls)

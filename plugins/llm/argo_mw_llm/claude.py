@@ -6,12 +6,18 @@ import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from argo_mw_llm.answers import Completion, ToolCall
+from argo_mw_llm.answers import Completion, ToolCall, Usage
 from argo_mw_llm.failures import ProviderFailed, broken_off, from_status, never_sent
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.request import ModelRequest, for_claude
 from argo_mw_llm.streams import AnswerStream, Ending
-from argo_mw_llm.usage import CLAUDE_STOPS, claude_ending, claude_usage
+from argo_mw_llm.usage import (
+    CLAUDE_STOPS,
+    claude_ending,
+    claude_start,
+    claude_usage,
+    plain_counts,
+)
 
 if TYPE_CHECKING:
     import anthropic
@@ -31,7 +37,7 @@ class Claude(Provider):
         """Return the model's whole answer."""
         try:
             message = await self._sdk().messages.create(**self._body(request))
-            return _completion(message)
+            return _completion(request, message)
         except Exception as error:
             raise self._ours(error) from error
 
@@ -83,9 +89,9 @@ class Claude(Provider):
                         yield event.delta.text
                 elif event.type == "message_start":
                     ending.model = event.message.model
-                    ending.usage = claude_usage(event.message.usage.to_dict())
+                    claude_start(ending, plain_counts(event.message.usage))
                 elif event.type == "message_delta":
-                    claude_ending(ending, event.usage.to_dict(), event.delta.stop_reason)
+                    claude_ending(ending, plain_counts(event.usage), event.delta.stop_reason)
         except Exception as error:
             raise self._ours(error) from error
         finally:
@@ -101,13 +107,15 @@ class Claude(Provider):
         return broken_off(self.name, error, sent=not never_sent(error))
 
 
-def _completion(message: Any) -> Completion:
-    texts = [block.text for block in message.content if block.type == "text"]
+def _completion(request: ModelRequest, message: Any) -> Completion:
+    text = "".join([block.text for block in message.content if block.type == "text"])
     calls = tuple(
         ToolCall(block.id, block.name, json.dumps(block.input))
         for block in message.content
         if block.type == "tool_use"
     )
     stop = CLAUDE_STOPS.get(message.stop_reason, message.stop_reason)
-    usage = claude_usage(message.usage.to_dict())
-    return Completion("".join(texts), message.model, str(stop), usage, calls)
+    usage = claude_usage(plain_counts(message.usage)) or Usage(
+        input=request.rough, output=len(text) // 4, estimated=True
+    )
+    return Completion(text, message.model, str(stop), usage, calls)

@@ -8,6 +8,8 @@ else the client does goes straight on.
 from __future__ import annotations
 
 import asyncio
+import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, overload
 
 import httpx2
@@ -30,6 +32,8 @@ from argo_mw_llm.usage import parse
 
 if TYPE_CHECKING:
     import anthropic
+
+_LENGTH = "content-length"
 
 
 def chain(
@@ -136,8 +140,8 @@ class ChainTransport(httpx2.AsyncBaseTransport):
         inner, argo = self._inner, self._argo
         own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
 
-        async def send() -> Answer:
-            response = await inner.handle_async_request(request)
+        async def send(changes: Mapping[str, object]) -> Answer:
+            response = await inner.handle_async_request(_changed(request, body, changes))
             response.request = request
             if body.get("stream") is True and response.is_success:
                 return stream_of(argo, self._provider, body, response)
@@ -194,8 +198,9 @@ class BlockingChainTransport(httpx2.BaseTransport):
         own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
 
         async def ask(argo: Argo) -> Answer:
-            async def send() -> Answer:
-                response = await asyncio.to_thread(self._inner.handle_request, request)
+            async def send(changes: Mapping[str, object]) -> Answer:
+                changed = _changed(request, body, changes)
+                response = await asyncio.to_thread(self._inner.handle_request, changed)
                 response.request = request
                 if body.get("stream") is True and response.is_success:
                     return blocking_stream_of(argo, self._provider, body, response)
@@ -223,6 +228,23 @@ class BlockingChainTransport(httpx2.BaseTransport):
     def close(self) -> None:
         """Close what sends."""
         self._inner.close()
+
+
+def _changed(
+    request: httpx2.Request, body: Mapping[str, object], changes: Mapping[str, object]
+) -> httpx2.Request:
+    """Return *request*, whose body is *body*, with *changes* to it; byte for byte without any."""
+    if not changes:
+        return request
+    headers = [(name, value) for name, value in request.headers.multi_items() if name != _LENGTH]
+    content = json.dumps({**body, **changes}).encode()
+    return httpx2.Request(
+        request.method,
+        request.url,
+        headers=headers,
+        content=content,
+        extensions=request.extensions,
+    )
 
 
 def body_of(path: str, content: bytes) -> dict[str, object] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import anthropic
@@ -49,7 +49,7 @@ class ChainMiddleware(anthropic.Middleware):
             raise TypeError(msg)
         own: OwnResponse[AsyncAPIResponse[Any]] = OwnResponse(_NAME, body)
 
-        async def send() -> Answer:
+        async def send(_: Mapping[str, object]) -> Answer:
             got = await call_next(request)
             response = got.http_response
             if request.stream and response.is_success:
@@ -83,7 +83,7 @@ class ChainMiddleware(anthropic.Middleware):
         own: OwnResponse[APIResponse[Any]] = OwnResponse(_NAME, body)
 
         async def ask(inner: Argo) -> Answer:
-            async def send() -> Answer:
+            async def send(_: Mapping[str, object]) -> Answer:
                 got = await asyncio.to_thread(call_next, request)
                 response = got.http_response
                 if request.stream and response.is_success:

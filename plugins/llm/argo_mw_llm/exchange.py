@@ -11,7 +11,7 @@ from argo_mw_llm.provider import SEND, ExchangeFailed
 from argo_mw_llm.responses import Answer
 from argo_mw_llm.streams import AnswerStream
 
-Send = Callable[[], Awaitable[Answer]]
+Send = Callable[[Mapping[str, object]], Awaitable[Answer]]
 
 _NOT_IN_KEY = frozenset({"stream", "user", "user_id", "request_id", "metadata"})
 """Fields of a body that do not change the answer: names of users and numbers of requests (GLM's).
@@ -34,7 +34,7 @@ async def exchange(
     Args:
         argo: The application.
         provider: The provider that the request is for.
-        send: Sends the request.
+        send: Sends the request, with some fields of its body changed.
         body: The request's body.
         path: The path of its URL.
         epoch: The moment of the data in the prompt.

@@ -124,10 +124,12 @@ class LlmPlugin:
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw ask``."""
+        """``argo-mw ask`` and ``argo-mw budgets``."""
+        from argo_mw_llm.budget_command import budgets
         from argo_mw_llm.commands import ask
 
         cli.add_command(ask)
+        cli.add_command(budgets)
 
     @hookimpl
     async def shutdown(self) -> None:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any, Literal
 
 import cattrs
-from attrs import field, frozen
+from attrs import Attribute, field, frozen, validators
 
 from argo_mw.plugin import ConfigError
 from argo_mw_llm.answers import Usage
+from argo_mw_llm.families import family_of
 
 _MILLION = 1_000_000
-_DATED = re.compile(r"-20\d{6}$")
 _HOUR, _DAY = 3_600, 86_400
 _THURSDAY, _SATURDAY = 3, 5  # the epoch began on a Thursday
+_SHORT, _LONG = 1.25, 2.0  # what Anthropic's cache writes cost, in prompt tokens
+_MAX_PRICE = 1e6
+
+
+def _is_price(_: object, attribute: Attribute[Any], usd: Any) -> None:
+    if usd is not None and not 0 <= usd <= _MAX_PRICE:
+        msg = f"{attribute.name} is {usd!r}, which is no price"
+        raise ValueError(msg)
 
 
 @frozen
@@ -25,8 +33,8 @@ class Above:
     """Prices of a prompt that is longer than *tokens*; caching scales with *input*."""
 
     tokens: int
-    input: float
-    output: float
+    input: float = field(validator=_is_price)
+    output: float = field(validator=_is_price)
 
 
 @frozen
@@ -36,35 +44,38 @@ class Price:
     Attributes:
         input: Prompt tokens.
         output: Tokens of the answer.
-        write_5m: Prompt tokens written to the cache for five minutes; by default as *input*.
-        write_1h: The same for an hour; by default as *write_5m*.
+        write_5m: Prompt tokens written to the cache for five minutes; by default 1.25 times
+            *input*.
+        write_1h: The same for an hour; by default twice *input*.
         read: Prompt tokens read from the cache; by default as *input*.
         above: The prices of long prompts.
         off_peak: The share of the price that holds outside of *peak_hours*.
         peak_hours: Hours of UTC from Monday to Friday, from and until.
         batch: The share of the price that holds for batches.
         least_cached: Prompt tokens below which the provider caches nothing.
+        max_output: Tokens of an answer at most, thinking included, whatever a request says.
     """
 
-    input: float
-    output: float
-    write_5m: float | None = None
-    write_1h: float | None = None
-    read: float | None = None
+    input: float = field(validator=_is_price)
+    output: float = field(validator=_is_price)
+    write_5m: float | None = field(default=None, validator=_is_price)
+    write_1h: float | None = field(default=None, validator=_is_price)
+    read: float | None = field(default=None, validator=_is_price)
     above: Above | None = None
-    off_peak: float = 1.0
+    off_peak: float = field(default=1.0, validator=_is_price)
     peak_hours: tuple[tuple[int, int], ...] = ()
-    batch: float = 1.0
+    batch: float = field(default=1.0, validator=_is_price)
     least_cached: int | None = None
+    max_output: int | None = field(
+        default=None, validator=validators.optional(validators.in_(range(1, 2**31)))
+    )
 
     def usd(self, usage: Usage, at: float, *, batch: bool = False) -> float:
         """Return what *usage* costs at *at*, in seconds since the epoch."""
         scale, output = 1.0, self.output
         if self.above is not None and usage.prompt > self.above.tokens:
             scale, output = self.above.input / self.input, self.above.output
-        short = self.input if self.write_5m is None else self.write_5m
-        long = short if self.write_1h is None else self.write_1h
-        read = self.input if self.read is None else self.read
+        short, long, read = self._cached()
         prompt = (
             usage.input * self.input
             + usage.write_5m * short
@@ -73,6 +84,34 @@ class Price:
         )
         total = (prompt * scale + usage.output * output) / _MILLION
         return total * self._factor(at) * (self.batch if batch else 1.0)
+
+    def most(self, prompt: int, output: int, cached: Literal["", "5m", "1h"] = "") -> float:
+        """Return the US dollars that so many tokens come to at most, at any time.
+
+        Args:
+            prompt: Prompt tokens.
+            output: Tokens of the answer.
+            cached: For how long the provider may be asked to cache the prompt, or "".
+        """
+        short, long, read = self._cached()
+        # Some providers cache without being asked, at a price of their table.
+        each = max(self.input, read, self.write_5m or 0.0, short if cached else 0.0)
+        if cached == "1h":
+            each = max(each, long)
+        total = prompt * each + output * self.output
+        if self.above is not None and prompt > self.above.tokens:
+            scale = self.above.input / self.input
+            total = max(total, prompt * each * scale + output * self.above.output)
+        # The bill comes later, when the peak hours may have begun.
+        return total / _MILLION * max(1.0, self.off_peak)
+
+    def _cached(self) -> tuple[float, float, float]:
+        """Return the prices of short and long cache writes, and of reads."""
+        return (
+            self.input * _SHORT if self.write_5m is None else self.write_5m,
+            self.input * _LONG if self.write_1h is None else self.write_1h,
+            self.input if self.read is None else self.read,
+        )
 
     def _factor(self, at: float) -> float:
         if not self.peak_hours:
@@ -97,11 +136,25 @@ class Prices:
     as_of: str
     source: str
     models: Mapping[str, Price] = field(factory=dict)
+    _families: Mapping[str, Price] = field(init=False, repr=False, eq=False)
+
+    @_families.default
+    def _by_family(self) -> Mapping[str, Price]:
+        """The prices by family: of several snapshots, the dearest."""
+        found: dict[str, Price] = {}
+        for name, price in self.models.items():
+            other = found.get(family_of(name))
+            if other is None or price.most(1, 1) > other.most(1, 1):
+                found[family_of(name)] = price
+        return found | {name: self.models[name] for name in found if name in self.models}
 
     def of(self, model: str) -> Price | None:
-        """Return the price of *model*, or ``None``: an unknown price is never zero."""
+        """Return the price of *model*, or ``None``: an unknown price is never zero.
+
+        A name that the table does not have is looked up without vendors and dates.
+        """
         price = self.models.get(model)
-        return price if price is not None else self.models.get(_DATED.sub("", model))
+        return price if price is not None else self._families.get(family_of(model))
 
     def usd(self, model: str, usage: Usage, at: float) -> float | None:
         """Return what *usage* of *model* costs at *at*, or ``None`` when its price is not known."""

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import ClassVar, cast
 
-from argo_mw.plugin import Call, Context, Cost, Limits, Note, Outcome, Refusal, Upstream
+from attrs import evolve
+
+from argo_mw.plugin import (
+    BudgetExceeded,
+    Call,
+    Context,
+    Cost,
+    Limits,
+    Note,
+    Outcome,
+    Refusal,
+    Upstream,
+)
 from argo_mw_llm.accounting import Accounting, Quote
 from argo_mw_llm.answers import Completion, RawResponse, Usage
 from argo_mw_llm.config import LlmConfig, ProviderConfig
@@ -24,7 +36,9 @@ SEND = "llm.send"
 TTL = "llm.ttl"
 """The extension with the seconds for which an answer is kept."""
 
-Send = Callable[[], Awaitable["RawResponse | AnswerStream[bytes]"]]
+Send = Callable[[Mapping[str, object]], Awaitable["RawResponse | AnswerStream[bytes]"]]
+"""Sends a request with the given fields of its body changed, and returns its answer."""
+
 _TYPICAL = Usage(input=1000, output=300)
 _LIMITS = Limits(per_minute=300, concurrency=64)
 
@@ -76,7 +90,7 @@ class Provider(ABC):
         if call.operation.name in self.opinions:
             return await self._opinion(call)
         request = ModelRequest.of(call.parameters, str(call.parameters["model"]) or self._own.model)
-        request, steps = self._prepared(request)
+        request, steps = self._prepared(evolve(request, inserted=self._inserted(call)))
         if call.parameters["stream"]:
             stream = await self.stream(request)
             await stream.first()
@@ -116,13 +130,14 @@ class Provider(ABC):
         return self._own.model
 
     async def _opinion(self, call: Call) -> Outcome:
-        completion = await self.complete(opinion_request(call.parameters, self._own.model))
+        request = opinion_request(call.parameters, self._own.model)
+        completion = await self.complete(evolve(request, inserted=self._inserted(call)))
         opinion = read_opinion(completion)
         return self._outcome(call, opinion, completion.usage, completion.model, True, ())
 
     async def _exchange(self, call: Call) -> Outcome:
         send = cast("Send", call.extensions[SEND])
-        reply = await send()
+        reply = await send(self._inserted(call))
         if isinstance(reply, AnswerStream):
             return self._streamed(call, reply, ())
         kept = is_kept(reply.stop, keep_tools=False)
@@ -138,12 +153,15 @@ class Provider(ABC):
         steps: tuple[Step, ...],
     ) -> Outcome:
         now = self._context.clock.time()
+        if usage.estimated:
+            self._miscounted(call)
+        notes = self._notes(call, steps)
         return Outcome(
             value,
             cost=self._accounting.cost(self._quote(call), usage, model),
             # No layer keeps an answer that is out of date at once.
             expires_at=_until(call, now) if kept else now,
-            notes=_notes(steps) if kept else (*_notes(steps), Note("llm", "not one to keep")),
+            notes=notes if kept else (*notes, Note("llm", "not one to keep")),
         )
 
     def _streamed(
@@ -152,6 +170,8 @@ class Provider(ABC):
         quote = self._quote(call)
 
         def ended(_: object) -> None:
+            if stream.ending.miscounted:
+                self._miscounted(call)
             stream.cost = self._stream_cost(quote, stream.ending)
 
         stream.on_done(ended)
@@ -159,7 +179,7 @@ class Provider(ABC):
             stream,
             cost=Cost(None, requests=1.0, estimated=True),
             expires_at=_until(call, self._context.clock.time()),
-            notes=_notes(steps),
+            notes=self._notes(call, steps),
         )
 
     def _stream_cost(self, quote: Quote, ending: Ending) -> Cost:
@@ -174,6 +194,32 @@ class Provider(ABC):
         if _is_free(error):
             return Cost(0.0, requests=1.0, model=quote.model, tokens_expected=quote.prompt)
         return self._accounting.cost(quote, self._accounting.guess(quote))
+
+    def _inserted(self, call: Call) -> Mapping[str, object]:
+        """Return the fields that the request for *call* gets because a budget needs them."""
+        kept = self._accounting.kept(call)
+        if kept is not None:
+            return kept.inserted
+        if self._accounting.budgets.limited:
+            msg = f"nothing is held of a budget for {call.label}, so {self.name} is not asked"
+            raise BudgetExceeded(msg)
+        return {}
+
+    def _miscounted(self, call: Call) -> None:
+        why = (
+            f"{self.name} answered {call.operation.name} with a count of tokens that cannot be, "
+            "or with none; the cost is recorded as an estimate, and budgets keep what they held"
+        )
+        self._context.announce("llm", "miscounted", call, why)
+        self._context.warn_once("llm costs", why)
+
+    def _notes(self, call: Call, steps: tuple[Step, ...]) -> tuple[Note, ...]:
+        notes = tuple(Note("llm", f"{step.name}: {step.note}") for step in steps)
+        kept = self._accounting.kept(call)
+        if kept is None or not kept.inserted:
+            return notes
+        limits = ", ".join(f"{name} = {value}" for name, value in kept.inserted.items())
+        return (*notes, Note("llm", f"budget: asked with {limits}"))
 
     def _quote(self, call: Call) -> Quote:
         kept = self._accounting.kept(call)
@@ -211,7 +257,3 @@ def _until(call: Call, now: float) -> float | None:
     """Until when the answer is kept, where the caller says for how long."""
     ttl = call.extensions.get(TTL)
     return now + ttl if isinstance(ttl, (int, float)) else None
-
-
-def _notes(steps: tuple[Step, ...]) -> tuple[Note, ...]:
-    return tuple(Note("llm", f"{step.name}: {step.note}") for step in steps)

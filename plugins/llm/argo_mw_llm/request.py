@@ -32,6 +32,7 @@ class ModelRequest:
         thinking: Whether it thinks before it answers, or ``None`` for the model's own way.
         prompt_cache_ttl: For how long the provider shall cache the prompt (``5m``, ``1h``), or "".
         rough: About how many tokens the prompt has.
+        inserted: Fields of the provider's own that are added, because a budget needs them.
     """
 
     model: str
@@ -46,6 +47,7 @@ class ModelRequest:
     thinking: bool | None = None
     prompt_cache_ttl: str = ""
     rough: int = 0
+    inserted: Mapping[str, object] = {}
 
     @classmethod
     def of(cls, parameters: Mapping[str, object], model: str) -> ModelRequest:
@@ -122,12 +124,15 @@ def for_chat(request: ModelRequest, provider: str) -> dict[str, object]:
     if request.schema is not None:
         body["response_format"] = {"type": "json_object"}
     body |= {n: v for n in ("temperature", "top_p") if (v := getattr(request, n)) is not None}
+    extra = dict(request.inserted)
     if request.thinking is not None:
-        body["extra_body"] = (
+        extra |= (
             {"enable_thinking": request.thinking}
             if provider == "qwen"
             else {"thinking": {"type": "enabled" if request.thinking else "disabled"}}
         )
+    if extra:
+        body["extra_body"] = extra
     return body
 
 

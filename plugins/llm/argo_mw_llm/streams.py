@@ -21,6 +21,7 @@ class Ending:
         model: The model.
         stop: Why the answer ended, or "" before it has.
         usage: The tokens it took, or ``None`` while they are not known.
+        miscounted: Whether the provider sent counts that cannot be.
         heard: Characters received so far, for an estimate when no count comes.
         headers: Headers of the answer, for clients of the provider's SDK.
     """
@@ -31,6 +32,7 @@ class Ending:
     heard: int = 0
     headers: tuple[tuple[str, str], ...] = ()
     parts: list[str] = field(factory=list)
+    miscounted: bool = False
 
 
 class AnswerStream(Stream[C]):

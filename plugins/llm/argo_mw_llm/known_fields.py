@@ -1,0 +1,101 @@
+"""What a request may hold under a budget: everything here is known not to change its price.
+
+Whatever is not named here is refused, so that a field that a provider invents tomorrow cannot
+cost more than what was held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+_ALL = frozenset(
+    [
+        "max_tokens",
+        "messages",
+        "metadata",
+        "model",
+        "stream",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_k",
+        "top_p",
+    ]
+)
+CLAUDE = _ALL.union(
+    ["cache_control", "output_config", "output_format", "stop_sequences", "system", "thinking"]
+)
+"""Fields of a request of Anthropic's."""
+
+CHAT = _ALL.union(
+    [
+        "do_sample",
+        "enable_thinking",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "min_p",
+        "n",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "preserve_thinking",
+        "prompt_cache_key",
+        "reasoning_effort",
+        "repetition_penalty",
+        "request_id",
+        "response_format",
+        "safety_identifier",
+        "seed",
+        "stop",
+        "store",
+        "stream_options",
+        "thinking",
+        "thinking_budget",
+        "tool_stream",
+        "top_logprobs",
+        "user",
+        "user_id",
+        "verbosity",
+        "vl_high_resolution_images",
+    ]
+)
+"""Fields of an OpenAI-compatible chat completion of GLM, DeepSeek and Qwen."""
+
+USUAL_VALUES: Mapping[str, tuple[object, ...]] = {
+    "service_tier": ("auto", "default", "standard", "standard_only"),
+    "speed": ("standard",),
+    "inference_geo": ("global",),
+    "modalities": (["text"], ("text",)),
+}
+"""Fields that change the price unless they have one of these values."""
+
+MESSAGE_FIELDS = frozenset(
+    [
+        "cache_control",
+        "content",
+        "function_call",
+        "name",
+        "partial",
+        "prefix",
+        "reasoning_content",
+        "refusal",
+        "role",
+        "tool_call_id",
+        "tool_calls",
+    ]
+)
+"""Fields of a message."""
+
+TEXT_BLOCKS = frozenset(
+    ["input_text", "output_text", "redacted_thinking", "refusal", "text", "thinking", "tool_use"]
+)
+"""Types of content that are text, and nothing else."""
+
+NESTED_BLOCKS = frozenset(["search_result", "tool_result"])
+"""Types of content that hold other content."""
+
+CLIENT_TOOLS = ("bash_", "computer_", "memory_", "text_editor_")
+"""What the types of tools begin with that the provider describes and the client runs."""
