@@ -30,7 +30,6 @@ from argo_mw.plugin import (
     Operation,
     SystemClock,
     Trouble,
-    context_of,
     observe,
     observes,
 )
@@ -107,7 +106,7 @@ class Member:
     async def run(self) -> None:
         """Work until standard input ends."""
         async with self.argo:
-            self.store = store_of(context_of(self.argo))
+            self.store = store_of(self.argo)
             observe(self.argo, self.observe)
             self.faults += [f"left out: {broken}" for broken in self.argo.broken]
             askers = [asyncio.create_task(self.ask(s), name="asker") for s in self.symbols]
