@@ -367,6 +367,8 @@ class Argo(Caller):
             if context is not None:
                 stack.push_async_callback(self._lifecycle.stop, context)
                 stack.push_async_callback(self._engine.costs.aclose)
+            # Before the plugins stop: what requests cost that end now must still be recorded.
+            stack.push_async_callback(self._tasks.end_calls)
             stack.callback(self._engine.close)
 
     def _watched(self) -> set[Path]:

@@ -242,7 +242,9 @@ class Engine:
         variant = pipeline.chains[call.operation.name].variant(call)
         again = call.evolve(refresh=True, deadline=None, missed=())
         task = self.tasks.spawn(
-            f"refresh:{call.operation.name}", self.run(again, variant, call.operation.timeout)
+            f"refresh:{call.operation.name}",
+            self.run(again, variant, call.operation.timeout),
+            of_call=True,
         )
         refresh = self._refreshing[call.key] = Refresh(call.label, task)
         task.add_done_callback(lambda _: self._refreshing.pop(call.key, None))

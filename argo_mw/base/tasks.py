@@ -24,6 +24,8 @@ class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[object]] = set()
         self._finishing: set[asyncio.Task[object]] = set()
+        self._of_calls: set[asyncio.Task[object]] = set()
+        self._calls_ended = False
         self._closed = False
         self._ended = False
 
@@ -36,7 +38,12 @@ class Tasks:
         return sorted(task.get_name() for task in self._running | self._finishing)
 
     def spawn(
-        self, name: str, code: Coroutine[object, object, T], *, context: Context | None = None
+        self,
+        name: str,
+        code: Coroutine[object, object, T],
+        *,
+        context: Context | None = None,
+        of_call: bool = False,
     ) -> asyncio.Task[T]:
         """Run *code* in a task called *name*; an exception that it raises is logged.
 
@@ -44,16 +51,20 @@ class Tasks:
             name: The task's name, behind ``argo-mw:``.
             code: The coroutine.
             context: The context to run in; by default a copy of the caller's.
+            of_call: Whether it is part of a call, such as its request. Shutdown ends those first,
+                while what their end has to record can still be written.
 
         Raises:
             Closed: The owner has been shut down.
         """
-        if self._closed:
+        if self._closed or (of_call and self._calls_ended):
             code.close()
             msg = f"cannot start {name!r}: the application is closed"
             raise Closed(msg)
         task = asyncio.get_running_loop().create_task(code, name=f"argo-mw:{name}", context=context)
         self._running.add(task)
+        if of_call:
+            self._of_calls.add(task)
         task.add_done_callback(self._on_end)
         return task
 
@@ -80,9 +91,15 @@ class Tasks:
 
     def _on_end(self, task: asyncio.Task[object]) -> None:
         self._running.discard(task)
+        self._of_calls.discard(task)
         self._finishing.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.debug("background task failed", task=task.get_name(), error=repr(error))
+
+    async def end_calls(self) -> None:
+        """Cancel the tasks of calls and wait until all have ended; start none any more."""
+        self._calls_ended = True
+        await _cancel(self._of_calls)
 
     async def aclose(self) -> None:
         """Cancel every task and wait until all have ended. Idempotent.

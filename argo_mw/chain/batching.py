@@ -89,7 +89,7 @@ class CallBatcher:
         if batch.timer is not None:
             batch.timer.cancel()
         if batch.task is None and not batch.abandoned:
-            batch.task = self._tasks.spawn(f"batch:{self._name}", self._run(batch))
+            batch.task = self._tasks.spawn(f"batch:{self._name}", self._run(batch), of_call=True)
 
     async def _run(self, batch: _Batch) -> None:
         wanted = [

@@ -160,7 +160,9 @@ class Stream(Generic[C]):
 
     def _start(self) -> None:
         if self._pump is None and not self._done:
-            self._pump = self._tasks.spawn(f"stream:{self._name}", self._read_source())
+            self._pump = self._tasks.spawn(
+                f"stream:{self._name}", self._read_source(), of_call=True
+            )
 
     async def _read_source(self) -> None:
         self._pumping = True

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,7 +19,7 @@ from argo_mw.app.application import engine_of
 from argo_mw_llm import AnswerStream, LlmPlugin
 from argo_mw_llm.cost_file import COSTS, read
 from argo_mw_persist import PersistPlugin, Query, store_of
-from argo_mw_sandbox import Fault, Sandbox, SandboxConfig
+from argo_mw_sandbox import Change, Fault, Sandbox, SandboxConfig, SandboxProcess
 
 MODEL = "glm-5.3"
 CHARGES = "SELECT status, model, usd, tokens_out FROM charges"
@@ -74,13 +81,85 @@ async def test_llm_stands_in_where_persist_keeps_no_costs(sandbox: Sandbox, tmp_
 async def test_a_stream_that_the_end_of_the_application_cuts_off_is_recorded(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
-    """Persist is closed by then, so the charge goes to the table that stands in."""
+    """Into the same table as all others, so that every sum is the same."""
     sandbox.set_fault("glm", Fault("trickle", pace=0.01))
     async with opened(sandbox, persist=True) as argo:
         stream = await argo.call("complete", messages="Why?", model=MODEL, stream=True)
         assert isinstance(stream, AnswerStream)
         reader = stream.read()
         await anext(reader)
-    [charge] = read(tmp_path / COSTS)
-    assert ("aborted", True) == (charge.status, charge.cost.estimated)
-    assert charge.cost.usd
+    assert [] == read(tmp_path / COSTS)
+    async with opened(sandbox, persist=True) as argo:
+        query = Query("SELECT status, usd, estimated FROM charges")
+        [(status, usd, estimated)] = await store_of(argo).read(query)
+        [spent] = await argo.call("spending")
+    assert ("aborted", True) == (status, bool(estimated))
+    assert usd > 0
+    assert pytest.approx(usd) == spent.usd
+
+
+async def test_a_streamed_answer_is_recorded_though_the_application_ends_at_once(
+    sandbox: Sandbox,
+) -> None:
+    async with opened(sandbox, persist=True, answers=["complete"]) as argo:
+        stream = await argo.call("complete", messages="Why?", model=MODEL, stream=True)
+        assert isinstance(stream, AnswerStream)
+        assert [piece async for piece in stream.read()]
+    async with opened(sandbox, persist=True) as argo:
+        [(answers,)] = await store_of(argo).read(Query("SELECT count(*) FROM answers"))
+        [(charges,)] = await store_of(argo).read(Query("SELECT count(*) FROM charges"))
+    assert (1, 1) == (answers, charges)
+
+
+# -- the command, in processes of its own ----------------------------------------------------------
+
+
+def start(state: Path, *arguments: str, out: int) -> subprocess.Popen[bytes]:
+    code = "from argo_mw.cli.main import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "-c", str(state / "argo.toml"), *arguments],
+        cwd=state,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.PIPE,
+    )
+
+
+def ask_on_a_terminal(state: Path, prompt: str, *, leave: bool = False) -> None:
+    """Ask as a person does, who may leave with Ctrl-C once the answer has begun."""
+    import pty
+
+    seen, screen = pty.openpty()
+    try:
+        process = start(state, "ask", "-m", MODEL, prompt, out=screen)
+        if leave:
+            os.read(seen, 1)
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        assert leave or 0 == process.returncode
+    finally:
+        os.close(screen)
+        os.close(seen)
+
+
+def test_every_question_on_a_terminal_has_a_row_and_all_sums_are_the_same(tmp_path: Path) -> None:
+    with SandboxProcess(SandboxConfig()) as sandbox:
+        file = tmp_path / "argo.toml"
+        file.write_text(
+            f'[argo]\nshared = "sqlite"\nstate_dir = "{tmp_path}"\n'
+            f'[plugins.llm.glm]\nurl = "{sandbox.url("glm")}"\nkey = "any"\n'
+            '[plugins.persist]\nanswers = ["complete"]\n'
+        )
+        for number in range(2):
+            ask_on_a_terminal(tmp_path, f"RSI {number}?")
+        sandbox.change(Change(faults={"glm": (Fault("trickle", pace=0.01),)}))
+        ask_on_a_terminal(tmp_path, "RSI 2?", leave=True)
+        costs = start(tmp_path, "costs", "--json", out=subprocess.PIPE)
+        [row] = json.loads(costs.communicate(timeout=60)[0])
+    with closing(sqlite3.connect(tmp_path / "persist.db")) as database:
+        rows = database.execute("SELECT status, usd FROM charges ORDER BY id").fetchall()
+        [(answers,)] = database.execute("SELECT count(*) FROM answers").fetchall()
+    assert ["ok", "ok", "aborted"] == [status for status, _ in rows]
+    assert (3, pytest.approx(sum(usd for _, usd in rows))) == (row["calls"], row["usd"])
+    assert 2 == answers
+    assert [] == read(tmp_path / COSTS)

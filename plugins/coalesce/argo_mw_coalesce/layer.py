@@ -101,6 +101,7 @@ class Coalesce:
             f"{NAME}:{call.operation.name}",
             self._fly(key, flight, call, call_next, timeout),
             context=contextvars.Context(),
+            of_call=True,
         )
         return flight
 

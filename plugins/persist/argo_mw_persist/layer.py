@@ -41,6 +41,7 @@ class Recorder:
         self._config = config
         self._context = context
         self._answers = frozenset(config.answers)
+        self._keeping: set[asyncio.Task[None]] = set()
 
     def serves(self, operation: AnyOperation) -> bool:
         """Return whether answers to *operation* are recorded."""
@@ -60,6 +61,11 @@ class Recorder:
                 raise
             return self._left_out(call, outcome, str(error))
         return outcome
+
+    async def close(self) -> None:
+        """Wait for the rows of streams that have just ended: the store is closed next."""
+        if self._keeping:
+            await asyncio.wait(self._keeping)
 
     def explain(self, call: Call) -> str:
         """Describe where an answer to *call* would be kept, and how full the queue is."""
@@ -130,7 +136,9 @@ class Recorder:
         if not stream.complete:
             return
         whole = outcome.evolve(value=list(stream.chunks))
-        self._context.tasks.spawn("persist:stream", self._keep_whole(call, whole))
+        keeping = self._context.tasks.spawn("persist:stream", self._keep_whole(call, whole))
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._keeping.discard)
 
     async def _keep_whole(self, call: Call, whole: Outcome) -> None:
         try:

@@ -97,7 +97,9 @@ class FanOut:
         if paid is not None:
             bound = bound.extended({ON_SENT: paid.on_sent})
         task = self._context.tasks.spawn(
-            f"race:{self._call.operation.name}:{upstream.name}", ask(bound, self._call_next)
+            f"race:{self._call.operation.name}:{upstream.name}",
+            ask(bound, self._call_next),
+            of_call=True,
         )
         if paid is not None:
             task.add_done_callback(lambda _: paid.on_end())
