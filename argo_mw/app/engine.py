@@ -143,8 +143,7 @@ class Engine:
         self, call: Call, variant: Variant, deadline: float, looks: Looks | None
     ) -> Awaitable[Outcome]:
         if looks is not None:
-            looking = await_looks(call, looks, variant.report, variant.run, deadline)
-            return fail_at(looking, deadline, self.clock)
+            return await_looks(call, looks, variant.report, variant.run, deadline, self.clock)
         if variant.only is not None:
             return variant.run(call.evolve(upstream=variant.only, deadline=deadline))
         return fail_at(variant.run(call.until(deadline)), deadline, self.clock)

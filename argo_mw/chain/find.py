@@ -14,6 +14,8 @@ from inspect import iscoroutinefunction
 from types import CoroutineType
 from typing import TypeAlias, cast
 
+from argo_mw.base.clock import Clock
+from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import ArgoError
 from argo_mw.chain.isolation import Report, not_an_outcome, refusal
 from argo_mw.model.call import Call
@@ -64,6 +66,7 @@ def compose_find(
         return None
     deferred = [one for one in finders if iscoroutinefunction(one[1])]
     immediate = [one for one in finders if one not in deferred]
+    order = None if deferred == list(finders[: len(deferred)]) else [one for one, _ in finders]
 
     failed = partial(_failed, report, events, ended)
 
@@ -84,7 +87,7 @@ def compose_find(
                 looks = [*(looks or ()), (layer, found)]
             elif found is not None:
                 failed(layer, call, not_an_outcome(layer, found), looks)
-        return _in_order(finders, deferred, call, looks, report)
+        return _with_deferred(deferred, call, looks, report, order) if deferred else looks
 
     return find
 
@@ -133,31 +136,45 @@ def _end(
         events.emit(ended(call, outcome, error))
 
 
-def _in_order(
-    finders: Sequence[Finder],
+def _with_deferred(
     deferred: Sequence[Finder],
     call: Call,
     looks: Looks | None,
     report: Report,
+    order: Sequence[Layer] | None,
 ) -> Looks | None:
-    """Return *looks* and those of *deferred*, which have no immediate answer, outermost first."""
-    if not deferred:
-        return looks
-    made = dict(looks or ())
+    """Return the looks of *deferred*, which have no immediate answer, and *looks*.
+
+    Args:
+        deferred: The methods to call, outermost first.
+        call: The question.
+        looks: Those of the other layers.
+        report: Reports a layer that failed.
+        order: All layers, outermost first, unless those of *deferred* are the outermost.
+
+    Raises:
+        ArgoError: A layer failed that fails closed.
+    """
+    made: Looks = []
     for layer, look in deferred:
         try:
-            made[layer] = cast("Look", look(call))
+            made.append((layer, cast("Look", look(call))))
         except Exception as error:  # a signature that takes no call
             try:
                 _pass_over(layer, call, error, report)
             except ArgoError:
-                close(list(made.items()))
+                close(made)
+                close(looks)
                 raise
-    return [(layer, made[layer]) for layer, _ in finders if layer in made] or None
+    if looks is not None:
+        made += looks
+    if order is not None:
+        made.sort(key=lambda look: order.index(look[0]))
+    return made or None
 
 
 async def await_looks(
-    call: Call, looks: Looks, report: Report, enter: Next, deadline: float
+    call: Call, looks: Looks, report: Report, enter: Next, deadline: float, clock: Clock
 ) -> Outcome:
     """Return what the first of *looks* finds, or else what the chain answers.
 
@@ -168,14 +185,26 @@ async def await_looks(
         looks: What to await, outermost first.
         report: Reports a layer that failed.
         enter: The chain, for a call that names the layers which found nothing.
-        deadline: Monotonic seconds that the call is dated with then.
+        deadline: When the answer must be there, in monotonic seconds of *clock*.
+        clock: The time.
+
+    Raises:
+        TimeLimitExceeded: The deadline passed first.
     """
     missed: tuple[str, ...] = ()
+    left = deadline - clock.monotonic()
     try:
         for layer, look in looks:
             try:
-                found: object = await look
+                if layer.find_timeout < left:
+                    left -= layer.find_timeout
+                    found: object = await look
+                else:
+                    found = await fail_at(look, deadline, clock)
+                    left = deadline - clock.monotonic()
             except Exception as error:
+                if isinstance(error, TimeLimitExceeded) and clock.monotonic() >= deadline:
+                    raise
                 _pass_over(layer, call, error, report)
                 continue
             if type(found) is Outcome:
@@ -186,7 +215,8 @@ async def await_looks(
                 _pass_over(layer, call, not_an_outcome(layer, found), report)
     finally:
         close(looks)
-    return await enter(call.evolve(deadline=deadline, missed=missed))
+    entered = enter(call.evolve(deadline=deadline, missed=missed))
+    return await fail_at(entered, deadline, clock)
 
 
 def close(looks: Looks | None) -> None:

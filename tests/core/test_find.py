@@ -10,7 +10,7 @@ import pytest
 
 from argo_mw import DeadlineExceeded, Outcome, QuotaExceeded
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import Call, CallEnded, Layer, LayerBypassed, Next
+from argo_mw.plugin import Call, CallEnded, Layer, LayerBypassed, Next, TimeLimitExceeded
 from argo_mw.testing import Scripted, capture_events, settle
 
 Book = list[str]
@@ -416,6 +416,47 @@ async def test_looks_and_chain_share_one_deadline(open_argo, clock, book) -> Non
         await clock.advance(0.6)
         with pytest.raises(DeadlineExceeded):
             await asked
+
+
+@pytest.mark.parametrize(("find_timeout", "timers"), [(1.9, 0), (2.0, 1)])
+async def test_a_look_that_ends_in_time_by_its_own_means_sets_no_timer(
+    open_argo, clock, book, upstream, find_timeout, timers
+) -> None:
+    opened = asyncio.Event()
+    store = Store("one", book, opened, Outcome("kept"))
+    async with open_argo(upstream, layers=placed(store, find_timeout=find_timeout)) as argo:
+        before = clock.pending
+        asked = asyncio.create_task(argo.options(timeout=2.0).call("bars", symbol="A"))
+        await settle()
+        assert timers == clock.pending - before
+        opened.set()
+        assert "kept" == await asked
+        assert before == clock.pending
+
+
+async def test_looks_that_end_by_their_own_means_do_not_add_up_past_the_deadline(
+    open_argo, clock, book, upstream
+) -> None:
+    first, second = asyncio.Event(), asyncio.Event()
+    stores = Store("one", book, first, None), Store("two", book, second)
+    async with open_argo(upstream, layers=placed(*stores, find_timeout=1.5)) as argo:
+        asked = asyncio.create_task(argo.options(timeout=2.0).call("bars", symbol="A"))
+        await clock.advance(1.0)
+        first.set()
+        await clock.advance(1.1)
+        with pytest.raises(DeadlineExceeded, match="the caller's deadline"):
+            await asked
+    assert "two ended" == book[-1]
+
+
+async def test_a_time_limit_of_a_look_of_its_own_is_a_failure_of_its_layer(
+    open_argo, book, upstream
+) -> None:
+    store = Store("one", book, TimeLimitExceeded())
+    async with open_argo(upstream, layers=placed(store)) as argo:
+        events = capture_events(argo)
+        assert "asked" == await argo.call("bars", symbol="A")
+    assert ["one"] == [event.layer for event in events.of(LayerBypassed)]
 
 
 async def test_a_caller_who_leaves_ends_its_look_and_no_other(

@@ -31,6 +31,33 @@ from argo_mw_cache.stored_answer import StoredAnswer, StoreProblem
 _NO_ANSWER = (UpstreamError, AllUpstreamsFailed, Refusal, DeadlineExceeded)
 
 
+class _Look:
+    """A look into the store that other callers may wait for.
+
+    Attributes:
+        ended: Whether it was made to its end, whatever it found.
+    """
+
+    __slots__ = ("_waiter", "ended")
+
+    def __init__(self) -> None:
+        # Made by the first caller that waits: nearly all looks have none, and it costs 0.5 µs.
+        self._waiter: asyncio.Future[None] | None = None
+        self.ended = False
+
+    async def wait(self) -> bool:
+        """Wait until it is over; return whether it came to its end."""
+        if self._waiter is None:
+            self._waiter = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._waiter)
+        return self.ended
+
+    def wake(self) -> None:
+        """Let the callers that wait go on."""
+        if self._waiter is not None:
+            self._waiter.set_result(None)
+
+
 class Cache:
     """Keeps answers while they are fresh: in memory, and in the store that instances share.
 
@@ -41,6 +68,7 @@ class Cache:
 
     Attributes:
         memory: The answers in memory.
+        find_timeout: Seconds within which a look into the store ends.
     """
 
     def __init__(
@@ -56,7 +84,9 @@ class Cache:
         self._events = context.events
         self._versions = context.tag_versions
         self._opened = opened
-        self._looks: dict[str, asyncio.Future[bool]] = {}
+        self._looks: dict[str, _Look] = {}
+        # One wait for the answer, and one for versions of its tags that are not mirrored.
+        self.find_timeout = 2 * config.store_timeout
         self.memory = MemoryLevel(max_entries=config.max_entries, max_bytes=config.max_bytes)
         self._shared = (
             SharedLevel(
@@ -172,7 +202,15 @@ class Cache:
     # -- the store -----------------------------------------------------------------------------
 
     async def _find_stored(self, shared: SharedLevel, call: Call) -> Outcome | None:
-        found = await self._from_store(shared, call)
+        looking = self._from_store(shared, call)
+        if call.key in self._looks:  # another caller's, since this was asked for: maybe several
+            limit = self._monotonic() + self.find_timeout
+            try:
+                found = await fail_at(looking, limit, self._clock)
+            except TimeLimitExceeded:
+                return None
+        else:
+            found = await looking
         return found if isinstance(found, Outcome) else None
 
     async def _from_store(self, shared: SharedLevel, call: Call) -> Outcome | CacheEntry | None:
@@ -180,13 +218,12 @@ class Cache:
         key = call.key
         if key in self._looks and await self._join_look(key):
             return self._from_memory(call) or await self._valid_entry(call)
-        look = self._looks[key] = asyncio.get_running_loop().create_future()
+        look = self._looks[key] = _Look()
         try:
             found = self._take(await shared.get(call), call)
-            look.set_result(True)
+            look.ended = True
         finally:
-            if not look.done():
-                look.set_result(False)
+            look.wake()
             if self._looks.get(key) is look:
                 del self._looks[key]
         return found
@@ -194,7 +231,7 @@ class Cache:
     async def _join_look(self, key: str) -> bool:
         """Wait for another caller's look; return whether memory now holds what it has found."""
         while self._config.memory and (look := self._looks.get(key)) is not None:
-            if await asyncio.shield(look):
+            if await look.wait():
                 return True
         return False
 

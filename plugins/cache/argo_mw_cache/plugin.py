@@ -31,7 +31,8 @@ class CachePlugin:
     @hookimpl
     def register_layers(self, config: CacheConfig, context: Context) -> Iterable[Layer]:
         """Return the layer, in its slot."""
-        return [Layer(NAME, Cache(config, context, self._use), slot=NAME)]
+        cache = Cache(config, context, self._use)
+        return [Layer(NAME, cache, slot=NAME, find_timeout=cache.find_timeout)]
 
     @hookimpl
     def register_gauges(self) -> Iterable[Gauge]:
