@@ -42,8 +42,9 @@ LAYERS = ("coalesce", "cache", "adaptive_ttl", "race")
 
 _MIDNIGHT = 1_749_945_600.0
 _QUIET = 60.0
-"""Seconds after which nothing is left of a call, and a minute's quota is new. Leases live for
-longer, so that a lost one shows."""
+"""Seconds after which nothing is left of a call, and a minute's quota is new."""
+_LEASE_TTL = 5 * _QUIET
+"""Leases live for longer, so that a lost one shows."""
 _LATE = 1.02
 """By how much timers may ring late."""
 
@@ -227,6 +228,8 @@ class World:
         for _ in range(20):
             await self._clock.advance(0.5)
         await self._clock.advance(_QUIET)
+        if any(link.orphans for link in self.links):  # their keys are waited for until they run out
+            await self._clock.advance(_LEASE_TTL)
         for argo, idle in zip(self._argos, self._idle, strict=True):
             left = set(engine_of(argo).tasks.names) - idle
             if left:
@@ -284,7 +287,7 @@ class World:
             "operations": {name: {"upstreams": ["left", "right"]} for name in ("quote", "note")},
             "upstreams": {"claude": {"per_minute": 6, "per_day": 100_000}},
             "plugins": {
-                "coalesce": {"lease_ttl": 5 * _QUIET},
+                "coalesce": {"lease_ttl": _LEASE_TTL},
                 "cache": {"ttl": 20.0, "grace": 40.0},
                 "llm": {
                     "claude": {"key": "any"},
