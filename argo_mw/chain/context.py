@@ -18,6 +18,7 @@ from argo_mw.model.events import Events, LayerActed, Trouble
 from argo_mw.model.operation import AnyOperation, Parameters
 from argo_mw.model.outcome import Outcome
 from argo_mw.model.upstream import Upstream
+from argo_mw.store.availability import Availability
 from argo_mw.store.codec import Codecs
 from argo_mw.store.epochs import Epochs
 from argo_mw.store.give_backs import GiveBacks
@@ -27,6 +28,11 @@ from argo_mw.store.tag_versions import TagVersions
 log = Log("argo_mw")
 
 _MAX_WARNINGS = 1000
+_STORE = "shared store"
+_OUTAGE = (
+    "{why} -- until it can be used again, each process keeps answers for itself, and upstreams "
+    "with quotas or budgets are refused"
+)
 
 
 class Runtime(Protocol):
@@ -108,7 +114,8 @@ class Context:
         self._warnings: set[tuple[str, str]] = set()
         self.give_backs = GiveBacks(clock, tasks)
         self.epochs = epochs if epochs is not None else Epochs(shared, clock)
-        self.epochs.warn = partial(self.warn_once, "shared store")
+        self.epochs.warn = partial(self.warn_once, _STORE)
+        self._watch_outages()
 
     async def call(self, parent: Call, operation: str, /, **parameters: object) -> Outcome:
         """Ask *operation* with *parameters* on behalf of *parent*, in its tenant and deadline.
@@ -207,7 +214,10 @@ class Context:
         self._runtime.record_charge(charge)
 
     def warn_once(self, where: str, what: str) -> None:
-        """Report once that *what* is wrong at *where*, in the log and as an event."""
+        """Report once that *what* is wrong at *where*, in the log and as an event.
+
+        Once until :meth:`well_again` says that it is over.
+        """
         if (where, what) in self._warnings:
             return
         if len(self._warnings) >= _MAX_WARNINGS:
@@ -216,6 +226,21 @@ class Context:
         log.warning(what, where=where)
         if self.events:
             self.events.emit(Trouble(where, what))
+
+    def well_again(self, where: str, what: str) -> None:
+        """Log that *what* is no longer wrong at *where*; the next time it is reported again."""
+        if (where, what) in self._warnings:
+            self._warnings.remove((where, what))
+            log.info("well again", where=where, what=what)
+
+    def _watch_outages(self) -> None:
+        """Report each outage of the store once: the driver knows of it, else the tag versions."""
+        known = getattr(self.shared, "availability", None)
+        one = known if isinstance(known, Availability) else self.tag_versions.availability
+        one.watch(
+            lambda why: self.warn_once(_STORE, _OUTAGE.format(why=why)),
+            lambda why: self.well_again(_STORE, _OUTAGE.format(why=why)),
+        )
 
     def announce(self, layer: str, action: str, call: Call | None = None, detail: str = "") -> None:
         """Emit that *layer* did *action*, if anything observes it; see :class:`LayerActed`."""

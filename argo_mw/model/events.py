@@ -148,7 +148,7 @@ class Reconfigured:
 
 @frozen
 class Trouble:
-    """A problem that operators should know of, emitted once per *what*.
+    """A problem that operators should know of, emitted once per *what* until that is over.
 
     Attributes:
         where: The part of the application.

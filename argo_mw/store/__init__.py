@@ -29,6 +29,9 @@ from argo_mw.base.tasks import (
 from argo_mw.store.affinity import (
     LoopAffinity,
 )
+from argo_mw.store.availability import (
+    Availability,
+)
 from argo_mw.store.codec import (
     Codecs,
     EncryptionKeys,
@@ -74,6 +77,7 @@ from argo_mw.store.urls import (
 __all__ = [
     "EPOCH_KEY",
     "EVERYTHING",
+    "Availability",
     "Clock",
     "Closed",
     "Codecs",

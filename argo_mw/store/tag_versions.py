@@ -39,8 +39,8 @@ from typing import Any, Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
+from argo_mw.store.availability import Availability
 from argo_mw.store.protocol import Shared, Subscription
-from argo_mw.store.reconnector import Reconnector
 from argo_mw.store.tag_mirror import (
     HARD,
     KINDS,
@@ -74,6 +74,9 @@ class TagVersions:
         retry: Seconds between attempts to reach *shared* again.
         on_change: Called with the tags' names whenever any process has replaced some; with
             :data:`EVERYTHING` after a gap.
+
+    Attributes:
+        availability: Whether *shared* could be reached when versions were last asked for.
     """
 
     def __init__(
@@ -91,11 +94,15 @@ class TagVersions:
         self._subscription: Subscription | None = None
         self._changes = 0
         self._mirror = TagMirror(max_tags, self._outdate_verdicts)
-        self._reconnector = Reconnector(
-            clock, attempt=self._reach, on_back=self._mirror.forget_made_up, retry=retry
+        self.availability = Availability(
+            clock,
+            probe=self._reach,
+            retry=retry,
+            on_back=self._mirror.forget_made_up,
+            name="argo-mw:tag-versions-mend",
         )
         self._writer = TagWriter(
-            shared, clock, self._mirror, self._reconnector, max_pending=max_pending
+            shared, clock, self._mirror, self.availability, max_pending=max_pending
         )
 
     # -- life ----------------------------------------------------------------------------
@@ -105,12 +112,12 @@ class TagVersions:
         if self._subscription is None:
             try:
                 await self._subscribe()
-            except SharedUnavailable:
-                self._reconnector.lost()
+            except SharedUnavailable as error:
+                self.availability.lost(str(error))
 
     async def aclose(self) -> None:
         """Stop listening, after one more attempt to store what is pending. Idempotent."""
-        await self._reconnector.aclose()
+        await self.availability.aclose()
         await self._writer.flush(again=True)
         if self._subscription is not None:
             await self._subscription.aclose()
@@ -124,7 +131,7 @@ class TagVersions:
     @property
     def connected(self) -> bool:
         """Whether the store could be reached when it was last asked, and the channel is open."""
-        return not self._reconnector.down and self._subscription is not None
+        return not self.availability.away and self._subscription is not None
 
     # -- judging entries -----------------------------------------------------------------
 
@@ -143,7 +150,7 @@ class TagVersions:
             verdict = self.peek(tag_snapshot)
             if verdict is not Freshness.UNKNOWN:
                 return verdict
-            if self._reconnector.down:
+            if self.availability.away:
                 break
             await self._read([version[0] for version in tag_snapshot.versions])
         return Freshness.MISS
@@ -218,8 +225,8 @@ class TagVersions:
         found: Mapping[str, KnownVersions] = {}
         try:
             found = await self._fetch(missing)
-        except SharedUnavailable:
-            self._reconnector.lost()
+        except SharedUnavailable as error:
+            self.availability.lost(str(error))
             found = self._make_up(missing)
         finally:
             self._mirror.end_read(tokens, found)
@@ -276,7 +283,7 @@ class TagVersions:
     async def _replace(self, kind: str, tags: Iterable[str]) -> bool:
         names = names_of(tags, everything=False)
         if not names:
-            return not self._reconnector.down
+            return not self.availability.away
         for name in names:
             placeholder = new_version()
             self._mirror.replace(kind + name, placeholder)
@@ -308,7 +315,7 @@ class TagVersions:
         self._writer.repeat_recent()
         self._forget_everything()
         if self._writer.pending:
-            self._reconnector.try_again()
+            self.availability.try_again()
 
     def _forget_everything(self) -> None:
         self._mirror.forget_everything()

@@ -14,8 +14,8 @@ from typing import Final
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
+from argo_mw.store.availability import Availability
 from argo_mw.store.protocol import Shared
-from argo_mw.store.reconnector import Reconnector
 from argo_mw.store.tag_mirror import HARD, KINDS, TagMirror, name_of, new_version
 from argo_mw.store.tag_snapshot import EVERYTHING
 
@@ -35,7 +35,7 @@ class TagWriter:
         shared: Where the versions are kept.
         clock: Tells how long ago a tag was replaced.
         mirror: What this process knows.
-        reconnector: Knows whether *shared* is down, and hears of it here.
+        availability: Knows whether *shared* is down, and hears of it here.
         max_pending: How many replaced versions to keep while *shared* is down.
 
     Attributes:
@@ -47,7 +47,7 @@ class TagWriter:
         shared: Shared,
         clock: Clock,
         mirror: TagMirror,
-        reconnector: Reconnector,
+        availability: Availability,
         *,
         max_pending: int,
     ) -> None:
@@ -55,7 +55,7 @@ class TagWriter:
         self._shared = shared
         self._clock = clock
         self._mirror = mirror
-        self._reconnector = reconnector
+        self._availability = availability
         self._max_pending = max_pending
         self._max_recent = min(max_pending, _MAX_RECENT)
         self._origin = os.urandom(8).hex()
@@ -86,7 +86,7 @@ class TagWriter:
         callers who try *again* ask it.
         """
         while self.pending:
-            if self._reconnector.down and not again:
+            if self._availability.away and not again:
                 return False
             if self._flushing is None or self._flushing.done():
                 self._flushing = asyncio.create_task(
@@ -105,8 +105,8 @@ class TagWriter:
         try:
             await self._shared.set_many(stored, ttl=TAG_TTL)
             await self.announce(stored)
-        except SharedUnavailable:
-            self._reconnector.lost()
+        except SharedUnavailable as error:
+            self._availability.lost(str(error))
             return False
         untouched, self._storing = self._storing, set()
         for key, version in stored.items():

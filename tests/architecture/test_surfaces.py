@@ -40,7 +40,7 @@ SURFACES = {
         suggest
     """,
     "argo_mw.store": """
-        Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope
+        Availability Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope
         Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
         NotShareable OpenShared Secret Shared SharedUnavailable Snapshot Subscription
         SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
