@@ -13,7 +13,11 @@ from attrs import frozen
 _TIMES: Final = ("time", "timestamp", "t", "date")
 _CLOSES: Final = ("close", "c")
 _MAX_BARS: Final = 1000
-_MILLISECONDS: Final = 1e11
+_MAX_SKEW: Final = 60.0
+"""Seconds by which an upstream's clock may be ahead of ours."""
+_SECONDS: Final = 1e11
+_UNITS: Final = ((1e14, 1e3), (1e17, 1e6), (inf, 1e9))
+"""The numbers up to which times are milli-, micro- and nanoseconds, and how many make a second."""
 
 
 @frozen
@@ -44,11 +48,12 @@ class _Frame(Protocol):
     def __getitem__(self, name: object) -> object: ...
 
 
-def read_bars(value: object) -> Bars | None:
+def read_bars(value: object, now: float = inf) -> Bars | None:
     """Return the bars in *value*, a frame or a sequence of mappings; ``None`` if it holds none.
 
     Times are read from ``time``, ``timestamp``, ``t``, ``date`` or the index, closes
-    from ``close`` or ``c``. Only the last 1,000 bars count.
+    from ``close`` or ``c``. Only the last 1,000 bars count. A bar that begins after epoch second
+    *now* is not to be believed, and neither are the others.
     """
     if isinstance(value, Bars):
         return value if value.starts else None
@@ -60,6 +65,8 @@ def read_bars(value: object) -> Bars | None:
     if not pairs:
         return None
     starts = [t for t, _ in pairs]
+    if starts[-1] > now + _MAX_SKEW:
+        return None
     steps = [b - a for a, b in pairwise(starts) if b > a]
     return Bars(starts, [c for _, c in pairs], min(steps, default=60))
 
@@ -115,4 +122,6 @@ def _epoch(time: object) -> int:
     if isinstance(time, str):
         return _epoch(datetime.fromisoformat(time))
     number = _number(time)
-    return int(number / 1000 if number > _MILLISECONDS else number)
+    if number < _SECONDS:
+        return int(number)
+    return int(number / next(parts for end, parts in _UNITS if number < end))

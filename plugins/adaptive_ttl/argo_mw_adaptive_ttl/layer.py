@@ -193,7 +193,7 @@ class AdaptiveTtl:
         """Learn the prices in *outcome*; return whether there are any."""
         now = self._clock.time()
         calendar = self.calendars.ready(subject, now)
-        bars = read_bars(outcome.value) if calendar is not None else None
+        bars = read_bars(outcome.value, now) if calendar is not None else None
         if bars is None or calendar is None:
             return False
         known = self.stats.get(subject)

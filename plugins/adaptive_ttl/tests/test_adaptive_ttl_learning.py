@@ -285,6 +285,20 @@ def test_values_without_bars_are_ignored(value: object) -> None:
     assert read_bars(value) is None
 
 
+@pytest.mark.parametrize("unit", [1, 10**3, 10**6, 10**9])
+def test_times_are_read_in_every_unit(unit: int) -> None:
+    bars = [{"t": unit * (MIDNIGHT + 60 * i), "c": 1.0} for i in range(2)]
+
+    assert Bars([MIDNIGHT, MIDNIGHT + 60], [1.0, 1.0], 60) == read_bars(bars)
+
+
+def test_an_answer_with_a_bar_of_the_future_teaches_nothing() -> None:
+    bars = [row(0, 100.0), row(5, 999.0)]
+
+    assert read_bars(bars, MIDNIGHT + 240.0) is not None
+    assert read_bars(bars, MIDNIGHT + 239.0) is None
+
+
 def test_times_without_a_zone_are_ignored() -> None:
     assert read_bars([{"time": datetime(2024, 6, 18), "close": 1.0}]) is None
 

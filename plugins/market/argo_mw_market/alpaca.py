@@ -10,11 +10,12 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Annotated
 
 import httpx2
 import msgspec
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from argo_mw.plugin import (
     Action,
@@ -37,6 +38,7 @@ from argo_mw_market.config import AlpacaConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule
 from argo_mw_market.hours import AgeLimits
 from argo_mw_market.http import Http, HttpReply, decode
+from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
 from argo_mw_market.operations import since
@@ -76,8 +78,11 @@ RULES = (
 )
 
 
+_Moment = Annotated[datetime, Meta(tz=True)]
+
+
 class _Bar(Struct):
-    t: datetime
+    t: _Moment
     o: float
     h: float
     l: float  # noqa: E741 - the vendor's name
@@ -96,7 +101,7 @@ Found = dict[str, "list[_Bar] | Exception"]
 
 class _Item(Struct):
     headline: str
-    created_at: datetime
+    created_at: _Moment
     symbols: list[str]
     url: str | None = None
     source: str = ""
@@ -244,9 +249,10 @@ class Alpaca(Vendor):
         bars = found.get(_spelling(question.symbol), [])
         if isinstance(bars, Exception):
             return bars
-        seconds = np.array([bar.t.timestamp() for bar in bars], np.float64)
         values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
         try:
+            with self.reading(f"bars of {question.symbol.name}"):
+                seconds = self.instants().from_datetimes([bar.t for bar in bars])
             return self.outcome(question, self.frame(question, seconds, values), cost)
         except UpstreamError as error:
             return error
@@ -267,8 +273,9 @@ class Alpaca(Vendor):
         requests = self.requests(calls[0])
         for _ in range(MAX_PAGES):
             page = decode(NAME, await requests.ask("/v1beta1/news", parameters), _NEWS)
-            for item in page.news or ():
-                article = _article(item)
+            with self.reading("articles"):
+                articles = _articles(page.news or [], self.instants())
+            for item, article in zip(page.news or [], articles, strict=True):
                 for symbol in found.keys() & _mentioned(item):
                     found[symbol].append(article)
             if not page.next_page_token or all(len(a) >= limit for a in found.values()):
@@ -368,11 +375,15 @@ def _mentioned(item: _Item) -> set[str]:
     return mentioned
 
 
-def _article(item: _Item) -> Article:
-    return Article(
-        title=item.headline,
-        url=item.url or "",
-        published=item.created_at.astimezone(UTC),
-        source=item.source,
-        summary=item.summary,
-    )
+def _articles(items: Sequence[_Item], instants: Instants) -> list[Article]:
+    seconds = instants.from_datetimes([item.created_at for item in items])
+    return [
+        Article(
+            title=item.headline,
+            url=item.url or "",
+            published=datetime.fromtimestamp(published, UTC),
+            source=item.source,
+            summary=item.summary,
+        )
+        for item, published in zip(items, seconds.tolist(), strict=True)
+    ]

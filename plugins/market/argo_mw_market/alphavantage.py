@@ -8,13 +8,13 @@ Protocol: https://www.alphavantage.co/documentation/
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import httpx2
 import msgspec
 import numpy as np
-import pandas as pd
 from msgspec import Struct, field
 
 from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
@@ -23,6 +23,7 @@ from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.frames import Floats
 from argo_mw_market.hours import NEW_YORK, AgeLimits
 from argo_mw_market.http import Http, HttpReply, decode
+from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
 from argo_mw_market.operations import since
@@ -41,9 +42,12 @@ COMPACT = 100
 _DAY = 86_400.0
 _MINUTE = 60.0
 _HOUR = 3600.0
+_UTC = ZoneInfo("UTC")
+_STAMP = "%Y%m%dT%H%M%S"
 _MAX_INTRADAY_DAYS = 30
 _NOTICES = ("Error Message", "Information", "Note")
 _NO_ARTICLES = "no articles found"
+_DATE = "%Y-%m-%d"
 _COLUMNS = ("1. open", "2. high", "3. low", "4. close", "5. volume")
 
 # The notices quote several limits at once, so the order of these rules matters.
@@ -190,14 +194,10 @@ class AlphaVantage(Vendor):
         try:
             rows = _SERIES.decode(series)
             values = np.array([[row[c] for c in _COLUMNS] for row in rows.values()], np.float64)
-            local = pd.DatetimeIndex(np.array(list(rows), "datetime64[s]"))
+            form = _DATE if frame.daily else f"{_DATE} %H:%M:%S"
+            seconds = self.instants().from_local(list(rows), form, NEW_YORK)
         except (msgspec.MsgspecError, KeyError, ValueError) as error:
             raise self.malformed(f"a time series ({error})") from None
-        # The hour that winter time repeats is at night, when nothing trades.
-        times = local.tz_localize(
-            NEW_YORK, ambiguous=np.ones(len(local), bool), nonexistent="shift_forward"
-        )
-        seconds = times.tz_convert("UTC").as_unit("s").asi8.astype(np.float64)
         return seconds[::-1], values[::-1].reshape(-1, len(_COLUMNS))
 
     async def _news(self, call: Call, requests: FetchRequests) -> Outcome:
@@ -219,7 +219,7 @@ class AlphaVantage(Vendor):
             raise self.malformed(f"no feed among {', '.join(top) or 'nothing'}")
         try:
             items = _FEED.decode(top["feed"])
-            articles = tuple(_article(item, ticker_of(symbol)) for item in items[:limit])
+            articles = _articles(items[:limit], ticker_of(symbol), self.instants())
         except (msgspec.MsgspecError, ValueError) as error:
             raise self.malformed(f"a feed ({error})") from None
         return Outcome(articles, as_of=now, cost=requests.cost())
@@ -254,12 +254,20 @@ def _text(raw: msgspec.Raw) -> str:
         return bytes(raw).decode("utf-8", "replace")
 
 
-def _article(item: _Item, ticker: str) -> Article:
+def _articles(items: Sequence[_Item], ticker: str, instants: Instants) -> tuple[Article, ...]:
+    seconds = instants.from_local([item.time_published for item in items], _STAMP, _UTC)
+    return tuple(
+        _article(item, ticker, published)
+        for item, published in zip(items, seconds.tolist(), strict=True)
+    )
+
+
+def _article(item: _Item, ticker: str, published: float) -> Article:
     about = next((one for one in item.ticker_sentiment if one.ticker == ticker), None)
     return Article(
         title=item.title,
         url=item.url,
-        published=datetime.strptime(item.time_published, "%Y%m%dT%H%M%S").replace(tzinfo=UTC),
+        published=datetime.fromtimestamp(published, UTC),
         source=item.source,
         summary=item.summary,
         sentiment=None if about is None else _within(about.ticker_sentiment_score, -1.0),

@@ -14,6 +14,10 @@ import pandas as pd
 COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
 """The columns of every frame, in their order."""
 INDEX = "time"
+_MAX_SECONDS = 62_135_596_800.0
+"""As far as dates reach back from the epoch, to the year 1; what lies beyond has no date at all."""
+
+_IMPOSSIBLE = "a price is not above zero, or a value is not a number"
 
 Floats = npt.NDArray[np.float64]
 
@@ -26,19 +30,21 @@ def make_frame(seconds: Floats, values: Floats) -> pd.DataFrame:
         values: A row of open, high, low, close and volume for each.
 
     Raises:
-        ValueError: A value is not a number, or a price is not above zero.
+        ValueError: A value or a time is not a number, or a price is not above zero.
     """
     if not len(seconds):
         values = np.empty((0, len(COLUMNS)))
-    if not np.isfinite(values).all() or (values[:, :4] <= 0).any() or (values[:, 4] < 0).any():
-        msg = "a price is not above zero, or a value is not a number"
+    if not _possible(values):
+        raise ValueError(_IMPOSSIBLE)
+    if not (np.abs(seconds) <= _MAX_SECONDS).all():
+        msg = "a time is not a number of seconds since the epoch"
         raise ValueError(msg)
-    if (np.diff(seconds) <= 0).any():
+    times = np.rint(seconds * 1e6)
+    if (np.diff(times) <= 0).any():
         # Of two bars of one time the later one counts: it was sent last.
-        order = len(seconds) - 1 - np.unique(seconds[::-1], return_index=True)[1]
-        seconds, values = seconds[order], values[order]
-    times = (seconds * 1e6).astype("datetime64[us]")
-    index = pd.DatetimeIndex(times, tz="UTC", name=INDEX)
+        order = len(times) - 1 - np.unique(times[::-1], return_index=True)[1]
+        times, values = times[order], values[order]
+    index = pd.DatetimeIndex(times.astype("datetime64[us]"), tz="UTC", name=INDEX)
     return pd.DataFrame(values, index=index, columns=COLUMNS)
 
 
@@ -51,5 +57,15 @@ def problem_of(value: object) -> str | None:
     index = value.index
     if not isinstance(index, pd.DatetimeIndex) or str(index.tz) != "UTC":
         return "its index is not a DatetimeIndex in UTC"
+    if index.hasnans or not (index.is_monotonic_increasing and index.is_unique):
+        return "its times are not ascending, or one is missing"
     missing = [name for name in COLUMNS if name not in value.columns]
-    return f"no column {', '.join(missing)}" if missing else None
+    if missing:
+        return f"no column {', '.join(missing)}"
+    return None if _possible(value[COLUMNS].to_numpy(np.float64)) else _IMPOSSIBLE
+
+
+def _possible(values: Floats) -> bool:
+    """Return whether rows of open, high, low, close and volume can be true."""
+    finite = bool(np.isfinite(values).all())
+    return finite and bool((values[:, :4] > 0).all()) and bool((values[:, 4] >= 0).all())

@@ -117,7 +117,8 @@ class Massive(Vendor):
             page = self._read(await requests.ask(self._next_page(page.next_url)))
             bars += page.results
             pages += 1
-        seconds = np.array([bar.t for bar in bars], np.float64) / 1000.0
+        with self.reading(f"bars of {question.symbol.name}"):
+            seconds = self.instants().from_milliseconds([bar.t for bar in bars])
         values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
         return self.outcome(question, self.frame(question, seconds, values), requests.cost())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 from attrs import evolve, frozen
@@ -12,6 +13,7 @@ from argo_mw_market.failures import ErrorRule, Failure, judge
 from argo_mw_market.frames import Floats, make_frame
 from argo_mw_market.hours import AgeLimits, moment_of
 from argo_mw_market.http import Http, HttpReply
+from argo_mw_market.instants import Instants
 from argo_mw_market.keys import Keys
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Symbol, read_symbol
@@ -142,19 +144,34 @@ class Vendor:
         hidden = evolve(failure, text=self.keys.hide(failure.text))
         return judge(self.name, self.rules, hidden)
 
+    def instants(self) -> Instants:
+        """Return the reader of the times in an answer that has just arrived."""
+        return Instants(self.clock.time())
+
+    @contextmanager
+    def reading(self, what: str) -> Iterator[None]:
+        """Turn a ``ValueError`` into the error for an answer whose *what* is malformed.
+
+        Raises:
+            InvalidAnswer: There was one.
+        """
+        try:
+            yield
+        except ValueError as error:
+            hidden = self.keys.hide(str(error))
+            msg = f"upstream {self.name!r} sent malformed {what}: {hidden}"
+            raise InvalidAnswer(msg, upstream=self.name) from None
+
     def frame(self, question: BarsQuestion, seconds: Floats, values: Floats) -> pd.DataFrame:
-        """Return the frame that answers *question*.
+        """Return the frame that answers *question*, of bars that start at *seconds*.
 
         Raises:
             InvalidAnswer: There are no bars, or they are malformed or too old.
         """
         what = f"upstream {self.name!r}"
         symbol, timeframe = question.symbol, question.timeframe
-        try:
+        with self.reading(f"bars of {symbol.name}"):
             frame = make_frame(seconds, values)
-        except ValueError as error:
-            msg = f"{what} sent malformed bars of {symbol.name}: {error}"
-            raise InvalidAnswer(msg, upstream=self.name) from None
         if frame.empty:
             start = pd.Timestamp(question.start, unit="s", tz="UTC")
             msg = (
