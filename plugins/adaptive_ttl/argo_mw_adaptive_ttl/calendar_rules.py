@@ -1,4 +1,9 @@
-"""Rules: which calendar a symbol follows, by its form."""
+"""Rules: which calendar a symbol follows, by its form.
+
+What is not known counts as open: a price that is fetched too often costs a request, one that is
+kept while its market trades costs money. So only what has the form of a ticker in New York is taken
+for one, and only a suffix or prefix that names an exchange has that exchange's hours.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +11,12 @@ import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
+from argo_mw_adaptive_ttl.exchanges import AMBIGUOUS, calendar_of_code, calendar_of_suffix
+
 ALWAYS_OPEN = "24/7"
 FOREX = "24/5"
+UNKNOWN = "unknown"
+"""The calendar of symbols whose market is not known: it counts as open."""
 
 _COINS = (
     "AAVE ADA ALGO APE APT ARB ATOM AVAX AXS BAT BCH BNB BONK BSV BTC BTG CHZ COMP CRV DAI DASH "
@@ -26,41 +35,24 @@ FIAT = frozenset(_FIAT.split())
 _PAIR_VENUES = frozenset(_VENUES.split())
 STABLE = frozenset(["BUSD", "DAI", "FDUSD", "TUSD", "USDC", "USDT"])
 _QUOTES = FIAT | STABLE | {"BTC", "ETH", "BNB"}
+_YAHOO_CURRENCY = "=X"
 _SPLIT = re.compile(r"[-/_]")
 
-SUFFIXES: Mapping[str, str] = {
-    "AS": "XAMS",
-    "AX": "XASX",
-    "BR": "XBRU",
-    "CO": "XCSE",
-    "DE": "XETR",
-    "HE": "XHEL",
-    "HK": "XHKG",
-    "KS": "XKRX",
-    "L": "XLON",
-    "MC": "XMAD",
-    "MI": "XMIL",
-    "NS": "XBOM",
-    "PA": "XPAR",
-    "SI": "XSES",
-    "SS": "XSHG",
-    "ST": "XSTO",
-    "SW": "XSWX",
-    "SZ": "XSHG",
-    "T": "XTKS",
-    "TO": "XTSE",
-    "TW": "XTAI",
-}
-"""The exchange that a symbol's suffix (``VOD.L``, ``7203.T``) stands for."""
+_MIN_JOINED = 6
+"""The fewest letters of a pair without separator: one more than a ticker in New York has."""
+_NEW_YORK = re.compile(r"[A-Z]{1,5}([-./]([ABCKRUW]|PR[A-Z]?|P[A-Z]|RT|UN|WS[A-Z]?))?")
+"""Tickers, also of classes of shares, preferred shares, rights, units and warrants."""
+_NEW_YORK_PREFERRED = re.compile(r"[A-Z]{1,5}p[A-Z]?")
+"""Preferred shares as the consolidated tape has them: ``ABRpD``."""
 
 
 def pair_of(symbol: str) -> tuple[str, str] | None:
     """Return base and quote when *symbol* has the form of a currency pair, else ``None``.
 
-    ``BTC-USD``, ``BTC/USD``, ``BTCUSD``, ``COINBASE:BTCUSD``, ``X:BTCUSD`` and ``C:EURUSD`` are
-    pairs. Letters inside a ticker make none: METH, ETHO and BTCS are stocks.
+    ``BTC-USD``, ``BTC/USD``, ``BTCUSD``, ``COINBASE:BTCUSD``, ``X:BTCUSD``, ``C:EURUSD`` and
+    ``BTC/USDT:USDT`` are pairs. Letters inside a ticker make none: METH, ETHO and BTCS are stocks.
     """
-    venue, _, name = symbol.upper().rpartition(":")
+    name, venue = _without_venue(symbol.upper())
     parts = _SPLIT.split(name)
     if len(parts) == 2:
         base, quote = parts
@@ -68,22 +60,50 @@ def pair_of(symbol: str) -> tuple[str, str] | None:
     marked = venue in _PAIR_VENUES
     for quote in sorted(_QUOTES, key=len, reverse=True):
         base = name.removesuffix(quote)
-        if base and base != name and (marked or base in COINS or base in FIAT):
+        if not base or base == name or not base.isalnum():
+            continue
+        if marked or base in COINS or base in FIAT or len(name) >= _MIN_JOINED:
             return base, quote
     return None
 
 
+def _without_venue(symbol: str) -> tuple[str, str]:
+    """Return the name in ``VENUE:NAME``, and the venue; of ``BASE/QUOTE:SETTLEMENT`` the pair."""
+    first, colon, second = symbol.partition(":")
+    if not colon:
+        return symbol, ""
+    return (first, "") if "/" in first else (second, first)
+
+
 def calendar_of(symbol: str, rules: Mapping[str, str], default: str) -> str:
-    """Return the name of the calendar that *symbol* follows.
+    """Return the name of the calendar that *symbol* follows, or :data:`UNKNOWN`.
 
     *rules* are calendars by pattern (``*.L``), tried first, in their order; *default* is the
-    calendar of symbols that no rule knows.
+    calendar of tickers that have the form of those in New York.
     """
     for pattern, name in rules.items():
         if fnmatchcase(symbol, pattern):
             return name
+    if symbol.upper().endswith(_YAHOO_CURRENCY):
+        return FOREX
     pair = pair_of(symbol)
     if pair is not None:
         return FOREX if pair[0] in FIAT and pair[1] in FIAT else ALWAYS_OPEN
+    return _exchange_of(symbol, default) or UNKNOWN
+
+
+def _exchange_of(symbol: str, default: str) -> str | None:
+    """Return the calendar of the exchange that *symbol* names, or has the form of."""
+    venue, colon, _ = symbol.upper().partition(":")
+    if colon:
+        return calendar_of_code(venue)
     stem, dot, suffix = symbol.upper().rpartition(".")
-    return SUFFIXES.get(suffix, default) if dot and stem else default
+    if dot and stem:
+        if suffix in AMBIGUOUS:
+            return None
+        name = calendar_of_suffix(suffix)
+        if name is not None:
+            return name
+    if _NEW_YORK.fullmatch(symbol.upper()) or _NEW_YORK_PREFERRED.fullmatch(symbol):
+        return default
+    return None

@@ -18,7 +18,7 @@ import pytz
 from attrs import field, frozen
 
 from argo_mw.plugin import BadParameter, ConfigError, suggest
-from argo_mw_adaptive_ttl.calendar_rules import ALWAYS_OPEN, FOREX, calendar_of
+from argo_mw_adaptive_ttl.calendar_rules import ALWAYS_OPEN, FOREX, UNKNOWN, calendar_of
 from argo_mw_adaptive_ttl.daytime import MINUTE, Shape, shape_of
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 DAY: Final = 86_400
 _BACK: Final = timedelta(days=40)
 _AHEAD: Final = timedelta(days=400)
+_ONE_DAY: Final = timedelta(days=1)
+_SATURDAY: Final = 5
 _MAX_SYMBOLS: Final = 20_000
 _ROUND_THE_CLOCK: Final = 20 * 3600
 """Seconds from which on a session has no opening rush."""
@@ -129,7 +131,7 @@ class Calendar:
     """The trading days of one market.
 
     Attributes:
-        name: Its name in exchange_calendars, or ``24/7``.
+        name: Its name in exchange_calendars, ``24/7``, or ``unknown``.
     """
 
     def __init__(self, name: str, days: Sequence[Day], covers: tuple[float, float]) -> None:
@@ -171,8 +173,8 @@ class _EveryDay(Calendar):
 
     _SHAPE: Final = shape_of(((1440, "flat"),))
 
-    def __init__(self) -> None:
-        super().__init__(ALWAYS_OPEN, (), (0.0, float("inf")))
+    def __init__(self, name: str) -> None:
+        super().__init__(name, (), (0.0, float("inf")))
         self._last: Day | None = None
 
     def day(self, at: float) -> Day:
@@ -211,7 +213,7 @@ class Calendars:
 
     Args:
         rules: Calendars by pattern of the symbol, which precede the rules by form.
-        default: The calendar of symbols that no rule knows.
+        default: The calendar of tickers without a mark, such as AAPL and BRK.B.
         extended: Extended hours by calendar name.
     """
 
@@ -226,7 +228,9 @@ class Calendars:
         self._default = default
         self._extended = dict(extended or {})
         self._names: dict[str, str] = {}
-        self._ready: dict[str, Calendar] = {ALWAYS_OPEN: _EveryDay()}
+        self._ready: dict[str, Calendar] = {
+            name: _EveryDay(name) for name in (ALWAYS_OPEN, UNKNOWN)
+        }
         self._lacking: dict[str, float] = {}
 
     def name_of(self, symbol: str) -> str:
@@ -284,7 +288,7 @@ def check_names(names: Iterable[str]) -> None:
     Raises:
         ConfigError: There is none with one of them.
     """
-    unknown = sorted(set(names) - {"XNYS", ALWAYS_OPEN, FOREX})
+    unknown = sorted(set(names) - {"XNYS", ALWAYS_OPEN, FOREX, UNKNOWN})
     if not unknown:
         return
     import exchange_calendars
@@ -297,6 +301,8 @@ def check_names(names: Iterable[str]) -> None:
 
 
 def _compute(name: str, at: float, extended: ExtendedHours) -> Calendar:
+    if name == FOREX:
+        return _forex(at)
     exchange = _exchange(name, at)
     zone = pytz.timezone(str(exchange.tz))
     schedule = exchange.schedule
@@ -311,6 +317,25 @@ def _compute(name: str, at: float, extended: ExtendedHours) -> Calendar:
     if not calendar.covers(at):
         raise _not_recorded(name, at)
     return calendar
+
+
+def _forex(at: float) -> Calendar:
+    """Return the week of currencies: from Sunday 17:00 to Friday 17:00 in New York."""
+    zone = pytz.timezone("America/New_York")
+    try:
+        middle = datetime.fromtimestamp(at, pytz.utc).date()
+        dates = [middle + timedelta(days) for days in range(-_BACK.days, _AHEAD.days)]
+        evenings = [
+            (_moment(d - _ONE_DAY, "17:00", zone), _moment(d, "17:00", zone)) for d in dates
+        ]
+    except (ValueError, OverflowError) as error:
+        raise _not_recorded(FOREX, at) from error
+    days = [
+        _day(number, date, (opens, 0, 0, closes), ExtendedHours(), zone)
+        for number, (date, (opens, closes)) in enumerate(zip(dates, evenings, strict=True))
+        if date.weekday() < _SATURDAY
+    ]
+    return Calendar(FOREX, days, (days[0].end, days[-1].start))
 
 
 def _exchange(name: str, at: float) -> ExchangeCalendar:
@@ -332,7 +357,7 @@ def _exchange(name: str, at: float) -> ExchangeCalendar:
     except exchange_calendars.errors.InvalidCalendarName:
         msg = f"there is no calendar {name!r}; exchange_calendars knows XNYS, XLON, XTKS, …"
         raise ConfigError(msg) from None
-    except (exchange_calendars.errors.CalendarError, ValueError, OverflowError) as error:
+    except Exception as error:  # whatever keeps it from computing holidays
         raise _not_recorded(name, at) from error
 
 
@@ -386,6 +411,7 @@ def _windows(edges: Iterable[Edge]) -> Iterable[Window]:
 __all__ = [
     "ALWAYS_OPEN",
     "FOREX",
+    "UNKNOWN",
     "Calendar",
     "Calendars",
     "Day",

@@ -147,7 +147,8 @@ class AdaptiveTtlConfig:
         multipliers: The numbers of the policy ``multipliers``.
         error_budget: The numbers of the policy ``error_budget``.
         operations: Limits by operation.
-        default_calendar: The calendar of symbols that no rule knows.
+        default_calendar: The calendar of tickers without a mark, such as AAPL and BRK.B; what has
+            another form, and no exchange that is known, counts as always open.
         calendars: Calendars by pattern of the symbol, such as ``{"*.L" = "XLON"}``.
         extended_hours: Hours before and after the regular session, by calendar.
         max_symbols: How many symbols are remembered.

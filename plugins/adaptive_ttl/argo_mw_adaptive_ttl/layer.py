@@ -21,7 +21,7 @@ from argo_mw.plugin import (
     Stream,
 )
 from argo_mw_adaptive_ttl.bars import read_bars
-from argo_mw_adaptive_ttl.calendars import Calendars
+from argo_mw_adaptive_ttl.calendars import UNKNOWN, Calendars
 from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig, OperationConfig
 from argo_mw_adaptive_ttl.policy import Policy, RefreshPolicy, Situation, TtlDecision
 from argo_mw_adaptive_ttl.refresher import Refresher
@@ -79,6 +79,7 @@ class AdaptiveTtl:
         self._moved: set[str] = set()
         self._saving: asyncio.Task[None] | None = None
         self._inherited = False
+        self._first_unknown = ""
         self.file = StatsFile(context.state_dir / f"{NAME}.json")
         self._refresh_policy = policy if isinstance(policy, RefreshPolicy) else None
         self.refresher = (
@@ -113,7 +114,7 @@ class AdaptiveTtl:
                 self.calendars.of(call.subject, self._clock.time())
         decision = self._decide(call, self._situation(call, revealed=False))
         ttl, by = self._limited(call, decision.ttl, None)
-        return self._note(decision, ttl, by)
+        return self._note(call, decision, ttl, by)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -131,6 +132,7 @@ class AdaptiveTtl:
         if not isinstance(previous, AdaptiveTtl):
             return
         self._inherited = True
+        self._first_unknown = previous._first_unknown
         self.stats.take_over(previous.stats)
         if self.refresher is not None and previous.refresher is not None:
             self.refresher.take_over(previous.refresher)
@@ -159,6 +161,10 @@ class AdaptiveTtl:
         """Compute the calendar of *subject* off the event loop, once for all callers that wait."""
         now, calendars = self._clock.time(), self.calendars
 
+        if calendars.name_of(subject) == UNKNOWN:
+            self._say_unknown(subject)
+            return
+
         def settled() -> bool:
             return calendars.ready(subject, now) is not None or calendars.lacks(subject, now)
 
@@ -172,6 +178,15 @@ class AdaptiveTtl:
             except ConfigError as error:
                 # The choice of a TTL must not cost the answer.
                 self._context.warn_once(NAME, f"{error}; until then its market counts as open")
+
+    def _say_unknown(self, subject: str) -> None:
+        """Log the first symbol whose market is not known; the notes of answers tell of each."""
+        self._first_unknown = first = self._first_unknown or subject
+        self._context.warn_once(
+            NAME,
+            f"the market of {first!r} is not known, so it counts as open, and so will those of "
+            "others: name their calendars in [plugins.adaptive_ttl.calendars]",
+        )
 
     async def _tags(self, call: Call) -> frozenset[str]:
         """Return the tag of prices that may expire early: not of those whose TTL is fixed.
@@ -217,7 +232,7 @@ class AdaptiveTtl:
         ttl, by = self._limited(call, decision.ttl, outcome.expires_at)
         if revealed:
             self._schedule(call.subject, decision, now + ttl)
-        note = self._note(decision, ttl, by)
+        note = self._note(call, decision, ttl, by)
         return outcome.evolve(expires_at=now + ttl).shaped_by(NAME, note)
 
     def _decide(self, call: Call, situation: Situation) -> TtlDecision:
@@ -225,12 +240,16 @@ class AdaptiveTtl:
         decision = self._policy.decide(situation)
         return decision if self._fixed(call) is None else evolve(decision, recheck=None)
 
-    def _note(self, decision: TtlDecision, ttl: float, by: str) -> str:
+    def _note(self, call: Call, decision: TtlDecision, ttl: float, by: str) -> str:
         first = ttl
         if decision.recheck is not None:
             first = min(ttl, decision.recheck - self._clock.time())
         quiet = f", {ttl:.0f} s if its peers stay quiet" if first < ttl else ""
-        return f"{decision.why()} → {first:.0f} s{quiet}{by}"
+        return f"{decision.why()}{self._unknown(call.subject)} → {first:.0f} s{quiet}{by}"
+
+    def _unknown(self, subject: str) -> str:
+        known = not subject or self.calendars.name_of(subject) != UNKNOWN
+        return "" if known else " (its market is not known)"
 
     def _situation(self, call: Call, *, revealed: bool) -> Situation:
         now = self._clock.time()

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from datetime import datetime, timedelta
+from importlib.util import find_spec
+from pathlib import Path
 
 import exchange_calendars
 import pytest
 import pytz
+from exchange_calendars.calendar_utils import resolve_alias
 from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw import BadParameter, ConfigError
-from argo_mw_adaptive_ttl import Calendar, Calendars, ExtendedHours, Phase, calendar_of, pair_of
+from argo_mw_adaptive_ttl import (
+    Calendar,
+    Calendars,
+    ExtendedHours,
+    Phase,
+    calendar_of,
+    exchanges,
+    pair_of,
+)
 
 # exchange_calendars still reads frames in a way that pandas 3.1 warns of.
 pytestmark = pytest.mark.filterwarnings("ignore:Series.values returning")
@@ -97,7 +110,7 @@ def test_a_naive_datetime_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "ticker", ["METH", "ETHO", "BTCS", "ETH", "BTC", "SOLUSDA", "NASDAQ:METH", "BRK-B", "BF.B"]
+    "ticker", ["METH", "ETHO", "BTCS", "ETH", "BTC", "NASDAQ:METH", "BRK-B", "BF.B", "BAC-PRK"]
 )
 def test_letters_inside_a_ticker_make_no_pair(ticker: str) -> None:
     """The plan took every symbol with BTC or ETH in it for crypto."""
@@ -120,6 +133,120 @@ def test_letters_inside_a_ticker_make_no_pair(ticker: str) -> None:
 )
 def test_a_pair_is_known_by_its_form(symbol: str, expected: tuple[str, str]) -> None:
     assert expected == pair_of(symbol)
+
+
+AROUND_THE_CLOCK = """
+    BTC/USDT:USDT ETH/USD:ETH BTC/USDT:USDT-260925 BTC-PERP BTC-PERPETUAL BTC-USDT-SWAP BTCUSDT.P
+    1000PEPEUSDT WIFUSDT 1INCHUSD BTCUSD_PERP XBTUSDTM PF_XBTUSD BTC-27NOV26 XAUUSD XAU/USD SOLUSDA
+    USD/CNH BTC.X BTC-USD.CC CRYPTO:BTC CME:BTC1! BINANCE:SOLUSDT KRAKEN:WIFUSD
+    ES=F GC=F BTC=F /ES /ESU6 ESU6 ES1! CME_MINI:ES1! CME:ES1! ESU6.CME ^GSPC I:SPX
+"""
+
+
+@pytest.mark.parametrize("symbol", AROUND_THE_CLOCK.split())
+def test_what_trades_around_the_clock_never_counts_as_closed(symbol: str) -> None:
+    for hour in range(0, 7 * 24, 5):
+        when = at(pytz.utc, 2026, 8, 10, 0, 0) + timedelta(hours=hour)
+        assert Phase.OPEN == calendars.phase(symbol, when)
+
+
+@pytest.mark.parametrize("symbol", ["EURUSD=X", "JPY=X", "C:EURUSD", "EUR/USD", "EURUSD"])
+def test_currencies_trade_from_sunday_to_friday_evening_in_new_york(symbol: str) -> None:
+    for month in (1, 8):  # winter and summer time
+        sunday = at(NEW_YORK, 2026, month, 11 if month == 1 else 9, 17, 0)
+        assert Phase.CLOSED == calendars.phase(symbol, sunday - timedelta(minutes=1))
+        for hour in range(5 * 24):
+            assert Phase.OPEN == calendars.phase(symbol, sunday + timedelta(hours=hour))
+        assert Phase.CLOSED == calendars.phase(symbol, sunday + timedelta(days=5))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "expected"),
+    [
+        ("FPH.NZ", "XNZE"),
+        ("RELIANCE.BO", "XBOM"),
+        ("RELIANCE.NS", "XBOM"),
+        ("091990.KQ", "XKRX"),
+        ("BBCA.JK", "XIDX"),
+        ("PETR4.SA", "BVMF"),
+        ("SAP.DE", "XETR"),
+        ("SAP.F", "XFRA"),
+        ("000001.SZ", "XSHG"),
+        ("6488.TWO", "XTAI"),
+        ("VOD.XLON", "XLON"),
+        ("LSE:VOD", "XLON"),
+        ("XTKS:7203", "XTKS"),
+        ("TSX:SHOP", "XTSE"),
+        ("NYSE:BAC", "XNYS"),
+        ("vod.l", "XLON"),
+        ("TABC.AE", "unknown"),
+        ("EMAAR.QA", "unknown"),
+        ("VOD.XX", "unknown"),
+        ("CEZ.PR", "unknown"),
+        ("7203", "unknown"),
+        ("TOOLONG", "unknown"),
+        ("", "unknown"),
+        ("Ä", "unknown"),
+        ("aapl", "XNYS"),
+        ("BAC.PRK", "XNYS"),
+        ("BAC/PRK", "XNYS"),
+        ("BAC-PK", "XNYS"),
+        ("ABRpD", "XNYS"),
+        ("ACHR.WS", "XNYS"),
+        ("GIG.U", "XNYS"),
+        ("AKO.A", "XNYS"),
+        ("PBR-A", "XNYS"),
+    ],
+)
+def test_a_symbol_has_the_calendar_of_the_exchange_that_it_names(
+    symbol: str, expected: str
+) -> None:
+    assert expected == calendar_of(symbol, {}, "XNYS")
+
+
+@given(st.text(max_size=15))
+def test_only_the_form_of_a_ticker_is_taken_for_new_york(symbol: str) -> None:
+    """Whatever else is asked for: what is not known counts as open."""
+    if calendar_of(symbol, {}, "DEFAULT") == "DEFAULT":
+        assert re.fullmatch(r"[A-Za-z]{1,7}([-./][A-Za-z]{1,3})?", symbol)
+
+
+def test_the_tables_of_exchanges_are_those_of_exchange_calendars() -> None:
+    known = set(exchange_calendars.get_calendar_names(include_aliases=False))
+    assert exchanges.CALENDARS == known - {"24/5", "24/7", "us_futures"}
+    others = set(exchange_calendars.get_calendar_names(include_aliases=True)) - known
+    assert exchanges.ALIASES == {name: resolve_alias(name) for name in others}
+    assert set(exchanges.SAME_HOURS.values()) <= exchanges.CALENDARS
+
+
+def test_the_suffixes_are_yahoo_s() -> None:
+    """Read without importing yfinance, which needs much that is not needed here."""
+    found = find_spec("yfinance")
+    if found is None or found.origin is None:
+        pytest.skip("yfinance is not installed")
+    tree = ast.parse((Path(found.origin).parent / "const.py").read_text("utf-8"))
+    (codes,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "_MIC_TO_YAHOO_SUFFIX"
+    ]
+    of_exchanges = {
+        suffix: code
+        for code, suffix in codes.items()
+        if suffix and suffix not in exchanges.AMBIGUOUS and exchanges.calendar_of_code(code)
+    }
+    assert of_exchanges == exchanges.SUFFIXES
+
+
+@pytest.mark.parametrize("name", exchange_calendars.get_calendar_names(include_aliases=False))
+def test_every_calendar_is_computed_or_counts_as_not_recorded(name: str) -> None:
+    try:
+        Calendars({"X": name}).of("X", at(pytz.utc, 2026, 8, 10, 0, 0).timestamp())
+    except ConfigError as error:
+        said = str(error)
+    else:
+        said = "are not recorded"
+    assert "are not recorded" in said
 
 
 def test_a_rule_of_the_configuration_comes_first() -> None:

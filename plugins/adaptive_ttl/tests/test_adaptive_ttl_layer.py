@@ -171,8 +171,24 @@ async def test_symbols_asked_together_wait_for_one_calendar_and_continue_togethe
 
     async with open_argo() as argo:
         monkeypatch.setattr(Calendars, "of", of)
-        await argo.map("bars", [f"S{number}" for number in range(20)])
-    assert ["S0"] == computed
+        await argo.map("bars", [f"S{letter}" for letter in "ABCDEFGHIJKLMNOPQRST"])
+    assert ["SA"] == computed
+
+
+async def test_a_market_that_is_not_known_counts_as_open_and_says_so(
+    open_argo: OpenArgo, clock: FakeClock
+) -> None:
+    async with open_argo() as argo:
+        events = capture_events(argo)
+        answers = await argo.map("bars", ["ES=F", "GC=F"])
+        explained = argo.explain("bars", symbol="ES=F")
+    for answer in answers.values():
+        assert isinstance(answer, Outcome)
+        assert "open" in note(answer)
+        assert "(its market is not known)" in note(answer)
+    assert "open (its market is not known)" in str(explained)
+    (trouble,) = events.of(Trouble)
+    assert "the market of 'ES=F' is not known" in trouble.what
 
 
 async def test_an_answer_without_a_subject_gets_a_time_to_live(
