@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import cast
+from typing import Final, cast
 
 from attrs import evolve, frozen
 
@@ -87,7 +87,7 @@ class UpstreamBinder:
             retries=base.retries if settings.retries is None else settings.retries,
             batching=_batching(base.batching, settings.max_batch),
         )
-        guards = {"": self._own_guards(upstream)}
+        guards = {"": self._own_guards(upstream, lifted=_LIFTED in _limits_of(settings))}
         for name in self._plugins.implementing("register_guards"):
             answer = self._plugins.call(
                 name,
@@ -100,7 +100,7 @@ class UpstreamBinder:
         caller = self._caller(upstream, ())
         return BoundUpstream(base, settings, upstream, guards, frozenset(), caller)
 
-    def _own_guards(self, upstream: Upstream) -> tuple[Guard, ...]:
+    def _own_guards(self, upstream: Upstream, *, lifted: bool) -> tuple[Guard, ...]:
         if not upstream.metered and upstream.limits.unlimited:
             return ()
         context = self._context
@@ -111,6 +111,7 @@ class UpstreamBinder:
                 context.clock,
                 epochs=context.epochs,
                 tasks=context.tasks,
+                lifted=lifted,
             ),
         )
 
@@ -134,13 +135,19 @@ def _batching(batching: Batching | None, max_size: int | None) -> Batching | Non
     return None if max_size == 1 else evolve(batching, max_size=max_size)
 
 
-def _limits(limits: Limits, settings: UpstreamSettings) -> Limits:
-    def pick(configured: int | None, own: int | None) -> int | None:
-        return own if configured is None else configured or None
+_LIFTED: Final = 0
+"""The configured limit that is none."""
 
+
+def _limits_of(settings: UpstreamSettings) -> tuple[int | None, ...]:
+    return (settings.per_second, settings.per_minute, settings.per_day, settings.concurrency)
+
+
+def _limits(limits: Limits, settings: UpstreamSettings) -> Limits:
+    own = (limits.per_second, limits.per_minute, limits.per_day, limits.concurrency)
     return Limits(
-        per_second=pick(settings.per_second, limits.per_second),
-        per_minute=pick(settings.per_minute, limits.per_minute),
-        per_day=pick(settings.per_day, limits.per_day),
-        concurrency=pick(settings.concurrency, limits.concurrency),
+        *(
+            mine if configured is None else None if configured == _LIFTED else configured
+            for mine, configured in zip(own, _limits_of(settings), strict=True)
+        )
     )

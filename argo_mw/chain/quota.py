@@ -64,8 +64,9 @@ class _Full:
 class Quota:
     """Keeps the requests to one upstream within its limits.
 
-    A metered upstream without any limit is refused: where money is at stake, limits must be
-    configured. A window whose count the store has lost counts as full.
+    A metered upstream without any limit is refused, unless the configuration has lifted its limits:
+    where money is at stake, somebody must have said so. A window whose count the store has lost
+    counts as full.
 
     Args:
         upstream: The upstream.
@@ -73,6 +74,7 @@ class Quota:
         clock: The time.
         epochs: Notices that *shared* has lost what it counted.
         tasks: Owns what gives back when a caller leaves.
+        lifted: Whether the configuration has lifted some limit of *upstream*.
     """
 
     name = "quota"
@@ -85,13 +87,14 @@ class Quota:
         *,
         epochs: Epochs | None = None,
         tasks: Tasks | None = None,
+        lifted: bool = False,
     ) -> None:
         self._upstream = upstream.name
         self._shared = shared
         self._clock = clock
         self._epochs = epochs if epochs is not None else Epochs(shared, clock)
         self._give_backs = GiveBacks(clock, tasks)
-        self._forbidden = upstream.metered and upstream.limits.unlimited
+        self._forbidden = upstream.metered and upstream.limits.unlimited and not lifted
         self._windows = _windows(upstream.limits)
         self._blocked_key = f"argo:quota:{self._upstream}:blocked"
         concurrency = upstream.limits.concurrency
@@ -107,7 +110,7 @@ class Quota:
         if self._forbidden:
             msg = (
                 f"upstream {self._upstream!r} costs money and has no limits; set per_minute or "
-                f"per_day in [upstreams.{self._upstream}]"
+                f"per_day in [upstreams.{self._upstream}], to 0 if it shall have none"
             )
             raise QuotaExceeded(msg)
         # The slot first: a request that waits for it would be sent in later windows than charged.

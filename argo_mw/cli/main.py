@@ -16,6 +16,7 @@ from argo_mw.cli.costs import costs
 from argo_mw.cli.doctor import doctor
 from argo_mw.cli.flags import flags
 from argo_mw.cli.new_plugin import new_plugin
+from argo_mw.cli.output import make_encodable
 from argo_mw.config import load
 from argo_mw.registry import Plugins
 
@@ -31,6 +32,17 @@ class Failed(click.ClickException):
 
 class PluginGroup(click.Group):
     """A group whose further commands come from plugins, loaded when they are first looked for."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        # Before anything is parsed: help and errors of usage are output too.
+        make_encodable()
+        return super().make_context(info_name, args, parent, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -53,6 +54,8 @@ def structure(table: Mapping[str, object], into: type[T], *, where: str) -> T:
 def described(value: object) -> str:
     """Return what kind of value *value* is, for errors: only numbers are repeated."""
     match value:
+        case WrittenText(from_environment=True):
+            return "other text from the environment"
         case WrittenText() | Secret() | str():
             return "text"
         case bool():
@@ -79,9 +82,17 @@ def _exact(wanted: type, *also: type) -> Callable[[object, object], object]:
     def convert(value: object, _: object) -> object:
         if type(value) is wanted or type(value) in also:
             return wanted(value)
+        if isinstance(value, WrittenText) and value.from_environment:
+            # All that the environment can hold is text.
+            with suppress(ValueError, KeyError):
+                return _READERS[wanted](value.plain())
         raise _mismatch(_NAMES[wanted], value)
 
     return convert
+
+
+def _true_or_false(text: str) -> bool:
+    return {"true": True, "false": False}[text.strip().lower()]
 
 
 def _text(value: object, _: object) -> str:
@@ -155,6 +166,7 @@ def _table_of(cls: type[T], converter: cattrs.Converter) -> Callable[[object, ty
 
 
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false"}
+_READERS: Mapping[type, Callable[[str], object]] = {int: int, float: float, bool: _true_or_false}
 
 
 def _make_converter() -> cattrs.Converter:

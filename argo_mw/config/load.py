@@ -50,13 +50,18 @@ def load(path: str | Path | None = None) -> Settings:
     named = path or os.environ.get(ENVIRONMENT)
     file = Path(named or FILE)
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")  # editors of Windows put a mark in front
     except FileNotFoundError:
         if named:
             msg = f"there is no configuration file at {file}; create it, or name another"
             raise ConfigError(msg) from None
         return Settings()
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        msg = (
+            f"configuration file {file} cannot be read: it is not UTF-8 ({error}); save it as UTF-8"
+        )
+        raise ConfigError(msg) from None
+    except OSError as error:
         msg = f"configuration file {file} cannot be read: {error}"
         raise ConfigError(msg) from None
     try:

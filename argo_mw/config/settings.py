@@ -69,9 +69,9 @@ class UpstreamSettings:
         retries: How often a call is repeated after an error that allows it.
         max_batch: Calls in one request at most; 1 sends each alone.
         per_second: Requests in a second; 0 lifts the upstream's own limit.
-        per_minute: Requests in a minute.
-        per_day: Requests in a UTC day.
-        concurrency: Requests under way at once.
+        per_minute: Requests in a minute; 0 lifts its own limit.
+        per_day: Requests in a UTC day; 0 lifts its own limit.
+        concurrency: Requests under way at once; 0 lifts its own limit.
     """
 
     timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))

@@ -32,6 +32,11 @@ class WrittenText:
         self._variables = tuple(variables)
 
     @property
+    def from_environment(self) -> bool:
+        """Whether something in it came from the environment."""
+        return bool(self._variables)
+
+    @property
     def hidden(self) -> bool:
         """Whether it must not be shown: something came from the environment, or it has a login."""
         return bool(self._variables) or _LOGIN.search(self._value) is not None

@@ -33,7 +33,7 @@ class Overlay:
             ConfigError: The file is not what this class writes.
         """
         try:
-            content = json.loads(self.path.read_text("utf-8"))
+            content = json.loads(self.path.read_text("utf-8-sig"))
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import cast, get_args
 
 from argo_mw.base.errors import ConfigError
+from argo_mw.base.secret import HiddenText
 from argo_mw.flags.model import Rule, State, Unit
 
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%(?:\s*by\s+(\w+))?")
@@ -76,10 +78,7 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
         if key not in _KEYS:
             msg = f"unknown key {key!r}"
             raise ValueError(msg)
-    percent = table.get("percent")
-    if percent is not None and (isinstance(percent, bool) or not isinstance(percent, (int, float))):
-        msg = f"percent is {_shown(percent)}"
-        raise TypeError(msg)
+    percent = _percent(table.get("percent"))
     subjects = table.get("subjects", {})
     if not isinstance(subjects, Mapping):
         msg = "subjects must be a table of SUBJECT = 'on' or 'off'"
@@ -94,12 +93,22 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
         raise TypeError(msg)
     return Rule(
         state=cast(State, state),
-        percent=None if percent is None else float(percent),
+        percent=percent,
         by=_unit(str(table.get("by", "subject"))),
         subjects={str(s): _is_on(str(s), v) for s, v in subjects.items()},
         killed=killed,
         rolled_back=str(table.get("rolled_back") or ""),
     )
+
+
+def _percent(written: object) -> float | None:
+    if isinstance(written, HiddenText):  # all that the environment can hold is text
+        with suppress(ValueError):
+            return float(written)
+    if written is not None and (isinstance(written, bool) or not isinstance(written, (int, float))):
+        msg = f"percent is {_shown(written)}"
+        raise TypeError(msg)
+    return None if written is None else float(written)
 
 
 def _shown(written: object) -> str:

@@ -10,6 +10,8 @@ from attrs import Factory, field, frozen, validators
 
 from argo_mw import BadParameter, ConfigError, Secret, SecretUrl
 from argo_mw.config import load, parse, structure
+from argo_mw.flags import Rule
+from argo_mw.flags.parse import parse_rule
 from argo_mw.plugin import fingerprint
 from argo_mw.testing import FakePlugin, Scripted
 
@@ -151,3 +153,74 @@ async def test_a_plugin_s_table_for_an_operation_that_nobody_offers_is_refused(o
     config = {"plugins": {"mine": {"operations": {"bars": 1}}}}
     async with open_argo(Scripted("a", ["bars"]), config=config, plugins={"mine": plugin}) as argo:
         assert "A" == await argo.call("bars", symbol="A")
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_file_of_any_editor_is_read(tmp_path: Path, codec: str, newline: str) -> None:
+    file = tmp_path / "argo.toml"
+    file.write_bytes(f"[argo]{newline}tenant = 'Zürich'{newline}".encode(codec))
+    assert "Zürich" == load(file).argo.tenant
+
+
+def test_a_file_that_is_not_utf_8_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    file = tmp_path / "argo.toml"
+    file.write_text("[argo]\n", "utf-16")
+    with pytest.raises(ConfigError, match=r"argo.toml cannot be read: .*; save it as UTF-8"):
+        load(file)
+
+
+@frozen
+class Numbers:
+    whole: int = 0
+    maybe: int | None = None
+    ratio: float = 0.0
+    yes: bool = False
+    many: tuple[int, ...] = ()
+    by_name: Mapping[str, float] = Factory(dict)
+
+
+def _filled(table: Mapping[str, object]) -> Mapping[str, object]:
+    return parse({"plugins": {"numbers": table}}).plugins["numbers"]
+
+
+def test_the_environment_fills_in_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "8080")
+    monkeypatch.setenv("SHARE", "0.25")
+    monkeypatch.setenv("YES", "True")
+    written = {
+        "whole": "${PORT}",
+        "maybe": "${PORT}",
+        "ratio": "${SHARE}",
+        "yes": "${YES}",
+        "many": [1, "${PORT}"],
+        "by_name": {"a": "${PORT}"},
+    }
+    config = structure(_filled(written), Numbers, where="here")
+    assert Numbers(8080, 8080, 0.25, True, (1, 8080), {"a": 8080.0}) == config
+    settings = parse(
+        {"upstreams": {"a": {"per_day": "${PORT}"}}, "operations": {"b": {"timeout": "${SHARE}"}}}
+    )
+    assert 8080 == settings.upstreams["a"].per_day
+    assert 0.25 == settings.operations["b"].timeout
+    flags = parse({"flags": {"race": {"percent": "${SHARE}"}}}).flags
+    assert Rule("off", percent=0.25) == parse_rule("race", flags["race"])
+
+
+@pytest.mark.parametrize(
+    ("field_name", "wanted"),
+    [("whole", "a whole number"), ("ratio", "a number"), ("yes", "true or false")],
+)
+def test_text_of_the_environment_that_is_no_number_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, field_name: str, wanted: str
+) -> None:
+    monkeypatch.setenv("KEY", "hunter2")
+    with pytest.raises(ConfigError) as caught:
+        structure(_filled({field_name: "${KEY}"}), Numbers, where="here")
+    expected = f"here: {field_name}: expected {wanted}, got other text from the environment"
+    assert expected == str(caught.value)
+
+
+def test_a_number_that_is_written_as_text_is_still_refused() -> None:
+    with pytest.raises(ConfigError, match="whole: expected a whole number, got text"):
+        structure(_filled({"whole": "8080"}), Numbers, where="here")

@@ -226,6 +226,15 @@ async def test_what_costs_money_and_has_no_limit_is_refused(open_argo) -> None:
         assert await argo.call("bars", symbol="A") == "A"
 
 
+@pytest.mark.parametrize("metered", [False, True])
+@pytest.mark.parametrize("limit", ["per_second", "per_minute", "per_day", "concurrency"])
+async def test_every_limit_can_be_lifted(open_argo, limit: str, metered: bool) -> None:
+    upstream = Scripted("a", ["bars"], limits=Limits(**{limit: 1}), metered=metered)
+    async with open_argo(upstream, config={"upstreams": {"a": {limit: 0}}}) as argo:
+        asked = [argo.call("bars", symbol=f"{n}") for n in range(5)]
+        assert ["0", "1", "2", "3", "4"] == await asyncio.gather(*asked)
+
+
 async def test_a_store_that_has_lost_its_counts_lets_nothing_pass_until_the_window_ends(
     tmp_path,
 ) -> None:

@@ -171,7 +171,7 @@ def load_prices(path: Path | None = None) -> Prices:
     name = str(path) if path else "prices.toml"
     try:
         text = (
-            path.read_text("utf-8")
+            path.read_text("utf-8-sig")
             if path
             else resources.files("argo_mw_llm").joinpath("prices.toml").read_text("utf-8")
         )

@@ -19,7 +19,7 @@ def refusals(*directories: Path) -> tuple[str, ...]:
     for folder in (files("argo_mw_similarity") / "data", *directories):
         source = folder / "refusals.txt"
         if source.is_file():
-            lines = source.read_text("utf-8").lower().splitlines()
+            lines = source.read_text("utf-8-sig").lower().splitlines()
             found += [text for line in lines if (text := line.split("#")[0].strip())]
     return tuple(found)
 

@@ -251,7 +251,7 @@ def _extend(lexicon: Lexicon, folder: Traversable, *, only: str = "") -> None:
     for name in (only,) if only else FILES:
         source = folder / f"{name}.txt"
         if source.is_file():
-            for number, line in _statements(source.read_text("utf-8")):
+            for number, line in _statements(source.read_text("utf-8-sig")):
                 try:
                     _ADD[name](lexicon, line)
                 except ValueError:
