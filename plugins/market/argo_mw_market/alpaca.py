@@ -15,6 +15,7 @@ from typing import Annotated
 import httpx2
 import msgspec
 import numpy as np
+from attrs import evolve
 from msgspec import Meta, Struct, field
 
 from argo_mw.plugin import (
@@ -42,7 +43,7 @@ from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
 from argo_mw_market.operations import since
-from argo_mw_market.symbols import Symbol, read_symbol
+from argo_mw_market.symbols import Spelling, Symbol, read_symbol
 from argo_mw_market.vendor import BarsQuestion, FetchRequests, Vendor, seconds_of
 
 NAME = "alpaca"
@@ -52,6 +53,8 @@ MAX_PAGES = 50
 _MAX_BARS = 10_000
 _MAX_NEWS = 50
 _MINUTE = 60.0
+SPELLING = Spelling("{base}/{quote}", "{root}.{mark}", "{root}.PR{series}", "{root}.PR")
+NEWS_SPELLING = evolve(SPELLING, pair="{base}{quote}")
 _FRAMES_AT_ONCE = 10
 # A frame takes 0.15 ms to build: a hundred in a row would block the loop for 15 ms.
 _INVALID_SYMBOL = "invalid symbol"
@@ -353,13 +356,12 @@ class HeaderQuota:
 
 def _spelling(symbol: Symbol) -> str:
     """Return Alpaca's spelling of *symbol*."""
-    return f"{symbol.base}/{symbol.quote}" if symbol.crypto else symbol.name
+    return SPELLING.of(symbol)
 
 
 def _plain(name: str) -> str:
-    """Return Alpaca's spelling of a symbol in news, where pairs have no separator."""
-    symbol = read_symbol(name)
-    return f"{symbol.base}{symbol.quote}" if symbol.crypto else symbol.name
+    """Return Alpaca's spelling of a symbol in news."""
+    return NEWS_SPELLING.of(read_symbol(name))
 
 
 def _stamp(seconds: int) -> str:

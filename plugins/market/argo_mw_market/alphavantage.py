@@ -27,7 +27,7 @@ from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
 from argo_mw_market.operations import since
-from argo_mw_market.symbols import Symbol, read_symbol
+from argo_mw_market.symbols import Spelling, Symbol, read_symbol
 from argo_mw_market.timeframes import Timeframe
 from argo_mw_market.vendor import BarsQuestion, FetchRequests, Vendor
 
@@ -42,6 +42,7 @@ COMPACT = 100
 _DAY = 86_400.0
 _MINUTE = 60.0
 _HOUR = 3600.0
+SPELLING = Spelling("CRYPTO:{base}", "{root}-{mark}", "{root}-P-{series}", "{root}-P")
 _UTC = ZoneInfo("UTC")
 _STAMP = "%Y%m%dT%H%M%S"
 _MAX_INTRADAY_DAYS = 30
@@ -164,7 +165,7 @@ class AlphaVantage(Vendor):
         whole = self._paid and (not frame.daily or _sessions(_days(question)) > COMPACT)
         parameters: dict[str, str | int] = {
             "function": "TIME_SERIES_DAILY" if frame.daily else "TIME_SERIES_INTRADAY",
-            "symbol": question.symbol.name,
+            "symbol": ticker_of(question.symbol),
             "outputsize": "full" if whole else "compact",
         }
         if not frame.daily:
@@ -243,8 +244,8 @@ def _sessions(days: int) -> float:
 
 
 def ticker_of(symbol: Symbol) -> str:
-    """Return Alpha Vantage's spelling of *symbol* in news: pairs are named by their coin."""
-    return f"CRYPTO:{symbol.base}" if symbol.crypto else symbol.name
+    """Return Alpha Vantage's spelling of *symbol*; pairs are named by their coin."""
+    return SPELLING.of(symbol)
 
 
 def _text(raw: msgspec.Raw) -> str:

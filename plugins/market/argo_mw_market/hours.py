@@ -32,9 +32,10 @@ _EXTENDED = _Session(time(4), time(20))
 def end_of(bar: float, symbol: Symbol, timeframe: Timeframe) -> float:
     """Return when the bar that starts at *bar* is over; both in seconds since the epoch.
 
-    A day of a stock is dated at midnight in New York and over at its close.
+    A day of a stock is dated at midnight in New York and over at its close. Of other symbols no
+    hours are known: they count as if they traded around the clock.
     """
-    if symbol.crypto or not timeframe.daily:
+    if not symbol.in_new_york or not timeframe.daily:
         return bar + timeframe.seconds
     day = datetime.fromtimestamp(bar, UTC).astimezone(NEW_YORK).date()
     return datetime.combine(day, _REGULAR.closes, NEW_YORK).timestamp()
@@ -49,7 +50,7 @@ def moment_of(bar: float, symbol: Symbol, timeframe: Timeframe, now: float) -> f
     end = end_of(bar, symbol, timeframe)
     if end >= now:
         return now
-    if symbol.crypto:
+    if not symbol.in_new_york:
         return end
     session = _REGULAR if timeframe.daily else _EXTENDED
     return now if now < _next_open(end, session) else end

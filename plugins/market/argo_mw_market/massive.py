@@ -16,7 +16,7 @@ from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.hours import AgeLimits
 from argo_mw_market.http import Http, HttpReply, decode
 from argo_mw_market.keys import find_keys
-from argo_mw_market.symbols import Symbol
+from argo_mw_market.symbols import Spelling, Symbol
 from argo_mw_market.vendor import BarsQuestion, Vendor
 
 NAME = "massive"
@@ -24,6 +24,7 @@ FREE_PLAN = Limits(per_minute=5)
 MAX_PAGES = 20
 _MAX_BARS = 50_000
 _MINUTE = 60.0
+SPELLING = Spelling("X:{base}{quote}", "{root}.{mark}", "{root}p{series}", "{root}p")
 
 RULES = (
     ErrorRule(TOO_MANY, "", Action.RETRY, "its quota of requests is used up", wait=_MINUTE),
@@ -153,4 +154,4 @@ def _path(question: BarsQuestion) -> str:
 
 def ticker_of(symbol: Symbol) -> str:
     """Return Massive's spelling of *symbol*."""
-    return f"X:{symbol.base}{symbol.quote}" if symbol.crypto else symbol.name
+    return SPELLING.of(symbol)

@@ -1,4 +1,9 @@
-"""Symbols: one spelling for all vendors, and the market of each."""
+"""Symbols: one spelling in keys and answers, another for each vendor, and the market of each.
+
+Only the form is read. Preferred shares have a different spelling everywhere: series K of Bank of
+America is ``BAC.PRK`` here and at Alpaca, ``BACpK`` on the tape and at Massive, ``BAC-P-K`` at
+Alpha Vantage, ``BAC-PK`` at Yahoo and ``BAC^K`` at Nasdaq.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,14 @@ _JOINED = re.compile(
 )
 _MAX_TICKER = 5
 """The most letters that a ticker in the United States has."""
+_PREFERRED_ON_TAPE = re.compile(r"(?P<root>[A-Z]{1,5})p(?P<series>[A-Z]?)")
+_PREFERRED = re.compile(
+    r"(?P<root>[A-Z]{1,5})(?:[-./]PR[-./]?(?P<series>[A-Z]?)|-P-?(?P<other>[A-Z])|\^(?P<last>[A-Z]?))"
+)
+_MARKED = re.compile(
+    r"(?P<root>[A-Z]{1,5})[-./](?P<mark>[ABCKRUW]|PR[A-Z]?|RT|UN|WS(?:[-./]?[A-Z])?)"
+)
+"""Shares in the United States with a mark: classes, preferred, rights, units and warrants."""
 
 
 @frozen
@@ -37,12 +50,48 @@ class Symbol:
         """Return whether it is a crypto pair, which trades around the clock."""
         return bool(self.base)
 
+    @property
+    def in_new_york(self) -> bool:
+        """Return whether it has the form of a share in New York; of others no hours are known."""
+        plain = len(self.name) <= _MAX_TICKER and self.name.isalpha()
+        return plain or _MARKED.fullmatch(self.name) is not None
+
+
+@frozen
+class Spelling:
+    """How a vendor writes symbols, as formats of their parts.
+
+    Attributes:
+        pair: A crypto pair, of ``base`` and ``quote``.
+        share: A share in New York with a mark, of ``root`` and ``mark``: classes, units, warrants.
+        preferred: A preferred share, of ``root`` and ``series``.
+        plain_preferred: A preferred share without a series, of ``root``.
+    """
+
+    pair: str
+    share: str
+    preferred: str
+    plain_preferred: str
+
+    def of(self, symbol: Symbol) -> str:
+        """Return the vendor's spelling of *symbol*."""
+        if symbol.crypto:
+            return self.pair.format(base=symbol.base, quote=symbol.quote)
+        if _MARKED.fullmatch(symbol.name) is None:
+            return symbol.name
+        root, _, mark = symbol.name.partition(".")
+        if not mark.startswith("PR"):
+            return self.share.format(root=root, mark=mark)
+        series = mark.removeprefix("PR")
+        return (self.preferred if series else self.plain_preferred).format(root=root, series=series)
+
 
 def read_symbol(text: object) -> Symbol:
     """Return the symbol that *text* spells.
 
     A pair is written ``BTC-USD``, ``BTC/USD``, ``X:BTCUSD`` or ``BTCUSD``: without a separator it
-    is one only if it is longer than any ticker, so that METH and ETHO stay stocks.
+    is one only if it is longer than any ticker, so that METH and ETHO stay stocks. What has the
+    form of a share with a mark, such as BAC-PRK, is no pair.
 
     Raises:
         BadParameter: It spells none.
@@ -50,7 +99,15 @@ def read_symbol(text: object) -> Symbol:
     if not isinstance(text, str):
         msg = f"a symbol is text, like 'AAPL'; got {text!r}"
         raise BadParameter(msg)
-    name = text.strip().upper()
+    name = text.strip()
+    preferred = _PREFERRED_ON_TAPE.fullmatch(name) or _PREFERRED.fullmatch(name.upper())
+    if preferred is not None:
+        root, *series = preferred.groups()
+        return Symbol(f"{root}.PR{''.join(filter(None, series))}")
+    name = name.upper()
+    marked = _MARKED.fullmatch(name)
+    if marked is not None:
+        return Symbol(f"{marked['root']}.{re.sub(r'[-./]', '', marked['mark'])}")
     pair = _PAIR.fullmatch(name)
     if pair is None and len(name) > _MAX_TICKER:
         pair = _JOINED.fullmatch(name)
@@ -59,5 +116,5 @@ def read_symbol(text: object) -> Symbol:
     name = re.sub(r"[-/]", ".", name, count=1)
     if _STOCK.fullmatch(name):
         return Symbol(name)
-    msg = f"{text!r} is no symbol; write a stock like AAPL or BRK.B, or a pair like BTC-USD"
+    msg = f"{text!r} is no symbol; write a stock like AAPL or BAC.PRK, or a pair like BTC-USD"
     raise BadParameter(msg)

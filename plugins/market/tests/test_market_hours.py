@@ -70,6 +70,14 @@ def test_a_pair_trades_around_the_clock() -> None:
     assert saturday + 60 == moment_of(saturday, PAIR, MINUTE, saturday + 3600)
 
 
+def test_a_market_that_is_not_known_counts_as_open() -> None:
+    """London trades before New York opens: the close of New York says nothing about it."""
+    london = read_symbol("VOD.LON")
+    bar, now = at("2024-03-08T00:00"), at("2024-03-11T06:00")
+    assert now == moment_of(bar, STOCK, DAY, now)
+    assert bar + SECONDS == moment_of(bar, london, DAY, now)
+
+
 def test_a_long_weekend_is_not_stale_and_a_week_is() -> None:
     friday = at("2024-03-28T00:00")  # Good Friday is the next day
     limits = AgeLimits(stocks=5 * SECONDS, pairs=SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 
@@ -50,9 +51,18 @@ class Page:
     more: bool
 
 
+_PREFERRED = re.compile(r"([A-Z]{1,5})(?:p|-P-?|\.PR)([A-Z]?)")
+
+
 def plain(symbol: str) -> str:
-    """Return *symbol* without the vendors' marks: ``X:BTCUSD`` and ``BTC/USD`` become equal."""
-    return symbol.upper().removeprefix("X:").replace("/", "").replace("-", "")
+    """Return *symbol* without the vendors' marks.
+
+    ``X:BTCUSD`` and ``BTC/USD`` become equal, and so do ``BACpK``, ``BAC-P-K`` and ``BAC.PRK``.
+    """
+    preferred = _PREFERRED.fullmatch(symbol)
+    if preferred is not None:
+        return f"{preferred[1]}PR{preferred[2]}"
+    return re.sub("[-/.]", "", symbol.upper().removeprefix("X:"))
 
 
 class Exchange:
