@@ -381,7 +381,7 @@ class Argo(Caller):
         await self.reload(source if Path(source).is_file() else None)
 
     async def _warm_tag_versions(self, versions: TagVersions, pipeline: Pipeline) -> None:
-        """Mirror the tags that answers get on their way: one first met then is not kept."""
+        """Mirror the tags that answers get on their way: one that was replaced is then known."""
         await versions.start()
         await versions.load(
             [f"op:{name}" for name in pipeline.operations]

@@ -29,4 +29,5 @@ class Lineage:
             expires_at=min(expiries, default=None),
             tags=frozenset().union(*(o.tags for o in family)),
             cost=sum((o.cost for o in family), NO_COST),
+            versions=tuple(dict.fromkeys(v for o in family for v in o.versions)),
         )

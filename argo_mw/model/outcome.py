@@ -102,6 +102,8 @@ class Outcome(Struct, frozen=True):
         expires_at: Seconds since the epoch until which the answer is fresh, or ``None`` when
             no layer has decided.
         tags: What the answer depends on, for :meth:`~argo_mw.Argo.invalidate`.
+        versions: The versions that tags had before what depends on them was loaded, as far as a
+            layer has recorded them; see :meth:`~argo_mw.store.TagVersions.extend`.
         cost: What getting it cost this time; nothing when a layer served it.
         attempts: The attempts behind it.
         notes: Why layers did what they did.
@@ -116,6 +118,7 @@ class Outcome(Struct, frozen=True):
     cost: Cost = NO_COST
     attempts: tuple[Attempt, ...] = ()
     notes: tuple[Note, ...] = ()
+    versions: tuple[tuple[str, bytes, bytes], ...] = ()
 
     def evolve(self, **changes: object) -> Outcome:
         """Return a copy with *changes* to its attributes."""

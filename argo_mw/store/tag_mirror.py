@@ -34,6 +34,13 @@ class KnownVersions:
     since: int
     made_up: bool = False
 
+    def held_at(self, tick: int) -> bool:
+        """Return whether a load that began at *tick* began under these versions.
+
+        They were mirrored then, or nothing has replaced them since they were made.
+        """
+        return self.since <= tick or (is_first(self.hard) and is_first(self.soft))
+
     def with_version(self, kind: str, version: bytes, since: int) -> KnownVersions:
         """Return these versions with *version* in place of the one of *kind*."""
         if kind == HARD:
@@ -166,8 +173,19 @@ class TagMirror:
 
 
 def new_version() -> bytes:
-    """Return a version unlike every other: 8 random bytes."""
-    return os.urandom(8)
+    """Return a version unlike every other: 8 random bytes, the first not zero."""
+    version = os.urandom(8)
+    return version if version[0] else b"\x01" + version[1:]
+
+
+def first_version() -> bytes:
+    """Return the version of a tag that has none: like :func:`new_version`, and begins with zero."""
+    return b"\0" + os.urandom(7)
+
+
+def is_first(version: bytes) -> bool:
+    """Return whether *version* was made by reading its tag, and never replaced since."""
+    return version[:1] == b"\0"
 
 
 def kind_of(key: str) -> str:

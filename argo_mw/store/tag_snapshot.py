@@ -52,6 +52,11 @@ class TagSnapshot:
         """Return the tags without :data:`EVERYTHING`."""
         return frozenset(version[0] for version in self.versions if version[0] != EVERYTHING)
 
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """Return the tags that make it a miss: their versions before the load are not known."""
+        return tuple(name for name, hard, _ in self.versions if not hard)
+
 
 def read_tag_versions(versions: Iterable[Any]) -> tuple[TagVersion, ...]:
     """Check the versions that were stored with an entry, and return them.

@@ -6,6 +6,13 @@ ever comes back: replacing one is a plain ``set``, the last writer wins, and a v
 is created anew, unequal to all before. An entry records its tags' versions before its load begins
 and is fresh only while they are equal to the current ones.
 
+What an answer depends on may come to light only when it has arrived: it turns out to be made of
+other answers, an upstream names a tag. Where such a tag was loaded on the way, its versions from
+before that travel with the answer (:attr:`Outcome.versions`). A tag that nothing on the way has
+recorded is judged by itself: the versions that a tag gets because somebody reads it differ in their
+first byte from those that replace them, so a tag that has never been replaced cannot have changed
+during the load. Any other counts as changed, unless it was mirrored before.
+
 Each process mirrors the versions it needs (``tag_mirror.py``), and a writer stores and announces
 those it replaces (``tag_writer.py``). Why the mirror is right:
 
@@ -47,6 +54,7 @@ from argo_mw.store.tag_mirror import (
     SOFT,
     KnownVersions,
     TagMirror,
+    first_version,
     name_of,
     new_version,
 )
@@ -54,6 +62,7 @@ from argo_mw.store.tag_snapshot import (
     EVERYTHING,
     Freshness,
     TagSnapshot,
+    TagVersion,
     names_of,
     read_tag_versions,
 )
@@ -181,24 +190,34 @@ class TagVersions:
             versions = tuple((name, known[name].hard, known[name].soft) for name in names)
         return TagSnapshot(versions, era, born)
 
-    async def extend(self, tag_snapshot: TagSnapshot, tags: Iterable[str]) -> TagSnapshot:
+    async def extend(
+        self,
+        tag_snapshot: TagSnapshot,
+        tags: Iterable[str],
+        recorded: Iterable[TagVersion] = (),
+    ) -> TagSnapshot:
         """Return *tag_snapshot* with *tags* added that became known only during the load.
 
-        A tag that was not mirrored before the load began may have changed since, unseen; it
-        makes the result a miss, and is mirrored for the next load.
+        A tag that has been replaced before, was not mirrored when the load began, and is not among
+        *recorded*, may have changed since, unseen: it makes the result a miss, is among its
+        :attr:`~TagSnapshot.unknown`, and is mirrored for the next load.
+
+        Args:
+            tag_snapshot: What :meth:`load` returned before the load.
+            tags: All tags of the answer.
+            recorded: Versions of some tags from before what depends on them was loaded, such as
+                :attr:`~argo_mw.Outcome.versions`: they count, whenever they were mirrored.
         """
-        have = {version[0] for version in tag_snapshot.versions}
+        # A tag that was recorded with two versions has changed in between; both are compared.
+        versions = dict.fromkeys((*tag_snapshot.versions, *recorded))
+        have = {version[0] for version in versions}
         late = [name for name in names_of(tags) if name not in have]
-        if not late:
-            return tag_snapshot
-        known = await self._read(late)
-        versions = tuple(
-            (name, known[name].hard, known[name].soft)
-            if known[name].since <= tag_snapshot._born
-            else (name, b"", b"")
-            for name in late
-        )
-        return TagSnapshot(tag_snapshot.versions + versions, tag_snapshot._era, tag_snapshot._born)
+        known = await self._read(late) if late else {}
+        for name in late:
+            found = known[name]
+            held = found.held_at(tag_snapshot._born)
+            versions[(name, found.hard, found.soft) if held else (name, b"", b"")] = None
+        return TagSnapshot(tuple(versions), tag_snapshot._era, tag_snapshot._born)
 
     def adopt(self, versions: Iterable[Any]) -> TagSnapshot:
         """Return the tag snapshot of an entry that was just read from the store.
@@ -250,7 +269,7 @@ class TagVersions:
 
     async def _create(self, key: str) -> bytes:
         for _ in range(_MAX_ATTEMPTS):
-            version = new_version()
+            version = first_version()
             if await self._shared.compare_and_set(key, None, version, ttl=TAG_TTL):
                 return version
             current = await self._shared.get(key)

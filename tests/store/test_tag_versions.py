@@ -422,16 +422,64 @@ async def test_mirrored_tags_are_not_read_again(here):
     assert here.shared.calls == []
 
 
-async def test_a_tag_added_during_a_load_makes_a_miss_unless_it_was_mirrored(here, there):
+@pytest.mark.parametrize("replace", ["invalidate", "expire"])
+async def test_a_tag_added_during_a_load_makes_a_miss_unless_it_was_mirrored(here, there, replace):
+    await getattr(there.tag_versions, replace)(["replaced", "known"])
     await here.tag_versions.load(["known"])
     entry = await here.tag_versions.load(["a"])
     assert FRESH is here.tag_versions.peek(await here.tag_versions.extend(entry, ["known"]))
-    assert MISS is here.tag_versions.peek(await here.tag_versions.extend(entry, ["new"]))
+    extended = await here.tag_versions.extend(entry, ["replaced"])
+    assert MISS is here.tag_versions.peek(extended)
+    assert ("replaced",) == extended.unknown
     entry = await here.tag_versions.load(["a"])
-    assert FRESH is here.tag_versions.peek(await here.tag_versions.extend(entry, ["new", "a"]))
+    assert FRESH is here.tag_versions.peek(await here.tag_versions.extend(entry, ["replaced", "a"]))
+    await there.tag_versions.invalidate(["replaced"])
+    await settle()
+    assert MISS is here.tag_versions.peek(await here.tag_versions.extend(entry, ["replaced"]))
+
+
+@pytest.mark.parametrize("first", ["here", "there"])
+async def test_a_tag_that_was_never_replaced_can_be_added_during_a_load(here, there, first):
+    entry = await here.tag_versions.load(["a"])
+    if first == "there":
+        await there.tag_versions.load(["new"])
+    extended = await here.tag_versions.extend(entry, ["new"])
+    assert FRESH is here.tag_versions.peek(extended)
+    assert () == extended.unknown
     await there.tag_versions.invalidate(["new"])
     await settle()
+    assert MISS is await here.tag_versions.check(extended)
+
+
+async def test_a_tag_added_while_the_store_is_down_makes_a_miss(here):
+    entry = await here.tag_versions.load(["a"])
+    here.shared.down = True
     assert MISS is here.tag_versions.peek(await here.tag_versions.extend(entry, ["new"]))
+
+
+async def test_versions_that_were_recorded_on_the_way_count_whenever_they_were_mirrored(
+    here, there
+):
+    await there.tag_versions.expire(["price"])
+    entry = await here.tag_versions.load(["signal"])
+    nested = await here.tag_versions.load(["price"])
+    extended = await here.tag_versions.extend(entry, ["price"], nested.versions)
+    assert FRESH is here.tag_versions.peek(extended)
+    await there.tag_versions.expire(["price"])
+    await settle()
+    assert STALE is await here.tag_versions.check(extended)
+
+
+async def test_a_tag_that_was_recorded_twice_and_replaced_in_between_makes_a_miss(here):
+    entry = await here.tag_versions.load(["signal"])
+    before = await here.tag_versions.load(["price"])
+    await here.tag_versions.invalidate(["price"])
+    after = await here.tag_versions.load(["price"])
+    for recorded in (before, after), (after, before):
+        versions = [version for one in recorded for version in one.versions]
+        assert MISS is here.tag_versions.peek(
+            await here.tag_versions.extend(entry, ["price"], versions)
+        )
 
 
 async def test_long_tags_are_kept_by_digest(here, there):
@@ -502,10 +550,18 @@ async def test_no_interleaving_serves_an_invalidated_entry(seed):  # noqa: C901
 
     async def load(process):
         tag = rng.choice(tags)
-        tag_snapshot = await process.tag_versions.load([tag])
+        late = rng.random() < 0.5
+        tag_snapshot = await process.tag_versions.load([] if late else [tag])
         version = versions[tag]
         for _ in range(rng.randrange(3)):
             await asyncio.sleep(0)
+        if late:
+            recorded = ()
+            if rng.random() < 0.5:
+                recorded = (await process.tag_versions.load([tag])).versions
+                version = versions[tag]
+                await asyncio.sleep(0)
+            tag_snapshot = await process.tag_versions.extend(tag_snapshot, [tag], recorded)
         entries.append((tag_snapshot.versions, tag, version))
 
     async def invalidate(process):

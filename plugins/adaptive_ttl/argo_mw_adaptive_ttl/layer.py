@@ -20,6 +20,7 @@ from argo_mw.plugin import (
     Outcome,
     Stream,
 )
+from argo_mw.store import TagSnapshot
 from argo_mw_adaptive_ttl.bars import read_bars
 from argo_mw_adaptive_ttl.calendars import UNKNOWN, Calendars
 from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig, OperationConfig
@@ -93,12 +94,15 @@ class AdaptiveTtl:
         subject = call.subject
         if subject:
             await self._prepare(subject)
-        tags = await self._tags(call)
+        price = await self._price_versions(call)
         outcome = await call_next(call)
         if isinstance(outcome.value, Stream):
             return outcome
         outcome = self._with_ttl(call, outcome)
-        return outcome.evolve(tags=outcome.tags | tags) if tags else outcome
+        if price is None:
+            return outcome
+        versions = (*outcome.versions, *price.versions)
+        return outcome.evolve(tags=outcome.tags | price.tags, versions=versions)
 
     def observe(self, event: Event) -> None:
         """Learn from *event*: an answer, loaded here or found in the shared store."""
@@ -188,19 +192,12 @@ class AdaptiveTtl:
             "others: name their calendars in [plugins.adaptive_ttl.calendars]",
         )
 
-    async def _tags(self, call: Call) -> frozenset[str]:
-        """Return the tag of prices that may expire early: not of those whose TTL is fixed.
-
-        Its version is mirrored before the load, or the cache would have to take it for changed; so
-        the first answer of all goes without.
-        """
+    async def _price_versions(self, call: Call) -> TagSnapshot | None:
+        """Return the tag of prices that may expire early: not of those whose TTL is fixed."""
         subject = call.subject
         if self.refresher is None or not subject or not _is_price(call) or self._fixed(call):
-            return frozenset()
-        tag = price_tag(subject)
-        known = self.stats.get(subject) is not None
-        await self._context.tag_versions.load([tag])
-        return frozenset([tag]) if known else frozenset()
+            return None
+        return await self._context.tag_versions.load([price_tag(subject)])
 
     # -- after the load ------------------------------------------------------------------------
 

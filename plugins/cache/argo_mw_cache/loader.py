@@ -85,15 +85,15 @@ class Loader:
             self._keep_negative(call, error, tag_snapshot)
             raise
         load_time = self._clock.monotonic() - started
-        late = outcome.tags - call.tags
-        if late:
-            tag_snapshot = await self._versions.extend(tag_snapshot, late)
-        loaded = _Loaded(call, self._dated(outcome), tag_snapshot, load_time)
+        if outcome.versions or not outcome.tags <= call.tags:
+            tag_snapshot = await self._versions.extend(tag_snapshot, outcome.tags, outcome.versions)
+        dated = self._dated(outcome).evolve(versions=tag_snapshot.versions)
+        loaded = _Loaded(call, dated, tag_snapshot, load_time)
         if isinstance(outcome.value, Stream):
             self._keep_when_complete(loaded, outcome.value)
             return loaded.outcome
         if await self._versions.check(tag_snapshot) is not Freshness.FRESH:
-            self._skip(call, "what it depends on changed while it was loaded")
+            self._skip(call, _why_not_fresh(tag_snapshot, "loaded"))
             return loaded.outcome
         kept = self._keep(loaded)
         if kept is None:
@@ -165,7 +165,7 @@ class Loader:
             if not stream.complete:
                 self._skip(loaded.call, "the stream ended before it was complete")
             elif self._versions.peek(loaded.tag_snapshot) is not Freshness.FRESH:
-                self._skip(loaded.call, "what it depends on changed while it was streamed")
+                self._skip(loaded.call, _why_not_fresh(loaded.tag_snapshot, "streamed"))
             elif self._keep(loaded) is not None and self._shared is not None:
                 with suppress(Closed):
                     task = self._context.tasks.spawn(
@@ -226,3 +226,10 @@ class Loader:
 
     def _warn(self, call: Call, what: str) -> None:
         self._context.warn_once(f"cache of {call.operation.name}", what)
+
+
+def _why_not_fresh(tag_snapshot: TagSnapshot, doing: str) -> str:
+    unknown = ", ".join(tag_snapshot.unknown)
+    if unknown:
+        return f"{unknown} may have changed while it was {doing}: not known before"
+    return f"what it depends on changed while it was {doing}"

@@ -150,7 +150,14 @@ class AnswerCodec:
         head = _read_head(data)
         notes = (*[Note(layer, text) for layer, text in head.notes], KEPT)
         tag_snapshot = self._versions.adopt(head.versions)
-        common = Outcome(None, upstream=head.upstream, via=head.via, tags=head.tags, notes=notes)
+        common = Outcome(
+            None,
+            upstream=head.upstream,
+            via=head.via,
+            tags=head.tags,
+            notes=notes,
+            versions=tag_snapshot.versions,
+        )
         decoded = _DecodedHead(data, common, tag_snapshot)
         if len(self._heads) >= _MAX_HEADS:
             self._heads.clear()

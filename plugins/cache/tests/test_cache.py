@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 
 from argo_mw import Action, Argo, NotFound, Outcome, UpstreamError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import AnswerSeen, Call, LayerActed, Stream, Trouble, layers_of, operation
+from argo_mw.plugin import (
+    AnswerSeen,
+    Call,
+    Layer,
+    LayerActed,
+    Next,
+    Stream,
+    Trouble,
+    Upstream,
+    layers_of,
+    operation,
+)
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_cache import Cache, CachePlugin, entry, loader
 from argo_mw_cache.memory_level import MemoryLevel
@@ -130,6 +141,37 @@ async def test_an_invalidation_during_a_load_wins(clock: FakeClock) -> None:
         assert 2 == await argo.call("bars", symbol="A")
 
 
+async def test_an_answer_whose_own_tag_nobody_has_seen_before_is_kept(clock: FakeClock) -> None:
+    days = iter(range(10))
+    upstream = Scripted(
+        "a", ["bars"], lambda _: Outcome(1, tags=frozenset({f"session:{next(days)}"}))
+    )
+    async with open_argo(upstream, clock) as argo:
+        events = capture_events(argo)
+        for symbol in "ABAB":
+            await argo.call("bars", symbol=symbol)
+        assert 2 == len(upstream.asked)
+        assert [] == [e for e in events.of(LayerActed) if e.action == "skipped"]
+        await argo.invalidate("session:0")
+        await argo.call("bars", symbol="A")
+        await argo.call("bars", symbol="B")
+    assert ["A", "B", "A"] == [call.subject for call in upstream.asked]
+
+
+async def test_an_answer_whose_own_tag_may_have_changed_is_not_kept_and_says_why(
+    clock: FakeClock,
+) -> None:
+    upstream = Scripted("a", ["bars"], lambda _: Outcome(1, tags=frozenset({"session"})))
+    async with open_argo(upstream, clock) as argo:
+        await argo.invalidate("session")
+        events = capture_events(argo)
+        for _ in range(3):
+            await argo.call("bars", symbol="A")
+    assert 2 == len(upstream.asked)
+    skipped = [event.detail for event in events.of(LayerActed) if event.action == "skipped"]
+    assert ["session may have changed while it was loaded: not known before"] == skipped
+
+
 async def test_an_answer_with_an_expired_tag_is_served_when_its_reload_fails(
     clock: FakeClock,
 ) -> None:
@@ -143,8 +185,6 @@ async def test_an_answer_with_an_expired_tag_is_served_when_its_reload_fails(
 
 
 async def test_an_answer_is_invalidated_with_the_answers_it_was_made_from(clock: FakeClock) -> None:
-    from argo_mw.plugin import Upstream
-
     made = FakePlugin()
 
     async def compute(call: Call) -> Outcome:
@@ -161,6 +201,43 @@ async def test_an_answer_is_invalidated_with_the_answers_it_was_made_from(clock:
         assert ("signal", 1) == await argo.call("signal", symbol="A")
         await argo.invalidate("op:bars")
         assert ("signal", 2) == await argo.call("signal", symbol="A")
+
+
+@pytest.mark.parametrize("changes", ["before", "during", "after", "never"])
+async def test_an_answer_is_kept_just_when_none_of_what_it_was_made_from_has_changed(
+    clock: FakeClock, changes: str
+) -> None:
+    """The nested answer depends on a tag that its own upstream's layer looks after."""
+    made, asked = FakePlugin(), FakePlugin()
+
+    async def dated(call: Call, call_next: Next) -> Outcome:
+        assert asked.context is not None
+        price = await asked.context.tag_versions.load(["price:A"])
+        outcome = await call_next(call)
+        return outcome.evolve(tags=outcome.tags | price.tags, versions=price.versions)
+
+    async def compute(call: Call) -> Outcome:
+        assert made.context is not None
+        inner = await made.context.call(call, "bars", symbol=call.subject)
+        if changes == "during":
+            await made.context.expire(["price:A"])
+        return Outcome(("signal", inner.value))
+
+    made = FakePlugin(operations=[signal], upstreams=[Upstream("s", {"signal"}, compute)])
+    layer = Layer("dated", dated, after=("cache",), serves=lambda o: o.name == "bars")
+    upstream = counting()
+    asked = FakePlugin(operations=[bars], upstreams=[upstream], layer=layer)
+    plugins = {"cache": CachePlugin, "dated": asked, "made": made}
+    config = {"argo": {"shared": "memory://", "strict": True}}
+    async with Argo.open(config, clock=clock, plugins=plugins, installed=False) as argo:
+        if changes == "before":
+            await argo.expire("price:A")
+        await argo.call("signal", symbol="A")
+        if changes == "after":
+            await argo.expire("price:A")
+        await argo.call("signal", symbol="A")
+    expected = {"before": 1, "during": 2, "after": 2, "never": 1}
+    assert expected[changes] == len(upstream.asked)
 
 
 # -- Failures ----------------------------------------------------------------------------------

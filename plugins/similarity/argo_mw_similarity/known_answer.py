@@ -88,6 +88,7 @@ def unpack(
         return None
     try:
         vector = record["vector"]
+        tag_snapshot = tag_versions.adopt(tuple(version) for version in record["versions"])
         outcome = Outcome(
             None,
             upstream=record["upstream"],
@@ -95,6 +96,7 @@ def unpack(
             as_of=record["as_of"],
             expires_at=record["answer_expires_at"],
             tags=frozenset(record["tags"]),
+            versions=tag_snapshot.versions,
         )
         return KnownAnswer(
             number=number,
@@ -104,7 +106,7 @@ def unpack(
             model=str(record["model"]),
             outcome=outcome,
             value=snapshot(record["value"]),
-            tag_snapshot=tag_versions.adopt(tuple(version) for version in record["versions"]),
+            tag_snapshot=tag_snapshot,
             expires_at=float(record["expires_at"]),
         )
     except (KeyError, TypeError, ValueError):

@@ -298,9 +298,10 @@ class Similarity:
         ends = now + self._config.ttl
         if outcome.expires_at is not None:
             ends = min(ends, outcome.expires_at)
-        if late := outcome.tags - call.tags:
-            tag_snapshot = await self._context.tag_versions.extend(tag_snapshot, late)
-        if ends <= now or self._context.tag_versions.peek(tag_snapshot) is not Freshness.FRESH:
+        versions = self._context.tag_versions
+        if outcome.versions or not outcome.tags <= call.tags:
+            tag_snapshot = await versions.extend(tag_snapshot, outcome.tags, outcome.versions)
+        if ends <= now or versions.peek(tag_snapshot) is not Freshness.FRESH:
             self._skip(call, "out of date before it could be kept")
             return
         try:
@@ -314,7 +315,9 @@ class Similarity:
             slots=prompt.slots,
             vector=None if vector is None else vector.astype(np.float16),
             model=self._store.model,
-            outcome=without_value(outcome.evolve(tags=outcome.tags | call.tags)),
+            outcome=without_value(
+                outcome.evolve(tags=outcome.tags | call.tags, versions=tag_snapshot.versions)
+            ),
             value=value,
             tag_snapshot=tag_snapshot,
             expires_at=ends,
