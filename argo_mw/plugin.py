@@ -19,6 +19,10 @@ from argo_mw.app.application import (
 from argo_mw.app.opening import (
     state_directory,
 )
+from argo_mw.base.cancellation import (
+    is_failure,
+    is_time_limit,
+)
 from argo_mw.base.clock import (
     Clock,
     SystemClock,
@@ -107,6 +111,7 @@ from argo_mw.flags import (
     DecisionReason,
 )
 from argo_mw.model.call import (
+    ENDS_WITH_CALLERS,
     ON_SENT,
     Call,
 )
@@ -209,6 +214,7 @@ from argo_mw.store import (
 )
 
 __all__ = [
+    "ENDS_WITH_CALLERS",
     "NO_COST",
     "ON_SENT",
     "SLOTS",
@@ -333,7 +339,9 @@ __all__ = [
     "fingerprint",
     "hookimpl",
     "hookspec",
+    "is_failure",
     "is_final",
+    "is_time_limit",
     "layers_of",
     "observe",
     "observes",

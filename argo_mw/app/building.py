@@ -12,6 +12,7 @@ from argo_mw.app.names import unknown, unknown_operation
 from argo_mw.app.pipeline import UPSTREAM_FLAG, Contributions, Pipeline
 from argo_mw.app.stand_ins import StandIns
 from argo_mw.app.upstreams import BoundUpstream, UpstreamBinder
+from argo_mw.base.cancellation import described
 from argo_mw.base.errors import ConfigError, PluginError
 from argo_mw.chain.compose import Chain
 from argo_mw.chain.context import Context
@@ -229,7 +230,7 @@ class PipelineBuilder:
         return resolve(known, configured=settings.flags, overlay=overlay, left_out=left_out)
 
     def _report(self, layer: Layer, call: Call, error: BaseException) -> None:
-        what = f"{type(error).__name__}: {error}"
+        what = described(error)
         if layer.fail_closed:
             self._context.announce(layer.name, "failed closed", call, what)
             outcome = "calls that it serves are refused"

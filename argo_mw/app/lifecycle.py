@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import cast
 
 from argo_mw.app.pipeline import Contributions, Pipeline
-from argo_mw.base.clock import Clock
+from argo_mw.base.cancellation import is_failure
+from argo_mw.base.clock import Clock, Timer
+from argo_mw.base.errors import Closed
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context
 from argo_mw.model.layer import Closes, Layer, Opens, TakesOver
@@ -34,7 +36,8 @@ class Lifecycle:
         self._timeout = timeout
         self._started: list[str] = []
         self._open: dict[str, list[Layer]] = {}
-        self._retiring: set[Layer] = set()
+        self._retiring: dict[Layer, float] = {}
+        self._retirement: Timer | None = None
         self._successors: dict[Layer, Layer] = {}
         self._unopened: set[Layer] = set()
         self._closing = asyncio.Lock()
@@ -62,16 +65,17 @@ class Lifecycle:
             pipeline: What new calls go through.
             seconds: The time within which the calls under way end.
         """
-        in_use = self._retiring.union(pipeline.layers)
-        retired = [layer for layers in self._open.values() for layer in layers]
-        retired = [layer for layer in retired if layer not in in_use]
-        if retired:
-            self._retiring.update(retired)
-            self._tasks.spawn("retire-layers", self._close_later(retired, seconds))
+        due = self._clock.monotonic() + seconds
+        in_use = self._retiring.keys() | set(pipeline.layers)
+        for layers in self._open.values():
+            self._retiring |= {layer: due for layer in layers if layer not in in_use}
+        self._await_retirement()
 
     async def stop(self, context: Context) -> None:
         """Close every layer that is open and stop the plugins, in reverse order."""
         # The lock: what is being closed already is waited for, since tasks are cancelled next.
+        if self._retirement is not None:
+            self._retirement.cancel()
         async with self._closing, AsyncExitStack() as stack:
             for name in dict.fromkeys([*self._started, *self._open]):
                 stack.push_async_callback(self._stop, name, context)
@@ -89,7 +93,9 @@ class Lifecycle:
         try:
             async with limit:
                 await cast("Awaitable[None]", waiting)
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             late = TimeoutError(f"it took longer than {self._timeout:g} s")
             self._plugins.leave_out(name, step, late if limit.expired() else error, keep=keep)
             return False
@@ -113,7 +119,7 @@ class Lifecycle:
 
     async def _open_layers(self, name: str, layers: Iterable[Layer]) -> None:
         for layer in layers:
-            self._retiring.discard(layer)
+            self._retiring.pop(layer, None)
             if layer in self._open.get(name, ()):
                 continue
             middleware = layer.middleware
@@ -123,12 +129,25 @@ class Lifecycle:
             self._open.setdefault(name, []).append(layer)
             self._unopened.discard(layer)
 
-    async def _close_later(self, retired: Sequence[Layer], seconds: float) -> None:
-        await self._clock.sleep(seconds)
+    def _await_retirement(self) -> None:
+        """Wait for the layer that is due next, with one timer for all: reloads may be many."""
+        if self._retirement is None and self._retiring:
+            due = min(self._retiring.values())
+            self._retirement = self._clock.call_at(due, self._retire_due)
+
+    def _retire_due(self) -> None:
+        with suppress(Closed):
+            self._tasks.spawn("retire-layers", self._close_due())
+
+    async def _close_due(self) -> None:
         async with self._closing:
-            for layer in reversed(retired):
+            now = self._clock.monotonic()
+            due = [layer for layer, when in self._retiring.items() if when <= now]
+            for layer in reversed(due):
                 if layer in self._retiring:
                     await self._close(layer)
+        self._retirement = None
+        self._await_retirement()
 
     async def _stop(self, name: str, context: Context) -> None:
         for layer in reversed(self._open.get(name, [])):
@@ -138,7 +157,7 @@ class Lifecycle:
     async def _close(self, layer: Layer) -> None:
         """Close *layer*, or a successor that took over from it and was never opened."""
         self._open[layer.flag] = [one for one in self._open[layer.flag] if one is not layer]
-        self._retiring.discard(layer)
+        self._retiring.pop(layer, None)
         owner = self._successors.pop(layer, layer)
         if owner is not layer and owner not in self._unopened:
             return

@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Generator
 from types import coroutine
 from typing import TypeVar
 
+from argo_mw.base.cancellation import TIME_LIMIT
 from argo_mw.base.clock import Clock, Timer
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class _Alarm:
 
     def ring(self) -> None:
         self._rang = True
-        self._task.cancel()
+        self._task.cancel(TIME_LIMIT)
 
     def answered(self) -> None:
         """Take the cancellation back: the awaited code has ended in something else."""

@@ -14,6 +14,7 @@ from inspect import iscoroutinefunction
 from types import CoroutineType
 from typing import TypeAlias, cast
 
+from argo_mw.base.cancellation import is_failure
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import ArgoError
@@ -116,7 +117,7 @@ def _pass_over(layer: Layer, call: Call, error: BaseException, report: Report) -
         BaseException: *error*, which is no bug of the layer's.
         LayerUnavailable: The layer fails closed.
     """
-    if not isinstance(error, Exception) or isinstance(error, ArgoError):
+    if not is_failure(error) or isinstance(error, ArgoError):
         raise error
     report(layer, call, error)
     if layer.fail_closed:
@@ -202,7 +203,7 @@ async def await_looks(
                 else:
                     found = await fail_at(look, deadline, clock)
                     left = deadline - clock.monotonic()
-            except Exception as error:
+            except BaseException as error:
                 if isinstance(error, TimeLimitExceeded) and clock.monotonic() >= deadline:
                     raise
                 _pass_over(layer, call, error, report)

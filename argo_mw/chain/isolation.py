@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from argo_mw.base.cancellation import described, is_failure
 from argo_mw.base.errors import ArgoError, LayerUnavailable, PluginError
 from argo_mw.model.call import Call
 from argo_mw.model.layer import Layer, Next
@@ -53,8 +54,8 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
         link = _Link(layer, inner)
         try:
             outcome: object = await middleware(call, link)
-        except Exception as error:
-            if error is link.raised:
+        except BaseException as error:
+            if error is link.raised or not is_failure(error):
                 raise
             if isinstance(error, ArgoError) and not isinstance(error, PluginError):
                 raise
@@ -67,7 +68,7 @@ def isolate(layer: Layer, inner: Next, report: Report) -> Next:
 
 
 async def _carry_on(
-    layer: Layer, call: Call, link: _Link, error: Exception, report: Report
+    layer: Layer, call: Call, link: _Link, error: BaseException, report: Report
 ) -> Outcome:
     """Return the answer to *call* although *layer* failed with *error*, if it may be answered."""
     report(layer, call, error)
@@ -85,7 +86,7 @@ async def _carry_on(
 
 def refusal(layer: Layer, call: Call, error: BaseException) -> LayerUnavailable:
     """Return why *call* is not answered: *layer*, which fails closed, failed with *error*."""
-    why = f"layer {layer.name!r} failed ({type(error).__name__}: {error})"
+    why = f"layer {layer.name!r} failed ({described(error)})"
     return unavailable(layer, call, why, "fix it")
 
 

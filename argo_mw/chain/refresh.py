@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from argo_mw.base.errors import DeadlineExceeded
+from argo_mw.base.errors import ArgoError, DeadlineExceeded
 from argo_mw.model.copies import OutcomeCopies
 from argo_mw.model.outcome import Outcome
 
@@ -40,10 +40,15 @@ class Refresh:
 
     def _result(self) -> Outcome | Exception:
         if self._task.cancelled():
-            return DeadlineExceeded(f"the refresh of {self._label} was stopped by shutdown")
+            return self._stopped()
         error = self._task.exception()
         if error is None:
             return self._task.result()
         if isinstance(error, Exception):
             return error
         raise error
+
+    def _stopped(self) -> Exception:
+        if self._task.cancelling():
+            return DeadlineExceeded(f"the refresh of {self._label} was stopped by shutdown")
+        return ArgoError(f"the refresh of {self._label} failed: it raised CancelledError by itself")

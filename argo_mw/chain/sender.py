@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 
+from argo_mw.base.cancellation import described, is_failure
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
 from argo_mw.base.tasks import Tasks
@@ -46,9 +47,9 @@ class Sender:
             if not isinstance(outcome, Outcome):
                 raise self._no_outcome(outcome)
         except BaseException as error:
-            if request is not None or sent is not None:
-                await self._settle(request, sent, (error,))
             ours = self._as_ours(error)
+            if request is not None or sent is not None:
+                await self._settle(request, sent, (_ending(error, ours),))
             if ours is error:
                 raise
             raise ours from error
@@ -76,8 +77,8 @@ class Sender:
                 raise UpstreamError(msg, upstream=self.upstream.name)
             answers = [self._each(answer) for answer in answers]
         except BaseException as error:
-            await self._settle(request, sent, (error,) * len(calls))
             ours = self._as_ours(error)
+            await self._settle(request, sent, (_ending(error, ours),) * len(calls))
             if ours is error:
                 raise
             raise ours from error
@@ -98,9 +99,11 @@ class Sender:
                 await guard.reserve(request)
                 taken += 1
         except BaseException as error:
+            failed = is_failure(error) and not isinstance(error, Refusal)
             await self._release(request, self._guards[:taken])
-            if isinstance(error, Exception) and not isinstance(error, Refusal):
-                msg = f"guard failed, so upstream {self.upstream.name!r} is not asked: {error}"
+            if failed:
+                why = str(error) or described(error)
+                msg = f"guard failed, so upstream {self.upstream.name!r} is not asked: {why}"
                 raise Refusal(msg) from error
             raise
 
@@ -183,15 +186,20 @@ class Sender:
         return UpstreamError(msg, upstream=self.upstream.name)
 
     def _as_ours(self, error: BaseException) -> BaseException:
-        if isinstance(error, ArgoError) or not isinstance(error, Exception):
+        if isinstance(error, ArgoError) or not is_failure(error):
             return error
         return self._failure(error)
 
     def _failure(self, error: BaseException) -> UpstreamError:
-        msg = f"upstream {self.upstream.name!r} failed: {type(error).__name__}: {error}"
+        msg = f"upstream {self.upstream.name!r} failed: {described(error)}"
         failure = UpstreamError(msg, upstream=self.upstream.name)
         failure.raised = error if isinstance(error, Exception) else None
         return failure
+
+
+def _ending(error: BaseException, ours: BaseException) -> BaseException:
+    """Return what a request ended in: *error*, unless that only looks like a cancellation."""
+    return error if isinstance(error, Exception) else ours
 
 
 async def _all(steps: Sequence[Awaitable[None]]) -> Sequence[Exception]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 
+from argo_mw.base.cancellation import is_failure
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import fail_at
 from argo_mw.base.errors import Closed, NotShareable
@@ -61,7 +62,9 @@ class ShadowRunner:
         try:
             looking = _coroutine(shadow, call, outcome)
             await fail_at(looking, self._clock.monotonic() + TIMEOUT, self._clock)
-        except Exception as error:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             self._report(layer, call, error)
 
 

@@ -25,6 +25,13 @@ ON_SENT = "argo.on_sent"
 For layers that pay for a request which guards may refuse, or whose caller may leave before.
 """
 
+ENDS_WITH_CALLERS = "argo.ends_with_callers"
+"""The extension that is ``True`` where a request ends with its last caller, whose time is up.
+
+Else a request whose callers have all run out of time goes on, within the operation's timeout, and
+its answer is kept.
+"""
+
 
 @final
 class Call(Struct, frozen=True, eq=False):

@@ -9,6 +9,7 @@ from typing import Generic, Self, TypeVar, cast
 
 from attrs import define, frozen
 
+from argo_mw.base.cancellation import described, is_failure
 from argo_mw.base.error_copies import copy_error
 from argo_mw.base.errors import Closed, NotShareable, StreamAborted
 from argo_mw.base.immutability import is_immutable
@@ -173,15 +174,18 @@ class Stream(Generic[C]):
                     raise StreamAborted(msg)
                 self._chunks.append(_kept(chunk))
                 self._wake()
-        except asyncio.CancelledError:
-            self._finish(StreamAborted(f"stream {self._name!r} was stopped"))
-            raise
-        except Exception as error:
-            self._finish(error)
+        except BaseException as error:
+            if not is_failure(error):
+                self._finish(StreamAborted(f"stream {self._name!r} was stopped"))
+                raise
+            self._finish(error if isinstance(error, Exception) else self._ended_by_itself(error))
         else:
             self._finish(None)
         finally:
             await self._close_source()
+
+    def _ended_by_itself(self, error: BaseException) -> StreamAborted:
+        return StreamAborted(f"the source of stream {self._name!r} failed: {described(error)}")
 
     async def _close_source(self) -> None:
         close = getattr(self._source, "aclose", None)

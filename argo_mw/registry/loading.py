@@ -169,7 +169,7 @@ class Plugins:
         self.configured = {n: c for n, c in configs.items() if n in self.names}
         return self.configured
 
-    def leave_out(self, name: str, stage: str, error: Exception, *, keep: bool = False) -> None:
+    def leave_out(self, name: str, stage: str, error: BaseException, *, keep: bool = False) -> None:
         """Stop using plugin *name*, because *stage* failed with *error*.
 
         Args:

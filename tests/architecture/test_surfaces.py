@@ -23,8 +23,8 @@ SURFACES = {
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching
         BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus
         CircuitOpen Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count
-        CountingGuard DeadlineExceeded Decision DecisionReason EncryptionKeys Envelope Epoch
-        Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
+        CountingGuard DeadlineExceeded Decision DecisionReason ENDS_WITH_CALLERS EncryptionKeys Envelope
+        Epoch Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
         Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
         Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note ON_SENT
         Observer Operation OperationSettings Outcome OutcomeCopies PluginError
@@ -35,7 +35,7 @@ SURFACES = {
         TimeLimitExceeded TimeOrderedIds Timer Trouble UNLIMITED Undecodable
         UndecodableReason UnknownOperation Unsupported Upstream UpstreamError
         UpstreamSettings all_failed collect config_of context_of copy_error fail_at
-        fingerprint hookimpl hookspec is_final layers_of observe observes operation
+        fingerprint hookimpl hookspec is_failure is_final is_time_limit layers_of observe observes operation
         plugin_of redact redact_url scope_of stall_aware_timeout state_directory structure
         suggest
     """,

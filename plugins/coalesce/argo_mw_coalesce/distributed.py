@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
-from attrs import define, frozen
+from attrs import define
 
 from argo_mw.plugin import (
     Call,
@@ -26,13 +26,11 @@ from argo_mw.plugin import (
     fail_at,
 )
 from argo_mw.store import Freshness, Lease, Subscription, TagSnapshot
+from argo_mw_coalesce.load_start import LOAD_START, LoadStart
 from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
 
 NAME = "coalesce.distributed"
 CHANNEL = "argo:results"
-LOAD_START = "coalesce.load_start"
-"""The extension in which a flight hands its :class:`LoadStart` to this layer."""
-
 _LEASE = "argo:flight:"
 _RESULT = "argo:result:"
 _RENEWALS = 3
@@ -44,20 +42,6 @@ It is notified of results; this is for a holder that has left or died without pu
 """
 _RETRIES = 8
 """How often, at least, within the life of a lease, a waiting process tries to acquire it."""
-
-
-@frozen(eq=False)
-class LoadStart:
-    """The beginning of a load.
-
-    Attributes:
-        began: Seconds since the epoch.
-        tag_snapshot: The versions that the call's tags had then: a result from before an
-            invalidation that the call comes after is not for it.
-    """
-
-    began: float
-    tag_snapshot: TagSnapshot
 
 
 @define(eq=False)

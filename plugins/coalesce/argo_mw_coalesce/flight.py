@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from argo_mw.plugin import Outcome, OutcomeCopies
+from argo_mw.plugin import Outcome, OutcomeCopies, is_time_limit
 from argo_mw.store import TagSnapshot
 
 
 class Flight:
     r"""A call under way and the callers that wait for it.
 
-    It belongs to no caller: a caller that leaves gives up its own wait only, and the last one to
-    leave *abandon*\ s the flight.
+    It belongs to no caller: a caller that leaves gives up its own wait only. The last one to leave
+    *abandon*\ s the flight, unless its time was up: then the flight goes on without callers.
 
     Attributes:
         waiting: The number of callers that wait now.
@@ -70,8 +70,11 @@ class Flight:
         self._copies = OutcomeCopies(error)
         self._wake()
 
-    async def wait(self) -> Outcome:
+    async def wait(self, *, ends_with_caller: bool = False) -> Outcome:
         """Return the outcome of the flight, for one caller.
+
+        Args:
+            ends_with_caller: Whether the last caller abandons it also when its time is up.
 
         Raises:
             Exception: The error that the flight failed with, for this caller alone.
@@ -80,11 +83,15 @@ class Flight:
         if not self.landed:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters[waiter] = None
+            goes_on = False
             try:
                 await waiter
+            except asyncio.CancelledError as error:
+                goes_on = is_time_limit(error) and not ends_with_caller
+                raise
             finally:
                 self._waiters.pop(waiter, None)
-                if not self._waiters and not self.landed:
+                if not goes_on and not self._waiters and not self.landed:
                     self._abandon(self)
         if self._copies is not None:
             return self._copies.take()

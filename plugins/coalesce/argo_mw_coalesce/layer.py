@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextvars
 from collections.abc import Coroutine
 from functools import partial
 
 from argo_mw.plugin import (
+    ENDS_WITH_CALLERS,
+    ArgoError,
     Call,
     Context,
     DeadlineExceeded,
+    Middleware,
     Next,
     Outcome,
     TimeLimitExceeded,
     fail_at,
+    is_failure,
 )
 from argo_mw.store import Freshness
-from argo_mw_coalesce.distributed import LOAD_START, LoadStart
 from argo_mw_coalesce.flight import Flight
+from argo_mw_coalesce.load_start import LOAD_START, LoadStart
 
 NAME = "coalesce"
 _STILL_VALID = (Freshness.FRESH, Freshness.STALE)
@@ -28,7 +31,9 @@ class Coalesce:
     """Lets equal calls share one flight.
 
     A flight runs in a task of its own, in a clean context, until the operation's own timeout,
-    whatever the deadline of the caller that started it. The last caller that leaves cancels it.
+    whatever the deadline of the caller that started it. The last caller that is cancelled cancels
+    it. One whose time is up leaves it to the application: its answer is kept for later callers,
+    and those that come meanwhile join it.
 
     Args:
         context: The application's context.
@@ -52,13 +57,18 @@ class Coalesce:
             return await self._wait(flight, call)
         if len(self._flights) >= self._max_flights:
             return await call_next(call)
-        return await self._start(key, call, call_next).wait()
+        return await _wait_in(self._start(key, call, call_next), call)
 
     async def find(self, call: Call) -> Outcome | None:
         """Return the outcome of the flight that *call* may join, or ``None``."""
         # Looked up when this is awaited: the wait of a layer outside of it may have taken long.
         flight = self._joinable(flight_key(call)) if self._flights else None
         return None if flight is None else await self._wait(flight, call)
+
+    def take_over(self, previous: Middleware) -> None:
+        """Know the flights of *previous*, which goes on to know those of this one."""
+        if isinstance(previous, Coalesce):
+            self._flights = previous._flights
 
     def explain(self, call: Call) -> str:
         """Describe the flight that *call* would join, if there is one."""
@@ -72,7 +82,7 @@ class Coalesce:
     def _wait(self, flight: Flight, call: Call) -> Coroutine[object, object, Outcome]:
         if self._context.events.calls:
             self._context.announce(NAME, "joined", call)
-        return flight.wait()
+        return _wait_in(flight, call)
 
     def _joinable(self, key: str) -> Flight | None:
         flight = self._flights.get(key)
@@ -115,14 +125,16 @@ class Coalesce:
             start = LoadStart(began, flight.tag_snapshot)
             flying = call.until(deadline).extended({LOAD_START: start})
             outcome = await fail_at(call_next(flying), deadline, self._clock)
-        except asyncio.CancelledError:
-            self._forget(key, flight)
-            flight.fail(_stopped(call))
-            raise
         except TimeLimitExceeded:
             self._fail(key, flight, _too_late(call, timeout))
         except Exception as error:
             self._fail(key, flight, error)
+        except BaseException as error:
+            failed = is_failure(error)
+            self._forget(key, flight)
+            flight.fail(_cancelled_itself(call) if failed else _stopped(call))
+            if not failed:
+                raise
         else:
             self._forget(key, flight)
             flight.land(outcome)
@@ -146,6 +158,11 @@ class Coalesce:
             del self._flights[key]
 
 
+def _wait_in(flight: Flight, call: Call) -> Coroutine[object, object, Outcome]:
+    """Return the wait of the caller that asks *call*."""
+    return flight.wait(ends_with_caller=call.extensions.get(ENDS_WITH_CALLERS) is True)
+
+
 def flight_key(call: Call) -> str:
     """Return the key under which calls share a flight: the call's own, and its demands on age.
 
@@ -164,3 +181,7 @@ def _too_late(call: Call, timeout: float) -> DeadlineExceeded:
 
 def _stopped(call: Call) -> DeadlineExceeded:
     return DeadlineExceeded(f"the call of {call.operation.name} was stopped by shutdown")
+
+
+def _cancelled_itself(call: Call) -> ArgoError:
+    return ArgoError(f"the load of {call.label} raised CancelledError, and nobody cancelled it")

@@ -10,6 +10,8 @@ from argo_mw.plugin import AnyOperation, Context, Layer, hookimpl
 from argo_mw_coalesce.distributed import NAME as DISTRIBUTED
 from argo_mw_coalesce.distributed import DistributedCoalesce
 from argo_mw_coalesce.layer import NAME, Coalesce
+from argo_mw_coalesce.loads import NAME as LOADS
+from argo_mw_coalesce.loads import Loads
 
 
 @frozen
@@ -41,21 +43,21 @@ def register_config() -> type:
 
 @hookimpl
 def register_layers(config: CoalesceConfig, context: Context) -> Iterable[Layer]:
-    """Return the outermost layer, and its distributed half inside of the caches."""
+    """Return the outermost layer, and its halves inside of the caches, for loads."""
     coalesce = Coalesce(context, failure_ttl=config.failure_ttl, max_flights=config.max_flights)
     outer = Layer(NAME, coalesce, slot=NAME, transparent=True)
+    inner = ("similarity",)
     if not config.distributed or context.single_process:
-        return [outer]
+        return [outer, Layer(LOADS, Loads(context), after=("race",), before=inner)]
+    loads = Layer(LOADS, Loads(context), after=("race",), before=(DISTRIBUTED, *inner))
     distributed = DistributedCoalesce(
         context,
         lease_ttl=config.lease_ttl,
         result_ttl=config.result_ttl,
         store_timeout=config.store_timeout,
     )
-    inner = Layer(
-        DISTRIBUTED, distributed, after=("race",), before=("similarity",), serves=_is_loaded
-    )
-    return [outer, inner]
+    fleet = Layer(DISTRIBUTED, distributed, after=("race",), before=inner, serves=_is_loaded)
+    return [outer, loads, fleet]
 
 
 def _is_loaded(operation: AnyOperation) -> bool:

@@ -220,19 +220,22 @@ async def test_a_flight_runs_in_no_callers_context(clock: FakeClock) -> None:
         assert "no caller" == await argo.call("bars", symbol="AAPL")
 
 
-async def test_callers_with_a_max_age_do_not_join_a_flight_without_one(
-    clock: FakeClock,
+@pytest.mark.parametrize(("later", "loads"), [(0.9, 1), (1.1, 2)])
+async def test_callers_with_a_max_age_join_no_load_that_began_before_that(
+    clock: FakeClock, later: float, loads: int
 ) -> None:
     upstream = held()
     async with open_argo(upstream, clock, distributed=False) as argo:
-        tasks = [
-            asyncio.create_task(caller.call("bars", symbol="AAPL"))
-            for caller in (argo, argo.options(max_age=1.0), argo.options(max_age=1.0))
+        tasks = [asyncio.create_task(argo.call("bars", symbol="AAPL"))]
+        await clock.advance(later)
+        tasks += [
+            asyncio.create_task(argo.options(max_age=1.0).call("bars", symbol="AAPL"))
+            for _ in range(2)
         ]
         await settle()
         upstream.gate.set()
         await asyncio.gather(*tasks)
-    assert 2 == len(upstream.asked)
+    assert loads == len(upstream.asked)
 
 
 async def test_equal_questions_share_a_flight_over_the_edge_of_a_minute(clock: FakeClock) -> None:
@@ -307,8 +310,7 @@ async def test_a_join_looks_again_when_it_is_awaited_later(clock: FakeClock) -> 
     """A layer outside may wait between the look for a flight and the join."""
     upstream = held("first", "second")
     async with open_argo(upstream, clock) as argo:
-        [layer] = layers_of(argo)
-        coalesce = layer.middleware
+        coalesce = layers_of(argo)[0].middleware
         assert isinstance(coalesce, Coalesce)
         call = context_of(argo).make_call("bars", "default", {"symbol": "AAPL"})
         first = asyncio.create_task(argo.call("bars", symbol="AAPL"))

@@ -491,7 +491,7 @@ def test_a_result_that_only_its_holder_can_use_arrives_empty() -> None:
         assert SharedResult() == read_result(codecs, "key", data)
 
 
-async def test_the_plugins_flag_switches_both_halves(store: str, clock: FakeClock) -> None:
+async def test_the_plugins_flag_switches_all_its_layers(store: str, clock: FakeClock) -> None:
     one, other = held("one"), held("other")
     one.gate.set()
     other.gate.set()
@@ -504,7 +504,8 @@ async def test_the_plugins_flag_switches_both_halves(store: str, clock: FakeCloc
         tasks = [ask(argo) for argo in (first, first, second)]
         assert ["one", "one", "other"] == [(await task).value for task in tasks]
         await first.reload({**settings(store), "flags": {"coalesce": "on"}})
-        assert ["coalesce", "coalesce.distributed"] == [layer.name for layer in layers_of(first)]
+        names = ["coalesce", "coalesce.loads", "coalesce.distributed"]
+        assert names == [layer.name for layer in layers_of(first)]
     assert (2, 1) == (len(one.asked), len(other.asked))
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from argo_mw.plugin import Argo, ArgoError, DeadlineExceeded, TimeLimitExceeded, UpstreamError
+from argo_mw.plugin import (
+    ENDS_WITH_CALLERS,
+    Argo,
+    ArgoError,
+    DeadlineExceeded,
+    TimeLimitExceeded,
+    UpstreamError,
+)
 from argo_mw_llm.answers import RawResponse
 from argo_mw_llm.operations import EXCHANGE
 from argo_mw_llm.provider import SEND, ExchangeFailed
@@ -41,7 +48,8 @@ async def exchange(
         tenant: The tenant of the call, or ``None`` for the configured one.
         betas: The beta features that the request's headers ask for, which may change the answer.
     """
-    caller = argo.options(tenant=tenant, extensions={SEND: send})
+    # A client's own timeout ends its request: its user expects that of the SDK.
+    caller = argo.options(tenant=tenant, extensions={SEND: send, ENDS_WITH_CALLERS: True})
     deciding = {name: value for name, value in body.items() if name not in _NOT_IN_KEY}
     try:
         outcome = await caller.outcome(

@@ -256,6 +256,22 @@ async def test_errors_keep_all_of_their_headers(sandbox: Sandbox, open_argo: Ope
         assert "date" in seen.value.response.headers
 
 
+async def test_a_timeout_of_the_sdk_ends_the_request(sandbox: Sandbox, open_argo: OpenArgo) -> None:
+    """No request goes on for a client that has given it up, as it would for other callers."""
+    for name in ("claude", "deepseek"):
+        sandbox.set_fault(name, "stall")
+    options: dict[str, Any] = {"timeout": 0.3, "max_retries": 0}
+    async with open_argo(plugins=LAYERS) as argo:
+        async with claude(argo, sandbox, **options) as client:
+            with pytest.raises(anthropic.APITimeoutError):
+                await client.messages.create(**ASK)
+        async with chat(argo, sandbox, **options) as other:
+            with pytest.raises(openai.APITimeoutError):
+                await other.chat.completions.create(**CHAT)
+        for name in ("claude", "deepseek"):
+            await sandbox.until(lambda name=name: sandbox.counts_of(name).disconnects == 1)
+
+
 @pytest.mark.parametrize(
     "limits",
     [
