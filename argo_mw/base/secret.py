@@ -17,7 +17,11 @@ STARS: Final = "********"
 _MIN_LENGTH: Final = 6
 """Characters of a secret that is struck out of texts: shorter ones would blank out common words."""
 _MAX_SECRETS: Final = 4096
-_LOGIN: Final = re.compile(r"://([^\s:/@]{0,256}):(\S{1,4096})@")
+_LOGIN: Final = re.compile(r"://[^\s:/@]{0,256}:")
+"""How a URL with a password begins, up to the password."""
+_MAX_PASSWORD: Final = 4096
+_BLANK: Final = re.compile(r"\s|\Z")
+_END_OF_HOST: Final = re.compile("[/?#]")
 _PARAMETER: Final = re.compile(
     r"([?&][\w.-]{0,64}(?:password|passwd|secret|token|key|auth)=)[^&\s'\"#]{1,4096}", re.IGNORECASE
 )
@@ -105,7 +109,26 @@ def redact_url(text: str) -> str:
 
     Users, hosts and paths stay, so that people see which server is meant.
     """
-    return _PARAMETER.sub(rf"\1{STARS}", _LOGIN.sub(rf"://\1:{STARS}@", text))
+    return _PARAMETER.sub(rf"\1{STARS}", _without_passwords(text))
+
+
+def _without_passwords(text: str) -> str:
+    """Return *text* without the passwords of its URLs, each up to the last ``@`` that it may hold.
+
+    Searched by hand: a pattern for it would go over what follows once for every ``://``.
+    """
+    parts: list[str] = []
+    at = blank = 0
+    while (found := _LOGIN.search(text, at)) is not None:
+        begin = found.end()
+        if blank < begin:
+            end_of_word = _BLANK.search(text, begin)
+            blank = len(text) if end_of_word is None else end_of_word.start()
+        # A password has a character at least, and may hold an @ itself.
+        end = text.rfind("@", begin + 1, min(blank, begin + _MAX_PASSWORD + 1))
+        parts.append(text[at:begin] if end < 0 else f"{text[at:begin]}{STARS}")
+        at = begin if end < 0 else end
+    return "".join([*parts, text[at:]])
 
 
 def conceal(value: str) -> None:
@@ -161,7 +184,7 @@ def _passwords(url: str) -> list[str]:
     _, separator, rest = url.partition("://")
     if not separator or "@" not in rest:
         return []
-    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    netloc = _END_OF_HOST.split(rest, maxsplit=1)[0]
     login = (netloc if "@" in netloc else rest).rpartition("@")[0]
     password = login.partition(":")[2]
     return [password, unquote(password)]

@@ -11,7 +11,7 @@ from argo_mw.base.errors import ConfigError
 from argo_mw.base.secret import STARS, HiddenText, conceal, conceal_passwords
 
 _VARIABLE: Final = re.compile(r"\$\{(\w+)\}")
-_LOGIN: Final = re.compile(r"://[^\s]*@")
+_LOGIN: Final = re.compile(r"(?<!\S)(?>\S*?://)\S*@")
 
 
 class WrittenText:

@@ -11,7 +11,7 @@ from argo_mw.base.errors import ConfigError
 from argo_mw.base.secret import HiddenText
 from argo_mw.flags.model import Rule, State, Unit
 
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%(?:\s*by\s+(\w+))?")
+_PERCENT = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s{0,20}%(?:\s*by\s+(\w+))?")
 _KEYS = ("state", "percent", "by", "subjects", "killed", "rolled_back")
 _MAX_SHOWN = 12
 _FORM = "'on', 'off', 'shadow', '10%', '10% by tenant', or {percent = 10, by = 'subject'}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import field, frozen
+
+from argo_mw_llm.foreign_json import read_json
 
 Action = Literal["BUY", "SELL", "HOLD"]
 
@@ -133,7 +134,7 @@ class RawResponse:
     def text(self) -> str:
         """The text of the answer, or "" where the body cannot be read."""
         try:
-            body = json.loads(self.body)
+            body: Any = read_json(self.body)
             if "choices" in body:
                 return str(body["choices"][0]["message"]["content"] or "")
             return "".join(block.get("text", "") for block in body["content"])

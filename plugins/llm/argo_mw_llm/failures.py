@@ -6,11 +6,11 @@ docs.z.ai/api-reference/api-code, alibabacloud.com/help/model-studio/error-code)
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 
 from argo_mw.plugin import Action, UpstreamError
+from argo_mw_llm.foreign_json import read_json
 
 _STOP, _SWITCH, _RETRY = Action.STOP, Action.SWITCH, Action.RETRY
 
@@ -37,6 +37,8 @@ _BY_MESSAGE = re.compile(
 _ELSEWHERE = ("1113", "1211", "1301", "1304", "1308", "1309", "1310", "Arrearage")
 _BY_CODE = dict.fromkeys(_ELSEWHERE, _SWITCH)
 _MAX_MESSAGE = 300
+_MAX_READ = 5000
+"""Characters of a code or a message that are read."""
 
 
 class ProviderFailed(UpstreamError):
@@ -53,7 +55,7 @@ def from_status(
     provider: str, status: int, body: object, headers: Mapping[str, str]
 ) -> ProviderFailed:
     """Return the error for an answer with an error *status*."""
-    code, message = _code_and_message(body)
+    code, message = (text[:_MAX_READ] for text in _code_and_message(body))
     text = f"{status} {code}: {message}" if code else f"{status}: {message}"
     msg = f"upstream {provider!r} answered {text[:_MAX_MESSAGE]}"
     return ProviderFailed(
@@ -95,7 +97,7 @@ def _action(status: int, code: str, message: str) -> Action:
 def _code_and_message(body: object) -> tuple[str, str]:
     if isinstance(body, (bytes, str)):
         try:
-            body = json.loads(body)
+            body = read_json(body)
         except ValueError:
             return "", "an answer that is no JSON"
     inner = body.get("error", body) if isinstance(body, Mapping) else body

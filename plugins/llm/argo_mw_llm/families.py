@@ -9,7 +9,7 @@ _VENDOR = re.compile(r"^(?:[a-z]+(?:-[a-z]+)*\.)+(?=[a-z])")
 """Labels of a cloud, such as ``us.anthropic.``; versions such as ``glm-5.3`` hold digits."""
 _SUFFIX = re.compile(
     r"""(?: (?<=\d)-v\d+ | -v\d+:\d+  # versions of clouds
-          | :.* | @.* | \[.*\]              # variants, lengths of context
+          | (?s::.*) | (?s:@.*) | \[[^\[\]]*\]  # variants, lengths of context
           | -20\d\d-?[01]\d-?[0-3]\d        # 20251001, 2025-10-01
           | -(?:0[1-9]|1[0-2])[0-3]\d       # 0813
           | -2\d(?:0[1-9]|1[0-2])(?:[0-3]\d)?  # 2507, 260910

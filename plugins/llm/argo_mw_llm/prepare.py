@@ -20,9 +20,9 @@ _NOT_PROSE = re.compile(
       | ^[ \t]                 # indentation
       | ^(?:[-+]|\d+[.)])[ \t] # lists
       | \t
-      | ^\W*$(?<=\S)           # rules and underlines
-      | [ ]{2,}\n              # a line break of Markdown
-      | \d[ ]{2,} | [ ]{2,}[-+$]?\d  # columns of numbers
+      | ^[^\w\n]*+$(?<=\S)     # rules and underlines
+      | [ ][ ]\n               # a line break of Markdown
+      | \d[ ][ ] | [ ][ ][-+$]?\d  # columns of numbers
     """,
     re.VERBOSE | re.MULTILINE,
 )

@@ -6,13 +6,13 @@ can have taken is no count, and never lowers what is held for the request.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from argo_mw_llm.answers import Usage
+from argo_mw_llm.foreign_json import read_json
 from argo_mw_llm.streams import Ending
 
 CLAUDE_STOPS = {
@@ -43,8 +43,8 @@ def parse(content: bytes) -> object:
     """
     try:
         return msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        return json.loads(content)  # which is slower, and takes half surrogate pairs and NaN
+    except (msgspec.DecodeError, RecursionError):
+        return read_json(content)  # which is slower, and takes half surrogate pairs and NaN
 
 
 def plain_counts(counts: object) -> object:
@@ -118,7 +118,7 @@ def read_events(provider: str, raw: bytes, ending: Ending) -> None:
 def _decoded(lines: Iterable[bytes]) -> Iterable[Mapping[str, object]]:
     for line in lines:
         try:
-            event = json.loads(line[5:])
+            event = read_json(line[5:])
         except ValueError:
             continue
         if isinstance(event, dict):

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from argo_mw_llm.answers import Action, Completion, Malformed, Opinion
 from argo_mw_llm.estimate import rough_tokens
+from argo_mw_llm.foreign_json import read_json
 from argo_mw_llm.request import ModelRequest
 
 _SYSTEM = (
@@ -79,9 +80,9 @@ def read_opinion(completion: Completion) -> Opinion | Malformed:
     if completion.stop != "end":
         return refuse(f"it stopped at {completion.stop!r}")
     try:
-        fields = json.loads(text)
-    except ValueError:
-        return refuse("its reply is no JSON")
+        fields = read_json(text, strict=True)
+    except ValueError as error:
+        return refuse(f"its reply is no JSON to rely on: {error}")
     if not isinstance(fields, dict) or set(fields) != {"action", "confidence", "reason"}:
         return refuse("its JSON has not just action, confidence and reason")
     action, sure, reason = fields["action"], fields["confidence"], fields["reason"]
@@ -89,7 +90,8 @@ def read_opinion(completion: Completion) -> Opinion | Malformed:
         return refuse(f"its action is {str(action)[:20]!r}")
     if isinstance(sure, bool) or not isinstance(sure, (int, float)) or not 0.0 <= sure <= 1.0:
         return refuse("its confidence is no number from 0 to 1")
-    line = " ".join(reason.split())
+    # Half a surrogate pair is no text that anything can write down.
+    line = " ".join(reason.encode("utf-8", "replace").decode().split())
     return Opinion(cast("Action", action), float(sure), line, completion.model, completion.usage)
 
 

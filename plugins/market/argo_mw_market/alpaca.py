@@ -38,7 +38,7 @@ from argo_mw.plugin import (
 from argo_mw_market.config import AlpacaConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule
 from argo_mw_market.hours import AgeLimits
-from argo_mw_market.http import Http, HttpReply, decode
+from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
@@ -296,7 +296,7 @@ class Alpaca(Vendor):
         """Return the message."""
         try:
             return _ERROR.decode(reply.body).message
-        except msgspec.MsgspecError:
+        except MALFORMED:
             return super().error_text(reply)
 
     def wait(self, reply: HttpReply) -> float | None:

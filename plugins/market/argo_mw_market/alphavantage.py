@@ -22,7 +22,7 @@ from argo_mw_market.config import AlphaVantageConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.frames import Floats
 from argo_mw_market.hours import NEW_YORK, AgeLimits
-from argo_mw_market.http import Http, HttpReply, decode
+from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
@@ -197,7 +197,7 @@ class AlphaVantage(Vendor):
             values = np.array([[row[c] for c in _COLUMNS] for row in rows.values()], np.float64)
             form = _DATE if frame.daily else f"{_DATE} %H:%M:%S"
             seconds = self.instants().from_local(list(rows), form, NEW_YORK)
-        except (msgspec.MsgspecError, KeyError, ValueError) as error:
+        except (*MALFORMED, KeyError, ValueError) as error:
             raise self.malformed(f"a time series ({error})") from None
         return seconds[::-1], values[::-1].reshape(-1, len(_COLUMNS))
 
@@ -221,7 +221,7 @@ class AlphaVantage(Vendor):
         try:
             items = _FEED.decode(top["feed"])
             articles = _articles(items[:limit], ticker_of(symbol), self.instants())
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (*MALFORMED, ValueError) as error:
             raise self.malformed(f"a feed ({error})") from None
         return Outcome(articles, as_of=now, cost=requests.cost())
 
@@ -229,7 +229,7 @@ class AlphaVantage(Vendor):
         """Return the notice, or the page."""
         try:
             top = _TOP.decode(reply.body)
-        except msgspec.MsgspecError:
+        except MALFORMED:
             return super().error_text(reply)
         return next((_text(top[key]) for key in _NOTICES if key in top), "")
 
@@ -251,7 +251,7 @@ def ticker_of(symbol: Symbol) -> str:
 def _text(raw: msgspec.Raw) -> str:
     try:
         return _TEXT.decode(raw)
-    except msgspec.MsgspecError:
+    except MALFORMED:
         return bytes(raw).decode("utf-8", "replace")
 
 

@@ -15,10 +15,17 @@ from argo_mw.plugin import Action, NotFound, UpstreamError
 
 TOO_MANY = 429
 _MAX_TEXT = 200
+_MAX_READ = 20_000
+"""Characters of an error that are read: a page says what happened in its head."""
+_MARKUP = re.compile("<[^<>]*>")
 
 
 def _several(statuses: int | Container[int]) -> Container[int]:
     return (statuses,) if isinstance(statuses, int) else statuses
+
+
+def _in_any_case(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE)
 
 
 @frozen
@@ -27,7 +34,7 @@ class ErrorRule:
 
     Attributes:
         statuses: The HTTP statuses, or a single one.
-        text: A pattern that occurs in the error's text; "" fits all.
+        text: A pattern that occurs in the error's text, in whatever case; "" fits all.
         action: What to do.
         meaning: Its meaning and its remedy, for people.
         wait: Seconds to wait where the vendor does not say.
@@ -36,7 +43,7 @@ class ErrorRule:
     """
 
     statuses: Container[int] = field(converter=_several)
-    text: str
+    text: re.Pattern[str] = field(converter=_in_any_case)
     action: Action
     meaning: str
     wait: float | None = None
@@ -45,7 +52,7 @@ class ErrorRule:
 
     def fits(self, status: int, text: str) -> bool:
         """Return whether an error is of this kind."""
-        return status in self.statuses and re.search(self.text, text, re.IGNORECASE) is not None
+        return status in self.statuses and self.text.search(text) is not None
 
 
 BAD_GATEWAY = ErrorRule(range(500, 600), "", Action.RETRY, "it has a fault of its own for now")
@@ -82,6 +89,7 @@ def judge(vendor: str, rules: Sequence[ErrorRule], failure: Failure) -> Upstream
 
 def _in_short(text: str) -> str:
     """Return *text* on one line, without markup and control characters."""
-    plain = "".join(c if c.isprintable() else " " for c in re.sub(r"<[^>]*>", " ", text))
+    text = _MARKUP.sub(" ", text[:_MAX_READ])
+    plain = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(plain.split())
     return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}…"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import ssl
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -27,6 +27,8 @@ _POOL = httpx2.Limits(max_connections=64, max_keepalive_connections=64, keepaliv
 # No timeout but for connecting: attempts have a deadline by the wall clock, which also holds
 # against a body that trickles in.
 _TIMEOUT = httpx2.Timeout(None, connect=5.0)
+MALFORMED: Final = (msgspec.MsgspecError, RecursionError)
+"""What a decoder raises for a body that is not what it should be, or is nested too deeply."""
 _AGENT = "argo-mw-market/0.1"
 
 
@@ -186,6 +188,6 @@ def decode(vendor: str, reply: HttpReply, decoder: msgspec.json.Decoder[T]) -> T
     """
     try:
         return decoder.decode(reply.body)
-    except msgspec.MsgspecError as error:
+    except MALFORMED as error:
         msg = f"upstream {vendor!r} sent a malformed answer ({error})"
         raise InvalidAnswer(msg, upstream=vendor, status=reply.status) from None

@@ -14,7 +14,7 @@ from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import MassiveConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.hours import AgeLimits
-from argo_mw_market.http import Http, HttpReply, decode
+from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
 from argo_mw_market.keys import find_keys
 from argo_mw_market.symbols import Spelling, Symbol
 from argo_mw_market.vendor import BarsQuestion, Vendor
@@ -140,7 +140,7 @@ class Massive(Vendor):
         """Return the status and its text."""
         try:
             error = _ERROR.decode(reply.body)
-        except msgspec.MsgspecError:
+        except MALFORMED:
             return super().error_text(reply)
         return f"{error.status} {error.error or error.message}".strip()
 

@@ -13,11 +13,13 @@ from attrs import frozen
 
 from argo_mw.plugin import BadParameter
 
+_MARKS = re.compile("[-./]")
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,3})?")
 _PAIR = re.compile(r"(?:X:)?(?P<base>[A-Z0-9]{2,10})[-/](?P<quote>[A-Z]{3,5})")
 _JOINED = re.compile(
     r"(?:X:)?(?P<base>[A-Z0-9]{2,10}?)(?P<quote>BUSD|USDC|USDT|USD|EUR|GBP|JPY|BTC|ETH)"
 )
+_SEPARATOR = re.compile(r"[-/]")
 _MAX_TICKER = 5
 """The most letters that a ticker in the United States has."""
 _PREFERRED_ON_TAPE = re.compile(r"(?P<root>[A-Z]{1,5})p(?P<series>[A-Z]?)")
@@ -107,13 +109,13 @@ def read_symbol(text: object) -> Symbol:
     name = name.upper()
     marked = _MARKED.fullmatch(name)
     if marked is not None:
-        return Symbol(f"{marked['root']}.{re.sub(r'[-./]', '', marked['mark'])}")
+        return Symbol(f"{marked['root']}.{_MARKS.sub('', marked['mark'])}")
     pair = _PAIR.fullmatch(name)
     if pair is None and len(name) > _MAX_TICKER:
         pair = _JOINED.fullmatch(name)
     if pair is not None:
         return Symbol(f"{pair['base']}-{pair['quote']}", pair["base"], pair["quote"])
-    name = re.sub(r"[-/]", ".", name, count=1)
+    name = _SEPARATOR.sub(".", name, count=1)
     if _STOCK.fullmatch(name):
         return Symbol(name)
     msg = f"{text!r} is no symbol; write a stock like AAPL or BAC.PRK, or a pair like BTC-USD"

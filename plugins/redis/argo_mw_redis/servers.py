@@ -18,6 +18,7 @@ from argo_mw.plugin import ConfigError
 
 SENTINEL: Final = "redis+sentinel"
 _SENTINEL_PORT: Final = 26379
+_END_OF_HOST: Final = re.compile("[/?#]")
 _NUMBERS: Final = ("timeout", "retry_interval", "connections", "max_waiting")
 
 
@@ -217,7 +218,7 @@ def _safe(error: Exception, url: str) -> str:
 def _login(url: str) -> str | None:
     """Return user and password in *url*; ``None`` when an unquoted one may be anywhere in it."""
     rest = url.partition("://")[2]
-    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    netloc = _END_OF_HOST.split(rest, maxsplit=1)[0]
     if "@" in rest and "@" not in netloc:
         return None
     return netloc.rpartition("@")[0]

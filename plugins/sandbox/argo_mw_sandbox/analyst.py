@@ -16,9 +16,10 @@ from attrs import frozen
 
 LABELLED = re.compile(
     r"\b(?P<label>[A-Za-z][A-Za-z0-9_]*+(?: ?\(\d{1,3}\)| \d{1,3}(?=\s*[:=]))?)[\"']?"
-    r"\s*(?:is|of|at|=|:)?\s*"
-    r"(?P<value>[-+]?\d+(?:\.\d+)?)(?P<percent>\s?%)?(?![\d.]*[-/:]\d)"
+    r"\s*+(?:(?:is|of|at|=|:)\s*+)?"
+    r"(?P<value>[-+]?\d++(?:\.\d++)?+)(?P<percent>\s?%)?(?![\d.]*[-/:]\d)"
 )
+_AVERAGE = re.compile(r"(sma|ema|ma|average|mean)\b|(sma|ema|ma)[ _(]?\d")
 PRICES = ("price", "close", "last")
 """How labels of the current price end."""
 
@@ -83,7 +84,7 @@ def _votes(prompt: str) -> Iterator[tuple[str, float, float]]:
 def _vote(label: str, value: float, price: float | None) -> float | None:
     if label.startswith("rsi"):
         return (50 - value) / 25
-    if re.match(r"(sma|ema|ma|average|mean)\b|(sma|ema|ma)[ _(]?\d", label):
+    if _AVERAGE.match(label):
         return None if price is None or value <= 0 else 20 * (price / value - 1)
     if label.startswith(("momentum", "return", "change", "trend", "roc", "drift")):
         return 10 * value

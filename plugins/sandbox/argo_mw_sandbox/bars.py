@@ -15,6 +15,7 @@ Seconds = NDArray[np.int64]
 MINUTE = 60
 HOUR = 3600
 DAY = 86_400
+_TIMEFRAME = re.compile(r"(\d{0,3})(Min|T|Hour|H|Day|D|Week|W|Month|M)")
 
 
 @frozen(eq=False)
@@ -83,7 +84,7 @@ class Timeframe:
         Raises:
             ValueError: It is none of these.
         """
-        match = re.fullmatch(r"(\d{0,3})(Min|T|Hour|H|Day|D|Week|W|Month|M)", text)
+        match = _TIMEFRAME.fullmatch(text)
         if match is None or match[1] == "0":
             msg = f"invalid timeframe: {text}"
             raise ValueError(msg)

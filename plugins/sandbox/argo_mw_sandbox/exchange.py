@@ -22,6 +22,7 @@ from argo_mw_sandbox.bars import (
 from argo_mw_sandbox.instruments import Instrument, completed, partial_day
 from argo_mw_sandbox.sessions import EPOCH, Market
 
+_MARKS = re.compile("[-/.]")
 MONDAY = 4
 """1970-01-01 was a Thursday: the first Monday is day 4."""
 
@@ -62,7 +63,7 @@ def plain(symbol: str) -> str:
     preferred = _PREFERRED.fullmatch(symbol)
     if preferred is not None:
         return f"{preferred[1]}PR{preferred[2]}"
-    return re.sub("[-/.]", "", symbol.upper().removeprefix("X:"))
+    return _MARKS.sub("", symbol.upper().removeprefix("X:"))
 
 
 class Exchange:

@@ -39,8 +39,8 @@ from argo_mw_similarity.slots import Tolerance
 NAME = "similarity"
 _MAX_READINGS = 4096
 _MAX_AUDITS_UNDER_WAY = 64
-_MAX_CHARACTERS_PER_TOKEN = 3
-"""A longer text is sure to have more tokens than the model reads, and is never embedded."""
+MAX_CHARACTERS = 3 * MAX_TOKENS
+"""A longer text is sure to have more tokens than the model reads: never embedded, never judged."""
 
 
 @frozen
@@ -206,9 +206,9 @@ class Similarity:
         vector = await self._embed(prompt.text)
         if vector is None or self._policy is None or self._read is None:
             return Match(None, 0.0, "")
-        return self._judge(prompt, index, vector, self._policy, self._read)
+        return await self._judge(prompt, index, vector, self._policy, self._read)
 
-    def _judge(
+    async def _judge(
         self,
         prompt: Prompt,
         index: ScopeIndex,
@@ -226,6 +226,8 @@ class Similarity:
                 index.remove(answer.number)
                 continue
             judgement = policy.judge(reading, reading_of(answer.text), score)
+            # To read and to judge a prompt takes milliseconds: others have their turn between two.
+            await asyncio.sleep(0)
             if judgement.serve:
                 return Match(answer, score, f"policy {policy.name}", vector)
             if not why:
@@ -243,7 +245,7 @@ class Similarity:
         }
 
     async def _embed(self, text: str) -> Vectors | None:
-        if self._batcher is None or len(text) > MAX_TOKENS * _MAX_CHARACTERS_PER_TOKEN:
+        if self._batcher is None or len(text) > MAX_CHARACTERS:
             return None
         return await self._batcher.embed(text, self._config.embed_timeout)
 

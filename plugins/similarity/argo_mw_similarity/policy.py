@@ -69,6 +69,10 @@ class Threshold:
         return Judgement(False, score, (f"score: below {self.floor}",))
 
 
+MAX_ITEMS = 128
+"""Content words of a prompt that is compared: each of one is held against each of the other."""
+
+
 @frozen
 class Guarded:
     """A policy of vetoes first, then the score, then the words that only one prompt has.
@@ -91,6 +95,8 @@ class Guarded:
             return Judgement(True, score)
         if score < self.floor:
             return Judgement(False, score, (f"score: below {self.floor}",))
+        if max(len(asked.items), len(known.items)) > MAX_ITEMS:
+            return Judgement(False, score, (f"length: more than {MAX_ITEMS} content words",))
         pair = Pair(asked, known, align(asked, known, self.lexicon), self.lexicon)
         reasons = vetoed(pair)
         if not reasons and (reason := unexplained(pair, score, self.allowance)):

@@ -239,16 +239,17 @@ def _negated(tokens: tuple[Token, ...], parts: list[str]) -> tuple[frozenset[str
 
 def _scope(tokens: tuple[Token, ...], parts: list[str], i: int) -> frozenset[str]:
     """What the negation at *i* is about: after "why can't", the verb behind the subject."""
-    following = [j for j in range(i + 1, len(tokens)) if is_content(tokens[j])]
-    if not following:
+    following = (j for j in range(i + 1, len(tokens)) if is_content(tokens[j]))
+    first = next(following, None)
+    if first is None:
         return frozenset()
     inverted = tokens[i].raw.endswith("n't") and i and tokens[i - 1].classes & _INVERTED
-    if inverted and parts[following[0]] == "n":
+    if inverted and parts[first] == "n":
         ends = (j for j in range(i, len(tokens)) if tokens[j].text in CLAUSE_END)
         end = next(ends, len(tokens))
-        verb = next((j for j in following if parts[j] == "v" and j < end), following[0])
+        verb = next((j for j in following if parts[j] == "v" and j < end), first)
         return tokens[verb].lemmas
-    return tokens[following[0]].lemmas
+    return tokens[first].lemmas
 
 
 _INVERTED = frozenset({"auxiliary", "past", "ability", "advice", "future", "hypothesis"})

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 from attrs import frozen
 
-_FORM = re.compile(r"^\s*(\d+(?:\.\d+)?)\s*(bps?|%|points?|s|min|h)?\s*$")
+_FORM = re.compile(r"^\s*+(\d+(?:\.\d+)?)\s*+(?:(bps?|%|points?|s|min|h)\s*+)?$")
 _RELATIVE = {"bp": 1e-4, "bps": 1e-4, "%": 1e-2}
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 

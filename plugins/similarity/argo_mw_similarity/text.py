@@ -16,6 +16,11 @@ _SYMBOLS = frozenset({"Sm", "Sc", "So"})
 _ORNAMENTS = frozenset("©®")
 _MINUS = re.compile("[\u2212\u2013](?=[$€£¥]?[.\\d])")
 _RAISED = re.compile(r"(?<=\w)[\u00b2\u00b3\u00b9\u2070\u2074-\u2079]+")
+_SPACES = re.compile(" +")
+_INDENT = re.compile(r" {4}|\t")
+_LETTERS = re.compile("[A-Za-z]+")
+_IN_TIMES = re.compile(r"[\s.]")
+_AROUND = re.compile(r"\(\)$|^\W+")
 _FENCE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _TOKEN = re.compile(
     r"""
@@ -94,15 +99,13 @@ def normal(text: str) -> str:
     folded = unicodedata.normalize("NFC", text).strip()
     if "\n" in folded or "`" in folded or "\t" in folded:
         return folded
-    return re.sub(r" +", " ", folded.translate(_STRAIGHT))
+    return _SPACES.sub(" ", folded.translate(_STRAIGHT))
 
 
 def code_blocks(text: str) -> tuple[str, ...]:
     """The fenced and the indented code in *text*, exactly as written."""
     fenced = tuple(_FENCE.findall(text))
-    indented = tuple(
-        line for line in _FENCE.sub("", text).splitlines() if re.match(r" {4}|\t", line)
-    )
+    indented = tuple(line for line in _FENCE.sub("", text).splitlines() if _INDENT.match(line))
     return fenced + indented
 
 
@@ -116,7 +119,7 @@ def tokenize(text: str, lexicon: Lexicon) -> tuple[Token, ...]:
 
 
 def _split(prose: str, lexicon: Lexicon) -> list[Token]:
-    words = re.findall(r"[A-Za-z]+", prose)
+    words = _LETTERS.findall(prose)
     shouting = len(words) > 3 and sum(w.isupper() for w in words) > 0.7 * len(words)
     titled = len(words) > 4 and sum(w[0].isupper() for w in words) > 0.85 * len(words)
     tokens: list[Token] = []
@@ -132,7 +135,7 @@ def _split(prose: str, lexicon: Lexicon) -> list[Token]:
                 else Token(raw.lower(), "name", raw)
             )
         elif kind in {"time", "date"}:
-            tokens.append(Token(re.sub(r"[\s.]", "", raw.lower()), "date", raw))
+            tokens.append(Token(_IN_TIMES.sub("", raw.lower()), "date", raw))
         elif kind == "mark":
             tokens.append(Token(raw, "mark", raw))
         elif kind == "symbol":
@@ -311,7 +314,7 @@ def _known(token: Token, lexicon: Lexicon) -> Token:
     if token.kind == "code":
         lemmas.add(token.text.removesuffix("()"))
     elif token.kind == "name" or not parts:
-        bare = re.sub(r"\(\)$|^\W+", "", token.text) or token.text
+        bare = _AROUND.sub("", token.text) or token.text
         lemmas |= {bare, token.raw.removesuffix("()"), _singular(token.raw, bare)}
     return Token(
         token.text,

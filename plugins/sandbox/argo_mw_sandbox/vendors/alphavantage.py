@@ -21,6 +21,7 @@ from argo_mw_sandbox.vendors.headers import label
 from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, BadRequest, VendorRequest, World
 from argo_mw_sandbox.vendors.rows import RowMemory, volumes
 
+_MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])")
 COMPACT = 100
 FULL = 100_000
 INTERVALS = {f"{n}min": Timeframe(n, "minute") for n in (1, 5, 15, 30, 60)}
@@ -250,7 +251,7 @@ def _month(text: str | None, market: Market, now: float) -> tuple[float, float]:
     """Return the named month, or the 30 days before now."""
     if not text:
         return now - 30 * DAY, now
-    if re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text) is None:
+    if _MONTH.fullmatch(text) is None:
         raise BadRequest(_invalid("TIME_SERIES_INTRADAY"))
     year, month = map(int, text.split("-"))
     after = date(year + month // 12, month % 12 + 1, 1)

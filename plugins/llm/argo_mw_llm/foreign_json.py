@@ -1,0 +1,44 @@
+"""JSON that others wrote: read strictly, or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+def read_json(text: str | bytes, *, strict: bool = False) -> object:
+    """Return what *text* states as JSON.
+
+    Args:
+        text: The text; bytes in UTF-8, UTF-16 or UTF-32.
+        strict: Whether an object that states a key twice is refused, and so are ``NaN`` and
+            infinities. Readers differ on which of two values counts, so whoever checks a text with
+            one reader and acts on it with another may be led astray.
+
+    Raises:
+        ValueError: It is no JSON, is nested too deeply, or *strict* refuses it.
+    """
+    try:
+        if strict:
+            return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        return json.loads(text)
+    except RecursionError:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from None
+
+
+def _once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
+        msg = f"it states {twice[:40]!r} twice"
+        raise ValueError(msg)
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    msg = f"{name} is no number in JSON"
+    raise ValueError(msg)
