@@ -10,7 +10,7 @@ from argo_mw.app.pipeline import Pipeline
 from argo_mw.app.scope import WrappedCalls, check_scope
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
-from argo_mw.base.errors import BadParameter, CallCycle, DeadlineExceeded
+from argo_mw.base.errors import BadParameter, CallCycle, DeadlineExceeded, NotFound
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.costs import Costs
@@ -155,9 +155,17 @@ class Engine:
         if call.key == parent.key or call.key in parent.ancestors:
             msg = f"{call.label} asks for itself, through {parent.operation.name}"
             raise CallCycle(msg)
-        outcome = await self.answer(call.descend(parent), chain, call.operation.timeout)
-        if parent.lineage is not None:
-            parent.lineage.outcomes.append(outcome)
+        lineage = parent.lineage
+        try:
+            outcome = await self.answer(call.descend(parent), chain, call.operation.timeout)
+        except NotFound:
+            raise  # that there is nothing is an answer
+        except BaseException:
+            if lineage is not None:
+                lineage.failed.add(operation)
+            raise
+        if lineage is not None:
+            lineage.outcomes.append(outcome)
         return outcome
 
     async def nested_map(

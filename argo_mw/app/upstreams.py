@@ -28,6 +28,7 @@ class BoundUpstream:
         upstream: What the two make together.
         guards: Its guards, by the plugin that brought them; the core's own under "".
         guarding: The plugins among them whose guards are asked.
+        lacking_ttl: Seconds that an answer of its that lacks something lives at most.
         caller: What asks it.
     """
 
@@ -36,6 +37,7 @@ class BoundUpstream:
     upstream: Upstream
     guards: Mapping[str, tuple[Guard, ...]]
     guarding: frozenset[str]
+    lacking_ttl: float
     caller: UpstreamCaller
 
 
@@ -73,7 +75,8 @@ class UpstreamBinder:
             old = previous.get(upstream.name)
             if old is None or old.base is not upstream or old.settings != wanted:
                 old = self._bind(upstream, wanted)
-            bound[upstream.name] = self._guarded_by(old, frozenset(old.guards) - off)
+            guarding = frozenset(old.guards) - off
+            bound[upstream.name] = self._asked(old, guarding, settings.argo.lacking_ttl)
         for name in settings.upstreams:
             if name not in bound:
                 raise unknown("upstream", name, bound, f"{settings.source} [upstreams.{name}]")
@@ -97,8 +100,8 @@ class UpstreamBinder:
                 upstream=upstream,
             )
             guards[name] = tuple(cast("Iterable[Guard]", answer or ()))
-        caller = self._caller(upstream, ())
-        return BoundUpstream(base, settings, upstream, guards, frozenset(), caller)
+        caller = self._caller(upstream, (), 0.0)
+        return BoundUpstream(base, settings, upstream, guards, frozenset(), 0.0, caller)
 
     def _own_guards(self, upstream: Upstream, *, lifted: bool) -> tuple[Guard, ...]:
         if not upstream.metered and upstream.limits.unlimited:
@@ -115,17 +118,27 @@ class UpstreamBinder:
             ),
         )
 
-    def _guarded_by(self, bound: BoundUpstream, plugins: frozenset[str]) -> BoundUpstream:
+    def _asked(
+        self, bound: BoundUpstream, plugins: frozenset[str], lacking_ttl: float
+    ) -> BoundUpstream:
         """Return *bound* with the guards of just these *plugins*, which keep what they know."""
-        if bound.guarding == plugins:
+        if (bound.guarding, bound.lacking_ttl) == (plugins, lacking_ttl):
             return bound
         guards = [g for name in sorted(plugins) for g in bound.guards[name]]
-        return evolve(bound, guarding=plugins, caller=self._caller(bound.upstream, guards))
+        caller = self._caller(bound.upstream, guards, lacking_ttl)
+        return evolve(bound, guarding=plugins, lacking_ttl=lacking_ttl, caller=caller)
 
-    def _caller(self, upstream: Upstream, guards: Sequence[Guard]) -> UpstreamCaller:
+    def _caller(
+        self, upstream: Upstream, guards: Sequence[Guard], lacking_ttl: float
+    ) -> UpstreamCaller:
         context = self._context
         return UpstreamCaller(
-            upstream, guards, clock=context.clock, events=context.events, tasks=context.tasks
+            upstream,
+            guards,
+            clock=context.clock,
+            events=context.events,
+            tasks=context.tasks,
+            lacking_ttl=lacking_ttl,
         )
 
 

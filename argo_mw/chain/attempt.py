@@ -32,7 +32,16 @@ Send = Callable[[Call], Coroutine[object, object, Outcome]]
 
 
 class UpstreamCaller:
-    """Asks one upstream: within a deadline, with retries, and checks its answer."""
+    """Asks one upstream: within a deadline, with retries, and checks its answer.
+
+    Args:
+        upstream: Which.
+        guards: What may refuse a request.
+        clock: The time.
+        events: Delivers events.
+        tasks: The owner of background tasks.
+        lacking_ttl: Seconds that an answer which lacks something lives at most.
+    """
 
     def __init__(
         self,
@@ -42,8 +51,10 @@ class UpstreamCaller:
         clock: Clock,
         events: Events,
         tasks: Tasks,
+        lacking_ttl: float,
     ) -> None:
         self._upstream = upstream
+        self._lacking_ttl = lacking_ttl
         self._unsupported = upstream.unsupported
         self._clock = clock
         self._events = events
@@ -111,9 +122,17 @@ class UpstreamCaller:
         answer = _complete(call, outcome, asked_at, tuple(tried))
         if lineage is not None:
             answer = lineage.inherit(answer)
+        if answer.lacks:
+            answer = self._short_lived(answer)
         if AnswerSeen in self._events.wanted:
             self._events.emit(AnswerSeen(call, answer, "upstream"))
         return answer
+
+    def _short_lived(self, answer: Outcome) -> Outcome:
+        """Return *answer*, which lacks something, with an expiry after which it is tried again."""
+        soon = self._clock.time() + self._lacking_ttl
+        expires_at = soon if answer.expires_at is None else min(answer.expires_at, soon)
+        return answer.evolve(expires_at=expires_at)
 
     def _too_late(self, call: Call, started: float, deadline: float) -> ArgoError:
         waited = self._clock.monotonic() - started

@@ -33,6 +33,8 @@ class ArgoSettings:
         required: Names of plugins without which nothing starts: one that is not installed, or is
             broken, stops the start whatever ``strict`` is.
         startup_timeout: Seconds that a plugin may take to start, and to shut down.
+        lacking_ttl: Seconds that an answer lives at most which lacks something, such as a signal
+            without one of its voices; then it is tried again.
     """
 
     tenant: Shown = field(default="default", validator=validators.min_len(1))
@@ -45,6 +47,7 @@ class ArgoSettings:
     block: tuple[Shown, ...] = ()
     required: tuple[Shown, ...] = ()
     startup_timeout: float = field(default=30.0, validator=validators.gt(0))
+    lacking_ttl: float = field(default=60.0, validator=validators.gt(0))
 
 
 @frozen

@@ -13,13 +13,19 @@ class Lineage:
 
     Attributes:
         outcomes: The outcomes, in the order in which they arrived.
+        failed: The names of the operations that gave no answer when they were asked.
     """
 
     outcomes: list[Outcome] = field(factory=list)
+    failed: set[str] = field(factory=set)
 
     def inherit(self, outcome: Outcome) -> Outcome:
-        """Return *outcome* with the oldest ``as_of``, earliest expiry, all tags and costs."""
-        if not self.outcomes:
+        """Return *outcome* with what it owes to nested calls.
+
+        That is the oldest ``as_of``, the earliest expiry, all tags, their versions, costs, and what
+        is lacking. An answer that came in spite of a nested call that failed lacks that.
+        """
+        if not self.outcomes and not self.failed:
             return outcome
         family = [outcome, *self.outcomes]
         ages = [o.as_of for o in family if o.as_of is not None]
@@ -30,4 +36,8 @@ class Lineage:
             tags=frozenset().union(*(o.tags for o in family)),
             cost=sum((o.cost for o in family), NO_COST),
             versions=tuple(dict.fromkeys(v for o in family for v in o.versions)),
+            lacks=self._lacking(family),
         )
+
+    def _lacking(self, family: list[Outcome]) -> frozenset[str]:
+        return frozenset(self.failed).union(*(o.lacks for o in family))

@@ -104,6 +104,8 @@ class Outcome(Struct, frozen=True):
         tags: What the answer depends on, for :meth:`~argo_mw.Argo.invalidate`.
         versions: The versions that tags had before what depends on them was loaded, as far as a
             layer has recorded them; see :meth:`~argo_mw.store.TagVersions.extend`.
+        lacks: The names of what a degraded answer had to do without, such as an operation that
+            failed. What is made of it lacks the same, and lives for ``[argo] lacking_ttl`` at most.
         cost: What getting it cost this time; nothing when a layer served it.
         attempts: The attempts behind it.
         notes: Why layers did what they did.
@@ -119,6 +121,7 @@ class Outcome(Struct, frozen=True):
     attempts: tuple[Attempt, ...] = ()
     notes: tuple[Note, ...] = ()
     versions: tuple[tuple[str, bytes, bytes], ...] = ()
+    lacks: frozenset[str] = frozenset()
 
     def evolve(self, **changes: object) -> Outcome:
         """Return a copy with *changes* to its attributes."""

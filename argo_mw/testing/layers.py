@@ -18,6 +18,7 @@ from attrs import evolve
 
 from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.base.errors import Action, ConfigError, LayerUnavailable, QuotaExceeded, UpstreamError
+from argo_mw.config import ArgoSettings
 from argo_mw.model.call import Call
 from argo_mw.model.events import LayerBypassed
 from argo_mw.model.layer import SLOTS, Explains, Finds, Layer, Shadows
@@ -208,6 +209,17 @@ class LayerConformance(IsolatedTests):
         """On or off, the caller gets what the upstream said."""
         async with self.open(self.scripted()) as argo:
             assert await argo.call(self.operation.name, **self._about("first")) == "first"
+
+    @pytest.mark.asyncio
+    async def test_it_hands_on_what_an_answer_lacks(self) -> None:
+        """A degraded answer stays marked as one, and lives no longer than its upstream allows."""
+        async with self.open(self.scripted(Outcome("first", lacks=frozenset({"rest"})))) as argo:
+            soon = context_of(argo).clock.time() + ArgoSettings().lacking_ttl
+            for _ in range(2):
+                outcome = await argo.outcome(self.operation.name, **self._about("first"))
+                assert frozenset({"rest"}) == outcome.lacks
+                assert outcome.expires_at is not None
+                assert outcome.expires_at <= soon
 
     @pytest.mark.asyncio
     async def test_find_asks_no_upstream(self) -> None:

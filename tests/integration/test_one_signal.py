@@ -7,14 +7,21 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from argo_mw import Argo
-from argo_mw.plugin import LayerActed, RequestSent
-from argo_mw.testing import Captured, capture_events
+import argo_mw_coalesce.plugin as coalesce_plugin
+from argo_mw import Argo, Outcome, UpstreamError
+from argo_mw.plugin import LayerActed, RequestSent, hookimpl, operation
+from argo_mw.testing import Captured, FakeClock, FakePlugin, Scripted, capture_events
+from argo_mw_adaptive_ttl import AdaptiveTtlPlugin
+from argo_mw_cache import CachePlugin
+from argo_mw_persist.plugin import PersistPlugin
 from argo_mw_sandbox import Sandbox, SandboxConfig
 from argo_mw_sandbox.clock import parse_instant
 from argo_mw_sandbox.demo import settings
+from argo_mw_signals import SignalsPlugin
 
 SYMBOLS = ("AAPL", "GOOG", "IBM")
 SATURDAY = "2012-11-17T15:00:00Z"
@@ -68,3 +75,88 @@ async def test_the_signal_of_a_new_symbol_is_computed_once_also_after_a_restart(
             assert [] == [e for e in events.of(LayerActed) if e.action == "skipped"]
             await argo.invalidate("op:signal", "op:bars")
             await argo.expire(*(f"price:{symbol}" for symbol in SYMBOLS))
+
+
+# -- a signal that lacks a voice ---------------------------------------------------------------
+
+
+@operation(data_type="market_data", subject="symbol")
+def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> object:
+    """Prices that speak for the last close."""
+
+
+@operation(kind="llm", subject="symbol")
+def opinion(symbol: str) -> object:
+    """What a model thinks."""
+
+
+CLOSED = 1_750_000_000.0
+"""Sunday, 2025-06-15, 15:06 UTC."""
+VIEW = {"score": 0.9, "confidence": 0.9, "reason": "it says so"}
+
+
+class Market(FakePlugin):
+    """Prices, and a model that is a voice of signals."""
+
+    def __init__(self, *views: object) -> None:
+        self.prices = Scripted("prices", ["bars"], lambda _: Outcome(frame(), as_of=CLOSED - 60))
+        self.model = Scripted("model", ["opinion"], *views, retries=0)
+        super().__init__(
+            operations=[bars, opinion],
+            upstreams=[self.prices, self.model],
+            data_types=["market_data"],
+        )
+
+    @hookimpl(optionalhook=True)
+    def register_voices(self) -> list[dict[str, object]]:
+        return [{"name": "model", "operation": "opinion"}]
+
+
+def frame() -> pd.DataFrame:
+    close = 100.0 * np.exp(np.cumsum(np.random.default_rng(3).normal(0.01, 0.01, 62)))
+    index = pd.date_range(end="2025-06-13T20:00", periods=62, freq="D", tz="UTC", name="time")
+    columns = {"open": close, "high": close * 1.01, "low": close * 0.98, "close": close}
+    return pd.DataFrame({**columns, "volume": 1000.0}, index=index)
+
+
+def open_with(market: Market, clock: FakeClock, database: str = "", **argo: object) -> Argo:
+    """Open the layers that users have, and signals, over *market*."""
+    plugins = {
+        "cache": CachePlugin,
+        "coalesce": coalesce_plugin,
+        "adaptive_ttl": AdaptiveTtlPlugin,
+        "signals": SignalsPlugin(),
+        "market": market,
+        **({"persist": PersistPlugin()} if database else {}),
+    }
+    tables = {"signals": {"weights": {"news": 0}}}
+    return Argo.open(
+        {
+            "argo": {"shared": "memory://", "strict": True, **argo},
+            "plugins": {**tables, "persist": {"url": database}} if database else tables,
+        },
+        plugins=plugins,
+        installed=False,
+        clock=clock,
+    )
+
+
+async def test_a_signal_without_its_model_is_soon_tried_again_while_the_market_is_closed() -> None:
+    clock = FakeClock(wall=CLOSED)
+    market = Market(UpstreamError("529", upstream="model", status=529), VIEW)
+    async with open_with(market, clock) as argo:
+        degraded = await argo.outcome("signal", symbol="AAPL")
+        assert frozenset({"opinion"}) == degraded.lacks
+        assert ["model"] == [one.voice for one in degraded.value.missing]  # type: ignore[attr-defined]
+        assert clock.time() + 60 == degraded.expires_at
+        explained = {one.name: one.text for one in argo.explain("signal", symbol="AAPL")}
+        assert "it lacks opinion" in explained["cache"]
+        await clock.advance(30)
+        assert frozenset({"opinion"}) == (await argo.outcome("signal", symbol="AAPL")).lacks
+        assert 1 == len(market.model.asked)
+        await clock.advance(31)
+        whole = await argo.outcome("signal", symbol="AAPL")
+        assert ((), frozenset()) == (whole.value.missing, whole.lacks)  # type: ignore[attr-defined]
+        assert whole.expires_at is not None
+        assert whole.expires_at > clock.time() + 3600
+    assert (2, 1) == (len(market.model.asked), len(market.prices.asked))

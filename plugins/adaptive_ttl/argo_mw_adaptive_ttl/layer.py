@@ -34,6 +34,7 @@ TTL: Final = "adaptive_ttl.ttl"
 """Extension of a call: seconds, float, that its answer lives, whatever the policy decides."""
 
 _NO_LIMITS: Final = OperationConfig()
+_NO_ANSWER: Final = Outcome(None)
 
 
 def price_tag(subject: str) -> str:
@@ -117,7 +118,7 @@ class AdaptiveTtl:
             with suppress(ConfigError):
                 self.calendars.of(call.subject, self._clock.time())
         decision = self._decide(call, self._situation(call, revealed=False))
-        ttl, by = self._limited(call, decision.ttl, None)
+        ttl, by = self._limited(call, decision.ttl, _NO_ANSWER)
         return self._note(call, decision, ttl, by)
 
     # -- life ------------------------------------------------------------------------------
@@ -226,7 +227,7 @@ class AdaptiveTtl:
         if revealed and situation.symbol is not None and self._refresh_policy is not None:
             self._refresh_policy.record_fetch(situation.symbol)
         decision = self._decide(call, situation)
-        ttl, by = self._limited(call, decision.ttl, outcome.expires_at)
+        ttl, by = self._limited(call, decision.ttl, outcome)
         if revealed:
             self._schedule(call.subject, decision, now + ttl)
         note = self._note(call, decision, ttl, by)
@@ -257,18 +258,21 @@ class AdaptiveTtl:
         calendar = self.calendars.ready(subject, now)
         return Situation(data_type, subject, now, calendar, self.stats.get(subject), revealed)
 
-    def _limited(self, call: Call, ttl: float, upstream: float | None) -> tuple[float, str]:
+    def _limited(self, call: Call, ttl: float, outcome: Outcome) -> tuple[float, str]:
         """Return *ttl* within the limits of caller, upstream and operation, and which one binds.
 
-        A fixed time rules, the caller's before the operation's; of the limits, the least.
+        A fixed time rules, the caller's before the operation's, but for what lacks something; of
+        the limits, the least.
         """
         fixed = self._fixed(call)
-        if fixed is not None:
+        if fixed is not None and not outcome.lacks:
             return fixed
         limits = self._operations.get(call.operation.name, _NO_LIMITS)
-        caps: list[tuple[float, str]] = []
-        if upstream is not None:
-            caps.append((max(0.0, upstream - self._clock.time()), ", capped by the upstream"))
+        caps: list[tuple[float, str]] = [] if fixed is None else [fixed]
+        if outcome.expires_at is not None:
+            lacks = ", ".join(sorted(outcome.lacks))
+            by = f", since it lacks {lacks}" if lacks else ", capped by the upstream"
+            caps.append((max(0.0, outcome.expires_at - self._clock.time()), by))
         if limits.max_ttl > 0.0:
             caps.append((limits.max_ttl, ", capped by the operation"))
         if call.max_age is not None:

@@ -70,6 +70,7 @@ class Exchange:
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
         self.expires_at: float | None = None
+        self.lacks: frozenset[str] = frozenset()
         self.error: Exception | None = None
         self.jump: dict[str, float] = {}
         chance = random.Random(4)
@@ -94,7 +95,8 @@ class Exchange:
         closes = self.closes[stop - 90 : stop]
         closes[-1] *= math.exp(self.jump.get(call.subject, 0.0) / 1e4)
         starts = tuple(MIDNIGHT + MINUTE * minute for minute in range(stop - 90, stop))
-        return Outcome(Bars(starts, tuple(closes), MINUTE), expires_at=self.expires_at)
+        found = Bars(starts, tuple(closes), MINUTE)
+        return Outcome(found, expires_at=self.expires_at, lacks=self.lacks)
 
 
 @pytest.fixture
@@ -346,6 +348,17 @@ async def test_a_models_opinion_does_not_expire_with_the_price(
 
     assert price_tag("ETH-USD") in price.tags
     assert price_tag("ETH-USD") not in thought.tags
+
+
+@pytest.mark.parametrize("config", [{}, {"operations": {"bars": {"ttl": 600.0}}}])
+async def test_an_answer_that_lacks_something_lives_briefly_whatever_is_configured(
+    open_argo: OpenArgo, exchange: Exchange, clock: FakeClock, config: dict[str, object]
+) -> None:
+    exchange.lacks = frozenset({"voice_claude"})
+    async with open_argo(config) as argo:
+        outcome = await argo.outcome("bars", symbol="ETH-USD")
+        assert 60.0 == pytest.approx(life(outcome, clock))
+        assert note(outcome).endswith("→ 60 s, since it lacks voice_claude")
 
 
 async def test_a_fixed_time_to_live_is_not_shortened_by_peers(

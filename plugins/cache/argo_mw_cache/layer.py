@@ -163,7 +163,9 @@ class Cache:
             return f"would miss: by its tags' versions the answer in memory is {freshness.value}"
         if left <= 0:
             return f"would miss: the answer in memory expired {-left:.0f} s ago"
-        return f"would hit: the answer in memory is fresh for another {left:.0f} s"
+        lacks = ", ".join(sorted(entry.outcome.lacks))
+        degraded = f"; it lacks {lacks}, and is tried again then" if lacks else ""
+        return f"would hit: the answer in memory is fresh for another {left:.0f} s{degraded}"
 
     # -- memory ------------------------------------------------------------------------------
 

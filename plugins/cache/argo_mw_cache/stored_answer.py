@@ -54,7 +54,7 @@ class StoreProblem:
 class _Layout(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The fields in the store: flat, since every hit reads them."""
 
-    version: Literal[3]
+    version: Literal[4]
     value: Any
     as_of: float | None
     expires_at: float
@@ -68,6 +68,7 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     upstream: str | None
     via: tuple[str, ...]
     tags: frozenset[str]
+    lacks: frozenset[str]
     notes: tuple[tuple[str, str], ...]
     versions: tuple[tuple[str, bytes, bytes], ...]
 
@@ -119,11 +120,12 @@ class AnswerCodec:
                 outcome.upstream,
                 outcome.via,
                 sorted(outcome.tags),
+                sorted(outcome.lacks),
                 [(note.layer, note.text) for note in outcome.notes if note != KEPT],
                 tag_snapshot.versions,
             ]
         )
-        fields = [3, outcome.value, outcome.as_of, outcome.expires_at, load_time, head]
+        fields = [4, outcome.value, outcome.as_of, outcome.expires_at, load_time, head]
         return self._codecs.encode(fields, key)
 
     def read(self, data: bytes, key: str) -> StoredAnswer | StoreProblem:
@@ -155,6 +157,7 @@ class AnswerCodec:
             upstream=head.upstream,
             via=head.via,
             tags=head.tags,
+            lacks=head.lacks,
             notes=notes,
             versions=tag_snapshot.versions,
         )

@@ -77,6 +77,24 @@ async def test_another_instance_finds_the_answer(shared: str, clock: FakeClock) 
     assert (1, 1) == (len(one.asked), len(other.asked))
 
 
+async def test_what_an_answer_lacks_is_read_from_the_store_and_is_tried_again_soon(
+    shared: str, clock: FakeClock
+) -> None:
+    half = Outcome("half", lacks=frozenset({"page 2", "page 3"}))
+    one, other = Scripted("a", ["bars"], half, "whole"), Scripted("a", ["bars"])
+    async with instance(shared, one, clock) as first, instance(shared, other, clock) as second:
+        for argo in (first, second, second):
+            outcome = await argo.outcome("bars", symbol="A")
+            assert ("half", half.lacks) == (outcome.value, outcome.lacks)
+        why = second.explain("bars", symbol="A")[0].text
+        assert why.endswith("for another 60 s; it lacks page 2, page 3, and is tried again then")
+        await clock.advance(61)
+        outcome = await first.outcome("bars", symbol="A")
+        assert ("whole", frozenset()) == (outcome.value, outcome.lacks)
+        assert "lacks" not in first.explain("bars", symbol="A")[0].text
+    assert (2, 0) == (len(one.asked), len(other.asked))
+
+
 async def test_answers_survive_a_restart_in_the_embedded_store(tmp_path: Path) -> None:
     upstream = counting()
     for _ in range(3):

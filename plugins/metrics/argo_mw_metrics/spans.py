@@ -211,6 +211,7 @@ def _conclude(span: Span, outcome: Outcome) -> None:
                 "argo.upstream": outcome.upstream or "",
                 "argo.served_by": served_by(outcome),
                 "argo.via": list(outcome.via),
+                "argo.lacks": sorted(outcome.lacks),
                 "argo.cost.usd": cost.usd or 0.0,
                 "gen_ai.usage.input_tokens": cost.tokens_in,
                 "gen_ai.usage.output_tokens": cost.tokens_out,

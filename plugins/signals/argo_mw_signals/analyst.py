@@ -83,7 +83,9 @@ class Analyst:
             contributions=tuple(heard),
             missing=tuple(missing),
         )
-        return Outcome(signal)
+        # A voice that answered, but nothing that is a vote, is missing too.
+        unheard = {one.voice for one in missing}
+        return Outcome(signal, lacks=frozenset(v.operation for v in voices if v.name in unheard))
 
     async def _listen(
         self, call: Call, voice: Voice, heard: list[Contribution], missing: list[Missing]

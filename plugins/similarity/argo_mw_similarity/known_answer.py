@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from argo_mw.plugin import NO_COST, Codecs, Outcome, TagVersions
 from argo_mw.store import Snapshot, TagSnapshot, snapshot
 
-FORM = 1
+FORM = 2
 """The number of the stored form; records of another are skipped."""
 
 Halves = NDArray[np.float16]
@@ -73,6 +73,7 @@ def pack(answer: KnownAnswer, codecs: Codecs, key: str) -> bytes:
         "as_of": outcome.as_of,
         "answer_expires_at": outcome.expires_at,
         "tags": sorted(outcome.tags),
+        "lacks": sorted(outcome.lacks),
         "versions": [list(version) for version in answer.tag_snapshot.versions],
         "expires_at": answer.expires_at,
     }
@@ -96,6 +97,7 @@ def unpack(
             as_of=record["as_of"],
             expires_at=record["answer_expires_at"],
             tags=frozenset(record["tags"]),
+            lacks=frozenset(record["lacks"]),
             versions=tag_snapshot.versions,
         )
         return KnownAnswer(
