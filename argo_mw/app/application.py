@@ -214,16 +214,25 @@ class Argo(Caller):
 
         return decorate
 
-    async def invalidate(self, *tags: str) -> None:
+    async def invalidate(self, *tags: str) -> bool:
         """Count kept answers with one of *tags* (``subject:NAME``, ``op:NAME``) as gone.
 
-        Holds in this process when it returns, in others within the channel's delay.
-        """
-        await context_of(self).invalidate(tags)
+        Holds in this process when it returns.
 
-    async def expire(self, *tags: str) -> None:
-        """Count kept answers with one of *tags* as stale: served only when nothing else is."""
-        await context_of(self).expire(tags)
+        Returns:
+            Whether it holds in others too, within the channel's delay. If not, the shared store is
+            away or refused it, and an event :class:`~argo_mw.plugin.Trouble` says why: others
+            hear of it when the store takes it.
+        """
+        return await context_of(self).invalidate(tags)
+
+    async def expire(self, *tags: str) -> bool:
+        """Count kept answers with one of *tags* as stale: served only when nothing else is.
+
+        Returns:
+            As :meth:`invalidate`.
+        """
+        return await context_of(self).expire(tags)
 
     def explain(self, operation: str, /, **parameters: object) -> list[Explained]:
         """Return what layers and upstreams would do with *operation* and *parameters* now, and why.
@@ -349,6 +358,8 @@ class Argo(Caller):
     async def _start(self, context: Context) -> None:
         pipeline = self._build(self._settings, None)
         await self._warm_tag_versions(context.tag_versions, pipeline)
+        if not context.single_process:
+            context.tag_versions.health.look()  # so that what is refused is known at the start
         for name, one in pipeline.contributions.items():
             observers = self._plugins.call(
                 name, "register_observers", config=one.config, context=context

@@ -75,9 +75,9 @@ class BlockingArgo:
         """See :meth:`argo_mw.Argo.map`."""
         return self._run(self._argo.map(operation, subjects, **parameters))
 
-    def invalidate(self, *tags: str) -> None:
+    def invalidate(self, *tags: str) -> bool:
         """See :meth:`argo_mw.Argo.invalidate`."""
-        self._run(self._argo.invalidate(*tags))
+        return self._run(self._argo.invalidate(*tags))
 
     def run(self, code: Callable[[Argo], Coroutine[object, object, T]]) -> T:
         """Await what *code* makes of the application, on its loop.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from argo_mw.base.clock import Clock
+from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.refresh import Refresh
@@ -22,6 +23,7 @@ from argo_mw.store.availability import Availability
 from argo_mw.store.codec import Codecs
 from argo_mw.store.epochs import Epochs
 from argo_mw.store.give_backs import GiveBacks
+from argo_mw.store.health import Ability
 from argo_mw.store.protocol import Shared
 from argo_mw.store.tag_versions import TagVersions
 
@@ -29,10 +31,6 @@ log = Log("argo_mw")
 
 _MAX_WARNINGS = 1000
 _STORE = "shared store"
-_OUTAGE = (
-    "{why} -- until it can be used again, each process keeps answers for itself, and upstreams "
-    "with quotas or budgets are refused"
-)
 
 
 class Runtime(Protocol):
@@ -115,7 +113,7 @@ class Context:
         self.give_backs = GiveBacks(clock, tasks)
         self.epochs = epochs if epochs is not None else Epochs(shared, clock)
         self.epochs.warn = partial(self.warn_once, _STORE)
-        self._watch_outages()
+        self._watch_store()
 
     async def call(self, parent: Call, operation: str, /, **parameters: object) -> Outcome:
         """Ask *operation* with *parameters* on behalf of *parent*, in its tenant and deadline.
@@ -160,13 +158,18 @@ class Context:
         """
         return self._runtime.refresh(call)
 
-    async def invalidate(self, tags: Iterable[str]) -> None:
-        """Count every kept answer with one of *tags* as gone, in every instance."""
-        await self.tag_versions.invalidate(tags)
+    async def invalidate(self, tags: Iterable[str]) -> bool:
+        """Count every kept answer with one of *tags* as gone, in every instance.
 
-    async def expire(self, tags: Iterable[str]) -> None:
-        """Count every kept answer with one of *tags* as stale, in every instance."""
-        await self.tag_versions.expire(tags)
+        Returns:
+            Whether the other instances hear of it now; if not, as soon as the shared store takes
+            it. In this one it holds in any case.
+        """
+        return await self.tag_versions.invalidate(tags)
+
+    async def expire(self, tags: Iterable[str]) -> bool:
+        """Count every kept answer with one of *tags* as stale; else as :meth:`invalidate`."""
+        return await self.tag_versions.expire(tags)
 
     def upstreams(self, call: Call) -> Sequence[Upstream]:
         """Return the upstreams that may answer *call* now, in their configured order."""
@@ -223,6 +226,10 @@ class Context:
         if len(self._warnings) >= _MAX_WARNINGS:
             self._warnings.clear()
         self._warnings.add((where, what))
+        self.report(where, what)
+
+    def report(self, where: str, what: str) -> None:
+        """Report that *what* is wrong at *where*, in the log and as an event, each time."""
         log.warning(what, where=where)
         if self.events:
             self.events.emit(Trouble(where, what))
@@ -233,14 +240,16 @@ class Context:
             self._warnings.remove((where, what))
             log.info("well again", where=where, what=what)
 
-    def _watch_outages(self) -> None:
-        """Report each outage of the store once: the driver knows of it, else the tag versions."""
+    def _watch_store(self) -> None:
+        """Report what the store refuses, whoever notices it first: the driver or its users."""
+        health = self.tag_versions.health
+        health.on_trouble = partial(self.report, _STORE)
         known = getattr(self.shared, "availability", None)
-        one = known if isinstance(known, Availability) else self.tag_versions.availability
-        one.watch(
-            lambda why: self.warn_once(_STORE, _OUTAGE.format(why=why)),
-            lambda why: self.well_again(_STORE, _OUTAGE.format(why=why)),
-        )
+        if isinstance(known, Availability):
+            known.watch(
+                lambda why: health.failed(Ability.READ, SharedUnavailable(why)),
+                lambda _: health.look(),
+            )
 
     def announce(self, layer: str, action: str, call: Call | None = None, detail: str = "") -> None:
         """Emit that *layer* did *action*, if anything observes it; see :class:`LayerActed`."""

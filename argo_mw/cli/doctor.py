@@ -81,7 +81,7 @@ async def examine(argo: Argo) -> list[Finding]:
     findings = [
         Finding("core", "configuration", True, argo.settings.source),
         Finding("core", "state", True, str(context_of(argo).state_dir)),
-        await _shared(argo),
+        *await _shared(argo),
         *await _loss(argo),
     ]
     findings += [_broken(broken) for broken in argo.broken]
@@ -148,15 +148,21 @@ def _shown(task: asyncio.Task[object]) -> str:
     return getattr(task.get_coro(), "__qualname__", task.get_name())
 
 
-async def _shared(argo: Argo) -> Finding:
+async def _shared(argo: Argo) -> list[Finding]:
+    """Return whether the shared store can be reached, and what it refuses, each thing tried."""
     kind = argo.settings.argo.shared.reveal().partition(":")[0]
     started = time.perf_counter()
     try:
         await context_of(argo).shared.get("argo:doctor")
     except SharedUnavailable as error:
-        return Finding("core", "shared store", False, f"{kind} cannot be reached: {error}")
+        return [Finding("core", "shared store", False, f"{kind} cannot be reached: {error}")]
     taken = 1e3 * (time.perf_counter() - started)
-    return Finding("core", "shared store", True, f"{kind} answered in {taken:.1f} ms")
+    health = context_of(argo).tag_versions.health
+    await health.check()
+    return [
+        Finding("core", "shared store", True, f"{kind} answered in {taken:.1f} ms"),
+        *(Finding("core", "shared store", False, what) for what in health.troubles),
+    ]
 
 
 async def _loss(argo: Argo) -> list[Finding]:

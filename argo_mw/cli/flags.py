@@ -6,7 +6,7 @@ import click
 from attrs import evolve
 from rich.table import Table
 
-from argo_mw.app.application import Argo, engine_of
+from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.app.opening import state_directory
 from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.run import with_argo
@@ -65,7 +65,9 @@ async def kill(argo: Argo, name: str) -> None:
     """Switch flag NAME off, before everything else, and forget what its layer served."""
     configured = configured_rule(name, argo.settings.flags)
     await _update(argo, name, lambda old: evolve(old or configured, killed=True))
-    await argo.invalidate(f"layer:{name}")
+    if not await argo.invalidate(f"layer:{name}"):
+        why = context_of(argo).tag_versions.health.trouble
+        say(f"other processes go on serving what the layer has shaped: {why}")
 
 
 @flags.command("roll-back")

@@ -47,6 +47,10 @@ from argo_mw.store.give_backs import (
     GiveBacks,
     claim,
 )
+from argo_mw.store.health import (
+    Ability,
+    StoreHealth,
+)
 from argo_mw.store.limits import (
     check_count,
     check_key,
@@ -77,6 +81,7 @@ from argo_mw.store.urls import (
 __all__ = [
     "EPOCH_KEY",
     "EVERYTHING",
+    "Ability",
     "Availability",
     "Clock",
     "Closed",
@@ -99,6 +104,7 @@ __all__ = [
     "Shared",
     "SharedUnavailable",
     "Snapshot",
+    "StoreHealth",
     "Subscription",
     "SystemClock",
     "TagSnapshot",

@@ -319,6 +319,8 @@ class MemoryShared:
         channel: str,
         on_message: Callable[[bytes], None],
         on_gap: Callable[[], None],
+        *,
+        on_lost: Callable[[str], None] | None = None,
     ) -> MemorySubscription:
         """See :meth:`argo_mw.plugin.Shared.subscribe`. In memory there are no gaps."""
         check_key(channel)

@@ -138,12 +138,18 @@ class Shared(Protocol):
         """Send *message* to the present listeners on *channel*, in every instance."""
 
     async def subscribe(
-        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+        self,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
+        *,
+        on_lost: Callable[[str], None] | None = None,
     ) -> Subscription:
         """Call *on_message* for each message on *channel* from now on.
 
-        Both callbacks run on the event loop and must not block. *on_gap* is called whenever
-        messages may have been missed: a connection was lost or made again, a buffer was full.
+        All callbacks run on the event loop and must not block. *on_lost* is called with the reason
+        as soon as messages do not arrive any more; *on_gap* whenever messages may have been missed,
+        and arrive again: a connection was made again, a buffer was full.
         """
 
     async def scan(self, prefix: str) -> Sequence[str]:

@@ -220,7 +220,12 @@ class SqliteShared:
         await self._run(self._writer, lambda store: store.publish(channel, message))
 
     async def subscribe(
-        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+        self,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
+        *,
+        on_lost: Callable[[str], None] | None = None,
     ) -> SqliteSubscription:
         """See :meth:`argo_mw.plugin.Shared.subscribe`."""
         check_key(channel)

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from attrs import frozen
+from attrs import define, frozen
 
 from argo_mw.store.tag_snapshot import Freshness, TagSnapshot, TagVersion
 
@@ -26,7 +26,7 @@ class KnownVersions:
         hard: The version that an invalidation replaces.
         soft: The version that an expiry replaces.
         since: The tick at which they came.
-        made_up: Whether they were made up while the store was unreachable.
+        made_up: Whether one was made up here, since the store could not be reached or refused it.
     """
 
     hard: bytes
@@ -41,11 +41,22 @@ class KnownVersions:
         """
         return self.since <= tick or (is_first(self.hard) and is_first(self.soft))
 
+    def differs(self, other: KnownVersions) -> bool:
+        """Return whether a version of *other* is another one."""
+        return self.hard != other.hard or self.soft != other.soft
+
     def with_version(self, kind: str, version: bytes, since: int) -> KnownVersions:
         """Return these versions with *version* in place of the one of *kind*."""
         if kind == HARD:
             return KnownVersions(version, self.soft, since, self.made_up)
         return KnownVersions(self.hard, version, since, self.made_up)
+
+
+@define(eq=False)
+class _Token:
+    """Reads of a tag that are under way."""
+
+    readers: int = 0
 
 
 class TagMirror:
@@ -66,7 +77,8 @@ class TagMirror:
         self._max_tags = max_tags
         self._on_change = on_change
         self._known: dict[str, KnownVersions] = {}
-        self._reads: dict[str, object] = {}
+        self._offers: dict[str, KnownVersions] = {}
+        self._reads: dict[str, _Token] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -85,13 +97,17 @@ class TagMirror:
             versions.append((name, known.hard, known.soft))
         return tuple(versions)
 
-    def compare(self, tag_snapshot: TagSnapshot) -> Freshness:
-        """Compare the versions of *tag_snapshot* with the current ones."""
+    def compare(
+        self, tag_snapshot: TagSnapshot, current: Mapping[str, KnownVersions] | None = None
+    ) -> Freshness:
+        """Compare the versions of *tag_snapshot* with *current* ones, by default the mirrored."""
         if tag_snapshot._era != self.era:
             return Freshness.MISS
+        if current is None:
+            current = self._known
         verdict = Freshness.FRESH
         for name, hard, soft in tag_snapshot.versions:
-            known = self._known.get(name)
+            known = current.get(name)
             if not hard or (known is not None and known.hard != hard):
                 return Freshness.MISS
             if known is None:
@@ -100,22 +116,47 @@ class TagMirror:
                 verdict = Freshness.STALE
         return verdict
 
+    def made_up(self, key: str) -> bytes:
+        """Return the version under *key* that was made up here and not replaced since, if any."""
+        name = name_of(key)
+        known = self._known.get(name)
+        if known is None or not known.made_up:
+            known = self._offers.get(name)
+        if known is None:
+            return b""
+        return known.hard if kind_of(key) == HARD else known.soft
+
     # -- reading from the store ----------------------------------------------------------
 
-    def begin_read(self, names: Iterable[str]) -> dict[str, object]:
+    def begin_read(self, names: Iterable[str]) -> dict[str, _Token]:
         """Return a token for each of *names*; it ends when the tag is replaced or announced.
 
         Reads of a tag that overlap share its token.
         """
-        return {name: self._reads.setdefault(name, object()) for name in names}
+        tokens = {name: self._reads.setdefault(name, _Token()) for name in names}
+        for token in tokens.values():
+            token.readers += 1
+        return tokens
 
-    def end_read(self, tokens: Mapping[str, object], found: Mapping[str, KnownVersions]) -> None:
-        """Keep the versions in *found*, except of tags whose token has ended meanwhile."""
+    def end_read(
+        self, tokens: Mapping[str, _Token], found: Mapping[str, KnownVersions]
+    ) -> set[str]:
+        """Keep the versions in *found*, except of tags whose token has ended meanwhile.
+
+        Returns:
+            The names of those that it has kept.
+        """
+        kept = set()
         for name, token in tokens.items():
-            if self._reads.get(name) is token:
+            token.readers -= 1
+            if self._reads.get(name) is not token:
+                continue
+            if not token.readers:
                 del self._reads[name]
-                if name in found:
-                    self._keep(name, found[name])
+            if name in found:
+                self._keep(name, found[name])
+                kept.add(name)
+        return kept
 
     def tick(self) -> int:
         """Begin the next tick and return it."""
@@ -123,8 +164,11 @@ class TagMirror:
         return self.ticks
 
     def _keep(self, name: str, known: KnownVersions) -> None:
-        if len(self._known) >= self._max_tags:
+        before = self._known.get(name)
+        if before is None and len(self._known) >= self._max_tags:
             del self._known[next(iter(self._known))]
+            self._on_change()
+        elif before is not None and before.differs(known):
             self._on_change()
         self._known[name] = known
 
@@ -134,6 +178,7 @@ class TagMirror:
         """Put *placeholder* in place of the version under *key*, before the store has one."""
         name = name_of(key)
         self._reads.pop(name, None)
+        self._offers.pop(name, None)
         self._on_change()
         tick = self.tick()
         known = self._known.get(name)
@@ -154,14 +199,22 @@ class TagMirror:
     def forget(self, name: str) -> None:
         """Forget the versions of the tag *name*, and those of reads that are under way."""
         self._reads.pop(name, None)
+        self._offers.pop(name, None)
         if self._known.pop(name, None) is not None:
             self._on_change()
             self.ticks += 1
 
     def forget_made_up(self) -> None:
-        """Forget every version that was made up while the store was unreachable."""
+        """Forget every version that was made up here."""
         for name in [name for name, known in self._known.items() if known.made_up]:
             self.forget(name)
+
+    def offer_made_up(self) -> None:
+        """Have versions that were made up here read again: the store may take them as its own."""
+        self._offers = {name: known for name, known in self._known.items() if known.made_up}
+        for name in self._offers:
+            del self._known[name]
+        self._on_change()
 
     def forget_everything(self) -> None:
         """Begin a new era: every entry of an earlier one counts as changed."""
@@ -169,6 +222,7 @@ class TagMirror:
         self._on_change()
         self.ticks += 1
         self._known.clear()
+        self._offers.clear()
         self._reads.clear()
 
 

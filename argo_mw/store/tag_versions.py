@@ -13,8 +13,9 @@ recorded is judged by itself: the versions that a tag gets because somebody read
 first byte from those that replace them, so a tag that has never been replaced cannot have changed
 during the load. Any other counts as changed, unless it was mirrored before.
 
-Each process mirrors the versions it needs (``tag_mirror.py``), and a writer stores and announces
-those it replaces (``tag_writer.py``). Why the mirror is right:
+Each process mirrors the versions it needs (``tag_mirror.py``), a reader reads them
+(``tag_reader.py``), and a writer stores and announces those that are replaced here
+(``tag_writer.py``). Why the mirror is right:
 
 1. A writer stores the new version, then announces the tag's name on a channel. A listener that
    receives the name *forgets* the tag and reads it again when needed; messages carry no versions,
@@ -32,32 +33,29 @@ those it replaces (``tag_writer.py``). Why the mirror is right:
 5. A gap in the channel begins a new *era*, and entries of an earlier one count as changed. Tags
    replaced shortly before it, by any process, are replaced once more: a server that failed over
    may have gone back to their old versions.
-6. While Shared is down, a tag that is not mirrored gets a made-up version, which is forgotten when
-   Shared is back, so what was loaded meanwhile counts as changed. Replacements wait in one
-   bounded map, and their placeholders take precedence over the store's versions until it has
-   stored them, or until another process announces the tag: then a new placeholder takes over.
+6. While Shared cannot be read, a tag that is not mirrored gets a made-up version, which is
+   forgotten when Shared is back, so what was loaded meanwhile counts as changed. While it is read
+   and only refuses writes, versions are made up where it has none; once it takes writes again, they
+   become its own if it still has none. Replacements wait in one bounded map, and their placeholders
+   take precedence over the store's versions until it has stored them, or until another process
+   announces the tag: then a new placeholder takes over.
+7. While this process receives no messages, the mirror proves nothing (1. and 2. rest on messages):
+   every verdict reads the versions from Shared, after the call that asks for it began. Only what
+   this process replaces itself while that read runs is taken from the mirror. If Shared cannot be
+   read either, the mirror is all that is known.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
-from argo_mw.store.availability import Availability
+from argo_mw.store.health import PROBE, Ability, StoreHealth
 from argo_mw.store.protocol import Shared, Subscription
-from argo_mw.store.tag_mirror import (
-    HARD,
-    KINDS,
-    SOFT,
-    KnownVersions,
-    TagMirror,
-    first_version,
-    name_of,
-    new_version,
-)
+from argo_mw.store.tag_mirror import HARD, SOFT, TagMirror, name_of, new_version
+from argo_mw.store.tag_reader import TagReader
 from argo_mw.store.tag_snapshot import (
     EVERYTHING,
     Freshness,
@@ -66,7 +64,7 @@ from argo_mw.store.tag_snapshot import (
     names_of,
     read_tag_versions,
 )
-from argo_mw.store.tag_writer import CHANNEL, TAG_TTL, TagWriter
+from argo_mw.store.tag_writer import CHANNEL, TagWriter
 
 _MAX_ATTEMPTS: Final = 3
 
@@ -76,16 +74,16 @@ class TagVersions:
 
     Args:
         shared: Where the versions are kept.
-        clock: Waits between attempts to reach *shared* again.
+        clock: Waits between attempts to use *shared* again.
         max_tags: How many tags to mirror; those mirrored first are forgotten first.
-        max_pending: How many replaced versions to keep while *shared* is down; beyond them,
+        max_pending: How many replaced versions to keep while *shared* refuses them; beyond them,
             everything counts as invalidated.
-        retry: Seconds between attempts to reach *shared* again.
+        retry: Seconds between attempts to use *shared* again.
         on_change: Called with the tags' names whenever any process has replaced some; with
             :data:`EVERYTHING` after a gap.
 
     Attributes:
-        availability: Whether *shared* could be reached when versions were last asked for.
+        health: What the store refuses.
     """
 
     def __init__(
@@ -101,32 +99,36 @@ class TagVersions:
         self._shared = shared
         self._on_change = on_change
         self._subscription: Subscription | None = None
+        self._deaf = ""
         self._changes = 0
         self._mirror = TagMirror(max_tags, self._outdate_verdicts)
-        self.availability = Availability(
+        self.health = StoreHealth(
+            shared,
             clock,
-            probe=self._reach,
+            checks={
+                Ability.HEAR: self._listen,
+                Ability.WRITE: self._write,
+                Ability.ANNOUNCE: self._announce,
+            },
+            on_change=self._on_health,
             retry=retry,
-            on_back=self._mirror.forget_made_up,
-            name="argo-mw:tag-versions-mend",
         )
-        self._writer = TagWriter(
-            shared, clock, self._mirror, self.availability, max_pending=max_pending
-        )
+        self._writer = TagWriter(shared, clock, self._mirror, self.health, max_pending=max_pending)
+        self._reader = TagReader(shared, self._mirror, self._writer, self.health)
 
     # -- life ----------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Begin to listen. If the store cannot be reached, go on trying in the background."""
+        """Begin to listen. If the store does not let us, go on trying in the background."""
         if self._subscription is None:
             try:
                 await self._subscribe()
             except SharedUnavailable as error:
-                self.availability.lost(str(error))
+                self.health.failed(Ability.HEAR, error)
 
     async def aclose(self) -> None:
         """Stop listening, after one more attempt to store what is pending. Idempotent."""
-        await self.availability.aclose()
+        await self.health.aclose()
         await self._writer.flush(again=True)
         if self._subscription is not None:
             await self._subscription.aclose()
@@ -138,9 +140,19 @@ class TagVersions:
         return len(self._writer.pending)
 
     @property
+    def unannounced(self) -> int:
+        """How many replaced versions the store has, and other processes have not heard of."""
+        return len(self._writer.unannounced)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the store could be read and written when it was last asked."""
+        return not self.health.down
+
+    @property
     def connected(self) -> bool:
-        """Whether the store could be reached when it was last asked, and the channel is open."""
-        return not self.availability.away and self._subscription is not None
+        """Whether the store could be used when it was last asked, and the channel is open."""
+        return self.usable and self._subscription is not None and self.health.allows(Ability.HEAR)
 
     # -- judging entries -----------------------------------------------------------------
 
@@ -157,19 +169,30 @@ class TagVersions:
         """
         for _ in range(_MAX_ATTEMPTS):
             verdict = self.peek(tag_snapshot)
+            if verdict is Freshness.UNKNOWN and self._reader.must_read:
+                verdict = await self._compare_with_store(tag_snapshot)
+            elif verdict is Freshness.UNKNOWN:
+                if not self.health.allows(Ability.READ):
+                    break
+                await self._reader.read([version[0] for version in tag_snapshot.versions])
+                continue
             if verdict is not Freshness.UNKNOWN:
                 return verdict
-            if self.availability.away:
-                break
-            await self._read([version[0] for version in tag_snapshot.versions])
         return Freshness.MISS
 
     def _judge(self, tag_snapshot: TagSnapshot) -> Freshness:
+        if self._reader.must_read:
+            return Freshness.UNKNOWN
         verdict = self._mirror.compare(tag_snapshot)
         if verdict is not Freshness.UNKNOWN:
             tag_snapshot._verdict = verdict
             tag_snapshot._judged_at = self._changes
         return verdict
+
+    async def _compare_with_store(self, tag_snapshot: TagSnapshot) -> Freshness:
+        """Compare with versions that are read now; ``UNKNOWN`` when that has to be repeated."""
+        current = await self._reader.read_now([version[0] for version in tag_snapshot.versions])
+        return self._mirror.compare(tag_snapshot, current)
 
     def _outdate_verdicts(self) -> None:
         self._changes += 1
@@ -184,9 +207,9 @@ class TagVersions:
         """
         names = names_of(tags)
         era, born = self._mirror.era, self._mirror.ticks
-        versions = self._mirror.versions(names)
+        versions = None if self._reader.must_read else self._mirror.versions(names)
         if versions is None:
-            known = await self._read(names)
+            known = await self._reader.read(names)
             versions = tuple((name, known[name].hard, known[name].soft) for name in names)
         return TagSnapshot(versions, era, born)
 
@@ -212,7 +235,7 @@ class TagVersions:
         versions = dict.fromkeys((*tag_snapshot.versions, *recorded))
         have = {version[0] for version in versions}
         late = [name for name in names_of(tags) if name not in have]
-        known = await self._read(late) if late else {}
+        known = await self._reader.read(late) if late else {}
         for name in late:
             found = known[name]
             held = found.held_at(tag_snapshot._born)
@@ -233,56 +256,6 @@ class TagVersions:
             return tag_snapshot
         return self.adopt(tag_snapshot.versions)
 
-    async def _read(self, names: Iterable[str]) -> dict[str, KnownVersions]:
-        """Return the versions of *names*: mirrored, else from the store, else made up."""
-        mirrored = {name: self._mirror.get(name) for name in names}
-        known = {name: versions for name, versions in mirrored.items() if versions is not None}
-        missing = [name for name in mirrored if name not in known]
-        if not missing:
-            return known
-        tokens = self._mirror.begin_read(missing)
-        found: Mapping[str, KnownVersions] = {}
-        try:
-            found = await self._fetch(missing)
-        except SharedUnavailable as error:
-            self.availability.lost(str(error))
-            found = self._make_up(missing)
-        finally:
-            self._mirror.end_read(tokens, found)
-        return known | dict(found)
-
-    async def _fetch(self, names: list[str]) -> dict[str, KnownVersions]:
-        keys = [kind + name for name in names for kind in KINDS]
-        stored = dict(zip(keys, await self._shared.get_many(keys), strict=True))
-        missing = [key for key, version in stored.items() if not version]
-        if missing:
-            created = await asyncio.gather(*map(self._create, missing))
-            stored.update(zip(missing, created, strict=True))
-            await self._writer.announce(missing)
-        pending = self._writer.pending
-        stored.update((key, pending[key]) for key in keys if key in pending)
-        tick = self._mirror.tick()
-        return {
-            name: KnownVersions(stored[HARD + name] or b"", stored[SOFT + name] or b"", tick)
-            for name in names
-        }
-
-    async def _create(self, key: str) -> bytes:
-        for _ in range(_MAX_ATTEMPTS):
-            version = first_version()
-            if await self._shared.compare_and_set(key, None, version, ttl=TAG_TTL):
-                return version
-            current = await self._shared.get(key)
-            if current:
-                return current
-        return b""  # appears and disappears: equal to no version, so its entries are misses
-
-    def _make_up(self, names: list[str]) -> dict[str, KnownVersions]:
-        tick = self._mirror.tick()
-        return {
-            name: KnownVersions(new_version(), new_version(), tick, made_up=True) for name in names
-        }
-
     # -- replacing versions --------------------------------------------------------------
 
     async def invalidate(self, tags: Iterable[str]) -> bool:
@@ -291,7 +264,8 @@ class TagVersions:
         In this process that holds from the call on; elsewhere as soon as the message arrives.
 
         Returns:
-            Whether the store has the new versions. If not, it gets them when it is back.
+            Whether the store has the new versions and has announced them to every process that
+            listens. If not, that is done as soon as the store lets us.
         """
         return await self._replace(HARD, tags)
 
@@ -302,7 +276,7 @@ class TagVersions:
     async def _replace(self, kind: str, tags: Iterable[str]) -> bool:
         names = names_of(tags, everything=False)
         if not names:
-            return not self.availability.away
+            return self.usable
         for name in names:
             placeholder = new_version()
             self._mirror.replace(kind + name, placeholder)
@@ -314,7 +288,9 @@ class TagVersions:
     # -- the channel and the store's outages ---------------------------------------------
 
     async def _subscribe(self) -> None:
-        self._subscription = await self._shared.subscribe(CHANNEL, self._on_message, self._on_gap)
+        self._subscription = await self._shared.subscribe(
+            CHANNEL, self._on_message, self._on_gap, on_lost=self._on_lost
+        )
 
     def _on_message(self, message: bytes) -> None:
         try:
@@ -329,12 +305,20 @@ class TagVersions:
             self._writer.announced(key)
         self._report(map(name_of, keys))
 
+    def _on_lost(self, why: str) -> None:
+        """Rely on no messages until the channel is back, which a gap says."""
+        self._deaf = why
+        self.health.failed(Ability.HEAR, SharedUnavailable(why))
+
     def _on_gap(self) -> None:
         """Trust nothing that was read so far: messages may be missing."""
+        self._deaf = ""
         self._writer.repeat_recent()
         self._forget_everything()
+        if self._subscription is not None:
+            self.health.works(Ability.HEAR)
         if self._writer.pending:
-            self.availability.try_again()
+            self.health.look()
 
     def _forget_everything(self) -> None:
         self._mirror.forget_everything()
@@ -345,12 +329,30 @@ class TagVersions:
         if self._on_change is not None:
             self._on_change(frozenset(names))
 
-    async def _reach(self) -> bool:
-        """Listen again and store what is pending; return whether the store let us."""
-        try:
-            if self._subscription is None:
-                await self._subscribe()
-            await self._shared.get(HARD + EVERYTHING)
-        except SharedUnavailable:
-            return False
-        return await self._writer.flush(again=True)
+    def _on_health(self, ability: Ability) -> None:
+        self._outdate_verdicts()
+        if ability is Ability.READ and self.health.allows(ability):
+            self._mirror.forget_made_up()
+        elif ability is Ability.WRITE and self.health.allows(ability):
+            self._mirror.offer_made_up()
+
+    # -- trying the store again ----------------------------------------------------------
+
+    async def _listen(self) -> None:
+        if self._deaf:
+            raise SharedUnavailable(self._deaf)
+        if self._subscription is None:
+            await self._subscribe()
+            if len(self._mirror):
+                self._forget_everything()  # what was mirrored may have been replaced unheard
+
+    async def _write(self) -> None:
+        key = f"{PROBE}:{new_version().hex()}"
+        await self._shared.compare_and_set(key, None, b"1", ttl=1.0)
+        if self._writer.pending and not await self._writer.flush(again=True):
+            why = self.health.refused.get(Ability.WRITE)
+            if why is not None:
+                raise SharedUnavailable(why)
+
+    async def _announce(self) -> None:
+        await self._writer.announce_waiting()

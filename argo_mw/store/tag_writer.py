@@ -14,7 +14,7 @@ from typing import Final
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
-from argo_mw.store.availability import Availability
+from argo_mw.store.health import Ability, StoreHealth
 from argo_mw.store.protocol import Shared
 from argo_mw.store.tag_mirror import HARD, KINDS, TagMirror, name_of, new_version
 from argo_mw.store.tag_snapshot import EVERYTHING
@@ -35,11 +35,12 @@ class TagWriter:
         shared: Where the versions are kept.
         clock: Tells how long ago a tag was replaced.
         mirror: What this process knows.
-        availability: Knows whether *shared* is down, and hears of it here.
-        max_pending: How many replaced versions to keep while *shared* is down.
+        health: Knows what *shared* refuses, and hears of it here.
+        max_pending: How many replaced versions to keep while *shared* refuses them.
 
     Attributes:
         pending: The placeholders of versions that the store does not have yet, by key.
+        unannounced: The versions that the store has, and of which no other process has heard yet.
     """
 
     def __init__(
@@ -47,15 +48,16 @@ class TagWriter:
         shared: Shared,
         clock: Clock,
         mirror: TagMirror,
-        availability: Availability,
+        health: StoreHealth,
         *,
         max_pending: int,
     ) -> None:
         self.pending: dict[str, bytes] = {}
+        self.unannounced: dict[str, bytes] = {}
         self._shared = shared
         self._clock = clock
         self._mirror = mirror
-        self._availability = availability
+        self._health = health
         self._max_pending = max_pending
         self._max_recent = min(max_pending, _MAX_RECENT)
         self._origin = os.urandom(8).hex()
@@ -67,49 +69,64 @@ class TagWriter:
         """Queue the version under *key*, for which *placeholder* stands.
 
         Returns:
-            False when too many are pending: one invalidation of everything is queued in place of
-            them, and the mirror has to forget everything.
+            False when too many wait: one invalidation of everything is queued in place of them,
+            and the mirror has to forget everything.
         """
         self.pending[key] = placeholder
-        if len(self.pending) <= self._max_pending:
+        if len(self.pending) + len(self.unannounced) <= self._max_pending:
             return True
-        log.warning(
-            "too many invalidations while the store is unreachable: all entries invalidated"
-        )
+        log.warning("too many invalidations wait for the shared store: all entries invalidated")
         self.pending = {HARD + EVERYTHING: new_version()}
+        self.unannounced.clear()
         return False
 
     async def flush(self, *, again: bool = False) -> bool:
-        """Store what is pending and return whether all of it is stored.
+        """Store and announce what is pending; return whether all of it is.
 
-        Callers of one turn of the event loop share one command. While the store is down, only
+        Callers of one turn of the event loop share one command. While the store refuses that, only
         callers who try *again* ask it.
         """
-        while self.pending:
-            if self._availability.away and not again:
+        while self.pending or self.unannounced:
+            if not again and not self._is_of_use():
                 return False
             if self._flushing is None or self._flushing.done():
                 self._flushing = asyncio.create_task(
-                    self._store_pending(), name="argo-mw:tag-versions-flush"
+                    self._store_and_announce(), name="argo-mw:tag-versions-flush"
                 )
             # A caller who leaves must not take the others' invalidations along.
             if not await asyncio.shield(self._flushing):
                 return False
         return True
 
-    async def _store_pending(self) -> bool:
+    def _is_of_use(self) -> bool:
+        """Return whether the store is likely to take something that waits."""
+        if self._health.down:
+            return False
+        return bool(self.pending) or self._health.allows(Ability.ANNOUNCE)
+
+    async def _store_and_announce(self) -> bool:
         await asyncio.sleep(0)
+        if self.pending and not await self._store_pending():
+            return False
+        try:
+            await self.announce_waiting()
+        except SharedUnavailable as error:
+            self._health.failed(Ability.ANNOUNCE, error)
+            return False
+        return True
+
+    async def _store_pending(self) -> bool:
         placeholders = dict(self.pending)
         stored = {key: new_version() for key in placeholders}
         self._storing = {name_of(key) for key in stored}
         try:
             await self._shared.set_many(stored, ttl=TAG_TTL)
-            await self.announce(stored)
         except SharedUnavailable as error:
-            self._availability.lost(str(error))
+            self._health.failed(Ability.WRITE, error)
             return False
         untouched, self._storing = self._storing, set()
         for key, version in stored.items():
+            self.unannounced[key] = version
             self._confirm(key, placeholders[key], version, name_of(key) in untouched)
         return True
 
@@ -125,10 +142,28 @@ class TagWriter:
 
     # -- announcing ----------------------------------------------------------------------
 
+    async def announce_waiting(self) -> None:
+        """Announce what waits to be announced; send a message without keys if nothing does.
+
+        Raises:
+            SharedUnavailable: As for :meth:`announce`.
+        """
+        waiting = dict(self.unannounced)
+        await self.announce(waiting)
+        for key, version in waiting.items():
+            if self.unannounced.get(key) == version:  # else replaced and stored once more
+                del self.unannounced[key]
+
     async def announce(self, keys: Iterable[str]) -> None:
-        """Tell every other process that the versions under *keys* are new."""
+        """Announce to every other process that the versions under *keys* are new.
+
+        Without keys a message is sent all the same, for it to be refused or not.
+
+        Raises:
+            SharedUnavailable: The store is away, or takes no messages from this process.
+        """
         names = list(keys)
-        for start in range(0, len(names), _MAX_KEYS_PER_MESSAGE):
+        for start in range(0, len(names) or 1, _MAX_KEYS_PER_MESSAGE):
             message = [self._origin, *names[start : start + _MAX_KEYS_PER_MESSAGE]]
             await self._shared.publish(CHANNEL, json.dumps(message).encode())
 

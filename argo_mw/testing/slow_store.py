@@ -159,7 +159,12 @@ class SlowStore:
         await self._ask(self._memory.publish(channel, message))
 
     async def subscribe(
-        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+        self,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
+        *,
+        on_lost: Callable[[str], None] | None = None,
     ) -> Subscription:
         """See :meth:`argo_mw.plugin.Shared.subscribe`."""
         return await self._ask(self._memory.subscribe(channel, on_message, on_gap))

@@ -40,10 +40,10 @@ SURFACES = {
         suggest
     """,
     "argo_mw.store": """
-        Availability Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope
+        Ability Availability Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope
         Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
-        NotShareable OpenShared Secret Shared SharedUnavailable Snapshot Subscription
-        SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
+        NotShareable OpenShared Secret Shared SharedUnavailable Snapshot StoreHealth
+        Subscription SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
         check_count check_key check_keys check_ttl check_value claim open_shared snapshot
     """,
     "argo_mw.testing": """

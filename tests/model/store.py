@@ -171,7 +171,12 @@ class Link:
         await self._through(lambda: self._shared.publish(channel, message), None)
 
     async def subscribe(
-        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+        self,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
+        *,
+        on_lost: Callable[[str], None] | None = None,
     ) -> Subscription:
         def heard(message: bytes) -> None:
             if self.state != "away":

@@ -56,7 +56,7 @@ class Unreliable(MemoryShared):
         await self._pass("publish")
         await super().publish(channel, message)
 
-    async def subscribe(self, channel, on_message, on_gap):
+    async def subscribe(self, channel, on_message, on_gap, *, on_lost=None):
         await self._pass("subscribe")
         self.listeners.append((on_message, on_gap))
         return await super().subscribe(channel, on_message, on_gap)

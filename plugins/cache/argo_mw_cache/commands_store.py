@@ -110,11 +110,16 @@ class CacheStore:
         """Make misses of all answers with one of *tags*, in every instance.
 
         Raises:
-            SharedUnavailable: The store cannot be reached.
+            SharedUnavailable: The store did not take it, or not all of it.
         """
-        if not await self._context.tag_versions.invalidate(tags):
-            msg = "nothing was invalidated: the shared store cannot be reached; try again"
-            raise SharedUnavailable(msg)
+        tag_versions = self._context.tag_versions
+        if await tag_versions.invalidate(tags):
+            return
+        if not tag_versions.pending:
+            msg = "stored, but other instances may not have heard of it"
+        else:
+            msg = "nothing was invalidated"
+        raise SharedUnavailable(f"{msg}: {tag_versions.health.trouble}")
 
     async def clear(self) -> int:
         """Remove all answers, from every instance's memory too; return how many the store held.

@@ -79,7 +79,7 @@ class Deferred:
             return
         tag_versions = self._context.tag_versions
         # Until the store knows of every invalidation, its versions prove nothing.
-        if tag_versions.connected and not tag_versions.pending:
+        if tag_versions.usable and not tag_versions.pending:
             with contextlib.suppress(Closed):
                 self._storing = self._context.tasks.spawn("cache:deferred", self._store_all())
 

@@ -123,13 +123,16 @@ class Cache:
             now = self._monotonic()
             if (
                 (now < entry.times.early_from or self._in_time(entry, call, now))
-                and self._versions.peek(entry.tag_snapshot) is Freshness.FRESH
                 and (call.max_age is None or self._accepts(entry.outcome, call))
                 and not call.refresh
             ):
-                if self._events.calls:
-                    self._context.announce(NAME, "hit", call)
-                return entry.outcome if entry.shared_as_is else entry.serve()
+                freshness = self._versions.peek(entry.tag_snapshot)
+                if freshness is Freshness.FRESH:
+                    if self._events.calls:
+                        self._context.announce(NAME, "hit", call)
+                    return entry.outcome if entry.shared_as_is else entry.serve()
+                if freshness is Freshness.UNKNOWN and NAME not in call.missed:
+                    return self._find_checked(call)
         if self._shared is None or call.refresh or NAME in call.missed or call.key in self._looks:
             return None
         return self._find_stored(self._shared, call)
@@ -138,10 +141,9 @@ class Cache:
         """Return the kept answer to *call* if it is fresh, else load one and keep it."""
         if call.refresh:
             return await self._loader.load(call, call_next)
-        entry = await self._valid_entry(call)
-        hit = self._from_memory(call)
-        if hit is not None:
-            return hit
+        entry = await self._from_memory(call)
+        if isinstance(entry, Outcome):
+            return entry
         if self._shared is not None and not self._has_looked(call):
             found = await self._from_store(self._shared, call)
             if isinstance(found, Outcome):
@@ -169,14 +171,39 @@ class Cache:
 
     # -- memory ------------------------------------------------------------------------------
 
-    def _from_memory(self, call: Call) -> Outcome | None:
-        """Return the answer in memory, if it is fresh as far as is known without waiting.
+    async def _find_checked(self, call: Call) -> Outcome | None:
+        """Look into memory and then into the store, since the versions of tags must be read."""
+        limit = self._monotonic() + self.find_timeout
+        try:
+            found = await fail_at(self._from_memory(call), limit, self._clock)
+            if not isinstance(found, Outcome) and self._shared is not None:
+                found = await fail_at(self._from_store(self._shared, call), limit, self._clock)
+        except TimeLimitExceeded:
+            return None
+        return found if isinstance(found, Outcome) else None
+
+    async def _from_memory(self, call: Call) -> Outcome | CacheEntry | None:
+        """Return the fresh answer in memory, else the entry there, unless it was invalidated.
 
         Raises:
             NotFound: Memory holds that there is no answer.
         """
-        found = self.find(call.evolve(missed=(NAME,)))
-        return found if isinstance(found, Outcome) else None
+        entry = self.memory.get(call.key)
+        if entry is None:
+            return None
+        freshness = await self._versions.check(entry.tag_snapshot)
+        if freshness is Freshness.MISS:
+            if self.memory.get(call.key) is entry:
+                self.memory.drop(call.key)
+            return None
+        if (
+            freshness is Freshness.FRESH
+            and self._in_time(entry, call, self._monotonic())
+            and self._accepts(entry.outcome, call)
+        ):
+            self._context.announce(NAME, "hit", call)
+            return entry.serve()
+        return entry
 
     def _in_time(self, entry: CacheEntry, call: Call, now: float) -> bool:
         """Return whether *entry* has not expired; shortly before that, refresh it at random."""
@@ -186,16 +213,6 @@ class Cache:
             self._context.announce(NAME, "early", call)
             self._context.refresh(call)
         return True
-
-    async def _valid_entry(self, call: Call) -> CacheEntry | None:
-        """Return the entry in memory, fresh or not, unless it was invalidated."""
-        entry = self.memory.get(call.key)
-        if entry is None:
-            return None
-        if await self._versions.check(entry.tag_snapshot) is Freshness.MISS:
-            self.memory.drop(call.key)
-            return None
-        return entry
 
     def _accepts(self, outcome: Outcome, call: Call) -> bool:
         """Return whether *outcome* is not too old for *call*."""
@@ -219,7 +236,7 @@ class Cache:
         """Return the fresh answer in the store, an entry that is not fresh, or ``None``."""
         key = call.key
         if key in self._looks and await self._join_look(key):
-            return self._from_memory(call) or await self._valid_entry(call)
+            return await self._from_memory(call)
         look = self._looks[key] = _Look()
         try:
             found = self._take(await shared.get(call), call)

@@ -27,6 +27,8 @@ from argo_mw_cache.shared_level import SharedLevel
 from argo_mw_cache.stored_answer import StoredAnswer
 
 NAME = "cache"
+_MAY_BE_FRESH = (Freshness.FRESH, Freshness.UNKNOWN)
+"""What is kept without waiting: whoever reads it checks it again."""
 
 
 @frozen(eq=False)
@@ -164,7 +166,7 @@ class Loader:
         def ended(_: Stream[object]) -> None:
             if not stream.complete:
                 self._skip(loaded.call, "the stream ended before it was complete")
-            elif self._versions.peek(loaded.tag_snapshot) is not Freshness.FRESH:
+            elif self._versions.peek(loaded.tag_snapshot) not in _MAY_BE_FRESH:
                 self._skip(loaded.call, _why_not_fresh(loaded.tag_snapshot, "streamed"))
             elif self._keep(loaded) is not None and self._shared is not None:
                 with suppress(Closed):

@@ -99,6 +99,7 @@ class DistributedCoalesce:
             await self._subscribed()
             found = await self._result_or_lease(result_key, _Recency(start.began), call)
         except SharedUnavailable:
+            self._context.tag_versions.health.look()  # which reports what is refused
             return await call_next(call)
         if isinstance(found, SharedResult):
             self._context.announce("coalesce", "joined elsewhere", call)
@@ -196,11 +197,13 @@ class DistributedCoalesce:
         deadline = self._clock.monotonic() + self._store_timeout
         try:
             return await fail_at(sending, deadline, self._clock)
-        except (SharedUnavailable, TimeLimitExceeded) as failure:
-            why = str(failure) or f"the shared store took longer than {self._store_timeout:g} s"
+        except SharedUnavailable:
+            self._context.tag_versions.health.look()
+        except TimeLimitExceeded:
+            why = f"the shared store took longer than {self._store_timeout:g} s"
             self._context.warn_once("coalesce", f"a result could not be published: {why}")
-            self._release_in_background(result_key, lease)
-            return True
+        self._release_in_background(result_key, lease)
+        return True
 
     async def _send(self, result_key: str, lease: Lease, data: bytes) -> bool:
         # In this order, asked in one turn: drivers send them together and keep the order.

@@ -52,7 +52,7 @@ class Coalesce:
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the outcome of the flight for *call*, which is started if there is none."""
         key = flight_key(call)
-        flight = self._joinable(key)
+        flight = await self._current(key)
         if flight is not None:
             return await self._wait(flight, call)
         if len(self._flights) >= self._max_flights:
@@ -62,7 +62,7 @@ class Coalesce:
     async def find(self, call: Call) -> Outcome | None:
         """Return the outcome of the flight that *call* may join, or ``None``."""
         # Looked up when this is awaited: the wait of a layer outside of it may have taken long.
-        flight = self._joinable(flight_key(call)) if self._flights else None
+        flight = await self._current(flight_key(call)) if self._flights else None
         return None if flight is None else await self._wait(flight, call)
 
     def take_over(self, previous: Middleware) -> None:
@@ -73,7 +73,9 @@ class Coalesce:
     def explain(self, call: Call) -> str:
         """Describe the flight that *call* would join, if there is one."""
         flight = self._joinable(flight_key(call))
-        if flight is None:
+        versions = None if flight is None else flight.tag_snapshot
+        outdated = versions and self._context.tag_versions.peek(versions) is Freshness.MISS
+        if flight is None or outdated:
             return "would start a flight"
         if flight.failed:
             return "would share the failure of a moment ago"
@@ -84,22 +86,33 @@ class Coalesce:
             self._context.announce(NAME, "joined", call)
         return _wait_in(flight, call)
 
+    async def _current(self, key: str) -> Flight | None:
+        """Return the flight that a call with *key* may join, if there is one.
+
+        None of its tags may have been invalidated since it began.
+        """
+        outdated: Flight | None = None
+        while (flight := self._joinable(key)) is not None and flight is not outdated:
+            versions = flight.tag_snapshot
+            if versions is None or self._context.tag_versions.peek(versions) in _STILL_VALID:
+                return flight
+            # Another process has replaced one, or may do so unheard: the store knows.
+            if await self._context.tag_versions.check(versions) not in _STILL_VALID:
+                outdated = flight
+            elif self._flights.get(key) is flight or (flight.landed and not flight.failed):
+                return flight  # and not one whose last caller has left meanwhile
+        return None
+
     def _joinable(self, key: str) -> Flight | None:
         flight = self._flights.get(key)
         if flight is None:
             return None
         if not flight.landed:
-            return flight if self._is_current(flight) else None
+            return flight
         if flight.failed and self._clock.monotonic() < flight.failed_until:
             return flight
         self._forget(key, flight)
         return None
-
-    def _is_current(self, flight: Flight) -> bool:
-        """Return whether none of the flight's tags was invalidated since it began."""
-        versions = flight.tag_snapshot
-        # A tag that another process has just invalidated is not known until it is read again.
-        return versions is None or self._context.tag_versions.peek(versions) in _STILL_VALID
 
     def _start(self, key: str, call: Call, call_next: Next) -> Flight:
         flight = self._flights[key] = Flight(partial(self._abandon, key))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, cast
 
 import hiredis
@@ -37,6 +37,11 @@ class Command:
     script: Script | None = None
     must: bool = False
     late: Callable[[Any], None] | None = None
+
+    @property
+    def name(self) -> str:
+        """Return what it is called."""
+        return str(self.arguments[0])
 
 
 Get = tuple[str, asyncio.Future[bytes | None]]
@@ -78,13 +83,20 @@ class Batch:
 
     def fail(self, error: Callable[[], Exception]) -> None:
         """Fail all futures, each with an exception of its own."""
-        waiting: list[asyncio.Future[Any]] = [done for _, done in self.gets]
-        waiting += [command.done for command in self.commands]
-        for done in waiting:
-            if not done.done():
-                done.set_exception(error())
-                # Retrieved, since its caller may have left: asyncio would log it otherwise.
-                done.exception()
+        self.fail_gets(error)
+        _fail((command.done for command in self.commands), error)
+
+    def fail_gets(self, error: Callable[[], Exception]) -> None:
+        """Fail the futures of the gets, each with an exception of its own."""
+        _fail((done for _, done in self.gets), error)
+
+
+def _fail(waiting: Iterable[asyncio.Future[Any]], error: Callable[[], Exception]) -> None:
+    for done in waiting:
+        if not done.done():
+            done.set_exception(error())
+            # Retrieved, since its caller may have left: asyncio would log it otherwise.
+            done.exception()
 
 
 def pack(words: Sequence[Argument]) -> bytes:

@@ -5,26 +5,37 @@ caller owns nothing but a future: leaving disturbs neither the others nor the co
 
 When a connection fails, everything under way fails, and from then on every command fails at once,
 for as long as the server is unreachable: a background task, never a caller, finds out when it is
-back.
+back. A server that refuses what it is asked, such as writes, stays: each refusal is an error of its
+command. Only a replica is not the server to ask: it counts as unreachable until a write succeeds.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import evolve
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import InvalidResponse, NoScriptError, RedisError, ResponseError
+from redis.exceptions import (
+    InvalidResponse,
+    NoPermissionError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from argo_mw.plugin import Clock, Log, SharedUnavailable, stall_aware_timeout
 from argo_mw_redis.batch import Argument, Batch, Command, pack
+from argo_mw_redis.refusals import refusal, unreachable
 from argo_mw_redis.replies import expect_values, read_reply, settle
 from argo_mw_redis.scripts import ALL, Script
 from argo_mw_redis.servers import Options, Server
 
 T = TypeVar("T")
+
+_NONSENSE: Final = "the server answered something else than it was asked"
 
 log = Log("argo_mw")
 
@@ -143,6 +154,15 @@ class Batcher:
             self._schedule()
         return done
 
+    def check_reachable(self) -> None:
+        """Return if the server can be reached, as far as is known.
+
+        Raises:
+            SharedUnavailable: It is unreachable.
+        """
+        if self._unreachable is not None:
+            raise self._unavailable()
+
     def _schedule(self) -> None:
         self._scheduled = True
         self._loop.call_soon(self._flush)
@@ -209,18 +229,20 @@ class Batcher:
         if batch.gets:
             reply = await read_reply(connection)
             if isinstance(reply, ResponseError):
-                raise reply
-            values = expect_values(reply, len(batch.gets))
-            for (_, done), value in zip(batch.gets, values, strict=True):
-                if not done.done():
-                    done.set_result(value)
+                why = refusal("MGET", reply, self._options.prefix)
+                batch.fail_gets(lambda: SharedUnavailable(why))
+            else:
+                values = expect_values(reply, len(batch.gets))
+                for (_, done), value in zip(batch.gets, values, strict=True):
+                    if not done.done():
+                        done.set_result(value)
         for command in batch.commands:
             reply = await read_reply(connection)
             if isinstance(reply, NoScriptError) and command.script is not None:
                 # The server has forgotten the scripts; other replies stay in order.
                 self._send_with_script(command, command.script)
             else:
-                settle(command, reply)
+                settle(command, reply, self._options.prefix)
 
     def _send_with_script(self, command: Command, script: Script) -> None:
         words = ("EVAL", script.text, *command.arguments[2:])
@@ -232,8 +254,8 @@ class Batcher:
         self, connection: AbstractConnection, batch: Batch, error: Exception
     ) -> None:
         if self._unreachable is None:
-            self._unreachable = _reason(error)
-            log.warning("redis is unreachable", why=self._unreachable)
+            self._unreachable = self._reason(error)
+            log.info("redis is unreachable", why=self._unreachable)
         batch.fail(self._lost)
         self._fail_waiting()
         self._reconnect()
@@ -265,11 +287,11 @@ class Batcher:
             async with asyncio.timeout(self._options.timeout * 2):
                 for _ in range(self._options.connections):
                     connections.append(await self._server.connect())
-                    await _load_scripts(connections[-1])
+                    await self._prepare(connections[-1])
                     # A batch has a timeout of its own; redis-py's makes a task of each send.
                     connections[-1].socket_timeout = None
         except Exception as error:  # redis-py raises anything for a nonsensical reply or name
-            self._unreachable = _reason(error)
+            self._unreachable = self._reason(error)
         else:
             self._idle, connections = connections, []
             self._unreachable = None
@@ -277,6 +299,30 @@ class Batcher:
             for connection in connections:
                 await connection.disconnect(nowait=True)
         return self._unreachable is None
+
+    async def _prepare(self, connection: AbstractConnection) -> None:
+        """Load the scripts, and write, to learn whether this is a server that can be written.
+
+        Raises:
+            redis.exceptions.RedisError: It is a replica, or answers nonsense.
+        """
+        loads = [pack(("SCRIPT", "LOAD", script.text)) for script in ALL]
+        probe = pack(("SET", f"{self._options.prefix}probe", b"1", "PX", 1_000))
+        await connection.send_packed_command([*loads, probe], check_health=False)
+        for script in ALL:
+            reply = await _next_reply(connection)
+            # Without that right, scripts are sent whole.
+            if reply != script.sha and not isinstance(reply, NoPermissionError):
+                raise InvalidResponse(_NONSENSE)
+        reply = await _next_reply(connection)
+        if isinstance(reply, ReadOnlyError):
+            raise reply
+        if reply != b"OK" and not isinstance(reply, ResponseError):
+            raise InvalidResponse(_NONSENSE)
+
+    def _reason(self, error: Exception) -> str:
+        options = self._options
+        return unreachable(error, prefix=options.prefix, escaped=options.escaped)
 
     async def _drop_connections(self) -> None:
         """Close every connection; the batches under way fail."""
@@ -288,18 +334,9 @@ class Batcher:
             await connection.disconnect(nowait=True)
 
 
-async def _load_scripts(connection: AbstractConnection) -> None:
-    await connection.send_packed_command(
-        [pack(("SCRIPT", "LOAD", script.text)) for script in ALL], check_health=False
-    )
-    for script in ALL:
-        if await connection.read_response(disable_decoding=True) != script.sha:
-            msg = "the server answered something else than it was asked"
-            raise InvalidResponse(msg)
-
-
-def _reason(error: Exception) -> str:
-    """Return in words why the server is unreachable."""
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    return str(error) or type(error).__name__
+async def _next_reply(connection: AbstractConnection) -> Any:
+    """Return the next reply; an error that the server answered is returned, not raised."""
+    try:
+        return await connection.read_response(disable_decoding=True)
+    except ResponseError as error:
+        return error

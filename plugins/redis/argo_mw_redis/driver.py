@@ -159,8 +159,12 @@ class RedisShared:
         """See :meth:`argo_mw.store.Shared.compare_and_set`."""
         check_key(key)
         check_value(key, value)
-        wanted = ("0", b"") if expected is None else ("1", expected)
-        arguments = (*wanted, value, _milliseconds(ttl))
+        life = _milliseconds(ttl)
+        if expected is None:  # needs no script, so that users without scripts have tag versions
+            suffix = ("PX", life) if life else ()
+            words = ("SET", self._values + key, value, "NX", *suffix)
+            return bool(await self._send(*words, read=_was_set))
+        arguments = (expected, value, life)
         return bool(await self._run(COMPARE_AND_SET, [self._values + key], arguments))
 
     async def add(
@@ -253,12 +257,18 @@ class RedisShared:
         await self._send(*words, read=expect_integer)
 
     async def subscribe(
-        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+        self,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
+        *,
+        on_lost: Callable[[str], None] | None = None,
     ) -> RedisSubscription:
         """See :meth:`argo_mw.store.Shared.subscribe`."""
         check_key(channel)
         self._check_usable()
-        return await self._pubsub.subscribe(channel, on_message, on_gap)
+        self._batcher.check_reachable()
+        return await self._pubsub.subscribe(channel, on_message, on_gap, on_lost)
 
     async def scan(self, prefix: str) -> Sequence[str]:
         """See :meth:`argo_mw.store.Shared.scan`."""
@@ -344,6 +354,13 @@ def _fence(reply: Any) -> int | None:
     if reply is None or isinstance(reply, ResponseError):
         return None
     return int(reply)
+
+
+def _was_set(reply: Any) -> bool:
+    if reply is None or isinstance(reply, ResponseError):
+        return False
+    expect_ok(reply)
+    return True
 
 
 def _page(reply: Any) -> tuple[bytes, list[bytes]]:

@@ -36,6 +36,9 @@ async def diagnose(context: Context) -> Iterable[tuple[str, bool, str]]:
     try:
         info = await shared.info()
     except SharedUnavailable as error:
+        if shared.unreachable is None:
+            what = f"reached; memory and eviction are not known: {error}"
+            return [("redis", True, what)]
         return [("redis", False, str(error))]
     return [
         ("redis", True, f"version {info.get('redis_version', 'unknown')}"),

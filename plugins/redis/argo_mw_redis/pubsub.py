@@ -1,8 +1,9 @@
 """Publish and subscribe: one connection that only listens, and reports what it may have missed.
 
-A connection that is silent for a while is pinged; when the ping is not answered, it is replaced.
-Whenever it was replaced, every subscription is notified of a gap, once the server has confirmed
-that it sends the channels again.
+A connection that is silent for a while subscribes once more to a channel of its own, which needs no
+right that it does not use anyway; when that is not confirmed, it is replaced. Every subscription is
+notified when the connection breaks, and of a gap, once the server has confirmed that it sends the
+channels again.
 
 A message that arrives damaged, or on a channel without a subscription, may be an invalidation
 with a damaged address: the connection is then replaced too. So messages carry a checksum.
@@ -19,11 +20,15 @@ from typing import Any, Final
 from attrs import define, field
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoPermissionError
 
 from argo_mw.plugin import Clock, Log, SharedUnavailable
+from argo_mw_redis.refusals import refusal, unreachable
 from argo_mw_redis.servers import Options, Server
 
 _CHECKSUM_BYTES: Final = 4
+_SILENCE: Final = "silence"
+"""The channel that is subscribed to, to hear anything at all, while nothing else is."""
 
 log = Log("argo_mw")
 
@@ -54,12 +59,14 @@ class RedisSubscription:
         channel: The name of the channel.
         on_message: Called with each message.
         on_gap: Called when messages may have been missed.
+        on_lost: Called with the reason when messages arrive no more.
     """
 
     _pubsub: PubSub = field(repr=False)
     channel: str
     on_message: Callable[[bytes], None] = field(repr=False)
     on_gap: Callable[[], None] = field(repr=False)
+    on_lost: Callable[[str], None] | None = field(repr=False)
 
     async def aclose(self) -> None:
         """End the subscription. Idempotent."""
@@ -85,6 +92,7 @@ class PubSub:
         self._task: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
         self._closing = False
+        self._lost = ""
 
     @property
     def subscriptions(self) -> int:
@@ -92,23 +100,27 @@ class PubSub:
         return sum(map(len, self._subscriptions.values()))
 
     async def subscribe(
-        self, channel: str, on_message: Callable[[bytes], None], on_gap: Callable[[], None]
+        self,
+        channel: str,
+        on_message: Callable[[bytes], None],
+        on_gap: Callable[[], None],
+        on_lost: Callable[[str], None] | None = None,
     ) -> RedisSubscription:
         """Subscribe to *channel*; return once the server has confirmed it.
 
         Raises:
             SharedUnavailable: The server cannot be reached now.
         """
-        subscription = RedisSubscription(self, channel, on_message, on_gap)
+        subscription = RedisSubscription(self, channel, on_message, on_gap, on_lost)
         try:
             async with self._lock, asyncio.timeout(self._options.timeout * 2):
                 await self._connect()
                 if channel not in self._subscriptions:
                     await self._listen_to(channel)
         except Exception as error:  # redis-py raises anything for a nonsensical reply
-            await self._disconnect()
-            msg = f"Redis cannot be reached: {str(error) or 'it did not answer in time'}"
-            raise SharedUnavailable(msg) from error
+            if not isinstance(error, NoPermissionError):  # of other channels messages arrive
+                await self._disconnect()
+            raise SharedUnavailable(self._reason(error)) from error
         self._subscriptions.setdefault(channel, []).append(subscription)
         return subscription
 
@@ -149,9 +161,7 @@ class PubSub:
         confirmed = asyncio.get_running_loop().create_future()
         self._confirmed[channel] = confirmed
         try:
-            await self._connection.send_command(
-                "SUBSCRIBE", self._options.prefix + channel, check_health=False
-            )
+            await self._send_subscribe(self._connection, channel)
             await confirmed
         finally:
             del self._confirmed[channel]
@@ -159,13 +169,17 @@ class PubSub:
     async def _run(self) -> None:
         """Handle what arrives; when the connection breaks, replace it."""
         while self._wants_connection():
+            broken: Exception = ConnectionError("the connection broke")
             try:
                 await self._receive()
             except Exception as error:  # taking apart a nonsensical reply raises anything
+                broken = error
                 log.info("redis listening connection broke", why=str(error))
-            self._fail_confirmations()
+            self._fail_confirmations(ConnectionError("the connection broke"))
+            self._lose(self._reason(broken))
             await self._disconnect()
-            while self._wants_connection() and not await self._reconnect():
+            while self._wants_connection() and (refused := await self._reconnect()) is not None:
+                self._lose(refused)
                 await self._clock.sleep(self._options.retry_interval)
 
     def _wants_connection(self) -> bool:
@@ -174,19 +188,25 @@ class PubSub:
     async def _receive(self) -> None:
         silences = 0
         while (connection := self._connection) is not None:
-            reply: Any = await connection.read_response(
-                disable_decoding=True, timeout=self._options.timeout
-            )
+            try:
+                reply: Any = await connection.read_response(
+                    disable_decoding=True, timeout=self._options.timeout
+                )
+            except NoPermissionError as error:
+                reply = error
             silences = silences + 1 if reply is None else 0
             if silences > 1:
-                msg = "a ping was not answered"
+                msg = "it did not answer in time"
                 raise TimeoutError(msg)
             if silences:
-                await connection.send_command("PING", check_health=False)
+                await self._send_subscribe(connection, next(iter(self._subscriptions), _SILENCE))
             else:
                 self._handle(reply)
 
     def _handle(self, reply: Any) -> None:
+        if isinstance(reply, NoPermissionError):
+            self._fail_confirmations(reply)  # the reply to a subscription of ours
+            return
         kind, *rest = reply
         if kind == b"message":
             channel, message = rest
@@ -195,7 +215,7 @@ class PubSub:
             waiting = self._confirmed.get(rest[0].decode().removeprefix(self._options.prefix))
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
-        elif kind != b"pong":
+        else:
             msg = "the server sent something else than messages"
             raise ValueError(msg)
 
@@ -206,30 +226,55 @@ class PubSub:
         for subscription in tuple(self._subscriptions.get(channel, ())):
             _call(partial(subscription.on_message, message))
 
-    async def _reconnect(self) -> bool:
-        """Connect and subscribe again; notify all subscriptions of the gap."""
+    async def _reconnect(self) -> str | None:
+        """Connect and subscribe again; notify all subscriptions of the gap.
+
+        Returns:
+            Why that was not possible, or ``None``.
+        """
         async with self._lock:
             try:
                 async with asyncio.timeout(self._options.timeout * 2):
                     self._connection = await self._server.connect()
                     for channel in self._subscriptions:
-                        await self._connection.send_command(
-                            "SUBSCRIBE", self._options.prefix + channel, check_health=False
-                        )
+                        await self._send_subscribe(self._connection, channel)
                         while not _confirms(await self._connection.read_response()):
                             pass
-            except Exception:
+            except Exception as error:
                 await self._disconnect()
-                return False
+                return self._reason(error)
+        self._lost = ""
         for subscriptions in tuple(self._subscriptions.values()):
             for subscription in tuple(subscriptions):
                 _call(subscription.on_gap)
-        return True
+        return None
 
-    def _fail_confirmations(self) -> None:
+    def _lose(self, why: str) -> None:
+        """Notify all subscriptions that messages arrive no more, unless they know."""
+        if why == self._lost or self._closing:
+            return
+        self._lost = why
+        for subscriptions in tuple(self._subscriptions.values()):
+            for subscription in tuple(subscriptions):
+                if subscription.on_lost is not None:
+                    _call(partial(subscription.on_lost, why))
+
+    def _fail_confirmations(self, error: Exception) -> None:
         for waiting in self._confirmed.values():
             if not waiting.done():
-                waiting.set_exception(ConnectionError("the connection broke"))
+                waiting.set_exception(error)
+
+    async def _send_subscribe(self, connection: AbstractConnection, channel: str) -> None:
+        await connection.send_command(
+            "SUBSCRIBE", self._options.prefix + channel, check_health=False
+        )
+
+    def _reason(self, error: Exception) -> str:
+        options = self._options
+        if isinstance(error, NoPermissionError):
+            return refusal("SUBSCRIBE", error, options.prefix)
+        why = unreachable(error, prefix=options.prefix, escaped=options.escaped)
+        return f"Redis cannot be reached: {why}"
 
 
 def _confirms(reply: object) -> bool:

@@ -21,6 +21,7 @@ from redis.exceptions import (
 
 from argo_mw.plugin import SharedUnavailable
 from argo_mw_redis.batch import Command
+from argo_mw_redis.refusals import refusal
 
 _VALUES: Final = frozenset({bytes, type(None)})
 # The server is there, but is not the one to ask (now): it must be looked for again.
@@ -37,8 +38,8 @@ async def read_reply(connection: AbstractConnection) -> Any:
         return error
 
 
-def settle(command: Command, reply: Any) -> None:
-    """Hand *reply* to the future of *command*."""
+def settle(command: Command, reply: Any, prefix: str) -> None:
+    """Hand *reply* to the future of *command*; keys begin with *prefix*."""
     if command.done.done():  # its caller has left
         if command.late is not None and not isinstance(reply, ResponseError):
             command.late(command.read(reply))
@@ -48,8 +49,7 @@ def settle(command: Command, reply: Any) -> None:
         return
     try:
         command.read(reply)  # a reader that expects the error raises one of the core's instead
-        msg = f"Redis refused {command.arguments[0]!s}: {reply}"
-        raise SharedUnavailable(msg)
+        raise SharedUnavailable(refusal(command.name, reply, prefix))
     except Exception as error:
         command.done.set_exception(error)
         command.done.exception()

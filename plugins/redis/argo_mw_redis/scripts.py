@@ -32,14 +32,9 @@ class Script:
 
 COMPARE_AND_SET: Final = Script(
     b"""
-local found = redis.call('GET', KEYS[1])
-if ARGV[1] == '0' then
-  if found then return 0 end
-elseif found ~= ARGV[2] then
-  return 0
-end
-if ARGV[4] == '' then redis.call('SET', KEYS[1], ARGV[3])
-else redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[3] == '' then redis.call('SET', KEYS[1], ARGV[2])
+else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1
 """
 )

@@ -32,6 +32,7 @@ class Options:
         connections: The number of connections that carry commands.
         max_waiting: How many gets may wait, and how many other commands; more are refused.
         prefix: The beginning of every key, for several applications on one server.
+        escaped: Whether user or password are written with escapes; not an option of the query.
     """
 
     timeout: float = 1.0
@@ -39,6 +40,7 @@ class Options:
     connections: int = 1
     max_waiting: int = 50_000
     prefix: str = "argo:"
+    escaped: bool = False
 
 
 class Server(Protocol):
@@ -141,7 +143,9 @@ def _take_options(url: str) -> tuple[str, Options]:
             ours[name] = number
         else:
             rest.append((name, value))
-    return urlunsplit(parts._replace(query=urlencode(rest))), Options(**ours)
+    login = parts.netloc.rpartition("@")[0]
+    escaped = unquote(login) != login
+    return urlunsplit(parts._replace(query=urlencode(rest))), Options(**ours, escaped=escaped)
 
 
 def _common(options: Options) -> dict[str, Any]:

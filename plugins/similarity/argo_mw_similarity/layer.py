@@ -235,6 +235,9 @@ class Similarity:
                 vetoes = frozenset(reason.partition(":")[0] for reason in judgement.reasons)
         return Match(None, 0.0, why, vector, tuple(sorted(vetoes)))
 
+    async def _is_fresh(self, tag_snapshot: TagSnapshot) -> bool:
+        return await self._context.tag_versions.check(tag_snapshot) is Freshness.FRESH
+
     def _is_dead(self, answer: KnownAnswer) -> bool:
         """Return whether *answer* can never be served again and hides others that can."""
         if self._context.clock.time() >= answer.expires_at:
@@ -255,7 +258,7 @@ class Similarity:
             return False
         if call.max_age is not None and answer.outcome.age(now) > call.max_age:
             return False
-        return await self._context.tag_versions.check(answer.tag_snapshot) is Freshness.FRESH
+        return await self._is_fresh(answer.tag_snapshot)
 
     def _serve(self, answer: KnownAnswer, match: Match, prompt: Prompt, call: Call) -> Outcome:
         self._context.announce(NAME, "hit", call, match.why)
@@ -303,7 +306,7 @@ class Similarity:
         versions = self._context.tag_versions
         if outcome.versions or not outcome.tags <= call.tags:
             tag_snapshot = await versions.extend(tag_snapshot, outcome.tags, outcome.versions)
-        if ends <= now or versions.peek(tag_snapshot) is not Freshness.FRESH:
+        if ends <= now or not await self._is_fresh(tag_snapshot):
             self._skip(call, "out of date before it could be kept")
             return
         try:

@@ -1,0 +1,217 @@
+"""What a shared store refuses, and when it works again.
+
+A store can be away, or half there: a full Redis reads and refuses writes, a user without channels
+receives no messages. Whoever uses the store notes here what it was refused. A background task then
+tries everything again, by doing it, until nothing is refused; callers never do. What is refused is
+reported once, all of it in one text that says what it means and what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from enum import Enum
+from typing import Final
+
+from argo_mw.base.clock import Clock
+from argo_mw.base.errors import SharedUnavailable
+from argo_mw.base.log import Log
+from argo_mw.store.protocol import Shared
+
+_MAX_PAUSE: Final = 1.0
+PROBE: Final = "argo:probe"
+"""What the keys begin with that are used to try a store."""
+_FLAPPING: Final = 60.0
+"""Seconds for which a store must have worked before the same refusal is reported again."""
+
+log = Log("argo_mw")
+
+Check = Callable[[], Awaitable[object]]
+"""Does something with the store; raises ``SharedUnavailable`` when that is refused."""
+
+
+class Ability(Enum):
+    """Something that a store lets its users do, with what is said when it does not."""
+
+    READ = "read"
+    WRITE = "write"
+    HEAR = "hear"
+    """To receive messages."""
+    ANNOUNCE = "announce"
+    """To send messages."""
+    LEASE = "lease"
+    COUNT = "count"
+
+
+_MEANS: Final[Mapping[Ability, str]] = {
+    Ability.READ: "until it can be used again, each process keeps answers for itself, and "
+    "upstreams with quotas or budgets are refused",
+    Ability.WRITE: "until it takes writes again, answers and invalidations stay in this process, "
+    "and upstreams with quotas or budgets are refused",
+    Ability.HEAR: "no messages arrive, so the versions of tags are read for every answer",
+    Ability.ANNOUNCE: "no messages are sent, so others do not hear of invalidations made here",
+    Ability.LEASE: "no leases are granted, so every process loads for itself",
+    Ability.COUNT: "nothing is counted, so upstreams with quotas or budgets are refused",
+}
+_COVERS: Final[Mapping[Ability, frozenset[Ability]]] = {
+    Ability.READ: frozenset(Ability) - {Ability.READ},
+    Ability.WRITE: frozenset((Ability.LEASE, Ability.COUNT)),
+}
+"""What is not worth a word when an ability is refused."""
+
+
+class StoreHealth:
+    """Knows what a store refuses; while that is anything, tries it again and again.
+
+    Args:
+        shared: The store.
+        clock: Waits between attempts.
+        checks: How further abilities are tried than reading, leases and counters.
+        on_change: Called with an ability that is refused from now on, or works again.
+        retry: Seconds between attempts; while the store answers but refuses, up to one second.
+
+    Attributes:
+        refused: Why the store refuses what it refuses.
+        on_trouble: Called with what is refused, what that means and what to do.
+    """
+
+    def __init__(
+        self,
+        shared: Shared,
+        clock: Clock,
+        *,
+        checks: Mapping[Ability, Check],
+        on_change: Callable[[Ability], None],
+        retry: float,
+    ) -> None:
+        self.refused: dict[Ability, str] = {}
+        self.on_trouble: Callable[[str], object] = log.warning
+        self._shared = shared
+        self._clock = clock
+        tried: dict[Ability, Check] = {
+            Ability.READ: self._read,
+            Ability.LEASE: self._lease,
+            Ability.COUNT: self._count,
+            **checks,
+        }
+        self._checks = {ability: tried[ability] for ability in Ability}
+        self._on_change = on_change
+        self._retry = retry
+        self._reported: frozenset[Ability] = frozenset()
+        self._well_since: float | None = None
+        self._next_look = 0.0
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def down(self) -> bool:
+        """Whether the store cannot be read or not be written."""
+        return Ability.READ in self.refused or Ability.WRITE in self.refused
+
+    @property
+    def trouble(self) -> str:
+        """What is refused, what that means and why; empty when nothing is."""
+        return "; ".join(self.troubles)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is refused for one reason, what that means, and the reason: one text for each."""
+        meanings: dict[str, list[str]] = {}
+        for ability in Ability:
+            if ability in uncovered(self.refused):
+                meanings.setdefault(self.refused[ability], []).append(_MEANS[ability])
+        return [f"{why} -- {'; '.join(what)}" for why, what in meanings.items()]
+
+    def allows(self, ability: Ability) -> bool:
+        """Return whether *ability* is not known to be refused."""
+        return ability not in self.refused
+
+    def failed(self, ability: Ability, error: SharedUnavailable) -> None:
+        """Take into account that *ability* was refused with *error*, and begin to try again."""
+        self._refuse(ability, error)
+        self.look()
+
+    def works(self, ability: Ability) -> None:
+        """Take into account that *ability* was granted."""
+        if self.refused.pop(ability, None) is not None:
+            self._on_change(ability)
+            if not self.refused:
+                self._well_since = self._clock.monotonic()
+                log.info("the shared store refuses nothing any more")
+
+    def look(self) -> None:
+        """Begin to try everything, if nothing does yet and nothing just has.
+
+        For users of the store that were refused something, and cannot tell what that means.
+        """
+        now = self._clock.monotonic()
+        if self._closed or (now < self._next_look and not self.refused):
+            return
+        if self._task is None or self._task.done():
+            self._next_look = now + _MAX_PAUSE
+            self._task = asyncio.create_task(self._try_until_well(), name="argo-mw:store-health")
+
+    async def check(self) -> Mapping[Ability, str]:
+        """Try everything once, and return why the store refuses what it refuses."""
+        for ability, check in self._checks.items():
+            try:
+                await check()
+            except SharedUnavailable as error:
+                self._refuse(ability, error)
+                if ability is Ability.READ:
+                    break
+            else:
+                self.works(ability)
+        return self.refused
+
+    async def aclose(self) -> None:
+        """Stop trying. Idempotent."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _refuse(self, ability: Ability, error: SharedUnavailable) -> None:
+        new = ability not in self.refused
+        self.refused[ability] = str(error) or "it does not say why"
+        if new:
+            self._on_change(ability)
+
+    async def _try_until_well(self) -> None:
+        pause = self._retry
+        while await self.check():
+            self._report()
+            await self._clock.sleep(pause)
+            away = Ability.READ in self.refused
+            pause = self._retry if away else min(2 * pause, max(self._retry, _MAX_PAUSE))
+
+    def _report(self) -> None:
+        since = self._well_since
+        stable = since is not None and self._clock.monotonic() - since >= _FLAPPING
+        # A store at its limits refuses one write and takes the next; one that is away does not.
+        if stable or (since is not None and Ability.READ in self.refused):
+            self._reported = frozenset()
+        worth_saying = uncovered(self.refused)
+        if not worth_saying <= self._reported:
+            self._reported |= worth_saying
+            self._well_since = None
+            self.on_trouble(self.trouble)
+
+    # -- how it is tried -----------------------------------------------------------------
+
+    async def _read(self) -> None:
+        await self._shared.get(PROBE)
+
+    async def _lease(self) -> None:
+        lease = await self._shared.acquire(PROBE, ttl=1.0)
+        if lease is not None:
+            await self._shared.release(lease)
+
+    async def _count(self) -> None:
+        await self._shared.add(f"{PROBE}:count", 0, ttl=60.0)
+
+
+def uncovered(refused: Iterable[Ability]) -> frozenset[Ability]:
+    """Return those of *refused* that do not follow from another one."""
+    known = frozenset(refused)
+    return known.difference(*(_COVERS.get(ability, frozenset()) for ability in known))

@@ -1,0 +1,161 @@
+"""Reading tag versions from the store, and creating those that it has lost or never had.
+
+The proof at the top of ``tag_versions.py`` says what may be relied upon, and when.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from attrs import evolve
+
+from argo_mw.base.errors import SharedUnavailable
+from argo_mw.store.health import Ability, StoreHealth
+from argo_mw.store.protocol import Shared
+from argo_mw.store.tag_mirror import (
+    HARD,
+    KINDS,
+    SOFT,
+    KnownVersions,
+    TagMirror,
+    first_version,
+    name_of,
+    new_version,
+)
+from argo_mw.store.tag_writer import TAG_TTL, TagWriter
+
+_MAX_ATTEMPTS: Final = 3
+
+
+class TagReader:
+    """Reads tag versions into the mirror.
+
+    Args:
+        shared: Where the versions are kept.
+        mirror: What this process knows.
+        writer: Knows what this process has replaced.
+        health: Knows what *shared* refuses, and hears of it here.
+    """
+
+    def __init__(
+        self, shared: Shared, mirror: TagMirror, writer: TagWriter, health: StoreHealth
+    ) -> None:
+        self._shared = shared
+        self._mirror = mirror
+        self._writer = writer
+        self._health = health
+
+    @property
+    def must_read(self) -> bool:
+        """Whether the store can be read, and the mirror proves nothing: no messages arrive."""
+        return not self._health.allows(Ability.HEAR) and self._health.allows(Ability.READ)
+
+    async def read(self, names: Iterable[str]) -> dict[str, KnownVersions]:
+        """Return the versions of *names*: mirrored, else from the store, else made up."""
+        known: dict[str, KnownVersions] = {}
+        for name in () if self.must_read else names:
+            mirrored = self._mirror.get(name)
+            if mirrored is not None:
+                known[name] = mirrored
+        missing = [name for name in names if name not in known]
+        if not missing:
+            return known
+        tokens = self._mirror.begin_read(missing)
+        found: Mapping[str, KnownVersions] = {}
+        try:
+            found = await self._fetch(missing)
+        except SharedUnavailable as error:
+            self._health.failed(Ability.READ, error)
+            found = self._make_up(missing)
+        finally:
+            self._mirror.end_read(tokens, found)
+        return known | dict(found)
+
+    async def read_now(self, names: Iterable[str]) -> dict[str, KnownVersions]:
+        """Return the versions that *names* have now; without those that changed here meanwhile.
+
+        Where the store cannot be read, what is mirrored is all that is known.
+        """
+        wanted = list(names)
+        tokens = self._mirror.begin_read(wanted)
+        found: Mapping[str, KnownVersions] = {}
+        kept: set[str] = set()
+        try:
+            found = await self._fetch(wanted)
+        except SharedUnavailable as error:
+            self._health.failed(Ability.READ, error)
+        finally:
+            kept = self._mirror.end_read(tokens, found)
+        newest = {name: found[name] if name in kept else self._mirror.get(name) for name in wanted}
+        return {name: known for name, known in newest.items() if known is not None}
+
+    async def _fetch(self, names: list[str]) -> dict[str, KnownVersions]:
+        """Return the store's versions of *names*, made up where it has none and takes none.
+
+        Raises:
+            SharedUnavailable: The store cannot be read.
+        """
+        keys = [kind + name for name in names for kind in KINDS]
+        stored = dict(zip(keys, await self._shared.get_many(keys), strict=True))
+        missing = [key for key, version in stored.items() if not version]
+        created = await self._create_all(missing) if missing else {}
+        made_up = {name_of(key) for key in missing if key not in created}
+        pending = self._writer.pending
+        stored.update(created)
+        stored.update((key, pending[key]) for key in keys if key in pending)
+        tick = self._mirror.tick()
+        return {name: self._known(name, stored, tick, name in made_up) for name in names}
+
+    def _known(
+        self, name: str, stored: Mapping[str, bytes | None], tick: int, made_up: bool
+    ) -> KnownVersions:
+        hard, soft = (stored[kind + name] for kind in KINDS)
+        if made_up:
+            hard = hard or self._mirror.made_up(HARD + name) or first_version()
+            soft = soft or self._mirror.made_up(SOFT + name) or first_version()
+        known = KnownVersions(hard or b"", soft or b"", tick, made_up)
+        before = self._mirror.get(name)
+        if before is None or before.differs(known):
+            return known
+        # No version ever comes back, so an equal one was not replaced in between either.
+        return evolve(known, since=before.since)
+
+    async def _create_all(self, keys: list[str]) -> dict[str, bytes]:
+        """Return versions that the store has now under *keys*; nothing if it refuses writes."""
+        if not self._health.allows(Ability.WRITE):
+            return {}
+        try:
+            created = await asyncio.gather(*map(self._create, keys))
+        except SharedUnavailable as error:
+            self._health.failed(Ability.WRITE, error)
+            return {}
+        if self._health.allows(Ability.ANNOUNCE):
+            try:
+                await self._writer.announce(keys)
+            except SharedUnavailable as error:
+                # Others go on with the version that was lost, which nothing has invalidated.
+                self._health.failed(Ability.ANNOUNCE, error)
+        return dict(zip(keys, created, strict=True))
+
+    async def _create(self, key: str) -> bytes:
+        # While messages arrive, an invalidation would have ended what was made up here.
+        hears = self._health.allows(Ability.HEAR)
+        version = (hears and self._mirror.made_up(key)) or first_version()
+        for _ in range(_MAX_ATTEMPTS):
+            if await self._shared.compare_and_set(key, None, version, ttl=TAG_TTL):
+                return version
+            current = await self._shared.get(key)
+            if current:
+                return current
+            version = first_version()
+        return b""  # appears and disappears: equal to no version, so its entries are misses
+
+    def _make_up(self, names: list[str]) -> dict[str, KnownVersions]:
+        tick = self._mirror.tick()
+        return {
+            name: self._mirror.get(name)
+            or KnownVersions(new_version(), new_version(), tick, made_up=True)
+            for name in names
+        }

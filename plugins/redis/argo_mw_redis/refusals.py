@@ -1,0 +1,63 @@
+"""What Redis refuses, in words: the command, its reason, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from redis.exceptions import AuthenticationError, ResponseError
+
+_REMEDIES: Final[Mapping[str, str]] = {
+    "MISCONF": "it cannot save its data: see its log and give its disk room, or set "
+    "stop-writes-on-bgsave-error to no",
+    "OOM": "it is full: raise maxmemory, or let it make room with maxmemory-policy volatile-lru",
+    "READONLY": "it is a replica: name the master in the URL, or the sentinels that know it",
+    "NOREPLICAS": "too few replicas follow it: bring them back, or lower min-replicas-to-write",
+}
+_RIGHTS: Final = "~{prefix}* &{prefix}* +@read +@write +@scripting +@pubsub"
+"""What the user of a Redis server needs, as ``ACL SETUSER`` takes it."""
+
+
+def rights(prefix: str) -> str:
+    """Return what a user needs for keys and channels with *prefix*, as ``ACL SETUSER`` takes it."""
+    return _RIGHTS.format(prefix=prefix)
+
+
+def code_of(error: ResponseError) -> str:
+    """Return the word with which Redis began *error*, such as ``NOPERM``."""
+    return str(error.status_code or str(error).partition(" ")[0])
+
+
+def refusal(command: str, error: ResponseError, prefix: str) -> str:
+    """Return that Redis refused *command* with *error*, and what to do about it."""
+    code = code_of(error)
+    text = str(error).partition(" script: ")[0].partition(". ")[0].rstrip(". ")
+    said = text if text.startswith(code) else f"{code} {text}"
+    if code == "NOPERM" or "user executing the script" in text:
+        remedy = f"grant its user what is needed: ACL SETUSER … {rights(prefix)}"
+    else:
+        remedy = _REMEDIES.get(code, "")
+    return f"Redis refused {command} ({said})" + (f"; {remedy}" if remedy else "")
+
+
+def unreachable(error: Exception, *, prefix: str, escaped: bool) -> str:
+    """Return in words why a server cannot be used at all.
+
+    Args:
+        error: What connecting to it, or a command, has raised.
+        prefix: The beginning of every key.
+        escaped: Whether the password in the URL holds escapes.
+    """
+    if isinstance(error, AuthenticationError):
+        hint = "correct user and password in the URL"
+        if escaped:
+            hint = (
+                "its %… was read as an escape, as in every URL: write a % that belongs to the "
+                "password as %25"
+            )
+        return f"it refused the login ({str(error).rstrip('. ')}); {hint}"
+    if isinstance(error, ResponseError) and code_of(error) in _REMEDIES:
+        return refusal("SET", error, prefix).removeprefix("Redis ")
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return str(error) or type(error).__name__
