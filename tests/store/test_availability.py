@@ -93,7 +93,12 @@ async def test_each_outage_of_the_shared_store_is_one_trouble(tmp_path, monkeypa
     argo = Argo.open(
         {"argo": {"shared": "slow://"}}, plugins={"slow": SlowDriver(store)}, clock=clock
     )
-    observe(argo, lambda event: seen.append(event) if isinstance(event, Trouble) else None)
+
+    def see(event):
+        if isinstance(event, Trouble) and event.where == "shared store":
+            seen.append(event)
+
+    observe(argo, see)
 
     @argo.wrap(name="quote", subject="symbol")
     async def quote(symbol):
