@@ -58,7 +58,7 @@ class Availability:
         return self.why is not None
 
     def watch(self, on_lost: Callable[[str], None], on_found: Callable[[str], None]) -> None:
-        """Call these from now on, *on_lost* at once if the store is away already."""
+        """Call *on_lost* and *on_found* from now on, the former at once if the store is away."""
         self.on_lost, self.on_found = on_lost, on_found
         if self.why is not None:
             on_lost(self._reported)
