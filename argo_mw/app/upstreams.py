@@ -136,6 +136,7 @@ class UpstreamBinder:
             upstream,
             guards,
             clock=context.clock,
+            ages=context.ages,
             events=context.events,
             tasks=context.tasks,
             lacking_ttl=lacking_ttl,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Literal
 
+from argo_mw.base.ages import Ages
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import (
@@ -49,6 +50,7 @@ class UpstreamCaller:
         guards: Sequence[Guard],
         *,
         clock: Clock,
+        ages: Ages,
         events: Events,
         tasks: Tasks,
         lacking_ttl: float,
@@ -57,6 +59,7 @@ class UpstreamCaller:
         self._lacking_ttl = lacking_ttl
         self._unsupported = upstream.unsupported
         self._clock = clock
+        self._ages = ages
         self._events = events
         sender = Sender(upstream, guards, events, clock, tasks)
         self.charge_extra = sender.charge_extra
@@ -97,7 +100,7 @@ class UpstreamCaller:
 
     async def _once(self, call: Call, tried: list[Attempt]) -> Outcome:
         started = self._clock.monotonic()
-        asked_at = self._clock.time()
+        asked_at = self._ages.observe()
         lineage = None
         if call.operation.kind != "fetch":
             lineage = Lineage()
@@ -119,7 +122,7 @@ class UpstreamCaller:
             tried.append(self._ended(call, started, _status(error), text))
             raise
         tried.append(self._ended(call, started, "ok", "", outcome.cost))
-        answer = _complete(call, outcome, asked_at, tuple(tried))
+        answer = self._complete(call, outcome, asked_at, tuple(tried))
         if lineage is not None:
             answer = lineage.inherit(answer)
         if answer.lacks:
@@ -133,6 +136,20 @@ class UpstreamCaller:
         soon = self._clock.time() + self._lacking_ttl
         expires_at = soon if answer.expires_at is None else min(answer.expires_at, soon)
         return answer.evolve(expires_at=expires_at)
+
+    def _complete(
+        self, call: Call, outcome: Outcome, asked_at: float, attempts: tuple[Attempt, ...]
+    ) -> Outcome:
+        as_of = outcome.as_of
+        # No answer speaks for a moment after it has come.
+        if as_of is None or not (as_of <= asked_at or as_of <= self._clock.time()):
+            as_of = asked_at
+        return outcome.evolve(
+            upstream=call.upstream,
+            as_of=as_of,
+            tags=outcome.tags | call.tags if outcome.tags else call.tags,
+            attempts=attempts,
+        )
 
     def _too_late(self, call: Call, started: float, deadline: float) -> ArgoError:
         waited = self._clock.monotonic() - started
@@ -153,17 +170,6 @@ class UpstreamCaller:
         if AttemptEnded in self._events.wanted:
             self._events.emit(AttemptEnded(call, attempt))
         return attempt
-
-
-def _complete(
-    call: Call, outcome: Outcome, asked_at: float, attempts: tuple[Attempt, ...]
-) -> Outcome:
-    return outcome.evolve(
-        upstream=call.upstream,
-        as_of=asked_at if outcome.as_of is None else outcome.as_of,
-        tags=outcome.tags | call.tags if outcome.tags else call.tags,
-        attempts=attempts,
-    )
 
 
 def _complaint(call: Call, value: object) -> str | None:

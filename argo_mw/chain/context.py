@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from argo_mw.base.ages import TOLERANCE, Ages
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
@@ -74,6 +75,7 @@ class Context:
 
     Attributes:
         clock: The time.
+        ages: Tells how long ago a time of the wall clock was.
         shared: The store that instances share.
         tag_versions: The versions of tags, for layers that keep answers.
         codecs: Values to bytes and back.
@@ -101,6 +103,8 @@ class Context:
         epochs: Epochs | None = None,
     ) -> None:
         self.clock = clock
+        self.ages = Ages(clock)
+        self._ahead = 0.0
         self.shared = shared
         self.tag_versions = tag_versions
         self.codecs = codecs
@@ -150,6 +154,29 @@ class Context:
             Refusal: A quota is used up, so the answer cannot be completed.
         """
         await self._runtime.charge_extra(call)
+
+    def is_older(self, outcome: Outcome, max_age: float) -> bool:
+        """Return whether *outcome* speaks for a moment more than *max_age* seconds ago.
+
+        In a process its age never shrinks, whatever is done to the wall clock. An answer of another
+        process may speak for a moment that is yet to come by this one's clock: its age cannot be
+        told, so it counts as older, which is reported once.
+        """
+        if outcome.as_of is None:
+            return False
+        age = self.ages.since(outcome.as_of)
+        if age < -TOLERANCE:
+            self._report_ahead(-age)
+            return True
+        return not age <= max_age
+
+    def _report_ahead(self, seconds: float) -> None:
+        self._ahead = self._ahead or seconds
+        self.warn_once(
+            "clock",
+            f"a kept answer speaks for a moment {self._ahead:.3g} s ahead, so its age cannot be "
+            "told: callers with max_age get a new one; compare the clocks of your machines",
+        )
 
     def refresh(self, call: Call) -> Refresh | None:
         """Ask *call* again in the background, past the caches' lookup, unless that is under way.

@@ -216,7 +216,7 @@ class Cache:
 
     def _accepts(self, outcome: Outcome, call: Call) -> bool:
         """Return whether *outcome* is not too old for *call*."""
-        return call.max_age is None or outcome.age(self._clock.time()) <= call.max_age
+        return call.max_age is None or not self._context.is_older(outcome, call.max_age)
 
     # -- the store -----------------------------------------------------------------------------
 

@@ -331,6 +331,33 @@ async def test_max_age_gets_a_newer_answer(clock: FakeClock) -> None:
         assert 2 == await argo.call("bars", symbol="A")
 
 
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("pass"), st.floats(0.0, 30.0)),
+            st.tuples(st.just("step"), st.floats(-3600.0, 3600.0)),
+            st.tuples(st.just("ask"), st.sampled_from([None, 1.0, 10.0])),
+        ),
+        max_size=30,
+    )
+)
+async def test_whatever_is_done_to_the_wall_clock_no_answer_is_older_than_max_age(
+    steps: list[tuple[str, float | None]],
+) -> None:
+    clock = FakeClock()
+    upstream = Scripted("a", ["bars"], lambda _: clock.monotonic())
+    async with open_argo(upstream, clock, ttl=1e6) as argo:
+        for what, number in steps:
+            if what == "pass":
+                await clock.advance(number or 0.0)
+            elif what == "step":
+                clock.set_wall(clock.time() + (number or 0.0))
+            else:
+                loaded_at = await argo.options(max_age=number).call("bars", symbol="A")
+                assert isinstance(loaded_at, float)
+                assert number is None or clock.monotonic() - loaded_at < number + 0.01
+
+
 async def test_a_reader_shortly_before_the_expiry_refreshes_in_the_background(
     clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

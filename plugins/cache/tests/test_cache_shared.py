@@ -95,6 +95,34 @@ async def test_what_an_answer_lacks_is_read_from_the_store_and_is_tried_again_so
     assert (2, 0) == (len(one.asked), len(other.asked))
 
 
+async def test_an_answer_that_a_clock_ahead_has_dated_is_not_given_to_callers_with_max_age(
+    shared: str, clock: FakeClock
+) -> None:
+    ahead = FakeClock(wall=clock.time() + 30.0)
+    one, other = counting(), counting()
+    async with instance(shared, one, ahead) as first, instance(shared, other, clock) as second:
+        await first.call("bars", symbol="A")
+        events = capture_events(second)
+        assert 1 == await second.call("bars", symbol="A")
+        assert 0 == len(other.asked)
+        assert 1 == await second.options(max_age=5.0).call("bars", symbol="A")
+        assert 1 == len(other.asked)
+    (trouble,) = events.of(Trouble)
+    assert "30 s ahead" in trouble.what
+
+
+async def test_the_age_of_a_stored_answer_does_not_shrink_when_the_clock_is_put_back(
+    shared: str, clock: FakeClock
+) -> None:
+    upstream = counting()
+    async with instance(shared, upstream, clock, memory=False) as argo:
+        await argo.call("bars", symbol="A")
+        await clock.advance(20.0)
+        clock.set_wall(clock.time() - 19.0)
+        assert 1 == await argo.options(max_age=21.0).call("bars", symbol="A")
+        assert 2 == await argo.options(max_age=5.0).call("bars", symbol="A")
+
+
 async def test_answers_survive_a_restart_in_the_embedded_store(tmp_path: Path) -> None:
     upstream = counting()
     for _ in range(3):

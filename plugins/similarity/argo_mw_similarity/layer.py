@@ -253,10 +253,9 @@ class Similarity:
         return await self._batcher.embed(text, self._config.embed_timeout)
 
     async def _may_serve(self, answer: KnownAnswer, call: Call) -> bool:
-        now = self._context.clock.time()
-        if now >= answer.expires_at:
+        if self._context.clock.time() >= answer.expires_at:
             return False
-        if call.max_age is not None and answer.outcome.age(now) > call.max_age:
+        if call.max_age is not None and self._context.is_older(answer.outcome, call.max_age):
             return False
         return await self._is_fresh(answer.tag_snapshot)
 
