@@ -144,6 +144,7 @@ from argo_mw.model.gauge import (
 )
 from argo_mw.model.guard import (
     CountingGuard,
+    DryRunGuard,
     Guard,
     Request,
     Result,
@@ -256,6 +257,7 @@ __all__ = [
     "DeadlineExceeded",
     "Decision",
     "DecisionReason",
+    "DryRunGuard",
     "EncryptionKeys",
     "Envelope",
     "Epoch",

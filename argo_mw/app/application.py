@@ -15,7 +15,7 @@ from argo_mw.app.building import PipelineBuilder
 from argo_mw.app.caller import Caller
 from argo_mw.app.config_watcher import watch
 from argo_mw.app.engine import Engine
-from argo_mw.app.explain import Explained, explain
+from argo_mw.app.explain import Explained, dry_run, explain
 from argo_mw.app.lifecycle import Lifecycle
 from argo_mw.app.opening import open_context, read_settings, state_directory
 from argo_mw.app.pipeline import Contributions, Pipeline
@@ -237,6 +237,8 @@ class Argo(Caller):
     def explain(self, operation: str, /, **parameters: object) -> list[Explained]:
         """Return what layers and upstreams would do with *operation* and *parameters* now, and why.
 
+        As far as that is known without waiting: :meth:`dry_run` looks further.
+
         Raises:
             UnknownOperation: Nothing offers the operation.
             BadParameter: As for :meth:`call`.
@@ -244,6 +246,21 @@ class Argo(Caller):
         pipeline = self._engine.pipeline
         call, _ = pipeline.calls.get(operation, self._tenant, parameters)
         return explain(pipeline, call)
+
+    async def dry_run(self, operation: str, /, **parameters: object) -> list[Explained]:
+        """Return what layers and upstreams would do with *operation* and *parameters* now, and why.
+
+        Unlike :meth:`explain`, it looks into the shared store and asks guards: it says whether a
+        kept answer would be found, and which quota, budget or circuit breaker would refuse a
+        request. Nothing is sent, taken or changed; each part has two seconds.
+
+        Raises:
+            UnknownOperation: Nothing offers the operation.
+            BadParameter: As for :meth:`call`.
+        """
+        pipeline = self._engine.pipeline
+        call, _ = pipeline.calls.get(operation, self._tenant, parameters)
+        return await dry_run(pipeline, call, self._clock)
 
     async def reload(
         self, config: str | Path | Mapping[str, object] | Settings | None = None

@@ -40,6 +40,11 @@ class BoundUpstream:
     lacking_ttl: float
     caller: UpstreamCaller
 
+    @property
+    def asked_guards(self) -> Sequence[Guard]:
+        """The guards that are asked, in their order."""
+        return [guard for name in sorted(self.guarding) for guard in self.guards[name]]
+
 
 class UpstreamBinder:
     """Makes upstreams ready, and keeps those that have not changed."""
@@ -124,9 +129,8 @@ class UpstreamBinder:
         """Return *bound* with the guards of just these *plugins*, which keep what they know."""
         if (bound.guarding, bound.lacking_ttl) == (plugins, lacking_ttl):
             return bound
-        guards = [g for name in sorted(plugins) for g in bound.guards[name]]
-        caller = self._caller(bound.upstream, guards, lacking_ttl)
-        return evolve(bound, guarding=plugins, lacking_ttl=lacking_ttl, caller=caller)
+        kept = evolve(bound, guarding=plugins, lacking_ttl=lacking_ttl)
+        return evolve(kept, caller=self._caller(bound.upstream, kept.asked_guards, lacking_ttl))
 
     def _caller(
         self, upstream: Upstream, guards: Sequence[Guard], lacking_ttl: float

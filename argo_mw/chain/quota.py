@@ -26,6 +26,7 @@ from argo_mw.store.protocol import Shared
 MAX_WAIT = 1.0
 """Seconds that a call waits for a window to open before it is refused."""
 
+_LOST = "the shared store has lost what it counted"
 _TOO_MANY = 429
 _MAX_PUSHBACK = 86_400.0
 
@@ -108,11 +109,7 @@ class Quota:
             QuotaExceeded: A quota is used up, or a metered upstream has none.
         """
         if self._forbidden:
-            msg = (
-                f"upstream {self._upstream!r} costs money and has no limits; set per_minute or "
-                f"per_day in [upstreams.{self._upstream}], to 0 if it shall have none"
-            )
-            raise QuotaExceeded(msg)
+            raise self._no_limits()
         # The slot first: a request that waits for it would be sent in later windows than charged.
         if self._slots is not None:
             await self._slots.acquire()
@@ -123,6 +120,24 @@ class Quota:
             self._free_slot()
             raise
         self._taken[request] = _Taken(charged, slot=True)
+
+    async def dry_run(self, request: Request) -> str:
+        """Say what is left of each window.
+
+        Raises:
+            QuotaExceeded: As for :meth:`reserve`.
+        """
+        if self._forbidden:
+            raise self._no_limits()
+        now = self._clock.time()
+        full, left = await self._look(now)
+        if full is not None and full.opens - now > MAX_WAIT:
+            raise self._exceeded(full, now)
+        if self._slots is not None and self._slots.locked():
+            left.append("would wait for a request under way to end")
+        if full is not None:
+            left.append(f"would wait for {full.opens - now:.2f} s")
+        return ", ".join(left)
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
         """Free the slot, and remember a pushback."""
@@ -179,9 +194,9 @@ class Quota:
 
     async def _charge(self, now: float, charged: list[_Charge]) -> _Full | None:
         """Charge every window, noting in *charged* what was; or return when a full one opens."""
-        blocked = await self._shared.get(self._blocked_key)
-        if blocked is not None and float(blocked) > now:
-            return _Full(float(blocked), "its own pushback")
+        pushback = await self._pushback(now)
+        if pushback is not None:
+            return pushback
         for window in self._windows:
             began = now // window.seconds * window.seconds
             charge = _Charge(self._key(window, now), 2.0 * window.seconds)
@@ -189,9 +204,28 @@ class Quota:
                 charge.key, began=began, limit=window.limit, ttl=charge.ttl
             )
             if count is None or not count.added:
-                reason = "" if count is not None else "the shared store has lost what it counted"
-                return _Full(began + window.seconds, reason)
+                return _Full(began + window.seconds, "" if count is not None else _LOST)
             charged.append(charge)
+        return None
+
+    async def _look(self, now: float) -> tuple[_Full | None, list[str]]:
+        """Return what would refuse a request, and what is left of the windows looked at."""
+        pushback = await self._pushback(now)
+        if pushback is not None:
+            return pushback, []
+        left: list[str] = []
+        for window in self._windows:
+            began = now // window.seconds * window.seconds
+            count = await self._epochs.count(self._key(window, now), began=began)
+            if count is None or count >= window.limit:
+                return _Full(began + window.seconds, "" if count is not None else _LOST), left
+            left.append(f"{window.limit - count} left of {window.limit} per {window.name}")
+        return None, left
+
+    async def _pushback(self, now: float) -> _Full | None:
+        blocked = await self._shared.get(self._blocked_key)
+        if blocked is not None and float(blocked) > now:
+            return _Full(float(blocked), "its own pushback")
         return None
 
     def _return(self, charged: Sequence[_Charge]) -> list[asyncio.Future[None]]:
@@ -215,6 +249,13 @@ class Quota:
 
     def _key(self, window: _Window, now: float) -> str:
         return f"argo:quota:{self._upstream}:{window.name}:{int(now // window.seconds)}"
+
+    def _no_limits(self) -> QuotaExceeded:
+        msg = (
+            f"upstream {self._upstream!r} costs money and has no limits; set per_minute or per_day "
+            f"in [upstreams.{self._upstream}], to 0 if it shall have none"
+        )
+        return QuotaExceeded(msg)
 
     def _exceeded(self, full: _Full, now: float) -> QuotaExceeded:
         limits = ", ".join(f"{w.limit} per {w.name}" for w in self._windows)

@@ -62,11 +62,15 @@ async def plugins(argo: Argo, as_json: bool) -> None:
 async def explain(
     argo: Argo, operation: str, subject: str | None, parameter: tuple[str, ...], as_json: bool
 ) -> None:
-    """Show what each layer would do with OPERATION on SUBJECT now, and why."""
+    """Show what each layer would do with OPERATION on SUBJECT now, and why.
+
+    It looks into the shared store and at quotas, budgets and circuit breakers. It asks no upstream,
+    and takes and changes nothing.
+    """
     parameters: dict[str, object] = dict(_pair(text) for text in parameter)
     if subject is not None:
         parameters[_subject_parameter(argo, operation)] = subject
-    explained = argo.explain(operation, **parameters)
+    explained = await argo.dry_run(operation, **parameters)
     if as_json:
         print_json([{"name": e.name, "on": e.on, "flag": e.flag, "why": e.text} for e in explained])
         return

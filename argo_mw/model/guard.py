@@ -60,6 +60,20 @@ class Guard(Protocol):
 
 
 @runtime_checkable
+class DryRunGuard(Guard, Protocol):
+    """A guard that says what it would refuse without taking anything, for ``argo-mw explain``."""
+
+    async def dry_run(self, request: Request) -> str:
+        """Say what *request* would find, such as what is left of a quota, or "".
+
+        It takes nothing, changes nothing, and sends nothing.
+
+        Raises:
+            Refusal: ``reserve`` would refuse it now, for this reason.
+        """
+
+
+@runtime_checkable
 class CountingGuard(Guard, Protocol):
     """A guard that counts requests, and has to know of those beyond the first of an answer."""
 

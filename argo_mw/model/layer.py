@@ -45,6 +45,9 @@ class Middleware(Protocol):
         nothing.
     ``explain(call) -> str``
         Say in one line what it would do with the call now, and why.
+    ``async dry_run(call) -> str``
+        Say the same after it has looked where that takes waiting, such as into the shared store. It
+        changes nothing, takes nothing and asks no upstream.
     ``async shadow(call, outcome)``
         Look at a call and its answer while the flag is ``shadow``; nothing that it does is served.
     ``async open()``
@@ -72,6 +75,13 @@ class Explains(Protocol):
     """A middleware that says what it would do."""
 
     def explain(self, call: Call) -> str: ...
+
+
+@runtime_checkable
+class DryRuns(Protocol):
+    """A middleware that looks further to say what it would do."""
+
+    def dry_run(self, call: Call) -> Awaitable[str]: ...
 
 
 @runtime_checkable
@@ -110,7 +120,7 @@ def serves_everything(operation: AnyOperation) -> bool:
     return True
 
 
-_ASYNC = ("shadow", "open", "close")
+_ASYNC = ("dry_run", "shadow", "open", "close")
 _PLAIN = ("explain", "take_over")
 _EITHER = ("find",)
 

@@ -179,6 +179,25 @@ class Epochs:
         msg = "the shared store loses what it counts again and again"
         raise SharedUnavailable(msg)
 
+    async def count(self, key: str, *, began: float) -> int | None:
+        """Return what the counter of a period holds, and change nothing.
+
+        Args:
+            key: The counter.
+            began: When the period began, in seconds since the epoch; 0.0 for one without an end.
+
+        Returns:
+            ``None`` when the store has lost what it counted after *began*.
+
+        Raises:
+            SharedUnavailable: The store cannot be reached.
+        """
+        number, count = await self._shared.get_many([EPOCH_KEY, key])
+        epoch, known = Epoch(int(number or 0)), self._known()
+        if (known is not None and not epoch.follows(known)) or not epoch.knows(began):
+            return None
+        return int(count or 0)
+
     async def give_back(self, key: str, amount: int, *, ttl: float | None = None) -> None:
         """Take *amount* off the counter at *key*, unless the store has forgotten it.
 

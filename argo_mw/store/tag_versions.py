@@ -180,6 +180,28 @@ class TagVersions:
                 return verdict
         return Freshness.MISS
 
+    async def look(self, tag_snapshot: TagSnapshot) -> Freshness:
+        """Like :meth:`check`, but change nothing, neither in the store nor in the mirror.
+
+        Raises:
+            SharedUnavailable: The store cannot be reached.
+        """
+        verdict = self.peek(tag_snapshot)
+        if verdict is not Freshness.UNKNOWN:
+            return verdict
+        wanted = {HARD + name: hard for name, hard, _ in tag_snapshot.versions}
+        wanted |= {SOFT + name: soft for name, _, soft in tag_snapshot.versions}
+        stored = await self._shared.get_many(list(wanted))
+        pending = self._writer.pending
+        changed = {
+            key[: len(HARD)]
+            for key, version in zip(wanted, stored, strict=True)
+            if version != wanted[key] or key in pending
+        }
+        if HARD in changed:
+            return Freshness.MISS
+        return Freshness.STALE if changed else Freshness.FRESH
+
     def _judge(self, tag_snapshot: TagSnapshot) -> Freshness:
         if self._reader.must_read:
             return Freshness.UNKNOWN

@@ -18,7 +18,7 @@ from argo_mw.base.errors import Refusal, SharedUnavailable
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context, Runtime
 from argo_mw.model.events import Events
-from argo_mw.model.guard import Guard, Request
+from argo_mw.model.guard import DryRunGuard, Guard, Request
 from argo_mw.model.outcome import Outcome
 from argo_mw.store.codec import Codecs
 from argo_mw.store.tag_versions import TagVersions
@@ -162,6 +162,31 @@ class GuardConformance:
             await under.guard.reserve(under.request())
         await settle()
         assert before == await under.taken()
+
+    async def test_a_dry_run_takes_nothing_and_says_what_reserve_would_do(
+        self, make_guard: MakeGuard, store: SlowStore, clock: FakeClock
+    ) -> None:
+        """It refuses what ``reserve`` refuses, for the same reason, and leaves all as it was."""
+        under = await make_guard(store, clock)
+        if not isinstance(under.guard, DryRunGuard):
+            pytest.skip("this guard makes no dry runs")
+        before = await under.taken()
+        for _ in range(3):
+            await under.guard.dry_run(under.request())
+        assert before == await under.taken()
+        await under.guard.reserve(request := under.request())
+        await under.guard.release(request)
+        if under.exhaust is None:
+            return
+        await under.exhaust()
+        before = await under.taken()
+        with pytest.raises(Refusal) as refused:
+            await under.guard.dry_run(under.request())
+        assert before == await under.taken()
+        with pytest.raises(type(refused.value)) as expected:
+            await under.guard.reserve(under.request())
+        assert str(expected.value) == str(refused.value)
+        assert expected.value.retry_at == refused.value.retry_at
 
     async def test_what_cannot_be_given_back_at_once_is_given_back_later(
         self, make_guard: MakeGuard, store: SlowStore, clock: FakeClock

@@ -21,7 +21,7 @@ from argo_mw.base.errors import Action, ConfigError, LayerUnavailable, QuotaExce
 from argo_mw.config import ArgoSettings
 from argo_mw.model.call import Call
 from argo_mw.model.events import LayerBypassed
-from argo_mw.model.layer import SLOTS, Explains, Finds, Layer, Shadows
+from argo_mw.model.layer import SLOTS, DryRuns, Explains, Finds, Layer, Shadows
 from argo_mw.model.operation import AnyOperation, operation
 from argo_mw.model.outcome import Outcome
 from argo_mw.testing.blocking import blocking_calls
@@ -270,7 +270,11 @@ class LayerConformance(IsolatedTests):
                         text = layer.middleware.explain(self._call(argo, "first"))
                         assert text, f"layer {layer.name!r} explains nothing"
                         assert [text] == text.splitlines()
-                assert asked == len(upstream.asked), "explain asked an upstream"
+                    if isinstance(layer.middleware, DryRuns):
+                        text = await layer.middleware.dry_run(self._call(argo, "first"))
+                        assert text, f"the dry run of layer {layer.name!r} says nothing"
+                        assert [text] == text.splitlines()
+                assert asked == len(upstream.asked), "explain or dry_run asked an upstream"
                 await argo.call(self.operation.name, **self._about("first"))
 
     @pytest.mark.asyncio

@@ -23,8 +23,8 @@ SURFACES = {
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching
         BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus
         CircuitOpen Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count
-        CountingGuard DeadlineExceeded Decision DecisionReason ENDS_WITH_CALLERS EncryptionKeys Envelope
-        Epoch Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
+        CountingGuard DeadlineExceeded Decision DecisionReason DryRunGuard ENDS_WITH_CALLERS EncryptionKeys
+        Envelope Epoch Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
         Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
         Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note ON_SENT
         Observer Operation OperationSettings Outcome OutcomeCopies PluginError

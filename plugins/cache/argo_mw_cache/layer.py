@@ -22,6 +22,7 @@ from argo_mw.plugin import (
 )
 from argo_mw.store import Freshness
 from argo_mw_cache.config import CacheConfig
+from argo_mw_cache.dry_run import look_into_store
 from argo_mw_cache.entry import CacheEntry
 from argo_mw_cache.loader import NAME, Loader
 from argo_mw_cache.memory_level import MemoryLevel
@@ -158,16 +159,27 @@ class Cache:
         """Say whether *call* would be a hit, and for how long."""
         entry = self.memory.get(call.key)
         if entry is None:
-            return f"would miss: not in memory ({len(self.memory)} answers are)"
+            found = f"not in memory ({len(self.memory)} answers are)"
+            stored = self._shared is not None
+            return f"{found}; would look into the store" if stored else f"would miss: {found}"
         freshness = self._versions.peek(entry.tag_snapshot)
         left = entry.times.fresh_until - self._monotonic()
         if freshness is not Freshness.FRESH:
             return f"would miss: by its tags' versions the answer in memory is {freshness.value}"
         if left <= 0:
             return f"would miss: the answer in memory expired {-left:.0f} s ago"
+        if entry.error is not None:
+            return f"would hit: memory holds for another {left:.0f} s that there is no answer"
         lacks = ", ".join(sorted(entry.outcome.lacks))
         degraded = f"; it lacks {lacks}, and is tried again then" if lacks else ""
         return f"would hit: the answer in memory is fresh for another {left:.0f} s{degraded}"
+
+    async def dry_run(self, call: Call) -> str:
+        """Say what memory would answer to *call*, or else the store."""
+        at_hand = self.explain(call)
+        if self._shared is None or at_hand.startswith("would hit"):
+            return at_hand
+        return await look_into_store(self._context, call)
 
     # -- memory ------------------------------------------------------------------------------
 

@@ -106,6 +106,13 @@ class DistributedCoalesce:
             return found.unwrap()
         return await self._load(result_key, found, start.tag_snapshot, call, call_next)
 
+    def explain(self, call: Call) -> str:
+        """Say what it does for *call*."""
+        return (
+            "would load once for all processes that share the store: one holds the lease on the "
+            f"question for {self._lease_ttl:g} s, the others wait for its result"
+        )
+
     async def close(self) -> None:
         """End the subscription to results."""
         subscribing, self._subscribing = self._subscribing, None

@@ -43,6 +43,10 @@ class Loads:
                 return outcome
         return await self._load(start, call, call_next)
 
+    def explain(self, call: Call) -> str:
+        """Say what it does for *call*."""
+        return "would take what another flight of this process loads for it, if one does"
+
     def take_over(self, previous: Middleware) -> None:
         """Know the loads of *previous*, which goes on to know those of this one."""
         if isinstance(previous, Loads):

@@ -82,6 +82,18 @@ class BudgetGuard:
             self._accounting.keep(call, quote)
         self._reserved[request] = reserved
 
+    async def dry_run(self, request: Request) -> str:
+        """Say what is left of the budgets, and what *request* may cost.
+
+        Raises:
+            BudgetExceeded: As for :meth:`reserve`.
+        """
+        found: list[str] = []
+        for call in request.calls:
+            quote = self._accounting.quote(call, str(call.parameters.get("model") or self._model))
+            found += await self._budgets.dry_run(call, request.upstream.name, quote.model)
+        return "; ".join(found)
+
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
         """Return the correction of what *request* held; ``None`` where it held nothing."""
         corrections: list[Awaitable[None]] = []

@@ -145,8 +145,7 @@ class Budgets:
         why = self._why_unbounded(price, bound, model)
         if why:
             for budget in budgets:
-                msg = f"{why}, so the {_named(budget)} cannot be kept"
-                self._refuse(budget, msg, None)
+                self._refuse(budget, _cannot_be_kept(budget, why), None)
             return Hold()
         assert price is not None
         if bound.output is None or bound.thinking is None:
@@ -160,6 +159,25 @@ class Budgets:
             self._return(held)
             raise
         return Hold(held, bound.inserted)
+
+    async def dry_run(self, call: Call, provider: str, model: str) -> list[str]:
+        """Return what :meth:`hold` would find in each budget that applies; take nothing.
+
+        Raises:
+            BudgetExceeded: As for :meth:`hold`.
+        """
+        budgets = [one for one in self._budgets if self._applies(one, call.tenant, model)]
+        price, bound = self._prices.of(model), bound_of(provider, call)
+        why = self._why_unbounded(price, bound, model)
+        if why or price is None:
+            refusing = next((one for one in budgets if one.then == "refuse"), None)
+            if refusing is not None:
+                raise BudgetExceeded(_cannot_be_kept(refusing, why))
+            return [_cannot_be_kept(one, why) for one in budgets]
+        if budgets and (bound.output is None or bound.thinking is None):
+            bound = await self._limited(bound, price, budgets, call, model)
+        usd = price.most(bound.prompt, bound.answer, bound.cached)
+        return [await self._look(one, call, model, usd) for one in budgets]
 
     async def settle(self, call: Call, held: Sequence[Held], usd: float | None) -> None:
         """Replace what was *held* by what *call* did cost; an unknown cost stays held.
@@ -252,8 +270,8 @@ class Budgets:
         left = math.inf
         for budget in budgets:
             if budget.then == "refuse":
-                count = await self._add(self._period(budget, call.tenant, model), 0)
-                left = min(left, 0.0 if count is None else budget.usd - count.value / _NANO)
+                spent = await self._spent(self._period(budget, call.tenant, model))
+                left = min(left, 0.0 if spent is None else budget.usd - spent / _NANO)
         if price.most(largest.prompt, largest.answer, largest.cached) <= left / 2:
             return largest
         fixed = price.most(least.prompt, 0, least.cached)
@@ -273,35 +291,55 @@ class Budgets:
                 await self._check_stop(held)
             return [held]
         if count is None:
-            msg = f"the shared store has lost what was spent of the {_named(budget)}"
-            self._refuse(budget, msg, period.ends)
+            self._refuse(budget, _lost(budget), period.ends)
             return []
         if budget.then == "warn":
             await self._add(period, nanos)
             self._context.warn_once(_WHERE, f"the {_named(budget)} is used up")
             return [Held(budget, period, epoch, nanos)]
-        msg = (
-            f"the {_named(budget)} has ${max(0, limit - count.value) / _NANO:.4f} left, and this "
-            f"call of {model} may cost ${usd:.4f}; raise it in [[plugins.llm.budgets]], or give "
-            "max_tokens"
-        )
+        left = _left(budget, count.value, model, usd)
+        msg = f"{left}; raise it in [[plugins.llm.budgets]], or give max_tokens"
         raise BudgetExceeded(msg, retry_at=period.ends)
+
+    async def _look(self, budget: Budget, call: Call, model: str, usd: float) -> str:
+        """Return what :meth:`_take` would find, without taking anything.
+
+        Raises:
+            BudgetExceeded: As for :meth:`_take`.
+        """
+        period = self._period(budget, call.tenant, model)
+        spent = await self._spent(period)
+        left = _lost(budget) if spent is None else _left(budget, spent, model, usd)
+        if budget.then == "warn":
+            return left
+        if spent is None:
+            raise BudgetExceeded(left, retry_at=period.ends)
+        if spent + _nanos(usd) > round(budget.usd * _NANO):
+            msg = f"{left}; raise it in [[plugins.llm.budgets]], or give max_tokens"
+            raise BudgetExceeded(msg, retry_at=period.ends)
+        if await self._is_stopped(period):
+            raise _stopped(budget, period)
+        return left
+
+    async def _spent(self, period: Period) -> int | None:
+        return await self._context.epochs.count(period.key, began=period.began)
 
     async def _check_stop(self, held: Held) -> None:
         """Give *held* back and refuse, if its budget is stopped."""
-        key = held.period.key
-        stopped = key in self._stopped_here
         try:
-            if not stopped:
-                stop = await self._context.shared.get(key + STOPPED)
-                stopped = stop is not None and int(stop) > 0
+            stopped = await self._is_stopped(held.period)
         except BaseException:
             self._return([held])
             raise
         if stopped:
             await self.give_back([held])
-            msg = f"the {_named(held.budget)} {_WHY_STOPPED}"
-            raise BudgetExceeded(msg, retry_at=held.period.ends)
+            raise _stopped(held.budget, held.period)
+
+    async def _is_stopped(self, period: Period) -> bool:
+        if period.key in self._stopped_here:
+            return True
+        stop = await self._context.shared.get(period.key + STOPPED)
+        return stop is not None and int(stop) > 0
 
     def _refuse(self, budget: Budget, msg: str, retry_at: float | None) -> None:
         if budget.then == "warn":
@@ -349,6 +387,25 @@ class Budgets:
 def _nanos(usd: float) -> int:
     """Return *usd* in billionths, rounded up: never less than it is."""
     return min(_MAX_NANOS, math.ceil(round(usd * _NANO, 3)))
+
+
+def _cannot_be_kept(budget: Budget, why: str) -> str:
+    return f"{why}, so the {_named(budget)} cannot be kept"
+
+
+def _lost(budget: Budget) -> str:
+    return f"the shared store has lost what was spent of the {_named(budget)}"
+
+
+def _left(budget: Budget, spent: int, model: str, usd: float) -> str:
+    left = max(0, round(budget.usd * _NANO) - spent) / _NANO
+    return (
+        f"the {_named(budget)} has ${left:.4f} left, and this call of {model} may cost ${usd:.4f}"
+    )
+
+
+def _stopped(budget: Budget, period: Period) -> BudgetExceeded:
+    return BudgetExceeded(f"the {_named(budget)} {_WHY_STOPPED}", retry_at=period.ends)
 
 
 def _named(budget: Budget) -> str:

@@ -347,6 +347,15 @@ class HeaderQuota:
             msg = f"upstream {NAME!r} says that its quota is used up; ask again in {left:.0f} s"
             raise QuotaExceeded(msg, retry_at=opens)
 
+    async def dry_run(self, request: Request) -> str:
+        """Refuse what :meth:`reserve` refuses, which takes nothing either.
+
+        Raises:
+            QuotaExceeded: The window is used up.
+        """
+        await self.reserve(request)
+        return ""
+
     def settle(self, request: Request, result: Result) -> None:
         """Do nothing: the client reads the headers itself."""
 

@@ -112,6 +112,12 @@ class Spans:
         self._end(opened, outcome=outcome)
         return outcome
 
+    def explain(self, call: Call) -> str:
+        """Say whether *call* would get a span."""
+        if self._enabled():
+            return "would open a span, unless the answer is in memory"
+        return "would open no span: the program has set up no provider of tracers"
+
     def observe(self, event: Event) -> None:
         """Note *event* on the span of its call, or end that span."""
         match event:

@@ -71,6 +71,21 @@ class Breaker:
             self._probe = request
         self._started[id(request)] = now
 
+    async def dry_run(self, request: Request) -> str:
+        """Say whether *request* would be the probe.
+
+        Raises:
+            CircuitOpen: As for :meth:`reserve`.
+        """
+        left = self._half_open_at - self._clock.monotonic()
+        if self.state == "closed":
+            return ""
+        if self.state == "open" and left > 0.0:
+            raise self._refusal(left)
+        if self._probe is not None:
+            raise self._refusal(self._config.cool_down)
+        return "would probe whether it is healthy again"
+
     def settle(self, request: Request, result: Result) -> None:
         """Learn from the *result* of *request*."""
         seconds = self._clock.monotonic() - self._started.pop(id(request))

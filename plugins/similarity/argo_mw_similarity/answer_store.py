@@ -133,7 +133,7 @@ class AnswerStore:
     async def _load(self, scope: str) -> ScopeIndex:
         index = ScopeIndex(max_entries=self._max_per_scope, model=self.model)
         try:
-            newest = (await self._shared.add(_counter(scope), 0)).value
+            newest = int(await self._shared.get(_counter(scope)) or 0)
             oldest = max(1, newest - self._max_per_scope + 1)
             for first in range(oldest, newest + 1, _BATCH):
                 numbers = range(first, min(first + _BATCH, newest + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -35,6 +35,8 @@ from argo_mw_similarity.prompt import Prompt, Prompts
 from argo_mw_similarity.reading import Reading, read
 from argo_mw_similarity.scope_index import ScopeIndex
 from argo_mw_similarity.slots import Tolerance
+
+IsFresh = Callable[[TagSnapshot], Awaitable[bool]]
 
 NAME = "similarity"
 _MAX_READINGS = 4096
@@ -178,6 +180,19 @@ class Similarity:
             return "would look for an answer to the same text"
         return f"would ask the policy {self._policy.name!r} about the nearest prompts"
 
+    async def dry_run(self, call: Call) -> str:
+        """Say whether a known answer would be served to *call*, after looking for one."""
+        prompt = self._prompts.of(call)
+        if prompt is None or prompt.momentary:
+            return self.explain(call)
+        match = await self._find(prompt)
+        if match.answer is None:
+            why = match.why or "no known answer is near"
+            return f"would ask the model: {why}"
+        if not await self._may_serve(match.answer, call, self._looks_fresh):
+            return f"would ask the model: the answer known by {match.why} is out of date"
+        return f"would serve a known answer, by {match.why} at {match.score:.3f}"
+
     async def shadow(self, call: Call, outcome: Outcome) -> None:
         """Look up and keep, but serve nothing."""
         prompt = self._prompts.of(call)
@@ -238,6 +253,10 @@ class Similarity:
     async def _is_fresh(self, tag_snapshot: TagSnapshot) -> bool:
         return await self._context.tag_versions.check(tag_snapshot) is Freshness.FRESH
 
+    async def _looks_fresh(self, tag_snapshot: TagSnapshot) -> bool:
+        """Return the same, and leave no trace of having looked."""
+        return await self._context.tag_versions.look(tag_snapshot) is Freshness.FRESH
+
     def _is_dead(self, answer: KnownAnswer) -> bool:
         """Return whether *answer* can never be served again and hides others that can."""
         if self._context.clock.time() >= answer.expires_at:
@@ -252,12 +271,14 @@ class Similarity:
             return None
         return await self._batcher.embed(text, self._config.embed_timeout)
 
-    async def _may_serve(self, answer: KnownAnswer, call: Call) -> bool:
+    async def _may_serve(
+        self, answer: KnownAnswer, call: Call, is_fresh: IsFresh | None = None
+    ) -> bool:
         if self._context.clock.time() >= answer.expires_at:
             return False
         if call.max_age is not None and self._context.is_older(answer.outcome, call.max_age):
             return False
-        return await self._is_fresh(answer.tag_snapshot)
+        return await (is_fresh or self._is_fresh)(answer.tag_snapshot)
 
     def _serve(self, answer: KnownAnswer, match: Match, prompt: Prompt, call: Call) -> Outcome:
         self._context.announce(NAME, "hit", call, match.why)
