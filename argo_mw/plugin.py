@@ -77,6 +77,7 @@ from argo_mw.base.loop_stalls import (
     StallAwareLimit,
     stall_aware_timeout,
 )
+from argo_mw.base.printable import printable
 from argo_mw.base.suggest import (
     suggest,
 )
@@ -349,6 +350,7 @@ __all__ = [
     "observes",
     "operation",
     "plugin_of",
+    "printable",
     "redact",
     "redact_url",
     "scope_of",

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TypeVar
 
+from argo_mw.base.printable import printable
 from argo_mw.base.secret import redact
 
 E = TypeVar("E", bound=BaseException)
@@ -17,11 +18,12 @@ E = TypeVar("E", bound=BaseException)
 class ArgoError(Exception):
     """The root of every error that the framework raises on purpose.
 
-    Its message holds no secret of this process and no password in a URL, whoever wrote it.
+    Its message holds no secret of this process, no password in a URL and nothing that a terminal
+    would obey, whoever wrote it.
     """
 
     def __init__(self, *arguments: object) -> None:
-        super().__init__(*(redact(one) if isinstance(one, str) else one for one in arguments))
+        super().__init__(*(_shown(one) if isinstance(one, str) else one for one in arguments))
 
 
 class ConfigError(ArgoError):
@@ -114,7 +116,7 @@ class Action(Enum):
 
 
 class UpstreamError(ArgoError):
-    """An upstream did not answer.
+    """An upstream did not answer. Its message is one line, whatever the upstream wrote.
 
     Attributes:
         upstream: Its name.
@@ -133,7 +135,7 @@ class UpstreamError(ArgoError):
         retry_after: float | None = None,
         status: int | None = None,
     ) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.upstream = upstream
         self.action = action
         self.retry_after = retry_after
@@ -228,6 +230,10 @@ class StreamAborted(ArgoError):
 
 class Closed(ArgoError):
     """The application object was closed, or not opened yet."""
+
+
+def _shown(text: str) -> str:
+    return printable(redact(text), lines=True)
 
 
 def without_frames(error: E) -> E:

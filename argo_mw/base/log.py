@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 import structlog
 
+from argo_mw.base.printable import printable, printable_traceback
 from argo_mw.base.secret import redact
 
 _CALLER = 3
@@ -16,7 +18,8 @@ class Log:
 
     Programs that configure structlog get events with their details there. In others they go to
     the standard library's logger of the same name, as one line each; warnings are then seen on
-    standard error unless the program decides otherwise. Neither shows a secret of this process.
+    standard error unless the program decides otherwise. Neither shows a secret of this process,
+    and in both an event is one line, whatever upstreams have written into it.
 
     Args:
         name: The logger's name.
@@ -47,20 +50,45 @@ class Log:
         self._log("exception", event, details)
 
     def _log(self, method: str, event: str, details: dict[str, object]) -> None:
+        raised = sys.exc_info() if method == "exception" else (None, None, None)
         if structlog.is_configured():
             safe = {name: _safe(value) for name, value in details.items()}
-            getattr(self._structured, method)(redact(event), **safe)
+            if raised[0] is not None:
+                # Formatted here: what formats it elsewhere would show it as it is.
+                safe["exception"] = printable_traceback(raised)
+                method = "error"
+            getattr(self._structured, method)(_shown(event), **safe)
             return
         text = "".join(f" {name}={value!r}" for name, value in details.items())
-        getattr(self._plain, method)("%s", redact(event + text), stacklevel=_CALLER)
+        if raised[0] is None:
+            getattr(self._plain, method)("%s", _shown(event + text), stacklevel=_CALLER)
+        elif self._plain.isEnabledFor(logging.ERROR):
+            path, line, function, _ = self._plain.findCaller(stacklevel=_CALLER)
+            record = self._plain.makeRecord(
+                self._plain.name,
+                logging.ERROR,
+                path,
+                line,
+                "%s",
+                (_shown(event + text),),
+                raised,
+                function,
+            )
+            record.exc_text = printable_traceback(raised)  # which formatters use where it is set
+            self._plain.handle(record)
+
+
+def _shown(text: str) -> str:
+    """Return *text* as one line that shows no secret."""
+    return printable(redact(text))
 
 
 def _safe(value: object) -> object:
-    """Return *value*, or its text without secrets if it would show one."""
+    """Return *value*, or its text if that would show a secret, or do more than be seen."""
     if isinstance(value, str):
-        return redact(value)
+        return _shown(value)
     if value is None or isinstance(value, (int, float)):
         return value
     shown = repr(value)
-    safe = redact(shown)
+    safe = _shown(shown)
     return value if safe == shown else safe

@@ -16,7 +16,7 @@ from argo_mw.cli.costs import costs
 from argo_mw.cli.doctor import doctor
 from argo_mw.cli.flags import flags
 from argo_mw.cli.new_plugin import new_plugin
-from argo_mw.cli.output import make_encodable
+from argo_mw.cli.output import make_encodable, say, show_crash
 from argo_mw.config import load
 from argo_mw.registry import Plugins
 
@@ -27,7 +27,7 @@ class Failed(click.ClickException):
     exit_code = 1
 
     def show(self, file: object = None) -> None:
-        click.echo(f"argo-mw: {self.format_message()}", err=True)
+        say(f"argo-mw: {self.format_message()}")
 
 
 class PluginGroup(click.Group):
@@ -49,7 +49,7 @@ class PluginGroup(click.Group):
             self._load(ctx)
         except ArgoError as error:
             # Help must come even when the configuration is broken: then most of all.
-            click.echo(f"argo-mw: {error}", err=True)
+            say(f"argo-mw: {error}")
         return super().list_commands(ctx)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -120,4 +120,5 @@ cli.add_command(new_plugin)
 
 def main() -> None:
     """Run ``argo-mw``."""
+    sys.excepthook = show_crash
     cli()

@@ -9,7 +9,7 @@ import click
 
 from argo_mw.base.errors import ArgoError, ConfigError
 from argo_mw.cli.authoring import CORE_KINDS, known_kinds, write
-from argo_mw.cli.output import say
+from argo_mw.cli.output import echo, say
 from argo_mw.cli.run import current_settings
 from argo_mw.registry import Plugins, PluginTemplate
 
@@ -51,7 +51,7 @@ def new_plugin(ctx: click.Context, name: str, kind: str, into: Path) -> None:
         _check(name.replace("_", "-"))
     made = write(name, kind, into, _kinds(ctx))
     for file in made.files:
-        click.echo(made.path / file)
+        echo(str(made.path / file))
     say(f'next: cd {made.path}; pip install -e ".[test]"; pytest; argo-mw plugins')
 
 

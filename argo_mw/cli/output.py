@@ -7,10 +7,16 @@ import io
 import json
 import os
 import sys
-from typing import Final
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any, Final
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.text import Text
+
+from argo_mw.base.printable import printable, printable_traceback
 
 _WIDE = 200
 _LOOK_ALIKES: Final = "argo_mw.look_alikes"
@@ -62,21 +68,57 @@ codecs.register(_plain_ascii)
 def console(*, stderr: bool = False) -> Console:
     """Return a rich console on standard output, or with *stderr* on error; plain in a file or pipe.
 
-    Text is shown as it is: ``[plugins.cache]`` is a table of the configuration, no style. In a
-    file or a pipe, lines are as long as they need to be, up to 200 letters, unless the
+    Text is shown as it is: ``[plugins.cache]`` is a table of the configuration, no style. What a
+    terminal would obey, such as the escape sequences in an upstream's answer, is shown escaped. In
+    a file or a pipe, lines are as long as they need to be, up to 200 letters, unless the
     environment sets ``COLUMNS``.
     """
-    made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
+    made = _Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _WIDE
     return made
 
 
 def say(text: str) -> None:
-    """Print *text* that is not a result, on standard error."""
-    click.echo(text, err=True)
+    """Print *text* that is not a result on standard error, as :func:`echo` does."""
+    echo(text, err=True)
+
+
+def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print *text*, with what a terminal would obey escaped; only tabs and line breaks stay.
+
+    Args:
+        text: Text of whatever origin.
+        nl: Whether a line break follows.
+        err: Whether it goes to standard error.
+    """
+    click.echo(printable(text, lines=True), nl=nl, err=err)
 
 
 def print_json(value: object) -> None:
     """Print *value* as JSON, one document; values that JSON does not know become text."""
-    click.echo(json.dumps(value, indent=2, default=str))
+    echo(json.dumps(value, indent=2, default=str))
+
+
+def show_crash(
+    kind: type[BaseException], error: BaseException, frames: TracebackType | None
+) -> None:
+    """Print the traceback of an error that no command has handled, for ``sys.excepthook``."""
+    sys.stderr.write(f"{printable_traceback((kind, error, frames))}\n")
+
+
+class _Console(Console):
+    """A console that shows escaped what a terminal would obey, wherever in a renderable it is."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        # Before anything is measured, for the texts in tables.
+        return super().render_str(printable(text, lines=True), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text == "\n" or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text, lines=True), segment.style)

@@ -36,7 +36,7 @@ SURFACES = {
         UndecodableReason UnknownOperation Unsupported Upstream UpstreamError
         UpstreamSettings all_failed collect config_of context_of copy_error fail_at
         fingerprint hookimpl hookspec is_failure is_final is_time_limit layers_of observe observes operation
-        plugin_of redact redact_url scope_of stall_aware_timeout state_directory structure
+        plugin_of printable redact redact_url scope_of stall_aware_timeout state_directory structure
         suggest
     """,
     "argo_mw.store": """
@@ -52,7 +52,7 @@ SURFACES = {
         UnreachableStore UpstreamConformance blocking_calls capture_events settle
     """,
     "argo_mw.cli": """
-        ExitCode console current_settings print_json say with_argo
+        ExitCode console current_settings echo print_json say with_argo
     """,
 }
 """The reviewed names of each surface: change one here only with a reason, and its reference page."""

@@ -157,11 +157,7 @@ CASES = (
     ),
     Case("attack_05_shared_damage_forgets_money", slow=True),
     Case("attack_08_secrets", slow=True, timeout=MANY_COMMANDS),
-    Case(
-        "attack_11_terminal_and_log_injection",
-        "escape sequences of models and vendors reach terminal and log, and log lines can be forged",
-        slow=True,
-    ),
+    Case("attack_11_terminal_and_log_injection", slow=True),
     Case("attack_12_flags_and_reload_under_load", slow=True),
     Case(
         "attack_14_acl_silent",

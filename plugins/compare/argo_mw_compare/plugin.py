@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from argo_mw.cli import console, say
+from argo_mw.cli import console, echo, say
 from argo_mw.plugin import hookimpl
 
 
@@ -111,4 +111,4 @@ def compare(
         json_file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if html_file is not None:
         html_file.write_text(page(workload, columns, summary), "utf-8")
-    click.echo(json.dumps(summary))
+    echo(json.dumps(summary))

@@ -10,7 +10,7 @@ from typing import cast
 import click
 from attrs import asdict
 
-from argo_mw.cli import ExitCode, print_json, with_argo
+from argo_mw.cli import ExitCode, echo, print_json, say, with_argo
 from argo_mw.plugin import Argo, Outcome, Refusal, context_of
 from argo_mw_llm.answers import Completion
 from argo_mw_llm.budget_guard import MAX_USD
@@ -84,14 +84,14 @@ async def ask(
             stream=live,
         )
     except Refusal as error:
-        click.echo(f"argo-mw: {error}", err=True)
+        say(f"argo-mw: {error}")
         raise click.exceptions.Exit(REFUSED) from None
     if isinstance(outcome.value, AnswerStream):
         stop = await _print_stream(outcome.value)
     else:
         stop = _print_whole(outcome, as_json=as_json, now=context_of(argo).clock.time())
     if stop != "end":
-        click.echo(f"argo-mw: the answer stopped at {stop!r}", err=True)
+        say(f"argo-mw: the answer stopped at {stop!r}")
         raise click.exceptions.Exit(ExitCode.PARTLY)
 
 
@@ -115,15 +115,15 @@ def _read(prompt: Sequence[str]) -> str:
 
 async def _print_stream(stream: AnswerStream[str]) -> str:
     async for piece in stream.read():
-        click.echo(piece, nl=False)
-    click.echo()
+        echo(piece, nl=False)
+    echo()
     return stream.ending.stop
 
 
 def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> str:
     completion = cast("Completion", outcome.value)
     if not as_json:
-        click.echo(completion.text)
+        echo(completion.text)
         return completion.stop
     print_json(
         {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from argo_mw.cli import echo
 from argo_mw.plugin import hookimpl
 from argo_mw_sandbox.demo_command import demo
 
@@ -111,6 +112,6 @@ def read_faults(texts: tuple[str, ...]) -> dict[str, tuple[Fault, ...]]:
 
 
 def _greet(running: Sandbox) -> None:
-    click.echo(f"sandbox at {running.url()}, replaying {running.clock.now():%Y-%m-%d %H:%M:%S} UTC")
+    echo(f"sandbox at {running.url()}, replaying {running.clock.now():%Y-%m-%d %H:%M:%S} UTC")
     for vendor in running.vendors:
-        click.echo(f"  {vendor:<13} {running.url(vendor)}")
+        echo(f"  {vendor:<13} {running.url(vendor)}")

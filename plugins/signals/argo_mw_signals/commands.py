@@ -17,7 +17,7 @@ from typing import TextIO
 import click
 from rich.live import Live
 
-from argo_mw.cli import ExitCode, console, print_json, say, with_argo
+from argo_mw.cli import ExitCode, console, echo, print_json, say, with_argo
 from argo_mw.plugin import Argo, ArgoError, Outcome, context_of
 from argo_mw_signals.display import table_of
 from argo_mw_signals.record_commands import COMMANDS
@@ -135,7 +135,7 @@ async def _print_lines(rows: AsyncIterator[Answers]) -> Answers:
     answers: Answers = {}
     async for answers in rows:
         for signal in _signals(answers):
-            click.echo(json.dumps(signal.as_dict()))
+            echo(json.dumps(signal.as_dict()))
         _complain(answers)
     return answers
 

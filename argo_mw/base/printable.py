@@ -1,0 +1,56 @@
+"""Foreign text made fit to be shown: on a terminal, in a log line, in an error.
+
+A terminal obeys the control characters in what it shows: they move the cursor, rename the window
+and hide what was printed before. A line break in a log line begins another one, which anyone can
+have written; and signs for the direction of writing show text in an order that it does not have.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from types import TracebackType
+from typing import Final
+
+from argo_mw.base.secret import redact
+
+_CONTROLS: Final = "\x00-\x08\x0b-\x1f\x7f-\x9f"
+"""C0 without tab and line feed, delete, and C1."""
+_UNSEEN: Final = (
+    "\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f"
+)
+"""Directions of writing, other line breaks, what has no width, halves of characters, and tags.
+The joiners U+200C and U+200D stay: words and emoji are written with them."""
+_ON_A_LINE: Final = re.compile(f"[\t\n{_CONTROLS}{_UNSEEN}]")
+_ON_LINES: Final = re.compile(f"[{_CONTROLS}{_UNSEEN}]")
+
+Raised = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return *text* with every character that would do more than be seen as its escape, ``\x1b``.
+
+    Args:
+        text: Text of whatever origin.
+        lines: Whether it may have several lines: then tabs and line feeds stay as they are.
+    """
+    if text.isprintable():
+        return text
+    if lines:
+        return _ON_LINES.sub(_escape, text.replace("\r\n", "\n"))
+    return _ON_A_LINE.sub(_escape, text)
+
+
+def printable_traceback(raised: Raised) -> str:
+    """Return the traceback of what was *raised*, printable and without secrets.
+
+    Each line is indented: a line break in the message of an error begins no line of a log.
+    """
+    text = "".join(traceback.format_exception(*raised)).rstrip("\n")
+    lines = printable(redact(text), lines=True).split("\n")
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode("ascii")
