@@ -12,6 +12,7 @@ from argo_mw.chain.isolation import Report, isolate
 from argo_mw.chain.order import Order
 from argo_mw.chain.select import Candidates, select
 from argo_mw.chain.shadow import ShadowRunner
+from argo_mw.chain.stand_in import StandIn, compose_stand_in
 from argo_mw.flags import Decision, Flag
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events
@@ -29,6 +30,7 @@ class Variant:
     Attributes:
         run: The layers and what they wrap, as one function.
         find: Looks for an answer at hand; ``None`` where no layer can have one.
+        stand_in: Looks for an old answer, for a caller whose time is up; ``None`` as above.
         report: Reports a layer that failed.
         arms: The flag arms of such calls.
         only: The one upstream, where there is no layer and no choice: the chain is then its
@@ -38,6 +40,7 @@ class Variant:
 
     run: Next
     find: Find | None
+    stand_in: StandIn | None
     report: Report
     arms: Arms
     only: str | None = None
@@ -106,6 +109,7 @@ class Chain:
         return Variant(
             run=self._wrap(outer, select(branch, self._candidates), shadowed),
             find=compose_find(finders(acting), self._report, self._events, _ended(arms)),
+            stand_in=compose_stand_in(acting, self._report),
             report=self._report,
             arms=arms,
             only=None if outer or inner else self._only,

@@ -8,7 +8,7 @@ a ``find`` that is an ``async def`` is called only then.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from functools import partial
 from inspect import iscoroutinefunction
 from types import CoroutineType
@@ -34,19 +34,23 @@ Finder: TypeAlias = tuple[Layer, Callable[[Call], Found]]
 
 
 def finders(layers: Iterable[Layer]) -> list[Finder]:
-    """Collect the ``find`` methods of *layers*, outermost first.
+    """Collect the ``find`` methods of those *layers* that are within reach, outermost first."""
+    able = [(layer, layer.middleware) for layer in within_reach(layers)]
+    return [(layer, one.find) for layer, one in able if isinstance(one, Finds)]
 
-    Stop at the first layer that has none and must see every answer, and behind one that fails
-    closed: what it forbids must not be found further in.
+
+def within_reach(layers: Iterable[Layer]) -> Iterator[Layer]:
+    """Yield those of *layers*, outermost first, that may answer without the chain.
+
+    Stop at the first layer that has no ``find`` and must see every answer, and behind one that
+    fails closed: what it forbids must not be found further in.
     """
-    found: list[Finder] = []
     for layer in layers:
-        middleware = layer.middleware
-        if isinstance(middleware, Finds):
-            found.append((layer, middleware.find))
-        if not layer.transparent and (layer.fail_closed or not isinstance(middleware, Finds)):
+        finds = isinstance(layer.middleware, Finds)
+        if finds or layer.transparent:
+            yield layer
+        if not layer.transparent and (layer.fail_closed or not finds):
             break
-    return found
 
 
 def compose_find(

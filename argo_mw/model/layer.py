@@ -43,6 +43,9 @@ class Middleware(Protocol):
         caller's own task, outermost first; an ``async def find`` is called only then. A call that
         enters the chain afterwards names in ``call.missed`` the layers whose coroutine found
         nothing.
+    ``stand_in(call) -> Outcome | None``
+        Return an old answer for a caller whose time is up before a newer one has come, without
+        waiting; it is served as it is, so it says in its notes that it is old.
     ``explain(call) -> str``
         Say in one line what it would do with the call now, and why.
     ``async dry_run(call) -> str``
@@ -68,6 +71,13 @@ class Finds(Protocol):
     """A middleware that may have an answer at hand."""
 
     def find(self, call: Call) -> Found: ...
+
+
+@runtime_checkable
+class StandsIn(Protocol):
+    """A middleware that may have an old answer."""
+
+    def stand_in(self, call: Call) -> Outcome | None: ...
 
 
 @runtime_checkable
@@ -121,7 +131,7 @@ def serves_everything(operation: AnyOperation) -> bool:
 
 
 _ASYNC = ("dry_run", "shadow", "open", "close")
-_PLAIN = ("explain", "take_over")
+_PLAIN = ("stand_in", "explain", "take_over")
 _EITHER = ("find",)
 
 

@@ -19,6 +19,9 @@ class Whole:
     def find(self, call: Call) -> Outcome | None:
         return None
 
+    def stand_in(self, call: Call) -> Outcome | None:
+        return None
+
     def explain(self, call: Call) -> str:
         return "would do nothing"
 
@@ -48,7 +51,7 @@ def test_what_is_awaited_must_be_async(name: str) -> None:
         Layer("one", wrong)
 
 
-@pytest.mark.parametrize("name", ["explain", "take_over"])
+@pytest.mark.parametrize("name", ["stand_in", "explain", "take_over"])
 def test_what_is_called_must_be_plain(name: str) -> None:
 
     async def method(*_: object) -> None: ...
@@ -66,7 +69,9 @@ def test_find_may_be_plain_or_async() -> None:
     assert "one" == Layer("one", Async()).flag
 
 
-@pytest.mark.parametrize("name", ["find", "explain", "take_over", "shadow", "open", "close"])
+@pytest.mark.parametrize(
+    "name", ["find", "stand_in", "explain", "take_over", "shadow", "open", "close"]
+)
 def test_what_is_no_method_is_refused(name: str) -> None:
     with pytest.raises(TypeError, match=rf"'one': Wrong\.{name} is no method"):
         Layer("one", type("Wrong", (Whole,), {name: 5})())

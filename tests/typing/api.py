@@ -100,6 +100,9 @@ class Trace:
     async def _look(self, call: Call) -> Outcome | None:
         return Outcome(call.subject)
 
+    def stand_in(self, call: Call) -> Outcome | None:
+        return None
+
     def explain(self, call: Call) -> str:
         return f"would trace {call.label}"
 

@@ -27,7 +27,10 @@ class CacheConfig:
             them and they survive a restart.
         store_timeout: Seconds to wait for the shared store at most.
         soft_timeout: Seconds after which an old answer is served while a newer one is still
-            being loaded; 0 waits for the newer one.
+            being loaded, or sooner where the caller has less time; 0 waits for the newer one as
+            long as there is time.
+        throttle: Seconds for which a source that has failed is not asked again while there is an
+            old answer to serve; 0 asks it for every caller.
         max_entries: Answers in memory at most.
         max_bytes: Their size in bytes, about, at most.
         max_value_bytes: The size of one answer at most.
@@ -42,6 +45,7 @@ class CacheConfig:
     shared: bool = True
     store_timeout: float = field(default=0.25, validator=validators.gt(0))
     soft_timeout: float = field(default=2.0, validator=validators.ge(0))
+    throttle: float = field(default=2.0, validator=validators.ge(0))
     max_entries: int = field(default=50_000, validator=validators.gt(0))
     max_bytes: int = field(default=256 * _MEBIBYTE, validator=validators.gt(0))
     max_value_bytes: int = field(default=16 * _MEBIBYTE, validator=validators.gt(0))

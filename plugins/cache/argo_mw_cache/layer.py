@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 
 from argo_mw.plugin import (
@@ -19,6 +20,7 @@ from argo_mw.plugin import (
     TimeLimitExceeded,
     UpstreamError,
     fail_at,
+    is_time_limit,
 )
 from argo_mw.store import Freshness
 from argo_mw_cache.config import CacheConfig
@@ -28,7 +30,12 @@ from argo_mw_cache.loader import NAME, Loader
 from argo_mw_cache.memory_level import MemoryLevel
 from argo_mw_cache.shared_level import SharedLevel
 from argo_mw_cache.stored_answer import StoredAnswer, StoreProblem
+from argo_mw_cache.throttle import Throttle
 
+_PATIENCE = 0.9
+"""The share of its time that a call waits for a newer answer at most. Timers ring late by 1.6 %."""
+
+_NOT_INVALIDATED = (Freshness.FRESH, Freshness.STALE)
 _NO_ANSWER = (UpstreamError, AllUpstreamsFailed, Refusal, DeadlineExceeded)
 
 
@@ -86,6 +93,7 @@ class Cache:
         self._versions = context.tag_versions
         self._opened = opened
         self._looks: dict[str, _Look] = {}
+        self._throttle = Throttle(config.throttle, context.clock)
         # One wait for the answer, and one for versions of its tags that are not mirrored.
         self.find_timeout = 2 * config.store_timeout
         self.memory = MemoryLevel(max_entries=config.max_entries, max_bytes=config.max_bytes)
@@ -141,7 +149,7 @@ class Cache:
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the kept answer to *call* if it is fresh, else load one and keep it."""
         if call.refresh:
-            return await self._loader.load(call, call_next)
+            return await self._load(call, call_next)
         entry = await self._from_memory(call)
         if isinstance(entry, Outcome):
             return entry
@@ -152,8 +160,17 @@ class Cache:
             entry = found or entry
         self._context.announce(NAME, "miss", call)
         if entry is None or not self._may_stand_in(entry, call):
-            return await self._loader.load(call, call_next)
+            return await self._load(call, call_next)
         return await self._load_or_serve(entry, call, call_next)
+
+    def stand_in(self, call: Call) -> Outcome | None:
+        """Return the old answer to *call* in memory, for a caller whose time is up."""
+        entry = self.memory.get(call.key)
+        if entry is None or not self._may_stand_in(entry, call):
+            return None
+        if self._versions.peek(entry.tag_snapshot) not in _NOT_INVALIDATED:
+            return None
+        return self._serve_old(entry, call, "a newer one takes longer than its caller waits")
 
     def explain(self, call: Call) -> str:
         """Say whether *call* would be a hit, and for how long."""
@@ -221,7 +238,7 @@ class Cache:
         """Return whether *entry* has not expired; shortly before that, refresh it at random."""
         if now >= entry.times.fresh_until:
             return False
-        if entry.times.wants_refresh(now):
+        if entry.times.wants_refresh(now) and self._throttle.why(call.key) is None:
             self._context.announce(NAME, "early", call)
             self._context.refresh(call)
         return True
@@ -313,25 +330,46 @@ class Cache:
 
     async def _load_or_serve(self, entry: CacheEntry, call: Call, call_next: Next) -> Outcome:
         """Return a newer answer than *entry*, or *entry* when there is none, or none soon."""
+        why = self._throttle.why(call.key)
+        if why is not None:
+            return self._serve_old(entry, call, why)
+        seconds = self._patience(call)
+        refresh = self._context.refresh(call) if seconds < math.inf else None
+        newer = refresh.wait() if refresh is not None else self._load(call, call_next)
         try:
-            return await self._soon(call, call_next)
+            # A refresh goes on in the background when it takes too long.
+            return await fail_at(newer, self._monotonic() + seconds, self._clock)
         except TimeLimitExceeded:
-            why = f"a newer one takes longer than {self._config.soft_timeout:g} s"
+            why = f"a newer one takes longer than {seconds:.3g} s"
         except NotFound:
             raise
         except _NO_ANSWER as error:
             why = str(error)
+        return self._serve_old(entry, call, why)
+
+    async def _load(self, call: Call, call_next: Next) -> Outcome:
+        """Load an answer, and note how that ended."""
+        try:
+            outcome = await self._loader.load(call, call_next)
+        except NotFound:
+            raise
+        except asyncio.CancelledError as error:
+            if is_time_limit(error):
+                self._throttle.failed(call.key, "its source takes too long")
+            raise
+        except Exception as error:
+            self._throttle.failed(call.key, str(error))
+            raise
+        self._throttle.succeeded(call.key)
+        return outcome
+
+    def _patience(self, call: Call) -> float:
+        """Return the seconds to wait for a newer answer: less than *call* itself has."""
+        soft = self._config.soft_timeout or math.inf
+        if call.deadline is None:
+            return soft
+        return min(soft, _PATIENCE * (call.deadline - self._monotonic()))
+
+    def _serve_old(self, entry: CacheEntry, call: Call, why: str) -> Outcome:
         self._context.announce(NAME, "stale", call, why)
         return entry.serve().shaped_by(NAME, f"stale, because {why}")
-
-    async def _soon(self, call: Call, call_next: Next) -> Outcome:
-        """Return a newer answer; the load goes on in the background when it takes too long.
-
-        Raises:
-            TimeLimitExceeded: It takes longer than ``soft_timeout``.
-        """
-        soft = self._config.soft_timeout
-        refresh = self._context.refresh(call) if soft > 0 else None
-        if refresh is None:
-            return await self._loader.load(call, call_next)
-        return await fail_at(refresh.wait(), self._monotonic() + soft, self._clock)

@@ -26,7 +26,7 @@ from argo_mw.plugin import (
     operation,
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_cache import Cache, CachePlugin, entry, loader
+from argo_mw_cache import Cache, CacheConfig, CachePlugin, entry, loader
 from argo_mw_cache.memory_level import MemoryLevel
 
 
@@ -181,6 +181,7 @@ async def test_an_answer_with_an_expired_tag_is_served_when_its_reload_fails(
         await argo.expire("subject:A")
         outcome = await argo.outcome("bars", symbol="A")
         assert (1, "stale, because down") == (outcome.value, outcome.notes[-1].text)
+        await clock.advance(CacheConfig().throttle)
         assert 2 == await argo.call("bars", symbol="A")
 
 

@@ -26,7 +26,7 @@ class Loads:
 
     def __init__(self, context: Context) -> None:
         self._versions = context.tag_versions
-        self._clock = context.clock
+        self._monotonic = context.clock.monotonic
         self._loads: dict[str, _Load] = {}
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
@@ -39,7 +39,7 @@ class Loads:
                 outcome = await load.wait()
             except _Left:
                 continue
-            if await self._is_valid(outcome, load.start.tag_snapshot, call):
+            if await self._is_valid(outcome, load.before, call):
                 return outcome
         return await self._load(start, call, call_next)
 
@@ -54,9 +54,9 @@ class Loads:
 
     def _serves(self, load: _Load, call: Call) -> bool:
         """Return whether what *load* gets is as new as what *call* would get."""
-        if call.max_age is not None and self._clock.time() - load.start.began > call.max_age:
+        if call.max_age is not None and self._monotonic() - load.began > call.max_age:
             return False
-        return self._versions.peek(load.start.tag_snapshot) is Freshness.FRESH
+        return self._versions.peek(load.before) is Freshness.FRESH
 
     async def _is_valid(self, outcome: Outcome, before: TagSnapshot, call: Call) -> bool:
         """Return whether nothing that *outcome* depends on has changed since the load began.
@@ -69,7 +69,7 @@ class Loads:
 
     async def _load(self, start: LoadStart, call: Call, call_next: Next) -> Outcome:
         key = call.branch_key
-        load = self._loads[key] = _Load(start)
+        load = self._loads[key] = _Load(start.tag_snapshot, self._monotonic())
         try:
             outcome = await call_next(call)
         except Exception as error:
@@ -90,13 +90,19 @@ class Loads:
 
 
 class _Load(Flight):
-    """A load, and the flights that wait for what another one gets."""
+    """A load, and the flights that wait for what another one gets.
 
-    __slots__ = ("start",)
+    Attributes:
+        before: The versions that the call's tags had before it began.
+        began: Monotonic seconds.
+    """
 
-    def __init__(self, start: LoadStart) -> None:
+    __slots__ = ("before", "began")
+
+    def __init__(self, before: TagSnapshot, began: float) -> None:
         super().__init__(lambda _: None)
-        self.start = start
+        self.before = before
+        self.began = began
         # The flight that carries it out gets its outcome too, and a value of its own.
         self.joined = 1
 
