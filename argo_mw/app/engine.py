@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
+from argo_mw.app.configured import configuration_of
 from argo_mw.app.pipeline import Pipeline
 from argo_mw.app.scope import WrappedCalls, check_scope
 from argo_mw.base.clock import Clock
@@ -53,10 +54,13 @@ class Engine:
         self.tasks = tasks
         self.costs = Costs(events)
         self._pipeline: Pipeline | None = None
+        # Also after the end of the application, for what is recorded of the last calls.
+        self._latest: Pipeline | None = None
         self.calls: Calls = NO_CALLS
         self.wrapped = WrappedCalls()
         self._longest_timeout = 0.0
         self._refreshing: dict[str, Refresh] = {}
+        self._configurations: dict[frozenset[str], str] = {}
 
     @property
     def pipeline(self) -> Pipeline:
@@ -85,7 +89,8 @@ class Engine:
 
     def use(self, pipeline: Pipeline, reason: str) -> None:
         """Send new calls through *pipeline*; calls under way finish on the old one."""
-        self._pipeline = pipeline
+        self._pipeline = self._latest = pipeline
+        self._configurations = {}
         self.calls = pipeline.calls
         self.costs.use(pipeline.cost_tables)
         self.expect_timeout(max((o.timeout for o in pipeline.operations.values()), default=0.0))
@@ -293,6 +298,15 @@ class Engine:
             UnknownOperation: No installed plugin offers it.
         """
         return self.pipeline.operation(name)
+
+    def configuration_of(self, operations: Iterable[str]) -> str:
+        """Return a digest of what is configured about the answers to *operations*."""
+        names = frozenset(operations)
+        found = self._configurations.get(names)
+        if found is None:
+            assert self._latest is not None, "only what was asked is recorded"
+            found = self._configurations[names] = configuration_of(self._latest, names)
+        return found
 
     def record_charge(self, charge: Charge) -> None:
         """Record *charge*."""

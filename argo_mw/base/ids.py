@@ -1,8 +1,10 @@
 """Identifiers that are made where a record is made, so that writing one twice changes nothing.
 
-UUID version 7 (RFC 9562): 48 bits of milliseconds, then random bits. Within one source they are
-monotonic (method 2 of section 6.2: the random part is a counter that starts at a random value in
-each millisecond), so new rows land at the end of an index.
+Those of :class:`TimeOrderedIds` are new each time: UUID version 7 (RFC 9562), 48 bits of
+milliseconds, then random bits. Within one source they are monotonic (method 2 of section 6.2: the
+random part is a counter that starts at a random value in each millisecond), so new rows land at the
+end of an index. Those of :func:`derived_id` are equal wherever they are derived from the same: UUID
+version 8, 48 bits of milliseconds, then a digest.
 """
 
 from __future__ import annotations
@@ -13,6 +15,9 @@ import uuid
 from collections.abc import Callable
 
 _VERSION = 7 << 76
+_DERIVED = 8 << 76
+_MILLISECONDS = (1 << 48) - 1
+_HIGH = (1 << 12) - 1
 _VARIANT = 2 << 62
 _LOW = (1 << 62) - 1
 
@@ -53,6 +58,11 @@ class TimeOrderedIds:
         return (max(int(seconds * 1000), 0) << 80).to_bytes(16, "big")
 
     @staticmethod
+    def is_derived(identifier: bytes) -> bool:
+        """Return whether other instances may have made this identifier too."""
+        return identifier[6] >> 4 == _DERIVED >> 76
+
+    @staticmethod
     def text(identifier: bytes) -> str:
         """Return the usual form of an identifier, for people and URLs."""
         return str(uuid.UUID(bytes=identifier))
@@ -65,3 +75,17 @@ class TimeOrderedIds:
             ValueError: *text* is no identifier.
         """
         return uuid.UUID(text).bytes
+
+
+def derived_id(seconds: float, digest: str) -> bytes:
+    """Return the identifier of what *digest* describes, in order of the moment it speaks for.
+
+    Args:
+        seconds: That moment, in seconds since the epoch.
+        digest: At least 19 hexadecimal digits.
+    """
+    milliseconds = min(max(int(seconds * 1000), 0), _MILLISECONDS)
+    number = int(digest, 16)
+    high, low = number >> 62 & _HIGH, number & _LOW
+    value = (milliseconds << 80) | _DERIVED | (high << 64) | _VARIANT | low
+    return value.to_bytes(16, "big")

@@ -122,9 +122,9 @@ class UpstreamCaller:
             tried.append(self._ended(call, started, _status(error), text))
             raise
         tried.append(self._ended(call, started, "ok", "", outcome.cost))
-        answer = self._complete(call, outcome, asked_at, tuple(tried))
-        if lineage is not None:
-            answer = lineage.inherit(answer)
+        # First, so that a computed answer speaks for the moment of its inputs, not of its own.
+        answer = outcome if lineage is None else lineage.inherit(outcome)
+        answer = self._complete(call, answer, asked_at, tuple(tried))
         if answer.lacks:
             answer = self._short_lived(answer)
         if AnswerSeen in self._events.wanted:

@@ -66,6 +66,9 @@ class Runtime(Protocol):
     def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
         """Return the call that asks *operation* with *parameters* for *tenant*."""
 
+    def configuration_of(self, operations: Iterable[str]) -> str:
+        """Return a digest of what is configured about the answers to *operations*."""
+
     def record_charge(self, charge: Charge) -> None:
         """Record *charge*."""
 
@@ -235,6 +238,14 @@ class Context:
             BadParameter: A parameter is missing, unknown, refused, or cannot be part of a key.
         """
         return self._runtime.make_call(operation, tenant, parameters)
+
+    def configuration_of(self, operations: Iterable[str]) -> str:
+        """Return a digest of what is configured about the answers to *operations*, by their names.
+
+        It covers the order of their upstreams and the tables of the plugins that offer or answer
+        them, without secrets; it is equal in instances that are configured alike.
+        """
+        return self._runtime.configuration_of(operations)
 
     def record_charge(self, charge: Charge) -> None:
         """Record *charge*: what a layer saved. What requests cost is recorded by the core.

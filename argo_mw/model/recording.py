@@ -11,6 +11,9 @@ from typing import TypeAlias
 
 from attrs import define, frozen
 
+from argo_mw.base.fingerprint import fingerprint
+from argo_mw.base.ids import TimeOrderedIds, derived_id
+
 Cell: TypeAlias = str | int | float | bytes | bool | None
 """What one column of a row holds."""
 
@@ -43,6 +46,10 @@ class AnsweredCall:
         upstream: The upstream that answered, or ``None``.
         as_of: Seconds since the epoch of the moment that the answer speaks for, or ``None``.
         time: Seconds since the epoch at which the answer came.
+        lacks: The names of what it had to do without.
+        identity: A digest of all that a computed answer follows from, equal in every instance that
+            computes it from the same: its question, the moment that its inputs speak for, what is
+            configured, and what it lacks. "" where each answer counts by itself.
     """
 
     value: object
@@ -52,6 +59,26 @@ class AnsweredCall:
     upstream: str | None
     as_of: float | None
     time: float
+    lacks: frozenset[str] = frozenset()
+    identity: str = ""
+
+    def row_id(self, *parts: str) -> bytes:
+        """Return the identifier of a row of this answer, 16 bytes, ordered by time.
+
+        That of a computed answer is the same in every instance, so that it is recorded once,
+        whichever of them records it first.
+
+        Args:
+            parts: What tells rows of one answer apart, or answers that follow from the same and
+                must both be recorded.
+        """
+        if not self.identity:
+            return _new_id()
+        moment = self.time if self.as_of is None else self.as_of
+        return derived_id(moment, fingerprint((self.identity, *parts)))
+
+
+_new_id = TimeOrderedIds()
 
 
 @frozen

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -17,11 +19,12 @@ from argo_mw.plugin import LayerActed, RequestSent, hookimpl, operation
 from argo_mw.testing import Captured, FakeClock, FakePlugin, Scripted, capture_events
 from argo_mw_adaptive_ttl import AdaptiveTtlPlugin
 from argo_mw_cache import CachePlugin
-from argo_mw_persist.plugin import PersistPlugin
+from argo_mw_persist import PersistPlugin, store_of
+from argo_mw_persist.testing import postgres
 from argo_mw_sandbox import Sandbox, SandboxConfig
 from argo_mw_sandbox.clock import parse_instant
 from argo_mw_sandbox.demo import settings
-from argo_mw_signals import SignalsPlugin
+from argo_mw_signals import RecordedSignal, SignalsPlugin
 
 SYMBOLS = ("AAPL", "GOOG", "IBM")
 SATURDAY = "2012-11-17T15:00:00Z"
@@ -119,7 +122,15 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame({**columns, "volume": 1000.0}, index=index)
 
 
-def open_with(market: Market, clock: FakeClock, database: str = "", **argo: object) -> Argo:
+def open_with(
+    market: Market,
+    clock: FakeClock,
+    database: str = "",
+    *,
+    weights: Mapping[str, float] = MappingProxyType({}),
+    cache: Mapping[str, object] = MappingProxyType({}),
+    **argo: object,
+) -> Argo:
     """Open the layers that users have, and signals, over *market*."""
     plugins = {
         "cache": CachePlugin,
@@ -129,12 +140,11 @@ def open_with(market: Market, clock: FakeClock, database: str = "", **argo: obje
         "market": market,
         **({"persist": PersistPlugin()} if database else {}),
     }
-    tables = {"signals": {"weights": {"news": 0}}}
+    tables = {"signals": {"weights": {"news": 0, **weights}}, "cache": dict(cache)}
+    if database:
+        tables["persist"] = {"url": database, "on_sigterm": False}
     return Argo.open(
-        {
-            "argo": {"shared": "memory://", "strict": True, **argo},
-            "plugins": {**tables, "persist": {"url": database}} if database else tables,
-        },
+        {"argo": {"shared": "memory://", "strict": True, **argo}, "plugins": tables},
         plugins=plugins,
         installed=False,
         clock=clock,
@@ -160,3 +170,67 @@ async def test_a_signal_without_its_model_is_soon_tried_again_while_the_market_i
         assert whole.expires_at is not None
         assert whole.expires_at > clock.time() + 3600
     assert (2, 1) == (len(market.model.asked), len(market.prices.asked))
+
+
+# -- one signal, computed by many instances ----------------------------------------------------
+
+
+async def recorded(argo: Argo) -> list[tuple[str, tuple[str, ...]]]:
+    """Return action and lack of each recorded signal, in the order of their identifiers."""
+    await store_of(argo).flush()
+    signals: tuple[RecordedSignal, ...] = await argo.call("latest", symbol="AAPL")  # type: ignore[assignment]
+    return [(one.action, one.lacks) for one in sorted(signals, key=lambda one: one.id)]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database that instances share, which share nothing else."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'signals.db'}"
+    else:
+        with postgres() as server:
+            yield server.database("signals")
+
+
+async def test_a_signal_that_many_instances_compute_is_recorded_once(database: str) -> None:
+    clock = FakeClock(wall=CLOSED)
+    async with AsyncExitStack() as stack:
+        instances = []
+        for number in range(4):
+            argo = open_with(Market(VIEW), clock, database, state_dir=f"state-{number}")
+            instances.append(await stack.enter_async_context(argo))
+        await asyncio.gather(*(one.call("signal", symbol="AAPL") for one in instances[:3]))
+        await clock.advance(5)
+        await instances[3].call("signal", symbol="AAPL")
+        for one in instances:
+            assert [("BUY", ())] == await recorded(one)
+
+
+async def test_signals_that_follow_from_other_things_are_recorded_each(database: str) -> None:
+    """A voice that is back, another configuration, and a model that has changed its mind."""
+    clock = FakeClock(wall=CLOSED)
+    failed = UpstreamError("529", upstream="model", status=529)
+    against = {"score": -1.0, "confidence": 1.0, "reason": "no"}
+    async with open_with(Market(failed, VIEW), clock, database) as argo:
+        await argo.call("signal", symbol="AAPL")
+        await clock.advance(61)
+        await argo.call("signal", symbol="AAPL")
+        assert {("BUY", ("opinion",)), ("BUY", ())} == {*await recorded(argo)}
+    other = open_with(Market(VIEW), clock, database, weights={"model": 2.0})
+    async with other as argo:
+        await argo.call("signal", symbol="AAPL")
+        assert 3 == len(await recorded(argo))
+    sure = {"model": 2.0, **dict.fromkeys(("trend", "momentum", "volume"), 0.1)}
+    for views, rows in ((VIEW,), 4), ((against,), 5), ((VIEW,), 5):
+        async with open_with(Market(*views), clock, database, weights=sure) as argo:
+            await argo.call("signal", symbol="AAPL")
+            assert rows == len(await recorded(argo))
+
+
+async def test_settings_that_decide_no_answer_make_no_second_row(database: str) -> None:
+    clock = FakeClock(wall=CLOSED)
+    for ttl in (60.0, 90.0):
+        cache = {"ttl": ttl}
+        async with open_with(Market(VIEW), clock, database, cache=cache) as argo:
+            await argo.call("signal", symbol="AAPL")
+            assert [("BUY", ())] == await recorded(argo)

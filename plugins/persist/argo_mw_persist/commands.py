@@ -184,5 +184,6 @@ def _plain(answer: Answer, value: object) -> dict[str, object]:
         "subject": answer.subject,
         "upstream": answer.upstream,
         "tenant": answer.tenant,
+        "lacks": list(answer.lacks),
         "answer": value,
     }

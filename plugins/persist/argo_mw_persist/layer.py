@@ -18,6 +18,7 @@ from argo_mw.plugin import (
     Outcome,
     Row,
     Stream,
+    fingerprint,
 )
 from argo_mw_persist.config import PersistConfig
 from argo_mw_persist.database import NAME
@@ -30,6 +31,7 @@ from argo_mw_persist.timestamps import micros
 RECEIPTS = "persist.receipts"
 """An extension: a list of the caller's, to which the receipt of each recorded row is added."""
 
+_OP = "op:"
 _NOT_KEPT = (PersistError, BadParameter, ConfigError, Closed, NotEncodable)
 
 
@@ -92,25 +94,37 @@ class Recorder:
             self._context.announce(NAME, "recorded", call)
 
     def _rows(self, call: Call, outcome: Outcome) -> list[Row]:
-        now = self._context.clock.time()
-        rows = self._by_recording(call, outcome, now)
+        answered = self._answered(call, outcome)
+        rows = self._by_recording(call, answered)
         if call.operation.name in self._answers:
-            rows.append(self._answer(call, outcome, now).row())
+            rows.append(self._answer(call, answered).row())
         return rows
 
-    def _by_recording(self, call: Call, outcome: Outcome, now: float) -> list[Row]:
-        recording = call.operation.record
-        if recording is None:
-            return []
-        answered = AnsweredCall(
+    def _answered(self, call: Call, outcome: Outcome) -> AnsweredCall:
+        return AnsweredCall(
             value=outcome.value,
             subject=call.subject,
             parameters=call.parameters,
             owner=call.owner,
             upstream=outcome.upstream,
             as_of=outcome.as_of,
-            time=now,
+            time=self._context.clock.time(),
+            lacks=outcome.lacks,
+            identity=self._identity(call, outcome),
         )
+
+    def _identity(self, call: Call, outcome: Outcome) -> str:
+        """Return what a computed answer follows from; "" for one that was fetched or thought up."""
+        if call.operation.kind != "compute":
+            return ""
+        made_of = {tag.removeprefix(_OP) for tag in outcome.tags if tag.startswith(_OP)}
+        configured = self._context.configuration_of(made_of | {call.operation.name})
+        return fingerprint((call.key, outcome.as_of, configured, outcome.lacks))
+
+    def _by_recording(self, call: Call, answered: AnsweredCall) -> list[Row]:
+        recording = call.operation.record
+        if recording is None:
+            return []
         try:
             return list(recording.rows(answered))
         except BadParameter:
@@ -119,17 +133,20 @@ class Recorder:
             msg = f"the recording of {call.operation.name} failed: {type(error).__name__}: {error}"
             raise NotRecorded(msg) from error
 
-    def _answer(self, call: Call, outcome: Outcome, now: float) -> Answer:
+    def _answer(self, call: Call, answered: AnsweredCall) -> Answer:
+        moment = answered.time if answered.as_of is None else answered.as_of
         return Answer(
             operation=call.operation.name,
             key=call.key,
             subject=call.subject,
-            upstream=outcome.upstream,
+            upstream=answered.upstream,
             tenant=call.owner,
-            timestamp=micros(now if outcome.as_of is None else outcome.as_of),
+            timestamp=micros(moment),
             value=self._context.codecs.encode(
-                outcome.value, place_of(call.operation.name, call.key)
+                answered.value, place_of(call.operation.name, call.key)
             ),
+            lacks=tuple(sorted(answered.lacks)),
+            id=answered.row_id(ANSWERS.name),
         )
 
     def _when_complete(self, call: Call, outcome: Outcome, stream: Stream[object]) -> None:

@@ -1,7 +1,8 @@
 """The PostgreSQL sink: asyncpg, and COPY straight into the tables.
 
 COPY has no ON CONFLICT. Identifiers are made once per record, so a conflict means that a batch
-is repeated: then, and only then, the batch goes in by INSERT … ON CONFLICT DO NOTHING.
+is repeated: then the batch goes in by INSERT … ON CONFLICT DO NOTHING. So does a batch with rows
+that other instances may have written too, whose identifiers are derived from what they hold.
 docs/decisions holds the measurements.
 """
 
@@ -15,6 +16,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cache, lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -22,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg  # type: ignore[import-untyped]
 from attrs import field, frozen, validators
 
-from argo_mw.plugin import Cell, Row
+from argo_mw.plugin import Cell, Row, TimeOrderedIds
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
 from argo_mw_persist.schema import OWN_SCHEMA, READ_VERSIONS, VERSION_TABLE, Schema
 from argo_mw_persist.sink import Connections, Query
@@ -131,12 +133,13 @@ class PostgresSink:
     async def write(self, rows: Sequence[Row]) -> str:
         async with self._connection() as connection:
             groups = {self._schema[name]: cells for name, cells in by_table(rows).items()}
-            try:
-                await _copy(connection, groups)
-            except asyncpg.UniqueViolationError:
-                async with connection.transaction():
-                    for table, cells in groups.items():
-                        await connection.execute(_insert_missing(table), *_columns(cells))
+            if not any(map(_may_be_there, rows)):
+                try:
+                    await _copy(connection, groups)
+                    return "sink"
+                except asyncpg.UniqueViolationError:
+                    pass
+            await _insert(connection, groups)
         return "sink"
 
     async def read(self, query: Query) -> Sequence[Cells]:
@@ -232,6 +235,20 @@ async def _copy(connection: Connection, groups: dict[Table, list[Cells]]) -> Non
     async with connection.transaction():
         for table, cells in groups.items():
             await connection.copy_records_to_table(table.name, records=cells, columns=table.names)
+
+
+async def _insert(connection: Connection, groups: dict[Table, list[Cells]]) -> None:
+    async with connection.transaction():
+        for table, cells in groups.items():
+            # In one order everywhere: two instances that write the same rows wait for each other,
+            # and must not do so in a circle.
+            ordered = sorted(cells, key=itemgetter(0))
+            await connection.execute(_insert_missing(table), *_columns(ordered))
+
+
+def _may_be_there(row: Row) -> bool:
+    identifier = row.cells[0]
+    return isinstance(identifier, bytes) and TimeOrderedIds.is_derived(identifier)
 
 
 def _columns(rows: Sequence[Cells]) -> list[list[object]]:

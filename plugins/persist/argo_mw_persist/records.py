@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import cast
 
 from attrs import field, frozen
@@ -30,6 +31,7 @@ class Answer:
         timestamp: The moment that the answer speaks for, in microseconds since the epoch.
         value: The answer, encoded by the registry of codecs for its operation and key;
             :meth:`decode` returns it.
+        lacks: The names of what it had to do without.
         id: 16 bytes, ordered by time.
     """
 
@@ -40,6 +42,7 @@ class Answer:
     tenant: str
     timestamp: int
     value: bytes = field(repr=False)
+    lacks: tuple[str, ...] = ()
     id: bytes = field(factory=new_id, repr=TimeOrderedIds.text)
 
     def decode(self, codecs: Codecs) -> object | Undecodable:
@@ -57,13 +60,14 @@ class Answer:
             self.upstream,
             self.timestamp,
             self.value,
+            json.dumps(self.lacks) if self.lacks else None,
         )
         return Row(ANSWERS.name, cells, ("answers",))
 
     @classmethod
     def from_cells(cls, cells: Cells) -> Answer:
         """Return the answer that was written as *cells*."""
-        identifier, tenant, operation, key, subject, upstream, timestamp, value = cells
+        identifier, tenant, operation, key, subject, upstream, timestamp, value, lacks = cells
         return cls(
             cast(str, operation),
             cast(str, key),
@@ -72,5 +76,6 @@ class Answer:
             cast(str, tenant),
             cast(int, timestamp),
             cast(bytes, value),
+            () if lacks is None else tuple(json.loads(cast(str, lacks))),
             cast(bytes, identifier),
         )

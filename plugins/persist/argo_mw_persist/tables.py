@@ -167,6 +167,7 @@ ANSWERS = Table(
         "upstream": "text",
         "timestamp": "int",
         "value": "bytes",
+        "lacks": "text",
     },
     [
         (
@@ -182,6 +183,7 @@ ANSWERS = Table(
             "CREATE INDEX answers_by_subject ON answers (operation, subject, timestamp DESC)",
         ),
         ("CREATE INDEX answers_by_time ON answers (operation, timestamp DESC)",),
+        ("ALTER TABLE answers ADD COLUMN lacks {text}",),
     ],
 )
 CHARGES = Table(

@@ -19,6 +19,7 @@ The suite needs pytest and pytest-asyncio in its automatic mode.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import shutil
@@ -32,7 +33,7 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import astuple
 
-from argo_mw.plugin import Charge, ChargeStatus, Cost, Row, SystemClock
+from argo_mw.plugin import AnsweredCall, Charge, ChargeStatus, Cost, Row, SystemClock
 from argo_mw_persist import queries
 from argo_mw_persist.costs import ChargeTable, charge_row
 from argo_mw_persist.dead_letters import dead_letter
@@ -79,6 +80,15 @@ SAMPLES = Table(
 
 SCHEMA = Schema([*OWN_TABLES, SAMPLES])
 """The tables that the suite expects a sink to be open with."""
+
+
+def _computed(rows: int) -> list[Row]:
+    """Return rows whose identifiers are derived, as those of computed answers are."""
+    answered = AnsweredCall(None, "", {}, "", None, 1_750_000_000.0, 0.0, identity="computed")
+    return [
+        Row(row.table, (answered.row_id(str(n)), *row.cells[1:]), row.tags)
+        for n, row in enumerate(_samples(rows))
+    ]
 
 
 def sample(
@@ -198,6 +208,16 @@ class SinkConformance:
         with pytest.raises(RowsRefused):
             await sink.write([*_samples(2), broken, *_samples(2)])
         assert await _count(sink) == 0
+
+    async def test_a_row_that_others_make_too_is_kept_once(self, sink: Sink) -> None:
+        """In one batch or several, side by side, beside other rows; the first one stays."""
+        own, others = _samples(20), _computed(20)
+        again = [Row(row.table, (row.cells[0], "B", *row.cells[2:]), row.tags) for row in others]
+        await sink.write([*own, *others, *again])
+        await asyncio.gather(*(sink.write(part) for part in (again, again[::-1], again[5:])))
+        kept = await _stored(sink, SAMPLES)
+        assert len(kept) == len(own) + len(others)
+        assert "B" not in {cells[1] for cells in kept}
 
     async def test_a_batch_of_any_size_is_kept(self, sink: Sink) -> None:
         """From one row to more than any statement takes."""

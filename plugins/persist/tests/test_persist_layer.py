@@ -421,3 +421,58 @@ async def test_cost_is_zero_for_reads():
 def test_queue_full_is_no_upstream_error():
     """So the chain does not ask another upstream because a queue is full."""
     assert not issubclass(QueueFull, (UpstreamError, Refusal))
+
+
+@operation(name="derived", kind="compute", scope="public", subject="place")
+def derived(place: str) -> str:
+    """What is computed."""
+    raise AssertionError
+
+
+async def test_a_computed_answer_is_recorded_once_for_each_moment_that_it_speaks_for(tmp_path):
+    """What it lacked is in its row; what was fetched is recorded each time that it was."""
+    whole, half = Outcome("w", as_of=1.0), Outcome("h", as_of=1.0, lacks=frozenset({"rest"}))
+    script = [whole, half, whole, half, Outcome("later", as_of=2.0)]
+    upstream = Scripted("scripted", {"derived", "measure"}, *script, *script, retries=0)
+    given = FakePlugin(operations=[derived, measure], upstreams=[upstream])
+    table = {"answers": ["derived", "measure"], "durable": True, "on_sigterm": False}
+    argo = Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}, "plugins": {"persist": table}},
+        plugins={"persist": PersistPlugin, "sampler": Sampler, "given": given},
+        installed=False,
+    )
+    async with argo:
+        for name in ("derived", "measure"):
+            for _ in script:
+                await argo.call(name, place="there")
+        kept = [
+            [(one.timestamp, one.lacks) for one in page.answers]
+            for page in [await argo.call("answers", of=name) for name in ("derived", "measure")]
+        ]
+    lacking, nothing = ("rest",), ()
+    assert [(1_000_000, nothing), (1_000_000, lacking), (2_000_000, nothing)] == sorted(kept[0])
+    assert len(script) == len(kept[1])
+
+
+async def test_an_answer_without_as_of_speaks_for_the_moment_of_what_it_was_computed_from():
+    context = FakePlugin()
+
+    async def compute(call):
+        await clock.advance(5)
+        inner = await context.context.call(call, "measure", place=call.subject)
+        return Outcome(inner.value)
+
+    clock = FakeClock()
+    context = FakePlugin(
+        operations=[derived, measure],
+        upstreams=[Upstream("computed", {"derived"}, compute), Scripted("a", {"measure"}, [1])],
+    )
+    argo = Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}},
+        plugins={"given": context, "sampler": Sampler, "persist": PersistPlugin},
+        installed=False,
+        clock=clock,
+    )
+    async with argo:
+        began = clock.time()
+        assert began + 5 == (await argo.outcome("derived", place="there")).as_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw.plugin import Row, Tasks
+from argo_mw.plugin import AnsweredCall, Row, Tasks
 from argo_mw.testing import FakeClock
 from argo_mw_persist import Query, Schema, SinkUnavailable, SqliteSink
 from argo_mw_persist.spool import SpooledSink
@@ -179,3 +179,47 @@ async def test_the_depth_of_the_spool_is_known_without_asking_its_file(bridged, 
 async def away(schema: Schema, *, migrate: bool = True) -> None:
     msg = "it is away"
     raise SinkUnavailable(msg)
+
+
+class Away(SqliteSink):
+    """A sink that can be away."""
+
+    away = False
+
+    async def write(self, rows: Sequence[Row]) -> str:
+        if self.away:
+            msg = "it is away"
+            raise SinkUnavailable(msg)
+        return await super().write(rows)
+
+
+async def test_rows_that_another_instance_has_recorded_meanwhile_are_kept_once(tmp_path):
+    """Also those that came into the spool twice, and those that were in the sink already."""
+    bridged = Bridged(tmp_path)
+    behind = Away(tmp_path / "behind.db")
+    bridged.sink = SpooledSink(
+        behind,
+        bridged.spool,
+        clock=bridged.clock,
+        tasks=bridged.tasks,
+        on_warning=bridged.warnings.append,
+        on_drained=bridged.drained.extend,
+    )
+    answered = AnsweredCall(None, "", {}, "", None, 1.0, 2.0, identity="computed")
+    computed = [
+        Row(row.table, (answered.row_id(str(row.cells[2])), *row.cells[1:]), row.tags)
+        for row in batch(1, 2, 3)
+    ]
+    await bridged.sink.open(SCHEMA)
+    await bridged.sink.write(computed[:1])
+    behind.away = True
+    assert ["spool", "spool"] == [await bridged.sink.write(computed) for _ in range(2)]
+    behind.away = False
+    await behind.write(computed[1:2])
+    await bridged.clock.advance(1.0)
+    await bridged.sink.drained()
+    kept = await behind.read(Query("SELECT id FROM samples ORDER BY id"))
+    assert sorted(ids(computed)) == [identifier for (identifier,) in kept]
+    assert 0 == bridged.sink.depth == await bridged.spooled()
+    await bridged.sink.aclose()
+    await bridged.tasks.aclose()

@@ -231,6 +231,7 @@ def _plain(signal: RecordedSignal) -> dict[str, object]:
         "confidence": signal.confidence,
         "price": signal.price,
         "voices": {v.name: {"action": v.action, "reason": v.reason} for v in signal.voices},
+        "lacks": list(signal.lacks),
         "outcome": signal.outcome,
         "profit": signal.profit,
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import lru_cache
 from typing import Literal, cast
@@ -15,6 +16,8 @@ from argo_mw_signals.timestamps import MICROSECONDS
 Result = Literal["win", "loss", "flat"]
 
 TABLE = "signals"
+LACKS = "lacks"
+"""The key in ``detail`` of what a degraded signal had to do without."""
 MAX_SYMBOL = 64
 _YEAR_10000 = 253_402_300_800 * MICROSECONDS
 
@@ -54,7 +57,8 @@ class RecordedSignal:
         upstream: The upstream that made it.
         tenant: The tenant that it belongs to, or "" where tenants share it.
         detail: Anything else worth keeping, as JSON.
-        id: 16 bytes, ordered by time; made with the signal, so that writing it twice keeps one.
+        id: 16 bytes, ordered by time; made with the signal, so that writing it twice keeps one,
+            and the same in all instances that compute it from the same.
         outcome: How it ended, or ``None`` while that is open.
         is_active: Whether it is still open.
         exit_price: The price at which it was closed.
@@ -77,6 +81,15 @@ class RecordedSignal:
     exit_price: float | None = None
     profit: float | None = None
     exit_timestamp: int | None = None
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The names of what it had to do without, from its ``detail``."""
+        try:
+            detail = json.loads(self.detail or "{}")
+            return tuple(str(name) for name in detail[LACKS])
+        except (ValueError, KeyError, TypeError):
+            return ()  # no detail, or that of an imported signal
 
     def row(self) -> Row:
         """Return the row of this signal, and what changes with it.

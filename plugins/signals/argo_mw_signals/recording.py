@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 
 from argo_mw.plugin import AnsweredCall, Recording, Row
-from argo_mw_signals.recorded import TABLE, RecordedSignal, RecordedVote, signal_tags
+from argo_mw_signals.recorded import LACKS, TABLE, RecordedSignal, RecordedVote, signal_tags
 from argo_mw_signals.signal import Contribution, Signal
 from argo_mw_signals.timestamps import micros
 
@@ -84,9 +84,20 @@ def _rows(answered: AnsweredCall) -> Iterable[Row]:
         voices=tuple(_vote(one) for one in signal.contributions),
         upstream=answered.upstream,
         tenant=answered.owner,
-        detail=None if answered.as_of is None else json.dumps({"as_of": answered.as_of}),
+        detail=_detail(answered),
+        # Who got another action had other reasons, whatever both were computed from.
+        id=answered.row_id(TABLE, signal.action),
     )
     return [recorded.row()]
+
+
+def _detail(answered: AnsweredCall) -> str | None:
+    detail: dict[str, object] = {}
+    if answered.as_of is not None:
+        detail["as_of"] = answered.as_of
+    if answered.lacks:
+        detail[LACKS] = sorted(answered.lacks)
+    return json.dumps(detail) if detail else None
 
 
 def _vote(one: Contribution) -> RecordedVote:
