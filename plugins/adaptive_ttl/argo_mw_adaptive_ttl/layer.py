@@ -186,10 +186,12 @@ class AdaptiveTtl:
 
     def _say_unknown(self, subject: str) -> None:
         """Log the first symbol whose market is not known; the notes of answers tell of each."""
-        self._first_unknown = first = self._first_unknown or subject
+        if self._first_unknown:
+            return
+        self._first_unknown = subject
         self._context.warn_once(
             NAME,
-            f"the market of {first!r} is not known, so it counts as open, and so will those of "
+            f"the market of {subject!r} is not known, so it counts as open, and so will those of "
             "others: name their calendars in [plugins.adaptive_ttl.calendars]",
         )
 

@@ -15,6 +15,8 @@ Seconds = NDArray[np.int64]
 MINUTE = 60
 HOUR = 3600
 DAY = 86_400
+
+_SECONDS = {"second": 1, "minute": MINUTE, "hour": HOUR}
 _TIMEFRAME = re.compile(r"(\d{0,3})(Min|T|Hour|H|Day|D|Week|W|Month|M)")
 
 
@@ -61,7 +63,8 @@ class Timeframe:
 
     Attributes:
         count: How many units.
-        unit: ``minute``, ``hour``, ``day``, ``week`` or ``month``.
+        unit: ``second``, ``minute``, ``hour``, ``day``, ``week``, ``month``, ``quarter`` or
+            ``year``.
     """
 
     count: int
@@ -70,12 +73,12 @@ class Timeframe:
     @property
     def intraday(self) -> bool:
         """Whether a trading day holds several such bars."""
-        return self.unit in ("minute", "hour")
+        return self.unit in _SECONDS
 
     @property
     def seconds(self) -> int:
         """Length in seconds of an intraday bar."""
-        return self.count * (MINUTE if self.unit == "minute" else HOUR)
+        return self.count * _SECONDS[self.unit]
 
     @classmethod
     def parse(cls, text: str) -> Timeframe:
@@ -110,11 +113,34 @@ def join(parts: Sequence[Bars]) -> Bars:
     )
 
 
+def spread(minutes: Bars) -> Bars:
+    """Return four seconds of each minute, which add up to it: open, two turns, close."""
+    up = minutes.close >= minutes.open
+    before = np.where(up, minutes.low, minutes.high)
+    after = np.where(up, minutes.high, minutes.low)
+    prices = np.stack([minutes.open, before, after, minutes.close], axis=1).ravel()
+    quarter = np.floor(minutes.volume / 4)
+    volumes = np.stack([minutes.volume - 3 * quarter, *([quarter] * 3)], axis=1).ravel()
+    times = (minutes.time[:, None] + np.array([0, 20, 40, 59])).ravel()
+    return Bars(times, prices, prices, prices, prices, volumes)
+
+
+def run_lengths(bucket: Seconds) -> Seconds:
+    """Return how many neighbours share each *bucket*."""
+    return np.diff(np.append(_starts(bucket), len(bucket)))
+
+
+def _starts(bucket: Seconds) -> Seconds:
+    if len(bucket) == 0:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.diff(bucket, prepend=bucket[0] - 1))
+
+
 def aggregate(bars: Bars, bucket: Seconds) -> Bars:
     """Merge the neighbours that share a *bucket*, whose value becomes the bar's time."""
     if len(bars) == 0:
         return bars
-    first = np.flatnonzero(np.diff(bucket, prepend=bucket[0] - 1))
+    first = _starts(bucket)
     last = np.append(first[1:], len(bars)) - 1
     return Bars(
         bucket[first],
@@ -126,7 +152,13 @@ def aggregate(bars: Bars, bucket: Seconds) -> Bars:
     )
 
 
-def resample(bars: Bars, timeframe: Timeframe) -> Bars:
-    """Merge minute bars into intraday bars of *timeframe*."""
-    size = timeframe.seconds
-    return bars if size == MINUTE else aggregate(bars, bars.time - bars.time % size)
+def resample(bars: Bars, timeframe: Timeframe) -> tuple[Bars, Seconds]:
+    """Merge minute bars into intraday bars of *timeframe*, and say of how many each was made.
+
+    Seconds are made of the seconds of :func:`spread`.
+    """
+    if timeframe.unit == "second":
+        bars = spread(bars)
+    bucket = bars.time - bars.time % timeframe.seconds
+    made_of = run_lengths(bucket)
+    return bars if len(made_of) == len(bars) else aggregate(bars, bucket), made_of

@@ -77,7 +77,7 @@ class Endpoint:
             if fault.kind in ("reset", "outage"):
                 return Handling(delay, Standing(), fault=fault)
         key = self.vendor.key(request)
-        if not key or (self._keys is not None and key not in self._keys):
+        if not self._admits(key, request):
             return Handling(delay, Standing(), error=self.vendor.errors["unauthorized"])
         standing = self.meter.charge(key, now)
         if standing.exceeded:
@@ -87,6 +87,11 @@ class Endpoint:
         if fault.kind in self.vendor.twists:
             return Handling(delay, standing, twist=fault.kind)
         return Handling(delay, standing, error=self.vendor.errors[fault.kind])
+
+    def _admits(self, key: str, request: VendorRequest) -> bool:
+        if not key:
+            return self.vendor.is_public(request)
+        return self._keys is None or key in self._keys
 
     def answered(self, answer: Answer) -> None:
         """Count an answer that was sent in full."""

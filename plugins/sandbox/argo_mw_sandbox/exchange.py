@@ -18,11 +18,14 @@ from argo_mw_sandbox.bars import (
     aggregate,
     join,
     resample,
+    run_lengths,
 )
 from argo_mw_sandbox.instruments import Instrument, completed, partial_day
 from argo_mw_sandbox.sessions import EPOCH, Market
 
 _MARKS = re.compile("[-/.]")
+_MONTHS = {"month": 1, "quarter": 3, "year": 12}
+
 MONDAY = 4
 """1970-01-01 was a Thursday: the first Monday is day 4."""
 
@@ -36,20 +39,30 @@ class Span:
         end: Latest start of a bar, in seconds since the epoch.
         limit: How many bars at most.
         newest_first: Whether the limit counts from the end; the bars stay in order of time.
+        of_base: Whether the limit counts the bars that others are made of: seconds, minutes or
+            days. No bar is cut in two, and there is at least one.
     """
 
     start: float
     end: float
     limit: int
     newest_first: bool = False
+    of_base: bool = False
 
 
 @frozen
 class Page:
-    """Some bars, and whether the limit cut more of them off."""
+    """Some bars, and what the limit left of them.
+
+    Attributes:
+        bars: The bars.
+        more: Whether the limit cut more of them off.
+        base: How many seconds, minutes or days they were made of.
+    """
 
     bars: Bars
     more: bool
+    base: int
 
 
 _PREFERRED = re.compile(r"([A-Z]{1,5})(?:p|-P-?|\.PR)([A-Z]?)")
@@ -103,7 +116,7 @@ def read_bars(instrument: Instrument, timeframe: Timeframe, span: Span, now: flo
 
 def _daily(instrument: Instrument, timeframe: Timeframe, span: Span, now: float) -> Page:
     single = timeframe == Timeframe(1, "day")
-    slack = 0 if single else 400 * DAY
+    slack = 0 if single else _slack(timeframe)
     time = instrument.daily.time
     low = int(np.searchsorted(time, span.start - slack))
     high = int(np.searchsorted(time, span.end + slack, side="right"))
@@ -111,11 +124,13 @@ def _daily(instrument: Instrument, timeframe: Timeframe, span: Span, now: float)
     bars = instrument.daily[low : min(high, done)]
     if low <= done < high and time[done] <= now:
         bars = join([bars, partial_day(instrument, done, now)])
+    made_of = np.ones(len(bars), np.int64)
     if not single:
-        bars = _group_days(bars, timeframe, instrument)
+        bars, made_of = _group_days(bars, timeframe, instrument)
         first = int(np.searchsorted(bars.time, span.start))
-        bars = bars[first : int(np.searchsorted(bars.time, span.end, side="right"))]
-    return _cut(bars, span)
+        wanted = slice(first, int(np.searchsorted(bars.time, span.end, side="right")))
+        bars, made_of = bars[wanted], made_of[wanted]
+    return _cut(bars, made_of, span)
 
 
 def _intraday(instrument: Instrument, timeframe: Timeframe, span: Span, now: float) -> Page:
@@ -124,35 +139,46 @@ def _intraday(instrument: Instrument, timeframe: Timeframe, span: Span, now: flo
     high = int(np.searchsorted(time, min(span.end, now), side="right"))
     rows = range(high - 1, low - 1, -1) if span.newest_first else range(low, high)
     parts: list[Bars] = []
-    found = 0
+    made_of: list[Seconds] = []
+    count = found = 0
     for row in rows:
         minutes = instrument.minutes(row)
         seen = int(np.searchsorted(minutes.time, now - MINUTE, side="right"))
-        day = resample(minutes[:seen], timeframe)
+        day, sizes = resample(minutes[:seen], timeframe)
         first = int(np.searchsorted(day.time, span.start))
         last = int(np.searchsorted(day.time, span.end, side="right"))
         parts.append(day[first:last])
-        found += last - first
-        if found > span.limit:
+        made_of.append(sizes[first:last])
+        count += last - first
+        found += int(sizes[first:last].sum()) if span.of_base else last - first
+        if found > span.limit and count > 1:
             break
     if span.newest_first:
         parts.reverse()
-    return _cut(join(parts), span)
+        made_of.reverse()
+    return _cut(join(parts), np.concatenate([np.empty(0, np.int64), *made_of]), span)
 
 
-def _cut(bars: Bars, span: Span) -> Page:
-    more = len(bars) > span.limit
-    if not more:
-        return Page(bars, more)
-    rows = slice(len(bars) - span.limit, None) if span.newest_first else slice(span.limit)
-    return Page(bars[rows], more)
+def _cut(bars: Bars, made_of: Seconds, span: Span) -> Page:
+    keep = min(span.limit, len(bars))
+    if span.of_base:
+        sums = np.cumsum(made_of[::-1] if span.newest_first else made_of)
+        keep = min(max(1, int(np.searchsorted(sums, span.limit, side="right"))), len(bars))
+    rows = slice(len(bars) - keep, None) if span.newest_first else slice(keep)
+    return Page(bars[rows], keep < len(bars), int(made_of[rows].sum()))
 
 
-def _group_days(bars: Bars, timeframe: Timeframe, instrument: Instrument) -> Bars:
+def _group_days(bars: Bars, timeframe: Timeframe, instrument: Instrument) -> tuple[Bars, Seconds]:
     market = instrument.market
     days = np.array([market.day_of(instant) for instant in bars.time.tolist()], np.int64)
     starts = [market.midnight(day) for day in _bucket_days(days, timeframe)]
-    return aggregate(bars, np.array(starts, np.int64))
+    bucket = np.array(starts, np.int64)
+    return aggregate(bars, bucket), run_lengths(bucket)
+
+
+def _slack(timeframe: Timeframe) -> int:
+    months = timeframe.count * _MONTHS.get(timeframe.unit, 1)
+    return 400 * DAY * (1 + months // 12)
 
 
 def _bucket_days(days: Seconds, timeframe: Timeframe) -> list[int]:
@@ -161,7 +187,8 @@ def _bucket_days(days: Seconds, timeframe: Timeframe) -> list[int]:
     if timeframe.unit == "week":
         size = 7 * timeframe.count
         return [day - (day - MONDAY) % size for day in days.tolist()]
-    return [_month_start(day, timeframe.count) for day in days.tolist()]
+    months = timeframe.count * _MONTHS[timeframe.unit]
+    return [_month_start(day, months) for day in days.tolist()]
 
 
 def _month_start(day: int, count: int) -> int:

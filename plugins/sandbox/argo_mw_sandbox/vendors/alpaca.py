@@ -19,6 +19,7 @@ from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.news import Headline, headlines
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
+from argo_mw_sandbox.splits import adjusted
 from argo_mw_sandbox.vendors.dates import first_second, last_second
 from argo_mw_sandbox.vendors.headers import label
 from argo_mw_sandbox.vendors.protocol import (
@@ -36,6 +37,7 @@ MAX_NEWS = 50
 SIP_DELAY = 15 * MINUTE
 PATHS = {"/v2/stocks/bars": STOCKS, "/v1beta3/crypto/us/bars": CRYPTO}
 NEWS_PATH = "/v1beta1/news"
+ADJUSTMENTS = ("raw", "split", "dividend", "spin-off", "all")
 SYMBOLS = {
     "stocks": re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,3})?"),
     "crypto": re.compile(r"[A-Z0-9]{2,10}[/-]?[A-Z]{3,4}"),
@@ -58,6 +60,7 @@ class _BarsQuery:
     descending: bool
     token: tuple[str, int] | None
     now: float
+    adjusted: bool
 
 
 class Alpaca:
@@ -90,6 +93,10 @@ class Alpaca:
         """Return the key id, if the secret is there as well."""
         secret = request.headers.get("APCA-API-SECRET-KEY", "")
         return request.headers.get("APCA-API-KEY-ID", "") if secret else ""
+
+    def is_public(self, request: VendorRequest) -> bool:
+        """Return whether crypto prices are asked for: they need no key."""
+        return PATHS.get(request.path) is CRYPTO
 
     def symbols(self, request: VendorRequest) -> tuple[str, ...]:
         """Return the symbols asked for."""
@@ -140,6 +147,8 @@ class Alpaca:
             if instrument is None:
                 continue
             bars, more = self._read_symbol(symbol, instrument, wanted, left)
+            if wanted.adjusted:
+                bars = adjusted(bars, instrument)
             left -= len(bars)
             if len(bars):
                 found.append(instrument)
@@ -179,6 +188,7 @@ class Alpaca:
             _descending(query, default="asc"),
             token,
             now,
+            _adjusted(query, market),
         )
 
     def _too_recent(self, request: VendorRequest, wanted: _BarsQuery, market: Market) -> bool:
@@ -200,7 +210,7 @@ class Alpaca:
         return page.bars, page.more
 
     def _encode(self, symbol: str, wanted: _BarsQuery, bars: Bars) -> bytes:
-        rows = self._memory.rows(symbol, wanted.timeframe, bars)
+        rows = self._memory.rows(symbol, (wanted.timeframe, wanted.adjusted), bars)
         if wanted.descending:
             rows = b",".join(b"{" + row for row in reversed(rows[1:].split(b",{")))
         return b'"%s":[%s]' % (symbol.encode(), rows)
@@ -266,6 +276,16 @@ def _descending(query: Mapping[str, str], default: str) -> bool:
         msg = f"invalid sort: {order}"
         raise ValueError(msg)
     return order == "desc"
+
+
+def _adjusted(query: Mapping[str, str], market: Market) -> bool:
+    """Return whether splits are asked to be adjusted for; there are no dividends here."""
+    kinds = (query.get("adjustment") or "raw").split(",")
+    for kind in kinds:
+        if kind not in ADJUSTMENTS:
+            msg = f"invalid adjustment: {kind}"
+            raise ValueError(msg)
+    return market is STOCKS and not {"split", "all"}.isdisjoint(kinds)
 
 
 def _no_bound(wanted: _BarsQuery) -> int:

@@ -17,6 +17,7 @@ from argo_mw_sandbox.instruments import Instrument, completed
 from argo_mw_sandbox.news import Headline, headlines, sentiment_label
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import NEW_YORK, STOCKS, Market
+from argo_mw_sandbox.splits import adjusted
 from argo_mw_sandbox.vendors.headers import label
 from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, BadRequest, VendorRequest, World
 from argo_mw_sandbox.vendors.rows import RowMemory, volumes
@@ -117,6 +118,10 @@ class AlphaVantage:
         """Return the key in the query."""
         return request.query.get("apikey", "")
 
+    def is_public(self, request: VendorRequest) -> bool:
+        """Return whether it needs no key: none does."""
+        return False
+
     def symbols(self, request: VendorRequest) -> tuple[str, ...]:
         """Return the symbol of a series, or the tickers of a question for news."""
         named = request.query.get("symbol") or request.query.get("tickers") or ""
@@ -168,7 +173,10 @@ class AlphaVantage:
             "4. Output Size": "Compact" if size == COMPACT else "Full size",
             "5. Time Zone": "US/Eastern",
         }
-        return _series(meta, "Time Series (Daily)", rows, label([instrument], intraday=False))
+        source = label([instrument], intraday=False)
+        if _wants_csv(request):
+            return _csv(bars, "%Y-%m-%d", source)
+        return _series(meta, "Time Series (Daily)", rows, source)
 
     def _read_intraday(self, request: VendorRequest, now: float) -> Answer:
         if not self._world.paid:
@@ -181,6 +189,8 @@ class AlphaVantage:
         size = self._size(request)
         start, end = _month(request.query.get("month"), instrument.market, now)
         bars = read_bars(instrument, timeframe, Span(start, end, size, newest_first=True), now).bars
+        as_traded = request.query.get("adjusted") == "false"
+        bars = bars if as_traded else adjusted(bars, instrument)
         meta = {
             "1. Information": f"Intraday ({interval}) open, high, low, close prices and volume",
             "2. Symbol": request.query["symbol"],
@@ -189,8 +199,10 @@ class AlphaVantage:
             "5. Output Size": "Compact" if size == COMPACT else "Full size",
             "6. Time Zone": "US/Eastern",
         }
-        rows = self._intraday.rows(instrument.symbol, timeframe, bars)
+        rows = self._intraday.rows(instrument.symbol, (timeframe, as_traded), bars)
         source = label([instrument], intraday=True)
+        if _wants_csv(request):
+            return _csv(bars, "%Y-%m-%d %H:%M:%S", source)
         return _series(meta, f"Time Series ({interval})", rows, source)
 
     def _instrument(self, request: VendorRequest) -> Instrument:
@@ -241,6 +253,24 @@ def _encoder(form: str) -> Callable[[Bars], bytes]:
 def _series(meta: Mapping[str, str], name: str, rows: bytes, headers: Mapping[str, str]) -> Answer:
     body = b'{"Meta Data":%s,"%s":{%s}}' % (json.dumps(meta).encode(), name.encode(), rows)
     return Answer(body, headers=headers)
+
+
+def _wants_csv(request: VendorRequest) -> bool:
+    return request.query.get("datatype") == "csv"
+
+
+def _csv(bars: Bars, form: str, headers: Mapping[str, str]) -> Answer:
+    """Return a series as a table, newest first; only errors come as JSON then."""
+    lines = ["timestamp,open,high,low,close,volume"]
+    columns = (bars.open, bars.high, bars.low, bars.close)
+    rows = zip(bars.time.tolist(), *(c.tolist() for c in columns), volumes(bars), strict=True)
+    for time, *prices, volume in [*rows][::-1]:
+        texts = (f"{price:.4f}" for price in prices)
+        lines.append(
+            ",".join([datetime.fromtimestamp(time, NEW_YORK).strftime(form), *texts, str(volume)])
+        )
+    body = "".join(f"{line}\r\n" for line in lines).encode()
+    return Answer(body, headers=headers, content_type="application/x-download")
 
 
 def _last(bars: Bars, form: str) -> str:

@@ -88,6 +88,10 @@ class Chat:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return token if scheme == "Bearer" else ""
 
+    def is_public(self, request: VendorRequest) -> bool:
+        """Return whether it needs no key: none does."""
+        return False
+
     def symbols(self, request: VendorRequest) -> tuple[str, ...]:
         """Return the model."""
         model = read_body(request).get("model")

@@ -116,6 +116,10 @@ class Claude:
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return request.headers.get("X-Api-Key", "") or bearer
 
+    def is_public(self, request: VendorRequest) -> bool:
+        """Return whether it needs no key: none does."""
+        return False
+
     def symbols(self, request: VendorRequest) -> tuple[str, ...]:
         """Return the model."""
         model = read_body(request).get("model")

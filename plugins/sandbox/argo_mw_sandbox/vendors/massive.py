@@ -17,6 +17,7 @@ from argo_mw_sandbox.exchange import Span, read_bars
 from argo_mw_sandbox.instruments import Instrument
 from argo_mw_sandbox.quotas import Standing
 from argo_mw_sandbox.sessions import CRYPTO, STOCKS, Market
+from argo_mw_sandbox.splits import adjusted
 from argo_mw_sandbox.vendors.dates import first_second, last_second
 from argo_mw_sandbox.vendors.headers import label
 from argo_mw_sandbox.vendors.protocol import MARKET_TWISTS, Answer, VendorRequest, World, failure
@@ -29,7 +30,7 @@ PATH = re.compile(
     r"/(?P<start>[^/]+)/(?P<end>[^/]+)"
 )
 TICKER = re.compile(r"/v2/aggs/ticker/([^/]+)/")
-UNITS = ("minute", "hour", "day", "week", "month")
+UNITS = ("second", "minute", "hour", "day", "week", "month", "quarter", "year")
 REQUEST_ID = "6a7e466379af0a71039d60cc78e72282"
 
 
@@ -46,6 +47,7 @@ class _BarsQuery:
     end: float
     limit: int
     descending: bool
+    adjusted: bool
 
 
 class Massive:
@@ -94,6 +96,10 @@ class Massive:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         return token if scheme == "Bearer" else request.query.get("apiKey", "")
 
+    def is_public(self, request: VendorRequest) -> bool:
+        """Return whether it needs no key: none does."""
+        return False
+
     def symbols(self, request: VendorRequest) -> tuple[str, ...]:
         """Return the ticker."""
         match = TICKER.match(request.path)
@@ -122,20 +128,23 @@ class Massive:
             return _error(400, "ERROR", error=str(error))
         instrument = self._world.exchange.find(wanted.ticker, wanted.market)
         if instrument is None or twist == "empty":
-            return Answer(_body(wanted.ticker, 0, b"", ""))
+            return Answer(_body(wanted, (0, 0), b"", ""))
         return self._aggregates(request, wanted, instrument, self._world.now(twist))
 
     def _aggregates(
         self, request: VendorRequest, wanted: _BarsQuery, instrument: Instrument, now: float
     ) -> Answer:
-        span = Span(wanted.start, wanted.end, wanted.limit, newest_first=wanted.descending)
+        span = Span(
+            wanted.start, wanted.end, wanted.limit, newest_first=wanted.descending, of_base=True
+        )
         page = read_bars(instrument, wanted.timeframe, span, now)
-        rows = self._memory.rows(wanted.ticker, wanted.timeframe, page.bars)
+        bars = adjusted(page.bars, instrument) if wanted.adjusted else page.bars
+        rows = self._memory.rows(wanted.ticker, (wanted.timeframe, wanted.adjusted), bars)
         if wanted.descending and rows:
             rows = b",".join(b"{" + row for row in reversed(rows[1:].split(b",{")))
         link = _next_url(request, wanted, page.bars) if page.more else ""
         return Answer(
-            _body(wanted.ticker, len(page.bars), rows, link),
+            _body(wanted, (page.base, len(page.bars)), rows, link),
             headers=label([instrument], intraday=wanted.timeframe.intraday),
         )
 
@@ -163,6 +172,7 @@ def _read(match: re.Match[str], query: Mapping[str, str]) -> _BarsQuery:
         end,
         int(limit),
         query.get("sort") == "desc",
+        query.get("adjusted", "true").lower() != "false",
     )
 
 
@@ -186,14 +196,16 @@ def _next_url(request: VendorRequest, wanted: _BarsQuery, bars: Bars) -> str:
     order = "desc" if wanted.descending else "asc"
     return (
         f"{request.base}/v2/aggs/ticker/{wanted.ticker}/range/{frame.count}/{frame.unit}"
-        f"/{start}/{end}?limit={wanted.limit}&sort={order}"
+        f"/{start}/{end}?adjusted={json.dumps(wanted.adjusted)}&limit={wanted.limit}&sort={order}"
     )
 
 
-def _body(ticker: str, count: int, rows: bytes, link: str) -> bytes:
+def _body(wanted: _BarsQuery, counts: tuple[int, int], rows: bytes, link: str) -> bytes:
+    """Return an answer; *counts* are of the bars that were read and of those that were made."""
+    base, count = counts
     head = (
-        f'{{"ticker":{json.dumps(ticker)},"queryCount":{count},"resultsCount":{count},"adjusted":true,'
-        f'"status":"OK","request_id":"{zlib.crc32(rows):032x}","count":{count}'
+        f'{{"ticker":{json.dumps(wanted.ticker)},"queryCount":{base},"resultsCount":{count},'
+        f'"adjusted":{json.dumps(wanted.adjusted)},"status":"OK","request_id":"{zlib.crc32(rows):032x}","count":{count}'
     )
     results = b',"results":[%s]' % rows if count else b""
     tail = f',"next_url":"{link}"}}' if link else "}"

@@ -134,6 +134,9 @@ class Vendor(Protocol):
     def key(self, request: VendorRequest) -> str:
         """Return the API key of a request, ``""`` if there is none."""
 
+    def is_public(self, request: VendorRequest) -> bool:
+        """Return whether a request is answered without a key."""
+
     def symbols(self, request: VendorRequest) -> tuple[str, ...]:
         """Return the symbols (or the model) that a request names."""
 
