@@ -285,7 +285,7 @@ class Context:
         known = getattr(self.shared, "availability", None)
         if isinstance(known, Availability):
             known.watch(
-                lambda why: health.failed(Ability.READ, SharedUnavailable(why)),
+                lambda why: health.failed(Ability.WRITE, SharedUnavailable(why)),
                 lambda _: health.look(),
             )
 

@@ -63,10 +63,10 @@ class Shared(Protocol):
     it is closed. Giving back is not undone by a cancellation: a :meth:`release` or an :meth:`add`
     of a negative amount that was asked is carried out.
 
-    A store that was slow, or refused a write, is away until a probe in the background has written:
-    no caller waits longer than the driver's time limit, and none queues behind another for it. A
-    driver that keeps an :class:`~argo_mw.store.Availability` in its attribute ``availability`` has
-    its outages reported as they begin and end.
+    A store that was slow, or refused a write, takes no more until a probe in the background has
+    written: no caller waits longer than the driver's time limit, and none queues behind another for
+    it. A driver that keeps an :class:`~argo_mw.store.Availability` in its attribute
+    ``availability`` has its outages noticed as they begin and end.
     """
 
     async def get(self, key: str) -> bytes | None:

@@ -16,58 +16,65 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 from attrs import define, field
 
 from argo_mw.base.clock import Clock, SystemClock
-from argo_mw.base.errors import Closed, SharedUnavailable
+from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
-from argo_mw.store.affinity import LoopAffinity
-from argo_mw.store.give_backs import GiveBacks, claim
+from argo_mw.store.give_backs import GiveBacks
 from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, check_value
 from argo_mw.store.protocol import Count, Lease
 from argo_mw.store.sqlite_store import Message, SqliteStore
-from argo_mw.store.sqlite_worker import Command, Worker
+from argo_mw.store.sqlite_threads import SqliteThreads
 
 T = TypeVar("T")
 
 _POLL_SECONDS: Final = 0.01
-_MAX_WAITING: Final = 100_000
 _NO_MESSAGE: Final = 2**63
 _MAX_GIVE_BACK_SECONDS: Final = 86_400.0
+_OF_TIMEOUT: Final = 0.8
+"""How long, of a command's time limit, SQLite waits for locks: the rest is for the work."""
 
 log = Log("argo_mw")
 
 
 async def open_sqlite(
-    path: Path, *, clock: Clock | None = None, max_bytes: int = 2**30, busy_timeout: float = 2.0
+    path: Path, *, clock: Clock | None = None, max_bytes: int = 2**30, busy_timeout: float = 1.0
 ) -> SqliteShared:
     """Open the store in the file at *path*; make the file if there is none.
 
+    If the file cannot be used now, the store is away until it can.
+
     Args:
         path: The file. It and its directory are made readable for their owner only.
-        clock: Its wall time decides what has expired.
+        clock: Its wall time decides what has expired; it paces the attempts to use the file again.
         max_bytes: How large the file may become.
-        busy_timeout: Seconds to wait for another process's transaction before a command fails.
+        busy_timeout: Seconds that a command may take, most of them waiting for another process's
+            transaction, before the store counts as away.
 
     Raises:
         ConfigError: The path cannot be used, or holds something else.
-        SharedUnavailable: Another process has locked the file for longer than *busy_timeout*.
     """
-    loop = asyncio.get_running_loop()
+    wait = busy_timeout * _OF_TIMEOUT
 
-    def open_store() -> SqliteStore:
-        return SqliteStore(path.absolute(), max_bytes=max_bytes, busy_timeout=busy_timeout)
+    def open_store(*, connect: bool = True) -> SqliteStore:
+        return SqliteStore(path.absolute(), max_bytes=max_bytes, busy_timeout=wait, connect=connect)
 
-    writer = await asyncio.to_thread(open_store)
+    why: str | None = None
     try:
-        reader = await asyncio.to_thread(open_store)
-    except BaseException:
-        writer.close()
-        raise
-    return SqliteShared(reader, writer, loop, clock if clock is not None else SystemClock())
+        writer = await asyncio.to_thread(open_store)
+    except SharedUnavailable as error:
+        why = str(error)
+        writer = open_store(connect=False)
+    reader = open_store(connect=False)  # its thread connects
+    shared = SqliteShared(reader, writer, clock or SystemClock(), timeout=busy_timeout)
+    if why is not None:
+        shared.availability.lost(why)
+    return shared
 
 
 @define(eq=False)
@@ -89,31 +96,23 @@ class SqliteShared:
     """Implements :class:`~argo_mw.plugin.Shared`; made by :func:`open_sqlite`."""
 
     def __init__(
-        self,
-        reader: SqliteStore,
-        writer: SqliteStore,
-        loop: asyncio.AbstractEventLoop,
-        clock: Clock,
+        self, reader: SqliteStore, writer: SqliteStore, clock: Clock, *, timeout: float
     ) -> None:
-        self._loop = loop
         self._clock = clock
-        self._affinity = LoopAffinity()
-        self._closed = False
         self._give_backs = GiveBacks(clock)
-        self._waiting = 0
-        self._outbox: dict[Worker, list[Command]] = {}
         self._listeners: dict[SqliteSubscription, None] = {}
         self._channel_reader = _ChannelReader(self._deliver_soon)
-        self._reader = Worker(
+        self._threads = SqliteThreads(
             reader,
-            loop,
-            "argo-mw-sqlite-read",
-            writes=False,
+            writer,
+            clock,
+            timeout=timeout,
+            on_written=self._after_write,
             on_poll=self._channel_reader.poll,
         )
-        self._writer = Worker(
-            writer, loop, "argo-mw-sqlite-write", writes=True, on_done=self._after_write
-        )
+        self.availability = self._threads.availability
+        self._run = self._threads.run
+        self._reader, self._writer = self._threads.reader, self._threads.writer
 
     async def get(self, key: str) -> bytes | None:
         """See :meth:`argo_mw.plugin.Shared.get`."""
@@ -177,6 +176,7 @@ class SqliteShared:
             self._writer,
             lambda store: store.add(key, amount, limit, expires, now, epoch),
             None if limit is None or amount <= 0 else late,
+            must=amount < 0,
         )
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
@@ -204,7 +204,7 @@ class SqliteShared:
     async def release(self, lease: Lease) -> bool:
         """See :meth:`argo_mw.plugin.Shared.release`."""
         now = self._clock.time()
-        return await self._run(self._writer, lambda store: store.release(lease, now))
+        return await self._run(self._writer, lambda store: store.release(lease, now), must=True)
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
@@ -242,53 +242,25 @@ class SqliteShared:
     async def scan(self, prefix: str) -> Sequence[str]:
         """See :meth:`argo_mw.plugin.Shared.scan`."""
         now = self._clock.time()
-        return await self._run(self._reader, lambda store: store.scan(prefix, now))
+        found: list[str] = []
+        while True:  # in pages, since a large file takes longer than a command may
+            after = found[-1] if found else ""
+            page = await self._run(self._reader, partial(_page, prefix, now, after))
+            if not page:
+                return found
+            found += page
 
     async def aclose(self) -> None:
         """Run the commands that were given, then close the file. Idempotent."""
-        if self._closed:
+        if self._threads.closed:
             return
-        self._affinity.check()
         with contextlib.suppress(SharedUnavailable):
             # Answered behind all earlier commands, also those whose callers were cancelled.
             await self._run(self._writer, lambda store: None)
+        await self.availability.aclose()
         await self._give_backs.aclose()
-        self._send()
-        self._closed = True
         self._listeners.clear()
-        await self._writer.stop()
-        await self._reader.stop()
-
-    # -- commands ------------------------------------------------------------------------
-
-    async def _run(
-        self,
-        worker: Worker,
-        run: Callable[[SqliteStore], T],
-        late: Callable[[T], None] | None = None,
-    ) -> T:
-        self._affinity.check()
-        if self._closed:
-            msg = "the shared store was closed; open another one"
-            raise Closed(msg)
-        if self._waiting >= _MAX_WAITING:
-            msg = f"the shared store is too slow: {self._waiting} commands wait for it already"
-            raise SharedUnavailable(msg)
-        if not self._outbox:
-            self._loop.call_soon(self._send)
-        done: asyncio.Future[T] = self._loop.create_future()
-        command = Command(run, done, self._clock.time(), late)  # type: ignore[arg-type]
-        self._outbox.setdefault(worker, []).append(command)
-        self._waiting += 1
-        try:
-            return await (done if late is None else claim(done, late))
-        finally:
-            self._waiting -= 1
-
-    def _send(self) -> None:
-        outbox, self._outbox = self._outbox, {}
-        for worker, commands in outbox.items():
-            worker.send(commands)
+        await self._threads.aclose()
 
     def _row(
         self, key: str, value: bytes, ttl: float | None, fence: int = 0
@@ -310,14 +282,11 @@ class SqliteShared:
     def _after_write(self) -> None:
         """Run in the writing thread: let the reading one look for messages at once."""
         if self._listeners:
-            self._reader.send([])
+            self._reader.wake()
 
     def _deliver_soon(self, messages: list[Message] | None) -> None:
         """Run in the reading thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._deliver, messages)
-        except RuntimeError:
-            log.debug("the event loop was closed before the shared store")
+        self._threads.soon(self._deliver, messages)
 
     def _deliver(self, messages: list[Message] | None) -> None:
         for listener in list(self._listeners):
@@ -331,6 +300,10 @@ class SqliteShared:
                         listener.on_message(body)
             except Exception:
                 log.exception("a listener of the shared store failed")
+
+
+def _page(prefix: str, now: float, after: str, store: SqliteStore) -> list[str]:
+    return store.scan(prefix, now, after)
 
 
 class _ChannelReader:

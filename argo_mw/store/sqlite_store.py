@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from argo_mw.base.errors import BadParameter
-from argo_mw.store.limits import check_epoch
+from argo_mw.store.limits import MAX_KEY_BYTES, check_epoch
 from argo_mw.store.protocol import EPOCH_KEY, Count, Lease
 from argo_mw.store.sqlite_file import SqliteFile
 
@@ -18,6 +18,9 @@ _MAX_ROWS: Final = 100
 _MAX_MESSAGES: Final = 10_000
 _SWEEP_EVERY: Final = 256
 _SWEEP_ROWS: Final = 5_000
+_SCAN_ROWS: Final = 1_000
+_LAST: Final = "\U0010ffff" * (MAX_KEY_BYTES // 4)
+"""No key is longer, and no text of that length comes later."""
 
 T = TypeVar("T")
 
@@ -34,8 +37,15 @@ class SqliteStore(SqliteFile):
     Each is to be called in a transaction (:meth:`SqliteFile.writing`) if it writes.
     """
 
-    def __init__(self, path: Path, *, max_bytes: int = 2**30, busy_timeout: float = 2.0) -> None:
-        super().__init__(path, max_bytes=max_bytes, busy_timeout=busy_timeout)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        max_bytes: int = 2**30,
+        busy_timeout: float = 2.0,
+        connect: bool = True,
+    ) -> None:
+        super().__init__(path, max_bytes=max_bytes, busy_timeout=busy_timeout, connect=connect)
         self._writes = 0
 
     # -- values --------------------------------------------------------------------------
@@ -122,14 +132,21 @@ class SqliteStore(SqliteFile):
         row = self._db.execute("SELECT count FROM entries WHERE key = ?", (EPOCH_KEY,)).fetchone()
         return None if row is None else row[0]
 
-    def scan(self, prefix: str, now: float) -> list[str]:
-        """Return the keys that begin with *prefix* and have not expired."""
+    def scan(self, prefix: str, now: float, after: str) -> list[str]:
+        """Return a page of the keys that begin with *prefix* and have not expired.
+
+        They come in order, those behind *after*; none when there are no more.
+        """
         found = self._db.execute(
-            "SELECT key FROM entries WHERE substr(key, 1, ?) = ?"
-            " AND (expires IS NULL OR expires > ?)",
-            (len(prefix), prefix, now),
+            "SELECT key FROM entries WHERE key > ? AND key BETWEEN ? AND ?"
+            " AND (expires IS NULL OR expires > ?) ORDER BY key LIMIT ?",
+            (after, prefix, prefix + _LAST, now, _SCAN_ROWS),
         )
         return [key for (key,) in found]
+
+    def touch(self) -> None:
+        """Write something, to find out whether that is possible."""
+        self._db.execute("UPDATE fence SET newest = newest")
 
     # -- leases --------------------------------------------------------------------------
 

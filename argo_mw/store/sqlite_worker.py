@@ -7,7 +7,8 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from attrs import define
@@ -17,8 +18,9 @@ from argo_mw.base.log import Log
 from argo_mw.store.sqlite_file import is_damage
 from argo_mw.store.sqlite_store import SqliteStore
 
-_MAX_BATCH: Final = 1_000
-_FILE_CHECK_SECONDS: Final = 1.0
+_MAX_COMMANDS: Final = 1_000
+_FILE_CHECK_SECONDS: Final = 0.01
+_PAUSE: Final = 0.25
 
 log = Log("argo_mw")
 
@@ -32,23 +34,53 @@ class Command:
         done: Receives the result, on the event loop.
         now: Wall time at which the command was given.
         late: Receives the result, on the event loop, if the caller has left; for what is granted.
+        must: Whether it is run although its caller has left.
     """
 
     run: Callable[[SqliteStore], object]
     done: asyncio.Future[object]
     now: float
     late: Callable[[object], None] | None = None
+    must: bool = False
 
+
+@define(eq=False)
+class Batch:
+    """Commands of one turn of the event loop.
+
+    Attributes:
+        commands: The commands.
+        due: When they count as overdue, in seconds of the loop's time.
+        extended: Whether that was put off, because the loop was stalled.
+        withdrawn: Whether they were given up.
+        begun: Whether the thread has begun to run them.
+    """
+
+    commands: list[Command]
+    due: float
+    extended: bool = False
+    withdrawn: bool = False
+    begun: bool = False
+
+
+_WAKE: Final = Batch([], 0.0)
+_LOOK: Final = Batch([], 0.0)
 
 Result = tuple[Command, object, BaseException | None]
+"""A command that was run, with its result or its error."""
+
+OnAnswer = Callable[[int, Sequence[Result], str | None], None]
+"""Takes how many batches were answered, the oldest ones, what became of their commands, and why the
+file could not be used."""
+
+_Answer = tuple[Sequence[Result], str | None]
 
 
 class Worker:
     """A thread with a connection of its own.
 
     Args:
-        store: The connection; no other thread may use it.
-        loop: Where results are handed over.
+        store: The connection, which may not be open yet; no other thread may use it.
         name: The thread's name.
         writes: Whether each batch of commands is one writing transaction.
         on_done: Called in the thread after each batch.
@@ -59,7 +91,6 @@ class Worker:
     def __init__(
         self,
         store: SqliteStore,
-        loop: asyncio.AbstractEventLoop,
         name: str,
         *,
         writes: bool,
@@ -67,77 +98,129 @@ class Worker:
         on_poll: Callable[[SqliteStore], float | None] | None = None,
     ) -> None:
         self._store = store
-        self._loop = loop
         self._writes = writes
         self._on_done = on_done
-        self._poll_after: float | None = None
         self._on_poll = on_poll
-        self._inbox: queue.SimpleQueue[list[Command] | None] = queue.SimpleQueue()
+        self._poll_after: float | None = None
+        self._inbox: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        store.look = partial(self._inbox.put, _LOOK)
         self._checked_at = time.monotonic()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._lock = threading.Lock()
+        self._answer: OnAnswer = lambda *_: None
+
+    def start(self, answer: OnAnswer) -> None:
+        """Start the thread.
+
+        Args:
+            answer: Called in the thread with what became of the batches that were sent, in order.
+        """
+        self._answer = answer
         self._thread.start()
 
-    def send(self, commands: list[Command]) -> None:
-        """Run *commands* soon; an empty list only wakes the thread."""
-        self._inbox.put(commands)
+    def send(self, batch: Batch) -> None:
+        """Run the commands of *batch* soon."""
+        self._inbox.put(batch)
 
-    async def stop(self) -> None:
-        """Run the commands that were sent, close the connection and end the thread."""
+    def withdraw(self, batch: Batch) -> Sequence[Command]:
+        """Give up the commands of *batch*, unless they have begun, and return all of them."""
+        with self._lock:
+            batch.withdrawn = True
+            given_up = batch.commands
+            if not batch.begun:
+                batch.commands = to_be_done(given_up)
+            return given_up
+
+    def wake(self) -> None:
+        """Poll soon."""
+        self._inbox.put(_WAKE)
+
+    async def stop(self, timeout: float) -> bool:
+        """Run what was sent, close the connection and end the thread.
+
+        Returns:
+            False if that takes longer than *timeout*, in seconds: the file hangs.
+        """
         self._inbox.put(None)
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, timeout)
+        return not self._thread.is_alive()
 
     # -- in the thread -------------------------------------------------------------------
 
     def _run(self) -> None:
         running = True
         while running:
-            batch, running = self._next_batch()
-            if batch:
-                self._hand_over(self._execute(batch))
+            batches, running = self._next_batches()
+            if batches:
+                self._answer(len(batches), *self._execute(batches))
                 if self._on_done is not None:
                     self._on_done()
-            if self._on_poll is not None and running:
-                self._poll()
+            if running:
+                self._poll(looked=bool(batches))
         self._store.close()
 
-    def _next_batch(self) -> tuple[list[Command], bool]:
-        batch: list[Command] = []
+    def _next_batches(self) -> tuple[list[Batch], bool]:
+        batches: list[Batch] = []
+        commands = 0
         try:
-            more = self._inbox.get(timeout=self._poll_after)
-            while more is not None:
-                batch += more
-                if len(batch) >= _MAX_BATCH:
-                    return batch, True
-                more = self._inbox.get_nowait()
+            batch = self._inbox.get(timeout=self._poll_after)
+            while batch is not None:
+                if batch is _LOOK:
+                    self._checked_at = 0.0
+                elif batch is not _WAKE:
+                    batches.append(batch)
+                    commands += len(batch.commands)
+                if commands >= _MAX_COMMANDS:
+                    return batches, True
+                batch = self._inbox.get_nowait()
         except queue.Empty:
-            return batch, True
-        return batch, False
+            return batches, True
+        return batches, False
 
-    def _execute(self, batch: list[Command]) -> list[Result]:
+    def _execute(self, batches: Sequence[Batch]) -> _Answer:
+        if batches[-1].withdrawn and not any(batch.commands for batch in batches):
+            return (), None  # no need to wait for the file
         try:
             self._check_file()
-            try:
-                return self._attempt(batch)
-            except sqlite3.OperationalError as error:
-                if not _is_full(error):
-                    raise
-                with self._store.writing():
-                    self._store.make_room(batch[-1].now)
-                return self._attempt(batch)
+            return self._with_room(batches), None
         except sqlite3.DatabaseError as error:
             if is_damage(error):
                 self._repair(error)
-            return _all_failed(batch, error)
+            elif not isinstance(error, sqlite3.OperationalError):
+                return _failed(batches, str(error)), None  # a command is wrong, not the file
+            why = self._store.reason(error)
+        except (ArgoError, OSError) as error:
+            why = str(error)
         except Exception as error:  # the thread must go on, and every caller get an answer
-            return _all_failed(batch, error)
+            return _failed(batches, str(error)), None
+        return _failed(batches, why), why
 
-    def _attempt(self, batch: list[Command]) -> list[Result]:
+    def _with_room(self, batches: Sequence[Batch]) -> Sequence[Result]:
+        try:
+            return self._attempt(batches)
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+            with self._store.writing():
+                self._store.make_room(_newest(batches))
+            return self._attempt(batches)
+
+    def _attempt(self, batches: Sequence[Batch]) -> Sequence[Result]:
         if not self._writes:
-            return [self._one(command) for command in batch]
+            return [self._one(command) for command in self._begin(batches)]
         with self._store.writing():
-            results = [self._one(command) for command in batch]
-            self._store.sweep(batch[-1].now)
+            results = [self._one(command) for command in self._begin(batches)]
+            self._store.sweep(_newest(batches))
         return results
+
+    def _begin(self, batches: Sequence[Batch]) -> list[Command]:
+        """Return the commands that were not given up, which cannot be from now on."""
+        commands: list[Command] = []
+        with self._lock:
+            for batch in batches:
+                batch.begun = True
+                commands += batch.commands
+        return commands
 
     def _one(self, command: Command) -> Result:
         try:
@@ -145,23 +228,30 @@ class Worker:
         except ArgoError as error:  # the command is wrong by itself and has written nothing
             return command, None, error
 
-    def _poll(self) -> None:
-        assert self._on_poll is not None
+    def _poll(self, *, looked: bool) -> None:
         try:
-            self._check_file()
-            self._poll_after = self._on_poll(self._store)
-        except (sqlite3.Error, ArgoError) as error:
+            if not looked:
+                self._check_file()
+            if self._on_poll is not None:
+                self._poll_after = self._on_poll(self._store)
+        except (sqlite3.Error, ArgoError, OSError) as error:
+            if self._poll_after is not None:
+                self._poll_after = _PAUSE
             log.debug("shared store could not be polled", error=str(error))
 
     def _check_file(self) -> None:
+        """Work on the files that are at the path now."""
         now = time.monotonic()
-        if now - self._checked_at >= _FILE_CHECK_SECONDS or not self._store.is_open:
-            self._checked_at = now
-            if self._store.replaced() or not self._store.is_open:
-                self._store.reopen()
-                log.warning(
-                    "shared store's file was replaced: opened again", path=str(self._store.path)
-                )
+        if now - self._checked_at < _FILE_CHECK_SECONDS and self._store.is_open:
+            return
+        self._checked_at = now
+        if not self._store.is_open:
+            self._store.reopen()
+        elif self._store.replaced():
+            self._store.reopen()
+            log.warning(
+                "shared store's file was replaced: opened again", path=str(self._store.path)
+            )
 
     def _repair(self, error: sqlite3.DatabaseError) -> None:
         try:
@@ -169,30 +259,29 @@ class Worker:
         except (sqlite3.Error, ArgoError, OSError) as another:
             log.warning("shared store could not be opened again", error=str(another))
 
-    def _hand_over(self, results: list[Result]) -> None:
-        try:
-            self._loop.call_soon_threadsafe(_resolve, results)
-        except RuntimeError:
-            log.debug("the event loop was closed before the shared store")
+
+def to_be_done(given_up: Iterable[Command]) -> list[Command]:
+    """Return what of *given_up* is carried out all the same: its callers do not repeat it."""
+    return [command for command in given_up if command.must and command.done.cancelled()]
 
 
-def _resolve(results: list[Result]) -> None:
-    for command, result, error in results:
-        if command.done.done():  # its caller was cancelled
-            if error is None and command.late is not None:
-                command.late(result)
-            continue
-        if error is None:
-            command.done.set_result(result)
-        else:
-            command.done.set_exception(error)
+def _failed(batches: Sequence[Batch], why: str) -> Sequence[Result]:
+    # One exception for each, because raising one object many times grows its traceback.
+    commands = (command for batch in batches for command in batch.commands)
+    return [(command, None, unavailable(why)) for command in commands]
+
+
+def unavailable(why: str, *, uncertain: bool = False) -> SharedUnavailable:
+    """Return the error of a command that was not run, or that may be if that is *uncertain*."""
+    msg = f"the shared store's file cannot be used now: {why}"
+    return SharedUnavailable(msg, uncertain=uncertain)
+
+
+def _newest(batches: Sequence[Batch]) -> float:
+    """Return the wall time at which the last command of *batches* was given."""
+    given = (command.now for batch in batches for command in batch.commands[-1:])
+    return max(given, default=0.0)
 
 
 def _is_full(error: sqlite3.OperationalError) -> bool:
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-
-
-def _all_failed(batch: list[Command], error: Exception) -> list[Result]:
-    # One exception for each, because raising one object many times grows its traceback.
-    msg = f"the shared store's file cannot be used now: {error}"
-    return [(command, None, SharedUnavailable(msg)) for command in batch]

@@ -167,11 +167,7 @@ CASES = (
     Case("attack_16_callers_share_a_refresh"),
     Case("attack_20_max_age_clock", slow=True),
     Case("attack_24_quota_leak_on_cancel", slow=True),
-    Case(
-        "attack_31_locked_store",
-        "while another process holds the write lock of shared.db, calls wait for 8 s or fail",
-        slow=True,
-    ),
+    Case("attack_31_locked_store", slow=True),
     Case("attack_32_frames_future_nat"),
     Case("attack_34_cancel_leaks_lease", slow=True, redis=True),
     Case("attack_37_tenants_nested"),
@@ -204,11 +200,7 @@ CASES = (
         redis=True,
     ),
     Case("field_16_nanosecond_bars"),
-    Case(
-        "field_17_database_locked_by_another",
-        "with shared.db locked by another program, a call takes 8 s whose upstream answers at once",
-        slow=True,
-    ),
+    Case("field_17_database_locked_by_another", slow=True),
     Case("field_18_orthodox_easter_calendar", slow=True),
     Case(
         "field_19_trace_context",

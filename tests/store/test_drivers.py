@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
 from argo_mw.store.memory import MemoryShared, MemoryStore
@@ -39,7 +42,21 @@ class TestSlow(SharedConformance):
 class TestSqlite(SharedConformance):
     @pytest.fixture
     def store(self, tmp_path):
-        clock = FakeClock()
+        clock, path = FakeClock(), tmp_path / "state" / "shared.db"
+
+        @contextlib.asynccontextmanager
+        async def block():
+            other = sqlite3.connect(path, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            finally:
+                other.close()
+                await clock.advance(1.0)
+
         return StoreUnderTest(
-            lambda: open_sqlite(tmp_path / "state" / "shared.db", clock=clock), clock.advance
+            lambda: open_sqlite(path, clock=clock, busy_timeout=0.3),
+            clock.advance,
+            block=block,
+            limit=0.3,
         )

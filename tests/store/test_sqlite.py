@@ -128,19 +128,6 @@ async def test_a_process_killed_while_it_writes_leaves_an_intact_file(shared, pa
     check.close()
 
 
-async def test_a_locked_file_is_unavailable_to_writers_only(shared, path):
-    await shared.set("key", b"value")
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(SharedUnavailable, match="locked"):
-        await shared.set("key", b"new")
-    assert await shared.get("key") == b"value"
-    other.execute("ROLLBACK")
-    await shared.set("key", b"new")
-    assert await shared.get("key") == b"new"
-    other.close()
-
-
 async def test_commands_of_one_turn_are_one_transaction(shared, monkeypatch):
     transactions = []
     writing = SqliteStore.writing
@@ -252,18 +239,6 @@ async def test_a_file_damaged_while_open_is_replaced_and_reported_as_a_gap(path)
             pass
     await eventually(lambda: bool(listener.gaps))
     await shared.aclose()
-
-
-async def test_a_deleted_file_is_created_again(shared, path):
-    listener = Listener()
-    await shared.subscribe("news", listener.on_message, listener.on_gap)
-    for file in path.parent.iterdir():
-        file.unlink()
-    await eventually(lambda: bool(listener.gaps))
-
-    async with asyncio.timeout(60):
-        while not path.exists() or await shared.get("key") != b"value":
-            await shared.set("key", b"value")
 
 
 async def test_a_file_that_is_no_database_is_refused_and_unchanged(tmp_path):

@@ -16,6 +16,7 @@ automatic mode.
 
 from __future__ import annotations
 
+from argo_mw.testing.shared.away import AwayConformance
 from argo_mw.testing.shared.callers import CallerConformance
 from argo_mw.testing.shared.counters import CounterConformance
 from argo_mw.testing.shared.leases import LeaseConformance
@@ -34,5 +35,6 @@ class SharedConformance(
     MessageConformance,
     CallerConformance,
     LeavingConformance,
+    AwayConformance,
 ):
     """The whole contract of a driver."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from attrs import field, frozen
@@ -22,6 +23,9 @@ class StoreUnderTest:
         ttl: A time to live, in seconds, that does not end by itself during a test.
         interrupt: Breaks the connections of all handles, if the driver has any.
         timeout: Seconds until a test that waits for something fails.
+        block: Lets the store take no writes inside its context, as one that another process has
+            locked, or that was suspended; ``None`` where nothing can.
+        limit: Seconds that an operation may take then.
     """
 
     open: Callable[[], Awaitable[Shared]]
@@ -29,6 +33,8 @@ class StoreUnderTest:
     ttl: float = 60.0
     interrupt: Callable[[], Awaitable[None]] | None = None
     timeout: float = 60.0
+    block: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    limit: float = 1.0
 
 
 @frozen

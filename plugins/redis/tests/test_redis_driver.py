@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from argo_mw.testing.shared import SharedConformance, StoreUnderTest
@@ -27,4 +29,14 @@ class TestRedis(SharedConformance):
         async def interrupt():
             server.command("CLIENT", "KILL", "SKIPME", "yes")
 
-        return StoreUnderTest(lambda: open_redis(server.url), advance, interrupt=interrupt)
+        @contextlib.asynccontextmanager
+        async def block():
+            server.freeze()
+            try:
+                yield
+            finally:
+                server.thaw()
+
+        return StoreUnderTest(
+            lambda: open_redis(server.url), advance, interrupt=interrupt, block=block
+        )
