@@ -76,9 +76,9 @@ class Plugins:
             if name in block:
                 msg = f"[argo]: {name!r} is named under required and under block; choose one"
                 raise ConfigError(msg)
-        for plugin in found:
-            if plugin.name not in block:
-                plugins._import(plugin)
+        for name in sorted({plugin.name for plugin in found}):
+            if name not in block:
+                plugins._import_one_of(name, [one for one in found if one.name == name])
         for name, thing in sorted((extra or {}).items()):
             if name not in block:
                 plugins.add(name, thing)
@@ -193,6 +193,21 @@ class Plugins:
             raise ConfigError(msg)
         return None
 
+    def _import_one_of(self, name: str, rivals: Sequence[InstalledPlugin]) -> None:
+        """Import the one of *rivals* whose name it is, or the only one there is.
+
+        What is refused is not even imported: that alone would run its code.
+        """
+        owner = next((one for one in rivals if one.by_right), None)
+        if owner is None and len(rivals) == 1:
+            owner = rivals[0]
+        if owner is not None:
+            self._import(owner)
+        for one in rivals:
+            if one is not owner:
+                error = PluginError(_taken(one, owner, rivals), plugin=name)
+                self._leave_out(name, "name", error, keep=True)
+
     def _import(self, found: InstalledPlugin) -> None:
         name = found.name
         try:
@@ -259,6 +274,20 @@ class Plugins:
 
 def _no_such_plugin(name: str, known: Iterable[str], where: str) -> str:
     return f"{where} names plugin {name!r}, which is not installed: {suggest(name, known)}"
+
+
+def _taken(
+    refused: InstalledPlugin, owner: InstalledPlugin | None, rivals: Sequence[InstalledPlugin]
+) -> str:
+    if owner is not None:
+        why = f"the name {refused.name!r} is taken by the plugin from {owner.distribution}"
+    else:
+        others = " and ".join(one.distribution for one in rivals if one is not refused)
+        why = f"the name {refused.name!r} is claimed by {others} too, and is that of neither"
+    return (
+        f"{why}; the plugin from {refused.distribution} is not used: uninstall one of them, or "
+        "rename its entry point"
+    )
 
 
 def _from(origin: str) -> str:

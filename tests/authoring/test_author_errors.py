@@ -208,23 +208,65 @@ async def test_a_cycle_names_its_layers() -> None:
 # -- Distributions ------------------------------------------------------------------------------
 
 
-def test_a_taken_name_names_its_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+def loaded_among(
+    monkeypatch: pytest.MonkeyPatch, name: str, *distributions: str, **load: object
+) -> tuple[Plugins, list[str]]:
+    """Return the plugins when *distributions* all claim *name*, and which of them were imported."""
+    imported: list[str] = []
+
     class Loading(EntryPoint):
         def load(self) -> object:
+            imported.append(self.value)
             return FakePlugin()
 
     found = [
-        InstalledPlugin("mine", Loading("mine", "x", "argo_mw"), f"argo-mw-{n} 1")
-        for n in ("a", "b")
+        InstalledPlugin(name, Loading(name, distribution, "argo_mw"), distribution)
+        for distribution in sorted(distributions)
     ]
     monkeypatch.setattr(loading, "discover", lambda: found)
-    plugins = Plugins.load()
+    return Plugins.load(**load), imported  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "thief", ["aaa 1", "argo-mw-a 9", "argo-mw-cache-extra 2", "zzz 1", "unknown distribution"]
+)
+@pytest.mark.parametrize("owner", ["argo-mw-adaptive-ttl 1.0", "argo_mw.Adaptive_TTL 1.0"])
+def test_who_takes_a_known_plugin_s_name_is_refused_however_it_is_sorted(
+    monkeypatch: pytest.MonkeyPatch, thief: str, owner: str
+) -> None:
+    plugins, imported = loaded_among(monkeypatch, "adaptive_ttl", thief, owner)
+    assert [owner] == imported
+    assert owner == plugins.origin("adaptive_ttl")
     expected = (
-        "the name 'mine' is taken by the plugin from argo-mw-a 1; uninstall one of the two, or "
-        "rename its entry point"
+        f"the name 'adaptive_ttl' is taken by the plugin from {owner}; the plugin from {thief} is "
+        "not used: uninstall one of them, or rename its entry point"
     )
-    assert [b.error for b in plugins.broken] == [expected]
-    assert plugins.origin("mine") == "argo-mw-a 1"
+    assert [expected] == [b.error for b in plugins.broken]
+
+
+def test_of_two_that_claim_a_name_which_is_neither_s_none_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plugins, imported = loaded_among(monkeypatch, "mine", "a 1", "b 1")
+    assert ([], []) == (imported, plugins.names)
+    expected = (
+        "the name 'mine' is claimed by b 1 too, and is that of neither; the plugin from a 1 is not "
+        "used: uninstall one of them, or rename its entry point"
+    )
+    assert expected == plugins.broken[0].error
+    assert 2 == len(plugins.broken)
+
+
+def test_one_that_alone_has_a_name_may_have_any_distribution(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plugins, imported = loaded_among(monkeypatch, "mine", "acme-desk 1")
+    assert (["acme-desk 1"], []) == (imported, plugins.broken)
+
+
+def test_a_taken_name_stops_the_start_in_strict_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PluginError, match="the plugin from aaa 1 is not used"):
+        loaded_among(monkeypatch, "cache", "aaa 1", "argo-mw-cache 1", strict=True)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(3)])
