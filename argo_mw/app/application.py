@@ -303,7 +303,7 @@ class Argo(Caller):
         """
         flags = self._engine.pipeline.flags
         if flag not in flags:
-            raise unknown_flag(flag, flags, where="a rollback")
+            raise unknown_flag(flag, flags, where="a rollback", absent=self._plugins.absent)
         if not why:
             msg = f"flag {flag!r} is rolled back for no reason; say what was seen"
             raise ConfigError(msg)
@@ -355,6 +355,18 @@ class Argo(Caller):
             return pipeline
         return self._build(pipeline.settings, pipeline)
 
+    def _go_on_without(self) -> None:
+        """Take what a plugin brought that was just left out from the chain."""
+        if not self._stopping:
+            self._tasks.spawn("left-out", self._rebuild())
+
+    async def _rebuild(self) -> None:
+        async with self._rebuilding:
+            pipeline = self._engine.pipeline
+            current = self._current(pipeline)
+            if current is not pipeline:
+                self._use(current, "a plugin was left out")
+
     def _use(self, pipeline: Pipeline, reason: str) -> None:
         longest = self._engine.longest_timeout
         self._engine.use(pipeline, reason)
@@ -384,6 +396,8 @@ class Argo(Caller):
             self._observers[name] = tuple(cast("Iterable[Observer]", observers or ()))
             await self._lifecycle.start(name, one, context)
         self._use(self._current(pipeline), "opened")
+        await self._lifecycle.end_left_out()
+        self._plugins.on_left_out = self._go_on_without
         if self._settings.argo.watch:
             self._tasks.spawn("watch", watch(self._watched(), self._take_up))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import cast
 
 from attrs import evolve, fields
@@ -55,11 +55,12 @@ class PipelineBuilder:
             PluginError: A plugin is broken, in strict mode.
         """
         contributions = self._contributions(settings, previous)
-        operations = _operations(contributions, settings)
+        operations = _operations(contributions, settings, self._plugins.absent)
         if self._leave_out_unserving(contributions, operations):
             return self.build(settings, overlay, previous)
         flags = self._flags(contributions, settings, overlay)
-        off = {name for name, flag in flags.items() if flag.rule.constant is False}
+        absent = self._plugins.absent
+        off = {name for name, flag in flags.items() if flag.rule.constant is False} | absent
         broken = len(self._plugins.broken)
         upstreams = self._binder.bind(
             (upstream for one in contributions.values() for upstream in one.upstreams),
@@ -82,7 +83,8 @@ class PipelineBuilder:
     ) -> Pipeline:
         layers = [layer for one in contributions.values() for layer in one.layers]
         _check_shadows(flags, layers)
-        candidates = {name: _candidates(name, upstreams, settings) for name in operations}
+        absent = self._plugins.absent
+        candidates = {name: _candidates(name, upstreams, settings, absent) for name in operations}
         chains: dict[str, Chain] = {}
         pipeline = Pipeline(
             settings=settings,
@@ -226,8 +228,8 @@ class PipelineBuilder:
             known += [layer.flag for layer in one.layers]
             known += [UPSTREAM_FLAG + upstream.name for upstream in one.upstreams]
             known += one.flags
-        left_out = {broken.plugin for broken in self._plugins.broken}
-        return resolve(known, configured=settings.flags, overlay=overlay, left_out=left_out)
+        absent = self._plugins.absent
+        return resolve(known, configured=settings.flags, overlay=overlay, left_out=absent)
 
     def _report(self, layer: Layer, call: Call, error: BaseException) -> None:
         what = described(error)
@@ -252,7 +254,7 @@ def _all_fields(operation: AnyOperation) -> tuple[object, ...]:
 
 
 def _operations(
-    contributions: Mapping[str, Contributions], settings: Settings
+    contributions: Mapping[str, Contributions], settings: Settings, absent: Collection[str]
 ) -> dict[str, AnyOperation]:
     operations: dict[str, AnyOperation] = {}
     data_types = {name for one in contributions.values() for name in one.data_types}
@@ -262,19 +264,20 @@ def _operations(
             raise ConfigError(msg)
         if operation.data_type and operation.data_type not in data_types:
             where = f"the operation {operation.name!r}"
-            raise unknown("data type", operation.data_type, data_types, where)
+            raise unknown("data type", operation.data_type, data_types, where, absent)
         wanted = settings.operations.get(operation.name, OperationSettings())
         operations[operation.name] = (
             operation if wanted.timeout is None else evolve(operation, timeout=wanted.timeout)
         )
     for name in settings.operations:
         if name not in operations:
-            raise unknown("operation", name, operations, f"{settings.source} [operations.{name}]")
+            where = f"{settings.source} [operations.{name}]"
+            raise unknown("operation", name, operations, where, absent)
     for plugin, one in contributions.items():
         for name in _operation_tables(one.config):
             if name not in operations:
                 where = f"{settings.source} [plugins.{plugin}.operations.{name}]"
-                raise unknown("operation", name, operations, where)
+                raise unknown("operation", name, operations, where, absent)
     return operations
 
 
@@ -285,7 +288,10 @@ def _operation_tables(config: object) -> Iterable[str]:
 
 
 def _candidates(
-    operation: str, upstreams: Mapping[str, BoundUpstream], settings: Settings
+    operation: str,
+    upstreams: Mapping[str, BoundUpstream],
+    settings: Settings,
+    absent: Collection[str],
 ) -> tuple[str, ...]:
     able = [name for name, bound in upstreams.items() if operation in bound.upstream.operations]
     wanted = settings.operations.get(operation, OperationSettings()).upstreams
@@ -294,7 +300,7 @@ def _candidates(
     for name in wanted:
         if name not in able:
             where = f"{settings.source} [operations.{operation}] upstreams"
-            raise unknown("upstream", name, able, where)
+            raise unknown("upstream", name, able, where, absent)
     return wanted
 
 

@@ -11,7 +11,7 @@ from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.base.cancellation import is_failure
 from argo_mw.base.clock import Clock, Timer
 from argo_mw.base.errors import Closed
-from argo_mw.base.tasks import Tasks
+from argo_mw.base.tasks import Tasks, started_by
 from argo_mw.chain.context import Context
 from argo_mw.model.layer import Closes, Layer, Opens, TakesOver
 from argo_mw.registry import Plugins
@@ -20,7 +20,7 @@ from argo_mw.registry import Plugins
 class Lifecycle:
     """Starts and stops the plugins of one application, and opens and closes their layers.
 
-    A plugin that fails at a step, or takes too long, is left out.
+    A plugin that fails at a step, or takes too long, is left out, and what it has started is ended.
 
     Args:
         plugins: The plugins.
@@ -37,13 +37,16 @@ class Lifecycle:
         self._started: list[str] = []
         self._open: dict[str, list[Layer]] = {}
         self._retiring: dict[Layer, float] = {}
+        self._ending: dict[str, float] = {}
         self._retirement: Timer | None = None
+        self._context: Context | None = None
         self._successors: dict[Layer, Layer] = {}
         self._unopened: set[Layer] = set()
         self._closing = asyncio.Lock()
 
     async def start(self, name: str, one: Contributions, context: Context) -> None:
         """Start plugin *name* and open its layers."""
+        self._context = context
         hook = self._plugins.call(name, "startup", config=one.config, context=context)
         if name in self._plugins.names and await self.run(name, "startup", hook):
             self._started.append(name)
@@ -61,6 +64,8 @@ class Lifecycle:
     def retire(self, pipeline: Pipeline, seconds: float) -> None:
         """Close the open layers that are not in *pipeline*, after *seconds*.
 
+        Plugins that were left out since they started are stopped then.
+
         Args:
             pipeline: What new calls go through.
             seconds: The time within which the calls under way end.
@@ -69,6 +74,7 @@ class Lifecycle:
         in_use = self._retiring.keys() | set(pipeline.layers)
         for layers in self._open.values():
             self._retiring |= {layer: due for layer in layers if layer not in in_use}
+        self._ending = dict.fromkeys(self._left_out, due) | self._ending
         self._await_retirement()
 
     async def stop(self, context: Context) -> None:
@@ -79,6 +85,15 @@ class Lifecycle:
         async with self._closing, AsyncExitStack() as stack:
             for name in dict.fromkeys([*self._started, *self._open]):
                 stack.push_async_callback(self._stop, name, context)
+
+    async def end_left_out(self) -> None:
+        """Stop the plugins that were left out since they started; no call is under way."""
+        for name in reversed(self._left_out):
+            await self._end(name)
+
+    @property
+    def _left_out(self) -> list[str]:
+        return [name for name in self._started if name not in self._plugins.names]
 
     async def run(self, name: str, step: str, waiting: object | None) -> bool:
         """Await *waiting*, a step of plugin *name*; return whether it succeeded in time.
@@ -92,12 +107,15 @@ class Lifecycle:
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
-                await cast("Awaitable[None]", waiting)
+                with started_by(name):
+                    await cast("Awaitable[None]", waiting)
         except BaseException as error:
             if not is_failure(error):
                 raise
             late = TimeoutError(f"it took longer than {self._timeout:g} s")
             self._plugins.leave_out(name, step, late if limit.expired() else error, keep=keep)
+            if name not in self._started:
+                await self._tasks.end_started_by(name)
             return False
         return True
 
@@ -131,8 +149,8 @@ class Lifecycle:
 
     def _await_retirement(self) -> None:
         """Wait for the layer that is due next, with one timer for all: reloads may be many."""
-        if self._retirement is None and self._retiring:
-            due = min(self._retiring.values())
+        if self._retirement is None and (self._retiring or self._ending):
+            due = min((*self._retiring.values(), *self._ending.values()))
             self._retirement = self._clock.call_at(due, self._retire_due)
 
     def _retire_due(self) -> None:
@@ -146,13 +164,22 @@ class Lifecycle:
             for layer in reversed(due):
                 if layer in self._retiring:
                     await self._close(layer)
+            for name in [name for name, when in self._ending.items() if when <= now]:
+                await self._end(name)
         self._retirement = None
         self._await_retirement()
+
+    async def _end(self, name: str) -> None:
+        self._ending.pop(name, None)
+        if name in self._started and self._context is not None:
+            self._started.remove(name)
+            await self._stop(name, self._context)
+            await self._tasks.end_started_by(name)
 
     async def _stop(self, name: str, context: Context) -> None:
         for layer in reversed(self._open.get(name, [])):
             await self._close(layer)
-        await self.run(name, "shutdown", self._plugins.call(name, "shutdown", context=context))
+        await self.run(name, "shutdown", self._plugins.end(name, context=context))
 
     async def _close(self, layer: Layer) -> None:
         """Close *layer*, or a successor that took over from it and was never opened."""

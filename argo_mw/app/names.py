@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from argo_mw.base.errors import ConfigError, UnknownOperation
-from argo_mw.base.suggest import suggest
+from argo_mw.base.suggest import suggest, suggest_with_absent
 
 
-def unknown(what: str, name: str, known: Iterable[str], where: str) -> ConfigError:
-    """Return the error for *where*, which names a *what* called *name* that does not exist."""
-    msg = f"{where} names {what} {name!r}, which does not exist: {suggest(name, known)}"
-    return ConfigError(msg)
+def unknown(
+    what: str, name: str, known: Iterable[str], where: str, absent: Collection[str] = ()
+) -> ConfigError:
+    """Return the error for *where*, which names a *what* called *name* that does not exist.
+
+    Plugins that are *absent* may be what brings it.
+    """
+    hint = suggest_with_absent(name, known, absent)
+    return ConfigError(f"{where} names {what} {name!r}, which does not exist: {hint}")
 
 
 def unknown_operation(name: str, operations: Iterable[str]) -> UnknownOperation:

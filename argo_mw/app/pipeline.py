@@ -95,6 +95,12 @@ class Pipeline:
             and not (name in self.flags and self.flags[name].rule.idle)
         ]
 
+    @property
+    def held_off(self) -> Mapping[str, Flag]:
+        """The flags that are killed or rolled back, by name."""
+        flags = self.flags.items()
+        return {name: flag for name, flag in flags if flag.rule.killed or flag.rule.rolled_back}
+
     def operation(self, name: str) -> AnyOperation:
         """Return the operation called *name*.
 

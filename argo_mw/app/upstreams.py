@@ -84,7 +84,8 @@ class UpstreamBinder:
             bound[upstream.name] = self._asked(old, guarding, settings.argo.lacking_ttl)
         for name in settings.upstreams:
             if name not in bound:
-                raise unknown("upstream", name, bound, f"{settings.source} [upstreams.{name}]")
+                where = f"{settings.source} [upstreams.{name}]"
+                raise unknown("upstream", name, bound, where, self._plugins.absent)
         return bound
 
     def _bind(self, base: Upstream, settings: UpstreamSettings) -> BoundUpstream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -18,3 +18,20 @@ def suggest(name: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known are {', '.join(names) or 'none'}"
+
+
+def suggest_with_absent(name: str, known: Iterable[str], absent: Collection[str]) -> str:
+    """Return what :func:`suggest` does, and which plugins that are not in use may bring *name*.
+
+    Args:
+        name: The name that does not exist.
+        known: The names that do.
+        absent: The plugins that are blocked or left out.
+    """
+    plugin = name.partition(".")[0]
+    if plugin in absent:
+        return f"plugin {plugin!r} is not in use; see block in [argo], and `argo-mw doctor`"
+    hint = suggest(name, known)
+    if not absent:
+        return hint
+    return f"{hint} Plugins that may bring it are blocked or left out: {', '.join(sorted(absent))}"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
-from contextvars import Context
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
 from typing import TypeVar
 
 from argo_mw.base.errors import Closed
@@ -18,6 +19,19 @@ _MAX_FINISH = 5.0
 """Seconds that shutdown waits for tasks that are to finish."""
 
 
+_STARTER: ContextVar[str] = ContextVar("argo_mw_starter", default="")
+
+
+@contextmanager
+def started_by(name: str) -> Iterator[None]:
+    """Let tasks that are spawned inside, and by those in turn, count as started by *name*."""
+    token = _STARTER.set(name)
+    try:
+        yield
+    finally:
+        _STARTER.reset(token)
+
+
 class Tasks:
     """The owner of tasks that outlive the call that started them."""
 
@@ -25,6 +39,7 @@ class Tasks:
         self._running: set[asyncio.Task[object]] = set()
         self._finishing: set[asyncio.Task[object]] = set()
         self._of_calls: set[asyncio.Task[object]] = set()
+        self._started_by: dict[asyncio.Task[object], str] = {}
         self._calls_ended = False
         self._closed = False
         self._ended = False
@@ -65,6 +80,8 @@ class Tasks:
         self._running.add(task)
         if of_call:
             self._of_calls.add(task)
+        elif starter := _STARTER.get():
+            self._started_by[task] = starter
         task.add_done_callback(self._on_end)
         return task
 
@@ -93,6 +110,7 @@ class Tasks:
         self._running.discard(task)
         self._of_calls.discard(task)
         self._finishing.discard(task)
+        self._started_by.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.debug("background task failed", task=task.get_name(), error=repr(error))
 
@@ -100,6 +118,10 @@ class Tasks:
         """Cancel the tasks of calls and wait until all have ended; start none any more."""
         self._calls_ended = True
         await _cancel(self._of_calls)
+
+    async def end_started_by(self, name: str) -> None:
+        """Cancel the tasks that *name* has started, and wait until they have ended."""
+        await _cancel({task for task, starter in self._started_by.items() if starter == name})
 
     async def aclose(self) -> None:
         """Cancel every task and wait until all have ended. Idempotent.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 
@@ -41,14 +41,20 @@ def order(layers: Iterable[Layer]) -> Order:
     graph: dict[str, set[str]] = {place: set() for place in (*SLOTS, *named)}
     for outer, inner in pairwise(SLOTS):
         graph[inner].add(outer)
+    wishes: dict[tuple[str, str], str] = {}
     for layer in named.values():
+        own = _own_place(layer)
         for other in layer.before:
-            graph[_place(layer, other, positions)].add(_own_place(layer))
+            inner = _place(layer, other, positions)
+            graph[inner].add(own)
+            wishes[own, inner] = f"layer {layer.name!r} asks to stand before {other!r}"
         for other in layer.after:
-            graph[_own_place(layer)].add(_place(layer, other, positions))
+            outer = _place(layer, other, positions)
+            graph[own].add(outer)
+            wishes[outer, own] = f"layer {layer.name!r} asks to stand after {other!r}"
         _check_requirements(layer, named)
     by_place = {_own_place(layer): layer for layer in named.values()}
-    places = _sorted(graph)
+    places = _sorted(graph, wishes)
     inside = places.index(FAN_OUT) + 1
     return Order(
         tuple(by_place[place] for place in places[:inside] if place in by_place),
@@ -108,14 +114,12 @@ def _check_requirements(layer: Layer, named: dict[str, Layer]) -> None:
             raise ConfigError(msg)
 
 
-def _sorted(graph: dict[str, set[str]]) -> Sequence[str]:
+def _sorted(graph: dict[str, set[str]], wishes: Mapping[tuple[str, str], str]) -> Sequence[str]:
     sorter = TopologicalSorter(graph)
     try:
         sorter.prepare()
     except CycleError as error:
-        cycle = " → ".join(reversed(error.args[1]))
-        msg = f"the places of layers form a cycle: {cycle}; drop one of their before/after"
-        raise ConfigError(msg) from None
+        raise _cycle(error.args[1], wishes) from None
     ordered: list[str] = []
     ready: list[str] = []
     while sorter.is_active():
@@ -125,3 +129,26 @@ def _sorted(graph: dict[str, set[str]]) -> Sequence[str]:
         ordered.append(place)
         sorter.done(place)
     return ordered
+
+
+def _cycle(places: Sequence[str], wishes: Mapping[tuple[str, str], str]) -> ConfigError:
+    """Return the error for *places* that form a cycle, each outside of the next.
+
+    Args:
+        places: The places, the first once more at the end.
+        wishes: Which layer asks for a place outside of another.
+    """
+    steps = list(pairwise(places))
+    why = [wishes[step] for step in steps if step in wishes]
+    slots = [
+        f"{outer} stands outside of {inner}"
+        for outer, inner in steps
+        if (outer, inner) not in wishes
+    ]
+    if slots:
+        why.append(f"the slots have a fixed order ({', '.join(slots)})")
+    msg = (
+        f"the places of layers form a cycle: {' → '.join(places)}: {'; '.join(why)}; drop one of "
+        "their before/after"
+    )
+    return ConfigError(msg)

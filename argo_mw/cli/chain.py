@@ -29,9 +29,15 @@ async def plugins(argo: Argo, as_json: bool) -> None:
         }
         for name, one in pipeline.contributions.items()
     ]
-    broken = [{"plugin": b.plugin, "stage": b.stage, "error": b.error} for b in argo.broken]
+    blocked = engine_of(argo).plugins.blocked
+    held_off = {name: format_rule(flag.rule) for name, flag in pipeline.held_off.items()}
     if as_json:
-        print_json({"chain": chain, "plugins": rows, "broken": broken})
+        broken = [
+            {"plugin": b.plugin, "stage": b.stage, "error": b.error, "left_out": b.left_out}
+            for b in argo.broken
+        ]
+        found = {"chain": chain, "plugins": rows, "broken": broken}
+        print_json({**found, "blocked": blocked, "held_off": held_off})
         return
     table = Table("plugin", "layer", "operations", "upstreams", "from", box=None)
     for row in rows:
@@ -47,8 +53,12 @@ async def plugins(argo: Argo, as_json: bool) -> None:
         )
     console().print("caller → " + "".join(f"{name} → " for name in chain) + "upstream")
     console().print(table)
-    for one in broken:
-        say(f"left out: {one['plugin']} at {one['stage']}: {one['error']}")
+    if blocked:
+        console().print(f"blocked in [argo]: {', '.join(blocked)}")
+    for name, rule in held_off.items():
+        console().print(f"held off: {name}, {rule}")
+    for one in argo.broken:
+        say(f"{one.what}: {one.plugin} at {one.stage}: {one.error}")
 
 
 @click.command()

@@ -19,6 +19,7 @@ from argo_mw.cli.output import console, print_json
 from argo_mw.cli.rehearsal import rehearse
 from argo_mw.cli.run import ExitCode, current_settings
 from argo_mw.config import Settings
+from argo_mw.flags.parse import format_rule
 from argo_mw.registry import BrokenPlugin
 from argo_mw.store.epochs import LOSS
 
@@ -85,6 +86,7 @@ async def examine(argo: Argo) -> list[Finding]:
         *await _loss(argo),
     ]
     findings += [_broken(broken) for broken in argo.broken]
+    findings += _switched_off(argo)
     findings += _refusing(argo)
     for name in engine_of(argo).plugins.names:
         findings.append(Finding(name, "plugin", True, engine_of(argo).plugins.origin(name)))
@@ -94,7 +96,20 @@ async def examine(argo: Argo) -> list[Finding]:
 
 def _broken(broken: BrokenPlugin) -> Finding:
     advice = f"{broken.error}; fix it, upgrade it, or name it under block in [argo]"
+    if not broken.left_out:
+        advice = f"{broken.error}; it stays in use, in spite of that: fix it and restart"
     return Finding(broken.plugin, broken.stage, False, advice)
+
+
+def _switched_off(argo: Argo) -> Iterable[Finding]:
+    """Yield what somebody has switched off on purpose, and may have forgotten."""
+    for name in engine_of(argo).plugins.blocked:
+        yield Finding(name, "plugin", True, "blocked in [argo]: nothing of it is in use")
+    for name, flag in engine_of(argo).pipeline.held_off.items():
+        held = f"{format_rule(flag.rule)} (set by {flag.source})"
+        yield Finding(
+            name, "flag", True, f"{held}; `argo-mw flags revive {name}` switches it on again"
+        )
 
 
 def _refusing(argo: Argo) -> Iterable[Finding]:

@@ -104,7 +104,9 @@ async def unset(argo: Argo, name: str) -> None:
 
 async def _update(argo: Argo, name: str, change: Change) -> None:
     if name not in engine_of(argo).pipeline.flags:
-        raise unknown_flag(name, engine_of(argo).pipeline.flags, where="the command")
+        engine = engine_of(argo)
+        absent = engine.plugins.absent
+        raise unknown_flag(name, engine.pipeline.flags, where="the command", absent=absent)
     await Overlay(state_directory(argo.settings)).change(name, change, argo.reload)
     _show(argo, name)
 

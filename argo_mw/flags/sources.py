@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from attrs import evolve
 
 from argo_mw.base.errors import ConfigError
-from argo_mw.base.suggest import suggest
+from argo_mw.base.suggest import suggest_with_absent
 from argo_mw.flags.model import ON, Flag, Rule
 from argo_mw.flags.parse import parse_rule
 
@@ -36,7 +36,7 @@ def resolve(
         known: The names of the flags that exist.
         configured: What ``[flags]`` sets.
         overlay: What was set by command.
-        left_out: Plugins that cannot be used: what is set for their flags is no mistake.
+        left_out: Plugins that are blocked or left out: what is set for their flags is no mistake.
         environ: The environment; by default that of the process.
 
     Raises:
@@ -52,7 +52,7 @@ def resolve(
             unknown[name] = f"the environment ({variable})"
     for name, where in unknown.items():
         if name.partition(".")[0] not in left_out:
-            raise unknown_flag(name, names, where=where)
+            raise unknown_flag(name, names, where=where, absent=left_out)
     return {
         name: _resolve_one(name, configured, overlay, environ.get(environment_variable(name)))
         for name in sorted(names)
@@ -78,7 +78,14 @@ def configured_rule(name: str, configured: Mapping[str, object]) -> Rule:
     return parse_rule(name, configured[name]) if name in configured else ON
 
 
-def unknown_flag(name: str, known: Iterable[str], *, where: str, does: str = "sets") -> ConfigError:
+def unknown_flag(
+    name: str,
+    known: Iterable[str],
+    *,
+    where: str,
+    does: str = "sets",
+    absent: Collection[str] = (),
+) -> ConfigError:
     """Return the error for a flag that does not exist."""
-    msg = f"{where} {does} flag {name!r}, which does not exist: {suggest(name, known)}"
-    return ConfigError(msg)
+    hint = suggest_with_absent(name, known, absent)
+    return ConfigError(f"{where} {does} flag {name!r}, which does not exist: {hint}")

@@ -16,6 +16,7 @@ from argo_mw.model.gauge import Gauge
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import Operation
 from argo_mw.model.upstream import Upstream
+from argo_mw.registry.awaited import not_awaitable
 from argo_mw.registry.template import PluginTemplate
 
 Wanted = tuple[str, Callable[[object], bool]]
@@ -37,9 +38,12 @@ def checked(plugin: str, hook: str, answer: object) -> object:
         if isinstance(answer, str) or not isinstance(answer, Iterable):
             raise _wrong(plugin, hook, answer, f"an iterable of {words}")
         answer = tuple(answer)
+        fault_of = _FAULTS.get(hook, _no_fault)
         for one in answer:
             if not fits(one):
                 raise _wrong(plugin, hook, one, f"an iterable of {words}", held=True)
+            if fault := fault_of(one):
+                raise PluginError(fault, plugin=plugin)
     return answer
 
 
@@ -59,6 +63,42 @@ def _named(thing: object) -> str:
     if inspect.isroutine(thing):
         return f"the function {thing.__name__}"
     return f"a value of type {type(thing).__name__}"
+
+
+def _no_fault(thing: object) -> str:
+    return ""
+
+
+def _fault_of_layer(thing: object) -> str:
+    assert isinstance(thing, Layer)
+    return not_awaitable(f"the middleware of its layer {thing.name!r}", thing.middleware)
+
+
+def _fault_of_upstream(thing: object) -> str:
+    assert isinstance(thing, Upstream)
+    what = f"of its upstream {thing.name!r}"
+    fault = not_awaitable(f"fetch {what}", thing.fetch)
+    if not fault and thing.batching is not None:
+        fault = not_awaitable(f"fetch_many {what}", thing.batching.fetch_many)
+    return fault
+
+
+def _fault_of_guard(thing: object) -> str:
+    what = f"of its guard {getattr(thing, 'name', type(thing).__name__)!r}"
+    faults = (
+        not_awaitable(f"{name} {what}", getattr(thing, name))
+        for name in ("reserve", "release", "charge_extra", "dry_run")
+        if hasattr(thing, name)
+    )
+    return next((fault for fault in faults if fault), "")
+
+
+_FAULTS: Mapping[str, Callable[[object], str]] = {
+    "register_layers": _fault_of_layer,
+    "register_upstreams": _fault_of_upstream,
+    "register_guards": _fault_of_guard,
+}
+"""What is wrong with an answer of the right type that would show at the first call, or ""."""
 
 
 def _has_reserve(thing: object) -> bool:

@@ -6,7 +6,7 @@ reported, and the others go on; in strict mode its error is raised.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar, cast
 
 import pluggy
@@ -21,7 +21,7 @@ from argo_mw.registry.answers import checked
 from argo_mw.registry.discovery import InstalledPlugin, discover
 from argo_mw.registry.hooks import PROJECT
 from argo_mw.registry.report import BrokenPlugin
-from argo_mw.registry.signature import explained, misfit
+from argo_mw.registry.signature import explained, misfit, unmarked
 
 T = TypeVar("T")
 log = Log("argo_mw")
@@ -38,6 +38,8 @@ class Plugins:
     Attributes:
         broken: Those that were left out, and why.
         configured: Each plugin's configuration, as last read.
+        blocked: The names of those that are there and were not loaded, because they are blocked.
+        on_left_out: Is called when a plugin was left out.
     """
 
     def __init__(self, *, strict: bool = False, required: Sequence[str] = ()) -> None:
@@ -46,6 +48,9 @@ class Plugins:
         self._strict = strict
         self._required = frozenset(required)
         self._origins: dict[str, str] = {}
+        self._left_out: dict[str, object] = {}
+        self.blocked: tuple[str, ...] = ()
+        self.on_left_out: Callable[[], None] = lambda: None
         self.broken: list[BrokenPlugin] = []
         self.configured: dict[str, object] = {}
 
@@ -66,6 +71,7 @@ class Plugins:
             PluginError: A plugin is broken that is required, or any in strict mode.
         """
         plugins = cls(strict=strict, required=required)
+        plugins.blocked = tuple(sorted(set(block)))
         found = discover() if installed else ()
         names = {f.name for f in found} | set(extra or {})
         for key, listed in (("block", block), ("required", required)):
@@ -89,6 +95,12 @@ class Plugins:
     def names(self) -> list[str]:
         """The names of the plugins in use, sorted."""
         return sorted(name for name, _ in self._manager.list_name_plugin())
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """The names of the plugins that are blocked or were left out."""
+        broken = {one.plugin for one in self.broken}
+        return frozenset(broken | set(self.blocked)) - set(self.names)
 
     def origin(self, name: str) -> str:
         """Return the distribution that plugin *name* came with."""
@@ -143,6 +155,15 @@ class Plugins:
             self._leave_out(name, hook, error)
             return None
 
+    def end(self, name: str, **arguments: object) -> object | None:
+        """Return what plugin *name* answers to its hook ``shutdown``, also if it was left out."""
+        plugin = self._left_out.pop(name, None)
+        if plugin is None:
+            return self.call(name, "shutdown", **arguments)
+        alone = Plugins()
+        alone.add(name, plugin)
+        return alone.call(name, "shutdown", **arguments)
+
     def collect(self, hook: str, **arguments: object) -> dict[str, object]:
         """Return what every plugin that implements *hook* answers, by plugin, sorted by name."""
         answers = {name: self.call(name, hook, **arguments) for name in self.names}
@@ -163,7 +184,7 @@ class Plugins:
             ConfigError: A table belongs to no plugin, or cannot be used.
         """
         for name in tables:
-            if name not in self.names and not any(b.plugin == name for b in self.broken):
+            if name not in self.names and name not in self.absent:
                 raise ConfigError(_no_such_plugin(name, self.names, f"{source} [plugins.{name}]"))
         configs = {name: self._config(name, tables.get(name, {}), source) for name in self.names}
         self.configured = {n: c for n, c in configs.items() if n in self.names}
@@ -238,16 +259,23 @@ class Plugins:
                     self._leave_out(implementation.plugin_name, "hooks", wrong)
 
     def _check_hooks(self) -> None:
-        """Leave out plugins that implement hooks that do not exist."""
+        """Leave out plugins with hooks that do not exist, or that would never be called."""
+        known = [caller.name for caller in self._callers() if caller.spec is not None]
         for name, plugin in list(self._manager.list_name_plugin()):
+            if forgotten := unmarked(plugin, known):
+                self._leave_out(name, "hooks", _not_marked(name, forgotten))
+                continue
             for caller in self._manager.get_hookcallers(plugin) or []:
                 if caller.spec is None and not self._is_optional(caller, plugin):
                     self._leave_out(name, "hooks", self._no_such_hook(name, caller.name))
                     break
 
-    def _no_such_hook(self, name: str, hook: str) -> PluginError:
+    def _callers(self) -> list[pluggy.HookCaller]:
         callers = vars(self._manager.hook).values()
-        known = [c.name for c in callers if isinstance(c, pluggy.HookCaller) and c.spec is not None]
+        return [caller for caller in callers if isinstance(caller, pluggy.HookCaller)]
+
+    def _no_such_hook(self, name: str, hook: str) -> PluginError:
+        known = [caller.name for caller in self._callers() if caller.spec is not None]
         hint = suggest(hook, known)
         hint = f"; {hint}" if hint.startswith("did") else _OPTIONAL
         return PluginError(f"it implements hook {hook!r}, which does not exist{hint}", plugin=name)
@@ -259,17 +287,30 @@ class Plugins:
     def _leave_out(
         self, name: str, stage: str, error: BaseException, *, keep: bool = False
     ) -> None:
-        if not keep and self._manager.has_plugin(name):
+        plugin = self._manager.get_plugin(name)
+        if not keep and plugin is not None:
             self._manager.unregister(name=name)
         text = (
             f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
         )
         text = redact(text)
-        self.broken.append(BrokenPlugin(name, stage, text))
+        broken = BrokenPlugin(name, stage, text, left_out=not keep)
+        self.broken.append(broken)
         if self._strict or name in self._required:
             msg = f"plugin {name!r} failed at {stage}: {text}"
             raise PluginError(msg, plugin=name) from error
-        log.warning("plugin left out", plugin=name, stage=stage, error=text)
+        log.warning(f"plugin {broken.what}", plugin=name, stage=stage, error=text)
+        if not keep and plugin is not None:
+            self._left_out[name] = plugin
+            self.on_left_out()
+
+
+def _not_marked(name: str, hook: str) -> PluginError:
+    msg = (
+        f"its {hook} has the name of a hook and is not marked, so nothing would ever call it: mark "
+        "it with @hookimpl, or rename it"
+    )
+    return PluginError(msg, plugin=name)
 
 
 def _no_such_plugin(name: str, known: Iterable[str], where: str) -> str:

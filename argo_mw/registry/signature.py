@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 
 import pluggy
 from pluggy import HookCaller
@@ -27,6 +28,22 @@ def explained(error: Exception, name: str, plugin: object, hooks: Hooks) -> Exce
             if wrong is not None:
                 return wrong
     return error
+
+
+def unmarked(plugin: object, hooks: Iterable[str]) -> str | None:
+    """Return the first of *hooks* that *plugin* has a function for which is not marked.
+
+    pluggy calls only what is marked with ``@hookimpl``, and overlooks the rest in silence. What a
+    module has imported is not its own.
+    """
+    for hook in hooks:
+        found = inspect.getattr_static(plugin, hook, None)
+        function = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+        if not inspect.isfunction(function) or hasattr(function, "argo_mw_impl"):
+            continue
+        if not inspect.ismodule(plugin) or function.__module__ == plugin.__name__:
+            return hook
+    return None
 
 
 def misfit(caller: HookCaller, name: str, function: object) -> PluginError | None:

@@ -340,11 +340,11 @@ class LayerConformance(IsolatedTests):
         kinds = {type(layer.middleware) for layer in layers}
         if not all(map(_can_be_changed, kinds)):
             return  # a function cannot be made to fail
-        for name in ("__call__", "find"):
+        for name, failing in (("__call__", _failing_async), ("find", _failing)):
             with pytest.MonkeyPatch.context() as patch:
                 for kind in kinds:
                     if hasattr(kind, name):
-                        patch.setattr(kind, name, _failing)
+                        patch.setattr(kind, name, failing)
                 upstream = self.scripted()
                 async with self.open(upstream) as argo:
                     await self._ends_as_declared(argo, upstream, closed=self.fail_closed)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import partial
 from importlib.metadata import EntryPoint
 
 import pytest
 
 from argo_mw import Argo, ConfigError, Outcome, PluginError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import Call, Layer, Next, hookimpl, hookspec
+from argo_mw.plugin import Batching, Call, Layer, Next, Upstream, hookimpl, hookspec
 from argo_mw.registry import Plugins, loading
 from argo_mw.registry.discovery import InstalledPlugin
-from argo_mw.testing import FakeClock, FakePlugin
+from argo_mw.testing import FakeClock, FakePlugin, Scripted
 
 
 async def through(call: Call, call_next: Next) -> Outcome:
@@ -166,6 +168,77 @@ async def test_an_async_function_where_a_plain_one_belongs_is_named() -> None:
         "argo_mw.plugin.Layer"
     )
     assert broken.error == expected
+
+
+class Guarding:
+    """A guard of the right form, but for what a test changes."""
+
+    name = "mine"
+
+    async def reserve(self, request: object) -> None: ...
+
+    def settle(self, request: object, result: object) -> None: ...
+
+    async def release(self, request: object) -> None: ...
+
+
+class PlainReserve(Guarding):
+    def reserve(self, request: object) -> None: ...  # type: ignore[override]
+
+
+class PlainCall:
+    def __call__(self, call: object, call_next: object) -> object: ...
+
+
+def plain(*_: object) -> object: ...
+
+
+async def fine(*_: object) -> object: ...
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer", "what"),
+    [
+        ("register_layers", lambda: Layer("mine", plain), "the middleware of its layer 'mine'"),
+        ("register_layers", lambda: Layer("mine", partial(plain, 1)), "the middleware of its"),
+        ("register_layers", lambda: Layer("mine", PlainCall()), "the middleware of its layer"),
+        ("register_layers", lambda: Layer("mine", lambda a, b: b(a)), "the middleware of its"),
+        ("register_upstreams", lambda: Upstream("u", ["bars"], plain), "fetch of its upstream 'u'"),
+        (
+            "register_upstreams",
+            lambda: Upstream("u", ["bars"], fine, batching=Batching(plain)),
+            "fetch_many of its upstream 'u'",
+        ),
+        ("register_guards", PlainReserve, "reserve of its guard 'mine'"),
+    ],
+)
+async def test_a_plain_function_that_would_be_awaited_is_refused(
+    hook: str, answer: Callable[[], object], what: str
+) -> None:
+    """When it is registered, not at the first call."""
+    asked = FakePlugin(upstreams=[Scripted("a", [])])
+    mine = answering(hook, lambda: [answer()])
+    async with opened(mine=mine, asked=asked) as argo:
+        [broken] = argo.broken
+    assert ("mine", hook) == (broken.plugin, broken.stage)
+    assert broken.error.startswith(what)
+    assert broken.error.endswith(" is a plain function, and is awaited: write `async def`")
+
+
+def returning(call: object, call_next: object) -> Coroutine[object, object, object]:
+    return fine(call, call_next)
+
+
+@functools.wraps(fine)
+def wrapping(*arguments: object) -> object:
+    return fine(*arguments)
+
+
+@pytest.mark.parametrize("function", [fine, partial(fine, 1), returning, wrapping])
+async def test_whatever_returns_what_can_be_awaited_may_be_registered(function) -> None:
+    mine = FakePlugin(layer=Layer("mine", function))
+    async with opened(mine=mine) as argo:
+        assert () == argo.broken
 
 
 async def test_a_flag_without_its_plugin_s_name_leaves_the_plugin_out() -> None:

@@ -236,3 +236,38 @@ def test_the_doctor_tells_that_the_store_is_unreachable(run, tmp_path: Path) -> 
     result = run("doctor")
     assert result.exit_code == ExitCode.FAILED
     assert "unreachable cannot be reached" in " ".join(result.stdout.split())
+
+
+# -- What is switched off ------------------------------------------------------------------------
+
+
+def test_blocked_plugins_and_flags_that_are_held_off_are_shown(run, tmp_path: Path) -> None:
+    (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\nblock = ["greeting"]\n')
+    run("flags", "kill", "upstream.alpaca")
+    run("flags", "roll-back", "cache", "it was slow")
+    shown = run("plugins").stdout
+    assert "blocked in [argo]: greeting" in shown
+    assert "held off: cache, rolled back: it was slow" in shown
+    assert "held off: upstream.alpaca, killed" in shown
+    found = json.loads(run("plugins", "--json").stdout)
+    assert ["greeting"] == found["blocked"]
+    assert {"cache": "rolled back: it was slow", "upstream.alpaca": "killed"} == found["held_off"]
+    result = run("doctor", "--json")
+    findings = {(one["where"], one["what"]): one for one in json.loads(result.stdout)}
+    blocked = findings["greeting", "plugin"]
+    assert (True, "blocked in [argo]: nothing of it is in use") == (
+        blocked["well"],
+        blocked["found"],
+    )
+    killed = findings["upstream.alpaca", "flag"]
+    assert killed["well"]
+    assert "killed (set by overlay); `argo-mw flags revive upstream.alpaca`" in killed["found"]
+
+
+def test_a_flag_of_a_blocked_plugin_cannot_be_set_and_the_reason_is_given(
+    run, tmp_path: Path
+) -> None:
+    (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\nblock = ["cache"]\n')
+    result = run("flags", "kill", "cache")
+    assert ExitCode.FAILED == result.exit_code
+    assert "plugin 'cache' is not in use; see block in [argo]" in result.stderr

@@ -85,6 +85,25 @@ def test_the_order_does_not_depend_on_the_order_of_registration(shuffle: list[in
             "form a cycle: .* drop one of their before/after",
         ),
         ([layer("a", slot="cache", before=("coalesce",))], "form a cycle"),
+        (
+            [layer("a", slot="cache", before=("coalesce",))],
+            r"asks to stand before 'coalesce'; the slots have .* \(coalesce stands outside of cache\)",
+        ),
+        (
+            [layer("a", after=("race",), before=("cache",))],
+            "layer 'a' asks to stand (before 'cache'|after 'race'); .*'a' asks to stand",
+        ),
+        ([layer("a", before=("a",))], "cycle: a → a: layer 'a' asks to stand before 'a'; drop"),
+        (
+            [
+                layer("a", before=("b",)),
+                layer("b", before=("c",)),
+                layer("c", after=("z",)),
+                layer("z", after=("c",)),
+                layer("y", before=("z",)),
+            ],
+            "layer '[cz]' asks to stand after '[cz]'; layer '[cz]' asks to stand after '[cz]'; drop",
+        ),
     ],
 )
 def test_what_cannot_be_placed_is_explained(layers: list[Layer], message: str) -> None:

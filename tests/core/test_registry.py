@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import types
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -285,3 +286,122 @@ async def test_two_plugins_cannot_offer_the_same(open_argo) -> None:
     with pytest.raises(ConfigError, match="two upstreams are called 'a'"):
         async with open_argo(Scripted("a", ["bars"]), plugins={"twin": twin}):
             pass
+
+
+# -- Hooks that are not marked -------------------------------------------------------------------
+
+
+class Unmarked:
+    @hookimpl
+    def register_config(self) -> type:
+        return Config
+
+    def register_layers(self, config: Config) -> list[Layer]:
+        raise NotImplementedError
+
+
+class Overriding(Fine):
+    def register_flags(self) -> list[str]:
+        raise NotImplementedError
+
+
+class Static:
+    @staticmethod
+    def register_guards() -> None: ...
+
+
+class OfAnother:
+    """Implements a hook of another plugin."""
+
+    def register_colours(self, shade: str) -> list[str]:
+        raise NotImplementedError
+
+
+def module_with(**content: object) -> types.ModuleType:
+    module = types.ModuleType("a_plugin")
+    for name, value in content.items():
+        setattr(module, name, value)
+    return module
+
+
+def own_shutdown() -> None: ...
+
+
+own_shutdown.__module__ = "a_plugin"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "hook"),
+    [
+        (Unmarked, "register_layers"),
+        (Overriding(), "register_flags"),
+        (Static, "register_guards"),
+        (OfAnother(), "register_colours"),
+        (module_with(shutdown=own_shutdown), "shutdown"),
+    ],
+)
+def test_a_hook_that_is_not_marked_is_an_error_with_the_remedy(plugin: object, hook: str) -> None:
+    plugins = Plugins.load(installed=False, extra={"mine": plugin, "specs": Specifying()})
+    assert ["specs"] == plugins.names
+    expected = (
+        f"its {hook} has the name of a hook and is not marked, so nothing would ever call it: "
+        "mark it with @hookimpl, or rename it"
+    )
+    assert [("mine", "hooks", expected)] == [(b.plugin, b.stage, b.error) for b in plugins.broken]
+
+
+def test_what_only_looks_like_a_hook_is_left_alone() -> None:
+    class Fields:
+        startup = "early"
+        diagnose = None
+
+    imported = module_with(shutdown=asyncio.run, register_config=hookimpl(lambda: Config))
+    plugins = Plugins.load(installed=False, extra={"fields": Fields(), "module": imported})
+    assert [] == plugins.broken
+
+
+# -- Blocked plugins -----------------------------------------------------------------------------
+
+
+BLOCKED = {"argo": {"shared": "memory://", "block": ["fine"]}}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"flags": {"fine": "off", "fine.part": "10%"}},
+        {"plugins": {"fine": {"level": 2}}},
+    ],
+)
+async def test_what_is_set_for_a_blocked_plugin_is_no_mistake(written) -> None:
+    plugins = {"fine": Fine(), "other": FakePlugin()}
+    argo = Argo.open({**BLOCKED, **written}, plugins=plugins, installed=False, clock=FakeClock())
+    async with argo:
+        assert ("fine",) == engine_of(argo).plugins.blocked
+        assert ["other"] == engine_of(argo).plugins.names
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ({"upstreams": {"alpaca": {"retries": 1}}}, "blocked or left out: fine"),
+        ({"operations": {"news": {"timeout": 1}}}, "blocked or left out: fine"),
+        ({"operations": {"bars": {"upstreams": ["alpaca"]}}}, "blocked or left out: fine"),
+        ({"operations": {"barrs": {"timeout": 1}}}, r"did you mean 'bars'\? Plugins that may"),
+        ({"flags": {"upstream.alpaca": "off"}}, "blocked or left out: fine"),
+    ],
+)
+async def test_a_name_that_a_blocked_plugin_may_bring_says_so(written, message: str) -> None:
+    asked = FakePlugin(operations=[bars], upstreams=[Scripted("sandbox", ["bars"])])
+    plugins = {"asked": asked, "fine": Fine()}
+    argo = Argo.open({**BLOCKED, **written}, plugins=plugins, installed=False, clock=FakeClock())
+    with pytest.raises(ConfigError, match=message):
+        async with argo:
+            pass
+
+
+async def test_a_rollback_of_a_blocked_plugin_says_what_is_blocked() -> None:
+    argo = Argo.open(BLOCKED, plugins={"fine": Fine()}, installed=False, clock=FakeClock())
+    async with argo:
+        with pytest.raises(ConfigError, match="plugin 'fine' is not in use; see block in"):
+            await argo.roll_back("fine", "why not")
