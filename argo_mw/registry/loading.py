@@ -294,7 +294,8 @@ class Plugins:
             f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
         )
         text = redact(text)
-        broken = BrokenPlugin(name, stage, text, left_out=not keep)
+        # One that claims a taken name is left out itself, whatever becomes of the one that has it.
+        broken = BrokenPlugin(name, stage, text, left_out=not keep or stage == "name")
         self.broken.append(broken)
         if self._strict or name in self._required:
             msg = f"plugin {name!r} failed at {stage}: {text}"
