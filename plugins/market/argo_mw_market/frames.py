@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from argo_mw_market.instants import MAX_SKEW
+
 COLUMNS = pd.Index(["open", "high", "low", "close", "volume"])
 """The columns of every frame, in their order."""
 INDEX = "time"
@@ -63,6 +65,14 @@ def problem_of(value: object) -> str | None:
     if missing:
         return f"no column {', '.join(missing)}"
     return None if _possible(value[COLUMNS].to_numpy(np.float64)) else _IMPOSSIBLE
+
+
+def future_of(value: object, now: float) -> str | None:
+    """Return why *value*, a frame, is of the future of *now*, in seconds since the epoch."""
+    assert isinstance(value, pd.DataFrame)
+    last = value.index[-1]
+    late = last.timestamp() > now + MAX_SKEW
+    return f"its last bar, of {last}, lies in the future" if late else None
 
 
 def _possible(values: Floats) -> bool:

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from attrs import frozen
 
+from argo_mw_market.instants import MAX_SKEW
+
 
 @frozen
 class Article:
@@ -36,3 +38,12 @@ def problem_of(value: object) -> str | None:
     if isinstance(value, tuple) and all(isinstance(one, Article) for one in value):
         return None
     return f"a {type(value).__name__} instead of articles"
+
+
+def future_of(value: object, now: float) -> str | None:
+    """Return why *value*, articles, is of the future of *now*, in seconds since the epoch."""
+    assert isinstance(value, tuple)
+    for article in value:
+        if article.published.timestamp() > now + MAX_SKEW:
+            return f"an article of {article.published:%Y-%m-%d %H:%M} lies in the future"
+    return None

@@ -5,7 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from argo_mw.plugin import AnyOperation, Codecs, Context, Guard, Upstream, UpstreamError, hookimpl
+from attrs import evolve
+
+from argo_mw.plugin import (
+    AnyOperation,
+    Clock,
+    Codecs,
+    Context,
+    Guard,
+    SystemClock,
+    Upstream,
+    UpstreamError,
+    hookimpl,
+)
+from argo_mw_market import frames, news
 from argo_mw_market.alpaca import Alpaca
 from argo_mw_market.alphavantage import AlphaVantage
 from argo_mw_market.config import MarketConfig
@@ -22,6 +35,11 @@ class MarketPlugin:
     def __init__(self) -> None:
         self._vendors: list[Vendor] = []
         self._retired: list[Vendor] = []
+        self._clock: Clock = SystemClock()
+        self._operations: list[AnyOperation] = [
+            evolve(bars, accept=self._problem_of_bars),
+            evolve(recent_news, accept=self._problem_of_news),
+        ]
 
     @hookimpl
     def register_config(self) -> type:
@@ -40,12 +58,13 @@ class MarketPlugin:
 
     @hookimpl
     def register_operations(self) -> Iterable[AnyOperation]:
-        """Return ``bars`` and ``news``."""
-        return [bars, recent_news]
+        """Return ``bars`` and ``news``, which take no answer from the future."""
+        return self._operations
 
     @hookimpl
     def register_upstreams(self, config: MarketConfig, context: Context) -> Iterable[Upstream]:
         """Return the vendors, in the order in which they are asked by default."""
+        self._clock = context.clock
         limits = AgeLimits(config.stale_days * DAY, config.stale_days_pairs * DAY)
         alpaca = Alpaca(config.alpaca, context, limits)
         massive = Massive(config.massive, context, limits)
@@ -78,6 +97,12 @@ class MarketPlugin:
         """Close all connections."""
         for vendor in (*self._vendors, *self._retired):
             await vendor.http.aclose()
+
+    def _problem_of_bars(self, value: object) -> str | None:
+        return frames.problem_of(value) or frames.future_of(value, self._clock.time())
+
+    def _problem_of_news(self, value: object) -> str | None:
+        return news.problem_of(value) or news.future_of(value, self._clock.time())
 
 
 async def _diagnose(vendor: Vendor) -> tuple[str, bool, str]:

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from argo_mw import InvalidAnswer
+from argo_mw import InvalidAnswer, Outcome
+from argo_mw.plugin import Call, Upstream
+from argo_mw.testing import FakePlugin
 from argo_mw_market.frames import make_frame, problem_of
 from argo_mw_market.instants import EARLIEST, MAX_SKEW, Instants
 from argo_mw_sandbox import Sandbox
@@ -145,6 +147,20 @@ def bars_of(sandbox: Sandbox, open_argo, monkeypatch: pytest.MonkeyPatch):
         return frame
 
     return ask
+
+
+@pytest.mark.parametrize("ahead", [MAX_SKEW + 1.0, 86_400.0, 174 * 365 * 86_400.0])
+async def test_an_upstream_of_another_plugin_has_no_bars_of_the_future_either(
+    sandbox, open_argo, ahead: float
+) -> None:
+    async def fetch(_: Call) -> Outcome:
+        times = np.array([sandbox.clock.time(), sandbox.clock.time() + ahead])
+        return Outcome(make_frame(times, np.array([BAR, BAR])))
+
+    other = FakePlugin(upstreams=[Upstream("other", {"bars"}, fetch)])
+    async with open_argo("other", plugins={"other": other}) as argo:
+        with pytest.raises(InvalidAnswer, match="lies in the future"):
+            await argo.call("bars", symbol="IBM")
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
