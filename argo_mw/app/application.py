@@ -17,7 +17,7 @@ from argo_mw.app.config_watcher import watch
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, dry_run, explain
 from argo_mw.app.lifecycle import Lifecycle
-from argo_mw.app.opening import open_context, read_settings, state_directory
+from argo_mw.app.opening import exposure, open_context, read_settings, state_directory
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.wrap import check, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
@@ -134,6 +134,8 @@ class Argo(Caller):
                 self._context = await open_context(
                     self._settings, self._plugins, self._engine, state_dir
                 )
+                if exposed := exposure(state_dir):
+                    self._context.warn_once("state directory", exposed)
                 self._builder = PipelineBuilder(self._plugins, self._context)
                 self._builder.given = self._given
                 await self._start(self._context)

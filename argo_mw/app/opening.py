@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -57,6 +58,23 @@ def state_directory(settings: Settings) -> Path:
         msg = f"the state directory {path} cannot be made: {error}; set state_dir in [argo]"
         raise ConfigError(msg) from None
     return path
+
+
+def exposure(path: Path) -> str:
+    """Return who else can change files in the state directory *path*, and what to do; or ""."""
+    if os.name != "posix":
+        return ""
+    status = path.stat()
+    if status.st_uid not in {os.getuid(), 0}:
+        who, remedy = f"user {status.st_uid}, who owns it", "name another one: state_dir in [argo]"
+    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        who, remedy = "other users of this machine", f"run `chmod go-w {path}`"
+    else:
+        return ""
+    return (
+        f"flags, answers and what guards money in {path} can be changed by {who} "
+        f"(mode {stat.S_IMODE(status.st_mode):04o}): {remedy}"
+    )
 
 
 async def open_context(

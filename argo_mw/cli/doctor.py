@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Awaitable, Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import cast
 
 import click
@@ -14,6 +15,7 @@ from attrs import frozen
 from rich.table import Column, Table
 
 from argo_mw.app.application import Argo, context_of, engine_of
+from argo_mw.app.opening import exposure
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.cli.output import console, print_json
 from argo_mw.cli.rehearsal import rehearse
@@ -81,7 +83,7 @@ async def examine(argo: Argo) -> list[Finding]:
     """Return the findings about *argo*, the core's own first."""
     findings = [
         Finding("core", "configuration", True, argo.settings.source),
-        Finding("core", "state", True, str(context_of(argo).state_dir)),
+        _state(context_of(argo).state_dir),
         *await _shared(argo),
         *await _loss(argo),
     ]
@@ -92,6 +94,11 @@ async def examine(argo: Argo) -> list[Finding]:
         findings.append(Finding(name, "plugin", True, engine_of(argo).plugins.origin(name)))
         findings.extend(await _plugin(argo, name))
     return findings + await _rehearsal(argo)
+
+
+def _state(path: Path) -> Finding:
+    exposed = exposure(path)
+    return Finding("core", "state", not exposed, exposed or str(path))
 
 
 def _broken(broken: BrokenPlugin) -> Finding:

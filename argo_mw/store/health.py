@@ -100,6 +100,7 @@ class StoreHealth:
         self._reported: frozenset[Ability] = frozenset()
         self._well_since: float | None = None
         self._next_look = 0.0
+        self._news = asyncio.Event()
         self._closed = False
         self._task: asyncio.Task[None] | None = None
 
@@ -128,6 +129,8 @@ class StoreHealth:
 
     def failed(self, ability: Ability, error: SharedUnavailable) -> None:
         """Take into account that *ability* was refused with *error*, and begin to try again."""
+        if ability not in self.refused:
+            self._news.set()
         self._refuse(ability, error)
         self.look()
 
@@ -179,11 +182,21 @@ class StoreHealth:
 
     async def _try_until_well(self) -> None:
         pause = self._retry
+        self._news.clear()
         while await self.check():
             self._report()
-            await self._clock.sleep(pause)
+            await self._pause(pause)
             away = Ability.READ in self.refused
             pause = self._retry if away else min(2 * pause, max(self._retry, _MAX_PAUSE))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait for so long, or until something else is refused."""
+        timer = self._clock.call_at(self._clock.monotonic() + seconds, self._news.set)
+        try:
+            await self._news.wait()
+        finally:
+            timer.cancel()
+        self._news.clear()
 
     def _report(self) -> None:
         since = self._well_since

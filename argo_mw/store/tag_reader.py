@@ -37,11 +37,16 @@ class TagReader:
         mirror: What this process knows.
         writer: Knows what this process has replaced.
         health: Knows what *shared* refuses, and hears of it here.
+
+    Attributes:
+        unheard: Whether *shared* was in use while no messages arrived, so that what is mirrored may
+            have been replaced unheard.
     """
 
     def __init__(
         self, shared: Shared, mirror: TagMirror, writer: TagWriter, health: StoreHealth
     ) -> None:
+        self.unheard = False
         self._shared = shared
         self._mirror = mirror
         self._writer = writer
@@ -99,12 +104,12 @@ class TagReader:
         """
         keys = [kind + name for name in names for kind in KINDS]
         stored = dict(zip(keys, await self._shared.get_many(keys), strict=True))
+        self.unheard = self.unheard or not self._health.allows(Ability.HEAR)
         missing = [key for key, version in stored.items() if not version]
         created = await self._create_all(missing) if missing else {}
         made_up = {name_of(key) for key in missing if key not in created}
-        pending = self._writer.pending
         stored.update(created)
-        stored.update((key, pending[key]) for key in keys if key in pending)
+        stored.update(self._writer.placeholders(stored))
         tick = self._mirror.tick()
         return {name: self._known(name, stored, tick, name in made_up) for name in names}
 

@@ -38,11 +38,13 @@ Each process mirrors the versions it needs (``tag_mirror.py``), a reader reads t
    and only refuses writes, versions are made up where it has none; once it takes writes again, they
    become its own if it still has none. Replacements wait in one bounded map, and their placeholders
    take precedence over the store's versions until it has stored them, or until another process
-   announces the tag: then a new placeholder takes over.
+   announces the tag or is seen to have replaced it: then a new placeholder takes over.
 7. While this process receives no messages, the mirror proves nothing (1. and 2. rest on messages):
    every verdict reads the versions from Shared, after the call that asks for it began. Only what
    this process replaces itself while that read runs is taken from the mirror. If Shared cannot be
-   read either, the mirror is all that is known.
+   read either, the mirror is all that is known. It is forgotten then if Shared was read while no
+   messages arrived: others may have used it as well. If both were lost at once, as with a server
+   that dies, nothing can have been missed.
 """
 
 from __future__ import annotations
@@ -335,6 +337,7 @@ class TagVersions:
     def _on_gap(self) -> None:
         """Trust nothing that was read so far: messages may be missing."""
         self._deaf = ""
+        self._reader.unheard = False
         self._writer.repeat_recent()
         self._forget_everything()
         if self._subscription is not None:
@@ -355,18 +358,23 @@ class TagVersions:
         self._outdate_verdicts()
         if ability is Ability.READ and self.health.allows(ability):
             self._mirror.forget_made_up()
+        elif ability is Ability.READ and self._reader.unheard:
+            self._forget_everything()
         elif ability is Ability.WRITE and self.health.allows(ability):
             self._mirror.offer_made_up()
 
     # -- trying the store again ----------------------------------------------------------
 
     async def _listen(self) -> None:
+        # The store has just been read, and others may have used it too.
+        self._reader.unheard = not self.health.allows(Ability.HEAR)
         if self._deaf:
             raise SharedUnavailable(self._deaf)
         if self._subscription is None:
             await self._subscribe()
             if len(self._mirror):
                 self._forget_everything()  # what was mirrored may have been replaced unheard
+        self._reader.unheard = False
 
     async def _write(self) -> None:
         key = f"{PROBE}:{new_version().hex()}"

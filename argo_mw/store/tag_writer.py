@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from argo_mw.base.clock import Clock
@@ -54,6 +54,7 @@ class TagWriter:
     ) -> None:
         self.pending: dict[str, bytes] = {}
         self.unannounced: dict[str, bytes] = {}
+        self._covered: dict[str, bytes | None] = {}
         self._shared = shared
         self._clock = clock
         self._mirror = mirror
@@ -78,7 +79,24 @@ class TagWriter:
         log.warning("too many invalidations wait for the shared store: all entries invalidated")
         self.pending = {HARD + EVERYTHING: new_version()}
         self.unannounced.clear()
+        self._covered.clear()
         return False
+
+    def placeholders(self, stored: Mapping[str, bytes | None]) -> dict[str, bytes]:
+        """Return the placeholders for versions in *stored*, which were just read.
+
+        A version that was replaced under its placeholder, by a process of which no message came,
+        gets another one.
+        """
+        found = {}
+        for key, version in stored.items():
+            if key not in self.pending:
+                continue
+            if self._covered.setdefault(key, version) != version:
+                self._covered[key] = version
+                self.pending[key] = new_version()
+            found[key] = self.pending[key]
+        return found
 
     async def flush(self, *, again: bool = False) -> bool:
         """Store and announce what is pending; return whether all of it is.
@@ -132,6 +150,7 @@ class TagWriter:
 
     def _confirm(self, key: str, placeholder: bytes, version: bytes, untouched: bool) -> None:
         """Mirror *version*, which the store has now, unless another process announced its tag."""
+        self._covered.pop(key, None)
         if self.pending.get(key) == placeholder:
             del self.pending[key]
         if untouched:

@@ -18,6 +18,7 @@ from argo_mw.testing.guards import GuardConformance, GuardUnderTest, MakeGuard
 from argo_mw.testing.layers import LayerConformance
 from argo_mw.testing.operations import OperationConformance
 from argo_mw.testing.plugins import FakePlugin
+from argo_mw.testing.refusing_store import RefusingStore
 from argo_mw.testing.slow_store import SlowStore
 from argo_mw.testing.unreachable_store import UnreachableStore
 from argo_mw.testing.upstream_conformance import FakeService, UpstreamConformance
@@ -33,6 +34,7 @@ __all__ = [
     "LayerConformance",
     "MakeGuard",
     "OperationConformance",
+    "RefusingStore",
     "Scripted",
     "SlowStore",
     "UnreachableStore",

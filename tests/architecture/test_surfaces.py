@@ -48,8 +48,8 @@ SURFACES = {
     """,
     "argo_mw.testing": """
         Captured FakeClock FakePlugin FakeService GuardConformance GuardUnderTest
-        LayerConformance MakeGuard OperationConformance Scripted SlowStore
-        UnreachableStore UpstreamConformance blocking_calls capture_events settle
+        LayerConformance MakeGuard OperationConformance RefusingStore Scripted
+        SlowStore UnreachableStore UpstreamConformance blocking_calls capture_events settle
     """,
     "argo_mw.cli": """
         ExitCode console current_settings echo print_json say with_argo

@@ -8,16 +8,26 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from argo_mw import SharedUnavailable
-from argo_mw.plugin import Clock, Shared
-from argo_mw.store import Count, Lease, Subscription
+from argo_mw.plugin import Clock
+from argo_mw.store import Ability, Count, Lease, Subscription
 from argo_mw.store.memory import MemoryShared, MemoryStore
+from argo_mw.testing import RefusingStore
 
 T = TypeVar("T")
 Undo: TypeAlias = Callable[[T], Coroutine[object, object, object]]
-State = Literal["up", "away", "slow", "late", "lost"]
-STATES: tuple[State, ...] = ("up", "away", "slow", "late", "lost")
+State = Literal["up", "away", "slow", "late", "lost", "no writes", "no channels", "no messages"]
+STATES: tuple[State, ...] = (
+    *("up", "away", "slow", "late", "lost"),
+    *("no writes", "no channels", "no messages"),
+)
 """``away``: refuses. ``slow``: does it after a while. ``late``: does it at once, and replies after a
-while. ``lost``: does it, and loses the reply."""
+while. ``lost``: does it, and loses the reply. ``no writes``: reads only. ``no channels``: carries no
+messages, neither way. ``no messages``: lets none be sent."""
+REFUSED: Mapping[State, tuple[Ability, ...]] = {
+    "no writes": (Ability.WRITE,),
+    "no channels": (Ability.HEAR, Ability.ANNOUNCE),
+    "no messages": (Ability.ANNOUNCE,),
+}
 
 
 class Link:
@@ -39,7 +49,8 @@ class Link:
         self.delay = 0.1
         self.uncertain: Counter[str] = Counter()
         self.orphans: set[str] = set()
-        self._shared: Shared = MemoryShared(store, clock=clock)
+        self._memory = MemoryShared(store, clock=clock)
+        self._shared = RefusingStore(self._memory)
         self._clock = clock
         self._serving: set[asyncio.Future[object]] = set()
         self._gaps: list[Callable[[], None]] = []
@@ -48,7 +59,8 @@ class Link:
         """Go over to *state*; messages that were missed while it was away make a gap."""
         returned = self.state == "away" and state != "away"
         self.state = state
-        if returned:
+        self._shared.refuse(REFUSED.get(state, ()))
+        if returned and Ability.HEAR not in self._shared.refused:
             for on_gap in self._gaps:
                 on_gap()
 
@@ -57,7 +69,7 @@ class Link:
         state, delay = self.state, self.delay
         if state == "away":
             raise SharedUnavailable("the link is away")
-        if state == "up":
+        if state == "up" or state in REFUSED:
             return await operation()
         if state == "lost":
             await operation()
@@ -135,7 +147,7 @@ class Link:
     ) -> Count:
         async def undo(count: Count) -> None:
             if count.added and limit is not None and amount > 0:
-                await self._shared.add(key, -amount, ttl=ttl)
+                await self._memory.add(key, -amount, ttl=ttl)
 
         try:
             return await self._through(
@@ -148,7 +160,7 @@ class Link:
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         async def undo(lease: Lease | None) -> None:
             if lease is not None:
-                await self._shared.release(lease)
+                await self._memory.release(lease)
 
         if self.state == "lost":
             self.orphans.add(key)
@@ -183,7 +195,9 @@ class Link:
                 on_message(message)
 
         self._gaps.append(on_gap)
-        return await self._through(lambda: self._shared.subscribe(channel, heard, on_gap), None)
+        return await self._through(
+            lambda: self._shared.subscribe(channel, heard, on_gap, on_lost=on_lost), None
+        )
 
     async def scan(self, prefix: str) -> Sequence[str]:
         return await self._through(lambda: self._shared.scan(prefix), None)

@@ -19,6 +19,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from argo_mw.chain.sender import Sender
 from argo_mw.store import TagVersions
 from argo_mw.store.memory import MemoryShared
+from argo_mw.store.tag_reader import TagReader
 from tests.model.machine import Machine
 from tests.model.promises import Violation
 from tests.model.world import World
@@ -106,6 +107,10 @@ FAULTS: dict[str, tuple[str, Patch]] = {
     "an invalidation that is lost": (
         "invalidated",
         lambda patch: patch.setattr(TagVersions, "invalidate", nothing),
+    ),
+    "a channel that is relied upon while it is closed": (
+        "invalidated",
+        lambda patch: patch.setattr(TagReader, "must_read", False),
     ),
     "a lease that is kept": (
         "lease",

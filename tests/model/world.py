@@ -13,7 +13,7 @@ import argo_mw_race.plugin as race
 from argo_mw import Argo
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Clock, Limits, Shared, context_of, hookimpl
-from argo_mw.store import OpenShared
+from argo_mw.store import Ability, OpenShared
 from argo_mw.store.memory import MemoryStore
 from argo_mw.testing import FakeClock, FakePlugin, settle
 from argo_mw_adaptive_ttl.plugin import AdaptiveTtlPlugin
@@ -174,7 +174,10 @@ class World:
             if telling.done():
                 break
             await self._clock.advance(0.1)
-        await telling
+        others_hear = await telling
+        await self.turns(5)
+        if others_hear and self._is_within_reach(1 - instance):
+            self._raise_floor(1 - instance, symbol, version)
 
     async def flip(self, instance: int, layer: str, flag: object) -> None:
         """Switch one layer of one instance."""
@@ -267,10 +270,17 @@ class World:
         """Let an invalidation hold in the other instance too, once the store knows of it."""
         for entry in list(self._unheard):
             instance, symbol, version = entry
-            known = not context_of(self._argos[instance]).tag_versions.pending
+            versions = context_of(self._argos[instance]).tag_versions
+            known = not versions.pending and not versions.unannounced
             if known and all(link.state == "up" for link in self.links):
                 self._unheard.remove(entry)
                 self._raise_floor(1 - instance, symbol, version)
+
+    def _is_within_reach(self, instance: int) -> bool:
+        """Return whether an instance hears of what others do, or can read it, and knows that."""
+        health = context_of(self._argos[instance]).tag_versions.health
+        known = health.allows(Ability.READ) or health.allows(Ability.HEAR)
+        return known and self.links[instance].state != "away"
 
     def _raise_floor(self, instance: int, symbol: str, version: int) -> None:
         floors = self._floors[instance]

@@ -42,6 +42,8 @@ It is notified of results; this is for a holder that has left or died without pu
 """
 _RETRIES = 8
 """How often, at least, within the life of a lease, a waiting process tries to acquire it."""
+CLOCK_DIFFERENCE = 60.0
+"""Seconds by which clocks of two machines may differ, and the one takes results of the other."""
 
 
 @define(eq=False)
@@ -50,17 +52,22 @@ class _Recency:
 
     Attributes:
         began: When the call began, in seconds since the epoch.
+        life: Seconds for which a result is kept in the store.
         fence: The fence of the result that was in the store at the first look, 0 for none. Clocks
-            of two machines differ, so a later fence makes a result recent whatever its time is.
+            of two machines differ, so a later fence makes a result recent, if its time is not
+            beyond what such clocks explain: somebody may have put an old one back.
     """
 
     began: float
+    life: float
     fence: int | None = None
 
     def accepts(self, result: SharedResult) -> bool:
         """Return whether *result* is recent enough."""
         if self.fence is None:
             self.fence = result.fence
+        if result.at < self.began - self.life - CLOCK_DIFFERENCE:
+            return False
         return result.fence > self.fence or result.at >= self.began
 
 
@@ -97,7 +104,8 @@ class DistributedCoalesce:
         result_key = _RESULT + call.branch_key
         try:
             await self._subscribed()
-            found = await self._result_or_lease(result_key, _Recency(start.began), call)
+            recency = _Recency(start.began, self._result_ttl)
+            found = await self._result_or_lease(result_key, recency, call)
         except SharedUnavailable:
             self._context.tag_versions.health.look()  # which reports what is refused
             return await call_next(call)
