@@ -143,16 +143,16 @@ class StoreHealth:
                 log.info("the shared store refuses nothing any more")
 
     def look(self) -> None:
-        """Begin to try everything, if nothing does yet and nothing just has.
+        """Begin to try everything, if nothing does yet; a while after the last time.
 
         For users of the store that were refused something, and cannot tell what that means.
         """
-        now = self._clock.monotonic()
-        if self._closed or (now < self._next_look and not self.refused):
-            return
-        if self._task is None or self._task.done():
-            self._next_look = now + _MAX_PAUSE
-            self._task = asyncio.create_task(self._try_until_well(), name="argo-mw:store-health")
+        if not self._closed and (self._task is None or self._task.done()):
+            now = self._clock.monotonic()
+            pause = 0.0 if self.refused else max(0.0, self._next_look - now)
+            self._next_look = now + pause + _MAX_PAUSE
+            trying = self._try_until_well(pause)
+            self._task = asyncio.create_task(trying, name="argo-mw:store-health")
 
     async def check(self) -> Mapping[Ability, str]:
         """Try everything once, and return why the store refuses what it refuses."""
@@ -180,9 +180,11 @@ class StoreHealth:
         if new:
             self._on_change(ability)
 
-    async def _try_until_well(self) -> None:
-        pause = self._retry
+    async def _try_until_well(self, pause: float) -> None:
         self._news.clear()
+        if pause:
+            await self._pause(pause)
+        pause = self._retry
         while await self.check():
             self._report()
             await self._pause(pause)

@@ -10,6 +10,7 @@ import pytest
 from argo_mw.store.memory import MemoryShared, MemoryStore
 from argo_mw.store.sqlite import open_sqlite
 from argo_mw.testing.clock import FakeClock
+from argo_mw.testing.refusing_store import RefusingStore
 from argo_mw.testing.shared import SharedConformance, StoreUnderTest
 from argo_mw.testing.slow_store import SlowStore
 
@@ -37,6 +38,24 @@ class TestSlow(SharedConformance):
             return SlowStore(first, clock=clock, turns=request.param)
 
         return StoreUnderTest(handle, clock.advance)
+
+
+class TestRefusing(SharedConformance):
+    """The store that tests use where a store must half work."""
+
+    @pytest.fixture
+    def store(self):
+        clock, store, handles = FakeClock(), MemoryStore(), []
+
+        async def handle():
+            handles.append(RefusingStore(MemoryShared(store, clock=clock)))
+            return handles[-1]
+
+        async def refuse(abilities):
+            for one in handles:
+                one.refuse(abilities)
+
+        return StoreUnderTest(handle, clock.advance, refuse=refuse)
 
 
 class TestSqlite(SharedConformance):

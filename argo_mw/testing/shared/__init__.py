@@ -19,6 +19,7 @@ from __future__ import annotations
 from argo_mw.testing.shared.away import AwayConformance
 from argo_mw.testing.shared.callers import CallerConformance
 from argo_mw.testing.shared.counters import CounterConformance
+from argo_mw.testing.shared.half import HalfConformance
 from argo_mw.testing.shared.leases import LeaseConformance
 from argo_mw.testing.shared.leaving import LeavingConformance
 from argo_mw.testing.shared.messages import MessageConformance
@@ -36,5 +37,6 @@ class SharedConformance(
     CallerConformance,
     LeavingConformance,
     AwayConformance,
+    HalfConformance,
 ):
     """The whole contract of a driver."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import pytest
 from attrs import field, frozen
 
+from argo_mw.store.health import Ability
 from argo_mw.store.protocol import Lease, Shared
 
 
@@ -26,6 +27,8 @@ class StoreUnderTest:
         block: Lets the store take no writes inside its context, as one that another process has
             locked, or that was suspended; ``None`` where nothing can.
         limit: Seconds that an operation may take then.
+        refuse: Lets the store refuse these abilities to all handles from now on, and no others, if
+            that can be done.
     """
 
     open: Callable[[], Awaitable[Shared]]
@@ -35,6 +38,7 @@ class StoreUnderTest:
     timeout: float = 60.0
     block: Callable[[], AbstractAsyncContextManager[None]] | None = None
     limit: float = 1.0
+    refuse: Callable[[Sequence[Ability]], Awaitable[None]] | None = None
 
 
 @frozen

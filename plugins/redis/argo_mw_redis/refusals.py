@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,7 +15,9 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "READONLY": "it is a replica: name the master in the URL, or the sentinels that know it",
     "NOREPLICAS": "too few replicas follow it: bring them back, or lower min-replicas-to-write",
 }
-_RIGHTS: Final = "~{prefix}* &{prefix}* +@read +@write +@scripting +@pubsub"
+_SCRIPT: Final = re.compile(r",? script: [0-9a-f]{40}")
+"""Where Redis begins to say in which script, and in which line of it, an error arose."""
+_RIGHTS: Final = "~{prefix}* &{prefix}* +@read +@write +@scripting +@pubsub +time"
 """What the user of a Redis server needs, as ``ACL SETUSER`` takes it."""
 
 
@@ -31,9 +34,9 @@ def code_of(error: ResponseError) -> str:
 def refusal(command: str, error: ResponseError, prefix: str) -> str:
     """Return that Redis refused *command* with *error*, and what to do about it."""
     code = code_of(error)
-    text = str(error).partition(" script: ")[0].partition(". ")[0].rstrip(". ")
+    text = _SCRIPT.split(str(error))[0].partition(". ")[0].rstrip(". ")
     said = text if text.startswith(code) else f"{code} {text}"
-    if code == "NOPERM" or "user executing the script" in text:
+    if code == "NOPERM" or "ACL failure" in text:
         remedy = f"grant its user what is needed: ACL SETUSER … {rights(prefix)}"
     else:
         remedy = _REMEDIES.get(code, "")

@@ -86,6 +86,21 @@ class RealServer:
             connection.sendall(packed.encode())
             return connection.recv(65536)
 
+    def allow(self, user: str, rules: str) -> None:
+        """Let *user*, with its name as its password, do what *rules* of ``ACL SETUSER`` say.
+
+        Raises:
+            ValueError: The server does not know a rule.
+        """
+        words = ("ACL", "SETUSER", user, "reset", "on", f">{user}", *rules.split())
+        reply = self.command(*words)
+        if reply != b"+OK\r\n":
+            raise ValueError(reply.decode(errors="replace").strip())
+
+    def url_of(self, user: str) -> str:
+        """Return the URL for *user*, whom :meth:`allow` has made."""
+        return self.url.replace("//", f"//{user}:{user}@")
+
     def kill(self) -> None:
         """Kill it, as ``kill -9`` does."""
         if self.process is not None:

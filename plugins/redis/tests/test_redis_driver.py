@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 
+from argo_mw.store import Ability
 from argo_mw.testing.shared import SharedConformance, StoreUnderTest
 from argo_mw_redis import open_redis
 
@@ -17,6 +18,16 @@ for _, key in ipairs(redis.call('KEYS', '*')) do
 end
 return 'done'
 """
+
+
+REFUSED = {
+    Ability.READ: "-mget -scan",
+    Ability.WRITE: "-@write",
+    Ability.HEAR: "-subscribe",
+    Ability.ANNOUNCE: "-publish",
+    Ability.LEASE: "-@scripting",
+    Ability.COUNT: "-@scripting",
+}
 
 
 class TestRedis(SharedConformance):
@@ -37,6 +48,13 @@ class TestRedis(SharedConformance):
             finally:
                 server.thaw()
 
+        async def refuse(abilities):
+            rules = " ".join(REFUSED[ability] for ability in abilities)
+            channels = "resetchannels" if Ability.HEAR in abilities else "&*"
+            server.allow("app", f"~* +@all {channels} {rules}")
+
+        server.allow("app", "~* &* +@all")
+        url = server.url_of("app")
         return StoreUnderTest(
-            lambda: open_redis(server.url), advance, interrupt=interrupt, block=block
+            lambda: open_redis(url), advance, interrupt=interrupt, block=block, refuse=refuse
         )

@@ -1,0 +1,217 @@
+"""A real Redis that half works: answers stay right and at hand, and one trouble says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+import pytest
+from attrs import define, field, frozen
+
+import argo_mw_cache
+import argo_mw_coalesce.plugin
+import argo_mw_redis.plugin
+from argo_mw import Argo
+from argo_mw.plugin import Trouble, context_of, observe
+from argo_mw.testing.shared import eventually
+from argo_mw_redis.refusals import rights
+from argo_mw_redis.testing import RealServer, free_port
+
+TIMEOUT = 60.0
+ALL = "~* &* +@all"
+
+
+@frozen
+class Fault:
+    """How a server comes to refuse something, and gets well again.
+
+    Attributes:
+        begin: Makes it refuse.
+        end: Makes it refuse nothing.
+        remedy: Words of the trouble that say what to do.
+        others_hear: Whether `invalidate` says that other processes hear of it.
+        spares: Whether it spares what runs already, which notices nothing.
+    """
+
+    begin: Callable[[RealServer], object]
+    end: Callable[[RealServer], object]
+    remedy: str
+    others_hear: bool = False
+    spares: bool = False
+
+
+def config(**options: str) -> Callable[[RealServer], object]:
+    def change(server: RealServer) -> None:
+        for name, value in options.items():
+            reply = server.command("CONFIG", "SET", name.replace("_", "-"), value)
+            assert b"+OK\r\n" == reply, reply
+
+    return change
+
+
+def user(rules: str) -> Callable[[RealServer], object]:
+    return lambda server: server.allow("app", rules)
+
+
+def fail_to_save(server: RealServer) -> None:
+    (server.directory / "occupied").mkdir(exist_ok=True)
+    config(dbfilename="occupied")(server)
+    save_until(server, b"rdb_last_bgsave_status:err")
+
+
+def save(server: RealServer) -> None:
+    config(dbfilename="dump.rdb")(server)
+    save_until(server, b"rdb_last_bgsave_status:ok")
+
+
+def save_until(server: RealServer, status: bytes) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while status not in server.command("INFO", "persistence"):
+        assert time.monotonic() < deadline
+        server.command("BGSAVE")
+        time.sleep(0.01)
+
+
+def replica(server: RealServer) -> None:
+    server.command("REPLICAOF", "127.0.0.1", str(free_port()))
+
+
+def master(server: RealServer) -> None:
+    server.command("REPLICAOF", "NO", "ONE")
+
+
+def acl(rules: str, *, others_hear: bool = False, spares: bool = False) -> Fault:
+    return Fault(user(rules), user(ALL), f"ACL SETUSER … {rights('argo:')}", others_hear, spares)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "it cannot save": Fault(fail_to_save, save, "stop-writes-on-bgsave-error"),
+    "it is full": Fault(config(maxmemory="1"), config(maxmemory="0"), "raise maxmemory"),
+    "it is a replica": Fault(replica, master, "name the master in the URL"),
+    "it has too few replicas": Fault(
+        config(min_replicas_to_write="1"), config(min_replicas_to_write="0"), "bring them back"
+    ),
+    "a user that may not write": acl("~* &* +@all -@write"),
+    "a user without channels": acl("~* resetchannels +@all"),
+    "a user that may not subscribe": acl("~* &* +@all -subscribe", others_hear=True, spares=True),
+    "a user that may not publish": acl("~* &* +@all -publish"),
+    "a user without scripts": acl("~* &* +@all -@scripting", others_hear=True),
+    "a user with keys of others": acl("~other:* &* +@all"),
+}
+
+
+@define
+class Instance:
+    """An application on the server, what it has loaded, and what it has reported."""
+
+    argo: Argo
+    world: dict[str, int]
+    loads: int = 0
+    troubles: list[str] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        observe(self.argo, self.see)
+
+        @self.argo.wrap(name="quote", subject="symbol")
+        async def quote(symbol: str) -> int:
+            self.loads += 1
+            return self.world.get(symbol, 1)
+
+    def see(self, event: object) -> None:
+        if isinstance(event, Trouble):
+            self.troubles.append(f"{event.where}: {event.what}")
+
+    async def ask(self, symbol: str) -> object:
+        return await self.argo.call("quote", symbol=symbol)
+
+
+@pytest.fixture
+def server(start_server):
+    server = start_server("--enable-protected-configs", "yes", "--save", "3600 1000000")
+    server.allow("app", ALL)
+    return server
+
+
+@pytest.fixture
+def join(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
+    world: dict[str, int] = {}
+
+    def make() -> Instance:
+        plugins = {
+            "cache": argo_mw_cache.CachePlugin,
+            "coalesce": argo_mw_coalesce.plugin,
+            "redis": argo_mw_redis.plugin,
+        }
+        url = f"{server.url_of('app')}?retry_interval=0.05"
+        settings = {"argo": {"shared": url, "strict": True}}
+        return Instance(Argo.open(settings, plugins=plugins, installed=False), world)
+
+    return make
+
+
+async def until_whole(instance: Instance) -> None:
+    """Return once the store lets this instance do everything."""
+    versions = context_of(instance.argo).tag_versions
+    await eventually(lambda: versions.connected and not versions.health.refused, TIMEOUT)
+
+
+@pytest.mark.parametrize("when", ["before the start", "while it runs"])
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_answers_stay_right_and_at_hand_and_one_trouble_says_what_to_do(
+    server, join, fault, when
+):
+    how = FAULTS[fault]
+    if when == "before the start":
+        how.begin(server)
+    here, there = join(), join()
+    async with here.argo, there.argo:
+        for one in (here, there):
+            await one.ask("known")
+        how.begin(server)
+
+        before = [here.loads, there.loads]
+        for _ in range(20):
+            for one in (here, there):
+                assert 1 == await one.ask("new")
+        assert all(one.loads <= known + 1 for one, known in zip((here, there), before, strict=True))
+
+        here.world["known"] = 2
+        others_hear = await here.argo.invalidate("subject:known")
+        assert others_hear is how.others_hear
+        assert 2 == await here.ask("known")
+        if others_hear:
+            await asyncio.sleep(0.05)  # the channel's delay
+            assert 2 == await there.ask("known")
+
+        troubles = 0 if how.spares and when == "while it runs" else 1
+        await eventually(lambda: len(here.troubles) >= troubles, TIMEOUT)
+        for trouble in here.troubles:
+            assert trouble.startswith("shared store: ")
+            assert how.remedy in trouble
+
+        how.end(server)
+        for one in (here, there):
+            await until_whole(one)
+        assert [2, 2] == [await here.ask("known"), await there.ask("known")]
+        assert 1 == await here.ask("shared again")
+        loads = there.loads
+        assert 1 == await there.ask("shared again")
+        assert loads == there.loads, "the store is in use again"
+        assert troubles == len(here.troubles)
+
+
+async def test_no_more_rights_are_needed_than_those_that_are_named(server, join):
+    server.allow("app", rights("argo:"))
+    here, there = join(), join()
+    async with here.argo, there.argo:
+        for one in (here, there):
+            await one.ask("known")
+        here.world["known"] = 2
+        assert await here.argo.invalidate("subject:known")
+        await eventually(lambda: there.loads == 0, TIMEOUT)
+        assert [2, 2] == [await here.ask("known"), await there.ask("known")]
+        refused = await context_of(here.argo).tag_versions.health.check()
+        assert {} == refused
+        assert [] == here.troubles + there.troubles
