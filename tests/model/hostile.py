@@ -255,5 +255,6 @@ class Models(LlmPlugin):
             provider.complete = self._model.complete  # type: ignore[method-assign]
         return [attrs.evolve(one, fetch=_for_tenant(one.fetch)) for one in made]
 
+    @hookimpl
     def register_cost_table(self, context: Context) -> None:  # type: ignore[override]
-        """Keep no file: this is no hook, since it is not marked as one."""
+        """Keep no file."""
