@@ -132,6 +132,15 @@ class LlmPlugin:
         cli.add_command(budgets)
 
     @hookimpl
+    async def diagnose(self) -> Iterable[tuple[str, bool, str]]:
+        """Say which providers have a key; whether it is taken, only a request would show."""
+        faults = {name: provider.fault_of_key() for name, provider in self._providers.items()}
+        return [
+            (f"upstream {name}", fault is None, fault or "has a key")
+            for name, fault in faults.items()
+        ]
+
+    @hookimpl
     async def shutdown(self) -> None:
         """Write the costs, close the connections."""
         if self._costs is not None:

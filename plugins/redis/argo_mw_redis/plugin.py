@@ -57,6 +57,10 @@ def _memory(info: Mapping[str, str]) -> tuple[str, bool, str]:
 def _policy(info: Mapping[str, str]) -> tuple[str, bool, str]:
     policy = info.get("maxmemory_policy", "unknown")
     if policy == "noeviction":
-        advice = "writes fail when it is full: set maxmemory-policy, e.g. to volatile-lru"
-        return "redis eviction", False, f"noeviction: {advice}"
-    return "redis eviction", True, policy
+        return (
+            "redis eviction",
+            True,
+            "noeviction: when it is full, quotas refuse and no count is lost",
+        )
+    advice = "a counter that is evicted forgets its quota: set noeviction where quotas guard money"
+    return "redis eviction", True, f"{policy}: {advice}"
