@@ -10,7 +10,7 @@ from typing import cast
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.base.cancellation import is_failure
 from argo_mw.base.clock import Clock, Timer
-from argo_mw.base.errors import Closed
+from argo_mw.base.errors import Closed, PartlyFailed
 from argo_mw.base.tasks import Tasks, started_by
 from argo_mw.chain.context import Context
 from argo_mw.model.layer import Closes, Layer, Opens, TakesOver
@@ -99,11 +99,11 @@ class Lifecycle:
         """Await *waiting*, a step of plugin *name*; return whether it succeeded in time.
 
         A plugin that fails at a change of its configuration stays in use: its layers are part of
-        the chain, and what it holds must be given back by its shutdown.
+        the chain, and what it holds must be given back by its shutdown. So does one that has
+        :class:`PartlyFailed`.
         """
         if waiting is None:
             return True
-        keep = step == "config_changed"
         limit = asyncio.timeout(self._timeout)
         try:
             async with limit:
@@ -113,10 +113,11 @@ class Lifecycle:
             if not is_failure(error):
                 raise
             late = TimeoutError(f"it took longer than {self._timeout:g} s")
+            keep = step == "config_changed" or isinstance(error, PartlyFailed)
             self._plugins.leave_out(name, step, late if limit.expired() else error, keep=keep)
-            if name not in self._started:
+            if not keep and name not in self._started:
                 await self._tasks.end_started_by(name)
-            return False
+            return keep
         return True
 
     def _hand_over(self, name: str, old: Sequence[Layer], new: Sequence[Layer]) -> bool:

@@ -42,6 +42,14 @@ class PluginError(ArgoError):
         self.plugin = plugin
 
 
+class PartlyFailed(ArgoError):
+    """A part of a plugin cannot work, and the rest does.
+
+    A plugin raises it at the end of ``startup`` or ``config_changed``, when all is open that can
+    be: it stays in use and is reported. In strict mode, or where it is required, the start fails.
+    """
+
+
 class BadCall(ArgoError):
     """The call itself is wrong; no upstream was asked."""
 

@@ -11,7 +11,6 @@ from attrs import frozen
 from argo_mw.registry.hooks import PROJECT
 
 _PREFIX = "argo-mw-"
-_SEPARATORS = re.compile("[-_.]+")
 
 
 @frozen
@@ -52,4 +51,4 @@ def _installed() -> Iterator[InstalledPlugin]:
 
 def _normalized(project: str) -> str:
     """Return *project* as indexes compare it."""
-    return _SEPARATORS.sub("-", project).lower()
+    return re.sub(r"[-_.]+", "-", project).lower()

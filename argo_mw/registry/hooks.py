@@ -174,7 +174,11 @@ def register_templates() -> Mapping[str, PluginTemplate]:  # type: ignore[empty-
 
 @hookspec
 def startup(config: object, context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
-    """Open what the plugin needs, before the first call; ``async def`` is natural."""
+    """Open what the plugin needs, before the first call; ``async def`` is natural.
+
+    A plugin whose ``startup`` raises is left out, and what it has spawned is cancelled;
+    :class:`~argo_mw.plugin.PartlyFailed` says that the rest of it works.
+    """
 
 
 @hookspec

@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 
 import pluggy
 
-from argo_mw.base.errors import ConfigError, PluginError
+from argo_mw.base.errors import ConfigError, PartlyFailed, PluginError
 from argo_mw.base.log import Log
 from argo_mw.base.secret import redact
 from argo_mw.base.suggest import suggest
@@ -290,9 +290,8 @@ class Plugins:
         plugin = self._manager.get_plugin(name)
         if not keep and plugin is not None:
             self._manager.unregister(name=name)
-        text = (
-            f"{type(error).__name__}: {error}" if not isinstance(error, PluginError) else str(error)
-        )
+        ours = isinstance(error, (PluginError, PartlyFailed))
+        text = str(error) if ours else f"{type(error).__name__}: {error}"
         text = redact(text)
         # One that claims a taken name is left out itself, whatever becomes of the one that has it.
         broken = BrokenPlugin(name, stage, text, left_out=not keep or stage == "name")

@@ -65,9 +65,6 @@ from argo_mw.store.protocol import (
     Shared,
     Subscription,
 )
-from argo_mw.store.sqlite_identity import (
-    SqliteIdentity,
-)
 from argo_mw.store.tag_snapshot import (
     EVERYTHING,
     Freshness,
@@ -107,7 +104,6 @@ __all__ = [
     "Shared",
     "SharedUnavailable",
     "Snapshot",
-    "SqliteIdentity",
     "StoreHealth",
     "Subscription",
     "SystemClock",

@@ -27,7 +27,7 @@ SURFACES = {
         Envelope Epoch Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
         Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
         Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note ON_SENT
-        Observer Operation OperationSettings Outcome OutcomeCopies PluginError
+        Observer Operation OperationSettings Outcome OutcomeCopies PartlyFailed PluginError
         PluginTemplate QuotaExceeded Reconfigured Recording Refresh Refusal Request
         RequestSent RequestSettled Result Row Runtime SLOTS Scope ScopeConflict Secret
         SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream
@@ -42,7 +42,7 @@ SURFACES = {
     "argo_mw.store": """
         Ability Availability Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope
         Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
-        NotShareable OpenShared Secret Shared SharedUnavailable Snapshot SqliteIdentity StoreHealth
+        NotShareable OpenShared Secret Shared SharedUnavailable Snapshot StoreHealth
         Subscription SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
         check_count check_key check_keys check_ttl check_value claim open_shared snapshot
     """,

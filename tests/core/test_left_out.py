@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable
 
 import pytest
+import structlog
 from attrs import frozen
 
 from argo_mw import Argo
@@ -27,6 +28,13 @@ from argo_mw.plugin import (
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from tests.core.conftest import bars
+
+
+@pytest.fixture(autouse=True)
+def _log_of_the_program():
+    """The doctor captures the log, and leaves structlog configured."""
+    yield
+    structlog.reset_defaults()
 
 
 @frozen

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
-from argo_mw_market.config import MAX_DECODED_BYTES, AlphaVantageConfig
+from argo_mw_market.config import AlphaVantageConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.frames import Floats
 from argo_mw_market.hours import NEW_YORK, AgeLimits
@@ -26,7 +26,6 @@ from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
-from argo_mw_market.off_loop import MANY_BYTES, off_loop
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Spelling, Symbol, read_symbol
 from argo_mw_market.timeframes import Timeframe
@@ -101,13 +100,7 @@ _FEED = msgspec.json.Decoder(list[_Item], strict=False)
 class AlphaVantage(Vendor):
     """Alpha Vantage's client."""
 
-    def __init__(
-        self,
-        config: AlphaVantageConfig,
-        context: Context,
-        limits: AgeLimits,
-        max_decoded_bytes: int = MAX_DECODED_BYTES,
-    ) -> None:
+    def __init__(self, config: AlphaVantageConfig, context: Context, limits: AgeLimits) -> None:
         keys = find_keys(NAME, {"key": ("ALPHAVANTAGE_API_KEY",)}, {"key": config.key})
 
         def sign(request: httpx2.Request) -> None:
@@ -116,7 +109,7 @@ class AlphaVantage(Vendor):
         super().__init__(
             NAME,
             keys=keys,
-            http=Http(NAME, config.url, sign, max_decoded_bytes),
+            http=Http(NAME, config.url, sign),
             rules=RULES,
             context=context,
             limits=limits,
@@ -146,8 +139,7 @@ class AlphaVantage(Vendor):
         name = next((key for key in top if key.startswith("Time Series")), None)
         if name is None:
             raise self.malformed(f"no time series among {', '.join(top) or 'nothing'}")
-        many = len(top[name]) > MANY_BYTES
-        seconds, values = await off_loop(many, self._read, top[name], question.timeframe)
+        seconds, values = self._read(top[name], question.timeframe)
         recent = seconds >= question.start
         frame = self.frame(question, seconds[recent], values[recent])
         return self.outcome(question, frame, requests.cost())
@@ -189,7 +181,7 @@ class AlphaVantage(Vendor):
             UpstreamError: It is a notice, which means an error.
         """
         reply = await requests.ask("/query", parameters)
-        top = await decode(NAME, reply, _TOP)
+        top = decode(NAME, reply, _TOP)
         for key in _NOTICES:
             if key in top:
                 text = _text(top[key])
@@ -227,8 +219,7 @@ class AlphaVantage(Vendor):
         if "feed" not in top:
             raise self.malformed(f"no feed among {', '.join(top) or 'nothing'}")
         try:
-            many = len(top["feed"]) > MANY_BYTES
-            items = await off_loop(many, _FEED.decode, top["feed"])
+            items = _FEED.decode(top["feed"])
             articles = _articles(items[:limit], ticker_of(symbol), self.instants())
         except (*MALFORMED, ValueError) as error:
             raise self.malformed(f"a feed ({error})") from None

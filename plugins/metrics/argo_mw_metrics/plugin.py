@@ -7,7 +7,16 @@ from collections.abc import Iterable
 
 from opentelemetry import metrics, trace
 
-from argo_mw.plugin import Context, Gauge, Layer, Log, Observer, hookimpl
+from argo_mw.plugin import (
+    ConfigError,
+    Context,
+    Gauge,
+    Layer,
+    Log,
+    Observer,
+    PartlyFailed,
+    hookimpl,
+)
 from argo_mw_metrics.config import MetricsConfig
 from argo_mw_metrics.gauges import Gauges, flatten
 from argo_mw_metrics.instruments import Instruments
@@ -38,6 +47,7 @@ class MetricsPlugin:
         self._tracers = tracers
         self._prometheus: Prometheus | None = None
         self._gauges: Gauges | None = None
+        self._unreadable = ""
         self.port: int | None = None
 
     @hookimpl
@@ -59,7 +69,7 @@ class MetricsPlugin:
         if not config.instruments:
             return []
         if config.port is not None:
-            self._prometheus = Prometheus()
+            self._make_prometheus()
         own = self._meters is not None or self._prometheus is not None
         enabled = _always if own else _metrics_are_taken
         return [Instruments(self._meter(), context.clock, enabled)]
@@ -72,13 +82,19 @@ class MetricsPlugin:
 
     @hookimpl
     async def startup(self, config: MetricsConfig, context: Context) -> None:
-        """Show the gauges of all plugins, and answer Prometheus if a port is configured."""
+        """Show the gauges of all plugins, and answer Prometheus if a port is configured.
+
+        Raises:
+            PartlyFailed: Prometheus cannot be answered; spans are made all the same.
+        """
         if config.instruments:
             answers = context.collect("register_gauges", context=context)
             self._gauges = Gauges(self._meter(), flatten(answers))
         if self._prometheus is not None and config.port is not None:
-            self.port = await asyncio.to_thread(self._prometheus.serve, config.port)
-            log.info("Prometheus can read the metrics", url=f"http://127.0.0.1:{self.port}/metrics")
+            await self._serve(self._prometheus, config.port)
+        if self._unreadable:
+            msg = f"{self._unreadable}; until then nobody reads the metrics"
+            raise PartlyFailed(msg)
 
     @hookimpl
     async def shutdown(self) -> None:
@@ -88,6 +104,20 @@ class MetricsPlugin:
         if self._prometheus is not None:
             prometheus, self._prometheus = self._prometheus, None
             await asyncio.to_thread(prometheus.close)
+
+    def _make_prometheus(self) -> None:
+        try:
+            self._prometheus = Prometheus()
+        except ConfigError as error:
+            self._unreadable = str(error)
+
+    async def _serve(self, prometheus: Prometheus, port: int) -> None:
+        try:
+            self.port = await asyncio.to_thread(prometheus.serve, port)
+        except ConfigError as error:
+            self._unreadable = str(error)
+        else:
+            log.info("Prometheus can read the metrics", url=f"http://127.0.0.1:{self.port}/metrics")
 
     def _meter(self) -> metrics.Meter:
         if self._prometheus is not None:

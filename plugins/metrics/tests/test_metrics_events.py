@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import sys
 from types import SimpleNamespace
 from urllib.request import urlopen
 
@@ -36,7 +38,11 @@ class Watched:
     """An application whose metrics and spans are kept in memory."""
 
     def __init__(
-        self, *upstreams: Scripted, config: dict[str, object] | None = None, flag: str = "on"
+        self,
+        *upstreams: Scripted,
+        config: dict[str, object] | None = None,
+        flag: str = "on",
+        strict: bool = True,
     ) -> None:
         self.reader = InMemoryMetricReader()
         self.exporter = InMemorySpanExporter()
@@ -47,7 +53,7 @@ class Watched:
         self.clock = FakeClock()
         self.argo = Argo.open(
             {
-                "argo": {"shared": "memory://", "strict": True},
+                "argo": {"shared": "memory://", "strict": strict},
                 "flags": {"metrics": flag},
                 "plugins": {
                     "race": {"strategy": "race"},
@@ -246,6 +252,24 @@ async def test_a_taken_port_is_an_error_that_names_the_remedy():
         with pytest.raises(PluginError, match="cannot be used"):
             async with other.argo:
                 pass
+
+
+@pytest.mark.parametrize("trouble", ["a port that is taken", "libraries that are missing"])
+async def test_spans_are_made_where_prometheus_cannot_be_answered(monkeypatch, trouble: str):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        if trouble == "libraries that are missing":
+            monkeypatch.setitem(sys.modules, "opentelemetry.exporter.prometheus", None)
+        config = {"port": taken.getsockname()[1]}
+        watched = Watched(Scripted("a", {"bars"}), config=config, strict=False)
+        async with watched.argo as argo:
+            [broken] = argo.broken
+            assert ("metrics", False) == (broken.plugin, broken.left_out)
+            assert "[plugins.metrics] port" in broken.error
+            await argo.call("bars", symbol="AAPL")
+            await settle()
+    assert "bars" in {span.name.split()[-1] for span in watched.spans}
 
 
 async def test_no_span_is_begun_while_the_program_has_no_provider(monkeypatch):
