@@ -13,7 +13,7 @@ from attrs import evolve
 
 from argo_mw.app.building import PipelineBuilder
 from argo_mw.app.caller import Caller
-from argo_mw.app.config_watcher import watch
+from argo_mw.app.config_follower import ConfigFollower
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, dry_run, explain
 from argo_mw.app.lifecycle import Lifecycle
@@ -22,7 +22,6 @@ from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.wrap import check, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import ArgoError, Closed, ConfigError, without_frames
-from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context
 from argo_mw.config import Settings
@@ -50,7 +49,6 @@ GIVEN = "wrapped:"
 # A load may begin when its caller's time is nearly up, and then takes its own. Timers may ring late
 # by 1.6 %, and a call takes a moment to end.
 _RETIRE_MARGIN = 2.1
-log = Log("argo_mw")
 
 
 class Argo(Caller):
@@ -92,6 +90,7 @@ class Argo(Caller):
         )
         self._engine = Engine(self._plugins, self._clock, self._events, self._tasks)
         self._tenant = settings.argo.tenant
+        self._follower = ConfigFollower(self._engine, self.reload, self._rebuilding, self._tasks)
 
     @classmethod
     def open(
@@ -282,7 +281,9 @@ class Argo(Caller):
             await self._lifecycle.replace(before, pipeline)
             self._use(self._current(pipeline), "reloaded")
             self._settings = settings
+            self._follower.use(settings)
             context = context_of(self)
+            await context.invalidate(f"layer:{n}" for n in pipeline.held - before.held)
             for name, one in pipeline.contributions.items():
                 if before.contributions.get(name, one) is not one:
                     hook = self._plugins.call(
@@ -387,6 +388,8 @@ class Argo(Caller):
                     self._events.add(observer)
 
     async def _start(self, context: Context) -> None:
+        # Before the flags are read: what is set while plugins start is taken up afterwards.
+        self._follower.start(self._settings)
         pipeline = self._build(self._settings, None)
         await self._warm_tag_versions(context.tag_versions, pipeline)
         if not context.single_process:
@@ -400,8 +403,6 @@ class Argo(Caller):
         self._use(self._current(pipeline), "opened")
         await self._lifecycle.end_left_out()
         self._plugins.on_left_out = self._go_on_without
-        if self._settings.argo.watch:
-            self._tasks.spawn("watch", watch(self._watched(), self._take_up))
 
     async def _close(self, context: Context | None) -> None:
         async with AsyncExitStack() as stack:
@@ -416,15 +417,7 @@ class Argo(Caller):
             # Before the plugins stop: what requests cost that end now must still be recorded.
             stack.push_async_callback(self._tasks.end_calls)
             stack.callback(self._engine.close)
-
-    def _watched(self) -> set[Path]:
-        files = {Overlay(state_directory(self._settings)).path.absolute()}
-        source = Path(self._settings.source)
-        return files | {source.absolute()} if source.is_file() else files
-
-    async def _take_up(self) -> None:
-        source = self._settings.source
-        await self.reload(source if Path(source).is_file() else None)
+            stack.push_async_callback(self._follower.aclose)
 
     async def _warm_tag_versions(self, versions: TagVersions, pipeline: Pipeline) -> None:
         """Mirror the tags that answers get on their way: one that was replaced is then known."""

@@ -71,11 +71,12 @@ class PipelineBuilder:
         if len(self._plugins.broken) > broken:
             # A plugin that cannot guard is left out with its upstreams: they may be what it guards.
             return self.build(settings, overlay, previous)
-        return self._compose(settings, contributions, operations, upstreams, flags)
+        return self._compose(settings, overlay, contributions, operations, upstreams, flags)
 
     def _compose(
         self,
         settings: Settings,
+        overlay: Mapping[str, Rule],
         contributions: Mapping[str, Contributions],
         operations: Mapping[str, AnyOperation],
         upstreams: Mapping[str, BoundUpstream],
@@ -88,6 +89,7 @@ class PipelineBuilder:
         chains: dict[str, Chain] = {}
         pipeline = Pipeline(
             settings=settings,
+            overlay=overlay,
             contributions=contributions,
             operations=operations,
             upstreams=upstreams,

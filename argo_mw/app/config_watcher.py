@@ -1,32 +1,102 @@
-"""Hot reload: a changed ``argo.toml`` or overlay is taken up while the application runs."""
+"""Hot reload: changed files are noticed while the application runs."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 
-from watchfiles import awatch
-
-from argo_mw.base.errors import ArgoError
+from argo_mw.base.errors import Closed
 from argo_mw.base.log import Log
+from argo_mw.base.tasks import Tasks
+
+INTERVAL = 0.25
+"""Seconds between two looks at the files."""
+
+_MAX_END = 1.0
+"""Seconds to wait at most for a look that is under way: a network drive may hang."""
 
 log = Log("argo_mw")
 
-Reload = Callable[[], Awaitable[None]]
+TakeUp = Callable[[], Awaitable[None]]
 
 
-async def watch(files: set[Path], reload: Reload) -> None:
-    """Call *reload* whenever one of *files* was changed, made or removed, until cancelled.
+class ConfigWatcher:
+    """Looks at files from a thread of its own, and has changes taken up on the loop.
 
-    Folders are watched rather than files, since editors and ``flags set`` replace files. A
-    configuration that cannot be used is logged, and the old one stays in use.
+    The thread is its own because a pool's may all be busy, most likely just when a flag is to be
+    killed. Contents are compared: times of files are coarse, and say little on network drives.
+
+    Args:
+        take_up: Takes up what has changed. Not awaited again before it has ended.
+        tasks: Own that.
+
+    Attributes:
+        files: What is looked at; files that do not exist are looked for.
     """
-    folders = {file.parent for file in files}
-    names = {str(file) for file in files}
-    async for changes in awatch(*folders, watch_filter=lambda _, path: path in names):
-        try:
-            await reload()
-        except ArgoError as error:
-            log.warning("reload refused, the old configuration stays", error=str(error))
-        else:
-            log.info("reloaded", files=sorted({path for _, path in changes}))
+
+    def __init__(self, take_up: TakeUp, tasks: Tasks) -> None:
+        self.files: tuple[Path, ...] = ()
+        self._take_up = take_up
+        self._tasks = tasks
+        self._known: list[bytes | None] = []
+        self._stopped = threading.Event()
+        self._ended: asyncio.Future[None] | None = None
+        self._taking_up: asyncio.Task[None] | None = None
+        self._changed_again = False
+
+    def start(self, files: Iterable[Path]) -> None:
+        """Begin to look for changes of *files* as they are now."""
+        self.files = tuple(files)
+        self._known = [_digest(file) for file in self.files]
+        loop = asyncio.get_running_loop()
+        self._ended = loop.create_future()
+        watch = threading.Thread(
+            target=self._watch, args=(loop,), name="argo-mw:watch", daemon=True
+        )
+        watch.start()
+
+    async def aclose(self) -> None:
+        """Look no more, and wait for the end of the thread. Idempotent."""
+        self._stopped.set()
+        if self._ended is not None:
+            await asyncio.wait([self._ended], timeout=_MAX_END)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        # A loop that is closed before the application takes no more calls.
+        with suppress(RuntimeError):
+            while not self._stopped.wait(INTERVAL):
+                found = [_digest(file) for file in self.files]
+                if found != self._known:
+                    self._known = found
+                    loop.call_soon_threadsafe(self._changed)
+            loop.call_soon_threadsafe(self._end)
+
+    def _end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
+
+    def _changed(self) -> None:
+        self._changed_again = True
+        if self._taking_up is None or self._taking_up.done():
+            with suppress(Closed):
+                self._taking_up = self._tasks.spawn("reload", self._take_up_changes())
+
+    async def _take_up_changes(self) -> None:
+        while self._changed_again:
+            self._changed_again = False
+            try:
+                await self._take_up()
+            except Exception as error:
+                log.warning("reload refused, the old configuration stays", error=str(error))
+
+
+def _digest(file: Path) -> bytes | None:
+    """Return a digest of what *file* holds; ``None`` where it cannot be read."""
+    try:
+        return blake2b(file.read_bytes(), digest_size=16).digest()
+    except OSError:
+        return None

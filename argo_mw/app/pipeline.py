@@ -17,7 +17,7 @@ from argo_mw.app.upstreams import BoundUpstream
 from argo_mw.chain.compose import Chain
 from argo_mw.chain.order import Order
 from argo_mw.config import Settings
-from argo_mw.flags import Flag
+from argo_mw.flags import Flag, Rule
 from argo_mw.model.call import Call
 from argo_mw.model.charge import CostTable
 from argo_mw.model.layer import Layer
@@ -58,6 +58,7 @@ class Pipeline:
 
     Attributes:
         settings: What was configured.
+        overlay: The rules of flags that were set by command.
         contributions: What each plugin brings.
         operations: The operations, by name.
         upstreams: The upstreams with their guards, by name.
@@ -70,6 +71,7 @@ class Pipeline:
     """
 
     settings: Settings
+    overlay: Mapping[str, Rule]
     contributions: Mapping[str, Contributions]
     operations: Mapping[str, AnyOperation]
     upstreams: Mapping[str, BoundUpstream]
@@ -84,6 +86,12 @@ class Pipeline:
     def layers(self) -> Iterable[Layer]:
         """The layers of all plugins, including those that are off."""
         return [layer for one in self.contributions.values() for layer in one.layers]
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The flags of layers that a kill switch or a rollback holds off."""
+        flags = {layer.flag: self.flags[layer.flag].rule for layer in self.layers}
+        return frozenset(name for name, rule in flags.items() if rule.killed or rule.rolled_back)
 
     @property
     def cost_tables(self) -> Sequence[CostTable]:

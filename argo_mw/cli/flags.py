@@ -62,7 +62,10 @@ async def set_(argo: Argo, name: str, rule: str) -> None:
 @click.argument("name")
 @with_argo
 async def kill(argo: Argo, name: str) -> None:
-    """Switch flag NAME off, before everything else, and forget what its layer served."""
+    """Switch flag NAME off, before everything else, and forget what its layer served and kept.
+
+    Running programs of this machine take it up within a second.
+    """
     configured = configured_rule(name, argo.settings.flags)
     await _update(argo, name, lambda old: evolve(old or configured, killed=True))
     if not await argo.invalidate(f"layer:{name}"):

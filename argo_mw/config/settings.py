@@ -28,7 +28,7 @@ class ArgoSettings:
             the first key encrypts, all of them decrypt.
         strict: Whether a broken plugin stops the start, instead of being skipped.
         watch: Whether a changed ``argo.toml``, and flags set by command, are taken up while the
-            application runs.
+            application runs, within a second.
         block: Names of plugins that are not loaded.
         required: Names of plugins without which nothing starts: one that is not installed, or is
             broken, stops the start whatever ``strict`` is.
@@ -43,7 +43,7 @@ class ArgoSettings:
     signing_key: Secret | None = None
     encryption_key: OneOrMore = ()
     strict: bool = False
-    watch: bool = False
+    watch: bool = True
     block: tuple[Shown, ...] = ()
     required: tuple[Shown, ...] = ()
     startup_timeout: float = field(default=30.0, validator=validators.gt(0))

@@ -222,6 +222,21 @@ class LayerConformance(IsolatedTests):
                 assert outcome.expires_at <= soon
 
     @pytest.mark.asyncio
+    async def test_it_forgets_what_it_keeps_when_it_is_killed(self) -> None:
+        """What it kept before is served to nobody after it was revived.
+
+        Killing a flag replaces the tag ``layer:NAME``: a layer that keeps answers keeps the version
+        that this tag had before the load, beside those of the call's own tags.
+        """
+        answers = ["first"]
+        async with self.open(self.scripted(lambda _: answers[-1])) as argo:
+            for _ in range(2):
+                assert await argo.call(self.operation.name, **self._about("first")) == "first"
+            answers.append("second")
+            await argo.invalidate(f"layer:{self.name}")
+            assert await argo.call(self.operation.name, **self._about("first")) == "second"
+
+    @pytest.mark.asyncio
     async def test_find_asks_no_upstream(self) -> None:
         """It returns what is at hand before a question is answered for the first time, or after.
 

@@ -12,7 +12,8 @@ from argo_mw.plugin import NO_COST, Outcome, Stream, copy_error
 from argo_mw.store import Snapshot, TagSnapshot, snapshot
 from argo_mw_cache.stored_answer import KEPT
 
-_TAGS = frozenset({"layer:cache"})
+OWN_TAGS = frozenset({"layer:cache"})
+"""What every kept answer depends on beside its own tags: killing the cache's flag replaces it."""
 _RARE = 20.0
 """Where early refreshes begin: e^-20 is the chance of one that this leaves out."""
 
@@ -87,7 +88,7 @@ def hit_of(outcome: Outcome) -> Outcome:
     """Return *outcome* as later callers see it: served by the cache, at no cost."""
     return outcome.evolve(
         via=(*outcome.via, "cache"),
-        tags=outcome.tags | _TAGS,
+        tags=outcome.tags | OWN_TAGS,
         cost=NO_COST,
         attempts=(),
         notes=(*outcome.notes, KEPT),

@@ -21,7 +21,7 @@ from argo_mw.plugin import (
 )
 from argo_mw.store import Freshness, Snapshot, TagSnapshot, snapshot
 from argo_mw_cache.config import CacheConfig
-from argo_mw_cache.entry import CacheEntry, Times, hit_of, snapshot_of
+from argo_mw_cache.entry import OWN_TAGS, CacheEntry, Times, hit_of, snapshot_of
 from argo_mw_cache.memory_level import MemoryLevel
 from argo_mw_cache.shared_level import SharedLevel
 from argo_mw_cache.stored_answer import StoredAnswer
@@ -79,7 +79,7 @@ class Loader:
         The versions of its tags are read before the load begins, so that an invalidation during
         the load wins.
         """
-        tag_snapshot = await self._versions.load(call.tags)
+        tag_snapshot = await self._versions.load(call.tags | OWN_TAGS)
         started = self._clock.monotonic()
         try:
             outcome = await call_next(call)

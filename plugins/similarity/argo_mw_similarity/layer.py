@@ -39,6 +39,9 @@ from argo_mw_similarity.slots import Tolerance
 IsFresh = Callable[[TagSnapshot], Awaitable[bool]]
 
 NAME = "similarity"
+_OWN_TAGS = frozenset({"layer:similarity"})
+"""What every known answer depends on beside its own tags: killing the flag replaces it."""
+
 _MAX_READINGS = 4096
 _MAX_AUDITS_UNDER_WAY = 64
 MAX_CHARACTERS = 3 * MAX_TOKENS
@@ -162,7 +165,7 @@ class Similarity:
         announce(NAME, "refused" if match.why else "miss", call, match.why)
         for veto in match.vetoes:
             announce(NAME, f"veto {veto}", call)
-        tag_snapshot = await self._context.tag_versions.load(call.tags)
+        tag_snapshot = await self._context.tag_versions.load(call.tags | _OWN_TAGS)
         outcome = await call_next(call)
         await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
         return _noted(outcome, match.why) if match.why else outcome
@@ -202,7 +205,7 @@ class Similarity:
         found = "would-miss" if match.answer is None else "would-hit"
         self._context.announce(NAME, found, call, match.why)
         if match.answer is None:
-            tag_snapshot = await self._context.tag_versions.load(call.tags)
+            tag_snapshot = await self._context.tag_versions.load(call.tags | _OWN_TAGS)
             await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
 
     async def _find(self, prompt: Prompt) -> Match:

@@ -1,0 +1,142 @@
+"""What the cache kept before it was switched off is served again only if nothing was missed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from argo_mw import Argo, Outcome
+from argo_mw.flags import OFF, ON, Rule
+from argo_mw.flags.overlay import Overlay
+from argo_mw.plugin import Call, context_of, operation
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
+from argo_mw_cache import CachePlugin, entry, loader
+
+TTL = 60.0
+_names = itertools.count()
+
+
+@operation(subject="symbol")
+def bars(symbol: str) -> object:
+    """Price bars."""
+
+
+@pytest.fixture(autouse=True)
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setattr(loader.random, "uniform", lambda low, high: high)
+    monkeypatch.setattr(entry.random, "random", lambda: 0.0)
+
+
+def open_argo(clock: FakeClock, shared: str) -> Argo:
+    """Return an application whose upstream answers with the time."""
+
+    def now(call: Call) -> Outcome:
+        return Outcome(clock.monotonic())
+
+    config = {
+        "argo": {"shared": shared, "strict": True, "watch": False},
+        "plugins": {"cache": {"ttl": TTL}},
+    }
+    asked = FakePlugin(operations=[bars], upstreams=[Scripted("a", ["bars"], now, retries=0)])
+    plugins = {"cache": CachePlugin, "asked": asked}
+    return Argo.open(config, clock=clock, plugins=plugins, installed=False)
+
+
+async def switch(argo: Argo, rule: Rule) -> None:
+    """Set the flag as a command of another process does, and let *argo* take that up."""
+    Overlay(context_of(argo).state_dir).update("cache", lambda _: rule)
+    await argo.reload()
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.just("A")),
+        st.tuples(st.just("ask"), st.sampled_from("AB")),
+        st.tuples(st.just("switch"), st.sampled_from(["kill", "revive"])),
+        st.tuples(st.just("switch"), st.sampled_from(["off", "on"])),
+        st.tuples(st.just("invalidate"), st.sampled_from(["subject:A", "op:bars"])),
+        st.tuples(st.just("expire"), st.just("subject:A")),
+        st.tuples(st.just("wait"), st.sampled_from(["1", "30", "61"])),
+    ),
+    min_size=15,
+    max_size=40,
+)
+
+
+@pytest.mark.parametrize("store", ["alone", "shared"])
+@given(steps=STEPS)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_served_is_fresh_and_from_after_every_invalidation_and_kill(
+    store: str, steps: list[tuple[str, str]]
+) -> None:
+    shared = "memory://" if store == "alone" else f"memory://switching-{next(_names)}"
+    asyncio.run(drive(steps, shared))
+
+
+async def drive(steps: list[tuple[str, str]], shared: str) -> None:
+    clock = FakeClock()
+    async with open_argo(clock, shared) as argo:
+        await switch(argo, ON)
+        rule = ON
+        oldest = dict.fromkeys("AB", 0.0)
+        for step, what in steps:
+            await clock.advance(0.001)
+            now = clock.monotonic()
+            match step:
+                case "ask":
+                    got = await argo.call("bars", symbol=what)
+                    assert isinstance(got, float)
+                    assert got >= max(oldest[what], now - TTL)
+                    if rule.killed or rule == OFF:
+                        assert now == got
+                case "invalidate" | "expire":
+                    tags = argo.invalidate if step == "invalidate" else argo.expire
+                    await tags(what)
+                    oldest |= dict.fromkeys("A" if what == "subject:A" else "AB", now)
+                case "switch":
+                    before = rule
+                    match what:
+                        case "on" | "off":
+                            rule = evolve(ON if what == "on" else OFF, killed=rule.killed)
+                        case _:
+                            rule = evolve(rule, killed=what == "kill")
+                    await switch(argo, rule)
+                    if rule.killed and not before.killed:
+                        oldest = dict.fromkeys("AB", now)
+                case "wait":
+                    await clock.advance(float(what))
+            await settle()
+
+
+@pytest.mark.parametrize("shared", ["memory://", "sqlite"])
+async def test_answers_outlive_a_flag_that_is_off_for_a_while(shared: str) -> None:
+    """They have missed nothing: versions of tags are followed whatever the flag is."""
+    clock = FakeClock()
+    async with open_argo(clock, shared) as argo:
+        first = await argo.call("bars", symbol="A")
+        await switch(argo, OFF)
+        await clock.advance(1.0)
+        assert first != await argo.call("bars", symbol="A")
+        await switch(argo, ON)
+        assert first == await argo.call("bars", symbol="A")
+
+
+async def test_no_instance_serves_what_it_kept_before_a_kill() -> None:
+    """The one that is told by the store alone, and has not seen the flag change, neither."""
+    shared = f"memory://switching-{next(_names)}"
+    clock = FakeClock()
+    async with open_argo(clock, shared) as one, open_argo(clock, shared) as other:
+        kept = [await argo.call("bars", symbol="A") for argo in (one, other)]
+        await clock.advance(1.0)
+        await switch(one, Rule(killed=True))
+        await switch(one, ON)
+        await settle()
+        for argo in (one, other):
+            assert await argo.call("bars", symbol="A") not in kept
