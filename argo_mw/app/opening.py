@@ -117,6 +117,7 @@ def _codecs(settings: Settings) -> Codecs:
     key = settings.argo.signing_key
     codecs = Codecs(
         Envelope(
+            max_bytes=settings.argo.max_decoded_bytes,
             key=key.reveal().encode() if key else None,
             encryption=_encryption(settings.argo.encryption_key),
         )

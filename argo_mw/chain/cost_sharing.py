@@ -72,7 +72,7 @@ class SharedTotals:
                 keys.append(key)
         found: list[CostTotals] = []
         for key, data in zip(keys, await self._shared.get_many(keys), strict=True):
-            rows = None if data is None else self._codecs.decode(data, key)
+            rows = None if data is None else await self._codecs.decode_off_loop(data, key)
             if isinstance(rows, list):
                 found += [CostTotals(*row) for row in rows]
         return found

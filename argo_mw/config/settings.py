@@ -26,6 +26,8 @@ class ArgoSettings:
         encryption_key: Encrypts the values in the shared store and kept answers, so that others
             are refused; from the environment (``"${ARGO_ENCRYPTION_KEY}"``). A list for rotation:
             the first key encrypts, all of them decrypt.
+        max_decoded_bytes: Bytes of a stored value at most, decompressed; a larger one is not
+            written, and counts as missing where another has written it.
         strict: Whether a broken plugin stops the start, instead of being skipped.
         watch: Whether a changed ``argo.toml``, and flags set by command, are taken up while the
             application runs, within a second.
@@ -42,6 +44,7 @@ class ArgoSettings:
     shared: SecretUrl = field(default=SecretUrl("sqlite"))
     signing_key: Secret | None = None
     encryption_key: OneOrMore = ()
+    max_decoded_bytes: int = field(default=64 * 2**20, validator=validators.gt(0))
     strict: bool = False
     watch: bool = True
     block: tuple[Shown, ...] = ()

@@ -11,6 +11,7 @@ from attrs import frozen
 from argo_mw.registry.hooks import PROJECT
 
 _PREFIX = "argo-mw-"
+_SEPARATORS = re.compile("[-_.]+")
 
 
 @frozen
@@ -51,4 +52,4 @@ def _installed() -> Iterator[InstalledPlugin]:
 
 def _normalized(project: str) -> str:
     """Return *project* as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", project).lower()
+    return _SEPARATORS.sub("-", project).lower()

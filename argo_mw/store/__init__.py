@@ -65,6 +65,9 @@ from argo_mw.store.protocol import (
     Shared,
     Subscription,
 )
+from argo_mw.store.sqlite_identity import (
+    SqliteIdentity,
+)
 from argo_mw.store.tag_snapshot import (
     EVERYTHING,
     Freshness,
@@ -104,6 +107,7 @@ __all__ = [
     "Shared",
     "SharedUnavailable",
     "Snapshot",
+    "SqliteIdentity",
     "StoreHealth",
     "Subscription",
     "SystemClock",

@@ -42,7 +42,7 @@ SURFACES = {
     "argo_mw.store": """
         Ability Availability Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope
         Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
-        NotShareable OpenShared Secret Shared SharedUnavailable Snapshot StoreHealth
+        NotShareable OpenShared Secret Shared SharedUnavailable Snapshot SqliteIdentity StoreHealth
         Subscription SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
         check_count check_key check_keys check_ttl check_value claim open_shared snapshot
     """,

@@ -144,17 +144,9 @@ checks = partial(Case, "dropins/checks")
 cause_cycle = partial(Case, "dropins/cause_cycle")
 
 CASES = (
-    Case(
-        "attack_01_redos_prepare_and_errors",
-        "a prompt with a long run of blanks, or an error page of '<', holds the event loop for seconds",
-        slow=True,
-    ),
+    Case("attack_01_redos_prepare_and_errors", slow=True),
     Case("attack_03_llm_budget", slow=True),
-    Case(
-        "attack_04_persist_files",
-        "records are acknowledged after their file was removed or replaced, and are lost",
-        slow=True,
-    ),
+    Case("attack_04_persist_files", slow=True),
     Case("attack_05_shared_damage_forgets_money", slow=True),
     Case("attack_08_secrets", slow=True, timeout=MANY_COMMANDS),
     Case("attack_11_terminal_and_log_injection", slow=True),

@@ -35,6 +35,8 @@ _HEADERS: Final = {
     for kind in (0, _SIGNED, _ENCRYPTED, _SIGNED | _ENCRYPTED)
 }
 _MAC_BYTES: Final = 32
+_LARGE: Final = 128 * 1024
+"""Bytes of a body that takes some milliseconds to decode, if it holds many small values."""
 # Higher levels take twice the time to save a few percent.
 _LEVEL: Final = 1
 
@@ -88,7 +90,7 @@ class Envelope:
     """
 
     compress_above: int = 4096
-    max_bytes: int = 256 * 2**20
+    max_bytes: int = 64 * 2**20
     key: bytes | None = field(default=None, repr=False)
     encryption: EncryptionKeys | None = field(default=None, repr=False)
     _kind: int = field(init=False, repr=False)
@@ -143,6 +145,16 @@ class Envelope:
         if len(body) > self.max_bytes:
             return Undecodable(UndecodableReason.TOO_LARGE, f"{len(body)} bytes")
         return body
+
+    def is_large(self, data: bytes) -> bool:
+        """Return whether to decode *data* may hold an event loop for more than a moment."""
+        if len(data) > _LARGE:
+            return True
+        if len(data) < _HEADER.size + _LENGTH.size or not data[_HEADER.size - 1] & _COMPRESSED:
+            return False
+        if data[_HEADER.size - 1] & _ENCRYPTED:
+            return len(data) > self.compress_above  # how large it was is encrypted too
+        return bool(_LENGTH.unpack_from(data, _HEADER.size)[0] > _LARGE)
 
     def _not_ours(self, header: bytes) -> Undecodable:
         """Return why *header* is refused."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 from attrs import define, field
 
 from argo_mw.base.errors import NotEncodable
+from argo_mw.store.codec.arrow import read_batch, write_batch
 from argo_mw.store.codec.times import zone_from_plain, zone_to_plain
 
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ def _index_from_plain(plain: Any, batch: _Batch) -> Any:
     kind, *rest = plain
     if kind == "range":
         start, stop, step, name = rest
+        if len(range(start, stop, step)) > _MAX_ROWS:
+            msg = f"an index of more than {_MAX_ROWS} rows"
+            raise ValueError(msg)
         return pd.RangeIndex(start, stop, step, name=name)
     if kind == "multi":
         levels = [_index_from_plain(level, batch) for level in rest[0]]
@@ -140,6 +144,7 @@ def _index_from_plain(plain: Any, batch: _Batch) -> Any:
     return pd.Index(batch.take(rest[0]), name=rest[1], copy=True)
 
 
+_MAX_ROWS: Final = 2**26  # a range says in a few bytes how many rows there are
 _MAX_PLAIN_LABELS: Final = 64  # more labels are cheaper as a record batch
 
 
@@ -206,24 +211,13 @@ class _Batch:
         return self._columns[self._at - 1]
 
     def to_bytes(self) -> bytes:
-        """Return the record batch as an Arrow IPC stream; no bytes for no columns."""
-        if not self._columns:
-            return b""
-        batch = pa.record_batch(self._columns, names=[str(n) for n in range(len(self._columns))])
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        return bytes(sink.getvalue().to_pybytes())
+        """Return the columns as bytes."""
+        return write_batch(self._columns)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> _Batch:
         """Read the result of :meth:`to_bytes`; the batch is validated before it is used."""
-        if not data:
-            return cls()
-        with pa.ipc.open_stream(data) as reader:
-            batch = reader.read_next_batch()
-        batch.validate(full=True)
-        return cls(batch.columns)
+        return cls(read_batch(data))
 
 
 def _is_text(values: Any) -> bool:

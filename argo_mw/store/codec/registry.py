@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -181,6 +182,24 @@ class Codecs:
             place: The key under which they were kept.
         """
         return self._read(kind, data, place)  # type: ignore[return-value]
+
+    def is_large(self, data: bytes) -> bool:
+        """Return whether to decode *data* may hold an event loop for more than a moment."""
+        return self.envelope.is_large(data)
+
+    async def decode_off_loop(self, data: bytes, place: str = "") -> object | Undecodable:
+        """Like :meth:`decode`; a large value is decoded in a thread, and holds no event loop."""
+        if self.envelope.is_large(data):
+            return await asyncio.to_thread(self._read, None, data, place)
+        return self._read(None, data, place)
+
+    async def decode_as_off_loop(
+        self, kind: type[T], data: bytes, place: str = ""
+    ) -> T | Undecodable:
+        """Like :meth:`decode_as`; a large value is decoded in a thread, and holds no event loop."""
+        if self.envelope.is_large(data):
+            return await asyncio.to_thread(self.decode_as, kind, data, place)
+        return self.decode_as(kind, data, place)
 
     def _read(self, kind: type | None, data: bytes, place: str) -> object | Undecodable:
         body = self.envelope.unwrap(data, place)

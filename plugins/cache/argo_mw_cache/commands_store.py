@@ -134,7 +134,7 @@ class CacheStore:
     async def _judge(self, key: str, data: bytes | None) -> KeptAnswer:
         if data is None:
             return KeptAnswer(_ABSENT)
-        answer = self._codec.read(data, key)
+        answer = await self._codec.read(data, key)
         if isinstance(answer, StoreProblem):
             return KeptAnswer(answer.action, len(data), detail=answer.detail)
         freshness = await self._context.tag_versions.check(answer.tag_snapshot)

@@ -103,12 +103,12 @@ class Deferred:
             return
         shared = self._context.shared
         present = await shared.get(key)
-        if present is None or self._is_older(present, key, waiting):
+        if present is None or await self._is_older(present, key, waiting):
             # If the set fails, another answer has come in between, which is newer.
             await shared.compare_and_set(key, present, waiting.data, ttl=ttl + self._grace)
 
-    def _is_older(self, present: bytes, key: str, waiting: _DeferredAnswer) -> bool:
-        answer = self._codec.read(present, key)
+    async def _is_older(self, present: bytes, key: str, waiting: _DeferredAnswer) -> bool:
+        answer = await self._codec.read(present, key)
         return not isinstance(answer, StoredAnswer) or (answer.outcome.as_of or 0.0) < waiting.as_of
 
     def _drop(self, key: str) -> None:

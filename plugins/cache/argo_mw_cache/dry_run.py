@@ -15,7 +15,7 @@ async def look_into_store(context: Context, call: Call) -> str:
         if data is None:
             return "would miss: neither in memory nor in the shared store"
         # A codec of its own: the layer's takes note of what it has read.
-        found = AnswerCodec(context).read(data, key)
+        found = await AnswerCodec(context).read(data, key)
         if isinstance(found, StoreProblem):
             return f"would miss: the answer in the shared store is refused ({found.detail})"
         freshness = await context.tag_versions.look(found.tag_snapshot)

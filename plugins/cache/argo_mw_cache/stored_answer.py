@@ -128,9 +128,9 @@ class AnswerCodec:
         fields = [4, outcome.value, outcome.as_of, outcome.expires_at, load_time, head]
         return self._codecs.encode(fields, key)
 
-    def read(self, data: bytes, key: str) -> StoredAnswer | StoreProblem:
+    async def read(self, data: bytes, key: str) -> StoredAnswer | StoreProblem:
         """Return the answer in *data*, which lay under *key*; no bytes make it raise."""
-        stored = self._codecs.decode_as(_Layout, data, key)
+        stored = await self._codecs.decode_as_off_loop(_Layout, data, key)
         if isinstance(stored, Undecodable):
             return StoreProblem("undecodable", f"{stored.reason.value} {stored.detail}".strip())
         try:

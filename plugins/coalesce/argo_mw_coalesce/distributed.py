@@ -283,7 +283,10 @@ class DistributedCoalesce:
         data = await self._shared.get(result_key)
         if data is None:
             return SharedResult()
-        return read_result(self._context.codecs, result_key, data)
+        codecs = self._context.codecs
+        if codecs.is_large(data):
+            return await asyncio.to_thread(read_result, codecs, result_key, data)
+        return read_result(codecs, result_key, data)
 
     async def _is_valid(self, result: SharedResult) -> bool:
         """Return whether none of the result's tags was invalidated since its load began."""

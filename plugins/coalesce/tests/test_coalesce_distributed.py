@@ -41,7 +41,7 @@ from argo_mw.plugin import (
 from argo_mw.store import Lease
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, SlowStore, capture_events, settle
 from argo_mw_coalesce import plugin
-from argo_mw_coalesce.distributed import LOAD_START, DistributedCoalesce
+from argo_mw_coalesce.distributed import CHANNEL, LOAD_START, DistributedCoalesce
 from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
 
 _names = itertools.count()
@@ -661,3 +661,28 @@ async def drive(steps: list[tuple[str, int]], turns: int) -> None:
 
 def tasks_of(argo: Argo) -> list[str]:
     return engine_of(argo).tasks.names
+
+
+async def test_an_old_result_that_somebody_puts_back_is_for_no_later_call(
+    store: str, clock: FakeClock
+) -> None:
+    """It is signed with the right key, and was a result of the same question once."""
+    one, other = held("old"), held("new")
+    one.gate.set()
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+        await ask(first)
+        shared = context_of(second).shared
+        [key] = await shared.scan("argo:result:")
+        old = await shared.get(key)
+        assert old is not None
+        await clock.advance(3_600.0)
+        lease = await shared.acquire(key.replace("result", "flight", 1), ttl=60.0)
+        assert lease is not None
+        asking = ask(second)
+        await settle()
+        await shared.set(key, old)
+        await shared.publish(CHANNEL, key.encode())
+        await shared.release(lease)
+        other.gate.set()
+        await clock.advance(10.0)
+        assert "new" == (await asking).value

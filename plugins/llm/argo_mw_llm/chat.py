@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from argo_mw_llm.answers import Completion, ToolCall, Usage
-from argo_mw_llm.failures import ProviderFailed, broken_off, from_status, never_sent
+from argo_mw_llm.failures import ProviderFailed, from_status
+from argo_mw_llm.off_loop import MANY_BYTES, off_loop
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.request import ModelRequest, for_chat
 from argo_mw_llm.streams import AnswerStream, Ending
@@ -25,7 +27,10 @@ class Chat(Provider):
         """Return the model's whole answer."""
         body: dict[str, Any] = for_chat(request, self.name)
         try:
-            return self._completion(request, await self._sdk().chat.completions.create(**body))
+            sdk = await self._sdk()
+            raw = await sdk.chat.completions.with_raw_response.create(**body)
+            many = len(raw.content) > MANY_BYTES
+            return await off_loop(many, lambda: self._completion(request, raw.parse()))
         except Exception as error:
             raise self._ours(error) from error
 
@@ -34,7 +39,8 @@ class Chat(Provider):
         ending = Ending(request.model)
         body: dict[str, Any] = for_chat(request, self.name)
         try:
-            chunks = await self._sdk().chat.completions.create(
+            sdk = await self._sdk()
+            chunks = await sdk.chat.completions.create(
                 **body, stream=True, stream_options={"include_usage": True}
             )
         except Exception as error:
@@ -48,14 +54,27 @@ class Chat(Provider):
         if client is not None:
             await client.close()
 
-    def _sdk(self) -> openai.AsyncOpenAI:
-        if self._client is None:
-            import openai
+    async def _sdk(self) -> openai.AsyncOpenAI:
+        if self._client is not None:
+            return self._client
+        # In a thread, for importing it takes a second.
+        return self._keep(await asyncio.to_thread(self._open))
 
-            self._client = openai.AsyncOpenAI(
-                api_key=self._key(), base_url=self._own.url, max_retries=0, timeout=600.0
-            )
+    def _keep(self, opened: openai.AsyncOpenAI) -> openai.AsyncOpenAI:
+        if self._client is None:  # no other call was faster
+            self._client = opened
         return self._client
+
+    def _open(self) -> openai.AsyncOpenAI:
+        import openai
+
+        return openai.AsyncOpenAI(
+            api_key=self._key(),
+            base_url=self._own.url,
+            max_retries=0,
+            timeout=600.0,
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks=self._hooks()),
+        )
 
     async def _pieces(self, chunks: Any, ending: Ending) -> AsyncIterator[str]:
         try:
@@ -99,7 +118,7 @@ class Chat(Provider):
             return error
         if isinstance(error, openai.APIStatusError):
             return from_status(self.name, error.status_code, error.body, error.response.headers)
-        return broken_off(self.name, error, sent=not never_sent(error))
+        return self._broken_off(error)
 
 
 class Glm(Chat):

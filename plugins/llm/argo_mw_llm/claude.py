@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from argo_mw_llm.answers import Completion, ToolCall, Usage
-from argo_mw_llm.failures import ProviderFailed, broken_off, from_status, never_sent
+from argo_mw_llm.failures import ProviderFailed, from_status
+from argo_mw_llm.off_loop import MANY_BYTES, off_loop
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.request import ModelRequest, for_claude
 from argo_mw_llm.streams import AnswerStream, Ending
@@ -36,8 +38,11 @@ class Claude(Provider):
     async def complete(self, request: ModelRequest) -> Completion:
         """Return the model's whole answer."""
         try:
-            message = await self._sdk().messages.create(**self._body(request))
-            return _completion(request, message)
+            sdk = await self._sdk()
+            raw = await sdk.messages.with_raw_response.create(**self._body(request))
+            many = len(raw.http_response.content) > MANY_BYTES
+            message = await (asyncio.to_thread(asyncio.run, raw.parse()) if many else raw.parse())
+            return await off_loop(many, _completion, request, message)
         except Exception as error:
             raise self._ours(error) from error
 
@@ -45,7 +50,8 @@ class Claude(Provider):
         """Return the model's answer in pieces of text."""
         ending = Ending(request.model)
         try:
-            events = await self._sdk().messages.create(**self._body(request), stream=True)
+            sdk = await self._sdk()
+            events = await sdk.messages.create(**self._body(request), stream=True)
         except Exception as error:
             raise self._ours(error) from error
         source = self._pieces(events, ending)
@@ -56,7 +62,8 @@ class Claude(Provider):
         wanted = ("model", "messages", "system", "tools", "tool_choice", "thinking")
         body: dict[str, Any] = {n: v for n, v in for_claude(request).items() if n in wanted}
         try:
-            return (await self._sdk().messages.count_tokens(**body)).input_tokens
+            sdk = await self._sdk()
+            return (await sdk.messages.count_tokens(**body)).input_tokens
         except Exception as error:
             raise self._ours(error) from error
 
@@ -66,15 +73,28 @@ class Claude(Provider):
         if client is not None:
             await client.close()
 
-    def _sdk(self) -> anthropic.AsyncAnthropic:
-        if self._client is None:
-            import anthropic
+    async def _sdk(self) -> anthropic.AsyncAnthropic:
+        if self._client is not None:
+            return self._client
+        # In a thread, for importing it takes a second.
+        return self._keep(await asyncio.to_thread(self._open))
 
-            # Retries and deadlines are up to the chain.
-            self._client = anthropic.AsyncAnthropic(
-                api_key=self._key(), base_url=self._own.url, max_retries=0, timeout=600.0
-            )
+    def _keep(self, opened: anthropic.AsyncAnthropic) -> anthropic.AsyncAnthropic:
+        if self._client is None:  # no other call was faster
+            self._client = opened
         return self._client
+
+    def _open(self) -> anthropic.AsyncAnthropic:
+        import anthropic
+
+        # Retries and deadlines are up to the chain.
+        return anthropic.AsyncAnthropic(
+            api_key=self._key(),
+            base_url=self._own.url,
+            max_retries=0,
+            timeout=600.0,
+            http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=self._hooks()),
+        )
 
     def _body(self, request: ModelRequest) -> dict[str, Any]:
         return for_claude(request)
@@ -104,7 +124,7 @@ class Claude(Provider):
             return error
         if isinstance(error, anthropic.APIStatusError):
             return from_status(self.name, error.status_code, error.body, error.response.headers)
-        return broken_off(self.name, error, sent=not never_sent(error))
+        return self._broken_off(error)
 
 
 def _completion(request: ModelRequest, message: Any) -> Completion:

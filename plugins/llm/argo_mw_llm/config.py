@@ -119,6 +119,9 @@ class LlmConfig:
         voices: Voices to add to signals, with their weights: ``panel`` (GLM, DeepSeek and Qwen)
             and ``claude``. None by default, because they cost money.
         max_tokens: The length of an answer in tokens, at most, where a call does not say.
+        max_decoded_bytes: Bytes of an answer at most, decompressed, whether it comes whole or as a
+            stream; a larger one is refused while it comes in. Also for clients of the SDKs that
+            have the chain in between.
     """
 
     claude: ClaudeConfig = field(factory=ClaudeConfig)
@@ -130,3 +133,4 @@ class LlmConfig:
     prepare: tuple[Literal["whitespace", "prompt_cache"], ...] = ("whitespace", "prompt_cache")
     voices: Mapping[Literal["panel", "claude"], float] = field(factory=dict)
     max_tokens: int = field(default=4096, validator=validators.gt(0))
+    max_decoded_bytes: int = field(default=64 * 2**20, validator=validators.gt(0))

@@ -20,6 +20,7 @@ from typing import cast
 from attrs import fields
 
 from argo_mw.plugin import Charge, ChargeStatus, Cost, CostTotals, Tasks
+from argo_mw.store import SqliteIdentity
 
 COSTS = "llm-costs.db"
 """The file's name in the state directory."""
@@ -178,26 +179,39 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._identity = SqliteIdentity(path.absolute())
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         self._closed = False
 
     def write(self, charges: Sequence[Charge]) -> None:
-        """Add *charges*, all or none of them."""
+        """Add *charges*, all or none of them, to the file that is at the path then."""
         with self._lock:
-            if self._connection is not None and not self._path.exists():
-                self._close()  # what is written to a deleted file is lost
             try:
-                if self._connection is None:
-                    self._connection = _open(self._path)
-                with self._connection:
-                    _insert(self._connection, charges)
+                while not self._written(charges):
+                    self._close()
             except BaseException:
                 self._close()
                 raise
             finally:
                 if self._closed:
                     self._close()
+
+    def _written(self, charges: Sequence[Charge]) -> bool:
+        """Add *charges*; return whether another program can find them."""
+        if self._connection is None:
+            self._connection = _open(self._path)
+            self._identity.remember()
+        with self._connection:
+            _insert(self._connection, charges)
+        if self._identity.holds():
+            return True
+        if not self._identity.database_holds():
+            return False
+        # Only its log or the index of that has gone: what is in them moves into the database.
+        self._connection.execute("PRAGMA wal_checkpoint(FULL)").fetchone()
+        self._close()
+        return True
 
     def close(self) -> None:
         """Keep the file open no longer; a later write closes it again."""

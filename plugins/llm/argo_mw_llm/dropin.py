@@ -16,6 +16,7 @@ import httpx2
 
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, DeadlineExceeded, Refusal
+from argo_mw_llm.bodies import bound, limit_of
 from argo_mw_llm.exchange import exchange
 from argo_mw_llm.operations import PROVIDERS
 from argo_mw_llm.responses import (
@@ -24,9 +25,9 @@ from argo_mw_llm.responses import (
     async_response,
     blocking_response,
     blocking_stream_of,
-    read_whole,
     refused,
     stream_of,
+    taken,
 )
 from argo_mw_llm.usage import parse
 
@@ -143,13 +144,10 @@ class ChainTransport(httpx2.AsyncBaseTransport):
         async def send(changes: Mapping[str, object]) -> Answer:
             response = await inner.handle_async_request(_changed(request, body, changes))
             response.request = request
+            bound(response, limit_of(argo))
             if body.get("stream") is True and response.is_success:
                 return stream_of(argo, self._provider, body, response)
-            try:
-                await response.aread()
-            finally:
-                await response.aclose()
-            return own.take(response, response)
+            return await taken(own, response, response)
 
         try:
             answer = await exchange(
@@ -202,10 +200,10 @@ class BlockingChainTransport(httpx2.BaseTransport):
                 changed = _changed(request, body, changes)
                 response = await asyncio.to_thread(self._inner.handle_request, changed)
                 response.request = request
+                bound(response, limit_of(argo))
                 if body.get("stream") is True and response.is_success:
                     return blocking_stream_of(argo, self._provider, body, response)
-                await asyncio.to_thread(read_whole, response)
-                return own.take(response, response)
+                return await taken(own, response, response)
 
             return await exchange(
                 argo,

@@ -13,6 +13,7 @@ from anthropic.types import Message
 
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, DeadlineExceeded
+from argo_mw_llm.bodies import bound, limit_of
 from argo_mw_llm.exchange import Send, exchange
 from argo_mw_llm.responses import (
     Answer,
@@ -20,12 +21,14 @@ from argo_mw_llm.responses import (
     async_response,
     blocking_response,
     blocking_stream_of,
-    read_whole,
     stream_of,
+    taken,
 )
 
 _PATH = "/v1/messages"
 _NAME = "claude"
+_RAW_RESPONSE = "X-Stainless-Raw-Response"
+"""The header by which the SDK is told what to make of a response; its own helpers set it too."""
 
 
 class ChainMiddleware(anthropic.Middleware):
@@ -50,12 +53,12 @@ class ChainMiddleware(anthropic.Middleware):
         own: OwnResponse[AsyncAPIResponse[Any]] = OwnResponse(_NAME, body)
 
         async def send(_: Mapping[str, object]) -> Answer:
-            got = await call_next(request)
+            got = await call_next(_unread(request))
             response = got.http_response
+            bound(response, limit_of(argo))
             if request.stream and response.is_success:
                 return stream_of(argo, _NAME, body, response)
-            await response.aread()
-            return own.take(response, got)
+            return await taken(own, response, got)
 
         try:
             answer = await self._exchange(argo, request, body, send)
@@ -84,12 +87,12 @@ class ChainMiddleware(anthropic.Middleware):
 
         async def ask(inner: Argo) -> Answer:
             async def send(_: Mapping[str, object]) -> Answer:
-                got = await asyncio.to_thread(call_next, request)
+                got = await asyncio.to_thread(call_next, _unread(request))
                 response = got.http_response
+                bound(response, limit_of(inner))
                 if request.stream and response.is_success:
                     return blocking_stream_of(inner, _NAME, body, response)
-                await asyncio.to_thread(read_whole, response)
-                return own.take(response, got)
+                return await taken(own, response, got)
 
             return await self._exchange(inner, request, body, send)
 
@@ -130,6 +133,13 @@ def _body(request: APIRequest) -> dict[str, Any] | None:
         return None
     extra = request.options.extra_json or {}
     return {**body, **extra, "stream": bool(request.stream)}
+
+
+def _unread(request: APIRequest) -> APIRequest:
+    """Return *request* such that the SDK leaves the body of its answer to us, who bound it."""
+    if request.stream:
+        return request
+    return request.copy(headers={**request.headers, _RAW_RESPONSE: "stream"})
 
 
 def _betas(request: APIRequest) -> str:

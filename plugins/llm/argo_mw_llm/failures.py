@@ -75,6 +75,13 @@ def broken_off(provider: str, error: BaseException, *, sent: bool) -> ProviderFa
     return failed
 
 
+def answered_too_much(provider: str, error: BaseException) -> ProviderFailed:
+    """Return the error for an answer that is larger than allowed; it costs something."""
+    failed = ProviderFailed(f"upstream {provider!r} was cut off: {error}", upstream=provider)
+    failed.billed = True
+    return failed
+
+
 def never_sent(error: BaseException) -> bool:
     """Return whether *error* means that the request was not sent, so that it costs nothing."""
     import httpx2

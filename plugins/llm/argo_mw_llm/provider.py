@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from attrs import evolve
 
@@ -23,12 +23,15 @@ from argo_mw.plugin import (
 from argo_mw_llm.accounting import Accounting, Quote
 from argo_mw_llm.answers import Completion, RawResponse, Usage
 from argo_mw_llm.config import LlmConfig, ProviderConfig
-from argo_mw_llm.failures import ProviderFailed, never_sent
+from argo_mw_llm.failures import ProviderFailed, answered_too_much, broken_off, never_sent
 from argo_mw_llm.operations import EXCHANGE
 from argo_mw_llm.prepare import Step, prepare
 from argo_mw_llm.request import ModelRequest
 from argo_mw_llm.streams import AnswerStream, Ending, is_kept
 from argo_mw_llm.views import opinion_request, read_opinion
+
+if TYPE_CHECKING:
+    import httpx2
 
 SEND = "llm.send"
 """The extension with the function that sends a request of a provider's SDK."""
@@ -250,6 +253,23 @@ class Provider(ABC):
         if key and (key != key.strip() or not key.isascii() or not key.isprintable()):
             return "its key has blanks around it, or letters that no key has: copy it once more"
         return self.missing_key()
+
+    def _hooks(self) -> dict[str, list[Callable[..., object]]]:
+        """Return what a client calls with every response, before anything reads its body."""
+        from argo_mw_llm.bodies import bound
+
+        async def bounded(response: httpx2.Response) -> None:
+            bound(response, self._config.max_decoded_bytes)
+
+        return {"response": [bounded]}
+
+    def _broken_off(self, error: Exception) -> ProviderFailed:
+        from argo_mw_llm.bodies import too_large
+
+        large = too_large(error)
+        if large is not None:
+            return answered_too_much(self.name, large)
+        return broken_off(self.name, error, sent=not never_sent(error))
 
     def _key(self) -> str:
         if self._own.key is not None:

@@ -12,8 +12,10 @@ import httpx2
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Action, Argo, BudgetExceeded, Refusal, context_of
 from argo_mw_llm.answers import RawResponse, Usage
+from argo_mw_llm.bodies import BodyTooLarge
 from argo_mw_llm.estimate import rough_prompt
-from argo_mw_llm.failures import from_status
+from argo_mw_llm.failures import answered_too_much, from_status
+from argo_mw_llm.off_loop import MANY_BYTES, off_loop
 from argo_mw_llm.provider import ExchangeFailed
 from argo_mw_llm.sse import EventSource
 from argo_mw_llm.streams import AnswerStream, Ending
@@ -49,6 +51,14 @@ class OwnResponse(Generic[R]):
             raise
         self._got = (reply, response)
         return reply
+
+    def refuse(self, error: BodyTooLarge) -> ExchangeFailed:
+        """Return the error for a response that is larger than allowed; its SDK does not retry."""
+        failure = answered_too_much(self._provider, error)
+        failed = ExchangeFailed(str(failure), upstream=self._provider)
+        failed.billed = True
+        failed.response = _refusal(502, "too_large", str(failure))
+        return failed
 
     def response(self, answer: Answer) -> R | None:
         """Return the response of this request, if *answer* is its answer."""
@@ -114,8 +124,26 @@ def _stream(
     return AnswerStream(source, context_of(argo).tasks, ending, name=provider)
 
 
-def read_whole(response: httpx2.Response) -> None:
-    """Read all of a synchronous *response*."""
+async def taken(own: OwnResponse[R], raw: httpx2.Response, response: R) -> RawResponse:
+    """Return the answer in *raw*, as :meth:`OwnResponse.take` does, after all of it is read.
+
+    Raises:
+        ExchangeFailed: It is an error, damaged, or larger than allowed.
+    """
+    try:
+        if isinstance(raw.stream, httpx2.AsyncByteStream):
+            try:
+                await raw.aread()
+            finally:
+                await raw.aclose()
+        else:
+            await asyncio.to_thread(_read_whole, raw)
+    except BodyTooLarge as error:
+        raise own.refuse(error) from error
+    return await off_loop(len(raw.content) > MANY_BYTES, own.take, raw, response)
+
+
+def _read_whole(response: httpx2.Response) -> None:
     try:
         response.read()
     finally:
@@ -124,8 +152,11 @@ def read_whole(response: httpx2.Response) -> None:
 
 def refused(error: Refusal) -> RawResponse:
     """Return the response that makes an SDK report a refusal and not retry."""
-    status = 402 if isinstance(error, BudgetExceeded) else 429
-    body = {"error": {"type": "argo_mw_refusal", "code": "refused", "message": str(error)}}
+    return _refusal(402 if isinstance(error, BudgetExceeded) else 429, "refused", str(error))
+
+
+def _refusal(status: int, code: str, message: str) -> RawResponse:
+    body = {"error": {"type": "argo_mw_refusal", "code": code, "message": message}}
     headers = (("content-type", "application/json"), ("x-should-retry", "false"))
     return RawResponse(status, headers, json.dumps(body).encode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -336,14 +337,35 @@ async def test_a_cancelled_call_keeps_what_it_held_of_the_budget(
 # -- The file of costs -------------------------------------------------------------------------
 
 
-async def test_a_file_that_is_deleted_begins_anew(tmp_path: Path) -> None:
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _replace(path: Path) -> None:
+    path.rename(path.with_name("before"))
+    path.touch()
+
+
+def _remove_the_log(path: Path) -> None:
+    Path(f"{path}-wal").unlink(missing_ok=True)
+    Path(f"{path}-shm").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("change", [_remove, _replace, _remove_the_log])
+async def test_what_is_recorded_after_its_file_has_changed_is_there(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
     path = tmp_path / COSTS
     costs = CostFile(path, Tasks(), lambda warning: None)
-    for number in range(2):
+    costs.record(_charge(0.0))
+    await costs.flush()
+    for number in range(1, 3):
+        change(path)
         costs.record(_charge(float(number)))
         await costs.flush()
-        assert [_charge(float(number))] == read(path)
-        path.unlink()
+        found = [charge.at for charge in read(path)]
+        assert [float(number)] == found if change is not _remove_the_log else 0.0 in found
+        assert found.count(float(number)) == 1
     await costs.aclose()
 
 

@@ -35,13 +35,14 @@ from argo_mw.plugin import (
     UpstreamError,
     copy_error,
 )
-from argo_mw_market.config import AlpacaConfig
+from argo_mw_market.config import MAX_DECODED_BYTES, AlpacaConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule
 from argo_mw_market.hours import AgeLimits
 from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
+from argo_mw_market.off_loop import MANY_BARS, off_loop
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Spelling, Symbol, read_symbol
 from argo_mw_market.vendor import BarsQuestion, FetchRequests, Vendor, seconds_of
@@ -129,7 +130,13 @@ _ERROR = msgspec.json.Decoder(_Error)
 class Alpaca(Vendor):
     """Alpaca's client."""
 
-    def __init__(self, config: AlpacaConfig, context: Context, limits: AgeLimits) -> None:
+    def __init__(
+        self,
+        config: AlpacaConfig,
+        context: Context,
+        limits: AgeLimits,
+        max_decoded_bytes: int = MAX_DECODED_BYTES,
+    ) -> None:
         keys = find_keys(
             NAME,
             {"key": ("APCA_API_KEY_ID",), "secret": ("APCA_API_SECRET_KEY",)},
@@ -143,7 +150,7 @@ class Alpaca(Vendor):
         super().__init__(
             NAME,
             keys=keys,
-            http=Http(NAME, config.url, sign),
+            http=Http(NAME, config.url, sign, max_decoded_bytes),
             rules=RULES,
             context=context,
             limits=limits,
@@ -179,7 +186,7 @@ class Alpaca(Vendor):
     # -- bars --------------------------------------------------------------------------------
 
     async def _bars(self, calls: Sequence[Call]) -> Sequence[Outcome | Exception]:
-        requests = self.requests(calls[0])
+        requests = self.requests(calls[0], len(calls))
         questions = [self.bars_question(call) for call in calls]
         found: Found = {}
         markets = [[q for q in questions if q.symbol.crypto is crypto] for crypto in (False, True)]
@@ -198,7 +205,9 @@ class Alpaca(Vendor):
         cost = requests.cost(len(calls))
         answers: list[Outcome | Exception] = []
         for number, question in enumerate(questions, 1):
-            answers.append(self._answer(question, found, cost))
+            bars = found.get(_spelling(question.symbol), [])
+            many = isinstance(bars, list) and len(bars) > MANY_BARS
+            answers.append(await off_loop(many, self._answer, question, bars, cost))
             if number % _FRAMES_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return answers
@@ -240,7 +249,7 @@ class Alpaca(Vendor):
         # Together symbols take as many pages as they would one by one.
         max_pages = MAX_PAGES * len(spellings)
         for _ in range(max_pages):
-            page = decode(NAME, await requests.ask(path, parameters), _BARS)
+            page = await decode(NAME, await requests.ask(path, parameters), _BARS)
             for spelling, more in (page.bars or {}).items():
                 bars.setdefault(spelling, []).extend(more)
             if not page.next_page_token:
@@ -248,8 +257,9 @@ class Alpaca(Vendor):
             parameters["page_token"] = page.next_page_token
         raise self.malformed(f"more than {max_pages} pages; ask for fewer days")
 
-    def _answer(self, question: BarsQuestion, found: Found, cost: Cost) -> Outcome | Exception:
-        bars = found.get(_spelling(question.symbol), [])
+    def _answer(
+        self, question: BarsQuestion, bars: list[_Bar] | Exception, cost: Cost
+    ) -> Outcome | Exception:
         if isinstance(bars, Exception):
             return bars
         values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
@@ -273,9 +283,9 @@ class Alpaca(Vendor):
             "sort": "desc",
             "limit": _MAX_NEWS,
         }
-        requests = self.requests(calls[0])
+        requests = self.requests(calls[0], len(calls))
         for _ in range(MAX_PAGES):
-            page = decode(NAME, await requests.ask("/v1beta1/news", parameters), _NEWS)
+            page = await decode(NAME, await requests.ask("/v1beta1/news", parameters), _NEWS)
             with self.reading("articles"):
                 articles = _articles(page.news or [], self.instants())
             for item, article in zip(page.news or [], articles, strict=True):

@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
-from argo_mw_market.config import AlphaVantageConfig
+from argo_mw_market.config import MAX_DECODED_BYTES, AlphaVantageConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.frames import Floats
 from argo_mw_market.hours import NEW_YORK, AgeLimits
@@ -26,6 +26,7 @@ from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
+from argo_mw_market.off_loop import MANY_BYTES, off_loop
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Spelling, Symbol, read_symbol
 from argo_mw_market.timeframes import Timeframe
@@ -100,7 +101,13 @@ _FEED = msgspec.json.Decoder(list[_Item], strict=False)
 class AlphaVantage(Vendor):
     """Alpha Vantage's client."""
 
-    def __init__(self, config: AlphaVantageConfig, context: Context, limits: AgeLimits) -> None:
+    def __init__(
+        self,
+        config: AlphaVantageConfig,
+        context: Context,
+        limits: AgeLimits,
+        max_decoded_bytes: int = MAX_DECODED_BYTES,
+    ) -> None:
         keys = find_keys(NAME, {"key": ("ALPHAVANTAGE_API_KEY",)}, {"key": config.key})
 
         def sign(request: httpx2.Request) -> None:
@@ -109,7 +116,7 @@ class AlphaVantage(Vendor):
         super().__init__(
             NAME,
             keys=keys,
-            http=Http(NAME, config.url, sign),
+            http=Http(NAME, config.url, sign, max_decoded_bytes),
             rules=RULES,
             context=context,
             limits=limits,
@@ -139,7 +146,8 @@ class AlphaVantage(Vendor):
         name = next((key for key in top if key.startswith("Time Series")), None)
         if name is None:
             raise self.malformed(f"no time series among {', '.join(top) or 'nothing'}")
-        seconds, values = self._read(top[name], question.timeframe)
+        many = len(top[name]) > MANY_BYTES
+        seconds, values = await off_loop(many, self._read, top[name], question.timeframe)
         recent = seconds >= question.start
         frame = self.frame(question, seconds[recent], values[recent])
         return self.outcome(question, frame, requests.cost())
@@ -181,7 +189,7 @@ class AlphaVantage(Vendor):
             UpstreamError: It is a notice, which means an error.
         """
         reply = await requests.ask("/query", parameters)
-        top = decode(NAME, reply, _TOP)
+        top = await decode(NAME, reply, _TOP)
         for key in _NOTICES:
             if key in top:
                 text = _text(top[key])
@@ -219,7 +227,8 @@ class AlphaVantage(Vendor):
         if "feed" not in top:
             raise self.malformed(f"no feed among {', '.join(top) or 'nothing'}")
         try:
-            items = _FEED.decode(top["feed"])
+            many = len(top["feed"]) > MANY_BYTES
+            items = await off_loop(many, _FEED.decode, top["feed"])
             articles = _articles(items[:limit], ticker_of(symbol), self.instants())
         except (*MALFORMED, ValueError) as error:
             raise self.malformed(f"a feed ({error})") from None

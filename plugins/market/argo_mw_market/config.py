@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, validators
 
 from argo_mw.plugin import Secret
+
+MAX_DECODED_BYTES: Final = 32 * 2**20
+"""Some 300,000 bars of the most talkative vendor."""
 
 
 def is_loopback(url: str) -> bool:
@@ -85,6 +89,8 @@ class MarketConfig:
         stale_days: Days since the last bar of a stock after which a frame is no answer. The
             longest regular closures of the exchanges take four.
         stale_days_pairs: The same for pairs, which trade around the clock; at least three bars.
+        max_decoded_bytes: Bytes of a vendor's answer to one call at most, decompressed and with
+            all its pages; a larger one is refused while it comes in.
     """
 
     alpaca: AlpacaConfig = field(factory=AlpacaConfig)
@@ -92,3 +98,4 @@ class MarketConfig:
     alphavantage: AlphaVantageConfig = field(factory=AlphaVantageConfig)
     stale_days: float = field(default=5.0, validator=validators.gt(0))
     stale_days_pairs: float = field(default=1.0, validator=validators.gt(0))
+    max_decoded_bytes: int = field(default=MAX_DECODED_BYTES, validator=validators.gt(0))

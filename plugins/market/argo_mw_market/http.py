@@ -6,6 +6,8 @@ log, error or ``repr`` of this process ever holds it.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
 import ssl
 from collections.abc import Callable, Mapping
@@ -18,7 +20,8 @@ import msgspec
 from attrs import frozen
 
 from argo_mw.plugin import Action, InvalidAnswer, UpstreamError
-from argo_mw_market.config import is_loopback
+from argo_mw_market.config import MAX_DECODED_BYTES, is_loopback
+from argo_mw_market.off_loop import MANY_BYTES, off_loop
 
 T = TypeVar("T")
 Sign = Callable[[httpx2.Request], None]
@@ -29,6 +32,9 @@ _POOL = httpx2.Limits(max_connections=64, max_keepalive_connections=64, keepaliv
 _TIMEOUT = httpx2.Timeout(None, connect=5.0)
 MALFORMED: Final = (msgspec.MsgspecError, RecursionError)
 """What a decoder raises for a body that is not what it should be, or is nested too deeply."""
+_MAX_ERROR_BYTES: Final = 256 * 1024
+_STEP: Final = 1024 * 1024
+"""Bytes that are decompressed before others have their turn."""
 _AGENT = "argo-mw-market/0.1"
 
 
@@ -54,43 +60,91 @@ class Http:
         vendor: Its name, for errors.
         url: Its base URL.
         sign: Puts the key into a request, at the last moment.
+        max_decoded_bytes: Bytes of an answer at most, decompressed.
 
     Attributes:
         url: Its base URL.
+        max_decoded_bytes: Bytes of an answer at most, decompressed.
     """
 
-    def __init__(self, vendor: str, url: str, sign: Sign) -> None:
+    def __init__(
+        self, vendor: str, url: str, sign: Sign, max_decoded_bytes: int = MAX_DECODED_BYTES
+    ) -> None:
         self._vendor = vendor
         self.url = url
+        self.max_decoded_bytes = max_decoded_bytes
         self._base = httpx2.URL(url.rstrip("/"))
         self._sign = sign
         self._client: httpx2.AsyncClient | None = None
         self._under_way = 0
         self._retired = False
 
-    async def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> HttpReply:
+    async def get(
+        self,
+        path: str,
+        parameters: Mapping[str, str | int] | None = None,
+        max_bytes: int | None = None,
+    ) -> HttpReply:
         """Return the reply to a GET of *path* below the base URL, whatever its status.
 
+        Args:
+            path: The path.
+            parameters: Those of the query.
+            max_bytes: Bytes of its body at most, decompressed; by default as many as an answer may
+                have. Of an error's page only the beginning is read.
+
         Raises:
-            UpstreamError: There was no reply.
+            UpstreamError: There was no reply, or one that is too large.
         """
         if self._client is None:
             self._client = self._open()
         self._under_way += 1
         try:
-            reply = await self._client.get(f"{self._base}{path}", params=parameters)
+            url = f"{self._base}{path}"
+            async with self._client.stream("GET", url, params=parameters) as reply:
+                body = await self._body(reply, max_bytes)
         except httpx2.TransportError as error:
             failure = self._failure(error)
         except (httpx2.DecodingError, httpx2.InvalidURL) as error:
             failure = self._malformed(error)
         else:
-            return HttpReply(reply.status_code, reply.headers, reply.content)
+            if body is not None:
+                return HttpReply(reply.status_code, reply.headers, body)
+            failure = self._too_large()
         finally:
             self._under_way -= 1
             if self._retired and not self._under_way:
                 await self.aclose()
         # Outside of the handler: the error's context would hold the signed request.
         raise failure
+
+    async def _body(self, reply: httpx2.Response, max_bytes: int | None) -> bytes | None:
+        """Return the body of *reply*, decompressed; ``None`` if it is too large."""
+        limit = self.max_decoded_bytes if max_bytes is None else max_bytes
+        if reply.is_error:
+            limit = min(limit, _MAX_ERROR_BYTES)
+        read, shown, pieces = 0, 0, []
+        async with contextlib.aclosing(reply.aiter_bytes()) as arriving:
+            async for piece in arriving:
+                read += len(piece)
+                if read > limit:
+                    if not reply.is_error:
+                        return None
+                    pieces.append(piece[: len(piece) - (read - limit)])
+                    break
+                pieces.append(piece)
+                if read - shown > _STEP:
+                    # A few bytes may become many pieces, and none of them waits for the network.
+                    shown = read
+                    await asyncio.sleep(0)
+        return b"".join(pieces)
+
+    def _too_large(self) -> UpstreamError:
+        msg = (
+            f"upstream {self._vendor!r} sent more than {self.max_decoded_bytes} bytes for one "
+            "answer: ask for less, or raise max_decoded_bytes in [plugins.market]"
+        )
+        return InvalidAnswer(msg, upstream=self._vendor)
 
     def path_of(self, link: str) -> str:
         """Return the path below the base URL that *link* leads to, whatever host it names.
@@ -180,14 +234,14 @@ def _proxy(url: str) -> str | None:
     return getproxies().get(parts.scheme)
 
 
-def decode(vendor: str, reply: HttpReply, decoder: msgspec.json.Decoder[T]) -> T:
-    """Return the body of *reply*, checked against the decoder's type.
+async def decode(vendor: str, reply: HttpReply, decoder: msgspec.json.Decoder[T]) -> T:
+    """Return the body of *reply*, checked against the decoder's type; a large one off the loop.
 
     Raises:
         InvalidAnswer: It is malformed.
     """
     try:
-        return decoder.decode(reply.body)
+        return await off_loop(len(reply.body) > MANY_BYTES, decoder.decode, reply.body)
     except MALFORMED as error:
         msg = f"upstream {vendor!r} sent a malformed answer ({error})"
         raise InvalidAnswer(msg, upstream=vendor, status=reply.status) from None

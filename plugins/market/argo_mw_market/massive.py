@@ -5,17 +5,21 @@ Protocol: https://massive.com/docs/rest/stocks/aggregates/custom-bars
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import httpx2
 import msgspec
 import numpy as np
+import pandas as pd
 from msgspec import Struct, field
 
 from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
-from argo_mw_market.config import MassiveConfig
+from argo_mw_market.config import MAX_DECODED_BYTES, MassiveConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.hours import AgeLimits
 from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
 from argo_mw_market.keys import find_keys
+from argo_mw_market.off_loop import MANY_BARS, off_loop
 from argo_mw_market.symbols import Spelling, Symbol
 from argo_mw_market.vendor import BarsQuestion, Vendor
 
@@ -74,7 +78,13 @@ _FINE = frozenset({"OK", "DELAYED"})
 class Massive(Vendor):
     """Massive's client."""
 
-    def __init__(self, config: MassiveConfig, context: Context, limits: AgeLimits) -> None:
+    def __init__(
+        self,
+        config: MassiveConfig,
+        context: Context,
+        limits: AgeLimits,
+        max_decoded_bytes: int = MAX_DECODED_BYTES,
+    ) -> None:
         keys = find_keys(NAME, {"key": ("MASSIVE_API_KEY", "POLYGON_API_KEY")}, {"key": config.key})
 
         def sign(request: httpx2.Request) -> None:
@@ -83,7 +93,7 @@ class Massive(Vendor):
         super().__init__(
             NAME,
             keys=keys,
-            http=Http(NAME, config.url, sign),
+            http=Http(NAME, config.url, sign, max_decoded_bytes),
             rules=RULES,
             context=context,
             limits=limits,
@@ -110,18 +120,22 @@ class Massive(Vendor):
             "limit": _MAX_BARS,
         }
         requests = self.requests(call)
-        page = self._read(await requests.ask(path, parameters))
+        page = await self._read(await requests.ask(path, parameters))
         bars, pages = page.results, 1
         while page.next_url:
             if pages == MAX_PAGES:
                 raise self.malformed(f"more than {MAX_PAGES} pages; ask for fewer days")
-            page = self._read(await requests.ask(self._next_page(page.next_url)))
+            page = await self._read(await requests.ask(self._next_page(page.next_url)))
             bars += page.results
             pages += 1
+        frame = await off_loop(len(bars) > MANY_BARS, self._frame, question, bars)
+        return self.outcome(question, frame, requests.cost())
+
+    def _frame(self, question: BarsQuestion, bars: Sequence[_Bar]) -> pd.DataFrame:
         with self.reading(f"bars of {question.symbol.name}"):
             seconds = self.instants().from_milliseconds([bar.t for bar in bars])
         values = np.array([(b.o, b.h, b.l, b.c, b.v) for b in bars], np.float64)
-        return self.outcome(question, self.frame(question, seconds, values), requests.cost())
+        return self.frame(question, seconds, values)
 
     def _next_page(self, link: str) -> str:
         try:
@@ -129,8 +143,8 @@ class Massive(Vendor):
         except ValueError:
             raise self.malformed(f"a link to its next page, {link!r}") from None
 
-    def _read(self, reply: HttpReply) -> _Page:
-        page = decode(NAME, reply, _PAGE)
+    async def _read(self, reply: HttpReply) -> _Page:
+        page = await decode(NAME, reply, _PAGE)
         if page.status not in _FINE:
             text = f"{page.status} {page.error or page.message}"
             raise self.failed(Failure(reply.status, text))

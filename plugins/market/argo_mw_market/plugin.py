@@ -66,9 +66,9 @@ class MarketPlugin:
         """Return the vendors, in the order in which they are asked by default."""
         self._clock = context.clock
         limits = AgeLimits(config.stale_days * DAY, config.stale_days_pairs * DAY)
-        alpaca = Alpaca(config.alpaca, context, limits)
-        massive = Massive(config.massive, context, limits)
-        alphavantage = AlphaVantage(config.alphavantage, context, limits)
+        alpaca = Alpaca(config.alpaca, context, limits, config.max_decoded_bytes)
+        massive = Massive(config.massive, context, limits, config.max_decoded_bytes)
+        alphavantage = AlphaVantage(config.alphavantage, context, limits, config.max_decoded_bytes)
         self._retired += self._vendors
         self._vendors = [alpaca, massive, alphavantage]
         return [alpaca.upstream(), massive.upstream(), alphavantage.upstream()]

@@ -48,10 +48,11 @@ class FetchRequests:
     and announced here, so that every request that is sent is counted.
     """
 
-    def __init__(self, vendor: Vendor, call: Call) -> None:
+    def __init__(self, vendor: Vendor, call: Call, calls: int) -> None:
         self._vendor = vendor
         self._call = call
         self._requests = 0
+        self._bytes_left = vendor.http.max_decoded_bytes * calls
 
     async def ask(self, path: str, parameters: Parameters = None) -> HttpReply:
         """Send a request and return the reply, if it is an answer.
@@ -64,7 +65,8 @@ class FetchRequests:
         if self._requests:
             await vendor.context.charge_extra(self._call)
         self._requests += 1
-        reply = await vendor.http.get(path, parameters)
+        reply = await vendor.http.get(path, parameters, self._bytes_left)
+        self._bytes_left -= len(reply.body)
         vendor.note_quota(reply)
         if reply.status != _OK:
             raise vendor.failed(Failure(reply.status, vendor.error_text(reply), vendor.wait(reply)))
@@ -123,9 +125,9 @@ class Vendor:
         """Return what the vendor lacks to answer *call*, or ``None``."""
         return None
 
-    def requests(self, call: Call) -> FetchRequests:
-        """Return the requests that answer *call*, and the calls that are batched with it."""
-        return FetchRequests(self, call)
+    def requests(self, call: Call, calls: int = 1) -> FetchRequests:
+        """Return the requests that answer *call*, and the *calls* that are batched with it."""
+        return FetchRequests(self, call, calls)
 
     def note_quota(self, reply: HttpReply) -> None:
         """Note the state of the quota in *reply*."""

@@ -101,7 +101,7 @@ class PersistConfig:
         if isinstance(sink, SqliteSink) or not self.max_spool_bytes:
             return sink
         options = SqliteOptions(max_bytes=self.max_spool_bytes, readers=1)
-        spool = SqliteSink(state_dir / SPOOL, options)
+        spool = SqliteSink(state_dir / SPOOL, options, rescues=True)
         return SpooledSink(
             sink, spool, clock=clock, tasks=tasks, on_warning=on_warning, on_drained=on_drained
         )

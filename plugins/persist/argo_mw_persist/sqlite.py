@@ -30,6 +30,7 @@ from argo_mw.plugin import Cell, Row
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
 from argo_mw_persist.schema import OWN_SCHEMA, READ_VERSIONS, VERSION_TABLE, Schema
 from argo_mw_persist.sink import Query
+from argo_mw_persist.sqlite_connection import FollowingConnection
 from argo_mw_persist.tables import Cells, Dialect, Table, by_table
 
 T = TypeVar("T")
@@ -46,6 +47,8 @@ _REFUSED = (
     UnicodeEncodeError,
 )
 _LOCKED = ("database is locked", "database table is locked")
+_REPLACEMENTS = 5
+"""How often, in the midst of one write, the file may be replaced."""
 
 
 @frozen
@@ -75,22 +78,34 @@ DEFAULTS = SqliteOptions()
 class SqliteSink:
     """A sink that keeps rows in one SQLite file.
 
+    If the file is removed or replaced while it is open, what is written from then on is in the file
+    that is at the path. Rows that only the removed one had went with it, unless the sink *rescues*
+    them.
+
     Args:
         path: The file; it and its directory are made when missing, for this user only.
         options: How SQLite is used.
+        rescues: Whether the rows of a file that was removed or replaced are written again.
     """
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, path: Path, options: SqliteOptions = DEFAULTS) -> None:
+    def __init__(
+        self, path: Path, options: SqliteOptions = DEFAULTS, *, rescues: bool = False
+    ) -> None:
         self.path = path
         self.place = f"sqlite file {path}"
         self._options = options
         self._writing: ThreadPoolExecutor | None = None
         self._reading: ThreadPoolExecutor | None = None
-        self._connection: sqlite3.Connection | None = None
+        self._rescues = rescues
+        self._rescued: list[Row] = []
+        self._migrate = True
+        self._writer = FollowingConnection(
+            path, self._connect_writer, writes=True, on_leaving=self._rescue
+        )
         self._local = threading.local()
-        self._readers: list[sqlite3.Connection] = []
+        self._readers: list[FollowingConnection] = []
         self._schema = OWN_SCHEMA
 
     @classmethod
@@ -104,11 +119,11 @@ class SqliteSink:
         return cls(Path(unquote(urlsplit(url).path[1:])).expanduser(), options)
 
     async def open(self, schema: Schema, *, migrate: bool = True) -> None:
-        self._schema = schema
+        self._schema, self._migrate = schema, migrate
         self._writing = ThreadPoolExecutor(1, "argo-mw-persist-writer")
         self._reading = ThreadPoolExecutor(self._options.readers, "argo-mw-persist-reader")
         try:
-            await self._in(self._writing, lambda: self._open(migrate))
+            await self._in(self._writing, self._open)
         except BaseException:
             await self.aclose()
             raise
@@ -141,7 +156,7 @@ class SqliteSink:
             self._readers.clear()
             self._local = threading.local()
         if writing is not None:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error, SinkUnavailable):
                 await loop.run_in_executor(writing, self._close)
             await loop.run_in_executor(None, writing.shutdown)
 
@@ -153,24 +168,40 @@ class SqliteSink:
 
     # What follows runs in the writer's or a reader's thread.
 
-    def _open(self, migrate: bool) -> None:
-        with self._translated():
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # Made here, so that SQLite never makes it readable for others; but only made: closing
-            # a descriptor of a file in use gives up this process's locks on it
-            # (sqlite.org/howtocorrupt.html, 2.2).
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-            connection = self._connect(f"{self.path.absolute().as_uri()}?mode=rw")
-            self._connection = connection
+    def _open(self) -> None:
+        with self._translated(), self._writer.use():
+            pass
+
+    def _connect_writer(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Made here, so that SQLite never makes it readable for others; but only made: closing
+        # a descriptor of a file in use gives up this process's locks on it
+        # (sqlite.org/howtocorrupt.html, 2.2).
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        connection = self._connect("rw")
+        try:
             self._enter_wal(connection)
             connection.execute(f"PRAGMA synchronous={self._options.synchronous}")
             connection.execute(f"PRAGMA wal_autocheckpoint={self._options.checkpoint_pages}")
             connection.execute(f"PRAGMA journal_size_limit={4096 * self._options.checkpoint_pages}")
             if self._options.max_bytes is not None:
                 connection.execute(f"PRAGMA max_page_count={self._options.max_bytes // 4096}")
+            rescued = _inserts(self._rescued, self._schema)
             with self._transaction(connection):
-                self._migrate(connection, migrate)
+                self._create_tables(connection)
+                for insert in rescued:
+                    connection.execute(*insert)
+        except BaseException:
+            connection.close()
+            raise
+        self._rescued.clear()
+        return connection
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        connection = self._connect("ro")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        return connection
 
     def _enter_wal(self, connection: sqlite3.Connection) -> None:
         # Two processes that switch at once get "locked" whatever the timeout: the loser looks
@@ -186,19 +217,19 @@ class SqliteSink:
                     pass
         connection.execute("PRAGMA journal_mode=WAL")
 
-    def _migrate(self, connection: sqlite3.Connection, migrate: bool) -> None:
+    def _create_tables(self, connection: sqlite3.Connection) -> None:
         existing = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
         versions: dict[str, int] | None = None
         if VERSION_TABLE in existing:
             versions = dict(connection.execute(READ_VERSIONS).fetchall())
         for statement in self._schema.pending(
-            "sqlite", versions, existing, migrate=migrate, where=self.place
+            "sqlite", versions, existing, migrate=self._migrate, where=self.place
         ):
             connection.execute(statement)
 
-    def _connect(self, uri: str) -> sqlite3.Connection:
+    def _connect(self, mode: str) -> sqlite3.Connection:
         return sqlite3.connect(
-            uri,
+            f"{self.path.absolute().as_uri()}?mode={mode}",
             uri=True,
             timeout=self._options.busy_timeout,
             isolation_level=None,
@@ -207,25 +238,46 @@ class SqliteSink:
         )
 
     def _write(self, rows: Sequence[Row]) -> None:
+        """Write *rows* to the file that is at the path when they are committed."""
         inserts = _inserts(rows, self._schema)
         with self._translated():
-            if len(inserts) == 1:
-                # A statement alone is a transaction, and takes the lock as IMMEDIATE does; two
-                # statements fewer are two waits for the interpreter lock fewer.
-                self._writer.execute(*inserts[0])
-                return
-            with self._transaction(self._writer):
-                for insert in inserts:
-                    self._writer.execute(*insert)
+            for _ in range(_REPLACEMENTS):
+                with self._writer.use() as connection:
+                    self._insert(connection, inserts)
+                if not self._writer.follow():
+                    return
+        msg = f"{self.place} is replaced again and again"
+        raise SinkUnavailable(msg)
+
+    def _insert(
+        self, connection: sqlite3.Connection, inserts: Sequence[tuple[str, list[Cell]]]
+    ) -> None:
+        if len(inserts) == 1:
+            # A statement alone is a transaction, and takes the lock as IMMEDIATE does; two
+            # statements fewer are two waits for the interpreter lock fewer.
+            connection.execute(*inserts[0])
+            return
+        with self._transaction(connection):
+            for insert in inserts:
+                connection.execute(*insert)
+
+    def _rescue(self, connection: sqlite3.Connection) -> None:
+        """Remember the rows of a file that is no longer at the path."""
+        if self._rescues:
+            for table in self._schema:
+                found = connection.execute(f"SELECT {', '.join(table.names)} FROM {table.name}")
+                self._rescued += [table.restored(cells) for cells in found]
 
     def _change(self, query: Query) -> int:
-        with self._translated(), self._transaction(self._writer):
-            return self._writer.execute(query.sql, query.parameters).rowcount
+        with self._translated():
+            self._writer.follow()
+            with self._writer.use() as connection, self._transaction(connection):
+                return connection.execute(query.sql, query.parameters).rowcount
 
     def select(self, query: Query) -> list[Cells]:
         """Return what *query* finds, read by the calling thread over its own connection."""
-        with self._translated():
-            return self._reader.execute(query.sql, query.parameters).fetchall()
+        with self._translated(), self._reader.use() as connection:
+            return connection.execute(query.sql, query.parameters).fetchall()
 
     def _backup(self, to: Path) -> None:
         try:
@@ -237,35 +289,36 @@ class SqliteSink:
             msg = f"{to} cannot be written ({error.strerror}); name a file in a directory of yours"
             raise PersistError(msg) from error
         try:
-            with self._translated(), contextlib.closing(sqlite3.connect(to)) as copy:
+            with (
+                self._translated(),
+                contextlib.closing(sqlite3.connect(to)) as copy,
+                self._reader.use() as connection,
+            ):
                 # In one step, of one snapshot: between two steps a commit would begin it anew, and
                 # beside a busy writer it would never end. In WAL a reader holds up no writer.
-                self._reader.backup(copy)
+                connection.backup(copy)
         except BaseException:
             # Half a copy must not be taken for a whole one.
             to.unlink(missing_ok=True)
             raise
 
     def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        if self._writer.follow() and self._rescued:
+            self._open()
+        self._writer.close()
 
     @property
-    def _writer(self) -> sqlite3.Connection:
-        if self._connection is None:
-            msg = f"{self.place} is not open"
-            raise SinkUnavailable(msg)
-        return self._connection
-
-    @property
-    def _reader(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._connect(f"{self.path.absolute().as_uri()}?mode=ro")
-            self._local.connection = connection
-            self._readers.append(connection)
-        return connection
+    def _reader(self) -> FollowingConnection:
+        reader: FollowingConnection | None = getattr(self._local, "connection", None)
+        if reader is None:
+            reader = FollowingConnection(self.path, self._connect_reader, writes=False)
+            self._local.connection = reader
+            self._readers.append(reader)
+        # The writer's is open first, and makes the file that a reader cannot make.
+        if self._writer.follow() or not self._writer.is_open:
+            self._open()
+        reader.follow()
+        return reader
 
     @contextlib.contextmanager
     def _transaction(self, connection: sqlite3.Connection) -> Iterator[None]:

@@ -262,7 +262,8 @@ async def test_sqlite_is_durable_by_default_and_readers_cannot_write(tmp_path):
     sink = SqliteSink(tmp_path / "samples.db")
     await sink.open(SCHEMA)
     # FULL is 2; asked of the connection that writes.
-    assert sink._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    with sink._writer.use() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
     assert await sink.read(Query("PRAGMA journal_mode")) == [("wal",)]
     with pytest.raises(SinkUnavailable, match="readonly"):
         await sink.read(Query("DELETE FROM samples"))

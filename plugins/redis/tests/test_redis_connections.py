@@ -11,7 +11,7 @@ import trustme
 
 from argo_mw import Argo, Closed, ConfigError, SharedUnavailable
 from argo_mw.config import parse
-from argo_mw.plugin import context_of
+from argo_mw.plugin import Trouble, context_of, observe
 from argo_mw.store import affinity
 from argo_mw.testing.shared import eventually
 from argo_mw_redis import RedisShared, open_redis, plugin
@@ -79,6 +79,41 @@ async def test_passwords_and_databases_are_used_and_never_shown(start_server):
         await wrong.get("key")
     assert "wr0ng" not in str(caught.value)
     await wrong.aclose()
+
+
+@pytest.mark.parametrize("how", ["%41bc", "%2Fbc"])
+async def test_a_password_with_a_percent_sign_that_is_refused_is_explained(start_server, how):
+    server = start_server("--requirepass", how)
+    url = f"redis://:{how}@127.0.0.1:{server.port}/0"
+    refused = await open_redis(url)
+    assert "write a % that belongs to the password as %25" in refused.unreachable
+    assert how not in refused.unreachable
+    await refused.aclose()
+    right = await open_redis(url.replace("%", "%25"))
+    assert right.unreachable is None
+    await right.aclose()
+
+
+async def test_a_server_that_is_unreachable_at_the_start_is_one_trouble(server, tmp_path):
+    server.kill()
+    argo, troubles = application(server.url, tmp_path), []
+    observe(argo, lambda event: troubles.append(event) if isinstance(event, Trouble) else None)
+    async with argo:
+        await eventually(lambda: bool(troubles))
+        [trouble] = troubles
+        assert "shared store" == trouble.where
+        assert trouble.what.startswith("Redis cannot be reached: ")
+        assert "until it can be used again" in trouble.what
+
+
+async def test_a_silent_connection_needs_no_right_to_ping(server):
+    server.allow("app", "~* &* +@all -ping")
+    shared = await open_redis(server.url_of("app") + "?timeout=0.05")
+    lost = []
+    await shared.subscribe("news", lambda _: None, lambda: lost.append("gap"), on_lost=lost.append)
+    await asyncio.sleep(0.5)
+    assert [] == lost
+    await shared.aclose()
 
 
 @pytest.mark.parametrize(

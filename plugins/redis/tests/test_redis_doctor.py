@@ -33,11 +33,10 @@ def doctor(monkeypatch, tmp_path):
         Path("argo.toml").write_text(f'[argo]\nshared = "{url}"\n')
         result = CliRunner().invoke(cli, ["doctor", "--json"])
         findings = json.loads(result.stdout)
-        return result.exit_code, {
-            f["what"]: (f["well"], f["found"])
-            for f in findings
-            if f["what"].startswith(("redis", "shared"))
-        }
+        ours = [f for f in findings if f["what"].startswith(("redis", "shared"))]
+        by_name = {f["what"]: (f["well"], f["found"]) for f in reversed(ours)}
+        refused = [f["found"] for f in ours if f["what"] == "shared store" and not f["well"]]
+        return result.exit_code, by_name | ({"refused": refused} if refused else {})
 
     yield run
     structlog.reset_defaults()
@@ -70,3 +69,31 @@ def test_an_unreachable_server_is_reported_without_its_password(server, doctor):
     assert "cannot be reached" in found["redis"][1]
     assert not found["shared store"][0]
     assert "s3cret" not in str(found)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ("+@all ~*", ["no messages arrive", "no messages are sent"]),
+        ("+@all ~* &* -publish", ["no messages are sent"]),
+        ("+@all ~* &* -@scripting", ["no leases are granted", "nothing is counted"]),
+        ("+@all ~* &* -@write", ["until it takes writes again"]),
+    ],
+)
+def test_what_its_user_is_refused_is_reported_with_a_remedy(start_server, doctor, rules, said):
+    server = start_server("--maxmemory", "100mb", "--maxmemory-policy", "volatile-lru")
+    server.allow("app", rules)
+    code, found = doctor(server.url_of("app"))
+    assert ExitCode.FAILED == code
+    what = " ".join(found["refused"])
+    for words in said:
+        assert words in what
+    assert "ACL SETUSER" in what
+
+
+def test_a_user_that_may_not_ask_for_figures_is_well(start_server, doctor):
+    server = start_server()
+    server.allow("app", "+@all ~* &* -info")
+    code, found = doctor(server.url_of("app"))
+    assert ExitCode.OK == code
+    assert "may not" in found["redis"][1] or "refused INFO" in found["redis"][1]

@@ -150,7 +150,8 @@ class AnswerStore:
         for key, number, data in zip(keys, numbers, found, strict=True):
             if data is None:
                 continue
-            answer = unpack(data, self._context.codecs, self._context.tag_versions, key, number)
+            codecs, versions = self._context.codecs, self._context.tag_versions
+            answer = await unpack(data, codecs, versions, key, number)
             if answer is not None:
                 answers.append(answer)
         return answers

@@ -80,11 +80,11 @@ def pack(answer: KnownAnswer, codecs: Codecs, key: str) -> bytes:
     return codecs.encode(record, key)
 
 
-def unpack(
+async def unpack(
     data: bytes, codecs: Codecs, tag_versions: TagVersions, key: str, number: int
 ) -> KnownAnswer | None:
     """Return the answer in *data*, or ``None`` if this version did not write it."""
-    record = codecs.decode(data, key)
+    record = await codecs.decode_off_loop(data, key)
     if not _is_record(record) or record.get("form") != FORM:
         return None
     try:

@@ -177,6 +177,10 @@ async def test_answers_stay_right_and_at_hand_and_one_trouble_says_what_to_do(
                 assert 1 == await one.ask("new")
         assert all(one.loads <= known + 1 for one, known in zip((here, there), before, strict=True))
 
+        loads = here.loads
+        assert [1] * 200 == await asyncio.gather(*(here.ask("burst") for _ in range(200)))
+        assert loads + 1 == here.loads
+
         here.world["known"] = 2
         others_hear = await here.argo.invalidate("subject:known")
         assert others_hear is how.others_hear

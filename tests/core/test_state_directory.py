@@ -1,0 +1,63 @@
+"""A state directory that others can change is used, and said to be so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from argo_mw import Argo
+from argo_mw.app.opening import exposure
+from argo_mw.cli.doctor import examine
+from argo_mw.plugin import Trouble, observe
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    state = tmp_path / "state"
+    state.mkdir()
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(state))
+    return state
+
+
+async def opened(mode: int, state: Path) -> tuple[list[str], bool, str]:
+    """Return the troubles of an application whose state lies there, and what the doctor finds."""
+    state.chmod(mode)
+    troubles: list[str] = []
+    argo = Argo.open({"argo": {"shared": "memory://"}}, installed=False)
+
+    def see(event: object) -> None:
+        if isinstance(event, Trouble) and event.where == "state directory":
+            troubles.append(event.what)
+
+    observe(argo, see)
+    async with argo:
+        [finding] = [one for one in await examine(argo) if one.what == "state"]
+    return troubles, finding.well, finding.found
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702, 0o1777, 0o720])
+async def test_a_directory_that_others_can_change_is_reported_with_a_remedy(
+    mode: int, state: Path
+) -> None:
+    [trouble], well, found = await opened(mode, state)
+    assert f"mode {mode:04o}" in trouble
+    assert f"chmod go-w {state}" in trouble
+    assert (False, trouble) == (well, found)
+    assert mode == state.stat().st_mode & 0o7777, "rights that are there stay as they are"
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+async def test_a_directory_that_only_its_owner_changes_is_well(mode: int, state: Path) -> None:
+    assert ([], True, str(state)) == await opened(mode, state)
+
+
+def test_a_directory_of_another_user_is_reported(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: state.stat().st_uid + 1)
+    os.chown(state, 4_711, -1) if os.geteuid() == 0 else pytest.skip("only root gives files away")
+    assert "user 4711, who owns it" in exposure(state)

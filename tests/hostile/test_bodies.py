@@ -1,0 +1,223 @@
+"""No body of an upstream is taken in beyond the configured limit, however it is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import anthropic
+import openai
+import pytest
+
+from argo_mw import Argo, BlockingArgo, UpstreamError
+from argo_mw_llm.dropin import chain, transport
+from tests.hostile.wire import MEBIBYTE, Hostile, endless, gzip_bomb, hostile_server
+
+LIMIT = MEBIBYTE
+MULTIPLE = 12
+"""How many times the limit memory grows at most while a body is refused or read."""
+HELD = 0.05
+"""Seconds of CPU for which the loop's thread is held at most."""
+KEY = "k" * 20
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Hostile]:
+    async with hostile_server() as started:
+        yield started
+
+
+@pytest.fixture
+async def argo(server: Hostile, tmp_path: Path) -> AsyncIterator[Argo]:
+    vendor = {"url": server.url, "key": KEY}
+    config = {
+        "argo": {"shared": "memory://", "state_dir": str(tmp_path)},
+        "operations": {"bars": {"upstreams": ["massive"]}},
+        "plugins": {
+            "market": {"massive": vendor, "max_decoded_bytes": LIMIT},
+            "llm": {"glm": vendor, "claude": vendor, "max_decoded_bytes": LIMIT},
+        },
+    }
+    async with Argo.open(config) as opened:
+        yield opened
+
+
+def gzipped() -> Iterator[bytes]:
+    yield gzip_bomb(64 * MEBIBYTE, start=b'{"results":[')
+
+
+KINDS = {
+    "endless": (endless, ()),
+    "endless digits": (lambda: endless(b"1" * 65_536), ()),
+    "a gzip bomb": (gzipped, ("content-encoding: gzip",)),
+    "a bomb in a bomb": (
+        lambda: iter([gzip_bomb(0, gzip_bomb(64 * MEBIBYTE))]),
+        ("content-encoding: gzip, gzip",),
+    ),
+}
+
+
+class Watch:
+    """Measures how long the loop's thread computes between two turns, or what memory grows by."""
+
+    def __init__(self, *, memory: bool = False) -> None:
+        self._memory = memory
+
+    async def __aenter__(self) -> Watch:
+        self.held = 0.0
+        if self._memory:
+            tracemalloc.start()
+        self._task = asyncio.create_task(self._beat())
+        await asyncio.sleep(0)
+        return self
+
+    async def _beat(self) -> None:
+        while True:
+            begun = time.thread_time()
+            await asyncio.sleep(0.001)
+            self.held = max(self.held, time.thread_time() - begun)
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._memory:
+            self.grown = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        self._task.cancel()
+
+
+async def ask(argo: Argo, what: str, subject: str = "AAPL") -> object:
+    """Ask one of the doors to the world for an answer."""
+    if what == "bars":
+        return await argo.options(timeout=20.0).call("bars", symbol=subject, days=5)
+    model = "claude-haiku-4-5" if "claude" in what else "glm-5.3"
+    stream = "stream" in what
+    called = await argo.options(timeout=20.0).call(
+        "complete", messages=subject, model=model, stream=stream
+    )
+    return [piece async for piece in called.read()] if stream else called
+
+
+async def _warm_up(argo: Argo, server: Hostile, what: str) -> None:
+    """Import what the first request imports."""
+    server.status, server.body = 401, lambda: iter([b"{}"])
+    with pytest.raises(UpstreamError):
+        await ask(argo, what, "MSFT")
+    server.status = 200
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", ["bars", "glm", "claude", "glm stream", "claude stream"])
+async def test_a_body_without_end_is_refused_while_it_comes_in(
+    argo: Argo, server: Hostile, what: str, kind: str
+) -> None:
+    await _warm_up(argo, server, what)
+    body, encoding = KINDS[kind]
+    content = "text/event-stream" if "stream" in what else "application/json"
+    server.body, server.headers = body, (f"content-type: {content}", *encoding)
+    async with Watch(memory=True) as watch:
+        with pytest.raises(Exception, match="max_decoded_bytes") as raised:
+            await ask(argo, what)
+    assert raised.type.__name__ in {
+        "InvalidAnswer",
+        "ProviderFailed",
+        "StreamAborted",
+        "AllUpstreamsFailed",
+    }
+    assert watch.grown < MULTIPLE * LIMIT + 4 * MEBIBYTE
+
+
+@pytest.mark.parametrize("what", ["bars", "glm", "claude"])
+async def test_of_an_endless_error_only_the_beginning_is_read(
+    argo: Argo, server: Hostile, what: str
+) -> None:
+    await _warm_up(argo, server, what)
+    server.status = 503
+    server.body = lambda: endless(b"<" * 65_536)
+    async with Watch() as watch:
+        with pytest.raises(UpstreamError, match="503"):
+            await ask(argo, what)
+    assert watch.held < HELD
+
+
+def _bars(size: int) -> bytes:
+    bar = b'{"t":%d,"o":1,"h":1,"l":1,"c":1,"v":1}'
+    now = int(time.time()) // 60 * 60
+    count = size // 60
+    rows = b",".join(bar % ((now - 60 * at) * 1000) for at in range(count, 0, -1))
+    return b'{"status":"OK","results":[' + rows + b"]}"
+
+
+def _completion(size: int) -> bytes:
+    empty = b",".join([b"[]"] * (size // 4))
+    return (
+        b'{"id":"x","object":"chat.completion","created":1,"model":"glm-5.3","more":['
+        + empty
+        + b"]"
+        b',"choices":[{"index":0,"message":{"role":"assistant","content":"fine"},'
+        b'"finish_reason":"stop"}],"usage":{"prompt_tokens":5,"completion_tokens":5}}'
+    )
+
+
+@pytest.mark.parametrize(("what", "body"), [("bars", _bars), ("glm", _completion)])
+async def test_a_body_as_large_as_allowed_is_read_off_the_loop(
+    argo: Argo, server: Hostile, what: str, body: Callable[[int], bytes]
+) -> None:
+    small, content = body(6000), body(LIMIT)
+    server.body = lambda: iter([small])
+    await ask(argo, what, "MSFT")  # which imports what the first answer imports
+    assert LIMIT * 0.6 < len(content) < LIMIT
+    server.body = lambda: iter([content])
+    async with Watch() as watch:
+        await ask(argo, what)
+    assert watch.held < HELD
+
+
+def _sdk_for(argo: Argo, server: Hostile, provider: str) -> Callable[[], Awaitable[object]]:
+    if provider == "glm":
+        http = openai.DefaultAsyncHttpxClient(transport=transport(argo, provider))
+        client = openai.AsyncOpenAI(base_url=server.url, api_key=KEY, http_client=http)
+        return lambda: client.chat.completions.create(
+            model="glm-5.3", messages=[{"role": "user", "content": "hello"}]
+        )
+    claude = anthropic.AsyncAnthropic(base_url=server.url, api_key=KEY, middleware=[chain(argo)])
+    return lambda: claude.messages.create(
+        model="claude-haiku-4-5", max_tokens=5, messages=[{"role": "user", "content": "hello"}]
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("provider", ["glm", "claude"])
+async def test_an_sdk_with_the_chain_in_between_is_refused_once(
+    argo: Argo, server: Hostile, provider: str, kind: str
+) -> None:
+    body, encoding = KINDS[kind]
+    server.body, server.headers = body, ("content-type: application/json", *encoding)
+    create = _sdk_for(argo, server, provider)
+    async with Watch(memory=True) as watch:
+        with pytest.raises((openai.APIStatusError, anthropic.APIStatusError)) as raised:
+            await create()
+    assert 502 == raised.value.status_code
+    assert "max_decoded_bytes" in str(raised.value)
+    assert 1 == server.requests
+    assert watch.grown < MULTIPLE * LIMIT + 4 * MEBIBYTE
+
+
+async def test_a_synchronous_sdk_is_refused_too(tmp_path: Path, server: Hostile) -> None:
+    server.body, server.headers = gzipped, ("content-encoding: gzip",)
+
+    def asks() -> None:
+        config = {
+            "argo": {"shared": "memory://", "state_dir": str(tmp_path)},
+            "plugins": {"llm": {"max_decoded_bytes": LIMIT}},
+        }
+        with BlockingArgo(config) as argo:
+            http = openai.DefaultHttpxClient(transport=transport(argo, "glm"))
+            with openai.OpenAI(base_url=server.url, api_key=KEY, http_client=http) as client:
+                client.chat.completions.create(
+                    model="glm-5.3", messages=[{"role": "user", "content": "hello"}]
+                )
+
+    with pytest.raises(openai.APIStatusError, match="max_decoded_bytes"):
+        await asyncio.to_thread(asks)

@@ -1,0 +1,71 @@
+"""A server that sends whatever it is told, whatever HTTP clients make of it."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+
+from attrs import define
+
+Body = Callable[[], Iterator[bytes]]
+MEBIBYTE = 2**20
+
+
+@define
+class Hostile:
+    """What the server sends next, and how often it was asked.
+
+    Attributes:
+        url: Its address.
+        status: The status of its answers.
+        headers: Further headers.
+        body: Makes the pieces of a body; it ends with the connection.
+        requests: How many requests came in.
+    """
+
+    url: str = ""
+    status: int = 200
+    headers: tuple[str, ...] = ("content-type: application/json",)
+    body: Body = lambda: iter([b"{}"])
+    requests: int = 0
+
+
+@asynccontextmanager
+async def hostile_server() -> AsyncIterator[Hostile]:
+    """Serve on loopback until the block ends."""
+    wanted = Hostile()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            for line in head.lower().split(b"\r\n"):
+                if line.startswith(b"content-length:"):
+                    await reader.readexactly(int(line.partition(b":")[2]))
+            wanted.requests += 1
+            lines = [f"HTTP/1.1 {wanted.status} X", "connection: close", *wanted.headers, "", ""]
+            writer.write("\r\n".join(lines).encode())
+            for piece in wanted.body():
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    wanted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        yield wanted
+
+
+def gzip_bomb(size: int, start: bytes = b"", fill: bytes = b" ") -> bytes:
+    """Return *start* and *size* bytes of *fill*, compressed a thousandfold."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    parts = [packer.compress(start)]
+    parts += [packer.compress(fill * MEBIBYTE) for _ in range(size // MEBIBYTE)]
+    return b"".join([*parts, packer.flush()])
+
+
+def endless(piece: bytes = b" " * 65_536) -> Iterator[bytes]:
+    """Yield *piece* for ever."""
+    while True:
+        yield piece
