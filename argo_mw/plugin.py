@@ -189,6 +189,7 @@ from argo_mw.model.upstream import (
     UNLIMITED,
     Batching,
     Limits,
+    Probe,
     Upstream,
 )
 from argo_mw.registry import (
@@ -297,6 +298,7 @@ __all__ = [
     "PartlyFailed",
     "PluginError",
     "PluginTemplate",
+    "Probe",
     "QuotaExceeded",
     "Reconfigured",
     "Recording",

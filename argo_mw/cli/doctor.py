@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 import click
-from attrs import frozen
 from rich.table import Column, Table
 
 from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.app.opening import exposure
 from argo_mw.base.errors import SharedUnavailable
+from argo_mw.cli import live as live_questions
+from argo_mw.cli.finding import Finding
+from argo_mw.cli.live import Question
 from argo_mw.cli.output import console, print_json
 from argo_mw.cli.rehearsal import rehearse
 from argo_mw.cli.run import ExitCode, current_settings
@@ -32,31 +34,22 @@ LAST_TURNS = 10
 """Turns of the loop that cancelled tasks get to end."""
 
 
-@frozen
-class Finding:
-    """The result of one check.
-
-    Attributes:
-        where: The part of the application.
-        what: What was looked at.
-        well: Whether it is as it should be.
-        found: What was found, or what to do.
-    """
-
-    where: str
-    what: str
-    well: bool
-    found: str
-
-
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def doctor(as_json: bool) -> None:
+@click.option(
+    "--live",
+    is_flag=True,
+    help="Ask each configured upstream one question, after showing its cost.",
+)
+@click.option("--yes", is_flag=True, help="Agree to the cost of --live.")
+def doctor(as_json: bool, live: bool, yes: bool) -> None:
     """Check what is installed, configured and reachable; exit with 1 when something is not well.
 
     Made-up questions go through the chain, to find layers that fail; nothing of them is kept.
+    With --live, each upstream that has a key is asked its cheapest question at its real address,
+    and the form of the answer is compared with what is expected.
     """
-    findings = asyncio.run(_visit(current_settings()))
+    findings = asyncio.run(_visit(current_settings(), live=live, agreed=yes))
     if as_json:
         print_json(
             [{"where": f.where, "what": f.what, "well": f.well, "found": f.found} for f in findings]
@@ -70,13 +63,29 @@ def doctor(as_json: bool) -> None:
         sys.exit(ExitCode.FAILED)
 
 
-async def _visit(settings: Settings) -> list[Finding]:
+async def _visit(settings: Settings, *, live: bool, agreed: bool) -> list[Finding]:
     """Return the findings about an application, from its start until after its end."""
     async with Argo.open(settings) as argo:
         known = len(argo.broken)
+        # Before the rehearsal, which brings upstreams of its own.
+        questions, not_asked = live_questions.plan(argo) if live else ((), ())
         findings = await examine(argo)
+        findings += [*not_asked, *await _live(questions, agreed=agreed)]
     findings += [_broken(broken) for broken in argo.broken[known:]]
     return findings + await _leaks(argo)
+
+
+async def _live(questions: Sequence[Question], *, agreed: bool) -> Sequence[Finding]:
+    """Return the findings about *questions*, if their cost is agreed to."""
+    if not questions:
+        return []
+    for question in questions:
+        click.echo(str(question), err=True)
+    if not agreed:
+        agreed = await asyncio.to_thread(click.confirm, "Ask?", err=True)
+    if not agreed:
+        return [Finding("core", "live", True, "nothing was asked")]
+    return await live_questions.ask(questions)
 
 
 async def examine(argo: Argo) -> list[Finding]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from attrs import field, frozen
 
@@ -61,6 +62,38 @@ class Batching:
     window: float = 0.001
 
 
+Compare = Callable[[Outcome], Iterable[str]]
+"""Returns in which ways an answer is not as expected, each in a few words."""
+
+
+def _nothing_to_pay() -> float | None:
+    return 0.0
+
+
+def _watch_nothing() -> AbstractContextManager[Compare]:
+    return nullcontext(lambda _: ())
+
+
+@frozen
+class Probe:
+    """The cheapest question that shows whether a service answers as its client expects.
+
+    ``argo-mw doctor --live`` asks it.
+
+    Attributes:
+        operation: The name of the operation that is asked.
+        parameters: Its parameters.
+        most_usd: Returns the most US dollars that it can cost, or ``None`` when that is unknown.
+        watch: Watches the client while it is asked, and gives what compares the answer with what
+            is expected.
+    """
+
+    operation: str
+    parameters: Mapping[str, object]
+    most_usd: Callable[[], float | None] = _nothing_to_pay
+    watch: Callable[[], AbstractContextManager[Compare]] = _watch_nothing
+
+
 def _names(names: Iterable[str]) -> frozenset[str]:
     return frozenset(names)
 
@@ -85,6 +118,7 @@ class Upstream:
             on to the next upstream.
         failure_cost: Says what a call's share of a request cost that brought no answer to it; by
             default that is unknown, which is not nothing.
+        probe: The question that shows whether it answers as expected, or ``None``.
     """
 
     name: str
@@ -98,6 +132,7 @@ class Upstream:
     price: float | None = None
     unsupported: WhyUnsupported | None = None
     failure_cost: FailureCost | None = None
+    probe: Probe | None = None
 
     @property
     def priced(self) -> bool:

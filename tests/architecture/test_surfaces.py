@@ -28,7 +28,7 @@ SURFACES = {
         Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
         Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note ON_SENT
         Observer Operation OperationSettings Outcome OutcomeCopies PartlyFailed PluginError
-        PluginTemplate QuotaExceeded Reconfigured Recording Refresh Refusal Request
+        PluginTemplate Probe QuotaExceeded Reconfigured Recording Refresh Refusal Request
         RequestSent RequestSettled Result Row Runtime SLOTS Scope ScopeConflict Secret
         SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream
         StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from argo_mw import Argo
+from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.cli import ExitCode, with_argo
 from argo_mw.cli.main import cli
-from argo_mw.plugin import Layer, hookimpl, operation
+from argo_mw.plugin import Call, Layer, Limits, Probe, Upstream, hookimpl, operation
 from argo_mw.registry import loading
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakePlugin, Scripted
@@ -62,8 +63,8 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
 
-    def run_(*arguments: str) -> Result:
-        return CliRunner().invoke(cli, arguments)
+    def run_(*arguments: str, answers: str = "") -> Result:
+        return CliRunner().invoke(cli, arguments, input=answers)
 
     yield run_
     structlog.reset_defaults()
@@ -229,6 +230,61 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
         ("raising", "ValueError: cannot look"),
         ("sick", "cannot be reached: start it"),
     ]
+
+
+def test_live_questions_are_asked_once_their_cost_is_agreed_to(
+    run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def upstream(name: str, answer: object, **changes: object) -> Upstream:
+        async def fetch(call: Call) -> Outcome:
+            asked.append(call.subject)
+            if isinstance(answer, Exception):
+                raise answer
+            return Outcome(answer)
+
+        probe = Probe(
+            "bars",
+            {"symbol": name, "days": 1},
+            lambda: 0.002,
+            lambda: nullcontext(lambda outcome: [] if outcome.value == 1 else ["it is not 1"]),
+        )
+        return Upstream(name, {"bars"}, fetch, limits=Limits(per_day=25), probe=probe, **changes)  # type: ignore[arg-type]
+
+    live = FakePlugin(
+        upstreams=[
+            upstream("good", 1),
+            upstream("odd", 2),
+            upstream("down", UpstreamError("it is down", upstream="down"), retries=0),
+            upstream("without", 1, unsupported=lambda _: "has no key"),
+        ]
+    )
+    found = [*loading.discover(), InstalledPlugin("live", FakeEntry(live), "argo-mw-live 1.0")]  # type: ignore[arg-type]
+    monkeypatch.setattr(loading, "discover", lambda: found)
+
+    def findings(result: Result) -> dict[str, tuple[bool, str]]:
+        rows = json.loads(result.stdout)
+        return {f["where"]: (f["well"], f["found"]) for f in rows if f["what"] == "live"}
+
+    run("doctor")
+    declined = run("doctor", "--live", "--json", answers="n\n")
+    assert [] == asked
+    cost = "good: bars symbol='good' days=1: 1 request of 25 a day, at most 0.002000 USD"
+    assert cost in declined.stderr
+    assert (True, "nothing was asked") == findings(declined)["core"]
+    for more, answers in ((["--yes"], ""), ([], "y\n")):
+        result = run("doctor", "--live", "--json", *more, answers=answers)
+        assert ["down", "good", "odd"] == sorted(asked)
+        asked.clear()
+        assert cost in result.stderr
+        assert ExitCode.FAILED == result.exit_code
+        told = findings(result)
+        well = {"good": True, "odd": False, "down": False, "without": True, "alpaca": True}
+        assert well == {name: one for name, (one, _) in told.items()}
+        assert told["odd"][1].endswith("not as expected: it is not 1")
+        assert "it is down" in told["down"][1]
+        assert "not asked: it has no key" == told["without"][1]
 
 
 def test_the_doctor_tells_that_the_store_is_unreachable(run, tmp_path: Path) -> None:

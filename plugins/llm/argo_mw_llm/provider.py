@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from attrs import evolve
@@ -17,6 +18,7 @@ from argo_mw.plugin import (
     Limits,
     Note,
     Outcome,
+    Probe,
     Refusal,
     Upstream,
 )
@@ -42,6 +44,7 @@ TTL = "llm.ttl"
 Send = Callable[[Mapping[str, object]], Awaitable["RawResponse | AnswerStream[bytes]"]]
 """Sends a request with the given fields of its body changed, and returns its answer."""
 
+_PROBE = Usage(input=100, output=16)
 _TYPICAL = Usage(input=1000, output=300)
 _LIMITS = Limits(per_minute=300, concurrency=64)
 
@@ -84,7 +87,22 @@ class Provider(ABC):
             price=price,
             unsupported=self._unsupported,
             failure_cost=self._failure_cost,
+            probe=self._probe(),
         )
+
+    def _probe(self) -> Probe:
+        """Return the question for one word, with what it can cost at most."""
+        parameters = {
+            "messages": [{"role": "user", "content": "Reply with the word: ok"}],
+            "model": self._own.model,
+            "max_tokens": _PROBE.output,
+        }
+
+        def most_usd() -> float | None:
+            now = self._context.clock.time()
+            return self._accounting.prices.usd(self._own.model, _PROBE, now)
+
+        return Probe("complete", parameters, most_usd, lambda: nullcontext(_unexpected))
 
     async def fetch(self, call: Call) -> Outcome:
         """Return the answer to *call*."""
@@ -288,3 +306,16 @@ def _until(call: Call, now: float) -> float | None:
     """Until when the answer is kept, where the caller says for how long."""
     ttl = call.extensions.get(TTL)
     return now + ttl if isinstance(ttl, (int, float)) else None
+
+
+def _unexpected(outcome: Outcome) -> Iterable[str]:
+    """Yield what a completion lacks."""
+    completion = outcome.value
+    if not isinstance(completion, Completion):
+        yield f"a {type(completion).__name__} instead of a completion"
+        return
+    # A model that thinks first may have no tokens left for a text.
+    if not completion.text.strip() and completion.stop != "length":
+        yield "no text"
+    if not completion.usage.input or not completion.usage.output:
+        yield "it counts no tokens, so budgets book what was held"

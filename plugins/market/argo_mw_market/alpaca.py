@@ -38,7 +38,7 @@ from argo_mw.plugin import (
 from argo_mw_market.config import MAX_DECODED_BYTES, AlpacaConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule
 from argo_mw_market.hours import AgeLimits
-from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
+from argo_mw_market.http import MALFORMED, Http, HttpReply
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
@@ -168,6 +168,7 @@ class Alpaca(Vendor):
             limits=PLAN,
             timeout=15.0,
             unsupported=self.unsupported,
+            probe=self.probe(),
         )
 
     async def fetch(self, call: Call) -> Outcome:
@@ -249,7 +250,7 @@ class Alpaca(Vendor):
         # Together symbols take as many pages as they would one by one.
         max_pages = MAX_PAGES * len(spellings)
         for _ in range(max_pages):
-            page = await decode(NAME, await requests.ask(path, parameters), _BARS)
+            page = await self.decode(await requests.ask(path, parameters), _BARS)
             for spelling, more in (page.bars or {}).items():
                 bars.setdefault(spelling, []).extend(more)
             if not page.next_page_token:
@@ -285,7 +286,7 @@ class Alpaca(Vendor):
         }
         requests = self.requests(calls[0], len(calls))
         for _ in range(MAX_PAGES):
-            page = await decode(NAME, await requests.ask("/v1beta1/news", parameters), _NEWS)
+            page = await self.decode(await requests.ask("/v1beta1/news", parameters), _NEWS)
             with self.reading("articles"):
                 articles = _articles(page.news or [], self.instants())
             for item, article in zip(page.news or [], articles, strict=True):

@@ -22,7 +22,7 @@ from argo_mw_market.config import MAX_DECODED_BYTES, AlphaVantageConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.frames import Floats
 from argo_mw_market.hours import NEW_YORK, AgeLimits
-from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
+from argo_mw_market.http import MALFORMED, Http, HttpReply
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
@@ -134,6 +134,7 @@ class AlphaVantage(Vendor):
             metered=True,
             timeout=20.0,
             unsupported=self.unsupported,
+            probe=self.probe(),
         )
 
     async def fetch(self, call: Call) -> Outcome:
@@ -189,7 +190,7 @@ class AlphaVantage(Vendor):
             UpstreamError: It is a notice, which means an error.
         """
         reply = await requests.ask("/query", parameters)
-        top = await decode(NAME, reply, _TOP)
+        top = await self.decode(reply, _TOP)
         for key in _NOTICES:
             if key in top:
                 text = _text(top[key])

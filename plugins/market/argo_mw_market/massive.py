@@ -17,7 +17,7 @@ from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import MAX_DECODED_BYTES, MassiveConfig
 from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
 from argo_mw_market.hours import AgeLimits
-from argo_mw_market.http import MALFORMED, Http, HttpReply, decode
+from argo_mw_market.http import MALFORMED, Http, HttpReply
 from argo_mw_market.keys import find_keys
 from argo_mw_market.off_loop import MANY_BARS, off_loop
 from argo_mw_market.symbols import Spelling, Symbol
@@ -108,6 +108,7 @@ class Massive(Vendor):
             limits=FREE_PLAN,
             timeout=15.0,
             unsupported=self.unsupported,
+            probe=self.probe(),
         )
 
     async def fetch(self, call: Call) -> Outcome:
@@ -144,7 +145,7 @@ class Massive(Vendor):
             raise self.malformed(f"a link to its next page, {link!r}") from None
 
     async def _read(self, reply: HttpReply) -> _Page:
-        page = await decode(NAME, reply, _PAGE)
+        page = await self.decode(reply, _PAGE)
         if page.status not in _FINE:
             text = f"{page.status} {page.error or page.message}"
             raise self.failed(Failure(reply.status, text))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+import msgspec
 import pandas as pd
 from attrs import evolve, frozen
 
-from argo_mw.plugin import Call, Context, Cost, InvalidAnswer, Outcome, UpstreamError
+from argo_mw.plugin import Call, Context, Cost, InvalidAnswer, Outcome, Probe, UpstreamError
 from argo_mw_market.failures import ErrorRule, Failure, judge
 from argo_mw_market.frames import Floats, make_frame
 from argo_mw_market.hours import AgeLimits, moment_of
-from argo_mw_market.http import Http, HttpReply
+from argo_mw_market.http import Http, HttpReply, decode
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import Keys
 from argo_mw_market.operations import since
+from argo_mw_market.shapes import differences
 from argo_mw_market.symbols import Symbol, read_symbol
 from argo_mw_market.timeframes import Timeframe, read_timeframe
 
 _OK = 200
+T = TypeVar("T")
 
 Parameters = Mapping[str, str | int] | None
 
@@ -106,6 +110,32 @@ class Vendor:
         self.clock = context.clock
         self.context = context
         self._limits = limits
+        self._differences: list[str] | None = None
+
+    async def decode(self, reply: HttpReply, decoder: msgspec.json.Decoder[T]) -> T:
+        """Return the body of *reply*, checked against the decoder's type.
+
+        Raises:
+            InvalidAnswer: It is malformed.
+        """
+        value = await decode(self.name, reply, decoder)
+        if self._differences is not None:
+            self._differences += differences(self.name, reply.body, decoder.type)
+        return value
+
+    def probe(self) -> Probe:
+        """Return the question for a few days of a stock that every vendor has."""
+        parameters = {"symbol": "IBM", "timeframe": "1Day", "days": 7}
+        return Probe("bars", parameters, watch=self._watch)
+
+    @contextmanager
+    def _watch(self) -> Iterator[Callable[[Outcome], Iterable[str]]]:
+        """Note what is unknown in answers, and give what returns it."""
+        self._differences = found = list[str]()
+        try:
+            yield lambda _: dict.fromkeys(found)
+        finally:
+            self._differences = None
 
     def bars_question(self, call: Call) -> BarsQuestion:
         """Return what *call* asks, with the time of asking."""

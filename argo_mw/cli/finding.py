@@ -1,0 +1,22 @@
+"""Findings of ``argo-mw doctor``."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Finding:
+    """The result of one check.
+
+    Attributes:
+        where: The part of the application.
+        what: What was looked at.
+        well: Whether it is as it should be.
+        found: What was found, or what to do.
+    """
+
+    where: str
+    what: str
+    well: bool
+    found: str
