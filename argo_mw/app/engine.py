@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
@@ -261,11 +262,18 @@ class Engine:
         task = self.tasks.spawn(
             f"refresh:{call.operation.name}",
             self.run(again, variant, call.operation.timeout),
+            context=self.caller_context(),
             of_call=True,
         )
         refresh = self._refreshing[call.key] = Refresh(call.label, task)
         task.add_done_callback(lambda _: self._refreshing.pop(call.key, None))
         return refresh
+
+    def caller_context(self) -> contextvars.Context:
+        """Return a copy of the caller's context, in which no wrapped function asks."""
+        context = contextvars.copy_context()
+        context.run(self.wrapped.current.set, None)
+        return context
 
     async def charge_extra(self, call: Call) -> None:
         """Charge one more request for *call*, which is bound to an upstream."""

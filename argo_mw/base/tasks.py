@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import TypeVar
 
 from argo_mw.base.errors import Closed
@@ -62,10 +62,14 @@ class Tasks:
     ) -> asyncio.Task[T]:
         """Run *code* in a task called *name*; an exception that it raises is logged.
 
+        A part of a call runs in a copy of its caller's context, so that a trace goes on in it. Any
+        other task runs in an empty one: it outlives the call that happened to start it, and would
+        keep its variables alive and put all that it does into that call's trace.
+
         Args:
             name: The task's name, behind ``argo-mw:``.
             code: The coroutine.
-            context: The context to run in; by default a copy of the caller's.
+            context: The context to run in, in place of that.
             of_call: Whether it is part of a call, such as its request. Shutdown ends those first,
                 while what their end has to record can still be written.
 
@@ -76,6 +80,8 @@ class Tasks:
             code.close()
             msg = f"cannot start {name!r}: the application is closed"
             raise Closed(msg)
+        if context is None:
+            context = copy_context() if of_call else _empty_context()
         task = asyncio.get_running_loop().create_task(code, name=f"argo-mw:{name}", context=context)
         self._running.add(task)
         if of_call:
@@ -135,6 +141,15 @@ class Tasks:
             await asyncio.wait(self._finishing, timeout=left)
         self._ended = True
         await _cancel(self._finishing)
+
+
+def _empty_context() -> Context:
+    """Return an empty context, but for what says which plugin has started a task."""
+    context = Context()
+    starter = _STARTER.get()
+    if starter:
+        context.run(_STARTER.set, starter)
+    return context
 
 
 async def _cancel(tasks: set[asyncio.Task[object]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import Context, copy_context
 
 from attrs import define, field
 
@@ -25,6 +26,8 @@ SendMany = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome | Exception]]]
 class _Batch:
     calls: list[Call] = field(factory=list)
     waiters: list[asyncio.Future[Outcome]] = field(factory=list)
+    # Of the call that begins it: its request is in that call's trace, whoever sends it.
+    context: Context = field(factory=copy_context)
     timer: Timer | None = None
     windows: int = 0
     task: asyncio.Task[None] | None = None
@@ -89,7 +92,9 @@ class CallBatcher:
         if batch.timer is not None:
             batch.timer.cancel()
         if batch.task is None and not batch.abandoned:
-            batch.task = self._tasks.spawn(f"batch:{self._name}", self._run(batch), of_call=True)
+            batch.task = self._tasks.spawn(
+                f"batch:{self._name}", self._run(batch), context=batch.context, of_call=True
+            )
 
     async def _run(self, batch: _Batch) -> None:
         wanted = [

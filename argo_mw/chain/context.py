@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,9 @@ class Runtime(Protocol):
 
     def refresh(self, call: Call) -> Refresh | None:
         """Ask *call* again in the background."""
+
+    def caller_context(self) -> contextvars.Context:
+        """Return a copy of the caller's context, in which no wrapped function asks."""
 
     def upstreams(self, call: Call) -> Sequence[Upstream]:
         """Return the upstreams that may answer *call* now."""
@@ -187,6 +191,14 @@ class Context:
         Await its :meth:`~Refresh.wait` for the answer. ``None`` when too many are under way.
         """
         return self._runtime.refresh(call)
+
+    def caller_context(self) -> contextvars.Context:
+        """Return a copy of the caller's context, to run a load in that others may share.
+
+        A trace goes on in it, with the load below the caller's span. What is asked in it is asked
+        on behalf of no wrapped function around the caller.
+        """
+        return self._runtime.caller_context()
 
     async def invalidate(self, tags: Iterable[str]) -> bool:
         """Count every kept answer with one of *tags* as gone, in every instance.

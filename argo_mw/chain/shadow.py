@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from contextvars import copy_context
 
 from argo_mw.base.cancellation import is_failure
 from argo_mw.base.clock import Clock
@@ -54,7 +55,7 @@ class ShadowRunner:
         # is the caller's alone.
         with contextlib.suppress(Closed, NotShareable):
             looking = self._look(layer, shadow, call, own_value(outcome))
-            task = self._tasks.spawn(f"shadow:{name}", looking)
+            task = self._tasks.spawn(f"shadow:{name}", looking, context=copy_context())
             self._looking[name] += 1
             task.add_done_callback(lambda _: self._looking.subtract([name]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextvars import copy_context
 from typing import Generic, Self, TypeVar, cast
 
 from attrs import define, frozen
@@ -150,7 +151,9 @@ class Stream(Generic[C]):
         if not self._pumping:
             # A task that is cancelled before its first step closes nothing.
             with contextlib.suppress(Closed):
-                self._tasks.spawn(f"stream-close:{self._name}", self._close_source())
+                self._tasks.spawn(
+                    f"stream-close:{self._name}", self._close_source(), context=copy_context()
+                )
 
     def _chunk(self, at: int, *, taken: bool = True) -> C:
         """Return the chunk at place *at* for one reader, who keeps it if *taken*."""

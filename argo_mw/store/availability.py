@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 
 from argo_mw.base.clock import Clock
 
@@ -74,7 +75,10 @@ class Availability:
     def try_again(self) -> None:
         """Begin to try, if nothing does yet."""
         if not self._closed and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._try_until_used(), name=self._name)
+            # In no caller's context: it outlives the call that has found the store away.
+            self._task = asyncio.create_task(
+                self._try_until_used(), name=self._name, context=Context()
+            )
 
     async def aclose(self) -> None:
         """Stop trying. Idempotent."""

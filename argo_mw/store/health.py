@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextvars import Context
 from enum import Enum
 from typing import Final
 
@@ -152,7 +153,8 @@ class StoreHealth:
             pause = 0.0 if self.refused else max(0.0, self._next_look - now)
             self._next_look = now + pause + _MAX_PAUSE
             trying = self._try_until_well(pause)
-            self._task = asyncio.create_task(trying, name="argo-mw:store-health")
+            # In no caller's context: it outlives the call that was refused.
+            self._task = asyncio.create_task(trying, name="argo-mw:store-health", context=Context())
 
     async def check(self) -> Mapping[Ability, str]:
         """Try everything once, and return why the store refuses what it refuses."""

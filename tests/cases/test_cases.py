@@ -194,10 +194,7 @@ CASES = (
     Case("field_16_nanosecond_bars"),
     Case("field_17_database_locked_by_another", slow=True),
     Case("field_18_orthodox_easter_calendar", slow=True),
-    Case(
-        "field_19_trace_context",
-        "what a wrapped function traces is in no trace of the caller, and context variables are lost",
-    ),
+    Case("field_19_trace_context"),
     Case(
         "field_23_what_can_be_wrapped",
         "wrap takes plain functions and asynchronous generators, which fail at the call",

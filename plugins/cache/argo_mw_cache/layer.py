@@ -335,6 +335,8 @@ class Cache:
             return self._serve_old(entry, call, why)
         seconds = self._patience(call)
         refresh = self._context.refresh(call) if seconds < math.inf else None
+        if refresh is not None:
+            self._context.announce(NAME, "joined", call, "a refresh")
         newer = refresh.wait() if refresh is not None else self._load(call, call_next)
         try:
             # A refresh goes on in the background when it takes too long.

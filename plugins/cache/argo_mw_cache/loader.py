@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from contextvars import copy_context
 
 from attrs import frozen
 
@@ -171,7 +172,7 @@ class Loader:
             elif self._keep(loaded) is not None and self._shared is not None:
                 with suppress(Closed):
                     task = self._context.tasks.spawn(
-                        "cache:stream", self._share(self._shared, loaded)
+                        "cache:stream", self._share(self._shared, loaded), context=copy_context()
                     )
                     self._sharing.add(task)
                     task.add_done_callback(self._sharing.discard)

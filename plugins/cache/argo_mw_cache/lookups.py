@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from contextvars import copy_context
 from typing import TypeAlias
 
 from argo_mw.plugin import Context, SharedUnavailable, TimeLimitExceeded, fail_at
@@ -62,7 +63,8 @@ class Lookups:
         for start in range(0, len(waiting), _MAX_KEYS):
             batch = waiting[start : start + _MAX_KEYS]
             try:
-                self._tasks.spawn("cache:lookups", self._get_together(batch))
+                looking = self._get_together(batch)
+                self._tasks.spawn("cache:lookups", looking, context=copy_context())
             except Exception as error:  # closed: nothing is looked up any more
                 _refuse(batch, SharedUnavailable(str(error)))
 

@@ -543,5 +543,6 @@ async def test_events_say_what_happened_and_explain_what_would_happen(clock: Fak
         await argo.call("bars", symbol="A")
         await clock.advance(70)
         assert "would miss: the answer in memory expired 10 s ago" == explained()
-    assert ["miss", "store", "hit", "miss", "store"] == [e.action for e in events.of(LayerActed)]
+    actions = [event.action for event in events.of(LayerActed)]
+    assert ["miss", "store", "hit", "miss", "joined", "store"] == actions
     assert 2 == len(events.of(AnswerSeen))

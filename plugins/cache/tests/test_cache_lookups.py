@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Sequence
 
 import pytest
@@ -49,12 +50,12 @@ class Tasks:
     def __init__(self) -> None:
         self.open = True
 
-    def spawn(self, name: str, code: object) -> object:
+    def spawn(self, name: str, code: object, *, context: contextvars.Context) -> object:
         if not self.open:
             code.close()  # type: ignore[attr-defined]
             msg = "the application is closed"
             raise Closed(msg)
-        self.last = asyncio.create_task(code, name=name)  # type: ignore[arg-type]
+        self.last = asyncio.create_task(code, name=name, context=context)  # type: ignore[arg-type]
         return self.last
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextvars
+import asyncio
 from collections.abc import Coroutine
 from functools import partial
 
@@ -30,10 +30,10 @@ _STILL_VALID = (Freshness.FRESH, Freshness.STALE)
 class Coalesce:
     """Lets equal calls share one flight.
 
-    A flight runs in a task of its own, in a clean context, until the operation's own timeout,
-    whatever the deadline of the caller that started it. The last caller that is cancelled cancels
-    it. One whose time is up leaves it to the application: its answer is kept for later callers,
-    and those that come meanwhile join it.
+    A flight runs in a task of its own, in a copy of the context of the caller that started it,
+    until the operation's own timeout, whatever that caller's deadline. The last caller that is
+    cancelled cancels it. One whose time is up leaves it to the application: its answer is kept for
+    later callers, and those that come meanwhile join it.
 
     Args:
         context: The application's context.
@@ -119,14 +119,24 @@ class Coalesce:
         timeout = call.operation.timeout
         if call.deadline is not None:
             timeout = max(timeout, call.deadline - self._clock.monotonic())
-        # In a clean context: variables that one caller has set do not concern the others.
+        context = self._context.caller_context()
         flight.task = self._context.tasks.spawn(
             f"{NAME}:{call.operation.name}",
             self._fly(key, flight, call, call_next, timeout),
-            context=contextvars.Context(),
+            context=context,
             of_call=True,
         )
+        # In the flight's context, and at once: callers may join before its task has begun to run.
+        context.run(self._announce, "flight began", call)
+        flight.task.add_done_callback(partial(self._on_end, flight, call), context=context)
         return flight
+
+    def _on_end(self, flight: Flight, call: Call, task: asyncio.Task[None]) -> None:
+        if not flight.landed:  # cancelled before its first step
+            self._announce("flight failed", call, "cancelled")
+
+    def _announce(self, action: str, call: Call, detail: str = "") -> None:
+        self._context.announce(NAME, action, call, detail)
 
     async def _fly(
         self, key: str, flight: Flight, call: Call, call_next: Next, timeout: float
@@ -139,20 +149,23 @@ class Coalesce:
             flying = call.until(deadline).extended({LOAD_START: start})
             outcome = await fail_at(call_next(flying), deadline, self._clock)
         except TimeLimitExceeded:
-            self._fail(key, flight, _too_late(call, timeout))
+            self._fail(key, flight, call, _too_late(call, timeout))
         except Exception as error:
-            self._fail(key, flight, error)
+            self._fail(key, flight, call, error)
         except BaseException as error:
             failed = is_failure(error)
+            self._announce("flight failed", call, "cancelled")
             self._forget(key, flight)
             flight.fail(_cancelled_itself(call) if failed else _stopped(call))
             if not failed:
                 raise
         else:
+            self._announce("flight landed", call)
             self._forget(key, flight)
             flight.land(outcome)
 
-    def _fail(self, key: str, flight: Flight, error: Exception) -> None:
+    def _fail(self, key: str, flight: Flight, call: Call, error: Exception) -> None:
+        self._announce("flight failed", call, str(error))
         flight.failed_until = self._clock.monotonic() + self._failure_ttl
         flight.fail(error)
         if self._failure_ttl > 0:

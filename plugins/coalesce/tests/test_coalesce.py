@@ -10,7 +10,15 @@ import pytest
 
 from argo_mw import Argo, DeadlineExceeded, NotShareable, Outcome, UpstreamError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import LayerActed, Stream, context_of, layers_of, operation
+from argo_mw.plugin import (
+    Call,
+    LayerActed,
+    Stream,
+    Upstream,
+    context_of,
+    layers_of,
+    operation,
+)
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_coalesce import Coalesce, plugin
 
@@ -212,12 +220,56 @@ async def test_two_tenants_share_no_flight_of_a_tenant_operation(clock: FakeCloc
         assert ["a", "b"] == await asyncio.gather(*tasks)
 
 
-async def test_a_flight_runs_in_no_callers_context(clock: FakeClock) -> None:
+async def test_a_flight_runs_in_a_copy_of_the_context_of_the_caller_that_starts_it(
+    clock: FakeClock,
+) -> None:
     who: contextvars.ContextVar[str] = contextvars.ContextVar("who", default="no caller")
-    upstream = Scripted("a", ["bars"], lambda call: who.get())
-    async with open_argo(upstream, clock) as argo:
-        who.set("the first caller")
-        assert "no caller" == await argo.call("bars", symbol="AAPL")
+    seen: list[str] = []
+
+    def answer(call: Call) -> str:
+        seen.append(who.get())
+        who.set("changed within")
+        return seen[-1]
+
+    async def ask(name: str) -> tuple[object, str]:
+        who.set(name)
+        return await argo.call("bars", symbol="AAPL"), who.get()
+
+    async with open_argo(Scripted("a", ["bars"], answer), clock) as argo:
+        found = await asyncio.gather(ask("first"), ask("second"))
+    assert [("first", "first"), ("first", "second")] == found
+    assert ["first"] == seen
+
+
+async def test_a_shared_load_asks_on_behalf_of_no_tenant_whose_function_started_it(
+    clock: FakeClock,
+) -> None:
+    """Also where an upstream of a public operation asks past the chain, for nobody's tenant."""
+
+    async def prices(call: Call) -> Outcome:
+        return Outcome(await argo.call("notes", symbol=call.subject))
+
+    own = Upstream("own", {"notes"}, _of_tenant)
+    asked = FakePlugin(
+        operations=[bars, notes], upstreams=[own, Upstream("prices", {"bars"}, prices)]
+    )
+    argo = Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}},
+        clock=clock,
+        plugins={"coalesce": plugin, "asked": asked},
+        installed=False,
+    )
+
+    @argo.wrap(name="mine", scope="tenant", subject="symbol")
+    async def mine(symbol: str) -> object:
+        return await argo.call("bars", symbol=symbol)
+
+    async with argo:
+        assert "default" == await argo.options(tenant="acme").call("mine", symbol="AAPL")
+
+
+async def _of_tenant(call: Call) -> Outcome:
+    return Outcome(call.tenant)
 
 
 @pytest.mark.parametrize(("later", "loads"), [(0.9, 1), (1.1, 2)])
@@ -303,7 +355,8 @@ async def test_joins_are_announced_and_explain_describes_the_flight(clock: FakeC
         upstream.gate.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         assert "would share the failure of a moment ago" == explained()
-    assert ["joined", "joined"] == [e.action for e in events.of(LayerActed)]
+    actions = [event.action for event in events.of(LayerActed)]
+    assert ["flight began", "joined", "joined", "flight failed"] == actions
 
 
 async def test_a_join_looks_again_when_it_is_awaited_later(clock: FakeClock) -> None:

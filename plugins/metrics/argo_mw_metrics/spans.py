@@ -1,7 +1,8 @@
-"""Spans: one for each call that waits, with what layers did as its events.
+"""Spans: one for each call that waits, and one for each load that several calls may share.
 
-A flight that several callers share runs in none of their contexts. What happens in it becomes
-an event of the span of the caller that started it, and the spans of those that joined link to it.
+A flight runs in a copy of the context of the caller that started it, so its span is below that
+caller's, and all that happens in it is below its own. The spans of callers that joined link to it:
+they are parts of other traces, and so is their waiting.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ _OPENED = create_key("argo-mw-opened")
 
 @define(eq=False)
 class _OpenSpan:
-    """A span that has begun and not ended.
+    """A span that has begun and not ended, of a call or of a flight.
 
     Attributes:
         owner: The layer that began it; another observes the same events after a change of the
@@ -92,6 +93,7 @@ class Spans:
         self._observer = self.observe
         # By key, in the order in which they began: thousands may share a flight.
         self._open: dict[str, dict[Span, None]] = {}
+        self._flights: dict[str, dict[_OpenSpan, None]] = {}
 
     async def find(self, call: Call) -> None:
         """Begin the span of *call*, which has to wait; never find an answer."""
@@ -125,6 +127,10 @@ class Spans:
                 opened = get_value(_OPENED)
                 if isinstance(opened, _OpenSpan) and opened.begun_for(call, by=self):
                     self._end(opened, outcome=outcome, error=error)
+            case LayerActed(_, "flight began", call) if call is not None:
+                self._begin_flight(call)
+            case LayerActed(_, "flight landed" | "flight failed", call, why) if call is not None:
+                self._end_flight(call, why)
             case LayerActed(layer, action, call, detail) if call is not None:
                 self._note_action(call, layer, action, detail)
             case AttemptEnded(call, attempt):
@@ -141,9 +147,28 @@ class Spans:
             case _:
                 pass
 
-    def _begin(self, call: Call) -> _OpenSpan:
+    def _begin_flight(self, call: Call) -> None:
+        """Begin the span of a flight, in its context, below the span of the call that starts it."""
+        above = get_value(_OPENED)
+        if isinstance(above, _OpenSpan) and above.owner is self and above.call.key == call.key:
+            flight = self._begin(call, f"load {call.operation.name}")
+            self._flights.setdefault(call.key, {})[flight] = None
+
+    def _end_flight(self, call: Call, why: str) -> None:
+        flight = get_value(_OPENED)
+        flights = self._flights.get(call.key, {})
+        if not isinstance(flight, _OpenSpan) or flight not in flights:
+            return
+        del flights[flight]
+        if not flights:
+            del self._flights[call.key]
+        if why:
+            flight.span.set_status(Status(StatusCode.ERROR, why))
+        self._end(flight)
+
+    def _begin(self, call: Call, name: str = "") -> _OpenSpan:
         span = self._tracer.start_span(
-            call.operation.name, kind=SpanKind.INTERNAL, attributes=_describe(call)
+            name or call.operation.name, kind=SpanKind.INTERNAL, attributes=_describe(call)
         )
         opened = _OpenSpan(self, call, span, asyncio.current_task())
         opened.token = attach(set_value(_OPENED, opened, set_span_in_context(span)))
@@ -194,9 +219,11 @@ class Spans:
         return current if current in siblings else next(iter(siblings))
 
     def _link(self, span: Span, call: Call) -> None:
-        first = next(iter(self._open[call.key]))
-        if first is not span:
-            span.add_link(first.get_span_context(), {"argo.relation": "shares the flight of"})
+        # The latest: an earlier one, which an invalidation has outdated, is joined no more.
+        for flight in reversed(self._flights.get(call.key, {})):
+            context = flight.span.get_span_context()
+            span.add_link(context, {"argo.relation": "waits for the load of"})
+            return
 
 
 def _describe(call: Call) -> dict[str, AttributeValue]:

@@ -109,8 +109,8 @@ async def test_the_spans_of_a_raced_and_coalesced_call_have_the_documented_shape
     slow, fast = Scripted("slow", {"bars"}), Scripted("fast", {"bars"})
     watched = Watched(slow, fast)
     await raced_and_joined(watched, slow, fast)
-    first, second = sorted(watched.spans, key=lambda span: span.start_time)
-    assert first.name == second.name == "bars"
+    first, second, load = sorted(watched.spans, key=lambda span: (span.name, span.start_time))
+    assert (first.name, second.name, load.name) == ("bars", "bars", "load bars")
     for span in (first, second):
         assert span.attributes["argo.operation"] == "bars"
         assert span.attributes["argo.subject"] == "AAPL"
@@ -118,19 +118,19 @@ async def test_the_spans_of_a_raced_and_coalesced_call_have_the_documented_shape
         assert span.attributes["argo.served_by"] == "upstream"
         assert "race" in span.attributes["argo.via"]
         assert span.status.status_code is StatusCode.UNSET
-    assert [event.name for event in first.events if event.name != "note"] == [
-        "attempt",
-        "race won",
-        "race cancelled",
-        "attempt",
-    ]
-    attempts = [event.attributes for event in first.events if event.name == "attempt"]
+    assert [event.name for event in load.events] == ["attempt", "race won", "race cancelled"]
+    # The loser's attempt ends when the load has its answer.
+    assert "attempt" in [event.name for event in first.events]
+    events = (*load.events, *first.events)
+    attempts = [event.attributes for event in events if event.name == "attempt"]
     ended = [(one["argo.upstream"], one["argo.status"]) for one in attempts]
     assert ended == [("fast", "ok"), ("slow", "cancelled")]
-    told = {event.name: dict(event.attributes) for event in first.events}
+    told = {event.name: dict(event.attributes) for event in load.events}
     assert told["race cancelled"]["argo.detail"].startswith("slow after")
-    assert first.links == ()
-    assert [link.context for link in second.links] == [first.get_span_context()]
+    assert first.get_span_context().span_id == load.parent.span_id
+    assert load.status.status_code is StatusCode.UNSET
+    assert first.links == load.links == ()
+    assert [link.context for link in second.links] == [load.get_span_context()]
     assert "coalesce joined" in [event.name for event in second.events]
 
 
@@ -170,8 +170,9 @@ async def test_an_error_is_on_the_span_and_in_the_metrics():
     async with watched.argo as argo:
         with pytest.raises(UpstreamError):
             await argo.call("bars", symbol="AAPL")
-    (span,) = watched.spans
-    assert span.status.status_code is StatusCode.ERROR
+    load, span = watched.spans
+    assert load.status.status_code is span.status.status_code is StatusCode.ERROR
+    assert "down" == load.status.description
     assert span.attributes["error.type"] == "UpstreamError"
     assert ("bars", "UpstreamError") in watched.points("argo.call.duration")
     assert ("a", "bars", "failed") in watched.points("argo.attempt.duration")
@@ -210,7 +211,7 @@ async def test_nothing_is_watched_while_no_span_is_open():
         assert not context_of(argo).events
         await argo.call("bars", symbol="AAPL")
         assert not context_of(argo).events
-    assert len(watched.spans) == 1
+    assert ["load bars", "bars"] == [span.name for span in watched.spans]
 
 
 async def test_nothing_is_counted_when_instruments_are_off():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import copy_context
 
 from argo_mw.plugin import (
     AnsweredCall,
@@ -153,7 +154,9 @@ class Recorder:
         if not stream.complete:
             return
         whole = outcome.evolve(value=list(stream.chunks))
-        keeping = self._context.tasks.spawn("persist:stream", self._keep_whole(call, whole))
+        keeping = self._context.tasks.spawn(
+            "persist:stream", self._keep_whole(call, whole), context=copy_context()
+        )
         self._keeping.add(keeping)
         keeping.add_done_callback(self._keeping.discard)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from typing import Any, Final, TypeVar
 
 from attrs import evolve
@@ -268,8 +269,9 @@ class Batcher:
     def _reconnect(self) -> None:
         if not self._closing and (self._reconnecting is None or self._reconnecting.done()):
             reconnecting = self._try_until_connected()
+            # In no caller's context: it outlives the call that has found the server away.
             self._reconnecting = self._loop.create_task(
-                reconnecting, name="argo-mw:redis-reconnect"
+                reconnecting, name="argo-mw:redis-reconnect", context=Context()
             )
 
     async def _try_until_connected(self) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
+from contextvars import Context
 from functools import partial
 from typing import Any, Final
 
@@ -149,7 +150,10 @@ class PubSub:
             msg = "the listening connection is being replaced"
             raise RedisConnectionError(msg)
         self._connection = await self._server.connect()
-        self._task = asyncio.create_task(self._run(), name="argo-mw:redis-channel")
+        # In no caller's context: it outlives the call that subscribes first.
+        self._task = asyncio.create_task(
+            self._run(), name="argo-mw:redis-channel", context=Context()
+        )
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

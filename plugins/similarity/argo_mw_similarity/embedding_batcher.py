@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 
 from argo_mw.plugin import Clock, TimeLimitExceeded, fail_at
 from argo_mw_similarity.embedders import Embedder, Vectors
@@ -111,7 +112,10 @@ class EmbeddingBatcher:
         future.add_done_callback(lambda f: f.cancelled() or f.exception())
         self._waiting[text] = future
         if self._running is None or self._running.done():
-            self._running = asyncio.create_task(self._work(), name="argo-mw:embed")
+            # In no caller's context: it works for all of them.
+            self._running = asyncio.create_task(
+                self._work(), name="argo-mw:embed", context=Context()
+            )
         return future
 
     async def _work(self) -> None:

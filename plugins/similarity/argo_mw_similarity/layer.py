@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import copy_context
 from functools import lru_cache
 
 import numpy as np
@@ -288,7 +289,7 @@ class Similarity:
         if self._config.max_audited and self._audits < _MAX_AUDITS_UNDER_WAY:
             self._audits += 1
             recording = self._record(answer, match, prompt)
-            task = self._context.tasks.spawn("similarity-audit", recording)
+            task = self._context.tasks.spawn("similarity-audit", recording, context=copy_context())
             task.add_done_callback(self._recorded)
         score = "" if match.score == 1.0 else f" at {match.score:.3f}"
         return answer.serve().shaped_by(NAME, f"served by {match.why}{score}")

@@ -1,0 +1,28 @@
+"""Background tasks and the context that they run in."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from argo_mw.plugin import Tasks
+
+caller: ContextVar[str] = ContextVar("caller", default="nobody")
+
+
+async def of_whom() -> str:
+    return caller.get()
+
+
+async def test_what_is_part_of_a_call_runs_in_a_copy_of_its_caller_s_context():
+    tasks = Tasks()
+    caller.set("somebody")
+    assert "somebody" == await tasks.spawn("load", of_whom(), of_call=True)
+    await tasks.aclose()
+
+
+async def test_what_outlives_a_call_runs_in_an_empty_context():
+    """Or it would stay in the trace of the call that happened to start it."""
+    tasks = Tasks()
+    caller.set("somebody")
+    assert "nobody" == await tasks.spawn("save regularly", of_whom())
+    await tasks.aclose()
