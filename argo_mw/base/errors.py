@@ -5,7 +5,8 @@ Every message says what happened, where, and what to do about it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import TypeVar
 
@@ -242,6 +243,30 @@ class Closed(ArgoError):
 
 def _shown(text: str) -> str:
     return printable(redact(text), lines=True)
+
+
+def hide_causes(error: ArgoError) -> None:
+    """Replace the causes of *error* by a note if one of them shows a secret of this process.
+
+    A cause is what a vendor's library raised: an echo of the key in it would be written by every
+    logger that writes tracebacks.
+    """
+    causes = list(_causes(error))
+    shown = ["".join(traceback.format_exception_only(cause)).strip() for cause in causes]
+    if any(redact(text) != text for text in shown):
+        error.__cause__ = error.__context__ = None
+        for text in shown:
+            error.add_note(f"caused by {_shown(text)}")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what *error* was caused by, the nearest first."""
+    seen = {id(error)}
+    cause = error.__cause__ or error.__context__
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def without_frames(error: E) -> E:

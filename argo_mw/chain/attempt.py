@@ -16,7 +16,9 @@ from argo_mw.base.errors import (
     Refusal,
     Unsupported,
     UpstreamError,
+    hide_causes,
 )
+from argo_mw.base.secret import redact
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.batching import CallBatcher
 from argo_mw.chain.sender import Sender
@@ -118,7 +120,9 @@ class UpstreamCaller:
             tried.append(self._ended(call, started, "timeout", str(late)))
             raise late from error
         except BaseException as error:
-            text = str(error) or type(error).__name__
+            if isinstance(error, ArgoError):
+                hide_causes(error)
+            text = redact(str(error)) or type(error).__name__
             tried.append(self._ended(call, started, _status(error), text))
             raise
         tried.append(self._ended(call, started, "ok", "", outcome.cost))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from argo_mw.plugin import Action, UpstreamError
+from argo_mw.plugin import Action, UpstreamError, redact
 from argo_mw_llm.foreign_json import read_json
 
 _STOP, _SWITCH, _RETRY = Action.STOP, Action.SWITCH, Action.RETRY
@@ -55,7 +55,8 @@ def from_status(
     provider: str, status: int, body: object, headers: Mapping[str, str]
 ) -> ProviderFailed:
     """Return the error for an answer with an error *status*."""
-    code, message = (text[:_MAX_READ] for text in _code_and_message(body))
+    # Secrets are struck out before anything is cut: half of one would not be recognized.
+    code, message = (redact(text)[:_MAX_READ] for text in _code_and_message(body))
     text = f"{status} {code}: {message}" if code else f"{status}: {message}"
     msg = f"upstream {provider!r} answered {text[:_MAX_MESSAGE]}"
     return ProviderFailed(
@@ -88,9 +89,13 @@ def never_sent(error: BaseException) -> bool:
 
     unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, UnicodeEncodeError)
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, unsent):
+    seen: set[int] = set()
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, unsent):
+            return True
+        seen.add(id(cause))
         cause = cause.__cause__
-    return cause is not None
+    return False
 
 
 def _action(status: int, code: str, message: str) -> Action:

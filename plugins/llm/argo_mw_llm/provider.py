@@ -20,6 +20,7 @@ from argo_mw.plugin import (
     Outcome,
     Probe,
     Refusal,
+    Secret,
     Upstream,
 )
 from argo_mw_llm.accounting import Accounting, Quote
@@ -73,6 +74,7 @@ class Provider(ABC):
         self._own: ProviderConfig = getattr(config, self.name)
         self._context = context
         self._accounting = accounting
+        self._concealed = ""
 
     def upstream(self) -> Upstream:
         """Return the upstream to register."""
@@ -292,7 +294,10 @@ class Provider(ABC):
     def _key(self) -> str:
         if self._own.key is not None:
             return self._own.key.reveal()
-        return next((v for n in self.variables if (v := os.environ.get(n))), "")
+        key = next((v for n in self.variables if (v := os.environ.get(n))), "")
+        if key and key != self._concealed:
+            self._concealed = Secret(key).reveal()
+        return key
 
 
 def _is_free(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import httpx2
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Action, Argo, BudgetExceeded, Refusal, context_of
+from argo_mw.plugin import Action, Argo, BudgetExceeded, Refusal, Secret, context_of
 from argo_mw_llm.answers import RawResponse, Usage
 from argo_mw_llm.bodies import BodyTooLarge
 from argo_mw_llm.estimate import rough_prompt
@@ -65,6 +65,14 @@ class OwnResponse(Generic[R]):
         return self._got[1] if self._got is not None and self._got[0] is answer else None
 
 
+def _conceal_credentials(headers: Mapping[str, str]) -> None:
+    """Have the key that a request was sent with struck out of every message: errors echo keys."""
+    for name in ("authorization", "x-api-key"):
+        key = headers.get(name, "").removeprefix("Bearer ")
+        if key:
+            Secret(key)
+
+
 def raw_response_of(provider: str, body: Mapping[str, object], raw: httpx2.Response) -> RawResponse:
     """Return the whole answer to *body* in *raw*, which has been read.
 
@@ -74,6 +82,7 @@ def raw_response_of(provider: str, body: Mapping[str, object], raw: httpx2.Respo
     status, headers, content = raw.status_code, raw.headers, raw.content
     kept = _kept(headers)
     if status >= 400:
+        _conceal_credentials(raw.request.headers)
         failure = from_status(provider, status, content, headers)
         failed = ExchangeFailed(
             str(failure),

@@ -11,7 +11,7 @@ from collections.abc import Container, Sequence
 
 from attrs import field, frozen
 
-from argo_mw.plugin import Action, NotFound, UpstreamError
+from argo_mw.plugin import Action, NotFound, UpstreamError, redact
 
 TOO_MANY = 429
 _MAX_TEXT = 200
@@ -89,7 +89,8 @@ def judge(vendor: str, rules: Sequence[ErrorRule], failure: Failure) -> Upstream
 
 def _in_short(text: str) -> str:
     """Return *text* on one line, without markup and control characters."""
-    text = _MARKUP.sub(" ", text[:_MAX_READ])
+    # Secrets are struck out before anything is cut: half of one would not be recognized.
+    text = _MARKUP.sub(" ", redact(text)[:_MAX_READ])
     plain = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(plain.split())
     return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}…"

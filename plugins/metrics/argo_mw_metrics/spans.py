@@ -35,6 +35,7 @@ from argo_mw.plugin import (
     LayerBypassed,
     Next,
     Outcome,
+    redact,
 )
 from argo_mw_metrics.instruments import error_type, served_by
 
@@ -195,7 +196,7 @@ class Spans:
             _conclude(span, outcome)
         elif error is not None:
             span.set_attribute("error.type", error_type(error))
-            span.set_status(Status(StatusCode.ERROR, str(error)))
+            span.set_status(Status(StatusCode.ERROR, redact(str(error))))
         span.end()
 
     def _note_action(self, call: Call, layer: str, action: str, detail: str) -> None:
