@@ -26,6 +26,7 @@ from attrs import field, frozen, validators
 
 from argo_mw.plugin import Cell, Row, TimeOrderedIds
 from argo_mw_persist.errors import PersistError, RowsRefused, SinkUnavailable
+from argo_mw_persist.pooler import DURABLE, borrowed, direct, is_pooled
 from argo_mw_persist.schema import OWN_SCHEMA, READ_VERSIONS, VERSION_TABLE, Schema
 from argo_mw_persist.sink import Connections, Query
 from argo_mw_persist.tables import TYPES, Cells, Dialect, Table, by_table
@@ -83,7 +84,7 @@ DEFAULTS = PostgresOptions()
 
 
 class PostgresSink:
-    """A sink that keeps rows in a PostgreSQL database.
+    """A sink that keeps rows in a PostgreSQL database, directly or through a pooler.
 
     Args:
         url: A connection URI, as libpq reads it.
@@ -99,6 +100,7 @@ class PostgresSink:
         self._url = url
         self._options = options
         self._pool: asyncpg.Pool | None = None
+        self._pooled = False
         self._schema = OWN_SCHEMA
 
     @property
@@ -113,6 +115,7 @@ class PostgresSink:
     async def open(self, schema: Schema, *, migrate: bool = True) -> None:
         self._schema = schema
         with self._translated():
+            self._pooled = await is_pooled(self._url, self._options.timeout)
             self._pool = await asyncpg.create_pool(
                 self._url,
                 min_size=0,
@@ -120,8 +123,7 @@ class PostgresSink:
                 timeout=self._options.timeout,
                 command_timeout=self._options.timeout,
                 init=_prepare,
-                # Acknowledged means on disk, whatever the server's own default.
-                server_settings={"application_name": "argo-mw", "synchronous_commit": "on"},
+                **(borrowed() if self._pooled else direct()),
             )
         try:
             async with self._connection() as connection, connection.transaction():
@@ -135,11 +137,13 @@ class PostgresSink:
             groups = {self._schema[name]: cells for name, cells in by_table(rows).items()}
             if not any(map(_may_be_there, rows)):
                 try:
-                    await _copy(connection, groups)
+                    async with self._committed(connection, alone=len(groups) == 1):
+                        await _copy(connection, groups)
                     return "sink"
                 except asyncpg.UniqueViolationError:
                     pass
-            await _insert(connection, groups)
+            async with self._committed(connection):
+                await _insert(connection, groups)
         return "sink"
 
     async def read(self, query: Query) -> Sequence[Cells]:
@@ -148,7 +152,7 @@ class PostgresSink:
         return [tuple(record) for record in records]
 
     async def change(self, query: Query) -> int:
-        async with self._connection() as connection:
+        async with self._connection() as connection, self._committed(connection, alone=True):
             status = await connection.execute(_numbered(query.sql), *query.parameters)
         # "UPDATE 1", but only "ANALYZE" from statements that change no rows.
         changed = status.rpartition(" ")[2]
@@ -191,6 +195,19 @@ class PostgresSink:
             await connection.execute(statement)
 
     @contextlib.asynccontextmanager
+    async def _committed(
+        self, connection: Connection, *, alone: bool = False
+    ) -> AsyncIterator[None]:
+        """Commit to disk what the block changes; a statement *alone* is a transaction already."""
+        if alone and not self._pooled:
+            yield
+            return
+        async with connection.transaction():
+            if self._pooled:
+                await connection.execute(f"SET LOCAL {DURABLE} = on")
+            yield
+
+    @contextlib.asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         if self._pool is None:
             msg = f"{self.place} is not open"
@@ -228,22 +245,16 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _copy(connection: Connection, groups: dict[Table, list[Cells]]) -> None:
-    if len(groups) == 1:
-        [(table, cells)] = groups.items()
+    for table, cells in groups.items():
         await connection.copy_records_to_table(table.name, records=cells, columns=table.names)
-        return
-    async with connection.transaction():
-        for table, cells in groups.items():
-            await connection.copy_records_to_table(table.name, records=cells, columns=table.names)
 
 
 async def _insert(connection: Connection, groups: dict[Table, list[Cells]]) -> None:
-    async with connection.transaction():
-        for table, cells in groups.items():
-            # In one order everywhere: two instances that write the same rows wait for each other,
-            # and must not do so in a circle.
-            ordered = sorted(cells, key=itemgetter(0))
-            await connection.execute(_insert_missing(table), *_columns(ordered))
+    for table, cells in groups.items():
+        # In one order everywhere: two instances that write the same rows wait for each other, and
+        # must not do so in a circle.
+        ordered = sorted(cells, key=itemgetter(0))
+        await connection.execute(_insert_missing(table), *_columns(ordered))
 
 
 def _may_be_there(row: Row) -> bool:

