@@ -215,6 +215,7 @@ from argo_mw.store import (
     TagVersions,
     Undecodable,
     UndecodableReason,
+    Witness,
 )
 
 __all__ = [
@@ -337,6 +338,7 @@ __all__ = [
     "Upstream",
     "UpstreamError",
     "UpstreamSettings",
+    "Witness",
     "all_failed",
     "collect",
     "config_of",

@@ -410,6 +410,7 @@ class Argo(Caller):
             if context is not None:
                 stack.push_async_callback(context.shared.aclose)
                 stack.push_async_callback(context.tag_versions.aclose)
+                stack.push_async_callback(context.epochs.aclose)
             stack.push_async_callback(self._tasks.aclose)
             if context is not None:
                 stack.push_async_callback(self._lifecycle.stop, context)

@@ -60,10 +60,12 @@ from argo_mw.store.limits import (
 )
 from argo_mw.store.protocol import (
     EPOCH_KEY,
+    WITNESS_TTL,
     Count,
     Lease,
     Shared,
     Subscription,
+    Witness,
 )
 from argo_mw.store.sqlite_identity import (
     SqliteIdentity,
@@ -84,6 +86,7 @@ from argo_mw.store.urls import (
 __all__ = [
     "EPOCH_KEY",
     "EVERYTHING",
+    "WITNESS_TTL",
     "Ability",
     "Availability",
     "Clock",
@@ -117,6 +120,7 @@ __all__ = [
     "Timer",
     "Undecodable",
     "UndecodableReason",
+    "Witness",
     "check_count",
     "check_key",
     "check_keys",

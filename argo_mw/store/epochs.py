@@ -5,25 +5,27 @@ that is counted in it. So each store has an epoch, a counter under :data:`EPOCH_
 with it and is remembered in the state directory of each machine. Amounts are added only while the
 store is in the epoch that the process knows, in one step; a store without that epoch begins one
 that says that it has lost something, and when. Periods that began before are not known since then.
+
+An older copy of a store has its epoch too. So each machine is a witness: the store counts what the
+machine adds, in the same step, and refuses it once it knows of less than the machine does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import EpochChanged, SharedUnavailable
-from argo_mw.store.protocol import EPOCH_KEY, Count, Shared
+from argo_mw.store.marks import Mark, MarkFile, new_witness
+from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Shared, Witness
 
 _FIRST: Final = 0
 _LOST: Final = 1
@@ -31,13 +33,16 @@ _ACCEPTED: Final = 2
 _UNITS: Final = 1024
 """How finely a millisecond is divided, so that no two epochs are alike."""
 _PRECISION: Final = 0.001
-_FILE: Final = "epochs.json"
 _ATTEMPTS: Final = 10
+_WRITE_AFTER: Final = 0.05
+"""Seconds after which what was counted is remembered on disk, together with all since."""
+_BELIEVED: Final = WITNESS_TTL * 2 / 3
+"""Seconds for which a mark is believed: before the store forgets the counter that it speaks of."""
 
 LOSS: Final = (
-    "it was removed, flushed or damaged, and has lost what it counted: quotas and budgets of "
-    "periods that had begun by then count as used up until those end; once you know what was "
-    "spent, run `argo-mw accept-loss` to count on from zero"
+    "it was removed, flushed, damaged or put back, and has lost what it counted: quotas and "
+    "budgets of periods that had begun by then count as used up until those end; once you know "
+    "what was spent, run `argo-mw accept-loss` to count on from zero"
 )
 """What a loss means, and what to do about it."""
 
@@ -75,38 +80,6 @@ class Epoch:
         return self.number == known or (self.number > known and self.number % 4 != _FIRST)
 
 
-class _EpochFile:
-    """The epochs that this machine has seen, by store."""
-
-    def __init__(self, path: Path, url: str) -> None:
-        self._path = path
-        self._store = _digest(url)
-
-    def read(self) -> int | None:
-        """Return the number of the epoch that was seen last, or ``None``."""
-        number = self._all().get(self._store)
-        return number if isinstance(number, int) else None
-
-    def write(self, number: int) -> None:
-        """Remember *number*.
-
-        Raises:
-            OSError: It cannot be written.
-        """
-        known = {**self._all(), self._store: number}
-        new = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        new.touch(0o600)
-        new.write_text(json.dumps(known))
-        new.replace(self._path)
-
-    def _all(self) -> dict[str, object]:
-        try:
-            known = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
-
-
 class Epochs:
     """Counts in a shared store, and refuses what it may have forgotten.
 
@@ -127,10 +100,14 @@ class Epochs:
         self.warn: Callable[[str], None] = lambda what: None
         self._shared = shared
         self._clock = clock
-        kept = state_dir is not None and urlsplit(url).scheme != "memory"
-        self._file = _EpochFile(state_dir / _FILE, url) if kept and state_dir else None
+        self._kept = urlsplit(url).scheme != "memory"
+        self._file = MarkFile(state_dir, url) if self._kept and state_dir else None
         self._epoch: Epoch | None = None
+        self._mark: Mark | None = None
+        self._openings = 0
         self._finding: asyncio.Lock = asyncio.Lock()
+        self._due: asyncio.TimerHandle | None = None
+        self._writing: asyncio.Future[Mark] | None = None
 
     async def current(self) -> Epoch:
         """Return the store's epoch, as far as this process knows; :meth:`add` checks it.
@@ -138,7 +115,9 @@ class Epochs:
         Raises:
             SharedUnavailable: The store cannot be reached, and it is not known yet.
         """
-        return self._epoch or await self._find(None)
+        if self._epoch is None or self._openings != self._opened():
+            return await self._find(None)
+        return self._epoch
 
     async def add(
         self,
@@ -173,9 +152,19 @@ class Epochs:
                     return None
                 continue  # the loss has been accepted, or there was another
             try:
-                return await self._shared.add(key, amount, limit=limit, ttl=ttl, epoch=epoch.number)
+                count = await self._shared.add(
+                    key,
+                    amount,
+                    limit=limit,
+                    ttl=ttl,
+                    epoch=epoch.number,
+                    witness=self._witness(),
+                )
             except EpochChanged:
                 epoch = await self._find(epoch)
+            else:
+                self._note(epoch, count.witnessed)
+                return count
         msg = "the shared store loses what it counts again and again"
         raise SharedUnavailable(msg)
 
@@ -192,9 +181,12 @@ class Epochs:
         Raises:
             SharedUnavailable: The store cannot be reached.
         """
-        number, count = await self._shared.get_many([EPOCH_KEY, key])
-        epoch, known = Epoch(int(number or 0)), self._known()
-        if (known is not None and not epoch.follows(known)) or not epoch.knows(began):
+        known = self._mark or await self._known()
+        keys = [EPOCH_KEY, key, *([] if known is None else [known.witness])]
+        number, count, *witnessed = await self._shared.get_many(keys)
+        epoch = Epoch(int(number or 0))
+        held = sum(int(one or 0) for one in witnessed)
+        if not self._follows(epoch, held, known) or not epoch.knows(began):
             return None
         return int(count or 0)
 
@@ -235,33 +227,128 @@ class Epochs:
             await self._find(epoch)
         return epoch.lost
 
+    async def aclose(self) -> None:
+        """Remember what was counted last. Idempotent."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        if self._due is not None:
+            self._due.cancel()
+            self._write()
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+
     async def _find(self, outdated: Epoch | None) -> Epoch:
         """Return the store's epoch, not the *outdated* one; begin one where there is none."""
         async with self._finding:
-            if self._epoch is not None and self._epoch != outdated:
+            openings = self._opened()
+            if self._epoch not in (None, outdated) and self._openings == openings:
+                assert self._epoch is not None
                 return self._epoch  # found while this caller waited
-            known = self._known()
+            known = await self._known()
             epoch = await self._stored(known)
-            if known is not None and not epoch.follows(known):
-                await self._replace(epoch, _LOST, after=known)
+            if not self._follows(epoch, await self._witnessed(known), known):
+                await self._replace(epoch, _LOST, after=known.epoch if known is not None else 0)
                 epoch = await self._stored(known)
-            self._epoch = epoch
-            if epoch.number != known:
-                self._remember(epoch)
+            self._epoch, self._openings = epoch, openings
+            await self._remember(epoch, known)
             return epoch
 
-    def _known(self) -> int | None:
-        if self._epoch is not None:
-            return self._epoch.number
-        return None if self._file is None else self._file.read()
+    def _opened(self) -> int:
+        """Return how often the store's driver has connected, where it says so."""
+        openings = getattr(self._shared, "openings", 0)
+        return openings if isinstance(openings, int) else 0
 
-    async def _stored(self, known: int | None) -> Epoch:
+    # -- what this machine knows -------------------------------------------------------------
+
+    async def _known(self) -> Mark | None:
+        """Return what this process has seen, and the others on this machine."""
+        kept = None if self._file is None else await asyncio.to_thread(self._file.read)
+        return kept if self._mark is None else self._mark.merged(kept)
+
+    def _follows(self, epoch: Epoch, witnessed: int, known: Mark | None) -> bool:
+        """Return whether a store in *epoch* that has *witnessed* so much can be the *known* one."""
+        if known is None:
+            return True
+        if epoch.number == known.epoch:
+            return witnessed >= self._least(known)
+        return epoch.follows(known.epoch)
+
+    def _least(self, known: Mark) -> int:
+        return known.count if self._clock.time() - known.at < _BELIEVED else 0
+
+    def _witness(self) -> Witness | None:
+        known = self._mark
+        return (
+            None if known is None or not self._kept else Witness(known.witness, self._least(known))
+        )
+
+    def _note(self, epoch: Epoch, witnessed: int) -> None:
+        """Remember what the store has *witnessed* in *epoch*: at once here, on disk soon."""
+        known = self._mark
+        if known is None or known.epoch != epoch.number or known.count >= witnessed:
+            return
+        self._mark = evolve(known, count=witnessed, at=self._clock.time())
+        if self._file is not None and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_WRITE_AFTER, self._write)
+
+    async def _remember(self, epoch: Epoch, known: Mark | None) -> None:
+        if known is not None and known.epoch == epoch.number:
+            self._mark = known.merged(self._mark)
+            return
+        witness = new_witness() if known is None else known.witness
+        self._mark = Mark(epoch.number, witness, 0, self._clock.time())
+        if epoch.lost:
+            self.warn(LOSS)
+        if self._file is not None:
+            try:
+                kept = await asyncio.to_thread(self._file.write, self._mark)
+            except OSError as error:
+                self._warn_of(error)
+            else:
+                self._mark = self._mark.merged(kept)
+
+    def _write(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._writing is not None:  # on a disk that is slow
+            self._due = loop.call_later(_WRITE_AFTER, self._write)
+            return
+        self._due = None
+        if self._file is not None and self._mark is not None:
+            self._writing = loop.run_in_executor(None, self._file.write, self._mark)
+            self._writing.add_done_callback(self._written)
+
+    def _written(self, writing: asyncio.Future[Mark]) -> None:
+        self._writing = None
+        if writing.cancelled():
+            return
+        error = writing.exception()
+        if error is not None:
+            self._warn_of(error)
+        elif self._mark is not None:
+            self._mark = self._mark.merged(writing.result())  # others may have seen more
+
+    def _warn_of(self, error: BaseException) -> None:
+        self.warn(f"a loss of what it counts cannot be noticed after a restart: {error}")
+
+    # -- what the store knows ----------------------------------------------------------------
+
+    async def _witnessed(self, known: Mark | None) -> int:
+        """Return how many additions of this machine the store knows of."""
+        if known is None or not self._kept:
+            return 0
+        # By adding nothing, since what is read may come from a copy that is a little older.
+        return (await self._shared.add(known.witness, 0, ttl=WITNESS_TTL)).value
+
+    async def _stored(self, known: Mark | None) -> Epoch:
         """Return the store's epoch; begin one where there is none, after the *known* one."""
         for _ in range(_ATTEMPTS):
             number = (await self._shared.add(EPOCH_KEY, 0)).value
             if number:
                 return Epoch(number)
-            await self._replace(Epoch(0), _FIRST if known is None else _LOST, after=known or 0)
+            if known is None:
+                await self._replace(Epoch(0), _FIRST, after=0)
+            else:
+                await self._replace(Epoch(0), _LOST, after=known.epoch)
         msg = "the shared store loses what it counts again and again"
         raise SharedUnavailable(msg)
 
@@ -271,21 +358,3 @@ class Epochs:
         number = max(now, max(epoch.number, after) // 4 * 4 + 4) + kind
         with suppress(EpochChanged):
             await self._shared.add(EPOCH_KEY, number - epoch.number, epoch=epoch.number)
-
-    def _remember(self, epoch: Epoch) -> None:
-        if epoch.lost:
-            self.warn(LOSS)
-        if self._file is not None:
-            try:
-                self._file.write(epoch.number)
-            except OSError as error:
-                self.warn(f"a loss of what it counts cannot be noticed after a restart: {error}")
-
-
-def _digest(url: str) -> str:
-    """Return a name of the store at *url* that holds no secret, and none that may change."""
-    parts = urlsplit(url)
-    where = parts.netloc.rpartition("@")[2]
-    chosen = [pair for pair in parse_qsl(parts.query) if pair[0] in ("prefix", "db")]
-    text = repr((parts.scheme, where, parts.path, chosen))
-    return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from argo_mw.base.errors import BadParameter, EpochChanged
+from argo_mw.store.protocol import Witness
 
 MAX_KEY_BYTES: Final = 512
 """The greatest length of a key, in bytes of UTF-8."""
@@ -91,6 +92,20 @@ def check_epoch(expected: int, found: int | None) -> None:
     """
     if found != expected:
         msg = f"the shared store is in epoch {found}, not {expected}: it has lost what it counted"
+        raise EpochChanged(msg)
+
+
+def check_witness(witness: Witness, found: int) -> None:
+    """Refuse to add to a store whose counter for *witness* holds *found*, less than it knows.
+
+    Raises:
+        EpochChanged: It does.
+    """
+    if found < witness.count:
+        msg = (
+            f"the shared store knows of {found} additions of {witness.count}: it was put back to "
+            "an older state"
+        )
         raise EpochChanged(msg)
 
 

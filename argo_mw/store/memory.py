@@ -22,8 +22,9 @@ from argo_mw.store.limits import (
     check_keys,
     check_ttl,
     check_value,
+    check_witness,
 )
-from argo_mw.store.protocol import EPOCH_KEY, Count, Lease
+from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Lease, Witness
 
 _NEVER: Final = float("inf")
 _MAX_STALE_EXPIRIES: Final = 1_000
@@ -237,6 +238,7 @@ class MemoryShared:
         limit: int | None = None,
         ttl: float | None = None,
         epoch: int | None = None,
+        witness: Witness | None = None,
     ) -> Count:
         """See :meth:`argo_mw.plugin.Shared.add`."""
         check_key(key)
@@ -247,18 +249,25 @@ class MemoryShared:
             now = self._clock.monotonic()
             if epoch is not None:
                 check_epoch(epoch, _count(store.counters.get(EPOCH_KEY)))
+            witnessed = 0
+            if witness is not None:
+                witnessed = _count(store.find(witness.key, now)) or 0
+                check_witness(witness, witnessed)
             entry = store.find(key, now)
             count = 0 if entry is None else entry.value
             if not isinstance(count, int):
                 msg = f"{key!r} holds a value, not a counter: add() cannot be used on it"
                 raise BadParameter(msg)
             if amount > 0 and limit is not None and count + amount > limit:
-                return Count(count, added=False)
+                return Count(count, added=False, witnessed=witnessed)
+            if witness is not None:
+                witnessed += 1
+                store.put(witness.key, _MemoryEntry(witnessed, now + WITNESS_TTL), now)
             if entry is None:
                 store.put(key, _MemoryEntry(amount, _expires(now, ttl)), now)
             else:
                 entry.value = count + amount
-            return Count(count + amount, added=True)
+            return Count(count + amount, added=True, witnessed=witnessed)
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         """See :meth:`argo_mw.plugin.Shared.acquire`."""

@@ -14,6 +14,22 @@ from attrs import frozen
 EPOCH_KEY = "argo:epoch"
 """The counter whose value tells a store that has counted without loss from one that has not."""
 
+WITNESS_TTL = 90 * 86_400.0
+"""Seconds for which a store keeps the counter of a witness from its last addition on."""
+
+
+@frozen
+class Witness:
+    """What somebody knows of what a store has counted: less than that, it was put back.
+
+    Attributes:
+        key: The counter that the store keeps for the witness: how many additions it made.
+        count: The least that it holds.
+    """
+
+    key: str
+    count: int
+
 
 @frozen
 class Count:
@@ -22,10 +38,12 @@ class Count:
     Attributes:
         value: The counter's value now.
         added: Whether the amount was added; false when it would have passed the limit.
+        witnessed: What the counter of the witness holds now, 0 without a witness.
     """
 
     value: int
     added: bool
+    witnessed: int = 0
 
 
 @frozen
@@ -66,7 +84,8 @@ class Shared(Protocol):
     A store that was slow, or refused a write, takes no more until a probe in the background has
     written: no caller waits longer than the driver's time limit, and none queues behind another for
     it. A driver that keeps an :class:`~argo_mw.store.Availability` in its attribute
-    ``availability`` has its outages noticed as they begin and end.
+    ``availability`` has its outages noticed as they begin and end. One that counts in its attribute
+    ``openings`` how often it has connected has what its store may have lost meanwhile looked for.
     """
 
     async def get(self, key: str) -> bytes | None:
@@ -103,15 +122,19 @@ class Shared(Protocol):
         limit: int | None = None,
         ttl: float | None = None,
         epoch: int | None = None,
+        witness: Witness | None = None,
     ) -> Count:
         """Add *amount* to the counter at *key*, created at 0, unless it would pass *limit*.
 
         *ttl*, in seconds, is set when the counter is created and not renewed. A negative amount
         gives some back. With an *epoch*, the amount is added only if the counter at
-        :data:`EPOCH_KEY` has that value, in one step with the addition.
+        :data:`EPOCH_KEY` has that value; with a *witness*, only if its counter holds no less than
+        the witness knows, and 1 is added to that, which is kept for :data:`WITNESS_TTL` seconds
+        from then on. All of it is one step.
 
         Raises:
-            EpochChanged: The store is in another epoch than *epoch*.
+            EpochChanged: The store is in another epoch than *epoch*, knows less than *witness*, or
+                was opened again since this was asked.
         """
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:

@@ -23,11 +23,11 @@ from typing import Final, TypeVar
 from attrs import define, field
 
 from argo_mw.base.clock import Clock, SystemClock
-from argo_mw.base.errors import SharedUnavailable
+from argo_mw.base.errors import EpochChanged, SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.store.give_backs import GiveBacks
 from argo_mw.store.limits import check_count, check_key, check_keys, check_ttl, check_value
-from argo_mw.store.protocol import Count, Lease
+from argo_mw.store.protocol import Count, Lease, Witness
 from argo_mw.store.sqlite_store import Message, SqliteStore
 from argo_mw.store.sqlite_threads import SqliteThreads
 
@@ -113,6 +113,12 @@ class SqliteShared:
         self.availability = self._threads.availability
         self._run = self._threads.run
         self._reader, self._writer = self._threads.reader, self._threads.writer
+        self._counted_in = writer
+
+    @property
+    def openings(self) -> int:
+        """How often the file was opened to be written; in between, it may have been replaced."""
+        return self._counted_in.openings
 
     async def get(self, key: str) -> bytes | None:
         """See :meth:`argo_mw.plugin.Shared.get`."""
@@ -157,12 +163,20 @@ class SqliteShared:
         limit: int | None = None,
         ttl: float | None = None,
         epoch: int | None = None,
+        witness: Witness | None = None,
     ) -> Count:
         """See :meth:`argo_mw.plugin.Shared.add`."""
         check_key(key)
         check_count("amount", amount)
         check_count("limit", limit)
         expires, now = self._expires(ttl), self._clock.time()
+        openings = self.openings
+
+        def run(store: SqliteStore) -> Count:
+            if epoch is not None and amount > 0 and store.openings != openings:
+                msg = "the shared store's file was opened again, and may be another one"
+                raise EpochChanged(msg)
+            return store.add(key, amount, limit, expires, now, epoch, witness)
 
         def late(count: Count) -> None:
             if count.added:
@@ -174,7 +188,7 @@ class SqliteShared:
 
         return await self._run(
             self._writer,
-            lambda store: store.add(key, amount, limit, expires, now, epoch),
+            run,
             None if limit is None or amount <= 0 else late,
             must=amount < 0,
         )

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from argo_mw.base.errors import BadParameter
-from argo_mw.store.limits import MAX_KEY_BYTES, check_epoch
-from argo_mw.store.protocol import EPOCH_KEY, Count, Lease
+from argo_mw.store.limits import MAX_KEY_BYTES, check_epoch, check_witness
+from argo_mw.store.protocol import EPOCH_KEY, WITNESS_TTL, Count, Lease, Witness
 from argo_mw.store.sqlite_file import SqliteFile
 
 _MAX_ROWS: Final = 100
@@ -101,14 +101,19 @@ class SqliteStore(SqliteFile):
         expires: float | None,
         now: float,
         epoch: int | None = None,
+        witness: Witness | None = None,
     ) -> Count:
         """Add *amount* to the counter at *key*, unless that would pass *limit*.
 
         Raises:
-            EpochChanged: The store is not in *epoch*.
+            EpochChanged: The store is not in *epoch*, or knows less than *witness*.
         """
         if epoch is not None:
             check_epoch(epoch, self._epoch())
+        witnessed = 0
+        if witness is not None:
+            witnessed = self._witnessed(witness.key, now)
+            check_witness(witness, witnessed)
         found = self._db.execute(
             "SELECT count FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)",
             (key, now),
@@ -118,7 +123,13 @@ class SqliteStore(SqliteFile):
             raise BadParameter(msg)
         count = 0 if found is None else int(found[0])
         if amount > 0 and limit is not None and count + amount > limit:
-            return Count(count, added=False)
+            return Count(count, added=False, witnessed=witnessed)
+        if witness is not None:
+            witnessed += 1
+            self._db.execute(
+                "INSERT OR REPLACE INTO entries (key, count, expires) VALUES (?, ?, ?)",
+                (witness.key, witnessed, now + WITNESS_TTL),
+            )
         if found is None:
             self._db.execute(
                 "INSERT OR REPLACE INTO entries (key, count, expires) VALUES (?, ?, ?)",
@@ -126,11 +137,18 @@ class SqliteStore(SqliteFile):
             )
         else:
             self._db.execute("UPDATE entries SET count = count + ? WHERE key = ?", (amount, key))
-        return Count(count + amount, added=True)
+        return Count(count + amount, added=True, witnessed=witnessed)
 
     def _epoch(self) -> int | None:
         row = self._db.execute("SELECT count FROM entries WHERE key = ?", (EPOCH_KEY,)).fetchone()
         return None if row is None else row[0]
+
+    def _witnessed(self, key: str, now: float) -> int:
+        row = self._db.execute(
+            "SELECT count FROM entries WHERE key = ? AND (expires IS NULL OR expires > ?)",
+            (key, now),
+        ).fetchone()
+        return 0 if row is None else int(row[0] or 0)
 
     def scan(self, prefix: str, now: float, after: str) -> list[str]:
         """Return a page of the keys that begin with *prefix* and have not expired.

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.health import Ability
-from argo_mw.store.protocol import Count, Lease, Shared, Subscription
+from argo_mw.store.protocol import Count, Lease, Shared, Subscription, Witness
 
 T = TypeVar("T")
 
@@ -94,11 +94,14 @@ class RefusingStore:
         limit: int | None = None,
         ttl: float | None = None,
         epoch: int | None = None,
+        witness: Witness | None = None,
     ) -> Count:
         """See :meth:`argo_mw.plugin.Shared.add`."""
         return await self._ask(
             Ability.COUNT,
-            lambda: self._shared.add(key, amount, limit=limit, ttl=ttl, epoch=epoch),
+            lambda: self._shared.add(
+                key, amount, limit=limit, ttl=ttl, epoch=epoch, witness=witness
+            ),
         )
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:

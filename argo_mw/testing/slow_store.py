@@ -12,7 +12,7 @@ from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import Closed, SharedUnavailable
 from argo_mw.store.give_backs import GiveBacks, claim
 from argo_mw.store.memory import MemoryShared, MemoryStore
-from argo_mw.store.protocol import Count, Lease, Subscription
+from argo_mw.store.protocol import Count, Lease, Subscription, Witness
 
 T = TypeVar("T")
 
@@ -115,6 +115,7 @@ class SlowStore:
         limit: int | None = None,
         ttl: float | None = None,
         epoch: int | None = None,
+        witness: Witness | None = None,
     ) -> Count:
         """See :meth:`argo_mw.plugin.Shared.add`."""
 
@@ -126,7 +127,7 @@ class SlowStore:
                     seconds=_DAY if ttl is None else ttl,
                 )
 
-        asked = self._memory.add(key, amount, limit=limit, ttl=ttl, epoch=epoch)
+        asked = self._memory.add(key, amount, limit=limit, ttl=ttl, epoch=epoch, witness=witness)
         return await self._ask(asked, late)
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:

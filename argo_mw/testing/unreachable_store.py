@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from argo_mw.base.errors import SharedUnavailable
-from argo_mw.store.protocol import Count, Lease, Subscription
+from argo_mw.store.protocol import Count, Lease, Subscription, Witness
 
 
 class UnreachableStore:
@@ -40,6 +40,7 @@ class UnreachableStore:
         limit: int | None = None,
         ttl: float | None = None,
         epoch: int | None = None,
+        witness: Witness | None = None,
     ) -> Count:
         _refuse()
 

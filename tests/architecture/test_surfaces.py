@@ -34,7 +34,7 @@ SURFACES = {
         StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks
         TimeLimitExceeded TimeOrderedIds Timer Trouble UNLIMITED Undecodable
         UndecodableReason UnknownOperation Unsupported Upstream UpstreamError
-        UpstreamSettings all_failed collect config_of context_of copy_error fail_at
+        UpstreamSettings Witness all_failed collect config_of context_of copy_error fail_at
         fingerprint hookimpl hookspec is_failure is_final is_time_limit layers_of observe observes operation
         plugin_of printable redact redact_url scope_of stall_aware_timeout state_directory structure
         suggest
@@ -44,7 +44,7 @@ SURFACES = {
         Epoch EpochChanged Epochs Freshness GiveBacks Lease LoopAffinity NotEncodable
         NotShareable OpenShared Secret Shared SharedUnavailable Snapshot SqliteIdentity StoreHealth
         Subscription SystemClock TagSnapshot TagVersions Tasks Timer Undecodable UndecodableReason
-        check_count check_key check_keys check_ttl check_value claim open_shared snapshot
+        WITNESS_TTL Witness check_count check_key check_keys check_ttl check_value claim open_shared snapshot
     """,
     "argo_mw.testing": """
         Captured FakeClock FakePlugin FakeService GuardConformance GuardUnderTest

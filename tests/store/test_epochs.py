@@ -143,8 +143,9 @@ async def test_what_is_given_back_after_a_loss_makes_no_room(process, store, clo
     epochs = process()
     assert await count(epochs, clock)
     lose(store)
-    await epochs.give_back(f"day:{clock.time() // DAY * DAY}", 1, ttl=DAY)
-    assert [EPOCH_KEY] == list(store.counters)
+    day = f"day:{clock.time() // DAY * DAY}"
+    await epochs.give_back(day, 1, ttl=DAY)
+    assert day not in store.counters
 
 
 async def test_the_file_holds_no_secret_and_is_private(process, clock, tmp_path) -> None:
@@ -158,6 +159,137 @@ async def test_another_password_is_the_same_store(process, store, clock) -> None
     assert await count(process(), clock)
     lose(store)
     assert not await count(process(url=URL.replace("secret", "changed")), clock)
+
+
+def copy_of(store: MemoryStore) -> dict[str, int]:
+    """Return what *store* has counted by now."""
+    return {key: entry.value for key, entry in store.counters.items()}
+
+
+def put_back(store: MemoryStore, copy: dict[str, int]) -> None:
+    """Let *store* know nothing that is not in *copy*."""
+    for key in list(store.counters):
+        if key in copy:
+            store.counters[key].value = copy[key]
+        else:
+            del store.counters[key]
+
+
+async def test_an_older_copy_of_the_same_epoch_is_noticed(process, store, clock) -> None:
+    epochs, warnings = process(), []
+    epochs.warn = warnings.append
+    assert await count(epochs, clock)
+    copy = copy_of(store)
+    assert await count(epochs, clock)
+    put_back(store, copy)
+    assert not await count(epochs, clock)
+    assert "put back" in warnings[0]
+    assert (await epochs.refresh()).lost
+    await clock.advance(DAY)
+    assert await count(epochs, clock)
+
+
+async def test_an_older_copy_is_noticed_after_a_restart(process, store, clock) -> None:
+    first = process()
+    assert await count(first, clock)
+    copy = copy_of(store)
+    assert await count(first, clock)
+    await first.aclose()
+    put_back(store, copy)
+    again = process()
+    assert await again.count("day", began=0.0) is None
+    assert (await again.refresh()).lost
+    assert not await count(again, clock)
+
+
+async def test_what_was_counted_is_remembered_soon_and_not_only_at_the_end(
+    process, store, clock, tmp_path
+) -> None:
+    first = process()
+    await first.current()
+    copy = copy_of(store)
+    assert await count(first, clock)
+    (file,) = tmp_path.iterdir()
+    before = file.read_text()
+    async with asyncio.timeout(5.0):
+        while file.read_text() == before:
+            await asyncio.sleep(0.01)
+    put_back(store, copy)
+    assert not await count(process(), clock)  # as after kill -9
+
+
+async def test_a_machine_that_had_seen_more_notices_what_others_have_counted_over(
+    process, store, clock, tmp_path
+) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    here, other = process(), process(elsewhere)
+    assert await count(here, clock)
+    assert await count(other, clock)
+    copy = copy_of(store)
+    assert await count(here, clock)
+    put_back(store, copy)
+    assert [True] * 3 == [await count(other, clock) for _ in range(3)]  # it cannot know
+    assert not await count(here, clock)
+    assert not await count(other, clock)
+
+
+async def test_a_machine_that_counts_seldom_is_no_reason_for_an_alarm(
+    process, store, clock
+) -> None:
+    epochs = process()
+    assert await count(epochs, clock)
+    await clock.advance(100 * DAY)  # the store has forgotten the machine by then
+    assert await count(epochs, clock)
+    assert not (await epochs.refresh()).lost
+
+
+class Reopened(MemoryShared):
+    """A store that is reached again whenever it was put back, as with a server that restarts."""
+
+    openings = 1
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["count", "count", "count", "copy", "put back", "restart", "wait"]),
+            st.integers(0, 2),
+        ),
+        max_size=60,
+    )
+)
+@settings(max_examples=100, deadline=None)
+def test_no_period_counts_beyond_its_limit_whatever_copies_are_put_back(
+    tmp_path_factory, steps: list[tuple[str, int]]
+) -> None:
+    asyncio.run(drive_copies(tmp_path_factory.mktemp("state"), steps))
+
+
+async def drive_copies(directory: Path, steps: list[tuple[str, int]]) -> None:
+    clock, store = FakeClock(wall=20_000 * DAY), MemoryStore()
+    handles = [Reopened(store, clock=clock) for _ in range(3)]
+    running = [Epochs(one, clock, url=URL, state_dir=directory) for one in handles]
+    for one in running:
+        await one.current()
+    copies = [copy_of(store)]
+    counted: dict[float, int] = {}
+    for step, number in steps:
+        match step:
+            case "count":
+                day = clock.time() // DAY
+                counted[day] = counted.get(day, 0) + await count(running[number], clock, limit=5)
+                assert counted[day] <= 5
+                await running[number].aclose()
+            case "copy":
+                copies.append(copy_of(store))
+            case "put back":
+                put_back(store, copies[number % len(copies)])
+                for one in handles:
+                    one.openings += 1
+            case "restart":
+                running[number] = Epochs(handles[number], clock, url=URL, state_dir=directory)
+            case "wait":
+                await clock.advance(DAY / 3)
 
 
 @given(

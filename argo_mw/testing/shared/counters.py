@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from argo_mw.base.errors import BadParameter, EpochChanged
-from argo_mw.store.protocol import EPOCH_KEY, Count, Shared
+from argo_mw.store.protocol import EPOCH_KEY, Count, Shared, Witness
 from argo_mw.testing.shared.tools import SharedTests, StoreUnderTest
 
 
@@ -68,6 +68,29 @@ class CounterConformance(SharedTests):
         with pytest.raises(EpochChanged):
             await shared.add("count", -1, epoch=8)
         assert await other.add("count", 0) == Count(1, added=True)
+
+    async def test_additions_are_counted_for_their_witness_and_refused_when_it_knows_of_more(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        witness = Witness("witness", 0)
+        assert Count(2, added=True, witnessed=1) == await shared.add("count", 2, witness=witness)
+        assert Count(3, added=True, witnessed=2) == await other.add("count", witness=witness)
+        refused = await shared.add("count", limit=3, witness=Witness("witness", 2))
+        assert Count(3, added=False, witnessed=2) == refused
+        with pytest.raises(EpochChanged):
+            await shared.add("count", witness=Witness("witness", 3))
+        with pytest.raises(EpochChanged):
+            await shared.add("count", witness=Witness("another", 1))
+        assert Count(3, added=True) == await other.add("count", 0)
+        assert Count(2, added=True) == await other.add("witness", 0)
+
+    async def test_a_witness_is_known_for_longer_than_what_it_counted(
+        self, shared: Shared, store: StoreUnderTest
+    ) -> None:
+        await shared.add("count", ttl=store.ttl, witness=Witness("witness", 0))
+        await store.advance(store.ttl * 1.2)
+        again = await shared.add("count", ttl=store.ttl, witness=Witness("witness", 1))
+        assert Count(1, added=True, witnessed=2) == again
 
     async def test_of_many_that_change_the_epoch_one_does(
         self, shared: Shared, other: Shared

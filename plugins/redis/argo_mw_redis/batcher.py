@@ -48,6 +48,9 @@ class Batcher:
         server: Makes connections.
         options: Timeouts and bounds.
         clock: Measures timeouts, and paces the attempts to reach a server that is unreachable.
+
+    Attributes:
+        openings: How often the server was reached.
     """
 
     def __init__(self, server: Server, options: Options, clock: Clock) -> None:
@@ -63,6 +66,7 @@ class Batcher:
         self._reconnecting: asyncio.Task[None] | None = None
         self._unreachable: str | None = "not connected yet"
         self._closing = False
+        self.openings = 0
 
     @property
     def unreachable(self) -> str | None:
@@ -297,6 +301,7 @@ class Batcher:
         else:
             self._idle, connections = connections, []
             self._unreachable = None
+            self.openings += 1
         finally:
             for connection in connections:
                 await connection.disconnect(nowait=True)

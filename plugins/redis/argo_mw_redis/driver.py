@@ -16,11 +16,13 @@ from redis.exceptions import InvalidResponse, ResponseError
 from argo_mw.plugin import BadParameter, Clock, Closed, SharedUnavailable, SystemClock
 from argo_mw.store import (
     EPOCH_KEY,
+    WITNESS_TTL,
     Count,
     EpochChanged,
     GiveBacks,
     Lease,
     LoopAffinity,
+    Witness,
     check_count,
     check_key,
     check_keys,
@@ -85,6 +87,11 @@ class RedisShared:
     def unreachable(self) -> str | None:
         """Why the server cannot be reached, or ``None`` while it can."""
         return self._batcher.unreachable
+
+    @property
+    def openings(self) -> int:
+        """How often the server was reached; in between, it may have begun anew."""
+        return self._batcher.openings
 
     @property
     def busy(self) -> int:
@@ -175,20 +182,21 @@ class RedisShared:
         limit: int | None = None,
         ttl: float | None = None,
         epoch: int | None = None,
+        witness: Witness | None = None,
     ) -> Count:
         """See :meth:`argo_mw.store.Shared.add`."""
         check_key(key)
         check_count("amount", amount)
         check_count("limit", limit)
         bound, expected = (("" if value is None else value) for value in (limit, epoch))
-        arguments = (amount, bound, _milliseconds(ttl), expected)
+        arguments: list[Argument] = [amount, bound, _milliseconds(ttl), expected]
 
         def read(reply: Any) -> Count:
             if isinstance(reply, ResponseError) and "NOCOUNTER" in str(reply):
                 msg = f"{key!r} holds a value, not a counter: add() cannot be used on it"
                 raise BadParameter(msg)
             if isinstance(reply, ResponseError) and "EPOCH" in str(reply):
-                msg = f"Redis is not in epoch {epoch}: it has lost what it counted"
+                msg = f"Redis has lost what it counted in epoch {epoch}"
                 raise EpochChanged(msg)
             return _count(reply)
 
@@ -201,6 +209,9 @@ class RedisShared:
                 )
 
         keys = [self._values + key, self._values + EPOCH_KEY]
+        if witness is not None:
+            keys.append(self._values + witness.key)
+            arguments += [witness.count, _milliseconds(WITNESS_TTL)]
         if amount < 0:
             return cast("Count", await self._run(ADD, keys, arguments, read, must=True))
         granted = None if limit is None else late
@@ -341,8 +352,8 @@ def _held(lease: Lease) -> str:
 
 def _count(reply: Any) -> Count:
     try:
-        value, added = reply
-        return Count(int(value), added=added == 1)
+        value, added, witnessed = reply
+        return Count(int(value), added == 1, int(witnessed))
     except (TypeError, ValueError):
         if isinstance(reply, ResponseError):
             return Count(0, added=False)  # not used: the error is raised

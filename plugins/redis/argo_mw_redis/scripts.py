@@ -39,11 +39,17 @@ return 1
 """
 )
 
-# KEYS: the counter, the epoch. ARGV: amount, limit, milliseconds, the expected epoch.
+# KEYS: the counter, the epoch, maybe the witness. ARGV: amount, limit, milliseconds, the expected
+# epoch, the least count of the witness, its milliseconds.
 ADD: Final = Script(
     b"""
 if ARGV[4] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[4] then
   return redis.error_reply('EPOCH another epoch')
+end
+local seen = 0
+if KEYS[3] then
+  seen = tonumber(redis.call('GET', KEYS[3]) or '0')
+  if seen < tonumber(ARGV[5]) then return redis.error_reply('EPOCH put back') end
 end
 local found = redis.call('GET', KEYS[1])
 local count = 0
@@ -55,11 +61,15 @@ if found then
 end
 local amount = tonumber(ARGV[1])
 if amount > 0 and ARGV[2] ~= '' and count + amount > tonumber(ARGV[2]) then
-  return {string.format('%.0f', count), 0}
+  return {string.format('%.0f', count), 0, string.format('%.0f', seen)}
+end
+if KEYS[3] then
+  seen = redis.call('INCR', KEYS[3])
+  redis.call('PEXPIRE', KEYS[3], ARGV[6])
 end
 local now = redis.call('INCRBY', KEYS[1], ARGV[1])
 if not found and ARGV[3] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
-return {string.format('%.0f', now), 1}
+return {string.format('%.0f', now), 1, string.format('%.0f', seen)}
 """
 )
 

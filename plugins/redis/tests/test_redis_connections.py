@@ -265,7 +265,7 @@ async def test_the_framework_opens_it_by_its_url(server, tmp_path):
     async with application(server.url, tmp_path) as argo:
         assert isinstance(context_of(argo).shared, RedisShared)
         found = {what: well for what, well, _ in await diagnose(context_of(argo))}
-    assert {"redis": True, "redis memory": False, "redis eviction": False} == found
+    assert {"redis": True, "redis memory": False, "redis eviction": True} == found
 
 
 async def test_diagnose_accepts_a_server_with_limits_and_reports_one_that_is_gone(
