@@ -1,4 +1,4 @@
-"""A server that sends whatever it is told, whatever HTTP clients make of it."""
+"""A server that sends what a test wants, as no well-meaning one would."""
 
 from __future__ import annotations
 

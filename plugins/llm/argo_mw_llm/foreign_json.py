@@ -14,8 +14,8 @@ def read_json(text: str | bytes, *, strict: bool = False) -> object:
     Args:
         text: The text; bytes in UTF-8, UTF-16 or UTF-32.
         strict: Whether an object that states a key twice is refused, and so are ``NaN`` and
-            infinities. Readers differ on which of two values counts, so whoever checks a text with
-            one reader and acts on it with another may be led astray.
+            infinities. Readers differ on which of two values counts, so that a text which one
+            of them has checked may say something else to another.
 
     Raises:
         ValueError: It is no JSON, is nested too deeply, or *strict* refuses it.

@@ -85,7 +85,7 @@ RULES = (
 _Moment = Annotated[datetime, Meta(tz=True)]
 
 
-class _Bar(Struct):
+class _Bar(Struct, gc=False):
     t: _Moment
     o: float
     h: float

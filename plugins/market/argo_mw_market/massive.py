@@ -47,7 +47,7 @@ RULES = (
 )
 
 
-class _Bar(Struct):
+class _Bar(Struct, gc=False):
     t: int
     o: float
     h: float
