@@ -12,8 +12,6 @@ from argo_mw.app.opening import exposure
 from argo_mw.cli.doctor import examine
 from argo_mw.plugin import Trouble, observe
 
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="there are no modes")
-
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -27,7 +27,7 @@ class StoredAnswer:
             no other caller.
         tag_snapshot: The versions of its tags at the start of its load.
         load_time: Seconds that loading it took.
-        new: Whether it speaks for another moment than the one that was read before.
+        new: Whether it speaks for a later moment than those that were read before.
         freshness: What the versions of its tags say, as far as that is known without waiting.
     """
 
@@ -143,7 +143,9 @@ class AnswerCodec:
             value=stored.value, as_of=stored.as_of, expires_at=stored.expires_at
         )
         tag_snapshot = head.tag_snapshot = self._versions.renew(head.tag_snapshot)
-        new, head.as_of = head.as_of != stored.as_of, stored.as_of
+        new = _is_news(stored.as_of, head.as_of)
+        if new:
+            head.as_of = stored.as_of
         return StoredAnswer(
             outcome, tag_snapshot, stored.load_time, new, self._versions.peek(tag_snapshot)
         )
@@ -161,11 +163,23 @@ class AnswerCodec:
             notes=notes,
             versions=tag_snapshot.versions,
         )
-        decoded = _DecodedHead(data, common, tag_snapshot)
+        before = self._heads.get(key)
+        as_of = math.nan if before is None else before.as_of
+        decoded = _DecodedHead(data, common, tag_snapshot, as_of)
         if len(self._heads) >= _MAX_HEADS:
             self._heads.clear()
         self._heads[key] = decoded
         return decoded
+
+
+def _is_news(as_of: float | None, seen: float | None) -> bool:
+    """Return whether an answer speaks for another moment than was *seen*, and no earlier one.
+
+    One that somebody has put back is no news.
+    """
+    if as_of is None or seen is None:
+        return as_of != seen
+    return not as_of <= seen  # NaN when none was seen
 
 
 def store_key(call: Call) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.app.application import engine_of
-from argo_mw.plugin import AnswerSeen, LayerActed, Trouble, context_of, operation
+from argo_mw.plugin import AnswerSeen, LayerActed, Trouble, context_of, layers_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
 from argo_mw_cache import CachePlugin, entry, loader
 from argo_mw_cache.stored_answer import store_key
@@ -93,6 +93,38 @@ async def test_what_an_answer_lacks_is_read_from_the_store_and_is_tried_again_so
         assert ("whole", frozenset()) == (outcome.value, outcome.lacks)
         assert "lacks" not in first.explain("bars", symbol="A")[0].text
     assert (2, 0) == (len(one.asked), len(other.asked))
+
+
+def forget(argo: Argo) -> None:
+    """Forget the answers in memory."""
+    [layer] = layers_of(argo)
+    layer.middleware.memory.clear()  # type: ignore[union-attr]
+
+
+async def test_an_old_answer_that_somebody_puts_back_is_served_until_its_own_expiry(
+    shared: str, clock: FakeClock
+) -> None:
+    """And it is no news to those who have read a later one."""
+    one, other = counting(), Scripted("a", ["bars"], "loaded anew")
+    async with instance(shared, one, clock) as first, instance(shared, other, clock) as second:
+        await first.call("bars", symbol="A")
+        store = context_of(second).shared
+        [key] = await store.scan("argo:cache:")
+        old = await store.get(key)
+        assert old is not None
+        await clock.advance(1.0)
+        forget(first)
+        await store.delete([key])
+        assert 2 == await first.call("bars", symbol="A")
+        assert 2 == await second.call("bars", symbol="A")
+        events = capture_events(second)
+        await store.set(key, old)
+        forget(second)
+        assert 1 == await second.call("bars", symbol="A")
+        assert [] == events.of(AnswerSeen)
+        await clock.advance(90_000.0)
+        await store.set(key, old)
+        assert "loaded anew" == await second.call("bars", symbol="A")
 
 
 async def test_an_answer_that_a_clock_ahead_has_dated_is_not_given_to_callers_with_max_age(

@@ -11,7 +11,8 @@ from redis.exceptions import AuthenticationError, ResponseError
 _REMEDIES: Final[Mapping[str, str]] = {
     "MISCONF": "it cannot save its data: see its log and give its disk room, or set "
     "stop-writes-on-bgsave-error to no",
-    "OOM": "it is full: raise maxmemory, or let it make room with maxmemory-policy volatile-lru",
+    "OOM": "it is full: raise maxmemory, or, if it counts no quotas, set maxmemory-policy to "
+    "volatile-lru",
     "READONLY": "it is a replica: name the master in the URL, or the sentinels that know it",
     "NOREPLICAS": "too few replicas follow it: bring them back, or lower min-replicas-to-write",
 }
