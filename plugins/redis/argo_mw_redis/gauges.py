@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from argo_mw.plugin import Gauge
+from argo_mw.store import TagVersions
 from argo_mw_redis.driver import RedisShared
 
 _POOL = "db.client.connection.pool.name"
 _STATE = "db.client.connection.state"
 
 
-def gauges(shared: RedisShared) -> list[Gauge]:
-    """Return gauges of *shared*: its connections, the commands that wait, and its state."""
+def gauges(shared: RedisShared, tag_versions: TagVersions) -> list[Gauge]:
+    """Return gauges of *shared*: its connections, the commands that wait, and its state.
+
+    *tag_versions* know whether it takes writes.
+    """
     pool = {_POOL: "redis"}
     count = ("db.client.connection.count", "{connection}", "Connections, by what they do")
     name, unit, description = count
@@ -39,8 +43,8 @@ def gauges(shared: RedisShared) -> list[Gauge]:
         ),
         Gauge(
             "argo.shared.available",
-            lambda: int(shared.unreachable is None),
+            lambda: int(shared.unreachable is None and tag_versions.usable),
             "",
-            "1 while the shared store can be reached, else 0",
+            "1 while the shared store can be reached and takes writes, else 0",
         ),
     ]

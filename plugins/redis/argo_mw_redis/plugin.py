@@ -22,9 +22,9 @@ def register_shared_drivers() -> Mapping[str, object]:
 
 @hookimpl
 def register_gauges(context: Context) -> Iterable[Gauge]:
-    """Return gauges of the connections and of the server's reachability."""
+    """Return gauges of the connections, and of whether the server can be used."""
     shared = context.shared
-    return gauges(shared) if isinstance(shared, RedisShared) else []
+    return gauges(shared, context.tag_versions) if isinstance(shared, RedisShared) else []
 
 
 @hookimpl
