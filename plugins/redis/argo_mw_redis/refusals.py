@@ -62,6 +62,5 @@ def unreachable(error: Exception, *, prefix: str, escaped: bool) -> str:
         return f"it refused the login ({str(error).rstrip('. ')}); {hint}"
     if isinstance(error, ResponseError) and code_of(error) in _REMEDIES:
         return refusal("SET", error, prefix).removeprefix("Redis ")
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    return str(error) or type(error).__name__
+    why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
+    return f"{(why or type(error).__name__).rstrip('. ')}; start it, or correct the URL"
