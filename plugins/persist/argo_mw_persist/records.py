@@ -31,8 +31,8 @@ class Answer:
         timestamp: The moment that the answer speaks for, in microseconds since the epoch.
         value: The answer, encoded by the registry of codecs for its operation and key;
             :meth:`decode` returns it.
-        lacks: The names of what it had to do without.
         id: 16 bytes, ordered by time.
+        lacks: The names of what it had to do without.
     """
 
     operation: str
@@ -42,8 +42,8 @@ class Answer:
     tenant: str
     timestamp: int
     value: bytes = field(repr=False)
-    lacks: tuple[str, ...] = ()
     id: bytes = field(factory=new_id, repr=TimeOrderedIds.text)
+    lacks: tuple[str, ...] = ()
 
     def decode(self, codecs: Codecs) -> object | Undecodable:
         """Return the answer itself, or why it cannot be read with *codecs*."""
@@ -76,6 +76,6 @@ class Answer:
             cast(str, tenant),
             cast(int, timestamp),
             cast(bytes, value),
-            () if lacks is None else tuple(json.loads(cast(str, lacks))),
             cast(bytes, identifier),
+            () if lacks is None else tuple(json.loads(cast(str, lacks))),
         )
