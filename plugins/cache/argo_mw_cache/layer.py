@@ -94,6 +94,7 @@ class Cache:
         self._opened = opened
         self._looks: dict[str, _Look] = {}
         self._throttle = Throttle(config.throttle, context.clock)
+        self._being_renewed: dict[str, CacheEntry] = {}
         # One wait for the answer, and one for versions of its tags that are not mirrored.
         self.find_timeout = 2 * config.store_timeout
         self.memory = MemoryLevel(max_entries=config.max_entries, max_bytes=config.max_bytes)
@@ -164,8 +165,8 @@ class Cache:
         return await self._load_or_serve(entry, call, call_next)
 
     def stand_in(self, call: Call) -> Outcome | None:
-        """Return the old answer to *call* in memory, for a caller whose time is up."""
-        entry = self.memory.get(call.key)
+        """Return the old answer to *call* that is at hand, for a caller whose time is up."""
+        entry = self.memory.get(call.key) or self._being_renewed.get(call.key)
         if entry is None or not self._may_stand_in(entry, call):
             return None
         if self._versions.peek(entry.tag_snapshot) not in _NOT_INVALIDATED:
@@ -333,6 +334,8 @@ class Cache:
         why = self._throttle.why(call.key)
         if why is not None:
             return self._serve_old(entry, call, why)
+        # Also for those who leave sooner: it may come from the store, or be evicted meanwhile.
+        self._being_renewed[call.key] = entry
         seconds = self._patience(call)
         refresh = self._context.refresh(call) if seconds < math.inf else None
         if refresh is not None:
@@ -347,6 +350,8 @@ class Cache:
             raise
         except _NO_ANSWER as error:
             why = str(error)
+        finally:
+            self._being_renewed.pop(call.key, None)
         return self._serve_old(entry, call, why)
 
     async def _load(self, call: Call, call_next: Next) -> Outcome:

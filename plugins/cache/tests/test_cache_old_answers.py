@@ -109,6 +109,24 @@ async def test_callers_of_one_flight_get_the_old_answer_each_in_its_own_time() -
         assert (2, 0) == (len(upstream.asked), upstream.cancelled)
 
 
+async def test_a_caller_gets_an_old_answer_of_the_store_in_time_too() -> None:
+    """Where none is kept in memory."""
+    clock, upstream = FakeClock(), source("old")
+    config = {
+        "argo": {"shared": "memory://old-answers", "strict": True},
+        "plugins": {"cache": {"ttl": TTL, "memory": False}},
+    }
+    asked = FakePlugin(operations=[bars], upstreams=[upstream])
+    plugins = {"cache": CachePlugin, "coalesce": coalesce, "asked": asked}
+    async with Argo.open(config, clock=clock, plugins=plugins, installed=False) as argo:
+        await argo.call("bars", symbol="A")
+        await clock.advance(TTL + 1)
+        upstream.gate.clear()
+        outcome = await answer_within(argo, clock, 1.0, timeout=1.0)
+        assert isinstance(outcome, Outcome)
+        assert "old" == outcome.value
+
+
 async def test_the_load_goes_on_and_its_answer_is_kept(coalescing: str) -> None:
     clock, upstream = FakeClock(), source("old", "new")
     async with open_argo(upstream, clock, coalescing) as argo:

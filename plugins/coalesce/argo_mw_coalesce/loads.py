@@ -36,7 +36,7 @@ class Loads:
             return await call_next(call)
         while (load := self._loads.get(call.branch_key)) is not None and self._serves(load, call):
             try:
-                outcome = await load.wait()
+                outcome = await load.join().wait()
             except _Left:
                 continue
             if await self._is_valid(outcome, load.before, call):
@@ -73,38 +73,46 @@ class Loads:
         try:
             outcome = await call_next(call)
         except Exception as error:
-            if not load.waiting:
+            if load.others is None:
                 raise
-            load.fail(error)
+            load.others.fail(error)
         except BaseException:
-            load.fail(_Left())
+            if load.others is not None:
+                load.others.fail(_Left())
             raise
         else:
-            if not load.waiting:
+            if load.others is None:
                 return outcome
-            load.land(outcome)
+            load.others.land(outcome)
         finally:
             if self._loads.get(key) is load:
                 del self._loads[key]
-        return await load.wait()
+        return await load.others.wait()
 
 
-class _Load(Flight):
+class _Load:
     """A load, and the flights that wait for what another one gets.
 
     Attributes:
         before: The versions that the call's tags had before it began.
         began: Monotonic seconds.
+        others: How the others wait, once there are any. The flight that carries the load out gets
+            its outcome in the same way then, so that it has a value of its own.
     """
 
-    __slots__ = ("before", "began")
+    __slots__ = ("before", "began", "others")
 
     def __init__(self, before: TagSnapshot, began: float) -> None:
-        super().__init__(lambda _: None)
         self.before = before
         self.began = began
-        # The flight that carries it out gets its outcome too, and a value of its own.
-        self.joined = 1
+        self.others: Flight | None = None
+
+    def join(self) -> Flight:
+        """Return what to wait for."""
+        if self.others is None:
+            self.others = Flight(lambda _: None)
+            self.others.joined = 1  # by the one that carries it out
+        return self.others
 
 
 class _Left(Exception):
