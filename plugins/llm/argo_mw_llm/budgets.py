@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -177,7 +178,14 @@ class Budgets:
         if budgets and (bound.output is None or bound.thinking is None):
             bound = await self._limited(bound, price, budgets, call, model)
         usd = price.most(bound.prompt, bound.answer, bound.cached)
-        return [await self._look(one, call, model, usd) for one in budgets]
+        # Budgets of one tenant, model and time share a counter, and see what those before hold.
+        counters: Counter[str] = Counter()
+        found: list[str] = []
+        for budget in budgets:
+            period = self._period(budget, call.tenant, model)
+            found.append(await self._look(budget, period, counters[period.key], model, usd))
+            counters[period.key] += _nanos(usd)
+        return found
 
     async def settle(self, call: Call, held: Sequence[Held], usd: float | None) -> None:
         """Replace what was *held* by what *call* did cost; an unknown cost stays held.
@@ -301,14 +309,15 @@ class Budgets:
         msg = f"{left}; raise it in [[plugins.llm.budgets]], or give max_tokens"
         raise BudgetExceeded(msg, retry_at=period.ends)
 
-    async def _look(self, budget: Budget, call: Call, model: str, usd: float) -> str:
-        """Return what :meth:`_take` would find, without taking anything.
+    async def _look(self, budget: Budget, period: Period, held: int, model: str, usd: float) -> str:
+        """Return what :meth:`_take` would find where *held* is taken too; take nothing.
 
         Raises:
             BudgetExceeded: As for :meth:`_take`.
         """
-        period = self._period(budget, call.tenant, model)
         spent = await self._spent(period)
+        if spent is not None:
+            spent += held
         left = _lost(budget) if spent is None else _left(budget, spent, model, usd)
         if budget.then == "warn":
             return left
