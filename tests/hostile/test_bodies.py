@@ -13,7 +13,9 @@ import openai
 import pytest
 
 from argo_mw import Argo, BlockingArgo, UpstreamError
+from argo_mw_llm import LlmPlugin
 from argo_mw_llm.dropin import chain, transport
+from argo_mw_market import MarketPlugin
 from tests.hostile.wire import MEBIBYTE, Hostile, endless, gzip_bomb, hostile_server
 
 LIMIT = MEBIBYTE
@@ -22,6 +24,11 @@ MULTIPLE = 12
 HELD = 0.05
 """Seconds of CPU for which the loop's thread is held at most."""
 KEY = "k" * 20
+
+
+def speakers() -> dict[str, object]:
+    """Return the plugins that speak to upstreams."""
+    return {"market": MarketPlugin(), "llm": LlmPlugin()}
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ async def argo(server: Hostile, tmp_path: Path) -> AsyncIterator[Argo]:
             "llm": {"glm": vendor, "claude": vendor, "max_decoded_bytes": LIMIT},
         },
     }
-    async with Argo.open(config) as opened:
+    async with Argo.open(config, plugins=speakers(), installed=False) as opened:
         yield opened
 
 
@@ -212,7 +219,7 @@ async def test_a_synchronous_sdk_is_refused_too(tmp_path: Path, server: Hostile)
             "argo": {"shared": "memory://", "state_dir": str(tmp_path)},
             "plugins": {"llm": {"max_decoded_bytes": LIMIT}},
         }
-        with BlockingArgo(config) as argo:
+        with BlockingArgo(config, plugins=speakers(), installed=False) as argo:
             http = openai.DefaultHttpxClient(transport=transport(argo, "glm"))
             with openai.OpenAI(base_url=server.url, api_key=KEY, http_client=http) as client:
                 client.chat.completions.create(

@@ -51,11 +51,17 @@ from argo_mw_similarity.text import normal
 from tests.hostile.growth import seconds
 
 REPRODUCIBLE = settings.default is not None and settings.default.derandomize
-fuzzed = settings(
-    max_examples=1_000 if REPRODUCIBLE else 100_000,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+EXAMPLES = 1_000 if REPRODUCIBLE else 100_000
+"""Inputs of each kind; several tests of one kind share them."""
+
+
+def fuzzed(share: int = 1) -> settings:
+    """Return the settings of a test that gets one in *share* of the inputs of its kind."""
+    return settings(
+        max_examples=EXAMPLES // share, deadline=None, suppress_health_check=list(HealthCheck)
+    )
+
+
 HELD = 0.05
 """Seconds of CPU that one input may take of the loop's thread."""
 MULTIPLE = 100
@@ -192,6 +198,7 @@ def vendors() -> dict[str, tuple[Vendor, Replies]]:
     return found
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", SEEDS)
 def test_a_vendor_s_body_is_an_answer_or_one_error(
     kind: str, vendors: dict[str, tuple[Vendor, Replies]], loop: asyncio.AbstractEventLoop
@@ -212,7 +219,7 @@ def test_a_vendor_s_body_is_an_answer_or_one_error(
         assert said.isprintable()
         assert len(said) < 1000
 
-    @fuzzed
+    @fuzzed(5)
     @given(st.sampled_from([200, 200, 200, 200, 400, 403, 429, 500]), like(*SEEDS[kind]))
     def each(status: int, body: bytes) -> None:
         replies.reply = HttpReply(status, {}, body)
@@ -252,7 +259,7 @@ EVENTS = (
 )
 
 
-@fuzzed
+@fuzzed(3)
 @given(like(*OPINIONS))
 def test_a_model_s_reply_is_an_opinion_or_says_why_not(reply: bytes) -> None:
     text = reply.decode("utf-8", "replace")
@@ -267,7 +274,7 @@ def test_a_model_s_reply_is_an_opinion_or_says_why_not(reply: bytes) -> None:
     within_a_moment(reads)
 
 
-@fuzzed
+@fuzzed(3)
 @given(like(*BODIES), st.sampled_from(["claude", "glm"]), st.sampled_from([200, 400, 429, 500]))
 def test_a_provider_s_body_is_read_or_refused(body: bytes, provider: str, status: int) -> None:
     def reads() -> None:
@@ -282,7 +289,7 @@ def test_a_provider_s_body_is_read_or_refused(body: bytes, provider: str, status
     within_a_moment(reads)
 
 
-@fuzzed
+@fuzzed(3)
 @given(like(*EVENTS), st.sampled_from(["claude", "glm"]))
 def test_events_are_read_as_far_as_they_can_be(raw: bytes, provider: str) -> None:
     within_a_moment(lambda: read_events(provider, raw, Ending("m")))
@@ -304,7 +311,7 @@ KEPT = [
 ]
 
 
-@fuzzed
+@fuzzed()
 @given(like(*KEPT), st.booleans())
 def test_a_stored_value_is_decoded_or_is_a_miss(body: bytes, wrapped: bool) -> None:
     data = STORE.envelope.wrap(body, "k") if wrapped else body
@@ -344,7 +351,7 @@ CONFIGURATION = (
 )
 
 
-@fuzzed
+@fuzzed(2)
 @given(like(*CONFIGURATION))
 def test_a_configuration_is_taken_or_refused_with_a_reason(content: bytes) -> None:
     try:
@@ -359,7 +366,7 @@ def test_a_configuration_is_taken_or_refused_with_a_reason(content: bytes) -> No
     within_a_moment(reads)
 
 
-@fuzzed
+@fuzzed(2)
 @given(
     st.one_of(st.text(max_size=40), like(b"10% by tenant", b"on").map(lambda b: b.decode("latin")))
 )
@@ -385,7 +392,7 @@ SYMBOLS = (
 )
 
 
-@fuzzed
+@fuzzed()
 @given(st.one_of(st.text(max_size=30), like(*SYMBOLS).map(lambda b: b.decode("utf-8", "replace"))))
 def test_a_symbol_is_read_or_refused(text: str) -> None:
     def reads() -> None:
@@ -407,7 +414,7 @@ READER = Prompts(frozenset({"now", "today"}))
 KNOWN = [read(prompt.decode(), LEXICON) for prompt in PROMPTS]
 
 
-@fuzzed
+@fuzzed()
 @given(
     st.one_of(st.text(max_size=200), like(*PROMPTS).map(lambda b: b.decode("utf-8", "replace"))),
     st.sampled_from(KNOWN),
