@@ -19,7 +19,7 @@ from argo_mw.base.errors import SharedUnavailable
 from argo_mw.cli import live as live_questions
 from argo_mw.cli.finding import Finding
 from argo_mw.cli.live import Question
-from argo_mw.cli.output import console, print_json
+from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.rehearsal import rehearse
 from argo_mw.cli.run import ExitCode, current_settings
 from argo_mw.config import Settings
@@ -80,7 +80,7 @@ async def _live(questions: Sequence[Question], *, agreed: bool) -> Sequence[Find
     if not questions:
         return []
     for question in questions:
-        click.echo(str(question), err=True)
+        say(str(question))
     if not agreed:
         agreed = await asyncio.to_thread(click.confirm, "Ask?", err=True)
     if not agreed:
