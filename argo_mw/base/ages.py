@@ -44,10 +44,12 @@ class Ages:
         self._steps: list[_Step] = []
         self._ahead = clock.time() - clock.monotonic()
 
-    def observe(self) -> float:
-        """Return the time of the wall clock; notice whether it was put back since the last look."""
+    def observe(self, before: float) -> float:
+        """Return the time of the wall clock; notice whether it was put back since the last look.
+
+        *before* is the monotonic time, read just before.
+        """
         clock = self._clock
-        before = clock.monotonic()
         wall = clock.time()
         at_most = wall - before
         if at_most < self._ahead - TOLERANCE:
@@ -60,7 +62,7 @@ class Ages:
 
     def since(self, moment: float) -> float:
         """Return the seconds since wall time *moment*; less than 0 if it is yet to come."""
-        age = self.observe() - moment
+        age = self.observe(self._clock.monotonic()) - moment
         for step in self._steps:
             if moment <= step.until:
                 age += step.seconds

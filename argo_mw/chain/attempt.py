@@ -102,7 +102,7 @@ class UpstreamCaller:
 
     async def _once(self, call: Call, tried: list[Attempt]) -> Outcome:
         started = self._clock.monotonic()
-        asked_at = self._ages.observe()
+        asked_at = self._ages.observe(started)
         lineage = None
         if call.operation.kind != "fetch":
             lineage = Lineage()

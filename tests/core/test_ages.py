@@ -40,7 +40,7 @@ def test_nothing_is_younger_than_it_is_and_nothing_grows_younger(
         elif what == "step":
             clock.set_wall(clock.time() + number)
         elif what == "stamp":
-            stamps.append((ages.observe(), clock.monotonic()))
+            stamps.append((ages.observe(clock.monotonic()), clock.monotonic()))
         else:
             for index, (moment, at) in enumerate(stamps):
                 age = ages.since(moment)
@@ -52,10 +52,10 @@ def test_nothing_is_younger_than_it_is_and_nothing_grows_younger(
 def test_while_nothing_is_done_to_the_clock_ages_are_exact() -> None:
     clock = FakeClock()
     ages = Ages(clock)
-    moment = ages.observe()
+    moment = ages.observe(clock.monotonic())
     for _ in range(1000):
         clock.stall(1.0)
-        ages.observe()
+        ages.observe(clock.monotonic())
     assert pytest.approx(1000.0) == ages.since(moment)
     assert pytest.approx(-5.0) == ages.since(clock.time() + 5.0)
 
@@ -64,9 +64,9 @@ def test_when_the_clock_has_caught_up_new_answers_are_as_old_as_they_are() -> No
     clock = FakeClock()
     ages = Ages(clock)
     clock.set_wall(clock.time() - 60.0)
-    ages.observe()
+    ages.observe(clock.monotonic())
     clock.stall(61.0)
-    moment = ages.observe()
+    moment = ages.observe(clock.monotonic())
     clock.stall(1.0)
     assert pytest.approx(1.0) == ages.since(moment)
 
@@ -74,10 +74,10 @@ def test_when_the_clock_has_caught_up_new_answers_are_as_old_as_they_are() -> No
 def test_of_many_steps_none_is_forgotten() -> None:
     clock = FakeClock()
     ages = Ages(clock)
-    moment = ages.observe()
+    moment = ages.observe(clock.monotonic())
     for _ in range(100):
         clock.set_wall(clock.time() - 1.0)
-        ages.observe()
+        ages.observe(clock.monotonic())
     assert pytest.approx(0.0, abs=CLOSE) == ages.since(moment)
 
 
