@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anthropic
 import openai
@@ -209,6 +210,30 @@ async def test_an_sdk_with_the_chain_in_between_is_refused_once(
     assert "max_decoded_bytes" in str(raised.value)
     assert 1 == server.requests
     assert watch.grown < MULTIPLE * LIMIT + 4 * MEBIBYTE
+
+
+@pytest.mark.parametrize("provider", ["glm", "claude"])
+async def test_a_stream_without_end_breaks_off(argo: Argo, server: Hostile, provider: str) -> None:
+    server.body = lambda: endless(b"data: {}\n\n" * 1000)
+    server.headers = ("content-type: text/event-stream",)
+    message = {"role": "user", "content": "hello"}
+    if provider == "glm":
+        http = openai.DefaultAsyncHttpxClient(transport=transport(argo, provider))
+        glm = openai.AsyncOpenAI(base_url=server.url, api_key=KEY, http_client=http)
+        stream: Any = await glm.chat.completions.create(
+            model="glm-5.3", messages=[message], stream=True
+        )
+    else:
+        claude = anthropic.AsyncAnthropic(
+            base_url=server.url, api_key=KEY, middleware=[chain(argo)]
+        )
+        stream = await claude.messages.create(
+            model="claude-haiku-4-5", max_tokens=5, messages=[message], stream=True
+        )
+    with pytest.raises(Exception, match="max_decoded_bytes"):
+        async for _ in stream:
+            pass
+    assert 1 == server.requests
 
 
 async def test_a_synchronous_sdk_is_refused_too(tmp_path: Path, server: Hostile) -> None:

@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncGenerator
 
 from argo_mw.plugin import Clock, TimeLimitExceeded, fail_at
+from argo_mw_llm.off_loop import MANY_BYTES, off_loop
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.usage import read_events
 
@@ -59,8 +60,12 @@ class EventSource:
             raise StopAsyncIteration
         try:
             piece = await anext(self._pieces)
+        except Exception:
+            await self._learn()
+            raise
         except BaseException:
-            self._learn()
+            # A task that is cancelled waits for nothing more.
+            read_events(self._provider, b"".join(self._seen), self._ending)
             raise
         self._seen.append(piece)
         self._ending.heard += len(piece) // 8
@@ -68,7 +73,7 @@ class EventSource:
         # Only the piece with its name is searched for the event: 2 µs less for all others.
         if self._name in self._tail and self._last.search(self._tail):
             self._ended = True
-            self._learn()
+            await self._learn()
         return piece
 
     async def aclose(self) -> None:
@@ -85,5 +90,6 @@ class EventSource:
         async for _ in self._pieces:
             pass
 
-    def _learn(self) -> None:
-        read_events(self._provider, b"".join(self._seen), self._ending)
+    async def _learn(self) -> None:
+        raw = b"".join(self._seen)
+        await off_loop(len(raw) > MANY_BYTES, read_events, self._provider, raw, self._ending)
