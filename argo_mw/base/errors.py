@@ -13,6 +13,9 @@ from typing import TypeVar
 from argo_mw.base.printable import printable
 from argo_mw.base.secret import redact
 
+_MAX_LINE = 1000
+_MAX_READ = 20 * _MAX_LINE
+
 E = TypeVar("E", bound=BaseException)
 
 
@@ -125,7 +128,9 @@ class Action(Enum):
 
 
 class UpstreamError(ArgoError):
-    """An upstream did not answer. Its message is one line, whatever the upstream wrote.
+    """An upstream did not answer.
+
+    Its message is one line of at most 1000 characters, whatever the upstream wrote.
 
     Attributes:
         upstream: Its name.
@@ -144,7 +149,7 @@ class UpstreamError(ArgoError):
         retry_after: float | None = None,
         status: int | None = None,
     ) -> None:
-        super().__init__(printable(message))
+        super().__init__(_in_short(message))
         self.upstream = upstream
         self.action = action
         self.retry_after = retry_after
@@ -239,6 +244,12 @@ class StreamAborted(ArgoError):
 
 class Closed(ArgoError):
     """The application object was closed, or not opened yet."""
+
+
+def _in_short(text: str) -> str:
+    # Cut twice: what is cut through by the first, such as a secret, is not shown after the second.
+    line = printable(redact(text[:_MAX_READ]))
+    return line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 1]}…"
 
 
 def _shown(text: str) -> str:

@@ -126,6 +126,7 @@ def test_an_error_s_message_is_fit_to_be_shown() -> None:
     assert "two\nlines" == str(ArgoError("two\nlines"))
     assert "\n" not in str(UpstreamError(EVIL, upstream="u"))
     assert set() == dangerous(str(UpstreamError(EVIL, upstream="u")))
+    assert 1000 == len(str(UpstreamError(EVIL * 100_000, upstream="u")))
 
 
 @pytest.fixture
