@@ -232,7 +232,6 @@ CASES = (
         judge=partial(sections, reduced=raw_response_facts),
     ),
     cause_cycle(
-        "an error whose causes run in a circle hangs the event loop for ever",
         arguments=("anthropic", "through"),
         judge=partial(ends_with, "APIConnectionError Connection error."),
     ),
