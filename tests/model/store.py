@@ -15,19 +15,54 @@ from argo_mw.testing import RefusingStore
 
 T = TypeVar("T")
 Undo: TypeAlias = Callable[[T], Coroutine[object, object, object]]
-State = Literal["up", "away", "slow", "late", "lost", "no writes", "no channels", "no messages"]
+State = Literal[
+    "up",
+    "away",
+    "slow",
+    "late",
+    "lost",
+    "locked",
+    "hung",
+    "no writes",
+    "no channels",
+    "no messages",
+]
 STATES: tuple[State, ...] = (
     *("up", "away", "slow", "late", "lost"),
     *("no writes", "no channels", "no messages"),
 )
 """``away``: refuses. ``slow``: does it after a while. ``late``: does it at once, and replies after a
-while. ``lost``: does it, and loses the reply. ``no writes``: reads only. ``no channels``: carries no
-messages, neither way. ``no messages``: lets none be sent."""
+while. ``lost``: does it, and loses the reply. ``locked``: lets writes wait until the driver's limit
+passes, and refuses them from then on; ``hung``: reads as well. ``no writes``: reads only.
+``no channels``: carries no messages, neither way. ``no messages``: lets none be sent."""
+HELD_UP: tuple[State, ...] = ("up", "locked", "hung")
+LIMIT = 1.0
+"""Seconds after which the driver gives up a store that is locked or hangs."""
 REFUSED: Mapping[State, tuple[Ability, ...]] = {
     "no writes": (Ability.WRITE,),
     "no channels": (Ability.HEAR, Ability.ANNOUNCE),
     "no messages": (Ability.ANNOUNCE,),
 }
+
+
+class Lock:
+    """What holds up all operations alike, until it is gone or the driver gives up."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._end: asyncio.Future[bool] | None = None
+
+    async def wait(self) -> bool:
+        """Return whether it was gone before the limit had passed for who came first."""
+        if self._end is None:
+            self._end = asyncio.get_running_loop().create_future()
+            self._clock.call_at(self._clock.monotonic() + LIMIT, lambda: self.end(gone=False))
+        return await asyncio.shield(self._end)
+
+    def end(self, *, gone: bool) -> None:
+        """Let all go on that wait."""
+        if self._end is not None and not self._end.done():
+            self._end.set_result(gone)
 
 
 class Link:
@@ -54,22 +89,31 @@ class Link:
         self._clock = clock
         self._serving: set[asyncio.Future[object]] = set()
         self._gaps: list[Callable[[], None]] = []
+        self._lock = Lock(clock)
 
     def turn(self, state: State) -> None:
         """Go over to *state*; messages that were missed while it was away make a gap."""
         returned = self.state == "away" and state != "away"
         self.state = state
+        self._lock.end(gone=True)
+        self._lock = Lock(self._clock)
         self._shared.refuse(REFUSED.get(state, ()))
         if returned and Ability.HEAR not in self._shared.refused:
             for on_gap in self._gaps:
                 on_gap()
 
-    async def _through(self, operation: Callable[[], Awaitable[T]], undo: Undo[T] | None) -> T:
+    async def _through(
+        self,
+        operation: Callable[[], Awaitable[T]],
+        undo: Undo[T] | None,
+        *,
+        reads: bool = False,
+    ) -> T:
         """Carry out *operation*; *undo* what it grants to a caller that has left."""
         state, delay = self.state, self.delay
         if state == "away":
             raise SharedUnavailable("the link is away")
-        if state == "up" or state in REFUSED:
+        if state == "up" or state in REFUSED or (reads and state == "locked"):
             return await operation()
         if state == "lost":
             await operation()
@@ -94,6 +138,10 @@ class Link:
         delay: float,
     ) -> None:
         # In a task of its own: what was asked is done, whether its caller stays or leaves.
+        if state in ("locked", "hung") and not await self._lock.wait():
+            if not reply.done():
+                reply.set_exception(SharedUnavailable(f"the store is {state}"))
+            return
         if state == "slow":
             await self._clock.sleep(delay)
         try:
@@ -115,10 +163,10 @@ class Link:
         task.add_done_callback(self._serving.discard)
 
     async def get(self, key: str) -> bytes | None:
-        return await self._through(lambda: self._shared.get(key), None)
+        return await self._through(lambda: self._shared.get(key), None, reads=True)
 
     async def get_many(self, keys: Sequence[str]) -> Sequence[bytes | None]:
-        return await self._through(lambda: self._shared.get_many(keys), None)
+        return await self._through(lambda: self._shared.get_many(keys), None, reads=True)
 
     async def set(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
         await self._through(lambda: self._shared.set(key, value, ttl=ttl), None)
@@ -200,7 +248,7 @@ class Link:
         )
 
     async def scan(self, prefix: str) -> Sequence[str]:
-        return await self._through(lambda: self._shared.scan(prefix), None)
+        return await self._through(lambda: self._shared.scan(prefix), None, reads=True)
 
     async def aclose(self) -> None:
         while self._serving:

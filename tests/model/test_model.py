@@ -22,6 +22,7 @@ from argo_mw.store.memory import MemoryShared
 from argo_mw.store.tag_reader import TagReader
 from tests.model.machine import Machine
 from tests.model.promises import Violation
+from tests.model.store import HELD_UP, LIMIT, State
 from tests.model.world import World
 
 IN_MAKE_TEST = settings(
@@ -45,6 +46,12 @@ IN_MAKE_SOAK = settings(
 )
 
 
+class HeldUp(Machine):
+    """Stores that are locked or hang, apart: more states for all would make each of them rare."""
+
+    states = HELD_UP
+
+
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Write no log: hostile upstreams fill it."""
@@ -57,9 +64,14 @@ def test_promises_hold_for_a_thousand_steps() -> None:
     run_state_machine_as_test(Machine, settings=IN_MAKE_TEST)
 
 
+def test_promises_hold_for_a_thousand_steps_while_the_store_is_locked_or_hangs() -> None:
+    run_state_machine_as_test(HeldUp, settings=IN_MAKE_TEST)
+
+
 @pytest.mark.soak
-def test_promises_hold_for_a_hundred_thousand_steps() -> None:
-    run_state_machine_as_test(Machine, settings=IN_MAKE_SOAK)
+@pytest.mark.parametrize("machine", [Machine, HeldUp])
+def test_promises_hold_for_a_hundred_thousand_steps(machine: type[Machine]) -> None:
+    run_state_machine_as_test(machine, settings=IN_MAKE_SOAK)
 
 
 # -- the model can fail ------------------------------------------------------------------------
@@ -179,9 +191,29 @@ def ask_after_an_overrun(*, evicted: bool) -> Steps:
     return steps
 
 
+def ask_while(state: State) -> Steps:
+    """Nobody waits for longer than the driver's limit, nor one behind another, nor ever again."""
+
+    def steps(world: World) -> None:
+        world.run(world.turn(0, state, 0.0))
+        for number in range(20):
+            world.ask(0, "quote", f"S{number % 4}", "red")
+        world.run(world.advance(2 * LIMIT))
+        world.check()
+        assert 0 == world.waiting
+        world.ask(0, "note", "AAA", "red")
+        world.run(world.turns(200))
+        world.check()
+        assert 0 == world.waiting
+
+    return steps
+
+
 @pytest.mark.parametrize(
     "steps",
     [
+        pytest.param(ask_while("locked"), id="a locked store"),
+        pytest.param(ask_while("hung"), id="a store that hangs"),
         pytest.param(leave_while_leasing, id="leave while leasing"),
         pytest.param(leave_before_a_late_grant, id="leave before a late grant"),
         pytest.param(bill("negative"), id="a negative bill"),

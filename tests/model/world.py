@@ -148,6 +148,11 @@ class World:
             )
         )
 
+    @property
+    def waiting(self) -> int:
+        """How many callers have no answer yet, as of the last check."""
+        return len(self._asked)
+
     def leave(self, which: int) -> None:
         """Let a caller leave."""
         if self._asked:
