@@ -12,8 +12,8 @@ from argo_mw.model.stream import Stream
 class OutcomeCopies:
     """One result, an outcome or an error, for several callers.
 
-    Made before the first of them gets it, so that none sees what another does to theirs. Streams
-    are the same for all: their readers are independent, and get copies of what is read.
+    Made before the first of them gets it, so that none sees what another does to theirs. Of a
+    stream each gets a handle: its readers are independent, and get copies of what is read.
 
     Args:
         result: The result; it belongs to these copies from now on.
@@ -49,8 +49,9 @@ class OutcomeCopies:
         if self._error is not None:
             raise copy_error(self._error)
         assert self._outcome is not None
-        if self._snapshot is None:
-            return self._outcome
+        if isinstance(self._outcome.value, Stream):
+            return self._outcome.evolve(value=self._outcome.value.share())
+        assert self._snapshot is not None
         value = self._snapshot.copy()
         return self._outcome if value is self._outcome.value else self._outcome.evolve(value=value)
 
@@ -72,6 +73,6 @@ def own_value(outcome: Outcome) -> Outcome:
         NotShareable: The value cannot be copied.
     """
     if isinstance(outcome.value, Stream):
-        return outcome
+        return outcome.evolve(value=outcome.value.share())
     value = snapshot(outcome.value).copy()
     return outcome if value is outcome.value else outcome.evolve(value=value)

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextvars import copy_context
-from typing import Generic, Self, TypeVar, cast
+from copy import copy
+from typing import Generic, Self, TypeVar
 
-from attrs import define, frozen
-
-from argo_mw.base.cancellation import described, is_failure
 from argo_mw.base.error_copies import copy_error
-from argo_mw.base.errors import Closed, NotShareable, StreamAborted
-from argo_mw.base.immutability import is_immutable
-from argo_mw.base.log import Log
-from argo_mw.base.snapshots import Snapshot, snapshot
+from argo_mw.base.errors import StreamAborted
 from argo_mw.base.tasks import Tasks
 from argo_mw.model.outcome import Cost
+from argo_mw.model.stream_buffer import StreamBuffer
 
 C = TypeVar("C")
-
-log = Log("argo_mw")
 
 MAX_CHUNKS = 100_000
 
@@ -34,8 +26,8 @@ class Stream(Generic[C]):
     before the end, the source is closed and the stream is aborted. Chunks that can be changed are
     copied for each reader; one that cannot be copied is given to the first only.
 
-    Attributes:
-        cost: What all of it cost; ``None`` until that is known: at its end, if at all.
+    Each of several callers gets a handle of its own (:meth:`share`), so that one that aborts the
+    stream ends its own readers only.
     """
 
     def __init__(
@@ -46,19 +38,9 @@ class Stream(Generic[C]):
         name: str = "stream",
         max_chunks: int = MAX_CHUNKS,
     ) -> None:
-        self._source = source
-        self._chunks: list[C | _Copied | _Uncopied] = []
-        self._max_chunks = max_chunks
+        self._buffer = StreamBuffer(source, tasks, name=name, max_chunks=max_chunks)
         self._readers = 0
-        self._changed = asyncio.Event()
-        self._done = False
-        self._error: Exception | None = None
-        self._callbacks: list[Callable[[Stream[C]], None]] = []
-        self._tasks = tasks
-        self._name = name
-        self._pump: asyncio.Task[None] | None = None
-        self._pumping = False
-        self.cost: Cost | None = None
+        self._left: StreamAborted | None = None
 
     @classmethod
     def of(cls, chunks: Sequence[C], tasks: Tasks) -> Self:
@@ -67,14 +49,22 @@ class Stream(Generic[C]):
         *tasks* own its readers, as for any stream.
         """
         stream = cls(_nothing(), tasks)
-        stream._chunks = [_kept(chunk) for chunk in chunks]
-        stream._done = True
+        for chunk in chunks:
+            stream._buffer.append(chunk)
+        stream._buffer.done = True
         return stream
+
+    def share(self) -> Self:
+        """Return a handle of the same stream for another caller."""
+        handle = copy(self)
+        handle._readers = 0
+        handle._left = None
+        return handle
 
     @property
     def complete(self) -> bool:
         """Whether the source ended by itself; only then is the answer whole."""
-        return self._done and self._error is None
+        return self._buffer.done and not self._error
 
     @property
     def aborted(self) -> bool:
@@ -84,14 +74,21 @@ class Stream(Generic[C]):
     @property
     def chunks(self) -> Sequence[C]:
         """The chunks that have arrived."""
-        return tuple([self._chunk(at, taken=False) for at in range(len(self._chunks))])
+        buffer = self._buffer
+        return tuple([buffer.chunk(at, taken=False) for at in range(len(buffer))])
 
-    def on_done(self, callback: Callable[[Stream[C]], None]) -> None:
+    @property
+    def cost(self) -> Cost | None:
+        """What all of it cost; ``None`` until that is known: at its end, if at all."""
+        return self._buffer.cost
+
+    @cost.setter
+    def cost(self, cost: Cost | None) -> None:
+        self._buffer.cost = cost
+
+    def on_done(self, callback: Callable[[Self], None]) -> None:
         """Call *callback* with the stream once it has ended, well or not; at once if it has."""
-        if self._done:
-            callback(self)
-        else:
-            self._callbacks.append(callback)
+        self._buffer.when_done(lambda: callback(self))
 
     async def first(self) -> C | None:
         """Wait for the first chunk, or ``None`` from an empty stream, without being a reader.
@@ -101,18 +98,19 @@ class Stream(Generic[C]):
         Raises:
             StreamAborted: The stream ended in an error before its first chunk.
         """
-        self._start()
+        buffer = self._buffer
+        buffer.start()
         try:
-            while not self._chunks and not self._done:
-                await self._changed.wait()
+            while not len(buffer) and not self._ended:
+                await buffer.changed.wait()
         except asyncio.CancelledError:
-            if self._readers == 0:
-                self.abort("its only reader stopped waiting")
+            if buffer.readers == 0:
+                buffer.abort("its only reader stopped waiting")
             raise
-        if self._chunks:
-            return self._chunk(0, taken=False)
+        if len(buffer):
+            return buffer.chunk(0, taken=False)
         if self._error is not None:
-            raise self._copy_of_error()
+            raise _copy(self._error)
         return None
 
     async def read(self) -> AsyncIterator[C]:
@@ -122,141 +120,55 @@ class Stream(Generic[C]):
             StreamAborted: The source failed, or the stream was aborted; what arrived before
                 has been yielded.
         """
+        buffer = self._buffer
         self._readers += 1
-        self._start()
+        buffer.readers += 1
+        buffer.start()
         position = 0
         try:
             while True:
-                while position < len(self._chunks):
-                    chunk = self._chunk(position)
+                while position < len(buffer):
+                    chunk = buffer.chunk(position, taken=True)
                     position += 1
                     yield chunk
-                if self._done:
+                if self._ended:
                     break
-                await self._changed.wait()
+                await buffer.changed.wait()
             if self._error is not None:
-                raise self._copy_of_error()
+                raise _copy(self._error)
         finally:
             self._readers -= 1
-            if self._readers == 0 and not self._done:
-                self.abort("its last reader left")
+            buffer.readers -= 1
+            if buffer.readers == 0:
+                buffer.abort("its last reader left")
 
     def abort(self, why: str) -> None:
-        """End the stream; its readers get what has arrived, then an error that names *why*."""
-        if self._done:
+        """End the stream for the readers of this handle, and its source if no others read it.
+
+        They get what has arrived, then an error that names *why*.
+        """
+        if self._ended:
             return
-        self._finish(StreamAborted(f"stream {self._name!r} was aborted: {why}"))
-        if self._pump is not None:
-            self._pump.cancel()
-        if not self._pumping:
-            # A task that is cancelled before its first step closes nothing.
-            with contextlib.suppress(Closed):
-                self._tasks.spawn(
-                    f"stream-close:{self._name}", self._close_source(), context=copy_context()
-                )
-
-    def _chunk(self, at: int, *, taken: bool = True) -> C:
-        """Return the chunk at place *at* for one reader, who keeps it if *taken*."""
-        kept = self._chunks[at]
-        if type(kept) is _Copied or type(kept) is _Uncopied:
-            return cast("C", kept.take() if taken else kept.look())
-        return cast("C", kept)
-
-    def _start(self) -> None:
-        if self._pump is None and not self._done:
-            self._pump = self._tasks.spawn(
-                f"stream:{self._name}", self._read_source(), of_call=True
-            )
-
-    async def _read_source(self) -> None:
-        self._pumping = True
-        try:
-            async for chunk in self._source:
-                if len(self._chunks) >= self._max_chunks:
-                    msg = f"stream {self._name!r} is longer than {self._max_chunks} chunks"
-                    raise StreamAborted(msg)
-                self._chunks.append(_kept(chunk))
-                self._wake()
-        except BaseException as error:
-            if not is_failure(error):
-                self._finish(StreamAborted(f"stream {self._name!r} was stopped"))
-                raise
-            self._finish(error if isinstance(error, Exception) else self._ended_by_itself(error))
+        buffer = self._buffer
+        if buffer.readers > self._readers:
+            self._left = buffer.aborted(why)
+            buffer.wake()
         else:
-            self._finish(None)
-        finally:
-            await self._close_source()
+            buffer.abort(why)
 
-    def _ended_by_itself(self, error: BaseException) -> StreamAborted:
-        return StreamAborted(f"the source of stream {self._name!r} failed: {described(error)}")
+    @property
+    def _ended(self) -> bool:
+        return self._buffer.done or self._left is not None
 
-    async def _close_source(self) -> None:
-        close = getattr(self._source, "aclose", None)
-        if close is not None:
-            await close()
-
-    def _finish(self, error: Exception | None) -> None:
-        if self._done:
-            return
-        self._done = True
-        self._error = error
-        self._wake()
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            try:
-                callback(self)
-            except Exception:
-                # The others must hear of the end all the same: one of them books the cost.
-                log.exception("a callback of a stream failed", stream=self._name)
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, asyncio.Event()
-        changed.set()
-
-    def _copy_of_error(self) -> Exception:
-        assert self._error is not None
-        own = StreamAborted(str(self._error))
-        own.__cause__ = copy_error(self._error)
-        return own
+    @property
+    def _error(self) -> Exception | None:
+        return self._left or self._buffer.error
 
 
-@frozen
-class _Copied:
-    """A chunk of which every reader gets a copy."""
-
-    snapshot: Snapshot
-
-    def take(self) -> object:
-        return self.snapshot.copy()
-
-    look = take
-
-
-@define
-class _Uncopied:
-    """A chunk that one reader gets."""
-
-    chunk: object
-    refusal: NotShareable
-    taken: bool = False
-
-    def look(self) -> object:
-        return self.chunk
-
-    def take(self) -> object:
-        if self.taken:
-            raise copy_error(self.refusal)
-        self.taken = True
-        return self.chunk
-
-
-def _kept(chunk: C) -> C | _Copied | _Uncopied:
-    if is_immutable(chunk):
-        return chunk
-    try:
-        return _Copied(snapshot(chunk))
-    except NotShareable as error:
-        return _Uncopied(chunk, error)
+def _copy(error: Exception) -> StreamAborted:
+    own = StreamAborted(str(error))
+    own.__cause__ = copy_error(error)
+    return own
 
 
 async def _nothing() -> AsyncIterator[C]:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from argo_mw import Closed, StreamAborted
+from argo_mw import Closed, Cost, StreamAborted
 from argo_mw.plugin import Stream, Tasks
 from argo_mw.testing import settle
 
@@ -104,7 +104,7 @@ async def test_a_source_that_was_not_read_yet_is_closed_too(tasks: Tasks, asked:
     reply = Reply()
     stream: Stream[str] = Stream(reply, tasks)
     if asked:
-        stream._start()
+        stream._buffer.start()
     stream.abort("too late")
     await settle()
     assert reply.closed
@@ -201,3 +201,44 @@ async def test_a_task_that_fails_is_taken_off_the_list() -> None:
     await settle()
     assert tasks.names == []
     await tasks.aclose()
+
+
+async def test_a_caller_who_aborts_ends_its_own_readers_only(tasks: Tasks) -> None:
+    source = Source("a", "b")
+    stream = Stream(source(), tasks)
+    own, other = stream.share(), stream.share()
+    leaving, staying = asyncio.create_task(read(own)), asyncio.create_task(read(other))
+    source.let(1)
+    await settle()
+    own.abort("it is not wanted any more")
+    with pytest.raises(StreamAborted, match="it is not wanted any more"):
+        await leaving
+    assert (True, False) == (own.aborted, other.aborted)
+    source.let(2)
+    assert ["a", "b"] == await staying
+    assert (False, True) == (own.complete, other.complete)
+
+
+async def test_the_last_caller_who_aborts_ends_the_source(tasks: Tasks) -> None:
+    source = Source("a", "b")
+    stream = Stream(source(), tasks)
+    own, other = stream.share(), stream.share()
+    readers = [asyncio.create_task(read(one)) for one in (own, other)]
+    source.let(1)
+    await settle()
+    own.abort("enough")
+    await settle()
+    other.abort("enough")
+    assert [StreamAborted] * 2 == [
+        type(e) for e in await asyncio.gather(*readers, return_exceptions=True)
+    ]
+    await settle()
+    assert source.closed
+    assert stream.aborted
+
+
+async def test_what_a_stream_cost_is_known_to_all_its_callers(tasks: Tasks) -> None:
+    stream = Stream.of(["a"], tasks)
+    other = stream.share()
+    stream.cost = Cost(usd=0.5)
+    assert Cost(usd=0.5) == other.cost

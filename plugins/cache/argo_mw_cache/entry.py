@@ -108,8 +108,8 @@ class Recording:
     size: int
 
     def copy(self) -> object:
-        """Return the stream, which every caller reads independently."""
-        return self.stream
+        """Return a handle of the stream, for one caller."""
+        return self.stream.share()
 
 
 def snapshot_of(value: object) -> Snapshot:

@@ -198,7 +198,7 @@ async def test_an_answer_that_cannot_be_shared_goes_to_one_caller_and_others_lea
     assert [type(a) for a in answers[1:]] == [NotShareable, NotShareable]
 
 
-async def test_a_stream_is_shared_as_it_is(clock: FakeClock) -> None:
+async def test_each_caller_gets_a_handle_of_one_stream(clock: FakeClock) -> None:
     upstream = held()
     async with open_argo(upstream, clock) as argo:
         stream = Stream.of(["a", "b"], engine_of(argo).tasks)
@@ -206,7 +206,9 @@ async def test_a_stream_is_shared_as_it_is(clock: FakeClock) -> None:
         tasks = [asyncio.create_task(argo.call("bars", symbol="AAPL")) for _ in range(2)]
         await settle()
         upstream.gate.set()
-        assert await asyncio.gather(*tasks) == [stream, stream]
+        one, other = await asyncio.gather(*tasks)
+        assert one is not other
+        assert [["a", "b"]] * 2 == [[c async for c in s.read()] for s in (one, other)]
 
 
 async def test_two_tenants_share_no_flight_of_a_tenant_operation(clock: FakeClock) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from argo_mw.plugin import NotEncodable, Stream, Tasks
 from argo_mw_llm.answers import Usage
@@ -24,6 +24,7 @@ class Ending:
         miscounted: Whether the provider sent counts that cannot be.
         heard: Characters received so far, for an estimate when no count comes.
         headers: Headers of the answer, for clients of the provider's SDK.
+        parts: The text received so far.
     """
 
     model: str
@@ -36,11 +37,7 @@ class Ending:
 
 
 class AnswerStream(Stream[C]):
-    """A model's answer in pieces. Complete only if the model came to its own end.
-
-    Attributes:
-        ending: What is known of the answer.
-    """
+    """A model's answer in pieces. Complete only if the model came to its own end."""
 
     def __init__(
         self,
@@ -51,22 +48,27 @@ class AnswerStream(Stream[C]):
         name: str = "answer",
     ) -> None:
         super().__init__(source, tasks, name=name)
-        self.ending = ending or Ending("")
+        self._ending = ending or Ending("")
+
+    @property
+    def ending(self) -> Ending:
+        """What is known of the answer: a copy, since several callers may ask."""
+        return evolve(self._ending, parts=list(self._ending.parts))
 
     @property
     def complete(self) -> bool:
         """Whether the answer is one to keep: not aborted, cut off, or refused."""
-        return super().complete and is_kept(self.ending.stop, keep_tools=False)
+        return super().complete and is_kept(self._ending.stop, keep_tools=False)
 
     @property
     def aborted(self) -> bool:
         """Whether it broke off before the model had come to an end."""
-        return super().aborted and not self.ending.stop
+        return super().aborted and not self._ending.stop
 
     @property
     def text(self) -> str:
         """The text so far, where the pieces are text."""
-        return "".join(self.ending.parts)
+        return "".join(self._ending.parts)
 
 
 def to_plain(stream: AnswerStream[object]) -> object:
@@ -94,7 +96,7 @@ def from_plain(plain: Any, tasks: Tasks) -> AnswerStream[object]:
     chunks, model, stop, usage, heard, headers = plain
     parts = [chunk for chunk in chunks if isinstance(chunk, str)]
     stream: AnswerStream[object] = AnswerStream.of(chunks, tasks)
-    stream.ending = Ending(model, stop, usage, heard, headers, parts)
+    stream._ending = Ending(model, stop, usage, heard, headers, parts)
     return stream
 
 
