@@ -236,14 +236,20 @@ class World:
         for _ in range(20):
             await self._clock.advance(0.5)
         await self._clock.advance(_QUIET)
-        if any(link.orphans for link in self.links):  # their keys are waited for until they run out
-            await self._clock.advance(_LEASE_TTL)
-        for argo, idle in zip(self._argos, self._idle, strict=True):
-            left = set(engine_of(argo).tasks.names) - idle
-            if left:
-                raise Violation("task", f"no call is under way, and {sorted(left)} run")
+        if self._left():
+            # A load whose last caller ran out of time ends within its operation's timeout, and
+            # waits for a lease whose grant was lost until that runs out.
+            longest = max(engine_of(argo).longest_timeout for argo in self._argos)
+            await self._clock.advance(longest + _LEASE_TTL)
+        if left := self._left():
+            raise Violation("task", f"no call is under way, and {left} run")
         self._promises.check_quiet()
         await self._check_slots()
+
+    def _left(self) -> list[str]:
+        """Return the names of tasks that an application at rest does not have."""
+        every = zip(self._argos, self._idle, strict=True)
+        return sorted({n for argo, idle in every for n in set(engine_of(argo).tasks.names) - idle})
 
     async def _check_slots(self) -> None:
         """As many requests may be under way as before."""
