@@ -100,7 +100,7 @@ class Budgets:
         self._budgets = budgets
         self._prices = prices
         self._context = context
-        # Where the shared store could not be told of a stop, this process keeps to it at least.
+        # Stops that the shared store has not been told of yet: this process keeps to them already.
         self._stopped_here: set[str] = set()
 
     @property
@@ -196,7 +196,8 @@ class Budgets:
             nanos = one.nanos if usd is None else _nanos(usd)
             try:
                 if nanos > one.nanos:
-                    await self._overrun(call, one, nanos)
+                    self._alarm(call, one, nanos)
+                    await asyncio.wait([self._book_soon(one, nanos)])
                 elif nanos < one.nanos:
                     await self._reduce(one, one.nanos - nanos)
             except SharedUnavailable as error:
@@ -231,8 +232,8 @@ class Budgets:
             # The counter alone was lost, such as by eviction: there is nothing to give back to.
             await shared.add(key, -count.value, ttl=ttl, epoch=one.epoch)
 
-    async def _overrun(self, call: Call, one: Held, nanos: int) -> None:
-        """Book a bill that is higher than what was held for it, and stop the budget."""
+    def _alarm(self, call: Call, one: Held, nanos: int) -> None:
+        """Say that a bill is higher than what was held for it, and stop its budget here at once."""
         why = (
             f"{call.label} cost ${nanos / _NANO:.6f}, more than the ${one.nanos / _NANO:.6f} that "
             f"it could cost at most; the {_named(one.budget)} "
@@ -245,13 +246,23 @@ class Budgets:
             why += "only warns"
         self._context.announce("llm", "overrun", call, why)
         self._context.warn_once(_WHERE, why)
-        try:
-            if stops:
-                # Before the bill is booked: a call that is let pass after it finds the stop.
-                await self._context.shared.add(key + STOPPED, ttl=one.period.ttl)
-                self._stopped_here.discard(key)
-        finally:
-            await self._add(one.period, nanos - one.nanos)
+
+    def _book_soon(self, one: Held, nanos: int) -> asyncio.Future[None]:
+        """Book a bill of *nanos* and the stop that follows, again and again while the store is away.
+
+        Once more even where the store may have done so: too much, never too little.
+        """
+        return self._context.give_backs.start(
+            "llm:budgets", partial(self._book, one, nanos), seconds=_DAY, idempotent=True
+        )
+
+    async def _book(self, one: Held, nanos: int) -> None:
+        period = one.period
+        if period.key in self._stopped_here:
+            # Before the bill: a call that is let pass after it finds the stop.
+            await self._context.shared.add(period.key + STOPPED, ttl=period.ttl)
+            self._stopped_here.discard(period.key)
+        await self._add(period, nanos - one.nanos)
 
     async def _add(self, period: Period, nanos: int, *, limit: int | None = None) -> Count | None:
         return await self._context.epochs.add(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from argo_mw import ArgoError, BudgetExceeded
 from argo_mw.model.call import make_call
-from argo_mw.plugin import Outcome, Request, Upstream
+from argo_mw.plugin import Cost, Outcome, Request, Upstream
 from argo_mw.testing import (
     FakeClock,
     GuardConformance,
@@ -13,9 +18,11 @@ from argo_mw.testing import (
     MakeGuard,
     SlowStore,
 )
+from argo_mw.testing import settle as settled
 from argo_mw.testing.guards import context_on
 from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.budget_guard import BudgetGuard
+from argo_mw_llm.budgets import STOPPED
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.operations import operations
 
@@ -58,6 +65,56 @@ class TestBudgets(GuardConformance):
             return GuardUnderTest(guard, request, taken, exhaust)
 
         return make
+
+
+def process(store: SlowStore, clock: FakeClock, budget: Budget) -> tuple[BudgetGuard, Request]:
+    """Return the guard of a process that shares *store*, and a request."""
+    context = context_on(store, clock)
+    config = LlmConfig(budgets=(budget,))
+    guard = BudgetGuard("glm-5.3", Accounting(config, context), context, _no_count)
+    complete = next(one for one in operations(config) if one.name == "complete")
+    upstream = Upstream("glm", ["complete"], _never_asked, metered=True)
+    asked = {"messages": "Why?", "max_tokens": 100}
+    return guard, Request(upstream, (make_call(complete, asked, tenant="desk"),))
+
+
+@given(away=st.lists(st.floats(0.01, 30.0), max_size=6), billed=st.integers(1, 900))
+@settings(max_examples=40, deadline=None)
+def test_an_overrun_is_booked_in_full_and_its_stop_kept_however_often_the_store_goes_away(
+    away: list[float], billed: int
+) -> None:
+    asyncio.run(overrun(away, billed / 1_000))
+
+
+async def overrun(away: list[float], billed: float) -> None:
+    clock = FakeClock()
+    store = SlowStore(clock=clock)
+    other_store = SlowStore(store, clock=clock)
+    budget = Budget(usd=1.0, per="ever")
+    guard, request = process(store, clock, budget)
+    await guard.reserve(request)
+    store.away = bool(away)
+    bill = Outcome("ok", cost=Cost(billed + 0.001))
+    rest = guard.settle(request, (bill,))
+    assert rest is not None
+    await rest
+    with pytest.raises(BudgetExceeded if not away else ArgoError):
+        await guard.reserve(request)
+    for seconds in away:
+        store.away = not store.away
+        await clock.advance(seconds)
+    store.away = False
+    await clock.advance(6.0)
+    await settled()
+    key = "argo:llm:budget:0:::ever"
+    assert round((billed + 0.001) * 1e9) == store.counters[key]
+    for mine, asked in ((guard, request), process(other_store, clock, budget)):
+        with pytest.raises(BudgetExceeded, match="is stopped"):
+            await mine.reserve(asked)
+    await store.delete([key + STOPPED])
+    await guard.reserve(request)
+    for one in (store, other_store):
+        await one.aclose()
 
 
 async def _no_count(*_: object) -> None:
