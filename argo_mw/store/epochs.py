@@ -109,6 +109,11 @@ class Epochs:
         self._due: asyncio.TimerHandle | None = None
         self._writing: asyncio.Future[Mark] | None = None
 
+    @property
+    def known(self) -> Epoch | None:
+        """The epoch that was found last, which the last addition was made in; ``None`` before."""
+        return self._epoch
+
     async def current(self) -> Epoch:
         """Return the store's epoch, as far as this process knows; :meth:`add` checks it.
 

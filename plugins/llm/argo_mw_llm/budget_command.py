@@ -7,9 +7,8 @@ from rich.table import Table
 
 from argo_mw.cli import console, print_json, say, with_argo
 from argo_mw.plugin import Argo, context_of
-from argo_mw_llm.budgets import PREFIX, STOPPED
-
-_NANO = 1_000_000_000
+from argo_mw_llm.budgets import STOPPED
+from argo_mw_llm.counters import NANO, PREFIX
 
 
 @click.command()
@@ -34,7 +33,7 @@ async def budgets(argo: Argo, lift: bool, as_json: bool) -> None:
     for key in keys:
         if not key.endswith(STOPPED):
             count = await shared.get(key)
-            usd = int(count or 0) / _NANO
+            usd = int(count or 0) / NANO
             rows.append((_label(key), usd, key + STOPPED in stopped))
     if as_json:
         print_json([{"budget": name, "usd": usd, "stopped": stop} for name, usd, stop in rows])

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from attrs import field, frozen
@@ -19,11 +17,18 @@ from attrs import field, frozen
 from argo_mw.plugin import BudgetExceeded, Call, Context, Count, SharedUnavailable
 from argo_mw_llm.bounds import MIN_OUTPUT, Bound, bound_of
 from argo_mw_llm.config import Budget
+from argo_mw_llm.counters import (
+    DAY,
+    NANO,
+    Counter,
+    Period,
+    counters_of,
+    limit_of,
+    nanos_of,
+    period_of,
+)
 from argo_mw_llm.families import family_of, root_of
 from argo_mw_llm.prices import Price, Prices
-
-PREFIX = "argo:llm:budget:"
-"""What the names of budgets' counters begin with in the shared store."""
 
 STOPPED = ":stopped"
 """What the name of a stop adds to that of its counter. A stop is a counter too: no store evicts
@@ -34,27 +39,7 @@ _WHY_STOPPED = (
     "`argo-mw budgets --lift`"
 )
 
-_NANO = 1_000_000_000
-_MAX_NANOS = 2**52
-_DAY = 86_400.0
 _WHERE = "llm budgets"
-
-
-@frozen
-class Period:
-    """The time of a budget in which a call is asked, and what counts in it.
-
-    Attributes:
-        key: The counter in the shared store.
-        began: When it began, in seconds since the epoch; 0.0 for one without an end.
-        ends: When the budget begins anew, or ``None``.
-        ttl: Seconds for which the counter is kept, or ``None``.
-    """
-
-    key: str
-    began: float
-    ends: float | None
-    ttl: float | None
 
 
 @frozen
@@ -62,16 +47,24 @@ class Held:
     """Money that a call holds of a budget until its cost is known.
 
     Attributes:
-        budget: The budget.
-        period: Where it is counted.
+        counter: Where it is counted.
         epoch: The epoch of the shared store that it was counted in.
         nanos: How much, in billionths of a US dollar.
     """
 
-    budget: Budget
-    period: Period
+    counter: Counter
     epoch: int
     nanos: int
+
+    @property
+    def period(self) -> Period:
+        """The period in which it is counted."""
+        return self.counter.period
+
+    @property
+    def name(self) -> str:
+        """What its budget is called in messages."""
+        return _named(self.counter.budgets[0])
 
 
 @frozen
@@ -100,8 +93,16 @@ class Budgets:
         self._budgets = budgets
         self._prices = prices
         self._context = context
+        self._vendors = {root_of(name) for name in prices.models}
         # Stops that the shared store has not been told of yet: this process keeps to them already.
         self._stopped_here: set[str] = set()
+
+    @property
+    def unknown(self) -> list[str]:
+        """The models of budgets that are the name of no model and no vendor of the price table."""
+        named = {one.model for one in self._budgets} - {"", "*"}
+        known = self._vendors | {family_of(name) for name in self._prices.models}
+        return sorted(name for name in named if family_of(name) not in known)
 
     @property
     def limited(self) -> bool:
@@ -139,7 +140,7 @@ class Budgets:
             BudgetExceeded: A budget has not so much left or is stopped, or what the call costs
                 has no bound.
         """
-        budgets = [one for one in self._budgets if self._applies(one, call.tenant, model)]
+        budgets = self._applying(call.tenant, provider, model)
         if not budgets:
             return Hold()
         price, bound = self._prices.of(model), bound_of(provider, call)
@@ -154,8 +155,8 @@ class Budgets:
         usd = price.most(bound.prompt, bound.answer, bound.cached)
         held: list[Held] = []
         try:
-            for budget in budgets:
-                held += await self._take(budget, call, model, usd)
+            for counter in self._counters(budgets, call, model):
+                held += await self._take(counter, model, usd)
         except BaseException:
             self._return(held)
             raise
@@ -167,7 +168,7 @@ class Budgets:
         Raises:
             BudgetExceeded: As for :meth:`hold`.
         """
-        budgets = [one for one in self._budgets if self._applies(one, call.tenant, model)]
+        budgets = self._applying(call.tenant, provider, model)
         price, bound = self._prices.of(model), bound_of(provider, call)
         why = self._why_unbounded(price, bound, model)
         if why or price is None:
@@ -178,14 +179,12 @@ class Budgets:
         if budgets and (bound.output is None or bound.thinking is None):
             bound = await self._limited(bound, price, budgets, call, model)
         usd = price.most(bound.prompt, bound.answer, bound.cached)
-        # Budgets of one tenant, model and time share a counter, and see what those before hold.
-        counters: Counter[str] = Counter()
-        found: list[str] = []
-        for budget in budgets:
-            period = self._period(budget, call.tenant, model)
-            found.append(await self._look(budget, period, counters[period.key], model, usd))
-            counters[period.key] += _nanos(usd)
-        return found
+        counters = self._counters(budgets, call, model)
+        return [
+            await self._look(budget, counter.period, model, usd)
+            for counter in counters
+            for budget in counter.budgets
+        ]
 
     async def settle(self, call: Call, held: Sequence[Held], usd: float | None) -> None:
         """Replace what was *held* by what *call* did cost; an unknown cost stays held.
@@ -193,7 +192,7 @@ class Budgets:
         Never raises: an answer that was paid for must not be lost for its own bill.
         """
         for one in held:
-            nanos = one.nanos if usd is None else _nanos(usd)
+            nanos = one.nanos if usd is None else nanos_of(usd)
             try:
                 if nanos > one.nanos:
                     self._alarm(call, one, nanos)
@@ -205,7 +204,7 @@ class Budgets:
                     self._return([one], one.nanos - nanos)
             except Exception as error:
                 # What is held stays held: too much, never too little.
-                msg = f"a cost could not be booked on the {_named(one.budget)}: {error}"
+                msg = f"a cost could not be booked on the {one.name}: {error}"
                 self._context.warn_once(_WHERE, msg)
 
     async def give_back(self, held: Sequence[Held]) -> None:
@@ -219,7 +218,7 @@ class Budgets:
             self._context.give_backs.start(
                 "llm:budgets",
                 partial(self._reduce, one, one.nanos if nanos is None else nanos),
-                seconds=_DAY,
+                seconds=DAY,
             )
             for one in held
         ]
@@ -235,10 +234,10 @@ class Budgets:
     def _alarm(self, call: Call, one: Held, nanos: int) -> None:
         """Say that a bill is higher than what was held for it, and stop its budget here at once."""
         why = (
-            f"{call.label} cost ${nanos / _NANO:.6f}, more than the ${one.nanos / _NANO:.6f} that "
-            f"it could cost at most; the {_named(one.budget)} "
+            f"{call.label} cost ${nanos / NANO:.6f}, more than the ${one.nanos / NANO:.6f} that "
+            f"it could cost at most; the {one.name} "
         )
-        key, stops = one.period.key, one.budget.then == "refuse"
+        key, stops = one.period.key, one.counter.refusing is not None
         if stops:
             why += "is stopped until `argo-mw budgets --lift`, or until it begins anew"
             self._stopped_here.add(key)
@@ -248,12 +247,12 @@ class Budgets:
         self._context.warn_once(_WHERE, why)
 
     def _book_soon(self, one: Held, nanos: int) -> asyncio.Future[None]:
-        """Book a bill of *nanos* and the stop that follows, again and again while the store is away.
+        """Book a bill of *nanos* and its stop, again and again while the store is away.
 
         Once more even where the store may have done so: too much, never too little.
         """
         return self._context.give_backs.start(
-            "llm:budgets", partial(self._book, one, nanos), seconds=_DAY, idempotent=True
+            "llm:budgets", partial(self._book, one, nanos), seconds=DAY, idempotent=True
         )
 
     async def _book(self, one: Held, nanos: int) -> None:
@@ -289,8 +288,9 @@ class Budgets:
         left = math.inf
         for budget in budgets:
             if budget.then == "refuse":
-                spent = await self._spent(self._period(budget, call.tenant, model))
-                left = min(left, 0.0 if spent is None else budget.usd - spent / _NANO)
+                time = self._context.clock.time()
+                spent = await self._spent(period_of(budget, call.tenant, model, time))
+                left = min(left, 0.0 if spent is None else budget.usd - spent / NANO)
         if price.most(largest.prompt, largest.answer, largest.cached) <= left / 2:
             return largest
         fixed = price.most(least.prompt, 0, least.cached)
@@ -298,43 +298,40 @@ class Budgets:
         affordable = int((left / 2 - fixed) / each * min(MIN_OUTPUT, most)) if each else most
         return bound.limited(max(min(affordable, most), min(MIN_OUTPUT, most)))
 
-    async def _take(self, budget: Budget, call: Call, model: str, usd: float) -> list[Held]:
-        period = self._period(budget, call.tenant, model)
-        nanos, limit = _nanos(usd), round(budget.usd * _NANO)
-        epoch = (await self._context.epochs.current()).number
-        count = await self._add(period, nanos, limit=limit)
-        if count is not None and count.added:
-            epoch = (await self._context.epochs.current()).number
-            held = Held(budget, period, epoch, nanos)
-            if budget.then == "refuse":
-                await self._check_stop(held)
-            return [held]
+    async def _take(self, counter: Counter, model: str, usd: float) -> list[Held]:
+        period, nanos, refusing = counter.period, nanos_of(usd), counter.refusing
+        count = await self._add(period, nanos, limit=counter.limit)
         if count is None:
-            self._refuse(budget, _lost(budget), period.ends)
+            for budget in counter.budgets:
+                self._refuse(budget, _lost(budget), period.ends)
             return []
-        if budget.then == "warn":
-            await self._add(period, nanos)
-            self._context.warn_once(_WHERE, f"the {_named(budget)} is used up")
-            return [Held(budget, period, epoch, nanos)]
-        left = _left(budget, count.value, model, usd)
-        msg = f"{left}; raise it in [[plugins.llm.budgets]], or give max_tokens"
-        raise BudgetExceeded(msg, retry_at=period.ends)
+        if refusing is not None and not count.added:
+            left = _left(refusing, count.value, model, usd)
+            msg = f"{left}; raise it in [[plugins.llm.budgets]], or give max_tokens"
+            raise BudgetExceeded(msg, retry_at=period.ends)
+        epoch = self._context.epochs.known
+        assert epoch is not None, "nothing is counted before the epoch is known"
+        held = Held(counter, epoch.number, nanos)
+        if refusing is not None:
+            await self._check_stop(held, refusing)
+        for budget in counter.warning:
+            if count.value > limit_of(budget):
+                self._context.warn_once(_WHERE, f"the {_named(budget)} is used up")
+        return [held]
 
-    async def _look(self, budget: Budget, period: Period, held: int, model: str, usd: float) -> str:
-        """Return what :meth:`_take` would find where *held* is taken too; take nothing.
+    async def _look(self, budget: Budget, period: Period, model: str, usd: float) -> str:
+        """Return what :meth:`_take` would find, without taking anything.
 
         Raises:
             BudgetExceeded: As for :meth:`_take`.
         """
         spent = await self._spent(period)
-        if spent is not None:
-            spent += held
         left = _lost(budget) if spent is None else _left(budget, spent, model, usd)
         if budget.then == "warn":
             return left
         if spent is None:
             raise BudgetExceeded(left, retry_at=period.ends)
-        if spent + _nanos(usd) > round(budget.usd * _NANO):
+        if spent + nanos_of(usd) > limit_of(budget):
             msg = f"{left}; raise it in [[plugins.llm.budgets]], or give max_tokens"
             raise BudgetExceeded(msg, retry_at=period.ends)
         if await self._is_stopped(period):
@@ -344,8 +341,8 @@ class Budgets:
     async def _spent(self, period: Period) -> int | None:
         return await self._context.epochs.count(period.key, began=period.began)
 
-    async def _check_stop(self, held: Held) -> None:
-        """Give *held* back and refuse, if its budget is stopped."""
+    async def _check_stop(self, held: Held, budget: Budget) -> None:
+        """Give *held* back and refuse, if its *budget* is stopped."""
         try:
             stopped = await self._is_stopped(held.period)
         except BaseException:
@@ -353,7 +350,7 @@ class Budgets:
             raise
         if stopped:
             await self.give_back([held])
-            raise _stopped(held.budget, held.period)
+            raise _stopped(budget, held.period)
 
     async def _is_stopped(self, period: Period) -> bool:
         if period.key in self._stopped_here:
@@ -377,36 +374,23 @@ class Budgets:
             bound.unbounded
         )
 
-    def _applies(self, budget: Budget, tenant: str, model: str) -> bool:
+    def _counters(self, budgets: Sequence[Budget], call: Call, model: str) -> list[Counter]:
+        return counters_of(budgets, call.tenant, model, self._context.clock.time())
+
+    def _applying(self, tenant: str, provider: str, model: str) -> list[Budget]:
+        return [one for one in self._budgets if self._applies(one, tenant, provider, model)]
+
+    def _applies(self, budget: Budget, tenant: str, provider: str, model: str) -> bool:
         if budget.tenant not in ("", "*", tenant):
             return False
         if budget.model in ("", "*") or family_of(budget.model) == family_of(model):
             return True
+        vendor = root_of(budget.model)
+        if self._prices.of(budget.model) is None:
+            # For all models of a vendor; or for none that is known, so for all that it may mean.
+            return vendor not in self._vendors or vendor in (root_of(model), provider)
         # A name that is not known may be another one of the model that the budget is for.
-        return self._prices.of(model) is None and root_of(budget.model) == root_of(model)
-
-    def _period(self, budget: Budget, tenant: str, model: str) -> Period:
-        time = self._context.clock.time()
-        now = datetime.fromtimestamp(time, UTC)
-        whose = tenant if budget.tenant == "*" else budget.tenant
-        which = family_of(model if budget.model == "*" else budget.model)
-        # Lengths keep tenants apart whose names hold separators.
-        key = f"{PREFIX}{len(whose)}:{whose}:{which}"
-        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        if budget.per == "day":
-            began, ends, key = day, day + timedelta(days=1), f"{key}:{now:%Y-%m-%d}"
-        elif budget.per == "month":
-            began, key = day.replace(day=1), f"{key}:{now:%Y-%m}"
-            ends = (began + timedelta(days=32)).replace(day=1)
-        else:
-            return Period(f"{key}:ever", 0.0, None, None)
-        end = ends.timestamp()
-        return Period(key, began.timestamp(), end, end - time + _DAY)
-
-
-def _nanos(usd: float) -> int:
-    """Return *usd* in billionths, rounded up: never less than it is."""
-    return min(_MAX_NANOS, math.ceil(round(usd * _NANO, 3)))
+        return self._prices.of(model) is None and vendor in (root_of(model), provider)
 
 
 def _cannot_be_kept(budget: Budget, why: str) -> str:
@@ -418,7 +402,7 @@ def _lost(budget: Budget) -> str:
 
 
 def _left(budget: Budget, spent: int, model: str, usd: float) -> str:
-    left = max(0, round(budget.usd * _NANO) - spent) / _NANO
+    left = max(0, limit_of(budget) - spent) / NANO
     return (
         f"the {_named(budget)} has ${left:.4f} left, and this call of {model} may cost ${usd:.4f}"
     )

@@ -12,6 +12,9 @@ from attrs import Attribute, field, frozen, validators
 
 from argo_mw.plugin import Secret, Shown
 
+_MOST_USD = 9e6
+"""What a counter can hold, in billionths."""
+
 
 def _keeps_the_key_safe(_: object, attribute: Attribute[str], url: str) -> None:
     parts = urlsplit(url)
@@ -89,15 +92,16 @@ class Budget:
     """An entry of ``[[plugins.llm.budgets]]``: a limit of spending.
 
     Attributes:
-        usd: US dollars.
+        usd: US dollars, 9 millions at most.
         per: The time after which it begins anew: a UTC ``day`` or ``month``, or ``ever`` for
             never.
         tenant: The tenant it is for; "" for all of them together, "*" for each of them.
-        model: The model it is for; "" for all of them together, "*" for each of them.
+        model: The model it is for; a vendor, such as ``claude``, for all of its models together;
+            "" for all of them together, "*" for each of them.
         then: What happens when it is used up: ``refuse`` the call, or only ``warn``.
     """
 
-    usd: float = field(default=0.0, validator=validators.ge(0))
+    usd: float = field(default=0.0, validator=[validators.ge(0), validators.le(_MOST_USD)])
     per: Literal["day", "month", "ever"] = "day"
     tenant: Shown = ""
     model: Shown = ""

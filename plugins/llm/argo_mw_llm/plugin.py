@@ -13,6 +13,7 @@ from argo_mw.plugin import (
     CostTable,
     Guard,
     Observer,
+    PartlyFailed,
     Tasks,
     Upstream,
     hookimpl,
@@ -132,6 +133,20 @@ class LlmPlugin:
         cli.add_command(budgets)
 
     @hookimpl
+    async def startup(self) -> None:
+        """Refuse budgets that are for no model that is known.
+
+        Raises:
+            PartlyFailed: There are such.
+        """
+        self._check_budgets()
+
+    @hookimpl
+    async def config_changed(self) -> None:
+        """See :meth:`startup`."""
+        self._check_budgets()
+
+    @hookimpl
     async def diagnose(self) -> Iterable[tuple[str, bool, str]]:
         """Say which providers have a key; whether it is taken, only a request would show."""
         faults = {name: provider.fault_of_key() for name, provider in self._providers.items()}
@@ -147,6 +162,17 @@ class LlmPlugin:
             await self._costs.aclose()
         for provider in (*self._providers.values(), *self._retired):
             await provider.aclose()
+
+    def _check_budgets(self) -> None:
+        assert self.accounting is not None
+        unknown = self.accounting.budgets.unknown
+        if unknown:
+            msg = (
+                f"[[plugins.llm.budgets]] names {', '.join(map(repr, unknown))}, which the price "
+                "table does not know: name a model of it, or a vendor such as 'claude'; until then "
+                "the budget is for all models of that vendor, or for all where it has no such one"
+            )
+            raise PartlyFailed(msg)
 
     def _replayed(self, plain: object) -> AnswerStream[object]:
         assert self._tasks is not None, "an application that is not open reads no streams"

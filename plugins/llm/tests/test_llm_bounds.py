@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -10,13 +11,14 @@ import httpx2
 import openai
 import pytest
 
-from argo_mw import BudgetExceeded
+from argo_mw import Argo, BudgetExceeded
 from argo_mw.model.call import make_call
 from argo_mw.plugin import (
     Call,
     CallEnded,
     LayerActed,
     Outcome,
+    PluginError,
     Trouble,
     context_of,
 )
@@ -24,7 +26,7 @@ from argo_mw.testing import capture_events
 from argo_mw_llm import LlmPlugin, chain, transport
 from argo_mw_llm.bounds import MAX_IMAGE, MIN_OUTPUT, Bound, bound_of
 from argo_mw_llm.budgets import STOPPED
-from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.families import family_of
 from argo_mw_llm.operations import operations
 from argo_mw_llm.prices import load_prices
@@ -424,3 +426,35 @@ async def test_claude_is_not_asked_for_what_lies_elsewhere_under_a_budget(
                 messages=[{"role": "user", "content": content}],  # type: ignore[typeddict-item]
             )
     assert 0 == sandbox.counts_of("claude").requests
+
+
+@pytest.mark.parametrize("model", ["claude-sonet-5-5", "sonnet", "GLM 5"])
+async def test_a_budget_for_a_model_that_is_not_known_is_reported_and_refused_when_strict(
+    model: str, tmp_path: Path
+) -> None:
+    def opened(*, strict: bool) -> Argo:
+        budgets = [{"usd": 0.0, "model": model}]
+        argo = {"shared": "memory://", "strict": strict, "state_dir": str(tmp_path)}
+        settings = {"argo": argo, "plugins": {"llm": {"budgets": budgets}}}
+        return Argo.open(settings, plugins={"llm": LlmPlugin()}, installed=False)
+
+    async with opened(strict=False) as argo:
+        (fault,) = [one.error for one in argo.broken]
+        assert repr(model) in fault
+    with pytest.raises(PluginError, match=model):
+        async with opened(strict=True):
+            pass
+
+
+@pytest.mark.parametrize("model", ["claude", "glm", "glm-5.3", "z-ai/glm-5.3-20261101", "*", ""])
+async def test_models_and_vendors_of_the_price_table_are_known(
+    model: str, open_argo: OpenArgo
+) -> None:
+    async with open_argo(budgets=[{"usd": 1.0, "model": model}]) as argo:
+        assert [] == [one.error for one in argo.broken if one.stage == "startup"]
+
+
+@pytest.mark.parametrize("usd", [float("inf"), 1e18, float("nan"), -1.0])
+def test_a_budget_is_an_amount_that_can_be_counted(usd: float) -> None:
+    with pytest.raises(ValueError, match="usd"):
+        Budget(usd=usd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from argo_mw import ArgoError, BudgetExceeded
@@ -21,10 +21,12 @@ from argo_mw.testing import (
 from argo_mw.testing import settle as settled
 from argo_mw.testing.guards import context_on
 from argo_mw_llm.accounting import Accounting
+from argo_mw_llm.bounds import bound_of
 from argo_mw_llm.budget_guard import BudgetGuard
 from argo_mw_llm.budgets import STOPPED
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.operations import operations
+from argo_mw_llm.prices import load_prices
 
 BUDGETS = (
     Budget(usd=0.5),
@@ -67,14 +69,20 @@ class TestBudgets(GuardConformance):
         return make
 
 
-def process(store: SlowStore, clock: FakeClock, budget: Budget) -> tuple[BudgetGuard, Request]:
+def process(
+    store: SlowStore,
+    clock: FakeClock,
+    *budgets: Budget,
+    provider: str = "glm",
+    model: str = "glm-5.3",
+) -> tuple[BudgetGuard, Request]:
     """Return the guard of a process that shares *store*, and a request."""
     context = context_on(store, clock)
-    config = LlmConfig(budgets=(budget,))
+    config = LlmConfig(budgets=budgets)
     guard = BudgetGuard("glm-5.3", Accounting(config, context), context, _no_count)
     complete = next(one for one in operations(config) if one.name == "complete")
-    upstream = Upstream("glm", ["complete"], _never_asked, metered=True)
-    asked = {"messages": "Why?", "max_tokens": 100}
+    upstream = Upstream(provider, ["complete"], _never_asked, metered=True)
+    asked = {"messages": "Why?", "max_tokens": 100, "model": model}
     return guard, Request(upstream, (make_call(complete, asked, tenant="desk"),))
 
 
@@ -115,6 +123,91 @@ async def overrun(away: list[float], billed: float) -> None:
     await guard.reserve(request)
     for one in (store, other_store):
         await one.aclose()
+
+
+BUDGET = st.builds(
+    Budget,
+    usd=st.sampled_from([0.05, 0.1, 0.2]),
+    per=st.sampled_from(["day", "ever"]),
+    tenant=st.sampled_from(["", "*", "desk", "other"]),
+    model=st.sampled_from(["", "*", "glm-5.3", "glm-5.3-20261101", "glm", "claude-haiku-4-5"]),
+    then=st.sampled_from(["refuse", "warn"]),
+)
+
+
+@given(budgets=st.lists(BUDGET, max_size=6), bills=st.lists(st.integers(0, 4), max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_each_dollar_counts_once_in_a_budget_whatever_others_count_the_same(
+    budgets: list[Budget], bills: list[int]
+) -> None:
+    asyncio.run(spend(budgets, bills))
+
+
+async def spend(budgets: list[Budget], bills: list[int]) -> None:
+    clock = FakeClock()
+    store = SlowStore(clock=clock)
+    guard, request = process(store, clock, *budgets)
+    applying = [
+        one for one in budgets if one.tenant != "other" and not one.model.startswith("claude")
+    ]
+    most = load_prices().of("glm-5.3").most(bound_of("glm", request.calls[0]).prompt, 100)
+    smallest = min((one.usd for one in applying if one.then == "refuse"), default=9.0)
+    spent = 0.0
+    for ten_thousandths in bills:
+        bill = min(ten_thousandths / 10_000, most)
+        if spent + most > smallest + 1e-9:
+            with pytest.raises(BudgetExceeded):
+                await guard.reserve(request)
+            break
+        await guard.reserve(request)
+        rest = guard.settle(request, (Outcome("ok", cost=Cost(bill)),))
+        if rest is not None:
+            await rest
+        spent += bill
+    held = {k: n for k, n in store.counters.items() if k.startswith("argo:llm")}
+    assert all(abs(spent - nanos / 1e9) < 1e-7 for nanos in held.values())
+    await store.aclose()
+
+
+@given(name=st.text(max_size=30) | st.from_regex(r"[a-z]{2,8}[-.0-9a-z]{0,10}", fullmatch=True))
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [("glm", "glm-5.3"), ("qwen", "qwen3.8-max"), ("deepseek", "deepseek-v4-pro")],
+)
+@settings(max_examples=60, deadline=None)
+def test_no_name_that_is_not_known_slips_past_the_budgets_of_whom_is_asked(
+    provider: str, model: str, name: str
+) -> None:
+    assume(load_prices().of(name) is None and name)
+
+    async def ask() -> None:
+        store, clock = SlowStore(), FakeClock()
+        for scope in (model, provider):
+            guard, request = process(
+                store, clock, Budget(usd=5.0, model=scope), provider=provider, model=name
+            )
+            with pytest.raises(BudgetExceeded, match="is not known"):
+                await guard.reserve(request)
+        await store.aclose()
+
+    asyncio.run(ask())
+
+
+async def test_a_budget_that_names_no_known_model_holds_all_that_it_may_mean() -> None:
+    for scope, model, held in [
+        ("glm-5.33", "glm-5.3", True),
+        ("glm", "glm-5.3-flash", True),
+        ("sonnet", "glm-5.3", True),
+        ("claude-sonet-5-5", "glm-5.3", False),
+    ]:
+        guard, request = process(
+            SlowStore(), FakeClock(), Budget(usd=0.0, model=scope), model=model
+        )
+        if held:
+            with pytest.raises(BudgetExceeded):
+                await guard.reserve(request)
+        else:
+            await guard.reserve(request)
 
 
 async def _no_count(*_: object) -> None:
