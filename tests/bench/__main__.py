@@ -25,7 +25,7 @@ from tests.bench._machine import machine, now, versions
 
 ALL = "all"
 ORDER = (
-    *("pipeline", "sandbox", "persist", "cache", "outage", "coalesce"),
+    *("pipeline", "sandbox", "persist", "cache", "outage", "half_stores", "coalesce"),
     *("race", "adaptive_ttl", "llm", "similarity"),
 )
 DATA = {"adaptive_ttl": "prices", "similarity": "prompts"}

@@ -36,7 +36,7 @@ async def run(args: argparse.Namespace) -> dict[str, float]:
     medians = {name: statistics.median(r[name] for r in rounds) for name in rounds[0]}
     return {
         "outage_failed_calls": sum(int(str(s["failures"])) for s in found),
-        "outage_wrong_answers": sum(len(list(s["wrong"])) for s in found),  # type: ignore[call-overload]
+        "outage_wrong_answers": sum(int(str(s["wrongs"])) + int(str(s["stales"])) for s in found),
         **{name: round(figure, 3) for name, figure in medians.items()},
     }
 

@@ -103,10 +103,10 @@ class Nodes:
             assert time.monotonic() < deadline, "they never agreed"
 
     async def judge(self) -> list[Status]:
-        """Check that no process has seen a call fail or a wrong answer."""
+        """Check that no process has seen a call fail, or a wrong or stale answer."""
         found = await self.ask("status")
-        seen = [{"wrong": s["wrong"], "failed": s["failed"]} for s in found]
-        assert [{"wrong": [], "failed": []}] * len(found) == seen, f"{seen}"
+        seen = [{name: s[name] for name in ("wrong", "stale", "failed")} for s in found]
+        assert [{"wrong": [], "stale": [], "failed": []}] * len(found) == seen, f"{seen}"
         return found
 
 
@@ -122,7 +122,7 @@ async def nodes(
     """Start *count* processes with *callers* callers in all, each pausing up to *pause* seconds."""
     with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
         truth = Path(directory, "truth")
-        truth.write_bytes((1).to_bytes(8, sys.byteorder) * KEYS)
+        truth.write_bytes((1).to_bytes(8, sys.byteorder) * KEYS + bytes(8 * KEYS))
         started = []
         for number in range(count):
             settings = {
