@@ -28,6 +28,7 @@ from argo_mw_llm.responses import (
     refused,
     stream_of,
     taken,
+    unreadable,
 )
 from argo_mw_llm.usage import parse
 
@@ -135,9 +136,11 @@ class ChainTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the response to *request*."""
-        body = body_of(request.url.path, await request.aread())
-        if body is None:
+        if not _asks_for_answer(request):
             return await self._inner.handle_async_request(request)
+        body = _body_of(await request.aread())
+        if body is None:
+            return async_response(unreadable(), request)
         inner, argo = self._inner, self._argo
         own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
 
@@ -189,9 +192,11 @@ class BlockingChainTransport(httpx2.BaseTransport):
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the response to *request*."""
-        body = body_of(request.url.path, request.read())
-        if body is None:
+        if not _asks_for_answer(request):
             return self._inner.handle_request(request)
+        body = _body_of(request.read())
+        if body is None:
+            return blocking_response(self._argo, unreadable(), request)
 
         own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
 
@@ -245,10 +250,12 @@ def _changed(
     )
 
 
-def body_of(path: str, content: bytes) -> dict[str, object] | None:
-    """Return the body of a request for an answer, or ``None`` for any other request."""
-    if not path.endswith("/chat/completions"):
-        return None
+def _asks_for_answer(request: httpx2.Request) -> bool:
+    return request.method == "POST" and request.url.path.rstrip("/").endswith("/chat/completions")
+
+
+def _body_of(content: bytes) -> dict[str, object] | None:
+    """Return the body of a request for an answer, or ``None`` if it cannot be read."""
     try:
         body = parse(content)
     except ValueError:

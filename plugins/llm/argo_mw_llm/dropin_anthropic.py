@@ -128,7 +128,7 @@ def _body(request: APIRequest) -> dict[str, Any] | None:
     body = request.json
     if request.method.lower() != "post" or not isinstance(body, dict):
         return None
-    path = request.url.partition("?")[0]
+    path = request.url.partition("?")[0].rstrip("/")
     if not path.endswith(_PATH):
         return None
     extra = request.options.extra_json or {}

@@ -164,6 +164,15 @@ def refused(error: Refusal) -> RawResponse:
     return _refusal(402 if isinstance(error, BudgetExceeded) else 429, "refused", str(error))
 
 
+def unreadable() -> RawResponse:
+    """Return the response to a request for an answer that cannot be read.
+
+    What it may cost is not known, so it passes no budget.
+    """
+    message = "argo-mw cannot read this request: send a JSON object, not compressed"
+    return _refusal(400, "unreadable", message)
+
+
 def _refusal(status: int, code: str, message: str) -> RawResponse:
     body = {"error": {"type": "argo_mw_refusal", "code": code, "message": message}}
     headers = (("content-type", "application/json"), ("x-should-retry", "false"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import socket
 from pathlib import Path
 from typing import Any
@@ -368,6 +370,27 @@ async def test_a_request_that_never_left_costs_nothing(open_argo: OpenArgo, tmp_
     assert [("failed", False, 0.0)] * 2 == [
         (one.status, one.cost.estimated, one.cost.usd) for one in booked
     ]
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("blocking", [False, True])
+@pytest.mark.parametrize("content", [gzip.compress(json.dumps(CHAT).encode()), b'["model"]'])
+async def test_a_request_for_an_answer_that_cannot_be_read_is_not_sent(
+    sandbox: Sandbox, open_argo: OpenArgo, content: bytes, blocking: bool, slash: str
+) -> None:
+    request = httpx2.Request(
+        "POST", f"{sandbox.url('deepseek')}/chat/completions{slash}", content=content
+    )
+    async with open_argo() as argo:
+        if blocking:
+            closed = BlockingArgo({"argo": {"shared": "memory://"}}, installed=False)
+            response = transport(closed, "deepseek").handle_request(request)
+            response.read()
+        else:
+            response = await transport(argo, "deepseek").handle_async_request(request)
+            await response.aread()
+    assert (400, "unreadable") == (response.status_code, response.json()["error"]["code"])
+    assert 0 == sandbox.counts_of("deepseek").requests
 
 
 async def test_other_requests_go_straight_on(sandbox: Sandbox, open_argo: OpenArgo) -> None:
