@@ -135,7 +135,9 @@ class Argo(Caller):
                 )
                 if exposed := exposure(state_dir):
                     self._context.warn_once("state directory", exposed)
-                self._builder = PipelineBuilder(self._plugins, self._context)
+                self._builder = PipelineBuilder(
+                    self._plugins, self._context, self._engine.answering
+                )
                 self._builder.given = self._given
                 await self._start(self._context)
         except ConfigError as error:
@@ -209,7 +211,7 @@ class Argo(Caller):
                 timeout=timeout,
             )(function)
             check(declared, function, self._wrapped.get(declared.name))
-            self._give(declared, upstream_of(function, declared, self._engine.wrapped))
+            self._give(declared, upstream_of(function, declared))
             self._wrapped[declared.name] = function
             return wrapped(function, declared, self.call)
 

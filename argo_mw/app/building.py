@@ -14,6 +14,7 @@ from argo_mw.app.stand_ins import StandIns
 from argo_mw.app.upstreams import BoundUpstream, UpstreamBinder
 from argo_mw.base.cancellation import described
 from argo_mw.base.errors import ConfigError, PluginError
+from argo_mw.chain.answering import Answering
 from argo_mw.chain.compose import Chain
 from argo_mw.chain.context import Context
 from argo_mw.chain.order import order
@@ -37,10 +38,10 @@ class PipelineBuilder:
         given: Operations and upstreams that the program itself brings, by name.
     """
 
-    def __init__(self, plugins: Plugins, context: Context) -> None:
+    def __init__(self, plugins: Plugins, context: Context, answering: Answering) -> None:
         self._plugins = plugins
         self._context = context
-        self._binder = UpstreamBinder(plugins, context)
+        self._binder = UpstreamBinder(plugins, context, answering)
         self._shadows = ShadowRunner(context.clock, context.tasks, self._report)
         self._stand_ins = StandIns()
         self.given: dict[str, Contributions] = {}

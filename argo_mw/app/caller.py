@@ -31,8 +31,8 @@ class Caller:
         Raises:
             UnknownOperation: No installed plugin offers it.
             BadParameter: A parameter is missing, unknown, refused, or cannot be part of a key.
-            ScopeConflict: A wrapped function that answers a public operation asks for what
-                belongs to a tenant.
+            ScopeConflict: It was asked from inside of an upstream or a wrapped function that
+                answers a public operation, for what belongs to a tenant.
             DeadlineExceeded: The answer did not come in time.
             Refusal: Quotas, budgets or circuit breakers refused it.
             UpstreamError: The only upstream failed.
@@ -87,8 +87,8 @@ class Caller:
         """Return a caller with other options; those that are not given stay as they are.
 
         Args:
-            tenant: The tenant of its calls, which has a name. Without one, what a wrapped function
-                asks is asked on behalf of the tenant that the function answers.
+            tenant: The tenant of its calls, which has a name. Without one, what an upstream or a
+                wrapped function asks is asked on behalf of the tenant that it answers.
             timeout: Seconds that it waits at most.
             max_age: The greatest age of an acceptable answer, in seconds.
             extensions: Values for layers, by names that begin with a plugin's name and a dot.

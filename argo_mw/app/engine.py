@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
 from argo_mw.app.configured import configuration_of
 from argo_mw.app.pipeline import Pipeline
-from argo_mw.app.scope import WrappedCalls, check_scope
+from argo_mw.app.scope import check_scope
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import BadParameter, CallCycle, DeadlineExceeded, NotFound
 from argo_mw.base.tasks import Tasks
+from argo_mw.chain.answering import Answering
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.costs import Costs
 from argo_mw.chain.find import Looks, await_looks
@@ -45,7 +46,7 @@ class Engine:
         tasks: The background tasks.
         costs: The recorder of what requests cost.
         calls: The calls of the current pipeline; an attribute, since every memory hit reads it.
-        wrapped: The calls that wrapped functions are answering.
+        answering: The calls that upstreams are answering.
     """
 
     def __init__(self, plugins: Plugins, clock: Clock, events: Events, tasks: Tasks) -> None:
@@ -58,7 +59,7 @@ class Engine:
         # Also after the end of the application, for what is recorded of the last calls.
         self._latest: Pipeline | None = None
         self.calls: Calls = NO_CALLS
-        self.wrapped = WrappedCalls()
+        self.answering = Answering()
         self._longest_timeout = 0.0
         self._refreshing: dict[str, Refresh] = {}
         self._configurations: dict[frozenset[str], str] = {}
@@ -163,6 +164,7 @@ class Engine:
         """Return the answer to a question that *parent* depends on."""
         call, chain = self.calls.get(operation, parent.tenant, parameters)
         check_scope(parent.operation, chain.operation)
+        self._check_here(chain.operation)
         if call.key == parent.key or call.key in parent.ancestors:
             msg = f"{call.label} asks for itself, through {parent.operation.name}"
             raise CallCycle(msg)
@@ -184,6 +186,7 @@ class Engine:
     ) -> dict[str, Outcome | Exception]:
         """Return the answer or the error for each subject that *parent* depends on."""
         check_scope(parent.operation, self.pipeline.operation(operation))
+        self.check_asked(operation)
         return await self.map(
             operation, subjects, parameters, lambda one: self.nested(parent, operation, one)
         )
@@ -218,17 +221,20 @@ class Engine:
         """Check that *operation* may be asked here.
 
         Raises:
-            ScopeConflict: A wrapped function asks it that answers a public operation, and its
-                answers belong to a tenant.
+            ScopeConflict: An upstream asks it that answers a public operation, and its answers
+                belong to a tenant.
         """
-        asking = self.wrapped.here()
+        self._check_here(self.pipeline.operation(operation))
+
+    def _check_here(self, asked: AnyOperation) -> None:
+        asking = self.answering.here()
         if asking is not None:
-            check_scope(asking.operation, self.pipeline.operation(operation))
+            check_scope(asking.operation, asked)
 
     def attributed(self, call: Call, parameters: Parameters, *, named: bool) -> Call:
         """Return *call*, whose answers belong to a tenant, as it may be asked here.
 
-        Where a wrapped function asks it, that is on behalf of the tenant that the function answers.
+        Where an upstream asks it, that is on behalf of the tenant that the upstream answers.
 
         Args:
             call: What a caller asks.
@@ -236,9 +242,9 @@ class Engine:
             named: Whether the caller names its tenant, which is then asked for everywhere.
 
         Raises:
-            ScopeConflict: A wrapped function asks it that answers a public operation.
+            ScopeConflict: An upstream asks it that answers a public operation.
         """
-        asking = self.wrapped.here()
+        asking = self.answering.here()
         if asking is None:
             return call
         check_scope(asking.operation, call.operation)
@@ -250,7 +256,12 @@ class Engine:
         """Ask *call* again in the background, for the caches to keep.
 
         Returns what to wait for, which may have been under way; ``None`` when there are too many.
+
+        Raises:
+            ScopeConflict: An upstream asks it that answers a public operation, and the answers to
+                *call* belong to a tenant.
         """
+        self._check_here(call.operation)
         under_way = self._refreshing.get(call.key)
         if under_way is not None:
             return under_way
@@ -270,10 +281,8 @@ class Engine:
         return refresh
 
     def caller_context(self) -> contextvars.Context:
-        """Return a copy of the caller's context, in which no wrapped function asks."""
-        context = contextvars.copy_context()
-        context.run(self.wrapped.current.set, None)
-        return context
+        """Return a copy of the caller's context, in which no upstream asks."""
+        return self.answering.nowhere()
 
     async def charge_extra(self, call: Call) -> None:
         """Charge one more request for *call*, which is bound to an upstream."""

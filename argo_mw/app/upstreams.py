@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from argo_mw.app.names import unknown
 from argo_mw.base.errors import ConfigError
+from argo_mw.chain.answering import Answering
 from argo_mw.chain.attempt import UpstreamCaller
 from argo_mw.chain.context import Context
 from argo_mw.chain.quota import Quota
@@ -49,8 +50,9 @@ class BoundUpstream:
 class UpstreamBinder:
     """Makes upstreams ready, and keeps those that have not changed."""
 
-    def __init__(self, plugins: Plugins, context: Context) -> None:
+    def __init__(self, plugins: Plugins, context: Context, answering: Answering) -> None:
         self._plugins = plugins
+        self._answering = answering
         self._context = context
 
     def bind(
@@ -144,6 +146,7 @@ class UpstreamBinder:
             ages=context.ages,
             events=context.events,
             tasks=context.tasks,
+            answering=self._answering,
             lacking_ttl=lacking_ttl,
         )
 

@@ -20,6 +20,7 @@ from argo_mw.base.errors import (
 )
 from argo_mw.base.secret import redact
 from argo_mw.base.tasks import Tasks
+from argo_mw.chain.answering import Answering
 from argo_mw.chain.batching import CallBatcher
 from argo_mw.chain.sender import Sender
 from argo_mw.model.call import Call
@@ -43,6 +44,7 @@ class UpstreamCaller:
         clock: The time.
         events: Delivers events.
         tasks: The owner of background tasks.
+        answering: Where the calls that it answers are noted.
         lacking_ttl: Seconds that an answer which lacks something lives at most.
     """
 
@@ -55,6 +57,7 @@ class UpstreamCaller:
         ages: Ages,
         events: Events,
         tasks: Tasks,
+        answering: Answering,
         lacking_ttl: float,
     ) -> None:
         self._upstream = upstream
@@ -63,7 +66,7 @@ class UpstreamCaller:
         self._clock = clock
         self._ages = ages
         self._events = events
-        sender = Sender(upstream, guards, events, clock, tasks)
+        sender = Sender(upstream, guards, events, clock, tasks, answering)
         self.charge_extra = sender.charge_extra
         self._send: Send = sender.send
         if upstream.batching is not None:

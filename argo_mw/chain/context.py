@@ -53,7 +53,7 @@ class Runtime(Protocol):
         """Ask *call* again in the background."""
 
     def caller_context(self) -> contextvars.Context:
-        """Return a copy of the caller's context, in which no wrapped function asks."""
+        """Return a copy of the caller's context, in which no upstream asks."""
 
     def upstreams(self, call: Call) -> Sequence[Upstream]:
         """Return the upstreams that may answer *call* now."""
@@ -133,8 +133,9 @@ class Context:
 
         Raises:
             CallCycle: *parent* or one of its ancestors is this very question.
-            ScopeConflict: *parent*'s operation is public, and the answers to *operation* belong
-                to a tenant; nothing was asked.
+            ScopeConflict: The operation of *parent*, or of the call that an upstream answers
+                here, is public, and the answers to *operation* belong to a tenant; nothing was
+                asked.
             ArgoError: As :meth:`argo_mw.Argo.outcome`.
         """
         return await self._runtime.nested(parent, operation, parameters)
@@ -189,6 +190,10 @@ class Context:
         """Ask *call* again in the background, past the caches' lookup, unless that is under way.
 
         Await its :meth:`~Refresh.wait` for the answer. ``None`` when too many are under way.
+
+        Raises:
+            ScopeConflict: An upstream asks it that answers a public operation, and the answers to
+                *call* belong to a tenant.
         """
         return self._runtime.refresh(call)
 
@@ -196,7 +201,7 @@ class Context:
         """Return a copy of the caller's context, to run a load in that others may share.
 
         A trace goes on in it, with the load below the caller's span. What is asked in it is asked
-        on behalf of no wrapped function around the caller.
+        on behalf of no call that an upstream around the caller answers.
         """
         return self._runtime.caller_context()
 

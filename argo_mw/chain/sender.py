@@ -9,11 +9,13 @@ from argo_mw.base.cancellation import described, is_failure
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
 from argo_mw.base.tasks import Tasks
+from argo_mw.chain.answering import Answering, UnderWay
 from argo_mw.chain.settlement import SentRequest, Settlement
 from argo_mw.model.call import NOTHING, ON_SENT, Call
 from argo_mw.model.events import Events, RequestSent
 from argo_mw.model.guard import CountingGuard, Guard, Request, Result
 from argo_mw.model.outcome import Outcome
+from argo_mw.model.stream import Stream
 from argo_mw.model.upstream import Upstream
 
 
@@ -27,9 +29,11 @@ class Sender:
         events: Events,
         clock: Clock,
         tasks: Tasks,
+        answering: Answering,
     ) -> None:
         self.upstream = upstream
         self._tasks = tasks
+        self._answering = answering
         self._settlement = Settlement(upstream, events, clock)
         self._guards = tuple(guards)
         self._counting = tuple(g for g in guards if isinstance(g, CountingGuard))
@@ -42,10 +46,20 @@ class Sender:
             await self._reserve(request)
         sent = self._settlement.begin((call,))
         self._announce(call, 1)
+        current = self._answering.current
         try:
-            outcome = await self.upstream.fetch(call)
+            # By hand: `with self._answering.answer(call)` takes longer, and every request pays.
+            under_way = UnderWay(call, current.get())
+            before = current.set(under_way)
+            try:
+                outcome = await self.upstream.fetch(call)
+            finally:
+                current.reset(before)
+                under_way.call = None
             if not isinstance(outcome, Outcome):
                 raise self._no_outcome(outcome)
+            if isinstance(outcome.value, Stream):
+                self._answering.read_streams(call, under_way, (outcome,))
         except BaseException as error:
             ours = self._as_ours(error)
             if request is not None or sent is not None:
@@ -68,7 +82,9 @@ class Sender:
             for call in calls[1:]:
                 self._note_sent(call)
             self._announce(calls[0], len(calls))
-            answers = await batching.fetch_many(request.calls)
+            # All calls of a batch are one tenant's, or their answers are public.
+            with self._answering.answer(calls[0]) as under_way:
+                answers = await batching.fetch_many(request.calls)
             if len(answers) != len(calls):
                 msg = (
                     f"upstream {self.upstream.name!r} answered {len(answers)} of {len(calls)} "
@@ -76,6 +92,7 @@ class Sender:
                 )
                 raise UpstreamError(msg, upstream=self.upstream.name)
             answers = [self._each(answer) for answer in answers]
+            self._answering.read_streams(calls[0], under_way, answers)
         except BaseException as error:
             ours = self._as_ours(error)
             await self._settle(request, sent, (_ending(error, ours),) * len(calls))

@@ -90,6 +90,14 @@ class Stream(Generic[C]):
         """Call *callback* with the stream once it has ended, well or not; at once if it has."""
         self._buffer.when_done(lambda: callback(self))
 
+    def read_after(self, enter: Callable[[], object]) -> None:
+        """Call *enter* in the context that the source is read in; the first one given counts.
+
+        That is a copy of the first reader's context, who need not be the caller that is answered.
+        """
+        if self._buffer.enter is None:
+            self._buffer.enter = enter
+
     async def first(self) -> C | None:
         """Wait for the first chunk, or ``None`` from an empty stream, without being a reader.
 

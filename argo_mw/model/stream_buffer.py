@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Generic, TypeVar, cast
 
 from attrs import define, frozen
@@ -33,6 +33,7 @@ class StreamBuffer(Generic[C]):
         done: Whether nothing more arrives.
         error: Why it ended before its source did, or ``None``.
         cost: What all of it cost; ``None`` until that is known.
+        enter: Is called in the context that the source is read in, before that begins.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class StreamBuffer(Generic[C]):
         self.done = False
         self.error: Exception | None = None
         self.cost: Cost | None = None
+        self.enter: Callable[[], object] | None = None
         self._source = source
         self._chunks: list[C | _Copied | _Uncopied] = []
         self._max_chunks = max_chunks
@@ -78,7 +80,7 @@ class StreamBuffer(Generic[C]):
         """Read the source from now on, if that has not begun."""
         if self._pump is None and not self.done:
             self._pump = self._tasks.spawn(
-                f"stream:{self._name}", self._read_source(), of_call=True
+                f"stream:{self._name}", self._read_source(), context=self._context(), of_call=True
             )
 
     def aborted(self, why: str) -> StreamAborted:
@@ -96,13 +98,19 @@ class StreamBuffer(Generic[C]):
             # A task that is cancelled before its first step closes nothing.
             with contextlib.suppress(Closed):
                 self._tasks.spawn(
-                    f"stream-close:{self._name}", self._close_source(), context=copy_context()
+                    f"stream-close:{self._name}", self._close_source(), context=self._context()
                 )
 
     def wake(self) -> None:
         """Let all that wait look again."""
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
+
+    def _context(self) -> Context:
+        context = copy_context()
+        if self.enter is not None:
+            context.run(self.enter)
+        return context
 
     async def _read_source(self) -> None:
         self._pumping = True

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from argo_mw import Argo, DeadlineExceeded, NotShareable, Outcome, UpstreamError
+from argo_mw import Argo, DeadlineExceeded, NotShareable, Outcome, ScopeConflict, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import (
     Call,
@@ -246,7 +246,7 @@ async def test_a_flight_runs_in_a_copy_of_the_context_of_the_caller_that_starts_
 async def test_a_shared_load_asks_on_behalf_of_no_tenant_whose_function_started_it(
     clock: FakeClock,
 ) -> None:
-    """Also where an upstream of a public operation asks past the chain, for nobody's tenant."""
+    """It is a public operation that asks, whoever started its load: it may not ask a tenant's."""
 
     async def prices(call: Call) -> Outcome:
         return Outcome(await argo.call("notes", symbol=call.subject))
@@ -267,11 +267,13 @@ async def test_a_shared_load_asks_on_behalf_of_no_tenant_whose_function_started_
         return await argo.call("bars", symbol=symbol)
 
     async with argo:
-        assert "default" == await argo.options(tenant="acme").call("mine", symbol="AAPL")
+        for tenant in ("acme", "default"):
+            with pytest.raises(ScopeConflict, match="bars is public, .* it asks notes"):
+                await argo.options(tenant=tenant).call("mine", symbol="AAPL")
 
 
 async def _of_tenant(call: Call) -> Outcome:
-    return Outcome(call.tenant)
+    raise AssertionError
 
 
 @pytest.mark.parametrize(("later", "loads"), [(0.9, 1), (1.1, 2)])

@@ -15,7 +15,17 @@ import openai
 import pytest
 
 import argo_mw_coalesce.plugin as coalesce
-from argo_mw import Argo, BlockingArgo
+from argo_mw import Argo, BlockingArgo, Outcome, ScopeConflict
+from argo_mw.plugin import (
+    AnyOperation,
+    Call,
+    RequestSettled,
+    Scope,
+    Upstream,
+    hookimpl,
+    operation,
+)
+from argo_mw.testing import capture_events
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, chain, transport
 from argo_mw_llm.cost_file import COSTS, read
@@ -527,4 +537,54 @@ async def test_whatever_an_sdk_can_write_goes_through_the_chain(
             url = f"{sandbox.url('deepseek')}/chat/completions"
             response = await client.post(url, content=body)
     assert 402 == response.status_code
+    assert 0 == sandbox.counts_of("deepseek").requests
+
+
+class Asks:
+    """A plugin whose operation ``view`` asks a provider with a client of its SDK."""
+
+    client: openai.AsyncOpenAI
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    @hookimpl
+    def register_operations(self) -> list[AnyOperation]:
+        @operation(name="view", subject="symbol", scope=self._scope)
+        def view(symbol: str) -> str:
+            raise AssertionError
+
+        return [view]
+
+    @hookimpl
+    def register_upstreams(self) -> list[Upstream]:
+        return [Upstream("views", {"view"}, self._fetch)]
+
+    async def _fetch(self, call: Call) -> Outcome:
+        said = await self.client.chat.completions.create(**CHAT)
+        return Outcome(said.choices[0].message.content)
+
+
+async def test_a_client_in_an_upstream_asks_and_pays_for_the_tenant_that_it_answers(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    plugin = Asks("tenant")
+    async with open_argo(plugins={**LAYERS, "asks": plugin}) as argo, chat(argo, sandbox) as client:
+        plugin.client = client
+        events = capture_events(argo)
+        for tenant in ("desk-7", "desk-8"):
+            await argo.options(tenant=tenant).call("view", symbol="x")
+    paid = [charge for settled in events.of(RequestSettled) for charge in settled.charges]
+    assert ["desk-7", "desk-8"] == [one.tenant for one in paid if one.upstream == "deepseek"]
+    assert 2 == sandbox.counts_of("deepseek").requests
+
+
+async def test_a_client_in_a_public_upstream_is_refused_before_anything_is_asked(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    plugin = Asks("public")
+    async with open_argo(plugins={**LAYERS, "asks": plugin}) as argo, chat(argo, sandbox) as client:
+        plugin.client = client
+        with pytest.raises(ScopeConflict, match="view is public"):
+            await argo.call("view", symbol="x")
     assert 0 == sandbox.counts_of("deepseek").requests
