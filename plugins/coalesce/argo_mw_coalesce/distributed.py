@@ -224,10 +224,17 @@ class DistributedCoalesce:
         # In this order, asked in one turn: drivers send them together and keep the order.
         stored, _, _ = await asyncio.gather(
             self._shared.set_fenced(result_key, data, lease, ttl=self._result_ttl),
-            self._shared.publish(CHANNEL, result_key.encode()),
+            self._notify(result_key),
             self._shared.release(lease),
         )
         return stored
+
+    async def _notify(self, result_key: str) -> None:
+        """Wake waiting processes; where no messages are sent, they look again by themselves."""
+        try:
+            await self._shared.publish(CHANNEL, result_key.encode())
+        except SharedUnavailable:
+            self._context.tag_versions.health.look()
 
     async def _newer_outcome(self, result_key: str, lease: Lease) -> Outcome | None:
         """Return what a later holder has published, so that no cache replaces it with the older."""
@@ -248,7 +255,7 @@ class DistributedCoalesce:
 
     async def _release(self, result_key: str, lease: Lease) -> None:
         await self._shared.release(lease)
-        await self._shared.publish(CHANNEL, result_key.encode())
+        await self._notify(result_key)
 
     # -- waiting for another process ---------------------------------------------------------
 

@@ -308,6 +308,31 @@ async def test_a_lease_is_released_once_the_store_is_reachable(
         assert 2 == (await waiting).value
 
 
+async def test_a_store_that_sends_no_messages_shares_results_and_leaves_nothing_to_repeat(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = held("one"), held("other")
+    async with instance(store, one, clock) as first, instance(store, other, clock) as second:
+
+        async def refuse(*_: object) -> None:
+            msg = "no channels"
+            raise SharedUnavailable(msg)
+
+        context_of(first).shared.publish = refuse  # type: ignore[method-assign]
+        holding = ask(first)
+        await settle()
+        waiting = ask(second)
+        await settle()
+        one.gate.set()
+        assert "one" == (await holding).value
+        await settle()
+        assert [] == [name for name in tasks_of(first) if "coalesce:release" in name]
+        await clock.advance(0.02)
+        assert waiting.done()
+        assert "one" == (await waiting).value
+    assert [] == other.asked
+
+
 async def test_a_result_is_taken_even_if_the_lease_cannot_be_released(
     store: str, clock: FakeClock
 ) -> None:
