@@ -18,6 +18,8 @@ from argo_mw.model.guard import Guard
 from argo_mw.model.upstream import Batching, Limits, Upstream
 from argo_mw.registry import Plugins
 
+_CORE: Final = ""
+
 
 @frozen(eq=False)
 class BoundUpstream:
@@ -43,8 +45,12 @@ class BoundUpstream:
 
     @property
     def asked_guards(self) -> Sequence[Guard]:
-        """The guards that are asked, in their order."""
-        return [guard for name in sorted(self.guarding) for guard in self.guards[name]]
+        """The guards that are asked, in their order: by plugin, and the core's own last.
+
+        What the core's charge to windows of time is sent at once, however long others take.
+        """
+        names = sorted(self.guarding, key=lambda name: (name == _CORE, name))
+        return [guard for name in names for guard in self.guards[name]]
 
 
 class UpstreamBinder:
@@ -98,7 +104,7 @@ class UpstreamBinder:
             retries=base.retries if settings.retries is None else settings.retries,
             batching=_batching(base.batching, settings.max_batch),
         )
-        guards = {"": self._own_guards(upstream, lifted=_LIFTED in _limits_of(settings))}
+        guards = {_CORE: self._own_guards(upstream, lifted=_LIFTED in _limits_of(settings))}
         for name in self._plugins.implementing("register_guards"):
             answer = self._plugins.call(
                 name,

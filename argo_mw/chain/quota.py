@@ -27,6 +27,7 @@ MAX_WAIT = 1.0
 """Seconds that a call waits for a window to open before it is refused."""
 
 _LOST = "the shared store has lost what it counted"
+_SLOW = "the shared store takes longer to count than its windows last"
 _TOO_MANY = 429
 _MAX_PUSHBACK = 86_400.0
 
@@ -65,8 +66,8 @@ class _Full:
 class Quota:
     """Keeps the requests to one upstream within its limits.
 
-    A metered upstream without any limit is refused, unless the configuration has lifted its limits:
-    where money is at stake, somebody must have said so. A window whose count the store has lost
+    A metered upstream without a limit for a time is refused, unless the configuration has lifted
+    it: where money is at stake, somebody must have said so. A window whose count the store has lost
     counts as full.
 
     Args:
@@ -95,8 +96,8 @@ class Quota:
         self._clock = clock
         self._epochs = epochs if epochs is not None else Epochs(shared, clock)
         self._give_backs = GiveBacks(clock, tasks)
-        self._forbidden = upstream.metered and upstream.limits.unlimited and not lifted
         self._windows = _windows(upstream.limits)
+        self._forbidden = upstream.metered and not self._windows and not lifted
         self._blocked_key = f"argo:quota:{self._upstream}:blocked"
         concurrency = upstream.limits.concurrency
         self._slots = asyncio.Semaphore(concurrency) if concurrency else None
@@ -175,7 +176,8 @@ class Quota:
             self._slots.release()
 
     async def _wait_for_windows(self) -> list[_Charge]:
-        """Charge the windows, and return what was charged."""
+        """Charge the windows in which the request can be sent, and return what was charged."""
+        end = self._clock.monotonic() + MAX_WAIT
         while True:
             now = self._clock.time()
             charged: list[_Charge] = []
@@ -185,12 +187,22 @@ class Quota:
                 self._return(charged)
                 raise
             if full is None:
-                return charged
+                if self._last(now):
+                    return charged
+                # Charging took so long that a window has ended, and the next one was not charged.
+                full = _Full(now, _SLOW)
             if charged:
                 await asyncio.wait(self._return(charged))
-            if full.opens - now > MAX_WAIT:
+            if full.opens - now > MAX_WAIT or (
+                full.reason == _SLOW and self._clock.monotonic() > end
+            ):
                 raise self._exceeded(full, now)
             await self._clock.sleep(full.opens - now)
+
+    def _last(self, now: float) -> bool:
+        """Return whether the windows that were open at *now* still are."""
+        later = self._clock.time()
+        return all(now // window.seconds == later // window.seconds for window in self._windows)
 
     async def _charge(self, now: float, charged: list[_Charge]) -> _Full | None:
         """Charge every window, noting in *charged* what was; or return when a full one opens."""
@@ -252,8 +264,8 @@ class Quota:
 
     def _no_limits(self) -> QuotaExceeded:
         msg = (
-            f"upstream {self._upstream!r} costs money and has no limits; set per_minute or per_day "
-            f"in [upstreams.{self._upstream}], to 0 if it shall have none"
+            f"upstream {self._upstream!r} costs money and has no limit for a time; set per_minute "
+            f"or per_day in [upstreams.{self._upstream}], to 0 if it shall have none"
         )
         return QuotaExceeded(msg)
 

@@ -186,7 +186,7 @@ class Epochs:
         Raises:
             SharedUnavailable: The store cannot be reached.
         """
-        known = self._mark or await self._known()
+        known = self._mark or self._known()
         keys = [EPOCH_KEY, key, *([] if known is None else [known.witness])]
         number, count, *witnessed = await self._shared.get_many(keys)
         epoch = Epoch(int(number or 0))
@@ -249,13 +249,13 @@ class Epochs:
             if self._epoch not in (None, outdated) and self._openings == openings:
                 assert self._epoch is not None
                 return self._epoch  # found while this caller waited
-            known = await self._known()
+            known = self._known()
             epoch = await self._stored(known)
             if not self._follows(epoch, await self._witnessed(known), known):
                 await self._replace(epoch, _LOST, after=known.epoch if known is not None else 0)
                 epoch = await self._stored(known)
             self._epoch, self._openings = epoch, openings
-            await self._remember(epoch, known)
+            self._remember(epoch, known)
             return epoch
 
     def _opened(self) -> int:
@@ -265,9 +265,9 @@ class Epochs:
 
     # -- what this machine knows -------------------------------------------------------------
 
-    async def _known(self) -> Mark | None:
+    def _known(self) -> Mark | None:
         """Return what this process has seen, and the others on this machine."""
-        kept = None if self._file is None else await asyncio.to_thread(self._file.read)
+        kept = None if self._file is None else self._file.read()
         return kept if self._mark is None else self._mark.merged(kept)
 
     def _follows(self, epoch: Epoch, witnessed: int, known: Mark | None) -> bool:
@@ -296,7 +296,7 @@ class Epochs:
         if self._file is not None and self._due is None:
             self._due = asyncio.get_running_loop().call_later(_WRITE_AFTER, self._write)
 
-    async def _remember(self, epoch: Epoch, known: Mark | None) -> None:
+    def _remember(self, epoch: Epoch, known: Mark | None) -> None:
         if known is not None and known.epoch == epoch.number:
             self._mark = known.merged(self._mark)
             return
@@ -306,7 +306,7 @@ class Epochs:
             self.warn(LOSS)
         if self._file is not None:
             try:
-                kept = await asyncio.to_thread(self._file.write, self._mark)
+                kept = self._file.write(self._mark)
             except OSError as error:
                 self._warn_of(error)
             else:

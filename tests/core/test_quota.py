@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import cycle
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from argo_mw import Action, Outcome, QuotaExceeded, UpstreamError
+from argo_mw import Action, Argo, Outcome, QuotaExceeded, UpstreamError
 from argo_mw.chain.quota import Quota
-from argo_mw.model.guard import Request
-from argo_mw.plugin import Call, Limits, RequestSent, Upstream, operation
-from argo_mw.store import Epochs
+from argo_mw.model.guard import Request, Result
+from argo_mw.plugin import (
+    Call,
+    Clock,
+    Limits,
+    RequestSent,
+    Upstream,
+    context_of,
+    hookimpl,
+    operation,
+)
+from argo_mw.store import Count, Epochs, OpenShared
 from argo_mw.store.memory import MemoryShared
 from argo_mw.testing import (
     FakeClock,
@@ -226,6 +241,15 @@ async def test_what_costs_money_and_has_no_limit_is_refused(open_argo) -> None:
         assert await argo.call("bars", symbol="A") == "A"
 
 
+async def test_a_limit_of_requests_at_once_is_no_limit_of_money(open_argo) -> None:
+    """Three at once are any number a day."""
+    upstream = Scripted("a", ["bars"], limits=Limits(concurrency=3), metered=True)
+    for config in ({}, {"concurrency": 5}):
+        async with open_argo(upstream, config={"upstreams": {"a": config}}) as argo:
+            with pytest.raises(QuotaExceeded, match="no limit for a time"):
+                await argo.call("bars", symbol="A")
+
+
 @pytest.mark.parametrize("metered", [False, True])
 @pytest.mark.parametrize("limit", ["per_second", "per_minute", "per_day", "concurrency"])
 async def test_every_limit_can_be_lifted(open_argo, limit: str, metered: bool) -> None:
@@ -257,3 +281,97 @@ async def test_a_store_that_has_lost_its_counts_lets_nothing_pass_until_the_wind
         assert 86_400.0 * 20_001 == error.value.retry_at
     await clock.advance(82_800)
     assert await charge(running[0])
+
+
+class SlowToCount(MemoryShared):
+    """A store that takes its time for each addition."""
+
+    def __init__(self, clock: FakeClock, delays: Iterator[float]) -> None:
+        super().__init__(clock=clock)
+        self._delays = delays
+        self._slow_clock = clock
+
+    async def add(self, key: str, amount: int = 1, **more: Any) -> Count:
+        await self._slow_clock.sleep(next(self._delays))
+        count = await super().add(key, amount, **more)
+        await self._slow_clock.sleep(next(self._delays))
+        return count
+
+
+class SlowGuard:
+    """A guard that asks a remote service for permission."""
+
+    name = "slow"
+
+    def __init__(self, clock: FakeClock, delays: Iterator[float]) -> None:
+        self._clock = clock
+        self._delays = delays
+
+    async def reserve(self, request: Request) -> None:
+        await self._clock.sleep(next(self._delays))
+
+    def settle(self, request: Request, result: Result) -> None:
+        return None
+
+    async def release(self, request: Request) -> None:
+        return None
+
+
+@given(
+    delays=st.lists(st.sampled_from([0.0, 0.0, 0.2, 0.7, 2.0]), min_size=1, max_size=9),
+    slow=st.lists(st.sampled_from([0.0, 0.0, 0.0, 0.05, 0.6]), min_size=1, max_size=9),
+    pauses=st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=1, max_size=25),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_more_are_sent_in_a_window_than_its_limit_however_slow_guards_and_stores_are(
+    delays: list[float], slow: list[float], pauses: list[float]
+) -> None:
+    asyncio.run(send_slowly(delays, slow, pauses))
+
+
+async def send_slowly(delays: list[float], slow: list[float], pauses: list[float]) -> None:
+    clock = FakeClock(wall=60.0 * 20_000_000 + 58.6)
+    sent: list[float] = []
+
+    async def fetch(call: Call) -> Outcome:
+        sent.append(clock.time())
+        return Outcome("page")
+
+    limits = Limits(per_second=2, per_minute=8)
+    plugin = SlowStorePlugin(
+        operations=[paged],
+        upstreams=[Upstream("u", ["paged"], fetch, limits=limits)],
+        guards=lambda upstream: [SlowGuard(clock, cycle(delays))],
+    )
+    plugin.store = SlowToCount(clock, cycle(slow))
+    config = {"argo": {"shared": f"slow://{id(plugin)}"}}  # another one for each example
+    async with Argo.open(config, plugins={"p": plugin}, installed=False, clock=clock) as argo:
+        opening = asyncio.ensure_future(context_of(argo).epochs.current())
+        while not opening.done():  # in the time of a thread, and of the slow store
+            await asyncio.sleep(0.001)
+            await clock.advance(0.1)
+        calls = []
+        for pause in pauses:
+            calls.append(asyncio.ensure_future(argo.call("paged")))
+            await clock.advance(pause)
+        for _ in range(60):
+            await clock.advance(1.0)
+        assert all(call.done() for call in calls)
+        ended = await asyncio.gather(*calls, return_exceptions=True)
+    assert len(sent) == sum(one == "page" for one in ended)
+    assert {type(one) for one in ended} <= {str, QuotaExceeded}
+    for seconds, limit in ((1, 2), (60, 8)):
+        assert max(Counter(int(at // seconds) for at in sent).values(), default=0) <= limit
+
+
+class SlowStorePlugin(FakePlugin):
+    """Brings a store and a guard that are slow."""
+
+    store: MemoryShared
+
+    @hookimpl
+    def register_shared_drivers(self) -> Mapping[str, OpenShared]:
+        async def opened(url: str, clock: Clock) -> MemoryShared:
+            return self.store
+
+        return {"slow": opened}
