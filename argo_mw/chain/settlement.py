@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import inf
+from typing import Final
 
 from attrs import define, evolve, field
 
@@ -16,6 +18,9 @@ from argo_mw.model.guard import Result
 from argo_mw.model.outcome import Cost, Outcome
 from argo_mw.model.stream import Stream
 from argo_mw.model.upstream import Upstream
+
+_MOST_USD: Final = 1e9
+"""More than any request costs."""
 
 
 @define(eq=False)
@@ -78,6 +83,7 @@ class Settlement:
             else:
                 status = _status(answer)
                 cost = self._upstream.cost_of(call, answer)
+            cost = _possible(cost)
             if not cost.requests:
                 cost = _share(sent, cost)
             sent.charges.append(
@@ -109,7 +115,7 @@ class Settlement:
         stream: Stream[object],
     ) -> None:
         charge = sent.charges[place]
-        cost = charge.cost if stream.cost is None else stream.cost
+        cost = charge.cost if stream.cost is None else _possible(stream.cost)
         if not cost.requests:
             cost = _share(sent, cost)
         status: ChargeStatus = "aborted" if stream.aborted else "ok"
@@ -119,6 +125,23 @@ class Settlement:
             now = self._clock.time()
             charges = tuple(evolve(one, at=now) for one in sent.charges)
             self._events.emit(RequestSettled(self._name, self._priced, charges))
+
+
+def _possible(cost: Cost) -> Cost:
+    """Return *cost*; where it cannot be, such as below 0 or without end, it is not known."""
+    usd = cost.usd
+    tokens = (cost.tokens_in, cost.tokens_out, cost.tokens_cached, cost.tokens_written)
+    if (usd is None or 0 <= usd <= _MOST_USD) and min(tokens) >= 0 and 0 <= cost.requests < inf:
+        return cost
+    return evolve(
+        cost,
+        usd=None,
+        tokens_in=max(cost.tokens_in, 0),
+        tokens_out=max(cost.tokens_out, 0),
+        tokens_cached=max(cost.tokens_cached, 0),
+        tokens_written=max(cost.tokens_written, 0),
+        requests=cost.requests if 0 <= cost.requests < inf else 0.0,
+    )
 
 
 def _share(sent: SentRequest, cost: Cost) -> Cost:

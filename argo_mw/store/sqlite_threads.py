@@ -65,6 +65,7 @@ class SqliteThreads:
         self._affinity = LoopAffinity()
         self._clock = clock
         self._timeout = timeout
+        self._started = clock.time() - clock.monotonic()
         self._waiting = 0
         self._outbox: dict[Worker, list[Command]] = {}
         self._alarm: asyncio.TimerHandle | None = None
@@ -150,7 +151,9 @@ class SqliteThreads:
         if not self._outbox:
             self._loop.call_soon(self._send)
         done: asyncio.Future[T] = self._loop.create_future()
-        command = Command(run, done, self._clock.time(), late, must)  # type: ignore[arg-type]
+        # A wall clock that jumps ahead for a while must not take away what counts until then.
+        now = min(self._clock.time(), self._started + self._clock.monotonic())
+        command = Command(run, done, now, late, must)  # type: ignore[arg-type]
         self._outbox.setdefault(worker, []).append(command)
         return done
 

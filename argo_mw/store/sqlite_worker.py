@@ -32,7 +32,8 @@ class Command:
     Attributes:
         run: The function.
         done: Receives the result, on the event loop.
-        now: Wall time at which the command was given.
+        now: Wall time at which the command was given, without jumps ahead: what expired by then may
+            be removed.
         late: Receives the result, on the event loop, if the caller has left; for what is granted.
         must: Whether it is run although its caller has left.
     """

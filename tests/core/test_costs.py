@@ -319,3 +319,13 @@ async def test_totals_of_other_machines_are_found_in_the_store_and_counted_once(
         await argo.call("bars", symbol="AAPL")
     async with opened(mine) as argo:
         assert [0.25] == [one.usd for one in await engine_of(argo).costs.totals_elsewhere(0.0)]
+
+
+@pytest.mark.parametrize("usd", [float("nan"), float("inf"), -3.0, 1e308])
+async def test_a_cost_that_cannot_be_is_not_known_and_lowers_no_sum(open_argo, usd: float) -> None:
+    impossible = Cost(usd, -5, -6, -1.0, tokens_cached=-7)
+    async with open_argo(priced(Outcome("x", cost=impossible))) as argo:
+        events = settled_of(argo)
+        assert "x" == await argo.call("bars", symbol="AAPL")
+        [event] = events
+        assert Cost(None, 0, 0, 1.0) == event.charges[0].cost

@@ -395,3 +395,15 @@ async def test_the_affinity_of_a_loop_detects_a_real_fork(shared):
         subprocess.run, [sys.executable, "-c", textwrap.dedent(code)], check=False
     )
     assert 0 == done.returncode
+
+
+async def test_what_counts_until_later_outlives_a_clock_that_jumps_ahead_and_back(path):
+    clock = FakeClock(wall=86_400.0 * 20_000)
+    shared = await open_sqlite(path, clock=clock)
+    await shared.add("day", 5, ttl=2 * 86_400.0)
+    clock.set_wall(86_400.0 * 20_003)
+    for n in range(300):
+        await shared.set("one", b"%d" % n)
+    clock.set_wall(86_400.0 * 20_000 + 60.0)
+    assert 5 == (await shared.add("day", 0)).value
+    await shared.aclose()
