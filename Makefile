@@ -5,6 +5,7 @@ DEMO ?= .venv-demo
 BIN = $(VENV)/bin
 NAME ?= pipeline
 ARGS ?=
+JOBS ?= 2
 
 # For the demo nothing is compiled beforehand, since most of it is never imported, and nothing is built
 # in an environment of its own: two fifths of the time that it took.
@@ -21,9 +22,7 @@ demo: $(DEMO)/.ready
 	@$(DEMO)/bin/argo-mw demo $(ARGS)
 
 test: $(VENV)/.ready
-	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest -q $(ARGS)
-	$(BIN)/python -m coverage report --fail-under=95
+	$(BIN)/python -m pytest -q -n $(JOBS) --cov --cov-report=term --cov-fail-under=95 $(ARGS)
 
 compare: $(VENV)/.ready
 	$(BIN)/argo-mw compare --json docs/compare.json --html compare.html $(ARGS)

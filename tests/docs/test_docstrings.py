@@ -90,7 +90,10 @@ PROTOCOLS = {
 }
 
 
-@pytest.mark.parametrize(("name", "function"), list(functions()), ids=str)
+METHODS = list(functions())
+
+
+@pytest.mark.parametrize(("name", "function"), METHODS, ids=[name for name, _ in METHODS])
 def test_a_public_method_has_a_docstring(name: str, function: Callable[..., object]) -> None:
     """Its own, or that of the hook or the protocol that it implements."""
     implements = hasattr(function, f"{PROJECT}_impl") or function.__name__ in PROTOCOLS
