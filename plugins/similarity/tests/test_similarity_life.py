@@ -16,7 +16,7 @@ from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, set
 from argo_mw_similarity import SimilarityPlugin
 from argo_mw_similarity.layer import Similarity
 
-LONGER_THAN_ANY_CALL = 60.0
+LONGER_THAN_ANY_CALL = 120.0
 
 
 @operation(name="ask", kind="llm", timeout=30.0)
