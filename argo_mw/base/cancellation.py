@@ -2,7 +2,9 @@
 
 Code may raise ``CancelledError`` although nobody has cancelled its task: a connection pool gives up
 the task that a request waits for, a library ends its own nursery. That is a failure of that code.
-Passed on, it would end a caller's task that nobody wants to end.
+Passed on, it would end a caller's task that nobody wants to end. So it is with any other exception
+that is no ``Exception``, such as a ``GeneratorExit`` that code raises by itself, or the panic of a
+native library; but not with ``KeyboardInterrupt`` and ``SystemExit``, which end the program.
 """
 
 from __future__ import annotations
@@ -17,12 +19,29 @@ TIME_LIMIT: Final = "argo-mw: the deadline passed"
 def is_failure(error: BaseException) -> bool:
     """Return whether *error*, just caught, is a failure of the awaited code.
 
-    A ``CancelledError`` is one while nobody has asked the current task to end.
+    A ``CancelledError`` is one while nobody has asked the current task to end, and a
+    ``GeneratorExit`` unless the coroutine that caught it is being closed.
     """
-    if not isinstance(error, asyncio.CancelledError):
-        return isinstance(error, Exception)
-    task = asyncio.current_task()
-    return task is not None and not task.cancelling()
+    if isinstance(error, Exception):
+        return True
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and not task.cancelling()
+    if isinstance(error, GeneratorExit):
+        return _comes_from_below(error)
+    return not isinstance(error, (KeyboardInterrupt, SystemExit))
+
+
+def _comes_from_below(error: BaseException) -> bool:
+    """Return whether *error*, just caught, was raised in what the catching code awaited.
+
+    Closing a coroutine raises another ``GeneratorExit`` in each coroutine that waits in it.
+    """
+    below = error.__traceback__
+    here = None if below is None else below.tb_frame
+    while below is not None and below.tb_frame is here:
+        below = below.tb_next
+    return below is not None
 
 
 def is_time_limit(error: asyncio.CancelledError) -> bool:

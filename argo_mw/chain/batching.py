@@ -104,12 +104,12 @@ class CallBatcher:
         ]
         try:
             answers = await self._send_many([call for call, _ in wanted])
-        except asyncio.CancelledError:
-            _fail(wanted, _stopped(self._name))
-            raise
         except Exception as error:
             _fail(wanted, error)
             return
+        except BaseException:  # cancelled, or the program ends: nobody may wait on
+            _fail(wanted, _stopped(self._name))
+            raise
         results = answers if len(wanted) == 1 else list(_apart(answers))
         for (_, waiter), result in zip(wanted, results, strict=True):
             if waiter.done():

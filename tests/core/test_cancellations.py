@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
 
 import pytest
 
+import argo_mw_coalesce.plugin as coalesce
+import argo_mw_race.plugin as race
 from argo_mw import ArgoError, Outcome, Refusal, StreamAborted, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.base.tasks import Tasks
@@ -28,6 +30,9 @@ from argo_mw.plugin import (
     is_failure,
 )
 from argo_mw.testing import Scripted, capture_events, settle
+from argo_mw_cache.plugin import CachePlugin
+
+INSTALLED = {"coalesce": coalesce, "cache": CachePlugin(), "race": race}
 
 
 async def gives_up() -> None:
@@ -302,3 +307,90 @@ async def test_what_counts_as_a_failure(error: BaseException, asked: bool, failu
         return is_failure(error)
 
     assert failure == await asyncio.ensure_future(judge())
+
+
+class Panic(BaseException):
+    """As of a native library: no ``Exception``, so that nobody catches it by chance."""
+
+
+ODD = (GeneratorExit("gave up"), Panic("gave up"), BaseExceptionGroup("gave up", [Panic()]))
+
+
+@pytest.mark.parametrize("layers", [(), ("coalesce",), ("race",), ("coalesce", "cache", "race")])
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("error", ODD, ids=lambda error: type(error).__name__)
+async def test_what_an_upstream_raises_that_is_no_exception_is_its_failure(
+    open_argo, clock, error: BaseException, batched: bool, layers: tuple[str, ...]
+) -> None:
+    """No caller waits for its deadline because of it, nor does its task end in it."""
+
+    async def fetch(call: Call) -> Outcome:
+        await asyncio.sleep(0)
+        raise error
+
+    async def fetch_many(calls: Sequence[Call]) -> list[Outcome | Exception]:
+        raise error
+
+    batching = Batching(fetch_many, max_size=2) if batched else None
+    upstream = Upstream("a", {"bars"}, fetch, batching=batching, retries=0)
+    plugins = {name: INSTALLED[name] for name in layers}
+    async with open_argo(upstream, plugins=plugins) as argo:
+        callers = [asyncio.create_task(ended(argo.call("bars", symbol=s))) for s in "AB"]
+        await clock.advance(1.0)
+        assert all(caller.done() for caller in callers)
+        errors = [caller.result() for caller in callers]
+    assert [UpstreamError] * 2 == [type(one) for one in errors]
+    assert all("gave up" in str(one) for one in errors)
+
+
+async def test_the_next_upstream_is_asked_after_what_is_no_exception(open_argo) -> None:
+    async def fetch(call: Call) -> Outcome:
+        raise Panic
+
+    panics = Upstream("a", {"bars"}, fetch, retries=0)
+    async with open_argo(panics, Scripted("b", ["bars"])) as argo:
+        outcome = await ended(argo.outcome("bars", symbol="AAPL"))
+    assert isinstance(outcome, Outcome)
+    assert "b" == outcome.upstream
+
+
+@pytest.mark.parametrize("error", ODD, ids=lambda error: type(error).__name__)
+async def test_a_layer_that_raises_what_is_no_exception_is_passed_by(
+    open_argo, error: BaseException
+) -> None:
+    class Raises:
+        async def __call__(self, call: Call, call_next: Next) -> Outcome:
+            await asyncio.sleep(0)
+            raise error
+
+    layer = Layer("cache", Raises(), slot="cache")
+    async with open_argo(Scripted("a", ["bars"]), layers=(layer,)) as argo:
+        assert "AAPL" == await ended(argo.call("bars", symbol="AAPL"))
+
+
+@pytest.mark.parametrize("ends", [KeyboardInterrupt(), SystemExit()])
+def test_what_ends_the_program_is_no_failure(ends: BaseException) -> None:
+    assert not is_failure(ends)
+
+
+async def test_a_coroutine_that_is_closed_has_not_failed() -> None:
+    judged: list[bool] = []
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        except GeneratorExit as error:
+            judged.append(is_failure(error))
+            raise
+
+    async def around() -> None:
+        try:
+            await waits()
+        except GeneratorExit as error:
+            judged.append(is_failure(error))
+            raise
+
+    waiting = around()
+    waiting.send(None)
+    waiting.close()
+    assert [False, False] == judged

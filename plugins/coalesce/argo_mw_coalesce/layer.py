@@ -156,7 +156,7 @@ class Coalesce:
             failed = is_failure(error)
             self._announce("flight failed", call, "cancelled")
             self._forget(key, flight)
-            flight.fail(_cancelled_itself(call) if failed else _stopped(call))
+            flight.fail(_cancelled_itself(call, error) if failed else _stopped(call))
             if not failed:
                 raise
         else:
@@ -209,5 +209,6 @@ def _stopped(call: Call) -> DeadlineExceeded:
     return DeadlineExceeded(f"the call of {call.operation.name} was stopped by shutdown")
 
 
-def _cancelled_itself(call: Call) -> ArgoError:
-    return ArgoError(f"the load of {call.label} raised CancelledError, and nobody cancelled it")
+def _cancelled_itself(call: Call, error: BaseException) -> ArgoError:
+    raised = type(error).__name__
+    return ArgoError(f"the load of {call.label} raised {raised}, and nobody cancelled it")
