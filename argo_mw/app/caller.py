@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from argo_mw.app.engine import Engine
 from argo_mw.base.errors import BadParameter
+from argo_mw.model.call import check_tenant
 from argo_mw.model.operation import Parameters
 from argo_mw.model.outcome import Outcome
 
@@ -94,8 +95,10 @@ class Caller:
             extensions: Values for layers, by names that begin with a plugin's name and a dot.
 
         Raises:
-            BadParameter: A number is not above zero, or the tenant has no name.
+            BadParameter: A number is not above zero, or the tenant has no name or is no text.
         """
+        if tenant is not None:
+            check_tenant(tenant)
         if tenant == "":
             msg = "the tenant is an empty text, which owns nothing; give a name"
             raise BadParameter(msg)

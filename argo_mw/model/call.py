@@ -9,7 +9,7 @@ from typing import final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from argo_mw.base.errors import NotShareable
+from argo_mw.base.errors import BadParameter, NotShareable
 from argo_mw.base.fingerprint import fingerprint_named
 from argo_mw.base.immutability import ATOMS, is_immutable
 from argo_mw.base.snapshots import snapshot
@@ -128,8 +128,10 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
     """Return the call that asks *operation* with *parameters* on behalf of *tenant*.
 
     Raises:
-        BadParameter: A parameter is missing, unknown, refused, or has no stable fingerprint.
+        BadParameter: A parameter is missing, unknown, refused, or has no stable fingerprint; or
+            *tenant* is no text.
     """
+    check_tenant(tenant)
     bound = operation.bind(parameters)
     digest = fingerprint_named(
         bound,
@@ -148,6 +150,24 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
         tenant=tenant,
         tags=frozenset(tags),
     )
+
+
+def check_tenant(tenant: object) -> None:
+    """Check that *tenant* can own answers.
+
+    Raises:
+        BadParameter: It is no text, or one that no store can hold. ``1``, ``1.0`` and ``True`` are
+            equal, so the answers of one would be the other's.
+    """
+    if not isinstance(tenant, str):
+        msg = f"the tenant is {tenant!r}, of type {type(tenant).__name__}; give its name as a text"
+        raise BadParameter(msg)
+    if not tenant.isascii():
+        try:
+            tenant.encode()
+        except UnicodeEncodeError:
+            msg = f"the tenant {tenant!r} is no text that can be stored; give another name"
+            raise BadParameter(msg) from None
 
 
 def _own(value: object) -> object:

@@ -89,6 +89,18 @@ async def test_a_tenant_has_a_name_in_options():
             argo.options(tenant="")
 
 
+@pytest.mark.parametrize("tenant", [1, 1.0, True, b"A", (), ["A"], object(), "\ud800"])
+async def test_a_tenant_is_a_text_that_can_be_stored(tenant):
+    """Of others, some would be equal to each other, and share what is theirs."""
+    plugin = FakePlugin(operations=[declare("own", scope="tenant")])
+    config = {"argo": {"shared": "memory://"}}
+    async with Argo.open(config, plugins={"own": plugin}, installed=False) as argo:
+        with pytest.raises(BadParameter, match="tenant"):
+            argo.options(tenant=tenant)
+        with pytest.raises(BadParameter, match="tenant"):
+            context_of(argo).make_call("own", tenant, {"subject": "x"})
+
+
 @frozen
 class Graph:
     """Operations and what each asks, for any of which those before it can be asked."""

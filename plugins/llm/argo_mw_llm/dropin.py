@@ -50,7 +50,8 @@ def chain(
     Args:
         argo: An open application; a :class:`~argo_mw.BlockingArgo` for the synchronous client.
         epoch: The moment of the data in the prompts: part of their keys.
-        tenant: The tenant of the calls; by default the configured one.
+        tenant: The tenant of the calls; by default that of the upstream or wrapped function that
+            uses the client, else the configured one.
     """
     from argo_mw_llm.dropin_anthropic import ChainMiddleware
 
@@ -95,7 +96,8 @@ def transport(
         provider: ``glm``, ``deepseek`` or ``qwen``.
         inner: The transport that sends; by default httpx2's own.
         epoch: The moment of the data in the prompts: part of their keys.
-        tenant: The tenant of the calls; by default the configured one.
+        tenant: The tenant of the calls; by default that of the upstream or wrapped function that
+            uses the client, else the configured one.
 
     Raises:
         ValueError: There is no such provider.
