@@ -10,12 +10,15 @@ import hmac
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Final
 from urllib.parse import quote, unquote
 
 STARS: Final = "********"
 _MIN_LENGTH: Final = 6
 """Characters of a secret that is struck out of texts: shorter ones would blank out common words."""
+_MIN_LINE: Final = 8
+"""Characters of a line of a secret that is struck out by itself."""
 _MAX_SECRETS: Final = 4096
 _LOGIN: Final = re.compile(r"://[^\s:/@]{0,256}:")
 """How a URL with a password begins, up to the password."""
@@ -134,7 +137,9 @@ def _without_passwords(text: str) -> str:
 def conceal(value: str) -> None:
     """Have :func:`redact` strike out *value* from now on, and if it is a URL its password too.
 
-    Values with less than six characters are not struck out: they would blank out common words.
+    Also in lower or upper case, as of a host's name, and each line of several by itself. Values
+    with less than six characters, and lines with less than eight, are not struck out: they would
+    blank out common words.
     """
     _known.add([value, *_passwords(value)])
 
@@ -157,9 +162,7 @@ class _KnownSecrets:
         self.pattern: re.Pattern[str] | None = None
 
     def add(self, values: list[str]) -> None:
-        forms = {
-            form for value in values for form in (value, quote(value, safe=""), repr(value)[1:-1])
-        }
+        forms = {form for value in values for part in _parts(value) for form in _forms(part)}
         with self._lock:
             new = {form for form in forms if len(form) >= _MIN_LENGTH} - self._values.keys()
             if not new:
@@ -173,6 +176,21 @@ class _KnownSecrets:
 
 
 _known = _KnownSecrets()
+
+
+def _parts(value: str) -> Iterator[str]:
+    """Yield *value*, and its lines if it has several, as far as they are long enough."""
+    yield value
+    lines = [line.strip() for line in value.splitlines()]
+    if len(lines) > 1:
+        # Not the frame of a key in PEM, which every such key has.
+        yield from (line for line in lines if len(line) >= _MIN_LINE and line[:5] != "-----")
+
+
+def _forms(text: str) -> Iterator[str]:
+    """Yield *text* as messages show it: quoted in a URL or by ``repr``, in any one case."""
+    for form in (text, quote(text, safe=""), repr(text)[1:-1]):
+        yield from (form, form.lower(), form.upper())
 
 
 def _passwords(url: str) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, final
 
-from attrs import frozen
+from attrs import field, frozen
 from msgspec import Struct
 from msgspec.structs import replace
+
+from argo_mw.base.secret import redact
 
 
 @frozen
@@ -82,11 +84,11 @@ class Note:
 
     Attributes:
         layer: The layer's name.
-        text: One line for a person.
+        text: One line for a person; the secrets of this process are struck out.
     """
 
     layer: str
-    text: str
+    text: str = field(converter=redact)
 
 
 @final

@@ -46,6 +46,10 @@ async def open_shared(
     scheme = url.partition(":")[0].lower()
     known: dict[str, OpenShared] = {"memory": _open_memory, "sqlite": _open_sqlite, **drivers}
     driver = known.get(scheme)
+    if driver is None and "://" not in url:
+        # Nothing of it is shown, because it may be a key that was meant for elsewhere.
+        msg = "it is no URL; write SCHEME://…, such as sqlite:///PATH"
+        raise ConfigError(msg)
     if driver is None:
         # Of the URL only the scheme is shown, because the rest may hold a password.
         msg = (

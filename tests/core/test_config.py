@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from attrs import Factory, field, frozen, validators
 
-from argo_mw import BadParameter, ConfigError, Secret, SecretUrl
+from argo_mw import Argo, BadParameter, ConfigError, Note, Outcome, Secret, SecretUrl
+from argo_mw.base.secret import STARS
 from argo_mw.config import load, parse, structure
 from argo_mw.flags import Rule
 from argo_mw.flags.parse import parse_rule
-from argo_mw.plugin import fingerprint
+from argo_mw.plugin import fingerprint, redact
 from argo_mw.testing import FakePlugin, Scripted
 
 
@@ -224,3 +225,30 @@ def test_text_of_the_environment_that_is_no_number_is_refused_and_not_shown(
 def test_a_number_that_is_written_as_text_is_still_refused() -> None:
     with pytest.raises(ConfigError, match="whole: expected a whole number, got text"):
         structure(_filled({"whole": "8080"}), Numbers, where="here")
+
+
+@pytest.mark.parametrize("changed", [str.lower, str.upper, str], ids=["lower", "upper", "as it is"])
+def test_a_secret_in_another_case_and_one_line_of_several_are_struck_out(changed):
+    Secret("First-Line0123456789\r\n  Second-Line/+ 987654321\nshort\n")
+    for shown in (
+        "First-Line0123456789",
+        "Second-Line/+ 987654321",
+        "Second-Line%2F%2B%20987654321",
+    ):
+        assert f"no {STARS} here" == redact(f"no {changed(shown)} here")
+    assert "short" == redact("short")
+
+
+def test_a_note_shows_no_secret():
+    Secret("canary-of-a-note-0123")
+    outcome = Outcome(1, notes=(Note("a", "used canary-of-a-note-0123"),))
+    assert "canary" not in repr(outcome.shaped_by("b", "CANARY-OF-A-NOTE-0123").notes).lower()
+
+
+@pytest.mark.parametrize("shared", ["${KEY}", "redis-${KEY}", "${KEY}://host"])
+async def test_a_key_in_the_place_of_a_url_is_not_shown(shared, monkeypatch):
+    monkeypatch.setenv("KEY", "Canary-In-No-Url-0123")
+    with pytest.raises(ConfigError, match="shared") as caught:
+        async with Argo.open({"argo": {"shared": shared}}, installed=False):
+            pass
+    assert "canary" not in str(caught.value).lower()
