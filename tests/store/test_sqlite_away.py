@@ -57,7 +57,9 @@ def locked(path, kind="IMMEDIATE"):
 async def test_a_locked_file_is_away_until_a_probe_has_written(shared, path, kind):
     await shared.set("key", b"value")
     with locked(path, kind):
-        with pytest.raises(SharedUnavailable, match="locked.*fuser.*shared.db.*end it|another program holds it"):
+        with pytest.raises(
+            SharedUnavailable, match="locked.*fuser.*shared.db.*end it|another program holds it"
+        ):
             await shared.set("key", b"new")
         assert await shared.get("key") == b"value", "reads need no lock"
         assert shared.availability.away
