@@ -264,3 +264,16 @@ async def test_what_a_public_upstream_asks_of_public_ones_is_no_conflict() -> No
         events = capture_events(argo)
         assert 1.5 == await answered(argo, "desk-7")
     assert ["price", "asking"] == [one.call.operation.name for one in events.of(CallEnded)]
+
+
+async def test_a_thread_of_an_executor_asks_for_the_configured_tenant() -> None:
+    """Python hands it no context: what it asks looks like what a program asks by itself."""
+
+    async def ask(inside: Inside) -> object:
+        loop = asyncio.get_running_loop()
+        asked = lambda: asyncio.run_coroutine_threadsafe(by_call(inside), loop).result()  # noqa: E731
+        return await loop.run_in_executor(None, asked)
+
+    inside = Inside(ask, "a request", "tenant")
+    async with opened(inside) as argo:
+        assert "of default" == await answered(argo, "desk-7")
