@@ -175,10 +175,12 @@ class World:
         await asyncio.sleep(0)  # It holds here from the call on, and elsewhere once it is known.
         self._raise_floor(instance, symbol, version)
         self._unheard.append((instance, symbol, version))
-        for _ in range(100):
-            if telling.done():
-                break
+        # Two turns of storing and announcing, each as slow as a link may be.
+        until = self.clock.monotonic() + 15.0
+        while not telling.done() and self.clock.monotonic() < until:
             await self._clock.advance(0.1)
+        if not telling.done():
+            raise Violation("invalidate", "an invalidation waits for longer than the store takes")
         others_hear = await telling
         await self.turns(5)
         if others_hear and self._is_within_reach(1 - instance):
