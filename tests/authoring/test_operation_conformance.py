@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -100,7 +102,9 @@ async def test_one_that_asks_past_the_chain_is_caught(monkeypatch):
     opened: list[Argo] = []
 
     async def ask_around(context: Context, call: Call) -> Outcome:
-        return await opened[-1].outcome("view", symbol=call.subject)
+        # In a context of its own, as a task that is served by a queue: the chain cannot see it.
+        around = opened[-1].outcome("view", symbol=call.subject)
+        return await asyncio.create_task(around, context=contextvars.Context())
 
     class Opens(TestPublicOfPublic):
         plugin = Advisor("public", ask_around)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -14,6 +15,8 @@ LINEAR = 1.4
 """Exponents above this are no longer those of ``n log n``."""
 NOTICEABLE = 0.02
 """Seconds of CPU below which no growth is judged: too little to measure, or to hold a loop."""
+HELD = 0.05 if sys.gettrace() is None else 0.15
+"""Seconds of CPU for which one input may hold the event loop; what measures coverage adds its own."""
 _TRIES = 3
 
 

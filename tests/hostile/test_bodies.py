@@ -17,13 +17,12 @@ from argo_mw import Argo, BlockingArgo, UpstreamError
 from argo_mw_llm import LlmPlugin
 from argo_mw_llm.dropin import chain, transport
 from argo_mw_market import MarketPlugin
+from tests.hostile.growth import HELD
 from tests.hostile.wire import MEBIBYTE, Hostile, endless, gzip_bomb, hostile_server
 
 LIMIT = MEBIBYTE
 MULTIPLE = 12
 """How many times the limit memory grows at most while a body is refused or read."""
-HELD = 0.05
-"""Seconds of CPU for which the loop's thread is held at most."""
 KEY = "k" * 20
 
 

@@ -48,7 +48,7 @@ from argo_mw_similarity.lexicon import load as load_lexicon
 from argo_mw_similarity.prompt import Prompts
 from argo_mw_similarity.reading import Reading, read
 from argo_mw_similarity.text import normal
-from tests.hostile.growth import seconds
+from tests.hostile.growth import HELD, seconds
 
 REPRODUCIBLE = settings.default is not None and settings.default.derandomize
 EXAMPLES = 1_000 if REPRODUCIBLE else 100_000
@@ -62,8 +62,6 @@ def fuzzed(share: int = 1) -> settings:
     )
 
 
-HELD = 0.05
-"""Seconds of CPU that one input may take of the loop's thread."""
 MULTIPLE = 100
 """How many times its bytes an input takes at most in memory: each byte may begin a container."""
 NOW = 1_700_000_000

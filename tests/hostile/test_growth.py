@@ -29,11 +29,9 @@ from argo_mw_similarity.lexicon import Lexicon, load
 from argo_mw_similarity.prompt import Prompts
 from argo_mw_similarity.reading import read
 from argo_mw_similarity.text import code_blocks, normal
-from tests.hostile.growth import seconds, superlinear
+from tests.hostile.growth import HELD, seconds, superlinear
 from tests.hostile.patterns import ROOT, compiled, texts
 
-HELD = 0.05
-"""Seconds of CPU for which one step may hold the event loop."""
 LONG = 16_384
 VERY_LONG = 65_536
 
