@@ -198,8 +198,10 @@ async def await_looks(
     """
     missed: tuple[str, ...] = ()
     left = deadline - clock.monotonic()
+    begun = 0
     try:
         for layer, look in looks:
+            begun += 1
             try:
                 if layer.find_timeout < left:
                     left -= layer.find_timeout
@@ -219,7 +221,8 @@ async def await_looks(
             else:
                 _pass_over(layer, call, not_an_outcome(layer, found), report)
     finally:
-        close(looks)
+        if begun < len(looks):
+            close(looks[begun:])
     entered = enter(call.evolve(deadline=deadline, missed=missed))
     return await fail_at(entered, deadline, clock)
 

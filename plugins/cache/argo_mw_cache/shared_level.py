@@ -61,7 +61,7 @@ class SharedLevel:
         self._deferred.resume()
         if data is None:
             return None
-        found = await self._codec.read(data, key)
+        found = self._codec.read_at_once(data, key) or await self._codec.read(data, key)
         if isinstance(found, StoreProblem):
             return found
         if found.freshness is Freshness.UNKNOWN:

@@ -129,8 +129,19 @@ class AnswerCodec:
         return self._codecs.encode(fields, key)
 
     async def read(self, data: bytes, key: str) -> StoredAnswer | StoreProblem:
-        """Return the answer in *data*, which lay under *key*; no bytes make it raise."""
-        stored = await self._codecs.decode_as_off_loop(_Layout, data, key)
+        """Return the answer in *data*, which lay under *key*; no bytes make it raise.
+
+        A large one is decoded in a thread, and holds no event loop.
+        """
+        return self._answer(await self._codecs.decode_as_off_loop(_Layout, data, key), key)
+
+    def read_at_once(self, data: bytes, key: str) -> StoredAnswer | StoreProblem | None:
+        """Like :meth:`read`, without a coroutine; ``None`` if *data* is too large for that."""
+        if self._codecs.is_large(data):
+            return None
+        return self._answer(self._codecs.decode_as(_Layout, data, key), key)
+
+    def _answer(self, stored: _Layout | Undecodable, key: str) -> StoredAnswer | StoreProblem:
         if isinstance(stored, Undecodable):
             return StoreProblem("undecodable", f"{stored.reason.value} {stored.detail}".strip())
         try:
