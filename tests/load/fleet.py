@@ -235,7 +235,10 @@ def _config(vendors: SandboxProcess, made: Fleet) -> dict[str, object]:
             "cache": patient,
             "coalesce": patient,
             "persist": {"url": made.database},
-            "adaptive_ttl": {"operations": {"bars": lives, "signal": lives}},
+            "adaptive_ttl": {
+                "operations": {"bars": lives, "signal": lives},
+                "calendars": {"SYN*": "XNYS"},
+            },
             "metrics": {"port": 0},
         },
     }

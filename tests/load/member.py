@@ -64,6 +64,7 @@ class Witness:
     def __init__(self, number: int) -> None:
         self._number = number
         self.made = 0
+        self.identities: set[str] = set()
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         outcome = await call_next(call)
@@ -71,6 +72,7 @@ class Witness:
         self.made += 1
         voice = Contribution(WITNESS, 0.0, 0.0, 0.0, mark)
         value = evolve(outcome.value, contributions=(*outcome.value.contributions, voice))
+        self.identities.add(f"{value.symbol} {value.action} {outcome.as_of}")
         return outcome.evolve(value=value)
 
     @staticmethod
@@ -159,6 +161,7 @@ class Member:
             "answered": self.answered,
             "longest": self.longest,
             "made": self.witness.made,
+            "identities": sorted(self.witness.identities),
             "faults": self.faults[:SOME],
             "tasks": sorted(names),
             "fullest": self.fullest,
