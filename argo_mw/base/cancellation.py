@@ -45,7 +45,7 @@ def _comes_from_below(error: BaseException) -> bool:
 
 
 def is_time_limit(error: asyncio.CancelledError) -> bool:
-    """Return whether *error* comes from a deadline: the time of whoever waits here is up.
+    """Return whether *error* comes from a deadline of the waiting task.
 
     Of several causes the first one counts.
     """

@@ -23,7 +23,7 @@ class ArgoError(Exception):
     """The root of every error that the framework raises on purpose.
 
     Its message holds no secret of this process, no password in a URL and nothing that a terminal
-    would obey, whoever wrote it.
+    would obey.
     """
 
     def __init__(self, *arguments: object) -> None:

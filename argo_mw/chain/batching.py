@@ -26,7 +26,7 @@ SendMany = Callable[[Sequence[Call]], Awaitable[Sequence[Outcome | Exception]]]
 class _Batch:
     calls: list[Call] = field(factory=list)
     waiters: list[asyncio.Future[Outcome]] = field(factory=list)
-    # Of the call that begins it: its request is in that call's trace, whoever sends it.
+    # Of the call that begins it: its request is in that call's trace.
     context: Context = field(factory=copy_context)
     timer: Timer | None = None
     windows: int = 0

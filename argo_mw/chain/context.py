@@ -296,7 +296,7 @@ class Context:
             log.info("well again", where=where, what=what)
 
     def _watch_store(self) -> None:
-        """Report what the store refuses, whoever notices it first: the driver or its users."""
+        """Report what the store refuses to its driver or to the layers that use it."""
         health = self.tag_versions.health
         health.on_trouble = partial(self.report, _STORE)
         known = getattr(self.shared, "availability", None)

@@ -1,7 +1,7 @@
 """What a shared store refuses, and when it works again.
 
 A store can be away, or half there: a full Redis reads and refuses writes, a user without channels
-receives no messages. Whoever uses the store notes here what it was refused. A background task then
+receives no messages. Callers note here what the store refused them. A background task then
 tries everything again, by doing it, until nothing is refused; callers never do. What is refused is
 reported once, all of it in one text that says what it means and what to do.
 """

@@ -68,7 +68,7 @@ class MakeGuard(Protocol):
 
 
 class GuardConformance:
-    """What every guard must hold to: whatever is not sent is not charged, whoever leaves when.
+    """What every guard must hold to: a request that is not sent is not charged.
 
     Override the fixture ``make_guard``.
     """

@@ -29,7 +29,7 @@ from argo_mw_cache.stored_answer import StoredAnswer
 
 NAME = "cache"
 _MAY_BE_FRESH = (Freshness.FRESH, Freshness.UNKNOWN)
-"""What is kept without waiting: whoever reads it checks it again."""
+"""Verdicts that let an answer be kept without waiting: each hit checks its tags again."""
 
 
 @frozen(eq=False)
