@@ -272,10 +272,7 @@ class Context:
         self._runtime.record_charge(charge)
 
     def warn_once(self, where: str, what: str) -> None:
-        """Report once that *what* is wrong at *where*, in the log and as an event.
-
-        Once until :meth:`well_again` says that it is over.
-        """
+        """Report once that *what* is wrong at *where*, in the log and as an event."""
         if (where, what) in self._warnings:
             return
         if len(self._warnings) >= _MAX_WARNINGS:
@@ -288,12 +285,6 @@ class Context:
         log.warning(what, where=where)
         if self.events:
             self.events.emit(Trouble(where, what))
-
-    def well_again(self, where: str, what: str) -> None:
-        """Log that *what* is no longer wrong at *where*; the next time it is reported again."""
-        if (where, what) in self._warnings:
-            self._warnings.remove((where, what))
-            log.info("well again", where=where, what=what)
 
     def _watch_store(self) -> None:
         """Report what the store refuses to its driver or to the layers that use it."""
