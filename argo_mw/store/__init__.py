@@ -53,6 +53,7 @@ from argo_mw.store.health import (
 )
 from argo_mw.store.limits import (
     check_count,
+    check_items,
     check_key,
     check_keys,
     check_ttl,
@@ -122,6 +123,7 @@ __all__ = [
     "UndecodableReason",
     "Witness",
     "check_count",
+    "check_items",
     "check_key",
     "check_keys",
     "check_ttl",

@@ -43,6 +43,9 @@ class Ability(Enum):
     LEASE = "lease"
     COUNT = "count"
 
+    # Each look into the store asks what is refused; the hash of an enum's name costs 0.2 µs.
+    __hash__ = object.__hash__
+
 
 _MEANS: Final[Mapping[Ability, str]] = {
     Ability.READ: "until it can be used again, each process keeps answers for itself, and "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from argo_mw.base.errors import BadParameter, EpochChanged
@@ -71,6 +71,17 @@ def check_ttl(ttl: float | None) -> None:
     if ttl is not None and not ttl > 0:
         msg = f"a time to live must be a positive number of seconds or None, not {ttl!r}"
         raise BadParameter(msg)
+
+
+def check_items(items: Mapping[str, object]) -> None:
+    """Refuse *items*, values by key, if a key or a value of them is refused.
+
+    Raises:
+        BadParameter: As for :func:`check_key` and :func:`check_value`.
+    """
+    for key, value in items.items():
+        check_key(key)
+        check_value(key, value)
 
 
 def check_count(what: str, number: int | None) -> None:

@@ -18,6 +18,7 @@ from argo_mw.base.log import Log
 from argo_mw.store.limits import (
     check_count,
     check_epoch,
+    check_items,
     check_key,
     check_keys,
     check_ttl,
@@ -57,6 +58,10 @@ class MemorySubscription:
 
     def deliver(self, message: bytes) -> None:
         """Call the listener, on its own loop, soon."""
+        # Waking a loop from its own thread costs 25 µs: a byte through a socket, and one more turn.
+        if asyncio.get_running_loop() is self._loop:
+            self._loop.call_soon(self._call_listener, message)
+            return
         try:
             self._loop.call_soon_threadsafe(self._call_listener, message)
         except RuntimeError:
@@ -202,13 +207,20 @@ class MemoryShared:
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
         """See :meth:`argo_mw.plugin.Shared.set_many`."""
-        for key, value in items.items():
-            check_key(key)
-            check_value(key, value)
+        check_items(items)
         check_ttl(ttl)
         with self._open() as store:
             for key, value in items.items():
                 self._put(store, key, value, ttl)
+
+    async def create_many(
+        self, items: Mapping[str, bytes], *, ttl: float | None = None
+    ) -> Sequence[bytes]:
+        """See :meth:`argo_mw.plugin.Shared.create_many`."""
+        check_items(items)
+        check_ttl(ttl)
+        with self._open() as store:
+            return [self._created(store, key, value, ttl) for key, value in items.items()]
 
     async def delete(self, keys: Sequence[str]) -> int:
         """See :meth:`argo_mw.plugin.Shared.delete`."""
@@ -365,6 +377,13 @@ class MemoryShared:
         if entry is not None:
             store.touch(key)
         return entry
+
+    def _created(self, store: MemoryStore, key: str, value: bytes, ttl: float | None) -> bytes:
+        present = _bytes(store.find(key, self._clock.monotonic()))
+        if present is not None:
+            return present
+        self._put(store, key, value, ttl)
+        return value
 
     def _put(
         self, store: MemoryStore, key: str, value: bytes, ttl: float | None, fence: int = 0

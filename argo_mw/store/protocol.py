@@ -100,6 +100,16 @@ class Shared(Protocol):
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
         """Store *items*, values by key, each for *ttl* seconds."""
 
+    async def create_many(
+        self, items: Mapping[str, bytes], *, ttl: float | None = None
+    ) -> Sequence[bytes]:
+        """Store each of *items*, values by key, whose key holds nothing, for *ttl* seconds.
+
+        Returns:
+            What each key holds now, in the order of *items*: the value that was given, or the one
+            that was there. Each key is looked at and set in one step.
+        """
+
     async def delete(self, keys: Sequence[str]) -> int:
         """Remove *keys* and return how many of them existed."""
 

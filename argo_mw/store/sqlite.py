@@ -140,6 +140,13 @@ class SqliteShared:
         rows = [self._row(key, value, ttl) for key, value in items.items()]
         await self._run(self._writer, lambda store: store.put(rows))
 
+    async def create_many(
+        self, items: Mapping[str, bytes], *, ttl: float | None = None
+    ) -> Sequence[bytes]:
+        """See :meth:`argo_mw.plugin.Shared.create_many`."""
+        rows, now = [self._row(key, value, ttl) for key, value in items.items()], self._clock.time()
+        return await self._run(self._writer, lambda store: store.create(rows, now))
+
     async def delete(self, keys: Sequence[str]) -> int:
         """See :meth:`argo_mw.plugin.Shared.delete`."""
         check_keys(keys)

@@ -75,6 +75,12 @@ class SqliteStore(SqliteFile):
                 [field for row in part for field in row],
             )
 
+    def create(self, rows: Sequence[Row], now: float) -> list[bytes]:
+        """Store those of *rows* whose keys hold nothing; return what each key holds now."""
+        present = self.get_many([row[0] for row in rows], now)
+        self.put([row for row in rows if present.get(row[0]) is None])
+        return [row[1] if (held := present.get(row[0])) is None else held for row in rows]
+
     def delete(self, keys: Sequence[str], now: float) -> int:
         """Remove *keys* and return how many of them had not expired."""
         live = 0

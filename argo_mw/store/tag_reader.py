@@ -5,9 +5,7 @@ The proof at the top of ``tag_versions.py`` says what may be relied upon, and wh
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from attrs import evolve
 
@@ -25,8 +23,6 @@ from argo_mw.store.tag_mirror import (
     new_version,
 )
 from argo_mw.store.tag_writer import TAG_TTL, TagWriter
-
-_MAX_ATTEMPTS: Final = 3
 
 
 class TagReader:
@@ -70,7 +66,8 @@ class TagReader:
         tokens = self._mirror.begin_read(missing)
         found: Mapping[str, KnownVersions] = {}
         try:
-            found = await self._fetch(missing)
+            # Without messages nothing stays mirrored, so that nearly all of them are in the store.
+            found = await (self._fetch if self.must_read else self._fetch_new)(missing)
         except SharedUnavailable as error:
             self._health.failed(Ability.READ, error)
             found = self._make_up(missing)
@@ -96,7 +93,19 @@ class TagReader:
         newest = {name: found[name] if name in kept else self._mirror.get(name) for name in wanted}
         return {name: known for name, known in newest.items() if known is not None}
 
-    async def _fetch(self, names: list[str]) -> dict[str, KnownVersions]:
+    async def _fetch_new(self, names: list[str]) -> Mapping[str, KnownVersions]:
+        """Return the store's versions of *names*, most of which it may never have had.
+
+        It is given some in the same step, so that a new tag is read in one round trip.
+
+        Raises:
+            SharedUnavailable: The store cannot be read.
+        """
+        keys = [kind + name for name in names for kind in KINDS]
+        stored = await self._create(keys)
+        return self._found(names, stored) if stored else await self._fetch(names)
+
+    async def _fetch(self, names: list[str]) -> Mapping[str, KnownVersions]:
         """Return the store's versions of *names*, made up where it has none and takes none.
 
         Raises:
@@ -104,14 +113,20 @@ class TagReader:
         """
         keys = [kind + name for name in names for kind in KINDS]
         stored = dict(zip(keys, await self._shared.get_many(keys), strict=True))
-        self.unheard = self.unheard or not self._health.allows(Ability.HEAR)
         missing = [key for key, version in stored.items() if not version]
-        created = await self._create_all(missing) if missing else {}
-        made_up = {name_of(key) for key in missing if key not in created}
-        stored.update(created)
-        stored.update(self._writer.placeholders(stored))
+        if missing:
+            stored.update(await self._create(missing))
+        return self._found(names, stored)
+
+    def _found(
+        self, names: Iterable[str], stored: Mapping[str, bytes | None]
+    ) -> dict[str, KnownVersions]:
+        """Return the versions of *names*, of which *stored* has what the store has just had."""
+        self.unheard = self.unheard or not self._health.allows(Ability.HEAR)
+        made_up = {name_of(key) for key, version in stored.items() if not version}
+        current = {**stored, **self._writer.placeholders(stored)}
         tick = self._mirror.tick()
-        return {name: self._known(name, stored, tick, name in made_up) for name in names}
+        return {name: self._known(name, current, tick, name in made_up) for name in names}
 
     def _known(
         self, name: str, stored: Mapping[str, bytes | None], tick: int, made_up: bool
@@ -127,35 +142,23 @@ class TagReader:
         # No version ever comes back, so an equal one was not replaced in between either.
         return evolve(known, since=before.since)
 
-    async def _create_all(self, keys: list[str]) -> dict[str, bytes]:
-        """Return versions that the store has now under *keys*; nothing if it refuses writes."""
+    async def _create(self, keys: list[str]) -> Mapping[str, bytes]:
+        """Return the versions that the store has under *keys*; nothing if it refuses writes."""
         if not self._health.allows(Ability.WRITE):
             return {}
+        # While messages arrive, an invalidation would have ended what was made up here.
+        hears = self._health.allows(Ability.HEAR)
+        offered = {key: (hears and self._mirror.made_up(key)) or first_version() for key in keys}
         try:
-            created = await asyncio.gather(*map(self._create, keys))
+            present = await self._shared.create_many(offered, ttl=TAG_TTL)
         except SharedUnavailable as error:
             self._health.failed(Ability.WRITE, error)
             return {}
-        if self._health.allows(Ability.ANNOUNCE):
-            try:
-                await self._writer.announce(keys)
-            except SharedUnavailable as error:
-                # Others go on with the version that was lost, which nothing has invalidated.
-                self._health.failed(Ability.ANNOUNCE, error)
-        return dict(zip(keys, created, strict=True))
-
-    async def _create(self, key: str) -> bytes:
-        # While messages arrive, an invalidation would have ended what was made up here.
-        hears = self._health.allows(Ability.HEAR)
-        version = (hears and self._mirror.made_up(key)) or first_version()
-        for _ in range(_MAX_ATTEMPTS):
-            if await self._shared.compare_and_set(key, None, version, ttl=TAG_TTL):
-                return version
-            current = await self._shared.get(key)
-            if current:
-                return current
-            version = first_version()
-        return b""  # appears and disappears: equal to no version, so its entries are misses
+        stored = dict(zip(keys, present, strict=True))
+        created = [key for key, version in stored.items() if version == offered[key]]
+        if created:
+            self._writer.announce_soon(created)
+        return stored
 
     def _make_up(self, names: list[str]) -> dict[str, KnownVersions]:
         tick = self._mirror.tick()

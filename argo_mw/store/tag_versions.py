@@ -3,8 +3,8 @@
 Every tag has two versions in Shared: a *hard* one, which :meth:`TagVersions.invalidate` replaces,
 and a *soft* one, which :meth:`TagVersions.expire` replaces. A version is 8 random bytes, so none
 ever comes back: replacing one is a plain ``set``, the last writer wins, and a version that was lost
-is created anew, unequal to all before. An entry records its tags' versions before its load begins
-and is fresh only while they are equal to the current ones.
+is created anew, unequal to all before, and announced a moment later. An entry records its tags'
+versions before its load begins and is fresh only while they are equal to the current ones.
 
 What an answer depends on may come to light only when it has arrived: it turns out to be made of
 other answers, an upstream names a tag. Where such a tag was loaded on the way, its versions from
@@ -131,7 +131,7 @@ class TagVersions:
     async def aclose(self) -> None:
         """Stop listening, after one more attempt to store what is pending. Idempotent."""
         await self.health.aclose()
-        await self._writer.flush(again=True)
+        await self._writer.aclose()
         if self._subscription is not None:
             await self._subscription.aclose()
             self._subscription = None

@@ -6,12 +6,14 @@ The proof at the top of ``tag_versions.py`` says why the order of the steps matt
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Iterable, Mapping
+from contextvars import Context
 from typing import Final
 
-from argo_mw.base.clock import Clock
+import msgspec
+
+from argo_mw.base.clock import Clock, Timer
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.store.health import Ability, StoreHealth
@@ -24,6 +26,10 @@ TAG_TTL: Final = 30 * 86400.0
 _MAX_KEYS_PER_MESSAGE: Final = 500
 _MAX_RECENT: Final = 2_000
 _RECENT_SECONDS: Final = 30.0
+_TOGETHER: Final = 0.01
+"""Seconds for which versions that were created are gathered before they are announced."""
+
+_decode = msgspec.json.Decoder(list[str]).decode
 
 log = Log("argo_mw")
 
@@ -65,6 +71,9 @@ class TagWriter:
         self._storing: set[str] = set()
         self._recent: dict[str, float] = {}
         self._flushing: asyncio.Task[bool] | None = None
+        self._created: dict[str, None] = {}
+        self._timer: Timer | None = None
+        self._announcing: asyncio.Task[None] | None = None
 
     def add(self, key: str, placeholder: bytes) -> bool:
         """Queue the version under *key*, for which *placeholder* stands.
@@ -173,6 +182,43 @@ class TagWriter:
             if self.unannounced.get(key) == version:  # else replaced and stored once more
                 del self.unannounced[key]
 
+    def announce_soon(self, keys: Iterable[str]) -> None:
+        """Announce in a moment that versions under *keys* were created.
+
+        Nobody waits for that: processes that still mirror a version that the store has lost go on
+        with it until they hear of the new one, and nothing has invalidated it.
+        """
+        if not self._created:
+            due = self._clock.monotonic() + _TOGETHER
+            self._timer = self._clock.call_at(due, self._begin_to_announce)
+        self._created.update(dict.fromkeys(keys))
+
+    def _begin_to_announce(self) -> None:
+        if self._announcing is None or self._announcing.done():
+            # In no caller's context: it outlives the call that read the tags.
+            self._announcing = asyncio.create_task(
+                self._announce_created(), name="argo-mw:tag-versions-announce", context=Context()
+            )
+
+    async def _announce_created(self) -> None:
+        while self._created:
+            keys, self._created = self._created, {}
+            if not self._health.allows(Ability.ANNOUNCE):
+                return
+            try:
+                await self.announce(keys)
+            except SharedUnavailable as error:
+                self._health.failed(Ability.ANNOUNCE, error)
+
+    async def aclose(self) -> None:
+        """Store and announce what waits, as far as the store lets us. Idempotent."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._announcing is not None:
+            await self._announcing
+        await self._announce_created()
+        await self.flush(again=True)
+
     async def announce(self, keys: Iterable[str]) -> None:
         """Announce to every other process that the versions under *keys* are new.
 
@@ -184,7 +230,7 @@ class TagWriter:
         names = list(keys)
         for start in range(0, len(names) or 1, _MAX_KEYS_PER_MESSAGE):
             message = [self._origin, *names[start : start + _MAX_KEYS_PER_MESSAGE]]
-            await self._shared.publish(CHANNEL, json.dumps(message).encode())
+            await self._shared.publish(CHANNEL, msgspec.json.encode(message))
 
     def keys_in(self, message: bytes) -> list[str]:
         """Return the keys that another process announces in *message*; none for an own message.
@@ -193,11 +239,10 @@ class TagWriter:
             ValueError: The message is not one of :meth:`announce`.
         """
         try:
-            origin, *keys = json.loads(message)
-            is_valid = all(key.startswith(KINDS) for key in keys)
-        except (TypeError, AttributeError) as error:
+            origin, *keys = _decode(message)
+        except (ValueError, msgspec.DecodeError) as error:
             raise ValueError(_NOT_AN_ANNOUNCEMENT) from error
-        if not is_valid:
+        if not all(key.startswith(KINDS) for key in keys):
             raise ValueError(_NOT_AN_ANNOUNCEMENT)
         return [] if origin == self._origin else keys
 

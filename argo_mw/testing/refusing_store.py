@@ -74,6 +74,12 @@ class RefusingStore:
         """See :meth:`argo_mw.plugin.Shared.set_many`."""
         await self._ask(Ability.WRITE, lambda: self._shared.set_many(items, ttl=ttl))
 
+    async def create_many(
+        self, items: Mapping[str, bytes], *, ttl: float | None = None
+    ) -> Sequence[bytes]:
+        """See :meth:`argo_mw.plugin.Shared.create_many`."""
+        return await self._ask(Ability.WRITE, lambda: self._shared.create_many(items, ttl=ttl))
+
     async def delete(self, keys: Sequence[str]) -> int:
         """See :meth:`argo_mw.plugin.Shared.delete`."""
         return await self._ask(Ability.WRITE, lambda: self._shared.delete(keys))

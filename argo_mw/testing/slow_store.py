@@ -97,6 +97,12 @@ class SlowStore:
         """See :meth:`argo_mw.plugin.Shared.set_many`."""
         await self._ask(self._memory.set_many(items, ttl=ttl))
 
+    async def create_many(
+        self, items: Mapping[str, bytes], *, ttl: float | None = None
+    ) -> Sequence[bytes]:
+        """See :meth:`argo_mw.plugin.Shared.create_many`."""
+        return await self._ask(self._memory.create_many(items, ttl=ttl))
+
     async def delete(self, keys: Sequence[str]) -> int:
         """See :meth:`argo_mw.plugin.Shared.delete`."""
         return await self._ask(self._memory.delete(keys))

@@ -24,6 +24,11 @@ class UnreachableStore:
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
         _refuse()
 
+    async def create_many(
+        self, items: Mapping[str, bytes], *, ttl: float | None = None
+    ) -> Sequence[bytes]:
+        _refuse()
+
     async def delete(self, keys: Sequence[str]) -> int:
         _refuse()
 

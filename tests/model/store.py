@@ -174,6 +174,11 @@ class Link:
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
         await self._through(lambda: self._shared.set_many(items, ttl=ttl), None)
 
+    async def create_many(
+        self, items: Mapping[str, bytes], *, ttl: float | None = None
+    ) -> Sequence[bytes]:
+        return await self._through(lambda: self._shared.create_many(items, ttl=ttl), None)
+
     async def delete(self, keys: Sequence[str]) -> int:
         return await self._through(lambda: self._shared.delete(keys), None)
 

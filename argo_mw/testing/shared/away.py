@@ -21,6 +21,7 @@ Operation = Callable[[Shared, str], Awaitable[object]]
 
 OPERATIONS: dict[str, Operation] = {
     "set": lambda shared, key: shared.set(key, b"value"),
+    "create_many": lambda shared, key: shared.create_many({key: b"value"}),
     "compare_and_set": lambda shared, key: shared.compare_and_set(key, None, b"value"),
     "add": lambda shared, key: shared.add(f"count:{key}", limit=CALLERS),
     "acquire": lambda shared, key: shared.acquire(f"lease:{key}", ttl=3_600),

@@ -19,6 +19,7 @@ OPERATIONS: Mapping[Ability, Sequence[Operation]] = {
     Ability.WRITE: (
         lambda shared: shared.set("key", b"value"),
         lambda shared: shared.set_many({"one": b"1", "two": b"2"}),
+        lambda shared: shared.create_many({f"created:{time.monotonic_ns()}": b"value"}),
         lambda shared: shared.compare_and_set(f"new:{time.monotonic_ns()}", None, b"value"),
     ),
     Ability.ANNOUNCE: (lambda shared: shared.publish("news", b"message"),),

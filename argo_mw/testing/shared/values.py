@@ -83,6 +83,38 @@ class ValueConformance(SharedTests):
         assert sorted(await shared.scan("p*")) == ["p*?["]
         assert sorted(await shared.scan("p%")) == ["p%"]
 
+    async def test_create_many_sets_what_is_absent_and_returns_what_is_there(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        await shared.set("there", b"old")
+        created = await shared.create_many({"new": b"1", "there": b"2"})
+        assert list(created) == [b"1", b"old"]
+        created = await other.create_many({"there": b"3", "new": b"4", "newer": b"5"})
+        assert list(created) == [b"old", b"1", b"5"]
+        assert list(await shared.get_many(["there", "new", "newer"])) == [b"old", b"1", b"5"]
+        assert list(await shared.create_many({})) == []
+
+    async def test_create_many_keeps_the_time_to_live_of_what_is_there(
+        self, shared: Shared, store: StoreUnderTest
+    ) -> None:
+        await shared.create_many({"short": b"1"}, ttl=store.ttl)
+        await shared.create_many({"short": b"2", "long": b"3"}, ttl=store.ttl * 100)
+        await store.advance(store.ttl * 1.5)
+        assert list(await shared.get_many(["short", "long"])) == [None, b"3"]
+        assert list(await shared.create_many({"short": b"4"})) == [b"4"]
+
+    async def test_of_concurrent_creations_all_return_the_same_value(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        values = await asyncio.gather(
+            *(
+                handle.create_many({"key": b"%d" % n})
+                for n in range(20)
+                for handle in (shared, other)
+            )
+        )
+        assert {await shared.get("key")} == {value for (value,) in values}
+
     async def test_compare_and_set_with_none_creates_a_key_once(self, shared: Shared) -> None:
         assert await shared.compare_and_set("key", None, b"one")
         assert not await shared.compare_and_set("key", None, b"two")

@@ -97,8 +97,9 @@ class Breaker:
             self._probe = None
             self._settle_probe(health)
         elif self.state == "closed" and health != "unknown":
-            self._results.append(health == "failed")
-            if sum(self._results) >= self._config.failure_threshold:
+            failed = health == "failed"
+            self._results.append(failed)
+            if failed and sum(self._results) >= self._config.failure_threshold:
                 self._open()
 
     async def release(self, request: Request) -> None:

@@ -24,6 +24,7 @@ from argo_mw.store import (
     LoopAffinity,
     Witness,
     check_count,
+    check_items,
     check_key,
     check_keys,
     check_ttl,
@@ -33,7 +34,7 @@ from argo_mw.store import (
 from argo_mw_redis.batch import Argument
 from argo_mw_redis.batcher import Batcher
 from argo_mw_redis.pubsub import PubSub, RedisSubscription, seal
-from argo_mw_redis.replies import expect_integer, expect_ok, expect_values
+from argo_mw_redis.replies import expect_integer, expect_ok, expect_value, expect_values
 from argo_mw_redis.scripts import (
     ACQUIRE,
     ADD,
@@ -137,9 +138,7 @@ class RedisShared:
 
     async def set_many(self, items: Mapping[str, bytes], *, ttl: float | None = None) -> None:
         """See :meth:`argo_mw.store.Shared.set_many`."""
-        for key, value in items.items():
-            check_key(key)
-            check_value(key, value)
+        check_items(items)
         life = _milliseconds(ttl)
         self._check_usable()
         suffix = ("PX", life) if life else ()
@@ -149,6 +148,26 @@ class RedisShared:
         ]
         for done in sent:
             await done
+
+    async def create_many(
+        self, items: Mapping[str, bytes], *, ttl: float | None = None
+    ) -> Sequence[bytes]:
+        """See :meth:`argo_mw.store.Shared.create_many`."""
+        check_items(items)
+        life = _milliseconds(ttl)
+        self._check_usable()
+        suffix = ("PX", life) if life else ()
+        sent = [
+            self._batcher.send(
+                ("SET", self._values + key, value, "NX", "GET", *suffix), expect_value
+            )
+            for key, value in items.items()
+        ]
+        present = [await done for done in sent]
+        return [
+            value if held is None else held
+            for held, value in zip(present, items.values(), strict=True)
+        ]
 
     async def delete(self, keys: Sequence[str]) -> int:
         """See :meth:`argo_mw.store.Shared.delete`."""

@@ -70,6 +70,14 @@ def expect_integer(reply: Any) -> int:
     return cast("int", reply)
 
 
+def expect_value(reply: Any) -> bytes | None:
+    """Return the value that a command answers, ``None`` where there is none."""
+    if not isinstance(reply, ResponseError) and type(reply) not in _VALUES:
+        msg = "a value was expected"
+        raise InvalidResponse(msg)
+    return cast("bytes | None", reply)
+
+
 def expect_values(reply: Any, count: int) -> list[bytes | None]:
     """Return the *count* values that a command answers."""
     if not isinstance(reply, ResponseError) and not (
