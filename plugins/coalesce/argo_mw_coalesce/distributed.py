@@ -23,6 +23,7 @@ from argo_mw.plugin import (
     Outcome,
     SharedUnavailable,
     TimeLimitExceeded,
+    Timer,
     fail_at,
 )
 from argo_mw.store import Freshness, Lease, Subscription, TagSnapshot
@@ -33,6 +34,8 @@ NAME = "coalesce.distributed"
 CHANNEL = "argo:results"
 _LEASE = "argo:flight:"
 _RESULT = "argo:result:"
+_SURELY = 0.9
+"""The share of its life for which a lease is surely held: clocks do not run at one speed."""
 _RENEWALS = 3
 """How often a holder renews its lease within its life."""
 _FIRST_RETRY = 0.01
@@ -44,6 +47,21 @@ _RETRIES = 8
 """How often, at least, within the life of a lease, a waiting process tries to acquire it."""
 CLOCK_DIFFERENCE = 60.0
 """Seconds by which clocks of two machines may differ, and the one takes results of the other."""
+
+
+@define(eq=False)
+class _Held:
+    """A lease that this process holds.
+
+    Attributes:
+        lease: The lease.
+        until: Monotonic seconds until which no other process can have taken it over.
+        renewing: The task that renews it, once that is due.
+    """
+
+    lease: Lease
+    until: float
+    renewing: asyncio.Task[None] | None = None
 
 
 @define(eq=False)
@@ -133,32 +151,38 @@ class DistributedCoalesce:
 
     async def _result_or_lease(
         self, result_key: str, recency: _Recency, call: Call
-    ) -> SharedResult | Lease:
+    ) -> SharedResult | _Held:
         """Return the result at *result_key*, or the lease of the process that is to load it."""
-        lease = await self._acquire(call)
         retry = _FIRST_RETRY
+        held = await self._acquire(call)
         try:
             while (result := await self._find_result(result_key, recency)) is None:
-                if lease is not None:
-                    held, lease = lease, None
-                    return held
-                lease = await self._wait_for_result_or_lease(result_key, recency, call, retry)
+                if held is not None:
+                    mine, held = held, None
+                    return mine
+                held = await self._wait_for_result_or_lease(result_key, recency, call, retry)
                 retry = min(2 * retry, self._lease_ttl / _RETRIES)
             return result
         finally:
-            if lease is not None:
-                self._release_in_background(result_key, lease)
+            if held is not None:
+                self._release_in_background(result_key, held.lease)
 
-    async def _acquire(self, call: Call) -> Lease | None:
-        return await self._shared.acquire(_LEASE + call.branch_key, ttl=self._lease_ttl)
+    async def _acquire(self, call: Call) -> _Held | None:
+        until = self._surely_until()
+        lease = await self._shared.acquire(_LEASE + call.branch_key, ttl=self._lease_ttl)
+        return None if lease is None else _Held(lease, until)
+
+    def _surely_until(self) -> float:
+        """Return until when a lease is held that is asked for now: before its end in the store."""
+        return self._clock.monotonic() + _SURELY * self._lease_ttl
 
     # -- holding the lease -------------------------------------------------------------------
 
     async def _load(
-        self, result_key: str, lease: Lease, tag_snapshot: TagSnapshot, call: Call, call_next: Next
+        self, result_key: str, held: _Held, tag_snapshot: TagSnapshot, call: Call, call_next: Next
     ) -> Outcome:
         result = SharedResult()
-        renewing = self._start_renewing(lease)
+        renewal = self._renew_later(held)
         try:
             outcome = await call_next(call)
             result = self._result(tag_snapshot, outcome=outcome)
@@ -167,31 +191,46 @@ class DistributedCoalesce:
             raise
         finally:
             # Started here, whatever happens to this caller: the lease is released with it.
-            if renewing is not None:
-                renewing.cancel()
-            publishing = self._context.tasks.finish(
-                f"coalesce:publish:{lease.key}", self._publish(result_key, lease, result)
-            )
+            renewal.cancel()
+            if held.renewing is not None:
+                held.renewing.cancel()
+            publishing = self._publish_in_background(result_key, held.lease, result)
             if result.error is not None:
                 await asyncio.shield(publishing)
+        if self._clock.monotonic() < held.until:
+            return outcome  # nobody else can have loaded since: the caller need not wait
         superseded = await asyncio.shield(publishing) is False
-        newer = await self._newer_outcome(result_key, lease) if superseded else None
+        newer = await self._newer_outcome(result_key, held.lease) if superseded else None
         return outcome if newer is None else newer
 
-    def _start_renewing(self, lease: Lease) -> asyncio.Task[None] | None:
-        try:
-            return self._context.tasks.spawn(f"coalesce:renew:{lease.key}", self._renew(lease))
-        except Closed:
-            return None
+    def _renew_later(self, held: _Held) -> Timer:
+        """Begin to renew the lease in a while: nearly all loads have ended by then."""
+        due = self._clock.monotonic() + self._lease_ttl / _RENEWALS
+        return self._clock.call_at(due, lambda: self._start_renewing(held))
 
-    async def _renew(self, lease: Lease) -> None:
+    def _start_renewing(self, held: _Held) -> None:
+        with contextlib.suppress(Closed):
+            held.renewing = self._context.tasks.spawn(
+                f"coalesce:renew:{held.lease.key}", self._renew(held)
+            )
+
+    async def _renew(self, held: _Held) -> None:
         while True:
-            await self._clock.sleep(self._lease_ttl / _RENEWALS)
-            try:
-                if not await self._shared.renew(lease, ttl=self._lease_ttl):
+            until = self._surely_until()
+            with contextlib.suppress(SharedUnavailable):
+                if not await self._shared.renew(held.lease, ttl=self._lease_ttl):
                     return
-            except SharedUnavailable:
-                continue
+                held.until = until
+            await self._clock.sleep(self._lease_ttl / _RENEWALS)
+
+    def _publish_in_background(
+        self, result_key: str, lease: Lease, result: SharedResult
+    ) -> asyncio.Future[bool | None]:
+        # Encoded at once, before the caller can change what it gets.
+        data = write_result(self._context.codecs, result_key, lease.fence, result)
+        return self._context.tasks.finish(
+            f"coalesce:publish:{lease.key}", self._publish(result_key, lease, data)
+        )
 
     def _result(
         self,
@@ -202,12 +241,11 @@ class DistributedCoalesce:
     ) -> SharedResult:
         return SharedResult(outcome, error, self._clock.time(), tag_snapshot.versions)
 
-    async def _publish(self, result_key: str, lease: Lease, result: SharedResult) -> bool:
-        """Publish *result*, notify waiting processes and release the lease, if that is possible.
+    async def _publish(self, result_key: str, lease: Lease, data: bytes) -> bool:
+        """Publish the result in *data*, notify waiting processes and release the lease.
 
         Return False when another process has taken the lease over, because this one stalled.
         """
-        data = write_result(self._context.codecs, result_key, lease.fence, result)
         sending = self._send(result_key, lease, data)
         deadline = self._clock.monotonic() + self._store_timeout
         try:
@@ -261,7 +299,7 @@ class DistributedCoalesce:
 
     async def _wait_for_result_or_lease(
         self, result_key: str, recency: _Recency, call: Call, seconds: float
-    ) -> Lease | None:
+    ) -> _Held | None:
         """Wait for a result, or for *seconds*; then try to acquire the lease."""
         notified: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(result_key, set()).add(notified)

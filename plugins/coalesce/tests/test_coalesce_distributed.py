@@ -103,6 +103,11 @@ def distributed_of(argo: Argo) -> DistributedCoalesce:
     return layer.middleware
 
 
+def stop_renewing(argo: Argo) -> None:
+    """As in a process that has died, or stalled."""
+    distributed_of(argo)._start_renewing = lambda _: None  # type: ignore[method-assign]
+
+
 async def test_two_processes_make_one_load_and_both_get_the_answer(
     store: str, clock: FakeClock
 ) -> None:
@@ -142,8 +147,7 @@ async def test_a_holder_that_dies_is_replaced_after_its_lease(store: str, clock:
     async with instance(store, other, clock) as second:
         holding = ask(first)
         await settle()
-        renewing = next(t for t in asyncio.all_tasks() if "coalesce:renew" in t.get_name())
-        renewing.cancel()
+        stop_renewing(first)
         waiting = ask(second)
         await clock.advance(2.5)
         assert [] == other.asked
@@ -233,6 +237,27 @@ async def test_a_store_that_is_slow_to_take_a_result_is_reported_and_delays_no_c
         assert "one" == (await asking).value
         [trouble] = events.of(Trouble)
         assert trouble.what.endswith("published: the shared store took longer than 1.5 s")
+
+
+async def test_a_holder_whose_lease_lasts_answers_before_the_store_has_its_result(
+    store: str, clock: FakeClock
+) -> None:
+    one = held("one")
+    one.gate.set()
+    async with instance(store, one, clock) as first:
+        distributed, published = distributed_of(first), asyncio.Event()
+        send = distributed._send
+
+        async def slow_send(result_key: str, lease: Lease, data: bytes) -> bool:
+            await published.wait()
+            return await send(result_key, lease, data)
+
+        distributed._send = slow_send  # type: ignore[method-assign]
+        assert "one" == (await ask(first)).value
+        assert [] == await context_of(first).shared.scan("argo:result:")
+        published.set()
+    async with instance(store, held(), clock) as second:
+        assert 1 == len(await context_of(second).shared.scan("argo:result:"))
 
 
 async def test_a_load_from_before_an_invalidation_does_not_answer_a_call_from_after_it(
@@ -383,8 +408,7 @@ async def test_a_holder_that_stalled_takes_the_answer_of_its_successor(
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
         await settle()
-        renewing = next(t for t in asyncio.all_tasks() if "coalesce:renew" in t.get_name())
-        renewing.cancel()
+        stop_renewing(first)
         waiting = ask(second)
         await clock.advance(3.5)
         assert 1 == len(other.asked)
@@ -401,8 +425,7 @@ async def test_a_holder_that_stalled_keeps_its_answer_while_there_is_no_newer_on
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
         await settle()
-        renewing = next(t for t in asyncio.all_tasks() if "coalesce:renew" in t.get_name())
-        renewing.cancel()
+        stop_renewing(first)
         waiting = ask(second)
         await clock.advance(3.5)
         one.gate.set()
