@@ -5,7 +5,9 @@ The proof at the top of ``tag_versions.py`` says what may be relied upon, and wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import asyncio
+from collections.abc import Collection, Iterable, Mapping
+from contextvars import Context
 
 from attrs import evolve
 
@@ -47,20 +49,55 @@ class TagReader:
         self._mirror = mirror
         self._writer = writer
         self._health = health
+        self._fetching: dict[str, asyncio.Task[object]] = {}
 
     @property
     def must_read(self) -> bool:
         """Whether the store can be read, and the mirror proves nothing: no messages arrive."""
         return not self._health.allows(Ability.HEAR) and self._health.allows(Ability.READ)
 
-    async def read(self, names: Iterable[str]) -> dict[str, KnownVersions]:
+    def prefetch(self, names: Iterable[str]) -> None:
+        """Begin to read those of *names* that are not mirrored; later reads of them wait for it."""
+        if self._health.refused:
+            return
+        get, fetching = self._mirror.get, self._fetching
+        missing = [name for name in names if get(name) is None and name not in fetching]
+        if missing:
+            # In no caller's context: other calls wait for it as well.
+            task = asyncio.create_task(
+                self._prefetch(missing), name="argo-mw:tag-versions-read", context=Context()
+            )
+            fetching.update(dict.fromkeys(missing, task))
+
+    async def _prefetch(self, names: list[str]) -> None:
+        try:
+            await self._read(names, {})
+        finally:
+            for name in names:
+                del self._fetching[name]
+
+    async def aclose(self) -> None:
+        """End the reads that nobody waits for. Idempotent."""
+        for task in set(self._fetching.values()):
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def read(self, names: Collection[str]) -> dict[str, KnownVersions]:
         """Return the versions of *names*: mirrored, else from the store, else made up."""
+        fetching = {self._fetching[name] for name in names if name in self._fetching}
+        if fetching:
+            await asyncio.wait(fetching)
         known: dict[str, KnownVersions] = {}
         for name in () if self.must_read else names:
             mirrored = self._mirror.get(name)
             if mirrored is not None:
                 known[name] = mirrored
-        missing = [name for name in names if name not in known]
+        return await self._read([name for name in names if name not in known], known)
+
+    async def _read(
+        self, missing: list[str], known: dict[str, KnownVersions]
+    ) -> dict[str, KnownVersions]:
+        """Return *known*, and the versions of *missing* from the store, else made up."""
         if not missing:
             return known
         tokens = self._mirror.begin_read(missing)

@@ -131,6 +131,7 @@ class TagVersions:
     async def aclose(self) -> None:
         """Stop listening, after one more attempt to store what is pending. Idempotent."""
         await self.health.aclose()
+        await self._reader.aclose()
         await self._writer.aclose()
         if self._subscription is not None:
             await self._subscription.aclose()
@@ -222,6 +223,13 @@ class TagVersions:
         self._changes += 1
 
     # -- reading versions ----------------------------------------------------------------
+
+    def prefetch(self, tags: Iterable[str]) -> None:
+        """Begin to read the versions of *tags*, because a :meth:`load` may follow soon.
+
+        Asked beside something else that is read from the store, it takes no time of its own.
+        """
+        self._reader.prefetch(tags)
 
     async def load(self, tags: Iterable[str]) -> TagSnapshot:
         """Return the versions of *tags* now: call it before a load, keep the result beside it.

@@ -53,8 +53,9 @@ class Unreliable(MemoryShared):
         return await super().compare_and_set(key, expected, value, ttl=ttl)
 
     async def create_many(self, items, *, ttl=None):
+        found = await super().create_many(items, ttl=ttl)
         await self._pass("create_many")
-        return await super().create_many(items, ttl=ttl)
+        return found
 
     async def publish(self, channel, message):
         await self._pass("publish")
@@ -603,3 +604,38 @@ async def test_no_interleaving_serves_an_invalidated_entry(seed):  # noqa: C901
         process.shared.down = False
         await process.tag_versions.aclose()
         await process.shared.aclose()
+
+
+async def test_a_read_that_was_begun_beforehand_is_not_made_again(here):
+    here.shared.hold["create_many"] = asyncio.Event()
+    here.tag_versions.prefetch(["a", "b"])
+    here.tag_versions.prefetch(["a"])
+    loading = asyncio.create_task(here.tag_versions.load(["b", "a"]))
+    await settle()
+    assert not loading.done()
+    here.shared.hold.pop("create_many").set()
+    assert FRESH is here.tag_versions.peek(await loading)
+    # One for "a" and "b", one for the tag of everything.
+    assert 2 == here.shared.calls.count("create_many")
+
+
+async def test_a_read_that_was_begun_beforehand_ends_with_its_owner(here):
+    here.shared.hold["create_many"] = asyncio.Event()
+    here.tag_versions.prefetch(["a"])
+    await settle()
+    await here.tag_versions.aclose()
+    assert [] == [t for t in asyncio.all_tasks() if "tag-versions-read" in t.get_name()]
+
+
+async def test_an_invalidation_during_a_read_that_was_begun_beforehand_wins(here, there):
+    here.shared.hold["create_many"] = asyncio.Event()
+    here.tag_versions.prefetch(["a"])
+    await settle()
+    await there.tag_versions.invalidate(["a"])
+    await settle()
+    here.shared.hold.pop("create_many").set()
+    entry = await here.tag_versions.load(["a"])
+    assert FRESH is await here.tag_versions.check(entry)
+    await there.tag_versions.invalidate(["a"])
+    await settle()
+    assert MISS is await here.tag_versions.check(entry)

@@ -268,6 +268,7 @@ class Cache:
         if key in self._looks and await self._join_look(key):
             return await self._from_memory(call)
         look = self._looks[key] = _Look()
+        self._versions.prefetch(call.tags)
         try:
             found = self._take(await shared.get(call), call)
             look.ended = True

@@ -473,7 +473,7 @@ async def test_a_server_that_comes_back_empty_serves_nothing_old(server, fleet):
     server.kill()
     await nodes[0].tag_versions.invalidate(["key"])
     await asyncio.to_thread(server.start)
-    await eventually(lambda: all(node.shared.unreachable is None for node in nodes), TIMEOUT)
+    await eventually(lambda: all(node.tag_versions.connected for node in nodes), TIMEOUT)
     await eventually(lambda: not any(node.tag_versions.pending for node in nodes), TIMEOUT)
     async with asyncio.timeout(TIMEOUT):
         while [None] * 3 != [await node.serve("key") for node in nodes]:
