@@ -102,6 +102,7 @@ async def test_cancelling_a_call_is_no_timeout(open_argo, clock) -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
+        await clock.advance(0.1)  # past the announcement of its tags
         assert (upstream.cancelled, clock.pending) == (1, 0)
 
 
