@@ -1,0 +1,148 @@
+"""Compares the arms of a step in the metrics that are means over blocks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from attrs import frozen
+from numpy.typing import NDArray
+
+from argo_mw_rollout.statistics.differences import Chosen
+from argo_mw_rollout.statistics.metrics import METRICS
+from argo_mw_rollout.statistics.sequence import Numbers, Sums, boundary, interval
+from argo_mw_rollout.statistics.step import Step
+from argo_mw_rollout.statistics.subjects import RELATIVE, Baseline, Subjects, of, per
+
+_SHARE: Final = np.array([metric.share for metric in METRICS.values()])
+
+
+@frozen(eq=False)
+class _Levels:
+    """What one arm has shown in a whole step.
+
+    Attributes:
+        counted: What was counted, by metric.
+        shares: The calls or audits that it is a share of.
+        usual: What would have been counted were each subject as it was before the ramp.
+        variance: The variance of the arm's mean, as the differences between its subjects show it.
+    """
+
+    counted: Numbers
+    shares: Numbers
+    usual: Numbers
+    variance: Numbers
+
+
+@frozen(eq=False)
+class Comparison:
+    """What is known of the change that treatment brings, by metric.
+
+    Attributes:
+        change: The change.
+        treatment: The level in treatment, for one call or audit.
+        control: The level in control.
+        before: The level that was usual for control's subjects before the ramp.
+        sums: What the intervals are made from.
+        chosen: The blocks that were taken.
+    """
+
+    change: Numbers
+    treatment: Numbers
+    control: Numbers
+    before: Numbers
+    sums: Sums
+    chosen: Chosen
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Whether anything was counted that a metric is a share of."""
+        return np.asarray(self.sums.ww > 0)
+
+    @property
+    def blocks(self) -> NDArray[np.int64]:
+        """How many blocks of the chosen length there are."""
+        return self.chosen.blocks
+
+    def interval(self, alpha: Numbers | float) -> tuple[Numbers, Numbers]:
+        """Return the changes that are left open, with *alpha* for each side."""
+        return interval(self.sums, alpha, spread=self.chosen.spread)
+
+    def seconds_until(self, at: int, limit: float, alpha: float, elapsed: float) -> float | None:
+        """Return about how long until a change of *limit* is ruled out, if nothing changes."""
+        if not self.known[at] or not elapsed:
+            return None
+        room = limit - float(self.change[at])
+        if room <= 0.0:
+            return None
+        size = float(self.sums.size()[at])
+        bound = float(boundary(max(size, 1.0), alpha)) ** 2 * float(self.chosen.spread[at])
+        variance = float(self.sums.variance(np.asarray(limit))[at] / self.sums.w[at] ** 2)
+        times = bound * variance / room**2  # which the bound's own slow growth leaves out
+        return elapsed * max(times - 1.0, 0.0)
+
+
+def compare(step: Step, baseline: Baseline) -> Comparison:
+    """Return what *step* has shown.
+
+    The variance is the largest of three: what the blocks show, which knows whatever changes with
+    time; what the subjects show, which knows whatever stays with a subject, such as one whose
+    upstream is down; and for shares of rare cases, what chance alone makes of so many.
+    """
+    chosen = step.differences.chosen()
+    one, two = _levels(step.treatment, baseline), _levels(step.control, baseline)
+    sums = _referred(chosen.sums, step.differences.weight, chosen.blocks)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        change = np.nan_to_num(sums.effect(), nan=0.0, posinf=np.inf, neginf=-np.inf)
+        treatment, control = one.counted / one.shares, two.counted / two.shares
+        usual = two.usual / two.shares
+        scale = two.counted / two.usual
+        ratio = one.counted / one.usual / scale
+        relative = one.variance / scale**2 + ratio**2 * two.variance / scale**2
+    between = np.where(RELATIVE, relative, one.variance + two.variance) * sums.w**2
+    chance = _chance(one, two, baseline) * step.differences.weight
+    needed = np.maximum(
+        np.nan_to_num(between, nan=0.0, posinf=0.0),
+        np.where(_SHARE, np.nan_to_num(chance, nan=0.0), 0.0),
+    )
+    finite = np.where(np.isfinite(change), change, 0.0)
+    more = np.maximum(needed / chosen.spread - sums.variance(finite), 0.0)
+    widened = Sums(sums.x, sums.w, sums.xx + more, sums.xw, sums.ww)
+    return Comparison(
+        change,
+        np.nan_to_num(treatment),
+        np.nan_to_num(control),
+        np.nan_to_num(usual),
+        widened,
+        chosen,
+    )
+
+
+def _referred(sums: Sums, weight: Numbers, blocks: NDArray[np.int64]) -> Sums:
+    """Return *sums*, with the time before the ramp in control's place where that has had none."""
+    none = (sums.ww <= 0) & (weight > 0)
+    ww = np.where(none, weight**2 / np.maximum(blocks, 1), sums.ww)
+    return Sums(sums.x, np.where(none, weight, sums.w), sums.xx, sums.xw, ww)
+
+
+def _levels(subjects: Subjects, baseline: Baseline) -> _Levels:
+    counted, shares = of(subjects.sums), per(subjects.sums)
+    usual = baseline.of(subjects.names) * shares
+    totals = counted.sum(axis=0), shares.sum(axis=0), usual.sum(axis=0)
+    number = len(subjects.names)
+    if number < 2:
+        return _Levels(*totals, np.zeros(len(METRICS)))
+    base = np.where(RELATIVE, totals[2], totals[1])
+    own = np.where(RELATIVE, counted, counted - usual)
+    parts = np.where(RELATIVE, usual, shares)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        rest = own - own.sum(axis=0) / base * parts
+        variance = (rest**2).sum(axis=0) / base**2 * (number / (number - 1.0))
+    return _Levels(*totals, np.nan_to_num(variance))
+
+
+def _chance(one: _Levels, two: _Levels, baseline: Baseline) -> Numbers:
+    """Return the variance of one case, were cases to come independently of each other."""
+    share = (one.counted + two.counted + 1.0) / (one.shares + two.shares + 2.0)
+    unit = np.where(RELATIVE, baseline.mean, 1.0)
+    return np.asarray(share * (1.0 - share) / unit**2)
