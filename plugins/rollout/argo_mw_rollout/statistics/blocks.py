@@ -88,7 +88,7 @@ class Block:
 
     Attributes:
         start: When it began, in seconds since the epoch.
-        seconds: How long it was.
+        seconds: How long it was, in seconds.
         treatment: The subjects for which the flag was on.
         control: The subjects that they are compared with.
         sources: The subjects that each instance has seen, in treatment and in control; optional, it
@@ -103,7 +103,13 @@ class Block:
 
     @classmethod
     def merged(cls, start: float, seconds: float, parts: Mapping[str, tuple[Arm, Arm]]) -> Block:
-        """Return the block of a fleet: *parts* are treatment and control, by instance."""
+        """Return the block of a fleet.
+
+        Args:
+            start: When it began, in seconds since the epoch.
+            seconds: How long it was, in seconds.
+            parts: What each instance has counted in treatment and in control, by instance.
+        """
         return cls(
             start,
             seconds,

@@ -112,7 +112,11 @@ class Judge:
 
     @classmethod
     def of_data(cls, data: Mapping[str, Any], rules: Rules | None = None) -> Judge:
-        """Return a judge that goes on from *data*, the state of another.
+        """Return a judge that goes on from the state of another.
+
+        Args:
+            data: The state, as :meth:`as_data` returned it.
+            rules: What the ramp is judged by: the rules of the other.
 
         Raises:
             ValueError: It is no such state, or one of another version.

@@ -34,7 +34,7 @@ class Evidence:
         state: ``harmed`` beyond the margin for certain, ``safe`` below the limit for certain,
             ``open`` as long as neither is certain, or ``no data``.
         why: What the state comes from, where numbers do not show it.
-        seconds: About how long until it is safe, if nothing changes; ``None`` when unknown.
+        seconds: About how many seconds until it is safe, if nothing changes; ``None`` when unknown.
     """
 
     metric: str
@@ -70,7 +70,7 @@ class Verdict:
         percent: The share at which it was found.
         subjects: How many subjects were seen in treatment and in control.
         calls: How many calls were judged in treatment and in control.
-        seconds: About how long until there is more to say, if nothing changes; ``None`` when
+        seconds: About how many seconds until there is more to say, if nothing changes; ``None`` when
             unknown, or when waiting will not help.
         loud: Whether something is wrong that a person should look at.
     """
