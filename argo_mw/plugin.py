@@ -113,8 +113,10 @@ from argo_mw.flags import (
     DecisionReason,
 )
 from argo_mw.model.call import (
+    ALONE,
     ENDS_WITH_CALLERS,
     ON_SENT,
+    OWN_FAILURES,
     Call,
 )
 from argo_mw.model.charge import (
@@ -219,9 +221,11 @@ from argo_mw.store import (
 )
 
 __all__ = [
+    "ALONE",
     "ENDS_WITH_CALLERS",
     "NO_COST",
     "ON_SENT",
+    "OWN_FAILURES",
     "SLOTS",
     "UNLIMITED",
     "Action",
