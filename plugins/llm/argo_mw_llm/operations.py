@@ -18,6 +18,8 @@ JSON = Mapping[str, object]
 _ROLES = ("user", "assistant", "tool")
 _LIFETIMES = ("", "5m", "1h")
 _COMPLETE_TIMEOUT = 120.0
+_EXCHANGE_TIMEOUT = 3600.0
+"""Longer than the SDKs wait by default: a deadline is up to them."""
 
 
 def operations(config: LlmConfig) -> list[AnyOperation]:
@@ -119,7 +121,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             kind="llm",
             data_type="ai_reasoning",
             subject="",
-            timeout=600.0,
+            timeout=_EXCHANGE_TIMEOUT,
         )(_exchange)
         for name in PROVIDERS
     ]
@@ -144,7 +146,13 @@ def _view(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Opinion:
 
 
 def _exchange(
-    model: str, *, body: JSON, path: str, betas: str = "", epoch: str = "", stream: bool = False
+    model: str,
+    *,
+    body: JSON,
+    endpoint: str,
+    account: str,
+    epoch: str = "",
+    stream: bool = False,
 ) -> object:
     """A request of the provider's own SDK."""
     raise NotImplementedError

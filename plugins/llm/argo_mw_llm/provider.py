@@ -85,7 +85,7 @@ class Provider(ABC):
             self.fetch,
             limits=_LIMITS,
             metered=True,
-            timeout=600.0,
+            timeout=3600.0,  # an operation's own limit is shorter, and an SDK's is up to it
             price=price,
             unsupported=self._unsupported,
             failure_cost=self._failure_cost,

@@ -42,7 +42,7 @@ KEY = "argo:llm:budget:0:::ever"
 
 def exchanged(provider: str, **body: object) -> Bound:
     given = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 100, **body}
-    asked = {"model": "m", "body": given, "path": "/"}
+    asked = {"model": "m", "body": given, "endpoint": "/", "account": ""}
     return bound_of(provider, call_of(f"{provider}_exchange", **asked))
 
 
