@@ -113,10 +113,8 @@ from argo_mw.flags import (
     DecisionReason,
 )
 from argo_mw.model.call import (
-    ALONE,
     ENDS_WITH_CALLERS,
     ON_SENT,
-    OWN_FAILURES,
     Call,
 )
 from argo_mw.model.charge import (
@@ -221,11 +219,9 @@ from argo_mw.store import (
 )
 
 __all__ = [
-    "ALONE",
     "ENDS_WITH_CALLERS",
     "NO_COST",
     "ON_SENT",
-    "OWN_FAILURES",
     "SLOTS",
     "UNLIMITED",
     "Action",

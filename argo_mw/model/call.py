@@ -32,15 +32,6 @@ Else a request whose callers have all run out of time goes on, within the operat
 its answer is kept.
 """
 
-OWN_FAILURES = "argo.own_failures"
-"""The extension that is ``True`` where a failure is for those who wait for it, and no others.
-
-Who asks again a moment later asks anew: a client that retries by itself decides when.
-"""
-
-ALONE = "argo.alone"
-"""The extension that is ``True`` where a call joins no other call, and no other joins it."""
-
 
 @final
 class Call(Struct, frozen=True, eq=False):
@@ -106,8 +97,9 @@ class Call(Struct, frozen=True, eq=False):
 
     @property
     def batch_key(self) -> str:
-        """The key that calls share which differ in their subject only."""
-        rest = {n: v for n, v in self.parameters.items() if n != self.operation.subject}
+        """The key that calls share which differ only in what their operation gathers."""
+        apart = self.operation.gathers or self.operation.subject
+        rest = {n: v for n, v in self.parameters.items() if n != apart}
         scope = _scope(self.operation, self.tenant)
         return f"{self.operation.name}:{fingerprint_named(rest, of='siblings', context=scope)}"
 

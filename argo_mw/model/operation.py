@@ -52,6 +52,8 @@ class Operation(Generic[P, R_co]):
             ``public`` for ``fetch`` and ``tenant`` for the rest; language-model operations are
             always ``tenant``. A public operation cannot ask a tenant one.
         subject: The name of the parameter that is the subject, or "" when there is none.
+        gathers: The name of the parameter in which calls may differ that share a request of an
+            upstream that answers several; by default the subject.
         accept: Returns what is wrong with a value, or ``None`` when it is an answer.
         normalize: Brings parameters into one form, and refuses bad ones with
             :class:`~argo_mw.BadParameter`, before anything is called.
@@ -70,6 +72,7 @@ class Operation(Generic[P, R_co]):
     data_type: str = ""
     scope: Scope = field()
     subject: str = ""
+    gathers: str = ""
     accept: Accept = accept_anything
     normalize: Normalize | None = None
     score: Score | None = None
@@ -162,6 +165,7 @@ def operation(
     data_type: str = "",
     scope: Scope | None = None,
     subject: str = "",
+    gathers: str = "",
     accept: Accept = accept_anything,
     normalize: Normalize | None = None,
     score: Score | None = None,
@@ -185,6 +189,8 @@ def operation(
         scope: ``public`` where tenants share answers, or ``tenant``; by default ``public`` for
             ``fetch`` and ``tenant`` for the rest.
         subject: The name of the parameter that is the subject, or "".
+        gathers: The name of the parameter in which calls may differ that share a request; by
+            default the subject.
         accept: Returns what is wrong with a value, or ``None`` when it is an answer.
         normalize: Brings parameters into one form, and refuses bad ones.
         score: How good an answer is; higher is better.
@@ -194,18 +200,19 @@ def operation(
         record: Which rows its answers become where a plugin records answers, or ``None``.
 
     Raises:
-        ConfigError: The subject is no parameter of the function.
+        ConfigError: What *subject* or *gathers* names is no parameter of the function.
     """
 
     def declare(function: Callable[P, R_co]) -> Operation[P, R_co]:
         signature = inspect.signature(function)
         own = name or function.__name__
-        if subject and subject not in signature.parameters:
-            msg = (
-                f"operation {own!r} names {subject!r} as its subject, which is no parameter of "
-                f"{own}{signature}: {suggest(subject, signature.parameters)}"
-            )
-            raise ConfigError(msg)
+        for named, what in ((subject, "its subject"), (gathers, "what it gathers")):
+            if named and named not in signature.parameters:
+                msg = (
+                    f"operation {own!r} names {named!r} as {what}, which is no parameter of "
+                    f"{own}{signature}: {suggest(named, signature.parameters)}"
+                )
+                raise ConfigError(msg)
         chosen: dict[str, Any] = {} if scope is None else {"scope": scope}
         return Operation(
             name=own,
@@ -213,6 +220,7 @@ def operation(
             kind=kind,
             data_type=data_type,
             subject=subject,
+            gathers=gathers,
             accept=accept,
             normalize=normalize,
             score=score,

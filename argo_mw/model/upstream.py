@@ -50,8 +50,8 @@ class Batching:
     """How several calls travel in one request.
 
     Attributes:
-        fetch_many: Answers several calls that differ in their subject only: an outcome or an
-            error for each, in their order.
+        fetch_many: Answers several calls that differ only in their subject, or in what else
+            their operation gathers: an outcome or an error for each, in their order.
         max_size: Calls in a request at most.
         window: Seconds without a further call after which the request goes out, though never
             later than twenty of them; 0 collects what is asked in one turn of the loop.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from argo_mw import BadParameter
+from argo_mw import BadParameter, ConfigError
 from argo_mw.model.call import make_call
 from argo_mw.plugin import Operation, operation
 
@@ -82,6 +82,22 @@ def test_siblings_differ_in_their_subject_only() -> None:
     cousin = make_call(bars, {"symbol": "AAPL", "days": 5}, tenant="")
     assert one.batch_key == other.batch_key
     assert one.batch_key != cousin.batch_key
+
+
+def test_calls_may_share_a_request_without_a_subject() -> None:
+    @operation(gathers="text")
+    def embed(text: str, *, model: str = "") -> object:
+        """A text as a vector."""
+
+    one, other, cousin = (
+        make_call(embed, asked, tenant="")
+        for asked in ({"text": "oil"}, {"text": "gas"}, {"text": "oil", "model": "large"})
+    )
+    assert one.batch_key == other.batch_key
+    assert one.batch_key != cousin.batch_key
+    assert "" == one.subject
+    with pytest.raises(ConfigError, match="what it gathers"):
+        operation(gathers="words")(lambda text: None)
 
 
 def test_extensions_are_no_part_of_what_is_asked() -> None:
