@@ -47,5 +47,6 @@ TYPICAL: dict[str, Latency] = {
     "deepseek": Latency(1.100, 0.60, 0.03, 8.0),
     "qwen": Latency(0.800, 0.55, 0.02, 6.0),
     "glm": Latency(0.900, 0.60, 0.02, 6.0),
+    "openai": Latency(0.900, 0.50, 0.02, 6.0),
 }
 """Assumed, not measured: plausible response times over the internet, for demos and load."""

@@ -35,6 +35,7 @@ FREE_PLAN: dict[str, Quota] = {
     "deepseek": UNLIMITED,
     "qwen": Quota(per_minute=60),
     "glm": Quota(per_minute=60),
+    "openai": Quota(per_minute=60),
 }
 """What the vendors grant without a paid plan (the language models: the lowest tier, assumed)."""
 

@@ -8,6 +8,7 @@ from argo_mw_sandbox.vendors.alpaca import Alpaca
 from argo_mw_sandbox.vendors.alphavantage import AlphaVantage
 from argo_mw_sandbox.vendors.claude import Claude
 from argo_mw_sandbox.vendors.massive import Massive
+from argo_mw_sandbox.vendors.openai import openai
 from argo_mw_sandbox.vendors.openai_compatible import deepseek, glm, qwen
 from argo_mw_sandbox.vendors.protocol import Vendor, World
 
@@ -19,4 +20,5 @@ VENDORS: tuple[Callable[[World], Vendor], ...] = (
     deepseek,
     qwen,
     glm,
+    openai,
 )

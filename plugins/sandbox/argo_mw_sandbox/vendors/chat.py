@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from attrs import frozen
 
 from argo_mw_sandbox.quotas import Standing
+from argo_mw_sandbox.vendors.embeddings import embed
 from argo_mw_sandbox.vendors.language import (
     JSON,
     TWISTS,
@@ -47,6 +48,7 @@ class Provider:
         unknown_model: The name of the error for a model that it does not have.
         least_cached: Prompt tokens below which its cache does nothing.
         always_usage: Whether a stream reports its usage unasked.
+        embeds: Whether it has embeddings.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Provider:
     unknown_model: str
     least_cached: int
     always_usage: bool = False
+    embeds: bool = True
 
 
 class Chat:
@@ -111,7 +114,9 @@ class Chat:
         return {}
 
     def answer(self, request: VendorRequest, twist: str = "") -> Answer:
-        """Return a completion, whole or streamed."""
+        """Return a completion, whole or streamed, or embeddings."""
+        if request.path.endswith("/embeddings") and self._provider.embeds:
+            return embed(request) or self.errors["bad_request"]
         if not request.path.endswith("/chat/completions"):
             return failure(404, {"error": {"message": "Not Found", "code": "404"}})
         body = read_body(request)
@@ -162,14 +167,16 @@ def _read(model: str, messages: list[JSON], body: JSON) -> Prompt:
         as_dict(body.get("thinking")).get("type") == "enabled"
         or body.get("enable_thinking") is True
         or "reasoner" in model,
-        _forced(tools, body.get("tool_choice")),
+        forced(tools, body.get("tool_choice")),
     )
 
 
-def _forced(tools: list[JSON], choice: object) -> tuple[str, JSON] | None:
+def forced(tools: list[JSON], choice: object) -> tuple[str, JSON] | None:
+    """Return the one of *tools* that must be called by *choice*, with its parameters, if any."""
     if not tools or not (choice == "required" or isinstance(choice, dict)):
         return None
-    name = as_dict(as_dict(choice).get("function")).get("name")
+    named = as_dict(choice)
+    name = as_dict(named.get("function")).get("name") or named.get("name")
     tool = next((t for t in tools if name in (None, t.get("name"))), tools[0])
     return str(tool.get("name")), as_dict(tool.get("parameters"))
 

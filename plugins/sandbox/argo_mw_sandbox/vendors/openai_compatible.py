@@ -41,6 +41,7 @@ DEEPSEEK = Provider(
     },
     unknown_model="no_model",
     least_cached=64,
+    embeds=False,
 )
 
 QWEN = Provider(
