@@ -101,7 +101,7 @@ def default(field: attrs.Attribute[object]) -> str:
     if callable(make):
         value = make()
     match value:
-        case None | Secret():
+        case None | Secret() | attrs.NOTHING:
             return ""
         case bool():
             return f"`{str(value).lower()}`"

@@ -31,6 +31,7 @@ from argo_mw_llm.prepare import collapse
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.usage import read_body, read_events
 from argo_mw_llm.views import read_opinion
+from argo_mw_llm.wires import wire_named
 from argo_mw_market.alpaca import Alpaca
 from argo_mw_market.alphavantage import AlphaVantage
 from argo_mw_market.config import MarketConfig
@@ -272,14 +273,17 @@ def test_a_model_s_reply_is_an_opinion_or_says_why_not(reply: bytes) -> None:
     within_a_moment(reads)
 
 
+WIRES = ("anthropic", "chat", "responses", "embeddings")
+
+
 @fuzzed(3)
-@given(like(*BODIES), st.sampled_from(["claude", "glm"]), st.sampled_from([200, 400, 429, 500]))
-def test_a_provider_s_body_is_read_or_refused(body: bytes, provider: str, status: int) -> None:
+@given(like(*BODIES), st.sampled_from(WIRES), st.sampled_from([200, 400, 429, 500]))
+def test_a_provider_s_body_is_read_or_refused(body: bytes, wire: str, status: int) -> None:
     def reads() -> None:
-        assert isinstance(from_status(provider, status, body, {}), ProviderFailed)
+        assert isinstance(from_status("glm", status, body, {}), ProviderFailed)
         assert isinstance(RawResponse(status, (), body).text, str)
         try:
-            usage, _, _ = read_body(provider, body)
+            usage, _, _ = read_body(wire_named(wire), body)
         except ValueError:
             return
         assert usage is None or 0 <= usage.prompt + usage.output <= 500_000_000
@@ -288,9 +292,9 @@ def test_a_provider_s_body_is_read_or_refused(body: bytes, provider: str, status
 
 
 @fuzzed(3)
-@given(like(*EVENTS), st.sampled_from(["claude", "glm"]))
-def test_events_are_read_as_far_as_they_can_be(raw: bytes, provider: str) -> None:
-    within_a_moment(lambda: read_events(provider, raw, Ending("m")))
+@given(like(*EVENTS), st.sampled_from(WIRES))
+def test_events_are_read_as_far_as_they_can_be(raw: bytes, wire: str) -> None:
+    within_a_moment(lambda: read_events(wire_named(wire), raw, Ending("m")))
 
 
 # -- stored values -------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from argo_mw_llm.prepare import collapse
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.usage import parse, read_events
 from argo_mw_llm.views import read_opinion
+from argo_mw_llm.wires import CHAT, MESSAGES, RESPONSES
 from argo_mw_market.failures import Failure, judge
 from argo_mw_market.massive import RULES
 from argo_mw_market.symbols import read_symbol
@@ -77,8 +78,9 @@ STEPS: Mapping[str, Callable[[str], object]] = {
     "llm: an opinion": lambda text: read_opinion(_completion(text)),
     "llm: a body": lambda text: RawResponse(200, (), _bytes(text)).text,
     "llm: JSON": lambda text: parse(_bytes(text)),
-    "llm: events": lambda text: read_events("claude", _bytes(text), Ending("m")),
-    "llm: events of chats": lambda text: read_events("glm", _bytes(text), Ending("m")),
+    "llm: events": lambda text: read_events(MESSAGES, _bytes(text), Ending("m")),
+    "llm: events of chats": lambda text: read_events(CHAT, _bytes(text), Ending("m")),
+    "llm: events of responses": lambda text: read_events(RESPONSES, _bytes(text), Ending("m")),
     "llm: a model's name": family_of,
     "market: an error": lambda text: judge("massive", RULES, Failure(500, text)),
     "market: a symbol": read_symbol,

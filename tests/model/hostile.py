@@ -13,7 +13,7 @@ from argo_mw import Action, Cost, NotFound, Outcome, UpstreamError
 from argo_mw.plugin import Call, Clock, Context, Limits, Upstream, hookimpl, operation
 from argo_mw_llm import Completion, LlmConfig, LlmPlugin, Usage
 from argo_mw_llm.request import ModelRequest
-from argo_mw_llm.usage import claude_usage
+from argo_mw_llm.wires.messages import usage_of
 from tests.model.answers import Stamp, make, stamp_of
 
 Fetch = Callable[[Call], Coroutine[object, object, Outcome]]
@@ -209,7 +209,7 @@ class HostileModel:
             await asyncio.get_running_loop().create_future()
         elif manner != "good":
             raise odd_error(len(manner))
-        usage = claude_usage(_counts(bill))
+        usage = usage_of(_counts(bill))
         if usage is not None:
             self.unsettled -= 1
             self.billed += usage.input * _INPUT_USD + usage.output * _OUTPUT_USD

@@ -1,23 +1,25 @@
-"""Claude, GLM, DeepSeek and Qwen through the chain, every token accounted for."""
+"""Language models through the chain, of any provider, every token accounted for."""
 
-from argo_mw_llm.answers import Completion, Opinion, RawResponse, ToolCall, Usage
+from argo_mw_llm.answers import Completion, Embedding, Opinion, RawResponse, ToolCall, Usage
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.dropin import chain, transport
-from argo_mw_llm.instrument import instrument
 from argo_mw_llm.plugin import LlmPlugin
+from argo_mw_llm.profiles import Errors, ProviderTable
 from argo_mw_llm.streams import AnswerStream
 
 __all__ = [
     "AnswerStream",
     "Budget",
     "Completion",
+    "Embedding",
+    "Errors",
     "LlmConfig",
     "LlmPlugin",
     "Opinion",
+    "ProviderTable",
     "RawResponse",
     "ToolCall",
     "Usage",
     "chain",
-    "instrument",
     "transport",
 ]

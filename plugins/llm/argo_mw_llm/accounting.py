@@ -11,10 +11,12 @@ from argo_mw_llm.answers import Usage
 from argo_mw_llm.budgets import Budgets
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.estimate import Estimator, rough_prompt
-from argo_mw_llm.prices import load_prices
+from argo_mw_llm.price_sources import prices_of
+from argo_mw_llm.wires import EMBEDDINGS, wire_of
 
 _OPINION_TOKENS = 300
 _OPINION_PROMPT = 150
+_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 
 
 @frozen
@@ -22,6 +24,7 @@ class Quote:
     """What a call is expected to take.
 
     Attributes:
+        provider: The provider that is asked.
         model: The model.
         rough: Prompt tokens by the rough estimate.
         prompt: Prompt tokens, corrected by experience.
@@ -29,6 +32,7 @@ class Quote:
         inserted: Fields that are added to the request, because a budget needs them.
     """
 
+    provider: str
     model: str
     rough: int
     prompt: int
@@ -49,12 +53,12 @@ class Accounting:
         self._config = config
         self._context = context
         self._quotes: dict[int, Quote] = {}
-        self.prices = load_prices(config.prices)
-        self.budgets = Budgets(config.budgets, self.prices, context)
+        self.prices = prices_of(config)
+        self.budgets = Budgets(config.budgets, self.prices, context, config.profiles)
         self.estimator = Estimator()
 
-    def quote(self, call: Call, model: str) -> Quote:
-        """Return what *call* is expected to take of *model*."""
+    def quote(self, call: Call, provider: str, model: str) -> Quote:
+        """Return what *call* is expected to take of *model* of *provider*."""
         parameters = call.parameters
         rough = rough_prompt(parameters)
         body = parameters.get("body")
@@ -62,9 +66,11 @@ class Accounting:
         if "indicators" in parameters:
             output, rough = _OPINION_TOKENS, rough + _OPINION_PROMPT
         else:
-            limit = fields.get("max_tokens") or fields.get("max_completion_tokens")
+            limit = next((fields[name] for name in _LIMITS if fields.get(name)), None)
             output = limit if isinstance(limit, int) and limit > 0 else self._config.max_tokens
-        return Quote(model, rough, self.estimator.prompt(model, rough), output)
+            if is_embedding(parameters):
+                output = 0
+        return Quote(provider, model, rough, self.estimator.prompt(model, rough), output)
 
     def keep(self, call: Call, quote: Quote) -> None:
         """Keep *quote* while the request for *call* is under way: quoting again would cost time."""
@@ -83,32 +89,54 @@ class Accounting:
         model = model or quote.model
         if not usage.estimated:
             self.estimator.learn(quote.model, quote.rough, usage.prompt, usage.output)
-        cost = self._cost(usage, model, 1.0, quote.prompt)
+        cost = self._cost(usage, quote.provider, model, 1.0, quote.prompt)
         if model != quote.model and cost.usd is not None:
             # A provider that names another model than the one it was asked for makes no discount.
-            asked = self.prices.usd(quote.model, usage, self._context.clock.time())
+            now = self._context.clock.time()
+            asked = self.prices.usd(quote.model, usage, now, quote.provider)
             if asked is not None and asked > cost.usd:
                 return evolve(cost, usd=asked)
         return cost
 
-    def price(self, usage: Usage, model: str) -> Cost:
+    def price(self, usage: Usage, provider: str, model: str) -> Cost:
         """Return what *usage* of *model* costs now, charged to no request."""
-        return self._cost(usage, model, 0.0, 0)
+        return self._cost(usage, provider, model, 0.0, 0)
 
     def guess(self, quote: Quote, heard: int = 0) -> Usage:
         """Return the likely tokens of a call without a count, *heard* characters of it read."""
         output = max(self.estimator.answer(quote.model, quote.output), heard // 4)
         return Usage(input=quote.prompt, output=output, estimated=True)
 
-    def _cost(self, usage: Usage, model: str, requests: float, expected: int) -> Cost:
+    def _cost(
+        self, usage: Usage, provider: str, model: str, requests: float, expected: int
+    ) -> Cost:
+        usd = self.prices.usd(model, usage, self._context.clock.time(), provider)
+        if usd is None:
+            self._context.warn_once("llm prices", self.prices.lack(model, usage, provider))
+        others = [other.usage for other in usage.others]
         return Cost(
-            self.prices.usd(model, usage, self._context.clock.time()),
-            usage.prompt,
-            usage.output,
+            usd,
+            usage.prompt + sum(other.prompt for other in others),
+            usage.output + sum(other.output for other in others),
             requests,
             usage.estimated,
             model,
-            usage.read,
-            usage.write_5m + usage.write_1h,
+            usage.read + sum(other.read for other in others),
+            usage.written + sum(other.written for other in others),
             expected,
         )
+
+
+def is_embedding(parameters: Mapping[str, object]) -> bool:
+    """Return whether a call with *parameters* embeds texts, so that its answer has no tokens."""
+    path = parameters.get("path")
+    return "text" in parameters or (isinstance(path, str) and wire_of(path) is EMBEDDINGS)
+
+
+def model_of(call: Call, default: str) -> str:
+    """Return the model that *call* asks: *default* where it names none.
+
+    What a provider's SDK asks without naming a model is for none that is known.
+    """
+    model = str(call.parameters.get("model") or "")
+    return model if "body" in call.parameters else model or default

@@ -22,6 +22,13 @@ class Usage:
         write_1h: The same for an hour.
         read: Prompt tokens read from the provider's cache.
         estimated: Whether this is an estimate, because the provider's count never came.
+        thinking: Those of *output* that the model thought with.
+        audio_in: Those of *input* that are sound.
+        audio_out: Those of *output* that are sound.
+        searches: Searches of the web that ran at the provider.
+        tiers: What changes the price of all tokens, in the provider's words, such as ``batch``,
+            ``priority``, ``fast`` and ``us``.
+        others: What other models took on the way, such as an adviser, with their names.
     """
 
     input: int = 0
@@ -30,11 +37,35 @@ class Usage:
     write_1h: int = 0
     read: int = 0
     estimated: bool = False
+    thinking: int = 0
+    audio_in: int = 0
+    audio_out: int = 0
+    searches: int = 0
+    tiers: tuple[str, ...] = ()
+    others: tuple[OtherUsage, ...] = ()
 
     @property
     def prompt(self) -> int:
         """All prompt tokens."""
-        return self.input + self.write_5m + self.write_1h + self.read
+        return self.input + self.written + self.read
+
+    @property
+    def written(self) -> int:
+        """All prompt tokens written to the provider's cache."""
+        return self.write_5m + self.write_1h
+
+
+@frozen
+class OtherUsage:
+    """Tokens that another model took for an answer, or the same model beside it.
+
+    Attributes:
+        model: The model; "" is the one that answered.
+        usage: The tokens.
+    """
+
+    model: str
+    usage: Usage
 
 
 @frozen
@@ -69,6 +100,21 @@ class Completion:
     stop: str
     usage: Usage
     tool_calls: tuple[ToolCall, ...] = ()
+
+
+@frozen
+class Embedding:
+    """A text as a vector.
+
+    Attributes:
+        vector: The numbers.
+        model: The model, as the provider names it.
+        usage: The tokens it took.
+    """
+
+    vector: tuple[float, ...] = field(repr=False)
+    model: str
+    usage: Usage
 
 
 @frozen
@@ -121,6 +167,7 @@ class RawResponse:
         model: The model.
         usage: The tokens it took.
         stop: Why the answer ended, as in :class:`Completion`.
+        limits: Headers that tell how often the provider may still be asked.
     """
 
     status: int
@@ -129,6 +176,7 @@ class RawResponse:
     model: str = ""
     usage: Usage = field(factory=Usage)
     stop: str = ""
+    limits: tuple[tuple[str, str], ...] = field(default=(), eq=False, repr=False)
 
     @property
     def text(self) -> str:
@@ -137,6 +185,9 @@ class RawResponse:
             body: Any = read_json(self.body)
             if "choices" in body:
                 return str(body["choices"][0]["message"]["content"] or "")
+            if "output" in body:
+                parts = [part for item in body["output"] for part in item.get("content") or ()]
+                return "".join(part.get("text", "") for part in parts)
             return "".join(block.get("text", "") for block in body["content"])
         except (ValueError, LookupError, TypeError, AttributeError):
             return ""

@@ -16,7 +16,7 @@ from argo_mw.plugin import (
     Result,
     Stream,
 )
-from argo_mw_llm.accounting import Accounting, Quote
+from argo_mw_llm.accounting import Accounting, Quote, model_of
 from argo_mw_llm.budgets import Held
 
 MAX_USD = "llm.max_usd"
@@ -38,6 +38,7 @@ class BudgetGuard:
     known for sure, since the caller left or the provider's count cannot be, stays held.
 
     Args:
+        provider: The provider that is asked.
         model: The model that is asked where a call names none.
         accounting: Quotes and budgets.
         context: Owns the correction of what a stream held.
@@ -47,8 +48,14 @@ class BudgetGuard:
     name = "llm"
 
     def __init__(
-        self, model: str, accounting: Accounting, context: Context, count: CountTokens
+        self,
+        provider: str,
+        model: str,
+        accounting: Accounting,
+        context: Context,
+        count: CountTokens,
     ) -> None:
+        self._provider = provider
         self._model = model
         self._count = count
         self._accounting = accounting
@@ -64,15 +71,14 @@ class BudgetGuard:
             BudgetExceeded: A budget has not so much left.
         """
         reserved: list[_Reserved] = []
-        provider = request.upstream.name
         for call in request.calls:
-            quote = self._accounting.quote(call, str(call.parameters.get("model") or self._model))
+            quote = self._quote(call)
             try:
                 if MAX_USD in call.extensions:
-                    quote = await self._checked(call, provider, quote)
+                    quote = await self._checked(call, quote)
                 held: Sequence[Held] = ()
                 if self._limited:
-                    hold = await self._budgets.hold(call, provider, quote.model)
+                    hold = await self._budgets.hold(call, self._provider, quote.model)
                     held = hold.parts
                     quote = _with(quote, hold.inserted)
                 reserved.append(_Reserved(call, held))
@@ -90,8 +96,8 @@ class BudgetGuard:
         """
         found: list[str] = []
         for call in request.calls:
-            quote = self._accounting.quote(call, str(call.parameters.get("model") or self._model))
-            found += await self._budgets.dry_run(call, request.upstream.name, quote.model)
+            model = self._quote(call).model
+            found += await self._budgets.dry_run(call, self._provider, model)
         return "; ".join(found)
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
@@ -110,12 +116,15 @@ class BudgetGuard:
         """Give back what *request* held: it was never sent."""
         await self._give_back(self._reserved.pop(request))
 
+    def _quote(self, call: Call) -> Quote:
+        return self._accounting.quote(call, self._provider, model_of(call, self._model))
+
     async def _give_back(self, reserved: Sequence[_Reserved]) -> None:
         for one in reserved:
             self._accounting.forget(one.call)
         await self._budgets.give_back([part for one in reserved for part in one.held])
 
-    async def _checked(self, call: Call, provider: str, quote: Quote) -> Quote:
+    async def _checked(self, call: Call, quote: Quote) -> Quote:
         """Return *quote*, if the caller pays as much as *call* may cost.
 
         Raises:
@@ -123,7 +132,7 @@ class BudgetGuard:
         """
         limit = call.extensions[MAX_USD]
         counted = await self._count(call, quote.model)
-        usd, inserted = self._budgets.most(call, provider, quote.model, counted)
+        usd, inserted = self._budgets.most(call, self._provider, quote.model, counted)
         if not usd <= float(str(limit)):  # so that nan is not a limit that everything keeps
             msg = f"{quote.model} may cost ${usd:.6f}, more than the limit of ${limit}"
             raise BudgetExceeded(msg)

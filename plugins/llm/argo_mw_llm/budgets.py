@@ -15,7 +15,8 @@ from functools import partial
 from attrs import field, frozen
 
 from argo_mw.plugin import BudgetExceeded, Call, Context, Count, SharedUnavailable
-from argo_mw_llm.bounds import MIN_OUTPUT, Bound, bound_of
+from argo_mw_llm.bounds import MIN_OUTPUT, Bound
+from argo_mw_llm.call_bounds import bound_of
 from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import (
     DAY,
@@ -28,7 +29,8 @@ from argo_mw_llm.counters import (
     period_of,
 )
 from argo_mw_llm.families import family_of, root_of
-from argo_mw_llm.prices import Price, Prices
+from argo_mw_llm.prices import ANY, Price, Prices
+from argo_mw_llm.profiles import Profile
 
 STOPPED = ":stopped"
 """What the name of a stop adds to that of its counter. A stop is a counter too: no store evicts
@@ -87,13 +89,22 @@ class Budgets:
         budgets: The budgets that are configured.
         prices: What tokens cost.
         context: The shared store, the time, and where to raise an alarm.
+        profiles: The providers, by name.
     """
 
-    def __init__(self, budgets: Sequence[Budget], prices: Prices, context: Context) -> None:
+    def __init__(
+        self,
+        budgets: Sequence[Budget],
+        prices: Prices,
+        context: Context,
+        profiles: Mapping[str, Profile],
+    ) -> None:
         self._budgets = budgets
         self._prices = prices
         self._context = context
-        self._vendors = {root_of(name) for name in prices.models}
+        self._profiles = profiles
+        self._families = {family_of(name) for name in prices.known}
+        self._vendors = {root_of(name) for name in prices.known} | profiles.keys()
         # Stops that the shared store has not been told of yet: this process keeps to them already.
         self._stopped_here: set[str] = set()
 
@@ -101,8 +112,14 @@ class Budgets:
     def unknown(self) -> list[str]:
         """The models of budgets that are the name of no model and no vendor of the price table."""
         named = {one.model for one in self._budgets} - {"", "*"}
-        known = self._vendors | {family_of(name) for name in self._prices.models}
-        return sorted(name for name in named if family_of(name) not in known)
+        return sorted(n for n in named if not (family_of(n) in self._vendors or self._is_priced(n)))
+
+    def _is_priced(self, model: str) -> bool:
+        """Return whether the price of *model* is known, of whatever provider."""
+        if self._prices.of(model) is not None or family_of(model) in self._families:
+            return True
+        own = self._prices.providers
+        return any(ANY in own.get(p.name, {}) and p.has(model) for p in self._profiles.values())
 
     @property
     def limited(self) -> bool:
@@ -123,7 +140,7 @@ class Budgets:
         Raises:
             BudgetExceeded: That has no bound, or the model's price is not known.
         """
-        price, bound = self._prices.of(model), bound_of(provider, call)
+        price, bound = self._quoted(call, provider, model)
         why = self._why_unbounded(price, bound, model)
         if why:
             msg = f"{why}, so no limit on it can be kept"
@@ -143,7 +160,7 @@ class Budgets:
         budgets = self._applying(call.tenant, provider, model)
         if not budgets:
             return Hold()
-        price, bound = self._prices.of(model), bound_of(provider, call)
+        price, bound = self._quoted(call, provider, model)
         why = self._why_unbounded(price, bound, model)
         if why:
             for budget in budgets:
@@ -169,7 +186,7 @@ class Budgets:
             BudgetExceeded: As for :meth:`hold`.
         """
         budgets = self._applying(call.tenant, provider, model)
-        price, bound = self._prices.of(model), bound_of(provider, call)
+        price, bound = self._quoted(call, provider, model)
         why = self._why_unbounded(price, bound, model)
         if why or price is None:
             refusing = next((one for one in budgets if one.then == "refuse"), None)
@@ -364,15 +381,19 @@ class Budgets:
             return
         raise BudgetExceeded(msg, retry_at=retry_at)
 
+    def _quoted(self, call: Call, provider: str, model: str) -> tuple[Price | None, Bound]:
+        """Return the price of *model* and the most that *call* may take of it."""
+        return self._prices.of(model, provider), bound_of(self._profiles[provider], call)
+
     def _why_unbounded(self, price: Price | None, bound: Bound, model: str) -> str:
+        if bound.unbounded:
+            return f"what this call of {model or 'it'} costs has no bound: {bound.unbounded}"
         if price is None:
             return (
-                f"the price of {model!r} is not known (add it to a price table named by `prices` "
-                "in [plugins.llm])"
+                f"the price of {model!r} is not known (add it to `prices` of its provider in "
+                "[plugins.llm.providers], or to a price table named by `prices` in [plugins.llm])"
             )
-        return f"what this call of {model} costs has no bound: {bound.unbounded}" * bool(
-            bound.unbounded
-        )
+        return ""
 
     def _counters(self, budgets: Sequence[Budget], call: Call, model: str) -> list[Counter]:
         return counters_of(budgets, call.tenant, model, self._context.clock.time())
@@ -385,12 +406,13 @@ class Budgets:
             return False
         if budget.model in ("", "*") or family_of(budget.model) == family_of(model):
             return True
-        vendor = root_of(budget.model)
-        if self._prices.of(budget.model) is None:
+        vendor, asked = root_of(budget.model), (root_of(model), provider)
+        if not self._is_priced(budget.model):
             # For all models of a vendor; or for none that is known, so for all that it may mean.
-            return vendor not in self._vendors or vendor in (root_of(model), provider)
+            return vendor not in self._vendors or vendor in asked
         # A name that is not known may be another one of the model that the budget is for.
-        return self._prices.of(model) is None and vendor in (root_of(model), provider)
+        its_own = vendor in asked or self._profiles[provider].has(budget.model)
+        return self._prices.of(model, provider) is None and its_own
 
 
 def _cannot_be_kept(budget: Budget, why: str) -> str:

@@ -2,89 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Literal
 
-from attrs import Attribute, field, frozen, validators
+from attrs import field, frozen, validators
 
-from argo_mw.plugin import Secret, Shown
+from argo_mw.plugin import Shown
+from argo_mw_llm.profiles import Profile, ProviderTable, profiles_of
 
 _MOST_USD = 9e6
 """What a counter can hold, in billionths."""
 
-
-def _keeps_the_key_safe(_: object, attribute: Attribute[str], url: str) -> None:
-    parts = urlsplit(url)
-    if (parts.scheme == "https" and parts.hostname) or (
-        parts.scheme == "http" and _is_loopback(parts.hostname or "")
-    ):
-        return
-    msg = f"url {url!r} would send the key in the clear; use https://, or http:// to 127.0.0.1"
-    raise ValueError(msg)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-@frozen
-class ProviderConfig:
-    """A provider's table, such as ``[plugins.llm.claude]``.
-
-    Attributes:
-        url: Where its API is.
-        model: The model that is asked where none is named.
-        key: The key; by default an environment variable of the provider.
-    """
-
-    url: str = field(validator=_keeps_the_key_safe)
-    model: Shown
-    key: Secret | None = None
-
-
-@frozen
-class ClaudeConfig(ProviderConfig):
-    """The table ``[plugins.llm.claude]``."""
-
-    url: str = field(default="https://api.anthropic.com", validator=_keeps_the_key_safe)
-    model: Shown = "claude-sonnet-5-5"
-    key: Secret | None = None
-
-
-@frozen
-class GlmConfig(ProviderConfig):
-    """The table ``[plugins.llm.glm]``."""
-
-    url: str = field(default="https://api.z.ai/api/paas/v4", validator=_keeps_the_key_safe)
-    model: Shown = "glm-5.3"
-    key: Secret | None = None
-
-
-@frozen
-class DeepSeekConfig(ProviderConfig):
-    """The table ``[plugins.llm.deepseek]``."""
-
-    url: str = field(default="https://api.deepseek.com", validator=_keeps_the_key_safe)
-    model: Shown = "deepseek-v4-pro"
-    key: Secret | None = None
-
-
-@frozen
-class QwenConfig(ProviderConfig):
-    """The table ``[plugins.llm.qwen]``."""
-
-    url: str = field(
-        default="https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
-        validator=_keeps_the_key_safe,
-    )
-    model: Shown = "qwen3.8-max"
-    key: Secret | None = None
+_Older = Annotated[ProviderTable | None, "older"]
+"""The type of a provider's table at its older place."""
 
 
 @frozen
@@ -113,11 +45,15 @@ class LlmConfig:
     """The table ``[plugins.llm]``.
 
     Attributes:
-        claude: How to reach Claude.
-        glm: How to reach GLM.
-        deepseek: How to reach DeepSeek.
-        qwen: How to reach Qwen.
+        providers: The providers, by name: changes to those that come with the plugin, and others.
+        claude: An older place of ``providers.claude``.
+        glm: An older place of ``providers.glm``.
+        deepseek: An older place of ``providers.deepseek``.
+        qwen: An older place of ``providers.qwen``.
         prices: A price table to use instead of the plugin's own.
+        more_prices: Where the prices of models come from that the price table does not have:
+            ``genai-prices``, a package that is then to be installed. By default nowhere.
+        update_prices: Whether that package fetches newer prices over the network, each hour.
         budgets: Limits of spending.
         prepare: The steps of prompt preparation: ``whitespace``, ``prompt_cache``.
         voices: Voices to add to signals, with their weights: ``panel`` (GLM, DeepSeek and Qwen)
@@ -128,13 +64,35 @@ class LlmConfig:
             have the chain in between.
     """
 
-    claude: ClaudeConfig = field(factory=ClaudeConfig)
-    glm: GlmConfig = field(factory=GlmConfig)
-    deepseek: DeepSeekConfig = field(factory=DeepSeekConfig)
-    qwen: QwenConfig = field(factory=QwenConfig)
+    providers: Mapping[str, ProviderTable] = field(factory=dict)
+    claude: _Older = None
+    glm: _Older = None
+    deepseek: _Older = None
+    qwen: _Older = None
     prices: Path | None = None
+    more_prices: Literal["", "genai-prices"] = ""
+    update_prices: bool = False
     budgets: tuple[Budget, ...] = ()
     prepare: tuple[Literal["whitespace", "prompt_cache"], ...] = ("whitespace", "prompt_cache")
-    voices: Mapping[Literal["panel", "claude"], float] = field(factory=dict)
+    voices: Mapping[str, float] = field(factory=dict)
     max_tokens: int = field(default=4096, validator=validators.gt(0))
     max_decoded_bytes: int = field(default=64 * 2**20, validator=validators.gt(0))
+
+    def __attrs_post_init__(self) -> None:
+        """Check what tables say together.
+
+        Raises:
+            ValueError: A provider lacks something, or there is no such voice.
+        """
+        known = dict.fromkeys(one.opinion for one in self.profiles.values() if one.opinion)
+        unknown = sorted(self.voices.keys() - known)
+        if unknown:
+            msg = f"voices: {', '.join(map(repr, unknown))} is none; there are {', '.join(known)}"
+            raise ValueError(msg)
+
+    @cached_property
+    def profiles(self) -> Mapping[str, Profile]:
+        """The providers, by name, with what their tables leave out filled in."""
+        older = {"claude": self.claude, "glm": self.glm}
+        older |= {"deepseek": self.deepseek, "qwen": self.qwen}
+        return profiles_of(self.providers, {n: t for n, t in older.items() if t is not None})

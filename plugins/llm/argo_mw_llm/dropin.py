@@ -7,33 +7,36 @@ else the client does goes straight on.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
-from functools import partial
-from typing import TYPE_CHECKING, Generic, TypeVar, overload
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, overload
 
 import httpx2
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, DeadlineExceeded, Refusal
-from argo_mw_llm.exchange import Asked, exchange
-from argo_mw_llm.identity import identity_of
-from argo_mw_llm.off_loop import in_thread
-from argo_mw_llm.operations import PROVIDERS
-from argo_mw_llm.own_response import OwnResponse
-from argo_mw_llm.responses import Answer, pieces_of, refused, response_of, unreadable
+from argo_mw.plugin import Argo, Closed, DeadlineExceeded, Refusal, config_of
+from argo_mw_llm.bodies import bound, limit_of
+from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.exchange import exchange
+from argo_mw_llm.responses import (
+    Answer,
+    OwnResponse,
+    async_response,
+    blocking_response,
+    blocking_stream_of,
+    refused,
+    stream_of,
+    taken,
+    unreadable,
+)
 from argo_mw_llm.usage import parse
-from argo_mw_llm.wires import Wire, wire_of
+from argo_mw_llm.wires import wire_of
 
 if TYPE_CHECKING:
     import anthropic
 
-A = TypeVar("A", Argo, BlockingArgo)
-T = TypeVar("T", httpx2.AsyncBaseTransport, httpx2.BaseTransport)
-
-_CONTENT = ("content-length", "transfer-encoding")
-_RAW_RESPONSE = "x-stainless-raw-response"
-"""The header by which OpenAI's SDK, among others, says that its caller reads the body itself."""
+_LENGTH = "content-length"
 
 
 def chain(
@@ -82,7 +85,7 @@ def transport(
     epoch: str = "",
     tenant: str | None = None,
 ) -> httpx2.AsyncBaseTransport | httpx2.BaseTransport:
-    """Put the chain into a client of *provider* that takes a transport of httpx2.
+    """Put the chain into a client of an OpenAI-compatible *provider*.
 
     ::
 
@@ -91,7 +94,7 @@ def transport(
 
     Args:
         argo: An open application; a :class:`~argo_mw.BlockingArgo` for the synchronous client.
-        provider: ``claude``, ``glm``, ``deepseek`` or ``qwen``.
+        provider: The name of a provider, such as ``openai``.
         inner: The transport that sends; by default httpx2's own.
         epoch: The moment of the data in the prompts: part of their keys.
         tenant: The tenant of the calls; by default that of the upstream or wrapped function that
@@ -101,140 +104,157 @@ def transport(
         ValueError: There is no such provider.
         TypeError: *argo* and *inner* are not both synchronous, or both asynchronous.
     """
-    if provider not in PROVIDERS:
-        msg = f"provider is {provider!r}; it is one of {', '.join(PROVIDERS)}"
-        raise ValueError(msg)
-    # Some transports serve clients of both kinds.
+    _check(argo, provider)
     if isinstance(argo, BlockingArgo):
-        inner = httpx2.HTTPTransport() if inner is None else inner
-        if not isinstance(inner, httpx2.BaseTransport):
+        if isinstance(inner, httpx2.AsyncBaseTransport):
             msg = "inner is asynchronous, but argo is a BlockingArgo; give a httpx2.BaseTransport"
             raise TypeError(msg)
-        return BlockingChainTransport(argo, provider, inner, epoch, tenant)
-    inner = httpx2.AsyncHTTPTransport() if inner is None else inner
-    if not isinstance(inner, httpx2.AsyncBaseTransport):
+        return BlockingChainTransport(
+            argo, provider, inner or httpx2.HTTPTransport(), epoch, tenant
+        )
+    if isinstance(inner, httpx2.BaseTransport):
         msg = "inner is synchronous, but argo is not; give a httpx2.AsyncBaseTransport"
         raise TypeError(msg)
-    return ChainTransport(argo, provider, inner, epoch, tenant)
+    return ChainTransport(argo, provider, inner or httpx2.AsyncHTTPTransport(), epoch, tenant)
 
 
-class _Transport(Generic[A, T]):
-    """What both kinds of transports hold."""
+def _check(argo: Argo | BlockingArgo, provider: str) -> None:
+    """Check that *argo* knows *provider*; before it is open, nobody can tell.
 
-    def __init__(self, argo: A, provider: str, inner: T, epoch: str, tenant: str | None) -> None:
-        self._argo: A = argo
+    Raises:
+        ValueError: It does not.
+    """
+    try:
+        known = argo.run(_names) if isinstance(argo, BlockingArgo) else _providers_of(argo)
+    except Closed:
+        return
+    if provider not in known:
+        msg = f"provider is {provider!r}; it is one of {', '.join(known)}"
+        raise ValueError(msg)
+
+
+async def _names(argo: Argo) -> Collection[str]:
+    return _providers_of(argo)
+
+
+def _providers_of(argo: Argo) -> Collection[str]:
+    return config_of(argo, LlmConfig).profiles
+
+
+class ChainTransport(httpx2.AsyncBaseTransport):
+    """Sends chat completions through the chain, and everything else straight on."""
+
+    def __init__(
+        self,
+        argo: Argo,
+        provider: str,
+        inner: httpx2.AsyncBaseTransport,
+        epoch: str,
+        tenant: str | None,
+    ) -> None:
+        self._argo = argo
         self._provider = provider
-        self._inner: T = inner
+        self._inner = inner
         self._epoch = epoch
         self._tenant = tenant
 
-    def _asked(self, request: httpx2.Request, body: dict[str, object]) -> Asked:
-        identity = identity_of(request.url, request.headers.multi_items())
-        # An SDK's caller who reads the body itself may read any part of it.
-        by_itself = request.headers.get(_RAW_RESPONSE) == "stream"
-        streamed = body.get("stream") is True
-        return Asked(
-            self._provider,
-            body,
-            identity if streamed or not by_itself else identity.evolved("in pieces"),
-            streamed or by_itself,
-            _patience(request),
-            self._epoch,
-            self._tenant,
-        )
-
-
-class ChainTransport(_Transport[Argo, httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport):
-    """Sends requests for answers through the chain, and everything else straight on."""
-
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the response to *request*."""
-        wire = _wire(request)
-        if wire is None:
+        if not _asks_for_answer(request):
             return await self._inner.handle_async_request(request)
         body = _body_of(await request.aread())
         if body is None:
-            return response_of(unreadable(), request)
-        asked, argo = self._asked(request, {**body, **dict(wire.stated)}), self._argo
-        own: OwnResponse[httpx2.Response] = OwnResponse(
-            argo,
-            self._provider,
-            wire.name,
-            asked.body,
-            in_pieces=asked.in_pieces,
-            readable=pieces_of,
-        )
+            return async_response(unreadable(), request)
+        inner, argo = self._inner, self._argo
+        own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
 
         async def send(changes: Mapping[str, object]) -> Answer:
-            response = await self._inner.handle_async_request(_changed(request, body, changes))
+            response = await inner.handle_async_request(_changed(request, body, changes))
             response.request = request
-            return await own.take(response, response)
+            bound(response, limit_of(argo))
+            if body.get("stream") is True and response.is_success:
+                return stream_of(argo, self._provider, body, response)
+            return await taken(own, response, response)
 
         try:
-            answer = await exchange(argo, asked, send)
+            answer = await exchange(
+                argo,
+                self._provider,
+                send,
+                body=body,
+                path=request.url.path,
+                epoch=self._epoch,
+                tenant=self._tenant,
+            )
         except Refusal as error:
             answer = refused(error)
         except DeadlineExceeded as error:
             raise httpx2.ReadTimeout(str(error), request=request) from error
-        return own.of(answer) or response_of(answer, request)
+        return own.response(answer) or async_response(answer, request)
 
     async def aclose(self) -> None:
         """Close what sends."""
         await self._inner.aclose()
 
 
-class BlockingChainTransport(_Transport[BlockingArgo, httpx2.BaseTransport], httpx2.BaseTransport):
+class BlockingChainTransport(httpx2.BaseTransport):
     """Like :class:`ChainTransport`, for synchronous clients."""
+
+    def __init__(
+        self,
+        argo: BlockingArgo,
+        provider: str,
+        inner: httpx2.BaseTransport,
+        epoch: str,
+        tenant: str | None,
+    ) -> None:
+        self._argo = argo
+        self._provider = provider
+        self._inner = inner
+        self._epoch = epoch
+        self._tenant = tenant
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the response to *request*."""
-        wire = _wire(request)
-        if wire is None:
+        if not _asks_for_answer(request):
             return self._inner.handle_request(request)
         body = _body_of(request.read())
         if body is None:
-            return response_of(unreadable(), request)
-        asked, argo = self._asked(request, {**body, **dict(wire.stated)}), self._argo
-        came: list[OwnResponse[httpx2.Response]] = []
+            return blocking_response(self._argo, unreadable(), request)
 
-        async def ask(inner: Argo) -> Answer:
-            own: OwnResponse[httpx2.Response] = OwnResponse(
-                inner,
-                self._provider,
-                wire.name,
-                asked.body,
-                in_pieces=asked.in_pieces,
-                readable=partial(pieces_of, argo=argo),
-            )
-            came.append(own)
+        own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
 
+        async def ask(argo: Argo) -> Answer:
             async def send(changes: Mapping[str, object]) -> Answer:
                 changed = _changed(request, body, changes)
-                response = await in_thread(self._inner.handle_request, changed)
+                response = await asyncio.to_thread(self._inner.handle_request, changed)
                 response.request = request
-                return await own.take(response, response)
+                bound(response, limit_of(argo))
+                if body.get("stream") is True and response.is_success:
+                    return blocking_stream_of(argo, self._provider, body, response)
+                return await taken(own, response, response)
 
-            return await exchange(inner, asked, send)
+            return await exchange(
+                argo,
+                self._provider,
+                send,
+                body=body,
+                path=request.url.path,
+                epoch=self._epoch,
+                tenant=self._tenant,
+            )
 
         try:
-            answer = argo.run(ask)
+            answer = self._argo.run(ask)
         except Refusal as error:
             answer = refused(error)
         except DeadlineExceeded as error:
             raise httpx2.ReadTimeout(str(error), request=request) from error
-        return (came[0].of(answer) if came else None) or response_of(answer, request, argo)
+        return own.response(answer) or blocking_response(self._argo, answer, request)
 
     def close(self) -> None:
         """Close what sends."""
         self._inner.close()
-
-
-def _wire(request: httpx2.Request) -> Wire | None:
-    """Return how the answer that *request* asks for comes, or ``None`` if it asks for none.
-
-    Nothing of a request is read before: it may be an upload of any size.
-    """
-    return wire_of(request.url.path) if request.method == "POST" else None
 
 
 def _changed(
@@ -243,7 +263,7 @@ def _changed(
     """Return *request*, whose body is *body*, with *changes* to it; byte for byte without any."""
     if not changes:
         return request
-    headers = [one for one in request.headers.multi_items() if one[0].lower() not in _CONTENT]
+    headers = [(name, value) for name, value in request.headers.multi_items() if name != _LENGTH]
     content = json.dumps({**body, **changes}).encode()
     return httpx2.Request(
         request.method,
@@ -254,11 +274,8 @@ def _changed(
     )
 
 
-def _patience(request: httpx2.Request) -> float | None:
-    """Return the seconds that a client waits for the beginning of an answer."""
-    timeout = request.extensions.get("timeout")
-    read = timeout.get("read") if isinstance(timeout, Mapping) else None
-    return float(read) if isinstance(read, (int, float)) else None
+def _asks_for_answer(request: httpx2.Request) -> bool:
+    return request.method == "POST" and wire_of(request.url.path) is not None
 
 
 def _body_of(content: bytes) -> dict[str, object] | None:

@@ -19,7 +19,10 @@ _LEARNING = 0.1
 _FIRST_ANSWER = 256
 _PER_MESSAGE = 9
 """Tokens of a message's role and frame; as JSON, they come to as many."""
-_PROMPT = ("system", "messages", "tools", "schema", "indicators", "news")
+_PROMPT = (
+    *("system", "messages", "tools", "schema", "indicators", "news"),
+    *("instructions", "input", "prompt", "text"),
+)
 
 
 def rough_tokens(text: str) -> int:

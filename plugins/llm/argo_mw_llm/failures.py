@@ -1,17 +1,12 @@
-"""Failures: what to do about each provider's errors.
-
-Sources: the providers' error pages (docs.claude.com/en/api/errors, api-docs.deepseek.com,
-docs.z.ai/api-reference/api-code, alibabacloud.com/help/model-studio/error-code).
-"""
+"""Failures: what to do about providers' errors, by their status and by what the profile says."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from argo_mw.plugin import Action, UpstreamError, redact
 from argo_mw_llm.foreign_json import read_json
+from argo_mw_llm.profiles import Errors
 
 _STOP, _SWITCH, _RETRY = Action.STOP, Action.SWITCH, Action.RETRY
 
@@ -27,16 +22,7 @@ _BY_STATUS = {
     422: _STOP,
     429: _RETRY,
 }
-# Where the status alone would mislead: no money, no such model, a filter of this provider's own,
-# or a quota that stays used up for long.
-_BY_MESSAGE = re.compile(
-    r"credit balance|insufficient.?(?:quota|balance)|arrear|good standing|model not exist"
-    r"|unknown model|model_not_found|data_inspection_failed|inappropriate content|sensitive content"
-    r"|daily call limit|weekly|monthly",
-    re.IGNORECASE,
-)
-_ELSEWHERE = ("1113", "1211", "1301", "1304", "1308", "1309", "1310", "Arrearage")
-_BY_CODE = dict.fromkeys(_ELSEWHERE, _SWITCH)
+_NO_RULES = Errors()
 _MAX_MESSAGE = 300
 _MAX_READ = 5000
 """Characters of a code or a message that are read."""
@@ -53,9 +39,21 @@ class ProviderFailed(UpstreamError):
 
 
 def from_status(
-    provider: str, status: int, body: object, headers: Mapping[str, str]
+    provider: str,
+    status: int,
+    body: object,
+    headers: Mapping[str, str],
+    errors: Errors = _NO_RULES,
 ) -> ProviderFailed:
-    """Return the error for an answer with an error *status*."""
+    """Return the error for an answer with an error *status*.
+
+    Args:
+        provider: The provider's name.
+        status: The status.
+        body: The body, as bytes or as its JSON.
+        headers: The headers.
+        errors: What the provider's errors mean whose status would tell something wrong.
+    """
     # Secrets are struck out before anything is cut: half of one would not be recognized.
     code, message = (redact(text)[:_MAX_READ] for text in _code_and_message(body))
     text = f"{status} {code}: {message}" if code else f"{status}: {message}"
@@ -63,7 +61,7 @@ def from_status(
     return ProviderFailed(
         msg,
         upstream=provider,
-        action=_action(status, code, message),
+        action=errors.action(code, message) or _action(status),
         retry_after=_retry_after(headers),
         status=status,
     )
@@ -89,31 +87,17 @@ def never_sent(error: BaseException) -> bool:
     import httpx2
 
     unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, UnicodeEncodeError)
-    return any(isinstance(one, unsent) for one in _with_causes(error))
-
-
-def ran_out_of_time(error: BaseException) -> bool:
-    """Return whether *error* means that the one who asked waits no longer."""
-    import httpx2
-
-    late = (httpx2.TimeoutException, TimeoutError, asyncio.CancelledError)
-    return any(isinstance(one, late) for one in _with_causes(error))
-
-
-def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield *error* and its causes, each once: they may lead in a circle."""
+    cause: BaseException | None = error
     seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        yield error
-        seen.add(id(error))
-        error = error.__cause__
+    while cause is not None and id(cause) not in seen:
+        if isinstance(cause, unsent):
+            return True
+        seen.add(id(cause))
+        cause = cause.__cause__
+    return False
 
 
-def _action(status: int, code: str, message: str) -> Action:
-    if code in _BY_CODE:
-        return _BY_CODE[code]
-    if _BY_MESSAGE.search(message) or _BY_MESSAGE.search(code):
-        return _SWITCH
+def _action(status: int) -> Action:
     return _BY_STATUS.get(status, _RETRY if status >= 500 else _SWITCH)
 
 

@@ -22,10 +22,10 @@ _ALL = frozenset(
         "top_p",
     ]
 )
-CLAUDE = _ALL.union(
+MESSAGES = _ALL.union(
     ["cache_control", "output_config", "output_format", "stop_sequences", "system", "thinking"]
 )
-"""Fields of a request of Anthropic's."""
+"""Fields of Anthropic's messages."""
 
 CHAT = _ALL.union(
     [
@@ -43,6 +43,7 @@ CHAT = _ALL.union(
         "presence_penalty",
         "preserve_thinking",
         "prompt_cache_key",
+        "prompt_cache_options",
         "reasoning_effort",
         "repetition_penalty",
         "request_id",
@@ -62,7 +63,75 @@ CHAT = _ALL.union(
         "vl_high_resolution_images",
     ]
 )
-"""Fields of an OpenAI-compatible chat completion of GLM, DeepSeek and Qwen."""
+"""Fields of a chat completion, of OpenAI and of those who speak its protocol."""
+
+COMPLETIONS = frozenset(
+    [
+        "best_of",
+        "echo",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "max_tokens",
+        "model",
+        "n",
+        "presence_penalty",
+        "prompt",
+        "seed",
+        "stop",
+        "stream",
+        "stream_options",
+        "suffix",
+        "temperature",
+        "top_p",
+        "user",
+    ]
+)
+"""Fields of a completion of a text."""
+
+EMBEDDINGS = frozenset(["dimensions", "encoding_format", "input", "model", "user"])
+"""Fields of a request for embeddings."""
+
+RESPONSES = frozenset(
+    [
+        "include",
+        "input",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "metadata",
+        "model",
+        "parallel_tool_calls",
+        "prompt_cache_key",
+        "prompt_cache_options",
+        "reasoning",
+        "safety_identifier",
+        "store",
+        "stream",
+        "stream_options",
+        "temperature",
+        "text",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "user",
+    ]
+)
+"""Fields of OpenAI's responses."""
+
+RESPONSE_ITEMS = frozenset(
+    [
+        "custom_tool_call",
+        "custom_tool_call_output",
+        "function_call",
+        "function_call_output",
+        "message",
+        "reasoning",
+    ]
+)
+"""Types of the items of a response's input that are sent along, and nothing else."""
 
 USUAL_VALUES: Mapping[str, tuple[object, ...]] = {
     "service_tier": ("auto", "default", "standard", "standard_only"),
@@ -90,7 +159,17 @@ MESSAGE_FIELDS = frozenset(
 """Fields of a message."""
 
 TEXT_BLOCKS = frozenset(
-    ["input_text", "output_text", "redacted_thinking", "refusal", "text", "thinking", "tool_use"]
+    [
+        "input_text",
+        "output_text",
+        "reasoning_text",
+        "redacted_thinking",
+        "refusal",
+        "summary_text",
+        "text",
+        "thinking",
+        "tool_use",
+    ]
 )
 """Types of content that are text, and nothing else."""
 

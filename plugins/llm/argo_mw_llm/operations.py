@@ -6,25 +6,25 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 
 from argo_mw.plugin import AnyOperation, BadParameter, operation
-from argo_mw_llm.answers import Completion, Malformed, Opinion
+from argo_mw_llm.answers import Completion, Embedding, Malformed, Opinion
 from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.profiles import opinion_operation
 from argo_mw_llm.streams import AnswerStream
 
-PROVIDERS = ("glm", "deepseek", "qwen", "claude")
-OPINIONS = ("opinion", "opinion_claude")
-PANEL = ("glm", "deepseek", "qwen")
 EXCHANGE = "_exchange"
+ALONE = "*"
+"""What the sample of a call begins with whose answer no other call gets."""
+VOICE = "voice_"
 JSON = Mapping[str, object]
 _ROLES = ("user", "assistant", "tool")
 _LIFETIMES = ("", "5m", "1h")
 _COMPLETE_TIMEOUT = 120.0
-_EXCHANGE_TIMEOUT = 3600.0
-"""Longer than the SDKs wait by default: a deadline is up to them."""
 
 
 def operations(config: LlmConfig) -> list[AnyOperation]:
     """Return the operations; their keys include the models that answer unless one is given."""
-    defaults = {name: getattr(config, name).model for name in PROVIDERS}
+    profiles = config.profiles.values()
+    defaults = ",".join(profile.model for profile in profiles)
 
     def complete_form(given: dict[str, object]) -> dict[str, object]:
         given["messages"] = _messages(given["messages"])
@@ -39,9 +39,10 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         if given["prompt_cache_ttl"] not in _LIFETIMES:
             msg = f"prompt_cache_ttl is {given['prompt_cache_ttl']!r}; it is '5m', '1h' or ''"
             raise BadParameter(msg)
-        given["max_tokens"] = _positive(given["max_tokens"], config.max_tokens)
+        given["max_tokens"] = _positive("max_tokens", given["max_tokens"], config.max_tokens)
+        given["sample"] = _sample(given["sample"])
         if not given["model"]:
-            given["models"] = ",".join(defaults.values())
+            given["models"] = defaults
         return given
 
     def opinion_form(given: dict[str, object]) -> dict[str, object]:
@@ -51,7 +52,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             raise BadParameter(msg)
         given["indicators"] = {str(n): _plain(v) for n, v in given["indicators"].items()}
         given["news"] = _sequence("news", given["news"])
-        given["models"] = given["models"] or ",".join(defaults.values())
+        given["models"] = given["models"] or defaults
         return given
 
     @operation(
@@ -79,33 +80,27 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         stream: bool = False,
         keep_tool_calls: bool = False,
         models: str = "",
+        sample: str | int = "",
     ) -> Completion:
         """A language model's answer to a conversation."""
         raise NotImplementedError
 
-    opine = operation(
-        name="opinion",
-        kind="llm",
-        data_type="ai_reasoning",
-        subject="symbol",
-        accept=no_opinion,
-        normalize=opinion_form,
-        score=confidence,
-        timeout=60.0,
-    )
-    alone = operation(
-        name="opinion_claude",
-        kind="llm",
-        data_type="ai_reasoning",
-        subject="symbol",
-        accept=no_opinion,
-        normalize=opinion_form,
-        score=confidence,
-        timeout=60.0,
-    )
+    opinions = [
+        operation(
+            name=name,
+            kind="llm",
+            data_type="ai_reasoning",
+            subject="symbol",
+            accept=no_opinion,
+            normalize=opinion_form,
+            score=confidence,
+            timeout=60.0,
+        )(_opinion)
+        for name in opinion_operations(config)
+    ]
     voices = [
         operation(
-            name=f"voice_{name}",
+            name=VOICE + voice,
             kind="compute",
             data_type="ai_reasoning",
             scope="tenant",
@@ -113,7 +108,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             accept=no_opinion,
             timeout=60.0,
         )(_view)
-        for name in ("panel", "claude")
+        for voice in voices_of(config)
     ]
     exchanges = [
         operation(
@@ -121,11 +116,51 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             kind="llm",
             data_type="ai_reasoning",
             subject="",
-            timeout=_EXCHANGE_TIMEOUT,
+            timeout=600.0,
         )(_exchange)
-        for name in PROVIDERS
+        for name in config.profiles
     ]
-    return [complete, opine(_opinion), alone(_opinion), *voices, *exchanges]
+    return [complete, _embedding(config), *opinions, *voices, *exchanges]
+
+
+def _embedding(config: LlmConfig) -> AnyOperation:
+    embedding = ",".join(
+        one.embedding_model for one in config.profiles.values() if one.embedding_model
+    )
+
+    def embed_form(given: dict[str, object]) -> dict[str, object]:
+        if not isinstance(given["text"], str) or not given["text"]:
+            msg = f"text is {given['text']!r:.40}; give a text that is not empty"
+            raise BadParameter(msg)
+        given["dimensions"] = _positive("dimensions", given["dimensions"], 0)
+        if not given["model"]:
+            given["models"] = embedding
+        return given
+
+    @operation(
+        kind="llm",
+        data_type="ai_reasoning",
+        subject="",
+        gathers="text",
+        accept=no_embedding,
+        normalize=embed_form,
+        timeout=60.0,
+    )
+    def embed(text: str, *, model: str = "", dimensions: int = 0, models: str = "") -> Embedding:
+        """A text as a vector."""
+        raise NotImplementedError
+
+    return embed
+
+
+def voices_of(config: LlmConfig) -> Sequence[str]:
+    """Return the voices for which providers are asked for opinions."""
+    return [*dict.fromkeys(one.opinion for one in config.profiles.values() if one.opinion)]
+
+
+def opinion_operations(config: LlmConfig) -> Sequence[str]:
+    """Return the operations that ask for opinions."""
+    return [opinion_operation(voice) for voice in voices_of(config)]
 
 
 def _opinion(
@@ -149,10 +184,11 @@ def _exchange(
     model: str,
     *,
     body: JSON,
-    endpoint: str,
-    account: str,
+    path: str,
+    betas: str = "",
     epoch: str = "",
     stream: bool = False,
+    sample: str = "",
 ) -> object:
     """A request of the provider's own SDK."""
     raise NotImplementedError
@@ -176,6 +212,13 @@ def no_opinion(value: object) -> str | None:
     if isinstance(value, Malformed):
         return value.why
     return None if isinstance(value, Opinion) else f"a {type(value).__name__} is no opinion"
+
+
+def no_embedding(value: object) -> str | None:
+    """Return what keeps *value* from being an embedding, or ``None``."""
+    if not isinstance(value, Embedding):
+        return f"a {type(value).__name__} is no embedding"
+    return None if value.vector else f"{value.model} gave an empty vector"
 
 
 def confidence(value: object) -> float:
@@ -213,10 +256,19 @@ def _plain(value: object) -> object:
     return int(value) if isinstance(value, Integral) else float(value)
 
 
-def _positive(given: object, default: int) -> int:
+def _positive(name: str, given: object, default: int) -> int:
     if given == 0:
         return default
     if not isinstance(given, int) or given < 0:
-        msg = f"max_tokens is {given!r}; give a number of tokens above zero"
+        msg = f"{name} is {given!r}; give a whole number above zero"
         raise BadParameter(msg)
     return given
+
+
+def _sample(given: object) -> str:
+    """Return the name of a sample: equal questions with different ones are asked apart."""
+    sample = str(given)
+    if sample.startswith(ALONE):
+        msg = f"sample is {given!r:.40}; give a name or a number, and each sample its own"
+        raise BadParameter(msg)
+    return sample

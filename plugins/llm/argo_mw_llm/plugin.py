@@ -8,6 +8,7 @@ import click
 
 from argo_mw.plugin import (
     AnyOperation,
+    Call,
     Codecs,
     Context,
     CostTable,
@@ -19,18 +20,36 @@ from argo_mw.plugin import (
     hookimpl,
 )
 from argo_mw_llm.accounting import Accounting
-from argo_mw_llm.answers import Completion, Opinion, RawResponse, ToolCall, Usage
-from argo_mw_llm.budget_guard import BudgetGuard
-from argo_mw_llm.chat import DeepSeek, Glm, Qwen
-from argo_mw_llm.claude import Claude
+from argo_mw_llm.answers import (
+    Completion,
+    Embedding,
+    Opinion,
+    OtherUsage,
+    RawResponse,
+    ToolCall,
+    Usage,
+)
+from argo_mw_llm.budget_guard import BudgetGuard, CountTokens
+from argo_mw_llm.chat_provider import ChatProvider
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.cost_file import COSTS, CostFile
-from argo_mw_llm.operations import OPINIONS, operations
+from argo_mw_llm.embedder import Embedder
+from argo_mw_llm.limit_guard import LimitGuard
+from argo_mw_llm.messages_provider import MessagesProvider
+from argo_mw_llm.openai_provider import OpenAiProvider
+from argo_mw_llm.operations import operations, opinion_operations
 from argo_mw_llm.provider import Provider
+from argo_mw_llm.responses_provider import ResponsesProvider
 from argo_mw_llm.savings import Savings
 from argo_mw_llm.streams import AnswerStream, from_plain, to_plain
 from argo_mw_llm.views import TOLERANCES
 from argo_mw_llm.voices import Voices
+
+_KINDS: Mapping[str, type[Provider]] = {
+    "anthropic": MessagesProvider,
+    "chat": ChatProvider,
+    "responses": ResponsesProvider,
+}
 
 
 class LlmPlugin:
@@ -39,6 +58,7 @@ class LlmPlugin:
     def __init__(self) -> None:
         self._config = LlmConfig()
         self._providers: dict[str, Provider] = {}
+        self._embedders: dict[str, Embedder] = {}
         self._retired: list[Provider] = []  # closed at the end: calls may still need them
         self._costs: CostFile | None = None
         self._tasks: Tasks | None = None
@@ -57,7 +77,7 @@ class LlmPlugin:
     @hookimpl
     def register_codecs(self, codecs: Codecs) -> None:
         """Let answers be kept in shared stores."""
-        for kind in (Usage, ToolCall, Completion, Opinion, RawResponse):
+        for kind in (Usage, OtherUsage, ToolCall, Completion, Embedding, Opinion, RawResponse):
             codecs.register_fields(kind, f"llm.{kind.__name__.lower()}")
         codecs.register(AnswerStream, "llm.stream", to_plain, self._replayed)
 
@@ -78,19 +98,35 @@ class LlmPlugin:
         self._tasks = context.tasks
         self.accounting = Accounting(config, context)
         self._retired += self._providers.values()
-        kinds = (Glm, DeepSeek, Qwen, Claude)
-        made: list[Provider] = [kind(config, context, self.accounting) for kind in kinds]
-        self._providers = {provider.name: provider for provider in made}
-        return [*(provider.upstream() for provider in made), Voices(context).upstream()]
+        self._providers = {
+            name: _KINDS[profile.wire.name](profile, config, context, self.accounting)
+            for name, profile in config.profiles.items()
+        }
+        self._embedders = self._made_embedders(config, context)
+        return [
+            *(provider.upstream() for provider in self._providers.values()),
+            *(embedder.upstream() for embedder in self._embedders.values()),
+            Voices(config, context).upstream(),
+        ]
 
     @hookimpl
     def register_guards(self, context: Context, upstream: Upstream) -> Iterable[Guard]:
-        """Budgets, for each provider."""
+        """Budgets and the limits that they tell, for each provider."""
+        embedder = self._embedders.get(upstream.name)
+        if embedder is not None:
+            return self._guards(embedder.provider, embedder.model, context, _no_count)
         provider = self._providers.get(upstream.name)
-        if provider is None or self.accounting is None:
+        if provider is None:
             return []
+        return self._guards(provider, provider.default_model, context, provider.count_tokens)
+
+    def _guards(
+        self, provider: Provider, model: str, context: Context, count: CountTokens
+    ) -> Iterable[Guard]:
+        assert self.accounting is not None
         return [
-            BudgetGuard(provider.default_model, self.accounting, context, provider.count_tokens)
+            BudgetGuard(provider.name, model, self.accounting, context, count),
+            LimitGuard(provider.name, model, provider.limits, self.accounting, context.clock),
         ]
 
     @hookimpl
@@ -121,7 +157,7 @@ class LlmPlugin:
     @hookimpl(optionalhook=True)
     def similarity_slots(self) -> Mapping[str, Mapping[str, object]]:
         """Opinions are templates: what may differ in them, and by how much."""
-        return dict.fromkeys(OPINIONS, TOLERANCES)
+        return dict.fromkeys(opinion_operations(self._config), TOLERANCES)
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
@@ -163,6 +199,15 @@ class LlmPlugin:
         for provider in (*self._providers.values(), *self._retired):
             await provider.aclose()
 
+    def _made_embedders(self, config: LlmConfig, context: Context) -> dict[str, Embedder]:
+        assert self.accounting is not None
+        made = [
+            Embedder(provider, config.profiles[name].embedding_model, context, self.accounting)
+            for name, provider in self._providers.items()
+            if isinstance(provider, OpenAiProvider) and config.profiles[name].embedding_model
+        ]
+        return {embedder.name: embedder for embedder in made}
+
     def _check_budgets(self) -> None:
         assert self.accounting is not None
         unknown = self.accounting.budgets.unknown
@@ -177,3 +222,7 @@ class LlmPlugin:
     def _replayed(self, plain: object) -> AnswerStream[object]:
         assert self._tasks is not None, "an application that is not open reads no streams"
         return from_plain(plain, self._tasks)
+
+
+async def _no_count(call: Call, model: str) -> int | None:
+    return None  # no provider counts the tokens of a text to embed

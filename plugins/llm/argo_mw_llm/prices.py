@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from argo_mw_llm.answers import Usage
 from argo_mw_llm.families import family_of
 
 _MILLION = 1_000_000
+_THOUSAND = 1_000
 _HOUR, _DAY = 3_600, 86_400
 _THURSDAY, _SATURDAY = 3, 5  # the epoch began on a Thursday
 _SHORT, _LONG = 1.25, 2.0  # what Anthropic's cache writes cost, in prompt tokens
@@ -30,7 +31,13 @@ def _is_price(_: object, attribute: Attribute[Any], usd: Any) -> None:
 
 @frozen
 class Above:
-    """Prices of a prompt that is longer than *tokens*; caching scales with *input*."""
+    """The prices of long prompts; caching scales with *input*.
+
+    Attributes:
+        tokens: A prompt of more is long.
+        input: Its tokens.
+        output: Tokens of its answer.
+    """
 
     tokens: int
     input: float = field(validator=_is_price)
@@ -52,6 +59,10 @@ class Price:
         off_peak: The share of the price that holds outside of *peak_hours*.
         peak_hours: Hours of UTC from Monday to Friday, from and until.
         batch: The share of the price that holds for batches.
+        tiers: The share of the price that holds for a tier that an answer names, such as ``flex``.
+        audio_in: Prompt tokens of sound; without it, their price is not known.
+        audio_out: Tokens of spoken answers; without it, their price is not known.
+        search: A thousand searches of the web by the provider; without it, it is not known.
         least_cached: Prompt tokens below which the provider caches nothing.
         max_output: Tokens of an answer at most, thinking included, whatever a request says.
     """
@@ -65,16 +76,28 @@ class Price:
     off_peak: float = field(default=1.0, validator=_is_price)
     peak_hours: tuple[tuple[int, int], ...] = ()
     batch: float = field(default=1.0, validator=_is_price)
+    tiers: Mapping[str, float] = field(factory=dict)
+    audio_in: float | None = field(default=None, validator=_is_price)
+    audio_out: float | None = field(default=None, validator=_is_price)
+    search: float | None = field(default=None, validator=_is_price)
     least_cached: int | None = None
     max_output: int | None = field(
         default=None, validator=validators.optional(validators.in_(range(1, 2**31)))
     )
 
-    def usd(self, usage: Usage, at: float, *, batch: bool = False) -> float:
-        """Return what *usage* costs at *at*, in seconds since the epoch."""
+    def usd(self, usage: Usage, at: float, *, batch: bool = False) -> float | None:
+        """Return what *usage* costs at *at*, in seconds since the epoch.
+
+        What other models took is not in it. Returns ``None`` where the price of a part is not
+        known.
+        """
+        extra, tier = self._extra(usage), self._tier(usage)
+        if extra is None or tier is None:
+            return None
         scale, output = 1.0, self.output
         if self.above is not None and usage.prompt > self.above.tokens:
-            scale, output = self.above.input / self.input, self.above.output
+            scale = self.above.input / self.input if self.input else 1.0
+            output = self.above.output
         short, long, read = self._cached()
         prompt = (
             usage.input * self.input
@@ -82,8 +105,48 @@ class Price:
             + usage.write_1h * long
             + usage.read * read
         )
-        total = (prompt * scale + usage.output * output) / _MILLION
-        return total * self._factor(at) * (self.batch if batch else 1.0)
+        total = (prompt * scale + usage.output * output + extra[0]) / _MILLION
+        return total * self._factor(at) * tier * (self.batch if batch else 1.0) + extra[1]
+
+    def _extra(self, usage: Usage) -> tuple[float, float] | None:
+        """Return what sound costs more than text, in US dollars per million, and what searches do.
+
+        ``None``: a price is not known.
+        """
+        tokens = dollars = 0.0
+        for count, price, text in (
+            (usage.audio_in, self.audio_in, self.input),
+            (usage.audio_out, self.audio_out, self.output),
+        ):
+            if count:
+                if price is None:
+                    return None
+                tokens += count * (price - text)
+        if usage.searches:
+            if self.search is None:
+                return None
+            dollars = usage.searches * self.search / _THOUSAND
+        return tokens, dollars
+
+    def unknown_part(self, usage: Usage) -> str:
+        """Return the part of *usage* whose price is not known, for people."""
+        if usage.searches and self.search is None:
+            return "searches"
+        unknown = [tier for tier in usage.tiers if self._share(tier) is None]
+        return f"the tier {unknown[0]!r:.40}" if unknown else "sound"
+
+    def _tier(self, usage: Usage) -> float | None:
+        """Return the share of the price that holds for the tiers of *usage*, if it is known."""
+        share = 1.0
+        for tier in usage.tiers:
+            known = self._share(tier)
+            if known is None:
+                return None
+            share *= known
+        return share
+
+    def _share(self, tier: str) -> float | None:
+        return self.batch if tier == "batch" and self.batch != 1.0 else self.tiers.get(tier)
 
     def most(self, prompt: int, output: int, cached: Literal["", "5m", "1h"] = "") -> float:
         """Return the US dollars that so many tokens come to at most, at any time.
@@ -100,7 +163,7 @@ class Price:
             each = max(each, long)
         total = prompt * each + output * self.output
         if self.above is not None and prompt > self.above.tokens:
-            scale = self.above.input / self.input
+            scale = self.above.input / self.input if self.input else 1.0
             total = max(total, prompt * each * scale + output * self.above.output)
         # The bill comes later, when the peak hours may have begun.
         return total / _MILLION * max(1.0, self.off_peak)
@@ -123,6 +186,17 @@ class Price:
         return 1.0 if peak else self.off_peak
 
 
+ANY = "*"
+"""The model in a provider's own prices that stands for any."""
+
+MorePrices = Callable[[str, str], "Price | None"]
+"""Returns the price of a model, given its provider, if it is known elsewhere."""
+
+
+def _none(model: str, provider: str) -> Price | None:
+    return None
+
+
 @frozen
 class Prices:
     """A price table.
@@ -131,11 +205,15 @@ class Prices:
         as_of: The day for which it holds.
         source: Where it was read.
         models: The prices, by model.
+        providers: The prices of providers' own, by provider and model; "*" is any model.
+        more: The price of a model that the table does not have, if that is known elsewhere.
     """
 
     as_of: str
     source: str
     models: Mapping[str, Price] = field(factory=dict)
+    providers: Mapping[str, Mapping[str, Price]] = field(factory=dict)
+    more: MorePrices = field(default=_none, repr=False, eq=False)
     _families: Mapping[str, Price] = field(init=False, repr=False, eq=False)
 
     @_families.default
@@ -148,18 +226,61 @@ class Prices:
                 found[family_of(name)] = price
         return found | {name: self.models[name] for name in found if name in self.models}
 
-    def of(self, model: str) -> Price | None:
+    @property
+    def known(self) -> set[str]:
+        """The names of the models whose prices the table has."""
+        own = (name for prices in self.providers.values() for name in prices if name != ANY)
+        return {*self.models, *own}
+
+    def of(self, model: str, provider: str = "") -> Price | None:
         """Return the price of *model*, or ``None``: an unknown price is never zero.
 
         A name that the table does not have is looked up without vendors and dates.
-        """
-        price = self.models.get(model)
-        return price if price is not None else self._families.get(family_of(model))
 
-    def usd(self, model: str, usage: Usage, at: float) -> float | None:
+        Args:
+            model: The model.
+            provider: The provider that is asked, whose own prices go before those of the table.
+        """
+        price = None
+        if provider in self.providers:
+            own = self.providers[provider]
+            price = own.get(model) or own.get(family_of(model)) or own.get(ANY)
+        price = price or self.models.get(model) or self._families.get(family_of(model))
+        return price or self.more(model, provider)
+
+    def lack(self, model: str, usage: Usage, provider: str = "") -> str:
+        """Return what is missing to price *usage* of *model*, for people."""
+        for one, took in ((model, usage), *((o.model or model, o.usage) for o in usage.others)):
+            price = self.of(one, provider)
+            if price is None:
+                what = f"the price of {one!r:.80}"
+            elif price.usd(took, 0.0) is None:
+                what = f"the price of {price.unknown_part(took)} of {one!r:.80}"
+            else:
+                continue
+            return (
+                f"{what} is not known, so its costs are recorded as unknown; add it to "
+                f"[plugins.llm.providers.{provider or 'NAME'}.prices]"
+            )
+        return ""
+
+    def usd(self, model: str, usage: Usage, at: float, provider: str = "") -> float | None:
         """Return what *usage* of *model* costs at *at*, or ``None`` when its price is not known."""
-        price = self.of(model)
-        return None if price is None else price.usd(usage, at)
+        price = self.of(model, provider)
+        total = None if price is None else price.usd(usage, at)
+        for other in usage.others:
+            part = self.usd(other.model or model, other.usage, at, provider)
+            total = None if total is None or part is None else total + part
+        return total
+
+
+@frozen
+class _Table:
+    """A price table as it is written."""
+
+    as_of: str
+    source: str
+    models: Mapping[str, Price] = field(factory=dict)
 
 
 def load_prices(path: Path | None = None) -> Prices:
@@ -176,7 +297,7 @@ def load_prices(path: Path | None = None) -> Prices:
             else resources.files("argo_mw_llm").joinpath("prices.toml").read_text("utf-8")
         )
         converter = cattrs.Converter(forbid_extra_keys=True)
-        return converter.structure(tomllib.loads(text), Prices)
+        table = converter.structure(tomllib.loads(text), _Table)
     except (OSError, tomllib.TOMLDecodeError, cattrs.BaseValidationError) as error:
         problem = (
             "; ".join(cattrs.transform_error(error))
@@ -185,3 +306,4 @@ def load_prices(path: Path | None = None) -> Prices:
         )
         msg = f"the price table {name} cannot be used: {problem}"
         raise ConfigError(msg) from None
+    return Prices(table.as_of, table.source, table.models)

@@ -6,7 +6,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, ClassVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from attrs import evolve
 
@@ -15,7 +16,6 @@ from argo_mw.plugin import (
     Call,
     Context,
     Cost,
-    Limits,
     Note,
     Outcome,
     Probe,
@@ -23,12 +23,21 @@ from argo_mw.plugin import (
     Secret,
     Upstream,
 )
-from argo_mw_llm.accounting import Accounting, Quote
+from argo_mw_llm.accounting import Accounting, Quote, model_of
 from argo_mw_llm.answers import Completion, RawResponse, Usage
-from argo_mw_llm.config import LlmConfig, ProviderConfig
-from argo_mw_llm.failures import ProviderFailed, answered_too_much, broken_off, never_sent
-from argo_mw_llm.operations import EXCHANGE
+from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.failures import (
+    ProviderFailed,
+    answered_too_much,
+    broken_off,
+    from_status,
+    never_sent,
+)
+from argo_mw_llm.learnt_limits import LearntLimits, limits_in
+from argo_mw_llm.limit_guard import account_of
+from argo_mw_llm.operations import ALONE, EXCHANGE
 from argo_mw_llm.prepare import Step, prepare
+from argo_mw_llm.profiles import Profile
 from argo_mw_llm.request import ModelRequest
 from argo_mw_llm.streams import AnswerStream, Ending, is_kept
 from argo_mw_llm.views import opinion_request, read_opinion
@@ -42,12 +51,14 @@ SEND = "llm.send"
 TTL = "llm.ttl"
 """The extension with the seconds for which an answer is kept."""
 
+NO_KEY = "none"
+"""What SDKs, which ask for a key, are given for a provider that needs none."""
+
 Send = Callable[[Mapping[str, object]], Awaitable["RawResponse | AnswerStream[bytes]"]]
 """Sends a request with the given fields of its body changed, and returns its answer."""
 
 _PROBE = Usage(input=100, output=16)
 _TYPICAL = Usage(input=1000, output=300)
-_LIMITS = Limits(per_minute=300, concurrency=64)
 
 
 class ExchangeFailed(ProviderFailed):
@@ -61,32 +72,42 @@ class ExchangeFailed(ProviderFailed):
 
 
 class Provider(ABC):
-    """A provider of language models."""
+    """A provider of language models.
 
-    name: ClassVar[str]
-    variables: ClassVar[tuple[str, ...]]
-    prefixes: ClassVar[tuple[str, ...]]
-    caches: ClassVar[bool] = False
-    opinions: ClassVar[frozenset[str]] = frozenset({"opinion"})
+    Args:
+        profile: What is known of it.
+        config: The plugin's table.
+        context: The application's context.
+        accounting: Quotes, costs and budgets.
 
-    def __init__(self, config: LlmConfig, context: Context, accounting: Accounting) -> None:
+    Attributes:
+        name: Its name, which is that of its upstream.
+        profile: What is known of it.
+        limits: What it has told of its limits.
+    """
+
+    def __init__(
+        self, profile: Profile, config: LlmConfig, context: Context, accounting: Accounting
+    ) -> None:
+        self.name = profile.name
+        self.profile = profile
         self._config = config
-        self._own: ProviderConfig = getattr(config, self.name)
         self._context = context
         self._accounting = accounting
         self._concealed = ""
+        self.limits = LearntLimits(context.clock)
 
     def upstream(self) -> Upstream:
         """Return the upstream to register."""
-        price = self._accounting.prices.usd(self._own.model, _TYPICAL, self._context.clock.time())
+        own = {"complete", self.name + EXCHANGE, self.profile.operation} - {""}
         return Upstream(
             self.name,
-            frozenset({"complete", self.name + EXCHANGE}) | self.opinions,
+            frozenset(own),
             self.fetch,
-            limits=_LIMITS,
+            limits=self.profile.limits,
             metered=True,
-            timeout=3600.0,  # an operation's own limit is shorter, and an SDK's is up to it
-            price=price,
+            timeout=600.0,
+            price=self._usd(_TYPICAL),
             unsupported=self._unsupported,
             failure_cost=self._failure_cost,
             probe=self._probe(),
@@ -96,23 +117,24 @@ class Provider(ABC):
         """Return the question for one word, with what it can cost at most."""
         parameters = {
             "messages": [{"role": "user", "content": "Reply with the word: ok"}],
-            "model": self._own.model,
+            "model": self.default_model,
             "max_tokens": _PROBE.output,
         }
-
-        def most_usd() -> float | None:
-            now = self._context.clock.time()
-            return self._accounting.prices.usd(self._own.model, _PROBE, now)
-
+        most_usd = partial(self._usd, _PROBE)
         return Probe("complete", parameters, most_usd, lambda: nullcontext(_unexpected))
+
+    def _usd(self, usage: Usage) -> float | None:
+        """Return what *usage* of the model costs that is asked where none is named."""
+        now = self._context.clock.time()
+        return self._accounting.prices.usd(self.default_model, usage, now, self.name)
 
     async def fetch(self, call: Call) -> Outcome:
         """Return the answer to *call*."""
         if call.operation.name.endswith(EXCHANGE):
             return await self._exchange(call)
-        if call.operation.name in self.opinions:
+        if call.operation.name == self.profile.operation:
             return await self._opinion(call)
-        request = ModelRequest.of(call.parameters, str(call.parameters["model"]) or self._own.model)
+        request = ModelRequest.of(call.parameters, model_of(call, self.default_model))
         request, steps = self._prepared(evolve(request, inserted=self._inserted(call)))
         if call.parameters["stream"]:
             stream = await self.stream(request)
@@ -150,20 +172,27 @@ class Provider(ABC):
     @property
     def default_model(self) -> str:
         """The model that is asked where none is named."""
-        return self._own.model
+        return self.profile.model
 
     async def _opinion(self, call: Call) -> Outcome:
-        request = opinion_request(call.parameters, self._own.model)
+        request = opinion_request(call.parameters, self.default_model)
         completion = await self.complete(evolve(request, inserted=self._inserted(call)))
         opinion = read_opinion(completion)
         return self._outcome(call, opinion, completion.usage, completion.model, True, ())
 
     async def _exchange(self, call: Call) -> Outcome:
         send = cast("Send", call.extensions[SEND])
-        reply = await send(self._inserted(call))
+        account, model = account_of(call), model_of(call, "")
+        try:
+            reply = await send(self._inserted(call))
+        except ExchangeFailed as error:
+            if error.response is not None:
+                self.limits.learn(account, model, error.response.limits)
+            raise
+        self.limits.learn(account, model, reply.limits)
         if isinstance(reply, AnswerStream):
             return self._streamed(call, reply, ())
-        kept = is_kept(reply.stop, keep_tools=False)
+        kept = is_kept(reply.stop, keep_tools=False) and not _is_alone(call)
         return self._outcome(call, reply, reply.usage, reply.model, kept, ())
 
     def _outcome(
@@ -198,10 +227,11 @@ class Provider(ABC):
             stream.cost = self._stream_cost(quote, stream.ending)
 
         stream.on_done(ended)
+        now = self._context.clock.time()
         return Outcome(
             stream,
             cost=Cost(None, requests=1.0, estimated=True),
-            expires_at=_until(call, self._context.clock.time()),
+            expires_at=now if _is_alone(call) else _until(call, now),
             notes=self._notes(call, steps),
         )
 
@@ -214,7 +244,7 @@ class Provider(ABC):
     def _failure_cost(self, call: Call, error: BaseException) -> Cost:
         """Return what a request without an answer cost: nothing, or an estimate."""
         quote = self._quote(call)
-        if _is_free(error):
+        if is_free(error):
             return Cost(0.0, requests=1.0, model=quote.model, tokens_expected=quote.prompt)
         return self._accounting.cost(quote, self._accounting.guess(quote))
 
@@ -248,24 +278,26 @@ class Provider(ABC):
         kept = self._accounting.kept(call)
         if kept is not None:
             return kept
-        return self._accounting.quote(call, str(call.parameters.get("model") or self._own.model))
+        return self._accounting.quote(call, self.name, model_of(call, self.default_model))
 
     def _prepared(self, request: ModelRequest) -> tuple[ModelRequest, tuple[Step, ...]]:
-        return prepare(request, self._config.prepare, self._accounting.prices, caches=self.caches)
+        steps, prices = self._config.prepare, self._accounting.prices
+        return prepare(request, steps, prices, caches=self.profile.prompt_cache)
 
     def _unsupported(self, call: Call) -> str | None:
         if call.operation.name.endswith(EXCHANGE):
             return None if SEND in call.extensions else "is only asked by its SDK"
         model = str(call.parameters.get("model") or "")
-        if model and not model.startswith(self.prefixes):
+        if model and not self.profile.has(model):
             return f"has no model {model!r}"
         return self.missing_key()
 
     def missing_key(self) -> str | None:
         """Return the message about a missing key, or ``None`` when there is one."""
-        if self._key():
+        if self._key() or not self.profile.needs_key:
             return None
-        return f"has no key: set {self.variables[0]}, or key in [plugins.llm.{self.name}]"
+        places = [*self.profile.key_from[:1], f"key in [plugins.llm.providers.{self.name}]"]
+        return f"has no key: set {', or '.join(places)}"
 
     def fault_of_key(self) -> str | None:
         """Return why no request can be made with the key, or ``None``."""
@@ -283,6 +315,16 @@ class Provider(ABC):
 
         return {"response": [bounded]}
 
+    def _heard(self, model: str, headers: Mapping[str, str]) -> None:
+        """Take up what an answer of *model* to a request of the plugin's own tells."""
+        self.limits.learn("", model, limits_in(headers))
+
+    def _from_status(
+        self, model: str, status: int, body: object, headers: Mapping[str, str]
+    ) -> ProviderFailed:
+        self._heard(model, headers)
+        return from_status(self.name, status, body, headers, self.profile.errors)
+
     def _broken_off(self, error: Exception) -> ProviderFailed:
         from argo_mw_llm.bodies import too_large
 
@@ -292,15 +334,21 @@ class Provider(ABC):
         return broken_off(self.name, error, sent=not never_sent(error))
 
     def _key(self) -> str:
-        if self._own.key is not None:
-            return self._own.key.reveal()
-        key = next((v for n in self.variables if (v := os.environ.get(n))), "")
+        if self.profile.key is not None:
+            return self.profile.key.reveal()
+        key = next((v for n in self.profile.key_from if (v := os.environ.get(n))), "")
         if key and key != self._concealed:
             self._concealed = Secret(key).reveal()
         return key
 
 
-def _is_free(error: BaseException) -> bool:
+def _is_alone(call: Call) -> bool:
+    """Return whether no other call gets the answer to *call*."""
+    return str(call.parameters.get("sample", "")).startswith(ALONE)
+
+
+def is_free(error: BaseException) -> bool:
+    """Return whether a request that ended in *error* costs nothing."""
     if isinstance(error, ProviderFailed):
         return not error.billed
     # An SDK that sends its own request raises errors of its own.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from attrs import frozen
 
 from argo_mw_llm.estimate import rough_prompt
+from argo_mw_llm.profiles import Profile
 
 JSON = Mapping[str, object]
 
@@ -63,12 +64,12 @@ class ModelRequest:
         )
 
 
-def for_claude(request: ModelRequest) -> dict[str, object]:
+def for_messages(request: ModelRequest) -> dict[str, object]:
     """Return the body of Anthropic's Messages API: https://docs.claude.com/en/api/messages."""
     body: dict[str, object] = {
         "model": request.model,
         "max_tokens": request.max_tokens,
-        "messages": [_claude_message(message) for message in request.messages],
+        "messages": [_messages_message(message) for message in request.messages],
     }
     if request.system:
         body["system"] = request.system
@@ -101,8 +102,8 @@ def for_claude(request: ModelRequest) -> dict[str, object]:
     return body
 
 
-def for_chat(request: ModelRequest, provider: str) -> dict[str, object]:
-    """Return the body of an OpenAI-compatible chat completion of *provider*."""
+def for_chat(request: ModelRequest, profile: Profile) -> dict[str, object]:
+    """Return the body of an OpenAI-compatible chat completion of the provider of *profile*."""
     system = request.system
     if request.schema is not None:
         schema = json.dumps(request.schema, ensure_ascii=False)
@@ -113,7 +114,7 @@ def for_chat(request: ModelRequest, provider: str) -> dict[str, object]:
     body: dict[str, object] = {
         "model": request.model,
         "messages": messages,
-        "max_tokens": request.max_tokens,
+        profile.limiting.field: request.max_tokens,
     }
     if request.tools:
         body["tools"] = [{"type": "function", "function": dict(tool)} for tool in request.tools]
@@ -125,18 +126,66 @@ def for_chat(request: ModelRequest, provider: str) -> dict[str, object]:
         body["response_format"] = {"type": "json_object"}
     body |= {n: v for n in ("temperature", "top_p") if (v := getattr(request, n)) is not None}
     extra = dict(request.inserted)
-    if request.thinking is not None:
-        extra |= (
-            {"enable_thinking": request.thinking}
-            if provider == "qwen"
-            else {"thinking": {"type": "enabled" if request.thinking else "disabled"}}
-        )
+    if request.thinking is not None and profile.thinking:
+        extra |= _THINKING[profile.thinking](request.thinking)
     if extra:
         body["extra_body"] = extra
     return body
 
 
-def _claude_message(message: JSON) -> dict[str, object]:
+_THINKING: Mapping[str, Callable[[bool], dict[str, object]]] = {
+    "type": lambda thinks: {"thinking": {"type": "enabled" if thinks else "disabled"}},
+    "enable_thinking": lambda thinks: {"enable_thinking": thinks},
+    "reasoning_effort": lambda thinks: {"reasoning_effort": _effort(thinks)},
+}
+
+
+def _effort(thinks: bool) -> str:
+    return "medium" if thinks else "none"
+
+
+def for_responses(request: ModelRequest) -> dict[str, object]:
+    """Return the body of OpenAI's Responses API: https://platform.openai.com/docs/api-reference."""
+    body: dict[str, object] = {
+        "model": request.model,
+        "input": [item for message in request.messages for item in _items(message)],
+        "max_output_tokens": request.max_tokens,
+        # Nothing is left at the provider that nobody would delete.
+        "store": False,
+    }
+    if request.system:
+        body["instructions"] = request.system
+    if request.tools:
+        body["tools"] = [{"type": "function", "strict": False, **tool} for tool in request.tools]
+        if request.tool_choice:
+            named = {"type": "function", "name": request.tool_choice}
+            words: dict[str, object] = {"auto": "auto", "any": "required", "none": "none"}
+            body["tool_choice"] = words.get(request.tool_choice, named)
+    if request.schema is not None:
+        form = {"type": "json_schema", "name": "answer", "schema": dict(request.schema)}
+        body["text"] = {"format": form}
+    if request.thinking is not None:
+        body["reasoning"] = {"effort": _effort(request.thinking)}
+    body |= {n: v for n in ("temperature", "top_p") if (v := getattr(request, n)) is not None}
+    if request.inserted:
+        body["extra_body"] = dict(request.inserted)
+    return body
+
+
+def _items(message: JSON) -> list[dict[str, object]]:
+    """Return the items of a response's input that *message* comes to."""
+    role, content = message["role"], message.get("content")
+    if role == "tool":
+        call_id = message.get("tool_call_id", "")
+        return [{"type": "function_call_output", "call_id": call_id, "output": content}]
+    items: list[dict[str, object]] = [{"role": role, "content": content}] if content else []
+    for call in cast("Sequence[JSON]", message.get("tool_calls") or ()):
+        named = {name: call[name] for name in ("name", "arguments")}
+        items.append({"type": "function_call", "call_id": call["id"], **named})
+    return items
+
+
+def _messages_message(message: JSON) -> dict[str, object]:
     role, content = message["role"], message.get("content")
     if role == "tool":
         result = {

@@ -63,7 +63,7 @@ class Savings:
                 call.subject,
                 outcome.upstream or "",
                 "saved",
-                self._accounting.price(usage, model),
+                self._accounting.price(usage, outcome.upstream or "", model),
                 layer=layer,
             )
         )

@@ -5,22 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from argo_mw.plugin import Action, ArgoError, Call, Context, InvalidAnswer, Outcome, Upstream
+from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.operations import VOICE, voices_of
+from argo_mw_llm.profiles import opinion_operation
 from argo_mw_llm.views import indicators_of
 
 NAME = "llm_voices"
-_ASKS = {"voice_panel": "opinion", "voice_claude": "opinion_claude"}
 _MAX_NEWS = 10
 
 
 class Voices:
     """An upstream that asks for bars and news, and then models for their opinion."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, config: LlmConfig, context: Context) -> None:
         self._context = context
+        self._asks = {VOICE + voice: opinion_operation(voice) for voice in voices_of(config)}
 
     def upstream(self) -> Upstream:
         """Return the upstream to register."""
-        return Upstream(NAME, frozenset(_ASKS), self.fetch, timeout=60.0, price=0.0)
+        return Upstream(NAME, frozenset(self._asks), self.fetch, timeout=60.0, price=0.0)
 
     async def fetch(self, call: Call) -> Outcome:
         """Return the opinion that *call* asks for, with the time of its prices in its key."""
@@ -32,7 +35,7 @@ class Voices:
             raise InvalidAnswer(str(error), upstream=NAME, action=Action.STOP) from None
         opinion = await self._context.call(
             call,
-            _ASKS[call.operation.name],
+            self._asks[call.operation.name],
             symbol=call.subject,
             indicators=indicators,
             news=await self._news(call),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import pytest
 import trustme
@@ -14,12 +14,13 @@ from argo_mw import Argo
 from argo_mw_llm import LlmPlugin
 from argo_mw_sandbox import Sandbox, SandboxConfig
 
-PROVIDERS = ("claude", "glm", "deepseek", "qwen")
+PROVIDERS = ("claude", "glm", "deepseek", "qwen", "openai")
 MODELS = {
     "claude": "claude-sonnet-5-5",
     "glm": "glm-5.3",
     "deepseek": "deepseek-v4-pro",
     "qwen": "qwen3.8-max",
+    "openai": "gpt-5.6",
 }
 
 
@@ -82,16 +83,17 @@ def open_argo(sandbox: Sandbox, plugin: LlmPlugin) -> OpenArgo:
         **llm: object,
     ) -> AbstractAsyncContextManager[Argo]:
         own = {name: {"url": sandbox.url(name), "key": "any"} for name in PROVIDERS}
+        more = cast("Mapping[str, object]", llm.pop("providers", {}))
         for name in PROVIDERS:
             changed = llm.pop(name, None)
             if isinstance(changed, Mapping):
                 own[name] |= changed
         config: dict[str, object] = {
             "argo": {"shared": "memory://", "strict": True},
-            "plugins": {"llm": {**own, **llm}, **(tables or {})},
+            "plugins": {"llm": {"providers": {**own, **more}, **llm}, **(tables or {})},
             "upstreams": {
                 name: {"per_minute": 1_000_000, **(upstreams or {}).get(name, {})}
-                for name in PROVIDERS
+                for name in (*PROVIDERS, "openai_embeddings")
             },
             "operations": operations or {},
         }

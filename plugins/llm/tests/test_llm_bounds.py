@@ -24,17 +24,21 @@ from argo_mw.plugin import (
 )
 from argo_mw.testing import capture_events
 from argo_mw_llm import LlmPlugin, chain, transport
-from argo_mw_llm.bounds import MAX_IMAGE, MIN_OUTPUT, Bound, bound_of
+from argo_mw_llm.bounds import MAX_IMAGE, MIN_OUTPUT, Bound
 from argo_mw_llm.budgets import STOPPED
+from argo_mw_llm.call_bounds import bound_of
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.families import family_of
 from argo_mw_llm.operations import operations
 from argo_mw_llm.prices import load_prices
-from argo_mw_llm.usage import chat_usage, claude_usage
+from argo_mw_llm.wires import MESSAGES
+from argo_mw_llm.wires.chat import usage_of as chat_usage
+from argo_mw_llm.wires.messages import usage_of as claude_usage
 from argo_mw_sandbox import Sandbox
 
 from .conftest import MODELS, OpenArgo
 
+PROFILES = LlmConfig().profiles
 OPERATIONS = {one.name: one for one in operations(LlmConfig())}
 EVER = [{"usd": 1.0, "per": "ever"}]
 KEY = "argo:llm:budget:0:::ever"
@@ -42,8 +46,10 @@ KEY = "argo:llm:budget:0:::ever"
 
 def exchanged(provider: str, **body: object) -> Bound:
     given = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 100, **body}
-    asked = {"model": "m", "body": given, "endpoint": "/", "account": ""}
-    return bound_of(provider, call_of(f"{provider}_exchange", **asked))
+    profile = PROFILES[provider]
+    path = MESSAGES.path if profile.wire is MESSAGES else "/chat/completions"
+    asked = {"model": "m", "body": given, "path": path}
+    return bound_of(profile, call_of(f"{provider}_exchange", **asked))
 
 
 def call_of(operation: str, **parameters: object) -> Call:
@@ -119,7 +125,7 @@ def test_a_prompt_has_at_most_one_token_a_byte_wherever_its_text_stands(
 def test_everything_that_complete_sends_is_counted(schema: object) -> None:
     long = {"messages": "x" * 999, "system": "y" * 999, "schema": schema}
     tools = [{"name": "z" * 999, "parameters": {}}]
-    bound = bound_of("glm", call_of("complete", **long, tools=tools, max_tokens=7))
+    bound = bound_of(PROFILES["glm"], call_of("complete", **long, tools=tools, max_tokens=7))
     assert bound.prompt > 2_997 + 2 * len(json.dumps(schema))
     assert 7 == bound.answer
 

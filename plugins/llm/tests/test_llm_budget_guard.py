@@ -21,9 +21,9 @@ from argo_mw.testing import (
 from argo_mw.testing import settle as settled
 from argo_mw.testing.guards import context_on
 from argo_mw_llm.accounting import Accounting
-from argo_mw_llm.bounds import bound_of
 from argo_mw_llm.budget_guard import BudgetGuard
 from argo_mw_llm.budgets import STOPPED
+from argo_mw_llm.call_bounds import bound_of
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.operations import operations
 from argo_mw_llm.prices import load_prices
@@ -44,7 +44,7 @@ class TestBudgets(GuardConformance):
             context = context_on(store, clock)
             config = LlmConfig(budgets=BUDGETS)
             accounting = Accounting(config, context)
-            guard = BudgetGuard("glm-5.3", accounting, context, _no_count)
+            guard = BudgetGuard("glm", "glm-5.3", accounting, context, _no_count)
             complete = next(one for one in operations(config) if one.name == "complete")
             upstream = Upstream("glm", ["complete"], _never_asked, metered=True)
 
@@ -79,7 +79,7 @@ def process(
     """Return the guard of a process that shares *store*, and a request."""
     context = context_on(store, clock)
     config = LlmConfig(budgets=budgets)
-    guard = BudgetGuard("glm-5.3", Accounting(config, context), context, _no_count)
+    guard = BudgetGuard(provider, "glm-5.3", Accounting(config, context), context, _no_count)
     complete = next(one for one in operations(config) if one.name == "complete")
     upstream = Upstream(provider, ["complete"], _never_asked, metered=True)
     asked = {"messages": "Why?", "max_tokens": 100, "model": model}
@@ -150,7 +150,11 @@ async def spend(budgets: list[Budget], bills: list[int]) -> None:
     applying = [
         one for one in budgets if one.tenant != "other" and not one.model.startswith("claude")
     ]
-    most = load_prices().of("glm-5.3").most(bound_of("glm", request.calls[0]).prompt, 100)
+    most = (
+        load_prices()
+        .of("glm-5.3")
+        .most(bound_of(LlmConfig().profiles["glm"], request.calls[0]).prompt, 100)
+    )
     smallest = min((one.usd for one in applying if one.then == "refuse"), default=9.0)
     spent = 0.0
     for ten_thousandths in bills:

@@ -27,11 +27,9 @@ from argo_mw import Argo, ArgoError
 from argo_mw.plugin import context_of
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.budgets import STOPPED
-from argo_mw_llm.exchange import Asked, exchange
-from argo_mw_llm.identity import nobody_else
-from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.exchange import exchange
 from argo_mw_llm.prices import load_prices
-from argo_mw_llm.responses import Answer, pieces_of
+from argo_mw_llm.responses import Answer, raw_response_of, stream_of
 
 from .conftest import PROVIDERS
 
@@ -179,21 +177,11 @@ class Request:
             raise httpx2.ConnectError(msg)
         status = 500 if self.end == "status" else 200
         content = b"{" if self.end == "damaged" else json.dumps(self.answer(usage)).encode()
-        streamed = bool(self.body.get("stream"))
-        if streamed and status == 200:
-            content = self.events(usage)
-        kind = "text/event-stream" if streamed else "application/json"
-        response = httpx2.Response(
-            status,
-            headers={"content-type": kind},
-            content=content,
-            request=httpx2.Request("POST", "https://provider.example"),
-        )
-        wire = "claude" if self.provider == "claude" else "chat"
-        own: OwnResponse[httpx2.Response] = OwnResponse(
-            argo, self.provider, wire, self.body, in_pieces=streamed, readable=pieces_of
-        )
-        return await own.take(response, response)
+        if self.body.get("stream") and status == 200:
+            events = httpx2.Response(200, content=self.events(usage))
+            return stream_of(argo, self.provider, self.body, events)
+        raw = httpx2.Response(status, content=content)
+        return raw_response_of(self.provider, self.body, raw)
 
     def counts(self, usage: Usage) -> object:
         if self.end == "nonsense":
@@ -258,16 +246,12 @@ async def ask(argo: Argo, request: Request) -> None:
     with suppress(ArgoError, httpx2.ConnectError):
         answer = await exchange(
             argo,
-            Asked(
-                request.provider,
-                request.body,
-                nobody_else(),
-                in_pieces=bool(request.body.get("stream")),
-                patience=None,
-                epoch="",
-                tenant=None,
-            ),
+            request.provider,
             send,
+            body=request.body,
+            path="/chat/completions",
+            epoch="",
+            tenant=None,
         )
         if isinstance(answer, AnswerStream):
             with suppress(ArgoError):
@@ -290,7 +274,7 @@ async def play(plan: list[tuple[Request, int]], usd: float) -> None:
     tables = {name: {"url": "http://127.0.0.1:1", "key": "k"} for name in PROVIDERS}
     config = {
         "argo": {"shared": "memory://", "strict": True},
-        "plugins": {"llm": {**tables, "budgets": [{"usd": usd, "per": "ever"}]}},
+        "plugins": {"llm": {"providers": tables, "budgets": [{"usd": usd, "per": "ever"}]}},
         "upstreams": {name: {"per_minute": 1_000_000} for name in PROVIDERS},
     }
     limit = round(usd * NANO)

@@ -43,7 +43,8 @@ def configure(path: Path, sandbox: SandboxProcess, shared: str, **llm: object) -
     lines = [f'[argo]\nshared = "{shared}"\nstate_dir = "{path}"\nblock = {list(BLOCKED)}']
     lines += [f"[plugins.llm]\n{name} = {value}" for name, value in llm.items()]
     lines += [
-        f'[plugins.llm.{name}]\nurl = "{sandbox.url(name)}"\nkey = "any"' for name in PROVIDERS
+        f'[plugins.llm.providers.{name}]\nurl = "{sandbox.url(name)}"\nkey = "any"'
+        for name in PROVIDERS
     ]
     file = path / "argo.toml"
     file.write_text("\n".join(lines).replace("'", '"'))

@@ -8,9 +8,9 @@ import pandas as pd
 from argo_mw.plugin import operation
 from argo_mw.testing import OperationConformance
 from argo_mw_llm import LlmPlugin
-from argo_mw_llm.answers import Completion, Opinion, Usage
+from argo_mw_llm.answers import Completion, Embedding, Opinion, Usage
 
-_EXCHANGE = {"model": "some", "body": {}, "endpoint": "https://some.example/v1", "account": "a"}
+_EXCHANGE = {"model": "some", "body": {}, "path": "/v1"}
 
 
 @operation(subject="symbol")
@@ -45,6 +45,8 @@ class TestOperations(OperationConformance):
         "deepseek_exchange": _EXCHANGE,
         "qwen_exchange": _EXCHANGE,
         "claude_exchange": _EXCHANGE,
+        "openai_exchange": _EXCHANGE,
+        "embed": {"text": "oil"},
     }
     asked = (bars, news)
     answers = {  # noqa: RUF012
@@ -57,4 +59,6 @@ class TestOperations(OperationConformance):
         "deepseek_exchange": "raw",
         "qwen_exchange": "raw",
         "claude_exchange": "raw",
+        "openai_exchange": "raw",
+        "embed": Embedding((0.6, 0.8), "some", Usage()),
     }

@@ -29,7 +29,7 @@ async def test_every_provider_without_a_key_is_named_with_the_remedy(monkeypatch
     found = await found_about({"glm": {"key": "glm-1"}})
     assert (True, "has a key") == found["upstream claude"]
     assert (True, "has a key") == found["upstream glm"]
-    expected = "has no key: set DEEPSEEK_API_KEY, or key in [plugins.llm.deepseek]"
+    expected = "has no key: set DEEPSEEK_API_KEY, or key in [plugins.llm.providers.deepseek]"
     assert (False, expected) == found["upstream deepseek"]
     assert not found["upstream qwen"][0]
 

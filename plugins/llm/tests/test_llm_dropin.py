@@ -416,7 +416,10 @@ async def test_other_requests_go_straight_on(sandbox: Sandbox, open_argo: OpenAr
 def test_synchronous_clients_gain_the_chain_too() -> None:
     with SandboxProcess(SandboxConfig()) as sandbox:
         own = {name: {"url": sandbox.url(name), "key": "any"} for name in PROVIDERS}
-        config = {"argo": {"shared": "memory://", "strict": True}, "plugins": {"llm": own}}
+        config = {
+            "argo": {"shared": "memory://", "strict": True},
+            "plugins": {"llm": {"providers": own}},
+        }
         plugins = {"llm": LlmPlugin(), **LAYERS}
         with BlockingArgo(config, plugins=plugins, installed=False) as argo:
             with anthropic.Anthropic(
@@ -445,9 +448,10 @@ def test_synchronous_clients_gain_the_chain_too() -> None:
     assert 2 == counts["deepseek"]["requests"]  # type: ignore[index,call-overload]
 
 
-def test_an_unknown_provider_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of glm, deepseek"):
-        transport(object(), "gpt")  # type: ignore[call-overload]
+async def test_an_unknown_provider_is_refused(open_argo: OpenArgo) -> None:
+    async with open_argo() as argo:
+        with pytest.raises(ValueError, match="glm, deepseek, qwen"):
+            transport(argo, "gpt")
 
 
 async def test_a_streamed_answer_is_replayed_by_another_process(
@@ -460,7 +464,7 @@ async def test_a_streamed_answer_is_replayed_by_another_process(
         return Argo.open(
             {
                 "argo": {"shared": f"sqlite:///{tmp_path}/shared.db", "strict": True},
-                "plugins": {"llm": tables},
+                "plugins": {"llm": {"providers": tables}},
             },
             plugins={"llm": LlmPlugin(), **LAYERS},
             installed=False,

@@ -47,7 +47,7 @@ async def test_a_dry_run_says_what_reserve_then_does(budgets, asked) -> None:
     store = SlowStore(clock=clock)
     context = context_on(store, clock)
     config = LlmConfig(budgets=tuple(budgets))
-    guard = BudgetGuard("glm-5.3", Accounting(config, context), context, _no_count)
+    guard = BudgetGuard("glm", "glm-5.3", Accounting(config, context), context, _no_count)
     complete = next(one for one in operations(config) if one.name == "complete")
     upstream = Upstream("glm", ["complete"], _never_asked, metered=True)
     for parameters, end, next_day in asked:

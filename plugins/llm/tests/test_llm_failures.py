@@ -71,6 +71,16 @@ BODIES = {
         "server_error": RETRY,
         "garbage": SWITCH,
     },
+    "openai": {
+        "unauthorized": SWITCH,
+        "bad_request": STOP,
+        "no_model": SWITCH,
+        "rate_limit": RETRY,
+        "insufficient_quota": SWITCH,
+        "server_error": RETRY,
+        "overloaded": RETRY,
+        "garbage": SWITCH,
+    },
 }
 CASES = [(name, body, action) for name, bodies in BODIES.items() for body, action in bodies.items()]
 
@@ -91,7 +101,7 @@ async def test_every_error_body_ends_in_the_right_action(
     assert sandbox.counts_of(provider).requests == 1
 
 
-@pytest.mark.parametrize("provider", ["claude", "deepseek", "glm", "qwen"])
+@pytest.mark.parametrize("provider", ["claude", "deepseek", "glm", "qwen", "openai"])
 async def test_an_error_in_a_stream_is_no_answer(
     provider: str, sandbox: Sandbox, open_argo: OpenArgo
 ) -> None:

@@ -1,4 +1,4 @@
-"""Claude, through the anthropic SDK."""
+"""Providers that are asked over the wire ``anthropic``, through the anthropic SDK."""
 
 from __future__ import annotations
 
@@ -8,64 +8,58 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from argo_mw_llm.answers import Completion, ToolCall, Usage
-from argo_mw_llm.failures import ProviderFailed, from_status
+from argo_mw_llm.failures import ProviderFailed
 from argo_mw_llm.off_loop import MANY_BYTES, off_loop
-from argo_mw_llm.provider import Provider
-from argo_mw_llm.request import ModelRequest, for_claude
+from argo_mw_llm.provider import NO_KEY, Provider
+from argo_mw_llm.request import ModelRequest, for_messages
 from argo_mw_llm.streams import AnswerStream, Ending
-from argo_mw_llm.usage import (
-    CLAUDE_STOPS,
-    claude_ending,
-    claude_start,
-    claude_usage,
-    plain_counts,
-)
+from argo_mw_llm.usage import plain_counts
+from argo_mw_llm.wires import messages
 
 if TYPE_CHECKING:
     import anthropic
 
 
-class Claude(Provider):
-    """Anthropic's models."""
+class MessagesProvider(Provider):
+    """A provider with Anthropic's protocol."""
 
-    name = "claude"
-    variables = ("ANTHROPIC_API_KEY",)
-    prefixes = ("claude-",)
-    caches = True
-    opinions = frozenset({"opinion_claude"})
     _client: anthropic.AsyncAnthropic | None = None
 
     async def complete(self, request: ModelRequest) -> Completion:
         """Return the model's whole answer."""
+        body: dict[str, Any] = for_messages(request)
         try:
             sdk = await self._sdk()
-            raw = await sdk.messages.with_raw_response.create(**self._body(request))
+            raw = await sdk.messages.with_raw_response.create(**body)
+            self._heard(request.model, raw.headers)
             many = len(raw.http_response.content) > MANY_BYTES
             message = await (asyncio.to_thread(asyncio.run, raw.parse()) if many else raw.parse())
             return await off_loop(many, _completion, request, message)
         except Exception as error:
-            raise self._ours(error) from error
+            raise self._ours(error, request.model) from error
 
     async def stream(self, request: ModelRequest) -> AnswerStream[str]:
         """Return the model's answer in pieces of text."""
         ending = Ending(request.model)
+        body: dict[str, Any] = for_messages(request)
         try:
             sdk = await self._sdk()
-            events = await sdk.messages.create(**self._body(request), stream=True)
+            events = await sdk.messages.create(**body, stream=True)
+            self._heard(request.model, events.response.headers)
         except Exception as error:
-            raise self._ours(error) from error
+            raise self._ours(error, request.model) from error
         source = self._pieces(events, ending)
         return AnswerStream(source, self._context.tasks, ending, name=self.name)
 
     async def count(self, request: ModelRequest) -> int | None:
-        """Return the prompt's tokens by Anthropic's own count."""
+        """Return the prompt's tokens by the provider's own count."""
         wanted = ("model", "messages", "system", "tools", "tool_choice", "thinking")
-        body: dict[str, Any] = {n: v for n, v in for_claude(request).items() if n in wanted}
+        body: dict[str, Any] = {n: v for n, v in for_messages(request).items() if n in wanted}
         try:
             sdk = await self._sdk()
             return (await sdk.messages.count_tokens(**body)).input_tokens
         except Exception as error:
-            raise self._ours(error) from error
+            raise self._ours(error, request.model) from error
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -89,15 +83,12 @@ class Claude(Provider):
 
         # Retries and deadlines are up to the chain.
         return anthropic.AsyncAnthropic(
-            api_key=self._key(),
-            base_url=self._own.url,
+            api_key=self._key() or NO_KEY,
+            base_url=self.profile.url,
             max_retries=0,
             timeout=600.0,
             http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=self._hooks()),
         )
-
-    def _body(self, request: ModelRequest) -> dict[str, Any]:
-        return for_claude(request)
 
     async def _pieces(self, events: Any, ending: Ending) -> AsyncIterator[str]:
         try:
@@ -109,21 +100,21 @@ class Claude(Provider):
                         yield event.delta.text
                 elif event.type == "message_start":
                     ending.model = event.message.model
-                    claude_start(ending, plain_counts(event.message.usage))
+                    messages.begin(ending, plain_counts(event.message.usage))
                 elif event.type == "message_delta":
-                    claude_ending(ending, plain_counts(event.usage), event.delta.stop_reason)
+                    messages.end(ending, plain_counts(event.usage), event.delta.stop_reason)
         except Exception as error:
-            raise self._ours(error) from error
+            raise self._ours(error, ending.model) from error
         finally:
             await events.close()
 
-    def _ours(self, error: Exception) -> ProviderFailed:
+    def _ours(self, error: Exception, model: str) -> ProviderFailed:
         import anthropic
 
         if isinstance(error, ProviderFailed):
             return error
         if isinstance(error, anthropic.APIStatusError):
-            return from_status(self.name, error.status_code, error.body, error.response.headers)
+            return self._from_status(model, error.status_code, error.body, error.response.headers)
         return self._broken_off(error)
 
 
@@ -134,8 +125,8 @@ def _completion(request: ModelRequest, message: Any) -> Completion:
         for block in message.content
         if block.type == "tool_use"
     )
-    stop = CLAUDE_STOPS.get(message.stop_reason, message.stop_reason)
-    usage = claude_usage(plain_counts(message.usage)) or Usage(
+    stop = messages.STOPS.get(message.stop_reason, message.stop_reason)
+    usage = messages.usage_of(plain_counts(message.usage)) or Usage(
         input=request.rough, output=len(text) // 4, estimated=True
     )
     return Completion(text, message.model, str(stop), usage, calls)

@@ -1,0 +1,104 @@
+"""Counts: a provider's numbers of tokens, read with care, for they are bills.
+
+What is not a whole number of tokens that a request can have taken is no count, and never lowers
+what is held for the request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from attrs import field, frozen
+
+FREE: Final = "free"
+"""The bucket of fields that are known and have no price of their own: sums, and parts of others."""
+
+TIER: Final = "tier"
+"""The bucket of fields that name what changes the price of all tokens."""
+
+_MAX_COUNT = 100_000_000
+"""Tokens of one kind in one request at most: a hundred times what any model takes."""
+
+_USUAL = ("", "auto", "default", "standard", "standard_only", "global", "not_available")
+"""What a tier is called that changes no price."""
+
+
+@frozen
+class Counts:
+    """How the fields of a usage are booked.
+
+    Attributes:
+        fields: The bucket of each field, by the dotted path to it.
+        required: The fields without which there is no count.
+    """
+
+    fields: Mapping[str, str]
+    required: Sequence[str] = ()
+    _numbers: Sequence[tuple[str, Sequence[str], str]] = field(init=False, repr=False)
+    _tiers: Sequence[Sequence[str]] = field(init=False, repr=False)
+
+    @_numbers.default
+    def _paths_of_numbers(self) -> Sequence[tuple[str, Sequence[str], str]]:
+        counted = [(p, b) for p, b in self.fields.items() if b not in (FREE, TIER)]
+        return [(path, path.split("."), bucket) for path, bucket in counted]
+
+    @_tiers.default
+    def _paths_of_tiers(self) -> Sequence[Sequence[str]]:
+        return [path.split(".") for path, bucket in self.fields.items() if bucket == TIER]
+
+    def read(
+        self, counts: object, required: Sequence[str] | None = None
+    ) -> Mapping[str, int] | None:
+        """Return the numbers in *counts* by bucket, or ``None`` where there are none that can be.
+
+        Two fields of a bucket say the same, so the greater number counts.
+        """
+        if not isinstance(counts, Mapping):
+            return None
+        needed = self.required if required is None else required
+        found: dict[str, int] = {}
+        try:
+            for name, path, bucket in self._numbers:
+                value = _at(counts, path)
+                if value is not None or name in needed:
+                    found[bucket] = max(found.get(bucket, 0), count_of(name, value))
+        except ValueError:
+            return None
+        return found
+
+    def tiers(self, counts: object) -> tuple[str, ...]:
+        """Return what changes the price of all tokens in *counts*."""
+        found = (_at(counts, path) for path in self._tiers)
+        return tuple(one for one in found if isinstance(one, str) and one not in _USUAL)
+
+
+def count_of(name: str, value: object) -> int:
+    """Return *value* as a number of tokens.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if (type(value) is int or (type(value) is float and value.is_integer())) and (
+        0 <= value <= _MAX_COUNT
+    ):
+        return int(value)
+    msg = f"{name} is {value!r:.40}, which is no number of tokens"
+    raise ValueError(msg)
+
+
+def part_of(whole: int, *parts: int) -> tuple[int, ...]:
+    """Return *parts* that lie within *whole*, and what of it is none of them, last."""
+    found: list[int] = []
+    for part in parts:
+        found.append(min(part, whole))
+        whole -= found[-1]
+    return (*found, whole)
+
+
+def _at(counts: object, path: Sequence[str]) -> object:
+    for name in path:
+        if not isinstance(counts, Mapping):
+            return None
+        counts = counts.get(name)
+    return counts

@@ -1,0 +1,200 @@
+"""Limits that providers tell with their answers, kept to before a request goes beyond them.
+
+Sources: docs.claude.com/en/api/rate-limits, platform.openai.com/docs/guides/rate-limits. Both
+refill steadily, and say when all of a limit will be there again. A provider that names neither
+requests nor tokens has a window that opens at once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+
+from attrs import define, frozen
+
+from argo_mw.plugin import Clock
+from argo_mw_llm.families import family_of
+
+Headers = tuple[tuple[str, str], ...]
+"""Headers of an answer that tell limits."""
+
+_ANTHROPIC = re.compile(r"anthropic-ratelimit-([a-z-]+)-(limit|remaining|reset)")
+_OTHERS = re.compile(r"x-ratelimit-(limit|remaining|reset)(?:-(requests|tokens))?")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|h|m|s)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_REQUESTS, _PROMPT, _OUTPUT, _TOKENS = "requests", "input-tokens", "output-tokens", "tokens"
+_KINDS = (_REQUESTS, _PROMPT, _OUTPUT, _TOKENS)
+_MAX_MODELS = 1_000
+_MAX_WAIT = 86_400.0
+_EPOCH_SECONDS, _EPOCH_MILLISECONDS = 1e9, 1e12
+"""What a moment in seconds or milliseconds since the epoch is above of, and no duration is."""
+
+
+@frozen
+class Need:
+    """What a request takes of a provider's limits.
+
+    Attributes:
+        prompt: Prompt tokens, about.
+        output: Tokens of the answer, about.
+    """
+
+    prompt: int = 0
+    output: int = 0
+
+    def of(self, kind: str) -> int:
+        """Return what it takes of limits of *kind*."""
+        amounts = {_REQUESTS: 1, _PROMPT: self.prompt, _OUTPUT: self.output}
+        return amounts.get(kind, self.prompt + self.output)
+
+
+@define
+class _Limit:
+    """One limit as it was told, in seconds of the monotonic clock."""
+
+    remaining: float
+    limit: float
+    told: float
+    full: float
+    refills: bool
+
+    def left(self, now: float) -> float:
+        if now >= self.full:
+            return self.limit
+        if not self.refills:
+            return self.remaining
+        share = (now - self.told) / (self.full - self.told)
+        return self.remaining + max(0.0, self.limit - self.remaining) * share
+
+    def wait(self, need: float, now: float) -> float:
+        """Return the seconds until *need* is left: of a limit that is smaller, until it is full."""
+        need = min(need, self.limit)
+        if self.left(now) >= need:
+            return 0.0
+        if not self.refills or self.limit <= self.remaining:
+            return self.full - now
+        share = (need - self.remaining) / (self.limit - self.remaining)
+        return max(0.0, self.told + share * (self.full - self.told) - now)
+
+
+class LearntLimits:
+    """What a provider has told of its limits, by account and model.
+
+    Args:
+        clock: The time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, str], dict[str, _Limit]] = OrderedDict()
+        self._blocked: dict[str, float] = {}
+
+    @property
+    def told(self) -> bool:
+        """Whether anything has been told."""
+        return bool(self._known or self._blocked)
+
+    def learn(self, account: str, model: str, headers: Headers) -> None:
+        """Take up what an answer of *model* told *account* with its *headers*."""
+        now = self._clock.monotonic()
+        for kind, limit in _limits_in(dict(headers), now, self._clock.time()):
+            key = (account, family_of(model))
+            limits = self._known.setdefault(key, {})
+            self._known.move_to_end(key)
+            limits[kind] = limit
+        while len(self._known) > _MAX_MODELS:
+            self._known.popitem(last=False)
+
+    def block(self, account: str, seconds: float) -> None:
+        """Keep *account* from asking for so many *seconds*."""
+        if len(self._blocked) >= _MAX_MODELS:
+            self._blocked.clear()
+        self._blocked[account] = self._clock.monotonic() + min(seconds, _MAX_WAIT)
+
+    def wait(self, account: str, model: str, need: Need) -> float:
+        """Return the seconds until a request of *account* for *need* may be sent."""
+        now = self._clock.monotonic()
+        wait = self._blocked.get(account, 0.0) - now
+        limits = self._known.get((account, family_of(model)), {})
+        waits = [limit.wait(need.of(kind), now) for kind, limit in limits.items()]
+        return max(0.0, wait, *waits)
+
+    def take(self, account: str, model: str, need: Need) -> None:
+        """Note that a request for *need* goes out, of which nothing has been told yet."""
+        for kind, limit in self._known.get((account, family_of(model)), {}).items():
+            limit.remaining -= need.of(kind)
+
+    def give_back(self, account: str, model: str, need: Need) -> None:
+        """Take back :meth:`take`: the request was not sent."""
+        for kind, limit in self._known.get((account, family_of(model)), {}).items():
+            limit.remaining = min(limit.limit, limit.remaining + need.of(kind))
+
+
+def limits_in(headers: Mapping[str, str]) -> Headers:
+    """Return those of *headers* that tell limits, with their date: moments are by that clock."""
+    told = tuple(
+        (name.lower(), value)
+        for name, value in headers.items()
+        if name.lower().startswith(("anthropic-ratelimit-", "x-ratelimit-"))
+    )
+    date = headers.get("date")
+    return (*told, ("date", date)) if told and date else told
+
+
+def _limits_in(headers: Mapping[str, str], now: float, time: float) -> Iterator[tuple[str, _Limit]]:
+    time = _date(headers.get("date", ""), time)
+    told: dict[tuple[str, bool], dict[str, str]] = {}
+    for kind, part, refills, value in _parts(headers.items()):
+        told.setdefault((kind, refills), {})[part] = value
+    for (kind, refills), parts in told.items():
+        remaining, limit = _number(parts.get("remaining")), _number(parts.get("limit"))
+        seconds = _seconds(parts.get("reset"), time)
+        if remaining is not None and seconds is not None and 0.0 < seconds <= _MAX_WAIT:
+            whole = remaining if limit is None else max(limit, remaining)
+            yield kind, _Limit(remaining, max(whole, 1.0), now, now + seconds, refills)
+
+
+def _parts(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str, bool, str]]:
+    for name, value in headers:
+        if found := _ANTHROPIC.fullmatch(name):
+            if found[1] in _KINDS:
+                yield found[1], found[2], True, value
+        elif found := _OTHERS.fullmatch(name):
+            yield found[2] or _REQUESTS, found[1], found[2] is not None, value
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text) if text is not None else None
+    except ValueError:
+        return None
+    return number if number is not None and math.isfinite(number) and number >= 0 else None
+
+
+def _date(text: str, default: float) -> float:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):
+        return default
+
+
+def _seconds(text: str | None, time: float) -> float | None:
+    """Return the seconds until the moment that *text* tells, or ``None`` if it tells none."""
+    if text is None:
+        return None
+    number = _number(text)
+    if number is not None:
+        if number > _EPOCH_MILLISECONDS:
+            return number / 1000.0 - time
+        return number - time if number > _EPOCH_SECONDS else number
+    parts = _DURATION.findall(text)
+    if parts and _DURATION.sub("", text) == "":
+        return sum(float(amount) * _SECONDS[unit] for amount, unit in parts)
+    try:
+        return datetime.fromisoformat(text).timestamp() - time
+    except ValueError:
+        return None

@@ -1,0 +1,53 @@
+"""Wires: the protocols of requests for answers, each with its counts, events and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from argo_mw_llm.wires.chat import Chat, Completions
+from argo_mw_llm.wires.embeddings import Embeddings
+from argo_mw_llm.wires.messages import Messages
+from argo_mw_llm.wires.responses import Responses
+from argo_mw_llm.wires.wire import Read, Wire
+
+__all__ = [
+    "CHAT",
+    "EMBEDDINGS",
+    "MESSAGES",
+    "RESPONSES",
+    "Read",
+    "Wire",
+    "is_free",
+    "wire_named",
+    "wire_of",
+]
+
+MESSAGES, CHAT, RESPONSES, EMBEDDINGS = Messages(), Chat(), Responses(), Embeddings()
+
+# The longer path first: one is the end of the other.
+_WIRES: Sequence[Wire] = (MESSAGES, CHAT, RESPONSES, EMBEDDINGS, Completions())
+_NAMED: Mapping[str, Wire] = {wire.name: wire for wire in _WIRES}
+
+_FREE_METHODS = ("GET", "HEAD", "OPTIONS", "DELETE")
+_FREE = ("/count_tokens", "/input_tokens", "/moderations", "/files", "/cancel")
+"""How the paths of requests end that providers do not charge for."""
+
+
+def is_free(method: str, path: str) -> bool:
+    """Return whether no provider charges for a request by *method* to *path*."""
+    return method.upper() in _FREE_METHODS or path.rstrip("/").endswith(_FREE)
+
+
+def wire_of(path: str) -> Wire | None:
+    """Return the wire of requests to *path* that ask for an answer, or ``None``."""
+    path = path.rstrip("/")
+    return next((wire for wire in _WIRES if path.endswith(wire.path)), None)
+
+
+def wire_named(name: str) -> Wire:
+    """Return the wire called *name*.
+
+    Raises:
+        KeyError: There is none.
+    """
+    return _NAMED[name]
