@@ -9,6 +9,7 @@ from argo_mw import (
 from argo_mw.app.access import (
     collect,
     config_of,
+    flags_of,
     layers_of,
     observe,
     plugin_of,
@@ -96,6 +97,10 @@ from argo_mw.chain.select import (
     all_failed,
     is_final,
 )
+from argo_mw.chain.shadow_results import (
+    ShadowResult,
+    ShadowResults,
+)
 from argo_mw.config import (
     ArgoSettings,
     OperationSettings,
@@ -109,10 +114,17 @@ from argo_mw.config import (
     structure,
 )
 from argo_mw.flags import (
+    Asker,
     Decision,
     DecisionReason,
+    Flag,
+    Rule,
+)
+from argo_mw.flags.control import (
+    FlagControl,
 )
 from argo_mw.model.call import (
+    ASKED_AT,
     ENDS_WITH_CALLERS,
     ON_SENT,
     Call,
@@ -138,6 +150,7 @@ from argo_mw.model.events import (
     Reconfigured,
     RequestSent,
     RequestSettled,
+    Shadowed,
     Trouble,
     observes,
 )
@@ -219,6 +232,7 @@ from argo_mw.store import (
 )
 
 __all__ = [
+    "ASKED_AT",
     "ENDS_WITH_CALLERS",
     "NO_COST",
     "ON_SENT",
@@ -233,6 +247,7 @@ __all__ = [
     "Argo",
     "ArgoError",
     "ArgoSettings",
+    "Asker",
     "Attempt",
     "AttemptEnded",
     "BadCall",
@@ -269,6 +284,8 @@ __all__ = [
     "Event",
     "Events",
     "Explained",
+    "Flag",
+    "FlagControl",
     "Found",
     "Freshness",
     "Gauge",
@@ -310,12 +327,16 @@ __all__ = [
     "RequestSettled",
     "Result",
     "Row",
+    "Rule",
     "Runtime",
     "Scope",
     "ScopeConflict",
     "Secret",
     "SecretUrl",
     "Settings",
+    "ShadowResult",
+    "ShadowResults",
+    "Shadowed",
     "Shared",
     "SharedUnavailable",
     "Shown",
@@ -346,6 +367,7 @@ __all__ = [
     "copy_error",
     "fail_at",
     "fingerprint",
+    "flags_of",
     "hookimpl",
     "hookspec",
     "is_failure",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from argo_mw.app.application import Argo, engine_of
+from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.base.errors import PluginError
+from argo_mw.flags.control import FlagControl
 from argo_mw.model.events import Observer
 from argo_mw.model.layer import Layer
 
@@ -64,6 +65,15 @@ def config_of(argo: Argo, kind: type[T]) -> T:
         if isinstance(one.config, kind):
             return one.config
     raise _not_in_use(kind)
+
+
+def flags_of(argo: Argo) -> FlagControl:
+    """Return the flags of *argo*, and the means to change them.
+
+    Raises:
+        Closed: *argo* is not open.
+    """
+    return context_of(argo).flags
 
 
 def layers_of(argo: Argo) -> Sequence[Layer]:

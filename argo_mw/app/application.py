@@ -9,15 +9,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
 
-from attrs import evolve
-
 from argo_mw.app.building import PipelineBuilder
 from argo_mw.app.caller import Caller
 from argo_mw.app.config_follower import ConfigFollower
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, dry_run, explain
+from argo_mw.app.flag_commands import FlagCommands
+from argo_mw.app.flag_state import FlagState
 from argo_mw.app.lifecycle import Lifecycle
-from argo_mw.app.opening import exposure, open_context, read_settings, state_directory
+from argo_mw.app.opening import (
+    exposure,
+    follow_fleet,
+    open_context,
+    read_settings,
+    state_directory,
+)
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.wrap import check, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
@@ -25,8 +31,6 @@ from argo_mw.base.errors import ArgoError, Closed, ConfigError, without_frames
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context
 from argo_mw.config import Settings
-from argo_mw.flags.overlay import Overlay
-from argo_mw.flags.sources import configured_rule, unknown_flag
 from argo_mw.model.events import Events, Observer
 from argo_mw.model.operation import (
     Accept,
@@ -72,8 +76,8 @@ class Argo(Caller):
         self._tasks = Tasks()
         self._given: dict[str, Contributions] = {}
         self._wrapped: dict[str, Callable[..., object]] = {}
-        self._builder: PipelineBuilder | None = None
         self._context: Context | None = None
+        self._state: FlagState
         self._observers: dict[str, tuple[Observer, ...]] = {}
         self._rebuilding = asyncio.Lock()
         self._entered = False
@@ -133,12 +137,9 @@ class Argo(Caller):
                 self._context = await open_context(
                     self._settings, self._plugins, self._engine, state_dir
                 )
+                self._prepare_building(self._context)
                 if exposed := exposure(state_dir):
                     self._context.warn_once("state directory", exposed)
-                self._builder = PipelineBuilder(
-                    self._plugins, self._context, self._engine.answering
-                )
-                self._builder.given = self._given
                 await self._start(self._context)
         except ConfigError as error:
             await self.aclose()
@@ -248,7 +249,7 @@ class Argo(Caller):
         """
         pipeline = self._engine.pipeline
         call, _ = pipeline.calls.get(operation, self._tenant, parameters)
-        return explain(pipeline, call)
+        return explain(pipeline, call, context_of(self).shadow_results)
 
     async def dry_run(self, operation: str, /, **parameters: object) -> list[Explained]:
         """Return what layers and upstreams would do with *operation* and *parameters* now, and why.
@@ -263,7 +264,7 @@ class Argo(Caller):
         """
         pipeline = self._engine.pipeline
         call, _ = pipeline.calls.get(operation, self._tenant, parameters)
-        return await dry_run(pipeline, call, self._clock)
+        return await dry_run(pipeline, call, context_of(self).shadow_results, self._clock)
 
     async def reload(
         self, config: str | Path | Mapping[str, object] | Settings | None = None
@@ -279,7 +280,7 @@ class Argo(Caller):
         async with self._rebuilding:
             before = self._engine.pipeline
             settings = self._settings if config is None else read_settings(config)
-            pipeline = self._build(settings, before)
+            pipeline = self._state.build(settings, before)
             await self._lifecycle.replace(before, pipeline)
             self._use(self._current(pipeline), "reloaded")
             self._settings = settings
@@ -293,7 +294,7 @@ class Argo(Caller):
                     )
                     await self._lifecycle.run(name, "config_changed", hook)
 
-    async def roll_back(self, flag: str, why: str) -> None:
+    async def roll_back(self, flag: str, why: str, *, fleet: bool = False) -> None:
         """Hold *flag* off until it is revived, and forget what its layer served.
 
         For programs that watch a ramp and judge it by themselves: it holds for every process of
@@ -302,20 +303,14 @@ class Argo(Caller):
         Args:
             flag: Its name.
             why: What was seen, for the person who looks at the flag next.
+            fleet: Whether it holds for all that share the store, until
+                `argo-mw flags revive --fleet`.
 
         Raises:
             ConfigError: There is no such flag, or no reason.
+            SharedUnavailable: It cannot hold for the fleet: the store is away.
         """
-        flags = self._engine.pipeline.flags
-        if flag not in flags:
-            raise unknown_flag(flag, flags, where="a rollback", absent=self._plugins.absent)
-        if not why:
-            msg = f"flag {flag!r} is rolled back for no reason; say what was seen"
-            raise ConfigError(msg)
-        rule = configured_rule(flag, self._settings.flags)
-        overlay = Overlay(state_directory(self._settings))
-        await overlay.change(flag, lambda old: evolve(old or rule, rolled_back=why), self.reload)
-        await self.invalidate(f"layer:{flag}")
+        await context_of(self).flags.roll_back(flag, why, fleet=fleet)
 
     @property
     def settings(self) -> Settings:
@@ -327,6 +322,13 @@ class Argo(Caller):
         """The plugins that were left out, and why."""
         return tuple(self._plugins.broken)
 
+    def _prepare_building(self, context: Context) -> None:
+        builder = PipelineBuilder(self._plugins, context, self._engine.answering)
+        builder.given = self._given
+        fleet = follow_fleet(self._settings, context, self._take_up_fleet)
+        self._state = FlagState(builder, fleet)
+        self._engine.flags = FlagCommands(self._engine, self._state, self.reload, self.invalidate)
+
     def _give(self, declared: AnyOperation, upstream: Upstream) -> None:
         """Bring an operation and its upstream into the application, beside those of plugins."""
         name = GIVEN + declared.name
@@ -337,7 +339,7 @@ class Argo(Caller):
         try:
             # The settings in use: a reload that is opening layers has not changed them yet.
             pipeline = self._engine.pipeline
-            self._use(self._build(pipeline.settings, pipeline), f"wrapped {declared.name}")
+            self._use(self._state.rebuild(pipeline), f"wrapped {declared.name}")
         except ArgoError:
             # It is refused, and must not stand in the way of later changes.
             if known is None:
@@ -346,10 +348,16 @@ class Argo(Caller):
                 self._given[name] = known
             raise
 
-    def _build(self, settings: Settings, previous: Pipeline | None) -> Pipeline:
-        assert self._builder is not None
-        overlay = Overlay(state_directory(settings)).read()
-        return self._builder.build(settings, overlay, previous)
+    async def _take_up_fleet(self) -> None:
+        """Take up what the fleet has set, unless it is in use already."""
+        async with self._rebuilding:
+            if not self._engine.is_open:  # what was opening has failed
+                return
+        if self._state.has_news:
+            try:
+                await self.reload()
+            except ArgoError as error:
+                context_of(self).warn_once("flags of the fleet", f"not taken up: {error}")
 
     def _current(self, pipeline: Pipeline) -> Pipeline:
         """Return *pipeline*, built anew if a plugin was left out or a function wrapped since."""
@@ -358,7 +366,7 @@ class Argo(Caller):
         left_out = plugins - self._given.keys() - set(self._plugins.names)
         if not left_out and all(known.get(name) is one for name, one in self._given.items()):
             return pipeline
-        return self._build(pipeline.settings, pipeline)
+        return self._state.rebuild(pipeline)
 
     def _go_on_without(self) -> None:
         """Take what a plugin brought that was just left out from the chain."""
@@ -392,7 +400,9 @@ class Argo(Caller):
     async def _start(self, context: Context) -> None:
         # Before the flags are read: what is set while plugins start is taken up afterwards.
         self._follower.start(self._settings)
-        pipeline = self._build(self._settings, None)
+        if self._state.fleet is not None:
+            await self._state.fleet.start()
+        pipeline = self._state.build(self._settings, None)
         await self._warm_tag_versions(context.tag_versions, pipeline)
         if not context.single_process:
             context.tag_versions.health.look()  # so that what is refused is known at the start
@@ -421,6 +431,8 @@ class Argo(Caller):
             stack.push_async_callback(self._tasks.end_calls)
             stack.callback(self._engine.close)
             stack.push_async_callback(self._follower.aclose)
+            if context is not None and self._state.fleet is not None:
+                stack.push_async_callback(self._state.fleet.aclose)
 
     async def _warm_tag_versions(self, versions: TagVersions, pipeline: Pipeline) -> None:
         """Mirror the tags that answers get on their way: one that was replaced is then known."""

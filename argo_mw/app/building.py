@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import cast
 
 from attrs import evolve, fields
@@ -21,7 +22,8 @@ from argo_mw.chain.order import order
 from argo_mw.chain.shadow import ShadowRunner
 from argo_mw.config import OperationSettings, Settings
 from argo_mw.flags import Flag, Rule
-from argo_mw.flags.sources import resolve
+from argo_mw.flags.fleet import Fleet
+from argo_mw.flags.sources import FLEET, resolve
 from argo_mw.model.call import Call
 from argo_mw.model.charge import CostTable
 from argo_mw.model.events import LayerBypassed
@@ -29,6 +31,8 @@ from argo_mw.model.layer import Layer, Shadows
 from argo_mw.model.operation import AnyOperation
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry import Plugins
+
+_NO_RULES: Mapping[str, Rule] = MappingProxyType({})
 
 
 class PipelineBuilder:
@@ -47,9 +51,20 @@ class PipelineBuilder:
         self.given: dict[str, Contributions] = {}
 
     def build(
-        self, settings: Settings, overlay: Mapping[str, Rule], previous: Pipeline | None = None
+        self,
+        settings: Settings,
+        overlay: Mapping[str, Rule],
+        previous: Pipeline | None = None,
+        *,
+        fleet: Mapping[str, Rule] = _NO_RULES,
     ) -> Pipeline:
         """Return a pipeline for *settings*, which takes over what it can from *previous*.
+
+        Args:
+            settings: What is configured.
+            overlay: The rules of flags that are set for this machine.
+            previous: The pipeline in use.
+            fleet: The rules that are set for the fleet.
 
         Raises:
             ConfigError: Something is named that does not exist, named twice, or out of order.
@@ -58,8 +73,8 @@ class PipelineBuilder:
         contributions = self._contributions(settings, previous)
         operations = _operations(contributions, settings, self._plugins.absent)
         if self._leave_out_unserving(contributions, operations):
-            return self.build(settings, overlay, previous)
-        flags = self._flags(contributions, settings, overlay)
+            return self.build(settings, overlay, previous, fleet=fleet)
+        flags = self._flags(contributions, settings, overlay, fleet)
         absent = self._plugins.absent
         off = {name for name, flag in flags.items() if flag.rule.constant is False} | absent
         broken = len(self._plugins.broken)
@@ -71,26 +86,61 @@ class PipelineBuilder:
         )
         if len(self._plugins.broken) > broken:
             # A plugin that cannot guard is left out with its upstreams: they may be what it guards.
-            return self.build(settings, overlay, previous)
-        return self._compose(settings, overlay, contributions, operations, upstreams, flags)
+            return self.build(settings, overlay, previous, fleet=fleet)
+        return self._compose(settings, overlay, fleet, contributions, operations, upstreams, flags)
+
+    def build_for_fleet(
+        self,
+        settings: Settings,
+        overlay: Mapping[str, Rule],
+        fleet: Fleet,
+        previous: Pipeline | None = None,
+    ) -> Pipeline:
+        """Return a pipeline as :meth:`build` does, with what others have set as far as it applies.
+
+        Where no chain can be built with the flags of the *fleet*, those that it holds off are off
+        all the same, and the rest counts as not set. What others have set keeps no machine from
+        starting.
+
+        Raises:
+            ConfigError: It cannot be built without them either.
+            PluginError: A plugin is broken, in strict mode.
+        """
+        try:
+            return self.build(settings, overlay, previous, fleet=fleet.rules)
+        except ConfigError as error:
+            if not fleet.rules:
+                raise
+            fault = error
+        try:
+            pipeline = self.build(settings, overlay, previous, fleet=fleet.holds)
+        except ConfigError:
+            if previous is not None:
+                raise fault from None
+            pipeline = self.build(settings, overlay)
+        what = f"some are not in use here, since no chain can be built with them: {fault}"
+        self._context.warn_once("flags of the fleet", what)
+        return pipeline
 
     def _compose(
         self,
         settings: Settings,
         overlay: Mapping[str, Rule],
+        fleet: Mapping[str, Rule],
         contributions: Mapping[str, Contributions],
         operations: Mapping[str, AnyOperation],
         upstreams: Mapping[str, BoundUpstream],
         flags: Mapping[str, Flag],
     ) -> Pipeline:
         layers = [layer for one in contributions.values() for layer in one.layers]
-        _check_shadows(flags, layers)
+        flags = _with_shadows_checked(flags, layers)
         absent = self._plugins.absent
         candidates = {name: _candidates(name, upstreams, settings, absent) for name in operations}
         chains: dict[str, Chain] = {}
         pipeline = Pipeline(
             settings=settings,
             overlay=overlay,
+            fleet=fleet,
             contributions=contributions,
             operations=operations,
             upstreams=upstreams,
@@ -225,6 +275,7 @@ class PipelineBuilder:
         contributions: Mapping[str, Contributions],
         settings: Settings,
         overlay: Mapping[str, Rule],
+        fleet: Mapping[str, Rule],
     ) -> dict[str, Flag]:
         known: list[str] = []
         for one in contributions.values():
@@ -232,7 +283,9 @@ class PipelineBuilder:
             known += [UPSTREAM_FLAG + upstream.name for upstream in one.upstreams]
             known += one.flags
         absent = self._plugins.absent
-        return resolve(known, configured=settings.flags, overlay=overlay, left_out=absent)
+        return resolve(
+            known, configured=settings.flags, overlay=overlay, fleet=fleet, left_out=absent
+        )
 
     def _report(self, layer: Layer, call: Call, error: BaseException) -> None:
         what = described(error)
@@ -314,12 +367,27 @@ def _constant(names: Sequence[str], flags: Mapping[str, Flag]) -> tuple[str, ...
     return tuple(name for name, on in zip(names, states, strict=True) if on)
 
 
-def _check_shadows(flags: Mapping[str, Flag], layers: Iterable[Layer]) -> None:
+def _with_shadows_checked(flags: Mapping[str, Flag], layers: Iterable[Layer]) -> Mapping[str, Flag]:
+    """Return *flags*, with those off that another machine has set to what they cannot do here.
+
+    Raises:
+        ConfigError: This machine has set one to ``shadow`` that cannot shadow.
+    """
     able = {layer.flag for layer in layers if isinstance(layer.middleware, Shadows)}
+    checked = dict(flags)
     for name, flag in flags.items():
-        if flag.rule.shadows and name not in able:
-            msg = (
-                f"flag {name!r} is set to 'shadow' by {flag.source}, but {name!r} cannot shadow; "
-                "set it to 'off', 'on' or a percentage"
-            )
-            raise ConfigError(msg)
+        if not flag.rule.shadows or name in able:
+            continue
+        if flag.source != FLEET:
+            raise cannot_shadow(name, flag.source)
+        fault = "the fleet sets it to 'shadow', and it cannot shadow here"
+        checked[name] = Flag(name, flag.rule, source=FLEET, fault=fault)
+    return checked
+
+
+def cannot_shadow(name: str, source: str) -> ConfigError:
+    """Return the error for flag *name*, which *source* sets to what it cannot do."""
+    return ConfigError(
+        f"flag {name!r} is set to 'shadow' by {source}, but {name!r} cannot shadow; "
+        "set it to 'off', 'on' or a percentage"
+    )

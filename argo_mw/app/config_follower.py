@@ -23,6 +23,9 @@ Reload = Callable[[Settings], Awaitable[None]]
 class ConfigFollower:
     """Reloads an application when its ``argo.toml`` or the flags set by command have changed.
 
+    Flags are always followed: a layer that does harm must be switched off in programs, too, that
+    take up their configuration when they choose to.
+
     Args:
         engine: Has the settings and the flags that are in use.
         reload: Takes up settings, and the flags as they are set now.
@@ -39,9 +42,8 @@ class ConfigFollower:
         self._watcher = ConfigWatcher(self._take_up, tasks)
 
     def start(self, settings: Settings) -> None:
-        """Begin to follow the files of *settings*, if they ask for it."""
-        if settings.argo.watch:
-            self._watcher.start(_files(settings))
+        """Begin to follow the files of *settings*."""
+        self._watcher.start(_files(settings))
 
     def use(self, settings: Settings) -> None:
         """Follow the files of *settings* from now on."""
@@ -58,7 +60,8 @@ class ConfigFollower:
         settings = self._engine.pipeline.settings
         try:
             file = Path(settings.source)
-            await self._reload_changed(read_settings(file) if file.is_file() else settings)
+            followed = settings.argo.watch and file.is_file()
+            await self._reload_changed(read_settings(file) if followed else settings)
         except ArgoError as error:
             log.warning("reload refused, the old configuration stays", error=str(error))
             # A flag that was killed is off, whatever is wrong with the configuration.
@@ -75,4 +78,5 @@ class ConfigFollower:
 def _files(settings: Settings) -> tuple[Path, ...]:
     overlay = Overlay(state_directory(settings)).path.absolute()
     source = Path(settings.source)
-    return (overlay, source.absolute()) if source.is_file() else (overlay,)
+    followed = settings.argo.watch and source.is_file()
+    return (overlay, source.absolute()) if followed else (overlay,)

@@ -20,6 +20,7 @@ from argo_mw.chain.costs import Costs
 from argo_mw.chain.find import Looks, await_looks
 from argo_mw.chain.refresh import Refresh
 from argo_mw.flags import Decision
+from argo_mw.flags.control import FlagControl
 from argo_mw.flags.parse import format_rule
 from argo_mw.flags.sources import unknown_flag
 from argo_mw.model.call import Call
@@ -47,7 +48,10 @@ class Engine:
         costs: The recorder of what requests cost.
         calls: The calls of the current pipeline; an attribute, since every memory hit reads it.
         answering: The calls that upstreams are answering.
+        flags: The flags, and the means to change them; set when the application opens.
     """
+
+    flags: FlagControl
 
     def __init__(self, plugins: Plugins, clock: Clock, events: Events, tasks: Tasks) -> None:
         self.plugins = plugins

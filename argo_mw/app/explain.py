@@ -16,6 +16,7 @@ from argo_mw.app.pipeline import UPSTREAM_FLAG, Pipeline
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import Refusal
+from argo_mw.chain.shadow_results import ShadowResults
 from argo_mw.flags import Decision
 from argo_mw.flags.parse import format_rule
 from argo_mw.model.call import Call
@@ -44,18 +45,20 @@ class Explained:
     text: str
 
 
-def explain(pipeline: Pipeline, call: Call) -> list[Explained]:
+def explain(pipeline: Pipeline, call: Call, shadows: ShadowResults) -> list[Explained]:
     """Return what the layers and upstreams of *call*'s operation would do, outermost first."""
-    return [_layer(pipeline, one, call) for one in _layers(pipeline, call)] + [
+    return [_layer(pipeline, one, call, shadows) for one in _layers(pipeline, call)] + [
         _upstream(pipeline, name, call) for name in pipeline.candidates[call.operation.name]
     ]
 
 
-async def dry_run(pipeline: Pipeline, call: Call, clock: Clock) -> list[Explained]:
+async def dry_run(
+    pipeline: Pipeline, call: Call, shadows: ShadowResults, clock: Clock
+) -> list[Explained]:
     """Return what :func:`explain` does, after each part has looked where that takes waiting."""
     names = pipeline.candidates[call.operation.name]
     return await asyncio.gather(
-        *(_look_layer(pipeline, one, call, clock) for one in _layers(pipeline, call)),
+        *(_look_layer(pipeline, one, call, shadows, clock) for one in _layers(pipeline, call)),
         *(_look_upstream(pipeline, name, call, clock) for name in names),
     )
 
@@ -66,14 +69,19 @@ def _layers(pipeline: Pipeline, call: Call) -> Sequence[Layer]:
     return [one for one in (*placed, *off) if one.serves(call.operation)]
 
 
-def _layer(pipeline: Pipeline, layer: Layer, call: Call) -> Explained:
+def _layer(pipeline: Pipeline, layer: Layer, call: Call, shadows: ShadowResults) -> Explained:
     decision = pipeline.flags[layer.flag].decide(call)
     flag = _flag(pipeline, layer.flag, decision)
-    return Explained(layer.name, decision.on, flag, _explanation(layer, call, decision))
+    text = _explanation(layer, call, decision)
+    if decision.shadow and (result := shadows.of(layer.name, call.operation.name)).calls:
+        text = f"{text}; {result}"
+    return Explained(layer.name, decision.on, flag, text)
 
 
-async def _look_layer(pipeline: Pipeline, layer: Layer, call: Call, clock: Clock) -> Explained:
-    explained = _layer(pipeline, layer, call)
+async def _look_layer(
+    pipeline: Pipeline, layer: Layer, call: Call, shadows: ShadowResults, clock: Clock
+) -> Explained:
+    explained = _layer(pipeline, layer, call, shadows)
     if not explained.on or not isinstance(layer.middleware, DryRuns):
         return explained
     try:
@@ -187,4 +195,4 @@ async def _in_time(looking: Awaitable[str], clock: Clock) -> str:
 def _flag(pipeline: Pipeline, name: str, decision: Decision) -> str:
     flag = pipeline.flags[name]
     arm = f", {decision.arm}" if decision.arm else ""
-    return f"{format_rule(flag.rule)} ({flag.source}; {decision.reason}{arm})"
+    return f"{format_rule(flag.rule)} ({flag.held_by or flag.source}; {decision.reason}{arm})"

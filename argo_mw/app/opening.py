@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
@@ -17,6 +18,9 @@ from argo_mw.base.errors import ConfigError
 from argo_mw.chain.context import Context
 from argo_mw.chain.cost_sharing import SharedTotals
 from argo_mw.config import Secret, Settings, load, parse
+from argo_mw.flags.fleet_file import FleetFile
+from argo_mw.flags.fleet_follower import FleetFollower
+from argo_mw.flags.fleet_store import FleetStore
 from argo_mw.model.outcome import Attempt, Cost, Note, Outcome
 from argo_mw.registry import Plugins
 from argo_mw.store.codec import Codecs, EncryptionKeys, Envelope, Undecodable
@@ -111,6 +115,25 @@ async def open_context(
 
     codecs.on_refused = refused
     return context
+
+
+def follow_fleet(
+    settings: Settings, context: Context, take_up: Callable[[], Awaitable[None]]
+) -> FleetFollower | None:
+    """Return what follows the flags of the fleet, for an application with *settings*.
+
+    ``None`` where the store is shared with nobody.
+    """
+    if context.single_process:
+        return None
+    return FleetFollower(
+        FleetStore(context.shared, context.codecs, context.clock),
+        FleetFile(context.state_dir, _shared_url(settings, context.state_dir)),
+        context.clock,
+        context.tasks,
+        take_up=take_up,
+        report=partial(context.warn_once, "flags of the fleet"),
+    )
 
 
 def _codecs(settings: Settings) -> Codecs:

@@ -58,7 +58,8 @@ class Pipeline:
 
     Attributes:
         settings: What was configured.
-        overlay: The rules of flags that were set by command.
+        overlay: The rules of flags that were set by command for this machine.
+        fleet: Those that were set for the fleet.
         contributions: What each plugin brings.
         operations: The operations, by name.
         upstreams: The upstreams with their guards, by name.
@@ -72,6 +73,7 @@ class Pipeline:
 
     settings: Settings
     overlay: Mapping[str, Rule]
+    fleet: Mapping[str, Rule]
     contributions: Mapping[str, Contributions]
     operations: Mapping[str, AnyOperation]
     upstreams: Mapping[str, BoundUpstream]
@@ -91,7 +93,7 @@ class Pipeline:
     def held(self) -> frozenset[str]:
         """The flags of layers that a kill switch or a rollback holds off."""
         flags = {layer.flag: self.flags[layer.flag].rule for layer in self.layers}
-        return frozenset(name for name, rule in flags.items() if rule.killed or rule.rolled_back)
+        return frozenset(name for name, rule in flags.items() if rule.held)
 
     @property
     def cost_tables(self) -> Sequence[CostTable]:
@@ -107,7 +109,7 @@ class Pipeline:
     def held_off(self) -> Mapping[str, Flag]:
         """The flags that are killed or rolled back, by name."""
         flags = self.flags.items()
-        return {name: flag for name, flag in flags if flag.rule.killed or flag.rule.rolled_back}
+        return {name: flag for name, flag in flags if flag.rule.held}
 
     def operation(self, name: str) -> AnyOperation:
         """Return the operation called *name*.

@@ -8,18 +8,23 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from attrs import evolve
+
 from argo_mw.base.ages import TOLERANCE, Ages
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.refresh import Refresh
+from argo_mw.chain.shadow_results import ShadowResults
 from argo_mw.flags import Decision
+from argo_mw.flags.control import FlagControl
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
-from argo_mw.model.events import Events, LayerActed, Trouble
+from argo_mw.model.events import Events, LayerActed, Shadowed, Trouble
 from argo_mw.model.operation import AnyOperation, Parameters
-from argo_mw.model.outcome import Outcome
+from argo_mw.model.outcome import Cost, Outcome
+from argo_mw.model.stream import Stream
 from argo_mw.model.upstream import Upstream
 from argo_mw.store.availability import Availability
 from argo_mw.store.codec import Codecs
@@ -37,6 +42,8 @@ _STORE = "shared store"
 
 class Runtime(Protocol):
     """The running application as a context needs it; a fake makes a context for unit tests."""
+
+    flags: FlagControl
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
         """Ask *operation* with *parameters* on behalf of *parent*."""
@@ -89,6 +96,7 @@ class Context:
         events: Delivers events; ask ``if context.events:`` before building one.
         tasks: Owner of background tasks, which it ends at shutdown.
         epochs: Counts in *shared* what periods have used, and notices that it was lost.
+        shadow_results: What layers in shadow would have done.
         give_backs: Gives back what was taken from *shared*, whatever its taker does.
         single_process: Whether no other process can share the store, so that values for other
             processes need not be written.
@@ -121,6 +129,7 @@ class Context:
         self.single_process = single_process
         self._runtime = runtime
         self._warnings: set[tuple[str, str]] = set()
+        self.shadow_results = ShadowResults()
         self.give_backs = GiveBacks(clock, tasks)
         self.epochs = epochs if epochs is not None else Epochs(shared, clock)
         self.epochs.warn = partial(self.warn_once, _STORE)
@@ -222,6 +231,11 @@ class Context:
         """Return the upstreams that may answer *call* now, in their configured order."""
         return self._runtime.upstreams(call)
 
+    @property
+    def flags(self) -> FlagControl:
+        """The flags of the application, and the means to change them."""
+        return self._runtime.flags
+
     def flag(self, name: str, call: Call) -> Decision:
         """Evaluate flag *name*, one of those that the plugin registers, for *call*.
 
@@ -271,6 +285,31 @@ class Context:
         """
         self._runtime.record_charge(charge)
 
+    def report_shadow(
+        self, layer: str, call: Call, outcome: Outcome, *, kept: Outcome | None, why: str = ""
+    ) -> None:
+        """Report what *layer*, which is in shadow, would have done with *call*.
+
+        It is counted, announced as ``would-hit`` or ``would-miss``, and shown by explanations.
+
+        Args:
+            layer: The layer's name.
+            call: The question.
+            outcome: The answer that came.
+            kept: The answer that the layer would have given; ``None`` where it would have passed
+                the call on.
+            why: Why, in a few words.
+        """
+        if kept is None:
+            event = Shadowed(layer, call, would_hit=False, why=why)
+        else:
+            far = _distance(call.operation, kept.value, outcome.value)
+            event = Shadowed(layer, call, True, far, _cost(outcome), why)
+        self.shadow_results.count(event)
+        if Shadowed in self.events.wanted:
+            self.events.emit(event)
+        self.announce(layer, "would-hit" if event.would_hit else "would-miss", call, why)
+
     def warn_once(self, where: str, what: str) -> None:
         """Report once that *what* is wrong at *where*, in the log and as an event."""
         if (where, what) in self._warnings:
@@ -301,3 +340,29 @@ class Context:
         """Emit that *layer* did *action*, if anything observes it; see :class:`LayerActed`."""
         if LayerActed in self.events.wanted:
             self.events.emit(LayerActed(layer, action, call, detail))
+
+
+def _cost(outcome: Outcome) -> Cost:
+    """Return what *outcome* has cost: at least a request, where one was sent for it."""
+    if outcome.attempts and not outcome.cost.requests:
+        return evolve(outcome.cost, requests=1.0)
+    return outcome.cost
+
+
+def _distance(operation: AnyOperation, kept: object, fresh: object) -> float | None:
+    """Return how far *kept* is from *fresh*; ``None`` where the operation cannot say."""
+    try:
+        if isinstance(kept, Stream) or isinstance(fresh, Stream):
+            return _distance_of_streams(kept, fresh)
+        return operation.distance(kept, fresh)
+    except Exception:
+        log.debug("two answers cannot be compared", operation=operation.name)
+        return None
+
+
+def _distance_of_streams(kept: object, fresh: object) -> float | None:
+    if not (isinstance(kept, Stream) and isinstance(fresh, Stream)):
+        return None
+    if not (kept.complete and fresh.complete):
+        return None
+    return 0.0 if list(kept.chunks) == list(fresh.chunks) else 1.0

@@ -12,7 +12,7 @@ from argo_mw.base.deadline import fail_at
 from argo_mw.base.errors import Closed, NotShareable
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.isolation import Report
-from argo_mw.model.call import Call
+from argo_mw.model.call import ASKED_AT, Call
 from argo_mw.model.copies import own_value
 from argo_mw.model.layer import Layer, Next, Shadows
 from argo_mw.model.outcome import Outcome
@@ -41,8 +41,10 @@ class ShadowRunner:
             return inner
 
         async def handle(call: Call) -> Outcome:
+            asked_at = self._clock.monotonic()
             outcome = await inner(call)
-            self._show(layer, shadow, call, outcome)
+            asked = call.evolve(extensions={**call.extensions, ASKED_AT: asked_at})
+            self._show(layer, shadow, asked, outcome)
             return outcome
 
         return handle

@@ -24,6 +24,7 @@ from argo_mw.cli.rehearsal import rehearse
 from argo_mw.cli.run import ExitCode, current_settings
 from argo_mw.config import Settings
 from argo_mw.flags.parse import format_rule
+from argo_mw.flags.sources import FLEET
 from argo_mw.registry import BrokenPlugin
 from argo_mw.store.epochs import LOSS
 
@@ -95,6 +96,7 @@ async def examine(argo: Argo) -> list[Finding]:
         _state(context_of(argo).state_dir),
         *await _shared(argo),
         *await _loss(argo),
+        *_fleet(argo),
     ]
     findings += [_broken(broken) for broken in argo.broken]
     findings += _switched_off(argo)
@@ -122,10 +124,12 @@ def _switched_off(argo: Argo) -> Iterable[Finding]:
     for name in engine_of(argo).plugins.blocked:
         yield Finding(name, "plugin", True, "blocked in [argo]: nothing of it is in use")
     for name, flag in engine_of(argo).pipeline.held_off.items():
-        held = f"{format_rule(flag.rule)} (set by {flag.source})"
-        yield Finding(
-            name, "flag", True, f"{held}; `argo-mw flags revive {name}` switches it on again"
-        )
+        held = f"{format_rule(flag.rule)} (set by {flag.held_by})"
+        revive = f"argo-mw flags revive {name}{' --fleet' * (flag.held_by == FLEET)}"
+        yield Finding(name, "flag", True, f"{held}; `{revive}` switches it on again")
+    for name, flag in engine_of(argo).pipeline.flags.items():
+        if flag.fault:
+            yield Finding(name, "flag", False, f"it is off: {flag.fault}")
 
 
 def _refusing(argo: Argo) -> Iterable[Finding]:
@@ -206,6 +210,12 @@ async def _loss(argo: Argo) -> list[Finding]:
         return []
     began = datetime.fromtimestamp(epoch.began, UTC)
     return [Finding("core", "quotas and budgets", False, f"{began:%Y-%m-%d %H:%M} UTC: {LOSS}")]
+
+
+def _fleet(argo: Argo) -> Iterable[Finding]:
+    """Yield that the flags of the fleet are those last known, where they could not be read."""
+    if why := context_of(argo).flags.stale:
+        yield Finding("core", "flags of the fleet", False, f"those last known are in use: {why}")
 
 
 async def _plugin(argo: Argo, name: str) -> list[Finding]:

@@ -29,8 +29,8 @@ class ArgoSettings:
         max_decoded_bytes: Bytes of a stored value at most, decompressed; a larger one is not
             written, and counts as missing where another has written it.
         strict: Whether a broken plugin stops the start, instead of being skipped.
-        watch: Whether a changed ``argo.toml``, and flags set by command, are taken up while the
-            application runs, within a second.
+        watch: Whether a changed ``argo.toml`` is taken up while the application runs, within a
+            second. Flags set by command always are.
         block: Names of plugins that are not loaded.
         required: Names of plugins without which nothing starts: one that is not installed, or is
             broken, stops the start whatever ``strict`` is.

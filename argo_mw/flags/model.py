@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, Protocol
 
-from attrs import field, frozen, validators
+from attrs import evolve, field, frozen, validators
 
 from argo_mw.flags.bucket import bucket, in_control, in_treatment
-from argo_mw.model.call import Call
 
 State = Literal["off", "shadow", "on"]
 Unit = Literal["subject", "tenant", "key"]
@@ -63,6 +62,8 @@ class Rule:
         subjects: Whether it is on for single subjects, whatever the share.
         killed: The kill switch: off, before everything else.
         rolled_back: Why a rollback holds it off, or "".
+        only_holds: Whether it does no more than hold the flag off: what else decides is left to
+            the sources below.
     """
 
     state: State = "on"
@@ -74,11 +75,17 @@ class Rule:
     subjects: Mapping[str, bool] = field(default=_NO_SUBJECTS, converter=_read_only)
     killed: bool = False
     rolled_back: str = ""
+    only_holds: bool = False
+
+    @property
+    def held(self) -> bool:
+        """Whether a kill switch or a rollback holds it off."""
+        return self.killed or self.rolled_back != ""
 
     @property
     def constant(self) -> bool | None:
         """On or off for every call alike, or ``None`` when it depends on the call."""
-        if self.killed or self.rolled_back:
+        if self.held:
             return False
         if self.subjects or self.percent is not None:
             return None
@@ -87,8 +94,7 @@ class Rule:
     @property
     def shadows(self) -> bool:
         """Whether the layer shadows the calls for which no subject decides otherwise."""
-        held = self.killed or self.rolled_back
-        return self.state == "shadow" and self.percent is None and not held
+        return self.state == "shadow" and self.percent is None and not self.held
 
     @property
     def idle(self) -> bool:
@@ -98,6 +104,8 @@ class Rule:
 
 ON = Rule("on")
 OFF = Rule("off")
+HOLDS = Rule(only_holds=True)
+"""Where a rule begins that does no more than hold a flag off."""
 
 _KILLED = Decision(False, DecisionReason.DISABLED)
 _STATIC: Mapping[State, Decision] = {
@@ -105,6 +113,10 @@ _STATIC: Mapping[State, Decision] = {
     "shadow": Decision(False, DecisionReason.STATIC, shadow=True),
     "off": Decision(False, DecisionReason.STATIC),
 }
+_DEFAULT: Mapping[State, Decision] = {
+    state: evolve(decision, reason=DecisionReason.DEFAULT) for state, decision in _STATIC.items()
+}
+_FAULTY = Decision(False, DecisionReason.ERROR)
 _TARGET = {
     True: Decision(True, DecisionReason.TARGETING_MATCH),
     False: Decision(False, DecisionReason.TARGETING_MATCH),
@@ -114,18 +126,51 @@ _CONTROL = Decision(False, DecisionReason.SPLIT, "control")
 _NEITHER = Decision(False, DecisionReason.SPLIT)
 
 
+class Asker(Protocol):
+    """Who a flag decides about: a call, or what else has the units that shares are taken of."""
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def tenant(self) -> str: ...
+
+    @property
+    def key(self) -> str: ...
+
+
 class Flag:
-    """A named flag with a rule. Deciding never waits and never raises."""
+    """A named flag with a rule. Deciding never waits and never raises.
 
-    __slots__ = ("_places", "name", "rule", "source")
+    Attributes:
+        name: Its name.
+        rule: Its rule.
+        source: What set it.
+        held_by: What holds it off, or "".
+        fault: Why what was set cannot be used, so that it is off; or "".
+    """
 
-    def __init__(self, name: str, rule: Rule, *, source: str = "default") -> None:
+    __slots__ = ("_places", "fault", "held_by", "name", "rule", "source")
+
+    def __init__(
+        self,
+        name: str,
+        rule: Rule,
+        *,
+        source: str = "default",
+        held_by: str = "",
+        fault: str = "",
+    ) -> None:
         self.name = name
         self.rule = rule
+        if fault:
+            self.rule = evolve(OFF, killed=rule.killed, rolled_back=rule.rolled_back)
         self.source = source
+        self.held_by = held_by
+        self.fault = fault
         self._places: dict[str, int] = {}
 
-    def decide(self, call: Call) -> Decision:
+    def decide(self, call: Asker) -> Decision:
         """Return the decision for *call*: by kill switch, rollback, subject, share, state."""
         rule = self.rule
         if rule.killed or rule.rolled_back:
@@ -134,7 +179,9 @@ class Flag:
         if override is not None:
             return _TARGET[override]
         if rule.percent is None:
-            return _STATIC[rule.state]
+            if self.fault:
+                return _FAULTY
+            return (_DEFAULT if rule.subjects else _STATIC)[rule.state]
         place = self._place(_unit(rule.by, call))
         if in_treatment(place, rule.percent):
             return _TREATMENT
@@ -149,7 +196,7 @@ class Flag:
         return place
 
 
-def _unit(by: Unit, call: Call) -> str:
+def _unit(by: Unit, call: Asker) -> str:
     match by:
         case "subject":
             return call.subject or call.key

@@ -11,13 +11,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 from argo_mw.base.errors import ArgoError, ConfigError
+from argo_mw.flags.changes import Change
 from argo_mw.flags.model import Rule
 from argo_mw.flags.parse import dump_rule, parse_rule
 
 FILE = "flags.json"
-
-Change = Callable[[Rule | None], Rule | None]
-"""Returns a flag's new rule from its old one; ``None`` stands for no rule."""
 
 
 class Overlay:

@@ -12,7 +12,7 @@ from argo_mw.base.secret import HiddenText
 from argo_mw.flags.model import Rule, State, Unit
 
 _PERCENT = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s{0,20}%(?:\s*by\s+(\w+))?")
-_KEYS = ("state", "percent", "by", "subjects", "killed", "rolled_back")
+_KEYS = ("state", "percent", "by", "subjects", "killed", "rolled_back", "only_holds")
 _MAX_SHOWN = 12
 _FORM = "'on', 'off', 'shadow', '10%', '10% by tenant', or {percent = 10, by = 'subject'}"
 
@@ -43,6 +43,7 @@ def format_rule(rule: Rule) -> str:
 
 def dump_rule(rule: Rule) -> dict[str, object]:
     """Return *rule* as plain data that :func:`parse_rule` reads back."""
+    holds = {"only_holds": True} if rule.only_holds else {}
     return {
         "state": rule.state,
         "percent": rule.percent,
@@ -50,6 +51,7 @@ def dump_rule(rule: Rule) -> dict[str, object]:
         "subjects": {subject: "on" if on else "off" for subject, on in rule.subjects.items()},
         "killed": rule.killed,
         "rolled_back": rule.rolled_back,
+        **holds,
     }
 
 
@@ -87,18 +89,23 @@ def _parse_table(table: Mapping[str, object]) -> Rule:
     if state not in get_args(State):
         msg = f"state is {_shown(state)}"
         raise ValueError(msg)
-    killed = table.get("killed", False)
-    if not isinstance(killed, bool):
-        msg = f"killed is {_shown(killed)}, not true or false"
-        raise TypeError(msg)
     return Rule(
         state=cast(State, state),
         percent=percent,
         by=_unit(str(table.get("by", "subject"))),
         subjects={str(s): _is_on(str(s), v) for s, v in subjects.items()},
-        killed=killed,
+        killed=_bool(table, "killed"),
         rolled_back=str(table.get("rolled_back") or ""),
+        only_holds=_bool(table, "only_holds"),
     )
+
+
+def _bool(table: Mapping[str, object], key: str) -> bool:
+    written = table.get(key, False)
+    if not isinstance(written, bool):
+        msg = f"{key} is {_shown(written)}, not true or false"
+        raise TypeError(msg)
+    return written
 
 
 def _percent(written: object) -> float | None:

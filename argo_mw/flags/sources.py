@@ -1,9 +1,13 @@
-"""Where rules come from: the file, the overlay, the environment; the later wins."""
+"""Where rules come from: the file, the fleet, the overlay, the environment; the later wins.
+
+A kill switch or a rollback of the fleet or of the overlay holds, whatever those after it set.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
 
 from attrs import evolve
 
@@ -13,6 +17,12 @@ from argo_mw.flags.model import ON, Flag, Rule
 from argo_mw.flags.parse import parse_rule
 
 ENVIRONMENT = "ARGO_MW_FLAG_"
+
+DEFAULT = "default"
+FLEET = "fleet"
+OVERLAY = "overlay"
+
+_NOTHING: Mapping[str, Rule] = MappingProxyType({})
 
 
 def environment_variable(name: str) -> str:
@@ -25,17 +35,17 @@ def resolve(
     *,
     configured: Mapping[str, object],
     overlay: Mapping[str, Rule],
+    fleet: Mapping[str, Rule] = _NOTHING,
     left_out: Collection[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> dict[str, Flag]:
     """Return every known flag with the rule that holds for it.
 
-    A kill switch or a rollback in the overlay outlives any setting of the environment.
-
     Args:
         known: The names of the flags that exist.
         configured: What ``[flags]`` sets.
-        overlay: What was set by command.
+        overlay: What was set by command for this machine.
+        fleet: What was set for the fleet.
         left_out: Plugins that are blocked or left out: what is set for their flags is no mistake.
         environ: The environment; by default that of the process.
 
@@ -53,24 +63,37 @@ def resolve(
     for name, where in unknown.items():
         if name.partition(".")[0] not in left_out:
             raise unknown_flag(name, names, where=where, absent=left_out)
-    return {
-        name: _resolve_one(name, configured, overlay, environ.get(environment_variable(name)))
-        for name in sorted(names)
-    }
+    return {name: _resolve_one(name, configured, fleet, overlay, environ) for name in sorted(names)}
 
 
 def _resolve_one(
-    name: str, configured: Mapping[str, object], overlay: Mapping[str, Rule], override: str | None
+    name: str,
+    configured: Mapping[str, object],
+    fleet: Mapping[str, Rule],
+    overlay: Mapping[str, Rule],
+    environ: Mapping[str, str],
 ) -> Flag:
     rule = configured_rule(name, configured)
-    source = "argo.toml" if name in configured else "default"
-    if name in overlay:
-        rule, source = overlay[name], "overlay"
-    if override is not None:
-        variable = environment_variable(name)
-        held = evolve(parse_rule(name, override), killed=rule.killed, rolled_back=rule.rolled_back)
+    source = "argo.toml" if name in configured else DEFAULT
+    held_by = source if rule.held else ""
+    hold = Rule()
+    for where, rules in ((FLEET, fleet), (OVERLAY, overlay)):
+        set_there = rules.get(name)
+        if set_there is None:
+            continue
+        if not set_there.only_holds:
+            rule, source = set_there, where
+            held_by = held_by if hold.held else ""
+        if set_there.held and not hold.held:
+            hold, held_by = set_there, where
+    if hold.held:
+        rule = evolve(rule, killed=hold.killed, rolled_back=hold.rolled_back)
+    variable = environment_variable(name)
+    if variable in environ:
+        override = parse_rule(name, environ[variable])
+        held = evolve(override, killed=rule.killed, rolled_back=rule.rolled_back)
         rule, source = held, variable
-    return Flag(name, rule, source=source)
+    return Flag(name, rule, source=source, held_by=held_by)
 
 
 def configured_rule(name: str, configured: Mapping[str, object]) -> Rule:

@@ -25,6 +25,12 @@ ON_SENT = "argo.on_sent"
 For layers that pay for a request which guards may refuse, or whose caller may leave before.
 """
 
+ASKED_AT = "argo.asked_at"
+"""The extension that says when a call came to the place of a layer in shadow, in monotonic seconds.
+
+The layer is shown the call when it has been answered; what it kept by that time, it did not have.
+"""
+
 ENDS_WITH_CALLERS = "argo.ends_with_callers"
 """The extension that is ``True`` where a request ends with its last caller, whose time is up.
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from argo_mw.base.log import Log
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
-from argo_mw.model.outcome import Attempt, Outcome
+from argo_mw.model.outcome import NO_COST, Attempt, Cost, Outcome
 
 log = Log("argo_mw")
 
@@ -117,6 +117,28 @@ class LayerBypassed:
 
 
 @frozen
+class Shadowed:
+    """A layer in shadow was shown a call and its answer, and says what it would have done.
+
+    Attributes:
+        layer: Its name.
+        call: The question.
+        would_hit: Whether it would have answered, so that no request would have been sent for it.
+        distance: How far the answer that it would have given is from the one that came, as the
+            operation measures it: 0 where they are equal; ``None`` where they were not compared.
+        saved: What it would have saved.
+        why: Why, in a few words, or "".
+    """
+
+    layer: str
+    call: Call
+    would_hit: bool
+    distance: float | None = None
+    saved: Cost = NO_COST
+    why: str = ""
+
+
+@frozen
 class AnswerSeen:
     """A fresh answer arrived: loaded from an upstream, or found in the shared store.
 
@@ -166,6 +188,7 @@ Event = (
     | RequestSettled
     | LayerActed
     | LayerBypassed
+    | Shadowed
     | AnswerSeen
     | Reconfigured
     | Trouble

@@ -10,6 +10,7 @@ from attrs import field, frozen, validators
 
 from argo_mw.base.errors import BadParameter, ConfigError
 from argo_mw.base.suggest import suggest
+from argo_mw.model.distance import Distance, how_far
 from argo_mw.model.recording import Recording
 
 Kind = Literal["fetch", "llm", "compute"]
@@ -63,6 +64,7 @@ class Operation(Generic[P, R_co]):
         timeout: Seconds that a caller waits for an answer at most, by default.
         version: Part of the key: change it when the meaning of answers changes.
         record: Which rows its answers become where a plugin records answers, or ``None``.
+        distance: How far a kept answer is from a newer one, where that is measured.
         doc: One line for people.
     """
 
@@ -80,6 +82,7 @@ class Operation(Generic[P, R_co]):
     timeout: float = 30.0
     version: int = 1
     record: Recording | None = None
+    distance: Distance = how_far
     doc: str = ""
     # Read from the signature once, since every call is bound.
     _names: frozenset[str] = field(init=False, repr=False)
@@ -173,6 +176,7 @@ def operation(
     timeout: float = 30.0,
     version: int = 1,
     record: Recording | None = None,
+    distance: Distance = how_far,
 ) -> Callable[[Callable[P, R_co]], Operation[P, R_co]]:
     """Declare an operation by a signature: the body of the decorated function is never run.
 
@@ -198,6 +202,8 @@ def operation(
         timeout: Seconds that a caller waits for an answer at most, by default.
         version: Part of the key: change it when the meaning of answers changes.
         record: Which rows its answers become where a plugin records answers, or ``None``.
+        distance: Returns how far a kept answer is from a newer one, such as 0.01 where its price is
+            one per cent off; by default the relative difference of numbers, else 0 or 1.
 
     Raises:
         ConfigError: What *subject* or *gathers* names is no parameter of the function.
@@ -228,6 +234,7 @@ def operation(
             timeout=timeout,
             version=version,
             record=record,
+            distance=distance,
             doc=(inspect.getdoc(function) or "").partition("\n")[0],
             **chosen,
         )

@@ -49,7 +49,7 @@ class MarkFile:
     """The mark of the store at *url*, for all processes that share the directory *state_dir*."""
 
     def __init__(self, state_dir: Path, url: str) -> None:
-        self._path = state_dir / f"epoch-{_digest(url)}.json"
+        self._path = state_dir / f"epoch-{store_name(url)}.json"
 
     def read(self) -> Mark | None:
         """Return what was seen last, or ``None``."""
@@ -79,7 +79,7 @@ def new_witness() -> str:
     return f"argo:witness:{os.urandom(8).hex()}"
 
 
-def _digest(url: str) -> str:
+def store_name(url: str) -> str:
     """Return a name of the store at *url* that holds no secret, and none that may change."""
     parts = urlsplit(url)
     where = parts.netloc.rpartition("@")[2]

@@ -125,12 +125,12 @@ def test_flags_are_listed_set_killed_revived_and_unset(run) -> None:
 
 def test_a_rule_that_no_chain_can_be_built_with_is_refused_and_not_kept(run) -> None:
     """It would keep every program of the machine from opening, this command included."""
-    run("flags", "set", "cache", "10%")
-    refused = run("flags", "set", "cache", "shadow")
+    run("flags", "set", "upstream.alpaca", "10%")
+    refused = run("flags", "set", "upstream.alpaca", "shadow")
     assert refused.exit_code == ExitCode.FAILED
-    assert "'cache' cannot shadow" in refused.stderr
+    assert "'upstream.alpaca' cannot shadow" in refused.stderr
     listed = json.loads(run("flags", "list", "--json").stdout)
-    assert ["10% by subject"] == [f["rule"] for f in listed if f["flag"] == "cache"]
+    assert ["10% by subject"] == [f["rule"] for f in listed if f["flag"] == "upstream.alpaca"]
 
 
 def test_a_flag_is_rolled_back_and_revived(run) -> None:

@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from argo_mw import ConfigError, Outcome
 from argo_mw.app.application import engine_of
 from argo_mw.flags import Flag, Rule
 from argo_mw.flags.bucket import BUCKETS, bucket, in_control, in_treatment
+from argo_mw.flags.model import HOLDS
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.parse import dump_rule, format_rule, parse_rule
 from argo_mw.flags.sources import resolve
@@ -84,6 +86,8 @@ def test_buckets_are_pinned() -> None:
         (Rule("on", percent=0), False, "SPLIT", ""),
         (Rule("off", percent=0, subjects={"AAPL": True}), True, "TARGETING_MATCH", ""),
         (Rule("on", percent=100, subjects={"AAPL": False}), False, "TARGETING_MATCH", ""),
+        (Rule("on", subjects={"F": False}), True, "DEFAULT", ""),
+        (Rule("shadow", subjects={"F": True}), False, "DEFAULT", ""),
         (Rule("on", rolled_back="errors"), False, "DISABLED", ""),
         (Rule("on", killed=True, subjects={"AAPL": True}), False, "DISABLED", ""),
     ],
@@ -93,6 +97,14 @@ def test_the_kill_switch_comes_first_then_latch_subject_share_and_state(
 ) -> None:
     decision = Flag("race", rule).decide(call())
     assert (on, reason, arm) == (decision.on, str(decision.reason), decision.arm)
+
+
+def test_a_rule_that_cannot_be_used_is_off_with_the_reason_error() -> None:
+    flag = Flag("race", Rule("on", subjects={"AAPL": True}), fault="it cannot")
+    decision = flag.decide(call())
+    assert (False, "ERROR") == (decision.on, str(decision.reason))
+    held = Flag("race", Rule("on", killed=True), fault="it cannot")
+    assert "DISABLED" == str(held.decide(call()).reason)
 
 
 def test_half_of_a_ramp_is_control() -> None:
@@ -138,6 +150,7 @@ def test_deciding_remembers_a_bounded_number_of_units() -> None:
         ({"subjects": {"A": "off"}}, Rule("on", subjects={"A": False}), "on (A=off)"),
         ({"killed": True}, Rule("on", killed=True), "killed"),
         ({"rolled_back": "p99"}, Rule("on", rolled_back="p99"), "rolled back: p99"),
+        ({"killed": True, "only_holds": True}, evolve(HOLDS, killed=True), "killed"),
     ],
 )
 def test_rules_are_written_in_many_ways(written: object, rule: Rule, read: str) -> None:
@@ -176,6 +189,37 @@ def test_later_sources_win_and_a_kill_outlives_the_environment() -> None:
         "d": ("killed", "ARGO_MW_FLAG_D"),
         "upstream.x": ("10% by subject", "ARGO_MW_FLAG_UPSTREAM__X"),
     }
+
+
+@pytest.mark.parametrize(
+    ("configured", "fleet", "overlay", "environ", "shown", "source", "held_by"),
+    [
+        ("off", "10%", None, None, "10% by subject", "fleet", ""),
+        ("off", "10%", "20%", None, "20% by subject", "overlay", ""),
+        ("off", "10%", "20%", "30%", "30% by subject", "ARGO_MW_FLAG_A", ""),
+        ("off", {"killed": True, "only_holds": True}, None, None, "killed", "argo.toml", "fleet"),
+        ("off", {"killed": True}, "20%", "on", "killed", "ARGO_MW_FLAG_A", "fleet"),
+        (None, {"rolled_back": "x"}, {"killed": True}, None, "rolled back: x", "overlay", "fleet"),
+        (None, "10%", {"killed": True, "only_holds": True}, None, "killed", "fleet", "overlay"),
+        ({"killed": True}, None, None, None, "killed", "argo.toml", "argo.toml"),
+        ({"killed": True}, "10%", None, None, "10% by subject", "fleet", ""),
+        ({"killed": True}, None, "10%", None, "10% by subject", "overlay", ""),
+    ],
+)  # fmt: skip
+def test_what_decides_and_what_holds_off_are_known(
+    configured, fleet, overlay, environ, shown: str, source: str, held_by: str
+) -> None:
+    def rules(written: object) -> dict[str, Rule]:
+        return {} if written is None else {"a": parse_rule("a", written)}
+
+    [flag] = resolve(
+        ["a"],
+        configured={} if configured is None else {"a": configured},
+        fleet=rules(fleet),
+        overlay=rules(overlay),
+        environ={} if environ is None else {"ARGO_MW_FLAG_A": environ},
+    ).values()
+    assert (shown, source, held_by) == (format_rule(flag.rule), flag.source, flag.held_by)
 
 
 @pytest.mark.parametrize(

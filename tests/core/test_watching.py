@@ -278,9 +278,18 @@ async def test_what_the_program_takes_up_itself_is_not_taken_up_again() -> None:
         assert 1 == len(events)
 
 
-async def test_nothing_is_watched_with_watch_off() -> None:
-    async with open_argo({"argo": {"shared": "memory://", "watch": False}}):
-        assert [] == watching()
+async def test_with_watch_off_flags_are_followed_and_the_file_is_not(
+    tmp_path: Path, looks_often: None
+) -> None:
+    """A layer that does harm is switched off in every program."""
+    file = tmp_path / "argo.toml"
+    file.write_text('[argo]\nshared = "memory://"\nwatch = false\n')
+    async with open_argo(file) as argo:
+        before = argo.settings
+        file.write_text('[argo]\nshared = "memory://"\nwatch = false\ntenant = "other"\n')
+        Overlay(context_of(argo).state_dir).update("cache", kill)
+        await until_off(argo)
+        assert before == argo.settings
 
 
 async def test_no_task_and_no_thread_is_left_behind(tmp_path: Path) -> None:
