@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from argo_mw.plugin import (
     AnswerSeen,
@@ -26,6 +26,7 @@ from argo_mw_adaptive_ttl.calendars import UNKNOWN, Calendars
 from argo_mw_adaptive_ttl.config import AdaptiveTtlConfig, OperationConfig
 from argo_mw_adaptive_ttl.policy import Policy, RefreshPolicy, Situation, TtlDecision
 from argo_mw_adaptive_ttl.refresher import Refresher
+from argo_mw_adaptive_ttl.shadow import KeptInShadow
 from argo_mw_adaptive_ttl.stats_file import StatsFile
 from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
@@ -40,6 +41,25 @@ _NO_ANSWER: Final = Outcome(None)
 def price_tag(subject: str) -> str:
     """Return the tag of answers that expire early when the price of *subject* has moved."""
     return f"price:{subject}"
+
+
+@frozen
+class _Life:
+    """How long an answer is to live.
+
+    Attributes:
+        ttl: Seconds.
+        ends: Until when, in seconds since the epoch.
+        recheck: From when on it is rechecked, in seconds since the epoch, or ``None``.
+        why: Why, in words.
+        revealed: Whether the answer itself brought news of the price.
+    """
+
+    ttl: float
+    ends: float
+    recheck: float | None
+    why: str
+    revealed: bool
 
 
 class AdaptiveTtl:
@@ -84,11 +104,9 @@ class AdaptiveTtl:
         self._first_unknown = ""
         self.file = StatsFile(context.state_dir / f"{NAME}.json")
         self._refresh_policy = policy if isinstance(policy, RefreshPolicy) else None
-        self.refresher = (
-            Refresher(self._refresh_policy, stats, context.clock, self._expire_soon)
-            if self._refresh_policy is not None
-            else None
-        )
+        self.refresher = self._refresher(self._expire_soon)
+        self._in_shadow = KeptInShadow(context)
+        self._shadow_refresher = self._refresher(self._in_shadow.expire)
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the answer of *call_next* with its time to live."""
@@ -104,6 +122,24 @@ class AdaptiveTtl:
             return outcome
         versions = (*outcome.versions, *price.versions)
         return outcome.evolve(tags=outcome.tags | price.tags, versions=versions)
+
+    async def shadow(self, call: Call, outcome: Outcome) -> None:
+        """Report whether the last answer to *call* would still live, and how far *outcome* is off.
+
+        Learning goes on as when the layer acts, but from more answers: those, too, that a longer
+        life would have saved.
+        """
+        if call.subject:
+            await self._prepare(call.subject)
+        kept, why = (None, "") if call.refresh else await self._in_shadow.find(call)
+        if not call.refresh:
+            self._context.report_shadow(NAME, call, outcome, kept=kept, why=why)
+        if kept is not None or isinstance(outcome.value, Stream):
+            return
+        life = self._life(call, outcome)
+        await self._in_shadow.keep(call, outcome, life.ttl, life.why)
+        if life.revealed:
+            self._schedule(self._shadow_refresher, call.subject, life)
 
     def observe(self, event: Event) -> None:
         """Learn from *event*: an answer, loaded here or found in the shared store."""
@@ -149,8 +185,9 @@ class AdaptiveTtl:
         await self.file.save(self.stats)
 
     def _stop(self) -> None:
-        if self.refresher is not None:
-            self.refresher.close()
+        for refresher in (self.refresher, self._shadow_refresher):
+            if refresher is not None:
+                refresher.close()
         if self._saving is not None:
             self._saving.cancel()
             self._saving = None
@@ -218,9 +255,18 @@ class AdaptiveTtl:
         if self.refresher is not None:
             self.refresher.cancel(subject)
             self.refresher.recheck_peers(symbol)
+        if self._shadow_refresher is not None:
+            self._shadow_refresher.recheck_peers(symbol)
         return True
 
     def _with_ttl(self, call: Call, outcome: Outcome) -> Outcome:
+        life = self._life(call, outcome)
+        if life.revealed:
+            self._schedule(self.refresher, call.subject, life)
+        return outcome.evolve(expires_at=life.ends).shaped_by(NAME, life.why)
+
+    def _life(self, call: Call, outcome: Outcome) -> _Life:
+        """Return how long *outcome*, which has just been fetched, is to live."""
         revealed = False
         if call.subject and _is_price(call):
             revealed = self._learn(call.subject, outcome)
@@ -230,10 +276,8 @@ class AdaptiveTtl:
             self._refresh_policy.record_fetch(situation.symbol)
         decision = self._decide(call, situation)
         ttl, by = self._limited(call, decision.ttl, outcome)
-        if revealed:
-            self._schedule(call.subject, decision, now + ttl)
         note = self._note(call, decision, ttl, by)
-        return outcome.evolve(expires_at=now + ttl).shaped_by(NAME, note)
+        return _Life(ttl, now + ttl, decision.recheck, note, revealed)
 
     def _decide(self, call: Call, situation: Situation) -> TtlDecision:
         """Return the policy's decision, without a recheck where the TTL is fixed."""
@@ -291,12 +335,17 @@ class AdaptiveTtl:
 
     # -- early expiry ----------------------------------------------------------------------------
 
-    def _schedule(self, subject: str, decision: TtlDecision, ends: float) -> None:
-        if self.refresher is None or decision.recheck is None:
+    def _refresher(self, expire: Callable[[str], object]) -> Refresher | None:
+        if self._refresh_policy is None:
+            return None
+        return Refresher(self._refresh_policy, self.stats, self._clock, expire)
+
+    def _schedule(self, refresher: Refresher | None, subject: str, life: _Life) -> None:
+        if refresher is None or life.recheck is None:
             return
         symbol = self.stats.get(subject)
         if symbol is not None:
-            self.refresher.schedule(symbol, decision.recheck, ends)
+            refresher.schedule(symbol, life.recheck, life.ends)
 
     def _expire_soon(self, name: str) -> None:
         """Expire the kept answers about *name*, together with others in one task."""

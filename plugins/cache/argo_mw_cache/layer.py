@@ -28,6 +28,7 @@ from argo_mw_cache.dry_run import look_into_store
 from argo_mw_cache.entry import CacheEntry
 from argo_mw_cache.loader import NAME, Loader
 from argo_mw_cache.memory_level import MemoryLevel
+from argo_mw_cache.shadow import CacheShadow
 from argo_mw_cache.shared_level import SharedLevel
 from argo_mw_cache.stored_answer import StoredAnswer, StoreProblem
 from argo_mw_cache.throttle import Throttle
@@ -109,6 +110,7 @@ class Cache:
             else None
         )
         self._loader = Loader(config, context, self.memory, self._shared)
+        self._shadow: CacheShadow | None = None
 
     async def open(self) -> None:
         """Come into use."""
@@ -172,6 +174,12 @@ class Cache:
         if self._versions.peek(entry.tag_snapshot) not in _NOT_INVALIDATED:
             return None
         return self._serve_old(entry, call, "a newer one takes longer than its caller waits")
+
+    async def shadow(self, call: Call, outcome: Outcome) -> None:
+        """Report what would have been served to *call*; see :class:`CacheShadow`."""
+        if self._shadow is None:
+            self._shadow = CacheShadow(self._config, self._context)
+        await self._shadow.see(call, outcome)
 
     def explain(self, call: Call) -> str:
         """Say whether *call* would be a hit, and for how long."""

@@ -62,6 +62,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         accept=no_completion,
         normalize=complete_form,
         timeout=_COMPLETE_TIMEOUT,
+        distance=completions_apart,
     )
     def complete(
         messages: object,
@@ -95,6 +96,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             normalize=opinion_form,
             score=confidence,
             timeout=60.0,
+            distance=opinions_apart,
         )(_opinion)
         for name in opinion_operations(config)
     ]
@@ -107,6 +109,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             subject="symbol",
             accept=no_opinion,
             timeout=60.0,
+            distance=opinions_apart,
         )(_view)
         for voice in voices_of(config)
     ]
@@ -219,6 +222,21 @@ def no_embedding(value: object) -> str | None:
     if not isinstance(value, Embedding):
         return f"a {type(value).__name__} is no embedding"
     return None if value.vector else f"{value.model} gave an empty vector"
+
+
+def opinions_apart(kept: object, fresh: object) -> float | None:
+    """Return 1 for opposite or other actions, else how far their confidences are apart."""
+    if not (isinstance(kept, Opinion) and isinstance(fresh, Opinion)):
+        return None
+    return 1.0 if kept.action != fresh.action else abs(kept.confidence - fresh.confidence)
+
+
+def completions_apart(kept: object, fresh: object) -> float | None:
+    """Return 0 for the same text and the same calls of tools, else 1; tokens do not matter."""
+    if not (isinstance(kept, Completion) and isinstance(fresh, Completion)):
+        return None
+    called = [[(c.name, c.arguments) for c in one.tool_calls] for one in (kept, fresh)]
+    return 0.0 if kept.text == fresh.text and called[0] == called[1] else 1.0
 
 
 def confidence(value: object) -> float:

@@ -48,12 +48,21 @@ def _last_bar(value: object) -> float:
     return last
 
 
+def _price_error(kept: object, fresh: object) -> float | None:
+    """Return how far the last price of *kept* is from that of *fresh*, as a share of it."""
+    if not (isinstance(kept, pd.DataFrame) and isinstance(fresh, pd.DataFrame)):
+        return None
+    before, now = (float(frame["close"].iloc[-1]) for frame in (kept, fresh))
+    return abs(before - now) / now
+
+
 @operation(
     data_type="market_data",
     accept=frames.problem_of,
     normalize=_normalize_bars,
     score=_last_bar,
     subject="symbol",
+    distance=_price_error,
 )
 def bars(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> pd.DataFrame:
     """Price bars of one symbol over the last days, split-adjusted, oldest first."""

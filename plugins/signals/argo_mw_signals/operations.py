@@ -33,6 +33,13 @@ def _is_signal(value: object) -> str | None:
     return None if isinstance(value, Signal) else f"a {type(value).__name__} instead of a signal"
 
 
+def _signals_apart(kept: object, fresh: object) -> float | None:
+    """Return 1 for another action, else how far the two signals lean apart."""
+    if not (isinstance(kept, Signal) and isinstance(fresh, Signal)):
+        return None
+    return 1.0 if kept.action != fresh.action else abs(kept.lean - fresh.lean)
+
+
 @operation(
     kind="compute",
     data_type="consensus",
@@ -41,6 +48,7 @@ def _is_signal(value: object) -> str | None:
     timeout=60.0,
     subject="symbol",
     record=RECORDING,
+    distance=_signals_apart,
 )
 def signal(symbol: str, *, timeframe: str = "1Day", days: int = 90) -> Signal:
     """A trading signal: the weighted consensus of voices about one symbol."""

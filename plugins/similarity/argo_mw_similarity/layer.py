@@ -198,14 +198,18 @@ class Similarity:
         return f"would serve a known answer, by {match.why} at {match.score:.3f}"
 
     async def shadow(self, call: Call, outcome: Outcome) -> None:
-        """Look up and keep, but serve nothing."""
+        """Report what would have been served to *call*, and keep *outcome* where nothing would."""
         prompt = self._prompts.of(call)
         if prompt is None or prompt.momentary:
             return
-        match = await self._find(prompt)
-        found = "would-miss" if match.answer is None else "would-hit"
-        self._context.announce(NAME, found, call, match.why)
-        if match.answer is None:
+        match = Match(None, 0.0, "") if call.refresh else await self._find(prompt)
+        answer = match.answer
+        if answer is not None and not await self._may_serve(answer, call):
+            answer = None
+        if not call.refresh:
+            kept = None if answer is None else answer.serve()
+            self._context.report_shadow(NAME, call, outcome, kept=kept, why=match.why)
+        if answer is None:
             tag_snapshot = await self._context.tag_versions.load(call.tags | _OWN_TAGS)
             await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
 

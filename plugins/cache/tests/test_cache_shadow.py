@@ -1,0 +1,189 @@
+"""In shadow the cache says what it would have served, how far that is off, and what it would save."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from argo_mw import Argo, Cost, Outcome
+from argo_mw.plugin import Call, Shadowed, context_of, layers_of, operation
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
+from argo_mw_cache import CachePlugin
+from argo_mw_cache.layer import Cache
+
+TTL = 60.0
+
+
+@operation(subject="symbol")
+def price(symbol: str) -> float:
+    """The price of one symbol."""
+
+
+@pytest.fixture(autouse=True)
+def private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
+
+
+def open_argo(
+    clock: FakeClock, flag: str, answer: Callable[[Call], object], **table: object
+) -> Argo:
+    plain = {"ttl": TTL, "jitter": 0.0, "early": 0.0, "grace": 0.0}
+    config = {
+        "argo": {"shared": "memory://", "strict": True},
+        "flags": {"cache": flag},
+        "plugins": {"cache": {**plain, **table}},
+    }
+    upstream = Scripted("a", ["price"], answer, retries=0)
+    plugins = {"cache": CachePlugin, "asked": FakePlugin(operations=[price], upstreams=[upstream])}
+    return Argo.open(config, clock=clock, plugins=plugins, installed=False)
+
+
+def at_the_time(clock: FakeClock, usd: float | None = 0.5) -> Callable[[Call], Outcome]:
+    """An upstream whose price is the time, in seconds since the test began, and 100."""
+    began = clock.monotonic()
+    cost = Cost(usd=usd, requests=1.0)
+    return lambda call: Outcome(100.0 + clock.monotonic() - began, cost=cost)
+
+
+async def test_it_compares_what_it_keeps_with_each_newer_answer_until_that_expires() -> None:
+    clock = FakeClock()
+    async with open_argo(clock, "shadow", at_the_time(clock)) as argo:
+        events = capture_events(argo)
+        for wait in (0, 30, 29, 2, 1):
+            await clock.advance(wait)
+            assert () == (await argo.outcome("price", symbol="A")).via
+            await settle()
+        seen = events.of(Shadowed)
+        result = context_of(argo).shadow_results.of("cache", "price")
+        text = argo.explain("price", symbol="A")[0].text
+    assert [False, True, True, False, True] == [event.would_hit for event in seen]
+    distances = [event.distance for event in seen if event.would_hit]
+    assert pytest.approx([30 / 130, 59 / 159, 1 / 162]) == distances
+    assert (5, 3, 3.0, 1.5) == (result.calls, result.hits, result.requests, result.usd)
+    assert "of 5 calls it would have answered 3 (60%), saved 3 requests and 1.5 USD" in text
+    assert "3 of 3 kept answers differed from the new one" in text
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("ask"), st.sampled_from("ABC")),
+        st.tuples(st.just("wait"), st.sampled_from(["1", "29", "61"])),
+        st.tuples(st.just("invalidate"), st.sampled_from(["subject:A", "op:price", "subject:B"])),
+    ),
+    min_size=8,
+    max_size=40,
+)
+
+
+@given(steps=STEPS, entries=st.sampled_from([1, 2, 100]))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_it_would_have_answered_just_what_the_cache_answers(
+    steps: list[tuple[str, str]], entries: int
+) -> None:
+    asyncio.run(compare(steps, entries))
+
+
+async def compare(steps: list[tuple[str, str]], entries: int) -> None:
+    clock = FakeClock()
+    answer = at_the_time(clock)
+    async with (
+        open_argo(clock, "on", answer, max_entries=entries) as acting,
+        open_argo(clock, "shadow", answer, max_entries=entries) as shadowing,
+    ):
+        events = capture_events(shadowing)
+        for step, what in steps:
+            await clock.advance(0.001)
+            if step == "wait":
+                await clock.advance(float(what))
+            elif step == "invalidate":
+                await acting.invalidate(what)
+                await shadowing.invalidate(what)
+            else:
+                served = await acting.outcome("price", symbol=what)
+                fresh = await shadowing.outcome("price", symbol=what)
+                await settle()
+                said = events.of(Shadowed)[-1]
+                assert ("cache" in served.via) == said.would_hit
+                if said.would_hit:
+                    assert isinstance(served.value, float)
+                    assert isinstance(fresh.value, float)
+                    off = abs(served.value - fresh.value) / fresh.value
+                    assert pytest.approx(off) == said.distance
+
+
+async def test_what_came_after_the_question_would_not_have_answered_it() -> None:
+    """Of two calls at once, neither would have found the answer to the other."""
+    clock = FakeClock()
+    gate = asyncio.Event()
+
+    async with open_argo(clock, "shadow", lambda call: 1.0) as argo:
+        events = capture_events(argo)
+
+        @argo.wrap(name="slowly")
+        async def slowly() -> float:
+            await gate.wait()
+            return 1.0
+
+        asking = [asyncio.create_task(slowly()) for _ in range(2)]
+        await settle()
+        await clock.advance(1.0)
+        gate.set()
+        await asyncio.gather(*asking)
+        await settle()
+        await slowly()
+        await settle()
+    assert [False, False, True] == [event.would_hit for event in events.of(Shadowed)]
+
+
+async def test_a_caller_that_wants_a_newer_answer_would_not_have_been_served() -> None:
+    clock = FakeClock()
+
+    def dated(call: Call) -> Outcome:
+        return Outcome(1.0, as_of=clock.time())
+
+    async with open_argo(clock, "shadow", dated) as argo:
+        events = capture_events(argo)
+        for max_age in (None, 5.0, 20.0):
+            await argo.options(max_age=max_age).call("price", symbol="A")
+            await settle()
+            await clock.advance(10.0)
+    assert [False, False, True] == [event.would_hit for event in events.of(Shadowed)]
+
+
+async def test_what_it_keeps_is_bounded_and_never_served() -> None:
+    clock = FakeClock()
+    answer = at_the_time(clock)
+    async with open_argo(clock, "shadow", answer, max_entries=10, max_bytes=1 << 20) as argo:
+        for number in range(50):
+            await argo.call("price", symbol=f"S{number}")
+        await settle()
+        [layer] = layers_of(argo)
+        assert isinstance(layer.middleware, Cache)
+        assert layer.middleware._shadow is not None
+        assert 10 == len(layer.middleware._shadow)
+        assert 0 == len(layer.middleware.memory)
+        await argo.reload({**_config(argo), "flags": {"cache": "on"}})
+        assert () == (await argo.outcome("price", symbol="S49")).via
+
+
+def _config(argo: Argo) -> dict[str, object]:
+    return {
+        "argo": {"shared": "memory://", "strict": True},
+        "plugins": {"cache": dict(argo.settings.plugins["cache"])},
+    }
+
+
+async def test_a_price_that_is_not_known_is_not_counted_as_nothing() -> None:
+    clock = FakeClock()
+    async with open_argo(clock, "shadow", at_the_time(clock, usd=None)) as argo:
+        for _ in range(2):
+            await argo.call("price", symbol="A")
+            await settle()
+        result = context_of(argo).shadow_results.of("cache", "price")
+    assert (1, 0.0) == (result.unpriced, result.usd)
+    assert "and what 1 calls cost" in str(result)
