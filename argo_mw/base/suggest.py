@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
+_MAX_NAME = 100
+"""Characters of a name that are compared: what is longer was meant to be no name."""
+
 
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'race'?``, or the known names where none is similar to *name*.
@@ -14,7 +17,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
         known: The names that do.
     """
     names = sorted(known)
-    near = get_close_matches(name, names, n=1)
+    near = get_close_matches(name[:_MAX_NAME], names, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known are {', '.join(names) or 'none'}"

@@ -84,6 +84,8 @@ def calendar_of(symbol: str, rules: Mapping[str, str], default: str) -> str:
     for pattern, name in rules.items():
         if fnmatchcase(symbol, pattern):
             return name
+    if not symbol.isascii():
+        return UNKNOWN  # the capitals of other letters may be those of a ticker
     if symbol.upper().endswith(_YAHOO_CURRENCY):
         return FOREX
     pair = pair_of(symbol)

@@ -31,6 +31,8 @@ _AHEAD: Final = timedelta(days=400)
 _ONE_DAY: Final = timedelta(days=1)
 _SATURDAY: Final = 5
 _MAX_SYMBOLS: Final = 20_000
+_MAX_LENGTH: Final = 200
+"""Characters of a symbol: a subject may be a whole document."""
 _ROUND_THE_CLOCK: Final = 20 * 3600
 """Seconds from which on a session has no opening rush."""
 
@@ -235,6 +237,8 @@ class Calendars:
 
     def name_of(self, symbol: str) -> str:
         """Return the name of the calendar of *symbol*."""
+        if len(symbol) > _MAX_LENGTH:
+            return UNKNOWN
         name = self._names.get(symbol)
         if name is None:
             if len(self._names) >= _MAX_SYMBOLS:

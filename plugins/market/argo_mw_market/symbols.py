@@ -16,9 +16,10 @@ from argo_mw.plugin import BadParameter
 _MARKS = re.compile("[-./]")
 _STOCK = re.compile(r"[A-Z][A-Z0-9]{0,9}(\.[A-Z]{1,3})?")
 _PAIR = re.compile(r"(?:X:)?(?P<base>[A-Z0-9]{2,10})[-/](?P<quote>[A-Z]{3,5})")
-_JOINED = re.compile(
-    r"(?:X:)?(?P<base>[A-Z0-9]{2,10}?)(?P<quote>BUSD|USDC|USDT|USD|EUR|GBP|JPY|BTC|ETH)"
-)
+QUOTES = ("USDC", "USDT", "USD", "EUR", "GBP", "JPY", "BTC", "ETH")
+"""What a pair without a separator may be priced in. None is the end of another one, so that such a
+pair is read in one way only: with BUSD among them, SHIBUSD would be SHI in BUSD."""
+_JOINED = re.compile(rf"(?:X:)?(?P<base>[A-Z0-9]{{2,10}}?)(?P<quote>{'|'.join(QUOTES)})")
 _SEPARATOR = re.compile(r"[-/]")
 _MAX_TICKER = 5
 """The most letters that a ticker in the United States has."""
@@ -99,9 +100,12 @@ def read_symbol(text: object) -> Symbol:
         BadParameter: It spells none.
     """
     if not isinstance(text, str):
-        msg = f"a symbol is text, like 'AAPL'; got {text!r}"
+        msg = f"a symbol is text, like 'AAPL'; got {text!r:.60}"
         raise BadParameter(msg)
     name = text.strip()
+    # Other letters have capitals among these: the ligature of f and i would be the ticker FI.
+    if not name.isascii():
+        raise _no_symbol(text)
     preferred = _PREFERRED_ON_TAPE.fullmatch(name) or _PREFERRED.fullmatch(name.upper())
     if preferred is not None:
         root, *series = preferred.groups()
@@ -118,5 +122,9 @@ def read_symbol(text: object) -> Symbol:
     name = _SEPARATOR.sub(".", name, count=1)
     if _STOCK.fullmatch(name):
         return Symbol(name)
-    msg = f"{text!r} is no symbol; write a stock like AAPL or BAC.PRK, or a pair like BTC-USD"
-    raise BadParameter(msg)
+    raise _no_symbol(text)
+
+
+def _no_symbol(text: str) -> BadParameter:
+    msg = f"{text!r:.60} is no symbol; write a stock like AAPL or BAC.PRK, or a pair like BTC-USD"
+    return BadParameter(msg)

@@ -59,6 +59,7 @@ def read_timeframe(name: object) -> Timeframe:
     """
     frame = TIMEFRAMES.get(name) if isinstance(name, str) else None
     if frame is None:
-        msg = f"there is no timeframe {name!r}: {suggest(str(name), TIMEFRAMES)}"
+        hint = suggest(name if isinstance(name, str) else "", TIMEFRAMES)
+        msg = f"there is no timeframe {name!r:.60}: {hint}"
         raise BadParameter(msg)
     return frame

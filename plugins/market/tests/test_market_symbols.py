@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from argo_mw import BadParameter
 from argo_mw_market import alpaca, alphavantage, massive, read_symbol
-from argo_mw_market.symbols import Spelling
+from argo_mw_market.symbols import QUOTES, Spelling
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,11 @@ from argo_mw_market.symbols import Spelling
         ("X:BTCUSD", "BTC-USD", True),
         ("BTCUSD", "BTC-USD", True),
         ("BTCUSDT", "BTC-USDT", True),
-        ("BTCBUSD", "BTC-BUSD", True),
+        ("BTCUSDC", "BTC-USDC", True),
+        ("SHIBUSD", "SHIB-USD", True),
+        ("X:BNBUSD", "BNB-USD", True),
+        ("ARBUSD", "ARB-USD", True),
+        ("BTC-BUSD", "BTC-BUSD", True),
         ("ETHBTC", "ETH-BTC", True),
         ("BAC.PRK", "BAC.PRK", False),
         ("BAC-PRK", "BAC.PRK", False),
@@ -53,6 +57,27 @@ def test_every_spelling_of_a_symbol_is_the_same_symbol(text: str, name: str, cry
 @pytest.mark.parametrize("text", ["METH", "ETHO", "BTCS", "ETH", "USD", "AUSD", "BTC"])
 def test_letters_inside_a_ticker_make_no_crypto_pair(text: str) -> None:
     assert not read_symbol(text).crypto
+
+
+@given(st.from_regex(r"[A-Z0-9]{3,10}", fullmatch=True), st.sampled_from(QUOTES))
+def test_a_pair_without_a_separator_has_one_reading(base: str, quote: str) -> None:
+    symbol = read_symbol(base + quote)
+    assert (base, quote) == (symbol.base, symbol.quote)
+
+
+@given(st.text(min_size=1).filter(lambda text: not text.strip().isascii()))
+@example("\ufb01")
+@example("\u017fPY")
+@example("A\u0131G")
+def test_letters_beyond_ascii_are_never_read_as_a_ticker(text: str) -> None:
+    with pytest.raises(BadParameter, match="is no symbol"):
+        read_symbol(text)
+
+
+def test_an_error_repeats_the_beginning_of_what_is_no_symbol() -> None:
+    with pytest.raises(BadParameter) as raised:
+        read_symbol("A" * 1_000_000)
+    assert len(str(raised.value)) < 200
 
 
 @pytest.mark.parametrize("bad", ["", "   ", "A APL", "AAPL;DROP", "../etc", "LONGESTNAME", 7, None])
