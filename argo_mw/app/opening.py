@@ -27,7 +27,7 @@ from argo_mw.store.codec import Codecs, EncryptionKeys, Envelope, Undecodable
 from argo_mw.store.epochs import Epochs
 from argo_mw.store.protocol import Shared
 from argo_mw.store.tag_versions import TagVersions
-from argo_mw.store.urls import OpenShared, open_shared
+from argo_mw.store.urls import BUILT_IN, OpenShared, open_shared
 
 STATE_DIR = "ARGO_MW_STATE_DIR"
 """The environment variable that names the state directory, over the configuration."""
@@ -175,7 +175,21 @@ def _shared_url(settings: Settings, state_dir: Path) -> str:
 
 
 def _drivers(plugins: Plugins) -> dict[str, OpenShared]:
+    """Return the drivers of stores that *plugins* bring, by scheme.
+
+    Raises:
+        ConfigError: A scheme is another's: values, quotas and budgets would go to who sorts first.
+    """
     drivers: dict[str, OpenShared] = {}
-    for answer in plugins.collect("register_shared_drivers").values():
-        drivers.update(cast("Mapping[str, OpenShared]", answer))
+    owners = dict.fromkeys(BUILT_IN, "argo-mw itself")
+    for plugin, answer in plugins.collect("register_shared_drivers").items():
+        for scheme, driver in cast("Mapping[str, OpenShared]", answer).items():
+            if scheme in owners and drivers.get(scheme) is not driver:
+                msg = (
+                    f"plugin {plugin!r} brings a driver for {scheme}://, which is that of "
+                    f"{owners[scheme]}; name one of the plugins under block in [argo]"
+                )
+                raise ConfigError(msg)
+            owners[scheme] = f"plugin {plugin!r}"
+            drivers[scheme] = driver
     return drivers

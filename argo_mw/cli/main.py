@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -79,7 +80,48 @@ class PluginGroup(click.Group):
         ctx.meta["argo_mw.loaded"] = True
         settings = load(ctx.params.get("config"))
         ctx.meta["argo_mw.settings"] = settings
-        Plugins.load(block=settings.argo.block).collect("register_commands", cli=self)
+        plugins = Plugins.load(block=settings.argo.block)
+        brought: dict[str, str] = {}
+        for plugin in plugins.names:
+            before = dict(self.commands)
+            plugins.call(plugin, "register_commands", cli=self)
+            self._refuse_taken(plugin, before, brought)
+
+    def _refuse_taken(
+        self, plugin: str, before: Mapping[str, click.Command], brought: dict[str, str]
+    ) -> None:
+        """Refuse commands of *plugin* that replace others: no order tells whose a name is.
+
+        Args:
+            plugin: The plugin that has just added its commands.
+            before: The commands that there were.
+            brought: The plugins that have brought commands, by name; those of *plugin* are added.
+        """
+        for name, command in list(self.commands.items()):
+            old = before.get(name)
+            if command is old or (old is not None and _extends(command, old)):
+                continue
+            rival = brought.setdefault(name, plugin)
+            if name in _OWN:
+                assert old is not None
+                self.commands[name] = old
+                why = f"the command {name!r} of plugin {plugin!r} is not used: it is argo-mw's own"
+            elif rival != plugin:
+                del self.commands[name]
+                why = (
+                    f"the command {name!r} is that of both {rival!r} and {plugin!r}, so neither is "
+                    "used; block one of these plugins"
+                )
+            else:
+                continue
+            say(f"argo-mw: {why}")
+
+
+def _extends(command: click.Command, old: click.Command) -> bool:
+    """Return whether *command* is a group that holds all that the group *old* does."""
+    if not isinstance(command, click.Group) or not isinstance(old, click.Group):
+        return False
+    return old.commands.items() <= command.commands.items()
 
 
 @click.group(cls=PluginGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -116,6 +158,7 @@ cli.add_command(flags)
 cli.add_command(doctor)
 cli.add_command(accept_loss)
 cli.add_command(new_plugin)
+_OWN = frozenset(cli.commands)
 
 
 def main() -> None:

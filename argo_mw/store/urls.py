@@ -21,6 +21,10 @@ the store cannot be reached now.
 """
 
 
+BUILT_IN = frozenset({"memory", "sqlite"})
+"""The schemes of the core's own drivers."""
+
+
 async def open_shared(
     url: str,
     *,
@@ -44,7 +48,7 @@ async def open_shared(
     """
     clock = clock if clock is not None else SystemClock()
     scheme = url.partition(":")[0].lower()
-    known: dict[str, OpenShared] = {"memory": _open_memory, "sqlite": _open_sqlite, **drivers}
+    known: dict[str, OpenShared] = {**drivers, "memory": _open_memory, "sqlite": _open_sqlite}
     driver = known.get(scheme)
     if driver is None and "://" not in url:
         # Nothing of it is shown, because it may be a key that was meant for elsewhere.

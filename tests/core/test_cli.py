@@ -6,6 +6,7 @@ import json
 from contextlib import nullcontext
 from pathlib import Path
 
+import click
 import pytest
 import structlog
 from click.testing import CliRunner, Result
@@ -68,6 +69,50 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
 
     yield run_
     structlog.reset_defaults()
+
+
+class Brings:
+    """A plugin with a command, and a group with another one."""
+
+    def __init__(self, name: str, says: str) -> None:
+        self._name = name
+        self._says = says
+
+    @hookimpl
+    def register_commands(self, cli) -> None:
+        cli.add_command(click.Command(self._name, callback=lambda: print(self._says)))
+
+
+@pytest.fixture
+def install(run, monkeypatch: pytest.MonkeyPatch):
+    """Install further plugins beside those of ``run``."""
+
+    def install_(**plugins: object) -> None:
+        more = [
+            InstalledPlugin(name, FakeEntry(one), f"argo-mw-{name} 1.0")  # type: ignore[arg-type]
+            for name, one in plugins.items()
+        ]
+        found = sorted([*loading.discover(), *more], key=lambda one: one.name)
+        monkeypatch.setattr(loading, "discover", lambda: found)
+
+    return install_
+
+
+@pytest.mark.parametrize("name", ["doctor", "costs", "flags"])
+def test_no_plugin_takes_the_name_of_a_command_of_the_core(run, install, name: str) -> None:
+    install(aaa=Brings(name, "taken"))
+    for arguments in (("--help",), ("greet",), (name, "--help")):
+        result = run(*arguments)
+        assert "taken" not in result.stdout
+    assert f"the command {name!r} of plugin 'aaa' is not used" in run("--help").stderr
+
+
+def test_a_command_that_two_plugins_bring_is_neither_s(run, install) -> None:
+    install(aaa=Brings("greet", "taken"), zzz=Brings("greet", "taken too"))
+    result = run("greet")
+    assert ExitCode.USAGE == result.exit_code
+    assert "taken" not in result.stdout
+    assert "that of both 'aaa' and 'greeting'" in result.stderr
 
 
 def test_plugins_prints_the_chain_and_where_each_part_is_from(run) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from argo_mw import Argo
+import pytest
+
+from argo_mw import Argo, ConfigError
 from argo_mw.plugin import Trouble, hookimpl, observe
 from argo_mw.store import Availability
+from argo_mw.store.memory import MemoryShared
 from argo_mw.testing import FakeClock, SlowStore, settle
 
 
@@ -84,6 +87,37 @@ class SlowDriver:
 
     async def _open(self, url, clock):
         return self.store
+
+
+class Drives:
+    """A plugin that brings drivers."""
+
+    def __init__(self, *schemes):
+        self.schemes = schemes
+
+    @hookimpl
+    def register_shared_drivers(self):
+        return dict.fromkeys(self.schemes, self._open)
+
+    async def _open(self, url, clock):
+        return MemoryShared(clock=clock)
+
+
+@pytest.mark.parametrize(
+    ("plugins", "owner"),
+    [
+        ({"aaa": Drives("sqlite")}, "argo-mw itself"),
+        ({"aaa": Drives("memory")}, "argo-mw itself"),
+        ({"aaa": Drives("redis"), "redis": Drives("redis", "rediss")}, "plugin 'aaa'"),
+    ],
+)
+async def test_no_plugin_takes_the_scheme_of_another_s_driver(
+    tmp_path, monkeypatch, plugins, owner
+):
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path))
+    with pytest.raises(ConfigError, match=f"which is that of {owner}"):
+        async with Argo.open({"argo": {"shared": "memory://"}}, plugins=plugins, installed=False):
+            pass
 
 
 async def test_each_outage_of_the_shared_store_is_one_trouble(tmp_path, monkeypatch):

@@ -59,9 +59,19 @@ def embedder_of(config: SimilarityConfig, others: Mapping[str, Embedder]) -> Emb
 
 
 def from_plugins(context: Context, hook: str, /, **arguments: object) -> dict[str, Any]:
-    """Return what other plugins register by *hook*, by name."""
-    answers = context.collect(hook, **arguments).values()
-    return {k: v for one in answers if isinstance(one, Mapping) for k, v in one.items()}
+    """Return what other plugins register by *hook*, by name.
+
+    Raises:
+        ConfigError: Two register something of one name.
+    """
+    found: dict[str, Any] = {}
+    for plugin, answer in context.collect(hook, **arguments).items():
+        for name, one in answer.items() if isinstance(answer, Mapping) else ():
+            if name in found:
+                msg = f"plugin {plugin!r} registers {name!r}, which is taken; rename it"
+                raise ConfigError(msg)
+            found[name] = one
+    return found
 
 
 def slots_of(
