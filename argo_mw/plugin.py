@@ -86,6 +86,9 @@ from argo_mw.base.suggest import (
 from argo_mw.base.tasks import (
     Tasks,
 )
+from argo_mw.base.turns import (
+    Turns,
+)
 from argo_mw.chain.context import (
     Context,
     Runtime,
@@ -352,6 +355,7 @@ __all__ = [
     "TimeOrderedIds",
     "Timer",
     "Trouble",
+    "Turns",
     "Undecodable",
     "UndecodableReason",
     "UnknownOperation",

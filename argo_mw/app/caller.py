@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
+from typing import SupportsFloat
 
 from argo_mw.app.engine import Engine
 from argo_mw.base.errors import BadParameter
+from argo_mw.base.printable import brief
 from argo_mw.model.call import check_tenant
 from argo_mw.model.operation import Parameters
 from argo_mw.model.outcome import Outcome
@@ -102,15 +105,12 @@ class Caller:
         if tenant == "":
             msg = "the tenant is an empty text, which owns nothing; give a name"
             raise BadParameter(msg)
-        for name, number in (("timeout", timeout), ("max_age", max_age)):
-            if number is not None and not number > 0:
-                msg = f"{name} is {number!r} s; give a number of seconds above zero"
-                raise BadParameter(msg)
+        timeout = None if timeout is None else _seconds("timeout", timeout)
         if timeout is not None:
             self._engine.expect_timeout(timeout)
         changes = dict(self._changes or {})
         if max_age is not None:
-            changes["max_age"] = max_age
+            changes["max_age"] = _seconds("max_age", max_age)
         if extensions:
             before = changes.get("extensions")
             merged = {**(before if isinstance(before, Mapping) else {}), **extensions}
@@ -130,3 +130,18 @@ class Caller:
         if self._changes is not None:
             call = call.evolve(**self._changes)
         return await self._engine.answer(call, chain, self._timeout or call.operation.timeout)
+
+
+def _seconds(name: str, number: object) -> float:
+    """Return *number* as the seconds that the option *name* takes.
+
+    Raises:
+        BadParameter: It is not above zero, or none.
+    """
+    if isinstance(number, SupportsFloat):
+        with suppress(OverflowError, TypeError, ValueError):
+            seconds = float(number)
+            if seconds > 0:
+                return seconds
+    msg = f"{name} is {brief(number)} s; give a number of seconds above zero"
+    raise BadParameter(msg)

@@ -56,4 +56,15 @@ def described(error: BaseException) -> str:
     """Describe *error*, a failure, by its type and text."""
     if isinstance(error, asyncio.CancelledError):
         return "CancelledError, although nobody has cancelled the call"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {message_of(error)}"
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of *error*, whatever reading it raises.
+
+    Nothing that was taken for a call may stay taken because an error cannot say what it is.
+    """
+    try:
+        return str(error)
+    except Exception as failure:
+        return f"its message cannot be read: {type(failure).__name__}"

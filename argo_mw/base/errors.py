@@ -15,6 +15,8 @@ from argo_mw.base.secret import redact
 
 _MAX_LINE = 1000
 _MAX_READ = 20 * _MAX_LINE
+_NEVER = 1e12
+"""Seconds, and seconds since the epoch, that nothing is waited for."""
 
 E = TypeVar("E", bound=BaseException)
 
@@ -83,7 +85,7 @@ class Refusal(ArgoError):
 
     def __init__(self, message: str, *, retry_at: float | None = None) -> None:
         super().__init__(message)
-        self.retry_at = retry_at
+        self.retry_at = _time(retry_at)
 
 
 class QuotaExceeded(Refusal):
@@ -135,7 +137,8 @@ class UpstreamError(ArgoError):
     Attributes:
         upstream: Its name.
         action: What to do about it.
-        retry_after: Seconds to wait before asking it again, or ``None`` when unknown.
+        retry_after: Seconds to wait before asking it again, or ``None`` when unknown; a number
+            that no time is, such as NaN, counts as unknown.
         status: The HTTP status, when there was one.
         raised: What its code raised, where that was no error of this tree; else ``None``.
     """
@@ -152,7 +155,7 @@ class UpstreamError(ArgoError):
         super().__init__(_in_short(message))
         self.upstream = upstream
         self.action = action
-        self.retry_after = retry_after
+        self.retry_after = _time(retry_after)
         self.status = status
         self.raised: Exception | None = None
 
@@ -244,6 +247,12 @@ class StreamAborted(ArgoError):
 
 class Closed(ArgoError):
     """The application object was closed, or not opened yet."""
+
+
+def _time(seconds: float | None) -> float | None:
+    # An upstream's own word, or another process's: waiting for NaN would end the event loop.
+    fine = isinstance(seconds, (int, float)) and 0 <= seconds < _NEVER
+    return seconds if fine else None
 
 
 def _in_short(text: str) -> str:

@@ -22,6 +22,7 @@ _UNSEEN: Final = (
 )
 """Directions of writing, other line breaks, what has no width, halves of characters, and tags.
 The joiners U+200C and U+200D stay: words and emoji are written with them."""
+_MAX_BRIEF: Final = 60
 _ON_A_LINE: Final = re.compile(f"[\t\n{_CONTROLS}{_UNSEEN}]")
 _ON_LINES: Final = re.compile(f"[{_CONTROLS}{_UNSEEN}]")
 
@@ -40,6 +41,15 @@ def printable(text: str, *, lines: bool = False) -> str:
     if lines:
         return _ON_LINES.sub(_escape, text.replace("\r\n", "\n"))
     return _ON_A_LINE.sub(_escape, text)
+
+
+def brief(value: object) -> str:
+    """Return the beginning of the ``repr`` of *value*, whatever that raises or says."""
+    try:
+        text = repr(value)
+    except Exception:  # an integer of five thousand digits has none
+        return f"a {type(value).__name__} that cannot be shown"
+    return text if len(text) <= _MAX_BRIEF else f"{text[: _MAX_BRIEF - 1]}…"
 
 
 def printable_traceback(raised: Raised) -> str:

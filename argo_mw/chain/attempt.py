@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Literal
 
 from argo_mw.base.ages import Ages
+from argo_mw.base.cancellation import described, message_of
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import (
@@ -125,7 +126,7 @@ class UpstreamCaller:
         except BaseException as error:
             if isinstance(error, ArgoError):
                 hide_causes(error)
-            text = redact(str(error)) or type(error).__name__
+            text = redact(message_of(error)) or type(error).__name__
             tried.append(self._ended(call, started, _status(error), text))
             raise
         tried.append(self._ended(call, started, "ok", "", outcome.cost))
@@ -183,7 +184,7 @@ def _complaint(call: Call, value: object) -> str | None:
     try:
         return call.operation.accept(value)
     except Exception as error:  # accept() is written for good answers, and gets any
-        return f"accept() of {call.operation.name} failed: {type(error).__name__}: {error}"
+        return f"accept() of {call.operation.name} failed: {described(error)}"
 
 
 def _status(error: BaseException) -> Status:

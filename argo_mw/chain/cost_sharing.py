@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from math import isfinite
+from typing import get_type_hints
 
 from attrs import astuple
 
@@ -24,6 +26,7 @@ _DAY = 86_400.0
 _TTL = 400 * _DAY
 _SHARE_EVERY = 10.0
 _TIMEOUT = 1.0
+_FIELDS = tuple(get_type_hints(CostTotals).values())
 
 
 class SharedTotals:
@@ -74,7 +77,10 @@ class SharedTotals:
         for key, data in zip(keys, await self._shared.get_many(keys), strict=True):
             rows = None if data is None else await self._codecs.decode_off_loop(data, key)
             if isinstance(rows, list):
-                found += [CostTotals(*row) for row in rows]
+                read = [_totals_in(row) for row in rows]
+                found += [one for one in read if one is not None]
+                if None in read:
+                    log.warning("costs of another machine cannot be read: update both", key=key)
         return found
 
     async def _share(self, tables: Sequence[CostTable]) -> None:
@@ -101,3 +107,17 @@ class SharedTotals:
         if data:
             sharing = self._shared.set_many(data, ttl=_TTL)
             await fail_at(sharing, self._clock.monotonic() + _TIMEOUT, self._clock)
+
+
+def _totals_in(row: object) -> CostTotals | None:
+    """Return the totals in *row*, or ``None`` if this version would not have written it."""
+    if not isinstance(row, list) or len(row) != len(_FIELDS):
+        return None
+    fit = all(_fits(value, kind) for value, kind in zip(row, _FIELDS, strict=True))
+    return CostTotals(*row) if fit else None
+
+
+def _fits(value: object, kind: type) -> bool:
+    if kind is float:
+        return isinstance(value, (int, float)) and isfinite(value)
+    return isinstance(value, kind) and (kind is str or value >= 0)  # type: ignore[operator]

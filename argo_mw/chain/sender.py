@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Sequence
 
-from argo_mw.base.cancellation import described, is_failure
+from argo_mw.base.cancellation import described, is_failure, message_of
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
 from argo_mw.base.tasks import Tasks
@@ -119,7 +119,7 @@ class Sender:
             failed = is_failure(error) and not isinstance(error, Refusal)
             await self._release(request, self._guards[:taken])
             if failed:
-                why = str(error) or described(error)
+                why = message_of(error) or described(error)
                 msg = f"guard failed, so upstream {self.upstream.name!r} is not asked: {why}"
                 raise Refusal(msg) from error
             raise

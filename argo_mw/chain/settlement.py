@@ -11,6 +11,7 @@ from attrs import define, evolve, field
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import Refusal
+from argo_mw.base.printable import printable
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge, ChargeStatus
 from argo_mw.model.events import Events, RequestSettled
@@ -21,6 +22,8 @@ from argo_mw.model.upstream import Upstream
 
 _MOST_USD: Final = 1e9
 """More than any request costs."""
+_MOST_TOKENS: Final = 2**40
+_MAX_WORD: Final = 200
 
 
 @define(eq=False)
@@ -91,7 +94,7 @@ class Settlement:
                     now,
                     call.tenant,
                     call.operation.name,
-                    call.subject,
+                    _word(call.subject),
                     self._name,
                     status,
                     cost,
@@ -129,19 +132,40 @@ class Settlement:
 
 def _possible(cost: Cost) -> Cost:
     """Return *cost*; where it cannot be, such as below 0 or without end, it is not known."""
+    model = _word(cost.model)
+    if model != cost.model:
+        cost = evolve(cost, model=model)
     usd = cost.usd
     tokens = (cost.tokens_in, cost.tokens_out, cost.tokens_cached, cost.tokens_written)
-    if (usd is None or 0 <= usd <= _MOST_USD) and min(tokens) >= 0 and 0 <= cost.requests < inf:
+    possible = all(map(_is_count, tokens)) and 0 <= cost.requests < inf
+    if (usd is None or 0 <= usd <= _MOST_USD) and possible:
         return cost
     return evolve(
         cost,
         usd=None,
-        tokens_in=max(cost.tokens_in, 0),
-        tokens_out=max(cost.tokens_out, 0),
-        tokens_cached=max(cost.tokens_cached, 0),
-        tokens_written=max(cost.tokens_written, 0),
+        tokens_in=_count(cost.tokens_in),
+        tokens_out=_count(cost.tokens_out),
+        tokens_cached=_count(cost.tokens_cached),
+        tokens_written=_count(cost.tokens_written),
         requests=cost.requests if 0 <= cost.requests < inf else 0.0,
     )
+
+
+def _is_count(tokens: object) -> bool:
+    return isinstance(tokens, int) and 0 <= tokens <= _MOST_TOKENS
+
+
+def _count(tokens: int) -> int:
+    return tokens if _is_count(tokens) else 0
+
+
+def _word(text: object) -> str:
+    """Return *text* as what every table takes: one line of at most 200 characters, or ""."""
+    if not isinstance(text, str):
+        return ""
+    if len(text) <= _MAX_WORD and text.isprintable():
+        return text
+    return printable(text[:_MAX_WORD])[:_MAX_WORD]
 
 
 def _share(sent: SentRequest, cost: Cost) -> Cost:

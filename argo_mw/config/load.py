@@ -69,6 +69,9 @@ def load(path: str | Path | None = None) -> Settings:
     except tomllib.TOMLDecodeError as error:
         msg = f"configuration file {file} is not valid TOML: {error}"
         raise ConfigError(msg) from None
+    except RecursionError:
+        msg = f"configuration file {file} is nested too deeply"
+        raise ConfigError(msg) from None
     return parse(table, source=str(file))
 
 

@@ -34,7 +34,7 @@ class Overlay:
             content = json.loads(self.path.read_text("utf-8-sig"))
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise self._unreadable(error) from None
         if not isinstance(content, dict):
             raise self._unreadable(TypeError("it holds no table"))

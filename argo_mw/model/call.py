@@ -9,6 +9,7 @@ from typing import final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from argo_mw.base.cancellation import described
 from argo_mw.base.errors import BadParameter, NotShareable
 from argo_mw.base.fingerprint import fingerprint_named
 from argo_mw.base.immutability import ATOMS, is_immutable
@@ -17,7 +18,8 @@ from argo_mw.model.lineage import Lineage
 from argo_mw.model.operation import AnyOperation, Parameters
 
 NOTHING: Mapping[str, object] = MappingProxyType({})
-
+_MAX_SHOWN = 100
+"""Characters of a subject in messages: nothing keeps one from being a whole document."""
 
 ON_SENT = "argo.on_sent"
 """The extension with a function to call, without arguments, when a request for the call goes out.
@@ -88,8 +90,11 @@ class Call(Struct, frozen=True, eq=False):
 
     @property
     def label(self) -> str:
-        """The operation's name and the subject, for messages."""
-        return f"{self.operation.name} {self.subject}" if self.subject else self.operation.name
+        """The operation's name and the beginning of the subject, for messages."""
+        subject = self.subject
+        if len(subject) > _MAX_SHOWN:
+            subject = f"{subject[: _MAX_SHOWN - 1]}…"
+        return f"{self.operation.name} {subject}" if subject else self.operation.name
 
     @property
     def owner(self) -> str:
@@ -145,7 +150,7 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
         of=operation.name,
         context=(operation.name, operation.version, *_scope(operation, tenant)),
     )
-    subject = str(bound.get(operation.subject, "")) if operation.subject else ""
+    subject = _text(operation, bound.get(operation.subject, "")) if operation.subject else ""
     tags = {f"op:{operation.name}", *operation.tags(bound)}
     if subject:
         tags.add(f"subject:{subject}")
@@ -157,6 +162,14 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
         tenant=tenant,
         tags=frozenset(tags),
     )
+
+
+def _text(operation: AnyOperation, subject: object) -> str:
+    try:
+        return str(subject)
+    except Exception as error:  # an integer of five thousand digits has no text, for one
+        msg = f"the subject of {operation.name} has no text: {described(error)}"
+        raise BadParameter(msg) from error
 
 
 def check_tenant(tenant: object) -> None:

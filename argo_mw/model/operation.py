@@ -8,6 +8,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, get_arg
 
 from attrs import field, frozen, validators
 
+from argo_mw.base.cancellation import described
 from argo_mw.base.errors import BadParameter, ConfigError
 from argo_mw.base.suggest import suggest
 from argo_mw.model.distance import Distance, how_far
@@ -136,7 +137,15 @@ class Operation(Generic[P, R_co]):
             missing = [n for n in self.signature.parameters if n in self._required - bound.keys()]
             msg = f"{self.name} needs {', '.join(missing)}: call it as {self.name}{self.signature}"
             raise BadParameter(msg)
-        return self.normalize(bound) if self.normalize is not None else bound
+        if self.normalize is None:
+            return bound
+        try:
+            return self.normalize(bound)
+        except BadParameter:
+            raise
+        except Exception as error:  # it is written for what it expects, and gets anything
+            msg = f"{self.name} cannot read its parameters: {described(error)}"
+            raise BadParameter(msg) from error
 
     def _unknown(self, name: str) -> BadParameter:
         hint = suggest(name, self.signature.parameters)

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from copy import copy
 from typing import Generic, Self, TypeVar
 
+from argo_mw.base.cancellation import message_of
 from argo_mw.base.error_copies import copy_error
 from argo_mw.base.errors import StreamAborted
 from argo_mw.base.tasks import Tasks
+from argo_mw.base.turns import Turns
 from argo_mw.model.outcome import Cost
 from argo_mw.model.stream_buffer import StreamBuffer
 
@@ -133,12 +135,15 @@ class Stream(Generic[C]):
         buffer.readers += 1
         buffer.start()
         position = 0
+        turns = Turns()
         try:
             while True:
                 while position < len(buffer):
                     chunk = buffer.chunk(position, taken=True)
                     position += 1
                     yield chunk
+                    if turns.due():  # what has arrived already waits for nothing
+                        await asyncio.sleep(0)
                 if self._ended:
                     break
                 await buffer.changed.wait()
@@ -174,7 +179,7 @@ class Stream(Generic[C]):
 
 
 def _copy(error: Exception) -> StreamAborted:
-    own = StreamAborted(str(error))
+    own = StreamAborted(message_of(error))
     own.__cause__ = copy_error(error)
     return own
 

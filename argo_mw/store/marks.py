@@ -55,7 +55,7 @@ class MarkFile:
         """Return what was seen last, or ``None``."""
         try:
             return Mark(**json.loads(self._path.read_text()))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
 
     def write(self, mark: Mark) -> Mark:

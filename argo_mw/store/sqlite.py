@@ -18,7 +18,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from attrs import define, field
 
@@ -31,6 +31,7 @@ from argo_mw.store.protocol import Count, Lease, Witness
 from argo_mw.store.sqlite_store import Message, SqliteStore
 from argo_mw.store.sqlite_threads import SqliteThreads
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _POLL_SECONDS: Final = 0.01
@@ -311,16 +312,21 @@ class SqliteShared:
 
     def _deliver(self, messages: list[Message] | None) -> None:
         for listener in list(self._listeners):
-            try:
-                if messages is None:
-                    listener.after = -1  # a new file counts from 1
-                    listener.on_gap()
-                    continue
-                for number, channel, body in messages:
-                    if channel == listener.channel and number > listener.after:
-                        listener.on_message(body)
-            except Exception:
-                log.exception("a listener of the shared store failed")
+            if messages is None:
+                listener.after = -1  # a new file counts from 1
+                _call(listener.on_gap)
+                continue
+            for number, channel, body in messages:
+                if channel == listener.channel and number > listener.after:
+                    _call(listener.on_message, body)
+
+
+def _call(listener: Callable[P, None], *arguments: P.args, **named: P.kwargs) -> None:
+    """Call *listener*; whatever it raises, it gets the next message too."""
+    try:
+        listener(*arguments, **named)
+    except Exception:
+        log.exception("a listener of the shared store failed")
 
 
 def _page(prefix: str, now: float, after: str, store: SqliteStore) -> list[str]:

@@ -33,7 +33,7 @@ SURFACES = {
         RequestSent RequestSettled Result Row Runtime SLOTS Scope ScopeConflict Secret
         SecretUrl Settings Shared SharedUnavailable Shown StallAwareLimit Stream
         StreamAborted Subscription SystemClock TagSnapshot TagVersions Tasks
-        TimeLimitExceeded TimeOrderedIds Timer Trouble UNLIMITED Undecodable
+        TimeLimitExceeded TimeOrderedIds Timer Trouble Turns UNLIMITED Undecodable
         UndecodableReason UnknownOperation Unsupported Upstream UpstreamError
         UpstreamSettings Witness all_failed collect config_of context_of copy_error fail_at
         fingerprint hookimpl hookspec is_failure is_final is_time_limit layers_of observe observes operation

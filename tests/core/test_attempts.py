@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -11,6 +15,8 @@ from attrs import evolve
 from argo_mw import (
     Action,
     AllUpstreamsFailed,
+    Argo,
+    BadParameter,
     CallCycle,
     Cost,
     DeadlineExceeded,
@@ -39,6 +45,7 @@ from argo_mw.plugin import (
     operation,
 )
 from argo_mw.testing import FakePlugin, Scripted, capture_events, settle
+from tests.core.conftest import bars
 
 retry = Action.RETRY
 
@@ -142,11 +149,61 @@ async def test_a_cancellation_that_became_an_error_is_taken_back(open_argo, cloc
         assert await asking == 0
 
 
-@pytest.mark.parametrize("wrong", [0, -1, float("nan")])
-async def test_a_timeout_must_be_above_zero(open_argo, wrong: float) -> None:
+@pytest.mark.parametrize("option", ["timeout", "max_age"])
+@pytest.mark.parametrize("wrong", [0, -1, math.nan, 10**400, 10**5000, "5", 1j, [1]])
+async def test_seconds_of_an_option_must_be_above_zero(open_argo, option: str, wrong: Any) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
-        with pytest.raises(Exception, match="give a number of seconds above zero"):
-            argo.options(timeout=wrong)
+        with pytest.raises(BadParameter, match="give a number of seconds above zero"):
+            argo.options(**{option: wrong})
+
+
+@pytest.mark.parametrize("seconds", [1e-9, 1, Decimal(5), 1e9, 1e18, 1e300, 1e308, math.inf])
+async def test_any_other_number_of_seconds_will_do(
+    tmp_path: Path, seconds: float | Decimal
+) -> None:
+    async def fetch(call: Call) -> Outcome:
+        await asyncio.sleep(0)
+        return Outcome("fine")
+
+    asked = FakePlugin(operations=[bars], upstreams=[Upstream("a", {"bars"}, fetch)])
+    config = {"argo": {"shared": "memory://", "state_dir": str(tmp_path)}}
+    async with Argo.open(config, plugins={"asked": asked}, installed=False) as argo:
+        patient = argo.options(timeout=max(1.0, float(seconds)), max_age=float(seconds))
+        assert "fine" == await patient.call("bars", symbol="AAPL")
+        argo.options(timeout=seconds)  # type: ignore[arg-type]
+
+
+class Mute(Exception):
+    """An error that cannot be described."""
+
+    def __str__(self) -> str:
+        msg = "no words"
+        raise RuntimeError(msg)
+
+
+async def test_an_error_that_cannot_say_what_it_is_is_an_error_all_the_same(open_argo) -> None:
+    async def fetch(call: Call) -> Outcome:
+        raise Mute
+
+    mute = Upstream("a", {"bars"}, fetch, limits=Limits(concurrency=1))
+    async with open_argo(mute, Scripted("b", ["bars"], "fine")) as argo:
+        for _ in range(3):  # the one slot is given back each time
+            outcome = await argo.outcome("bars", symbol="AAPL")
+            assert "b" == outcome.upstream
+    async with open_argo(mute) as argo:
+        with pytest.raises(UpstreamError, match="Mute: its message cannot be read: RuntimeError"):
+            await argo.call("bars", symbol="AAPL")
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0, 1e308, 10**400, "soon", [1]])
+async def test_a_time_that_is_none_is_not_waited_for(open_argo, clock, odd: Any) -> None:
+    busy = UpstreamError("busy", upstream="a", action=retry, retry_after=odd)
+    assert None is busy.retry_after
+    assert None is QuotaExceeded("full", retry_at=odd).retry_at
+    async with open_argo(Scripted("a", ["bars"], busy, "fine")) as argo:
+        task = asyncio.create_task(argo.call("bars", symbol="AAPL"))
+        await clock.advance(0.2)
+        assert "fine" == await task
 
 
 # -- Retries -----------------------------------------------------------------------------------

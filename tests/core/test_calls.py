@@ -57,6 +57,21 @@ def test_normalisation_comes_before_the_key() -> None:
     assert (one.key, one.subject) == (other.key, "AAPL")
 
 
+def test_parameters_that_cannot_be_read_are_bad_ones() -> None:
+    declared = operation(name="sum", normalize=upper)(lambda symbol: None)
+    with pytest.raises(BadParameter, match="sum cannot read its parameters: ValueError"):
+        make_call(declared, {"symbol": 10**5000}, tenant="")
+    with pytest.raises(BadParameter, match="the subject of bars has no text: ValueError"):
+        make_call(bars, {"symbol": 10**5000}, tenant="")
+
+
+def test_a_label_has_the_beginning_of_a_long_subject() -> None:
+    call = make_call(bars, {"symbol": "A" * 10_000}, tenant="")
+    assert len(call.label) < 120
+    assert len(repr(call)) < 300
+    assert "A" * 10_000 == call.subject
+
+
 def test_an_operation_names_what_its_answers_depend_on_beside_their_subject() -> None:
     declare = operation(
         name="latest",

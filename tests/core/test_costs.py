@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import astuple, evolve
 from structlog.testing import capture_logs
 
 from argo_mw import ArgoError, BudgetExceeded
 from argo_mw.app.application import engine_of
+from argo_mw.cli.costs import add_up
 from argo_mw.plugin import (
     Action,
     Charge,
@@ -319,6 +321,51 @@ async def test_totals_of_other_machines_are_found_in_the_store_and_counted_once(
         await argo.call("bars", symbol="AAPL")
     async with opened(mine) as argo:
         assert [0.25] == [one.usd for one in await engine_of(argo).costs.totals_elsewhere(0.0)]
+
+
+async def test_totals_that_another_version_has_written_are_left_out(open_argo, tmp_path) -> None:
+    good = [
+        "2026-11-23", "t", "bars", "AAPL", "a", "", "", 1, 0, 0, 0, 1.0, 5, 0, 5, 0.25, 0.1, 0.0, 0
+    ]  # fmt: skip
+    rows = [
+        *(good, good[:-1], [*good, 1], [], "text", 5, None, {}),
+        *(
+            [*good[:place], odd, *good[place + 1 :]]
+            for place in range(19)
+            for odd in (None, [], -1)
+        ),
+        [*good[:15], float("nan"), *good[16:]],
+    ]
+    config: Mapping[str, object] = {"argo": {"shared": f"sqlite:///{tmp_path}/shared.db"}}
+    async with open_argo(priced(), plugins={"table": Table(name="mine")}, config=config) as argo:
+        key = "argo:costs:2026-11-23:other"
+        context = context_of(argo)
+        await context.shared.set(key, context.codecs.encode(rows, key))
+        with capture_logs() as logs:
+            found = await engine_of(argo).costs.totals_elsewhere(0.0)
+    assert good == list(astuple(found[0]))
+    assert 1 <= len(add_up(found, "model"))
+    assert ["costs of another machine cannot be read: update both"] == [
+        one["event"] for one in logs if "another machine" in one["event"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "kept"),
+    [("glm-5.3", "glm-5.3"), ("\0\n\ud800", r"\x00\n\ud800"), ("x" * 10**6, "x" * 200), (5, "")],
+)
+async def test_no_name_of_a_model_keeps_a_cost_from_being_recorded(
+    open_argo, model: Any, kept: str
+) -> None:
+    spent = evolve(SPENT, model=model)
+    async with open_argo(priced(Outcome("x", cost=spent))) as argo:
+        events = settled_of(argo)
+        await argo.call("bars", symbol="A\0" + "B" * 999)
+        [event] = events
+        assert kept == event.charges[0].cost.model
+        assert SPENT.usd == event.charges[0].cost.usd
+        assert event.charges[0].subject.startswith(r"A\x00B")
+        assert 200 == len(event.charges[0].subject)
 
 
 @pytest.mark.parametrize("usd", [float("nan"), float("inf"), -3.0, 1e308])
