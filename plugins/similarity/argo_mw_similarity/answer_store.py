@@ -13,6 +13,7 @@ import json
 import os
 from collections import OrderedDict
 
+import msgspec
 from attrs import evolve
 
 from argo_mw.plugin import Context, NotEncodable, SharedUnavailable
@@ -21,6 +22,8 @@ from argo_mw_similarity.known_answer import KnownAnswer, pack, unpack
 from argo_mw_similarity.scope_index import ScopeIndex
 
 CHANNEL = "similarity"
+_CHANGE = msgspec.json.Decoder(tuple[str, str, int])
+"""A message: who has changed what answer of which scope."""
 _PREFIX = "similarity:"
 _BATCH = 500
 
@@ -105,11 +108,11 @@ class AnswerStore:
 
     def _hear(self, message: bytes) -> None:
         try:
-            origin, scope, number = json.loads(message)
-        except ValueError:
-            return
+            origin, scope, number = _CHANGE.decode(message)
+        except msgspec.MsgspecError:
+            return  # of another version
         if origin != self._origin and (scope in self._scopes or scope in self._loading):
-            self._changed.setdefault(str(scope), set()).add(int(number))
+            self._changed.setdefault(scope, set()).add(number)
 
     def drop_mirrors(self) -> None:
         """Forget every scope in memory, to read it anew when it is next needed."""
@@ -133,7 +136,7 @@ class AnswerStore:
     async def _load(self, scope: str) -> ScopeIndex:
         index = ScopeIndex(max_entries=self._max_per_scope, model=self.model)
         try:
-            newest = int(await self._shared.get(_counter(scope)) or 0)
+            newest = _number(await self._shared.get(_counter(scope)))
             oldest = max(1, newest - self._max_per_scope + 1)
             for first in range(oldest, newest + 1, _BATCH):
                 numbers = range(first, min(first + _BATCH, newest + 1))
@@ -200,6 +203,14 @@ class AnswerStore:
         while len(self) > self._max_entries and len(self._scopes) > 1:
             scope, _ = self._scopes.popitem(last=False)
             self._changed.pop(scope, None)
+
+
+def _number(counter: bytes | None) -> int:
+    """Return what a *counter* holds; 0 for what is none, so that nothing is read."""
+    try:
+        return int(counter or 0)
+    except ValueError:
+        return 0
 
 
 def _counter(scope: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from attrs import asdict, frozen
 
 from argo_mw.plugin import Context, SharedUnavailable
@@ -67,11 +68,21 @@ class Audit:
         for first in range(0, len(keys), 500):
             part = keys[first : first + 500]
             for key, data in zip(part, await self._context.shared.get_many(part), strict=True):
-                record = None if data is None else self._context.codecs.decode(data, key)
-                if isinstance(record, dict):
-                    found.append(ServedHit(**record))
+                if data is None:
+                    continue
+                hit = _hit_in(await self._context.codecs.decode_off_loop(data, key))
+                if hit is not None:
+                    found.append(hit)
         return sorted(found, key=lambda hit: -hit.at)
 
     async def drop(self, hit: ServedHit) -> None:
         """Remove *hit*, which has been reviewed."""
         await self._context.shared.delete([f"{_PREFIX}{hit.id}"])
+
+
+def _hit_in(record: object) -> ServedHit | None:
+    """Return the hit in *record*, or ``None`` if this version would not have written it."""
+    try:
+        return msgspec.convert(record, ServedHit)
+    except msgspec.ValidationError:
+        return None

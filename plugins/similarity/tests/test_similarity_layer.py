@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from attrs import asdict
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from argo_mw import Argo, Outcome
 from argo_mw.plugin import (
@@ -29,7 +31,8 @@ from argo_mw.testing import (
     settle,
 )
 from argo_mw_similarity import SimilarityPlugin
-from argo_mw_similarity.answer_store import AnswerStore
+from argo_mw_similarity.answer_store import CHANNEL, AnswerStore
+from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.embedders import OnnxEmbedder
 from argo_mw_similarity.layer import Similarity
 
@@ -437,6 +440,36 @@ async def test_another_instance_hears_of_new_and_of_forgotten_answers() -> None:
         await settle()
         assert len(await other.scope(scope)) == 0
         await other.close()
+
+
+@pytest.mark.parametrize(
+    "odd", [b"", b"5", b"null", b"[", b"[1,2,3]", b'["a",{},1]', b'["a","b",1e400]', b"[" * 100_000]
+)
+async def test_a_message_of_another_kind_is_no_change(odd: bytes) -> None:
+    async with Bench(embedder="none") as bench:
+        store, shared = bench.layer._store, context_of(bench.argo).shared
+        await bench.ask("What is a put?")
+        (scope,) = store._scopes
+        with capture_logs() as logs:
+            await shared.publish(CHANNEL, odd)
+            await settle()
+        assert [] == logs
+        assert len(await store.scope(scope)) == 1
+        await shared.set(f"similarity:{scope}:n", odd)
+        store.drop_mirrors()
+        await store.scope(scope)
+
+
+async def test_a_hit_that_another_version_has_kept_is_left_out_of_the_audit() -> None:
+    async with Bench(embedder="none") as bench:
+        context = context_of(bench.argo)
+        audit = Audit(context, max_hits=5)
+        hit = ServedHit("0", 1.0, "s", 1, "a", "b", 1.0, "equal")
+        kept = asdict(hit)
+        for place, record in enumerate([kept, {}, {**kept, "at": "noon"}, [1], {**kept, "new": 1}]):
+            key = f"similarity:audit:{place}"
+            await context.shared.set(key, context.codecs.encode(record, key))
+        assert [hit, hit] == await audit.hits()
 
 
 async def test_a_scope_keeps_its_newest_answers_only() -> None:
