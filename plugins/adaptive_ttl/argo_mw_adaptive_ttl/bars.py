@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from math import inf
-from typing import Final, Protocol, cast, runtime_checkable
+from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from attrs import frozen
 
@@ -98,15 +98,13 @@ def _frame_pairs(frame: _Frame) -> list[tuple[int, float]]:
         return []
     time = next((name for name in _TIMES if name in columns), None)
     times = frame.index if time is None else frame[time]
-    last = slice(-_MAX_BARS, None)
-    return [
-        (_epoch(t), _number(c))
-        for t, c in zip(_listed(times)[last], _listed(frame[close])[last], strict=True)
-    ]
+    return [(_epoch(t), _number(c)) for t, c in zip(_last(times), _last(frame[close]), strict=True)]
 
 
-def _listed(column: object) -> list[object]:
-    return cast("list[object]", column.tolist())  # type: ignore[attr-defined]
+def _last(column: object) -> list[object]:
+    """Return the values of the last bars in *column*; of hundreds of thousands only these."""
+    rows: Any = getattr(column, "iloc", column)
+    return cast("list[object]", rows[-_MAX_BARS:].tolist())
 
 
 def _number(value: object) -> float:

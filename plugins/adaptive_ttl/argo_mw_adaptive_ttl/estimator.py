@@ -22,6 +22,9 @@ _BASIS_POINTS: Final = 1e4
 _MAX_MOVE: Final = 5.0
 """Sigmas to which a move is cut before it is compared with those of peers."""
 _COVERAGE_DECAY: Final = 0.9
+_MAX_MINUTES: Final = 30_000
+"""Minutes of trading that are learned from one answer: what is older hardly counts, and half-yearly
+bars of four hours would hold the event loop for a quarter of a second."""
 _MAX_GAP: Final = 4 * DAY
 """Seconds without a bar after which the next price is not compared with the one before."""
 
@@ -58,6 +61,10 @@ class Estimator:
         self._find_hole(bars)
         known = self._symbol.day.when(self._symbol.over)
         first = bisect_left(bars.starts, known - bars.step + 1)
+        recent = bisect_left(bars.starts, bars.starts[-1] - self._reach())
+        if recent > first:
+            self._begin_at(bars.starts[recent])
+            first = recent
         for start, close in zip(bars.starts[first:], bars.closes[first:], strict=True):
             end = start + bars.step
             if end > now:
@@ -84,6 +91,10 @@ class Estimator:
         symbol = self._symbol
         if symbol.price <= 0.0 or bars.starts[0] > symbol.seen_at:
             self._begin_at(bars.starts[0])
+
+    def _reach(self) -> int:
+        """Return the seconds before the last bar whose minutes are learned."""
+        return _MAX_MINUTES * DAY // max(1, self._symbol.day.minutes)
 
     def _begin_at(self, start: float) -> None:
         symbol = self._symbol
@@ -126,7 +137,13 @@ class Estimator:
         symbol = self._symbol
         while symbol.day.start < day.start:
             following = symbol.calendar.after(symbol.day)
-            if following is None or following.start > symbol.day.end or symbol.price <= 0.0:
+            # Bars of years ago are no reason to learn of each minute since.
+            if (
+                following is None
+                or following.start > symbol.day.end
+                or day.start - symbol.day.end > _MAX_GAP
+                or symbol.price <= 0.0
+            ):
                 self._passed += symbol.day.minutes - symbol.over
                 symbol.day, symbol.over, symbol.gapped = day, 0, symbol.price > 0.0
                 break

@@ -22,18 +22,26 @@ from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 from argo_mw_adaptive_ttl.volatility import Volatility
 
 VERSION: Final = 2
+_MOST: Final = 1e18
+"""Beyond all times, variances and sums that are learned."""
 
 log = Log("argo_mw")
 _converter: Final = cattrs.Converter(forbid_extra_keys=True)
 
 
-def _scalar(value: object, _: object) -> float | str:
-    if not isinstance(value, (int, float, str)):
-        msg = f"a detector's state is numbers and text, not {value!r}"
-        raise TypeError(msg)
-    return value
+def _number(value: object, _: object) -> float:
+    # JSON of Python has NaN and infinities, with which nothing learned would ever be right again.
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _MOST:
+        msg = f"a {type(value).__name__} where a number is learned, or one that cannot be"
+        raise ValueError(msg)
+    return float(value)
 
 
+def _scalar(value: object, kind: object) -> float | str:
+    return value if isinstance(value, str) else _number(value, kind)
+
+
+_converter.register_structure_hook(float, _number)
 _converter.register_structure_hook(float | str, _scalar)
 
 
@@ -93,7 +101,13 @@ class StatsFile:
             saved = await asyncio.to_thread(self._read)
         except FileNotFoundError:
             return
-        except (OSError, ValueError, TypeError, cattrs.BaseValidationError) as error:
+        except (
+            OSError,
+            ValueError,
+            TypeError,
+            RecursionError,
+            cattrs.BaseValidationError,
+        ) as error:
             log.warning(
                 "adaptive_ttl: symbol statistics cannot be read and are learned anew",
                 file=str(self._path),

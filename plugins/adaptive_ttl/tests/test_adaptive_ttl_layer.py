@@ -613,7 +613,14 @@ async def test_the_state_of_another_detector_is_ignored(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"version": 9, "pooled_rate": {}, "symbols": []}']
+    "text",
+    [
+        *("", "{", "[]", "[" * 100_000, '{"version": 9, "pooled_rate": {}, "symbols": []}'),
+        *(
+            f'{{"version": 2, "pooled_rate": {{"minutes": {odd}}}, "symbols": []}}'
+            for odd in ("NaN", "Infinity", "1e308", "true", '"1"', "null")
+        ),
+    ],
 )
 async def test_a_damaged_file_is_ignored(open_argo: OpenArgo, tmp_path: Path, text: str) -> None:
     (tmp_path / "adaptive_ttl.json").write_text(text)
