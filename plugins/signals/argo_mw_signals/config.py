@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from attrs import field, frozen, validators
+from attrs import Attribute, field, frozen, validators
+
+MAX_WEIGHT: Final = 1e6
+"""A weight without end would make every confidence no number, and that a signal to sell."""
+
+
+def _weighs(_: object, attribute: Attribute[float], weight: float) -> None:
+    if not 0 <= weight <= MAX_WEIGHT:
+        msg = f"'{attribute.name}' must be from 0 to {MAX_WEIGHT:.0f}, not {weight!r}"
+        raise ValueError(msg)
 
 
 @frozen
@@ -16,7 +26,8 @@ class SignalsConfig:
         quorum: The share of the voices' weight, from 0 to 1, that must be heard, each by its own
             confidence, for a signal to act at all.
         timeout: Seconds that a signal waits for its voices; a voice that is late is missing.
-        weights: Weights of voices by name, in place of their own; 0 silences one.
+        weights: Weights of voices by name, in place of their own; 0 silences one, and a million is
+            the most.
         news_days: Days of news that the news voice reads.
     """
 
@@ -25,6 +36,9 @@ class SignalsConfig:
     timeout: float = field(default=15.0, validator=validators.gt(0))
     weights: Mapping[str, float] = field(
         factory=dict,
-        validator=validators.deep_mapping(validators.instance_of(str), validators.ge(0)),
+        validator=validators.deep_mapping(
+            validators.instance_of(str),
+            _weighs,
+        ),
     )
     news_days: int = field(default=3, validator=[validators.ge(1), validators.le(30)])

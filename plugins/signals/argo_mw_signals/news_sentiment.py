@@ -39,6 +39,8 @@ _BAD = _words(
     "sinks slump slumps sues tumble tumbles warn warning warns weak weaker worse"
 )
 _WORD = re.compile(r"[a-z]+")
+_MAX_TITLE = 1000
+"""Characters of a headline that are read."""
 
 
 class Article(Protocol):
@@ -80,7 +82,7 @@ def _weigh(article: Article, now: float) -> tuple[float | None, float]:
 
 
 def _by_words(title: str) -> float | None:
-    words = _WORD.findall(title.lower())
+    words = _WORD.findall(title[:_MAX_TITLE].lower())
     good = sum(word in _GOOD for word in words)
     bad = sum(word in _BAD for word in words)
     return (good - bad) / (good + bad) if good + bad else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from attrs import evolve, field, frozen
 
 from argo_mw.plugin import ConfigError
-from argo_mw_signals.config import SignalsConfig
+from argo_mw_signals.config import MAX_WEIGHT, SignalsConfig
 from argo_mw_signals.voices import PRICE_VOICES
 
 PREFIX = "voice_"
@@ -74,7 +74,11 @@ def _read(plugin: str, given: object) -> Voice:
     if unknown or not (isinstance(name, str) and isinstance(operation, str)):
         msg = f"{where} with the keys {sorted(given)}; they are {', '.join(sorted(_KEYS))}"
         raise ConfigError(msg)
-    if not isinstance(weight, (int, float)) or not weight >= 0 or not isinstance(parameters, dict):
-        msg = f"{where}, {name!r}, whose weight is no number from 0 or whose parameters no dict"
+    weighs = isinstance(weight, (int, float)) and 0 <= weight <= MAX_WEIGHT
+    if not weighs or not isinstance(parameters, dict):
+        msg = (
+            f"{where}, {name!r}, whose weight is no number from 0 to {MAX_WEIGHT:.0f} or whose "
+            "parameters are no dict"
+        )
         raise ConfigError(msg)
     return Voice(name, operation, float(weight), bool(given.get("window")), parameters)

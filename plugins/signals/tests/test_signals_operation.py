@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
@@ -12,7 +13,15 @@ import pytest
 import structlog
 from attrs import frozen
 
-from argo_mw import Argo, BadParameter, DeadlineExceeded, Outcome, PluginError, UpstreamError
+from argo_mw import (
+    Argo,
+    BadParameter,
+    ConfigError,
+    DeadlineExceeded,
+    Outcome,
+    PluginError,
+    UpstreamError,
+)
 from argo_mw.plugin import CallEnded, Codecs, context_of, hookimpl, operation
 from argo_mw.store import Freshness
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
@@ -279,6 +288,8 @@ async def test_weights_are_configured_and_nought_silences(open_argo) -> None:
         ({"name": "x"}, "keys"),
         ({"name": "x", "operation": "opinion", "colour": "red"}, "keys"),
         ({"name": "x", "operation": "opinion", "weight": -1}, "weight"),
+        ({"name": "x", "operation": "opinion", "weight": math.inf}, "weight"),
+        ({"name": "x", "operation": "opinion", "weight": math.nan}, "weight"),
     ],
 )
 async def test_a_malformed_voice_is_an_error_at_the_start(
@@ -287,6 +298,15 @@ async def test_a_malformed_voice_is_an_error_at_the_start(
     plugin = Opinions(Scripted("model", ["opinion"]), voice)
     with pytest.raises(PluginError, match=said):
         async with open_argo(llm=plugin):
+            pass
+
+
+@pytest.mark.parametrize("weight", [math.inf, math.nan, 1e308, -1.0])
+async def test_a_weight_that_is_no_share_of_others_is_an_error_at_the_start(
+    open_argo, weight: float
+) -> None:
+    with pytest.raises((PluginError, ConfigError), match="weights"):
+        async with open_argo(signals={"weights": {"trend": weight}}):
             pass
 
 
