@@ -150,7 +150,7 @@ async def test_a_cancellation_that_became_an_error_is_taken_back(open_argo, cloc
 
 
 @pytest.mark.parametrize("option", ["timeout", "max_age"])
-@pytest.mark.parametrize("wrong", [0, -1, math.nan, 10**400, 10**5000, "5", 1j, [1]])
+@pytest.mark.parametrize("wrong", [0, -1, math.nan, 10**400, 10**5000, "5", 1j, [1]], ids=type)
 async def test_seconds_of_an_option_must_be_above_zero(open_argo, option: str, wrong: Any) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         with pytest.raises(BadParameter, match="give a number of seconds above zero"):
