@@ -307,18 +307,21 @@ class AdaptiveTtl:
     def _limited(self, call: Call, ttl: float, outcome: Outcome) -> tuple[float, str]:
         """Return *ttl* within the limits of caller, upstream and operation, and which one binds.
 
-        A fixed time rules, the caller's before the operation's, but for what lacks something; of
-        the limits, the least.
+        A fixed time rules, the caller's before the operation's, but for what lacks something and
+        what is out of date already: its upstream says that it is not one to keep, or it was made
+        of an old answer. Of the limits, the least.
         """
         fixed = self._fixed(call)
-        if fixed is not None and not outcome.lacks:
+        now = self._clock.time()
+        over = outcome.expires_at is not None and outcome.expires_at <= now
+        if fixed is not None and not outcome.lacks and not over:
             return fixed
         limits = self._operations.get(call.operation.name, _NO_LIMITS)
         caps: list[tuple[float, str]] = [] if fixed is None else [fixed]
         if outcome.expires_at is not None:
             lacks = ", ".join(sorted(outcome.lacks))
             by = f", since it lacks {lacks}" if lacks else ", capped by the upstream"
-            caps.append((max(0.0, outcome.expires_at - self._clock.time()), by))
+            caps.append((max(0.0, outcome.expires_at - now), by))
         if limits.max_ttl > 0.0:
             caps.append((limits.max_ttl, ", capped by the operation"))
         if call.max_age is not None:

@@ -221,6 +221,8 @@ async def test_an_error_passes_untouched(open_argo: OpenArgo, exchange: Exchange
             7.0,
             "fixed by the caller",
         ),
+        ({"operations": {"bars": {"ttl": 9.0}}}, {}, 0.0, 0.0, "capped by the upstream"),
+        ({}, {"extensions": {TTL: 7.0}}, -5.0, 0.0, "capped by the upstream"),
         ({"operations": {"bars": {"max_ttl": 11.0}}}, {}, None, 11.0, "capped by the operation"),
         ({"operations": {"bars": {"max_ttl": 11.0}}}, {}, 8.0, 8.0, "capped by the upstream"),
         ({}, {"max_age": 3.0}, 8.0, 3.0, "capped by the caller"),
