@@ -16,7 +16,7 @@ class CapacityLimiter:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.held = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[bool]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -35,16 +35,20 @@ class CapacityLimiter:
         self.held += 1
         return True
 
-    async def acquire(self) -> None:
-        """Hold one more as soon as the bound allows it, first come, first served."""
+    async def acquire(self) -> bool:
+        """Hold one more as soon as the bound allows it, first come, first served.
+
+        Returns:
+            Whether it is held; if not, :meth:`refuse` has ended the wait.
+        """
         if self.try_acquire():
-            return
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            return True
+        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
         try:
-            await place
+            return await place
         except BaseException:
-            if place.done() and not place.cancelled():
+            if place.done() and not place.cancelled() and place.result():
                 # The place was given in the moment of cancellation: pass it on.
                 self.release(1)
             elif place in self._waiting:
@@ -58,4 +62,11 @@ class CapacityLimiter:
             place = self._waiting.popleft()
             if not place.done():
                 self.held += 1
-                place.set_result(None)
+                place.set_result(True)
+
+    def refuse(self) -> None:
+        """End the wait of all callers, who hold nothing then."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(False)

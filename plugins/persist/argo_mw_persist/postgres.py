@@ -129,7 +129,9 @@ class PostgresSink:
             async with self._connection() as connection, connection.transaction():
                 await self._migrate(connection, migrate)
         except BaseException:
-            await self.aclose()
+            # Not closed, which would wait for a server that may have stopped to answer.
+            pool, self._pool = self._pool, None
+            pool.terminate()
             raise
 
     async def write(self, rows: Sequence[Row]) -> str:

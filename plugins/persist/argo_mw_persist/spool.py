@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from argo_mw.plugin import Clock, Row, Tasks
+from argo_mw.plugin import Clock, Row, Tasks, TimeLimitExceeded, fail_at
 from argo_mw_persist.dead_letters import write_sound
 from argo_mw_persist.errors import SinkUnavailable
 from argo_mw_persist.schema import OWN_SCHEMA, Schema
@@ -22,6 +22,8 @@ OnDrained = Callable[[Sequence[Row]], None]
 
 _BATCH = 1000
 _RETRY = 1.0
+_PATIENCE = 5.0
+"""Seconds for which a start waits for the sink, to which rows can go later just as well."""
 
 
 class SpooledSink:
@@ -84,9 +86,12 @@ class SpooledSink:
     async def open(self, schema: Schema, *, migrate: bool = True) -> None:
         self._schema, self._migrate = schema, migrate
         await self._spool.open(schema)
+        opening = self._behind.open(schema, migrate=migrate)
         try:
-            await self._behind.open(schema, migrate=migrate)
+            await fail_at(opening, self._clock.monotonic() + _PATIENCE, self._clock)
             self._opened = True
+        except TimeLimitExceeded:
+            self._bridge(SinkUnavailable(f"{self.place} did not answer within {_PATIENCE:g} s"))
         except SinkUnavailable as error:
             self._bridge(error)
         except BaseException:

@@ -93,7 +93,7 @@ class SqliteSink:
     def __init__(
         self, path: Path, options: SqliteOptions = DEFAULTS, *, rescues: bool = False
     ) -> None:
-        self.path = path
+        self.path = path.absolute()  # wherever the program changes its directory to later
         self.place = f"sqlite file {path}"
         self._options = options
         self._writing: ThreadPoolExecutor | None = None
@@ -102,7 +102,7 @@ class SqliteSink:
         self._rescued: list[Row] = []
         self._migrate = True
         self._writer = FollowingConnection(
-            path, self._connect_writer, writes=True, on_leaving=self._rescue
+            self.path, self._connect_writer, writes=True, on_leaving=self._rescue
         )
         self._local = threading.local()
         self._readers: list[FollowingConnection] = []
@@ -229,7 +229,7 @@ class SqliteSink:
 
     def _connect(self, mode: str) -> sqlite3.Connection:
         return sqlite3.connect(
-            f"{self.path.absolute().as_uri()}?mode={mode}",
+            f"{self.path.as_uri()}?mode={mode}",
             uri=True,
             timeout=self._options.busy_timeout,
             isolation_level=None,

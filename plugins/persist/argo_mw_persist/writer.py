@@ -41,8 +41,9 @@ class WriterOptions:
 
     Attributes:
         max_queued: Rows held at most, queued or being written.
-        overflow: What happens to a row when that many are held: ``wait`` until one fewer is, or
-            ``refuse`` it with :class:`~argo_mw_persist.QueueFull`.
+        overflow: What happens to a row when that many are held: ``wait`` until one fewer is, as
+            long as the sink can write, or ``refuse`` it with
+            :class:`~argo_mw_persist.QueueFull`.
         linger: Seconds that a row may wait for others before it is written.
         target: Seconds that the rows of one batch should take to write.
         min_batch: Rows to begin with.
@@ -103,6 +104,7 @@ class Writer:
         self._wake = asyncio.Event()
         self._due: float | None = None
         self._closing = False
+        self._why_not = ""
         self._gives_up_at: float | None = None
         self._under_way: set[asyncio.Task[None]] = set()
         self._last_batch: asyncio.Task[None] | None = None
@@ -130,12 +132,13 @@ class Writer:
         """Enqueue *row*, waiting if the queue is full, and return its receipt.
 
         Raises:
-            QueueFull: The queue is full, and the writer refuses.
+            QueueFull: The queue is full, and the writer refuses, or the sink cannot write now.
             Closed: The writer is shutting down.
         """
         if not self._limiter.try_acquire():
             self._refuse_if_full()
-            await self._limiter.acquire()
+            if not await self._limiter.acquire():
+                raise self._full()
         return self._take(row)
 
     def offer(self, row: Row) -> Receipt:
@@ -200,7 +203,7 @@ class Writer:
         self._wake.set()
 
     def _refuse_if_full(self) -> None:
-        if self._options.overflow == "refuse" or self._closing:
+        if self._options.overflow == "refuse" or self._closing or self._why_not:
             raise self._full()
 
     def _full(self) -> Exception:
@@ -210,7 +213,7 @@ class Writer:
             f"{self._limiter.held} records wait for {self._sink.place}, the most that "
             "[plugins.persist.writer] max_queued allows; try again, or raise it"
         )
-        return QueueFull(msg)
+        return QueueFull(f"{msg}: {self._why_not}" if self._why_not else msg)
 
     def _take(self, row: Row) -> Receipt:
         if self._closing:
@@ -300,6 +303,9 @@ class Writer:
             try:
                 written = await write_sound(self._sink, self._schema, rows, now=self._clock.time())
             except SinkUnavailable as error:
+                # No answer is held back for a sink of which nobody knows when it will write.
+                self._why_not = str(error)
+                self._limiter.refuse()
                 if self._clock.monotonic() + pause > self._give_up(began):
                     self._on_warning(f"{len(batch)} records are given up: {error}")
                     return error
@@ -310,6 +316,7 @@ class Writer:
                 log.exception("a batch could not be written", records=len(batch))
                 return SinkUnavailable(f"{type(error).__name__}: {error}")
             else:
+                self._why_not = ""
                 now = self._clock.monotonic()
                 # While the batch before was being written, this one only waited.
                 self._batch_size.learn(len(rows), now - max(started, self._last_write))

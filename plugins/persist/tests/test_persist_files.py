@@ -231,3 +231,22 @@ async def test_the_spool_of_the_configuration_rescues(tmp_path: Path) -> None:
     assert isinstance(sink, SpooledSink)
     assert isinstance(sink._behind, PostgresSink)
     assert sink._spool._rescues
+
+
+async def test_a_relative_path_means_the_same_after_the_program_has_changed_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    sink = SqliteSink.from_url("sqlite:///rows.db")
+    await sink.open(SCHEMA)
+    monkeypatch.chdir(elsewhere)
+    await sink.write(named("one"))
+    assert {"one"} == await found(sink)
+    remove(tmp_path / "rows.db")
+    await sink.write(named("two"))
+    assert {"two"} == await found(sink)
+    await sink.aclose()
+    assert {"two"} == stored(tmp_path / "rows.db")
+    assert [] == [*elsewhere.iterdir()]

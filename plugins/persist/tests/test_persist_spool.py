@@ -44,6 +44,10 @@ class Gated:
         async with self.more:
             await self.more.wait_for(lambda: len(self.asked) == 2)
 
+    def passes(self) -> None:
+        """Let no write wait any more."""
+        self.asked = [asyncio.get_running_loop().create_future() for _ in range(2)]
+
     def end(self, number: int, *, well: bool) -> None:
         gate = self.asked[number]
         if well:
@@ -55,8 +59,8 @@ class Gated:
 class Bridged:
     """A spooled sink and all that it needs."""
 
-    def __init__(self, directory: Path) -> None:
-        self.behind = Gated()
+    def __init__(self, directory: Path, behind: Gated | None = None) -> None:
+        self.behind = behind or Gated()
         self.spool = SqliteSink(directory / "spool.db")
         self.tasks = Tasks()
         self.warnings: list[str] = []
@@ -221,5 +225,31 @@ async def test_rows_that_another_instance_has_recorded_meanwhile_are_kept_once(t
     kept = await behind.read(Query("SELECT id FROM samples ORDER BY id"))
     assert sorted(ids(computed)) == [identifier for (identifier,) in kept]
     assert 0 == bridged.sink.depth == await bridged.spooled()
+    await bridged.sink.aclose()
+    await bridged.tasks.aclose()
+
+
+async def test_a_sink_that_does_not_answer_at_the_start_is_opened_in_the_background(
+    tmp_path: Path,
+) -> None:
+    answers = asyncio.Event()
+
+    class Silent(Gated):
+        async def open(self, schema: Schema, *, migrate: bool = True) -> None:
+            await answers.wait()
+
+    bridged = Bridged(tmp_path, Silent())
+    opening = asyncio.create_task(bridged.sink.open(SCHEMA))
+    while not opening.done():
+        await bridged.clock.advance(1.0)
+    await opening
+    rows = [sample("one", number) for number in range(3)]
+    assert "spool" == await bridged.sink.write(rows)
+    assert ["records go to the spool: a sink did not answer within 5 s"] == bridged.warnings
+    bridged.behind.passes()
+    answers.set()
+    while bridged.sink.depth:
+        await bridged.clock.advance(1.0)
+    assert ids(rows) == ids(bridged.behind.kept)
     await bridged.sink.aclose()
     await bridged.tasks.aclose()
