@@ -29,6 +29,8 @@ _LINGER = 0.2
 _RETRY_DELAY = 1.0
 _MAX_WAITING = 100_000
 _TIMEOUT = 10.0
+_LAST_TIMEOUT = 0.25
+"""Seconds to wait for another program that writes, where the event loop has to wait as well."""
 _DAY = 86_400
 
 _COLUMNS = (
@@ -97,7 +99,7 @@ class CostFile:
             sqlite3.Error: The same.
         """
         if self._closed:
-            self._file.write([charge])
+            self._file.write([charge], timeout=_LAST_TIMEOUT)
             return
         if len(self._waiting) >= _MAX_WAITING:
             msg = f"{_MAX_WAITING} charges wait for {self._path}, which cannot be written"
@@ -132,7 +134,7 @@ class CostFile:
         await self.flush()
         if self._waiting:
             try:
-                self._file.write(self._waiting)
+                self._file.write(self._waiting, timeout=_LAST_TIMEOUT)
             except (OSError, sqlite3.Error) as error:
                 self._warn(f"{len(self._waiting)} charges for {self._path} are lost: {error}")
         self._file.close()
@@ -184,11 +186,16 @@ class _File:
         self._lock = threading.Lock()
         self._closed = False
 
-    def write(self, charges: Sequence[Charge]) -> None:
-        """Add *charges*, all or none of them, to the file that is at the path then."""
+    def write(self, charges: Sequence[Charge], *, timeout: float = _TIMEOUT) -> None:
+        """Add *charges*, all or none of them, to the file that is at the path then.
+
+        Args:
+            charges: The charges.
+            timeout: Seconds to wait for another program that writes, where the file is not open.
+        """
         with self._lock:
             try:
-                while not self._written(charges):
+                while not self._written(charges, timeout):
                     self._close()
             except BaseException:
                 self._close()
@@ -197,10 +204,10 @@ class _File:
                 if self._closed:
                     self._close()
 
-    def _written(self, charges: Sequence[Charge]) -> bool:
+    def _written(self, charges: Sequence[Charge], timeout: float) -> bool:
         """Add *charges*; return whether another program can find them."""
         if self._connection is None:
-            self._connection = _open(self._path)
+            self._connection = _open(self._path, timeout)
             self._identity.remember()
         with self._connection:
             _insert(self._connection, charges)
@@ -258,22 +265,22 @@ def _charge(row: Sequence[object]) -> Charge:
     )
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, timeout: float) -> sqlite3.Connection:
     # Only ever a new file is opened here: closing one that is in use gives up SQLite's locks.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    connection = sqlite3.connect(path, timeout=_TIMEOUT, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=timeout, check_same_thread=False)
     try:
-        _set_up(connection)
+        _set_up(connection, timeout)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _set_up(connection: sqlite3.Connection) -> None:
+def _set_up(connection: sqlite3.Connection, timeout: float) -> None:
     # SQLite's own timeout covers neither others that do the same nor the last one to close.
-    deadline = time.monotonic() + _TIMEOUT
+    deadline = time.monotonic() + timeout
     while True:
         try:
             connection.execute("PRAGMA journal_mode=WAL")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import time
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -375,6 +378,22 @@ async def test_what_is_recorded_after_the_end_is_written_too(tmp_path: Path) -> 
     await costs.aclose()
     costs.record(_charge(1.0))
     assert [0.0, 1.0] == [charge.at for charge in read(tmp_path / COSTS)]
+
+
+async def test_what_is_recorded_after_the_end_waits_for_no_other_program(tmp_path: Path) -> None:
+    """The event loop would wait with it, once for each call that the end cuts off."""
+    costs = CostFile(tmp_path / COSTS, Tasks(), lambda warning: None)
+    costs.record(_charge(0.0))
+    await costs.aclose()
+    with closing(sqlite3.connect(tmp_path / COSTS, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        for _ in range(4):
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                costs.record(_charge(1.0))
+        assert time.monotonic() - began < 8.0
+    costs.record(_charge(2.0))
+    assert [0.0, 2.0] == [charge.at for charge in read(tmp_path / COSTS)]
 
 
 async def test_another_plugin_s_table_is_preferred_and_older_costs_still_count(
