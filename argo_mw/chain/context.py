@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +38,9 @@ log = Log("argo_mw")
 
 _MAX_WARNINGS = 1000
 _STORE = "shared store"
+_WAITS = 5
+_WAIT = 1.0
+"""Seconds to wait for a store that is away, before what it refuses to one user is found out."""
 
 
 class Runtime(Protocol):
@@ -324,6 +327,34 @@ class Context:
         log.warning(what, where=where)
         if self.events:
             self.events.emit(Trouble(where, what))
+
+    async def report_refusal(
+        self, where: str, what: str, attempt: Callable[[], Awaitable[object]]
+    ) -> bool:
+        """Report that the store refuses something to *where* alone, and return whether it does.
+
+        What it refuses to all is found and reported without that: this is for what only one of its
+        users asks, such as a channel, or values that are too large for it.
+
+        Args:
+            where: What asks.
+            what: What follows from the refusal, in words.
+            attempt: Asks once more.
+        """
+        health = self.tag_versions.health
+        for _ in range(_WAITS):
+            if not await health.check():
+                break
+            health.look()
+            await self.clock.sleep(_WAIT)
+        else:
+            return False
+        try:
+            await attempt()
+        except SharedUnavailable as error:
+            self.warn_once(where, f"{what}: {error}")
+            return True
+        return False
 
     def _watch_store(self) -> None:
         """Report what the store refuses to its driver or to the layers that use it."""

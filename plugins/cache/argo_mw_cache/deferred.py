@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from argo_mw.plugin import Closed, Context, Outcome, SharedUnavailable
 from argo_mw.store import Freshness
@@ -20,16 +20,26 @@ from argo_mw_cache.stored_answer import AnswerCodec, StoredAnswer
 
 _MAX_ANSWERS = 1_000
 _MAX_BYTES = 16 << 20
+_MAX_REFUSALS = 3
 
 
 @frozen
 class _DeferredAnswer:
-    """An encoded answer, the versions of its tags, the moment it speaks for, and its expiry."""
+    """An answer that waits.
+
+    Attributes:
+        data: Its bytes.
+        versions: The versions of its tags.
+        as_of: The moment that it speaks for.
+        expires_at: When it expires, in seconds since the epoch.
+        refusals: How often the store has refused it since.
+    """
 
     data: bytes
     versions: tuple[object, ...]
     as_of: float
     expires_at: float
+    refusals: int = 0
 
 
 class Deferred:
@@ -84,14 +94,25 @@ class Deferred:
                 self._storing = self._context.tasks.spawn("cache:deferred", self._store_all())
 
     async def _store_all(self) -> None:
-        try:
-            while self._waiting:
-                key, waiting = next(iter(self._waiting.items()))
+        while self._waiting:
+            key, waiting = next(iter(self._waiting.items()))
+            try:
                 await self._store(key, waiting)
-                if self._waiting.get(key) is waiting:
-                    self._drop(key)
-        except SharedUnavailable:
-            return  # the rest keeps waiting
+            except SharedUnavailable:
+                self._postpone(key, waiting)
+                return  # the rest keeps waiting
+            if self._waiting.get(key) is waiting:
+                self._drop(key)
+
+    def _postpone(self, key: str, refused: _DeferredAnswer) -> None:
+        """Let others go first, and give *refused* up in the end: it may be what is refused."""
+        if self._waiting.get(key) is not refused:
+            return
+        del self._waiting[key]
+        if refused.refusals + 1 < _MAX_REFUSALS:
+            self._waiting[key] = evolve(refused, refusals=refused.refusals + 1)
+        else:
+            self._bytes -= len(refused.data)
 
     async def _store(self, key: str, waiting: _DeferredAnswer) -> None:
         ttl = waiting.expires_at - self._context.clock.time()

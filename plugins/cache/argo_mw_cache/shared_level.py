@@ -7,11 +7,14 @@ every reader; it needs no lock.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Coroutine
+from functools import partial
 from typing import TypeVar
 
 from argo_mw.plugin import (
     Call,
+    Closed,
     Context,
     NotEncodable,
     Outcome,
@@ -27,6 +30,9 @@ from argo_mw_cache.stored_answer import AnswerCodec, StoredAnswer, StoreProblem,
 T = TypeVar("T")
 
 _INVALIDATED = StoreProblem("invalidated")
+_TRIAL = "argo:trial:"
+_JUDGE_AGAIN = 60.0
+"""Seconds within which it is not found out again what a refused answer means."""
 
 
 class SharedLevel:
@@ -50,6 +56,7 @@ class SharedLevel:
         self._codec = AnswerCodec(context)
         self._lookups = Lookups(context, timeout)
         self._deferred = Deferred(context, grace=grace)
+        self._judge_again_at = 0.0
 
     async def get(self, call: Call) -> StoredAnswer | StoreProblem | None:
         """Return what the store holds for *call*, unless it was invalidated since."""
@@ -88,10 +95,27 @@ class SharedLevel:
             await self._in_time(self._context.shared.set(key, data, ttl=ttl))
         except (SharedUnavailable, TimeLimitExceeded) as error:
             self._deferred.keep(key, data, tag_snapshot.versions, hit)
+            if isinstance(error, SharedUnavailable):
+                self._judge_soon(key, data)
             why = str(error) or f"it took longer than {self._timeout:g} s"
             return StoreProblem("unreachable", why)
         self._deferred.resume()
         return None
+
+    def _judge_soon(self, key: str, data: bytes) -> None:
+        """Find out whether the store refuses *data* alone, unless it is known to be away."""
+        health, now = self._versions.health, self._clock.monotonic()
+        if health.down or now < self._judge_again_at:
+            return
+        self._judge_again_at = now + _JUDGE_AGAIN
+        with contextlib.suppress(Closed):
+            self._context.tasks.spawn("cache:judge", self._judge(key, data))
+
+    async def _judge(self, key: str, data: bytes) -> None:
+        what = f"answers are not kept in the shared store, such as one of {len(data):,} bytes"
+        # Beside the place of the answer, which may hold a newer one by then.
+        trial = partial(self._context.shared.set, f"{_TRIAL}{key}", data, ttl=1.0)
+        await self._context.report_refusal("cache", what, trial)
 
     async def _in_time(self, code: Coroutine[object, object, T]) -> T:
         return await fail_at(code, self._clock.monotonic() + self._timeout, self._clock)

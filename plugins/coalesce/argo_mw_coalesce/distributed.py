@@ -45,6 +45,8 @@ It is notified of results; this is for a holder that has left or died without pu
 """
 _RETRIES = 8
 """How often, at least, within the life of a lease, a waiting process tries to acquire it."""
+_SUBSCRIBE_AGAIN = 1.0
+"""Seconds after which it is tried again to hear of results, where only that is refused."""
 CLOCK_DIFFERENCE = 60.0
 """Seconds by which clocks of two machines may differ, and the one takes results of the other."""
 
@@ -113,6 +115,8 @@ class DistributedCoalesce:
         self._store_timeout = store_timeout
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}
         self._subscribing: asyncio.Task[Subscription] | None = None
+        self._judging: asyncio.Task[None] | None = None
+        self._try_again_at = 0.0
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the outcome of this load, or of one elsewhere that ends after this call began."""
@@ -345,13 +349,33 @@ class DistributedCoalesce:
         """Return once this process is notified of results; all calls share one subscription."""
         subscribing = self._subscribing
         if subscribing is None or _has_failed(subscribing):
+            if self._clock.monotonic() < self._try_again_at:
+                msg = "results of other processes are not heard of"
+                raise SharedUnavailable(msg)
             subscribing = self._context.tasks.spawn("coalesce:subscribe", self._subscribe())
             self._subscribing = subscribing
         if not subscribing.done():
             await asyncio.shield(subscribing)
 
     async def _subscribe(self) -> Subscription:
-        return await self._shared.subscribe(CHANNEL, self._on_result, self._on_gap)
+        try:
+            return await self._shared.subscribe(CHANNEL, self._on_result, self._on_gap)
+        except SharedUnavailable:
+            if self._judging is None or self._judging.done():
+                with contextlib.suppress(Closed):
+                    self._judging = self._context.tasks.spawn("coalesce:judge", self._judge())
+            raise
+
+    async def _judge(self) -> None:
+        """Report that this channel is refused, if the store refuses nothing else."""
+
+        async def subscribe() -> None:
+            heard = await self._shared.subscribe(CHANNEL, self._on_result, self._on_gap)
+            await heard.aclose()
+
+        what = "results of other processes are not heard of, so each one loads"
+        if await self._context.report_refusal("coalesce", what, subscribe):
+            self._try_again_at = self._clock.monotonic() + _SUBSCRIBE_AGAIN
 
     def _on_result(self, message: bytes) -> None:
         _wake(self._waiting.get(message.decode("utf-8", "replace"), ()))

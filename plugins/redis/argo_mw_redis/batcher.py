@@ -3,6 +3,9 @@
 A few connections carry one batch each at a time; while all are busy, the next batch grows. A
 caller owns nothing but a future: leaving disturbs neither the others nor the connection.
 
+A connection that the server has closed while nothing was under way, because it was idle for longer
+than the server allows, is replaced before anything is sent on it: what waits goes on the new one.
+
 When a connection fails, everything under way fails, and from then on every command fails at once,
 for as long as the server is unreachable: a background task, never a caller, finds out when it is
 back. A server that refuses what it is asked, such as writes, stays: each refusal is an error of its
@@ -12,7 +15,7 @@ command. Only a replica is not the server to ask: it counts as unreachable until
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
@@ -20,7 +23,6 @@ from attrs import evolve
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
     InvalidResponse,
-    NoPermissionError,
     NoScriptError,
     ReadOnlyError,
     RedisError,
@@ -193,16 +195,21 @@ class Batcher:
     def _flush(self) -> None:
         self._scheduled = False
         while self._outbox and self._idle:
+            if _has_ended(self._idle[-1]):
+                self._run(self._replace(self._idle.pop()), "argo-mw:redis-replace")
+                continue
             batch, self._outbox = self._outbox.split()
             if batch:
                 connection = self._idle.pop()
                 self._busy[connection] = batch
-                carrying = self._carry(connection, batch)
-                task = self._loop.create_task(carrying, name="argo-mw:redis-batch")
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
+                self._run(self._carry(connection, batch), "argo-mw:redis-batch")
         if self._unreachable is not None:
             self._fail_waiting()
+
+    def _run(self, code: Coroutine[object, object, None], name: str) -> None:
+        task = self._loop.create_task(code, name=name)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     # -- one batch on one connection -----------------------------------------------------
 
@@ -254,6 +261,31 @@ class Batcher:
         self._outbox.commands.append(evolve(command, arguments=words, script=None))
 
     # -- the server goes and comes back --------------------------------------------------
+
+    async def _replace(self, ended: AbstractConnection) -> None:
+        """Connect anew in place of *ended*, on which nothing is under way."""
+        await ended.disconnect(nowait=True)
+        fresh: AbstractConnection | None = None
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                fresh = await self._server.connect()
+                await self._prepare(fresh)
+        except Exception as error:
+            await self._on_lost(fresh or ended, Batch(), error)
+            return
+        except BaseException:
+            self._unreachable = self._unreachable or "a connection was cut off"
+            self._fail_waiting()
+            if fresh is not None:
+                await fresh.disconnect(nowait=True)
+            raise
+        fresh.socket_timeout = None
+        self.openings += 1
+        if self._unreachable is None:
+            self._idle.append(fresh)
+            self._flush()
+        else:  # lost meanwhile on another connection
+            await fresh.disconnect(nowait=True)
 
     async def _on_lost(
         self, connection: AbstractConnection, batch: Batch, error: Exception
@@ -318,8 +350,8 @@ class Batcher:
         await connection.send_packed_command([*loads, probe], check_health=False)
         for script in ALL:
             reply = await _next_reply(connection)
-            # Without that right, scripts are sent whole.
-            if reply != script.sha and not isinstance(reply, NoPermissionError):
+            # Without that right, or without that command, scripts are sent whole.
+            if reply != script.sha and not isinstance(reply, ResponseError):
                 raise InvalidResponse(_NONSENSE)
         reply = await _next_reply(connection)
         if isinstance(reply, ReadOnlyError):
@@ -339,6 +371,12 @@ class Batcher:
         self._busy.clear()
         for connection in connections:
             await connection.disconnect(nowait=True)
+
+
+def _has_ended(connection: AbstractConnection) -> bool:
+    """Return whether the server has closed *connection*, which is idle."""
+    reader = connection._reader
+    return reader is not None and reader.at_eof()
 
 
 async def _next_reply(connection: AbstractConnection) -> Any:

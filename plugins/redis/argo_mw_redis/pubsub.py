@@ -21,7 +21,7 @@ from typing import Any, Final
 from attrs import define, field
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoPermissionError
+from redis.exceptions import ResponseError
 
 from argo_mw.plugin import Clock, Log, SharedUnavailable
 from argo_mw_redis.refusals import refusal, unreachable
@@ -119,7 +119,7 @@ class PubSub:
                 if channel not in self._subscriptions:
                     await self._listen_to(channel)
         except Exception as error:  # redis-py raises anything for a nonsensical reply
-            if not isinstance(error, NoPermissionError):  # of other channels messages arrive
+            if not isinstance(error, ResponseError):  # of other channels messages arrive
                 await self._disconnect()
             raise SharedUnavailable(self._reason(error)) from error
         self._subscriptions.setdefault(channel, []).append(subscription)
@@ -196,7 +196,7 @@ class PubSub:
                 reply: Any = await connection.read_response(
                     disable_decoding=True, timeout=self._options.timeout
                 )
-            except NoPermissionError as error:
+            except ResponseError as error:
                 reply = error
             silences = silences + 1 if reply is None else 0
             if silences > 1:
@@ -208,7 +208,7 @@ class PubSub:
                 self._handle(reply)
 
     def _handle(self, reply: Any) -> None:
-        if isinstance(reply, NoPermissionError):
+        if isinstance(reply, ResponseError):
             self._fail_confirmations(reply)  # the reply to a subscription of ours
             return
         kind, *rest = reply
@@ -275,7 +275,7 @@ class PubSub:
 
     def _reason(self, error: Exception) -> str:
         options = self._options
-        if isinstance(error, NoPermissionError):
+        if isinstance(error, ResponseError):
             return refusal("SUBSCRIBE", error, options.prefix)
         why = unreachable(error, prefix=options.prefix, escaped=options.escaped)
         return f"Redis cannot be reached: {why}"

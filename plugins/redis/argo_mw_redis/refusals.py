@@ -15,6 +15,19 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "volatile-lru",
     "READONLY": "it is a replica: name the master in the URL, or the sentinels that know it",
     "NOREPLICAS": "too few replicas follow it: bring them back, or lower min-replicas-to-write",
+    "BUSY": "a script of another program keeps it busy: end that with SCRIPT KILL",
+    **dict.fromkeys(
+        ("CROSSSLOT", "MOVED", "ASK", "CLUSTERDOWN"),
+        "it is a node of a cluster, which cannot be used: name a server without cluster mode, or "
+        "the sentinels of one",
+    ),
+}
+_NO_COMMAND: Final = "unknown command"
+_ARGUMENTS: Final = ", with args beginning with"
+"""Where Redis begins to repeat what the command was sent with: keys, and maybe values."""
+_OTHER_REMEDIES: Final[Mapping[str, str]] = {
+    "max number of clients": "raise maxclients, or end other clients",
+    "loading the dataset": "it can be used once it has loaded its data",
 }
 _SCRIPT: Final = re.compile(r",? script: [0-9a-f]{40}")
 """Where Redis begins to say in which script, and in which line of it, an error arose."""
@@ -35,10 +48,12 @@ def code_of(error: ResponseError) -> str:
 def refusal(command: str, error: ResponseError, prefix: str) -> str:
     """Return that Redis refused *command* with *error*, and what to do about it."""
     code = code_of(error)
-    text = _SCRIPT.split(str(error))[0].partition(". ")[0].rstrip(". ")
+    text = _SCRIPT.split(str(error))[0].partition(_ARGUMENTS)[0].partition(". ")[0].rstrip(". ")
     said = text if text.startswith(code) else f"{code} {text}"
     if code == "NOPERM" or "ACL failure" in text:
         remedy = f"grant its user what is needed: ACL SETUSER … {rights(prefix)}"
+    elif text.startswith(_NO_COMMAND):
+        remedy = "it offers no such command: undo rename-command, or use a server that has it"
     else:
         remedy = _REMEDIES.get(code, "")
     return f"Redis refused {command} ({said})" + (f"; {remedy}" if remedy else "")
@@ -63,4 +78,6 @@ def unreachable(error: Exception, *, prefix: str, escaped: bool) -> str:
     if isinstance(error, ResponseError) and code_of(error) in _REMEDIES:
         return refusal("SET", error, prefix).removeprefix("Redis ")
     why = "it did not answer in time" if isinstance(error, TimeoutError) else str(error)
-    return f"{(why or type(error).__name__).rstrip('. ')}; start it, or correct the URL"
+    said = (why or type(error).__name__).rstrip(". ")
+    known = (remedy for words, remedy in _OTHER_REMEDIES.items() if words in said)
+    return f"{said}; {next(known, 'start it, or correct the URL')}"

@@ -8,13 +8,14 @@ import random
 
 import pytest
 
-from argo_mw import ArgoError, SharedUnavailable
-from argo_mw.plugin import Codecs, SystemClock, TagVersions
-from argo_mw.store import Freshness, Lease
+from argo_mw import Argo, ArgoError, SharedUnavailable
+from argo_mw.plugin import Codecs, SystemClock, TagVersions, context_of
+from argo_mw.store import Ability, Freshness, Lease
 from argo_mw.store.codec import Undecodable
 from argo_mw.testing import FakeClock, settle
 from argo_mw.testing.shared import Listener, eventually
-from argo_mw_redis import open_redis, pubsub
+from argo_mw_redis import open_redis, plugin, pubsub
+from argo_mw_redis.batcher import _has_ended
 from argo_mw_redis.pubsub import PubSub, seal
 from argo_mw_redis.servers import SentinelServer, parse
 
@@ -162,6 +163,58 @@ async def test_scripts_that_the_server_has_forgotten_are_sent_again(server):
     server.command("SCRIPT", "FLUSH")
     counts = await asyncio.gather(*(shared.add("count") for _ in range(10)))
     assert list(range(2, 12)) == sorted(count.value for count in counts)
+    await shared.aclose()
+
+
+@pytest.mark.parametrize(
+    ("commands", "refused"),
+    [
+        (["SCRIPT"], set()),
+        (["EVAL"], set()),
+        (["SCRIPT", "EVAL", "EVALSHA"], {Ability.LEASE, Ability.COUNT}),
+        (["SUBSCRIBE"], {Ability.HEAR}),
+        (["PUBLISH"], {Ability.ANNOUNCE}),
+        (["MGET"], {Ability.READ}),
+    ],
+)
+async def test_a_command_that_a_server_does_not_offer_is_refused_with_a_remedy(
+    start_server, tmp_path, commands, refused
+):
+    options = [word for command in commands for word in ("--rename-command", command, "")]
+    server = start_server(*options)
+    settings = {"argo": {"shared": server.url, "state_dir": str(tmp_path)}}
+    async with Argo.open(settings, plugins={"redis": plugin}, installed=False) as argo:
+        found = await context_of(argo).tag_versions.health.check()
+    assert refused == set(found)
+    for why in found.values():
+        assert "undo rename-command" in why
+        assert "argo:" not in why, "it shows no keys and no values"
+
+
+async def test_connections_that_the_server_ends_while_they_are_idle_cost_nothing(server):
+    shared = await open_redis(server.url + "?connections=2")
+    await shared.set("key", b"value")
+    for number in range(3):
+        server.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await eventually(lambda: all(map(_has_ended, shared._batcher._idle)), TIMEOUT)
+        found = await asyncio.gather(*(shared.get("key") for _ in range(20)))
+        assert [b"value"] * 20 == found
+        assert 1 == (await shared.add(f"count-{number}")).value
+    await shared.aclose()
+
+
+async def test_an_idle_connection_to_a_server_that_died_is_noticed_at_once(server):
+    shared = await open_redis(server.url)
+    server.kill()
+    await eventually(lambda: _has_ended(shared._batcher._idle[0]), TIMEOUT)
+    waiting = [asyncio.create_task(shared.get("key")) for _ in range(20)]
+    assert {SharedUnavailable} == {
+        type(one) for one in await asyncio.gather(*waiting, return_exceptions=True)
+    }
+    assert shared.unreachable is not None
+    server.start()
+    await eventually(lambda: shared.unreachable is None, TIMEOUT)
+    assert await shared.get("key") is None
     await shared.aclose()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Mapping
 
@@ -75,6 +77,32 @@ def master(server: RealServer) -> None:
     server.command("REPLICAOF", "NO", "ONE")
 
 
+def keep_busy(server: RealServer) -> None:
+    """Run a script without end, and return once it keeps the server from all else."""
+    if b"-BUSY" in server.command("PING"):
+        return
+    config(busy_reply_threshold="1")(server)
+    threading.Thread(target=run_for_ever, args=(server,), daemon=True).start()
+    until_said(server, lambda said: b"-BUSY" in said)
+
+
+def run_for_ever(server: RealServer) -> None:
+    with contextlib.suppress(OSError):
+        server.command("EVAL", "while true do end", "0")
+
+
+def end_script(server: RealServer) -> None:
+    server.command("SCRIPT", "KILL")
+    until_said(server, lambda said: b"-BUSY" not in said)
+
+
+def until_said(server: RealServer, condition: Callable[[bytes], bool]) -> None:
+    deadline = time.monotonic() + TIMEOUT
+    while not condition(server.command("PING")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def acl(rules: str, *, others_hear: bool = False, spares: bool = False) -> Fault:
     return Fault(user(rules), user(ALL), f"ACL SETUSER … {rights('argo:')}", others_hear, spares)
 
@@ -83,6 +111,7 @@ FAULTS: Mapping[str, Fault] = {
     "it cannot save": Fault(fail_to_save, save, "stop-writes-on-bgsave-error"),
     "it is full": Fault(config(maxmemory="1"), config(maxmemory="0"), "raise maxmemory"),
     "it is a replica": Fault(replica, master, "name the master in the URL"),
+    "it is busy with a script": Fault(keep_busy, end_script, "SCRIPT KILL"),
     "it has too few replicas": Fault(
         config(min_replicas_to_write="1"), config(min_replicas_to_write="0"), "bring them back"
     ),

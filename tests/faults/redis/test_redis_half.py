@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 from attrs import define, field
@@ -141,3 +142,42 @@ async def test_no_more_rights_are_needed_than_those_that_are_named(server, join)
         refused = await context_of(here.argo).tag_versions.health.check()
         assert {} == refused
         assert [] == here.troubles + there.troubles
+
+
+async def test_one_channel_that_is_refused_is_one_trouble(server, join):
+    """Invalidations arrive, the results of other processes do not."""
+    server.allow("app", "~* &argo:tag-versions +@all")
+    here, there = join(), join()
+    async with here.argo, there.argo:
+        for symbol, one in (("known", here), ("another", there)):
+            await one.ask(symbol)
+            await eventually(lambda one=one: one.troubles, TIMEOUT)
+            [trouble] = one.troubles
+            assert trouble.startswith("coalesce: results of other processes are not heard of")
+            assert rights("argo:") in trouble
+        here.world["known"] = 2
+        assert await here.argo.invalidate("subject:known")
+        await there.hears("known", 2)
+
+
+async def test_an_answer_that_the_server_does_not_take_is_one_trouble_and_harms_no_other(
+    server, join
+):
+    """It ends the connection on which such an answer comes."""
+    server.command("CONFIG", "SET", "proto-max-bulk-len", "1mb")
+    here, there = join(), join()
+    here.world["large"] = os.urandom(1_500_000).hex()
+    async with here.argo, there.argo:
+        for _ in range(3):
+            await here.ask("large")
+            await here.argo.invalidate("subject:large")
+        for number in range(100):
+            assert 1 == await here.ask(f"small {number}")
+        said = "cache: answers are not kept in the shared store, such as one of"
+        await eventually(lambda: any(one.startswith(said) for one in here.troubles), TIMEOUT)
+        await until_whole(here)
+        for number in range(100):
+            assert 1 == await here.ask(f"later {number}")
+        assert 1 == await there.ask("later 99")
+        assert 0 == there.loads
+        assert 1 == sum(one.startswith(said) for one in here.troubles)
