@@ -9,11 +9,11 @@ Nothing is sent; counts of each subject are drawn for each block of 30 s, with t
   a power law of index 2.5 and the third moment is infinite) around the sum of a level of the subject's
   own (sigma 0.3), a daily pattern (0.2), and two autoregressive processes: one that all subjects
   share (sigma 0.25, half-life 10 min), and one of each subject's own (sigma 0.2, half-life 3 min).
-- 0.2 % of calls fail; every 6 h on average 20 % do for 3 minutes, in both arms.
-- 40 % of calls need a request, more or less by subject (sigma 0.3) and hour. The cost of a request is
-  heavy-tailed (coefficient of variation 1.3) and differs by subject (sigma 0.5).
-- One call in a hundred is audited, so that audits are 1 % extra calls, three in treatment for each in
-  control. The error of a served price has a coefficient of variation of 0.5 around 5 basis points, times
+- 0.2 % of calls fail; every 12 h on average 20 % do for 3 minutes, in both arms.
+- 80 % of calls need a request, more or less by subject (sigma 0.3) and hour. The cost of a request is
+  gamma-distributed (coefficient of variation 0.7) and differs by subject (sigma 0.3).
+- One call in a hundred is audited, so that audits are 1 % extra calls: four in treatment for each
+  in control, of random subjects, as soon as so many calls allow for one. The error of a served price has a coefficient of variation of 0.35 (as the mean of five has) around 5 basis points, times
   a level of the subject's own (sigma 0.3) and a volatility that all share (sigma 0.3, half-life
   1 h). One answer in ten thousand is wrong.
 
@@ -22,6 +22,7 @@ Each harm and gain changes what treatment does from the first minute of a ramp.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import exp, log, pi
 
 import numpy as np
@@ -40,14 +41,14 @@ BASELINE_HOURS = 72
 DAY = 86_400.0
 SCALE = 0.4
 ERRORS = 0.002
-REQUESTS = 0.4
+REQUESTS = 0.8
 USD = 0.002
-USD_VARIATION = 1.3
+USD_VARIATION = 0.7
 DISTANCE = 5e-4
-DISTANCE_VARIATION = 0.5
+DISTANCE_VARIATION = 0.35
 WRONG = 1e-4
 AUDITED = 0.01
-AUDITED_IN_TREATMENT = 0.75
+AUDITED_IN_TREATMENT = 0.8
 
 _COLUMN = {name: number for number, name in enumerate(FIELDS)}
 
@@ -92,7 +93,7 @@ class Service:
         popularity = random.lognormal(0.0, 0.5, SUBJECTS)
         self._popularity = popularity / popularity.sum()
         self._level = random.normal(0.0, 0.3, SUBJECTS)
-        self._usd = random.lognormal(-0.125, 0.5, SUBJECTS) * USD
+        self._usd = random.lognormal(-0.045, 0.3, SUBJECTS) * USD
         self._need = np.minimum(REQUESTS * random.lognormal(-0.045, 0.3, SUBJECTS), 0.95)
         self._distance = random.lognormal(-0.045, 0.3, SUBJECTS) * DISTANCE
         self._phase = random.uniform(0.0, DAY)
@@ -102,6 +103,8 @@ class Service:
         self._shared = random.normal(0.0, 0.25)
         self._own = random.normal(0.0, 0.2, SUBJECTS)
         self._volatility = random.normal(0.0, 0.3)
+        self._outage = 0.0
+        self._paces: dict[float, _Pace] = {}
 
     def before(self) -> Arm:
         """Return what was counted of each subject in the days before the ramp, by the hour."""
@@ -114,7 +117,13 @@ class Service:
             shared = self._random.normal(0.0, spread**0.5, (12, SUBJECTS))
             for part in range(0, 12, 3):
                 sums += self._draw(
-                    everyone, at, 900.0, shared[part], NONE, AUDITED, self._random.normal(0.0, 0.3)
+                    everyone,
+                    at,
+                    900.0,
+                    shared[part],
+                    NONE,
+                    self._any,
+                    self._random.normal(0.0, 0.3),
                 )
         return Arm(self.names, sums)
 
@@ -141,12 +150,12 @@ class Service:
         both = np.concatenate([treatment, control])
         minutes = seconds / 60.0
         slow, own, hour = (exp(-log(2.0) * minutes / half) for half in (10.0, 3.0, 60.0))
-        audits = AUDITED * SUBJECTS / len(treatment) * AUDITED_IN_TREATMENT
-        rest = AUDITED * SUBJECTS / len(control) * (1.0 - AUDITED_IN_TREATMENT)
-        share = np.concatenate([np.full(len(treatment), audits), np.full(len(control), rest)])
+        if percent not in self._paces:
+            self._paces[percent] = _Pace(random, len(treatment), len(control))
+        pace = self._paces[percent]
         treated = np.arange(len(both)) < len(treatment)
         names = [[self.names[i] for i in arm] for arm in (treatment, control)]
-        outage, blocks = 0, []
+        blocks = []
         for block in range(number):
             at = start + block * seconds
             self._shared = slow * self._shared + random.normal(0.0, 0.25 * (1 - slow**2) ** 0.5)
@@ -154,21 +163,19 @@ class Service:
             self._own = own * self._own + noise
             drift = random.normal(0.0, 0.3 * (1 - hour**2) ** 0.5)
             self._volatility = hour * self._volatility + drift
-            outage = (
-                round(180 / seconds)
-                if random.random() < seconds / (6 * 3600.0)
-                else max(outage - 1, 0)
-            )
+            self._outage -= seconds
+            if random.random() < seconds / (12 * 3600.0):
+                self._outage = 180.0
             sums = self._draw(
                 both,
                 self._phase + at,
                 seconds,
                 self._shared + self._own[both],
                 effect,
-                share,
+                pace.audits,
                 self._volatility,
                 treated,
-                0.2 if outage else 0.0,
+                0.2 if self._outage > 0 else 0.0,
             )
             one, two = sums[: len(treatment)], sums[len(treatment) :]
             blocks.append(Block(at, seconds, Arm(names[0], one), Arm(names[1], two)))
@@ -181,7 +188,7 @@ class Service:
         seconds: float,
         latency: Numbers,
         effect: Effect,
-        audited: Numbers | float,
+        audited: Callable[[Numbers], Numbers],
         volatility: float,
         treated: NDArray[np.bool_] | None = None,
         outage: float = 0.0,
@@ -203,13 +210,17 @@ class Service:
         shape = requests / USD_VARIATION**2
         usd = random.standard_gamma(shape) * USD_VARIATION**2
         usd *= self._usd[who] * _if(treated, effect.usd)
-        audits = random.binomial(calls, np.minimum(audited, 1.0))
+        audits = audited(calls)
         wrong = random.binomial(audits, WRONG + effect.wrong * treated)
         spread = DISTANCE_VARIATION**2
         distance = random.standard_gamma(audits / spread) * spread * self._distance[who]
         distance *= exp(volatility) * _if(treated, effect.distance)
         columns = (calls, errors, slow, slowest, requests, usd, audits, wrong, distance)
         return np.stack(columns, axis=1).astype(np.float64)
+
+    def _any(self, calls: Numbers) -> Numbers:
+        """Return how many of the calls before a ramp are audited, of each subject."""
+        return np.asarray(self._random.binomial(calls, AUDITED))
 
     def _thresholds(self) -> tuple[float, float]:
         """Return the logarithms of the 95th and the 99th percentile of latency."""
@@ -219,6 +230,30 @@ class Service:
         noise = random.laplace(0.0, SCALE, 20_000)
         slow, slowest = np.quantile(self._level[levels] + moving + noise, [0.95, 0.99])
         return float(slow), float(slowest)
+
+
+class _Pace:
+    """Audits calls of both arms, as soon as so many of all allow for one more."""
+
+    def __init__(self, random: np.random.Generator, treatment: int, control: int) -> None:
+        self._random = random
+        self._treatment = treatment
+        self._shares = (
+            AUDITED * SUBJECTS / treatment * AUDITED_IN_TREATMENT,
+            AUDITED * SUBJECTS / control * (1.0 - AUDITED_IN_TREATMENT),
+        )
+        self._owed = random.uniform(0.0, 1.0, 2)
+
+    def audits(self, calls: Numbers) -> Numbers:
+        """Return how many of *calls*, treatment's first, are audited, of each subject."""
+        found = []
+        arms = (calls[: self._treatment], calls[self._treatment :])
+        for arm, (own, share) in enumerate(zip(arms, self._shares, strict=True)):
+            self._owed[arm] += share * own.sum()
+            number = min(int(self._owed[arm]), int(own.sum()))
+            self._owed[arm] -= number
+            found.append(self._random.multivariate_hypergeometric(own, number))
+        return np.concatenate(found)
 
 
 def _above(distance: Numbers) -> Numbers:

@@ -8,9 +8,8 @@ import numpy as np
 from attrs import frozen
 from numpy.typing import NDArray
 
-from argo_mw_rollout.statistics.differences import Chosen
 from argo_mw_rollout.statistics.metrics import METRICS
-from argo_mw_rollout.statistics.sequence import Numbers, Sums, boundary, interval
+from argo_mw_rollout.statistics.sequence import Numbers, Sums, boundary, interval, within
 from argo_mw_rollout.statistics.step import Step
 from argo_mw_rollout.statistics.subjects import RELATIVE, Baseline, Subjects, of, per
 
@@ -44,7 +43,9 @@ class Comparison:
         control: The level in control.
         before: The level that was usual for control's subjects before the ramp.
         sums: What the intervals are made from.
-        chosen: The blocks that were taken.
+        blocks: How many blocks of the chosen length there are.
+        spread: How many times larger the variance is than the blocks show.
+        subjects: The same change as a sum over subjects.
     """
 
     change: Numbers
@@ -52,21 +53,21 @@ class Comparison:
     control: Numbers
     before: Numbers
     sums: Sums
-    chosen: Chosen
+    blocks: NDArray[np.int64]
+    spread: Numbers
+    subjects: Sums
 
     @property
     def known(self) -> NDArray[np.bool_]:
         """Whether anything was counted that a metric is a share of."""
         return np.asarray(self.sums.ww > 0)
 
-    @property
-    def blocks(self) -> NDArray[np.int64]:
-        """How many blocks of the chosen length there are."""
-        return self.chosen.blocks
-
     def interval(self, alpha: Numbers | float) -> tuple[Numbers, Numbers]:
         """Return the changes that are left open, with *alpha* for each side."""
-        return interval(self.sums, alpha, spread=self.chosen.spread)
+        low, high = interval(self.sums, alpha, spread=self.spread)
+        bound = boundary(np.maximum(self.sums.size(), 1.0), alpha) ** 2
+        below, above = within(self.subjects, bound)
+        return np.minimum(low, below), np.maximum(high, above)
 
     def seconds_until(self, at: int, limit: float, alpha: float, elapsed: float) -> float | None:
         """Return about how long until a change of *limit* is ruled out, if nothing changes."""
@@ -76,7 +77,7 @@ class Comparison:
         if room <= 0.0:
             return None
         size = float(self.sums.size()[at])
-        bound = float(boundary(max(size, 1.0), alpha)) ** 2 * float(self.chosen.spread[at])
+        bound = float(boundary(max(size, 1.0), alpha)) ** 2 * float(self.spread[at])
         variance = float(self.sums.variance(np.asarray(limit))[at] / self.sums.w[at] ** 2)
         times = bound * variance / room**2  # which the bound's own slow growth leaves out
         return elapsed * max(times - 1.0, 0.0)
@@ -85,9 +86,9 @@ class Comparison:
 def compare(step: Step, baseline: Baseline) -> Comparison:
     """Return what *step* has shown.
 
-    The variance is the largest of three: what the blocks show, which knows whatever changes with
-    time; what the subjects show, which knows whatever stays with a subject, such as one whose
-    upstream is down; and for shares of rare cases, what chance alone makes of so many.
+    Of two intervals the wider ends count: that of the blocks, which knows whatever changes with
+    time, and that of the subjects, which knows whatever stays with one of them, such as an upstream
+    that is down for it. Shares of rare cases vary at least as much as chance makes them.
     """
     chosen = step.differences.chosen()
     one, two = _levels(step.treatment, baseline), _levels(step.control, baseline)
@@ -96,25 +97,17 @@ def compare(step: Step, baseline: Baseline) -> Comparison:
         change = np.nan_to_num(sums.effect(), nan=0.0, posinf=np.inf, neginf=-np.inf)
         treatment, control = one.counted / one.shares, two.counted / two.shares
         usual = two.usual / two.shares
-        scale = two.counted / two.usual
-        ratio = one.counted / one.usual / scale
-        relative = one.variance / scale**2 + ratio**2 * two.variance / scale**2
-    between = np.where(RELATIVE, relative, one.variance + two.variance) * sums.w**2
-    chance = _chance(one, two, baseline) * step.differences.weight
-    needed = np.maximum(
-        np.nan_to_num(between, nan=0.0, posinf=0.0),
-        np.where(_SHARE, np.nan_to_num(chance, nan=0.0), 0.0),
-    )
-    finite = np.where(np.isfinite(change), change, 0.0)
-    more = np.maximum(needed / chosen.spread - sums.variance(finite), 0.0)
-    widened = Sums(sums.x, sums.w, sums.xx + more, sums.xw, sums.ww)
+    chance = np.where(_SHARE, _chance(one, two, baseline) * step.differences.weight, 0.0)
+    xx = np.maximum(sums.xx, np.nan_to_num(chance))
     return Comparison(
         change,
         np.nan_to_num(treatment),
         np.nan_to_num(control),
         np.nan_to_num(usual),
-        widened,
-        chosen,
+        Sums(sums.x, sums.w, xx, sums.xw, sums.ww),
+        chosen.blocks,
+        chosen.spread,
+        _between(change, one, two, sum(step.subjects)),
     )
 
 
@@ -123,6 +116,18 @@ def _referred(sums: Sums, weight: Numbers, blocks: NDArray[np.int64]) -> Sums:
     none = (sums.ww <= 0) & (weight > 0)
     ww = np.where(none, weight**2 / np.maximum(blocks, 1), sums.ww)
     return Sums(sums.x, np.where(none, weight, sums.w), sums.xx, sums.xw, ww)
+
+
+def _between(change: Numbers, one: _Levels, two: _Levels, subjects: int) -> Sums:
+    """Return the change and its variance between subjects, as if these were its blocks."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        scale = np.where(RELATIVE, two.counted / two.usual, 1.0) ** 2
+        parts = [np.where(scale > 0, arm.variance / scale, 0.0) for arm in (one, two)]
+    # A variance between few subjects is uncertain itself; what is beyond its own error counts.
+    treatment, control = (part * (1.0 - np.sqrt(2.0 / max(subjects - 2, 3))) for part in parts)
+    finite = np.where(np.isfinite(change), change, 0.0)
+    share = np.where(RELATIVE, control, 0.0)
+    return Sums(finite, np.ones_like(finite), treatment + control, -share, share)
 
 
 def _levels(subjects: Subjects, baseline: Baseline) -> _Levels:

@@ -24,7 +24,9 @@ LENGTHS: Final = 9
 """Lengths of block that are kept: 1, 2, 4 … 256 of those that come in."""
 
 _ENOUGH: Final = 8
-_NEEDED: Final = np.array([5.0 if m.per == "calls" else 1.0 for m in METRICS.values()])
+_NEEDED: Final = np.array([5.0 if m.per == "calls" else 0.2 for m in METRICS.values()])
+"""Usual calls in each arm that make a block; of audits, each one that is there."""
+
 _ALL: Final = np.arange(len(METRICS))
 
 
@@ -121,15 +123,16 @@ class Differences:
         np.divide(spread[1:], spread[:-1], out=told[:-1], where=spread[:-1] > 0)
         told[:-1] -= np.where(spread[:-1] > 0, 1.0, 0.0)
         told[:-1][counts[1:] < _ENOUGH] = 0.0
+        error = 1.0 / np.sqrt(np.maximum(counts, 1))
         at = np.zeros(len(METRICS), dtype=np.int64)
         for length in range(LENGTHS - 1):
-            dependent = told[length] > 1.0 / np.sqrt(np.maximum(counts[length], 1))
+            dependent = told[length] > 2.0 * error[length]
             at = np.where((at == length) & dependent, length + 1, at)
         return Chosen(
             Sums(*self._sums[:, at, _ALL]),
             counts[at, _ALL],
             2**at,
-            1.0 + 2.0 * np.maximum(told[at, _ALL], 0.0),
+            1.0 + 2.0 * np.maximum((told - error)[at, _ALL], 0.0),
         )
 
     def as_data(self) -> dict[str, object]:

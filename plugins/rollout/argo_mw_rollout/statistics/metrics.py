@@ -73,12 +73,12 @@ class Guardrail:
 
 
 GUARDRAILS: Mapping[str, Guardrail] = {
-    "errors": Guardrail(0.002, 0.20),
+    "errors": Guardrail(0.002, 0.25),
     "slow": Guardrail(0.20, 0.10),
     "slowest": Guardrail(0.30, 0.05),
     "requests": Guardrail(0.05, 0.05),
-    "usd": Guardrail(0.05, 0.05),
-    "distance": Guardrail(0.10, 0.15),
-    "wrong": Guardrail(0.0005, 0.40),
+    "usd": Guardrail(0.05, 0.10),
+    "distance": Guardrail(0.05, 0.20),
+    "wrong": Guardrail(0.0005, 0.25),
 }
 """The guardrails of a plan that names none."""

@@ -107,13 +107,25 @@ def interval(
     Returns:
         The lower and the upper ends by metric, infinite where nothing is ruled out.
     """
-    bound = boundary(np.maximum(sums.size(), 1.0), alpha) ** 2 * spread
+    return within(sums, boundary(np.maximum(sums.size(), 1.0), alpha) ** 2 * spread)
+
+
+def within(sums: Sums, bound: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the effects *m* for which the sum of ``x - m w`` is within its error.
+
+    Args:
+        sums: What sum and variance are computed from.
+        bound: The square of how many standard errors it may be off.
+
+    Returns:
+        The lower and the upper ends by metric, infinite where nothing is ruled out.
+    """
     # (x - m w)^2 <= bound * variance(m) is a quadratic inequality in m.
     square = sums.w**2 - bound * sums.ww
     linear = sums.x * sums.w - bound * sums.xw
     constant = sums.x**2 - bound * sums.xx
     root = np.sqrt(np.maximum(linear**2 - square * constant, 0.0))
-    known = (square > 0) & (sums.ww > 0)
+    known = (square > 0) & (sums.w > 0)
     safe = np.where(known, square, 1.0)
     low = np.where(known, (linear - root) / safe, -np.inf)
     high = np.where(known, (linear + root) / safe, np.inf)

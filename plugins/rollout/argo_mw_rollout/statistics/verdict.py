@@ -70,8 +70,8 @@ class Verdict:
         percent: The share at which it was found.
         subjects: How many subjects were seen in treatment and in control.
         calls: How many calls were judged in treatment and in control.
-        seconds: About how many seconds until there is more to say, if nothing changes; ``None`` when
-            unknown, or when waiting will not help.
+        seconds: About how many seconds until there is more to say, if nothing changes; ``None``
+            when unknown, or when waiting will not help.
         loud: Whether something is wrong that a person should look at.
     """
 

@@ -128,7 +128,7 @@ def _of_wrong(rules: Rules, step: Step, before: Before) -> Evidence:
     limit = _limit(margin, step)
     # Of the whole ramp, so that little is seen, too, and of this step alone, so that harm which
     # begins late is: half of the trust for each, and the half for steps shared among them.
-    harm = max(
+    harm = np.logaddexp(
         rare.evidence_of_harm(every, control, before.ramp, margin),
         rare.evidence_of_harm(treatment, control, before.ramp, margin) - log(rules.steps),
     ) - log(2.0)
