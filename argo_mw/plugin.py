@@ -127,9 +127,11 @@ from argo_mw.flags.control import (
     FlagControl,
 )
 from argo_mw.model.call import (
+    ALONE,
     ASKED_AT,
     ENDS_WITH_CALLERS,
     ON_SENT,
+    OWN_FAILURES,
     Call,
 )
 from argo_mw.model.charge import (
@@ -235,10 +237,12 @@ from argo_mw.store import (
 )
 
 __all__ = [
+    "ALONE",
     "ASKED_AT",
     "ENDS_WITH_CALLERS",
     "NO_COST",
     "ON_SENT",
+    "OWN_FAILURES",
     "SLOTS",
     "UNLIMITED",
     "Action",

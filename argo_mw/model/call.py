@@ -40,6 +40,15 @@ Else a request whose callers have all run out of time goes on, within the operat
 its answer is kept.
 """
 
+OWN_FAILURES = "argo.own_failures"
+"""The extension that is ``True`` where a failure is for those who wait for it, and no others.
+
+Who asks again a moment later asks anew: a client that retries by itself decides when.
+"""
+
+ALONE = "argo.alone"
+"""The extension that is ``True`` where a call joins no other call, and no other joins it."""
+
 
 @final
 class Call(Struct, frozen=True, eq=False):

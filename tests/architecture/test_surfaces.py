@@ -20,14 +20,14 @@ SURFACES = {
     """,
     "argo_mw.plugin": """
         ASKED_AT Asker Flag FlagControl Rule ShadowResult ShadowResults Shadowed flags_of
-        Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
+        ALONE Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching
         BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus
         CircuitOpen Clock Closed Codecs ConfigError Context Cost CostTable CostTotals Count
         CountingGuard DeadlineExceeded Decision DecisionReason DryRunGuard ENDS_WITH_CALLERS EncryptionKeys
         Envelope Epoch Epochs Event Events Explained Found Freshness Gauge GiveBacks Guard InvalidAnswer
         Kind Layer LayerActed LayerBypassed LayerUnavailable Lease Limits Lineage Log
-        Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note ON_SENT
+        Middleware NO_COST Next NotCopyable NotEncodable NotFound NotShareable Note ON_SENT OWN_FAILURES
         Observer Operation OperationSettings Outcome OutcomeCopies PartlyFailed PluginError
         PluginTemplate Probe QuotaExceeded Reconfigured Recording Refresh Refusal Request
         RequestSent RequestSettled Result Row Runtime SLOTS Scope ScopeConflict Secret

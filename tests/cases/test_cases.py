@@ -163,10 +163,7 @@ CASES = (
     Case("attack_32_frames_future_nat"),
     Case("attack_34_cancel_leaks_lease", slow=True, redis=True),
     Case("attack_37_tenants_nested"),
-    Case(
-        "field_01_endpoint_in_key",
-        "one model name at two addresses, or with two query strings, shares one answer",
-    ),
+    Case("field_01_endpoint_in_key"),
     Case(
         "field_02_none_is_an_answer",
         "a wrapped function that returns None raises InvalidAnswer",
@@ -199,35 +196,32 @@ CASES = (
         "field_23_what_can_be_wrapped",
         "wrap takes plain functions and asynchronous generators, which fail at the call",
     ),
-    # ``checks api_keys`` is no case: as documented, answers are divided by tenants, not by keys.
     checks(
-        "clients of two addresses share one answer",
+        arguments=("api_keys",),
+        judge=partial(sections, reduced=untimed),
+    ),
+    checks(
         arguments=("base_urls",),
         judge=partial(sections, reduced=untimed),
     ),
     checks(
-        "beta features in a client's default headers are not distinguished",
         arguments=("betas",),
         judge=partial(sections, reduced=untimed),
     ),
     checks(
-        "query parameters are not distinguished",
         arguments=("query",),
         judge=partial(sections, reduced=untimed),
     ),
     checks(
-        "a caller waits past its own timeout for another's request, and gets another's timeout error",
         slow=True,
         arguments=("timeouts",),
         judge=partial(sections, reduced=untimed),
     ),
     checks(
-        "an answer that a strict client refuses is kept, and passes unchecked the second time",
         arguments=("strict",),
         judge=partial(sections, reduced=untimed),
     ),
     checks(
-        "raw responses lose address and time, and those of streams their headers",
         arguments=("raw",),
         judge=partial(sections, reduced=raw_response_facts),
     ),
@@ -236,19 +230,16 @@ CASES = (
         judge=partial(ends_with, "APIConnectionError Connection error."),
     ),
     cause_cycle(
-        "a transport that serves both kinds of clients, such as httpx2.MockTransport, is refused",
         arguments=("openai", "through"),
         judge=partial(ends_with, "RuntimeError oops"),
     ),
     Case(
         "dropins/retry_shared",
-        "a retry within 0.25 s gets the failure that it retries, and sends no request",
         slow=True,
         judge=partial(columns, reduced=untimed),
     ),
     Case(
         "dropins/stream_break",
-        "a stream that breaks off raises an error that nothing for the SDK's errors catches",
         judge=partial(sections, reduced=kinds_of_errors),
     ),
 )

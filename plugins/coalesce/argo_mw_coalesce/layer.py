@@ -7,7 +7,9 @@ from collections.abc import Coroutine
 from functools import partial
 
 from argo_mw.plugin import (
+    ALONE,
     ENDS_WITH_CALLERS,
+    OWN_FAILURES,
     ArgoError,
     Call,
     Context,
@@ -51,6 +53,8 @@ class Coalesce:
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the outcome of the flight for *call*, which is started if there is none."""
+        if _is_alone(call):
+            return await call_next(call)
         key = flight_key(call)
         flight = await self._current(key)
         if flight is not None:
@@ -62,7 +66,9 @@ class Coalesce:
     async def find(self, call: Call) -> Outcome | None:
         """Return the outcome of the flight that *call* may join, or ``None``."""
         # Looked up when this is awaited: the wait of a layer outside of it may have taken long.
-        flight = await self._current(flight_key(call)) if self._flights else None
+        if not self._flights or _is_alone(call):
+            return None
+        flight = await self._current(flight_key(call))
         return None if flight is None else await self._wait(flight, call)
 
     def take_over(self, previous: Middleware) -> None:
@@ -72,6 +78,8 @@ class Coalesce:
 
     def explain(self, call: Call) -> str:
         """Describe the flight that *call* would join, if there is one."""
+        if _is_alone(call):
+            return "would pass it on alone, as its caller asks for"
         flight = self._joinable(flight_key(call))
         versions = None if flight is None else flight.tag_snapshot
         outdated = versions and self._context.tag_versions.peek(versions) is Freshness.MISS
@@ -166,9 +174,10 @@ class Coalesce:
 
     def _fail(self, key: str, flight: Flight, call: Call, error: Exception) -> None:
         self._announce("flight failed", call, str(error))
-        flight.failed_until = self._clock.monotonic() + self._failure_ttl
+        failure_ttl = 0.0 if call.extensions.get(OWN_FAILURES) is True else self._failure_ttl
+        flight.failed_until = self._clock.monotonic() + failure_ttl
         flight.fail(error)
-        if self._failure_ttl > 0:
+        if failure_ttl > 0:
             self._clock.call_at(flight.failed_until, lambda: self._forget(key, flight))
         else:
             self._forget(key, flight)
@@ -187,6 +196,10 @@ class Coalesce:
 def _wait_in(flight: Flight, call: Call) -> Coroutine[object, object, Outcome]:
     """Return the wait of the caller that asks *call*."""
     return flight.wait(ends_with_caller=call.extensions.get(ENDS_WITH_CALLERS) is True)
+
+
+def _is_alone(call: Call) -> bool:
+    return call.extensions.get(ALONE) is True
 
 
 def flight_key(call: Call) -> str:

@@ -3,6 +3,7 @@
 from argo_mw_llm.answers import Completion, Embedding, Opinion, RawResponse, ToolCall, Usage
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.dropin import chain, transport
+from argo_mw_llm.instrument import instrument
 from argo_mw_llm.plugin import LlmPlugin
 from argo_mw_llm.profiles import Errors, ProviderTable
 from argo_mw_llm.streams import AnswerStream
@@ -21,5 +22,6 @@ __all__ = [
     "ToolCall",
     "Usage",
     "chain",
+    "instrument",
     "transport",
 ]

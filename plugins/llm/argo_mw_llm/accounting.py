@@ -129,7 +129,7 @@ class Accounting:
 
 def is_embedding(parameters: Mapping[str, object]) -> bool:
     """Return whether a call with *parameters* embeds texts, so that its answer has no tokens."""
-    path = parameters.get("path")
+    path = parameters.get("endpoint")
     return "text" in parameters or (isinstance(path, str) and wire_of(path) is EMBEDDINGS)
 
 

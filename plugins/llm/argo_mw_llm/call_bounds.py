@@ -30,7 +30,7 @@ def bound_of(profile: Profile, call: Call) -> Bound:
     try:
         body = parameters.get("body")
         if isinstance(body, Mapping):
-            return _of_request(profile.limiting, body, str(parameters.get("path", "")))
+            return _of_request(profile.limiting, body, str(parameters.get("endpoint", "")))
         return _of_question(profile, parameters)
     except NoBoundError as error:
         return Bound(unbounded=str(error))
@@ -38,11 +38,11 @@ def bound_of(profile: Profile, call: Call) -> Bound:
         return Bound(unbounded="it is nested too deeply")
 
 
-def _of_request(limiting: Limiting, body: Mapping[str, object], path: str) -> Bound:
+def _of_request(limiting: Limiting, body: Mapping[str, object], endpoint: str) -> Bound:
     """Return the bound of a request of a provider's SDK."""
-    wire = wire_of(path)
+    wire = wire_of(endpoint)
     if wire is None:
-        msg = f"it is not known what a request to {path!r:.80} costs"
+        msg = f"it is not known what a request to {endpoint!r:.120} costs"
         raise NoBoundError(msg)
     return wire.bound(body, limiting)
 

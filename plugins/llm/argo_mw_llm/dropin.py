@@ -7,40 +7,46 @@ else the client does goes straight on.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, overload
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import httpx2
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, Closed, DeadlineExceeded, Refusal, config_of
-from argo_mw_llm.bodies import bound, limit_of
-from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.exchange import exchange
-from argo_mw_llm.responses import (
-    Answer,
-    OwnResponse,
-    async_response,
-    blocking_response,
-    blocking_stream_of,
-    refused,
-    stream_of,
-    taken,
-    unreadable,
+from argo_mw.plugin import Argo, DeadlineExceeded, Refusal
+from argo_mw_llm.exchange import SAMPLE, Asked, exchange
+from argo_mw_llm.identity import identity_of
+from argo_mw_llm.off_loop import in_thread
+from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.responses import Answer, pieces_of, refused, response_of, unreadable
+from argo_mw_llm.uncounted import (
+    blocking_is_uncounted,
+    check_provider,
+    is_uncounted,
+    pass_on,
 )
 from argo_mw_llm.usage import parse
-from argo_mw_llm.wires import wire_of
+from argo_mw_llm.wires import Wire, stated_at, wire_of
 
 if TYPE_CHECKING:
     import anthropic
 
-_LENGTH = "content-length"
+A = TypeVar("A", Argo, BlockingArgo)
+T = TypeVar("T", httpx2.AsyncBaseTransport, httpx2.BaseTransport)
+
+_CONTENT = ("content-length", "transfer-encoding")
+_RAW_RESPONSE = "x-stainless-raw-response"
+"""The header by which OpenAI's SDK, among others, says that its caller reads the body itself."""
 
 
 def chain(
-    argo: Argo | BlockingArgo, *, epoch: str = "", tenant: str | None = None
+    argo: Argo | BlockingArgo,
+    *,
+    provider: str = "claude",
+    epoch: str = "",
+    tenant: str | None = None,
 ) -> anthropic.Middleware:
     """Put the chain into a client of Anthropic's SDK.
 
@@ -50,13 +56,18 @@ def chain(
 
     Args:
         argo: An open application; a :class:`~argo_mw.BlockingArgo` for the synchronous client.
+        provider: The name of the provider that the client asks.
         epoch: The moment of the data in the prompts: part of their keys.
         tenant: The tenant of the calls; by default that of the upstream or wrapped function that
             uses the client, else the configured one.
+
+    Raises:
+        ValueError: There is no such provider.
     """
     from argo_mw_llm.dropin_anthropic import ChainMiddleware
 
-    return ChainMiddleware(argo, epoch, tenant)
+    check_provider(argo, provider)
+    return ChainMiddleware(argo, provider, epoch, tenant)
 
 
 @overload
@@ -85,7 +96,7 @@ def transport(
     epoch: str = "",
     tenant: str | None = None,
 ) -> httpx2.AsyncBaseTransport | httpx2.BaseTransport:
-    """Put the chain into a client of an OpenAI-compatible *provider*.
+    """Put the chain into a client of *provider* that takes a transport of httpx2.
 
     ::
 
@@ -94,7 +105,7 @@ def transport(
 
     Args:
         argo: An open application; a :class:`~argo_mw.BlockingArgo` for the synchronous client.
-        provider: The name of a provider, such as ``openai``.
+        provider: The name of a provider, such as ``claude`` or ``openai``.
         inner: The transport that sends; by default httpx2's own.
         epoch: The moment of the data in the prompts: part of their keys.
         tenant: The tenant of the calls; by default that of the upstream or wrapped function that
@@ -104,157 +115,168 @@ def transport(
         ValueError: There is no such provider.
         TypeError: *argo* and *inner* are not both synchronous, or both asynchronous.
     """
-    _check(argo, provider)
+    check_provider(argo, provider)
+    # Some transports serve clients of both kinds.
     if isinstance(argo, BlockingArgo):
-        if isinstance(inner, httpx2.AsyncBaseTransport):
+        inner = httpx2.HTTPTransport() if inner is None else inner
+        if not isinstance(inner, httpx2.BaseTransport):
             msg = "inner is asynchronous, but argo is a BlockingArgo; give a httpx2.BaseTransport"
             raise TypeError(msg)
-        return BlockingChainTransport(
-            argo, provider, inner or httpx2.HTTPTransport(), epoch, tenant
-        )
-    if isinstance(inner, httpx2.BaseTransport):
+        return BlockingChainTransport(argo, provider, inner, epoch, tenant)
+    inner = httpx2.AsyncHTTPTransport() if inner is None else inner
+    if not isinstance(inner, httpx2.AsyncBaseTransport):
         msg = "inner is synchronous, but argo is not; give a httpx2.AsyncBaseTransport"
         raise TypeError(msg)
-    return ChainTransport(argo, provider, inner or httpx2.AsyncHTTPTransport(), epoch, tenant)
+    return ChainTransport(argo, provider, inner, epoch, tenant)
 
 
-def _check(argo: Argo | BlockingArgo, provider: str) -> None:
-    """Check that *argo* knows *provider*; before it is open, nobody can tell.
+class _Transport(Generic[A, T]):
+    """What both kinds of transports hold."""
 
-    Raises:
-        ValueError: It does not.
-    """
-    try:
-        known = argo.run(_names) if isinstance(argo, BlockingArgo) else _providers_of(argo)
-    except Closed:
-        return
-    if provider not in known:
-        msg = f"provider is {provider!r}; it is one of {', '.join(known)}"
-        raise ValueError(msg)
-
-
-async def _names(argo: Argo) -> Collection[str]:
-    return _providers_of(argo)
-
-
-def _providers_of(argo: Argo) -> Collection[str]:
-    return config_of(argo, LlmConfig).profiles
-
-
-class ChainTransport(httpx2.AsyncBaseTransport):
-    """Sends chat completions through the chain, and everything else straight on."""
-
-    def __init__(
-        self,
-        argo: Argo,
-        provider: str,
-        inner: httpx2.AsyncBaseTransport,
-        epoch: str,
-        tenant: str | None,
-    ) -> None:
-        self._argo = argo
+    def __init__(self, argo: A, provider: str, inner: T, epoch: str, tenant: str | None) -> None:
+        self._argo: A = argo
         self._provider = provider
-        self._inner = inner
+        self._inner: T = inner
         self._epoch = epoch
         self._tenant = tenant
 
+    def _asked(self, request: httpx2.Request, body: dict[str, object]) -> Asked:
+        sample = request.headers.pop(SAMPLE, "")
+        identity = identity_of(request.url, request.headers.multi_items())
+        # An SDK's caller who reads the body itself may read any part of it.
+        by_itself = request.headers.get(_RAW_RESPONSE) == "stream"
+        streamed = body.get("stream") is True
+        return Asked(
+            self._provider,
+            body,
+            identity if streamed or not by_itself else identity.evolved("in pieces"),
+            streamed or by_itself,
+            _patience(request),
+            self._epoch,
+            self._tenant,
+            sample,
+        )
+
+
+class ChainTransport(_Transport[Argo, httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport):
+    """Sends requests for answers through the chain, and everything else straight on."""
+
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the response to *request*."""
-        if not _asks_for_answer(request):
-            return await self._inner.handle_async_request(request)
+        wire = _wire(request)
+        if wire is None:
+            return await self._pass_on(request)
         body = _body_of(await request.aread())
         if body is None:
-            return async_response(unreadable(), request)
-        inner, argo = self._inner, self._argo
-        own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
+            return response_of(unreadable(), request)
+        asked, argo = self._asked(request, {**body, **stated_at(request.url.path)}), self._argo
+        own: OwnResponse[httpx2.Response] = OwnResponse(
+            argo,
+            self._provider,
+            wire,
+            asked.body,
+            in_pieces=asked.in_pieces,
+            readable=pieces_of,
+        )
 
         async def send(changes: Mapping[str, object]) -> Answer:
-            response = await inner.handle_async_request(_changed(request, body, changes))
+            response = await self._inner.handle_async_request(_changed(request, body, changes))
             response.request = request
-            bound(response, limit_of(argo))
-            if body.get("stream") is True and response.is_success:
-                return stream_of(argo, self._provider, body, response)
-            return await taken(own, response, response)
+            return await own.take(response, response)
 
         try:
-            answer = await exchange(
-                argo,
-                self._provider,
-                send,
-                body=body,
-                path=request.url.path,
-                epoch=self._epoch,
-                tenant=self._tenant,
-            )
+            answer = await exchange(argo, asked, send)
         except Refusal as error:
             answer = refused(error)
         except DeadlineExceeded as error:
             raise httpx2.ReadTimeout(str(error), request=request) from error
-        return own.response(answer) or async_response(answer, request)
+        return own.of(answer) or response_of(answer, request)
 
     async def aclose(self) -> None:
         """Close what sends."""
         await self._inner.aclose()
 
+    async def _pass_on(self, request: httpx2.Request) -> httpx2.Response:
+        """Return the response to *request*, which asks for no answer that can be counted."""
+        send = partial(self._inner.handle_async_request, request)
+        if not is_uncounted(self._argo, request.method, request.url.path):
+            return await send()
+        try:
+            return await pass_on(self._argo, self._asked(request, {}), send, _status)
+        except Refusal as error:
+            return response_of(refused(error), request)
 
-class BlockingChainTransport(httpx2.BaseTransport):
+
+class BlockingChainTransport(_Transport[BlockingArgo, httpx2.BaseTransport], httpx2.BaseTransport):
     """Like :class:`ChainTransport`, for synchronous clients."""
-
-    def __init__(
-        self,
-        argo: BlockingArgo,
-        provider: str,
-        inner: httpx2.BaseTransport,
-        epoch: str,
-        tenant: str | None,
-    ) -> None:
-        self._argo = argo
-        self._provider = provider
-        self._inner = inner
-        self._epoch = epoch
-        self._tenant = tenant
 
     def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         """Return the response to *request*."""
-        if not _asks_for_answer(request):
-            return self._inner.handle_request(request)
+        wire = _wire(request)
+        if wire is None:
+            return self._pass_on(request)
         body = _body_of(request.read())
         if body is None:
-            return blocking_response(self._argo, unreadable(), request)
+            return response_of(unreadable(), request)
+        asked, argo = self._asked(request, {**body, **stated_at(request.url.path)}), self._argo
+        came: list[OwnResponse[httpx2.Response]] = []
 
-        own: OwnResponse[httpx2.Response] = OwnResponse(self._provider, body)
+        async def ask(inner: Argo) -> Answer:
+            own: OwnResponse[httpx2.Response] = OwnResponse(
+                inner,
+                self._provider,
+                wire,
+                asked.body,
+                in_pieces=asked.in_pieces,
+                readable=partial(pieces_of, argo=argo),
+            )
+            came.append(own)
 
-        async def ask(argo: Argo) -> Answer:
             async def send(changes: Mapping[str, object]) -> Answer:
                 changed = _changed(request, body, changes)
-                response = await asyncio.to_thread(self._inner.handle_request, changed)
+                response = await in_thread(self._inner.handle_request, changed)
                 response.request = request
-                bound(response, limit_of(argo))
-                if body.get("stream") is True and response.is_success:
-                    return blocking_stream_of(argo, self._provider, body, response)
-                return await taken(own, response, response)
+                return await own.take(response, response)
 
-            return await exchange(
-                argo,
-                self._provider,
-                send,
-                body=body,
-                path=request.url.path,
-                epoch=self._epoch,
-                tenant=self._tenant,
-            )
+            return await exchange(inner, asked, send)
 
         try:
-            answer = self._argo.run(ask)
+            answer = argo.run(ask)
         except Refusal as error:
             answer = refused(error)
         except DeadlineExceeded as error:
             raise httpx2.ReadTimeout(str(error), request=request) from error
-        return own.response(answer) or blocking_response(self._argo, answer, request)
+        return (came[0].of(answer) if came else None) or response_of(answer, request, argo)
 
     def close(self) -> None:
         """Close what sends."""
         self._inner.close()
+
+    def _pass_on(self, request: httpx2.Request) -> httpx2.Response:
+        """Return the response to *request*, which asks for no answer that can be counted."""
+        if not blocking_is_uncounted(self._argo, request.method, request.url.path):
+            return self._inner.handle_request(request)
+
+        async def ask(argo: Argo) -> httpx2.Response:
+            send = partial(in_thread, self._inner.handle_request, request)
+            return await pass_on(argo, self._asked(request, {}), send, _status)
+
+        try:
+            return self._argo.run(ask)
+        except Refusal as error:
+            return response_of(refused(error), request)
+
+
+def _status(response: httpx2.Response) -> int:
+    return response.status_code
+
+
+def _wire(request: httpx2.Request) -> Wire | None:
+    """Return how the answer that *request* asks for comes, or ``None`` if it asks for none.
+
+    Nothing of a request is read before: it may be an upload of any size.
+    """
+    return wire_of(request.url.path) if request.method == "POST" else None
 
 
 def _changed(
@@ -263,7 +285,7 @@ def _changed(
     """Return *request*, whose body is *body*, with *changes* to it; byte for byte without any."""
     if not changes:
         return request
-    headers = [(name, value) for name, value in request.headers.multi_items() if name != _LENGTH]
+    headers = [one for one in request.headers.multi_items() if one[0].lower() not in _CONTENT]
     content = json.dumps({**body, **changes}).encode()
     return httpx2.Request(
         request.method,
@@ -274,8 +296,11 @@ def _changed(
     )
 
 
-def _asks_for_answer(request: httpx2.Request) -> bool:
-    return request.method == "POST" and wire_of(request.url.path) is not None
+def _patience(request: httpx2.Request) -> float | None:
+    """Return the seconds that a client waits for the beginning of an answer."""
+    timeout = request.extensions.get("timeout")
+    read = timeout.get("read") if isinstance(timeout, Mapping) else None
+    return float(read) if isinstance(read, (int, float)) else None
 
 
 def _body_of(content: bytes) -> dict[str, object] | None:

@@ -2,163 +2,239 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from time import monotonic
 from typing import Any
 
 import anthropic
 import httpx2
 from anthropic import APIRequest, APIResponse, AsyncAPIResponse
-from anthropic.types import Message
 
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, DeadlineExceeded
-from argo_mw_llm.bodies import bound, limit_of
-from argo_mw_llm.exchange import Send, exchange
-from argo_mw_llm.responses import (
-    Answer,
-    OwnResponse,
-    async_response,
-    blocking_response,
-    blocking_stream_of,
-    stream_of,
-    taken,
-)
+from argo_mw_llm.anthropic_client import ClientView
+from argo_mw_llm.exchange import SAMPLE, Asked, exchange
+from argo_mw_llm.off_loop import in_thread
+from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.responses import Answer, pieces_of, response_of, unreadable
+from argo_mw_llm.uncounted import blocking_is_uncounted, is_uncounted, pass_on
+from argo_mw_llm.usage import parse
+from argo_mw_llm.wires import Wire, wire_of
 
-_PATH = "/v1/messages"
-_NAME = "claude"
 _RAW_RESPONSE = "X-Stainless-Raw-Response"
 """The header by which the SDK is told what to make of a response; its own helpers set it too."""
+
+AsyncView = AsyncAPIResponse[Any] | httpx2.Response
+BlockingView = APIResponse[Any] | httpx2.Response
+"""What the SDK makes of a response: for a caller who asks for one of httpx2, that."""
 
 
 class ChainMiddleware(anthropic.Middleware):
     """Sends messages through the chain, and everything else straight on."""
 
-    def __init__(self, argo: Argo | BlockingArgo, epoch: str, tenant: str | None) -> None:
+    def __init__(
+        self, argo: Argo | BlockingArgo, provider: str, epoch: str, tenant: str | None
+    ) -> None:
         self._argo = argo
+        self._provider = provider
         self._epoch = epoch
         self._tenant = tenant
-        self._async: anthropic.AsyncAnthropic | None = None
-        self._sync: anthropic.Anthropic | None = None
 
-    async def handle_async(self, request: APIRequest, call_next: Any) -> AsyncAPIResponse[Any]:
+    async def handle_async(self, request: APIRequest, call_next: Any) -> Any:
         """Return the response to *request*, for the asynchronous client."""
-        body = _body(request)
-        if body is None:
-            return await call_next(request)  # type: ignore[no-any-return]
+        wire = _wire(request)
+        if wire is None:
+            return await self._pass_on(request, call_next)
         argo = self._argo
         if not isinstance(argo, Argo):
             msg = "chain(argo) of an asynchronous client needs an Argo, not a BlockingArgo"
             raise TypeError(msg)
-        own: OwnResponse[AsyncAPIResponse[Any]] = OwnResponse(_NAME, body)
+        client, started = ClientView.behind(call_next), monotonic()
+        body = _body_of(request)
+        if body is None:
+            return client.view(request, response_of(unreadable(), client.http_request(request)))
+        request, sample = _sampled(request)
+        asked = self._asked(request, client, body, sample)
+        own: OwnResponse[AsyncView] = OwnResponse(
+            argo,
+            self._provider,
+            wire,
+            body,
+            in_pieces=asked.in_pieces,
+            readable=pieces_of,
+        )
 
-        async def send(_: Mapping[str, object]) -> Answer:
-            got = await call_next(_unread(request))
-            response = got.http_response
-            bound(response, limit_of(argo))
-            if request.stream and response.is_success:
-                return stream_of(argo, _NAME, body, response)
-            return await taken(own, response, got)
+        async def send(changes: Mapping[str, object]) -> Answer:
+            view: AsyncView = await call_next(_unread(request, changes))
+            return await own.take(_response_in(view, request), view)
 
         try:
-            answer = await self._exchange(argo, request, body, send)
+            answer = await exchange(argo, asked, send)
         except DeadlineExceeded as error:
-            raise anthropic.APITimeoutError(request=_plain_request(request)) from error
-        got = own.response(answer)
-        if got is not None:
-            return got
-        if self._async is None:
-            # Answers are read by a client; one that never sends is enough for that.
-            self._async = anthropic.AsyncAnthropic(api_key="unused")
-        raw = async_response(answer, _plain_request(request))
-        return AsyncAPIResponse(raw=raw, client=self._async, **_response_arguments(request))
+            raise _timeout(client.http_request(request), error) from error
+        view = own.of(answer)
+        if view is not None:
+            if not asked.in_pieces:
+                await _response_in(view, request).aread()
+            return view
+        response = response_of(answer, client.http_request(request))
+        if not asked.in_pieces:
+            await response.aread()
+        response.elapsed = timedelta(seconds=monotonic() - started)
+        return client.view(request, response)
 
-    def handle(self, request: APIRequest, call_next: Any) -> APIResponse[Any]:
+    def handle(self, request: APIRequest, call_next: Any) -> Any:
         """Return the response to *request*, for the synchronous client."""
-        body = _body(request)
-        if body is None:
-            return call_next(request)  # type: ignore[no-any-return]
+        wire = _wire(request)
+        if wire is None:
+            return self._blocking_pass_on(request, call_next)
         argo = self._argo
         if not isinstance(argo, BlockingArgo):
             msg = "chain(argo) of a synchronous client needs a BlockingArgo, not an Argo"
             raise TypeError(msg)
-
-        own: OwnResponse[APIResponse[Any]] = OwnResponse(_NAME, body)
+        client, started = ClientView.behind(call_next, blocking=True), monotonic()
+        body = _body_of(request)
+        if body is None:
+            return client.view(request, response_of(unreadable(), client.http_request(request)))
+        request, sample = _sampled(request)
+        asked = self._asked(request, client, body, sample)
+        came: list[OwnResponse[BlockingView]] = []
 
         async def ask(inner: Argo) -> Answer:
-            async def send(_: Mapping[str, object]) -> Answer:
-                got = await asyncio.to_thread(call_next, _unread(request))
-                response = got.http_response
-                bound(response, limit_of(inner))
-                if request.stream and response.is_success:
-                    return blocking_stream_of(inner, _NAME, body, response)
-                return await taken(own, response, got)
+            own: OwnResponse[BlockingView] = OwnResponse(
+                inner,
+                self._provider,
+                wire,
+                body,
+                in_pieces=asked.in_pieces,
+                readable=partial(pieces_of, argo=argo),
+            )
+            came.append(own)
 
-            return await self._exchange(inner, request, body, send)
+            async def send(changes: Mapping[str, object]) -> Answer:
+                view: BlockingView = await in_thread(call_next, _unread(request, changes))
+                return await own.take(_response_in(view, request), view)
+
+            return await exchange(inner, asked, send)
 
         try:
             answer = argo.run(ask)
         except DeadlineExceeded as error:
-            raise anthropic.APITimeoutError(request=_plain_request(request)) from error
-        got = own.response(answer)
-        if got is not None:
-            return got
-        if self._sync is None:
-            self._sync = anthropic.Anthropic(api_key="unused")
-        raw = blocking_response(argo, answer, _plain_request(request))
-        return APIResponse(raw=raw, client=self._sync, **_response_arguments(request))
+            raise _timeout(client.http_request(request), error) from error
+        view = came[0].of(answer) if came else None
+        if view is not None:
+            if not asked.in_pieces:
+                _response_in(view, request).read()
+            return view
+        response = response_of(answer, client.http_request(request), argo)
+        if not asked.in_pieces:
+            response.read()
+        response.elapsed = timedelta(seconds=monotonic() - started)
+        return client.view(request, response)
 
-    def _exchange(
-        self, argo: Argo, request: APIRequest, body: dict[str, Any], send: Send
-    ) -> Coroutine[object, object, Answer]:
-        return exchange(
-            argo,
-            _NAME,
-            send,
-            body=body,
-            path=_PATH,
-            epoch=self._epoch,
-            tenant=self._tenant,
-            betas=_betas(request),
+    def _asked(
+        self, request: APIRequest, client: ClientView, body: Mapping[str, object], sample: str
+    ) -> Asked:
+        by_itself = _mode(request) == "stream"
+        identity = client.identity(request)
+        return Asked(
+            self._provider,
+            body,
+            identity if request.stream or not by_itself else identity.evolved("in pieces"),
+            request.stream or by_itself,
+            client.patience(request),
+            self._epoch,
+            self._tenant,
+            sample,
         )
 
+    async def _pass_on(self, request: APIRequest, call_next: Any) -> Any:
+        """Return the response to *request*, which asks for no answer that can be counted."""
+        argo, (request, sample) = self._argo, _sampled(request)
+        if not isinstance(argo, Argo) or not is_uncounted(argo, request.method, _path(request)):
+            return await call_next(request)
+        asked = self._asked(request, ClientView.behind(call_next), {}, sample)
+        return await pass_on(argo, asked, partial(call_next, request), _status)
 
-def _body(request: APIRequest) -> dict[str, Any] | None:
-    """Return the body of a request for a message, or ``None`` for any other request."""
-    body = request.json
-    if request.method.lower() != "post" or not isinstance(body, dict):
+    def _blocking_pass_on(self, request: APIRequest, call_next: Any) -> Any:
+        argo, (request, sample) = self._argo, _sampled(request)
+        if not isinstance(argo, BlockingArgo) or not blocking_is_uncounted(
+            argo, request.method, _path(request)
+        ):
+            return call_next(request)
+        asked = self._asked(request, ClientView.behind(call_next, blocking=True), {}, sample)
+
+        async def ask(inner: Argo) -> Any:
+            return await pass_on(inner, asked, partial(in_thread, call_next, request), _status)
+
+        return argo.run(ask)
+
+
+def _status(view: AsyncView | BlockingView) -> int:
+    return view.status_code
+
+
+def _sampled(request: APIRequest) -> tuple[APIRequest, str]:
+    """Return *request* without the header for a sample, and what that says."""
+    headers = dict(request.headers)
+    found = [headers.pop(name) for name in list(headers) if name.lower() == SAMPLE]
+    return (request.copy(headers=headers), str(found[-1])) if found else (request, "")
+
+
+def _wire(request: APIRequest) -> Wire | None:
+    """Return how the answer that *request* asks for comes, or ``None`` if it asks for none."""
+    if request.method.lower() != "post":
         return None
-    path = request.url.partition("?")[0].rstrip("/")
-    if not path.endswith(_PATH):
+    return wire_of(_path(request))
+
+
+def _path(request: APIRequest) -> str:
+    return request.url.partition("?")[0]
+
+
+def _body_of(request: APIRequest) -> dict[str, Any] | None:
+    """Return the body of a request for a message, or ``None`` if it cannot be read."""
+    body: object = request.json
+    content: object = request.options.content
+    if body is None and isinstance(content, (bytes, str)):
+        try:
+            body = parse(content.encode() if isinstance(content, str) else content)
+        except ValueError:
+            return None
+    if not isinstance(body, dict) or request.options.files:
         return None
-    extra = request.options.extra_json or {}
-    return {**body, **extra, "stream": bool(request.stream)}
+    return {**body, **(request.options.extra_json or {})}
 
 
-def _unread(request: APIRequest) -> APIRequest:
+def _unread(request: APIRequest, changes: Mapping[str, object]) -> APIRequest:
     """Return *request* such that the SDK leaves the body of its answer to us, who bound it."""
-    if request.stream:
+    if changes:
+        body = request.json
+        changed = {**(body if isinstance(body, dict) else {}), **changes}
+        request = request.copy(body=changed)
+    if request.stream or _mode(request) == "stream":
         return request
     return request.copy(headers={**request.headers, _RAW_RESPONSE: "stream"})
 
 
-def _betas(request: APIRequest) -> str:
-    """Return the beta features that the request asks for."""
-    for name, value in request.headers.items():
-        if name.lower() == "anthropic-beta" and isinstance(value, str):
-            return value
-    return ""
+def _response_in(view: AsyncView | BlockingView, request: APIRequest) -> httpx2.Response:
+    """Return the response in *view*, whose request says what its caller has asked for."""
+    response = view if isinstance(view, httpx2.Response) else view.http_response
+    if not request.stream:
+        response.request.headers[_RAW_RESPONSE] = _mode(request) or "raw"
+    return response
 
 
-def _plain_request(request: APIRequest) -> httpx2.Request:
-    return httpx2.Request(request.method.upper(), "https://argo-mw.invalid" + _PATH)
+def _mode(request: APIRequest) -> str | None:
+    """Return how the caller wants to have the response: ``raw``, ``stream`` or parsed."""
+    mode = request.headers.get(_RAW_RESPONSE)
+    return mode if isinstance(mode, str) else None
 
 
-def _response_arguments(request: APIRequest) -> dict[str, Any]:
-    return {
-        "cast_to": Message if request.cast_to is None else request.cast_to,
-        "stream": request.stream,
-        "stream_cls": request.stream_cls,
-        "options": request.options,
-        "retries_taken": request.retries_taken,
-    }
+def _timeout(request: httpx2.Request, error: DeadlineExceeded) -> anthropic.APITimeoutError:
+    """Return the SDK's error for *error*, as it makes it of its client's own."""
+    timeout = anthropic.APITimeoutError(request=request)
+    timeout.__cause__ = httpx2.ReadTimeout(str(error), request=request)
+    return timeout

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterator, Mapping
 
 from argo_mw.plugin import Action, UpstreamError, redact
 from argo_mw_llm.foreign_json import read_json
@@ -87,14 +88,24 @@ def never_sent(error: BaseException) -> bool:
     import httpx2
 
     unsent = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, UnicodeEncodeError)
-    cause: BaseException | None = error
+    return any(isinstance(one, unsent) for one in _with_causes(error))
+
+
+def ran_out_of_time(error: BaseException) -> bool:
+    """Return whether *error* means that the one who asked waits no longer."""
+    import httpx2
+
+    late = (httpx2.TimeoutException, TimeoutError, asyncio.CancelledError)
+    return any(isinstance(one, late) for one in _with_causes(error))
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield *error* and its causes, each once: they may lead in a circle."""
     seen: set[int] = set()
-    while cause is not None and id(cause) not in seen:
-        if isinstance(cause, unsent):
-            return True
-        seen.add(id(cause))
-        cause = cause.__cause__
-    return False
+    while error is not None and id(error) not in seen:
+        yield error
+        seen.add(id(error))
+        error = error.__cause__
 
 
 def _action(status: int) -> Action:

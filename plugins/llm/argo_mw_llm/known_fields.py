@@ -23,7 +23,15 @@ _ALL = frozenset(
     ]
 )
 MESSAGES = _ALL.union(
-    ["cache_control", "output_config", "output_format", "stop_sequences", "system", "thinking"]
+    [
+        "anthropic_version",
+        "cache_control",
+        "output_config",
+        "output_format",
+        "stop_sequences",
+        "system",
+        "thinking",
+    ]
 )
 """Fields of Anthropic's messages."""
 

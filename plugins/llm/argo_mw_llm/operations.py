@@ -12,13 +12,15 @@ from argo_mw_llm.profiles import opinion_operation
 from argo_mw_llm.streams import AnswerStream
 
 EXCHANGE = "_exchange"
-ALONE = "*"
+NOT_SHARED = "*"
 """What the sample of a call begins with whose answer no other call gets."""
 VOICE = "voice_"
 JSON = Mapping[str, object]
 _ROLES = ("user", "assistant", "tool")
 _LIFETIMES = ("", "5m", "1h")
 _COMPLETE_TIMEOUT = 120.0
+_EXCHANGE_TIMEOUT = 3600.0
+"""Longer than the SDKs wait by default: a deadline is up to them."""
 
 
 def operations(config: LlmConfig) -> list[AnyOperation]:
@@ -119,7 +121,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             kind="llm",
             data_type="ai_reasoning",
             subject="",
-            timeout=600.0,
+            timeout=_EXCHANGE_TIMEOUT,
         )(_exchange)
         for name in config.profiles
     ]
@@ -187,8 +189,8 @@ def _exchange(
     model: str,
     *,
     body: JSON,
-    path: str,
-    betas: str = "",
+    endpoint: str,
+    account: str,
     epoch: str = "",
     stream: bool = False,
     sample: str = "",
@@ -286,7 +288,7 @@ def _positive(name: str, given: object, default: int) -> int:
 def _sample(given: object) -> str:
     """Return the name of a sample: equal questions with different ones are asked apart."""
     sample = str(given)
-    if sample.startswith(ALONE):
+    if sample.startswith(NOT_SHARED):
         msg = f"sample is {given!r:.40}; give a name or a number, and each sample its own"
         raise BadParameter(msg)
     return sample

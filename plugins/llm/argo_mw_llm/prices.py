@@ -242,6 +242,8 @@ class Prices:
             provider: The provider that is asked, whose own prices go before those of the table.
         """
         price = None
+        if not model:
+            return None
         if provider in self.providers:
             own = self.providers[provider]
             price = own.get(model) or own.get(family_of(model)) or own.get(ANY)

@@ -35,12 +35,13 @@ from argo_mw_llm.failures import (
 )
 from argo_mw_llm.learnt_limits import LearntLimits, limits_in
 from argo_mw_llm.limit_guard import account_of
-from argo_mw_llm.operations import ALONE, EXCHANGE
+from argo_mw_llm.operations import EXCHANGE, NOT_SHARED
 from argo_mw_llm.prepare import Step, prepare
 from argo_mw_llm.profiles import Profile
 from argo_mw_llm.request import ModelRequest
 from argo_mw_llm.streams import AnswerStream, Ending, is_kept
 from argo_mw_llm.views import opinion_request, read_opinion
+from argo_mw_llm.wires import wire_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -106,7 +107,7 @@ class Provider(ABC):
             self.fetch,
             limits=self.profile.limits,
             metered=True,
-            timeout=600.0,
+            timeout=3600.0,  # an operation's own limit is shorter, and an SDK's is up to it
             price=self._usd(_TYPICAL),
             unsupported=self._unsupported,
             failure_cost=self._failure_cost,
@@ -190,6 +191,9 @@ class Provider(ABC):
                 self.limits.learn(account, model, error.response.limits)
             raise
         self.limits.learn(account, model, reply.limits)
+        if wire_of(str(call.parameters["endpoint"])) is None:
+            cost = Cost(None, requests=1.0, model=model)
+            return Outcome(reply, cost=cost, expires_at=self._context.clock.time())
         if isinstance(reply, AnswerStream):
             return self._streamed(call, reply, ())
         kept = is_kept(reply.stop, keep_tools=False) and not _is_alone(call)
@@ -344,7 +348,7 @@ class Provider(ABC):
 
 def _is_alone(call: Call) -> bool:
     """Return whether no other call gets the answer to *call*."""
-    return str(call.parameters.get("sample", "")).startswith(ALONE)
+    return str(call.parameters.get("sample", "")).startswith(NOT_SHARED)
 
 
 def is_free(error: BaseException) -> bool:

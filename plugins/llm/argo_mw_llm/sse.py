@@ -1,95 +1,181 @@
-"""Server-sent events as they come over the wire, ending where their answer ends.
+"""Answers in pieces as they come over the wire, with what they took at their end.
 
-The SDKs stop reading at the answer's last event, a moment before the connection ends. So that the
-stream is complete for them and for layers that keep it, it ends with that event.
+An answer has ended with its last event; the connection ends a moment later. Some SDKs stop reading
+at that event, others read on. So all that comes is passed on, and where the last reader stops after
+the last event, the rest is read for it: the stream is complete, and the connection can be used
+again.
 
 Formats: https://html.spec.whatwg.org/multipage/server-sent-events.html; the last events are
-``message_stop`` of Anthropic's messages and ``[DONE]`` of OpenAI's chat completions.
+``message_stop`` of Anthropic's messages and ``[DONE]`` of OpenAI's chat completions. Bedrock wraps
+Anthropic's events in frames of its own. A body that is no stream of events may be read in pieces
+too.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import re
-from collections.abc import AsyncGenerator
+from base64 import b64decode
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
-from argo_mw.plugin import Clock, TimeLimitExceeded, fail_at
+from argo_mw.plugin import Clock
 from argo_mw_llm.off_loop import MANY_BYTES, off_loop
-from argo_mw_llm.streams import Ending
-from argo_mw_llm.usage import read_events
+from argo_mw_llm.streams import Demand, Ending
+from argo_mw_llm.usage import read_body, read_events
 from argo_mw_llm.wires import Wire
 
 _MAX_LAST_EVENT = 256
-"""Bytes of a last event; one that is longer ends with the connection."""
+"""Bytes of the beginning of a last event, and of its end."""
 _END = re.compile(rb"\n\r?\n")
 _DRAIN = 1.0
 """Seconds that an ended answer's connection has to end too, so that it can be used again."""
 
+EVENTS = "text/event-stream"
+FRAMES = "application/vnd.amazon.eventstream"
+
 
 class EventSource:
-    """The source of a stream: the pieces of one response, up to its answer's last event.
+    """The source of a stream: the pieces of one response, read as far as its readers ask for.
 
     Args:
         wire: The protocol of the answer.
-        pieces: The response's pieces; closing it closes the response.
+        kind: Its content type.
+        pieces: The response's pieces.
+        close: Closes the response.
         ending: Gets what the answer took, once it has ended.
+        demand: How far the readers have come.
         clock: Limits the wait for the connection of an answer that has ended.
     """
 
     def __init__(
-        self, wire: Wire, pieces: AsyncGenerator[bytes, None], ending: Ending, clock: Clock
+        self,
+        wire: Wire,
+        kind: str,
+        pieces: AsyncGenerator[bytes, None],
+        close: Callable[[], Awaitable[object]],
+        ending: Ending,
+        demand: Demand,
+        clock: Clock,
     ) -> None:
+        self._kind = kind
         self._wire = wire
         self._pieces = pieces
+        self._close = close
         self._ending = ending
+        self._demand = demand
         self._clock = clock
+        self._begun = False
         self._seen: list[bytes] = []
         self._tail = b""
-        self._last = False
-        self._ended = False
+        self._connection = asyncio.timeout(None)
+        self._cut = False
 
     def __aiter__(self) -> EventSource:
         return self
 
     async def __anext__(self) -> bytes:
-        if self._ended:
-            raise StopAsyncIteration
         try:
-            piece = await anext(self._pieces)
+            await self._demand.until(len(self._seen) + 1)
+            piece = await (self._next_of_ended() if self._ending.ended else anext(self._pieces))
         except Exception:
             await self._learn()
             raise
         except BaseException:
             # A task that is cancelled waits for nothing more.
-            read_events(self._wire, b"".join(self._seen), self._ending)
+            if not self._ending.ended:
+                learn(self._kind, self._wire, b"".join(self._seen), self._ending)
             raise
         self._seen.append(piece)
         self._ending.heard += len(piece) // 8
         self._tail = (self._tail + piece)[-_MAX_LAST_EVENT:]
         # Only the piece with its name is searched for the event: 2 µs less for all others.
-        if not self._last and self._wire.last in self._tail:
-            begun = self._wire.last_event.search(self._tail)
-            self._last = begun is not None
-            if begun is not None:
-                self._tail = self._tail[begun.end() - 1 :]
-        if self._last and _END.search(self._tail):
-            self._ended = True
+        if not self._begun and self._wire.last in self._tail:
+            self._find_last_event()
+        if self._begun and not self._ending.ended and _END.search(self._tail):
             await self._learn()
+            self._ending.ended = True
         return piece
 
-    async def aclose(self) -> None:
-        """Close the response; one whose answer has ended is read to its own end first."""
-        try:
-            if self._ended:
-                await fail_at(self._drain(), self._clock.monotonic() + _DRAIN, self._clock)
-        except TimeLimitExceeded:
-            pass
-        finally:
-            await self._pieces.aclose()
+    def _find_last_event(self) -> None:
+        found = self._wire.last_event.search(self._tail)
+        if found is not None:
+            self._begun = True
+            self._tail = self._tail[found.end() - 1 :]
 
-    async def _drain(self) -> None:
-        async for _ in self._pieces:
-            pass
+    def drain(self) -> None:
+        """Read the rest of an answer that has ended, for a moment: nobody reads it any more."""
+        self._demand.want(None)
+        self._clock.call_at(self._clock.monotonic() + _DRAIN, self._end)
+
+    async def aclose(self) -> None:
+        """Close the response, also one that has not been read."""
+        try:
+            await self._pieces.aclose()
+        finally:
+            await self._close()
+
+    async def _next_of_ended(self) -> bytes:
+        if self._cut:
+            raise StopAsyncIteration
+        self._connection = asyncio.timeout(None)
+        try:
+            async with self._connection:
+                return await anext(self._pieces)
+        except TimeoutError:
+            if self._cut:
+                raise StopAsyncIteration from None
+            raise
+
+    def _end(self) -> None:
+        self._cut = True
+        with contextlib.suppress(RuntimeError):  # nothing is waited for
+            self._connection.reschedule(0.0)
 
     async def _learn(self) -> None:
+        if self._ending.ended:
+            return
         raw = b"".join(self._seen)
-        await off_loop(len(raw) > MANY_BYTES, read_events, self._wire, raw, self._ending)
+        await off_loop(len(raw) > MANY_BYTES, learn, self._kind, self._wire, raw, self._ending)
+
+
+def learn(kind: str, wire: Wire, raw: bytes, ending: Ending) -> None:
+    """Read from *raw*, the body of an answer of the content type *kind*, what it took."""
+    kind = kind.partition(";")[0].strip().lower()
+    if kind == FRAMES:
+        _read_frames(wire, raw, ending)
+    elif kind.endswith("json"):
+        _read_whole(wire, raw, ending)
+    else:
+        read_events(wire, raw, ending)
+
+
+def _read_whole(wire: Wire, raw: bytes, ending: Ending) -> None:
+    """Read what an answer took that is no stream, and came in pieces all the same."""
+    with contextlib.suppress(ValueError):
+        usage, model, ending.stop = read_body(wire, raw)
+        ending.model = model or ending.model
+        ending.usage, ending.miscounted = usage, usage is None
+
+
+def _read_frames(wire: Wire, raw: bytes, ending: Ending) -> None:
+    """Read what an answer of Bedrock took."""
+    read_events(wire, b"\n\n".join(b"data: " + event for event in _events_in(raw)), ending)
+
+
+def _events_in(raw: bytes) -> Iterator[bytes]:
+    """Yield the events in the frames of Bedrock's streams."""
+    try:
+        # Bedrock's clients need it themselves.
+        from botocore.eventstream import (  # type: ignore[import-not-found,unused-ignore]
+            EventStreamBuffer,
+            ParserError,
+        )
+    except ImportError:
+        return
+    frames = EventStreamBuffer()
+    frames.add_data(raw)
+    with contextlib.suppress(ParserError, ValueError, KeyError, TypeError):
+        for frame in frames:
+            yield b64decode(json.loads(frame.payload)["bytes"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar, cast
 
 from attrs import define, evolve, field
 
-from argo_mw.plugin import NotEncodable, Stream, Tasks
+from argo_mw.plugin import NotEncodable, Stream, StreamAborted, Tasks
 from argo_mw_llm.answers import Usage
 
 C = TypeVar("C")
@@ -24,6 +27,7 @@ class Ending:
         miscounted: Whether the provider sent counts that cannot be.
         heard: Characters received so far, for an estimate when no count comes.
         headers: Headers of the answer, for clients of the provider's SDK.
+        ended: Whether the last event of the answer has come, before the connection has ended.
         parts: The text received so far.
     """
 
@@ -34,10 +38,51 @@ class Ending:
     headers: tuple[tuple[str, str], ...] = ()
     parts: list[str] = field(factory=list)
     miscounted: bool = False
+    ended: bool = False
+
+
+class Demand:
+    """How many pieces the readers of a stream have asked for."""
+
+    def __init__(self) -> None:
+        self._wanted = 0
+        self._all = False
+        self._raised = asyncio.Event()
+
+    def want(self, pieces: int | None) -> None:
+        """Ask for so many *pieces*, or for all of them."""
+        if pieces is None:
+            self._all = True
+        elif pieces > self._wanted:
+            self._wanted = pieces
+        else:
+            return
+        self._raised.set()
+
+    async def until(self, pieces: int) -> None:
+        """Wait until somebody has asked for so many *pieces*."""
+        while self._wanted < pieces and not self._all:
+            self._raised.clear()
+            await self._raised.wait()
+
+
+class OnDemand(Protocol):
+    """A source that is read no further than its readers have come."""
+
+    def drain(self) -> None:
+        """Read the rest of an answer that has ended, for a moment."""
 
 
 class AnswerStream(Stream[C]):
     """A model's answer in pieces. Complete only if the model came to its own end.
+
+    Args:
+        source: What the pieces come from.
+        tasks: The owner of the task that reads it.
+        ending: What is known of the answer.
+        name: What it is called in messages.
+        demand: Through which the source learns how far the readers are; without it, it is read
+            ahead of them.
 
     Attributes:
         limits: Headers that tell how often the provider may still be asked.
@@ -52,14 +97,60 @@ class AnswerStream(Stream[C]):
         ending: Ending | None = None,
         *,
         name: str = "answer",
+        demand: Demand | None = None,
     ) -> None:
-        super().__init__(source, tasks, name=name)
+        if demand is None:
+            super().__init__(source, tasks, name=name)
+        else:  # bounded by its bytes, however many pieces they come in
+            super().__init__(source, tasks, name=name, max_chunks=sys.maxsize)
         self._ending = ending or Ending("")
+        self._tasks = tasks
+        self._demand = demand
+        self._source = source
 
     @property
     def ending(self) -> Ending:
         """What is known of the answer: a copy, since several callers may ask."""
         return evolve(self._ending, parts=list(self._ending.parts))
+
+    def is_the_same(self, other: object) -> bool:
+        """Return whether *other* is a handle of this stream."""
+        return isinstance(other, AnswerStream) and other._ending is self._ending
+
+    async def first(self) -> C | None:
+        """See :meth:`argo_mw.plugin.Stream.first`."""
+        if self._demand is not None:
+            self._demand.want(1)
+        return await super().first()
+
+    def read(self) -> AsyncIterator[C]:
+        """See :meth:`argo_mw.plugin.Stream.read`."""
+        pieces = super().read()
+        return pieces if self._demand is None else self._on_demand(pieces, self._demand)
+
+    async def _on_demand(self, pieces: AsyncIterator[C], demand: Demand) -> AsyncIterator[C]:
+        read = 0
+        last: asyncio.Task[C | None] | None = None
+        ended = False
+        try:
+            while not ended:
+                read += 1
+                demand.want(read)
+                if self._ending.ended and not super().complete:
+                    # A reader that stops waiting here has the answer, which is not lost with it.
+                    last = self._tasks.spawn("llm:last", _next(pieces), of_call=True)
+                    piece = await asyncio.shield(last)
+                else:
+                    piece = await _next(pieces)
+                ended = piece is None
+                if piece is not None:
+                    yield piece
+        finally:
+            if self._ending.ended and not ended:
+                cast("OnDemand", self._source).drain()
+                self._tasks.finish("llm:drain", _read_out(pieces, last))
+            else:
+                await pieces.aclose()  # type: ignore[attr-defined]
 
     @property
     def complete(self) -> bool:
@@ -75,6 +166,13 @@ class AnswerStream(Stream[C]):
     def text(self) -> str:
         """The text so far, where the pieces are text."""
         return "".join(self._ending.parts)
+
+
+def whole_stream(content: bytes, tasks: Tasks, ending: Ending) -> AnswerStream[bytes]:
+    """Return a stream of an answer that has come in one piece."""
+    stream: AnswerStream[bytes] = AnswerStream.of([content], tasks)
+    stream._ending = ending
+    return stream
 
 
 def to_plain(stream: AnswerStream[object]) -> object:
@@ -104,6 +202,18 @@ def from_plain(plain: Any, tasks: Tasks) -> AnswerStream[object]:
     stream: AnswerStream[object] = AnswerStream.of(chunks, tasks)
     stream._ending = Ending(model, stop, usage, heard, headers, parts)
     return stream
+
+
+async def _next(pieces: AsyncIterator[C]) -> C | None:
+    return await anext(pieces, None)
+
+
+async def _read_out(pieces: AsyncIterator[object], last: asyncio.Task[object] | None) -> None:
+    with suppress(StreamAborted):
+        if last is not None:
+            await last
+        async for _ in pieces:
+            pass
 
 
 def is_kept(stop: str, *, keep_tools: bool) -> bool:

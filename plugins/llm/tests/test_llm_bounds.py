@@ -48,7 +48,7 @@ def exchanged(provider: str, **body: object) -> Bound:
     given = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 100, **body}
     profile = PROFILES[provider]
     path = MESSAGES.path if profile.wire is MESSAGES else "/chat/completions"
-    asked = {"model": "m", "body": given, "path": path}
+    asked = {"model": "m", "body": given, "endpoint": path, "account": ""}
     return bound_of(profile, call_of(f"{provider}_exchange", **asked))
 
 

@@ -27,9 +27,12 @@ from argo_mw import Argo, ArgoError
 from argo_mw.plugin import context_of
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.budgets import STOPPED
-from argo_mw_llm.exchange import exchange
+from argo_mw_llm.exchange import Asked, exchange
+from argo_mw_llm.identity import nobody_else
+from argo_mw_llm.own_response import OwnResponse
 from argo_mw_llm.prices import load_prices
-from argo_mw_llm.responses import Answer, raw_response_of, stream_of
+from argo_mw_llm.responses import Answer, pieces_of
+from argo_mw_llm.wires import CHAT, MESSAGES
 
 from .conftest import PROVIDERS
 
@@ -177,11 +180,21 @@ class Request:
             raise httpx2.ConnectError(msg)
         status = 500 if self.end == "status" else 200
         content = b"{" if self.end == "damaged" else json.dumps(self.answer(usage)).encode()
-        if self.body.get("stream") and status == 200:
-            events = httpx2.Response(200, content=self.events(usage))
-            return stream_of(argo, self.provider, self.body, events)
-        raw = httpx2.Response(status, content=content)
-        return raw_response_of(self.provider, self.body, raw)
+        streamed = bool(self.body.get("stream"))
+        if streamed and status == 200:
+            content = self.events(usage)
+        kind = "text/event-stream" if streamed else "application/json"
+        response = httpx2.Response(
+            status,
+            headers={"content-type": kind},
+            content=content,
+            request=httpx2.Request("POST", "https://provider.example"),
+        )
+        wire = MESSAGES if self.provider == "claude" else CHAT
+        own: OwnResponse[httpx2.Response] = OwnResponse(
+            argo, self.provider, wire, self.body, in_pieces=streamed, readable=pieces_of
+        )
+        return await own.take(response, response)
 
     def counts(self, usage: Usage) -> object:
         if self.end == "nonsense":
@@ -246,12 +259,16 @@ async def ask(argo: Argo, request: Request) -> None:
     with suppress(ArgoError, httpx2.ConnectError):
         answer = await exchange(
             argo,
-            request.provider,
+            Asked(
+                request.provider,
+                request.body,
+                nobody_else(),
+                in_pieces=bool(request.body.get("stream")),
+                patience=None,
+                epoch="",
+                tenant=None,
+            ),
             send,
-            body=request.body,
-            path="/chat/completions",
-            epoch="",
-            tenant=None,
         )
         if isinstance(answer, AnswerStream):
             with suppress(ArgoError):

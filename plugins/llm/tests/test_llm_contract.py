@@ -10,7 +10,7 @@ from argo_mw.testing import OperationConformance
 from argo_mw_llm import LlmPlugin
 from argo_mw_llm.answers import Completion, Embedding, Opinion, Usage
 
-_EXCHANGE = {"model": "some", "body": {}, "path": "/v1"}
+_EXCHANGE = {"model": "some", "body": {}, "endpoint": "https://some.example/v1", "account": "a"}
 
 
 @operation(subject="symbol")

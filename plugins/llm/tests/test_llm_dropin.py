@@ -450,8 +450,9 @@ def test_synchronous_clients_gain_the_chain_too() -> None:
 
 async def test_an_unknown_provider_is_refused(open_argo: OpenArgo) -> None:
     async with open_argo() as argo:
-        with pytest.raises(ValueError, match="glm, deepseek, qwen"):
-            transport(argo, "gpt")
+        for make in (lambda: transport(argo, "gpt"), lambda: chain(argo, provider="gpt")):
+            with pytest.raises(ValueError, match="one of glm, deepseek"):
+                make()
 
 
 async def test_a_streamed_answer_is_replayed_by_another_process(

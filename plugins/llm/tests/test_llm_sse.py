@@ -1,19 +1,21 @@
-"""A stream over the wire ends with its answer's last event, whatever the connection does then."""
+"""A stream over the wire: read as far as its readers are, and known by its last event."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from argo_mw.plugin import Tasks
 from argo_mw.testing import FakeClock
-from argo_mw_llm.sse import EventSource
-from argo_mw_llm.streams import Ending
+from argo_mw_llm.sse import EVENTS, EventSource
+from argo_mw_llm.streams import AnswerStream, Demand, Ending
 from argo_mw_llm.usage import read_body, read_events
 from argo_mw_llm.wires import wire_named
 
@@ -35,25 +37,34 @@ class Response:
     def __init__(self, pieces: Sequence[bytes], then: asyncio.Event | None = None) -> None:
         self._all = pieces
         self._then = then
+        self.given = 0
         self.read_to_its_end = False
-        self.closed = False
+        self.closed = asyncio.Event()
 
     async def pieces(self) -> AsyncGenerator[bytes, None]:
-        try:
-            for piece in self._all:
-                yield piece
-            if self._then is not None:
-                await self._then.wait()
-            self.read_to_its_end = True
-        finally:
-            self.closed = True
+        for piece in self._all:
+            self.given += 1
+            yield piece
+        if self._then is not None:
+            await self._then.wait()
+        self.read_to_its_end = True
+
+    async def close(self) -> None:
+        self.closed.set()
 
 
-def wire(
-    response: Response, name: str = "chat", clock: FakeClock | None = None
-) -> tuple[EventSource, Ending]:
-    ending = Ending("m")
-    return EventSource(wire_named(name), response.pieces(), ending, clock or FakeClock()), ending
+@asynccontextmanager
+async def streamed(
+    response: Response, wire: str = "chat", clock: FakeClock | None = None
+) -> AsyncIterator[AnswerStream[bytes]]:
+    """Give the answer in *response*, as the clients of SDKs read it."""
+    ending, demand, tasks = Ending("m"), Demand(), Tasks()
+    clock, pieces = clock or FakeClock(), response.pieces()
+    source = EventSource(wire_named(wire), EVENTS, pieces, response.close, ending, demand, clock)
+    try:
+        yield AnswerStream(source, tasks, ending, demand=demand)
+    finally:
+        await tasks.aclose()
 
 
 def cut(raw: bytes, places: set[int]) -> list[bytes]:
@@ -61,75 +72,117 @@ def cut(raw: bytes, places: set[int]) -> list[bytes]:
     return [raw[a:b] for a, b in pairwise(edges) if a < b]
 
 
-@pytest.mark.parametrize(("name", "raw"), [("chat", CHAT), ("anthropic", CLAUDE)])
-async def test_the_last_event_is_the_end_though_the_connection_stays_open(
-    name: str, raw: bytes
+async def ended(stream: AnswerStream[bytes]) -> None:
+    """Wait until *stream* has ended, well or not."""
+    done = asyncio.Event()
+    stream.on_done(lambda _: done.set())
+    await done.wait()
+
+
+async def first_of(stream: AnswerStream[bytes], pieces: int) -> list[bytes]:
+    """Read so many *pieces*, and leave."""
+    reader = stream.read()
+    read = [await anext(reader) for _ in range(pieces)]
+    await reader.aclose()  # type: ignore[attr-defined]
+    return read
+
+
+@pytest.mark.parametrize(("wire", "raw"), [("chat", CHAT), ("anthropic", CLAUDE)])
+async def test_what_comes_after_the_last_event_is_passed_on_too(wire: str, raw: bytes) -> None:
+    async with streamed(Response([raw, b": and more\n\n"]), wire) as stream:
+        assert [raw, b": and more\n\n"] == [piece async for piece in stream.read()]
+    assert stream.complete
+    assert "end" == stream.ending.stop
+
+
+@pytest.mark.parametrize(("wire", "raw"), [("chat", CHAT), ("anthropic", CLAUDE)])
+async def test_an_answer_that_is_left_at_its_last_event_is_complete_and_its_connection_is_read_out(
+    wire: str, raw: bytes
 ) -> None:
-    response = Response([raw], then=asyncio.Event())
-    source, ending = wire(response, name)
-    assert [raw] == [piece async for piece in source]
-    assert "end" == ending.stop
+    response = Response([raw, b": and more\n\n"])
+    async with streamed(response, wire) as stream:
+        await first_of(stream, 1)
+        await ended(stream)
+    assert stream.complete
+    assert response.read_to_its_end
 
 
 @given(st.sets(st.integers(1, len(CHAT) - 1)), st.booleans())
 def test_the_end_is_found_however_the_events_are_cut(places: set[int], carriage: bool) -> None:
     raw = CHAT.replace(b"\n", b"\r\n") if carriage else CHAT
+    pieces = cut(raw, places)
 
     async def read() -> bytes:
-        source, _ = wire(Response(cut(raw, places), then=asyncio.Event()))
-        return b"".join([piece async for piece in source])
+        async with streamed(Response(pieces)) as stream:
+            read = await first_of(stream, len(pieces))
+            await ended(stream)
+        assert stream.complete
+        return b"".join(read)
 
     assert raw == asyncio.run(read())
 
 
 async def test_a_word_like_the_last_event_inside_the_text_is_not_the_end() -> None:
     first, rest = CHAT.split(b"\n\n", 1)
-    source, ending = wire(Response([first + b"\n\n", rest]))
-    await anext(source)
-    assert "" == ending.stop
-    assert rest == await anext(source)
+    async with streamed(Response([first + b"\n\n", rest])) as stream:
+        await first_of(stream, 1)
+        await ended(stream)
+    assert stream.aborted
+    assert "" == stream.ending.stop
 
 
-async def test_the_connection_of_an_ended_answer_is_read_to_its_end() -> None:
-    response = Response([CHAT])
-    source, _ = wire(response)
-    await anext(source)
-    await source.aclose()
-    assert response.read_to_its_end
-    assert response.closed
-
-
-async def test_a_connection_that_never_ends_is_closed_after_a_second() -> None:
+async def test_a_connection_that_never_ends_is_closed_after_a_second_and_the_answer_is_kept() -> (
+    None
+):
     clock = FakeClock()
     response = Response([CHAT], then=asyncio.Event())
-    source, _ = wire(response, clock=clock)
-    await anext(source)
-    closing = asyncio.create_task(source.aclose())
-    await clock.advance(0.9)
-    assert not response.closed
-    await clock.advance(0.2)
-    await closing
-    assert response.closed
+    async with streamed(response, clock=clock) as stream:
+        await first_of(stream, 1)
+        await clock.advance(0.9)
+        assert not response.closed.is_set()
+        await clock.advance(0.2)
+        await ended(stream)
+        await response.closed.wait()
+    assert stream.complete
     assert not response.read_to_its_end
 
 
 async def test_an_answer_left_before_its_end_closes_at_once() -> None:
     response = Response([CHAT[:20], CHAT[20:]])
-    source, ending = wire(response)
-    await anext(source)
-    await source.aclose()
-    assert response.closed
+    async with streamed(response) as stream:
+        await first_of(stream, 1)
+        await response.closed.wait()
     assert not response.read_to_its_end
-    assert 20 // 8 == ending.heard
+    assert stream.aborted
+    assert 20 // 8 == stream.ending.heard
 
 
-def _stops(name: str, body: dict[str, object], events: Sequence[dict[str, object]]) -> set[str]:
+async def test_no_more_is_read_than_the_foremost_reader_asks_for() -> None:
+    """A provider is paid for what it writes, and a connection that is not read slows it down."""
+    response = Response(cut(CHAT, {10, 20, 30, 40}))
+    async with streamed(response) as stream:
+        one, other = stream.read(), stream.share().read()
+        assert 0 == response.given
+        first = await anext(one)
+        await asyncio.sleep(0)
+        assert 1 == response.given
+        assert [first, CHAT[10:20]] == [await anext(other), await anext(other)]
+        assert 2 == response.given
+        assert CHAT[10:20] == await anext(one)
+        assert 2 == response.given
+        rest = b"".join([piece async for piece in one])
+        assert CHAT[20:] == rest
+        assert rest == b"".join([piece async for piece in other])
+    assert stream.complete
+
+
+def _stops(wire: str, body: dict[str, object], events: Sequence[dict[str, object]]) -> set[str]:
     """Why an answer ended: whole, and streamed."""
     ending = Ending("m")
     read_events(
-        wire_named(name), b"".join(b"data: %b\n\n" % json.dumps(e).encode() for e in events), ending
+        wire_named(wire), b"".join(b"data: %b\n\n" % json.dumps(e).encode() for e in events), ending
     )
-    return {read_body(wire_named(name), json.dumps(body).encode())[2], ending.stop}
+    return {read_body(wire_named(wire), json.dumps(body).encode())[2], ending.stop}
 
 
 @pytest.mark.parametrize(

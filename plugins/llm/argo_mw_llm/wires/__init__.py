@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from argo_mw_llm.wires.chat import Chat, Completions
@@ -18,6 +19,7 @@ __all__ = [
     "Read",
     "Wire",
     "is_free",
+    "stated_at",
     "wire_named",
     "wire_of",
 ]
@@ -28,6 +30,10 @@ MESSAGES, CHAT, RESPONSES, EMBEDDINGS = Messages(), Chat(), Responses(), Embeddi
 _WIRES: Sequence[Wire] = (MESSAGES, CHAT, RESPONSES, EMBEDDINGS, Completions())
 _NAMED: Mapping[str, Wire] = {wire.name: wire for wire in _WIRES}
 
+_CLOUDS = re.compile(
+    r"/models?/(?P<model>[^/]+?)"
+    r"(?:/invoke|:rawPredict|(?P<streamed>/invoke-with-response-stream|:streamRawPredict))$"
+)
 _FREE_METHODS = ("GET", "HEAD", "OPTIONS", "DELETE")
 _FREE = ("/count_tokens", "/input_tokens", "/moderations", "/files", "/cancel")
 """How the paths of requests end that providers do not charge for."""
@@ -39,9 +45,22 @@ def is_free(method: str, path: str) -> bool:
 
 
 def wire_of(path: str) -> Wire | None:
-    """Return the wire of requests to *path* that ask for an answer, or ``None``."""
+    """Return the wire of requests to *path* that ask for an answer, or ``None``.
+
+    Clouds put the model into the path: Bedrock's ``/model/NAME/invoke`` and Vertex's
+    ``/models/NAME:rawPredict`` answer as Anthropic's messages do.
+    """
     path = path.rstrip("/")
-    return next((wire for wire in _WIRES if path.endswith(wire.path)), None)
+    found = next((wire for wire in _WIRES if path.endswith(wire.path)), None)
+    return MESSAGES if found is None and _CLOUDS.search(path) else found
+
+
+def stated_at(path: str) -> Mapping[str, object]:
+    """Return the fields of a request that *path* states in place of its body."""
+    found = _CLOUDS.search(path.rstrip("/"))
+    if found is None:
+        return {}
+    return {"model": found["model"], "stream": found["streamed"] is not None}
 
 
 def wire_named(name: str) -> Wire:

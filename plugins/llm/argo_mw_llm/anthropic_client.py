@@ -1,0 +1,160 @@
+"""The client of Anthropic's SDK behind a middleware.
+
+The SDK shows its middleware a request without its client, whose address, headers and credential are
+added later. They decide what is answered, so they are looked up where the rest of the chain of
+middleware keeps the client. Where that cannot be found, in a version of the SDK that keeps it
+elsewhere, a request shares nothing with others: it is sent, and its answer is for its own caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any, Final, get_args, get_origin
+
+import anthropic
+import httpx2
+from anthropic import APIRequest, APIResponse, AsyncAPIResponse, Omit
+from anthropic.types import Message
+
+from argo_mw_llm.identity import Identity, account_of, identity_of, nobody_else
+
+_CLIENT, _REST = "self", "call_next"
+"""The variables of the SDK's handlers that hold their client, and the rest of the chain."""
+_MAX_DEPTH: Final = 1000
+_PROPERTIES = ("base_url", "default_headers", "default_query", "qs", "timeout")
+"""What is asked of a client."""
+_SECRETIVE = ("credentials", "creds", "token_provider")
+"""Parts of names of objects that make keys, which no header shows yet."""
+
+
+class ClientView:
+    """What is known of the client behind a middleware: nothing, where it could not be found."""
+
+    def __init__(self, client: Any | None, *, blocking: bool) -> None:
+        self._client = client
+        self._blocking = blocking
+
+    @classmethod
+    def behind(cls, call_next: object, *, blocking: bool = False) -> ClientView:
+        """Return the client that sends what *call_next* is called with."""
+        return cls(_client_behind(call_next), blocking=blocking)
+
+    def identity(self, request: APIRequest) -> Identity:
+        """Return where *request* goes, and on whose account."""
+        if self._client is None:
+            return nobody_else(request.url.partition("?")[0])
+        url, headers = self._url(request), self._headers(request)
+        return identity_of(url, headers, _account(self._client))
+
+    def patience(self, request: APIRequest) -> float | None:
+        """Return the seconds that the client waits for the beginning of an answer."""
+        timeout = request.timeout
+        if isinstance(timeout, anthropic.NotGiven):
+            timeout = None if self._client is None else self._client.timeout
+        return timeout.read if isinstance(timeout, httpx2.Timeout) else timeout
+
+    def http_request(self, request: APIRequest) -> httpx2.Request:
+        """Return *request* as it would be sent, without its body."""
+        if self._client is None:
+            url = httpx2.URL("https://argo-mw.invalid").join(request.url)
+            return httpx2.Request(request.method.upper(), url)
+        url, headers = self._url(request), self._headers(request)
+        return httpx2.Request(request.method.upper(), url, headers=list(headers))
+
+    def view(self, request: APIRequest, response: httpx2.Response) -> Any:
+        """Return what the SDK makes of *response*, an answer to *request* that was not sent."""
+        cast_to = Message if request.cast_to is None else request.cast_to
+        if cast_to == httpx2.Response:
+            return response
+        kind: Any = APIResponse if self._blocking else AsyncAPIResponse
+        if _is_response(cast_to):
+            kind, cast_to = cast_to, _content_type(cast_to)
+        return kind(
+            raw=response,
+            client=self._client or _reader(blocking=self._blocking),
+            cast_to=cast_to,
+            stream=request.stream,
+            stream_cls=request.stream_cls,
+            options=request.options,
+            retries_taken=request.retries_taken,
+        )
+
+    def _url(self, request: APIRequest) -> httpx2.URL:
+        assert self._client is not None
+        url, base = httpx2.URL(request.url), self._client.base_url
+        if url.is_relative_url:
+            url = base.copy_with(raw_path=base.raw_path + url.raw_path.lstrip(b"/"))
+        query = {**self._client.default_query, **_mapping(request.query_params)}
+        given = {name: value for name, value in query.items() if not isinstance(value, Omit)}
+        if not given:
+            return url
+        # As the SDK does it: parameters replace those of the same name in the path.
+        text: str = self._client.qs.stringify({**dict(url.params.items()), **given})
+        return url.copy_with(query=text.encode())
+
+    def _headers(self, request: APIRequest) -> Iterator[tuple[str, str]]:
+        assert self._client is not None
+        headers: dict[str, object] = {}
+        for layer in (self._client.default_headers, request.headers):
+            headers |= {name.lower(): value for name, value in layer.items()}
+        return ((name, value) for name, value in headers.items() if isinstance(value, str))
+
+
+def _client_behind(call_next: object) -> Any | None:
+    """Return the client that *call_next* leads to, by the names that the SDK's handlers use.
+
+    Nothing else of what they hold is looked at: another middleware may hold another client.
+    """
+    for _ in range(_MAX_DEPTH):
+        code, cells = getattr(call_next, "__code__", None), getattr(call_next, "__closure__", None)
+        if code is None or cells is None:
+            return None
+        variables = dict(zip(code.co_freevars, cells, strict=True))
+        try:
+            client = variables[_CLIENT].cell_contents if _CLIENT in variables else None
+            if client is not None:
+                return client if _is_client(client) else None
+            call_next = variables[_REST].cell_contents
+        except (KeyError, ValueError):
+            return None
+    return None
+
+
+def _is_client(client: object) -> bool:
+    return all(hasattr(type(client), name) for name in _PROPERTIES)
+
+
+def _account(client: Any) -> Iterator[str]:
+    """Yield what else divides clients: their kind, and credentials that no header shows yet."""
+    yield type(client).__qualname__
+    for name, value in sorted(vars(client).items()):
+        if isinstance(value, str) and not name.startswith("_"):
+            yield name
+            yield value
+        elif value is not None and any(part in name for part in _SECRETIVE):
+            yield account_of(value)
+
+
+def _mapping(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _is_response(cast_to: object) -> bool:
+    kind = get_origin(cast_to) or cast_to
+    return isinstance(kind, type) and issubclass(kind, (APIResponse, AsyncAPIResponse))
+
+
+def _content_type(kind: Any) -> object:
+    """Return what the content of a *kind* of the SDK's responses is parsed into."""
+    for base in (kind, *getattr(kind, "__orig_bases__", ())):
+        if arguments := get_args(base):
+            return arguments[0]
+    return object
+
+
+@cache
+def _reader(*, blocking: bool) -> Any:
+    """Return a client that reads answers, and never sends."""
+    kind = anthropic.Anthropic if blocking else anthropic.AsyncAnthropic
+    return kind(api_key="unused")

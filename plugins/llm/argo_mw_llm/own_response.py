@@ -1,0 +1,229 @@
+"""The response to one request of an SDK, for its own caller as it came."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from functools import partial
+from typing import Generic, TypeVar
+
+import httpx2
+
+from argo_mw.plugin import Action, Argo, Secret, context_of
+from argo_mw_llm.answers import RawResponse, Usage
+from argo_mw_llm.bodies import (
+    AsyncBody,
+    BlockingBody,
+    BodyTooLarge,
+    body_of,
+    content_of,
+    has_been_read,
+    limit_of,
+    plain,
+)
+from argo_mw_llm.estimate import rough_prompt
+from argo_mw_llm.failures import answered_too_much, from_status
+from argo_mw_llm.learnt_limits import limits_in
+from argo_mw_llm.off_loop import MANY_BYTES, in_thread, off_loop
+from argo_mw_llm.provider import ExchangeFailed
+from argo_mw_llm.responses import Answer, Body, refusal
+from argo_mw_llm.sse import EVENTS, EventSource, learn
+from argo_mw_llm.streams import AnswerStream, Demand, Ending, whole_stream
+from argo_mw_llm.usage import read_body
+from argo_mw_llm.wires import Wire
+
+R = TypeVar("R")
+
+_FOR_ALL = (
+    "content-type",
+    "request-id",
+    "x-request-id",
+    "anthropic-organization-id",
+    "anthropic-workspace-id",
+    "openai-organization",
+    "openai-processing-ms",
+    "openai-project",
+    "openai-version",
+)
+"""Headers that hold for everyone who is served the answer: they have one account."""
+_ADVICE = ("retry-after", "retry-after-ms", "x-should-retry", "location")
+
+
+class OwnResponse(Generic[R]):
+    """What came in answer to one request of an SDK, for its own caller.
+
+    That caller gets the very response that came, whose body alone has been read: headers, times and
+    addresses are its own. Callers who are served a kept answer get only the headers that hold for
+    everyone.
+
+    Args:
+        argo: The application.
+        provider: The provider that is asked.
+        wire: The protocol of its answers.
+        body: The body of the request.
+        in_pieces: Whether its caller reads the body of the answer as it comes.
+        readable: Makes of an answer in pieces the body that its caller reads, in place of the
+            given one.
+    """
+
+    def __init__(
+        self,
+        argo: Argo,
+        provider: str,
+        wire: Wire,
+        body: Mapping[str, object],
+        *,
+        in_pieces: bool,
+        readable: Callable[[AnswerStream[bytes], object], Body],
+    ) -> None:
+        self._argo = argo
+        self._provider = provider
+        self._wire = wire
+        self._body = body
+        self._in_pieces = in_pieces
+        self._readable = readable
+        self._came: tuple[Answer, httpx2.Response, R] | None = None
+
+    async def take(self, response: httpx2.Response, view: R) -> Answer:
+        """Return the answer in *response*, and remember *view*, what its SDK makes of it.
+
+        Raises:
+            ExchangeFailed: It is an error, damaged, or larger than allowed.
+        """
+        if self._in_pieces and response.is_success:
+            answer: Answer = self._stream(response)
+        else:
+            try:
+                answer = await self._whole(response)
+            except ExchangeFailed as error:
+                # What is larger than allowed was not read: its caller gets what stands for it.
+                if error.response is not None and not isinstance(error.__cause__, BodyTooLarge):
+                    self._came = error.response, response, view
+                raise
+        self._came = answer, response, view
+        return answer
+
+    def of(self, answer: Answer) -> R | None:
+        """Return what came for the caller of this request, if *answer* is what came."""
+        if self._came is None:
+            return None
+        mine, response, view = self._came
+        if isinstance(mine, AnswerStream) and isinstance(answer, AnswerStream):
+            if not mine.is_the_same(answer):
+                return None
+            if not has_been_read(response):
+                plain(response)
+                response.stream = self._readable(answer, response.stream)
+            return view
+        return view if mine == answer else None
+
+    async def _whole(self, response: httpx2.Response) -> RawResponse:
+        try:
+            if has_been_read(response):
+                content = response.content
+            else:
+                content = await content_of(response, limit_of(self._argo))
+        except BodyTooLarge as error:
+            raise self._too_large(error) from error
+        many = len(content) > MANY_BYTES
+        return await off_loop(
+            many, raw_response_of, self._provider, self._wire, self._body, response, content
+        )
+
+    def _stream(self, response: httpx2.Response) -> AnswerStream[bytes]:
+        context = context_of(self._argo)
+        kind = response.headers.get("content-type", EVENTS)
+        ending = Ending(str(self._body.get("model", "")), headers=_named(_FOR_ALL, response))
+        if has_been_read(response):
+            learn(kind, self._wire, response.content, ending)
+            return whole_stream(response.content, context.tasks, ending)
+        body, demand = body_of(response, limit_of(self._argo)), Demand()
+        if isinstance(body, AsyncBody):
+            pieces, close = aiter(body), body.aclose
+        else:
+            pieces, close = _threaded(body), partial(in_thread, body.close)
+        source = EventSource(self._wire, kind, pieces, close, ending, demand, context.clock)
+        stream: AnswerStream[bytes] = AnswerStream(
+            source, context.tasks, ending, name=self._provider, demand=demand
+        )
+        stream.limits = limits_in(response.headers)
+        return stream
+
+    def _too_large(self, error: BodyTooLarge) -> ExchangeFailed:
+        """Return the error for a response that is larger than allowed; its SDK does not retry."""
+        failure = answered_too_much(self._provider, error)
+        failed = ExchangeFailed(str(failure), upstream=self._provider)
+        failed.billed = True
+        failed.response = refusal(502, "too_large", str(failure))
+        return failed
+
+
+def raw_response_of(
+    provider: str,
+    wire: Wire,
+    body: Mapping[str, object],
+    response: httpx2.Response,
+    content: bytes,
+) -> RawResponse:
+    """Return the whole answer to *body*, which came in *response* with *content*.
+
+    Raises:
+        ExchangeFailed: It is an error, or damaged.
+    """
+    status, kept = response.status_code, _named(_FOR_ALL, response)
+    told = limits_in(response.headers)
+    if not response.is_success:
+        _conceal_credentials(response.request.headers)
+        failure = from_status(provider, status, content, response.headers)
+        failed = ExchangeFailed(
+            str(failure),
+            upstream=provider,
+            action=Action.SWITCH,  # retrying is up to the SDK
+            retry_after=failure.retry_after,
+            status=status,
+        )
+        failed.response = RawResponse(
+            status, (*kept, *_named(_ADVICE, response)), content, limits=told
+        )
+        raise failed
+    try:
+        usage, model, stop = _read(response.headers.get("content-type", ""), wire, content)
+    except ValueError:
+        damaged = ExchangeFailed(f"upstream {provider!r} sent a damaged answer", upstream=provider)
+        damaged.billed = True
+        damaged.response = RawResponse(status, kept, content)
+        raise damaged from None
+    if usage is None:
+        usage = Usage(rough_prompt({"body": body}), len(content) // 4, estimated=True)
+    return RawResponse(status, kept, content, model, usage, stop, told)
+
+
+def _read(kind: str, wire: Wire, content: bytes) -> tuple[Usage | None, str, str]:
+    """Return usage, model and stop of an answer; one in events may have been read whole.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    if not kind.startswith(EVENTS):
+        return read_body(wire, content)
+    ending = Ending("")
+    learn(kind, wire, content, ending)
+    return ending.usage, ending.model, ending.stop
+
+
+def _conceal_credentials(headers: Mapping[str, str]) -> None:
+    """Have the key that a request was sent with struck out of every message: errors echo keys."""
+    for name in ("authorization", "x-api-key", "api-key"):
+        key = headers.get(name, "").removeprefix("Bearer ")
+        if key:
+            Secret(key)
+
+
+def _named(names: Iterable[str], response: httpx2.Response) -> tuple[tuple[str, str], ...]:
+    headers = response.headers
+    return tuple((name, headers[name]) for name in names if name in headers)
+
+
+async def _threaded(body: BlockingBody) -> AsyncGenerator[bytes, None]:
+    pieces = iter(body)
+    while (piece := await in_thread(next, pieces, None)) is not None:
+        yield piece

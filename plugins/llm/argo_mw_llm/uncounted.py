@@ -1,0 +1,86 @@
+"""Requests of SDKs that no wire can account for: batches, images, fine-tuning.
+
+Under a budget they are asked like an answer whose cost has no bound: refused where the budget
+refuses, else booked as unknown. What providers do not charge for goes straight on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import TypeVar
+
+from attrs import evolve
+
+from argo_mw import BlockingArgo
+from argo_mw.plugin import Argo, Closed, config_of
+from argo_mw_llm.answers import RawResponse
+from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.exchange import Asked, exchange
+from argo_mw_llm.operations import NOT_SHARED
+from argo_mw_llm.wires import is_free
+
+R = TypeVar("R")
+
+
+def is_uncounted(argo: Argo, method: str, path: str) -> bool:
+    """Return whether budgets have to know of a request by *method* to *path*, of no wire."""
+    return not is_free(method, path) and bool(config_of(argo, LlmConfig).budgets)
+
+
+def blocking_is_uncounted(argo: BlockingArgo, method: str, path: str) -> bool:
+    """Return the same as :func:`is_uncounted`, for a synchronous client."""
+    if is_free(method, path):
+        return False
+
+    async def ask(inner: Argo) -> bool:
+        return is_uncounted(inner, method, path)
+
+    return argo.run(ask)
+
+
+async def pass_on(
+    argo: Argo, asked: Asked, send: Callable[[], Awaitable[R]], status: Callable[[R], int]
+) -> R:
+    """Return what *send* returns, if no budget refuses it; no other call gets it.
+
+    Args:
+        argo: The application.
+        asked: The request, whose body is not read.
+        send: Sends it.
+        status: Returns the status of what came.
+
+    Raises:
+        Refusal: A guard refused the request.
+        Exception: What *send* raised.
+    """
+    came: list[R] = []
+
+    async def sending(_: object) -> RawResponse:
+        came.append(await send())
+        return RawResponse(status(came[-1]), (), b"")
+
+    await exchange(argo, evolve(asked, sample=NOT_SHARED), sending)
+    return came[-1]
+
+
+def check_provider(argo: Argo | BlockingArgo, provider: str) -> None:
+    """Check that *argo* knows *provider*; before it is open, nobody can tell.
+
+    Raises:
+        ValueError: It does not.
+    """
+    try:
+        known = argo.run(_names) if isinstance(argo, BlockingArgo) else _providers_of(argo)
+    except Closed:
+        return
+    if provider not in known:
+        msg = f"provider is {provider!r}; it is one of {', '.join(known)}"
+        raise ValueError(msg)
+
+
+async def _names(argo: Argo) -> Collection[str]:
+    return _providers_of(argo)
+
+
+def _providers_of(argo: Argo) -> Collection[str]:
+    return config_of(argo, LlmConfig).profiles
