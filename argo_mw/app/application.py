@@ -14,11 +14,11 @@ from argo_mw.app.caller import Caller
 from argo_mw.app.config_follower import ConfigFollower
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, dry_run, explain
+from argo_mw.app.exposure import exposure, exposure_of_config
 from argo_mw.app.flag_commands import FlagCommands
 from argo_mw.app.flag_state import FlagState
 from argo_mw.app.lifecycle import Lifecycle
 from argo_mw.app.opening import (
-    exposure,
     follow_fleet,
     open_context,
     read_settings,
@@ -140,6 +140,8 @@ class Argo(Caller):
                 self._prepare_building(self._context)
                 if exposed := exposure(state_dir):
                     self._context.warn_once("state directory", exposed)
+                if exposed := exposure_of_config(Path(self._settings.source)):
+                    self._context.warn_once("configuration", exposed)
                 await self._start(self._context)
         except ConfigError as error:
             await self.aclose()

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from attrs import evolve
+
 from argo_mw.app.config_watcher import ConfigWatcher
 from argo_mw.app.engine import Engine
 from argo_mw.app.opening import read_settings, state_directory
@@ -24,7 +26,8 @@ class ConfigFollower:
     """Reloads an application when its ``argo.toml`` or the flags set by command have changed.
 
     Flags are always followed: a layer that does harm must be switched off in programs, too, that
-    take up their configuration when they choose to.
+    take up their configuration when they choose to. Names of files are relative to the directory in
+    which the application was made, also when the program changes to another one.
 
     Args:
         engine: Has the settings and the flags that are in use.
@@ -39,15 +42,16 @@ class ConfigFollower:
         self._engine = engine
         self._reload = reload
         self._rebuilding = rebuilding
+        self._home = Path.cwd()
         self._watcher = ConfigWatcher(self._take_up, tasks)
 
     def start(self, settings: Settings) -> None:
         """Begin to follow the files of *settings*."""
-        self._watcher.start(_files(settings))
+        self._watcher.start(self._files(settings))
 
     def use(self, settings: Settings) -> None:
         """Follow the files of *settings* from now on."""
-        self._watcher.files = _files(settings)
+        self._watcher.files = self._files(settings)
 
     async def aclose(self) -> None:
         """Follow no more. Idempotent."""
@@ -59,11 +63,9 @@ class ConfigFollower:
                 return
         settings = self._engine.pipeline.settings
         try:
-            file = Path(settings.source)
-            followed = settings.argo.watch and file.is_file()
-            await self._reload_changed(read_settings(file) if followed else settings)
+            await self._reload_changed(self._read(settings))
         except ArgoError as error:
-            log.warning("reload refused, the old configuration stays", error=str(error))
+            self._watcher.refused(str(error))
             # A flag that was killed is off, whatever is wrong with the configuration.
             await self._reload_changed(settings)
 
@@ -74,9 +76,18 @@ class ConfigFollower:
             await self._reload(settings)
             log.info("reloaded", source=settings.source)
 
+    def _read(self, settings: Settings) -> Settings:
+        """Return what the file of *settings* holds now; *settings*, if none is followed."""
+        file = self._followed(settings)
+        if file is None:
+            return settings
+        return evolve(read_settings(file, home=self._home), source=settings.source)
 
-def _files(settings: Settings) -> tuple[Path, ...]:
-    overlay = Overlay(state_directory(settings)).path.absolute()
-    source = Path(settings.source)
-    followed = settings.argo.watch and source.is_file()
-    return (overlay, source.absolute()) if followed else (overlay,)
+    def _followed(self, settings: Settings) -> Path | None:
+        file = self._home / settings.source
+        return file if settings.argo.watch and file.is_file() else None
+
+    def _files(self, settings: Settings) -> tuple[Path, ...]:
+        overlay = Overlay(state_directory(settings)).path
+        source = self._followed(settings)
+        return (overlay,) if source is None else (overlay, source)

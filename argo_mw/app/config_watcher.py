@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from hashlib import blake2b
@@ -13,8 +14,11 @@ from argo_mw.base.errors import Closed
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 
-INTERVAL = 0.25
-"""Seconds between two looks at the files."""
+INTERVAL = 0.125
+"""Seconds between two looks at the files; what both find is taken up."""
+
+RETRY = 1.0
+"""Seconds after which a change that could not be taken up is tried again."""
 
 _MAX_END = 1.0
 """Seconds to wait at most for a look that is under way: a network drive may hang."""
@@ -23,12 +27,17 @@ log = Log("argo_mw")
 
 TakeUp = Callable[[], Awaitable[None]]
 
+_Looked = dict[Path, bytes | None]
+"""A digest of what each file holds; ``None`` where it cannot be read."""
+
 
 class ConfigWatcher:
     """Looks at files from a thread of its own, and has changes taken up on the loop.
 
     The thread is its own because a pool's may all be busy, most likely just when a flag is to be
-    killed. Contents are compared: times of files are coarse, and say little on network drives.
+    killed. Contents are compared: times of files are coarse, and say little on network drives. A
+    change is taken up when two looks have found the same: the beginning of a file that is being
+    written may be valid too, and lack the limits that follow.
 
     Args:
         take_up: Takes up what has changed. Not awaited again before it has ended.
@@ -42,16 +51,18 @@ class ConfigWatcher:
         self.files: tuple[Path, ...] = ()
         self._take_up = take_up
         self._tasks = tasks
-        self._known: list[bytes | None] = []
+        self._known: _Looked = {}
         self._stopped = threading.Event()
         self._ended: asyncio.Future[None] | None = None
         self._taking_up: asyncio.Task[None] | None = None
         self._changed_again = False
+        self._again_at: float | None = None
+        self._said: set[str] = set()
 
     def start(self, files: Iterable[Path]) -> None:
         """Begin to look for changes of *files* as they are now."""
         self.files = tuple(files)
-        self._known = [_digest(file) for file in self.files]
+        self._known = self._look()
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
         watch = threading.Thread(
@@ -66,14 +77,24 @@ class ConfigWatcher:
             await asyncio.wait([self._ended], timeout=_MAX_END)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        looked = self._known
         # A loop that is closed before the application takes no more calls.
         with suppress(RuntimeError):
             while not self._stopped.wait(INTERVAL):
-                found = [_digest(file) for file in self.files]
-                if found != self._known:
-                    self._known = found
+                before, looked = looked, self._look()
+                found = {file: self._settled(file, before, looked) for file in looked}
+                again = self._again_at
+                if found != self._known or (again is not None and time.monotonic() >= again):
+                    self._known, self._again_at = found, None
                     loop.call_soon_threadsafe(self._changed)
             loop.call_soon_threadsafe(self._end)
+
+    def _look(self) -> _Looked:
+        return {file: _digest(file) for file in self.files}
+
+    def _settled(self, file: Path, before: _Looked, now: _Looked) -> bytes | None:
+        """Return the digest of *file*; the one that is known, while it changes."""
+        return now[file] if before.get(file) == now[file] else self._known.get(file)
 
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
@@ -91,7 +112,17 @@ class ConfigWatcher:
             try:
                 await self._take_up()
             except Exception as error:
-                log.warning("reload refused, the old configuration stays", error=str(error))
+                # It may be for a moment only: that files could not be opened, or a server is away.
+                self._again_at = time.monotonic() + RETRY
+                self.refused(str(error))
+            else:
+                self._said.clear()
+
+    def refused(self, why: str) -> None:
+        """Log that a change cannot be taken up, unless that was said already."""
+        if why not in self._said:
+            self._said.add(why)
+            log.warning("reload refused, the old configuration stays", error=why)
 
 
 def _digest(file: Path) -> bytes | None:

@@ -72,16 +72,26 @@ class FlagCommands:
         return await self._change(name, unset, fleet=fleet)
 
     async def _hold(self, name: str, change: Change, *, fleet: bool) -> bool:
-        announced = await self._change(name, change, fleet=fleet)
-        return await self._invalidate(f"layer:{name}") and announced
+        if fleet:
+            announced = await self._change(name, change, fleet=True)
+            return await self._invalidate(f"layer:{name}") and announced
+        self._flag(name)
+        try:
+            await self._overlay.hold(name, change, self._reload)
+        finally:  # others have taken it up, whatever is wrong here
+            heard = await self._invalidate(f"layer:{name}")
+        return heard
 
     async def _change(self, name: str, change: Change, *, fleet: bool) -> bool:
         self._flag(name)
         if fleet:
             return await self._change_fleet(name, change)
-        overlay = Overlay(state_directory(self._engine.pipeline.settings))
-        await overlay.change(name, change, self._reload)
+        await self._overlay.change(name, change, self._reload)
         return True
+
+    @property
+    def _overlay(self) -> Overlay:
+        return Overlay(state_directory(self._engine.pipeline.settings))
 
     async def _change_fleet(self, name: str, change: Change) -> bool:
         fleet = self._state.fleet

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -35,8 +34,18 @@ STATE_DIR = "ARGO_MW_STATE_DIR"
 _SINGLE_PROCESS = "memory://"
 
 
-def read_settings(config: str | Path | Mapping[str, object] | Settings | None) -> Settings:
+_named: dict[str, Path] = {}
+"""The directory that each value of the variable names, from where it was first looked at."""
+
+
+def read_settings(
+    config: str | Path | Mapping[str, object] | Settings | None, *, home: Path | None = None
+) -> Settings:
     """Return the settings that *config* is, holds or names.
+
+    Args:
+        config: The settings, a table of them, or the file that they are in.
+        home: The directory that a relative ``state_dir`` is in; by default the working directory.
 
     Raises:
         ConfigError: It cannot be used.
@@ -44,41 +53,27 @@ def read_settings(config: str | Path | Mapping[str, object] | Settings | None) -
     if isinstance(config, Settings):
         return config
     if isinstance(config, Mapping):
-        return parse(config)
-    return load(config)
+        return parse(config, home=home)
+    return load(config, home=home)
 
 
 def state_directory(settings: Settings) -> Path:
     """Return where an application with *settings* keeps its state; made private when it is made.
 
+    It stays the same when the program changes its working directory.
+
     Raises:
         ConfigError: It cannot be made.
     """
-    chosen = os.environ.get(STATE_DIR) or settings.argo.state_dir
-    path = Path(chosen) if chosen else platformdirs.user_state_path("argo-mw")
+    path = settings.argo.state_dir or platformdirs.user_state_path("argo-mw")
+    if chosen := os.environ.get(STATE_DIR):
+        path = _named.setdefault(chosen, Path(chosen).absolute())
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         msg = f"the state directory {path} cannot be made: {error}; set state_dir in [argo]"
         raise ConfigError(msg) from None
     return path
-
-
-def exposure(path: Path) -> str:
-    """Return who else can change files in the state directory *path*, and what to do; or ""."""
-    if os.name != "posix":
-        return ""
-    status = path.stat()
-    if status.st_uid not in {os.getuid(), 0}:
-        who, remedy = f"user {status.st_uid}, who owns it", "name another one: state_dir in [argo]"
-    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        who, remedy = "other users of this machine", f"run `chmod go-w {path}`"
-    else:
-        return ""
-    return (
-        f"flags, answers and what guards money in {path} can be changed by {who} "
-        f"(mode {stat.S_IMODE(status.st_mode):04o}): {remedy}"
-    )
 
 
 async def open_context(

@@ -14,7 +14,7 @@ import click
 from rich.table import Column, Table
 
 from argo_mw.app.application import Argo, context_of, engine_of
-from argo_mw.app.opening import exposure
+from argo_mw.app.exposure import exposure, exposure_of_config
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.cli import live as live_questions
 from argo_mw.cli.finding import Finding
@@ -92,7 +92,7 @@ async def _live(questions: Sequence[Question], *, agreed: bool) -> Sequence[Find
 async def examine(argo: Argo) -> list[Finding]:
     """Return the findings about *argo*, the core's own first."""
     findings = [
-        Finding("core", "configuration", True, argo.settings.source),
+        _configuration(argo.settings.source),
         _state(context_of(argo).state_dir),
         *await _shared(argo),
         *await _loss(argo),
@@ -105,6 +105,11 @@ async def examine(argo: Argo) -> list[Finding]:
         findings.append(Finding(name, "plugin", True, engine_of(argo).plugins.origin(name)))
         findings.extend(await _plugin(argo, name))
     return findings + await _rehearsal(argo)
+
+
+def _configuration(source: str) -> Finding:
+    exposed = exposure_of_config(Path(source))
+    return Finding("core", "configuration", not exposed, exposed or source)
 
 
 def _state(path: Path) -> Finding:

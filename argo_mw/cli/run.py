@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Concatenate, ParamSpec
 
 import click
@@ -32,7 +33,13 @@ def current_settings() -> Settings:
     settings = context.find_root().meta.get("argo_mw.settings")
     if isinstance(settings, Settings):
         return settings
-    return load(context.find_root().params.get("config"))
+    return load(named_config())
+
+
+def named_config() -> Path | None:
+    """Return the configuration file that the running command names, if it names one."""
+    named: Path | None = click.get_current_context().find_root().params.get("config")
+    return named
 
 
 def with_argo(

@@ -2,7 +2,7 @@
 
 from argo_mw.base.secret import Secret, SecretUrl, redact, redact_url
 from argo_mw.config.convert import Shown, structure
-from argo_mw.config.load import load, parse
+from argo_mw.config.load import load, load_state_dir, parse
 from argo_mw.config.settings import ArgoSettings, OperationSettings, Settings, UpstreamSettings
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Shown",
     "UpstreamSettings",
     "load",
+    "load_state_dir",
     "parse",
     "redact",
     "redact_url",

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from argo_mw.flags.model import Rule
 from argo_mw.flags.parse import dump_rule, parse_rule
 
 FILE = "flags.json"
+
+_PATIENCE = 5.0
+"""Seconds to wait for another program that changes flags: it takes a millisecond."""
 
 
 class Overlay:
@@ -40,6 +44,17 @@ class Overlay:
             raise self._unreadable(TypeError("it holds no table"))
         return {name: parse_rule(name, rule) for name, rule in content.items()}
 
+    async def hold(self, name: str, change: Change, take_up: Callable[[], Awaitable[None]]) -> None:
+        """Hold flag *name* off as *change* says, then await *take_up*.
+
+        Unlike what :meth:`change` sets, it stays whatever is wrong here: it holds for others.
+
+        Raises:
+            ArgoError: It cannot be taken up here.
+        """
+        await asyncio.to_thread(self.update, name, change)
+        await take_up()
+
     async def change(
         self, name: str, change: Change, take_up: Callable[[], Awaitable[None]]
     ) -> None:
@@ -58,24 +73,47 @@ class Overlay:
             raise
 
     def update(self, name: str, change: Change) -> Rule | None:
-        """Set flag *name* to what *change* makes of its rule."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with self._locked():
-            rules = self.read()
-            rule = change(rules.pop(name, None))
-            if rule is not None:
-                rules[name] = rule
-            self._write(rules)
+        """Set flag *name* to what *change* makes of its rule.
+
+        Raises:
+            ConfigError: The file cannot be read or written, or another program holds it.
+        """
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._locked():
+                rules = self.read()
+                rule = change(rules.pop(name, None))
+                if rule is not None:
+                    rules[name] = rule
+                self._write(rules)
+        except OSError as error:
+            msg = f"flags in {self.path} cannot be written: {error.strerror}; make it writable"
+            raise ConfigError(msg) from error
         return rule
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        lock = self.path.with_suffix(".lock")
+        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._lock(descriptor, lock)
             yield
         finally:
             os.close(descriptor)
+
+    def _lock(self, descriptor: int, lock: Path) -> None:
+        """Lock *descriptor*, though not by waiting for ever: its holder may be suspended."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    msg = f"another program holds {lock}: `fuser {lock}` names it, end it"
+                    raise ConfigError(msg) from None
+                time.sleep(0.01)
+            else:
+                return
 
     def _write(self, rules: Mapping[str, Rule]) -> None:
         fresh = self.path.with_suffix(".new")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from click.testing import CliRunner, Result
 from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.cli import ExitCode, with_argo
 from argo_mw.cli.main import cli
+from argo_mw.flags import overlay
+from argo_mw.flags.overlay import Overlay
 from argo_mw.plugin import Call, Layer, Limits, Probe, Upstream, hookimpl, operation
 from argo_mw.registry import loading
 from argo_mw.registry.discovery import InstalledPlugin
@@ -372,3 +376,94 @@ def test_a_flag_of_a_blocked_plugin_cannot_be_set_and_the_reason_is_given(
     result = run("flags", "kill", "cache")
     assert ExitCode.FAILED == result.exit_code
     assert "plugin 'cache' is not in use; see block in [argo]" in result.stderr
+
+
+class Refusing:
+    """A plugin that keeps an application from opening."""
+
+    @hookimpl
+    async def startup(self) -> None:
+        raise OSError("no room")
+
+
+UNUSABLE = {
+    "a variable that is not set": '[flags]\ncache = "${NOT_SET_HERE}"\n',
+    "a key that does not exist": "[operations.bars]\nnothing = 1\n",
+    "a plugin that is not installed": "[plugins.nothing]\nkey = 1\n",
+    "a flag that does not exist": '[flags]\nnothing = "on"\n',
+    "a store without a driver": '[argo]\nshared = "nothing://"\n',
+    "a plugin that does not start": "[argo]\nstrict = true\n",
+    "no TOML": "[argo",
+}
+
+
+@pytest.mark.parametrize("hold", [["kill", "cache"], ["roll-back", "cache", "slow"]])
+@pytest.mark.parametrize("text", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_flag_is_held_off_though_no_application_can_be_opened_here(
+    run, tmp_path: Path, text: str, hold: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = [InstalledPlugin("refusing", FakeEntry(Refusing()), "one 1.0"), *loading.discover()]  # type: ignore[arg-type]
+    monkeypatch.setattr(loading, "discover", lambda: refusing)
+    (tmp_path / "argo.toml").write_text(text)
+    result = run("flags", *hold)
+    assert ExitCode.PARTLY == result.exit_code
+    assert "running programs take it up" in result.stderr
+    rule = Overlay(Path(os.environ["ARGO_MW_STATE_DIR"])).read()["cache"]
+    assert rule.killed or "slow" == rule.rolled_back
+
+
+def test_a_flag_is_killed_before_anything_is_opened(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plugin that hangs at its start is what may have to be killed."""
+    seen: list[object] = []
+
+    class Starting:
+        @hookimpl
+        async def startup(self, context) -> None:
+            seen.append(Overlay(context.state_dir).read()["cache"].killed)
+
+    starting = [InstalledPlugin("starting", FakeEntry(Starting()), "one 1.0"), *loading.discover()]  # type: ignore[arg-type]
+    monkeypatch.setattr(loading, "discover", lambda: starting)
+    assert ExitCode.OK == run("flags", "kill", "cache").exit_code
+    assert [True] == seen
+
+
+def test_where_the_state_directory_cannot_be_known_the_remedy_is_given(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state"
+    monkeypatch.delenv("ARGO_MW_STATE_DIR")
+    for text in ("[argo", '[argo]\nstate_dir = "${NOT_SET_HERE}"\n'):
+        (tmp_path / "argo.toml").write_text(text)
+        result = run("flags", "kill", "cache")
+        assert ExitCode.FAILED == result.exit_code
+        assert "name it in ARGO_MW_STATE_DIR" in result.stderr
+    (tmp_path / "argo.toml").write_text(f'[argo]\nstate_dir = "{state}"\nnothing = 1\n')
+    assert ExitCode.PARTLY == run("flags", "kill", "cache").exit_code
+    assert Overlay(state).read()["cache"].killed
+
+
+def test_a_flag_that_does_not_exist_is_not_left_killed(run) -> None:
+    assert ExitCode.FAILED == run("flags", "kill", "cahce").exit_code
+    assert {} == Overlay(Path(os.environ["ARGO_MW_STATE_DIR"])).read()
+
+
+@pytest.mark.parametrize("hold", [["kill", "cache"], ["roll-back", "cache", "slow"]])
+def test_what_the_file_says_when_a_flag_is_revived_holds_then(
+    run, tmp_path: Path, hold: list[str]
+) -> None:
+    file = tmp_path / "argo.toml"
+    file.write_text('[argo]\nshared = "memory://"\n[flags]\ncache = "50%"\n')
+    run("flags", *hold)
+    file.write_text('[argo]\nshared = "memory://"\n[flags]\ncache = "off"\n')
+    assert "cache: off (set by argo.toml)" in run("flags", "revive", "cache").stderr
+
+
+def test_a_program_that_holds_the_flags_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlay, "_PATIENCE", 0.0)
+    lock = Path(os.environ["ARGO_MW_STATE_DIR"], "flags.lock")
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        result = run("flags", "kill", "cache")
+    assert ExitCode.FAILED == result.exit_code
+    assert f"`fuser {lock}` names it" in result.stderr

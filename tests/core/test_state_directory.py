@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from argo_mw import Argo
-from argo_mw.app.opening import exposure
+from argo_mw.app.exposure import exposure, exposure_of_config
 from argo_mw.cli.doctor import examine
 from argo_mw.plugin import Trouble, observe
 
@@ -59,3 +59,44 @@ def test_a_directory_of_another_user_is_reported(
     monkeypatch.setattr(os, "getuid", lambda: state.stat().st_uid + 1)
     os.chown(state, 4_711, -1) if os.geteuid() == 0 else pytest.skip("only root gives files away")
     assert "user 4711, who owns it" in exposure(state)
+
+
+async def test_a_directory_that_others_can_replace_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    above = tmp_path / "above"
+    state = above / "between" / "state"
+    state.mkdir(parents=True)
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(state))
+    above.chmod(0o777)
+    [trouble], well, found = await opened(0o700, state)
+    assert f"who can replace it: run `chmod o-w {above}`" in trouble
+    assert (False, trouble) == (well, found)
+    above.chmod(0o1777)
+    assert ([], True, str(state)) == await opened(0o700, state)
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o666, True), (0o602, True), (0o664, False)])
+async def test_a_configuration_that_all_can_change_is_reported(
+    state: Path, tmp_path: Path, mode: int, told: bool
+) -> None:
+    file = tmp_path / "argo.toml"
+    file.write_text('[argo]\nshared = "memory://"\n')
+    file.chmod(mode)
+    troubles: list[str] = []
+    argo = Argo.open(file, installed=False)
+
+    def see(event: object) -> None:
+        if isinstance(event, Trouble) and event.where == "configuration":
+            troubles.append(event.what)
+
+    observe(argo, see)
+    async with argo:
+        [finding] = [one for one in await examine(argo) if one.what == "configuration"]
+    assert told is bool(troubles)
+    assert told is not finding.well
+    assert all(
+        f"chmod o-w {file}" in one
+        for one in (*troubles, *([] if finding.well else [finding.found]))
+    )
+    assert "" == exposure_of_config(tmp_path / "none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
@@ -106,6 +107,31 @@ async def test_every_change_of_a_file_is_noticed(
     await noted.once_more()
 
 
+async def test_a_file_is_taken_up_once_it_has_been_written(
+    watcher: ConfigWatcher, noted: Noted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a file that changes all the time does not stand in the way of another."""
+    looked = itertools.count()
+    changing, other = tmp_path / "changing", tmp_path / "other"
+    written: list[str] = []
+
+    def digest(file: Path) -> bytes | None:
+        if file == other:
+            return file.read_bytes()
+        return str(next(looked)).encode() if len(written) < 2 else b"written"
+
+    monkeypatch.setattr(config_watcher, "_digest", digest)
+    other.write_text("one")
+    watcher.start([changing, other])
+    first = watcher._known[changing]
+    other.write_text("two")
+    await noted.once_more()
+    assert first == watcher._known[changing]
+    written += ["all", "of it"]
+    await noted.once_more()
+    assert {changing: b"written", other: b"two"} == watcher._known
+
+
 async def test_a_file_and_a_folder_that_are_made_later_are_noticed(
     watcher: ConfigWatcher, noted: Noted, tmp_path: Path
 ) -> None:
@@ -124,7 +150,7 @@ async def test_what_changes_while_a_change_is_taken_up_is_taken_up_afterwards(
     watcher.start([file])
     for text in ("one", "two", "three"):
         file.write_text(text)
-        while watcher._known != [config_watcher._digest(file)]:
+        while watcher._known != {file: config_watcher._digest(file)}:
             await asyncio.sleep(0)
     await noted.once_more()
     noted.gate.set()
@@ -141,6 +167,30 @@ async def test_a_change_that_cannot_be_taken_up_is_logged_and_the_next_one_notic
     for text in ("one", "two"):
         file.write_text(text)
         await noted.once_more()
+
+
+async def test_a_change_that_could_not_be_taken_up_is_tried_again(
+    watcher: ConfigWatcher,
+    noted: Noted,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It may have failed for a moment only, and be the kill of a flag."""
+    monkeypatch.setattr(config_watcher, "RETRY", 0.0)
+    file = tmp_path / "file"
+    noted.fails = True
+    watcher.start([file])
+    file.write_text("one")
+    for _ in range(3):
+        await noted.once_more()
+    noted.fails = False
+    times = noted.times
+    await noted.once_more()
+    while watcher._again_at is not None or noted.at_once:
+        await asyncio.sleep(0)
+    assert noted.times >= times + 1
+    assert 1 == caplog.text.count("reload refused")
 
 
 async def test_nothing_is_taken_up_of_a_file_that_was_only_touched(
@@ -265,6 +315,42 @@ async def test_a_file_that_is_removed_changes_nothing(tmp_path: Path, looks_ofte
         Overlay(context_of(argo).state_dir).update("cache", kill)
         await until_off(argo)
         assert before == argo.settings
+
+
+async def test_files_are_followed_though_the_program_changes_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_often: None
+) -> None:
+    """Their names are relative to where the application was made."""
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.delenv("ARGO_MW_STATE_DIR")
+    monkeypatch.chdir(home)
+    text = '[argo]\nshared = "memory://"\nstate_dir = "state"\n'
+    (home / "argo.toml").write_text(text)
+    async with open_argo("argo.toml") as argo:
+        monkeypatch.chdir(elsewhere)
+        (home / "argo.toml").write_text(f'{text}tenant = "another"\n')
+        Overlay(home / "state").update("cache", kill)
+        await until_off(argo)
+        async with asyncio.timeout(MOST):
+            while "another" != argo.settings.argo.tenant:
+                await asyncio.sleep(0.001)
+        assert "argo.toml" == argo.settings.source
+        assert home / "state" == context_of(argo).state_dir
+        assert [] == [*elsewhere.iterdir()]
+
+
+async def test_a_relative_state_directory_of_the_environment_stays_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, looks_often: None
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", f"state-of-{tmp_path.name}")
+    async with open_argo({"argo": {"shared": "memory://"}}) as argo:
+        monkeypatch.chdir("elsewhere")
+        Overlay(tmp_path / f"state-of-{tmp_path.name}").update("cache", kill)
+        await until_off(argo)
 
 
 async def test_what_the_program_takes_up_itself_is_not_taken_up_again() -> None:
