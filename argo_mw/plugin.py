@@ -69,6 +69,9 @@ from argo_mw.base.errors import (
 from argo_mw.base.fingerprint import (
     fingerprint,
 )
+from argo_mw.base.histogram import (
+    Histogram,
+)
 from argo_mw.base.ids import (
     TimeOrderedIds,
 )
@@ -93,6 +96,18 @@ from argo_mw.chain.context import (
     Context,
     Runtime,
 )
+from argo_mw.chain.counters import (
+    Counters,
+    CountersOf,
+)
+from argo_mw.chain.counts import (
+    BLAMELESS,
+    Block,
+    Counts,
+    InstanceCounts,
+    SubjectCounts,
+    total,
+)
 from argo_mw.chain.refresh import (
     Refresh,
 )
@@ -103,6 +118,10 @@ from argo_mw.chain.select import (
 from argo_mw.chain.shadow_results import (
     ShadowResult,
     ShadowResults,
+)
+from argo_mw.chain.tallies import (
+    AUDIT,
+    Watch,
 )
 from argo_mw.config import (
     ArgoSettings,
@@ -142,6 +161,7 @@ from argo_mw.model.charge import (
 )
 from argo_mw.model.copies import (
     OutcomeCopies,
+    own_value,
 )
 from argo_mw.model.events import (
     AnswerSeen,
@@ -239,6 +259,8 @@ from argo_mw.store import (
 __all__ = [
     "ALONE",
     "ASKED_AT",
+    "AUDIT",
+    "BLAMELESS",
     "ENDS_WITH_CALLERS",
     "NO_COST",
     "ON_SENT",
@@ -260,6 +282,7 @@ __all__ = [
     "BadCall",
     "BadParameter",
     "Batching",
+    "Block",
     "BrokenPlugin",
     "BudgetExceeded",
     "Call",
@@ -279,7 +302,10 @@ __all__ = [
     "CostTable",
     "CostTotals",
     "Count",
+    "Counters",
+    "CountersOf",
     "CountingGuard",
+    "Counts",
     "DeadlineExceeded",
     "Decision",
     "DecisionReason",
@@ -298,6 +324,8 @@ __all__ = [
     "Gauge",
     "GiveBacks",
     "Guard",
+    "Histogram",
+    "InstanceCounts",
     "InvalidAnswer",
     "Kind",
     "Layer",
@@ -350,6 +378,7 @@ __all__ = [
     "StallAwareLimit",
     "Stream",
     "StreamAborted",
+    "SubjectCounts",
     "Subscription",
     "SystemClock",
     "TagSnapshot",
@@ -367,6 +396,7 @@ __all__ = [
     "Upstream",
     "UpstreamError",
     "UpstreamSettings",
+    "Watch",
     "Witness",
     "all_failed",
     "collect",
@@ -385,6 +415,7 @@ __all__ = [
     "observe",
     "observes",
     "operation",
+    "own_value",
     "plugin_of",
     "printable",
     "redact",
@@ -394,4 +425,5 @@ __all__ = [
     "state_directory",
     "structure",
     "suggest",
+    "total",
 ]

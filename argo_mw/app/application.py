@@ -407,6 +407,7 @@ class Argo(Caller):
         pipeline = self._state.build(self._settings, None)
         await self._warm_tag_versions(context.tag_versions, pipeline)
         if not context.single_process:
+            context.counters.start()
             context.tag_versions.health.look()  # so that what is refused is known at the start
         for name, one in pipeline.contributions.items():
             observers = self._plugins.call(
@@ -428,6 +429,7 @@ class Argo(Caller):
             stack.push_async_callback(self._tasks.aclose)
             if context is not None:
                 stack.push_async_callback(self._lifecycle.stop, context)
+                stack.push_async_callback(context.counters.aclose)
                 stack.push_async_callback(self._engine.costs.aclose)
             # Before the plugins stop: what requests cost that end now must still be recorded.
             stack.push_async_callback(self._tasks.end_calls)

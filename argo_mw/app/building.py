@@ -163,6 +163,8 @@ class PipelineBuilder:
                 self._report,
                 self._shadows,
                 self._context.events,
+                self._context.counters.tallies,
+                concerned=_concerned(operation, layers, candidates[name], contributions),
                 only=constant[0] if constant is not None and len(constant) == 1 else None,
             )
         return pipeline
@@ -358,6 +360,27 @@ def _candidates(
             where = f"{settings.source} [operations.{operation}] upstreams"
             raise unknown("upstream", name, able, where, absent)
     return wanted
+
+
+def _concerned(
+    operation: AnyOperation,
+    layers: Iterable[Layer],
+    candidates: Iterable[str],
+    contributions: Mapping[str, Contributions],
+) -> frozenset[str]:
+    """Return the flags that calls of *operation* may depend on.
+
+    Those of its layers and upstreams, and of the parts of plugins, less the parts of plugins whose
+    layers are all for other operations.
+    """
+    serving = {layer.flag for layer in layers if layer.serves(operation)}
+    parts = [
+        flag
+        for name, one in contributions.items()
+        if name in serving or not one.layers
+        for flag in one.flags
+    ]
+    return frozenset((*serving, *parts, *(UPSTREAM_FLAG + name for name in candidates)))
 
 
 def _constant(names: Sequence[str], flags: Mapping[str, Flag]) -> tuple[str, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
 from argo_mw.app.configured import configuration_of
@@ -17,8 +18,10 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.chain.answering import Answering
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.costs import Costs
+from argo_mw.chain.counters import Counters
 from argo_mw.chain.find import Looks, await_looks
 from argo_mw.chain.refresh import Refresh
+from argo_mw.chain.tallies import AUDIT
 from argo_mw.flags import Decision
 from argo_mw.flags.control import FlagControl
 from argo_mw.flags.parse import format_rule
@@ -35,6 +38,7 @@ MAP_CONCURRENCY = 1_000
 """Calls of one ``map`` under way at once."""
 
 _MAX_REFRESHES = 256
+_AUDITED: Mapping[str, object] = MappingProxyType({AUDIT: True})
 
 
 class Engine:
@@ -47,6 +51,7 @@ class Engine:
         tasks: The background tasks.
         costs: The recorder of what requests cost.
         calls: The calls of the current pipeline; an attribute, since every memory hit reads it.
+        counters: What calls are counted by, once the application is being opened.
         answering: The calls that upstreams are answering.
         flags: The flags, and the means to change them; set when the application opens.
     """
@@ -63,6 +68,7 @@ class Engine:
         # Also after the end of the application, for what is recorded of the last calls.
         self._latest: Pipeline | None = None
         self.calls: Calls = NO_CALLS
+        self.counters: Counters | None = None
         self.answering = Answering()
         self._longest_timeout = 0.0
         self._refreshing: dict[str, Refresh] = {}
@@ -99,6 +105,8 @@ class Engine:
         self._configurations = {}
         self.calls = pipeline.calls
         self.costs.use(pipeline.cost_tables)
+        if self.counters is not None:
+            self.counters.tallies.use(pipeline.tally_of)
         self.expect_timeout(max((o.timeout for o in pipeline.operations.values()), default=0.0))
         if self.events.active:
             flags = tuple((name, format_rule(f.rule)) for name, f in pipeline.flags.items())
@@ -139,27 +147,31 @@ class Engine:
         """
         started = self.clock.monotonic()
         deadline = _earlier(started + timeout, call.deadline)
+        found_by = ""
         try:
-            outcome = await self._within(call, variant, deadline, looks)
+            if looks is None:
+                outcome = await self._within(call, variant, deadline)
+            else:
+                outcome, found_by = await await_looks(
+                    call, looks, variant.report, variant.run, deadline, self.clock
+                )
         except TimeLimitExceeded:
             standing_in = None if call.refresh or not variant.stand_in else variant.stand_in(call)
             if standing_in is None:
                 late = self._too_late(call, started)
-                self._ended(call, variant, started, error=late)
+                self._failed(call, variant, started, late)
                 raise late from None
             outcome = standing_in
         except BaseException as error:
-            self._ended(call, variant, started, error=error)
+            self._failed(call, variant, started, error)
             raise
+        latency = self.clock.monotonic() - started
+        variant.tally.answered(call, outcome, latency, found_by)
         if self.events.calls:
-            self._ended(call, variant, started, outcome=outcome)
+            self.events.emit(CallEnded(call, latency, outcome, arms=variant.arms))
         return outcome
 
-    def _within(
-        self, call: Call, variant: Variant, deadline: float, looks: Looks | None
-    ) -> Awaitable[Outcome]:
-        if looks is not None:
-            return await_looks(call, looks, variant.report, variant.run, deadline, self.clock)
+    def _within(self, call: Call, variant: Variant, deadline: float) -> Awaitable[Outcome]:
         if variant.only is not None:
             return variant.run(call.evolve(upstream=variant.only, deadline=deadline))
         return fail_at(variant.run(call.until(deadline)), deadline, self.clock)
@@ -284,6 +296,22 @@ class Engine:
         task.add_done_callback(lambda _: self._refreshing.pop(call.key, None))
         return refresh
 
+    async def ask_afresh(self, call: Call) -> Outcome:
+        """Ask the upstreams of *call*, or the one that it is bound to, past all layers.
+
+        Raises:
+            DeadlineExceeded: The answer did not come within the operation's timeout.
+            ArgoError: What upstreams and their guards raised.
+        """
+        started = self.clock.monotonic()
+        limit = started + call.operation.timeout
+        asked = call.evolve(refresh=True, deadline=limit, missed=(), extensions=_AUDITED)
+        chain = self.pipeline.chains[call.operation.name]
+        try:
+            return await fail_at(chain.bare(asked), limit, self.clock)
+        except TimeLimitExceeded:
+            raise self._too_late(call, started) from None
+
     def caller_context(self) -> contextvars.Context:
         """Return a copy of the caller's context, in which no upstream asks."""
         return self.answering.nowhere()
@@ -343,18 +371,11 @@ class Engine:
             f"no answer to {call.label} within {waited:.3g} s, the caller's deadline"
         )
 
-    def _ended(
-        self,
-        call: Call,
-        variant: Variant,
-        started: float,
-        *,
-        outcome: Outcome | None = None,
-        error: BaseException | None = None,
-    ) -> None:
+    def _failed(self, call: Call, variant: Variant, started: float, error: BaseException) -> None:
+        latency = self.clock.monotonic() - started
+        variant.tally.failed(call, error, latency)
         if self.events.calls:
-            latency = self.clock.monotonic() - started
-            self.events.emit(CallEnded(call, latency, outcome, error, arms=variant.arms))
+            self.events.emit(CallEnded(call, latency, None, error, arms=variant.arms))
 
     def _subject_parameter(self, operation: str) -> str:
         known = self.pipeline.operation(operation)

@@ -16,6 +16,7 @@ from argo_mw.base.clock import Clock
 from argo_mw.base.errors import ConfigError
 from argo_mw.chain.context import Context
 from argo_mw.chain.cost_sharing import SharedTotals
+from argo_mw.chain.counters import Counters
 from argo_mw.config import Secret, Settings, load, parse
 from argo_mw.flags.fleet_file import FleetFile
 from argo_mw.flags.fleet_follower import FleetFollower
@@ -91,6 +92,9 @@ async def open_context(
     single_process = settings.argo.shared.reveal() == _SINGLE_PROCESS
     if not single_process:
         engine.costs.share(SharedTotals(shared, codecs, engine.clock, engine.tasks))
+    counters = engine.counters = Counters(
+        shared, codecs, engine.clock, engine.tasks, every=settings.argo.counters_every
+    )
     context = Context(
         clock=engine.clock,
         shared=shared,
@@ -102,6 +106,7 @@ async def open_context(
         runtime=engine,
         single_process=single_process,
         epochs=Epochs(shared, engine.clock, url=url, state_dir=state_dir),
+        counters=counters,
     )
 
     def refused(why: Undecodable) -> None:

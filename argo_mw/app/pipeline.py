@@ -16,6 +16,7 @@ from argo_mw.app.names import unknown_operation
 from argo_mw.app.upstreams import BoundUpstream
 from argo_mw.chain.compose import Chain
 from argo_mw.chain.order import Order
+from argo_mw.chain.tally import Tally
 from argo_mw.config import Settings
 from argo_mw.flags import Flag, Rule
 from argo_mw.model.call import Call
@@ -124,6 +125,11 @@ class Pipeline:
     def upstreams_for(self, call: Call) -> Sequence[Upstream]:
         """Return the upstreams that may answer *call*, in their configured order."""
         return [self.upstreams[name].upstream for name in self.names_for(call)]
+
+    def tally_of(self, call: Call) -> Tally | None:
+        """Return what counts *call*; ``None`` for an operation that is not offered any more."""
+        chain = self.chains.get(call.operation.name)
+        return None if chain is None else (chain.constant or chain.variant(call)).tally
 
     def names_for(self, call: Call) -> Sequence[str]:
         """Return the names of the upstreams that may answer *call*, less those that are off."""

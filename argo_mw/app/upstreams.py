@@ -153,6 +153,7 @@ class UpstreamBinder:
             events=context.events,
             tasks=context.tasks,
             answering=self._answering,
+            tallies=context.counters.tallies,
             lacking_ttl=lacking_ttl,
         )
 

@@ -24,6 +24,7 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.chain.answering import Answering
 from argo_mw.chain.batching import CallBatcher
 from argo_mw.chain.sender import Sender
+from argo_mw.chain.tallies import Tallies
 from argo_mw.model.call import Call
 from argo_mw.model.events import AnswerSeen, AttemptEnded, Events
 from argo_mw.model.guard import Guard
@@ -46,6 +47,7 @@ class UpstreamCaller:
         events: Delivers events.
         tasks: The owner of background tasks.
         answering: Where the calls that it answers are noted.
+        tallies: Count its requests.
         lacking_ttl: Seconds that an answer which lacks something lives at most.
     """
 
@@ -59,6 +61,7 @@ class UpstreamCaller:
         events: Events,
         tasks: Tasks,
         answering: Answering,
+        tallies: Tallies,
         lacking_ttl: float,
     ) -> None:
         self._upstream = upstream
@@ -67,7 +70,7 @@ class UpstreamCaller:
         self._clock = clock
         self._ages = ages
         self._events = events
-        sender = Sender(upstream, guards, events, clock, tasks, answering)
+        sender = Sender(upstream, guards, events, clock, tasks, answering, tallies)
         self.charge_extra = sender.charge_extra
         self._send: Send = sender.send
         if upstream.batching is not None:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence, Set
-from typing import TypeAlias
 
 from attrs import frozen
 
+from argo_mw.chain.counts import Arms
 from argo_mw.chain.find import Ended, Find, compose_find, finders
 from argo_mw.chain.isolation import Report, isolate
 from argo_mw.chain.order import Order
 from argo_mw.chain.select import Candidates, select
 from argo_mw.chain.shadow import ShadowRunner
 from argo_mw.chain.stand_in import StandIn, compose_stand_in
+from argo_mw.chain.tallies import Tallies
+from argo_mw.chain.tally import Tally
 from argo_mw.flags import Decision, Flag
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events
 from argo_mw.model.layer import Layer, Next
 from argo_mw.model.operation import AnyOperation
 from argo_mw.model.outcome import Outcome
-
-Arms: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @frozen(eq=False)
@@ -33,6 +33,7 @@ class Variant:
         stand_in: Looks for an old answer, for a caller whose time is up; ``None`` as above.
         report: Reports a layer that failed.
         arms: The flag arms of such calls.
+        tally: Counts such calls.
         only: The one upstream, where there is no layer and no choice: the chain is then its
             upstream caller, which keeps the deadline by itself (for a call with all flags off,
             1.5 µs less of 8).
@@ -43,6 +44,7 @@ class Variant:
     stand_in: StandIn | None
     report: Report
     arms: Arms
+    tally: Tally
     only: str | None = None
 
 
@@ -56,6 +58,7 @@ class Chain:
         operation: The operation.
         constant: The one variant, where no flag depends on the call.
         private: Whether answers belong to the tenant that asks.
+        bare: The upstreams without any layer, for calls that check what layers serve.
     """
 
     def __init__(
@@ -68,7 +71,9 @@ class Chain:
         report: Report,
         shadows: ShadowRunner,
         events: Events,
+        tallies: Tallies,
         *,
+        concerned: Set[str] = frozenset(),
         only: str | None = None,
     ) -> None:
         self.operation = operation
@@ -77,9 +82,19 @@ class Chain:
         self._inner = _serving(order.inner, operation, flags)
         rules = {layer.flag: flags[layer.flag].rule for layer in (*self._outer, *self._inner)}
         self._shadowed = frozenset(name for name, rule in rules.items() if rule.shadows)
+        self._tallies = tallies
+        self._concerned = concerned | rules.keys()
+        # Also the flags of upstreams and of parts of plugins, for their arms: what they decide is
+        # asked for elsewhere.
+        rules |= {
+            name: flags[name].rule
+            for name in sorted(concerned - rules.keys())
+            if flags[name].rule.percent is not None
+        }
         self._dynamic = tuple(flags[name] for name, rule in rules.items() if rule.constant is None)
         self._callers = callers
         self._candidates = candidates
+        self.bare = select(self._attempt(), candidates)
         self._report = report
         self._shadows = shadows
         self._events = events
@@ -106,12 +121,14 @@ class Chain:
         acting = [layer for layer in outer if layer.flag not in shadowed]
         arms = tuple((name, d.arm) for name, d in decided.items() if d.arm)
         branch = self._wrap(inner, self._attempt(), shadowed)
+        tally = self._tallies.tally(self.operation.name, arms, self._concerned)
         return Variant(
             run=self._wrap(outer, select(branch, self._candidates), shadowed),
-            find=compose_find(finders(acting), self._report, self._events, _ended(arms)),
+            find=compose_find(finders(acting), self._report, self._events, _ended(arms), tally),
             stand_in=compose_stand_in(acting, self._report),
             report=self._report,
             arms=arms,
+            tally=tally,
             only=None if outer or inner else self._only,
         )
 

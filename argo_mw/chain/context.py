@@ -15,6 +15,7 @@ from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
+from argo_mw.chain.counters import Counters
 from argo_mw.chain.refresh import Refresh
 from argo_mw.chain.shadow_results import ShadowResults
 from argo_mw.flags import Decision
@@ -62,6 +63,9 @@ class Runtime(Protocol):
     def refresh(self, call: Call) -> Refresh | None:
         """Ask *call* again in the background."""
 
+    async def ask_afresh(self, call: Call) -> Outcome:
+        """Ask the upstreams of *call* past all layers."""
+
     def caller_context(self) -> contextvars.Context:
         """Return a copy of the caller's context, in which no upstream asks."""
 
@@ -100,6 +104,7 @@ class Context:
         tasks: Owner of background tasks, which it ends at shutdown.
         epochs: Counts in *shared* what periods have used, and notices that it was lost.
         shadow_results: What layers in shadow would have done.
+        counters: What calls did and cost: of this instance, its machine, or the fleet.
         give_backs: Gives back what was taken from *shared*, whatever its taker does.
         single_process: Whether no other process can share the store, so that values for other
             processes need not be written.
@@ -119,6 +124,7 @@ class Context:
         runtime: Runtime,
         single_process: bool = False,
         epochs: Epochs | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self.clock = clock
         self.ages = Ages(clock)
@@ -136,6 +142,7 @@ class Context:
         self.give_backs = GiveBacks(clock, tasks)
         self.epochs = epochs if epochs is not None else Epochs(shared, clock)
         self.epochs.warn = partial(self.warn_once, _STORE)
+        self.counters = counters or Counters(shared, codecs, clock, tasks)
         self._watch_store()
 
     async def call(self, parent: Call, operation: str, /, **parameters: object) -> Outcome:
@@ -208,6 +215,23 @@ class Context:
                 *call* belong to a tenant.
         """
         return self._runtime.refresh(call)
+
+    async def ask_afresh(self, call: Call, upstream: str | None = None) -> Outcome:
+        """Ask an upstream what *call* asks, past all layers, to check what layers have served.
+
+        No layer sees the question, and no cache keeps the answer. Guards are asked as for every
+        request; the request is counted as an audit, and for no arm of a flag.
+
+        Args:
+            call: The question.
+            upstream: Which upstream to ask; by default those of the operation, in their order.
+
+        Raises:
+            DeadlineExceeded: The answer did not come within the operation's timeout.
+            Refusal: Quotas, budgets or circuit breakers refused it.
+            UpstreamError: It failed.
+        """
+        return await self._runtime.ask_afresh(call.evolve(upstream=upstream))
 
     def caller_context(self) -> contextvars.Context:
         """Return a copy of the caller's context, to run a load in that others may share.

@@ -19,6 +19,7 @@ from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import ArgoError
 from argo_mw.chain.isolation import Report, not_an_outcome, refusal
+from argo_mw.chain.tally import Tally
 from argo_mw.model.call import Call
 from argo_mw.model.events import CallEnded, Events
 from argo_mw.model.layer import Finds, Found, Layer, Next
@@ -58,6 +59,7 @@ def compose_find(
     report: Report,
     events: Events,
     ended: Ended,
+    tally: Tally,
 ) -> Find | None:
     """Return one function for all *finders*, or ``None`` when there are none.
 
@@ -66,18 +68,19 @@ def compose_find(
         report: Reports a layer that failed; the others are asked all the same.
         events: Where the end of a call is announced that is answered or refused at once.
         ended: Makes the event that announces it.
+        tally: Counts what is found and what is refused at once.
     """
     if not finders:
         return None
     deferred = [one for one in finders if iscoroutinefunction(one[1])]
-    immediate = [one for one in finders if one not in deferred]
+    immediate = [(*one, tally.cell(one[0].name)) for one in finders if one not in deferred]
     order = None if deferred == list(finders[: len(deferred)]) else [one for one, _ in finders]
 
-    failed = partial(_failed, report, events, ended)
+    failed = partial(_failed, report, events, ended, tally)
 
     def find(call: Call) -> Outcome | Looks | None:
         looks: Looks | None = None
-        for layer, look in immediate:
+        for layer, look, cell in immediate:
             try:
                 found: object = look(call)
             except BaseException as error:
@@ -85,6 +88,9 @@ def compose_find(
                 continue
             # The path of every memory hit: one more function call would be seen.
             if type(found) is Outcome:
+                cell.count += 1
+                if cell.count >= cell.look_at:
+                    tally.look(cell, call, found)
                 if looks is not None or events.calls:
                     _end(call, found, None, looks, events, ended)
                 return found
@@ -101,6 +107,7 @@ def _failed(
     report: Report,
     events: Events,
     ended: Ended,
+    tally: Tally,
     layer: Layer,
     call: Call,
     error: BaseException,
@@ -110,6 +117,7 @@ def _failed(
     try:
         _pass_over(layer, call, error, report)
     except BaseException as raised:
+        tally.failed(call, raised, 0.0)
         _end(call, None, raised, looks, events, ended)
         raise
 
@@ -180,8 +188,10 @@ def _with_deferred(
 
 async def await_looks(
     call: Call, looks: Looks, report: Report, enter: Next, deadline: float, clock: Clock
-) -> Outcome:
+) -> tuple[Outcome, str]:
     """Return what the first of *looks* finds, or else what the chain answers.
+
+    Beside it stands the name of the layer that had found it, or "".
 
     A look that fails is reported, and its layer is not named: it may look again.
 
@@ -215,7 +225,7 @@ async def await_looks(
                 _pass_over(layer, call, error, report)
                 continue
             if type(found) is Outcome:
-                return found
+                return found, layer.name
             if found is None:
                 missed = (*missed, layer.name)
             else:
@@ -224,7 +234,7 @@ async def await_looks(
         if begun < len(looks):
             close(looks[begun:])
     entered = enter(call.evolve(deadline=deadline, missed=missed))
-    return await fail_at(entered, deadline, clock)
+    return await fail_at(entered, deadline, clock), ""
 
 
 def close(looks: Looks | None) -> None:

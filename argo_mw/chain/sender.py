@@ -11,6 +11,7 @@ from argo_mw.base.errors import ArgoError, Refusal, UpstreamError
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.answering import Answering, UnderWay
 from argo_mw.chain.settlement import SentRequest, Settlement
+from argo_mw.chain.tallies import Tallies
 from argo_mw.model.call import NOTHING, ON_SENT, Call
 from argo_mw.model.events import Events, RequestSent
 from argo_mw.model.guard import CountingGuard, Guard, Request, Result
@@ -30,10 +31,12 @@ class Sender:
         clock: Clock,
         tasks: Tasks,
         answering: Answering,
+        tallies: Tallies,
     ) -> None:
         self.upstream = upstream
         self._tasks = tasks
         self._answering = answering
+        self._tallies = tallies
         self._settlement = Settlement(upstream, events, clock)
         self._guards = tuple(guards)
         self._counting = tuple(g for g in guards if isinstance(g, CountingGuard))
@@ -62,11 +65,13 @@ class Sender:
                 self._answering.read_streams(call, under_way, (outcome,))
         except BaseException as error:
             ours = self._as_ours(error)
+            self._tallies.sent(self.upstream, call, _ending(error, ours))
             if request is not None or sent is not None:
                 await self._settle(request, sent, (_ending(error, ours),))
             if ours is error:
                 raise
             raise ours from error
+        self._tallies.sent(self.upstream, call, outcome)
         if request is not None or sent is not None:
             await self._settle(request, sent, (outcome,))
         return outcome
@@ -95,10 +100,13 @@ class Sender:
             self._answering.read_streams(calls[0], under_way, answers)
         except BaseException as error:
             ours = self._as_ours(error)
-            await self._settle(request, sent, (_ending(error, ours),) * len(calls))
+            ended = (_ending(error, ours),) * len(calls)
+            self._tallies.sent_many(self.upstream, calls, ended)
+            await self._settle(request, sent, ended)
             if ours is error:
                 raise
             raise ours from error
+        self._tallies.sent_many(self.upstream, calls, answers)
         await self._settle(request, sent, answers)
         return answers
 
@@ -107,6 +115,7 @@ class Sender:
         if self._counting:
             await self._charge_page(Request(self.upstream, (call,)))
         self._settlement.charge_extra(call)
+        self._tallies.sent_extra(call)
         self._announce(call, 0)
 
     async def _reserve(self, request: Request) -> None:

@@ -14,6 +14,7 @@ from argo_mw.base.errors import ArgoError
 from argo_mw.cli.accept_loss import accept_loss
 from argo_mw.cli.chain import explain, plugins
 from argo_mw.cli.costs import costs
+from argo_mw.cli.counters import counters
 from argo_mw.cli.doctor import doctor
 from argo_mw.cli.flags import flags
 from argo_mw.cli.new_plugin import new_plugin
@@ -154,6 +155,7 @@ def _log(verbose: bool) -> None:
 cli.add_command(plugins)
 cli.add_command(explain)
 cli.add_command(costs)
+cli.add_command(counters)
 cli.add_command(flags)
 cli.add_command(doctor)
 cli.add_command(accept_loss)

@@ -37,6 +37,9 @@ class ArgoSettings:
         startup_timeout: Seconds that a plugin may take to start, and to shut down.
         lacking_ttl: Seconds that an answer lives at most which lacks something, such as a signal
             without one of its voices; then it is tried again.
+        counters_every: Seconds between two publications, in the shared store, of what this instance
+            has counted; 0 to publish nothing, so that no other sees its counters and no ramp is
+            judged by them.
     """
 
     tenant: Shown = field(default="default", validator=validators.min_len(1))
@@ -51,6 +54,7 @@ class ArgoSettings:
     required: tuple[Shown, ...] = ()
     startup_timeout: float = field(default=30.0, validator=validators.gt(0))
     lacking_ttl: float = field(default=60.0, validator=validators.gt(0))
+    counters_every: float = field(default=5.0, validator=validators.ge(0))
 
 
 @frozen

@@ -20,6 +20,7 @@ SURFACES = {
     """,
     "argo_mw.plugin": """
         ASKED_AT Asker Flag FlagControl Rule ShadowResult ShadowResults Shadowed flags_of
+        AUDIT BLAMELESS Block Counters CountersOf Counts Histogram InstanceCounts SubjectCounts Watch total
         ALONE Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching
         BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus
@@ -37,7 +38,7 @@ SURFACES = {
         UndecodableReason UnknownOperation Unsupported Upstream UpstreamError
         UpstreamSettings Witness all_failed collect config_of context_of copy_error fail_at
         fingerprint hookimpl hookspec is_failure is_final is_time_limit layers_of observe observes operation
-        plugin_of printable redact redact_url scope_of stall_aware_timeout state_directory structure
+        own_value plugin_of printable redact redact_url scope_of stall_aware_timeout state_directory structure
         suggest
     """,
     "argo_mw.store": """

@@ -1,0 +1,317 @@
+"""Counts: what was counted of one operation in one combination of arms, as mergeable values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import define, field, frozen
+from msgspec import MsgspecError, Struct, msgpack
+
+from argo_mw.base.histogram import Histogram
+
+Arms = tuple[tuple[str, str], ...]
+
+
+@define
+class Counts:
+    """What was counted of one operation in one combination of flag arms.
+
+    Attributes:
+        operation: The operation's name.
+        arms: The arms of the flags that are being ramped, by flag: ``treatment`` or ``control``;
+            of calls in neither, nothing.
+        at_hand: Answers that were served without waiting, from memory.
+        hits: Answers that a layer had, those at hand included, by layer.
+        loads: Answers that came from an upstream.
+        errors: Calls that ended in an error, by the name of its class; ``CancelledError`` are
+            those whose caller left.
+        refreshes: Answers that were asked again in the background, for no caller.
+        requests: Requests to upstreams; calls may share one. Computed operations send none.
+        requests_to: The same by upstream.
+        asked: Calls that requests were to answer, by upstream: with *requests_to*, how many calls
+            share a request there.
+        tokens_in: Tokens sent.
+        tokens_out: Tokens received.
+        tokens_cached: The tokens sent that upstreams read from caches of their own.
+        usd: US dollars, of the requests whose price is known.
+        unpriced: Calls whose requests have no known price.
+        audits: Requests that were sent to check what was served, in no other count.
+        latency: Seconds that callers waited whose answer was not at hand.
+        age: How old answers were when they were served, in seconds: of one in sixteen, which
+            counts for the others too.
+    """
+
+    operation: str
+    arms: Arms = ()
+    at_hand: int = 0
+    hits: dict[str, int] = field(factory=dict)
+    loads: int = 0
+    errors: dict[str, int] = field(factory=dict)
+    refreshes: int = 0
+    requests: float = 0.0
+    requests_to: dict[str, float] = field(factory=dict)
+    asked: dict[str, int] = field(factory=dict)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+    usd: float = 0.0
+    unpriced: int = 0
+    audits: float = 0.0
+    latency: Histogram = field(factory=Histogram)
+    age: Histogram = field(factory=Histogram)
+
+    @property
+    def calls(self) -> int:
+        """How many calls ended."""
+        return sum(self.hits.values()) + self.loads + sum(self.errors.values())
+
+    @property
+    def failures(self) -> int:
+        """How many calls ended in an error that counts against what answered them."""
+        return sum(n for kind, n in self.errors.items() if kind not in BLAMELESS)
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The share of calls that a layer answered, or ``None`` without calls."""
+        return sum(self.hits.values()) / self.calls if self.calls else None
+
+    def percentile(self, share: float) -> float | None:
+        """Return the seconds that *share* of all calls did not exceed; ``None`` without calls."""
+        return self.latency.quantile(share, zeros=self.at_hand)
+
+    def add(self, other: Counts) -> None:
+        """Count what *other* has counted, too."""
+        for name in _NUMBERS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for name in _BY_NAME:
+            mine: dict[str, float] = getattr(self, name)
+            for key, count in getattr(other, name).items():
+                mine[key] = mine.get(key, 0) + count
+        self.latency.merge(other.latency)
+        self.age.merge(other.age)
+
+    def as_data(self) -> dict[str, object]:
+        """Return it as plain data, from which :meth:`of_data` makes it again."""
+        return {
+            "operation": self.operation,
+            "arms": [list(arm) for arm in self.arms],
+            **{name: getattr(self, name) for name in _NUMBERS},
+            **{name: dict(getattr(self, name)) for name in _BY_NAME},
+            "latency": self.latency.as_data(),
+            "age": self.age.as_data(),
+        }
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, object]) -> Counts:
+        """Return the counts that *data* describes; numbers that it lacks are 0.
+
+        Raises:
+            ValueError: It is no such data.
+        """
+        try:
+            made = cls(
+                str(data["operation"]),
+                tuple((str(flag), str(arm)) for flag, arm in _pairs(data["arms"])),
+                latency=Histogram.of_data(_list(data["latency"])),
+                age=Histogram.of_data(_list(data["age"])),
+            )
+            for name in _NUMBERS:
+                value = data.get(name, 0)
+                assert isinstance(value, int | float)
+                setattr(made, name, value)
+            for name in _BY_NAME:
+                setattr(made, name, _by_name(data.get(name, {})))
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            msg = "these are no counts"
+            raise ValueError(msg) from error
+        return made
+
+
+BLAMELESS = frozenset({"CancelledError", "NotFound"})
+"""Errors that no layer or upstream is to blame for: the caller left, or there is nothing."""
+
+_NUMBERS = (
+    "at_hand",
+    "loads",
+    "refreshes",
+    "requests",
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+    "usd",
+    "unpriced",
+    "audits",
+)
+
+
+_BY_NAME = ("hits", "errors", "requests_to", "asked")
+
+
+def total(counts: Iterable[Counts], *, by_arm: bool = True) -> list[Counts]:
+    """Return the sums of *counts* by operation, and by arms unless *by_arm* is false."""
+    sums: dict[tuple[str, Arms], Counts] = {}
+    for one in counts:
+        arms = one.arms if by_arm else ()
+        key = (one.operation, arms)
+        if key not in sums:
+            sums[key] = Counts(one.operation, arms)
+        sums[key].add(one)
+    return [sums[key] for key in sorted(sums)]
+
+
+@frozen
+class InstanceCounts:
+    """What one instance has counted since it started.
+
+    Attributes:
+        instance: Its name, unique in the fleet.
+        machine: The name of its machine.
+        build: The version of argo-mw that it runs.
+        started: Seconds since the epoch at which it began to count.
+        at: The same of these counts.
+        counts: One for each operation and combination of arms.
+    """
+
+    instance: str
+    machine: str
+    build: str
+    started: float
+    at: float
+    counts: Sequence[Counts]
+
+    def as_data(self) -> dict[str, object]:
+        """Return it as plain data, from which :meth:`of_data` makes it again."""
+        return {
+            "instance": self.instance,
+            "machine": self.machine,
+            "build": self.build,
+            "started": self.started,
+            "at": self.at,
+            "counts": [one.as_data() for one in self.counts],
+        }
+
+    @classmethod
+    def of_data(cls, data: object) -> InstanceCounts:
+        """Return the counts of the instance that *data* describes.
+
+        Raises:
+            ValueError: It is no such data.
+        """
+        try:
+            assert isinstance(data, Mapping)
+            return cls(
+                str(data["instance"]),
+                str(data["machine"]),
+                str(data["build"]),
+                float(data["started"]),
+                float(data["at"]),
+                tuple(Counts.of_data(one) for one in data["counts"]),
+            )
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            msg = "these are no counts of an instance"
+            raise ValueError(msg) from error
+
+
+class SubjectCounts(Struct, array_like=True):
+    """What was counted of one subject in one block of time.
+
+    Attributes:
+        calls: Calls that ended, without those whose caller left.
+        hits: Those of them that were answered from memory at once.
+        errors: Those that ended in an error, without ``NotFound``.
+        slow: Those that took longer than the first threshold of the watch.
+        slowest: Those that took longer than its second threshold.
+        seconds: Seconds that their callers waited, added up.
+        requests: Requests to upstreams.
+        usd: US dollars, of the requests whose price is known.
+        audits: Answers that were checked by asking afresh.
+        wrong: Those of them that were wrong.
+        distance: How far numbers in checked answers were from fresh ones, relative, added up.
+    """
+
+    calls: int = 0
+    hits: int = 0
+    errors: int = 0
+    slow: int = 0
+    slowest: int = 0
+    seconds: float = 0.0
+    requests: float = 0.0
+    usd: float = 0.0
+    audits: int = 0
+    wrong: int = 0
+    distance: float = 0.0
+
+    def add(self, other: SubjectCounts) -> None:
+        """Count what *other* has counted, too."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+Rows = Mapping[str, Mapping[str, SubjectCounts]]
+"""What was counted in a block, by arm (``treatment``, ``control`` or "") and subject."""
+
+
+@frozen
+class Block:
+    """What one instance has counted of the subjects of a flag in one block of time.
+
+    Attributes:
+        instance: The instance.
+        number: Which block: it began *number* times *seconds* after the epoch.
+        seconds: How long it is, in seconds.
+        rows: What was counted.
+        dropped: Calls of further subjects, of which there were too many to keep apart.
+    """
+
+    instance: str
+    number: int
+    seconds: float
+    rows: Rows
+    dropped: int = 0
+
+    def as_data(self) -> dict[str, object]:
+        """Return it as plain data, from which :meth:`of_data` makes it again."""
+        return {
+            "instance": self.instance,
+            "number": self.number,
+            "seconds": self.seconds,
+            "rows": msgpack.encode(self.rows),
+            "dropped": self.dropped,
+        }
+
+    @classmethod
+    def of_data(cls, data: object) -> Block:
+        """Return the block that *data* describes.
+
+        Raises:
+            ValueError: It is no such data.
+        """
+        try:
+            assert isinstance(data, Mapping)
+            return cls(
+                str(data["instance"]),
+                int(data["number"]),
+                float(data["seconds"]),
+                msgpack.decode(data["rows"], type=dict[str, dict[str, SubjectCounts]]),
+                int(data["dropped"]),
+            )
+        except (AssertionError, KeyError, TypeError, ValueError, MsgspecError) as error:
+            msg = "this is no block of counts"
+            raise ValueError(msg) from error
+
+
+def _pairs(data: object) -> Iterable[tuple[object, object]]:
+    for one in _list(data):
+        flag, arm = _list(one)
+        yield flag, arm
+
+
+def _list(data: object) -> Sequence[object]:
+    assert isinstance(data, list | tuple)
+    return data
+
+
+def _by_name(data: object) -> dict[str, float]:
+    assert isinstance(data, Mapping)
+    assert all(isinstance(value, int | float) for value in data.values())
+    return {str(key): value for key, value in data.items()}

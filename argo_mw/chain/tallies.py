@@ -1,0 +1,301 @@
+"""The tallies of one instance, and the blocks of time in which subjects are counted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence, Set
+from functools import partial
+from math import inf
+from typing import Final, cast, get_args
+
+from attrs import field, frozen, validators
+
+from argo_mw.base.clock import Clock
+from argo_mw.chain.counts import Arms, Block, Counts, SubjectCounts
+from argo_mw.chain.tally import ArmSubjects, Served, Tally, Watched
+from argo_mw.flags.model import Unit
+from argo_mw.model.call import NOTHING, Call
+from argo_mw.model.outcome import NO_COST, Outcome
+from argo_mw.model.stream import Stream
+from argo_mw.model.upstream import Upstream
+
+AUDIT: Final = "argo.audit"
+"""The extension of calls that check an answer: their requests are counted as audits alone."""
+
+MAX_WATCHES: Final = 8
+"""Flags whose subjects are counted at once."""
+
+KEPT_BLOCKS: Final = 60
+"""Blocks of a flag that an instance keeps, while the store is away for one."""
+
+_MAX_TALLIES: Final = 2_000
+_OVERFLOW: Final[Arms] = (("other", ""),)
+
+
+@frozen
+class Watch:
+    """A flag whose subjects are counted one by one, in blocks of time.
+
+    Attributes:
+        flag: Its name.
+        until: Seconds since the epoch until which it is watched, unless that is renewed.
+        by: The unit that its share is taken of, which stands for the subject: ``subject``,
+            ``tenant`` or ``key``.
+        seconds: How long a block is, in seconds.
+        slow: By operation, the seconds above which a call counts as slow, and as slowest.
+    """
+
+    flag: str
+    until: float
+    by: Unit = "subject"
+    seconds: float = field(default=30.0, validator=validators.gt(0))
+    slow: Mapping[str, tuple[float, float]] = field(factory=dict)
+
+    def as_data(self) -> dict[str, object]:
+        """Return it as plain data, from which :meth:`of_data` makes it again."""
+        slow = {operation: list(seconds) for operation, seconds in self.slow.items()}
+        return {"until": self.until, "by": self.by, "seconds": self.seconds, "slow": slow}
+
+    @classmethod
+    def of_data(cls, flag: str, data: object) -> Watch:
+        """Return the watch of *flag* that *data* describes.
+
+        Raises:
+            ValueError: It is no such data.
+        """
+        try:
+            assert isinstance(data, Mapping)
+            assert data["by"] in get_args(Unit)
+            slow = {str(name): (float(a), float(b)) for name, (a, b) in data["slow"].items()}
+            until, seconds = float(data["until"]), float(data["seconds"])
+            return cls(flag, until, cast("Unit", data["by"]), seconds, slow)
+        except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+            msg = f"this is no watch of flag {flag!r}"
+            raise ValueError(msg) from error
+
+
+class _Watching:
+    """A watch, and what was counted in its current block."""
+
+    def __init__(self, watch: Watch, now: float) -> None:
+        self.watch = watch
+        self.number = int(now // watch.seconds)
+        self.arms: dict[str, ArmSubjects] = {}
+        self.closed: deque[Block] = deque(maxlen=KEPT_BLOCKS)
+
+    def seen_by(self, tally: Tally) -> Watched:
+        """Return what *tally* counts subjects with."""
+        watch = self.watch
+        arm = dict(tally.arms).get(watch.flag, "")
+        subjects = self.arms.setdefault(arm, ArmSubjects())
+        return Watched(watch.flag, watch.by, subjects, *watch.slow.get(tally.operation, (inf, inf)))
+
+    def close(self, instance: str, now: float) -> Block | None:
+        """End the current block if *now* is past it; return it if anything was counted."""
+        number = int(now // self.watch.seconds)
+        if self.number - KEPT_BLOCKS < number <= self.number:
+            return None  # also where the clock was put back a little: no block is written twice
+        rows: dict[str, Mapping[str, SubjectCounts]] = {}
+        dropped = 0
+        for name, arm in self.arms.items():
+            if arm.counts:
+                rows[name] = arm.counts
+            dropped += arm.dropped
+            arm.counts, arm.dropped = {}, 0
+        block = Block(instance, self.number, self.watch.seconds, rows, dropped)
+        self.number = number
+        if not rows:
+            return None
+        self.closed.append(block)
+        return block
+
+
+class Tallies:
+    """Everything that one instance counts.
+
+    Attributes:
+        instance: The instance's name.
+    """
+
+    def __init__(self, clock: Clock, instance: str = "here") -> None:
+        self.instance = instance
+        self._clock = clock
+        self._tallies: dict[tuple[str, Arms], Tally] = {}
+        self._watching: dict[str, _Watching] = {}
+        self._listeners: list[Served] = []
+        self._served: Served | None = None
+        self._tally_of: Callable[[Call], Tally | None] = _none
+
+    def use(self, tally_of: Callable[[Call], Tally | None]) -> None:
+        """Find the tallies of calls by *tally_of* from now on."""
+        self._tally_of = tally_of
+
+    def tally(self, operation: str, arms: Arms, flags: Set[str]) -> Tally:
+        """Return the tally of *operation* in *arms*, whose calls may depend on *flags*."""
+        found = self._tallies.get((operation, arms))
+        if found is None:
+            if len(self._tallies) >= _MAX_TALLIES:
+                operation, arms = _OVERFLOW[0][0], ()
+                found = self._tallies.get((operation, arms))
+            if found is None:
+                found = self._tallies[operation, arms] = Tally(operation, arms, self._clock)
+        found.flags = flags
+        self._attach(found)
+        return found
+
+    def counts(self) -> list[Counts]:
+        """Return what was counted until now, of each tally that has counted anything."""
+        found = [tally.counts() for tally in self._tallies.values()]
+        return [one for one in found if one.calls or one.requests or one.refreshes or one.audits]
+
+    # Requests
+
+    def sent(
+        self,
+        upstream: Upstream,
+        call: Call,
+        answer: Outcome | BaseException,
+        requests: float = 1.0,
+    ) -> None:
+        """Count *requests* to *upstream*, or a share of one, that *call* took.
+
+        Args:
+            upstream: The upstream.
+            call: The question.
+            answer: What the request ended in.
+            requests: How many.
+        """
+        tally = self._tally_of(call)
+        if tally is None:
+            return
+        if call.operation.kind == "compute":
+            requests = 0.0
+        if call.extensions is not NOTHING and AUDIT in call.extensions:
+            tally.audit(requests)
+        elif not isinstance(answer, Outcome):
+            tally.sent(call, upstream.name, requests, upstream.cost_of(call, answer))
+        elif isinstance(answer.value, Stream):
+            tally.sent(call, upstream.name, requests, NO_COST)
+            ended = partial(_stream_ended, tally, call, upstream.name, answer)
+            answer.value.on_done(ended)
+        else:
+            tally.sent(call, upstream.name, requests, answer.cost)
+
+    def sent_many(
+        self, upstream: Upstream, calls: Sequence[Call], answers: Sequence[Outcome | BaseException]
+    ) -> None:
+        """Count the request to *upstream* that *calls* shared, which ended in *answers*."""
+        for call, answer in zip(calls, answers, strict=True):
+            self.sent(upstream, call, answer, 1.0 / len(calls))
+
+    def sent_extra(self, call: Call) -> None:
+        """Count one more request for *call*, such as a further page."""
+        tally = self._tally_of(call)
+        if tally is not None and AUDIT in call.extensions:
+            tally.audit(1.0)
+        elif tally is not None:
+            tally.sent(call, call.upstream or "", 1.0, NO_COST, further=True)
+
+    # Served answers
+
+    def listen(self, listener: Served) -> Callable[[], None]:
+        """Show *listener* a random sample of what is served; call what this returns to end it."""
+        self._listeners.append(listener)
+        self._show_served()
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+                self._show_served()
+
+        return end
+
+    def audited(self, call: Call, *, wrong: bool, distance: float) -> None:
+        """Count that the answer served to *call* was checked, for the subject of each watch."""
+        tally = self._tally_of(call)
+        for watched in () if tally is None else tally.watched:
+            subject = watched.of(call)
+            subject.audits += 1
+            subject.wrong += wrong
+            subject.distance += distance
+
+    def _show_served(self) -> None:
+        listeners = tuple(self._listeners)
+
+        def served(call: Call, outcome: Outcome, layer: str) -> None:
+            for listener in listeners:
+                listener(call, outcome, layer)
+
+        self._served = served if listeners else None
+        for tally in self._tallies.values():
+            tally.served = self._served
+
+    # Subjects
+
+    @property
+    def watches(self) -> Mapping[str, Watch]:
+        """The watches of now, by flag."""
+        return {flag: watching.watch for flag, watching in self._watching.items()}
+
+    def watch(self, watches: Mapping[str, Watch]) -> None:
+        """Count the subjects of the flags of *watches*, and of no others; the first eight of them.
+
+        What was counted of a flag that is still watched is kept.
+        """
+        now = self._clock.time()
+        due = sorted(flag for flag, watch in watches.items() if watch.until > now)[:MAX_WATCHES]
+        wanted = {flag: watches[flag] for flag in due}
+        if wanted == self.watches:
+            return
+        before = self._watching
+        self._watching = {}
+        for flag, watch in wanted.items():
+            known = before.get(flag)
+            if known is None or known.watch.seconds != watch.seconds:
+                known = _Watching(watch, now)
+            known.watch = watch
+            self._watching[flag] = known
+        for tally in self._tallies.values():
+            self._attach(tally)
+
+    def close_blocks(self) -> list[tuple[str, Block]]:
+        """End the blocks whose time is over; return those in which anything was counted."""
+        now = self._clock.time()
+        closed = [(flag, one.close(self.instance, now)) for flag, one in self._watching.items()]
+        return [(flag, block) for flag, block in closed if block is not None]
+
+    def end_blocks(self) -> list[tuple[str, Block]]:
+        """End the current blocks before their time: nothing is counted here any more."""
+        ends = [
+            (flag, (one.number + 1) * one.watch.seconds) for flag, one in self._watching.items()
+        ]
+        closed = [(f, self._watching[f].close(self.instance, end)) for f, end in ends]
+        return [(flag, block) for flag, block in closed if block is not None]
+
+    def next_close(self) -> float:
+        """Return the seconds until a block ends, without end where there is none."""
+        now = self._clock.time()
+        ends = [(one.number + 1) * one.watch.seconds for one in self._watching.values()]
+        return max(0.0, min(ends, default=inf) - now)
+
+    def blocks(self, flag: str) -> Sequence[Block]:
+        """Return the newest blocks of *flag* that have ended, the oldest first."""
+        self.close_blocks()
+        watching = self._watching.get(flag)
+        return () if watching is None else tuple(watching.closed)
+
+    def _attach(self, tally: Tally) -> None:
+        watching = self._watching.items()
+        tally.watch(tuple(one.seen_by(tally) for flag, one in watching if flag in tally.flags))
+        tally.served = self._served
+
+
+def _none(_: Call) -> Tally | None:
+    return None
+
+
+def _stream_ended(
+    tally: Tally, call: Call, upstream: str, outcome: Outcome, stream: Stream[object]
+) -> None:
+    cost = outcome.cost if stream.cost is None else stream.cost
+    tally.sent(call, upstream, 0.0, cost, further=True)

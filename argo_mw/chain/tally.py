@@ -1,0 +1,295 @@
+"""Tallies: what is counted while calls go through the chain, on the path of every call.
+
+A memory hit pays for an addition and a comparison. Everything else happens where a call has waited,
+to one hit in sixteen, and where a flag is watched.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Set
+from typing import Final
+
+from argo_mw.base.clock import Clock
+from argo_mw.chain.counts import BLAMELESS, Arms, Counts, SubjectCounts
+from argo_mw.flags.model import Unit
+from argo_mw.model.call import Call
+from argo_mw.model.outcome import NO_COST, Cost, Outcome
+
+SAMPLED: Final = 16
+"""Of so many answers at hand, one is looked at on average: its age, and whether it is audited."""
+
+MAX_SUBJECTS: Final = 2_000
+"""Subjects that are kept apart for one arm of a flag, in one block of time."""
+
+_MAX_KINDS: Final = 64
+_MOST_USD: Final = 1e9
+_OTHER: Final = "other"
+_LONGEST_SUBJECT: Final = 256
+
+Served = Callable[[Call, Outcome, str], None]
+"""Is shown a call, the answer that was served, and the layer that had it, or ""."""
+
+
+class Cell:
+    """How many answers at hand one layer has served; the only thing that each of them touches.
+
+    Attributes:
+        layer: The layer's name.
+        count: How many.
+        look_at: The count from which on answers are looked at: that of the next sample, or 0 where
+            each one is counted for its subject.
+        sample_at: The count of the next sample.
+    """
+
+    __slots__ = ("count", "layer", "look_at", "sample_at")
+
+    def __init__(self, layer: str) -> None:
+        self.layer = layer
+        self.count = 0
+        self.look_at = self.sample_at = _gap()
+
+
+class Sent:
+    """What was sent to one upstream.
+
+    Attributes:
+        requests: How many requests.
+        asked: How many calls they were to answer.
+    """
+
+    __slots__ = ("asked", "requests")
+
+    def __init__(self) -> None:
+        self.requests = 0.0
+        self.asked = 0
+
+
+class ArmSubjects:
+    """The subjects of one arm of a watched flag, in the current block of time.
+
+    Attributes:
+        counts: By subject.
+        dropped: Calls of further subjects, of which there were too many.
+    """
+
+    __slots__ = ("counts", "dropped")
+
+    def __init__(self) -> None:
+        self.counts: dict[str, SubjectCounts] = {}
+        self.dropped = 0
+
+    def open(self, unit: str) -> SubjectCounts:
+        """Return the counts of *unit*, new if need be."""
+        found = self.counts.get(unit)
+        if found is None:
+            found = SubjectCounts()
+            if len(self.counts) < MAX_SUBJECTS:
+                self.counts[unit] = found
+            else:
+                self.dropped += 1
+        return found
+
+
+class Watched:
+    """A flag whose subjects are counted, as the calls of one tally see it.
+
+    Attributes:
+        flag: Its name.
+        by: The unit that its share is taken of: an attribute of the call.
+        arm: The subjects of the arm that these calls are in.
+        slow: Seconds above which a call is slow.
+        slowest: Seconds above which it is among the slowest.
+    """
+
+    __slots__ = ("arm", "by", "flag", "slow", "slowest")
+
+    def __init__(self, flag: str, by: Unit, arm: ArmSubjects, slow: float, slowest: float) -> None:
+        self.flag = flag
+        self.by = by
+        self.arm = arm
+        self.slow = slow
+        self.slowest = slowest
+
+    def of(self, call: Call) -> SubjectCounts:
+        """Return the counts of the subject of *call*."""
+        unit = getattr(call, self.by) or call.key
+        return self.arm.counts.get(unit) or self.arm.open(_short(unit, call))
+
+
+class Tally:
+    """Counts the calls of one operation in one combination of flag arms.
+
+    Attributes:
+        operation: The operation's name.
+        arms: The arms.
+        flags: The flags that any of its calls may depend on.
+        watched: Those of them whose subjects are counted now.
+        served: Is shown a sample of what is served.
+    """
+
+    __slots__ = (
+        "_cells",
+        "_clock",
+        "_counts",
+        "_sent",
+        "arms",
+        "flags",
+        "operation",
+        "served",
+        "watched",
+    )
+
+    def __init__(self, operation: str, arms: Arms, clock: Clock) -> None:
+        self.operation = operation
+        self.arms = arms
+        self.flags: Set[str] = frozenset()
+        self.watched: tuple[Watched, ...] = ()
+        self.served: Served | None = None
+        self._clock = clock
+        self._cells: dict[str, Cell] = {}
+        self._sent: dict[str, Sent] = {}
+        self._counts = Counts(operation, arms)
+
+    def cell(self, layer: str) -> Cell:
+        """Return the counter of the answers that *layer* has at hand."""
+        if layer not in self._cells:
+            self._cells[layer] = Cell(layer)
+            self.watch(self.watched)
+        return self._cells[layer]
+
+    def watch(self, watched: tuple[Watched, ...]) -> None:
+        """Count subjects for *watched* from now on, and for no others."""
+        self.watched = watched
+        for cell in self._cells.values():
+            cell.look_at = 0 if watched else cell.sample_at
+
+    def look(self, cell: Cell, call: Call, outcome: Outcome) -> None:
+        """Look at an answer at hand: for its subject, where a flag is watched, and as a sample."""
+        for watched in self.watched:
+            unit = getattr(call, watched.by) or call.key
+            counts = watched.arm.counts.get(unit) or watched.arm.open(_short(unit, call))
+            counts.calls += 1
+            counts.hits += 1
+        if cell.count >= cell.sample_at:
+            cell.sample_at = cell.count + _gap()
+            if not self.watched:
+                cell.look_at = cell.sample_at
+            self._sample(call, outcome, cell.layer)
+
+    def answered(self, call: Call, outcome: Outcome, seconds: float, layer: str = "") -> None:
+        """Count an answer for which its caller has waited.
+
+        Args:
+            call: The question.
+            outcome: The answer.
+            seconds: How long its caller has waited.
+            layer: The layer that had the answer; by default what the answer itself says.
+        """
+        counts = self._counts
+        if call.refresh:
+            counts.refreshes += 1
+            return
+        if not layer and outcome.via and not outcome.attempts:
+            layer = outcome.via[-1]
+        if layer:
+            counts.hits[layer] = counts.hits.get(layer, 0) + 1
+        else:
+            counts.loads += 1
+        counts.latency.add(seconds)
+        if self.watched:
+            self._waited(call, seconds)
+        if random.random() * SAMPLED < 1.0:
+            self._sample(call, outcome, layer)
+
+    def failed(self, call: Call, error: BaseException, seconds: float) -> None:
+        """Count *error*, in which *call* ended after *seconds*."""
+        if call.refresh:
+            return
+        kind = type(error).__qualname__
+        errors = self._counts.errors
+        if kind not in errors and len(errors) >= _MAX_KINDS:
+            kind = _OTHER
+        errors[kind] = errors.get(kind, 0) + 1
+        if kind == "CancelledError":
+            return
+        self._counts.latency.add(seconds)
+        if self.watched:
+            self._waited(call, seconds, error=kind not in BLAMELESS)
+
+    def sent(
+        self, call: Call, upstream: str, requests: float, cost: Cost, *, further: bool = False
+    ) -> None:
+        """Count *requests* to *upstream*, a share of one perhaps, that *call* took.
+
+        Args:
+            call: The question.
+            upstream: The upstream's name.
+            requests: How many.
+            cost: What they cost; :data:`NO_COST` also where that is counted by itself.
+            further: Whether they are for a call that was counted there already.
+        """
+        sent = self._sent.get(upstream)
+        if sent is None:
+            sent = self._sent[upstream] = Sent()
+        sent.requests += requests
+        if not further:
+            sent.asked += 1
+        usd = 0.0 if cost is NO_COST else self._spent(cost)
+        for watched in self.watched:
+            subject = watched.of(call)
+            subject.requests += requests
+            subject.usd += usd
+
+    def audit(self, requests: float) -> None:
+        """Count *requests* that were sent to check an answer."""
+        self._counts.audits += requests
+
+    def counts(self) -> Counts:
+        """Return what was counted until now."""
+        found = Counts(self.operation, self.arms)
+        found.add(self._counts)
+        found.requests = sum(sent.requests for sent in self._sent.values())
+        found.requests_to = {name: sent.requests for name, sent in self._sent.items()}
+        found.asked = {name: sent.asked for name, sent in self._sent.items()}
+        for layer, cell in self._cells.items():
+            if cell.count:
+                found.at_hand += cell.count
+                found.hits[layer] = found.hits.get(layer, 0) + cell.count
+        return found
+
+    def _sample(self, call: Call, outcome: Outcome, layer: str) -> None:
+        if outcome.as_of is not None:
+            self._counts.age.add(max(0.0, self._clock.time() - outcome.as_of), SAMPLED)
+        if self.served is not None:
+            self.served(call, outcome, layer)
+
+    def _spent(self, cost: Cost) -> float:
+        """Count *cost*, and return what is known of it in US dollars."""
+        counts = self._counts
+        counts.tokens_in += cost.tokens_in
+        counts.tokens_out += cost.tokens_out
+        counts.tokens_cached += cost.tokens_cached
+        if cost.usd is None or not 0.0 <= cost.usd <= _MOST_USD:  # unknown, or impossible
+            counts.unpriced += 1
+            return 0.0
+        counts.usd += cost.usd
+        return cost.usd
+
+    def _waited(self, call: Call, seconds: float, *, error: bool = False) -> None:
+        for watched in self.watched:
+            subject = watched.of(call)
+            subject.calls += 1
+            subject.errors += error
+            subject.slow += seconds > watched.slow
+            subject.slowest += seconds > watched.slowest
+            subject.seconds += seconds
+
+
+def _gap() -> int:
+    """Return how many answers to pass over, at random: what repeats must not meet the sample."""
+    return 1 + int(random.expovariate(1.0 / SAMPLED))
+
+
+def _short(unit: str, call: Call) -> str:
+    return unit if len(unit) <= _LONGEST_SUBJECT else call.key
