@@ -5,9 +5,14 @@ from argo_mw.app.application import (
 )
 from argo_mw.app.blocking import (
     BlockingArgo,
+    BlockingCaller,
 )
 from argo_mw.app.caller import (
     Caller,
+    Options,
+)
+from argo_mw.app.declaring import (
+    Wrapping,
 )
 from argo_mw.app.explain import (
     Explained,
@@ -76,6 +81,7 @@ __all__ = [
     "BadCall",
     "BadParameter",
     "BlockingArgo",
+    "BlockingCaller",
     "BrokenPlugin",
     "BudgetExceeded",
     "CallCycle",
@@ -95,6 +101,7 @@ __all__ = [
     "NotShareable",
     "Note",
     "OperationSettings",
+    "Options",
     "Outcome",
     "PluginError",
     "QuotaExceeded",
@@ -110,4 +117,5 @@ __all__ = [
     "Unsupported",
     "UpstreamError",
     "UpstreamSettings",
+    "Wrapping",
 ]

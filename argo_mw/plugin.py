@@ -33,6 +33,9 @@ from argo_mw.base.deadline import (
     TimeLimitExceeded,
     fail_at,
 )
+from argo_mw.base.durations import (
+    seconds,
+)
 from argo_mw.base.error_copies import (
     copy_error,
 )
@@ -125,6 +128,7 @@ from argo_mw.chain.tallies import (
 )
 from argo_mw.config import (
     ArgoSettings,
+    Duration,
     OperationSettings,
     Secret,
     SecretUrl,
@@ -310,6 +314,7 @@ __all__ = [
     "Decision",
     "DecisionReason",
     "DryRunGuard",
+    "Duration",
     "EncryptionKeys",
     "Envelope",
     "Epoch",
@@ -421,6 +426,7 @@ __all__ = [
     "redact",
     "redact_url",
     "scope_of",
+    "seconds",
     "stall_aware_timeout",
     "state_directory",
     "structure",

@@ -12,6 +12,7 @@ from typing import ParamSpec, Self, TypeVar, cast
 from argo_mw.app.building import PipelineBuilder
 from argo_mw.app.caller import Caller
 from argo_mw.app.config_follower import ConfigFollower
+from argo_mw.app.declaring import declared_by
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, dry_run, explain
 from argo_mw.app.exposure import exposure, exposure_of_config
@@ -25,7 +26,7 @@ from argo_mw.app.opening import (
     state_directory,
 )
 from argo_mw.app.pipeline import Contributions, Pipeline
-from argo_mw.app.wrap import check, upstream_of, wrapped
+from argo_mw.app.wrap import check_name, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import ArgoError, Closed, ConfigError, without_frames
 from argo_mw.base.tasks import Tasks
@@ -37,8 +38,6 @@ from argo_mw.model.operation import (
     AnyOperation,
     Kind,
     Scope,
-    accept_anything,
-    operation,
 )
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry import BrokenPlugin, Plugins
@@ -180,13 +179,18 @@ class Argo(Caller):
         data_type: str = "",
         scope: Scope | None = None,
         subject: str = "",
-        accept: Accept = accept_anything,
+        accept: Accept | None = None,
         timeout: float = 30.0,
+        ttl: float | str | None = None,
+        grace: float | str | None = None,
+        ignore: Iterable[str] = (),
+        key: Callable[..., object] | None = None,
     ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
-        """Put an async function behind the chain.
+        """Put an async function, or a method, behind the chain.
 
         Equal calls are then coalesced, cached and so on, as for any operation. What the function
-        raises reaches the caller as it is.
+        raises reaches the caller as it is. Each instance of a method's class has answers of its
+        own, in this process only.
 
         Args:
             name: What the operation is called; by default the function's module and name.
@@ -196,24 +200,38 @@ class Argo(Caller):
                 for ``fetch`` and ``tenant`` for the rest. A public function cannot ask, through
                 this application, for what belongs to a tenant.
             subject: The name of the parameter that is the subject, or "".
-            accept: Says what is wrong with a value, or ``None`` when it is an answer.
+            accept: Says what is wrong with a value, or ``None`` when it is an answer. By default
+                ``None`` is one where the function's annotation says so.
             timeout: Seconds that a caller waits for an answer at most, by default.
+            ttl: How long an answer is fresh, in seconds or as a text such as ``"2m"``; by default
+                what the layers decide.
+            grace: How long after that an answer may be served when nothing newer can be had.
+            ignore: The names of parameters that do not decide the answer, such as a client.
+            key: Called like the function; returns plain data that stands for its arguments in the
+                answer's key.
 
         Raises:
-            ConfigError: A parameter of the function has no name, or the operation's name is taken.
+            BadParameter: *ttl* or *grace* is no duration.
+            ConfigError: The function is not async, a parameter of it has no name, or the
+                operation's name is taken.
         """
 
         def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-            declared = operation(
-                name=name or f"{function.__module__}.{function.__qualname__}",
+            declared = declared_by(
+                function,
+                name=name,
                 kind=kind,
                 data_type=data_type,
                 scope=scope,
                 subject=subject,
                 accept=accept,
                 timeout=timeout,
-            )(function)
-            check(declared, function, self._wrapped.get(declared.name))
+                ttl=ttl,
+                grace=grace,
+                ignore=ignore,
+                key=key,
+            )
+            check_name(declared, function, self._wrapped.get(declared.name))
             self._give(declared, upstream_of(function, declared))
             self._wrapped[declared.name] = function
             return wrapped(function, declared, self.call)

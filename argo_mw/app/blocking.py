@@ -3,25 +3,69 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import ParamSpec, Protocol, Self, TypeVar, Unpack
 
 from argo_mw.app.application import Argo
+from argo_mw.app.caller import Caller, Options
+from argo_mw.app.declaring import Wrapping
+from argo_mw.app.explain import Explained
 from argo_mw.base.errors import ArgoError, Closed
 from argo_mw.config import Settings
 from argo_mw.model.outcome import Outcome
+from argo_mw.registry import BrokenPlugin
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
 
 
-class BlockingArgo:
+class Run(Protocol):
+    """Awaits a coroutine on the application's loop, for another thread."""
+
+    def __call__(self, code: Coroutine[object, object, T], /) -> T: ...
+
+
+class BlockingCaller:
+    """A :class:`~argo_mw.Caller` whose methods wait for their answers; threads may share it."""
+
+    # Set by BlockingArgo and options(): a constructor would show callers the loop.
+    _caller: Caller
+    _run: Run
+
+    def call(self, operation: str, /, **parameters: object) -> object:
+        """See :meth:`argo_mw.Argo.call`."""
+        return self._run(self._caller.call(operation, **parameters))
+
+    def outcome(self, operation: str, /, **parameters: object) -> Outcome:
+        """See :meth:`argo_mw.Argo.outcome`."""
+        return self._run(self._caller.outcome(operation, **parameters))
+
+    def map(
+        self, operation: str, subjects: Iterable[str], /, **parameters: object
+    ) -> dict[str, Outcome | Exception]:
+        """See :meth:`argo_mw.Argo.map`."""
+        return self._run(self._caller.map(operation, subjects, **parameters))
+
+    def options(self, **options: Unpack[Options]) -> BlockingCaller:
+        """See :meth:`argo_mw.Argo.options`."""
+        other = BlockingCaller()
+        other._caller = self._caller.options(**options)
+        other._run = self._run
+        return other
+
+
+class BlockingArgo(BlockingCaller):
     """An :class:`~argo_mw.Argo` on a loop thread of its own; every method waits for its answer.
 
-    Use it in a ``with`` statement. Threads may share it.
+    Use it in a ``with`` statement, or :meth:`open` it and :meth:`close` it later, as a notebook
+    does. Threads may share it.
     """
 
     def __init__(
@@ -31,9 +75,34 @@ class BlockingArgo:
         plugins: Mapping[str, object] | None = None,
         installed: bool = True,
     ) -> None:
-        self._argo = Argo.open(config, plugins=plugins, installed=installed)
+        self._argo = self._caller = Argo.open(config, plugins=plugins, installed=installed)
+        self._run = self._wait_for
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+
+    @classmethod
+    def open(
+        cls,
+        config: str | Path | Mapping[str, object] | Settings | None = None,
+        *,
+        plugins: Mapping[str, object] | None = None,
+        installed: bool = True,
+    ) -> Self:
+        """Return an application that is open, until :meth:`close` or the end of the program.
+
+        Raises:
+            ConfigError: The configuration cannot be used.
+            PluginError: A plugin is broken, in strict mode.
+        """
+        argo = cls(config, plugins=plugins, installed=installed).__enter__()
+        atexit.register(argo.close)
+        return argo
+
+    def close(self) -> None:
+        """Close the application and end the thread. Idempotent."""
+        atexit.unregister(self.close)
+        if self._thread is not None and self._thread.is_alive():  # not in a process forked off
+            self.__exit__(None, None, None)
 
     def __enter__(self) -> Self:
         """Start the loop thread and open the application on it."""
@@ -61,37 +130,86 @@ class BlockingArgo:
         finally:
             self._stop()
 
-    def call(self, operation: str, /, **parameters: object) -> object:
-        """See :meth:`argo_mw.Argo.call`."""
-        return self._run(self._argo.call(operation, **parameters))
+    def wrap(
+        self, **declared: Unpack[Wrapping]
+    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, R]]:
+        """Put an async function behind the chain, and wait for its answers.
 
-    def outcome(self, operation: str, /, **parameters: object) -> Outcome:
-        """See :meth:`argo_mw.Argo.outcome`."""
-        return self._run(self._argo.outcome(operation, **parameters))
+        See :meth:`argo_mw.Argo.wrap`.
+        """
 
-    def map(
-        self, operation: str, subjects: Iterable[str], /, **parameters: object
-    ) -> dict[str, Outcome | Exception]:
-        """See :meth:`argo_mw.Argo.map`."""
-        return self._run(self._argo.map(operation, subjects, **parameters))
+        def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, R]:
+            async def put() -> Callable[P, Awaitable[R]]:
+                return self._argo.wrap(**declared)(function)
+
+            # On the loop, where the chain is built anew while the application is open.
+            is_open = self._thread is not None
+            asked = self._run(put()) if is_open else self._argo.wrap(**declared)(function)
+
+            @wraps(function)
+            def call(*args: P.args, **kwargs: P.kwargs) -> R:
+                async def answer() -> R:
+                    return await asked(*args, **kwargs)
+
+                return self._run(answer())
+
+            return call
+
+        return decorate
 
     def invalidate(self, *tags: str) -> bool:
         """See :meth:`argo_mw.Argo.invalidate`."""
         return self._run(self._argo.invalidate(*tags))
 
+    def expire(self, *tags: str) -> bool:
+        """See :meth:`argo_mw.Argo.expire`."""
+        return self._run(self._argo.expire(*tags))
+
+    def explain(self, operation: str, /, **parameters: object) -> list[Explained]:
+        """See :meth:`argo_mw.Argo.explain`."""
+
+        async def explained() -> list[Explained]:
+            return self._argo.explain(operation, **parameters)
+
+        return self._run(explained())
+
+    def dry_run(self, operation: str, /, **parameters: object) -> list[Explained]:
+        """See :meth:`argo_mw.Argo.dry_run`."""
+        return self._run(self._argo.dry_run(operation, **parameters))
+
+    def reload(self, config: str | Path | Mapping[str, object] | Settings | None = None) -> None:
+        """See :meth:`argo_mw.Argo.reload`."""
+        self._run(self._argo.reload(config))
+
+    def roll_back(self, flag: str, why: str) -> None:
+        """See :meth:`argo_mw.Argo.roll_back`."""
+        self._run(self._argo.roll_back(flag, why))
+
+    @property
+    def settings(self) -> Settings:
+        """See :attr:`argo_mw.Argo.settings`."""
+        return self._argo.settings
+
+    @property
+    def broken(self) -> Sequence[BrokenPlugin]:
+        """See :attr:`argo_mw.Argo.broken`."""
+        return self._argo.broken
+
     def run(self, code: Callable[[Argo], Coroutine[object, object, T]]) -> T:
         """Await what *code* makes of the application, on its loop.
 
-        For what has no method of its own here: streams, options, clients of an SDK.
+        For what has no method of its own here: streams, clients of an SDK.
         """
         return self._run(code(self._argo))
 
-    def _run(self, code: Coroutine[object, object, T]) -> T:
+    def _wait_for(self, code: Coroutine[object, object, T]) -> T:
         loop = self._loop
         # A process that was forked off has no such thread.
         if loop is None or self._thread is None or not self._thread.is_alive():
             code.close()
-            msg = "the application is not open; use it inside `with BlockingArgo(...)`"
+            msg = (
+                "the application is not open; use it inside `with BlockingArgo(...)`, or open() it"
+            )
             raise Closed(msg)
         if threading.current_thread() is self._thread:
             code.close()

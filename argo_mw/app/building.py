@@ -324,9 +324,7 @@ def _operations(
             where = f"the operation {operation.name!r}"
             raise unknown("data type", operation.data_type, data_types, where, absent)
         wanted = settings.operations.get(operation.name, OperationSettings())
-        operations[operation.name] = (
-            operation if wanted.timeout is None else evolve(operation, timeout=wanted.timeout)
-        )
+        operations[operation.name] = _configured(operation, wanted)
     for name in settings.operations:
         if name not in operations:
             where = f"{settings.source} [operations.{name}]"
@@ -337,6 +335,17 @@ def _operations(
                 where = f"{settings.source} [plugins.{plugin}.operations.{name}]"
                 raise unknown("operation", name, operations, where, absent)
     return operations
+
+
+def _configured(operation: AnyOperation, wanted: OperationSettings) -> AnyOperation:
+    if wanted.timeout is wanted.ttl is wanted.grace is None:
+        return operation
+    return evolve(
+        operation,
+        timeout=operation.timeout if wanted.timeout is None else wanted.timeout,
+        ttl=operation.ttl if wanted.ttl is None else wanted.ttl,
+        grace=operation.grace if wanted.grace is None else wanted.grace,
+    )
 
 
 def _operation_tables(config: object) -> Iterable[str]:

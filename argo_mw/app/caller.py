@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import SupportsFloat
+from typing import SupportsFloat, TypedDict
 
 from argo_mw.app.engine import Engine
+from argo_mw.base.durations import seconds
 from argo_mw.base.errors import BadParameter
 from argo_mw.base.printable import brief
 from argo_mw.model.call import check_tenant
 from argo_mw.model.operation import Parameters
 from argo_mw.model.outcome import Outcome
+
+
+class Options(TypedDict, total=False):
+    """What :meth:`Caller.options` takes."""
+
+    tenant: str | None
+    timeout: float | None
+    max_age: float | None
+    ttl: float | str | None
+    read: bool | None
+    store: bool | None
+    refresh: bool | None
+    extensions: Mapping[str, object] | None
 
 
 class Caller:
@@ -86,6 +100,10 @@ class Caller:
         tenant: str | None = None,
         timeout: float | None = None,
         max_age: float | None = None,
+        ttl: float | str | None = None,
+        read: bool | None = None,
+        store: bool | None = None,
+        refresh: bool | None = None,
         extensions: Mapping[str, object] | None = None,
     ) -> Caller:
         """Return a caller with other options; those that are not given stay as they are.
@@ -95,10 +113,17 @@ class Caller:
                 wrapped function asks is asked on behalf of the tenant that it answers.
             timeout: Seconds that it waits at most.
             max_age: The greatest age of an acceptable answer, in seconds.
+            ttl: How long an answer that is loaded for it is fresh, in seconds or as a text such as
+                ``"2m"``, whatever layers would decide.
+            read: Whether it may be served an answer that was kept. Without, each call asks anew,
+                or joins an equal call that does.
+            store: Whether layers may keep the answers that are loaded for it.
+            refresh: ``True`` asks anew and keeps the answer: ``read=False, store=True``.
             extensions: Values for layers, by names that begin with a plugin's name and a dot.
 
         Raises:
-            BadParameter: A number is not above zero, or the tenant has no name or is no text.
+            BadParameter: A number is not above zero, *ttl* is no duration, the tenant has no name
+                or is no text, or *refresh* says the opposite of *read* or *store*.
         """
         if tenant is not None:
             check_tenant(tenant)
@@ -108,9 +133,19 @@ class Caller:
         timeout = None if timeout is None else _seconds("timeout", timeout)
         if timeout is not None:
             self._engine.expect_timeout(timeout)
+        if refresh is not None:
+            if read is refresh or (refresh and store is False):
+                msg = f"refresh={refresh} contradicts read={read}, store={store}; give one of them"
+                raise BadParameter(msg)
+            read, store = not refresh, True if refresh else store
+        changed = {
+            "max_age": None if max_age is None else _seconds("max_age", max_age),
+            "ttl": None if ttl is None else seconds(ttl),
+            "refresh": None if read is None else not read,
+            "store": store,
+        }
         changes = dict(self._changes or {})
-        if max_age is not None:
-            changes["max_age"] = _seconds("max_age", max_age)
+        changes.update({name: value for name, value in changed.items() if value is not None})
         if extensions:
             before = changes.get("extensions")
             merged = {**(before if isinstance(before, Mapping) else {}), **extensions}

@@ -73,10 +73,10 @@ def _binder(
     return named
 
 
-def check(
+def check_name(
     declared: AnyOperation, function: Callable[..., object], known: Callable[..., object] | None
 ) -> None:
-    """Check that *function* can be wrapped.
+    """Check that *function* may answer *declared*.
 
     Args:
         declared: The operation that it will answer.
@@ -84,21 +84,14 @@ def check(
         known: The function that is wrapped under that name already, or ``None``.
 
     Raises:
-        ConfigError: A parameter has no name, or the operation's name is another function's.
+        ConfigError: The operation's name is another function's.
     """
     if known is not None and not _redefines(function, known):
         msg = (
             f"the name {declared.name!r} is taken by another function that is wrapped, which "
-            "would be called instead of this one; give this one its own with wrap(name=...)"
+            "would be called instead of this one; rename this one with wrap(name=...)"
         )
         raise ConfigError(msg)
-    for parameter in declared.signature.parameters.values():
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            msg = (
-                f"{declared.name}{declared.signature} cannot be wrapped: {parameter.name!r} is not "
-                "passed by name, and the names of arguments are part of an answer's key"
-            )
-            raise ConfigError(msg)
 
 
 def _redefines(function: Callable[..., object], known: Callable[..., object]) -> bool:

@@ -32,6 +32,7 @@ _JSON_KEYS = frozenset({str})
 _JSON_LEAVES = frozenset({type(None), bool, int, str})
 _JSON_TYPES = _JSON_LEAVES | {dict, list}
 _ORIGIN = dt.datetime(1, 1, 1)  # noqa: DTZ001 - only naive times are counted from it
+_PLAIN_MODULES = frozenset({"numpy", "pandas"})
 _PACKER = msgspec.msgpack.Encoder(order="deterministic")
 
 
@@ -147,6 +148,8 @@ def _encode_composite(value: object, path: str, depth: int) -> bytes:
     if isinstance(value, Mapping):
         return _tagged(b"m", _pairs(value, path, depth))
     kind: type = type(value)
+    if kind.__module__ in _PLAIN_MODULES and (plain := _plain(value)) is not value:
+        return _encode(plain, path, depth)
     if attrs.has(kind):
         fields = {a.name: getattr(value, a.name) for a in attrs.fields(kind)}
         return _tagged(b"A", _typename(value) + _pairs(fields, path, depth))
@@ -155,6 +158,22 @@ def _encode_composite(value: object, path: str, depth: int) -> bytes:
         "fingerprint; pass plain data (numbers, text, dates, lists, mappings) instead"
     )
     raise BadParameter(msg)
+
+
+def _plain(value: Any) -> object:
+    """Return a scalar of numpy or pandas as the plain value that it equals, or else *value*."""
+    nanoseconds = getattr(value, "nanosecond", 0)
+    if isinstance(value, dt.datetime):  # pandas' Timestamp
+        moment = value.to_pydatetime(warn=False)  # type: ignore[attr-defined]
+        return (moment, nanoseconds) if nanoseconds else moment
+    if isinstance(value, dt.timedelta):  # pandas' Timedelta
+        rest = value.nanoseconds  # type: ignore[attr-defined]
+        return (value.to_pytimedelta(), rest) if rest else value.to_pytimedelta()  # type: ignore[attr-defined]
+    if getattr(value, "ndim", None) != 0 or not hasattr(value, "item"):
+        return value
+    plain = value.item()
+    # Times of numpy may be too fine for Python's, and become bare numbers.
+    return str(value) if type(plain) is int and value.dtype.kind in "mM" else plain
 
 
 def _sequence(

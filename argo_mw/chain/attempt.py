@@ -155,9 +155,13 @@ class UpstreamCaller:
         # No answer speaks for a moment after it has come.
         if as_of is None or not (as_of <= asked_at or as_of <= self._clock.time()):
             as_of = asked_at
+        expires_at = outcome.expires_at
+        if expires_at is None and (ttl := call.fixed_ttl) is not None:
+            expires_at = self._clock.time() + ttl
         return outcome.evolve(
             upstream=call.upstream,
             as_of=as_of,
+            expires_at=expires_at,
             tags=outcome.tags | call.tags if outcome.tags else call.tags,
             attempts=attempts,
         )

@@ -12,7 +12,8 @@ import attrs
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
-from argo_mw.base.errors import ConfigError
+from argo_mw.base.durations import seconds
+from argo_mw.base.errors import BadParameter, ConfigError
 from argo_mw.base.secret import Secret, SecretUrl
 from argo_mw.base.suggest import suggest
 from argo_mw.config.written import WrittenText, as_written, read_out
@@ -27,6 +28,9 @@ design, and become part of keys.
 
 OneOrMore = Annotated[tuple[Secret, ...], "one or more"]
 """The type of a field that takes one secret, or a list of them."""
+
+Duration = Annotated[float, "duration"]
+"""The type of a field that takes seconds, or a text such as ``"1h30m"``."""
 
 _MAX_SHOWN = 12
 """Characters of a wrong word that an error repeats: a longer text may be a misplaced secret."""
@@ -129,6 +133,17 @@ def _secrets(value: object, _: object) -> tuple[Secret, ...]:
     return (_secret(value, Secret),)
 
 
+def _duration(value: object, _: object) -> float:
+    given = value.plain() if isinstance(value, WrittenText) else value
+    if not isinstance(given, (int, float, str)):
+        raise _mismatch("a duration", value)
+    try:
+        return seconds(given)
+    except BadParameter as error:
+        msg = f'expected seconds, or a text such as "90s" or "1h30m", got {described(value)}'
+        raise ValueError(msg) from error
+
+
 def _path(value: object, _: type) -> Path:
     if not isinstance(value, WrittenText):
         raise _mismatch("a path", value)
@@ -179,6 +194,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(Secret, _secret)
     converter.register_structure_hook(SecretUrl, _secret)
     converter.register_structure_hook_func(lambda cls: cls == OneOrMore, _secrets)
+    converter.register_structure_hook_func(lambda cls: cls == Duration, _duration)
     converter.register_structure_hook(Path, _path)
     converter.register_structure_hook_func(_is_literal, _literal)
     converter.register_structure_hook_func(

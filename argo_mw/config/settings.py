@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import field, frozen, validators
 
 from argo_mw.base.secret import Secret, SecretUrl
-from argo_mw.config.convert import OneOrMore, Shown
+from argo_mw.config.convert import Duration, OneOrMore, Shown
 
 
 @frozen
@@ -63,10 +63,16 @@ class OperationSettings:
 
     Attributes:
         timeout: Seconds that callers wait for an answer at most; by default the operation's own.
+        ttl: How long an answer is fresh, in seconds or as a text such as ``"2m"``; by default what
+            the operation, its upstream and the layers decide.
+        grace: How long after that an answer may be served when nothing newer can be had; by
+            default what the operation and the layers decide.
         upstreams: The upstreams to ask, in this order; by default all that answer it.
     """
 
     timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    ttl: Duration | None = None
+    grace: Duration | None = None
     upstreams: tuple[Shown, ...] | None = None
 
 

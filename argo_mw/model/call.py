@@ -70,6 +70,9 @@ class Call(Struct, frozen=True, eq=False):
         refresh: Whether the caller has an answer already and wants a newer one, so that caches
             skip their lookup.
         max_age: The greatest age of an acceptable answer, in seconds; ``None`` for any age.
+        ttl: Seconds for which the answer is to be fresh, by its caller; ``None`` says nothing. See
+            :attr:`fixed_ttl`.
+        store: Whether layers may keep its answer for later calls.
         missed: The names of the layers whose ``find`` has just looked into a store and found
             nothing, so that they need not look there again.
         lineage: Collects the outcomes of nested calls; ``None`` where the operation makes none.
@@ -88,6 +91,8 @@ class Call(Struct, frozen=True, eq=False):
     ancestors: tuple[str, ...] = ()
     refresh: bool = False
     max_age: float | None = None
+    ttl: float | None = None
+    store: bool = True
     missed: tuple[str, ...] = ()
     lineage: Lineage | None = None
     extensions: Mapping[str, object] = NOTHING
@@ -111,6 +116,11 @@ class Call(Struct, frozen=True, eq=False):
         return "" if self.operation.scope == "public" else self.tenant
 
     @property
+    def fixed_ttl(self) -> float | None:
+        """The seconds for which its answer is fresh, by its caller, else by its operation."""
+        return self.operation.ttl if self.ttl is None else self.ttl
+
+    @property
     def branch_key(self) -> str:
         """The key of this question to this upstream."""
         return self.key if self.upstream is None else f"{self.key}@{self.upstream}"
@@ -119,7 +129,8 @@ class Call(Struct, frozen=True, eq=False):
     def batch_key(self) -> str:
         """The key that calls share which differ only in what their operation gathers."""
         apart = self.operation.gathers or self.operation.subject
-        rest = {n: v for n, v in self.parameters.items() if n != apart}
+        decide = self.operation.deciding(self.parameters)
+        rest = {n: v for n, v in decide.items() if n != apart}
         scope = _scope(self.operation, self.tenant)
         return f"{self.operation.name}:{fingerprint_named(rest, of='siblings', context=scope)}"
 
@@ -155,7 +166,7 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
     check_tenant(tenant)
     bound = operation.bind(parameters)
     digest = fingerprint_named(
-        bound,
+        operation.deciding(bound),
         of=operation.name,
         context=(operation.name, operation.version, *_scope(operation, tenant)),
     )
@@ -165,7 +176,9 @@ def make_call(operation: AnyOperation, parameters: Parameters, *, tenant: str) -
         tags.add(f"subject:{subject}")
     return Call(
         operation=operation,
-        parameters=MappingProxyType({name: _own(value) for name, value in bound.items()}),
+        parameters=MappingProxyType(
+            {n: v if n in operation.ignore else _own(v) for n, v in bound.items()}
+        ),
         key=f"{operation.name}:{digest}",
         subject=subject,
         tenant=tenant,

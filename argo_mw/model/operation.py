@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, get_arg
 from attrs import field, frozen, validators
 
 from argo_mw.base.cancellation import described
+from argo_mw.base.durations import seconds
 from argo_mw.base.errors import BadParameter, ConfigError
 from argo_mw.base.suggest import suggest
 from argo_mw.model.distance import Distance, how_far
@@ -24,6 +25,7 @@ Accept = Callable[[object], "str | None"]
 Normalize = Callable[[dict[str, object]], dict[str, object]]
 Score = Callable[[object], float]
 Tags = Callable[[Parameters], Iterable[str]]
+KeyOf = Callable[[Parameters], object]
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -63,6 +65,13 @@ class Operation(Generic[P, R_co]):
         tags: Returns what an answer to these parameters depends on beside its operation and
             subject, for :meth:`~argo_mw.Argo.invalidate`.
         timeout: Seconds that a caller waits for an answer at most, by default.
+        ttl: Seconds for which an answer is fresh, whatever layers would decide; ``None`` leaves it
+            to its upstream and to them.
+        grace: Seconds after that for which an answer may be served when nothing newer can be had;
+            ``None`` leaves it to the layer that keeps answers.
+        ignore: The names of parameters that do not decide the answer, such as a client: they are
+            no part of the key, and are handed on as they are.
+        key: Returns what stands for the parameters in the key, or ``None`` where they do.
         version: Part of the key: change it when the meaning of answers changes.
         record: Which rows its answers become where a plugin records answers, or ``None``.
         distance: How far a kept answer is from a newer one, where that is measured.
@@ -81,6 +90,10 @@ class Operation(Generic[P, R_co]):
     score: Score | None = None
     tags: Tags = no_tags
     timeout: float = 30.0
+    ttl: float | None = None
+    grace: float | None = None
+    ignore: frozenset[str] = frozenset()
+    key: KeyOf | None = None
     version: int = 1
     record: Recording | None = None
     distance: Distance = how_far
@@ -147,6 +160,14 @@ class Operation(Generic[P, R_co]):
             msg = f"{self.name} cannot read its parameters: {described(error)}"
             raise BadParameter(msg) from error
 
+    def deciding(self, parameters: Parameters) -> Parameters:
+        """Return what of *parameters* decides the answer, for its key."""
+        if self.key is not None:
+            return {"key": self.key(parameters)}
+        if self.ignore:
+            return {n: v for n, v in parameters.items() if n not in self.ignore}
+        return parameters
+
     def _unknown(self, name: str) -> BadParameter:
         hint = suggest(name, self.signature.parameters)
         return BadParameter(f"{self.name}{self.signature} has no parameter {name!r}: {hint}")
@@ -183,6 +204,10 @@ def operation(
     score: Score | None = None,
     tags: Tags = no_tags,
     timeout: float = 30.0,
+    ttl: float | str | None = None,
+    grace: float | str | None = None,
+    ignore: Iterable[str] = (),
+    key: KeyOf | None = None,
     version: int = 1,
     record: Recording | None = None,
     distance: Distance = how_far,
@@ -209,6 +234,11 @@ def operation(
         score: How good an answer is; higher is better.
         tags: Returns what an answer to these parameters depends on beside operation and subject.
         timeout: Seconds that a caller waits for an answer at most, by default.
+        ttl: How long an answer is fresh, in seconds or as a text such as ``"2m"``; by default what
+            its upstream and the layers decide.
+        grace: How long after that an answer may be served when nothing newer can be had.
+        ignore: The names of parameters that do not decide the answer, such as a client.
+        key: Returns what stands for the parameters in the key; by default they do themselves.
         version: Part of the key: change it when the meaning of answers changes.
         record: Which rows its answers become where a plugin records answers, or ``None``.
         distance: Returns how far a kept answer is from a newer one, such as 0.01 where its price is
@@ -216,7 +246,10 @@ def operation(
 
     Raises:
         ConfigError: What *subject* or *gathers* names is no parameter of the function.
+        BadParameter: *ttl* or *grace* is no duration.
+        ConfigError: The subject, or what is to be ignored, is no parameter of the function.
     """
+    ignored = frozenset(ignore)
 
     def declare(function: Callable[P, R_co]) -> Operation[P, R_co]:
         signature = inspect.signature(function)
@@ -227,6 +260,16 @@ def operation(
                     f"operation {own!r} names {named!r} as {what}, which is no parameter of "
                     f"{own}{signature}: {suggest(named, signature.parameters)}"
                 )
+        if subject and subject not in signature.parameters:
+            msg = (
+                f"operation {own!r} names {subject!r} as its subject, which is no parameter of "
+                f"{own}{signature}: {suggest(subject, signature.parameters)}"
+            )
+            raise ConfigError(msg)
+        for name_ in sorted(ignored):
+            if name_ not in signature.parameters or name_ == subject:
+                why = "is its subject" if name_ == subject else "is no parameter of it"
+                msg = f"operation {own!r} cannot ignore {name_!r}, which {why}"
                 raise ConfigError(msg)
         chosen: dict[str, Any] = {} if scope is None else {"scope": scope}
         return Operation(
@@ -241,6 +284,10 @@ def operation(
             score=score,
             tags=tags,
             timeout=timeout,
+            ttl=None if ttl is None else seconds(ttl),
+            grace=None if grace is None else seconds(grace),
+            ignore=ignored,
+            key=key,
             version=version,
             record=record,
             distance=distance,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from attrs import field, frozen, validators
 
+from argo_mw.plugin import AnyOperation
+
 _MEBIBYTE = 1 << 20
 
 
@@ -49,3 +51,7 @@ class CacheConfig:
     max_entries: int = field(default=50_000, validator=validators.gt(0))
     max_bytes: int = field(default=256 * _MEBIBYTE, validator=validators.gt(0))
     max_value_bytes: int = field(default=16 * _MEBIBYTE, validator=validators.gt(0))
+
+    def grace_of(self, operation: AnyOperation) -> float:
+        """Return the seconds after its expiry for which an answer to *operation* may be served."""
+        return self.grace if operation.grace is None else operation.grace

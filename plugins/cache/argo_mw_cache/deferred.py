@@ -32,6 +32,7 @@ class _DeferredAnswer:
         versions: The versions of its tags.
         as_of: The moment that it speaks for.
         expires_at: When it expires, in seconds since the epoch.
+        grace: Seconds after that for which it is kept in the store.
         refusals: How often the store has refused it since.
     """
 
@@ -39,6 +40,7 @@ class _DeferredAnswer:
     versions: tuple[object, ...]
     as_of: float
     expires_at: float
+    grace: float
     refusals: int = 0
 
 
@@ -47,7 +49,6 @@ class Deferred:
 
     Args:
         context: Where the store and the tags' versions are.
-        grace: Seconds after its expiry for which an answer is kept in the store.
         max_answers: How many answers wait at most; the oldest are given up.
         max_bytes: Their size at most.
     """
@@ -56,13 +57,11 @@ class Deferred:
         self,
         context: Context,
         *,
-        grace: float,
         max_answers: int = _MAX_ANSWERS,
         max_bytes: int = _MAX_BYTES,
     ) -> None:
         self._context = context
         self._codec = AnswerCodec(context)
-        self._grace = grace
         self._max_answers = max_answers
         self._max_bytes = max_bytes
         self._waiting: dict[str, _DeferredAnswer] = {}
@@ -72,12 +71,14 @@ class Deferred:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def keep(self, key: str, data: bytes, versions: Iterable[object], outcome: Outcome) -> None:
+    def keep(
+        self, key: str, data: bytes, versions: Iterable[object], outcome: Outcome, grace: float
+    ) -> None:
         """Let *data* wait, in the place of what waited for *key* before."""
         assert outcome.expires_at is not None
         self._drop(key)
         self._waiting[key] = _DeferredAnswer(
-            data, tuple(versions), outcome.as_of or 0.0, outcome.expires_at
+            data, tuple(versions), outcome.as_of or 0.0, outcome.expires_at, grace
         )
         self._bytes += len(data)
         while len(self._waiting) > self._max_answers or self._bytes > self._max_bytes:
@@ -126,7 +127,7 @@ class Deferred:
         present = await shared.get(key)
         if present is None or await self._is_older(present, key, waiting):
             # If the set fails, another answer has come in between, which is newer.
-            await shared.compare_and_set(key, present, waiting.data, ttl=ttl + self._grace)
+            await shared.compare_and_set(key, present, waiting.data, ttl=ttl + waiting.grace)
 
     async def _is_older(self, present: bytes, key: str, waiting: _DeferredAnswer) -> bool:
         answer = await self._codec.read(present, key)

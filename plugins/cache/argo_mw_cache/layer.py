@@ -102,7 +102,7 @@ class Cache:
         self._shared = (
             SharedLevel(
                 context,
-                grace=config.grace,
+                grace_of=config.grace_of,
                 timeout=config.store_timeout,
                 max_bytes=config.max_value_bytes,
             )
@@ -305,7 +305,7 @@ class Cache:
         fresh = self._is_fresh(stored, call)
         if fresh and not self._config.memory:
             return self._shared_hit(stored, call)
-        entry = self._loader.keep_stored(call.key, stored)
+        entry = self._loader.keep_stored(call, stored)
         return self._shared_hit(stored, call) if fresh else entry
 
     def _has_looked(self, call: Call) -> bool:

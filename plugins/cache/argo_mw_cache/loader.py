@@ -92,6 +92,9 @@ class Loader:
             tag_snapshot = await self._versions.extend(tag_snapshot, outcome.tags, outcome.versions)
         dated = self._dated(outcome).evolve(versions=tag_snapshot.versions)
         loaded = _Loaded(call, dated, tag_snapshot, load_time)
+        if not call.store:
+            self._skip(call, "its caller asked for that")
+            return loaded.outcome
         if isinstance(outcome.value, Stream):
             self._keep_when_complete(loaded, outcome.value)
             return loaded.outcome
@@ -105,15 +108,16 @@ class Loader:
             await self._share(self._shared, loaded)
         return kept
 
-    def keep_stored(self, key: str, stored: StoredAnswer) -> CacheEntry:
-        """Keep *stored*, which was read from the store, in memory under *key*."""
+    def keep_stored(self, call: Call, stored: StoredAnswer) -> CacheEntry:
+        """Keep *stored*, the answer to *call* that was read from the store, in memory."""
         entry = self._entry(
+            call,
             stored.outcome,
             snapshot_of(stored.outcome.value),
             stored.tag_snapshot,
             stored.load_time,
         )
-        self._remember(key, entry)
+        self._remember(call.key, entry)
         return entry
 
     async def close(self) -> None:
@@ -145,7 +149,7 @@ class Loader:
             what = f"{call.operation.name} of {kept.size} bytes is not kept"
             self._skip(call, f"{what}: max_value_bytes is less")
             return None
-        entry = self._entry(hit_of(outcome), kept, loaded.tag_snapshot, loaded.load_time)
+        entry = self._entry(call, hit_of(outcome), kept, loaded.tag_snapshot, loaded.load_time)
         self._remember(call.key, entry)
         self._context.announce(NAME, "store", call)
         first = kept.copy()
@@ -182,7 +186,7 @@ class Loader:
     def _keep_negative(self, call: Call, error: NotFound, tag_snapshot: TagSnapshot) -> None:
         """Keep that there is no answer."""
         ttl = self._config.negative_ttl
-        if ttl <= 0:
+        if ttl <= 0 or not call.store:
             return
         nothing = snapshot(None)
         # Without its frames, which would live as long as the entry.
@@ -194,12 +198,12 @@ class Loader:
             tag_snapshot=tag_snapshot,
             error=kept,
             size=nothing.size,
-            times=self._times(ttl, 0.0),
+            times=self._times(call, ttl, 0.0),
         )
         self._remember(call.key, entry)
 
     def _entry(
-        self, hit: Outcome, kept: Snapshot, tag_snapshot: TagSnapshot, load_time: float
+        self, call: Call, hit: Outcome, kept: Snapshot, tag_snapshot: TagSnapshot, load_time: float
     ) -> CacheEntry:
         assert hit.expires_at is not None
         as_is = kept.copy() is hit.value
@@ -209,15 +213,15 @@ class Loader:
             shared_as_is=as_is,
             tag_snapshot=tag_snapshot,
             size=kept.size,
-            times=self._times(hit.expires_at - self._clock.time(), load_time),
+            times=self._times(call, hit.expires_at - self._clock.time(), load_time),
         )
 
-    def _times(self, ttl: float, load_time: float) -> Times:
+    def _times(self, call: Call, ttl: float, load_time: float) -> Times:
         return Times.of(
             self._clock.monotonic() + ttl,
             load_time=load_time,
             early=self._config.early,
-            grace=self._config.grace,
+            grace=self._config.grace_of(call.operation),
         )
 
     def _remember(self, key: str, entry: CacheEntry) -> None:

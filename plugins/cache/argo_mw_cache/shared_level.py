@@ -8,11 +8,12 @@ every reader; it needs no lock.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import TypeVar
 
 from argo_mw.plugin import (
+    AnyOperation,
     Call,
     Closed,
     Context,
@@ -40,22 +41,29 @@ class SharedLevel:
 
     Args:
         context: Where the store and the tags' versions are.
-        grace: Seconds after its expiry for which an answer is kept in the store.
+        grace_of: Returns the seconds after its expiry for which an answer is kept in the store.
         timeout: Seconds to wait at most for the answer, and again for versions of its tags that
             are not mirrored.
         max_bytes: The size of one answer at most.
     """
 
-    def __init__(self, context: Context, *, grace: float, timeout: float, max_bytes: int) -> None:
+    def __init__(
+        self,
+        context: Context,
+        *,
+        grace_of: Callable[[AnyOperation], float],
+        timeout: float,
+        max_bytes: int,
+    ) -> None:
         self._context = context
         self._clock = context.clock
-        self._grace = grace
+        self._grace_of = grace_of
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._versions = context.tag_versions
         self._codec = AnswerCodec(context)
         self._lookups = Lookups(context, timeout)
-        self._deferred = Deferred(context, grace=grace)
+        self._deferred = Deferred(context)
         self._judge_again_at = 0.0
 
     async def get(self, call: Call) -> StoredAnswer | StoreProblem | None:
@@ -84,7 +92,8 @@ class SharedLevel:
         """Store *hit*, the answer as later callers get it; return why that failed, or ``None``."""
         key = store_key(call)
         assert hit.expires_at is not None
-        ttl = hit.expires_at - self._clock.time() + self._grace
+        grace = self._grace_of(call.operation)
+        ttl = hit.expires_at - self._clock.time() + grace
         try:
             data = self._codec.write(hit, tag_snapshot, load_time, key)
         except NotEncodable as error:
@@ -94,7 +103,7 @@ class SharedLevel:
         try:
             await self._in_time(self._context.shared.set(key, data, ttl=ttl))
         except (SharedUnavailable, TimeLimitExceeded) as error:
-            self._deferred.keep(key, data, tag_snapshot.versions, hit)
+            self._deferred.keep(key, data, tag_snapshot.versions, hit, grace)
             if isinstance(error, SharedUnavailable):
                 self._judge_soon(key, data)
             why = str(error) or f"it took longer than {self._timeout:g} s"

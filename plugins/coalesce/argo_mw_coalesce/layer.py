@@ -203,14 +203,15 @@ def _is_alone(call: Call) -> bool:
 
 
 def flight_key(call: Call) -> str:
-    """Return the key under which calls share a flight: the call's own, and its demands on age.
+    """Return the key under which calls share a flight: the call's own, and what it demands.
 
-    A refresh must not join a flight that may be answered from a cache.
+    A refresh must not join a flight that may be answered from a cache, nor a call whose answer is
+    kept one whose answer is not.
     """
-    if not call.refresh and call.max_age is None:
+    if not call.refresh and call.max_age is None and call.store:
         return call.key
-    refresh = "!" if call.refresh else ""
-    return f"{call.key}{refresh}" if call.max_age is None else f"{call.key}{refresh}<{call.max_age}"
+    demands = f"{'!' if call.refresh else ''}{'' if call.store else '-'}"
+    return f"{call.key}{demands}" if call.max_age is None else f"{call.key}{demands}<{call.max_age}"
 
 
 def _too_late(call: Call, timeout: float) -> DeadlineExceeded:

@@ -323,6 +323,9 @@ class Similarity:
         tag_snapshot: TagSnapshot,
     ) -> None:
         """Keep *outcome* for later prompts, if it is an answer that may serve them."""
+        if not call.store:
+            self._skip(call, "its caller asked for that")
+            return
         if why := inadmissible(outcome, self._refusals):
             self._skip(call, why)
             return
