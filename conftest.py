@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -16,9 +17,28 @@ settings.register_profile("explore", _REPRODUCIBLE, derandomize=False, max_examp
 settings.load_profile("ci")
 
 
+_directories = itertools.count()
+
 # Tables are as wide as their columns: processes that run tests are given a size of no terminal.
 for _name in ("COLUMNS", "LINES"):
     os.environ.pop(_name, None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _state_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let no fixture read the flags that are set on this machine, or leave something there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ARGO_MW_STATE_DIR", str(tmp_path_factory.getbasetemp() / "state"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Let no test read what another has left."""
+    directory = tmp_path_factory.getbasetemp() / f"state-{next(_directories)}"
+    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(directory))
 
 
 @pytest.fixture(autouse=True)
