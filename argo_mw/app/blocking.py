@@ -133,7 +133,7 @@ class BlockingArgo(BlockingCaller):
     def wrap(
         self, **declared: Unpack[Wrapping]
     ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, R]]:
-        """Put an async function behind the chain, and wait for its answers.
+        """Put an async function behind the chain, as *declared*, and wait for its answers.
 
         See :meth:`argo_mw.Argo.wrap`.
         """

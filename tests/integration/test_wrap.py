@@ -15,6 +15,7 @@ from attrs import define
 
 from argo_mw import Argo, ArgoError, BadParameter, BlockingArgo, ConfigError
 from argo_mw.testing import FakeClock
+from argo_mw_adaptive_ttl.plugin import AdaptiveTtlPlugin
 from argo_mw_cache.plugin import CachePlugin
 
 
@@ -310,3 +311,24 @@ def test_a_notebook_needs_no_with_statement(numbers: Iterator[int]) -> None:
         argo.close()
     with pytest.raises(ArgoError, match="not open"):
         quote("A")
+
+
+async def test_how_long_answers_live_is_not_decided_by_their_prices(
+    clock: FakeClock, numbers: Iterator[int]
+) -> None:
+    argo = Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}},
+        clock=clock,
+        plugins={"cache": CachePlugin, "adaptive_ttl": AdaptiveTtlPlugin},
+        installed=False,
+    )
+
+    @argo.wrap(name="quote", ttl="1h")
+    async def quote(symbol: str) -> int:
+        return next(numbers)
+
+    async with argo:
+        outcome = await argo.outcome("quote", symbol="A")
+        assert clock.time() + 3_600.0 == outcome.expires_at
+        other = await argo.options(ttl=7).outcome("quote", symbol="B")
+        assert clock.time() + 7.0 == other.expires_at

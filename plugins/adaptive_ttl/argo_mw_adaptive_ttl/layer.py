@@ -330,11 +330,14 @@ class AdaptiveTtl:
 
     def _fixed(self, call: Call) -> tuple[float, str] | None:
         """Return the TTL that holds whatever the policy decides, and who has fixed it."""
+        if call.ttl is not None:
+            return call.ttl, ", fixed by the caller"
         wanted = call.extensions.get(TTL)
         if isinstance(wanted, (int, float)) and wanted >= 0.0:
             return float(wanted), ", fixed by the caller"
         limits = self._operations.get(call.operation.name, _NO_LIMITS)
-        return (limits.ttl, ", fixed by the operation") if limits.ttl > 0.0 else None
+        ttl = limits.ttl or call.operation.ttl
+        return (ttl, ", fixed by the operation") if ttl else None
 
     # -- early expiry ----------------------------------------------------------------------------
 
