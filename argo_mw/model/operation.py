@@ -245,9 +245,8 @@ def operation(
             one per cent off; by default the relative difference of numbers, else 0 or 1.
 
     Raises:
-        ConfigError: What *subject* or *gathers* names is no parameter of the function.
         BadParameter: *ttl* or *grace* is no duration.
-        ConfigError: The subject, or what is to be ignored, is no parameter of the function.
+        ConfigError: What *subject*, *gathers* or *ignore* names is no parameter of the function.
     """
     ignored = frozenset(ignore)
 
@@ -260,16 +259,11 @@ def operation(
                     f"operation {own!r} names {named!r} as {what}, which is no parameter of "
                     f"{own}{signature}: {suggest(named, signature.parameters)}"
                 )
-        if subject and subject not in signature.parameters:
-            msg = (
-                f"operation {own!r} names {subject!r} as its subject, which is no parameter of "
-                f"{own}{signature}: {suggest(subject, signature.parameters)}"
-            )
-            raise ConfigError(msg)
-        for name_ in sorted(ignored):
-            if name_ not in signature.parameters or name_ == subject:
-                why = "is its subject" if name_ == subject else "is no parameter of it"
-                msg = f"operation {own!r} cannot ignore {name_!r}, which {why}"
+                raise ConfigError(msg)
+        for ignored_name in sorted(ignored):
+            if ignored_name not in signature.parameters or ignored_name == subject:
+                why = "is its subject" if ignored_name == subject else "is no parameter of it"
+                msg = f"operation {own!r} cannot ignore {ignored_name!r}, which {why}"
                 raise ConfigError(msg)
         chosen: dict[str, Any] = {} if scope is None else {"scope": scope}
         return Operation(

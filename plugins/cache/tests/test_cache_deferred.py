@@ -215,14 +215,14 @@ async def test_deferred_answers_are_bounded_and_the_newest_stays(
     clock: FakeClock, store: str
 ) -> None:
     async with instance(store, answering(), clock) as argo:
-        waiting = Deferred(context_of(argo), grace=0, max_answers=2, max_bytes=10)
+        waiting = Deferred(context_of(argo), max_answers=2, max_bytes=10)
         outcome = Outcome("x", expires_at=clock.time() + 60)
         for key in ("one", "two", "two", "three"):
-            waiting.keep(key, b"123", (), outcome)
+            waiting.keep(key, b"123", (), outcome, 0.0)
         assert ["two", "three"] == list(waiting._waiting)
-        waiting.keep("four", b"12345678", (), outcome)
+        waiting.keep("four", b"12345678", (), outcome, 0.0)
         assert ["four"] == list(waiting._waiting)
         assert 8 == waiting._bytes
-        waiting.keep("five", bytes(11), (), outcome)
+        waiting.keep("five", bytes(11), (), outcome, 0.0)
         assert (0, 0) == (len(waiting), waiting._bytes)
     assert deferred._MAX_BYTES < 2**25
