@@ -1,8 +1,8 @@
 """How often the judge of rollouts errs, and how soon it sees harm, on a simulated service.
 
 The service, with its rates and noises, is described in ``rollout_stage/service.py``. A ramp has the steps 10,
-25 and 50 %, half an hour each at least, and is judged every two and a half minutes. Each ramp has a
-service and a seed of its own.
+25 and 50 %, half an hour each at least, and is judged at every fifth block. Blocks are of 30 s where
+harm is to be detected, and longer where ramps are long. Each ramp has a service and a seed of its own.
 
 - ``false_rollback_upper``: of ramps of a layer that does nothing, followed for ``--hours``, the
   share that was rolled back: the upper 95 % bound of Clopper and Pearson.
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this bench's options."""
     parser.add_argument("--seed", type=int, default=20, help="of the first ramp of each kind")
     parser.add_argument("--ramps", type=int, default=1000)
-    parser.add_argument("--hours", type=float, default=12.0, help="of a ramp without harm")
+    parser.add_argument("--hours", type=float, default=8.0, help="of a ramp without harm")
     parser.add_argument("--harmed", type=int, default=200, help="ramps for each harm")
     parser.add_argument("--good", type=int, default=20, help="ramps of a layer that is worth it")
 
@@ -65,7 +65,7 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
     began = time.perf_counter()
     base = 1_000_000 * args.seed
     figures: dict[str, object] = {}
-    none = [ramps.run(base + i, hours=args.hours) for i in range(args.ramps)]
+    none = [ramps.run(base + i, hours=args.hours, seconds=60.0) for i in range(args.ramps)]
     figures |= _rolled_back(none)
     figures |= _promoted(base + 100_000, args.ramps)
     harms = {
@@ -125,7 +125,7 @@ def _last_step(seed: int, name: str, effect: Effect | None = None) -> tuple[str,
         hours=120.0 if wrong else 10.0,
         steps=ramps.STEPS[-1:],
         rules=Rules(guardrails, steps=len(ramps.STEPS)),
-        seconds=600.0 if wrong else 30.0,
+        seconds=600.0 if wrong else 120.0,
     )
     return name, ramp
 
@@ -144,7 +144,7 @@ def _harm(base: int, number: int, effect: Effect, metric: str, size: float) -> d
 
 def _good(base: int, number: int) -> dict[str, object]:
     effect = Effect(requests=0.7)
-    found = [ramps.run(base + i, effect, hours=96.0) for i in range(number)]
+    found = [ramps.run(base + i, effect, hours=120.0, seconds=300.0) for i in range(number)]
     switched = [one.seconds / 3600.0 for one in found if one.reached >= 100.0]
     return {
         "promoted": len(switched) / max(number, 1),

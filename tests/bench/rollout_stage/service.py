@@ -112,19 +112,10 @@ class Service:
         everyone = np.arange(SUBJECTS)
         for hour in range(BASELINE_HOURS):
             at = self._phase - (BASELINE_HOURS - hour) * 3600.0
-            # What varies within minutes is drawn once for every five of them.
-            spread = 0.25**2 + 0.2**2
-            shared = self._random.normal(0.0, spread**0.5, (12, SUBJECTS))
-            for part in range(0, 12, 3):
-                sums += self._draw(
-                    everyone,
-                    at,
-                    900.0,
-                    shared[part],
-                    NONE,
-                    self._any,
-                    self._random.normal(0.0, 0.3),
-                )
+            # What varies within minutes is drawn once an hour, with an hour's part of its variance.
+            shared = self._random.normal(0.0, (0.25**2 / 4 + 0.2**2 / 14) ** 0.5, SUBJECTS)
+            volatility = self._random.normal(0.0, 0.3)
+            sums += self._draw(everyone, at, 3600.0, shared, NONE, self._any, volatility)
         return Arm(self.names, sums)
 
     def arms(self, percent: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -94,16 +94,17 @@ def compare(step: Step, baseline: Baseline) -> Comparison:
     one, two = _levels(step.treatment, baseline), _levels(step.control, baseline)
     sums = _referred(chosen.sums, step.differences.weight, chosen.blocks)
     with np.errstate(invalid="ignore", divide="ignore"):
-        change = np.nan_to_num(sums.effect(), nan=0.0, posinf=np.inf, neginf=-np.inf)
+        effect = sums.effect()
+        change = np.where(np.isnan(effect), 0.0, effect)
         treatment, control = one.counted / one.shares, two.counted / two.shares
         usual = two.usual / two.shares
     chance = np.where(_SHARE, _chance(one, two, baseline) * step.differences.weight, 0.0)
-    xx = np.maximum(sums.xx, np.nan_to_num(chance))
+    xx = np.maximum(sums.xx, _finite(chance))
     return Comparison(
         change,
-        np.nan_to_num(treatment),
-        np.nan_to_num(control),
-        np.nan_to_num(usual),
+        _finite(treatment),
+        _finite(control),
+        _finite(usual),
         Sums(sums.x, sums.w, xx, sums.xw, sums.ww),
         chosen.blocks,
         chosen.spread,
@@ -143,7 +144,7 @@ def _levels(subjects: Subjects, baseline: Baseline) -> _Levels:
     with np.errstate(invalid="ignore", divide="ignore"):
         rest = own - own.sum(axis=0) / base * parts
         variance = (rest**2).sum(axis=0) / base**2 * (number / (number - 1.0))
-    return _Levels(*totals, np.nan_to_num(variance))
+    return _Levels(*totals, _finite(variance))
 
 
 def _chance(one: _Levels, two: _Levels, baseline: Baseline) -> Numbers:
@@ -151,3 +152,8 @@ def _chance(one: _Levels, two: _Levels, baseline: Baseline) -> Numbers:
     share = (one.counted + two.counted + 1.0) / (one.shares + two.shares + 2.0)
     unit = np.where(RELATIVE, baseline.mean, 1.0)
     return np.asarray(share * (1.0 - share) / unit**2)
+
+
+def _finite(values: Numbers) -> Numbers:
+    """Return *values*, with 0 for what is no finite number."""
+    return np.where(np.isfinite(values), values, 0.0)

@@ -90,8 +90,7 @@ class Sums:
 
     def size(self) -> Numbers:
         """Return the number of blocks of equal weight that would tell as much."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.nan_to_num(self.w**2 / self.ww)
+        return np.divide(self.w**2, self.ww, out=np.zeros_like(self.w), where=self.ww > 0)
 
 
 def interval(
