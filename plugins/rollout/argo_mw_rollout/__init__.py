@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argo_mw_rollout.config import Plan, RolloutConfig
 from argo_mw_rollout.statistics import (
     GUARDRAILS,
     METRICS,
@@ -25,6 +26,8 @@ __all__ = [
     "Guardrail",
     "Judge",
     "Metric",
+    "Plan",
+    "RolloutConfig",
     "Rules",
     "Verdict",
     "report",
