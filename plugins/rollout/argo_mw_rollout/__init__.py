@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from argo_mw_rollout.config import Plan, RolloutConfig
 from argo_mw_rollout.statistics import (
     GUARDRAILS,
     METRICS,
@@ -26,8 +25,6 @@ __all__ = [
     "Guardrail",
     "Judge",
     "Metric",
-    "Plan",
-    "RolloutConfig",
     "Rules",
     "Verdict",
     "report",
