@@ -11,7 +11,7 @@ from argo_mw_llm.answers import Usage
 from argo_mw_llm.budgets import Budgets
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.estimate import Estimator, rough_prompt
-from argo_mw_llm.price_sources import prices_of
+from argo_mw_llm.price_sources import more_prices, prices_of
 from argo_mw_llm.wires import EMBEDDINGS, wire_of
 
 _OPINION_TOKENS = 300
@@ -44,6 +44,7 @@ class Accounting:
     """Quotes, costs and budgets of one application.
 
     Attributes:
+        more_prices: Where prices come from that no table has, or ``None``.
         prices: What tokens cost.
         budgets: The limits of spending.
         estimator: What calls are expected to take.
@@ -53,7 +54,8 @@ class Accounting:
         self._config = config
         self._context = context
         self._quotes: dict[int, Quote] = {}
-        self.prices = prices_of(config)
+        self.more_prices = more_prices(config, context.clock)
+        self.prices = prices_of(config, self.more_prices)
         self.budgets = Budgets(config.budgets, self.prices, context, config.profiles)
         self.estimator = Estimator()
 

@@ -84,6 +84,9 @@ class LlmConfig:
         Raises:
             ValueError: A provider lacks something, or there is no such voice.
         """
+        if self.update_prices and not self.more_prices:
+            msg = "update_prices: there is nothing to update without more_prices"
+            raise ValueError(msg)
         known = dict.fromkeys(one.opinion for one in self.profiles.values() if one.opinion)
         unknown = sorted(self.voices.keys() - known)
         if unknown:

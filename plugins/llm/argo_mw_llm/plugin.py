@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 import click
@@ -34,6 +35,7 @@ from argo_mw_llm.chat_provider import ChatProvider
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.cost_file import COSTS, CostFile
 from argo_mw_llm.embedder import Embedder
+from argo_mw_llm.genai import GenaiPrices
 from argo_mw_llm.limit_guard import LimitGuard
 from argo_mw_llm.messages_provider import MessagesProvider
 from argo_mw_llm.openai_provider import OpenAiProvider
@@ -61,6 +63,7 @@ class LlmPlugin:
         self._embedders: dict[str, Embedder] = {}
         self._retired: list[Provider] = []  # closed at the end: calls may still need them
         self._costs: CostFile | None = None
+        self._followed: GenaiPrices | None = None
         self._tasks: Tasks | None = None
         self.accounting: Accounting | None = None
 
@@ -170,17 +173,18 @@ class LlmPlugin:
 
     @hookimpl
     async def startup(self) -> None:
-        """Refuse budgets that are for no model that is known.
+        """Fetch newer prices where that is configured; refuse budgets for no model that is known.
 
         Raises:
             PartlyFailed: There are such.
         """
+        await self._follow_prices(self.accounting.more_prices if self.accounting else None)
         self._check_budgets()
 
     @hookimpl
     async def config_changed(self) -> None:
         """See :meth:`startup`."""
-        self._check_budgets()
+        await self.startup()
 
     @hookimpl
     async def diagnose(self) -> Iterable[tuple[str, bool, str]]:
@@ -194,6 +198,7 @@ class LlmPlugin:
     @hookimpl
     async def shutdown(self) -> None:
         """Write the costs, close the connections."""
+        await self._follow_prices(None)
         if self._costs is not None:
             await self._costs.aclose()
         for provider in (*self._providers.values(), *self._retired):
@@ -207,6 +212,16 @@ class LlmPlugin:
             if isinstance(provider, OpenAiProvider) and config.profiles[name].embedding_model
         ]
         return {embedder.name: embedder for embedder in made}
+
+    async def _follow_prices(self, prices: GenaiPrices | None) -> None:
+        """Let *prices* fetch newer ones, and those that did so before no longer."""
+        before, self._followed = self._followed, prices
+        if prices is before:
+            return
+        if prices is not None:
+            prices.start()
+        if before is not None:
+            await asyncio.to_thread(before.stop)  # which waits for what it fetches
 
     def _check_budgets(self) -> None:
         assert self.accounting is not None

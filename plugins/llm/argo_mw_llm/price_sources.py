@@ -1,18 +1,37 @@
-"""Sources of prices: the dated table, those of providers' own tables, and genai-prices."""
+"""Sources of prices: providers' own tables, the dated table, and genai-prices."""
 
 from __future__ import annotations
 
 from attrs import evolve
 
+from argo_mw.plugin import Clock
 from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.genai import GenaiPrices
 from argo_mw_llm.prices import Prices, load_prices
 
 
-def prices_of(config: LlmConfig) -> Prices:
+def prices_of(config: LlmConfig, more: GenaiPrices | None) -> Prices:
     """Return the prices that *config* names.
 
+    Args:
+        config: The plugin's table.
+        more: The prices of models that no table has.
+
     Raises:
-        ConfigError: A table cannot be read, or a package is not installed.
+        ConfigError: A table cannot be read.
     """
     own = {name: profile.prices for name, profile in config.profiles.items() if profile.prices}
-    return evolve(load_prices(config.prices), providers=own)
+    table = evolve(load_prices(config.prices), providers=own)
+    return table if more is None else evolve(table, more=more)
+
+
+def more_prices(config: LlmConfig, clock: Clock) -> GenaiPrices | None:
+    """Return where prices come from that no table has, if *config* names that.
+
+    Raises:
+        ConfigError: It names a package that is not installed, or none to update.
+    """
+    if not config.more_prices:
+        return None
+    urls = {name: profile.url for name, profile in config.profiles.items()}
+    return GenaiPrices(clock, urls, update=config.update_prices)
