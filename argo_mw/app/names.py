@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from argo_mw.base.errors import ConfigError, UnknownOperation
+from argo_mw.base.printable import brief
 from argo_mw.base.suggest import suggest, suggest_with_absent
 
 
@@ -16,13 +17,13 @@ def unknown(
     Plugins that are *absent* may be what brings it.
     """
     hint = suggest_with_absent(name, known, absent)
-    return ConfigError(f"{where} names {what} {name!r}, which does not exist: {hint}")
+    return ConfigError(f"{where} names {what} {brief(name)}, which does not exist: {hint}")
 
 
 def unknown_operation(name: str, operations: Iterable[str]) -> UnknownOperation:
     """Return the error for a call of operation *name*, which nothing offers."""
     msg = (
-        f"the call names operation {name!r}, which does not exist (`argo-mw plugins` lists those "
-        f"that do): {suggest(name, operations)}"
+        f"the call names operation {brief(name)}, which does not exist (`argo-mw plugins` lists "
+        f"those that do): {suggest(name, operations)}"
     )
     return UnknownOperation(msg)

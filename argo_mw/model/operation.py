@@ -11,6 +11,7 @@ from attrs import field, frozen, validators
 from argo_mw.base.cancellation import described
 from argo_mw.base.durations import seconds
 from argo_mw.base.errors import BadParameter, ConfigError
+from argo_mw.base.printable import brief
 from argo_mw.base.suggest import suggest
 from argo_mw.model.distance import Distance, how_far
 from argo_mw.model.recording import Recording
@@ -170,7 +171,7 @@ class Operation(Generic[P, R_co]):
 
     def _unknown(self, name: str) -> BadParameter:
         hint = suggest(name, self.signature.parameters)
-        return BadParameter(f"{self.name}{self.signature} has no parameter {name!r}: {hint}")
+        return BadParameter(f"{self.name}{self.signature} has no parameter {brief(name)}: {hint}")
 
 
 AnyOperation: TypeAlias = Operation[..., object]

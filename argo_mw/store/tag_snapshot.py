@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from enum import Enum
 from hashlib import blake2b
@@ -15,6 +16,7 @@ EVERYTHING: Final = "*"
 """The tag that every entry has."""
 
 _MAX_TAG_BYTES: Final = 400
+_HALVES: Final = re.compile("[\ud800-\udfff]")
 _NOT_A_VERSION: Final = "a tag version must be a tag's name, its hard and its soft version"
 
 TagVersion = tuple[str, bytes, bytes]
@@ -97,10 +99,13 @@ def names_of(tags: Iterable[str], *, everything: bool = True) -> list[str]:
 
 
 def _name(tag: object) -> str:
-    """Return *tag* itself, or its digest when it is long, because keys are bounded."""
+    """Return *tag* itself, or its digest where no key can hold it: it is long, or no UTF-8."""
     if not isinstance(tag, str) or not tag:
         msg = f"a tag must be a string that is not empty, not {tag!r}"
         raise BadParameter(msg)
-    if len(tag) * 4 <= _MAX_TAG_BYTES or len(encoded := tag.encode()) <= _MAX_TAG_BYTES:
+    if tag.isascii() and len(tag) <= _MAX_TAG_BYTES:
+        return tag
+    encoded = tag.encode("utf-8", "surrogatepass")
+    if len(encoded) <= _MAX_TAG_BYTES and not _HALVES.search(tag):
         return tag
     return "#" + blake2b(encoded, digest_size=24).hexdigest()

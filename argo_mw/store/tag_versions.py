@@ -229,7 +229,7 @@ class TagVersions:
 
         Asked beside something else that is read from the store, it takes no time of its own.
         """
-        self._reader.prefetch(tags)
+        self._reader.prefetch(names_of(tags, everything=False))
 
     async def load(self, tags: Iterable[str]) -> TagSnapshot:
         """Return the versions of *tags* now: call it before a load, keep the result beside it.

@@ -487,6 +487,21 @@ async def test_a_tag_that_was_recorded_twice_and_replaced_in_between_makes_a_mis
         )
 
 
+@pytest.mark.parametrize("odd", ["\ud800", "a\udfffb" * 300, "é" * 300, "\0", "x" * 10_000])
+async def test_a_tag_that_no_key_can_hold_is_like_any_other(here, there, odd):
+    here, there = here.tag_versions, there.tag_versions
+    here.prefetch([odd])
+    one, other = await here.load([odd]), await there.load(["AAPL"])
+    assert await there.check(one) is FRESH
+    assert await here.invalidate([odd])
+    await settle()
+    assert await there.check(one) is MISS
+    assert await there.check(other) is FRESH
+    assert await here.invalidate(["AAPL"])  # which nothing has held up
+    await settle()
+    assert await there.check(other) is MISS
+
+
 async def test_long_tags_are_kept_by_digest(here, there):
     tag = "prompt:" + "ü" * 1000
     entry = await here.tag_versions.load([tag])
