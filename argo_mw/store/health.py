@@ -17,7 +17,7 @@ from typing import Final
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
-from argo_mw.store.protocol import Shared
+from argo_mw.store.protocol import Lease, Shared
 
 _MAX_PAUSE: Final = 1.0
 PROBE: Final = "argo:probe"
@@ -104,6 +104,7 @@ class StoreHealth:
         self._reported: frozenset[Ability] = frozenset()
         self._well_since: float | None = None
         self._next_look = 0.0
+        self._leased: Lease | None = None
         self._news = asyncio.Event()
         self._closed = False
         self._task: asyncio.Task[None] | None = None
@@ -223,9 +224,12 @@ class StoreHealth:
         await self._shared.get(PROBE)
 
     async def _lease(self) -> None:
-        lease = await self._shared.acquire(PROBE, ttl=1.0)
-        if lease is not None:
-            await self._shared.release(lease)
+        # One that could not be released, since the store went away in between, is released now.
+        if self._leased is None:
+            self._leased = await self._shared.acquire(PROBE, ttl=1.0)
+        if self._leased is not None:
+            await self._shared.release(self._leased)
+            self._leased = None
 
     async def _count(self) -> None:
         await self._shared.add(f"{PROBE}:count", 0, ttl=60.0)

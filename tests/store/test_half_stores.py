@@ -7,7 +7,8 @@ import random
 import pytest
 from attrs import define, field
 
-from argo_mw.store import Ability, Freshness, TagVersions
+from argo_mw import SharedUnavailable
+from argo_mw.store import Ability, Freshness, Lease, TagVersions
 from argo_mw.store.memory import MemoryShared, MemoryStore
 from argo_mw.testing import FakeClock, RefusingStore, settle
 
@@ -275,3 +276,25 @@ async def test_no_fault_serves_what_an_invalidation_has_reached(fleet, seed):
             await oracle.check()
     await oracle.mend()
     await oracle.check()
+
+
+async def test_the_lease_that_tried_the_store_is_given_back_though_it_went_away_in_between() -> (
+    None
+):
+    class Flickering(MemoryShared):
+        away = True
+
+        async def release(self, lease: Lease) -> bool:
+            if self.away:
+                raise SharedUnavailable
+            return await super().release(lease)
+
+    clock = FakeClock()
+    data = MemoryStore()
+    shared = Flickering(data, clock=clock)
+    versions = TagVersions(shared, clock)
+    assert Ability.LEASE in await versions.health.check()
+    shared.away = False
+    assert Ability.LEASE not in await versions.health.check()
+    assert {} == data.leases
+    await versions.aclose()
