@@ -56,6 +56,9 @@ SURFACES = {
     "argo_mw.cli": """
         ExitCode console current_settings echo print_json say with_argo
     """,
+    "argo_mw.openfeature": """
+        ArgoProvider Variants
+    """,
 }
 """The reviewed names of each surface: change one here only with a reason, and its reference page."""
 

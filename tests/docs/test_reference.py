@@ -138,6 +138,7 @@ def modules() -> list[tuple[str, str]]:
         ("argo_mw.plugin", "plugin.md"),
         ("argo_mw.testing", "testing.md"),
         ("argo_mw.cli", "cli.md"),
+        ("argo_mw.openfeature", "openfeature.md"),
         *((f"argo_mw_{name}", "plugins.md") for name in plugins),
     ]
 
