@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
 
 import pytest
 
 import argo_mw_llm
-from argo_mw import Argo, ConfigError, UpstreamError
+from argo_mw import AllUpstreamsFailed, Argo, ConfigError, UpstreamError
 from argo_mw.plugin import Action, Trouble, Upstream
 from argo_mw.testing import capture_events
 from argo_mw_llm import LlmPlugin
@@ -60,6 +61,17 @@ async def test_four_lines_add_a_provider(sandbox: Sandbox, open_argo: OpenArgo) 
         outcome = await argo.outcome("complete", messages=ASK, model="deepseek-house")
     assert "house" == outcome.upstream
     assert 1 == sandbox.counts_of("deepseek").requests
+
+
+async def test_the_table_of_the_readme_adds_a_provider() -> None:
+    readme = Path(__file__).parent.parent / "README.md"
+    block = readme.read_text("utf-8").split("```toml\n")[1].split("```")[0]
+    lines = [line for line in block.splitlines() if "=" in line]
+    assert 4 == len(lines)
+    written = tomllib.loads(block) | {"argo": {"shared": "memory://", "strict": True}}
+    async with Argo.open(written, plugins={"llm": LlmPlugin}, installed=False) as argo:
+        with pytest.raises(AllUpstreamsFailed, match="OPENROUTER_API_KEY"):
+            await argo.call("complete", messages=ASK, model="meta-llama/llama-4-maverick")
 
 
 async def test_prices_of_a_provider_s_own_table_hold_for_it_alone(
