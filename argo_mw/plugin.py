@@ -118,9 +118,8 @@ from argo_mw.chain.select import (
     all_failed,
     is_final,
 )
-from argo_mw.chain.shadow_results import (
+from argo_mw.chain.shadow_result import (
     ShadowResult,
-    ShadowResults,
 )
 from argo_mw.chain.tallies import (
     AUDIT,
@@ -375,7 +374,6 @@ __all__ = [
     "SecretUrl",
     "Settings",
     "ShadowResult",
-    "ShadowResults",
     "Shadowed",
     "Shared",
     "SharedUnavailable",

@@ -269,7 +269,7 @@ class Argo(Caller):
         """
         pipeline = self._engine.pipeline
         call, _ = pipeline.calls.get(operation, self._tenant, parameters)
-        return explain(pipeline, call, context_of(self).shadow_results)
+        return explain(pipeline, call, context_of(self).counters.tallies)
 
     async def dry_run(self, operation: str, /, **parameters: object) -> list[Explained]:
         """Return what layers and upstreams would do with *operation* and *parameters* now, and why.
@@ -284,7 +284,7 @@ class Argo(Caller):
         """
         pipeline = self._engine.pipeline
         call, _ = pipeline.calls.get(operation, self._tenant, parameters)
-        return await dry_run(pipeline, call, context_of(self).shadow_results, self._clock)
+        return await dry_run(pipeline, call, context_of(self).counters.tallies, self._clock)
 
     async def reload(
         self, config: str | Path | Mapping[str, object] | Settings | None = None

@@ -16,7 +16,7 @@ from argo_mw.app.pipeline import UPSTREAM_FLAG, Pipeline
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import Refusal
-from argo_mw.chain.shadow_results import ShadowResults
+from argo_mw.chain.tallies import Tallies
 from argo_mw.flags import Decision
 from argo_mw.flags.parse import format_rule
 from argo_mw.model.call import Call
@@ -45,20 +45,20 @@ class Explained:
     text: str
 
 
-def explain(pipeline: Pipeline, call: Call, shadows: ShadowResults) -> list[Explained]:
+def explain(pipeline: Pipeline, call: Call, tallies: Tallies) -> list[Explained]:
     """Return what the layers and upstreams of *call*'s operation would do, outermost first."""
-    return [_layer(pipeline, one, call, shadows) for one in _layers(pipeline, call)] + [
+    return [_layer(pipeline, one, call, tallies) for one in _layers(pipeline, call)] + [
         _upstream(pipeline, name, call) for name in pipeline.candidates[call.operation.name]
     ]
 
 
 async def dry_run(
-    pipeline: Pipeline, call: Call, shadows: ShadowResults, clock: Clock
+    pipeline: Pipeline, call: Call, tallies: Tallies, clock: Clock
 ) -> list[Explained]:
     """Return what :func:`explain` does, after each part has looked where that takes waiting."""
     names = pipeline.candidates[call.operation.name]
     return await asyncio.gather(
-        *(_look_layer(pipeline, one, call, shadows, clock) for one in _layers(pipeline, call)),
+        *(_look_layer(pipeline, one, call, tallies, clock) for one in _layers(pipeline, call)),
         *(_look_upstream(pipeline, name, call, clock) for name in names),
     )
 
@@ -69,19 +69,19 @@ def _layers(pipeline: Pipeline, call: Call) -> Sequence[Layer]:
     return [one for one in (*placed, *off) if one.serves(call.operation)]
 
 
-def _layer(pipeline: Pipeline, layer: Layer, call: Call, shadows: ShadowResults) -> Explained:
+def _layer(pipeline: Pipeline, layer: Layer, call: Call, tallies: Tallies) -> Explained:
     decision = pipeline.flags[layer.flag].decide(call)
     flag = _flag(pipeline, layer.flag, decision)
     text = _explanation(layer, call, decision)
-    if decision.shadow and (result := shadows.of(layer.name, call.operation.name)).calls:
+    if decision.shadow and (result := tallies.shadow(layer.name, call.operation.name)).calls:
         text = f"{text}; {result}"
     return Explained(layer.name, decision.on, flag, text)
 
 
 async def _look_layer(
-    pipeline: Pipeline, layer: Layer, call: Call, shadows: ShadowResults, clock: Clock
+    pipeline: Pipeline, layer: Layer, call: Call, tallies: Tallies, clock: Clock
 ) -> Explained:
-    explained = _layer(pipeline, layer, call, shadows)
+    explained = _layer(pipeline, layer, call, tallies)
     if not explained.on or not isinstance(layer.middleware, DryRuns):
         return explained
     try:

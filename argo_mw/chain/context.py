@@ -17,7 +17,6 @@ from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.counters import Counters
 from argo_mw.chain.refresh import Refresh
-from argo_mw.chain.shadow_results import ShadowResults
 from argo_mw.flags import Decision
 from argo_mw.flags.control import FlagControl
 from argo_mw.model.call import Call
@@ -103,7 +102,6 @@ class Context:
         events: Delivers events; ask ``if context.events:`` before building one.
         tasks: Owner of background tasks, which it ends at shutdown.
         epochs: Counts in *shared* what periods have used, and notices that it was lost.
-        shadow_results: What layers in shadow would have done.
         counters: What calls did and cost: of this instance, its machine, or the fleet.
         give_backs: Gives back what was taken from *shared*, whatever its taker does.
         single_process: Whether no other process can share the store, so that values for other
@@ -138,7 +136,6 @@ class Context:
         self.single_process = single_process
         self._runtime = runtime
         self._warnings: set[tuple[str, str]] = set()
-        self.shadow_results = ShadowResults()
         self.give_backs = GiveBacks(clock, tasks)
         self.epochs = epochs if epochs is not None else Epochs(shared, clock)
         self.epochs.warn = partial(self.warn_once, _STORE)
@@ -332,7 +329,7 @@ class Context:
         else:
             far = _distance(call.operation, kept.value, outcome.value)
             event = Shadowed(layer, call, True, far, _cost(outcome), why)
-        self.shadow_results.count(event)
+        self.counters.tallies.shadowed(event)
         if Shadowed in self.events.wanted:
             self.events.emit(event)
         self.announce(layer, "would-hit" if event.would_hit else "would-miss", call, why)

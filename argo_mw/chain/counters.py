@@ -23,6 +23,7 @@ from argo_mw.base.errors import BadParameter, Closed, SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.counts import Block, InstanceCounts
+from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.chain.tallies import MAX_WATCHES, Tallies, Watch
 from argo_mw.chain.tally import Served
 from argo_mw.model.call import Call
@@ -221,6 +222,18 @@ class Counters:
             distance: How far it was from a fresh one, relative to that.
         """
         self.tallies.audited(call, wrong=wrong, distance=distance)
+
+    def shadow(self, layer: str, operation: str) -> ShadowResult:
+        """Return what *layer*, in shadow, would have done here with the calls of *operation*.
+
+        What the whole fleet has counted is in the :attr:`~argo_mw.plugin.Counts.shadows` that
+        :meth:`read` returns.
+
+        Args:
+            layer: The layer's name.
+            operation: The operation's name.
+        """
+        return self.tallies.shadow(layer, operation)
 
     async def publish(self) -> bool:
         """Publish what was counted, now; return whether the store has taken it."""

@@ -8,6 +8,7 @@ from attrs import define, field, frozen
 from msgspec import MsgspecError, Struct, msgpack
 
 from argo_mw.base.histogram import Histogram
+from argo_mw.chain.shadow_result import ShadowResult
 
 Arms = tuple[tuple[str, str], ...]
 
@@ -39,6 +40,7 @@ class Counts:
         latency: Seconds that callers waited whose answer was not at hand.
         age: How old answers were when they were served, in seconds: of one in sixteen, which
             counts for the others too.
+        shadows: What layers in shadow would have done, by layer.
     """
 
     operation: str
@@ -59,6 +61,12 @@ class Counts:
     audits: float = 0.0
     latency: Histogram = field(factory=Histogram)
     age: Histogram = field(factory=Histogram)
+    shadows: dict[str, ShadowResult] = field(factory=dict)
+
+    def __bool__(self) -> bool:
+        """Whether anything was counted."""
+        counted = (self.calls, self.requests, self.refreshes, self.audits, self.shadows)
+        return any(counted)
 
     @property
     def calls(self) -> int:
@@ -89,6 +97,8 @@ class Counts:
                 mine[key] = mine.get(key, 0) + count
         self.latency.merge(other.latency)
         self.age.merge(other.age)
+        for layer, result in other.shadows.items():
+            self.shadows.setdefault(layer, ShadowResult()).add(result)
 
     def as_data(self) -> dict[str, object]:
         """Return it as plain data, from which :meth:`of_data` makes it again."""
@@ -99,6 +109,7 @@ class Counts:
             **{name: dict(getattr(self, name)) for name in _BY_NAME},
             "latency": self.latency.as_data(),
             "age": self.age.as_data(),
+            "shadows": {layer: result.as_data() for layer, result in self.shadows.items()},
         }
 
     @classmethod
@@ -121,6 +132,10 @@ class Counts:
                 setattr(made, name, value)
             for name in _BY_NAME:
                 setattr(made, name, _by_name(data.get(name, {})))
+            shadows = data.get("shadows", {})
+            assert isinstance(shadows, Mapping)
+            for layer, result in shadows.items():
+                made.shadows[str(layer)] = ShadowResult.of_data(result)
         except (AssertionError, KeyError, TypeError, ValueError) as error:
             msg = "these are no counts"
             raise ValueError(msg) from error

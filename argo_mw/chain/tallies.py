@@ -12,9 +12,11 @@ from attrs import field, frozen, validators
 
 from argo_mw.base.clock import Clock
 from argo_mw.chain.counts import Arms, Block, Counts, SubjectCounts
+from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.chain.tally import ArmSubjects, Served, Tally, Watched
 from argo_mw.flags.model import Unit
 from argo_mw.model.call import NOTHING, Call
+from argo_mw.model.events import Shadowed
 from argo_mw.model.outcome import NO_COST, Outcome
 from argo_mw.model.stream import Stream
 from argo_mw.model.upstream import Upstream
@@ -146,7 +148,7 @@ class Tallies:
     def counts(self) -> list[Counts]:
         """Return what was counted until now, of each tally that has counted anything."""
         found = [tally.counts() for tally in self._tallies.values()]
-        return [one for one in found if one.calls or one.requests or one.refreshes or one.audits]
+        return [one for one in found if one]
 
     # Requests
 
@@ -195,6 +197,22 @@ class Tallies:
             tally.audit(1.0)
         elif tally is not None:
             tally.sent(call, call.upstream or "", 1.0, NO_COST, further=True)
+
+    # Layers in shadow
+
+    def shadowed(self, event: Shadowed) -> None:
+        """Count what a layer in shadow would have done."""
+        tally = self._tally_of(event.call)
+        if tally is not None:
+            tally.shadowed(event)
+
+    def shadow(self, layer: str, operation: str) -> ShadowResult:
+        """Return what *layer*, in shadow, would have done with the calls of *operation*."""
+        found = ShadowResult()
+        for counts in self.counts():
+            if counts.operation == operation and layer in counts.shadows:
+                found.add(counts.shadows[layer])
+        return found
 
     # Served answers
 

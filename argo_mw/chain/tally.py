@@ -12,8 +12,10 @@ from typing import Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.chain.counts import BLAMELESS, Arms, Counts, SubjectCounts
+from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.flags.model import Unit
 from argo_mw.model.call import Call
+from argo_mw.model.events import Shadowed
 from argo_mw.model.outcome import NO_COST, Cost, Outcome
 
 SAMPLED: Final = 16
@@ -240,6 +242,12 @@ class Tally:
             subject = watched.of(call)
             subject.requests += requests
             subject.usd += usd
+
+    def shadowed(self, event: Shadowed) -> None:
+        """Count what a layer in shadow would have done."""
+        shadows = self._counts.shadows
+        if event.layer in shadows or len(shadows) < _MAX_KINDS:
+            shadows.setdefault(event.layer, ShadowResult()).count(event)
 
     def audit(self, requests: float) -> None:
         """Count *requests* that were sent to check an answer."""

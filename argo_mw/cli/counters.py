@@ -10,6 +10,7 @@ from rich.table import Table
 from argo_mw.app.application import Argo, context_of
 from argo_mw.chain.counters import CountersOf
 from argo_mw.chain.counts import Counts, InstanceCounts, total
+from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.cli.output import console, print_json, say
 from argo_mw.cli.run import with_argo
 
@@ -51,6 +52,10 @@ async def counters(argo: Argo, of: CountersOf, instance: str, by: str, as_json: 
         print_json({"instances": instances, "counters": data})
         return
     console().print(_table(rows, by))
+    for name, one in rows:
+        for layer, result in sorted(one.shadows.items()):
+            where = f"{name} {one.operation}".strip()
+            console().print(f"{where}, {layer} in shadow: {result}")
 
 
 def as_dict(counts: Counts) -> dict[str, object]:
@@ -78,6 +83,22 @@ def as_dict(counts: Counts) -> dict[str, object]:
         "p95_seconds": counts.percentile(0.95),
         "p99_seconds": counts.percentile(0.99),
         "mean_age_seconds": counts.age.mean,
+        "shadows": {layer: _shadow(one) for layer, one in sorted(counts.shadows.items())},
+    }
+
+
+def _shadow(result: ShadowResult) -> dict[str, object]:
+    return {
+        "calls": result.calls,
+        "hits": result.hits,
+        "requests": round(result.requests, 6),
+        "usd": round(result.usd, 9),
+        "unpriced": result.unpriced,
+        "compared": result.compared,
+        "unequal": result.unequal,
+        "p50_distance": result.distances.quantile(0.5),
+        "p95_distance": result.distances.quantile(0.95),
+        "furthest": result.furthest,
     }
 
 

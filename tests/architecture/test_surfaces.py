@@ -19,7 +19,7 @@ SURFACES = {
         Timer UnknownOperation Unsupported UpstreamError UpstreamSettings Wrapping
     """,
     "argo_mw.plugin": """
-        ASKED_AT Asker Flag FlagControl Rule ShadowResult ShadowResults Shadowed flags_of
+        ASKED_AT Asker Flag FlagControl Rule ShadowResult Shadowed flags_of
         AUDIT BLAMELESS Block Counters CountersOf Counts Histogram InstanceCounts SubjectCounts Watch total
         ALONE Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching

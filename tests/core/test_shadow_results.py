@@ -10,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw import Cost, Outcome
-from argo_mw.chain.shadow_results import ShadowResult, ShadowResults
+from argo_mw.chain.counts import total
+from argo_mw.chain.shadow_result import ShadowResult
+from argo_mw.chain.tally import Tally
+from argo_mw.cli.counters import as_dict
 from argo_mw.model.call import make_call
 from argo_mw.model.distance import how_far
 from argo_mw.plugin import Call, LayerActed, Shadowed, context_of, operation
-from argo_mw.testing import Scripted, capture_events
+from argo_mw.testing import FakeClock, Scripted, capture_events
 
 from .conftest import bars
 
@@ -42,18 +45,40 @@ def test_frames_are_equal_or_not() -> None:
     assert 1.0 == how_far(frame, frame + 1)
 
 
-@given(st.lists(st.floats(0, 10), min_size=1, max_size=200), st.sampled_from([0.5, 0.95, 1.0]))
-def test_a_share_of_kept_answers_does_not_pass_its_quantile(
-    distances: list[float], share: float
-) -> None:
+hits = st.lists(
+    st.builds(
+        Shadowed,
+        layer=st.just("cache"),
+        call=st.builds(call, st.just("A")),
+        would_hit=st.booleans(),
+        distance=st.none() | st.floats(0, 10),
+        saved=st.builds(Cost, usd=st.none() | st.integers(0, 9), requests=st.integers(0, 3)),
+    ),
+    max_size=30,
+)
+
+
+def counted(events: list[Shadowed]) -> ShadowResult:
     result = ShadowResult()
-    for distance in distances:
-        result.count(Shadowed("cache", call(), True, distance, Cost(requests=1.0)))
-    quantile = result.quantile(share)
-    assert quantile is not None
-    assert sum(one <= quantile for one in distances) >= share * len(distances)
-    assert sum(one < quantile for one in distances) < share * len(distances) + 1
-    assert (len(distances), max(distances)) == (result.compared, result.furthest)
+    for event in events:
+        result.count(event)
+    return result
+
+
+@given(hits, hits)
+def test_results_add_up_and_are_read_back(one: list[Shadowed], other: list[Shadowed]) -> None:
+    added = counted(one)
+    added.add(counted(other))
+    assert counted(one + other) == added == ShadowResult.of_data(added.as_data())
+    seen = [e.distance for e in one + other if e.would_hit and e.distance is not None]
+    assert (len(seen), max(seen, default=0.0)) == (added.compared, added.furthest)
+    assert sum(distance > 2**-20 for distance in seen) == added.unequal
+
+
+@pytest.mark.parametrize("data", [None, {}, {"calls": "1", "distances": [0, 0.0, b"\x80"]}, []])
+def test_what_is_no_result_is_refused(data: object) -> None:
+    with pytest.raises(ValueError, match="no result of a layer in shadow"):
+        ShadowResult.of_data(data)
 
 
 def test_a_result_is_told_in_one_line() -> None:
@@ -68,17 +93,11 @@ def test_a_result_is_told_in_one_line() -> None:
     ) == str(result)
 
 
-def test_results_take_a_bounded_amount_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    results = ShadowResults()
-    for number in range(1_200):
-        one = operation(name=f"o{number}")(lambda: None)
-        results.count(Shadowed("cache", make_call(one, {}, tenant=""), False))
-    assert 1_000 == len(results.all)
-    result = ShadowResult()
-    for number in range(3_000):
-        result.count(Shadowed("cache", call(), True, float(number)))
-    assert 1_000 == len(result._sample)
-    assert pytest.approx(1_500, rel=0.25) == result.quantile(0.5)
+def test_results_of_a_bounded_number_of_layers_are_kept() -> None:
+    tally = Tally("bars", (), FakeClock())
+    for number in range(100):
+        tally.shadowed(Shadowed(f"layer {number}", call(), False))
+    assert 64 == len(tally.counts().shadows)
 
 
 async def test_a_report_is_an_event_an_action_and_a_count(open_argo) -> None:
@@ -93,7 +112,7 @@ async def test_a_report_is_an_event_an_action_and_a_count(open_argo) -> None:
         assert (False, None, "nothing") == (missed.would_hit, missed.distance, missed.why)
         assert (True, 2.0) == (hit.would_hit, hit.saved.usd)
         assert pytest.approx(1 / 101) == hit.distance
-        assert 1 == context.shadow_results.of("cache", "bars").hits
+        assert 1 == context.counters.shadow("cache", "bars").hits
 
 
 async def test_answers_that_cannot_be_compared_cost_nothing(open_argo) -> None:
@@ -107,4 +126,30 @@ async def test_answers_that_cannot_be_compared_cost_nothing(open_argo) -> None:
         asked = context.make_call("odd", "", {})
         context.report_shadow("cache", asked, Outcome(1), kept=Outcome(2))
         assert [None] == [one.distance for one in events.of(Shadowed)]
-        assert 0 == context.shadow_results.of("cache", "odd").compared
+        assert 0 == context.counters.shadow("cache", "odd").compared
+
+
+async def test_the_fleet_reads_what_each_instance_has_counted(open_argo) -> None:
+    config = {"argo": {"shared": "memory://shadows", "strict": True}}
+    async with (
+        open_argo(Scripted("a", ["bars"]), config=config) as one,
+        open_argo(Scripted("a", ["bars"]), config=config) as other,
+    ):
+        answer = Outcome(101.0, cost=Cost(usd=2.0, requests=1.0))
+        for argo in (one, other):
+            context = context_of(argo)
+            context.report_shadow("cache", call(), answer, kept=Outcome(101.0))
+            assert await context.counters.publish()
+        found = await context_of(one).counters.read("fleet")
+        [counts] = total(c for instance in found for c in instance.counts)
+        [shown] = [as_dict(counts)["shadows"]]
+    result = counts.shadows["cache"]
+    assert (2, 2, 2.0, 4.0, 0) == (
+        result.calls,
+        result.hits,
+        result.requests,
+        result.usd,
+        result.unequal,
+    )
+    assert isinstance(shown, dict)
+    assert 0.0 == shown["cache"]["p95_distance"]

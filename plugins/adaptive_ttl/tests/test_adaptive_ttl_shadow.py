@@ -50,7 +50,7 @@ async def test_an_answer_would_live_as_long_as_the_policy_decides(
             assert outcome.expires_at is None
             assert () == outcome.via
         seen = events.of(Shadowed)
-        result = context_of(argo).shadow_results.of("adaptive_ttl", "bars")
+        result = context_of(argo).counters.shadow("adaptive_ttl", "bars")
         assert [] == events.of(LayerBypassed)
     assert [False, True, False, True] == [event.would_hit for event in seen]
     assert seen[1].why.endswith("→ 120 s")

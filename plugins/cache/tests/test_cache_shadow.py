@@ -59,7 +59,7 @@ async def test_it_compares_what_it_keeps_with_each_newer_answer_until_that_expir
             assert () == (await argo.outcome("price", symbol="A")).via
             await settle()
         seen = events.of(Shadowed)
-        result = context_of(argo).shadow_results.of("cache", "price")
+        result = context_of(argo).counters.shadow("cache", "price")
         text = argo.explain("price", symbol="A")[0].text
     assert [False, True, True, False, True] == [event.would_hit for event in seen]
     distances = [event.distance for event in seen if event.would_hit]
@@ -184,6 +184,6 @@ async def test_a_price_that_is_not_known_is_not_counted_as_nothing() -> None:
         for _ in range(2):
             await argo.call("price", symbol="A")
             await settle()
-        result = context_of(argo).shadow_results.of("cache", "price")
+        result = context_of(argo).counters.shadow("cache", "price")
     assert (1, 0.0) == (result.unpriced, result.usd)
     assert "and what 1 calls cost" in str(result)

@@ -42,7 +42,7 @@ async def test_it_reports_equal_and_other_answers_and_what_they_cost() -> None:
             outcome = await bench.ask(prompt)
             assert () == outcome.via
             await seen(events, number)
-        result = context_of(bench.argo).shadow_results.of("similarity", "ask")
+        result = context_of(bench.argo).counters.shadow("similarity", "ask")
     reports = events.of(Shadowed)
     assert [False, True, True, False] == [event.would_hit for event in reports]
     assert [None, 0.0, 1.0, None] == [event.distance for event in reports]
