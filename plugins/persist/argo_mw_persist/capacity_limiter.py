@@ -17,6 +17,7 @@ class CapacityLimiter:
         self.capacity = capacity
         self.held = 0
         self._waiting: deque[asyncio.Future[bool]] = deque()
+        self._hasty: set[asyncio.Future[bool]] = set()
 
     @property
     def waiting(self) -> int:
@@ -35,16 +36,21 @@ class CapacityLimiter:
         self.held += 1
         return True
 
-    async def acquire(self) -> bool:
+    async def acquire(self, *, hasty: bool = False) -> bool:
         """Hold one more as soon as the bound allows it, first come, first served.
 
+        Args:
+            hasty: Whether :meth:`refuse` ends the wait.
+
         Returns:
-            Whether it is held; if not, :meth:`refuse` has ended the wait.
+            Whether it is held.
         """
         if self.try_acquire():
             return True
         place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(place)
+        if hasty:
+            self._hasty.add(place)
         try:
             return await place
         except BaseException:
@@ -54,6 +60,8 @@ class CapacityLimiter:
             elif place in self._waiting:
                 self._waiting.remove(place)
             raise
+        finally:
+            self._hasty.discard(place)
 
     def release(self, count: int) -> None:
         """Hold *count* fewer, and let as many waiting callers go on."""
@@ -65,8 +73,8 @@ class CapacityLimiter:
                 place.set_result(True)
 
     def refuse(self) -> None:
-        """End the wait of all callers, who hold nothing then."""
-        while self._waiting:
-            place = self._waiting.popleft()
+        """End the wait of those that are hasty; they hold nothing then."""
+        for place in self._hasty:
             if not place.done():
+                self._waiting.remove(place)
                 place.set_result(False)

@@ -82,7 +82,9 @@ class Recorder:
 
     async def _keep(self, call: Call, rows: Sequence[Row]) -> None:
         store = self._store()
-        receipts = [await store.record(row) for row in rows]
+        # What is not to be safe at once holds back no answer while the sink cannot write.
+        hasty = not self._config.durable
+        receipts = [await store.record(row, hasty=hasty) for row in rows]
         wanted = call.extensions.get(RECEIPTS)
         if isinstance(wanted, list):
             wanted += receipts

@@ -23,7 +23,7 @@ OnDrained = Callable[[Sequence[Row]], None]
 _BATCH = 1000
 _RETRY = 1.0
 _PATIENCE = 5.0
-"""Seconds for which a start waits for the sink, to which rows can go later just as well."""
+"""Seconds to wait for the sink, at the start and for each batch, before rows go to the spool."""
 
 
 class SpooledSink:
@@ -66,6 +66,7 @@ class SpooledSink:
         self._last_write = asyncio.Event()
         self._last_write.set()
         self._draining: asyncio.Task[None] | None = None
+        self._late: set[asyncio.Task[str]] = set()
         self.depth = 0
         """Rows in the spool, as far as this process knows: another may fill or drain it too."""
 
@@ -91,7 +92,7 @@ class SpooledSink:
             await fail_at(opening, self._clock.monotonic() + _PATIENCE, self._clock)
             self._opened = True
         except TimeLimitExceeded:
-            self._bridge(SinkUnavailable(f"{self.place} did not answer within {_PATIENCE:g} s"))
+            self._bridge(SinkUnavailable(self._silent()))
         except SinkUnavailable as error:
             self._bridge(error)
         except BaseException:
@@ -109,7 +110,7 @@ class SpooledSink:
             if not self._away:
                 try:
                     # Side by side with the write before: the server takes rows while it commits.
-                    return await self._behind.write(rows)
+                    return await self._write_in_time(rows)
                 except SinkUnavailable as error:
                     failure = error
             await before.wait()
@@ -120,6 +121,31 @@ class SpooledSink:
             return "spool"
         finally:
             done.set()
+
+    async def _write_in_time(self, rows: Sequence[Row]) -> str:
+        """Write *rows* to the sink; what takes too long is left to end, since rows are kept once.
+
+        Raises:
+            SinkUnavailable: The sink did not take them, or not in time.
+        """
+        writing = asyncio.create_task(self._behind.write(rows), name="argo-mw:persist:write")
+        try:
+            return await fail_at(_result(writing), self._clock.monotonic() + _PATIENCE, self._clock)
+        except TimeLimitExceeded:
+            self._late.add(writing)
+            writing.add_done_callback(self._on_late)
+            raise SinkUnavailable(self._silent()) from None
+        except asyncio.CancelledError:
+            writing.cancel()
+            raise
+
+    def _on_late(self, writing: asyncio.Task[str]) -> None:
+        self._late.discard(writing)
+        if not writing.cancelled():
+            writing.exception()  # retrieved: its rows are in the spool
+
+    def _silent(self) -> str:
+        return f"{self.place} did not answer within {_PATIENCE:g} s"
 
     async def read(self, query: Query) -> Sequence[Cells]:
         return await self._behind.read(query)
@@ -141,6 +167,9 @@ class SpooledSink:
         if draining is not None:
             draining.cancel()
             await asyncio.gather(draining, return_exceptions=True)
+        for late in self._late:
+            late.cancel()
+        await asyncio.gather(*self._late, return_exceptions=True)
         await self._behind.aclose()
         await self._spool.aclose()
 
@@ -212,3 +241,7 @@ class SpooledSink:
         some = " OR ".join(f"EXISTS (SELECT 1 FROM {table.name})" for table in self._schema)
         [(found,)] = await self._spool.read(Query(f"SELECT {some}"))
         return bool(found)
+
+
+async def _result(writing: asyncio.Task[str]) -> str:
+    return await asyncio.shield(writing)

@@ -124,17 +124,21 @@ class RecordStore:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    def record(self, row: Row) -> Awaitable[Receipt]:
+    def record(self, row: Row, *, hasty: bool = False) -> Awaitable[Receipt]:
         """Queue *row*, waiting while the queue is full.
 
         Await the receipt that this gives to know that the row is safe; its result names the place.
 
+        Args:
+            row: The row.
+            hasty: Whether not to wait while the sink cannot write.
+
         Raises:
             ConfigError: No plugin declares the row's table.
-            QueueFull: The queue is full, and ``overflow`` is ``refuse``.
+            QueueFull: The queue is full, and ``overflow`` is ``refuse``, or this is hasty.
         """
         self.schema.check(row.table)
-        return self.writer.put(row)
+        return self.writer.put(row, hasty=hasty)
 
     async def flush(self) -> None:
         """Return once everything recorded before is written or refused."""

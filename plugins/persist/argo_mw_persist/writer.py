@@ -41,8 +41,8 @@ class WriterOptions:
 
     Attributes:
         max_queued: Rows held at most, queued or being written.
-        overflow: What happens to a row when that many are held: ``wait`` until one fewer is, as
-            long as the sink can write, or ``refuse`` it with
+        overflow: What happens to a row when that many are held: ``wait`` until one fewer is, but
+            not for an answer while the sink cannot write, or ``refuse`` it with
             :class:`~argo_mw_persist.QueueFull`.
         linger: Seconds that a row may wait for others before it is written.
         target: Seconds that the rows of one batch should take to write.
@@ -128,16 +128,20 @@ class Writer:
         """Rows that the next full batch has."""
         return self._batch_size.size
 
-    async def put(self, row: Row) -> Receipt:
+    async def put(self, row: Row, *, hasty: bool = False) -> Receipt:
         """Enqueue *row*, waiting if the queue is full, and return its receipt.
 
+        Args:
+            row: The row.
+            hasty: Whether not to wait while the sink cannot write.
+
         Raises:
-            QueueFull: The queue is full, and the writer refuses, or the sink cannot write now.
+            QueueFull: The queue is full, and the writer refuses, or is not to wait.
             Closed: The writer is shutting down.
         """
         if not self._limiter.try_acquire():
-            self._refuse_if_full()
-            if not await self._limiter.acquire():
+            self._refuse_if_full(hasty=hasty)
+            if not await self._limiter.acquire(hasty=hasty):
                 raise self._full()
         return self._take(row)
 
@@ -202,8 +206,9 @@ class Writer:
         self._gives_up_at = self._clock.monotonic() + timeout
         self._wake.set()
 
-    def _refuse_if_full(self) -> None:
-        if self._options.overflow == "refuse" or self._closing or self._why_not:
+    def _refuse_if_full(self, *, hasty: bool) -> None:
+        refuses = self._options.overflow == "refuse" or self._closing
+        if refuses or (hasty and self._why_not):
             raise self._full()
 
     def _full(self) -> Exception:

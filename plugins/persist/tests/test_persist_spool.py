@@ -253,3 +253,23 @@ async def test_a_sink_that_does_not_answer_at_the_start_is_opened_in_the_backgro
     assert ids(rows) == ids(bridged.behind.kept)
     await bridged.sink.aclose()
     await bridged.tasks.aclose()
+
+
+async def test_rows_that_a_sink_takes_too_long_for_are_in_the_spool(bridged):
+    """And reach it from there, though it may have taken them after all."""
+    first = bridged.write(batch(1))
+    async with bridged.behind.more:
+        await bridged.behind.more.wait_for(lambda: len(bridged.behind.asked) == 1)
+    await bridged.clock.advance(4.9)
+    assert not first.done()
+    while not first.done():
+        await bridged.clock.advance(0.1)
+    assert "spool" == await first
+    assert "spool" == await bridged.write(batch(2))
+    await bridged.behind.until_both_wait()  # the second is of what is drained
+    for number in range(2):
+        bridged.behind.end(number, well=True)
+    while bridged.sink.depth:
+        await bridged.clock.advance(1.0)
+    assert {1, 2} == {row.cells[2] for row in bridged.behind.kept}
+    assert set() == bridged.sink._late

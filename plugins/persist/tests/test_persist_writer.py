@@ -145,24 +145,26 @@ async def test_a_full_queue_refuses_where_it_is_configured_to():
         assert run.sink.rows == [0, 1, 2]
 
 
-async def test_a_full_queue_makes_nobody_wait_for_a_sink_that_cannot_write():
+async def test_a_full_queue_makes_no_answer_wait_for_a_sink_that_cannot_write():
     async with Running(max_queued=2, linger=0.0, min_batch=2) as run:
         run.sink.gate.clear()
         await run.put(0, 1)
-        waiting = [asyncio.create_task(run.writer.put(row(number))) for number in (2, 3)]
+        hasty = [asyncio.create_task(run.writer.put(row(n), hasty=True)) for n in (2, 3)]
+        patient = asyncio.create_task(run.writer.put(row(6)))
         await settle()
         run.sink.failures = [SinkUnavailable("gone") for _ in range(3)]
         run.sink.gate.set()
         await settle()
-        for refused in (*waiting, run.writer.put(row(4))):
+        for refused in (*hasty, run.writer.put(row(4), hasty=True)):
             with pytest.raises(QueueFull, match="2 records wait .*: gone"):
                 await refused
         assert 2 == run.writer.held
+        assert not patient.done()
         await run.clock.advance(2.0)
         [receipt] = await run.put(5)
         await run.clock.advance(0.1)
-        assert "sink" == await receipt
-        assert [0, 1, 5] == run.sink.rows
+        assert ["sink", "sink"] == [await receipt, await (await patient)]
+        assert [0, 1, 6, 5] == run.sink.rows
 
 
 async def test_an_offer_may_exceed_a_full_queue_by_the_reserve_and_no_more():
