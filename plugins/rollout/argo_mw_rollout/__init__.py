@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from argo_mw_rollout.config import RolloutConfig
+from argo_mw_rollout.plan import Plan
+from argo_mw_rollout.plugin import RolloutPlugin
 from argo_mw_rollout.statistics import (
     GUARDRAILS,
     METRICS,
@@ -25,6 +28,9 @@ __all__ = [
     "Guardrail",
     "Judge",
     "Metric",
+    "Plan",
+    "RolloutConfig",
+    "RolloutPlugin",
     "Rules",
     "Verdict",
     "report",

@@ -2,6 +2,79 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+
+import click
+
+from argo_mw.plugin import Context, hookimpl
+from argo_mw_rollout.audits import Audits
+from argo_mw_rollout.config import RolloutConfig
+from argo_mw_rollout.watchman import Watchman
+
 
 class RolloutPlugin:
-    """The plugin; until plans are configured it registers nothing."""
+    """The plugin; it owns the task that judges, and checks some of what is served.
+
+    Attributes:
+        watchman: Judges while this instance is the judge of the fleet.
+    """
+
+    def __init__(self) -> None:
+        self._config = RolloutConfig()
+        self._audits: Audits | None = None
+        self._judging: asyncio.Task[None] | None = None
+        self.watchman: Watchman | None = None
+
+    @hookimpl
+    def register_config(self) -> type:
+        """Return the class of the table ``[plugins.rollout]``."""
+        return RolloutConfig
+
+    @hookimpl
+    async def startup(self, config: RolloutConfig, context: Context) -> None:
+        """Begin to judge, and to check what is served."""
+        self._config = config
+        self.watchman = Watchman(context, lambda: self._config)
+        self._audits = Audits(context, lambda: self._config)
+        self._audits.start()
+        self._judging = context.tasks.spawn("rollout", self.watchman.run())
+
+    @hookimpl
+    async def config_changed(self, config: RolloutConfig) -> None:
+        """Follow a changed configuration; ramps that have begun keep their plans."""
+        self._config = config
+
+    @hookimpl
+    async def shutdown(self) -> None:
+        """Judge no more, so that another instance does at once."""
+        if self._audits is not None:
+            self._audits.stop()
+        if self._judging is not None:
+            self._judging.cancel()
+            await asyncio.wait([self._judging])
+        if self.watchman is not None:
+            await self.watchman.resign()
+
+    @hookimpl
+    def register_commands(self, cli: click.Group) -> None:
+        """Add ``argo-mw rollout``."""
+        from argo_mw_rollout.commands import rollout
+
+        cli.add_command(rollout)
+
+    @hookimpl
+    async def diagnose(self, context: Context) -> Iterable[tuple[str, bool, str]]:
+        """Say which ramps hold or were rolled back."""
+        from argo_mw_rollout.desk import place_of
+        from argo_mw_rollout.ramps import Ramps
+
+        ramps = Ramps(context)
+        found = []
+        for flag in await ramps.flags():
+            ramp = (await ramps.read(flag)).ramp
+            if ramp is not None and (ramp.loud or ramp.status == "rolled back"):
+                why = ramp.hold or (ramp.journal[-1].why if ramp.journal else "")
+                text = f"{ramp.status} at {place_of(ramp)}: {why}"
+                found.append((f"ramp of {flag}", False, text))
+        return found

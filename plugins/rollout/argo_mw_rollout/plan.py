@@ -1,0 +1,205 @@
+"""Plans: the steps of a ramp, how long each lasts, and what must not become worse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from attrs import evolve, field, frozen, validators
+
+from argo_mw.plugin import ConfigError, Shown, suggest
+from argo_mw_rollout.statistics import GUARDRAILS, METRICS, Guardrail, Rules
+
+STEPS: Final = ("shadow", "1%", "5%", "25%", "50%", "on")
+"""The steps of a plan that names none."""
+
+SIGNALS: Final = tuple(Rules().signals)
+"""The signals of a plan that names none."""
+
+_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_BY: Final = ("subject", "tenant", "key")
+
+
+def seconds(written: str) -> float:
+    """Return the seconds of a duration such as ``30m`` or ``1.5h``.
+
+    Raises:
+        ValueError: It is no duration.
+    """
+    match = _DURATION.fullmatch(written.strip())
+    if match is None:
+        msg = f"{written!r} is no duration; write 30s, 10m, 2h or 1d"
+        raise ValueError(msg)
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def percent_of(step: str) -> float | None:
+    """Return the share of *step*, or ``None`` where it has none: ``shadow``, ``off`` and ``on``.
+
+    Raises:
+        ValueError: It is no step.
+    """
+    if step in ("off", "shadow", "on"):
+        return None
+    match = _PERCENT.fullmatch(step.strip())
+    if match is None or not 0.0 < float(match[1]) < 100.0:
+        msg = f"{step!r} is no step; write shadow, a share such as 5%, or on"
+        raise ValueError(msg)
+    return float(match[1])
+
+
+def _steps(_: object, __: object, steps: Sequence[str]) -> None:
+    if not steps:
+        msg = "a plan needs steps, such as 1%, 10%, on"
+        raise ValueError(msg)
+    before = 0.0
+    for place, step in enumerate(steps):
+        share = percent_of(step)
+        if share is None:
+            wanted = {"off": 0, "shadow": 0, "on": len(steps) - 1}[step]
+            if place != wanted:
+                where = "first" if wanted == 0 else "last"
+                msg = f"{step!r} can only be the {where} of the steps"
+                raise ValueError(msg)
+        elif share <= before:
+            msg = f"{step!r} is not more than the step before it; a ramp only grows"
+            raise ValueError(msg)
+        else:
+            before = share
+
+
+def _duration(_: object, __: object, written: str) -> None:
+    seconds(written)
+
+
+def _unit(_: object, __: object, by: str) -> None:
+    if by not in _BY:
+        msg = f"a share is taken by subject, tenant or key, not by {by!r}"
+        raise ValueError(msg)
+
+
+def _known(_: object, __: object, margins: Mapping[str, float]) -> None:
+    for name, margin in margins.items():
+        if name not in GUARDRAILS:
+            msg = f"there is no guardrail {name!r}: {suggest(name, GUARDRAILS)}"
+            raise ValueError(msg)
+        if not margin > 0.0:
+            msg = f"the margin of {name} is {margin!r}; give what does not matter, above zero"
+            raise ValueError(msg)
+
+
+def _guarded(_: object, __: object, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in GUARDRAILS:
+            msg = f"there is no guardrail {name!r}: {suggest(name, GUARDRAILS)}"
+            raise ValueError(msg)
+
+
+def _signals(_: object, __: object, names: Sequence[str]) -> None:
+    for name in names:
+        if name not in METRICS:
+            msg = f"there is no metric {name!r}: {suggest(name, METRICS)}"
+            raise ValueError(msg)
+
+
+def _texts(data: object) -> tuple[str, ...]:
+    assert isinstance(data, list | tuple)
+    return tuple(str(one) for one in data)
+
+
+@frozen
+class Plan:
+    """A table ``[plugins.rollout.plans.FLAG]``.
+
+    Attributes:
+        steps: What the flag is set to, one after the other: ``shadow`` or ``off`` first, if wanted,
+            then growing shares, and ``on`` last, if the ramp is to end there.
+        at_least: How long each step lasts at least, such as ``30m``.
+        warm_up: How long counts are passed over at the beginning of a step, since layers warm up.
+        baseline: How long subjects are watched before anything is changed: each is compared with
+            what was usual for it.
+        by: What a share is taken of: ``subject``, ``tenant`` or ``key``.
+        guardrails: How much worse each metric may become, by its name: the harm that does not
+            matter. Those that are not named have their defaults.
+        without: Metrics that are not guarded, such as ``wrong`` and ``distance`` where answers
+            cannot be checked.
+        signals: The metrics of which one must have become better before the flag is on for all.
+        min_blocks: Fewer blocks of time than that are never enough.
+        min_subjects: The same of subjects in each arm.
+    """
+
+    steps: tuple[Shown, ...] = field(default=STEPS, validator=_steps)
+    at_least: Shown = field(default="30m", validator=_duration)
+    warm_up: Shown = field(default="2m", validator=_duration)
+    baseline: Shown = field(default="30m", validator=_duration)
+    by: Shown = field(default="subject", validator=_unit)
+    guardrails: Mapping[str, float] = field(factory=dict, validator=_known)
+    without: tuple[Shown, ...] = field(default=(), validator=_guarded)
+    signals: tuple[Shown, ...] = field(default=SIGNALS, validator=_signals)
+    min_blocks: int = field(default=20, validator=validators.ge(2))
+    min_subjects: int = field(default=10, validator=validators.ge(2))
+
+    @property
+    def rules(self) -> Rules:
+        """What the statistics judge it by."""
+        return Rules(
+            self.margins,
+            self.signals,
+            steps=max(1, sum(percent_of(step) is not None for step in self.steps)),
+            warm_up=seconds(self.warm_up),
+            min_blocks=self.min_blocks,
+            min_subjects=self.min_subjects,
+        )
+
+    @property
+    def margins(self) -> Mapping[str, Guardrail]:
+        """The guardrails, by metric."""
+        return {
+            name: evolve(rail, margin=self.guardrails.get(name, rail.margin))
+            for name, rail in GUARDRAILS.items()
+            if name not in self.without
+        }
+
+    def as_data(self) -> dict[str, object]:
+        """Return it as plain data, from which :meth:`of_data` makes it again."""
+        return {
+            "steps": list(self.steps),
+            "at_least": self.at_least,
+            "warm_up": self.warm_up,
+            "baseline": self.baseline,
+            "by": self.by,
+            "guardrails": dict(self.guardrails),
+            "without": list(self.without),
+            "signals": list(self.signals),
+            "min_blocks": self.min_blocks,
+            "min_subjects": self.min_subjects,
+        }
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, object]) -> Plan:
+        """Return the plan that *data* describes.
+
+        Raises:
+            ConfigError: It is no such data.
+        """
+        try:
+            rails = data["guardrails"]
+            assert isinstance(rails, Mapping)
+            return cls(
+                _texts(data["steps"]),
+                str(data["at_least"]),
+                str(data["warm_up"]),
+                str(data["baseline"]),
+                str(data["by"]),
+                {str(name): float(margin) for name, margin in rails.items()},
+                _texts(data["without"]),
+                _texts(data["signals"]),
+                int(str(data["min_blocks"])),
+                int(str(data["min_subjects"])),
+            )
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
+            msg = f"the plan of a ramp cannot be read: {error}"
+            raise ConfigError(msg) from error

@@ -1,0 +1,187 @@
+"""A ramp: where it stands, what it has seen, and its journal, as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, cast, get_args
+
+from attrs import evolve, field, frozen
+
+from argo_mw.plugin import ConfigError
+from argo_mw_rollout.plan import Plan, percent_of
+
+Status = Literal["running", "paused", "done", "rolled back", "aborted"]
+"""Where a ramp stands; ``running`` and ``paused`` ones are judged, the others have ended."""
+
+LEARNING: Final = -1
+"""The place of a ramp that has not begun its steps: subjects are watched, nothing is changed."""
+
+MAX_JOURNAL: Final = 500
+
+
+@frozen
+class Entry:
+    """One thing that happened to a ramp.
+
+    Attributes:
+        at: Seconds since the epoch.
+        what: What happened: ``started``, ``step``, ``hold``, ``rolled back`` …
+        why: The reason, for people.
+        evidence: What was known of each metric, as plain data.
+    """
+
+    at: float
+    what: str
+    why: str = ""
+    evidence: Sequence[Mapping[str, object]] = ()
+
+
+@frozen
+class Intent:
+    """What is to be done about the flag: it is written down before, so that it is done once.
+
+    Attributes:
+        what: ``set`` the flag, or ``roll back``.
+        to: What it is set to; or why it is rolled back.
+    """
+
+    what: Literal["set", "roll back"]
+    to: str
+
+
+@frozen
+class Ramp:
+    """A ramp of one flag.
+
+    Attributes:
+        flag: The flag's name.
+        plan: Its plan, as it was when the ramp was started.
+        started: Seconds since the epoch.
+        since: When its step began; before that is the case, when it was decided.
+        status: Where it stands.
+        place: Which of the plan's steps it is in, or :data:`LEARNING`.
+        intent: What is to be done about the flag, until that is done.
+        next_block: The number of the next block of counts that is taken in.
+        seconds: How long a block of counts is.
+        slow: By operation, the seconds above which calls are slow, and slowest.
+        judge: What the statistics have seen, as plain data.
+        hold: Why it does not go on, or "".
+        loud: Whether a person should look at that.
+        verdict: What is known of each metric, as plain data.
+        fence: That of the lease of the judge that wrote it last.
+        before: What the flag was set to before the ramp.
+        journal: What has happened to it, the oldest first.
+    """
+
+    flag: str
+    plan: Plan
+    started: float
+    since: float
+    status: Status = "running"
+    place: int = LEARNING
+    intent: Intent | None = None
+    next_block: int = 0
+    seconds: float = 30.0
+    slow: Mapping[str, tuple[float, float]] = field(factory=dict)
+    judge: Mapping[str, object] | None = None
+    hold: str = ""
+    loud: bool = False
+    verdict: Mapping[str, object] = field(factory=dict)
+    fence: int = 0
+    before: str = ""
+    journal: Sequence[Entry] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it goes on no more."""
+        return self.status in ("done", "rolled back", "aborted")
+
+    @property
+    def step(self) -> str:
+        """The step that it is in, or "" while it is learning."""
+        return "" if self.place == LEARNING else self.plan.steps[self.place]
+
+    @property
+    def percent(self) -> float | None:
+        """The share of its step, or ``None`` where that has none."""
+        return percent_of(self.step) if self.step else None
+
+    @property
+    def next_step(self) -> str:
+        """The step after this one, or "" after the last."""
+        steps = self.plan.steps
+        return steps[self.place + 1] if self.place + 1 < len(steps) else ""
+
+    def noted(self, at: float, what: str, why: str = "", *, evidence: bool = False) -> Ramp:
+        """Return it with an entry in its journal."""
+        found = self.verdict.get("evidence", ()) if evidence else ()
+        entry = Entry(at, what, why, cast("Sequence[Mapping[str, object]]", found))
+        return evolve(self, journal=(*self.journal, entry)[-MAX_JOURNAL:])
+
+    def held(self, at: float, why: str, *, loud: bool) -> Ramp:
+        """Return it holding because of *why*; that is noted once while it stays the same."""
+        if why == self.hold:
+            return self
+        changed = evolve(self, hold=why, loud=loud)
+        return (
+            changed.noted(at, "hold" if why else "goes on", why) if loud or self.loud else changed
+        )
+
+    def as_data(self) -> dict[str, object]:
+        """Return it as plain data, from which :meth:`of_data` makes it again."""
+        intent = None if self.intent is None else [self.intent.what, self.intent.to]
+        return {
+            "flag": self.flag,
+            "plan": self.plan.as_data(),
+            "started": self.started,
+            "since": self.since,
+            "status": self.status,
+            "place": self.place,
+            "intent": intent,
+            "next_block": self.next_block,
+            "seconds": self.seconds,
+            "slow": {name: list(both) for name, both in self.slow.items()},
+            "judge": self.judge,
+            "hold": self.hold,
+            "loud": self.loud,
+            "verdict": dict(self.verdict),
+            "fence": self.fence,
+            "before": self.before,
+            "journal": [[e.at, e.what, e.why, list(e.evidence)] for e in self.journal],
+        }
+
+    @classmethod
+    def of_data(cls, data: object) -> Ramp:
+        """Return the ramp that *data* describes.
+
+        Raises:
+            ConfigError: It is no such data.
+        """
+        try:
+            assert isinstance(data, Mapping)
+            assert data["status"] in get_args(Status)
+            intent = data["intent"]
+            made = cls(
+                flag=str(data["flag"]),
+                plan=Plan.of_data(data["plan"]),
+                started=float(data["started"]),
+                since=float(data["since"]),
+                status=cast("Status", data["status"]),
+                place=int(data["place"]),
+                intent=None if intent is None else Intent(*intent),
+                next_block=int(data["next_block"]),
+                seconds=float(data["seconds"]),
+                slow={str(n): (float(a), float(b)) for n, (a, b) in data["slow"].items()},
+                judge=data["judge"],
+                hold=str(data["hold"]),
+                loud=bool(data["loud"]),
+                verdict=data["verdict"],
+                fence=int(data["fence"]),
+                before=str(data["before"]),
+                journal=tuple(Entry(*entry) for entry in data["journal"]),
+            )
+            assert LEARNING <= made.place < len(made.plan.steps)
+        except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
+            msg = f"a ramp in the shared store cannot be read: {error}; it is of another version"
+            raise ConfigError(msg) from error
+        return made
