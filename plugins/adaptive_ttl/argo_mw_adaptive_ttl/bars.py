@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
-from math import inf
+from math import gcd, inf
 from typing import Any, Final, Protocol, cast, runtime_checkable
 
 from attrs import frozen
@@ -15,6 +15,8 @@ _CLOSES: Final = ("close", "c")
 _MAX_BARS: Final = 1000
 _MAX_SKEW: Final = 60.0
 """Seconds by which an upstream's clock may be ahead of ours."""
+_MINUTE: Final = 60
+_HALF_A_DAY: Final = 43_200
 _SECONDS: Final = 1e11
 _UNITS: Final = ((1e14, 1e3), (1e17, 1e6), (inf, 1e9))
 """The numbers up to which times are milli-, micro- and nanoseconds, and how many make a second."""
@@ -67,8 +69,20 @@ def read_bars(value: object, now: float = inf) -> Bars | None:
     starts = [t for t, _ in pairs]
     if starts[-1] > now + _MAX_SKEW:
         return None
+    return Bars(starts, [c for _, c in pairs], _step(starts))
+
+
+def _step(starts: Sequence[int]) -> int:
+    """Return the length of bars that begin at *starts*, some of which may be missing.
+
+    Of a symbol that is rarely traded, no two bars need be neighbours; but all distances are
+    multiples of their length. Days are not: some have 23 hours. Nor is the distance of a bar that
+    has just begun, which some vendors date by its last trade.
+    """
     steps = [b - a for a, b in pairwise(starts) if b > a]
-    return Bars(starts, [c for _, c in pairs], min(steps, default=60))
+    whole = [step for step in steps if step % _MINUTE == 0]
+    shortest = min(whole or steps, default=_MINUTE)
+    return shortest if shortest >= _HALF_A_DAY else gcd(*whole) or shortest
 
 
 def _pairs(value: object) -> list[tuple[int, float]]:

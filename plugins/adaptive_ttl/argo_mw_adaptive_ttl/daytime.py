@@ -8,6 +8,7 @@ them.
 from __future__ import annotations
 
 from functools import cache
+from itertools import accumulate
 from math import exp, sqrt
 from typing import Final
 
@@ -39,21 +40,30 @@ class Shape:
 
     Attributes:
         bucket: The bucket of each minute.
+        width: How many minutes of the day fall into each bucket.
         ends: Where the stretch of minutes ends that share each minute's bucket.
         prior: The expected variance of a minute by bucket, 1 on average over the regular
             session; which is assumed before anything was seen.
         usual: The expected sigma of a minute by bucket, over that of the day's mean minute.
+        elapsed: The sum of ``usual`` over the minutes before each one, and at last over all of
+            them, which is their number.
     """
 
     bucket: tuple[int, ...]
+    width: tuple[int, ...]
     ends: tuple[int, ...]
     prior: tuple[float, ...]
     usual: tuple[float, ...] = field(init=False)
+    elapsed: tuple[float, ...] = field(init=False)
 
     @usual.default
     def _usual(self) -> tuple[float, ...]:
         mean = sum(sqrt(self.prior[bucket]) for bucket in self.bucket) / len(self.bucket)
         return tuple(sqrt(prior) / mean for prior in self.prior)
+
+    @elapsed.default
+    def _elapsed(self) -> tuple[float, ...]:
+        return tuple(accumulate((self.usual[bucket] for bucket in self.bucket), initial=0.0))
 
 
 @cache
@@ -67,7 +77,8 @@ def shape_of(windows: tuple[tuple[int, str], ...]) -> Shape:
             sigmas.append(_sigma(kind, minute, minutes))
     known = {name: index for index, name in enumerate(_all_buckets())}
     bucket = tuple(known[name] for name in names)
-    return Shape(bucket, _ends(bucket), _prior(bucket, sigmas, windows, len(known)))
+    width = tuple(bucket.count(index) for index in range(len(known)))
+    return Shape(bucket, width, _ends(bucket), _prior(bucket, sigmas, windows, len(known)))
 
 
 def _all_buckets() -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from math import ceil, sqrt
 from typing import Final
 
+from argo_mw_adaptive_ttl.activity import rate_after
 from argo_mw_adaptive_ttl.calendars import DAY, Day, Phase
 from argo_mw_adaptive_ttl.config import ErrorBudgetConfig, MultiplierConfig
 from argo_mw_adaptive_ttl.daytime import MINUTE
@@ -23,9 +24,8 @@ from argo_mw_adaptive_ttl.policy import SIGMA, Situation, TtlDecision
 from argo_mw_adaptive_ttl.symbol import NOTHING, Symbol
 from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
-_SILENCE: Final = 0.3
-"""How much of a minute's variance each minute without a trade before the fetch adds: a price
-that was not traded lags behind what it would be."""
+_STRETCH: Final = 4.0
+"""How many times its usual one a life may be: no symbol starves, whatever is expected of it."""
 
 _MIN_SHARE: Final = 0.05
 """The share of variance that peers must explain for an entry to be rechecked."""
@@ -73,8 +73,21 @@ class ErrorBudget:
         """Account for a fetch of *symbol*, and for the minutes of trading since the last one."""
         revealed = symbol.revealed
         symbol.revealed = NOTHING
-        account = self._account(symbol)
-        account.record(revealed.passed, self._rate(symbol), revealed.known, revealed.sigmas)
+        rate, account = self._rate(symbol), self._account(symbol)
+        members = 1 if self._by_symbol else max(1, self._stats.members[symbol.calendar.name])
+        account.record(
+            revealed.passed,
+            rate,
+            revealed.known,
+            revealed.sigmas * self._worth(symbol),
+            share=revealed.share,
+            members=members,
+        )
+        if rate > 0.0:
+            symbol.spacing.minutes = 1.0 / rate
+            # A squared error falls as fetches rise: compare at as many of them.
+            served = revealed.served * account.spent
+            account.trial.add(revealed.scored, served, revealed.spaced, members / rate)
 
     def is_due(self, symbol: Symbol, now: float) -> bool:
         """Return whether peers and the time until *now* make a fetch of *symbol* worthwhile."""
@@ -86,9 +99,9 @@ class ErrorBudget:
         passed = sum(end - start for _, start, end in stretches)
         last, _, over = stretches[-1]
         sigma = sqrt(symbol.variance(last, over - 1))
-        error = mean * mean + variance + _SILENCE * symbol.silent_minutes * sigma * sigma
+        error = mean * mean + variance * symbol.urgency
         scale = self._scale(symbol, self._rate(symbol), passed) * self._types["market_data"]
-        return error > scale * sigma
+        return error > scale * sigma * sqrt(symbol.urgency)
 
     def _since(self, symbol: Symbol, day: Day, over: int) -> list[tuple[Day, int, int]]:
         """Return the minutes of trading since *symbol* was fetched; none across a gap."""
@@ -113,7 +126,7 @@ class ErrorBudget:
         return loading * mean, variance
 
     def _account(self, symbol: Symbol) -> FetchRate:
-        return symbol.fetch_rate if self._by_symbol else self._stats.pooled_rate
+        return symbol.fetch_rate if self._by_symbol else self._stats.pool(symbol.calendar)
 
     def _rate(self, symbol: Symbol) -> float:
         """Return the number of fetches that are due per minute of trading."""
@@ -126,20 +139,32 @@ class ErrorBudget:
         account = self._account(symbol)
         level = symbol.volatility.level
         if rate > 0.0:
-            return account.for_rate(rate, level, passed)
+            return account.for_rate(rate, level, passed) / self._worth(symbol)
         return account.for_error(self._config.error_bp, level)
+
+    def _worth(self, symbol: Symbol) -> float:
+        """Return the share of sigma that fetches can take away, where symbols share a budget."""
+        return 1.0 if self._by_symbol else sqrt(symbol.spacing.drift)
 
     def _until_worth(
         self, situation: Situation, symbol: Symbol, day: Day, over: int
     ) -> tuple[float, float | None]:
         """Return when a fetch is worthwhile if peers stay quiet, and when without peers."""
-        revealed = situation.revealed
-        if revealed and symbol.awaits_first_trade:
-            return self._end(symbol, day, over + 1), None
+        if symbol.gapped and situation.revealed:
+            return self._end(symbol, day, over + self._first_wait(symbol, day, over)), None
         rate = self._rate(symbol)
         pending = 1.0 / rate if rate > 0.0 else 0.0
-        scale = self._scale(symbol, rate, pending) * self._types.get(situation.data_type, 1.0)
-        minutes = self._minutes(symbol, day, over, scale, symbol.silent_minutes if revealed else 0)
+        share = self._types.get(situation.data_type, 1.0)
+        account = self._account(symbol)
+        if rate > 0.0 and account.trial.fixed_decides:
+            spacing = pending * account.correction(rate, pending) * share
+            return self._end(symbol, day, over + max(1, round(spacing))), None
+        scale = self._scale(symbol, rate, pending) * share
+        minutes = self._minutes(
+            symbol, day, over, scale, symbol.urgency if situation.revealed else 1.0
+        )
+        if rate > 0.0:
+            minutes = min(minutes, ceil(_STRETCH * pending * share))
         shared = symbol.shared_variance
         end = self._end(symbol, day, over + minutes)
         if shared * symbol.peer_coverage <= _MIN_SHARE:
@@ -147,26 +172,38 @@ class ErrorBudget:
         longest = min(self._limit, ceil(minutes / (1.0 - shared)))
         return self._end(symbol, day, over + longest), end + self._delay
 
-    def _minutes(self, symbol: Symbol, day: Day, minute: int, scale: float, silent: int) -> int:
+    def _first_wait(self, symbol: Symbol, day: Day, over: int) -> int:
+        """Return in how many minutes to look for the first trade of *day* again.
+
+        The night's move waits behind it. So variance arrives at that of the night times the chance
+        of a trade in a minute, and is worth a fetch by the same law as any other.
+        """
+        level = symbol.volatility.level
+        rate = rate_after(symbol.activity.rate_at(day.shape, min(over, day.minutes - 1)), over)
+        night = symbol.night.share * level * day.minutes
+        scale = self._scale(symbol, self._rate(symbol), 1.0)
+        minutes = scale / sqrt(night * rate)
+        return max(1, min(int(minutes), self._limit))
+
+    def _minutes(self, symbol: Symbol, day: Day, minute: int, scale: float, urgency: float) -> int:
         """Return in how many minutes from *minute* on the error reaches *scale* times sigma."""
-        level, profile = symbol.volatility.level, symbol.volatility.profile
-        buckets, ends, prior = day.shape.bucket, day.shape.ends, day.shape.prior
+        volatility, shape = symbol.volatility, day.shape
+        squares, roots = volatility.profile_of(shape)
+        buckets, ends = shape.bucket, shape.ends
         limit, last = self._limit, day.minutes
+        scale /= sqrt(volatility.level * urgency)
         error, passed = 0.0, 0
         while minute < last and passed < limit:
             bucket = buckets[minute]
-            square = level * profile(bucket, prior[bucket])
-            if silent and passed == 0:
-                error = _SILENCE * silent * square
-            needed = int((scale * sqrt(square) - error) / square) + 1
-            end = ends[minute]
-            left = end - minute
+            square = squares[bucket]
+            needed = int((scale * roots[bucket] - error) / square) + 1
+            left = ends[minute] - minute
             if needed <= left:
                 passed += needed if needed > 0 else 1
-                return min(limit, passed)
+                return min(passed, limit)
             error += square * left
             passed += left
-            minute = end
+            minute += left
         return min(passed + 1, limit)
 
     def _end(self, symbol: Symbol, day: Day, over: int) -> float:
@@ -200,6 +237,25 @@ class ErrorBudget:
     def _why(self, symbol: Symbol, phase: Phase) -> str:
         level, day = symbol.volatility.level, symbol.day
         per_day = sqrt(level * day.minutes) / 100.0
-        why = f"{SIGMA} {per_day:.1f} %/day, {symbol.regime.name}, {phase.value}"
+        parts = [
+            f"{SIGMA} {per_day:.1f} %/day",
+            f"{symbol.activity.rate:.2g} trades/min",
+            symbol.regime.name,
+            phase.value,
+        ]
+        if self._rate(symbol) > 0.0:
+            parts += self._standing(symbol)
         peer = self._stats.factor(symbol.calendar).latest(symbol.name)
-        return why if peer is None else f"{why}, peer {peer[0]} moved {peer[1]:+.0f} bp"
+        if peer is not None:
+            parts.append(f"peer {peer[0]} moved {peer[1]:+.0f} bp")
+        return ", ".join(parts)
+
+    def _standing(self, symbol: Symbol) -> list[str]:
+        """Say how the budget stands, how the model does, and which of the two decides."""
+        account = self._account(symbol)
+        trial, ratio = account.trial, account.trial.ratio
+        parts = [f"{100.0 * account.spent:.0f} % of the fetches due are spent"]
+        if ratio is not None:
+            parts.append(f"error {ratio:.2f} of fixed spacing's (score {trial.score:+.1f})")
+        parts.append("fixed spacing decides" if trial.fixed_decides else "the model decides")
+        return parts

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import pairwise
-from math import log, sqrt
+from math import inf, log, sqrt
 from typing import Final
 
+from argo_mw_adaptive_ttl.activity import urgency
 from argo_mw_adaptive_ttl.bars import Bars
 from argo_mw_adaptive_ttl.calendars import DAY, Day
 from argo_mw_adaptive_ttl.daytime import MINUTE
 from argo_mw_adaptive_ttl.factor_model import FactorModel
-from argo_mw_adaptive_ttl.symbol import Revealed, Symbol
+from argo_mw_adaptive_ttl.symbol import NOTHING, Revealed, Symbol
 from argo_mw_adaptive_ttl.volatility import DAILY_SHARE
 
 _BASIS_POINTS: Final = 1e4
@@ -25,6 +26,8 @@ _COVERAGE_DECAY: Final = 0.9
 _MAX_MINUTES: Final = 30_000
 """Minutes of trading that are learned from one answer: what is older hardly counts, and half-yearly
 bars of four hours would hold the event loop for a quarter of a second."""
+_SETTLE: Final = 5
+"""Minutes of one answer after which the level follows: what counts as a jump depends on it."""
 _MAX_GAP: Final = 4 * DAY
 """Seconds without a bar after which the next price is not compared with the one before."""
 
@@ -48,9 +51,16 @@ class Estimator:
         self._known = 0.0
         self._move = 0.0
         self._passed = 0
+        self._share = 0.0
         self._minutes = 0
         self._judged = 0
         self._sigmas = 0.0
+        self._judging = symbol.seen_at > 0.0 and symbol.volatility.level > 0.0
+        self._known_today = symbol.price > 0.0 and symbol.over > 0
+        self._off = 0.0
+        self._served = 0.0
+        self._spaced = 0.0
+        self._scored = 0
 
     def learn(self, bars: Bars, now: float) -> None:
         """Learn every minute of *bars* that is over at epoch second *now* and not known yet."""
@@ -71,7 +81,7 @@ class Estimator:
                 break
             self._bar(start, end, close)
         self._pass_to(now)
-        self._conclude(now)
+        self._conclude()
 
     def _learn_days(self, bars: Bars, now: float) -> None:
         """Learn how volatile the symbol is; daily bars reveal nothing about any minute."""
@@ -84,7 +94,7 @@ class Estimator:
             if symbol.seen_at <= 0.0:
                 self._begin_at(now)
             self._pass_to(now)
-        symbol.revealed = Revealed(self._passed)
+        symbol.revealed = Revealed(self._passed, self._share)
 
     def _find_hole(self, bars: Bars) -> None:
         """Begin at the first bar if minutes before it were never seen: no move spans them."""
@@ -113,12 +123,12 @@ class Estimator:
             return
         if symbol.price > 0.0 and start - symbol.traded > _MAX_GAP:
             self._begin_at(start)
-        self._pass(day, over - 1)
-        if symbol.price > 0.0 and not symbol.gapped:
-            self._minute(_move(symbol.price, close))
+        self._pass(day, over - 1, over - symbol.bar)
+        if symbol.price > 0.0:
+            self._trade(_move(symbol.price, close))
         symbol.price, symbol.traded, symbol.gapped = close, float(end), False
-        self._passed += 1
-        symbol.over = over
+        symbol.silent_minutes = 0
+        self._count(over)
 
     def _is_news(self, day: Day, over: int) -> bool:
         symbol = self._symbol
@@ -132,11 +142,15 @@ class Estimator:
         if self._is_news(day, over):
             self._pass(day, over)
 
-    def _pass(self, day: Day, over: int) -> None:
-        """Learn that there was no trade until *over* minutes of *day* were over."""
+    def _pass(self, day: Day, over: int, bar: float = inf) -> None:
+        """Learn that there was no trade until *over* minutes of *day* were over.
+
+        The minutes from *bar* on belong to one bar with the next: nobody knows in which it was.
+        """
         symbol = self._symbol
         while symbol.day.start < day.start:
             following = symbol.calendar.after(symbol.day)
+            self._quiet(symbol.day.minutes)
             # Bars of years ago are no reason to learn of each minute since.
             if (
                 following is None
@@ -144,39 +158,76 @@ class Estimator:
                 or day.start - symbol.day.end > _MAX_GAP
                 or symbol.price <= 0.0
             ):
-                self._passed += symbol.day.minutes - symbol.over
                 symbol.day, symbol.over, symbol.gapped = day, 0, symbol.price > 0.0
+                symbol.silent_minutes, self._known_today = 0, False
+                symbol.spacing.begin()
                 break
-            self._quiet(symbol.day.minutes)
             symbol.day, symbol.over = following, 0
-        if symbol.gapped or symbol.price <= 0.0:
+        self._quiet(over, bar)
+
+    def _quiet(self, over: int, bar: float = inf) -> None:
+        symbol = self._symbol
+        if symbol.price <= 0.0:
+            self._count(over)
+        while symbol.over < over:
+            traded = symbol.over >= bar
+            symbol.activity.learn(symbol.day.shape.bucket[symbol.over], traded=traded)
+            symbol.silent_minutes += not traded
+            self._score(0.0)
+            if not symbol.gapped:
+                self._minute(0.0, traded=traded)
+            self._count(symbol.over + 1)
+
+    def _count(self, over: int) -> None:
+        """Count the minutes until *over* of them are over."""
+        symbol = self._symbol
+        if over > symbol.over:
+            elapsed = symbol.day.shape.elapsed
             self._passed += over - symbol.over
+            self._share += elapsed[over] - elapsed[symbol.over]
             symbol.over = over
+
+    def _trade(self, move: float) -> None:
+        """Learn that a trade in the next minute has moved the price by *move* bp."""
+        symbol = self._symbol
+        symbol.activity.learn(symbol.day.shape.bucket[symbol.over], traded=True)
+        self._score(move)
+        if symbol.gapped:
+            variance = symbol.volatility.level * symbol.day.minutes
+            if variance > 0.0:
+                symbol.night.learn(move, variance)
         else:
-            self._quiet(over)
+            self._minute(move, traded=True)
 
-    def _quiet(self, over: int) -> None:
-        while self._symbol.over < over:
-            self._minute(0.0)
-            self._passed += 1
-            self._symbol.over += 1
+    def _score(self, move: float) -> None:
+        """Add what the next minute makes the served price be off by, and one of fixed spacing."""
+        symbol = self._symbol
+        fixed = symbol.spacing.add(move, gap=symbol.gapped and move != 0.0)
+        if self._known_today:
+            self._served += self._off * self._off
+            self._spaced += fixed
+            self._scored += 1
+            self._off += move
 
-    def _minute(self, move: float) -> None:
+    def _minute(self, move: float, *, traded: bool) -> None:
         """Learn that the next minute has moved the price by *move* bp."""
         symbol = self._symbol
         day = symbol.day
         volatility = symbol.volatility
         bucket = day.shape.bucket[symbol.over]
         prior = day.shape.prior[bucket]
-        if volatility.level > 0.0:
+        volatility.profile_of(day.shape)
+        if self._judging:
             sigma = sqrt(volatility.level * volatility.profile(bucket, prior))
             self._compare(move / sigma, day.when(symbol.over + 1) // MINUTE)
             symbol.detector.learn(move, sigma, volatility.trend)
             self._sigmas += sigma / day.shape.usual[bucket]
             self._judged += 1
-        volatility.learn(move, bucket, prior)
+        volatility.learn(move, bucket, prior, traded=traded)
         self._move += move
         self._minutes += 1
+        if self._minutes % _SETTLE == 0:
+            volatility.settle()
 
     def _compare(self, move: float, minute: int) -> None:
         """Compare *move*, in sigma, with the forecast of peers; then add it to the factor."""
@@ -186,13 +237,24 @@ class Estimator:
         self._known += self._factor.certainty(minute)
         self._factor.add(minute, move, self._loading)
 
-    def _conclude(self, now: float) -> None:
+    def _conclude(self) -> None:
         symbol = self._symbol
         symbol.volatility.settle()
-        symbol.silent_minutes = max(0, int(now - symbol.traded) // MINUTE) if symbol.traded else 0
-        # The minutes before the first answer could not have been served.
-        passed = self._passed if symbol.seen_at > 0.0 else 0
-        symbol.revealed = Revealed(passed, self._judged, self._sigmas)
+        symbol.revealed = Revealed(
+            self._passed,
+            self._share,
+            self._judged,
+            self._sigmas,
+            self._scored,
+            self._served,
+            self._spaced,
+        )
+        if symbol.seen_at <= 0.0:
+            # The minutes before the first answer could not have been served.
+            symbol.revealed = NOTHING
+        over = min(symbol.over, symbol.day.minutes - 1)
+        rate = symbol.activity.rate_at(symbol.day.shape, over)
+        symbol.urgency = urgency(rate, symbol.silent_minutes, symbol.spacing.minutes)
         if self._minutes:
             self._factor.record_move(symbol.name, self._move)
             symbol.learn_loading(self._forecast, self._moved)

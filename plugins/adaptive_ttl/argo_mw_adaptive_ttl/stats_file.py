@@ -13,15 +13,18 @@ import cattrs
 from attrs import field, frozen
 
 from argo_mw.plugin import ConfigError, Log
+from argo_mw_adaptive_ttl.activity import Activity
 from argo_mw_adaptive_ttl.calendars import Calendars
 from argo_mw_adaptive_ttl.daytime import BUCKETS
 from argo_mw_adaptive_ttl.fetch_rate import FetchRate
+from argo_mw_adaptive_ttl.night import Night
 from argo_mw_adaptive_ttl.regime import Detector, PersistentDetector
+from argo_mw_adaptive_ttl.spacing import FixedSpacing
 from argo_mw_adaptive_ttl.symbol import Symbol
 from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 from argo_mw_adaptive_ttl.volatility import Volatility
 
-VERSION: Final = 2
+VERSION: Final = 3
 _MOST: Final = 1e18
 """Beyond all times, variances and sums that are learned."""
 
@@ -59,7 +62,11 @@ class SavedSymbol:
     forecast_product: float
     forecast_square: float
     volatility: Volatility
+    activity: Activity
+    night: Night
+    spacing: FixedSpacing
     fetch_rate: FetchRate
+    silent_minutes: int = 0
     detector: Mapping[str, float | str] = field(factory=dict)
 
 
@@ -68,7 +75,7 @@ class SavedStats:
     """The content of the file."""
 
     version: int
-    pooled_rate: FetchRate
+    pools: Mapping[str, FetchRate] = field(factory=dict)
     symbols: Sequence[SavedSymbol] = field(factory=list)
 
 
@@ -91,7 +98,7 @@ class StatsFile:
         symbols = list(stats.symbols.values())
         async with self.writing:
             try:
-                await asyncio.to_thread(self._write, symbols, stats.pooled_rate)
+                await asyncio.to_thread(self._write, symbols, stats.pools)
             except OSError as error:
                 log.warning("adaptive_ttl: symbol statistics are not saved", error=str(error))
 
@@ -114,17 +121,17 @@ class StatsFile:
                 error=str(error),
             )
             return
-        stats.pooled_rate = saved.pooled_rate
+        stats.pools = dict(saved.pools)
         for one in saved.symbols:
             if now - one.seen_at <= stats.forget_after and len(stats) < stats.max_symbols:
                 try:
                     await asyncio.to_thread(calendars.of, one.name, now)
                 except ConfigError:
                     continue
-                stats.symbols[one.name] = _revive(one, stats, calendars, now)
+                stats.add(_revive(one, stats, calendars, now))
 
-    def _write(self, symbols: Sequence[Symbol], pot: FetchRate) -> None:
-        saved = SavedStats(VERSION, pot, [_saved(symbol) for symbol in symbols])
+    def _write(self, symbols: Sequence[Symbol], pools: Mapping[str, FetchRate]) -> None:
+        saved = SavedStats(VERSION, pools, [_saved(symbol) for symbol in symbols])
         text = json.dumps(_converter.unstructure(saved), separators=(",", ":"))
         draft = self._path.with_suffix(".new")
         draft.unlink(missing_ok=True)
@@ -142,8 +149,8 @@ class StatsFile:
             msg = f"the file is of version {saved.version}, not {VERSION}"
             raise ValueError(msg)
         for one in saved.symbols:
-            if not one.volatility.fits(BUCKETS):
-                msg = f"the volatility of {one.name!r} has the wrong size"
+            if not (one.volatility.fits(BUCKETS) and one.activity.fits(BUCKETS)):
+                msg = f"what was learned of {one.name!r} has the wrong size"
                 raise ValueError(msg)
         return saved
 
@@ -160,6 +167,10 @@ def _saved(symbol: Symbol) -> SavedSymbol:
         forecast_product=symbol.forecast_product,
         forecast_square=symbol.forecast_square,
         volatility=symbol.volatility,
+        activity=symbol.activity,
+        night=symbol.night,
+        spacing=symbol.spacing,
+        silent_minutes=symbol.silent_minutes,
         fetch_rate=symbol.fetch_rate,
         detector=symbol.detector.dump() if isinstance(symbol.detector, PersistentDetector) else {},
     )
@@ -174,6 +185,10 @@ def _revive(one: SavedSymbol, stats: SymbolStats, calendars: Calendars, now: flo
         day,
         _detector(one, stats),
         volatility=one.volatility,
+        activity=one.activity,
+        night=one.night,
+        spacing=one.spacing,
+        silent_minutes=one.silent_minutes,
         fetch_rate=one.fetch_rate,
         over=day.over(one.known_until),
         price=one.price,

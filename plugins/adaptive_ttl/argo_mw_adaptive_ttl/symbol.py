@@ -7,13 +7,16 @@ from typing import Final
 
 from attrs import define, field, frozen
 
+from argo_mw_adaptive_ttl.activity import Activity
 from argo_mw_adaptive_ttl.calendars import Calendar, Day
 from argo_mw_adaptive_ttl.factor_model import MAX_LOADING
 from argo_mw_adaptive_ttl.fetch_rate import FetchRate
+from argo_mw_adaptive_ttl.night import Night
 from argo_mw_adaptive_ttl.regime import Detector, Regime
+from argo_mw_adaptive_ttl.spacing import FixedSpacing
 from argo_mw_adaptive_ttl.volatility import Volatility
 
-_BASIS_POINTS: Final = 1e4
+BASIS_POINTS: Final = 1e4
 _LOADING_PRIOR: Final = 30.0
 _FORGET: Final = 0.999
 
@@ -24,14 +27,22 @@ class Revealed:
 
     Attributes:
         passed: Minutes of trading since the last one.
+        share: The same, each minute counted by its usual sigma over that of the mean minute.
         known: How many of them had an expected volatility.
         sigmas: The sum of their sigmas, in bp, each scaled to the day's mean minute; otherwise
             an account that begins at the open would take the open for the day.
+        scored: How many of the minutes were answered for in the session of the fetch before.
+        served: The sum of the squared errors of what was served in them, in bp².
+        spaced: The same for fixed spacing.
     """
 
     passed: int = 0
+    share: float = 0.0
     known: int = 0
     sigmas: float = 0.0
+    scored: int = 0
+    served: float = 0.0
+    spaced: float = 0.0
 
 
 NOTHING: Final = Revealed()
@@ -44,7 +55,10 @@ class Symbol:
     Attributes:
         name: The symbol.
         calendar: Its calendar.
-        volatility: How far it moves.
+        volatility: How far it moves in a minute of trading.
+        activity: How often it is traded.
+        night: How far it moves while its market is closed.
+        spacing: What fixed spacing would have been off by.
         detector: Detects which regime it is in.
         fetch_rate: Its fetches, and how many were due.
         day: The day of trading up to which its price is known.
@@ -53,7 +67,9 @@ class Symbol:
         traded: Epoch seconds at which that bar ended.
         gapped: Whether the market has been closed since.
         off_hours: Whether its answers hold bars from outside its calendar's hours.
-        silent_minutes: For how many minutes it had not been traded when it was last fetched.
+        silent_minutes: For how many minutes of trading it had not been traded when it was last
+            fetched.
+        urgency: How much faster than usual its error grows for that.
         seen_at: Epoch seconds of the last fetch.
         bar: Minutes from one bar of its last answer to the next.
         revealed: What the last fetch revealed, until it is accounted for.
@@ -69,6 +85,9 @@ class Symbol:
     day: Day
     detector: Detector
     volatility: Volatility = field(factory=Volatility)
+    activity: Activity = field(factory=Activity)
+    night: Night = field(factory=Night)
+    spacing: FixedSpacing = field(factory=FixedSpacing)
     fetch_rate: FetchRate = field(factory=FetchRate)
     over: int = 0
     price: float = 0.0
@@ -76,6 +95,7 @@ class Symbol:
     gapped: bool = False
     off_hours: bool = False
     silent_minutes: int = 0
+    urgency: float = 1.0
     seen_at: float = 0.0
     bar: int = 1
     revealed: Revealed = NOTHING
@@ -93,7 +113,7 @@ class Symbol:
     def sigma_per_day(self) -> float | None:
         """Return sigma of a day's trading as a fraction, or ``None`` while it is unknown."""
         level = self.volatility.level
-        return sqrt(level * self.day.minutes) / _BASIS_POINTS if level > 0.0 else None
+        return sqrt(level * self.day.minutes) / BASIS_POINTS if level > 0.0 else None
 
     def loading(self, prior: float) -> float:
         """Return its correlation with the common factor, near *prior* while little is known."""

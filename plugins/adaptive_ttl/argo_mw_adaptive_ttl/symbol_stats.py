@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
+from argo_mw_adaptive_ttl.asset_class import class_of
 from argo_mw_adaptive_ttl.bars import Bars
 from argo_mw_adaptive_ttl.calendars import DAY, Calendar
 from argo_mw_adaptive_ttl.estimator import Estimator
 from argo_mw_adaptive_ttl.factor_model import FactorModel
 from argo_mw_adaptive_ttl.fetch_rate import FetchRate
 from argo_mw_adaptive_ttl.regime import Detector, Efficiency
-from argo_mw_adaptive_ttl.symbol import Symbol
+from argo_mw_adaptive_ttl.symbol import BASIS_POINTS, Symbol
 
 
 class SymbolStats:
@@ -26,7 +27,8 @@ class SymbolStats:
     Attributes:
         symbols: What is known about each symbol, the longest unseen first.
         factors: The common factor of each calendar.
-        pooled_rate: The fetches of all symbols together.
+        pools: The fetches of all symbols of each calendar together.
+        members: How many symbols of each calendar are known.
     """
 
     def __init__(
@@ -43,7 +45,8 @@ class SymbolStats:
         self.detector = detector
         self.symbols: OrderedDict[str, Symbol] = OrderedDict()
         self.factors: dict[str, FactorModel] = {}
-        self.pooled_rate = FetchRate()
+        self.pools: dict[str, FetchRate] = {}
+        self.members: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -59,11 +62,29 @@ class SymbolStats:
             factor = self.factors[calendar.name] = FactorModel()
         return factor
 
+    def pool(self, calendar: Calendar) -> FetchRate:
+        """Return the account of the symbols of *calendar* together."""
+        pool = self.pools.get(calendar.name)
+        if pool is None:
+            pool = self.pools[calendar.name] = FetchRate()
+        return pool
+
+    def add(self, symbol: Symbol) -> None:
+        """Remember *symbol* as the one that was seen last."""
+        self.symbols[symbol.name] = symbol
+        self.members[symbol.calendar.name] += 1
+
+    def remove(self, name: str) -> None:
+        """Forget symbol *name*."""
+        symbol = self.symbols.pop(name)
+        self.members[symbol.calendar.name] -= 1
+
     def take_over(self, previous: SymbolStats) -> None:
         """Share what *previous* has learned, and what its calls under way still learn."""
         self.symbols = previous.symbols
         self.factors = previous.factors
-        self.pooled_rate = previous.pooled_rate
+        self.pools = previous.pools
+        self.members = previous.members
 
     def learn(self, name: str, bars: Bars, calendar: Calendar, now: float) -> Symbol:
         """Learn from *bars* of symbol *name* on *calendar*, fetched at epoch second *now*.
@@ -72,12 +93,12 @@ class SymbolStats:
         """
         symbol = self.symbols.get(name)
         if symbol is not None and now - symbol.seen_at > self.forget_after:
-            del self.symbols[name]
+            self.remove(name)
             symbol = None
         if symbol is None:
             symbol = self._begin(name, calendar, bars)
         elif symbol.calendar is not calendar:
-            symbol.calendar, symbol.day = calendar, calendar.day(symbol.day.start)
+            self._move(symbol, calendar)
         self.symbols.move_to_end(name)
         if now >= symbol.seen_at:
             Estimator(symbol, self.factor(calendar), self.prior_loading).learn(bars, now)
@@ -86,8 +107,17 @@ class SymbolStats:
 
     def _begin(self, name: str, calendar: Calendar, bars: Bars) -> Symbol:
         while len(self.symbols) >= self.max_symbols:
-            self.symbols.popitem(last=False)
+            self.remove(next(iter(self.symbols)))
         symbol = Symbol(name, calendar, calendar.day(bars.starts[0]), self.detector())
         symbol.shared_variance = symbol.loading(self.prior_loading) ** 2
-        self.symbols[name] = symbol
+        kind = class_of(name, calendar.name)
+        symbol.activity.prior = kind.rate
+        symbol.volatility.seed((kind.sigma * BASIS_POINTS) ** 2 / symbol.day.minutes)
+        self.add(symbol)
         return symbol
+
+    def _move(self, symbol: Symbol, calendar: Calendar) -> None:
+        """Let *symbol* follow *calendar* from now on."""
+        self.members[symbol.calendar.name] -= 1
+        self.members[calendar.name] += 1
+        symbol.calendar, symbol.day = calendar, calendar.day(symbol.day.start)

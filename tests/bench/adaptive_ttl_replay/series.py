@@ -15,7 +15,7 @@ from itertools import pairwise
 from math import exp, log
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from argo_mw_adaptive_ttl import Bars, Calendar, Calendars
 
@@ -101,17 +101,33 @@ def read_series(path: Path) -> Series:
     )
 
 
-def eras_of(data: Path, calendars: Calendars, *, skip: int, only: Sequence[str] = ()) -> list[Era]:
+def thinned(series: Series, keep: float) -> Series:
+    """*series* with a random share of its bars, the same ones each time."""
+    chance = random.Random(f"{series.name}:{keep}")
+    kept = [index for index in range(len(series.ends)) if chance.random() < keep]
+    return evolve(
+        series,
+        ends=tuple(series.ends[index] for index in kept),
+        closes=tuple(series.closes[index] for index in kept),
+        logs=tuple(series.logs[index] for index in kept),
+    )
+
+
+def eras_of(
+    data: Path, calendars: Calendars, *, skip: int, only: Sequence[str] = (), keep: float = 1.0
+) -> list[Era]:
     """The eras of all series in *data*, in order.
 
     *skip* minutes at the beginning of each session are not read; *only* names the series to
-    take, all of them when it is empty.
+    take, all of them when it is empty; *keep* is the share of bars that is kept, at random.
     """
     paths = sorted(data.glob("*_1m.csv.gz"))
     if not paths:
         msg = f"there are no *_1m.csv.gz in {data}; give the directory of the minute bars"
         raise FileNotFoundError(msg)
     series = [read_series(path) for path in paths]
+    if keep < 1.0:
+        series = [thin for one in series if (thin := thinned(one, keep)).ends]
     segments = [
         segment
         for one in series

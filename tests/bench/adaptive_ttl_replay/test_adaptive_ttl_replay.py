@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from argo_mw_adaptive_ttl import Calendars, ErrorBudget, Situation, Symbol, TtlDecision
-from tests.bench.adaptive_ttl import phases_of
+from tests.bench.adaptive_ttl_replay.compare import phases_of
 from tests.bench.adaptive_ttl_replay.fixed import count, fit
 from tests.bench.adaptive_ttl_replay.replay import Tally, reads_of, replay
 from tests.bench.adaptive_ttl_replay.score import Sums, ratio_of
