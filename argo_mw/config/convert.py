@@ -135,6 +135,9 @@ def _secrets(value: object, _: object) -> tuple[Secret, ...]:
 
 def _duration(value: object, _: object) -> float:
     given = value.plain() if isinstance(value, WrittenText) else value
+    if isinstance(value, WrittenText) and value.from_environment:
+        with suppress(ValueError):
+            given = float(value.plain())
     if not isinstance(given, (int, float, str)):
         raise _mismatch("a duration", value)
     try:

@@ -204,6 +204,10 @@ def test_the_environment_fills_in_numbers(monkeypatch: pytest.MonkeyPatch) -> No
     )
     assert 8080 == settings.upstreams["a"].per_day
     assert 0.25 == settings.operations["b"].timeout
+    monkeypatch.setenv("LONG", "1h30m")
+    durations = {"a": {"ttl": "${PORT}", "grace": "${LONG}"}}
+    operations = parse({"operations": durations}).operations
+    assert (8080.0, 5400.0) == (operations["a"].ttl, operations["a"].grace)
     flags = parse({"flags": {"race": {"percent": "${SHARE}"}}}).flags
     assert Rule("off", percent=0.25) == parse_rule("race", flags["race"])
 
