@@ -10,6 +10,7 @@ from argo_mw.app.opening import state_directory
 from argo_mw.base.errors import ConfigError
 from argo_mw.flags import Decision, Flag, Rule
 from argo_mw.flags.changes import Change, kill, revive, roll_back, set_to, unset
+from argo_mw.flags.fleet_follower import FleetFollower
 from argo_mw.flags.model import Asker
 from argo_mw.flags.overlay import Overlay
 from argo_mw.flags.parse import parse_rule
@@ -72,15 +73,17 @@ class FlagCommands:
         return await self._change(name, unset, fleet=fleet)
 
     async def _hold(self, name: str, change: Change, *, fleet: bool) -> bool:
-        if fleet:
-            announced = await self._change(name, change, fleet=True)
-            return await self._invalidate(f"layer:{name}") and announced
         self._flag(name)
+        announced = True
+        if fleet:
+            announced = await self._following(name).change(name, change)
+        else:
+            await self._overlay.hold(name, change)
         try:
-            await self._overlay.hold(name, change, self._reload)
-        finally:  # others have taken it up, whatever is wrong here
+            await self._reload()
+        finally:  # others take it up, whatever is wrong here
             heard = await self._invalidate(f"layer:{name}")
-        return heard
+        return heard and announced
 
     async def _change(self, name: str, change: Change, *, fleet: bool) -> bool:
         self._flag(name)
@@ -94,17 +97,20 @@ class FlagCommands:
         return Overlay(state_directory(self._engine.pipeline.settings))
 
     async def _change_fleet(self, name: str, change: Change) -> bool:
-        fleet = self._state.fleet
-        if fleet is None:
+        fleet = self._following(name)
+        self._check(name, change, fleet.known.rules)
+        announced = await fleet.change(name, change)
+        await self._reload()
+        return announced
+
+    def _following(self, name: str) -> FleetFollower:
+        if self._state.fleet is None:
             msg = (
                 f"flag {name!r} cannot be set for the fleet: memory:// is shared with nobody. "
                 "Leave the fleet out, or name a store that instances share: shared in [argo]"
             )
             raise ConfigError(msg)
-        self._check(name, change, fleet.known.rules)
-        announced = await fleet.change(name, change)
-        await self._reload()
-        return announced
+        return self._state.fleet
 
     def _check(self, name: str, change: Change, fleet: Mapping[str, Rule]) -> None:
         """Raise :class:`ConfigError` if no chain can be built here with the *change*."""

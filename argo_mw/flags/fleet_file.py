@@ -5,13 +5,12 @@ One file for each shared store, and one for all processes that share the state d
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 from pathlib import Path
 
 from argo_mw.base.errors import ConfigError
 from argo_mw.flags.fleet import Fleet, dump_fleet, parse_fleet
+from argo_mw.flags.private_file import locked, replace
 from argo_mw.store.marks import store_name
 
 
@@ -31,7 +30,7 @@ class FleetFile:
             return parse_fleet(json.loads(self.path.read_text("utf-8")))
         except FileNotFoundError:
             return Fleet()
-        except (OSError, ValueError, ConfigError) as error:
+        except (OSError, ValueError, RecursionError, ConfigError) as error:
             msg = (
                 f"the flags of the fleet in {self.path} cannot be read: {error}; they are read "
                 "again from the shared store, and the file is replaced at the next change"
@@ -43,29 +42,17 @@ class FleetFile:
 
         Raises:
             OSError: It cannot be written.
+            ConfigError: Another program does not let go of it.
         """
-        descriptor = os.open(self.path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locked(self.path):
             kept = self._kept()
             known = fleet if kept is None else fleet.merged(kept)
             if known != kept:
-                self._write(known)
+                replace(self.path, dump_fleet(known))
             return known
-        finally:
-            os.close(descriptor)
 
     def _kept(self) -> Fleet | None:
         try:
             return self.read()
         except ConfigError:
             return None
-
-    def _write(self, fleet: Fleet) -> None:
-        fresh = self.path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(dump_fleet(fleet), file, indent=2)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)

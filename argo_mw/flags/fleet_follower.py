@@ -124,7 +124,7 @@ class FleetFollower:
     async def _remember(self, fleet: Fleet) -> None:
         try:
             remembered = await asyncio.to_thread(self._file.remember, fleet)
-        except OSError as error:
+        except (OSError, ConfigError) as error:
             self._report(f"the flags of the fleet are lost with this process: {error}")
         else:
             self.known = self.known.merged(remembered)

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import json
-import os
-import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from argo_mw.base.errors import ArgoError, ConfigError
 from argo_mw.flags.changes import Change
 from argo_mw.flags.model import Rule
 from argo_mw.flags.parse import dump_rule, parse_rule
+from argo_mw.flags.private_file import locked, replace
 
 FILE = "flags.json"
-
-_PATIENCE = 5.0
-"""Seconds to wait for another program that changes flags: it takes a millisecond."""
 
 
 class Overlay:
@@ -44,16 +38,12 @@ class Overlay:
             raise self._unreadable(TypeError("it holds no table"))
         return {name: parse_rule(name, rule) for name, rule in content.items()}
 
-    async def hold(self, name: str, change: Change, take_up: Callable[[], Awaitable[None]]) -> None:
-        """Hold flag *name* off as *change* says, then await *take_up*.
+    async def hold(self, name: str, change: Change) -> None:
+        """Hold flag *name* off as *change* says.
 
         Unlike what :meth:`change` sets, it stays whatever is wrong here: it holds for others.
-
-        Raises:
-            ArgoError: It cannot be taken up here.
         """
         await asyncio.to_thread(self.update, name, change)
-        await take_up()
 
     async def change(
         self, name: str, change: Change, take_up: Callable[[], Awaitable[None]]
@@ -80,47 +70,16 @@ class Overlay:
         """
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked():
+            with locked(self.path):
                 rules = self.read()
                 rule = change(rules.pop(name, None))
                 if rule is not None:
                     rules[name] = rule
-                self._write(rules)
+                replace(self.path, {n: dump_rule(r) for n, r in sorted(rules.items())})
         except OSError as error:
             msg = f"flags in {self.path} cannot be written: {error.strerror}; make it writable"
             raise ConfigError(msg) from error
         return rule
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = self.path.with_suffix(".lock")
-        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            self._lock(descriptor, lock)
-            yield
-        finally:
-            os.close(descriptor)
-
-    def _lock(self, descriptor: int, lock: Path) -> None:
-        """Lock *descriptor*, though not by waiting for ever: its holder may be suspended."""
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    msg = f"another program holds {lock}: `fuser {lock}` names it, end it"
-                    raise ConfigError(msg) from None
-                time.sleep(0.01)
-            else:
-                return
-
-    def _write(self, rules: Mapping[str, Rule]) -> None:
-        fresh = self.path.with_suffix(".new")
-        descriptor = os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump({n: dump_rule(r) for n, r in sorted(rules.items())}, file, indent=2)
-        fresh.replace(self.path)
 
     def _unreadable(self, error: Exception) -> ConfigError:
         return ConfigError(f"flags in {self.path} cannot be read: {error}; mend or delete the file")

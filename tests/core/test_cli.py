@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.cli import ExitCode, with_argo
 from argo_mw.cli.main import cli
-from argo_mw.flags import overlay
+from argo_mw.flags import private_file
 from argo_mw.flags.overlay import Overlay
 from argo_mw.plugin import Call, Layer, Limits, Probe, Upstream, hookimpl, operation
 from argo_mw.registry import loading
@@ -459,7 +459,7 @@ def test_what_the_file_says_when_a_flag_is_revived_holds_then(
 
 
 def test_a_program_that_holds_the_flags_is_named(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overlay, "_PATIENCE", 0.0)
+    monkeypatch.setattr(private_file, "PATIENCE", 0.0)
     lock = Path(os.environ["ARGO_MW_STATE_DIR"], "flags.lock")
     lock.parent.mkdir(exist_ok=True)
     with lock.open("w") as held:

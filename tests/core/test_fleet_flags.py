@@ -426,6 +426,16 @@ async def test_a_rule_that_no_chain_can_be_built_with_is_refused_and_not_kept(
         assert "killed by fleet" == shown(c, "upstream.a")
 
 
+async def test_a_kill_is_made_though_it_cannot_be_taken_up_where_it_is_asked_for(
+    machine: Machine,
+) -> None:
+    """It holds for others, as one of a machine does."""
+    async with machine("a", requires=("cache",)) as a, machine("b") as b:
+        with pytest.raises(ConfigError, match="needs"):
+            await flags_of(a).kill("cache", fleet=True)
+        await until(b, "killed by fleet")
+
+
 async def test_a_flag_that_does_not_exist_and_a_store_of_one_process_are_refused(
     machine: Machine,
 ) -> None:
