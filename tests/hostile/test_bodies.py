@@ -6,19 +6,31 @@ import asyncio
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import anthropic
 import openai
 import pytest
 
-from argo_mw import Argo, BlockingArgo, UpstreamError
+from argo_mw import Argo, ArgoError, BlockingArgo, UpstreamError
 from argo_mw_llm import LlmPlugin
 from argo_mw_llm.dropin import chain, transport
+from argo_mw_llm.pieces import BodyTooLarge, pieces_for
 from argo_mw_market import MarketPlugin
 from tests.hostile.growth import HELD
-from tests.hostile.wire import MEBIBYTE, Hostile, endless, gzip_bomb, hostile_server
+from tests.hostile.wire import (
+    MEBIBYTE,
+    Hostile,
+    endless,
+    gzip_bomb,
+    hostile_server,
+    in_pieces,
+    nothing,
+    nothing_in_little,
+)
 
 LIMIT = MEBIBYTE
 MULTIPLE = 12
@@ -63,6 +75,11 @@ KINDS = {
     "a bomb in a bomb": (
         lambda: iter([gzip_bomb(0, gzip_bomb(64 * MEBIBYTE))]),
         ("content-encoding: gzip, gzip",),
+    ),
+    "nothing, compressed for ever": (nothing, ("content-encoding: gzip",)),
+    "nothing, compressed thrice": (
+        lambda: iter([nothing_in_little(64 * MEBIBYTE)]),
+        ("content-encoding: gzip, gzip, gzip",),
     ),
 }
 
@@ -121,6 +138,7 @@ async def test_a_body_without_end_is_refused_while_it_comes_in(
 ) -> None:
     await _warm_up(argo, server, what)
     body, encoding = KINDS[kind]
+    next(body())  # which makes it
     content = "text/event-stream" if "stream" in what else "application/json"
     server.body, server.headers = body, (f"content-type: {content}", *encoding)
     async with Watch(memory=True) as watch:
@@ -133,6 +151,112 @@ async def test_a_body_without_end_is_refused_while_it_comes_in(
         "AllUpstreamsFailed",
     }
     assert watch.grown < MULTIPLE * LIMIT + 4 * MEBIBYTE
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", ["bars", "glm", "claude", "glm stream", "claude stream"])
+async def test_no_body_holds_the_loop_while_it_comes_in(
+    argo: Argo, server: Hostile, what: str, kind: str
+) -> None:
+    await _warm_up(argo, server, what)
+    body, encoding = KINDS[kind]
+    content = "text/event-stream" if "stream" in what else "application/json"
+    server.body, server.headers = body, (f"content-type: {content}", *encoding)
+    next(body())  # which makes it
+    async with Watch() as watch:
+        with pytest.raises(ArgoError):
+            await ask(argo, what)
+    assert watch.held < HELD
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip"])
+@pytest.mark.parametrize("what", ["bars", "glm", "claude", "glm stream", "claude stream"])
+async def test_no_body_in_tiny_pieces_holds_the_loop(
+    argo: Argo, server: Hostile, what: str, encoding: str
+) -> None:
+    await _warm_up(argo, server, what)
+    content = "text/event-stream" if "stream" in what else "application/json"
+    server.headers = (
+        f"content-type: {content}",
+        f"content-encoding: {encoding}",
+        "transfer-encoding: chunked",
+    )
+    noise = Random(19).randbytes(20_000)
+    whole = gzip_bomb(0, noise) if encoding == "gzip" else noise
+    server.body = lambda: iter([in_pieces(whole)])
+    async with Watch() as watch:
+        with pytest.raises(ArgoError):
+            await ask(argo, what)
+    assert watch.held < HELD
+
+
+def test_many_pieces_of_a_body_are_gathered_and_events_pass_at_once() -> None:
+    whole, events = pieces_for("application/json; charset=utf-8"), pieces_for("text/event-stream")
+    given = [piece for _ in range(100_000) for piece in whole.add(b"ab")]
+    given += whole.rest()
+    assert 200_000 == sum(map(len, given))
+    assert len(given) < 1010
+    assert [b"data: 1\n\n"] == list(events.add(b"data: 1\n\n"))
+    assert 3 <= len(list(events.add(b"\n" * 5000)))
+
+
+@pytest.mark.parametrize("part", [b"x" * 10_000, b"data: 1\n", b"data: 1\r\n", b":\r"])
+def test_an_event_that_does_not_end_is_refused(part: bytes) -> None:
+    events = pieces_for("text/event-stream")
+    with pytest.raises(BodyTooLarge, match="event"):
+        for _ in range(10_000):
+            list(events.add(part))
+
+
+EVENTS = {
+    "comments": b":\n",
+    "blank lines": b"\n",
+    "returns": b"\r",
+    "events of nothing": b"data: {}\n\n",
+    "answers of nothing": b'data: {"choices":[]}\n\n',
+    "pings": b'event: ping\ndata: {"type": "ping"}\n\n',
+    "lines of one event": b"data: 1\n",
+    "one line": b"data: ",
+    "events of many values": b'data: {"choices":[' + b"{}," * 9000 + b"{}]}\n\n",
+    "pieces of text": b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n',
+    "pieces of text by Claude": (
+        b'event: content_block_delta\ndata: {"type":"content_block_delta","index":0,'
+        b'"delta":{"type":"text_delta","text":"a"}}\n\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("line", EVENTS)
+@pytest.mark.parametrize("what", ["glm stream", "claude stream"])
+async def test_no_stream_of_events_holds_the_loop(
+    argo: Argo, server: Hostile, what: str, line: str
+) -> None:
+    await _warm_up(argo, server, what)
+    server.headers = ("content-type: text/event-stream",)
+    server.body = lambda: endless(EVENTS[line] * max(1, 65_536 // len(EVENTS[line])))
+    async with Watch() as watch:
+        with pytest.raises(ArgoError):
+            await ask(argo, what)
+    assert watch.held < HELD
+
+
+@pytest.mark.parametrize("line", EVENTS)
+async def test_an_sdk_that_streams_holds_no_loop(argo: Argo, server: Hostile, line: str) -> None:
+    server.headers = ("content-type: text/event-stream",)
+    block = EVENTS[line] * max(1, 65_536 // len(EVENTS[line]))
+    server.body = lambda: iter([block] * 8)
+    client = anthropic.AsyncAnthropic(
+        api_key=KEY, base_url=server.url, max_retries=0, middleware=[chain(argo)]
+    )
+    messages: Any = [{"role": "user", "content": "hi"}]
+    async with client, Watch() as watch:
+        with suppress(Exception):
+            stream = await client.messages.create(
+                model="claude-haiku-4-5", max_tokens=9, messages=messages, stream=True
+            )
+            async for _ in stream:
+                pass
+    assert watch.held < HELD
 
 
 @pytest.mark.parametrize("what", ["bars", "glm", "claude"])
@@ -200,6 +324,7 @@ async def test_an_sdk_with_the_chain_in_between_is_refused_once(
     argo: Argo, server: Hostile, provider: str, kind: str
 ) -> None:
     body, encoding = KINDS[kind]
+    next(body())  # which makes it
     server.body, server.headers = body, ("content-type: application/json", *encoding)
     create = _sdk_for(argo, server, provider)
     async with Watch(memory=True) as watch:
@@ -209,6 +334,13 @@ async def test_an_sdk_with_the_chain_in_between_is_refused_once(
     assert "max_decoded_bytes" in str(raised.value)
     assert 1 == server.requests
     assert watch.grown < MULTIPLE * LIMIT + 4 * MEBIBYTE
+
+
+def _messages(error: BaseException | None) -> Iterator[str]:
+    """Yield what *error* and its causes say: OpenAI's SDK says that the connection failed."""
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
 
 
 @pytest.mark.parametrize("provider", ["glm", "claude"])
@@ -229,9 +361,10 @@ async def test_a_stream_without_end_breaks_off(argo: Argo, server: Hostile, prov
         stream = await claude.messages.create(
             model="claude-haiku-4-5", max_tokens=5, messages=[message], stream=True
         )
-    with pytest.raises(Exception, match="max_decoded_bytes"):
+    with pytest.raises(Exception, match=".") as raised:
         async for _ in stream:
             pass
+    assert "max_decoded_bytes" in " ".join(_messages(raised.value))
     assert 1 == server.requests
 
 

@@ -6,6 +6,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 
 from attrs import define
 
@@ -57,12 +58,35 @@ async def hostile_server() -> AsyncIterator[Hostile]:
         yield wanted
 
 
+@cache
 def gzip_bomb(size: int, start: bytes = b"", fill: bytes = b" ") -> bytes:
     """Return *start* and *size* bytes of *fill*, compressed a thousandfold."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     parts = [packer.compress(start)]
     parts += [packer.compress(fill * MEBIBYTE) for _ in range(size // MEBIBYTE)]
     return b"".join([*parts, packer.flush()])
+
+
+def in_pieces(body: bytes) -> bytes:
+    """Return *body* as it is sent in a chunk for each byte."""
+    return b"".join([b"1\r\n%c\r\n" % byte for byte in body]) + b"0\r\n\r\n"
+
+
+_GZIP_HEADER = bytes.fromhex("1f8b0800000000000003")
+_EMPTY_BLOCK = bytes.fromhex("000000ffff")
+
+
+def nothing() -> Iterator[bytes]:
+    """Yield for ever what is nothing once it is decompressed."""
+    yield _GZIP_HEADER
+    yield from endless(_EMPTY_BLOCK * 10_000)
+
+
+@cache
+def nothing_in_little(size: int) -> bytes:
+    """Return *size* bytes of the same, compressed twice."""
+    plain = _GZIP_HEADER + _EMPTY_BLOCK * (size // len(_EMPTY_BLOCK))
+    return gzip_bomb(0, gzip_bomb(0, plain))
 
 
 def endless(piece: bytes = b" " * 65_536) -> Iterator[bytes]:

@@ -1,30 +1,29 @@
 """Bodies of answers: how much of one is taken in.
 
-The SDKs read bodies themselves, whatever their size. So a response is bounded before they get it:
-its stream counts what comes out of decompression, and breaks off where there is more than allowed.
+The SDKs read bodies themselves, whatever their size and form. So a response is bounded before they
+get it: its stream counts what comes over the wire and out of each decompression, and breaks off
+where there is more than allowed. Others get their turn in between, however small the pieces are.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import Final
 
 import httpx2
 
-from argo_mw.plugin import Argo, config_of
+from argo_mw.plugin import Argo, Turns, config_of
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.off_loop import in_thread
+from argo_mw_llm.pieces import BodyTooLarge, Pieces, pieces_for
 
 _MAX_ERROR_BYTES: Final = 256 * 1024
-_STEP: Final = 1024 * 1024
-"""Bytes that are decompressed before others have their turn."""
 _ENCODING: Final = "content-encoding"
+_MAX_ENCODINGS: Final = 5
+"""Encodings that are undone one by one, and counted; more are refused by httpx2."""
 _LENGTH: Final = "content-length"
-
-
-class BodyTooLarge(httpx2.DecodingError):
-    """A body has more bytes, decompressed, than an answer may have."""
 
 
 def limit_of(argo: Argo) -> int:
@@ -60,7 +59,7 @@ def has_been_read(response: httpx2.Response) -> bool:
 
 
 def body_of(
-    response: httpx2.Response, limit: int, wire: list[bytes] | None = None
+    response: httpx2.Response, limit: int, wire: bytearray | None = None
 ) -> AsyncBody | BlockingBody:
     """Return the body of *response*, decompressed, which fails or is cut as for :func:`bound`.
 
@@ -72,11 +71,11 @@ def body_of(
     count = _Count(limit, cut=response.is_error)
     if isinstance(stream, httpx2.AsyncByteStream):
         noted = stream if wire is None else _AsyncTee(stream, wire)
-        return AsyncBody(stream, _decompressing(response, noted), count)
+        pieces = pieces_for(response.headers.get("content-type", ""))
+        return AsyncBody(stream, _decompressing(response, noted, count), count, pieces)
     assert isinstance(stream, httpx2.SyncByteStream)
-    return BlockingBody(
-        stream, _decompressing(response, stream if wire is None else _Tee(stream, wire)), count
-    )
+    plain = stream if wire is None else _Tee(stream, wire)
+    return BlockingBody(stream, _decompressing_blocking(response, plain, count), count)
 
 
 async def content_of(response: httpx2.Response, limit: int) -> bytes:
@@ -88,12 +87,15 @@ async def content_of(response: httpx2.Response, limit: int) -> bytes:
         BodyTooLarge: It has more than *limit* bytes.
     """
     original = response.stream
-    wire: list[bytes] = []
+    wire = bytearray()
     compressed = _ENCODING in response.headers
     body = body_of(response, limit, wire if compressed else None)
     if isinstance(body, AsyncBody):
         try:
-            content = b"".join([piece async for piece in body])
+            gathered = bytearray()  # of many small pieces, a list would take a multiple
+            async for piece in body:
+                gathered += piece
+            content = bytes(gathered)
         finally:
             await body.aclose()
     else:
@@ -101,7 +103,7 @@ async def content_of(response: httpx2.Response, limit: int) -> bytes:
     as_it_came = compressed and not body.was_cut
     if not as_it_came:
         plain(response)
-    response.stream = Replayed(b"".join(wire) if as_it_came else content, original)
+    response.stream = Replayed(bytes(wire) if as_it_came else content, original)
     return content
 
 
@@ -138,6 +140,10 @@ class _Count:
         self._read = 0
         self.was_cut = False
 
+    def again(self) -> _Count:
+        """Return the count of what another step of decompression takes in."""
+        return _Count(self._limit, cut=self._cut)
+
     def take(self, piece: bytes) -> tuple[bytes, bool]:
         """Return what of *piece* is still taken in, and whether the body goes on.
 
@@ -162,11 +168,16 @@ class AsyncBody(httpx2.AsyncByteStream):
     """The body of an asynchronous response, decompressed and bounded."""
 
     def __init__(
-        self, stream: httpx2.AsyncByteStream, decompressing: httpx2.Response, count: _Count
+        self,
+        stream: httpx2.AsyncByteStream,
+        decompressing: httpx2.AsyncByteStream,
+        count: _Count,
+        pieces: Pieces,
     ) -> None:
         self._stream = stream
-        self._decompressing = decompressing
+        self._counted = _AsyncCounted(decompressing, count)
         self._count = count
+        self._pieces = pieces
 
     def __getattr__(self, name: str) -> object:
         return kept_on(self._stream, name)
@@ -177,21 +188,15 @@ class AsyncBody(httpx2.AsyncByteStream):
         return self._count.was_cut
 
     async def __aiter__(self) -> AsyncGenerator[bytes, None]:
-        unyielded = 0
-        pieces = self._decompressing.aiter_bytes()
-        try:
-            async for piece in pieces:
-                taken, goes_on = self._count.take(piece)
-                yield taken
-                if not goes_on:
-                    break
-                unyielded += len(piece)
-                if unyielded > _STEP:
-                    # A few bytes may become many pieces, and none of them waits for the network.
-                    unyielded = 0
-                    await asyncio.sleep(0)
-        finally:
-            await pieces.aclose()
+        turns = Turns()
+        async with _closing(self._counted) as arriving:
+            async for arrived in arriving:
+                for piece in self._pieces.add(arrived):
+                    yield piece
+                    if turns.due():
+                        await asyncio.sleep(0)
+        for piece in self._pieces.rest():
+            yield piece
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -201,10 +206,10 @@ class BlockingBody(httpx2.SyncByteStream):
     """The body of a synchronous response, decompressed and bounded."""
 
     def __init__(
-        self, stream: httpx2.SyncByteStream, decompressing: httpx2.Response, count: _Count
+        self, stream: httpx2.SyncByteStream, decompressing: httpx2.SyncByteStream, count: _Count
     ) -> None:
         self._stream = stream
-        self._decompressing = decompressing
+        self._counted = _Counted(decompressing, count)
         self._count = count
 
     def __getattr__(self, name: str) -> object:
@@ -216,11 +221,7 @@ class BlockingBody(httpx2.SyncByteStream):
         return self._count.was_cut
 
     def __iter__(self) -> Iterator[bytes]:
-        for piece in self._decompressing.iter_bytes():
-            taken, goes_on = self._count.take(piece)
-            yield taken
-            if not goes_on:
-                return
+        yield from self._counted
 
     def close(self) -> None:
         self._stream.close()
@@ -229,13 +230,13 @@ class BlockingBody(httpx2.SyncByteStream):
 class _AsyncTee(httpx2.AsyncByteStream):
     """A stream whose pieces are noted as they are read."""
 
-    def __init__(self, stream: httpx2.AsyncByteStream, seen: list[bytes]) -> None:
+    def __init__(self, stream: httpx2.AsyncByteStream, seen: bytearray) -> None:
         self._stream = stream
         self._seen = seen
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self._stream:
-            self._seen.append(piece)
+            self._seen += piece
             yield piece
 
     async def aclose(self) -> None:
@@ -245,24 +246,124 @@ class _AsyncTee(httpx2.AsyncByteStream):
 class _Tee(httpx2.SyncByteStream):
     """The same for a synchronous stream."""
 
-    def __init__(self, stream: httpx2.SyncByteStream, seen: list[bytes]) -> None:
+    def __init__(self, stream: httpx2.SyncByteStream, seen: bytearray) -> None:
         self._stream = stream
         self._seen = seen
 
     def __iter__(self) -> Iterator[bytes]:
         for piece in self._stream:
-            self._seen.append(piece)
+            self._seen += piece
             yield piece
 
     def close(self) -> None:
         self._stream.close()
 
 
+class _AsyncCounted(httpx2.AsyncByteStream):
+    """A stream that fails or ends where there is more than allowed, and lets others go on."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, count: _Count) -> None:
+        self._stream = stream
+        self._count = count
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        turns = Turns()
+        async with _closing(self._stream) as pieces:
+            async for piece in pieces:
+                taken, goes_on = self._count.take(piece)
+                yield taken
+                if not goes_on:
+                    break
+                # A few bytes may become many pieces, and none of them waits for the network.
+                if turns.due():
+                    await asyncio.sleep(0)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class _Counted(httpx2.SyncByteStream):
+    """The same for a synchronous stream, which holds up a thread only."""
+
+    def __init__(self, stream: httpx2.SyncByteStream, count: _Count) -> None:
+        self._stream = stream
+        self._count = count
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._stream:
+            taken, goes_on = self._count.take(piece)
+            yield taken
+            if not goes_on:
+                return
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _AsyncDecoded(httpx2.AsyncByteStream):
+    """A stream without one of its encodings; what decompresses is httpx2, in a response."""
+
+    def __init__(self, encoding: str, stream: httpx2.AsyncByteStream) -> None:
+        self._response = httpx2.Response(200, headers={_ENCODING: encoding}, stream=stream)
+
+    async def __aiter__(self) -> AsyncGenerator[bytes, None]:
+        async with contextlib.aclosing(self._response.aiter_bytes()) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
+
+class _Decoded(httpx2.SyncByteStream):
+    """The same for a synchronous stream."""
+
+    def __init__(self, encoding: str, stream: httpx2.SyncByteStream) -> None:
+        self._response = httpx2.Response(200, headers={_ENCODING: encoding}, stream=stream)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._response.iter_bytes()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _encodings(response: httpx2.Response) -> Iterator[str]:
+    """Yield the encodings of *response*, the last one first.
+
+    What comes out of any of them is counted: the next one may make nothing of ever so much.
+    """
+    found = [one.strip() for one in response.headers.get_list(_ENCODING, split_commas=True)]
+    yield from reversed(found if len(found) <= _MAX_ENCODINGS else [", ".join(found)])
+
+
 def _decompressing(
-    response: httpx2.Response, stream: httpx2.AsyncByteStream | httpx2.SyncByteStream
-) -> httpx2.Response:
-    """Return what decompresses *stream*: httpx2, in a response of its own."""
-    return httpx2.Response(response.status_code, headers=response.headers, stream=stream)
+    response: httpx2.Response, stream: httpx2.AsyncByteStream, count: _Count
+) -> httpx2.AsyncByteStream:
+    """Return *stream*, the body of *response*, decompressed step by step."""
+    for encoding in _encodings(response):
+        stream = _AsyncDecoded(encoding, _AsyncCounted(stream, count.again()))
+    return stream
+
+
+def _decompressing_blocking(
+    response: httpx2.Response, stream: httpx2.SyncByteStream, count: _Count
+) -> httpx2.SyncByteStream:
+    """Do what :func:`_decompressing` does for a synchronous stream."""
+    for encoding in _encodings(response):
+        stream = _Decoded(encoding, _Counted(stream, count.again()))
+    return stream
+
+
+@contextlib.asynccontextmanager
+async def _closing(stream: httpx2.AsyncByteStream) -> AsyncIterator[AsyncIterator[bytes]]:
+    """Give the pieces of *stream*; what makes them ends with the block."""
+    pieces = aiter(stream)
+    try:
+        yield pieces
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
 
 
 def kept_on(stream: object, name: str) -> object:

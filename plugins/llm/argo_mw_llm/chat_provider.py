@@ -12,6 +12,7 @@ from argo_mw_llm.request import ModelRequest, for_chat
 from argo_mw_llm.streams import AnswerStream, Ending
 from argo_mw_llm.usage import plain_counts
 from argo_mw_llm.wires import chat
+from argo_mw_llm.words import text_of, word
 
 
 class ChatProvider(OpenAiProvider):
@@ -47,15 +48,14 @@ class ChatProvider(OpenAiProvider):
     async def _pieces(self, chunks: Any, ending: Ending) -> AsyncIterator[str]:
         try:
             async for chunk in chunks:
-                ending.model = chunk.model or ending.model
+                ending.model = word(chunk.model) or ending.model
                 if chunk.usage is not None:
                     chat.count(ending, plain_counts(chunk.usage), _tier(chunk))
                 for choice in chunk.choices:
-                    if choice.finish_reason:
-                        stop = choice.finish_reason
+                    if stop := word(choice.finish_reason):
                         ending.stop = chat.STOPS.get(stop, stop)
-                    text = choice.delta.content
-                    if text:
+                    if choice.delta.content:
+                        text = text_of(choice.delta.content)
                         ending.parts.append(text)
                         ending.heard += len(text)
                         yield text
@@ -69,15 +69,17 @@ class ChatProvider(OpenAiProvider):
             msg = "an answer without choices"
             raise ValueError(msg)
         choice = answer.choices[0]
+        text = text_of(choice.message.content or "")
         calls = tuple(
-            ToolCall(call.id, call.function.name, call.function.arguments)
+            ToolCall(word(call.id), word(call.function.name), text_of(call.function.arguments))
             for call in choice.message.tool_calls or ()
         )
         usage = chat.usage_of(plain_counts(answer.usage), _tier(answer)) or Usage(
-            input=request.rough, output=len(choice.message.content or "") // 4, estimated=True
+            input=request.rough, output=len(text) // 4, estimated=True
         )
-        stop = chat.STOPS.get(choice.finish_reason, str(choice.finish_reason))
-        return Completion(choice.message.content or "", answer.model, stop, usage, calls)
+        stop = word(choice.finish_reason) or "None"
+        model = word(answer.model) or request.model
+        return Completion(text, model, chat.STOPS.get(stop, stop), usage, calls)
 
 
 def _tier(answer: Any) -> dict[str, object]:

@@ -83,7 +83,8 @@ def count_of(name: str, value: object) -> int:
         0 <= value <= _MAX_COUNT
     ):
         return int(value)
-    msg = f"{name} is {value!r:.40}, which is no number of tokens"
+    what = f"{value!r:.40}" if isinstance(value, (int, float)) else f"a {type(value).__name__}"
+    msg = f"{name} is {what}, which is no number of tokens"
     raise ValueError(msg)
 
 

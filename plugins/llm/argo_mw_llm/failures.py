@@ -120,9 +120,14 @@ def _code_and_message(body: object) -> tuple[str, str]:
             return "", "an answer that is no JSON"
     inner = body.get("error", body) if isinstance(body, Mapping) else body
     if not isinstance(inner, Mapping):
-        return "", str(inner)
-    code = inner.get("code") or inner.get("type") or ""
-    return str(code), str(inner.get("message", ""))
+        return "", _plain(inner) or "an answer of another form"
+    code = inner.get("code") or inner.get("type")
+    return _plain(code), _plain(inner.get("message"))
+
+
+def _plain(written: object) -> str:
+    """Return text and numbers as text; what else there is may be nested too deeply for that."""
+    return str(written) if isinstance(written, (str, int, float)) else ""
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

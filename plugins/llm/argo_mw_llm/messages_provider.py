@@ -15,6 +15,7 @@ from argo_mw_llm.request import ModelRequest, for_messages
 from argo_mw_llm.streams import AnswerStream, Ending
 from argo_mw_llm.usage import plain_counts
 from argo_mw_llm.wires import messages
+from argo_mw_llm.words import text_of, word
 
 if TYPE_CHECKING:
     import anthropic
@@ -95,11 +96,12 @@ class MessagesProvider(Provider):
             async for event in events:
                 if event.type == "content_block_delta":
                     if event.delta.type == "text_delta":
-                        ending.parts.append(event.delta.text)
-                        ending.heard += len(event.delta.text)
-                        yield event.delta.text
+                        text = text_of(event.delta.text)
+                        ending.parts.append(text)
+                        ending.heard += len(text)
+                        yield text
                 elif event.type == "message_start":
-                    ending.model = event.message.model
+                    ending.model = word(event.message.model) or ending.model
                     messages.begin(ending, plain_counts(event.message.usage))
                 elif event.type == "message_delta":
                     messages.end(ending, plain_counts(event.usage), event.delta.stop_reason)
@@ -121,12 +123,13 @@ class MessagesProvider(Provider):
 def _completion(request: ModelRequest, message: Any) -> Completion:
     text = "".join([block.text for block in message.content if block.type == "text"])
     calls = tuple(
-        ToolCall(block.id, block.name, json.dumps(block.input))
+        ToolCall(word(block.id), word(block.name), json.dumps(block.input))
         for block in message.content
         if block.type == "tool_use"
     )
-    stop = messages.STOPS.get(message.stop_reason, message.stop_reason)
+    stop = word(message.stop_reason) or "None"
     usage = messages.usage_of(plain_counts(message.usage)) or Usage(
         input=request.rough, output=len(text) // 4, estimated=True
     )
-    return Completion(text, message.model, str(stop), usage, calls)
+    model = word(message.model) or request.model
+    return Completion(text, model, messages.STOPS.get(stop, stop), usage, calls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from argo_mw_llm.off_loop import MANY_BYTES, off_loop
 from argo_mw_llm.provider import NO_KEY, Provider
 from argo_mw_llm.usage import plain_counts
 from argo_mw_llm.wires import embeddings
+from argo_mw_llm.words import word
 
 if TYPE_CHECKING:
     import openai
@@ -87,5 +89,8 @@ class OpenAiProvider(Provider):
 
 def _vectors(answer: Any) -> Vectors:
     found = sorted(answer.data, key=lambda one: int(one.index))
-    usage = embeddings.usage_of(plain_counts(answer.usage))
-    return [tuple(map(float, one.embedding)) for one in found], str(answer.model), usage
+    vectors = [tuple(map(float, one.embedding)) for one in found]
+    if not all(all(map(math.isfinite, vector)) for vector in vectors):
+        msg = "a vector with what is no number"
+        raise ValueError(msg)
+    return vectors, word(answer.model), embeddings.usage_of(plain_counts(answer.usage))

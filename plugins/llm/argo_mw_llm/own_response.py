@@ -13,7 +13,6 @@ from argo_mw_llm.answers import RawResponse, Usage
 from argo_mw_llm.bodies import (
     AsyncBody,
     BlockingBody,
-    BodyTooLarge,
     body_of,
     content_of,
     has_been_read,
@@ -24,6 +23,7 @@ from argo_mw_llm.estimate import rough_prompt
 from argo_mw_llm.failures import answered_too_much, from_status
 from argo_mw_llm.learnt_limits import limits_in
 from argo_mw_llm.off_loop import MANY_BYTES, in_thread, off_loop
+from argo_mw_llm.pieces import BodyTooLarge
 from argo_mw_llm.provider import ExchangeFailed
 from argo_mw_llm.responses import Answer, Body, refusal
 from argo_mw_llm.sse import EVENTS, EventSource, learn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 from argo_mw_llm.answers import Completion, ToolCall, Usage
 from argo_mw_llm.off_loop import MANY_BYTES, off_loop
@@ -13,6 +13,7 @@ from argo_mw_llm.streams import AnswerStream, Ending
 from argo_mw_llm.usage import parse
 from argo_mw_llm.wires import RESPONSES
 from argo_mw_llm.wires.wire import mappings
+from argo_mw_llm.words import text_of, word
 
 
 class ResponsesProvider(OpenAiProvider):
@@ -46,9 +47,10 @@ class ResponsesProvider(OpenAiProvider):
         try:
             async for event in events:
                 if event.type == "response.output_text.delta":
-                    ending.parts.append(event.delta)
-                    ending.heard += len(event.delta)
-                    yield event.delta
+                    text = text_of(event.delta)
+                    ending.parts.append(text)
+                    ending.heard += len(text)
+                    yield text
                 elif event.type.startswith("response.") and hasattr(event, "response"):
                     RESPONSES.read_event(event.to_dict(), ending)
         except Exception as error:
@@ -65,11 +67,11 @@ def _completion(request: ModelRequest, content: bytes) -> Completion:
     read = RESPONSES.read(answer, content)
     items = mappings(answer["output"])
     parts = [part for item in items for part in mappings(item.get("content"))]
-    text = "".join(str(part["text"]) for part in parts if part.get("type") == "output_text")
+    text = "".join(text_of(part["text"]) for part in parts if part.get("type") == "output_text")
     calls = tuple(_call(item) for item in items if item.get("type") == "function_call")
     usage = read.usage or Usage(input=request.rough, output=len(text) // 4, estimated=True)
-    return Completion(text, read.model, read.stop, usage, calls)
+    return Completion(text, read.model or request.model, read.stop, usage, calls)
 
 
 def _call(item: Mapping[str, object]) -> ToolCall:
-    return ToolCall(*(cast(str, item[name]) for name in ("call_id", "name", "arguments")))
+    return ToolCall(word(item["call_id"]), word(item["name"]), text_of(item["arguments"]))

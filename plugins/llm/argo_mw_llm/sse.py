@@ -29,6 +29,8 @@ from argo_mw_llm.wires import Wire
 _MAX_LAST_EVENT = 256
 """Bytes of the beginning of a last event, and of its end."""
 _END = re.compile(rb"\n\r?\n")
+_MAX_END = 64 * 1024
+"""Bytes at either end of an answer that a cancelled task still reads."""
 _DRAIN = 1.0
 """Seconds that an ended answer's connection has to end too, so that it can be used again."""
 
@@ -83,9 +85,12 @@ class EventSource:
             await self._learn()
             raise
         except BaseException:
-            # A task that is cancelled waits for nothing more.
+            # A task that is cancelled waits for nothing more, and what counts stands at the ends.
             if not self._ending.ended:
-                learn(self._kind, self._wire, b"".join(self._seen), self._ending)
+                raw = b"".join(self._seen)
+                if len(raw) > 2 * _MAX_END:
+                    raw = b"\n".join((raw[:_MAX_END], raw[-_MAX_END:]))
+                learn(self._kind, self._wire, raw, self._ending)
             raise
         self._seen.append(piece)
         self._ending.heard += len(piece) // 8

@@ -29,6 +29,8 @@ _SCHEMA = {
     "additionalProperties": False,
 }
 _MAX_TOKENS = 300
+_MAX_REASON = 2000
+"""Characters of a reason, of which a model that keeps to its limit writes fewer."""
 _ACTIONS = ("BUY", "SELL", "HOLD")
 _MONTH, _RSI, _FAST, _SLOW = 20, 14, 12, 26
 
@@ -91,7 +93,7 @@ def read_opinion(completion: Completion) -> Opinion | Malformed:
     if isinstance(sure, bool) or not isinstance(sure, (int, float)) or not 0.0 <= sure <= 1.0:
         return refuse("its confidence is no number from 0 to 1")
     # Half a surrogate pair is no text that anything can write down.
-    line = " ".join(reason.encode("utf-8", "replace").decode().split())
+    line = " ".join(reason[:_MAX_REASON].encode("utf-8", "replace").decode().split())
     return Opinion(cast("Action", action), float(sure), line, completion.model, completion.usage)
 
 
@@ -99,7 +101,8 @@ def indicators_of(bars: Any) -> dict[str, float]:
     """Return indicators of a frame of bars, ascending in time, with a column ``close``.
 
     Raises:
-        ValueError: There are too few bars.
+        ValueError: There are too few bars, or prices too far apart.
+        ArithmeticError: The same.
     """
     closes = [float(close) for close in bars["close"]]
     if len(closes) <= _SLOW:
@@ -111,7 +114,7 @@ def indicators_of(bars: Any) -> dict[str, float]:
     returns = [math.log(b / a) for a, b in pairwise(closes)]
     mean = sum(returns) / len(returns)
     spread = math.sqrt(sum((r - mean) ** 2 for r in returns) / len(returns))
-    return {
+    found = {
         "price": last,
         "rsi": 50.0 if up + down == 0 else 100.0 * up / (up + down),
         f"sma{_MONTH}": sum(closes[-_MONTH:]) / _MONTH,
@@ -119,6 +122,10 @@ def indicators_of(bars: Any) -> dict[str, float]:
         "macd": _ewma(closes, _FAST) - _ewma(closes, _SLOW),
         "volatility": spread,
     }
+    if not all(map(math.isfinite, found.values())):
+        msg = "its prices are too far apart for indicators"
+        raise ValueError(msg)
+    return found
 
 
 def _ewma(closes: Sequence[float], span: int) -> float:

@@ -12,6 +12,8 @@ from argo_mw_llm.views import indicators_of
 
 NAME = "llm_voices"
 _MAX_NEWS = 10
+_MAX_TITLE = 300
+"""Characters of a headline: what a vendor writes is paid for by the token."""
 
 
 class Voices:
@@ -31,7 +33,7 @@ class Voices:
         bars: Any = (await self._context.call(call, "bars", symbol=call.subject, **window)).value
         try:
             indicators = indicators_of(bars)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             raise InvalidAnswer(str(error), upstream=NAME, action=Action.STOP) from None
         opinion = await self._context.call(
             call,
@@ -46,6 +48,11 @@ class Voices:
     async def _news(self, call: Call) -> list[str]:
         try:
             articles: Any = (await self._context.call(call, "news", symbol=call.subject)).value
-            return [str(article.title) for article in list(articles)[:_MAX_NEWS]]
+            return [_line(article.title) for article in list(articles)[:_MAX_NEWS]]
         except ArgoError:
             return []  # an opinion of prices alone is one too
+
+
+def _line(title: object) -> str:
+    """Return *title* as the one line that it has in a prompt."""
+    return " ".join(str(title)[:_MAX_TITLE].split())

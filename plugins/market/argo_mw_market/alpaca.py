@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated
@@ -42,7 +42,7 @@ from argo_mw_market.http import MALFORMED, Http, HttpReply
 from argo_mw_market.instants import Instants
 from argo_mw_market.keys import find_keys
 from argo_mw_market.news import Article
-from argo_mw_market.off_loop import MANY_BARS, off_loop
+from argo_mw_market.off_loop import MANY_BARS, MANY_BYTES, off_loop
 from argo_mw_market.operations import since
 from argo_mw_market.symbols import Spelling, Symbol, read_symbol
 from argo_mw_market.vendor import BarsQuestion, FetchRequests, Vendor, seconds_of
@@ -247,12 +247,14 @@ class Alpaca(Vendor):
                 parameters["feed"] = self._feed
         path = "/v1beta3/crypto/us/bars" if crypto else "/v2/stocks/bars"
         bars: dict[str, list[_Bar]] = {}
+        wanted = frozenset(spellings)
         # Together symbols take as many pages as they would one by one.
         max_pages = MAX_PAGES * len(spellings)
         for _ in range(max_pages):
             page = await self.decode(await requests.ask(path, parameters), _BARS)
-            for spelling, more in (page.bars or {}).items():
-                bars.setdefault(spelling, []).extend(more)
+            found = page.bars or {}
+            for spelling in wanted & found.keys():  # whatever else it sends
+                bars.setdefault(spelling, []).extend(found[spelling])
             if not page.next_page_token:
                 return {**bars}
             parameters["page_token"] = page.next_page_token
@@ -286,12 +288,11 @@ class Alpaca(Vendor):
         }
         requests = self.requests(calls[0], len(calls))
         for _ in range(MAX_PAGES):
-            page = await self.decode(await requests.ask("/v1beta1/news", parameters), _NEWS)
+            reply = await requests.ask("/v1beta1/news", parameters)
+            page = await self.decode(reply, _NEWS)
+            many = len(reply.body) > MANY_BYTES
             with self.reading("articles"):
-                articles = _articles(page.news or [], self.instants())
-            for item, article in zip(page.news or [], articles, strict=True):
-                for symbol in found.keys() & _mentioned(item):
-                    found[symbol].append(article)
+                await off_loop(many, _sort_out, page.news or [], self.instants(), found)
             if not page.next_page_token or all(len(a) >= limit for a in found.values()):
                 break
             parameters["page_token"] = page.next_page_token
@@ -395,6 +396,15 @@ def _mentioned(item: _Item) -> set[str]:
         with suppress(BadParameter):
             mentioned.add(_plain(name))
     return mentioned
+
+
+def _sort_out(
+    items: Sequence[_Item], instants: Instants, found: Mapping[str, list[Article]]
+) -> None:
+    """Add each article to those that were *found* of each symbol that it mentions."""
+    for item, article in zip(items, _articles(items, instants), strict=True):
+        for symbol in found.keys() & _mentioned(item):
+            found[symbol].append(article)
 
 
 def _articles(items: Sequence[_Item], instants: Instants) -> list[Article]:

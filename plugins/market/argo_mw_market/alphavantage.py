@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import httpx2
@@ -19,7 +20,7 @@ from msgspec import Struct, field
 
 from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import MAX_DECODED_BYTES, AlphaVantageConfig
-from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
+from argo_mw_market.failures import MAX_FOREIGN, TOO_MANY, ErrorRule, Failure
 from argo_mw_market.frames import Floats
 from argo_mw_market.hours import NEW_YORK, AgeLimits
 from argo_mw_market.http import MALFORMED, Http, HttpReply
@@ -146,7 +147,7 @@ class AlphaVantage(Vendor):
         top = await self._query(requests, self._parameters(question))
         name = next((key for key in top if key.startswith("Time Series")), None)
         if name is None:
-            raise self.malformed(f"no time series among {', '.join(top) or 'nothing'}")
+            raise self.malformed(f"no time series among {_first(top)}")
         many = len(top[name]) > MANY_BYTES
         seconds, values = await off_loop(many, self._read, top[name], question.timeframe)
         recent = seconds >= question.start
@@ -193,7 +194,7 @@ class AlphaVantage(Vendor):
         top = await self.decode(reply, _TOP)
         for key in _NOTICES:
             if key in top:
-                text = _text(top[key])
+                text = _text(top[key])[:MAX_FOREIGN]
                 if _NO_ARTICLES in text.lower():
                     return {"feed": msgspec.Raw(b"[]")}
                 raise self.failed(Failure(reply.status, text))
@@ -226,7 +227,7 @@ class AlphaVantage(Vendor):
             },
         )
         if "feed" not in top:
-            raise self.malformed(f"no feed among {', '.join(top) or 'nothing'}")
+            raise self.malformed(f"no feed among {_first(top)}")
         try:
             many = len(top["feed"]) > MANY_BYTES
             items = await off_loop(many, _FEED.decode, top["feed"])
@@ -262,7 +263,12 @@ def _text(raw: msgspec.Raw) -> str:
     try:
         return _TEXT.decode(raw)
     except MALFORMED:
-        return bytes(raw).decode("utf-8", "replace")
+        return bytes(raw[:MAX_FOREIGN]).decode("utf-8", "replace")
+
+
+def _first(top: Mapping[str, msgspec.Raw]) -> str:
+    """Return the first of the keys in *top*, for a message."""
+    return ", ".join(key[:100] for key in islice(top, 10)) or "nothing"
 
 
 def _articles(items: Sequence[_Item], ticker: str, instants: Instants) -> tuple[Article, ...]:

@@ -15,6 +15,8 @@ from argo_mw.plugin import Action, NotFound, UpstreamError, redact
 
 TOO_MANY = 429
 _MAX_TEXT = 200
+MAX_FOREIGN = 100_000
+"""Characters of an error that are looked at: a notice may be as long as any answer."""
 _MAX_READ = 20_000
 """Characters of an error that are read: a page says what happened in its head."""
 _MARKUP = re.compile("<[^<>]*>")
@@ -90,7 +92,7 @@ def judge(vendor: str, rules: Sequence[ErrorRule], failure: Failure) -> Upstream
 def _in_short(text: str) -> str:
     """Return *text* on one line, without markup and control characters."""
     # Secrets are struck out before anything is cut: half of one would not be recognized.
-    text = _MARKUP.sub(" ", redact(text)[:_MAX_READ])
+    text = _MARKUP.sub(" ", redact(text[:MAX_FOREIGN])[:_MAX_READ])
     plain = "".join(c if c.isprintable() else " " for c in text)
     line = " ".join(plain.split())
     return line if len(line) <= _MAX_TEXT else f"{line[:_MAX_TEXT]}…"

@@ -6,7 +6,6 @@ log, error or ``repr`` of this process ever holds it.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import functools
 import ssl
@@ -21,6 +20,7 @@ from attrs import frozen
 
 from argo_mw.plugin import Action, InvalidAnswer, UpstreamError
 from argo_mw_market.config import MAX_DECODED_BYTES, is_loopback
+from argo_mw_market.encodings import TooMuch, decoded
 from argo_mw_market.off_loop import MANY_BYTES, off_loop
 
 T = TypeVar("T")
@@ -33,8 +33,6 @@ _TIMEOUT = httpx2.Timeout(None, connect=5.0)
 MALFORMED: Final = (msgspec.MsgspecError, RecursionError)
 """What a decoder raises for a body that is not what it should be, or is nested too deeply."""
 _MAX_ERROR_BYTES: Final = 256 * 1024
-_STEP: Final = 1024 * 1024
-"""Bytes that are decompressed before others have their turn."""
 _AGENT = "argo-mw-market/0.1"
 
 
@@ -123,21 +121,18 @@ class Http:
         limit = self.max_decoded_bytes if max_bytes is None else max_bytes
         if reply.is_error:
             limit = min(limit, _MAX_ERROR_BYTES)
-        read, shown, pieces = 0, 0, []
-        async with contextlib.aclosing(reply.aiter_bytes()) as arriving:
-            async for piece in arriving:
-                read += len(piece)
-                if read > limit:
-                    if not reply.is_error:
-                        return None
-                    pieces.append(piece[: len(piece) - (read - limit)])
-                    break
-                pieces.append(piece)
-                if read - shown > _STEP:
-                    # A few bytes may become many pieces, and none of them waits for the network.
-                    shown = read
-                    await asyncio.sleep(0)
-        return b"".join(pieces)
+        # Gathered at once: a body may come in more pieces than it has kilobytes.
+        body, whole = bytearray(), True
+        try:
+            async with contextlib.aclosing(decoded(reply, limit)) as arriving:
+                async for piece in arriving:
+                    body += piece
+                    if len(body) > limit:
+                        whole = False
+                        break
+        except TooMuch:
+            whole = False
+        return bytes(body[:limit]) if whole or reply.is_error else None
 
     def _too_large(self) -> UpstreamError:
         msg = (

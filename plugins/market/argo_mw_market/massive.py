@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from argo_mw.plugin import Action, Call, Context, Limits, Outcome, Upstream
 from argo_mw_market.config import MAX_DECODED_BYTES, MassiveConfig
-from argo_mw_market.failures import TOO_MANY, ErrorRule, Failure
+from argo_mw_market.failures import MAX_FOREIGN, TOO_MANY, ErrorRule, Failure
 from argo_mw_market.hours import AgeLimits
 from argo_mw_market.http import MALFORMED, Http, HttpReply
 from argo_mw_market.keys import find_keys
@@ -147,7 +147,7 @@ class Massive(Vendor):
     async def _read(self, reply: HttpReply) -> _Page:
         page = await self.decode(reply, _PAGE)
         if page.status not in _FINE:
-            text = f"{page.status} {page.error or page.message}"
+            text = f"{page.status[:100]} {(page.error or page.message)[:MAX_FOREIGN]}"
             raise self.failed(Failure(reply.status, text))
         return page
 

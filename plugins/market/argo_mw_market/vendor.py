@@ -11,7 +11,7 @@ import pandas as pd
 from attrs import evolve, frozen
 
 from argo_mw.plugin import Call, Context, Cost, InvalidAnswer, Outcome, Probe, UpstreamError
-from argo_mw_market.failures import ErrorRule, Failure, judge
+from argo_mw_market.failures import MAX_FOREIGN, ErrorRule, Failure, judge
 from argo_mw_market.frames import Floats, make_frame
 from argo_mw_market.hours import AgeLimits, moment_of
 from argo_mw_market.http import Http, HttpReply, decode
@@ -173,7 +173,7 @@ class Vendor:
     def failed(self, failure: Failure) -> UpstreamError:
         """Return the error to raise for *failure*."""
         # Alpha Vantage names the key whose quota is used up.
-        hidden = evolve(failure, text=self.keys.hide(failure.text))
+        hidden = evolve(failure, text=self.keys.hide(failure.text[:MAX_FOREIGN]))
         return judge(self.name, self.rules, hidden)
 
     def instants(self) -> Instants:
@@ -225,7 +225,8 @@ class Vendor:
 
     def malformed(self, what: str) -> InvalidAnswer:
         """Return the error for an answer that is well-formed JSON of an unexpected shape."""
-        msg = f"upstream {self.name!r} sent a malformed answer: {self.keys.hide(what)}"
+        what = self.keys.hide(what[:MAX_FOREIGN])
+        msg = f"upstream {self.name!r} sent a malformed answer: {what}"
         return InvalidAnswer(msg, upstream=self.name)
 
 

@@ -22,6 +22,7 @@ from argo_mw_llm.counts import FREE, TIER, Counts, part_of
 from argo_mw_llm.known_fields import CHAT, COMPLETIONS
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.wires.wire import JSON, Read, Wire, mappings
+from argo_mw_llm.words import word
 
 STOPS = {
     "stop": "end",
@@ -72,20 +73,19 @@ class Chat(Wire):
         """Return what the whole answer *body* says of itself; *content* is its bytes."""
         stop = ""
         for choice in mappings(body.get("choices")):
-            stop = _stop(stop, str(choice.get("finish_reason")))
+            stop = _stop(stop, word(choice.get("finish_reason")) or "None")
         usage = usage_of(body.get("usage"), body)
-        return Read(usage, str(body.get("model", "")), stop or "None")
+        return Read(usage, word(body.get("model")), stop or "None")
 
     def read_event(self, event: JSON, ending: Ending) -> None:
         """Take up what *event* of a stream says of its answer."""
         counts = event.get("usage")
-        ending.model = str(event.get("model") or ending.model)
+        ending.model = word(event.get("model")) or ending.model
         if counts is not None:
             count(ending, counts, event)
         for choice in mappings(event.get("choices")):
-            stop = choice.get("finish_reason")
-            if stop:
-                ending.stop = _stop(ending.stop, str(stop))
+            if stop := word(choice.get("finish_reason")):
+                ending.stop = _stop(ending.stop, stop)
 
     def limit(self, limiting: Limiting) -> str:
         """Return the field that limits the length of an answer."""

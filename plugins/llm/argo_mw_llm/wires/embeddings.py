@@ -10,6 +10,7 @@ from argo_mw_llm.counts import FREE, Counts
 from argo_mw_llm.known_fields import EMBEDDINGS
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.wires.wire import JSON, Read, Wire
+from argo_mw_llm.words import word
 
 COUNTS = Counts(
     {"prompt_tokens": "input", "total_tokens": FREE, "completion_tokens": FREE},
@@ -29,7 +30,7 @@ class Embeddings(Wire):
 
     def read(self, body: JSON, content: bytes) -> Read:
         """Return what the whole answer *body* says of itself; *content* is its bytes."""
-        return Read(usage_of(body.get("usage")), str(body.get("model", "")), "end")
+        return Read(usage_of(body.get("usage")), word(body.get("model")), "end")
 
     def read_event(self, event: JSON, ending: Ending) -> None:
         """Take up nothing: embeddings do not come as streams."""

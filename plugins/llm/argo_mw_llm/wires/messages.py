@@ -19,6 +19,7 @@ from argo_mw_llm.counts import FREE, TIER, Counts
 from argo_mw_llm.known_fields import MESSAGES
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.wires.wire import JSON, Read, Wire, mappings
+from argo_mw_llm.words import word
 
 STOPS = {
     "end_turn": "end",
@@ -80,14 +81,14 @@ class Messages(Wire):
     def read(self, body: JSON, content: bytes) -> Read:
         """Return what the whole answer *body* says of itself; *content* is its bytes."""
         usage = usage_of(body.get("usage"))
-        stop = _stop(str(body.get("stop_reason")), content)
-        return Read(usage, str(body.get("model", "")), stop)
+        stop = _stop(word(body.get("stop_reason")) or "None", content)
+        return Read(usage, word(body.get("model")), stop)
 
     def read_event(self, event: JSON, ending: Ending) -> None:
         """Take up what *event* of a stream says of its answer."""
         message = event.get("message")
         if event.get("type") == "message_start" and isinstance(message, Mapping):
-            ending.model = str(message.get("model") or ending.model)
+            ending.model = word(message.get("model")) or ending.model
             begin(ending, message.get("usage"))
         elif event.get("type") == "message_delta":
             delta = event.get("delta")
@@ -149,8 +150,8 @@ def end(ending: Ending, counts: object, stop: object) -> None:
         )
     ending.miscounted = ending.miscounted or last is None or not last.prompt
     ending.usage = None if ending.miscounted else last
-    if isinstance(stop, str) and stop:
-        ending.stop = STOPS.get(stop, stop)
+    if named := word(stop):
+        ending.stop = STOPS.get(named, named)
 
 
 def _read(counts: object, required: Sequence[str] | None = None) -> Usage | None:
@@ -167,7 +168,7 @@ def _read(counts: object, required: Sequence[str] | None = None) -> Usage | None
             taken = ITERATION.read(entry)
             if taken is None:
                 return None
-            others.append(OtherUsage(str(model or ""), _usage(taken)))
+            others.append(OtherUsage(word(model), _usage(taken)))
     return _usage(found, COUNTS.tiers(counts), tuple(others))
 
 

@@ -25,6 +25,7 @@ from argo_mw_llm.known_fields import RESPONSE_ITEMS, RESPONSES
 from argo_mw_llm.streams import Ending
 from argo_mw_llm.wires.chat import TIERS
 from argo_mw_llm.wires.wire import JSON, Read, Wire, mappings
+from argo_mw_llm.words import word
 
 COUNTS = Counts(
     {
@@ -82,14 +83,14 @@ class Responses(Wire):
 
     def read(self, body: JSON, content: bytes) -> Read:
         """Return what the whole answer *body* says of itself; *content* is its bytes."""
-        return Read(usage_of(body), str(body.get("model", "")), _stop(body))
+        return Read(usage_of(body), word(body.get("model")), _stop(body))
 
     def read_event(self, event: JSON, ending: Ending) -> None:
         """Take up what *event* of a stream says of its answer."""
         answer = event.get("response")
         if event.get("type") not in _LAST or not isinstance(answer, Mapping):
             return
-        ending.model = str(answer.get("model") or ending.model)
+        ending.model = word(answer.get("model")) or ending.model
         ending.usage = usage_of(answer)
         ending.miscounted = ending.usage is None
         ending.stop = _stop(answer)
@@ -130,7 +131,7 @@ def usage_of(answer: JSON) -> Usage | None:
     long, short = part_of(written, long)
     images = Usage(tools.get("input", 0), tools.get("output", 0))
     others = [OtherUsage(_IMAGES, images)] if images.prompt or images.output else []
-    calls = [str(item.get("type")) for item in mappings(answer.get("output"))]
+    calls = [word(item.get("type")) for item in mappings(answer.get("output"))]
     others += [OtherUsage(call, Usage()) for call in calls if call in _PAID_CALLS]
     return Usage(
         fresh,
@@ -147,15 +148,16 @@ def usage_of(answer: JSON) -> Usage | None:
 
 def _stop(answer: JSON) -> str:
     """Return why *answer* ended: calls of tools may have had side effects, which none repeats."""
-    status = str(answer.get("status"))
+    status = word(answer.get("status")) or "None"
     if status == "incomplete":
         details = answer.get("incomplete_details")
-        reason = str(details.get("reason")) if isinstance(details, Mapping) else status
+        reason = word(details.get("reason")) if isinstance(details, Mapping) else ""
+        reason = reason or status
         return _ENDINGS.get(reason, reason)
     if status != "completed":
         return status
     items = mappings(answer.get("output"))
-    if any(_TOOL_CALLS.search(str(item.get("type"))) for item in items):
+    if any(_TOOL_CALLS.search(word(item.get("type"))) for item in items):
         return "tool"
     parts = [part for item in items for part in mappings(item.get("content"))]
     return "refusal" if any(part.get("type") == "refusal" for part in parts) else "end"

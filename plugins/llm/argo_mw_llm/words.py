@@ -1,0 +1,29 @@
+"""Words of a provider that become part of records: names of models, reasons to stop."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from argo_mw.plugin import printable
+
+_MAX_WORD: Final = 200
+
+
+def word(written: object) -> str:
+    """Return *written* as one line of at most 200 characters, or "" if it is no text.
+
+    The SDKs check neither types nor lengths, and what no database takes would cost a record.
+    """
+    return printable(written[:_MAX_WORD])[:_MAX_WORD] if isinstance(written, str) else ""
+
+
+def text_of(written: object) -> str:
+    """Return *written*, which an answer consists of.
+
+    Raises:
+        TypeError: It is no text.
+    """
+    if isinstance(written, str):
+        return written
+    msg = f"a {type(written).__name__} where an answer has its text"
+    raise TypeError(msg)
