@@ -35,13 +35,20 @@ class Counts:
 
     fields: Mapping[str, str]
     required: Sequence[str] = ()
-    _numbers: Sequence[tuple[str, Sequence[str], str]] = field(init=False, repr=False)
+    # By the table that they are in, most of which no answer has.
+    _numbers: Sequence[tuple[Sequence[str], Sequence[tuple[str, str]]]] = field(
+        init=False, repr=False
+    )
     _tiers: Sequence[Sequence[str]] = field(init=False, repr=False)
 
     @_numbers.default
-    def _paths_of_numbers(self) -> Sequence[tuple[str, Sequence[str], str]]:
-        counted = [(p, b) for p, b in self.fields.items() if b not in (FREE, TIER)]
-        return [(path, path.split("."), bucket) for path, bucket in counted]
+    def _tables_of_numbers(self) -> Sequence[tuple[Sequence[str], Sequence[tuple[str, str]]]]:
+        tables: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+        for path, bucket in self.fields.items():
+            if bucket not in (FREE, TIER):
+                *table, name = path.split(".")
+                tables.setdefault(tuple(table), []).append((name, bucket))
+        return [*tables.items()]
 
     @_tiers.default
     def _paths_of_tiers(self) -> Sequence[Sequence[str]]:
@@ -59,10 +66,16 @@ class Counts:
         needed = self.required if required is None else required
         found: dict[str, int] = {}
         try:
-            for name, path, bucket in self._numbers:
-                value = _at(counts, path)
-                if value is not None or name in needed:
-                    found[bucket] = max(found.get(bucket, 0), count_of(name, value))
+            for table, names in self._numbers:
+                inner = _at(counts, table) if table else counts
+                if isinstance(inner, Mapping):
+                    for name, bucket in names:
+                        value = inner.get(name)
+                        if value is not None:
+                            number = count_of(name, value)
+                            found[bucket] = max(found.get(bucket, 0), number)
+            for name in needed:
+                count_of(name, counts.get(name))
         except ValueError:
             return None
         return found

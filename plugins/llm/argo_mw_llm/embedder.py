@@ -11,6 +11,7 @@ from argo_mw.plugin import Batching, Call, Context, Cost, InvalidAnswer, Outcome
 from argo_mw_llm.accounting import Accounting, Quote, model_of
 from argo_mw_llm.answers import Embedding, Usage
 from argo_mw_llm.openai_provider import OpenAiProvider
+from argo_mw_llm.operations import EMBEDDINGS
 from argo_mw_llm.provider import is_free
 
 _TYPICAL = Usage(input=300)
@@ -38,7 +39,7 @@ class Embedder:
     ) -> None:
         self.provider = provider
         self.model = model
-        self.name = f"{provider.name}_embeddings"
+        self.name = provider.name + EMBEDDINGS
         self._context = context
         self._accounting = accounting
 

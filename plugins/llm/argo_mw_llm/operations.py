@@ -12,6 +12,8 @@ from argo_mw_llm.profiles import opinion_operation
 from argo_mw_llm.streams import AnswerStream
 
 EXCHANGE = "_exchange"
+EMBEDDINGS = "_embeddings"
+"""What the upstream that embeds texts adds to the name of its provider."""
 NOT_SHARED = "*"
 """What the sample of a call begins with whose answer no other call gets."""
 VOICE = "voice_"

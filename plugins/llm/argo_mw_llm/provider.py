@@ -319,12 +319,12 @@ class Provider(ABC):
 
         return {"response": [bounded]}
 
-    def _heard(self, model: str, headers: Mapping[str, str]) -> None:
+    def _heard(self, model: str, headers: httpx2.Headers) -> None:
         """Take up what an answer of *model* to a request of the plugin's own tells."""
         self.limits.learn("", model, limits_in(headers))
 
     def _from_status(
-        self, model: str, status: int, body: object, headers: Mapping[str, str]
+        self, model: str, status: int, body: object, headers: httpx2.Headers
     ) -> ProviderFailed:
         self._heard(model, headers)
         return from_status(self.name, status, body, headers, self.profile.errors)

@@ -7,6 +7,7 @@ from collections import Counter
 from argo_mw.plugin import CallEnded, Charge, Context, Event, LayerActed, Outcome
 from argo_mw_llm.accounting import Accounting
 from argo_mw_llm.answers import Usage
+from argo_mw_llm.operations import EMBEDDINGS
 from argo_mw_llm.streams import AnswerStream
 
 _SERVING = ("cache", "similarity")
@@ -63,10 +64,14 @@ class Savings:
                 call.subject,
                 outcome.upstream or "",
                 "saved",
-                self._accounting.price(usage, outcome.upstream or "", model),
+                self._accounting.price(usage, _provider(outcome), model),
                 layer=layer,
             )
         )
+
+
+def _provider(outcome: Outcome) -> str:
+    return (outcome.upstream or "").removesuffix(EMBEDDINGS)
 
 
 def _is_llm(call: object) -> bool:

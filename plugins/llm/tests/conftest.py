@@ -93,7 +93,7 @@ def open_argo(sandbox: Sandbox, plugin: LlmPlugin) -> OpenArgo:
             "plugins": {"llm": {"providers": {**own, **more}, **llm}, **(tables or {})},
             "upstreams": {
                 name: {"per_minute": 1_000_000, **(upstreams or {}).get(name, {})}
-                for name in (*PROVIDERS, "openai_embeddings")
+                for name in {*PROVIDERS, "openai_embeddings", *(upstreams or {})}
             },
             "operations": operations or {},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -12,6 +13,7 @@ import argo_mw_coalesce.plugin as coalesce
 from argo_mw import BadParameter, BudgetExceeded, UpstreamError
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import Embedding, transport
+from argo_mw_llm.cost_file import COSTS, read
 from argo_mw_sandbox import Fault, Sandbox
 from argo_mw_sandbox.vendors.embeddings import vector
 
@@ -103,3 +105,16 @@ async def test_the_sdk_s_own_embeddings_are_kept(sandbox: Sandbox, open_argo: Op
     assert first == again
     assert vector("gas", 64) == pytest.approx(first.data[1].embedding, abs=1e-6)
     assert 1 == sandbox.counts_of("openai").requests
+
+
+async def test_what_the_cache_saved_is_priced_by_the_provider_s_own_table(
+    sandbox: Sandbox, open_argo: OpenArgo, tmp_path: Path
+) -> None:
+    prices = {"*": {"input": 3.0, "output": 0.0}}
+    table = {"prices": prices, "embedding_model": "text-embedding-own"}
+    async with open_argo(plugins=LAYERS, operations=ONE, openai=table) as argo:
+        for _ in range(2):
+            await argo.call("embed", text="oil")
+    asked, saved = read(tmp_path / COSTS)
+    assert ("ok", "saved") == (asked.status, saved.status)
+    assert asked.cost.usd == saved.cost.usd == asked.cost.tokens_in * 3.0 / 1e6

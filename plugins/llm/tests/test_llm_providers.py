@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
 
 import argo_mw_llm
-from argo_mw import AllUpstreamsFailed, Argo, ConfigError, UpstreamError
+from argo_mw import AllUpstreamsFailed, Argo, ConfigError, QuotaExceeded, UpstreamError
 from argo_mw.plugin import Action, Trouble, Upstream
 from argo_mw.testing import capture_events
 from argo_mw_llm import LlmPlugin
@@ -54,6 +55,58 @@ async def test_each_that_comes_with_the_plugin_answers_and_is_booked_to_the_toke
     assert (counts.input_tokens, counts.output_tokens) == (cost.tokens_in, cost.tokens_out)
     assert not cost.estimated
     assert cost.usd
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_each_calls_tools_and_takes_what_they_answer(
+    provider: str, open_argo: OpenArgo
+) -> None:
+    tool = {"name": "trade", "parameters": {"type": "object", "properties": {}}}
+    asked = {"model": MODELS[provider], "tools": [tool]}
+    async with open_argo() as argo:
+        first = await argo.call("complete", messages=ASK, tool_choice="trade", **asked)
+        call = first.tool_calls[0]
+        assert ("trade", "tool") == (call.name, first.stop)
+        conversation = [
+            {"role": "user", "content": ASK},
+            {
+                "role": "assistant",
+                "content": "",
+                "tool_calls": [{"id": call.id, "name": call.name, "arguments": call.arguments}],
+            },
+            {"role": "tool", "tool_call_id": call.id, "content": "done"},
+        ]
+        second = await argo.call("complete", messages=conversation, **asked)
+    assert "end" == second.stop
+    assert second.text
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+async def test_each_answers_by_a_schema_and_says_when_it_was_cut_off(
+    provider: str, open_argo: OpenArgo
+) -> None:
+    schema = {"type": "object", "properties": {"action": {"type": "string"}}}
+    async with open_argo() as argo:
+        asked = {"messages": ASK, "model": MODELS[provider]}
+        answer = await argo.call("complete", schema=schema, system="Be brief.", **asked)
+        assert "action" in json.loads(answer.text)
+        cut = await argo.call("complete", max_tokens=2, **asked)
+    assert "length" == cut.stop
+
+
+async def test_limits_of_the_table_hold_unless_the_upstream_has_its_own(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    table = house(sandbox, limits={"per_day": 1})
+    asked = {"model": "deepseek-house"}
+    async with open_argo(providers=table, operations=HOUSE) as argo:
+        await argo.call("complete", messages="RSI 30?", **asked)
+        with pytest.raises(QuotaExceeded, match="1 per day"):
+            await argo.call("complete", messages="RSI 31?", **asked)
+    more = {"house": {"per_day": 5}}
+    async with open_argo(providers=table, operations=HOUSE, upstreams=more) as argo:
+        for number in range(2):
+            await argo.call("complete", messages=f"RSI {number}?", **asked)
 
 
 async def test_four_lines_add_a_provider(sandbox: Sandbox, open_argo: OpenArgo) -> None:
