@@ -203,10 +203,11 @@ class Counters:
         await self._change_watches(lambda all_: {n: one for n, one in all_.items() if n != flag})
 
     def listen(self, listener: Served) -> Callable[[], None]:
-        """Show *listener* a random sixteenth of the answers that are served here.
+        """Show *listener* a random sample of the answers that are served here.
 
-        It is called with the call, the outcome, and the name of the layer that had the answer or
-        "", on the event loop, and must neither block nor raise.
+        It is called with the call, the outcome, the name of the layer that had the answer or "",
+        and for how many answers that one stands: 16, or 4 in the arms of a watched flag. That
+        happens on the event loop, and it must neither block nor raise.
 
         Returns:
             A function that ends it.

@@ -240,9 +240,9 @@ class Tallies:
     def _show_served(self) -> None:
         listeners = tuple(self._listeners)
 
-        def served(call: Call, outcome: Outcome, layer: str) -> None:
+        def served(call: Call, outcome: Outcome, layer: str, weight: int) -> None:
             for listener in listeners:
-                listener(call, outcome, layer)
+                listener(call, outcome, layer, weight)
 
         self._served = served if listeners else None
         for tally in self._tallies.values():

@@ -21,6 +21,9 @@ from argo_mw.model.outcome import NO_COST, Cost, Outcome
 SAMPLED: Final = 16
 """Of so many answers at hand, one is looked at on average: its age, and whether it is audited."""
 
+SAMPLED_IN_ARMS: Final = 4
+"""The same of calls in an arm of a watched flag, of which more are audited."""
+
 MAX_SUBJECTS: Final = 2_000
 """Subjects that are kept apart for one arm of a flag, in one block of time."""
 
@@ -29,8 +32,9 @@ _MOST_USD: Final = 1e9
 _OTHER: Final = "other"
 _LONGEST_SUBJECT: Final = 256
 
-Served = Callable[[Call, Outcome, str], None]
-"""Is shown a call, the answer that was served, and the layer that had it, or ""."""
+Served = Callable[[Call, Outcome, str, int], None]
+"""Is shown a call, the answer that was served, the layer that had it, or "", and for how many
+answers that one stands."""
 
 
 class Cell:
@@ -49,7 +53,7 @@ class Cell:
     def __init__(self, layer: str) -> None:
         self.layer = layer
         self.count = 0
-        self.look_at = self.sample_at = _gap()
+        self.look_at = self.sample_at = _gap(SAMPLED)
 
 
 class Sent:
@@ -134,6 +138,7 @@ class Tally:
         "_cells",
         "_clock",
         "_counts",
+        "_every",
         "_sent",
         "arms",
         "flags",
@@ -152,6 +157,7 @@ class Tally:
         self._cells: dict[str, Cell] = {}
         self._sent: dict[str, Sent] = {}
         self._counts = Counts(operation, arms)
+        self._every = SAMPLED
 
     def cell(self, layer: str) -> Cell:
         """Return the counter of the answers that *layer* has at hand."""
@@ -163,6 +169,8 @@ class Tally:
     def watch(self, watched: tuple[Watched, ...]) -> None:
         """Count subjects for *watched* from now on, and for no others."""
         self.watched = watched
+        in_arms = any(name == one.flag for one in watched for name, _ in self.arms)
+        self._every = SAMPLED_IN_ARMS if in_arms else SAMPLED
         for cell in self._cells.values():
             cell.look_at = 0 if watched else cell.sample_at
 
@@ -174,7 +182,7 @@ class Tally:
             counts.calls += 1
             counts.hits += 1
         if cell.count >= cell.sample_at:
-            cell.sample_at = cell.count + _gap()
+            cell.sample_at = cell.count + _gap(self._every)
             if not self.watched:
                 cell.look_at = cell.sample_at
             self._sample(call, outcome, cell.layer)
@@ -201,7 +209,7 @@ class Tally:
         counts.latency.add(seconds)
         if self.watched:
             self._waited(call, seconds)
-        if random.random() * SAMPLED < 1.0:
+        if random.random() * self._every < 1.0:
             self._sample(call, outcome, layer)
 
     def failed(self, call: Call, error: BaseException, seconds: float) -> None:
@@ -268,9 +276,9 @@ class Tally:
 
     def _sample(self, call: Call, outcome: Outcome, layer: str) -> None:
         if outcome.as_of is not None:
-            self._counts.age.add(max(0.0, self._clock.time() - outcome.as_of), SAMPLED)
+            self._counts.age.add(max(0.0, self._clock.time() - outcome.as_of), self._every)
         if self.served is not None:
-            self.served(call, outcome, layer)
+            self.served(call, outcome, layer, self._every)
 
     def _spent(self, cost: Cost) -> float:
         """Count *cost*, and return what is known of it in US dollars."""
@@ -294,9 +302,9 @@ class Tally:
             subject.seconds += seconds
 
 
-def _gap() -> int:
+def _gap(every: int) -> int:
     """Return how many answers to pass over, at random: what repeats must not meet the sample."""
-    return 1 + int(random.expovariate(1.0 / SAMPLED))
+    return 1 + int(random.expovariate(1.0 / every))
 
 
 def _short(unit: str, call: Call) -> str:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -45,8 +45,21 @@ class Workshop:
         (site / "borrowed.pth").write_text(f"import site; site.addsitedir({borrowed!r})\n")
         self._pip(*wheels)
 
-    def run(self, *command: object, cwd: Path | None = None) -> str:
-        """Run the module that *command* begins with, and return its output; it must end well."""
+    def start(self, module: str) -> subprocess.Popen[bytes]:
+        """Start *module* in the background, where its output is thrown away."""
+        return subprocess.Popen(
+            [str(self.python), "-m", module],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self.home,
+            env=self._environment,
+        )
+
+    def run(self, *command: object, cwd: Path | None = None, codes: Collection[int] = (0,)) -> str:
+        """Run the module that *command* begins with, and return its output.
+
+        It must end with one of *codes*.
+        """
         done = subprocess.run(
             [str(self.python), "-m", *map(str, command)],
             capture_output=True,
@@ -55,12 +68,12 @@ class Workshop:
             env=self._environment,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode in codes, done.stdout + done.stderr
         return done.stdout
 
-    def argo_mw(self, *command: object) -> str:
-        """Return the output of ``argo-mw`` with *command*."""
-        return self.run("argo_mw_command", *command)
+    def argo_mw(self, *command: object, codes: Collection[int] = (0,)) -> str:
+        """Return the output of ``argo-mw`` with *command*, which must end with one of *codes*."""
+        return self.run("argo_mw_command", *command, codes=codes)
 
     def install(self, *folders: Path) -> None:
         """Build wheels of the distributions in *folders* and install them."""

@@ -12,6 +12,8 @@ harm is to be detected, and longer where ramps are long. Each ramp has a service
 - ``detected``: by harm, the share that is rolled back within two hours at 10 %. ``calls`` are the calls of
   the whole service until then, by median; ``fixed_calls`` those of a test of a size fixed
   beforehand that knows the variances.
+- ``judge_hit_us``: what counting costs an answer from memory, beside the same chain without it;
+  ``watched_hit_us`` the same while a flag is watched, and each hit is counted for its subject.
 - ``promoted``: of ramps that save three requests of ten, the share that was switched on for all.
 """
 
@@ -25,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from scipy.stats import beta
 
 from argo_mw_rollout.statistics import GUARDRAILS, Rules
-from tests.bench.rollout_stage import ramps
+from tests.bench.rollout_stage import hits, ramps
 from tests.bench.rollout_stage.fixed import calls_needed
 from tests.bench.rollout_stage.ramps import Ramp
 from tests.bench.rollout_stage.service import SCALE, Effect
@@ -57,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ramps", type=int, default=1000)
     parser.add_argument("--hours", type=float, default=8.0, help="of a ramp without harm")
     parser.add_argument("--harmed", type=int, default=200, help="ramps for each harm")
+    parser.add_argument("--rounds", type=int, default=15, help="of the measurement of hits")
     parser.add_argument("--good", type=int, default=20, help="ramps of a layer that is worth it")
 
 
@@ -75,6 +78,7 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
     figures["detected"] = min(float(str(harm["detected"])) for harm in harms.values())
     figures["harms"] = harms
     figures |= _good(base + 300_000, args.good)
+    figures |= await hits.measure(args.rounds, 5_000)
     figures["bench_s"] = round(time.perf_counter() - began)
     return figures
 

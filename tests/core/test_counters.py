@@ -289,7 +289,7 @@ async def test_a_sixteenth_of_what_is_served_is_shown(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"]), layers=(memory(),)) as argo:
         seen: list[tuple[str, object, str]] = []
         end = context_of(argo).counters.listen(
-            lambda call, outcome, layer: seen.append((call.subject, outcome.value, layer))
+            lambda call, outcome, layer, weight: seen.append((call.subject, outcome.value, layer))
         )
         for _ in range(4_000):
             await argo.call("bars", symbol="AAPL")

@@ -3,13 +3,14 @@
 Waiting for the next natural fetch would be biased, since the arm changes when it happens. So an
 audit asks an upstream, past all layers, right after an answer was served: that which it came from,
 since vendors differ. At most one call in a hundred is one more call, and audits stand back behind
-quotas: what guards refuse is not asked.
+quotas: what guards refuse is not asked. While a flag has arms, four audits in five are of
+treatment, where the harm would be, and one of control; else of any call, to learn what is usual.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -27,11 +28,13 @@ from argo_mw.plugin import (
 from argo_mw_rollout.compare import Difference, compare
 from argo_mw_rollout.config import RolloutConfig
 
-SHOWN: Final = 16
-"""Of so many served answers, one is shown on average."""
+IN_TREATMENT: Final = 0.8
+"""The part of audits that is treatment's, while a flag has arms."""
 
 _MOST_AT_ONCE: Final = 8
 _MOST_CREDIT: Final = 4.0
+_WITHOUT_ARMS: Final = 5_000
+_KEPT_BACK: Final = 0.05  # what is served is estimated from what is shown
 _LONGEST: Final = 1.0
 
 
@@ -46,9 +49,9 @@ class Audits:
     def __init__(self, context: Context, config: Callable[[], RolloutConfig]) -> None:
         self._context = context
         self._config = config
-        self._credit = 0.0
+        self._credit = {"treatment": 0.0, "control": 0.0, "": 0.0}
+        self._since_arms = _WITHOUT_ARMS
         self._running = 0
-        self._turn = False
         self._end: Callable[[], None] | None = None
 
     def start(self) -> None:
@@ -61,26 +64,35 @@ class Audits:
             self._end()
             self._end = None
 
-    def _served(self, call: Call, outcome: Outcome, layer: str) -> None:
+    def _served(self, call: Call, outcome: Outcome, layer: str, weight: int) -> None:
         watched = self._context.counters.watched
         share = self._config().audits
         if not watched or not share or not _comparable(call, outcome):
             return
-        self._credit = min(self._credit + share * (SHOWN - 1), _MOST_CREDIT)
-        arms = {self._context.flag(flag, call).arm for flag in watched}
-        if self._credit < 1.0 or self._running >= _MOST_AT_ONCE:
+        arm = self._arm(watched, call)
+        self._since_arms = 0 if arm else self._since_arms + weight
+        self._earn(share * weight * (1.0 - _KEPT_BACK))
+        if self._credit[arm] < 1.0 or self._running >= _MOST_AT_ONCE:
             return
-        if "treatment" not in arms:
-            # Most checks go to where the harm would be, a third of what is left to control.
-            self._turn = not self._turn
-            if "control" not in arms and self._turn:
-                return
         # The caller may change its answer before it is compared.
         with suppress(Closed, NotShareable):
             auditing = self._audit(call, own_value(outcome))
             self._context.tasks.spawn("rollout:audit", auditing)
-            self._credit -= 1.0
+            self._credit[arm] -= 1.0
             self._running += 1
+
+    def _arm(self, watched: Iterable[str], call: Call) -> str:
+        """Return the arm that an audit of *call* is for, or "" where no flag has it in one."""
+        flags = self._context.flags.all  # another instance may know more of them
+        arms = {self._context.flag(one, call).arm for one in watched if one in flags}
+        return next((arm for arm in ("treatment", "control") if arm in arms), "")
+
+    def _earn(self, calls: float) -> None:
+        """Allow for *calls* more audits, where they tell most."""
+        ramped = self._since_arms < _WITHOUT_ARMS
+        parts = {"treatment": IN_TREATMENT, "control": 1.0 - IN_TREATMENT} if ramped else {"": 1.0}
+        for arm, part in parts.items():
+            self._credit[arm] = min(self._credit[arm] + calls * part, _MOST_CREDIT)
 
     async def _audit(self, call: Call, outcome: Outcome) -> None:
         try:

@@ -74,7 +74,10 @@ def harm(evidence: Sequence[Evidence]) -> str:
 
 def not_yet_safe(evidence: Sequence[Evidence], to: float) -> str:
     """Return what harm is not ruled out yet."""
-    parts = [f"{one.words} (could still be {_worst(one)})" for one in evidence]
+    near = [one for one in evidence if isfinite(one.worst) and one.worst >= one.limit]
+    parts = [f"{one.words} (could still be {_worst(one)})" for one in near]
+    far = [one.words for one in evidence if one not in near]
+    parts += [f"too little is known yet of {_and(far)}"] if far else []
     where = "on" if to >= 100.0 else f"{to:g} %"
     return f"not yet certain enough for {where}: {', '.join(parts)}"
 
@@ -171,8 +174,6 @@ def _margin(value: float, one: Evidence) -> str:
 
 
 def _worst(one: Evidence) -> str:
-    if not isfinite(one.worst):
-        return "anything"
     return f"{_number(one.worst, one.worst)} {'%' if one.relative else 'points'}"
 
 
