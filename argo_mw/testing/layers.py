@@ -25,7 +25,7 @@ from argo_mw.model.layer import SLOTS, DryRuns, Explains, Finds, Layer, Shadows
 from argo_mw.model.operation import AnyOperation, operation
 from argo_mw.model.outcome import Outcome
 from argo_mw.testing.blocking import blocking_calls
-from argo_mw.testing.clock import FakeClock
+from argo_mw.testing.clock import FakeClock, settle
 from argo_mw.testing.events import capture_events
 from argo_mw.testing.isolation import IsolatedTests
 from argo_mw.testing.memory_use import remembered
@@ -427,6 +427,22 @@ class LayerConformance(IsolatedTests):
             "`tight` name the configuration that makes it small"
         )
 
+    @pytest.mark.asyncio
+    async def test_it_keeps_its_state_bounded_in_shadow_too(self) -> None:
+        """What it keeps to compare with later answers stops growing as well."""
+        async with self.open(self.scripted()) as argo:
+            able = any(isinstance(layer.middleware, Shadows) for layer in self._layers(argo))
+        if not able:
+            return
+        async with self.open(self.scripted(), flag="shadow", config=self.tight) as argo:
+            half = await self._remembers(argo, range(_MANY))
+            whole = await self._remembers(argo, range(_MANY, 2 * _MANY))
+        assert whole - half < _MANY // 2, (
+            f"in shadow, layer {self.name!r} remembers {half} items after {_MANY} different "
+            f"questions, and {whole} after as many more: what it keeps has no bound. Give it one "
+            "that `tight` makes small"
+        )
+
     def _about(self, subject: str) -> dict[str, object]:
         """Return the parameters of a question about *subject*."""
         return {self.operation.subject: subject}
@@ -473,6 +489,7 @@ class LayerConformance(IsolatedTests):
         """How many items its layer holds once the questions with these *numbers* are answered."""
         for number in numbers:
             await argo.call(self.operation.name, **self._about(f"S{number}"))
+            await settle()  # a layer in shadow looks at an answer in a task of its own
         context = context_of(argo)
         outside = [argo, context, engine_of(argo), *vars(context).values()]
         return sum(remembered(layer.middleware, outside=outside) for layer in self._layers(argo))

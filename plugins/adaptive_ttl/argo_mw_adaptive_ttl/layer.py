@@ -105,7 +105,7 @@ class AdaptiveTtl:
         self.file = StatsFile(context.state_dir / f"{NAME}.json")
         self._refresh_policy = policy if isinstance(policy, RefreshPolicy) else None
         self.refresher = self._refresher(self._expire_soon)
-        self._in_shadow = KeptInShadow(context)
+        self._in_shadow = KeptInShadow(context, config.max_symbols)
         self._shadow_refresher = self._refresher(self._in_shadow.expire)
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:

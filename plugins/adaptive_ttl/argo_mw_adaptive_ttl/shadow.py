@@ -10,7 +10,6 @@ from attrs import define
 from argo_mw.plugin import ASKED_AT, Call, Context, Freshness, NotShareable, Outcome, TagSnapshot
 from argo_mw.store import Snapshot, snapshot
 
-MAX_ANSWERS: Final = 10_000
 MAX_BYTES: Final = 64 << 20
 
 
@@ -39,13 +38,15 @@ class _Kept:
 
 
 class KeptInShadow:
-    """The last answers to at most :data:`MAX_ANSWERS` questions; those of longest ago go first.
+    """The last answers to some questions; those of longest ago make room for new ones.
 
     Args:
         context: The application's context.
+        max_answers: How many it keeps.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, max_answers: int) -> None:
+        self._max_answers = max_answers
         self._clock = context.clock
         self._versions = context.tag_versions
         self._context = context
@@ -80,7 +81,7 @@ class KeptInShadow:
         self._drop(call.key)
         self._kept[call.key] = _Kept(bare, value, tag_snapshot, call.subject, now, now + ttl, why)
         self._bytes += value.size
-        while len(self._kept) > MAX_ANSWERS or self._bytes > MAX_BYTES:
+        while len(self._kept) > self._max_answers or self._bytes > MAX_BYTES:
             self._drop(next(iter(self._kept)))
 
     def expire(self, subject: str) -> None:

@@ -89,8 +89,7 @@ async def test_what_it_keeps_is_bounded(
     clock: FakeClock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(shadow, "MAX_ANSWERS", 3)
-    async with open_argo({"policy": "multipliers"}) as argo:
+    async with open_argo({"policy": "multipliers", "max_symbols": 3}) as argo:
         for letter in "ABCDE":
             await ask(argo, f"{letter}{letter}{letter}-USD")
         kept = layer_of(argo)._in_shadow

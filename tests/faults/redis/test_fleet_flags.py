@@ -118,6 +118,24 @@ async def test_a_rollback_outlives_a_redis_that_dies_and_a_restart_of_everything
             assert others == member.hear()
 
 
+async def test_a_kill_reaches_processes_whose_user_has_no_channels(
+    server: RealServer, tmp_path: Path
+) -> None:
+    """They read the flags twice a second."""
+    server.allow("app", "~* resetchannels +@all")
+    slowest = []
+    with fleet(server.url_of("app"), tmp_path, 2) as members:
+        assert [LAYERS] * 2 == [member.hear() for member in members]
+        async with open_member(server.url_of("app"), str(tmp_path / "own")) as argo:
+            for layer in LAYERS:
+                began = time.time()
+                assert not await flags_of(argo).kill(layer, fleet=True)
+                slowest.append(max(member.hear_without(layer) for member in members) - began)
+                if slowest[-1] < WITHIN:
+                    return
+    pytest.fail(f"a kill took {min(slowest):.2f} s at best")
+
+
 def test_the_command_does_it_too(server: RealServer, tmp_path: Path) -> None:
     (tmp_path / "argo.toml").write_text(
         f'[argo]\nshared = "{server.url}"\nstate_dir = "{tmp_path / "operator"}"\n'
