@@ -100,6 +100,7 @@ BODIES: dict[str, tuple[str, Callable[[int], bytes]]] = {
     "alphavantage keys": ("bars", _wide),
     "alphavantage notice": ("bars", lambda size: b'{"Note":"' + b"<" * (size - 20) + b'"}'),
     "alphavantage no text": ("news", lambda size: b'{"Note":[' + b"1," * (size // 2 - 20) + b"1]}"),
+    "alphavantage no UTF-8": ("bars", lambda size: b'{"Note":"' + b"\x80" * (size - 20) + b'"}'),
     "massive error": (
         "bars",
         lambda size: b'{"status":"ERROR","error":"' + b"<" * (size - 40) + b'"}',

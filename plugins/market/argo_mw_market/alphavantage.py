@@ -263,7 +263,7 @@ def _text(raw: msgspec.Raw) -> str:
     try:
         return _TEXT.decode(raw)
     except MALFORMED:
-        return bytes(raw[:MAX_FOREIGN]).decode("utf-8", "replace")
+        return bytes(raw)[:MAX_FOREIGN].decode("utf-8", "replace")
 
 
 def _first(top: Mapping[str, msgspec.Raw]) -> str:
