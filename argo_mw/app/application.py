@@ -15,7 +15,7 @@ from argo_mw.app.config_follower import ConfigFollower
 from argo_mw.app.declaring import declared_by
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, dry_run, explain
-from argo_mw.app.exposure import exposure, exposure_of_config
+from argo_mw.app.exposure import exposures
 from argo_mw.app.flag_commands import FlagCommands
 from argo_mw.app.flag_state import FlagState
 from argo_mw.app.lifecycle import Lifecycle
@@ -137,10 +137,8 @@ class Argo(Caller):
                     self._settings, self._plugins, self._engine, state_dir
                 )
                 self._prepare_building(self._context)
-                if exposed := exposure(state_dir):
-                    self._context.warn_once("state directory", exposed)
-                if exposed := exposure_of_config(Path(self._settings.source)):
-                    self._context.warn_once("configuration", exposed)
+                for where, what in exposures(state_dir, self._settings).items():
+                    self._context.warn_once(where, what)
                 await self._start(self._context)
         except ConfigError as error:
             await self.aclose()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from argo_mw import Argo
-from argo_mw.app.exposure import exposure, exposure_of_config
+from argo_mw.app.exposure import exposure, exposure_of_config, exposure_of_store
 from argo_mw.cli.doctor import examine
 from argo_mw.plugin import Trouble, observe
 
@@ -100,3 +100,37 @@ async def test_a_configuration_that_all_can_change_is_reported(
         for one in (*troubles, *([] if finding.well else [finding.found]))
     )
     assert "" == exposure_of_config(tmp_path / "none")
+
+
+async def test_a_file_that_all_can_change_is_reported(state: Path) -> None:
+    (state / "flags.json").write_text("{}")
+    (state / "flags.json").chmod(0o666)
+    [trouble], well, found = await opened(0o755, state)
+    assert f"chmod o-w {state / 'flags.json'}" in trouble
+    assert (False, trouble) == (well, found)
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o777, True), (0o775, False), (0o755, False)])
+async def test_a_store_elsewhere_that_all_can_change_is_reported(
+    state: Path, tmp_path: Path, mode: int, told: bool
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    folder.chmod(mode)
+    troubles: list[str] = []
+    argo = Argo.open({"argo": {"shared": f"sqlite:///{folder}/shared.db"}}, installed=False)
+
+    def see(event: object) -> None:
+        if isinstance(event, Trouble) and event.where == "shared store":
+            troubles.append(event.what)
+
+    observe(argo, see)
+    async with argo:
+        pass
+    assert told is bool(troubles)
+    assert all(f"chmod o-w {folder}" in one for one in troubles)
+
+
+@pytest.mark.parametrize("url", ["sqlite", "memory://", "redis://host/0", "sqlite:///", "nothing"])
+def test_other_stores_are_no_files(url: str) -> None:
+    assert "" == exposure_of_store(url)
