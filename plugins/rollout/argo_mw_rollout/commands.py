@@ -13,6 +13,7 @@ from rich.table import Table
 from argo_mw.cli import ExitCode, console, echo, print_json, say, with_argo
 from argo_mw.plugin import Argo, ConfigError, context_of
 from argo_mw_rollout.desk import Desk, place_of
+from argo_mw_rollout.latency import beside, percentiles
 from argo_mw_rollout.moves import moved
 from argo_mw_rollout.ramp import Ramp
 from argo_mw_rollout.ramps import Ramps
@@ -68,9 +69,11 @@ async def report(argo: Argo, flag: str, as_json: bool) -> None:
     counts = [c for i in await context_of(argo).counters.read("fleet") for c in i.counts]
     elsewhere = moved(flag, counts)
     if as_json:
-        print_json({**_as_dict(ramp), "moved": elsewhere})
+        print_json({**_as_dict(ramp), "moved": elsewhere, "percentiles": percentiles(flag, counts)})
         return
-    echo(str(_last_known(ramp).get("text") or f"{flag}: {place_of(ramp)}, nothing to compare yet"))
+    text = str(_last_known(ramp).get("text") or "")
+    faster = percentiles(flag, counts)
+    echo(beside(text, faster) if text else f"{flag}: {place_of(ramp)}, nothing to compare yet")
     for line in elsewhere:
         echo(line)
     evidence = cast("Sequence[Mapping[str, object]]", _last_known(ramp).get("evidence") or ())
