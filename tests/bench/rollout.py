@@ -126,10 +126,10 @@ def _last_step(seed: int, name: str, effect: Effect | None = None) -> tuple[str,
     ramp = ramps.run(
         seed,
         effect or TWICE[name],
-        hours=120.0 if wrong else 10.0,
+        hours=120.0 if wrong else 20.0,
         steps=ramps.STEPS[-1:],
         rules=Rules(guardrails, steps=len(ramps.STEPS)),
-        seconds=600.0 if wrong else 120.0,
+        seconds=600.0 if wrong else 240.0,
     )
     return name, ramp
 
