@@ -63,11 +63,12 @@ class Member:
         self.symbols = [f"S{number}" for number in range(settings["symbols"])]
         self.served = self.shaped = self.wrong = self.failed = 0
         self.events: list[str] = []
+        self.plugin = RolloutPlugin()
         self.argo = Argo.open(
             settings["config"],
             plugins={
                 "redis": redis,
-                "rollout": RolloutPlugin(),
+                "rollout": self.plugin,
                 "prices": FakePlugin(
                     operations=[quote], upstreams=[Upstream("vendor", ["quote"], fetch)]
                 ),
@@ -112,6 +113,7 @@ class Member:
             "percent": rule.percent,
             "state": rule.state,
             "events": self.events,
+            "judges": self.plugin.watchman is not None and self.plugin.watchman.lease is not None,
             "ramp": where,
         }
         self.served = self.failed = self.shaped = self.wrong = 0

@@ -16,7 +16,9 @@ import pytest
 from argo_mw_redis.testing import RealServer, servers
 
 MEMBER = Path(__file__).with_name("member.py")
-PATIENCE = 120.0
+PATIENCE = 400.0
+"""Seconds; a judge needs some dozens of blocks that tell nothing of each other, on a busy machine."""
+
 INSTANCES = 3
 
 PLAN = {
@@ -130,7 +132,14 @@ def entries(found: dict[str, object], what: str) -> list[list]:
     return [entry for entry in found["ramp"]["journal"] if entry[1] == what]
 
 
-@pytest.mark.parametrize("harm", ["corrupt", "slow", "fail"])
+SLOWLY = pytest.mark.soak
+"""What takes minutes: intervals of means need dozens of blocks, wrong answers do not."""
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["corrupt", pytest.param("slow", marks=SLOWLY), pytest.param("fail", marks=SLOWLY)],
+)
 def test_a_layer_that_does_harm_is_rolled_back_in_the_whole_fleet_and_stays_so(
     fleet, harm: str
 ) -> None:
@@ -150,12 +159,58 @@ def test_a_layer_that_does_harm_is_rolled_back_in_the_whole_fleet_and_stays_so(
         assert one["shaped"] == 0
 
 
+@SLOWLY
 def test_a_layer_that_does_harm_on_one_instance_is_rolled_back_on_all(fleet) -> None:
     members = fleet("corrupt", "", "")
     members[0].ask("start")
     wait_for(members, lambda one: bool(one["rolled_back"]))
 
 
+def judge_of(fleet: Fleet) -> Process:
+    """The process that holds the lease."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        for process in fleet:
+            if process.ask()["judges"]:
+                return process
+        time.sleep(0.2)
+    raise AssertionError("no process judges")
+
+
+def test_a_judge_that_is_killed_twice_leaves_the_same_verdict_to_the_next(fleet) -> None:
+    members = fleet(*["corrupt"] * INSTANCES)
+    members[0].ask("start")
+    first = judge_of(members)
+    first.kill()
+    first.start()
+    wait_for(members, lambda one: one["ramp"].get("step") == "25%" or bool(one["rolled_back"]))
+    second = judge_of(members)
+    second.kill()
+    second.start()
+    found = wait_for(members, lambda one: bool(one["rolled_back"]))
+    assert [entry[2].partition(":")[0] for entry in entries(found[0], "step")] == ["25%"]
+    assert len(entries(found[0], "rolled back")) == 1
+    assert found[0]["ramp"]["status"] == "rolled back"
+
+
+@SLOWLY
+def test_while_redis_is_away_a_ramp_holds_and_then_goes_on(fleet, redis: RealServer) -> None:
+    members = fleet(*["corrupt"] * INSTANCES, baseline="20s")
+    members[0].ask("start")
+    time.sleep(5.0)
+    redis.kill()
+    end = time.monotonic() + 60.0
+    while time.monotonic() < end:
+        for one in [member.ask() for member in members]:
+            assert (one["state"], one["percent"], one["shaped"]) == ("off", None, 0)
+            assert "away" in one["ramp"]
+        time.sleep(2.0)
+    assert all(member.ask()["served"] for member in members)
+    redis.start()
+    wait_for(members, lambda one: bool(one["rolled_back"]))
+
+
+@SLOWLY
 def test_a_layer_that_does_no_harm_gets_all_steps_once(fleet) -> None:
     loose = {"errors": 0.2, "slow": 5.0, "slowest": 9.0, "requests": 2.0, "distance": 9.0}
     members = fleet("", "", "", guardrails={**loose, "wrong": 0.2, "usd": 9.0})
