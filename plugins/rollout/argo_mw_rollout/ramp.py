@@ -123,9 +123,9 @@ class Ramp:
         if why == self.hold:
             return self
         changed = evolve(self, hold=why, loud=loud)
-        return (
-            changed.noted(at, "hold" if why else "goes on", why) if loud or self.loud else changed
-        )
+        if loud:
+            return changed.noted(at, "hold", why)
+        return changed.noted(at, "goes on") if self.loud else changed
 
     def as_data(self) -> dict[str, object]:
         """Return it as plain data, from which :meth:`of_data` makes it again."""
