@@ -88,19 +88,34 @@ def compose_find(
                 continue
             # The path of every memory hit: one more function call would be seen.
             if type(found) is Outcome:
-                cell.count += 1
-                if cell.count >= cell.look_at:
+                left = cell.left = cell.left - 1
+                if left < 0:
                     tally.look(cell, call, found)
+                note = cell.note
+                if note is not None:
+                    note(call)
                 if looks is not None or events.calls:
                     _end(call, found, None, looks, events, ended)
                 return found
-            if type(found) is CoroutineType:
-                looks = [*(looks or ()), (layer, found)]
-            elif found is not None:
-                failed(layer, call, not_an_outcome(layer, found), looks)
+            if found is not None:
+                looks = _with_look(failed, layer, call, found, looks)
         return _with_deferred(deferred, call, looks, report, order) if deferred else looks
 
     return find
+
+
+def _with_look(
+    failed: Callable[[Layer, Call, BaseException, Looks | None], None],
+    layer: Layer,
+    call: Call,
+    found: object,
+    looks: Looks | None,
+) -> Looks | None:
+    """Return *looks* with what *layer* has *found*, if that is something to wait for."""
+    if type(found) is CoroutineType:
+        return [*(looks or ()), (layer, found)]
+    failed(layer, call, not_an_outcome(layer, found), looks)
+    return looks
 
 
 def _failed(

@@ -279,16 +279,22 @@ class Tallies:
     def close_blocks(self) -> list[tuple[str, Block]]:
         """End the blocks whose time is over; return those in which anything was counted."""
         now = self._clock.time()
+        self._settle()
         closed = [(flag, one.close(self.instance, now)) for flag, one in self._watching.items()]
         return [(flag, block) for flag, block in closed if block is not None]
 
     def end_blocks(self) -> list[tuple[str, Block]]:
         """End the current blocks before their time: nothing is counted here any more."""
+        self._settle()
         ends = [
             (flag, (one.number + 1) * one.watch.seconds) for flag, one in self._watching.items()
         ]
         closed = [(f, self._watching[f].close(self.instance, end)) for f, end in ends]
         return [(flag, block) for flag, block in closed if block is not None]
+
+    def _settle(self) -> None:
+        for tally in self._tallies.values() if self._watching else ():
+            tally.settle()
 
     def next_close(self) -> float:
         """Return the seconds until a block ends, without end where there is none."""

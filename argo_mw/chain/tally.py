@@ -1,12 +1,13 @@
 """Tallies: what is counted while calls go through the chain, on the path of every call.
 
-A memory hit pays for an addition and a comparison. Everything else happens where a call has waited,
-to one hit in sixteen, and where a flag is watched.
+A memory hit pays for a subtraction and two tests, and where a flag is watched for being noted.
+Everything else happens where a call has waited, to one hit in sixteen, and when a block ends.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Set
 from typing import Final
 
@@ -31,6 +32,7 @@ _MAX_KINDS: Final = 64
 _MOST_USD: Final = 1e9
 _OTHER: Final = "other"
 _LONGEST_SUBJECT: Final = 256
+_MAX_HITS: Final = 2_048
 
 Served = Callable[[Call, Outcome, str, int], None]
 """Is shown a call, the answer that was served, the layer that had it, or "", and for how many
@@ -38,22 +40,31 @@ answers that one stands."""
 
 
 class Cell:
-    """How many answers at hand one layer has served; the only thing that each of them touches.
+    """Counts the answers at hand of one layer; the only thing that each of them touches.
 
     Attributes:
         layer: The layer's name.
-        count: How many.
-        look_at: The count from which on answers are looked at: that of the next sample, or 0 where
-            each one is counted for its subject.
-        sample_at: The count of the next sample.
+        left: How many are passed over before the next of a sample.
+        note: Notes the call of each answer, where a flag is watched; else ``None``.
     """
 
-    __slots__ = ("count", "layer", "look_at", "sample_at")
+    __slots__ = ("_counted", "_gap", "layer", "left", "note")
 
     def __init__(self, layer: str) -> None:
         self.layer = layer
-        self.count = 0
-        self.look_at = self.sample_at = _gap(SAMPLED)
+        self.note: Callable[[Call], None] | None = None
+        self._counted = 0
+        self.left = self._gap = _gap(SAMPLED)
+
+    @property
+    def count(self) -> int:
+        """How many answers there were."""
+        return self._counted + self._gap - self.left
+
+    def begin(self, every: int) -> None:
+        """Count down to the next of the sample, one in *every* on average."""
+        self._counted = self.count
+        self.left = self._gap = _gap(every)
 
 
 class Sent:
@@ -139,6 +150,7 @@ class Tally:
         "_clock",
         "_counts",
         "_every",
+        "_hits",
         "_sent",
         "arms",
         "flags",
@@ -156,36 +168,47 @@ class Tally:
         self._clock = clock
         self._cells: dict[str, Cell] = {}
         self._sent: dict[str, Sent] = {}
+        self._hits: list[Call] = []
         self._counts = Counts(operation, arms)
         self._every = SAMPLED
 
     def cell(self, layer: str) -> Cell:
         """Return the counter of the answers that *layer* has at hand."""
-        if layer not in self._cells:
-            self._cells[layer] = Cell(layer)
-            self.watch(self.watched)
-        return self._cells[layer]
+        found = self._cells.get(layer)
+        if found is None:
+            found = self._cells[layer] = Cell(layer)
+            found.note = self._hits.append if self.watched else None
+        return found
 
     def watch(self, watched: tuple[Watched, ...]) -> None:
         """Count subjects for *watched* from now on, and for no others."""
+        self.settle()
         self.watched = watched
         in_arms = any(name == one.flag for one in watched for name, _ in self.arms)
         self._every = SAMPLED_IN_ARMS if in_arms else SAMPLED
         for cell in self._cells.values():
-            cell.look_at = 0 if watched else cell.sample_at
+            cell.note = self._hits.append if watched else None
 
     def look(self, cell: Cell, call: Call, outcome: Outcome) -> None:
-        """Look at an answer at hand: for its subject, where a flag is watched, and as a sample."""
-        for watched in self.watched:
-            unit = getattr(call, watched.by) or call.key
-            counts = watched.arm.counts.get(unit) or watched.arm.open(_short(unit, call))
-            counts.calls += 1
-            counts.hits += 1
-        if cell.count >= cell.sample_at:
-            cell.sample_at = cell.count + _gap(self._every)
-            if not self.watched:
-                cell.look_at = cell.sample_at
-            self._sample(call, outcome, cell.layer)
+        """Look at an answer at hand, as one of a sample."""
+        cell.begin(self._every)
+        if len(self._hits) >= _MAX_HITS:
+            self.settle()
+        self._sample(call, outcome, cell.layer)
+
+    def settle(self) -> None:
+        """Count the answers at hand that were noted, for their subjects.
+
+        Each is noted by its call alone: calls that are asked again are the same object.
+        """
+        if self._hits:
+            noted = Counter(self._hits)
+            self._hits.clear()
+            for watched in self.watched:
+                for call, hits in noted.items():
+                    subject = watched.of(call)
+                    subject.calls += hits
+                    subject.hits += hits
 
     def answered(self, call: Call, outcome: Outcome, seconds: float, layer: str = "") -> None:
         """Count an answer for which its caller has waited.

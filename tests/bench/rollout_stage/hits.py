@@ -18,7 +18,14 @@ from argo_mw.chain import compose, find
 from argo_mw.plugin import SLOTS, Watch, context_of
 from argo_mw.registry import Plugins
 
-COUNTING = ("cell.count += 1", "if cell.count >= cell.look_at:", "tally.look(cell, call, found)")
+COUNTING = (
+    "left = cell.left = cell.left - 1",
+    "if left < 0:",
+    "tally.look(cell, call, found)",
+    "note = cell.note",
+    "if note is not None:",
+    "note(call)",
+)
 """The lines that count, in the function that finds answers at hand."""
 
 
