@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from argo_mw.plugin import BudgetExceeded, Call, Context, Count, SharedUnavailable
 from argo_mw_llm.bounds import MIN_OUTPUT, Bound
+from argo_mw_llm.budget_scope import BudgetScope
 from argo_mw_llm.call_bounds import bound_of
 from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import (
@@ -28,8 +29,7 @@ from argo_mw_llm.counters import (
     nanos_of,
     period_of,
 )
-from argo_mw_llm.families import family_of, root_of
-from argo_mw_llm.prices import ANY, Price, Prices
+from argo_mw_llm.prices import Price, Prices
 from argo_mw_llm.profiles import Profile
 
 STOPPED = ":stopped"
@@ -103,23 +103,14 @@ class Budgets:
         self._prices = prices
         self._context = context
         self._profiles = profiles
-        self._families = {family_of(name) for name in prices.known}
-        self._vendors = {root_of(name) for name in prices.known} | profiles.keys()
+        self._scope = BudgetScope(budgets, prices, profiles)
         # Stops that the shared store has not been told of yet: this process keeps to them already.
         self._stopped_here: set[str] = set()
 
     @property
     def unknown(self) -> list[str]:
-        """The models of budgets that are the name of no model and no vendor of the price table."""
-        named = {one.model for one in self._budgets} - {"", "*"}
-        return sorted(n for n in named if not (family_of(n) in self._vendors or self._is_priced(n)))
-
-    def _is_priced(self, model: str) -> bool:
-        """Return whether the price of *model* is known, of whatever provider."""
-        if self._prices.of(model) is not None or family_of(model) in self._families:
-            return True
-        own = self._prices.providers
-        return any(ANY in own.get(p.name, {}) and p.has(model) for p in self._profiles.values())
+        """The models of budgets that are the name of no model, provider or vendor that is known."""
+        return self._scope.unknown
 
     @property
     def limited(self) -> bool:
@@ -157,7 +148,7 @@ class Budgets:
             BudgetExceeded: A budget has not so much left or is stopped, or what the call costs
                 has no bound.
         """
-        budgets = self._applying(call.tenant, provider, model)
+        budgets = self._scope.of(call.tenant, provider, model)
         if not budgets:
             return Hold()
         price, bound = self._quoted(call, provider, model)
@@ -185,7 +176,7 @@ class Budgets:
         Raises:
             BudgetExceeded: As for :meth:`hold`.
         """
-        budgets = self._applying(call.tenant, provider, model)
+        budgets = self._scope.of(call.tenant, provider, model)
         price, bound = self._quoted(call, provider, model)
         why = self._why_unbounded(price, bound, model)
         if why or price is None:
@@ -397,22 +388,6 @@ class Budgets:
 
     def _counters(self, budgets: Sequence[Budget], call: Call, model: str) -> list[Counter]:
         return counters_of(budgets, call.tenant, model, self._context.clock.time())
-
-    def _applying(self, tenant: str, provider: str, model: str) -> list[Budget]:
-        return [one for one in self._budgets if self._applies(one, tenant, provider, model)]
-
-    def _applies(self, budget: Budget, tenant: str, provider: str, model: str) -> bool:
-        if budget.tenant not in ("", "*", tenant):
-            return False
-        if budget.model in ("", "*") or family_of(budget.model) == family_of(model):
-            return True
-        vendor, asked = root_of(budget.model), (root_of(model), provider)
-        if not self._is_priced(budget.model):
-            # For all models of a vendor; or for none that is known, so for all that it may mean.
-            return vendor not in self._vendors or vendor in asked
-        # A name that is not known may be another one of the model that the budget is for.
-        its_own = vendor in asked or self._profiles[provider].has(budget.model)
-        return self._prices.of(model, provider) is None and its_own
 
 
 def _cannot_be_kept(budget: Budget, why: str) -> str:

@@ -1,0 +1,65 @@
+"""Scope of budgets: which of them a call falls under, by its tenant, provider and model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from argo_mw_llm.config import Budget
+from argo_mw_llm.families import family_of, root_of
+from argo_mw_llm.prices import ANY, Prices
+from argo_mw_llm.profiles import Profile
+
+
+class BudgetScope:
+    """The budgets, and what they are for.
+
+    Args:
+        budgets: The budgets that are configured.
+        prices: What tokens cost.
+        profiles: The providers, by name.
+    """
+
+    def __init__(
+        self, budgets: Sequence[Budget], prices: Prices, profiles: Mapping[str, Profile]
+    ) -> None:
+        self._budgets = budgets
+        self._prices = prices
+        self._profiles = profiles
+        self._families = {family_of(name) for name in prices.known}
+        self._vendors = {root_of(name) for name in prices.known} | profiles.keys()
+
+    @property
+    def unknown(self) -> list[str]:
+        """The models of budgets that are the name of no model, provider or vendor that is known."""
+        named = {one.model for one in self._budgets} - {"", "*"}
+        return sorted(n for n in named if not (family_of(n) in self._vendors or self._is_priced(n)))
+
+    def of(self, tenant: str, provider: str, model: str) -> list[Budget]:
+        """Return the budgets that a call of *model* falls under.
+
+        Args:
+            tenant: The tenant that calls.
+            provider: The provider that is asked.
+            model: The model that is asked.
+        """
+        return [one for one in self._budgets if self._holds(one, tenant, provider, model)]
+
+    def _holds(self, budget: Budget, tenant: str, provider: str, model: str) -> bool:
+        if budget.tenant not in ("", "*", tenant):
+            return False
+        if budget.model in ("", "*") or family_of(budget.model) == family_of(model):
+            return True
+        vendor, asked = root_of(budget.model), (root_of(model), provider)
+        if not self._is_priced(budget.model):
+            # For all models of a vendor; or for none that is known, so for all that it may mean.
+            return vendor not in self._vendors or vendor in asked
+        # A name that is not known may be another one of the model that the budget is for.
+        its_own = vendor in asked or self._profiles[provider].has(budget.model)
+        return self._prices.of(model, provider) is None and its_own
+
+    def _is_priced(self, model: str) -> bool:
+        """Return whether the price of *model* is known, of whatever provider."""
+        if self._prices.of(model) is not None or family_of(model) in self._families:
+            return True
+        own = self._prices.providers
+        return any(ANY in own.get(p.name, {}) and p.has(model) for p in self._profiles.values())
