@@ -151,9 +151,10 @@ class FleetFollower:
             self._wait()
 
     async def _look(self) -> None:
-        await self._subscribe()
         try:
             stored = await self._store.read()
+            if await self._begin_to_listen():
+                stored = await self._store.read()  # what was announced until now was not heard
         except SharedUnavailable as error:
             self.unheard = str(error)
         except ConfigError as error:
@@ -173,10 +174,11 @@ class FleetFollower:
 
     # -- the channel -----------------------------------------------------------------------
 
-    async def _subscribe(self) -> None:
+    async def _begin_to_listen(self) -> bool:
+        """Subscribe, unless that is done or was refused a moment ago; return whether it was now."""
         now = self._clock.monotonic()
         if self._subscription is not None or self._closed or now < self._subscribe_again:
-            return
+            return False
         # A store that lets us not listen notes each attempt: in between, it is read.
         self._subscribe_again = now + INTERVAL
         with suppress(SharedUnavailable):
@@ -184,6 +186,7 @@ class FleetFollower:
                 self._news, self._heard_again, self._lost
             )
             self._listens = True
+        return self._listens
 
     def _heard_again(self) -> None:
         self._listens = True
