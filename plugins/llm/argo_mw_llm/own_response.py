@@ -141,7 +141,7 @@ class OwnResponse(Generic[R]):
             pieces, close = aiter(body), body.aclose
         else:
             pieces, close = _threaded(body), partial(in_thread, body.close)
-        source = EventSource(self._wire, kind, pieces, close, ending, demand, context.clock)
+        source = EventSource(self._wire, kind, pieces, close, ending, demand)
         stream: AnswerStream[bytes] = AnswerStream(
             source, context.tasks, ending, name=self._provider, demand=demand
         )

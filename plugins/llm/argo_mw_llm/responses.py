@@ -10,7 +10,7 @@ import httpx2
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, ArgoError, BudgetExceeded, Refusal, StreamAborted
 from argo_mw_llm.answers import RawResponse
-from argo_mw_llm.bodies import Replayed, kept_on
+from argo_mw_llm.bodies import BodyTooLarge, Replayed, kept_on
 from argo_mw_llm.streams import AnswerStream
 
 Answer = RawResponse | AnswerStream[bytes]
@@ -78,13 +78,16 @@ class _Pieces(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         self._begun = True
-        while (piece := await _next(self._reader)) is not None:
+        while (piece := await self._next()) is not None:
             if isinstance(piece, Exception):
                 raise piece
             yield piece
 
     async def aclose(self) -> None:
         await _leave(self._stream, self._reader, self._begun)
+
+    async def _next(self) -> bytes | Exception | None:
+        return await _next(self._reader, self._stream, own=self._original is not None)
 
 
 class _BlockingPieces(httpx2.SyncByteStream):
@@ -111,18 +114,24 @@ class _BlockingPieces(httpx2.SyncByteStream):
         self._argo.run(self._leave)
 
     async def _next(self, argo: Argo) -> bytes | Exception | None:
-        return await _next(self._reader)
+        return await _next(self._reader, self._stream, own=self._original is not None)
 
     async def _leave(self, argo: Argo) -> None:
         await _leave(self._stream, self._reader, self._begun)
 
 
-async def _next(reader: AsyncIterator[bytes]) -> bytes | Exception | None:
+async def _next(
+    reader: AsyncIterator[bytes], stream: AnswerStream[bytes], *, own: bool
+) -> bytes | Exception | None:
     """Return the next piece, ``None`` at the end, or the error that a client expects."""
     try:
         return await anext(reader, None)
     except StreamAborted as error:
-        cause = error.__cause__
+        # The caller whose request it was gets what was raised, the others a copy of it.
+        cause = stream.broken_by if own else None
+        cause = cause or error.__cause__
+        if isinstance(cause, BodyTooLarge):
+            return error  # which says what to do: an SDK would only say that it cannot be read
         if isinstance(cause, Exception) and not isinstance(cause, ArgoError):
             return cause
         return httpx2.ReadError(str(error))
@@ -132,3 +141,4 @@ async def _leave(stream: AnswerStream[bytes], reader: AsyncIterator[bytes], begu
     await reader.aclose()  # type: ignore[attr-defined]
     if not begun:
         stream.abort("its reader left")
+    await stream.closed()

@@ -1,9 +1,8 @@
 """Answers in pieces as they come over the wire, with what they took at their end.
 
 An answer has ended with its last event; the connection ends a moment later. Some SDKs stop reading
-at that event, others read on. So all that comes is passed on, and where the last reader stops after
-the last event, the rest is read for it: the stream is complete, and the connection can be used
-again.
+at that event, others read on. So all that comes is passed on, and an answer whose last reader stops
+after the last event is complete: its connection is closed then, as the SDK would close it.
 
 Formats: https://html.spec.whatwg.org/multipage/server-sent-events.html; the last events are
 ``message_stop`` of Anthropic's messages and ``[DONE]`` of OpenAI's chat completions. Bedrock wraps
@@ -20,7 +19,6 @@ import re
 from base64 import b64decode
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
-from argo_mw.plugin import Clock
 from argo_mw_llm.off_loop import MANY_BYTES, off_loop
 from argo_mw_llm.streams import Demand, Ending
 from argo_mw_llm.usage import read_body, read_events
@@ -31,8 +29,6 @@ _MAX_LAST_EVENT = 256
 _END = re.compile(rb"\n\r?\n")
 _MAX_END = 64 * 1024
 """Bytes at either end of an answer that a cancelled task still reads."""
-_DRAIN = 1.0
-"""Seconds that an ended answer's connection has to end too, so that it can be used again."""
 
 EVENTS = "text/event-stream"
 FRAMES = "application/vnd.amazon.eventstream"
@@ -48,7 +44,10 @@ class EventSource:
         close: Closes the response.
         ending: Gets what the answer took, once it has ended.
         demand: How far the readers have come.
-        clock: Limits the wait for the connection of an answer that has ended.
+
+    Attributes:
+        error: Why it has failed, if it has.
+        closed: Set once the response is closed.
     """
 
     def __init__(
@@ -59,7 +58,6 @@ class EventSource:
         close: Callable[[], Awaitable[object]],
         ending: Ending,
         demand: Demand,
-        clock: Clock,
     ) -> None:
         self._kind = kind
         self._wire = wire
@@ -67,12 +65,13 @@ class EventSource:
         self._close = close
         self._ending = ending
         self._demand = demand
-        self._clock = clock
         self._begun = False
         self._seen: list[bytes] = []
         self._tail = b""
         self._connection = asyncio.timeout(None)
-        self._cut = False
+        self._left = False
+        self.error: Exception | None = None
+        self.closed = asyncio.Event()
 
     def __aiter__(self) -> EventSource:
         return self
@@ -81,7 +80,9 @@ class EventSource:
         try:
             await self._demand.until(len(self._seen) + 1)
             piece = await (self._next_of_ended() if self._ending.ended else anext(self._pieces))
-        except Exception:
+        except Exception as error:
+            if not isinstance(error, StopAsyncIteration):
+                self.error = error
             await self._learn()
             raise
         except BaseException:
@@ -109,34 +110,34 @@ class EventSource:
             self._begun = True
             self._tail = self._tail[found.end() - 1 :]
 
-    def drain(self) -> None:
-        """Read the rest of an answer that has ended, for a moment: nobody reads it any more."""
+    def end(self) -> None:
+        """End an answer whose last event has come, though its connection may go on."""
+        self._left = True
         self._demand.want(None)
-        self._clock.call_at(self._clock.monotonic() + _DRAIN, self._end)
+        with contextlib.suppress(RuntimeError):  # nothing is waited for
+            self._connection.reschedule(0.0)
 
     async def aclose(self) -> None:
         """Close the response, also one that has not been read."""
         try:
             await self._pieces.aclose()
         finally:
-            await self._close()
+            try:
+                await self._close()
+            finally:
+                self.closed.set()
 
     async def _next_of_ended(self) -> bytes:
-        if self._cut:
+        if self._left:
             raise StopAsyncIteration
         self._connection = asyncio.timeout(None)
         try:
             async with self._connection:
                 return await anext(self._pieces)
         except TimeoutError:
-            if self._cut:
+            if self._left:
                 raise StopAsyncIteration from None
             raise
-
-    def _end(self) -> None:
-        self._cut = True
-        with contextlib.suppress(RuntimeError):  # nothing is waited for
-            self._connection.reschedule(0.0)
 
     async def _learn(self) -> None:
         if self._ending.ended:

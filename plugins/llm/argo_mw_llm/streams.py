@@ -15,6 +15,9 @@ from argo_mw_llm.answers import Usage
 
 C = TypeVar("C")
 
+_CLOSING = 1.0
+"""Seconds that a connection has to be closed, before its reader waits no longer."""
+
 
 @define
 class Ending:
@@ -42,9 +45,14 @@ class Ending:
 
 
 class Demand:
-    """How many pieces the readers of a stream have asked for."""
+    """How many pieces the readers of a stream have asked for.
+
+    Attributes:
+        readers: How many read now, over all handles.
+    """
 
     def __init__(self) -> None:
+        self.readers = 0
         self._wanted = 0
         self._all = False
         self._raised = asyncio.Event()
@@ -69,8 +77,11 @@ class Demand:
 class OnDemand(Protocol):
     """A source that is read no further than its readers have come."""
 
-    def drain(self) -> None:
-        """Read the rest of an answer that has ended, for a moment."""
+    error: Exception | None
+    closed: asyncio.Event
+
+    def end(self) -> None:
+        """End an answer whose last event has come."""
 
 
 class AnswerStream(Stream[C]):
@@ -123,12 +134,25 @@ class AnswerStream(Stream[C]):
             self._demand.want(1)
         return await super().first()
 
+    @property
+    def broken_by(self) -> Exception | None:
+        """The very error that broke it off, where it comes over the wire."""
+        return None if self._demand is None else cast("OnDemand", self._source).error
+
+    async def closed(self) -> None:
+        """Wait until nobody reads it and its connection is closed, a second at most."""
+        if self._demand is not None and not self._demand.readers:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_CLOSING):
+                    await cast("OnDemand", self._source).closed.wait()
+
     def read(self) -> AsyncIterator[C]:
         """See :meth:`argo_mw.plugin.Stream.read`."""
         pieces = super().read()
         return pieces if self._demand is None else self._on_demand(pieces, self._demand)
 
     async def _on_demand(self, pieces: AsyncIterator[C], demand: Demand) -> AsyncIterator[C]:
+        demand.readers += 1
         read = 0
         last: asyncio.Task[C | None] | None = None
         ended = False
@@ -146,10 +170,15 @@ class AnswerStream(Stream[C]):
                 if piece is not None:
                     yield piece
         finally:
-            if self._ending.ended and not ended:
-                cast("OnDemand", self._source).drain()
-                self._tasks.finish("llm:drain", _read_out(pieces, last))
+            demand.readers -= 1
+            if self._ending.ended and not ended and not demand.readers:
+                cast("OnDemand", self._source).end()
+                ending = self._tasks.finish("llm:end", _read_out(pieces, last))
+                await asyncio.shield(ending)
             else:
+                if last is not None and not last.done():
+                    last.cancel()
+                    await asyncio.wait([last])
                 await pieces.aclose()  # type: ignore[attr-defined]
 
     @property

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw.plugin import Tasks
-from argo_mw.testing import FakeClock
 from argo_mw_llm.sse import EVENTS, EventSource
 from argo_mw_llm.streams import AnswerStream, Demand, Ending
 from argo_mw_llm.usage import read_body, read_events
@@ -54,13 +53,11 @@ class Response:
 
 
 @asynccontextmanager
-async def streamed(
-    response: Response, wire: str = "chat", clock: FakeClock | None = None
-) -> AsyncIterator[AnswerStream[bytes]]:
+async def streamed(response: Response, wire: str = "chat") -> AsyncIterator[AnswerStream[bytes]]:
     """Give the answer in *response*, as the clients of SDKs read it."""
     ending, demand, tasks = Ending("m"), Demand(), Tasks()
-    clock, pieces = clock or FakeClock(), response.pieces()
-    source = EventSource(wire_named(wire), EVENTS, pieces, response.close, ending, demand, clock)
+    pieces = response.pieces()
+    source = EventSource(wire_named(wire), EVENTS, pieces, response.close, ending, demand)
     try:
         yield AnswerStream(source, tasks, ending, demand=demand)
     finally:
@@ -96,15 +93,42 @@ async def test_what_comes_after_the_last_event_is_passed_on_too(wire: str, raw: 
 
 
 @pytest.mark.parametrize(("wire", "raw"), [("chat", CHAT), ("anthropic", CLAUDE)])
-async def test_an_answer_that_is_left_at_its_last_event_is_complete_and_its_connection_is_read_out(
-    wire: str, raw: bytes
+@pytest.mark.parametrize("pieces", [1, 2])
+async def test_an_answer_that_is_left_after_its_last_event_is_complete_and_closed_at_once(
+    wire: str, raw: bytes, pieces: int
 ) -> None:
-    response = Response([raw, b": and more\n\n"])
+    """However long the connection would have gone on; one piece more may have been asked for."""
+    response = Response([raw, b": and more\n\n"], then=asyncio.Event())
     async with streamed(response, wire) as stream:
-        await first_of(stream, 1)
+        await first_of(stream, pieces)
+        await ended(stream)
+        await response.closed.wait()
+    assert stream.complete
+    assert not response.read_to_its_end
+
+
+async def test_a_reader_that_is_cancelled_after_the_last_event_leaves_a_complete_answer() -> None:
+    response = Response([CHAT], then=asyncio.Event())
+    async with streamed(response) as stream:
+        reader = stream.read()
+        await anext(reader)
+        waiting = asyncio.ensure_future(anext(reader))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        await reader.aclose()  # type: ignore[attr-defined]
         await ended(stream)
     assert stream.complete
-    assert response.read_to_its_end
+
+
+async def test_the_last_reader_of_several_decides_how_long_a_connection_is_read() -> None:
+    response = Response([CHAT, b": and more\n\n"])
+    async with streamed(response) as stream:
+        other = stream.share().read()
+        await anext(other)
+        await first_of(stream, 1)
+        assert [b": and more\n\n"] == [piece async for piece in other]
+    assert stream.complete
 
 
 @given(st.sets(st.integers(1, len(CHAT) - 1)), st.booleans())
@@ -129,22 +153,6 @@ async def test_a_word_like_the_last_event_inside_the_text_is_not_the_end() -> No
         await ended(stream)
     assert stream.aborted
     assert "" == stream.ending.stop
-
-
-async def test_a_connection_that_never_ends_is_closed_after_a_second_and_the_answer_is_kept() -> (
-    None
-):
-    clock = FakeClock()
-    response = Response([CHAT], then=asyncio.Event())
-    async with streamed(response, clock=clock) as stream:
-        await first_of(stream, 1)
-        await clock.advance(0.9)
-        assert not response.closed.is_set()
-        await clock.advance(0.2)
-        await ended(stream)
-        await response.closed.wait()
-    assert stream.complete
-    assert not response.read_to_its_end
 
 
 async def test_an_answer_left_before_its_end_closes_at_once() -> None:
