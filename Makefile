@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= .venv-demo
+PEERS ?= .venv-peers
 BIN = $(VENV)/bin
 NAME ?= pipeline
 ARGS ?=
@@ -16,7 +17,7 @@ CORE = coalesce cache market signals sandbox
 PLUGINS = $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml))))
 EDITABLE = $(foreach name,$(1),-e plugins/$(name))
 
-.PHONY: demo test test-all lint format check bench compare soak docs clean
+.PHONY: demo test test-all lint format check bench compare peers clients soak docs clean
 
 demo: $(DEMO)/.ready
 	@$(DEMO)/bin/argo-mw demo $(ARGS)
@@ -31,6 +32,14 @@ compare: $(VENV)/.ready
 # The core's suites on every Python and pluggy that it supports and this machine has.
 test-all:
 	$(PYTHON) tests/matrix.py $(ARGS)
+
+# The SDKs' own suites with the chain in between, and libraries that are built on the SDKs.
+peers: $(PEERS)/.ready
+	$(PEERS)/bin/python tests/peers/run.py $(ARGS)
+
+clients: $(PEERS)/.clients
+	$(foreach age,latest older,$(PEERS)/$(age)/bin/python -m pytest -q tests/clients -W ignore \
+		-p no:unraisableexception $(ARGS) &&) true
 
 # What takes minutes, and what else properties can be made to meet.
 soak: $(VENV)/.ready
@@ -73,5 +82,18 @@ $(VENV)/.bench: $(VENV)/.ready tests/bench/requirements.txt
 		-r tests/bench/requirements.txt
 	@touch $@
 
+$(PEERS)/.ready: tests/peers/requirements.txt tests/constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
+		-r tests/peers/requirements.txt -e . $(call EDITABLE,cache coalesce llm)
+	@touch $@
+
+# Two environments, since some of them need older versions of the SDKs than others.
+$(PEERS)/.clients: tests/clients/latest.txt tests/clients/older.txt
+	$(foreach age,latest older,$(PYTHON) -m venv $(PEERS)/$(age) && \
+		$(PEERS)/$(age)/bin/python -m pip install -q --disable-pip-version-check \
+		-r tests/clients/$(age).txt -e . $(call EDITABLE,cache coalesce llm sandbox) &&) true
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(DEMO) build/site .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(DEMO) $(PEERS) build/site .coverage .mypy_cache .ruff_cache .pytest_cache
