@@ -245,7 +245,10 @@ def test_a_guardrail_of_which_nothing_was_counted_holds_loudly() -> None:
     verdict = judge.verdict()
 
     assert ("hold", True) == (verdict.action, verdict.loud)
-    assert verdict.why == "nothing was counted of error of served prices and wrong answers"
+    assert verdict.why == (
+        "nothing was counted of error of served prices and wrong answers; do not guard what cannot "
+        "be counted"
+    )
 
 
 def test_without_a_time_before_the_ramp_it_holds_loudly() -> None:

@@ -97,7 +97,8 @@ def no_gain(signals: Sequence[str]) -> str:
 
 def no_data(evidence: Sequence[Evidence]) -> str:
     """Return what nothing was counted of."""
-    return f"nothing was counted of {_and([one.words for one in evidence])}"
+    names = _and([one.words for one in evidence])
+    return f"nothing was counted of {names}; do not guard what cannot be counted"
 
 
 def few_subjects(step: Step, needed: int, *, waiting_helps: bool) -> str:
