@@ -34,6 +34,8 @@ async def start(argo: Argo, flag: str) -> None:
     """Begin to ramp FLAG by its plan."""
     ramp = await Desk(argo).start(flag)
     say(f"{flag}: {', '.join(ramp.plan.steps)}, each for {ramp.plan.at_least} at least")
+    if ramp.intent is not None:
+        say(f"{flag} is off for {ramp.plan.baseline} first, while what is usual without it is learned")
     if context_of(argo).single_process:
         say("[argo] shared is memory://, so that no running program sees this ramp")
 
