@@ -35,7 +35,7 @@ async def start(argo: Argo, flag: str) -> None:
     ramp = await Desk(argo).start(flag)
     say(f"{flag}: {', '.join(ramp.plan.steps)}, each for {ramp.plan.at_least} at least")
     if ramp.intent is not None:
-        say(f"{flag} is off for {ramp.plan.baseline} first, while what is usual without it is learned")
+        say(f"{flag} is off for {ramp.plan.baseline} first, to learn what is usual without it")
     if context_of(argo).single_process:
         say("[argo] shared is memory://, so that no running program sees this ramp")
 
