@@ -113,5 +113,5 @@ class Audits:
 
 
 def _comparable(call: Call, outcome: Outcome) -> bool:
-    """Return whether an answer to *call* is the same whenever it is asked: no opinion, no stream."""
+    """Return whether an answer to *call* is the same each time: no opinion, no stream."""
     return call.operation.kind == "fetch" and not isinstance(outcome.value, Stream)
