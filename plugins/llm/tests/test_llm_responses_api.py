@@ -6,13 +6,14 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, BlockingArgo
 from argo_mw_cache.plugin import CachePlugin
-from argo_mw_llm import LlmPlugin, transport
+from argo_mw_llm import LlmPlugin, chain, transport
 from argo_mw_llm.cost_file import COSTS, read
 from argo_mw_sandbox import Fault, Sandbox
 
@@ -92,6 +93,20 @@ async def test_what_goes_on_from_a_stored_conversation_is_never_shared(
             events = await client.responses.create(**ask, stream=True)
             assert [event async for event in events]
     assert 6 == sandbox.counts_of("openai").requests
+
+
+async def test_messages_in_a_container_are_never_shared(
+    sandbox: Sandbox, open_argo: OpenArgo
+) -> None:
+    ask: dict[str, Any] = {"model": MODELS["claude"], "max_tokens": 99, "container": "container_1"}
+    ask["messages"] = [{"role": "user", "content": "RSI 30?"}]
+    async with open_argo(plugins=LAYERS) as argo:
+        async with anthropic.AsyncAnthropic(
+            api_key="k", base_url=sandbox.url("claude"), middleware=[chain(argo)]
+        ) as client:
+            await asyncio.gather(*(client.messages.create(**ask) for _ in range(2)))
+            await client.messages.create(**ask)
+    assert 3 == sandbox.counts_of("claude").requests
 
 
 async def test_a_call_of_a_tool_is_not_kept(sandbox: Sandbox, open_argo: OpenArgo) -> None:

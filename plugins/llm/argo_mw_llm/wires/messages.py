@@ -116,6 +116,10 @@ class Messages(Wire):
             raise NoBoundError(msg)
         return Bound(prompt_size(body), output, _thinking(body), cached=dearest_cache(body))
 
+    def is_alone(self, body: JSON) -> bool:
+        """Return whether the request *body* goes on in a container that the provider has kept."""
+        return bool(body.get("container"))
+
 
 def usage_of(counts: object) -> Usage | None:
     """Read a ``usage``; cache writes without a lifetime are for five minutes.
