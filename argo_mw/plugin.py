@@ -111,6 +111,9 @@ from argo_mw.chain.counts import (
     SubjectCounts,
     total,
 )
+from argo_mw.chain.moves import (
+    moved,
+)
 from argo_mw.chain.refresh import (
     Refresh,
 )
@@ -415,6 +418,7 @@ __all__ = [
     "is_final",
     "is_time_limit",
     "layers_of",
+    "moved",
     "observe",
     "observes",
     "operation",

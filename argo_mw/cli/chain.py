@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
-from argo_mw.app.application import Argo, engine_of
-from argo_mw.base.errors import BadParameter, UnknownOperation
-from argo_mw.cli.output import console, print_json, say
+from argo_mw.app.application import Argo, context_of, engine_of
+from argo_mw.base.errors import BadParameter, SharedUnavailable, UnknownOperation
+from argo_mw.chain.moves import moved
+from argo_mw.cli.output import console, echo, print_json, say
 from argo_mw.cli.run import with_argo
 from argo_mw.flags.parse import format_rule
 
@@ -88,6 +89,19 @@ async def explain(
     for one in explained:
         table.add_row(one.name, "yes" if one.on else "no", one.flag, one.text)
     console().print(table)
+    for line in await _moves(argo, operation):
+        echo(line)
+
+
+async def _moves(argo: Argo, operation: str) -> list[str]:
+    """Return what ramped flags move to other upstreams, as far as running programs have counted."""
+    try:
+        found = await context_of(argo).counters.read("fleet")
+    except SharedUnavailable:
+        return []
+    counts = [one for i in found for one in i.counts if one.operation == operation]
+    flags = sorted({flag for one in counts for flag, _ in one.arms})
+    return [f"with {flag} ramped, {line}" for flag in flags for line in moved(flag, counts)]
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ SURFACES = {
     """,
     "argo_mw.plugin": """
         ASKED_AT Asker Flag FlagControl Rule ShadowResult Shadowed flags_of
-        AUDIT BLAMELESS Block Counters CountersOf Counts Histogram InstanceCounts SubjectCounts Watch total
+        AUDIT BLAMELESS Block Counters CountersOf Counts Histogram InstanceCounts SubjectCounts Watch moved total
         ALONE Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching
         BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus

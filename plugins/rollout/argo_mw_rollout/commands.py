@@ -11,10 +11,9 @@ import click
 from rich.table import Table
 
 from argo_mw.cli import ExitCode, console, echo, print_json, say, with_argo
-from argo_mw.plugin import Argo, ConfigError, context_of
+from argo_mw.plugin import Argo, ConfigError, context_of, moved
 from argo_mw_rollout.desk import Desk, place_of
 from argo_mw_rollout.latency import beside, percentiles
-from argo_mw_rollout.moves import moved
 from argo_mw_rollout.ramp import Ramp
 from argo_mw_rollout.ramps import Ramps
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from argo_mw.plugin import Counts
+from argo_mw.chain.counts import Counts
 
 _LEAST_CALLS: Final = 50
 _LEAST_SHARE: Final = 0.05
+_LEAST_RATIO: Final = 1.5
 
 
 def moved(flag: str, counts: Iterable[Counts]) -> list[str]:
-    """Return which requests go elsewhere in the treatment of *flag*, one line for each operation.
+    """Return which requests go elsewhere in the treatment of *flag*, in lines for people.
 
     For each upstream the share of an arm's loads that it was asked for is compared, and how many
     calls shared a request there: a layer that asks others, one by one, may cost more requests in
     one place and fewer in another.
+
+    Args:
+        flag: The flag.
+        counts: What instances have counted, of all arms.
     """
     arms: dict[str, dict[str, Counts]] = {}
     for one in counts:
@@ -41,18 +46,24 @@ def _moved(operation: str, treatment: Counts, control: Counts) -> list[str]:
             one.asked.get(upstream, 0) / total
             for one, total in zip((treatment, control), asked, strict=True)
         ]
-        if abs(shares[0] - shares[1]) >= _LEAST_SHARE:
-            sizes = [_calls_of_a_request(one, upstream) for one in (treatment, control)]
+        sizes = [_calls_of_a_request(one, upstream) for one in (treatment, control)]
+        elsewhere = abs(shares[0] - shares[1]) >= _LEAST_SHARE
+        apart = min(shares) > 0.0 and max(sizes) >= _LEAST_RATIO * min(sizes)
+        if elsewhere or apart:
             lines.append(
                 f"{operation}: {upstream} is asked for {shares[0]:.0%} of treatment's loads and "
-                f"{shares[1]:.0%} of control's; a request there answers {sizes[0]} and {sizes[1]}"
+                f"{shares[1]:.0%} of control's; a request there answers {_calls(sizes[0])} "
+                f"and {_calls(sizes[1])}"
             )
     return lines
 
 
-def _calls_of_a_request(counts: Counts, upstream: str) -> str:
+def _calls_of_a_request(counts: Counts, upstream: str) -> float:
     requests = counts.requests_to.get(upstream, 0.0)
-    if not requests:
+    return counts.asked.get(upstream, 0) / requests if requests else 0.0
+
+
+def _calls(number: float) -> str:
+    if number == 0.0:
         return "none"
-    calls = counts.asked.get(upstream, 0) / requests
-    return f"{calls:.1f} calls" if calls >= 1.05 else "1 call"
+    return f"{number:.1f} calls" if number >= 1.05 else "1 call"
