@@ -23,9 +23,9 @@ _BASIS_POINTS: Final = 1e4
 _MAX_MOVE: Final = 5.0
 """Sigmas to which a move is cut before it is compared with those of peers."""
 _COVERAGE_DECAY: Final = 0.9
-_MAX_MINUTES: Final = 30_000
-"""Minutes of trading that are learned from one answer: what is older hardly counts, and half-yearly
-bars of four hours would hold the event loop for a quarter of a second."""
+_MAX_MINUTES: Final = 6_000
+"""Minutes of trading that are learned from one answer, each in 3.5 µs: what is older counts an
+eighth, and half a year of bars of four hours would hold the event loop for most of a second."""
 _SETTLE: Final = 5
 """Minutes of one answer after which the level follows: what counts as a jump depends on it."""
 _MAX_GAP: Final = 4 * DAY
