@@ -288,6 +288,6 @@ def test_nothing_to_ask_is_wrong_usage(sandbox: SandboxProcess, tmp_path: Path) 
 
 def test_a_failure_is_one_line_and_exit_code_1(sandbox: SandboxProcess, tmp_path: Path) -> None:
     config = configure(tmp_path, sandbox, "sqlite")
-    code, out, err = finish(start(config, "ask", "-m", "gpt-1", "RSI?"))
+    code, out, err = finish(start(config, "ask", "-m", "nobody-1", "RSI?"))
     assert (1, b"") == (code, out)
     assert 1 == len(err.splitlines())
