@@ -40,6 +40,11 @@ class ClientView:
         """Return the client that sends what *call_next* is called with."""
         return cls(_client_behind(call_next), blocking=blocking)
 
+    @property
+    def known(self) -> bool:
+        """Whether it could be found."""
+        return self._client is not None
+
     def identity(self, request: APIRequest) -> Identity:
         """Return where *request* goes, and on whose account."""
         if self._client is None:
@@ -79,6 +84,12 @@ class ClientView:
             options=request.options,
             retries_taken=request.retries_taken,
         )
+
+    def whole(self, request: APIRequest, view: Any) -> Any:
+        """Return the SDK's *view* of a response that it was not to read, as if it had read it."""
+        if not self.known or isinstance(view, httpx2.Response):
+            return view
+        return self.view(request, view.http_response)
 
     def _url(self, request: APIRequest) -> httpx2.URL:
         assert self._client is not None

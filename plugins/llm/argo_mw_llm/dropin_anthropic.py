@@ -67,7 +67,7 @@ class ChainMiddleware(anthropic.Middleware):
         )
 
         async def send(changes: Mapping[str, object]) -> Answer:
-            view: AsyncView = await call_next(_unread(request, changes))
+            view: AsyncView = await call_next(_unread(request, changes, client))
             return await own.take(_response_in(view, request), view)
 
         try:
@@ -76,9 +76,10 @@ class ChainMiddleware(anthropic.Middleware):
             raise _timeout(client.http_request(request), error) from error
         view = own.of(answer)
         if view is not None:
-            if not asked.in_pieces:
-                await _response_in(view, request).aread()
-            return view
+            if asked.in_pieces:
+                return view
+            await _response_in(view, request).aread()
+            return client.whole(request, view)
         response = response_of(answer, client.http_request(request))
         if not asked.in_pieces:
             await response.aread()
@@ -114,7 +115,7 @@ class ChainMiddleware(anthropic.Middleware):
             came.append(own)
 
             async def send(changes: Mapping[str, object]) -> Answer:
-                view: BlockingView = await in_thread(call_next, _unread(request, changes))
+                view: BlockingView = await in_thread(call_next, _unread(request, changes, client))
                 return await own.take(_response_in(view, request), view)
 
             return await exchange(inner, asked, send)
@@ -125,9 +126,10 @@ class ChainMiddleware(anthropic.Middleware):
             raise _timeout(client.http_request(request), error) from error
         view = came[0].of(answer) if came else None
         if view is not None:
-            if not asked.in_pieces:
-                _response_in(view, request).read()
-            return view
+            if asked.in_pieces:
+                return view
+            _response_in(view, request).read()
+            return client.whole(request, view)
         response = response_of(answer, client.http_request(request), argo)
         if not asked.in_pieces:
             response.read()
@@ -208,7 +210,7 @@ def _body_of(request: APIRequest) -> dict[str, Any] | None:
     return {**body, **(request.options.extra_json or {})}
 
 
-def _unread(request: APIRequest, changes: Mapping[str, object]) -> APIRequest:
+def _unread(request: APIRequest, changes: Mapping[str, object], client: ClientView) -> APIRequest:
     """Return *request* such that the SDK leaves the body of its answer to us, who bound it."""
     if changes:
         body = request.json
@@ -216,7 +218,12 @@ def _unread(request: APIRequest, changes: Mapping[str, object]) -> APIRequest:
         request = request.copy(body=changed)
     if request.stream or _mode(request) == "stream":
         return request
-    return request.copy(headers={**request.headers, _RAW_RESPONSE: "stream"})
+    if not client.known:
+        return request.copy(headers={**request.headers, _RAW_RESPONSE: "stream"})
+    # Not by a header, since a cloud's signature covers those.
+    unread = request.copy()
+    unread.stream = True
+    return unread
 
 
 def _response_in(view: AsyncView | BlockingView, request: APIRequest) -> httpx2.Response:

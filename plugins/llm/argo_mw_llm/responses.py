@@ -10,7 +10,8 @@ import httpx2
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, ArgoError, BudgetExceeded, Refusal, StreamAborted
 from argo_mw_llm.answers import RawResponse
-from argo_mw_llm.bodies import BodyTooLarge, Replayed, kept_on
+from argo_mw_llm.bodies import Replayed, kept_on
+from argo_mw_llm.pieces import BodyTooLarge
 from argo_mw_llm.streams import AnswerStream
 
 Answer = RawResponse | AnswerStream[bytes]
@@ -128,8 +129,7 @@ async def _next(
         return await anext(reader, None)
     except StreamAborted as error:
         # The caller whose request it was gets what was raised, the others a copy of it.
-        cause = stream.broken_by if own else None
-        cause = cause or error.__cause__
+        cause: BaseException | None = (stream.broken_by if own else None) or error.__cause__
         if isinstance(cause, BodyTooLarge):
             return error  # which says what to do: an SDK would only say that it cannot be read
         if isinstance(cause, Exception) and not isinstance(cause, ArgoError):
