@@ -45,6 +45,7 @@ class Shape:
         prior: The expected variance of a minute by bucket, 1 on average over the regular
             session; which is assumed before anything was seen.
         usual: The expected sigma of a minute by bucket, over that of the day's mean minute.
+        contrast: The sum of the squares by which the prior of each minute differs from 1.
         elapsed: The sum of ``usual`` over the minutes before each one, and at last over all of
             them, which is their number.
     """
@@ -54,12 +55,17 @@ class Shape:
     ends: tuple[int, ...]
     prior: tuple[float, ...]
     usual: tuple[float, ...] = field(init=False)
+    contrast: float = field(init=False)
     elapsed: tuple[float, ...] = field(init=False)
 
     @usual.default
     def _usual(self) -> tuple[float, ...]:
         mean = sum(sqrt(self.prior[bucket]) for bucket in self.bucket) / len(self.bucket)
         return tuple(sqrt(prior) / mean for prior in self.prior)
+
+    @contrast.default
+    def _contrast(self) -> float:
+        return sum((self.prior[bucket] - 1.0) ** 2 for bucket in self.bucket)
 
     @elapsed.default
     def _elapsed(self) -> tuple[float, ...]:

@@ -39,6 +39,12 @@ _PROFILE_TRADES: Final = 25.0
 """For how many days, and for how many trades more, the prior of a bucket's variance counts. One day
 says little of the others, however many minutes of it there are, since they share its weather; and
 of few minutes chance takes its part."""
+_STRENGTH_DAYS: Final = 4.0
+"""For how many days it counts that the prior profile is as strong as it is: one day shows its
+strength to within 0.6, and symbols differ by 0.3."""
+_MAX_STRENGTH: Final = 1.5
+_STEP: Final = 0.02
+"""By how much the strength must have changed for the profile to be computed anew."""
 _PROFILE_PRIOR: Final = 60.0
 _SETTLED: Final = 300.0
 _FLOOR: Final = 0.1
@@ -66,6 +72,9 @@ class Volatility:
     _trades: list[float] = field(factory=lambda: [0.0] * 3)
     _profile_sums: list[float] = field(factory=lambda: [0.0] * BUCKETS)
     _profile_counts: list[float] = field(factory=lambda: [0.0] * BUCKETS)
+    _contrast: float = 0.0
+    _contrast_seen: float = 0.0
+    _amplitude: float = field(default=1.0, init=False, eq=False)
     _priors: list[float] = field(factory=lambda: [_PROFILE_PRIOR] * BUCKETS, init=False, eq=False)
     _silence: float = field(default=1.0, init=False, eq=False)
     _shape: Shape | None = field(default=None, init=False, eq=False)
@@ -75,6 +84,7 @@ class Volatility:
     def profile(self, bucket: int, prior: float) -> float:
         """Return the variance of a minute in *bucket*, as a multiple of the day's average."""
         weight = self._priors[bucket]
+        prior = 1.0 + self._amplitude * (prior - 1.0)
         return (prior * weight + self._profile_sums[bucket]) / (
             weight + self._profile_counts[bucket]
         )
@@ -83,6 +93,7 @@ class Volatility:
         """Return the profile of a day of *shape* by bucket, and the square roots of it."""
         if self._shape is not shape:
             self._shape = shape
+            self._amplitude = self._strength(shape)
             chance = _PROFILE_TRADES * self._minutes_per_trade() * self._noise()
             self._priors = [_PROFILE_DAYS * width + chance for width in shape.width]
             self._squares = [self.profile(b, prior) for b, prior in enumerate(shape.prior)]
@@ -106,6 +117,9 @@ class Volatility:
             relative = square * weights[2] / sums[2]
             self._profile_sums[bucket] += min(relative, _CAP * profile * self._silence)
             self._profile_counts[bucket] += 1.0
+            contrast = prior - 1.0
+            self._contrast_seen += contrast * (min(relative, _CAP * profile * self._silence) - 1.0)
+            self._contrast += contrast * contrast
             if self._shape is not None:
                 self._squares[bucket] = profile = self.profile(bucket, self._shape.prior[bucket])
                 self._roots[bucket] = sqrt(profile)
@@ -124,6 +138,10 @@ class Volatility:
         sigma += _BELIEF[0] * self._credibility(0) * (fast - sigma)
         self.level = max(sigma, _FLOOR * slow) ** 2 + _TINY
         self._silence = self._minutes_per_trade()
+        shape = self._shape
+        if shape is not None and abs(self._strength(shape) - self._amplitude) > _STEP:
+            self._shape = None
+            self.profile_of(shape)
 
     def seed(self, level: float) -> None:
         """Assume a sigma² of a minute of *level*, in bp², until trades show another one."""
@@ -136,6 +154,18 @@ class Volatility:
         """Return whether it was learned with as many *buckets* and averages as there are."""
         averages = len(self._sums) == len(self._weights) == len(self._trades) == len(HALF_LIVES)
         return averages and len(self._profile_sums) == len(self._profile_counts) == buckets
+
+    def _strength(self, shape: Shape) -> float:
+        """Return how strong its profile is, over the prior one of a day of *shape*.
+
+        It is the slope of what was seen in a minute on what was expected of it: one number for all
+        buckets, and so soon known.
+        """
+        believed = _STRENGTH_DAYS * shape.contrast
+        if believed <= 0.0:
+            return 1.0
+        slope = (self._contrast_seen + believed) / (self._contrast + believed)
+        return min(max(slope, 0.0), _MAX_STRENGTH)
 
     def _minutes_per_trade(self) -> float:
         """Return how many minutes there are for each trade, which moves the price for all."""

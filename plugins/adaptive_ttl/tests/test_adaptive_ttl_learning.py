@@ -315,3 +315,20 @@ def test_misprints_of_any_size_do_not_break_learning(step: int) -> None:
     assert symbol.volatility.level > 0.0
     assert symbol.sigma_per_day is not None
     assert math.isfinite(symbol.sigma_per_day)
+
+
+def test_how_strong_the_daily_profile_is_is_known_within_weeks() -> None:
+    """A stock that moves at noon as at the open shows it long before each bucket has."""
+    calendar = Calendars().of("AAPL", 1_718_726_400.0)
+    shape = calendar.day(1_718_726_400.0).shape
+    volatility = Volatility()
+    chance = random.Random(7)
+    for _ in range(20):
+        for bucket in shape.bucket:
+            volatility.profile_of(shape)
+            volatility.learn(chance.gauss(0.0, 5.0), bucket, shape.prior[bucket])
+        volatility.settle()
+    squares, _ = volatility.profile_of(shape)
+
+    assert shape.prior[shape.bucket[0]] > 8.0
+    assert squares[shape.bucket[0]] < 2.5

@@ -193,3 +193,37 @@ def test_a_first_answer_with_one_bar_lives_by_its_class() -> None:
         lives[name] = policy.decide(known).ttl
 
     assert lives["BTC-USD"] < 300.0 < lives["USDC-USD"]
+
+
+def known_stock() -> tuple[ThinStock, Situation]:
+    stock = ThinStock()
+    stock.trade(5)
+    symbol = stock.stats.symbols["THIN"]
+    now = float(symbol.day.when(120)) + 5.0
+    symbol.over, symbol.gapped = 120, False
+    return stock, Situation("market_data", "THIN", now, stock.calendar, symbol, True)
+
+
+def test_the_reason_tells_trades_budget_score_and_who_decides() -> None:
+    stock, situation = known_stock()
+    why = stock.policy.decide(situation).why()
+
+    assert "%/day" in why
+    assert "trades/min" in why
+    assert "% of the fetches due are spent" in why
+    assert "of fixed spacing's (score" in why
+    assert "the model decides" in why
+
+
+def test_fixed_spacing_decides_where_the_model_has_lost_its_trial() -> None:
+    stock, situation = known_stock()
+    symbol = stock.stats.symbols["THIN"]
+    symbol.urgency = 9.0
+    hurried = stock.policy.decide(situation).ttl
+    symbol.fetch_rate.trial.wait = 3.0
+    spaced = stock.policy.decide(situation)
+
+    assert hurried < 0.6 * spaced.ttl
+    assert 480.0 <= spaced.ttl <= 780.0
+    assert spaced.recheck is None
+    assert "fixed spacing decides" in spaced.why()
