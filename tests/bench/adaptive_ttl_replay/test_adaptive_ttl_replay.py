@@ -52,6 +52,12 @@ def until(tallies: list[Tally], moment: float) -> list[list[float]]:
     return [[at for at in tally.fetched_at if at <= moment] for tally in tallies]
 
 
+@pytest.fixture(autouse=True)
+def _state_of_each_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each replay keep what it learns in its own directory, or the next would begin with it."""
+    monkeypatch.delenv("ARGO_MW_STATE_DIR", raising=False)
+
+
 Decided = tuple[float, str, object]
 
 
