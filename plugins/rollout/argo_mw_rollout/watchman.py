@@ -75,8 +75,8 @@ class Watchman:
                 await self.look()
             except (SharedUnavailable, TimeLimitExceeded) as error:
                 self._store_is_away(str(error))
-            except ArgoError as error:
-                self._context.warn_once("rollout", f"ramps are not judged: {error}")
+            except Exception as error:  # the next look may succeed; a judge that is gone never does
+                self._context.warn_once("rollout", f"ramps are not judged: {error!r}")
             else:
                 self._away = False
 
@@ -91,15 +91,18 @@ class Watchman:
 
         Raises:
             SharedUnavailable: The store is away; nothing was changed.
-            ArgoError: A flag cannot be set.
+            ConfigError: The list of ramps cannot be read.
         """
         if not await self._leads():
             return
         for flag in await self._ramps.flags():
             try:
                 await self._judge(flag)
-            except ConfigError as error:
-                self._context.warn_once("rollout", f"the ramp of {flag!r} holds: {error}")
+            except (SharedUnavailable, TimeLimitExceeded):
+                raise
+            except Exception as error:  # of one ramp: the others are judged all the same
+                why = str(error) if isinstance(error, ArgoError) else repr(error)
+                self._context.warn_once("rollout", f"the ramp of {flag!r} holds: {why}")
 
     async def _leads(self) -> bool:
         ttl = self._config().lease_ttl

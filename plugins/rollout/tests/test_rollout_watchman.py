@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from argo_mw import SharedUnavailable
-from argo_mw.plugin import Shared, SubjectCounts
+from argo_mw.plugin import Codecs, Shared, SubjectCounts
 from argo_mw_rollout.plan import Plan
 from argo_mw_rollout.ramp import LEARNING
 
@@ -142,6 +142,40 @@ async def test_a_second_judge_does_nothing_while_the_first_holds_the_lease(world
     await first.resign()
     await second.look()
     assert second.lease is not None
+
+
+async def test_a_bug_holds_the_ramp_loudly_and_the_judge_goes_on(world: World) -> None:
+    def broken(counts: SubjectCounts, dice: random.Random) -> None:
+        raise ZeroDivisionError
+
+    await world.start(HARMLESS)
+    await world.pass_by(2400)
+    world.counters.harm = broken
+    await world.pass_by(3600)
+    assert [rule for _, rule in world.flags.history] == ["25%"]
+    assert [line for line in world.said if "ZeroDivisionError" in line]
+    world.counters.harm = corrupt
+    await world.pass_by(3600)
+    assert (await world.ramp()).status == "rolled back"
+
+
+async def test_a_ramp_of_another_version_holds_and_the_others_are_judged(world: World) -> None:
+    await world.start(HARMLESS)
+    key = "argo:rollout:of:other"
+    await world.shared.set(key, b"nonsense")
+    names = Codecs().encode(["other", FLAG], "argo:rollout:flags")
+    await world.shared.set("argo:rollout:flags", names)
+    await world.pass_by(2400)
+    assert any("'other' holds" in line for line in world.said)
+    assert world.flags.now == "25%"
+
+
+async def test_statistics_of_another_version_hold_the_ramp(world: World) -> None:
+    await world.start(HARMLESS, judge={"version": 99})
+    await world.pass_by(60)
+    ramp = await world.ramp()
+    assert ramp.loud
+    assert "abort it, and start it again" in ramp.hold
 
 
 class Mortal:
