@@ -152,11 +152,12 @@ def test_a_layer_that_does_harm_is_rolled_back_in_the_whole_fleet_and_stays_so(
         member.end()
     for member in members:
         member.start()
-    time.sleep(3.0)
-    for one in [member.ask() for member in members]:
-        assert one["rolled_back"]
-        assert one["served"] > 0
+
+    def serves_without_it(one: dict[str, object]) -> bool:
         assert one["shaped"] == 0
+        return bool(one["rolled_back"]) and one["served"] > 0
+
+    wait_for(members, serves_without_it)
 
 
 @SLOWLY
