@@ -1,7 +1,7 @@
 """How often the judge of rollouts errs, and how soon it sees harm, on a simulated service.
 
-The service, with its rates and noises, is described in ``rollout_stage/service.py``. A ramp has the steps 10,
-25 and 50 %, half an hour each at least, and is judged at every fifth block. Blocks are of 30 s where
+The service, with its rates and noises, is described in ``rollout_stage/service.py``. A ramp has the steps 10
+and 50 %, half an hour each at least, and is judged at every fifth block. Blocks are of 30 s where
 harm is to be detected, and longer where ramps are long. Each ramp has a service and a seed of its own.
 
 - ``false_rollback_upper``: of ramps of a layer that does nothing, followed for ``--hours``, the
@@ -24,9 +24,10 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 
+from attrs import evolve
 from scipy.stats import beta
 
-from argo_mw_rollout.statistics import GUARDRAILS, Rules
+from argo_mw_rollout.statistics import GUARDRAILS
 from tests.bench.rollout_stage import hits, ramps
 from tests.bench.rollout_stage.fixed import calls_needed
 from tests.bench.rollout_stage.ramps import Ramp
@@ -128,7 +129,7 @@ def _last_step(seed: int, name: str, effect: Effect | None = None) -> tuple[str,
         effect or TWICE[name],
         hours=120.0 if wrong else 20.0,
         steps=ramps.STEPS[-1:],
-        rules=Rules(guardrails, steps=len(ramps.STEPS)),
+        rules=evolve(ramps.RULES, guardrails=guardrails),
         seconds=600.0 if wrong else 240.0,
     )
     return name, ramp
@@ -137,11 +138,10 @@ def _last_step(seed: int, name: str, effect: Effect | None = None) -> tuple[str,
 def _harm(base: int, number: int, effect: Effect, metric: str, size: float) -> dict[str, object]:
     found = [ramps.run(base + i, effect, hours=2.0, steps=(10.0,), tide=0.0) for i in range(number)]
     seen = [one for one in found if one.metric]
-    rules = Rules(steps=len(ramps.STEPS))
     return {
         "detected": len(seen) / number,
         "calls": round(statistics.median(one.calls if one.metric else 1e9 for one in found)),
-        "fixed_calls": round(calls_needed(metric, size, rules, 10.0)),
+        "fixed_calls": round(calls_needed(metric, size, ramps.RULES, 10.0)),
         "by": {name: sum(one.metric == name for one in seen) for name in GUARDRAILS},
     }
 

@@ -9,7 +9,10 @@ from attrs import frozen
 from argo_mw_rollout.statistics import Judge, Rules, Verdict
 from tests.bench.rollout_stage.service import NONE, SECONDS, Effect, Service
 
-STEPS = (10.0, 25.0, 50.0)
+STEPS = (10.0, 50.0)
+RULES = Rules(steps=len(STEPS), warm_up=120.0)
+"""What a plan with these steps is judged by."""
+
 LOOK = 5
 """Blocks between two looks."""
 
@@ -50,12 +53,12 @@ def run(
         effect: What the layer does.
         hours: When it ends, if it is neither switched on nor rolled back before.
         steps: The shares, in percent.
-        rules: What it is judged by; by default what a plan with three steps has.
+        rules: What it is judged by; :data:`RULES` by default.
         tide: By what part the calls of an hour are more or less than on average.
         seconds: How long a block is.
     """
     service = Service(seed, tide)
-    judge = Judge(rules or Rules(steps=len(STEPS)))
+    judge = Judge(rules or RULES)
     judge.learn(service.before())
     now, end = 0.0, hours * 3600.0
     verdict = judge.verdict()
