@@ -7,7 +7,7 @@ Nothing is sent; counts of each subject are drawn for each block of 30 s, with t
   (sigma 0.5).
 - Latency is heavy-tailed: its logarithm has a Laplace distribution (scale 0.4, so that the tail is
   a power law of index 2.5 and the third moment is infinite) around the sum of a level of the subject's
-  own (sigma 0.3), a daily pattern (0.2), and two autoregressive processes: one that all subjects
+  own (sigma 0.25), a daily pattern (0.2), and two autoregressive processes: one that all subjects
   share (sigma 0.25, half-life 10 min), and one of each subject's own (sigma 0.2, half-life 3 min).
 - 0.2 % of calls fail; every 12 h on average 20 % do for 3 minutes, in both arms.
 - 80 % of calls need a request, more or less by subject (sigma 0.3) and hour. The cost of a request is
@@ -92,7 +92,7 @@ class Service:
         self._random = random = np.random.default_rng(seed)
         popularity = random.lognormal(0.0, 0.5, SUBJECTS)
         self._popularity = popularity / popularity.sum()
-        self._level = random.normal(0.0, 0.3, SUBJECTS)
+        self._level = random.normal(0.0, 0.25, SUBJECTS)
         self._usd = random.lognormal(-0.045, 0.3, SUBJECTS) * USD
         self._need = np.minimum(REQUESTS * random.lognormal(-0.045, 0.3, SUBJECTS), 0.95)
         self._distance = random.lognormal(-0.045, 0.3, SUBJECTS) * DISTANCE

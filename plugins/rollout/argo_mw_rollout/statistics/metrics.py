@@ -73,8 +73,8 @@ class Guardrail:
 
 
 GUARDRAILS: Mapping[str, Guardrail] = {
-    "errors": Guardrail(0.002, 0.25),
-    "slow": Guardrail(0.20, 0.10),
+    "errors": Guardrail(0.002, 0.20),
+    "slow": Guardrail(0.20, 0.15),
     "slowest": Guardrail(0.30, 0.05),
     "requests": Guardrail(0.05, 0.05),
     "usd": Guardrail(0.05, 0.10),
