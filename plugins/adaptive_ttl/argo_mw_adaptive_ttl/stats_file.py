@@ -121,7 +121,6 @@ class StatsFile:
                 error=str(error),
             )
             return
-        stats.pools = dict(saved.pools)
         for one in saved.symbols:
             if now - one.seen_at <= stats.forget_after and len(stats) < stats.max_symbols:
                 try:
@@ -129,6 +128,7 @@ class StatsFile:
                 except ConfigError:
                     continue
                 stats.add(_revive(one, stats, calendars, now))
+        stats.pools = {n: pool for n, pool in saved.pools.items() if stats.members[n] > 0}
 
     def _write(self, symbols: Sequence[Symbol], pools: Mapping[str, FetchRate]) -> None:
         saved = SavedStats(VERSION, pools, [_saved(symbol) for symbol in symbols])

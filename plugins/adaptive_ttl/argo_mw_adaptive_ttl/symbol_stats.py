@@ -47,6 +47,7 @@ class SymbolStats:
         self.factors: dict[str, FactorModel] = {}
         self.pools: dict[str, FetchRate] = {}
         self.members: Counter[str] = Counter()
+        self._seen: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -85,12 +86,16 @@ class SymbolStats:
         self.factors = previous.factors
         self.pools = previous.pools
         self.members = previous.members
+        self._seen = previous._seen
 
     def learn(self, name: str, bars: Bars, calendar: Calendar, now: float) -> Symbol:
         """Learn from *bars* of symbol *name* on *calendar*, fetched at epoch second *now*.
 
         Minutes that are known already are skipped, so learning an answer twice is harmless.
         """
+        if now - self._seen.get(calendar.name, now) > self.forget_after:
+            self._forget(calendar.name)
+        self._seen[calendar.name] = now
         symbol = self.symbols.get(name)
         if symbol is not None and now - symbol.seen_at > self.forget_after:
             self.remove(name)
@@ -104,6 +109,13 @@ class SymbolStats:
             Estimator(symbol, self.factor(calendar), self.prior_loading).learn(bars, now)
             symbol.seen_at = now
         return symbol
+
+    def _forget(self, calendar: str) -> None:
+        """Forget the symbols of the calendar of this name, which are unseen, and their account."""
+        self.pools.pop(calendar, None)
+        unseen = [one.name for one in self.symbols.values() if one.calendar.name == calendar]
+        for name in unseen:
+            self.remove(name)
 
     def _begin(self, name: str, calendar: Calendar, bars: Bars) -> Symbol:
         while len(self.symbols) >= self.max_symbols:

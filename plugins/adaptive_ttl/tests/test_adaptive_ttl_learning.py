@@ -332,3 +332,17 @@ def test_how_strong_the_daily_profile_is_is_known_within_weeks() -> None:
 
     assert shape.prior[shape.bucket[0]] > 8.0
     assert squares[shape.bucket[0]] < 2.5
+
+
+def test_a_pool_that_is_unseen_for_long_is_begun_anew(calendar: Calendar) -> None:
+    """What its symbols spent years ago, when prices moved less, says nothing of now."""
+    stats = SymbolStats(forget_after=3600.0)
+    closes = prices([5.0] * 400)
+    stats.learn("BTC-USD", window(closes, 90), calendar, after(90))
+    stats.learn("LTC-USD", window(closes, 95), calendar, after(95))
+    stats.pool(calendar).record(90, 0.1, 90, 450.0)
+    stats.learn("BTC-USD", window(closes, 400), calendar, after(400))
+
+    assert ["BTC-USD"] == list(stats.symbols)
+    assert 0 == stats.pool(calendar).fetches
+    assert 1 == stats.members[calendar.name]
