@@ -90,6 +90,11 @@ class BlockingArgo(BlockingCaller):
     ) -> Self:
         """Return an application that is open, until :meth:`close` or the end of the program.
 
+        Args:
+            config: As for :meth:`argo_mw.Argo.open`.
+            plugins: Further plugins, by name, beside the installed ones.
+            installed: Whether installed plugins are used.
+
         Raises:
             ConfigError: The configuration cannot be used.
             PluginError: A plugin is broken, in strict mode.

@@ -341,7 +341,9 @@ async def test_nothing_shows_the_secrets_of_an_application_whose_servers_are_awa
     spans.add_span_processor(SimpleSpanProcessor(exporter))
     monkeypatch.setattr("opentelemetry.trace.get_tracer_provider", lambda: spans)
     events: list[str] = []
-    settings = parse(merged([table, {"plugins": {"metrics": {"port": 0}}}]))
+    whole = {"anything": {"wire": "chat", "model": "m"}}  # which needs more than secrets
+    llm = {"providers": whole}
+    settings = parse(merged([table, {"plugins": {"metrics": {"port": 0}, "llm": llm}}]))
     canaries.look_into_settings(settings)
     async with AsyncExitStack() as stack:
         argo = await stack.enter_async_context(Argo.open(settings))
