@@ -8,7 +8,10 @@ compared with is fitted afterwards, per segment, to the policy's own number of f
 
 A session's first read comes before its first bar is complete and can only return the last close
 of the day before, which a fixed time to live then serves on, across the gap of the night.
-``settled_error_ratio`` is the same comparison with each session's first minute left out.
+``settled_error_ratio`` is the same comparison with each session's first minute left out, and so are
+those of ``thinned`` series, of which a random 2, 5 and 10 % of the bars are kept. A table shows each
+market, and the others without it. ``made`` prices are made by program, so that theory says where
+fetches belong.
 """
 
 from __future__ import annotations
