@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import evolve
 
-from argo_mw.plugin import Block, Counts, SubjectCounts, total
+from argo_mw.plugin import Block, Counts, SubjectCounts, seconds, total
 from argo_mw_rollout import evidence, statistics
-from argo_mw_rollout.plan import percent_of, seconds
+from argo_mw_rollout.plan import percent_of
 from argo_mw_rollout.ramp import LEARNING, Intent, Ramp
 from argo_mw_rollout.statistics import Arm, Judge
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from attrs import evolve, field, frozen, validators
 
-from argo_mw.plugin import ConfigError, Shown, suggest
+from argo_mw.plugin import BadParameter, ConfigError, Shown, seconds, suggest
 from argo_mw_rollout.statistics import GUARDRAILS, METRICS, Guardrail, Rules
 
 STEPS: Final = ("shadow", "1%", "5%", "25%", "50%", "on")
@@ -17,23 +17,8 @@ STEPS: Final = ("shadow", "1%", "5%", "25%", "50%", "on")
 SIGNALS: Final = tuple(Rules().signals)
 """The signals of a plan that names none."""
 
-_UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
 _PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 _BY: Final = ("subject", "tenant", "key")
-
-
-def seconds(written: str) -> float:
-    """Return the seconds of a duration such as ``30m`` or ``1.5h``.
-
-    Raises:
-        ValueError: It is no duration.
-    """
-    match = _DURATION.fullmatch(written.strip())
-    if match is None:
-        msg = f"{written!r} is no duration; write 30s, 10m, 2h or 1d"
-        raise ValueError(msg)
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def percent_of(step: str) -> float | None:
@@ -72,7 +57,10 @@ def _steps(_: object, __: object, steps: Sequence[str]) -> None:
 
 
 def _duration(_: object, __: object, written: str) -> None:
-    seconds(written)
+    try:
+        seconds(written)
+    except BadParameter as error:
+        raise ValueError(str(error)) from error
 
 
 def _unit(_: object, __: object, by: str) -> None:
