@@ -77,20 +77,25 @@ def compare(sdk: str, modes: Sequence[str], options: argparse.Namespace) -> int:
         print(f"{sdk} {mode}: {summary(found[mode])}", flush=True)
     if "nothing" not in found:
         return 0
-    through = [mode for mode in modes if mode in ("llm", "all")]
-    return sum(report(sdk, mode, found["nothing"], found[mode]) for mode in through)
+    failed = 0
+    for mode in (mode for mode in modes if mode in ("llm", "all")):
+        broken = newly_failed(found["nothing"], found[mode])
+        listed = excepted(sdk, mode)
+        # Once more and alone: some of these tests fail by themselves on a busy machine.
+        again = sorted(broken - listed)
+        if again:
+            broken &= listed | newly_failed(found["nothing"], run(sdk, suite, mode, "0", again))
+        failed += report(mode, broken, listed, found[mode])
+    return failed
 
 
-def report(sdk: str, mode: str, nothing: Outcomes, through: Outcomes) -> int:
+def report(mode: str, broken: set[str], listed: set[str], through: Outcomes) -> int:
     """Print the tests that fail through the chain and pass without it; return how many."""
-    listed = excepted(sdk, mode)
-    broken = newly_failed(nothing, through)
     for test in sorted(broken - listed):
         print(f"  {mode}: {test}")
-    stale = sorted(test for test in listed & set(through) if test not in broken)
-    for test in stale:
-        print(f"  {mode}: is excepted, and passes: {test}")
-    return len(broken - listed) + len(stale)
+    for test in sorted(test for test in listed & set(through) if test not in broken):
+        print(f"  {mode}: is excepted, and passes here: {test}")
+    return len(broken - listed)
 
 
 def newly_failed(nothing: Outcomes, through: Outcomes) -> set[str]:
