@@ -28,7 +28,7 @@ for _name in ("COLUMNS", "LINES"):
 def _state_of_the_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Let no fixture read the flags that are set on this machine, or leave something there."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ARGO_MW_STATE_DIR", str(tmp_path_factory.getbasetemp() / "state"))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
         yield
 
 
@@ -38,7 +38,7 @@ def _state_of_its_own(
 ) -> None:
     """Let no test read what another has left."""
     directory = tmp_path_factory.getbasetemp() / f"state-{next(_directories)}"
-    monkeypatch.setenv("ARGO_MW_STATE_DIR", str(directory))
+    monkeypatch.setenv("XDG_STATE_HOME", str(directory))
 
 
 @pytest.fixture(autouse=True)

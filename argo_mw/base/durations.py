@@ -16,7 +16,7 @@ _UNITS: Final = {
     "d": 86_400.0,
     "w": 7 * 86_400.0,
 }
-_PART: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
+_PART: Final = re.compile(r"\s{0,9}(\d{1,20}(?:\.\d{1,20})?)\s{0,9}(ms|[smhdw])")
 _MAX_TEXT: Final = 40
 
 

@@ -46,6 +46,8 @@ MAX_INSTANCES: Final = 1_000
 _KNOWN = "argo:counters:instances"
 _WATCHES = "argo:counters:watches"
 _COUNTS = "argo:counters:of:"
+_SECONDS: Final = re.compile(rb"\d{1,20}(\.\d{1,20})?")
+_NOT_IN_NAMES: Final = re.compile(r"[^\w.-]")
 _ALIVE = "argo:counters:alive:"
 _BLOCKS = "argo:counters:block:"
 _TIMEOUT = 2.0
@@ -141,7 +143,7 @@ class Counters:
         return {
             name: float(value)
             for name, value in zip(names, values, strict=True)
-            if value is not None and re.fullmatch(rb"\d+(\.\d+)?", value)
+            if value is not None and _SECONDS.fullmatch(value)
         }
 
     async def blocks(
@@ -390,4 +392,4 @@ def _build() -> str:
 
 def _machine() -> str:
     """Return the machine's name, as far as it fits into a key."""
-    return re.sub(r"[^\w.-]", "_", platform.node())[:64] or "machine"
+    return _NOT_IN_NAMES.sub("_", platform.node())[:64] or "machine"

@@ -213,6 +213,7 @@ async def test_signals_that_follow_from_other_things_are_recorded_each(database:
     against = {"score": -1.0, "confidence": 1.0, "reason": "no"}
     async with open_with(Market(failed, VIEW), clock, database) as argo:
         await argo.call("signal", symbol="AAPL")
+        await store_of(argo).flush()  # so that no write is under way while a minute passes
         await clock.advance(61)
         await argo.call("signal", symbol="AAPL")
         assert {("BUY", ("opinion",)), ("BUY", ())} == {*await recorded(argo)}

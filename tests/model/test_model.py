@@ -53,12 +53,6 @@ class HeldUp(Machine):
 
 
 @pytest.fixture(autouse=True)
-def _a_state_directory_for_each_instance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let instances keep what they remember of a store where their configuration says."""
-    monkeypatch.delenv("ARGO_MW_STATE_DIR", raising=False)
-
-
-@pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Write no log: hostile upstreams fill it."""
     logging.disable()

@@ -17,7 +17,7 @@ STEPS: Final = ("shadow", "1%", "5%", "25%", "50%", "on")
 SIGNALS: Final = tuple(Rules().signals)
 """The signals of a plan that names none."""
 
-_PERCENT: Final = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_PERCENT: Final = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)\s{0,20}%")
 _BY: Final = ("subject", "tenant", "key")
 
 
