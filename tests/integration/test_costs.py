@@ -152,7 +152,7 @@ def test_every_question_on_a_terminal_has_a_row_and_all_sums_are_the_same(tmp_pa
         )
         for number in range(2):
             ask_on_a_terminal(tmp_path, f"RSI {number}?")
-        sandbox.change(Change(faults={"glm": (Fault("trickle", pace=0.01),)}))
+        sandbox.change(Change(faults={"glm": (Fault("trickle", pace=0.1),)}))
         ask_on_a_terminal(tmp_path, "RSI 2?", leave=True)
         costs = start(tmp_path, "costs", "--json", out=subprocess.PIPE)
         [row] = json.loads(costs.communicate(timeout=60)[0])

@@ -175,6 +175,7 @@ async def test_an_answer_that_the_server_does_not_take_is_one_trouble_and_harms_
             assert 1 == await here.ask(f"small {number}")
         said = "cache: answers are not kept in the shared store, such as one of"
         await eventually(lambda: any(one.startswith(said) for one in here.troubles), TIMEOUT)
+        await here.ask("one more")  # which finds that the trial has cost the connection
         await until_whole(here)
         for number in range(100):
             assert 1 == await here.ask(f"later {number}")
