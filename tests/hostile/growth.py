@@ -15,7 +15,7 @@ LINEAR = 1.4
 """Exponents above this are no longer those of ``n log n``."""
 NOTICEABLE = 0.02
 """Seconds of CPU below which no growth is judged: too little to measure, or to hold a loop."""
-HELD = 0.05 if sys.gettrace() is None else 0.15 * (2.0 if sys.gettrace() else 1.0)
+HELD = 0.05 if sys.gettrace() is None else 0.15
 """Seconds of CPU for which one input may hold the event loop; what measures coverage adds its own."""
 _TRIES = 3
 

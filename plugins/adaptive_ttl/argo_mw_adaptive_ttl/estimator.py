@@ -23,7 +23,7 @@ _BASIS_POINTS: Final = 1e4
 _MAX_MOVE: Final = 5.0
 """Sigmas to which a move is cut before it is compared with those of peers."""
 _COVERAGE_DECAY: Final = 0.9
-_MAX_MINUTES: Final = 6_000
+_MAX_MINUTES: Final = 5_000
 """Minutes of trading that are learned from one answer, each in 3.5 µs: what is older counts an
 eighth, and half a year of bars of four hours would hold the event loop for most of a second."""
 _SETTLE: Final = 5
