@@ -186,9 +186,9 @@ class BlockingArgo(BlockingCaller):
         """See :meth:`argo_mw.Argo.reload`."""
         self._run(self._argo.reload(config))
 
-    def roll_back(self, flag: str, why: str) -> None:
+    def roll_back(self, flag: str, why: str, *, fleet: bool = False) -> None:
         """See :meth:`argo_mw.Argo.roll_back`."""
-        self._run(self._argo.roll_back(flag, why))
+        self._run(self._argo.roll_back(flag, why, fleet=fleet))
 
     @property
     def settings(self) -> Settings:

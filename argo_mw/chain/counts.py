@@ -24,8 +24,8 @@ class Counts:
         at_hand: Answers that were served without waiting, from memory.
         hits: Answers that a layer had, those at hand included, by layer.
         loads: Answers that came from an upstream.
-        errors: Calls that ended in an error, by the name of its class; ``CancelledError`` are
-            those whose caller left.
+        errors: Calls that ended in an error, by the name of its class; ``CancelledError``
+            counts calls whose caller left.
         refreshes: Answers that were asked again in the background, for no caller.
         requests: Requests to upstreams; calls may share one. Computed operations send none.
         requests_to: The same by upstream.
@@ -231,7 +231,7 @@ class SubjectCounts(Struct, array_like=True):
     """What was counted of one subject in one block of time.
 
     Attributes:
-        calls: Calls that ended, without those whose caller left.
+        calls: Calls that ended; a call whose caller left does not count.
         hits: Those of them that were answered from memory at once.
         errors: Those that ended in an error, without ``NotFound``.
         slow: Those that took longer than the first threshold of the watch.

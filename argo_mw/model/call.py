@@ -41,9 +41,9 @@ its answer is kept.
 """
 
 OWN_FAILURES = "argo.own_failures"
-"""The extension that is ``True`` where a failure is for those who wait for it, and no others.
+"""The extension that is ``True`` where only callers that wait for a failure get it.
 
-Who asks again a moment later asks anew: a client that retries by itself decides when.
+A caller that asks again a moment later asks anew: a client that retries by itself decides when.
 """
 
 ALONE = "argo.alone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import inspect
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from itertools import count
 from typing import Any
@@ -13,7 +14,15 @@ import pandas as pd
 import pytest
 from attrs import define
 
-from argo_mw import Argo, ArgoError, BadParameter, BlockingArgo, ConfigError
+from argo_mw import (
+    Argo,
+    ArgoError,
+    BadParameter,
+    BlockingArgo,
+    ConfigError,
+    Options,
+    Wrapping,
+)
 from argo_mw.testing import FakeClock
 from argo_mw_adaptive_ttl.plugin import AdaptiveTtlPlugin
 from argo_mw_cache.plugin import CachePlugin
@@ -290,7 +299,16 @@ def test_the_blocking_facade_has_every_method_of_the_application() -> None:
     def public(cls: type) -> set[str]:
         return {name for name in dir(cls) if not name.startswith("_")}
 
-    assert set() == public(Argo) - public(BlockingArgo) - {"aclose"}  # its name is close
+    shared = public(Argo) - {"aclose"}  # its name is close
+    assert set() == shared - public(BlockingArgo)
+    # Those two take what a TypedDict lists.
+    for name in sorted(shared - {"open", "wrap", "options"}):
+        one, other = getattr(Argo, name), getattr(BlockingArgo, name)
+        if callable(one):
+            assert [*inspect.signature(one).parameters] == [*inspect.signature(other).parameters]
+    for typed, method in ((Wrapping, Argo.wrap), (Options, Argo.options)):
+        takes = set(inspect.signature(method).parameters) - {"self"}
+        assert takes == typed.__required_keys__ | typed.__optional_keys__
 
 
 def test_a_notebook_needs_no_with_statement(numbers: Iterator[int]) -> None:
