@@ -128,15 +128,17 @@ class Counts:
             )
             for name in _NUMBERS:
                 value = data.get(name, 0)
-                assert isinstance(value, int | float)
+                if not isinstance(value, int | float):
+                    raise TypeError
                 setattr(made, name, value)
             for name in _BY_NAME:
                 setattr(made, name, _by_name(data.get(name, {})))
             shadows = data.get("shadows", {})
-            assert isinstance(shadows, Mapping)
+            if not isinstance(shadows, Mapping):
+                raise TypeError
             for layer, result in shadows.items():
                 made.shadows[str(layer)] = ShadowResult.of_data(result)
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             msg = "these are no counts"
             raise ValueError(msg) from error
         return made
@@ -213,7 +215,8 @@ class InstanceCounts:
             ValueError: It is no such data.
         """
         try:
-            assert isinstance(data, Mapping)
+            if not isinstance(data, Mapping):
+                raise TypeError
             return cls(
                 str(data["instance"]),
                 str(data["machine"]),
@@ -222,7 +225,7 @@ class InstanceCounts:
                 float(data["at"]),
                 tuple(Counts.of_data(one) for one in data["counts"]),
             )
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             msg = "these are no counts of an instance"
             raise ValueError(msg) from error
 
@@ -302,7 +305,8 @@ class Block:
             ValueError: It is no such data.
         """
         try:
-            assert isinstance(data, Mapping)
+            if not isinstance(data, Mapping):
+                raise TypeError
             return cls(
                 str(data["instance"]),
                 int(data["number"]),
@@ -310,7 +314,7 @@ class Block:
                 msgpack.decode(data["rows"], type=dict[str, dict[str, SubjectCounts]]),
                 int(data["dropped"]),
             )
-        except (AssertionError, KeyError, TypeError, ValueError, MsgspecError) as error:
+        except (KeyError, TypeError, ValueError, MsgspecError) as error:
             msg = "this is no block of counts"
             raise ValueError(msg) from error
 
@@ -322,11 +326,14 @@ def _pairs(data: object) -> Iterable[tuple[object, object]]:
 
 
 def _list(data: object) -> Sequence[object]:
-    assert isinstance(data, list | tuple)
+    if not isinstance(data, list | tuple):
+        raise TypeError
     return data
 
 
 def _by_name(data: object) -> dict[str, float]:
-    assert isinstance(data, Mapping)
-    assert all(isinstance(value, int | float) for value in data.values())
+    if not isinstance(data, Mapping):
+        raise TypeError
+    if not all(isinstance(value, int | float) for value in data.values()):
+        raise TypeError
     return {str(key): value for key, value in data.items()}

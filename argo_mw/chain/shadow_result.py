@@ -78,11 +78,13 @@ class ShadowResult:
             ValueError: It is no such data.
         """
         try:
-            assert isinstance(data, Mapping)
+            if not isinstance(data, Mapping):
+                raise TypeError
             numbers = {name: data.get(name, 0) for name in (*_NUMBERS, "furthest")}
-            assert all(isinstance(number, int | float) for number in numbers.values())
+            if not all(isinstance(number, int | float) for number in numbers.values()):
+                raise TypeError
             return cls(**numbers, distances=Histogram.of_data(data["distances"]))
-        except (AssertionError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             msg = "this is no result of a layer in shadow"
             raise ValueError(msg) from error
 

@@ -66,12 +66,14 @@ class Watch:
             ValueError: It is no such data.
         """
         try:
-            assert isinstance(data, Mapping)
-            assert data["by"] in get_args(Unit)
+            if not isinstance(data, Mapping):
+                raise TypeError
+            if data["by"] not in get_args(Unit):
+                raise TypeError
             slow = {str(name): (float(a), float(b)) for name, (a, b) in data["slow"].items()}
             until, seconds = float(data["until"]), float(data["seconds"])
             return cls(flag, until, cast("Unit", data["by"]), seconds, slow)
-        except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"this is no watch of flag {flag!r}"
             raise ValueError(msg) from error
 

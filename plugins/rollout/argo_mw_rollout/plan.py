@@ -94,7 +94,8 @@ def _signals(_: object, __: object, names: Sequence[str]) -> None:
 
 
 def _texts(data: object) -> tuple[str, ...]:
-    assert isinstance(data, list | tuple)
+    if not isinstance(data, list | tuple):
+        raise TypeError
     return tuple(str(one) for one in data)
 
 
@@ -175,7 +176,8 @@ class Plan:
         """
         try:
             rails = data["guardrails"]
-            assert isinstance(rails, Mapping)
+            if not isinstance(rails, Mapping):
+                raise TypeError
             return cls(
                 _texts(data["steps"]),
                 str(data["at_least"]),
@@ -188,6 +190,6 @@ class Plan:
                 int(str(data["min_blocks"])),
                 int(str(data["min_subjects"])),
             )
-        except (AssertionError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             msg = f"the plan of a ramp cannot be read: {error}"
             raise ConfigError(msg) from error

@@ -158,8 +158,10 @@ class Ramp:
             ConfigError: It is no such data.
         """
         try:
-            assert isinstance(data, Mapping)
-            assert data["status"] in get_args(Status)
+            if not isinstance(data, Mapping):
+                raise TypeError
+            if data["status"] not in get_args(Status):
+                raise TypeError
             intent = data["intent"]
             made = cls(
                 flag=str(data["flag"]),
@@ -180,8 +182,9 @@ class Ramp:
                 before=str(data["before"]),
                 journal=tuple(Entry(*entry) for entry in data["journal"]),
             )
-            assert LEARNING <= made.place < len(made.plan.steps)
-        except (AssertionError, KeyError, TypeError, ValueError, AttributeError) as error:
+            if not (LEARNING <= made.place < len(made.plan.steps)):
+                raise TypeError
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             msg = f"a ramp in the shared store cannot be read: {error}; it is of another version"
             raise ConfigError(msg) from error
         return made
