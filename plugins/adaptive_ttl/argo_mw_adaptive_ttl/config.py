@@ -91,8 +91,8 @@ class ErrorBudgetConfig:
         fetches: How many fetches to aim at instead, per ``per``.
         per: The trading time in which they are made.
         of: Whose budget it is: each ``symbol`` keeps to it by itself; in a ``pool`` all symbols of
-            a market together keep to it times their number, so that those whose prices move on
-            borrow from calm ones; ``total`` is the number that all symbols together may fetch.
+            a market together keep to it times their number, so that symbols that move borrow
+            from calm ones; ``total`` is the number that all symbols together may fetch.
         min_ttl: Seconds that every answer lives.
         max_ttl: Seconds of trading that no price outlives.
         max_ttl_closed: Seconds that no answer outlives while its market is closed.
