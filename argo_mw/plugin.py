@@ -95,6 +95,13 @@ from argo_mw.base.tasks import (
 from argo_mw.base.turns import (
     Turns,
 )
+from argo_mw.base.web_guard import (
+    WebGuard,
+    WebRefusal,
+    bearer_token,
+    is_loopback,
+    load_or_create_token,
+)
 from argo_mw.chain.context import (
     Context,
     Runtime,
@@ -403,8 +410,11 @@ __all__ = [
     "UpstreamError",
     "UpstreamSettings",
     "Watch",
+    "WebGuard",
+    "WebRefusal",
     "Witness",
     "all_failed",
+    "bearer_token",
     "collect",
     "config_of",
     "context_of",
@@ -416,8 +426,10 @@ __all__ = [
     "hookspec",
     "is_failure",
     "is_final",
+    "is_loopback",
     "is_time_limit",
     "layers_of",
+    "load_or_create_token",
     "moved",
     "observe",
     "observes",
