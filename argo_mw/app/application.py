@@ -301,6 +301,7 @@ class Argo(Caller):
             pipeline = self._state.build(settings, before)
             await self._lifecycle.replace(before, pipeline)
             self._use(self._current(pipeline), "reloaded")
+            self._state.mark_in_use()
             self._settings = settings
             self._follower.use(settings)
             context = context_of(self)
@@ -432,6 +433,7 @@ class Argo(Caller):
             self._observers[name] = tuple(cast("Iterable[Observer]", observers or ()))
             await self._lifecycle.start(name, one, context)
         self._use(self._current(pipeline), "opened")
+        self._state.mark_in_use()
         await self._lifecycle.end_left_out()
         self._plugins.on_left_out = self._go_on_without
 

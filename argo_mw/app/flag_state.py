@@ -26,11 +26,16 @@ class FlagState:
         self.fleet = fleet
         self._builder = builder
         self._built_with: Mapping[str, Rule] = {}
+        self._in_use: Mapping[str, Rule] = {}
 
     @property
     def has_news(self) -> bool:
-        """Whether the fleet has set other flags than those that were built with last."""
-        return self._known.rules != self._built_with
+        """Whether the fleet has set other flags than those that are in use."""
+        return self._known.rules != self._in_use
+
+    def mark_in_use(self) -> None:
+        """Note that what was built last is in use; until then its flags count as news."""
+        self._in_use = self._built_with
 
     def build(self, settings: Settings, previous: Pipeline | None) -> Pipeline:
         """Return a pipeline for *settings* with the flags as they are set now.

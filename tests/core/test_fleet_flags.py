@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from argo_mw import Argo, ConfigError, SharedUnavailable
 from argo_mw.app.application import engine_of
+from argo_mw.app.lifecycle import Lifecycle
 from argo_mw.flags import Rule
 from argo_mw.flags.changes import kill, revive, roll_back, set_to, unset
 from argo_mw.flags.fleet import Fleet, FleetFlag, dump_fleet, parse_fleet
@@ -434,6 +435,26 @@ async def test_a_kill_is_made_though_it_cannot_be_taken_up_where_it_is_asked_for
         with pytest.raises(ConfigError, match="needs"):
             await flags_of(a).kill("cache", fleet=True)
         await until(b, "killed by fleet")
+
+
+async def test_a_kill_that_could_not_be_taken_up_is_taken_up_as_soon_as_it_can_be(
+    machine: Machine, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with machine("a") as a, machine("b") as b:
+        with monkeypatch.context() as patched:
+            patched.setattr(Lifecycle, "replace", fail_to_replace)
+            with pytest.raises(ConfigError, match="not now"):
+                await flags_of(a).kill("cache", fleet=True)
+            await settle()
+            assert ["on by default"] * 2 == [shown(a), shown(b)]
+        await clock.advance(INTERVAL)
+        await until(a, "killed by fleet")
+        await until(b, "killed by fleet")
+
+
+async def fail_to_replace(*_: object) -> None:
+    msg = "not now"
+    raise ConfigError(msg)
 
 
 async def test_a_flag_that_does_not_exist_and_a_store_of_one_process_are_refused(
