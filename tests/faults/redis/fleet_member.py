@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import time
 
 import argo_mw_cache
 import argo_mw_redis.plugin
 from argo_mw import Argo, Outcome
-from argo_mw.plugin import Call, Layer, Next
+from argo_mw.plugin import Call, Layer, Next, flags_of
 from argo_mw.testing import FakePlugin
 
 LAYERS = [f"marks{number}" for number in range(5)]
@@ -47,8 +48,18 @@ def open_member(url: str, state_dir: str) -> Argo:
     return argo
 
 
+def describe(argo: Argo) -> None:
+    """Say on stderr what is known of the flags, and what every task waits for."""
+    flags = flags_of(argo)
+    print(flags.stale, {name: flag.rule for name, flag in flags.all.items()}, file=sys.stderr)
+    for task in asyncio.all_tasks():
+        task.print_stack(file=sys.stderr)
+    sys.stderr.flush()
+
+
 async def main(url: str, state_dir: str) -> None:
     async with open_member(url, state_dir) as argo:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, describe, argo)
         before = None
         while True:
             outcome = await argo.outcome("quote", symbol="A")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +25,9 @@ MACHINES = 2
 WITHIN = 1.0
 """Seconds within which a kill reaches every process."""
 
+PATIENCE = 60.0
+"""Seconds within which a busy machine gets everything done."""
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -30,13 +35,17 @@ ROOT = Path(__file__).parents[3]
 class Member:
     """A process of the fleet."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     marks: list[str] = field(factory=list)
     at: float = 0.0
 
     def hear(self) -> list[str]:
         """Wait for other marks on the process's answers than before, and return them."""
         assert self.process.stdout is not None
+        if not select.select([self.process.stdout], [], [], PATIENCE)[0]:
+            self.process.send_signal(signal.SIGUSR1)  # it says what it is doing
+            time.sleep(1.0)
+            pytest.fail(f"the marks are still {self.marks} after {PATIENCE:g} s")
         line = self.process.stdout.readline()
         assert line, "the process has ended"
         heard = json.loads(line)
@@ -60,7 +69,7 @@ def fleet(url: str, directory: Path, count: int = PROCESSES) -> Iterator[list[Me
             subprocess.Popen(
                 [*command, str(directory / f"machine-{number % MACHINES}")],
                 stdout=subprocess.PIPE,
-                text=True,
+                bufsize=0,  # nothing that came is hidden in a buffer from select
                 env=environment,
                 cwd=ROOT,
             )
