@@ -449,7 +449,7 @@ def test_a_blocking_call_on_its_own_loop_is_an_error() -> None:
     assert "would wait for itself" in str(found[0])
 
 
-def test_whoever_waits_when_a_blocking_application_closes_is_told() -> None:
+def test_a_caller_that_waits_when_a_blocking_application_closes_gets_an_error() -> None:
     asked, told = threading.Event(), []
 
     async def never(symbol: str) -> str:

@@ -1,4 +1,4 @@
-"""Plugins say what something stands at; whoever shows figures asks them."""
+"""Gauges: what a plugin says that something stands at now, read by all that show figures."""
 
 from __future__ import annotations
 

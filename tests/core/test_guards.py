@@ -1,4 +1,4 @@
-"""Guards keep their contract, and what was never sent is charged nowhere, whoever leaves when."""
+"""Guards keep their contract, and what was never sent is charged nowhere, also when callers leave."""
 
 from __future__ import annotations
 

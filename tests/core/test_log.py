@@ -32,7 +32,7 @@ def test_without_structlog_s_configuration_it_is_a_line_of_logging(
     [record] = caplog.records
     assert "it broke where='here'" == record.getMessage()
     assert {"exception": "ERROR"}.get(method, method.upper()) == record.levelname
-    assert __file__ == record.pathname, "the line of whoever said it"
+    assert __file__ == record.pathname, "the line that logged it"
 
 
 @pytest.mark.parametrize("method", METHODS)

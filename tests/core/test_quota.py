@@ -262,7 +262,7 @@ async def test_every_limit_can_be_lifted(open_argo, limit: str, metered: bool) -
 async def test_a_store_that_has_lost_its_counts_lets_nothing_pass_until_the_window_ends(
     tmp_path,
 ) -> None:
-    """Whoever runs: the processes that charged it, and one that is started after the loss."""
+    """In processes that charged it, and in one that is started after the loss."""
     clock = FakeClock(wall=86_400.0 * 20_000 + 3_600)
     store = SlowStore(clock=clock)
 

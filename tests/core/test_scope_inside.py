@@ -169,7 +169,7 @@ async def test_what_an_upstream_asks_is_asked_for_the_tenant_that_it_answers(
     assert ["desk-7", "desk-8"] == inside.asked
 
 
-async def test_a_stream_is_read_for_the_tenant_that_it_answers_whoever_reads_it() -> None:
+async def test_a_stream_is_read_for_the_tenant_that_it_answers() -> None:
     inside = Inside(by_call, "a stream", "tenant")
     async with opened(inside) as argo:
         stream = await argo.options(tenant="desk-7").call("asking", symbol="x")

@@ -179,7 +179,7 @@ class Member:
         self.working.set()
 
     async def do_rest(self) -> None:
-        """Ask no more; whoever asked gets an answer first."""
+        """Ask no more, after all callers have got their answers."""
         self.working.clear()
         while self.under_way:
             await asyncio.sleep(0.01)

@@ -343,7 +343,7 @@ class Cache:
         why = self._throttle.why(call.key)
         if why is not None:
             return self._serve_old(entry, call, why)
-        # Also for those who leave sooner: it may come from the store, or be evicted meanwhile.
+        # Also for callers that leave sooner: it may come from the store, or be evicted meanwhile.
         self._being_renewed[call.key] = entry
         seconds = self._patience(call)
         refresh = self._context.refresh(call) if seconds < math.inf else None

@@ -256,7 +256,7 @@ async def test_a_failing_source_is_asked_once_in_each_interval(
 
 
 async def test_a_source_that_hangs_is_asked_once_in_each_interval(coalescing: str) -> None:
-    """Whoever waits for it: a load that nobody waits for any more has failed too."""
+    """Also a load that nobody waits for any more."""
     clock, upstream = FakeClock(), source("old")
     async with open_argo(upstream, clock, coalescing, timeout=4.0, throttle=6.0) as argo:
         await argo.call("bars", symbol="A")

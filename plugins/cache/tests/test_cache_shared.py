@@ -104,7 +104,7 @@ def forget(argo: Argo) -> None:
 async def test_an_old_answer_that_somebody_puts_back_is_served_until_its_own_expiry(
     shared: str, clock: FakeClock
 ) -> None:
-    """And it is no news to those who have read a later one."""
+    """And it is no news to instances that have read a later one."""
     one, other = counting(), Scripted("a", ["bars"], "loaded anew")
     async with instance(shared, one, clock) as first, instance(shared, other, clock) as second:
         await first.call("bars", symbol="A")

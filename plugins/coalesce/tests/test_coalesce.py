@@ -246,7 +246,7 @@ async def test_a_flight_runs_in_a_copy_of_the_context_of_the_caller_that_starts_
 async def test_a_shared_load_asks_on_behalf_of_no_tenant_whose_function_started_it(
     clock: FakeClock,
 ) -> None:
-    """It is a public operation that asks, whoever started its load: it may not ask a tenant's."""
+    """A public operation asks, and may not ask a tenant's, also when a tenant started its load."""
 
     async def prices(call: Call) -> Outcome:
         return Outcome(await argo.call("notes", symbol=call.subject))

@@ -1,4 +1,4 @@
-"""A call may share neither its failure with those who ask later, nor its request with anybody."""
+"""A call may share neither its failure with later callers, nor its request with anybody."""
 
 from __future__ import annotations
 

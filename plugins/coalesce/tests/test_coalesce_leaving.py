@@ -187,7 +187,7 @@ STEPS = st.lists(
 
 @given(STEPS)
 @settings(deadline=None)
-def test_whoever_leaves_when_the_request_ends_with_the_last_one_cancelled_only(
+def test_the_request_ends_only_when_the_last_caller_is_cancelled(
     steps: list[tuple[str, float]],
 ) -> None:
     asyncio.run(drive(steps))

@@ -71,7 +71,7 @@ CHAT = _ALL.union(
         "vl_high_resolution_images",
     ]
 )
-"""Fields of a chat completion, of OpenAI and of those who speak its protocol."""
+"""Fields of a chat completion, of OpenAI and of providers with its protocol."""
 
 COMPLETIONS = frozenset(
     [

@@ -1,4 +1,4 @@
-"""The guard that keeps budgets gives back what is never sent, whoever leaves when."""
+"""The guard that keeps budgets gives back what is never sent, also when callers leave."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class FakeFlags:
 
 @define
 class FakeCounters:
-    """Counts drawn from a seed: the same for whoever reads them, whenever."""
+    """Counts drawn from a seed: every reader gets the same, at any time."""
 
     clock: FakeClock
     flags: FakeFlags

@@ -1,4 +1,4 @@
-"""Signals belong to whoever their voices answer: the scope follows what is configured."""
+"""The scope of signals follows from the scopes of their configured voices."""
 
 from __future__ import annotations
 
