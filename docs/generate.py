@@ -108,11 +108,15 @@ def default(field: attrs.Attribute[object]) -> str:
         case str():
             return f'`"{value}"`'
         case tuple():
-            return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+            return "`[" + ", ".join(_item(item) for item in value) + "]`"
         case Mapping():
             return "`{}`"
         case _:
             return f"`{value}`"
+
+
+def _item(item: object) -> str:
+    return f'"{item}"' if isinstance(item, str) else str(item)
 
 
 def tables_of(cls: type, name: str) -> Iterator[tuple[str, type]]:

@@ -1,0 +1,194 @@
+"""The table ``[plugins.http]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Final, Literal
+
+from attrs import Attribute, field, frozen, validators
+
+from argo_mw.plugin import Duration, Scope, Shown, suggest
+from argo_mw_http.patterns import PathPattern
+from argo_mw_http.routes import Place, Routes, place_of
+
+Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
+
+_MEBIBYTE: Final = 1 << 20
+_SAFE: Final = ("GET", "HEAD", "OPTIONS")
+_RESERVED: Final = ("address", "identity")
+"""Parameters that every operation of a route has beside the named parts of its path."""
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+
+
+def _a_name(_: object, attribute: Attribute[str], value: str) -> None:
+    if value and not _NAME.fullmatch(value):
+        msg = f"{attribute.name} is {value!r}; write letters, digits, and any of _ - ."
+        raise ValueError(msg)
+
+
+@frozen
+class Route:
+    """An entry of ``[[plugins.http.routes]]``: requests that pass the chain.
+
+    Attributes:
+        host: The host, such as ``api.example.com``; with ``:8080``, at that port only.
+        path: The path, with named parts: ``/v2/stocks/{symbol}/bars``. ``{name}`` stands for a
+            segment or a part of one, ``{name:path}`` at the end for all that follows.
+        name: The operation's name; by default made of host and path.
+        api: The name of the service, which is that of the upstream: its flag is ``upstream.API``,
+            its quotas stand in ``[upstreams.API]``. By default made of the host.
+        method: The method.
+        safe: Whether requests by another method than GET, HEAD and OPTIONS change nothing, such as
+            a search by POST. Only then are their answers shared; their bodies are part of the key.
+        subject: What a request is about, such as its symbol: the name of a part of the path, or of
+            a parameter of the query.
+        query: The parameters of the query that decide the answer; by default all.
+        headers: The headers that decide the answer; by default all that are not known to leave
+            answers alone, such as those for tracing.
+        credentials: The headers and parameters of the query that say who asks: a digest of them is
+            part of the key. By default those that are known for it. An empty list says that the
+            answer is the same whoever asks.
+        data_type: What kind of data answers are, such as ``market_data``.
+        scope: Whether tenants share answers: ``tenant`` or ``public``.
+        status: The statuses of answers. Other responses go to those who wait for them, and are not
+            kept.
+        errors: JSON pointers, such as ``/error``: where a body has something there other than
+            null, false, 0 or nothing, it is an error, whatever its status.
+        price: US dollars that a request costs.
+        ttl: How long an answer is fresh, in seconds or as ``"2m"``; by default what layers decide.
+        grace: How long after that an answer may be served when nothing newer can be had; by default
+            what the layer that keeps answers does, and not at all with ``cache_control``.
+        cache_control: Whether Cache-Control, Expires and Age of a response cap its life, and
+            Cache-Control of a request is obeyed.
+        conditional: Whether an answer with an ETag or Last-Modified is asked for anew with the
+            condition that it has changed.
+    """
+
+    host: Shown = field(validator=validators.min_len(1))
+    path: Shown = field()
+    name: Shown = field(default="", validator=_a_name)
+    api: Shown = field(default="", validator=_a_name)
+    method: Method = "GET"
+    safe: bool = False
+    subject: Shown = ""
+    query: tuple[Shown, ...] | None = None
+    headers: tuple[Shown, ...] | None = None
+    credentials: tuple[Shown, ...] | None = None
+    data_type: Shown = ""
+    scope: Scope = "tenant"
+    status: tuple[int, ...] = (200,)
+    errors: tuple[Shown, ...] = ()
+    price: float = field(default=0.0, validator=[validators.ge(0), validators.le(1e6)])
+    ttl: Duration | None = field(default=None, validator=validators.optional(validators.gt(0)))
+    grace: Duration | None = None
+    cache_control: bool = False
+    conditional: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        """Check what the keys say together.
+
+        Raises:
+            ValueError: They cannot be.
+        """
+        names = self.pattern.names
+        taken = [name for name in names if name in _RESERVED]
+        if taken:
+            msg = f"the path {self.path!r} has a part called {taken[0]!r}; give it another name"
+            raise ValueError(msg)
+        place_of(self.host)
+        if self.subject and self.subject not in names and self.query is not None:
+            known = (*names, *self.query)
+            if self.subject not in self.query:
+                msg = (
+                    f"subject is {self.subject!r}, which is neither a part of the path nor among "
+                    f"the parameters in query: {suggest(self.subject, known)}"
+                )
+                raise ValueError(msg)
+        if self.subject in _RESERVED:
+            msg = f"subject is {self.subject!r}, a word that has another meaning here"
+            raise ValueError(msg)
+        if any(not pointer.startswith("/") for pointer in self.errors):
+            msg = f"errors are {list(self.errors)}; a JSON pointer begins with a slash: '/error'"
+            raise ValueError(msg)
+        if any(not 200 <= status <= 599 for status in self.status):
+            msg = f"status is {list(self.status)}; name statuses such as 200"
+            raise ValueError(msg)
+
+    @cached_property
+    def pattern(self) -> PathPattern:
+        """The pattern of its paths."""
+        return PathPattern(self.path)
+
+    @cached_property
+    def place(self) -> Place:
+        """Its host and port."""
+        return place_of(self.host)
+
+    @property
+    def operation(self) -> str:
+        """The name of its operation."""
+        if self.name:
+            return self.name
+        method = "" if self.method == "GET" else f"_{self.method}"
+        return f"http_{_slug(f'{self.host}{self.path}{method}')}"
+
+    @property
+    def upstream(self) -> str:
+        """The name of its upstream."""
+        return self.api or f"http_{_slug(self.host)}"
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether requests by its method may share answers."""
+        return self.safe or self.method in _SAFE
+
+
+@frozen
+class HttpConfig:
+    """The table ``[plugins.http]``.
+
+    Attributes:
+        routes: The requests that pass the chain: of several that match, the first. All others go
+            straight through, and are counted.
+        max_bytes: Bytes of an answer's body at most, as it comes over the wire, that are read for
+            others to share. A larger one goes to its own caller as it comes, and to nobody else.
+        max_validated_bytes: Bytes of answers at most that are remembered to ask whether they have
+            changed.
+    """
+
+    routes: tuple[Route, ...] = ()
+    max_bytes: int = field(default=16 * _MEBIBYTE, validator=validators.gt(0))
+    max_validated_bytes: int = field(default=64 * _MEBIBYTE, validator=validators.ge(0))
+
+    def __attrs_post_init__(self) -> None:
+        """Check the routes together.
+
+        Raises:
+            ValueError: Two are called alike, or one is never reached.
+        """
+        _ = self.table
+        names: set[str] = set()
+        for route in self.routes:
+            if route.operation in names:
+                msg = f"two routes are called {route.operation!r}; give each a name of its own"
+                raise ValueError(msg)
+            names.add(route.operation)
+
+    @cached_property
+    def table(self) -> Routes[Route]:
+        """The routes, to be found by requests."""
+        return Routes(self.routes)
+
+    @property
+    def apis(self) -> dict[str, Sequence[Route]]:
+        """The routes by the names of their upstreams."""
+        found: dict[str, list[Route]] = {}
+        for route in self.routes:
+            found.setdefault(route.upstream, []).append(route)
+        return {name: tuple(routes) for name, routes in found.items()}
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_").lower()

@@ -1,0 +1,181 @@
+"""Doors: what transports of all libraries do with a request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from attrs import evolve
+
+from argo_mw import BlockingArgo
+from argo_mw.plugin import Argo, DeadlineExceeded, Refusal, context_of, plugin_of
+from argo_mw_http.answers import Headers
+from argo_mw_http.config import Route
+from argo_mw_http.exchange import Arrived, Asked, Served, exchange, why_alone
+from argo_mw_http.identity import HttpRequest
+from argo_mw_http.libraries import MAX_REQUEST, Library
+from argo_mw_http.plugin import HttpPlugin
+from argo_mw_http.routes import Match
+
+T = TypeVar("T")
+
+_MAX_THREADS: Final = 10_000
+"""More than a process has callers that wait for a synchronous client, each in a thread anyway."""
+_NOT_READ: Final = "its body is long, or of unknown length"
+
+_senders = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="argo-mw:http")
+# The loop's own executor has four threads more than cores, for which all others would wait.
+
+
+class Door:
+    """Sends requests of routes through the chain, and everything else straight on.
+
+    Args:
+        argo: The application.
+        library: The library of its requests.
+        inner: The transport that sends.
+        tenant: The tenant of the calls, or ``None`` for the application's.
+    """
+
+    def __init__(self, argo: Argo, library: Library, inner: Any, tenant: str | None) -> None:
+        self._argo = argo
+        self._library = library
+        self._inner = inner
+        self._tenant = tenant
+        self._plugin: HttpPlugin | None = None
+
+    async def answer(self, request: Any) -> Any:
+        """Return the response to *request*."""
+        argo, library = self._argo, self._library
+        clock = context_of(argo).clock
+        plugin = self._plugin = self._plugin or plugin_of(argo, HttpPlugin)
+        read = library.read(request)
+        match = plugin.match(read)
+        if match is None:
+            return await self._inner.handle_async_request(request)
+        asked = _asked(match, read, library, request)
+        if not asked.alone and library.length_of(request):
+            asked = _with_body(asked, await request.aread())
+
+        async def send(conditions: Headers) -> Arrived[Any]:
+            sent = library.with_conditions(request, conditions)
+            response = await self._inner.handle_async_request(sent)
+            return await library.take(request, response, plugin.config.max_bytes, asked.alone)
+
+        try:
+            came = await exchange(argo.options(tenant=self._tenant), clock, asked, send, _drop)
+        except Refusal as error:
+            return library.refused(error, clock.time())
+        except DeadlineExceeded as error:
+            raise library.too_late(error, request) from error
+        if isinstance(came, Served):
+            return library.response(came, read.method, clock.time())
+        return came
+
+    async def aclose(self) -> None:
+        """Close what sends."""
+        await self._inner.aclose()
+
+
+class BlockingDoor:
+    """Does what :class:`Door` does, for synchronous clients."""
+
+    def __init__(
+        self, argo: BlockingArgo, library: Library, inner: Any, tenant: str | None
+    ) -> None:
+        self._argo = argo
+        self._library = library
+        self._inner = inner
+        self._tenant = tenant
+        self._plugin: HttpPlugin | None = None
+
+    def answer(self, request: Any) -> Any:
+        """Return the response to *request*."""
+        library = self._library
+        if self._plugin is None:
+            self._plugin = self._argo.run(_plugin_of)
+        read = library.read(request)
+        match = self._plugin.match(read)
+        if match is None:
+            return self._inner.handle_request(request)
+        asked = _asked(match, read, library, request)
+        if not asked.alone and library.length_of(request):
+            asked = _with_body(asked, request.read())
+        ask = partial(self._ask, request=request, asked=asked, limit=self._plugin.config.max_bytes)
+        try:
+            return self._argo.run(ask)
+        except DeadlineExceeded as error:
+            raise library.too_late(error, request) from error
+
+    def close(self) -> None:
+        """Close what sends."""
+        self._inner.close()
+
+    async def _ask(self, argo: Argo, *, request: Any, asked: Asked, limit: int) -> Any:
+        library, clock = self._library, context_of(argo).clock
+
+        def sent(conditions: Headers) -> Arrived[Any]:
+            response = self._inner.handle_request(library.with_conditions(request, conditions))
+            return library.take_blocking(request, response, limit, asked.alone)
+
+        async def send(conditions: Headers) -> Arrived[Any]:
+            return await _in_thread(partial(sent, conditions), lambda late: late.own.close())
+
+        async def drop(response: Any) -> None:
+            with contextlib.suppress(Exception):
+                await _in_thread(response.close, lambda _: None)
+
+        caller = argo.options(tenant=self._tenant)
+        try:
+            came = await exchange(caller, clock, asked, send, drop)
+        except Refusal as error:
+            return library.refused(error, clock.time())
+        if isinstance(came, Served):
+            return library.response(came, asked.request.method, clock.time())
+        return came
+
+
+def _asked(match: Match[Route], read: HttpRequest, library: Library, request: Any) -> Asked:
+    alone = why_alone(match.route, read.method, read.headers)
+    length = library.length_of(request)
+    if not alone and (length is None or length > MAX_REQUEST):
+        alone = _NOT_READ
+    return Asked(match, read, alone, library.patience_of(request))
+
+
+def _with_body(asked: Asked, body: bytes) -> Asked:
+    return evolve(asked, request=evolve(asked.request, body=body))
+
+
+async def _drop(response: Any) -> None:
+    with contextlib.suppress(Exception):
+        await response.aclose()
+
+
+async def _plugin_of(argo: Argo) -> HttpPlugin:
+    context_of(argo)  # raises where the application is not open
+    return plugin_of(argo, HttpPlugin)
+
+
+async def _in_thread(function: Callable[[], T], late: Callable[[T], object]) -> T:
+    """Return what *function* returns, which waits for the network, from a thread of its own.
+
+    A thread cannot be interrupted: what it returns after its caller has left is given to *late*.
+    """
+    context = contextvars.copy_context()
+    sending = _senders.submit(context.run, function)
+    try:
+        return await asyncio.wrap_future(sending)
+    except asyncio.CancelledError:
+        sending.add_done_callback(partial(_late, late))
+        raise
+
+
+def _late(late: Callable[[T], object], sent: Future[T]) -> None:
+    if not sent.cancelled() and sent.exception() is None:
+        late(sent.result())

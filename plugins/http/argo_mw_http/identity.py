@@ -1,0 +1,183 @@
+"""Identity: what of a request decides its answer, as a digest.
+
+Whatever is not known to leave answers alone divides requests: a header too many costs a request,
+one too few gives a client the answer of another. A route may name what decides; what says who asks
+divides all the same, unless the route names that too. Everything is a digest, since any part of a
+request may be a secret: a path, a parameter, a header.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Set
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from attrs import field, frozen
+
+from argo_mw_http.answers import BALANCERS, Headers, digest_of
+from argo_mw_http.config import Route
+
+_INDIFFERENT: Final = frozenset(
+    [
+        "b3",
+        "baggage",
+        "cache-control",
+        "connection",
+        "content-length",
+        "date",
+        "host",
+        "http-referer",
+        "idempotency-key",
+        "keep-alive",
+        "pragma",
+        "priority",
+        "referer",
+        "request-id",
+        "sentry-trace",
+        "te",
+        "traceparent",
+        "tracestate",
+        "transfer-encoding",
+        "uber-trace-id",
+        "user-agent",
+        "x-client-request-id",
+        "x-cloud-trace-context",
+    ]
+)
+_INDIFFERENT_PREFIXES: Final = (
+    "x-amzn-trace",
+    "x-b3-",
+    "x-correlation-",
+    "x-datadog-",
+    "x-request-",
+    "x-stainless-",
+    "x-trace",
+)
+"""Headers for tracing, counting and carrying, from which answers seldom follow; where they do, the
+answer says so in its Vary."""
+_ALWAYS: Final = frozenset(["accept-encoding"])
+"""Headers that decide whatever a route says, since bodies are kept compressed as they came."""
+_OF_A_BODY: Final = "content-type"
+_CREDENTIAL: Final = re.compile(
+    r"api[-_]?key|access[-_]?key|secret|token|signature|passw|authori[sz]|credential|session|cookie"
+    r"|(?:^|[-_])(?:auth|key|sig|sign|pwd|jwt)(?:$|[-_])"
+)
+"""Names of headers and parameters that say who asks."""
+_SURELY: Final = re.compile(
+    r"^(?:proxy-)?authorization$|^cookie$|api[-_]?key|access[-_]?key|secret|(?:auth|access)[-_]?token"
+)
+"""Those of them that are never anything else, such as the mark of a page."""
+_MAX_NAME: Final = 200
+"""Characters of a name that are looked at; a longer one says who asks, for all that is known."""
+
+
+@frozen
+class HttpRequest:
+    """A request, without a body or with one that was read.
+
+    Attributes:
+        method: The method, in upper case.
+        scheme: The scheme.
+        host: The host in lower case, without its port.
+        port: The port.
+        path: The path as it is sent, percent-encoded.
+        query: What follows the question mark, as it is sent.
+        user: Name and password in the URL.
+        headers: Names and values.
+        body: The body, or "" where it has none.
+    """
+
+    method: str
+    scheme: str
+    host: str
+    port: int
+    path: str
+    query: str = ""
+    user: str = field(default="", repr=False)
+    headers: Headers = field(default=(), repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def address(self) -> str:
+        """Its scheme, host and port."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+
+def identity_of(route: Route, request: HttpRequest) -> str:
+    """Return a digest of all of *request* that decides its answer, by its *route*."""
+    query = sorted(_deciding_query(route, request.query), key=lambda one: one[0])
+    headers = sorted(_deciding_headers(route, request))
+    user = "" if route.credentials == () else request.user
+    parts: list[str | bytes] = [request.path, user, f"{len(query)}"]
+    parts += [raw for _, raw in query]
+    parts += [part for header in headers for part in header]
+    return digest_of([*parts, request.body])
+
+
+def parameter_of(query: str, name: str) -> str | None:
+    """Return the first value of the parameter *name* in a *query*, or ``None`` without one."""
+    for own, raw in _parameters(query):
+        if own == name:
+            value = raw.partition("=")[2].replace("+", " ")
+            return unquote_to_bytes(value).decode("utf-8", "replace")
+    return None
+
+
+def shown_parts(route: Route, parts: Mapping[str, str]) -> dict[str, str]:
+    """Return the named *parts* of a path that are no secret, for the parameters of a call."""
+    return {name: value for name, value in parts.items() if not _says_who_asks(route, name)}
+
+
+def _deciding_query(route: Route, query: str) -> Iterator[tuple[str, str]]:
+    """Yield the names and the whole text of the parameters that decide."""
+    for name, raw in _parameters(query):
+        if route.query is None:
+            decides = not _is_set_aside(route, name)
+        else:
+            decides = name in route.query or _says_who_asks(route, name)
+        if decides:
+            yield name, raw
+
+
+def _parameters(query: str) -> Iterator[tuple[str, str]]:
+    for raw in query.split("&"):
+        if raw:
+            name = raw.partition("=")[0].replace("+", " ")
+            yield unquote_to_bytes(name).decode("utf-8", "surrogateescape"), raw
+
+
+def _deciding_headers(route: Route, request: HttpRequest) -> Iterator[tuple[str, str]]:
+    named = None if route.headers is None else {name.lower() for name in route.headers}
+    for given, value in request.headers:
+        name = given.lower()
+        if not _decides(route, named, name, has_body=bool(request.body)):
+            continue
+        for one in value.split(";") if name == "cookie" else (value,):
+            if name != "cookie" or not one.strip().lower().startswith(BALANCERS):
+                yield name, one.strip()
+
+
+def _decides(route: Route, named: Set[str] | None, name: str, *, has_body: bool) -> bool:
+    if name in _ALWAYS or _says_who_asks(route, name):
+        return True
+    if name == _OF_A_BODY:
+        return has_body
+    if named is not None:
+        return name in named
+    indifferent = name in _INDIFFERENT or name.startswith(_INDIFFERENT_PREFIXES)
+    return not indifferent and not _is_set_aside(route, name)
+
+
+def _says_who_asks(route: Route, name: str) -> bool:
+    if route.credentials is not None:
+        return any(name in (one, one.lower()) for one in route.credentials)
+    return len(name) > _MAX_NAME or _CREDENTIAL.search(name.lower()) is not None
+
+
+def _is_set_aside(route: Route, name: str) -> bool:
+    """Return whether *name* is surely a credential, of a route that says itself which decide."""
+    if route.credentials is None or _says_who_asks(route, name):
+        return False
+    return len(name) <= _MAX_NAME and _SURELY.search(name.lower()) is not None
