@@ -234,7 +234,7 @@ class SubjectCounts(Struct, array_like=True):
     """What was counted of one subject in one block of time.
 
     Attributes:
-        calls: Calls that ended; a call whose caller left does not count.
+        calls: Calls that ended; one whose caller left counts only if it was slow by then.
         hits: Those of them that were answered from memory at once.
         errors: Those that ended in an error, without ``NotFound``.
         slow: Those that took longer than the first threshold of the watch.

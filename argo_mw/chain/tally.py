@@ -245,6 +245,7 @@ class Tally:
             kind = _OTHER
         errors[kind] = errors.get(kind, 0) + 1
         if kind == "CancelledError":
+            self._left(call, seconds)
             return
         self._counts.latency.add(seconds)
         if self.watched:
@@ -314,6 +315,19 @@ class Tally:
             return 0.0
         counts.usd += cost.usd
         return cost.usd
+
+    def _left(self, call: Call, seconds: float) -> None:
+        """Count a call whose caller left, where it was slow by then, however it would have ended.
+
+        Callers who wait no longer than they can would hide what makes answers slow.
+        """
+        for watched in self.watched:
+            if seconds > watched.slow:
+                subject = watched.of(call)
+                subject.calls += 1
+                subject.slow += 1
+                subject.slowest += seconds > watched.slowest
+                subject.seconds += seconds
 
     def _waited(self, call: Call, seconds: float, *, error: bool = False) -> None:
         for watched in self.watched:

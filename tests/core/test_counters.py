@@ -351,6 +351,31 @@ async def test_slow_calls_and_failures_are_counted_by_subject(open_argo, clock: 
     assert found["C"] == SubjectCounts(calls=1, seconds=0.5, requests=1.0)
 
 
+async def test_a_caller_who_leaves_a_call_that_is_slow_by_then_does_not_hide_it(
+    open_argo, clock: FakeClock
+) -> None:
+    held = Scripted("a", ["bars"])
+    held.gate.clear()
+    async with open_argo(held, layers=(memory(),)) as argo:
+        tallies = context_of(argo).counters.tallies
+        tallies.watch(watching("memory", clock, slow={"bars": (1.0, 2.0)}))
+        for symbol, seconds in (("A", 0.5), ("B", 1.5), ("C", 2.5)):
+            held.arrived.clear()
+            leaving = asyncio.create_task(argo.call("bars", symbol=symbol))
+            await held.arrived.wait()
+            await clock.advance(seconds)
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+        await clock.advance(10.0)
+        found = rows(argo, "memory")[""]
+        (one,) = counted(argo)
+    calls = {symbol: (s.calls, s.slow, s.slowest, s.errors) for symbol, s in found.items()}
+    assert {name: seen for name, seen in calls.items() if seen[0]} == {
+        "B": (1, 1, 0, 0), "C": (1, 1, 1, 0),
+    }  # fmt: skip
+    assert one.errors == {"CancelledError": 3}
+
+
 async def test_only_operations_that_the_flag_concerns_are_watched(
     open_argo, clock: FakeClock
 ) -> None:
