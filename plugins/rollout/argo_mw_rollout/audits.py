@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
+from attrs import fields
+
 from argo_mw.plugin import (
     ArgoError,
     Call,
@@ -21,12 +23,14 @@ from argo_mw.plugin import (
     Context,
     NotFound,
     NotShareable,
+    Operation,
     Outcome,
     Stream,
     own_value,
 )
 from argo_mw_rollout.compare import Difference, compare
 from argo_mw_rollout.config import RolloutConfig
+from argo_mw_rollout.tables import is_table
 
 IN_TREATMENT: Final = 0.8
 """The part of audits that is treatment's, while a flag has arms."""
@@ -36,6 +40,8 @@ _MOST_CREDIT: Final = 4.0
 _WITHOUT_ARMS: Final = 5_000
 _KEPT_BACK: Final = 0.05  # what is served is estimated from what is shown
 _LONGEST: Final = 1.0
+_EQUAL_OR_NOT: Final = fields(Operation).distance.default
+"""How far answers are apart where their operation does not say it."""
 
 
 class Audits:
@@ -97,19 +103,34 @@ class Audits:
     async def _audit(self, call: Call, outcome: Outcome) -> None:
         try:
             fresh = await self._context.ask_afresh(call, outcome.upstream)
-            found = compare(outcome.value, fresh.value)
+            found = self._difference(call, outcome.value, fresh.value)
         except NotFound:
             found = Difference(unequal="there is none")
         except ArgoError:
             return  # a refusal, or an upstream that is away: nothing is known of the answer
         finally:
             self._running -= 1
+        if found is None:
+            return
         wrong = found.wrong(self._config().wrong_above)
         distance = found.distance if math.isfinite(found.distance) else _LONGEST
         self._context.counters.audited(call, wrong=wrong, distance=min(distance, _LONGEST))
         if wrong:
             where = found.unequal or f"off by {found.distance:.2%}"
             self._context.announce("rollout", "found wrong", call, where)
+
+    def _difference(self, call: Call, served: object, fresh: object) -> Difference | None:
+        """Return what distinguishes two answers to *call*; ``None`` where that cannot be said."""
+        operation = call.operation
+        try:
+            if operation.distance is _EQUAL_OR_NOT or is_table(served):
+                return compare(served, fresh)
+            distance = operation.distance(served, fresh)
+            return None if distance is None else Difference(distance)
+        except Exception as error:  # of values of any kind, and of functions of others
+            why = f"answers to {operation.name!r} cannot be compared: {error!r}"
+            self._context.warn_once("rollout", why)
+            return None
 
 
 def _comparable(call: Call, outcome: Outcome) -> bool:

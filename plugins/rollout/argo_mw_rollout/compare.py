@@ -1,15 +1,31 @@
-"""How far a served answer is from a fresh one, and whether it is wrong."""
+"""How far a served answer is from a fresh one, and whether it is wrong.
+
+Between two questions time passes, which moves prices and moments, and windows of records on. What
+that does not explain is wrong: another text, another form, a record of the past that has changed.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from math import inf
 from typing import Final
 
 from attrs import asdict, frozen, has
 
+from argo_mw_rollout.tables import apart, compare_tables, is_price, is_table
+
 _MAX_PARTS: Final = 20_000
 _MAX_DEPTH: Final = 12
+_MAX_RECORDS: Final = 5_000
+_LONGEST_TEXT: Final = 40
+"""Letters of a text that may be a number or a moment."""
+
+_LONGEST_AGE: Final = timedelta(days=4)
+"""How far two moments may be apart that only time has moved: a long weekend."""
 
 
 @frozen
@@ -32,18 +48,20 @@ class Difference:
 def compare(served: object, fresh: object) -> Difference:
     """Return what distinguishes *served* from *fresh*.
 
-    Of tables with an index, rows that both have are compared, and the newest of each: a served one
-    may lack what has come since, and that is its age.
+    Of tables with an index and of lists of records, what both have is compared, and the prices of
+    the newest of each: a served one may lack what has come since, and that is its age. Of a record
+    with prices no other numbers are compared, since sizes and changes move by themselves. Numbers
+    may be of any kind, texts included; moments may be some days apart.
     """
-    if _is_table(served) and _is_table(fresh):
-        return _tables(served, fresh)
+    if is_table(served) and is_table(fresh):
+        return Difference(*compare_tables(served, fresh))  # type: ignore[arg-type]
     greatest = 0.0
     for place, (one, other) in enumerate(_pairs(served, fresh, "", 0)):
         if place >= _MAX_PARTS:
             break
         if isinstance(one, _Unequal):
             return Difference(greatest, one.where)
-        greatest = max(greatest, _distance(one, other))
+        greatest = max(greatest, apart(one, other))
     return Difference(greatest)
 
 
@@ -57,103 +75,138 @@ _Pair = tuple["float | _Unequal", float]
 
 def _pairs(one: object, other: object, where: str, depth: int) -> Iterator[_Pair]:
     """Yield the numbers at equal places of two values; stop with where else they differ."""
-    if _is_number(one) and _is_number(other):
-        yield float(one), float(other)  # type: ignore[arg-type]
-        return
+    same_form = isinstance(one, str) == isinstance(other, str)
     one, other = _plain(one), _plain(other)
     if depth >= _MAX_DEPTH:
         return
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        if one.keys() != other.keys():
-            yield _Unequal(where or "keys"), 0.0
-            return
-        for key in one:
-            yield from _pairs(one[key], other[key], f"{where}.{key}", depth + 1)
-    elif _is_list(one) and _is_list(other):
-        if len(one) != len(other):  # type: ignore[arg-type]
-            yield _Unequal(where or "length"), 0.0
-            return
-        for place, (a, b) in enumerate(zip(one, other, strict=True)):  # type: ignore[call-overload]
-            yield from _pairs(a, b, f"{where}[{place}]", depth + 1)
-    elif type(one) is not type(other) or not _same(one, other):
+    if not same_form:
+        yield _Unequal(where or "form"), 0.0
+    elif isinstance(one, float) and isinstance(other, float):
+        yield one, other
+    elif isinstance(one, Mapping) and isinstance(other, Mapping):
+        yield from _records(one, other, where, depth)
+    elif isinstance(one, list) and isinstance(other, list):
+        yield from _lists(one, other, where, depth)
+    elif not _near(one, other) and not _same(one, other):
         yield _Unequal(where or type(one).__name__), 0.0
 
 
-def _tables(served: object, fresh: object) -> Difference:
-    """Compare two data frames."""
-    import pandas as pd
-
-    assert isinstance(served, pd.DataFrame)
-    assert isinstance(fresh, pd.DataFrame)
-    if list(served.columns) != list(fresh.columns):
-        return Difference(0.0, "columns")
-    if served.empty or fresh.empty:
-        return Difference() if served.empty == fresh.empty else Difference(0.0, "no rows")
-    common = served.index.intersection(fresh.index)
-    settled = common[common < min(served.index[-1], fresh.index[-1])]
-    numbers = served.select_dtypes("number").columns
-    if len(settled):
-        before, after = served.loc[settled], fresh.loc[settled]
-        if not before.equals(after):
-            # What a bar was when it had ended does not change with time.
-            off = _rows(before[numbers], after[numbers])
-            rest = [name for name in served.columns if name not in numbers]
-            if off > _ROUNDING or not before[rest].equals(after[rest]):
-                return Difference(off, "past rows")
-    return Difference(_rows(served[numbers].iloc[[-1]], fresh[numbers].iloc[[-1]], prices=True))
+def _records(
+    one: Mapping[object, object], other: Mapping[object, object], where: str, depth: int
+) -> Iterator[_Pair]:
+    if one.keys() != other.keys():
+        yield _Unequal(where or "keys"), 0.0
+        return
+    priced = any(map(is_price, one))
+    for key in one:
+        if priced and not is_price(key) and _both_numbers(one[key], other[key]):
+            continue
+        yield from _pairs(one[key], other[key], f"{where}.{key}", depth + 1)
 
 
-_ROUNDING: Final = 1e-9
-_PRICES: Final = ("close", "price", "last")
+def _lists(one: list[object], other: list[object], where: str, depth: int) -> Iterator[_Pair]:
+    newest = _moved_on(one, other)
+    if newest is not None:
+        old, new = map(_plain, newest)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            for key in filter(is_price, old.keys() & new.keys()):
+                yield from _pairs(old[key], new[key], f"{where}.{key}", depth + 1)
+    elif len(one) != len(other):
+        yield _Unequal(where or "length"), 0.0
+    else:
+        for place, (a, b) in enumerate(zip(one, other, strict=True)):
+            yield from _pairs(a, b, f"{where}[{place}]", depth + 1)
 
 
-def _rows(one: object, other: object, *, prices: bool = False) -> float:
-    """Return the greatest distance between two frames of numbers, of their prices if they have."""
-    import pandas as pd
+def _moved_on(one: list[object], other: list[object]) -> tuple[object, object] | None:
+    """Return the newest records of two lists of which the *other* is *one*, some time later.
 
-    assert isinstance(one, pd.DataFrame)
-    assert isinstance(other, pd.DataFrame)
-    names = [name for name in one.columns if str(name).lower() in _PRICES] if prices else []
-    greatest = 0.0
-    for name in names or one.columns:
-        for a, b in zip(one[name].tolist(), other[name].tolist(), strict=True):
-            greatest = max(greatest, _distance(float(a), float(b)))
-    return greatest
-
-
-def _distance(one: object, other: float) -> float:
-    """Return how far *one* is from *other*, relative to that; endless where one is no number."""
-    assert isinstance(one, float)
-    if one == other or (math.isnan(one) and math.isnan(other)):
-        return 0.0
-    if not (math.isfinite(one) and math.isfinite(other)):
-        return math.inf
-    return abs(one - other) / max(abs(other), 1e-12)
+    Then records may be gone at one end, new ones have come at the other, and at least half are the
+    same; the newest of the old ones may not have been complete. ``None`` where it is not so.
+    """
+    if not (2 <= len(one) <= _MAX_RECORDS and 2 <= len(other) <= _MAX_RECORDS):
+        return None
+    if isinstance(_plain(one[0]), float):
+        return None
+    for old, new in ((one, other), (one[::-1], other[::-1])):
+        settled = old[:-1]
+        gone = next((place for place, record in enumerate(settled) if _same(record, new[0])), None)
+        if gone is None or (gone == 0 and len(old) >= len(new)):
+            continue
+        kept = settled[gone:]
+        if 2 * len(kept) >= len(settled) and _same(kept, new[: len(kept)]):
+            return old[-1], new[-1]
+    return None
 
 
 def _plain(value: object) -> object:
+    """Return *value* as a float, a list, a mapping or a moment, where it means one."""
+    if isinstance(value, str):
+        return _meaning(value) if len(value) <= _LONGEST_TEXT else value
+    if isinstance(value, bool | bytes | bytearray):
+        return value
+    if isinstance(value, int | float | Decimal | Fraction):
+        return _float(value)
+    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
+        listed = value.tolist()
+        return listed if isinstance(listed, list) else _plain(listed)
+    return list(value) if isinstance(value, Sequence) else _record(value)
+
+
+def _record(value: object) -> object:
+    """Return the fields of *value* by their names, if it is a record of a usual kind."""
     if has(type(value)):
         return asdict(value, recurse=False)  # type: ignore[arg-type]
-    fields = getattr(type(value), "__struct_fields__", None)
-    if isinstance(fields, tuple):
-        return {name: getattr(value, name) for name in fields}
-    return value
+    names: object = getattr(type(value), "__struct_fields__", None)  # of msgspec
+    if names is None:
+        names = tuple(getattr(type(value), "model_fields", ())) or None  # of pydantic
+    if is_dataclass(value) and not isinstance(value, type):
+        names = tuple(field.name for field in fields(value))
+    return {name: getattr(value, name) for name in names} if isinstance(names, tuple) else value
 
 
-def _same(one: object, other: object) -> bool:
+def _float(value: int | float | Decimal | Fraction) -> float:
     try:
-        return bool(one == other)
-    except Exception:  # values of any kind
+        return float(value)
+    except OverflowError:
+        return inf if value > 0 else -inf
+
+
+def _meaning(text: str) -> object:
+    """Return the number or the moment that *text* is, if any: many services write them so."""
+    number = text.removesuffix("%")
+    if not number.isalpha():  # "nan" and "Infinity" may be names
+        try:
+            return float(number)
+        except ValueError:
+            pass
+    if text[:4].isdigit():
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError:
+            pass
+    return text
+
+
+def _both_numbers(one: object, other: object) -> bool:
+    return isinstance(_plain(one), float) and isinstance(_plain(other), float)
+
+
+def _near(one: object, other: object) -> bool:
+    """Return whether both are moments, and the time between two questions may be between them."""
+    if not (isinstance(one, date) and isinstance(other, date)) or type(one) is not type(other):
+        return False
+    try:
+        return abs(one - other) <= _LONGEST_AGE
+    except (TypeError, OverflowError):  # one of them says where, and the other does not
         return False
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
-
-
-def _is_table(value: object) -> bool:
-    return type(value).__name__ == "DataFrame" and type(value).__module__.startswith("pandas")
+def _same(one: object, other: object) -> bool:
+    if type(one) is not type(other):
+        return False
+    try:
+        equals = getattr(one, "equals", None)  # tables of many kinds
+        return bool(equals(other)) if callable(equals) else bool(one == other)
+    except Exception:  # values of any kind
+        return False

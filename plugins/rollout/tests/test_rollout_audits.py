@@ -75,3 +75,34 @@ def test_without_a_watched_flag_nothing_is_audited(audits: Audits, place: Place)
     serve(audits, place, 10_000, treatment=0.1)
 
     assert place.audited == []
+
+
+def priced(served: object, fresh: object) -> float | None:
+    return None if fresh is None else abs(served[0] - fresh[0])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("served", "fresh", "counted"),
+    [
+        ((1.0, "a"), (1.02, "b"), [(False, pytest.approx(0.02))]),
+        ((1.0, "a"), (1.5, "a"), [(True, pytest.approx(0.5))]),
+        ((1.0, "a"), None, []),
+        ("broken", (1.0, "a"), []),
+    ],
+)
+async def test_an_operation_says_itself_how_far_answers_are_apart(
+    place: Place, served: object, fresh: object, counted: list[object]
+) -> None:
+    found: list[object] = []
+
+    async def ask_afresh(call: object, upstream: str) -> Outcome:
+        return Outcome(fresh)
+
+    place.ask_afresh = ask_afresh
+    place.warn_once = lambda where, what: None
+    place.announce = lambda *what: None
+    place.counters.audited = lambda call, wrong, distance: found.append((wrong, distance))
+    asked = SimpleNamespace(operation=SimpleNamespace(name="quote", distance=priced))
+    await Audits(place, RolloutConfig)._audit(asked, Outcome(served))
+
+    assert found == counted
