@@ -97,10 +97,15 @@ class FakeCounters:
     harm: Harm = unharmed
     instances: tuple[str, ...] = ("one", "two")
     silent: bool = False
+    mute: set[str] = field(factory=set)
+    clocks: dict[str, float] = field(factory=dict)
     watching: dict[str, Watch] = field(factory=dict)
 
     async def alive(self) -> dict[str, float]:
-        return {} if self.silent else dict.fromkeys(self.instances, self.clock.time())
+        if self.silent:
+            return {}
+        now = self.clock.time()
+        return {name: now + self.clocks.get(name, 0.0) for name in self.instances}
 
     async def blocks(self, flag: str, numbers: Iterable[int]) -> list[Block]:
         if self.silent:
@@ -145,7 +150,8 @@ class FakeCounters:
             counts.distance = 0.001 * dice.random()
             if arm == "treatment":
                 self.harm(counts, dice)
-            rows[arm][subject] = counts
+            if arm not in self.mute:
+                rows[arm][subject] = counts
         return Block(instance, number, 30.0, {arm: found for arm, found in rows.items() if found})
 
 

@@ -11,6 +11,7 @@ from attrs import evolve
 
 from argo_mw_rollout import GUARDRAILS, Arm, Block, Guardrail, Judge, Rules, Verdict, report
 from argo_mw_rollout.statistics.metrics import FIELDS
+from argo_mw_rollout.statistics.subjects import MOST_SUBJECTS
 
 SECONDS = 30.0
 FAST = {name: rail for name, rail in GUARDRAILS.items() if name != "wrong"}
@@ -251,6 +252,22 @@ def test_a_guardrail_of_which_nothing_was_counted_holds_loudly() -> None:
     )
 
 
+def test_where_answers_differ_without_the_layer_too_it_holds_loudly() -> None:
+    traffic = Traffic()
+    judge = Judge()
+    for names in traffic.names.values():
+        judge.learn(traffic.arm(names, 3_600.0, wrong=0.5))
+    judge.begin(10.0, 100.0, 0.0)
+    for number in range(100):
+        arms = [traffic.arm(names, wrong=0.5) for names in traffic.names.values()]
+        judge.observe(Block(number * SECONDS, SECONDS, *arms))
+    verdict = judge.verdict()
+
+    assert (verdict.action, verdict.loud) == ("hold", True)
+    assert "differ without the layer too" in verdict.why
+    assert '"wrong" and "distance" out of the plan' in verdict.why
+
+
 def test_without_a_time_before_the_ramp_it_holds_loudly() -> None:
     traffic = Traffic()
     judge = Judge(Rules(FAST))
@@ -270,6 +287,37 @@ def test_too_few_subjects_hold_and_a_larger_share_is_named() -> None:
         "4 subjects in treatment and 4 in control; 10 of each are needed, and no new ones come: a "
         "share of about 38 % would have them"
     )
+
+
+def test_a_share_below_one_percent_is_named_as_it_is() -> None:
+    traffic = Traffic(subjects=2)
+    judge = Judge(Rules(FAST))
+    judge.learn(traffic.arm(["A"], 86_400.0))
+    judge.begin(0.02, 100.0, 0.0)
+    for number in range(30):
+        judge.observe(traffic.block(number * SECONDS))
+
+    assert "a share of about 0.15 % would have them" in judge.verdict().why
+
+
+def test_subjects_without_end_are_kept_apart_up_to_a_number() -> None:
+    judge = Judge(Rules(FAST))
+    for number in range(12):
+        judge.learn(Traffic(subjects=1).arm([f"{number}-{n}" for n in range(1_000)]))
+    judge.begin(10.0, 100.0, 0.0)
+    for number in range(40):
+        traffic = Traffic(number)
+        traffic.names = {arm: [f"{arm}{number}-{n}" for n in range(200)] for arm in "TC"}
+        judge.observe(traffic.block(number * SECONDS))
+    again = Judge.of_data(json.loads(json.dumps(judge.as_data())), judge.rules)
+
+    for one in (judge, again):
+        verdict = one.verdict()
+        assert one.step is not None
+        assert max(verdict.subjects) <= MOST_SUBJECTS
+        assert verdict.calls[0] == pytest.approx(30 * 200 * SECONDS, rel=0.01)
+        assert len(one.as_data()["before"]) == MOST_SUBJECTS
+        assert "arms cannot be compared" not in verdict.why
 
 
 def test_while_new_subjects_come_it_says_how_long_it_will_take() -> None:
@@ -446,6 +494,17 @@ def test_a_report_without_any_change_says_so() -> None:
     watch(judge, traffic, 60)
 
     assert report("race", 10.0, judge.verdict().evidence) == "race at 10 %: no change"
+
+
+def test_a_report_does_not_take_what_is_unknown_for_no_change() -> None:
+    traffic = Traffic()
+    judge = traffic.judge()
+    watch(judge, traffic, 12)
+
+    text = report("race", 10.0, judge.verdict().evidence)
+
+    assert text.startswith("race at 10 %: too little known yet of errors,")
+    assert "no change" not in text
 
 
 def test_a_report_says_when_control_is_not_what_it_was() -> None:

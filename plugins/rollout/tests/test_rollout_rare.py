@@ -35,6 +35,16 @@ def test_without_a_known_share_little_is_certain() -> None:
     assert rare.evidence_of_harm(Checked(50, 2), Checked(10, 0), Checked(), 0.0005) < 3
 
 
+@pytest.mark.parametrize("share", [0.25, 0.6, 1.0])
+def test_answers_that_always_differ_are_no_harm(share: float) -> None:
+    def seen(number: int) -> Checked:
+        return Checked(number * (1 - share), number * share)
+
+    for number in (10, 100, 10_000):
+        found = rare.evidence_of_harm(seen(number), seen(number // 4), seen(number), 0.0005)
+        assert found == -math.inf
+
+
 def test_harm_that_is_not_there_is_hardly_ever_found_at_any_look() -> None:
     random = np.random.default_rng(5)
     share, margin, found = 0.002, 0.0005, 0

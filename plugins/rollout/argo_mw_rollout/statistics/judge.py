@@ -88,11 +88,16 @@ class Judge:
             return
         step.add(block, self._baseline, self.rules.warm_up)
 
+    @property
+    def learnt(self) -> bool:
+        """Whether anything is known of the time before the ramp."""
+        return bool(self._before.names)
+
     def verdict(self) -> Verdict:
         """Return what to do now, and why."""
         if self.step is None or self._baseline is None:
             return Verdict("hold", "the ramp has not begun")
-        before = Before(self._checked_before, self._checked_earlier, bool(self._before.names))
+        before = Before(self._checked_before, self._checked_earlier, self.learnt)
         return weigh(self.rules, self.step, self._baseline, before, self.faults)
 
     def _note(self, fault: str) -> None:
@@ -104,6 +109,7 @@ class Judge:
         return {
             "version": VERSION,
             "before": self._before.as_data(),
+            "before_rest": self._before.rest.tolist(),
             "checked_before": [self._checked_before.right, self._checked_before.wrong],
             "checked_earlier": [self._checked_earlier.right, self._checked_earlier.wrong],
             "faults": list(self.faults),
@@ -126,7 +132,7 @@ class Judge:
                 msg = f"this is the state of a judge of version {data['version']}, not {VERSION}"
                 raise ValueError(msg)
             made = cls(rules)
-            made._before = Subjects.of_data(data["before"])
+            made._before = Subjects.of_data(data["before"], data["before_rest"])
             made._checked_before = Checked(*data["checked_before"])
             made._checked_earlier = Checked(*data["checked_earlier"])
             made.faults = list(data["faults"])

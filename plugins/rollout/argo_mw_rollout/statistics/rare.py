@@ -20,6 +20,9 @@ from argo_mw_rollout.statistics.sequence import log_threshold
 _HARMS = (0.01, 0.02, 0.05, 0.1, 0.3)
 """Sizes of harm that are looked for, as shares of wrong answers beyond the margin."""
 
+MOST_USUAL = 0.2
+"""The share of wrong answers up to which more of them can be told from what is usual."""
+
 _LEAST = 1e-9
 
 
@@ -63,8 +66,15 @@ def usual_share(control: Checked, before: Checked) -> float:
 
 
 def evidence_of_harm(treatment: Checked, control: Checked, before: Checked, margin: float) -> float:
-    """Return the logarithm of the evidence that treatment's share is beyond *margin*."""
-    limit = min(usual_share(control, before) + margin, 0.5)
+    """Return the logarithm of the evidence that treatment's share is beyond *margin*.
+
+    Where more than :data:`MOST_USUAL` are wrong without the layer, or so little is known that they
+    may be, there is none.
+    """
+    usual = usual_share(control, before)
+    if usual > MOST_USUAL:
+        return -inf
+    limit = usual + margin
     return _log_mean([_log_ratio(treatment, limit + harm, limit) for harm in _HARMS])
 
 

@@ -35,6 +35,8 @@ class Step:
         both: Subjects that were seen in both arms.
         sources: How many subjects of each arm an instance was the first to see.
         newest: Seconds since the epoch at which the newest subject was seen first.
+        heard: Where the newest block ended in which treatment, and control, had a call.
+        heard_blocks: In how many blocks they had any.
         end: Where the newest block ended, in seconds since the epoch.
     """
 
@@ -45,6 +47,8 @@ class Step:
         self.end = start
         self.seconds = 0.0
         self.newest = start
+        self.heard = (start, start)
+        self.heard_blocks = (0, 0)
         self.treatment = Subjects()
         self.control = Subjects()
         self.differences = Differences()
@@ -58,12 +62,18 @@ class Step:
         one, two = (one.plus(checked(arm)) for one, arm in zip(self.checked, arms, strict=True))
         self.checked = (one, two)
         self.end = block.start + block.seconds
+        calls = [bool(arm.sums[:, _CALLS].any()) for arm in arms]
+        ends = [self.end if any_ else at for any_, at in zip(calls, self.heard, strict=True)]
+        self.heard = (ends[0], ends[1])
+        self.heard_blocks = (self.heard_blocks[0] + calls[0], self.heard_blocks[1] + calls[1])
         if block.start < self.start + warm_up:
             return
         self.seconds += block.seconds
+        # Of both arms or of none, so that their sizes stay comparable.
+        more = not (self.treatment.full or self.control.full)
         new = (
-            self.treatment.add(block.treatment.subjects, block.treatment.sums),
-            self.control.add(block.control.subjects, block.control.sums),
+            self.treatment.add(block.treatment.subjects, block.treatment.sums, new_ones=more),
+            self.control.add(block.control.subjects, block.control.sums, new_ones=more),
         )
         if new[0] or new[1]:
             self._note_new(block, new)
@@ -77,8 +87,10 @@ class Step:
     @property
     def calls(self) -> tuple[float, float]:
         """How many calls were judged in each arm."""
-        sums = (self.treatment.sums, self.control.sums)
-        one, two = (float(table[:, _CALLS].sum()) for table in sums)
+        one, two = (
+            float(arm.sums[:, _CALLS].sum() + arm.rest[_CALLS])
+            for arm in (self.treatment, self.control)
+        )
         return one, two
 
     def _note_new(self, block: Block, new: tuple[list[str], list[str]]) -> None:
@@ -101,8 +113,11 @@ class Step:
             "end": self.end,
             "seconds": self.seconds,
             "newest": self.newest,
+            "heard": list(self.heard),
+            "heard_blocks": list(self.heard_blocks),
             "treatment": self.treatment.as_data(),
             "control": self.control.as_data(),
+            "rest": [self.treatment.rest.tolist(), self.control.rest.tolist()],
             "differences": self.differences.as_data(),
             "checked": [[one.right, one.wrong] for one in self.checked],
             "both": self.both,
@@ -116,8 +131,12 @@ class Step:
         made.end = data["end"]
         made.seconds = data["seconds"]
         made.newest = data["newest"]
-        made.treatment = Subjects.of_data(data["treatment"])
-        made.control = Subjects.of_data(data["control"])
+        one, two = data["heard"]
+        made.heard = (one, two)
+        one, two = data["heard_blocks"]
+        made.heard_blocks = (one, two)
+        made.treatment = Subjects.of_data(data["treatment"], data["rest"][0])
+        made.control = Subjects.of_data(data["control"], data["rest"][1])
         made.differences = Differences.of_data(data["differences"])
         one, two = (Checked(*both) for both in data["checked"])
         made.checked = (one, two)

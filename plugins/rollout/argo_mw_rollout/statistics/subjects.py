@@ -27,15 +27,21 @@ def per(sums: Numbers) -> Numbers:
     return sums[:, _PER]
 
 
+MOST_SUBJECTS: Final = 5_000
+"""Subjects of one table that are kept apart: where keys are subjects, there is no end of them."""
+
+
 class Subjects:
-    """Adds up what was counted of each subject.
+    """Adds up what was counted of each subject; of the first :data:`MOST_SUBJECTS` only.
 
     Attributes:
         names: The subjects, in the order in which they were seen first.
+        rest: What was counted of all further ones together.
     """
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.rest: Numbers = np.zeros(len(FIELDS))
         self._row: dict[str, int] = {}
         self._sums = np.zeros((16, len(FIELDS)))
 
@@ -44,10 +50,27 @@ class Subjects:
         """What was counted: one row for each subject, with the columns ``FIELDS``."""
         return self._sums[: len(self.names)]
 
-    def add(self, names: Sequence[str], sums: Numbers) -> list[str]:
-        """Add *sums*, one row for each of *names*; return which of them are new."""
+    @property
+    def full(self) -> bool:
+        """Whether further subjects are not kept apart."""
+        return len(self.names) >= MOST_SUBJECTS
+
+    def add(self, names: Sequence[str], sums: Numbers, *, new_ones: bool = True) -> list[str]:
+        """Add *sums*, one row for each of *names*; return which of them are new.
+
+        Args:
+            names: The subjects.
+            sums: What was counted of them.
+            new_ones: Whether subjects are kept apart that are not yet.
+        """
         known = self._row
+        room = MOST_SUBJECTS - len(self.names) if new_ones else 0
         new = [name for name in names if name not in known]
+        if len(new) > room:
+            left_out = set(new[room:])
+            kept = np.array([name not in left_out for name in names])
+            self.rest = self.rest + sums[~kept].sum(axis=0)
+            names, sums, new = [n for n in names if n not in left_out], sums[kept], new[:room]
         for name in new:
             known[name] = len(self.names)
             self.names.append(name)
@@ -69,13 +92,14 @@ class Subjects:
         return found
 
     def as_data(self) -> dict[str, list[float]]:
-        """Return it as plain data."""
+        """Return what was counted of each subject as plain data, without the rest."""
         return {name: row.tolist() for name, row in zip(self.names, self.sums, strict=True)}
 
     @classmethod
-    def of_data(cls, data: Mapping[str, Sequence[float]]) -> Subjects:
-        """Return the table that *data* describes."""
+    def of_data(cls, data: Mapping[str, Sequence[float]], rest: Sequence[float]) -> Subjects:
+        """Return the table that *data* describes, with the *rest* beside it."""
         made = cls()
+        made.rest = np.array(rest, dtype=np.float64).reshape(len(FIELDS))
         if data:
             made.add(list(data), np.array(list(data.values()), dtype=np.float64))
         return made
@@ -93,7 +117,7 @@ class Baseline:
 
     def __init__(self, before: Subjects) -> None:
         self._before = before
-        totals = before.sums.sum(axis=0)[np.newaxis]
+        totals = (before.sums.sum(axis=0) + before.rest)[np.newaxis]
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.nan_to_num(of(totals) / per(totals))[0]
         self.nothing = RELATIVE & (mean < _LEAST)

@@ -62,6 +62,9 @@ def weigh(
     problems += [] if sizes is None else [words.mismatch(sizes)]
     problems += [words.unusable(faults)] if faults else []
     problems += [] if before.known else [words.NO_BASELINE]
+    usual = step.checked[1].plus(before.ramp)
+    if WRONG in rules.guarded and usual.wrong >= 5 and usual.share > rare.MOST_USUAL:
+        problems.append(words.always_differ(usual))
     if problems:
         return evolve(found, why="; ".join(problems), loud=True)
 

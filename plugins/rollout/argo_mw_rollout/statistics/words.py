@@ -13,12 +13,14 @@ from argo_mw_rollout.statistics.verdict import Evidence
 
 _SHARED = ("requests", "usd")
 _NOTABLE = 0.2
+_MUCH = 5.0
+"""Where so many margins of harm are possible, too little is known to say that nothing changed."""
 
 NO_GUARDRAIL = "no guardrail is left, so nothing would be noticed"
 WARMING = "the layer is warming up"
 NO_BASELINE = (
     "nothing is known of the time before the ramp, so subjects cannot be compared with "
-    "themselves: pause the ramp with the flag off until some has been counted"
+    "themselves: abort it, and start it again once calls are counted"
 )
 
 
@@ -33,8 +35,13 @@ def report(flag: str, percent: float, evidence: Sequence[Evidence], *more: str) 
     """
     known = [one for one in evidence if one.state != "no data"]
     changed = [change_of(one) for one in known if one.changed]
+    vague = [one.words for one in known if _vague(one)]
     lacking = [one.words for one in evidence if one.state == "no data"]
-    parts = [*more, *changed, "no other change" if more or changed else "no change"]
+    parts = [*more, *changed]
+    if len(changed) + len(vague) < len(known) or not vague:
+        parts.append("no other change" if parts else "no change")
+    if vague:
+        parts.append(f"too little known yet of {_and(vague)}")
     if lacking:
         parts.append(f"nothing known of {_and(lacking)}")
     parts += [_drift(one) for one in known if one.metric in _SHARED and _drifted(one)]
@@ -111,7 +118,7 @@ def few_subjects(step: Step, needed: int, *, waiting_helps: bool) -> str:
         return text
     fewest = max(min(treatment, control), 1)
     share = min(step.percent * needed / fewest * 1.5, 50.0)
-    return f"{text}, and no new ones come: a share of about {share:.0f} % would have them"
+    return f"{text}, and no new ones come: a share of about {share:.2g} % would have them"
 
 
 def unknown_metric(name: str) -> str:
@@ -122,6 +129,15 @@ def unknown_metric(name: str) -> str:
 def unusable(faults: Sequence[str]) -> str:
     """Return that counts could not be used."""
     return f"counts cannot be used: {_and(faults[:3])}"
+
+
+def always_differ(usual: Checked) -> str:
+    """Return that answers differ from fresh ones without the layer, too."""
+    return (
+        f"{usual.wrong:.0f} of {usual.total:.0f} answers that were checked differ without the "
+        "layer too, so wrong ones cannot be told: give the operation a distance, or leave "
+        '"wrong" and "distance" out of the plan'
+    )
 
 
 def mismatch(found: Mismatch) -> str:
@@ -149,6 +165,11 @@ def duration(seconds: float | None) -> str:
         if seconds >= 2 * size:
             return f"about {seconds / size:.0f} {unit}"
     return "about a minute"
+
+
+def _vague(one: Evidence) -> bool:
+    """Return whether neither a change is certain nor that there is none that matters much."""
+    return not one.changed and one.state == "open" and not one.high <= _MUCH * one.margin
 
 
 def _drifted(one: Evidence) -> bool:
