@@ -11,7 +11,8 @@ import click
 from rich.table import Table
 
 from argo_mw.cli import ExitCode, console, echo, print_json, say, with_argo
-from argo_mw.plugin import Argo, ConfigError, context_of, moved
+from argo_mw.plugin import Argo, ConfigError, config_of, context_of, moved
+from argo_mw_rollout.config import RolloutConfig
 from argo_mw_rollout.desk import Desk, place_of
 from argo_mw_rollout.latency import beside, percentiles
 from argo_mw_rollout.ramp import Ramp
@@ -33,8 +34,12 @@ async def start(argo: Argo, flag: str) -> None:
     """Begin to ramp FLAG by its plan."""
     ramp = await Desk(argo).start(flag)
     say(f"{flag}: {', '.join(ramp.plan.steps)}, each for {ramp.plan.at_least} at least")
+    if flag not in config_of(argo, RolloutConfig).plans:
+        say(f"there is no [plugins.rollout.plans.{flag}], so this is the default plan")
     if ramp.intent is not None:
         say(f"{flag} is off for {ramp.plan.baseline} first, to learn what is usual without it")
+        if flag.startswith("upstream."):
+            say("what no other upstream answers fails meanwhile: if there is such, abort it now")
     if context_of(argo).single_process:
         say("[argo] shared is memory://, so that no running program sees this ramp")
 

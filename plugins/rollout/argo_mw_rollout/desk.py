@@ -43,6 +43,7 @@ class Desk:
         now = self._context.clock.time()
         # Before the steps the layer must do nothing, or there is nothing to compare it with.
         plan = self._plan(flag)
+        before = _text(rule.state, rule.percent, rule.by)
         fresh = Ramp(
             flag,
             plan,
@@ -50,15 +51,23 @@ class Desk:
             since=now,
             seconds=self._config.block,
             next_block=int(now // self._config.block) + 1,
-            intent=None if rule.idle or rule.state == "off" else Intent("set", "off"),
-            before=_text(rule.state, rule.percent, rule.by),
+            intent=None if before == "off" else Intent("set", "off"),
+            before=before,
         ).noted(now, "started", ", ".join(plan.steps))
 
         def begin(known: Ramp | None) -> Ramp:
-            if known is not None and not known.ended:
+            if known is None:
+                return fresh
+            if not known.ended:
                 msg = f"{flag!r} is being ramped already; see `argo-mw rollout status {flag}`"
                 raise ConfigError(msg)
-            return fresh if known is None else evolve(fresh, fence=known.fence)
+            if known.intent is not None:
+                msg = (
+                    f"the last ramp of {flag!r} is {known.status}, which no judge has carried out "
+                    "yet: wait a moment, or see whether a program with the plugin runs"
+                )
+                raise ConfigError(msg)
+            return evolve(fresh, fence=known.fence)
 
         return await self._ramps.change(flag, begin)
 

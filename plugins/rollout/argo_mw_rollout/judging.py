@@ -7,6 +7,7 @@ intent, and done only once it is stored: a judge that is killed in between leave
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from attrs import evolve
 
@@ -15,6 +16,12 @@ from argo_mw_rollout import evidence, statistics
 from argo_mw_rollout.plan import percent_of
 from argo_mw_rollout.ramp import LEARNING, Intent, Ramp
 from argo_mw_rollout.statistics import Arm, Judge
+
+QUIET = 20
+"""Blocks of time without any call of an arm, after which a ramp holds."""
+
+QUIET_AT_LEAST = 120.0
+"""Seconds that this lasts at least."""
 
 ENOUGH_CALLS = 200
 """Calls that must have waited before their percentiles say what is slow."""
@@ -68,6 +75,9 @@ def decide(ramp: Ramp, judge: Judge, now: float) -> Ramp:
     ramp = evolve(ramp, verdict=evidence.as_data(ramp.flag, verdict))
     if verdict.action == "roll back":
         return rolled_back(ramp, now, verdict.why)
+    silent = _silent(judge, now, ramp.seconds)
+    if silent and (len(silent) == 2 or not verdict.loud):
+        return ramp.held(now, _silence(silent), loud=True)
     if verdict.action == "hold":
         wait = statistics.duration(verdict.seconds)
         why = f"{verdict.why}; {wait} to go" if wait else verdict.why
@@ -82,6 +92,29 @@ def decide(ramp: Ramp, judge: Judge, now: float) -> Ramp:
     return advanced(ramp, now, verdict.why)
 
 
+def _silent(judge: Judge, now: float, block: float) -> Mapping[str, float]:
+    """Return which arms have had no call for unusually long, with the end of their last block."""
+    step = judge.step
+    if step is None:
+        return {}
+    silent = {}
+    for place, arm in enumerate(("treatment", "control")):
+        heard, blocks = step.heard[place], step.heard_blocks[place]
+        usual = max(QUIET * block, QUIET_AT_LEAST)
+        if blocks:
+            usual = max(usual, 10.0 * (heard - step.start) / blocks)
+        else:
+            usual += judge.rules.warm_up
+        if now - heard > usual:
+            silent[arm] = heard
+    return silent
+
+
+def _silence(silent: Mapping[str, float]) -> str:
+    last = datetime.fromtimestamp(max(silent.values()), UTC)
+    return f"no call of {' and '.join(silent)} has ended since {last:%Y-%m-%d %H:%M}Z"
+
+
 def _after_learning(ramp: Ramp, judge: Judge, now: float) -> Ramp:
     """Return *ramp*, of whose flag there is no treatment yet, after enough time and counts."""
     plan = ramp.plan
@@ -94,7 +127,7 @@ def _after_learning(ramp: Ramp, judge: Judge, now: float) -> Ramp:
     if left > 0.0:
         what = "learning what is usual" if ramp.place == LEARNING else ramp.step
         return ramp.held(now, f"{what}; {statistics.duration(left)} to go", loud=False)
-    if not judge.as_data()["before"]:
+    if not judge.learnt:
         why = (
             f"no call that {ramp.flag!r} concerns was counted, so nothing is known of the time "
             "before the ramp"
@@ -145,6 +178,19 @@ def begun(ramp: Ramp, now: float) -> Ramp:
     if ramp.step == "on":
         return evolve(ramp, status="done").noted(now, "done", "on for all")
     return ramp
+
+
+def begun_again(ramp: Ramp, judge: Judge, ready: int, now: float) -> Ramp:
+    """Return *ramp* after clocks were put back: its step begins anew with block *ready* + 1.
+
+    Blocks are numbered by the clock, so those to come would pass for old ones until it has caught
+    up. What was checked for wrong answers stays known.
+    """
+    if judge.step is not None:
+        judge.begin(judge.step.percent, judge.step.to, (ready + 1) * ramp.seconds)
+        ramp = evolve(ramp, judge=judge.as_data(), verdict={})
+    again = evolve(ramp, next_block=ready + 1, since=now)
+    return again.noted(now, "clock", "clocks were put back: the step begins anew")
 
 
 def rolled_back(ramp: Ramp, now: float, why: str) -> Ramp:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,6 +14,9 @@ from argo_mw_rollout.statistics import GUARDRAILS, METRICS, Guardrail, Rules
 
 STEPS: Final = ("shadow", "1%", "5%", "25%", "50%", "on")
 """The steps of a plan that names none."""
+
+LEAST: Final = 0.01
+"""The smallest share, in percent: that of one bucket."""
 
 SIGNALS: Final = tuple(Rules().signals)
 """The signals of a plan that names none."""
@@ -30,8 +34,8 @@ def percent_of(step: str) -> float | None:
     if step in ("off", "shadow", "on"):
         return None
     match = _PERCENT.fullmatch(step.strip())
-    if match is None or not 0.0 < float(match[1]) < 100.0:
-        msg = f"{step!r} is no step; write shadow, a share such as 5%, or on"
+    if match is None or not LEAST <= float(match[1]) < 100.0:
+        msg = f"{step!r} is no step; write shadow, a share such as 5% ({LEAST:g}% at least), or on"
         raise ValueError(msg)
     return float(match[1])
 
@@ -74,8 +78,11 @@ def _known(_: object, __: object, margins: Mapping[str, float]) -> None:
         if name not in GUARDRAILS:
             msg = f"there is no guardrail {name!r}: {suggest(name, GUARDRAILS)}"
             raise ValueError(msg)
-        if not margin > 0.0:
-            msg = f"the margin of {name} is {margin!r}; give what does not matter, above zero"
+        if not 0.0 < margin < math.inf:
+            msg = (
+                f"the margin of {name} is {margin!r}; give what does not matter, above zero, or "
+                f"leave it unguarded: without = [{name!r}]"
+            )
             raise ValueError(msg)
 
 

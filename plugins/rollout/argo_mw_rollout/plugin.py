@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import click
 
-from argo_mw.plugin import Context, hookimpl
+from argo_mw.plugin import Context, hookimpl, suggest
 from argo_mw_rollout.audits import Audits
 from argo_mw_rollout.config import RolloutConfig
 from argo_mw_rollout.watchman import Watchman
@@ -65,12 +65,17 @@ class RolloutPlugin:
 
     @hookimpl
     async def diagnose(self, context: Context) -> Iterable[tuple[str, bool, str]]:
-        """Say which ramps hold or were rolled back."""
+        """Say which ramps hold or were rolled back, and which plans are for no flag."""
         from argo_mw_rollout.desk import place_of
         from argo_mw_rollout.ramps import Ramps
 
+        flags = context.flags.all
+        found = [
+            (f"plan of {name}", False, f"there is no such flag here: {suggest(name, flags)}")
+            for name in self._config.plans
+            if name not in flags
+        ]
         ramps = Ramps(context)
-        found = []
         for flag in await ramps.flags():
             ramp = (await ramps.read(flag)).ramp
             if ramp is not None and (ramp.loud or ramp.status == "rolled back"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, cast, get_args
 
@@ -17,6 +18,8 @@ LEARNING: Final = -1
 """The place of a ramp that has not begun its steps: subjects are watched, nothing is changed."""
 
 MAX_JOURNAL: Final = 500
+
+_NUMBERS: Final = re.compile(r"\d[\d.,:]*")
 
 
 @frozen
@@ -71,6 +74,8 @@ class Ramp:
         fence: That of the lease of the judge that wrote it last.
         before: What the flag was set to before the ramp.
         journal: What has happened to it, the oldest first.
+        untold: How many of the newest entries of the journal have not been announced yet.
+        revision: How often it was written: a store that has an older one was put back.
     """
 
     flag: str
@@ -90,6 +95,8 @@ class Ramp:
     fence: int = 0
     before: str = ""
     journal: Sequence[Entry] = ()
+    untold: int = 0
+    revision: int = 0
 
     @property
     def ended(self) -> bool:
@@ -116,13 +123,16 @@ class Ramp:
         """Return it with an entry in its journal."""
         found = self.verdict.get("evidence", ()) if evidence else ()
         entry = Entry(at, what, why, cast("Sequence[Mapping[str, object]]", found))
-        return evolve(self, journal=(*self.journal, entry)[-MAX_JOURNAL:])
+        journal = (*self.journal, entry)[-MAX_JOURNAL:]
+        return evolve(self, journal=journal, untold=min(self.untold + 1, len(journal)))
 
     def held(self, at: float, why: str, *, loud: bool) -> Ramp:
-        """Return it holding because of *why*; that is noted once while it stays the same."""
-        if why == self.hold:
+        """Return it holding because of *why*; that is noted once, while only numbers change."""
+        if why == self.hold and loud == self.loud:
             return self
         changed = evolve(self, hold=why, loud=loud)
+        if loud and self.loud and _NUMBERS.sub("", why) == _NUMBERS.sub("", self.hold):
+            return changed
         if loud:
             return changed.noted(at, "hold", why)
         return changed.noted(at, "goes on") if self.loud else changed
@@ -148,6 +158,8 @@ class Ramp:
             "fence": self.fence,
             "before": self.before,
             "journal": [[e.at, e.what, e.why, list(e.evidence)] for e in self.journal],
+            "untold": self.untold,
+            "revision": self.revision,
         }
 
     @classmethod
@@ -163,6 +175,7 @@ class Ramp:
             if data["status"] not in get_args(Status):
                 raise TypeError
             intent = data["intent"]
+            journal = tuple(_entry(*entry) for entry in data["journal"])
             made = cls(
                 flag=str(data["flag"]),
                 plan=Plan.of_data(data["plan"]),
@@ -170,17 +183,19 @@ class Ramp:
                 since=float(data["since"]),
                 status=cast("Status", data["status"]),
                 place=int(data["place"]),
-                intent=None if intent is None else Intent(*intent),
+                intent=None if intent is None else _intent(*intent),
                 next_block=int(data["next_block"]),
                 seconds=float(data["seconds"]),
                 slow={str(n): (float(a), float(b)) for n, (a, b) in data["slow"].items()},
-                judge=data["judge"],
+                judge=None if data["judge"] is None else _table(data["judge"]),
                 hold=str(data["hold"]),
                 loud=bool(data["loud"]),
-                verdict=data["verdict"],
+                verdict=_table(data["verdict"]),
                 fence=int(data["fence"]),
                 before=str(data["before"]),
-                journal=tuple(Entry(*entry) for entry in data["journal"]),
+                journal=journal,
+                untold=min(int(data.get("untold", 0)), len(journal)),
+                revision=int(data.get("revision", 0)),
             )
             if not (LEARNING <= made.place < len(made.plan.steps)):
                 raise TypeError
@@ -188,3 +203,21 @@ class Ramp:
             msg = f"a ramp in the shared store cannot be read: {error}; it is of another version"
             raise ConfigError(msg) from error
         return made
+
+
+def _entry(at: object, what: object, why: object, evidence: object) -> Entry:
+    if not isinstance(at, int | float) or not isinstance(evidence, list | tuple):
+        raise TypeError
+    return Entry(float(at), str(what), str(why), tuple(_table(one) for one in evidence))
+
+
+def _intent(what: object, to: object) -> Intent:
+    if what not in ("set", "roll back"):
+        raise TypeError
+    return Intent(what, str(to))
+
+
+def _table(data: object) -> Mapping[str, object]:
+    if not isinstance(data, Mapping):
+        raise TypeError
+    return data

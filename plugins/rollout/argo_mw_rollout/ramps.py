@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from argo_mw.plugin import ConfigError, Context, SharedUnavailable
 from argo_mw_rollout.ramp import Ramp
@@ -57,15 +57,21 @@ class Ramps:
         plain = await self._codecs.decode_off_loop(data, key)
         return Stored(data, Ramp.of_data(plain))
 
-    async def replace(self, stored: Stored, ramp: Ramp) -> bool:
-        """Put *ramp* in the place of what was *stored*, if it still is; return whether it was.
+    async def replace(self, stored: Stored, ramp: Ramp) -> Stored | None:
+        """Put *ramp* in the place of what was *stored*, if that is still there.
+
+        Returns:
+            What is stored now; ``None`` if somebody else has changed it.
 
         Raises:
             SharedUnavailable: The store is away.
         """
+        before = 0 if stored.ramp is None else stored.ramp.revision
+        ramp = evolve(ramp, revision=max(before, ramp.revision) + 1)
         key = _RAMP + ramp.flag
         data = self._codecs.encode(ramp.as_data(), key)
-        return await self._shared.compare_and_set(key, stored.data, data)
+        written = await self._shared.compare_and_set(key, stored.data, data)
+        return Stored(data, ramp) if written else None
 
     async def change(self, flag: str, change: Callable[[Ramp | None], Ramp]) -> Ramp:
         """Put what *change* makes of the ramp of *flag* in its place, and return it.
@@ -78,12 +84,18 @@ class Ramps:
             stored = await self.read(flag)
             ramp = change(stored.ramp)
             if ramp == stored.ramp or await self.replace(stored, ramp):
-                await self._list(flag)
+                await self.enlist(flag)
                 return ramp
         msg = f"the ramp of {flag!r} was changed {_TRIES} times meanwhile; try again"
         raise SharedUnavailable(msg)
 
-    async def _list(self, flag: str) -> None:
+    async def enlist(self, flag: str) -> None:
+        """Have *flag* among those that have a ramp.
+
+        Raises:
+            SharedUnavailable: The store is away.
+            ConfigError: The list cannot be read.
+        """
         for _ in range(_TRIES):
             data = await self._shared.get(_FLAGS)
             names = self._names(data)

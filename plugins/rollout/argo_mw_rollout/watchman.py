@@ -25,6 +25,7 @@ from argo_mw.plugin import (
     Watch,
 )
 from argo_mw_rollout import judging
+from argo_mw_rollout.clocks import TOLERATED, Jumps, in_time
 from argo_mw_rollout.config import RolloutConfig
 from argo_mw_rollout.ramp import Ramp
 from argo_mw_rollout.ramps import Ramps, Stored
@@ -60,6 +61,8 @@ class Watchman:
         self._fleet = not context.single_process
         self._away = False
         self._quiet_until = 0.0
+        self._jumps = Jumps(context.clock)
+        self._known: dict[str, Ramp] = {}
         self.lease: Lease | None = None
 
     async def run(self) -> None:
@@ -93,16 +96,19 @@ class Watchman:
             SharedUnavailable: The store is away; nothing was changed.
             ConfigError: The list of ramps cannot be read.
         """
+        jump = self._jumps.since_last()
         if not await self._leads():
+            await self._give_back()
             return
-        for flag in await self._ramps.flags():
+        for flag in sorted({*await self._ramps.flags(), *self._known}):
             try:
-                await self._judge(flag)
+                await self._judge(flag, jump)
             except (SharedUnavailable, TimeLimitExceeded):
                 raise
             except Exception as error:  # of one ramp: the others are judged all the same
                 why = str(error) if isinstance(error, ArgoError) else repr(error)
                 self._context.warn_once("rollout", f"the ramp of {flag!r} holds: {why}")
+                await self._hold(flag, why)
 
     async def _leads(self) -> bool:
         ttl = self._config().lease_ttl
@@ -113,36 +119,84 @@ class Watchman:
             self.lease = await self._context.shared.acquire(LEASE, ttl=ttl)
         return self.lease is not None
 
-    async def _judge(self, flag: str) -> None:
+    async def _judge(self, flag: str, jump: float) -> None:
+        stored: Stored | None = await self._read(flag)
+        ramp = None if stored is None else stored.ramp
+        if stored is None or ramp is None:
+            return
+        if not ramp.ended and ramp.intent is None:
+            stored = await self._put(stored, await self._looked_at(ramp, jump))
+        # Each of these is written down before it is done: a judge that dies leaves it to the next.
+        if stored is not None and stored.ramp is not None and stored.ramp.intent is not None:
+            stored = await self._carry_out(stored, stored.ramp)
+        await self._tell(stored)
+
+    async def _read(self, flag: str) -> Stored | None:
+        """Return the ramp of *flag* as it is stored; give it back to a store that has lost it.
+
+        ``None`` where another judge, with a later lease, has written it: then this one stops.
+        """
         stored = await self._ramps.read(flag)
-        ramp = stored.ramp
-        if ramp is None or self._is_superseded(ramp):
-            return
-        if ramp.intent is not None:
-            await self._carry_out(stored, ramp)
-            return
-        if ramp.ended:
-            return
-        changed = await self._looked_at(ramp)
-        if changed != ramp and await self._replace(stored, changed):
-            self._announce(ramp, changed)
-            if changed.intent is not None:
-                await self._judge(flag)
-
-    def _is_superseded(self, ramp: Ramp) -> bool:
-        """Return whether a judge with a later lease has written *ramp*: then this one stops."""
-        if self.lease is None or ramp.fence > self.lease.fence:
+        known = self._known.get(flag)
+        if known is not None and _is_lost(stored.ramp, known):
+            await self._ramps.enlist(flag)
+            return await self._put(stored, self._given_back(known))
+        if stored.ramp is None or self.lease is None:
+            return None
+        if stored.ramp.fence > self.lease.fence:
             self.lease = None
-            return True
-        return False
+            return None
+        self._known[flag] = stored.ramp
+        return stored
 
-    async def _replace(self, stored: Stored, ramp: Ramp) -> bool:
-        assert self.lease is not None
-        return await self._ramps.replace(stored, evolve(ramp, fence=self.lease.fence))
+    async def _put(self, stored: Stored, ramp: Ramp) -> Stored | None:
+        """Put *ramp* in the place of what was *stored*; ``None`` if that has changed meanwhile."""
+        if ramp == stored.ramp:
+            return stored
+        if self.lease is None:
+            return None
+        written = await self._ramps.replace(stored, evolve(ramp, fence=self.lease.fence))
+        if written is not None and written.ramp is not None:
+            self._known[ramp.flag] = written.ramp
+        return written
 
-    async def _looked_at(self, ramp: Ramp) -> Ramp:
-        """Return *ramp* with what follows from the blocks that have ended."""
+    async def _hold(self, flag: str, why: str) -> None:
+        """Have the ramp of *flag* hold because of *why*, if it can be read and written."""
+        try:
+            stored = await self._read(flag)
+        except ConfigError:
+            return
+        if stored is not None and stored.ramp is not None and not stored.ramp.ended:
+            held = stored.ramp.held(self._context.clock.time(), why, loud=True)
+            await self._tell(await self._put(stored, held))
+
+    async def _give_back(self) -> None:
+        """Give the store what it has lost of the ramps that this instance knew as the judge."""
+        while self._known:
+            flag, known = self._known.popitem()
+            try:
+                stored = await self._ramps.read(flag)
+            except ConfigError:
+                continue
+            if _is_lost(stored.ramp, known):
+                await self._ramps.enlist(flag)
+                await self._ramps.replace(stored, self._given_back(known))
+
+    def _given_back(self, ramp: Ramp) -> Ramp:
+        why = "the shared store had lost it, or was put back to an older state"
+        return ramp.noted(self._context.clock.time(), "given back", why)
+
+    async def _looked_at(self, ramp: Ramp, jump: float) -> Ramp:
+        """Return *ramp* with what follows from the blocks that have ended.
+
+        Args:
+            ramp: The ramp.
+            jump: Seconds by which the clock was set forward since the last look.
+        """
         now = self._context.clock.time()
+        if jump or ramp.since > now + TOLERATED:
+            moved = evolve(ramp, since=min(ramp.since + jump, now))
+            ramp = moved.noted(now, "clock", "the judge's clock was set; the step's time goes on")
         try:
             judge = judging.judge_of(ramp)
         except ValueError as error:
@@ -153,7 +207,10 @@ class Watchman:
             why = "no instance publishes counters, so there is nothing to judge by"
             return ramp.held(now, why, loud=True)
         # Complete is what every instance that is alive has published.
-        ready = int(min(alive.values()) // ramp.seconds)
+        until, unlike = in_time(alive)
+        ready = int(until // ramp.seconds)
+        if (ramp.next_block - ready) * ramp.seconds > 3 * TOLERATED:
+            ramp = judging.begun_again(ramp, judge, ready, now)
         ramp, blocks = await self._blocks(ramp, ready, now)
         before = judge.step.end if judge.step is not None else None
         judging.take_in(ramp, judge, blocks)
@@ -161,12 +218,15 @@ class Watchman:
             ramp = evolve(ramp, judge=judge.as_data())
         if problem := self._problem(ramp, now):
             return ramp.held(now, problem, loud=True)
-        return judging.decide(ramp, judge, now)
+        decided = judging.decide(ramp, judge, now)
+        if unlike and decided.status != "rolled back":
+            return ramp.held(now, f"{unlike}: what it counts cannot be compared", loud=True)
+        return decided
 
     async def _blocks(self, ramp: Ramp, ready: int, now: float) -> tuple[Ramp, Sequence[Block]]:
         """Return the blocks that have ended since the last look, and *ramp* behind them."""
         first = ramp.next_block
-        oldest = int((now - _KEPT) // ramp.seconds) + 1
+        oldest = ready - int(_KEPT // ramp.seconds)
         if first < oldest:
             lost = oldest - first
             ramp = ramp.noted(now, "gap", f"{lost} blocks of counts are gone")
@@ -204,22 +264,24 @@ class Watchman:
         rule = flag.rule
         if rule.killed or rule.rolled_back:
             return f"it is held off ({rule.rolled_back or 'killed'}); revive it, or abort the ramp"
-        if ramp.step and now > ramp.since + _SETTLED and not _is(rule.state, rule.percent, ramp):
-            return f"{flag.source} sets the flag to something else than {ramp.step}"
+        if now > ramp.since + _SETTLED and not _is(rule.state, rule.percent, ramp):
+            return f"{flag.source} sets the flag to something else than {ramp.step or 'off'}"
         if stale := self._context.flags.stale:
             return f"the flags of the fleet are those last known: {stale}"
         return ""
 
-    async def _carry_out(self, stored: Stored, ramp: Ramp) -> None:
+    async def _carry_out(self, stored: Stored, ramp: Ramp) -> Stored | None:
         """Do what *ramp* intends, and store that it was done."""
         assert ramp.intent is not None
-        # Who was stopped for longer than the lease must not act on what it knew then.
+        # A judge that was stopped for longer than its lease must not act on what it knew then.
         if not await self._leads():
-            return
+            return None
         now = self._context.clock.time()
         flags = self._context.flags
         if ramp.intent.what == "roll back":
             await flags.roll_back(ramp.flag, ramp.intent.to, fleet=self._fleet)
+            # Reviving it must not bring back the share that did harm.
+            await flags.set(ramp.flag, "off", fleet=self._fleet)
             done = evolve(ramp, intent=None)
         else:
             try:
@@ -228,25 +290,28 @@ class Watchman:
                 done = judging.impossible(ramp, now, str(error))
             else:
                 done = judging.begun(ramp, now)
-        if await self._replace(stored, done):
-            self._announce(ramp, done)
         if done.ended:
             await self._context.counters.unwatch(ramp.flag)
+        return await self._put(stored, done)
 
     # Saying it
 
-    def _announce(self, before: Ramp, after: Ramp) -> None:
-        """Say what has happened since *before*: an event, a line in the log, and the webhook."""
-        for entry in after.journal:
-            if entry in before.journal:
-                continue
-            text = f"{after.flag}: {entry.what}" + (f": {entry.why}" if entry.why else "")
+    async def _tell(self, stored: Stored | None) -> None:
+        """Say what has happened to the ramp that is *stored*, and note that it was said."""
+        if stored is not None and stored.ramp is not None and stored.ramp.untold:
+            self._announce(stored.ramp)
+            await self._put(stored, evolve(stored.ramp, untold=0))
+
+    def _announce(self, ramp: Ramp) -> None:
+        """Say what is new in the journal: an event, a line in the log, and the webhook."""
+        for entry in ramp.journal[-ramp.untold :]:
+            text = f"{ramp.flag}: {entry.what}" + (f": {entry.why}" if entry.why else "")
             self._context.announce("rollout", entry.what, None, text)
             if entry.what in ("rolled back", "hold"):
                 self._context.report("rollout", text)
             message = {
                 "text": text,
-                "flag": after.flag,
+                "flag": ramp.flag,
                 "what": entry.what,
                 "why": entry.why,
                 "at": entry.at,
@@ -263,4 +328,13 @@ class Watchman:
 
 
 def _is(state: str, percent: float | None, ramp: Ramp) -> bool:
-    return percent == ramp.percent if ramp.percent is not None else state == ramp.step
+    if ramp.percent is not None:
+        return percent == ramp.percent
+    return percent is None and state == (ramp.step or "off")
+
+
+def _is_lost(stored: Ramp | None, known: Ramp) -> bool:
+    """Return whether the store has lost *known*: it has no such ramp, or what that once was."""
+    if stored is None:
+        return True
+    return stored.revision < known.revision and stored.started <= known.started

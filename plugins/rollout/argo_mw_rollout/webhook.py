@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from argo_mw.plugin import Closed, Context, SecretUrl, redact
 
 TRIES: Final = 3
 _TIMEOUT: Final = 10.0
+_PATIENCE: Final = 30.0
+"""Seconds after which a server that answers a letter at a time has failed."""
+
 _PAUSE: Final = 2.0
 
 
@@ -37,12 +43,64 @@ class Webhook:
             if attempt:
                 await self._context.clock.sleep(_PAUSE * 2**attempt)
             try:
-                await asyncio.to_thread(_send, url, body)
+                async with asyncio.timeout(_PATIENCE):
+                    await _in_thread(url, body)
             except Exception as error:  # whatever answers there
-                why = redact(f"{type(error).__name__}: {error}")
+                why = _why(error, url)
             else:
                 return
         self._context.report("rollout", f"the webhook was not reached ({why}): {message['text']}")
+
+
+def _why(error: Exception, url: str) -> str:
+    """Return what *error* says, without any part of *url*: paths and queries are secrets, too."""
+    text = redact(f"{type(error).__name__}: {error}".rstrip(": "))
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return type(error).__name__
+    for part in (url, f"{parts.path}?{parts.query}", parts.query, parts.path, parts.netloc):
+        if len(part) > 1:
+            text = text.replace(part, "…")
+    return text
+
+
+def _in_thread(url: str, body: bytes) -> asyncio.Future[None]:
+    """Post in a thread of its own, which no other work and no end of the process waits for."""
+    loop = asyncio.get_running_loop()
+    sent: asyncio.Future[None] = loop.create_future()
+
+    def settle(error: Exception | None) -> None:
+        if sent.done():
+            return
+        if error is None:
+            sent.set_result(None)
+        else:
+            sent.set_exception(error)
+
+    def run() -> None:
+        found: Exception | None = None
+        try:
+            _send(url, body)
+        except Exception as error:
+            found = error
+        try:
+            loop.call_soon_threadsafe(settle, found)
+        except RuntimeError:  # the loop has ended meanwhile
+            return
+
+    threading.Thread(target=run, name="rollout:webhook", daemon=True).start()
+    return sent
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirection: it would ask for a page, without the message, and call it sent."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+_OPENER: Final = urllib.request.build_opener(_NoRedirect)
 
 
 def _send(url: str, body: bytes) -> None:
@@ -51,5 +109,9 @@ def _send(url: str, body: bytes) -> None:
         raise ValueError(msg)
     headers = {"Content-Type": "application/json", "User-Agent": "argo-mw"}
     request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310
-    with urllib.request.urlopen(request, timeout=_TIMEOUT):  # noqa: S310
-        pass
+    try:
+        with _OPENER.open(request, timeout=_TIMEOUT):
+            pass
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise

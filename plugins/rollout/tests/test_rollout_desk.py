@@ -17,7 +17,7 @@ from argo_mw import Argo, ConfigError
 from argo_mw.cli.main import cli
 from argo_mw.plugin import Layer, SecretUrl, context_of, plugin_of
 from argo_mw.testing import FakePlugin
-from argo_mw_rollout import RolloutPlugin
+from argo_mw_rollout import RolloutPlugin, judging
 from argo_mw_rollout.commands import exit_code
 from argo_mw_rollout.desk import Desk
 from argo_mw_rollout.ramp import Ramp
@@ -148,6 +148,31 @@ async def test_a_flag_that_was_rolled_back_is_ramped_only_once_it_is_revived(
         await Desk(argo).start("bold")
 
 
+async def test_a_flag_that_has_a_share_is_off_too_while_its_subjects_are_learnt(
+    tmp_path: Path,
+) -> None:
+    async with open_argo(tmp_path, "10%") as argo:
+        await Desk(argo).start("bold")
+        ramp = await look(argo)
+        assert state_of(argo) == ("off", None)
+        assert ramp.before == "10%"
+
+
+async def test_a_rollback_that_is_not_carried_out_yet_is_not_started_over(tmp_path: Path) -> None:
+    async with open_argo(tmp_path) as argo:
+        desk, ramps = Desk(argo), Ramps(context_of(argo))
+        await desk.start("bold")
+        await look(argo)
+        await ramps.change("bold", lambda ramp: judging.rolled_back(ramp, 0.0, "it is wrong"))
+        with pytest.raises(ConfigError, match="which no judge has carried out"):
+            await desk.start("bold")
+        await look(argo)
+        flags = context_of(argo).flags
+        assert flags.all["bold"].rule.rolled_back
+        await flags.revive("bold", fleet=True)
+        assert state_of(argo) == ("off", None)
+
+
 async def test_exit_codes_tell_how_ramps_are(world: World) -> None:
     ramp = await world.start()
     assert exit_code([ramp]) == 0
@@ -211,6 +236,48 @@ async def test_a_webhook_that_is_not_reached_is_reported_and_nothing_waits(world
     assert "bold: rolled back" in world.said[0]
     await webhook._post("file:///etc/passwd", {"text": "bold: rolled back"})
     assert "no http URL" in world.said[1]
+
+
+class Elsewhere(Listener):
+    """Sends everybody to another page."""
+
+    def do_POST(self) -> None:
+        self.send_response(302)
+        self.send_header("Location", "/login")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.posted.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+
+
+async def test_a_webhook_that_redirects_has_not_taken_the_message(world: World) -> None:
+    asked: list[object] = []
+    kind = type("Sent", (Elsewhere,), {"posted": asked})
+    with HTTPServer(("127.0.0.1", 0), kind) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        await in_haste(world)._post(f"http://127.0.0.1:{server.server_port}/a", {"text": "x"})
+        server.shutdown()
+        thread.join()
+    assert asked == []
+    assert "302" in world.said[0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:9/services/T0/s3cret pa",
+        "http://127.0.0.1:9/hook?token=s3cret",
+        "http://s3cret-host.invalid:bad/hook",
+        "http://[s3cret/hook",
+    ],
+)
+async def test_nothing_of_the_url_of_a_webhook_is_reported(world: World, url: str) -> None:
+    await in_haste(world)._post(url, {"text": "x"})
+    assert "not reached" in world.said[0]
+    assert "s3cret" not in world.said[0]
 
 
 def test_the_commands_begin_show_and_end_a_ramp(
