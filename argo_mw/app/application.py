@@ -305,7 +305,7 @@ class Argo(Caller):
             self._settings = settings
             self._follower.use(settings)
             context = context_of(self)
-            await context.invalidate(f"layer:{n}" for n in pipeline.held - before.held)
+            await context.invalidate(pipeline.held_tags - before.held_tags)
             for name, one in pipeline.contributions.items():
                 if before.contributions.get(name, one) is not one:
                     hook = self._plugins.call(
@@ -402,6 +402,7 @@ class Argo(Caller):
     def _use(self, pipeline: Pipeline, reason: str) -> None:
         longest = self._engine.longest_timeout
         self._engine.use(pipeline, reason)
+        context_of(self).tag_versions.ban(pipeline.held_tags)
         self._attach_observers()
         self._lifecycle.retire(pipeline, longest * _RETIRE_MARGIN)
 

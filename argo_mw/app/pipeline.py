@@ -91,10 +91,10 @@ class Pipeline:
         return [layer for one in self.contributions.values() for layer in one.layers]
 
     @property
-    def held(self) -> frozenset[str]:
-        """The flags of layers that a kill switch or a rollback holds off."""
+    def held_tags(self) -> frozenset[str]:
+        """The tags of what layers have served that a kill switch or a rollback holds off."""
         flags = {layer.flag: self.flags[layer.flag].rule for layer in self.layers}
-        return frozenset(name for name, rule in flags.items() if rule.held)
+        return frozenset(f"layer:{name}" for name, rule in flags.items() if rule.held)
 
     @property
     def cost_tables(self) -> Sequence[CostTable]:

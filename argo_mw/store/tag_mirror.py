@@ -76,6 +76,7 @@ class TagMirror:
         self.era = 0
         self._max_tags = max_tags
         self._on_change = on_change
+        self._banned: frozenset[str] = frozenset()
         self._known: dict[str, KnownVersions] = {}
         self._offers: dict[str, KnownVersions] = {}
         self._reads: dict[str, _Token] = {}
@@ -108,13 +109,22 @@ class TagMirror:
         verdict = Freshness.FRESH
         for name, hard, soft in tag_snapshot.versions:
             known = current.get(name)
-            if not hard or (known is not None and known.hard != hard):
+            if not hard or name in self._banned or (known is not None and known.hard != hard):
                 return Freshness.MISS
             if known is None:
                 verdict = Freshness.UNKNOWN
             elif known.soft != soft and verdict is Freshness.FRESH:
                 verdict = Freshness.STALE
         return verdict
+
+    def ban(self, names: Iterable[str]) -> None:
+        """Count every entry with one of *names* as changed, whatever its versions; no others."""
+        self._banned = frozenset(names)
+        self._on_change()
+
+    def bans(self, tag_snapshot: TagSnapshot) -> bool:
+        """Return whether *tag_snapshot* has a tag that is banned."""
+        return any(version[0] in self._banned for version in tag_snapshot.versions)
 
     def made_up(self, key: str) -> bytes:
         """Return the version under *key* that was made up here and not replaced since, if any."""

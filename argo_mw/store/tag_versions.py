@@ -189,7 +189,7 @@ class TagVersions:
         Raises:
             SharedUnavailable: The store cannot be reached.
         """
-        verdict = self.peek(tag_snapshot)
+        verdict = Freshness.MISS if self._mirror.bans(tag_snapshot) else self.peek(tag_snapshot)
         if verdict is not Freshness.UNKNOWN:
             return verdict
         wanted = {HARD + name: hard for name, hard, _ in tag_snapshot.versions}
@@ -304,6 +304,13 @@ class TagVersions:
     async def expire(self, tags: Iterable[str]) -> bool:
         """Make every entry with one of *tags* stale; else as :meth:`invalidate`."""
         return await self._replace(SOFT, tags)
+
+    def ban(self, tags: Iterable[str]) -> None:
+        """Make every entry with one of *tags* a miss in this process, also what is loaded later.
+
+        It holds until the next call, which names all tags that are banned from then on.
+        """
+        self._mirror.ban(names_of(tags, everything=False))
 
     async def _replace(self, kind: str, tags: Iterable[str]) -> bool:
         names = names_of(tags, everything=False)
