@@ -70,10 +70,12 @@ class Arrived(Generic[R]):
     Attributes:
         answer: What of it others may have, or what stands for it.
         own: What its own caller gets.
+        error: What broke its body off, which that caller meets as it reads.
     """
 
     answer: HttpAnswer | NotShared
     own: R
+    error: Exception | None = None
 
 
 @frozen
@@ -252,14 +254,16 @@ class _Attempt(Generic[R]):
         self.sent = True
         await self._release()  # what a first request brought was not to the point
         try:
-            self.arrived = await self._send(conditions)
+            arrived = await self._send(conditions)
         except Exception as error:
             self.error = error
             raise
-        answer = self.arrived.answer
+        self.arrived = arrived
         if self._left:
             await self._release()
-        return answer
+        if arrived.error is not None:
+            raise arrived.error
+        return arrived.answer
 
     def suits(self, answer: HttpAnswer) -> bool:
         """Return whether *answer* is one to this request."""

@@ -119,6 +119,10 @@ class Library:
                     return self._goes_on(response, bytes(whole), pieces, limit)
                 if turns.due():
                     await asyncio.sleep(0)
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                await response.stream.aclose()
+            return self._broke_off(response, bytes(whole), error)
         except BaseException:
             with contextlib.suppress(Exception):
                 await response.aclose()
@@ -139,10 +143,10 @@ class Library:
                 whole += piece
                 if len(whole) > limit:
                     return self._goes_on(response, bytes(whole), pieces, limit)
-        except BaseException:
+        except Exception as error:
             with contextlib.suppress(Exception):
-                response.close()
-            raise
+                response.stream.close()
+            return self._broke_off(response, bytes(whole), error)
         response.stream.close()
         return self._whole(request, response, bytes(whole))
 
@@ -207,6 +211,11 @@ class Library:
         response.stream = self._body(begun, pieces, response.stream)
         return Arrived(NotShared(f"it has more than {limit} bytes", response.status_code), response)
 
+    def _broke_off(self, response: Any, begun: bytes, error: Exception) -> Arrived[Any]:
+        """Return what a body brings that broke off: its caller reads as far as it came."""
+        response.stream = self._body(begun, error=error)
+        return Arrived(NotShared("it broke off", response.status_code), response, error)
+
 
 class _Body:
     """A body that is in memory, or whose beginning is.
@@ -215,20 +224,33 @@ class _Body:
         begun: The bytes that are in memory.
         pieces: Those that are still to come, if there are any.
         stream: What they come from.
+        error: What it breaks off with.
     """
 
-    def __init__(self, begun: bytes, pieces: Any = None, stream: Any = None) -> None:
+    def __init__(
+        self,
+        begun: bytes,
+        pieces: Any = None,
+        stream: Any = None,
+        *,
+        error: Exception | None = None,
+    ) -> None:
         self._begun = begun
         self._pieces = pieces
         self._stream = stream
+        self._error = error
 
     def __iter__(self) -> Iterator[bytes]:
         yield self._begun
+        if self._error is not None:
+            raise self._error
         if self._pieces is not None:
             yield from self._pieces
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self._begun
+        if self._error is not None:
+            raise self._error
         if self._pieces is not None:
             async for piece in self._pieces:
                 yield piece

@@ -37,8 +37,10 @@ def _operation_of(route: Route) -> AnyOperation:
     if route.subject and route.subject not in route.pattern.names:
         names.append(route.subject)
     parameters = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
-        for name in (*names, "address", "identity")
+        *(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in names),
+        # Only a client knows them; `argo-mw explain` asks without.
+        inspect.Parameter("address", inspect.Parameter.KEYWORD_ONLY, default=""),
+        inspect.Parameter("identity", inspect.Parameter.KEYWORD_ONLY, default=""),
     ]
     declare = operation(
         name=route.operation,

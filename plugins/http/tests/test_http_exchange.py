@@ -629,10 +629,18 @@ async def test_a_body_that_breaks_off_raises_what_the_client_raises(open_argo: O
     error = httpx2.RemoteProtocolError("cut")
     service = Service(lambda _: (200, {}, Pieces(b"half", then=error)))
     async with open_argo() as argo, client(argo, service) as http:
+        events = capture_events(argo)
         with pytest.raises(httpx2.RemoteProtocolError) as caught:
             await http.get(URL)
-    assert caught.value is error
-    assert service.bodies[0].closed
+        assert caught.value is error
+        # A caller that reads as it comes gets what came before.
+        async with http.stream("GET", URL) as response:
+            pieces = response.aiter_raw()
+            assert b"half" == await anext(pieces)
+            with pytest.raises(httpx2.RemoteProtocolError):
+                await anext(pieces)
+        assert ["failed", "failed"] == [one.attempt.status for one in events.of(AttemptEnded)]
+    assert all(body.closed for body in service.bodies)
 
 
 async def test_a_deadline_is_each_callers_own(open_argo: OpenArgo) -> None:
