@@ -9,6 +9,7 @@ from argo_mw import (
 from argo_mw.app.access import (
     collect,
     config_of,
+    endpoints_of,
     flags_of,
     layers_of,
     observe,
@@ -86,6 +87,10 @@ from argo_mw.base.loop_stalls import (
     stall_aware_timeout,
 )
 from argo_mw.base.printable import printable
+from argo_mw.base.private_file import (
+    locked_file,
+    replace_file,
+)
 from argo_mw.base.suggest import (
     suggest,
 )
@@ -99,6 +104,8 @@ from argo_mw.base.web_guard import (
     WebGuard,
     WebRefusal,
     bearer_token,
+    host_name,
+    is_cross_site,
     is_loopback,
     load_or_create_token,
 )
@@ -176,6 +183,15 @@ from argo_mw.model.copies import (
     OutcomeCopies,
     own_value,
 )
+from argo_mw.model.endpoint import (
+    Endpoint,
+    WebCall,
+    WebCaller,
+    WebRequest,
+    WebResponse,
+    WebStream,
+    plain_refusal,
+)
 from argo_mw.model.events import (
     AnswerSeen,
     AttemptEnded,
@@ -233,6 +249,10 @@ from argo_mw.model.recording import (
     Recording,
     Row,
 )
+from argo_mw.model.spending import (
+    SPENDING_LIMIT,
+    SpendingLimit,
+)
 from argo_mw.model.stream import (
     Stream,
 )
@@ -279,6 +299,7 @@ __all__ = [
     "ON_SENT",
     "OWN_FAILURES",
     "SLOTS",
+    "SPENDING_LIMIT",
     "UNLIMITED",
     "Action",
     "AllUpstreamsFailed",
@@ -325,6 +346,7 @@ __all__ = [
     "DryRunGuard",
     "Duration",
     "EncryptionKeys",
+    "Endpoint",
     "Envelope",
     "Epoch",
     "Epochs",
@@ -388,6 +410,7 @@ __all__ = [
     "Shared",
     "SharedUnavailable",
     "Shown",
+    "SpendingLimit",
     "StallAwareLimit",
     "Stream",
     "StreamAborted",
@@ -410,8 +433,13 @@ __all__ = [
     "UpstreamError",
     "UpstreamSettings",
     "Watch",
+    "WebCall",
+    "WebCaller",
     "WebGuard",
     "WebRefusal",
+    "WebRequest",
+    "WebResponse",
+    "WebStream",
     "Witness",
     "all_failed",
     "bearer_token",
@@ -419,26 +447,32 @@ __all__ = [
     "config_of",
     "context_of",
     "copy_error",
+    "endpoints_of",
     "fail_at",
     "fingerprint",
     "flags_of",
     "hookimpl",
     "hookspec",
+    "host_name",
+    "is_cross_site",
     "is_failure",
     "is_final",
     "is_loopback",
     "is_time_limit",
     "layers_of",
     "load_or_create_token",
+    "locked_file",
     "moved",
     "observe",
     "observes",
     "operation",
     "own_value",
+    "plain_refusal",
     "plugin_of",
     "printable",
     "redact",
     "redact_url",
+    "replace_file",
     "scope_of",
     "seconds",
     "stall_aware_timeout",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar, cast
 
 from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.base.errors import PluginError
 from argo_mw.flags.control import FlagControl
+from argo_mw.model.endpoint import Endpoint
 from argo_mw.model.events import Observer
 from argo_mw.model.layer import Layer
 
@@ -84,6 +85,23 @@ def layers_of(argo: Argo) -> Sequence[Layer]:
     """
     order = engine_of(argo).pipeline.order
     return (*order.outer, *order.inner)
+
+
+def endpoints_of(argo: Argo) -> Mapping[str, Sequence[Endpoint]]:
+    """Return the endpoints that the plugins of *argo* offer now, by plugin, sorted by name.
+
+    Ask anew when :class:`~argo_mw.plugin.Reconfigured` was emitted.
+
+    Raises:
+        Closed: *argo* is not open.
+    """
+    engine, context = engine_of(argo), context_of(argo)
+    found: dict[str, Sequence[Endpoint]] = {}
+    for name, one in sorted(engine.pipeline.contributions.items()):
+        asked = engine.plugins.call(name, "register_endpoints", config=one.config, context=context)
+        if asked:
+            found[name] = cast("Sequence[Endpoint]", asked)
+    return found
 
 
 def _not_in_use(kind: type) -> PluginError:

@@ -95,7 +95,7 @@ class WebGuard:
 
 
 def bearer_token(authorization: str | None) -> str | None:
-    """Return the token of an ``Authorization`` header of the scheme Bearer (RFC 6750), if any."""
+    """Return the token in *authorization*, a header of the scheme Bearer (RFC 6750), if any."""
     found = None if authorization is None else _BEARER.fullmatch(authorization)
     return None if found is None else found[1]
 
@@ -110,7 +110,7 @@ def host_name(host: str | None) -> str | None:
 
 
 def is_cross_site(headers: Mapping[str, str]) -> bool:
-    """Return whether a browser sent this request for a page of another origin.
+    """Return whether a browser sent *headers*, by name in lower case, for a page of another origin.
 
     By the rules of Go's ``net/http.CrossOriginProtection``: ``Sec-Fetch-Site`` decides where the
     browser sends it, else ``Origin`` has to name the host asked. A request with neither comes from

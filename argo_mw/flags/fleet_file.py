@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 from argo_mw.base.errors import ConfigError
+from argo_mw.base.private_file import locked_file, replace_file
 from argo_mw.flags.fleet import Fleet, dump_fleet, parse_fleet
-from argo_mw.flags.private_file import locked, replace
 from argo_mw.store.marks import store_name
 
 
@@ -44,11 +44,11 @@ class FleetFile:
             OSError: It cannot be written.
             ConfigError: Another program does not let go of it.
         """
-        with locked(self.path):
+        with locked_file(self.path):
             kept = self._kept()
             known = fleet if kept is None else fleet.merged(kept)
             if known != kept:
-                replace(self.path, dump_fleet(known))
+                replace_file(self.path, dump_fleet(known))
             return known
 
     def _kept(self) -> Fleet | None:

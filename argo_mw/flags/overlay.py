@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from argo_mw.base.errors import ArgoError, ConfigError
+from argo_mw.base.private_file import locked_file, replace_file
 from argo_mw.flags.changes import Change
 from argo_mw.flags.model import Rule
 from argo_mw.flags.parse import dump_rule, parse_rule
-from argo_mw.flags.private_file import locked, replace
 
 FILE = "flags.json"
 
@@ -70,12 +70,12 @@ class Overlay:
         """
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with locked(self.path):
+            with locked_file(self.path):
                 rules = self.read()
                 rule = change(rules.pop(name, None))
                 if rule is not None:
                     rules[name] = rule
-                replace(self.path, {n: dump_rule(r) for n, r in sorted(rules.items())})
+                replace_file(self.path, {n: dump_rule(r) for n, r in sorted(rules.items())})
         except OSError as error:
             msg = f"flags in {self.path} cannot be written: {error.strerror}; make it writable"
             raise ConfigError(msg) from error

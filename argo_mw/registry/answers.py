@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import attrs
 
 from argo_mw.base.errors import PluginError
+from argo_mw.model.endpoint import Endpoint
 from argo_mw.model.gauge import Gauge
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import Operation
@@ -83,6 +84,11 @@ def _fault_of_upstream(thing: object) -> str:
     return fault
 
 
+def _fault_of_endpoint(thing: object) -> str:
+    assert isinstance(thing, Endpoint)
+    return not_awaitable(f"read of its endpoint {thing.path!r}", thing.read)
+
+
 def _fault_of_guard(thing: object) -> str:
     what = f"of its guard {getattr(thing, 'name', type(thing).__name__)!r}"
     faults = (
@@ -97,6 +103,7 @@ _FAULTS: Mapping[str, Callable[[object], str]] = {
     "register_layers": _fault_of_layer,
     "register_upstreams": _fault_of_upstream,
     "register_guards": _fault_of_guard,
+    "register_endpoints": _fault_of_endpoint,
 }
 """What is wrong with an answer of the right type that would show at the first call, or ""."""
 
@@ -156,4 +163,5 @@ _SEVERAL: Mapping[str, Wanted] = {
     "register_guards": ("argo_mw.plugin.Guard", _has_reserve),
     "register_observers": ("functions of an event", callable),
     "register_gauges": ("argo_mw.plugin.Gauge", _is_a(Gauge)),
+    "register_endpoints": ("argo_mw.plugin.Endpoint", _is_a(Endpoint)),
 }

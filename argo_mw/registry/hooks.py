@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pluggy
 
 from argo_mw.model.charge import CostTable
+from argo_mw.model.endpoint import Endpoint
 from argo_mw.model.events import Observer
 from argo_mw.model.gauge import Gauge
 from argo_mw.model.guard import Guard
@@ -159,6 +160,16 @@ def register_cost_table(config: object, context: Context) -> CostTable | None:
 
     Each charge is kept by one table: the first that takes it, those that stand in coming last.
     `argo-mw costs` adds up all tables. That of a plugin with a layer goes with its flag.
+    """
+
+
+@hookspec
+def register_endpoints(config: object, context: Context) -> Iterable[Endpoint]:  # type: ignore[empty-body]
+    """Return endpoints: requests over HTTP that the plugin answers, for programs of any language.
+
+    A plugin that serves HTTP asks for them with :func:`~argo_mw.plugin.endpoints_of`, when it
+    begins and whenever the chain was rebuilt. It lets clients in, checks what they may ask, bounds
+    what they send, and hands over whole requests. Where no such plugin is installed, nothing asks.
     """
 
 

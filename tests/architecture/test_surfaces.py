@@ -39,7 +39,9 @@ SURFACES = {
         UpstreamSettings Witness all_failed collect config_of context_of copy_error fail_at
         fingerprint hookimpl hookspec is_failure is_final is_time_limit layers_of observe observes operation
         own_value plugin_of printable redact redact_url scope_of seconds stall_aware_timeout state_directory structure
-        suggest WebGuard WebRefusal bearer_token is_loopback load_or_create_token
+        suggest WebGuard WebRefusal bearer_token is_loopback load_or_create_token host_name is_cross_site
+        Endpoint WebCall WebCaller WebRequest WebResponse WebStream plain_refusal endpoints_of
+        SPENDING_LIMIT SpendingLimit locked_file replace_file
     """,
     "argo_mw.store": """
         Ability Availability Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope

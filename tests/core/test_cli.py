@@ -14,9 +14,9 @@ import structlog
 from click.testing import CliRunner, Result
 
 from argo_mw import Argo, Outcome, UpstreamError
+from argo_mw.base import private_file
 from argo_mw.cli import ExitCode, with_argo
 from argo_mw.cli.main import cli
-from argo_mw.flags import private_file
 from argo_mw.flags.overlay import Overlay
 from argo_mw.plugin import Call, Layer, Limits, Probe, Upstream, hookimpl, operation
 from argo_mw.registry import loading

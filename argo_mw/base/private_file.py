@@ -18,7 +18,7 @@ PATIENCE: Final = 5.0
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked_file(path: Path) -> Iterator[None]:
     """Let no other process change the file at *path* meanwhile.
 
     Raises:
@@ -34,7 +34,7 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def replace(path: Path, content: object) -> None:
+def replace_file(path: Path, content: object) -> None:
     """Put *content* as JSON in place of the file at *path*, at once and to last.
 
     Raises:
