@@ -1,6 +1,7 @@
 """Known answers in the shared store, mirrored in memory scope by scope.
 
-Each scope has a counter; answer *n* lives under ``similarity:SCOPE:n``. A process reads a scope
+Each scope has a counter; answer *n* lives under ``similarity:SCOPE:n``, and so does what a judge
+said of a prompt and an answer. A process reads a scope
 when it is first asked for, and hears of further answers and deletions through one channel. What it
 has heard of is fetched when the scope is next needed. After a gap in the channel every mirror is
 dropped and read anew.
@@ -12,18 +13,23 @@ import asyncio
 import json
 import os
 from collections import OrderedDict
+from collections.abc import Callable, Mapping
 
 import msgspec
 from attrs import evolve
 
 from argo_mw.plugin import Context, NotEncodable, SharedUnavailable
 from argo_mw.store import Subscription
-from argo_mw_similarity.known_answer import KnownAnswer, pack, unpack
+from argo_mw_similarity import alias as aliases
+from argo_mw_similarity.alias import Alias, alias_in
+from argo_mw_similarity.known_answer import KnownAnswer, answer_in, pack
 from argo_mw_similarity.scope_index import ScopeIndex
 
 CHANNEL = "similarity"
 _CHANGE = msgspec.json.Decoder(tuple[str, str, int])
 """A message: who has changed what answer of which scope."""
+Packed = Callable[[int, str], bytes]
+"""Returns an entry as bytes, for its number and its key."""
 _PREFIX = "similarity:"
 _BATCH = 500
 
@@ -84,13 +90,48 @@ class AnswerStore:
     async def put(self, scope: str, answer: KnownAnswer, *, ttl: float) -> None:
         """Keep *answer* in *scope* for *ttl* seconds, for all instances."""
         index = await self.scope(scope)
-        number = await self._publish(scope, answer, ttl)
+        codecs = self._context.codecs
+        number = await self._publish(
+            scope, lambda number, key: pack(evolve(answer, number=number), codecs, key), ttl
+        )
         for gone in index.add(evolve(answer, number=number)):
             await self._delete(scope, gone.number)
         self._bound()
 
+    async def learn(self, scope: str, alias: Alias, *, ttl: float) -> Alias:
+        """Keep *alias* in *scope* for *ttl* seconds, for all instances; return it as kept."""
+        index = await self.scope(scope)
+        codecs = self._context.codecs
+        number = await self._publish(scope, lambda _, key: aliases.pack(alias, codecs, key), ttl)
+        kept = evolve(alias, number=number)
+        for gone in index.add_alias(kept):
+            await self._delete(scope, gone)
+        return kept
+
+    async def unlearn(self, scope: str, number: int, *, ttl: float) -> bool:
+        """Take back what was said in alias *number* of *scope*, for all instances.
+
+        For *ttl* seconds the judge is not asked about its prompt and its answer again.
+
+        Returns:
+            Whether there is such an alias.
+
+        Raises:
+            SharedUnavailable: The shared store is away, so others would go on to serve by it.
+        """
+        (known,) = await self._fetch(scope, [number]) or (None,)
+        if not isinstance(known, Alias):
+            return False
+        unlearnt = evolve(known, same=False)
+        key = _key(scope, number)
+        await self._shared.set(key, aliases.pack(unlearnt, self._context.codecs, key), ttl=ttl)
+        await self._announce(scope, number)
+        if (index := self._scopes.get(scope)) is not None:
+            index.add_alias(unlearnt)
+        return True
+
     async def forget(self, scope: str, number: int) -> None:
-        """Delete answer *number* of *scope*, for all instances."""
+        """Delete the answer or the alias *number* of *scope*, for all instances."""
         if (index := self._scopes.get(scope)) is not None:
             index.remove(number)
         await self._delete(scope, number)
@@ -140,44 +181,46 @@ class AnswerStore:
             oldest = max(1, newest - self._max_per_scope + 1)
             for first in range(oldest, newest + 1, _BATCH):
                 numbers = range(first, min(first + _BATCH, newest + 1))
-                for answer in await self._fetch(scope, list(numbers)):
-                    index.add(answer)
+                for entry in await self._fetch(scope, list(numbers)):
+                    _add(index, entry)
         except SharedUnavailable:
             self._missed_changes = True
         return index
 
-    async def _fetch(self, scope: str, numbers: list[int]) -> list[KnownAnswer]:
+    async def _fetch(self, scope: str, numbers: list[int]) -> list[KnownAnswer | Alias]:
         keys = [_key(scope, number) for number in numbers]
         found = await self._shared.get_many(keys)
-        answers = []
+        entries: list[KnownAnswer | Alias] = []
         for key, number, data in zip(keys, numbers, found, strict=True):
             if data is None:
                 continue
-            codecs, versions = self._context.codecs, self._context.tag_versions
-            answer = await unpack(data, codecs, versions, key, number)
-            if answer is not None:
-                answers.append(answer)
-        return answers
+            record = await self._context.codecs.decode_off_loop(data, key)
+            if not isinstance(record, Mapping):
+                continue
+            versions = self._context.tag_versions
+            entry = alias_in(record, number) or answer_in(record, versions, number)
+            if entry is not None:
+                entries.append(entry)
+        return entries
 
     async def _catch_up(self, scope: str, index: ScopeIndex, changed: set[int]) -> None:
         try:
-            found = {answer.number: answer for answer in await self._fetch(scope, sorted(changed))}
+            found = {entry.number: entry for entry in await self._fetch(scope, sorted(changed))}
         except SharedUnavailable:
             self._changed.setdefault(scope, set()).update(changed)
             return
         for number in sorted(changed):
             if number in found:
-                index.add(found[number])
+                _add(index, found[number])
             else:
                 index.remove(number)
 
-    async def _publish(self, scope: str, answer: KnownAnswer, ttl: float) -> int:
-        """Write and announce *answer*; return its number, negative if it stays in this process."""
+    async def _publish(self, scope: str, packed: Packed, ttl: float) -> int:
+        """Write and announce an entry; return its number, negative if it stays in this process."""
         try:
             number = (await self._shared.add(_counter(scope), 1)).value
             key = _key(scope, number)
-            data = pack(evolve(answer, number=number), self._context.codecs, key)
-            await self._shared.set(key, data, ttl=ttl)
+            await self._shared.set(key, packed(number, key), ttl=ttl)
             await self._announce(scope, number)
         except (SharedUnavailable, NotEncodable) as error:
             self._context.warn_once("similarity", f"an answer stays in this process: {error}")
@@ -203,6 +246,13 @@ class AnswerStore:
         while len(self) > self._max_entries and len(self._scopes) > 1:
             scope, _ = self._scopes.popitem(last=False)
             self._changed.pop(scope, None)
+
+
+def _add(index: ScopeIndex, entry: KnownAnswer | Alias) -> None:
+    if isinstance(entry, Alias):
+        index.add_alias(entry)
+    else:
+        index.add(entry)
 
 
 def _number(counter: bytes | None) -> int:

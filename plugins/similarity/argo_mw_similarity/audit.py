@@ -23,6 +23,7 @@ class ServedHit:
         known: The prompt that the served answer is to.
         score: The cosine, or 1 for slots and equal texts.
         why: What made the two equivalent.
+        alias: The number of the judge's verdict that made them so, or 0.
     """
 
     id: str
@@ -33,6 +34,7 @@ class ServedHit:
     known: str
     score: float
     why: str
+    alias: int = 0
 
 
 class Audit:

@@ -1,12 +1,11 @@
-"""``argo-mw similarity``: try a pair of prompts, review served answers."""
+"""``argo-mw similarity``: try a pair of prompts, review served answers, look at the counts."""
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 
 import click
-from attrs import evolve
+from attrs import asdict, evolve
 from rich.table import Table
 
 from argo_mw.cli import console, print_json, say, with_argo
@@ -14,71 +13,67 @@ from argo_mw.plugin import Argo, config_of, context_of
 from argo_mw_similarity.answer_store import AnswerStore
 from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embedders import Embedder
-from argo_mw_similarity.factory import embedder_of, from_plugins, policy_of
-from argo_mw_similarity.lexicon import load
-from argo_mw_similarity.policy import Judgement
-from argo_mw_similarity.reading import read
+from argo_mw_similarity.factory import JUDGED
+from argo_mw_similarity.policy import SOFT
+from argo_mw_similarity.same_question import NAME as SAME_QUESTION
+from argo_mw_similarity.same_question import verdict_in
+from argo_mw_similarity.stats import RIGHT, WRONG, Stats
+from argo_mw_similarity.summary import Summary
+from argo_mw_similarity.trial import Trial, tried
 
 
 @click.group()
 def similarity() -> None:
-    """Try what would be served, and review what was served."""
+    """Try what would be served, review what was served, and look at the counts."""
 
 
 @similarity.command("try")
 @click.argument("a")
 @click.argument("b")
 @click.option("--policy", default="", help="The policy to ask, by default the configured one.")
+@click.option("--ask", is_flag=True, help="Ask the judge where it may be asked, at its price.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
-async def try_(argo: Argo, a: str, b: str, policy: str, as_json: bool) -> None:
+async def try_(argo: Argo, a: str, b: str, policy: str, ask: bool, as_json: bool) -> None:
     """Print whether the answer to prompt A would serve prompt B: score, vetoes and verdict."""
     config = config_of(argo, SimilarityConfig)
-    lexicon = await asyncio.to_thread(load, *([config.data] if config.data else []))
-    policies = from_plugins(context_of(argo), "similarity_policies", config=config, lexicon=lexicon)
-    judge = policy_of(config if not policy else _with_policy(config, policy), lexicon, policies)
-    embedders = from_plugins(
-        context_of(argo), "similarity_embedders", config=config, context=context_of(argo)
-    )
-    score = await _score(embedder_of(config, embedders), a, b)
-    asked, known = read(b, lexicon), read(a, lexicon)
-    judgement = judge.judge(asked, known, 1.0 if score is None else score)
-    if score is None and asked.normal != known.normal:
-        missing = "score: without an embedder only equal texts are found"
-        judgement = Judgement(False, 0.0, (*judgement.reasons, missing))
+    config = evolve(config, policy=policy) if policy else config
+    trial = await tried(config, context_of(argo), a, b)
+    may_ask = trial.undecided and config.policy == JUDGED
+    verdict = "serve" if trial.serve else "ask the judge" if may_ask else "ask the model"
+    judge = ""
+    if may_ask and ask:
+        same = verdict_in(await argo.call(SAME_QUESTION, known=a, asked=b))
+        judge = "no verdict" if same is None else "the same" if same else "another question"
+        verdict = "serve" if same else "ask the model"
     if as_json:
-        print_json(
-            {
-                "score": score,
-                "policy": judge.name,
-                "serve": judgement.serve,
-                "reasons": list(judgement.reasons),
-            }
-        )
+        print_json({**asdict(trial), "judge": judge, "verdict": verdict})
         return
-    _print(score, judge.name, judgement)
+    _print(trial, judge, verdict)
 
 
 @similarity.command("audit")
-@click.option("--wrong", metavar="ID", help="The answer was wrong: forget it, in every instance.")
+@click.option("--wrong", metavar="ID", help="The answer was wrong: serve it so no more, anywhere.")
 @click.option("--right", metavar="ID", help="The answer was right: take it off the list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool) -> None:
-    """List the last hits of all tenants, or review one: a wrong one is forgotten everywhere."""
+    """List the last hits of all tenants, or review one: a wrong one is served no more.
+
+    An answer that the judge let serve another prompt goes on to serve its own: the verdict is
+    forgotten. Any other answer is forgotten itself.
+    """
     config = config_of(argo, SimilarityConfig)
     kept = Audit(context_of(argo), max_hits=config.max_audited)
     hits = await kept.hits()
     if wrong or right:
         hit = _chosen(hits, wrong or right or "")
         if wrong:
-            store = AnswerStore(
-                context_of(argo), max_per_scope=config.max_entries_per_scope, max_entries=1
-            )
-            await store.forget(hit.scope, hit.number)
-            say(f"forgotten: the answer to {hit.known!r} is served no more")
+            await _take_back(argo, config, hit)
         await kept.drop(hit)
+        stats = Stats(context_of(argo))
+        stats.count(f"{WRONG if wrong else RIGHT}{hit.why}")
+        await stats.close()
         return
     if as_json:
         print_json([{"id": h.id, "at": h.at, "asked": h.asked, "served": h.known,
@@ -91,6 +86,34 @@ async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool)
     console().print(table)
 
 
+@similarity.command("stats")
+@click.option(
+    "--days", type=click.IntRange(0, 89), default=7, show_default=True, help="Days before today."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@with_argo
+async def stats(argo: Argo, days: int, as_json: bool) -> None:
+    """Print what the fleet served and refused, the error observed, and what the judge cost."""
+    summary = Summary.of(await Stats(context_of(argo)).totals(days))
+    if as_json:
+        print_json(summary.as_dict())
+        return
+    for line in summary.lines():
+        console().print(line)
+
+
+async def _take_back(argo: Argo, config: SimilarityConfig, hit: ServedHit) -> None:
+    """Serve what *hit* served so no more, in every instance."""
+    store = AnswerStore(context_of(argo), max_per_scope=config.max_entries_per_scope, max_entries=1)
+    if not hit.alias:
+        await store.forget(hit.scope, hit.number)
+        say(f"forgotten: the answer to {hit.known!r} is served no more")
+    elif await store.unlearn(hit.scope, hit.alias, ttl=config.ttl):
+        say(f"unlearned: the answer to {hit.known!r} is no longer that to {hit.asked!r}")
+    else:
+        say(f"the answer to {hit.known!r} has expired meanwhile")
+
+
 def _chosen(hits: list[ServedHit], wanted: str) -> ServedHit:
     for hit in hits:
         if hit.id == wanted:
@@ -99,22 +122,13 @@ def _chosen(hits: list[ServedHit], wanted: str) -> ServedHit:
     raise click.ClickException(msg)
 
 
-def _with_policy(config: SimilarityConfig, policy: str) -> SimilarityConfig:
-    return evolve(config, policy=policy)
-
-
-async def _score(embedder: Embedder | None, a: str, b: str) -> float | None:
-    if embedder is None:
-        return None
-    await asyncio.to_thread(embedder.load)
-    vectors = await asyncio.to_thread(embedder.embed, [a, b])
-    return float(vectors[0] @ vectors[1])
-
-
-def _print(score: float | None, policy: str, judgement: Judgement) -> None:
+def _print(trial: Trial, judge: str, verdict: str) -> None:
     out = console()
-    out.print("score    " + ("no embedder is installed" if score is None else f"{score:.4f}"))
-    out.print(f"policy   {policy}")
-    for reason in judgement.reasons:
-        out.print(f"veto     {reason}")
-    out.print(f"verdict  {'serve' if judgement.serve else 'ask the model'}")
+    out.print("score    " + ("not compared" if trial.score is None else f"{trial.score:.4f}"))
+    out.print(f"policy   {trial.policy}")
+    for reason in trial.reasons:
+        soft = reason.partition(":")[0] in SOFT
+        out.print(f"{'doubt' if soft else 'veto':<9}{reason}")
+    if judge:
+        out.print(f"judge    {judge}")
+    out.print(f"verdict  {verdict}")

@@ -22,9 +22,9 @@ class SimilarityConfig:
     """The table ``[plugins.similarity]``.
 
     Attributes:
-        policy: ``guarded``, ``threshold``, or the name of one that a plugin registers.
+        policy: ``guarded``, ``judged``, ``threshold``, or the name of one that a plugin registers.
         threshold: The cosine from which the policy ``threshold`` serves.
-        floor: The cosine below which the policy ``guarded`` serves nothing.
+        floor: The cosine below which the policies ``guarded`` and ``judged`` serve nothing.
         embedder: ``auto`` takes the first that is installed of ``onnx`` and
             ``sentence-transformers``; ``none`` does without; or one that a plugin registers.
         model: A path to the embedder's model; by default that of its package.
@@ -36,6 +36,13 @@ class SimilarityConfig:
         data: A directory with further data files: ``opposites.txt``, ``synonyms.txt`` …
         slots: Operation → parameter (or ``parameter.key``) → tolerance, such as ``"10bp"``.
         max_audited: Served hits kept for review; 0 keeps none.
+        judge_model: The model, of any provider, that the policy ``judged`` asks whether two
+            prompts ask the same, through the operation ``complete``. By default none: then an
+            upstream of another plugin answers the operation ``same_question``.
+        judge_timeout: Seconds that the judge has at most; after that its answer is no.
+        judge_cost_share: What asking the judge may cost, as a share of what the known answer cost.
+        judge_time_share: How long the judge may take, as a share of what the known answer took.
+        max_judged: Known answers that the judge is asked about for one prompt.
     """
 
     policy: str = "guarded"
@@ -51,3 +58,8 @@ class SimilarityConfig:
     data: Path | None = None
     slots: Mapping[str, Mapping[str, str]] = field(factory=dict, validator=_tolerances)
     max_audited: int = field(default=500, validator=[validators.ge(0), validators.le(100_000)])
+    judge_model: Shown = ""
+    judge_timeout: float = field(default=5.0, validator=validators.gt(0))
+    judge_cost_share: float = field(default=0.05, validator=[validators.ge(0), validators.le(1)])
+    judge_time_share: float = field(default=0.5, validator=[validators.gt(0), validators.le(1)])
+    max_judged: int = field(default=1, validator=[validators.ge(1), validators.le(10)])

@@ -15,6 +15,9 @@ from argo_mw_similarity.slots import Tolerance, parse_tolerance
 
 T = TypeVar("T")
 
+JUDGED = "judged"
+"""The policy that asks a judge about what ``guarded`` leaves undecided."""
+
 
 def policy_of(config: SimilarityConfig, lexicon: Lexicon, others: Mapping[str, Policy]) -> Policy:
     """Return the policy that *config* names, of the plugin's own and *others*.
@@ -24,6 +27,7 @@ def policy_of(config: SimilarityConfig, lexicon: Lexicon, others: Mapping[str, P
     """
     own: dict[str, Policy] = {
         "guarded": Guarded(lexicon, floor=config.floor),
+        JUDGED: Guarded(lexicon, floor=config.floor, name=JUDGED),
         "threshold": Threshold(config.threshold),
     }
     return _named("policy", config.policy, {**others, **own})

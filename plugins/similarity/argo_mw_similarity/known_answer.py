@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from attrs import field, frozen
@@ -32,6 +32,8 @@ class KnownAnswer:
         value: The value, from which each caller gets a copy.
         tag_snapshot: The versions of its tags.
         expires_at: Wall time in seconds from which it is not served.
+        usd: The US dollars that it cost when it was made, or ``None`` if that is not known.
+        took: The seconds that it took then; 0 if that is not known.
     """
 
     number: int
@@ -43,6 +45,8 @@ class KnownAnswer:
     value: Snapshot = field(repr=False)
     tag_snapshot: TagSnapshot = field(repr=False)
     expires_at: float
+    usd: float | None = None
+    took: float = 0.0
 
     def serve(self) -> Outcome:
         """Return the answer for one more caller: free of cost, with its own age."""
@@ -76,16 +80,17 @@ def pack(answer: KnownAnswer, codecs: Codecs, key: str) -> bytes:
         "lacks": sorted(outcome.lacks),
         "versions": [list(version) for version in answer.tag_snapshot.versions],
         "expires_at": answer.expires_at,
+        "usd": answer.usd,
+        "took": answer.took,
     }
     return codecs.encode(record, key)
 
 
-async def unpack(
-    data: bytes, codecs: Codecs, tag_versions: TagVersions, key: str, number: int
+def answer_in(
+    record: Mapping[str, Any], tag_versions: TagVersions, number: int
 ) -> KnownAnswer | None:
-    """Return the answer in *data*, or ``None`` if this version did not write it."""
-    record = await codecs.decode_off_loop(data, key)
-    if not _is_record(record) or record.get("form") != FORM:
+    """Return the answer in *record*, or ``None`` if this version did not write it."""
+    if record.get("form") != FORM:
         return None
     try:
         vector = record["vector"]
@@ -110,10 +115,13 @@ async def unpack(
             value=snapshot(record["value"]),
             tag_snapshot=tag_snapshot,
             expires_at=float(record["expires_at"]),
+            usd=_number(record.get("usd")),
+            took=_number(record.get("took")) or 0.0,
         )
     except (KeyError, TypeError, ValueError):
         return None
 
 
-def _is_record(value: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping)
+def _number(value: object) -> float | None:
+    """Return *value* if it is a number; answers of earlier versions have none."""
+    return float(value) if isinstance(value, int | float) else None

@@ -8,13 +8,15 @@ from contextvars import copy_context
 from functools import lru_cache
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve
 
 from argo_mw.plugin import (
+    NO_COST,
     AnyOperation,
     Call,
     ConfigError,
     Context,
+    Cost,
     Next,
     Note,
     NotShareable,
@@ -22,20 +24,24 @@ from argo_mw.plugin import (
 )
 from argo_mw.store import Freshness, TagSnapshot, snapshot
 from argo_mw_similarity.admission import inadmissible, refusals
+from argo_mw_similarity.alias import Alias
 from argo_mw_similarity.answer_store import AnswerStore
 from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.embedders import MAX_TOKENS, Vectors
+from argo_mw_similarity.embedders import Vectors
 from argo_mw_similarity.embedding_batcher import EmbeddingBatcher
-from argo_mw_similarity.factory import policy_of
+from argo_mw_similarity.factory import JUDGED, policy_of
+from argo_mw_similarity.finder import Finder, Match
+from argo_mw_similarity.judge import Judge
 from argo_mw_similarity.known_answer import KnownAnswer, without_value
 from argo_mw_similarity.lexicon import Lexicon, word_class
 from argo_mw_similarity.lexicon import load as load_lexicon
 from argo_mw_similarity.policy import Policy
 from argo_mw_similarity.prompt import Prompt, Prompts
-from argo_mw_similarity.reading import Reading, read
-from argo_mw_similarity.scope_index import ScopeIndex
+from argo_mw_similarity.reading import read
+from argo_mw_similarity.same_question import is_asked_for
 from argo_mw_similarity.slots import Tolerance
+from argo_mw_similarity.stats import NANO, Stats
 
 IsFresh = Callable[[TagSnapshot], Awaitable[bool]]
 
@@ -45,27 +51,7 @@ _OWN_TAGS = frozenset({"layer:similarity"})
 
 _MAX_READINGS = 4096
 _MAX_AUDITS_UNDER_WAY = 64
-MAX_CHARACTERS = 3 * MAX_TOKENS
-"""A longer text is sure to have more tokens than the model reads: never embedded, never judged."""
-
-
-@frozen
-class Match:
-    """What was found for a prompt.
-
-    Attributes:
-        answer: The answer to serve, or ``None``.
-        score: The cosine of the prompts; 1 for slots and equal texts.
-        why: How they are equivalent, or what speaks against the nearest prompt.
-        vector: The prompt's vector, if it was needed.
-        vetoes: The names of what speaks against the nearest prompt.
-    """
-
-    answer: KnownAnswer | None
-    score: float
-    why: str
-    vector: Vectors | None = None
-    vetoes: tuple[str, ...] = ()
+_LEAST_TTL = 1.0
 
 
 class Similarity:
@@ -99,8 +85,9 @@ class Similarity:
         self._store = AnswerStore(
             context, max_per_scope=config.max_entries_per_scope, max_entries=config.max_entries
         )
-        self._policy: Policy | None = None
-        self._read: Callable[[str], Reading] | None = None
+        self._finder = Finder(self._embed, self._is_dead, config.max_candidates)
+        self._stats = Stats(context)
+        self._judge = Judge(config, context, self._stats) if config.policy == JUDGED else None
         self._audit = Audit(context, max_hits=config.max_audited)
         self._audits = 0
         self._refusals = refusals(*self._directories)
@@ -125,13 +112,17 @@ class Similarity:
         batcher, self._batcher = self._batcher, None
         if batcher is not None:
             await batcher.close()
+        await self._stats.close()
         await self._store.close()
 
     async def _load(self) -> None:
         try:
             lexicon = await asyncio.to_thread(load_lexicon, *self._directories)
-            self._policy = policy_of(self._config, lexicon, self._policies(lexicon))
-            self._read = lru_cache(maxsize=_MAX_READINGS)(lambda text: read(text, lexicon))
+            self._finder = evolve(
+                self._finder,
+                policy=policy_of(self._config, lexicon, self._policies(lexicon)),
+                reading_of=lru_cache(maxsize=_MAX_READINGS)(lambda text: read(text, lexicon)),
+            )
             if self._installed is not None:
                 await self._installed.open()
                 self._batcher = self._installed
@@ -152,57 +143,60 @@ class Similarity:
 
     async def __call__(self, call: Call, call_next: Next) -> Outcome:
         """Return the answer to an equivalent prompt, or a new one, kept for later prompts."""
-        prompt = self._prompts.of(call)
+        prompt = self._prompt_of(call)
         if prompt is None:
             return await call_next(call)
         if prompt.momentary:
             return _noted(await call_next(call), "not looked up: the answer depends on the moment")
-        match = Match(None, 0.0, "not looked up: a refresh")
+        match, spent = Match(why="not looked up: a refresh"), NO_COST
         if not call.refresh:
             match = await self._find(prompt)
+            if match.answer is None and match.undecided and self._judge is not None:
+                match, spent = await self._decide(self._judge, match, prompt, call)
             if match.answer is not None and await self._may_serve(match.answer, call):
-                return self._serve(match.answer, match, prompt, call)
-        announce = self._context.announce
-        announce(NAME, "refused" if match.why else "miss", call, match.why)
-        for veto in match.vetoes:
-            announce(NAME, f"veto {veto}", call)
+                return self._serve(match.answer, match, prompt, call, spent)
+        self._refuse(match, call)
         tag_snapshot = await self._context.tag_versions.load(call.tags | _OWN_TAGS)
         outcome = await call_next(call)
         await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
+        if spent is not NO_COST:
+            outcome = outcome.evolve(cost=outcome.cost + spent)
         return _noted(outcome, match.why) if match.why else outcome
 
     def explain(self, call: Call) -> str:
         """Say what it would do with *call*, as far as that is known without waiting."""
-        prompt = self._prompts.of(call)
+        prompt = self._prompt_of(call)
         if prompt is None:
             return "would pass it on: no prompt among its parameters"
         if prompt.momentary:
             return "would pass it on: its answer depends on the moment"
         if prompt.slots is not None:
             return f"would look for an answer with equal slots ({', '.join(sorted(prompt.slots))})"
-        if prompt.only_exact or self._batcher is None or self._policy is None:
+        policy = self._finder.policy
+        if prompt.only_exact or self._batcher is None or policy is None:
             return "would look for an answer to the same text"
-        return f"would ask the policy {self._policy.name!r} about the nearest prompts"
+        return f"would ask the policy {policy.name!r} about the nearest prompts"
 
     async def dry_run(self, call: Call) -> str:
         """Say whether a known answer would be served to *call*, after looking for one."""
-        prompt = self._prompts.of(call)
+        prompt = self._prompt_of(call)
         if prompt is None or prompt.momentary:
             return self.explain(call)
         match = await self._find(prompt)
         if match.answer is None:
             why = match.why or "no known answer is near"
-            return f"would ask the model: {why}"
+            judged = " and might ask the judge" if match.undecided and self._judge else ""
+            return f"would ask the model{judged}: {why}"
         if not await self._may_serve(match.answer, call, self._looks_fresh):
             return f"would ask the model: the answer known by {match.why} is out of date"
         return f"would serve a known answer, by {match.why} at {match.score:.3f}"
 
     async def shadow(self, call: Call, outcome: Outcome) -> None:
         """Report what would have been served to *call*, and keep *outcome* where nothing would."""
-        prompt = self._prompts.of(call)
+        prompt = self._prompt_of(call)
         if prompt is None or prompt.momentary:
             return
-        match = Match(None, 0.0, "") if call.refresh else await self._find(prompt)
+        match = Match() if call.refresh else await self._find(prompt)
         answer = match.answer
         if answer is not None and not await self._may_serve(answer, call):
             answer = None
@@ -213,50 +207,47 @@ class Similarity:
             tag_snapshot = await self._context.tag_versions.load(call.tags | _OWN_TAGS)
             await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
 
-    async def _find(self, prompt: Prompt) -> Match:
-        index = await self._store.scope(prompt.scope)
-        if prompt.slots is not None:
-            answer, mismatch = index.by_slots(prompt.slots, prompt.tolerances)
-            if answer is not None:
-                return Match(answer, 1.0, "slots within tolerance")
-            vetoes = ("slot",) if mismatch else ()
-            return Match(None, 1.0, mismatch and f"slot: {mismatch}", vetoes=vetoes)
-        same = index.by_text(prompt.text)
-        if same is not None:
-            return Match(same, 1.0, "the same text")
-        if prompt.only_exact:
-            return Match(None, 0.0, "")
-        vector = await self._embed(prompt.text)
-        if vector is None or self._policy is None or self._read is None:
-            return Match(None, 0.0, "")
-        return await self._judge(prompt, index, vector, self._policy, self._read)
+    def _prompt_of(self, call: Call) -> Prompt | None:
+        """Return the prompt of *call*; what a judge asks a model is never answered by the like."""
+        return None if is_asked_for(call.ancestors) else self._prompts.of(call)
 
-    async def _judge(
-        self,
-        prompt: Prompt,
-        index: ScopeIndex,
-        vector: Vectors,
-        policy: Policy,
-        reading_of: Callable[[str], Reading],
-    ) -> Match:
-        """Return the nearest answer that *policy* lets serve *prompt*."""
-        why, vetoes = "", frozenset[str]()
-        reading = reading_of(prompt.text)
-        for answer, score in index.nearest(vector, self._config.max_candidates):
-            if score < policy.floor:
-                break
-            if self._is_dead(answer):
-                index.remove(answer.number)
+    async def _find(self, prompt: Prompt) -> Match:
+        return await self._finder.find(prompt, await self._store.scope(prompt.scope))
+
+    async def _decide(
+        self, judge: Judge, match: Match, prompt: Prompt, call: Call
+    ) -> tuple[Match, Cost]:
+        """Return what *match* is by the judge's word, and what asking it cost."""
+        why, spent = "", NO_COST
+        for answer, score in match.undecided[: self._config.max_judged]:
+            if not await self._may_serve(answer, call):
                 continue
-            judgement = policy.judge(reading, reading_of(answer.text), score)
-            # To read and to judge a prompt takes milliseconds: others have their turn between two.
-            await asyncio.sleep(0)
-            if judgement.serve:
-                return Match(answer, score, f"policy {policy.name}", vector)
-            if not why:
-                why = f"nearest at {score:.3f} refused by {', '.join(judgement.reasons)}"
-                vetoes = frozenset(reason.partition(":")[0] for reason in judgement.reasons)
-        return Match(None, 0.0, why, vector, tuple(sorted(vetoes)))
+            why = judge.objection(call, answer)
+            if why:
+                self._context.announce(NAME, "not judged", call, why)
+                break
+            verdict = await judge.ask(call, answer, prompt.text)
+            why, spent = verdict.why, spent + verdict.cost
+            self._context.announce(NAME, "judged", call, why)
+            if verdict.same:
+                alias = await self._learn(prompt, answer) if call.store else 0
+                return Match(answer, score, why, match.vector, alias=alias), spent
+        return (evolve(match, why=f"{match.why}; {why}") if why else match), spent
+
+    async def _learn(self, prompt: Prompt, answer: KnownAnswer) -> int:
+        """Keep that *answer* serves *prompt* for as long as it is served; return the number."""
+        left = max(answer.expires_at - self._context.clock.time(), _LEAST_TTL)
+        alias = Alias(0, prompt.text, answer.number, same=True)
+        return (await self._store.learn(prompt.scope, alias, ttl=left)).number
+
+    def _refuse(self, match: Match, call: Call) -> None:
+        """Announce that nothing serves *call*, and what speaks against the nearest prompt."""
+        announce = self._context.announce
+        announce(NAME, "refused" if match.reasons else "miss", call, match.why)
+        self._stats.count("refused" if match.reasons else "missed")
+        for veto in match.vetoes:
+            announce(NAME, f"veto {veto}", call)
+            self._stats.count(f"veto:{veto}")
 
     async def _is_fresh(self, tag_snapshot: TagSnapshot) -> bool:
         return await self._context.tag_versions.check(tag_snapshot) is Freshness.FRESH
@@ -275,7 +266,7 @@ class Similarity:
         }
 
     async def _embed(self, text: str) -> Vectors | None:
-        if self._batcher is None or len(text) > MAX_CHARACTERS:
+        if self._batcher is None:
             return None
         return await self._batcher.embed(text, self._config.embed_timeout)
 
@@ -288,15 +279,20 @@ class Similarity:
             return False
         return await (is_fresh or self._is_fresh)(answer.tag_snapshot)
 
-    def _serve(self, answer: KnownAnswer, match: Match, prompt: Prompt, call: Call) -> Outcome:
+    def _serve(
+        self, answer: KnownAnswer, match: Match, prompt: Prompt, call: Call, spent: Cost
+    ) -> Outcome:
         self._context.announce(NAME, "hit", call, match.why)
+        self._stats.count(f"served:{match.why}")
+        self._stats.count("saved:nano_usd", round((answer.usd or 0.0) * NANO))
         if self._config.max_audited and self._audits < _MAX_AUDITS_UNDER_WAY:
             self._audits += 1
             recording = self._record(answer, match, prompt)
             task = self._context.tasks.spawn("similarity-audit", recording, context=copy_context())
             task.add_done_callback(self._recorded)
         score = "" if match.score == 1.0 else f" at {match.score:.3f}"
-        return answer.serve().shaped_by(NAME, f"served by {match.why}{score}")
+        outcome = answer.serve().shaped_by(NAME, f"served by {match.why}{score}")
+        return outcome if spent is NO_COST else outcome.evolve(cost=spent)
 
     async def _record(self, answer: KnownAnswer, match: Match, prompt: Prompt) -> None:
         hit = ServedHit(
@@ -308,6 +304,7 @@ class Similarity:
             known=answer.text or _shown(answer.slots),
             score=round(match.score, 4),
             why=match.why,
+            alias=match.alias,
         )
         await self._audit.record(hit)
 
@@ -357,6 +354,8 @@ class Similarity:
             value=value,
             tag_snapshot=tag_snapshot,
             expires_at=ends,
+            usd=outcome.cost.usd if outcome.attempts else None,
+            took=sum(attempt.latency for attempt in outcome.attempts),
         )
         await self._store.put(prompt.scope, answer, ttl=ends - now)
         self._context.announce(NAME, "store", call)

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 import click
 
-from argo_mw.plugin import Context, Layer, PluginTemplate, hookimpl
+from argo_mw.plugin import AnyOperation, Context, Layer, PluginTemplate, Upstream, hookimpl
 from argo_mw_similarity import hookspecs
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embedding_batcher import EmbeddingBatcher
@@ -15,6 +15,7 @@ from argo_mw_similarity.factory import embedder_of, from_plugins, slots_of
 from argo_mw_similarity.layer import NAME, Similarity
 from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.policy import Policy
+from argo_mw_similarity.same_question import judge_upstream, same_question
 
 
 class SimilarityPlugin:
@@ -33,6 +34,16 @@ class SimilarityPlugin:
     def register_hookspecs(self) -> object:
         """Return the hooks that other plugins may implement for this one."""
         return hookspecs
+
+    @hookimpl
+    def register_operations(self) -> Iterable[AnyOperation]:
+        """Return the question that a judge is asked."""
+        return [same_question]
+
+    @hookimpl
+    def register_upstreams(self, config: SimilarityConfig, context: Context) -> Iterable[Upstream]:
+        """Return what asks the model that is configured as the judge, if one is."""
+        return [judge_upstream(context, config.judge_model)] if config.judge_model else []
 
     @hookimpl
     def register_layers(self, config: SimilarityConfig, context: Context) -> Iterable[Layer]:

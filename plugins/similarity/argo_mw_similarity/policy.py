@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from argo_mw_similarity.align import align
 from argo_mw_similarity.lexicon import Lexicon
@@ -22,11 +22,19 @@ class Judgement:
         serve: Whether it does.
         score: The cosine of the prompts' vectors.
         reasons: What speaks against it, as ``name: reason``; empty if it serves.
+        undecided: Whether it does not serve, and yet nothing certain speaks against it: all that
+            differs are :data:`SOFT` reasons, so that a judge may be asked. By default nothing is.
     """
 
     serve: bool
     score: float
     reasons: tuple[str, ...] = ()
+    undecided: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the reasons."""
+        return frozenset(reason.partition(":")[0] for reason in self.reasons)
 
 
 class Policy(Protocol):
@@ -69,6 +77,10 @@ class Threshold:
         return Judgement(False, score, (f"score: below {self.floor}",))
 
 
+SOFT = frozenset({"remainder", "modality"})
+"""The reasons that a judge may overrule. Every other is a hard veto, which nothing overrules; a new
+veto is one until it is named here."""
+
 MAX_ITEMS = 128
 """Content words of a prompt that is compared: each of one is held against each of the other."""
 
@@ -101,4 +113,5 @@ class Guarded:
         reasons = vetoed(pair)
         if not reasons and (reason := unexplained(pair, score, self.allowance)):
             reasons = (f"remainder: {reason}",)
-        return Judgement(not reasons, score, reasons)
+        judgement = Judgement(not reasons, score, reasons)
+        return evolve(judgement, undecided=bool(reasons) and judgement.names <= SOFT)

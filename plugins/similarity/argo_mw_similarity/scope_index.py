@@ -1,4 +1,4 @@
-"""The answers of one scope in memory: by text, by slots, and by vector."""
+"""The answers of one scope in memory: by text, by slots, by vector, and by what judges said."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from argo_mw_similarity.alias import Alias
 from argo_mw_similarity.known_answer import KnownAnswer
 from argo_mw_similarity.slot_index import SlotIndex
 from argo_mw_similarity.slots import Tolerance, mismatch
@@ -26,6 +27,8 @@ class ScopeIndex:
         self._max_entries = max_entries
         self._model = model
         self._answers: dict[int, KnownAnswer] = {}
+        self._aliases: dict[int, Alias] = {}
+        self._verdicts: dict[tuple[str, int], int] = {}
         self._by_text: dict[str, int] = {}
         self._index = VectorIndex()
         self._slots = SlotIndex()
@@ -53,8 +56,28 @@ class ScopeIndex:
             self.remove(oldest)
         return gone
 
+    def add_alias(self, alias: Alias) -> list[int]:
+        """Add *alias*, and return the numbers of the aliases that had to leave for it."""
+        self.remove(alias.number)
+        text = normal(alias.text)
+        self._aliases[alias.number] = alias
+        self._verdicts[text, alias.answer] = alias.number
+        if alias.same:
+            self._by_text[text] = alias.number
+        gone = []
+        while len(self._aliases) > self._max_entries:
+            gone.append(next(iter(self._aliases)))
+            self.remove(gone[-1])
+        return gone
+
     def remove(self, number: int) -> None:
-        """Remove the answer *number*, if it is here."""
+        """Remove the answer or the alias *number*, if it is here."""
+        if (alias := self._aliases.pop(number, None)) is not None:
+            text = normal(alias.text)
+            self._verdicts.pop((text, alias.answer), None)
+            if self._by_text.get(text) == number:
+                del self._by_text[text]
+            return
         answer = self._answers.pop(number, None)
         if answer is None:
             return
@@ -64,10 +87,24 @@ class ScopeIndex:
         self._index.remove(number)
         self._slots.remove(number)
 
-    def by_text(self, text: str) -> KnownAnswer | None:
-        """Return the newest answer to *text* itself."""
+    def by_text(self, text: str) -> tuple[KnownAnswer | None, Alias | None]:
+        """Return the newest answer to *text*, and the alias by which it is one, if it is by one."""
         number = self._by_text.get(normal(text))
-        return None if number is None else self._answers.get(number)
+        if number is None:
+            return None, None
+        alias = self._aliases.get(number)
+        if alias is None:
+            return self._answers.get(number), None
+        answer = self._answers.get(alias.answer)
+        if answer is None:
+            self.remove(number)
+            return None, None
+        return answer, alias
+
+    def verdict(self, text: str, number: int) -> bool | None:
+        """Return whether the answer *number* serves *text*; ``None`` if nothing was said of it."""
+        known = self._verdicts.get((normal(text), number))
+        return None if known is None else self._aliases[known].same
 
     def by_slots(
         self, slots: Mapping[str, object], tolerances: Mapping[str, Tolerance]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from argo_mw import Argo
+from argo_mw import Argo, Cost, Outcome
 from argo_mw.app.application import engine_of
 from argo_mw.cli.main import cli
-from argo_mw.plugin import operation
-from argo_mw.testing import FakePlugin, Scripted
+from argo_mw.plugin import Call, Upstream, hookimpl, operation
+from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_similarity import SimilarityPlugin
+
+from .test_similarity_layer import Same
 
 
 @pytest.fixture
@@ -41,6 +44,52 @@ def test_try_prints_a_verdict_for_people(config: Path) -> None:
     result = _run(config, "try", "What is a put?", "What is a put?")
     assert result.exit_code == 0, result.output
     assert "verdict  serve" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "reason"),
+    [
+        ("What is the latest price?", "What is the price?", "moment: the answer to A"),
+        ("What is the price?", "What is the price of today?", "moment: the answer to B"),
+        ("What is a put?", "What is a put? " * 60, "length: B is longer than 768 characters"),
+        ("What is a put? " * 60, "What is a put?", "length: A is longer than 768 characters"),
+    ],
+    ids=["moment of A", "moment of B", "length of B", "length of A"],
+)
+def test_try_goes_by_all_that_the_layer_goes_by(config: Path, a: str, b: str, reason: str) -> None:
+    printed = json.loads(_run(config, "try", a, b, "--json").stdout)
+    assert (False, "ask the model", None) == (
+        printed["serve"],
+        printed["verdict"],
+        printed["score"],
+    )
+    assert printed["reasons"][0].startswith(reason)
+    served = asyncio.run(_layer_serves(a, b))
+    assert not served
+
+
+def test_try_serves_the_same_text_however_long_it_is(config: Path) -> None:
+    text = "What is a put? " * 60
+    assert "verdict  serve" in _run(config, "try", text, text).stdout
+
+
+async def _layer_serves(a: str, b: str) -> bool:
+    model = Scripted("model", {"ask"}, "answer", retries=0)
+    plugins = {
+        "similarity": SimilarityPlugin,
+        "asked": FakePlugin(operations=[_ask], upstreams=[model]),
+    }
+    own = {"argo": {"shared": "memory://"}, "plugins": {"similarity": {"embedder": "none"}}}
+    async with Argo.open(own, plugins=plugins, installed=False) as argo:
+        await argo.call("ask", prompt=a)
+        return "similarity" in (await argo.outcome("ask", prompt=b)).via
+
+
+def test_stats_say_that_nothing_was_checked(config: Path) -> None:
+    result = _run(config, "stats")
+    assert result.exit_code == 0, result.output
+    assert "served   0" in result.stdout
+    assert "nothing was checked" in result.stdout
 
 
 def test_audit_lists_nothing_where_nothing_was_served(config: Path) -> None:
@@ -74,6 +123,9 @@ def test_a_wrong_answer_is_forgotten_in_every_instance(config: Path, tmp_path: P
     assert (hit["asked"], hit["served"]) == ("What is a put?", "What is a put?")
     forgotten = _run(config, "audit", "--wrong", hit["id"])
     assert forgotten.exit_code == 0, forgotten.output
+    stats = json.loads(_run(config, "stats", "--json").stdout)
+    assert {"the same text": 1} == stats["served"]
+    assert (1, 1) == (stats["checked"][""]["wrong"], stats["checked"]["the same text"]["checked"])
     assert json.loads(_run(config, "audit", "--json").stdout) == []
     assert not asyncio.run(ask("What is a put?"))
 
@@ -81,3 +133,89 @@ def test_a_wrong_answer_is_forgotten_in_every_instance(config: Path, tmp_path: P
 @operation(name="ask", kind="llm")
 def _ask(prompt: str) -> object:
     """Ask a language model."""
+
+
+# With a judge, at whose command nothing but a fake is asked
+
+
+class Judged:
+    """The plugin of a test: an embedder to which all is the same, and a judge that says yes."""
+
+    @hookimpl
+    def register_upstreams(self) -> list[Upstream]:
+        return [Scripted("judge", {"same_question"}, {"same": True}).upstream]
+
+    @hookimpl(optionalhook=True)
+    def similarity_embedders(self) -> dict[str, object]:
+        return {"same": Same()}
+
+
+A, B = "How do I price a bond?", "How do I price a callable bond?"
+
+
+@pytest.fixture
+def judged(config: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration with the policy ``judged``, and a judge."""
+    text = '[plugins.similarity]\nembedder = "same"\npolicy = "judged"\n'
+    config.write_text(text, "utf-8")
+    opened = Argo.open
+
+    def open_with_judge(settings: object, **options: object) -> Argo:
+        plugins = {"similarity": SimilarityPlugin, "judged": Judged()}
+        return opened(settings, plugins=plugins, installed=False)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Argo, "open", open_with_judge)
+    return config
+
+
+def test_try_says_when_the_judge_would_be_asked_and_asks_it_on_demand(judged: Path) -> None:
+    trial = json.loads(_run(judged, "try", A, B, "--json").stdout)
+    assert ("ask the judge", "", True) == (trial["verdict"], trial["judge"], trial["undecided"])
+    asked = _run(judged, "try", A, B, "--ask").stdout
+    assert "doubt    remainder" in asked
+    assert "judge    the same" in asked
+    assert "verdict  serve" in asked
+
+
+def test_try_never_asks_the_judge_about_a_hard_veto(judged: Path) -> None:
+    result = _run(judged, "try", "Should I buy gold?", "Should I sell gold?", "--ask").stdout
+    assert "veto     directions" in result
+    assert "\njudge " not in result
+
+
+def test_a_wrong_verdict_of_the_judge_is_unlearnt_and_its_answer_kept(judged: Path) -> None:
+    async def asked() -> list[bool]:
+        clock = FakeClock(wall=time.time())  # the commands go by the machine's
+
+        def dear(call: Call) -> Outcome:
+            clock.stall(2.0)
+            return Outcome("answer", cost=Cost(usd=0.01, requests=1.0))
+
+        model = Scripted("model", {"ask"}, dear, retries=0)
+        own = {
+            "argo": {"shared": "sqlite"},
+            "plugins": {"similarity": {"embedder": "same", "policy": "judged"}},
+        }
+        plugins = {
+            "similarity": SimilarityPlugin,
+            "judged": Judged(),
+            "asked": FakePlugin(operations=[_ask], upstreams=[model]),
+        }
+        argo = _open(own, plugins=plugins, installed=False, clock=clock)
+        async with argo:
+            served = ["similarity" in (await argo.outcome("ask", prompt=p)).via for p in (A, B)]
+            while "argo-mw:similarity-audit" in engine_of(argo).tasks.names:
+                await asyncio.sleep(0)
+        return served
+
+    assert [False, True] == asyncio.run(asked())
+    (hit,) = json.loads(_run(judged, "audit", "--json").stdout)
+    assert "the judge says the same" == hit["why"]
+    assert "unlearned" in _run(judged, "audit", "--wrong", hit["id"]).output
+    assert [True, False] == asyncio.run(asked())
+    stats = _run(judged, "stats").stdout
+    assert "judge    1 asked: 1 yes, 0 no; USD 0.0000" in stats
+    assert "100.00%" in stats
+
+
+_open = Argo.open

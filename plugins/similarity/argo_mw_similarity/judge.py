@@ -1,0 +1,195 @@
+"""The judge: a cheap model that is asked whether two prompts ask the same.
+
+It is asked through the chain, in the task of the caller, with whom the asking ends, and on the
+account of its tenant. Whatever is not a clear yes is a no: a judge that is away, takes too long, is
+refused by a budget, or says something else. And it is asked only where that is cheap and quick
+beside the call that it may save, which is expected to cost and to take what the known answer did.
+"""
+
+from __future__ import annotations
+
+import math
+
+from attrs import frozen
+
+from argo_mw.plugin import (
+    NO_COST,
+    Call,
+    Charge,
+    Context,
+    Cost,
+    Outcome,
+    Refusal,
+    TimeLimitExceeded,
+    fail_at,
+)
+from argo_mw_similarity.config import SimilarityConfig
+from argo_mw_similarity.known_answer import KnownAnswer
+from argo_mw_similarity.same_question import NAME, verdict_in
+from argo_mw_similarity.stats import NANO, Stats
+
+_LAYER = "similarity"
+_PAUSE = 30.0
+"""Seconds for which a judge that is away is not asked."""
+_MEMORY = 60.0
+"""Seconds after which what is known of the judge is old, and found out anew by asking it."""
+_WEIGHT = 0.1
+"""How much the latest question weighs in what is expected of the next."""
+
+
+@frozen
+class Verdict:
+    """What a judge said, or why it said nothing.
+
+    Attributes:
+        same: Whether it said that the prompts ask the same.
+        why: What it said, in a few words.
+        cost: What asking it cost.
+    """
+
+    same: bool
+    why: str
+    cost: Cost = NO_COST
+
+
+@frozen
+class Expected:
+    """What the next question to the judge is expected to take.
+
+    Attributes:
+        usd: US dollars, or ``None`` where its price is not known.
+        seconds: Seconds.
+        at: When that was learnt, in monotonic seconds.
+    """
+
+    usd: float | None
+    seconds: float
+    at: float
+
+
+class Judge:
+    """Asks the operation ``same_question``, where that is worth it.
+
+    Args:
+        config: The plugin's configuration.
+        context: What the framework gives.
+        stats: Where its questions are counted.
+    """
+
+    def __init__(self, config: SimilarityConfig, context: Context, stats: Stats) -> None:
+        self._config = config
+        self._context = context
+        self._stats = stats
+        self._expected: Expected | None = None
+        self._first_is_out = False
+        self._away_until = -math.inf
+
+    def objection(self, call: Call, answer: KnownAnswer) -> str:
+        """Return why the judge is not asked whether *answer* serves *call*, or ""."""
+        now = self._context.clock.monotonic()
+        if now < self._away_until:
+            return "the judge was away a moment ago"
+        if answer.usd is None or answer.took <= 0.0:
+            return "what the call costs and takes is not known"
+        limit = self._limit(call, answer)
+        if limit <= 0.0:
+            return "its caller has no time for a judge"
+        expected = self._expected
+        if expected is None:
+            return "the judge's price is being found out" if self._first_is_out else ""
+        if expected.usd is None:
+            return "the judge's price is not known"
+        # Free beside free is small enough.
+        if expected.usd > self._config.judge_cost_share * answer.usd:
+            return "the judge costs too much beside the call"
+        if expected.seconds >= limit and now - expected.at <= _MEMORY:
+            return "the judge takes too long beside the call"
+        return ""
+
+    async def ask(self, call: Call, answer: KnownAnswer, asked: str) -> Verdict:
+        """Return whether *answer* serves *asked*, the prompt of *call*, by the judge's word."""
+        self._first_is_out = True
+        try:
+            return self._counted(await self._ask(call, answer, asked))
+        finally:
+            self._first_is_out = False
+
+    async def _ask(self, call: Call, answer: KnownAnswer, asked: str) -> Verdict:
+        started = self._context.clock.monotonic()
+        limit = self._limit(call, answer)
+        asking = self._context.call(call, NAME, known=answer.text, asked=asked)
+        try:
+            outcome = await fail_at(asking, started + limit, self._context.clock)
+        except TimeLimitExceeded:
+            self._learn(None, limit)
+            return Verdict(False, f"the judge took longer than {limit:.3g} s")
+        except Refusal as error:
+            return Verdict(False, f"the judge was refused: {error}")
+        except Exception as error:
+            self._away_until = self._context.clock.monotonic() + _PAUSE
+            self._context.warn_once("similarity judge", f"the judge is away: {error}")
+            return Verdict(False, "the judge is away")
+        self._learn(outcome, self._context.clock.monotonic() - started)
+        self._book(call, answer, outcome.cost)
+        return _verdict(outcome)
+
+    def _limit(self, call: Call, answer: KnownAnswer) -> float:
+        """Return the seconds that the judge has: so that the call itself can still be made."""
+        limit = min(self._config.judge_timeout, self._config.judge_time_share * answer.took)
+        if call.deadline is not None:
+            left = call.deadline - self._context.clock.monotonic() - answer.took
+            limit = min(limit, left)
+        return limit
+
+    def _learn(self, outcome: Outcome | None, seconds: float) -> None:
+        """Take up what a question took; an answer that a layer had at hand says nothing of it."""
+        if outcome is not None and not outcome.attempts:
+            return
+        now = self._context.clock.monotonic()
+        known = self._expected
+        usd = outcome.cost.usd if outcome is not None else known.usd if known is not None else 0.0
+        if known is None or now - known.at > _MEMORY:
+            self._expected = Expected(usd, seconds, now)
+            return
+        mean = known.usd
+        if usd is not None and mean is not None:
+            mean += _WEIGHT * (usd - mean)
+        seconds = known.seconds + _WEIGHT * (seconds - known.seconds)
+        self._expected = Expected(usd if mean is None else mean, seconds, now)
+
+    def _book(self, call: Call, answer: KnownAnswer, cost: Cost) -> None:
+        """Take the judge's price off what the layer saves: without the layer nobody would pay it.
+
+        The request itself is booked by the core, as every other.
+        """
+        if cost.usd is None:
+            self._stats.count("judge:unpriced")
+            return
+        if not cost.usd:
+            return
+        self._stats.count("judge:nano_usd", round(cost.usd * NANO))
+        self._context.record_charge(
+            Charge(
+                self._context.clock.time(),
+                call.tenant,
+                call.operation.name,
+                call.subject,
+                answer.outcome.upstream or "",
+                "saved",
+                Cost(usd=-cost.usd, estimated=cost.estimated),
+                layer=_LAYER,
+            )
+        )
+
+    def _counted(self, verdict: Verdict) -> Verdict:
+        self._stats.count("judge:asked")
+        self._stats.count("judge:yes" if verdict.same else "judge:no")
+        return verdict
+
+
+def _verdict(outcome: Outcome) -> Verdict:
+    same = verdict_in(outcome.value)
+    if same is None:
+        return Verdict(False, "the judge gave no verdict", outcome.cost)
+    why = "the judge says the same" if same else "the judge says another"
+    return Verdict(same, why, outcome.cost)

@@ -1,0 +1,65 @@
+"""Statistics: what was served, refused and found wrong, counted for the fleet by UTC day."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+
+from argo_mw.plugin import Context
+from argo_mw_similarity.shared_counts import SharedCounts
+
+_PREFIX = "similarity:stats:"
+_TTL = 90 * 86400.0
+_MAX_NAME = 100
+RIGHT, WRONG = "right:", "wrong:"
+"""Begin the names under which served answers are counted that were checked; what made the two
+prompts equivalent ends them."""
+NANO = 1e9
+"""Counters hold whole numbers: US dollars are counted in billionths."""
+
+
+class Stats:
+    """Counts events under names such as ``served:the same text``, by day.
+
+    Args:
+        context: Where the store and the time come from.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._counts = SharedCounts(context, self._key, ttl=_TTL)
+        self.close = self._counts.close
+
+    def count(self, name: str, amount: int = 1) -> None:
+        """Count *amount* more under *name*, today."""
+        self._counts.count(name[:_MAX_NAME], amount)
+
+    async def totals(self, days: int) -> Mapping[str, int]:
+        """Return the counts of the fleet of today and the *days* before, by name.
+
+        Raises:
+            SharedUnavailable: The shared store is away.
+        """
+        await self._counts.flush()
+        now = self._context.clock.time()
+        wanted = {_day(now - back * 86400.0) for back in range(days + 1)}
+        keys = [
+            key
+            for key in await self._context.shared.scan(_PREFIX)
+            if key.removeprefix(_PREFIX).partition(":")[0] in wanted
+        ]
+        found: Counter[str] = Counter()
+        for key, value in zip(keys, await self._context.shared.get_many(keys), strict=True):
+            name = key.removeprefix(_PREFIX).partition(":")[2]
+            with suppress(ValueError):
+                found[name] += int(value or 0)
+        return found
+
+    def _key(self, name: str) -> str:
+        return f"{_PREFIX}{_day(self._context.clock.time())}:{name}"
+
+
+def _day(at: float) -> str:
+    return dt.datetime.fromtimestamp(at, dt.UTC).strftime("%Y-%m-%d")

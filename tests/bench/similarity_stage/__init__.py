@@ -1,0 +1,1 @@
+"""What the bench of similarity is made of."""
