@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 
-import structlog
-
 from argo_mw.base.printable import printable, printable_traceback
 from argo_mw.base.secret import redact
 
@@ -26,7 +24,7 @@ class Log:
     """
 
     def __init__(self, name: str) -> None:
-        self._structured = structlog.stdlib.get_logger(name)
+        self._name = name
         self._plain = logging.getLogger(name)
 
     def debug(self, event: str, **details: object) -> None:
@@ -51,13 +49,14 @@ class Log:
 
     def _log(self, method: str, event: str, details: dict[str, object]) -> None:
         raised = sys.exc_info() if method == "exception" else (None, None, None)
-        if structlog.is_configured():
+        structlog = sys.modules.get("structlog")  # slow to import, and configured by nobody then
+        if structlog is not None and structlog.is_configured():
             safe = {name: _safe(value) for name, value in details.items()}
             if raised[0] is not None:
                 # Formatted here: what formats it elsewhere would show it as it is.
                 safe["exception"] = printable_traceback(raised)
                 method = "error"
-            getattr(self._structured, method)(_shown(event), **safe)
+            getattr(structlog.stdlib.get_logger(self._name), method)(_shown(event), **safe)
             return
         text = "".join(f" {name}={value!r}" for name, value in details.items())
         if raised[0] is None:

@@ -1,10 +1,35 @@
 """The command line: ``argo-mw``.
 
-Plugins add commands with the hook ``register_commands``; a command that
-needs the chain is an ``async def`` marked with :func:`with_argo`.
+Plugins name their commands in the entry-point group ``argo_mw.commands``; a command that needs the
+chain is an ``async def`` marked with :func:`with_argo`. A plugin without commands may name
+``argo_mw.cli:no_commands`` there, and is then not imported when commands are listed.
 """
 
-from argo_mw.cli.output import console, echo, print_json, say
-from argo_mw.cli.run import ExitCode, current_settings, with_argo
+from typing import TYPE_CHECKING
 
-__all__ = ["ExitCode", "console", "current_settings", "echo", "print_json", "say", "with_argo"]
+from argo_mw.base.lazy import lazily
+
+if TYPE_CHECKING:
+    from argo_mw.cli.output import echo, print_json, say
+    from argo_mw.cli.run import ExitCode, current_settings, no_commands, with_argo
+    from argo_mw.cli.terminal import console
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "output": ("echo", "print_json", "say"),
+            "run": ("ExitCode", "current_settings", "no_commands", "with_argo"),
+            "terminal": ("console",),
+        },
+    )
+
+__all__ = [
+    "ExitCode",
+    "console",
+    "current_settings",
+    "echo",
+    "no_commands",
+    "print_json",
+    "say",
+    "with_argo",
+]

@@ -10,8 +10,9 @@ from rich.table import Table
 
 from argo_mw.app.application import Argo, engine_of
 from argo_mw.base.errors import ConfigError, SharedUnavailable
-from argo_mw.cli.output import console, print_json, say
+from argo_mw.cli.output import print_json, say
 from argo_mw.cli.run import with_argo
+from argo_mw.cli.terminal import console
 from argo_mw.model.charge import CostTotals
 
 _DAY = 86_400

@@ -11,8 +11,9 @@ from argo_mw.app.application import Argo, context_of
 from argo_mw.chain.counters import CountersOf
 from argo_mw.chain.counts import Counts, InstanceCounts, total
 from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.cli.output import console, print_json, say
+from argo_mw.cli.output import print_json, say
 from argo_mw.cli.run import with_argo
+from argo_mw.cli.terminal import console
 
 
 @click.command()

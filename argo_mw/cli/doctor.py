@@ -19,9 +19,10 @@ from argo_mw.base.errors import SharedUnavailable
 from argo_mw.cli import live as live_questions
 from argo_mw.cli.finding import Finding
 from argo_mw.cli.live import Question
-from argo_mw.cli.output import console, print_json, say
+from argo_mw.cli.output import print_json, say
 from argo_mw.cli.rehearsal import rehearse
 from argo_mw.cli.run import ExitCode, current_settings
+from argo_mw.cli.terminal import console
 from argo_mw.config import Settings
 from argo_mw.flags.parse import format_rule
 from argo_mw.flags.sources import FLEET

@@ -16,8 +16,9 @@ from argo_mw.app.application import Argo, context_of, engine_of
 from argo_mw.app.opening import STATE_DIR, state_directory
 from argo_mw.app.pipeline import Pipeline
 from argo_mw.base.errors import ArgoError, ConfigError, SharedUnavailable
-from argo_mw.cli.output import console, print_json, say
+from argo_mw.cli.output import print_json, say
 from argo_mw.cli.run import ExitCode, current_settings, named_config, with_argo
+from argo_mw.cli.terminal import console
 from argo_mw.config import Settings, load_state_dir
 from argo_mw.flags import Flag, changes
 from argo_mw.flags.changes import Change

@@ -5,20 +5,14 @@ from __future__ import annotations
 import codecs
 import io
 import json
-import os
 import sys
-from collections.abc import Iterable
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import click
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-from rich.text import Text
 
 from argo_mw.base.printable import printable, printable_traceback
 
-_WIDE = 200
 _LOOK_ALIKES: Final = "argo_mw.look_alikes"
 _PLAIN_ASCII: Final = "argo_mw_ascii"
 """ASCII by another name: click takes a stream of ASCII for a mistake, and writes UTF-8 to it."""
@@ -65,20 +59,6 @@ codecs.register_error(_LOOK_ALIKES, _encodable)
 codecs.register(_plain_ascii)
 
 
-def console(*, stderr: bool = False) -> Console:
-    """Return a rich console on standard output, or with *stderr* on error; plain in a file or pipe.
-
-    Text is shown as it is: ``[plugins.cache]`` is a table of the configuration, no style. What a
-    terminal would obey, such as the escape sequences in an upstream's answer, is shown escaped. In
-    a file or a pipe, lines are as long as they need to be, up to 200 letters, unless the
-    environment sets ``COLUMNS``.
-    """
-    made = _Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made.width = _WIDE
-    return made
-
-
 def say(text: str) -> None:
     """Print *text* that is not a result on standard error, as :func:`echo` does."""
     echo(text, err=True)
@@ -105,20 +85,3 @@ def show_crash(
 ) -> None:
     """Print the traceback of an error that no command has handled, for ``sys.excepthook``."""
     sys.stderr.write(f"{printable_traceback((kind, error, frames))}\n")
-
-
-class _Console(Console):
-    """A console that shows escaped what a terminal would obey, wherever in a renderable it is."""
-
-    def render_str(self, text: str, **options: Any) -> Text:
-        # Before anything is measured, for the texts in tables.
-        return super().render_str(printable(text, lines=True), **options)
-
-    def render(
-        self, renderable: RenderableType, options: ConsoleOptions | None = None
-    ) -> Iterable[Segment]:
-        for segment in super().render(renderable, options):
-            if segment.control or segment.text == "\n" or segment.text.isprintable():
-                yield segment
-            else:
-                yield Segment(printable(segment.text, lines=True), segment.style)

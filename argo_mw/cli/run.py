@@ -6,7 +6,7 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, Final, ParamSpec
 
 import click
 from attrs import frozen
@@ -15,6 +15,9 @@ from argo_mw.app.application import Argo
 from argo_mw.config import Settings, load
 
 P = ParamSpec("P")
+
+no_commands: Final = ()
+"""What a plugin names in the entry-point group ``argo_mw.commands`` that brings no command."""
 
 
 @frozen

@@ -1,14 +1,20 @@
-"""Discovery: installed plugins by entry point, found before any of them is imported."""
+"""Discovery: installed plugins and commands by entry point, found before any is imported."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.metadata import EntryPoint, entry_points
+from typing import Final
 
 from attrs import frozen
 
-from argo_mw.registry.hooks import PROJECT
+PROJECT: Final = "argo_mw"
+"""The entry-point group of plugins, and the project that hooks belong to."""
+COMMANDS: Final = f"{PROJECT}.commands"
+"""The entry-point group of commands."""
+NO_COMMANDS: Final = "argo_mw.cli:no_commands"
+"""The value of an entry point by which a distribution says that its plugins add no command."""
 
 _PREFIX = "argo-mw-"
 _SEPARATORS = re.compile("[-_.]+")
@@ -40,14 +46,53 @@ class InstalledPlugin:
 
 def discover() -> Sequence[InstalledPlugin]:
     """Return the installed plugins, sorted by name, so that every start sees one order."""
-    return sorted(_installed(), key=lambda found: (found.name, found.distribution))
+    return sorted(_installed(PROJECT), key=lambda found: (found.name, found.distribution))
 
 
-def _installed() -> Iterator[InstalledPlugin]:
-    for entry_point in entry_points(group=PROJECT):
+def _installed(group: str) -> Iterator[InstalledPlugin]:
+    for entry_point in entry_points(group=group):
         dist = entry_point.dist
         name = f"{dist.name} {dist.version}" if dist is not None else "unknown distribution"
         yield InstalledPlugin(entry_point.name, entry_point, name)
+
+
+def rightful(rivals: Sequence[InstalledPlugin]) -> InstalledPlugin | None:
+    """Return the one of *rivals* for a name whose name it is, or the only one there is."""
+    by_right = next((one for one in rivals if one.by_right), None)
+    return rivals[0] if by_right is None and len(rivals) == 1 else by_right
+
+
+@frozen
+class InstalledCommands:
+    """The commands of installed plugins.
+
+    Attributes:
+        declared: The entry points of commands, by name. Those of one name are of distributions
+            that do not know of each other.
+        hooked: The plugins that may add commands by their hook: those of distributions that
+            declare none.
+    """
+
+    declared: Mapping[str, Sequence[InstalledPlugin]]
+    hooked: Sequence[InstalledPlugin]
+
+
+def discover_commands(block: Collection[str] = ()) -> InstalledCommands:
+    """Return the commands of installed plugins, less those of plugins in *block*."""
+    by_name: dict[str, list[InstalledPlugin]] = {}
+    for one in discover():
+        if one.name not in block:
+            by_name.setdefault(one.name, []).append(one)
+    chosen = [rightful(rivals) for rivals in by_name.values()]
+    plugins = [one for one in chosen if one is not None]
+    from_plugins = {one.distribution for one in plugins}
+    found = list(_installed(COMMANDS))
+    declared: dict[str, list[InstalledPlugin]] = {}
+    for one in found:
+        if one.distribution in from_plugins and one.entry_point.value != NO_COMMANDS:
+            declared.setdefault(one.name, []).append(one)
+    declaring = {one.distribution for one in found}
+    return InstalledCommands(declared, [p for p in plugins if p.distribution not in declaring])
 
 
 def _normalized(project: str) -> str:

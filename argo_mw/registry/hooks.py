@@ -23,6 +23,7 @@ from argo_mw.model.guard import Guard
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation
 from argo_mw.model.upstream import Upstream
+from argo_mw.registry.discovery import PROJECT
 from argo_mw.registry.template import PluginTemplate
 from argo_mw.store.urls import OpenShared
 
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
     from argo_mw.chain.context import Context
     from argo_mw.store.codec import Codecs
-
-PROJECT = "argo_mw"
-"""The entry-point group, and the project that hooks belong to."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -175,7 +173,12 @@ def register_endpoints(config: object, context: Context) -> Iterable[Endpoint]: 
 
 @hookspec
 def register_commands(cli: click.Group) -> None:
-    """Add commands to ``argo-mw``. Slow imports belong into the commands themselves."""
+    """Add commands to ``argo-mw``, for a plugin that declares none in its metadata.
+
+    A command that the entry-point group ``argo_mw.commands`` names is listed without being
+    imported, and this hook is not called for the plugins of a distribution with such entries. It is
+    for commands that depend on what is installed, or that belong into another plugin's group.
+    """
 
 
 @hookspec

@@ -16,10 +16,9 @@ from argo_mw.base.log import Log
 from argo_mw.base.secret import redact
 from argo_mw.base.suggest import suggest
 from argo_mw.config import structure
-from argo_mw.registry import hooks
+from argo_mw.registry import discovery, hooks
 from argo_mw.registry.answers import checked
-from argo_mw.registry.discovery import InstalledPlugin, discover
-from argo_mw.registry.hooks import PROJECT
+from argo_mw.registry.discovery import PROJECT, InstalledPlugin, rightful
 from argo_mw.registry.report import BrokenPlugin
 from argo_mw.registry.signature import explained, misfit, unmarked
 
@@ -72,7 +71,7 @@ class Plugins:
         """
         plugins = cls(strict=strict, required=required)
         plugins.blocked = tuple(sorted(set(block)))
-        found = discover() if installed else ()
+        found = discovery.discover() if installed else ()
         names = {f.name for f in found} | set(extra or {})
         for key, listed in (("block", block), ("required", required)):
             for name in listed:
@@ -89,6 +88,17 @@ class Plugins:
             if name not in block:
                 plugins.add(name, thing)
         plugins._check_hooks()
+        return plugins
+
+    @classmethod
+    def load_some(cls, found: Sequence[InstalledPlugin]) -> Plugins:
+        """Return the plugins that were *found*, which are not all there are.
+
+        Hooks of theirs that nobody offers may be those of plugins that are missing here.
+        """
+        plugins = cls()
+        for one in found:
+            plugins._import(one)
         return plugins
 
     @property
@@ -219,14 +229,12 @@ class Plugins:
 
         What is refused is not even imported: that alone would run its code.
         """
-        owner = next((one for one in rivals if one.by_right), None)
-        if owner is None and len(rivals) == 1:
-            owner = rivals[0]
-        if owner is not None:
-            self._import(owner)
+        chosen = rightful(rivals)
+        if chosen is not None:
+            self._import(chosen)
         for one in rivals:
-            if one is not owner:
-                error = PluginError(_taken(one, owner, rivals), plugin=name)
+            if one is not chosen:
+                error = PluginError(_taken(one, chosen, rivals), plugin=name)
                 self._leave_out(name, "name", error, keep=True)
 
     def _import(self, found: InstalledPlugin) -> None:

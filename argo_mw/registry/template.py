@@ -25,6 +25,8 @@ class PluginTemplate:
         config: An example of its configuration, in TOML.
         usage: The lines of shell that its README shows.
         dependencies: What it needs beside argo-mw and attrs.
+        commands: Lines for its entry-point group ``argo_mw.commands``: its commands, or that it
+            has none; "" leaves that to the hook ``register_commands``.
     """
 
     summary: str
@@ -33,3 +35,4 @@ class PluginTemplate:
     config: str
     usage: str = _USAGE
     dependencies: tuple[str, ...] = ()
+    commands: str = ""

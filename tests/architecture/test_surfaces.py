@@ -56,7 +56,7 @@ SURFACES = {
         SlowStore UnreachableStore UpstreamConformance blocking_calls capture_events settle
     """,
     "argo_mw.cli": """
-        ExitCode console current_settings echo print_json say with_argo
+        ExitCode console current_settings echo no_commands print_json say with_argo
     """,
     "argo_mw.openfeature": """
         ArgoProvider Variants

@@ -12,7 +12,7 @@ import pytest
 from argo_mw import Argo, ConfigError, Outcome, PluginError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Batching, Call, Layer, Next, Upstream, hookimpl, hookspec
-from argo_mw.registry import Plugins, loading
+from argo_mw.registry import Plugins, discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 
@@ -296,7 +296,7 @@ def loaded_among(
         InstalledPlugin(name, Loading(name, distribution, "argo_mw"), distribution)
         for distribution in sorted(distributions)
     ]
-    monkeypatch.setattr(loading, "discover", lambda: found)
+    monkeypatch.setattr(discovery, "discover", lambda: found)
     return Plugins.load(**load), imported  # type: ignore[arg-type]
 
 
@@ -355,7 +355,7 @@ def test_a_plugin_class_that_cannot_be_made_is_left_out(
             return Unmade
 
     found = InstalledPlugin("mine", Loading("mine", "x", "argo_mw"), "argo-mw-mine 1")
-    monkeypatch.setattr(loading, "discover", lambda: [found])
+    monkeypatch.setattr(discovery, "discover", lambda: [found])
     [broken] = Plugins.load().broken
     assert (broken.stage, broken.error) == ("import", f"{type(error).__name__}: {error}")
 

@@ -19,7 +19,7 @@ from argo_mw.cli import ExitCode, with_argo
 from argo_mw.cli.main import cli
 from argo_mw.flags.overlay import Overlay
 from argo_mw.plugin import Call, Layer, Limits, Probe, Upstream, hookimpl, operation
-from argo_mw.registry import loading
+from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakePlugin, Scripted
 
@@ -63,7 +63,7 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         "market": FakePlugin(operations=[bars], upstreams=[Scripted("alpaca", ["bars"])]),
     }
     found = [InstalledPlugin(n, FakeEntry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
-    monkeypatch.setattr(loading, "discover", lambda: found)
+    monkeypatch.setattr(discovery, "discover", lambda: found)
     monkeypatch.setattr(cli, "commands", dict(cli.commands))  # what plugins add goes with the test
     monkeypatch.chdir(tmp_path)
     (tmp_path / "argo.toml").write_text('[argo]\nshared = "memory://"\n')
@@ -96,8 +96,8 @@ def install(run, monkeypatch: pytest.MonkeyPatch):
             InstalledPlugin(name, FakeEntry(one), f"argo-mw-{name} 1.0")  # type: ignore[arg-type]
             for name, one in plugins.items()
         ]
-        found = sorted([*loading.discover(), *more], key=lambda one: one.name)
-        monkeypatch.setattr(loading, "discover", lambda: found)
+        found = sorted([*discovery.discover(), *more], key=lambda one: one.name)
+        monkeypatch.setattr(discovery, "discover", lambda: found)
 
     return install_
 
@@ -135,8 +135,8 @@ def test_a_plugin_left_out_is_told(run, monkeypatch: pytest.MonkeyPatch) -> None
         def register_layr(self) -> None: ...
 
     broken = InstalledPlugin("broken", FakeEntry(BrokenPlugin()), "argo-mw-broken 1.0")  # type: ignore[arg-type]
-    rest = loading.discover()
-    monkeypatch.setattr(loading, "discover", lambda: [*rest, broken])
+    rest = discovery.discover()
+    monkeypatch.setattr(discovery, "discover", lambda: [*rest, broken])
     result = run("plugins")
     assert result.exit_code == ExitCode.OK
     assert "left out: broken at hooks: it implements hook 'register_layr'" in result.stderr
@@ -268,8 +268,8 @@ def test_the_doctor_finds_what_is_well_and_what_is_not(
         raise ImportError("no module")
 
     found[-1].entry_point.load = fail  # type: ignore[method-assign]
-    rest = loading.discover()
-    monkeypatch.setattr(loading, "discover", lambda: [*rest, *found])
+    rest = discovery.discover()
+    monkeypatch.setattr(discovery, "discover", lambda: [*rest, *found])
     result = run("doctor", "--json")
     assert result.exit_code == ExitCode.FAILED
     bad = [(f["where"], f["found"]) for f in json.loads(result.stdout) if not f["well"]]
@@ -309,8 +309,8 @@ def test_live_questions_are_asked_once_their_cost_is_agreed_to(
             upstream("without", 1, unsupported=lambda _: "has no key"),
         ]
     )
-    found = [*loading.discover(), InstalledPlugin("live", FakeEntry(live), "argo-mw-live 1.0")]  # type: ignore[arg-type]
-    monkeypatch.setattr(loading, "discover", lambda: found)
+    found = [*discovery.discover(), InstalledPlugin("live", FakeEntry(live), "argo-mw-live 1.0")]  # type: ignore[arg-type]
+    monkeypatch.setattr(discovery, "discover", lambda: found)
 
     def findings(result: Result) -> dict[str, tuple[bool, str]]:
         rows = json.loads(result.stdout)
@@ -402,8 +402,11 @@ UNUSABLE = {
 def test_a_flag_is_held_off_though_no_application_can_be_opened_here(
     run, tmp_path: Path, text: str, hold: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusing = [InstalledPlugin("refusing", FakeEntry(Refusing()), "one 1.0"), *loading.discover()]  # type: ignore[arg-type]
-    monkeypatch.setattr(loading, "discover", lambda: refusing)
+    refusing = [
+        InstalledPlugin("refusing", FakeEntry(Refusing()), "one 1.0"),
+        *discovery.discover(),
+    ]  # type: ignore[arg-type]
+    monkeypatch.setattr(discovery, "discover", lambda: refusing)
     (tmp_path / "argo.toml").write_text(text)
     result = run("flags", *hold)
     assert ExitCode.PARTLY == result.exit_code
@@ -421,8 +424,11 @@ def test_a_flag_is_killed_before_anything_is_opened(run, monkeypatch: pytest.Mon
         async def startup(self, context) -> None:
             seen.append(Overlay(context.state_dir).read()["cache"].killed)
 
-    starting = [InstalledPlugin("starting", FakeEntry(Starting()), "one 1.0"), *loading.discover()]  # type: ignore[arg-type]
-    monkeypatch.setattr(loading, "discover", lambda: starting)
+    starting = [
+        InstalledPlugin("starting", FakeEntry(Starting()), "one 1.0"),
+        *discovery.discover(),
+    ]  # type: ignore[arg-type]
+    monkeypatch.setattr(discovery, "discover", lambda: starting)
     assert ExitCode.OK == run("flags", "kill", "cache").exit_code
     assert [True] == seen
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 from argo_mw.cli import console, print_json, say
-from argo_mw.cli.main import PluginGroup, cli
+from argo_mw.cli.group import PluginGroup
+from argo_mw.cli.main import cli
 
 ENCODINGS = ("ascii", "cp1252", "cp437", "latin-1", "utf-8", "utf-16")
 

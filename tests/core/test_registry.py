@@ -12,7 +12,7 @@ from attrs import frozen
 from argo_mw import Argo, ConfigError, PluginError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Layer, hookimpl, hookspec, operation
-from argo_mw.registry import Plugins, loading
+from argo_mw.registry import Plugins, discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 
@@ -84,7 +84,7 @@ def entry(name: str, load: object) -> InstalledPlugin:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch):
     def install(*found: InstalledPlugin) -> None:
-        monkeypatch.setattr(loading, "discover", lambda: list(found))
+        monkeypatch.setattr(discovery, "discover", lambda: list(found))
 
     return install
 

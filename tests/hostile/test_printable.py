@@ -19,7 +19,7 @@ from rich.table import Table
 from argo_mw import ArgoError, UpstreamError
 from argo_mw.base.printable import printable
 from argo_mw.cli import console, echo, print_json, say
-from argo_mw.cli.main import Failed
+from argo_mw.cli.group import Failed
 from argo_mw.plugin import Log
 from tests.hostile.patterns import ROOT
 

@@ -10,7 +10,10 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
+
+from argo_mw.registry.discovery import NO_COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))
@@ -117,7 +120,7 @@ def test_every_plugin_has_one_name_everywhere() -> None:
         name = project.name
         table = tomllib.loads((project / "pyproject.toml").read_text())["project"]
         assert table["name"] == "argo-mw-" + name.replace("_", "-")
-        assert table["entry-points"].keys() == {"argo_mw"}
+        assert table["entry-points"].keys() == {"argo_mw", "argo_mw.commands"}
         assert table["entry-points"]["argo_mw"].keys() == {name}
         assert (project / f"argo_mw_{name}" / "py.typed").exists()
         assert (project / "README.md").read_text().startswith("#")
@@ -129,6 +132,9 @@ def test_every_entry_point_can_be_loaded() -> None:
         [(name, value)] = table["entry-points"]["argo_mw"].items()
         loaded = EntryPoint(name, value, "argo_mw").load()
         assert isinstance(loaded, type | ModuleType)
+        for name, value in table["entry-points"]["argo_mw.commands"].items():
+            command = EntryPoint(name, value, "argo_mw.commands").load()
+            assert isinstance(command, click.Command) or value == NO_COMMANDS
 
 
 def test_wheels_hold_their_package_and_nothing_else(wheels: Path) -> None:

@@ -14,10 +14,11 @@ from attrs import frozen
 from argo_mw.base.errors import ConfigError
 from argo_mw.base.suggest import suggest
 from argo_mw.registry import PluginTemplate
-from argo_mw.registry.discovery import discover
+from argo_mw.registry.discovery import COMMANDS, discover
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _MAX_LENGTH = 32
+_COMMANDS = f'[project.entry-points."{COMMANDS}"]\n'
 
 
 @frozen
@@ -97,6 +98,9 @@ def _names(name: str, template: PluginTemplate) -> Mapping[str, str]:
         "quoted_exports": _quoted(exports),
         "config": Template(template.config).substitute(names),
         "usage": Template(template.usage).substitute(names),
+        "commands": _COMMANDS + Template(template.commands).substitute(names) + "\n\n"
+        if template.commands
+        else "",
     }
 
 

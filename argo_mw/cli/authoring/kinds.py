@@ -8,8 +8,11 @@ from typing import cast
 
 from argo_mw.base.errors import ConfigError
 from argo_mw.registry import Plugins, PluginTemplate
+from argo_mw.registry.discovery import NO_COMMANDS
 
 _FOLDER = files("argo_mw.cli.authoring") / "templates"
+
+_NO_COMMANDS = f'$name = "{NO_COMMANDS}"'
 
 CORE_KINDS: Mapping[str, PluginTemplate] = {
     "layer": PluginTemplate(
@@ -17,6 +20,7 @@ CORE_KINDS: Mapping[str, PluginTemplate] = {
         folder=_FOLDER / "layer",
         exports=("SlowNotes", "Config", "Plugin"),
         config="[plugins.$name]\nslow_after = 1.0  # seconds",
+        commands=_NO_COMMANDS,
     ),
     "upstream": PluginTemplate(
         summary="Forecasts from one more service",
@@ -25,6 +29,7 @@ CORE_KINDS: Mapping[str, PluginTemplate] = {
         config='[plugins.$name]\nkey = "$${${upper}_KEY}"  # from the environment',
         usage="argo-mw flags set upstream.$name 10%\nargo-mw flags kill upstream.$name",
         dependencies=("httpx2>=2.16",),
+        commands=_NO_COMMANDS,
     ),
     "observer": PluginTemplate(
         summary="Keeps a line of JSON for every call that ended",
@@ -32,6 +37,7 @@ CORE_KINDS: Mapping[str, PluginTemplate] = {
         exports=("JsonLines", "Config", "Plugin"),
         config='[plugins.$name]\nfile = "$name.jsonl"  # in the state directory',
         usage="argo-mw flags set $name.lines 10%\nargo-mw flags kill $name.lines",
+        commands=_NO_COMMANDS,
     ),
     "command": PluginTemplate(
         summary="A further command of argo-mw",
@@ -39,6 +45,7 @@ CORE_KINDS: Mapping[str, PluginTemplate] = {
         exports=("Config", "Plugin", "command"),
         config='[plugins.$name]\ntitle = "layers"',
         usage="argo-mw $dashed",
+        commands='$dashed = "$package.plugin:command"',
     ),
 }
 

@@ -16,7 +16,7 @@ from argo_mw import Argo
 from argo_mw.cli import ExitCode
 from argo_mw.cli.main import cli
 from argo_mw.plugin import context_of, operation
-from argo_mw.registry import loading
+from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakePlugin, Scripted
 from argo_mw_cache import CachePlugin
@@ -64,7 +64,7 @@ def run(
     asked = FakePlugin(operations=[bars, holdings], upstreams=[upstream])
     plugins = {"cache": CachePlugin, "redis": argo_mw_redis.plugin, "market": asked}
     found = [InstalledPlugin(n, Entry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
-    monkeypatch.setattr(loading, "discover", lambda: found)
+    monkeypatch.setattr(discovery, "discover", lambda: found)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     yield lambda *words: CliRunner().invoke(cli, ["cache", *words])

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from argo_mw.cli import ExitCode
 from argo_mw.cli.main import cli
-from argo_mw.registry import loading
+from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw_redis import plugin
 
@@ -25,7 +25,7 @@ class Entry:
 def doctor(monkeypatch, tmp_path):
     """Run it for the store at a URL; return its exit code and its findings about Redis."""
     found = [InstalledPlugin("redis", Entry(), "argo-mw-redis 1.0")]
-    monkeypatch.setattr(loading, "discover", lambda: found)
+    monkeypatch.setattr(discovery, "discover", lambda: found)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
 

@@ -27,13 +27,6 @@ from argo_mw_signals.universe import read_universe
 Answers = Mapping[str, Outcome | Exception]
 
 
-HELP = """Trading signals.
-
-`argo-mw signals AAPL MSFT` is short for `argo-mw signals show AAPL MSFT`; its options are
-explained by `argo-mw signals show --help`.
-"""
-
-
 class ShowByDefault(click.Group):
     """A group whose command is ``show`` where none is named."""
 
@@ -44,14 +37,21 @@ class ShowByDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
+@click.group(cls=ShowByDefault)
+def signals() -> None:
+    """Trading signals.
+
+    `argo-mw signals AAPL MSFT` is short for `argo-mw signals show AAPL MSFT`; its options are
+    explained by `argo-mw signals show --help`.
+    """
+
+
 def add_to(cli: click.Group) -> None:
     """Add ``signals`` to *cli*, with what other plugins have put into a group of that name."""
-    group = ShowByDefault("signals", help=HELP)
+    group = ShowByDefault("signals", help=signals.help, commands=dict(signals.commands))
     there = cli.commands.get(group.name or "")
     if isinstance(there, click.Group):
         group.commands.update(there.commands)
-    for command in (show, *COMMANDS):
-        group.add_command(command)
     cli.add_command(group)
 
 
@@ -185,3 +185,7 @@ def _complain(answers: Answers) -> None:
         if isinstance(answer, Exception):
             text = answer if isinstance(answer, ArgoError) else f"{type(answer).__name__}: {answer}"
             say(f"argo-mw: {symbol}: {text}")
+
+
+for _command in (show, *COMMANDS):
+    signals.add_command(_command)

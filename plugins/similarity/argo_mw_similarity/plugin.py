@@ -93,9 +93,6 @@ class SimilarityPlugin:
             if embedder is not None:
                 self._batcher = EmbeddingBatcher(embedder, context.clock)
             self._chosen = chosen
-        if self._batcher is None and config.embedder != "none":
-            what = "no embedder is installed: only equal texts and slots are found"
-            context.warn_once(NAME, f"{what}; pip install 'argo-mw-similarity[onnx]'")
         return self._batcher
 
 

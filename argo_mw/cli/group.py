@@ -1,0 +1,252 @@
+"""The group of all commands: each is imported when it is asked for, and listed without that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from types import MappingProxyType
+from typing import Any, Final
+
+import click
+from attrs import define, field
+
+from argo_mw.base.errors import ArgoError, PluginError
+from argo_mw.cli.output import make_encodable, say
+from argo_mw.cli.summary import docstring_of
+from argo_mw.config import load
+from argo_mw.registry.discovery import (
+    COMMANDS,
+    InstalledCommands,
+    InstalledPlugin,
+    discover_commands,
+)
+
+_META: Final = "argo_mw.commands"
+
+
+class Failed(click.ClickException):
+    """A command ended in an error that the framework raised on purpose."""
+
+    exit_code = 1
+
+    def show(self, file: object = None) -> None:
+        say(f"argo-mw: {self.format_message()}")
+
+
+@define
+class _Installed:
+    """What plugins bring, for one run of the program.
+
+    Attributes:
+        declared: The commands that entry points name.
+        hooked: The plugins that may bring others, until they were asked.
+    """
+
+    declared: Mapping[str, InstalledPlugin] = field(factory=dict)
+    hooked: list[InstalledPlugin] = field(factory=list)
+
+
+class PluginGroup(click.Group):
+    """A group of its own commands and of those that plugins bring.
+
+    Plugins name their commands in the entry-point group ``argo_mw.commands``. Those that name none
+    are imported, and asked by the hook ``register_commands``, when a command is sought that is
+    not known otherwise, or that others may add to, and when all are listed.
+
+    Args:
+        own: Where its own commands are, by name, as entry points name it: ``module:attribute``.
+    """
+
+    def __init__(
+        self, *arguments: Any, own: Mapping[str, str] = MappingProxyType({}), **options: Any
+    ) -> None:
+        super().__init__(*arguments, **options)
+        self._own = {name: EntryPoint(name, value, COMMANDS) for name, value in own.items()}
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: object,
+    ) -> click.Context:
+        # Before anything is parsed: help and errors of usage are output too.
+        make_encodable()
+        return super().make_context(info_name, args, parent, **extra)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        declared: Mapping[str, InstalledPlugin] = {}
+        try:
+            declared = self._installed(ctx).declared
+            self._ask_hooks(ctx)
+        except ArgoError as error:
+            # Help must come even when the configuration is broken: then most of all.
+            say(f"argo-mw: {error}")
+        return sorted({*self._own, *declared, *self.commands})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self._own:
+            return self._imported(self._own[cmd_name], "argo-mw")
+        declared = self._installed(ctx).declared.get(cmd_name)
+        if declared is not None:
+            command = self._imported(declared.entry_point, declared.distribution)
+            if not isinstance(command, click.Group):
+                return command
+        self._ask_hooks(ctx)
+        return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command does; of those that declare it plainly, none is imported."""
+        names = self.list_commands(ctx)
+        width = formatter.width - 6 - max(map(len, names))
+        rows = []
+        for name in names:
+            command = self.commands.get(name) or self._described(ctx, name)
+            if not command.hidden:
+                rows.append((name, command.get_short_help_str(width)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except ArgoError as error:
+            raise Failed(str(error)) from error
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ArgoError as error:
+            raise Failed(str(error)) from error
+
+    def _described(self, ctx: click.Context, name: str) -> click.Command:
+        """Return a command with the help of the command *name*, if not that command itself."""
+        own = self._own.get(name)
+        entry_point = own or self._installed(ctx).declared[name].entry_point
+        text = docstring_of(entry_point)
+        if text is not None:
+            return click.Command(name, help=text)
+        try:
+            return self.get_command(ctx, name) or click.Command(name)
+        except ArgoError as error:
+            return click.Command(name, short_help=str(error))
+
+    def _imported(self, entry_point: EntryPoint, distribution: str) -> click.Command:
+        """Return the command that *entry_point* names.
+
+        Raises:
+            PluginError: It cannot be imported, or is no command.
+        """
+        name = entry_point.name
+        if name in self.commands:
+            return self.commands[name]
+        try:
+            command = entry_point.load()
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {error}"
+            msg = f"the command {name!r} of {distribution} cannot be imported: {why}"
+            raise PluginError(msg, plugin=distribution) from error
+        if not isinstance(command, click.Command):
+            msg = (
+                f"the command {name!r} of {distribution} is a {type(command).__name__}: "
+                f"{entry_point.value} must be a click.Command"
+            )
+            raise PluginError(msg, plugin=distribution)
+        self.commands[name] = command
+        return command
+
+    def _installed(self, ctx: click.Context) -> _Installed:
+        """Return what plugins bring that the configuration does not block.
+
+        Raises:
+            ConfigError: The configuration cannot be used.
+        """
+        meta = ctx.find_root().meta
+        installed: _Installed | None = meta.get(_META)
+        if installed is None:
+            installed = meta[_META] = _Installed()
+            settings = load(ctx.find_root().params.get("config"))
+            meta["argo_mw.settings"] = settings
+            found = discover_commands(settings.argo.block)
+            installed.declared = self._undisputed(found)
+            installed.hooked = list(found.hooked)
+        return installed
+
+    def _undisputed(self, found: InstalledCommands) -> Mapping[str, InstalledPlugin]:
+        """Return the declared commands less those whose name is taken: no order tells by whom."""
+        declared = {}
+        for name, rivals in sorted(found.declared.items()):
+            first, *others = rivals
+            if name in self._own:
+                say(_is_own(name, first.distribution))
+            elif others:
+                say(_is_both_s(name, first.distribution, others[0].distribution))
+            else:
+                declared[name] = first
+        return declared
+
+    def _ask_hooks(self, ctx: click.Context) -> None:
+        """Let the plugins add commands that declare none."""
+        installed = self._installed(ctx)
+        hooked, installed.hooked = installed.hooked, []
+        if not hooked:
+            return
+        from argo_mw.registry.loading import Plugins
+
+        plugins = Plugins.load_some(hooked)
+        adding = plugins.implementing("register_commands")
+        if not adding:
+            return
+        for one in installed.declared.values():
+            # They may add to a group of another plugin.
+            self._imported(one.entry_point, one.distribution)
+        brought = {name: one.distribution for name, one in installed.declared.items()}
+        for plugin in adding:
+            before = dict(self.commands)
+            plugins.call(plugin, "register_commands", cli=self)
+            self._refuse_taken(repr(plugin), before, brought)
+
+    def _refuse_taken(
+        self, plugin: str, before: Mapping[str, click.Command], brought: dict[str, str]
+    ) -> None:
+        """Refuse commands of *plugin* that replace others: no order tells whose a name is.
+
+        Args:
+            plugin: The plugin that has just added its commands.
+            before: The commands that there were.
+            brought: Who has brought commands, by name; those of *plugin* are added.
+        """
+        for name, command in list(self.commands.items()):
+            old = before.get(name)
+            if command is old or (old is not None and _extends(command, old)):
+                continue
+            rival = brought.setdefault(name, plugin)
+            if name in self._own:
+                if old is None:
+                    del self.commands[name]
+                else:
+                    self.commands[name] = old
+                say(_is_own(name, f"plugin {plugin}"))
+            elif rival != plugin:
+                del self.commands[name]
+                say(_is_both_s(name, rival, plugin))
+
+
+def _is_own(name: str, plugin: str) -> str:
+    return f"argo-mw: the command {name!r} of {plugin} is not used: it is argo-mw's own"
+
+
+def _is_both_s(name: str, one: str, other: str) -> str:
+    return (
+        f"argo-mw: the command {name!r} is that of both {one} and {other}, so neither is used; "
+        "block one of these plugins"
+    )
+
+
+def _extends(command: click.Command, old: click.Command) -> bool:
+    """Return whether *command* is a group that holds all that the group *old* does."""
+    if not isinstance(command, click.Group) or not isinstance(old, click.Group):
+        return False
+    return old.commands.items() <= command.commands.items()
