@@ -16,7 +16,8 @@ from argo_mw_http.routes import Place, Routes, place_of
 Method = Literal["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
 _MEBIBYTE: Final = 1 << 20
-_SAFE: Final = ("GET", "HEAD", "OPTIONS")
+SAFE: Final = ("GET", "HEAD", "OPTIONS")
+"""Methods of requests that change nothing (RFC 9110)."""
 _RESERVED: Final = ("address", "identity")
 """Parameters that every operation of a route has beside the named parts of its path."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
@@ -142,7 +143,7 @@ class Route:
     @property
     def is_shared(self) -> bool:
         """Whether requests by its method may share answers."""
-        return self.safe or self.method in _SAFE
+        return self.safe or self.method in SAFE
 
 
 @frozen

@@ -13,7 +13,14 @@ from typing import Any, Final, TypeVar
 from attrs import evolve
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, DeadlineExceeded, Refusal, context_of, plugin_of
+from argo_mw.plugin import (
+    Argo,
+    DeadlineExceeded,
+    Refusal,
+    UnknownOperation,
+    context_of,
+    plugin_of,
+)
 from argo_mw_http.answers import Headers
 from argo_mw_http.config import Route
 from argo_mw_http.exchange import Arrived, Asked, Served, exchange, why_alone
@@ -51,13 +58,22 @@ class Door:
 
     async def answer(self, request: Any) -> Any:
         """Return the response to *request*."""
+        context = context_of(self._argo)
+        plugin = self._plugin = self._plugin or plugin_of(self._argo, HttpPlugin)
+        read = self._library.read(request)
+        match = plugin.match(read)
+        tags = plugin.changed_by(read, match)
+        try:
+            if match is not None:
+                return await self._routed(request, read, match, plugin.config.max_bytes)
+            return await self._inner.handle_async_request(request)
+        finally:
+            if tags:  # whatever came of it: a change may be made though no response arrives
+                await context.invalidate(tags)
+
+    async def _routed(self, request: Any, read: HttpRequest, match: Match[Route], most: int) -> Any:
         argo, library = self._argo, self._library
         clock = context_of(argo).clock
-        plugin = self._plugin = self._plugin or plugin_of(argo, HttpPlugin)
-        read = library.read(request)
-        match = plugin.match(read)
-        if match is None:
-            return await self._inner.handle_async_request(request)
         asked = _asked(match, read, library, request)
         if not asked.alone and library.length_of(request):
             asked = _with_body(asked, await request.aread())
@@ -65,7 +81,7 @@ class Door:
         async def send(conditions: Headers) -> Arrived[Any]:
             sent = library.with_conditions(request, conditions)
             response = await self._inner.handle_async_request(sent)
-            return await library.take(request, response, plugin.config.max_bytes, asked.alone)
+            return await library.take(request, response, most, asked.alone)
 
         try:
             came = await exchange(argo.options(tenant=self._tenant), clock, asked, send, _drop)
@@ -73,6 +89,8 @@ class Door:
             return library.refused(error, clock.time())
         except DeadlineExceeded as error:
             raise library.too_late(error, request) from error
+        except UnknownOperation:  # the routes have just changed
+            return await self._inner.handle_async_request(request)
         if isinstance(came, Served):
             return library.response(came, read.method, clock.time())
         return came
@@ -101,16 +119,26 @@ class BlockingDoor:
             self._plugin = self._argo.run(_plugin_of)
         read = library.read(request)
         match = self._plugin.match(read)
-        if match is None:
+        tags = self._plugin.changed_by(read, match)
+        try:
+            if match is not None:
+                return self._routed(request, read, match, self._plugin.config.max_bytes)
             return self._inner.handle_request(request)
+        finally:
+            if tags:
+                self._argo.invalidate(*tags)
+
+    def _routed(self, request: Any, read: HttpRequest, match: Match[Route], most: int) -> Any:
+        library = self._library
         asked = _asked(match, read, library, request)
         if not asked.alone and library.length_of(request):
             asked = _with_body(asked, request.read())
-        ask = partial(self._ask, request=request, asked=asked, limit=self._plugin.config.max_bytes)
         try:
-            return self._argo.run(ask)
+            return self._argo.run(partial(self._ask, request=request, asked=asked, limit=most))
         except DeadlineExceeded as error:
             raise library.too_late(error, request) from error
+        except UnknownOperation:
+            return self._inner.handle_request(request)
 
     def close(self) -> None:
         """Close what sends."""

@@ -27,7 +27,7 @@ from argo_mw_http.freshness import asked_for, seconds_in
 from argo_mw_http.identity import HttpRequest
 from argo_mw_http.operations import parameters_of
 from argo_mw_http.routes import Match
-from argo_mw_http.upstream import SENDER
+from argo_mw_http.upstream import SENDER, UNCHANGED
 
 R = TypeVar("R")
 
@@ -258,7 +258,10 @@ class _Attempt(Generic[R]):
         except Exception as error:
             self.error = error
             raise
-        self.arrived = arrived
+        if conditions and arrived.answer.status == UNCHANGED:
+            await self._drop(arrived.own)  # the client has not asked whether something has changed
+        else:
+            self.arrived = arrived
         if self._left:
             await self._release()
         if arrived.error is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from argo_mw.plugin import (
     AnyOperation,
@@ -13,7 +13,7 @@ from argo_mw.plugin import (
     hookimpl,
 )
 from argo_mw_http.answers import HttpAnswer, NotShared
-from argo_mw_http.config import HttpConfig, Route
+from argo_mw_http.config import SAFE, HttpConfig, Route
 from argo_mw_http.identity import HttpRequest
 from argo_mw_http.operations import operations
 from argo_mw_http.passed import Passed
@@ -40,6 +40,13 @@ class HttpPlugin:
         if found is None:
             self.passed.count(request.host)
         return found
+
+    def changed_by(self, request: HttpRequest, match: Match[Route] | None) -> Sequence[str]:
+        """Return the tags of the answers that *request*, which *match* is for, may change."""
+        if request.method in SAFE or (match is not None and match.route.is_shared):
+            return ()
+        routes = self.config.table.read_at(request.host, request.port, request.path)
+        return [f"op:{route.operation}" for route in routes]
 
     @hookimpl
     def register_config(self) -> type:

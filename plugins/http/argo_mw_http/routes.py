@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -48,6 +48,8 @@ class Routed(Protocol):
     def path(self) -> str: ...
     @property
     def pattern(self) -> PathPattern: ...
+    @property
+    def is_shared(self) -> bool: ...
 
 
 R = TypeVar("R", bound=Routed)
@@ -78,6 +80,7 @@ class Routes(Generic[R]):
 
     def __init__(self, routes: Iterable[R]) -> None:
         self._routes: dict[tuple[str, str], list[R]] = {}
+        self._shared: dict[str, list[R]] = {}
         for route in routes:
             others = self._routes.setdefault((route.method, route.place.host), [])
             before = next((one for one in others if _hides(one, route)), None)
@@ -88,6 +91,8 @@ class Routes(Generic[R]):
                 )
                 raise ValueError(msg)
             others.append(route)
+            if route.is_shared:
+                self._shared.setdefault(route.place.host, []).append(route)
 
     def match(self, method: str, host: str, port: int | None, path: str) -> Match[R] | None:
         """Return the route of a request, or ``None`` where it has none.
@@ -105,6 +110,20 @@ class Routes(Generic[R]):
             if parts is not None:
                 return Match(route, parts)
         return None
+
+    def read_at(self, host: str, port: int | None, path: str) -> Sequence[R]:
+        """Return the routes whose answers a change at *path* may put out of date.
+
+        Args:
+            host: The host in lower case, without its port.
+            port: The port, also where it is the scheme's own.
+            path: The path as it is sent, percent-encoded, without its query.
+        """
+        return [
+            route
+            for route in self._shared.get(host, ())
+            if route.place.port in (None, port) and route.pattern.match(path) is not None
+        ]
 
 
 def _hides(one: Routed, other: Routed) -> bool:

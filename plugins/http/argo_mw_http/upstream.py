@@ -22,8 +22,8 @@ from argo_mw_http.validated import Validated
 NAME: Final = "http"
 SENDER: Final = "http.sender"
 """The extension with the :class:`Sender` of a call."""
-
-_UNCHANGED: Final = 304
+UNCHANGED: Final = 304
+"""The status that confirms an answer."""
 
 
 class Sender(Protocol):
@@ -98,13 +98,13 @@ class Api:
     ) -> Outcome:
         """Return the response to *call*, for which *held* is the answer if it has not changed."""
         came = await sender.send(held.validators)
-        if not isinstance(came, HttpAnswer) or came.status != _UNCHANGED:
+        if came.status != UNCHANGED:
             return await self._judged(route, came, 1)
-        if held.is_confirmed_by(came):
+        if isinstance(came, HttpAnswer) and held.is_confirmed_by(came):
             outcome = await self._judged(route, held.confirmed(came), 1)
             if isinstance(outcome.value, HttpAnswer):
                 return outcome.evolve(notes=(*outcome.notes, Note(NAME, "has not changed (304)")))
-        # It speaks of another answer, or forbids that anybody else has this one.
+        # It speaks of another answer, or forbids that this one is for others.
         self._validated.forget(call)
         await self._context.charge_extra(call)
         return await self._judged(route, await sender.send(()), 2)

@@ -231,6 +231,26 @@ async def test_requests_for_a_part_or_a_change_are_for_their_callers_alone(
     assert 3 == service.times
 
 
+@pytest.mark.parametrize("routed", [True, False])
+@pytest.mark.parametrize("response", [(201, b""), (500, b"")])
+async def test_a_change_puts_what_is_read_at_its_path_out_of_date(
+    open_argo: OpenArgo, routed: bool, response: tuple[int, bytes]
+) -> None:
+    reads = {**BARS, "path": "/orders", "name": "list", "subject": ""}
+    other = {**BARS, "path": "/accounts", "name": "accounts", "subject": ""}
+    service = Service()
+    routes = [reads, other, {**reads, "method": "POST", "name": "place"}]
+    async with open_argo(*routes[: 3 if routed else 2]) as argo, client(argo, service) as http:
+        urls = ["https://api.example.com/orders", "https://api.example.com/accounts"]
+        for url in urls:
+            await http.get(url)
+        service.answer = lambda _: whole(response[1], response[0])
+        await http.post(urls[0], json={"buy": 1})
+        service.answer = lambda _: whole(b"after")
+        assert [b"after", b'{"bars":[1]}'] == [(await http.get(url)).content for url in urls]
+    assert 4 == service.times
+
+
 # -- what is an answer -------------------------------------------------------------------------
 
 
@@ -483,6 +503,24 @@ async def test_a_confirmation_of_another_answer_is_none(open_argo: OpenArgo) -> 
         )
         assert b"new" == (await http.get(URL)).content
     assert 3 == service.times
+
+
+async def test_a_client_never_sees_a_confirmation_that_it_has_not_asked_for(
+    open_argo: OpenArgo,
+) -> None:
+    clock = FakeClock()
+
+    def answer(request: Any) -> Any:
+        if "if-none-match" in request.headers:
+            return whole(b"", 304, {"set-cookie": "session=1"})
+        return whole(headers={"etag": '"v1"'})
+
+    service = Service(answer)
+    async with open_argo({**BARS, "ttl": 60}, clock=clock) as argo, client(argo, service) as http:
+        await http.get(URL)
+        await clock.advance(61)
+        assert 200 == (await http.get(URL)).status_code
+    assert [False, True, False] == ["if-none-match" in request.headers for request in service.asked]
 
 
 async def test_a_weak_tag_confirms_too(open_argo: OpenArgo) -> None:
