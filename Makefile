@@ -33,7 +33,7 @@ compare: $(VENV)/.ready
 test-all:
 	$(PYTHON) tests/matrix.py $(ARGS)
 
-# The SDKs' own suites with the chain in between, and libraries that are built on the SDKs.
+# SDKs' own suites with the chain in between, of models and of an API, and libraries that are built on them.
 peers: $(PEERS)/.ready
 	$(PEERS)/bin/python tests/peers/run.py $(ARGS)
 
@@ -85,7 +85,7 @@ $(VENV)/.bench: $(VENV)/.ready tests/bench/requirements.txt
 $(PEERS)/.ready: tests/peers/requirements.txt tests/constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
-		-r tests/peers/requirements.txt -e . $(call EDITABLE,cache coalesce llm)
+		-r tests/peers/requirements.txt -e . $(call EDITABLE,cache coalesce http llm)
 	@touch $@
 
 # Two environments, since some of them need older versions of the SDKs than others.

@@ -1,8 +1,8 @@
 """A plugin of pytest that puts something between the clients of an SDK's own suite and the network.
 
 ``ARGO_PEER`` says what: ``bare`` nothing at all, ``nothing`` a middleware that passes everything on,
-``llm`` the chain with the plugin llm, ``all`` the chain with llm, coalesce and cache. Every test has a
-tenant of its own, so that none is served the answer of another.
+``plugin`` the chain with the plugin llm or http alone, ``all`` the chain with coalesce and cache besides.
+Every test has a tenant of its own, so that none is served the answer of another.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 MODE = os.environ.get("ARGO_PEER", "bare")
 SDK = os.environ.get("ARGO_PEER_SDK", "")
 OUTCOMES = os.environ.get("ARGO_PEER_OUTCOMES", "")
+COINGECKO = "coingecko_sdk"
 
 _now = {"test": "none"}
 _blocking: list[Any] = []
@@ -57,16 +57,26 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _settings() -> dict[str, object]:
     plenty = {"per_minute": 10_000_000, "concurrency": 100_000}
-    return {
-        "argo": {"shared": "memory://", "strict": True},
-        "upstreams": dict.fromkeys(("claude", "openai"), plenty),
-    }
+    settings: dict[str, object] = {"argo": {"shared": "memory://", "strict": True}}
+    if SDK == COINGECKO:
+        routes = [
+            {"host": "127.0.0.1", "path": "/{rest:path}", "method": method}
+            for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        ]
+        return {**settings, "plugins": {"http": {"routes": routes}}}
+    return {**settings, "upstreams": dict.fromkeys(("claude", "openai"), plenty)}
 
 
 def _plugins() -> dict[str, object]:
-    from argo_mw_llm import LlmPlugin
+    plugins: dict[str, object] = {}
+    if SDK == COINGECKO:
+        from argo_mw_http import HttpPlugin
 
-    plugins: dict[str, object] = {"llm": LlmPlugin()}
+        plugins["http"] = HttpPlugin
+    else:
+        from argo_mw_llm import LlmPlugin
+
+        plugins["llm"] = LlmPlugin()
     if MODE == "all":
         import argo_mw_coalesce.plugin as coalesce
         from argo_mw_cache.plugin import CachePlugin
@@ -143,10 +153,12 @@ def _add_middleware(kind: Any, between: object) -> None:
     kind.__init__ = __init__
 
 
-# -- OpenAI's SDK ------------------------------------------------------------------------------
+# -- SDKs whose client takes a transport ---------------------------------------------------------
 
 
-class _Between(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
+class _Between:
+    """What stands between a client and its transport; a base of it is the library's own."""
+
     def __init__(self, inner: Any) -> None:
         self.inner = inner
 
@@ -155,22 +167,15 @@ class _Between(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+    def handle_request(self, request: Any) -> Any:
         if MODE == "nothing":
             return self.inner.handle_request(request)
-        from argo_mw_llm import transport
+        return _chained(_blocking_argo(), self.inner).handle_request(request)
 
-        chained = transport(_blocking_argo(), "openai", inner=self.inner, tenant=_now["test"])
-        return chained.handle_request(request)
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+    async def handle_async_request(self, request: Any) -> Any:
         if MODE == "nothing" or not _on_asyncio():
             return await self.inner.handle_async_request(request)
-        from argo_mw_llm import transport
-
-        argo = await _argo()
-        chained = transport(argo, "openai", inner=self.inner, tenant=_now["test"])
-        return await chained.handle_async_request(request)
+        return await _chained(await _argo(), self.inner).handle_async_request(request)
 
     def close(self) -> None:
         self.inner.close()
@@ -179,35 +184,59 @@ class _Between(httpx2.BaseTransport, httpx2.AsyncBaseTransport):
         await self.inner.aclose()
 
 
+def _chained(argo: Any, inner: Any) -> Any:
+    """Return *inner* with the chain in front of it."""
+    if SDK == COINGECKO:
+        from argo_mw_http import httpx_transport
+
+        return httpx_transport(argo, inner=inner, tenant=_now["test"])
+    from argo_mw_llm import transport
+
+    return transport(argo, "openai", inner=inner, tenant=_now["test"])
+
+
 def _openai() -> None:
+    import httpx2
     from openai import _base_client
 
-    for kind in (_base_client.SyncAPIClient, _base_client.AsyncAPIClient):
-        _wrap_transports(kind)
+    _wrap_transports(httpx2, _base_client)
 
 
-def _wrap_transports(kind: Any) -> None:
-    original = kind.__init__
+def _coingecko() -> None:
+    import httpx
+    from coingecko_sdk import _base_client
 
-    def __init__(self: Any, *arguments: Any, **options: Any) -> None:
-        original(self, *arguments, **options)
-        client = self._client
-        if not isinstance(client, (httpx2.Client, httpx2.AsyncClient)):
-            return
-        client._transport = _wrapped(client._transport)
-        client._mounts = {pattern: _wrapped(one) for pattern, one in client._mounts.items()}
-
-    kind.__init__ = __init__
+    _wrap_transports(httpx, _base_client)
 
 
-def _wrapped(transport: Any) -> Any:
-    known = (httpx2.BaseTransport, httpx2.AsyncBaseTransport)
-    if isinstance(transport, _Between) or not isinstance(transport, known):
-        return transport
-    return _Between(transport)
+def _wrap_transports(library: Any, base_client: Any) -> None:
+    """Put something between all clients of an SDK, built on *library*, and their transports."""
+    between = type("Between", (_Between, library.BaseTransport, library.AsyncBaseTransport), {})
+
+    def wrapped(transport: Any) -> Any:
+        known = (library.BaseTransport, library.AsyncBaseTransport)
+        if isinstance(transport, between) or not isinstance(transport, known):
+            return transport
+        return between(transport)
+
+    def wrap(kind: Any) -> None:
+        original = kind.__init__
+
+        def __init__(self: Any, *arguments: Any, **options: Any) -> None:
+            original(self, *arguments, **options)
+            client = self._client
+            if not isinstance(client, (library.Client, library.AsyncClient)):
+                return
+            client._transport = wrapped(client._transport)
+            client._mounts = {pattern: wrapped(one) for pattern, one in client._mounts.items()}
+
+        kind.__init__ = __init__
+
+    for kind in (base_client.SyncAPIClient, base_client.AsyncAPIClient):
+        wrap(kind)
 
 
 if MODE != "bare":
     os.environ["ARGO_MW_STATE_DIR"] = tempfile.mkdtemp(prefix="argo-peer-")
     sys.dont_write_bytecode = True
-    {"anthropic": _anthropic, "openai": _openai}[SDK]()
+    {"anthropic": _anthropic, "openai": _openai, COINGECKO: _coingecko}[SDK]()

@@ -1,9 +1,9 @@
 """The SDKs' own suites, with the chain in between: ``make peers``.
 
 Each suite comes with the source distribution of the installed version. It is run bare, behind a
-middleware that does nothing, behind the plugin llm, and behind llm with coalesce and cache. What passes
-behind the middleware that does nothing must pass behind the chain, but for the tests in
-``excepted.toml``.
+middleware that does nothing, behind the plugin (llm, or http for a client of an API), and behind that with
+coalesce and cache. What passes behind the middleware that does nothing must pass behind the chain, but for
+the tests in ``excepted.toml``.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from pathlib import Path
 from mock_server import mock_server
 
 HERE = Path(__file__).parent
-MODES = ("bare", "nothing", "llm", "all")
-SDKS = ("anthropic", "openai")
-_EARLY = {"anthropic": ["-p", "tests._alias_httpx"], "openai": []}
+MODES = ("bare", "nothing", "plugin", "all")
+SDKS = ("anthropic", "openai", "coingecko_sdk")
+_EARLY = {"anthropic": ["-p", "tests._alias_httpx"]}
 _OF_ANSWERS = {
     "anthropic": ["test_messages.py", "beta/test_messages.py"],
     "openai": ["chat/test_completions.py"],
+    "coingecko_sdk": [],
 }
 """The tests of resources that ask for answers; those of all others need the providers' own mock."""
 _SHARE = {
@@ -44,6 +45,7 @@ _SHARE = {
         "tests/test_response.py",
         "tests/test_streaming.py",
     ],
+    "coingecko_sdk": ["tests/test_client.py", "tests/test_response.py", "tests/test_streaming.py"],
 }
 """What drop-ins meet most: two minutes."""
 _TIMEOUT = 60
@@ -78,7 +80,7 @@ def compare(sdk: str, modes: Sequence[str], options: argparse.Namespace) -> int:
     if "nothing" not in found:
         return 0
     failed = 0
-    for mode in (mode for mode in modes if mode in ("llm", "all")):
+    for mode in (mode for mode in modes if mode in ("plugin", "all")):
         broken = newly_failed(found["nothing"], found[mode])
         listed = excepted(sdk, mode)
         # Once more and alone: some of these tests fail by themselves on a busy machine.
@@ -124,7 +126,16 @@ def run(sdk: str, suite: Path, mode: str, jobs: str, tests: Sequence[str]) -> Ou
         "ARGO_PEER_OUTCOMES": str(outcomes),
         "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-o", "addopts=", *_EARLY[sdk]]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--tb=short",
+        "-o",
+        "addopts=",
+        *_EARLY.get(sdk, []),
+    ]
     command += ["-p", "argo_peer", "-n", jobs, "--dist", "worksteal", "--timeout", str(_TIMEOUT)]
     log = suite.parent / f"{sdk}-{mode}.log"
     with log.open("w") as output:

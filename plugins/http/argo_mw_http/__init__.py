@@ -8,10 +8,10 @@ from argo_mw_http.answers import HttpAnswer
 from argo_mw_http.config import HttpConfig, Route
 from argo_mw_http.plugin import HttpPlugin
 from argo_mw_http.routes import Match, Routes
-from argo_mw_http.transports import transport
 
 if TYPE_CHECKING:
     from argo_mw_http.httpx_transports import httpx_transport
+    from argo_mw_http.transports import transport
 
 __all__ = [
     "HttpAnswer",
@@ -26,7 +26,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    # httpx need not be installed.
+    # The libraries of clients are imported where one is made; httpx need not be installed.
+    if name == "transport":
+        from argo_mw_http.transports import transport
+
+        return transport
     if name == "httpx_transport":
         from argo_mw_http.httpx_transports import httpx_transport
 
