@@ -8,7 +8,7 @@ from rich.table import Table
 from argo_mw.cli import console, print_json, say, with_argo
 from argo_mw.plugin import Argo, context_of
 from argo_mw_llm.budgets import STOPPED
-from argo_mw_llm.counters import NANO, PREFIX
+from argo_mw_llm.counters import NANO, OWN, PREFIX
 
 
 @click.command()
@@ -47,6 +47,9 @@ async def budgets(argo: Argo, lift: bool, as_json: bool) -> None:
 def _label(key: str) -> str:
     """Return whom, what and when the counter at *key* is for, for people."""
     length, _, rest = key.removeprefix(PREFIX).partition(":")
+    if length.startswith(OWN):
+        named = int(length.removeprefix(OWN))
+        return f"{rest[named + 1 :].lstrip(':')}, {rest[:named]}"
     tenant, rest = rest[: int(length)], rest[int(length) + 1 :]
     model, _, span = rest.rpartition(":")
     return f"{span}, {f'tenant {tenant!r}' if tenant else 'all tenants'}, {model or 'all models'}"

@@ -61,7 +61,6 @@ class BudgetGuard:
         self._accounting = accounting
         self._context = context
         self._budgets = accounting.budgets
-        self._limited = accounting.budgets.limited
         self._reserved: dict[Request, list[_Reserved]] = {}
 
     async def reserve(self, request: Request) -> None:
@@ -77,7 +76,7 @@ class BudgetGuard:
                 if MAX_USD in call.extensions:
                     quote = await self._checked(call, quote)
                 held: Sequence[Held] = ()
-                if self._limited:
+                if self._budgets.limits(call):
                     hold = await self._budgets.hold(call, self._provider, quote.model)
                     held = hold.parts
                     quote = _with(quote, hold.inserted)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from argo_mw_llm.config import Budget
+from argo_mw.plugin import SPENDING_LIMIT, Call, SpendingLimit
+from argo_mw_llm.config import MAX_USD, Budget
+from argo_mw_llm.counters import OwnBudget
 from argo_mw_llm.families import family_of, root_of
 from argo_mw_llm.prices import ANY, Prices
 from argo_mw_llm.profiles import Profile
@@ -34,15 +36,17 @@ class BudgetScope:
         named = {one.model for one in self._budgets} - {"", "*"}
         return sorted(n for n in named if not (family_of(n) in self._vendors or self._is_priced(n)))
 
-    def of(self, tenant: str, provider: str, model: str) -> list[Budget]:
-        """Return the budgets that a call of *model* falls under.
+    def of(self, call: Call, provider: str, model: str) -> list[Budget]:
+        """Return the budgets that *call* falls under: those configured, and one of its own.
 
         Args:
-            tenant: The tenant that calls.
+            call: The call.
             provider: The provider that is asked.
             model: The model that is asked.
         """
-        return [one for one in self._budgets if self._holds(one, tenant, provider, model)]
+        found = [one for one in self._budgets if self._holds(one, call.tenant, provider, model)]
+        own = own_budget(call)
+        return found if own is None else [*found, own]
 
     def _holds(self, budget: Budget, tenant: str, provider: str, model: str) -> bool:
         if budget.tenant not in ("", "*", tenant):
@@ -63,3 +67,12 @@ class BudgetScope:
             return True
         own = self._prices.providers
         return any(ANY in own.get(p.name, {}) and p.has(model) for p in self._profiles.values())
+
+
+def own_budget(call: Call) -> Budget | None:
+    """Return the budget that travels with *call*, or ``None``."""
+    limit = call.extensions.get(SPENDING_LIMIT)
+    if limit is None:
+        return None
+    assert isinstance(limit, SpendingLimit), f"{SPENDING_LIMIT} is a SpendingLimit"
+    return OwnBudget(min(limit.usd, MAX_USD), limit.per, name=limit.name)

@@ -16,13 +16,14 @@ from attrs import field, frozen
 
 from argo_mw.plugin import BudgetExceeded, Call, Context, Count, SharedUnavailable
 from argo_mw_llm.bounds import MIN_OUTPUT, Bound
-from argo_mw_llm.budget_scope import BudgetScope
+from argo_mw_llm.budget_scope import BudgetScope, own_budget
 from argo_mw_llm.call_bounds import bound_of
 from argo_mw_llm.config import Budget
 from argo_mw_llm.counters import (
     DAY,
     NANO,
     Counter,
+    OwnBudget,
     Period,
     counters_of,
     limit_of,
@@ -112,10 +113,9 @@ class Budgets:
         """The models of budgets that are the name of no model, provider or vendor that is known."""
         return self._scope.unknown
 
-    @property
-    def limited(self) -> bool:
-        """Whether there are budgets."""
-        return bool(self._budgets)
+    def limits(self, call: Call) -> bool:
+        """Return whether there are budgets, in the configuration or of *call* itself."""
+        return bool(self._budgets) or own_budget(call) is not None
 
     def most(
         self, call: Call, provider: str, model: str, counted: int | None
@@ -148,7 +148,7 @@ class Budgets:
             BudgetExceeded: A budget has not so much left or is stopped, or what the call costs
                 has no bound.
         """
-        budgets = self._scope.of(call.tenant, provider, model)
+        budgets = self._scope.of(call, provider, model)
         if not budgets:
             return Hold()
         price, bound = self._quoted(call, provider, model)
@@ -176,7 +176,7 @@ class Budgets:
         Raises:
             BudgetExceeded: As for :meth:`hold`.
         """
-        budgets = self._scope.of(call.tenant, provider, model)
+        budgets = self._scope.of(call, provider, model)
         price, bound = self._quoted(call, provider, model)
         why = self._why_unbounded(price, bound, model)
         if why or price is None:
@@ -315,7 +315,7 @@ class Budgets:
             return []
         if refusing is not None and not count.added:
             left = _left(refusing, count.value, model, usd)
-            msg = f"{left}; raise it in [[plugins.llm.budgets]], or give max_tokens"
+            msg = f"{left}; {_advice(refusing)}"
             raise BudgetExceeded(msg, retry_at=period.ends)
         epoch = self._context.epochs.known
         assert epoch is not None, "nothing is counted before the epoch is known"
@@ -340,7 +340,7 @@ class Budgets:
         if spent is None:
             raise BudgetExceeded(left, retry_at=period.ends)
         if spent + nanos_of(usd) > limit_of(budget):
-            msg = f"{left}; raise it in [[plugins.llm.budgets]], or give max_tokens"
+            msg = f"{left}; {_advice(budget)}"
             raise BudgetExceeded(msg, retry_at=period.ends)
         if await self._is_stopped(period):
             raise _stopped(budget, period)
@@ -409,7 +409,15 @@ def _stopped(budget: Budget, period: Period) -> BudgetExceeded:
     return BudgetExceeded(f"the {_named(budget)} {_WHY_STOPPED}", retry_at=period.ends)
 
 
+def _advice(budget: Budget) -> str:
+    if isinstance(budget, OwnBudget):
+        return "give max_tokens, or have it raised"
+    return "raise it in [[plugins.llm.budgets]], or give max_tokens"
+
+
 def _named(budget: Budget) -> str:
+    if isinstance(budget, OwnBudget):
+        return f"budget of ${budget.usd:g} per {budget.per} of {budget.name}"
     whose = f" of tenant {budget.tenant!r}" if budget.tenant else ""
     which = f" for {budget.model}" if budget.model else ""
     return f"budget of ${budget.usd:g} per {budget.per}{whose}{which}"

@@ -12,7 +12,7 @@ from attrs import field, frozen, validators
 from argo_mw.plugin import Shown
 from argo_mw_llm.profiles import Profile, ProviderTable, profiles_of
 
-_MOST_USD = 9e6
+MAX_USD = 9e6
 """What a counter can hold, in billionths."""
 
 _Older = Annotated[ProviderTable | None, "older"]
@@ -33,7 +33,7 @@ class Budget:
         then: What happens when it is used up: ``refuse`` the call, or only ``warn``.
     """
 
-    usd: float = field(default=0.0, validator=[validators.ge(0), validators.le(_MOST_USD)])
+    usd: float = field(default=0.0, validator=[validators.ge(0), validators.le(MAX_USD)])
     per: Literal["day", "month", "ever"] = "day"
     tenant: Shown = ""
     model: Shown = ""

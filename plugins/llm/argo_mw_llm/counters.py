@@ -18,11 +18,25 @@ from argo_mw_llm.families import family_of
 PREFIX = "argo:llm:budget:"
 """What the names of budgets' counters begin with in the shared store."""
 
+OWN = "@"
+"""What the rest begins with of those of budgets that travel with calls."""
+
 NANO = 1_000_000_000
 """How many units of a counter are a US dollar."""
 
 DAY = 86_400.0
 _MAX_NANOS = 2**52
+
+
+@frozen
+class OwnBudget(Budget):
+    """A budget that travels with calls, such as that of a client's key, for all that they ask.
+
+    Attributes:
+        name: The name that they have in common.
+    """
+
+    name: str = ""
 
 
 @frozen
@@ -90,6 +104,8 @@ def period_of(budget: Budget, tenant: str, model: str, time: float) -> Period:
     which = family_of(model if budget.model == "*" else budget.model)
     # Lengths keep tenants apart whose names hold separators.
     key = f"{PREFIX}{len(whose)}:{whose}:{which}"
+    if isinstance(budget, OwnBudget):
+        key = f"{PREFIX}{OWN}{len(budget.name)}:{budget.name}:"
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     if budget.per == "day":
         began, ends, key = day, day + timedelta(days=1), f"{key}:{now:%Y-%m-%d}"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 import httpx2
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, DeadlineExceeded, Refusal
+from argo_mw.plugin import Argo, DeadlineExceeded, Refusal, context_of
+from argo_mw_llm.bodies import limit_of
 from argo_mw_llm.exchange import SAMPLE, Asked, exchange
 from argo_mw_llm.identity import identity_of
 from argo_mw_llm.off_loop import in_thread
@@ -171,7 +172,8 @@ class ChainTransport(_Transport[Argo, httpx2.AsyncBaseTransport], httpx2.AsyncBa
             return response_of(unreadable(), request)
         asked, argo = self._asked(request, {**body, **stated_at(request.url.path)}), self._argo
         own: OwnResponse[httpx2.Response] = OwnResponse(
-            argo,
+            context_of(argo).tasks,
+            limit_of(argo),
             self._provider,
             wire,
             asked.body,
@@ -223,7 +225,8 @@ class BlockingChainTransport(_Transport[BlockingArgo, httpx2.BaseTransport], htt
 
         async def ask(inner: Argo) -> Answer:
             own: OwnResponse[httpx2.Response] = OwnResponse(
-                inner,
+                context_of(inner).tasks,
+                limit_of(inner),
                 self._provider,
                 wire,
                 asked.body,

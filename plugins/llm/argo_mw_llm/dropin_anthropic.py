@@ -13,8 +13,9 @@ import httpx2
 from anthropic import APIRequest, APIResponse, AsyncAPIResponse
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, DeadlineExceeded
+from argo_mw.plugin import Argo, DeadlineExceeded, context_of
 from argo_mw_llm.anthropic_client import ClientView
+from argo_mw_llm.bodies import limit_of
 from argo_mw_llm.exchange import SAMPLE, Asked, exchange
 from argo_mw_llm.off_loop import in_thread
 from argo_mw_llm.own_response import OwnResponse
@@ -58,7 +59,8 @@ class ChainMiddleware(anthropic.Middleware):
         request, sample = _sampled(request)
         asked = self._asked(request, client, body, sample)
         own: OwnResponse[AsyncView] = OwnResponse(
-            argo,
+            context_of(argo).tasks,
+            limit_of(argo),
             self._provider,
             wire,
             body,
@@ -105,7 +107,8 @@ class ChainMiddleware(anthropic.Middleware):
 
         async def ask(inner: Argo) -> Answer:
             own: OwnResponse[BlockingView] = OwnResponse(
-                inner,
+                context_of(inner).tasks,
+                limit_of(inner),
                 self._provider,
                 wire,
                 body,

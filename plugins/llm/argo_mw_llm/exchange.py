@@ -16,9 +16,12 @@ from argo_mw.plugin import (
     OWN_FAILURES,
     Argo,
     BadParameter,
+    Clock,
     DeadlineExceeded,
+    Outcome,
     TimeLimitExceeded,
     UpstreamError,
+    WebCaller,
     context_of,
 )
 from argo_mw_llm.answers import RawResponse
@@ -67,15 +70,35 @@ class Asked:
     sample: str = ""
 
 
+@frozen
+class Exchanged:
+    """What a request was answered with.
+
+    Attributes:
+        answer: The answer.
+        outcome: What the chain says of it; ``None`` where it is an error's response.
+    """
+
+    answer: Answer
+    outcome: Outcome | None = None
+
+
 async def exchange(argo: Argo, asked: Asked, send: Send) -> Answer:
-    """Return the answer to an SDK's request: a kept one, a shared one, or what *send* returns.
+    """Return the answer to an SDK's request; see :func:`exchanged`."""
+    caller = argo.options(tenant=asked.tenant)
+    return (await exchanged(caller, context_of(argo).clock, asked, send)).answer
+
+
+async def exchanged(caller: WebCaller, clock: Clock, asked: Asked, send: Send) -> Exchanged:
+    """Return the answer to a request: a kept one, a shared one, or what *send* returns.
 
     Callers that ask the same at the same time share one request and what it is answered with, an
     error's status too: each client decides itself what to do about that. What ends without an
     answer is only the sender's: its timeout, its broken connection. The others ask for themselves.
 
     Args:
-        argo: The application.
+        caller: Asks the chain, on behalf of the request's tenant.
+        clock: The time.
         asked: The request.
         send: Sends it, with some fields of its body changed.
 
@@ -84,12 +107,14 @@ async def exchange(argo: Argo, asked: Asked, send: Send) -> Answer:
         Refusal: A guard refused the request.
         Exception: What *send* raised.
     """
-    async with _patient(argo, asked.patience) as stop_waiting:
+    async with _patient(clock, asked.patience) as stop_waiting:
         alone = False
         while True:
             attempt = _Attempt(send, stop_waiting)
             try:
-                return await _ask(argo, asked, attempt, alone=alone)
+                outcome = await _ask(caller, asked, attempt, alone=alone)
+                assert isinstance(outcome.value, (RawResponse, AnswerStream))
+                return Exchanged(outcome.value, outcome)
             except BadParameter:
                 plain = as_json(asked.body)
                 if plain == asked.body:
@@ -99,7 +124,7 @@ async def exchange(argo: Argo, asked: Asked, send: Send) -> Answer:
             except ExchangeFailed as error:
                 failure: UpstreamError = error
                 if error.response is not None:
-                    return error.response
+                    return Exchanged(error.response)
             except UpstreamError as error:
                 failure = error
             if not _asks_again(attempt, failure, alone):
@@ -109,7 +134,7 @@ async def exchange(argo: Argo, asked: Asked, send: Send) -> Answer:
     raise attempt.error or _of_the_client(failure)
 
 
-async def _ask(argo: Argo, asked: Asked, attempt: _Attempt, *, alone: bool) -> Answer:
+async def _ask(caller: WebCaller, asked: Asked, attempt: _Attempt, *, alone: bool) -> Outcome:
     body, sample = asked.body, asked.sample
     wire = wire_of(asked.identity.endpoint)
     if sample == NOT_SHARED or (wire is not None and wire.is_alone(body)):
@@ -121,7 +146,7 @@ async def _ask(argo: Argo, asked: Asked, attempt: _Attempt, *, alone: bool) -> A
         OWN_FAILURES: True,
         ALONE: alone,
     }
-    outcome = await argo.options(tenant=asked.tenant, extensions=extensions).outcome(
+    return await caller.options(extensions=extensions).outcome(
         asked.provider + EXCHANGE,
         model=str(body.get("model", "")),
         body={name: value for name, value in body.items() if name not in _NOT_IN_KEY},
@@ -131,9 +156,6 @@ async def _ask(argo: Argo, asked: Asked, attempt: _Attempt, *, alone: bool) -> A
         stream=asked.in_pieces,
         sample=sample,
     )
-    value = outcome.value
-    assert isinstance(value, (RawResponse, AnswerStream))
-    return value
 
 
 def as_json(body: Mapping[str, object]) -> dict[str, object]:
@@ -196,7 +218,7 @@ def _of_the_client(failure: UpstreamError) -> Exception:
 
 
 @asynccontextmanager
-async def _patient(argo: Argo, seconds: float | None) -> AsyncIterator[Callable[[], object]]:
+async def _patient(clock: Clock, seconds: float | None) -> AsyncIterator[Callable[[], object]]:
     """Limit the block to *seconds*, until what is yielded is called.
 
     Raises:
@@ -205,7 +227,6 @@ async def _patient(argo: Argo, seconds: float | None) -> AsyncIterator[Callable[
     if seconds is None:
         yield lambda: None
         return
-    clock = context_of(argo).clock
     limit = asyncio.timeout(None)
     try:
         async with limit:

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import httpx2
 
-from argo_mw.plugin import Action, Argo, Secret, context_of
+from argo_mw.plugin import Action, Secret, Tasks
 from argo_mw_llm.answers import RawResponse, Usage
 from argo_mw_llm.bodies import (
     AsyncBody,
@@ -16,7 +16,6 @@ from argo_mw_llm.bodies import (
     body_of,
     content_of,
     has_been_read,
-    limit_of,
     plain,
 )
 from argo_mw_llm.estimate import rough_prompt
@@ -56,31 +55,38 @@ class OwnResponse(Generic[R]):
     everyone.
 
     Args:
-        argo: The application.
+        tasks: The owner of the tasks that read streams.
+        limit: Bytes of an answer that are taken in at most.
         provider: The provider that is asked.
         wire: The protocol of its answers.
         body: The body of the request.
         in_pieces: Whether its caller reads the body of the answer as it comes.
         readable: Makes of an answer in pieces the body that its caller reads, in place of the
             given one.
+        hides_usage: Whether the event of a stream that reports its usage is kept from all callers:
+            none of them has asked for it.
     """
 
     def __init__(
         self,
-        argo: Argo,
+        tasks: Tasks,
+        limit: int,
         provider: str,
         wire: Wire,
         body: Mapping[str, object],
         *,
         in_pieces: bool,
         readable: Callable[[AnswerStream[bytes], object], Body],
+        hides_usage: bool = False,
     ) -> None:
-        self._argo = argo
+        self._tasks = tasks
+        self._limit = limit
         self._provider = provider
         self._wire = wire
         self._body = body
         self._in_pieces = in_pieces
         self._readable = readable
+        self._hides_usage = hides_usage
         self._came: tuple[Answer, httpx2.Response, R] | None = None
 
     async def take(self, response: httpx2.Response, view: R) -> Answer:
@@ -121,7 +127,7 @@ class OwnResponse(Generic[R]):
             if has_been_read(response):
                 content = response.content
             else:
-                content = await content_of(response, limit_of(self._argo))
+                content = await content_of(response, self._limit)
         except BodyTooLarge as error:
             raise self._too_large(error) from error
         many = len(content) > MANY_BYTES
@@ -130,20 +136,21 @@ class OwnResponse(Generic[R]):
         )
 
     def _stream(self, response: httpx2.Response) -> AnswerStream[bytes]:
-        context = context_of(self._argo)
         kind = response.headers.get("content-type", EVENTS)
         ending = Ending(str(self._body.get("model", "")), headers=_named(_FOR_ALL, response))
         if has_been_read(response):
             learn(kind, self._wire, response.content, ending)
-            return whole_stream(response.content, context.tasks, ending)
-        body, demand = body_of(response, limit_of(self._argo)), Demand()
+            return whole_stream(response.content, self._tasks, ending)
+        body, demand = body_of(response, self._limit), Demand()
         if isinstance(body, AsyncBody):
             pieces, close = aiter(body), body.aclose
         else:
             pieces, close = _threaded(body), partial(in_thread, body.close)
-        source = EventSource(self._wire, kind, pieces, close, ending, demand)
+        source = EventSource(
+            self._wire, kind, pieces, close, ending, demand, hides_usage=self._hides_usage
+        )
         stream: AnswerStream[bytes] = AnswerStream(
-            source, context.tasks, ending, name=self._provider, demand=demand
+            source, self._tasks, ending, name=self._provider, demand=demand
         )
         stream.limits = limits_in(response.headers)
         return stream

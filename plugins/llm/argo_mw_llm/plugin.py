@@ -13,6 +13,7 @@ from argo_mw.plugin import (
     Codecs,
     Context,
     CostTable,
+    Endpoint,
     Guard,
     Observer,
     PartlyFailed,
@@ -35,12 +36,14 @@ from argo_mw_llm.chat_provider import ChatProvider
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.cost_file import COSTS, CostFile
 from argo_mw_llm.embedder import Embedder
+from argo_mw_llm.endpoints import Endpoints
 from argo_mw_llm.genai import GenaiPrices
 from argo_mw_llm.limit_guard import LimitGuard
 from argo_mw_llm.messages_provider import MessagesProvider
 from argo_mw_llm.openai_provider import OpenAiProvider
 from argo_mw_llm.operations import operations, opinion_operations
 from argo_mw_llm.provider import Provider
+from argo_mw_llm.relay import Relay
 from argo_mw_llm.responses_provider import ResponsesProvider
 from argo_mw_llm.savings import Savings
 from argo_mw_llm.streams import AnswerStream, from_plain, to_plain
@@ -65,6 +68,7 @@ class LlmPlugin:
         self._costs: CostFile | None = None
         self._followed: GenaiPrices | None = None
         self._tasks: Tasks | None = None
+        self._relay: Relay | None = None
         self.accounting: Accounting | None = None
 
     @property
@@ -149,6 +153,14 @@ class LlmPlugin:
         assert self.accounting is not None
         return [Savings(self.accounting, context)]
 
+    @hookimpl
+    def register_endpoints(self, config: LlmConfig, context: Context) -> Iterable[Endpoint]:
+        """The providers' own protocols, for programs that come through a gateway."""
+        if self._relay is None:
+            self._relay = Relay(context, config.max_decoded_bytes)
+        self._relay.max_bytes = config.max_decoded_bytes
+        return Endpoints(self._providers, self._relay)
+
     @hookimpl(optionalhook=True)
     def register_voices(self) -> Iterable[Mapping[str, object]]:
         """The voices that are configured."""
@@ -201,6 +213,8 @@ class LlmPlugin:
         await self._follow_prices(None)
         if self._costs is not None:
             await self._costs.aclose()
+        if self._relay is not None:
+            await self._relay.aclose()
         for provider in (*self._providers.values(), *self._retired):
             await provider.aclose()
 

@@ -126,6 +126,8 @@ class ProviderTable:
             ``thinking_budget`` limits.
         output_limit: The field that limits the answer of a chat completion.
         prompt_cache: Whether it takes a ``cache_control`` at the top of a request.
+        reports_usage_when_asked: Whether its chat streams take ``stream_options``; by default they
+            do. Requests through a gateway ask for the usage by it.
         limits: How often it may be asked; ``[upstreams.NAME]`` goes before this.
         prices: The prices of its models, before those of the price table; "*" is any model.
         errors: What its errors mean.
@@ -144,6 +146,7 @@ class ProviderTable:
     thinks_beyond_limit: bool | None = None
     output_limit: Literal["max_tokens", "max_completion_tokens"] | None = None
     prompt_cache: bool | None = None
+    reports_usage_when_asked: bool | None = None
     limits: Limits | None = None
     prices: Mapping[str, Price] = field(factory=dict)
     errors: Errors | None = None
@@ -181,6 +184,7 @@ class Profile:
         thinking: How it is told whether to think, or "".
         limiting: How the length of its answers is limited.
         prompt_cache: Whether it takes a ``cache_control`` at the top of a request.
+        reports_usage_when_asked: Whether its chat streams take ``stream_options``.
         limits: How often it may be asked.
         prices: The prices of its models.
         errors: What its errors mean.
@@ -199,6 +203,7 @@ class Profile:
     thinking: Thinking = ""
     limiting: Limiting = field(factory=Limiting)
     prompt_cache: bool = False
+    reports_usage_when_asked: bool = True
     limits: Limits = field(factory=Limits)
     prices: Mapping[str, Price] = field(factory=dict)
     errors: Errors = field(factory=Errors)
@@ -276,6 +281,7 @@ def _profile(name: str, table: ProviderTable) -> Profile:
         table.thinking or "",
         Limiting(table.output_limit or "max_tokens", bool(table.thinks_beyond_limit)),
         bool(table.prompt_cache),
+        table.reports_usage_when_asked is not False,
         table.limits or Limits(),
         table.prices,
         table.errors or Errors(),

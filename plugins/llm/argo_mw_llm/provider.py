@@ -257,7 +257,7 @@ class Provider(ABC):
         kept = self._accounting.kept(call)
         if kept is not None:
             return kept.inserted
-        if self._accounting.budgets.limited:
+        if self._accounting.budgets.limits(call):
             msg = f"nothing is held of a budget for {call.label}, so {self.name} is not asked"
             raise BudgetExceeded(msg)
         return {}
@@ -302,6 +302,11 @@ class Provider(ABC):
             return None
         places = [*self.profile.key_from[:1], f"key in [plugins.llm.providers.{self.name}]"]
         return f"has no key: set {', or '.join(places)}"
+
+    @property
+    def key(self) -> str:
+        """The key, or "" where it has none."""
+        return self._key()
 
     def fault_of_key(self) -> str | None:
         """Return why no request can be made with the key, or ``None``."""

@@ -22,6 +22,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from argo_mw_llm.off_loop import MANY_BYTES, off_loop
 from argo_mw_llm.streams import Demand, Ending
 from argo_mw_llm.usage import read_body, read_events
+from argo_mw_llm.visible_events import VisibleEvents
 from argo_mw_llm.wires import Wire
 
 _MAX_LAST_EVENT = 256
@@ -44,6 +45,7 @@ class EventSource:
         close: Closes the response.
         ending: Gets what the answer took, once it has ended.
         demand: How far the readers have come.
+        hides_usage: Whether the event that reports the usage is read here and not passed on.
 
     Attributes:
         error: Why it has failed, if it has.
@@ -58,6 +60,8 @@ class EventSource:
         close: Callable[[], Awaitable[object]],
         ending: Ending,
         demand: Demand,
+        *,
+        hides_usage: bool = False,
     ) -> None:
         self._kind = kind
         self._wire = wire
@@ -67,6 +71,8 @@ class EventSource:
         self._demand = demand
         self._begun = False
         self._seen: list[bytes] = []
+        self._passed = 0
+        self._visible = VisibleEvents(wire) if hides_usage else None
         self._tail = b""
         self._connection = asyncio.timeout(None)
         self._left = False
@@ -77,8 +83,30 @@ class EventSource:
         return self
 
     async def __anext__(self) -> bytes:
+        await self._until_wanted()
+        if self._visible is None:
+            return await self._next()
+        while True:
+            try:
+                piece = self._visible.of(await self._next())
+            except StopAsyncIteration:
+                piece = self._visible.rest()
+                if not piece:
+                    raise
+            if piece:
+                self._passed += 1
+                return piece
+
+    async def _until_wanted(self) -> None:
+        passed = len(self._seen) if self._visible is None else self._passed
         try:
-            await self._demand.until(len(self._seen) + 1)
+            await self._demand.until(passed + 1)
+        except BaseException:
+            self._learn_at_once()
+            raise
+
+    async def _next(self) -> bytes:
+        try:
             piece = await (self._next_of_ended() if self._ending.ended else anext(self._pieces))
         except Exception as error:
             if not isinstance(error, StopAsyncIteration):
@@ -86,12 +114,7 @@ class EventSource:
             await self._learn()
             raise
         except BaseException:
-            # A task that is cancelled waits for nothing more, and what counts stands at the ends.
-            if not self._ending.ended:
-                raw = b"".join(self._seen)
-                if len(raw) > 2 * _MAX_END:
-                    raw = b"\n".join((raw[:_MAX_END], raw[-_MAX_END:]))
-                learn(self._kind, self._wire, raw, self._ending)
+            self._learn_at_once()
             raise
         self._seen.append(piece)
         self._ending.heard += len(piece) // 8
@@ -138,6 +161,18 @@ class EventSource:
             if self._left:
                 raise StopAsyncIteration from None
             raise
+
+    def _learn_at_once(self) -> None:
+        """Learn what counts of an answer that a cancelled task reads no further.
+
+        Such a task waits for nothing more, and what counts stands at the ends.
+        """
+        if self._ending.ended:
+            return
+        raw = b"".join(self._seen)
+        if len(raw) > 2 * _MAX_END:
+            raw = b"\n".join((raw[:_MAX_END], raw[-_MAX_END:]))
+        learn(self._kind, self._wire, raw, self._ending)
 
     async def _learn(self) -> None:
         if self._ending.ended:

@@ -12,10 +12,10 @@ from typing import TypeVar
 from attrs import evolve
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, Closed, config_of
+from argo_mw.plugin import Argo, Clock, Closed, WebCaller, config_of, context_of
 from argo_mw_llm.answers import RawResponse
 from argo_mw_llm.config import LlmConfig
-from argo_mw_llm.exchange import Asked, exchange
+from argo_mw_llm.exchange import Asked, exchanged
 from argo_mw_llm.operations import NOT_SHARED
 from argo_mw_llm.wires import is_free
 
@@ -41,10 +41,23 @@ def blocking_is_uncounted(argo: BlockingArgo, method: str, path: str) -> bool:
 async def pass_on(
     argo: Argo, asked: Asked, send: Callable[[], Awaitable[R]], status: Callable[[R], int]
 ) -> R:
+    """Return what *send* returns, if no budget refuses it; see :func:`passed_on`."""
+    caller = argo.options(tenant=asked.tenant)
+    return await passed_on(caller, context_of(argo).clock, asked, send, status)
+
+
+async def passed_on(
+    caller: WebCaller,
+    clock: Clock,
+    asked: Asked,
+    send: Callable[[], Awaitable[R]],
+    status: Callable[[R], int],
+) -> R:
     """Return what *send* returns, if no budget refuses it; no other call gets it.
 
     Args:
-        argo: The application.
+        caller: Asks the chain, on behalf of the request's tenant.
+        clock: The time.
         asked: The request, whose body is not read.
         send: Sends it.
         status: Returns the status of what came.
@@ -59,7 +72,7 @@ async def pass_on(
         came.append(await send())
         return RawResponse(status(came[-1]), (), b"")
 
-    await exchange(argo, evolve(asked, sample=NOT_SHARED), sending)
+    await exchanged(caller, clock, evolve(asked, sample=NOT_SHARED), sending)
     return came[-1]
 
 

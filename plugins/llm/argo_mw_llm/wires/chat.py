@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from attrs import evolve
 
@@ -86,6 +87,20 @@ class Chat(Wire):
         for choice in mappings(event.get("choices")):
             if stop := word(choice.get("finish_reason")):
                 ending.stop = _stop(ending.stop, stop)
+
+    def asking_for_usage(self, body: JSON) -> JSON:
+        """Return the fields with which a stream for the request *body* would report its usage."""
+        if body.get("stream") is not True:
+            return {}
+        options = body.get("stream_options")
+        given = options if isinstance(options, Mapping) else {}
+        if given.get("include_usage") is True:
+            return {}
+        return {"stream_options": {**given, "include_usage": True}}
+
+    def reports_usage_alone(self, event: JSON) -> bool:
+        """Return whether *event* of a stream was only sent because it was asked to report usage."""
+        return event.get("choices") == [] and event.get("usage") is not None
 
     def limit(self, limiting: Limiting) -> str:
         """Return the field that limits the length of an answer."""

@@ -75,6 +75,17 @@ class Wire(ABC):
             NoBoundError: It has none.
         """
 
+    def asking_for_usage(self, body: JSON) -> JSON:
+        """Return the fields with which a stream for the request *body* would report its usage.
+
+        None where it does so by itself, or no stream is asked for.
+        """
+        return {}
+
+    def reports_usage_alone(self, event: JSON) -> bool:
+        """Return whether *event* of a stream was only sent because it was asked to report usage."""
+        return False
+
     def is_alone(self, body: JSON) -> bool:
         """Return whether the request *body* goes on from what the provider has stored.
 

@@ -1,0 +1,247 @@
+"""The relay: sends what clients of a gateway ask, and returns what comes, in their own protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, TypeVar
+
+import httpx2
+
+from argo_mw.plugin import (
+    Context,
+    DeadlineExceeded,
+    Unsupported,
+    UpstreamError,
+    WebCaller,
+    WebRequest,
+    WebResponse,
+    WebStream,
+)
+from argo_mw_llm.concealed import Concealment
+from argo_mw_llm.exchange import SAMPLE, Asked, Exchanged, exchanged
+from argo_mw_llm.outgoing import Outgoing, outgoing, with_fields
+from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.protocol_errors import anthropic_error, openai_error
+from argo_mw_llm.provider import Provider
+from argo_mw_llm.responses import Answer, pieces_of
+from argo_mw_llm.streams import AnswerStream
+from argo_mw_llm.uncounted import passed_on
+from argo_mw_llm.wires import MESSAGES, Wire
+
+T = TypeVar("T")
+
+EPOCH: Final = "argo-mw-epoch"
+"""The header with the moment of the data in a prompt, which becomes part of its key."""
+
+_OF_THE_CONNECTION: Final = frozenset(
+    ["connection", "content-length", "keep-alive", "set-cookie", "trailer", "transfer-encoding"]
+)
+_MAX_CONNECTIONS: Final = 1000
+
+
+class Relay:
+    """Sends requests to providers, over connections of its own.
+
+    Args:
+        context: The clock, and the owner of the tasks that read streams.
+        max_bytes: Bytes of an answer that are taken in at most.
+        transport: What sends; by default httpx2's own, made when it is first needed.
+
+    Attributes:
+        max_bytes: As given; what the configuration says may change.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        max_bytes: int,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._context = context
+        self.max_bytes = max_bytes
+        self._transport = transport
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._transport is not None:
+            await self._transport.aclose()
+
+    async def ask(
+        self,
+        provider: Provider,
+        request: WebRequest,
+        path: str,
+        wire: Wire,
+        body: Mapping[str, object],
+        caller: WebCaller,
+    ) -> WebResponse:
+        """Return the answer to a question, from the chain.
+
+        Args:
+            provider: The provider that it is for.
+            request: What the client sent.
+            path: Where the provider is asked.
+            wire: The protocol of the question.
+            body: The question.
+            caller: Asks the chain for the client.
+
+        Raises:
+            DeadlineExceeded: The provider was silent for too long.
+            Refusal: A guard refused it.
+            UpstreamError: The provider cannot be reached, or has no key.
+        """
+        sent = self._outgoing(provider, request, path)
+        streamed = body.get("stream") is True
+        usage = wire.asking_for_usage(body) if provider.profile.reports_usage_when_asked else {}
+        own: OwnResponse[httpx2.Response] = OwnResponse(
+            self._context.tasks,
+            self.max_bytes,
+            provider.name,
+            wire,
+            body,
+            in_pieces=streamed,
+            readable=pieces_of,
+            hides_usage=bool(usage),
+        )
+        changed: list[str] = []
+
+        async def send(changes: Mapping[str, object]) -> Answer:
+            fields = {**usage, **changes}
+            changed.extend(fields)
+            asked = sent.request(with_fields(sent.body, body, fields))
+            response = await self._sending.handle_async_request(asked)
+            response.request = asked
+            return await own.take(response, response)
+
+        asked = Asked(
+            provider.name,
+            body,
+            sent.identity,
+            streamed,
+            None,
+            request.header(EPOCH) or "",
+            None,
+            request.header(SAMPLE) or "",
+        )
+        ask = partial(exchanged, caller, self._context.clock, asked, send)
+        return _response(sent, provider, own, await _reaching(provider, ask), changed)
+
+    async def pass_on(
+        self,
+        provider: Provider,
+        request: WebRequest,
+        path: str,
+        caller: WebCaller,
+        *,
+        counted: bool,
+    ) -> WebResponse:
+        """Return what *provider* answers to a *request* that is not read.
+
+        Args:
+            provider: The provider that it is for.
+            request: What the client sent.
+            path: Where the provider is asked.
+            caller: Asks the chain for the client.
+            counted: Whether it passes the guards and is booked, at an unknown cost.
+
+        Raises:
+            DeadlineExceeded: The provider was silent for too long.
+            Refusal: A guard refused it.
+            UpstreamError: The provider cannot be reached, or has no key.
+        """
+        sent = self._outgoing(provider, request, path, unread=True)
+
+        async def send() -> httpx2.Response:
+            return await self._sending.handle_async_request(sent.request(sent.body))
+
+        ask: Callable[[], Awaitable[httpx2.Response]] = send
+        if counted:
+            asked = Asked(provider.name, {}, sent.identity, False, None, "", None)
+            ask = partial(passed_on, caller, self._context.clock, asked, send, _status)
+        response = await _reaching(provider, ask)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        if response.status_code == httpx2.codes.UNAUTHORIZED and sent.key:
+            await response.stream.aclose()
+            return _key_refused(provider)
+        concealment = Concealment(sent.key)
+        return WebResponse(
+            response.status_code,
+            concealment.headers(_passed(response.headers.multi_items())),
+            concealment.stream(response.stream),
+        )
+
+    @property
+    def _sending(self) -> httpx2.AsyncBaseTransport:
+        if self._transport is None:
+            limits = httpx2.Limits(
+                max_connections=_MAX_CONNECTIONS, max_keepalive_connections=_MAX_CONNECTIONS
+            )
+            self._transport = httpx2.AsyncHTTPTransport(limits=limits)
+        return self._transport
+
+    def _outgoing(
+        self, provider: Provider, request: WebRequest, path: str, *, unread: bool = False
+    ) -> Outgoing:
+        sent = outgoing(request, provider.profile, provider.key, path, unread=unread)
+        if not sent.key and provider.profile.needs_key and not sent.has_credential:
+            msg = f"upstream {provider.name!r} {provider.missing_key()}"
+            raise Unsupported(msg, upstream=provider.name)
+        return sent
+
+
+async def _reaching(provider: Provider, ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what *ask* returns; what a client of HTTP raises becomes an error of the chain."""
+    try:
+        return await ask()
+    except httpx2.TimeoutException as error:
+        msg = f"upstream {provider.name!r} did not answer in time: {type(error).__name__}"
+        raise DeadlineExceeded(msg) from error
+    except httpx2.HTTPError as error:
+        msg = f"upstream {provider.name!r} cannot be reached: {type(error).__name__}"
+        raise UpstreamError(msg, upstream=provider.name) from error
+
+
+def _response(
+    sent: Outgoing,
+    provider: Provider,
+    own: OwnResponse[httpx2.Response],
+    got: Exchanged,
+    changed: Sequence[str],
+) -> WebResponse:
+    """Return the response to the client: what came to its own request, or a kept answer."""
+    answer, view = got.answer, own.of(got.answer)
+    concealment = Concealment(sent.key)
+    if isinstance(answer, AnswerStream):
+        headers = answer.ending.headers if view is None else view.headers.multi_items()
+        stream = pieces_of(answer) if view is None else view.stream
+        assert isinstance(stream, httpx2.AsyncByteStream)
+        body: bytes | WebStream = concealment.stream(stream)
+        status = 200 if view is None else view.status_code
+    else:
+        if answer.status == httpx2.codes.UNAUTHORIZED and sent.key:
+            return _key_refused(provider)
+        # The body is decompressed, whatever it came as.
+        headers = answer.headers if view is None else view.headers.multi_items()
+        headers = [one for one in headers if one[0].lower() != "content-encoding"]
+        body, status = concealment.body(answer.body), answer.status
+    return WebResponse(
+        status, concealment.headers(_passed(headers)), body, got.outcome, tuple(changed)
+    )
+
+
+def _key_refused(provider: Provider) -> WebResponse:
+    """Return the error for a client whose own key is right, where the provider refuses ours."""
+    refuse = anthropic_error if provider.profile.wire is MESSAGES else openai_error
+    refused = refuse(502, f"upstream {provider.name!r} does not take the key that is configured")
+    return WebResponse(
+        refused.status, (*refused.headers, ("x-should-retry", "false")), refused.body
+    )
+
+
+def _passed(headers: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    return [one for one in headers if one[0].lower() not in _OF_THE_CONNECTION]
+
+
+def _status(response: httpx2.Response) -> int:
+    return response.status_code

@@ -1,0 +1,60 @@
+"""Events of a stream that its caller has asked for: all but one that only we have asked for.
+
+A chat stream reports its usage in an event of its own, if it is asked to. Programs that have not
+asked stumble over it, since it holds no choice. It is taken out whole; all other events stay as
+they came, byte for byte. A piece that ends within an event waits for the rest of it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from argo_mw_llm.foreign_json import read_json
+from argo_mw_llm.wires import Wire
+
+_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
+_ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_USAGE = b'"usage"'
+
+
+class VisibleEvents:
+    """Takes the event that reports the usage out of a stream over *wire*, piece by piece."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._waiting = bytearray()
+
+    def of(self, piece: bytes) -> bytes:
+        """Return what can be passed on now that *piece* has come, which may be nothing."""
+        # What was there before holds no end of an event, but an end may lie across.
+        start = max(0, len(self._waiting) - 3)
+        self._waiting += piece
+        end = max(self._end_of(mark, start) for mark in _ENDS)
+        if not end:
+            return b""
+        complete = bytes(self._waiting[:end])
+        del self._waiting[:end]
+        if _USAGE not in complete:
+            return complete
+        events = (found[0] for found in _EVENT.finditer(complete))
+        return b"".join(event for event in events if not self._reports_usage(event))
+
+    def rest(self) -> bytes:
+        """Return what is left where the stream ends."""
+        rest = bytes(self._waiting)
+        self._waiting.clear()
+        return b"" if self._reports_usage(rest) else rest
+
+    def _end_of(self, mark: bytes, start: int) -> int:
+        at = self._waiting.rfind(mark, start)
+        return 0 if at < 0 else at + len(mark)
+
+    def _reports_usage(self, event: bytes) -> bool:
+        if _USAGE not in event:
+            return False
+        lines = (line for line in event.splitlines() if line.startswith(b"data:"))
+        try:
+            content = read_json(b"\n".join(line[5:] for line in lines))
+        except ValueError:
+            return False
+        return isinstance(content, dict) and self._wire.reports_usage_alone(content)
