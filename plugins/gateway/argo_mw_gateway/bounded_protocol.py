@@ -1,0 +1,99 @@
+"""HTTP/1.1 of uvicorn, with bounds that it lacks: of connections, and of time for headers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar, Final
+
+from argo_mw.plugin import plain_refusal
+from argo_mw_gateway.app import Gateway
+from argo_mw_gateway.config import GatewayConfig
+
+_LINGER: Final = 0.5
+"""Seconds for which what a refused client goes on to send is read and dropped: were its connection
+closed at once, the refusal would be lost with it."""
+_REASONS: Final = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+def bounded_protocol(config: GatewayConfig, gateway: Gateway) -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol for connections to *gateway*, within the bounds of *config*.
+
+    It is that of httptools where that is installed, else that of h11.
+    """
+    try:
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as Base
+    except ImportError:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as Base  # type: ignore[assignment]
+    return type("BoundedProtocol", (_Bounded, Base), {"bounds": config, "gateway": gateway})
+
+
+class _Bounded:
+    """What stands before a protocol of uvicorn: one for each connection."""
+
+    bounds: ClassVar[GatewayConfig]
+    gateway: ClassVar[Gateway]
+    # Of the protocol of uvicorn:
+    connections: set[Any]
+    transport: asyncio.Transport
+    loop: asyncio.AbstractEventLoop
+    cycle: Any
+
+    _header_timer: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+    _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)  # type: ignore[misc]
+        self.gateway.count_connections(len(self.connections))
+        if len(self.connections) > self.bounds.max_connections:
+            transport.abort()
+            return
+        self._await_headers()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._have_headers()
+        super().connection_lost(error)  # type: ignore[misc]
+        self.gateway.count_connections(len(self.connections))
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)  # type: ignore[misc]
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._have_headers()
+            return
+        if self.transport.is_closing():
+            return
+        self._header_bytes += len(data)
+        if self._header_bytes > self.bounds.max_header_bytes:
+            self._refuse(431, "the headers of this request are too large")
+        elif self._header_timer is None:
+            self._await_headers()
+
+    def _await_headers(self) -> None:
+        self._header_timer = self.loop.call_later(self.bounds.header_timeout, self._too_late)
+
+    def _have_headers(self) -> None:
+        self._header_bytes = 0
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _too_late(self) -> None:
+        self._header_timer = None
+        self._refuse(408, "the headers of this request took too long to come in")
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._have_headers()
+        if self.transport.is_closing():
+            return
+        self._refused = True
+        body = plain_refusal(status, message).body
+        assert isinstance(body, bytes)
+        self.transport.write(
+            b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
+            b"connection: close\r\n\r\n%s" % (status, _REASONS[status], len(body), body)
+        )
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER, self.transport.close)

@@ -1,0 +1,87 @@
+"""The table ``[plugins.gateway]``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from attrs import field, frozen, validators
+
+from argo_mw.plugin import Duration, Shown, is_loopback
+
+_MEBIBYTE = 1 << 20
+
+
+@frozen
+class GatewayConfig:
+    """The table ``[plugins.gateway]``.
+
+    Attributes:
+        host: The address to listen on.
+        port: The port to listen on; 0 takes a free one.
+        hosts: Names under which clients reach it, beside those of this machine and ``host``;
+            requests under others are refused.
+        clients: Who may ask: ``keys`` lets in those with a key of ``argo-mw gateway keys``;
+            ``own`` also those without one that bring a provider's key of their own, which is
+            passed on; ``anyone`` lets in every program of this machine.
+        keys: The file of the clients' keys; by default one in the state directory.
+        tls_certificate: The certificate chain, in PEM; with it, connections are encrypted.
+        tls_key: Its private key, in PEM.
+        behind_proxy: Whether a proxy in front encrypts connections, so that the gateway may listen
+            beyond this machine without TLS of its own.
+        max_body_bytes: Bytes of a request's body at most.
+        max_buffered_bytes: Bytes of the bodies of all requests that are read, at most.
+        max_header_bytes: Bytes of a request's line and headers at most.
+        max_connections: Connections at most; further ones are closed at once.
+        header_timeout: Seconds that a client may take to send a request's headers.
+        body_timeout: Seconds that a client may take to send each 64 KiB of a body, and its end.
+        write_timeout: Seconds for which a client may take nothing of what is sent to it.
+        idle_timeout: Seconds for which a connection is kept open between two requests.
+        drain_timeout: Seconds that answers under way may take to end, once the gateway is to stop.
+    """
+
+    host: Shown = "127.0.0.1"
+    port: int = field(default=4280, validator=[validators.ge(0), validators.lt(65536)])
+    hosts: tuple[Shown, ...] = ()
+    clients: Literal["keys", "own", "anyone"] = "keys"
+    keys: Path | None = None
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: bool = False
+    max_body_bytes: int = field(default=32 * _MEBIBYTE, validator=validators.gt(0))
+    max_buffered_bytes: int = field(default=256 * _MEBIBYTE, validator=validators.gt(0))
+    max_header_bytes: int = field(default=64 * 1024, validator=validators.gt(0))
+    max_connections: int = field(default=1000, validator=validators.gt(0))
+    header_timeout: Duration = field(default=10.0, validator=validators.gt(0))
+    body_timeout: Duration = field(default=30.0, validator=validators.gt(0))
+    write_timeout: Duration = field(default=60.0, validator=validators.gt(0))
+    idle_timeout: Duration = field(default=75.0, validator=validators.gt(0))
+    drain_timeout: Duration = field(default=60.0, validator=validators.gt(0))
+
+    def __attrs_post_init__(self) -> None:
+        """Check what the keys say together.
+
+        Raises:
+            ValueError: It would let in more than was meant.
+        """
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            msg = "tls_certificate and tls_key go together: give both, or neither"
+            raise ValueError(msg)
+        if not (is_loopback(self.host) or self.encrypted or self.behind_proxy):
+            msg = (
+                f"host {self.host!r} is reached from other machines, which would send their keys "
+                "in the clear: give tls_certificate and tls_key, or say behind_proxy = true where "
+                "a proxy in front encrypts"
+            )
+            raise ValueError(msg)
+        if self.clients == "anyone" and (self.behind_proxy or not is_loopback(self.host)):
+            msg = (
+                "clients = 'anyone' is for programs of this machine alone: listen on 127.0.0.1 "
+                "without a proxy in front, or let clients have keys"
+            )
+            raise ValueError(msg)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether connections are encrypted by the gateway itself."""
+        return self.tls_certificate is not None

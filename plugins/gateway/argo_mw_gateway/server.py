@@ -1,0 +1,169 @@
+"""The server: uvicorn, with bounds of its own, and an end that lets answers end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import uvicorn
+
+from argo_mw.plugin import ConfigError, Log
+from argo_mw_gateway.app import Gateway
+from argo_mw_gateway.asgi import BrokenOff
+from argo_mw_gateway.bounded_protocol import bounded_protocol
+from argo_mw_gateway.config import GatewayConfig
+
+_BACKLOG: Final = 1024
+_LAST: Final = 5.0
+"""Seconds that requests have to end which were ended."""
+
+log = Log("argo_mw")
+
+
+async def serve(gateway: Gateway, config: GatewayConfig, ready: Callable[[str], object]) -> None:
+    """Serve *gateway* until SIGTERM or SIGINT, and then let the requests under way end.
+
+    Args:
+        gateway: What is served.
+        config: Where, and within which bounds.
+        ready: Called with its URL once it listens.
+
+    Raises:
+        ConfigError: The address cannot be listened on, or the certificate cannot be used.
+    """
+    server = _Server(_settings(gateway, config), gateway)
+    with _listening(config) as listener, _quiet():
+        port = listener.getsockname()[1]
+        scheme = "https" if config.encrypted else "http"
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway:server")
+        try:
+            with _signals(server.stop):
+                while not (server.started or serving.done()):
+                    await asyncio.sleep(0.01)
+                if not serving.done():
+                    ready(f"{scheme}://{host}:{port}")
+                await asyncio.shield(serving)
+        finally:
+            server.stop()
+            if not serving.done():
+                server.stop()
+                await asyncio.wait([serving])
+
+
+class _Server(uvicorn.Server):
+    """A server that is stopped by its owner: the first time softly, the second time at once."""
+
+    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+        super().__init__(config)
+        self._gateway = gateway
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would end the process while accounts are still settled."""
+        yield
+
+    def stop(self) -> None:
+        """Stop; let requests under way end unless it is stopped already."""
+        if self.should_exit:
+            self.force_exit = True
+        self._gateway.refuse_new()
+        self.should_exit = True
+
+
+def _settings(gateway: Gateway, config: GatewayConfig) -> uvicorn.Config:
+    settings = uvicorn.Config(
+        gateway,
+        http=bounded_protocol(config, gateway),
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=max(1, round(config.idle_timeout)),
+        timeout_graceful_shutdown=max(1, round(config.drain_timeout)),
+        ssl_certfile=config.tls_certificate,
+        ssl_keyfile=config.tls_key,
+        h11_max_incomplete_event_size=config.max_header_bytes,
+    )
+    try:
+        settings.load()
+    except OSError as error:
+        msg = f"[plugins.gateway]: its certificate or key cannot be used: {error}"
+        raise ConfigError(msg) from error
+    return settings
+
+
+@contextlib.contextmanager
+def _listening(config: GatewayConfig) -> Iterator[socket.socket]:
+    """Listen at the configured address.
+
+    Raises:
+        ConfigError: It cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        family, kind, number, _, address = found[0]
+        listener = socket.socket(family, kind, number)
+    except OSError as error:
+        raise _no_address(config, error) from error
+    with listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise _no_address(config, error) from error
+        listener.setblocking(False)
+        yield listener
+
+
+def _no_address(config: GatewayConfig, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"the gateway cannot listen at {config.host}:{config.port}: {error.strerror or error}; "
+        "choose another address in [plugins.gateway], or with --host and --port"
+    )
+
+
+@contextlib.contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call *stop* at each SIGTERM and SIGINT, where the loop takes signals."""
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.remove_signal_handler(number)
+
+
+class _Expected(logging.Filter):
+    """Drops what uvicorn says of answers that broke off: that is how their clients see it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        raised = record.exc_info[1] if record.exc_info else None
+        return not isinstance(raised, BrokenOff)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    logger, expected = logging.getLogger("uvicorn.error"), _Expected()
+    logger.addFilter(expected)
+    try:
+        yield
+    finally:
+        logger.removeFilter(expected)

@@ -1,0 +1,116 @@
+"""From the start to the end of a gateway: health, draining, mounting, what it says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx2
+
+from argo_mw import Argo
+from argo_mw.plugin import context_of
+from argo_mw_gateway import Gateway, GatewayConfig, GatewayPlugin
+from argo_mw_llm import LlmPlugin
+from argo_mw_sandbox import Latency, Sandbox
+
+from .conftest import CHAT, MESSAGE, Start
+
+
+async def test_it_is_healthy_while_it_lives_and_ready_until_it_is_to_stop(start: Start) -> None:
+    async with start() as running, running.client("") as client:
+        assert [200, 200] == [
+            (await client.get(path)).status_code for path in ("/healthz", "/readyz")
+        ]
+        running.gateway.refuse_new()
+        assert [200, 503] == [
+            (await client.get(path)).status_code for path in ("/healthz", "/readyz")
+        ]
+        refused = await client.post("/v1/messages", json=MESSAGE)
+        assert 503 == refused.status_code
+
+
+async def test_streams_under_way_end_before_it_stops_and_are_booked(
+    sandbox: Sandbox, start: Start
+) -> None:
+    sandbox.set_latency("claude", Latency(median=0.5))
+    async with start() as running, running.client() as client:
+        asked = {**MESSAGE, "stream": True}
+        async with client.stream("POST", "/v1/messages", json=asked) as response:
+            pieces = aiter(response.aiter_raw())
+            first = await anext(pieces)
+            stopping = asyncio.create_task(running.stop())
+            rest = [piece async for piece in pieces]
+        await stopping
+        assert b"message_stop" in (first + b"".join(rest))
+        [charge] = running.charges
+        assert not charge.cost.estimated
+
+
+async def test_responses_say_what_served_them_how_old_it_is_and_what_it_cost(start: Start) -> None:
+    async with start() as running, running.client() as client:
+        first, again = [await client.post("/v1/messages", json=MESSAGE) for _ in range(2)]
+        named = [response.headers["argo-mw-served-by"] for response in (first, again)]
+        assert ["claude", "cache"] == named
+        assert float(first.headers["argo-mw-cost-usd"]) > 0
+        assert running.charges[0].cost.usd == float(first.headers["argo-mw-cost-usd"])
+        assert "0" == again.headers["argo-mw-cost-usd"]
+        assert int(again.headers["argo-mw-age"]) >= 0
+        ids = {response.headers["argo-mw-request-id"] for response in (first, again)}
+        assert 2 == len(ids)
+        assert first.content == again.content
+
+
+async def test_what_is_changed_in_a_request_is_named(start: Start) -> None:
+    budget = [{"usd": 5.0}]
+    async with start(llm={"budgets": budget}) as running, running.client() as client:
+        plain = await client.post("/v1/chat/completions", json=CHAT)
+        streamed = await client.post("/v1/chat/completions", json={**CHAT, "stream": True})
+        limited = await client.post("/v1/chat/completions", json={**CHAT, "max_tokens": 100})
+    assert "max_tokens" == plain.headers["argo-mw-changed"]
+    assert "stream_options, max_tokens" == streamed.headers["argo-mw-changed"]
+    assert "argo-mw-changed" not in limited.headers
+
+
+async def test_it_mounts_in_an_application_of_the_users_own(
+    sandbox: Sandbox, tmp_path: Any
+) -> None:
+    config = {
+        "argo": {"shared": "memory://", "strict": True},
+        "plugins": {
+            "llm": {"providers": {"claude": {"url": sandbox.url("claude"), "key": "any-key"}}},
+            "gateway": {"clients": "anyone"},
+        },
+        "upstreams": {"claude": {"per_minute": 1000}},
+    }
+    argo = Argo.open(config, plugins={"llm": LlmPlugin, "gateway": GatewayPlugin}, installed=False)
+    gateway = Gateway(argo, checks_hosts=False)
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"].startswith("/models/")
+        await gateway({**scope, "root_path": "/models"}, receive, send)
+
+    transport = httpx2.ASGITransport(app=application)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://my.example") as client:
+        closed = await client.post("/models/v1/messages", json=MESSAGE)
+        async with argo:
+            opened = await client.post("/models/v1/messages", json=MESSAGE)
+            nothing = await client.get("/models/nothing")
+    assert [503, 200, 404] == [one.status_code for one in (closed, opened, nothing)]
+
+
+async def test_the_doctor_says_who_may_ask(start: Start) -> None:
+    async with start() as running:
+        context = context_of(running.argo)
+
+        async def found() -> dict[str, tuple[bool, str]]:
+            findings = await GatewayPlugin().diagnose(GatewayConfig(), context)
+            return {what: (well, why) for what, well, why in findings}
+
+        before = await found()
+        running.key()
+        after = await found()
+        (running.folder / "gateway-keys.json").write_text("{}")
+        broken = await found()
+    assert "keys create" in before["clients"][1]
+    assert (True, "1 with valid keys") == after["clients"]
+    assert not broken["clients"][0]
