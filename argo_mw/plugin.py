@@ -128,6 +128,9 @@ from argo_mw.chain.counts import (
 from argo_mw.chain.moves import (
     moved,
 )
+from argo_mw.chain.panels import (
+    Panels,
+)
 from argo_mw.chain.refresh import (
     Refresh,
 )
@@ -243,11 +246,33 @@ from argo_mw.model.outcome import (
     Note,
     Outcome,
 )
+from argo_mw.model.panel import (
+    Button,
+    Column,
+    Line,
+    Panel,
+    Plot,
+    Shape,
+    Tone,
+    Unit,
+    View,
+)
 from argo_mw.model.recording import (
     AnsweredCall,
     Cell,
     Recording,
     Row,
+)
+from argo_mw.model.snapshot import (
+    ButtonNow,
+    InstanceNow,
+    JournalEntry,
+    LayerNow,
+    OperationNow,
+    Overview,
+    PanelNow,
+    ProgramsNow,
+    UpstreamNow,
 )
 from argo_mw.model.spending import (
     SPENDING_LIMIT,
@@ -288,6 +313,9 @@ from argo_mw.store import (
     UndecodableReason,
     Witness,
 )
+from argo_mw.store.journal import (
+    Journal,
+)
 
 __all__ = [
     "ALONE",
@@ -319,6 +347,8 @@ __all__ = [
     "Block",
     "BrokenPlugin",
     "BudgetExceeded",
+    "Button",
+    "ButtonNow",
     "Call",
     "CallCycle",
     "CallEnded",
@@ -330,6 +360,7 @@ __all__ = [
     "Clock",
     "Closed",
     "Codecs",
+    "Column",
     "ConfigError",
     "Context",
     "Cost",
@@ -362,14 +393,19 @@ __all__ = [
     "Guard",
     "Histogram",
     "InstanceCounts",
+    "InstanceNow",
     "InvalidAnswer",
+    "Journal",
+    "JournalEntry",
     "Kind",
     "Layer",
     "LayerActed",
     "LayerBypassed",
+    "LayerNow",
     "LayerUnavailable",
     "Lease",
     "Limits",
+    "Line",
     "Lineage",
     "Log",
     "Middleware",
@@ -381,13 +417,20 @@ __all__ = [
     "Note",
     "Observer",
     "Operation",
+    "OperationNow",
     "OperationSettings",
     "Outcome",
     "OutcomeCopies",
+    "Overview",
+    "Panel",
+    "PanelNow",
+    "Panels",
     "PartlyFailed",
+    "Plot",
     "PluginError",
     "PluginTemplate",
     "Probe",
+    "ProgramsNow",
     "QuotaExceeded",
     "Reconfigured",
     "Recording",
@@ -407,6 +450,7 @@ __all__ = [
     "Settings",
     "ShadowResult",
     "Shadowed",
+    "Shape",
     "Shared",
     "SharedUnavailable",
     "Shown",
@@ -423,15 +467,19 @@ __all__ = [
     "TimeLimitExceeded",
     "TimeOrderedIds",
     "Timer",
+    "Tone",
     "Trouble",
     "Turns",
     "Undecodable",
     "UndecodableReason",
+    "Unit",
     "UnknownOperation",
     "Unsupported",
     "Upstream",
     "UpstreamError",
+    "UpstreamNow",
     "UpstreamSettings",
+    "View",
     "Watch",
     "WebCall",
     "WebCaller",

@@ -83,8 +83,7 @@ def layers_of(argo: Argo) -> Sequence[Layer]:
     Raises:
         Closed: *argo* is not open.
     """
-    order = engine_of(argo).pipeline.order
-    return (*order.outer, *order.inner)
+    return engine_of(argo).layers
 
 
 def endpoints_of(argo: Argo) -> Mapping[str, Sequence[Endpoint]]:

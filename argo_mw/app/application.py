@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar, cast
@@ -25,6 +26,8 @@ from argo_mw.app.opening import (
     read_settings,
     state_directory,
 )
+from argo_mw.app.overview import LiveOverview
+from argo_mw.app.own_panels import panels_of
 from argo_mw.app.pipeline import Contributions, Pipeline
 from argo_mw.app.wrap import check_name, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
@@ -346,7 +349,10 @@ class Argo(Caller):
         builder.given = self._given
         fleet = follow_fleet(self._settings, context, self._take_up_fleet)
         self._state = FlagState(builder, fleet)
-        self._engine.flags = FlagCommands(self._engine, self._state, self.reload, self.invalidate)
+        self._engine.flags = FlagCommands(
+            self._engine, self._state, self.reload, self.invalidate, context.journal
+        )
+        self._engine.overview = partial(LiveOverview, self._engine, context)
 
     def _give(self, declared: AnyOperation, upstream: Upstream) -> None:
         """Bring an operation and its upstream into the application, beside those of plugins."""
@@ -433,6 +439,7 @@ class Argo(Caller):
             )
             self._observers[name] = tuple(cast("Iterable[Observer]", observers or ()))
             await self._lifecycle.start(name, one, context)
+        context.panels.offer(panels_of(self._engine, context))
         self._use(self._current(pipeline), "opened")
         self._state.mark_in_use()
         await self._lifecycle.end_left_out()
@@ -449,6 +456,7 @@ class Argo(Caller):
             if context is not None:
                 stack.push_async_callback(self._lifecycle.stop, context)
                 stack.push_async_callback(context.counters.aclose)
+                stack.callback(context.panels.close)
                 stack.push_async_callback(self._engine.costs.aclose)
             # Before the plugins stop: what requests cost that end now must still be recorded.
             stack.push_async_callback(self._tasks.end_calls)

@@ -295,6 +295,7 @@ class PipelineBuilder:
             self._context.announce(layer.name, "failed closed", call, what)
             outcome = "calls that it serves are refused"
         else:
+            self._context.acted(layer.name, "bypassed")
             if self._context.events:
                 self._context.events.emit(LayerBypassed(layer.name, call, error))
             outcome = "was bypassed"

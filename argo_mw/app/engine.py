@@ -18,7 +18,7 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.chain.answering import Answering
 from argo_mw.chain.compose import Chain, Variant
 from argo_mw.chain.costs import Costs
-from argo_mw.chain.counters import Counters
+from argo_mw.chain.counters import Counters, CountersOf
 from argo_mw.chain.find import Looks, await_looks
 from argo_mw.chain.refresh import Refresh
 from argo_mw.chain.tallies import AUDIT
@@ -29,8 +29,10 @@ from argo_mw.flags.sources import unknown_flag
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
 from argo_mw.model.events import CallEnded, Events, Reconfigured
+from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation, Parameters
 from argo_mw.model.outcome import Outcome
+from argo_mw.model.snapshot import Overview
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry import Plugins
 
@@ -54,9 +56,11 @@ class Engine:
         counters: What calls are counted by, once the application is being opened.
         answering: The calls that upstreams are answering.
         flags: The flags, and the means to change them; set when the application opens.
+        overview: Returns what reads what running programs do; set then, too.
     """
 
     flags: FlagControl
+    overview: Callable[[CountersOf, str], Overview]
 
     def __init__(self, plugins: Plugins, clock: Clock, events: Events, tasks: Tasks) -> None:
         self.plugins = plugins
@@ -324,6 +328,12 @@ class Engine:
     def upstreams(self, call: Call) -> Sequence[Upstream]:
         """Return the upstreams that may answer *call* now, in their configured order."""
         return self.pipeline.upstreams_for(call)
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """The layers that act on any call or shadow it, outermost first."""
+        order = self.pipeline.order
+        return (*order.outer, *order.inner)
 
     def flag(self, name: str, call: Call) -> Decision:
         """Evaluate flag *name* for *call*.

@@ -13,8 +13,9 @@ from argo_mw.flags.changes import Change, kill, revive, roll_back, set_to, unset
 from argo_mw.flags.fleet_follower import FleetFollower
 from argo_mw.flags.model import Asker
 from argo_mw.flags.overlay import Overlay
-from argo_mw.flags.parse import parse_rule
+from argo_mw.flags.parse import format_rule, parse_rule
 from argo_mw.flags.sources import unknown_flag
+from argo_mw.store.journal import Journal
 
 
 class FlagCommands:
@@ -25,6 +26,7 @@ class FlagCommands:
         state: Has those that are set by command.
         reload: Takes up the flags as they are set now.
         invalidate: Counts kept answers with a tag as gone; returns whether others hear of it.
+        journal: What was changed is written down there.
     """
 
     def __init__(
@@ -33,11 +35,13 @@ class FlagCommands:
         state: FlagState,
         reload: Callable[[], Awaitable[None]],
         invalidate: Callable[[str], Awaitable[bool]],
+        journal: Journal,
     ) -> None:
         self._engine = engine
         self._state = state
         self._reload = reload
         self._invalidate = invalidate
+        self._journal = journal
 
     @property
     def all(self) -> Mapping[str, Flag]:
@@ -54,23 +58,36 @@ class FlagCommands:
         self, name: str, rule: str | Mapping[str, object] | Rule, *, fleet: bool = False
     ) -> bool:
         parsed = rule if isinstance(rule, Rule) else parse_rule(name, rule)
-        return await self._change(name, set_to(parsed), fleet=fleet)
+        heard = await self._change(name, set_to(parsed), fleet=fleet)
+        await self._note(f"set {name} to {format_rule(parsed)}", "", fleet=fleet)
+        return heard
 
     async def kill(self, name: str, *, fleet: bool = False) -> bool:
-        return await self._hold(name, kill, fleet=fleet)
+        heard = await self._hold(name, kill, fleet=fleet)
+        await self._note(f"kill {name}", "", fleet=fleet)
+        return heard
 
     async def roll_back(self, name: str, why: str, *, fleet: bool = False) -> bool:
         self._flag(name, where="a rollback")
         if not why:
             msg = f"flag {name!r} is rolled back for no reason; say what was seen"
             raise ConfigError(msg)
-        return await self._hold(name, roll_back(why), fleet=fleet)
+        heard = await self._hold(name, roll_back(why), fleet=fleet)
+        await self._note(f"roll back {name}", why, fleet=fleet)
+        return heard
 
     async def revive(self, name: str, *, fleet: bool = False) -> bool:
-        return await self._change(name, revive, fleet=fleet)
+        heard = await self._change(name, revive, fleet=fleet)
+        await self._note(f"revive {name}", "", fleet=fleet)
+        return heard
 
     async def unset(self, name: str, *, fleet: bool = False) -> bool:
-        return await self._change(name, unset, fleet=fleet)
+        heard = await self._change(name, unset, fleet=fleet)
+        await self._note(f"unset {name}", "", fleet=fleet)
+        return heard
+
+    async def _note(self, what: str, why: str, *, fleet: bool) -> None:
+        await self._journal.note(f"{what}, for {'the fleet' if fleet else 'this machine'}", why)
 
     async def _hold(self, name: str, change: Change, *, fleet: bool) -> bool:
         self._flag(name)

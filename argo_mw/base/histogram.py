@@ -57,6 +57,14 @@ class Histogram:
         for index, count in other.buckets.items():
             self.buckets[index] += count
 
+    def since(self, before: Histogram) -> Histogram:
+        """Return what was counted after *before*, which is an earlier state of this histogram."""
+        found = Histogram(max(0, self.zeros - before.zeros), max(0.0, self.sum - before.sum))
+        for index, count in self.buckets.items():
+            if (added := count - before.buckets.get(index, 0)) > 0:
+                found.buckets[index] = added
+        return found
+
     @property
     def count(self) -> int:
         """How many values were counted."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,15 +16,18 @@ from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
-from argo_mw.chain.counters import Counters
+from argo_mw.chain.counters import Counters, CountersOf
+from argo_mw.chain.panels import Panels
 from argo_mw.chain.refresh import Refresh
 from argo_mw.flags import Decision
 from argo_mw.flags.control import FlagControl
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
 from argo_mw.model.events import Events, LayerActed, Shadowed, Trouble
+from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation, Parameters
 from argo_mw.model.outcome import Cost, Outcome
+from argo_mw.model.snapshot import Overview
 from argo_mw.model.stream import Stream
 from argo_mw.model.upstream import Upstream
 from argo_mw.store.availability import Availability
@@ -31,12 +35,14 @@ from argo_mw.store.codec import Codecs
 from argo_mw.store.epochs import Epochs
 from argo_mw.store.give_backs import GiveBacks
 from argo_mw.store.health import Ability
+from argo_mw.store.journal import Journal
 from argo_mw.store.protocol import Shared
 from argo_mw.store.tag_versions import TagVersions
 
 log = Log("argo_mw")
 
 _MAX_WARNINGS = 1000
+_MAX_TROUBLES = 50
 _STORE = "shared store"
 _WAITS = 5
 _WAIT = 1.0
@@ -47,6 +53,7 @@ class Runtime(Protocol):
     """The running application as a context needs it; a fake makes a context for unit tests."""
 
     flags: FlagControl
+    overview: Callable[[CountersOf, str], Overview]
 
     async def nested(self, parent: Call, operation: str, parameters: Parameters) -> Outcome:
         """Ask *operation* with *parameters* on behalf of *parent*."""
@@ -70,6 +77,10 @@ class Runtime(Protocol):
 
     def upstreams(self, call: Call) -> Sequence[Upstream]:
         """Return the upstreams that may answer *call* now."""
+
+    @property
+    def layers(self) -> Sequence[Layer]:
+        """The layers that act on any call or shadow it, outermost first."""
 
     def flag(self, name: str, call: Call) -> Decision:
         """Evaluate flag *name* for *call*."""
@@ -104,6 +115,9 @@ class Context:
         epochs: Counts in *shared* what periods have used, and notices that it was lost.
         counters: What calls did and cost: of this instance, its machine, or the fleet.
         give_backs: Gives back what was taken from *shared*, whatever its taker does.
+        panels: What plugins show of themselves to people, here and in other instances.
+        journal: What people and judges have changed.
+        troubles: The newest problems that were reported here, with their times.
         single_process: Whether no other process can share the store, so that values for other
             processes need not be written.
         state_dir: A private directory for files of the plugin's own.
@@ -140,6 +154,9 @@ class Context:
         self.epochs = epochs if epochs is not None else Epochs(shared, clock)
         self.epochs.warn = partial(self.warn_once, _STORE)
         self.counters = counters or Counters(shared, codecs, clock, tasks)
+        self.panels = Panels(shared, codecs, clock, tasks, self.counters)
+        self.journal = Journal(shared, codecs, clock, by=self.counters.instance)
+        self.troubles: deque[tuple[float, Trouble]] = deque(maxlen=_MAX_TROUBLES)
         self._watch_store()
 
     async def call(self, parent: Call, operation: str, /, **parameters: object) -> Outcome:
@@ -256,9 +273,24 @@ class Context:
         return self._runtime.upstreams(call)
 
     @property
+    def layers(self) -> Sequence[Layer]:
+        """The layers that act on any call or shadow it, outermost first."""
+        return self._runtime.layers
+
+    @property
     def flags(self) -> FlagControl:
         """The flags of the application, and the means to change them."""
         return self._runtime.flags
+
+    def overview(self, of: CountersOf = "fleet", instance: str = "") -> Overview:
+        """Return what reads what running programs do, for a screen that shows it.
+
+        Args:
+            of: Of which programs: of this one (``instance``), of its ``machine``, or of the
+                ``fleet``.
+            instance: The name of the only one that is looked at; "" for all.
+        """
+        return self._runtime.overview(of, instance)
 
     def flag(self, name: str, call: Call) -> Decision:
         """Evaluate flag *name*, one of those that the plugin registers, for *call*.
@@ -346,8 +378,10 @@ class Context:
     def report(self, where: str, what: str) -> None:
         """Report that *what* is wrong at *where*, in the log and as an event, each time."""
         log.warning(what, where=where)
+        trouble = Trouble(where, what)
+        self.troubles.append((self.clock.time(), trouble))
         if self.events:
-            self.events.emit(Trouble(where, what))
+            self.events.emit(trouble)
 
     async def report_refusal(
         self, where: str, what: str, attempt: Callable[[], Awaitable[object]]
@@ -390,8 +424,13 @@ class Context:
 
     def announce(self, layer: str, action: str, call: Call | None = None, detail: str = "") -> None:
         """Emit that *layer* did *action*, if anything observes it; see :class:`LayerActed`."""
+        self.acted(layer, action)
         if LayerActed in self.events.wanted:
             self.events.emit(LayerActed(layer, action, call, detail))
+
+    def acted(self, layer: str, act: str) -> None:
+        """Count that *layer* did *act*; :meth:`announce` does so too."""
+        self.counters.tallies.acted(layer, act)
 
 
 def _cost(outcome: Outcome) -> Cost:

@@ -11,7 +11,7 @@ import os
 import platform
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
@@ -83,6 +83,7 @@ class Counters:
         self._due = 0.0
         self._timer: Timer | None = None
         self._pending: dict[str, bytes] = {}
+        self._followers: list[Callable[[], Awaitable[None]]] = []
 
     def start(self) -> None:
         """Publish from now on, every few seconds, unless that is switched off. Idempotent."""
@@ -238,6 +239,10 @@ class Counters:
         """
         return self.tallies.shadow(layer, operation)
 
+    def follow(self, follower: Callable[[], Awaitable[None]]) -> None:
+        """Await *follower* after each publication that is due, for what goes along with them."""
+        self._followers.append(follower)
+
     async def publish(self) -> bool:
         """Publish what was counted, now; return whether the store has taken it."""
         return await self._publish()
@@ -264,10 +269,13 @@ class Counters:
 
     async def _take_turn(self) -> None:
         self._collect_blocks()
-        if self._pending or self._clock.monotonic() >= self._due:
+        due = self._clock.monotonic() >= self._due
+        if self._pending or due:
             await self._publish()
         if self._publishing:
             self._wait()
+        for follower in self._followers if due else ():
+            await follower()
 
     async def _publish(self, *, last: bool = False) -> bool:
         limit = self._clock.monotonic() + _TIMEOUT
@@ -317,8 +325,15 @@ class Counters:
 
     def _own(self) -> InstanceCounts:
         now = self._clock.time()
-        counts = tuple(self.tallies.counts())
-        return InstanceCounts(self.instance, self.machine, _build(), self._started, now, counts)
+        return InstanceCounts(
+            self.instance,
+            self.machine,
+            _build(),
+            self._started,
+            now,
+            tuple(self.tallies.counts()),
+            self.tallies.acts,
+        )
 
     # The list of instances: one small value, since a look at all keys of a store may take long.
 

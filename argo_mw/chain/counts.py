@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from msgspec import MsgspecError, Struct, msgpack
 
 from argo_mw.base.histogram import Histogram
 from argo_mw.chain.shadow_result import ShadowResult
 
 Arms = tuple[tuple[str, str], ...]
+
+N = TypeVar("N", int, float)
 
 
 @define
@@ -100,6 +103,17 @@ class Counts:
         for layer, result in other.shadows.items():
             self.shadows.setdefault(layer, ShadowResult()).add(result)
 
+    def since(self, before: Counts) -> Counts:
+        """Return what was counted after *before*, an earlier state of these counts; no shadows."""
+        found = Counts(self.operation, self.arms)
+        for name in _NUMBERS:
+            setattr(found, name, max(0, getattr(self, name) - getattr(before, name)))
+        for name in _BY_NAME:
+            setattr(found, name, _added(getattr(self, name), getattr(before, name)))
+        found.latency = self.latency.since(before.latency)
+        found.age = self.age.since(before.age)
+        return found
+
     def as_data(self) -> dict[str, object]:
         """Return it as plain data, from which :meth:`of_data` makes it again."""
         return {
@@ -187,6 +201,8 @@ class InstanceCounts:
         started: Seconds since the epoch at which it began to count.
         at: The same of these counts.
         counts: One for each operation and combination of arms.
+        acts: How often each layer did something that is no answer, such as to join a call to
+            another, to hedge or to veto: by layer and act.
     """
 
     instance: str
@@ -195,6 +211,19 @@ class InstanceCounts:
     started: float
     at: float
     counts: Sequence[Counts]
+    acts: Mapping[str, Mapping[str, int]] = field(factory=dict)
+
+    def since(self, before: InstanceCounts) -> InstanceCounts:
+        """Return what was counted after *before*, an earlier state of this instance's counts."""
+        known = {(one.operation, one.arms): one for one in before.counts}
+        counts = tuple(
+            one.since(known.get((one.operation, one.arms)) or Counts(one.operation))
+            for one in self.counts
+        )
+        acts = {
+            layer: _added(acts, before.acts.get(layer, {})) for layer, acts in self.acts.items()
+        }
+        return evolve(self, started=before.at, counts=counts, acts=acts)
 
     def as_data(self) -> dict[str, object]:
         """Return it as plain data, from which :meth:`of_data` makes it again."""
@@ -205,6 +234,7 @@ class InstanceCounts:
             "started": self.started,
             "at": self.at,
             "counts": [one.as_data() for one in self.counts],
+            "acts": {layer: dict(acts) for layer, acts in self.acts.items()},
         }
 
     @classmethod
@@ -224,8 +254,9 @@ class InstanceCounts:
                 float(data["started"]),
                 float(data["at"]),
                 tuple(Counts.of_data(one) for one in data["counts"]),
+                {str(layer): _whole(acts) for layer, acts in data.get("acts", {}).items()},
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = "these are no counts of an instance"
             raise ValueError(msg) from error
 
@@ -329,6 +360,15 @@ def _list(data: object) -> Sequence[object]:
     if not isinstance(data, list | tuple):
         raise TypeError
     return data
+
+
+def _added(now: Mapping[str, N], before: Mapping[str, N]) -> dict[str, N]:
+    grown = {name: count - before.get(name, 0) for name, count in now.items()}
+    return {name: count for name, count in grown.items() if count > 0}
+
+
+def _whole(data: object) -> dict[str, int]:
+    return {name: int(count) for name, count in _by_name(data).items()}
 
 
 def _by_name(data: object) -> dict[str, float]:

@@ -31,6 +31,7 @@ KEPT_BLOCKS: Final = 60
 """Blocks of a flag that an instance keeps, while the store is away for one."""
 
 _MAX_TALLIES: Final = 2_000
+_MAX_ACTS: Final = 500
 _OVERFLOW: Final[Arms] = (("other", ""),)
 
 
@@ -126,9 +127,25 @@ class Tallies:
         self._clock = clock
         self._tallies: dict[tuple[str, Arms], Tally] = {}
         self._watching: dict[str, _Watching] = {}
+        self._acts: dict[tuple[str, str], int] = {}
         self._listeners: list[Served] = []
         self._served: Served | None = None
         self._tally_of: Callable[[Call], Tally | None] = _none
+
+    def acted(self, layer: str, act: str) -> None:
+        """Count that *layer* did *act*, which is no answer."""
+        acts = self._acts
+        key = (layer, act)
+        if key in acts or len(acts) < _MAX_ACTS:
+            acts[key] = acts.get(key, 0) + 1
+
+    @property
+    def acts(self) -> dict[str, dict[str, int]]:
+        """How often each layer did what: by layer and act."""
+        found: dict[str, dict[str, int]] = {}
+        for (layer, act), count in self._acts.items():
+            found.setdefault(layer, {})[act] = count
+        return found
 
     def use(self, tally_of: Callable[[Call], Tally | None]) -> None:
         """Find the tallies of calls by *tally_of* from now on."""

@@ -20,6 +20,7 @@ _OWN = {
     "flags": "argo_mw.cli.flags:flags",
     "new-plugin": "argo_mw.cli.new_plugin:new_plugin",
     "plugins": "argo_mw.cli.chain:plugins",
+    "top": "argo_mw.cli.top:top",
 }
 
 

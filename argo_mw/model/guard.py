@@ -66,7 +66,8 @@ class DryRunGuard(Guard, Protocol):
     async def dry_run(self, request: Request) -> str:
         """Say what *request* would find, such as what is left of a quota, or "".
 
-        It takes nothing, changes nothing, and sends nothing.
+        It takes nothing, changes nothing, and sends nothing. A *request* without calls asks how
+        things stand for the upstream itself: screens do that while a person looks.
 
         Raises:
             Refusal: ``reserve`` would refuse it now, for this reason.

@@ -22,6 +22,7 @@ from argo_mw.model.gauge import Gauge
 from argo_mw.model.guard import Guard
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation
+from argo_mw.model.panel import Panel
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry.discovery import PROJECT
 from argo_mw.registry.template import PluginTemplate
@@ -149,6 +150,15 @@ def register_gauges(context: Context) -> Iterable[Gauge]:  # type: ignore[empty-
     Plugins for monitoring collect them once, when they start, with
     :meth:`~argo_mw.plugin.Context.collect`. A gauge outlives changes of the configuration, and
     reads the state that is in use.
+    """
+
+
+@hookspec
+def register_panels(context: Context) -> Iterable[Panel]:  # type: ignore[empty-body]
+    """Return panels: what the plugin shows of itself to people who look, as plain data.
+
+    ``argo-mw top`` and the dashboard draw them. Asked once, after all plugins have started; a panel
+    outlives changes of the configuration, and reads the state that is in use.
     """
 
 

@@ -20,6 +20,8 @@ SURFACES = {
     """,
     "argo_mw.plugin": """
         ASKED_AT Asker Flag FlagControl Rule ShadowResult Shadowed flags_of
+        Button ButtonNow Column InstanceNow Journal JournalEntry LayerNow Line OperationNow Overview Panel PanelNow
+        Panels Plot ProgramsNow Shape Tone Unit UpstreamNow View
         AUDIT BLAMELESS Block Counters CountersOf Counts Histogram InstanceCounts SubjectCounts Watch moved total
         ALONE Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching

@@ -1,4 +1,4 @@
-"""Findings of ``argo-mw doctor``."""
+"""Findings: what a look at an application has shown."""
 
 from __future__ import annotations
 
