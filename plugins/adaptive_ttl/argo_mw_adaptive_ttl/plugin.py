@@ -13,6 +13,7 @@ from argo_mw.plugin import (
     Event,
     Layer,
     Observer,
+    Panel,
     PluginTemplate,
     hookimpl,
     observes,
@@ -24,8 +25,10 @@ from argo_mw_adaptive_ttl.config import DATA_TYPES, AdaptiveTtlConfig
 from argo_mw_adaptive_ttl.error_budget import ErrorBudget
 from argo_mw_adaptive_ttl.layer import NAME, AdaptiveTtl
 from argo_mw_adaptive_ttl.multiplier_policy import MultiplierPolicy
+from argo_mw_adaptive_ttl.panel import panel
 from argo_mw_adaptive_ttl.policy import Policy, PolicyFactory
 from argo_mw_adaptive_ttl.regime import Detector, Efficiency
+from argo_mw_adaptive_ttl.symbol import Symbol
 from argo_mw_adaptive_ttl.symbol_stats import SymbolStats
 
 T = TypeVar("T")
@@ -80,6 +83,11 @@ class AdaptiveTtlPlugin:
         return [observe]
 
     @hookimpl
+    def register_panels(self, context: Context) -> Iterable[Panel]:
+        """Return the panel of what is known about prices."""
+        return [panel(context.clock, self._symbols)]
+
+    @hookimpl
     def register_templates(self) -> Mapping[str, PluginTemplate]:
         """Return what ``argo-mw new-plugin`` needs to write a policy."""
         return {
@@ -92,6 +100,9 @@ class AdaptiveTtlPlugin:
                 dependencies=("argo-mw-adaptive-ttl",),
             )
         }
+
+    def _symbols(self) -> Iterable[Symbol]:
+        return () if self._layer is None else self._layer.stats.symbols.values()
 
     def _use(self, layer: AdaptiveTtl) -> None:
         # Not where the layer is made: a configuration that is rejected afterwards never opens it.

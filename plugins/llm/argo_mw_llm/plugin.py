@@ -16,6 +16,7 @@ from argo_mw.plugin import (
     Endpoint,
     Guard,
     Observer,
+    Panel,
     PartlyFailed,
     Tasks,
     Upstream,
@@ -32,6 +33,7 @@ from argo_mw_llm.answers import (
     Usage,
 )
 from argo_mw_llm.budget_guard import BudgetGuard, CountTokens
+from argo_mw_llm.budget_panel import budget_panel
 from argo_mw_llm.chat_provider import ChatProvider
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.cost_file import COSTS, CostFile
@@ -173,6 +175,11 @@ class LlmPlugin:
     def similarity_slots(self) -> Mapping[str, Mapping[str, object]]:
         """Opinions are templates: what may differ in them, and by how much."""
         return dict.fromkeys(opinion_operations(self._config), TOLERANCES)
+
+    @hookimpl
+    def register_panels(self, context: Context) -> Iterable[Panel]:
+        """What is left of the budgets."""
+        return [budget_panel(context, lambda: self._config.budgets)]
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:

@@ -107,6 +107,8 @@ class FanOut:
         lateness = StallAwareLimit(now, now + hedge_delay, _MIN_STALL)
         branch = Branch(upstream, stats, reason, task, lateness)
         stats.start(reason)
+        if reason in ("hedge", "probe"):
+            self._context.acted(NAME, reason)
         self.branches.append(branch)
         task.add_done_callback(lambda ended: self._on_end(branch, ended))
         return branch
@@ -264,7 +266,9 @@ class FanOut:
         self._announce(branch, action, f"after {seconds:.4f} s, wasted {usd:.6f} USD")
 
     def _announce(self, branch: Branch, action: str, detail: str = "") -> None:
-        if self._context.events.calls:
-            name = branch.upstream.name
-            bound = self._call.bind(name)
-            self._context.announce(NAME, action, bound, f"{name} {detail}".rstrip())
+        if not self._context.events.calls:
+            self._context.acted(NAME, action)
+            return
+        name = branch.upstream.name
+        bound = self._call.bind(name)
+        self._context.announce(NAME, action, bound, f"{name} {detail}".rstrip())

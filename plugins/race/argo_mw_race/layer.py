@@ -66,6 +66,11 @@ class Race:
             )
         return ranking
 
+    @property
+    def rankings(self) -> Mapping[str, Ranking]:
+        """What is known about upstreams, by operation."""
+        return self._rankings
+
     def tallies(self, call: Call) -> Mapping[str, Tally]:
         """Return what happened to the upstreams of *call*'s operation so far, by name."""
         ranking = self.ranking(call.operation)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from argo_mw.plugin import Context, Guard, Layer, Upstream, hookimpl
+from argo_mw.plugin import Context, Guard, Layer, Panel, Upstream, hookimpl
 from argo_mw_race.breaker import Breaker
 from argo_mw_race.config import RaceConfig
 from argo_mw_race.fan_out import NAME
 from argo_mw_race.layer import Race
+from argo_mw_race.panel import panel
 
 
 @hookimpl
@@ -27,3 +28,9 @@ def register_layers(config: RaceConfig, context: Context) -> Iterable[Layer]:
 def register_guards(config: RaceConfig, context: Context, upstream: Upstream) -> Iterable[Guard]:
     """Return the circuit breaker of *upstream*."""
     return [Breaker(upstream, config.breaker, context)] if config.breaker.failure_threshold else []
+
+
+@hookimpl
+def register_panels(context: Context) -> Iterable[Panel]:
+    """Return the panel of what was learned about upstreams."""
+    return [panel(context)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
@@ -46,6 +46,11 @@ class Ranking:
         self._clock = clock
         self._rng = rng
         self._stats: dict[str, UpstreamStats] = {}
+
+    @property
+    def known(self) -> Mapping[str, UpstreamStats]:
+        """What is known, by upstream."""
+        return self._stats
 
     def stats(self, upstream: Upstream) -> UpstreamStats:
         """Return what is known about *upstream*."""

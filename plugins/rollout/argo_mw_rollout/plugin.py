@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import click
 
-from argo_mw.plugin import Context, hookimpl, suggest
+from argo_mw.plugin import Context, Panel, hookimpl, suggest
 from argo_mw_rollout.audits import Audits
 from argo_mw_rollout.config import RolloutConfig
+from argo_mw_rollout.panels import panels
 from argo_mw_rollout.watchman import Watchman
 
 
@@ -55,6 +56,11 @@ class RolloutPlugin:
             await asyncio.wait([self._judging])
         if self.watchman is not None:
             await self.watchman.resign()
+
+    @hookimpl
+    def register_panels(self, context: Context) -> Iterable[Panel]:
+        """Return the panels of the ramps."""
+        return panels(context)
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:

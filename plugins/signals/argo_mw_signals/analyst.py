@@ -22,6 +22,7 @@ from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.consensus import agree
 from argo_mw_signals.news_sentiment import news_sentiment
 from argo_mw_signals.operations import NAMES, SignalOperation
+from argo_mw_signals.recent import RecentSignals
 from argo_mw_signals.signal import Contribution, Missing, Signal
 from argo_mw_signals.voice_registry import NEWS, PREFIX, Voice
 from argo_mw_signals.voices import PRICE_VOICES
@@ -35,10 +36,13 @@ _RESERVE = 0.1
 class Analyst:
     """The answers to ``signal`` and to the voices, computed from calls through the chain."""
 
-    def __init__(self, config: SignalsConfig, context: Context) -> None:
+    def __init__(
+        self, config: SignalsConfig, context: Context, recent: RecentSignals | None = None
+    ) -> None:
         self._config = config
         self._context = context
         self._clock = context.clock
+        self._recent = recent or RecentSignals()
 
     def upstream(self) -> Upstream:
         """Return the upstream to register."""
@@ -83,6 +87,7 @@ class Analyst:
             contributions=tuple(heard),
             missing=tuple(missing),
         )
+        self._recent.add(signal, bars, self._clock.time())
         # A voice that answered, but nothing that is a vote, is missing too.
         unheard = {one.voice for one in missing}
         return Outcome(signal, lacks=frozenset(v.operation for v in voices if v.name in unheard))

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 
 import click
 
-from argo_mw.plugin import AnyOperation, Codecs, ConfigError, Context, Upstream, hookimpl
+from argo_mw.plugin import AnyOperation, Codecs, ConfigError, Context, Panel, Upstream, hookimpl
 from argo_mw_signals import hookspecs, reads
 from argo_mw_signals.analyst import Analyst
 from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.history import Database, WithRecordedSignals
 from argo_mw_signals.operations import operations_for
+from argo_mw_signals.recent import RecentSignals
 from argo_mw_signals.recorded import RecordedSignal, RecordedVote
 from argo_mw_signals.recording import DECLARATION
 from argo_mw_signals.results import Performance, SignalPage
@@ -26,6 +27,7 @@ class SignalsPlugin(WithRecordedSignals):
     def __init__(self) -> None:
         super().__init__()
         self._derived: tuple[AnyOperation, ...] = ()
+        self._recent = RecentSignals()
 
     @hookimpl
     def register_config(self) -> type:
@@ -76,7 +78,7 @@ class SignalsPlugin(WithRecordedSignals):
     @hookimpl
     def register_upstreams(self, config: SignalsConfig, context: Context) -> Iterable[Upstream]:
         """Return the analyst, and the recorded signals."""
-        analyst = Analyst(config, context)
+        analyst = Analyst(config, context, self._recent)
         return [analyst.upstream(), reads.SignalReads(self.recorded).upstream()]
 
     @hookimpl(optionalhook=True)
@@ -88,6 +90,11 @@ class SignalsPlugin(WithRecordedSignals):
     def database_opened(self, database: Database) -> None:
         """Read recorded signals from the database of the plugin persist."""
         self.recorded.use(database)
+
+    @hookimpl
+    def register_panels(self) -> Iterable[Panel]:
+        """Return the panel of the newest signals."""
+        return [self._recent.panel()]
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:

@@ -77,6 +77,20 @@ class Audit:
                     found.append(hit)
         return sorted(found, key=lambda hit: -hit.at)
 
+    async def newest(self, count: int) -> list[ServedHit]:
+        """Return the newest of the hits that are kept, *count* at most, newest first."""
+        if self._max_hits == 0:
+            return []
+        written = int(await self._context.shared.get(f"{_PREFIX}n") or 0)
+        count = min(count, written, self._max_hits)
+        keys = [f"{_PREFIX}{(written - back) % self._max_hits}" for back in range(count)]
+        found: list[ServedHit] = []
+        for key, data in zip(keys, await self._context.shared.get_many(keys), strict=True):
+            hit = None if data is None else _hit_in(self._context.codecs.decode(data, key))
+            if hit is not None:
+                found.append(hit)
+        return sorted(found, key=lambda hit: -hit.at)
+
     async def drop(self, hit: ServedHit) -> None:
         """Remove *hit*, which has been reviewed."""
         await self._context.shared.delete([f"{_PREFIX}{hit.id}"])

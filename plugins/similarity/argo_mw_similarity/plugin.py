@@ -7,13 +7,14 @@ from importlib.resources import files
 
 import click
 
-from argo_mw.plugin import AnyOperation, Context, Layer, PluginTemplate, Upstream, hookimpl
+from argo_mw.plugin import AnyOperation, Context, Layer, Panel, PluginTemplate, Upstream, hookimpl
 from argo_mw_similarity import hookspecs
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.embedding_batcher import EmbeddingBatcher
 from argo_mw_similarity.factory import embedder_of, from_plugins, slots_of
 from argo_mw_similarity.layer import NAME, Similarity
 from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.panel import panel
 from argo_mw_similarity.policy import Policy
 from argo_mw_similarity.same_question import judge_upstream, same_question
 
@@ -22,6 +23,7 @@ class SimilarityPlugin:
     """The plugin; it owns the embedder, which the layers of one configuration after another use."""
 
     def __init__(self) -> None:
+        self._config = SimilarityConfig()
         self._chosen: tuple[str, str] | None = None
         self._batcher: EmbeddingBatcher | None = None
 
@@ -52,6 +54,7 @@ class SimilarityPlugin:
         def policies(lexicon: Lexicon) -> dict[str, Policy]:
             return from_plugins(context, "similarity_policies", config=config, lexicon=lexicon)
 
+        self._config = config
         layer = Similarity(
             config,
             context,
@@ -60,6 +63,11 @@ class SimilarityPlugin:
             slots=slots_of(config, _mappings(context.collect("similarity_slots"))),
         )
         return [Layer(NAME, layer, slot=NAME, serves=layer.serves)]
+
+    @hookimpl
+    def register_panels(self, context: Context) -> Iterable[Panel]:
+        """Return the panel of the newest prompts that were served a known answer."""
+        return [panel(context, lambda: self._config)]
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
