@@ -1,0 +1,85 @@
+"""The feed: one reading every two seconds, for all who look, and none while nobody does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+import msgspec
+
+from argo_mw.plugin import Clock, Closed, Log, ProgramsNow, Tasks, redact
+
+log = Log("argo_mw")
+
+PAUSE: Final = 2.0
+"""Seconds between two readings."""
+
+
+class Feed:
+    """Reads snapshots while somebody looks, and hands each to all who do, as an event.
+
+    Who is slow gets the newest, and misses those between.
+
+    Args:
+        read: Returns what programs do now.
+        clock: Waits between two readings.
+        tasks: Owns the reading.
+    """
+
+    def __init__(
+        self, read: Callable[[], Awaitable[ProgramsNow]], clock: Clock, tasks: Tasks
+    ) -> None:
+        self._read = read
+        self._clock = clock
+        self._tasks = tasks
+        self._viewers = 0
+        self._newest = b""
+        self._news = asyncio.Event()
+        self._reading: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def viewers(self) -> int:
+        """How many look."""
+        return self._viewers
+
+    def close(self) -> None:
+        """End every event stream."""
+        self._closed = True
+        self._news.set()
+
+    async def events(self) -> AsyncIterator[bytes]:
+        """Yield events of a stream of ``text/event-stream``, the newest known at once."""
+        self._viewers += 1
+        try:
+            if self._reading is None or self._reading.done():
+                self._newest = b""
+                self._reading = self._tasks.spawn("dashboard", self._read_on())
+            if self._newest:
+                yield self._newest
+            while not self._closed:
+                await self._news.wait()
+                if self._newest and not self._closed:
+                    yield self._newest
+        except Closed:
+            return
+        finally:
+            self._viewers -= 1
+
+    async def _read_on(self) -> None:
+        while self._viewers and not self._closed:
+            self._newest = await self._event()
+            # Those who wait now see it; those who come later wait for the next.
+            news, self._news = self._news, asyncio.Event()
+            news.set()
+            await self._clock.sleep(PAUSE)
+
+    async def _event(self) -> bytes:
+        try:
+            snapshot = await self._read()
+        except Exception as error:
+            log.exception("the dashboard cannot read what programs do")
+            why = redact(f"{type(error).__name__}: {error}")
+            return b"event: trouble\ndata: " + msgspec.json.encode(why) + b"\n\n"
+        return b"event: snapshot\ndata: " + msgspec.json.encode(snapshot) + b"\n\n"

@@ -1,0 +1,60 @@
+"""What the plugin registers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+from argo_mw.plugin import Context, Log, hookimpl
+from argo_mw_dashboard.config import DashboardConfig
+from argo_mw_dashboard.showing import Shows
+
+log = Log("argo_mw")
+
+
+class DashboardPlugin(Shows):
+    """The plugin; it owns the dashboard that its program shows."""
+
+    @hookimpl
+    def register_config(self) -> type:
+        """Return the class of the table ``[plugins.dashboard]``."""
+        return DashboardConfig
+
+    @hookimpl
+    async def startup(self, config: DashboardConfig, context: Context) -> None:
+        """Show the dashboard, if a port is configured.
+
+        Raises:
+            ConfigError: It cannot be shown there.
+        """
+        if config.port is not None:
+            await self._show(config, context, config.port)
+
+    @hookimpl
+    async def shutdown(self) -> None:
+        """Show the dashboard no more."""
+        if self.shown is not None:
+            await self.shown.aclose()
+
+    @hookimpl
+    def register_commands(self, cli: click.Group) -> None:
+        """Add ``argo-mw dashboard``."""
+        from argo_mw_dashboard.command import dashboard
+
+        cli.add_command(dashboard)
+
+    async def _show(self, config: DashboardConfig, context: Context, port: int) -> None:
+        # Here, so that programs that show no dashboard load no web server.
+        from argo_mw_dashboard.serving import Dashboard, PortTaken, open_in_browser
+
+        try:
+            self.shown = await Dashboard.show(context, port, hosts=config.hosts)
+        except PortTaken:
+            log.info("another program shows the dashboard at this port already", port=port)
+            return
+        log.info("the dashboard is shown", url=self.shown.address)
+        if config.open:
+            # Whoever has this configured sits before it, and may have no browser here.
+            click.echo(f"the dashboard is at {self.shown.url}", err=True)
+            await asyncio.to_thread(open_in_browser, self.shown.url, context.state_dir)
