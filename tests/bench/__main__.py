@@ -26,7 +26,7 @@ from tests.bench._machine import machine, now, versions
 ALL = "all"
 ORDER = (
     *("pipeline", "sandbox", "persist", "cache", "outage", "half_stores", "coalesce"),
-    *("race", "adaptive_ttl", "llm", "similarity", "rollout", "miss"),
+    *("race", "adaptive_ttl", "llm", "similarity", "rollout", "miss", "dashboard"),
 )
 DATA = {"adaptive_ttl": "prices", "similarity": "prompts"}
 """The benches that need data of the user's own, and the folder of ``--data`` that holds it."""

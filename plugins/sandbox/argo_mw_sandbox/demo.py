@@ -130,7 +130,7 @@ async def run(data: Path | None = None, symbols: Sequence[str] = ()) -> Report:
     async with open_sandbox(data) as sandbox:
         wanted = list(symbols) or real_symbols(sandbox)
         async with Argo.open(settings(sandbox), clock=sandbox.clock) as argo:
-            _check(argo)
+            check_signals(argo)
             tally = Tally()
             observe(argo, tally)
             rounds = [
@@ -195,7 +195,12 @@ async def burst(
     return Round(title, outcomes, latencies, tally.sent.total() - before)
 
 
-def _check(argo: Argo) -> None:
+def check_signals(argo: Argo) -> None:
+    """Check that something answers ``signal``.
+
+    Raises:
+        ConfigError: Nothing does.
+    """
     try:
         context_of(argo).operation("signal")
     except UnknownOperation:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,24 @@ if TYPE_CHECKING:
     help="Folder with your own SYMBOL.csv, .csv.gz or .parquet bars.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def demo(symbols: tuple[str, ...], data: Path | None, as_json: bool) -> None:
+@click.option(
+    "--watch",
+    "watched",
+    is_flag=True,
+    help="Let signals flow, and open the dashboard.",
+)
+def demo(symbols: tuple[str, ...], data: Path | None, as_json: bool, watched: bool) -> None:
     """Show trading signals from replayed real prices, and what the chain did for them.
 
     A sandbox on loopback answers in the vendors' protocols; nothing leaves this machine.
     """
     from argo_mw_sandbox.demo import run
+    from argo_mw_sandbox.watch import watch
 
+    if watched:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(watch(data, symbols))
+        return
     with console(stderr=True).status("asking the sandbox for prices …"):
         report = asyncio.run(run(data, symbols))
     if as_json:

@@ -1,0 +1,65 @@
+"""The demo for people who look: signals flow until Ctrl-C, and the dashboard shows what is done."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from argo_mw.plugin import Argo, ArgoError, ConfigError
+from argo_mw_sandbox.demo import CALLERS, check_signals, open_sandbox, real_symbols, settings
+
+PAUSE = 0.05
+"""Seconds between two questions."""
+
+_BURST = 0.02
+"""The share of questions that many callers ask at the same time."""
+
+
+async def watch(
+    data: Path | None = None,
+    symbols: Sequence[str] = (),
+    *,
+    opens: bool = True,
+    said: Callable[[Argo], object] = lambda _: None,
+) -> None:
+    """Ask for signals until it is cancelled, in an application that shows the dashboard.
+
+    Args:
+        data: A folder with the user's own bars, instead of the built-in real symbols.
+        symbols: The symbols, by default all real ones.
+        opens: Whether to open a browser.
+        said: Is given the application once it is open.
+
+    Raises:
+        ConfigError: The dashboard is not installed, nothing answers ``signal``, or *data* cannot be
+            used.
+    """
+    if not entry_points(group="argo_mw", name="dashboard"):
+        msg = "there is no dashboard to watch; `pip install argo-mw-dashboard`"
+        raise ConfigError(msg)
+    async with open_sandbox(data) as sandbox:
+        wanted = list(symbols) or real_symbols(sandbox)
+        config = settings(sandbox)
+        tables = config["plugins"]
+        assert isinstance(tables, dict)
+        tables["dashboard"] = {"port": 0, "open": opens}
+        async with Argo.open(config, clock=sandbox.clock) as argo:
+            check_signals(argo)
+            said(argo)
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    symbol = random.choice(wanted)
+                    burst = random.random() < _BURST
+                    for _ in range(CALLERS if burst else 1):
+                        group.create_task(_ask(argo, symbol), name="argo-mw:demo")
+                    await asyncio.sleep(PAUSE)
+
+
+async def _ask(argo: Argo, symbol: str) -> None:
+    try:
+        await argo.outcome("signal", symbol=symbol)
+    except ArgoError:
+        return  # the dashboard shows it

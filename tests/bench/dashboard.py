@@ -1,0 +1,238 @@
+"""What an open page costs the programs that it shows, and what the dashboard costs with none open.
+
+- ``page_cpu_pct``: a program makes ``--rate`` calls a second of ``--symbols`` symbols, most of which are
+  answered from memory. Its CPU time with a page open, less that without, and all of that of the process
+  that serves the page, in per cent of a core: medians of ``--rounds`` slices of ``--seconds``.
+- ``hit_instructions``: instructions of an answer from memory, counted by callgrind, in a program that
+  serves a dashboard which nobody looks at; ``hit_instructions_without``: without the plugin. ``extra_instructions``
+  is the difference. ``None`` where valgrind is not installed.
+- ``memory_growth_bytes``: by how much the memory of a program grows from the 100,000th to the
+  1,100,000th call, with a page open; what Python has allocated, by tracemalloc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import psutil
+
+from argo_mw import Argo
+from argo_mw.plugin import plugin_of
+from argo_mw.testing import FakePlugin, Scripted
+from argo_mw_cache.plugin import CachePlugin
+from argo_mw_dashboard import DashboardPlugin
+from tests.bench.dashboard_stage.hits import bars
+
+_STAGE = "tests.bench.dashboard_stage"
+_CALLS = 1_000_000
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this bench's options."""
+    parser.add_argument("--rate", type=float, default=2_000.0, help="calls a second")
+    parser.add_argument("--symbols", type=int, default=1_000)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a slice")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--hits", type=int, default=20_000, help="under callgrind")
+    parser.add_argument("--calls", type=int, default=_CALLS, help="in which memory stays flat")
+
+
+async def run(args: argparse.Namespace) -> dict[str, object]:
+    """Return all figures."""
+    return {**await _page(args), **await _instructions(args.hits), **await _memory(args.calls)}
+
+
+# What an open page costs
+
+
+async def _page(args: argparse.Namespace) -> Mapping[str, object]:
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "argo.toml"
+        config.write_text(
+            f'[argo]\nstate_dir = "{folder}/state"\nshared = "sqlite:///{folder}/shared.db"\n'
+            'watch = false\nblock = ["similarity"]\n'
+        )
+        words = (str(config), str(args.rate), str(args.symbols))
+        async with _program(*words) as program, _served(config) as (url, server):
+            await asyncio.sleep(args.seconds)
+            closed, opened, serving = [], [], []
+            for _ in range(args.rounds):
+                closed.append(await _slice(program, args.seconds))
+                async with _looking(url) as seen:
+                    await asyncio.sleep(8.0)  # until programs know that somebody looks
+                    before = _cpu(server)
+                    opened.append(await _slice(program, args.seconds))
+                    serving.append((_cpu(server) - before) / args.seconds)
+                assert len(seen) > args.seconds / 4, f"the page was sent {len(seen)} events"
+                await asyncio.sleep(18.0)  # until they know that nobody does
+    added = statistics.median(opened) - statistics.median(closed)
+    served = statistics.median(serving)
+    return {
+        "page_cpu_pct": round(100 * (added + served), 2),
+        "page_program_cpu_pct": round(100 * added, 2),
+        "page_server_cpu_pct": round(100 * served, 2),
+        "program_cpu_pct": round(100 * statistics.median(closed), 1),
+        "page_bytes_per_s": round(statistics.median(map(len, seen)) / 2.0),
+    }
+
+
+@asynccontextmanager
+async def _program(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", f"{_STAGE}.program", *words,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert program.stdout is not None
+    try:
+        assert await program.stdout.readline() == b"ready\n"
+        yield program
+    finally:
+        program.kill()
+        await program.wait()
+
+
+async def _slice(program: asyncio.subprocess.Process, seconds: float) -> float:
+    """Return the CPU seconds a second that *program* uses in so many *seconds*."""
+    before = await _asked(program)
+    await asyncio.sleep(seconds)
+    after = await _asked(program)
+    return (after - before) / seconds
+
+
+async def _asked(program: asyncio.subprocess.Process) -> float:
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.stdin.write(b"\n")
+    return float((await program.stdout.readline()).split()[0])
+
+
+@asynccontextmanager
+async def _served(config: Path) -> AsyncIterator[tuple[str, psutil.Process]]:
+    command = ("-m", "argo_mw", "-c", str(config), "dashboard", "--no-open", "--port", "0")
+    server = await asyncio.create_subprocess_exec(sys.executable, *command, stderr=subprocess.PIPE)
+    assert server.stderr is not None
+    try:
+        async for line in server.stderr:
+            if b"#token=" in line:
+                yield line.decode().rpartition(" ")[2].strip(), psutil.Process(server.pid)
+                return
+        msg = "the dashboard did not say where it is"
+        raise RuntimeError(msg)
+    finally:
+        server.kill()
+        await server.wait()
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@asynccontextmanager
+async def _looking(url: str) -> AsyncIterator[list[bytes]]:
+    """Look as an open page does; give the events that it is sent."""
+    address, _, token = url.partition("#token=")
+    seen: list[bytes] = []
+
+    async def look() -> None:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            httpx2.AsyncClient(timeout=None) as client,
+            client.stream("GET", f"{address}api/live", headers=headers) as response,
+        ):
+            rest = b""
+            async for part in response.aiter_bytes():
+                *whole, rest = (rest + part).split(b"\n\n")
+                seen.extend(whole)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield seen
+    finally:
+        looking.cancel()
+        await asyncio.wait([looking])
+
+
+# The path of a call, with no page open
+
+
+async def _instructions(hits: int) -> Mapping[str, object]:
+    if shutil.which("valgrind") is None:
+        return dict.fromkeys(("hit_instructions", "hit_instructions_without", "extra_instructions"))
+    with_it, without = await asyncio.gather(_of_a_hit(hits, "with"), _of_a_hit(hits, "without"))
+    return {
+        "hit_instructions": round(with_it, 1),
+        "hit_instructions_without": round(without, 1),
+        "extra_instructions": round(with_it - without, 1),
+    }
+
+
+async def _of_a_hit(hits: int, which: str) -> float:
+    """Return the instructions of one hit: those of many more hits, less those of fewer."""
+    few, many = await _counted(hits, which), await _counted(2 * hits, which)
+    return (many - few) / hits
+
+
+async def _counted(hits: int, which: str) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        program = await asyncio.create_subprocess_exec(
+            "valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out",
+            sys.executable, "-m", f"{_STAGE}.hits", str(hits), which,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONHASHSEED": "0", "ARGO_MW_STATE_DIR": f"{folder}/state"},
+        )  # fmt: skip
+        said, _ = await program.communicate()
+    lines = [line for line in said.decode().splitlines() if "Collected :" in line]
+    if program.returncode or not lines:
+        raise RuntimeError(said.decode()[-2_000:])
+    return int(lines[-1].rpartition(":")[2])
+
+
+# Memory
+
+
+async def _memory(calls: int) -> Mapping[str, object]:
+    config = {"argo": {"shared": "memory://"}, "plugins": {"dashboard": {"port": 0}}}
+    plugins = {
+        "asked": FakePlugin(operations=(bars,), upstreams=(Scripted("a", ["bars"], 1.0),)),
+        "cache": CachePlugin(),
+        "dashboard": DashboardPlugin(),
+    }
+    async with Argo.open(config, plugins=plugins, installed=False) as argo:
+        shown = plugin_of(argo, DashboardPlugin).shown
+        assert shown is not None
+        async with _looking(shown.url) as seen:
+            await _call(argo, 100_000, seen)
+            tracemalloc.start()
+            await _call(argo, 10_000, seen)
+            before = _allocated()
+            await _call(argo, calls, seen)
+            after = _allocated()
+            tracemalloc.stop()
+    return {"memory_growth_bytes": after - before}
+
+
+async def _call(argo: Argo, calls: int, seen: list[bytes]) -> None:
+    for n in range(calls):
+        await argo.call("bars", symbol=f"S{n % 1_000:04}")
+        if n % 1_000 == 0:
+            await asyncio.sleep(0)
+            seen.clear()
+
+
+def _allocated() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
