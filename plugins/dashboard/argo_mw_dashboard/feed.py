@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from argo_mw.plugin import Clock, Closed, Log, ProgramsNow, Tasks, redact
+from argo_mw.plugin import ArgoError, Clock, Closed, Log, ProgramsNow, Tasks, redact
 
 log = Log("argo_mw")
 
@@ -78,6 +78,9 @@ class Feed:
     async def _event(self) -> bytes:
         try:
             snapshot = await self._read()
+        except ArgoError as error:
+            # Such as: the program is still starting.
+            return b"event: trouble\ndata: " + msgspec.json.encode(redact(str(error))) + b"\n\n"
         except Exception as error:
             log.exception("the dashboard cannot read what programs do")
             why = redact(f"{type(error).__name__}: {error}")

@@ -91,7 +91,11 @@ class Site:
     async def _snapshot(self, request: Request) -> Response:
         instance = request.query_params.get("instance", "")
         overview = self._context.overview(self._of, instance)
-        return Response(msgspec.json.encode(await overview.read()), media_type="application/json")
+        try:
+            now = await overview.read()
+        except ArgoError as error:  # such as: the program is still starting
+            return _refused(503, str(error))
+        return Response(msgspec.json.encode(now), media_type="application/json")
 
     async def _press(self, request: Request) -> Response:
         body = b""

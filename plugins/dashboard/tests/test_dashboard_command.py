@@ -53,7 +53,12 @@ async def snapshot_at(url: str) -> dict[str, object]:
     """Return what the dashboard at *url* shows."""
     address, _, token = url.partition("#token=")
     async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
-        answer = await client.get(f"{address}api/snapshot", timeout=60.0)
+        async with asyncio.timeout(60.0):
+            while True:
+                answer = await client.get(f"{address}api/snapshot", timeout=60.0)
+                if answer.status_code != 503:  # 503: the program is still starting
+                    break
+                await asyncio.sleep(0.1)
     assert answer.status_code == 200
     return answer.json()
 
