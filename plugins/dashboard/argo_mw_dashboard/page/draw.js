@@ -137,7 +137,10 @@ export function table(node, columns, rows, keyOf, label, extra) {
   const heads = extra ? [...columns, { title: extra.title, unit: "" }] : columns;
   sync(node.tHead.rows[0], heads, (column, index) => `${index}${column.title}`,
     () => element("th", { scope: "col" }),
-    (cell, column) => { write(cell, column.title); classed(cell, isNumber(column) ? "number" : ""); });
+    (cell, column, index) => {
+      write(cell, column.title);
+      classed(cell, isRight(column, rows[0]?.cells[index]) ? "number" : "");
+    });
   sync(node.tBodies[0], rows, keyOf, () => element("tr"), (row, item) => {
     classed(row, item.tone ?? "");
     const cells = extra ? [...item.cells, null] : item.cells;
@@ -149,11 +152,11 @@ export function table(node, columns, rows, keyOf, label, extra) {
       }
       const column = columns[index] ?? { unit: "" };
       write(cell, shown(value, column.unit));
-      classed(cell, isNumber(column) || typeof value === "number" && column.unit !== "time" ? "number" : "");
+      classed(cell, isRight(column, value) ? "number" : "");
     });
   });
 }
 
-function isNumber(column) {
-  return ["s", "USD", "share"].includes(column.unit);
+function isRight(column, value) {
+  return ["s", "USD", "share"].includes(column.unit) || (typeof value === "number" && column.unit !== "time");
 }
