@@ -34,6 +34,8 @@ class WebCaller(Protocol):
         *,
         timeout: float | None = None,
         max_age: float | None = None,
+        read: bool | None = None,
+        store: bool | None = None,
         extensions: Mapping[str, object] | None = None,
     ) -> Self:
         """Return a caller with other options; see :meth:`argo_mw.Caller.options`."""

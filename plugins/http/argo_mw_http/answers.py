@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 
 Headers = Sequence[tuple[str, str]]
 
-_OF_THE_CONNECTION: Final = frozenset(
+HOP_BY_HOP: Final = frozenset(
     [
         "connection",
         "keep-alive",
@@ -23,6 +23,7 @@ _OF_THE_CONNECTION: Final = frozenset(
         "upgrade",
     ]
 )
+"""Headers that speak of one connection (RFC 9110)."""
 _OF_ONE_MOMENT: Final = ("ratelimit", "x-ratelimit", "x-rate-limit")
 """What headers begin with that say how often the service may still be asked."""
 _OF_ONE_CALLER: Final = frozenset(["set-cookie", "set-cookie2"])
@@ -105,7 +106,7 @@ def answer_of(
 ) -> HttpAnswer:
     """Return the answer to a request with the headers *asked*."""
     nominated = {one.strip().lower() for one in _listed(headers, "connection")}
-    dropped = _OF_THE_CONNECTION | _OF_ONE_CALLER | nominated
+    dropped = HOP_BY_HOP | _OF_ONE_CALLER | nominated
     kept = tuple(
         (name, value)
         for name, value in headers

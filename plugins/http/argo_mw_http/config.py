@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final, Literal
 
 from attrs import Attribute, field, frozen, validators
 
-from argo_mw.plugin import Duration, Scope, Shown, suggest
+from argo_mw.plugin import Duration, Scope, Secret, Shown, suggest
 from argo_mw_http.patterns import PathPattern
 from argo_mw_http.routes import Place, Routes, place_of
 
@@ -147,12 +147,29 @@ class Route:
 
 
 @frozen
+class ApiTable:
+    """A table ``[plugins.http.apis.NAME]``: a service, for programs that come through a gateway.
+
+    Attributes:
+        url: Its address; by default ``https://`` and the host of its first route, or ``http://``
+            where that is this machine.
+        headers: Headers that are put into each request, such as the service's key.
+        query: Parameters that are put into each query.
+    """
+
+    url: Shown = ""
+    headers: Mapping[str, Secret] = field(factory=dict)
+    query: Mapping[str, Secret] = field(factory=dict)
+
+
+@frozen
 class HttpConfig:
     """The table ``[plugins.http]``.
 
     Attributes:
         routes: The requests that pass the chain: of several that match, the first. All others go
             straight through, and are counted.
+        apis: The services of the routes, by name, for programs that come through a gateway.
         max_bytes: Bytes of an answer's body at most, as it comes over the wire, that are read for
             others to share. A larger one goes to its own caller as it comes, and to nobody else.
         max_validated_bytes: Bytes of answers at most that are remembered to ask whether they have
@@ -160,6 +177,7 @@ class HttpConfig:
     """
 
     routes: tuple[Route, ...] = ()
+    apis: Mapping[str, ApiTable] = field(factory=dict)
     max_bytes: int = field(default=16 * _MEBIBYTE, validator=validators.gt(0))
     max_validated_bytes: int = field(default=64 * _MEBIBYTE, validator=validators.ge(0))
 
@@ -167,7 +185,7 @@ class HttpConfig:
         """Check the routes together.
 
         Raises:
-            ValueError: Two are called alike, or one is never reached.
+            ValueError: Two are called alike, one is never reached, or a service has none.
         """
         _ = self.table
         names: set[str] = set()
@@ -176,6 +194,12 @@ class HttpConfig:
                 msg = f"two routes are called {route.operation!r}; give each a name of its own"
                 raise ValueError(msg)
             names.add(route.operation)
+        for name in self.apis:
+            if name not in self.by_api:
+                msg = f"apis.{name} has no route that names it as its api: " + suggest(
+                    name, self.by_api
+                )
+                raise ValueError(msg)
 
     @cached_property
     def table(self) -> Routes[Route]:
@@ -183,7 +207,7 @@ class HttpConfig:
         return Routes(self.routes)
 
     @property
-    def apis(self) -> dict[str, Sequence[Route]]:
+    def by_api(self) -> Mapping[str, Sequence[Route]]:
         """The routes by the names of their upstreams."""
         found: dict[str, list[Route]] = {}
         for route in self.routes:

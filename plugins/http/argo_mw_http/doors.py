@@ -23,7 +23,7 @@ from argo_mw.plugin import (
 )
 from argo_mw_http.answers import Headers
 from argo_mw_http.config import Route
-from argo_mw_http.exchange import Arrived, Asked, Served, exchange, why_alone
+from argo_mw_http.exchange import NOT_READ, Arrived, Asked, Served, exchange, why_alone
 from argo_mw_http.identity import HttpRequest
 from argo_mw_http.libraries import MAX_REQUEST, Library
 from argo_mw_http.plugin import HttpPlugin
@@ -33,7 +33,6 @@ T = TypeVar("T")
 
 _MAX_THREADS: Final = 10_000
 """More than a process has callers that wait for a synchronous client, each in a thread anyway."""
-_NOT_READ: Final = "its body is long, or of unknown length"
 
 _senders = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="argo-mw:http")
 # The loop's own executor has four threads more than cores, for which all others would wait.
@@ -172,7 +171,7 @@ def _asked(match: Match[Route], read: HttpRequest, library: Library, request: An
     alone = why_alone(match.route, read.method, read.headers)
     length = library.length_of(request)
     if not alone and (length is None or length > MAX_REQUEST):
-        alone = _NOT_READ
+        alone = NOT_READ
     return Asked(match, read, alone, library.patience_of(request))
 
 

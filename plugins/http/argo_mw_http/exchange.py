@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 from uuid import uuid4
 
 from attrs import field, frozen
@@ -42,6 +42,8 @@ _OF_A_PART = (
 )
 """Headers of requests for a part, for a change, or for another protocol."""
 _LIVE = "text/event-stream"
+NOT_READ: Final = "its body is long, or of unknown length"
+"""Why a request is sent for its caller alone whose body is no part of a key."""
 
 _TOGETHER, _ALONE, _APART = range(3)
 """How a request is asked: with others; alone, and its answer is kept; with a key of its own, so

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from argo_mw.plugin import (
     AnyOperation,
     Codecs,
     Context,
+    Endpoint,
     Gauge,
     Upstream,
     hookimpl,
@@ -21,6 +23,9 @@ from argo_mw_http.routes import Match
 from argo_mw_http.upstream import Api
 from argo_mw_http.validated import Validated
 
+if TYPE_CHECKING:
+    from argo_mw_http.relay import Relay
+
 
 class HttpPlugin:
     """The plugin, one for each application.
@@ -33,6 +38,7 @@ class HttpPlugin:
     def __init__(self) -> None:
         self.config = HttpConfig()
         self.passed = Passed()
+        self._relay: Relay | None = None
 
     def match(self, request: HttpRequest) -> Match[Route] | None:
         """Return the route of *request*; without one it is counted as passed."""
@@ -74,8 +80,24 @@ class HttpPlugin:
         """One for each service."""
         validated = Validated(context, config.max_validated_bytes)
         return [
-            Api(name, routes, context, validated).upstream() for name, routes in config.apis.items()
+            Api(name, routes, context, validated).upstream()
+            for name, routes in config.by_api.items()
         ]
+
+    @hookimpl
+    def register_endpoints(self, config: HttpConfig, context: Context) -> Iterable[Endpoint]:
+        """The routes of each service, for programs that come through a gateway."""
+        from argo_mw_http.endpoints import Endpoints
+        from argo_mw_http.relay import Relay
+
+        if self._relay is None:
+            self._relay = Relay()
+
+        async def changed(request: HttpRequest, match: Match[Route]) -> None:
+            if tags := self.changed_by(request, match):
+                await context.invalidate(tags)
+
+        return list(Endpoints(config, context, self._relay, changed))
 
     @hookimpl
     def register_gauges(self) -> Iterable[Gauge]:
@@ -100,9 +122,15 @@ class HttpPlugin:
         self.config = config
 
     @hookimpl
+    async def shutdown(self) -> None:
+        """Close the connections of what came through a gateway."""
+        if self._relay is not None:
+            await self._relay.aclose()
+
+    @hookimpl
     async def diagnose(self, config: HttpConfig) -> Iterable[tuple[str, bool, str]]:
         """Say how many routes each service has."""
         return [
             (f"upstream {name}", True, f"{len(routes)} routes of {routes[0].host}")
-            for name, routes in config.apis.items()
+            for name, routes in config.by_api.items()
         ]

@@ -165,4 +165,4 @@ def test_routes_have_names_of_their_own_without_being_named() -> None:
         "http_data_example_8080_v2_symbol_bars_head",
     ]
     assert expected == [route.operation for route in config.routes]
-    assert ["http_data_example_8080"] == list(config.apis)
+    assert ["http_data_example_8080"] == list(config.by_api)
