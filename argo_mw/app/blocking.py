@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError
 from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, Protocol, Self, TypeVar, Unpack
+from typing import ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
 from argo_mw.app.application import Argo
 from argo_mw.app.caller import Caller, Options
@@ -18,6 +18,13 @@ from argo_mw.app.declaring import Wrapping
 from argo_mw.app.explain import Explained
 from argo_mw.base.errors import ArgoError, Closed
 from argo_mw.config import Settings
+from argo_mw.model.operation import (
+    AnyOperation,
+    Asked,
+    Operation,
+    name_of,
+    named_parameters,
+)
 from argo_mw.model.outcome import Outcome
 from argo_mw.registry import BrokenPlugin
 
@@ -39,16 +46,32 @@ class BlockingCaller:
     _caller: Caller
     _run: Run
 
-    def call(self, operation: str, /, **parameters: object) -> object:
+    @overload
+    def call(
+        self, operation: Operation[P, R], /, *arguments: P.args, **parameters: P.kwargs
+    ) -> R: ...
+    @overload
+    def call(self, operation: str, /, **parameters: object) -> object: ...
+    def call(self, operation: Asked, /, *arguments: object, **parameters: object) -> object:
         """See :meth:`argo_mw.Argo.call`."""
-        return self._run(self._caller.call(operation, **parameters))
+        if arguments:
+            parameters = dict(named_parameters(operation, arguments, parameters))
+        return self._run(self._caller.call(name_of(operation), **parameters))
 
-    def outcome(self, operation: str, /, **parameters: object) -> Outcome:
+    @overload
+    def outcome(
+        self, operation: Operation[P, R], /, *arguments: P.args, **parameters: P.kwargs
+    ) -> Outcome: ...
+    @overload
+    def outcome(self, operation: str, /, **parameters: object) -> Outcome: ...
+    def outcome(self, operation: Asked, /, *arguments: object, **parameters: object) -> Outcome:
         """See :meth:`argo_mw.Argo.outcome`."""
-        return self._run(self._caller.outcome(operation, **parameters))
+        if arguments:
+            parameters = dict(named_parameters(operation, arguments, parameters))
+        return self._run(self._caller.outcome(name_of(operation), **parameters))
 
     def map(
-        self, operation: str, subjects: Iterable[str], /, **parameters: object
+        self, operation: str | AnyOperation, subjects: Iterable[str], /, **parameters: object
     ) -> dict[str, Outcome | Exception]:
         """See :meth:`argo_mw.Argo.map`."""
         return self._run(self._caller.map(operation, subjects, **parameters))

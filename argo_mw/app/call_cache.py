@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias
 from argo_mw.base.errors import Closed
 from argo_mw.chain.compose import Chain
 from argo_mw.model.call import Call, make_call
-from argo_mw.model.operation import Parameters
+from argo_mw.model.operation import Asked, Parameters, name_of
 
 _SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 _MAX_CALLS = 4096
@@ -25,7 +25,7 @@ ChainedCall: TypeAlias = tuple[Call, Chain]
 class Calls(Protocol):
     """Where callers get their calls."""
 
-    def get(self, operation: str, tenant: str, parameters: Parameters) -> ChainedCall:
+    def get(self, operation: Asked, tenant: str, parameters: Parameters) -> ChainedCall:
         """Return the call for *operation* with *parameters*, and its chain."""
 
 
@@ -37,7 +37,7 @@ def not_open() -> Closed:
 class _NoCalls:
     """The calls of an application that is not open."""
 
-    def get(self, operation: str, tenant: str, parameters: Parameters) -> ChainedCall:
+    def get(self, operation: Asked, tenant: str, parameters: Parameters) -> ChainedCall:
         raise not_open()
 
 
@@ -54,7 +54,7 @@ class CallCache:
         self._unknown = unknown
         self._calls: dict[tuple[object, ...], ChainedCall] = {}
 
-    def get(self, operation: str, tenant: str, parameters: Parameters) -> ChainedCall:
+    def get(self, operation: Asked, tenant: str, parameters: Parameters) -> ChainedCall:
         """Return the call for *operation* with *parameters*, and the chain that it goes through.
 
         Raises:
@@ -77,10 +77,11 @@ class CallCache:
             self._calls[arguments] = made
         return made
 
-    def _make(self, operation: str, tenant: str, parameters: Parameters) -> ChainedCall:
-        chain = self._chains.get(operation)
+    def _make(self, operation: Asked, tenant: str, parameters: Parameters) -> ChainedCall:
+        name = name_of(operation)
+        chain = self._chains.get(name)
         if chain is None:
-            raise self._unknown(operation)
+            raise self._unknown(name)
         return make_call(chain.operation, parameters, tenant=tenant), chain
 
 

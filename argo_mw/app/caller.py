@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
-from typing import SupportsFloat, TypedDict
+from typing import ParamSpec, SupportsFloat, TypedDict, TypeVar, overload
 
 from argo_mw.app.engine import Engine
 from argo_mw.base.durations import seconds
 from argo_mw.base.errors import BadParameter
 from argo_mw.base.printable import brief
 from argo_mw.model.call import check_tenant
-from argo_mw.model.operation import Parameters
+from argo_mw.model.operation import (
+    AnyOperation,
+    Asked,
+    Operation,
+    Parameters,
+    name_of,
+    named_parameters,
+)
 from argo_mw.model.outcome import Outcome
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Options(TypedDict, total=False):
@@ -43,8 +53,17 @@ class Caller:
     _timeout: float | None = None
     _changes: Mapping[str, object] | None = None
 
-    async def call(self, operation: str, /, **parameters: object) -> object:
+    @overload
+    async def call(
+        self, operation: Operation[P, R], /, *arguments: P.args, **parameters: P.kwargs
+    ) -> R: ...
+    @overload
+    async def call(self, operation: str, /, **parameters: object) -> object: ...
+    async def call(self, operation: Asked, /, *arguments: object, **parameters: object) -> object:
         """Return the answer to *operation* with *parameters*.
+
+        An operation is named, or given as it was declared: a type checker then knows its
+        parameters and the type of its answer.
 
         Raises:
             UnknownOperation: No installed plugin offers it.
@@ -57,6 +76,8 @@ class Caller:
             AllUpstreamsFailed: Every upstream failed; ``causes`` holds an error for each.
         """
         # The path of a memory hit: inlined, since one more frame is a tenth of its time.
+        if arguments:
+            parameters = dict(named_parameters(operation, arguments, parameters))
         call, chain = self._engine.calls.get(operation, self._tenant, parameters)
         if chain.private:
             call = self._engine.attributed(call, parameters, named=self._names_tenant)
@@ -72,12 +93,22 @@ class Caller:
         timeout = self._timeout or call.operation.timeout
         return (await self._engine.run(call, variant, timeout, looks)).value
 
-    async def outcome(self, operation: str, /, **parameters: object) -> Outcome:
+    @overload
+    async def outcome(
+        self, operation: Operation[P, R], /, *arguments: P.args, **parameters: P.kwargs
+    ) -> Outcome: ...
+    @overload
+    async def outcome(self, operation: str, /, **parameters: object) -> Outcome: ...
+    async def outcome(
+        self, operation: Asked, /, *arguments: object, **parameters: object
+    ) -> Outcome:
         """Return the outcome of *operation* with *parameters*, raising what :meth:`call` raises."""
+        if arguments:
+            parameters = dict(named_parameters(operation, arguments, parameters))
         return await self._ask(operation, parameters)
 
     async def map(
-        self, operation: str, subjects: Iterable[str], /, **parameters: object
+        self, operation: str | AnyOperation, subjects: Iterable[str], /, **parameters: object
     ) -> dict[str, Outcome | Exception]:
         """Return the outcome or the error of *operation* for each of *subjects*.
 
@@ -89,10 +120,9 @@ class Caller:
             BadParameter: The operation is about no subject, or *subjects* is a text.
             ScopeConflict: As for :meth:`call`.
         """
-        self._engine.check_asked(operation)
-        return await self._engine.map(
-            operation, subjects, parameters, lambda one: self._ask(operation, one)
-        )
+        name = name_of(operation)
+        self._engine.check_asked(name)
+        return await self._engine.map(name, subjects, parameters, lambda one: self._ask(name, one))
 
     def options(
         self,
@@ -158,7 +188,7 @@ class Caller:
         other._changes = changes or None
         return other
 
-    async def _ask(self, operation: str, parameters: Parameters) -> Outcome:
+    async def _ask(self, operation: Asked, parameters: Parameters) -> Outcome:
         call, chain = self._engine.calls.get(operation, self._tenant, parameters)
         if chain.private:
             call = self._engine.attributed(call, parameters, named=self._names_tenant)

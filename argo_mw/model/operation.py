@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
 from attrs import field, frozen, validators
@@ -169,6 +169,23 @@ class Operation(Generic[P, R_co]):
             return {n: v for n, v in parameters.items() if n not in self.ignore}
         return parameters
 
+    def named(self, arguments: Sequence[object], parameters: Parameters) -> Parameters:
+        """Return *parameters* with the positional *arguments* among them, by their names.
+
+        Raises:
+            BadParameter: There are more than the signature has places for, or one is given twice.
+        """
+        known = self.signature.parameters.values()
+        places = [one.name for one in known if one.kind is one.POSITIONAL_OR_KEYWORD]
+        if len(arguments) > len(places):
+            msg = f"{self.name}{self.signature} takes {len(places)} arguments without a name"
+            raise BadParameter(f"{msg}, got {len(arguments)}: name the others")
+        given = dict(zip(places, arguments, strict=False))
+        for name in given.keys() & parameters.keys():
+            msg = f"{self.name}{self.signature} got {name!r} twice, by its place and by its name"
+            raise BadParameter(msg)
+        return {**given, **parameters}
+
     def _unknown(self, name: str) -> BadParameter:
         hint = suggest(name, self.signature.parameters)
         return BadParameter(f"{self.name}{self.signature} has no parameter {brief(name)}: {hint}")
@@ -177,7 +194,29 @@ class Operation(Generic[P, R_co]):
 AnyOperation: TypeAlias = Operation[..., object]
 """An operation of any parameters and any answer."""
 
+Asked: TypeAlias = str | AnyOperation
+"""What callers name an operation by: its name, or its declaration, which types the answer."""
+
 _REST = inspect.Parameter.VAR_KEYWORD
+
+
+def name_of(asked: Asked) -> str:
+    """Return the name of the operation that is *asked*."""
+    return asked if isinstance(asked, str) else asked.name
+
+
+def named_parameters(
+    asked: Asked, arguments: Sequence[object], parameters: Parameters
+) -> Parameters:
+    """Return *parameters* with the positional *arguments* among them.
+
+    Raises:
+        BadParameter: The declaration does not say what they are, or there is none.
+    """
+    if isinstance(asked, str):
+        msg = f"{brief(asked)} is asked with {brief(arguments[0])}: give parameters by name"
+        raise BadParameter(msg)
+    return asked.named(arguments, parameters)
 
 
 def scope_of(names: Iterable[str], operations: Mapping[str, AnyOperation]) -> Scope:

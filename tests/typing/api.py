@@ -62,6 +62,14 @@ async def program() -> None:
     async with Argo.open({"argo": {"tenant": "acme"}}, clock=FakeClock()) as argo:
         assert_type(argo, Argo)
         assert_type(await argo.call("forecast", city="Oslo"), object)
+        assert_type(await argo.call(forecast, city="Oslo"), Sequence[float])
+        assert_type(await argo.call(forecast, "Oslo", days=2), Sequence[float])
+        assert_type(await argo.call(now), float)
+        await argo.call(forecast, town="Oslo")  # type: ignore[call-overload]
+        await argo.call(now, "Oslo")  # type: ignore[call-overload]
+        assert_type(await argo.options(timeout=1.0).call(now), float)
+        assert_type(await argo.outcome(forecast, "Oslo"), Outcome)
+        assert_type(await argo.map(forecast, ["Oslo"], days=5), dict[str, Outcome | Exception])
         assert_type(await argo.outcome("forecast", city="Oslo"), Outcome)
         assert_type(await argo.map("forecast", ["Oslo"], days=5), dict[str, Outcome | Exception])
         assert_type(argo.options(timeout=1.0, max_age=5.0), Caller)
@@ -77,6 +85,8 @@ async def program() -> None:
 def script() -> None:
     with BlockingArgo() as argo:
         assert_type(argo.outcome("forecast", city="Oslo"), Outcome)
+        assert_type(argo.call(forecast, "Oslo"), Sequence[float])
+        assert_type(argo.call("forecast", city="Oslo"), object)
 
 
 def values(call: Call, outcome: Outcome) -> None:

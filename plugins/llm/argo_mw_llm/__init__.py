@@ -4,6 +4,7 @@ from argo_mw_llm.answers import Completion, Embedding, Opinion, RawResponse, Too
 from argo_mw_llm.config import Budget, LlmConfig
 from argo_mw_llm.dropin import chain, transport
 from argo_mw_llm.instrument import instrument
+from argo_mw_llm.operations import complete
 from argo_mw_llm.plugin import LlmPlugin
 from argo_mw_llm.profiles import Errors, ProviderTable
 from argo_mw_llm.streams import AnswerStream
@@ -22,6 +23,7 @@ __all__ = [
     "ToolCall",
     "Usage",
     "chain",
+    "complete",
     "instrument",
     "transport",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 
+from attrs import evolve
+
 from argo_mw.plugin import AnyOperation, BadParameter, operation
 from argo_mw_llm.answers import Completion, Embedding, Malformed, Opinion
 from argo_mw_llm.config import LlmConfig
@@ -23,6 +25,35 @@ _LIFETIMES = ("", "5m", "1h")
 _COMPLETE_TIMEOUT = 120.0
 _EXCHANGE_TIMEOUT = 3600.0
 """Longer than the SDKs wait by default: a deadline is up to them."""
+
+
+@operation(
+    kind="llm",
+    data_type="ai_reasoning",
+    subject="",
+    timeout=_COMPLETE_TIMEOUT,
+)
+def complete(
+    messages: object,
+    *,
+    model: str = "",
+    system: str = "",
+    tools: Sequence[JSON] = (),
+    tool_choice: str = "",
+    schema: JSON | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    max_tokens: int = 0,
+    thinking: bool | None = None,
+    epoch: str = "",
+    prompt_cache_ttl: str = "",
+    stream: bool = False,
+    keep_tool_calls: bool = False,
+    models: str = "",
+    sample: str | int = "",
+) -> Completion:
+    """A language model's answer to a conversation."""
+    raise NotImplementedError
 
 
 def operations(config: LlmConfig) -> list[AnyOperation]:
@@ -58,37 +89,6 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         given["news"] = _sequence("news", given["news"])
         given["models"] = given["models"] or defaults
         return given
-
-    @operation(
-        kind="llm",
-        data_type="ai_reasoning",
-        subject="",
-        accept=no_completion,
-        normalize=complete_form,
-        timeout=_COMPLETE_TIMEOUT,
-        distance=completions_apart,
-    )
-    def complete(
-        messages: object,
-        *,
-        model: str = "",
-        system: str = "",
-        tools: Sequence[JSON] = (),
-        tool_choice: str = "",
-        schema: JSON | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        max_tokens: int = 0,
-        thinking: bool | None = None,
-        epoch: str = "",
-        prompt_cache_ttl: str = "",
-        stream: bool = False,
-        keep_tool_calls: bool = False,
-        models: str = "",
-        sample: str | int = "",
-    ) -> Completion:
-        """A language model's answer to a conversation."""
-        raise NotImplementedError
 
     opinions = [
         operation(
@@ -127,7 +127,10 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
         )(_exchange)
         for name in config.profiles
     ]
-    return [complete, _embedding(config), *opinions, *voices, *exchanges]
+    completes = evolve(
+        complete, accept=no_completion, normalize=complete_form, distance=completions_apart
+    )
+    return [completes, _embedding(config), *opinions, *voices, *exchanges]
 
 
 def _embedding(config: LlmConfig) -> AnyOperation:

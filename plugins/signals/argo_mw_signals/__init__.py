@@ -4,6 +4,7 @@ from argo_mw_signals.config import SignalsConfig
 from argo_mw_signals.consensus import Consensus, agree
 from argo_mw_signals.errors import SignalsError, UnknownSignal
 from argo_mw_signals.history import RecordedSignals, close_signal, recorded_signals
+from argo_mw_signals.operations import signal
 from argo_mw_signals.plugin import SignalsPlugin
 from argo_mw_signals.queries import SignalFilter
 from argo_mw_signals.recorded import RecordedSignal, RecordedVote
@@ -30,4 +31,5 @@ __all__ = [
     "agree",
     "close_signal",
     "recorded_signals",
+    "signal",
 ]
