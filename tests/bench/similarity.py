@@ -6,7 +6,8 @@ shipped but for its time limits. A pair that differs counts as a false hit when 
 served; hits of pairs that are the same are the mean of both orders. Pairs of equal texts, and those
 that are never looked up because they depend on the moment or are too long, are counted apart.
 
-The policy ``judged`` asks a judge that knows the labels, but for one verdict in a hundred.
+The policies ``judged`` and ``verified`` ask a judge that knows the labels, but for one verdict in a
+hundred; ``verified`` also compares answers exactly.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.bench.similarity_stage.desk import Memo
 from tests.bench.similarity_stage.opinions import templated
 from tests.bench.similarity_stage.pairs import POLICIES, mixed, pair_figures
 from tests.bench.similarity_stage.timing import embedding, engines_at_hand, searching, throughput
+from tests.bench.similarity_stage.verified import verified
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +41,9 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
     figures: dict[str, object] = {}
     figures |= await pair_figures(cases, memo)
     figures["hit_mixed"] = {policy: await mixed(cases, memo, policy) for policy in POLICIES}
+    figures["verified"] = compared = await verified(cases, memo)
+    best = compared["judge_5"]["hits_all_files"]
+    figures["verified_hits_beside_guarded"] = round(best / max(figures["hits"]["guarded"], 1), 4)
     prices = args.prices or args.data.parent / "prices"
     if prices.is_dir():
         figures["templated"] = await templated(prices, ("price", "rsi"))

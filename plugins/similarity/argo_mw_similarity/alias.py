@@ -20,12 +20,14 @@ class Alias:
         text: The prompt that was asked, as sent.
         answer: The number of the answer that it was compared with.
         same: Whether the answer serves the prompt. Where it does not, no judge is asked again.
+        score: The cosine of the two prompts.
     """
 
     number: int
     text: str
     answer: int
     same: bool
+    score: float = 1.0
 
 
 def pack(alias: Alias, codecs: Codecs, key: str) -> bytes:
@@ -35,6 +37,7 @@ def pack(alias: Alias, codecs: Codecs, key: str) -> bytes:
         "alias_of": alias.answer,
         "text": alias.text,
         "same": alias.same,
+        "score": alias.score,
     }
     return codecs.encode(record, key)
 
@@ -46,4 +49,5 @@ def alias_in(record: Mapping[str, object], number: int) -> Alias | None:
     if not whole or record.get("form") != FORM:
         return None
     assert isinstance(answer, int)
-    return Alias(number, str(text), answer, bool(same))
+    score = record.get("score")
+    return Alias(number, str(text), answer, bool(same), score if isinstance(score, float) else 1.0)

@@ -13,7 +13,7 @@ from argo_mw.plugin import Argo, config_of, context_of
 from argo_mw_similarity.answer_store import AnswerStore
 from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.config import SimilarityConfig
-from argo_mw_similarity.factory import JUDGED
+from argo_mw_similarity.factory import JUDGED, VERIFIED
 from argo_mw_similarity.policy import SOFT
 from argo_mw_similarity.same_question import NAME as SAME_QUESTION
 from argo_mw_similarity.same_question import verdict_in
@@ -41,6 +41,8 @@ async def try_(argo: Argo, a: str, b: str, policy: str, ask: bool, as_json: bool
     trial = await tried(config, context_of(argo), a, b)
     may_ask = trial.undecided and config.policy == JUDGED
     verdict = "serve" if trial.serve else "ask the judge" if may_ask else "ask the model"
+    if config.policy == VERIFIED and trial.score is not None and (trial.serve or trial.undecided):
+        verdict = "serve, once such prompts have been served right"
     judge = ""
     if may_ask and ask:
         same = verdict_in(await argo.call(SAME_QUESTION, known=a, asked=b))

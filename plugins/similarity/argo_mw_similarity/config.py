@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from attrs import field, frozen, validators
 
@@ -22,9 +23,10 @@ class SimilarityConfig:
     """The table ``[plugins.similarity]``.
 
     Attributes:
-        policy: ``guarded``, ``judged``, ``threshold``, or the name of one that a plugin registers.
+        policy: ``guarded``, ``judged``, ``verified``, ``threshold``, or the name of one that a
+            plugin registers.
         threshold: The cosine from which the policy ``threshold`` serves.
-        floor: The cosine below which the policies ``guarded`` and ``judged`` serve nothing.
+        floor: The cosine below which all of these but ``threshold`` serve nothing.
         embedder: ``auto`` takes the first that is installed of ``onnx`` and
             ``sentence-transformers``; ``none`` does without; or one that a plugin registers.
         model: A path to the embedder's model; by default that of its package.
@@ -43,6 +45,16 @@ class SimilarityConfig:
         judge_cost_share: What asking the judge may cost, as a share of what the known answer cost.
         judge_time_share: How long the judge may take, as a share of what the known answer took.
         max_judged: Known answers that the judge is asked about for one prompt.
+        max_error: The share of wrong answers, among those that the policy ``verified`` serves, that
+            it may expect.
+        compare: How it finds out whether a known answer would have done, where the texts of the
+            two are not the same: the ``judge`` says whether the prompts ask the same, or the
+            comparison is ``exact``, so that the known one was wrong.
+        judge_error: The share of the judge's verdicts that are wrong, as far as that was measured;
+            with ``verified``, *max_error* must not be less than it.
+        check_share: The share of served answers that are checked in the background by asking the
+            model all the same, under any policy; the policy ``verified`` checks one in a hundred
+            at least.
     """
 
     policy: str = "guarded"
@@ -63,3 +75,22 @@ class SimilarityConfig:
     judge_cost_share: float = field(default=0.05, validator=[validators.ge(0), validators.le(1)])
     judge_time_share: float = field(default=0.5, validator=[validators.gt(0), validators.le(1)])
     max_judged: int = field(default=1, validator=[validators.ge(1), validators.le(10)])
+    max_error: float = field(default=0.02, validator=[validators.gt(0), validators.lt(1)])
+    compare: Literal["judge", "exact"] = "judge"
+    judge_error: float = field(default=0.01, validator=[validators.ge(0), validators.lt(1)])
+    check_share: float = field(default=0.0, validator=[validators.ge(0), validators.le(1)])
+
+    def __attrs_post_init__(self) -> None:
+        """Check that the bound of the policy ``verified`` can be kept.
+
+        Raises:
+            ValueError: The judge by whom answers are compared is wrong more often than that.
+        """
+        by_judge = self.policy == "verified" and self.compare == "judge"
+        if by_judge and self.max_error < self.judge_error:
+            msg = (
+                f"max_error is {self.max_error}, less than judge_error, {self.judge_error}: by "
+                "verdicts that are wrong so often it cannot be kept; allow for it, or set "
+                "compare = 'exact'"
+            )
+            raise ValueError(msg)

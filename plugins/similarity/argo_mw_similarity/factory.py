@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 JUDGED = "judged"
 """The policy that asks a judge about what ``guarded`` leaves undecided."""
+VERIFIED = "verified"
+"""The policy that asks the model anyway until it knows how often an answer serves."""
 
 
 def policy_of(config: SimilarityConfig, lexicon: Lexicon, others: Mapping[str, Policy]) -> Policy:
@@ -28,6 +30,7 @@ def policy_of(config: SimilarityConfig, lexicon: Lexicon, others: Mapping[str, P
     own: dict[str, Policy] = {
         "guarded": Guarded(lexicon, floor=config.floor),
         JUDGED: Guarded(lexicon, floor=config.floor, name=JUDGED),
+        VERIFIED: Guarded(lexicon, floor=config.floor, name=VERIFIED),
         "threshold": Threshold(config.threshold),
     }
     return _named("policy", config.policy, {**others, **own})

@@ -37,7 +37,8 @@ class Match:
         vector: The prompt's vector, if it was needed.
         reasons: What speaks against the nearest prompt, as ``name: reason``.
         undecided: The answers that a judge may be asked about, with their scores, best first.
-        alias: The number of the judge's verdict by which the answer serves, or 0.
+        alias: The number of the kept verdict by which the answer serves, or 0.
+        judged: Whether a judge was asked whether it serves.
     """
 
     answer: KnownAnswer | None = None
@@ -47,6 +48,12 @@ class Match:
     reasons: tuple[str, ...] = ()
     undecided: tuple[tuple[KnownAnswer, float], ...] = ()
     alias: int = 0
+    judged: bool = False
+
+    @property
+    def by_judge(self) -> bool:
+        """Whether the answer serves by a judge's word."""
+        return self.alias != 0 or self.judged
 
     @property
     def vetoes(self) -> Sequence[str]:
@@ -78,7 +85,7 @@ class Finder:
             return _by_slots(prompt, index)
         answer, alias = index.by_text(prompt.text)
         if answer is not None:
-            why = "the same text" if alias is None else "an earlier verdict of the judge"
+            why = "the same text" if alias is None else "an earlier verdict"
             return Match(answer, 1.0, why, alias=0 if alias is None else alias.number)
         if prompt.only_exact:
             return Match()

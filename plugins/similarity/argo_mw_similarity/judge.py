@@ -29,6 +29,7 @@ from argo_mw_similarity.same_question import NAME, verdict_in
 from argo_mw_similarity.stats import NANO, Stats
 
 _LAYER = "similarity"
+SAID_SAME = "the judge says the same"
 _PAUSE = 30.0
 """Seconds for which a judge that is away is not asked."""
 _MEMORY = 60.0
@@ -44,11 +45,13 @@ class Verdict:
     Attributes:
         same: Whether it said that the prompts ask the same.
         why: What it said, in a few words.
+        given: Whether it said anything of the form that it was asked for.
         cost: What asking it cost.
     """
 
     same: bool
     why: str
+    given: bool = False
     cost: Cost = NO_COST
 
 
@@ -190,6 +193,6 @@ class Judge:
 def _verdict(outcome: Outcome) -> Verdict:
     same = verdict_in(outcome.value)
     if same is None:
-        return Verdict(False, "the judge gave no verdict", outcome.cost)
-    why = "the judge says the same" if same else "the judge says another"
-    return Verdict(same, why, outcome.cost)
+        return Verdict(False, "the judge gave no verdict", cost=outcome.cost)
+    why = SAID_SAME if same else "the judge says another"
+    return Verdict(same, why, given=True, cost=outcome.cost)

@@ -16,7 +16,6 @@ from argo_mw.plugin import (
     Call,
     ConfigError,
     Context,
-    Cost,
     Next,
     Note,
     NotShareable,
@@ -24,7 +23,6 @@ from argo_mw.plugin import (
 )
 from argo_mw.store import Freshness, TagSnapshot, snapshot
 from argo_mw_similarity.admission import inadmissible, refusals
-from argo_mw_similarity.alias import Alias
 from argo_mw_similarity.answer_store import AnswerStore
 from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.config import SimilarityConfig
@@ -32,14 +30,15 @@ from argo_mw_similarity.embedders import Vectors
 from argo_mw_similarity.embedding_batcher import EmbeddingBatcher
 from argo_mw_similarity.factory import JUDGED, policy_of
 from argo_mw_similarity.finder import Finder, Match
-from argo_mw_similarity.judge import Judge
 from argo_mw_similarity.known_answer import KnownAnswer, without_value
 from argo_mw_similarity.lexicon import Lexicon, word_class
 from argo_mw_similarity.lexicon import load as load_lexicon
+from argo_mw_similarity.opinions import opinions_of
 from argo_mw_similarity.policy import Policy
 from argo_mw_similarity.prompt import Prompt, Prompts
 from argo_mw_similarity.reading import read
 from argo_mw_similarity.same_question import is_asked_for
+from argo_mw_similarity.second_opinion import Decision
 from argo_mw_similarity.slots import Tolerance
 from argo_mw_similarity.stats import NANO, Stats
 
@@ -51,7 +50,6 @@ _OWN_TAGS = frozenset({"layer:similarity"})
 
 _MAX_READINGS = 4096
 _MAX_AUDITS_UNDER_WAY = 64
-_LEAST_TTL = 1.0
 _NO_EMBEDDER = (
     "no embedder is installed: only equal texts and slots are found; "
     "pip install 'argo-mw-similarity[onnx]'"
@@ -91,7 +89,9 @@ class Similarity:
         )
         self._finder = Finder(self._embed, self._is_dead, config.max_candidates)
         self._stats = Stats(context)
-        self._judge = Judge(config, context, self._stats) if config.policy == JUDGED else None
+        self._second, self._checker = opinions_of(
+            config, context, self._stats, self._store, self._may_serve
+        )
         self._audit = Audit(context, max_hits=config.max_audited)
         self._audits = 0
         self._refusals = refusals(*self._directories)
@@ -102,11 +102,13 @@ class Similarity:
         Without lexicon or model only equal texts and slots are found, which is reported.
 
         Raises:
-            ConfigError: There is no policy of the configured name.
+            ConfigError: There is no policy of the configured name, or it cannot keep its bound.
         """
         try:
             await self._load()
             await self._store.open()
+            if self._second is not None:
+                await self._second.open()
         except BaseException:
             await self.close()
             raise
@@ -116,6 +118,8 @@ class Similarity:
         batcher, self._batcher = self._batcher, None
         if batcher is not None:
             await batcher.close()
+        if self._second is not None:
+            await self._second.close()
         await self._stats.close()
         await self._store.close()
 
@@ -152,16 +156,18 @@ class Similarity:
             return await call_next(call)
         if prompt.momentary:
             return _noted(await call_next(call), "not looked up: the answer depends on the moment")
-        match, spent = Match(why="not looked up: a refresh"), NO_COST
+        decision = Decision(Match(why="not looked up: a refresh"))
         if not call.refresh:
-            match = await self._find(prompt)
-            if match.answer is None and match.undecided and self._judge is not None:
-                match, spent = await self._decide(self._judge, match, prompt, call)
-            if match.answer is not None and await self._may_serve(match.answer, call):
-                return self._serve(match.answer, match, prompt, call, spent)
+            decision = await self._decide(prompt, call)
+            answer = decision.match.answer
+            if answer is not None and await self._may_serve(answer, call):
+                return self._serve(answer, decision, prompt, call)
+        match, spent = decision.match, decision.spent
         self._refuse(match, call)
         tag_snapshot = await self._context.tag_versions.load(call.tags | _OWN_TAGS)
         outcome = await call_next(call)
+        if self._second is not None and decision.candidate is not None:
+            spent += await self._second.learn(decision.candidate, prompt, call, outcome)
         await self._keep(call, prompt, outcome, match.vector, tag_snapshot)
         if spent is not NO_COST:
             outcome = outcome.evolve(cost=outcome.cost + spent)
@@ -189,8 +195,8 @@ class Similarity:
         match = await self._find(prompt)
         if match.answer is None:
             why = match.why or "no known answer is near"
-            judged = " and might ask the judge" if match.undecided and self._judge else ""
-            return f"would ask the model{judged}: {why}"
+            doubt = match.undecided and self._config.policy == JUDGED
+            return f"would ask the model{' and might ask the judge' if doubt else ''}: {why}"
         if not await self._may_serve(match.answer, call, self._looks_fresh):
             return f"would ask the model: the answer known by {match.why} is out of date"
         return f"would serve a known answer, by {match.why} at {match.score:.3f}"
@@ -201,6 +207,8 @@ class Similarity:
         if prompt is None or prompt.momentary:
             return
         match = Match() if call.refresh else await self._find(prompt)
+        if self._second is not None:
+            match = await self._second.shadow(match, prompt, call, outcome)
         answer = match.answer
         if answer is not None and not await self._may_serve(answer, call):
             answer = None
@@ -218,31 +226,11 @@ class Similarity:
     async def _find(self, prompt: Prompt) -> Match:
         return await self._finder.find(prompt, await self._store.scope(prompt.scope))
 
-    async def _decide(
-        self, judge: Judge, match: Match, prompt: Prompt, call: Call
-    ) -> tuple[Match, Cost]:
-        """Return what *match* is by the judge's word, and what asking it cost."""
-        why, spent = "", NO_COST
-        for answer, score in match.undecided[: self._config.max_judged]:
-            if not await self._may_serve(answer, call):
-                continue
-            why = judge.objection(call, answer)
-            if why:
-                self._context.announce(NAME, "not judged", call, why)
-                break
-            verdict = await judge.ask(call, answer, prompt.text)
-            why, spent = verdict.why, spent + verdict.cost
-            self._context.announce(NAME, "judged", call, why)
-            if verdict.same:
-                alias = await self._learn(prompt, answer) if call.store else 0
-                return Match(answer, score, why, match.vector, alias=alias), spent
-        return (evolve(match, why=f"{match.why}; {why}") if why else match), spent
-
-    async def _learn(self, prompt: Prompt, answer: KnownAnswer) -> int:
-        """Keep that *answer* serves *prompt* for as long as it is served; return the number."""
-        left = max(answer.expires_at - self._context.clock.time(), _LEAST_TTL)
-        alias = Alias(0, prompt.text, answer.number, same=True)
-        return (await self._store.learn(prompt.scope, alias, ttl=left)).number
+    async def _decide(self, prompt: Prompt, call: Call) -> Decision:
+        match = await self._find(prompt)
+        if self._second is None:
+            return Decision(match)
+        return await self._second.decide(match, prompt, call)
 
     def _refuse(self, match: Match, call: Call) -> None:
         """Announce that nothing serves *call*, and what speaks against the nearest prompt."""
@@ -287,8 +275,9 @@ class Similarity:
         return await (is_fresh or self._is_fresh)(answer.tag_snapshot)
 
     def _serve(
-        self, answer: KnownAnswer, match: Match, prompt: Prompt, call: Call, spent: Cost
+        self, answer: KnownAnswer, decision: Decision, prompt: Prompt, call: Call
     ) -> Outcome:
+        match, spent = decision.match, decision.spent
         self._context.announce(NAME, "hit", call, match.why)
         self._stats.count(f"served:{match.why}")
         self._stats.count("saved:nano_usd", round((answer.usd or 0.0) * NANO))
@@ -297,6 +286,7 @@ class Similarity:
             recording = self._record(answer, match, prompt)
             task = self._context.tasks.spawn("similarity-audit", recording, context=copy_context())
             task.add_done_callback(self._recorded)
+        self._checker.served(answer, decision, prompt, call)
         score = "" if match.score == 1.0 else f" at {match.score:.3f}"
         outcome = answer.serve().shaped_by(NAME, f"served by {match.why}{score}")
         return outcome if spent is NO_COST else outcome.evolve(cost=spent)

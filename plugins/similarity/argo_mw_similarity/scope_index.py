@@ -29,6 +29,7 @@ class ScopeIndex:
         self._answers: dict[int, KnownAnswer] = {}
         self._aliases: dict[int, Alias] = {}
         self._verdicts: dict[tuple[str, int], int] = {}
+        self._pairs: dict[int, set[int]] = {}
         self._by_text: dict[str, int] = {}
         self._index = VectorIndex()
         self._slots = SlotIndex()
@@ -62,6 +63,7 @@ class ScopeIndex:
         text = normal(alias.text)
         self._aliases[alias.number] = alias
         self._verdicts[text, alias.answer] = alias.number
+        self._pairs.setdefault(alias.answer, set()).add(alias.number)
         if alias.same:
             self._by_text[text] = alias.number
         gone = []
@@ -74,7 +76,12 @@ class ScopeIndex:
         """Remove the answer or the alias *number*, if it is here."""
         if (alias := self._aliases.pop(number, None)) is not None:
             text = normal(alias.text)
-            self._verdicts.pop((text, alias.answer), None)
+            if self._verdicts.get((text, alias.answer)) == number:
+                del self._verdicts[text, alias.answer]
+            pairs = self._pairs[alias.answer]
+            pairs.discard(number)
+            if not pairs:
+                del self._pairs[alias.answer]
             if self._by_text.get(text) == number:
                 del self._by_text[text]
             return
@@ -105,6 +112,11 @@ class ScopeIndex:
         """Return whether the answer *number* serves *text*; ``None`` if nothing was said of it."""
         known = self._verdicts.get((normal(text), number))
         return None if known is None else self._aliases[known].same
+
+    def pairs(self, number: int) -> list[tuple[float, bool]]:
+        """Return the scores of prompts that answer *number* was judged for, and the verdicts."""
+        aliases = (self._aliases[one] for one in self._pairs.get(number, ()))
+        return [(alias.score, alias.same) for alias in aliases]
 
     def by_slots(
         self, slots: Mapping[str, object], tolerances: Mapping[str, Tolerance]

@@ -177,6 +177,12 @@ def test_try_says_when_the_judge_would_be_asked_and_asks_it_on_demand(judged: Pa
     assert "verdict  serve" in asked
 
 
+def test_try_says_that_a_verified_answer_has_to_prove_itself(judged: Path) -> None:
+    for b in (B, "How do I price bonds?"):
+        printed = json.loads(_run(judged, "try", A, b, "--policy", "verified", "--json").stdout)
+        assert "serve, once such prompts have been served right" == printed["verdict"]
+
+
 def test_try_never_asks_the_judge_about_a_hard_veto(judged: Path) -> None:
     result = _run(judged, "try", "Should I buy gold?", "Should I sell gold?", "--ask").stdout
     assert "veto     directions" in result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -9,6 +10,8 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from argo_mw import Argo
+from argo_mw.plugin import context_of
 from argo_mw.testing import FakeClock
 from argo_mw_similarity import Guarded, lexicon, read
 from tests.bench.similarity_stage.cases import Case, apart, classes, share, wilson
@@ -66,6 +69,7 @@ async def pair_figures(cases: Sequence[Case], memo: Memo) -> dict[str, object]:
         "false_hit_worst": {p: by_file(run, _worst) for p, run in runs.items()},
         "hit": {p: by_file(run, hit_share) for p, run in runs.items()},
         "hit_all_files": {p: hit_share(run) for p, run in runs.items()},
+        "hits": {p: sum(one.hits for one in run if one.case.same) for p, run in runs.items()},
         "wrong_of_served": {p: wrong_of_served(run) for p, run in runs.items()},
         "judge": _judge_figures(asked, runs["judged"]),
         "vetoed_but_served": await _vetoed_but_served(telling, memo),
@@ -73,10 +77,14 @@ async def pair_figures(cases: Sequence[Case], memo: Memo) -> dict[str, object]:
 
 
 async def ask_pairs(
-    cases: Sequence[Case], memo: Memo, judges: Judges, **config: object
+    cases: Sequence[Case],
+    memo: Memo,
+    judges: Judges,
+    answers: Callable[[str], str] = str,
+    **config: object,
 ) -> tuple[Served, int]:
     """Ask each pair in both orders, each time in a scope of its own; and count the judge's."""
-    desk = Desk.open(memo, judges, clock=FakeClock(), **config)
+    desk = Desk.open(memo, judges, answers, clock=FakeClock(), **config)
     served = []
     async with desk.argo as argo:
 
@@ -87,7 +95,14 @@ async def ask_pairs(
         for number, case in enumerate(cases):
             forth = await one(f"{number}", case.a, case.b)
             served.append(Asked(case, forth, await one(f"{number} back", case.b, case.a)))
+        await _ended(argo)
     return served, len(desk.judge.asked)
+
+
+async def _ended(argo: Argo) -> None:
+    """Return when no answer is being checked any more."""
+    while "argo-mw:similarity-check" in context_of(argo).tasks.names:
+        await asyncio.sleep(0)
 
 
 async def mixed(cases: Sequence[Case], memo: Memo, policy: str) -> dict[str, object]:
