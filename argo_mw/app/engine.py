@@ -111,6 +111,7 @@ class Engine:
         self.costs.use(pipeline.cost_tables)
         if self.counters is not None:
             self.counters.tallies.use(pipeline.tally_of)
+            self.counters.tallies.rebuilt += 1
         self.expect_timeout(max((o.timeout for o in pipeline.operations.values()), default=0.0))
         if self.events.active:
             flags = tuple((name, format_rule(f.rule)) for name, f in pipeline.flags.items())
@@ -370,6 +371,8 @@ class Engine:
     def record_charge(self, charge: Charge) -> None:
         """Record *charge*."""
         self.costs.record(charge)
+        if charge.layer and self.counters is not None:
+            self.counters.tallies.saved(charge)
 
     def make_call(self, operation: str, tenant: str, parameters: Parameters) -> Call:
         """Return the call that asks *operation* with *parameters* for *tenant*."""

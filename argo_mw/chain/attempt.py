@@ -14,6 +14,7 @@ from argo_mw.base.errors import (
     ArgoError,
     DeadlineExceeded,
     InvalidAnswer,
+    NotFound,
     Refusal,
     Unsupported,
     UpstreamError,
@@ -47,7 +48,7 @@ class UpstreamCaller:
         events: Delivers events.
         tasks: The owner of background tasks.
         answering: Where the calls that it answers are noted.
-        tallies: Count its requests.
+        tallies: Count its requests, and how they end.
         lacking_ttl: Seconds that an answer which lacks something lives at most.
     """
 
@@ -70,6 +71,7 @@ class UpstreamCaller:
         self._clock = clock
         self._ages = ages
         self._events = events
+        self._tallies = tallies
         sender = Sender(upstream, guards, events, clock, tasks, answering, tallies)
         self.charge_extra = sender.charge_extra
         self._send: Send = sender.send
@@ -130,7 +132,8 @@ class UpstreamCaller:
             if isinstance(error, ArgoError):
                 hide_causes(error)
             text = redact(message_of(error)) or type(error).__name__
-            tried.append(self._ended(call, started, _status(error), text))
+            absent = isinstance(error, NotFound)
+            tried.append(self._ended(call, started, _status(error), text, absent=absent))
             raise
         tried.append(self._ended(call, started, "ok", "", outcome.cost))
         # First, so that a computed answer speaks for the moment of its inputs, not of its own.
@@ -178,10 +181,18 @@ class UpstreamCaller:
         return InvalidAnswer(msg, upstream=self._upstream.name)
 
     def _ended(
-        self, call: Call, started: float, status: Status, error: str, cost: Cost = NO_COST
+        self,
+        call: Call,
+        started: float,
+        status: Status,
+        error: str,
+        cost: Cost = NO_COST,
+        *,
+        absent: bool = False,
     ) -> Attempt:
         latency = self._clock.monotonic() - started
         attempt = Attempt(self._upstream.name, latency, status, error, cost)
+        self._tallies.attempted(call, attempt, absent=absent)
         if AttemptEnded in self._events.wanted:
             self._events.emit(AttemptEnded(call, attempt))
         return attempt

@@ -380,6 +380,7 @@ class Context:
         log.warning(what, where=where)
         trouble = Trouble(where, what)
         self.troubles.append((self.clock.time(), trouble))
+        self.counters.tallies.troubled(where)
         if self.events:
             self.events.emit(trouble)
 
@@ -423,7 +424,17 @@ class Context:
             )
 
     def announce(self, layer: str, action: str, call: Call | None = None, detail: str = "") -> None:
-        """Emit that *layer* did *action*, if anything observes it; see :class:`LayerActed`."""
+        """Count that *layer* did *action*, and emit it if anything observes it.
+
+        See :class:`LayerActed`. ``hit`` and ``joined`` need to be announced only while
+        ``events.calls`` says that they are observed: answers are counted where calls end.
+
+        Args:
+            layer: The layer's name.
+            action: What it did, of a handful of words.
+            call: The question, if there is one.
+            detail: More about it.
+        """
         self.acted(layer, action)
         if LayerActed in self.events.wanted:
             self.events.emit(LayerActed(layer, action, call, detail))

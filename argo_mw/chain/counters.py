@@ -119,7 +119,7 @@ class Counters:
         if of not in get_args(CountersOf):
             msg = f"there are no counters of {of!r}; ask for instance, machine or fleet"
             raise BadParameter(msg)
-        own = self._own()
+        own = self.here()
         found = [own] if own.counts else []
         if of == "instance":
             return found
@@ -130,6 +130,24 @@ class Counters:
                 plain = await self._codecs.decode_off_loop(value, _COUNTS + name)
                 found += _made(InstanceCounts.of_data, plain)
         return [one for one in found if of == "fleet" or one.machine == self.machine]
+
+    def here(self) -> InstanceCounts:
+        """Return what this instance has counted since it started, up to now.
+
+        On the event loop only: it counts on there.
+        """
+        tallies = self.tallies
+        return InstanceCounts(
+            self.instance,
+            self.machine,
+            _build(),
+            self._started,
+            self._clock.time(),
+            tuple(tallies.counts()),
+            tallies.acts,
+            dict(tallies.troubles),
+            tallies.rebuilt,
+        )
 
     async def alive(self) -> dict[str, float]:
         """Return when each instance has published last, in seconds since the epoch.
@@ -295,7 +313,7 @@ class Counters:
             self._pending |= self._encoded(self.tallies.end_blocks())
         at = self._clock.time()
         self._collect_blocks()
-        own = self._own()
+        own = self.here()
         if own.counts:
             await self._announce(at)
             key = _COUNTS + self.instance
@@ -322,18 +340,6 @@ class Counters:
             key = f"{_BLOCKS}{flag}:{block.number}:{self.instance}"
             encoded[key] = self._codecs.encode(block.as_data(), key)
         return encoded
-
-    def _own(self) -> InstanceCounts:
-        now = self._clock.time()
-        return InstanceCounts(
-            self.instance,
-            self.machine,
-            _build(),
-            self._started,
-            now,
-            tuple(self.tallies.counts()),
-            self.tallies.acts,
-        )
 
     # The list of instances: one small value, since a look at all keys of a store may take long.
 

@@ -10,6 +10,7 @@ from msgspec import MsgspecError, Struct, msgpack
 
 from argo_mw.base.histogram import Histogram
 from argo_mw.chain.shadow_result import ShadowResult
+from argo_mw.chain.upstream_counts import UpstreamCounts
 
 Arms = tuple[tuple[str, str], ...]
 
@@ -44,6 +45,9 @@ class Counts:
         age: How old answers were when they were served, in seconds: of one in sixteen, which
             counts for the others too.
         shadows: What layers in shadow would have done, by layer.
+        upstreams: How attempts went, by upstream. Of computed operations there are none.
+        saved_usd: US dollars that the answers of layers would have cost, by layer, where a plugin
+            knows that.
     """
 
     operation: str
@@ -65,11 +69,13 @@ class Counts:
     latency: Histogram = field(factory=Histogram)
     age: Histogram = field(factory=Histogram)
     shadows: dict[str, ShadowResult] = field(factory=dict)
+    upstreams: dict[str, UpstreamCounts] = field(factory=dict)
+    saved_usd: dict[str, float] = field(factory=dict)
 
     def __bool__(self) -> bool:
         """Whether anything was counted."""
-        counted = (self.calls, self.requests, self.refreshes, self.audits, self.shadows)
-        return any(counted)
+        known = (self.shadows, self.upstreams, self.saved_usd)
+        return any((self.calls, self.requests, self.refreshes, self.audits, *known))
 
     @property
     def calls(self) -> int:
@@ -102,6 +108,8 @@ class Counts:
         self.age.merge(other.age)
         for layer, result in other.shadows.items():
             self.shadows.setdefault(layer, ShadowResult()).add(result)
+        for upstream, counts in other.upstreams.items():
+            self.upstreams.setdefault(upstream, UpstreamCounts()).add(counts)
 
     def since(self, before: Counts) -> Counts:
         """Return what was counted after *before*, an earlier state of these counts; no shadows."""
@@ -112,6 +120,9 @@ class Counts:
             setattr(found, name, _added(getattr(self, name), getattr(before, name)))
         found.latency = self.latency.since(before.latency)
         found.age = self.age.since(before.age)
+        for upstream, counts in self.upstreams.items():
+            known = before.upstreams.get(upstream) or UpstreamCounts()
+            found.upstreams[upstream] = counts.since(known)
         return found
 
     def as_data(self) -> dict[str, object]:
@@ -124,6 +135,7 @@ class Counts:
             "latency": self.latency.as_data(),
             "age": self.age.as_data(),
             "shadows": {layer: result.as_data() for layer, result in self.shadows.items()},
+            "upstreams": {name: one.as_data() for name, one in self.upstreams.items()},
         }
 
     @classmethod
@@ -147,11 +159,10 @@ class Counts:
                 setattr(made, name, value)
             for name in _BY_NAME:
                 setattr(made, name, _by_name(data.get(name, {})))
-            shadows = data.get("shadows", {})
-            if not isinstance(shadows, Mapping):
-                raise TypeError
-            for layer, result in shadows.items():
-                made.shadows[str(layer)] = ShadowResult.of_data(result)
+            for layer, result in _mapping(data.get("shadows", {})).items():
+                made.shadows[layer] = ShadowResult.of_data(result)
+            for upstream, counts in _mapping(data.get("upstreams", {})).items():
+                made.upstreams[upstream] = UpstreamCounts.of_data(counts)
         except (KeyError, TypeError, ValueError) as error:
             msg = "these are no counts"
             raise ValueError(msg) from error
@@ -175,7 +186,7 @@ _NUMBERS = (
 )
 
 
-_BY_NAME = ("hits", "errors", "requests_to", "asked")
+_BY_NAME = ("hits", "errors", "requests_to", "asked", "saved_usd")
 
 
 def total(counts: Iterable[Counts], *, by_arm: bool = True) -> list[Counts]:
@@ -203,6 +214,8 @@ class InstanceCounts:
         counts: One for each operation and combination of arms.
         acts: How often each layer did something that is no answer, such as to join a call to
             another, to hedge or to veto: by layer and act.
+        troubles: How many problems were reported, by where.
+        rebuilt: How often the chains were built.
     """
 
     instance: str
@@ -212,6 +225,8 @@ class InstanceCounts:
     at: float
     counts: Sequence[Counts]
     acts: Mapping[str, Mapping[str, int]] = field(factory=dict)
+    troubles: Mapping[str, int] = field(factory=dict)
+    rebuilt: int = 0
 
     def since(self, before: InstanceCounts) -> InstanceCounts:
         """Return what was counted after *before*, an earlier state of this instance's counts."""
@@ -223,7 +238,14 @@ class InstanceCounts:
         acts = {
             layer: _added(acts, before.acts.get(layer, {})) for layer, acts in self.acts.items()
         }
-        return evolve(self, started=before.at, counts=counts, acts=acts)
+        return evolve(
+            self,
+            started=before.at,
+            counts=counts,
+            acts=acts,
+            troubles=_added(self.troubles, before.troubles),
+            rebuilt=self.rebuilt - before.rebuilt,
+        )
 
     def as_data(self) -> dict[str, object]:
         """Return it as plain data, from which :meth:`of_data` makes it again."""
@@ -235,6 +257,8 @@ class InstanceCounts:
             "at": self.at,
             "counts": [one.as_data() for one in self.counts],
             "acts": {layer: dict(acts) for layer, acts in self.acts.items()},
+            "troubles": dict(self.troubles),
+            "rebuilt": self.rebuilt,
         }
 
     @classmethod
@@ -254,7 +278,9 @@ class InstanceCounts:
                 float(data["started"]),
                 float(data["at"]),
                 tuple(Counts.of_data(one) for one in data["counts"]),
-                {str(layer): _whole(acts) for layer, acts in data.get("acts", {}).items()},
+                {layer: _whole(acts) for layer, acts in _mapping(data.get("acts", {})).items()},
+                _whole(data.get("troubles", {})),
+                int(data.get("rebuilt", 0)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = "these are no counts of an instance"
@@ -371,9 +397,14 @@ def _whole(data: object) -> dict[str, int]:
     return {name: int(count) for name, count in _by_name(data).items()}
 
 
-def _by_name(data: object) -> dict[str, float]:
+def _mapping(data: object) -> dict[str, object]:
     if not isinstance(data, Mapping):
         raise TypeError
-    if not all(isinstance(value, int | float) for value in data.values()):
-        raise TypeError
     return {str(key): value for key, value in data.items()}
+
+
+def _by_name(data: object) -> dict[str, float]:
+    found = _mapping(data)
+    if not all(isinstance(value, int | float) for value in found.values()):
+        raise TypeError
+    return found  # type: ignore[return-value]

@@ -34,6 +34,7 @@ class Sender:
         tallies: Tallies,
     ) -> None:
         self.upstream = upstream
+        self._clock = clock
         self._tasks = tasks
         self._answering = answering
         self._tallies = tallies
@@ -48,6 +49,8 @@ class Sender:
         if request is not None:
             await self._reserve(request)
         sent = self._settlement.begin((call,))
+        # Others are timed by their attempt.
+        began = self._clock.monotonic() if call.operation.kind == "llm" else None
         self._announce(call, 1)
         current = self._answering.current
         try:
@@ -65,13 +68,13 @@ class Sender:
                 self._answering.read_streams(call, under_way, (outcome,))
         except BaseException as error:
             ours = self._as_ours(error)
-            self._tallies.sent(self.upstream, call, _ending(error, ours))
+            self._tallies.sent(self.upstream, call, _ending(error, ours), 1.0, began)
             if request is not None or sent is not None:
                 await self._settle(request, sent, (_ending(error, ours),))
             if ours is error:
                 raise
             raise ours from error
-        self._tallies.sent(self.upstream, call, outcome)
+        self._tallies.sent(self.upstream, call, outcome, 1.0, began)
         if request is not None or sent is not None:
             await self._settle(request, sent, (outcome,))
         return outcome
@@ -83,6 +86,7 @@ class Sender:
         request = Request(self.upstream, tuple(calls))
         await self._reserve(request)
         sent = self._settlement.begin(request.calls)
+        began = self._clock.monotonic()
         try:
             for call in calls[1:]:
                 self._note_sent(call)
@@ -101,12 +105,12 @@ class Sender:
         except BaseException as error:
             ours = self._as_ours(error)
             ended = (_ending(error, ours),) * len(calls)
-            self._tallies.sent_many(self.upstream, calls, ended)
+            self._tallies.sent_many(self.upstream, calls, ended, began)
             await self._settle(request, sent, ended)
             if ours is error:
                 raise
             raise ours from error
-        self._tallies.sent_many(self.upstream, calls, answers)
+        self._tallies.sent_many(self.upstream, calls, answers, began)
         await self._settle(request, sent, answers)
         return answers
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence, Set
-from functools import partial
 from math import inf
 from typing import Final, cast, get_args
 
 from attrs import field, frozen, validators
 
 from argo_mw.base.clock import Clock
+from argo_mw.base.errors import StreamAborted
+from argo_mw.chain.cells import OTHER, ArmSubjects, Watched
 from argo_mw.chain.counts import Arms, Block, Counts, SubjectCounts
 from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.chain.tally import ArmSubjects, Served, Tally, Watched
+from argo_mw.chain.tally import Served, Tally
 from argo_mw.flags.model import Unit
 from argo_mw.model.call import NOTHING, Call
+from argo_mw.model.charge import Charge
 from argo_mw.model.events import Shadowed
-from argo_mw.model.outcome import NO_COST, Outcome
+from argo_mw.model.outcome import NO_COST, Attempt, Outcome
 from argo_mw.model.stream import Stream
 from argo_mw.model.upstream import Upstream
 
@@ -32,7 +34,7 @@ KEPT_BLOCKS: Final = 60
 
 _MAX_TALLIES: Final = 2_000
 _MAX_ACTS: Final = 500
-_OVERFLOW: Final[Arms] = (("other", ""),)
+_MAX_TROUBLES: Final = 500
 
 
 @frozen
@@ -120,10 +122,14 @@ class Tallies:
 
     Attributes:
         instance: The instance's name.
+        troubles: How many problems were reported, by where.
+        rebuilt: How often the chains were built.
     """
 
     def __init__(self, clock: Clock, instance: str = "here") -> None:
         self.instance = instance
+        self.troubles: Counter[str] = Counter()
+        self.rebuilt = 0
         self._clock = clock
         self._tallies: dict[tuple[str, Arms], Tally] = {}
         self._watching: dict[str, _Watching] = {}
@@ -156,7 +162,7 @@ class Tallies:
         found = self._tallies.get((operation, arms))
         if found is None:
             if len(self._tallies) >= _MAX_TALLIES:
-                operation, arms = _OVERFLOW[0][0], ()
+                operation, arms = OTHER, ()
                 found = self._tallies.get((operation, arms))
             if found is None:
                 found = self._tallies[operation, arms] = Tally(operation, arms, self._clock)
@@ -177,6 +183,7 @@ class Tallies:
         call: Call,
         answer: Outcome | BaseException,
         requests: float = 1.0,
+        began: float | None = None,
     ) -> None:
         """Count *requests* to *upstream*, or a share of one, that *call* took.
 
@@ -185,29 +192,39 @@ class Tallies:
             call: The question.
             answer: What the request ended in.
             requests: How many.
+            began: When it was sent, by the monotonic clock; ``None`` where its duration is of no
+                interest, or counted for another call.
         """
         tally = self._tally_of(call)
         if tally is None:
             return
-        if call.operation.kind == "compute":
+        kind = call.operation.kind
+        if kind == "compute":
             requests = 0.0
         if call.extensions is not NOTHING and AUDIT in call.extensions:
             tally.audit(requests)
-        elif not isinstance(answer, Outcome):
-            tally.sent(call, upstream.name, requests, upstream.cost_of(call, answer))
-        elif isinstance(answer.value, Stream):
+        elif isinstance(answer, Outcome) and isinstance(answer.value, Stream):
             tally.sent(call, upstream.name, requests, NO_COST)
-            ended = partial(_stream_ended, tally, call, upstream.name, answer)
-            answer.value.on_done(ended)
+            self._follow(tally, call, upstream.name, answer, answer.value, began)
         else:
-            tally.sent(call, upstream.name, requests, answer.cost)
+            cost = answer.cost if isinstance(answer, Outcome) else upstream.cost_of(call, answer)
+            tally.sent(call, upstream.name, requests, cost)
+            if kind == "llm":
+                error = "" if isinstance(answer, Outcome) else type(answer).__qualname__
+                tally.model_answered(upstream.name, cost, error, self._since(began))
 
     def sent_many(
-        self, upstream: Upstream, calls: Sequence[Call], answers: Sequence[Outcome | BaseException]
+        self,
+        upstream: Upstream,
+        calls: Sequence[Call],
+        answers: Sequence[Outcome | BaseException],
+        began: float,
     ) -> None:
         """Count the request to *upstream* that *calls* shared, which ended in *answers*."""
+        when: float | None = began
         for call, answer in zip(calls, answers, strict=True):
-            self.sent(upstream, call, answer, 1.0 / len(calls))
+            self.sent(upstream, call, answer, 1.0 / len(calls), when)
+            when = None
 
     def sent_extra(self, call: Call) -> None:
         """Count one more request for *call*, such as a further page."""
@@ -216,6 +233,60 @@ class Tallies:
             tally.audit(1.0)
         elif tally is not None:
             tally.sent(call, call.upstream or "", 1.0, NO_COST, further=True)
+
+    def attempted(self, call: Call, attempt: Attempt, *, absent: bool = False) -> None:
+        """Count how *attempt* to have *call* answered went; *absent*: that there is nothing."""
+        if call.operation.kind == "compute":
+            return
+        if call.extensions is not NOTHING and AUDIT in call.extensions:
+            return
+        tally = self._tally_of(call)
+        if tally is not None:
+            tally.attempted(attempt, "absent" if absent else attempt.status)
+
+    def _follow(
+        self,
+        tally: Tally,
+        call: Call,
+        upstream: str,
+        outcome: Outcome,
+        stream: Stream[object],
+        began: float | None,
+    ) -> None:
+        """Count what *stream*, which answers *call*, costs and how long it takes."""
+
+        def ended(stream: Stream[object]) -> None:
+            cost = outcome.cost if stream.cost is None else stream.cost
+            tally.sent(call, upstream, 0.0, cost, further=True)
+            if call.operation.kind == "llm":
+                error = StreamAborted.__qualname__ if stream.aborted else ""
+                tally.model_answered(upstream, cost, error, self._since(began))
+
+        def first_came() -> None:
+            tally.model_began(upstream, outcome.cost.model, self._clock.monotonic() - since)
+
+        if began is not None and call.operation.kind == "llm":
+            since = began
+            stream.on_first(first_came)
+        stream.on_done(ended)
+
+    def _since(self, began: float | None) -> float | None:
+        return None if began is None else self._clock.monotonic() - began
+
+    # Problems and savings
+
+    def troubled(self, where: str) -> None:
+        """Count a problem that was reported at *where*."""
+        if where not in self.troubles and len(self.troubles) >= _MAX_TROUBLES:
+            where = OTHER
+        self.troubles[where] += 1
+
+    def saved(self, charge: Charge) -> None:
+        """Count what a layer has saved."""
+        tally = self._tallies.get((charge.operation, ()))
+        if tally is None:
+            tally = self.tally(charge.operation, (), frozenset())
+        tally.saved(charge.layer, charge.cost.usd or 0.0)
 
     # Layers in shadow
 
@@ -335,10 +406,3 @@ class Tallies:
 
 def _none(_: Call) -> Tally | None:
     return None
-
-
-def _stream_ended(
-    tally: Tally, call: Call, upstream: str, outcome: Outcome, stream: Stream[object]
-) -> None:
-    cost = outcome.cost if stream.cost is None else stream.cost
-    tally.sent(call, upstream, 0.0, cost, further=True)

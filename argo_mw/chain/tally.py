@@ -12,126 +12,25 @@ from collections.abc import Callable, Set
 from typing import Final
 
 from argo_mw.base.clock import Clock
-from argo_mw.chain.counts import BLAMELESS, Arms, Counts, SubjectCounts
+from argo_mw.base.histogram import Histogram
+from argo_mw.chain.cells import OTHER, SAMPLED, Cell, Sent, Watched
+from argo_mw.chain.counts import BLAMELESS, Arms, Counts
 from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.flags.model import Unit
+from argo_mw.chain.upstream_counts import UpstreamCounts
 from argo_mw.model.call import Call
 from argo_mw.model.events import Shadowed
-from argo_mw.model.outcome import NO_COST, Cost, Outcome
-
-SAMPLED: Final = 16
-"""Of so many answers at hand, one is looked at on average: its age, and whether it is audited."""
+from argo_mw.model.outcome import NO_COST, Attempt, Cost, Outcome
 
 SAMPLED_IN_ARMS: Final = 4
-"""The same of calls in an arm of a watched flag, of which more are audited."""
-
-MAX_SUBJECTS: Final = 2_000
-"""Subjects that are kept apart for one arm of a flag, in one block of time."""
+"""Of so many answers at hand in an arm of a watched flag, one is looked at: more are audited."""
 
 _MAX_KINDS: Final = 64
 _MOST_USD: Final = 1e9
-_OTHER: Final = "other"
-_LONGEST_SUBJECT: Final = 256
 _MAX_HITS: Final = 2_048
 
 Served = Callable[[Call, Outcome, str, int], None]
 """Is shown a call, the answer that was served, the layer that had it, or "", and for how many
 answers that one stands."""
-
-
-class Cell:
-    """Counts the answers at hand of one layer; the only thing that each of them touches.
-
-    Attributes:
-        layer: The layer's name.
-        left: How many are passed over before the next of a sample.
-        note: Notes the call of each answer, where a flag is watched; else ``None``.
-    """
-
-    __slots__ = ("_counted", "_gap", "layer", "left", "note")
-
-    def __init__(self, layer: str) -> None:
-        self.layer = layer
-        self.note: Callable[[Call], None] | None = None
-        self._counted = 0
-        self.left = self._gap = _gap(SAMPLED)
-
-    @property
-    def count(self) -> int:
-        """How many answers there were."""
-        return self._counted + self._gap - self.left
-
-    def begin(self, every: int) -> None:
-        """Count down to the next of the sample, one in *every* on average."""
-        self._counted = self.count
-        self.left = self._gap = _gap(every)
-
-
-class Sent:
-    """What was sent to one upstream.
-
-    Attributes:
-        requests: How many requests.
-        asked: How many calls they were to answer.
-    """
-
-    __slots__ = ("asked", "requests")
-
-    def __init__(self) -> None:
-        self.requests = 0.0
-        self.asked = 0
-
-
-class ArmSubjects:
-    """The subjects of one arm of a watched flag, in the current block of time.
-
-    Attributes:
-        counts: By subject.
-        dropped: Calls of further subjects, of which there were too many.
-    """
-
-    __slots__ = ("counts", "dropped")
-
-    def __init__(self) -> None:
-        self.counts: dict[str, SubjectCounts] = {}
-        self.dropped = 0
-
-    def open(self, unit: str) -> SubjectCounts:
-        """Return the counts of *unit*, new if need be."""
-        found = self.counts.get(unit)
-        if found is None:
-            found = SubjectCounts()
-            if len(self.counts) < MAX_SUBJECTS:
-                self.counts[unit] = found
-            else:
-                self.dropped += 1
-        return found
-
-
-class Watched:
-    """A flag whose subjects are counted, as the calls of one tally see it.
-
-    Attributes:
-        flag: Its name.
-        by: The unit that its share is taken of: an attribute of the call.
-        arm: The subjects of the arm that these calls are in.
-        slow: Seconds above which a call is slow.
-        slowest: Seconds above which it is among the slowest.
-    """
-
-    __slots__ = ("arm", "by", "flag", "slow", "slowest")
-
-    def __init__(self, flag: str, by: Unit, arm: ArmSubjects, slow: float, slowest: float) -> None:
-        self.flag = flag
-        self.by = by
-        self.arm = arm
-        self.slow = slow
-        self.slowest = slowest
-
-    def of(self, call: Call) -> SubjectCounts:
-        """Return the counts of the subject of *call*."""
-        unit = getattr(call, self.by) or call.key
-        return self.arm.counts.get(unit) or self.arm.open(_short(unit, call))
 
 
 class Tally:
@@ -242,7 +141,7 @@ class Tally:
         kind = type(error).__qualname__
         errors = self._counts.errors
         if kind not in errors and len(errors) >= _MAX_KINDS:
-            kind = _OTHER
+            kind = OTHER
         errors[kind] = errors.get(kind, 0) + 1
         if kind == "CancelledError":
             self._left(call, seconds)
@@ -263,17 +162,57 @@ class Tally:
             cost: What they cost; :data:`NO_COST` also where that is counted by itself.
             further: Whether they are for a call that was counted there already.
         """
-        sent = self._sent.get(upstream)
-        if sent is None:
-            sent = self._sent[upstream] = Sent()
+        sent = self._sent.get(upstream) or self._begin(upstream)
         sent.requests += requests
         if not further:
             sent.asked += 1
-        usd = 0.0 if cost is NO_COST else self._spent(cost)
+        usd = 0.0 if cost is NO_COST else self._spent(cost, sent.counts)
         for watched in self.watched:
             subject = watched.of(call)
             subject.requests += requests
             subject.usd += usd
+
+    def attempted(self, attempt: Attempt, status: str) -> None:
+        """Count that *attempt* ended in *status*."""
+        sent = self._sent.get(attempt.upstream) or self._begin(attempt.upstream)
+        counts = sent.counts
+        counts.ended[status] = counts.ended.get(status, 0) + 1
+        if status == "ok":
+            counts.latency.add(attempt.latency)
+
+    def model_answered(self, upstream: str, cost: Cost, error: str, seconds: float | None) -> None:
+        """Count what a model did for a call.
+
+        Args:
+            upstream: The model's upstream.
+            cost: What the call cost; it names the model.
+            error: The class of the error that it ended in, or "".
+            seconds: How long that took; ``None`` where another call of the request counts that.
+        """
+        sent = self._sent.get(upstream) or self._begin(upstream)
+        counts = sent.model(cost.model)
+        counts.tokens_in += cost.tokens_in
+        counts.tokens_out += cost.tokens_out
+        counts.tokens_cached += cost.tokens_cached
+        counts.tokens_written += cost.tokens_written
+        counts.tokens_reasoned += cost.tokens_reasoned
+        counts.usd += _known_usd(cost) or 0.0
+        if seconds is not None:
+            durations = counts.durations
+            if error not in durations and len(durations) >= _MAX_KINDS:
+                error = OTHER
+            durations.setdefault(error, Histogram()).add(seconds)
+
+    def model_began(self, upstream: str, model: str, seconds: float) -> None:
+        """Count that the first piece of a stream has come after *seconds*."""
+        sent = self._sent.get(upstream) or self._begin(upstream)
+        sent.model(model).first_chunks.add(seconds)
+
+    def saved(self, layer: str, usd: float) -> None:
+        """Count that an answer of *layer* would have cost *usd*."""
+        saved = self._counts.saved_usd
+        if layer in saved or len(saved) < _MAX_KINDS:
+            saved[layer] = saved.get(layer, 0.0) + usd
 
     def shadowed(self, event: Shadowed) -> None:
         """Count what a layer in shadow would have done."""
@@ -292,6 +231,9 @@ class Tally:
         found.requests = sum(sent.requests for sent in self._sent.values())
         found.requests_to = {name: sent.requests for name, sent in self._sent.items()}
         found.asked = {name: sent.asked for name, sent in self._sent.items()}
+        for name, sent in self._sent.items():
+            if sent.counts != _NOTHING:
+                found.upstreams.setdefault(name, UpstreamCounts()).add(sent.counts)
         for layer, cell in self._cells.items():
             if cell.count:
                 found.at_hand += cell.count
@@ -304,17 +246,24 @@ class Tally:
         if self.served is not None:
             self.served(call, outcome, layer, self._every)
 
-    def _spent(self, cost: Cost) -> float:
+    def _begin(self, upstream: str) -> Sent:
+        sent = self._sent[upstream] = Sent()
+        return sent
+
+    def _spent(self, cost: Cost, of_upstream: UpstreamCounts) -> float:
         """Count *cost*, and return what is known of it in US dollars."""
         counts = self._counts
         counts.tokens_in += cost.tokens_in
         counts.tokens_out += cost.tokens_out
         counts.tokens_cached += cost.tokens_cached
-        if cost.usd is None or not 0.0 <= cost.usd <= _MOST_USD:  # unknown, or impossible
+        usd = _known_usd(cost)
+        if usd is None:
             counts.unpriced += 1
+            of_upstream.unpriced += 1
             return 0.0
-        counts.usd += cost.usd
-        return cost.usd
+        counts.usd += usd
+        of_upstream.usd += usd
+        return usd
 
     def _left(self, call: Call, seconds: float) -> None:
         """Count a call whose caller left, where it was slow by then, however it would have ended.
@@ -339,10 +288,10 @@ class Tally:
             subject.seconds += seconds
 
 
-def _gap(every: int) -> int:
-    """Return how many answers to pass over, at random: what repeats must not meet the sample."""
-    return 1 + int(random.expovariate(1.0 / every))
+_NOTHING: Final = UpstreamCounts()
 
 
-def _short(unit: str, call: Call) -> str:
-    return unit if len(unit) <= _LONGEST_SUBJECT else call.key
+def _known_usd(cost: Cost) -> float | None:
+    """Return the US dollars of *cost*, or ``None`` where they are unknown, or impossible."""
+    usd = cost.usd
+    return usd if usd is not None and 0.0 <= usd <= _MOST_USD else None

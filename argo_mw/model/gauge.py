@@ -15,7 +15,7 @@ class Gauge:
     then the same.
 
     Attributes:
-        name: By OpenTelemetry's conventions: ``argo.PLUGIN.WHAT``, or the name that they give to
+        name: By OpenTelemetry's conventions: ``argo_mw.PLUGIN.WHAT``, or the name that they give to
             such a value, as ``db.client.connection.count``.
         read: Return the current value, or ``None`` while there is none. Called on collection,
             from any thread: it must neither wait nor change anything.

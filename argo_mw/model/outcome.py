@@ -25,6 +25,7 @@ class Cost:
         tokens_cached: The tokens sent that the upstream read from a cache of its own.
         tokens_written: The tokens sent that it wrote to that cache.
         tokens_expected: The tokens sent that were expected before the request.
+        tokens_reasoned: The tokens received that the model has reasoned with.
     """
 
     usd: float | None = 0.0
@@ -36,6 +37,7 @@ class Cost:
     tokens_cached: int = 0
     tokens_written: int = 0
     tokens_expected: int = 0
+    tokens_reasoned: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         usd = None if self.usd is None or other.usd is None else self.usd + other.usd
@@ -49,6 +51,7 @@ class Cost:
             self.tokens_cached + other.tokens_cached,
             self.tokens_written + other.tokens_written,
             self.tokens_expected + other.tokens_expected,
+            self.tokens_reasoned + other.tokens_reasoned,
         )
 
 
@@ -59,8 +62,8 @@ UNKNOWN_COST = Cost(usd=None, estimated=True)
 """The cost of a request that nothing is known of: it may have been paid for."""
 
 
-@frozen
-class Attempt:
+@final
+class Attempt(Struct, frozen=True):
     """One attempt at one upstream.
 
     Attributes:

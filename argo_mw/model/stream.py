@@ -92,6 +92,13 @@ class Stream(Generic[C]):
         """Call *callback* with the stream once it has ended, well or not; at once if it has."""
         self._buffer.when_done(lambda: callback(self))
 
+    def on_first(self, callback: Callable[[], None]) -> None:
+        """Call *callback* when the first chunk has arrived; at once if it has.
+
+        It is not called for a stream that ends without a chunk.
+        """
+        self._buffer.when_begun(callback)
+
     def read_after(self, enter: Callable[[], object]) -> None:
         """Call *enter* in the context that the source is read in; the first one given counts.
 

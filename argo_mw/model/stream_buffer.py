@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextvars import Context, copy_context
 from typing import Generic, TypeVar, cast
 
@@ -49,6 +49,7 @@ class StreamBuffer(Generic[C]):
         self._chunks: list[C | _Copied | _Uncopied] = []
         self._max_chunks = max_chunks
         self._callbacks: list[Callable[[], None]] = []
+        self._awaiting_first: list[Callable[[], None]] = []
         self._tasks = tasks
         self._name = name
         self._pump: asyncio.Task[None] | None = None
@@ -60,6 +61,8 @@ class StreamBuffer(Generic[C]):
     def append(self, chunk: C) -> None:
         """Add *chunk*, and let readers go on."""
         self._chunks.append(_kept(chunk))
+        if self._awaiting_first:
+            self._call_awaiting()
         self.wake()
 
     def chunk(self, at: int, *, taken: bool) -> C:
@@ -75,6 +78,13 @@ class StreamBuffer(Generic[C]):
             callback()
         else:
             self._callbacks.append(callback)
+
+    def when_begun(self, callback: Callable[[], None]) -> None:
+        """Call *callback* when the first chunk is there; at once if it is."""
+        if self._chunks:
+            callback()
+        elif not self.done:
+            self._awaiting_first.append(callback)
 
     def start(self) -> None:
         """Read the source from now on, if that has not begun."""
@@ -144,12 +154,20 @@ class StreamBuffer(Generic[C]):
         self.done = True
         self.error = error
         self.wake()
+        self._awaiting_first.clear()
         callbacks, self._callbacks = self._callbacks, []
+        self._call(callbacks)
+
+    def _call_awaiting(self) -> None:
+        callbacks, self._awaiting_first = self._awaiting_first, []
+        self._call(callbacks)
+
+    def _call(self, callbacks: Iterable[Callable[[], None]]) -> None:
         for callback in callbacks:
             try:
                 callback()
             except Exception:
-                # The others must hear of the end all the same: one of them books the cost.
+                # The others must hear of it all the same: one of them books the cost.
                 log.exception("a callback of a stream failed", stream=self._name)
 
 

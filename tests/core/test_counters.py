@@ -8,19 +8,22 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from argo_mw import DeadlineExceeded, NotFound, UpstreamError
-from argo_mw.chain.tally import MAX_SUBJECTS
+from argo_mw.chain.cells import MAX_SUBJECTS
 from argo_mw.plugin import (
     AUDIT,
     Action,
     Argo,
     Call,
+    Charge,
     Cost,
     Counts,
+    InstanceCounts,
     Layer,
     Next,
     Outcome,
     Stream,
     SubjectCounts,
+    Upstream,
     Watch,
     context_of,
     hookimpl,
@@ -449,3 +452,223 @@ async def test_a_call_without_a_subject_is_counted_by_its_key(open_argo, clock: 
 
 def test_the_operations_of_these_tests_exist() -> None:
     assert (bars.name, signal.name) == ("bars", "signal")
+
+
+# Upstreams, models, layers
+
+
+@operation(kind="llm", subject="")
+def complete(prompt: str) -> object:
+    """What a model says."""
+
+
+class Talks:
+    """An upstream of a language model; each answer takes half a second."""
+
+    def __init__(self, clock: FakeClock, *answers: object) -> None:
+        self.upstream = Upstream("llama", ["complete"], self.fetch, retries=0)
+        self._clock = clock
+        self._answers = list(answers)
+
+    async def fetch(self, call: Call) -> Outcome:
+        self._clock.stall(0.5)
+        answer = self._answers.pop(0)
+        if isinstance(answer, BaseException):
+            raise answer
+        assert isinstance(answer, Outcome)
+        return answer
+
+
+def asks(talks: Talks, clock: FakeClock) -> Argo:
+    return Argo.open(
+        {"argo": {"shared": "memory://", "strict": True}},
+        clock=clock,
+        plugins={"asked": FakePlugin(operations=(complete,), upstreams=(talks.upstream,))},
+        installed=False,
+    )
+
+
+THOUGHT = Cost(
+    0.25, 100, 20, 1.0, model="llama-4", tokens_cached=60, tokens_written=30, tokens_reasoned=15
+)
+
+
+async def test_attempts_are_counted_by_how_they_end(open_argo) -> None:
+    down = UpstreamError("down", upstream="a", action=Action.SWITCH)
+    a, b = (
+        Scripted("a", ["bars"], down, down, 1, NotFound("no", upstream="a")),
+        Scripted("b", ["bars"]),
+    )
+    async with open_argo(a, b) as argo:
+        for _ in range(3):
+            await argo.call("bars", symbol="AAPL")
+        with pytest.raises(NotFound):
+            await argo.call("bars", symbol="AAPL")
+        (one,) = counted(argo)
+    assert {"failed": 2, "ok": 1, "absent": 1} == one.upstreams["a"].ended
+    assert {"ok": 2} == one.upstreams["b"].ended
+    assert 2 == one.upstreams["b"].latency.count
+    assert (2, 0) == (one.upstreams["a"].failures, one.upstreams["b"].failures)
+
+
+async def test_what_upstreams_cost_is_counted_for_each(open_argo) -> None:
+    unknown = Outcome(1, cost=Cost(None))
+    async with open_argo(Scripted("a", ["bars"], Outcome(1, cost=SPENT), unknown)) as argo:
+        for _ in range(2):
+            await argo.call("bars", symbol="AAPL")
+        (one,) = counted(argo)
+    assert (0.25, 1) == (one.upstreams["a"].usd, one.upstreams["a"].unpriced)
+
+
+async def test_computed_operations_have_no_attempts_at_upstreams(open_argo) -> None:
+    computes = Scripted("computes", ["signal"])
+    async with open_argo(computes, operations=(bars, signal)) as argo:
+        await argo.call("signal", symbol="AAPL")
+        (one,) = counted(argo)
+    assert (0.0, {}, 1) == (one.requests, one.upstreams, one.loads)
+
+
+async def test_models_are_counted_with_their_tokens_and_durations(clock: FakeClock) -> None:
+    failed = UpstreamError("down", upstream="llama")
+    talks = Talks(clock, Outcome("yes", cost=THOUGHT), Outcome("no", cost=THOUGHT), failed)
+    async with asks(talks, clock) as argo:
+        for _ in range(2):
+            await argo.call("complete", prompt="?")
+        with pytest.raises(UpstreamError):
+            await argo.call("complete", prompt="?")
+        (one,) = counted(argo)
+    models = one.upstreams["llama"].models
+    named = models["llama-4"]
+    tokens = (named.tokens_in, named.tokens_cached, named.tokens_written)
+    assert (200, 120, 60) == tokens
+    assert (40, 30, 0.5) == (named.tokens_out, named.tokens_reasoned, named.usd)
+    assert [2] == [durations.count for durations in named.durations.values()]
+    assert named.durations[""].quantile(0.5) == pytest.approx(0.5, rel=0.0111)
+    assert {"UpstreamError": 1} == {k: one.count for k, one in models[""].durations.items()}
+
+
+async def test_a_stream_is_timed_to_its_first_piece_and_to_its_end(clock: FakeClock) -> None:
+    pieces: asyncio.Queue[str | None] = asyncio.Queue()
+
+    async def source() -> AsyncIterator[str]:
+        while (piece := await pieces.get()) is not None:
+            yield piece
+
+    async def fetch(_: Call) -> Outcome:
+        stream = Stream(source(), context_of(argo).tasks)
+        stream.on_done(lambda done: setattr(done, "cost", THOUGHT))
+        return Outcome(stream, cost=Cost(model="llama-4"))
+
+    talks = Talks(clock)
+    talks.upstream = Upstream("llama", ["complete"], fetch, retries=0)
+    argo = asks(talks, clock)
+    async with argo:
+        stream = await argo.call("complete", prompt="?")
+        reader = asyncio.create_task(anext(aiter(stream.read())))
+        await settle()
+        clock.stall(2.0)
+        pieces.put_nowait("first")
+        await reader
+        clock.stall(3.0)
+        pieces.put_nowait(None)
+        await settle()
+        (one,) = counted(argo)
+    (named,) = one.upstreams["llama"].models.values()
+    assert named.first_chunks.quantile(0.5) == pytest.approx(2.0, rel=0.0111)
+    assert named.durations[""].quantile(0.5) == pytest.approx(5.0, rel=0.0111)
+    assert (100, 20) == (named.tokens_in, named.tokens_out)
+
+
+async def test_a_program_of_a_thousand_models_is_counted_with_64(clock: FakeClock) -> None:
+    answers = [Outcome(n, cost=Cost(0.0, 1, 1, model=f"model-{n}")) for n in range(1_000)]
+    async with asks(Talks(clock, *answers), clock) as argo:
+        for _ in range(1_000):
+            await argo.call("complete", prompt="?")
+        (one,) = counted(argo)
+    models = one.upstreams["llama"].models
+    assert 65 == len(models)
+    assert 1_000 == sum(model.tokens_in for model in models.values())
+
+
+async def test_what_a_layer_saved_is_counted_for_it(open_argo) -> None:
+    async with open_argo(Scripted("a", ["bars"])) as argo:
+        context = context_of(argo)
+        charge = Charge(0.0, "", "bars", "AAPL", "a", "saved", Cost(0.5), layer="cache")
+        for _ in range(2):
+            context.record_charge(charge)
+        (one,) = counted(argo)
+    assert {"cache": 1.0} == one.saved_usd
+
+
+async def test_what_layers_do_is_counted_without_an_observer(open_argo) -> None:
+    async def broken(call: Call, call_next: Next) -> Outcome:
+        raise ValueError("a bug")
+
+    layer = Layer("mine", broken)
+    async with open_argo(Scripted("a", ["bars"]), layers=(layer,)) as argo:
+        context = context_of(argo)
+        assert not context.events
+        await argo.call("bars", symbol="AAPL")
+        for action in ("miss", "miss"):
+            context.announce("cache", action)
+        for _ in range(2):
+            context.report("clock", "it is late")
+        here = context.counters.here()
+    assert {"mine": {"bypassed": 1}, "cache": {"miss": 2}} == here.acts
+    assert {"layer mine": 1, "clock": 2} == here.troubles
+    assert 1 == here.rebuilt
+
+
+async def test_counts_are_the_same_after_being_published(clock: FakeClock) -> None:
+    talks = Talks(clock, Outcome("yes", cost=THOUGHT))
+    async with asks(talks, clock) as argo:
+        context = context_of(argo)
+        await argo.call("complete", prompt="?")
+        context.announce("cache", "miss")
+        context.report("clock", "it is late")
+        charge = Charge(0.0, "", "complete", "", "a", "saved", Cost(0.5), layer="cache")
+        context.record_charge(charge)
+        here = context.counters.here()
+    assert here == InstanceCounts.of_data(here.as_data())
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"upstreams": 1},
+        {"upstreams": {"a": {}}},
+        {"upstreams": {"a": {"ended": {}, "latency": 1}}},
+        {"upstreams": {"a": {"ended": {}, "latency": [0, 0.0, b"\x80"], "usd": "much"}}},
+        {"saved_usd": {"cache": "much"}},
+    ],
+)
+def test_damaged_counts_of_upstreams_are_no_counts(damage: Mapping[str, object]) -> None:
+    with pytest.raises(ValueError, match="these are no counts"):
+        Counts.of_data({**Counts("bars").as_data(), **damage})
+
+
+def test_counts_of_an_older_version_can_be_read() -> None:
+    data = Counts("bars", hits={"cache": 2}).as_data()
+    for name in ("upstreams", "saved_usd"):
+        del data[name]
+    assert Counts("bars", hits={"cache": 2}) == Counts.of_data(data)
+
+
+async def test_what_was_counted_since_a_moment_is_the_difference(clock: FakeClock) -> None:
+    talks = Talks(clock, *(Outcome("yes", cost=THOUGHT) for _ in range(3)))
+    async with asks(talks, clock) as argo:
+        context = context_of(argo)
+        await argo.call("complete", prompt="?")
+        context.report("clock", "it is late")
+        before = context.counters.here()
+        assert {} == before.since(before).troubles
+        for _ in range(2):
+            await argo.call("complete", prompt="?")
+        context.report("clock", "it is late")
+        here = context.counters.here().since(before)
+    (one,) = here.counts
+    upstream = one.upstreams["llama"]
+    assert ({"ok": 2}, 2, 0.5) == (upstream.ended, upstream.latency.count, upstream.usd)
+    named = upstream.models["llama-4"]
+    assert (200, 0.5, 2) == (named.tokens_in, named.usd, named.durations[""].count)
+    assert ({"clock": 1}, 0) == (here.troubles, here.rebuilt)

@@ -1,0 +1,197 @@
+"""What upstreams did for the calls of one operation, as mergeable values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import define, field
+
+from argo_mw.base.histogram import Histogram
+
+
+@define
+class ModelCounts:
+    """What one model of an upstream did for the calls of one operation.
+
+    Attributes:
+        durations: Seconds from sending a request to the end of its answer, that of a stream
+            included, by the class of the error that it ended in; "" is none.
+        first_chunks: Seconds from sending a request to the first piece of its answer, of streams.
+        tokens_in: Tokens sent, those from and to the upstream's own cache included.
+        tokens_out: Tokens received, those of reasoning included.
+        tokens_cached: Those of *tokens_in* that the upstream read from its own cache.
+        tokens_written: Those of *tokens_in* that it wrote to that cache.
+        tokens_reasoned: Those of *tokens_out* that the model has reasoned with.
+        usd: US dollars, of the answers whose price is known.
+    """
+
+    durations: dict[str, Histogram] = field(factory=dict)
+    first_chunks: Histogram = field(factory=Histogram)
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_cached: int = 0
+    tokens_written: int = 0
+    tokens_reasoned: int = 0
+    usd: float = 0.0
+
+    def add(self, other: ModelCounts) -> None:
+        """Count what *other* has counted, too."""
+        for name in _OF_MODELS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.first_chunks.merge(other.first_chunks)
+        for error, durations in other.durations.items():
+            self.durations.setdefault(error, Histogram()).merge(durations)
+
+    def since(self, before: ModelCounts) -> ModelCounts:
+        """Return what was counted after *before*, an earlier state of these counts."""
+        durations = {
+            error: one.since(before.durations.get(error) or Histogram())
+            for error, one in self.durations.items()
+        }
+        found = ModelCounts(durations, self.first_chunks.since(before.first_chunks))
+        for name in _OF_MODELS:
+            setattr(found, name, max(0, getattr(self, name) - getattr(before, name)))
+        return found
+
+    def as_data(self) -> dict[str, object]:
+        """Return it as plain data, from which :meth:`of_data` makes it again."""
+        return {
+            **{name: getattr(self, name) for name in _OF_MODELS},
+            "first_chunks": self.first_chunks.as_data(),
+            "durations": {error: one.as_data() for error, one in self.durations.items()},
+        }
+
+    @classmethod
+    def of_data(cls, data: object) -> ModelCounts:
+        """Return the counts that *data* describes; numbers that it lacks are 0.
+
+        Raises:
+            ValueError: It is no such data.
+        """
+        try:
+            fields = _mapping(data)
+            made = cls(
+                {
+                    str(error): Histogram.of_data(_list(one))
+                    for error, one in _mapping(fields["durations"]).items()
+                },
+                Histogram.of_data(_list(fields["first_chunks"])),
+                **_numbers(fields, _OF_MODELS),
+            )
+        except (KeyError, TypeError) as error:
+            msg = "these are no counts of a model"
+            raise ValueError(msg) from error
+        return made
+
+
+@define
+class UpstreamCounts:
+    """What one upstream did for the calls of one operation.
+
+    Attributes:
+        ended: How many attempts ended in each way: ``ok``, ``absent`` where the upstream says that
+            there is nothing, ``rejected``, ``failed``, ``refused`` by a guard, ``timeout``, or
+            ``cancelled``, such as one that lost a race.
+        latency: Seconds from an attempt to its acceptable answer.
+        usd: US dollars, of the requests whose price is known.
+        unpriced: Calls whose requests have no known price.
+        models: What each model did, of operations that ask language models.
+    """
+
+    ended: dict[str, int] = field(factory=dict)
+    latency: Histogram = field(factory=Histogram)
+    usd: float = 0.0
+    unpriced: int = 0
+    models: dict[str, ModelCounts] = field(factory=dict)
+
+    @property
+    def failures(self) -> int:
+        """How many attempts the upstream is to blame for: rejected, failed and late ones."""
+        return sum(self.ended.get(status, 0) for status in ("rejected", "failed", "timeout"))
+
+    def add(self, other: UpstreamCounts) -> None:
+        """Count what *other* has counted, too."""
+        for status, count in other.ended.items():
+            self.ended[status] = self.ended.get(status, 0) + count
+        self.latency.merge(other.latency)
+        self.usd += other.usd
+        self.unpriced += other.unpriced
+        for model, counts in other.models.items():
+            self.models.setdefault(model, ModelCounts()).add(counts)
+
+    def since(self, before: UpstreamCounts) -> UpstreamCounts:
+        """Return what was counted after *before*, an earlier state of these counts."""
+        ended = {status: n - before.ended.get(status, 0) for status, n in self.ended.items()}
+        return UpstreamCounts(
+            {status: count for status, count in ended.items() if count > 0},
+            self.latency.since(before.latency),
+            max(0.0, self.usd - before.usd),
+            max(0, self.unpriced - before.unpriced),
+            {
+                model: counts.since(before.models.get(model) or ModelCounts())
+                for model, counts in self.models.items()
+            },
+        )
+
+    def as_data(self) -> dict[str, object]:
+        """Return it as plain data, from which :meth:`of_data` makes it again."""
+        return {
+            "ended": dict(self.ended),
+            "latency": self.latency.as_data(),
+            "usd": self.usd,
+            "unpriced": self.unpriced,
+            "models": {model: one.as_data() for model, one in self.models.items()},
+        }
+
+    @classmethod
+    def of_data(cls, data: object) -> UpstreamCounts:
+        """Return the counts that *data* describes; numbers that it lacks are 0.
+
+        Raises:
+            ValueError: It is no such data.
+        """
+        try:
+            fields = _mapping(data)
+            ended = _mapping(fields["ended"])
+            costs = _numbers(fields, ("usd", "unpriced"))
+            made = cls(
+                {str(status): count for status, count in ended.items() if type(count) is int},
+                Histogram.of_data(_list(fields["latency"])),
+                costs["usd"],
+                costs["unpriced"],
+            )
+            for model, counts in _mapping(fields.get("models", {})).items():
+                made.models[str(model)] = ModelCounts.of_data(counts)
+        except (KeyError, TypeError) as error:
+            msg = "these are no counts of an upstream"
+            raise ValueError(msg) from error
+        return made
+
+
+_OF_MODELS = (
+    "tokens_in",
+    "tokens_out",
+    "tokens_cached",
+    "tokens_written",
+    "tokens_reasoned",
+    "usd",
+)
+
+
+def _numbers(fields: Mapping[str, object], names: tuple[str, ...]) -> dict[str, int]:
+    numbers = {name: fields.get(name, 0) for name in names}
+    if not all(isinstance(number, int | float) for number in numbers.values()):
+        raise TypeError
+    return numbers  # type: ignore[return-value]
+
+
+def _mapping(data: object) -> Mapping[str, object]:
+    if not isinstance(data, Mapping):
+        raise TypeError
+    return data
+
+
+def _list(data: object) -> list[object]:
+    if not isinstance(data, list | tuple):
+        raise TypeError
+    return list(data)
