@@ -5,11 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from argo_mw.cli.group import PluginGroup
 from argo_mw.cli.output import show_crash
+
+if TYPE_CHECKING:
+    from argo_mw.base.log_setup import LogForm
 
 _OWN = {
     "accept-loss": "argo_mw.cli.accept_loss:accept_loss",
@@ -33,24 +37,23 @@ _OWN = {
     help="The configuration file; by default argo.toml in this directory.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log information too, not only warnings.")
+@click.option(
+    "--log",
+    type=click.Choice(["auto", "json", "text"]),
+    default="text",
+    show_default=True,
+    envvar="ARGO_MW_LOG",
+    help="How the log is written to standard error; auto is JSON unless it is a terminal.",
+)
 @click.version_option(package_name="argo-mw", prog_name="argo-mw")
-def cli(config: Path | None, verbose: bool) -> None:
+def cli(config: Path | None, verbose: bool, log: LogForm) -> None:
     """Plugin-based middleware for programs that call slow, metered services.
 
     Exit codes: 0 done; 1 failed, with one line that says why; 2 wrong usage; 3 done in part.
     """
-    _log(verbose)
+    from argo_mw.base.log_setup import set_up_log
 
-
-def _log(verbose: bool) -> None:
-    import structlog
-
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.INFO if verbose else logging.WARNING
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    set_up_log(log, level=logging.INFO if verbose else logging.WARNING)
 
 
 def main() -> None:
