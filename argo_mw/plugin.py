@@ -82,6 +82,10 @@ from argo_mw.base.ids import (
 from argo_mw.base.log import (
     Log,
 )
+from argo_mw.base.log_setup import (
+    add_trace,
+    set_up_log,
+)
 from argo_mw.base.loop_stalls import (
     StallAwareLimit,
     stall_aware_timeout,
@@ -144,6 +148,10 @@ from argo_mw.chain.shadow_result import (
 from argo_mw.chain.tallies import (
     AUDIT,
     Watch,
+)
+from argo_mw.chain.upstream_counts import (
+    ModelCounts,
+    UpstreamCounts,
 )
 from argo_mw.config import (
     ArgoSettings,
@@ -409,6 +417,7 @@ __all__ = [
     "Lineage",
     "Log",
     "Middleware",
+    "ModelCounts",
     "Next",
     "NotCopyable",
     "NotEncodable",
@@ -476,6 +485,7 @@ __all__ = [
     "UnknownOperation",
     "Unsupported",
     "Upstream",
+    "UpstreamCounts",
     "UpstreamError",
     "UpstreamNow",
     "UpstreamSettings",
@@ -489,6 +499,7 @@ __all__ = [
     "WebResponse",
     "WebStream",
     "Witness",
+    "add_trace",
     "all_failed",
     "bearer_token",
     "collect",
@@ -523,6 +534,7 @@ __all__ = [
     "replace_file",
     "scope_of",
     "seconds",
+    "set_up_log",
     "stall_aware_timeout",
     "state_directory",
     "structure",

@@ -13,7 +13,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeGuard, get_args
+from typing import TYPE_CHECKING, TypeGuard, cast, get_args
 
 import attrs
 import click
@@ -24,8 +24,19 @@ from argo_mw.app.application import engine_of
 from argo_mw.cli.main import cli
 from argo_mw.config.settings import ArgoSettings, OperationSettings, UpstreamSettings
 from argo_mw.model.layer import Shadows
-from argo_mw.plugin import Event
+from argo_mw.plugin import Event, Gauge
 from argo_mw.registry import Plugins, hooks
+from argo_mw.registry.discovery import PROJECT
+from argo_mw_cache.gauges import gauges as gauges_of_cache
+from argo_mw_metrics import CATALOG
+from argo_mw_metrics.gauges import own_gauges
+from argo_mw_metrics.metric import prometheus_name
+from argo_mw_persist.gauges import gauges as gauges_of_persist
+from argo_mw_redis.gauges import gauges as gauges_of_redis
+
+if TYPE_CHECKING:
+    from argo_mw.plugin import TagVersions, Tasks
+    from argo_mw_redis.driver import RedisShared
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -214,7 +225,7 @@ def flags() -> str:
 def hook_specs(namespace: object) -> dict[str, Callable[..., object]]:
     """The hooks that a module or class declares."""
     members = vars(namespace).items()
-    return {n: f for n, f in members if hasattr(f, f"{hooks.PROJECT}_spec")}
+    return {n: f for n, f in members if hasattr(f, f"{PROJECT}_spec")}
 
 
 def hook_pages(specs: Mapping[str, Callable[..., object]]) -> str:
@@ -318,6 +329,63 @@ def plugin_modules() -> str:
     return "\n".join(parts)
 
 
+# Metrics
+
+
+def code(names: Iterable[str]) -> str:
+    """Names as code, separated by commas."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def metrics(*, gen_ai: bool) -> str:
+    """The metrics of the chain, or those of the conventions for generative AI."""
+    rows = [
+        (code([m.name]), code([m.sample]), _kind(m.kind, m.unit), m.description, code(m.attributes))
+        for m in CATALOG
+        if m.gen_ai == gen_ai
+    ]
+    return table(("metric", "in the Prometheus text", "kind", "", "attributes"), rows)
+
+
+def _kind(kind: str, unit: str) -> str:
+    return f"{kind}, {unit.strip('{}')}" if unit else kind
+
+
+def plugin_gauges() -> dict[str, tuple[str, list[Gauge]]]:
+    """The gauges of this repository's plugins with their plugin, by name."""
+    # They read nothing before they are asked.
+    redis = gauges_of_redis(cast("RedisShared", None), cast("TagVersions", None))
+    made = {
+        "metrics": own_gauges(cast("Tasks", None)),
+        "cache": gauges_of_cache(lambda: None),
+        "persist": gauges_of_persist(lambda: None),
+        "redis": redis,
+    }
+    found: dict[str, tuple[str, list[Gauge]]] = {}
+    for plugin, gauges in made.items():
+        for gauge in gauges:
+            plugins, some = found.get(gauge.name, (plugin, []))
+            known = plugins if plugin in plugins else f"{plugins}, {plugin}"
+            found[gauge.name] = (known, [*some, gauge])
+    return found
+
+
+def gauges() -> str:
+    """The gauges of this repository's plugins."""
+    rows = [
+        (
+            code([name]),
+            code([prometheus_name(name, some[0].unit)]),
+            plugins,
+            some[0].unit.strip("{}"),
+            some[0].description,
+            code(sorted({attribute for gauge in some for attribute in gauge.attributes})),
+        )
+        for name, (plugins, some) in sorted(plugin_gauges().items())
+    ]
+    return table(("gauge", "in the Prometheus text", "of", "unit", "", "attributes"), rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "core_configuration": lambda: configuration(core_tables(), "##"),
     "plugin_configuration": lambda: configuration(plugin_tables(), "###"),
@@ -328,6 +396,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": errors,
     "commands": commands,
     "plugin_modules": plugin_modules,
+    "metrics": lambda: metrics(gen_ai=False),
+    "gen_ai_metrics": lambda: metrics(gen_ai=True),
+    "gauges": gauges,
 }
 
 

@@ -23,16 +23,16 @@ def gauges(current: Callable[[], MemoryLevel | None]) -> list[Gauge]:
         return read
 
     return [
-        Gauge("argo.cache.entries", reader(len), "{entry}", "Answers in memory"),
+        Gauge("argo_mw.cache.entries", reader(len), "{entry}", "Answers in memory"),
         Gauge(
-            "argo.cache.entries.limit",
+            "argo_mw.cache.entries.limit",
             reader(lambda memory: memory.max_entries),
             "{entry}",
             "Answers in memory at most",
         ),
-        Gauge("argo.cache.size", reader(lambda m: m.bytes), "By", "Size of these answers"),
+        Gauge("argo_mw.cache.size", reader(lambda m: m.bytes), "By", "Size of these answers"),
         Gauge(
-            "argo.cache.size.limit",
+            "argo_mw.cache.size.limit",
             reader(lambda memory: memory.max_bytes),
             "By",
             "Size of answers in memory at most",

@@ -315,7 +315,7 @@ async def test_gauges_follow_the_cache_in_use(store: str, clock: FakeClock) -> N
 
         def limit() -> float | None:
             (gauges,) = collect(argo, "register_gauges", context=context_of(argo)).values()
-            (gauge,) = [g for g in gauges if g.name == "argo.cache.entries.limit"]  # type: ignore[attr-defined]
+            (gauge,) = [g for g in gauges if g.name == "argo_mw.cache.entries.limit"]  # type: ignore[attr-defined]
             return gauge.read()
 
         assert 10 == limit()

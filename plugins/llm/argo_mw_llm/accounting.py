@@ -126,6 +126,7 @@ class Accounting:
             usage.read + sum(other.read for other in others),
             usage.written + sum(other.written for other in others),
             expected,
+            usage.thinking + sum(other.thinking for other in others),
         )
 
 

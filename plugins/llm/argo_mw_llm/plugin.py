@@ -172,6 +172,12 @@ class LlmPlugin:
         ]
 
     @hookimpl(optionalhook=True)
+    def register_gen_ai_providers(self) -> Mapping[str, str]:
+        """The names of the providers in metrics; embeddings are no inference."""
+        names = {name: one.profile.measured_as for name, one in self._providers.items()}
+        return names | dict.fromkeys(self._embedders, "")
+
+    @hookimpl(optionalhook=True)
     def similarity_slots(self) -> Mapping[str, Mapping[str, object]]:
         """Opinions are templates: what may differ in them, and by how much."""
         return dict.fromkeys(opinion_operations(self._config), TOLERANCES)

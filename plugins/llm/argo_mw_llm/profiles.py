@@ -128,6 +128,8 @@ class ProviderTable:
         prompt_cache: Whether it takes a ``cache_control`` at the top of a request.
         reports_usage_when_asked: Whether its chat streams take ``stream_options``; by default they
             do. Requests through a gateway ask for the usage by it.
+        measured_as: Its name in metrics (``gen_ai.provider.name`` in OpenTelemetry's conventions);
+            by default that of its table.
         limits: How often it may be asked; ``[upstreams.NAME]`` goes before this.
         prices: The prices of its models, before those of the price table; "*" is any model.
         errors: What its errors mean.
@@ -147,6 +149,7 @@ class ProviderTable:
     output_limit: Literal["max_tokens", "max_completion_tokens"] | None = None
     prompt_cache: bool | None = None
     reports_usage_when_asked: bool | None = None
+    measured_as: Shown | None = None
     limits: Limits | None = None
     prices: Mapping[str, Price] = field(factory=dict)
     errors: Errors | None = None
@@ -185,6 +188,7 @@ class Profile:
         limiting: How the length of its answers is limited.
         prompt_cache: Whether it takes a ``cache_control`` at the top of a request.
         reports_usage_when_asked: Whether its chat streams take ``stream_options``.
+        measured_as: Its name in metrics.
         limits: How often it may be asked.
         prices: The prices of its models.
         errors: What its errors mean.
@@ -204,6 +208,7 @@ class Profile:
     limiting: Limiting = field(factory=Limiting)
     prompt_cache: bool = False
     reports_usage_when_asked: bool = True
+    measured_as: str = ""
     limits: Limits = field(factory=Limits)
     prices: Mapping[str, Price] = field(factory=dict)
     errors: Errors = field(factory=Errors)
@@ -282,6 +287,7 @@ def _profile(name: str, table: ProviderTable) -> Profile:
         Limiting(table.output_limit or "max_tokens", bool(table.thinks_beyond_limit)),
         bool(table.prompt_cache),
         table.reports_usage_when_asked is not False,
+        table.measured_as or name,
         table.limits or Limits(),
         table.prices,
         table.errors or Errors(),

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from attrs import field, frozen, validators
 
+from argo_mw.plugin import Duration
+
 
 @frozen
 class MetricsConfig:
     """The table ``[plugins.metrics]``.
 
     Attributes:
-        instruments: Whether metrics are recorded; the flag ``metrics`` decides about spans.
-        port: The port at which Prometheus on this machine reads the metrics; 0 takes a free
-            one. Without it they go to the meter provider that the program has set up.
+        instruments: Whether metrics are shown; the flag ``metrics`` decides about spans.
+        port: The port at which Prometheus reads the metrics; 0 takes a free one.
+        host: The address at which it does. One that other machines reach asks for the token in
+            ``metrics.token`` in the state directory.
+        hosts: Further names under which it is reached, as they stand in the ``Host`` header.
+        otlp: Whether metrics are sent over OTLP, to where OpenTelemetry's variables of the
+            environment say (``OTEL_EXPORTER_OTLP_ENDPOINT``, by default port 4318 of this machine).
+        otlp_every: The time between two exports, in seconds.
+        gen_ai: Whether OpenTelemetry's conventions for generative AI are followed as well; by
+            default as ``OTEL_SEMCONV_STABILITY_OPT_IN`` says.
     """
 
     instruments: bool = True
@@ -20,3 +29,8 @@ class MetricsConfig:
         default=None,
         validator=validators.optional([validators.ge(0), validators.le(65_535)]),
     )
+    host: str = "127.0.0.1"
+    hosts: tuple[str, ...] = ()
+    otlp: bool = False
+    otlp_every: Duration = field(default=30.0, validator=validators.ge(1.0))
+    gen_ai: bool | None = None

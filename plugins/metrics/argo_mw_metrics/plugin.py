@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from secrets import token_urlsafe
+from typing import TYPE_CHECKING, cast
 
+from attrs import evolve
 from opentelemetry import metrics, trace
 
 from argo_mw.plugin import (
@@ -13,42 +16,67 @@ from argo_mw.plugin import (
     Gauge,
     Layer,
     Log,
-    Observer,
     PartlyFailed,
+    Secret,
+    WebGuard,
     hookimpl,
+    is_loopback,
+    load_or_create_token,
 )
+from argo_mw_metrics import hookspecs
 from argo_mw_metrics.config import MetricsConfig
-from argo_mw_metrics.gauges import Gauges, flatten
-from argo_mw_metrics.instruments import Instruments
+from argo_mw_metrics.gauges import own_gauges
+from argo_mw_metrics.gen_ai import is_opted_in
+from argo_mw_metrics.moment import Moments
+from argo_mw_metrics.observables import Observables
+from argo_mw_metrics.otlp import Otlp, otlp_exporter
 from argo_mw_metrics.prometheus import Prometheus
+from argo_mw_metrics.sampler import Sampler, flatten
 from argo_mw_metrics.spans import NAME, Spans
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricExporter
+
+TOKEN_FILE = "metrics.token"  # noqa: S105 - the name of a file
+"""The file in the state directory that holds what another machine has to present."""
 
 _SCOPE = "argo_mw"
 log = Log("argo_mw")
 
 
 class MetricsPlugin:
-    """The plugin; it owns the endpoint for Prometheus.
+    """The plugin; it owns the endpoint for Prometheus and the export over OTLP.
 
     Args:
         meters: Makes meters; by default the program's own provider.
         tracers: Makes tracers; by default the program's own provider.
+        exporter: Where metrics are sent, with exponential histograms, in place of what ``otlp``
+            says.
 
     Attributes:
         port: The port at which Prometheus is answered, or ``None`` before that begins.
+        sampler: Reads the metrics, or ``None`` before the application is open.
     """
 
     def __init__(
         self,
         meters: metrics.MeterProvider | None = None,
         tracers: trace.TracerProvider | None = None,
+        exporter: MetricExporter | None = None,
     ) -> None:
         self._meters = meters
         self._tracers = tracers
+        self._exporter = exporter
         self._prometheus: Prometheus | None = None
-        self._gauges: Gauges | None = None
-        self._unreadable = ""
+        self._observables: Observables | None = None
+        self._otlp: Otlp | None = None
+        self.sampler: Sampler | None = None
         self.port: int | None = None
+
+    @hookimpl
+    def register_hookspecs(self) -> object:
+        """Return the hook by which other plugins name providers of language models."""
+        return hookspecs
 
     @hookimpl
     def register_config(self) -> type:
@@ -64,75 +92,105 @@ class MetricsPlugin:
         return [Layer(NAME, spans, before=("coalesce",))]
 
     @hookimpl
-    def register_observers(self, config: MetricsConfig, context: Context) -> Iterable[Observer]:
-        """Return the observer that records events, if metrics are configured."""
-        if not config.instruments:
-            return []
-        if config.port is not None:
-            self._make_prometheus()
-        own = self._meters is not None or self._prometheus is not None
-        enabled = _always if own else _metrics_are_taken
-        return [Instruments(self._meter(), context.clock, enabled)]
-
-    @hookimpl
     def register_gauges(self, context: Context) -> Iterable[Gauge]:
         """Return the core's own gauge."""
-        tasks = context.tasks
-        return [Gauge("argo.tasks", lambda: len(tasks), "{task}", "Background tasks that run")]
+        return own_gauges(context.tasks)
 
     @hookimpl
     async def startup(self, config: MetricsConfig, context: Context) -> None:
-        """Show the gauges of all plugins, and answer Prometheus if a port is configured.
+        """Let the metrics be read: by Prometheus, over OTLP, or by the program's own provider.
 
         Raises:
-            PartlyFailed: Prometheus cannot be answered; spans are made all the same.
+            PartlyFailed: Some reader cannot be served; spans are made all the same.
         """
-        if config.instruments:
-            answers = context.collect("register_gauges", context=context)
-            self._gauges = Gauges(self._meter(), flatten(answers))
-        if self._prometheus is not None and config.port is not None:
-            await self._serve(self._prometheus, config.port)
-        if self._unreadable:
-            msg = f"{self._unreadable}; until then nobody reads the metrics"
+        if not config.instruments:
+            return
+        gauges = flatten(context.collect("register_gauges", context=context))
+        moments = Moments(context, _providers(context.collect("register_gen_ai_providers")))
+        self.sampler = Sampler(moments, gauges, gen_ai=is_opted_in(config.gen_ai))
+        problems = [
+            await self._answer_prometheus(self.sampler, config, context),
+            self._export(self.sampler, config, context),
+        ]
+        if self._meters is not None or (config.port is None and not self._sends(config)):
+            meters = self._meters or metrics.get_meter_provider()
+            self._observables = Observables(meters.get_meter(_SCOPE), self.sampler)
+        if any(problems):
+            what = "; ".join(filter(None, problems))
+            msg = f"{what}; until then the metrics are not read there"
             raise PartlyFailed(msg)
 
     @hookimpl
     async def shutdown(self) -> None:
-        """Stop answering Prometheus and release the gauges."""
-        if self._gauges is not None:
-            self._gauges.close()
+        """Send the last metrics, and let none be read any more."""
+        if self._otlp is not None:
+            await self._otlp.aclose()
+        if self._observables is not None:
+            self._observables.close()
         if self._prometheus is not None:
             prometheus, self._prometheus = self._prometheus, None
             await asyncio.to_thread(prometheus.close)
 
-    def _make_prometheus(self) -> None:
+    async def _answer_prometheus(
+        self, sampler: Sampler, config: MetricsConfig, context: Context
+    ) -> str:
+        """Answer Prometheus, if a port is configured; return why that fails, or ""."""
+        if config.port is None:
+            return ""
         try:
-            self._prometheus = Prometheus()
-        except ConfigError as error:
-            self._unreadable = str(error)
+            guard = await asyncio.to_thread(_guard, config, context)
+            prometheus = Prometheus(sampler, guard)
+            self.port = await asyncio.to_thread(prometheus.serve, config.host, config.port)
+        except (ConfigError, OSError) as error:
+            return str(error)
+        self._prometheus = prometheus
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        log.info("Prometheus can read the metrics", url=f"http://{host}:{self.port}/metrics")
+        return ""
 
-    async def _serve(self, prometheus: Prometheus, port: int) -> None:
+    def _sends(self, config: MetricsConfig) -> bool:
+        return config.otlp or self._exporter is not None
+
+    def _export(self, sampler: Sampler, config: MetricsConfig, context: Context) -> str:
+        """Send metrics over OTLP, if that is configured; return why that fails, or ""."""
+        if not self._sends(config):
+            return ""
         try:
-            self.port = await asyncio.to_thread(prometheus.serve, port)
+            exporter = self._exporter or otlp_exporter()
+            self._otlp = Otlp(
+                sampler, exporter, context.clock, context.tasks, every=config.otlp_every
+            )
         except ConfigError as error:
-            self._unreadable = str(error)
-        else:
-            log.info("Prometheus can read the metrics", url=f"http://127.0.0.1:{self.port}/metrics")
-
-    def _meter(self) -> metrics.Meter:
-        if self._prometheus is not None:
-            return self._prometheus.provider.get_meter(_SCOPE)
-        return (self._meters or metrics.get_meter_provider()).get_meter(_SCOPE)
+            return str(error)
+        return ""
 
 
-# A program may set up its providers at any time; until then the API's own take their place.
+def _guard(config: MetricsConfig, context: Context) -> WebGuard:
+    """Return who may read the metrics: on loopback everyone, elsewhere who has the token.
+
+    Raises:
+        ConfigError: The file of the token cannot be used.
+        OSError: It cannot be read or written.
+    """
+    # On loopback nothing is asked for, and nothing that could be guessed is taken.
+    free = is_loopback(config.host)
+    token = Secret(token_urlsafe())
+    if not free:
+        token = load_or_create_token(context.state_dir / TOKEN_FILE)
+    guard = WebGuard(token, reads_freely=free)
+    names = {name.lower() for name in (config.host, *config.hosts)}
+    return evolve(guard, hosts=guard.hosts | names)
 
 
-def _metrics_are_taken() -> bool:
-    return not type(metrics.get_meter_provider()).__module__.startswith("opentelemetry.metrics")
+def _providers(answers: Mapping[str, object]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in answers.values():
+        found |= cast("Mapping[str, str]", one)
+    return found
 
 
 def _traces_are_taken() -> bool:
+    # A program may set up its provider at any time; until then the API's own takes its place.
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 

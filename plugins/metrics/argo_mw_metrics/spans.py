@@ -37,7 +37,6 @@ from argo_mw.plugin import (
     Outcome,
     redact,
 )
-from argo_mw_metrics.instruments import error_type, served_by
 
 NAME = "metrics"
 _OPENED = create_key("argo-mw-opened")
@@ -136,14 +135,14 @@ class Spans:
                 self._note_action(call, layer, action, detail)
             case AttemptEnded(call, attempt):
                 noted: dict[str, AttributeValue] = {
-                    "argo.upstream": attempt.upstream,
-                    "argo.status": attempt.status,
-                    "argo.seconds": attempt.latency,
-                    "argo.error": attempt.error,
+                    "argo_mw.upstream": attempt.upstream,
+                    "argo_mw.status": attempt.status,
+                    "argo_mw.seconds": attempt.latency,
+                    "argo_mw.error": attempt.error,
                 }
                 self._note(call, "attempt", noted)
             case LayerBypassed(layer, call, error):
-                noted = {"argo.layer": layer, "error.type": error_type(error)}
+                noted = {"argo_mw.layer": layer, "error.type": error_type(error)}
                 self._note(call, f"{layer} bypassed", noted)
             case _:
                 pass
@@ -205,7 +204,9 @@ class Spans:
             return
         if action == "joined":
             self._link(span, call)
-        span.add_event(f"{layer} {action}", _known({"argo.layer": layer, "argo.detail": detail}))
+        span.add_event(
+            f"{layer} {action}", _known({"argo_mw.layer": layer, "argo_mw.detail": detail})
+        )
 
     def _note(self, call: Call, name: str, attributes: dict[str, AttributeValue]) -> None:
         span = self._span_of(call)
@@ -223,16 +224,16 @@ class Spans:
         # The latest: an earlier one, which an invalidation has outdated, is joined no more.
         for flight in reversed(self._flights.get(call.key, {})):
             context = flight.span.get_span_context()
-            span.add_link(context, {"argo.relation": "waits for the load of"})
+            span.add_link(context, {"argo_mw.relation": "waits for the load of"})
             return
 
 
 def _describe(call: Call) -> dict[str, AttributeValue]:
     return _known(
         {
-            "argo.operation": call.operation.name,
-            "argo.subject": call.subject,
-            "argo.key": call.key,
+            "argo_mw.operation": call.operation.name,
+            "argo_mw.subject": call.subject,
+            "argo_mw.key": call.key,
         }
     )
 
@@ -242,18 +243,28 @@ def _conclude(span: Span, outcome: Outcome) -> None:
     span.set_attributes(
         _known(
             {
-                "argo.upstream": outcome.upstream or "",
-                "argo.served_by": served_by(outcome),
-                "argo.via": list(outcome.via),
-                "argo.lacks": sorted(outcome.lacks),
-                "argo.cost.usd": cost.usd or 0.0,
+                "argo_mw.upstream": outcome.upstream or "",
+                "argo_mw.served_by": served_by(outcome),
+                "argo_mw.via": list(outcome.via),
+                "argo_mw.lacks": sorted(outcome.lacks),
+                "argo_mw.cost.usd": cost.usd or 0.0,
                 "gen_ai.usage.input_tokens": cost.tokens_in,
                 "gen_ai.usage.output_tokens": cost.tokens_out,
             }
         )
     )
     for note in outcome.notes:
-        span.add_event("note", {"argo.layer": note.layer, "argo.detail": note.text})
+        span.add_event("note", {"argo_mw.layer": note.layer, "argo_mw.detail": note.text})
+
+
+def served_by(outcome: Outcome) -> str:
+    """Return ``upstream``, or the name of the layer that had the answer."""
+    return "upstream" if outcome.attempts or not outcome.via else outcome.via[-1]
+
+
+def error_type(error: BaseException) -> str:
+    """Return the name of the error's class, for OpenTelemetry's ``error.type``."""
+    return type(error).__qualname__
 
 
 def _known(attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:

@@ -98,7 +98,7 @@ async def test_an_answer_found_by_waiting_in_a_store_has_a_span():
         assert "kept" == await argo.call("bars", symbol="AAPL")
         assert not context_of(argo).events
     (span,) = traced.spans
-    assert ("bars", "store") == (span.name, span.attributes["argo.served_by"])
+    assert ("bars", "store") == (span.name, span.attributes["argo_mw.served_by"])
     assert [] == traced.upstream.asked
 
 
@@ -116,8 +116,8 @@ async def test_a_call_that_misses_the_store_has_one_span_until_its_upstream_answ
     async with traced.argo as argo:
         await argo.call("bars", symbol="AAPL")
     (span,) = traced.spans
-    assert "a" == span.attributes["argo.upstream"]
-    assert "upstream" == span.attributes["argo.served_by"]
+    assert "a" == span.attributes["argo_mw.upstream"]
+    assert "upstream" == span.attributes["argo_mw.served_by"]
     assert ["attempt"] == [event.name for event in span.events]
 
 
@@ -202,7 +202,7 @@ async def test_a_refresh_does_not_end_the_span_of_the_waiting_call_that_starts_i
     refresh, waiting = traced.spans
     assert waiting.get_span_context().span_id == refresh.parent.span_id
     assert waiting.end_time >= refresh.end_time
-    assert {"a"} == {span.attributes["argo.upstream"] for span in (refresh, waiting)}
+    assert {"a"} == {span.attributes["argo_mw.upstream"] for span in (refresh, waiting)}
 
 
 async def test_spans_that_are_open_while_the_configuration_changes_end_well():
@@ -218,7 +218,7 @@ async def test_spans_that_are_open_while_the_configuration_changes_end_well():
         traced.store.gate.set()
         await asyncio.gather(first, second)
         await argo.call("bars", symbol="MSFT")
-    assert ["AAPL", "IBM", "MSFT"] == sorted(s.attributes["argo.subject"] for s in traced.spans)
+    assert ["AAPL", "IBM", "MSFT"] == sorted(s.attributes["argo_mw.subject"] for s in traced.spans)
 
 
 async def test_a_call_in_the_control_arm_has_no_span():

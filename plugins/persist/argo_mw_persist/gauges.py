@@ -38,19 +38,19 @@ def gauges(store: Callable[[], RecordStore | None]) -> list[Gauge]:
     count, unit, what = "db.client.connection.count", "{connection}", "Connections, by what they do"
     return [
         Gauge(
-            "argo.persist.queue.size",
+            "argo_mw.persist.queue.size",
             of_store(lambda s: s.writer.held),
             "{record}",
             "Records that are taken and not safe yet",
         ),
         Gauge(
-            "argo.persist.queue.limit",
+            "argo_mw.persist.queue.limit",
             of_store(lambda s: s.writer.capacity),
             "{record}",
             "Records that may be taken and not safe yet",
         ),
         Gauge(
-            "argo.persist.spool.size",
+            "argo_mw.persist.spool.size",
             lambda: _spooled(store()),
             "{record}",
             "Records that wait in the spool for their sink",

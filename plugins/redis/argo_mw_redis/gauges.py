@@ -42,7 +42,7 @@ def gauges(shared: RedisShared, tag_versions: TagVersions) -> list[Gauge]:
             pool,
         ),
         Gauge(
-            "argo.shared.available",
+            "argo_mw.shared.available",
             lambda: int(shared.unreachable is None and tag_versions.usable),
             "",
             "1 while the shared store can be reached and takes writes, else 0",

@@ -1,4 +1,4 @@
-"""Events become metrics, spans, and text that Prometheus reads."""
+"""Calls become spans, with events, errors and links."""
 
 from __future__ import annotations
 
@@ -6,24 +6,19 @@ import asyncio
 import socket
 import sys
 from types import SimpleNamespace
-from urllib.request import urlopen
 
 import pytest
-from opentelemetry import metrics, trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import StatusCode
-from prometheus_client.parser import text_string_to_metric_families
 
-from argo_mw import Argo, Cost, Outcome, PluginError, UpstreamError
+from argo_mw import Argo, UpstreamError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import context_of, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from argo_mw_coalesce import plugin as coalesce_plugin
-from argo_mw_metrics.instruments import Instruments
 from argo_mw_metrics.plugin import MetricsPlugin
 from argo_mw_metrics.spans import Spans
 from argo_mw_race import plugin as race_plugin
@@ -35,7 +30,7 @@ def bars(symbol: str) -> object:
 
 
 class Watched:
-    """An application whose metrics and spans are kept in memory."""
+    """An application whose spans are kept in memory."""
 
     def __init__(
         self,
@@ -44,12 +39,10 @@ class Watched:
         flag: str = "on",
         strict: bool = True,
     ) -> None:
-        self.reader = InMemoryMetricReader()
         self.exporter = InMemorySpanExporter()
         tracers = TracerProvider()
         tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
-        self.meters = MeterProvider(metric_readers=[self.reader])
-        self.plugin = MetricsPlugin(self.meters, tracers)
+        self.plugin = MetricsPlugin(tracers=tracers)
         self.clock = FakeClock()
         self.argo = Argo.open(
             {
@@ -69,17 +62,6 @@ class Watched:
             },
             installed=False,
         )
-
-    def points(self, name: str) -> dict[tuple[str, ...], object]:
-        """Return the points of the metric *name*, by the values of their attributes."""
-        data = self.reader.get_metrics_data()
-        found = {
-            metric.name: metric.data.data_points
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
-        }
-        return {tuple(p.attributes.values()): p for p in found.get(name, ())}
 
     @property
     def spans(self):
@@ -112,21 +94,21 @@ async def test_the_spans_of_a_raced_and_coalesced_call_have_the_documented_shape
     first, second, load = sorted(watched.spans, key=lambda span: (span.name, span.start_time))
     assert (first.name, second.name, load.name) == ("bars", "bars", "load bars")
     for span in (first, second):
-        assert span.attributes["argo.operation"] == "bars"
-        assert span.attributes["argo.subject"] == "AAPL"
-        assert span.attributes["argo.upstream"] == "fast"
-        assert span.attributes["argo.served_by"] == "upstream"
-        assert "race" in span.attributes["argo.via"]
+        assert span.attributes["argo_mw.operation"] == "bars"
+        assert span.attributes["argo_mw.subject"] == "AAPL"
+        assert span.attributes["argo_mw.upstream"] == "fast"
+        assert span.attributes["argo_mw.served_by"] == "upstream"
+        assert "race" in span.attributes["argo_mw.via"]
         assert span.status.status_code is StatusCode.UNSET
     assert [event.name for event in load.events] == ["attempt", "race won", "race cancelled"]
     # The loser's attempt ends when the load has its answer.
     assert "attempt" in [event.name for event in first.events]
     events = (*load.events, *first.events)
     attempts = [event.attributes for event in events if event.name == "attempt"]
-    ended = [(one["argo.upstream"], one["argo.status"]) for one in attempts]
+    ended = [(one["argo_mw.upstream"], one["argo_mw.status"]) for one in attempts]
     assert ended == [("fast", "ok"), ("slow", "cancelled")]
     told = {event.name: dict(event.attributes) for event in load.events}
-    assert told["race cancelled"]["argo.detail"].startswith("slow after")
+    assert told["race cancelled"]["argo_mw.detail"].startswith("slow after")
     assert first.get_span_context().span_id == load.parent.span_id
     assert load.status.status_code is StatusCode.UNSET
     assert first.links == load.links == ()
@@ -165,7 +147,7 @@ async def test_finding_a_callers_span_does_not_compare_it_with_all_that_share_it
     assert Compared.times <= len(callers)
 
 
-async def test_an_error_is_on_the_span_and_in_the_metrics():
+async def test_an_error_is_on_the_span():
     watched = Watched(Scripted("a", {"bars"}, UpstreamError("down", upstream="a"), retries=0))
     async with watched.argo as argo:
         with pytest.raises(UpstreamError):
@@ -174,35 +156,6 @@ async def test_an_error_is_on_the_span_and_in_the_metrics():
     assert load.status.status_code is span.status.status_code is StatusCode.ERROR
     assert "down" == load.status.description
     assert span.attributes["error.type"] == "UpstreamError"
-    assert ("bars", "UpstreamError") in watched.points("argo.call.duration")
-    assert ("a", "bars", "failed") in watched.points("argo.attempt.duration")
-
-
-async def test_calls_requests_and_costs_are_counted():
-    answer = Outcome("bars", cost=Cost(0.5, tokens_in=10, tokens_out=3))
-    watched = Watched(Scripted("a", {"bars"}, answer))
-    async with watched.argo as argo:
-        for symbol in ("AAPL", "IBM", "MSFT"):
-            await argo.call("bars", symbol=symbol)
-    assert watched.points("argo.call.duration")["bars", "upstream"].count == 3
-    assert watched.points("argo.attempt.duration")["a", "bars", "ok"].count == 3
-    assert watched.points("argo.upstream.requests")["a", "bars"].value == 3
-    assert watched.points("argo.upstream.loads")["a", "bars"].value == 3
-    assert watched.points("argo.cost")["a", "bars"].value == 1.5
-    assert watched.points("argo.tokens")["a", "bars", "input"].value == 30
-    assert watched.points("argo.tokens")["a", "bars", "output"].value == 9
-    assert watched.points("argo.answers")["bars", "upstream"].value == 3
-
-
-async def test_two_thousand_subjects_are_one_series():
-    """Memory must not grow with what is asked."""
-    watched = Watched(Scripted("a", {"bars"}))
-    async with watched.argo as argo:
-        for number in range(2_000):
-            await argo.call("bars", symbol=f"S{number}")
-    points = watched.points("argo.call.duration")
-    assert list(points) == [("bars", "upstream")]
-    assert points["bars", "upstream"].count == 2_000
 
 
 async def test_nothing_is_watched_while_no_span_is_open():
@@ -214,45 +167,11 @@ async def test_nothing_is_watched_while_no_span_is_open():
     assert ["load bars", "bars"] == [span.name for span in watched.spans]
 
 
-async def test_nothing_is_counted_when_instruments_are_off():
-    watched = Watched(Scripted("a", {"bars"}), config={"instruments": False})
-    async with watched.argo as argo:
-        await argo.call("bars", symbol="AAPL")
-    assert watched.reader.get_metrics_data() is None
-
-
 async def test_no_span_is_made_when_the_flag_is_off():
     watched = Watched(Scripted("a", {"bars"}), flag="off")
     async with watched.argo as argo:
         await argo.call("bars", symbol="AAPL")
     assert watched.spans == ()
-
-
-async def test_prometheus_reads_the_metrics():
-    """Over a real socket, by the official parser."""
-    watched = Watched(Scripted("a", {"bars"}), config={"port": 0})
-    async with watched.argo as argo:
-        await argo.call("bars", symbol="AAPL")
-        url = f"http://127.0.0.1:{watched.plugin.port}/metrics"
-        text = (await asyncio.to_thread(lambda: urlopen(url).read())).decode()
-        families = {family.name: family for family in text_string_to_metric_families(text)}
-    assert families["argo_call_duration_seconds"].type == "histogram"
-    counts = [
-        s for s in families["argo_call_duration_seconds"].samples if s.name.endswith("_count")
-    ]
-    assert [(s.labels["argo_operation"], s.value) for s in counts] == [("bars", 1.0)]
-    requests = families["argo_upstream_requests"].samples
-    assert [(s.labels["argo_upstream"], s.value) for s in requests] == [("a", 1.0)]
-    assert "AAPL" not in text
-
-
-async def test_a_taken_port_is_an_error_that_names_the_remedy():
-    taken = Watched(Scripted("a", {"bars"}), config={"port": 0})
-    async with taken.argo:
-        other = Watched(Scripted("a", {"bars"}), config={"port": taken.plugin.port})
-        with pytest.raises(PluginError, match="cannot be used"):
-            async with other.argo:
-                pass
 
 
 @pytest.mark.parametrize("trouble", ["a port that is taken", "libraries that are missing"])
@@ -261,7 +180,7 @@ async def test_spans_are_made_where_prometheus_cannot_be_answered(monkeypatch, t
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         if trouble == "libraries that are missing":
-            monkeypatch.setitem(sys.modules, "opentelemetry.exporter.prometheus", None)
+            monkeypatch.setitem(sys.modules, "prometheus_client", None)
         config = {"port": taken.getsockname()[1]}
         watched = Watched(Scripted("a", {"bars"}), config=config, strict=False)
         async with watched.argo as argo:
@@ -291,21 +210,3 @@ async def test_no_span_is_begun_while_the_program_has_no_provider(monkeypatch):
         monkeypatch.setattr(trace, "get_tracer_provider", TracerProvider)
         await argo.call("bars", symbol="AAPL")
         assert ["bars"] == begun
-
-
-async def test_nothing_is_counted_while_the_program_has_no_provider(monkeypatch):
-    """It may set one up at any time, and has metrics from then on."""
-    counted: list[object] = []
-    plugin = MetricsPlugin()
-    asked = FakePlugin(operations=[bars], upstreams=[Scripted("a", {"bars"})])
-    config = {"argo": {"shared": "memory://", "strict": True}}
-    monkeypatch.setattr(Instruments, "_call_ended", lambda _, event: counted.append(event.call.key))
-    plugins = {"metrics": plugin, "asked": asked}
-    async with Argo.open(config, plugins=plugins, installed=False) as argo:
-        await argo.call("bars", symbol="AAPL")
-        assert [] == counted
-        provider = MeterProvider()
-        monkeypatch.setattr(metrics, "get_meter_provider", lambda: provider)
-        await argo.call("bars", symbol="AAPL")
-        assert 1 == len(counted)
-        provider.shutdown()

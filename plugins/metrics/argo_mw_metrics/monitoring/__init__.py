@@ -1,0 +1,3 @@
+"""Dashboards for Grafana and alert rules for Prometheus, as data; files are generated from them."""
+
+from __future__ import annotations

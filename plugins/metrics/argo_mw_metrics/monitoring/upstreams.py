@@ -1,0 +1,153 @@
+"""How the services behind the chain answer, and what is asked of them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from argo_mw_metrics.monitoring.panels import (
+    COST,
+    UPSTREAM,
+    Dashboard,
+    Panel,
+    Query,
+    Row,
+    grouped,
+    only,
+    per_hour,
+    quantiles,
+    rate,
+    ratio,
+)
+
+_ATTEMPTS = "argo_mw_upstream_attempts_total"
+_WENT_WRONG = 'argo_mw_status=~"failed|rejected|timeout"'
+
+
+UPSTREAMS: Final = Dashboard(
+    "upstreams",
+    "argo-mw: upstreams",
+    "How the services behind the chain answer, and what is asked of them.",
+    [
+        Row(
+            "Requests",
+            [
+                Panel(
+                    "Requests a second",
+                    [
+                        Query(
+                            grouped(rate("argo_mw_upstream_requests_total"), UPSTREAM),
+                            "{{argo_mw_upstream}}",
+                        )
+                    ],
+                    "reqps",
+                ),
+                Panel(
+                    "Requests an hour",
+                    [
+                        Query(
+                            grouped(
+                                f"increase(argo_mw_upstream_requests_total{only()}[1h])", UPSTREAM
+                            ),
+                            "{{argo_mw_upstream}}",
+                        )
+                    ],
+                ),
+                Panel(
+                    "Calls that one request answers",
+                    [
+                        Query(
+                            ratio(
+                                rate("argo_mw_upstream_calls_total"),
+                                rate("argo_mw_upstream_requests_total"),
+                                UPSTREAM,
+                            ),
+                            "{{argo_mw_upstream}}",
+                        )
+                    ],
+                ),
+            ],
+        ),
+        Row(
+            "Answers",
+            [
+                Panel(
+                    "How attempts end",
+                    [
+                        Query(
+                            grouped(rate(_ATTEMPTS), UPSTREAM, "argo_mw_status"),
+                            "{{argo_mw_upstream}} {{argo_mw_status}}",
+                        )
+                    ],
+                    "ops",
+                    "stack",
+                    12,
+                    "refused: a quota, a budget or a circuit breaker; "
+                    "cancelled: another was faster, or the caller left.",
+                ),
+                Panel(
+                    "Share that fails",
+                    [
+                        Query(
+                            ratio(rate(_ATTEMPTS, _WENT_WRONG), rate(_ATTEMPTS), UPSTREAM),
+                            "{{argo_mw_upstream}}",
+                        )
+                    ],
+                    "percentunit",
+                    width=12,
+                ),
+                Panel(
+                    "Latency",
+                    quantiles(
+                        "argo_mw_upstream_duration_seconds", "{{argo_mw_upstream}}", UPSTREAM
+                    ),
+                    "s",
+                    width=12,
+                ),
+                Panel(
+                    "Refused by quotas, budgets and breakers",
+                    [
+                        Query(
+                            grouped(rate(_ATTEMPTS, 'argo_mw_status="refused"'), UPSTREAM),
+                            "{{argo_mw_upstream}}",
+                        )
+                    ],
+                    "ops",
+                    width=12,
+                ),
+            ],
+        ),
+        Row(
+            "Races",
+            [
+                Panel(
+                    "How races end",
+                    [
+                        Query(
+                            grouped(
+                                rate("argo_mw_layer_actions_total", 'argo_mw_layer="race"'),
+                                "argo_mw_action",
+                            ),
+                            "{{argo_mw_action}}",
+                        )
+                    ],
+                    "ops",
+                ),
+                Panel(
+                    "Cost an hour",
+                    [Query(grouped(per_hour(COST), UPSTREAM), "{{argo_mw_upstream}}")],
+                    "currencyUSD",
+                ),
+                Panel(
+                    "Calls without a known price",
+                    [
+                        Query(
+                            grouped(rate("argo_mw_cost_unpriced_total"), UPSTREAM),
+                            "{{argo_mw_upstream}}",
+                        )
+                    ],
+                    "reqps",
+                ),
+            ],
+        ),
+    ],
+)
