@@ -25,7 +25,7 @@ from argo_mw_market.massive import RULES
 from argo_mw_market.symbols import read_symbol
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.factory import policy_of
-from argo_mw_similarity.layer import MAX_CHARACTERS
+from argo_mw_similarity.finder import MAX_CHARACTERS
 from argo_mw_similarity.lexicon import Lexicon, load
 from argo_mw_similarity.prompt import Prompts
 from argo_mw_similarity.reading import read

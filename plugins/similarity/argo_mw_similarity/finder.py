@@ -91,9 +91,11 @@ class Finder:
             return Match()
         if why := not_compared(prompt.text):
             return Match(why=f"not compared: {why}")
-        vector = await self.embed(prompt.text)
-        if vector is None or self.policy is None or self.reading_of is None:
-            return Match(vector=vector)
+        if self.policy is None or self.reading_of is None:
+            return Match()
+        vector = await self.embed(self.reading_of(prompt.text).embedded)
+        if vector is None:
+            return Match()
         return await self._nearest(prompt, index, vector, self.policy, self.reading_of)
 
     async def _nearest(

@@ -24,7 +24,7 @@ _FACTUAL = (
     "other_persons only even too enough again almost still alone other same all some many "
     "most little half twice thrice least greatest more less than before after above below "
     "against between first last former next now ability advice necessity chance hypothesis "
-    "future past habit_past how why when where who what condition cause concession relative"
+    "several future past habit_past how why when where who what condition cause concession relative"
 )
 FACTUAL = frozenset(_FACTUAL.split())
 """Classes whose words are compared as facts, not as content."""
@@ -61,7 +61,7 @@ def parts_of_speech(tokens: tuple[Token, ...]) -> list[str]:
             part = "n"
         elif not is_content(token):
             part = ""
-        elif awaits_verb and before == "n" and _heads(tokens, i):
+        elif _is_verb(tokens, i, before, awaits=awaits_verb):
             part = "v"
         else:
             part = _part(token, before, tokens[i + 1] if i + 1 < len(tokens) else None)
@@ -71,8 +71,109 @@ def parts_of_speech(tokens: tuple[Token, ...]) -> list[str]:
         elif part == "v" or token.kind == "mark":
             awaits_verb = False
         if token.text not in {"not", "also", "really"}:
-            before = part or _slot(token)
+            before = part or ("nominal" if _inverted(tokens, i) else _slot(token))
+    _find_verbs(tokens, result)
     return result
+
+
+def _is_verb(tokens: tuple[Token, ...], i: int, before: str, *, awaits: bool) -> bool:
+    """Whether the place of the token at *i* makes it a verb."""
+    if awaits and before == "n" and _heads(tokens, i):
+        return True
+    unchanged = "unchanged" in tokens[i].classes and before != "nominal"
+    return _asked_for(tokens, i) or (unchanged and _is_done(tokens, i))
+
+
+def _is_done(tokens: tuple[Token, ...], i: int) -> bool:
+    """Whether *be* and "by" make a participle of the token at *i*: "by what is it *offset*?"."""
+    return any(t.text == "by" for t in tokens) and any(
+        "auxiliary" in t.classes and t.text in _BE for t in tokens[:i]
+    )
+
+
+_BE = frozenset({"is", "are", "was", "were", "be", "been", "being"})
+
+
+def _inverted(tokens: tuple[Token, ...], i: int) -> bool:
+    """Whether the auxiliary at *i* stands before its subject: "*do* hedge funds trade?"."""
+    if not (tokens[i].text in _BARE_VERB_FOLLOWS or tokens[i].classes & _AUXILIARY):
+        return False
+    return i == 0 or tokens[i].initial or bool(tokens[i - 1].classes & ASKING)
+
+
+ASKING = frozenset({"how", "why", "when", "where", "who", "what"})
+
+
+def _asked_for(tokens: tuple[Token, ...], i: int) -> bool:
+    """Whether the token at *i* is the verb of a question word before it: "who *funds* it?"."""
+    token, before = tokens[i], tokens[i - 1].text if i else ""
+    if before not in {"who", "what", "which", "that"} or "v" not in token.parts:
+        return False
+    if before == "who":
+        return not token.text.endswith("ing")
+    if token.text == token.parts["v"] or token.text.endswith("ing"):
+        return False
+    following = tokens[i + 1] if i + 1 < len(tokens) else None
+    plural = token.text.endswith("s") and "n" in token.parts
+    if following is None or not plural:
+        return True
+    if following.classes & _AUXILIARY or following.text in _BARE_VERB_FOLLOWS:
+        return False
+    behind = tokens[i + 2] if i + 2 < len(tokens) else None
+    governs = behind is not None and (
+        is_content(behind) or behind.text == "to" or bool(behind.classes & {"article", "all"})
+    )
+    return following.parts.get("v") != following.text or ("n" in following.parts and not governs)
+
+
+_AUXILIARY = frozenset(
+    {"auxiliary", "past", "ability", "advice", "necessity", "chance", "future", "hypothesis"}
+)
+
+
+def _find_verbs(tokens: tuple[Token, ...], parts: list[str]) -> None:
+    """Find the verb of each clause that would have none: "when rates *rise*"."""
+    start = 0
+    for end in range(len(tokens) + 1):
+        if (
+            end < len(tokens)
+            and not (tokens[end].kind == "mark" and tokens[end].text in CLAUSE_END | {","})
+            and not tokens[end].classes & _SUBORDINATORS
+        ):
+            continue
+        span = range(start, end)
+        if not any(_is_finite(tokens, parts, i) for i in span):
+            verb = next((i for i in span if i > start and _agrees(tokens, parts, i)), None)
+            if verb is not None:
+                parts[verb] = "v"
+        start = end + 1
+
+
+def _is_finite(tokens: tuple[Token, ...], parts: list[str], i: int) -> bool:
+    """Whether the token at *i* is the verb of a clause, and no participle: "files *kept* by it"."""
+    token, before = tokens[i], parts[i - 1] if i else ""
+    if parts[i] != "v":
+        return bool(token.classes & _AUXILIARY)
+    participle = token.text != token.parts["v"] and not token.text.endswith(("s", *PAST_ONLY))
+    following = tokens[i + 1].classes if i + 1 < len(tokens) else frozenset[str]()
+    return not (participle and before == "n" and following & {"preposition", "when"})
+
+
+_PAST = "ose ell ew ank oke ote ook aw ave ove gan ole ore oze ode went ran"
+PAST_ONLY = tuple(_PAST.split())
+"""How irregular verbs end in the past that have another participle: "rose", "fell", "broke"."""
+_SUBORDINATORS = frozenset({"when", "condition", "unless", "cause", "concession"})
+
+
+def _agrees(tokens: tuple[Token, ...], parts: list[str], i: int) -> bool:
+    """Whether the token at *i* may be a verb whose subject is the noun before it."""
+    token, before = tokens[i], tokens[i - 1]
+    if "v" not in token.parts or token.text.endswith("ing") or parts[i - 1] != "n":
+        return False
+    plural = before.text.endswith("s") and not before.text.endswith("ss")
+    if token.text == token.parts["v"]:
+        return plural
+    return not (plural and token.text.endswith("s"))
 
 
 def _heads(tokens: tuple[Token, ...], i: int) -> bool:
@@ -110,7 +211,15 @@ def _slot(token: Token) -> str:
         classes & {"generic_person"} and not token.text.endswith(("y", "r"))
     ):
         return "verbal"
-    if classes & {"article", "demonstrative", "preposition", "all", "some"} or token.text in {
+    if classes & {
+        "article",
+        "demonstrative",
+        "preposition",
+        "all",
+        "some",
+        "how",
+        "why",
+    } or token.text in {
         "'s",
         "my",
         "your",
@@ -122,9 +231,10 @@ def _slot(token: Token) -> str:
 
 def _part(token: Token, before: str, after: Token | None) -> str:
     can = token.parts
-    if len(can) < 2:
-        return next(iter(can), "n")
     qualifies = after is not None and ("n" in after.parts or after.kind == "name")
+    if len(can) < 2:
+        participle = "v" in can and token.text != can["v"] and not token.text.endswith("s")
+        return "a" if participle and qualifies and before == "nominal" else next(iter(can), "n")
     return _as_verb(token, before, after, qualifies) or _as_noun(token, before, qualifies)
 
 
@@ -134,6 +244,8 @@ def _as_verb(token: Token, before: str, after: Token | None, qualifies: bool) ->
         return ""
     base = token.parts["v"]
     if token.text != base and not token.text.endswith("s"):
+        if before == "nominal" and not qualifies and "n" in token.parts:
+            return ""
         return "a" if qualifies and before == "nominal" else "v"
     if before in {"n", "r"} and after is not None:
         opens_object = after.classes & {"article", "demonstrative", "generic_person", "all"}

@@ -15,10 +15,14 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-FILES = ("classes", "opposites", "synonyms", "phrases", "units", "names")
-SENSES = 4
+from argo_mw_similarity.spelling import Speller
+
+FILES = ("classes", "opposites", "synonyms", "phrases", "units", "names", "abbreviations")
+SENSES = 8
 """Of a word's senses, how many of the most frequent ones count when synonyms are sought."""
 
+_PREFIXES = ("re", "un", "pre", "non", "multi", "sub", "over", "under", "co", "de")
+LEAST_BEHIND_PREFIX = 3
 _NOUN_ENDINGS = (("s", ""), ("ies", "y"), ("ses", "s"), ("xes", "x"), ("zes", "z"),
                  ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ves", "f"))  # fmt: skip
 _VERB_ENDINGS = (("ies", "y"), ("ied", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""),
@@ -61,6 +65,9 @@ class Lexicon:
         phrases: First word → (phrase, replacement), longest first.
         units: How a unit is written → its canonical name.
         names: How a name is written → its canonical form.
+        abbreviations: How a word is abbreviated → the word. One in lower case is found in any
+            case, another only as it is written.
+        speller: What corrects words.
     """
 
     words: dict[str, str] = field(factory=dict, repr=False)
@@ -75,6 +82,8 @@ class Lexicon:
     )
     units: dict[str, str] = field(factory=dict, repr=False)
     names: dict[str, str] = field(factory=dict, repr=False)
+    abbreviations: dict[str, str] = field(factory=dict, repr=False)
+    speller: Speller | None = field(default=None, repr=False)
     _class_of: dict[str, frozenset[str]] = field(factory=dict, repr=False)
     _parsed: dict[str, Word | None] = field(factory=dict, repr=False)
     _lemmas: dict[str, dict[str, str]] = field(factory=dict, repr=False)
@@ -95,8 +104,29 @@ class Lexicon:
             if len(self._lemmas) > 50_000:
                 self._lemmas.clear()
             found = {p: base for p in _ENDINGS if (base := self._lemma(word, p))}
+            found = found or self._prefixed(word)
             self._lemmas[word] = found
         return found
+
+    def _prefixed(self, word: str) -> dict[str, str]:
+        """The base forms of a word that no dictionary lists, but for its prefix: "resampling"."""
+        for prefix in _PREFIXES:
+            rest = word.removeprefix(prefix)
+            if rest != word and len(rest) > LEAST_BEHIND_PREFIX:
+                found = {p: base for p in _ENDINGS if (base := self._lemma(rest, p))}
+                if found:
+                    return {part: prefix + base for part, base in found.items()}
+        return {}
+
+    def misspelt(self, word: str) -> bool:
+        """Whether *word* (in lower case) is in no dictionary."""
+        return self.speller is not None and not self.known(word) and word not in self.speller
+
+    def correction(self, word: str) -> str:
+        """What the misspelt *word* (in lower case) was meant to be, or ""."""
+        if self.speller is None or self.known(word):
+            return ""
+        return self.speller.correction(word, self.known)
 
     def _word(self, lemma: str) -> Word | None:
         if lemma in self._parsed:
@@ -222,7 +252,7 @@ def _shipped() -> Lexicon:
 
 
 def _wordnet() -> Lexicon:
-    lexicon = Lexicon()
+    lexicon = Lexicon(speller=Speller())
     packed = (files("argo_mw_similarity") / "data" / "wordnet.tsv.gz").read_bytes()
     for line in gzip.decompress(packed).decode().splitlines():
         kind, key, rest = line.split("\t", 2)
@@ -312,6 +342,14 @@ def _add_name(lexicon: Lexicon, line: str) -> None:
             _add_phrase(lexicon, f"{spelling.replace('_', ' ')} => {name}")
 
 
+def _add_abbreviation(lexicon: Lexicon, line: str) -> None:
+    written, word = (side.strip() for side in line.split("=>"))
+    if not (written and word):
+        raise ValueError(line)
+    for one in written.split():
+        lexicon.abbreviations[one] = word
+
+
 _ADD = {
     "classes": _add_class,
     "opposites": _add_opposites,
@@ -319,4 +357,5 @@ _ADD = {
     "phrases": _add_phrase,
     "units": _add_unit,
     "names": _add_name,
+    "abbreviations": _add_abbreviation,
 }

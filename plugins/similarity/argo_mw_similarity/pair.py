@@ -31,3 +31,9 @@ def identifier(item: Item) -> bool:
     """Whether *item* is a name from a program: "load_dataset()"."""
     odd = any(c in "_()[]=" for c in item.token.text)
     return item.token.kind == "code" or (item.token.kind == "name" and odd)
+
+
+def strict(pair: Pair) -> bool:
+    """Whether every small word counts: in questions, and where all other words are the same."""
+    alignment = pair.alignment
+    return bool(pair.a.asks or pair.b.asks) or alignment.exact == alignment.size

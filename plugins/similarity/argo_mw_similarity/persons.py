@@ -14,13 +14,14 @@ _OWNERS = {"my": "speaker", "our": "speaker", "your": "speaker",
 """Whose a thing is. A prompt's "my" and "your" both mean whoever asks."""
 
 
-def other_persons(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]]) -> str:
+def other_persons(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]], *, strict: bool) -> str:
     """Why *a* and *b* are not about the same persons, or "".
 
     Args:
         a: One prompt.
         b: The other.
         pairs: Indices of corresponding content words.
+        strict: Whether an owner counts that only one of them names.
     """
     for name in _THIRD:
         if a.facts.get(name, 0) != b.facts.get(name, 0):
@@ -31,7 +32,7 @@ def other_persons(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]]) -> s
     one, other = _sequence(a, _IN_ORDER), _sequence(b, _IN_ORDER)
     if one != other and sorted(one) == sorted(other):
         return "change places"
-    return _speakers(a, b) or _owners(a, b, pairs)
+    return _speakers(a, b) or _owners(a, b, pairs, strict=strict)
 
 
 def _sequence(reading: Reading, names: tuple[str, ...]) -> list[str]:
@@ -53,17 +54,25 @@ def _whoever(reading: Reading) -> bool:
     return bool(advised) and not set(reading.asks) & {"whether", "who", "why"}
 
 
-def _owners(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]]) -> str:
-    if any(all(t.text not in _OWNERS for t in side.order) for side in (a, b)):
-        return ""
+def _owners(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]], *, strict: bool) -> str:
+    """Whose a thing is: "*our* open interest" is not "the open interest"."""
     for i, j in pairs:
         one, other = _owner(a, a.items[i]), _owner(b, b.items[j])
-        if one and other and _OWNERS[one] != _OWNERS[other]:
-            return f"{one} and {other} {a.items[i].token.text}"
+        counts = strict and (
+            a.asks or b.asks or "speaker" in {_OWNERS.get(one), _OWNERS.get(other)}
+        )
+        if _OWNERS.get(one) != _OWNERS.get(other) and (counts or (one and other)):
+            return f"{one or 'no owner'} and {other or 'no owner'} of {a.items[i].token.text}"
     return ""
 
 
 def _owner(reading: Reading, item: Item) -> str:
-    """The possessive pronoun before *item*, with at most one word between them."""
-    near = [t.text for t in reading.order[max(0, item.at - 2) : item.at]]
-    return next((text for text in reversed(near) if text in _OWNERS), "")
+    """The possessive pronoun before *item*, with at most qualifiers between them."""
+    if item.part != "n":
+        return ""
+    for token in reversed(reading.order[max(0, item.at - 3) : item.at]):
+        if token.text in _OWNERS:
+            return token.text
+        if not token.parts or token.classes:
+            return ""
+    return ""

@@ -9,8 +9,9 @@ from attrs import evolve, field, frozen
 from argo_mw_similarity.align import align
 from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.pair import Pair
-from argo_mw_similarity.reading import Reading
+from argo_mw_similarity.reading import Reading, read, replaced
 from argo_mw_similarity.remainder import Allowance, unexplained
+from argo_mw_similarity.spelling import one_slip
 from argo_mw_similarity.vetoes import vetoed
 
 
@@ -77,10 +78,30 @@ class Threshold:
         return Judgement(False, score, (f"score: below {self.floor}",))
 
 
-SOFT = frozenset({"remainder", "modality"})
+SOFT = frozenset({"remainder", "modality", "arrangement"})
 """The reasons that a judge may overrule. Every other is a hard veto, which nothing overrules; a new
 veto is one until it is named here."""
 
+
+def _by_text(reading: Reading) -> str:
+    """The order in which two prompts are compared, whichever came first."""
+    return reading.normal
+
+
+def _respelt(reading: Reading, other: Reading, lexicon: Lexicon) -> Reading:
+    """Return *reading* with its misspelt words as *other* spells them."""
+    meant = {
+        word: token.text
+        for word in reading.doubtful
+        for token in other.order
+        if token.text != word and token.raw.isalpha() and one_slip(word, token.text)
+        if lexicon.known(token.text) or len(word) >= LEAST_OF_UNKNOWN
+    }
+    return read(replaced(reading.normal, meant), lexicon) if meant else reading
+
+
+LEAST_OF_UNKNOWN = 8
+"""Letters of two words in no dictionary of which one may be the other, misspelt."""
 MAX_ITEMS = 128
 """Content words of a prompt that is compared: each of one is held against each of the other."""
 
@@ -109,7 +130,11 @@ class Guarded:
             return Judgement(False, score, (f"score: below {self.floor}",))
         if max(len(asked.items), len(known.items)) > MAX_ITEMS:
             return Judgement(False, score, (f"length: more than {MAX_ITEMS} content words",))
-        pair = Pair(asked, known, align(asked, known, self.lexicon), self.lexicon)
+        one, other = sorted((asked, known), key=_by_text)
+        one, other = _respelt(one, other, self.lexicon), _respelt(other, one, self.lexicon)
+        if one.normal == other.normal:
+            return Judgement(True, score)
+        pair = Pair(one, other, align(one, other, self.lexicon), self.lexicon)
         reasons = vetoed(pair)
         if not reasons and (reason := unexplained(pair, score, self.allowance)):
             reasons = (f"remainder: {reason}",)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
+from argo_mw_similarity.clauses import Role, roles_of
 from argo_mw_similarity.grammar import (
+    ASKING,
     CLAUSE_END,
     FACTUAL,
     MODALS,
@@ -17,8 +20,9 @@ from argo_mw_similarity.grammar import (
     parts_of_speech,
 )
 from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.normal_form import normal_form
 from argo_mw_similarity.questions import questions
-from argo_mw_similarity.roles import Roles, is_finite_past, is_perfect, roles_of
+from argo_mw_similarity.tense import is_finite_past, is_perfect
 from argo_mw_similarity.text import Token, code_blocks, normal, tokenize
 
 
@@ -50,7 +54,7 @@ class Reading:
     """What one prompt says.
 
     Attributes:
-        normal: The text with what never matters removed.
+        normal: The text in its normal form; prompts of equal normal form are one prompt.
         code: Its code blocks.
         script: The writing system of most of its letters.
         english: Whether most of its words are English.
@@ -61,8 +65,10 @@ class Reading:
         facts: Class → how many of its words occur.
         negated: Per negation, the base forms of the word it applies to.
         asks: The kinds of question asked.
-        roles: Verb → who does what to whom.
+        roles: Index of a word → the part that it plays.
         order: All words, in their order.
+        doubtful: Words that are in no dictionary and not written as names.
+        embedded: The normal form with these as a dictionary would have them: what is embedded.
     """
 
     normal: str
@@ -76,12 +82,15 @@ class Reading:
     facts: Mapping[str, int]
     negated: tuple[frozenset[str], ...]
     asks: tuple[str, ...]
-    roles: Mapping[str, tuple[Roles, ...]]
+    roles: Mapping[int, Role]
     order: tuple[Token, ...] = field(repr=False)
+    doubtful: frozenset[str] = frozenset()
+    embedded: str = field(default="", repr=False)
 
 
 def read(text: str, lexicon: Lexicon) -> Reading:
-    """Read *text* with *lexicon*."""
+    """Read *text* with *lexicon*, in its normal form."""
+    text = normal_form(text, lexicon)
     tokens = tokenize(text, lexicon)
     parts = parts_of_speech(tokens)
     items = _items(tokens, parts)
@@ -91,6 +100,8 @@ def read(text: str, lexicon: Lexicon) -> Reading:
         facts["past"] = 1
     if any(is_perfect(tokens, i) for i in range(len(tokens))):
         facts["perfect"] = 1
+    doubtful = frozenset(t.text for t in tokens if _is_doubtful(t, lexicon))
+    corrections = {word: lexicon.correction(word) or word for word in doubtful}
     return Reading(
         normal=normal(text),
         code=code_blocks(text),
@@ -105,7 +116,28 @@ def read(text: str, lexicon: Lexicon) -> Reading:
         asks=questions(tokens),
         roles=roles,
         order=tokens,
+        doubtful=doubtful,
+        embedded=replaced(normal(text), corrections),
     )
+
+
+LEAST_LETTERS = 5
+"""A shorter word that is in no dictionary is a name."""
+
+
+def _is_doubtful(token: Token, lexicon: Lexicon) -> bool:
+    written = token.kind == "name" and token.raw.isalpha() and token.raw.islower()
+    return written and len(token.raw) >= LEAST_LETTERS and lexicon.misspelt(token.raw)
+
+
+def replaced(text: str, words: Mapping[str, str]) -> str:
+    """Return *text* with *words* in the place of others."""
+    if not words:
+        return text
+    return _WORD.sub(lambda match: words.get(match.group(), match.group()), text)
+
+
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 def _operates(token: Token) -> bool:
@@ -243,7 +275,11 @@ def _scope(tokens: tuple[Token, ...], parts: list[str], i: int) -> frozenset[str
     first = next(following, None)
     if first is None:
         return frozenset()
-    inverted = tokens[i].raw.endswith("n't") and i and tokens[i - 1].classes & _INVERTED
+    inverted = (
+        i
+        and tokens[i - 1].classes & _INVERTED
+        and (tokens[i - 1].initial or i == 1 or bool(tokens[i - 2].classes & ASKING))
+    )
     if inverted and parts[first] == "n":
         ends = (j for j in range(i, len(tokens)) if tokens[j].text in CLAUSE_END)
         end = next(ends, len(tokens))

@@ -20,6 +20,7 @@ _SPACES = re.compile(" +")
 _INDENT = re.compile(r" {4}|\t")
 _LETTERS = re.compile("[A-Za-z]+")
 _IN_TIMES = re.compile(r"[\s.]")
+_VERSION = re.compile(r"v\d")
 _AROUND = re.compile(r"\(\)$|^\W+")
 _FENCE = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _TOKEN = re.compile(
@@ -40,9 +41,7 @@ _TOKEN = re.compile(
 _SUFFIX = re.compile(r"^(.+?)(n't|'s|'re|'ve|'ll|'d|'m)$")
 _EXPANSIONS = {"'re": "are", "'ve": "have", "'ll": "will", "'m": "am", "n't": "not", "'d": "would"}
 _IRREGULAR = {"can't": ("can", "not"), "cannot": ("can", "not"), "won't": ("will", "not"),
-              "shan't": ("shall", "not"), "let's": ("let", "us"), "gonna": ("will",),
-              "wanna": ("want", "to"), "dont": ("not",), "doesnt": ("not",), "didnt": ("not",),
-              "isnt": ("is", "not"), "cant": ("can", "not"), "whats": ("what", "is")}  # fmt: skip
+              "shan't": ("shall", "not"), "let's": ("let", "us")}  # fmt: skip
 _IS_AFTER = frozenset(
     {"what", "who", "where", "when", "how", "why", "it", "that", "there", "here", "he", "she"}
 )
@@ -113,7 +112,7 @@ def tokenize(text: str, lexicon: Lexicon) -> tuple[Token, ...]:
     """The tokens of *text* without its code blocks, phrases replaced by their equivalents."""
     prose = _RAISED.sub(lambda power: f"^{power.group()}", _FENCE.sub(" ", text))
     prose = _MINUS.sub("-", unicodedata.normalize("NFKC", prose).translate(_STRAIGHT))
-    tokens = _number_words(_split(prose, lexicon))
+    tokens = _number_words(_split(prose, lexicon), lexicon)
     tokens = _units(_phrases(tokens, lexicon), lexicon)
     return tuple(_known(token, lexicon) for token in tokens)
 
@@ -197,19 +196,9 @@ def _kind(raw: str, lower: str, initial: bool, cased: bool, lexicon: Lexicon) ->
     if cased and (inner_capital or (raw[0].isupper() and not initial)):
         return "name"
     hyphenated = "-" in lower and all(lexicon.known(p) for p in lower.split("-") if p)
-    if not hyphenated and not lexicon.known(lower) and not _built(lower, lexicon):
+    if not hyphenated and not lexicon.known(lower):
         return "name"
     return "word"
-
-
-def _built(lower: str, lexicon: Lexicon) -> bool:
-    """Whether a word that no dictionary lists is a known one with a prefix."""
-    return any(
-        lower.startswith(prefix)
-        and len(lower) > len(prefix) + 3
-        and lexicon.known(lower[len(prefix) :])
-        for prefix in ("re", "un", "pre", "non", "multi", "sub", "over", "under", "co")
-    )
 
 
 def _date(lower: str, raw: str, initial: bool) -> Token | None:
@@ -228,10 +217,10 @@ def _date(lower: str, raw: str, initial: bool) -> Token | None:
     return None
 
 
-def _number_words(tokens: list[Token]) -> list[Token]:
+def _number_words(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
     """Replace number words by numbers: ``three hundred`` becomes 300."""
     result: list[Token] = []
-    for token in tokens:
+    for at, token in enumerate(tokens):
         lower = token.text
         last = result[-1] if result else None
         after_number = last is not None and last.kind == "number" and not last.unit
@@ -242,6 +231,8 @@ def _number_words(tokens: list[Token]) -> list[Token]:
             _NUMBER_WORDS.get(lower)
         ):
             result.append(Token(str(times), "number", lower, unit="fold"))
+        elif lower == "one" and _counts(tokens, at, lexicon):
+            result.append(Token("1", "number", lower))
         elif lower in _NUMBER_WORDS and token.kind == "word":
             value = _NUMBER_WORDS[lower]
             tens = after_number and last is not None and last.raw in _NUMBER_WORDS
@@ -252,6 +243,22 @@ def _number_words(tokens: list[Token]) -> list[Token]:
         else:
             result.append(token)
     return result
+
+
+def _counts(tokens: list[Token], at: int, lexicon: Lexicon) -> bool:
+    """Whether "one" at *at* is a number: "*one* broker", but not "one should"."""
+    following = tokens[at + 1] if at + 1 < len(tokens) else None
+    if following is None or following.kind != "word" or lexicon.classes_of(following.text):
+        return False
+    preceding = tokens[at - 1].text if at else ""
+    determined = preceding == "than" or lexicon.classes_of(preceding) & _DETERMINERS
+    return not determined and "n" in lexicon.lemmas(following.text)
+
+
+_DETERMINER_CLASSES = (
+    "article demonstrative what all some other negation ability advice necessity future"
+)
+_DETERMINERS = frozenset(_DETERMINER_CLASSES.split())
 
 
 def _phrases(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
@@ -316,6 +323,8 @@ def _known(token: Token, lexicon: Lexicon) -> Token:
     elif token.kind == "name" or not parts:
         bare = _AROUND.sub("", token.text) or token.text
         lemmas |= {bare, token.raw.removesuffix("()"), _singular(token.raw, bare)}
+        if _VERSION.match(bare):
+            lemmas.add(bare[1:])
     return Token(
         token.text,
         token.kind,
@@ -340,5 +349,5 @@ def _stem(word: str) -> str:
     for ending in ("ings", "ing", "ed", "es", "s"):
         if word.endswith(ending) and len(word) > len(ending) + 3:
             stem = word[: -len(ending)]
-            return stem if not stem.endswith("ss") or ending != "s" else word
-    return word
+            return stem.rstrip("e") if not stem.endswith("ss") or ending != "s" else word
+    return word.rstrip("e")

@@ -55,10 +55,11 @@ async def tried(config: SimilarityConfig, context: Context, known: str, asked: s
         if why := not_compared(text):
             return Trial(policy.name, reasons=(f"length: {name} is {why}",))
     embedders = from_plugins(context, "similarity_embedders", config=config, context=context)
-    score = await _score(embedder_of(config, embedders), known, asked)
+    one, other = read(known, lexicon), read(asked, lexicon)
+    score = await _score(embedder_of(config, embedders), one.embedded, other.embedded)
     if score is not None and score < policy.floor:
         return Trial(policy.name, score, reasons=(f"score: below {policy.floor}",))
-    judgement = policy.judge(read(asked, lexicon), read(known, lexicon), score or 1.0)
+    judgement = policy.judge(other, one, score or 1.0)
     if score is None:
         missing = "score: without an embedder only equal texts are found"
         return Trial(policy.name, reasons=(*judgement.reasons, missing))

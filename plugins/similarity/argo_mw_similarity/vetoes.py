@@ -5,14 +5,13 @@ Each takes a :class:`Pair` and returns why it forbids an answer to be shared, or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from argo_mw_similarity.align import opposed
-from argo_mw_similarity.order import conflicting, order
-from argo_mw_similarity.pair import Pair, light
+from argo_mw_similarity.pair import Pair, light, strict
 from argo_mw_similarity.persons import other_persons
 from argo_mw_similarity.reading import Reading
-from argo_mw_similarity.roles import Roles
+from argo_mw_similarity.structure import changed, exchanged, rearranged
 
 Veto = Callable[[Pair], str]
 
@@ -66,9 +65,12 @@ def numbers(pair: Pair) -> str:
     if _in_order(pair.a) != _in_order(pair.b):
         return "in another order"
     for (number, one), (_, other) in zip(_marked(pair.a), _marked(pair.b), strict=True):
-        if conflicting(one, other):
+        if one != other and {one, other} <= _BOUNDS:
             return f"{one} and {other} {number}"
     return ""
+
+
+_BOUNDS = frozenset({"to", "by", "from", "for", "after", "before", "above", "below", "until"})
 
 
 def _with_units(reading: Reading) -> list[str]:
@@ -109,7 +111,7 @@ def names(pair: Pair) -> str:
 
 def persons(pair: Pair) -> str:
     """The same persons, as often and in the same order."""
-    return other_persons(pair.a, pair.b, pair.alignment.pairs)
+    return other_persons(pair.a, pair.b, pair.alignment.pairs, strict=strict(pair))
 
 
 def negation(pair: Pair) -> str:
@@ -145,8 +147,34 @@ def directions(pair: Pair) -> str:
 
 
 def quantities(pair: Pair) -> str:
-    """The same quantity words."""
-    return _facts(pair, _QUANTITIES)
+    """The same quantity words, each of the same thing."""
+    if not strict(pair):
+        return _facts(pair, _QUANTITIES)
+    if reason := _facts(pair, (*_QUANTITIES, "several")):
+        return reason
+    there = list(_counted(pair.b))
+    pairs = dict(pair.alignment.pairs)
+    for quantity, i in _counted(pair.a):
+        counted = [j for other, j in there if other == quantity]
+        if i in pairs and counted and pairs[i] not in counted:
+            return f"{quantity} of {pair.a.items[i].token.text!r} in one only"
+    return ""
+
+
+_COUNTING = frozenset({"all", "several", "many", "most", "little", "half"})
+
+
+def _counted(reading: Reading) -> Iterator[tuple[str, int]]:
+    """Quantities with the index of the content word that each is of."""
+    following = iter(enumerate(reading.items))
+    n, item = next(following, (-1, None))
+    for at, token in enumerate(reading.order):
+        while item is not None and item.at <= at:
+            n, item = next(following, (-1, None))
+        if item is None:
+            return
+        for name in token.classes & _COUNTING or ({token.text} if token.kind == "number" else ()):
+            yield name, n
 
 
 def times(pair: Pair) -> str:
@@ -174,6 +202,8 @@ def modality(pair: Pair) -> str:
         return f"{' '.join(sorted(a))} and {' '.join(sorted(b))}"
     rest = pair.alignment.left or pair.alignment.right or pair.alignment.synonyms
     # Between reworded statements "must" is often just another word of many; alone it was meant.
+    if rest and "ability" in a ^ b:
+        return _facts(pair, ("no_necessity",))
     return _facts(pair, ("chance", "no_necessity") if rest else _MODALITY)
 
 
@@ -185,25 +215,25 @@ def comparison(pair: Pair) -> str:
 def question(pair: Pair) -> str:
     """The same kind of question."""
     a, b = set(pair.a.asks), set(pair.b.asks)
+    if "who is" in a ^ b:
+        # "Who is the chair?" asks what "what is the name of the chair?" does.
+        a, b = (kinds - {"who", "who is", "what"} for kinds in (a, b))
     return "" if a == b else f"{' '.join(sorted(a)) or 'none'} and {' '.join(sorted(b)) or 'none'}"
 
 
 def roles(pair: Pair) -> str:
     """Who does what to whom stays as it is."""
-    for verb, found in pair.a.roles.items():
-        for one in found:
-            for other in pair.b.roles.get(verb, ()):
-                if reason := _crossed(verb, one, other):
-                    return reason
-    return ""
+    return changed(pair)
 
 
-def _crossed(verb: str, one: Roles, other: Roles) -> str:
-    swapped = (one.agents & other.patients) - other.agents - one.patients
-    swapped |= (one.patients & other.agents) - other.patients - one.agents
-    if swapped:
-        return f"{min(swapped)!r} changes its part in {verb!r}"
-    return ""
+def order(pair: Pair) -> str:
+    """No word stands where another does."""
+    return exchanged(pair)
+
+
+def arrangement(pair: Pair) -> str:
+    """Words of a question change places only where they are known to keep their parts."""
+    return rearranged(pair)
 
 
 def _facts(pair: Pair, names: tuple[str, ...]) -> str:
@@ -237,4 +267,5 @@ VETOES: Mapping[str, Veto] = {
     "question": question,
     "roles": roles,
     "order": order,
+    "arrangement": arrangement,
 }

@@ -1,0 +1,206 @@
+"""The normal form of a prompt: one spelling, one layout, and no more courtesy than the question.
+
+What many people write in many ways is written in one before anything is compared or embedded:
+"Hi, could you pls tell me what teh P/E of Apple is?" becomes "What the price-to-earnings ratio of
+Apple is?". Code, quotations, links, numbers and names stay as they are, and so does all of a
+prompt that is about wording itself ("how is … spelt?").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from argo_mw_similarity.lexicon import Lexicon
+
+_PROTECTED = re.compile(
+    r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`|\"[^\"\n]*\"|\u201c[^\u201c\u201d\n]*\u201d|https?://\S+",
+    re.DOTALL,
+)
+_WORD = re.compile(
+    r"(?<![\w&/.@'\-#$])[A-Za-z](?:[A-Za-z0-9&]|[/.'](?=[A-Za-z]))*(?:/(?=\s))?(?!\w|@)"
+)
+_BULLET = re.compile(r"^(?:[-*\u2022\u2013] |\d{1,2}[.)] )")
+_ASSIGNED = re.compile(r"(?<=[\w%)]) ?= ?(?=[-+$]?\d)")
+_SENTENCE = re.compile(r"(?<=[.?!]) +")
+_SPACES = re.compile(r"[ \t]+")
+_STRAIGHT = str.maketrans("\u2019\u2018", "''")
+
+
+def normal_form(text: str, lexicon: Lexicon) -> str:
+    """Return *text* in its normal form, which is its own normal form."""
+    text = text.translate(_STRAIGHT).strip()
+    wording = lexicon.classes.get("wording", frozenset())
+    if not wording.isdisjoint(word.lower() for word in _WORD.findall(text)):
+        return text
+    parts, at = [], 0
+    for kept in _PROTECTED.finditer(text):
+        parts += [_spelt(text[at : kept.start()], lexicon), kept.group()]
+        at = kept.end()
+    whole = "".join([*parts, _spelt(text[at:], lexicon)])
+    if any(sign in whole for sign in ("```", "~~~", "\n    ", "\t")):
+        return whole
+    sentences = [_direct(sentence, lexicon) for sentence in _SENTENCE.split(_flat(whole))]
+    return " ".join(sentence for sentence in sentences if sentence) or whole
+
+
+def _spelt(prose: str, lexicon: Lexicon) -> str:
+    """Return *prose* with abbreviations expanded and misspelt words corrected."""
+    result, at = "", 0
+    for match in _WORD.finditer(prose):
+        result += prose[at : match.start()]
+        at, word = match.end(), match.group()
+        before = result.rstrip()
+        initial = not before or before[-1] in ".?!:\n"
+        written = _expanded(word, lexicon.abbreviations)
+        repeated = result[-1:] == "(" and before[:-1].rstrip().lower().endswith(written.lower())
+        if written and repeated and prose[at : at + 1] == ")":
+            # "relative strength index (RSI)" says one thing twice.
+            result, at = before[:-1].rstrip(), at + 1
+        elif written:
+            result += written
+            at += prose[at : at + 2] == ". " and prose[at + 2 : at + 3].islower()
+        else:
+            result += _corrected(word, lexicon, initial=initial)
+    return result + prose[at:]
+
+
+def _expanded(word: str, abbreviations: Mapping[str, str]) -> str:
+    found = abbreviations.get(word) or abbreviations.get(word.lower(), "")
+    if not found and word[-1:] == "s" and word[:-1].isupper():
+        found = abbreviations.get(word[:-1], "")
+        return found and found + "s"
+    return found
+
+
+def _corrected(word: str, lexicon: Lexicon, *, initial: bool) -> str:
+    """Return *word* as it was meant, if that is a word of grammar: another may be a name.
+
+    What a misspelt name or noun was meant to be is only known beside a prompt that has it.
+    """
+    if not word.isalpha() or not (word.islower() or (initial and word[1:].islower())):
+        return word
+    found = lexicon.correction(word.lower())
+    if not found or not lexicon.classes_of(found):
+        return word
+    return found if word.islower() else found.capitalize()
+
+
+def _direct(sentence: str, lexicon: Lexicon) -> str:
+    """Return *sentence* without greetings, thanks and the courtesies around what is asked."""
+    body, mark = _without_thanks(sentence)
+    requests = lexicon.classes.get("request_verb", frozenset())
+    asks_for_action = False
+    for _ in range(4):
+        if greeting := _GREETING.match(body):
+            body = body[greeting.end() :]
+        elif asking := _INDIRECT.match(body):
+            body, mark = body[asking.end() :], "?"
+        elif (asking := _COURTESY.match(body)) and asking["verb"].lower() in requests:
+            body, asks_for_action = body[asking.start("verb") :], True
+        elif (asking := _MIND.match(body)) and (verb := _base(asking["verb"], lexicon)):
+            body, asks_for_action = f"{verb}{body[asking.end('verb') :]}", True
+        else:
+            break
+    if asks_for_action:
+        mark = mark.replace("?", ".")
+        body = body.removesuffix(" for me").removesuffix(" for us")
+    if noun := _NAME_IT.match(body):
+        body, mark = f"what is {body[noun.end() :]}", "?"
+    body = _KIND.sub(r"what \1 \2", body, count=1)
+    return body[:1].upper() + body[1:] + mark
+
+
+def _base(verb: str, lexicon: Lexicon) -> str:
+    return lexicon.lemmas(verb.lower()).get("v", "") if verb.endswith("ing") else ""
+
+
+def _flat(text: str) -> str:
+    """Return *text* in one line: fields that stand in lines are parted by commas."""
+    lines = [_BULLET.sub("", line.strip()) for line in text.splitlines() if line.strip()]
+    flat = ""
+    for line in lines:
+        fields = ":" in line or "=" in line
+        joint = ", " if flat and fields and flat[-1] not in ".?!:,;" else " "
+        flat = f"{flat}{joint}{line}" if flat else line
+    return _SPACES.sub(" ", _ASSIGNED.sub(": ", flat)).replace(";", ",")
+
+
+_THANKS = (
+    "thanks", "thank you", "many thanks", "thanks in advance", "thank you in advance",
+    "thanks a lot", "thank you very much", "thank you so much", "cheers", "please",
+    "if you can", "if you could", "if you do not mind", "if you don't mind", "if possible",
+    "if you please",
+)  # fmt: skip
+
+
+def _without_thanks(sentence: str) -> tuple[str, str]:
+    """Return *sentence* without thanks at its end, and its final mark."""
+    body = sentence.rstrip(" .!?")
+    mark = sentence[len(body) :].strip()
+    for _ in range(2):
+        lower = body.lower()
+        if lower in _THANKS or lower in _GREETINGS:
+            return "", ""
+        for thanks in _THANKS:
+            if lower.endswith(f", {thanks}") or (
+                lower.endswith(" please") and not lower.endswith(_SAID) and thanks == "please"
+            ):
+                body = body[: -len(thanks)].rstrip(" ,")
+                break
+    return body, mark
+
+
+_GREETINGS = ("hi", "hello", "hey", "hi there", "hello there", "good morning", "good evening")
+_SAID = ("say please", "word please", "saying please", "mean please")
+_YOU = r"(?:you|anyone|anybody|someone|somebody)"
+_MODAL = r"(?:can|could|will|would|may|might)"
+_SOFTLY = r"(?: (?:please|kindly|possibly|perhaps|maybe|just)){0,2}"
+_BE_SO_KIND = r"(?: be so kind(?: as)? to| be able to)?"
+_KNOW = r"(?:know|understand|learn|see|hear|find out|figure out|ask(?: you)?)"
+_TELL = (
+    r"(?:tell|inform|show|advise|remind|teach|explain|clarify|say|let)"
+    r"(?: to)?(?: (?:me|us))?(?: (?:know|see))?"
+)
+_I_WANT = (
+    r"(?:i|we)(?:(?:'d| would) (?:like|love)| want| need| wish| wanted| hope|(?:'m| am) trying) to"
+)
+_GREETING = re.compile(
+    r"(?:hi|hello|hey|greetings|good (?:morning|afternoon|evening|day))"
+    r"(?: (?:there|all|everyone|everybody|team|folks))?(?:[,!.:] ?| - )+(?=\S)"
+    r"|(?:so|well|ok|okay|now), (?=\S)|(?:please|kindly)(?:, ?| )(?=[a-z])",
+    re.IGNORECASE,
+)
+_ASKED = (
+    r"(?:,|:| -)? (?:if |whether |(?=(?:(?:in|on|at|by|for|to|from|with|of|about) )?"
+    r"(?:what|which|who|whom|whose|when|where|why|how)\b))"
+)
+_INDIRECT = re.compile(
+    rf"(?:{_MODAL} {_YOU}{_SOFTLY}{_BE_SO_KIND} (?:{_TELL}|help (?:me|us)(?: to)? {_KNOW})"
+    rf"|(?:do|does|would) {_YOU}(?: happen to| by any chance)? know"
+    rf"|{_I_WANT} {_KNOW}"
+    r"|(?:i(?:'m| am| was) )?(?:just )?(?:wondering|curious|unsure|not sure)(?: about)?"
+    r"|i (?:just )?wonder(?:ed)?|i (?:do not|don't) (?:know|understand)"
+    rf"|{_TELL}|help (?:me|us)(?: to)? {_KNOW}"
+    rf"|any (?:idea|clue)|(?:a )?(?:quick |simple )?question){_ASKED}",
+    re.IGNORECASE,
+)
+_COURTESY = re.compile(
+    rf"(?:{_MODAL} (?:you|anyone|someone){_SOFTLY}{_BE_SO_KIND}|please|kindly"
+    r"|(?:i|we)(?:(?:'d| would) like| want| need) you to"
+    r"|(?:is it possible|would it be possible)(?: for you)? to|are you able to"
+    r"|it would be (?:great|nice|helpful) if you (?:could|would)"
+    r"|i(?:'d| would) appreciate it if you (?:could|would)) (?P<verb>[a-z]+)\b",
+    re.IGNORECASE,
+)
+_MIND = re.compile(r"(?:would|do) you mind(?: please)? (?P<verb>[a-z]+)\b", re.IGNORECASE)
+_NAME_IT = re.compile(
+    r"(?:(?:tell|give|show|get|find|provide|send)(?: (?:me|us))?|name|state|list(?: out)?)"
+    r"(?: all)? (?=the (?!code|following)[a-z])",
+    re.IGNORECASE,
+)
+"""A request for something by its name: "give me *the price of oil*" asks what that is."""
+_KIND = re.compile(
+    r"^(?:which|what) [a-z]+ (is|was|are|were) (the (?:[\w-]+ ){1,3}of )", re.IGNORECASE
+)
+"""A question that names the kind of its answer: "which *city* is the capital of …"."""

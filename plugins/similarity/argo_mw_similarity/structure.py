@@ -1,0 +1,356 @@
+"""Whether each word plays the same part in both prompts: "is *Japan* bigger than *Chile*?"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from attrs import define
+
+from argo_mw_similarity.clauses import AGENT, ASKING, IS, OWNER, PART, PATIENT, Role
+from argo_mw_similarity.pair import Pair, identifier, strict
+from argo_mw_similarity.reading import Item, Reading
+from argo_mw_similarity.text import Token
+
+_PLACE = frozenset({"in", "at", "on", "within", "inside", "during", "over", "while"})
+_MEANS = frozenset({"with", "by", "using", "through", "via"})
+_GOAL = frozenset({"to", "into", "onto", "toward", "towards"})
+_TOPIC = frozenset({"about", "on", "regarding", "concerning"})
+_OF_A_VERB = (_PLACE, _MEANS, _GOAL, _TOPIC, frozenset({PATIENT, OWNER, "in", "on", "about"}))
+_OF_A_NOUN = (
+    _PLACE | {OWNER, PART, "for", "from", "", PATIENT},
+    _TOPIC | {OWNER, PART, "for", ""},
+    frozenset({AGENT, PATIENT, OWNER, PART, IS, ""}),
+    frozenset({"by", "from", OWNER, PART, AGENT}),
+    frozenset({"with", "for", PART, OWNER}),
+    _MEANS,
+    _GOAL | {"for"},
+)
+"""Relations that may stand for each other, in each row."""
+
+_OBJECTS = {
+    "me": "person", "us": "person", "you": "person", "one": "person", "someone": "person",
+    "somebody": "person", "people": "person", "it": "thing", "them": "thing", "him": "he",
+    "her": "she", "myself": "self", "yourself": "self", "himself": "self", "herself": "self",
+    "itself": "self", "themselves": "self", "ourselves": "self", "oneself": "self",
+}  # fmt: skip
+"""Pronouns that may be objects → who or what they stand for."""
+_BE = frozenset({"be", "is", "are", "was", "were", "am", "been", "being"})
+_HAVE = frozenset({"have", "has", "had", "having"})
+
+
+def changed(pair: Pair) -> str:
+    """Return what plays another part for the same word, or ""."""
+    both, careful = _Both(pair), strict(pair)
+    found = [reason for i, j in pair.alignment.pairs if (reason := _changed(both, i, j, careful))]
+    # Statements are reworded in many ways, and one word is soon misread: an exchange takes two.
+    if found and (careful or len(found) > 1):
+        return found[0]
+    return _asked(pair) or _objects(pair) or _subordinate(pair)
+
+
+def _changed(both: _Both, i: int, j: int, careful: bool) -> str:
+    pair = both.pair
+    one, other = both.roles(i, j)
+    if one is None or other is None or pair.a.items[i].part == "v":
+        return ""
+    word = pair.a.items[i].token.text
+    if not both.same_governor(one, other):
+        moved = careful and _core(one, pair.a) and _core(other, pair.b)
+        return f"{word!r} belongs to another verb" if moved else ""
+    governor = pair.a.order[one.governor] if one.governor >= 0 else None
+    if both.alike(one, other) or (governor is not None and _relates(pair, governor)):
+        return ""
+    if careful or _conflicting(one, other):
+        return f"{word!r} changes its part: {one.relation or 'none'}, {other.relation or 'none'}"
+    return ""
+
+
+def exchanged(pair: Pair) -> str:
+    """Return which words stand in each other's place, or ""."""
+    both, a = _Both(pair), pair.a.items
+    for (i, j), (k, m) in _inversions(pair):
+        if not _exchangeable(a[i], a[k]) or _keep_parts(both, (i, j), (k, m)):
+            continue
+        if _exchanged(pair, (i, k), (j, m)) and not _unfolded(pair, (i, k), (j, m)):
+            return f"{a[i].token.text} and {a[k].token.text} change places"
+    return ""
+
+
+def rearranged(pair: Pair) -> str:
+    """Return which words of a question change places and may change their parts, or ""."""
+    both, a = _Both(pair), pair.a.items
+    if not (pair.a.asks or pair.b.asks):
+        return ""
+    for u, v in _inversions(pair):
+        if not _keep_parts(both, u, v):
+            return f"{a[u[0]].token.text} and {a[v[0]].token.text}"
+    return ""
+
+
+def _inversions(pair: Pair) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    pairs = pair.alignment.pairs
+    for n, u in enumerate(pairs):
+        for v in pairs[n + 1 :]:
+            if v[1] < u[1]:
+                yield u, v
+
+
+_CORE = frozenset({AGENT, PATIENT, "to", "from", "by", "for", "against", "than"})
+
+
+def _core(role: Role, reading: Reading) -> bool:
+    """Whether a content word gives *role*, and it is one that no other word may take."""
+    return role.relation in _CORE and any(
+        item.at == role.governor and item.part == "v" for item in reading.items
+    )
+
+
+_CONFLICTS = {
+    AGENT: frozenset({PATIENT}),
+    "from": frozenset({"to", "into", "onto", "for", "toward", "towards"}),
+    "against": frozenset({"to", "for", "from", "with", "by"}),
+    "than": frozenset({AGENT, PATIENT}),
+}
+"""Relations that no rewording makes of one another."""
+
+
+def _conflicting(one: Role, other: Role) -> bool:
+    x, y = one.relation, other.relation
+    return y in _CONFLICTS.get(x, ()) or x in _CONFLICTS.get(y, ())
+
+
+@define
+class _Both:
+    """Two readings and the alignment of their tokens."""
+
+    pair: Pair
+    _tokens: dict[int, int] = None  # type: ignore[assignment]
+    _first: frozenset[int] = frozenset()
+    _second: frozenset[int] = frozenset()
+    _joined: dict[int, set[int]] = None  # type: ignore[assignment]
+
+    def __attrs_post_init__(self) -> None:
+        a, b = self.pair.a.items, self.pair.b.items
+        self._tokens = {a[i].at: b[j].at for i, j in self.pair.alignment.pairs}
+        self._first, self._second = (frozenset(x.at for x in side) for side in (a, b))
+        pairs = self.pair.alignment.pairs
+        self._joined = {
+            a[i].at: {b[m].at for _, m in pairs if b[m].group == b[j].group}
+            for i, j in pairs
+            if a[i].group >= 0 and b[j].group >= 0
+        }
+
+    def roles(self, i: int, j: int) -> tuple[Role | None, Role | None]:
+        """Return the parts of corresponding content words."""
+        a, b = self.pair.a, self.pair.b
+        return a.roles.get(a.items[i].at), b.roles.get(b.items[j].at)
+
+    def same_governor(self, one: Role, other: Role) -> bool:
+        """Return whether corresponding words give the two parts."""
+        here, there = one.governor, other.governor
+        if here in self._first or there in self._second:
+            return there in (self._tokens.get(here, -2), *self._joined.get(here, ()))
+        if here < 0 or there < 0:
+            return here == there
+        a, b = self.pair.a.order[here].text, self.pair.b.order[there].text
+        return a == b or {a, b} <= _BE or {a, b} <= _HAVE
+
+    def alike(self, one: Role, other: Role) -> bool:
+        """Return whether one of the parts may stand for the other."""
+        x, y = one.relation, other.relation
+        verbal = [_verbal(one, self.pair.a), _verbal(other, self.pair.b)]
+        if verbal[0] != verbal[1] and self._same_word(one, other):
+            # A word that is read as a verb in one prompt only says nothing of who does it.
+            return False
+        rows = _OF_A_VERB if all(verbal) else _OF_A_NOUN
+        return x == y or any(x in row and y in row for row in rows)
+
+    def _same_word(self, one: Role, other: Role) -> bool:
+        here, there = self.pair.a.order[one.governor], self.pair.b.order[other.governor]
+        return strict(self.pair) and here.text == there.text
+
+    def kept(self, i: int, j: int) -> Role | None:
+        """Return the part of word *i*, if its counterpart *j* plays it too."""
+        one, other = self.roles(i, j)
+        if one is None or other is None or not self.same_governor(one, other):
+            return None
+        return one if self.alike(one, other) else None
+
+
+def _verbal(role: Role, reading: Reading) -> bool:
+    """Whether a verb gives *role*."""
+    at = role.governor
+    return at >= 0 and not any(x.at == at and x.part != "v" for x in reading.items)
+
+
+def _keep_parts(both: _Both, u: tuple[int, int], v: tuple[int, int]) -> bool:
+    """Return whether the words *u* and *v* have changed places and nothing else."""
+    pair = both.pair
+    (x, x2), (y, y2) = ((pair.a.items[i], pair.b.items[j]) for i, j in (u, v))
+    if _relates(pair, x.token) or _relates(pair, y.token):
+        return True
+    if x.group >= 0 and x.group == y.group and x2.group >= 0 and x2.group == y2.group:
+        return True
+    one, other = both.kept(*u), both.kept(*v)
+    if one is not None and other is not None:
+        if (one.relation, one.governor) != (other.relation, other.governor):
+            return True
+        if x.part == y.part == "a" and "n" not in x.token.parts and "n" not in y.token.parts:
+            return one.relation == PART
+    if (one is not None and one.governor == y.at) or (other is not None and other.governor == x.at):
+        return True
+    if _apposed(x, y) or _apposed(x2, y2) or _predicate(pair, x, y, x2, y2):
+        return True
+    return _symmetric(pair, pair.a, x, y) and _symmetric(pair, pair.b, y2, x2)
+
+
+def _unfolded(pair: Pair, here: tuple[int, int], there: tuple[int, int]) -> bool:
+    """Return whether a compound here is a phrase there: "an audio file", "a file with audio"."""
+    for reading, (i, k), other, (j, m) in (
+        (pair.a, here, pair.b, there),
+        (pair.b, there[::-1], pair.a, here[::-1]),
+    ):
+        role = reading.roles.get(reading.items[i].at)
+        between = other.items[m + 1 : j]
+        linked = other.items[j].marker or any(x.part == "v" for x in between)
+        if role == Role(PART, reading.items[k].at) and len(between) <= NEAR and linked:
+            return True
+    return False
+
+
+def _exchangeable(u: Item, v: Item) -> bool:
+    """Return whether both are nouns, or may be, or both qualify one."""
+    return u.part == v.part == "a" or all(
+        x.part == "n" or (x.part == "a" and "n" in x.token.parts) for x in (u, v)
+    )
+
+
+def _exchanged(pair: Pair, here: tuple[int, int], there: tuple[int, int]) -> bool:
+    """Return whether each word stands where the other stood, and has not moved with its phrase."""
+    identity = {j: i for i, j in pair.alignment.pairs}
+    mine = {i: i for i in range(len(pair.a.items))}
+    skip = frozenset(here)
+    u, v = (_context(pair.a.items, i, mine, skip) for i in here)
+    u2, v2 = (_context(pair.b.items, j, identity, skip) for j in there)
+    swapped, kept = len(u & v2) + len(v & u2), len(u & u2) + len(v & v2)
+    if swapped == kept:
+        alike = pair.a.items[here[0]].token.kind == pair.a.items[here[1]].token.kind
+        return alike and here[1] - here[0] <= NEAR and there[0] - there[1] <= NEAR
+    return swapped > kept and bool(u & v2) and bool(v & u2)
+
+
+NEAR = 2
+"""Words this close are taken to depend on each other."""
+
+
+def _context(
+    items: tuple[Item, ...], at: int, identity: Mapping[int, int], skip: frozenset[int]
+) -> set[tuple[str, object]]:
+    found: set[tuple[str, object]] = {("marker", items[at].marker)} if items[at].marker else set()
+    for side, near in (("left", at - 1), ("right", at + 1)):
+        if not 0 <= near < len(items):
+            found.add((side, "edge"))
+        elif (name := identity.get(near)) is not None and name not in skip:
+            found.add((side, name))
+    return found
+
+
+def _predicate(pair: Pair, x: Item, y: Item, x2: Item, y2: Item) -> bool:
+    """Return whether one qualifies the other here and is said of it there: "the phone is best"."""
+    here = (pair.a.roles.get(x.at), pair.a.roles.get(y.at))
+    there = (pair.b.roles.get(x2.at), pair.b.roles.get(y2.at))
+    for (p, q), (at_p, at_q) in ((here, (x.at, y.at)), (there, (x2.at, y2.at))):
+        said = there if (p, q) == here else here
+        qualifies = (
+            p is not None
+            and q is not None
+            and (
+                (p.relation == PART and p.governor == at_q)
+                or (q.relation == PART and q.governor == at_p)
+            )
+        )
+        both_said = all(r is not None and r.relation == IS for r in said)
+        if qualifies and both_said:
+            return True
+    return False
+
+
+def _apposed(u: Item, v: Item) -> bool:
+    """Return whether one names the kind of the other: "the `limit` parameter"."""
+    return abs(u.at - v.at) == 1 and (identifier(u) or identifier(v))
+
+
+def _symmetric(pair: Pair, reading: Reading, u: Item, v: Item) -> bool:
+    """Return whether a symmetric word relates *u* and *v*: "*differ* from", "*married* to"."""
+    if "from" in {u.marker, v.marker}:
+        return False
+    inside = [x for x in reading.items if u.at < x.at < v.at]
+    if any(not _relates(pair, x.token) for x in inside):
+        return False
+    begins = max(
+        (x.at for x in reading.items if x.at < u.at and not _relates(pair, x.token)), default=-1
+    )
+    return any(_relates(pair, token) for token in reading.order[begins + 1 : v.at])
+
+
+def _relates(pair: Pair, token: Token) -> bool:
+    return any("symmetric" in pair.lexicon.classes_of(lemma) for lemma in token.lemmas)
+
+
+def _asked(pair: Pair) -> str:
+    """What a question word asks for: "what *causes* inflation?", "what does inflation *cause*?"."""
+    for x, y in _verbs(pair):
+        here, there = (
+            {role.relation for token, role in _others(reading, verb) if token.text in ASKING}
+            for reading, verb in ((pair.a, x), (pair.b, y))
+        )
+        if here and there and here != there and not _relates(pair, x.token):
+            return f"{x.token.text!r} is asked for its {min(here)} and its {min(there)}"
+    return ""
+
+
+def _objects(pair: Pair) -> str:
+    """Pronouns that are objects in one prompt only: "when should I sell *it*?"."""
+    if not strict(pair):
+        return ""
+    for x, y in _verbs(pair):
+        here, there = (
+            {_OBJECTS[token.text] for token, role in _others(reading, verb)
+             if token.text in _OBJECTS and role.relation != AGENT}
+            for reading, verb in ((pair.a, x), (pair.b, y))
+        )  # fmt: skip
+        if here != there:
+            return f"{', '.join(sorted(here ^ there))} as an object of {x.token.text!r} in one only"
+    return ""
+
+
+def _subordinate(pair: Pair) -> str:
+    """A clause that is subordinate in one prompt only: "if rates *rise*, do stocks *fall*?"."""
+    here, there = (
+        {role.relation for at, role in reading.roles.items() if role.relation in _ORDERED}
+        for reading in (pair.a, pair.b)
+    )
+    for x, y in _verbs(pair):
+        one, other = pair.a.roles.get(x.at), pair.b.roles.get(y.at)
+        if one is None or other is None or one.relation == other.relation:
+            continue
+        if {one.relation, other.relation} & here & there:
+            return f"{x.token.text!r} is in another clause"
+    return ""
+
+
+_ORDERED = frozenset({"condition", "unless", "cause", "concession", "before", "after"})
+
+
+def _verbs(pair: Pair) -> Iterator[tuple[Item, Item]]:
+    for i, j in pair.alignment.pairs:
+        x, y = pair.a.items[i], pair.b.items[j]
+        if x.part == y.part == "v":
+            yield x, y
+
+
+def _others(reading: Reading, verb: Item) -> Iterator[tuple[Token, Role]]:
+    """The parts that *verb* gives, with the words that play them."""
+    for at, role in reading.roles.items():
+        if role.governor == verb.at:
+            yield reading.order[at], role
