@@ -29,6 +29,7 @@ from argo_mw_similarity.finder import MAX_CHARACTERS
 from argo_mw_similarity.lexicon import Lexicon, load
 from argo_mw_similarity.prompt import Prompts
 from argo_mw_similarity.reading import read
+from argo_mw_similarity.same_question import verdict_in
 from argo_mw_similarity.text import code_blocks, normal
 from tests.hostile.growth import HELD, seconds, superlinear
 from tests.hostile.patterns import ROOT, compiled, texts
@@ -86,6 +87,7 @@ STEPS: Mapping[str, Callable[[str], object]] = {
     "market: a symbol": read_symbol,
     "similarity: moments": Prompts(frozenset({"now", "今"})).momentary,
     "similarity: the same text": normal,
+    "similarity: a verdict": verdict_in,
     "similarity: code": code_blocks,
 }
 

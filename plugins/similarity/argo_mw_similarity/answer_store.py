@@ -57,6 +57,7 @@ class AnswerStore:
         self._changed: dict[str, set[int]] = {}
         self._origin = os.urandom(6).hex()
         self._local = 0
+        self._most = 0
         self._subscription: Subscription | None = None
         self._closed = False
         self._missed_changes = False
@@ -96,7 +97,7 @@ class AnswerStore:
         )
         for gone in index.add(evolve(answer, number=number)):
             await self._delete(scope, gone.number)
-        self._bound()
+        self._bound(added=1)
 
     async def learn(self, scope: str, alias: Alias, *, ttl: float) -> Alias:
         """Keep *alias* in *scope* for *ttl* seconds, for all instances; return it as kept."""
@@ -171,7 +172,7 @@ class AnswerStore:
         finally:
             del self._loading[scope]
             loading.set()
-        self._bound()
+        self._bound(added=len(index))
         return index
 
     async def _load(self, scope: str) -> ScopeIndex:
@@ -241,10 +242,16 @@ class AnswerStore:
         message = json.dumps([self._origin, scope, number]).encode()
         await self._shared.publish(CHANNEL, message)
 
-    def _bound(self) -> None:
-        """Drop the mirrors of the scopes that were used longest ago."""
-        while len(self) > self._max_entries and len(self._scopes) > 1:
-            scope, _ = self._scopes.popitem(last=False)
+    def _bound(self, *, added: int) -> None:
+        """Drop the mirrors of the scopes that were used longest ago, after so many were *added*."""
+        self._most += added
+        if self._most <= self._max_entries:
+            return
+        # Only now: there may be as many scopes as answers, and this looks at each.
+        self._most = len(self)
+        while self._most > self._max_entries and len(self._scopes) > 1:
+            scope, dropped = self._scopes.popitem(last=False)
+            self._most -= len(dropped)
             self._changed.pop(scope, None)
 
 
