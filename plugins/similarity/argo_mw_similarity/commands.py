@@ -10,14 +10,14 @@ from rich.table import Table
 
 from argo_mw.cli import console, print_json, say, with_argo
 from argo_mw.plugin import Argo, config_of, context_of
-from argo_mw_similarity.answer_store import AnswerStore
 from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.factory import JUDGED, VERIFIED
 from argo_mw_similarity.policy import SOFT
+from argo_mw_similarity.review import review
 from argo_mw_similarity.same_question import NAME as SAME_QUESTION
 from argo_mw_similarity.same_question import verdict_in
-from argo_mw_similarity.stats import RIGHT, WRONG, Stats
+from argo_mw_similarity.stats import Stats
 from argo_mw_similarity.summary import Summary
 from argo_mw_similarity.trial import Trial, tried
 
@@ -70,12 +70,9 @@ async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool)
     hits = await kept.hits()
     if wrong or right:
         hit = _chosen(hits, wrong or right or "")
+        done = await review(context_of(argo), config, hit, wrong=bool(wrong))
         if wrong:
-            await _take_back(argo, config, hit)
-        await kept.drop(hit)
-        stats = Stats(context_of(argo))
-        stats.count(f"{WRONG if wrong else RIGHT}{hit.why}")
-        await stats.close()
+            say(done)
         return
     if as_json:
         print_json([{"id": h.id, "at": h.at, "asked": h.asked, "served": h.known,
@@ -102,18 +99,6 @@ async def stats(argo: Argo, days: int, as_json: bool) -> None:
         return
     for line in summary.lines():
         console().print(line)
-
-
-async def _take_back(argo: Argo, config: SimilarityConfig, hit: ServedHit) -> None:
-    """Serve what *hit* served so no more, in every instance."""
-    store = AnswerStore(context_of(argo), max_per_scope=config.max_entries_per_scope, max_entries=1)
-    if not hit.alias:
-        await store.forget(hit.scope, hit.number)
-        say(f"forgotten: the answer to {hit.known!r} is served no more")
-    elif await store.unlearn(hit.scope, hit.alias, ttl=config.ttl):
-        say(f"unlearned: the answer to {hit.known!r} is no longer that to {hit.asked!r}")
-    else:
-        say(f"the answer to {hit.known!r} has expired meanwhile")
 
 
 def _chosen(hits: list[ServedHit], wanted: str) -> ServedHit:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from argo_mw.plugin import BadParameter, Button, Column, Context, Line, Panel, View
-from argo_mw_similarity.answer_store import AnswerStore
 from argo_mw_similarity.audit import Audit, ServedHit
 from argo_mw_similarity.config import SimilarityConfig
+from argo_mw_similarity.review import review
 
 _NEWEST = 50
 
@@ -29,35 +29,27 @@ def panel(context: Context, config: Callable[[], SimilarityConfig]) -> Panel:
         msg = "that answer is not on the list any more: it was reviewed, or newer ones replaced it"
         raise BadParameter(msg)
 
-    async def wrong(key: str) -> str:
-        hit = await find(key)
-        store = AnswerStore(context, max_per_scope=config().max_entries_per_scope, max_entries=1)
-        await store.forget(hit.scope, hit.number)
-        await audit().drop(hit)
-        return f"wrong, and served no more: the answer to {hit.known!r} served {hit.asked!r}"
+    def judged(*, wrong: bool) -> Callable[[str], Awaitable[str]]:
+        async def press(key: str) -> str:
+            return await review(context, config(), await find(key), wrong=wrong)
 
-    async def right(key: str) -> str:
-        hit = await find(key)
-        await audit().drop(hit)
-        return f"right: the answer to {hit.known!r} served {hit.asked!r}"
+        return press
 
     return Panel(
         "similarity",
         "Newest similar prompts served",
-        (Column("when", "time"), "asked", "served the answer to", "score", "why"),
+        ("asked", "served the answer to", "score", "why", Column("when", "time")),
         read,
-        buttons=(_button("wrong", wrong, "forget it everywhere"), _button("right", right, "")),
+        buttons=(
+            Button("wrong", "Wrong", judged(wrong=True), "Serve so no more, anywhere: {}?"),
+            Button("right", "Right", judged(wrong=False), "Was what served this right: {}?"),
+        ),
         fleet=True,
     )
 
 
-def _button(name: str, press: Callable[[str], Awaitable[str]], then: str) -> Button:
-    also = f", and {then}" if then else ""
-    return Button(name, name.title(), press, f"Was the answer of {{}} {name}{also}?")
-
-
 def _line(hit: ServedHit) -> Line:
-    return Line((hit.at, hit.asked, hit.known, hit.score, hit.why), key=_key(hit))
+    return Line((hit.asked, hit.known, hit.score, hit.why, hit.at), key=_key(hit))
 
 
 def _key(hit: ServedHit) -> str:
