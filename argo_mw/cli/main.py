@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _OWN = {
     "accept-loss": "argo_mw.cli.accept_loss:accept_loss",
+    "config": "argo_mw.cli.config:config",
     "costs": "argo_mw.cli.costs:costs",
     "counters": "argo_mw.cli.counters:counters",
     "doctor": "argo_mw.cli.doctor:doctor",
