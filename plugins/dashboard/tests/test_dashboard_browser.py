@@ -25,7 +25,6 @@ from .conftest import Memory, Showing, bars, open_argo, shown_by
 
 playwright = pytest.importorskip("playwright.async_api", reason="needs `pip install playwright`")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs `apt-get install chromium`")
 
 HOSTILE = [
     pattern.format(n)
@@ -71,6 +70,8 @@ class Page:
 
 @pytest.fixture
 async def new_page() -> AsyncIterator[Callable[..., asyncio.Future[Page]]]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: `apt-get install chromium`")
     async with AsyncExitStack() as stack:
         driver = await stack.enter_async_context(playwright.async_playwright())
         browser = await driver.chromium.launch(
