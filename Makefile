@@ -92,7 +92,7 @@ $(PEERS)/.ready: tests/peers/requirements.txt tests/constraints.txt
 $(PEERS)/.clients: tests/clients/latest.txt tests/clients/older.txt
 	$(foreach age,latest older,$(PYTHON) -m venv $(PEERS)/$(age) && \
 		$(PEERS)/$(age)/bin/python -m pip install -q --disable-pip-version-check \
-		-r tests/clients/$(age).txt -e . $(call EDITABLE,cache coalesce llm sandbox) &&) true
+		-r tests/clients/$(age).txt -e . $(call EDITABLE,cache coalesce http llm sandbox) &&) true
 	@touch $@
 
 clean:
