@@ -18,7 +18,7 @@ from argo_mw.base import private_file
 from argo_mw.cli import ExitCode, with_argo
 from argo_mw.cli.main import cli
 from argo_mw.flags.overlay import Overlay
-from argo_mw.plugin import Call, Layer, Limits, Probe, Upstream, hookimpl, operation
+from argo_mw.plugin import Call, Layer, Limits, Log, Probe, Upstream, hookimpl, operation
 from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakePlugin, Scripted
@@ -473,3 +473,16 @@ def test_a_program_that_holds_the_flags_is_named(run, monkeypatch: pytest.Monkey
         result = run("flags", "kill", "cache")
     assert ExitCode.FAILED == result.exit_code
     assert f"`fuser {lock}` names it" in result.stderr
+
+
+@pytest.mark.parametrize(("form", "as_json"), [("json", True), ("auto", True), ("text", False)])
+def test_the_log_of_commands_is_text_or_json(run, form: str, as_json: bool) -> None:
+    @cli.command()
+    def warns() -> None:
+        Log("argo_mw").warning("it broke", where="here")
+
+    logged = run("--log", form, "warns").stderr
+    assert "it broke" in logged
+    assert as_json is logged.startswith("{")
+    if as_json:
+        assert "here" == json.loads(logged)["where"]
