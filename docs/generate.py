@@ -28,6 +28,8 @@ from argo_mw.plugin import Event, Gauge
 from argo_mw.registry import Plugins, hooks
 from argo_mw.registry.discovery import PROJECT
 from argo_mw_cache.gauges import gauges as gauges_of_cache
+from argo_mw_gateway.plugin import GatewayPlugin
+from argo_mw_http.plugin import HttpPlugin
 from argo_mw_metrics import CATALOG
 from argo_mw_metrics.gauges import own_gauges
 from argo_mw_metrics.metric import prometheus_name
@@ -360,6 +362,8 @@ def plugin_gauges() -> dict[str, tuple[str, list[Gauge]]]:
         "cache": gauges_of_cache(lambda: None),
         "persist": gauges_of_persist(lambda: None),
         "redis": redis,
+        "gateway": GatewayPlugin().register_gauges(),
+        "http": HttpPlugin().register_gauges(),
     }
     found: dict[str, tuple[str, list[Gauge]]] = {}
     for plugin, gauges in made.items():

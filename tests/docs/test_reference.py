@@ -87,6 +87,16 @@ def test_every_event_and_its_fields_are_explained(event: type) -> None:
     assert {a.name for a in event.__attrs_attrs__} == {name for name, meaning in rows if meaning}
 
 
+def test_every_plugin_with_gauges_has_them_in_the_reference() -> None:
+    """A gauge that the table lacks is one that nobody looks for."""
+    sources = ROOT.glob("plugins/*/argo_mw_*/*.py")
+    have = {p.parts[-3] for p in sources if "def register_gauges" in p.read_text("utf-8")}
+    listed = {name for names, _ in generate.plugin_gauges().values() for name in names.split(", ")}
+    assert have == listed
+    ours = {name for name in generate.plugin_gauges() if not name.startswith("db.client.")}
+    assert {"argo_mw"} == {name.partition(".")[0] for name in ours}
+
+
 _ACTION_AT = {"LayerActed": 1, "announce": 1, "_announce": 1, "_count_waste": 2}
 """Which argument of what announces a layer's action is the action."""
 

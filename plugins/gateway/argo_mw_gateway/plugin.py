@@ -28,20 +28,20 @@ class GatewayPlugin(Serving):
         kinds = {"2xx": 2, "3xx": 3, "4xx": 4, "5xx": 5, "left": 0}
         return [
             Gauge(
-                "argo.gateway.requests.active",
+                "argo_mw.gateway.requests.active",
                 lambda: self.in_flight,
                 "{request}",
                 "Requests of clients that are being answered",
             ),
             Gauge(
-                "argo.gateway.connections",
+                "argo_mw.gateway.connections",
                 lambda: self.connections,
                 "{connection}",
                 "Connections of clients",
             ),
             *(
                 Gauge(
-                    "argo.gateway.requests.answered",
+                    "argo_mw.gateway.requests.answered",
                     partial(self._answered, hundreds),
                     "{request}",
                     "Requests of clients that were answered since the start",

@@ -104,7 +104,7 @@ class HttpPlugin:
         """How many requests went straight through."""
         return [
             Gauge(
-                "argo.http.passed",
+                "argo_mw.http.passed",
                 lambda: self.passed.total,
                 "{request}",
                 "Requests that belong to no route",

@@ -30,6 +30,8 @@ from argo_mw.plugin import (
 from argo_mw.testing import Scripted
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_coalesce import plugin as coalesce_plugin
+from argo_mw_gateway.plugin import GatewayPlugin
+from argo_mw_http.plugin import HttpPlugin
 from argo_mw_metrics.plugin import MetricsPlugin
 from argo_mw_persist import PersistPlugin, store_of
 from argo_mw_persist.testing import Postgres, postgres
@@ -209,6 +211,8 @@ async def lively(redis: RealServer, database: Postgres, tmp_path: Path) -> Async
             "redis": redis_plugin,
             "persist": PersistPlugin,
             "broken": Broken(),
+            "gateway": GatewayPlugin,
+            "http": HttpPlugin,
             "asked": Asked(),
         },
         installed=False,
