@@ -12,6 +12,7 @@ from argo_mw_gateway.config import GatewayConfig
 _LINGER: Final = 0.5
 """Seconds for which what a refused client goes on to send is read and dropped: were its connection
 closed at once, the refusal would be lost with it."""
+_SECOND_LOOK: Final = 0.05
 _REASONS: Final = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -71,13 +72,17 @@ class _Bounded:
             self._await_headers()
 
     def _await_headers(self) -> None:
-        self._header_timer = self.loop.call_later(self.bounds.header_timeout, self._too_late)
+        self._header_timer = self.loop.call_later(self.bounds.header_timeout, self._look_again)
 
     def _have_headers(self) -> None:
         self._header_bytes = 0
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
+
+    def _look_again(self) -> None:
+        # What came while the loop was held up is read first.
+        self._header_timer = self.loop.call_later(_SECOND_LOOK, self._too_late)
 
     def _too_late(self) -> None:
         self._header_timer = None

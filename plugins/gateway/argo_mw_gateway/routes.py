@@ -16,7 +16,9 @@ _NEEDLESS: Final = re.compile(
     r"%(?:2[dDeE]|3[0-9]|4[1-9a-fA-F]|5[0-9aAfF]|6[1-9a-fA-F]|7[0-9aAeE])", re.ASCII
 )
 """Letters, digits and marks that are written as they are (RFC 3986, section 2.3)."""
-_UNPLAIN: Final = re.compile(r"//|/\.{1,2}(?:/|$)|[^\x21-\x7e]|[\\#?]")
+_UNPLAIN: Final = re.compile(
+    r"//|/\.{1,2}(?:/|$)|[^\x21-\x7e]|[\\#?]|%(?![0-9a-f]{2})|%(?:[01][0-9a-f]|7f)", re.IGNORECASE
+)
 
 
 @frozen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
@@ -22,6 +22,7 @@ from argo_mw_llm.concealed import Concealment
 from argo_mw_llm.exchange import SAMPLE, Asked, Exchanged, exchanged
 from argo_mw_llm.outgoing import Outgoing, outgoing, with_fields
 from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.pieces import BodyTooLarge
 from argo_mw_llm.protocol_errors import anthropic_error, openai_error
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.responses import Answer, pieces_of
@@ -38,6 +39,8 @@ _OF_THE_CONNECTION: Final = frozenset(
     ["connection", "content-length", "keep-alive", "set-cookie", "trailer", "transfer-encoding"]
 )
 _MAX_CONNECTIONS: Final = 1000
+_PASSED_ON: Final = 16
+"""How many times as long may be what is passed on unread: nothing of it is kept."""
 
 
 class Relay:
@@ -168,7 +171,7 @@ class Relay:
         return WebResponse(
             response.status_code,
             concealment.headers(_passed(response.headers.multi_items())),
-            concealment.stream(response.stream),
+            concealment.stream(_Bounded(response.stream, self.max_bytes * _PASSED_ON)),
         )
 
     @property
@@ -188,6 +191,26 @@ class Relay:
             msg = f"upstream {provider.name!r} {provider.missing_key()}"
             raise Unsupported(msg, upstream=provider.name)
         return sent
+
+
+class _Bounded:
+    """A body that breaks off once it has more than *limit* bytes."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream, limit: int) -> None:
+        self._stream = stream
+        self._limit = limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        async for piece in self._stream:
+            read += len(piece)
+            if read > self._limit:
+                msg = f"it has more than {self._limit} bytes; raise max_decoded_bytes"
+                raise BodyTooLarge(msg)
+            yield piece
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 async def _reaching(provider: Provider, ask: Callable[[], Awaitable[T]]) -> T:
