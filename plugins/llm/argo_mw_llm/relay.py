@@ -128,7 +128,7 @@ class Relay:
             request.header(SAMPLE) or "",
         )
         ask = partial(exchanged, caller, self._context.clock, asked, send)
-        return _response(sent, provider, own, await _reaching(provider, ask), changed)
+        return self._response(sent, provider, own, await _reaching(provider, ask), changed)
 
     async def pass_on(
         self,
@@ -166,7 +166,7 @@ class Relay:
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         if response.status_code == httpx2.codes.UNAUTHORIZED and sent.key:
             await response.stream.aclose()
-            return _key_refused(provider)
+            return self._key_refused(provider)
         concealment = Concealment(sent.key)
         return WebResponse(
             response.status_code,
@@ -191,6 +191,43 @@ class Relay:
             msg = f"upstream {provider.name!r} {provider.missing_key()}"
             raise Unsupported(msg, upstream=provider.name)
         return sent
+
+    def _response(
+        self,
+        sent: Outgoing,
+        provider: Provider,
+        own: OwnResponse[httpx2.Response],
+        got: Exchanged,
+        changed: Sequence[str],
+    ) -> WebResponse:
+        """Return the response to the client: what came to its own request, or a kept answer."""
+        answer, view = got.answer, own.of(got.answer)
+        concealment = Concealment(sent.key)
+        if isinstance(answer, AnswerStream):
+            headers = answer.ending.headers if view is None else view.headers.multi_items()
+            stream = pieces_of(answer) if view is None else view.stream
+            assert isinstance(stream, httpx2.AsyncByteStream)
+            body: bytes | WebStream = concealment.stream(stream)
+            status = 200 if view is None else view.status_code
+        else:
+            if answer.status == httpx2.codes.UNAUTHORIZED and sent.key:
+                return self._key_refused(provider)
+            # The body is decompressed, whatever it came as.
+            headers = answer.headers if view is None else view.headers.multi_items()
+            headers = [one for one in headers if one[0].lower() != "content-encoding"]
+            body, status = concealment.body(answer.body), answer.status
+        return WebResponse(
+            status, concealment.headers(_passed(headers)), body, got.outcome, tuple(changed)
+        )
+
+    def _key_refused(self, provider: Provider) -> WebResponse:
+        """Return the error for a client whose own key is right, where the provider refuses ours."""
+        what = f"upstream {provider.name!r} does not take the key that is configured"
+        self._context.warn_once(f"llm {provider.name}", what)
+        refuse = anthropic_error if provider.profile.wire is MESSAGES else openai_error
+        refused = refuse(502, what)
+        headers = (*refused.headers, ("x-should-retry", "false"))
+        return WebResponse(refused.status, headers, refused.body)
 
 
 class _Bounded:
@@ -223,43 +260,6 @@ async def _reaching(provider: Provider, ask: Callable[[], Awaitable[T]]) -> T:
     except httpx2.HTTPError as error:
         msg = f"upstream {provider.name!r} cannot be reached: {type(error).__name__}"
         raise UpstreamError(msg, upstream=provider.name) from error
-
-
-def _response(
-    sent: Outgoing,
-    provider: Provider,
-    own: OwnResponse[httpx2.Response],
-    got: Exchanged,
-    changed: Sequence[str],
-) -> WebResponse:
-    """Return the response to the client: what came to its own request, or a kept answer."""
-    answer, view = got.answer, own.of(got.answer)
-    concealment = Concealment(sent.key)
-    if isinstance(answer, AnswerStream):
-        headers = answer.ending.headers if view is None else view.headers.multi_items()
-        stream = pieces_of(answer) if view is None else view.stream
-        assert isinstance(stream, httpx2.AsyncByteStream)
-        body: bytes | WebStream = concealment.stream(stream)
-        status = 200 if view is None else view.status_code
-    else:
-        if answer.status == httpx2.codes.UNAUTHORIZED and sent.key:
-            return _key_refused(provider)
-        # The body is decompressed, whatever it came as.
-        headers = answer.headers if view is None else view.headers.multi_items()
-        headers = [one for one in headers if one[0].lower() != "content-encoding"]
-        body, status = concealment.body(answer.body), answer.status
-    return WebResponse(
-        status, concealment.headers(_passed(headers)), body, got.outcome, tuple(changed)
-    )
-
-
-def _key_refused(provider: Provider) -> WebResponse:
-    """Return the error for a client whose own key is right, where the provider refuses ours."""
-    refuse = anthropic_error if provider.profile.wire is MESSAGES else openai_error
-    refused = refuse(502, f"upstream {provider.name!r} does not take the key that is configured")
-    return WebResponse(
-        refused.status, (*refused.headers, ("x-should-retry", "false")), refused.body
-    )
 
 
 def _passed(headers: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
