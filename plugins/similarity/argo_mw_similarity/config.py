@@ -26,7 +26,7 @@ class SimilarityConfig:
         policy: ``guarded``, ``judged``, ``verified``, ``threshold``, or the name of one that a
             plugin registers.
         threshold: The cosine from which the policy ``threshold`` serves.
-        floor: The cosine below which all of these but ``threshold`` serve nothing.
+        floor: The cosine below which none of these but ``threshold`` serves by itself.
         embedder: ``auto`` takes the first that is installed of ``onnx`` and
             ``sentence-transformers``; ``none`` does without; or one that a plugin registers.
         model: A path to the embedder's model; by default that of its package.
@@ -41,6 +41,7 @@ class SimilarityConfig:
         judge_model: The model, of any provider, that the policy ``judged`` asks whether two
             prompts ask the same, through the operation ``complete``. By default none: then an
             upstream of another plugin answers the operation ``same_question``.
+        judge_floor: The cosine from which the policy ``judged`` asks the judge.
         judge_timeout: Seconds that the judge has at most; after that its answer is no.
         judge_cost_share: What asking the judge may cost, as a share of what the known answer cost.
         judge_time_share: How long the judge may take, as a share of what the known answer took.
@@ -71,6 +72,7 @@ class SimilarityConfig:
     slots: Mapping[str, Mapping[str, str]] = field(factory=dict, validator=_tolerances)
     max_audited: int = field(default=500, validator=[validators.ge(0), validators.le(100_000)])
     judge_model: Shown = ""
+    judge_floor: float = field(default=0.6, validator=[validators.ge(-1.0), validators.le(1.0)])
     judge_timeout: float = field(default=5.0, validator=validators.gt(0))
     judge_cost_share: float = field(default=0.05, validator=[validators.ge(0), validators.le(1)])
     judge_time_share: float = field(default=0.5, validator=[validators.gt(0), validators.le(1)])

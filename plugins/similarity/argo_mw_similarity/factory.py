@@ -29,7 +29,12 @@ def policy_of(config: SimilarityConfig, lexicon: Lexicon, others: Mapping[str, P
     """
     own: dict[str, Policy] = {
         "guarded": Guarded(lexicon, floor=config.floor),
-        JUDGED: Guarded(lexicon, floor=config.floor, name=JUDGED),
+        JUDGED: Guarded(
+            lexicon,
+            floor=min(config.judge_floor, config.floor),
+            serves_from=config.floor,
+            name=JUDGED,
+        ),
         VERIFIED: Guarded(lexicon, floor=config.floor, name=VERIFIED),
         "threshold": Threshold(config.threshold),
     }

@@ -3,7 +3,8 @@
 It is asked through the chain, in the task of the caller, with whom the asking ends, and on the
 account of its tenant. Whatever is not a clear yes is a no: a judge that is away, takes too long, is
 refused by a budget, or says something else. And it is asked only where that is cheap and quick
-beside the call that it may save, which is expected to cost and to take what the known answer did.
+beside the call that it may save, which is expected to cost and to take what the known answer did,
+and while it has not cost more than a tenth of what its verdicts saved.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ _PAUSE = 30.0
 """Seconds for which a judge that is away is not asked."""
 _MEMORY = 60.0
 """Seconds after which what is known of the judge is old, and found out anew by asking it."""
+_SHARE = 0.1
+"""The share of what verdicts have saved that further questions may cost."""
+_MOST_CREDIT = 50.0
+"""Questions that may be asked before one has saved anything, and that are saved up at most."""
+_TRICKLE = 0.02
+"""The part of a question that each prompt earns that may not be asked about."""
 _WEIGHT = 0.1
 """How much the latest question weighs in what is expected of the next."""
 
@@ -86,6 +93,7 @@ class Judge:
         self._expected: Expected | None = None
         self._first_is_out = False
         self._away_until = -math.inf
+        self._credit = _MOST_CREDIT
 
     def objection(self, call: Call, answer: KnownAnswer) -> str:
         """Return why the judge is not asked whether *answer* serves *call*, or ""."""
@@ -102,6 +110,9 @@ class Judge:
             return "the judge's price is being found out" if self._first_is_out else ""
         if expected.usd is None:
             return "the judge's price is not known"
+        if expected.usd and self._credit < 1.0:
+            self._credit = min(self._credit + _TRICKLE, _MOST_CREDIT)
+            return "the judge has cost too much beside what it saved"
         # Free beside free is small enough.
         if expected.usd > self._config.judge_cost_share * answer.usd:
             return "the judge costs too much beside the call"
@@ -112,10 +123,21 @@ class Judge:
     async def ask(self, call: Call, answer: KnownAnswer, asked: str) -> Verdict:
         """Return whether *answer* serves *asked*, the prompt of *call*, by the judge's word."""
         self._first_is_out = True
+        self._credit -= 1.0
         try:
-            return self._counted(await self._ask(call, answer, asked))
+            verdict = await self._ask(call, answer, asked)
         finally:
             self._first_is_out = False
+        if verdict.same:
+            self.saved(answer)
+        return self._counted(verdict)
+
+    def saved(self, answer: KnownAnswer) -> None:
+        """Allow for more questions, since *answer* has served by a verdict."""
+        expected = self._expected
+        if expected is not None and expected.usd and answer.usd:
+            earned = _SHARE * answer.usd / expected.usd
+            self._credit = min(self._credit + earned, _MOST_CREDIT)
 
     async def _ask(self, call: Call, answer: KnownAnswer, asked: str) -> Verdict:
         started = self._context.clock.monotonic()

@@ -78,7 +78,7 @@ class Threshold:
         return Judgement(False, score, (f"score: below {self.floor}",))
 
 
-SOFT = frozenset({"remainder", "modality", "arrangement"})
+SOFT = frozenset({"remainder", "nearness", "modality", "arrangement", "attachment", "reversal"})
 """The reasons that a judge may overrule. Every other is a hard veto, which nothing overrules; a new
 veto is one until it is named here."""
 
@@ -113,12 +113,15 @@ class Guarded:
     Attributes:
         lexicon: Words and how they relate.
         floor: The score below which even prompts that agree in every word are refused.
+        serves_from: The score from which it serves, and down to *floor* leaves undecided; by
+            default *floor*.
         allowance: How much of an unexplained remainder passes.
         name: Its name in the configuration.
     """
 
     lexicon: Lexicon = field(repr=False)
     floor: float = 0.7
+    serves_from: float | None = None
     allowance: Allowance = field(factory=Allowance)
     name: str = "guarded"
 
@@ -138,5 +141,7 @@ class Guarded:
         reasons = vetoed(pair)
         if not reasons and (reason := unexplained(pair, score, self.allowance)):
             reasons = (f"remainder: {reason}",)
+        if not reasons and self.serves_from is not None and score < self.serves_from:
+            reasons = (f"nearness: below {self.serves_from}",)
         judgement = Judgement(not reasons, score, reasons)
         return evolve(judgement, undecided=bool(reasons) and judgement.names <= SOFT)

@@ -116,6 +116,8 @@ class Judging:
 
     async def decide(self, match: Match, prompt: Prompt, call: Call) -> Decision:
         """Return what *match* is by the judge's word, and what asking it cost."""
+        if match.alias and match.answer is not None:
+            self._judge.saved(match.answer)
         why, spent = "", NO_COST
         for answer, score in match.undecided[: self._most]:
             if not await self._may_serve(answer, call):

@@ -55,13 +55,27 @@ def _changed(both: _Both, i: int, j: int, careful: bool) -> str:
         return ""
     word = pair.a.items[i].token.text
     if not both.same_governor(one, other):
-        moved = careful and _core(one, pair.a) and _core(other, pair.b)
-        return f"{word!r} belongs to another verb" if moved else ""
+        return ""
     governor = pair.a.order[one.governor] if one.governor >= 0 else None
     if both.alike(one, other) or (governor is not None and _relates(pair, governor)):
         return ""
     if careful or _conflicting(one, other):
         return f"{word!r} changes its part: {one.relation or 'none'}, {other.relation or 'none'}"
+    return ""
+
+
+def reattached(pair: Pair) -> str:
+    """Return which word of a question belongs to another verb, as far as one can tell, or ""."""
+    if not strict(pair):
+        return ""
+    both = _Both(pair)
+    for i, j in pair.alignment.pairs:
+        one, other = both.roles(i, j)
+        if one is None or other is None or pair.a.items[i].part == "v":
+            continue
+        core = _core(one, pair.a) and _core(other, pair.b)
+        if core and not both.same_governor(one, other):
+            return f"{pair.a.items[i].token.text!r} belongs to another verb"
     return ""
 
 

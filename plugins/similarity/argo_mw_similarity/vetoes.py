@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from argo_mw_similarity.align import opposed
 from argo_mw_similarity.pair import Pair, light, strict
 from argo_mw_similarity.persons import other_persons
-from argo_mw_similarity.reading import Reading
-from argo_mw_similarity.structure import changed, exchanged, rearranged
+from argo_mw_similarity.reading import Item, Reading
+from argo_mw_similarity.structure import changed, exchanged, rearranged, reattached
 
 Veto = Callable[[Pair], str]
 
@@ -139,11 +139,31 @@ def _same_scope(
 
 def directions(pair: Pair) -> str:
     """No word of one prompt is opposed to a word of the other."""
+    if reversal(pair):
+        return ""
+    return next((f"{x.token.text} and {y.token.text}" for x, y in _opposites(pair)), "")
+
+
+def _opposites(pair: Pair) -> Iterator[tuple[Item, Item]]:
     for x in pair.alignment.left:
         for y in pair.alignment.right:
             if opposed(x, y, pair.lexicon):
-                return f"{x.token.text} and {y.token.text}"
-    return ""
+                yield x, y
+
+
+def reversal(pair: Pair) -> str:
+    """No quality is turned round twice: "less defensive" may be "more offensive", and may not."""
+    degrees = [
+        {name for name in ("more", "less") if side.facts.get(name)} for side in (pair.a, pair.b)
+    ]
+    if degrees not in ([{"more"}, {"less"}], [{"less"}, {"more"}]):
+        return ""
+    found = list(_opposites(pair))
+    if len(found) != 1 or any(x.part == "v" for x in found[0]):
+        return ""
+    (one,), (other,) = degrees
+    x, y = found[0]
+    return f"{one} {x.token.text} and {other} {y.token.text}"
 
 
 def quantities(pair: Pair) -> str:
@@ -209,7 +229,7 @@ def modality(pair: Pair) -> str:
 
 def comparison(pair: Pair) -> str:
     """Comparisons in the same direction."""
-    return _facts(pair, _COMPARISON)
+    return "" if reversal(pair) else _facts(pair, _COMPARISON)
 
 
 def question(pair: Pair) -> str:
@@ -224,6 +244,11 @@ def question(pair: Pair) -> str:
 def roles(pair: Pair) -> str:
     """Who does what to whom stays as it is."""
     return changed(pair)
+
+
+def attachment(pair: Pair) -> str:
+    """Each word of a question belongs to the same verb."""
+    return reattached(pair)
 
 
 def order(pair: Pair) -> str:
@@ -258,6 +283,7 @@ VETOES: Mapping[str, Veto] = {
     "persons": persons,
     "negation": negation,
     "directions": directions,
+    "reversal": reversal,
     "quantities": quantities,
     "times": times,
     "places": places,
@@ -266,6 +292,7 @@ VETOES: Mapping[str, Veto] = {
     "comparison": comparison,
     "question": question,
     "roles": roles,
+    "attachment": attachment,
     "order": order,
     "arrangement": arrangement,
 }

@@ -24,9 +24,12 @@ from argo_mw.plugin import (
     operation,
 )
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, capture_events, settle
-from argo_mw_similarity import SimilarityPlugin
+from argo_mw_similarity import SimilarityConfig, SimilarityPlugin, lexicon, read
+from argo_mw_similarity.factory import policy_of
 from argo_mw_similarity.layer import Similarity
+from argo_mw_similarity.policy import SOFT
 from argo_mw_similarity.same_question import document, verdict_in
+from argo_mw_similarity.vetoes import VETOES
 
 from .test_similarity_layer import Brings, Same, ask
 
@@ -456,6 +459,39 @@ async def test_of_many_callers_only_one_asks_while_the_price_is_not_known() -> N
             await settle()
             assert 1 == desk.judged
             desk.judge.gate.set()
+
+
+async def test_a_judge_that_hardly_ever_says_yes_is_asked_less_and_less() -> None:
+    async with Desk(OTHER) as desk:
+        await desk.ask(KNOWN)
+        for _ in range(150):
+            await desk.ask(ASKED)
+            await desk.layer._store.forget(*last_kept(desk))
+        assert 50 <= desk.judged <= 54
+
+
+async def test_a_judge_that_often_says_yes_goes_on_to_be_asked() -> None:
+    async with Desk(SAME, OTHER, SAME, OTHER, SAME) as desk:
+        await desk.ask(KNOWN)
+        judge = desk.layer._second._judge
+        judge._credit = 1.0
+        await desk.ask(ASKED)
+        assert 10.0 == pytest.approx(judge._credit)
+
+
+def test_hard_and_soft_reasons_are_reasons_that_there_are() -> None:
+    assert {"numbers", "dates", "names", "negation", "directions", "roles"} <= VETOES.keys() - SOFT
+    assert VETOES.keys() | {"remainder", "nearness"} >= SOFT
+
+
+async def test_what_is_too_far_to_be_served_may_be_judged() -> None:
+    words = lexicon.load()
+    judged = policy_of(SimilarityConfig(policy="judged"), words, {})
+    pair = read("How do I buy bonds?", words), read("How can I purchase bonds?", words)
+    reasons = [judged.judge(*pair, score) for score in (0.5, 0.65, 0.85)]
+    assert [(False, False), (False, True), (True, False)] == [
+        (one.serve, one.undecided) for one in reasons
+    ]
 
 
 # Whose money it is
