@@ -50,7 +50,7 @@ lint: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p argo_mw $(foreach name,$(PLUGINS),-p argo_mw_$(name))
-	$(BIN)/mypy tests/typing docs/build.py docs/compare.py docs/generate.py
+	$(BIN)/mypy tests/typing docs/build.py docs/compare.py docs/generate.py docs/screenshot.py
 	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.ready
@@ -62,7 +62,7 @@ bench: $(VENV)/.bench
 
 docs: $(VENV)/.ready
 	$(BIN)/python docs/generate.py
-	$(BIN)/python docs/build.py $(ARGS)
+	$(BIN)/python docs/build.py --pictures $(ARGS)
 
 $(DEMO)/.ready: pyproject.toml $(foreach name,$(CORE),plugins/$(name)/pyproject.toml)
 	@$(PYTHON) -m venv $(DEMO)

@@ -65,20 +65,45 @@ def lay_out(target: Path) -> None:
             shutil.copyfile(source, written)
 
 
-def build(work: Path) -> Path:
+def picture(target: Path) -> None:
+    """Take a new picture of the dashboard for the site in *target*, where that can be done here."""
+    import screenshot
+
+    if screenshot.browser() is None:
+        print("no new picture of the dashboard: Chromium or Playwright is not installed")
+        return
+    command = [sys.executable, str(ROOT / "docs/screenshot.py"), str(target / screenshot.PLACE)]
+    ended = subprocess.run(  # noqa: S603 - our own interpreter
+        command, check=False, env=environment(), capture_output=True, text=True
+    )
+    if ended.returncode:
+        raise SystemExit(ended.stdout + ended.stderr)
+
+
+def environment() -> dict[str, str]:
+    """Return the environment in which this checkout's code is the one that is imported."""
+    path = [str(ROOT), *map(str, ROOT.glob("plugins/*/"))]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
+def build(work: Path, *, pictures: bool = False) -> Path:
     """Build the site strictly in *work*, and return its directory.
+
+    Args:
+        work: Where it is built.
+        pictures: Whether to take new pictures, where that can be done here.
 
     Raises:
         SystemExit: A page has a fault; the standard error shows it.
     """
     lay_out(work / "docs")
+    if pictures:
+        picture(work / "docs")
     for name in ("mkdocs.yml", "docs/roles.py"):
         shutil.copyfile(ROOT / name, work / Path(name).name)
     command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
-    path = [str(ROOT), *map(str, ROOT.glob("plugins/*/"))]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     ended = subprocess.run(  # noqa: S603 - our own interpreter
-        command, check=False, cwd=work, env=environment, capture_output=True, text=True
+        command, check=False, cwd=work, env=environment(), capture_output=True, text=True
     )
     output = _COLOUR.sub("", ended.stdout + ended.stderr)
     faults = ("Warning:", "griffe:", "mkdocstrings:")
@@ -104,9 +129,10 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help="serve it on loopback")
     parser.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "site", help="where to build")
+    parser.add_argument("--pictures", action="store_true", help="take new pictures")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    site = build(arguments.work)
+    site = build(arguments.work, pictures=arguments.pictures)
     print(f"built {sum(1 for _ in site.rglob('*.html'))} pages in {site}")
     if arguments.serve:
         serve(site, arguments.port)

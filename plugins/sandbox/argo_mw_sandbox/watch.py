@@ -14,8 +14,8 @@ from argo_mw_sandbox.demo import CALLERS, check_signals, open_sandbox, real_symb
 PAUSE = 0.05
 """Seconds between two questions."""
 
-_BURST = 0.02
-"""The share of questions that many callers ask at the same time."""
+_NEWS = 0.01
+"""The share of questions before which something is new: no kept answer will do, and many ask."""
 
 
 async def watch(
@@ -23,6 +23,7 @@ async def watch(
     symbols: Sequence[str] = (),
     *,
     opens: bool = True,
+    block: Sequence[str] = (),
     said: Callable[[Argo], object] = lambda _: None,
 ) -> None:
     """Ask for signals until it is cancelled, in an application that shows the dashboard.
@@ -31,6 +32,7 @@ async def watch(
         data: A folder with the user's own bars, instead of the built-in real symbols.
         symbols: The symbols, by default all real ones.
         opens: Whether to open a browser.
+        block: Names of plugins that are left out.
         said: Is given the application once it is open.
 
     Raises:
@@ -43,17 +45,21 @@ async def watch(
     async with open_sandbox(data) as sandbox:
         wanted = list(symbols) or real_symbols(sandbox)
         config = settings(sandbox)
-        tables = config["plugins"]
+        tables, own = config["plugins"], config["argo"]
         assert isinstance(tables, dict)
+        assert isinstance(own, dict)
         tables["dashboard"] = {"port": 0, "open": opens}
+        own["block"] = list(block)
         async with Argo.open(config, clock=sandbox.clock) as argo:
             check_signals(argo)
             said(argo)
             async with asyncio.TaskGroup() as group:
                 while True:
                     symbol = random.choice(wanted)
-                    burst = random.random() < _BURST
-                    for _ in range(CALLERS if burst else 1):
+                    news = random.random() < _NEWS
+                    if news:
+                        await argo.invalidate(f"subject:{symbol}")
+                    for _ in range(CALLERS if news else 1):
                         group.create_task(_ask(argo, symbol), name="argo-mw:demo")
                     await asyncio.sleep(PAUSE)
 
