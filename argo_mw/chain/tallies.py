@@ -122,6 +122,7 @@ class Tallies:
 
     Attributes:
         instance: The instance's name.
+        known_acts: How often a layer did what, by both: those that are known already.
         troubles: How many problems were reported, by where.
         rebuilt: How often the chains were built.
     """
@@ -133,14 +134,14 @@ class Tallies:
         self._clock = clock
         self._tallies: dict[tuple[str, Arms], Tally] = {}
         self._watching: dict[str, _Watching] = {}
-        self._acts: dict[tuple[str, str], int] = {}
+        self.known_acts: dict[tuple[str, str], int] = {}
         self._listeners: list[Served] = []
         self._served: Served | None = None
         self._tally_of: Callable[[Call], Tally | None] = _none
 
     def acted(self, layer: str, act: str) -> None:
         """Count that *layer* did *act*, which is no answer."""
-        acts = self._acts
+        acts = self.known_acts
         key = (layer, act)
         if key in acts or len(acts) < _MAX_ACTS:
             acts[key] = acts.get(key, 0) + 1
@@ -149,7 +150,7 @@ class Tallies:
     def acts(self) -> dict[str, dict[str, int]]:
         """How often each layer did what: by layer and act."""
         found: dict[str, dict[str, int]] = {}
-        for (layer, act), count in self._acts.items():
+        for (layer, act), count in self.known_acts.items():
             found.setdefault(layer, {})[act] = count
         return found
 
