@@ -100,6 +100,8 @@ def _pair_joined(
     one: tuple[Item, ...], other: tuple[Item, ...], pairs: dict[int, int], taken: set[int]
 ) -> None:
     """Pair "data set" with "dataset" and "long-term" with "long term"."""
+    if len(pairs) == len(one) or len(taken) == len(other):
+        return
     mine, theirs = ([_bare(x.token.text) for x in side] for side in (one, other))
     for here, there, flipped in ((mine, theirs, False), (theirs, mine, True)):
         for i in range(len(here) - 1):

@@ -40,15 +40,14 @@ OPERATORS = frozenset("+*/=<>^|~-\\%")
 CLAUSE_END = frozenset(".?!;:")
 
 
+_NO_CONTENT = DROPPED | FACTUAL
+
+
 def is_content(token: Token) -> bool:
     """Whether *token* says something of its own."""
-    if token.kind in {"name", "code"}:
-        return True
-    return (
-        token.kind == "word"
-        and not token.classes & (DROPPED | FACTUAL)
-        and token.text.strip("'") != ""
-    )
+    if token.kind == "word":
+        return token.classes.isdisjoint(_NO_CONTENT) and token.text.strip("'") != ""
+    return token.kind in {"name", "code"}
 
 
 def parts_of_speech(tokens: tuple[Token, ...]) -> list[str]:

@@ -46,23 +46,29 @@ def normal_form(text: str, lexicon: Lexicon) -> str:
 
 def _spelt(prose: str, lexicon: Lexicon) -> str:
     """Return *prose* with abbreviations expanded and misspelt words corrected."""
-    result, at = "", 0
+    parts, at = [], 0
     for match in _WORD.finditer(prose):
-        result += prose[at : match.start()]
-        at, word = match.end(), match.group()
-        before = result.rstrip()
-        initial = not before or before[-1] in ".?!:\n"
-        written = _expanded(word, lexicon.abbreviations)
-        repeated = result[-1:] == "(" and before[:-1].rstrip().lower().endswith(written.lower())
-        if written and repeated and prose[at : at + 1] == ")":
+        word = match.group()
+        expanded = _expanded(word, lexicon.abbreviations)
+        if not expanded and lexicon.known(word):
+            continue
+        parts.append(prose[at : match.start()])
+        at = match.end()
+        if not expanded:
+            parts.append(_corrected(word, lexicon, prose[: match.start()].rstrip()))
+            continue
+        parts.append(expanded)
+        before = "".join(parts[:-1])
+        said = before[:-1].rstrip()
+        if before[-1:] == "(" and prose[at : at + 1] == ")" and _ends(said, expanded):
             # "relative strength index (RSI)" says one thing twice.
-            result, at = before[:-1].rstrip(), at + 1
-        elif written:
-            result += written
-            at += prose[at : at + 2] == ". " and prose[at + 2 : at + 3].islower()
-        else:
-            result += _corrected(word, lexicon, initial=initial)
-    return result + prose[at:]
+            parts, at = [said], at + 1
+        at += prose[at : at + 2] == ". " and prose[at + 2 : at + 3].islower()
+    return "".join([*parts, prose[at:]])
+
+
+def _ends(text: str, words: str) -> bool:
+    return text.lower().endswith(words.lower())
 
 
 def _expanded(word: str, abbreviations: Mapping[str, str]) -> str:
@@ -73,11 +79,12 @@ def _expanded(word: str, abbreviations: Mapping[str, str]) -> str:
     return found
 
 
-def _corrected(word: str, lexicon: Lexicon, *, initial: bool) -> str:
+def _corrected(word: str, lexicon: Lexicon, before: str) -> str:
     """Return *word* as it was meant, if that is a word of grammar: another may be a name.
 
     What a misspelt name or noun was meant to be is only known beside a prompt that has it.
     """
+    initial = not before or before[-1] in ".?!:\n"
     if not word.isalpha() or not (word.islower() or (initial and word[1:].islower())):
         return word
     found = lexicon.correction(word.lower())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from attrs import frozen
 
 from argo_mw_similarity.align import Alignment
 from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.parts import Parts
 from argo_mw_similarity.reading import Item, Reading
 
 
@@ -17,6 +20,11 @@ class Pair:
     b: Reading
     alignment: Alignment
     lexicon: Lexicon
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The parts that corresponding words play."""
+        return Parts(self.a, self.b, self.alignment.pairs, strict=strict(self))
 
 
 LIGHT = frozenset({"light_verb", "light_noun", "light_adjective", "light_adverb", "light_request"})

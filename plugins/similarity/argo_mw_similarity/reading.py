@@ -145,6 +145,8 @@ def _operates(token: Token) -> bool:
 
 
 def _script(text: str) -> str:
+    if text.isascii():
+        return "LATIN" if _WORD.search(text) else ""
     counts: dict[str, int] = {}
     for char in text:
         if char.isalpha():

@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
-from attrs import define
-
-from argo_mw_similarity.clauses import AGENT, ASKING, IS, OWNER, PART, PATIENT, Role
+from argo_mw_similarity.clauses import AGENT, ASKING, IS, PART, PATIENT, Role
 from argo_mw_similarity.pair import Pair, identifier, strict
 from argo_mw_similarity.reading import Item, Reading
 from argo_mw_similarity.text import Token
-
-_PLACE = frozenset({"in", "at", "on", "within", "inside", "during", "over", "while"})
-_MEANS = frozenset({"with", "by", "using", "through", "via"})
-_GOAL = frozenset({"to", "into", "onto", "toward", "towards"})
-_TOPIC = frozenset({"about", "on", "regarding", "concerning"})
-_OF_A_VERB = (_PLACE, _MEANS, _GOAL, _TOPIC, frozenset({PATIENT, OWNER, "in", "on", "about"}))
-_OF_A_NOUN = (
-    _PLACE | {OWNER, PART, "for", "from", "", PATIENT},
-    _TOPIC | {OWNER, PART, "for", ""},
-    frozenset({AGENT, PATIENT, OWNER, PART, IS, ""}),
-    frozenset({"by", "from", OWNER, PART, AGENT}),
-    frozenset({"with", "for", PART, OWNER}),
-    _MEANS,
-    _GOAL | {"for"},
-)
-"""Relations that may stand for each other, in each row."""
 
 _OBJECTS = {
     "me": "person", "us": "person", "you": "person", "one": "person", "someone": "person",
@@ -34,30 +17,27 @@ _OBJECTS = {
     "itself": "self", "themselves": "self", "ourselves": "self", "oneself": "self",
 }  # fmt: skip
 """Pronouns that may be objects → who or what they stand for."""
-_BE = frozenset({"be", "is", "are", "was", "were", "am", "been", "being"})
-_HAVE = frozenset({"have", "has", "had", "having"})
 
 
 def changed(pair: Pair) -> str:
     """Return what plays another part for the same word, or ""."""
-    both, careful = _Both(pair), strict(pair)
-    found = [reason for i, j in pair.alignment.pairs if (reason := _changed(both, i, j, careful))]
+    careful = strict(pair)
+    found = [reason for i, j in pair.alignment.pairs if (reason := _changed(pair, i, j, careful))]
     # Statements are reworded in many ways, and one word is soon misread: an exchange takes two.
     if found and (careful or len(found) > 1):
         return found[0]
     return _asked(pair) or _objects(pair) or _subordinate(pair)
 
 
-def _changed(both: _Both, i: int, j: int, careful: bool) -> str:
-    pair = both.pair
-    one, other = both.roles(i, j)
+def _changed(pair: Pair, i: int, j: int, careful: bool) -> str:
+    one, other = pair.parts.roles(i, j)
     if one is None or other is None or pair.a.items[i].part == "v":
         return ""
     word = pair.a.items[i].token.text
-    if not both.same_governor(one, other):
+    if not pair.parts.same_governor(one, other):
         return ""
     governor = pair.a.order[one.governor] if one.governor >= 0 else None
-    if both.alike(one, other) or (governor is not None and _relates(pair, governor)):
+    if pair.parts.alike(one, other) or (governor is not None and _relates(pair, governor)):
         return ""
     if careful or _conflicting(one, other):
         return f"{word!r} changes its part: {one.relation or 'none'}, {other.relation or 'none'}"
@@ -68,22 +48,23 @@ def reattached(pair: Pair) -> str:
     """Return which word of a question belongs to another verb, as far as one can tell, or ""."""
     if not strict(pair):
         return ""
-    both = _Both(pair)
     for i, j in pair.alignment.pairs:
-        one, other = both.roles(i, j)
+        one, other = pair.parts.roles(i, j)
         if one is None or other is None or pair.a.items[i].part == "v":
             continue
         core = _core(one, pair.a) and _core(other, pair.b)
-        if core and not both.same_governor(one, other):
+        if core and not pair.parts.same_governor(one, other):
             return f"{pair.a.items[i].token.text!r} belongs to another verb"
     return ""
 
 
 def exchanged(pair: Pair) -> str:
     """Return which words stand in each other's place, or ""."""
-    both, a = _Both(pair), pair.a.items
-    for (i, j), (k, m) in _inversions(pair):
-        if not _exchangeable(a[i], a[k]) or _keep_parts(both, (i, j), (k, m)):
+    inversions, a = _inversions(pair), pair.a.items
+    if not inversions:
+        return ""
+    for (i, j), (k, m) in inversions:
+        if not _exchangeable(a[i], a[k]) or _keep_parts(pair, (i, j), (k, m)):
             continue
         if _exchanged(pair, (i, k), (j, m)) and not _unfolded(pair, (i, k), (j, m)):
             return f"{a[i].token.text} and {a[k].token.text} change places"
@@ -92,21 +73,21 @@ def exchanged(pair: Pair) -> str:
 
 def rearranged(pair: Pair) -> str:
     """Return which words of a question change places and may change their parts, or ""."""
-    both, a = _Both(pair), pair.a.items
-    if not (pair.a.asks or pair.b.asks):
+    inversions, a = _inversions(pair), pair.a.items
+    if not inversions or not (pair.a.asks or pair.b.asks):
         return ""
-    for u, v in _inversions(pair):
-        if not _keep_parts(both, u, v):
+    for u, v in inversions:
+        if not _keep_parts(pair, u, v):
             return f"{a[u[0]].token.text} and {a[v[0]].token.text}"
     return ""
 
 
-def _inversions(pair: Pair) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+def _inversions(pair: Pair) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """The pairs of corresponding words whose order is another in each prompt."""
     pairs = pair.alignment.pairs
-    for n, u in enumerate(pairs):
-        for v in pairs[n + 1 :]:
-            if v[1] < u[1]:
-                yield u, v
+    if all(u[1] < v[1] for u, v in pairwise(pairs)):
+        return []
+    return [(u, v) for n, u in enumerate(pairs) for v in pairs[n + 1 :] if v[1] < u[1]]
 
 
 _CORE = frozenset({AGENT, PATIENT, "to", "from", "by", "for", "against", "than"})
@@ -133,79 +114,14 @@ def _conflicting(one: Role, other: Role) -> bool:
     return y in _CONFLICTS.get(x, ()) or x in _CONFLICTS.get(y, ())
 
 
-@define
-class _Both:
-    """Two readings and the alignment of their tokens."""
-
-    pair: Pair
-    _tokens: dict[int, int] = None  # type: ignore[assignment]
-    _first: frozenset[int] = frozenset()
-    _second: frozenset[int] = frozenset()
-    _joined: dict[int, set[int]] = None  # type: ignore[assignment]
-
-    def __attrs_post_init__(self) -> None:
-        a, b = self.pair.a.items, self.pair.b.items
-        self._tokens = {a[i].at: b[j].at for i, j in self.pair.alignment.pairs}
-        self._first, self._second = (frozenset(x.at for x in side) for side in (a, b))
-        pairs = self.pair.alignment.pairs
-        self._joined = {
-            a[i].at: {b[m].at for _, m in pairs if b[m].group == b[j].group}
-            for i, j in pairs
-            if a[i].group >= 0 and b[j].group >= 0
-        }
-
-    def roles(self, i: int, j: int) -> tuple[Role | None, Role | None]:
-        """Return the parts of corresponding content words."""
-        a, b = self.pair.a, self.pair.b
-        return a.roles.get(a.items[i].at), b.roles.get(b.items[j].at)
-
-    def same_governor(self, one: Role, other: Role) -> bool:
-        """Return whether corresponding words give the two parts."""
-        here, there = one.governor, other.governor
-        if here in self._first or there in self._second:
-            return there in (self._tokens.get(here, -2), *self._joined.get(here, ()))
-        if here < 0 or there < 0:
-            return here == there
-        a, b = self.pair.a.order[here].text, self.pair.b.order[there].text
-        return a == b or {a, b} <= _BE or {a, b} <= _HAVE
-
-    def alike(self, one: Role, other: Role) -> bool:
-        """Return whether one of the parts may stand for the other."""
-        x, y = one.relation, other.relation
-        verbal = [_verbal(one, self.pair.a), _verbal(other, self.pair.b)]
-        if verbal[0] != verbal[1] and self._same_word(one, other):
-            # A word that is read as a verb in one prompt only says nothing of who does it.
-            return False
-        rows = _OF_A_VERB if all(verbal) else _OF_A_NOUN
-        return x == y or any(x in row and y in row for row in rows)
-
-    def _same_word(self, one: Role, other: Role) -> bool:
-        here, there = self.pair.a.order[one.governor], self.pair.b.order[other.governor]
-        return strict(self.pair) and here.text == there.text
-
-    def kept(self, i: int, j: int) -> Role | None:
-        """Return the part of word *i*, if its counterpart *j* plays it too."""
-        one, other = self.roles(i, j)
-        if one is None or other is None or not self.same_governor(one, other):
-            return None
-        return one if self.alike(one, other) else None
-
-
-def _verbal(role: Role, reading: Reading) -> bool:
-    """Whether a verb gives *role*."""
-    at = role.governor
-    return at >= 0 and not any(x.at == at and x.part != "v" for x in reading.items)
-
-
-def _keep_parts(both: _Both, u: tuple[int, int], v: tuple[int, int]) -> bool:
+def _keep_parts(pair: Pair, u: tuple[int, int], v: tuple[int, int]) -> bool:
     """Return whether the words *u* and *v* have changed places and nothing else."""
-    pair = both.pair
     (x, x2), (y, y2) = ((pair.a.items[i], pair.b.items[j]) for i, j in (u, v))
     if _relates(pair, x.token) or _relates(pair, y.token):
         return True
     if x.group >= 0 and x.group == y.group and x2.group >= 0 and x2.group == y2.group:
         return True
-    one, other = both.kept(*u), both.kept(*v)
+    one, other = pair.parts.kept(*u), pair.parts.kept(*v)
     if one is not None and other is not None:
         if (one.relation, one.governor) != (other.relation, other.governor):
             return True

@@ -60,8 +60,10 @@ _MONTH_NAMES = (
     "january february march april may june july august september october november december"
 )
 _DAY_NAMES = "monday tuesday wednesday thursday friday saturday sunday"
-_CALENDAR = (*_MONTH_NAMES.split(), *_DAY_NAMES.split())
+_CALENDAR = frozenset((*_MONTH_NAMES.split(), *_DAY_NAMES.split()))
+_SHORT = {name[:3]: name for name in _CALENDAR}
 _QUARTER = re.compile(r"^(?:q([1-4])|([1-4])q)(?:'?(\d{2}|\d{4}))?$|^(\d{4})q([1-4])$")
+_DIGITS_AND_Q = frozenset("0123456789q")
 _FISCAL = re.compile(r"^fy'?(\d{2}|\d{4})$")
 
 
@@ -171,7 +173,7 @@ def _word(raw: str, initial: bool, cased: bool, lexicon: Lexicon) -> list[Token]
     if lower in _IRREGULAR:
         return [Token(part, "word", raw, initial=initial and i == 0)
                 for i, part in enumerate(_IRREGULAR[lower])]  # fmt: skip
-    if suffix := _SUFFIX.match(lower):
+    if "'" in lower and (suffix := _SUFFIX.match(lower)):
         stem, ending = suffix.groups()
         if ending == "'s":
             ending = "is" if stem in _IS_AFTER else "'s"
@@ -202,18 +204,17 @@ def _kind(raw: str, lower: str, initial: bool, cased: bool, lexicon: Lexicon) ->
 
 
 def _date(lower: str, raw: str, initial: bool) -> Token | None:
-    if quarter := _QUARTER.match(lower):
+    if lower[0] in _DIGITS_AND_Q and (quarter := _QUARTER.match(lower)):
         q, q2, year, year2, q3 = quarter.groups()
         digits = year or year2 or ""
         return Token(f"q{q or q2 or q3}{digits[-2:]}", "date", raw)
-    if fiscal := _FISCAL.match(lower):
+    if lower[0] == "f" and (fiscal := _FISCAL.match(lower)):
         return Token(f"fy{fiscal.group(1)[-2:]}", "date", raw)
     named = raw[0].isupper() and not initial
-    for name in _CALENDAR:
-        if lower == name and (named or name not in {"may", "march"}):
-            return Token(name, "date", raw)
-        if named and len(raw) == 3 and lower == name[:3]:
-            return Token(name, "date", raw)
+    if lower in _CALENDAR and (named or lower not in {"may", "march"}):
+        return Token(lower, "date", raw)
+    if named and len(raw) == 3 and lower in _SHORT:
+        return Token(_SHORT[lower], "date", raw)
     return None
 
 
@@ -312,7 +313,8 @@ def _units(tokens: list[Token], lexicon: Lexicon) -> list[Token]:
 def _known(token: Token, lexicon: Lexicon) -> Token:
     """*token* with what the lexicon knows of it; made anew, for ``evolve`` takes thrice as long."""
     if token.kind not in {"word", "name", "code"}:
-        return evolve(token, lemmas=frozenset({token.text}))
+        alone = frozenset({token.text})
+        return Token(token.text, token.kind, token.raw, alone, unit=token.unit)
     classes = lexicon.classes_of(token.text) if token.kind == "word" else frozenset[str]()
     parts = lexicon.lemmas(token.text)
     lemmas = set(parts.values()) | {token.text}
