@@ -8,12 +8,11 @@ NAME ?= pipeline
 ARGS ?=
 JOBS ?= 2
 
-# For the demo nothing is compiled beforehand, since most of it is never imported, and nothing is built
-# in an environment of its own: two fifths of the time that it took.
-INSTALL = install -q --no-compile --disable-pip-version-check
+# For the demo nothing is built in an environment of its own, which takes most of the time.
+INSTALL = install -q --disable-pip-version-check
 BUILD = hatchling editables
 
-CORE = coalesce cache market signals sandbox
+CORE = adaptive_ttl cache coalesce compare llm market persist race sandbox signals similarity
 PLUGINS = $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml))))
 EDITABLE = $(foreach name,$(1),-e plugins/$(name))
 
@@ -65,9 +64,11 @@ docs: $(VENV)/.ready
 	$(BIN)/python docs/build.py --pictures $(ARGS)
 
 $(DEMO)/.ready: pyproject.toml $(foreach name,$(CORE),plugins/$(name)/pyproject.toml)
+	@echo "installing into $(DEMO), once"
 	@$(PYTHON) -m venv $(DEMO)
 	@$(DEMO)/bin/python -m pip $(INSTALL) $(BUILD)
 	@$(DEMO)/bin/python -m pip $(INSTALL) --no-build-isolation -e . $(call EDITABLE,$(CORE))
+	@$(DEMO)/bin/python -m compileall -q argo_mw $(foreach name,$(CORE),plugins/$(name)/argo_mw_$(name))
 	@touch $@
 
 $(VENV)/.ready: pyproject.toml tests/requirements.txt tests/constraints.txt \

@@ -6,13 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from argo_mw import Argo, Outcome
 from argo_mw.app.application import engine_of
 from argo_mw_sandbox import Sandbox, SandboxConfig
-from argo_mw_sandbox.demo import run as run_demo
 from argo_mw_sandbox.demo import settings
 
 REAL = ("AAPL", "FB", "GOOG", "IBM", "MSFT")
@@ -112,27 +110,3 @@ async def test_a_flag_flips_under_load_a_thousand_times(argo: Argo, sandbox: San
     await asyncio.gather(*tasks)
     assert answered > 1_000
     assert sandbox.counts_of("alpaca").requests <= 1 + len(REAL)
-
-
-async def test_the_demo_s_own_count_agrees_with_the_vendors(tmp_path: Path) -> None:
-    report = await run_demo()
-    assert report.agrees
-    assert set(report.rounds[0].outcomes) == set(REAL)
-    assert all(isinstance(o, Outcome) for one in report.rounds for o in one.outcomes.values())
-    assert report.rounds[1].requests == 0
-
-
-async def test_the_demo_shows_the_last_closes_of_one_s_own_files(tmp_path: Path) -> None:
-    """Nothing is wired to the built-in symbols, their prices or their years."""
-    closes = {"AAPL": 643.21, "SPY": 198.76, "BTCUSD": 41_234.5}
-    for symbol, last in closes.items():
-        days = "D" if symbol == "BTCUSD" else "B"
-        time = pd.date_range(end="2024-06-14", periods=120, freq=days, tz="UTC")
-        close = pd.Series([last * (1 + 0.002 * (n % 7)) for n in range(119, -1, -1)])
-        bars = {"time": time, "open": close, "high": close, "low": close, "close": close}
-        frame = pd.DataFrame({**bars, "volume": 1_000.0})
-        frame.to_csv(tmp_path / f"{symbol}_1d.csv.gz", index=False)
-    report = await run_demo(tmp_path, list(closes))
-    for one in report.rounds:
-        shown = {s: o.value.price for s, o in one.outcomes.items() if isinstance(o, Outcome)}  # type: ignore[attr-defined]
-        assert closes == shown

@@ -17,7 +17,19 @@ from argo_mw.registry.discovery import NO_COMMANDS
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))
-SLICE = ("coalesce", "cache", "market", "signals", "sandbox")
+SLICE = (
+    "adaptive_ttl",
+    "cache",
+    "coalesce",
+    "compare",
+    "llm",
+    "market",
+    "persist",
+    "race",
+    "sandbox",
+    "signals",
+    "similarity",
+)
 
 THIRD_PARTY = {
     "pyproject.toml": """

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from attrs import define, field
 
 from argo_mw.plugin import (
+    SLOTS,
     Argo,
     ArgoError,
     Event,
+    LayerActed,
     Outcome,
     RequestSent,
+    RequestSettled,
     context_of,
     observe,
     observes,
@@ -25,12 +30,13 @@ from argo_mw_compare.clock import WarpClock
 from argo_mw_compare.history import History
 from argo_mw_compare.variants import Variant
 from argo_mw_compare.vendors import Vendors
-from argo_mw_compare.workload import INSTANCES, LATENCIES, MODELS, Step, Workload, start
+from argo_mw_compare.workload import INSTANCES, LATENCIES, MODELS, Step, Workload
 
 _BUSY = ("coalesce:", "batch:", "race:", "refresh:")
 _IDLE_TIMEOUT = 10.0
 _KEY = "compare"
-_BLOCKED = frozenset({"compare", "metrics", "redis"})
+_UNANSWERED = frozenset({"cancelled", "failed"})
+_TAKES_PART = frozenset({*SLOTS, "llm", "market", "sandbox", "signals"})
 
 
 @define
@@ -46,6 +52,9 @@ class AskedSignal:
         truth: The price in the replay at the moment of the answer.
         error: The error, or "".
         answered: When the answer came, in seconds since the epoch, replayed.
+        instance: The instance that was asked.
+        signal: What was answered: the action, the confidence and the voices that were heard.
+        life: Replayed seconds for which a new answer is kept, or ``None`` where none says so.
     """
 
     at: float
@@ -56,6 +65,9 @@ class AskedSignal:
     truth: float | None = None
     error: str = ""
     answered: float = 0.0
+    instance: int = 0
+    signal: tuple[str, float, tuple[str, ...]] | None = None
+    life: float | None = None
 
 
 @define
@@ -67,31 +79,44 @@ class Observations:
         asked: Every signal.
         requests: Requests that we sent.
         calls_sent: Calls that these requests were sent for.
+        unanswered: Those of the requests that were cancelled, or failed.
         counts: What the sandbox counted.
         writes: Real seconds of each write of a row on a caller's way.
         queries: Real seconds of each question for the last ten signals of a symbol.
         cpu: Our CPU seconds in the rounds that asked an upstream.
         waited: Real seconds of these rounds.
         seconds: Real seconds of the whole experiment.
+        acts: What layers announced, such as ``cache hit``, and how often; where it was watched.
     """
 
     variant: Variant
     asked: list[AskedSignal] = field(factory=list)
     requests: int = 0
     calls_sent: int = 0
+    unanswered: int = 0
     counts: dict[str, dict[str, object]] = field(factory=dict)
     writes: list[float] = field(factory=list)
     queries: list[float] = field(factory=list)
     cpu: float = 0.0
     waited: float = 0.0
     seconds: float = 0.0
+    acts: Counter[str] = field(factory=Counter)
 
-    @observes(RequestSent)
+    @observes(RequestSent, RequestSettled)
     def observe(self, event: Event) -> None:
         """Count requests to vendors; operations that the application computes send none."""
-        if isinstance(event, RequestSent) and event.upstream in LATENCIES:
-            self.requests += 1
-            self.calls_sent += event.calls
+        match event:
+            case RequestSent(upstream=upstream) if upstream in LATENCIES:
+                self.requests += 1
+                self.calls_sent += event.calls
+            case RequestSettled(upstream=upstream) if upstream in LATENCIES:
+                self.unanswered += any(one.status in _UNANSWERED for one in event.charges)
+
+    @observes(LayerActed)
+    def watch(self, event: Event) -> None:
+        """Count what layers do."""
+        if isinstance(event, LayerActed):
+            self.acts[f"{event.layer} {event.action}"] += 1
 
 
 class Experiment:
@@ -104,6 +129,7 @@ class Experiment:
         folder: A private folder.
         truth: A sandbox that answers at once, for the true prices.
         history: Signals of earlier days.
+        watched: Whether what layers do is watched.
     """
 
     def __init__(
@@ -114,7 +140,10 @@ class Experiment:
         folder: Path,
         truth: Vendors,
         history: History,
+        *,
+        watched: bool = False,
     ) -> None:
+        self._watched = watched
         self._workload = workload
         self._variant = variant
         self._installed = installed
@@ -130,7 +159,7 @@ class Experiment:
         """Run it and return what was observed."""
         began = time.monotonic()
         with Vendors(self._workload.sandbox()) as vendors:
-            clock = WarpClock(start(), self._workload.speed)
+            clock = WarpClock(self._workload.begins, self._workload.speed)
             self._clock, self._vendors = clock, vendors
             self._move()
             try:
@@ -154,7 +183,7 @@ class Experiment:
     async def _take(self, step: Step) -> None:
         match step.kind:
             case "round":
-                await self._round(self._instances[step.instance], step.at)
+                await self._round(step.instance, step.at)
                 await self._look_back(step.instance)
             case "restart":
                 await self._instances[step.instance].aclose()
@@ -164,10 +193,10 @@ class Experiment:
             case "recovery":
                 self._vendors.change({"clear_faults": ["alpaca"]})
 
-    async def _round(self, argo: Argo, at: float) -> None:
+    async def _round(self, instance: int, at: float) -> None:
         began, cpu = time.monotonic(), time.process_time()
-        names = self._workload.names
-        asked = await asyncio.gather(*(self._ask(argo, name, at) for name in names))
+        names = self._workload.names * self._workload.callers
+        asked = await asyncio.gather(*(self._ask(instance, name, at) for name in names))
         if any(one.missed for one in asked):
             self._observed.waited += time.monotonic() - began
             self._observed.cpu += time.process_time() - cpu
@@ -188,14 +217,18 @@ class Experiment:
                 return
             self._observed.queries.append(time.perf_counter() - began)
 
-    async def _ask(self, argo: Argo, symbol: str, at: float) -> AskedSignal:
+    async def _ask(self, instance: int, symbol: str, at: float) -> AskedSignal:
         began = self._clock.monotonic()
         try:
-            outcome = await argo.outcome("signal", symbol=symbol)
+            outcome = await self._instances[instance].outcome("signal", symbol=symbol)
         except ArgoError as error:
-            return AskedSignal(at, symbol, self._clock.monotonic() - began, error=str(error))
+            seconds = self._clock.monotonic() - began
+            return AskedSignal(at, symbol, seconds, error=str(error), instance=instance)
         answered = _answered(at, symbol, self._clock.monotonic() - began, outcome)
         answered.answered = self._clock.time()
+        answered.instance = instance
+        if answered.missed and outcome.expires_at is not None:
+            answered.life = outcome.expires_at - answered.answered
         return answered
 
     async def _idle(self) -> None:
@@ -218,6 +251,8 @@ class Experiment:
         )
         await argo.__aenter__()
         observe(argo, self._observed.observe)
+        if self._watched:
+            observe(argo, self._observed.watch)
         if baseline is not None:
             self._baselines[number] = baseline
             baseline.write_seconds = self._observed.writes
@@ -265,10 +300,12 @@ def installed_plugins() -> set[str]:
 
 def blocked() -> list[str]:
     """Return the names of installed plugins that take no part in any variant."""
-    return sorted(_BLOCKED & installed_plugins())
+    return sorted(installed_plugins() - _TAKES_PART)
 
 
 def _answered(at: float, symbol: str, seconds: float, outcome: Outcome) -> AskedSignal:
     missed = outcome.cost.requests > 0 or outcome.cost.tokens_in > 0
-    price = getattr(outcome.value, "price", None)
-    return AskedSignal(at, symbol, seconds, missed, price)
+    signal: Any = outcome.value
+    heard = tuple(one.voice for one in signal.contributions)
+    found = (signal.action, signal.confidence, heard)
+    return AskedSignal(at, symbol, seconds, missed, signal.price, signal=found)

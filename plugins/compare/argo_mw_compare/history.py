@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from argo_mw.plugin import ConfigError
-from argo_mw_compare.workload import start
 
 TABLE = """CREATE TABLE signals (
     id INTEGER PRIMARY KEY, symbol TEXT, action TEXT, confidence REAL, timestamp TEXT, price REAL
@@ -34,15 +33,18 @@ class History:
         folder: Where they are made.
         names: The symbols.
         rows: How many signals there are.
+        until: When the last of them was given, in seconds since the epoch.
         recorded: Whether there is a plugin that records signals.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], *, rows: int, recorded: bool) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], *, rows: int, until: float, recorded: bool
+    ) -> None:
         self._folder = folder
         self._recorded = recorded
         with closing(sqlite3.connect(folder / _BASELINE)) as old, old:
             old.execute(TABLE)
-            old.executemany(INSERT, _signals(names, rows))
+            old.executemany(INSERT, _signals(names, rows, until))
         if recorded:
             self._import()
 
@@ -85,10 +87,10 @@ def row(symbol: str, action: str, confidence: float, at: float, price: float) ->
     return symbol, action, confidence, datetime.fromtimestamp(at, UTC).isoformat(), price
 
 
-def _signals(names: Sequence[str], rows: int) -> Iterator[tuple[object, ...]]:
+def _signals(names: Sequence[str], rows: int, until: float) -> Iterator[tuple[object, ...]]:
     drawn = random.Random(0)
     for number in range(rows):
-        at = start() - 60.0 * (1 + (rows - number) // len(names))
+        at = until - 60.0 * (1 + (rows - number) // len(names))
         name = names[number % len(names)]
         confidence = round(drawn.uniform(0.3, 0.9), 3)
         yield row(name, drawn.choice(_ACTIONS), confidence, at, round(drawn.uniform(20, 400), 2))

@@ -9,12 +9,14 @@ import click
 
 from argo_mw.cli import console, echo, say
 from argo_mw.plugin import hookimpl
+from argo_mw_compare.demo_command import demo
 
 
 @hookimpl
 def register_commands(cli: click.Group) -> None:
-    """Add ``argo-mw compare``."""
+    """Add ``argo-mw compare`` and ``argo-mw demo``."""
     cli.add_command(compare)
+    cli.add_command(demo)
 
 
 class ReportFile(click.Path):

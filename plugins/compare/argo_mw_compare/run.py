@@ -116,10 +116,26 @@ def _run_all(
     return found
 
 
+def run_side_by_side(
+    workload: Workload,
+    several: Sequence[Variant],
+    layers: Sequence[str],
+    history: History,
+) -> list[Observations]:
+    """Run *workload* through *several* variants at once, and watch what their layers do."""
+    with _workers(len(several)) as workers:
+        running = [
+            workers.submit(_run_one, workload, one, layers, history, watched=True)
+            for one in several
+        ]
+        return [one.result() for one in running]
+
+
 def make_history(workload: Workload, folder: Path) -> History:
     """Make the signals of earlier days, for the plugins that are installed."""
     recorded = {"persist", "signals"} <= installed_plugins()
-    return History(folder, workload.names, rows=workload.history, recorded=recorded)
+    rows, until = workload.history, workload.begins
+    return History(folder, workload.names, rows=rows, until=until, recorded=recorded)
 
 
 async def installed_layers() -> list[str]:
@@ -137,13 +153,23 @@ def _workers(count: int) -> ProcessPoolExecutor:
 
 
 def _run_one(
-    workload: Workload, variant: Variant, layers: Sequence[str], history: History
+    workload: Workload,
+    variant: Variant,
+    layers: Sequence[str],
+    history: History,
+    *,
+    watched: bool = False,
 ) -> Observations:
-    return asyncio.run(_run_warm(workload, variant, layers, history))
+    return asyncio.run(_run_warm(workload, variant, layers, history, watched=watched))
 
 
 async def _run_warm(
-    workload: Workload, variant: Variant, layers: Sequence[str], history: History
+    workload: Workload,
+    variant: Variant,
+    layers: Sequence[str],
+    history: History,
+    *,
+    watched: bool,
 ) -> Observations:
     with Vendors(workload.sandbox(instant=True)) as truth:
         await _warm_up(workload, layers, truth, history)
@@ -151,14 +177,25 @@ async def _run_warm(
         gc.collect()
         gc.freeze()
         with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
-            return await Experiment(workload, variant, layers, Path(folder), truth, history).run()
+            experiment = Experiment(
+                workload, variant, layers, Path(folder), truth, history, watched=watched
+            )
+            return await experiment.run()
 
 
 async def _warm_up(
     workload: Workload, layers: Sequence[str], truth: Vendors, history: History
 ) -> None:
     """Import everything, so that no variant pays for it."""
-    short = evolve(workload, symbols=2, hours=0.02, speed=5.0)
+    short = Workload(
+        symbols=2,
+        hours=0.02,
+        speed=5.0,
+        seed=workload.seed,
+        begins=workload.begins,
+        own=workload.own[:2],
+        data=workload.data,
+    )
     with tempfile.TemporaryDirectory(prefix="argo-mw-compare-") as folder:
         everything = Variant("all", tuple(layers))
         await Experiment(short, everything, layers, Path(folder), truth, history).run()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
@@ -29,13 +30,16 @@ class Vendors:
         self._settings = settings
         self._child: subprocess.Popen[str] | None = None
         self._root = ""
+        self._errors: IO[str]
 
     def __enter__(self) -> Self:
         """Start it and wait until it listens."""
+        self._errors = tempfile.TemporaryFile("w+")
         self._child = subprocess.Popen(
             [sys.executable, "-m", "argo_mw_sandbox", "--child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
         )
         assert self._child.stdin is not None
@@ -45,7 +49,10 @@ class Vendors:
         self._root = self._child.stdout.readline().strip()
         if not self._root:
             self._child.communicate()
-            msg = "the sandbox did not start; is argo-mw-sandbox installed? See its messages above"
+            self._errors.seek(0)
+            lines = self._errors.read().strip().splitlines()
+            self._errors.close()
+            msg = f"the sandbox did not start: {lines[-1] if lines else 'it printed nothing'}"
             raise ConfigError(msg)
         return self
 
@@ -59,6 +66,7 @@ class Vendors:
         if self._child is not None:
             self._child.terminate()
             self._child.communicate()
+            self._errors.close()
 
     def url(self, vendor: str) -> str:
         """Return the base URL for *vendor*'s client."""
@@ -68,6 +76,16 @@ class Vendors:
         """Return what each vendor counted."""
         counts: dict[str, dict[str, object]] = json.loads(self._get("/__counts"))
         return counts
+
+    def symbols(self) -> list[dict[str, object]]:
+        """Return every symbol there is, and where its prices are from."""
+        symbols: list[dict[str, object]] = json.loads(self._get("/__symbols"))
+        return symbols
+
+    def now(self) -> float:
+        """Return the replayed time, in seconds since the epoch."""
+        state: dict[str, str] = json.loads(self._get("/__admin"))
+        return datetime.fromisoformat(state["now"]).timestamp()
 
     def move_to(self, now: float) -> None:
         """Replay from *now* on, in seconds since the epoch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from attrs import field, frozen, validators
@@ -70,6 +70,10 @@ class Workload:
         speed: Replayed seconds per real second; time and latencies are scaled alike.
         history: Signals of earlier days that are in the files when it starts.
         seed: The seed of latencies and faults.
+        callers: How many callers of an instance ask for each symbol at once.
+        begins: When the replay starts, in seconds since the epoch.
+        own: Symbols in place of the real and synthetic ones.
+        data: A folder with prices of one's own for them, or "".
     """
 
     symbols: int = field(default=6, validator=[validators.ge(1), validators.le(200)])
@@ -77,10 +81,16 @@ class Workload:
     speed: float = field(default=2.0, validator=validators.gt(0))
     seed: int = 0
     history: int = field(default=100_000, validator=validators.ge(0))
+    callers: int = field(default=1, validator=validators.ge(1))
+    begins: float = START.timestamp()
+    own: tuple[str, ...] = ()
+    data: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The symbols."""
+        if self.own:
+            return self.own
         drawn = (f"SYN{number:03d}" for number in range(1, self.symbols + 1))
         return (*REAL, *drawn)[: self.symbols]
 
@@ -104,7 +114,8 @@ class Workload:
             for vendor, (median, sigma, share, stall) in LATENCIES.items()
         }
         return {
-            "now": START.isoformat(),
+            "now": datetime.fromtimestamp(self.begins, UTC).isoformat(),
+            **({"data": self.data, "align": True} if self.data else {}),
             "speed": 0.0 if instant else self.speed,
             "seed": self.seed,
             "latency": {} if instant else latency,
@@ -115,13 +126,3 @@ class Workload:
         while at < length:
             yield at
             at += _STORM if 0.5 <= at / length < 0.75 else _CALM
-
-
-def start() -> float:
-    """Return when the replay starts, in seconds since the epoch."""
-    return START.timestamp()
-
-
-def clock_of(seconds: float) -> str:
-    """Return the time of the day, UTC, *seconds* into the workload."""
-    return f"{START + timedelta(seconds=seconds):%H:%M}"

@@ -1,4 +1,4 @@
-"""What the plugin registers: the commands ``argo-mw sandbox`` and ``argo-mw demo``."""
+"""What the plugin registers: the command ``argo-mw sandbox``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import click
 
 from argo_mw.cli import echo
 from argo_mw.plugin import hookimpl
-from argo_mw_sandbox.demo_command import demo
 
 if TYPE_CHECKING:
     from argo_mw_sandbox.faults import Fault
@@ -18,9 +17,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def register_commands(cli: click.Group) -> None:
-    """Add ``argo-mw sandbox`` and ``argo-mw demo``."""
+    """Add ``argo-mw sandbox``."""
     cli.add_command(sandbox)
-    cli.add_command(demo)
 
 
 @click.command()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import random
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -69,3 +72,20 @@ async def _ask(argo: Argo, symbol: str) -> None:
         await argo.outcome("signal", symbol=symbol)
     except ArgoError:
         return  # the dashboard shows it
+
+
+def main() -> None:
+    """Run it, for ``python -m argo_mw_sandbox.watch``, which ``argo-mw demo --watch`` starts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("symbols", nargs="*")
+    parser.add_argument("--data", type=Path)
+    given = parser.parse_args()
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(watch(given.data, given.symbols))
+    except ArgoError as error:
+        sys.exit(f"argo-mw: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -18,7 +18,6 @@ import pytest
 from click.testing import CliRunner
 
 import argo_mw_sandbox
-from argo_mw import ConfigError
 from argo_mw_sandbox import (
     Change,
     Fault,
@@ -28,7 +27,6 @@ from argo_mw_sandbox import (
     SandboxConfig,
     SandboxProcess,
 )
-from argo_mw_sandbox.demo import run as run_demo
 from argo_mw_sandbox.plugin import read_faults, register_commands
 
 BARS = "/v2/stocks/bars?symbols=AAPL,IBM&timeframe=1Day&start=2013-02-01"
@@ -272,12 +270,6 @@ def test_the_command_says_what_is_wrong_in_one_line(arguments: list[str], messag
     assert result.exit_code != 0
     assert message in result.output
     assert "Traceback" not in result.output
-
-
-async def test_the_demo_says_in_one_line_what_is_wrong_with_one_s_own_files(tmp_path: Path) -> None:
-    (tmp_path / "BAD.csv").write_text("time,open,high,low,close,volume\n2024-05-06,1,1,1,one,1\n")
-    with pytest.raises(ConfigError, match=r"BAD\.csv: line 2: a price is no number"):
-        await run_demo(tmp_path)
 
 
 def test_the_command_names_a_port_that_is_taken() -> None:
