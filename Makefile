@@ -16,7 +16,7 @@ CORE = adaptive_ttl cache coalesce compare llm market persist race sandbox signa
 PLUGINS = $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml))))
 EDITABLE = $(foreach name,$(1),-e plugins/$(name))
 
-.PHONY: demo test test-all lint format check bench compare peers clients soak docs clean
+.PHONY: demo wheels first-hour test test-all lint format check bench compare peers clients soak docs clean
 
 demo: $(DEMO)/.ready
 	@$(DEMO)/bin/argo-mw demo $(ARGS)
@@ -27,6 +27,14 @@ test: $(VENV)/.ready
 compare: $(VENV)/.ready
 	$(BIN)/argo-mw compare --json docs/compare.json --html compare.html $(ARGS)
 	$(BIN)/python docs/compare.py
+
+# A wheel of every distribution, and where each is: pip install -c dist/constraints.txt "dist/argo_mw-….whl[signals]"
+wheels: $(VENV)/.ready
+	@$(BIN)/python tests/packaging/wheels.py dist
+
+# What a new user does, from these wheels in an environment of its own.
+first-hour: $(VENV)/.ready
+	$(BIN)/python tests/packaging/first_hour.py
 
 # The core's suites on every Python and pluggy that it supports and this machine has.
 test-all:

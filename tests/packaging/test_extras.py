@@ -1,0 +1,82 @@
+"""One name installs what belongs together: the extras of the core and what they bring."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CORE = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS: dict[str, list[str]] = CORE["optional-dependencies"]
+PLUGINS = {
+    table["name"]: table
+    for file in ROOT.glob("plugins/*/pyproject.toml")
+    for table in [tomllib.loads(file.read_text("utf-8"))["project"]]
+}
+FOR_DEVELOPERS = {"argo-mw-compare", "argo-mw-sandbox"}
+"""What plays vendors and measures: in `demo`, and no part of `all`."""
+
+
+def named(extra: str) -> set[str]:
+    """The distributions of ours that *extra* names, directly or through other extras."""
+    found: set[str] = set()
+    for requirement in EXTRAS[extra]:
+        if inner := re.fullmatch(r"argo-mw\[(.+)\]", requirement):
+            for one in inner[1].split(","):
+                found |= named(one)
+        elif requirement.startswith("argo-mw-"):
+            found.add(re.split(r"[\[=]", requirement)[0])
+    return found
+
+
+def needed(extra: str) -> set[str]:
+    """The names of everything that *extra* needs, as far as our own metadata say."""
+    found = {_name(one) for one in CORE["dependencies"] + EXTRAS[extra]}
+    for plugin in named(extra):
+        found |= {_name(one) for one in PLUGINS[plugin]["dependencies"]}
+    return found
+
+
+def _name(requirement: str) -> str:
+    return re.split(r"[\[<>=!~ ;]", requirement)[0].lower()
+
+
+def test_all_names_every_plugin_that_is_not_for_developers() -> None:
+    assert PLUGINS.keys() - FOR_DEVELOPERS == named("all")
+
+
+def test_every_plugin_belongs_to_an_extra_beside_all() -> None:
+    others = set().union(*(named(extra) for extra in EXTRAS if extra != "all"))
+    assert PLUGINS.keys() == others
+
+
+@pytest.mark.parametrize("extra", ["signals", "market", "llm", "redis", "postgres", "rollout"])
+def test_the_extra_brings_its_plugin(extra: str) -> None:
+    own = {"postgres": "persist"}.get(extra, extra)
+    assert f"argo-mw-{own}" in named(extra)
+
+
+def test_extras_name_the_version_that_they_are_released_with() -> None:
+    for plugin in named("all") | named("demo"):
+        assert CORE["version"] == PLUGINS[plugin]["version"], plugin
+    pinned = {one for several in EXTRAS.values() for one in several if one.startswith("argo-mw-")}
+    assert {one for one in pinned if not one.endswith(f"=={CORE['version']}")} == set()
+
+
+@pytest.mark.parametrize("extra", ["market", "signals"])
+def test_prices_and_signals_need_no_language_model(extra: str) -> None:
+    heavy = {"anthropic", "openai", "torch", "sentence-transformers", "onnxruntime", "faiss-cpu"}
+    assert set() == needed(extra) & heavy
+
+
+def test_no_extra_needs_torch() -> None:
+    assert not any(needed(extra) & {"torch", "sentence-transformers"} for extra in EXTRAS)
+
+
+def test_every_distribution_is_part_of_the_workspace() -> None:
+    """For those who use uv: what an extra names is taken from here."""
+    sources = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]["sources"]
+    assert {"argo-mw", *PLUGINS} == set(sources)
