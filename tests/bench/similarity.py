@@ -19,6 +19,7 @@ from pathlib import Path
 from argo_mw_similarity.embedders import Embedder
 from tests.bench.similarity_stage.cases import cases_in
 from tests.bench.similarity_stage.desk import Memo
+from tests.bench.similarity_stage.generated import rephrased, role_pairs
 from tests.bench.similarity_stage.opinions import templated
 from tests.bench.similarity_stage.pairs import POLICIES, mixed, pair_figures
 from tests.bench.similarity_stage.timing import embedding, engines_at_hand, searching, throughput
@@ -40,6 +41,8 @@ async def run(args: argparse.Namespace) -> dict[str, object]:
     memo = Memo(_chosen(engines, args.embedder), [text for c in cases for text in (c.a, c.b)])
     figures: dict[str, object] = {}
     figures |= await pair_figures(cases, memo)
+    figures |= role_pairs()
+    figures |= await rephrased(memo, ("guarded", "judged"))
     figures["hit_mixed"] = {policy: await mixed(cases, memo, policy) for policy in POLICIES}
     figures["verified"] = compared = await verified(cases, memo)
     best = compared["judge_5"]["hits_all_files"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from argo_mw.plugin import Context
@@ -43,19 +43,36 @@ class Stats:
             SharedUnavailable: The shared store is away.
         """
         await self._counts.flush()
-        now = self._context.clock.time()
-        wanted = {_day(now - back * 86400.0) for back in range(days + 1)}
+        wanted = set(self._days(days))
         keys = [
             key
             for key in await self._context.shared.scan(_PREFIX)
             if key.removeprefix(_PREFIX).partition(":")[0] in wanted
         ]
+        return await self._sums(keys)
+
+    async def sums(self, names: Iterable[str], days: int) -> Mapping[str, int]:
+        """Return the same of *names* alone, without looking at every key of the store.
+
+        Raises:
+            SharedUnavailable: The shared store is away.
+        """
+        await self._counts.flush()
+        return await self._sums(
+            [f"{_PREFIX}{day}:{name}" for name in names for day in self._days(days)]
+        )
+
+    async def _sums(self, keys: Sequence[str]) -> Mapping[str, int]:
         found: Counter[str] = Counter()
         for key, value in zip(keys, await self._context.shared.get_many(keys), strict=True):
             name = key.removeprefix(_PREFIX).partition(":")[2]
             with suppress(ValueError):
                 found[name] += int(value or 0)
         return found
+
+    def _days(self, days: int) -> list[str]:
+        now = self._context.clock.time()
+        return [_day(now - back * 86400.0) for back in range(days + 1)]
 
     def _key(self, name: str) -> str:
         return f"{_PREFIX}{_day(self._context.clock.time())}:{name}"

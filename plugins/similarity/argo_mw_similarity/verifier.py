@@ -110,10 +110,11 @@ class Verifier:
         if self._comparison.exact:
             return
         try:
-            totals = await self._stats.totals(_DAYS)
+            names = [f"{begin}{SAID_SAME}" for begin in (WRONG, RIGHT)]
+            totals = await self._stats.sums(names, _DAYS)
         except SharedUnavailable:
             return
-        wrong, right = (totals.get(f"{begin}{SAID_SAME}", 0) for begin in (WRONG, RIGHT))
+        wrong, right = (totals.get(name, 0) for name in names)
         least = wilson(wrong, wrong + right)[0]
         if least > self._limit:
             msg = (

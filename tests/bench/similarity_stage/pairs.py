@@ -71,7 +71,7 @@ async def pair_figures(cases: Sequence[Case], memo: Memo) -> dict[str, object]:
         "hit_all_files": {p: hit_share(run) for p, run in runs.items()},
         "hits": {p: sum(one.hits for one in run if one.case.same) for p, run in runs.items()},
         "wrong_of_served": {p: wrong_of_served(run) for p, run in runs.items()},
-        "judge": _judge_figures(asked, runs["judged"]),
+        "judge": _judge_figures(asked, sum(one.hits for one in runs["judged"])),
         "vetoed_but_served": await _vetoed_but_served(telling, memo),
     }
 
@@ -136,6 +136,7 @@ async def mixed(cases: Sequence[Case], memo: Memo, policy: str) -> dict[str, obj
         "interval_95": wilson(wrong, served),
         "unlabelled": unlabelled,
         "interval_95_were_all_unlabelled_false": wilson(wrong + unlabelled, served),
+        "judge": _judge_figures(len(desk.judge.asked), served),
     }
 
 
@@ -183,8 +184,7 @@ def _worst(served: Served) -> float | str | None:
     return max(shares) if shares else "n/a"
 
 
-def _judge_figures(asked: int, served: Served) -> dict[str, float]:
-    hits = sum(one.hits for one in served)
+def _judge_figures(asked: int, hits: int) -> dict[str, float]:
     spent, saved = asked * JUDGE_USD, hits * MODEL_USD
     return {
         "asked": asked,
@@ -205,7 +205,7 @@ def _counts(cases: Iterable[Case], why: Callable[[Case], str]) -> dict[str, dict
 async def _vetoed_but_served(cases: Sequence[Case], memo: Memo) -> int:
     """How many vetoed pairs are served where the judge always says yes."""
     words = lexicon.load()
-    guarded = Guarded(words)
+    guarded = Guarded(words, floor=-1.0)  # how near they are vetoes nothing
     served, _ = await ask_pairs(cases, memo, says_yes, policy="judged")
 
     def vetoed(case: Case) -> bool:
