@@ -71,8 +71,10 @@ class Argo(Caller):
         clock: Clock | None = None,
         plugins: Mapping[str, object] | None = None,
         installed: bool = True,
+        serves: bool = True,
     ) -> None:
         self._settings = settings
+        self._serves = serves
         self._clock = clock or SystemClock()
         self._events = Events()
         self._tasks = Tasks()
@@ -139,6 +141,7 @@ class Argo(Caller):
                 self._context = await open_context(
                     self._settings, self._plugins, self._engine, state_dir
                 )
+                self._context.serves = self._serves
                 self._prepare_building(self._context)
                 for where, what in exposures(state_dir, self._settings).items():
                     self._context.warn_once(where, what)

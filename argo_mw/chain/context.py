@@ -120,6 +120,8 @@ class Context:
         troubles: The newest problems that were reported here, with their times.
         single_process: Whether no other process can share the store, so that values for other
             processes need not be written.
+        serves: Whether this is a program that works, and not a command that looks at others: what
+            listens at a port for them does so only then.
         state_dir: A private directory for files of the plugin's own.
     """
 
@@ -148,6 +150,7 @@ class Context:
         self.tasks = tasks
         self.state_dir = state_dir
         self.single_process = single_process
+        self.serves = True
         self._runtime = runtime
         self._warnings: set[tuple[str, str]] = set()
         self.give_backs = GiveBacks(clock, tasks)

@@ -55,7 +55,7 @@ def with_argo(
         settings = current_settings()
 
         async def run() -> None:
-            async with Argo.open(settings) as argo:
+            async with Argo(settings, serves=False) as argo:
                 await function(argo, *args, **kwargs)
 
         asyncio.run(run())

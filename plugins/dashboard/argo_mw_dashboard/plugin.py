@@ -28,7 +28,7 @@ class DashboardPlugin(Shows):
         Raises:
             ConfigError: It cannot be shown there.
         """
-        if config.port is not None:
+        if config.port is not None and context.serves:
             await self._show(config, context, config.port)
 
     @hookimpl

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 
 from argo_mw import Argo, PluginError
+from argo_mw.config import parse
 from argo_mw.plugin import Line, context_of, plugin_of
 from argo_mw.testing import FakeClock, blocking_calls, settle
 from argo_mw_dashboard import DashboardPlugin
@@ -358,3 +359,13 @@ async def test_a_reading_that_fails_is_said_and_the_next_is_shown(
             name, _ = await anext(stream)
     assert name == "snapshot"
     await settle()
+
+
+async def test_a_command_that_looks_takes_no_port_from_the_program_that_works() -> None:
+    config = {
+        "argo": {"shared": "memory://"},
+        "plugins": {"dashboard": {"port": 0}},
+    }
+    plugins = {"dashboard": DashboardPlugin()}
+    async with Argo(parse(config), plugins=plugins, installed=False, serves=False) as argo:
+        assert plugin_of(argo, DashboardPlugin).shown is None

@@ -135,7 +135,7 @@ class MetricsPlugin:
         self, sampler: Sampler, config: MetricsConfig, context: Context
     ) -> str:
         """Answer Prometheus, if a port is configured; return why that fails, or ""."""
-        if config.port is None:
+        if config.port is None or not context.serves:
             return ""
         try:
             guard = await asyncio.to_thread(_guard, config, context)
