@@ -98,11 +98,11 @@ class Door:
     def client(self, headers: Mapping[str, str]) -> Client | WebRefusal:
         """Return the client that sends *headers*, by name in lower case, or why there is none."""
         presented = list(_presented(headers))
-        ours = [one for one in presented if looks_like_key(one)]
+        ours = {one for one in presented if looks_like_key(one)}
         try:
             if ours:
-                key = self._keys.find(ours[0])
-                if key is None or len(ours) > 1:
+                key = self._keys.find(ours.pop())
+                if key is None or ours:  # a client is one or another
                     return _WRONG_KEY
                 return Client(key, self._admitted == "own")
             self._keys.valid()  # while keys cannot be read, nothing is let in by chance

@@ -37,6 +37,15 @@ async def test_a_client_without_a_key_is_refused_in_the_protocols_own_words(
     assert 0 == sum(sandbox.counts_of(name).requests for name in sandbox.vendors)
 
 
+async def test_a_key_may_be_sent_twice_and_two_keys_may_not(start: Start) -> None:
+    async with start() as running:
+        key, other = running.key("a"), running.key("b")
+        async with running.client(key) as client:
+            twice = await client.post("/v1/messages", json=MESSAGE, headers={"x-api-key": key})
+            two = await client.post("/v1/messages", json=MESSAGE, headers={"x-api-key": other})
+    assert [200, 401] == [twice.status_code, two.status_code]
+
+
 @pytest.mark.parametrize("changed", [{"expires": 1.0}, {"revoked": 1.0}])
 async def test_a_key_that_has_ended_opens_no_more(start: Start, changed: dict[str, Any]) -> None:
     async with start() as running, running.client(running.key(**changed)) as client:
