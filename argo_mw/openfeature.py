@@ -229,7 +229,10 @@ class ArgoProvider(AbstractProvider):
             raise InvalidContextError(msg)
         asker = _Context(subject or "", tenant, key)
         rule = flag.rule
-        shared = rule.percent is not None and not rule.held and rule.by != "tenant"
+        # Of nobody, of everybody and of single subjects it need not be known who asks.
+        shared = 0.0 < (rule.percent or 0.0) < 100.0 and not rule.held and rule.by != "tenant"
+        if asker.subject in rule.subjects:
+            return asker
         if shared and not (asker.key or (rule.by == "subject" and asker.subject)):
             share = f"{rule.percent:g} % by {rule.by}"
             msg = f"flag {flag.name!r} is on for {share}: give a targeting key"
