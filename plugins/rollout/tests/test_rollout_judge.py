@@ -117,6 +117,50 @@ def test_wrong_answers_roll_back_after_a_few_audits_and_even_while_the_layer_war
     assert "checked in treatment, 0 of" in verdict.why
 
 
+@pytest.mark.parametrize("odd", [1, 2])
+def test_subjects_whose_answers_always_differ_are_no_harm_of_the_layer(odd: int) -> None:
+    traffic = Traffic(subjects=20)
+    judge = traffic.judge(Rules())
+    for number in range(400):
+        block = traffic.block(number * SECONDS)
+        sums = block.treatment.sums
+        sums[:odd, FIELDS.index("wrong")] = sums[:odd, FIELDS.index("audits")]
+        judge.observe(block)
+        verdict = judge.verdict()
+        assert verdict.action == "hold"
+
+    assert of(verdict, "wrong") == "open"
+
+
+def test_harm_that_begins_late_in_a_long_step_is_seen_soon() -> None:
+    traffic = Traffic(subjects=15)
+    judge = traffic.judge(Rules({**FAST, "wrong": Guardrail(0.02)}))
+    for number in range(200):
+        judge.observe(traffic.block(number * SECONDS))
+    assert judge.verdict().action != "roll back"
+    verdict = watch(judge, traffic, 120, wrong=1.0)
+
+    assert verdict.action == "roll back"
+    assert of(verdict, "wrong") == "harmed"
+
+
+def test_what_was_wrong_in_the_steps_before_counts_for_its_subjects() -> None:
+    traffic = Traffic()
+    judge = traffic.judge(Rules())
+    verdict = judge.verdict()
+    for number in range(3):
+        judge.begin(10.0 * (number + 1), 100.0, number * SECONDS)
+        block = traffic.block(number * SECONDS, audited=0.0)
+        block.treatment.sums[:, FIELDS.index("audits")] = 2.0
+        block.treatment.sums[2 * number : 2 * number + 2, FIELDS.index("wrong")] = 2.0
+        judge.observe(block)
+        judge = Judge.of_data(json.loads(json.dumps(judge.as_data())), judge.rules)
+        verdict = judge.verdict()
+        assert of(verdict, "wrong") == ("open" if number < 1 else "harmed"), number
+
+    assert verdict.action == "roll back"
+
+
 def test_errors_while_the_layer_warms_up_do_not_count() -> None:
     traffic = Traffic()
     judge = traffic.judge()
@@ -266,6 +310,17 @@ def test_where_answers_differ_without_the_layer_too_it_holds_loudly() -> None:
     assert (verdict.action, verdict.loud) == ("hold", True)
     assert "differ without the layer too" in verdict.why
     assert '"wrong" and "distance" out of the plan' in verdict.why
+
+
+def test_a_guardrail_of_which_nothing_was_counted_yet_holds_quietly_at_first() -> None:
+    traffic = Traffic()
+    judge = traffic.judge()
+    for number in range(25):
+        judge.observe(traffic.block(number * SECONDS, audited=0.0))
+        verdict = judge.verdict()
+        if judge.step is not None and judge.step.seconds:
+            assert "nothing was counted" in verdict.why
+            assert verdict.loud == (number >= 19)
 
 
 def test_without_a_time_before_the_ramp_it_holds_loudly() -> None:
@@ -494,6 +549,23 @@ def test_a_report_without_any_change_says_so() -> None:
     watch(judge, traffic, 60)
 
     assert report("race", 10.0, judge.verdict().evidence) == "race at 10 %: no change"
+
+
+def test_a_report_does_not_say_that_nothing_has_become_less() -> None:
+    traffic = Traffic()
+    judge = Judge(Rules(FAST))
+    free = [traffic.arm(names, 3_600.0) for names in traffic.names.values()]
+    for number in range(60):
+        block = traffic.block(number * SECONDS)
+        for arm in (*free, block.treatment, block.control):
+            arm.sums[:, FIELDS.index("usd")] = 0.0
+        if not number:
+            for arm in free:
+                judge.learn(arm)
+            judge.begin(10.0, 100.0, 0.0)
+        judge.observe(block)
+
+    assert "in control itself" not in report("race", 10.0, judge.verdict().evidence)
 
 
 def test_a_report_does_not_take_what_is_unknown_for_no_change() -> None:

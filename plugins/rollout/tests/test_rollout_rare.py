@@ -35,6 +35,36 @@ def test_without_a_known_share_little_is_certain() -> None:
     assert rare.evidence_of_harm(Checked(50, 2), Checked(10, 0), Checked(), 0.0005) < 3
 
 
+@pytest.mark.parametrize("share", [0.01, 0.03, 0.1])
+@pytest.mark.parametrize("number", [20, 200])
+def test_a_usual_share_of_which_little_is_known_is_not_taken_for_known(
+    share: float, number: int
+) -> None:
+    random = np.random.default_rng(7)
+    found = 0
+    for _ in range(100):
+        before = number_of(random.binomial(number, share), number)
+        wrong, control = (random.binomial(n, share, 20).cumsum() for n in (160, 40))
+        found += any(
+            rare.evidence_of_harm(number_of(k, 160 * n), number_of(c, 40 * n), before, 0.0005)
+            > math.log(200)
+            for n, (k, c) in enumerate(zip(wrong, control, strict=True), 1)
+        )
+
+    # With alpha 0.005, none or one may be; with the share of so few taken for known, up to 10 are.
+    assert found <= 2
+
+
+def test_no_subject_counts_more_than_the_third_most_or_two() -> None:
+    assert rare.spread({}) == 0
+    assert rare.spread({"A": 1, "B": 9}) == 3
+    assert rare.spread({"A": 90, "B": 9, "C": 5, "D": 1}) == 16
+
+
+def number_of(wrong: int, total: int) -> Checked:
+    return Checked(total - wrong, wrong)
+
+
 @pytest.mark.parametrize("share", [0.25, 0.6, 1.0])
 def test_answers_that_always_differ_are_no_harm(share: float) -> None:
     def seen(number: int) -> Checked:
@@ -42,7 +72,7 @@ def test_answers_that_always_differ_are_no_harm(share: float) -> None:
 
     for number in (10, 100, 10_000):
         found = rare.evidence_of_harm(seen(number), seen(number // 4), seen(number), 0.0005)
-        assert found == -math.inf
+        assert found < 0
 
 
 def test_harm_that_is_not_there_is_hardly_ever_found_at_any_look() -> None:

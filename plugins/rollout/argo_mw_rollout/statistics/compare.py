@@ -97,7 +97,7 @@ def compare(step: Step, baseline: Baseline) -> Comparison:
         effect = sums.effect()
         change = np.where(np.isnan(effect), 0.0, effect)
         treatment, control = one.counted / one.shares, two.counted / two.shares
-        usual = two.usual / two.shares
+        usual = np.where(baseline.nothing, 0.0, two.usual / two.shares)
     chance = np.where(_SHARE, _chance(one, two, baseline) * step.differences.weight, 0.0)
     xx = np.maximum(sums.xx, _finite(chance))
     return Comparison(

@@ -15,7 +15,7 @@ from argo_mw_rollout.statistics.rules import Rules
 from argo_mw_rollout.statistics.step import Step, checked
 from argo_mw_rollout.statistics.subjects import Baseline, Subjects
 from argo_mw_rollout.statistics.verdict import Verdict
-from argo_mw_rollout.statistics.weigh import Before, weigh
+from argo_mw_rollout.statistics.weigh import Before, added, weigh
 
 VERSION = 1
 """Of the state that :meth:`Judge.as_data` returns."""
@@ -41,6 +41,7 @@ class Judge:
         self._baseline: Baseline | None = None
         self._checked_before = Checked()
         self._checked_earlier = Checked()
+        self._wrong_earlier: dict[str, int] = {}
 
     def learn(self, subjects: Arm) -> None:
         """Take in what was counted of *subjects* before the ramp, while the flag was off.
@@ -75,6 +76,7 @@ class Judge:
             self._baseline = Baseline(self._before)
         if self.step is not None:
             self._checked_earlier = self._checked_earlier.plus(self.step.checked[0])
+            self._wrong_earlier = added(self._wrong_earlier, self.step.wrong_of)
         self.step = Step(percent, to, at)
         self.faults = []
 
@@ -97,7 +99,9 @@ class Judge:
         """Return what to do now, and why."""
         if self.step is None or self._baseline is None:
             return Verdict("hold", "the ramp has not begun")
-        before = Before(self._checked_before, self._checked_earlier, self.learnt)
+        before = Before(
+            self._checked_before, self._checked_earlier, self._wrong_earlier, self.learnt
+        )
         return weigh(self.rules, self.step, self._baseline, before, self.faults)
 
     def _note(self, fault: str) -> None:
@@ -112,6 +116,7 @@ class Judge:
             "before_rest": self._before.rest.tolist(),
             "checked_before": [self._checked_before.right, self._checked_before.wrong],
             "checked_earlier": [self._checked_earlier.right, self._checked_earlier.wrong],
+            "wrong_earlier": dict(self._wrong_earlier),
             "faults": list(self.faults),
             "step": None if self.step is None else self.step.as_data(),
         }
@@ -135,6 +140,7 @@ class Judge:
             made._before = Subjects.of_data(data["before"], data["before_rest"])
             made._checked_before = Checked(*data["checked_before"])
             made._checked_earlier = Checked(*data["checked_earlier"])
+            made._wrong_earlier = dict(data["wrong_earlier"])
             made.faults = list(data["faults"])
             if data["step"] is not None:
                 made._baseline = Baseline(made._before)

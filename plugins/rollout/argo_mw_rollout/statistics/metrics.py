@@ -52,7 +52,7 @@ METRICS: Mapping[str, Metric] = {
 """Those that are compared block by block."""
 
 WRONG = "wrong"
-"""The metric of answers that were checked and found wrong, which is judged exactly."""
+"""The metric of answers that were checked and found wrong, which is judged by itself."""
 
 NAMES = (*METRICS, WRONG)
 

@@ -1,29 +1,41 @@
 """Rare harm: answers that were checked and found wrong, judged without normal distributions.
 
 Where one answer in a thousand is wrong, and two hundred were checked, no mean is normally
-distributed. What can be said exactly is how much likelier the number of wrong answers is if the
-layer does harm than if it does none. Averaged over several sizes of harm, this ratio is an
-e-process: while there is no harm, the probability that it ever exceeds 1/a is at most a (Ville's
-inequality), whenever one looks.
+distributed. What can be said is how much likelier the number of wrong answers is if the layer does
+harm than if it does none, averaged over several sizes of harm.
 
-What share is wrong without the layer is taken from the control arm and the time before the ramp.
+What share is wrong without the layer is not known; the control arm and the time before the ramp
+say about how much. Both likelihoods are averaged over the shares that are left open by these, all
+being equally likely at first. So the ratio is a Bayes factor: over all usual shares together, the
+probability that it ever exceeds 1/a without harm is at most a (Ville's inequality), whenever one
+looks. For a single one it may be somewhat more or less.
 """
 
 from __future__ import annotations
 
-from math import e, inf, lgamma, log, log1p, pi
+from collections.abc import Mapping, Sequence
+from math import inf, lgamma, log, log1p, pi, sqrt
+from typing import Final
 
+import numpy as np
 from attrs import frozen
 
-from argo_mw_rollout.statistics.sequence import log_threshold
+from argo_mw_rollout.statistics.sequence import Numbers, log_threshold
 
 _HARMS = (0.01, 0.02, 0.05, 0.1, 0.3)
 """Sizes of harm that are looked for, as shares of wrong answers beyond the margin."""
+
+LEAST_SUBJECTS = 3
+"""Subjects that must have had wrong answers before that is certain harm."""
+
+_ALWAYS_COUNT = 2
 
 MOST_USUAL = 0.2
 """The share of wrong answers up to which more of them can be told from what is usual."""
 
 _LEAST = 1e-9
+_STEPS: Final[Numbers] = np.linspace(-12.0, 12.0, 241)
+"""Places, in standard errors, at which shares that may be usual are looked at."""
 
 
 @frozen
@@ -55,37 +67,67 @@ class Checked:
         return Checked(self.right + other.right, self.wrong + other.wrong)
 
 
-def usual_share(control: Checked, before: Checked) -> float:
-    """Return the share of answers that is wrong without the layer, cautiously.
+def spread(wrong_of: Mapping[str, int]) -> float:
+    """Return how many wrong answers count as harm, of those that each subject had.
 
-    It is that of control and of the time before together, as if one more had been wrong; or that of
-    control alone, if that is larger: then something makes answers wrong for everyone.
+    What is wrong with a subject itself is so in each of its answers. So none counts more than that
+    which has the third most, or two.
     """
-    both = control.plus(before)
-    return max((both.wrong + 1.0) / (both.total + 1.0), control.share)
+    numbers = sorted(wrong_of.values(), reverse=True)
+    most = max([*numbers[LEAST_SUBJECTS - 1 : LEAST_SUBJECTS], _ALWAYS_COUNT])
+    return float(sum(min(number, most) for number in numbers))
 
 
 def evidence_of_harm(treatment: Checked, control: Checked, before: Checked, margin: float) -> float:
     """Return the logarithm of the evidence that treatment's share is beyond *margin*.
 
-    Where more than :data:`MOST_USUAL` are wrong without the layer, or so little is known that they
-    may be, there is none.
+    Where more than :data:`MOST_USUAL` are wrong without the layer, there is none.
     """
-    usual = usual_share(control, before)
-    if usual > MOST_USUAL:
+    both = control.plus(before)
+    if both.share > MOST_USUAL:
         return -inf
-    limit = usual + margin
-    return _log_mean([_log_ratio(treatment, limit + harm, limit) for harm in _HARMS])
+    found = _ratio(treatment, both, [margin + harm for harm in _HARMS], margin)
+    if control.share > both.share:  # something makes answers wrong for everyone
+        found = min(found, _ratio(treatment, control, [margin + harm for harm in _HARMS], margin))
+    return found
 
 
 def evidence_of_safety(
     treatment: Checked, control: Checked, before: Checked, limit: float
 ) -> float:
     """Return the logarithm of the evidence that treatment's share is not beyond *limit*."""
-    usual = control.plus(before).share
-    harmful = usual + limit
-    kinds = (usual, usual + limit / 4, usual + limit / 2)
-    return _log_mean([_log_ratio(treatment, share, harmful) for share in kinds])
+    return _ratio(treatment, control.plus(before), [0.0, limit / 4, limit / 2], limit)
+
+
+def _ratio(treatment: Checked, without: Checked, more: Sequence[float], than: float) -> float:
+    """Return how much likelier *treatment* is with *more* wrong answers than with *than* more.
+
+    More than is usual: how much that is, the answers *without* the layer say, and no better than
+    their number lets them. The ratio is of likelihoods that are averages over what is usual.
+    """
+    usual, weights = _usual(without)
+    rest = _log_sum(weights + _likelihood(treatment, usual + than))
+    kinds = [_log_sum(weights + _likelihood(treatment, usual + one)) for one in more]
+    return float(_log_sum(np.array(kinds)) - rest - log(len(more)))
+
+
+def _usual(without: Checked) -> tuple[Numbers, Numbers]:
+    """Return shares that may be usual, and the logarithms of how likely they are.
+
+    At first any is as likely as any other; the answers that were checked make some likelier.
+    """
+    # Equally far apart as logits, in which what is likely has about the same width everywhere.
+    right, wrong = without.right + 1.0, without.wrong + 1.0
+    width = sqrt(1.0 / wrong + 1.0 / right)
+    shares = 1.0 / (1.0 + np.exp(-log(wrong / right) - width * _STEPS))
+    weights = wrong * np.log(shares) + right * np.log1p(-shares)
+    return shares, weights - _log_sum(weights)
+
+
+def _likelihood(seen: Checked, shares: Numbers) -> Numbers:
+    """Return the logarithm of how likely *seen* is where one of *shares* is wrong."""
+    shares = np.minimum(shares, 1.0 - _LEAST)
+    return np.asarray(seen.wrong * np.log(shares) + seen.right * np.log1p(-shares))
 
 
 def checks_needed(usual: float, limit: float, alpha: float) -> float:
@@ -93,22 +135,10 @@ def checks_needed(usual: float, limit: float, alpha: float) -> float:
     return (log_threshold(alpha) + log(3.0)) / -log1p(-min(usual + limit, 0.99))
 
 
-def _log_ratio(seen: Checked, share: float, limit: float) -> float:
-    """Return how much likelier *seen* is with *share* wrong than with *limit*, as a logarithm."""
-    share, limit = min(share, 1.0 - _LEAST), min(limit, 1.0 - _LEAST)
-    if share <= 0.0 and seen.wrong:
-        return -inf
-    wrong = seen.wrong * (log(max(share, _LEAST)) - log(limit)) if seen.wrong else 0.0
-    return wrong + seen.right * (log1p(-share) - log1p(-limit))
-
-
-def _log_mean(logarithms: list[float]) -> float:
-    """Return the logarithm of the mean of what *logarithms* are of."""
-    top = max(logarithms)
-    if top == -inf:
-        return -inf
-    mean = sum(e ** (one - top) for one in logarithms) / len(logarithms)
-    return top + log(mean)
+def _log_sum(logarithms: Numbers) -> float:
+    """Return the logarithm of the sum of what *logarithms* are of."""
+    top = float(logarithms.max())
+    return top + log(float(np.exp(logarithms - top).sum()))
 
 
 def bounds(seen: Checked, alpha: float) -> tuple[float, float]:

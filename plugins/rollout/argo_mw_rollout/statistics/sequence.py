@@ -8,11 +8,11 @@ standard error of the mean of *n* blocks, its bound is
 
 where *a* is the error probability and *r*, their rho squared, says where it is tightest.
 
-The variance is taken around the value that is tested, not around the mean. Then the bound is exact
-for differences whose distribution is symmetric, at every number of blocks (de la Peña, "A general
-class of exponential inequalities for martingales and ratios", 1999), and differences of two arms
-of the same size are symmetric where the layer does nothing. It also means that a few blocks
-are never enough: with fewer than z squared of them no interval ends.
+The variance is taken around the value that is tested, not around the mean. Then differences whose
+distribution is symmetric need not be normal (de la Peña, "A general class of exponential
+inequalities for martingales and ratios", 1999), and differences of two arms of the same size are
+symmetric where the layer does nothing. It also means that a few blocks are never enough: with
+fewer than z squared of them no interval ends.
 """
 
 from __future__ import annotations

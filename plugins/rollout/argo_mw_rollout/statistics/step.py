@@ -18,6 +18,7 @@ _WRONG: Final = FIELDS.index("wrong")
 _CALLS: Final = FIELDS.index("calls")
 _MAX_SOURCES: Final = 1_000
 _MAX_BOTH: Final = 1_000
+_MAX_WRONG: Final = 1_000
 
 
 class Step:
@@ -32,6 +33,7 @@ class Step:
         control: The subjects in control.
         differences: The differences between the arms.
         checked: The checked answers of treatment and control.
+        wrong_of: In how many blocks each subject of treatment was wrong.
         both: Subjects that were seen in both arms.
         sources: How many subjects of each arm an instance was the first to see.
         newest: Seconds since the epoch at which the newest subject was seen first.
@@ -53,6 +55,7 @@ class Step:
         self.control = Subjects()
         self.differences = Differences()
         self.checked = (Checked(), Checked())
+        self.wrong_of: dict[str, int] = {}
         self.both: list[str] = []
         self.sources: dict[str, tuple[int, int]] = {}
 
@@ -61,6 +64,10 @@ class Step:
         arms = (block.treatment, block.control)
         one, two = (one.plus(checked(arm)) for one, arm in zip(self.checked, arms, strict=True))
         self.checked = (one, two)
+        for at in np.flatnonzero(block.treatment.sums[:, _WRONG]):
+            name = block.treatment.subjects[int(at)]
+            if name in self.wrong_of or len(self.wrong_of) < _MAX_WRONG:
+                self.wrong_of[name] = self.wrong_of.get(name, 0) + 1
         self.end = block.start + block.seconds
         calls = [bool(arm.sums[:, _CALLS].any()) for arm in arms]
         ends = [self.end if any_ else at for any_, at in zip(calls, self.heard, strict=True)]
@@ -120,6 +127,7 @@ class Step:
             "rest": [self.treatment.rest.tolist(), self.control.rest.tolist()],
             "differences": self.differences.as_data(),
             "checked": [[one.right, one.wrong] for one in self.checked],
+            "wrong_of": self.wrong_of,
             "both": self.both,
             "sources": {name: list(sizes) for name, sizes in self.sources.items()},
         }
@@ -140,6 +148,7 @@ class Step:
         made.differences = Differences.of_data(data["differences"])
         one, two = (Checked(*both) for both in data["checked"])
         made.checked = (one, two)
+        made.wrong_of = dict(data["wrong_of"])
         made.both = list(data["both"])
         made.sources = {name: (sizes[0], sizes[1]) for name, sizes in data["sources"].items()}
         return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log
 
 import numpy as np
@@ -32,11 +32,13 @@ class Before:
     Attributes:
         ramp: The answers that were checked before the ramp.
         treatment: Those that were checked in treatment, in the steps before.
+        wrong_of: In how many blocks each subject of treatment was wrong there.
         known: Whether anything is known of the time before the ramp.
     """
 
     ramp: Checked
     treatment: Checked
+    wrong_of: Mapping[str, int]
     known: bool
 
 
@@ -131,14 +133,18 @@ def _of_wrong(rules: Rules, step: Step, before: Before) -> Evidence:
     limit = _limit(margin, step)
     # Of the whole ramp, so that little is seen, too, and of this step alone, so that harm which
     # begins late is: half of the trust for each, and the half for steps shared among them.
+    wrong_of = added(before.wrong_of, step.wrong_of)
+    all_harmed = Checked(every.right, rare.spread(wrong_of))
+    harmed_now = Checked(treatment.right, rare.spread(step.wrong_of))
     harm = np.logaddexp(
-        rare.evidence_of_harm(every, control, before.ramp, margin),
-        rare.evidence_of_harm(treatment, control, before.ramp, margin) - log(rules.steps),
+        rare.evidence_of_harm(all_harmed, control, before.ramp, margin),
+        rare.evidence_of_harm(harmed_now, control, before.ramp, margin) - log(rules.steps),
     ) - log(2.0)
+    certain = harm >= log_threshold(rules.alpha_of(WRONG))
     state: State = "open"
     if not treatment.total:
         state = "no data"
-    elif treatment.wrong >= 2 and harm >= log_threshold(rules.alpha_of(WRONG)):
+    elif certain and len(wrong_of) >= rare.LEAST_SUBJECTS:
         state = "harmed"
     elif rare.evidence_of_safety(every, control, before.ramp, limit) >= log_threshold(rules.alpha):
         state = "safe"
@@ -163,6 +169,11 @@ def _of_wrong(rules: Rules, step: Step, before: Before) -> Evidence:
         words.checked(treatment, control),
         max(needed, 0.0) / rate if rate and not every.wrong else None,
     )
+
+
+def added(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Return the numbers of both, by name."""
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 def _limit(margin: float, step: Step) -> float:
@@ -190,7 +201,8 @@ def _lacking(
         return why, wait, wait is None
     missing = [one for one in evidence if one.state == "no data"]
     if missing:
-        return words.no_data(missing), None, True
+        early = min(step.heard_blocks) < rules.min_blocks
+        return words.no_data(missing, early=early), None, not early
     return "", None, False
 
 

@@ -102,9 +102,11 @@ def no_gain(signals: Sequence[str]) -> str:
     return f"it does no harm, but nothing has become better for certain ({_or(names)})"
 
 
-def no_data(evidence: Sequence[Evidence]) -> str:
-    """Return what nothing was counted of."""
+def no_data(evidence: Sequence[Evidence], *, early: bool) -> str:
+    """Return what nothing was counted of, which may come yet if it is *early*."""
     names = _and([one.words for one in evidence])
+    if early:
+        return f"nothing was counted yet of {names}"
     return f"nothing was counted of {names}; do not guard what cannot be counted"
 
 
