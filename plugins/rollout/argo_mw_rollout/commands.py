@@ -14,7 +14,7 @@ from argo_mw.cli import ExitCode, console, echo, print_json, say, with_argo
 from argo_mw.plugin import Argo, ConfigError, config_of, context_of, moved
 from argo_mw_rollout.config import RolloutConfig
 from argo_mw_rollout.desk import Desk, place_of
-from argo_mw_rollout.latency import beside, percentiles
+from argo_mw_rollout.latency import beside, percentiles, since
 from argo_mw_rollout.ramp import Ramp
 from argo_mw_rollout.ramps import Ramps
 
@@ -72,13 +72,13 @@ async def status(argo: Argo, flag: str, as_json: bool) -> None:
 async def report(argo: Argo, flag: str, as_json: bool) -> None:
     """Say what the ramp of FLAG has shown, with intervals, and what has happened to it."""
     (ramp,) = await _found(argo, flag)
-    counts = [c for i in await context_of(argo).counters.read("fleet") for c in i.counts]
-    elsewhere = moved(flag, counts)
+    instances = await context_of(argo).counters.read("fleet")
+    elsewhere = moved(flag, [counts for one in instances for counts in one.counts])
+    faster = percentiles(flag, since(flag, instances, ramp.counted))
     if as_json:
-        print_json({**_as_dict(ramp), "moved": elsewhere, "percentiles": percentiles(flag, counts)})
+        print_json({**_as_dict(ramp), "moved": elsewhere, "percentiles": faster})
         return
     text = str(_last_known(ramp).get("text") or "")
-    faster = percentiles(flag, counts)
     echo(beside(text, faster) if text else f"{flag}: {place_of(ramp)}, nothing to compare yet")
     for line in elsewhere:
         echo(line)

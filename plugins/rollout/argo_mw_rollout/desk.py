@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from attrs import evolve
 
@@ -12,6 +13,12 @@ from argo_mw_rollout.config import RolloutConfig
 from argo_mw_rollout.plan import Plan
 from argo_mw_rollout.ramp import LEARNING, Intent, Ramp
 from argo_mw_rollout.ramps import Ramps
+
+KEPT_ENTRIES: Final = 100
+"""Entries that the journal of a ramp keeps of those before it."""
+
+_BELOW: Final = ("default", "argo.toml")
+"""Sources of rules that a ramp overrides: without what it has set, they hold again."""
 
 
 class Desk:
@@ -53,6 +60,7 @@ class Desk:
             next_block=int(now // self._config.block) + 1,
             intent=None if before == "off" else Intent("set", "off"),
             before=before,
+            set_below=flags[flag].source in _BELOW,
         ).noted(now, "started", ", ".join(plan.steps))
 
         def begin(known: Ramp | None) -> Ramp:
@@ -67,7 +75,8 @@ class Desk:
                     "yet: wait a moment, or see whether a program with the plugin runs"
                 )
                 raise ConfigError(msg)
-            return evolve(fresh, fence=known.fence)
+            journal = (*known.journal[-KEPT_ENTRIES:], *fresh.journal)
+            return evolve(fresh, fence=known.fence, journal=journal)
 
         return await self._ramps.change(flag, begin)
 
@@ -88,7 +97,7 @@ class Desk:
         """End the ramp, and set the flag to what it was before."""
 
         def end(ramp: Ramp) -> Ramp:
-            back = Intent("set", ramp.before)
+            back = Intent("unset" if ramp.set_below else "set", ramp.before)
             return evolve(ramp, status="aborted", intent=back, hold="", loud=False)
 
         return await self._change(flag, end, "aborted", why)

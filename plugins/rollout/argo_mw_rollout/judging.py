@@ -76,7 +76,7 @@ def decide(ramp: Ramp, judge: Judge, now: float) -> Ramp:
     if verdict.action == "roll back":
         return rolled_back(ramp, now, verdict.why)
     silent = _silent(judge, now, ramp.seconds)
-    if silent and (len(silent) == 2 or not verdict.loud):
+    if silent and not judge.faults and (len(silent) == 2 or not verdict.loud):
         return ramp.held(now, _silence(silent), loud=True)
     if verdict.action == "hold":
         wait = statistics.duration(verdict.seconds)
@@ -195,7 +195,7 @@ def begun_again(ramp: Ramp, judge: Judge, ready: int, now: float) -> Ramp:
 
 def rolled_back(ramp: Ramp, now: float, why: str) -> Ramp:
     """Return *ramp*, rolled back because of *why*."""
-    text = f"rolled back at {ramp.step or 'off'} by the judge: {why}"
+    text = f"by the judge at {ramp.step or 'off'}: {why}"
     changed = evolve(
         ramp, status="rolled back", hold="", loud=False, intent=Intent("roll back", text)
     )

@@ -44,11 +44,11 @@ class Intent:
     """What is to be done about the flag: it is written down before, so that it is done once.
 
     Attributes:
-        what: ``set`` the flag, or ``roll back``.
-        to: What it is set to; or why it is rolled back.
+        what: ``set`` the flag, ``unset`` what the ramp has set, or ``roll back``.
+        to: What it is set to, or is then; or why it is rolled back.
     """
 
-    what: Literal["set", "roll back"]
+    what: Literal["set", "unset", "roll back"]
     to: str
 
 
@@ -73,9 +73,11 @@ class Ramp:
         verdict: What is known of each metric, as plain data.
         fence: That of the lease of the judge that wrote it last.
         before: What the flag was set to before the ramp.
+        set_below: Whether that is set by a source below the fleet's flags, such as ``argo.toml``.
         journal: What has happened to it, the oldest first.
         untold: How many of the newest entries of the journal have not been announced yet.
         revision: How often it was written: a store that has an older one was put back.
+        counted: What instances had counted when its step began, as plain data; ``None`` if unknown.
     """
 
     flag: str
@@ -94,9 +96,11 @@ class Ramp:
     verdict: Mapping[str, object] = field(factory=dict)
     fence: int = 0
     before: str = ""
+    set_below: bool = False
     journal: Sequence[Entry] = ()
     untold: int = 0
     revision: int = 0
+    counted: Mapping[str, object] | None = None
 
     @property
     def ended(self) -> bool:
@@ -157,9 +161,11 @@ class Ramp:
             "verdict": dict(self.verdict),
             "fence": self.fence,
             "before": self.before,
+            "set_below": self.set_below,
             "journal": [[e.at, e.what, e.why, list(e.evidence)] for e in self.journal],
             "untold": self.untold,
             "revision": self.revision,
+            "counted": self.counted,
         }
 
     @classmethod
@@ -193,9 +199,11 @@ class Ramp:
                 verdict=_table(data["verdict"]),
                 fence=int(data["fence"]),
                 before=str(data["before"]),
+                set_below=bool(data.get("set_below", False)),
                 journal=journal,
                 untold=min(int(data.get("untold", 0)), len(journal)),
                 revision=int(data.get("revision", 0)),
+                counted=None if data.get("counted") is None else _table(data["counted"]),
             )
             if not (LEARNING <= made.place < len(made.plan.steps)):
                 raise TypeError
@@ -212,7 +220,7 @@ def _entry(at: object, what: object, why: object, evidence: object) -> Entry:
 
 
 def _intent(what: object, to: object) -> Intent:
-    if what not in ("set", "roll back"):
+    if what not in ("set", "unset", "roll back"):
         raise TypeError
     return Intent(what, str(to))
 

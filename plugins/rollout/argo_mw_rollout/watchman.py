@@ -9,6 +9,7 @@ default.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from attrs import evolve
@@ -24,7 +25,7 @@ from argo_mw.plugin import (
     TimeLimitExceeded,
     Watch,
 )
-from argo_mw_rollout import judging
+from argo_mw_rollout import judging, latency
 from argo_mw_rollout.clocks import TOLERATED, Jumps, in_time
 from argo_mw_rollout.config import RolloutConfig
 from argo_mw_rollout.ramp import Ramp
@@ -40,6 +41,8 @@ WATCHED_FOR: Final = 3_600.0
 _MOST_BLOCKS: Final = 60
 _SETTLED: Final = 15.0
 _KEPT: Final = 1_700.0
+_TURNS: Final = 3
+"""How often a judge leaves a ramp to others whose flag it lacks."""
 
 
 class Watchman:
@@ -63,6 +66,8 @@ class Watchman:
         self._quiet_until = 0.0
         self._jumps = Jumps(context.clock)
         self._known: dict[str, Ramp] = {}
+        self._lacking: dict[str, tuple[int, int]] = {}
+        self._left: set[str] = set()
         self.lease: Lease | None = None
 
     async def run(self) -> None:
@@ -97,6 +102,7 @@ class Watchman:
             ConfigError: The list of ramps cannot be read.
         """
         jump = self._jumps.since_last()
+        self._left.clear()
         if not await self._leads():
             await self._give_back()
             return
@@ -109,6 +115,10 @@ class Watchman:
                 why = str(error) if isinstance(error, ArgoError) else repr(error)
                 self._context.warn_once("rollout", f"the ramp of {flag!r} holds: {why}")
                 await self._hold(flag, why)
+        if self._left:
+            # Plugins differ between instances: one that has the flag may be the judge for a while.
+            await self.resign()
+            self._quiet_until = self._context.clock.monotonic() + 2 * self._config().lease_ttl
 
     async def _leads(self) -> bool:
         ttl = self._config().lease_ttl
@@ -122,7 +132,7 @@ class Watchman:
     async def _judge(self, flag: str, jump: float) -> None:
         stored: Stored | None = await self._read(flag)
         ramp = None if stored is None else stored.ramp
-        if stored is None or ramp is None:
+        if stored is None or ramp is None or self._left_to_others(ramp):
             return
         if not ramp.ended and ramp.intent is None:
             stored = await self._put(stored, await self._looked_at(ramp, jump))
@@ -130,6 +140,19 @@ class Watchman:
         if stored is not None and stored.ramp is not None and stored.ramp.intent is not None:
             stored = await self._carry_out(stored, stored.ramp)
         await self._tell(stored)
+
+    def _left_to_others(self, ramp: Ramp) -> bool:
+        """Return whether another instance should judge *ramp*, since this one lacks its flag.
+
+        If none has done so while this one has waited several times, the ramp holds.
+        """
+        if ramp.flag in self._context.flags.all or (ramp.ended and ramp.intent is None):
+            return False
+        revision, times = self._lacking.get(ramp.flag, (-1, 0))
+        times = times + 1 if revision == ramp.revision else 1
+        self._lacking[ramp.flag] = ramp.revision, times
+        self._left.add(ramp.flag)
+        return times <= _TURNS
 
     async def _read(self, flag: str) -> Stored | None:
         """Return the ramp of *flag* as it is stored; give it back to a store that has lost it.
@@ -172,15 +195,13 @@ class Watchman:
 
     async def _give_back(self) -> None:
         """Give the store what it has lost of the ramps that this instance knew as the judge."""
-        while self._known:
-            flag, known = self._known.popitem()
-            try:
+        for flag, known in list(self._known.items()):
+            with suppress(ConfigError):
                 stored = await self._ramps.read(flag)
-            except ConfigError:
-                continue
-            if _is_lost(stored.ramp, known):
-                await self._ramps.enlist(flag)
-                await self._ramps.replace(stored, self._given_back(known))
+                if _is_lost(stored.ramp, known):
+                    await self._ramps.enlist(flag)
+                    await self._ramps.replace(stored, self._given_back(known))
+            del self._known[flag]
 
     def _given_back(self, ramp: Ramp) -> Ramp:
         why = "the shared store had lost it, or was put back to an older state"
@@ -283,6 +304,9 @@ class Watchman:
             # Reviving it must not bring back the share that did harm.
             await flags.set(ramp.flag, "off", fleet=self._fleet)
             done = evolve(ramp, intent=None)
+        elif ramp.intent.what == "unset" and not flags.all[ramp.flag].rule.held:
+            await flags.unset(ramp.flag, fleet=self._fleet)
+            done = judging.begun(ramp, now)
         else:
             try:
                 await flags.set(ramp.flag, ramp.intent.to, fleet=self._fleet)
@@ -290,6 +314,9 @@ class Watchman:
                 done = judging.impossible(ramp, now, str(error))
             else:
                 done = judging.begun(ramp, now)
+                if done.percent is not None and not done.ended:
+                    instances = await self._context.counters.read("fleet")
+                    done = evolve(done, counted=latency.counted(ramp.flag, instances))
         if done.ended:
             await self._context.counters.unwatch(ramp.flag)
         return await self._put(stored, done)

@@ -169,7 +169,9 @@ async def test_a_rollback_whose_judge_dies_is_said_by_the_next(world: World) -> 
     await in_first_step(world)
     world.counters.harm = corrupt
     dying = Dying(world.context(), lambda: world.config)
-    while not (await world.ramp()).ended:
+    for _ in range(120):
+        if (await world.ramp()).ended:
+            break
         await world.clock.advance(30.0)
         try:
             await dying.look()
@@ -239,3 +241,22 @@ async def test_a_flag_that_is_on_meanwhile_is_not_learnt_as_usual(world: World) 
 async def test_an_intent_of_another_kind_is_no_ramp(world: World) -> None:
     ramp = await world.start(intent=Intent("set", "off"))
     assert Ramp.of_data(ramp.as_data()).intent == ramp.intent
+
+
+async def test_a_judge_without_the_flag_leaves_the_ramp_to_another(world: World) -> None:
+    await world.start(HARMLESS)
+    context = world.context()
+    context.flags = type("Without", (), {"all": {}, "stale": ""})()
+    strange = Watchman(context, lambda: world.config)
+    await strange.look()
+    assert strange.lease is None
+    assert not (await world.ramp()).hold
+    other = world.watchman()
+    await other.look()
+    assert other.lease is not None
+    await other.resign()
+    for _ in range(4):
+        await strange.look()
+    ramp = await world.ramp()
+    assert ramp.loud
+    assert "does not exist on the instance that judges" in ramp.hold

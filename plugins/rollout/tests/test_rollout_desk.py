@@ -98,6 +98,7 @@ async def test_a_person_promotes_step_by_step_and_aborts_to_what_was_before(
         ramp = await look(argo)
         assert (ramp.status, ramp.intent) == ("aborted", None)
         assert state_of(argo) == ("on", None)
+        assert context_of(argo).flags.all["bold"].source == "argo.toml"
         assert set(await context_of(argo).counters.watches()) == set()
 
 
@@ -171,6 +172,36 @@ async def test_a_rollback_that_is_not_carried_out_yet_is_not_started_over(tmp_pa
         assert flags.all["bold"].rule.rolled_back
         await flags.revive("bold", fleet=True)
         assert state_of(argo) == ("off", None)
+
+
+async def test_what_the_fleet_had_set_is_so_again_after_a_ramp_and_a_kill_stays(
+    tmp_path: Path,
+) -> None:
+    async with open_argo(tmp_path) as argo:
+        flags, desk = context_of(argo).flags, Desk(argo)
+        await flags.set("bold", "5%", fleet=True)
+        await desk.start("bold")
+        await look(argo)
+        await desk.abort("bold", "")
+        await look(argo)
+        assert state_of(argo)[1] == 5.0
+        await flags.unset("bold", fleet=True)
+        await desk.start("bold")
+        await look(argo)
+        await flags.kill("bold", fleet=True)
+        await desk.abort("bold", "")
+        await look(argo)
+        assert flags.all["bold"].rule.killed
+
+
+async def test_a_ramp_that_is_started_anew_keeps_the_journal(tmp_path: Path) -> None:
+    async with open_argo(tmp_path, "off") as argo:
+        desk = Desk(argo)
+        await desk.start("bold")
+        await desk.abort("bold", "lunch")
+        await look(argo)
+        ramp = await desk.start("bold")
+        assert [entry.what for entry in ramp.journal] == ["started", "aborted", "started"]
 
 
 async def test_exit_codes_tell_how_ramps_are(world: World) -> None:
