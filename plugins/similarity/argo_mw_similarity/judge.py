@@ -96,7 +96,10 @@ class Judge:
         self._credit = _MOST_CREDIT
 
     def objection(self, call: Call, answer: KnownAnswer) -> str:
-        """Return why the judge is not asked whether *answer* serves *call*, or ""."""
+        """Return why the judge is not asked whether *answer* serves *call*, or "".
+
+        Being asked this earns a judge that has cost too much a part of its next question.
+        """
         now = self._context.clock.monotonic()
         if now < self._away_until:
             return "the judge was away a moment ago"

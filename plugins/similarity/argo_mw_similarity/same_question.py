@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from argo_mw.plugin import Call, Context, Outcome, Upstream, operation
 
 NAME = "same_question"
+COMPLETE = "complete"
+"""The operation that asks a language model, whichever plugin offers it."""
 UPSTREAM = "similarity_judge"
 """The upstream that asks the model that ``judge_model`` names."""
 
@@ -47,19 +49,22 @@ def judge_upstream(context: Context, model: str) -> Upstream:
     """
 
     async def fetch(call: Call) -> Outcome:
-        reply = await context.call(
-            call,
-            "complete",
-            messages=[{"role": "user", "content": document(call.parameters)}],
-            model=model,
-            system=SYSTEM,
-            schema=SCHEMA,
-            max_tokens=_MAX_TOKENS,
-            thinking=False,
-        )
+        reply = await context.call(call, COMPLETE, **asked_of(model, call.parameters))
         return Outcome(reply.value)
 
     return Upstream(UPSTREAM, frozenset({NAME}), fetch)
+
+
+def asked_of(model: str, parameters: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters of ``complete`` that put the prompts in *parameters* to *model*."""
+    return {
+        "messages": [{"role": "user", "content": document(parameters)}],
+        "model": model,
+        "system": SYSTEM,
+        "schema": SCHEMA,
+        "max_tokens": _MAX_TOKENS,
+        "thinking": False,
+    }
 
 
 def document(parameters: Mapping[str, object]) -> str:

@@ -228,6 +228,32 @@ async def test_an_answer_that_must_not_be_kept_leaves_no_verdict() -> None:
         assert 2 == desk.judged
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"alias_of": "1"},
+        {"alias_of": 1, "text": 5},
+        {"same": "yes"},
+        {"form": 1},
+        {"score": "x"},
+    ],
+    ids=str,
+)
+async def test_a_verdict_that_another_version_has_kept_is_left_out(odd: dict[str, object]) -> None:
+    async with Desk(OTHER) as desk:
+        await desk.asks(KNOWN)
+        scope, number = last_kept(desk)
+        context = context_of(desk.argo)
+        key = f"similarity:{scope}:{number + 1}"
+        kept = {"form": 2, "alias_of": number, "text": ASKED, "same": True, "score": 1.0}
+        record = {**kept, **odd} if odd else {}
+        await context.shared.set(key, context.codecs.encode(record, key))
+        await context.shared.add(f"similarity:{scope}:n", 1)
+        desk.layer._store.drop_mirrors()
+        assert [odd.keys() == {"score"}] == await desk.asks(ASKED)
+
+
 # What is never put to the judge
 
 
