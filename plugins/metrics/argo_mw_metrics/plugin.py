@@ -153,7 +153,7 @@ class MetricsPlugin:
 
     def _export(self, sampler: Sampler, config: MetricsConfig, context: Context) -> str:
         """Send metrics over OTLP, if that is configured; return why that fails, or ""."""
-        if not self._sends(config):
+        if not self._sends(config) or not context.serves:
             return ""
         try:
             exporter = self._exporter or otlp_exporter()

@@ -27,6 +27,7 @@ from opentelemetry.sdk.metrics.export import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from argo_mw import Argo, Cost, Outcome, PluginError, UpstreamError
+from argo_mw.config import parse
 from argo_mw.plugin import Histogram, context_of, load_or_create_token, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_cache.plugin import CachePlugin
@@ -219,6 +220,16 @@ async def test_nothing_is_read_when_instruments_are_off():
     async with Opened(plugin=plugin, config={"instruments": False, "port": 0}).argo:
         assert None is plugin.port
         assert {} == named(reader.get_metrics_data())
+
+
+async def test_a_command_that_looks_is_neither_scraped_nor_exported():
+    """The program that works has the port, and sends what is counted."""
+    kept = Kept()
+    plugin = MetricsPlugin(exporter=kept)
+    config = {"argo": {"shared": "memory://"}, "plugins": {"metrics": {"port": 0}}}
+    async with Argo(parse(config), plugins={"metrics": plugin}, installed=False, serves=False):
+        assert None is plugin.port
+    assert [] == kept.exported
 
 
 # Prometheus
