@@ -131,6 +131,6 @@ class HttpPlugin:
     async def diagnose(self, config: HttpConfig) -> Iterable[tuple[str, bool, str]]:
         """Say how many routes each service has."""
         return [
-            (f"upstream {name}", True, f"{len(routes)} routes of {routes[0].host}")
+            (f"upstream {name}", True, f"routes of {routes[0].host}: {len(routes)}")
             for name, routes in config.by_api.items()
         ]

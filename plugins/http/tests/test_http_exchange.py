@@ -13,9 +13,10 @@ import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo
 from argo_mw.plugin import AttemptEnded, CallEnded, RequestSettled, plugin_of
 from argo_mw.testing import FakeClock, capture_events, settle
+from argo_mw_adaptive_ttl import AdaptiveTtlPlugin
 from argo_mw_http import HttpPlugin, transport
 
-from .conftest import BARS, URL, OpenArgo, Pieces, Service, whole
+from .conftest import BARS, LAYERS, URL, OpenArgo, Pieces, Service, whole
 
 RFC = {**BARS, "cache_control": True}
 POST = {**BARS, "method": "POST", "path": "/orders", "name": "orders", "subject": ""}
@@ -113,6 +114,40 @@ async def test_the_subject_reaches_layers_and_flags(open_argo: OpenArgo) -> None
         await http.get(URL)
     assert ["AAPL", "AAPL"] == [ended.call.subject for ended in events.of(CallEnded)]
     assert 2 == service.times
+
+
+async def test_flags_are_decided_by_the_subject(open_argo: OpenArgo) -> None:
+    tables = {"flags": {"cache": {"percent": 50, "by": "subject"}}}
+    service = Service()
+    urls = [URL.replace("AAPL", f"S{at}") for at in range(40)]
+    async with open_argo(tables=tables) as argo, client(argo, service) as http:
+        asked = []
+        for limit in (1, 2):  # other questions about the same subjects are in the same arm
+            before = service.times
+            for url in urls:
+                for _ in range(2):
+                    await http.get(url, params={"limit": limit})
+            asked.append([request.url.path for request in service.asked[before:]])
+    assert asked[0] == asked[1]
+    assert 40 < len(asked[0]) < 80
+
+
+async def test_adaptive_ttl_decides_by_subject_and_data_type(open_argo: OpenArgo) -> None:
+    layers = {**LAYERS, "adaptive_ttl": AdaptiveTtlPlugin}
+    route = {**BARS, "data_type": "market_data"}
+    clock = FakeClock()
+    service = Service(lambda _: whole(headers={"cache-control": "max-age=3"}))
+    for routed, after, times in ((route, 4, 1), ({**route, "cache_control": True}, 4, 2)):
+        service.asked.clear()
+        async with open_argo(routed, layers=layers, clock=clock) as argo:
+            async with client(argo, service) as http:
+                await http.get(URL)
+                await clock.advance(after)
+                again = await http.get(URL)
+        assert times == service.times
+        if times == 1:
+            notes = again.extensions["argo_mw.outcome"].notes
+            assert ["adaptive_ttl"] == [note.layer for note in notes if "market_data" in note.text]
 
 
 async def test_a_parameter_of_the_query_may_be_the_subject(open_argo: OpenArgo) -> None:
