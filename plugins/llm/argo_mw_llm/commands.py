@@ -11,7 +11,7 @@ import click
 from attrs import asdict
 
 from argo_mw.cli import ExitCode, echo, print_json, say, with_argo
-from argo_mw.plugin import Argo, Outcome, Refusal, context_of
+from argo_mw.plugin import Argo, ArgoError, Outcome, Refusal, context_of, seconds
 from argo_mw_llm.answers import Completion
 from argo_mw_llm.budget_guard import MAX_USD
 from argo_mw_llm.provider import TTL
@@ -28,6 +28,26 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
     return value
 
 
+def _duration(_: click.Context, __: click.Parameter, text: str | None) -> float | None:
+    """Return the seconds of *text*, a number of them or a text such as ``1d``."""
+    if text is None:
+        return None
+    try:
+        found = float(text)
+    except ValueError:
+        try:
+            found = seconds(text)
+        except ArgoError as error:
+            raise click.BadParameter(str(error)) from None
+    if math.isnan(found):
+        msg = "nan is no number"
+        raise click.BadParameter(msg)
+    if not 0.0 < found < math.inf:
+        msg = f"{text} is not above zero, or has no end"
+        raise click.BadParameter(msg)
+    return found
+
+
 @click.command()
 @click.argument("prompt", nargs=-1, metavar="[PROMPT|-]…")
 @click.option("-m", "--model", default="", help="The model; by default the first provider's own.")
@@ -42,10 +62,9 @@ def _number(_: click.Context, __: click.Parameter, value: float | None) -> float
 @click.option("--max-tokens", type=click.IntRange(1), default=None, help="The answer's length.")
 @click.option(
     "--ttl",
-    type=click.FloatRange(min=0, min_open=True),
-    callback=_number,
-    metavar="SECONDS",
-    help="Keep the answer for so long, and take none that is older.",
+    callback=_duration,
+    metavar="DURATION",
+    help="Keep the answer for so long, and take none that is older: seconds, or 90s, 2h, 1d.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with tokens and cost.")
 @with_argo
@@ -124,6 +143,8 @@ def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> str:
     completion = cast("Completion", outcome.value)
     if not as_json:
         echo(completion.text)
+        if sys.stderr.isatty():  # for people; a script has --json
+            say(_told(completion.model, outcome))
         return completion.stop
     print_json(
         {
@@ -138,3 +159,11 @@ def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> str:
         }
     )
     return completion.stop
+
+
+def _told(model: str, outcome: Outcome) -> str:
+    """Return which model has answered, and what that cost this time."""
+    usd = outcome.cost.usd
+    if not outcome.attempts:
+        return f"{model}, from {' and '.join(outcome.via) or 'an earlier answer'}: nothing paid"
+    return f"{model}: {'at an unknown price' if usd is None else f'{usd:.2g} USD'}"

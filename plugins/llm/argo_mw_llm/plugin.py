@@ -189,12 +189,14 @@ class LlmPlugin:
 
     @hookimpl
     def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw ask`` and ``argo-mw budgets``."""
+        """``argo-mw ask``, ``argo-mw budgets`` and ``argo-mw models``."""
         from argo_mw_llm.budget_command import budgets
         from argo_mw_llm.commands import ask
+        from argo_mw_llm.models_command import models
 
         cli.add_command(ask)
         cli.add_command(budgets)
+        cli.add_command(models)
 
     @hookimpl
     async def startup(self) -> None:
