@@ -17,6 +17,7 @@ from argo_mw.plugin import (
     Context,
     DeadlineExceeded,
     Endpoint,
+    Outcome,
     WebCall,
     WebCaller,
     WebRequest,
@@ -116,8 +117,9 @@ class Endpoints:
             body = arrived.answer.body if isinstance(arrived.answer, HttpAnswer) else None
             return Arrived(arrived.answer, _Own(arrived.own, body), arrived.error)
 
+        said: list[Outcome] = []
         try:
-            came = await exchange(caller, self._context.clock, asked, send, _drop)
+            came = await exchange(caller, self._context.clock, asked, send, _drop, said.append)
         except DeadlineExceeded as error:
             return plain_refusal(504, str(error))
         except Exception as error:
@@ -128,7 +130,7 @@ class Endpoints:
             return plain_refusal(status, f"{match.route.upstream} gave no response: {what}")
         finally:
             await self._changed(request, match)
-        return _response_of(came)
+        return _response_of(came, said[-1] if said else None)
 
 
 def request_to(url: str, api: ApiTable, asked: WebRequest) -> HttpRequest:
@@ -161,15 +163,15 @@ def _url_of(route: Route) -> str:
     return f"{'http' if is_loopback(route.place.host) else 'https'}://{route.host}"
 
 
-def _response_of(came: _Own | Served) -> WebResponse:
+def _response_of(came: _Own | Served, outcome: Outcome | None) -> WebResponse:
     if isinstance(came, Served):
-        return WebResponse(came.answer.status, came.answer.headers, came.answer.body, came.outcome)
+        return WebResponse(came.answer.status, came.answer.headers, came.answer.body, outcome)
     response = came.response
     headers = [
         (name.decode("latin-1"), one.decode("latin-1")) for name, one in response.headers.raw
     ]
     body = _Pieces(response) if came.body is None else came.body
-    return WebResponse(response.status_code, headers, body)
+    return WebResponse(response.status_code, headers, body, outcome)
 
 
 async def _drop(own: _Own) -> None:

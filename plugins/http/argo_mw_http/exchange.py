@@ -132,6 +132,7 @@ async def exchange(
     asked: Asked,
     send: Callable[[Headers], Awaitable[Arrived[R]]],
     drop: Callable[[R], Awaitable[None]],
+    told: Callable[[Outcome], object] = lambda _: None,
 ) -> R | Served:
     """Return the response to a client's request: its own, or one that is kept or shared.
 
@@ -145,6 +146,7 @@ async def exchange(
         asked: The request.
         send: Sends it, with further headers, and returns what comes.
         drop: Lets go of a response that its caller waits for no longer.
+        told: Is told what the chain says of the response, where it says something.
 
     Raises:
         DeadlineExceeded: The caller's patience, or a limit of the configuration, has ended.
@@ -165,9 +167,13 @@ async def exchange(
                     break
                 how += 1
             else:
-                if attempt.has_brought(served.answer):
+                brought = attempt.has_brought(served.answer)
+                suits = isinstance(served.answer, HttpAnswer) and attempt.suits(served.answer)
+                if served.outcome is not None and (brought or suits):
+                    told(served.outcome)
+                if brought:
                     return attempt.take()
-                if isinstance(served.answer, HttpAnswer) and attempt.suits(served.answer):
+                if isinstance(served.answer, HttpAnswer) and suits:
                     return Served(served.answer, served.outcome)
                 how = _APART
             finally:

@@ -79,8 +79,9 @@ async def test_a_route_is_asked_with_what_the_configuration_puts_into_it(
         assert ("bars_of", "none", False) == (call.operation, call.spending, call.unread)
         first, again = await ask(argo, request), await ask(argo, request)
     assert [b'{"bars":[1]}'] * 2 == [await body_of(first), await body_of(again)]
-    assert (200, None) == (first.status, first.outcome)
+    assert first.outcome is not None
     assert again.outcome is not None
+    assert (200, "example", ()) == (first.status, first.outcome.upstream, first.outcome.via)
     assert ("cache",) == again.outcome.via
     (sent,) = service.asked
     assert "https://api.example.com/base/v2/stocks/AAPL/bars?limit=5" == str(sent.url)
