@@ -37,9 +37,9 @@ _MEMORY = 60.0
 """Seconds after which what is known of the judge is old, and found out anew by asking it."""
 _SHARE = 0.1
 """The share of what verdicts have saved that further questions may cost."""
-_MOST_CREDIT = 50.0
+_MOST_CREDIT = 100.0
 """Questions that may be asked before one has saved anything, and that are saved up at most."""
-_TRICKLE = 0.02
+_TRICKLE = 0.1
 """The part of a question that each prompt earns that may not be asked about."""
 _WEIGHT = 0.1
 """How much the latest question weighs in what is expected of the next."""
