@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import click
 from attrs import evolve
 from rich.table import Table
 
-from argo_mw.cli import console, print_json, say, with_argo
-from argo_mw.plugin import Argo, ConfigError, config_of
+from argo_mw.cli import console, current_settings, print_json, say, with_argo
+from argo_mw.plugin import Argo, ConfigError, Settings, config_of
 from argo_mw_gateway.config import GatewayConfig
 from argo_mw_gateway.key_commands import keys
 
@@ -23,16 +25,20 @@ def gateway(context: click.Context, host: str | None, port: int | None) -> None:
     second one ends them.
     """
     if context.invoked_subcommand is None:
-        _run(host, port)
+        asyncio.run(_run(current_settings(), host, port))
 
 
-@with_argo
-async def _run(argo: Argo, host: str | None, port: int | None) -> None:
+async def _run(settings: Settings, host: str | None, port: int | None) -> None:
+    """Run the gateway with an application of its own, which works and does not only look."""
+    from argo_mw_gateway import server
     from argo_mw_gateway.app import Gateway
-    from argo_mw_gateway.server import serve
 
-    config = _listening(config_of(argo, GatewayConfig), host, port)
-    await serve(Gateway(argo), config, lambda url: say(f"argo-mw: the gateway listens at {url}"))
+    def greet(url: str) -> None:
+        say(f"argo-mw: the gateway listens at {url}")
+
+    async with Argo.open(settings) as argo:
+        config = _listening(config_of(argo, GatewayConfig), host, port)
+        await server.serve(Gateway(argo), config, greet)
 
 
 @gateway.command()

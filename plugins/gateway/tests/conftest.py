@@ -76,6 +76,7 @@ class Start(Protocol):
         *,
         plugins: Mapping[str, object] | None = None,
         llm: Mapping[str, object] | None = None,
+        tables: Mapping[str, object] | None = None,
         providers: Mapping[str, Mapping[str, object]] | None = None,
         bounds: Callable[[GatewayConfig], GatewayConfig] | None = None,
         **gateway: object,
@@ -124,6 +125,7 @@ def start(sandbox: Sandbox, tmp_path: Path) -> Start:
         *,
         plugins: Mapping[str, object] | None = None,
         llm: Mapping[str, object] | None = None,
+        tables: Mapping[str, object] | None = None,
         providers: Mapping[str, Mapping[str, object]] | None = None,
         bounds: Callable[[GatewayConfig], GatewayConfig] | None = None,
         **gateway: object,
@@ -133,7 +135,11 @@ def start(sandbox: Sandbox, tmp_path: Path) -> Start:
             known[name] = {**known.get(name, {}), **cast("Any", table)}
         config = {
             "argo": {"shared": "memory://", "strict": True},
-            "plugins": {"llm": {"providers": known, **(llm or {})}, "gateway": gateway},
+            "plugins": {
+                "llm": {"providers": known, **(llm or {})},
+                "gateway": gateway,
+                **(tables or {}),
+            },
             "upstreams": {
                 name: {"per_minute": 1_000_000} for name in (*known, "openai_embeddings")
             },

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
+from click.testing import CliRunner
 
 from argo_mw import Argo
+from argo_mw.cli.main import cli
 from argo_mw.plugin import context_of
-from argo_mw_gateway import Gateway, GatewayConfig, GatewayPlugin
+from argo_mw_gateway import Gateway, GatewayConfig, GatewayPlugin, server
 from argo_mw_llm import LlmPlugin
 from argo_mw_sandbox import Latency, Sandbox
 
@@ -114,3 +118,47 @@ async def test_the_doctor_says_who_may_ask(start: Start) -> None:
     assert "keys create" in before["clients"][1]
     assert (True, "1 with valid keys") == after["clients"]
     assert not broken["clients"][0]
+
+
+def test_the_command_runs_an_application_that_works_at_the_address_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What listens for an application, such as Prometheus' port, does so behind the command too."""
+    seen: list[tuple[bool, str, int]] = []
+
+    async def serve(gateway: Gateway, config: GatewayConfig, ready: object) -> None:
+        seen.append((context_of(gateway._argo).serves, config.host, config.port))
+
+    monkeypatch.setattr(server, "serve", serve)
+    file = tmp_path / "argo.toml"
+    file.write_text('[argo]\nshared = "memory://"\n')
+    words = ["--config", str(file), "gateway", "--host", "127.0.0.2", "--port", "0"]
+    done = CliRunner().invoke(cli, words)
+    assert 0 == done.exit_code, done.output
+    assert [(True, "127.0.0.2", 0)] == seen
+    beyond = CliRunner().invoke(cli, [*words[:3], "--host", "0.0.0.0"])
+    assert 1 == beyond.exit_code
+    assert "in the clear" in beyond.output
+
+
+async def test_routes_of_any_http_api_are_asked_below_their_name(
+    sandbox: Sandbox, start: Start
+) -> None:
+    from argo_mw_http import HttpPlugin
+
+    host = sandbox.url().removeprefix("http://")
+    route = {"host": host, "path": "/alpaca/v2/stocks/bars", "api": "prices"}
+    secrets = {"APCA-API-KEY-ID": "of-the-service", "APCA-API-SECRET-KEY": "of-the-service"}
+    apis = {"prices": {"url": sandbox.url(), "headers": secrets}}
+    tables = {"http": {"routes": [route], "apis": apis}}
+    path = (
+        "/prices/alpaca/v2/stocks/bars?symbols=AAPL&timeframe=1Day&start=2013-02-20&end=2013-02-25"
+    )
+    async with start(plugins={"http": HttpPlugin}, tables=tables) as running:
+        async with running.client() as client:
+            first, again = [await client.get(path) for _ in range(2)]
+            nothing = await client.get("/prices/alpaca/v2/other")
+    assert [200, 200, 404] == [one.status_code for one in (first, again, nothing)]
+    assert first.content == again.content
+    assert "cache" == again.headers["argo-mw-served-by"]
+    assert 1 == sandbox.counts_of("alpaca").requests
