@@ -158,13 +158,12 @@ def judged(config: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration with the policy ``judged``, and a judge."""
     text = '[plugins.similarity]\nembedder = "same"\npolicy = "judged"\n'
     config.write_text(text, "utf-8")
-    opened = Argo.open
 
-    def open_with_judge(settings: object, **options: object) -> Argo:
+    def open_with_judge(settings: object, **_: object) -> Argo:
         plugins = {"similarity": SimilarityPlugin, "judged": Judged()}
-        return opened(settings, plugins=plugins, installed=False)  # type: ignore[arg-type]
+        return Argo.open(settings, plugins=plugins, installed=False)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Argo, "open", open_with_judge)
+    monkeypatch.setattr("argo_mw.cli.run.Argo", open_with_judge)
     return config
 
 
@@ -207,7 +206,7 @@ def test_a_wrong_verdict_of_the_judge_is_unlearnt_and_its_answer_kept(judged: Pa
             "judged": Judged(),
             "asked": FakePlugin(operations=[_ask], upstreams=[model]),
         }
-        argo = _open(own, plugins=plugins, installed=False, clock=clock)
+        argo = Argo.open(own, plugins=plugins, installed=False, clock=clock)
         async with argo:
             served = ["similarity" in (await argo.outcome("ask", prompt=p)).via for p in (A, B)]
             while "argo-mw:similarity-audit" in engine_of(argo).tasks.names:
@@ -222,6 +221,3 @@ def test_a_wrong_verdict_of_the_judge_is_unlearnt_and_its_answer_kept(judged: Pa
     stats = _run(judged, "stats").stdout
     assert "judge    1 asked: 1 yes, 0 no; USD 0.0000" in stats
     assert "100.00%" in stats
-
-
-_open = Argo.open
