@@ -49,6 +49,11 @@ class Word:
     roots: frozenset[str] = frozenset()
 
 
+Facts = tuple[frozenset[str], frozenset[str], dict[str, str]]
+"""Base forms, classes, and the base form in each part of speech."""
+MAX_REMEMBERED = 20_000
+
+
 @define
 class Lexicon:
     """Words, their classes and relations.
@@ -68,6 +73,8 @@ class Lexicon:
         abbreviations: How a word is abbreviated → the word. One in lower case is found in any
             case, another only as it is written.
         speller: What corrects words.
+        kinds: A memo of the kinds of words, as they are written and where they stand.
+        facts: A memo of what is known of words.
     """
 
     words: dict[str, str] = field(factory=dict, repr=False)
@@ -84,6 +91,8 @@ class Lexicon:
     names: dict[str, str] = field(factory=dict, repr=False)
     abbreviations: dict[str, str] = field(factory=dict, repr=False)
     speller: Speller | None = field(default=None, repr=False)
+    kinds: dict[tuple[str, bool, bool], str] = field(factory=dict, repr=False)
+    facts: dict[tuple[str, str, str], Facts] = field(factory=dict, repr=False)
     _class_of: dict[str, frozenset[str]] = field(factory=dict, repr=False)
     _parsed: dict[str, Word | None] = field(factory=dict, repr=False)
     _lemmas: dict[str, dict[str, str]] = field(factory=dict, repr=False)

@@ -77,7 +77,7 @@ class Parts:
 
     def _same_word(self, one: Role, other: Role) -> bool:
         here, there = self._a.order[one.governor], self._b.order[other.governor]
-        return self._strict and here.text == there.text
+        return self._strict and not here.lemmas.isdisjoint(there.lemmas)
 
     def kept(self, i: int, j: int) -> Role | None:
         """Return the part of word *i*, if its counterpart *j* plays it too."""

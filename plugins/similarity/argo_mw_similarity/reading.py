@@ -212,6 +212,8 @@ def _facts(tokens: tuple[Token, ...], parts: list[str]) -> dict[str, int]:
     facts: dict[str, int] = {}
     for i, token in enumerate(tokens):
         bound = _BOUNDS.get(token.text)
+        if not (bound or token.classes or "a" in token.parts or token.text in {"used", "use"}):
+            continue
         if bound and any(t.kind == "number" for t in tokens[i + 1 : i + 3]):
             facts[bound] = facts.get(bound, 0) + 1
             continue

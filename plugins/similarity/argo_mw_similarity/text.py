@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 
 from attrs import evolve, field, frozen
 
-from argo_mw_similarity.lexicon import Lexicon
+from argo_mw_similarity.lexicon import MAX_REMEMBERED, Facts, Lexicon
 
 _STRAIGHT = str.maketrans("\u2019\u2018\u201c\u201d\u2044", "''\"\"/")
 _SYMBOLS = frozenset({"Sm", "Sc", "So"})
@@ -183,7 +183,13 @@ def _word(raw: str, initial: bool, cased: bool, lexicon: Lexicon) -> list[Token]
         return [dated]
     if lower in lexicon.names and raw[0].isupper() and (len(lower) > 2 or raw.isupper()):
         return [Token(lexicon.names[lower], "name", raw, initial=initial)]
-    return [Token(lower, _kind(raw, lower, initial, cased, lexicon), raw, initial=initial)]
+    key = (raw, initial, cased)
+    kind = lexicon.kinds.get(key)
+    if kind is None:
+        if len(lexicon.kinds) > MAX_REMEMBERED:
+            lexicon.kinds.clear()
+        kind = lexicon.kinds[key] = _kind(raw, lower, initial, cased, lexicon)
+    return [Token(lower, kind, raw, initial=initial)]
 
 
 def _kind(raw: str, lower: str, initial: bool, cased: bool, lexicon: Lexicon) -> str:
@@ -315,6 +321,17 @@ def _known(token: Token, lexicon: Lexicon) -> Token:
     if token.kind not in {"word", "name", "code"}:
         alone = frozenset({token.text})
         return Token(token.text, token.kind, token.raw, alone, unit=token.unit)
+    key = (token.text, token.kind, token.raw)
+    facts = lexicon.facts.get(key)
+    if facts is None:
+        if len(lexicon.facts) > MAX_REMEMBERED:
+            lexicon.facts.clear()
+        facts = lexicon.facts[key] = _facts(token, lexicon)
+    return Token(token.text, token.kind, token.raw, facts[0], facts[1], token.initial,
+                 token.unit, facts[2])  # fmt: skip
+
+
+def _facts(token: Token, lexicon: Lexicon) -> Facts:
     classes = lexicon.classes_of(token.text) if token.kind == "word" else frozenset[str]()
     parts = lexicon.lemmas(token.text)
     lemmas = set(parts.values()) | {token.text}
@@ -327,16 +344,7 @@ def _known(token: Token, lexicon: Lexicon) -> Token:
         lemmas |= {bare, token.raw.removesuffix("()"), _singular(token.raw, bare)}
         if _VERSION.match(bare):
             lemmas.add(bare[1:])
-    return Token(
-        token.text,
-        token.kind,
-        token.raw,
-        frozenset(lemmas),
-        classes,
-        token.initial,
-        token.unit,
-        parts,
-    )
+    return frozenset(lemmas), classes, parts
 
 
 def _singular(raw: str, bare: str) -> str:
