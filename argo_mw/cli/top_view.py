@@ -16,6 +16,7 @@ from argo_mw.model.snapshot import LayerNow, OperationNow, PanelNow, ProgramsNow
 
 _STYLES: Final[Mapping[Tone, str]] = {"": "", "good": "green", "warn": "yellow", "bad": "red"}
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"
+_PROBLEMS: Final = 3
 _LINES: Final = 12
 """Lines of a panel that are drawn."""
 
@@ -28,7 +29,7 @@ def draw(snapshot: ProgramsNow, height: int | None = None) -> RenderableType:
         height: Lines that the terminal has: what does not fit is left out, the last first.
     """
     parts: list[RenderableType] = [_head(snapshot)]
-    parts += [Text(problem, style="red") for problem in snapshot.problems]
+    parts += _problems(snapshot.problems)
     parts += [Text(), _chain(snapshot.layers), Text(), _operations(snapshot.operations)]
     for panel in snapshot.panels:
         if table := _panel(panel):
@@ -91,6 +92,13 @@ def _head(snapshot: ProgramsNow) -> Text:
         f"{number(calls)} calls/s  {shown(usd, 'USD')}/h spent  {shown(saved, 'USD')}/h saved",
         style="bold",
     )
+
+
+def _problems(problems: Sequence[str]) -> Iterable[Text]:
+    shown = list(problems[:_PROBLEMS])
+    if (more := len(problems) - _PROBLEMS) > 0:
+        shown.append(f"and {more} more: see `argo-mw doctor`")
+    return [Text(problem, style="red", overflow="ellipsis", no_wrap=True) for problem in shown]
 
 
 def _chain(layers: Sequence[LayerNow]) -> Table:

@@ -79,6 +79,12 @@ def test_all_of_a_snapshot_is_drawn() -> None:
         assert part in text, part
 
 
+def test_three_problems_are_drawn_and_how_many_more_there_are() -> None:
+    text = drawn(snapshot(problems=[f"problem {n}" for n in range(5)]))
+    assert "problem 2\nand 2 more: see `argo-mw doctor`" in text
+    assert "problem 3" not in text
+
+
 def test_no_more_lines_are_drawn_than_a_terminal_has() -> None:
     assert len(drawn(snapshot(), 12).splitlines()) == 11
     assert "1 program" in drawn(snapshot(), 12)
