@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Final, cast
 
 from argo_mw.app.engine import Engine
 from argo_mw.app.pipeline import UPSTREAM_FLAG, Pipeline
@@ -18,10 +17,13 @@ from argo_mw.model.panel import Button, Column, Line, Panel, Shape, Tone, View
 
 log = Log("argo_mw")
 
+_NOT_ASKED: Final = (False, "not asked by this program")
+"""What is said of an upstream that a program does not use: no quota is looked up for that."""
+
 
 def panels_of(engine: Engine, context: Context) -> Sequence[Panel]:
     """Return the panels of the core, then those of the plugins in use."""
-    own = (_upstreams(engine), _flags(engine, context), _troubles(context))
+    own = (_upstreams(engine, context), _flags(engine, context), _troubles(context))
     taken = {panel.name for panel in own}
     found = list(own)
     answers = engine.plugins.collect("register_panels", context=context)
@@ -39,29 +41,38 @@ def panels_of(engine: Engine, context: Context) -> Sequence[Panel]:
     return found
 
 
-def _upstreams(engine: Engine) -> Panel:
+def _upstreams(engine: Engine, context: Context) -> Panel:
     async def read() -> View:
         pipeline = engine.pipeline
-        names = sorted(pipeline.upstreams)
-        lines = await asyncio.gather(*(_upstream(pipeline, name) for name in names))
+        asked: set[str] = set()
+        for counts in context.counters.tallies.counts():
+            asked |= counts.requests_to.keys()
+        lines = [
+            _upstream(pipeline, name, await _words(pipeline, name) if name in asked else _NOT_ASKED)
+            for name in sorted(pipeline.upstreams)
+        ]
         return View(lines)
 
     columns = ("upstream", "answers", "flag", "what its guards say")
     return Panel("argo.upstreams", "Upstreams", columns, read)
 
 
-async def _upstream(pipeline: Pipeline, name: str) -> Line:
+async def _words(pipeline: Pipeline, name: str) -> tuple[bool, str]:
+    """Return whether a guard of upstream *name* refuses requests now, and what all of them say."""
     bound = pipeline.upstreams[name]
-    rule = pipeline.flags[UPSTREAM_FLAG + name].rule
     # No call: what a guard says then is about the upstream itself, such as what is left of a quota.
     request = Request(bound.upstream, ())
     said = [await _said(guard, request) for guard in bound.asked_guards]
-    refused = any(refuses for refuses, _ in said)
-    off = rule.idle
-    answers = ", ".join(sorted(bound.upstream.operations & pipeline.operations.keys()))
-    texts = "\n".join(text for _, text in said if text) or "nothing against it"
-    cells = (name, answers, format_rule(rule), texts)
-    return Line(cells, key=name, tone="bad" if refused else "warn" if off else "")
+    texts = "\n".join(text for _, text in said if text)
+    return any(refuses for refuses, _ in said), texts or "nothing against it"
+
+
+def _upstream(pipeline: Pipeline, name: str, words: tuple[bool, str]) -> Line:
+    refused, text = words
+    rule = pipeline.flags[UPSTREAM_FLAG + name].rule
+    operations = pipeline.upstreams[name].upstream.operations & pipeline.operations.keys()
+    cells = (name, ", ".join(sorted(operations)), format_rule(rule), text)
+    return Line(cells, key=name, tone="bad" if refused else "warn" if rule.idle else "")
 
 
 async def _said(guard: Guard, request: Request) -> tuple[bool, str]:

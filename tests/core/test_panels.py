@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import pytest
 from attrs import define, field
 
-from argo_mw import Argo, BadParameter, ConfigError, Cost, Outcome, UpstreamError
+from argo_mw import Argo, BadParameter, ConfigError, Cost, Outcome
 from argo_mw.plugin import (
     Button,
     Clock,
@@ -420,10 +420,13 @@ async def test_troubles_and_what_is_not_well_are_shown(open_argo) -> None:
 
 async def test_upstreams_are_shown_with_what_their_guards_say(open_argo) -> None:
     limited = Scripted("a", ["bars"], limits=Limits(per_day=5))
-    failing = Scripted("b", ["bars"], UpstreamError("no", upstream="b"), limits=Limits(per_day=1))
-    async with open_argo(limited, failing) as argo:
+    unused = Scripted("b", ["bars"], limits=Limits(per_day=1))
+    async with open_argo(limited, unused) as argo:
         await argo.call("bars", symbol="AAPL")
         snapshot = await context_of(argo).overview().read()
     (view,) = panel(snapshot, "argo.upstreams").views.values()
     assert [line.cells[0] for line in view.lines] == ["a", "b"]
-    assert view.lines[0].cells[3] == "4 left of 5 per day"
+    assert [line.cells[3] for line in view.lines] == [
+        "4 left of 5 per day",
+        "not asked by this program",
+    ]

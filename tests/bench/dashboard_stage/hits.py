@@ -6,6 +6,7 @@ Usage: ``python -m tests.bench.dashboard_stage.hits HITS with|without``.
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import sys
 
@@ -38,6 +39,7 @@ async def main(hits: int, *, with_dashboard: bool) -> None:
     async with argo:
         await argo.call("bars", symbol="AAPL")
         random.seed(7)
+        gc.disable()  # when it runs depends on all that was done before
         for _ in range(hits):
             await argo.call("bars", symbol="AAPL")
 
