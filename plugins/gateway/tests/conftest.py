@@ -133,11 +133,12 @@ def start(sandbox: Sandbox, tmp_path: Path) -> Start:
         known = {name: {"url": sandbox.url(name), "key": VENDOR_KEY} for name in PROVIDERS}
         for name, table in (providers or {}).items():
             known[name] = {**known.get(name, {}), **cast("Any", table)}
+        table = {n: str(v) if isinstance(v, Path) else v for n, v in gateway.items()}
         config = {
             "argo": {"shared": "memory://", "strict": True},
             "plugins": {
                 "llm": {"providers": known, **(llm or {})},
-                "gateway": gateway,
+                "gateway": table,
                 **(tables or {}),
             },
             "upstreams": {

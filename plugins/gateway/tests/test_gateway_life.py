@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
+import trustme
 from click.testing import CliRunner
 
-from argo_mw import Argo
+from argo_mw import Argo, ConfigError
 from argo_mw.cli.main import cli
 from argo_mw.plugin import context_of
 from argo_mw_gateway import Gateway, GatewayConfig, GatewayPlugin, server
@@ -162,3 +164,29 @@ async def test_routes_of_any_http_api_are_asked_below_their_name(
     assert first.content == again.content
     assert "cache" == again.headers["argo-mw-served-by"]
     assert 1 == sandbox.counts_of("alpaca").requests
+
+
+async def test_connections_are_encrypted_with_the_certificate_that_is_configured(
+    start: Start, tmp_path: Path
+) -> None:
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost", "127.0.0.1")
+    certificate, key, trusted = (tmp_path / name for name in ("cert.pem", "key.pem", "ca.pem"))
+    for blob in issued.cert_chain_pems:
+        blob.write_to_path(str(certificate), append=True)
+    issued.private_key_pem.write_to_path(str(key))
+    authority.cert_pem.write_to_path(str(trusted))
+    tables = {"tls_certificate": certificate, "tls_key": key}
+    async with start(**tables) as running:
+        assert running.url.startswith("https://")
+        context = ssl.create_default_context(cafile=str(trusted))
+        async with running.client(verify=context) as client:
+            response = await client.post("/v1/messages", json=MESSAGE)
+    assert 200 == response.status_code
+
+
+def test_a_certificate_that_cannot_be_used_is_an_error_that_says_so(tmp_path: Path) -> None:
+    table = {"tls_certificate": tmp_path / "none.pem", "tls_key": tmp_path / "none.key"}
+    argo = Argo.open({"argo": {"shared": "memory://"}}, installed=False)
+    with pytest.raises(ConfigError, match="certificate"):
+        asyncio.run(server.serve(Gateway(argo), GatewayConfig(port=0, **table), print))
