@@ -5,7 +5,8 @@
   with a page open less without: medians of ``--rounds`` slices of ``--seconds``.
 - ``hit_instructions``: instructions of an answer from memory, counted by callgrind, in a program that
   serves a dashboard which nobody looks at; ``hit_instructions_without``: without the plugin. ``extra_instructions``
-  is the difference. ``None`` where valgrind is not installed.
+  is the difference: one in a thousand is what happens once in a process, divided by ``--hits``. ``None``
+  where valgrind is not installed.
 - ``memory_growth_bytes``: by how much the memory of a program grows from the 100,000th to the
   1,100,000th call, with a page open; what Python has allocated, by tracemalloc.
 """

@@ -369,3 +369,10 @@ async def test_a_command_that_looks_takes_no_port_from_the_program_that_works() 
     plugins = {"dashboard": DashboardPlugin()}
     async with Argo(parse(config), plugins=plugins, installed=False, serves=False) as argo:
         assert plugin_of(argo, DashboardPlugin).shown is None
+
+
+async def test_while_nobody_looks_the_plugin_adds_nothing_to_the_path_of_a_call() -> None:
+    async with open_argo() as argo:
+        context = context_of(argo)
+        assert [layer.name for layer in context.layers] == ["memory"]
+        assert not context.events
