@@ -9,9 +9,20 @@ import numpy as np
 import pytest
 from attrs import evolve
 
-from argo_mw_rollout import GUARDRAILS, Arm, Block, Guardrail, Judge, Rules, Verdict, report
+from argo_mw_rollout import (
+    GUARDRAILS,
+    METRICS,
+    Arm,
+    Block,
+    Guardrail,
+    Judge,
+    Rules,
+    Verdict,
+    report,
+)
+from argo_mw_rollout.statistics.compare import _levels
 from argo_mw_rollout.statistics.metrics import FIELDS
-from argo_mw_rollout.statistics.subjects import MOST_SUBJECTS
+from argo_mw_rollout.statistics.subjects import MOST_SUBJECTS, Baseline, Subjects
 
 SECONDS = 30.0
 FAST = {name: rail for name, rail in GUARDRAILS.items() if name != "wrong"}
@@ -181,6 +192,26 @@ def test_an_upstream_that_fails_for_one_subject_is_no_harm_of_the_layer() -> Non
 
     assert verdict.action == "hold"
     assert of(verdict, "errors") == "open"
+
+
+def test_an_arm_varies_as_much_as_it_would_without_each_of_its_subjects() -> None:
+    random = np.random.default_rng(3)
+    usual, sums = (np.zeros((12, len(FIELDS))) for _ in range(2))
+    calls = np.array([900.0, *random.poisson(30, 11)])  # one of them has most of the calls
+    usual[:, FIELDS.index("calls")] = sums[:, FIELDS.index("calls")] = calls
+    usual[:, FIELDS.index("usd")] = 0.5 * calls
+    sums[:, FIELDS.index("usd")] = calls * random.lognormal(0.0, 0.3, 12) * 0.5
+    before, seen = Subjects(), Subjects()
+    names = [str(n) for n in range(12)]
+    before.add(names, usual)
+    seen.add(names, sums)
+
+    found = _levels(seen, Baseline(before)).variance[list(METRICS).index("usd")]
+
+    had, expected = sums[:, FIELDS.index("usd")], 0.5 * calls
+    without = (had.sum() - had) / (expected.sum() - expected)
+    away = without - had.sum() / expected.sum()
+    assert found == pytest.approx((away**2).sum() * 11 / 12)
 
 
 def test_a_gain_promotes() -> None:

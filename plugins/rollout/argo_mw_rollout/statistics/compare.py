@@ -143,7 +143,9 @@ def _levels(subjects: Subjects, baseline: Baseline) -> _Levels:
     parts = np.where(RELATIVE, usual, shares)
     with np.errstate(invalid="ignore", divide="ignore"):
         rest = own - own.sum(axis=0) / base * parts
-        variance = (rest**2).sum(axis=0) / base**2 * (number / (number - 1.0))
+        # One that has much of the weight draws the mean to itself: without it, it is farther off.
+        rest /= np.maximum(1.0 - parts / base, 1.0 / number)
+        variance = (rest**2).sum(axis=0) / base**2 * ((number - 1.0) / number)
     return _Levels(*totals, _finite(variance))
 
 
