@@ -27,6 +27,7 @@ from argo_mw_similarity.config import SimilarityConfig
 from argo_mw_similarity.factory import policy_of
 from argo_mw_similarity.finder import MAX_CHARACTERS
 from argo_mw_similarity.lexicon import Lexicon, load
+from argo_mw_similarity.normal_form import normal_form
 from argo_mw_similarity.prompt import Prompts
 from argo_mw_similarity.reading import read
 from argo_mw_similarity.same_question import verdict_in
@@ -89,6 +90,7 @@ STEPS: Mapping[str, Callable[[str], object]] = {
     "similarity: the same text": normal,
     "similarity: a verdict": verdict_in,
     "similarity: code": code_blocks,
+    "similarity: the normal form": lambda text: normal_form(text, _lexicon()),
 }
 
 

@@ -70,8 +70,8 @@ class Lexicon:
         phrases: First word → (phrase, replacement), longest first.
         units: How a unit is written → its canonical name.
         names: How a name is written → its canonical form.
-        abbreviations: How a word is abbreviated → the word. One in lower case is found in any
-            case, another only as it is written.
+        abbreviations: How a word is abbreviated → the word. One in lower case is also found
+            with a capital where a sentence begins.
         speller: What corrects words.
         kinds: A memo of the kinds of words, as they are written and where they stand.
         facts: A memo of what is known of words.

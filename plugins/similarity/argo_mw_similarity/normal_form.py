@@ -49,42 +49,53 @@ def _spelt(prose: str, lexicon: Lexicon) -> str:
     parts, at = [], 0
     for match in _WORD.finditer(prose):
         word = match.group()
-        expanded = _expanded(word, lexicon.abbreviations)
+        expanded = _expanded(word, prose, match.start(), lexicon.abbreviations)
         if not expanded and lexicon.known(word):
             continue
-        parts.append(prose[at : match.start()])
-        at = match.end()
+        start, end = match.span()
+        before, at = prose[at:start], end
         if not expanded:
-            parts.append(_corrected(word, lexicon, prose[: match.start()].rstrip()))
-            continue
-        parts.append(expanded)
-        before = "".join(parts[:-1])
-        said = before[:-1].rstrip()
-        if before[-1:] == "(" and prose[at : at + 1] == ")" and _ends(said, expanded):
+            expanded = _corrected(word, lexicon, initial=_begins(prose, start))
+        elif _is_said(expanded, prose, start, end):
             # "relative strength index (RSI)" says one thing twice.
-            parts, at = [said], at + 1
-        at += prose[at : at + 2] == ". " and prose[at + 2 : at + 3].islower()
+            before, expanded, at = before[:-1].rstrip(), "", end + 1
+        elif prose[end : end + 2] == ". " and prose[end + 2 : end + 3].islower():
+            at = end + 1
+        parts += [before, expanded]
     return "".join([*parts, prose[at:]])
 
 
-def _ends(text: str, words: str) -> bool:
-    return text.lower().endswith(words.lower())
+def _is_said(word: str, prose: str, start: int, end: int) -> bool:
+    """Return whether *word* stands before the parentheses from *start* to *end*."""
+    if prose[start - 1 : start] != "(" or prose[end : end + 1] != ")":
+        return False
+    said = prose[max(0, start - 2 - len(word)) : start - 1].rstrip()
+    return said.lower().endswith(word.lower())
 
 
-def _expanded(word: str, abbreviations: Mapping[str, str]) -> str:
-    found = abbreviations.get(word) or abbreviations.get(word.lower(), "")
+def _expanded(word: str, prose: str, at: int, abbreviations: Mapping[str, str]) -> str:
+    """Return what *word*, at *at* in *prose*, abbreviates, or ""."""
+    found = abbreviations.get(word, "")
+    if not found and not word.islower() and _begins(prose, at):
+        found = abbreviations.get(word.lower(), "")
     if not found and word[-1:] == "s" and word[:-1].isupper():
         found = abbreviations.get(word[:-1], "")
         return found and found + "s"
     return found
 
 
-def _corrected(word: str, lexicon: Lexicon, before: str) -> str:
+def _begins(prose: str, at: int) -> bool:
+    """Return whether a sentence begins at *at* in *prose*."""
+    while at and prose[at - 1] in " \t":
+        at -= 1
+    return at == 0 or prose[at - 1] in ".?!:\n"
+
+
+def _corrected(word: str, lexicon: Lexicon, *, initial: bool) -> str:
     """Return *word* as it was meant, if that is a word of grammar: another may be a name.
 
     What a misspelt name or noun was meant to be is only known beside a prompt that has it.
     """
-    initial = not before or before[-1] in ".?!:\n"
     if not word.isalpha() or not (word.islower() or (initial and word[1:].islower())):
         return word
     found = lexicon.correction(word.lower())

@@ -55,6 +55,7 @@ def test_a_prompt_is_written_in_its_normal_form(
         "Run `teh_db` and wait.",
         "See https://teh.example/db for it.",
         "Does Appel sue Nvidai?",
+        "Is Max Verstappen rich?",
     ],
 )
 def test_what_is_meant_as_it_stands_stays(words: Lexicon, text: str) -> None:
