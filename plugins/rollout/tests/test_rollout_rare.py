@@ -17,6 +17,12 @@ def test_four_wrong_answers_among_few_are_certain_harm() -> None:
     assert found > math.log(1 / 0.002)
 
 
+def test_answers_that_are_all_wrong_are_certain_harm_though_little_was_known_before() -> None:
+    found = rare.evidence_of_harm(Checked(0, 12), Checked(3, 0), Checked(7, 0), 0.0005)
+
+    assert found > math.log(1 / 0.001)
+
+
 def test_one_wrong_answer_is_not() -> None:
     found = rare.evidence_of_harm(Checked(200, 1), Checked(70, 0), BEFORE, 0.0005)
 

@@ -22,7 +22,7 @@ from attrs import frozen
 
 from argo_mw_rollout.statistics.sequence import Numbers, log_threshold
 
-_HARMS = (0.01, 0.02, 0.05, 0.1, 0.3)
+_HARMS = (0.01, 0.02, 0.05, 0.2, 0.8)
 """Sizes of harm that are looked for, as shares of wrong answers beyond the margin."""
 
 LEAST_SUBJECTS = 3
