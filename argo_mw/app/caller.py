@@ -60,7 +60,7 @@ class Caller:
     @overload
     async def call(self, operation: str, /, **parameters: object) -> object: ...
     async def call(self, operation: Asked, /, *arguments: object, **parameters: object) -> object:
-        """Return the answer to *operation* with *parameters*.
+        """Return the answer to *operation* with *arguments* and *parameters*.
 
         An operation is named, or given as it was declared: a type checker then knows its
         parameters and the type of its answer.
@@ -102,7 +102,10 @@ class Caller:
     async def outcome(
         self, operation: Asked, /, *arguments: object, **parameters: object
     ) -> Outcome:
-        """Return the outcome of *operation* with *parameters*, raising what :meth:`call` raises."""
+        """Return the outcome of *operation* with *arguments* and *parameters*.
+
+        It raises what :meth:`call` raises.
+        """
         if arguments:
             parameters = dict(named_parameters(operation, arguments, parameters))
         return await self._ask(operation, parameters)

@@ -6,6 +6,7 @@ import inspect
 import re
 import types
 from collections.abc import Collection, Iterator, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -22,6 +23,9 @@ DIALECT: Final = "http://json-schema.org/draft-07/schema#"
 
 _ENVIRONMENT: Final[Schema] = {"type": "string", "pattern": r"\$\{"}
 """All that the environment can hold is text, in place of a number as well."""
+
+_ENTRY: Final = re.compile(r"^ {4}(?=\w)", re.MULTILINE)
+_MARK: Final = re.compile(r":\w{1,20}:`~?([^`]*)`|``")
 
 _RULE: Final[Schema] = {
     "description": 'What decides, per call, whether a layer acts: "on", "off", "shadow", "10%", '
@@ -169,8 +173,9 @@ def _is_plain(default: object) -> bool:
 def _said(cls: type) -> tuple[str, dict[str, str]]:
     """Return the summary of *cls*'s docstring, and what it says of each attribute."""
     text = inspect.cleandoc(cls.__doc__ or "")
-    section = re.search(r"^Attributes:\n((?: {4}.*\n?|\n)+)", text, re.MULTILINE)
-    entries = re.split(r"^ {4}(?=\w)", section[1], flags=re.MULTILINE)[1:] if section else []
+    _, _, after = text.partition("\nAttributes:\n")
+    section = takewhile(lambda line: not line or line.startswith("    "), after.split("\n"))
+    entries = _ENTRY.split("\n".join(section))[1:]
     said: dict[str, str] = {}
     for entry in entries:
         names, _, words = entry.partition(":")
@@ -180,4 +185,4 @@ def _said(cls: type) -> tuple[str, dict[str, str]]:
 
 def _plain(text: str) -> str:
     """Return *text* of a docstring without its marks."""
-    return " ".join(re.sub(r":\w+:`~?([^`]*)`|``", r"\1", text).split())
+    return " ".join(_MARK.sub(r"\1", text).split())

@@ -20,6 +20,7 @@ SAFE: Final = ("GET", "HEAD", "OPTIONS")
 """Methods of requests that change nothing (RFC 9110)."""
 _RESERVED: Final = ("address", "identity")
 """Parameters that every operation of a route has beside the named parts of its path."""
+_BETWEEN_WORDS: Final = re.compile(r"[^A-Za-z0-9]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -216,4 +217,4 @@ class HttpConfig:
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_").lower()
+    return _BETWEEN_WORDS.sub("_", text).strip("_").lower()

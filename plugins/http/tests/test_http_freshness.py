@@ -143,10 +143,10 @@ async def test_errors_are_found_in_compressed_bodies(encoding: str, compress: An
         (b"[" * 100_000, (), "is no JSON"),
         (b"{}", ("br",), "is compressed by 'br'"),
         (b"{}", ("gzip",), "is damaged"),
-        (gzip.compress(b"{}")[:-4], ("gzip",), "is damaged"),
+        (gzip.compress(b"{}", mtime=0)[:-4], ("gzip",), "is damaged"),
         (b"{}", ("zstd",), "is damaged"),
         (b"{}", ("deflate",), "is damaged"),
-        (gzip.compress(b"0" * 70_000_000), ("gzip",), "has more than"),
+        (gzip.compress(b"0" * 70_000_000, mtime=0), ("gzip",), "has more than"),
         (zstandard.compress(b"0" * 70_000_000), ("zstd",), "has more than"),
     ],
 )

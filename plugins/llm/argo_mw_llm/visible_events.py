@@ -8,11 +8,12 @@ they came, byte for byte. A piece that ends within an event waits for the rest o
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from argo_mw_llm.foreign_json import read_json
 from argo_mw_llm.wires import Wire
 
-_EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
+_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 _ENDS = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _USAGE = b'"usage"'
 
@@ -36,8 +37,7 @@ class VisibleEvents:
         del self._waiting[:end]
         if _USAGE not in complete:
             return complete
-        events = (found[0] for found in _EVENT.finditer(complete))
-        return b"".join(event for event in events if not self._reports_usage(event))
+        return b"".join(event for event in _events(complete) if not self._reports_usage(event))
 
     def rest(self) -> bytes:
         """Return what is left where the stream ends."""
@@ -58,3 +58,11 @@ class VisibleEvents:
         except ValueError:
             return False
         return isinstance(content, dict) and self._wire.reports_usage_alone(content)
+
+
+def _events(complete: bytes) -> Iterator[bytes]:
+    """Yield the events in *complete*, each with the blank line that ends it."""
+    start = 0
+    for end in _END.finditer(complete):
+        yield complete[start : end.end()]
+        start = end.end()
