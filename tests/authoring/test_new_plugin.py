@@ -299,7 +299,11 @@ def test_a_distribution_is_complete(tmp_path: Path, kind: str) -> None:
         f"tests/test_{name}.py",
     }
     project = tomllib.loads((made.path / "pyproject.toml").read_text())["project"]
-    assert {"argo_mw": {name: f"argo_mw_{name}.plugin:Plugin"}} == project["entry-points"]
+    commands = {name: "argo_mw.cli:no_commands"}
+    if kind == "command":
+        commands = {"a-very-long-name-of-a-plugin": f"argo_mw_{name}.plugin:command"}
+    expected = {"argo_mw": {name: f"argo_mw_{name}.plugin:Plugin"}, "argo_mw.commands": commands}
+    assert expected == project["entry-points"]
 
 
 def test_wheels_hold_every_template(wheels: list[Path]) -> None:

@@ -343,7 +343,9 @@ async def test_nothing_shows_the_secrets_of_an_application_whose_servers_are_awa
     events: list[str] = []
     whole = {"anything": {"wire": "chat", "model": "m"}}  # which needs more than secrets
     llm = {"providers": whole}
-    settings = parse(merged([table, {"plugins": {"metrics": {"port": 0}, "llm": llm}}]))
+    http = {"routes": [{"host": "example.com", "path": "/", "api": "anything"}]}
+    plugins = {"metrics": {"port": 0}, "llm": llm, "http": http}
+    settings = parse(merged([table, {"plugins": plugins}]))
     canaries.look_into_settings(settings)
     async with AsyncExitStack() as stack:
         argo = await stack.enter_async_context(Argo.open(settings))

@@ -6,6 +6,7 @@ import asyncio
 
 import click
 
+from argo_mw.cli import say
 from argo_mw.plugin import Context, Log, hookimpl
 from argo_mw_dashboard.config import DashboardConfig
 from argo_mw_dashboard.showing import Shows
@@ -55,6 +56,6 @@ class DashboardPlugin(Shows):
             return
         log.info("the dashboard is shown", url=self.shown.address)
         if config.open:
-            # Whoever has this configured sits before it, and may have no browser here.
-            click.echo(f"the dashboard is at {self.shown.url}", err=True)
+            # The user who has this configured sits before it, and may have no browser here.
+            say(f"the dashboard is at {self.shown.url}")
             await asyncio.to_thread(open_in_browser, self.shown.url, context.state_dir)
