@@ -343,7 +343,12 @@ async def test_nothing_shows_the_secrets_of_an_application_whose_servers_are_awa
     events: list[str] = []
     whole = {"anything": {"wire": "chat", "model": "m"}}  # which needs more than secrets
     llm = {"providers": whole}
-    http = {"routes": [{"host": "example.com", "path": "/", "api": "anything"}]}
+    # An upstream's name is taken once: the table of providers has the other one of it.
+    apis = table["plugins"]["http"].pop("apis")
+    http = {
+        "apis": {"elsewhere": apis["anything"]},
+        "routes": [{"host": "example.com", "path": "/", "api": "elsewhere"}],
+    }
     plugins = {"metrics": {"port": 0}, "llm": llm, "http": http}
     settings = parse(merged([table, {"plugins": plugins}]))
     canaries.look_into_settings(settings)

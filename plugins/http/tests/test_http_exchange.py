@@ -787,7 +787,7 @@ async def test_a_caller_that_leaves_does_not_end_the_request_of_those_who_wait(
 async def test_a_refusal_is_a_response(open_argo: OpenArgo) -> None:
     tables = {"upstreams": {"example": {"per_minute": 1}}}
     service = Service()
-    async with open_argo(tables=tables) as argo, client(argo, service) as http:
+    async with open_argo(tables=tables, clock=FakeClock()) as argo, client(argo, service) as http:
         await http.get(URL)
         refused = await http.get(URL.replace("AAPL", "MSFT"))
     assert 429 == refused.status_code

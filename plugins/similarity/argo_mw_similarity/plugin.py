@@ -87,6 +87,7 @@ class SimilarityPlugin:
                 config='[plugins.similarity]\nembedder = "$name"',
                 usage=f"argo-mw flags set {NAME} 10%\nargo-mw flags kill {NAME}",
                 dependencies=("argo-mw-similarity", "numpy>=2"),
+                commands='$name = "argo_mw.cli:no_commands"',
             )
         }
 
