@@ -32,7 +32,9 @@ from argo_mw.base.clock import (
 )
 from argo_mw.base.deadline import (
     TimeLimitExceeded,
+    error_for_client,
     fail_at,
+    limited_wait,
 )
 from argo_mw.base.durations import (
     seconds,
@@ -507,6 +509,7 @@ __all__ = [
     "context_of",
     "copy_error",
     "endpoints_of",
+    "error_for_client",
     "fail_at",
     "fingerprint",
     "flags_of",
@@ -519,6 +522,7 @@ __all__ = [
     "is_loopback",
     "is_time_limit",
     "layers_of",
+    "limited_wait",
     "load_or_create_token",
     "locked_file",
     "moved",

@@ -8,12 +8,14 @@ interrupted by a timer anyway, and a call that is answered at once should not pa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager
 from types import coroutine
 from typing import TypeVar
 
 from argo_mw.base.cancellation import TIME_LIMIT
 from argo_mw.base.clock import Clock, Timer
+from argo_mw.base.errors import DeadlineExceeded, UpstreamError
 
 T = TypeVar("T")
 
@@ -62,6 +64,43 @@ def fail_at(
         raise
     finally:
         timer.cancel()
+
+
+@asynccontextmanager
+async def limited_wait(clock: Clock, seconds: float | None) -> AsyncIterator[Callable[[], object]]:
+    """Limit the block to *seconds*, ``None`` for no limit, until what is yielded is called.
+
+    For a client with timeouts of its own, which hold once its request is under way.
+
+    Raises:
+        DeadlineExceeded: They have passed; the block was cancelled and has ended.
+    """
+    if seconds is None:
+        yield lambda: None
+        return
+    limit = asyncio.timeout(None)
+    try:
+        async with limit:
+            timer = clock.call_at(clock.monotonic() + seconds, lambda: limit.reschedule(0.0))
+            try:
+                yield timer.cancel
+            finally:
+                timer.cancel()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        msg = f"no answer within {seconds:g} s, the client's timeout"
+        raise DeadlineExceeded(msg) from None
+
+
+def error_for_client(failure: UpstreamError) -> Exception:
+    """Return the error that a client expects in place of *failure*, the chain's.
+
+    That is what the client itself raised, or a timeout where a deadline has ended its request.
+    """
+    if isinstance(failure.__cause__, TimeLimitExceeded):
+        return DeadlineExceeded(str(failure))
+    return failure.raised or failure
 
 
 class _Alarm:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Generic, Protocol, Self, TypeVar
 from uuid import uuid4
 
@@ -15,10 +13,10 @@ from argo_mw.plugin import (
     ENDS_WITH_CALLERS,
     OWN_FAILURES,
     Clock,
-    DeadlineExceeded,
     Outcome,
-    TimeLimitExceeded,
     UpstreamError,
+    error_for_client,
+    limited_wait,
 )
 from argo_mw_http.answers import Headers, HttpAnswer, NotShared, by_name
 from argo_mw_http.config import Route
@@ -154,7 +152,7 @@ async def exchange(
         Exception: What *send* raised.
     """
     how = _APART if asked.alone else _TOGETHER
-    async with _patient(clock, None if asked.alone else asked.patience) as stop_waiting:
+    async with limited_wait(clock, None if asked.alone else asked.patience) as stop_waiting:
         while True:
             attempt = _Attempt(asked, send, drop, stop_waiting)
             try:
@@ -179,7 +177,7 @@ async def exchange(
             finally:
                 await attempt.end()
     # Outside of the handler: what a client raised has the context and the cause that it had.
-    raise attempt.error or _of_the_client(failure)
+    raise attempt.error or error_for_client(failure)
 
 
 async def _ask(caller: Caller, asked: Asked, attempt: _Attempt[R], how: int) -> _Given:
@@ -307,35 +305,3 @@ def _may_differ(failure: UpstreamError) -> bool:
     # Where there is no connection to be had, there is none for any of them.
     raised = failure.raised
     return raised is None or ran_out_of_time(raised) or not never_sent(raised)
-
-
-def _of_the_client(failure: UpstreamError) -> Exception:
-    """Return the error that a client expects in place of the chain's."""
-    if isinstance(failure.__cause__, TimeLimitExceeded):
-        return DeadlineExceeded(str(failure))
-    return failure.raised or failure
-
-
-@asynccontextmanager
-async def _patient(clock: Clock, seconds: float | None) -> AsyncIterator[Callable[[], object]]:
-    """Limit the block to *seconds*, until what is yielded is called.
-
-    Raises:
-        DeadlineExceeded: They have passed.
-    """
-    if seconds is None:
-        yield lambda: None
-        return
-    limit = asyncio.timeout(None)
-    try:
-        async with limit:
-            timer = clock.call_at(clock.monotonic() + seconds, lambda: limit.reschedule(0.0))
-            try:
-                yield timer.cancel
-            finally:
-                timer.cancel()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        msg = f"no answer within {seconds:g} s, the client's timeout"
-        raise DeadlineExceeded(msg) from None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from uuid import uuid4
 
 from attrs import evolve, frozen
@@ -17,12 +15,12 @@ from argo_mw.plugin import (
     Argo,
     BadParameter,
     Clock,
-    DeadlineExceeded,
     Outcome,
-    TimeLimitExceeded,
     UpstreamError,
     WebCaller,
     context_of,
+    error_for_client,
+    limited_wait,
 )
 from argo_mw_llm.answers import RawResponse
 from argo_mw_llm.failures import never_sent, ran_out_of_time
@@ -107,7 +105,7 @@ async def exchanged(caller: WebCaller, clock: Clock, asked: Asked, send: Send) -
         Refusal: A guard refused the request.
         Exception: What *send* raised.
     """
-    async with _patient(clock, asked.patience) as stop_waiting:
+    async with limited_wait(clock, asked.patience) as stop_waiting:
         alone = False
         while True:
             attempt = _Attempt(send, stop_waiting)
@@ -131,7 +129,7 @@ async def exchanged(caller: WebCaller, clock: Clock, asked: Asked, send: Send) -
                 break
             alone = True
     # Outside of the handler: what an SDK's client raised has the context and the cause that it had.
-    raise attempt.error or _of_the_client(failure)
+    raise attempt.error or error_for_client(failure)
 
 
 async def _ask(caller: WebCaller, asked: Asked, attempt: _Attempt, *, alone: bool) -> Outcome:
@@ -208,35 +206,3 @@ def _asks_again(attempt: _Attempt, failure: UpstreamError, alone: bool) -> bool:
     # Where there is no connection to be had, there is none for any of them.
     raised = failure.raised
     return raised is None or ran_out_of_time(raised) or not never_sent(raised)
-
-
-def _of_the_client(failure: UpstreamError) -> Exception:
-    """Return the error that an SDK's client expects in place of the chain's."""
-    if isinstance(failure.__cause__, TimeLimitExceeded):
-        return DeadlineExceeded(str(failure))
-    return failure.raised or failure
-
-
-@asynccontextmanager
-async def _patient(clock: Clock, seconds: float | None) -> AsyncIterator[Callable[[], object]]:
-    """Limit the block to *seconds*, until what is yielded is called.
-
-    Raises:
-        DeadlineExceeded: They have passed.
-    """
-    if seconds is None:
-        yield lambda: None
-        return
-    limit = asyncio.timeout(None)
-    try:
-        async with limit:
-            timer = clock.call_at(clock.monotonic() + seconds, lambda: limit.reschedule(0.0))
-            try:
-                yield timer.cancel
-            finally:
-                timer.cancel()
-    except TimeoutError:
-        if not limit.expired():
-            raise
-        msg = f"no answer within {seconds:g} s, the client's timeout"
-        raise DeadlineExceeded(msg) from None
