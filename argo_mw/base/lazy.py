@@ -12,7 +12,8 @@ def lazily(
 ) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """Return ``__getattr__`` and ``__dir__`` for *package*, which import its names at need.
 
-    Whoever reads the code finds the same names imported under ``TYPE_CHECKING``; a test compares.
+    Type checkers and readers see the same names imported under ``TYPE_CHECKING``; a test compares
+    the two lists.
 
     Args:
         package: The package's ``__name__``.

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from attrs import Attribute, field, frozen
 
 SPENDING_LIMIT = "argo.spending_limit"
-"""The extension with the :class:`SpendingLimit` of whoever a call is asked for.
+"""The extension with the :class:`SpendingLimit` of the client that a call is asked for.
 
 Guards that count money keep it like a limit of the configuration, in the shared store.
 """

@@ -44,7 +44,7 @@ def opened(**plugins: object) -> Argo:
     return Argo.open(config, plugins=plugins, installed=False)
 
 
-async def test_plugins_offer_endpoints_to_whoever_serves_http() -> None:
+async def test_plugins_offer_endpoints_to_what_serves_http() -> None:
     argo = opened(echo=Echo(Endpoint("/echo", read)), silent=Echo())
     async with argo:
         offered = endpoints_of(argo)
