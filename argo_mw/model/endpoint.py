@@ -116,6 +116,9 @@ class WebCall:
             with such a limit may not ask.
         unread: Whether it is passed on to the upstream as it is, so that what it does there is not
             known: it may list or change what other tenants have stored on the same account.
+        own_account: Whether it is asked with a credential of the client's, which is among the
+            request's headers, and with none of ours. A client that only such a credential lets in
+            may ask nothing else.
     """
 
     operation: str
@@ -123,6 +126,7 @@ class WebCall:
     model: str = ""
     spending: Spending = "open"
     unread: bool = False
+    own_account: bool = False
 
 
 def plain_refusal(status: int, message: str) -> WebResponse:

@@ -64,7 +64,8 @@ class Client:
         """Return why it may not ask *call*, or ``None``."""
         key = self.key
         if key is None:
-            return None
+            # Nobody knows a client that brings a key of its own: it gets nothing from ours.
+            return _NO_KEY if self.passes_credential and not call.own_account else None
         if not _fits(call.operation, key.operations):
             return WebRefusal(403, f"this key may not ask {call.operation}")
         if key.models and not (call.model or call.spending == "none"):

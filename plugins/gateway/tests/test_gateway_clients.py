@@ -8,6 +8,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from argo_mw.plugin import (
+    Endpoint,
+    WebCall,
+    WebCaller,
+    WebRequest,
+    WebResponse,
+    hookimpl,
+)
 from argo_mw_sandbox import Sandbox
 
 from .conftest import CHAT, MESSAGE, VENDOR_KEY, Start
@@ -159,6 +167,41 @@ async def test_a_clients_own_key_is_passed_on_where_that_is_the_rule(
     assert VENDOR_KEY not in own.text
     assert "***" == ours.json()["headers"]["x-api-key"]
     assert 401 == none.status_code
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("/v1/messages", {"argo-mw-key": "none-of-ours"}),
+        ("/claude/v1/files", {"argo-mw-key": "none-of-ours"}),
+        ("/openai/v1/batches", {"argo-mw-key": "Bearer x", "cookie": "x-api-key=x"}),
+        ("/ours", {"x-api-key": "of-a-client"}),
+    ],
+)
+async def test_nothing_is_asked_with_our_keys_for_a_client_without_a_key_of_ours(
+    sandbox: Sandbox, start: Start, path: str, headers: dict[str, str]
+) -> None:
+    """Where a client's own key lets it in, that key alone pays, at all endpoints of all plugins."""
+
+    class Plugin:
+        """One whose endpoint asks with a key of its own, as those of ``http`` do."""
+
+        @hookimpl
+        def register_endpoints(self) -> list[Endpoint]:
+            async def read(request: WebRequest) -> WebCall:
+                async def answer(caller: WebCaller) -> WebResponse:
+                    return WebResponse(200)
+
+                return WebCall("ours", answer, spending="none")
+
+            return [Endpoint("/ours", read)]
+
+    async with start(plugins={"other": Plugin()}, clients="own") as running:
+        async with running.client("") as client:
+            refused = await client.post(path, json=MESSAGE, headers=headers)
+            ours = await client.post("/ours", headers={"argo-mw-key": running.key()})
+    assert [401, 200] == [refused.status_code, ours.status_code]
+    assert 0 == sum(sandbox.counts_of(name).requests for name in sandbox.vendors)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from argo_mw.plugin import (
 from argo_mw_llm.foreign_json import read_json
 from argo_mw_llm.off_loop import MANY_BYTES, off_loop
 from argo_mw_llm.operations import EXCHANGE
-from argo_mw_llm.outgoing import path_below
+from argo_mw_llm.outgoing import has_credential, path_below
 from argo_mw_llm.protocol_errors import anthropic_error, openai_error
 from argo_mw_llm.provider import Provider
 from argo_mw_llm.relay import Relay
@@ -103,7 +103,7 @@ class Endpoints:
     def _read(
         self, provider: Provider, request: WebRequest, path: str, body: dict[str, object]
     ) -> WebCall:
-        operation = provider.name + EXCHANGE
+        operation, own = provider.name + EXCHANGE, has_credential(request.headers)
         wire = wire_of(path) if request.method == "POST" else None
         if wire is None:
             free = is_free(request.method, path)
@@ -112,10 +112,10 @@ class Endpoints:
             )
             unread = not _is_stateless(request.method, path)
             model = word(body.get("model"))
-            return WebCall(operation, answer, model, "none" if free else "limited", unread)
+            return WebCall(operation, answer, model, "none" if free else "limited", unread, own)
         body = {**body, **stated_at(path)}
         answer = partial(self._relay.ask, provider, request, path, wire, body)
-        return WebCall(operation, answer, word(body.get("model")), "limited")
+        return WebCall(operation, answer, word(body.get("model")), "limited", own_account=own)
 
     def _provider_of(self, model: str, wires: Sequence[str]) -> Provider:
         """Return the provider over one of *wires* that has *model*, one with a key if there is.

@@ -73,7 +73,7 @@ class Outgoing:
     @property
     def has_credential(self) -> bool:
         """Whether it has a credential, ours or the client's own."""
-        return any(name in CREDENTIALS for name, _ in self.headers)
+        return has_credential(self.headers)
 
     def request(self, body: bytes) -> httpx2.Request:
         """Return the request with *body*."""
@@ -103,7 +103,7 @@ def outgoing(
         for name, value in request.headers
         if name not in _NOT_PASSED_ON and not name.startswith(_PREFIXES)
     ]
-    own = any(name in CREDENTIALS for name, _ in headers)
+    own = has_credential(headers)
     if key and not own:
         headers.append(_credential(profile, key))
     headers.append(("accept-encoding", "identity" if unread else _DECODABLE))
@@ -111,6 +111,11 @@ def outgoing(
     url = _url(f"{profile.url.rstrip('/')}{path}{query}")
     identity = identity_of(url, headers)
     return Outgoing(request.method, url, headers, request.body, identity, "" if own else key)
+
+
+def has_credential(headers: Sequence[tuple[str, str]]) -> bool:
+    """Return whether *headers*, with names in lower case, hold a credential for a provider."""
+    return any(name in CREDENTIALS for name, _ in headers)
 
 
 def path_below(profile: Profile, path: str) -> str:
