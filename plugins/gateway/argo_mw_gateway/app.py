@@ -160,11 +160,12 @@ class Gateway:
         return setting.routes
 
     def _current(self) -> _Setting | None:
-        if self._setting is None:
-            try:
+        try:
+            context_of(self._argo)
+            if self._setting is None:
                 self._setting = self._set_up()
-            except Closed:
-                return None
+        except Closed:
+            self._setting = None
         return self._setting
 
     def _set_up(self) -> _Setting:
@@ -347,7 +348,7 @@ def _nothing_there(allowed: Sequence[str]) -> WebRefusal:
 
 
 async def _live(receive: Receive, send: Send) -> None:
-    """Answer a server's events of lifespan: whoever opened the application closes it."""
+    """Answer a server's events of lifespan. They neither open nor close the application."""
     while True:
         kind: str = (await receive())["type"]
         await send({"type": f"{kind}.complete"})

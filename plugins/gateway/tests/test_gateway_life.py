@@ -101,7 +101,10 @@ async def test_it_mounts_in_an_application_of_the_users_own(
         async with argo:
             opened = await client.post("/models/v1/messages", json=MESSAGE)
             nothing = await client.get("/models/nothing")
+            ready = await client.get("/models/readyz")
+        ended = await client.get("/models/readyz")
     assert [503, 200, 404] == [one.status_code for one in (closed, opened, nothing)]
+    assert [200, 503] == [one.status_code for one in (ready, ended)]
 
 
 async def test_the_doctor_says_who_may_ask(start: Start) -> None:
