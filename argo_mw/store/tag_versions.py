@@ -86,6 +86,7 @@ class TagVersions:
 
     Attributes:
         health: What the store refuses.
+        banned: The tags that make an entry a miss in this process; see :meth:`ban`.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class TagVersions:
         self._subscription: Subscription | None = None
         self._deaf = ""
         self._changes = 0
+        self.banned: frozenset[str] = frozenset()
         self._mirror = TagMirror(max_tags, self._outdate_verdicts)
         self.health = StoreHealth(
             shared,
@@ -189,7 +191,7 @@ class TagVersions:
         Raises:
             SharedUnavailable: The store cannot be reached.
         """
-        verdict = Freshness.MISS if self._mirror.bans(tag_snapshot) else self.peek(tag_snapshot)
+        verdict = self.peek(tag_snapshot)
         if verdict is not Freshness.UNKNOWN:
             return verdict
         wanted = {HARD + name: hard for name, hard, _ in tag_snapshot.versions}
@@ -207,7 +209,7 @@ class TagVersions:
 
     def _judge(self, tag_snapshot: TagSnapshot) -> Freshness:
         if self._reader.must_read:
-            return Freshness.UNKNOWN
+            return Freshness.MISS if self._mirror.bans(tag_snapshot) else Freshness.UNKNOWN
         verdict = self._mirror.compare(tag_snapshot)
         if verdict is not Freshness.UNKNOWN:
             tag_snapshot._verdict = verdict
@@ -310,7 +312,8 @@ class TagVersions:
 
         It holds until the next call, which names all tags that are banned from then on.
         """
-        self._mirror.ban(names_of(tags, everything=False))
+        self.banned = frozenset(tags)
+        self._mirror.ban(names_of(self.banned, everything=False))
 
     async def _replace(self, kind: str, tags: Iterable[str]) -> bool:
         names = names_of(tags, everything=False)

@@ -338,12 +338,18 @@ class DistributedCoalesce:
         return read_result(codecs, result_key, data)
 
     async def _is_valid(self, result: SharedResult) -> bool:
-        """Return whether none of the result's tags was invalidated since its load began."""
+        """Return whether none of the result's tags was invalidated since its load began.
+
+        Nor may it have passed a layer that is killed here, and not there yet.
+        """
+        tag_versions = self._context.tag_versions
+        if result.outcome is not None and not tag_versions.banned.isdisjoint(result.outcome.tags):
+            return False
         try:
-            tag_snapshot = self._context.tag_versions.adopt(result.versions)
+            tag_snapshot = tag_versions.adopt(result.versions)
         except ValueError:
             return False
-        return await self._context.tag_versions.check(tag_snapshot) is not Freshness.MISS
+        return await tag_versions.check(tag_snapshot) is not Freshness.MISS
 
     async def _subscribed(self) -> None:
         """Return once this process is notified of results; all calls share one subscription."""

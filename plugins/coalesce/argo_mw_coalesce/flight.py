@@ -22,6 +22,7 @@ class Flight:
         failed: Whether it ended in an error.
         failed_until: Monotonic seconds until which a failure is shared.
         tag_snapshot: The versions of the call's tags before the load, once they are known.
+        banned: The tags that were banned when it began, such as those of killed layers.
     """
 
     __slots__ = (
@@ -29,6 +30,7 @@ class Flight:
         "_copies",
         "_outcome",
         "_waiters",
+        "banned",
         "failed",
         "failed_until",
         "joined",
@@ -36,8 +38,11 @@ class Flight:
         "task",
     )
 
-    def __init__(self, abandon: Callable[[Flight], None]) -> None:
+    def __init__(
+        self, abandon: Callable[[Flight], None], banned: frozenset[str] = frozenset()
+    ) -> None:
         self._abandon = abandon
+        self.banned = banned
         self.task: asyncio.Task[None] | None = None
         self.failed = False
         self.failed_until = 0.0

@@ -113,8 +113,8 @@ class Coalesce:
 
     def _joinable(self, key: str) -> Flight | None:
         flight = self._flights.get(key)
-        if flight is None:
-            return None
+        if flight is None or not self._context.tag_versions.banned <= flight.banned:
+            return None  # also where a layer was killed meanwhile that it may have passed
         if not flight.landed:
             return flight
         if flight.failed and self._clock.monotonic() < flight.failed_until:
@@ -123,7 +123,9 @@ class Coalesce:
         return None
 
     def _start(self, key: str, call: Call, call_next: Next) -> Flight:
-        flight = self._flights[key] = Flight(partial(self._abandon, key))
+        flight = self._flights[key] = Flight(
+            partial(self._abandon, key), self._context.tag_versions.banned
+        )
         timeout = call.operation.timeout
         if call.deadline is not None:
             timeout = max(timeout, call.deadline - self._clock.monotonic())

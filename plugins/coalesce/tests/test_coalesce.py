@@ -12,10 +12,13 @@ from argo_mw import Argo, DeadlineExceeded, NotShareable, Outcome, ScopeConflict
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import (
     Call,
+    Layer,
     LayerActed,
+    Next,
     Stream,
     Upstream,
     context_of,
+    flags_of,
     layers_of,
     operation,
 )
@@ -38,14 +41,26 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-def open_argo(upstream: Scripted, clock: FakeClock, **config: object) -> Argo:
+def open_argo(
+    upstream: Scripted,
+    clock: FakeClock,
+    also: Mapping[str, object] | None = None,
+    **config: object,
+) -> Argo:
     settings: Mapping[str, object] = {
         "argo": {"shared": "memory://", "strict": True},
         "plugins": {"coalesce": config} if config else {},
     }
     asked = FakePlugin(operations=[bars, notes], upstreams=[upstream])
-    plugins = {"coalesce": plugin, "asked": asked}
+    plugins = {"coalesce": plugin, "asked": asked, **(also or {})}
     return Argo.open(settings, clock=clock, plugins=plugins, installed=False)
+
+
+class Marks:
+    """A layer that marks what passes."""
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        return (await call_next(call)).shaped_by("marks", "was here")
 
 
 def held(*script: object, **more: object) -> Scripted:
@@ -116,6 +131,28 @@ async def test_a_flight_that_is_being_cancelled_is_not_joined(clock: FakeClock) 
         upstream.gate.set()
         assert "AAPL" == await second
     assert 2 == len(upstream.asked)
+
+
+async def test_a_flight_from_before_the_kill_of_a_layer_is_joined_no_more(
+    clock: FakeClock,
+) -> None:
+    """Callers that were there get its answer. The flights share what they load inside of it."""
+    upstream = held()
+    marks = FakePlugin(layer=Layer("marks", Marks(), after=("coalesce",)))
+    async with open_argo(upstream, clock, also={"marks": marks}) as argo:
+
+        def ask() -> asyncio.Task[Outcome]:
+            return asyncio.create_task(argo.outcome("bars", symbol="AAPL"))
+
+        early = [ask(), ask()]
+        await settle()
+        await flags_of(argo).kill("marks")
+        late = [ask(), ask()]
+        await settle()
+        upstream.gate.set()
+        assert [True, True] == ["marks" in (await one).via for one in early]
+        assert [False, False] == ["marks" in (await one).via for one in late]
+    assert 1 == len(upstream.asked)
 
 
 async def test_a_short_deadline_does_not_shorten_the_others_flight(clock: FakeClock) -> None:

@@ -30,10 +30,13 @@ from argo_mw.app.application import engine_of
 from argo_mw.plugin import (
     Call,
     Codecs,
+    Layer,
     LayerActed,
+    Next,
     Trouble,
     Upstream,
     context_of,
+    flags_of,
     hookimpl,
     layers_of,
     operation,
@@ -72,10 +75,11 @@ def instance(
     upstream: Scripted,
     clock: FakeClock | None,
     flags: dict[str, object] | None = None,
+    also: dict[str, object] | None = None,
     **config: object,
 ) -> Argo:
     asked = FakePlugin(operations=[bars, signal], upstreams=[upstream])
-    plugins = {"coalesce": plugin, "asked": asked}
+    plugins = {"coalesce": plugin, "asked": asked, **(also or {})}
     given = {**settings(store, **config), "flags": flags or {}}
     return Argo.open(given, clock=clock, plugins=plugins, installed=False)
 
@@ -85,6 +89,13 @@ def settings(store: str, **config: object) -> dict[str, object]:
         "argo": {"shared": store, "strict": True},
         "plugins": {"coalesce": {"lease_ttl": 3.0, **config}},
     }
+
+
+class Marks:
+    """A layer that marks what passes."""
+
+    async def __call__(self, call: Call, call_next: Next) -> Outcome:
+        return (await call_next(call)).shaped_by("marks", "was here")
 
 
 def held(*script: object) -> Scripted:
@@ -292,6 +303,29 @@ async def test_a_flight_from_before_an_invalidation_elsewhere_is_joined_no_more(
         one.gate.set()
         await clock.advance(1)
         assert ("before", "after") == ((await early).value, (await late).value)
+
+
+async def test_a_result_that_passed_a_layer_which_is_killed_here_is_not_taken(
+    store: str, clock: FakeClock
+) -> None:
+    one, other = held(), held()
+    other.gate.set()
+    also = {"marks": FakePlugin(layer=Layer("marks", Marks(), after=("coalesce.distributed",)))}
+    async with (
+        instance(store, one, clock, also=also) as first,
+        instance(store, other, clock, also=also) as second,
+    ):
+        loading = ask(first)
+        await settle()
+        await flags_of(second).kill("marks")
+        waiting = ask(second)
+        await settle()
+        assert [] == other.asked
+        one.gate.set()
+        await clock.advance(1)
+        assert "marks" in (await loading).via
+        assert "marks" not in (await waiting).via
+    assert 1 == len(other.asked)
 
 
 async def test_without_the_store_every_process_loads(clock: FakeClock) -> None:
