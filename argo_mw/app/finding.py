@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import field, frozen
+
+from argo_mw.base.secret import redact
 
 
 @frozen
@@ -13,10 +15,10 @@ class Finding:
         where: The part of the application.
         what: What was looked at.
         well: Whether it is as it should be.
-        found: What was found, or what to do.
+        found: What was found, or what to do; it shows no secret.
     """
 
     where: str
     what: str
     well: bool
-    found: str
+    found: str = field(converter=redact)

@@ -15,6 +15,7 @@ from argo_mw.base.ages import TOLERANCE, Ages
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.base.log import Log
+from argo_mw.base.secret import redact
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.counters import Counters, CountersOf
 from argo_mw.chain.panels import Panels
@@ -382,7 +383,7 @@ class Context:
     def report(self, where: str, what: str) -> None:
         """Report that *what* is wrong at *where*, in the log and as an event, each time."""
         log.warning(what, where=where)
-        trouble = Trouble(where, what)
+        trouble = Trouble(where, redact(what))
         self.troubles.append((self.clock.time(), trouble))
         self.counters.tallies.troubled(where)
         if self.events:

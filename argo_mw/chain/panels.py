@@ -52,6 +52,7 @@ class Panels:
         self._timer: Timer | None = None
         self._turning = False
         self._works = False
+        self._closed = False
 
     def offer(self, panels: Iterable[Panel]) -> None:
         """Show *panels* while somebody looks."""
@@ -62,7 +63,8 @@ class Panels:
         """Show nothing any more."""
         if self._timer is not None:
             self._timer.cancel()
-        self._turning = True  # whatever is under way begins no further turn
+            self._timer = None
+        self._closed = True  # so that a turn under way begins no further one
 
     @property
     def all(self) -> Mapping[str, Panel]:
@@ -126,6 +128,8 @@ class Panels:
             self._wait()
 
     def _wait(self) -> None:
+        if self._closed:
+            return
         self._timer = self._clock.call_at(self._clock.monotonic() + PAUSE, self._ring)
 
     def _ring(self) -> None:

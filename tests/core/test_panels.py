@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import pytest
 from attrs import define, field
 
-from argo_mw import Argo, BadParameter, ConfigError, Cost, Outcome
+from argo_mw import Argo, BadParameter, ConfigError, Cost, Outcome, Secret
 from argo_mw.plugin import (
     Button,
     Clock,
@@ -416,6 +416,37 @@ async def test_troubles_and_what_is_not_well_are_shown(open_argo) -> None:
     assert snapshot.problems == ["sick, disk: it is full"]
     (view,) = panel(snapshot, "argo.troubles").views.values()
     assert view.lines[0].cells[1:] == ("somewhere", "something is wrong")
+
+
+async def test_what_is_not_well_is_shown_without_secrets(open_argo) -> None:
+    class Sick:
+        @hookimpl
+        async def diagnose(self) -> Iterable[tuple[str, bool, str]]:
+            msg = "postgresql://me:hunter2-hunter2@db/ does not answer"
+            raise OSError(msg)
+
+    Secret("hunter3-hunter3")
+    async with open_argo(Scripted("a", ["bars"]), plugins={"sick": Sick()}) as argo:
+        context = context_of(argo)
+        await argo.call("bars", symbol="AAPL")
+        context.report("somewhere", "the key hunter3-hunter3 is wrong")
+        snapshot = await context.overview().read()
+    assert "hunter" not in str(snapshot)
+    assert "postgresql://me:" in snapshot.problems[0]
+
+
+async def test_a_program_that_closes_while_it_shows_its_panels_leaves_no_timer(
+    join, clock: FakeClock
+) -> None:
+    async with join() as viewer:
+        async with join(showing=Showing(one_panel)) as argo:
+            await argo.call("bars", symbol="AAPL")
+            await clock.advance(6.0)
+            await context_of(viewer).overview().read()
+            await clock.advance(6.0)
+            panels = context_of(argo).panels
+        await panels._take_turn()  # as one that was under way
+        assert panels._timer is None
 
 
 async def test_upstreams_are_shown_with_what_their_guards_say(open_argo) -> None:
