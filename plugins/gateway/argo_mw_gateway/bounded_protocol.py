@@ -1,4 +1,4 @@
-"""HTTP/1.1 of uvicorn, with bounds that it lacks: of connections, and of time for headers."""
+"""HTTP/1.1 of uvicorn, with bounds that it lacks: of connections, and of time at both ends."""
 
 from __future__ import annotations
 
@@ -42,9 +42,14 @@ class _Bounded:
     _header_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _refused = False
+    _write_timer: asyncio.TimerHandle | None = None
+    _untaken = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)  # type: ignore[misc]
+        # Writing pauses while anything waits: also the last bytes of an answer, which nothing
+        # follows, are to be taken in time.
+        transport.set_write_buffer_limits(high=1)
         self.gateway.count_connections(len(self.connections))
         if len(self.connections) > self.bounds.max_connections:
             transport.abort()
@@ -53,6 +58,7 @@ class _Bounded:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._have_headers()
+        self._cease_to_wait()
         super().connection_lost(error)  # type: ignore[misc]
         self.gateway.count_connections(len(self.connections))
 
@@ -70,6 +76,29 @@ class _Bounded:
             self._refuse(431, "the headers of this request are too large")
         elif self._header_timer is None:
             self._await_headers()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()  # type: ignore[misc]
+        self._await_client()
+
+    def resume_writing(self) -> None:
+        self._cease_to_wait()
+        super().resume_writing()  # type: ignore[misc]
+
+    def _await_client(self) -> None:
+        self._untaken = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(self.bounds.write_timeout, self._look_what_is_left)
+
+    def _cease_to_wait(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+    def _look_what_is_left(self) -> None:
+        if self.transport.get_write_buffer_size() < self._untaken:
+            self._await_client()
+        else:
+            self.transport.abort()  # to close it would wait for the client to take the rest
 
     def _await_headers(self) -> None:
         self._header_timer = self.loop.call_later(self.bounds.header_timeout, self._look_again)

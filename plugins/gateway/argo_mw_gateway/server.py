@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final
 
 import uvicorn
@@ -20,7 +21,7 @@ from argo_mw_gateway.config import GatewayConfig
 
 _BACKLOG: Final = 1024
 _LAST: Final = 5.0
-"""Seconds that requests have to end which were ended."""
+"""Seconds that requests have to end in once their connections are closed."""
 
 log = Log("argo_mw")
 
@@ -36,32 +37,44 @@ async def serve(gateway: Gateway, config: GatewayConfig, ready: Callable[[str], 
     Raises:
         ConfigError: The address cannot be listened on, or the certificate cannot be used.
     """
-    server = _Server(_settings(gateway, config), gateway)
+    settings = _settings(gateway, config)
     with _listening(config) as listener, _quiet():
         port = listener.getsockname()[1]
         scheme = "https" if config.encrypted else "http"
         host = f"[{config.host}]" if ":" in config.host else config.host
+        server = _Server(settings, gateway, partial(ready, f"{scheme}://{host}:{port}"))
         serving = asyncio.create_task(server.serve(sockets=[listener]), name="gateway:server")
         try:
             with _signals(server.stop):
-                while not (server.started or serving.done()):
-                    await asyncio.sleep(0.01)
-                if not serving.done():
-                    ready(f"{scheme}://{host}:{port}")
                 await asyncio.shield(serving)
         finally:
-            server.stop()
-            if not serving.done():
+            while not serving.done():
                 server.stop()
-                await asyncio.wait([serving])
+                with contextlib.suppress(asyncio.CancelledError):  # it stops once more
+                    await asyncio.wait([serving])
 
 
 class _Server(uvicorn.Server):
     """A server that is stopped by its owner: the first time softly, the second time at once."""
 
-    def __init__(self, config: uvicorn.Config, gateway: Gateway) -> None:
+    def __init__(
+        self, config: uvicorn.Config, gateway: Gateway, ready: Callable[[], object]
+    ) -> None:
         super().__init__(config)
         self._gateway = gateway
+        self._ready = ready
+
+    async def main_loop(self) -> None:
+        """Run until it is stopped; it listens by now."""
+        self._ready()
+        await super().main_loop()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let requests under way end, and then those that did not end in time."""
+        await super().shutdown(sockets)
+        self._let_go()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks, timeout=_LAST)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -72,8 +85,14 @@ class _Server(uvicorn.Server):
         """Stop; let requests under way end unless it is stopped already."""
         if self.should_exit:
             self.force_exit = True
+            self._let_go()
         self._gateway.refuse_new()
         self.should_exit = True
+
+    def _let_go(self) -> None:
+        """Close all connections, with which requests end as for clients that leave."""
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 def _settings(gateway: Gateway, config: GatewayConfig) -> uvicorn.Config:
@@ -139,16 +158,17 @@ def _no_address(config: GatewayConfig, error: OSError) -> ConfigError:
 def _signals(stop: Callable[[], None]) -> Iterator[None]:
     """Call *stop* at each SIGTERM and SIGINT, where the loop takes signals."""
     loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
+    taken = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # No loop takes them beside the main thread, and not every loop of Windows does.
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
             loop.add_signal_handler(number, stop)
+            taken.append(number)
     try:
         yield
     finally:
-        for number in numbers:
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.remove_signal_handler(number)
+        for number in taken:
+            loop.remove_signal_handler(number)
 
 
 class _Expected(logging.Filter):

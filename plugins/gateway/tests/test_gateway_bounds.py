@@ -6,11 +6,24 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from attrs import evolve
 
+from argo_mw.plugin import (
+    Endpoint,
+    WebCall,
+    WebCaller,
+    WebRequest,
+    WebResponse,
+    hookimpl,
+    plugin_of,
+)
+from argo_mw.testing.shared import eventually
 from argo_mw_gateway import GatewayConfig
+from argo_mw_gateway.bounded_protocol import _Bounded
+from argo_mw_gateway.serving import Serving
 from argo_mw_sandbox import Fault, Latency, Sandbox
 
 from .conftest import CHAT, MESSAGE, Running, Start
@@ -112,9 +125,9 @@ async def test_connections_are_bounded(start: Start) -> None:
             writer.close()
             await writer.wait_closed()
         asked = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-        async with asyncio.timeout(5):
-            while not (answer := await raw(running, asked)):
-                await asyncio.sleep(0.01)
+        serving = plugin_of(running.argo, Serving)
+        await eventually(lambda: not serving.connections)
+        answer = await raw(running, asked)
     assert 200 == status_of(answer)
 
 
@@ -132,12 +145,10 @@ async def test_a_client_that_leaves_ends_its_request_and_is_booked_by_what_came(
             await reader.readuntil(b"content_block_delta")
         else:
             await sandbox.until(lambda: sandbox.counts_of("claude").in_flight == 1)
-            await asyncio.sleep(0.1)
         writer.close()
         async with asyncio.timeout(5):
             await sandbox.until(lambda: sandbox.counts_of("claude").disconnects == 1)
-            while running.gateway.in_flight or not running.charges:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: not running.gateway.in_flight and bool(running.charges))
     [charge] = running.charges
     assert charge.cost.tokens_in > 0
     assert charge.cost.estimated
@@ -200,10 +211,11 @@ class Endless:
             yield b"x" * 65536
 
 
-async def test_a_client_that_takes_nothing_is_let_go(start: Start, sandbox: Sandbox) -> None:
-    """Its stream ends, and what it was to read is not piled up."""
-    from argo_mw.plugin import Endpoint, WebCall, WebCaller, WebRequest, WebResponse, hookimpl
-
+@pytest.mark.parametrize("whole", [b"x" * 2**25, b""], ids=["whole", "in pieces"])
+async def test_a_client_that_takes_nothing_is_let_go(
+    start: Start, sandbox: Sandbox, whole: bytes
+) -> None:
+    """Its connection and its stream end, and what it was to read is kept no longer."""
     closed = asyncio.Event()
 
     class Stream(Endless):
@@ -215,7 +227,7 @@ async def test_a_client_that_takes_nothing_is_let_go(start: Start, sandbox: Sand
         def register_endpoints(self) -> Any:
             async def read(request: WebRequest) -> WebCall:
                 async def answer(caller: WebCaller) -> WebResponse:
-                    return WebResponse(200, body=Stream())
+                    return WebResponse(200, body=whole or Stream())
 
                 return WebCall("endless", answer, spending="none")
 
@@ -225,6 +237,35 @@ async def test_a_client_that_takes_nothing_is_let_go(start: Start, sandbox: Sand
         host, port = running.url.removeprefix("http://").rsplit(":", 1)
         _, writer = await asyncio.open_connection(host, int(port), limit=1024)
         writer.write(head(running.key(), "content-length: 0", path="/endless"))
-        async with asyncio.timeout(5):
-            await closed.wait()
+        serving = plugin_of(running.argo, Serving)
+        await eventually(lambda: bool(serving.answered))
+        await eventually(lambda: not serving.connections)
+        if not whole:
+            async with asyncio.timeout(5):
+                await closed.wait()
         writer.close()
+
+
+class Base:
+    """What stands behind the bounds: a protocol whose loop and transport are the test's."""
+
+    def __init__(self, loop: Mock, transport: Mock) -> None:
+        self.loop = loop
+        self.transport = transport
+
+    def pause_writing(self) -> None: ...
+
+
+def test_a_client_that_takes_an_answer_slowly_gets_all_of_it() -> None:
+    """What counts is that it takes anything in the time, not that it takes everything."""
+    loop, transport = Mock(), Mock()
+    Protocol = type("Protocol", (_Bounded, Base), {"bounds": GatewayConfig(write_timeout=60.0)})
+    transport.get_write_buffer_size.side_effect = [1000, 999, 999, 1, 1, 1]
+    Protocol(loop, transport).pause_writing()
+    for _ in range(2):
+        [seconds, look] = loop.call_later.call_args.args
+        assert 60.0 == seconds
+        look()
+        assert not transport.abort.called
+    loop.call_later.call_args.args[1]()
+    assert transport.abort.called

@@ -15,6 +15,7 @@ import pytest
 from attrs import evolve, field, frozen
 
 from argo_mw.plugin import context_of
+from argo_mw.testing.shared import eventually
 from argo_mw_gateway import GatewayConfig
 from argo_mw_llm.relay import Relay
 
@@ -310,9 +311,9 @@ async def bombard(start: Start, monkeypatch: pytest.MonkeyPatch, count: int, see
         async with asyncio.TaskGroup() as group:
             for number in range(count):
                 group.create_task(one(number))
-        async with asyncio.timeout(PATIENCE):
-            while running.gateway.in_flight or left_over(running, before):
-                await asyncio.sleep(0.05)
+        await eventually(
+            lambda: not running.gateway.in_flight and not left_over(running, before), PATIENCE
+        )
         setting = running.gateway._current()
         assert setting is not None
         assert (0, 0) == (running.gateway.in_flight, setting.buffers.taken)

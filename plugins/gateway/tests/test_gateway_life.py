@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from argo_mw import Argo, ConfigError
 from argo_mw.cli.main import cli
 from argo_mw.plugin import context_of
+from argo_mw.testing.shared import eventually
 from argo_mw_gateway import Gateway, GatewayConfig, GatewayPlugin, server
 from argo_mw_llm import LlmPlugin
-from argo_mw_sandbox import Latency, Sandbox
+from argo_mw_sandbox import Fault, Latency, Sandbox
 
 from .conftest import CHAT, MESSAGE, Start
 
@@ -50,6 +51,28 @@ async def test_streams_under_way_end_before_it_stops_and_are_booked(
         assert b"message_stop" in (first + b"".join(rest))
         [charge] = running.charges
         assert not charge.cost.estimated
+
+
+async def test_a_second_signal_ends_streams_under_way_and_they_are_booked(
+    sandbox: Sandbox, start: Start
+) -> None:
+    sandbox.set_fault("claude", Fault("trickle", pace=1.0))
+    async with start() as running, running.client() as client:
+        asked = {**MESSAGE, "stream": True}
+        with pytest.raises(httpx2.HTTPError):
+            async with client.stream("POST", "/v1/messages", json=asked) as response:
+                pieces = aiter(response.aiter_raw())
+                await anext(pieces)
+                first = asyncio.create_task(running.stop())
+                await eventually(lambda: not running.gateway.is_ready)
+                async with asyncio.timeout(5):
+                    await running.stop()
+                await first
+                assert 0 == running.gateway.in_flight
+                [charge] = running.charges
+                assert charge.cost.estimated
+                async for _ in pieces:
+                    pass
 
 
 async def test_responses_say_what_served_them_how_old_it_is_and_what_it_cost(start: Start) -> None:
