@@ -115,6 +115,10 @@ from argo_mw.base.web_guard import (
     is_loopback,
     load_or_create_token,
 )
+from argo_mw.chain.blocks import (
+    Block,
+    SubjectCounts,
+)
 from argo_mw.chain.context import (
     Context,
     Runtime,
@@ -125,10 +129,8 @@ from argo_mw.chain.counters import (
 )
 from argo_mw.chain.counts import (
     BLAMELESS,
-    Block,
     Counts,
     InstanceCounts,
-    SubjectCounts,
     total,
 )
 from argo_mw.chain.moves import (

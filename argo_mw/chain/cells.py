@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from argo_mw.base.printable import printable
-from argo_mw.chain.counts import SubjectCounts
+from argo_mw.chain.blocks import SubjectCounts
 from argo_mw.chain.upstream_counts import ModelCounts, UpstreamCounts
 from argo_mw.flags.model import Unit
 from argo_mw.model.call import Call

@@ -22,7 +22,8 @@ from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import BadParameter, Closed, SharedUnavailable
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
-from argo_mw.chain.counts import Block, InstanceCounts
+from argo_mw.chain.blocks import Block
+from argo_mw.chain.counts import InstanceCounts
 from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.chain.tallies import MAX_WATCHES, Tallies, Watch
 from argo_mw.chain.tally import Served

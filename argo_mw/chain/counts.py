@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
 
 from attrs import define, evolve, field, frozen
-from msgspec import MsgspecError, Struct, msgpack
 
 from argo_mw.base.histogram import Histogram
+from argo_mw.chain.plain_counts import grown, list_of, mapping_of, numbers_of
 from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.chain.upstream_counts import UpstreamCounts
 
 Arms = tuple[tuple[str, str], ...]
-
-N = TypeVar("N", int, float)
 
 
 @define
@@ -117,7 +114,7 @@ class Counts:
         for name in _NUMBERS:
             setattr(found, name, max(0, getattr(self, name) - getattr(before, name)))
         for name in _BY_NAME:
-            setattr(found, name, _added(getattr(self, name), getattr(before, name)))
+            setattr(found, name, grown(getattr(self, name), getattr(before, name)))
         found.latency = self.latency.since(before.latency)
         found.age = self.age.since(before.age)
         for upstream, counts in self.upstreams.items():
@@ -149,8 +146,8 @@ class Counts:
             made = cls(
                 str(data["operation"]),
                 tuple((str(flag), str(arm)) for flag, arm in _pairs(data["arms"])),
-                latency=Histogram.of_data(_list(data["latency"])),
-                age=Histogram.of_data(_list(data["age"])),
+                latency=Histogram.of_data(list_of(data["latency"])),
+                age=Histogram.of_data(list_of(data["age"])),
             )
             for name in _NUMBERS:
                 value = data.get(name, 0)
@@ -158,10 +155,10 @@ class Counts:
                     raise TypeError
                 setattr(made, name, value)
             for name in _BY_NAME:
-                setattr(made, name, _by_name(data.get(name, {})))
-            for layer, result in _mapping(data.get("shadows", {})).items():
+                setattr(made, name, numbers_of(data.get(name, {})))
+            for layer, result in mapping_of(data.get("shadows", {})).items():
                 made.shadows[layer] = ShadowResult.of_data(result)
-            for upstream, counts in _mapping(data.get("upstreams", {})).items():
+            for upstream, counts in mapping_of(data.get("upstreams", {})).items():
                 made.upstreams[upstream] = UpstreamCounts.of_data(counts)
         except (KeyError, TypeError, ValueError) as error:
             msg = "these are no counts"
@@ -235,15 +232,13 @@ class InstanceCounts:
             one.since(known.get((one.operation, one.arms)) or Counts(one.operation))
             for one in self.counts
         )
-        acts = {
-            layer: _added(acts, before.acts.get(layer, {})) for layer, acts in self.acts.items()
-        }
+        acts = {layer: grown(acts, before.acts.get(layer, {})) for layer, acts in self.acts.items()}
         return evolve(
             self,
             started=before.at,
             counts=counts,
             acts=acts,
-            troubles=_added(self.troubles, before.troubles),
+            troubles=grown(self.troubles, before.troubles),
             rebuilt=self.rebuilt - before.rebuilt,
         )
 
@@ -269,142 +264,29 @@ class InstanceCounts:
             ValueError: It is no such data.
         """
         try:
-            if not isinstance(data, Mapping):
-                raise TypeError
+            fields = mapping_of(data)
+            acts = mapping_of(fields.get("acts", {}))
             return cls(
-                str(data["instance"]),
-                str(data["machine"]),
-                str(data["build"]),
-                float(data["started"]),
-                float(data["at"]),
-                tuple(Counts.of_data(one) for one in data["counts"]),
-                {layer: _whole(acts) for layer, acts in _mapping(data.get("acts", {})).items()},
-                _whole(data.get("troubles", {})),
-                int(data.get("rebuilt", 0)),
+                str(fields["instance"]),
+                str(fields["machine"]),
+                str(fields["build"]),
+                float(fields["started"]),
+                float(fields["at"]),
+                tuple(Counts.of_data(one) for one in fields["counts"]),
+                {layer: _whole(done) for layer, done in acts.items()},
+                _whole(fields.get("troubles", {})),
+                int(fields.get("rebuilt", 0)),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = "these are no counts of an instance"
             raise ValueError(msg) from error
 
 
-class SubjectCounts(Struct, array_like=True):
-    """What was counted of one subject in one block of time.
-
-    Attributes:
-        calls: Calls that ended; one whose caller left counts only if it was slow by then.
-        hits: Those of them that were answered from memory at once.
-        errors: Those that ended in an error, without ``NotFound``.
-        slow: Those that took longer than the first threshold of the watch.
-        slowest: Those that took longer than its second threshold.
-        seconds: Seconds that their callers waited, added up.
-        requests: Requests to upstreams.
-        usd: US dollars, of the requests whose price is known.
-        audits: Answers that were checked by asking afresh.
-        wrong: Those of them that were wrong.
-        distance: How far numbers in checked answers were from fresh ones, relative, added up.
-    """
-
-    calls: int = 0
-    hits: int = 0
-    errors: int = 0
-    slow: int = 0
-    slowest: int = 0
-    seconds: float = 0.0
-    requests: float = 0.0
-    usd: float = 0.0
-    audits: int = 0
-    wrong: int = 0
-    distance: float = 0.0
-
-    def add(self, other: SubjectCounts) -> None:
-        """Count what *other* has counted, too."""
-        for name in self.__struct_fields__:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-
-Rows = Mapping[str, Mapping[str, SubjectCounts]]
-"""What was counted in a block, by arm (``treatment``, ``control`` or "") and subject."""
-
-
-@frozen
-class Block:
-    """What one instance has counted of the subjects of a flag in one block of time.
-
-    Attributes:
-        instance: The instance.
-        number: Which block: it began *number* times *seconds* after the epoch.
-        seconds: How long it is, in seconds.
-        rows: What was counted.
-        dropped: Calls of further subjects, of which there were too many to keep apart.
-    """
-
-    instance: str
-    number: int
-    seconds: float
-    rows: Rows
-    dropped: int = 0
-
-    def as_data(self) -> dict[str, object]:
-        """Return it as plain data, from which :meth:`of_data` makes it again."""
-        return {
-            "instance": self.instance,
-            "number": self.number,
-            "seconds": self.seconds,
-            "rows": msgpack.encode(self.rows),
-            "dropped": self.dropped,
-        }
-
-    @classmethod
-    def of_data(cls, data: object) -> Block:
-        """Return the block that *data* describes.
-
-        Raises:
-            ValueError: It is no such data.
-        """
-        try:
-            if not isinstance(data, Mapping):
-                raise TypeError
-            return cls(
-                str(data["instance"]),
-                int(data["number"]),
-                float(data["seconds"]),
-                msgpack.decode(data["rows"], type=dict[str, dict[str, SubjectCounts]]),
-                int(data["dropped"]),
-            )
-        except (KeyError, TypeError, ValueError, MsgspecError) as error:
-            msg = "this is no block of counts"
-            raise ValueError(msg) from error
-
-
 def _pairs(data: object) -> Iterable[tuple[object, object]]:
-    for one in _list(data):
-        flag, arm = _list(one)
+    for one in list_of(data):
+        flag, arm = list_of(one)
         yield flag, arm
 
 
-def _list(data: object) -> Sequence[object]:
-    if not isinstance(data, list | tuple):
-        raise TypeError
-    return data
-
-
-def _added(now: Mapping[str, N], before: Mapping[str, N]) -> dict[str, N]:
-    grown = {name: count - before.get(name, 0) for name, count in now.items()}
-    return {name: count for name, count in grown.items() if count > 0}
-
-
 def _whole(data: object) -> dict[str, int]:
-    return {name: int(count) for name, count in _by_name(data).items()}
-
-
-def _mapping(data: object) -> dict[str, object]:
-    if not isinstance(data, Mapping):
-        raise TypeError
-    return {str(key): value for key, value in data.items()}
-
-
-def _by_name(data: object) -> dict[str, float]:
-    found = _mapping(data)
-    if not all(isinstance(value, int | float) for value in found.values()):
-        raise TypeError
-    return found  # type: ignore[return-value]
+    return {name: int(count) for name, count in numbers_of(data).items()}

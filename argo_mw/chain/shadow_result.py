@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from attrs import define, field
 
 from argo_mw.base.histogram import Histogram
+from argo_mw.chain.plain_counts import mapping_of, numbers_of
 from argo_mw.model.events import Shadowed
 
 
@@ -78,12 +79,11 @@ class ShadowResult:
             ValueError: It is no such data.
         """
         try:
-            if not isinstance(data, Mapping):
-                raise TypeError
-            numbers = {name: data.get(name, 0) for name in (*_NUMBERS, "furthest")}
-            if not all(isinstance(number, int | float) for number in numbers.values()):
-                raise TypeError
-            return cls(**numbers, distances=Histogram.of_data(data["distances"]))
+            fields = mapping_of(data)
+            numbers: dict[str, Any] = numbers_of(
+                {name: fields.get(name, 0) for name in (*_NUMBERS, "furthest")}
+            )
+            return cls(**numbers, distances=Histogram.of_data(fields["distances"]))
         except (KeyError, TypeError) as error:
             msg = "this is no result of a layer in shadow"
             raise ValueError(msg) from error

@@ -11,8 +11,9 @@ from attrs import field, frozen, validators
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import StreamAborted
+from argo_mw.chain.blocks import Block, SubjectCounts
 from argo_mw.chain.cells import OTHER, ArmSubjects, Watched
-from argo_mw.chain.counts import Arms, Block, Counts, SubjectCounts
+from argo_mw.chain.counts import Arms, Counts
 from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.chain.tally import Served, Tally
 from argo_mw.flags.model import Unit

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from attrs import define, field
 
 from argo_mw.base.histogram import Histogram
+from argo_mw.chain.plain_counts import grown, list_of, mapping_of, numbers_of
 
 
 @define
@@ -69,13 +71,13 @@ class ModelCounts:
             ValueError: It is no such data.
         """
         try:
-            fields = _mapping(data)
+            fields = mapping_of(data)
             made = cls(
                 {
-                    str(error): Histogram.of_data(_list(one))
-                    for error, one in _mapping(fields["durations"]).items()
+                    error: Histogram.of_data(list_of(one))
+                    for error, one in mapping_of(fields["durations"]).items()
                 },
-                Histogram.of_data(_list(fields["first_chunks"])),
+                Histogram.of_data(list_of(fields["first_chunks"])),
                 **_numbers(fields, _OF_MODELS),
             )
         except (KeyError, TypeError) as error:
@@ -121,9 +123,8 @@ class UpstreamCounts:
 
     def since(self, before: UpstreamCounts) -> UpstreamCounts:
         """Return what was counted after *before*, an earlier state of these counts."""
-        ended = {status: n - before.ended.get(status, 0) for status, n in self.ended.items()}
         return UpstreamCounts(
-            {status: count for status, count in ended.items() if count > 0},
+            grown(self.ended, before.ended),
             self.latency.since(before.latency),
             max(0.0, self.usd - before.usd),
             max(0, self.unpriced - before.unpriced),
@@ -151,17 +152,17 @@ class UpstreamCounts:
             ValueError: It is no such data.
         """
         try:
-            fields = _mapping(data)
-            ended = _mapping(fields["ended"])
+            fields = mapping_of(data)
+            ended = mapping_of(fields["ended"])
             costs = _numbers(fields, ("usd", "unpriced"))
             made = cls(
-                {str(status): count for status, count in ended.items() if type(count) is int},
-                Histogram.of_data(_list(fields["latency"])),
+                {status: count for status, count in ended.items() if type(count) is int},
+                Histogram.of_data(list_of(fields["latency"])),
                 costs["usd"],
                 costs["unpriced"],
             )
-            for model, counts in _mapping(fields.get("models", {})).items():
-                made.models[str(model)] = ModelCounts.of_data(counts)
+            for model, counts in mapping_of(fields.get("models", {})).items():
+                made.models[model] = ModelCounts.of_data(counts)
         except (KeyError, TypeError) as error:
             msg = "these are no counts of an upstream"
             raise ValueError(msg) from error
@@ -178,20 +179,5 @@ _OF_MODELS = (
 )
 
 
-def _numbers(fields: Mapping[str, object], names: tuple[str, ...]) -> dict[str, int]:
-    numbers = {name: fields.get(name, 0) for name in names}
-    if not all(isinstance(number, int | float) for number in numbers.values()):
-        raise TypeError
-    return numbers  # type: ignore[return-value]
-
-
-def _mapping(data: object) -> Mapping[str, object]:
-    if not isinstance(data, Mapping):
-        raise TypeError
-    return data
-
-
-def _list(data: object) -> list[object]:
-    if not isinstance(data, list | tuple):
-        raise TypeError
-    return list(data)
+def _numbers(fields: Mapping[str, object], names: Iterable[str]) -> dict[str, Any]:
+    return numbers_of({name: fields.get(name, 0) for name in names})
