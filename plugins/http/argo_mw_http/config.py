@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from attrs import Attribute, field, frozen, validators
 
-from argo_mw.plugin import Duration, Scope, Secret, Shown, suggest
+from argo_mw.plugin import Duration, Scope, Secret, Shown, is_loopback, suggest
+from argo_mw_http.credentials import is_credential
 from argo_mw_http.patterns import PathPattern
 from argo_mw_http.routes import Place, Routes, place_of
 
@@ -49,15 +51,16 @@ class Route:
         query: The parameters of the query that decide the answer; by default all.
         headers: The headers that decide the answer; by default all that are not known to leave
             answers alone, such as those for tracing.
-        credentials: The headers and parameters of the query that say who asks: a digest of them is
-            part of the key. By default those that are known for it. An empty list says that the
-            answer is the same whoever asks.
+        credentials: The headers and parameters of the query that are credentials: a digest of them
+            is part of the key. By default all that are called like one. An empty list says that
+            the answer is the same for every credential.
         data_type: What kind of data answers are, such as ``market_data``.
         scope: Whether tenants share answers: ``tenant`` or ``public``.
-        status: The statuses of answers. Other responses go to those who wait for them, and are not
-            kept.
-        errors: JSON pointers, such as ``/error``: where a body has something there other than
-            null, false, 0 or nothing, it is an error, whatever its status.
+        status: The statuses of answers. A response with another goes to the callers that wait for
+            it, and is not kept.
+        errors: JSON pointers, such as ``/error``, at which an answer's body has nothing, or null,
+            false, 0, or what is empty. A body with anything else there is an error, whatever its
+            status.
         price: US dollars that a request costs.
         ttl: How long an answer is fresh, in seconds or as ``"2m"``; by default what layers decide.
         grace: How long after that an answer may be served when nothing newer can be had; by default
@@ -111,6 +114,12 @@ class Route:
         if self.subject in _RESERVED:
             msg = f"subject is {self.subject!r}, a word that has another meaning here"
             raise ValueError(msg)
+        if self.subject and is_credential(self.subject, self.credentials):
+            msg = (
+                f"subject is {self.subject!r}, which may be a credential, and a subject is shown; "
+                "where it is none, name those that are: credentials = [...]"
+            )
+            raise ValueError(msg)
         if any(not pointer.startswith("/") for pointer in self.errors):
             msg = f"errors are {list(self.errors)}; a JSON pointer begins with a slash: '/error'"
             raise ValueError(msg)
@@ -161,6 +170,27 @@ class ApiTable:
     url: Shown = ""
     headers: Mapping[str, Secret] = field(factory=dict)
     query: Mapping[str, Secret] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        """Check that what is put into requests reaches the service, and is encrypted on its way.
+
+        Raises:
+            ValueError: It does not, or is not.
+        """
+        if not self.url:
+            return
+        parts = urlsplit(self.url)
+        beside = parts.query or parts.fragment or "@" in parts.netloc
+        if parts.scheme not in ("https", "http") or not parts.hostname or beside:
+            msg = f"url is {self.url!r}; write it as https://api.example.com/v2"
+            raise ValueError(msg)
+        has_secrets = bool(self.headers or self.query)
+        if has_secrets and parts.scheme == "http" and not is_loopback(parts.hostname):
+            msg = (
+                f"url {self.url!r} would send its headers and query in the clear; use https://, "
+                "or http:// to this machine"
+            )
+            raise ValueError(msg)
 
 
 @frozen

@@ -28,7 +28,7 @@ from argo_mw.plugin import (
 from argo_mw_http.answers import HOP_BY_HOP, Headers, HttpAnswer
 from argo_mw_http.config import ApiTable, HttpConfig, Route
 from argo_mw_http.exchange import NOT_READ, Arrived, Asked, Served, exchange, why_alone
-from argo_mw_http.identity import HttpRequest
+from argo_mw_http.identity import PORTS, HttpRequest, parameters_in
 from argo_mw_http.routes import Match
 
 if TYPE_CHECKING:
@@ -39,11 +39,10 @@ UNROUTED: Final = "http_unrouted"
 
 _MAX_REQUEST: Final = 1 << 20
 _NOT_PASSED_ON: Final = HOP_BY_HOP | {"content-length", "expect", "host"}
-_PORTS: Final = {"http": 80, "https": 443}
 
 Spending = Literal["none", "limited", "open"]
 Changed = Callable[[HttpRequest, Match[Route]], Awaitable[None]]
-"""Is told of each request that was answered, for what it may have changed."""
+"""Puts out of date what a request may have changed, whatever came of it."""
 
 
 @frozen
@@ -75,7 +74,7 @@ class Endpoints:
         config: The routes and services.
         context: The application's context.
         relay: Sends requests.
-        changed: Is told of each request that was answered.
+        changed: Puts out of date what a request may have changed.
     """
 
     def __init__(
@@ -143,15 +142,13 @@ def request_to(url: str, api: ApiTable, asked: WebRequest) -> HttpRequest:
         if name not in _NOT_PASSED_ON and name not in own
     ]
     added = [f"{quote(name)}={quote(one.reveal(), safe='')}" for name, one in api.query.items()]
-    given = [
-        raw for raw in asked.query.split("&") if raw and raw.partition("=")[0] not in api.query
-    ]
+    given = [raw for name, raw in parameters_in(asked.query) if name not in api.query]
     scheme = base.scheme or "https"
     return HttpRequest(
         asked.method,
         scheme,
         (base.hostname or "").lower(),
-        base.port or _PORTS.get(scheme, 0),
+        base.port or PORTS.get(scheme, 0),
         f"{base.path.rstrip('/')}/{asked.rest}",
         "&".join([*given, *added]),
         headers=(*headers, *own.items()),

@@ -144,7 +144,7 @@ async def exchange(
         asked: The request.
         send: Sends it, with further headers, and returns what comes.
         drop: Lets go of a response that its caller waits for no longer.
-        told: Is told what the chain says of the response, where it says something.
+        told: Takes what the chain says of the response, where it says something.
 
     Raises:
         DeadlineExceeded: The caller's patience, or a limit of the configuration, has ended.
@@ -235,7 +235,7 @@ class _Attempt(Generic[R]):
     Attributes:
         sent: Whether it was sent.
         error: What sending it raised.
-        arrived: What it brought, until somebody has that.
+        arrived: What it brought, until it is taken or let go of.
     """
 
     def __init__(

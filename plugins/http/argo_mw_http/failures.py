@@ -21,7 +21,7 @@ class HttpFailed(UpstreamError):
     """A service responded with a failure, which the client that asked is given.
 
     Attributes:
-        response: The response, for all who wait for it; ``None`` where it is its sender's alone.
+        response: The response, for all callers that wait; ``None`` where it is its sender's alone.
     """
 
     response: HttpAnswer | None = None
@@ -74,7 +74,7 @@ def never_sent(error: BaseException) -> bool:
 
 
 def ran_out_of_time(error: BaseException) -> bool:
-    """Return whether *error* means that the one who asked waits no longer."""
+    """Return whether *error* means that the caller waits no longer."""
     return any(
         isinstance(one, (TimeoutError, asyncio.CancelledError)) or _LATE in _kinds(one)
         for one in _with_causes(error)

@@ -1,14 +1,13 @@
 """Identity: what of a request decides its answer, as a digest.
 
 Whatever is not known to leave answers alone divides requests: a header too many costs a request,
-one too few gives a client the answer of another. A route may name what decides; what says who asks
-divides all the same, unless the route names that too. Everything is a digest, since any part of a
+one too few gives a client the answer of another. A route may name what decides; credentials
+divide all the same, unless the route names those too. Everything is a digest, since any part of a
 request may be a secret: a path, a parameter, a header.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Set
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -17,7 +16,10 @@ from attrs import field, frozen
 
 from argo_mw_http.answers import BALANCERS, Headers, digest_of
 from argo_mw_http.config import Route
+from argo_mw_http.credentials import is_credential, is_set_aside
 
+PORTS: Final = {"http": 80, "https": 443}
+"""The ports of schemes, where a URL names none."""
 _INDIFFERENT: Final = frozenset(
     [
         "b3",
@@ -26,7 +28,6 @@ _INDIFFERENT: Final = frozenset(
         "connection",
         "content-length",
         "date",
-        "host",
         "http-referer",
         "idempotency-key",
         "keep-alive",
@@ -56,20 +57,10 @@ _INDIFFERENT_PREFIXES: Final = (
 )
 """Headers for tracing, counting and carrying, from which answers seldom follow; where they do, the
 answer says so in its Vary."""
-_ALWAYS: Final = frozenset(["accept-encoding"])
-"""Headers that decide whatever a route says, since bodies are kept compressed as they came."""
+_ALWAYS: Final = frozenset(["accept-encoding", "host"])
+"""Headers that decide whatever a route says: bodies are kept compressed as they came, and several
+hosts may have one address."""
 _OF_A_BODY: Final = "content-type"
-_CREDENTIAL: Final = re.compile(
-    r"api[-_]?key|access[-_]?key|secret|token|signature|passw|authori[sz]|credential|session|cookie"
-    r"|(?:^|[-_])(?:auth|key|sig|sign|pwd|jwt)(?:$|[-_])"
-)
-"""Names of headers and parameters that say who asks."""
-_SURELY: Final = re.compile(
-    r"^(?:proxy-)?authorization$|^cookie$|api[-_]?key|access[-_]?key|secret|(?:auth|access)[-_]?token"
-)
-"""Those of them that are never anything else, such as the mark of a page."""
-_MAX_NAME: Final = 200
-"""Characters of a name that are looked at; a longer one says who asks, for all that is known."""
 
 
 @frozen
@@ -101,14 +92,23 @@ class HttpRequest:
     @property
     def address(self) -> str:
         """Its scheme, host and port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{self._host}:{self.port}"
+
+    @property
+    def own_host(self) -> str:
+        """What its header Host says, unless a client gives it another."""
+        is_default = self.port == PORTS.get(self.scheme)
+        return self._host if is_default else f"{self._host}:{self.port}"
+
+    @property
+    def _host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def identity_of(route: Route, request: HttpRequest) -> str:
     """Return a digest of all of *request* that decides its answer, by its *route*."""
     query = sorted(_deciding_query(route, request.query), key=lambda one: one[0])
-    headers = sorted(_deciding_headers(route, request))
+    headers = sorted(_deciding_headers(route, request), key=lambda one: one[0])
     user = "" if route.credentials == () else request.user
     parts: list[str | bytes] = [request.path, user, f"{len(query)}"]
     parts += [raw for _, raw in query]
@@ -116,9 +116,17 @@ def identity_of(route: Route, request: HttpRequest) -> str:
     return digest_of([*parts, request.body])
 
 
+def parameters_in(query: str) -> Iterator[tuple[str, str]]:
+    """Yield the names, decoded, and the whole text of the parameters of a *query*."""
+    for raw in query.split("&"):
+        if raw:
+            name = raw.partition("=")[0].replace("+", " ")
+            yield unquote_to_bytes(name).decode("utf-8", "surrogateescape"), raw
+
+
 def parameter_of(query: str, name: str) -> str | None:
     """Return the first value of the parameter *name* in a *query*, or ``None`` without one."""
-    for own, raw in _parameters(query):
+    for own, raw in parameters_in(query):
         if own == name:
             value = raw.partition("=")[2].replace("+", " ")
             return unquote_to_bytes(value).decode("utf-8", "replace")
@@ -127,25 +135,20 @@ def parameter_of(query: str, name: str) -> str | None:
 
 def shown_parts(route: Route, parts: Mapping[str, str]) -> dict[str, str]:
     """Return the named *parts* of a path that are no secret, for the parameters of a call."""
-    return {name: value for name, value in parts.items() if not _says_who_asks(route, name)}
+    return {
+        name: value for name, value in parts.items() if not is_credential(name, route.credentials)
+    }
 
 
 def _deciding_query(route: Route, query: str) -> Iterator[tuple[str, str]]:
     """Yield the names and the whole text of the parameters that decide."""
-    for name, raw in _parameters(query):
+    for name, raw in parameters_in(query):
         if route.query is None:
-            decides = not _is_set_aside(route, name)
+            decides = not is_set_aside(name, route.credentials)
         else:
-            decides = name in route.query or _says_who_asks(route, name)
+            decides = name in route.query or is_credential(name, route.credentials)
         if decides:
             yield name, raw
-
-
-def _parameters(query: str) -> Iterator[tuple[str, str]]:
-    for raw in query.split("&"):
-        if raw:
-            name = raw.partition("=")[0].replace("+", " ")
-            yield unquote_to_bytes(name).decode("utf-8", "surrogateescape"), raw
 
 
 def _deciding_headers(route: Route, request: HttpRequest) -> Iterator[tuple[str, str]]:
@@ -154,30 +157,19 @@ def _deciding_headers(route: Route, request: HttpRequest) -> Iterator[tuple[str,
         name = given.lower()
         if not _decides(route, named, name, has_body=bool(request.body)):
             continue
-        for one in value.split(";") if name == "cookie" else (value,):
-            if name != "cookie" or not one.strip().lower().startswith(BALANCERS):
-                yield name, one.strip()
+        if name == "cookie":
+            cookies = sorted(one.strip() for one in value.split(";"))
+            yield from ((name, one) for one in cookies if not one.lower().startswith(BALANCERS))
+        elif name != "host" or value.strip().lower() != request.own_host:
+            yield name, value.strip()
 
 
 def _decides(route: Route, named: Set[str] | None, name: str, *, has_body: bool) -> bool:
-    if name in _ALWAYS or _says_who_asks(route, name):
+    if name in _ALWAYS or is_credential(name, route.credentials):
         return True
     if name == _OF_A_BODY:
         return has_body
     if named is not None:
         return name in named
     indifferent = name in _INDIFFERENT or name.startswith(_INDIFFERENT_PREFIXES)
-    return not indifferent and not _is_set_aside(route, name)
-
-
-def _says_who_asks(route: Route, name: str) -> bool:
-    if route.credentials is not None:
-        return any(name in (one, one.lower()) for one in route.credentials)
-    return len(name) > _MAX_NAME or _CREDENTIAL.search(name.lower()) is not None
-
-
-def _is_set_aside(route: Route, name: str) -> bool:
-    """Return whether *name* is surely a credential, of a route that says itself which decide."""
-    if route.credentials is None or _says_who_asks(route, name):
-        return False
-    return len(name) <= _MAX_NAME and _SURELY.search(name.lower()) is not None
+    return not indifferent and not is_set_aside(name, route.credentials)

@@ -56,7 +56,7 @@ def _operation_of(route: Route) -> AnyOperation:
     return evolve(
         declare(_response),
         signature=inspect.Signature(parameters),
-        subject=route.subject if route.subject in names else "",
+        subject=route.subject,
         doc=f"{route.method} {route.host}{route.path}",
     )
 

@@ -74,7 +74,8 @@ class PathPattern:
 
         Args:
             path: A path as it is sent, percent-encoded. Of an encoded slash a part may hold more
-                than one; steps such as ``..`` and bytes that are no text match nothing.
+                than one; steps such as ``..``, between encoded slashes too, and bytes that are no
+                text match nothing.
         """
         if len(path) > MAX_PATH or not path.startswith("/"):
             return None
@@ -85,14 +86,14 @@ class PathPattern:
         decoded = [_decoded(text) for text in texts]
         found: dict[str, str] = {}
         for segment, text in zip(self._segments, decoded, strict=False):
-            value = None if text is None or text in _RELATIVE else segment.match(text)
+            value = None if text is None or _is_relative(text) else segment.match(text)
             if value is None:
                 return None
             if segment.name:
                 found[_plain(segment.name)] = value
         if self._takes_rest:
             rest = [text for text in decoded[here - 1 :] if text is not None]
-            if len(rest) < len(decoded) - here + 1 or any(text in _RELATIVE for text in rest):
+            if len(rest) < len(decoded) - here + 1 or any(_is_relative(text) for text in rest):
                 return None
             found[self.names[-1]] = "/".join(rest)
         return found
@@ -116,6 +117,14 @@ def _segment(text: str, path: str) -> _Segment:
         msg = f"the path {path!r} has a part for several segments that shares its segment"
         raise ValueError(msg)
     return _Segment(before, name, after)
+
+
+def _is_relative(text: str) -> bool:
+    """Return whether some service may take a step of *text*, decoded, for one such as ``..``."""
+    if "." not in text:
+        return False
+    steps = text.replace("\\", "/").split("/")
+    return any(step.partition(";")[0] in _RELATIVE for step in steps)
 
 
 def _plain(name: str) -> str:

@@ -100,12 +100,23 @@ async def test_a_key_may_belong_into_the_query(open_argo: OpenArgo, plugin: Http
     assert "https" == service.asked[0].url.scheme
 
 
+async def test_what_the_configuration_puts_into_a_query_is_there_once(
+    open_argo: OpenArgo, plugin: HttpPlugin
+) -> None:
+    service = Service()
+    served_by(plugin, service)
+    async with open_argo(apis={"example": {"query": {"api key": SECRET}}}) as argo:
+        await ask(argo, web(query="%61pi+key=a&api%20key=b&&limit=5"))
+    assert f"limit=5&api%20key={SECRET}" == service.asked[0].url.query.decode()
+
+
 @pytest.mark.parametrize(
     ("method", "rest"),
     [
         ("GET", "v2/account"),
         ("POST", "v2/stocks/AAPL/bars"),
         ("GET", "v2/stocks/../x/bars"),
+        ("GET", "v2/stocks/..%2F..%2Faccount/bars"),
         ("GET", ""),
     ],
 )
@@ -215,3 +226,27 @@ def test_this_machine_is_asked_in_the_clear_and_others_are_not() -> None:
 def test_a_service_without_a_route_is_an_error() -> None:
     with pytest.raises(ConfigError, match="did you mean 'example'"):
         structure({"routes": [BARS], "apis": {"exmaple": {}}}, HttpConfig, where="argo.toml")
+
+
+@pytest.mark.parametrize(
+    ("api", "message"),
+    [
+        ({"url": "http://x.example", "headers": {"X-API-Key": SECRET}}, "in the clear"),
+        ({"url": "http://x.example", "query": {"apikey": SECRET}}, "in the clear"),
+        ({"url": "x.example"}, "write it as https://"),
+        ({"url": "https://me:pass@x.example"}, "write it as https://"),
+        ({"url": "https://x.example?a=b"}, "write it as https://"),
+        ({"url": "https://x.example", "headers": {"X-API-Key": SECRET}}, ""),
+        ({"url": "http://127.0.0.1:81", "headers": {"X-API-Key": SECRET}}, ""),
+        ({"url": "http://[::1]:81", "headers": {"X-API-Key": SECRET}}, ""),
+        ({"url": "http://x.example"}, ""),
+    ],
+)
+def test_keys_of_services_travel_encrypted(api: dict[str, object], message: str) -> None:
+    tables = {"routes": [BARS], "apis": {"example": api}}
+    if not message:
+        assert structure(tables, HttpConfig, where="argo.toml").apis
+        return
+    with pytest.raises(ConfigError, match=message) as caught:
+        structure(tables, HttpConfig, where="argo.toml")
+    assert SECRET not in str(caught.value)

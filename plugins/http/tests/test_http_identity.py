@@ -54,7 +54,7 @@ def decided_by(request: HttpRequest) -> Any:
         request.path,
         request.user,
         [part for _, _, part in query],
-        sorted(names),
+        sorted(names, key=lambda one: one[0]),
         request.body,
     )
 
@@ -95,6 +95,8 @@ def test_the_order_of_headers_and_parameters_of_different_names_is_no_matter(
         {"headers": (*REQUEST.headers, ("Accept-Encoding", "gzip"))},
         {"headers": (*REQUEST.headers, ("Cookie", "session=1"))},
         {"headers": (*REQUEST.headers, ("X-Market", "eu"))},
+        {"headers": (*REQUEST.headers, ("Host", "other.example.com"))},
+        {"headers": (*REQUEST.headers, ("Host", "api.example.com:8443"))},
     ],
 )
 def test_what_may_decide_divides(change: dict[str, Any]) -> None:
@@ -108,6 +110,7 @@ def test_what_may_decide_divides(change: dict[str, Any]) -> None:
         {"headers": (*REQUEST.headers, ("User-Agent", "x"), ("traceparent", "00-1"))},
         {"headers": (*REQUEST.headers, ("Cookie", "__cf_bm=1; AWSALB=2"))},
         {"headers": (*REQUEST.headers, ("X-Request-ID", "7"))},
+        {"headers": (*REQUEST.headers, ("Host", "api.example.com"))},
         {"headers": (*REQUEST.headers, ("Cache-Control", "no-cache"))},
         {"headers": tuple((name.lower(), value) for name, value in REQUEST.headers)},
     ],
@@ -138,6 +141,21 @@ def test_what_says_who_asks_divides_though_a_route_names_other_things(
 ) -> None:
     route = evolve(ROUTE, query=("timeframe",), headers=())
     assert not same(REQUEST, evolve(REQUEST, **change), route)
+
+
+def test_a_host_of_its_own_divides_whatever_a_route_says() -> None:
+    route = evolve(ROUTE, query=(), headers=(), credentials=())
+    hosts = ("Host", "a.example"), ("Host", "b.example")
+    one, other = (evolve(REQUEST, headers=(*REQUEST.headers, host)) for host in hosts)
+    assert not same(one, other, route)
+    assert not same(one, REQUEST, route)
+
+
+def test_the_order_of_headers_of_one_name_divides_but_that_of_cookies_does_not() -> None:
+    one, other = ("X-Forwarded-For", "a"), ("X-Forwarded-For", "b")
+    assert not same(evolve(REQUEST, headers=(one, other)), evolve(REQUEST, headers=(other, one)))
+    cookies = [evolve(REQUEST, headers=(("cookie", said),)) for said in ("a=1; b=2", "b=2; a=1")]
+    assert same(*cookies)
 
 
 def test_a_route_may_name_the_credential_so_that_signatures_do_not_divide() -> None:

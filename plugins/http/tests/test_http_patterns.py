@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from urllib.parse import quote
 
@@ -33,6 +34,10 @@ def routes(*tables: dict[str, object]) -> HttpConfig:
         ("/v2/stocks/{symbol}/bars", "/v2/stocks/AAPL/bars/latest", None),
         ("/v2/stocks/{symbol}/bars", "/v2/stocks/../bars", None),
         ("/v2/stocks/{symbol}/bars", "/v2/stocks/%2e%2E/bars", None),
+        ("/v2/stocks/{symbol}/bars", "/v2/stocks/..%2F..%2Faccount/bars", None),
+        ("/v2/stocks/{symbol}/bars", "/v2/stocks/A%5c%2e%2e%5cB/bars", None),
+        ("/v2/stocks/{symbol}/bars", "/v2/stocks/..;a=b/bars", None),
+        ("/v2/stocks/{symbol}/bars", "/v2/stocks/BRK..B%2F.C/bars", {"symbol": "BRK..B/.C"}),
         ("/v2/stocks/{symbol}/bars", "/v2/stocks/%FF/bars", None),
         ("/v2/stocks/{symbol}/bars", "/V2/stocks/AAPL/bars", None),
         ("/{symbol}.json", "/AAPL.json", {"symbol": "AAPL"}),
@@ -43,6 +48,7 @@ def routes(*tables: dict[str, object]) -> HttpConfig:
         ("/files/{rest:path}", "/files/a/b%20c", {"rest": "a/b c"}),
         ("/files/{rest:path}", "/files", None),
         ("/files/{rest:path}", "/files/a/../b", None),
+        ("/files/{rest:path}", "/files/a/b%2F../c", None),
         ("/{a}/{b}", "/x/y", {"a": "x", "b": "y"}),
     ],
 )
@@ -59,7 +65,7 @@ def test_what_was_put_into_a_path_is_found_in_it(texts: list[str], data: st.Data
     fixed = [quote(text, safe="") for text in texts]
     pattern = "/" + "/".join(f"{{p{at}}}" if at in named else text for at, text in enumerate(texts))
     path = "/" + "/".join(fixed)
-    relative = any(text in (".", "..") for text in texts)
+    relative = any(re.search(r"(^|[/\\])\.\.?($|[/\\;])", text) for text in texts)
     expected = None if relative else {f"p{at}": texts[at] for at in sorted(named)}
     assert expected == PathPattern(pattern).match(path)
 
@@ -103,6 +109,8 @@ def test_matching_takes_time_by_the_length_of_a_path_alone() -> None:
         ({"path": "/{a}", "host": "https://x.example"}, "without scheme and path"),
         ({"path": "/{a}", "host": "x.example:http"}, "without scheme and path"),
         ({"path": "/{a}", "subject": "b", "query": ["c"]}, "neither a part of the path"),
+        ({"path": "/{token}", "subject": "token"}, "a subject is shown"),
+        ({"path": "/a", "subject": "apikey"}, "a subject is shown"),
         ({"path": "/a", "errors": ["error"]}, "begins with a slash"),
         ({"path": "/a", "status": [20]}, "name statuses such as 200"),
         ({"path": "/a", "name": "a b"}, "write letters"),
@@ -115,6 +123,12 @@ def test_a_route_that_cannot_be_says_why(table: dict[str, object], message: str)
     with pytest.raises(ConfigError) as caught:
         routes({"host": "x.example", **table})
     assert message in str(caught.value)
+
+
+def test_a_subject_that_looks_like_a_credential_is_one_unless_the_route_says_which_are() -> None:
+    table = {"host": "x.example", "path": "/{token}", "subject": "token"}
+    (route,) = routes({**table, "credentials": ["X-API-Key"]}).routes
+    assert "token" == route.subject
 
 
 def test_a_route_that_is_never_reached_is_an_error() -> None:
