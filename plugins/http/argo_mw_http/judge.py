@@ -16,6 +16,8 @@ _MANY_BYTES: Final = 64 * 1024
 _MAX_DECODED: Final = 64 * 1024 * 1024
 """Bytes of a body, decompressed, in which errors are looked for."""
 _CHUNK: Final = 64 * 1024
+_STEP: Final = 4096
+"""Bytes that are decompressed at once: what is behind the end of a part is copied for each part."""
 _ESCAPES: Final = (("~1", "/"), ("~0", "~"))
 _MAX_DIGITS: Final = 9
 
@@ -93,15 +95,18 @@ def _undeflate(body: bytes) -> bytes:
 
 
 def _inflate(body: bytes, frame: int) -> bytes:
-    whole = bytearray()
-    while body:
-        one = zlib.decompressobj(frame)
-        whole += one.decompress(body, _MAX_DECODED - len(whole) + 1)
-        _check(len(whole))
-        if not one.eof:
-            msg = "is damaged (cut off)"
-            raise Unreadable(msg)
-        body = one.unused_data
+    whole, one = bytearray(), zlib.decompressobj(frame)
+    for begin in range(0, len(body), _STEP):
+        piece = body[begin : begin + _STEP]
+        while piece:
+            if one.eof:
+                one = zlib.decompressobj(frame)
+            whole += one.decompress(piece, _MAX_DECODED - len(whole) + 1)
+            _check(len(whole))
+            piece = one.unused_data
+    if body and not one.eof:
+        msg = "is damaged (cut off)"
+        raise Unreadable(msg)
     return bytes(whole)
 
 

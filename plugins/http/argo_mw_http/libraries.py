@@ -21,12 +21,11 @@ from argo_mw.plugin import (
 )
 from argo_mw_http.answers import Headers, HttpAnswer, NotShared, answer_of, why_private
 from argo_mw_http.exchange import Arrived, Served
-from argo_mw_http.identity import HttpRequest
+from argo_mw_http.identity import PORTS, HttpRequest
 
 MAX_REQUEST: Final = 1 << 20
 """Bytes of a request's body at most that are part of a key; a larger one is sent alone."""
 
-_PORTS: Final = {"http": 80, "https": 443}
 _LIVE: Final = (
     "application/grpc",
     "application/jsonl",
@@ -35,7 +34,7 @@ _LIVE: Final = (
     "multipart/x-mixed-replace",
     "text/event-stream",
 )
-"""Kinds of content that come for as long as somebody listens."""
+"""Kinds of content that come for as long as a client listens."""
 _SWITCHED: Final = 101
 _NO_BODY: Final = (204, 304)
 
@@ -64,7 +63,7 @@ class Library:
             request.method.upper(),
             url.scheme,
             url.raw_host.decode("latin-1").lower(),
-            url.port or _PORTS.get(url.scheme, 0),
+            url.port or PORTS.get(url.scheme, 0),
             path.decode("latin-1"),
             query.decode("latin-1"),
             url.userinfo.decode("latin-1"),
@@ -73,7 +72,7 @@ class Library:
         )
 
     def length_of(self, request: Any) -> int | None:
-        """Return how many bytes the body of *request* has, or ``None`` where nobody knows."""
+        """Return how many bytes the body of *request* has, or ``None`` where it does not say."""
         said = request.headers.get("content-length", "0")
         if "transfer-encoding" in request.headers or not said.isdigit():
             return None
@@ -110,7 +109,7 @@ class Library:
         if why:
             return Arrived(NotShared(why, response.status_code), response)
         if response.is_stream_consumed or response.is_closed:
-            return self._was_read(request, response)
+            return self._was_read(request, response, limit)
         pieces, whole, turns = aiter(response.stream), bytearray(), Turns()
         try:
             async for piece in pieces:
@@ -136,7 +135,7 @@ class Library:
         if why:
             return Arrived(NotShared(why, response.status_code), response)
         if response.is_stream_consumed or response.is_closed:
-            return self._was_read(request, response)
+            return self._was_read(request, response, limit)
         pieces, whole = iter(response.stream), bytearray()
         try:
             for piece in pieces:
@@ -196,12 +195,14 @@ class Library:
         response.stream = self._body(body)
         return Arrived(_answer(request, response, _plain(response.headers), body), response)
 
-    def _was_read(self, request: Any, response: Any) -> Arrived[Any]:
+    def _was_read(self, request: Any, response: Any, limit: int) -> Arrived[Any]:
         """Return what *response* brings, whose body another transport has read, decompressed."""
         try:
             body: bytes = response.content
         except self._module.StreamError:
             return Arrived(NotShared("its body is gone", response.status_code), response)
+        if len(body) > limit:
+            return Arrived(NotShared(_too_large(limit), response.status_code), response)
         headers = _plain(response.headers)
         headers = [one for one in headers if one[0].lower() != "content-encoding"]
         return Arrived(_answer(request, response, headers, body), response)
@@ -209,7 +210,7 @@ class Library:
     def _goes_on(self, response: Any, begun: bytes, pieces: Any, limit: int) -> Arrived[Any]:
         """Return what a body brings that is too large to share: its caller reads on in it."""
         response.stream = self._body(begun, pieces, response.stream)
-        return Arrived(NotShared(f"it has more than {limit} bytes", response.status_code), response)
+        return Arrived(NotShared(_too_large(limit), response.status_code), response)
 
     def _broke_off(self, response: Any, begun: bytes, error: Exception) -> Arrived[Any]:
         """Return what a body brings that broke off: its caller reads as far as it came."""
@@ -272,8 +273,12 @@ def _why_not_shared(response: Any, limit: int) -> str:
         return f"it is a live stream ({kind})"
     said = response.headers.get("content-length", "")
     if said.isascii() and said.isdigit() and int(said[:18]) > limit:
-        return f"it has more than {limit} bytes"
+        return _too_large(limit)
     return why_private(_plain(response.headers)) or ""
+
+
+def _too_large(limit: int) -> str:
+    return f"it has more than {limit} bytes"
 
 
 def _answer(request: Any, response: Any, headers: Headers, body: bytes) -> HttpAnswer:

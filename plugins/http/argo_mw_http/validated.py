@@ -12,7 +12,7 @@ from argo_mw.store import Freshness, TagSnapshot
 from argo_mw_http.answers import HttpAnswer
 
 _OVERHEAD: Final = 512
-"""Bytes of an entry beside its body, about."""
+"""Bytes of an entry beside its body and headers, about."""
 _STILL_VALID: Final = (Freshness.FRESH, Freshness.STALE)
 
 
@@ -29,7 +29,7 @@ class Validated:
     """The last answers with a validator, by the keys of their calls.
 
     Caches keep answers while they are fresh; these are needed afterwards. An answer that was
-    invalidated meanwhile is not confirmed by anybody.
+    invalidated meanwhile is never asked about.
 
     Args:
         context: The application's context.
@@ -64,7 +64,8 @@ class Validated:
     def keep(self, call: Call, answer: HttpAnswer, versions: TagSnapshot) -> None:
         """Keep *answer*, the last one to *call*, where it has a validator."""
         self.forget(call)
-        size = len(answer.body) + _OVERHEAD
+        headers = sum(len(name) + len(value) for name, value in answer.headers)
+        size = len(answer.body) + headers + _OVERHEAD
         if not answer.validators or size > self._max_bytes:
             return
         self._entries[call.key] = _Entry(answer, versions, size)

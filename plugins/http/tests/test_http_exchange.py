@@ -11,7 +11,14 @@ import pytest
 
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo
-from argo_mw.plugin import AttemptEnded, CallEnded, RequestSettled, plugin_of
+from argo_mw.plugin import (
+    AttemptEnded,
+    CallEnded,
+    RequestSettled,
+    UpstreamError,
+    context_of,
+    plugin_of,
+)
 from argo_mw.testing import FakeClock, capture_events, settle
 from argo_mw_adaptive_ttl import AdaptiveTtlPlugin
 from argo_mw_http import HttpPlugin, transport
@@ -19,6 +26,7 @@ from argo_mw_http import HttpPlugin, transport
 from .conftest import BARS, LAYERS, URL, OpenArgo, Pieces, Service, whole
 
 RFC = {**BARS, "cache_control": True}
+ZIPPED = {"content-encoding": "gzip"}
 POST = {**BARS, "method": "POST", "path": "/orders", "name": "orders", "subject": ""}
 
 
@@ -245,6 +253,20 @@ async def test_a_search_by_post_is_shared_where_the_route_says_that_it_is_safe(
     assert 4 == service.times
 
 
+@pytest.mark.parametrize("route", [BARS, {**POST, "path": BARS["path"]}])
+async def test_no_request_is_sent_but_by_its_client(
+    open_argo: OpenArgo, route: dict[str, Any]
+) -> None:
+    service = Service()
+    async with open_argo(route) as argo, client(argo, service) as http:
+        events = capture_events(argo)
+        await http.request(route.get("method", "GET"), URL)
+        (ended,) = events.of(CallEnded)
+        with pytest.raises(UpstreamError, match="only asked by clients of HTTP"):
+            await context_of(argo).ask_afresh(ended.call)
+    assert 1 == service.times
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -450,6 +472,22 @@ async def test_a_body_that_is_too_large_goes_on_to_its_own_caller(open_argo: Ope
     assert all(body.closed for body in service.bodies)
 
 
+async def test_a_body_that_is_too_large_is_not_shared_though_another_transport_has_read_it(
+    open_argo: OpenArgo,
+) -> None:
+    asked: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(200, content=gzip.compress(b"x" * 2000), headers=ZIPPED)
+
+    inner = httpx2.MockTransport(answer)
+    async with open_argo(max_bytes=1000) as argo:
+        async with httpx2.AsyncClient(transport=transport(argo, inner=inner)) as http:
+            assert [2000, 2000] == [len((await http.get(URL)).content) for _ in range(2)]
+    assert 2 == len(asked)
+
+
 async def test_a_stream_is_its_callers_while_it_goes_on(open_argo: OpenArgo) -> None:
     forever = asyncio.Event()
     service = Service(
@@ -586,6 +624,20 @@ async def test_what_is_remembered_for_conditions_is_bounded(open_argo: OpenArgo)
             for url in (urls[4], urls[0]):
                 await http.get(url)
     assert [True, False] == ["if-none-match" in request.headers for request in service.asked[5:]]
+
+
+async def test_headers_of_what_is_remembered_count_too(open_argo: OpenArgo) -> None:
+    clock = FakeClock()
+    service = Service(lambda _: whole(headers={"etag": '"v"', "x-long": "x" * 6000}))
+    async with open_argo({**BARS, "ttl": 60}, clock=clock, max_validated_bytes=10_000) as argo:
+        async with client(argo, service) as http:
+            urls = [URL, URL.replace("AAPL", "MSFT")]
+            for url in urls:
+                await http.get(url)
+            await clock.advance(61)
+            for url in reversed(urls):
+                await http.get(url)
+    assert [True, False] == ["if-none-match" in request.headers for request in service.asked[2:]]
 
 
 # -- RFC 9111 ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import zlib
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from argo_mw_http import HttpAnswer
 from argo_mw_http.freshness import Life, directives_of, life_of
-from argo_mw_http.judge import Unreadable, at, error_in
+from argo_mw_http.judge import Unreadable, _decompressed, at, error_in
 
 NOW = 1_700_000_000.0
 DATE = "Tue, 14 Nov 2023 22:13:20 GMT"
@@ -156,6 +157,13 @@ async def test_a_body_that_cannot_be_looked_into_says_why(
     with pytest.raises(Unreadable) as caught:
         await error_in(answer(body, *encodings), ("/error",))
     assert str(caught.value).startswith(why)
+
+
+def test_a_body_of_many_parts_takes_time_by_its_length_alone() -> None:
+    body = gzip.compress(b"", mtime=0) * 200_000 + gzip.compress(b"{}", mtime=0)
+    started = time.thread_time()
+    assert b"{}" == _decompressed(answer(body, "gzip"))
+    assert time.thread_time() - started < 3.0
 
 
 @given(
