@@ -3,7 +3,8 @@
 What many people write in many ways is written in one before anything is compared or embedded:
 "Hi, could you pls tell me what teh P/E of Apple is?" becomes "What the price-to-earnings ratio of
 Apple is?". Code, quotations, links, numbers and names stay as they are, and so does all of a
-prompt that is about wording itself ("how is … spelt?").
+prompt that is about wording itself ("how is … spelt?") or in another language, whose words are a
+slip away from English ones that they have nothing to do with.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _PROTECTED = re.compile(
 _WORD = re.compile(
     r"(?<![\w&/.@'\-#$])[A-Za-z](?:[A-Za-z0-9&]|[/.'](?=[A-Za-z]))*(?:/(?=\s))?(?!\w|@)"
 )
+_LETTERS = re.compile(r"(?<![\w'])[^\W\d_]+(?![\w'])")
 _BULLET = re.compile(r"^(?:[-*\u2022\u2013] |\d{1,2}[.)] )")
 _ASSIGNED = re.compile(r"(?<=[\w%)]) ?= ?(?=[-+$]?\d)")
 _SENTENCE = re.compile(r"(?<=[.?!]) +")
@@ -33,6 +35,8 @@ def normal_form(text: str, lexicon: Lexicon) -> str:
     wording = lexicon.classes.get("wording", frozenset())
     if not wording.isdisjoint(word.lower() for word in _WORD.findall(text)):
         return text
+    if not _english(text, lexicon):
+        return text
     parts, at = [], 0
     for kept in _PROTECTED.finditer(text):
         parts += [_spelt(text[at : kept.start()], lexicon), kept.group()]
@@ -42,6 +46,18 @@ def normal_form(text: str, lexicon: Lexicon) -> str:
         return whole
     sentences = [_direct(sentence, lexicon) for sentence in _SENTENCE.split(_flat(whole))]
     return " ".join(sentence for sentence in sentences if sentence) or whole
+
+
+def _english(text: str, lexicon: Lexicon) -> bool:
+    """Return whether *text* is English: three words in four are, and there is grammar."""
+    words = _LETTERS.findall(text)
+    strange = [
+        w for w in words if not (w.lower() in lexicon.abbreviations or lexicon.known(w.lower()))
+    ]
+    # With a capital, it may be a name.
+    misspelt = sum(w.islower() for w in strange)
+    grammar = any(lexicon.classes_of(w.lower()) for w in words)
+    return not misspelt or (grammar and len(words) - len(strange) >= 3 * misspelt)
 
 
 def _spelt(prose: str, lexicon: Lexicon) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from spellchecker import SpellChecker
 
-from argo_mw_similarity import lexicon
+from argo_mw_similarity import Guarded, lexicon, read
 from argo_mw_similarity.lexicon import Lexicon
 from argo_mw_similarity.normal_form import normal_form
 
@@ -60,6 +61,44 @@ def test_a_prompt_is_written_in_its_normal_form(
 )
 def test_what_is_meant_as_it_stands_stays(words: Lexicon, text: str) -> None:
     assert normal_form(text, words) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "question"),
+    [
+        ("de", "Was kosten {} Aktien?"),
+        ("es", "¿Cuánto cuesta {} onza de oro?"),
+        ("fr", "Quel est le prix {} du café ?"),
+        ("it", "Quanto costa {} in Italia?"),
+        ("nl", "Hoeveel kosten {} aandelen?"),
+        ("pt", "Quanto custa {} em Lisboa?"),
+    ],
+)
+def test_no_common_word_of_another_language_is_taken_for_an_english_one(
+    words: Lexicon, language: str, question: str
+) -> None:
+    """In Dutch *zeven* is seven and *neven* are nephews; both are a slip away from "even"."""
+    counts = SpellChecker(language=language).word_frequency.dictionary
+    common = sorted(counts, key=lambda word: -counts[word])[:2000]
+    asked = [question.format(word) for word in common if word.islower()]
+    assert [] == [text for text in asked if normal_form(text, words) != text]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "Hoeveel kosten zeven aandelen van Philips?",
+            "Hoeveel kosten neven aandelen van Philips?",
+        ),
+        ("Combien coûtent huit actions ?", "Combien coûtent hait actions ?"),
+        ("Onde compro ouro?", "Onze compro ouro?"),
+    ],
+)
+def test_two_questions_in_another_language_share_no_answer(
+    words: Lexicon, one: str, other: str
+) -> None:
+    assert not Guarded(words).judge(read(one, words), read(other, words), 1.0).serve
 
 
 @settings(deadline=None, max_examples=80)
