@@ -13,6 +13,7 @@ from argo_mw.app.engine import Engine
 from argo_mw.app.pipeline import UPSTREAM_FLAG, Pipeline
 from argo_mw.app.rates import Growth, Rates
 from argo_mw.base.errors import BadParameter, ConfigError, SharedUnavailable
+from argo_mw.base.printable import printable
 from argo_mw.base.suggest import suggest
 from argo_mw.chain.context import Context
 from argo_mw.chain.counters import CountersOf
@@ -138,7 +139,9 @@ class LiveOverview:
             self._diagnosed = now
             findings = await diagnose(self._engine, self._context)
             self._diagnosis = [
-                f"{one.where}, {one.what}: {one.found}" for one in findings if not one.well
+                printable(f"{one.where}, {one.what}: {one.found}")
+                for one in findings
+                if not one.well
             ]
         return self._diagnosis
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from math import isfinite
+from sys import float_info
 from typing import Final, Literal
 
 import msgspec
@@ -19,6 +20,7 @@ MAX_TEXT: Final = 500
 """Letters of a text that are shown at most."""
 
 _MAX_PLOTS: Final = 8
+_MAX_CELLS: Final = 50
 
 Shape = str | int | float | bool | None
 """A value in a view: a text, a number, yes or no, or nothing."""
@@ -51,7 +53,7 @@ class Line:
     Attributes:
         cells: A value for each column.
         key: What a button is given that is pressed for this line, for the panel's own use; lines
-            without one have no buttons.
+            without one have no buttons, nor have lines whose key is longer than a text may be.
         tone: How things stand.
         buttons: The names of the buttons that it has; by default all of the panel's.
     """
@@ -92,20 +94,24 @@ class View:
     text: str = ""
 
     def bounded(self) -> View:
-        """Return what is shown of it: so many lines and points, and texts of such a length."""
+        """Return what is shown of it: so many lines and points, and texts of such a length.
+
+        All of it can be written as JSON, so that no panel stands in the way of the others.
+        """
         lines = tuple(
             evolve(
                 line,
-                cells=tuple(_short(cell) for cell in line.cells),
+                cells=tuple(_shown(cell) for cell in line.cells[:_MAX_CELLS]),
+                key=line.key if line.key == _text(line.key) else "",
                 buttons=None if line.buttons is None else tuple(line.buttons),
             )
             for line in self.lines[:MAX_LINES]
         )
         plots = tuple(
-            evolve(plot, title=plot.title[:MAX_TEXT], points=_newest(plot.points))
+            evolve(plot, title=_text(plot.title), points=_newest(plot.points))
             for plot in self.plots[:_MAX_PLOTS]
         )
-        return View(lines, plots, self.text[:MAX_TEXT])
+        return View(lines, plots, _text(self.text))
 
     def as_data(self) -> dict[str, object]:
         """Return it as plain data, from which :meth:`of_data` makes it again."""
@@ -173,7 +179,16 @@ def _newest(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, floa
     return tuple([(at, value) for at, value in points if isfinite(at + value)][-MAX_POINTS:])
 
 
-def _short(cell: Shape) -> Shape:
-    if isinstance(cell, float):
-        return cell if isfinite(cell) else None
-    return cell[:MAX_TEXT] if isinstance(cell, str) else cell
+def _shown(cell: Shape) -> Shape:
+    if cell is None or isinstance(cell, bool):
+        return cell
+    if isinstance(cell, int | float):
+        if not abs(cell) <= float_info.max:  # also where it is no number
+            return None
+        return cell if isinstance(cell, int) and cell.bit_length() < 64 else float(cell)
+    return _text(str(cell))
+
+
+def _text(text: str) -> str:
+    """Return the beginning of *text*; half a surrogate pair, which UTF-8 lacks, is a "?" in it."""
+    return text[:MAX_TEXT].encode("utf-8", "replace").decode()

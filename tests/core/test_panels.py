@@ -7,8 +7,11 @@ import json
 import math
 from collections.abc import Callable, Iterable
 
+import msgspec
 import pytest
 from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as st
 
 from argo_mw import Argo, BadParameter, ConfigError, Cost, Outcome, Secret
 from argo_mw.plugin import (
@@ -30,6 +33,7 @@ from argo_mw.plugin import (
     hookimpl,
 )
 from argo_mw.store import OpenShared, open_shared
+from argo_mw.store.codec import Codecs
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from tests.core.conftest import bars
 from tests.core.test_counters import memory
@@ -252,6 +256,47 @@ def test_a_view_is_bounded_and_holds_no_number_that_json_lacks() -> None:
     assert view.lines[0].cells == ("x" * 500, None, None)
     assert len(view.plots[0].points) == 500
     json.dumps(view.as_data(), allow_nan=False)
+
+
+@given(
+    st.lists(
+        st.text(st.characters()) | st.integers() | st.floats() | st.booleans() | st.decimals()
+    ),
+    st.text(st.characters()),
+)
+def test_whatever_a_view_holds_can_be_published_and_sent(cells: list[object], text: str) -> None:
+    lines = [Line((*cells, 10**5_000, -(2**64), object()), text)]
+    view = View(lines, [Plot(text, [(0.0, 1.0)])], text).bounded()
+    assert View.of_data(msgspec.json.decode(msgspec.json.encode(view))) == view
+    json.dumps(view.as_data(), ensure_ascii=False, allow_nan=False).encode()
+    assert View.of_data(Codecs().decode(Codecs().encode(view.as_data(), "k"), "k")) == view
+
+
+def test_a_line_whose_key_cannot_be_sent_back_as_it_is_has_no_buttons() -> None:
+    keys = ["fine", "x" * 501, "half \ud800"]
+    assert [line.key for line in View([Line((), key) for key in keys]).bounded().lines] == [
+        "fine",
+        "",
+        "",
+    ]
+
+
+async def test_a_panel_with_half_a_character_and_a_huge_number_hides_no_other(
+    join, clock: FakeClock
+) -> None:
+    odd = Showing(lambda one: [*one_panel(one), *one_panel(one, name="showing.too")])
+    odd.lines = [Line(("\ud800", 10**400), key="\udfff")]
+    async with join(showing=odd) as argo, join(showing=Showing(one_panel)) as viewer:
+        await argo.call("bars", symbol="AAPL")
+        await clock.advance(6.0)
+        overview = context_of(viewer).overview()
+        await overview.read()
+        await clock.advance(6.0)
+        snapshot = await overview.read()
+    assert [view.lines[0].cells for view in panel(snapshot, "showing").views.values()] == [
+        ("?", None)
+    ]
+    msgspec.json.encode(snapshot)
 
 
 def test_a_view_is_made_again_from_its_data_and_from_no_other() -> None:

@@ -1,4 +1,4 @@
-"""The feed: one reading every two seconds, for all who look, and none while nobody does."""
+"""The feed: one reading every two seconds for all pages that look, and none while none does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from argo_mw.plugin import ArgoError, Clock, Closed, Log, ProgramsNow, Tasks, redact
+from argo_mw.plugin import ArgoError, Clock, Closed, Log, ProgramsNow, Tasks, printable, redact
 
 log = Log("argo_mw")
 
@@ -17,9 +17,9 @@ PAUSE: Final = 2.0
 
 
 class Feed:
-    """Reads snapshots while somebody looks, and hands each to all who do, as an event.
+    """Reads snapshots while pages look, and sends each to all of them, as an event.
 
-    Who is slow gets the newest, and misses those between.
+    A page that is slow gets the newest, and misses the ones between.
 
     Args:
         read: Returns what programs do now.
@@ -41,7 +41,7 @@ class Feed:
 
     @property
     def viewers(self) -> int:
-        """How many look."""
+        """How many pages look."""
         return self._viewers
 
     def close(self) -> None:
@@ -70,19 +70,21 @@ class Feed:
     async def _read_on(self) -> None:
         while self._viewers and not self._closed:
             self._newest = await self._event()
-            # Those who wait now see it; those who come later wait for the next.
+            # Pages that wait now are sent it, and then wait for the next.
             news, self._news = self._news, asyncio.Event()
             news.set()
             await self._clock.sleep(PAUSE)
 
     async def _event(self) -> bytes:
         try:
-            snapshot = await self._read()
+            return b"event: snapshot\ndata: " + msgspec.json.encode(await self._read()) + b"\n\n"
         except ArgoError as error:
             # Such as: the program is still starting.
-            return b"event: trouble\ndata: " + msgspec.json.encode(redact(str(error))) + b"\n\n"
+            return _trouble(str(error))
         except Exception as error:
             log.exception("the dashboard cannot read what programs do")
-            why = redact(f"{type(error).__name__}: {error}")
-            return b"event: trouble\ndata: " + msgspec.json.encode(why) + b"\n\n"
-        return b"event: snapshot\ndata: " + msgspec.json.encode(snapshot) + b"\n\n"
+            return _trouble(f"{type(error).__name__}: {error}")
+
+
+def _trouble(why: str) -> bytes:
+    return b"event: trouble\ndata: " + msgspec.json.encode(redact(printable(why))) + b"\n\n"
