@@ -115,40 +115,33 @@ class Panels:
             return View(text=f"it takes longer than {_READ_TIMEOUT:g} s to read")
         except Exception as error:
             log.debug("a panel cannot be read", panel=panel.name, error=repr(error))
-            return View(text=redact(f"it cannot be read: {type(error).__name__}: {error}")[:500])
+            why = redact(f"it cannot be read: {type(error).__name__}: {error}")
+            return View(text=why).bounded()
 
     async def _follow(self) -> None:
-        """Begin to publish if somebody looks."""
-        if not self._turning and self._timer is None and await self._is_looked_at():
-            self._turning = True
-            try:
-                await self._publish()
-            finally:
-                self._turning = False
-            self._wait()
-
-    def _wait(self) -> None:
-        if self._closed:
-            return
-        self._timer = self._clock.call_at(self._clock.monotonic() + PAUSE, self._ring)
+        """Begin to publish if somebody looks; the counters were published just before."""
+        if self._timer is None:
+            await self._take_turn(counters=False)
 
     def _ring(self) -> None:
         self._timer = None
-        if not self._turning:
-            self._turning = True
-            with suppress(Closed):
-                self._tasks.spawn("panels", self._take_turn())
+        with suppress(Closed):
+            self._tasks.spawn("panels", self._take_turn(counters=True))
 
-    async def _take_turn(self) -> None:
+    async def _take_turn(self, *, counters: bool) -> None:
+        if self._turning or self._closed:
+            return
+        self._turning = True
         try:
             looked_at = await self._is_looked_at()
             if looked_at:
-                await self._counters.publish()
+                if counters:
+                    await self._counters.publish()
                 await self._publish()
         finally:
             self._turning = False
-        if looked_at:
-            self._wait()
+        if looked_at and not self._closed:
+            self._timer = self._clock.call_at(self._clock.monotonic() + PAUSE, self._ring)
 
     async def _is_looked_at(self) -> bool:
         # A program that does nothing but look is not one of those that are looked at.
@@ -180,7 +173,7 @@ async def _awaited(view: Awaitable[View]) -> View:
 
 
 def _views(data: object) -> dict[str, View]:
-    """Return the views in *data*, without those that another version has made."""
+    """Return the views in *data*; a view that another version has made is left out."""
     found: dict[str, View] = {}
     for name, plain in data.items() if isinstance(data, Mapping) else ():
         with suppress(ValueError):

@@ -34,7 +34,7 @@ from argo_mw.plugin import (
 )
 from argo_mw.store import OpenShared, open_shared
 from argo_mw.store.codec import Codecs
-from argo_mw.testing import FakeClock, FakePlugin, Scripted
+from argo_mw.testing import FakeClock, FakePlugin, Scripted, settle
 from tests.core.conftest import bars
 from tests.core.test_counters import memory
 
@@ -483,14 +483,24 @@ async def test_what_is_not_well_is_shown_without_secrets(open_argo) -> None:
 async def test_a_program_that_closes_while_it_shows_its_panels_leaves_no_timer(
     join, clock: FakeClock
 ) -> None:
+    released = asyncio.Event()
+
+    async def slow() -> View:
+        await released.wait()
+        return View()
+
+    showing = Showing(lambda _: [Panel("showing", "Slow", (), slow)])
     async with join() as viewer:
-        async with join(showing=Showing(one_panel)) as argo:
+        async with join(showing=showing) as argo:
             await argo.call("bars", symbol="AAPL")
-            await clock.advance(6.0)
+            await clock.advance(1.0)
             await context_of(viewer).overview().read()
-            await clock.advance(6.0)
             panels = context_of(argo).panels
-        await panels._take_turn()  # as one that was under way
+            turn = asyncio.create_task(panels._take_turn(counters=False))
+            await settle()
+            assert panels._turning
+        released.set()
+        await turn
         assert panels._timer is None
 
 
