@@ -8,9 +8,8 @@ from contextlib import suppress
 import click
 
 from argo_mw.cli import say, with_argo
-from argo_mw.plugin import Argo, CountersOf, config_of, context_of, plugin_of
+from argo_mw.plugin import Argo, CountersOf, config_of, context_of
 from argo_mw_dashboard.config import PORT, DashboardConfig
-from argo_mw_dashboard.showing import Shows
 
 
 @click.command()
@@ -39,10 +38,8 @@ async def _show(argo: Argo, port: int | None, of: CountersOf, opens: bool) -> No
     from argo_mw_dashboard.serving import Dashboard, open_in_browser
 
     config = config_of(argo, DashboardConfig)
-    shown = plugin_of(argo, Shows).shown
-    if shown is None:
-        wanted = port if port is not None else config.port if config.port is not None else PORT
-        shown = await Dashboard.show(context_of(argo), wanted, of=of, hosts=config.hosts)
+    wanted = port if port is not None else config.port if config.port is not None else PORT
+    shown = await Dashboard.show(context_of(argo), wanted, of=of, hosts=config.hosts)
     say(f"the dashboard is at {shown.url}")
     if context_of(argo).single_process:
         say(

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
 
 from argo_mw.cli import say
 from argo_mw.plugin import Context, Log, hookimpl
 from argo_mw_dashboard.config import DashboardConfig
-from argo_mw_dashboard.showing import Shows
+
+if TYPE_CHECKING:
+    from argo_mw_dashboard.serving import Dashboard
 
 log = Log("argo_mw")
 
 
-class DashboardPlugin(Shows):
-    """The plugin; it owns the dashboard that its program shows."""
+class DashboardPlugin:
+    """The plugin; it owns the dashboard that its program shows.
+
+    Attributes:
+        shown: The dashboard, or ``None`` while this program shows none.
+    """
+
+    def __init__(self) -> None:
+        self.shown: Dashboard | None = None
 
     @hookimpl
     def register_config(self) -> type:

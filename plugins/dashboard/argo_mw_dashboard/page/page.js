@@ -206,7 +206,6 @@ const confirm = found("confirm");
 function ask(panel, button, key, first) {
   write(found("question"), button.question.replace("{}", () => first));
   write(found("yes"), button.label);
-  write(found("failed"), "");
   confirm.returnValue = "";
   confirm.onclose = async () => {
     if (confirm.returnValue !== "yes") return;
