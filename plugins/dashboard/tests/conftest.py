@@ -1,4 +1,4 @@
-"""What the tests of the dashboard share: applications that show one, and who looks at it."""
+"""What the tests of the dashboard share: applications that show one, and clients that look."""
 
 from __future__ import annotations
 

@@ -13,13 +13,14 @@ import pytest
 from attrs import define
 
 from argo_mw import Argo
-from argo_mw.plugin import Clock, Layer, Line, Shared, context_of, hookimpl
-from argo_mw.store import OpenShared, open_shared
+from argo_mw.plugin import Layer, Line, context_of
+from argo_mw.store import open_shared
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_dashboard import DashboardPlugin
 from argo_mw_rollout import RolloutPlugin
 from argo_mw_rollout.ramp import Ramp
 from argo_mw_rollout.ramps import Ramps
+from tests.core.test_panels import Together
 
 from .conftest import Memory, Showing, bars, open_argo, shown_by
 
@@ -99,10 +100,13 @@ async def page(new_page) -> Page:
     return await new_page()
 
 
-async def advance(clock: FakeClock, seconds: float = 2.0) -> None:
-    """Let *seconds* pass for the program, and the browser hear of it."""
-    await asyncio.sleep(0.05)
+async def advance(page: Page, clock: FakeClock, seconds: float = 2.0) -> None:
+    """Let *seconds* pass for the program; return when the page shows what was read then."""
+    state = page.page.locator("#state")
+    before = await state.get_attribute("title")  # when that was read which the page shows now
+    assert before
     await clock.advance(seconds)
+    await playwright.expect(state).not_to_have_attribute("title", before)
 
 
 async def test_what_happens_is_shown_without_reloading(page: Page, clock: FakeClock) -> None:
@@ -111,13 +115,13 @@ async def test_what_happens_is_shown_without_reloading(page: Page, clock: FakeCl
         await page.seen("live, 0 programs")
         for _ in range(1234):
             await argo.call("bars", symbol="AAPL")
-        await advance(clock)
+        await advance(page, clock)
         row = page.page.locator("#operations tbody tr")
         await playwright.expect(row).to_contain_text("bars")
         await playwright.expect(row).to_contain_text("1,234")
         await page.seen("live, 1 program")
         await argo.call("bars", symbol="AAPL")
-        await advance(clock)
+        await advance(page, clock)
         await playwright.expect(row).to_contain_text("1,235")
         assert page.requests.count(shown_by(argo).address) == 1
     assert page.faults == []
@@ -156,7 +160,7 @@ async def test_no_request_goes_elsewhere(page: Page, clock: FakeClock) -> None:
         await page.open(argo)
         await page.seen(re.compile("live"))
         for _ in range(3):
-            await advance(clock)
+            await advance(page, clock)
     assert {urlsplit(url).hostname for url in page.requests} == {"127.0.0.1"}
     assert page.faults == []
 
@@ -197,7 +201,7 @@ async def test_a_button_asks_first_and_then_does_it(page: Page, clock: FakeClock
         await button.click()
         await page.page.get_by_role("dialog").get_by_role("button", name="Press").click()
         await page.seen("AAPL was pressed")
-        await advance(clock)
+        await advance(page, clock)
         await playwright.expect(page.page.locator("#journal tbody tr")).to_have_count(1)
     assert showing.pressed == ["AAPL"]
     assert page.faults == []
@@ -275,7 +279,7 @@ async def test_everything_can_be_done_by_keyboard(page: Page, clock: FakeClock) 
         await keyboard.press("Escape")
         await playwright.expect(page.page.locator("dialog")).to_be_hidden()
         assert await focused(page) == "Press: AAPL"
-        await advance(clock)
+        await advance(page, clock)
         assert await focused(page) == "Press: AAPL"
         await keyboard.press("Enter")
         await keyboard.press("Tab")
@@ -315,7 +319,7 @@ async def test_a_thousand_symbols_are_shown_and_searched(page: Page, clock: Fake
         await section.get_by_role("button", name="Show all 1000").click()
         await playwright.expect(rows).to_have_count(1_000)
         showing.lines = [Line((f"S{n:04}", n + 1), key=f"S{n}") for n in range(1_000)]
-        await advance(clock)
+        await advance(page, clock)
         await playwright.expect(rows.nth(999)).to_contain_text("1,000")
         took = await page.page.evaluate(
             """() => {
@@ -330,33 +334,6 @@ async def test_a_thousand_symbols_are_shown_and_searched(page: Page, clock: Fake
         await playwright.expect(rows).to_have_count(1)
     assert took < 2_000
     assert page.faults == []
-
-
-@define(eq=False)
-class Together:
-    """A plugin whose store is one and the same for all applications that have it."""
-
-    shared: Shared
-
-    @hookimpl
-    def register_shared_drivers(self) -> dict[str, OpenShared]:
-        return {"together": self._open}
-
-    async def _open(self, url: str, clock: Clock) -> Shared:
-        return _Lent(self.shared)
-
-
-class _Lent:
-    """A store that stays open when one of its users closes it."""
-
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._shared, name)
-
-    async def aclose(self) -> None:
-        """Stay open."""
 
 
 async def test_three_programs_are_shown_together_and_one_by_one(
@@ -391,7 +368,7 @@ async def test_three_programs_are_shown_together_and_one_by_one(
         await page.open(viewer)
         await page.seen("live, 3 programs")
         for _ in range(4):
-            await advance(clock)
+            await advance(page, clock)
         section = page.section("Shown")
         await playwright.expect(section.locator("tbody tr")).to_have_count(3)
         for n in range(3):
@@ -400,7 +377,7 @@ async def test_three_programs_are_shown_together_and_one_by_one(
         await playwright.expect(total).to_have_text("6")
         name = context_of(programs[1]).counters.instance
         await page.page.get_by_role("combobox").select_option(name)
-        await advance(clock)
+        await advance(page, clock)
         await playwright.expect(total).to_have_text("2")
         await playwright.expect(section.locator("tbody tr")).to_have_count(1)
     assert page.faults == []
@@ -449,7 +426,7 @@ async def test_a_ramp_is_rolled_back_by_its_button(page: Page, clock: FakeClock)
         await dialog.get_by_role("button", name="Roll back").click()
         await page.seen("bold is rolled back")
         assert context.flags.all["bold"].rule.rolled_back == "a person pressed the button"
-        await advance(clock)
+        await advance(page, clock)
         await playwright.expect(page.page.locator("#journal")).to_contain_text("roll back bold")
     assert page.faults == []
 
@@ -497,5 +474,5 @@ async def test_what_stands_still_is_said_to_be_old(page: Page, clock: FakeClock)
         await page.seen(re.compile("live"))
         await page.page.clock.fast_forward(30_000)
         await page.seen(re.compile("old: nothing new for"))
-        await advance(clock)
+        await advance(page, clock)
         await page.seen(re.compile("live"))

@@ -7,13 +7,15 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import httpx2
 import pytest
+
+from .conftest import events
 
 pytestmark = pytest.mark.skipif(
     not entry_points(group="argo_mw", name="dashboard"),
@@ -23,7 +25,10 @@ pytestmark = pytest.mark.skipif(
 
 @asynccontextmanager
 async def running(*words: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """Run ``argo-mw`` with *words*; give the process and the address that it prints."""
+    """Run ``argo-mw`` with *words*; give the process and the address that it prints.
+
+    Nothing that it has started outlives this.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -32,6 +37,7 @@ async def running(*words: str) -> AsyncIterator[tuple[asyncio.subprocess.Process
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "BROWSER": "true"},
+        start_new_session=True,
     )
     assert process.stderr is not None
     said = ""
@@ -44,23 +50,32 @@ async def running(*words: str) -> AsyncIterator[tuple[asyncio.subprocess.Process
                     return
         pytest.fail(f"it ended without an address: {said}")
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
 
 
-async def snapshot_at(url: str) -> dict[str, object]:
-    """Return what the dashboard at *url* shows."""
+def interrupt(process: asyncio.subprocess.Process) -> None:
+    """Do what Ctrl-C in a terminal does."""
+    os.killpg(process.pid, signal.SIGINT)
+
+
+async def snapshot_at(
+    url: str, wanted: Callable[[dict[str, object]], bool] = lambda _: True
+) -> dict[str, object]:
+    """Return the first snapshot for which *wanted* holds, of those sent to a page at *url*."""
     address, _, token = url.partition("#token=")
-    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as client:
-        async with asyncio.timeout(60.0):
-            while True:
-                answer = await client.get(f"{address}api/snapshot", timeout=60.0)
-                if answer.status_code != 503:  # 503: the program is still starting
-                    break
-                await asyncio.sleep(0.1)
-    assert answer.status_code == 200
-    return answer.json()
+    headers = {"Authorization": f"Bearer {token}"}
+    async with (
+        asyncio.timeout(60.0),
+        httpx2.AsyncClient(headers=headers, timeout=60.0) as client,
+        client.stream("GET", f"{address}api/live") as response,
+    ):
+        assert response.status_code == 200
+        async for name, found in events(response):
+            if name == "snapshot" and wanted(found):  # before: the program is still starting
+                return found
+    pytest.fail("the stream ended before that")
 
 
 @pytest.fixture
@@ -78,24 +93,24 @@ async def test_it_shows_the_programs_until_ctrl_c(config: Path) -> None:
     async with running(*words) as (process, url):
         found = await snapshot_at(url)
         assert found["instances"] == []
-        process.send_signal(signal.SIGINT)
+        interrupt(process)
         async with asyncio.timeout(20.0):
             assert await process.wait() == 0
 
 
 async def test_the_demo_shows_signals_that_flow_until_ctrl_c() -> None:
     async with running("demo", "--watch", "AAPL") as (process, url):
-        async with asyncio.timeout(60.0):
-            while True:
-                found = await snapshot_at(url)
-                panels = {panel["name"]: panel for panel in found["panels"]}
-                views = list(panels["signals"]["views"].values())
-                if views and views[0]["lines"]:
-                    break
-                await asyncio.sleep(0.2)
-        assert "AAPL" in views[0]["lines"][0]["cells"]
-        assert views[0]["plots"][0]["title"] == "AAPL, price"
+        found = await snapshot_at(url, lambda one: bool(signals_of(one)))
+        view = signals_of(found)[0]
+        assert "AAPL" in view["lines"][0]["cells"]
+        assert view["plots"][0]["title"] == "AAPL, price"
         assert {one["name"] for one in found["operations"]} >= {"signal", "bars"}
-        process.send_signal(signal.SIGINT)
+        interrupt(process)
         async with asyncio.timeout(20.0):
             assert await process.wait() == 0
+
+
+def signals_of(snapshot: dict[str, object]) -> list[dict[str, object]]:
+    """Return the views of signals in *snapshot* that have lines."""
+    (panel,) = (one for one in snapshot["panels"] if one["name"] == "signals")
+    return [view for view in panel["views"].values() if view["lines"]]

@@ -8,7 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
@@ -18,6 +17,7 @@ from argo_mw import Argo, PluginError
 from argo_mw.config import parse
 from argo_mw.plugin import Line, context_of, plugin_of
 from argo_mw.testing import FakeClock, blocking_calls, settle
+from argo_mw.testing.shared import eventually
 from argo_mw_dashboard import DashboardPlugin
 from argo_mw_dashboard.config import DashboardConfig
 from argo_mw_dashboard.serving import Dashboard, PortTaken, open_in_browser
@@ -26,13 +26,6 @@ from .conftest import Showing, client_of, events, open_argo, shown_by, token_of
 
 PRESS = {"panel": "showing", "button": "press", "key": "AAPL"}
 FILES = ("/", "/page.css", "/page.js", "/draw.js", "/live.js", "/icon.svg")
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait until *condition* holds, for ten seconds at most."""
-    async with asyncio.timeout(10.0):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -142,7 +135,7 @@ async def test_nothing_is_read_once_the_last_page_is_closed(clock: FakeClock) ->
         async with client_of(argo) as client, client.stream("GET", "/api/live") as response:
             await anext(events(response))
             assert site.viewers == 1
-        await until(lambda: site.viewers == 0)
+        await eventually(lambda: site.viewers == 0)
         await clock.advance(2.0)
         read = showing.reads
         await clock.advance(60.0)
@@ -153,7 +146,7 @@ async def test_a_page_that_is_opened_again_is_sent_news_and_nothing_old(clock: F
     async with open_argo(clock) as argo, client_of(argo) as client:
         async with client.stream("GET", "/api/live") as response:
             await anext(events(response))
-        await until(lambda: shown_by(argo).site.viewers == 0)
+        await eventually(lambda: shown_by(argo).site.viewers == 0)
         await clock.advance(600.0)
         await argo.call("bars", symbol="AAPL")
         async with client.stream("GET", "/api/live") as response:

@@ -30,6 +30,7 @@ from argo_mw import Argo, Cost, Outcome, PluginError, UpstreamError
 from argo_mw.config import parse
 from argo_mw.plugin import Histogram, context_of, load_or_create_token, operation
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
+from argo_mw.testing.shared import eventually
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_metrics import MetricsPlugin
 from argo_mw_metrics.catalog import CATALOG
@@ -316,7 +317,7 @@ async def test_histograms_are_exponential_over_otlp():
         for symbol in ("AAPL", "IBM", "AAPL"):
             await argo.call("bars", symbol=symbol)
         await opened.clock.advance(10.0)
-        await until(lambda: kept.exported)
+        await eventually(lambda: bool(kept.exported))
         seen = kept.latest()
         assert {"argo_mw.version"} < set(kept.exported[-1].resource_metrics[0].resource.attributes)
     durations = seen["argo_mw.call.duration"].data
@@ -332,11 +333,6 @@ async def test_histograms_are_exponential_over_otlp():
     }
     assert kept.ended
     assert 2 == len(kept.exported), "the last ones are sent at the end"
-
-
-async def until(happened: object) -> None:
-    while not happened():  # type: ignore[operator]
-        await asyncio.sleep(0.001)
 
 
 async def test_a_collector_that_is_away_is_reported_once_and_tried_again(caplog):
@@ -382,7 +378,7 @@ async def test_the_real_exporter_takes_what_is_exported():
     async with opened.argo as argo:
         await argo.call("bars", symbol="AAPL")
         await opened.clock.advance(10.0)
-        await until(lambda: kept.exported)
+        await eventually(lambda: bool(kept.exported))
     encoded = encoder.encode_metrics(kept.exported[-1])
     (scope,) = encoded.resource_metrics[0].scope_metrics
     kinds = {metric.name: metric.WhichOneof("data") for metric in scope.metrics}
