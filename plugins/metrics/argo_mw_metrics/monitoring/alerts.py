@@ -6,6 +6,16 @@ from typing import Final, Literal
 
 from attrs import frozen
 
+from argo_mw_metrics.monitoring.panels import (
+    ANSWERED,
+    ATTEMPTS,
+    CALLS,
+    COST,
+    FAILED,
+    HIT,
+    WENT_WRONG,
+)
+
 Severity = Literal["critical", "warning", "info"]
 
 
@@ -38,12 +48,6 @@ def _new(counter: str) -> str:
     return f"increase({counter}[10m]) > 0 or {counter} > 0 unless {counter} offset 10m"
 
 
-_CALLS = "argo_mw_calls_total"
-_FAILED = 'error_type!="", error_type!~"CancelledError|NotFound"'
-_WRONG = 'argo_mw_status=~"failed|rejected|timeout"'
-_ATTEMPTS = "argo_mw_upstream_attempts_total"
-_COST = "argo_mw_cost_USD_total"
-
 ALERTS: Final = (
     Alert(
         "ArgoAbsent",
@@ -55,8 +59,8 @@ ALERTS: Final = (
     ),
     Alert(
         "ArgoErrors",
-        f"sum by (argo_mw_operation) (rate({_CALLS}{{{_FAILED}}}[10m]))"
-        f" / sum by (argo_mw_operation) (rate({_CALLS}[10m])) > 0.05",
+        f"sum by (argo_mw_operation) (rate({CALLS}{{{FAILED}}}[10m]))"
+        f" / sum by (argo_mw_operation) (rate({CALLS}[10m])) > 0.05",
         "10m",
         "critical",
         "{{ $value | humanizePercentage }} of calls of {{ $labels.argo_mw_operation }} fail",
@@ -64,8 +68,8 @@ ALERTS: Final = (
     ),
     Alert(
         "ArgoUpstreamFails",
-        f"sum by (argo_mw_upstream) (rate({_ATTEMPTS}{{{_WRONG}}}[10m]))"
-        f" / sum by (argo_mw_upstream) (rate({_ATTEMPTS}[10m])) > 0.2",
+        f"sum by (argo_mw_upstream) (rate({ATTEMPTS}{{{WENT_WRONG}}}[10m]))"
+        f" / sum by (argo_mw_upstream) (rate({ATTEMPTS}[10m])) > 0.2",
         "10m",
         "warning",
         "{{ $value | humanizePercentage }} of attempts at {{ $labels.argo_mw_upstream }} fail",
@@ -73,8 +77,8 @@ ALERTS: Final = (
     ),
     Alert(
         "ArgoUpstreamRefused",
-        f'sum by (argo_mw_upstream) (rate({_ATTEMPTS}{{argo_mw_status="refused"}}[15m]))'
-        f" / sum by (argo_mw_upstream) (rate({_ATTEMPTS}[15m])) > 0.1",
+        f'sum by (argo_mw_upstream) (rate({ATTEMPTS}{{argo_mw_status="refused"}}[15m]))'
+        f" / sum by (argo_mw_upstream) (rate({ATTEMPTS}[15m])) > 0.1",
         "15m",
         "warning",
         "A quota, a budget or a circuit breaker keeps calls from {{ $labels.argo_mw_upstream }}",
@@ -143,9 +147,9 @@ ALERTS: Final = (
     ),
     Alert(
         "ArgoSpending",
-        f"sum by (argo_mw_upstream) (increase({_COST}[1h]))"
-        f" > 3 * sum by (argo_mw_upstream) (increase({_COST}[1d])) / 24"
-        f" and sum by (argo_mw_upstream) (increase({_COST}[1h])) > 1",
+        f"sum by (argo_mw_upstream) (increase({COST}[1h]))"
+        f" > 3 * sum by (argo_mw_upstream) (increase({COST}[1d])) / 24"
+        f" and sum by (argo_mw_upstream) (increase({COST}[1h])) > 1",
         "15m",
         "warning",
         "{{ $labels.argo_mw_upstream }} cost {{ $value }} USD in an hour, thrice the day's mean",
@@ -162,12 +166,12 @@ ALERTS: Final = (
     Alert(
         "ArgoHitRateFell",
         "sum by (argo_mw_operation) "
-        f'(rate({_CALLS}{{argo_mw_served_by!="", argo_mw_served_by!="upstream"}}[30m]))'
-        f' / sum by (argo_mw_operation) (rate({_CALLS}{{argo_mw_served_by!=""}}[30m]))'
+        f"(rate({CALLS}{{{HIT}}}[30m]))"
+        f" / sum by (argo_mw_operation) (rate({CALLS}{{{ANSWERED}}}[30m]))"
         " < 0.5 * sum by (argo_mw_operation) "
-        f'(rate({_CALLS}{{argo_mw_served_by!="", argo_mw_served_by!="upstream"}}[30m] offset 1d))'
+        f"(rate({CALLS}{{{HIT}}}[30m] offset 1d))"
         " / sum by (argo_mw_operation) "
-        f'(rate({_CALLS}{{argo_mw_served_by!=""}}[30m] offset 1d))',
+        f"(rate({CALLS}{{{ANSWERED}}}[30m] offset 1d))",
         "30m",
         "warning",
         "Layers answer half as many calls of {{ $labels.argo_mw_operation }} as a day ago",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from argo_mw_metrics.monitoring.panels import (
+    ANSWERED,
     CALLS,
     COST,
+    FAILED,
+    HIT,
     OPERATION,
     SAVED,
     Dashboard,
@@ -23,12 +26,9 @@ from argo_mw_metrics.monitoring.panels import (
 )
 
 _DURATION = "argo_mw_call_duration_seconds"
-_HIT = 'argo_mw_served_by!="upstream", argo_mw_served_by!=""'
-_ANSWERED = 'argo_mw_served_by!=""'
-_FAILED = 'error_type!="", error_type!~"CancelledError|NotFound"'
 _WAITED = 'argo_mw_waited="true"'
-_RATE_OF_HITS = ratio(rate(CALLS, _HIT), rate(CALLS, _ANSWERED))
-_RATE_OF_ERRORS = ratio(rate(CALLS, _FAILED), rate(CALLS))
+_RATE_OF_HITS = ratio(rate(CALLS, HIT), rate(CALLS, ANSWERED))
+_RATE_OF_ERRORS = ratio(rate(CALLS, FAILED), rate(CALLS))
 
 
 def _number(title: str, expression: str, unit: str, about: str = "") -> Panel:
@@ -70,7 +70,7 @@ OVERVIEW: Final = Dashboard(
                     "What answers them",
                     [
                         Query(
-                            grouped(rate(CALLS, _ANSWERED), "argo_mw_served_by"),
+                            grouped(rate(CALLS, ANSWERED), "argo_mw_served_by"),
                             "{{argo_mw_served_by}}",
                         )
                     ],
@@ -81,7 +81,7 @@ OVERVIEW: Final = Dashboard(
                     "Errors",
                     [
                         Query(
-                            grouped(rate(CALLS, _FAILED), OPERATION, "error_type"),
+                            grouped(rate(CALLS, FAILED), OPERATION, "error_type"),
                             "{{argo_mw_operation}} {{error_type}}",
                         )
                     ],
@@ -108,7 +108,7 @@ OVERVIEW: Final = Dashboard(
                     "Hit rate",
                     [
                         Query(
-                            ratio(rate(CALLS, _HIT), rate(CALLS, _ANSWERED), OPERATION),
+                            ratio(rate(CALLS, HIT), rate(CALLS, ANSWERED), OPERATION),
                             "{{argo_mw_operation}}",
                         )
                     ],

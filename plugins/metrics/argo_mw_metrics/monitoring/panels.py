@@ -10,8 +10,21 @@ from attrs import frozen
 CALLS: Final = "argo_mw_calls_total"
 COST: Final = "argo_mw_cost_USD_total"
 SAVED: Final = "argo_mw_saved_cost_USD_total"
+ATTEMPTS: Final = "argo_mw_upstream_attempts_total"
 OPERATION: Final = "argo_mw_operation"
 UPSTREAM: Final = "argo_mw_upstream"
+
+ANSWERED: Final = 'argo_mw_served_by!=""'
+"""Selects calls that got an answer."""
+
+HIT: Final = 'argo_mw_served_by!="upstream", argo_mw_served_by!=""'
+"""Selects calls that a layer answered."""
+
+FAILED: Final = 'error_type!="", error_type!~"CancelledError|NotFound"'
+"""Selects calls that failed; a caller that left, or asked for what is not there, is no failure."""
+
+WENT_WRONG: Final = 'argo_mw_status=~"failed|rejected|timeout"'
+"""Selects attempts at an upstream that failed."""
 
 View = Literal["stat", "lines", "stack", "table"]
 """How a panel shows its queries: one number, lines over time, lines on top of each other, or a

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from argo_mw_metrics.monitoring.panels import (
+    ATTEMPTS,
     COST,
     UPSTREAM,
+    WENT_WRONG,
     Dashboard,
     Panel,
     Query,
@@ -18,10 +20,6 @@ from argo_mw_metrics.monitoring.panels import (
     rate,
     ratio,
 )
-
-_ATTEMPTS = "argo_mw_upstream_attempts_total"
-_WENT_WRONG = 'argo_mw_status=~"failed|rejected|timeout"'
-
 
 UPSTREAMS: Final = Dashboard(
     "upstreams",
@@ -74,7 +72,7 @@ UPSTREAMS: Final = Dashboard(
                     "How attempts end",
                     [
                         Query(
-                            grouped(rate(_ATTEMPTS), UPSTREAM, "argo_mw_status"),
+                            grouped(rate(ATTEMPTS), UPSTREAM, "argo_mw_status"),
                             "{{argo_mw_upstream}} {{argo_mw_status}}",
                         )
                     ],
@@ -88,7 +86,7 @@ UPSTREAMS: Final = Dashboard(
                     "Share that fails",
                     [
                         Query(
-                            ratio(rate(_ATTEMPTS, _WENT_WRONG), rate(_ATTEMPTS), UPSTREAM),
+                            ratio(rate(ATTEMPTS, WENT_WRONG), rate(ATTEMPTS), UPSTREAM),
                             "{{argo_mw_upstream}}",
                         )
                     ],
@@ -107,7 +105,7 @@ UPSTREAMS: Final = Dashboard(
                     "Refused by quotas, budgets and breakers",
                     [
                         Query(
-                            grouped(rate(_ATTEMPTS, 'argo_mw_status="refused"'), UPSTREAM),
+                            grouped(rate(ATTEMPTS, 'argo_mw_status="refused"'), UPSTREAM),
                             "{{argo_mw_upstream}}",
                         )
                     ],
