@@ -1,5 +1,9 @@
 """What an open page costs the programs that it shows, and what the dashboard costs with none open.
 
+It takes four to five minutes on two cores: two for the first figure, of which each round has 46 seconds, since
+programs learn only after seconds that a page is open, or closed again; one to two for callgrind, which runs four
+programs 50 times as slowly; and one for memory.
+
 - ``page_cpu_pct``: a program makes ``--rate`` calls a second of ``--symbols`` symbols, most of which are
   answered from memory. Its CPU time and that of the process that serves the page, in per cent of a core,
   with a page open less without: medians of ``--rounds`` slices of ``--seconds``.
@@ -48,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rate", type=float, default=2_000.0, help="calls a second")
     parser.add_argument("--symbols", type=int, default=1_000)
     parser.add_argument("--seconds", type=float, default=10.0, help="of a slice")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hits", type=int, default=20_000, help="under callgrind")
     parser.add_argument("--calls", type=int, default=_CALLS, help="in which memory stays flat")
 
@@ -72,7 +76,9 @@ async def _page(args: argparse.Namespace) -> Mapping[str, object]:
         async with _program(*words) as program, _served(config) as (url, server):
             await asyncio.sleep(args.seconds)
             closed, opened, idle, serving = [], [], [], []
-            for _ in range(args.rounds):
+            for taken in range(args.rounds):
+                if taken:
+                    await asyncio.sleep(18.0)  # until programs know that nobody looks any more
                 before = _cpu(server)
                 closed.append(await _slice(program, args.seconds))
                 idle.append((_cpu(server) - before) / args.seconds)
@@ -82,7 +88,6 @@ async def _page(args: argparse.Namespace) -> Mapping[str, object]:
                     opened.append(await _slice(program, args.seconds))
                     serving.append((_cpu(server) - before) / args.seconds)
                 assert len(seen) > args.seconds / 4, f"the page was sent {len(seen)} events"
-                await asyncio.sleep(18.0)  # until they know that nobody does
     added = statistics.median(opened) - statistics.median(closed)
     served = statistics.median(serving) - statistics.median(idle)
     return {
@@ -177,6 +182,7 @@ async def _looking(url: str) -> AsyncIterator[list[bytes]]:
 async def _instructions(hits: int) -> Mapping[str, object]:
     if shutil.which("valgrind") is None:
         return dict.fromkeys(("hit_instructions", "hit_instructions_without", "extra_instructions"))
+    # At the same time: what is counted is the same on a busy machine.
     with_it, without = await asyncio.gather(_of_a_hit(hits, "with"), _of_a_hit(hits, "without"))
     return {
         "hit_instructions": round(with_it, 1),
@@ -187,7 +193,7 @@ async def _instructions(hits: int) -> Mapping[str, object]:
 
 async def _of_a_hit(hits: int, which: str) -> float:
     """Return the instructions of one hit: those of many more hits, less those of fewer."""
-    few, many = await _counted(hits, which), await _counted(2 * hits, which)
+    few, many = await asyncio.gather(_counted(hits, which), _counted(2 * hits, which))
     return (many - few) / hits
 
 
