@@ -166,7 +166,7 @@ class MetricsPlugin:
 
 
 def _guard(config: MetricsConfig, context: Context) -> WebGuard:
-    """Return who may read the metrics: on loopback everyone, elsewhere who has the token.
+    """Return the guard of the metrics: everyone may read on loopback, elsewhere with the token.
 
     Raises:
         ConfigError: The file of the token cannot be used.
