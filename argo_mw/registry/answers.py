@@ -16,6 +16,7 @@ from argo_mw.model.endpoint import Endpoint
 from argo_mw.model.gauge import Gauge
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import Operation
+from argo_mw.model.panel import Panel
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry.awaited import not_awaitable
 from argo_mw.registry.template import PluginTemplate
@@ -89,6 +90,15 @@ def _fault_of_endpoint(thing: object) -> str:
     return not_awaitable(f"read of its endpoint {thing.path!r}", thing.read)
 
 
+def _fault_of_panel(thing: object) -> str:
+    assert isinstance(thing, Panel)
+    faults = (
+        not_awaitable(f"press of button {one.name!r} of its panel {thing.name!r}", one.press)
+        for one in thing.buttons
+    )
+    return next((fault for fault in faults if fault), "")
+
+
 def _fault_of_guard(thing: object) -> str:
     what = f"of its guard {getattr(thing, 'name', type(thing).__name__)!r}"
     faults = (
@@ -104,6 +114,7 @@ _FAULTS: Mapping[str, Callable[[object], str]] = {
     "register_upstreams": _fault_of_upstream,
     "register_guards": _fault_of_guard,
     "register_endpoints": _fault_of_endpoint,
+    "register_panels": _fault_of_panel,
 }
 """What is wrong with an answer of the right type that would show at the first call, or ""."""
 
@@ -163,5 +174,6 @@ _SEVERAL: Mapping[str, Wanted] = {
     "register_guards": ("argo_mw.plugin.Guard", _has_reserve),
     "register_observers": ("functions of an event", callable),
     "register_gauges": ("argo_mw.plugin.Gauge", _is_a(Gauge)),
+    "register_panels": ("argo_mw.plugin.Panel", _is_a(Panel)),
     "register_endpoints": ("argo_mw.plugin.Endpoint", _is_a(Endpoint)),
 }

@@ -248,6 +248,28 @@ async def test_a_panel_by_the_name_of_another_plugin_is_not_shown(open_argo) -> 
     assert names == ["argo.upstreams", "argo.flags", "argo.troubles"]
 
 
+def press_at_once(key: str) -> str:
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["showing"],
+        "showing",
+        [Panel("showing", "Shown", (), View, [Button("b", "B", press_at_once, "?")])],  # type: ignore[arg-type]
+    ],
+)
+async def test_a_plugin_whose_panels_are_none_is_left_out_and_the_program_starts(
+    open_argo, wrong: object
+) -> None:
+    showing = Showing(lambda _: wrong)  # type: ignore[arg-type,return-value]
+    plugins, lenient = {"showing": showing}, {"argo": {"shared": "memory://"}}
+    async with open_argo(Scripted("a", ["bars"]), config=lenient, plugins=plugins) as argo:
+        assert await argo.call("bars", symbol="AAPL") == "AAPL"
+        assert [one.stage for one in argo.broken] == ["register_panels"]
+
+
 def test_a_view_is_bounded_and_holds_no_number_that_json_lacks() -> None:
     lines = [Line(("x" * 10_000, math.nan, math.inf))] * 5_000
     points = [(float(n), math.nan if n % 2 else 1.0) for n in range(5_000)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import types
 from importlib.metadata import EntryPoint
 
@@ -12,7 +13,7 @@ from attrs import frozen
 from argo_mw import Argo, ConfigError, PluginError
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Layer, hookimpl, hookspec, operation
-from argo_mw.registry import Plugins, discovery
+from argo_mw.registry import Plugins, answers, discovery, hooks
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 
@@ -405,3 +406,16 @@ async def test_a_rollback_of_a_blocked_plugin_says_what_is_blocked() -> None:
     async with argo:
         with pytest.raises(ConfigError, match="plugin 'fine' is not in use; see block in"):
             await argo.roll_back("fine", "why not")
+
+
+def test_what_every_hook_returns_is_checked() -> None:
+    hooks_ = {
+        name: inspect.signature(hook).return_annotation
+        for name, hook in vars(hooks).items()
+        if hasattr(hook, "argo_mw_spec")
+    }
+    unchecked = {name for name in hooks_ if name not in answers._ONE | answers._SEVERAL}
+    assert len(hooks_) > 20
+    assert {"None", "object"} == {hooks_[name] for name in unchecked}
+    several = {name for name, wanted in hooks_.items() if wanted.startswith("Iterable[")}
+    assert several == set(answers._SEVERAL)
