@@ -59,37 +59,35 @@ class FlagCommands:
     ) -> bool:
         parsed = rule if isinstance(rule, Rule) else parse_rule(name, rule)
         heard = await self._change(name, set_to(parsed), fleet=fleet)
-        await self._note(f"set {name} to {format_rule(parsed)}", "", fleet=fleet)
+        await self._note(f"set {name} to {format_rule(parsed)}", fleet=fleet)
         return heard
 
     async def kill(self, name: str, *, fleet: bool = False) -> bool:
-        heard = await self._hold(name, kill, fleet=fleet)
-        await self._note(f"kill {name}", "", fleet=fleet)
-        return heard
+        return await self._hold(name, kill, f"kill {name}", fleet=fleet)
 
     async def roll_back(self, name: str, why: str, *, fleet: bool = False) -> bool:
         self._flag(name, where="a rollback")
         if not why:
             msg = f"flag {name!r} is rolled back for no reason; say what was seen"
             raise ConfigError(msg)
-        heard = await self._hold(name, roll_back(why), fleet=fleet)
-        await self._note(f"roll back {name}", why, fleet=fleet)
-        return heard
+        return await self._hold(name, roll_back(why), f"roll back {name}", why, fleet=fleet)
 
     async def revive(self, name: str, *, fleet: bool = False) -> bool:
         heard = await self._change(name, revive, fleet=fleet)
-        await self._note(f"revive {name}", "", fleet=fleet)
+        await self._note(f"revive {name}", fleet=fleet)
         return heard
 
     async def unset(self, name: str, *, fleet: bool = False) -> bool:
         heard = await self._change(name, unset, fleet=fleet)
-        await self._note(f"unset {name}", "", fleet=fleet)
+        await self._note(f"unset {name}", fleet=fleet)
         return heard
 
-    async def _note(self, what: str, why: str, *, fleet: bool) -> None:
+    async def _note(self, what: str, why: str = "", *, fleet: bool) -> None:
         await self._journal.note(f"{what}, for {'the fleet' if fleet else 'this machine'}", why)
 
-    async def _hold(self, name: str, change: Change, *, fleet: bool) -> bool:
+    async def _hold(
+        self, name: str, change: Change, what: str, why: str = "", *, fleet: bool
+    ) -> bool:
         self._flag(name)
         announced = True
         if fleet:
@@ -100,6 +98,7 @@ class FlagCommands:
             await self._reload()
         finally:  # others take it up, whatever is wrong here
             heard = await self._invalidate(f"layer:{name}")
+            await self._note(what, why, fleet=fleet)
         return heard and announced
 
     async def _change(self, name: str, change: Change, *, fleet: bool) -> bool:

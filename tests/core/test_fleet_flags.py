@@ -447,6 +447,8 @@ async def test_a_kill_that_could_not_be_taken_up_is_taken_up_as_soon_as_it_can_b
                 await flags_of(a).kill("cache", fleet=True)
             await settle()
             assert ["on by default"] * 2 == [shown(a), shown(b)]
+            [entry] = await context_of(b).journal.read()
+            assert "kill cache, for the fleet" == entry.what
         await clock.advance(INTERVAL)
         await until(a, "killed by fleet")
         await until(b, "killed by fleet")
