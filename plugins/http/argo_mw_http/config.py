@@ -137,7 +137,7 @@ class Route:
         """Its host and port."""
         return place_of(self.host)
 
-    @property
+    @cached_property
     def operation(self) -> str:
         """The name of its operation."""
         if self.name:
@@ -145,7 +145,7 @@ class Route:
         method = "" if self.method == "GET" else f"_{self.method}"
         return f"http_{_slug(f'{self.host}{self.path}{method}')}"
 
-    @property
+    @cached_property
     def upstream(self) -> str:
         """The name of its upstream."""
         return self.api or f"http_{_slug(self.host)}"

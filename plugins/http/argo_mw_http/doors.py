@@ -1,4 +1,4 @@
-"""Doors: what transports of all libraries do with a request."""
+"""Doors: what transports of all libraries do with a request, and how they are made."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import contextvars
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from types import ModuleType
 from typing import Any, Final, TypeVar
 
 from attrs import evolve
@@ -23,9 +24,9 @@ from argo_mw.plugin import (
 )
 from argo_mw_http.answers import Headers
 from argo_mw_http.config import Route
-from argo_mw_http.exchange import NOT_READ, Arrived, Asked, Served, exchange, why_alone
+from argo_mw_http.exchange import Arrived, Asked, Served, exchange, why_alone
 from argo_mw_http.identity import HttpRequest
-from argo_mw_http.libraries import MAX_REQUEST, Library
+from argo_mw_http.libraries import Library
 from argo_mw_http.plugin import HttpPlugin
 from argo_mw_http.routes import Match
 
@@ -39,7 +40,7 @@ _senders = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="argo-mw:http")
 
 
 class Door:
-    """Sends requests of routes through the chain, and everything else straight on.
+    """A transport that sends requests of routes through the chain, and everything else straight on.
 
     Args:
         argo: The application.
@@ -55,7 +56,7 @@ class Door:
         self._tenant = tenant
         self._plugin: HttpPlugin | None = None
 
-    async def answer(self, request: Any) -> Any:
+    async def handle_async_request(self, request: Any) -> Any:
         """Return the response to *request*."""
         context = context_of(self._argo)
         plugin = self._plugin = self._plugin or plugin_of(self._argo, HttpPlugin)
@@ -111,7 +112,7 @@ class BlockingDoor:
         self._tenant = tenant
         self._plugin: HttpPlugin | None = None
 
-    def answer(self, request: Any) -> Any:
+    def handle_request(self, request: Any) -> Any:
         """Return the response to *request*."""
         library = self._library
         if self._plugin is None:
@@ -167,11 +168,43 @@ class BlockingDoor:
         return came
 
 
+class Transports:
+    """Makes transports of one library, which are doors with the library's own classes as bases.
+
+    Args:
+        module: The library.
+    """
+
+    def __init__(self, module: ModuleType) -> None:
+        self._module = module
+        self._library = Library(module)
+        self._asynchronous: Any = type("Transport", (Door, module.AsyncBaseTransport), {})
+        self._blocking: Any = type("BlockingTransport", (BlockingDoor, module.BaseTransport), {})
+
+    def between(self, argo: Argo | BlockingArgo, inner: Any, tenant: str | None) -> Any:
+        """Return a transport with the chain of *argo* in front of *inner*, or of the library's own.
+
+        Raises:
+            TypeError: *argo* and *inner* are not both synchronous or both asynchronous, or *inner*
+                is of another library.
+        """
+        module, name = self._module, self._library.name
+        # Some transports serve clients of both kinds.
+        if isinstance(argo, BlockingArgo):
+            inner = module.HTTPTransport() if inner is None else inner
+            if not isinstance(inner, module.BaseTransport):
+                msg = f"inner is no {name}.BaseTransport, which a client with a BlockingArgo needs"
+                raise TypeError(msg)
+            return self._blocking(argo, self._library, inner, tenant)
+        inner = module.AsyncHTTPTransport() if inner is None else inner
+        if not isinstance(inner, module.AsyncBaseTransport):
+            msg = f"inner is no {name}.AsyncBaseTransport, which an asynchronous client needs"
+            raise TypeError(msg)
+        return self._asynchronous(argo, self._library, inner, tenant)
+
+
 def _asked(match: Match[Route], read: HttpRequest, library: Library, request: Any) -> Asked:
-    alone = why_alone(match.route, read.method, read.headers)
-    length = library.length_of(request)
-    if not alone and (length is None or length > MAX_REQUEST):
-        alone = NOT_READ
+    alone = why_alone(match.route, read, library.length_of(request))
     return Asked(match, read, alone, library.patience_of(request))
 
 

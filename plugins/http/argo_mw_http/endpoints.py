@@ -27,7 +27,7 @@ from argo_mw.plugin import (
 )
 from argo_mw_http.answers import HOP_BY_HOP, Headers, HttpAnswer
 from argo_mw_http.config import ApiTable, HttpConfig, Route
-from argo_mw_http.exchange import NOT_READ, Arrived, Asked, Served, exchange, why_alone
+from argo_mw_http.exchange import Arrived, Asked, Served, exchange, why_alone
 from argo_mw_http.identity import PORTS, HttpRequest, parameters_in
 from argo_mw_http.routes import Match
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 UNROUTED: Final = "http_unrouted"
 """The name of what a request asks that has no route."""
 
-_MAX_REQUEST: Final = 1 << 20
 _NOT_PASSED_ON: Final = HOP_BY_HOP | {"content-length", "expect", "host"}
 
 Spending = Literal["none", "limited", "open"]
@@ -106,9 +105,7 @@ class Endpoints:
     async def _answer(
         self, request: HttpRequest, match: Match[Route], caller: WebCaller
     ) -> WebResponse:
-        alone = why_alone(match.route, request.method, request.headers)
-        if not alone and len(request.body) > _MAX_REQUEST:
-            alone = NOT_READ
+        alone = why_alone(match.route, request, len(request.body))
         asked = Asked(match, request, alone)
 
         async def send(conditions: Headers) -> Arrived[_Own]:

@@ -40,8 +40,8 @@ _OF_A_PART = (
 )
 """Headers of requests for a part, for a change, or for another protocol."""
 _LIVE = "text/event-stream"
-NOT_READ: Final = "its body is long, or of unknown length"
-"""Why a request is sent for its caller alone whose body is no part of a key."""
+_MAX_REQUEST: Final = 1 << 20
+"""Bytes of a request's body at most that are part of a key."""
 
 _TOGETHER, _ALONE, _APART = range(3)
 """How a request is asked: with others; alone, and its answer is kept; with a key of its own, so
@@ -109,11 +109,19 @@ class Asked:
     patience: float | None = field(default=None)
 
 
-def why_alone(route: Route, method: str, headers: Headers) -> str:
-    """Return why a request is sent for its caller alone, or "" where others may share it."""
+def why_alone(route: Route, request: HttpRequest, length: int | None) -> str:
+    """Return why *request* is sent for its caller alone, or "" where others may share it.
+
+    Args:
+        route: Its route.
+        request: The request.
+        length: How many bytes its body has, or ``None`` where it does not say.
+    """
     if not route.is_shared:
-        return f"{method} may change something"
-    asked = by_name(headers)
+        return f"{request.method} may change something"
+    if length is None or length > _MAX_REQUEST:
+        return "its body is long, or of unknown length"
+    asked = by_name(request.headers)
     part = next((name for name in _OF_A_PART if name in asked), None)
     if part is not None:
         return f"its header {part}"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from argo_mw.plugin import Action, UpstreamError
 from argo_mw_http.answers import HttpAnswer
+from argo_mw_http.freshness import moment_of
 
 _FAILURES: Final = frozenset([408, 425, 429])
 _SERVER_ERRORS: Final = 500
@@ -62,10 +62,8 @@ def retry_after_of(response: HttpAnswer, now: float) -> float | None:
         return None
     if said.isascii() and said.isdigit():
         return float(said[:12])
-    try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
+    until = moment_of(said)
+    return None if until is None else max(0.0, until - now)
 
 
 def never_sent(error: BaseException) -> bool:

@@ -61,7 +61,7 @@ def life_of(answer: HttpAnswer, now: float, *, public: bool) -> Life:
     expires = answer.header("expires")
     if expires is None:
         return Life()
-    until, since = _moment(expires), _moment(answer.header("date") or "")
+    until, since = moment_of(expires), moment_of(answer.header("date") or "")
     if until is None:
         return Life(0.0, why="it has expired")
     return Life(_left(answer, until - (now if since is None else since), now), why="it expires")
@@ -104,7 +104,7 @@ def _age(answer: HttpAnswer, now: float) -> float:
     """Return how old *answer* was when it came: by its Age, else by its Date."""
     said = answer.header("age")
     age = _seconds(said.partition(",")[0]) if said is not None else 0.0
-    date = _moment(answer.header("date") or "")
+    date = moment_of(answer.header("date") or "")
     return max(age, 0.0 if date is None else now - date)
 
 
@@ -114,7 +114,7 @@ def _seconds(value: str) -> float:
     return min(float(value[:20]), _LONGEST) if value.isascii() and value.isdigit() else 0.0
 
 
-def _moment(date: str) -> float | None:
+def moment_of(date: str) -> float | None:
     """Return the seconds since the epoch of a *date* in a header, or ``None``."""
     try:
         return parsedate_to_datetime(date).timestamp() if date else None

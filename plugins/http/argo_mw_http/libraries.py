@@ -23,9 +23,6 @@ from argo_mw_http.answers import Headers, HttpAnswer, NotShared, answer_of, why_
 from argo_mw_http.exchange import Arrived, Served
 from argo_mw_http.identity import PORTS, HttpRequest
 
-MAX_REQUEST: Final = 1 << 20
-"""Bytes of a request's body at most that are part of a key; a larger one is sent alone."""
-
 _LIVE: Final = (
     "application/grpc",
     "application/jsonl",
