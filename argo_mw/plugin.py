@@ -151,11 +151,13 @@ from argo_mw.chain.shadow_result import (
 )
 from argo_mw.chain.tallies import (
     AUDIT,
-    Watch,
 )
 from argo_mw.chain.upstream_counts import (
     ModelCounts,
     UpstreamCounts,
+)
+from argo_mw.chain.watches import (
+    Watch,
 )
 from argo_mw.config import (
     ArgoSettings,

@@ -25,8 +25,9 @@ from argo_mw.base.tasks import Tasks
 from argo_mw.chain.blocks import Block
 from argo_mw.chain.counts import InstanceCounts
 from argo_mw.chain.shadow_result import ShadowResult
-from argo_mw.chain.tallies import MAX_WATCHES, Tallies, Watch
+from argo_mw.chain.tallies import MAX_WATCHES, Tallies
 from argo_mw.chain.tally import Served
+from argo_mw.chain.watches import Watch
 from argo_mw.model.call import Call
 from argo_mw.store.codec import Codecs
 from argo_mw.store.protocol import Shared

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from math import inf
-from typing import Final, cast, get_args
-
-from attrs import field, frozen, validators
+from typing import Final
 
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import StreamAborted
-from argo_mw.chain.blocks import Block, SubjectCounts
-from argo_mw.chain.cells import OTHER, ArmSubjects, Watched
+from argo_mw.chain.blocks import Block
+from argo_mw.chain.cells import OTHER
 from argo_mw.chain.counts import Arms, Counts
 from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.chain.tally import Served, Tally
-from argo_mw.flags.model import Unit
+from argo_mw.chain.watches import Watch, Watching
 from argo_mw.model.call import NOTHING, Call
 from argo_mw.model.charge import Charge
 from argo_mw.model.events import Shadowed
@@ -30,92 +28,9 @@ AUDIT: Final = "argo.audit"
 MAX_WATCHES: Final = 8
 """Flags whose subjects are counted at once."""
 
-KEPT_BLOCKS: Final = 60
-"""Blocks of a flag that an instance keeps, while the store is away for one."""
-
 _MAX_TALLIES: Final = 2_000
 _MAX_ACTS: Final = 500
 _MAX_TROUBLES: Final = 500
-
-
-@frozen
-class Watch:
-    """A flag whose subjects are counted one by one, in blocks of time.
-
-    Attributes:
-        flag: Its name.
-        until: Seconds since the epoch until which it is watched, unless that is renewed.
-        by: The unit that its share is taken of, which stands for the subject: ``subject``,
-            ``tenant`` or ``key``.
-        seconds: How long a block is, in seconds.
-        slow: By operation, the seconds above which a call counts as slow, and as slowest.
-    """
-
-    flag: str
-    until: float
-    by: Unit = "subject"
-    seconds: float = field(default=30.0, validator=validators.gt(0))
-    slow: Mapping[str, tuple[float, float]] = field(factory=dict)
-
-    def as_data(self) -> dict[str, object]:
-        """Return it as plain data, from which :meth:`of_data` makes it again."""
-        slow = {operation: list(seconds) for operation, seconds in self.slow.items()}
-        return {"until": self.until, "by": self.by, "seconds": self.seconds, "slow": slow}
-
-    @classmethod
-    def of_data(cls, flag: str, data: object) -> Watch:
-        """Return the watch of *flag* that *data* describes.
-
-        Raises:
-            ValueError: It is no such data.
-        """
-        try:
-            if not isinstance(data, Mapping):
-                raise TypeError
-            if data["by"] not in get_args(Unit):
-                raise TypeError
-            slow = {str(name): (float(a), float(b)) for name, (a, b) in data["slow"].items()}
-            until, seconds = float(data["until"]), float(data["seconds"])
-            return cls(flag, until, cast("Unit", data["by"]), seconds, slow)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            msg = f"this is no watch of flag {flag!r}"
-            raise ValueError(msg) from error
-
-
-class _Watching:
-    """A watch, and what was counted in its current block."""
-
-    def __init__(self, watch: Watch, now: float) -> None:
-        self.watch = watch
-        self.number = int(now // watch.seconds)
-        self.arms: dict[str, ArmSubjects] = {}
-        self.closed: deque[Block] = deque(maxlen=KEPT_BLOCKS)
-
-    def seen_by(self, tally: Tally) -> Watched:
-        """Return what *tally* counts subjects with."""
-        watch = self.watch
-        arm = dict(tally.arms).get(watch.flag, "")
-        subjects = self.arms.setdefault(arm, ArmSubjects())
-        return Watched(watch.flag, watch.by, subjects, *watch.slow.get(tally.operation, (inf, inf)))
-
-    def close(self, instance: str, now: float) -> Block | None:
-        """End the current block if *now* is past it; return it if anything was counted."""
-        number = int(now // self.watch.seconds)
-        if self.number - KEPT_BLOCKS < number <= self.number:
-            return None  # also where the clock was put back a little: no block is written twice
-        rows: dict[str, Mapping[str, SubjectCounts]] = {}
-        dropped = 0
-        for name, arm in self.arms.items():
-            if arm.counts:
-                rows[name] = arm.counts
-            dropped += arm.dropped
-            arm.counts, arm.dropped = {}, 0
-        block = Block(instance, self.number, self.watch.seconds, rows, dropped)
-        self.number = number
-        if not rows:
-            return None
-        self.closed.append(block)
-        return block
 
 
 class Tallies:
@@ -134,7 +49,7 @@ class Tallies:
         self.rebuilt = 0
         self._clock = clock
         self._tallies: dict[tuple[str, Arms], Tally] = {}
-        self._watching: dict[str, _Watching] = {}
+        self._watching: dict[str, Watching] = {}
         self.known_acts: dict[tuple[str, str], int] = {}
         self._listeners: list[Served] = []
         self._served: Served | None = None
@@ -288,7 +203,7 @@ class Tallies:
         tally = self._tallies.get((charge.operation, ()))
         if tally is None:
             tally = self.tally(charge.operation, (), frozenset())
-        tally.saved(charge.layer, charge.cost.usd or 0.0)
+        tally.saved(charge.layer, charge.cost)
 
     # Layers in shadow
 
@@ -362,7 +277,7 @@ class Tallies:
         for flag, watch in wanted.items():
             known = before.get(flag)
             if known is None or known.watch.seconds != watch.seconds:
-                known = _Watching(watch, now)
+                known = Watching(watch, now)
             known.watch = watch
             self._watching[flag] = known
         for tally in self._tallies.values():
@@ -378,10 +293,7 @@ class Tallies:
     def end_blocks(self) -> list[tuple[str, Block]]:
         """End the current blocks before their time: nothing is counted here any more."""
         self._settle()
-        ends = [
-            (flag, (one.number + 1) * one.watch.seconds) for flag, one in self._watching.items()
-        ]
-        closed = [(f, self._watching[f].close(self.instance, end)) for f, end in ends]
+        closed = [(f, one.close(self.instance, one.ends)) for f, one in self._watching.items()]
         return [(flag, block) for flag, block in closed if block is not None]
 
     def _settle(self) -> None:
@@ -391,7 +303,7 @@ class Tallies:
     def next_close(self) -> float:
         """Return the seconds until a block ends, without end where there is none."""
         now = self._clock.time()
-        ends = [(one.number + 1) * one.watch.seconds for one in self._watching.values()]
+        ends = [one.ends for one in self._watching.values()]
         return max(0.0, min(ends, default=inf) - now)
 
     def blocks(self, flag: str) -> Sequence[Block]:

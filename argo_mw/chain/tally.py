@@ -208,11 +208,11 @@ class Tally:
         sent = self._sent.get(upstream) or self._begin(upstream)
         sent.model(model).first_chunks.add(seconds)
 
-    def saved(self, layer: str, usd: float) -> None:
-        """Count that an answer of *layer* would have cost *usd*."""
+    def saved(self, layer: str, cost: Cost) -> None:
+        """Count that an answer of *layer* would have had *cost*."""
         saved = self._counts.saved_usd
         if layer in saved or len(saved) < _MAX_KINDS:
-            saved[layer] = saved.get(layer, 0.0) + usd
+            saved[layer] = saved.get(layer, 0.0) + (_known_usd(cost) or 0.0)
 
     def shadowed(self, event: Shadowed) -> None:
         """Count what a layer in shadow would have done."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -593,8 +594,9 @@ async def test_a_program_of_a_thousand_models_is_counted_with_64(clock: FakeCloc
 async def test_what_a_layer_saved_is_counted_for_it(open_argo) -> None:
     async with open_argo(Scripted("a", ["bars"])) as argo:
         context = context_of(argo)
-        charge = Charge(0.0, "", "bars", "AAPL", "a", "saved", Cost(0.5), layer="cache")
-        for _ in range(2):
+        for usd in (0.5, 0.5, None, math.nan, -1.0):
+            cost = Cost(usd)
+            charge = Charge(0.0, "", "bars", "AAPL", "a", "saved", cost, layer="cache")
             context.record_charge(charge)
         (one,) = counted(argo)
     assert {"cache": 1.0} == one.saved_usd
