@@ -76,8 +76,8 @@ class Otlp:
             await self._send()
 
     async def _send(self) -> None:
-        moment = self._sampler.moment()
         try:
+            moment = self._sampler.moment()
             # In a thread: it sends over the network, with time limits of its own.
             taken = await asyncio.to_thread(self._export, moment)
         except Exception as error:
