@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric as Family
 
+    _Request = socket.socket | tuple[bytes, socket.socket]
+
 PATH: Final = "/metrics"
 _PER_DOUBLING: Final = 32
 _PATIENCE: Final = 10.0
-"""Seconds that a client has for sending its request."""
+"""Seconds for which a client may send nothing of its request."""
+
+MAX_CLIENTS: Final = 32
+"""Clients that are answered at the same time; the connection of any other is closed at once."""
 
 _PROBLEMS = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
 _PROBLEMS |= {405: "Method Not Allowed", 421: "Misdirected Request", 503: "Service Unavailable"}
@@ -92,6 +97,27 @@ class _Server(ThreadingMixIn, WSGIServer):
     """Answers each request in a thread, so that a slow client holds up nobody."""
 
     daemon_threads = True
+    request_queue_size = MAX_CLIENTS
+
+    def __init__(self, address: tuple[str, int], handler: type[WSGIRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._places = threading.Semaphore(MAX_CLIENTS)
+
+    def process_request(self, request: _Request, client_address: object) -> None:
+        if not self._places.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # the process can start no further thread
+            self._places.release()
+            raise
+
+    def process_request_thread(self, request: _Request, client_address: object) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Do without the traceback that would go to standard error: the client has left."""

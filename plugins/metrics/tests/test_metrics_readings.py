@@ -7,6 +7,7 @@ import gzip
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from math import inf
 from typing import ClassVar
@@ -37,7 +38,7 @@ from argo_mw_metrics.catalog import CATALOG
 from argo_mw_metrics.gen_ai import is_opted_in
 from argo_mw_metrics.metric import LONGEST_VALUE
 from argo_mw_metrics.otlp import exponential
-from argo_mw_metrics.prometheus import buckets
+from argo_mw_metrics.prometheus import MAX_CLIENTS, buckets
 
 from .conftest import Lively
 
@@ -267,6 +268,36 @@ async def test_what_other_machines_reach_asks_for_the_token():
         asked = [Request(url, headers=one) for one in headers]
         answers = [await asyncio.to_thread(status, one) for one in asked]
     assert [401, 401, 200, 200] == answers
+
+
+async def test_clients_that_send_nothing_take_a_bounded_number_of_threads():
+    opened = Opened()
+    async with opened.argo, AsyncExitStack() as stack:
+
+        async def connect() -> asyncio.StreamReader:
+            reader, writer = await asyncio.open_connection("127.0.0.1", opened.plugin.port)
+            stack.callback(writer.close)
+            return reader
+
+        before = threading.active_count()
+        silent = [await connect() for _ in range(MAX_CLIENTS)]
+        for _ in range(MAX_CLIENTS):
+            one_more = await connect()
+            with suppress(ConnectionResetError):
+                assert b"" == await one_more.read()
+        assert threading.active_count() - before <= MAX_CLIENTS
+        assert not any(one.at_eof() for one in silent)
+        await stack.pop_all().aclose()
+        async with asyncio.timeout(10.0):
+            while not await asyncio.to_thread(is_scraped, opened.url):
+                pass  # until the threads have seen that their clients have left
+
+
+def is_scraped(url: str) -> bool:
+    try:
+        return urlopen(url).status == 200
+    except OSError:
+        return False
 
 
 async def test_a_taken_port_is_an_error_that_names_the_remedy():
