@@ -24,6 +24,7 @@ from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.blocks import Block
 from argo_mw.chain.counts import InstanceCounts
+from argo_mw.chain.known_instances import KnownInstances
 from argo_mw.chain.shadow_result import ShadowResult
 from argo_mw.chain.tallies import MAX_WATCHES, Tallies
 from argo_mw.chain.tally import Served
@@ -42,10 +43,6 @@ CountersOf = Literal["instance", "machine", "fleet"]
 BLOCK_TTL: Final = 1_800.0
 """Seconds for which a block of counts is kept in the shared store."""
 
-MAX_INSTANCES: Final = 1_000
-"""Instances that publish their counters at once; those that were seen last are kept."""
-
-_KNOWN = "argo:counters:instances"
 _WATCHES = "argo:counters:watches"
 _COUNTS = "argo:counters:of:"
 _SECONDS: Final = re.compile(rb"\d{1,20}(\.\d{1,20})?")
@@ -56,7 +53,6 @@ _TIMEOUT = 2.0
 _TRIES = 8
 _LEAST_TTL = 30.0
 _LEAST_PAUSE = 0.05
-_FORGOTTEN = 3_600.0
 
 
 class Counters:
@@ -81,6 +77,7 @@ class Counters:
         self._every = every
         self._ttl = max(_LEAST_TTL, 6.0 * every)
         self._started = clock.time()
+        self._instances = KnownInstances(shared, codecs)
         self._publishing = False
         self._due = 0.0
         self._timer: Timer | None = None
@@ -125,7 +122,7 @@ class Counters:
         found = [own] if own.counts else []
         if of == "instance":
             return found
-        names = [name for name in await self._instances() if name != self.instance]
+        names = [name for name in await self._instances.names() if name != self.instance]
         values = await self._shared.get_many([_COUNTS + name for name in names])
         for name, value in zip(names, values, strict=True):
             if value is not None:
@@ -159,7 +156,7 @@ class Counters:
         Raises:
             SharedUnavailable: The shared store is away.
         """
-        names = await self._instances()
+        names = await self._instances.names()
         values = await self._shared.get_many([_ALIVE + name for name in names])
         return {
             name: float(value)
@@ -181,7 +178,7 @@ class Counters:
         Raises:
             SharedUnavailable: The shared store is away.
         """
-        names = list(await self._instances() if instances is None else instances)
+        names = list(await self._instances.names() if instances is None else instances)
         keys = [f"{_BLOCKS}{flag}:{number}:{name}" for number in numbers for name in names]
         found: list[Block] = []
         for key, value in zip(keys, await self._shared.get_many(keys), strict=True):
@@ -317,7 +314,7 @@ class Counters:
         self._collect_blocks()
         own = self.here()
         if own.counts:
-            await self._announce(at)
+            await self._instances.announce(self.instance, at)
             key = _COUNTS + self.instance
             counts = {key: self._codecs.encode(own.as_data(), key)}
             blocks = dict(self._pending)
@@ -342,30 +339,6 @@ class Counters:
             key = f"{_BLOCKS}{flag}:{block.number}:{self.instance}"
             encoded[key] = self._codecs.encode(block.as_data(), key)
         return encoded
-
-    # The list of instances: one small value, since a look at all keys of a store may take long.
-
-    async def _instances(self) -> list[str]:
-        return list(self._read_instances(await self._shared.get(_KNOWN)))
-
-    def _read_instances(self, value: bytes | None) -> dict[str, float]:
-        plain = None if value is None else self._codecs.decode(value, _KNOWN)
-        if not isinstance(plain, dict):
-            return {}
-        return {str(name): at for name, at in plain.items() if isinstance(at, float)}
-
-    async def _announce(self, at: float) -> None:
-        """Have this instance among those that are known: once, and again where that was lost."""
-        for _ in range(_TRIES):
-            value = await self._shared.get(_KNOWN)
-            known = self._read_instances(value)
-            if known.get(self.instance, 0.0) > at - _FORGOTTEN / 2:
-                return
-            known = {name: seen for name, seen in known.items() if seen > at - _FORGOTTEN}
-            newest = sorted({**known, self.instance: at}.items(), key=lambda one: -one[1])
-            changed = self._codecs.encode(dict(newest[:MAX_INSTANCES]), _KNOWN)
-            if await self._shared.compare_and_set(_KNOWN, value, changed, ttl=_FORGOTTEN):
-                return
 
     def _read_watches(self, value: bytes | None) -> dict[str, Watch]:
         plain = None if value is None else self._codecs.decode(value, _WATCHES)

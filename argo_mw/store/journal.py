@@ -54,12 +54,15 @@ class Journal:
         """
         entry = JournalEntry(self._clock.time(), what[:_MAX_TEXT], why[:_MAX_TEXT], self._by)
         log.info("changed", what=entry.what, why=entry.why)
+        why_not = "others wrote into it at each try"
         try:
             limit = self._clock.monotonic() + _TIMEOUT
-            return await fail_at(self._add(entry), limit, self._clock)
+            if await fail_at(self._add(entry), limit, self._clock):
+                return True
         except (SharedUnavailable, TimeLimitExceeded, Closed):
-            log.warning("a change is not in the journal: the store is away", what=entry.what)
-            return False
+            why_not = "the store is away"
+        log.warning("a change is not in the journal", why=why_not, what=entry.what)
+        return False
 
     async def read(self) -> Sequence[JournalEntry]:
         """Return the entries, the newest first.
