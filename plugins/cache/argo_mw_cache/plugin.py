@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from argo_mw.plugin import Context, Gauge, Layer, hookimpl
 from argo_mw_cache.config import CacheConfig
 from argo_mw_cache.gauges import gauges
 from argo_mw_cache.layer import Cache
 from argo_mw_cache.loader import NAME
-
-if TYPE_CHECKING:
-    import click
 
 __all__ = ["CacheConfig", "CachePlugin"]
 
@@ -38,13 +34,6 @@ class CachePlugin:
     def register_gauges(self) -> Iterable[Gauge]:
         """Return gauges of how full the memory level is."""
         return gauges(lambda: None if self._cache is None else self._cache.memory)
-
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """Add ``argo-mw cache …``."""
-        from argo_mw_cache.commands import cache
-
-        cli.add_command(cache)
 
     def _use(self, cache: Cache) -> None:
         # Not where the layer is made: a configuration that is rejected afterwards never opens it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,11 @@ def run(
     """Run ``argo-mw cache`` with this plugin, the Redis driver and an upstream installed."""
     asked = FakePlugin(operations=[bars, holdings], upstreams=[upstream])
     plugins = {"cache": CachePlugin, "redis": argo_mw_redis.plugin, "market": asked}
-    found = [InstalledPlugin(n, Entry(p), f"argo-mw-{n} 1.0") for n, p in plugins.items()]  # type: ignore[arg-type]
+    # The command is found by the distribution that the plugin is installed from.
+    found = [
+        InstalledPlugin(n, Entry(p), f"argo-mw-{n} {version(f'argo-mw-{n}')}")  # type: ignore[arg-type]
+        for n, p in plugins.items()
+    ]
     monkeypatch.setattr(discovery, "discover", lambda: found)
     monkeypatch.setenv("ARGO_MW_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""What the plugin registers: the command ``argo-mw compare``."""
+"""The command ``argo-mw compare``, which is all that the plugin brings beside ``argo-mw demo``."""
 
 from __future__ import annotations
 
@@ -8,15 +8,6 @@ from pathlib import Path
 import click
 
 from argo_mw.cli import console, echo, say
-from argo_mw.plugin import hookimpl
-from argo_mw_compare.demo_command import demo
-
-
-@hookimpl
-def register_commands(cli: click.Group) -> None:
-    """Add ``argo-mw compare`` and ``argo-mw demo``."""
-    cli.add_command(compare)
-    cli.add_command(demo)
 
 
 class ReportFile(click.Path):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import click
-
 from argo_mw.cli import say
 from argo_mw.plugin import Context, Log, hookimpl
 from argo_mw_dashboard.config import DashboardConfig
@@ -47,13 +45,6 @@ class DashboardPlugin:
         """Show the dashboard no more."""
         if self.shown is not None:
             await self.shown.aclose()
-
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """Add ``argo-mw dashboard``."""
-        from argo_mw_dashboard.command import dashboard
-
-        cli.add_command(dashboard)
 
     async def _show(self, config: DashboardConfig, context: Context, port: int) -> None:
         # Here, so that programs that show no dashboard load no web server.

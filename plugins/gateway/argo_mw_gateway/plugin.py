@@ -1,12 +1,10 @@
-"""What the plugin registers: the command, gauges, and what the doctor finds."""
+"""What the plugin registers: gauges, and what the doctor finds."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
 from functools import partial
-
-import click
 
 from argo_mw.plugin import ConfigError, Context, Gauge, hookimpl
 from argo_mw_gateway.config import GatewayConfig
@@ -50,13 +48,6 @@ class GatewayPlugin(Serving):
                 for kind, hundreds in kinds.items()
             ),
         ]
-
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw gateway``."""
-        from argo_mw_gateway.commands import gateway
-
-        cli.add_command(gateway)
 
     @hookimpl
     async def diagnose(

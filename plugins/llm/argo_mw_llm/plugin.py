@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 
-import click
-
 from argo_mw.plugin import (
     AnyOperation,
     Call,
@@ -186,17 +184,6 @@ class LlmPlugin:
     def register_panels(self, context: Context) -> Iterable[Panel]:
         """What is left of the budgets."""
         return [budget_panel(context, lambda: self._config.budgets)]
-
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """``argo-mw ask``, ``argo-mw budgets`` and ``argo-mw models``."""
-        from argo_mw_llm.budget_command import budgets
-        from argo_mw_llm.commands import ask
-        from argo_mw_llm.models_command import models
-
-        cli.add_command(ask)
-        cli.add_command(budgets)
-        cli.add_command(models)
 
     @hookimpl
     async def startup(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from argo_mw.plugin import (
     AnyOperation,
@@ -26,9 +25,6 @@ from argo_mw_persist.layer import Recorder
 from argo_mw_persist.reads import OPERATIONS, AnswerReads
 from argo_mw_persist.records import Answer
 from argo_mw_persist.results import AnswerPage, Spending
-
-if TYPE_CHECKING:
-    import click
 
 log = Log("argo_mw_persist")
 
@@ -79,13 +75,6 @@ class PersistPlugin(WithPersistence):
     def register_gauges(self, context: Context) -> Iterable[Gauge]:
         """Return gauges of what waits to be written and of how the connections are used."""
         return gauges(lambda: self.persistence(context).current)
-
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """Add ``argo-mw db …``."""
-        from argo_mw_persist.commands import db
-
-        cli.add_command(db)
 
     @hookimpl
     async def startup(self, config: PersistConfig, context: Context) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-import click
-
 from argo_mw.plugin import Context, Panel, hookimpl, suggest
 from argo_mw_rollout.audits import Audits
 from argo_mw_rollout.config import RolloutConfig
@@ -61,13 +59,6 @@ class RolloutPlugin:
     def register_panels(self, context: Context) -> Iterable[Panel]:
         """Return the panels of the ramps."""
         return panels(context)
-
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """Add ``argo-mw rollout``."""
-        from argo_mw_rollout.commands import rollout
-
-        cli.add_command(rollout)
 
     @hookimpl
     async def diagnose(self, context: Context) -> Iterable[tuple[str, bool, str]]:

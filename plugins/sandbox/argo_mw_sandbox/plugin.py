@@ -1,4 +1,4 @@
-"""What the plugin registers: the command ``argo-mw sandbox``."""
+"""The command ``argo-mw sandbox``, which is all that the plugin brings."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from argo_mw.cli import echo
-from argo_mw.plugin import hookimpl
 
 if TYPE_CHECKING:
     from argo_mw_sandbox.faults import Fault
     from argo_mw_sandbox.server import Sandbox
-
-
-@hookimpl
-def register_commands(cli: click.Group) -> None:
-    """Add ``argo-mw sandbox``."""
-    cli.add_command(sandbox)
 
 
 @click.command()

@@ -12,7 +12,6 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-import click
 import httpx2
 import pytest
 from click.testing import CliRunner
@@ -27,7 +26,7 @@ from argo_mw_sandbox import (
     SandboxConfig,
     SandboxProcess,
 )
-from argo_mw_sandbox.plugin import read_faults, register_commands
+from argo_mw_sandbox.plugin import read_faults, sandbox
 
 BARS = "/v2/stocks/bars?symbols=AAPL,IBM&timeframe=1Day&start=2013-02-01"
 
@@ -246,14 +245,6 @@ def test_the_public_names_are_all_there() -> None:
         _ = argo_mw_sandbox.Sandbax  # type: ignore[attr-defined]
 
 
-@click.group()
-def cli() -> None:
-    """Stand in for the application."""
-
-
-register_commands(cli)
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -266,7 +257,7 @@ register_commands(cli)
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(arguments: list[str], message: str) -> None:
-    result = CliRunner().invoke(cli, ["sandbox", *arguments])
+    result = CliRunner().invoke(sandbox, arguments)
     assert result.exit_code != 0
     assert message in result.output
     assert "Traceback" not in result.output
@@ -275,7 +266,7 @@ def test_the_command_says_what_is_wrong_in_one_line(arguments: list[str], messag
 def test_the_command_names_a_port_that_is_taken() -> None:
     with SandboxProcess() as taken:
         port = taken.url().rpartition(":")[2]
-        result = CliRunner().invoke(cli, ["sandbox", "--port", port])
+        result = CliRunner().invoke(sandbox, ["--port", port])
     assert result.exit_code == 1
     assert f"cannot listen on port {port}" in result.output
 

@@ -46,15 +46,6 @@ def signals() -> None:
     """
 
 
-def add_to(cli: click.Group) -> None:
-    """Add ``signals`` to *cli*, with what other plugins have put into a group of that name."""
-    group = ShowByDefault("signals", help=signals.help, commands=dict(signals.commands))
-    there = cli.commands.get(group.name or "")
-    if isinstance(there, click.Group):
-        group.commands.update(there.commands)
-    cli.add_command(group)
-
-
 @click.command()
 @click.argument("symbols", nargs=-1, metavar="SYMBOL…")
 @click.option(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-import click
-
 from argo_mw.plugin import AnyOperation, Codecs, ConfigError, Context, Panel, Upstream, hookimpl
 from argo_mw_signals import hookspecs, reads
 from argo_mw_signals.analyst import Analyst
@@ -95,13 +93,6 @@ class SignalsPlugin(WithRecordedSignals):
     def register_panels(self) -> Iterable[Panel]:
         """Return the panel of the newest signals."""
         return [self._recent.panel()]
-
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """Add ``argo-mw signals``."""
-        from argo_mw_signals.commands import add_to
-
-        add_to(cli)
 
     @hookimpl
     async def config_changed(self, context: Context) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 
-import click
-
 from argo_mw.plugin import AnyOperation, Context, Layer, Panel, PluginTemplate, Upstream, hookimpl
 from argo_mw_similarity import hookspecs
 from argo_mw_similarity.config import SimilarityConfig
@@ -68,13 +66,6 @@ class SimilarityPlugin:
     def register_panels(self, context: Context) -> Iterable[Panel]:
         """Return the panel of the newest prompts that were served a known answer."""
         return [panel(context, lambda: self._config)]
-
-    @hookimpl
-    def register_commands(self, cli: click.Group) -> None:
-        """Add ``argo-mw similarity``."""
-        from argo_mw_similarity.commands import similarity
-
-        cli.add_command(similarity)
 
     @hookimpl
     def register_templates(self) -> Mapping[str, PluginTemplate]:
