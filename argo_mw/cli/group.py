@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import EntryPoint
 from types import MappingProxyType
 from typing import Any, Final
@@ -22,6 +23,7 @@ from argo_mw.registry.discovery import (
 )
 
 _META: Final = "argo_mw.commands"
+_CORE: Final = "argo-mw"
 
 
 class Failed(click.ClickException):
@@ -49,9 +51,9 @@ class _Installed:
 class PluginGroup(click.Group):
     """A group of its own commands and of those that plugins bring.
 
-    Plugins name their commands in the entry-point group ``argo_mw.commands``. Those that name none
-    are imported, and asked by the hook ``register_commands``, when a command is sought that is
-    not known otherwise, or that others may add to, and when all are listed.
+    Plugins name their commands in the entry-point group ``argo_mw.commands``. A plugin that names
+    none is imported, and asked by the hook ``register_commands``, when all commands are listed,
+    when one is sought that no entry point names, and when a group is used, to which it may add.
 
     Args:
         own: Where its own commands are, by name, as entry points name it: ``module:attribute``.
@@ -86,7 +88,7 @@ class PluginGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self._own:
-            return self._imported(self._own[cmd_name], "argo-mw")
+            return self._imported(self._own[cmd_name], _CORE)
         declared = self._installed(ctx).declared.get(cmd_name)
         if declared is not None:
             command = self._imported(declared.entry_point, declared.distribution)
@@ -175,12 +177,12 @@ class PluginGroup(click.Group):
         return installed
 
     def _undisputed(self, found: InstalledCommands) -> Mapping[str, InstalledPlugin]:
-        """Return the declared commands less those whose name is taken: no order tells by whom."""
+        """Return the declared commands whose names are not the core's, or those of two plugins."""
         declared = {}
         for name, rivals in sorted(found.declared.items()):
             first, *others = rivals
             if name in self._own:
-                say(_is_own(name, first.distribution))
+                say(_is_taken(name, first.distribution, _CORE))
             elif others:
                 say(_is_both_s(name, first.distribution, others[0].distribution))
             else:
@@ -200,42 +202,34 @@ class PluginGroup(click.Group):
         if not adding:
             return
         for one in installed.declared.values():
-            # They may add to a group of another plugin.
-            self._imported(one.entry_point, one.distribution)
-        brought = {name: one.distribution for name, one in installed.declared.items()}
+            # Plugins may add to it. If it cannot be imported, that is said when it is asked for.
+            with suppress(PluginError):
+                self._imported(one.entry_point, one.distribution)
+        taken = dict.fromkeys(self._own, _CORE)
+        taken |= {name: one.distribution for name, one in installed.declared.items()}
+        added: dict[str, str] = {}
         for plugin in adding:
             before = dict(self.commands)
             plugins.call(plugin, "register_commands", cli=self)
-            self._refuse_taken(repr(plugin), before, brought)
-
-    def _refuse_taken(
-        self, plugin: str, before: Mapping[str, click.Command], brought: dict[str, str]
-    ) -> None:
-        """Refuse commands of *plugin* that replace others: no order tells whose a name is.
-
-        Args:
-            plugin: The plugin that has just added its commands.
-            before: The commands that there were.
-            brought: Who has brought commands, by name; those of *plugin* are added.
-        """
-        for name, command in list(self.commands.items()):
-            old = before.get(name)
-            if command is old or (old is not None and _extends(command, old)):
-                continue
-            rival = brought.setdefault(name, plugin)
-            if name in self._own:
-                if old is None:
+            for name, command in list(self.commands.items()):
+                if command is before.get(name):
+                    continue
+                if name in taken:
+                    self._put_back(name, before)
+                    say(_is_taken(name, f"plugin {plugin!r}", taken[name]))
+                elif (rival := added.setdefault(name, plugin)) != plugin:
                     del self.commands[name]
-                else:
-                    self.commands[name] = old
-                say(_is_own(name, f"plugin {plugin}"))
-            elif rival != plugin:
-                del self.commands[name]
-                say(_is_both_s(name, rival, plugin))
+                    say(_is_both_s(name, repr(rival), repr(plugin)))
+
+    def _put_back(self, name: str, before: Mapping[str, click.Command]) -> None:
+        """Put the command *name* back as it was *before*."""
+        del self.commands[name]
+        if name in before:
+            self.commands[name] = before[name]
 
 
-def _is_own(name: str, plugin: str) -> str:
-    return f"argo-mw: the command {name!r} of {plugin} is not used: it is argo-mw's own"
+def _is_taken(name: str, plugin: str, owner: str) -> str:
+    return f"argo-mw: the command {name!r} of {plugin} is not used: it is that of {owner}"
 
 
 def _is_both_s(name: str, one: str, other: str) -> str:
@@ -243,10 +237,3 @@ def _is_both_s(name: str, one: str, other: str) -> str:
         f"argo-mw: the command {name!r} is that of both {one} and {other}, so neither is used; "
         "block one of these plugins"
     )
-
-
-def _extends(command: click.Command, old: click.Command) -> bool:
-    """Return whether *command* is a group that holds all that the group *old* does."""
-    if not isinstance(command, click.Group) or not isinstance(old, click.Group):
-        return False
-    return old.commands.items() <= command.commands.items()

@@ -61,6 +61,19 @@ def register_commands(cli: click.Group) -> None:
     cli.commands["shelf"].add_command(bottom)
 """
 
+ADDS_A_COMMAND = (
+    COMMAND
+    + """
+
+from argo_mw.plugin import hookimpl
+
+
+@hookimpl
+def register_commands(cli: click.Group) -> None:
+    cli.add_command({name})
+"""
+)
+
 
 class Site:
     """A folder on the path with distributions in it, as pip installs them."""
@@ -196,13 +209,28 @@ def test_a_declared_command_does_not_take_a_name_of_the_core(site: Site, run: Ru
 
 
 def test_a_plugin_that_declares_none_is_asked_by_its_hook(site: Site, run: Run) -> None:
-    hook = COMMAND.format(name="lamp") + (
-        "\n\nfrom argo_mw.plugin import hookimpl\n\n\n@hookimpl\ndef register_commands(cli):\n"
-        "    cli.add_command(lamp)\n"
-    )
-    site.install("lamp", plugin=hook)
+    site.install("lamp", plugin=ADDS_A_COMMAND.format(name="lamp"))
     assert "Show what lamp does." in run("--help").stdout
     assert "lamp ran\n" == run("lamp").stdout
+
+
+def test_a_hook_does_not_take_the_name_that_another_plugin_declares(site: Site, run: Run) -> None:
+    """Listing the commands and running one must agree, whatever was asked first."""
+    site.install("lamp", COMMAND.format(name="lamp"), commands={"lamp": "site_lamp:lamp"})
+    hook = ADDS_A_COMMAND.format(name="lamp").replace("lamp ran", "taken")
+    site.install("torch", plugin=hook)
+    for _ in range(2):
+        assert "lamp ran\n" == run("lamp").stdout
+        listed = run("--help")
+        assert "Show what lamp does." in listed.stdout
+        assert "'lamp' of plugin 'torch' is not used: it is that of argo-mw-lamp" in listed.stderr
+
+
+def test_a_command_that_cannot_be_imported_hinders_no_hook(site: Site, run: Run) -> None:
+    site.install("lamp", "import no_such_module\n", commands={"lamp": "site_lamp:lamp"})
+    site.install("torch", plugin=ADDS_A_COMMAND.format(name="torch"))
+    assert "torch ran\n" == run("torch").stdout
+    assert "torch" in run("--help").stdout
 
 
 def test_a_plugin_that_says_that_it_has_none_is_not_imported(site: Site, run: Run) -> None:
