@@ -16,8 +16,11 @@ import pytest
 from argo_mw_redis.testing import RealServer, servers
 
 MEMBER = Path(__file__).with_name("member.py")
-PATIENCE = 400.0
-"""Seconds; a judge needs some dozens of blocks that tell nothing of each other, on a busy machine."""
+PATIENCE = 240.0
+"""Seconds that a test waits: less than after which a test that hangs ends the run, on a busy machine."""
+
+LONG = 900.0
+"""The same of a soak, which nothing ends: a judge needs dozens of blocks that tell nothing of each other."""
 
 INSTANCES = 3
 
@@ -85,7 +88,12 @@ class Process:
         assert self.process.returncode == 0
 
 
-Fleet = list[Process]
+class Fleet(list[Process]):
+    """The processes, and until when the test waits for them."""
+
+    def __init__(self, patience: float) -> None:
+        super().__init__()
+        self.deadline = time.monotonic() + patience
 
 
 @pytest.fixture
@@ -97,8 +105,11 @@ def redis(tmp_path: Path) -> Iterator[RealServer]:
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, redis: RealServer) -> Iterator[Callable[..., Fleet]]:
-    started: Fleet = []
+def fleet(
+    tmp_path: Path, redis: RealServer, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Fleet]]:
+    soak = request.node.get_closest_marker("soak") is not None
+    started = Fleet(LONG if soak else PATIENCE)
 
     def start(*harms: str, **plan: object) -> Fleet:
         for number, harm in enumerate(harms):
@@ -119,12 +130,11 @@ def fleet(tmp_path: Path, redis: RealServer) -> Iterator[Callable[..., Fleet]]:
 
 def wait_for(fleet: Fleet, condition: Callable[[dict[str, object]], bool]) -> list[dict]:
     """What all processes say once each meets *condition*."""
-    end = time.monotonic() + PATIENCE
     while True:
         found = [process.ask() for process in fleet]
         if all(condition(one) for one in found):
             return found
-        assert time.monotonic() < end, json.dumps(found, indent=1)[-6000:]
+        assert time.monotonic() < fleet.deadline, json.dumps(found, indent=1)[-6000:]
         time.sleep(0.3)
 
 
@@ -169,8 +179,7 @@ def test_a_layer_that_does_harm_on_one_instance_is_rolled_back_on_all(fleet) -> 
 
 def judge_of(fleet: Fleet) -> Process:
     """The process that holds the lease."""
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end:
+    while time.monotonic() < fleet.deadline:
         for process in fleet:
             if process.ask()["judges"]:
                 return process
