@@ -21,6 +21,7 @@ from argo_mw_rollout import (
     report,
 )
 from argo_mw_rollout.statistics.compare import _levels
+from argo_mw_rollout.statistics.judge import VERSION
 from argo_mw_rollout.statistics.metrics import FIELDS
 from argo_mw_rollout.statistics.subjects import MOST_SUBJECTS, Baseline, Subjects
 
@@ -472,7 +473,7 @@ def test_a_state_before_the_first_step_is_kept_too() -> None:
     assert judge.as_data()["before"] == other.as_data()["before"]
 
 
-@pytest.mark.parametrize("state", [{}, {"version": 99}, {"version": 1, "before": 3}])
+@pytest.mark.parametrize("state", [{}, {"version": 1}, {"version": VERSION, "before": 3}])
 def test_what_is_no_state_is_refused(state: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="state of a judge"):
         Judge.of_data(state)
