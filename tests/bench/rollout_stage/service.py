@@ -10,7 +10,8 @@ Nothing is sent; counts of each subject are drawn for each block of 30 s, with t
   own (sigma 0.25), a daily pattern (0.2), and two autoregressive processes: one that all subjects
   share (sigma 0.25, half-life 10 min), and one of each subject's own (sigma 0.2, half-life 3 min).
 - 0.2 % of calls fail; every 12 h on average 20 % do for 3 minutes, in both arms.
-- 80 % of calls need a request, more or less by subject (sigma 0.3) and hour. The cost of a request is
+- 80 % of calls need a request, more or less by subject (sigma 0.3) and hour, and where a layer asks more
+  often, some need two. The cost of a request is
   gamma-distributed (coefficient of variation 0.7) and differs by subject (sigma 0.3).
 - One call in a hundred is audited, so that audits are 1 % extra calls: four in treatment for each
   in control, of random subjects, as soon as so many calls allow for one. The error of a served price has a coefficient of variation of 0.35 (as the mean of five has) around 5 basis points, times
@@ -196,8 +197,10 @@ class Service:
         slow = random.binomial(calls, above)
         further = np.minimum(_above(self._slowest - level) / above, 1.0)
         slowest = random.binomial(slow, np.minimum(further * _if(treated, effect.tail), 1.0))
-        needed = self._need[who] * (1.0 - 0.2 * wave) * _if(treated, effect.requests)
-        requests = random.binomial(calls, np.minimum(needed, 1.0))
+        needed = np.minimum(self._need[who] * (1.0 - 0.2 * wave), 1.0)
+        requests = random.binomial(calls, needed * _if(treated, min(effect.requests, 1.0)))
+        if effect.requests > 1.0:  # further ones: a call may have several
+            requests += random.binomial(requests, (effect.requests - 1.0) * treated)
         shape = requests / USD_VARIATION**2
         usd = random.standard_gamma(shape) * USD_VARIATION**2
         usd *= self._usd[who] * _if(treated, effect.usd)

@@ -49,6 +49,22 @@ def test_a_harm_changes_treatment_alone() -> None:
     assert control[COLUMN["errors"]] < 2 * before[1][COLUMN["errors"]] + 20
 
 
+@pytest.mark.parametrize("factor", [0.7, 1.1])
+def test_requests_change_by_what_the_effect_says_at_every_hour(factor: float) -> None:
+    """A call that always needs a request would hide a part of a harm, which then is no false one."""
+    calls, requests = COLUMN["calls"], COLUMN["requests"]
+    changed, usual = (
+        [
+            one.treatment.sums.sum(axis=0)
+            for one in Service(2).blocks(0.0, 4, 50.0, effect, 21_600.0)
+        ]
+        for effect in (Effect(requests=factor), NONE)
+    )
+    for one, other in zip(changed, usual, strict=True):
+        ratio = one[requests] / one[calls] / (other[requests] / other[calls])
+        assert ratio == pytest.approx(factor, abs=0.012)
+
+
 def test_a_seed_gives_the_same_ramp() -> None:
     one, two = (ramps.run(3, hours=0.5, steps=(10.0,)) for _ in range(2))
 
