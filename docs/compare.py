@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from argo_mw_compare.figures import Figures
@@ -62,20 +63,24 @@ class Measured:
         assert isinstance(workload, dict)
         self.columns = [Figures(**one) for one in found]
         self.workload = Workload(**workload)
+        date = datetime.fromisoformat(str(report["date"]))
+        machine = f"Python {report['python']} and {report['cores']} cores"
+        self._measured = f"Measured on {date.day} {date:%B %Y} with {machine}."
         self._named = {one.variant: one for one in self.columns}
         self._ratios = {name: one for name, one in summary.items() if "_by_seed" not in name}
         self._seeds = {name: one for name, one in summary.items() if "_by_seed" in name}
 
     def block(self, name: str) -> str:
-        """Return the text of the block *name*."""
+        """Return the text of the block *name*, with when and where that was measured."""
         match name:
             case "summary":
-                return self._summary()
+                text = self._summary()
             case "variants":
                 notes = "".join(f"- {text}\n" for text in remarks(self.workload, self.columns))
-                return f"{_table('', ROWS, [(one.variant, one) for one in self.columns])}\n{notes}"
+                text = f"{_table('', ROWS, [(one.variant, one) for one in self.columns])}\n{notes}"
             case _:
-                return self._layer(name)
+                text = self._layer(name)
+        return f"{text}\n{self._measured}\n"
 
     def _summary(self) -> str:
         baseline, after = self._named["baseline"], self._named["all"]
