@@ -77,6 +77,6 @@ def test_no_extra_needs_torch() -> None:
 
 
 def test_every_distribution_is_part_of_the_workspace() -> None:
-    """For those who use uv: what an extra names is taken from here."""
+    """uv must take what an extra names from here, and not from an index."""
     sources = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]["sources"]
     assert {"argo-mw", *PLUGINS} == set(sources)
