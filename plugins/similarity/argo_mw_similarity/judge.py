@@ -70,11 +70,13 @@ class Expected:
         usd: US dollars, or ``None`` where its price is not known.
         seconds: Seconds.
         at: When that was learnt, in monotonic seconds.
+        answered: Whether any was answered in time, without which no price is known either.
     """
 
     usd: float | None
     seconds: float
     at: float
+    answered: bool = True
 
 
 class Judge:
@@ -109,7 +111,9 @@ class Judge:
         if limit <= 0.0:
             return "its caller has no time for a judge"
         expected = self._expected
-        if expected is None:
+        if expected is not None and expected.seconds >= limit and now - expected.at <= _MEMORY:
+            return "the judge takes too long beside the call"
+        if expected is None or not expected.answered:
             return "the judge's price is being found out" if self._first_is_out else ""
         if expected.usd is None:
             return "the judge's price is not known"
@@ -119,8 +123,6 @@ class Judge:
         # Free beside free is small enough.
         if expected.usd > self._config.judge_cost_share * answer.usd:
             return "the judge costs too much beside the call"
-        if expected.seconds >= limit and now - expected.at <= _MEMORY:
-            return "the judge takes too long beside the call"
         return ""
 
     async def ask(self, call: Call, answer: KnownAnswer, asked: str) -> Verdict:
@@ -170,13 +172,20 @@ class Judge:
         return limit
 
     def _learn(self, outcome: Outcome | None, seconds: float) -> None:
-        """Take up what a question took; an answer that a layer had at hand says nothing of it."""
+        """Take up what a question took; an answer that a layer had at hand says nothing of it.
+
+        One that took too long, for which *outcome* is ``None``, says nothing of the price.
+        """
         if outcome is not None and not outcome.attempts:
             return
         now = self._context.clock.monotonic()
         known = self._expected
-        usd = outcome.cost.usd if outcome is not None else known.usd if known is not None else 0.0
-        if known is None or now - known.at > _MEMORY:
+        if known is None or not known.answered:
+            usd = None if outcome is None else outcome.cost.usd
+            self._expected = Expected(usd, seconds, now, answered=outcome is not None)
+            return
+        usd = known.usd if outcome is None else outcome.cost.usd
+        if now - known.at > _MEMORY:
             self._expected = Expected(usd, seconds, now)
             return
         mean = known.usd

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -123,5 +124,5 @@ def answer_in(
 
 
 def _number(value: object) -> float | None:
-    """Return *value* if it is a number; answers of earlier versions have none."""
-    return float(value) if isinstance(value, int | float) else None
+    """Return *value* if it is a finite number; answers of earlier versions have none."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None

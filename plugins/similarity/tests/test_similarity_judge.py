@@ -380,6 +380,30 @@ async def test_a_judge_over_its_time_limit_is_a_no_and_its_request_ends() -> Non
         assert 1 == desk.judge.cancelled
 
 
+async def test_a_judge_that_never_answered_in_time_has_no_price_and_is_left_for_a_minute() -> None:
+    """Its price is still to be found out: after the minute one caller of many asks it."""
+    async with Desk() as desk:
+        await desk.ask(KNOWN)
+        desk.judge.gate.clear()
+        asking = asyncio.create_task(desk.ask(ASKED))
+        await desk.judge.arrived.wait()
+        await desk.clock.advance(1.1)
+        await asking
+        await desk.layer._store.forget(*last_kept(desk))
+        await desk.ask("How do I price a convertible bond?")
+        assert 1 == desk.judged
+        await desk.layer._store.forget(*last_kept(desk))
+        await desk.clock.advance(61)
+        desk.judge.arrived.clear()
+        async with asyncio.TaskGroup() as group:
+            for word in ("perpetual", "municipal", "subordinated"):
+                group.create_task(desk.ask(f"How do I price a {word} bond?"))
+            await desk.judge.arrived.wait()
+            await settle()
+            assert 2 == desk.judged
+            desk.judge.gate.set()
+
+
 async def test_the_question_to_the_judge_ends_with_its_caller() -> None:
     async with Desk() as desk:
         await desk.ask(KNOWN)
