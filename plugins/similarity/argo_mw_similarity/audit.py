@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from attrs import asdict, frozen
 
 from argo_mw.plugin import Context, SharedUnavailable
 
 _PREFIX = "similarity:audit:"
+_BATCH = 500
 
 
 @frozen
@@ -65,17 +68,7 @@ class Audit:
 
     async def hits(self) -> list[ServedHit]:
         """Return the hits that are kept, newest first."""
-        keys = [f"{_PREFIX}{place}" for place in range(self._max_hits)]
-        found: list[ServedHit] = []
-        for first in range(0, len(keys), 500):
-            part = keys[first : first + 500]
-            for key, data in zip(part, await self._context.shared.get_many(part), strict=True):
-                if data is None:
-                    continue
-                hit = _hit_in(await self._context.codecs.decode_off_loop(data, key))
-                if hit is not None:
-                    found.append(hit)
-        return sorted(found, key=lambda hit: -hit.at)
+        return await self._at(range(self._max_hits))
 
     async def newest(self, count: int) -> list[ServedHit]:
         """Return the newest of the hits that are kept, *count* at most, newest first."""
@@ -83,12 +76,24 @@ class Audit:
             return []
         written = int(await self._context.shared.get(f"{_PREFIX}n") or 0)
         count = min(count, written, self._max_hits)
-        keys = [f"{_PREFIX}{(written - back) % self._max_hits}" for back in range(count)]
+        return await self._at([(written - back) % self._max_hits for back in range(count)])
+
+    async def hit(self, identity: str) -> ServedHit | None:
+        """Return the hit that a reviewer knows by *identity*, if it is kept."""
+        found = await self._at([identity]) if identity.isdecimal() else []
+        return found[0] if found else None
+
+    async def _at(self, places: Sequence[int | str]) -> list[ServedHit]:
+        """Return the hits in *places* of the ring, newest first."""
         found: list[ServedHit] = []
-        for key, data in zip(keys, await self._context.shared.get_many(keys), strict=True):
-            hit = None if data is None else _hit_in(self._context.codecs.decode(data, key))
-            if hit is not None:
-                found.append(hit)
+        for first in range(0, len(places), _BATCH):
+            keys = [f"{_PREFIX}{place}" for place in places[first : first + _BATCH]]
+            for key, data in zip(keys, await self._context.shared.get_many(keys), strict=True):
+                if data is None:
+                    continue
+                hit = _hit_in(await self._context.codecs.decode_off_loop(data, key))
+                if hit is not None:
+                    found.append(hit)
         return sorted(found, key=lambda hit: -hit.at)
 
     async def drop(self, hit: ServedHit) -> None:

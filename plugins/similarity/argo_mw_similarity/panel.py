@@ -23,9 +23,9 @@ def panel(context: Context, config: Callable[[], SimilarityConfig]) -> Panel:
 
     async def find(key: str) -> ServedHit:
         # By the time too: the place of a hit is taken by a later one.
-        for hit in await audit().newest(config().max_audited):
-            if _key(hit) == key:
-                return hit
+        hit = await audit().hit(key.partition(":")[0])
+        if hit is not None and _key(hit) == key:
+            return hit
         msg = "that answer is not on the list any more: it was reviewed, or newer ones replaced it"
         raise BadParameter(msg)
 
