@@ -100,8 +100,14 @@ class AnswerStore:
         self._bound(added=1)
 
     async def learn(self, scope: str, alias: Alias, *, ttl: float) -> Alias:
-        """Keep *alias* in *scope* for *ttl* seconds, for all instances; return it as kept."""
+        """Keep *alias* in *scope* for *ttl* seconds, for all instances; return it as kept.
+
+        What is known already is not kept twice: by its one number it is taken back.
+        """
         index = await self.scope(scope)
+        known = index.verdict(alias.text, alias.answer)
+        if known is not None and known.same == alias.same:
+            return known
         codecs = self._context.codecs
         number = await self._publish(scope, lambda _, key: aliases.pack(alias, codecs, key), ttl)
         kept = evolve(alias, number=number)
@@ -128,7 +134,8 @@ class AnswerStore:
         await self._shared.set(key, aliases.pack(unlearnt, self._context.codecs, key), ttl=ttl)
         await self._announce(scope, number)
         if (index := self._scopes.get(scope)) is not None:
-            index.add_alias(unlearnt)
+            for gone in index.add_alias(unlearnt):
+                await self._delete(scope, gone)
         return True
 
     async def forget(self, scope: str, number: int) -> None:

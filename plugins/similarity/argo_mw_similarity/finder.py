@@ -116,7 +116,8 @@ class Finder:
             if self.is_dead(answer):
                 index.remove(answer.number)
                 continue
-            if index.verdict(prompt.text, answer.number) is False:
+            verdict = index.verdict(prompt.text, answer.number)
+            if verdict is not None and not verdict.same:
                 continue
             judgement = policy.judge(reading, reading_of(answer.text), score)
             # To read and to judge a prompt takes milliseconds: others have their turn between two.

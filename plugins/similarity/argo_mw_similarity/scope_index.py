@@ -58,15 +58,21 @@ class ScopeIndex:
         return gone
 
     def add_alias(self, alias: Alias) -> list[int]:
-        """Add *alias*, and return the numbers of the aliases that had to leave for it."""
+        """Add *alias*, and return the numbers of the aliases that had to leave for it.
+
+        It takes the place of what was said before of the same prompt and answer.
+        """
         self.remove(alias.number)
         text = normal(alias.text)
+        gone = []
+        if (before := self._verdicts.get((text, alias.answer))) is not None:
+            self.remove(before)
+            gone.append(before)
         self._aliases[alias.number] = alias
         self._verdicts[text, alias.answer] = alias.number
         self._pairs.setdefault(alias.answer, set()).add(alias.number)
         if alias.same:
             self._by_text[text] = alias.number
-        gone = []
         while len(self._aliases) > self._max_entries:
             gone.append(next(iter(self._aliases)))
             self.remove(gone[-1])
@@ -108,10 +114,10 @@ class ScopeIndex:
             return None, None
         return answer, alias
 
-    def verdict(self, text: str, number: int) -> bool | None:
-        """Return whether the answer *number* serves *text*; ``None`` if nothing was said of it."""
+    def verdict(self, text: str, number: int) -> Alias | None:
+        """Return what was said of *text* and the answer *number*, if anything was."""
         known = self._verdicts.get((normal(text), number))
-        return None if known is None else self._aliases[known].same
+        return None if known is None else self._aliases[known]
 
     def pairs(self, number: int) -> list[tuple[float, bool]]:
         """Return the scores of prompts that answer *number* was judged for, and the verdicts."""

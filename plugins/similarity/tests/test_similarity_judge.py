@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -585,6 +586,18 @@ async def audited(desk: Desk) -> list[object]:
     while "argo-mw:similarity-audit" in context_of(desk.argo).tasks.names:
         await asyncio.sleep(0)
     return await desk.layer._audit.hits()  # type: ignore[return-value]
+
+
+async def test_what_is_said_last_of_a_prompt_and_an_answer_holds() -> None:
+    async with Desk() as desk:
+        await desk.asks(KNOWN, ASKED)
+        store, ((scope, index),) = desk.layer._store, desk.layer._store._scopes.items()
+        (kept,) = index._aliases.values()
+        assert kept == await store.learn(scope, evolve(kept, number=0), ttl=60.0)
+        await store.learn(scope, evolve(kept, number=0, same=False), ttl=60.0)
+        assert [(kept.score, False)] == index.pairs(kept.answer)
+        store.drop_mirrors()
+        assert [False] == await desk.asks(ASKED)
 
 
 async def test_an_answer_is_no_verdict_to_be_unlearnt() -> None:
