@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -29,7 +30,7 @@ def demo(symbols: tuple[str, ...], data: Path | None, only_json: bool, watched: 
     import sys
 
     if watched:
-        sys.exit(_watch(symbols, data))
+        _watch(symbols, data)
     from argo_mw_compare.demo import run
     from argo_mw_compare.demo_text import as_json, show
 
@@ -42,14 +43,18 @@ def demo(symbols: tuple[str, ...], data: Path | None, only_json: bool, watched: 
         sys.exit(ExitCode.PARTLY)
 
 
-def _watch(symbols: tuple[str, ...], data: Path | None) -> int:
+def _watch(symbols: tuple[str, ...], data: Path | None) -> NoReturn:
     """Let the sandbox show signals in the dashboard until it is interrupted."""
+    import os
     import subprocess
     import sys
     from contextlib import suppress
 
     named = [] if data is None else ["--data", str(data)]
     command = [sys.executable, "-m", "argo_mw_sandbox.watch", *named, "--", *symbols]
-    with suppress(KeyboardInterrupt):  # the child is interrupted too
-        return subprocess.run(command, check=False).returncode  # noqa: S603 (our own program)
-    return 0
+    if sys.platform == "win32":
+        with suppress(KeyboardInterrupt):  # the child is interrupted too
+            sys.exit(subprocess.run(command, check=False).returncode)  # noqa: S603 (our own program)
+        sys.exit()
+    # In place of this process, so that what ends the command ends the sandbox.
+    os.execv(sys.executable, command)  # noqa: S606 (our own program)

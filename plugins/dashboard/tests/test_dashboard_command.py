@@ -110,6 +110,15 @@ async def test_the_demo_shows_signals_that_flow_until_ctrl_c() -> None:
             assert await process.wait() == 0
 
 
+async def test_the_demo_leaves_nothing_behind_when_it_is_terminated() -> None:
+    async with running("demo", "--watch", "AAPL") as (process, _):
+        process.terminate()
+        async with asyncio.timeout(20.0):
+            await process.wait()
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+
+
 def signals_of(snapshot: dict[str, object]) -> list[dict[str, object]]:
     """Return the views of signals in *snapshot* that have lines."""
     (panel,) = (one for one in snapshot["panels"] if one["name"] == "signals")
