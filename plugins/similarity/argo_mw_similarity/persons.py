@@ -11,7 +11,7 @@ _SPEAKERS = ("first_person", "second_person", "other_persons")
 _IN_ORDER = ("first_person", "second_person", "he", "she")
 _OWNERS = {"my": "speaker", "our": "speaker", "your": "speaker",
            "his": "other", "her": "other", "their": "other", "its": "other"}  # fmt: skip
-"""Whose a thing is. A prompt's "my" and "your" both mean whoever asks."""
+"""Whose a thing is. A prompt's "my" and "your" both mean the person that asks."""
 
 
 def other_persons(a: Reading, b: Reading, pairs: Iterable[tuple[int, int]], *, strict: bool) -> str:
@@ -43,13 +43,17 @@ def _speakers(a: Reading, b: Reading) -> str:
     one, other = ({p for p in _SPEAKERS if side.facts.get(p)} for side in (a, b))
     if not one or not other or one & other:
         return ""
-    if one | other == {"first_person", "second_person"} and _whoever(a) and _whoever(b):
+    both = one | other == {"first_person", "second_person"}
+    if both and _means_the_asker(a) and _means_the_asker(b):
         return ""
     return " and ".join(sorted(p.replace("_", " ") for p in one | other))
 
 
-def _whoever(reading: Reading) -> bool:
-    """Whether "I" and "you" both mean whoever asks: "how long *should you* hold a stock?"."""
+def _means_the_asker(reading: Reading) -> bool:
+    """Return whether "I" and "you" both mean the person that asks.
+
+    Such as in "how long *should you* hold a stock?".
+    """
     advised = reading.facts.get("advice") or reading.facts.get("ability")
     return bool(advised) and not set(reading.asks) & {"whether", "who", "why"}
 
