@@ -88,6 +88,7 @@ class CostFile:
         self._warn = warn
         self._waiting: list[Charge] = []
         self._writing: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
         self._closed = False
 
     def record(self, charge: Charge) -> None:
@@ -114,19 +115,13 @@ class CostFile:
         return await asyncio.to_thread(_totals, self._path, since)
 
     async def identity(self) -> str:
-        """Return the name of the file, which was drawn at its creation; "" before that."""
+        """Return the name of the file, which is drawn at its creation; "" if nothing is in it."""
+        await self.flush()
         return await asyncio.to_thread(_identity, self._path)
 
     async def flush(self) -> None:
-        """Write what is waiting, now."""
-        batch, self._waiting = self._waiting, []
-        if not batch:
-            return
-        try:
-            await asyncio.shield(asyncio.to_thread(self._file.write, batch))
-        except (OSError, sqlite3.Error) as error:
-            self._waiting = batch + self._waiting
-            self._warn(f"{self._path} cannot be written, so charges wait: {error}")
+        """Write what is waiting, now, and wait for what is being written already."""
+        await asyncio.shield(self._tasks.finish("llm:costs:flush", self._write_waiting()))
 
     async def aclose(self) -> None:
         """Write what is waiting. Charges of calls that the shutdown cancels are written at once."""
@@ -138,6 +133,17 @@ class CostFile:
             except (OSError, sqlite3.Error) as error:
                 self._warn(f"{len(self._waiting)} charges for {self._path} are lost: {error}")
         self._file.close()
+
+    async def _write_waiting(self) -> None:
+        async with self._one_at_a_time:
+            batch, self._waiting = self._waiting, []
+            if not batch:
+                return
+            try:
+                await asyncio.to_thread(self._file.write, batch)
+            except (OSError, sqlite3.Error) as error:
+                self._waiting = batch + self._waiting
+                self._warn(f"{self._path} cannot be written, so charges wait: {error}")
 
     async def _write_soon(self) -> None:
         await asyncio.sleep(_LINGER)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -19,7 +21,7 @@ from argo_mw.app.application import engine_of
 from argo_mw.plugin import Charge, Cost, CostTotals, Tasks, context_of, hookimpl
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import AnswerStream, LlmPlugin, Usage
-from argo_mw_llm.cost_file import COSTS, CostFile, read
+from argo_mw_llm.cost_file import COSTS, CostFile, _File, read
 from argo_mw_llm.estimate import Estimator
 from argo_mw_llm.prices import load_prices
 from argo_mw_llm.provider import TTL
@@ -394,6 +396,71 @@ async def test_what_is_recorded_after_the_end_waits_for_no_other_program(tmp_pat
         assert time.monotonic() - began < 8.0
     costs.record(_charge(2.0))
     assert [0.0, 2.0] == [charge.at for charge in read(tmp_path / COSTS)]
+
+
+class Held:
+    """Writing that waits for the test, and fails the first time if it is to.
+
+    Attributes:
+        begun: Set once it has begun.
+        go: Lets it go on.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, fails: bool) -> None:
+        self.begun, self.go = threading.Event(), threading.Event()
+        errors = [sqlite3.OperationalError("database is locked")] if fails else []
+        write = _File.write
+
+        def held(file: _File, *charges: Any, **more: Any) -> None:
+            self.begun.set()
+            assert self.go.wait(10.0)
+            if errors:
+                raise errors.pop()
+            write(file, *charges, **more)
+
+        monkeypatch.setattr(_File, "write", held)
+
+
+async def test_a_file_has_a_name_as_soon_as_anything_was_recorded(tmp_path: Path) -> None:
+    """A program that ends at once shares what it has recorded first, under that name."""
+    costs = CostFile(tmp_path / COSTS, Tasks(), lambda warning: None)
+    assert "" == await costs.identity()
+    costs.record(_charge(0.0))
+    assert await costs.identity()
+    await costs.aclose()
+
+
+async def test_what_is_being_written_counts_in_totals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, fails=False)
+    costs = CostFile(tmp_path / COSTS, Tasks(), lambda warning: None)
+    costs.record(_charge(0.0))
+    writing = asyncio.create_task(costs.flush())
+    await asyncio.to_thread(held.begun.wait)
+    reading = asyncio.create_task(costs.totals(0.0))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(int)  # threads take what waits for them in order: reading comes first
+    held.go.set()
+    assert [1] == [one.calls for one in await reading]
+    await writing
+    await costs.aclose()
+
+
+async def test_what_cannot_be_written_while_the_file_closes_is_written_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Held(monkeypatch, fails=True)
+    costs = CostFile(tmp_path / COSTS, Tasks(), lambda warning: None)
+    costs.record(_charge(0.0))
+    writing = asyncio.create_task(costs.flush())
+    await asyncio.to_thread(held.begun.wait)
+    ending = asyncio.create_task(costs.aclose())
+    for _ in range(100):
+        await asyncio.sleep(0)
+    held.go.set()
+    await asyncio.gather(writing, ending)
+    assert [0.0] == [charge.at for charge in read(tmp_path / COSTS)]
 
 
 async def test_another_plugin_s_table_is_preferred_and_older_costs_still_count(
