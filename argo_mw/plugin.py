@@ -97,6 +97,10 @@ from argo_mw.base.private_file import (
     locked_file,
     replace_file,
 )
+from argo_mw.base.request_headers import (
+    is_of_balancer,
+    leaves_answers_alone,
+)
 from argo_mw.base.suggest import (
     suggest,
 )
@@ -524,8 +528,10 @@ __all__ = [
     "is_failure",
     "is_final",
     "is_loopback",
+    "is_of_balancer",
     "is_time_limit",
     "layers_of",
+    "leaves_answers_alone",
     "limited_wait",
     "load_or_create_token",
     "locked_file",

@@ -8,6 +8,8 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from argo_mw.plugin import is_of_balancer
+
 Headers = Sequence[tuple[str, str]]
 
 HOP_BY_HOP: Final = frozenset(
@@ -31,10 +33,6 @@ _OF_THE_BODY: Final = frozenset(
     ["content-encoding", "content-length", "content-range", "content-type"]
 )
 _IN_THE_KEY: Final = "accept-encoding"
-_BALANCERS: Final = ("__cf", "_cf", "cf_", "ak_bmsc", "arraffinity", "awsalb", "bigip", "bm_")
-_MORE_BALANCERS: Final = ("incap_", "visid_incap_", "nlbi_", "route=", "gclb=", "lb=")
-BALANCERS: Final = (*_BALANCERS, *_MORE_BALANCERS)
-"""What cookies of load balancers and filters of robots begin with; each response sets new ones."""
 _ERRORS: Final = 400
 
 
@@ -121,7 +119,7 @@ def answer_of(
 def why_private(headers: Headers) -> str | None:
     """Return why a response with *headers* is for the caller of its request alone, or ``None``."""
     cookies = values_of(headers, "set-cookie")
-    if any(not one.strip().lower().startswith(BALANCERS) for one in cookies):
+    if any(not is_of_balancer(one) for one in cookies):
         return "it sets a cookie"
     if any(one.strip() == "*" for one in _listed(headers, "vary")):
         return "it varies by what no request shows"

@@ -14,49 +14,16 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import field, frozen
 
-from argo_mw_http.answers import BALANCERS, Headers, digest_of
+from argo_mw.plugin import is_of_balancer, leaves_answers_alone
+from argo_mw_http.answers import Headers, digest_of
 from argo_mw_http.config import Route
 from argo_mw_http.credentials import is_credential, is_set_aside
 
 PORTS: Final = {"http": 80, "https": 443}
 """The ports of schemes, where a URL names none."""
-_INDIFFERENT: Final = frozenset(
-    [
-        "b3",
-        "baggage",
-        "cache-control",
-        "connection",
-        "content-length",
-        "date",
-        "http-referer",
-        "idempotency-key",
-        "keep-alive",
-        "pragma",
-        "priority",
-        "referer",
-        "request-id",
-        "sentry-trace",
-        "te",
-        "traceparent",
-        "tracestate",
-        "transfer-encoding",
-        "uber-trace-id",
-        "user-agent",
-        "x-client-request-id",
-        "x-cloud-trace-context",
-    ]
-)
-_INDIFFERENT_PREFIXES: Final = (
-    "x-amzn-trace",
-    "x-b3-",
-    "x-correlation-",
-    "x-datadog-",
-    "x-request-",
-    "x-stainless-",
-    "x-trace",
-)
-"""Headers for tracing, counting and carrying, from which answers seldom follow; where they do, the
-answer says so in its Vary."""
+_INDIFFERENT: Final = frozenset(["cache-control", "pragma", "priority"])
+"""Headers from which no answer follows, beside those for tracing, counting and carrying; where one
+does, the answer says so in its Vary."""
 _ALWAYS: Final = frozenset(["accept-encoding", "host"])
 """Headers that decide whatever a route says: bodies are kept compressed as they came, and several
 hosts may have one address."""
@@ -159,7 +126,7 @@ def _deciding_headers(route: Route, request: HttpRequest) -> Iterator[tuple[str,
             continue
         if name == "cookie":
             cookies = sorted(one.strip() for one in value.split(";"))
-            yield from ((name, one) for one in cookies if not one.lower().startswith(BALANCERS))
+            yield from ((name, one) for one in cookies if not is_of_balancer(one))
         elif name != "host" or value.strip().lower() != request.own_host:
             yield name, value.strip()
 
@@ -171,5 +138,5 @@ def _decides(route: Route, named: Set[str] | None, name: str, *, has_body: bool)
         return has_body
     if named is not None:
         return name in named
-    indifferent = name in _INDIFFERENT or name.startswith(_INDIFFERENT_PREFIXES)
+    indifferent = name in _INDIFFERENT or leaves_answers_alone(name)
     return not indifferent and not is_set_aside(name, route.credentials)

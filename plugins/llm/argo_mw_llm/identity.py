@@ -18,47 +18,10 @@ from weakref import WeakKeyDictionary
 import httpx2
 from attrs import frozen
 
-_INDIFFERENT = frozenset(
-    [
-        "accept",
-        "accept-encoding",
-        "b3",
-        "baggage",
-        "connection",
-        "content-length",
-        "content-type",
-        "date",
-        "host",
-        "http-referer",
-        "idempotency-key",
-        "keep-alive",
-        "referer",
-        "request-id",
-        "sentry-trace",
-        "te",
-        "traceparent",
-        "tracestate",
-        "transfer-encoding",
-        "uber-trace-id",
-        "user-agent",
-        "x-client-request-id",
-        "x-cloud-trace-context",
-        "x-title",
-    ]
-)
-_INDIFFERENT_PREFIXES = (
-    "x-amzn-trace",
-    "x-b3-",
-    "x-correlation-",
-    "x-datadog-",
-    "x-request-",
-    "x-stainless-",
-    "x-trace",
-)
-"""Headers for tracing, counting and carrying; no server answers otherwise because of them."""
+from argo_mw.plugin import is_of_balancer, leaves_answers_alone
 
-_BALANCERS = ("__cf", "_cf", "cf_", "ak_bmsc", "arraffinity", "awsalb", "bigip", "bm_", "incap_")
-"""What cookies of load balancers and filters of robots begin with; each answer sets new ones."""
+_INDIFFERENT = frozenset(["accept", "accept-encoding", "content-type", "x-title"])
+"""Headers from which no answer of a model follows, beside those that trace, count and carry."""
 
 _accounts: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 
@@ -90,8 +53,10 @@ def identity_of(
         headers: Names and values of all headers.
         facts: What else divides clients, such as a credential that a header does not show.
     """
-    endpoint = f"{url.scheme}://{url.netloc.decode('ascii', 'replace')}{url.path.rstrip('/')}"
-    deciding = sorted(_deciding((name.lower(), value) for name, value in headers))
+    host = url.netloc.decode("ascii", "replace")
+    endpoint = f"{url.scheme}://{host}{url.path.rstrip('/')}"
+    named = ((name.lower(), value) for name, value in headers)
+    deciding = sorted(_deciding(one for one in named if one != ("host", host)))
     flat = (part for header in deciding for part in header)
     query, user = (part.decode("ascii", "replace") for part in (url.query, url.userinfo))
     return Identity(endpoint, _digest((query, user, *flat, "", *facts)))
@@ -117,8 +82,8 @@ def _deciding(headers: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     for name, value in headers:
         if name == "cookie":
             cookies = (cookie.strip() for cookie in value.split(";"))
-            yield from ((name, one) for one in cookies if not one.lower().startswith(_BALANCERS))
-        elif name not in _INDIFFERENT and not name.startswith(_INDIFFERENT_PREFIXES):
+            yield from ((name, one) for one in cookies if not is_of_balancer(one))
+        elif name not in _INDIFFERENT and not leaves_answers_alone(name):
             yield name, value
 
 

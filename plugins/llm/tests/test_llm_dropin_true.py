@@ -208,6 +208,7 @@ BOTH = pytest.mark.parametrize("ask", [messages, by_transport, completions])
         ({}, {"extra_headers": {"anthropic-beta": "a"}}),
         ({}, {"extra_headers": {"OpenAI-Organization": "o"}}),
         ({}, {"extra_headers": {"Cookie": "session=other"}}),
+        ({}, {"extra_headers": {"Host": "other.example"}}),
     ],
     ids=str,
 )
