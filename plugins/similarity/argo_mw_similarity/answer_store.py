@@ -40,7 +40,7 @@ class AnswerStore:
     Args:
         context: Where the shared store, tag versions and codecs come from.
         max_per_scope: Answers kept in one scope.
-        max_entries: Answers mirrored in memory, over all scopes.
+        max_entries: Answers, verdicts and scopes mirrored in memory, over all scopes.
         model: The model that vectors are of in this process.
     """
 
@@ -113,6 +113,7 @@ class AnswerStore:
         kept = evolve(alias, number=number)
         for gone in index.add_alias(kept):
             await self._delete(scope, gone)
+        self._bound(added=1)
         return kept
 
     async def unlearn(self, scope: str, number: int, *, ttl: float) -> bool:
@@ -179,7 +180,7 @@ class AnswerStore:
         finally:
             del self._loading[scope]
             loading.set()
-        self._bound(added=len(index))
+        self._bound(added=index.size)
         return index
 
     async def _load(self, scope: str) -> ScopeIndex:
@@ -255,10 +256,10 @@ class AnswerStore:
         if self._most <= self._max_entries:
             return
         # Only now: there may be as many scopes as answers, and this looks at each.
-        self._most = len(self)
+        self._most = sum(index.size for index in self._scopes.values())
         while self._most > self._max_entries and len(self._scopes) > 1:
             scope, dropped = self._scopes.popitem(last=False)
-            self._most -= len(dropped)
+            self._most -= dropped.size
             self._changed.pop(scope, None)
 
 

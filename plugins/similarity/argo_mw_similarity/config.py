@@ -34,7 +34,7 @@ class SimilarityConfig:
         max_candidates: How many of the nearest prompts are judged.
         ttl: Seconds for which an answer may serve other prompts.
         max_entries_per_scope: Answers kept per scope.
-        max_entries: Answers mirrored in memory, over all scopes.
+        max_entries: Answers, verdicts and scopes mirrored in memory, over all scopes.
         data: A directory with further data files: ``opposites.txt``, ``synonyms.txt`` …
         slots: Operation → parameter (or ``parameter.key``) → tolerance, such as ``"10bp"``.
         max_audited: Served hits kept for review; 0 keeps none.

@@ -37,6 +37,11 @@ class ScopeIndex:
     def __len__(self) -> int:
         return len(self._answers)
 
+    @property
+    def size(self) -> int:
+        """How much it holds: answers, verdicts, and itself, which may hold none for ever."""
+        return 1 + len(self._answers) + len(self._aliases)
+
     def __iter__(self) -> Iterator[KnownAnswer]:
         return iter(self._answers.values())
 

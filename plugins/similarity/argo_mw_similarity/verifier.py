@@ -100,6 +100,7 @@ class Verifier:
         self._chance = chance
         self._pools = Pools(context)
         self._served: OrderedDict[str, _Served] = OrderedDict()
+        self._shadowed: OrderedDict[str, _Served] = OrderedDict()
 
     async def open(self) -> None:
         """Check that the bound can be kept.
@@ -130,12 +131,17 @@ class Verifier:
 
     async def decide(self, match: Match, prompt: Prompt, call: Call) -> Decision:
         """Return *match* as it may be served, or what a new answer is to be compared with."""
+        return await self._decide(match, prompt, call, self._served)
+
+    async def _decide(
+        self, match: Match, prompt: Prompt, call: Call, account: OrderedDict[str, _Served]
+    ) -> Decision:
         candidate = _candidate(match, call)
         if candidate is None or not await self._may_serve(candidate.answer, call):
             return Decision(match)
         evidence = await self._pools.evidence(candidate.pool, candidate.kind)
         risk = await self._risk(evidence, candidate, prompt)
-        served = self._served_of(candidate.pool)
+        served = _served_of(candidate.pool, account)
         asked_anyway = self._chance.random() < 1.0 - self._limit / risk
         if not asked_anyway and served.takes(risk, self._limit):
             served.add(risk)
@@ -175,20 +181,16 @@ class Verifier:
         self._pools.add(candidate.pool, candidate.kind, candidate.score, right=right)
 
     async def shadow(self, match: Match, prompt: Prompt, call: Call, outcome: Outcome) -> Match:
-        """Return what *match* would have come to, and learn from what the answers tell."""
-        decision = await self.decide(match, prompt, call)
+        """Return what *match* would have come to, and learn from what the answers tell.
+
+        What was not served leaves no room for what will be.
+        """
+        decision = await self._decide(match, prompt, call, self._shadowed)
         if decision.candidate is not None:
             right = agree(decision.candidate.answer.value.copy(), outcome.value)
             if right is not None:
                 await self.note(decision.candidate, prompt, call, right=right)
         return decision.match
-
-    def _served_of(self, pool: str) -> _Served:
-        served = self._served.setdefault(pool, _Served())
-        self._served.move_to_end(pool)
-        if len(self._served) > _MAX_POOLS:
-            self._served.popitem(last=False)
-        return served
 
     async def _risk(self, evidence: Evidence, candidate: Candidate, prompt: Prompt) -> float:
         """Return the chance, at most, that *candidate* is wrong; its own pairs count most."""
@@ -206,3 +208,11 @@ def _candidate(match: Match, call: Call) -> Candidate | None:
     for answer, score in match.undecided:
         return Candidate(answer, score, "open", pool)
     return None
+
+
+def _served_of(pool: str, account: OrderedDict[str, _Served]) -> _Served:
+    served = account.setdefault(pool, _Served())
+    account.move_to_end(pool)
+    if len(account) > _MAX_POOLS:
+        account.popitem(last=False)
+    return served

@@ -220,6 +220,14 @@ async def test_verdicts_are_bounded() -> None:
         assert 3 == len(index._aliases)
 
 
+async def test_scopes_are_bounded_though_nothing_is_kept_in_them() -> None:
+    async with Desk(max_entries=10) as desk:
+        caller = desk.argo.options(store=False)
+        for number in range(30):
+            await caller.call("ask", prompt=KNOWN, system=f"You are analyst {number}.")
+        assert 10 >= len(desk.layer._store._scopes)
+
+
 async def test_an_answer_that_must_not_be_kept_leaves_no_verdict() -> None:
     async with Desk() as desk:
         await desk.ask(KNOWN)

@@ -143,6 +143,20 @@ async def test_in_a_stream_of_pairs_it_observes_its_limit(limit: float, clear_er
     assert hits > 200 if clear_error < limit else hits < 100
 
 
+async def test_what_is_only_looked_at_in_shadow_leaves_no_room_for_errors() -> None:
+    async with Desk(policy="verified", compare="exact", max_error=0.05) as desk:
+        verifier, prompt, call = desk.layer._second, Prompt("scope", ASKED), desk_call(desk)
+        for _ in range(1000):
+            verifier._pools.add(pool_of("red", "ask", "model"), "clear", 0.9, right=True)
+        match = Match(answer_to(KNOWN), 0.9, "policy verified", np.zeros(1, np.float32))
+        shadow = await verifier.shadow(match, prompt, call, Outcome("an answer"))
+        assert shadow.answer is not None
+        assert {} == verifier._served
+        await verifier.decide(match, prompt, call)
+        (served,) = verifier._served.values()
+        assert 1 == served.count
+
+
 def desk_call(desk: Desk) -> Call:
     return context_of(desk.argo).make_call("ask", "red", {"prompt": ASKED}).bind("model")
 
