@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Iterator
 
@@ -43,10 +44,14 @@ def _state_of_its_own(
 
 @pytest.fixture(autouse=True)
 def _the_log_is_configured_by_nobody() -> Iterator[None]:
-    """Take back what a command has configured, or the log of later tests goes where it said."""
+    """Take back what a command has set up, or the log of later tests follows it."""
     yield
     if structlog.is_configured():
         structlog.reset_defaults()
+    logging.getLogger("argo_mw").setLevel(logging.NOTSET)
+    root = logging.getLogger()
+    for handler in [one for one in root.handlers if one.get_name() == "argo-mw"]:
+        root.removeHandler(handler)
 
 
 @pytest.fixture(autouse=True, scope="module")

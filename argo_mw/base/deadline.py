@@ -72,6 +72,10 @@ async def limited_wait(clock: Clock, seconds: float | None) -> AsyncIterator[Cal
 
     For a client with timeouts of its own, which hold once its request is under way.
 
+    Args:
+        clock: Measures the time.
+        seconds: The limit in seconds; ``None`` for no limit.
+
     Raises:
         DeadlineExceeded: They have passed; the block was cancelled and has ended.
     """

@@ -30,7 +30,8 @@ def doctor(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def run(url):
-        Path("argo.toml").write_text(f'[argo]\nshared = "{url}"\n')
+        patient = f"{url}?timeout=30"
+        Path("argo.toml").write_text(f'[argo]\nshared = "{patient}"\n')
         result = CliRunner().invoke(cli, ["doctor", "--json"])
         findings = json.loads(result.stdout)
         ours = [f for f in findings if f["what"].startswith(("redis", "shared"))]
