@@ -2,8 +2,9 @@
 
 It takes the figures from ``docs/compare.json``, draws ``docs/assets/compare.svg``, and replaces
 the text between ``<!-- measured: NAME -->`` and ``<!-- end -->``: ``summary`` is the baseline
-against all layers, ``variants`` every variant, and the name of a layer that layer alone and all
-layers without it. A test fails when a page is out of date.
+against all layers, ``variants`` every variant, the name of a layer that layer alone and all
+layers without it, ``promises`` what came of the plan's promises, and ``scenario_NAME`` all of one
+scenario. A test fails when a page is out of date.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from argo_mw_compare.figures import Figures
 from argo_mw_compare.report import ROWS, cell, picture, remarks
+from argo_mw_compare.scenarios.text import markdown, page_of, read_findings
 from argo_mw_compare.workload import Workload
 
 DOCS = Path(__file__).parent
@@ -35,6 +37,8 @@ _SUMMARY = (
     ("error of the prices used, basis points", "error_bp", "{:.1f}", "error_bp_ratio", "≤ 1"),
 )
 """Name, figure, format, ratio and aim of every row."""
+
+_UNMEASURED = "Not measured yet.\n"
 
 _LAYER = (
     ("failed", "failed", "{:.0f}"),
@@ -66,6 +70,9 @@ class Measured:
         date = datetime.fromisoformat(str(report["date"]))
         machine = f"Python {report['python']} and {report['cores']} cores"
         self._measured = f"Measured on {date.day} {date:%B %Y} with {machine}."
+        scenarios = report.get("scenarios", {})
+        assert isinstance(scenarios, dict)
+        self._scenarios = {name: read_findings(one) for name, one in scenarios.items()}
         self._named = {one.variant: one for one in self.columns}
         self._ratios = {name: one for name, one in summary.items() if "_by_seed" not in name}
         self._seeds = {name: one for name, one in summary.items() if "_by_seed" in name}
@@ -75,6 +82,10 @@ class Measured:
         match name:
             case "summary":
                 text = self._summary()
+            case "promises":
+                text = markdown([*self._scenarios.values()]) if self._scenarios else _UNMEASURED
+            case _ if name.startswith("scenario_"):
+                text = self._scenario(name.removeprefix("scenario_"))
             case "variants":
                 notes = "".join(f"- {text}\n" for text in remarks(self.workload, self.columns))
                 text = f"{_table('', ROWS, [(one.variant, one) for one in self.columns])}\n{notes}"
@@ -95,6 +106,10 @@ class Measured:
             cells = [cell(one, name, form) for one in (baseline, after)]
             rows.append(f"| {' | '.join([title, *cells, ratio_text, seeds, aim])} |")
         return "\n".join(rows) + "\n"
+
+    def _scenario(self, name: str) -> str:
+        found = self._scenarios.get(name)
+        return _UNMEASURED if found is None else page_of(found)
 
     def _layer(self, layer: str) -> str:
         rows = {

@@ -44,7 +44,7 @@ class History:
         self._recorded = recorded
         with closing(sqlite3.connect(folder / _BASELINE)) as old, old:
             old.execute(TABLE)
-            old.executemany(INSERT, _signals(names, rows, until))
+            old.executemany(INSERT, earlier_signals(names, rows, until))
         if recorded:
             self._import()
 
@@ -87,7 +87,8 @@ def row(symbol: str, action: str, confidence: float, at: float, price: float) ->
     return symbol, action, confidence, datetime.fromtimestamp(at, UTC).isoformat(), price
 
 
-def _signals(names: Sequence[str], rows: int, until: float) -> Iterator[tuple[object, ...]]:
+def earlier_signals(names: Sequence[str], rows: int, until: float) -> Iterator[tuple[object, ...]]:
+    """Yield *rows* rows of the baseline's table, a minute apart for each symbol, up to *until*."""
     drawn = random.Random(0)
     for number in range(rows):
         at = until - 60.0 * (1 + (rows - number) // len(names))

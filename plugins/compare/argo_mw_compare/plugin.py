@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from argo_mw.cli import console, echo, say
+from argo_mw.cli import echo
 
 
 class ReportFile(click.Path):
@@ -50,6 +50,13 @@ class ReportFile(click.Path):
 )
 @click.option("--seed", default=0, show_default=True, help="The seed of latencies.")
 @click.option("--quick", is_flag=True, help="Only baseline and all, not each layer.")
+@click.option(
+    "--scenario",
+    "scenarios",
+    multiple=True,
+    metavar="NAME",
+    help="Only what the plan promised of this situation; repeatable, or all.",
+)
 @click.option("--json", "json_file", type=ReportFile(), help="Write all figures there.")
 @click.option("--html", "html_file", type=ReportFile(), help="Write a page with plots there.")
 def compare(
@@ -58,50 +65,32 @@ def compare(
     speed: float | None,
     seed: int,
     quick: bool,
+    scenarios: tuple[str, ...],
     json_file: Path | None,
     html_file: Path | None,
 ) -> None:
     """Measure what the layers gain against the baseline, with and without each.
 
-    One workload runs through a sandbox on loopback for every variant. The last line is JSON.
+    One workload runs through a sandbox on loopback for every variant, and then each scenario shows
+    what the plan promised of it. The last line is JSON.
     """
-    import json
-    import platform
-    import time
-    from datetime import UTC, datetime
+    from attrs import evolve
 
-    from attrs import asdict, evolve
-
-    from argo_mw_compare.figures import baseline_and_all, figures, medians, ratios
-    from argo_mw_compare.report import WIDTH, page, remarks, table
-    from argo_mw_compare.run import paced, run
+    from argo_mw_compare.comparison import compare_all, last_line, write_page, write_report
+    from argo_mw_compare.scenarios.catalogue import known_scenarios
     from argo_mw_compare.workload import Workload
 
-    began = time.monotonic()
+    chosen = known_scenarios(scenarios) if scenarios or not quick else ()
     workload = Workload(symbols=symbols, hours=hours, seed=seed)
-    workload = paced(workload, say=say) if speed is None else evolve(workload, speed=speed)
-    found = run(workload, quick=quick, say=say)
-    by_seed = {seed: [figures(one) for one in several] for seed, several in found.items()}
-    columns = by_seed[workload.seed]
-    summary = medians([ratios(*baseline_and_all(several)) for several in by_seed.values()])
-    out = console()
-    out.width = max(out.width, WIDTH)
-    out.print(table(columns))
-    for text in remarks(workload, columns):
-        out.print(text)
-    seconds = round(time.monotonic() - began)
-    out.print(f"The whole comparison took {seconds // 60} min {seconds % 60} s.")
+    whole, findings, seconds = compare_all(
+        workload if speed is None else evolve(workload, speed=speed),
+        paces=speed is None,
+        quick=quick,
+        scenarios=chosen,
+        whole=not scenarios,
+    )
     if json_file is not None:
-        report = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-            "seconds": seconds,
-            "workload": asdict(workload),
-            "figures": [one.as_dict() for one in columns],
-            "summary": summary,
-        }
-        json_file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    if html_file is not None:
-        html_file.write_text(page(workload, columns, summary), "utf-8")
-    echo(json.dumps(summary))
+        write_report(json_file, whole, findings, seconds)
+    if html_file is not None and whole is not None:
+        write_page(html_file, whole)
+    echo(last_line(whole, findings))

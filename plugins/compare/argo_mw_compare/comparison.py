@@ -1,0 +1,121 @@
+"""A comparison: one workload through every variant, then the scenarios, printed and written."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attrs import asdict, frozen
+
+from argo_mw.cli import console, say
+from argo_mw_compare.figures import Figures, baseline_and_all, figures, medians, ratios
+from argo_mw_compare.report import WIDTH, page, remarks, table
+from argo_mw_compare.run import paced, run
+from argo_mw_compare.scenarios.catalogue import run_scenarios
+from argo_mw_compare.scenarios.promise import Findings, by_key
+from argo_mw_compare.scenarios.text import tables
+from argo_mw_compare.workload import Workload
+
+Summary = dict[str, float | list[float | None] | None]
+
+
+@frozen
+class Whole:
+    """One workload through every variant.
+
+    Attributes:
+        workload: The workload.
+        columns: The figures of each variant, of the first seed.
+        summary: All layers against the baseline, medians of the seeds.
+    """
+
+    workload: Workload
+    columns: Sequence[Figures]
+    summary: Summary
+
+
+def compare_all(
+    workload: Workload, *, paces: bool, quick: bool, scenarios: Sequence[str], whole: bool
+) -> tuple[Whole | None, Sequence[Findings], float]:
+    """Measure and print; return the whole if it was wanted, the scenarios, and the seconds.
+
+    Args:
+        workload: The workload of the whole.
+        paces: Whether a pilot finds the speed.
+        quick: Whether only the baseline and all layers are run.
+        scenarios: The names of the scenarios.
+        whole: Whether the whole is run.
+    """
+    began = time.monotonic()
+    out = console()
+    out.width = max(out.width, WIDTH)
+    measured = _whole(workload, paces=paces, quick=quick) if whole else None
+    if measured is not None:
+        out.print(table(measured.columns))
+        for text in remarks(measured.workload, measured.columns):
+            out.print(text)
+    findings = run_scenarios(scenarios, say=say)
+    for found in findings:
+        for made in tables(found):
+            out.print(made)
+    seconds = round(time.monotonic() - began)
+    out.print(f"The whole comparison took {seconds // 60} min {seconds % 60} s.")
+    return measured, findings, seconds
+
+
+def write_report(
+    file: Path, whole: Whole | None, findings: Sequence[Findings], seconds: float
+) -> None:
+    """Write all figures to *file*, as JSON; of what was not measured, those that it holds stay."""
+    report: dict[str, object] = _read(file) if whole is None or not findings else {}
+    report |= {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+        "seconds": seconds,
+    }
+    if whole is not None:
+        report |= {
+            "workload": asdict(whole.workload),
+            "figures": [one.as_dict() for one in whole.columns],
+            "summary": whole.summary,
+        }
+    if findings:
+        known = report.get("scenarios")
+        kept = known if isinstance(known, dict) else {}
+        report["scenarios"] = kept | {one.scenario: one.as_dict() for one in findings}
+        promises = report.get("promises")
+        kept = promises if isinstance(promises, dict) else {}
+        report["promises"] = kept | by_key(findings)
+    file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+
+
+def write_page(file: Path, whole: Whole) -> None:
+    """Write the page with plots to *file*."""
+    file.write_text(page(whole.workload, whole.columns, whole.summary), "utf-8")
+
+
+def last_line(whole: Whole | None, findings: Sequence[Findings]) -> str:
+    """Return the figures that are compared with bars, as one line of JSON."""
+    return json.dumps({**(whole.summary if whole is not None else {}), **by_key(findings)})
+
+
+def _whole(workload: Workload, *, paces: bool, quick: bool) -> Whole:
+    chosen = paced(workload, say=say) if paces else workload
+    found = run(chosen, quick=quick, say=say)
+    by_seed = {seed: [figures(one) for one in several] for seed, several in found.items()}
+    summary = medians([ratios(*baseline_and_all(several)) for several in by_seed.values()])
+    return Whole(chosen, by_seed[chosen.seed], summary)
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

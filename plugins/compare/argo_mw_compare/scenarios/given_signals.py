@@ -1,0 +1,91 @@
+"""Signals that are given, not computed, and recorded beside those of the reference application."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+
+from argo_mw.plugin import (
+    AnsweredCall,
+    AnyOperation,
+    Call,
+    Outcome,
+    Recording,
+    Row,
+    TimeOrderedIds,
+    Upstream,
+    hookimpl,
+    operation,
+)
+
+GivenSignal = tuple[str, str, float, float, float]
+"""Symbol, action, confidence, seconds since the epoch, price."""
+
+_COLUMNS = (
+    "id",
+    "tenant",
+    "symbol",
+    "action",
+    "confidence",
+    "timestamp",
+    "price",
+    "upstream",
+    "outcome",
+    "is_active",
+    "exit_price",
+    "profit",
+    "exit_timestamp",
+    "voices",
+    "detail",
+)
+"""The columns of recorded signals, in the order of a row's cells."""
+
+
+class Desk:
+    """The plugin whose operation ``given_signal`` answers a signal, which is recorded.
+
+    Args:
+        make: Makes the signal of a number.
+    """
+
+    def __init__(self, make: Callable[[int, random.Random], GivenSignal]) -> None:
+        self._make = make
+        self._drawn = random.Random(1)
+        self._ids = TimeOrderedIds()
+
+    @hookimpl
+    def register_operations(self) -> Iterable[AnyOperation]:
+        """Return the operation."""
+
+        @operation(scope="public", record=Recording("signals", self._rows), ttl=0)
+        def given_signal(number: int) -> GivenSignal:
+            """A signal."""
+            raise AssertionError
+
+        return [given_signal]
+
+    @hookimpl
+    def register_upstreams(self) -> Iterable[Upstream]:
+        """Return the upstream that makes signals."""
+        return [Upstream("desk", ["given_signal"], self._fetch)]
+
+    async def _fetch(self, call: Call) -> Outcome:
+        number = call.parameters["number"]
+        assert isinstance(number, int)
+        return Outcome(self._make(number, self._drawn))
+
+    def _rows(self, answered: AnsweredCall) -> list[Row]:
+        assert isinstance(answered.value, tuple)
+        symbol, action, confidence, at, price = answered.value
+        cells = {
+            "id": self._ids(),
+            "tenant": "",
+            "symbol": symbol,
+            "action": action,
+            "confidence": confidence,
+            "timestamp": round(at * 1e6),
+            "price": price,
+            "is_active": True,
+        }
+        named = tuple(cells.get(column) for column in _COLUMNS)
+        return [Row("signals", named, (f"signals:{symbol}", "signals"))]
