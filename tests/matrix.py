@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PYTHONS = ("3.11", "3.12", "3.13")
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 PLUGGIES = ("1.6.0", "1.7.0")
-SUITES = ("tests/core", "tests/shared", "tests/codec", "tests/authoring")
+SUITES = ("tests/core", "tests/store", "tests/store_codec", "tests/authoring")
 PLUGINS = ("adaptive_ttl", "cache", "coalesce", "similarity")
 """What the tests of authoring write plugins for."""
 NEEDS = (
@@ -38,18 +38,21 @@ def main() -> int:
     """Run the tests; how many combinations failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, default=ROOT / ".venv-all", help="environments")
+    parser.add_argument("--only", choices=PYTHONS, help="one Python, which must then be there")
     parser.add_argument("arguments", nargs="*", help="for pytest, in place of the core's suites")
-    told = parser.parse_args()
+    chosen = parser.parse_args()
     results = {}
-    for version in PYTHONS:
+    for version in [chosen.only] if chosen.only else PYTHONS:
         found = find(version)
         if found is None:
+            if chosen.only:
+                parser.error(f"Python {version} is not on this machine")
             results[f"Python {version}"] = "is not on this machine"
             continue
-        python = environment(found, told.into / version)
+        python = environment(found, chosen.into / version)
         for pluggy in PLUGGIES:
             install(python, f"pluggy=={pluggy}")
-            results[f"Python {version}, pluggy {pluggy}"] = run(python, told.arguments or SUITES)
+            results[f"Python {version}, pluggy {pluggy}"] = run(python, chosen.arguments or SUITES)
     for combination, result in results.items():
         print(f"{combination}: {result}")
     return sum("failed" in result for result in results.values())

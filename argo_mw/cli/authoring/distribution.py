@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Iterator, Mapping
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -90,7 +91,7 @@ def _names(name: str, template: PluginTemplate) -> Mapping[str, str]:
         "distribution": f"argo-mw-{dashed}",
         "package": f"argo_mw_{name}",
         "summary": template.summary,
-        "dependencies": _quoted(sorted(("argo-mw", "attrs>=25.1", *template.dependencies))),
+        "dependencies": _quoted(sorted((_core(), "attrs>=25.1", *template.dependencies))),
     }
     exports = sorted(template.exports)
     return names | {
@@ -102,6 +103,12 @@ def _names(name: str, template: PluginTemplate) -> Mapping[str, str]:
         if template.commands
         else "",
     }
+
+
+def _core() -> str:
+    """Name the core, bound to the minor version that is installed: the next may change hooks."""
+    major, minor = version("argo-mw").split(".")[:2]
+    return f"argo-mw>={major}.{minor},<{major}.{int(minor) + 1}"
 
 
 def _quoted(words: list[str]) -> str:
