@@ -14,6 +14,7 @@ from argo_mw.app.building import PipelineBuilder
 from argo_mw.app.caller import Caller
 from argo_mw.app.config_follower import ConfigFollower
 from argo_mw.app.declaring import declared_by
+from argo_mw.app.diagnosis import diagnose
 from argo_mw.app.engine import Engine
 from argo_mw.app.explain import Explained, dry_run, explain
 from argo_mw.app.exposure import exposures
@@ -29,6 +30,7 @@ from argo_mw.app.opening import (
 from argo_mw.app.overview import LiveOverview
 from argo_mw.app.own_panels import panels_of
 from argo_mw.app.pipeline import Contributions, Pipeline
+from argo_mw.app.watched_diagnosis import WatchedDiagnosis
 from argo_mw.app.wrap import check_name, upstream_of, wrapped
 from argo_mw.base.clock import Clock, SystemClock
 from argo_mw.base.errors import ArgoError, Closed, ConfigError, without_frames
@@ -355,7 +357,10 @@ class Argo(Caller):
         self._engine.flags = FlagCommands(
             self._engine, self._state, self.reload, self.invalidate, context.journal
         )
-        self._engine.overview = partial(LiveOverview, self._engine, context)
+        diagnosis = WatchedDiagnosis(
+            partial(diagnose, self._engine, context), context.clock, context.tasks
+        )
+        self._engine.overview = partial(LiveOverview, self._engine, context, diagnosis)
 
     def _give(self, declared: AnyOperation, upstream: Upstream) -> None:
         """Bring an operation and its upstream into the application, beside those of plugins."""

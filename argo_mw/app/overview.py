@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, cast
 
-from argo_mw.app.diagnosis import diagnose
 from argo_mw.app.engine import Engine
 from argo_mw.app.pipeline import UPSTREAM_FLAG, Pipeline
 from argo_mw.app.rates import Growth, Rates
+from argo_mw.app.watched_diagnosis import WatchedDiagnosis
 from argo_mw.base.errors import BadParameter, ConfigError, SharedUnavailable
-from argo_mw.base.printable import printable
 from argo_mw.base.suggest import suggest
 from argo_mw.chain.context import Context
 from argo_mw.chain.counters import CountersOf
@@ -33,10 +32,7 @@ from argo_mw.model.snapshot import (
     UpstreamNow,
 )
 
-DIAGNOSIS_EVERY: Final = 30.0
-"""Seconds between two diagnoses."""
-
-_JOURNAL = 50
+_JOURNAL: Final = 50
 _ALONE = "[argo] shared is memory://, so that no other program's counters are seen here"
 
 
@@ -46,20 +42,25 @@ class LiveOverview:
     Args:
         engine: Has the chain of this application: the same as in the programs that are looked at.
         context: Where all is read.
+        diagnosis: Says what is not well.
         of: Of which programs: of this one, of its machine, or of the fleet.
         instance: The name of the only one that is looked at; "" for all.
     """
 
     def __init__(
-        self, engine: Engine, context: Context, of: CountersOf = "fleet", instance: str = ""
+        self,
+        engine: Engine,
+        context: Context,
+        diagnosis: WatchedDiagnosis,
+        of: CountersOf = "fleet",
+        instance: str = "",
     ) -> None:
         self._engine = engine
         self._context = context
+        self._diagnosis = diagnosis
         self._of: CountersOf = of
         self._instance = instance
         self._rates = Rates()
-        self._diagnosis: Sequence[str] = ()
-        self._diagnosed: float | None = None
 
     async def read(self) -> ProgramsNow:
         """Return what they do now."""
@@ -89,7 +90,7 @@ class LiveOverview:
             upstreams=_upstreams(pipeline, growth),
             operations=_operations(chosen, growth),
             panels=await self._panels(others, here=self._is_shown_here(found)),
-            problems=[*problems, *await self._problems()],
+            problems=[*problems, *await self._diagnosis.problems()],
             journal=journal,
         )
 
@@ -132,18 +133,6 @@ class LiveOverview:
                     views[self._context.counters.instance] = own[panel.name]
             shown.append(_panel(panel, views))
         return shown
-
-    async def _problems(self) -> Sequence[str]:
-        now = self._context.clock.monotonic()
-        if self._diagnosed is None or now - self._diagnosed >= DIAGNOSIS_EVERY:
-            self._diagnosed = now
-            findings = await diagnose(self._engine, self._context)
-            self._diagnosis = [
-                printable(f"{one.where}, {one.what}: {one.found}")
-                for one in findings
-                if not one.well
-            ]
-        return self._diagnosis
 
 
 def _layers(pipeline: Pipeline, growth: Growth) -> Sequence[LayerNow]:

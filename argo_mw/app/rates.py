@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from argo_mw.chain.counts import Counts, InstanceCounts, total
 
@@ -15,30 +15,56 @@ WINDOW: Final = 15.0
 
 _LEAST: Final = 0.1
 
+_OFF: Final = 5.0
+"""Seconds by which publications may be late; beyond that the clock of an instance was put back."""
+
+
+@frozen
+class _Reading:
+    """What an instance had counted, and when it was read, in monotonic seconds of the reader."""
+
+    counts: InstanceCounts
+    read: float
+
+    def seconds_since(self, before: _Reading) -> float:
+        """Return how long the instance has counted since *before*.
+
+        Its own clock is exact, unless it was put back meanwhile; the reader's is off by the pauses
+        between publications. A clock that was put forward is not told from a long pause: rates are
+        too low until a window has passed.
+        """
+        by_its_clock = self.counts.at - before.counts.at
+        by_ours = self.read - before.read
+        put_back = by_its_clock <= max(0.0, by_ours - _OFF)
+        return max(_LEAST, by_ours if put_back else by_its_clock)
+
 
 @define
 class _Readings:
     """What was read of one instance: the newest, and those of the window before it."""
 
-    kept: deque[InstanceCounts] = field(factory=deque)
-    seen: float = 0.0
+    kept: deque[_Reading] = field(factory=deque)
 
     def add(self, counts: InstanceCounts, now: float) -> None:
-        if self.kept and counts.at <= self.kept[-1].at:
-            return
-        self.seen = now
-        self.kept.append(counts)
+        if self.kept and counts.at == self.kept[-1].counts.at:
+            return  # it has published nothing new
+        newest = _Reading(counts, now)
+        self.kept.append(newest)
         # One that is older than the window stays: there is always something to compare with.
-        while len(self.kept) > 2 and self.kept[1].at <= counts.at - WINDOW:
+        while len(self.kept) > 2 and newest.seconds_since(self.kept[1]) >= WINDOW:
             self.kept.popleft()
 
     def grown(self, now: float) -> tuple[InstanceCounts, float]:
         """Return what was counted in the window, and its length; since the start if it is new."""
         newest = self.kept[-1]
-        if len(self.kept) == 1 and now - self.seen <= WINDOW:
-            return newest, max(_LEAST, newest.at - newest.started)
-        before = newest if now - self.seen > WINDOW else self.kept[0]
-        return newest.since(before), max(_LEAST, newest.at - before.at)
+        silent = now - newest.read > WINDOW
+        if len(self.kept) == 1 and not silent:
+            since_start = newest.counts.at - newest.counts.started
+            if since_start > 0:
+                return newest.counts, max(_LEAST, since_start)
+            silent = True  # its clock was put back since: how long it has counted is not known
+        before = newest if silent else self.kept[0]
+        return newest.counts.since(before.counts), newest.seconds_since(before)
 
 
 @define

@@ -10,6 +10,8 @@ from typing import Final, Literal
 import msgspec
 from attrs import asdict, evolve, frozen
 
+from argo_mw.base.printable import printable
+
 MAX_LINES: Final = 1_000
 """Lines that a view shows at most."""
 
@@ -96,7 +98,8 @@ class View:
     def bounded(self) -> View:
         """Return what is shown of it: so many lines and points, and texts of such a length.
 
-        All of it can be written as JSON, so that no panel stands in the way of the others.
+        Characters that are not seen, or turn the direction of writing, are escapes. All of it can
+        be written as JSON, so that no panel stands in the way of the others.
         """
         lines = tuple(
             evolve(
@@ -108,10 +111,10 @@ class View:
             for line in self.lines[:MAX_LINES]
         )
         plots = tuple(
-            evolve(plot, title=_text(plot.title), points=_newest(plot.points))
+            evolve(plot, title=_seen(plot.title), points=_newest(plot.points))
             for plot in self.plots[:_MAX_PLOTS]
         )
-        return View(lines, plots, _text(self.text))
+        return View(lines, plots, _seen(self.text))
 
     def as_data(self) -> dict[str, object]:
         """Return it as plain data, from which :meth:`of_data` makes it again."""
@@ -186,7 +189,11 @@ def _shown(cell: Shape) -> Shape:
         if not abs(cell) <= float_info.max:  # also where it is no number
             return None
         return cell if isinstance(cell, int) and cell.bit_length() < 64 else float(cell)
-    return _text(str(cell))
+    return _seen(str(cell))
+
+
+def _seen(text: str) -> str:
+    return _text(printable(_text(text), lines=True))
 
 
 def _text(text: str) -> str:

@@ -12,6 +12,7 @@ from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import Closed, SharedUnavailable
 from argo_mw.base.log import Log
+from argo_mw.base.printable import printable
 from argo_mw.model.snapshot import JournalEntry
 from argo_mw.store.codec import Codecs
 from argo_mw.store.protocol import Shared
@@ -52,7 +53,7 @@ class Journal:
         Returns:
             Whether it is in the journal.
         """
-        entry = JournalEntry(self._clock.time(), what[:_MAX_TEXT], why[:_MAX_TEXT], self._by)
+        entry = JournalEntry(self._clock.time(), _shown(what), _shown(why), self._by)
         log.info("changed", what=entry.what, why=entry.why)
         why_not = "others wrote into it at each try"
         try:
@@ -89,3 +90,7 @@ class Journal:
             return msgspec.convert(plain, tuple[JournalEntry, ...])
         except msgspec.ValidationError:
             return ()
+
+
+def _shown(text: str) -> str:
+    return printable(text[:_MAX_TEXT], lines=True)[:_MAX_TEXT]

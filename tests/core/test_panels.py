@@ -280,6 +280,13 @@ def test_a_view_is_bounded_and_holds_no_number_that_json_lacks() -> None:
     json.dumps(view.as_data(), allow_nan=False)
 
 
+def test_what_is_not_seen_or_turns_the_direction_of_writing_is_an_escape() -> None:
+    view = View([Line(("\u202eLLUB", "a\nb\u200b"))], [Plot("\x1b[31m", ())], "\u2066").bounded()
+    assert view.lines[0].cells == ("\\u202eLLUB", "a\nb\\u200b")
+    assert view.plots[0].title == "\\x1b[31m"
+    assert view.text == "\\u2066"
+
+
 @given(
     st.lists(
         st.text(st.characters()) | st.integers() | st.floats() | st.booleans() | st.decimals()

@@ -25,14 +25,23 @@ class Feed:
         read: Returns what programs do now.
         clock: Waits between two readings.
         tasks: Owns the reading.
+        left: Is called when no page has looked for a while.
+
+    Attributes:
+        read: Returns what programs do now.
     """
 
     def __init__(
-        self, read: Callable[[], Awaitable[ProgramsNow]], clock: Clock, tasks: Tasks
+        self,
+        read: Callable[[], Awaitable[ProgramsNow]],
+        clock: Clock,
+        tasks: Tasks,
+        left: Callable[[], None],
     ) -> None:
-        self._read = read
+        self.read = read
         self._clock = clock
         self._tasks = tasks
+        self._left = left
         self._viewers = 0
         self._newest = b""
         self._news = asyncio.Event()
@@ -53,7 +62,7 @@ class Feed:
         """Yield events of a stream of ``text/event-stream``, the newest known at once."""
         self._viewers += 1
         try:
-            if self._reading is None or self._reading.done():
+            if self._reading is None:
                 self._newest = b""
                 self._reading = self._tasks.spawn("dashboard", self._read_on())
             if self._newest:
@@ -68,16 +77,20 @@ class Feed:
             self._viewers -= 1
 
     async def _read_on(self) -> None:
-        while self._viewers and not self._closed:
-            self._newest = await self._event()
-            # Pages that wait now are sent it, and then wait for the next.
-            news, self._news = self._news, asyncio.Event()
-            news.set()
-            await self._clock.sleep(PAUSE)
+        try:
+            while self._viewers and not self._closed:
+                self._newest = await self._event()
+                # Pages that wait now are sent it, and then wait for the next.
+                news, self._news = self._news, asyncio.Event()
+                news.set()
+                await self._clock.sleep(PAUSE)
+        finally:
+            self._reading = None
+            self._left()
 
     async def _event(self) -> bytes:
         try:
-            return b"event: snapshot\ndata: " + msgspec.json.encode(await self._read()) + b"\n\n"
+            return b"event: snapshot\ndata: " + msgspec.json.encode(await self.read()) + b"\n\n"
         except ArgoError as error:
             # Such as: the program is still starting.
             return _trouble(str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.resources import files
 from typing import Final
 
@@ -40,7 +41,6 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 _MAX_BODY: Final = 16_384
-_MAX_FEEDS: Final = 50
 
 
 @frozen
@@ -90,9 +90,10 @@ class Site:
 
     async def _snapshot(self, request: Request) -> Response:
         instance = request.query_params.get("instance", "")
-        overview = self._context.overview(self._of, instance)
+        feed = self._feeds.get(instance)
+        read = self._context.overview(self._of, instance).read if feed is None else feed.read
         try:
-            now = await overview.read()
+            now = await read()
         except ArgoError as error:  # such as: the program is still starting
             return _refused(503, str(error))
         return Response(msgspec.json.encode(now), media_type="application/json")
@@ -114,15 +115,16 @@ class Site:
         return JSONResponse({"done": done})
 
     def _feed(self, instance: str) -> Feed:
-        """Return the feed of *instance*; one that nobody looks at makes room."""
         feed = self._feeds.get(instance)
         if feed is None:
-            if len(self._feeds) >= _MAX_FEEDS:
-                self._feeds = {name: one for name, one in self._feeds.items() if one.viewers}
             context = self._context
             read = context.overview(self._of, instance).read
-            feed = self._feeds[instance] = Feed(read, context.clock, context.tasks)
+            feed = Feed(read, context.clock, context.tasks, partial(self._forget, instance))
+            self._feeds[instance] = feed
         return feed
+
+    def _forget(self, instance: str) -> None:
+        self._feeds.pop(instance, None)
 
 
 class _Guarded:

@@ -22,6 +22,7 @@ from argo_mw.plugin import (
     WebGuard,
     load_or_create_token,
 )
+from argo_mw_dashboard.bounded_protocol import BoundedProtocol
 from argo_mw_dashboard.server import Site
 
 _HOST: Final = "127.0.0.1"
@@ -71,7 +72,7 @@ class Dashboard:
         server = _Server(
             uvicorn.Config(
                 site.app,
-                http="h11",
+                http=BoundedProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -13,7 +13,7 @@ import pytest
 from attrs import define
 
 from argo_mw import Argo
-from argo_mw.plugin import Layer, Line, context_of
+from argo_mw.plugin import Layer, Line, context_of, printable
 from argo_mw.store import open_shared
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw_dashboard import DashboardPlugin
@@ -178,7 +178,7 @@ async def test_a_hundred_hostile_names_and_values_are_shown_as_text(
         section = page.section("Shown")
         await playwright.expect(section.locator("tbody tr")).to_have_count(100)
         cells = await section.locator("tbody tr td:first-child").all_text_contents()
-        assert cells == HOSTILE
+        assert cells == [printable(text) for text in HOSTILE]
         assert await page.page.evaluate("window.owned") is None
         for tag in ("img", "main script", "main style", "main a", "h1 + h1"):
             assert await page.page.locator(tag).count() == 0, tag
@@ -476,3 +476,51 @@ async def test_what_stands_still_is_said_to_be_old(page: Page, clock: FakeClock)
         await page.seen(re.compile("old: nothing new for"))
         await advance(page, clock)
         await page.seen(re.compile("live"))
+
+
+async def test_numbers_go_on_when_the_clock_of_the_program_is_put_back(
+    page: Page, clock: FakeClock
+) -> None:
+    async with open_argo(clock) as argo:
+        await argo.call("bars", symbol="AAPL")
+        await page.open(argo)
+        await page.seen(re.compile("live"))
+        figure = page.page.locator("#figures figure").first
+        await advance(page, clock)
+        await advance(page, clock)
+        await playwright.expect(figure.locator("strong")).to_have_text("0")
+        clock.set_wall(clock.time() - 3_600)
+        for _ in range(400):
+            await argo.call("bars", symbol="AAPL")
+        await advance(page, clock)
+        await playwright.expect(figure.locator("strong")).not_to_have_text("0")
+        curve = await figure.locator("svg").get_attribute("aria-label")
+        assert "0 now" not in str(curve)
+
+
+async def test_a_button_without_an_answer_is_not_said_to_have_done_nothing(
+    page: Page, clock: FakeClock
+) -> None:
+    """It may have done all of it."""
+    showing = Showing(lines=[Line(("AAPL", 1), key="AAPL")])
+    async with open_argo(clock, showing=showing) as argo:
+        await argo.call("bars", symbol="AAPL")
+        await page.open(argo)
+        await page.page.route("**/api/press", lambda route: route.abort("connectionreset"))
+        await page.page.get_by_role("button", name="Press: AAPL").click()
+        await page.page.get_by_role("dialog").get_by_role("button", name="Press").click()
+        await page.seen("No answer came: the journal says whether it was done")
+
+
+async def test_an_average_since_the_start_is_in_no_curve(page: Page, clock: FakeClock) -> None:
+    async with open_argo(clock) as argo:
+        for _ in range(1_000):
+            await argo.call("bars", symbol="AAPL")
+        await clock.advance(100.0)
+        await page.open(argo)
+        figure = page.page.locator("#figures figure").first
+        await playwright.expect(figure.locator("strong")).to_have_text("10")
+        for _ in range(3):
+            await advance(page, clock)
+        curve = await figure.locator("svg").get_attribute("aria-label")
+        assert curve == "calls a second: 0 now, from 0 to 0"

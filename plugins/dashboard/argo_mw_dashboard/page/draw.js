@@ -120,11 +120,10 @@ export function emptyFigure() {
   return element("figure", {}, element("figcaption", {}, element("span"), element("span")), element("strong"), emptyPlot());
 }
 
-export function figure(node, title, points, unit) {
+export function figure(node, title, points, unit, value) {
   const [caption, strong, svg] = node.children;
-  const last = points.at(-1);
   write(caption.firstChild, title);
-  write(strong, last ? shown(last[1], unit) : "–");
+  write(strong, shown(value, unit) || "–");
   plot(svg, points, title, unit);
 }
 

@@ -2,6 +2,7 @@
 // EventSource can send no header, and a token in a URL or a cookie would be seen by others.
 
 const KEPT = "argo-mw-token";
+const PATIENCE = 30_000; // milliseconds that a button waits for what it does
 
 export function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
@@ -21,6 +22,7 @@ export function forgetToken() {
 }
 
 export class Refused extends Error {}
+export class Unanswered extends Error {}
 
 async function answered(response) {
   if (response.ok) return response;
@@ -59,8 +61,9 @@ export async function follow(token, instance, heard, signal) {
 export async function press(token, panel, button, key) {
   const response = await fetch("/api/press", {
     method: "POST",
+    signal: AbortSignal.timeout(PATIENCE),
     headers: bearing(token, { "Content-Type": "application/json" }),
     body: JSON.stringify({ panel, button, key }),
-  });
+  }).catch((error) => { throw new Unanswered(error.message); });
   return (await (await answered(response)).json()).done;
 }

@@ -1,8 +1,9 @@
 import { classed, element, emptyFigure, emptyPlot, figure, moment, number, plot, shown, sync, table, write } from "./draw.js";
-import { Refused, follow, forgetToken, keepToken, press, takeToken } from "./live.js";
+import { Refused, Unanswered, follow, forgetToken, keepToken, press, takeToken } from "./live.js";
 
 const KEPT = 150; // readings of two seconds that curves are drawn from: five minutes
 const SHOWN = 20; // lines of a panel that are shown at first
+const WINDOW = 30; // seconds: rates over more, as those of the first reading, are in no curve
 const LATE = 10_000; // milliseconds after which what is shown counts as old
 
 const found = (id) => document.getElementById(id);
@@ -12,9 +13,11 @@ let stream = new AbortController();
 let heardAt = 0;
 const past = new Map(); // name of a curve -> its points
 
-function remember(name, at, value) {
-  const points = past.get(name) ?? [];
-  if (!points.length || at > points.at(-1)[0]) points.push([at, value ?? 0]);
+function curveOf(name, { at, seconds }, value) {
+  let points = past.get(name) ?? [];
+  // What is read after this is of a clock that was put back since: the curve begins anew.
+  if (points.length && at < points.at(-1)[0]) points = [];
+  if (seconds <= WINDOW && at !== points.at(-1)?.[0]) points.push([at, value]);
   while (points.length > KEPT) points.shift();
   past.set(name, points);
   return points;
@@ -56,7 +59,7 @@ function problems(texts) {
 }
 
 function figures(snapshot) {
-  const { at, operations: all } = snapshot;
+  const { operations: all } = snapshot;
   const calls = sum(all.map((one) => one.calls));
   const hits = sum(all.map((one) => sum(Object.values(one.hits))));
   const drawn = [
@@ -68,7 +71,7 @@ function figures(snapshot) {
     ["saved an hour", sum(all.map((one) => sum(Object.values(one.saved_usd)))), "USD"],
   ];
   sync(found("figures"), drawn, ([title]) => title, emptyFigure,
-    (node, [title, value, unit]) => figure(node, title, remember(title, at, value), unit));
+    (node, [title, value, unit]) => figure(node, title, curveOf(title, snapshot, value), unit, value));
 }
 
 function chain(snapshot) {
@@ -84,7 +87,7 @@ function chain(snapshot) {
     sync(acts, shownActs.flat(), (_, index) => index, (value) => element(typeof value === "number" ? "dd" : "dt"), (node, value) => {
       write(node, typeof value === "number" ? number(value) : value);
     });
-    plot(curve, remember(`layer ${layer.name}`, snapshot.at, sum(Object.values(layer.acts))), `${layer.name}, acts a second`, "");
+    plot(curve, curveOf(`layer ${layer.name}`, snapshot, sum(Object.values(layer.acts))), `${layer.name}, acts a second`, "");
     const line = lines.get(layer.flag);
     fillButtons(buttons, flags, line);
   });
@@ -151,7 +154,7 @@ function fillPanel(section, panel) {
   hint.hidden = hint.textContent === "";
   const curves = views.flatMap(([name, view]) => view.plots.map((one) => ({ ...one, name: several ? `${one.title}, ${name}` : one.title })));
   plots.hidden = curves.length === 0;
-  sync(plots, curves, (one) => one.name, emptyFigure, (node, one) => figure(node, one.name, one.points, one.unit || "price"));
+  sync(plots, curves, (one) => one.name, emptyFigure, (node, one) => figure(node, one.name, one.points, one.unit || "price", one.points.at(-1)?.[1]));
 
   const wanted = header.lastChild.value.trim().toLowerCase();
   const lines = views.flatMap(([name, view]) => view.lines.map((line) => (
@@ -210,13 +213,14 @@ function ask(panel, button, key, first) {
   confirm.onclose = async () => {
     if (confirm.returnValue !== "yes") return;
     const said = found("said");
+    classed(said, "said");
+    write(said, `${button.label}: ${first} …`);
     try {
       const done = await press(token, panel, button.name, key);
-      classed(said, "said");
       write(said, done);
     } catch (error) {
       classed(said, "said failed");
-      write(said, `Not done: ${error.message}`);
+      write(said, error instanceof Unanswered ? "No answer came: the journal says whether it was done" : `Not done: ${error.message}`);
       if (error instanceof Refused) askForToken(error.message);
     }
   };
@@ -287,7 +291,8 @@ function old(why) {
 }
 
 setInterval(() => {
-  if (heardAt && Date.now() - heardAt > LATE && token) old(`old: nothing new for ${Math.round((Date.now() - heardAt) / 1000)} s`);
+  const silent = Math.abs(Date.now() - heardAt); // a clock that is put back makes nothing new
+  if (heardAt && silent > LATE && token) old(`old: nothing new for ${Math.round(silent / 1000)} s`);
 }, 2000);
 
 if (token) connect();

@@ -1,0 +1,85 @@
+"""HTTP/1.1 of uvicorn, with bounds that it lacks: of connections, and of time at both ends.
+
+A program that works may show the dashboard itself: other users of its machine, who can connect, are
+to take neither its file descriptors nor its memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+MAX_CONNECTIONS: Final = 200
+"""Connections at the same time; any other is closed at once."""
+
+HEADER_TIMEOUT: Final = 10.0
+"""Seconds in which a request has to be there, and any after it."""
+
+WRITE_TIMEOUT: Final = 30.0
+"""Seconds in which a page has to take some of what it is sent."""
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection."""
+
+    _headers_due: asyncio.TimerHandle | None = None
+    _taking_due: asyncio.TimerHandle | None = None
+    _untaken = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Close the connection at once if there are too many, else wait for a request."""
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+            return
+        self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing any more."""
+        self._have_headers()
+        self._cease_to_wait()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take *data*; what is no whole request by then has to become one in time."""
+        super().data_received(data)
+        cycle: RequestResponseCycle | None = self.cycle  # none before the first request
+        if not (cycle is None or cycle.response_complete):
+            self._have_headers()
+        elif self._headers_due is None and not self.transport.is_closing():
+            self._await_headers()
+
+    def pause_writing(self) -> None:
+        """Send no more until the page has taken some of what it was sent."""
+        super().pause_writing()
+        self._await_page()
+
+    def resume_writing(self) -> None:
+        """Go on to send."""
+        self._cease_to_wait()
+        super().resume_writing()
+
+    def _await_headers(self) -> None:
+        self._headers_due = self.loop.call_later(HEADER_TIMEOUT, self.transport.abort)
+
+    def _have_headers(self) -> None:
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+
+    def _await_page(self) -> None:
+        self._untaken = self.transport.get_write_buffer_size()
+        self._taking_due = self.loop.call_later(WRITE_TIMEOUT, self._look_what_is_left)
+
+    def _cease_to_wait(self) -> None:
+        if self._taking_due is not None:
+            self._taking_due.cancel()
+            self._taking_due = None
+
+    def _look_what_is_left(self) -> None:
+        if self.transport.get_write_buffer_size() < self._untaken:
+            self._await_page()
+        else:
+            self.transport.abort()  # to close it would wait for the page to take the rest
