@@ -1,4 +1,4 @@
-"""Whoever connects to the dashboard takes neither descriptors nor memory from its program for long."""
+"""A program that shows the dashboard loses neither descriptors nor memory to its connections."""
 
 from __future__ import annotations
 
