@@ -103,6 +103,29 @@ class Vendors:
         answer = json.loads(self._get(f"/alpaca/v2/stocks/bars?{urlencode(query)}"))
         return {symbol: float(bars[-1]["c"]) for symbol, bars in answer["bars"].items() if bars}
 
+    def minutes(self, symbol: str, start: float, end: float) -> list[tuple[float, float]]:
+        """Return when each minute of *symbol* from *start* to *end* began, and its last price.
+
+        Times are in seconds since the epoch.
+        """
+        query: dict[str, object] = {
+            "symbols": symbol,
+            "timeframe": "1Min",
+            "start": datetime.fromtimestamp(start, UTC).isoformat(),
+            "end": datetime.fromtimestamp(end, UTC).isoformat(),
+            "limit": 10_000,
+        }
+        found: list[tuple[float, float]] = []
+        more: dict[str, object] | None = {}
+        while more is not None:
+            answer = json.loads(self._get(f"/alpaca/v2/stocks/bars?{urlencode(query | more)}"))
+            for bar in answer["bars"].get(symbol, []):
+                at = datetime.fromisoformat(bar["t"])
+                found.append((at.timestamp(), float(bar["c"])))
+            token = answer.get("next_page_token")
+            more = {"page_token": token} if token else None
+        return found
+
     def _get(self, path: str) -> bytes:
         return self._open(Request(self._root + path, headers=_KEYS))  # noqa: S310
 

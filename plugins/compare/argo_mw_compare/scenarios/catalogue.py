@@ -16,6 +16,8 @@ from argo_mw_compare.scenarios.promise import Findings
 from argo_mw_compare.scenarios.scenario import Scenario, measure
 
 SCENARIOS = {
+    "shared_cache": "SharedCache",
+    "adaptive_life": "AdaptiveLife",
     "database": "Database",
 }
 """The class of every scenario, whose module has the scenario's name."""

@@ -7,6 +7,10 @@ from pathlib import Path
 
 from argo_mw.plugin import Argo, Clock, ConfigError
 from argo_mw_compare.experiment import installed_plugins
+from argo_mw_compare.vendors import Vendors
+
+KEY = "compare"
+"""The key that the sandbox is given; it accepts any."""
 
 
 def service(
@@ -50,3 +54,12 @@ def service(
         **config,
     }
     return Argo.open(settings, plugins=plugins, clock=clock)
+
+
+def market_table(vendors: Vendors) -> Mapping[str, object]:
+    """Return the table of the plugin ``market``, by which it asks *vendors*."""
+    access = {"key": KEY}
+    return {
+        "alpaca": {"url": vendors.url("alpaca"), "secret": KEY, **access},
+        "massive": {"url": vendors.url("massive"), **access},
+    }
