@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field, frozen
 
 from argo_mw.plugin import AnyOperation, Argo, Call, Outcome, Upstream, hookimpl, operation
-from argo_mw.testing import FakeClock
 from argo_mw_compare.baseline import TTL, Baseline
+from argo_mw_compare.clock import WarpClock
 from argo_mw_compare.scenarios.fixed_life import error_at, life_for
 from argo_mw_compare.scenarios.prices import Prices, read_prices
 from argo_mw_compare.scenarios.promise import Findings, Shown, at_most
@@ -35,6 +35,8 @@ _OPENS: Final = timedelta(hours=14, minutes=30)
 _CLOSES: Final = timedelta(hours=21)
 _DAY: Final = 86_400.0
 _LAYERS: Final = ("adaptive_ttl", "cache", "coalesce")
+_STILL: Final = 1e-6
+"""The speed of the clock: real seconds hardly count, and a week passes by skips."""
 _TITLE: Final = "Adaptive life: what prices cost over a week, and how old they are"
 
 
@@ -135,7 +137,7 @@ class AdaptiveLife:
         plugins: Mapping[str, object],
         tables: Mapping[str, object],
     ) -> Seen:
-        clock = FakeClock(wall=_MONDAY.timestamp())
+        clock = WarpClock(_MONDAY.timestamp(), _STILL)
         phases: defaultdict[str, Tally] = defaultdict(Tally)
         names = self._phase_names(prices)
         vendor = _Vendor(clock, prices, lambda: phases[names.at(clock.time())])
@@ -143,11 +145,11 @@ class AdaptiveLife:
         argo = service(folder / "state", takes_part, plugins=own, tables=tables, clock=clock)
         async with argo:
             for at, one in self._reads(prices):
-                await clock.advance(at - clock.time())
+                await clock.skip(clock.monotonic() + at - clock.time(), lambda: None)
                 await self._read(argo, clock, one, phases[names.at(at)])
         return Seen(dict(phases), prices)
 
-    async def _read(self, argo: Argo, clock: FakeClock, prices: Prices, tally: Tally) -> None:
+    async def _read(self, argo: Argo, clock: WarpClock, prices: Prices, tally: Tally) -> None:
         frame: Any = await argo.call("closes", symbol=prices.symbol)
         error = 10_000 * (float(frame["close"].iat[-1]) / prices.at(clock.time()) - 1)
         tally.squares.append(error * error)
@@ -254,7 +256,7 @@ class _Vendor:
     """The plugin that answers prices, and counts what it is asked."""
 
     def __init__(
-        self, clock: FakeClock, prices: Sequence[Prices], tally: Callable[[], Tally]
+        self, clock: WarpClock, prices: Sequence[Prices], tally: Callable[[], Tally]
     ) -> None:
         self._clock = clock
         self._prices = {one.symbol: one for one in prices}
