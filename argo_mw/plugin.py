@@ -18,9 +18,6 @@ from argo_mw.app.access import (
 from argo_mw.app.application import (
     context_of,
 )
-from argo_mw.app.opening import (
-    state_directory,
-)
 from argo_mw.base.cancellation import (
     is_failure,
     is_time_limit,
@@ -175,6 +172,9 @@ from argo_mw.config import (
     redact,
     redact_url,
     structure,
+)
+from argo_mw.config.state_dir import (
+    state_directory,
 )
 from argo_mw.flags import (
     Asker,

@@ -25,7 +25,6 @@ from argo_mw.app.opening import (
     follow_fleet,
     open_context,
     read_settings,
-    state_directory,
 )
 from argo_mw.app.overview import LiveOverview
 from argo_mw.app.own_panels import panels_of
@@ -37,6 +36,7 @@ from argo_mw.base.errors import ArgoError, Closed, ConfigError, without_frames
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context
 from argo_mw.config import Settings
+from argo_mw.config.state_dir import state_directory
 from argo_mw.model.events import Events, Observer
 from argo_mw.model.operation import (
     Accept,

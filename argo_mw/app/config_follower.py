@@ -10,11 +10,12 @@ from attrs import evolve
 
 from argo_mw.app.config_watcher import ConfigWatcher
 from argo_mw.app.engine import Engine
-from argo_mw.app.opening import read_settings, state_directory
+from argo_mw.app.opening import read_settings
 from argo_mw.base.errors import ArgoError
 from argo_mw.base.log import Log
 from argo_mw.base.tasks import Tasks
 from argo_mw.config import Settings
+from argo_mw.config.state_dir import state_directory
 from argo_mw.flags.overlay import Overlay
 
 log = Log("argo_mw")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from argo_mw.app.engine import Engine
 from argo_mw.app.flag_state import FlagState
-from argo_mw.app.opening import state_directory
-from argo_mw.base.errors import ConfigError
+from argo_mw.base.errors import ArgoError, ConfigError
+from argo_mw.config.state_dir import state_directory
 from argo_mw.flags import Decision, Flag, Rule
 from argo_mw.flags.changes import Change, kill, revive, roll_back, set_to, unset
 from argo_mw.flags.fleet_follower import FleetFollower
@@ -93,7 +94,8 @@ class FlagCommands:
         if fleet:
             announced = await self._following(name).change(name, change)
         else:
-            await self._overlay.hold(name, change)
+            # It stays, whatever is wrong here: it holds for others.
+            await asyncio.to_thread(self._overlay.update, name, change)
         try:
             await self._reload()
         finally:  # others take it up, whatever is wrong here
@@ -105,12 +107,27 @@ class FlagCommands:
         self._flag(name)
         if fleet:
             return await self._change_fleet(name, change)
-        await self._overlay.change(name, change, self._reload)
+        await self._change_machine(name, change)
         return True
 
     @property
     def _overlay(self) -> Overlay:
         return Overlay(state_directory(self._engine.pipeline.settings))
+
+    async def _change_machine(self, name: str, change: Change) -> None:
+        """Set flag *name* for this machine, or leave it as it was where that cannot be applied.
+
+        Raises:
+            ArgoError: No application could open with the new rule.
+        """
+        overlay = self._overlay
+        before = (await asyncio.to_thread(overlay.read)).get(name)
+        await asyncio.to_thread(overlay.update, name, change)
+        try:
+            await self._reload()
+        except ArgoError:
+            await asyncio.to_thread(overlay.update, name, lambda _: before)
+            raise
 
     async def _change_fleet(self, name: str, change: Change) -> bool:
         fleet = self._following(name)

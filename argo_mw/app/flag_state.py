@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from argo_mw.app.building import PipelineBuilder
-from argo_mw.app.opening import state_directory
 from argo_mw.app.pipeline import Pipeline
 from argo_mw.config import Settings
+from argo_mw.config.state_dir import state_directory
 from argo_mw.flags import Rule
 from argo_mw.flags.fleet import Fleet
 from argo_mw.flags.fleet_follower import FleetFollower

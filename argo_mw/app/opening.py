@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote
-
-import platformdirs
 
 from argo_mw.app.engine import Engine
 from argo_mw.base.clock import Clock
@@ -29,14 +26,7 @@ from argo_mw.store.protocol import Shared
 from argo_mw.store.tag_versions import TagVersions
 from argo_mw.store.urls import BUILT_IN, OpenShared, open_shared
 
-STATE_DIR = "ARGO_MW_STATE_DIR"
-"""The environment variable that names the state directory, over the configuration."""
-
 _SINGLE_PROCESS = "memory://"
-
-
-_named: dict[str, Path] = {}
-"""The directory that each value of the variable names, from where it was first looked at."""
 
 
 def read_settings(
@@ -56,25 +46,6 @@ def read_settings(
     if isinstance(config, Mapping):
         return parse(config, home=home)
     return load(config, home=home)
-
-
-def state_directory(settings: Settings) -> Path:
-    """Return where an application with *settings* keeps its state; made private when it is made.
-
-    It stays the same when the program changes its working directory.
-
-    Raises:
-        ConfigError: It cannot be made.
-    """
-    path = settings.argo.state_dir or platformdirs.user_state_path("argo-mw")
-    if chosen := os.environ.get(STATE_DIR):
-        path = _named.setdefault(chosen, Path(chosen).absolute())
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"the state directory {path} cannot be made: {error}; set state_dir in [argo]"
-        raise ConfigError(msg) from None
-    return path
 
 
 async def open_context(

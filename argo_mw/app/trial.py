@@ -8,11 +8,12 @@ from attrs import frozen
 
 from argo_mw.app.building import PipelineBuilder
 from argo_mw.app.engine import Engine
-from argo_mw.app.opening import open_context, state_directory
+from argo_mw.app.opening import open_context
 from argo_mw.app.pipeline import Pipeline
 from argo_mw.base.clock import SystemClock
 from argo_mw.base.tasks import Tasks
 from argo_mw.config import Settings
+from argo_mw.config.state_dir import state_directory
 from argo_mw.flags.overlay import Overlay
 from argo_mw.model.events import Events
 from argo_mw.registry import BrokenPlugin, Plugins

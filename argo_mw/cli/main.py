@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import click
 
 from argo_mw.cli.group import PluginGroup
 from argo_mw.cli.output import show_crash
+from argo_mw.cli.run import begin_log
 
 if TYPE_CHECKING:
     from argo_mw.base.log_setup import LogForm
@@ -27,6 +27,8 @@ _OWN = {
     "plugins": "argo_mw.cli.chain:plugins",
     "top": "argo_mw.cli.top:top",
 }
+_BEGIN_THEIR_LOG = {"flags"}
+"""Commands that are to be quick: the library that writes the log takes a third of their time."""
 
 
 @click.group(cls=PluginGroup, own=_OWN, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,9 +54,8 @@ def cli(config: Path | None, verbose: bool, log: LogForm) -> None:
 
     Exit codes: 0 done; 1 failed, with one line that says why; 2 wrong usage; 3 done in part.
     """
-    from argo_mw.base.log_setup import set_up_log
-
-    set_up_log(log, level=logging.INFO if verbose else logging.WARNING)
+    if click.get_current_context().invoked_subcommand not in _BEGIN_THEIR_LOG:
+        begin_log()
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Concatenate, Final, ParamSpec
@@ -11,13 +11,19 @@ from typing import Concatenate, Final, ParamSpec
 import click
 from attrs import frozen
 
-from argo_mw.app.application import Argo
+import argo_mw
 from argo_mw.config import Settings, load
 
 P = ParamSpec("P")
 
 no_commands: Final = ()
 """What a plugin names in the entry-point group ``argo_mw.commands`` that brings no command."""
+
+own_flag: Final = ()
+"""What a plugin names in the entry-point group ``argo_mw.flags`` whose only flag is its layer's."""
+
+no_flags: Final = ()
+"""What a plugin names in the entry-point group ``argo_mw.flags`` that brings no flag."""
 
 
 @frozen
@@ -45,17 +51,28 @@ def named_config() -> Path | None:
     return named
 
 
+def begin_log() -> None:
+    """Write the log of this program as the options of the running command say."""
+    from argo_mw.base.log_setup import set_up_log
+
+    options = click.get_current_context().find_root().params
+    level = logging.INFO if options.get("verbose") else logging.WARNING
+    set_up_log(options.get("log") or "text", level=level)
+
+
 def with_argo(
-    function: Callable[Concatenate[Argo, P], Awaitable[None]],
+    function: Callable[Concatenate[argo_mw.Argo, P], Awaitable[None]],
 ) -> Callable[P, None]:
     """Run *function*, an async command, with an open :class:`~argo_mw.Argo` as first argument."""
 
     @functools.wraps(function)
     def command(*args: P.args, **kwargs: P.kwargs) -> None:
+        import asyncio
+
         settings = current_settings()
 
         async def run() -> None:
-            async with Argo(settings, serves=False) as argo:
+            async with argo_mw.Argo(settings, serves=False) as argo:
                 await function(argo, *args, **kwargs)
 
         asyncio.run(run())

@@ -18,7 +18,7 @@ def docstring_of(command: EntryPoint) -> str | None:
     It takes more where the source is not at hand, where the command is not a function that is
     decorated in the module which the entry point names, or where its help is no docstring.
     """
-    path = _source(command.module)
+    path = source_of(command.module)
     if path is None:
         return None
     try:
@@ -31,7 +31,7 @@ def docstring_of(command: EntryPoint) -> str | None:
     return None
 
 
-def _source(module: str) -> Path | None:
+def source_of(module: str) -> Path | None:
     """Return the file of *module*, found without importing the packages that it is in."""
     package, *rest = module.split(".")
     try:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from argo_mw.base.errors import ArgoError, ConfigError
+from argo_mw.base.errors import ConfigError
 from argo_mw.base.private_file import locked_file, replace_file
 from argo_mw.flags.changes import Change
 from argo_mw.flags.model import Rule
@@ -37,30 +35,6 @@ class Overlay:
         if not isinstance(content, dict):
             raise self._unreadable(TypeError("it holds no table"))
         return {name: parse_rule(name, rule) for name, rule in content.items()}
-
-    async def hold(self, name: str, change: Change) -> None:
-        """Hold flag *name* off as *change* says.
-
-        Unlike what :meth:`change` sets, it stays whatever is wrong here: it holds for others.
-        """
-        await asyncio.to_thread(self.update, name, change)
-
-    async def change(
-        self, name: str, change: Change, take_up: Callable[[], Awaitable[None]]
-    ) -> None:
-        """Set flag *name* as :meth:`update` does, then await *take_up*, which applies it.
-
-        Raises:
-            ArgoError: It cannot be applied. The old rule is restored: no application could open
-                with the new one.
-        """
-        before = (await asyncio.to_thread(self.read)).get(name)
-        await asyncio.to_thread(self.update, name, change)
-        try:
-            await take_up()
-        except ArgoError:
-            await asyncio.to_thread(self.update, name, lambda _: before)
-            raise
 
     def update(self, name: str, change: Change) -> Rule | None:
         """Set flag *name* to what *change* makes of its rule.

@@ -1,4 +1,4 @@
-"""Discovery: installed plugins and commands by entry point, found before any is imported."""
+"""Discovery: installed plugins, commands and flags, found before anything is imported."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ COMMANDS: Final = f"{PROJECT}.commands"
 """The entry-point group of commands."""
 NO_COMMANDS: Final = "argo_mw.cli:no_commands"
 """The value of an entry point by which a distribution says that its plugins add no command."""
+FLAGS: Final = f"{PROJECT}.flags"
+"""The entry-point group of what knows the flags of a plugin without importing it."""
+OWN_FLAG: Final = "argo_mw.cli:own_flag"
+"""The value of an entry point by which a plugin says that its only flag is its layer's."""
+NO_FLAGS: Final = "argo_mw.cli:no_flags"
+"""The value of an entry point by which a plugin says that it brings no flag."""
 
 _PREFIX = "argo-mw-"
 _SEPARATORS = re.compile("[-_.]+")
@@ -93,6 +99,19 @@ def discover_commands(block: Collection[str] = ()) -> InstalledCommands:
             declared.setdefault(one.name, []).append(one)
     declaring = {one.distribution for one in found}
     return InstalledCommands(declared, [p for p in plugins if p.distribution not in declaring])
+
+
+def discover_flags() -> Mapping[str, EntryPoint | None]:
+    """Return what knows the flags of each installed plugin, by plugin.
+
+    ``None`` where a plugin declares nothing of that kind, or is one of several of its name.
+    """
+    declared = {(one.distribution, one.name): one.entry_point for one in _installed(FLAGS)}
+    found: dict[str, EntryPoint | None] = {}
+    for plugin in discover():
+        knowing = declared.get((plugin.distribution, plugin.name))
+        found[plugin.name] = None if plugin.name in found else knowing
+    return found
 
 
 def _normalized(project: str) -> str:

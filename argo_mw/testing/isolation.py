@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from argo_mw.app.opening import STATE_DIR
+from argo_mw.config.state_dir import STATE_DIR
 
 
 class IsolatedTests:

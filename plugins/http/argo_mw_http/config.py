@@ -12,6 +12,7 @@ from attrs import Attribute, field, frozen, validators
 
 from argo_mw.plugin import Duration, Scope, Secret, Shown, is_loopback, suggest
 from argo_mw_http.credentials import is_credential
+from argo_mw_http.flags import slug, upstream_of
 from argo_mw_http.patterns import PathPattern
 from argo_mw_http.routes import Place, Routes, place_of
 
@@ -22,7 +23,6 @@ SAFE: Final = ("GET", "HEAD", "OPTIONS")
 """Methods of requests that change nothing (RFC 9110)."""
 _RESERVED: Final = ("address", "identity")
 """Parameters that every operation of a route has beside the named parts of its path."""
-_BETWEEN_WORDS: Final = re.compile(r"[^A-Za-z0-9]+")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 
 
@@ -143,12 +143,12 @@ class Route:
         if self.name:
             return self.name
         method = "" if self.method == "GET" else f"_{self.method}"
-        return f"http_{_slug(f'{self.host}{self.path}{method}')}"
+        return f"http_{slug(f'{self.host}{self.path}{method}')}"
 
     @cached_property
     def upstream(self) -> str:
         """The name of its upstream."""
-        return self.api or f"http_{_slug(self.host)}"
+        return self.api or upstream_of(self.host)
 
     @property
     def is_shared(self) -> bool:
@@ -244,7 +244,3 @@ class HttpConfig:
         for route in self.routes:
             found.setdefault(route.upstream, []).append(route)
         return {name: tuple(routes) for name, routes in found.items()}
-
-
-def _slug(text: str) -> str:
-    return _BETWEEN_WORDS.sub("_", text).strip("_").lower()
