@@ -27,6 +27,8 @@ class PluginTemplate:
         dependencies: What it needs beside argo-mw and attrs.
         commands: Lines for its entry-point group ``argo_mw.commands``: its commands, or that it
             has none; "" leaves that to the hook ``register_commands``.
+        flags: The flags that it brings, which its entry-point group ``argo_mw.flags`` leads to;
+            ``None`` leaves that to applications.
     """
 
     summary: str
@@ -36,3 +38,4 @@ class PluginTemplate:
     usage: str = _USAGE
     dependencies: tuple[str, ...] = ()
     commands: str = ""
+    flags: tuple[str, ...] | None = None

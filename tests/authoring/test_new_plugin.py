@@ -297,12 +297,20 @@ def test_a_distribution_is_complete(tmp_path: Path, kind: str) -> None:
         "pyproject.toml",
         "tests/conftest.py",
         f"tests/test_{name}.py",
+        *([f"argo_mw_{name}/flags.py"] if kind in {"upstream", "observer"} else []),
     }
     project = tomllib.loads((made.path / "pyproject.toml").read_text())["project"]
     commands = {name: "argo_mw.cli:no_commands"}
     if kind == "command":
         commands = {"a-very-long-name-of-a-plugin": f"argo_mw_{name}.plugin:command"}
-    expected = {"argo_mw": {name: f"argo_mw_{name}.plugin:Plugin"}, "argo_mw.commands": commands}
+    knowing = f"argo_mw_{name}.flags:flags"
+    if kind not in {"upstream", "observer"}:
+        knowing = f"argo_mw.cli:{'own_flag' if kind == 'layer' else 'no_flags'}"
+    expected = {
+        "argo_mw": {name: f"argo_mw_{name}.plugin:Plugin"},
+        "argo_mw.commands": commands,
+        "argo_mw.flags": {name: knowing},
+    }
     assert expected == project["entry-points"]
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 import click
 import pytest
 
-from argo_mw.registry.discovery import NO_COMMANDS
+from argo_mw.registry.discovery import NO_COMMANDS, NO_FLAGS, OWN_FLAG
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))
@@ -132,7 +132,7 @@ def test_every_plugin_has_one_name_everywhere() -> None:
         name = project.name
         table = tomllib.loads((project / "pyproject.toml").read_text())["project"]
         assert table["name"] == "argo-mw-" + name.replace("_", "-")
-        assert table["entry-points"].keys() == {"argo_mw", "argo_mw.commands"}
+        assert table["entry-points"].keys() == {"argo_mw", "argo_mw.commands", "argo_mw.flags"}
         assert table["entry-points"]["argo_mw"].keys() == {name}
         assert (project / f"argo_mw_{name}" / "py.typed").exists()
         assert (project / "README.md").read_text().startswith("#")
@@ -147,6 +147,10 @@ def test_every_entry_point_can_be_loaded() -> None:
         for name, value in table["entry-points"]["argo_mw.commands"].items():
             command = EntryPoint(name, value, "argo_mw.commands").load()
             assert isinstance(command, click.Command) or value == NO_COMMANDS
+        [(named, value)] = table["entry-points"]["argo_mw.flags"].items()
+        knowing = EntryPoint(named, value, "argo_mw.flags").load()
+        assert name == named
+        assert callable(knowing) or value in {NO_FLAGS, OWN_FLAG}
 
 
 def test_wheels_hold_their_package_and_nothing_else(wheels: Path) -> None:

@@ -15,11 +15,12 @@ from attrs import frozen
 from argo_mw.base.errors import ConfigError
 from argo_mw.base.suggest import suggest
 from argo_mw.registry import PluginTemplate
-from argo_mw.registry.discovery import COMMANDS, discover
+from argo_mw.registry.discovery import COMMANDS, FLAGS, NO_FLAGS, OWN_FLAG, discover
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _MAX_LENGTH = 32
 _COMMANDS = f'[project.entry-points."{COMMANDS}"]\n'
+_FLAGS = f'[project.entry-points."{FLAGS}"]\n'
 
 
 @frozen
@@ -102,6 +103,8 @@ def _names(name: str, template: PluginTemplate) -> Mapping[str, str]:
         "commands": _COMMANDS + Template(template.commands).substitute(names) + "\n\n"
         if template.commands
         else "",
+        "flags": _declared_flags(template, names),
+        "quoted_flags": _quoted(_flags(template, names)),
     }
 
 
@@ -109,6 +112,25 @@ def _core() -> str:
     """Name the core, bound to the minor version that is installed: the next may change hooks."""
     major, minor = version("argo-mw").split(".")[:2]
     return f"argo-mw>={major}.{minor},<{major}.{int(minor) + 1}"
+
+
+def _flags(template: PluginTemplate, names: Mapping[str, str]) -> list[str]:
+    return [Template(flag).substitute(names) for flag in template.flags or ()]
+
+
+def _declared_flags(template: PluginTemplate, names: Mapping[str, str]) -> str:
+    """Return the lines of the project that say what knows the plugin's flags."""
+    if template.flags is None:
+        return ""
+    knowing = OWN_FLAG if template.flags else NO_FLAGS
+    if _has_other_flags(template):
+        knowing = f"{names['package']}.flags:flags"
+    return f'{_FLAGS}{names["name"]} = "{knowing}"\n\n'
+
+
+def _has_other_flags(template: PluginTemplate) -> bool:
+    """Return whether a plugin of *template* has others than the flag of its layer."""
+    return template.flags not in (None, (), ("$name",))
 
 
 def _quoted(words: list[str]) -> str:
@@ -127,6 +149,8 @@ def _filled(template: PluginTemplate, names: Mapping[str, str]) -> Iterator[tupl
         f"{package}/plugin.py": template.folder / "plugin.py.tmpl",
         f"tests/test_{names['name']}.py": template.folder / "test_plugin.py.tmpl",
     }
+    if _has_other_flags(template):
+        sources[f"{package}/flags.py"] = common / "flags.py.tmpl"
     for place, source in sources.items():
         yield Path(place), Template(source.read_text("utf-8")).substitute(names)
     yield Path(package) / "py.typed", ""

@@ -21,6 +21,7 @@ CORE_KINDS: Mapping[str, PluginTemplate] = {
         exports=("SlowNotes", "Config", "Plugin"),
         config="[plugins.$name]\nslow_after = 1.0  # seconds",
         commands=_NO_COMMANDS,
+        flags=("$name",),
     ),
     "upstream": PluginTemplate(
         summary="Forecasts from one more service",
@@ -30,6 +31,7 @@ CORE_KINDS: Mapping[str, PluginTemplate] = {
         usage="argo-mw flags set upstream.$name 10%\nargo-mw flags kill upstream.$name",
         dependencies=("httpx2>=2.16",),
         commands=_NO_COMMANDS,
+        flags=("upstream.$name",),
     ),
     "observer": PluginTemplate(
         summary="Keeps a line of JSON for every call that ended",
@@ -38,6 +40,7 @@ CORE_KINDS: Mapping[str, PluginTemplate] = {
         config='[plugins.$name]\nfile = "$name.jsonl"  # in the state directory',
         usage="argo-mw flags set $name.lines 10%\nargo-mw flags kill $name.lines",
         commands=_NO_COMMANDS,
+        flags=("$name.lines",),
     ),
     "command": PluginTemplate(
         summary="A further command of argo-mw",
@@ -46,6 +49,7 @@ CORE_KINDS: Mapping[str, PluginTemplate] = {
         config='[plugins.$name]\ntitle = "layers"',
         usage="argo-mw $dashed",
         commands='$dashed = "$package.plugin:command"',
+        flags=(),
     ),
 }
 

@@ -99,6 +99,7 @@ class AdaptiveTtlPlugin:
                 usage=f"argo-mw flags set {NAME} 10%\nargo-mw flags kill {NAME}",
                 dependencies=("argo-mw-adaptive-ttl",),
                 commands='$name = "argo_mw.cli:no_commands"',
+                flags=(),
             )
         }
 

@@ -79,6 +79,7 @@ class SimilarityPlugin:
                 usage=f"argo-mw flags set {NAME} 10%\nargo-mw flags kill {NAME}",
                 dependencies=("argo-mw-similarity", "numpy>=2"),
                 commands='$name = "argo_mw.cli:no_commands"',
+                flags=(),
             )
         }
 
