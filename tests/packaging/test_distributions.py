@@ -149,7 +149,7 @@ def test_every_entry_point_can_be_loaded() -> None:
             assert isinstance(command, click.Command) or value == NO_COMMANDS
         [(named, value)] = table["entry-points"]["argo_mw.flags"].items()
         knowing = EntryPoint(named, value, "argo_mw.flags").load()
-        assert name == named
+        assert project.name == named
         assert callable(knowing) or value in {NO_FLAGS, OWN_FLAG}
 
 
