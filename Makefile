@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= .venv-demo
 PEERS ?= .venv-peers
+RELEASE ?= .venv-release
 BIN = $(VENV)/bin
 NAME ?= pipeline
 ARGS ?=
@@ -16,7 +17,7 @@ CORE = adaptive_ttl cache coalesce compare llm market persist race sandbox signa
 PLUGINS = $(notdir $(patsubst %/,%,$(dir $(wildcard plugins/*/pyproject.toml))))
 EDITABLE = $(foreach name,$(1),-e plugins/$(name))
 
-.PHONY: demo wheels first-hour test test-all lint format check bench compare peers clients soak docs clean
+.PHONY: demo wheels first-hour release-check lock mutants test test-all lint format check bench compare peers clients soak docs clean
 
 demo: $(DEMO)/.ready
 	@$(DEMO)/bin/argo-mw demo $(ARGS)
@@ -35,6 +36,19 @@ wheels: $(VENV)/.ready
 # What a new user does, from these wheels in an environment of its own.
 first-hour: $(VENV)/.ready
 	$(BIN)/python tests/packaging/first_hour.py
+
+# What is released, packed and tried out: sources, wheels, news, the first hour, a bill of materials.
+release-check: $(RELEASE)/.ready
+	$(RELEASE)/bin/python tests/packaging/release_check.py dist
+
+# The lock for uv, with the versions that the tests are known to pass with, from the public index.
+lock: $(RELEASE)/.ready
+	$(RELEASE)/bin/uv lock --no-config --default-index https://pypi.org/simple \
+		$(addprefix -P ,$(shell grep -v "^\#" tests/constraints.txt))
+
+# Whether tests notice faults: a seeded sample, ten minutes for each area; ARGS="flags --size 50" for more of one.
+mutants: $(VENV)/.mutants
+	nice $(BIN)/python -m tests.mutants $(ARGS)
 
 # The core's suites on every Python and pluggy that it supports and this machine has.
 test-all:
@@ -91,6 +105,16 @@ $(VENV)/.bench: $(VENV)/.ready tests/bench/requirements.txt
 		-r tests/bench/requirements.txt
 	@touch $@
 
+$(VENV)/.mutants: $(VENV)/.ready tests/mutants/requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
+		-r tests/mutants/requirements.txt
+	@touch $@
+
+$(RELEASE)/.ready: tests/packaging/requirements.txt
+	$(PYTHON) -m venv $(RELEASE)
+	$(RELEASE)/bin/python -m pip install -q --disable-pip-version-check -r tests/packaging/requirements.txt
+	@touch $@
+
 $(PEERS)/.ready: tests/peers/requirements.txt tests/constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
@@ -105,4 +129,4 @@ $(PEERS)/.clients: tests/clients/latest.txt tests/clients/older.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(DEMO) $(PEERS) build/site .coverage .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(DEMO) $(PEERS) $(RELEASE) build/site .coverage .mypy_cache .ruff_cache .pytest_cache

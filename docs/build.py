@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+CHANGES = ROOT / "docs" / "changes"
+NEWS = "<!-- news -->\n"
 _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 _LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 
@@ -25,7 +27,11 @@ _LINK = re.compile(r"(\]\()([^)#\s:]+)((?:#[^)\s]*)?\))")
 def sources() -> dict[Path, Path]:
     """Return the files of the site, each with its place in it."""
     docs = ROOT / "docs"
-    files = [p for p in docs.rglob("*") if p.is_file() and p.suffix in {".md", ".png", ".svg"}]
+    files = [
+        p
+        for p in docs.rglob("*")
+        if p.is_file() and p.suffix in {".md", ".png", ".svg"} and p.parent != CHANGES
+    ]
     places = {path: path.relative_to(docs) for path in files}
     places |= {
         readme: Path("plugins", f"{readme.parent.name}.md")
@@ -49,7 +55,26 @@ def rewrite(page: Path, places: dict[Path, Path]) -> str:
         there = targets.get((page.parent / link[2]).resolve())
         return f"{link[1]}{os.path.relpath(there, here)}{link[3]}" if there else link[0]
 
-    return _LINK.sub(follow, page.read_text("utf-8"))
+    text = page.read_text("utf-8")
+    if NEWS in text:
+        text = text.replace(NEWS, news())
+    return _LINK.sub(follow, text)
+
+
+def news() -> str:
+    """Return what the next release will say has changed."""
+    draft = ["build", "--draft", "--version", "Not released yet"]
+    ended = subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-m", "towncrier", *draft],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if ended.returncode:
+        raise SystemExit(ended.stdout + ended.stderr)
+    # The day on which it is built is that of no release.
+    return re.sub(r"^(## .*?) \(.*\)$", r"\1", ended.stdout, flags=re.MULTILINE)
 
 
 def lay_out(target: Path) -> None:

@@ -21,7 +21,12 @@ from argo_mw.config import parse
 from argo_mw.registry import hooks
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "plugins/*/README.md")
+    for page in ROOT.glob(pattern)
+    if page.parent.name != "changes"  # parts of the changelog, which links from where that is
+)
 _BLOCK = re.compile(
     r"^(?P<skip> *<!-- not run: .+? -->\n+)?(?P<indent> *)```(?P<language>\w*)\n"
     r"(?P<code>.*?)^(?P=indent)```$",

@@ -31,7 +31,12 @@ def load(path: Path) -> ModuleType:
 
 generate = load(ROOT / "docs" / "generate.py")
 GENERATED = sorted(p for p in REFERENCE.rglob("*.md") if "<!-- generated:" in p.read_text("utf-8"))
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/README.md")])
+PAGES = sorted(
+    page
+    for pattern in ("*.md", "docs/**/*.md", "plugins/*/README.md")
+    for page in ROOT.glob(pattern)
+    if page.parent.name != "changes"  # parts of the changelog, which links from where that is
+)
 
 
 def text(name: str) -> str:

@@ -21,6 +21,8 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert (0, "") == (ended.returncode, ended.stderr)
     page = tmp_path / "site" / "reference" / "api" / "argo_mw" / "index.html"
     assert "A chain of plugins around every call" in page.read_text("utf-8")
+    news = (tmp_path / "site" / "changelog" / "index.html").read_text("utf-8")
+    assert "Not released yet" in news
 
 
 @pytest.mark.parametrize(
@@ -50,13 +52,14 @@ def test_a_dead_link_ends_the_build(line: str, complaint: str, tmp_path: Path) -
 
 
 def test_every_page_is_in_the_navigation() -> None:
-    """Exempt are the decisions, which have an index of their own."""
+    """Exempt are the decisions, which have an index of their own, and parts of the changelog."""
     navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("nav:")[2]
     docs = ROOT / "docs"
     pages = {str(page.relative_to(docs)) for page in docs.rglob("*.md")}
     pages |= {f"plugins/{page.parent.name}.md" for page in ROOT.glob("plugins/*/README.md")}
     listed = {name for name in pages if f"- {name}\n" in navigation}
-    left = {name for name in pages - listed if not name.startswith(("decisions/", "examples/"))}
+    elsewhere = ("changes/", "decisions/", "examples/")
+    left = {name for name in pages - listed if not name.startswith(elsewhere)}
     assert set() == left
 
 

@@ -23,25 +23,28 @@ _PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 def main() -> None:
     """Run it, and say how long each step took."""
     with tempfile.TemporaryDirectory(prefix="argo-mw-first-hour-") as made:
-        home = Path(made)
-        constraints = build(home / "dist")
-        venv.create(home / "env", with_pip=False)
-        python = home / "env" / "bin" / "python"
-        pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q")
-        core = next(constraints.parent.glob("argo_mw-*.whl"))
-        step(home, "install", *pip, "-c", constraints, f"{core}[signals]", "argo-mw-sandbox")
-        command = home / "env" / "bin" / "argo-mw"
-        assert "signals" in step(home, "argo-mw --help", command, "--help")
-        assert "bars" in step(home, "argo-mw config check", command, "config", "check")
-        (home / "ten_lines.py").write_text(python_of(ROOT / "README.md")[0])
-        printed = step(home, "the README's ten lines", python, "ten_lines.py")
-        assert "asking for AAPL" == printed.splitlines()[0]
-        assert 2 == len(printed.splitlines())
-        service = python_of(ROOT / "docs" / "tutorial" / "first-service.md")
-        (home / "service.py").write_text("\n\n".join(service))
-        assert "AAPL: " in step(home, "the tutorial's service", python, "service.py")
-        step(home, "install mypy", *pip, "-c", PINNED, "mypy")
-        step(home, "mypy --strict", python, "-m", "mypy", "--strict", "service.py")
+        walk(Path(made), build(Path(made) / "dist"))
+
+
+def walk(home: Path, constraints: Path) -> None:
+    """Take all the steps in *home*, with the wheels that *constraints* names."""
+    venv.create(home / "env", with_pip=False)
+    python = home / "env" / "bin" / "python"
+    pip = (sys.executable, "-m", "pip", "--python", python, "install", "-q")
+    core = next(constraints.parent.glob("argo_mw-*.whl"))
+    step(home, "install", *pip, "-c", constraints, f"{core}[signals]", "argo-mw-sandbox")
+    command = home / "env" / "bin" / "argo-mw"
+    assert "signals" in step(home, "argo-mw --help", command, "--help")
+    assert "bars" in step(home, "argo-mw config check", command, "config", "check")
+    (home / "ten_lines.py").write_text(python_of(ROOT / "README.md")[0])
+    printed = step(home, "the README's ten lines", python, "ten_lines.py")
+    assert "asking for AAPL" == printed.splitlines()[0]
+    assert 2 == len(printed.splitlines())
+    service = python_of(ROOT / "docs" / "tutorial" / "first-service.md")
+    (home / "service.py").write_text("\n\n".join(service))
+    assert "AAPL: " in step(home, "the tutorial's service", python, "service.py")
+    step(home, "install mypy", *pip, "-c", PINNED, "mypy")
+    step(home, "mypy --strict", python, "-m", "mypy", "--strict", "service.py")
 
 
 def python_of(page: Path) -> list[str]:

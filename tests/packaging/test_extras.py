@@ -73,3 +73,23 @@ def test_every_distribution_is_part_of_the_workspace() -> None:
     """uv must take what an extra names from here, and not from an index."""
     sources = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]["sources"]
     assert {"argo-mw", *PLUGINS} == set(sources)
+
+
+def test_the_group_of_development_is_what_tests_require() -> None:
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
+    lines = (ROOT / "tests" / "requirements.txt").read_text("utf-8").splitlines()
+    assert [line for line in lines if line and not line.startswith("#")] == groups["dev"]
+
+
+def test_the_lock_holds_versions_that_tests_are_known_to_pass_with() -> None:
+    packages = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
+    locked = {one["name"]: one.get("version") for one in packages}
+    assert locked.keys() >= {"argo-mw", *PLUGINS}
+    pinned = dict(
+        line.split("==")
+        for line in (ROOT / "tests" / "constraints.txt").read_text("utf-8").splitlines()
+        if "==" in line and not line.startswith("#")
+    )
+    names = {name: re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
+    expected = {names[n]: version for n, version in pinned.items() if names[n] in locked}
+    assert expected == {name: locked[name] for name in expected}

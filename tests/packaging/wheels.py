@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hatchling.build import build_wheel
@@ -22,14 +23,23 @@ def build(folder: Path) -> Path:
     """Build all wheels into *folder*, which is made; return the file of constraints."""
     folder = folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for project in (ROOT, *sorted(one.parent for one in ROOT.glob("plugins/*/pyproject.toml"))):
+    wheels = []
+    for project in projects():
         # What ``python -m build --wheel --no-isolation`` asks of each, without a process for it.
         os.chdir(project)
-        wheel = folder / build_wheel(str(folder))
-        name = wheel.name.partition("-")[0].replace("_", "-")
-        lines.append(f"{name} @ {wheel.as_uri()}\n")
-    constraints = folder / CONSTRAINTS
+        wheels.append(folder / build_wheel(str(folder)))
+    return write_constraints(wheels)
+
+
+def projects() -> list[Path]:
+    """Return the folders of all distributions, the core's first."""
+    return [ROOT, *sorted(one.parent for one in ROOT.glob("plugins/*/pyproject.toml"))]
+
+
+def write_constraints(wheels: Sequence[Path]) -> Path:
+    """Write where each of *wheels* is into a file beside them, and return it."""
+    lines = [f"{one.name.partition('-')[0].replace('_', '-')} @ {one.as_uri()}\n" for one in wheels]
+    constraints = wheels[0].parent / CONSTRAINTS
     constraints.write_text("".join(lines), "utf-8")
     return constraints
 
