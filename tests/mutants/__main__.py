@@ -1,0 +1,94 @@
+"""Mutate a sample and say what the tests notice: ``python -m tests.mutants [AREA …]``.
+
+A survivor is a fault that the tests of its own package would let through. Either a test is missing,
+or the change makes no difference that anybody could see: then ``judged.toml`` says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+from tests.mutants import trial
+from tests.mutants.sample import ROOT, Mutant, sample
+
+HERE = Path(__file__).parent
+BAR = 0.95
+"""What share of the mutants must be killed, those left out that are judged to change nothing."""
+
+
+@frozen
+class Area:
+    """What is mutated, and the tests that must notice."""
+
+    name: str
+    sources: tuple[Path, ...]
+    tests: tuple[Path, ...]
+
+
+def areas() -> list[Area]:
+    """Read the areas."""
+    tables = tomllib.loads((HERE / "areas.toml").read_text("utf-8"))
+    return [Area(name, _files(t["sources"]), _files(t["tests"])) for name, t in tables.items()]
+
+
+def judged() -> Mapping[str, str]:
+    """Read the mutants that change nothing that can be seen, each with why."""
+    tables = tomllib.loads((HERE / "judged.toml").read_text("utf-8"))
+    return {one["mutant"]: one["why"] for one in tables["equivalent"]}
+
+
+def _files(patterns: Sequence[str]) -> tuple[Path, ...]:
+    found = tuple(sorted({f for pattern in patterns for f in ROOT.glob(pattern)}))
+    assert found, patterns
+    return tuple(file.relative_to(ROOT) for file in found)
+
+
+def main() -> int:
+    """Run it; 1 if too many survive."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("areas", nargs="*", help="all, if none is named")
+    parser.add_argument("--size", type=int, default=24, help="mutants of each area")
+    parser.add_argument("--seed", type=int, default=30)
+    chosen = parser.parse_args()
+    trial.preload()
+    survived: list[Mutant] = []
+    tried = 0
+    for area in areas():
+        if not chosen.areas or area.name in chosen.areas:
+            found, number = try_area(area, chosen.size, chosen.seed)
+            survived += found
+            tried += number
+    share = 1 - len(survived) / tried if tried else 0.0
+    print(f"{tried - len(survived)} of {tried} killed, {share:.0%}; the bar is {BAR:.0%}")
+    return int(share < BAR)
+
+
+def try_area(area: Area, size: int, seed: int) -> tuple[list[Mutant], int]:
+    """Try *size* mutants of *area*; return what survives, and how many can be killed."""
+    tests = [ROOT / test for test in area.tests]
+    began = time.monotonic()
+    if not trial.run(tests, limit=900):
+        raise SystemExit(f"{area.name}: its tests fail without any change")
+    took = time.monotonic() - began
+    print(f"{area.name}: the tests take {took:.0f} s", flush=True)
+    known, survived, tried = judged(), [], 0
+    for mutant in sample(area.sources, size, seed):
+        if mutant.name in known:
+            continue
+        tried += 1
+        if trial.run(tests, 15 + 4 * took, (ROOT / mutant.file, mutant.source())):
+            survived.append(mutant)
+            print(f"  survived, line {mutant.line}: {mutant.name}", flush=True)
+    print(f"{area.name}: {tried - len(survived)} of {tried} killed", flush=True)
+    return survived, tried
+
+
+if __name__ == "__main__":
+    sys.exit(main())
