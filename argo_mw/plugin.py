@@ -236,8 +236,11 @@ from argo_mw.model.guard import (
     CountingGuard,
     DryRunGuard,
     Guard,
+    Left,
     Request,
     Result,
+    Standing,
+    StandingGuard,
 )
 from argo_mw.model.layer import (
     SLOTS,
@@ -422,6 +425,7 @@ __all__ = [
     "LayerNow",
     "LayerUnavailable",
     "Lease",
+    "Left",
     "Limits",
     "Line",
     "Lineage",
@@ -475,6 +479,8 @@ __all__ = [
     "Shown",
     "SpendingLimit",
     "StallAwareLimit",
+    "Standing",
+    "StandingGuard",
     "Stream",
     "StreamAborted",
     "SubjectCounts",

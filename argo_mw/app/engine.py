@@ -11,6 +11,7 @@ from argo_mw.app.call_cache import NO_CALLS, Calls, not_open
 from argo_mw.app.configured import configuration_of
 from argo_mw.app.pipeline import Pipeline
 from argo_mw.app.scope import check_scope
+from argo_mw.app.standings import standings_of
 from argo_mw.base.clock import Clock
 from argo_mw.base.deadline import TimeLimitExceeded, fail_at
 from argo_mw.base.errors import BadParameter, CallCycle, DeadlineExceeded, NotFound
@@ -29,6 +30,7 @@ from argo_mw.flags.sources import unknown_flag
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
 from argo_mw.model.events import CallEnded, Events, Reconfigured
+from argo_mw.model.guard import Standing
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation, Parameters
 from argo_mw.model.outcome import Outcome
@@ -335,6 +337,10 @@ class Engine:
         """The layers that act on any call or shadow it, outermost first."""
         order = self.pipeline.order
         return (*order.outer, *order.inner)
+
+    def standings(self) -> Mapping[tuple[str, str], Standing]:
+        """Return how the guards that say so stand, by upstream and guard."""
+        return standings_of(self.pipeline.upstreams)
 
     def flag(self, name: str, call: Call) -> Decision:
         """Evaluate flag *name* for *call*.

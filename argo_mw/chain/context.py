@@ -25,6 +25,7 @@ from argo_mw.flags.control import FlagControl
 from argo_mw.model.call import Call
 from argo_mw.model.charge import Charge
 from argo_mw.model.events import Events, LayerActed, Shadowed, Trouble
+from argo_mw.model.guard import Standing
 from argo_mw.model.layer import Layer
 from argo_mw.model.operation import AnyOperation, Parameters
 from argo_mw.model.outcome import Cost, Outcome
@@ -82,6 +83,9 @@ class Runtime(Protocol):
     @property
     def layers(self) -> Sequence[Layer]:
         """The layers that act on any call or shadow it, outermost first."""
+
+    def standings(self) -> Mapping[tuple[str, str], Standing]:
+        """Return how the guards stand, by upstream and guard."""
 
     def flag(self, name: str, call: Call) -> Decision:
         """Evaluate flag *name* for *call*."""
@@ -281,6 +285,13 @@ class Context:
     def layers(self) -> Sequence[Layer]:
         """The layers that act on any call or shadow it, outermost first."""
         return self._runtime.layers
+
+    def standings(self) -> Mapping[tuple[str, str], Standing]:
+        """Return how guards stand to their upstreams, by the names of upstream and guard.
+
+        Of those guards that say so, by what this instance knows; on the event loop only.
+        """
+        return self._runtime.standings()
 
     @property
     def flags(self) -> FlagControl:

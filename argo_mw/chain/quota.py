@@ -17,7 +17,7 @@ from attrs import frozen
 from argo_mw.base.clock import Clock
 from argo_mw.base.errors import QuotaExceeded, UpstreamError
 from argo_mw.base.tasks import Tasks
-from argo_mw.model.guard import Request, Result
+from argo_mw.model.guard import Left, Request, Result, Standing
 from argo_mw.model.upstream import Limits, Upstream
 from argo_mw.store.epochs import Epochs
 from argo_mw.store.give_backs import GiveBacks
@@ -63,6 +63,14 @@ class _Full:
     reason: str
 
 
+@frozen
+class _Counted:
+    """What the counter of a window held, and when that window began, in seconds."""
+
+    began: float
+    value: int
+
+
 class Quota:
     """Keeps the requests to one upstream within its limits.
 
@@ -99,9 +107,11 @@ class Quota:
         self._windows = _windows(upstream.limits)
         self._forbidden = upstream.metered and not self._windows and not lifted
         self._blocked_key = f"argo:quota:{self._upstream}:blocked"
-        concurrency = upstream.limits.concurrency
-        self._slots = asyncio.Semaphore(concurrency) if concurrency else None
+        self._concurrency = upstream.limits.concurrency
+        self._slots = asyncio.Semaphore(self._concurrency) if self._concurrency else None
         self._taken: dict[Request, _Taken] = {}
+        self._counted: dict[str, _Counted] = {}
+        self._blocked_until = 0.0
 
     async def reserve(self, request: Request) -> None:
         """Charge one request, waiting for at most a second.
@@ -139,6 +149,22 @@ class Quota:
         if full is not None:
             left.append(f"would wait for {full.opens - now:.2f} s")
         return ", ".join(left)
+
+    def standing(self) -> Standing:
+        """Return what is left of each window, as this instance has found at its last request.
+
+        Of a window that has ended since, all. Before the first request nothing is known.
+        """
+        now = self._clock.time()
+        limits: dict[str, Left] = {}
+        for window in self._windows:
+            if (counted := self._counted.get(window.name)) is not None:
+                used = counted.value if counted.began == _began(window, now) else 0
+                limits[window.name] = Left(max(0, window.limit - used), window.limit)
+        if at_once := self._concurrency:
+            under_way = sum(taken.slot for taken in self._taken.values())
+            limits["at once"] = Left(at_once - under_way, at_once)
+        return Standing(limits, {"pushed back": self._blocked_until > now})
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
         """Free the slot, and remember a pushback."""
@@ -210,11 +236,13 @@ class Quota:
         if pushback is not None:
             return pushback
         for window in self._windows:
-            began = now // window.seconds * window.seconds
+            began = _began(window, now)
             charge = _Charge(self._key(window, now), 2.0 * window.seconds)
             count = await self._epochs.add(
                 charge.key, began=began, limit=window.limit, ttl=charge.ttl
             )
+            value = window.limit if count is None else count.value
+            self._counted[window.name] = _Counted(began, value)
             if count is None or not count.added:
                 return _Full(began + window.seconds, "" if count is not None else _LOST)
             charged.append(charge)
@@ -227,7 +255,7 @@ class Quota:
             return pushback, []
         left: list[str] = []
         for window in self._windows:
-            began = now // window.seconds * window.seconds
+            began = _began(window, now)
             count = await self._epochs.count(self._key(window, now), began=began)
             if count is None or count >= window.limit:
                 return _Full(began + window.seconds, "" if count is not None else _LOST), left
@@ -236,8 +264,9 @@ class Quota:
 
     async def _pushback(self, now: float) -> _Full | None:
         blocked = await self._shared.get(self._blocked_key)
-        if blocked is not None and float(blocked) > now:
-            return _Full(float(blocked), "its own pushback")
+        self._blocked_until = 0.0 if blocked is None else float(blocked)
+        if self._blocked_until > now:
+            return _Full(self._blocked_until, "its own pushback")
         return None
 
     def _return(self, charged: Sequence[_Charge]) -> list[asyncio.Future[None]]:
@@ -256,7 +285,7 @@ class Quota:
         if seconds is None or seconds <= 0:
             return
         wait = min(seconds, _MAX_PUSHBACK)
-        until = self._clock.time() + wait
+        until = self._blocked_until = self._clock.time() + wait
         await self._shared.set(self._blocked_key, repr(until).encode(), ttl=wait)
 
     def _key(self, window: _Window, now: float) -> str:
@@ -276,6 +305,11 @@ class Quota:
             f"ask again in {full.opens - now:.0f} s"
         )
         return QuotaExceeded(msg, retry_at=full.opens)
+
+
+def _began(window: _Window, now: float) -> float:
+    """Return when the window began that is open at *now*, in seconds since the epoch."""
+    return now // window.seconds * window.seconds
 
 
 def _windows(limits: Limits) -> Sequence[_Window]:

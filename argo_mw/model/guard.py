@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
-from attrs import frozen
+from attrs import Factory, frozen
 
 from argo_mw.model.call import Call
 from argo_mw.model.outcome import Outcome
@@ -87,4 +87,43 @@ class CountingGuard(Guard, Protocol):
         Raises:
             Refusal: It must not be sent now, so the answer cannot be completed; earlier charges
                 stay.
+        """
+
+
+@frozen
+class Left:
+    """What is left of a limit.
+
+    Attributes:
+        left: How much, in the limit's own unit: requests, tokens, US dollars.
+        limit: How much there is when nothing is used.
+    """
+
+    left: float
+    limit: float
+
+
+@frozen
+class Standing:
+    """How a guard stands to its upstream, in numbers.
+
+    Names are few, and the same at all times: no subjects, tenants or accounts.
+
+    Attributes:
+        limits: What is left, by the name of the limit, such as ``day``.
+        states: Whether it is in each of its states, such as ``open`` of a circuit breaker.
+    """
+
+    limits: Mapping[str, Left] = Factory(dict)
+    states: Mapping[str, bool] = Factory(dict)
+
+
+@runtime_checkable
+class StandingGuard(Guard, Protocol):
+    """A guard that says how it stands, for monitoring."""
+
+    def standing(self) -> Standing:
+        """Return how it stands, by what this instance knows.
+
+        Called on the event loop whenever metrics are read: it must neither wait nor ask anybody.
         """

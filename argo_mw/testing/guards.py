@@ -18,7 +18,7 @@ from argo_mw.base.errors import Refusal, SharedUnavailable
 from argo_mw.base.tasks import Tasks
 from argo_mw.chain.context import Context, Runtime
 from argo_mw.model.events import Events
-from argo_mw.model.guard import DryRunGuard, Guard, Request
+from argo_mw.model.guard import DryRunGuard, Guard, Request, StandingGuard
 from argo_mw.model.outcome import Outcome
 from argo_mw.store.codec import Codecs
 from argo_mw.store.tag_versions import TagVersions
@@ -187,6 +187,24 @@ class GuardConformance:
             await under.guard.reserve(under.request())
         assert str(expected.value) == str(refused.value)
         assert expected.value.retry_at == refused.value.retry_at
+
+    async def test_how_it_stands_is_said_at_once_and_takes_nothing(
+        self, make_guard: MakeGuard, store: SlowStore, clock: FakeClock
+    ) -> None:
+        """No limit has more left than there is, and the states have the same names at all times."""
+        under = await make_guard(store, clock)
+        if not isinstance(under.guard, StandingGuard):
+            pytest.skip("this guard does not say how it stands")
+        before = await under.taken()
+        first = under.guard.standing()
+        assert before == await under.taken()
+        await under.guard.reserve(request := under.request())
+        await under.guard.release(request)
+        if under.exhaust is not None:
+            await under.exhaust()
+        then = under.guard.standing()
+        assert first.states.keys() == then.states.keys()
+        assert all(0 <= one.left <= one.limit for one in then.limits.values())
 
     async def test_what_cannot_be_given_back_at_once_is_given_back_later(
         self, make_guard: MakeGuard, store: SlowStore, clock: FakeClock

@@ -18,8 +18,10 @@ from argo_mw.model.guard import Request, Result
 from argo_mw.plugin import (
     Call,
     Clock,
+    Left,
     Limits,
     RequestSent,
+    Standing,
     Upstream,
     context_of,
     hookimpl,
@@ -375,3 +377,65 @@ class SlowStorePlugin(FakePlugin):
             return self.store
 
         return {"slow": opened}
+
+
+async def test_a_quota_says_what_was_left_when_it_last_asked() -> None:
+    """Of a window that began since, all is left."""
+    clock = FakeClock()
+    shared = MemoryShared(clock=clock)
+    one, other = (quota(shared, clock, per_day=100, per_minute=2) for _ in range(2))
+    assert {} == one.standing().limits
+    assert await charge(one)
+    assert await charge(other)
+    assert {"minute": Left(1, 2), "day": Left(99, 100)} == one.standing().limits
+    assert {"minute": Left(0, 2), "day": Left(98, 100)} == other.standing().limits
+    assert not await charge(one)
+    assert Left(0, 2) == one.standing().limits["minute"]
+    await clock.advance(60.0)
+    assert Left(2, 2) == one.standing().limits["minute"]
+
+
+async def test_a_quota_says_whether_its_upstream_has_asked_to_be_left_alone() -> None:
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, per_day=100)
+    assert {"pushed back": False} == guard.standing().states
+    too_many = UpstreamError("slow", upstream="a", action=Action.RETRY, retry_after=30, status=429)
+    await pushed_back(guard, too_many)
+    assert {"pushed back": True} == guard.standing().states
+    await clock.advance(30.1)
+    assert {"pushed back": False} == guard.standing().states
+
+
+async def test_a_quota_says_how_many_more_requests_may_be_under_way() -> None:
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, concurrency=2)
+    assert {"at once": Left(2, 2)} == guard.standing().limits
+    request = Request(REQUEST.upstream, ())
+    await guard.reserve(request)
+    assert {"at once": Left(1, 2)} == guard.standing().limits
+    guard.settle(request, ())
+    assert {"at once": Left(2, 2)} == guard.standing().limits
+
+
+async def test_guards_say_how_they_stand_and_one_that_cannot_hides_no_other(open_argo) -> None:
+    class Broken:
+        name = "broken"
+
+        async def reserve(self, request: Request) -> None: ...
+
+        def settle(self, request: Request, result: object) -> None: ...
+
+        async def release(self, request: Request) -> None: ...
+
+        def standing(self) -> Standing:
+            raise ValueError("a bug")
+
+    plugin = FakePlugin(
+        operations=[paged],
+        upstreams=(Scripted("a", ["paged"], limits=Limits(per_day=3)),),
+        guards=lambda upstream: [Broken()],
+    )
+    async with open_argo(plugins={"a": plugin}) as argo:
+        await argo.call("paged")
+        found = context_of(argo).standings()
+    assert {("a", "quota"): Standing({"day": Left(2, 3)}, {"pushed back": False})} == found

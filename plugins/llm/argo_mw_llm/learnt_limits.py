@@ -17,7 +17,7 @@ from email.utils import parsedate_to_datetime
 import httpx2
 from attrs import define, frozen
 
-from argo_mw.plugin import Clock
+from argo_mw.plugin import Clock, Left
 from argo_mw_llm.families import family_of
 
 Headers = tuple[tuple[str, str], ...]
@@ -125,6 +125,20 @@ class LearntLimits:
         waits = [limit.wait(need.of(kind), now) for kind, limit in limits.items()]
         return max(0.0, wait, *waits)
 
+    def standing(self, account: str = "") -> tuple[dict[str, Left], bool]:
+        """Return what *account* has left, and whether it was asked to wait.
+
+        Of each kind of limit that of the model which has the least share left.
+        """
+        now = self._clock.monotonic()
+        least: dict[str, Left] = {}
+        for (whose, _), limits in self._known.items():
+            for kind, limit in limits.items() if whose == account else ():
+                left = Left(max(0.0, limit.left(now)), limit.limit)
+                if kind not in least or _share(left) < _share(least[kind]):
+                    least[kind] = left
+        return least, self._blocked.get(account, 0.0) > now
+
     def take(self, account: str, model: str, need: Need) -> None:
         """Note that a request for *need* goes out, of which nothing has been told yet."""
         for kind, limit in self._known.get((account, family_of(model)), {}).items():
@@ -134,6 +148,10 @@ class LearntLimits:
         """Take back :meth:`take`: the request was not sent."""
         for kind, limit in self._known.get((account, family_of(model)), {}).items():
             limit.remaining = min(limit.limit, limit.remaining + need.of(kind))
+
+
+def _share(left: Left) -> float:
+    return left.left / left.limit if left.limit else 0.0
 
 
 def limits_in(headers: httpx2.Headers) -> Headers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
 
-from argo_mw.plugin import Call, Clock, QuotaExceeded, Request, Result, UpstreamError
+from argo_mw.plugin import Call, Clock, QuotaExceeded, Request, Result, Standing, UpstreamError
 from argo_mw_llm.accounting import Accounting, model_of
 from argo_mw_llm.learnt_limits import LearntLimits, Need
 
@@ -83,6 +83,11 @@ class LimitGuard:
             if waits[-1] > MAX_WAIT:
                 raise self._exceeded(model, waits[-1])
         return f"would wait for {max(waits):.2f} s" if any(waits) else ""
+
+    def standing(self) -> Standing:
+        """Return what is left of what the provider has told to the configured account."""
+        limits, asked_to_wait = self._limits.standing()
+        return Standing(limits, {"pushed back": asked_to_wait})
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
         """Remember for how long the provider asks for no requests."""

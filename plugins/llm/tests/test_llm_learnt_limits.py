@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from argo_mw import QuotaExceeded
+from argo_mw.plugin import Left
 from argo_mw.testing import FakeClock
 from argo_mw_llm import LlmPlugin, chain, transport
 from argo_mw_llm.learnt_limits import LearntLimits, Need, limits_in
@@ -50,6 +51,19 @@ def test_nothing_is_waited_for_before_anything_was_told() -> None:
     limits = LearntLimits(FakeClock())
     assert not limits.told
     assert 0.0 == limits.wait("", MODEL, ONE)
+
+
+def test_what_is_left_is_said_of_the_model_that_has_the_least_and_of_no_other_account() -> None:
+    clock = FakeClock(wall=1_700_000_000.0)
+    reset = "2023-11-14T22:14:20Z"
+    limits = learnt(clock, **anthropic_headers("requests", 60, 30, reset))
+    for account, model, left in (("", "claude-haiku-5-5", 6), ("digest", MODEL, 1)):
+        headers = anthropic_headers("requests", 60, left, reset)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        limits.learn(account, model, limits_in(httpx2.Headers(named)))
+    assert ({"requests": Left(6.0, 60.0)}, False) == limits.standing()
+    limits.block("", 10.0)
+    assert limits.standing()[1]
 
 
 def test_requests_that_are_used_up_come_back_one_by_one() -> None:

@@ -31,6 +31,7 @@ from argo_mw.plugin import (
     QuotaExceeded,
     Request,
     Result,
+    Standing,
     Upstream,
     UpstreamError,
     copy_error,
@@ -367,6 +368,11 @@ class HeaderQuota:
         """
         await self.reserve(request)
         return ""
+
+    def standing(self) -> Standing:
+        """Return whether Alpaca has said that its quota is used up."""
+        used_up = self._alpaca.closed_until > self._alpaca.clock.time()
+        return Standing(states={"used up": used_up})
 
     def settle(self, request: Request, result: Result) -> None:
         """Do nothing: the client reads the headers itself."""

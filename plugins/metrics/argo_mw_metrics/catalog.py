@@ -18,6 +18,8 @@ OPERATION: Final = "argo_mw.operation"
 UPSTREAM: Final = "argo_mw.upstream"
 LAYER: Final = "argo_mw.layer"
 FLAG: Final = "argo_mw.flag"
+GUARD: Final = "argo_mw.guard"
+STATE: Final = "argo_mw.state"
 ARM: Final = "argo_mw.arm"
 MODEL: Final = "gen_ai.response.model"
 ERROR: Final = "error.type"
@@ -147,6 +149,24 @@ def _bypasses(moment: Moment) -> Iterable[Point]:
             yield (layer,), acts["bypassed"]
 
 
+def _left(moment: Moment) -> Iterable[Point]:
+    for (upstream, guard), one in moment.standings.items():
+        for limit, left in one.limits.items():
+            yield (upstream, guard, limit), left.left
+
+
+def _limits(moment: Moment) -> Iterable[Point]:
+    for (upstream, guard), one in moment.standings.items():
+        for limit, left in one.limits.items():
+            yield (upstream, guard, limit), left.limit
+
+
+def _guard_states(moment: Moment) -> Iterable[Point]:
+    for (upstream, guard), one in moment.standings.items():
+        for state, so in one.states.items():
+            yield (upstream, guard, state), float(so)
+
+
 def _flag_states(moment: Moment) -> Iterable[Point]:
     for flag, now in moment.flag_states():
         for state in FLAG_STATES:
@@ -223,6 +243,20 @@ UPSTREAMS: Final = (
         (UPSTREAM, OPERATION), _of_upstreams(lambda counts: counts.unpriced),
     ),
     Metric(
+        "argo_mw.guard.left", "gauge", "",
+        "What was left of a limit when this instance last asked; of a window that began since, all",
+        (UPSTREAM, GUARD, "argo_mw.limit"), _left,
+    ),
+    Metric(
+        "argo_mw.guard.limit", "gauge", "", "What there is of it when nothing is used",
+        (UPSTREAM, GUARD, "argo_mw.limit"), _limits,
+    ),
+    Metric(
+        "argo_mw.guard.state", "gauge", "",
+        "1 for what a guard of an upstream is in, 0 for all else",
+        (UPSTREAM, GUARD, STATE), _guard_states,
+    ),
+    Metric(
         "argo_mw.model.tokens", "counter", "{token}",
         "Tokens of models; cache_read and cache_write are part of input, reasoning of output",
         (UPSTREAM, OPERATION, MODEL, "argo_mw.token.type"), _tokens,
@@ -274,7 +308,7 @@ LAYERS: Final = (
 ROLLOUT: Final = (
     Metric(
         "argo_mw.flag.state", "gauge", "", "1 for what a flag is set to, 0 for all else",
-        (FLAG, "argo_mw.state"), _flag_states,
+        (FLAG, STATE), _flag_states,
     ),
     Metric(
         "argo_mw.flag.percent", "gauge", "%", "The share of calls that a flag is on for",

@@ -15,6 +15,7 @@ from argo_mw.plugin import (
     Counts,
     Flag,
     InstanceCounts,
+    Standing,
     UnknownOperation,
     total,
 )
@@ -33,12 +34,14 @@ class Moment:
         providers: The names of the providers behind upstreams, in OpenTelemetry's conventions;
             "" behind those that answer with no inference.
         computed: The operations that are computed here, so that no request is sent for them.
+        standings: How guards stand to the upstreams that were asked, by upstream and guard.
     """
 
     here: InstanceCounts
     flags: Mapping[str, Flag]
     providers: Mapping[str, str] = field(factory=dict)
     computed: frozenset[str] = frozenset()
+    standings: Mapping[tuple[str, str], Standing] = field(factory=dict)
 
     @cached_property
     def counts(self) -> list[Counts]:
@@ -87,12 +90,14 @@ class Moments:
         self._providers = providers
         self._flags: Mapping[str, Flag] = {}
         self._computed: dict[str, bool] = {}
+        self._standings: Mapping[tuple[str, str], Standing] = {}
 
     def take(self) -> Moment:
         """Return this moment."""
         here = self._context.counters.here()
         with suppress(Closed):  # those of before, while it closes
             self._flags = dict(self._context.flags.all)
+            self._standings = self._context.standings()
         for one in here.counts:
             if one.operation not in self._computed:
                 # An operation that is not offered any more was asked before.
@@ -100,4 +105,6 @@ class Moments:
                     kind = self._context.operation(one.operation).kind
                     self._computed[one.operation] = kind == "compute"
         computed = frozenset(name for name, so in self._computed.items() if so)
-        return Moment(here, self._flags, self._providers, computed)
+        asked = {upstream for one in here.counts for upstream in one.upstreams}
+        standings = {key: one for key, one in self._standings.items() if key[0] in asked}
+        return Moment(here, self._flags, self._providers, computed, standings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from argo_mw.plugin import (
     Action,
@@ -18,6 +18,7 @@ from argo_mw.plugin import (
     Refusal,
     Request,
     Result,
+    Standing,
     Upstream,
     UpstreamError,
 )
@@ -85,6 +86,12 @@ class Breaker:
         if self._probe is not None:
             raise self._refusal(self._config.cool_down)
         return "would probe whether it is healthy again"
+
+    def standing(self) -> Standing:
+        """Return its state; one that would admit a probe now is half-open."""
+        cooled_down = self._clock.monotonic() >= self._half_open_at
+        now = "half-open" if self.state == "open" and cooled_down else self.state
+        return Standing(states={state: state == now for state in get_args(State)})
 
     def settle(self, request: Request, result: Result) -> None:
         """Learn from the *result* of *request*."""

@@ -8,7 +8,7 @@ import pytest
 
 from argo_mw import Action, AllUpstreamsFailed, CircuitOpen, Outcome, UpstreamError
 from argo_mw.model.call import make_call
-from argo_mw.plugin import Request, operation
+from argo_mw.plugin import Request, context_of, operation
 from argo_mw.testing import GuardConformance, GuardUnderTest, Scripted, settle
 from argo_mw.testing.guards import context_on
 from argo_mw_race.breaker import Breaker, assess
@@ -204,3 +204,22 @@ class TestHalfOpenBreaker(GuardConformance):
     @pytest.fixture
     def make_guard(self):
         return make_breaker(half_open=True)
+
+
+async def test_a_breaker_says_in_which_state_it_is(stage):
+    def states(argo) -> set[str]:
+        standing = context_of(argo).standings()["a", "breaker"]
+        assert {"closed", "open", "half-open"} == standing.states.keys()
+        return {state for state, so in standing.states.items() if so}
+
+    a = stage.upstream("a", *[(0.0, failure())] * 3, (0.0, "well"))
+    async with stage.open(a, breaker=CONFIG) as argo:
+        assert {"closed"} == states(argo)
+        for _ in range(3):
+            with pytest.raises(UpstreamError):
+                await stage.ask(argo)
+        assert {"open"} == states(argo)
+        await stage.clock.advance(10.0)
+        assert {"half-open"} == states(argo)
+        await stage.ask(argo)
+        assert {"closed"} == states(argo)

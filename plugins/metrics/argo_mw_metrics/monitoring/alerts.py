@@ -85,6 +85,27 @@ ALERTS: Final = (
         "Find out which by argo-mw explain, and raise the limit or spread the calls",
     ),
     Alert(
+        "ArgoBreakerOpen",
+        "min by (argo_mw_upstream) "
+        '(argo_mw_guard_state{argo_mw_guard="breaker", argo_mw_state="closed"}) == 0'
+        f" and sum by (argo_mw_upstream) (rate({ATTEMPTS}[10m])) > 0",
+        "5m",
+        "warning",
+        "The circuit breaker of {{ $labels.argo_mw_upstream }} does not close",
+        "The upstream fails at each try: see its own status page, and the log",
+    ),
+    Alert(
+        "ArgoQuotaShort",
+        "min by (argo_mw_upstream, argo_mw_limit) "
+        '(argo_mw_guard_left{argo_mw_limit="day"}) / '
+        "min by (argo_mw_upstream, argo_mw_limit) "
+        '(argo_mw_guard_limit{argo_mw_limit="day"}) < 0.1',
+        "1m",
+        "warning",
+        "{{ $labels.argo_mw_upstream }} has {{ $value | humanizePercentage }} left of its day",
+        "A day ends at midnight UTC: spread the calls, or let answers live longer until then",
+    ),
+    Alert(
         "ArgoUpstreamSlow",
         "histogram_quantile(0.95, sum by (le, argo_mw_upstream) "
         "(rate(argo_mw_upstream_duration_seconds_bucket[15m])))"

@@ -21,6 +21,19 @@ from argo_mw_metrics.monitoring.panels import (
     ratio,
 )
 
+LEFT: Final = "argo_mw_guard_left"
+LIMIT: Final = "argo_mw_guard_limit"
+REFUSES: Final = 'argo_mw_state!="closed"'
+"""Selects what guards may be in, but for a breaker that lets all pass."""
+
+
+def ratio_of(left: str, limit: str) -> str:
+    """Return what share of each limit is left, by the instance that knows of the least."""
+    labels = (UPSTREAM, "argo_mw_guard", "argo_mw_limit")
+    least, most = (grouped(f"{one}{only()}", *labels, function="min") for one in (left, limit))
+    return f"{least} / {most}"
+
+
 UPSTREAMS: Final = Dashboard(
     "upstreams",
     "argo-mw: upstreams",
@@ -111,6 +124,35 @@ UPSTREAMS: Final = Dashboard(
                     ],
                     "ops",
                     width=12,
+                ),
+            ],
+        ),
+        Row(
+            "Quotas and circuit breakers",
+            [
+                Panel(
+                    "Left of each quota",
+                    [Query(ratio_of(LEFT, LIMIT), "{{argo_mw_upstream}} {{argo_mw_limit}}")],
+                    "percentunit",
+                    width=12,
+                    about="By the instance that knows of the least: each knows what was left when "
+                    "it last asked; of a window that began since, all.",
+                ),
+                Panel(
+                    "Instances whose breaker is open, or that were told to wait",
+                    [
+                        Query(
+                            grouped(
+                                f"argo_mw_guard_state{only(REFUSES)}",
+                                UPSTREAM,
+                                "argo_mw_guard",
+                                "argo_mw_state",
+                            ),
+                            "{{argo_mw_upstream}} {{argo_mw_guard}} {{argo_mw_state}}",
+                        )
+                    ],
+                    width=12,
+                    about="half-open: the next request shows whether it is healthy again.",
                 ),
             ],
         ),
