@@ -47,6 +47,44 @@ HOSTILE = [
 ]
 
 
+FAINT_OR_NAMELESS = """() => {
+  const shown = (node) => node.getClientRects().length > 0;
+  const numbers = (text) => text.match(/[0-9.]+/g).map(Number);
+  const ground = (node) => {
+    for (let at = node; at; at = at.parentElement) {
+      const found = numbers(getComputedStyle(at).backgroundColor);
+      if (found.length < 4 || found[3] > 0) return found.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const light = (colour) => {
+    const [r, g, b] = colour.map((v) => (v <= 10 ? v / 3294.6 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const node = texts.currentNode.parentElement;
+    if (!texts.currentNode.textContent.trim() || !shown(node)) continue;
+    let opacity = 1;
+    for (let at = node; at; at = at.parentElement) opacity *= Number(getComputedStyle(at).opacity);
+    const behind = ground(node);
+    const colour = numbers(getComputedStyle(node).color).slice(0, 3);
+    const seen = colour.map((v, i) => v * opacity + behind[i] * (1 - opacity));
+    const [dark, bright] = [light(seen), light(behind)].sort((a, b) => a - b);
+    if ((bright + 0.05) / (dark + 0.05) < 4.5) found.push(`faint: ${node.outerHTML}`);
+  }
+  for (const node of document.querySelectorAll("button, input, select")) {
+    if (!shown(node)) continue;
+    const name = node.getAttribute("aria-label") || node.textContent.trim() || node.labels?.length;
+    if (!name) found.push(`nameless: ${node.outerHTML}`);
+    const { width, height } = node.getBoundingClientRect();
+    if (Math.min(width, height) < 24) found.push(`small: ${node.outerHTML}`);
+  }
+  return found;
+}"""
+
+
 @define
 class Page:
     """A page of the browser, and what it did that a test may ask about."""
@@ -437,11 +475,11 @@ async def test_it_is_readable_on_a_phone_and_in_the_dark(new_page, clock: FakeCl
         await argo.call("bars", symbol="AAPL")
         grounds = []
         for scheme in ("light", "dark"):
-            page = await new_page(color_scheme=scheme, viewport={"width": 360, "height": 740})
+            page = await new_page(color_scheme=scheme, viewport={"width": 320, "height": 640})
             await page.open(argo)
-            await page.seen(re.compile("live"))
+            await page.seen(re.compile("live, 1"))
             wide = await page.page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= 360
+            assert wide <= 320
             grounds.append(
                 await page.page.evaluate("getComputedStyle(document.body).backgroundColor")
             )
@@ -473,7 +511,7 @@ async def test_what_stands_still_is_said_to_be_old(page: Page, clock: FakeClock)
         await page.open(argo)
         await page.seen(re.compile("live"))
         await page.page.clock.fast_forward(30_000)
-        await page.seen(re.compile("old: nothing new for"))
+        await page.seen(re.compile("old: nothing new since"))
         await advance(page, clock)
         await page.seen(re.compile("live"))
 
@@ -524,3 +562,51 @@ async def test_an_average_since_the_start_is_in_no_curve(page: Page, clock: Fake
             await advance(page, clock)
         curve = await figure.locator("svg").get_attribute("aria-label")
         assert curve == "calls a second: 0 now, from 0 to 0"
+
+
+async def test_a_program_that_is_looked_at_alone_and_ends_is_said_to_be_gone(
+    page: Page, clock: FakeClock
+) -> None:
+    async with open_argo(clock) as argo:
+        await argo.call("bars", symbol="AAPL")
+        await page.open(argo)
+        await page.seen(re.compile("live, 1"))
+        counters = context_of(argo).counters
+        await page.page.get_by_label("Show").select_option(counters.instance)
+        await page.seen(re.compile("live, 1"))
+        counters.instance = "another"
+        await advance(page, clock)
+        chosen = page.page.locator("#instance option:checked")
+        await playwright.expect(chosen).to_have_text(re.compile(r"\(not seen now\)"))
+
+
+async def test_what_a_screen_reader_is_told_of_silence_is_told_once(
+    page: Page, clock: FakeClock
+) -> None:
+    """A text that changes each second would be read aloud each second."""
+    async with open_argo(clock) as argo:
+        await page.page.clock.install()
+        await page.open(argo)
+        await page.seen(re.compile("live"))
+        await page.page.clock.fast_forward(30_000)
+        await page.seen(re.compile("old: nothing new since"))
+        said = await page.page.locator("#state").text_content()
+        await page.page.clock.fast_forward(60_000)
+        assert said == await page.page.locator("#state").text_content()
+
+
+async def test_texts_can_be_told_from_their_ground_and_controls_have_names(
+    new_page, clock: FakeClock
+) -> None:
+    """By the measure of WCAG 2.2: a contrast of 4.5 to 1, and targets of 24 pixels."""
+    showing = Showing(
+        lines=[Line(("AAPL", 1), key="AAPL", tone=t) for t in ("good", "warn", "bad")]
+    )
+    async with open_argo(clock, showing=showing) as argo:
+        await argo.call("bars", symbol="AAPL")
+        context_of(argo).report("here", "something")
+        for scheme in ("light", "dark"):
+            page = await new_page(color_scheme=scheme)
+            await page.open(argo)
+            await page.seen(re.compile("live, 1"))
+            assert [] == await page.page.evaluate(FAINT_OR_NAMELESS)

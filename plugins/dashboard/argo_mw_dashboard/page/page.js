@@ -43,13 +43,20 @@ function show(snapshot) {
 function say(snapshot) {
   const programs = snapshot.instances.length;
   const state = found("state");
-  classed(state, "");
+  classed(state, programs ? "" : "stale");
   write(state, `live, ${programs} program${programs === 1 ? "" : "s"}`);
   state.title = `read ${moment(snapshot.at)}; rates over ${number(snapshot.seconds)} s`;
   const choices = [{ name: "" }, ...snapshot.instances];
+  const gone = instance !== "" && !snapshot.instances.some((one) => one.name === instance);
+  if (gone) choices.push({ name: instance, gone });
   sync(found("instance"), choices, (one) => one.name, (one) => element("option", { value: one.name }),
-    (option, one) => write(option, one.name ? `${one.name} (${number(one.calls)} calls/s, ${one.build})` : "all programs"));
+    (option, one) => write(option, choice(one)));
   if (found("instance").value !== instance) found("instance").value = instance;
+}
+
+function choice(one) {
+  if (!one.name) return "all programs";
+  return one.gone ? `${one.name} (not seen now)` : `${one.name} (${number(one.calls)} calls/s, ${one.build})`;
 }
 
 function problems(texts) {
@@ -292,7 +299,7 @@ function old(why) {
 
 setInterval(() => {
   const silent = Math.abs(Date.now() - heardAt); // a clock that is put back makes nothing new
-  if (heardAt && silent > LATE && token) old(`old: nothing new for ${Math.round(silent / 1000)} s`);
+  if (heardAt && silent > LATE && token) old(`old: nothing new since ${moment(heardAt / 1000)}`);
 }, 2000);
 
 if (token) connect();
