@@ -70,6 +70,27 @@ def test_the_arms_hold_their_share_of_units(percent: float) -> None:
     assert control == pytest.approx(min(percent, 100 - percent), abs=1.0)
 
 
+@pytest.mark.parametrize(
+    ("percent", "treated", "control"),
+    [
+        (0.0, 0, 0),
+        (0.01, 1, 1),
+        (10, 1_000, 1_000),
+        (12.346, 1_235, 1_235),  # the nearest hundredth of a percent
+        (50, 5_000, 5_000),
+        (75, 7_500, 2_500),
+        (100, 10_000, 0),
+    ],
+)
+def test_treatment_is_at_the_low_end_and_control_at_the_high_end(
+    percent: float, treated: int, control: int
+) -> None:
+    assert [*range(treated)] == [p for p in range(BUCKETS) if in_treatment(p, percent)]
+    assert [*range(BUCKETS - control, BUCKETS)] == [
+        p for p in range(BUCKETS) if in_control(p, percent)
+    ]
+
+
 def test_buckets_are_pinned() -> None:
     """They must never change: a deployment would reshuffle every ramp."""
     assert [bucket("race", u) for u in ("AAPL", "MSFT", "")] == [5653, 4018, 1100]

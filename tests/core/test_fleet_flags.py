@@ -7,6 +7,7 @@ import asyncio
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -16,15 +17,18 @@ from hypothesis import strategies as st
 from argo_mw import Argo, ConfigError, SharedUnavailable
 from argo_mw.app.application import engine_of
 from argo_mw.app.lifecycle import Lifecycle
+from argo_mw.base.tasks import Tasks
 from argo_mw.flags import Rule
 from argo_mw.flags.changes import kill, revive, roll_back, set_to, unset
-from argo_mw.flags.fleet import Fleet, FleetFlag, dump_fleet, parse_fleet
+from argo_mw.flags.fleet import MAX_FLAGS, Fleet, FleetFlag, dump_fleet, parse_fleet
 from argo_mw.flags.fleet_file import FleetFile
-from argo_mw.flags.fleet_follower import INTERVAL, UNHEARD_INTERVAL
-from argo_mw.flags.fleet_store import KEY
+from argo_mw.flags.fleet_follower import INTERVAL, UNHEARD_INTERVAL, FleetFollower
+from argo_mw.flags.fleet_store import CHANNEL, KEY, FleetStore
 from argo_mw.flags.parse import format_rule
 from argo_mw.plugin import Trouble, context_of, flags_of
-from argo_mw.store import Ability
+from argo_mw.store import Ability, Shared
+from argo_mw.store.codec import Codecs
+from argo_mw.store.memory import MemoryShared
 from argo_mw.testing import FakeClock, capture_events, settle
 
 from .fleet import Machine, Store, Watching, machine, store  # noqa: F401 - fixtures
@@ -100,7 +104,7 @@ def test_a_change_is_the_later_one_wherever_clocks_stand() -> None:
 
 @pytest.mark.parametrize(
     "plain",
-    [None, [], {"format": 1}, {"format": 2, "flags": {}}, {"format": 1, "flags": {"race": 1}},
+    [None, [], {"format": 1}, {"format": 2, "flags": {}}, {"format": 0, "flags": {}}, {"format": 1, "flags": {"race": 1}},
      {"format": 1, "flags": {"race": {"rule": "on"}}},
      {"format": 1, "flags": {"race": {"rule": "on", "set_at": -1, "held_at": 0}}},
      {"format": 1, "flags": {"race": {"rule": "on", "set_at": True, "held_at": 0}}},
@@ -110,6 +114,118 @@ def test_a_change_is_the_later_one_wherever_clocks_stand() -> None:
 def test_what_is_no_fleet_is_refused(plain: object) -> None:
     with pytest.raises(ConfigError):
         parse_fleet(plain)
+
+
+def test_of_two_changes_within_a_second_the_later_one_counts() -> None:
+    first = Fleet().changed("race", set_to(Rule("on")), 100.0)
+    second = Fleet().changed("race", set_to(Rule("off")), 100.000_001)
+    for merged in (first.merged(second), second.merged(first)):
+        assert Rule("off") == merged.rules["race"]
+
+
+def test_a_fleet_may_have_as_many_flags_as_are_read_back() -> None:
+    full = {f"f{n}": FleetFlag(Rule("on"), 1, 0) for n in range(MAX_FLAGS)}
+    fleet = Fleet(full).changed("f0", kill, 1.0)
+    assert MAX_FLAGS == len(parse_fleet(dump_fleet(fleet)).flags)
+    with pytest.raises(ConfigError, match=f"has {MAX_FLAGS} of them"):
+        fleet.changed("one more", kill, 1.0)
+
+
+def test_moments_are_counted_from_the_epoch() -> None:
+    first = {"format": 1, "flags": {"race": {"rule": "on", "set_at": 0, "held_at": 0}}}
+    assert FleetFlag(Rule("on"), 0, 0) == parse_fleet(first).flags["race"]
+
+
+# -- The store -------------------------------------------------------------------------------------
+
+
+class Counting(MemoryShared):
+    """Counts what is asked, and answers when it may.
+
+    Attributes:
+        written: How many values were to be replaced.
+        asked: How many values were asked for at the same time, at most.
+        may_answer: Set as long as it answers.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = 0
+        self.asked = 0
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        self._asking = 0
+
+    async def compare_and_set(self, *args: Any, **more: Any) -> bool:
+        self.written += 1
+        return await super().compare_and_set(*args, **more)
+
+    async def get(self, key: str) -> bytes | None:
+        self._asking += 1
+        self.asked = max(self.asked, self._asking)
+        await self.may_answer.wait()
+        self._asking -= 1
+        return await super().get(key)
+
+
+async def test_a_change_is_in_the_store_when_it_is_made() -> None:
+    shared = Counting()
+    store = FleetStore(shared, Codecs(), FakeClock())
+    made = await store.change(Fleet(), "race", kill)
+    assert made == (await store.read()).fleet
+    assert made.rules["race"].killed
+
+
+async def test_what_the_store_holds_already_is_not_written_again() -> None:
+    shared = Counting()
+    store = FleetStore(shared, Codecs(), FakeClock())
+    killed = await store.change(Fleet(), "race", kill)
+    assert killed == await store.change(killed, "race", kill)
+    assert 1 == shared.written
+
+
+def follower(shared: Shared, clock: FakeClock, tasks: Tasks, file: Path) -> FleetFollower:
+    async def nothing() -> None: ...
+
+    store = FleetStore(shared, Codecs(), clock)
+    return FleetFollower(
+        store, FleetFile(file, shared_url), clock, tasks, take_up=nothing, report=print
+    )
+
+
+shared_url = "redis://one"
+
+
+async def test_announcements_during_a_look_are_answered_by_one_more(tmp_path: Path) -> None:
+    shared, clock, tasks = Counting(), FakeClock(), Tasks()
+    following = follower(shared, clock, tasks, tmp_path)
+    await following.start()
+    shared.may_answer.clear()
+    for _ in range(3):
+        await shared.publish(CHANNEL, b"changed")
+        await settle()
+    assert ["argo-mw:fleet-flags"] == tasks.names
+    shared.may_answer.set()
+    await settle()
+    assert 1 == shared.asked
+    await following.aclose()
+    await tasks.aclose()
+
+
+async def test_a_follower_that_is_closed_during_a_look_looks_no_more(tmp_path: Path) -> None:
+    shared, clock, tasks = Counting(), FakeClock(), Tasks()
+    before = clock.pending
+    following = follower(shared, clock, tasks, tmp_path)
+    await following.start()
+    shared.may_answer.clear()
+    await shared.publish(CHANNEL, b"changed")
+    await settle()
+    await following.aclose()
+    shared.may_answer.set()
+    await settle()
+    assert [] == tasks.names
+    assert before == clock.pending
+    await tasks.aclose()
 
 
 # -- On disk ---------------------------------------------------------------------------------------

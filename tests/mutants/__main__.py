@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import frozen
 
 from tests.mutants import trial
-from tests.mutants.sample import ROOT, Mutant, sample
+from tests.mutants.sample import ROOT, Mutant, distinct, mutants, sample
 
 HERE = Path(__file__).parent
 BAR = 0.95
@@ -56,13 +56,21 @@ def main() -> int:
     parser.add_argument("areas", nargs="*", help="all, if none is named")
     parser.add_argument("--size", type=int, default=24, help="mutants of each area")
     parser.add_argument("--seed", type=int, default=30)
+    parser.add_argument(
+        "--only", default="", help="all mutants whose name holds this, in place of a sample"
+    )
     chosen = parser.parse_args()
     trial.preload()
     survived: list[Mutant] = []
     tried = 0
     for area in areas():
         if not chosen.areas or area.name in chosen.areas:
-            found, number = try_area(area, chosen.size, chosen.seed)
+            if chosen.only:
+                every = (one for file in area.sources for one in mutants(file))
+                taken = [one for one in distinct(every) if chosen.only in one.name]
+            else:
+                taken = sample(area.sources, chosen.size, chosen.seed)
+            found, number = try_area(area, taken)
             survived += found
             tried += number
     share = 1 - len(survived) / tried if tried else 0.0
@@ -70,8 +78,8 @@ def main() -> int:
     return int(share < BAR)
 
 
-def try_area(area: Area, size: int, seed: int) -> tuple[list[Mutant], int]:
-    """Try *size* mutants of *area*; return what survives, and how many can be killed."""
+def try_area(area: Area, taken: Sequence[Mutant]) -> tuple[list[Mutant], int]:
+    """Try those *taken* of *area*; return what survives, and how many can be killed."""
     tests = [ROOT / test for test in area.tests]
     began = time.monotonic()
     if not trial.run(tests, limit=900):
@@ -79,7 +87,7 @@ def try_area(area: Area, size: int, seed: int) -> tuple[list[Mutant], int]:
     took = time.monotonic() - began
     print(f"{area.name}: the tests take {took:.0f} s", flush=True)
     known, survived, tried = judged(), [], 0
-    for mutant in sample(area.sources, size, seed):
+    for mutant in taken:
         if mutant.name in known:
             continue
         tried += 1

@@ -75,11 +75,11 @@ def sample(files: Iterable[Path], size: int, seed: int) -> list[Mutant]:
             kinds[mutant.kind].append(mutant)
     for several in kinds.values():
         chance.shuffle(several)
-    turns = zip_longest(*(_distinct(several) for several in kinds.values()))
+    turns = zip_longest(*(distinct(several) for several in kinds.values()))
     return list(islice((one for turn in turns for one in turn if one), size))
 
 
-def _distinct(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
+def distinct(mutants: Iterable[Mutant]) -> Iterator[Mutant]:
     """Leave out all but the first of a place, and what is no Python: a bare star taken for a sign."""
     places = set()
     for mutant in mutants:
