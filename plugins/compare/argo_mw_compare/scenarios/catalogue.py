@@ -18,6 +18,7 @@ from argo_mw_compare.scenarios.scenario import Scenario, measure
 SCENARIOS = {
     "shared_cache": "SharedCache",
     "adaptive_life": "AdaptiveLife",
+    "agentic_scripts": "AgenticScripts",
     "database": "Database",
 }
 """The class of every scenario, whose module has the scenario's name."""
