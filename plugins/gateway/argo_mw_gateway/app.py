@@ -33,19 +33,12 @@ from argo_mw.plugin import (
     plain_refusal,
     plugin_of,
 )
-from argo_mw_gateway.asgi import (
-    BrokenOff,
-    ClientLeft,
-    Receive,
-    Scope,
-    Send,
-    headers_of,
-    path_of,
-)
+from argo_mw_gateway.asgi import BrokenOff, ClientLeft, Receive, Scope, Send, path_of
 from argo_mw_gateway.bodies import BodyReader, Buffers, Refused
 from argo_mw_gateway.clients import Client, Door, without_credentials
 from argo_mw_gateway.config import GatewayConfig
 from argo_mw_gateway.errors import retry_after, status_of
+from argo_mw_gateway.headers import fault_of_headers, headers_of, size_of, without_connection
 from argo_mw_gateway.keys import Keys, key_file
 from argo_mw_gateway.leaving import EndsWithClient
 from argo_mw_gateway.replies import Reply, with_header
@@ -55,6 +48,8 @@ from argo_mw_gateway.serving import Serving
 HEALTH: Final = "/healthz"
 READINESS: Final = "/readyz"
 _READS: Final = frozenset(["GET", "HEAD", "OPTIONS"])
+_METHODS: Final = _READS | {"POST", "PUT", "PATCH", "DELETE"}
+_NO_METHOD: Final = WebRefusal(501, f"the gateway answers {', '.join(sorted(_METHODS))} only")
 _DRAINING: Final = WebRefusal(503, "the gateway is about to stop; try another one, or again soon")
 _CROSS_SITE: Final = WebRefusal(403, "a page of another site may not send this request")
 _LARGE_HEADERS: Final = WebRefusal(431, "the headers of this request are too large")
@@ -259,15 +254,17 @@ class _Exchange:
         gateway = self._gateway
         if gateway._draining:
             raise Refused(_DRAINING)
+        if fault := fault_of_headers(self._headers) or fault_of_path(self._path):
+            raise Refused(WebRefusal(400, f"this request is ambiguous: {fault}"))
         if gateway._checks_hosts and not setting.goes_by(self._known.get("host")):
             raise Refused(_MISDIRECTED)
         if self._method not in _READS and is_cross_site(self._known):
             raise Refused(_CROSS_SITE)
-        size = sum(len(name) + len(value) for name, value in self._headers)
+        if self._method not in _METHODS:
+            raise Refused(_NO_METHOD)
+        size = size_of(self._headers)
         if size + len(self._path) + len(self._query) > setting.config.max_header_bytes:
             raise Refused(_LARGE_HEADERS)
-        if fault := fault_of_path(self._path):
-            raise Refused(WebRefusal(400, f"this request is ambiguous: {fault}"))
         route = setting.routes.find(self._method, self._path)
         if isinstance(route, Route):
             self._endpoint = route.endpoint
@@ -284,7 +281,7 @@ class _Exchange:
             self._path,
             route.rest,
             self._query,
-            without_credentials(self._headers, client),
+            without_credentials(without_connection(self._headers), client),
             body,
         )
 

@@ -29,8 +29,3 @@ def path_of(scope: Mapping[str, Any]) -> str:
     if root and (path == root or path.startswith(f"{root}/")):
         path = path[len(root) :]
     return path or "/"
-
-
-def headers_of(scope: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return the headers of a request, names in lower case."""
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]

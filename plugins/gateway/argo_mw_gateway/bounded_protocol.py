@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, ClassVar, Final
 
 from argo_mw.plugin import plain_refusal
@@ -13,6 +14,8 @@ _LINGER: Final = 0.5
 """Seconds for which what a refused client goes on to send is read and dropped: were its connection
 closed at once, the refusal would be lost with it."""
 _SECOND_LOOK: Final = 0.05
+_END_OF_HEAD: Final = b"\r\n\r\n"
+_UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:[^\r\n]*", re.IGNORECASE)
 _REASONS: Final = {408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -65,6 +68,8 @@ class _Bounded:
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
+        if self._header_bytes == 0 and self._awaits_request():
+            data = _without_upgrade(data)
         super().data_received(data)  # type: ignore[misc]
         if self.cycle is not None and not self.cycle.response_complete:
             self._have_headers()
@@ -84,6 +89,10 @@ class _Bounded:
     def resume_writing(self) -> None:
         self._cease_to_wait()
         super().resume_writing()  # type: ignore[misc]
+
+    def _awaits_request(self) -> bool:
+        cycle = self.cycle
+        return cycle is None or (cycle.response_complete and not cycle.more_body)
 
     def _await_client(self) -> None:
         self._untaken = self.transport.get_write_buffer_size()
@@ -131,3 +140,15 @@ class _Bounded:
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER, self.transport.close)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Return *data*, which begins a request, without the offer of another protocol.
+
+    A server may ignore the offer (RFC 9110, section 7.8), but httptools drops the body of such a
+    request. Java's own client offers HTTP/2 with the first request of each connection.
+    """
+    end = data.find(_END_OF_HEAD)
+    if end < 0 or _UPGRADE.search(data, 0, end) is None:
+        return data
+    return _UPGRADE.sub(b"", data[:end]) + data[end:]

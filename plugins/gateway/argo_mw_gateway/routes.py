@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 from attrs import frozen
 
@@ -19,6 +20,9 @@ _NEEDLESS: Final = re.compile(
 _UNPLAIN: Final = re.compile(
     r"//|/\.{1,2}(?:/|$)|[^\x21-\x7e]|[\\#?]|%(?![0-9a-f]{2})|%(?:[01][0-9a-f]|7f)", re.IGNORECASE
 )
+
+
+_SEPARATORS: Final = re.compile(r"[/\\]")
 
 
 @frozen
@@ -104,7 +108,23 @@ def fault_of_path(path: str) -> str:
         return "its path has empty parts, dots for parts, or characters that no path has"
     if _NEEDLESS.search(path):
         return "its path hides letters behind percent signs: write them as they are"
+    if _leads_up(path):
+        return "its path has dots for parts behind percent signs or semicolons"
     return ""
+
+
+def _leads_up(path: str) -> bool:
+    """Return whether *path* leads to another one for a reader that decodes it before it splits it.
+
+    A slash that belongs to a name, such as that of a model, is written as ``%2F``. Some servers
+    decode it first, some twice, and some drop what follows a semicolon.
+    """
+    if "%" not in path and ";" not in path:
+        return False
+    decoded, before = unquote(path), path
+    while decoded != before:
+        decoded, before = unquote(decoded), decoded
+    return any(part.partition(";")[0] in (".", "..") for part in _SEPARATORS.split(decoded))
 
 
 def _takes(endpoint: Endpoint, method: str) -> bool:

@@ -7,6 +7,7 @@ the chain like those of the SDKs' clients; everything else is passed on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -22,6 +23,7 @@ from argo_mw.plugin import (
 )
 from argo_mw_llm.foreign_json import read_json
 from argo_mw_llm.off_loop import MANY_BYTES, off_loop
+from argo_mw_llm.one_meaning import check_encoding, check_path, models_in
 from argo_mw_llm.operations import EXCHANGE
 from argo_mw_llm.outgoing import has_credential, path_below
 from argo_mw_llm.protocol_errors import anthropic_error, openai_error
@@ -32,6 +34,7 @@ from argo_mw_llm.words import word
 
 POST = frozenset(["POST"])
 _STATELESS = ("/count_tokens", "/input_tokens", "/moderations")
+_MODELS = re.compile(r"(?:/v\d\w*)?/models(?:/[^/]+)?/?")
 _VERSION = "anthropic-version"
 """The header that clients of Anthropic's protocol send with every request."""
 
@@ -81,7 +84,7 @@ class Endpoints:
             yield Endpoint(f"/{name}/*", read, refuse=refuse, doc=f"all of {name}")
 
     async def _by_model(self, protocol: Protocol, request: WebRequest) -> WebCall:
-        body = await body_of(request.body)
+        body = await body_of(request)
         model = word(body.get("model"))
         provider = self._provider_of(model, protocol.wires)
         return self._read(provider, request, path_below(provider.profile, request.path), body)
@@ -97,7 +100,7 @@ class Endpoints:
     async def _any(self, provider: Provider, request: WebRequest, path: str) -> WebCall:
         path = path_below(provider.profile, path)
         if request.method == "POST" and wire_of(path) is not None:
-            return self._read(provider, request, path, await body_of(request.body))
+            return self._read(provider, request, path, await body_of(request))
         return self._read(provider, request, path, await _glanced_at(request))
 
     def _read(
@@ -106,12 +109,15 @@ class Endpoints:
         operation, own = provider.name + EXCHANGE, has_credential(request.headers)
         wire = wire_of(path) if request.method == "POST" else None
         if wire is None:
+            check_path(request.method, path)
             free = is_free(request.method, path)
             answer: Callable[..., Awaitable[WebResponse]] = partial(
                 self._relay.pass_on, provider, request, path, counted=not free
             )
             unread = not _is_stateless(request.method, path)
-            model = word(body.get("model"))
+            models = models_in(body)
+            # Of several models, such as those of a batch, none stands for the others.
+            model = word(body.get("model")) if len(models) == 1 else ""
             return WebCall(operation, answer, model, "none" if free else "limited", unread, own)
         body = {**body, **stated_at(path)}
         answer = partial(self._relay.ask, provider, request, path, wire, body)
@@ -144,13 +150,15 @@ class Endpoints:
         raise UnknownOperation(msg)
 
 
-async def body_of(content: bytes) -> dict[str, object]:
-    """Return the JSON object *content*, which says the same to every reader.
+async def body_of(request: WebRequest) -> dict[str, object]:
+    """Return the JSON object that *request* holds, which says the same to every reader.
 
     Raises:
         BadParameter: It is none. What it may cost is not known then, so no budget lets it pass.
     """
+    content = request.body
     try:
+        check_encoding(request)
         body = await off_loop(len(content) > MANY_BYTES, partial(read_json, strict=True), content)
     except ValueError as error:
         msg = f"this request cannot be read: {error}; send a JSON object, not compressed"
@@ -166,7 +174,7 @@ async def _glanced_at(request: WebRequest) -> dict[str, object]:
     if not (request.header("content-type") or "").startswith("application/json"):
         return {}
     try:
-        return await body_of(request.body)
+        return await body_of(request)
     except BadParameter:
         return {}
 
@@ -174,5 +182,5 @@ async def _glanced_at(request: WebRequest) -> dict[str, object]:
 def _is_stateless(method: str, path: str) -> bool:
     """Return whether a request neither reads nor changes what is stored at the provider."""
     if method == "GET":
-        return path.endswith("/models") or "/models/" in path
+        return _MODELS.fullmatch(path) is not None
     return method == "POST" and path.endswith(_STATELESS)

@@ -13,15 +13,16 @@ def read_json(text: str | bytes, *, strict: bool = False) -> object:
 
     Args:
         text: The text; bytes in UTF-8, UTF-16 or UTF-32.
-        strict: Whether an object that states a key twice is refused, and so are ``NaN`` and
-            infinities. Readers differ on which of two values counts, so that a text which one
-            of them has checked may say something else to another.
+        strict: Whether an object that states a key twice is refused, and so are ``NaN``,
+            infinities, and bytes that are not UTF-8. Readers differ on which of two values counts,
+            so that a text which one of them has checked may say something else to another.
 
     Raises:
         ValueError: It is no JSON, is nested too deeply, or *strict* refuses it.
     """
     try:
         if strict:
+            text = text if isinstance(text, str) else text.decode("utf-8-sig")
             return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
         return json.loads(text)
     except RecursionError:

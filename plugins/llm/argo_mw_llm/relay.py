@@ -263,7 +263,12 @@ async def _reaching(provider: Provider, ask: Callable[[], Awaitable[T]]) -> T:
 
 
 def _passed(headers: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
-    return [one for one in headers if one[0].lower() not in _OF_THE_CONNECTION]
+    """Return those of *headers* that are not about the provider's connection to us alone."""
+    dropped = set(_OF_THE_CONNECTION)
+    for name, value in headers:
+        if name.lower() == "connection":
+            dropped.update(option.strip().lower() for option in value.split(","))
+    return [one for one in headers if one[0].lower() not in dropped]
 
 
 def _status(response: httpx2.Response) -> int:

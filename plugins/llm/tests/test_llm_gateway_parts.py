@@ -98,7 +98,7 @@ def test_fields_are_added_and_all_else_stays_as_it_was(
 )
 async def test_a_question_that_readers_understand_differently_is_refused(content: bytes) -> None:
     with pytest.raises(BadParameter):
-        await body_of(content)
+        await body_of(WebRequest("POST", "/v1/messages", "", "", (), content))
 
 
 @pytest.mark.parametrize(

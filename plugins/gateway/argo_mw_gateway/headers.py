@@ -1,0 +1,63 @@
+"""Headers of requests: what they must not leave open, and what is only for the next server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+Headers = Sequence[tuple[str, str]]
+
+_ONCE: Final = frozenset(
+    [
+        "anthropic-version",
+        "api-key",
+        "argo-mw-epoch",
+        "argo-mw-key",
+        "argo-mw-sample",
+        "authorization",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "x-api-key",
+    ]
+)
+"""Headers that decide who asks, for what, and how it is read."""
+_OPTIONS: Final = frozenset(["close", "keep-alive", "upgrade"])
+
+
+def headers_of(scope: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the headers of a request, names in lower case."""
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+
+
+def size_of(headers: Headers) -> int:
+    """Return how many bytes *headers* have."""
+    return sum(len(name) + len(value) for name, value in headers)
+
+
+def fault_of_headers(headers: Headers) -> str:
+    """Return what keeps *headers* from meaning the same to every reader of them, or "".
+
+    Of two values, we might go by one and the upstream by the other.
+    """
+    seen = set()
+    for name, _ in headers:
+        if name in seen and name in _ONCE:
+            return f"it has the header {name} twice"
+        seen.add(name)
+    return ""
+
+
+def without_connection(headers: Headers) -> Headers:
+    """Return *headers* without those that their ``Connection`` says are for this server alone."""
+    named = {
+        option.strip().lower()
+        for name, value in headers
+        if name == "connection"
+        for option in value.split(",")
+    }
+    if named <= _OPTIONS:
+        return headers
+    return [(name, value) for name, value in headers if name not in named]
