@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +40,7 @@ def test_there_is_one_of_each_kind_that_people_ask_for() -> None:
     assert NAMES == ["bar_close", "finnhub", "pace"]
 
 
+@pytest.mark.heavy
 def test_they_show_up_and_take_their_places(workshop: Workshop) -> None:
     shown = json.loads(workshop.argo_mw("plugins", "--json"))
     assert shown["broken"] == []
@@ -51,6 +51,7 @@ def test_they_show_up_and_take_their_places(workshop: Workshop) -> None:
     assert chain.index("cache") < chain.index("similarity") < chain.index("pace")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_passes_its_own_tests_and_lint(workshop: Workshop, name: str) -> None:
     home = workshop.home / name
@@ -59,9 +60,10 @@ def test_an_example_passes_its_own_tests_and_lint(workshop: Workshop, name: str)
     workshop.run("ruff", "format", "--no-cache", "--check", ".", cwd=home)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "name", [n if n != "bar_close" else pytest.param(n, marks=pytest.mark.soak) for n in NAMES]
 )
 def test_an_example_is_typed(workshop: Workshop, name: str) -> None:
     """The policy's imports pandas, which takes mypy half a minute."""
-    workshop.run("mypy", "--strict", "--cache-dir", os.devnull, "-p", f"argo_mw_{name}")
+    workshop.run("mypy", "--strict", "-p", f"argo_mw_{name}")

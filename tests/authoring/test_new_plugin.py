@@ -180,6 +180,7 @@ def folder(workshop: Workshop, kind: str) -> Path:
     return workshop.home / f"argo-mw-my-{kind}"
 
 
+@pytest.mark.heavy
 def test_the_workshop_uses_wheels_alone(workshop: Workshop) -> None:
     """Templates and conformance suites must work where there is no repository."""
     program = (
@@ -190,6 +191,7 @@ def test_the_workshop_uses_wheels_alone(workshop: Workshop) -> None:
         assert Path(place).is_relative_to(workshop.home)
 
 
+@pytest.mark.heavy
 def test_new_plugins_show_up_at_once(workshop: Workshop) -> None:
     (workshop.home / "argo.toml").unlink(missing_ok=True)  # another test may have blocked some
     shown = json.loads(workshop.argo_mw("plugins", "--json"))
@@ -201,6 +203,7 @@ def test_new_plugins_show_up_at_once(workshop: Workshop) -> None:
     assert "my-command" in workshop.argo_mw("--help")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_passes_its_own_tests(workshop: Workshop, kind: str) -> None:
     """Whatever its author has done to its flag meanwhile."""
@@ -213,6 +216,7 @@ def test_a_new_plugin_passes_its_own_tests(workshop: Workshop, kind: str) -> Non
     assert " passed" in printed
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_plugin_is_well_formed(workshop: Workshop, kind: str) -> None:
     workshop.run("ruff", "check", "--no-cache", ".", cwd=folder(workshop, kind))
@@ -220,6 +224,7 @@ def test_a_new_plugin_is_well_formed(workshop: Workshop, kind: str) -> None:
 
 
 # What the kinds of the first line import takes mypy a few seconds; pandas takes it half a minute.
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "kinds",
     [
@@ -241,6 +246,7 @@ def write_config(workshop: Workshop, *using: str, rest: str = "", blocking: str 
     (workshop.home / "argo.toml").write_text(text)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("kind", USES)
 def test_a_new_plugin_is_used_ramped_and_killed(
     workshop: Workshop, kind: str, service: str
@@ -262,6 +268,7 @@ def test_a_new_plugin_is_used_ramped_and_killed(
     assert tenth == int(workshop.run("program"))
 
 
+@pytest.mark.heavy
 def test_a_new_command_is_used_and_blocked(workshop: Workshop) -> None:
     """No call goes through it, so there is nothing to ramp."""
     write_config(workshop, "my_command")
@@ -273,6 +280,7 @@ def test_a_new_command_is_used_and_blocked(workshop: Workshop) -> None:
 # -- Writing alone -----------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["x", "n" * 32])
 def test_it_is_well_formed_whatever_its_name_s_length(workshop: Workshop, name: str) -> None:
     for kind in KINDS:
@@ -314,6 +322,7 @@ def test_a_distribution_is_complete(tmp_path: Path, kind: str) -> None:
     assert expected == project["entry-points"]
 
 
+@pytest.mark.heavy
 def test_wheels_hold_every_template(wheels: list[Path]) -> None:
     held = {name for wheel in wheels for name in ZipFile(wheel).namelist()}
     homes = [ROOT, *ROOT.glob("plugins/*/")]

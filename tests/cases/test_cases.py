@@ -241,7 +241,7 @@ CASES = (
 
 def expected(case: Case) -> object:
     """Return the case, expected to fail as long as its fault is there."""
-    marks: list[pytest.MarkDecorator] = [pytest.mark.soak] if case.slow else []
+    marks = [pytest.mark.soak if case.slow else pytest.mark.heavy]
     if case.fault:
         marks.append(pytest.mark.xfail(reason=case.fault, raises=AssertionError, strict=True))
     return pytest.param(case, id=" ".join((case.script, *case.arguments)), marks=marks)

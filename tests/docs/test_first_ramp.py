@@ -41,6 +41,7 @@ def workshop(open_workshop: Callable[[], Workshop]) -> Workshop:
     return workshop
 
 
+@pytest.mark.heavy
 def test_the_layer_of_the_tutorial_is_ramped_seen_and_rolled_back(workshop: Workshop) -> None:
     program = workshop.start("program")
     try:

@@ -16,6 +16,7 @@ def build(root: Path, work: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.heavy
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     ended = build(ROOT, tmp_path)
     assert (0, "") == (ended.returncode, ended.stderr)
@@ -25,6 +26,7 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert "Not released yet" in news
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

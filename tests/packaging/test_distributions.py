@@ -14,6 +14,9 @@ import click
 import pytest
 
 from argo_mw.registry.discovery import NO_COMMANDS, NO_FLAGS, OWN_FLAG
+from tests.authoring.conftest import build, wheels
+
+__all__ = ["wheels"]  # a fixture
 
 ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(p.parent for p in ROOT.glob("plugins/*/pyproject.toml"))
@@ -78,17 +81,6 @@ async def main() -> None:
 asyncio.run(main())
 """
 
-# What ``python -m build --wheel --no-isolation`` asks of each, without a process for it.
-BUILD = """
-import os, sys
-from hatchling.build import build_wheel
-
-folder, *projects = sys.argv[1:]
-for project in projects:
-    os.chdir(project)
-    build_wheel(folder)
-"""
-
 
 def run(*command: object, cwd: Path | None = None) -> str:
     done = subprocess.run(
@@ -99,31 +91,28 @@ def run(*command: object, cwd: Path | None = None) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a wheel of every distribution."""
-    folder = tmp_path_factory.mktemp("wheels")
-    run(sys.executable, "-c", BUILD, folder, ROOT, *PLUGINS)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def clean(tmp_path_factory: pytest.TempPathFactory, wheels: Path) -> Path:
+def clean(tmp_path_factory: pytest.TempPathFactory, wheels: list[Path]) -> Path:
     """An environment with the demo's distributions and a third party's plugin, from wheels."""
     home = tmp_path_factory.mktemp("clean")
     venv.create(home / "env", with_pip=False)
     for name, content in THIRD_PARTY.items():
         (home / "shout" / name).parent.mkdir(parents=True, exist_ok=True)
         (home / "shout" / name).write_text(content)
-    run(sys.executable, "-c", BUILD, home, home / "shout")
-    names = ["argo_mw", *(f"argo_mw_{name}" for name in SLICE)]
-    found = [next(wheels.glob(f"{name}-0*.whl")) for name in names]
-    pip(home, "install", "-q", *found, *home.glob("*.whl"))
+    wanted = {"argo_mw", *(f"argo_mw_{name}" for name in SLICE)}
+    found = [wheel for wheel in wheels if package(wheel) in wanted]
+    # Python compiles what is imported, which is the least part of what is installed.
+    pip(home, "install", "-q", "--no-compile", *found, *build(home, [home / "shout"]))
     return home
 
 
 def pip(home: Path, *command: object) -> str:
     """What pip says of the environment in *home*, which has none of its own."""
     return run(sys.executable, "-m", "pip", "--python", home / "env" / "bin" / "python", *command)
+
+
+def package(wheel: Path) -> str:
+    """The name of the package that *wheel* holds."""
+    return wheel.name.partition("-")[0]
 
 
 def test_every_plugin_has_one_name_everywhere() -> None:
@@ -153,16 +142,17 @@ def test_every_entry_point_can_be_loaded() -> None:
         assert callable(knowing) or value in {NO_FLAGS, OWN_FLAG}
 
 
-def test_wheels_hold_their_package_and_nothing_else(wheels: Path) -> None:
+@pytest.mark.heavy
+def test_wheels_hold_their_package_and_nothing_else(wheels: list[Path]) -> None:
     import zipfile
 
-    assert len(list(wheels.glob("*.whl"))) == len(PLUGINS) + 1
-    for wheel in wheels.glob("*.whl"):
-        package = wheel.name.partition("-")[0]
+    assert len(wheels) == len(PLUGINS) + 1
+    for wheel in wheels:
         tops = {n.partition("/")[0] for n in zipfile.ZipFile(wheel).namelist()}
-        assert {t for t in tops if not t.endswith(".dist-info")} == {package}
+        assert {t for t in tops if not t.endswith(".dist-info")} == {package(wheel)}
 
 
+@pytest.mark.heavy
 def test_the_demo_runs_from_wheels_alone(clean: Path) -> None:
     """Away from the sources, with nothing but what the distributions declare."""
     printed = run(clean / "env" / "bin" / "argo-mw", "demo", "AAPL", cwd=clean)
@@ -173,6 +163,7 @@ def test_the_demo_runs_from_wheels_alone(clean: Path) -> None:
         assert f"\n{heavy} " not in installed
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("flag", "printed"), [("on", "HELLO WORLD shout"), ("off", "hello world")])
 def test_a_third_party_s_plugin_joins_by_entry_point(clean: Path, flag: str, printed: str) -> None:
     python = clean / "env" / "bin" / "python"
@@ -180,6 +171,7 @@ def test_a_third_party_s_plugin_joins_by_entry_point(clean: Path, flag: str, pri
     assert run(python, "-c", program, cwd=clean).strip() == printed
 
 
+@pytest.mark.heavy
 def test_a_third_party_s_plugin_gets_a_flag_and_a_place(clean: Path) -> None:
     printed = run(clean / "env" / "bin" / "argo-mw", "plugins", cwd=clean)
     assert "caller → shout → coalesce → cache" in printed

@@ -15,6 +15,8 @@ import pytest
 
 from argo_mw_redis.testing import RealServer, servers
 
+pytestmark = pytest.mark.heavy
+
 MEMBER = Path(__file__).with_name("member.py")
 PATIENCE = 240.0
 """Seconds that a test waits: less than after which a test that hangs ends the run, on a busy machine."""
