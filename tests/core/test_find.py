@@ -98,6 +98,15 @@ def book() -> Book:
     return []
 
 
+@pytest.fixture(autouse=True, scope="module")
+def only_what_these_tests_leave_is_collected() -> Iterator[None]:
+    """Set apart what is there already: it is large, and its warnings belong to other tests."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
 def every_coroutine_is_awaited_or_closed(recwarn: pytest.WarningsRecorder) -> Iterator[None]:
     yield

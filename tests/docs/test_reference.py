@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from argo_mw.config import structure
+from argo_mw.registry import Plugins
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -214,10 +215,20 @@ def toml_blocks(page: Path) -> list[dict[str, object]]:
     return [tomllib.loads(block) for block in found]
 
 
+@cache
+def installed() -> Plugins:
+    """Load the plugins once for all pages."""
+    return generate.installed()
+
+
+@cache
+def documented_flags() -> frozenset[str]:
+    return frozenset(re.findall(r"^\| `([\w.]+)` \|", text("flags.md"), re.MULTILINE))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_tables_flags_and_upstreams_of_a_page_exist(page: Path) -> None:
-    plugins = generate.installed()
-    documented = set(re.findall(r"^\| `([\w.]+)` \|", text("flags.md"), re.MULTILINE))
+    plugins, documented = installed(), documented_flags()
     for block in toml_blocks(page):
         for name, table in dict(block.get("plugins", {})).items():  # type: ignore[call-overload]
             if name in plugins.names:
