@@ -21,6 +21,8 @@ from argo_mw_llm.cost_file import COSTS, read
 from argo_mw_persist import PersistPlugin, Query, store_of
 from argo_mw_sandbox import Change, Fault, Sandbox, SandboxConfig, SandboxProcess
 
+HANGS = 120.0
+"""Seconds after which a command hangs, on a busy machine."""
 MODEL = "glm-5.3"
 CHARGES = "SELECT status, model, usd, tokens_out FROM charges"
 
@@ -130,16 +132,18 @@ def ask_on_a_terminal(state: Path, prompt: str, *, leave: bool = False) -> None:
     import pty
 
     seen, screen = pty.openpty()
+    process = start(state, "ask", "-m", MODEL, prompt, out=screen)
     try:
-        process = start(state, "ask", "-m", MODEL, prompt, out=screen)
         if leave:
             os.read(seen, 1)
             process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANGS)
         assert leave or 0 == process.returncode
     finally:
         os.close(screen)
         os.close(seen)
+        process.kill()
+        process.communicate()
 
 
 def test_every_question_on_a_terminal_has_a_row_and_all_sums_are_the_same(tmp_path: Path) -> None:
@@ -152,10 +156,10 @@ def test_every_question_on_a_terminal_has_a_row_and_all_sums_are_the_same(tmp_pa
         )
         for number in range(2):
             ask_on_a_terminal(tmp_path, f"RSI {number}?")
-        sandbox.change(Change(faults={"glm": (Fault("trickle", pace=0.1),)}))
+        sandbox.change(Change(faults={"glm": (Fault("trickle", pace=0.01),)}))
         ask_on_a_terminal(tmp_path, "RSI 2?", leave=True)
         costs = start(tmp_path, "costs", "--json", out=subprocess.PIPE)
-        [row] = json.loads(costs.communicate(timeout=60)[0])
+        [row] = json.loads(costs.communicate(timeout=HANGS)[0])
     with closing(sqlite3.connect(tmp_path / "persist.db")) as database:
         rows = database.execute("SELECT status, usd FROM charges ORDER BY id").fetchall()
         [(answers,)] = database.execute("SELECT count(*) FROM answers").fetchall()

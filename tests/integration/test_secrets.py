@@ -375,7 +375,7 @@ async def test_nothing_shows_the_secrets_of_an_application_whose_servers_are_awa
 
 
 def exposition(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as reply:
+    with urllib.request.urlopen(url, timeout=60) as reply:
         return reply.read().decode()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -45,6 +46,12 @@ async def sent(epochs: Epochs, clock: FakeClock, wanted: int) -> int:
         count = await epochs.add(f"day:{began}", began=began, limit=LIMIT, ttl=2 * DAY)
         passed += count is not None and count.added
     return passed
+
+
+async def noticed(epochs: Epochs) -> None:
+    """Return once *epochs* knows of a loss: files are looked at every so often, in real time."""
+    while not (await epochs.refresh()).lost:
+        await asyncio.sleep(0.01)
 
 
 def copied(path: Path) -> dict[str, bytes]:
@@ -108,5 +115,7 @@ async def test_what_is_put_back_under_running_processes_lets_nothing_pass(
         for one in (running[first], running[1 - first]):
             passed += await sent(one, clock, 9)
         assert LIMIT - 1 == passed
+        for one in running:
+            await noticed(one)
         await clock.advance(DAY)
         assert 1 == await sent(running[1], clock, 1)

@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from argo_mw.testing.shared import eventually
+
 from .conftest import events
 
 pytestmark = pytest.mark.skipif(
@@ -23,36 +25,47 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+HANGS = 120.0
+"""Seconds after which a command hangs: on a busy machine, each takes half a minute to start and to end."""
+ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+/#token=\S+(?=\s)")
+
+
 @asynccontextmanager
-async def running(*words: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+async def running(said: Path, *words: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
     """Run ``argo-mw`` with *words*; give the process and the address that it prints.
 
-    Nothing that it has started outlives this.
+    It writes into the file *said*: nobody reads a pipe to its end, and the process would wait for
+    that. Nothing that it has started outlives this.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "argo_mw",
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "BROWSER": "true"},
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    said = ""
+    with said.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "argo_mw",
+            *words,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "BROWSER": "true"},
+            start_new_session=True,
+        )
     try:
-        async with asyncio.timeout(120.0):
-            async for line in process.stderr:
-                said += line.decode()
-                if found := re.search(r"http://127\.0\.0\.1:\d+/#token=\S+", said):
-                    yield process, found[0]
-                    return
-        pytest.fail(f"it ended without an address: {said}")
+        await eventually(
+            lambda: process.returncode is not None or ADDRESS.search(said.read_text()) is not None,
+            HANGS,
+        )
+        found = ADDRESS.search(said.read_text())
+        assert found is not None, f"it ended without an address: {said.read_text()}"
+        yield process, found[0]
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+
+
+async def code_of(process: asyncio.subprocess.Process) -> int:
+    """Return the exit code of *process* once it has ended."""
+    async with asyncio.timeout(HANGS):
+        return await process.wait()
 
 
 def interrupt(process: asyncio.subprocess.Process) -> None:
@@ -67,8 +80,8 @@ async def snapshot_at(
     address, _, token = url.partition("#token=")
     headers = {"Authorization": f"Bearer {token}"}
     async with (
-        asyncio.timeout(60.0),
-        httpx2.AsyncClient(headers=headers, timeout=60.0) as client,
+        asyncio.timeout(HANGS),
+        httpx2.AsyncClient(headers=headers, timeout=HANGS) as client,
         client.stream("GET", f"{address}api/live") as response,
     ):
         assert response.status_code == 200
@@ -76,6 +89,11 @@ async def snapshot_at(
             if name == "snapshot" and wanted(found):  # before: the program is still starting
                 return found
     pytest.fail("the stream ended before that")
+
+
+@pytest.fixture
+def said(tmp_path: Path) -> Path:
+    return tmp_path / "said"
 
 
 @pytest.fixture
@@ -88,33 +106,30 @@ def config(tmp_path: Path) -> Path:
     return path
 
 
-async def test_it_shows_the_programs_until_ctrl_c(config: Path) -> None:
+async def test_it_shows_the_programs_until_ctrl_c(config: Path, said: Path) -> None:
     words = ("-c", str(config), "dashboard", "--no-open", "--port", "0")
-    async with running(*words) as (process, url):
+    async with running(said, *words) as (process, url):
         found = await snapshot_at(url)
         assert found["instances"] == []
         interrupt(process)
-        async with asyncio.timeout(20.0):
-            assert await process.wait() == 0
+        assert await code_of(process) == 0
 
 
-async def test_the_demo_shows_signals_that_flow_until_ctrl_c() -> None:
-    async with running("demo", "--watch", "AAPL") as (process, url):
+async def test_the_demo_shows_signals_that_flow_until_ctrl_c(said: Path) -> None:
+    async with running(said, "demo", "--watch", "AAPL") as (process, url):
         found = await snapshot_at(url, lambda one: bool(signals_of(one)))
         view = signals_of(found)[0]
         assert "AAPL" in view["lines"][0]["cells"]
         assert view["plots"][0]["title"] == "AAPL, price"
         assert {one["name"] for one in found["operations"]} >= {"signal", "bars"}
         interrupt(process)
-        async with asyncio.timeout(20.0):
-            assert await process.wait() == 0
+        assert await code_of(process) == 0
 
 
-async def test_the_demo_leaves_nothing_behind_when_it_is_terminated() -> None:
-    async with running("demo", "--watch", "AAPL") as (process, _):
+async def test_the_demo_leaves_nothing_behind_when_it_is_terminated(said: Path) -> None:
+    async with running(said, "demo", "--watch", "AAPL") as (process, _):
         process.terminate()
-        async with asyncio.timeout(20.0):
-            await process.wait()
+        await code_of(process)
         with pytest.raises(ProcessLookupError):
             os.killpg(process.pid, 0)
 

@@ -786,12 +786,13 @@ async def test_a_deadline_is_each_callers_own(open_argo: OpenArgo) -> None:
 
 
 async def test_who_joins_a_hasty_caller_does_not_get_its_timeout(open_argo: OpenArgo) -> None:
-    service = Service()
+    clock, service = FakeClock(), Service()
     service.go.clear()
-    async with open_argo() as argo, client(argo, service) as http:
+    async with open_argo(clock=clock) as argo, client(argo, service) as http:
         hasty = asyncio.create_task(http.get(URL, timeout=0.05))
         await service.arrived.wait()
         patient = asyncio.create_task(http.get(URL, timeout=None))
+        await clock.advance(0.1)
         with pytest.raises(httpx2.ReadTimeout):
             await hasty
         service.go.set()

@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from argo_mw import Argo
+from argo_mw.testing import FakeClock
 from argo_mw_llm import LlmPlugin
 from argo_mw_sandbox import Sandbox, SandboxConfig
 
@@ -34,6 +35,7 @@ class OpenArgo(Protocol):
         tables: Mapping[str, Mapping[str, object]] | None = None,
         upstreams: Mapping[str, Mapping[str, object]] | None = None,
         operations: Mapping[str, Mapping[str, object]] | None = None,
+        clock: FakeClock | None = None,
         **llm: object,
     ) -> AbstractAsyncContextManager[Argo]: ...
 
@@ -80,6 +82,7 @@ def open_argo(sandbox: Sandbox, plugin: LlmPlugin) -> OpenArgo:
         tables: Mapping[str, Mapping[str, object]] | None = None,
         upstreams: Mapping[str, Mapping[str, object]] | None = None,
         operations: Mapping[str, Mapping[str, object]] | None = None,
+        clock: FakeClock | None = None,
         **llm: object,
     ) -> AbstractAsyncContextManager[Argo]:
         own = {name: {"url": sandbox.url(name), "key": "any"} for name in PROVIDERS}
@@ -97,6 +100,8 @@ def open_argo(sandbox: Sandbox, plugin: LlmPlugin) -> OpenArgo:
             },
             "operations": operations or {},
         }
-        return Argo.open(config, plugins={"llm": plugin, **(plugins or {})}, installed=False)
+        return Argo.open(
+            config, plugins={"llm": plugin, **(plugins or {})}, installed=False, clock=clock
+        )
 
     return opened

@@ -18,7 +18,7 @@ from anthropic.types import Message
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import Argo, BlockingArgo
 from argo_mw.plugin import CallEnded
-from argo_mw.testing import capture_events
+from argo_mw.testing import FakeClock, capture_events
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import LlmPlugin, chain, instrument, transport
 from argo_mw_llm.failures import never_sent
@@ -402,12 +402,13 @@ async def test_a_caller_who_joins_waits_as_long_as_its_own_timeout(
 async def test_a_callers_timeout_is_not_that_of_those_who_joined_it(
     ask: Any, open_argo: OpenArgo
 ) -> None:
-    server = Server()
+    clock, server = FakeClock(), Server()
     server.go.clear()
-    async with open_argo(plugins=LAYERS) as argo:
+    async with open_argo(plugins=LAYERS, clock=clock) as argo:
         hasty = asyncio.ensure_future(ask(argo, server, timeout=0.1))
         await until(lambda: len(server.asked) == 1)
         patient = asyncio.ensure_future(ask(argo, server, timeout=60))
+        await clock.advance(0.2)
         with pytest.raises((openai.APITimeoutError, anthropic.APITimeoutError)):
             await hasty
         await until(lambda: len(server.asked) == 2)

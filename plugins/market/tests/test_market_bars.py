@@ -344,10 +344,10 @@ async def test_the_paid_plan_of_alpha_vantage_answers_years(sandbox, open_argo) 
 
 
 async def test_cancelling_one_caller_does_not_cancel_the_batch(sandbox, open_argo) -> None:
-    sandbox.set_fault("alpaca", Fault("stall", hold=0.05))
+    sandbox.set_fault("alpaca", Fault("stall", hold=0.5))
     async with open_argo("alpaca") as argo:
         callers = [asyncio.create_task(argo.call("bars", symbol=s)) for s in REAL]
-        await until(lambda: sandbox.counts()["alpaca"]["in_flight"])
+        await sandbox.until(lambda: sandbox.counts_of("alpaca").in_flight > 0)
         callers[0].cancel()
         answers = await asyncio.gather(*callers, return_exceptions=True)
     assert isinstance(answers[0], asyncio.CancelledError)

@@ -55,8 +55,7 @@ async def test_a_retired_client_finishes_requests_under_way_and_then_closes(
     sandbox.set_fault("massive", Fault("stall", hold=0.02))
     http = Http("massive", sandbox.url("massive"), sign)
     asking = asyncio.create_task(http.get("/v2/aggs/ticker/IBM/range/1/day/2013-02-01/2013-03-01"))
-    while not sandbox.counts()["massive"]["in_flight"]:
-        await asyncio.sleep(0)
+    await sandbox.until(lambda: sandbox.counts_of("massive").requests == 1)
     await http.retire()
     assert 200 == (await asking).status
     assert http._client is None

@@ -238,7 +238,7 @@ async def answer(url: str, path: str, **parameters: str) -> dict[str, object]:
     query = f"{url}/api/v1/{path}?{urlencode(parameters)}"
     while True:
         try:
-            text = await asyncio.to_thread(lambda: urlopen(query, timeout=10).read())
+            text = await asyncio.to_thread(lambda: urlopen(query, timeout=60).read())
         except OSError:
             await asyncio.sleep(0.1)
         else:
