@@ -36,8 +36,8 @@ _SLOWEST, _FASTEST = 0.4, 10.0
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Hide the user's flags and state meanwhile: experiments have their own."""
-    ours = [name for name in os.environ if name.startswith("ARGO_MW_")]
+    """Hide the user's flags, state and keys meanwhile: experiments have their own."""
+    ours = [name for name in os.environ if name.startswith("ARGO_MW_") or name.endswith("_API_KEY")]
     kept = {name: os.environ.pop(name) for name in ours}
     try:
         yield

@@ -17,6 +17,7 @@ from argo_mw_compare.scenarios.scenario import Scenario, measure
 
 SCENARIOS = {
     "shared_cache": "SharedCache",
+    "parallel_fetching": "ParallelFetching",
     "adaptive_life": "AdaptiveLife",
     "agentic_scripts": "AgenticScripts",
     "database": "Database",
