@@ -14,11 +14,11 @@ from argo_mw import ConfigError, Outcome
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import Limits, Stream, Upstream, operation
 from argo_mw.testing import FakeClock
-from argo_mw_race.budget import HedgingBudget
+from argo_mw_race.budget import HedgingBudget, PaidHedge
 from argo_mw_race.config import RaceConfig
 from argo_mw_race.latency_window import LatencyWindow, product_limit
 from argo_mw_race.ranking import Ranking
-from argo_mw_race.stats import UpstreamStats
+from argo_mw_race.stats import Tally, UpstreamStats
 
 
 @operation(subject="symbol")
@@ -92,6 +92,37 @@ class TestBudget:
         budget.deposit()
         assert not budget.withdraw()
 
+    def test_it_begins_with_one_hedge_and_saves_up_a_share_of_each_call(self):
+        budget = HedgingBudget(0.25, 2.0)
+        assert budget.withdraw()
+        balances = []
+        for _ in range(10):
+            balances.append((budget.balance, budget.pays))
+            budget.deposit()
+        expected = [(n / 4, n >= 4) for n in range(9)] + [(2.0, True)]
+        assert expected == balances
+
+    def test_a_hedge_costs_one_and_what_is_given_back_is_kept_within_the_burst(self):
+        budget = HedgingBudget(0.5, 2.0)
+        for _ in range(4):
+            budget.deposit()
+        assert budget.withdraw()
+        assert 1.0 == budget.balance
+        budget.give_back()
+        assert 2.0 == budget.balance
+        budget.give_back()
+        assert 2.0 == budget.balance
+
+    @pytest.mark.parametrize(("sent", "balance"), [(True, 0.0), (False, 1.0)])
+    def test_a_hedge_is_paid_for_only_if_its_request_was_sent(self, sent, balance):
+        budget = HedgingBudget(0.5, 2.0)
+        assert budget.withdraw()
+        paid = PaidHedge(budget)
+        if sent:
+            paid.on_sent()
+        paid.on_end()
+        assert balance == budget.balance
+
 
 class TestUpstreamStats:
     def test_a_cancelled_branch_never_lowers_the_mean(self):
@@ -162,8 +193,141 @@ class TestUpstreamStats:
             stats.end(epoch)
         assert 0 == stats.overdue
 
+    @pytest.mark.parametrize("ends", ["failed", "cancelled"])
+    def test_what_never_answered_is_no_answer_that_took_so_long(self, ends):
+        """Many that ended early would bring the hedge delay down, and hedges with it."""
+        stats = UpstreamStats(0.5)
+        for now in range(20):
+            stats.answered(1.0, float(now), float(now))
+        for now in range(20, 60):
+            if ends == "failed":
+                stats.failed(0.01, float(now), at_fault=True)
+            else:
+                stats.cancelled(0.01, float(now))
+        assert 20 == stats.latencies.answers
+        assert pytest.approx(1.0) == stats.hedge_delay(9.0)
+
+    def test_the_hedge_delay_is_learned_from_twenty_answers(self):
+        stats = UpstreamStats(0.95)
+        delays = []
+        for now in range(21):
+            delays.append(stats.hedge_delay(9.0))
+            stats.answered(1.0, float(now), float(now))
+        assert [9.0] * 20 == delays[:20]
+        assert 1.0 < delays[20] < 1.001
+
+    def test_an_observation_weighs_a_tenth_or_what_silence_has_left_of_the_mean(self):
+        stats = UpstreamStats(0.95)
+        stats.answered(1.0, 0.0, 0.0)
+        stats.answered(2.0, 1.0, 1.0)
+        assert pytest.approx(1.1) == stats.latency
+        stats.answered(2.0, 61.0, 61.0)
+        assert pytest.approx(2.0 - 0.9 / math.e) == stats.latency
+
+    def test_a_failure_raises_the_error_rate_if_the_upstream_is_at_fault(self):
+        stats = UpstreamStats(0.95)
+        stats.answered(1.0, 0.0, 0.0)
+        stats.failed(0.5, 1.0, at_fault=True)
+        assert pytest.approx(0.1) == stats.error_rate
+        stats.failed(0.5, 2.0, at_fault=False)
+        assert pytest.approx(0.09) == stats.error_rate
+        stats.answered(1.0, 3.0, 3.0)
+        assert pytest.approx(0.081) == stats.error_rate
+        assert pytest.approx(1 / 0.919) == stats.expected_latency(9.0)
+
+    @pytest.mark.parametrize(("seconds", "mean"), [(0.5, 1.0), (1.0, 1.0), (2.0, 1.1)])
+    def test_a_failure_that_took_longer_than_answers_do_raises_the_mean(self, seconds, mean):
+        for ends in ("failed", "cancelled"):
+            stats = UpstreamStats(0.95)
+            stats.answered(1.0, 0.0, 0.0)
+            if ends == "failed":
+                stats.failed(seconds, 1.0, at_fault=True)
+            else:
+                stats.cancelled(seconds, 1.0)
+            assert pytest.approx(mean) == stats.latency
+
+    def test_what_was_seen_last_has_lost_all_but_1_over_e_after_a_minute(self):
+        stats = UpstreamStats(0.95)
+        for _ in range(9):
+            stats.answered(1.0, 0.0, 0.0)
+        stats.answered(11.0, 0.0, 0.0)
+        assert pytest.approx(2.0) == stats.optimistic_latency(9.0, 0.0)
+        assert pytest.approx(1.0 + 1.0 / math.e) == stats.optimistic_latency(9.0, 60.0)
+        stats.failed(0.5, 0.0, at_fault=True)
+        expected = (1.0 + 1.0 / math.e) / (1.0 - 0.1 / math.e)
+        assert pytest.approx(expected) == stats.optimistic_latency(9.0, 60.0)
+
+    def test_it_is_not_stuck_with_half_of_its_requests_overdue(self):
+        stats = UpstreamStats(0.95)
+        for _ in range(6):
+            stats.start("first")
+        for now in (1.0, 2.0, 3.0):
+            stats.mark_late(now)
+        assert not stats.stuck
+        stats.end(None)
+        assert stats.stuck
+
+    def test_branches_are_counted_by_why_they_were_started_and_how_they_ended(self):
+        stats = UpstreamStats(0.95)
+        for reason in ("first", "hedge", "hedge", "probe"):
+            stats.start(reason)
+        stats.cancelled(0.1, 1.0)
+        stats.failed(0.1, 1.0, at_fault=True)
+        stats.refused(5.0)
+        assert 5.0 == stats.refused_until
+        stats.refused(None)
+        assert 0.0 == stats.refused_until
+        assert 4 == stats.in_flight
+        assert Tally(asked=4, hedges=2, probes=1, cancelled=1, failed=1, refused=2) == stats.tally
+
+    def test_an_answer_to_a_request_as_old_as_the_late_ones_says_nothing_of_them(self):
+        stats = UpstreamStats(0.95)
+        for _ in range(3):
+            stats.start("first")
+        for now in (1.0, 3.0, 2.0):
+            stats.mark_late(now)
+        stats.answered(0.1, 3.1, started=3.0)
+        assert 3 == stats.overdue
+        stats.answered(0.1, 3.2, started=3.1)
+        assert 0 == stats.overdue
+
 
 class TestRanking:
+    def test_a_hedge_goes_to_the_first_that_is_neither_scarce_nor_refused(self):
+        clock = FakeClock()
+        ranking = new_ranking(clock, scarce_per_day=1000)
+        scarce = upstream("scarce", limits=Limits(per_day=1000))
+        refused, able = upstream("refused"), upstream("able", limits=Limits(per_day=1001))
+        ranking.stats(refused).refused(clock.time() + 1.0)
+        assert able is ranking.pay_for_hedge([scarce, refused, able])
+        assert 0.0 == ranking.budget.balance
+        assert ranking.pay_for_hedge([able]) is None
+
+    def test_nothing_is_paid_when_no_upstream_may_be_hedged_onto(self):
+        clock = FakeClock()
+        ranking = new_ranking(clock)
+        refused = upstream("refused")
+        ranking.stats(refused).refused(clock.time() + 1.0)
+        assert ranking.pay_for_hedge([refused]) is None
+        assert 1.0 == ranking.budget.balance
+
+    async def test_an_upstream_is_no_longer_refused_at_the_time_that_it_named(self):
+        clock = FakeClock()
+        ranking = new_ranking(clock)
+        one = upstream("one")
+        ranking.stats(one).refused(clock.time() + 1.0)
+        await clock.advance(1.0)
+        assert one is ranking.pay_for_hedge([one])
+
+    def test_each_place_further_down_must_be_that_much_faster(self):
+        ranking = new_ranking(FakeClock(), min_speedup=2.0)
+        ones = [upstream("a"), upstream("b"), upstream("c")]
+        for one, seconds in zip(ones, (1.0, 0.51, 0.26), strict=True):
+            ranking.stats(one).answered(seconds, 0.0, 0.0)
+        assert tuple(ones) == ranking.ordered(ones)
+        ranking.stats(ones[2]).latency = 0.249
+        assert (ones[2], ones[0], ones[1]) == ranking.ordered(ones)
+
     def test_the_fastest_is_first(self):
         clock = FakeClock()
         ranking = new_ranking(clock)
