@@ -439,3 +439,40 @@ async def test_guards_say_how_they_stand_and_one_that_cannot_hides_no_other(open
         await argo.call("paged")
         found = context_of(argo).standings()
     assert {("a", "quota"): Standing({"day": Left(2, 3)}, {"pushed back": False})} == found
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(-1.0, True), (0.0, True), (60.0, False)])
+async def test_a_pushback_that_a_store_has_kept_too_long_is_over(ahead: float, taken: bool) -> None:
+    """A store whose clock is behind holds it for longer than its upstream asked for."""
+    clock = FakeClock()
+    shared = MemoryShared(clock=clock)
+    guard = quota(shared, clock, per_minute=5)
+    until = repr(clock.time() + ahead).encode()
+    await shared.set("argo:quota:a:blocked", until, ttl=1e6)
+    assert taken == await charge(guard)
+    assert (not taken) == guard.standing().states["pushed back"]
+
+
+@pytest.mark.parametrize(("seconds", "taken"), [(-1.0, True), (0.0, True), (60.0, False)])
+async def test_only_a_pushback_of_some_time_is_remembered(seconds: float, taken: bool) -> None:
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, per_minute=5)
+    await pushed_back(guard, UpstreamError("busy", upstream="a", retry_after=seconds, status=429))
+    assert taken == await charge(guard)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(1.0, "would wait for 1.00 s"), (1.5, QuotaExceeded), (61.0, QuotaExceeded)],
+)
+async def test_a_dry_run_says_what_a_request_would_wait_for(seconds: float, said: object) -> None:
+    """As long as a request waits at most, and refuses beyond."""
+    clock = FakeClock()
+    guard = quota(MemoryShared(clock=clock), clock, per_minute=5)
+    error = UpstreamError("busy", upstream="a", retry_after=seconds, status=429)
+    await pushed_back(guard, error)
+    if isinstance(said, str):
+        assert said in await guard.dry_run(REQUEST)
+    else:
+        with pytest.raises(QuotaExceeded):
+            await guard.dry_run(REQUEST)

@@ -75,6 +75,16 @@ class TestProductLimit:
             whole.add(min(own, other), censored=other < own)
         assert math.log(10) == pytest.approx(whole.at_quantile, rel=0.35)
 
+    def test_estimates_are_made_anew_when_a_sixteenth_of_the_window_has_changed(self):
+        whole = LatencyWindow(0.99)
+        for _ in range(128):
+            whole.add(1.0, censored=False)
+        estimates = []
+        for _ in range(9):
+            estimates.append(whole.at_quantile)
+            whole.add(5.0, censored=False)
+        assert [1.0] * 8 + [5.0] == estimates
+
 
 class TestBudget:
     @given(st.lists(st.booleans(), max_size=500), st.floats(0.01, 0.5), st.floats(1.0, 20.0))
@@ -384,6 +394,12 @@ class TestRanking:
         ranking.stats(slow).answered(0.5, 0.0, 0.0)
         ranking.stats(fast).answered(0.1, 0.0, 0.0)
         assert ranking.plan_without_probe([slow, fast]).order == (slow, fast)
+
+    def test_upstreams_in_the_configured_order_are_never_probed(self):
+        for order in ("configured", "learned"):
+            ranking = new_ranking(FakeClock(), order=order, probe_ratio=1.0)
+            plan = ranking.plan([upstream("one"), upstream("two")])
+            assert (order == "learned") == plan.probe
 
     def test_a_price_counts_like_latency(self):
         ranking = new_ranking(FakeClock(), seconds_per_usd=10.0)
