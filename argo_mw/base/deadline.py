@@ -85,11 +85,23 @@ async def limited_wait(clock: Clock, seconds: float | None) -> AsyncIterator[Cal
     limit = asyncio.timeout(None)
     try:
         async with limit:
-            timer = clock.call_at(clock.monotonic() + seconds, lambda: limit.reschedule(0.0))
-            try:
-                yield timer.cancel
-            finally:
+            # What is yielded may be kept, and keeps nothing of what waited, or of its result.
+            waiting = [limit]
+
+            def expire() -> None:
+                for one in waiting:
+                    one.reschedule(0.0)
+
+            timer = clock.call_at(clock.monotonic() + seconds, expire)
+
+            def stop() -> None:
+                waiting.clear()
                 timer.cancel()
+
+            try:
+                yield stop
+            finally:
+                stop()
     except TimeoutError:
         if not limit.expired():
             raise

@@ -157,10 +157,24 @@ class Stream(Generic[C]):
             if self._error is not None:
                 raise _copy(self._error)
         finally:
-            self._readers -= 1
-            buffer.readers -= 1
-            if buffer.readers == 0:
-                buffer.abort("its last reader left")
+            self._leave()
+
+    def hold(self) -> Callable[[], None]:
+        """Count as a reader that has yet to begin, so that others who leave do not end the source.
+
+        Returns:
+            What ends that; the last one to leave aborts the stream. Calling it again does nothing.
+        """
+        self._readers += 1
+        self._buffer.readers += 1
+        held = [True]
+
+        def release() -> None:
+            if held:
+                held.clear()
+                self._leave()
+
+        return release
 
     def abort(self, why: str) -> None:
         """End the stream for the readers of this handle, and its source if no others read it.
@@ -175,6 +189,12 @@ class Stream(Generic[C]):
             buffer.wake()
         else:
             buffer.abort(why)
+
+    def _leave(self) -> None:
+        self._readers -= 1
+        self._buffer.readers -= 1
+        if self._buffer.readers == 0:
+            self._buffer.abort("its last reader left")
 
     @property
     def _ended(self) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -63,3 +65,20 @@ def test_a_client_gets_what_it_raised_itself_or_a_timeout_where_a_deadline_ended
     assert failure.raised is error_for_client(failure)
     failure.__cause__ = TimeLimitExceeded()
     assert isinstance(error_for_client(failure), DeadlineExceeded)
+
+
+async def test_what_ends_the_limit_keeps_nothing_of_what_waited() -> None:
+    kept: list[object] = []
+
+    class Result:
+        """What the task that waits returns."""
+
+    async def wait() -> Result:
+        async with limited_wait(FakeClock(), 600.0) as stop:
+            kept.append(stop)
+        return Result()
+
+    result = weakref.ref(await asyncio.create_task(wait()))
+    await settle()  # what has woken this test up holds the task
+    gc.collect()
+    assert result() is None

@@ -242,3 +242,37 @@ async def test_what_a_stream_cost_is_known_to_all_its_callers(tasks: Tasks) -> N
     other = stream.share()
     stream.cost = Cost(usd=0.5)
     assert Cost(usd=0.5) == other.cost
+
+
+async def test_a_reader_that_has_yet_to_begin_keeps_the_source_from_ending(tasks: Tasks) -> None:
+    source = Source("a", "b")
+    stream = Stream(source(), tasks)
+    release, other = stream.share().hold(), stream.share()
+    source.let(1)
+    early = asyncio.create_task(read(stream))
+    await settle()
+    early.cancel()
+    await settle()
+    assert not source.closed
+    source.let(1)
+    assert ["a", "b"] == await read(other)
+    release()
+    assert stream.complete
+
+
+async def test_the_last_holder_who_leaves_aborts_the_source_once(tasks: Tasks) -> None:
+    source = Source("a", "b")
+    stream = Stream(source(), tasks)
+    one, other = stream.share().hold(), stream.share().hold()
+    await stream_begun(stream, source)
+    one()
+    one()
+    assert not stream.aborted
+    other()
+    await settle()
+    assert (stream.aborted, source.closed) == (True, True)
+
+
+async def stream_begun(stream: Stream, source: Source) -> None:
+    source.let(1)
+    assert "a" == await stream.first()

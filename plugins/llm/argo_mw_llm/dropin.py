@@ -221,9 +221,8 @@ class BlockingChainTransport(_Transport[BlockingArgo, httpx2.BaseTransport], htt
         if body is None:
             return response_of(unreadable(), request)
         asked, argo = self._asked(request, {**body, **stated_at(request.url.path)}), self._argo
-        came: list[OwnResponse[httpx2.Response]] = []
 
-        async def ask(inner: Argo) -> Answer:
+        async def ask(inner: Argo) -> httpx2.Response:
             own: OwnResponse[httpx2.Response] = OwnResponse(
                 context_of(inner).tasks,
                 limit_of(inner),
@@ -233,7 +232,6 @@ class BlockingChainTransport(_Transport[BlockingArgo, httpx2.BaseTransport], htt
                 in_pieces=asked.in_pieces,
                 readable=partial(pieces_of, argo=argo),
             )
-            came.append(own)
 
             async def send(changes: Mapping[str, object]) -> Answer:
                 changed = _changed(request, body, changes)
@@ -241,15 +239,15 @@ class BlockingChainTransport(_Transport[BlockingArgo, httpx2.BaseTransport], htt
                 response.request = request
                 return await own.take(response, response)
 
-            return await exchange(inner, asked, send)
+            answer = await exchange(inner, asked, send)
+            return own.of(answer) or response_of(answer, request, argo)
 
         try:
-            answer = argo.run(ask)
+            return argo.run(ask)
         except Refusal as error:
-            answer = refused(error)
+            return response_of(refused(error), request)
         except DeadlineExceeded as error:
             raise httpx2.ReadTimeout(str(error), request=request) from error
-        return (came[0].of(answer) if came else None) or response_of(answer, request, argo)
 
     def close(self) -> None:
         """Close what sends."""

@@ -103,41 +103,52 @@ class ChainMiddleware(anthropic.Middleware):
             return client.view(request, response_of(unreadable(), client.http_request(request)))
         request, sample = _sampled(request)
         asked = self._asked(request, client, body, sample)
-        came: list[OwnResponse[BlockingView]] = []
-
-        async def ask(inner: Argo) -> Answer:
-            own: OwnResponse[BlockingView] = OwnResponse(
-                context_of(inner).tasks,
-                limit_of(inner),
-                self._provider,
-                wire,
-                body,
-                in_pieces=asked.in_pieces,
-                readable=partial(pieces_of, argo=argo),
-            )
-            came.append(own)
-
-            async def send(changes: Mapping[str, object]) -> Answer:
-                view: BlockingView = await in_thread(call_next, _unread(request, changes, client))
-                return await own.take(_response_in(view, request), view)
-
-            return await exchange(inner, asked, send)
-
+        ask = partial(self._ask, argo, request, client, asked, wire, call_next)
         try:
-            answer = argo.run(ask)
+            view, response = argo.run(ask)
         except DeadlineExceeded as error:
             raise _timeout(client.http_request(request), error) from error
-        view = came[0].of(answer) if came else None
         if view is not None:
             if asked.in_pieces:
                 return view
             _response_in(view, request).read()
             return client.whole(request, view)
-        response = response_of(answer, client.http_request(request), argo)
+        assert response is not None
         if not asked.in_pieces:
             response.read()
         response.elapsed = timedelta(seconds=monotonic() - started)
         return client.view(request, response)
+
+    async def _ask(
+        self,
+        argo: BlockingArgo,
+        request: APIRequest,
+        client: ClientView,
+        asked: Asked,
+        wire: Wire,
+        call_next: Any,
+        inner: Argo,
+    ) -> tuple[BlockingView | None, httpx2.Response | None]:
+        """Return what came for the request, or the response that stands for it."""
+        own: OwnResponse[BlockingView] = OwnResponse(
+            context_of(inner).tasks,
+            limit_of(inner),
+            self._provider,
+            wire,
+            asked.body,
+            in_pieces=asked.in_pieces,
+            readable=partial(pieces_of, argo=argo),
+        )
+
+        async def send(changes: Mapping[str, object]) -> Answer:
+            view: BlockingView = await in_thread(call_next, _unread(request, changes, client))
+            return await own.take(_response_in(view, request), view)
+
+        answer = await exchange(inner, asked, send)
+        view = own.of(answer)
+        if view is not None:
+            return view, None
+        return None, response_of(answer, client.http_request(request), argo)
 
     def _asked(
         self, request: APIRequest, client: ClientView, body: Mapping[str, object], sample: str

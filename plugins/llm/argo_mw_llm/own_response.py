@@ -109,10 +109,15 @@ class OwnResponse(Generic[R]):
         return answer
 
     def of(self, answer: Answer) -> R | None:
-        """Return what came for the caller of this request, if *answer* is what came."""
+        """Return what came for the caller of this request, if *answer* is what came.
+
+        Once: that caller alone holds it from then on, and ends what it drops. A stream of *answer*
+        is made readable on its loop.
+        """
         if self._came is None:
             return None
         mine, response, view = self._came
+        self._came = None
         if isinstance(mine, AnswerStream) and isinstance(answer, AnswerStream):
             if not mine.is_the_same(answer):
                 return None

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 import httpx2
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, ArgoError, BudgetExceeded, Refusal, StreamAborted
+from argo_mw.plugin import Argo, BudgetExceeded, Refusal
 from argo_mw_llm.answers import RawResponse
 from argo_mw_llm.bodies import Replayed, kept_on
-from argo_mw_llm.pieces import BodyTooLarge
+from argo_mw_llm.reading import Reading
 from argo_mw_llm.streams import AnswerStream
 
 Answer = RawResponse | AnswerStream[bytes]
@@ -42,7 +42,10 @@ def refusal(status: int, code: str, message: str) -> RawResponse:
 def response_of(
     answer: Answer, request: httpx2.Request, argo: BlockingArgo | None = None
 ) -> httpx2.Response:
-    """Return *answer* as a transport would; *argo* is that of a synchronous client."""
+    """Return *answer* as a transport would; *argo* is that of a synchronous client.
+
+    One in pieces is made on the loop of its stream.
+    """
     if isinstance(answer, AnswerStream):
         headers = list(answer.ending.headers)
         body: Body = pieces_of(answer, argo=argo)
@@ -58,87 +61,59 @@ def pieces_of(
 ) -> Body:
     """Return the body that a client reads *answer* from, in place of the *original* one.
 
-    *argo* is that of a synchronous client.
+    *argo* is that of a synchronous client. Called on the loop of the stream.
     """
+    reading = Reading(answer, own=original is not None)
     if argo is None:
-        return _Pieces(answer, original)
-    return _BlockingPieces(argo, answer, original)
+        return _Pieces(reading, original)
+    return _BlockingPieces(argo, reading, original)
 
 
 class _Pieces(httpx2.AsyncByteStream):
     """The pieces of a stream, for an asynchronous client."""
 
-    def __init__(self, stream: AnswerStream[bytes], original: object) -> None:
-        self._stream = stream
+    def __init__(self, reading: Reading, original: object) -> None:
+        self._reading = reading
         self._original = original
-        self._reader = stream.read()
-        self._begun = False
 
     def __getattr__(self, name: str) -> object:
         return kept_on(self._original, name)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        self._begun = True
-        while (piece := await self._next()) is not None:
+        while (piece := await self._reading.next()) is not None:
             if isinstance(piece, Exception):
                 raise piece
             yield piece
 
     async def aclose(self) -> None:
-        await _leave(self._stream, self._reader, self._begun)
-
-    async def _next(self) -> bytes | Exception | None:
-        return await _next(self._reader, self._stream, own=self._original is not None)
+        await self._reading.leave()
 
 
 class _BlockingPieces(httpx2.SyncByteStream):
     """The pieces of a stream, for a client in another thread."""
 
-    def __init__(self, argo: BlockingArgo, stream: AnswerStream[bytes], original: object) -> None:
+    def __init__(self, argo: BlockingArgo, reading: Reading, original: object) -> None:
         self._argo = argo
-        self._stream = stream
+        self._reading = reading
         self._original = original
-        self._reader = stream.read()
-        self._begun = False
 
     def __getattr__(self, name: str) -> object:
         return kept_on(self._original, name)
 
     def __iter__(self) -> Iterator[bytes]:
-        self._begun = True
         while (piece := self._argo.run(self._next)) is not None:
             if isinstance(piece, Exception):
                 raise piece
             yield piece
 
     def close(self) -> None:
-        self._argo.run(self._leave)
+        if self._reading.is_here():  # closed by the garbage collection, which runs anywhere
+            self._reading.drop()
+        else:
+            self._argo.run(self._leave)
 
     async def _next(self, argo: Argo) -> bytes | Exception | None:
-        return await _next(self._reader, self._stream, own=self._original is not None)
+        return await self._reading.next()
 
     async def _leave(self, argo: Argo) -> None:
-        await _leave(self._stream, self._reader, self._begun)
-
-
-async def _next(
-    reader: AsyncIterator[bytes], stream: AnswerStream[bytes], *, own: bool
-) -> bytes | Exception | None:
-    """Return the next piece, ``None`` at the end, or the error that a client expects."""
-    try:
-        return await anext(reader, None)
-    except StreamAborted as error:
-        # The caller whose request it was gets what was raised, the others a copy of it.
-        cause: BaseException | None = (stream.broken_by if own else None) or error.__cause__
-        if isinstance(cause, BodyTooLarge):
-            return error  # which says what to do: an SDK would only say that it cannot be read
-        if isinstance(cause, Exception) and not isinstance(cause, ArgoError):
-            return cause
-        return httpx2.ReadError(str(error))
-
-
-async def _leave(stream: AnswerStream[bytes], reader: AsyncIterator[bytes], begun: bool) -> None:
-    await reader.aclose()  # type: ignore[attr-defined]
-    if not begun:
-        stream.abort("its reader left")
-    await stream.closed()
+        await self._reading.leave()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar, cast
 
@@ -49,10 +49,12 @@ class Demand:
 
     Attributes:
         readers: How many read now, over all handles.
+        held: How many clients have it, whether they have begun to read or not.
     """
 
     def __init__(self) -> None:
         self.readers = 0
+        self.held = 0
         self._wanted = 0
         self._all = False
         self._raised = asyncio.Event()
@@ -139,9 +141,37 @@ class AnswerStream(Stream[C]):
         """The very error that broke it off, where it comes over the wire."""
         return None if self._demand is None else cast("OnDemand", self._source).error
 
+    def hold(self) -> Callable[[], None]:
+        """See :meth:`argo_mw.plugin.Stream.hold`."""
+        release, demand = super().hold(), self._demand
+        if demand is None:
+            return release
+        demand.held += 1
+        held = [True]
+
+        def end() -> None:
+            if held:
+                held.clear()
+                demand.held -= 1
+                release()
+
+        return end
+
+    def leave(self, why: str) -> None:
+        """End the reading of this handle, which may wait for a piece now.
+
+        If all of the answer has come, it is complete; else what waits gets an error that names
+        *why*.
+        """
+        demand = self._demand
+        if demand is not None and self._ending.ended and demand.readers == 1:
+            cast("OnDemand", self._source).end()
+        else:
+            self.abort(why)
+
     async def closed(self) -> None:
-        """Wait until nobody reads it and its connection is closed, a second at most."""
-        if self._demand is not None and not self._demand.readers:
+        """Wait until its connection is closed, a second at most, if nobody has it any more."""
+        if self._demand is not None and not self._demand.readers and not self._demand.held:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_CLOSING):
                     await cast("OnDemand", self._source).closed.wait()
