@@ -111,6 +111,25 @@ def test_harm_at_the_limit_is_hardly_ever_taken_for_safe() -> None:
     assert found <= 33
 
 
+@pytest.mark.parametrize("wrong", [0, 1, 5])
+def test_shares_that_were_never_usual_do_not_make_harm_safe(wrong: int) -> None:
+    seen = number_of(wrong, 9_000)
+
+    little, much = (
+        rare.evidence_of_safety(seen, Checked(), Checked(right, 0), 0.001) for right in (100, 10**9)
+    )
+
+    # Were all shares equally likely at first, one wrong answer would pass where 100 were right.
+    assert much == pytest.approx(little)
+
+
+def test_a_share_that_is_usual_is_no_harm() -> None:
+    seen, usual = number_of(200, 100_000), number_of(2_000, 1_000_000)
+
+    assert rare.evidence_of_safety(seen, Checked(), usual, 0.001) > math.log(1 / 0.005)
+    assert rare.evidence_of_safety(seen, Checked(), Checked(1_000_000, 0), 0.001) < 0
+
+
 def test_enough_right_answers_are_safe() -> None:
     needed = rare.checks_needed(0.0, 0.001, 0.005)
 

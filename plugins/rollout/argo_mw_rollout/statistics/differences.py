@@ -23,7 +23,9 @@ from argo_mw_rollout.statistics.subjects import RELATIVE, Baseline, of, per
 LENGTHS: Final = 9
 """Lengths of block that are kept: 1, 2, 4 … 256 of those that come in."""
 
-_ENOUGH: Final = 8
+_ENOUGH: Final = 16
+"""Blocks that tell something of the correlation of neighbours."""
+
 _NEEDED: Final = np.array([5.0 if m.per == "calls" else 0.2 for m in METRICS.values()])
 """Usual calls in each arm that make a block; of audits, each one that is there."""
 
@@ -58,6 +60,8 @@ class Differences:
     def __init__(self) -> None:
         size = (LENGTHS, len(METRICS))
         self._sums = np.zeros((5, *size))
+        self._neighbours = np.zeros((3, *size))
+        self._last = np.zeros((2, *size))
         self._open = np.zeros((2, *size))
         self._blocks = np.zeros(size, dtype=np.int64)
         self._pending = np.zeros((4, len(METRICS)))
@@ -97,6 +101,7 @@ class Differences:
             np.multiply(terms[0], terms[1], out=terms[3])
             np.multiply(terms[1], terms[1], out=terms[4])
             self._sums[:, length] += terms
+            self._beside(length, terms[0], terms[1], done)
             self._blocks[length] += done
             pair = self._open[:, length]
             pair += terms[:2]
@@ -106,23 +111,29 @@ class Differences:
             x, w = pair.copy()
             pair[:, done] = 0.0
 
+    def _beside(self, length: int, x: Numbers, w: Numbers, done: NDArray[np.bool_]) -> None:
+        """Add the products of a block and the one before it, of which their correlation is made."""
+        x_before, w_before = last = self._last[:, length]
+        products = np.stack([x_before * x, x_before * w + w_before * x, w_before * w])
+        self._neighbours[:, length] += products
+        last[:, done] = x[done], w[done]
+
     def chosen(self) -> Chosen:
         """Return the sums at the shortest length at which blocks tell nothing of each other.
 
-        What a block still tells of the next is measured by how much more the sums of two vary
-        than twice one. While that is above what chance makes of it, blocks of twice the length
-        are taken; what is left of it widens the interval.
+        What a block still tells of the next is measured by the correlation of neighbours. While
+        that is above what chance makes of it, blocks of twice the length are taken; what is left
+        of it widens the interval.
         """
         effect = Sums(*self._sums[:, 0]).effect()
         effect = np.where(np.isfinite(effect), effect, 0.0)
         counts = self._blocks
-        scale = np.maximum(counts, 1) * 2.0 ** np.arange(LENGTHS)[:, np.newaxis]
         _, _, xx, xw, ww = self._sums
-        spread = np.maximum(xx - 2 * effect * xw + effect**2 * ww, 0.0) / scale
+        spread = np.maximum(xx - 2 * effect * xw + effect**2 * ww, 0.0)
+        both, crossed, weights = self._neighbours
+        joint = both - effect * crossed + effect**2 * weights
         told = np.zeros_like(spread)
-        np.divide(spread[1:], spread[:-1], out=told[:-1], where=spread[:-1] > 0)
-        told[:-1] -= np.where(spread[:-1] > 0, 1.0, 0.0)
-        told[:-1][counts[1:] < _ENOUGH] = 0.0
+        np.divide(joint, spread, out=told, where=(spread > 0) & (counts >= _ENOUGH))
         error = 1.0 / np.sqrt(np.maximum(counts, 1))
         at = np.zeros(len(METRICS), dtype=np.int64)
         for length in range(LENGTHS - 1):
@@ -139,6 +150,8 @@ class Differences:
         """Return it as plain data."""
         return {
             "sums": self._sums.tolist(),
+            "neighbours": self._neighbours.tolist(),
+            "last": self._last.tolist(),
             "open": self._open.tolist(),
             "blocks": self._blocks.tolist(),
             "pending": self._pending.tolist(),
@@ -149,7 +162,7 @@ class Differences:
     def of_data(cls, data: Mapping[str, object]) -> Differences:
         """Return the differences that *data* describes."""
         made = cls()
-        for name in ("sums", "open", "blocks", "pending"):
+        for name in ("sums", "neighbours", "last", "open", "blocks", "pending"):
             old = getattr(made, f"_{name}")
             setattr(made, f"_{name}", np.array(data[name], dtype=old.dtype).reshape(old.shape))
         made.weight = np.array(data["weight"], dtype=np.float64)

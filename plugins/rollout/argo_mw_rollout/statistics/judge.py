@@ -17,7 +17,7 @@ from argo_mw_rollout.statistics.subjects import Baseline, Subjects
 from argo_mw_rollout.statistics.verdict import Verdict
 from argo_mw_rollout.statistics.weigh import Before, added, weigh
 
-VERSION = 2
+VERSION = 3
 """Of the state that :meth:`Judge.as_data` returns."""
 
 

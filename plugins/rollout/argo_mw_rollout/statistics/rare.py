@@ -86,38 +86,51 @@ def evidence_of_harm(treatment: Checked, control: Checked, before: Checked, marg
     both = control.plus(before)
     if both.share > MOST_USUAL:
         return -inf
-    found = _ratio(treatment, both, [margin + harm for harm in _HARMS], margin)
+    harms = [margin + harm for harm in _HARMS]
+    found = _ratio(treatment, _usual(both), harms, margin)
     if control.share > both.share:  # something makes answers wrong for everyone
-        found = min(found, _ratio(treatment, control, [margin + harm for harm in _HARMS], margin))
+        found = min(found, _ratio(treatment, _usual(control), harms, margin))
     return found
 
 
 def evidence_of_safety(
     treatment: Checked, control: Checked, before: Checked, limit: float
 ) -> float:
-    """Return the logarithm of the evidence that treatment's share is not beyond *limit*."""
-    return _ratio(treatment, control.plus(before), [0.0, limit / 4, limit / 2], limit)
+    """Return the logarithm of the evidence that treatment's share is not beyond *limit*.
+
+    Were the usual share taken for larger than it is, so would be *limit* more than that, and harm
+    would pass for safe. So no share is usual before it was seen without the layer.
+    """
+    usual = _usual(control.plus(before), at_first=0.0)
+    return _ratio(treatment, usual, [0.0, limit / 4, limit / 2], limit)
 
 
-def _ratio(treatment: Checked, without: Checked, more: Sequence[float], than: float) -> float:
+def _ratio(
+    treatment: Checked, without: tuple[Numbers, Numbers], more: Sequence[float], than: float
+) -> float:
     """Return how much likelier *treatment* is with *more* wrong answers than with *than* more.
 
-    More than is usual: how much that is, the answers *without* the layer say, and no better than
-    their number lets them. The ratio is of likelihoods that are averages over what is usual.
+    More than is usual *without* the layer: the ratio is of likelihoods that are averages over what
+    that may be.
     """
-    usual, weights = _usual(without)
+    usual, weights = without
     rest = _log_sum(weights + _likelihood(treatment, usual + than))
     kinds = [_log_sum(weights + _likelihood(treatment, usual + one)) for one in more]
     return float(_log_sum(np.array(kinds)) - rest - log(len(more)))
 
 
-def _usual(without: Checked) -> tuple[Numbers, Numbers]:
+def _usual(without: Checked, *, at_first: float = 1.0) -> tuple[Numbers, Numbers]:
     """Return shares that may be usual, and the logarithms of how likely they are.
 
-    At first any is as likely as any other; the answers that were checked make some likelier.
+    Args:
+        without: The answers that were checked without the layer.
+        at_first: How many wrong ones stand for what is likely before any is checked: with 1 all
+            shares are equally likely, with 0 only that none is wrong.
     """
+    right, wrong = without.right + 1.0, without.wrong + at_first
+    if not wrong:
+        return np.zeros(1), np.zeros(1)
     # Equally far apart as logits, in which what is likely has about the same width everywhere.
-    right, wrong = without.right + 1.0, without.wrong + 1.0
     width = sqrt(1.0 / wrong + 1.0 / right)
     shares = 1.0 / (1.0 + np.exp(-log(wrong / right) - width * _STEPS))
     weights = wrong * np.log(shares) + right * np.log1p(-shares)
@@ -126,7 +139,7 @@ def _usual(without: Checked) -> tuple[Numbers, Numbers]:
 
 def _likelihood(seen: Checked, shares: Numbers) -> Numbers:
     """Return the logarithm of how likely *seen* is where one of *shares* is wrong."""
-    shares = np.minimum(shares, 1.0 - _LEAST)
+    shares = np.clip(shares, _LEAST, 1.0 - _LEAST)
     return np.asarray(seen.wrong * np.log(shares) + seen.right * np.log1p(-shares))
 
 
