@@ -18,6 +18,9 @@ from argo_mw.app.access import (
 from argo_mw.app.application import (
     context_of,
 )
+from argo_mw.base.amounts import (
+    dollars,
+)
 from argo_mw.base.cancellation import (
     is_failure,
     is_time_limit,
@@ -74,6 +77,10 @@ from argo_mw.base.fingerprint import (
 )
 from argo_mw.base.histogram import (
     Histogram,
+)
+from argo_mw.base.html_table import (
+    html_grid,
+    html_table,
 )
 from argo_mw.base.ids import (
     TimeOrderedIds,
@@ -522,6 +529,7 @@ __all__ = [
     "config_of",
     "context_of",
     "copy_error",
+    "dollars",
     "endpoints_of",
     "error_for_client",
     "fail_at",
@@ -530,6 +538,8 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "host_name",
+    "html_grid",
+    "html_table",
     "is_cross_site",
     "is_failure",
     "is_final",

@@ -9,6 +9,7 @@ from attrs import define, field
 from rich.table import Table
 
 from argo_mw.app.application import Argo, engine_of
+from argo_mw.base.amounts import dollars
 from argo_mw.base.errors import ConfigError, SharedUnavailable
 from argo_mw.cli.output import print_json, say
 from argo_mw.cli.run import with_argo
@@ -161,14 +162,14 @@ def _table(by: str, sums: Mapping[str, Sum]) -> Table:
     for name in (*named, "estimates off by", *(f"saved by {layer}" for layer in layers)):
         table.add_column(name, justify="right")
     for name, one in sums.items():
-        usd = _dollars(one.usd)
+        usd = dollars(one.usd)
         if one.usd is not None and one.unpriced:
             usd += f" + {one.unpriced} unknown"
         seconds = "" if one.mean_latency is None else f"{one.mean_latency:.3f}"
         off = "" if one.error is None else f"{one.error:.0%}"
         counts = (one.calls, one.failed, one.estimated)
         tokens = (one.tokens_in, one.tokens_cached, one.tokens_out)
-        saved = (_dollars(one.saved.get(layer, 0.0)) for layer in layers)
+        saved = (dollars(one.saved.get(layer, 0.0)) for layer in layers)
         table.add_row(name, *(f"{n:,}" for n in (*counts, *tokens)), usd, seconds, off, *saved)
     return table
 
@@ -180,7 +181,3 @@ def _plus(usd: float | None, more: CostTotals) -> float | None:
 
 def _rounded(number: float | None) -> float | None:
     return None if number is None else round(number, 9)
-
-
-def _dollars(usd: float | None) -> str:
-    return "unknown" if usd is None else f"{usd:.4f}"

@@ -8,6 +8,7 @@ import click
 from rich.table import Table
 
 from argo_mw.app.application import Argo, context_of
+from argo_mw.base.amounts import dollars
 from argo_mw.chain.counters import CountersOf
 from argo_mw.chain.counts import Counts, InstanceCounts, total
 from argo_mw.chain.shadow_result import ShadowResult
@@ -126,7 +127,7 @@ def _table(rows: Sequence[tuple[str, Counts]], by: str) -> Table:
         cells.append(one.operation)
         if by == "arm":
             cells.append(", ".join(f"{flag} {arm}" for flag, arm in one.arms) or "-")
-        usd = f"{one.usd:.4f}" + (f" + {one.unpriced} unknown" if one.unpriced else "")
+        usd = dollars(one.usd) + (f" + {one.unpriced} unknown" if one.unpriced else "")
         table.add_row(
             *cells,
             f"{one.calls:,}",

@@ -11,6 +11,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from argo_mw.base.amounts import dollars
 from argo_mw.model.panel import Column, Line, Shape, Tone, View
 from argo_mw.model.snapshot import LayerNow, OperationNow, PanelNow, ProgramsNow
 
@@ -62,7 +63,7 @@ def shown(value: Shape, unit: str = "") -> str:
         case "share":
             return f"{value:.1%}"
         case "USD":
-            return f"${value:,.4f}" if abs(value) < 1 else f"${value:,.2f}"
+            return f"${dollars(value)}" if abs(value) < 1 else f"${value:,.2f}"
         case "time":
             return _time(value)
     return number(value)

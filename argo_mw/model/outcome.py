@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal, final
 
 from attrs import field, frozen
 from msgspec import Struct
 from msgspec.structs import replace
 
+from argo_mw.base.amounts import dollars
 from argo_mw.base.secret import redact
 
 
@@ -145,6 +147,41 @@ class Outcome(Struct, frozen=True):
             notes=(*self.notes, Note(layer, note)) if note else self.notes,
         )
 
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        from argo_mw.base.html_table import html_grid, html_table
+
+        attempts = [
+            (one.upstream, one.status, f"{one.latency:.3f} s", one.error) for one in self.attempts
+        ]
+        return html_table(
+            {
+                "value": self.value,
+                "upstream": self.upstream,
+                "via": " → ".join(self.via),
+                "as of": _moment(self.as_of),
+                "fresh until": _moment(self.expires_at),
+                "cost, USD": dollars(self.cost.usd) if self.attempts else None,
+                "lacks": ", ".join(sorted(self.lacks)),
+                "attempts": html_grid(("upstream", "status", "took", "error"), attempts)
+                if attempts
+                else None,
+                "notes": html_grid(("layer", "why"), [(n.layer, n.text) for n in self.notes])
+                if self.notes
+                else None,
+            }
+        )
+
     def age(self, now: float) -> float:
         """Return the seconds between the moment it speaks for and *now*; 0 when unknown."""
         return 0.0 if self.as_of is None else max(0.0, now - self.as_of)
+
+
+def _moment(seconds: float | None) -> str | None:
+    """Return a moment in ISO 8601, UTC, to the second, whatever number it is."""
+    if seconds is None:
+        return None
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return str(seconds)

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from argo_mw.cli import console, print_json, say, with_argo
-from argo_mw.plugin import Argo, context_of
+from argo_mw.plugin import Argo, context_of, dollars
 from argo_mw_llm.budgets import STOPPED
 from argo_mw_llm.counters import NANO, OWN, PREFIX
 
@@ -40,7 +40,7 @@ async def budgets(argo: Argo, lift: bool, as_json: bool) -> None:
         return
     table = Table("budget", "USD", "", box=None, pad_edge=False)
     for name, usd, stop in rows:
-        table.add_row(name, f"{usd:.4f}", "stopped" if stop else "")
+        table.add_row(name, dollars(usd), "stopped" if stop else "")
     console().print(table)
 
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from attrs import field, frozen
 
-from argo_mw.plugin import BudgetExceeded, Call, Context, Count, SharedUnavailable
+from argo_mw.plugin import BudgetExceeded, Call, Context, Count, SharedUnavailable, dollars
 from argo_mw_llm.bounds import MIN_OUTPUT, Bound
 from argo_mw_llm.budget_scope import BudgetScope, own_budget
 from argo_mw_llm.call_bounds import bound_of
@@ -401,7 +401,8 @@ def _lost(budget: Budget) -> str:
 def _left(budget: Budget, spent: int, model: str, usd: float) -> str:
     left = max(0, limit_of(budget) - spent) / NANO
     return (
-        f"the {_named(budget)} has ${left:.4f} left, and this call of {model} may cost ${usd:.4f}"
+        f"the {_named(budget)} has ${dollars(left)} left, and this call of {model} may cost "
+        f"${dollars(usd)}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from typing import cast
@@ -11,9 +12,22 @@ import click
 from attrs import asdict
 
 from argo_mw.cli import ExitCode, echo, print_json, say, with_argo
-from argo_mw.plugin import Argo, ArgoError, Outcome, Refusal, context_of, seconds
+from argo_mw.plugin import (
+    AllUpstreamsFailed,
+    Argo,
+    ArgoError,
+    Outcome,
+    Refusal,
+    config_of,
+    context_of,
+    dollars,
+    seconds,
+)
 from argo_mw_llm.answers import Completion
+from argo_mw_llm.ask_model import default_model, why_unasked
 from argo_mw_llm.budget_guard import MAX_USD
+from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.price_sources import prices_of
 from argo_mw_llm.provider import TTL
 from argo_mw_llm.streams import AnswerStream
 
@@ -50,7 +64,7 @@ def _duration(_: click.Context, __: click.Parameter, text: str | None) -> float 
 
 @click.command()
 @click.argument("prompt", nargs=-1, metavar="[PROMPT|-]…")
-@click.option("-m", "--model", default="", help="The model; by default the first provider's own.")
+@click.option("-m", "--model", default="", help="The model; see below.")
 @click.option("-s", "--system", default="", help="The system prompt.")
 @click.option(
     "--max-cost",
@@ -67,6 +81,7 @@ def _duration(_: click.Context, __: click.Parameter, text: str | None) -> float 
     help="Keep the answer for so long, and take none that is older: seconds, or 90s, 2h, 1d.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with tokens and cost.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not say which model has answered.")
 @with_argo
 async def ask(
     argo: Argo,
@@ -77,10 +92,15 @@ async def ask(
     max_tokens: int | None,
     ttl: float | None,
     as_json: bool,
+    quiet: bool,
 ) -> None:
     """Ask a language model, for scripts: equal questions are asked once.
 
     PROMPT - is standard input, as is no prompt at all: git diff | argo-mw ask "Review:" -
+
+    Without --model, ask_model in [plugins.llm] is asked; without that Claude, if its key is there,
+    else the first provider that answers. Which model has answered, and what that cost, is said on
+    standard error.
 
     Exit codes: 0 answered; 1 failed; 2 wrong usage; 3 answered, but cut off; 4 refused, because
     it would cost too much or a quota is used up.
@@ -93,6 +113,8 @@ async def ask(
         extensions[MAX_USD] = max_cost
     caller = argo.options(max_age=ttl, extensions=extensions)
     live = sys.stdout.isatty() and not as_json
+    config = config_of(argo, LlmConfig)
+    model = model or default_model(config, os.environ)
     try:
         outcome = await caller.outcome(
             "complete",
@@ -105,10 +127,21 @@ async def ask(
     except Refusal as error:
         say(f"argo-mw: {error}")
         raise click.exceptions.Exit(REFUSED) from None
+    except AllUpstreamsFailed as error:
+        known = prices_of(config, None).known
+        why = why_unasked(error, model, config, known, os.environ)
+        if why is None:
+            raise
+        say(f"argo-mw: {why}")
+        raise click.exceptions.Exit(ExitCode.FAILED) from None
     if isinstance(outcome.value, AnswerStream):
-        stop = await _print_stream(outcome.value)
+        answered, stop = await _print_stream(outcome.value)
     else:
-        stop = _print_whole(outcome, as_json=as_json, now=context_of(argo).clock.time())
+        _print_whole(outcome, as_json=as_json, now=context_of(argo).clock.time())
+        completion = cast("Completion", outcome.value)
+        answered, stop = _said(completion.model, outcome), completion.stop
+    if not quiet and not as_json:
+        say(answered)
     if stop != "end":
         say(f"argo-mw: the answer stopped at {stop!r}")
         raise click.exceptions.Exit(ExitCode.PARTLY)
@@ -132,20 +165,19 @@ def _read(prompt: Sequence[str]) -> str:
     return text
 
 
-async def _print_stream(stream: AnswerStream[str]) -> str:
+async def _print_stream(stream: AnswerStream[str]) -> tuple[str, str]:
+    """Print *stream* as it comes; return which model has answered, and why the answer ended."""
     async for piece in stream.read():
         echo(piece, nl=False)
     echo()
-    return stream.ending.stop
+    return f"answered by {stream.ending.model}", stream.ending.stop
 
 
-def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> str:
+def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> None:
     completion = cast("Completion", outcome.value)
     if not as_json:
         echo(completion.text)
-        if sys.stderr.isatty():  # for people; a script has --json
-            say(_told(completion.model, outcome))
-        return completion.stop
+        return
     print_json(
         {
             "text": completion.text,
@@ -158,12 +190,12 @@ def _print_whole(outcome: Outcome, *, as_json: bool, now: float) -> str:
             "age_s": round(outcome.age(now), 3),
         }
     )
-    return completion.stop
 
 
-def _told(model: str, outcome: Outcome) -> str:
-    """Return which model has answered, and what that cost this time."""
-    usd = outcome.cost.usd
+def _said(model: str, outcome: Outcome) -> str:
+    """Return which *model* has answered, and what that cost this time."""
     if not outcome.attempts:
-        return f"{model}, from {' and '.join(outcome.via) or 'an earlier answer'}: nothing paid"
-    return f"{model}: {'at an unknown price' if usd is None else f'{usd:.2g} USD'}"
+        kept_by = " and ".join(outcome.via) or "an earlier answer"
+        return f"answered by {model}, from {kept_by}: nothing paid"
+    usd = outcome.cost.usd
+    return f"answered by {model}: {'at an unknown price' if usd is None else f'${dollars(usd)}'}"

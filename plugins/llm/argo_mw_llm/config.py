@@ -54,6 +54,9 @@ class LlmConfig:
         more_prices: Where the prices of models come from that the price table does not have:
             ``genai-prices``, a package that is then to be installed. By default nowhere.
         update_prices: Whether that package fetches newer prices over the network, each hour.
+        ask_model: The model that ``argo-mw ask`` asks where it names none; by default the model of
+            ``providers.claude`` where its key is there, else that of the first provider that
+            answers.
         budgets: Limits of spending.
         prepare: The steps of prompt preparation: ``whitespace``, ``prompt_cache``.
         voices: Voices to add to signals, with their weights: ``panel`` (GLM, DeepSeek and Qwen)
@@ -72,6 +75,7 @@ class LlmConfig:
     prices: Path | None = None
     more_prices: Literal["", "genai-prices"] = ""
     update_prices: bool = False
+    ask_model: Shown = ""
     budgets: tuple[Budget, ...] = ()
     prepare: tuple[Literal["whitespace", "prompt_cache"], ...] = ("whitespace", "prompt_cache")
     voices: Mapping[str, float] = field(factory=dict)

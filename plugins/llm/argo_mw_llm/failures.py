@@ -68,12 +68,34 @@ def from_status(
     )
 
 
-def broken_off(provider: str, error: BaseException, *, sent: bool) -> ProviderFailed:
-    """Return the error for an answer that did not come, or came damaged."""
-    msg = f"upstream {provider!r} broke off: {type(error).__name__}"
+def broken_off(provider: str, host: str, error: BaseException) -> ProviderFailed:
+    """Return the error for an answer that did not come, or came damaged.
+
+    Args:
+        provider: The provider's name.
+        host: The host of its API.
+        error: What its client raised.
+    """
+    unsent = never_sent(error)
+    what = "could not be reached" if unsent else "broke off"
+    msg = f"upstream {provider!r} at {host} {what}: {_cause(error)}"
     failed = ProviderFailed(msg, upstream=provider)
-    failed.billed = sent
+    failed.billed = not unsent
     return failed
+
+
+def _cause(error: BaseException) -> str:
+    """Return why *error* came about, in the words of what is at its root, if that is the network.
+
+    Of all else only the type is shown: the text may hold a part of the request.
+    """
+    import httpx2
+
+    network = (OSError, httpx2.NetworkError, httpx2.TimeoutException)
+    texts = [str(one) for one in _with_causes(error) if isinstance(one, network)]
+    text = next((one for one in reversed(texts) if one.strip()), "")
+    kind = type(error).__name__
+    return f"{kind}: {' '.join(redact(text).split())[:_MAX_MESSAGE]}" if text else kind
 
 
 def answered_too_much(provider: str, error: BaseException) -> ProviderFailed:

@@ -223,6 +223,12 @@ class Profile:
         """The operation that asks it for opinions, or ""."""
         return opinion_operation(self.opinion) if self.opinion else ""
 
+    @property
+    def host(self) -> str:
+        """The host of its API, with the port where the URL has one."""
+        parts = urlsplit(self.url)
+        return parts.netloc.rpartition("@")[2]
+
     def has(self, model: str) -> bool:
         """Return whether *model* is one of its models."""
         return self.models.match(model) is not None

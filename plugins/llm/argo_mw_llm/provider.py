@@ -340,7 +340,7 @@ class Provider(ABC):
         large = too_large(error)
         if large is not None:
             return answered_too_much(self.name, large)
-        return broken_off(self.name, error, sent=not never_sent(error))
+        return broken_off(self.name, self.profile.host, error)
 
     def _key(self) -> str:
         if self.profile.key is not None:

@@ -82,8 +82,8 @@ def ask_twice_at_once(config: Path, sandbox: SandboxProcess) -> None:
     sandbox.change(Change(latency={"glm": Latency(median=0.5, sigma=0.0)}))
     asks = [start(config, "ask", "-m", "glm-5.3", "RSI 30, price 10?") for _ in range(2)]
     (first, second) = [finish(process) for process in asks]
-    assert (0, b"") == (first[0], first[2])
-    assert first == second
+    assert first[:2] == second[:2]
+    assert (0, True, 1) == (first[0], b"answered by glm" in first[2], len(first[2].splitlines()))
     assert first[1].startswith(b"My view is")
     assert 1 == requests(sandbox, "glm")
 
@@ -149,7 +149,7 @@ def test_a_change_in_another_encoding_is_asked_about_all_the_same(
         environment = {"LC_ALL": name, "PYTHONIOENCODING": encoding}
         process = start(config, "ask", "-m", "glm-5.3", "RSI 30?", "-", **environment)
         code, out, err = finish(process, b"-caf\xe9\n+th\xe9\n")
-        assert (0, b"") == (code, err)
+        assert (0, True) == (code, err.startswith(b"answered by glm-5.3: "))
         assert out.startswith(b"My view")
     assert 1 == requests(sandbox, "glm")
 
@@ -269,7 +269,7 @@ def test_a_terminal_gets_the_answer_as_it_comes(sandbox: SandboxProcess, tmp_pat
     seen, screen = pty.openpty()
     try:
         asked = start(config, "ask", "-m", "claude-sonnet-5-5", "RSI 30?", out=screen)
-        assert (0, b"") == finish(asked)[::2]
+        assert (0, b"answered by claude-sonnet-5-5\n") == finish(asked)[::2]
         output = b""
         while len(output) < len(b"My view is"):
             output += os.read(seen, 4096)
@@ -286,8 +286,63 @@ def test_nothing_to_ask_is_wrong_usage(sandbox: SandboxProcess, tmp_path: Path) 
     assert 2 == finish(start(config, "ask"))[0]
 
 
+def test_the_model_that_the_configuration_names_is_asked_by_default(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    config = configure(tmp_path, sandbox, "sqlite", ask_model="'deepseek-v4-pro'")
+    code, _, err = finish(start(config, "ask", "RSI 30?"))
+    assert (0, 1) == (code, requests(sandbox, "deepseek"))
+    assert err.startswith(b"answered by deepseek-v4-pro: $0.000")
+    assert b": nothing paid" in finish(start(config, "ask", "RSI 30?"))[2]
+    assert b"" == finish(start(config, "ask", "-q", "RSI 30?"))[2]
+
+
+def test_claude_is_asked_by_default_where_its_key_is_there(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    assert b"answered by claude-" in finish(start(config, "ask", "RSI 30?"))[2]
+    assert 1 == requests(sandbox, "claude")
+
+
+def test_without_its_key_the_first_that_answers_is_asked(
+    sandbox: SandboxProcess, tmp_path: Path
+) -> None:
+    config = configure(tmp_path, sandbox, "sqlite")
+    tables = config.read_text().split("[plugins.llm.providers.")
+    mended = [one.replace('key = "any"', "") if one.startswith("claude") else one for one in tables]
+    config.write_text("[plugins.llm.providers.".join(mended))
+    code, _, err = finish(start(config, "ask", "RSI 30?"))
+    assert (0, 0) == (code, requests(sandbox, "claude"))
+    assert b"answered by" in err
+
+
+def test_where_there_is_no_key_the_message_names_the_variables(tmp_path: Path) -> None:
+    file = tmp_path / "argo.toml"
+    file.write_text(f"[argo]\nblock = {list(BLOCKED)}".replace("'", '"'))
+    code, _, err = finish(start(file, "ask", "RSI?"))
+    assert (1, 1) == (code, len(err.splitlines()))
+    assert b"there is no key for any model: set ZAI_API_KEY or " in err
+    assert b"ANTHROPIC_API_KEY" in err
+    _, _, err = finish(start(file, "ask", "-m", "claude-haiku-5-5", "RSI?"))
+    assert b"no key for the model 'claude-haiku-5-5': set ANTHROPIC_API_KEY;" in err
+
+
+def test_a_provider_that_cannot_be_reached_is_named_with_its_host_and_the_cause(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "argo.toml"
+    table = '[plugins.llm.providers.claude]\nurl = "http://127.0.0.1:9"\nkey = "any"'
+    file.write_text(f"[argo]\nblock = {list(BLOCKED)}\n{table}".replace("'", '"'))
+    code, _, err = finish(start(file, "ask", "RSI?"))
+    assert (1, 1) == (code, len(err.splitlines()))
+    assert b"upstream 'claude' at 127.0.0.1:9 could not be reached: " in err
+    assert b"onnect" in err.partition(b"could not be reached: ")[2].partition(b": ")[2]
+
+
 def test_a_failure_is_one_line_and_exit_code_1(sandbox: SandboxProcess, tmp_path: Path) -> None:
     config = configure(tmp_path, sandbox, "sqlite")
     code, out, err = finish(start(config, "ask", "-m", "nobody-1", "RSI?"))
     assert (1, b"") == (code, out)
     assert 1 == len(err.splitlines())
+    assert b"no provider has the model 'nobody-1'" in err

@@ -7,6 +7,8 @@ from typing import Literal
 
 from attrs import frozen
 
+from argo_mw.plugin import html_grid, html_table
+
 Action = Literal["BUY", "SELL", "HOLD"]
 
 
@@ -73,6 +75,24 @@ class Signal:
     def age(self, now: float) -> float:
         """Return the seconds from the moment that the prices speak for to *now*."""
         return max(0.0, now - self.as_of)
+
+    def _repr_html_(self) -> str:
+        """Return a table for notebooks."""
+        heard = [
+            (one.voice, f"{one.score:+.2f}", f"{one.confidence:.2f}", f"{one.weight:g}", one.reason)
+            for one in self.contributions
+        ]
+        unheard = [(one.voice, "", "", f"{one.weight:g}", one.reason) for one in self.missing]
+        head = ("voice", "score", "confidence", "weight", "reason")
+        return html_table(
+            {
+                self.symbol: f"{self.action}, confidence {self.confidence:.2f}",
+                "lean": f"{self.lean:+.2f}",
+                "price": f"{self.price:g}",
+                "as of": iso(self.as_of),
+                "voices": html_grid(head, heard + unheard),
+            }
+        )
 
     def as_dict(self) -> dict[str, object]:
         """Return the signal as plain data for JSON, times in ISO 8601."""

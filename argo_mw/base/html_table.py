@@ -1,0 +1,60 @@
+"""Values as HTML, for notebooks: whatever is in them, it is shown and does nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Final
+
+_MAX_LETTERS: Final = 2_000
+_LEFT: Final = ' style="text-align: left; vertical-align: top"'
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def as_html(value: object) -> Html:
+    """Return *value* as HTML: as it shows itself in notebooks, else its text, escaped.
+
+    Args:
+        value: Anything. Of a text that is long, the beginning is shown.
+    """
+    if isinstance(value, Html):
+        return value
+    shows_itself = getattr(value, "_repr_html_", None)
+    if callable(shows_itself) and not isinstance(value, type):
+        try:
+            shown = shows_itself()
+        except Exception:  # it is shown as text
+            shown = None
+        if isinstance(shown, str):
+            return Html(shown)
+    text = value if isinstance(value, str) else repr(value)
+    cut = text if len(text) <= _MAX_LETTERS else f"{text[:_MAX_LETTERS]}…"
+    return Html(escape(cut))
+
+
+def html_table(rows: Mapping[str, object]) -> Html:
+    """Return a table of *rows*: a name and a value each, less those that are ``None`` or ""."""
+    shown = ((name, value) for name, value in rows.items() if not _is_nothing(value))
+    cells = (
+        f"<tr><th{_LEFT}>{escape(name)}</th><td{_LEFT}>{as_html(value)}</td></tr>"
+        for name, value in shown
+    )
+    return Html(f"<table>{''.join(cells)}</table>")
+
+
+def _is_nothing(value: object) -> bool:
+    # Not by `in (None, "")`: a frame compares its cells.
+    return value is None or (isinstance(value, str) and not value)
+
+
+def html_grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Html:
+    """Return a table of *rows* under a *head*."""
+    top = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in head)
+    body = ("".join(f"<td{_LEFT}>{as_html(cell)}</td>" for cell in row) for row in rows)
+    lines = "".join(f"<tr>{cells}</tr>" for cells in body)
+    return Html(f"<table><tr>{top}</tr>{lines}</table>")

@@ -1,0 +1,63 @@
+"""Which model ``argo-mw ask`` asks, and why none of those there are can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from argo_mw.plugin import AllUpstreamsFailed, Unsupported, suggest
+from argo_mw_llm.config import LlmConfig
+from argo_mw_llm.profiles import Profile
+
+_FIRST: Final = "claude"
+"""The provider that is asked where its key is there, and nothing says otherwise."""
+_SEE: Final = "`argo-mw models` lists them"
+
+
+def default_model(config: LlmConfig, environ: Mapping[str, str]) -> str:
+    """Return the model to ask where none is named; "" for that of the first provider that answers.
+
+    Args:
+        config: The configuration, which may name one.
+        environ: The environment, which may hold the key of one.
+    """
+    if config.ask_model:
+        return config.ask_model
+    first = config.profiles.get(_FIRST)
+    return first.model if first is not None and has_key(first, environ) else ""
+
+
+def has_key(profile: Profile, environ: Mapping[str, str]) -> bool:
+    """Return whether all is there that *profile* needs to be asked."""
+    known = bool(profile.key) or any(environ.get(name) for name in profile.key_from)
+    return known or not profile.needs_key
+
+
+def why_unasked(
+    error: AllUpstreamsFailed,
+    model: str,
+    config: LlmConfig,
+    known: Iterable[str],
+    environ: Mapping[str, str],
+) -> str | None:
+    """Return why nothing was asked for *model*, or ``None`` where something was.
+
+    Args:
+        error: What came of it.
+        model: The model, or "".
+        config: The configuration.
+        known: The names of models that have a price.
+        environ: The environment.
+    """
+    if not all(isinstance(one, Unsupported) for one in error.causes):
+        return None
+    profiles = config.profiles.values()
+    able = [one for one in profiles if not model or one.has(model)]
+    if not able:
+        models = {*known, *(one.model for one in profiles)}
+        return f"no provider has the model {model!r}: {suggest(model, models)}; {_SEE}"
+    if any(has_key(one, environ) for one in able):
+        return None
+    variables = " or ".join(one.key_from[0] for one in able if one.key_from)
+    asked = f"the model {model!r}" if model else "any model"
+    return f"there is no key for {asked}: set {variables}; {_SEE}"
