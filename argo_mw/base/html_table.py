@@ -37,8 +37,15 @@ def as_html(value: object) -> Html:
     return Html(escape(cut))
 
 
-def html_table(rows: Mapping[str, object]) -> Html:
-    """Return a table of *rows*: a name and a value each, less those that are ``None`` or ""."""
+def html_table(rows: Mapping[str, object]) -> str:
+    """Return a table of *rows*: a name and a value each, less those that are ``None`` or "".
+
+    Texts and all other values are escaped; tables of this module, and what shows itself as HTML in
+    notebooks, are shown as they are.
+
+    Args:
+        rows: The values, by name.
+    """
     shown = ((name, value) for name, value in rows.items() if not _is_nothing(value))
     cells = (
         f"<tr><th{_LEFT}>{escape(name)}</th><td{_LEFT}>{as_html(value)}</td></tr>"
@@ -52,8 +59,13 @@ def _is_nothing(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value)
 
 
-def html_grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Html:
-    """Return a table of *rows* under a *head*."""
+def html_grid(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table of *rows* under a *head*; its cells are shown as in :func:`html_table`.
+
+    Args:
+        head: The names of the columns.
+        rows: Their values.
+    """
     top = "".join(f"<th{_LEFT}>{escape(name)}</th>" for name in head)
     body = ("".join(f"<td{_LEFT}>{as_html(cell)}</td>" for cell in row) for row in rows)
     lines = "".join(f"<tr>{cells}</tr>" for cells in body)
