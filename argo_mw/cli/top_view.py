@@ -59,7 +59,7 @@ def shown(value: Shape, unit: str = "") -> str:
         return "yes" if value else "no"
     match unit:
         case "s":
-            return f"{value * 1000:.3g} ms" if abs(value) < 1 else f"{value:.3g} s"
+            return _seconds(value)
         case "share":
             return f"{value:.1%}"
         case "USD":
@@ -67,6 +67,17 @@ def shown(value: Shape, unit: str = "") -> str:
         case "time":
             return _time(value)
     return number(value)
+
+
+def _seconds(value: float) -> str:
+    """Return *value* in the unit in which it has the fewest digits before the point."""
+    size = abs(value)
+    if size < 1:
+        return f"{value * 1000:.3g} ms"
+    for unit, seconds, up_to in (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 172_800)):
+        if size < up_to:
+            return f"{value / seconds:.3g} {unit}"
+    return f"{number(round(value / 86_400, 1))} d"
 
 
 class _Cut:

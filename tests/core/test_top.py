@@ -11,7 +11,7 @@ from rich.console import Console
 
 from argo_mw.cli.main import cli
 from argo_mw.cli.terminal import console
-from argo_mw.cli.top_view import draw
+from argo_mw.cli.top_view import draw, shown
 from argo_mw.plugin import (
     ButtonNow,
     Column,
@@ -77,6 +77,17 @@ def test_all_of_a_snapshot_is_drawn() -> None:
         "redis, server: it is full",
     ):  # fmt: skip
         assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.25, "250 ms"), (1.5, "1.5 s"), (119, "119 s"), (150, "2.5 min"), (9_000, "2.5 h"),
+        (179_000, "2.1 d"), (-179_000, "-2.1 d"), (1e9, "11,574 d"), (0.0, "0 ms"),
+    ],
+)  # fmt: skip
+def test_seconds_are_drawn_in_a_unit_that_can_be_read(seconds: float, expected: str) -> None:
+    assert shown(seconds, "s") == expected
 
 
 def test_three_problems_are_drawn_and_how_many_more_there_are() -> None:
