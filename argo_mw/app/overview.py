@@ -33,7 +33,10 @@ from argo_mw.model.snapshot import (
 )
 
 _JOURNAL: Final = 50
-_ALONE = "[argo] shared is memory://, so that no other program's counters are seen here"
+_ALONE: Final = "[argo] shared is memory://, so that no other program's counters are seen here"
+_NONE: Final = (
+    "no program is seen: those are that have the same [argo] shared, from their first call on"
+)
 
 
 class LiveOverview:
@@ -77,8 +80,8 @@ class LiveOverview:
         except SharedUnavailable as error:
             found = await context.counters.read("instance")
             problems.append(f"the shared store is away, so only this program is shown: {error}")
-        if not found and context.single_process:
-            problems.append(_ALONE)
+        if (unseen := self._unseen([one.instance for one in found])) and not problems:
+            problems.append(unseen)
         chosen = [one for one in found if self._wanted(one.instance)]
         growth = self._rates.read(chosen, context.clock.monotonic())
         pipeline = self._engine.pipeline
@@ -108,6 +111,14 @@ class LiveOverview:
         if not buttons[button].in_journal:
             await self._context.journal.note(f"{panels[panel].title}: {done}", "by a person")
         return done
+
+    def _unseen(self, names: Sequence[str]) -> str:
+        """Return why nothing is shown, or "" where something is."""
+        if not names:
+            return _ALONE if self._context.single_process else _NONE
+        if self._instance and self._instance not in names:
+            return f"no program {self._instance!r} is seen now: {suggest(self._instance, names)}"
+        return ""
 
     def _wanted(self, instance: str) -> bool:
         return self._instance in ("", instance)

@@ -5,8 +5,9 @@ programs learn only after seconds that a page is open, or closed again; one to t
 programs 50 times as slowly; and one for memory.
 
 - ``page_cpu_pct``: a program makes ``--rate`` calls a second of ``--symbols`` symbols, most of which are
-  answered from memory. Its CPU time and that of the process that serves the page, in per cent of a core,
-  with a page open less without: medians of ``--rounds`` slices of ``--seconds``.
+  answered from memory; the page shows a line for each symbol. Its CPU time and that of the process that
+  serves the page, in per cent of a core, with a page open less without: medians of ``--rounds`` slices of
+  ``--seconds``.
 - ``hit_instructions``: instructions of an answer from memory, counted by callgrind, in a program that
   serves a dashboard which nobody looks at; ``hit_instructions_without``: without the plugin. ``extra_instructions``
   is the difference: one in a thousand is what happens once in a process, divided by ``--hits``. ``None``

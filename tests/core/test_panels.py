@@ -212,6 +212,19 @@ async def test_one_program_alone_can_be_looked_at(join, clock: FakeClock) -> Non
     assert [operation.total for operation in snapshot.operations] == [2]
 
 
+async def test_why_nothing_is_seen_is_said(join, clock: FakeClock) -> None:
+    async with join() as one, join() as viewer:
+        context = context_of(viewer)
+        (nobody,) = (await context.overview().read()).problems
+        assert nobody.startswith("no program is seen: those are that have the same [argo] shared")
+        await one.call("bars", symbol="AAPL")
+        await clock.advance(6.0)
+        assert (await context.overview().read()).problems == []
+        name = context_of(one).counters.instance
+        (unknown,) = (await context.overview("fleet", f"{name}0").read()).problems
+    assert unknown == f"no program '{name}0' is seen now: did you mean {name!r}?"
+
+
 async def test_a_panel_that_fails_or_hangs_says_so_and_the_others_are_shown(
     open_argo, clock: FakeClock
 ) -> None:

@@ -20,10 +20,12 @@ async def main(config: str, rate: float, symbols: int) -> None:
     """Call until standard input ends."""
     argo = Argo.open(config)
 
-    @argo.wrap(name="quote", subject="symbol", ttl="30s")
-    async def quote(symbol: str) -> float:
+    # Prices, so that the page has a line for each symbol to show.
+    @argo.wrap(name="quote", subject="symbol", ttl="30s", data_type="market_data")
+    async def quote(symbol: str) -> list[dict[str, float]]:
         await asyncio.sleep(0.001)
-        return 187.2
+        minute = time.time() // 60 * 60
+        return [{"t": minute - 60 * n, "c": 187.2 + n % 3} for n in range(10, 0, -1)]
 
     async with argo:
         names = [f"S{n:04}" for n in range(symbols)]
