@@ -33,6 +33,12 @@ from argo_mw.model.snapshot import (
 )
 
 _JOURNAL: Final = 50
+
+_MOST_LINES: Final = 5_000
+"""Lines of a panel that are sent to screens, of all programs together."""
+
+_LEAST_LINES: Final = 50
+"""Lines of a panel that are sent for each program, however many there are."""
 _ALONE: Final = "[argo] shared is memory://, so that no other program's counters are seen here"
 _NONE: Final = (
     "no program is seen: those are that have the same [argo] shared, from their first call on"
@@ -228,4 +234,13 @@ def _instances(found: Iterable[InstanceCounts], growth: Growth) -> Sequence[Inst
 def _panel(panel: Panel, views: Mapping[str, View]) -> PanelNow:
     columns = [Column(one) if isinstance(one, str) else one for one in panel.columns]
     buttons = [ButtonNow(one.name, one.label, one.question) for one in panel.buttons]
-    return PanelNow(panel.name, panel.title, columns, buttons, views)
+    most = max(_LEAST_LINES, _MOST_LINES // max(1, len(views)))
+    shown = {name: _beginning(view, most) for name, view in views.items()}
+    return PanelNow(panel.name, panel.title, columns, buttons, shown)
+
+
+def _beginning(view: View, lines: int) -> View:
+    if len(view.lines) <= lines:
+        return view
+    hint = f"{lines} lines of each program: look at one of them to see the rest"
+    return View(view.lines[:lines], view.plots, f"{view.text} {hint}".strip())

@@ -212,6 +212,31 @@ async def test_one_program_alone_can_be_looked_at(join, clock: FakeClock) -> Non
     assert [operation.total for operation in snapshot.operations] == [2]
 
 
+async def test_of_many_programs_the_first_lines_are_shown_and_of_one_all(
+    join, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("argo_mw.app.overview._MOST_LINES", 6)
+    monkeypatch.setattr("argo_mw.app.overview._LEAST_LINES", 2)
+
+    def showing() -> Showing:
+        view = View([Line((n,)) for n in range(5)], text="Five.")
+        return Showing(lambda one: [Panel("showing", "Shown", ("number",), lambda: view)])
+
+    programs = [join(showing=showing()) for _ in range(2)]
+    async with programs[0] as one, programs[1] as two, join(showing=showing()) as viewer:
+        for argo in (one, two):
+            await argo.call("bars", symbol="AAPL")
+        context = context_of(viewer)
+        await context.overview().read()
+        await clock.advance(6.0)
+        both = panel(await context.overview().read(), "showing")
+        name = context_of(one).counters.instance
+        alone = panel(await context.overview("fleet", name).read(), "showing")
+    hint = "Five. 3 lines of each program: look at one of them to see the rest"
+    assert [(len(view.lines), view.text) for view in both.views.values()] == [(3, hint)] * 2
+    assert [(len(view.lines), view.text) for view in alone.views.values()] == [(5, "Five.")]
+
+
 async def test_why_nothing_is_seen_is_said(join, clock: FakeClock) -> None:
     async with join() as one, join() as viewer:
         context = context_of(viewer)
