@@ -6,8 +6,8 @@ programs 50 times as slowly; and one for memory.
 
 - ``page_cpu_pct``: a program makes ``--rate`` calls a second of ``--symbols`` symbols, most of which are
   answered from memory; the page shows a line for each symbol. Its CPU time and that of the process that
-  serves the page, in per cent of a core, with a page open less without: medians of ``--rounds`` slices of
-  ``--seconds``.
+  serves the page, in per cent of a core, with a page open less without: the median over ``--rounds`` of two
+  slices of ``--seconds`` that follow each other. ``calls_per_s`` is what the program did make.
 - ``hit_instructions``: instructions of an answer from memory, counted by callgrind, in a program that
   serves a dashboard which nobody looks at; ``hit_instructions_without``: without the plugin. ``extra_instructions``
   is the difference: one in a thousand is what happens once in a process, divided by ``--hits``. ``None``
@@ -30,10 +30,12 @@ import tempfile
 import tracemalloc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from operator import sub
 from pathlib import Path
 
 import httpx2
 import psutil
+from attrs import frozen
 
 from argo_mw import Argo
 from argo_mw.plugin import plugin_of
@@ -77,25 +79,31 @@ async def _page(args: argparse.Namespace) -> Mapping[str, object]:
         async with _program(*words) as program, _served(config) as (url, server):
             await asyncio.sleep(args.seconds)
             closed, opened, idle, serving = [], [], [], []
+            made = 0
             for taken in range(args.rounds):
                 if taken:
                     await asyncio.sleep(18.0)  # until programs know that nobody looks any more
                 before = _cpu(server)
-                closed.append(await _slice(program, args.seconds))
+                taken_closed = await _slice(program, args.seconds)
+                closed.append(taken_closed.cpu_at(args.rate))
                 idle.append((_cpu(server) - before) / args.seconds)
                 async with _looking(url) as seen:
                     await asyncio.sleep(8.0)  # until programs know that somebody looks
                     before = _cpu(server)
-                    opened.append(await _slice(program, args.seconds))
+                    taken_open = await _slice(program, args.seconds)
+                    opened.append(taken_open.cpu_at(args.rate))
                     serving.append((_cpu(server) - before) / args.seconds)
                 assert len(seen) > args.seconds / 4, f"the page was sent {len(seen)} events"
-    added = statistics.median(opened) - statistics.median(closed)
-    served = statistics.median(serving) - statistics.median(idle)
+                made += taken_closed.calls + taken_open.calls
+    # Of slices that follow each other: what else the machine does changes from round to round.
+    added = statistics.median(map(sub, opened, closed))
+    served = statistics.median(map(sub, serving, idle))
     return {
         "page_cpu_pct": round(100 * (added + served), 2),
         "page_program_cpu_pct": round(100 * added, 2),
         "page_server_cpu_pct": round(100 * served, 2),
         "program_cpu_pct": round(100 * statistics.median(closed), 1),
+        "calls_per_s": round(made / (2 * args.rounds * args.seconds)),
         "page_bytes_per_s": round(statistics.median(map(len, seen)) / 2.0),
     }
 
@@ -115,19 +123,32 @@ async def _program(*words: str) -> AsyncIterator[asyncio.subprocess.Process]:
         await program.wait()
 
 
-async def _slice(program: asyncio.subprocess.Process, seconds: float) -> float:
-    """Return the CPU seconds a second that *program* uses in so many *seconds*."""
+@frozen
+class _Slice:
+    """What a program has done in some seconds: CPU seconds, and calls."""
+
+    cpu: float
+    calls: int
+
+    def cpu_at(self, rate: float) -> float:
+        """Return the CPU seconds a second at so many calls a second, which a busy machine delays."""
+        return self.cpu / self.calls * rate
+
+
+async def _slice(program: asyncio.subprocess.Process, seconds: float) -> _Slice:
     before = await _asked(program)
     await asyncio.sleep(seconds)
     after = await _asked(program)
-    return (after - before) / seconds
+    return _Slice(after.cpu - before.cpu, after.calls - before.calls)
 
 
-async def _asked(program: asyncio.subprocess.Process) -> float:
+async def _asked(program: asyncio.subprocess.Process) -> _Slice:
+    """Return what *program* has done since its start."""
     assert program.stdin is not None
     assert program.stdout is not None
     program.stdin.write(b"\n")
-    return float((await program.stdout.readline()).split()[0])
+    cpu, _, calls = (await program.stdout.readline()).split()
+    return _Slice(float(cpu), int(calls))
 
 
 @asynccontextmanager

@@ -14,6 +14,9 @@ import time
 from argo_mw import Argo
 
 _TICK = 0.01
+_AFRESH = 60
+"""Of so many calls one asks afresh. Answers that expired would be loaded in waves, of which one
+slice would have more than another."""
 
 
 async def main(config: str, rate: float, symbols: int) -> None:
@@ -21,7 +24,7 @@ async def main(config: str, rate: float, symbols: int) -> None:
     argo = Argo.open(config)
 
     # Prices, so that the page has a line for each symbol to show.
-    @argo.wrap(name="quote", subject="symbol", ttl="30s", data_type="market_data")
+    @argo.wrap(name="quote", subject="symbol", ttl="1h", data_type="market_data")
     async def quote(symbol: str) -> list[dict[str, float]]:
         await asyncio.sleep(0.001)
         minute = time.time() // 60 * 60
@@ -29,7 +32,8 @@ async def main(config: str, rate: float, symbols: int) -> None:
 
     async with argo:
         names = [f"S{n:04}" for n in range(symbols)]
-        calling = asyncio.create_task(_call(quote, names, rate))
+        afresh = argo.options(refresh=True)
+        calling = asyncio.create_task(_call(quote, afresh, names, rate))
         reader = await _stdin()
         print("ready", flush=True)
         while await reader.readline():
@@ -41,13 +45,17 @@ async def main(config: str, rate: float, symbols: int) -> None:
 _made = 0
 
 
-async def _call(quote, names, rate):  # type: ignore[no-untyped-def]
+async def _call(quote, afresh, names, rate):  # type: ignore[no-untyped-def]
     global _made  # noqa: PLW0603 (what the program has done)
     dice = random.Random(7)
     due = time.monotonic()
     while True:
         for _ in range(round(rate * _TICK)):
-            await quote(dice.choice(names))
+            symbol = dice.choice(names)
+            if _made % _AFRESH:
+                await quote(symbol)
+            else:
+                await afresh.call("quote", symbol=symbol)
             _made += 1
         due += _TICK
         await asyncio.sleep(max(0.0, due - time.monotonic()))
