@@ -200,6 +200,45 @@ async def test_an_adopted_entry_is_checked_against_the_store(here, there):
     assert MISS is await there.tag_versions.check(there.tag_versions.adopt(plain))
 
 
+async def test_a_look_says_what_a_check_would_and_learns_nothing(here, there):
+    adopted = there.tag_versions.adopt((await here.tag_versions.load(["a", "b"])).versions)
+
+    async def look():
+        there.shared.calls.clear()
+        verdict = await there.tag_versions.look(adopted)
+        assert ["get_many"] == there.shared.calls
+        assert UNKNOWN is there.tag_versions.peek(adopted)
+        return verdict
+
+    assert FRESH is await look()
+    await here.tag_versions.expire(["a"])
+    await settle()
+    assert STALE is await look()
+    await here.tag_versions.invalidate(["b"])
+    await settle()
+    assert MISS is await look()
+
+
+async def test_a_look_at_what_is_mirrored_asks_nobody(here):
+    entry = await here.tag_versions.load(["a"])
+    here.shared.calls.clear()
+    assert FRESH is await here.tag_versions.look(entry)
+    await here.tag_versions.expire(["a"])
+    here.shared.calls.clear()
+    assert STALE is await here.tag_versions.look(entry)
+    assert [] == here.shared.calls
+
+
+async def test_a_look_knows_replacements_that_the_store_has_not_taken(here, there):
+    adopted = there.tag_versions.adopt((await here.tag_versions.load(["a"])).versions)
+    there.shared.hold["set_many"] = asyncio.Event()
+    expiring = asyncio.ensure_future(there.tag_versions.expire(["a"]))
+    await settle()
+    assert STALE is await there.tag_versions.look(adopted)
+    there.shared.hold.pop("set_many").set()
+    await expiring
+
+
 @pytest.mark.parametrize(
     "versions",
     [[], [1], [["a", b"", b""]], [[EVERYTHING, "x", b""]], [[EVERYTHING, b"x"]]],
