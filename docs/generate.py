@@ -85,11 +85,6 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def first_line(thing: object) -> str:
-    """The summary of a docstring, as Markdown."""
-    return " ".join(prose(thing).split("\n\n")[0].split())
-
-
 # What is installed
 
 

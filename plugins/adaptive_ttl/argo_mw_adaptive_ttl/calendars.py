@@ -159,16 +159,6 @@ class Calendar:
         """Return what the market does at epoch second *at*."""
         return self.day(at).phase(at)
 
-    def next_change(self, at: float) -> float:
-        """Return the epoch second at which the phase after *at* begins."""
-        day = self.day(at)
-        for window in day.windows:
-            for edge in (window.start, window.end):
-                if at < edge:
-                    return edge
-        following = self.after(day)
-        return following.start if following is not None else self._covers[1]
-
 
 class _EveryDay(Calendar):
     """A market that never closes: each day of UTC is one window."""
@@ -192,9 +182,6 @@ class _EveryDay(Calendar):
 
     def phase(self, at: float) -> Phase:
         return Phase.OPEN
-
-    def next_change(self, at: float) -> float:
-        return float("inf")
 
 
 @frozen

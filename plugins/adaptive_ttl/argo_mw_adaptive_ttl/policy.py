@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final, Protocol, runtime_checkable
 
 from attrs import define, frozen
@@ -88,4 +88,3 @@ class RefreshPolicy(Protocol):
 
 PolicyFactory = Callable[[SymbolStats, Context], Policy]
 """Makes a policy, from the statistics of symbols and the context."""
-Policies = Mapping[str, PolicyFactory]

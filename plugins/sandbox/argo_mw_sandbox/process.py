@@ -13,7 +13,6 @@ from urllib.request import Request, urlopen
 from argo_mw_sandbox.admin import Change, converter, write_change
 from argo_mw_sandbox.config import SandboxConfig
 
-START_TIMEOUT = 60.0
 STOP_TIMEOUT = 10.0
 ADMIN_TIMEOUT = 10.0
 
