@@ -57,7 +57,7 @@ lock: $(RELEASE)/.ready
 	$(RELEASE)/bin/uv lock --no-config --default-index https://pypi.org/simple \
 		$(addprefix -P ,$(shell grep -v "^\#" tests/constraints.txt))
 
-# Whether tests notice faults: a seeded sample, ten minutes for each area; ARGS="flags --size 50" for more of one.
+# Whether tests notice faults, by a seeded sample of mutants: minutes for each area; ARGS="flags --size 50" for one.
 mutants: $(VENV)/.mutants
 	nice $(BIN)/python -m tests.mutants $(ARGS)
 
