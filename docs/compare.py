@@ -17,6 +17,8 @@ from pathlib import Path
 
 from argo_mw_compare.figures import Figures
 from argo_mw_compare.report import ROWS, cell, picture, remarks
+from argo_mw_compare.scenarios.picture import picture as promises
+from argo_mw_compare.scenarios.promise import Findings
 from argo_mw_compare.scenarios.text import markdown, page_of, read_findings
 from argo_mw_compare.workload import Workload
 
@@ -39,6 +41,7 @@ _SUMMARY = (
 """Name, figure, format, ratio and aim of every row."""
 
 _UNMEASURED = "Not measured yet.\n"
+_PROMISES = "\n![Each promise, before and after](docs/assets/promises.svg)\n"
 
 _LAYER = (
     ("failed", "failed", "{:.0f}"),
@@ -77,13 +80,18 @@ class Measured:
         self._ratios = {name: one for name, one in summary.items() if "_by_seed" not in name}
         self._seeds = {name: one for name, one in summary.items() if "_by_seed" in name}
 
+    @property
+    def scenarios(self) -> Sequence[Findings]:
+        """What the scenarios found."""
+        return [*self._scenarios.values()]
+
     def block(self, name: str) -> str:
         """Return the text of the block *name*, with when and where that was measured."""
         match name:
             case "summary":
                 text = self._summary()
             case "promises":
-                text = markdown([*self._scenarios.values()]) if self._scenarios else _UNMEASURED
+                text = markdown(self.scenarios) + _PROMISES if self._scenarios else _UNMEASURED
             case _ if name.startswith("scenario_"):
                 text = self._scenario(name.removeprefix("scenario_"))
             case "variants":
@@ -143,6 +151,8 @@ def read() -> Measured:
 def outputs(measured: Measured) -> Iterator[tuple[Path, str]]:
     """Yield every file that shows *measured*, and what it should hold."""
     yield DOCS / "assets" / "compare.svg", picture(measured.columns)
+    if measured.scenarios:
+        yield DOCS / "assets" / "promises.svg", promises(measured.scenarios)
     for page in (ROOT / "README.md", *sorted(ROOT.glob("plugins/*/README.md"))):
         text = page.read_text("utf-8")
         written = _BLOCK.sub(lambda m: f"{m[1]}\n{measured.block(m[2])}\n{m[4]}", text)

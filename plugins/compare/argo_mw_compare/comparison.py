@@ -14,9 +14,10 @@ from attrs import asdict, frozen
 
 from argo_mw.cli import console, say
 from argo_mw_compare.figures import Figures, baseline_and_all, figures, medians, ratios
-from argo_mw_compare.report import WIDTH, page, remarks, table
+from argo_mw_compare.report import WIDTH, page, remarks, table, tables_of
 from argo_mw_compare.run import paced, run
 from argo_mw_compare.scenarios.catalogue import run_scenarios
+from argo_mw_compare.scenarios.picture import picture
 from argo_mw_compare.scenarios.promise import Findings, by_key
 from argo_mw_compare.scenarios.text import tables
 from argo_mw_compare.workload import Workload
@@ -95,9 +96,11 @@ def write_report(
     file.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
 
 
-def write_page(file: Path, whole: Whole) -> None:
-    """Write the page with plots to *file*."""
-    file.write_text(page(whole.workload, whole.columns, whole.summary), "utf-8")
+def write_page(file: Path, whole: Whole | None, findings: Sequence[Findings]) -> None:
+    """Write the page with plots to *file*: the promises, then the whole."""
+    promises = f"<h1>What the plan promised</h1>{picture(findings)}" if findings else ""
+    of_whole = "" if whole is None else tables_of(whole.workload, whole.columns, whole.summary)
+    file.write_text(page(promises + of_whole), "utf-8")
 
 
 def last_line(whole: Whole | None, findings: Sequence[Findings]) -> str:

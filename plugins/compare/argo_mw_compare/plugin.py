@@ -91,6 +91,6 @@ def compare(
     )
     if json_file is not None:
         write_report(json_file, whole, findings, seconds)
-    if html_file is not None and whole is not None:
-        write_page(html_file, whole)
+    if html_file is not None:
+        write_page(html_file, whole, findings)
     echo(last_line(whole, findings))

@@ -85,12 +85,23 @@ def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
     return texts
 
 
-def page(
+def page(content: str) -> str:
+    """Return a self-contained HTML page that shows *content*."""
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>argo-mw compare</title>'
+        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;"
+        "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}"
+        "th,td{padding:.2rem .4rem;text-align:right;border-bottom:1px solid #ddd}"
+        f"th:first-child{{text-align:left}}</style>{content}</html>\n"
+    )
+
+
+def tables_of(
     workload: Workload,
     columns: Sequence[Figures],
     summary: Mapping[str, float | Sequence[float | None] | None],
 ) -> str:
-    """Return a self-contained HTML page."""
+    """Return the whole as HTML: a table, what must be known to judge it, plots, the ratios."""
     head = "".join(f"<th>{title}</th>" for title, _, _ in ROWS)
     body = "".join(
         f"<tr><th>{html.escape(one.variant)}</th>"
@@ -109,14 +120,9 @@ def page(
         if name in ("p50_ms", "p99_ms", "requests", "error_bp")
     )
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><title>argo-mw compare</title>'
-        "<style>body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;"
-        "padding:0 1rem}table{border-collapse:collapse;display:block;overflow-x:auto}"
-        "th,td{padding:.2rem .4rem;text-align:right;border-bottom:1px solid #ddd}"
-        "th:first-child{text-align:left}</style>"
         f"<h1>Baseline and after</h1><table><tr><th></th>{head}</tr>{body}</table>"
         f"<ul>{items}</ul>{bars}"
-        f"<h2>All layers against the baseline</h2><table>{rows}</table></html>\n"
+        f"<h2>All layers against the baseline</h2><table>{rows}</table>"
     )
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from argo_mw_compare.scenarios.promise import Findings, at_most
 
 ROOT = Path(__file__).parents[3]
 OPTIMIZATIONS = ("coalesce", "cache", "adaptive_ttl", "race", "similarity", "persist")
@@ -36,3 +39,15 @@ def test_every_optimization_shows_what_it_gains_and_what_is_lost_without_it(laye
     found = OUTPUTS[ROOT / "plugins" / layer / "README.md"]
     for title in ("all layers", f"all but `{layer}`", f"`{layer}` alone", "no layer"):
         assert f"\n| {title} | " in found
+
+
+def test_a_scenario_that_was_measured_is_shown_with_its_promises() -> None:
+    made = at_most("query_time", "a question", plan="−80 %", bar=0.1, before=50.0, after=1.0)
+    found = Findings("database", "Writes and reads", ("Ten rows.",), (made,))
+    report = json.loads((ROOT / "docs" / "compare.json").read_text("utf-8"))
+    measured = pages.Measured(report | {"scenarios": {"database": found.as_dict()}})
+    row = "| database: a question | 50 | 1 | 0.02 | ≤ 0.1 | −80 % | met |\n"
+    assert row in measured.block("promises")
+    assert "- Ten rows.\n" in measured.block("scenario_database")
+    assert "Not measured yet." in measured.block("scenario_race")
+    assert ROOT / "docs" / "assets" / "promises.svg" in dict(pages.outputs(measured))

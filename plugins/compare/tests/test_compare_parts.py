@@ -29,7 +29,7 @@ from argo_mw_compare.figures import (
     usd,
 )
 from argo_mw_compare.plugin import compare
-from argo_mw_compare.report import page, remarks
+from argo_mw_compare.report import page, remarks, tables_of
 from argo_mw_compare.run import isolated, paced
 from argo_mw_compare.variants import Variant, variants
 from argo_mw_compare.workload import Workload
@@ -247,7 +247,7 @@ class TestFigures:
 
     def test_the_page_is_self_contained(self):
         columns = [figures(Observations(Variant("<b>"), [AskedSignal(0, "A", 0.2)]))]
-        made = page(Workload(), columns, {"p50_ratio": None})
+        made = page(tables_of(Workload(), columns, {"p50_ratio": None}))
         assert isinstance(columns[0], Figures)
         assert "<b>" not in made
         assert "http" not in made

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from argo_mw import ConfigError
-from argo_mw_compare.comparison import last_line, write_report
+from argo_mw_compare.comparison import last_line, write_page, write_report
 from argo_mw_compare.plugin import compare
 from argo_mw_compare.scenarios import catalogue
 from argo_mw_compare.scenarios.catalogue import SCENARIOS, known_scenarios, scenario
+from argo_mw_compare.scenarios.picture import picture
 from argo_mw_compare.scenarios.promise import Findings, Promise, Shown, at_most, by_key
 from argo_mw_compare.scenarios.text import markdown, page_of, read_findings
 
@@ -74,6 +75,16 @@ class TestReports:
 
     def test_a_table_of_several_has_a_row_for_each_promise(self):
         assert 2 + 2 * len(FOUND.promises) == markdown([FOUND, FOUND]).count("\n")
+
+    def test_the_picture_has_two_bars_for_each_promise(self):
+        made = picture([FOUND])
+        assert 1 + 2 * len(FOUND.promises) == made.count("<rect")
+        assert "bar ≥ 0.75: not met" in made
+
+    def test_the_page_shows_scenarios_that_were_run_without_the_whole(self, tmp_path):
+        file = tmp_path / "page.html"
+        write_page(file, None, [FOUND])
+        assert "What the plan promised" in file.read_text("utf-8")
 
     def test_what_was_not_measured_again_stays_in_the_report(self, tmp_path):
         file = tmp_path / "report.json"
