@@ -68,6 +68,7 @@ test-all:
 # SDKs' own suites with the chain in between, of models and of an API, and libraries that are built on them.
 peers: $(PEERS)/.ready
 	$(PEERS)/bin/python tests/peers/run.py $(ARGS)
+	$(PEERS)/bin/python tests/peers/through_gateway.py $(ARGS)
 
 clients: $(PEERS)/.clients
 	$(foreach age,latest older,$(PEERS)/$(age)/bin/python -m pytest -q tests/clients -W ignore \
@@ -129,7 +130,7 @@ $(RELEASE)/.ready: tests/packaging/requirements.txt
 $(PEERS)/.ready: tests/peers/requirements.txt tests/constraints.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install -q --disable-pip-version-check -c tests/constraints.txt \
-		-r tests/peers/requirements.txt -e . $(call EDITABLE,cache coalesce http llm)
+		-r tests/peers/requirements.txt -e . $(call EDITABLE,cache coalesce gateway http llm)
 	@touch $@
 
 # Two environments, since some of them need older versions of the SDKs than others.

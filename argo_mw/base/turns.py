@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from time import thread_time
+from time import perf_counter, thread_time
 from typing import Final
 
 _MOMENT: Final = 0.005
@@ -20,16 +20,26 @@ class Turns:
             if turns.due():
                 await asyncio.sleep(0)
 
-    Time is the CPU time of the thread, so that nothing is due for what has waited anyway.
+    Time is the CPU time of the thread, so that nothing is due for what has waited anyway. To read
+    it takes microseconds, so that the time that has passed is looked at first: nothing has computed
+    for longer.
     """
 
-    __slots__ = ("_since",)
+    __slots__ = ("_begun", "_since")
 
     def __init__(self) -> None:
-        self._since = thread_time()
+        self._begun = perf_counter()
+        self._since: float | None = None
 
     def due(self) -> bool:
-        """Return whether the thread has computed for 5 ms since this was last true."""
+        """Return whether the thread has computed for 5 ms since this was last true.
+
+        The count begins when 5 ms have passed, so that it takes 10 ms at most the first time.
+        """
+        if self._since is None:
+            if perf_counter() - self._begun >= _MOMENT:
+                self._since = thread_time()
+            return False
         now = thread_time()
         if now - self._since < _MOMENT:
             return False

@@ -7,7 +7,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 from argo_mw_llm.cost_file import COSTS, read
@@ -19,6 +19,10 @@ PROVIDERS = ("claude", "deepseek", "openai")
 UPSTREAM = 1.0
 RATE = 200.0
 CALLERS = 16
+KEPT = 2000
+"""Answers that the gateway's cache holds while its memory is watched, so that it is soon full."""
+MISSES = 4
+"""Of so many requests one is a question that was never asked before."""
 PATHS = ("/v1/messages", "/v1/chat/completions", "/v1/responses", "/v1/embeddings")
 
 
@@ -28,18 +32,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--hits", type=int, default=20_000)
     parser.add_argument("--requests", type=int, default=200_000, help="over which memory is flat")
+    parser.add_argument("--part", choices=PARTS, action="append", help="measure this alone")
     parser.add_argument("--peers", type=int, default=500, help="requests that LiteLLM answers")
 
 
 async def run(args: argparse.Namespace) -> dict[str, object]:
     """The figures."""
+    figures: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
-        return {
-            **await added_latency(args, Path(folder)),
-            **await hits_and_memory(args, Path(folder)),
-            **await beside_litellm(args, Path(folder)),
-            **await ledger(Path(folder)),
-        }
+        for name in args.part or PARTS:
+            figures |= await PARTS[name](args, Path(folder))
+    return figures
 
 
 async def added_latency(args: argparse.Namespace, folder: Path) -> dict[str, object]:
@@ -66,8 +69,8 @@ async def added_latency(args: argparse.Namespace, folder: Path) -> dict[str, obj
     return {**figures, "vs_bare_proxy": max(ratios)}
 
 
-async def hits_and_memory(args: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """How many kept answers a core gives in a second, and whether memory grows."""
+async def hits(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """How many kept answers a core gives in a second."""
     with SandboxProcess() as sandbox:
         with gateway({"claude": sandbox.url("claude")}, _new(folder)) as ours:
             load = Load(ours.url, ours.key)
@@ -75,11 +78,29 @@ async def hits_and_memory(args: argparse.Namespace, folder: Path) -> dict[str, o
             cpu = ours.cpu
             await load.closed_loop([question(0)] * args.hits, CALLERS)
             per_core = args.hits / (ours.cpu - cpu)
-            early = ours.memory
-            await load.closed_loop([question(0)] * max(args.requests - args.hits, 0), CALLERS)
-            growth = (ours.memory - early) / 2**20
             await load.close()
-    return {"hits_per_core": per_core, "memory_growth_mib": growth, "memory_mib": early / 2**20}
+    return {"hits_per_core": per_core}
+
+
+async def memory(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Whether memory grows over many requests, hits and misses, once the cache is full."""
+    cache = f"[plugins.cache]\nmax_entries = {KEPT}\n"
+    with SandboxProcess() as sandbox:
+        with gateway({"claude": sandbox.url("claude")}, _new(folder), cache) as ours:
+            load = Load(ours.url, ours.key)
+            full = KEPT * MISSES * 2
+            await load.closed_loop(_mixed(0, full), CALLERS)
+            early, cpu = ours.memory, ours.cpu
+            seconds = await load.closed_loop(_mixed(full, args.requests), CALLERS)
+            growth = (ours.memory - early) / 2**20
+            mixed = (ours.cpu - cpu) / args.requests * 1000
+            await load.close()
+    return {
+        "memory_growth_mib": growth,
+        "memory_mib": early / 2**20,
+        "mixed_cpu_ms": mixed,
+        "mixed_per_second": args.requests / seconds,
+    }
 
 
 async def beside_litellm(args: argparse.Namespace, folder: Path) -> dict[str, object]:
@@ -97,7 +118,7 @@ async def beside_litellm(args: argparse.Namespace, folder: Path) -> dict[str, ob
     return {**figures, "litellm_cpu_ms": its * 1000, "vs_litellm_proxy": its / own}
 
 
-async def ledger(folder: Path) -> dict[str, object]:
+async def ledger(_: argparse.Namespace, folder: Path) -> dict[str, object]:
     """By how many tokens the ledger is off, over all routes, whole, streamed and left."""
     config = SandboxConfig(latency={"claude": Latency(median=0.3)})
     state = _new(folder)
@@ -119,6 +140,13 @@ async def ledger(folder: Path) -> dict[str, object]:
         "ledger_off_tokens": abs(booked - counts),
         "left_streams_booked": sum(one.cost.estimated for one in charges),
     }
+
+
+def _mixed(first: int, count: int) -> Iterator[bytes]:
+    """Yield questions: one of ``MISSES`` is new, the others were asked shortly before."""
+    for at in range(first, first + count):
+        new = at // MISSES
+        yield question(new if at % MISSES == 0 else max(0, new - at % 50 - 1))
 
 
 def _counts_when_idle(sandbox: SandboxProcess) -> int:
@@ -143,3 +171,13 @@ def _quantile(found: Sequence[float], share: float) -> float:
 
 def _new(folder: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=folder))
+
+
+Part = Callable[[argparse.Namespace, Path], Awaitable[dict[str, object]]]
+PARTS: dict[str, Part] = {
+    "latency": added_latency,
+    "hits": hits,
+    "memory": memory,
+    "litellm": beside_litellm,
+    "ledger": ledger,
+}

@@ -1,7 +1,8 @@
 """A plugin of pytest that puts something between the clients of an SDK's own suite and the network.
 
 ``ARGO_PEER`` says what: ``bare`` nothing at all, ``nothing`` a middleware that passes everything on,
-``plugin`` the chain with the plugin llm or http alone, ``all`` the chain with coalesce and cache besides.
+``plugin`` the chain with the plugin llm or http alone, ``all`` the chain with coalesce and cache besides;
+in other modes, nothing is between that their base URL does not lead to.
 Every test has a tenant of its own, so that none is served the answer of another.
 """
 
@@ -236,7 +237,7 @@ def _wrap_transports(library: Any, base_client: Any) -> None:
         wrap(kind)
 
 
-if MODE != "bare":
+if MODE in ("nothing", "plugin", "all"):
     os.environ["ARGO_MW_STATE_DIR"] = tempfile.mkdtemp(prefix="argo-peer-")
     sys.dont_write_bytecode = True
     {"anthropic": _anthropic, "openai": _openai, COINGECKO: _coingecko}[SDK]()

@@ -105,7 +105,7 @@ def outgoing(
     ]
     own = has_credential(headers)
     if key and not own:
-        headers.append(_credential(profile, key))
+        headers.append(_credential(profile.wire is MESSAGES, key))
     headers.append(("accept-encoding", "identity" if unread else _DECODABLE))
     query = f"?{request.query}" if request.query else ""
     url = _url(f"{profile.url.rstrip('/')}{path}{query}")
@@ -135,9 +135,10 @@ def with_fields(content: bytes, body: Mapping[str, object], fields: Mapping[str,
     return json.dumps({**body, **fields}).encode()
 
 
-def _credential(profile: Profile, key: str) -> tuple[str, str]:
+@lru_cache(256)
+def _credential(anthropic: bool, key: str) -> tuple[str, str]:
     revealed = Secret(key).reveal()  # so that it is struck out of every message
-    if profile.wire is MESSAGES:
+    if anthropic:
         return "x-api-key", revealed
     return "authorization", f"Bearer {revealed}"
 

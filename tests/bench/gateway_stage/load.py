@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from attrs import define, field
@@ -75,7 +75,7 @@ class Load:
         await asyncio.gather(*(one(at) for at in range(round(seconds * rate))))
         return latencies
 
-    async def closed_loop(self, bodies: Sequence[bytes], callers: int) -> float:
+    async def closed_loop(self, bodies: Iterable[bytes], callers: int) -> float:
         """The seconds that *callers* take to ask all of *bodies*."""
         waiting, began = iter(bodies), time.perf_counter()
 

@@ -56,9 +56,9 @@ def bare(upstream: str) -> Iterator[Proxy]:
 
 
 @contextlib.contextmanager
-def gateway(urls: Mapping[str, str], folder: Path) -> Iterator[Proxy]:
-    """A gateway before the providers at *urls*, with its state in *folder*."""
-    tables = [
+def gateway(urls: Mapping[str, str], folder: Path, tables: str = "") -> Iterator[Proxy]:
+    """A gateway before the providers at *urls*, with its state in *folder*, configured by *tables*."""
+    providers = [
         f'[plugins.llm.providers.{name}]\nurl = "{url}"\nkey = "sk-bench-0123456789"\n'
         f"[upstreams.{name}]\nper_minute = 0\nconcurrency = 0\n"
         for name, url in urls.items()
@@ -67,7 +67,7 @@ def gateway(urls: Mapping[str, str], folder: Path) -> Iterator[Proxy]:
     plugins = Path("plugins").iterdir()
     others = sorted(one.name for one in plugins if one.is_dir() and one.name not in used)
     block = f"[argo]\nblock = {others}\nshared = 'memory://'\n"
-    (folder / "argo.toml").write_text(block + "\n".join(tables))
+    (folder / "argo.toml").write_text(block + "\n".join([*providers, tables]))
     environment = {"ARGO_MW_STATE_DIR": str(folder)}
     argo = [sys.executable, "-m", "argo_mw", "--config", str(folder / "argo.toml"), "gateway"]
     made = subprocess.run(
