@@ -32,6 +32,7 @@ from argo_mw.plugin import (
     observes,
     plain_refusal,
     plugin_of,
+    redact,
 )
 from argo_mw_gateway.asgi import BrokenOff, ClientLeft, Receive, Scope, Send, path_of
 from argo_mw_gateway.bodies import BodyReader, Buffers, Refused
@@ -322,7 +323,7 @@ class _Exchange:
 
     def _shaped(self, status: int, message: str) -> WebResponse:
         shape = plain_refusal if self._endpoint is None else self._endpoint.refuse
-        return shape(status, message)
+        return shape(status, redact(message))
 
     def _now(self) -> float:
         try:

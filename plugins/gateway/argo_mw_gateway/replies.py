@@ -16,7 +16,8 @@ AGE: Final = b"argo-mw-age"
 COST: Final = b"argo-mw-cost-usd"
 CHANGED: Final = b"argo-mw-changed"
 
-_OURS: Final = "argo-mw-"
+_PREFIXES: Final = ("argo-mw-", "access-control-")
+"""Headers of ours, and those by which a provider lets pages of other sites read its answers."""
 _NOT_PASSED_ON: Final = frozenset(
     [
         "alt-svc",
@@ -125,7 +126,7 @@ class Reply:
 def _passed(response: WebResponse) -> Iterator[tuple[bytes, bytes]]:
     for name, value in response.headers:
         low = name.lower()
-        if low not in _NOT_PASSED_ON and not low.startswith(_OURS):
+        if low not in _NOT_PASSED_ON and not low.startswith(_PREFIXES):
             yield low.encode("latin-1", "replace"), value.encode("latin-1", "replace")
 
 

@@ -28,6 +28,8 @@ from argo_mw_llm.wires import Wire
 _MAX_LAST_EVENT = 256
 """Bytes of the beginning of a last event, and of its end."""
 _END = re.compile(rb"\n\r?\n")
+_BETWEEN = re.compile(rb".*(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
+_DONE = b"[DONE]"
 _MAX_END = 64 * 1024
 """Bytes at either end of an answer that a cancelled task still reads."""
 
@@ -109,7 +111,9 @@ class EventSource:
         try:
             piece = await (self._next_of_ended() if self._ending.ended else anext(self._pieces))
         except Exception as error:
-            if not isinstance(error, StopAsyncIteration):
+            if isinstance(error, StopAsyncIteration):
+                self._ending.cut = self._is_cut()
+            else:
                 self.error = error
             await self._learn()
             raise
@@ -126,6 +130,17 @@ class EventSource:
             await self._learn()
             self._ending.ended = True
         return piece
+
+    def _is_cut(self) -> bool:
+        """Return whether what has come ends within an event, though the answer may have its stop.
+
+        Some providers end the last line of all with its end alone.
+        """
+        if self._ending.ended or not self._kind.startswith(EVENTS):
+            return False
+        between = _BETWEEN.match(self._tail)
+        rest = self._tail[between.end() :] if between else self._tail
+        return not rest.rstrip().endswith(_DONE) and bool(rest.strip())
 
     def _find_last_event(self) -> None:
         found = self._wire.last_event.search(self._tail)

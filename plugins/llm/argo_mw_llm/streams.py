@@ -32,6 +32,7 @@ class Ending:
         headers: Headers of the answer, for clients of the provider's SDK.
         ended: Whether the last event of the answer has come, before the connection has ended.
         parts: The text received so far.
+        cut: Whether the connection ended in the middle of an event.
     """
 
     model: str
@@ -42,6 +43,7 @@ class Ending:
     parts: list[str] = field(factory=list)
     miscounted: bool = False
     ended: bool = False
+    cut: bool = False
 
 
 class Demand:
@@ -214,7 +216,8 @@ class AnswerStream(Stream[C]):
     @property
     def complete(self) -> bool:
         """Whether the answer is one to keep: not aborted, cut off, or refused."""
-        return super().complete and is_kept(self._ending.stop, keep_tools=False)
+        ending = self._ending
+        return super().complete and not ending.cut and is_kept(ending.stop, keep_tools=False)
 
     @property
     def aborted(self) -> bool:
