@@ -32,12 +32,14 @@ async def _run(settings: Settings, host: str | None, port: int | None) -> None:
     """Run the gateway with an application of its own, which works and does not only look."""
     from argo_mw_gateway import server
     from argo_mw_gateway.app import Gateway
+    from argo_mw_gateway.open_files import allow_files
 
     def greet(url: str) -> None:
         say(f"argo-mw: the gateway listens at {url}")
 
     async with Argo.open(settings) as argo:
         config = _listening(config_of(argo, GatewayConfig), host, port)
+        allow_files(config.max_connections)
         await server.serve(Gateway(argo), config, greet)
 
 

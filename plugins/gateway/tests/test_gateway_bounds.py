@@ -23,6 +23,7 @@ from argo_mw.plugin import (
 from argo_mw.testing.shared import eventually
 from argo_mw_gateway import GatewayConfig
 from argo_mw_gateway.bounded_protocol import _Bounded
+from argo_mw_gateway.open_files import allow_files
 from argo_mw_gateway.serving import Serving
 from argo_mw_sandbox import Fault, Latency, Sandbox
 
@@ -269,3 +270,19 @@ def test_a_client_that_takes_an_answer_slowly_gets_all_of_it() -> None:
         assert not transport.abort.called
     loop.call_later.call_args.args[1]()
     assert transport.abort.called
+
+
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [((256, 4096), 2256), ((256, 1024), 1024), ((256, -1), 2256), ((9000, 9000), None)],
+)
+def test_as_many_files_may_be_open_as_connections_need(
+    monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], expected: int | None
+) -> None:
+    resource = pytest.importorskip("resource")
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "RLIM_INFINITY", -1)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, given: asked.append(given))
+    allow_files(1000)
+    assert ([] if expected is None else [(expected, limits[1])]) == asked
