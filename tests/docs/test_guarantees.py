@@ -48,7 +48,7 @@ def rows(page: str) -> list[Row]:
 
 
 def why_not_run(test: str) -> str | None:
-    """Return why *test* does not hold anything in ``make test``, or ``None``."""
+    """Return why *test* does not hold anything in ``.ci/run``, or ``None``."""
     path, _, names = test.partition("::")
     file = ROOT / path
     if not file.is_file():
