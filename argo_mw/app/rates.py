@@ -30,7 +30,7 @@ class _Reading:
         """Return how long the instance has counted since *before*.
 
         Its own clock is exact, unless it was put back meanwhile; the reader's is off by the pauses
-        between publications. A clock that was put forward is not told from a long pause: rates are
+        between publications. A clock that was put forward looks like a long pause: rates are
         too low until a window has passed.
         """
         by_its_clock = self.counts.at - before.counts.at

@@ -209,8 +209,8 @@ class Context:
         """Return whether *outcome* speaks for a moment more than *max_age* seconds ago.
 
         In a process its age never shrinks, whatever is done to the wall clock. An answer of another
-        process may speak for a moment that is yet to come by this one's clock: its age cannot be
-        told, so it counts as older, which is reported once.
+        process may speak for a moment that is yet to come by this one's clock: its age is not
+        known, so it counts as older, which is reported once.
         """
         if outcome.as_of is None:
             return False
@@ -224,8 +224,8 @@ class Context:
         self._ahead = self._ahead or seconds
         self.warn_once(
             "clock",
-            f"a kept answer speaks for a moment {self._ahead:.3g} s ahead, so its age cannot be "
-            "told: callers with max_age get a new one; compare the clocks of your machines",
+            f"a kept answer speaks for a moment {self._ahead:.3g} s ahead, so its age is not "
+            "known: callers with max_age get a new one; compare the clocks of your machines",
         )
 
     def refresh(self, call: Call) -> Refresh | None:

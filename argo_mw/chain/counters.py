@@ -322,7 +322,7 @@ class Counters:
                 await self._shared.set_many(blocks, ttl=BLOCK_TTL)
                 for written in blocks:
                     self._pending.pop(written, None)
-            # Last: who reads it counts on the blocks.
+            # Last, since readers rely on the blocks being there.
             counts[_ALIVE + self.instance] = f"{at:.3f}".encode()
             await self._shared.set_many(counts, ttl=self._ttl)
         if not last:

@@ -128,7 +128,7 @@ def _failed(
     error: BaseException,
     looks: Looks | None,
 ) -> None:
-    """Return if the search goes on although *layer* failed; else end the call and raise why."""
+    """End the call and raise why, unless the search may go on although *layer* failed."""
     try:
         _pass_over(layer, call, error, report)
     except BaseException as raised:
@@ -138,7 +138,7 @@ def _failed(
 
 
 def _pass_over(layer: Layer, call: Call, error: BaseException, report: Report) -> None:
-    """Return if the search goes on although the ``find`` of *layer* failed with *error*.
+    """Raise unless the search may go on although the ``find`` of *layer* failed with *error*.
 
     Raises:
         BaseException: *error*, which is no bug of the layer's.

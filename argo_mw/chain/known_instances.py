@@ -34,7 +34,7 @@ class KnownInstances:
         return list(self._read(await self._shared.get(_KEY)))
 
     async def announce(self, instance: str, at: float) -> None:
-        """Have *instance* among those that are known: once, and again where that was lost.
+        """Add *instance* to the list, and again if the store has lost it.
 
         Args:
             instance: Its name.

@@ -144,7 +144,7 @@ class Panels:
             self._timer = self._clock.call_at(self._clock.monotonic() + PAUSE, self._ring)
 
     async def _is_looked_at(self) -> bool:
-        # A program that does nothing but look is not one of those that are looked at.
+        # A program that only shows others' panels is not listed among them.
         self._works = self._works or bool(self._counters.tallies.counts())
         if not self._works:
             return False

@@ -1,4 +1,4 @@
-"""Settlement: tells what a request cost, once for each request, when all of it is known."""
+"""Settlement: emits the cost of each request once, when all of it is known."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Settlement:
 
 
 def _possible(cost: Cost) -> Cost:
-    """Return *cost*; where it cannot be, such as below 0 or without end, it is not known."""
+    """Return *cost*, or an unknown one if no request can cost that: less than 0, or infinity."""
     model = _word(cost.model)
     if model != cost.model:
         cost = evolve(cost, model=model)

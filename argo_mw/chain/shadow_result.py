@@ -45,7 +45,7 @@ class ShadowResult:
         return self.distances.count - self.distances.zeros
 
     def count(self, event: Shadowed) -> None:
-        """Count what *event* tells of."""
+        """Count what *event* reports."""
         self.calls += 1
         if not event.would_hit:
             return

@@ -41,7 +41,7 @@ class LoopAffinity:
         self._token = _process.token
 
     def check(self) -> None:
-        """Return if the handle was opened on this loop and in this process.
+        """Raise unless the handle is used on the loop and in the process that opened it.
 
         Raises:
             Closed: This is another process, forked since, or another event loop.

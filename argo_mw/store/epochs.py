@@ -221,7 +221,7 @@ class Epochs:
         return await self._find(self._epoch)
 
     async def accept(self) -> bool:
-        """Count on from what the store knows now; return whether it had lost something.
+        """Accept what the store holds and count on from there; return whether it had lost some.
 
         Raises:
             SharedUnavailable: The store cannot be reached.

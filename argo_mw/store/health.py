@@ -32,7 +32,7 @@ Check = Callable[[], Awaitable[object]]
 
 
 class Ability(Enum):
-    """Something that a store lets its users do, with what is said when it does not."""
+    """Something that a store lets its users do, with the message for when it does not."""
 
     READ = "read"
     WRITE = "write"
@@ -65,7 +65,7 @@ _COVERS: Final[Mapping[Ability, frozenset[Ability]]] = {
 
 
 class StoreHealth:
-    """Knows what a store refuses; while that is anything, tries it again and again.
+    """Knows what a store refuses, and tries it again in the background until it works.
 
     Args:
         shared: The store.

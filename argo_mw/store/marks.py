@@ -33,7 +33,7 @@ class Mark:
     at: float = field(default=0.0, validator=validators.instance_of((int, float)))
 
     def merged(self, other: Mark | None) -> Mark:
-        """Return what is known by this one and the *other*, whose name for the machine holds."""
+        """Return both marks as one, with the *other*'s name for the machine."""
         if other is None or other == self:
             return self
         if other.epoch != self.epoch:

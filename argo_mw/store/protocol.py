@@ -20,7 +20,7 @@ WITNESS_TTL = 90 * 86_400.0
 
 @frozen
 class Witness:
-    """What somebody knows of what a store has counted: less than that, it was put back.
+    """A count that a store is known to have reached: one that holds less was put back.
 
     Attributes:
         key: The counter that the store keeps for the witness: how many additions it made.

@@ -17,7 +17,7 @@ File = tuple[int, int]
 
 _NOWHERE: Final = (0, 0)
 _SETTLED: Final = 100_000_000
-"""Nanoseconds after which the time at which a directory was changed tells of each later change."""
+"""Nanoseconds after which a directory's time of change differs for each later change."""
 
 
 class SqliteIdentity:

@@ -262,7 +262,7 @@ class Worker:
 
 
 def to_be_done(given_up: Iterable[Command]) -> list[Command]:
-    """Return what of *given_up* is carried out all the same: its callers do not repeat it."""
+    """Return those of *given_up* that run all the same, since their callers do not repeat them."""
     return [command for command in given_up if command.must and command.done.cancelled()]
 
 

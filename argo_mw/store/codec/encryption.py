@@ -29,7 +29,7 @@ _ADVICE: Final = "make one with `openssl rand -base64 32`"
 
 
 class Undecryptable(Exception):
-    """A content that is encrypted with none of the keys, or not as it was written."""
+    """Content that none of the keys decrypts, or that has been changed."""
 
 
 class EncryptionKeys:
@@ -100,5 +100,5 @@ def _master(key: Secret) -> bytes:
 
 
 def _identifier(master: bytes) -> bytes:
-    """Return what tells values of *master* from those of other keys, and gives nothing away."""
+    """Return a name that identifies the key *master* and reveals nothing of it."""
     return hmac.digest(master, b"identifier", "sha256")[:_IDENTIFIER]
