@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from argo_mw.base.errors import ConfigError
 from argo_mw.base.secret import Secret
@@ -56,6 +56,16 @@ _NO_TOKEN: Final = WebRefusal(401, "send the access token as `Authorization: Bea
 _WRONG_TOKEN: Final = WebRefusal(401, "the access token is wrong")
 
 
+def _check_names(_: object, __: Attribute[frozenset[str]], names: frozenset[str]) -> None:
+    for name in names:
+        if name not in (host_name(name), host_name(f"[{name}]")):
+            msg = (
+                f"{name!r} under `hosts` is no name that a request can have: write the bare name "
+                "in lower case, without scheme, port and brackets"
+            )
+            raise ConfigError(msg)
+
+
 @frozen
 class WebGuard:
     """The rules by which a service answers or refuses a request.
@@ -65,10 +75,13 @@ class WebGuard:
         hosts: Names, without port, under which the service is reached, in lower case.
         reads_freely: Whether requests that change nothing (GET, HEAD, OPTIONS) need no token; for
             services that listen on loopback only.
+
+    Raises:
+        ConfigError: A host is written with a scheme, a port or brackets: no request would match it.
     """
 
     token: Secret
-    hosts: frozenset[str] = field(default=LOOPBACK_NAMES)
+    hosts: frozenset[str] = field(default=LOOPBACK_NAMES, validator=_check_names)
     reads_freely: bool = field(default=False, kw_only=True)
 
     def refusal(self, method: str, headers: Mapping[str, str]) -> WebRefusal | None:

@@ -184,3 +184,16 @@ def test_a_link_to_another_file_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "token").symlink_to(tmp_path / "other")
     with pytest.raises(OSError, match="symbolic"):
         load_or_create_token(tmp_path / "token")
+
+
+@pytest.mark.parametrize(
+    "name", ["argo.example:8420", "https://argo.example", "[::1]", "Argo.example", "", "a b", "a/b"]
+)
+def test_a_host_that_no_request_can_have_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="without scheme, port and brackets"):
+        WebGuard(Secret("x" * 32), frozenset({"localhost", name}))
+
+
+def test_a_host_is_a_name_or_an_address() -> None:
+    names = frozenset({"argo.example", "10.1.2.3", "::1", "fe80::1", "my_host-2"})
+    assert WebGuard(Secret("x" * 32), names).hosts == names

@@ -178,7 +178,8 @@ def _guard(config: MetricsConfig, context: Context) -> WebGuard:
     if not free:
         token = load_or_create_token(context.state_dir / TOKEN_FILE)
     guard = WebGuard(token, reads_freely=free)
-    names = {name.lower() for name in (config.host, *config.hosts)}
+    bound = config.host.partition("%")[0]  # the zone of an address is in no request
+    names = {name.lower() for name in (bound, *config.hosts)}
     return evolve(guard, hosts=guard.hosts | names)
 
 
