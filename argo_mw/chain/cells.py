@@ -70,9 +70,12 @@ class Sent:
         self.asked = 0
         self.counts = UpstreamCounts()
 
-    def model(self, name: str) -> ModelCounts:
-        """Return the counts of the model *name*, or of all further ones where there are many."""
-        models = self.counts.models
+    def model(self, name: str, task: str = "") -> ModelCounts:
+        """Return the counts of the model *name*, or of all further ones where there are many.
+
+        *task* is what it was asked to do, "" to answer a conversation.
+        """
+        models = self.counts.models if not task else self.counts.tasks.setdefault(task, {})
         found = models.get(name)
         if found is None:
             name = printable(name)[:_LONGEST_MODEL]

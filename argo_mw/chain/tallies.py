@@ -128,7 +128,8 @@ class Tallies:
             tally.sent(call, upstream.name, requests, cost)
             if kind == "llm":
                 error = "" if isinstance(answer, Outcome) else type(answer).__qualname__
-                tally.model_answered(upstream.name, cost, error, self._since(began))
+                seconds = self._since(began)
+                tally.model_answered(upstream.name, _task_of(call), cost, error, seconds)
 
     def sent_many(
         self,
@@ -177,10 +178,12 @@ class Tallies:
             tally.sent(call, upstream, 0.0, cost, further=True)
             if call.operation.kind == "llm":
                 error = StreamAborted.__qualname__ if stream.aborted else ""
-                tally.model_answered(upstream, cost, error, self._since(began))
+                seconds = self._since(began)
+                tally.model_answered(upstream, _task_of(call), cost, error, seconds)
 
         def first_came() -> None:
-            tally.model_began(upstream, outcome.cost.model, self._clock.monotonic() - since)
+            seconds = self._clock.monotonic() - since
+            tally.model_began(upstream, _task_of(call), outcome.cost.model, seconds)
 
         if began is not None and call.operation.kind == "llm":
             since = began
@@ -320,3 +323,8 @@ class Tallies:
 
 def _none(_: Call) -> Tally | None:
     return None
+
+
+def _task_of(call: Call) -> str:
+    task = call.operation.task
+    return "" if task is None else task(call.parameters)

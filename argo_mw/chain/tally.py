@@ -180,17 +180,20 @@ class Tally:
         if status == "ok":
             counts.latency.add(attempt.latency)
 
-    def model_answered(self, upstream: str, cost: Cost, error: str, seconds: float | None) -> None:
+    def model_answered(
+        self, upstream: str, task: str, cost: Cost, error: str, seconds: float | None
+    ) -> None:
         """Count what a model did for a call.
 
         Args:
             upstream: The model's upstream.
+            task: What the model was asked to do; "" is to answer a conversation.
             cost: What the call cost; it names the model.
             error: The class of the error that it ended in, or "".
             seconds: How long that took; ``None`` where another call of the request counts that.
         """
         sent = self._sent.get(upstream) or self._begin(upstream)
-        counts = sent.model(cost.model)
+        counts = sent.model(cost.model, task)
         counts.tokens_in += cost.tokens_in
         counts.tokens_out += cost.tokens_out
         counts.tokens_cached += cost.tokens_cached
@@ -203,10 +206,10 @@ class Tally:
                 error = OTHER
             durations.setdefault(error, Histogram()).add(seconds)
 
-    def model_began(self, upstream: str, model: str, seconds: float) -> None:
+    def model_began(self, upstream: str, task: str, model: str, seconds: float) -> None:
         """Count that the first piece of a stream has come after *seconds*."""
         sent = self._sent.get(upstream) or self._begin(upstream)
-        sent.model(model).first_chunks.add(seconds)
+        sent.model(model, task).first_chunks.add(seconds)
 
     def saved(self, layer: str, cost: Cost) -> None:
         """Count that an answer of *layer* would have had *cost*."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from attrs import define, field
@@ -98,6 +98,8 @@ class UpstreamCounts:
         usd: US dollars, of the requests whose price is known.
         unpriced: Calls whose requests have no known price.
         models: What each model did, of operations that ask language models.
+        tasks: What each model did where the task was not to answer a conversation, by the task,
+            such as ``embeddings``; these are not among *models*.
     """
 
     ended: dict[str, int] = field(factory=dict)
@@ -105,11 +107,17 @@ class UpstreamCounts:
     usd: float = 0.0
     unpriced: int = 0
     models: dict[str, ModelCounts] = field(factory=dict)
+    tasks: dict[str, dict[str, ModelCounts]] = field(factory=dict)
 
     @property
     def failures(self) -> int:
         """How many attempts the upstream is to blame for: rejected, failed and late ones."""
         return sum(self.ended.get(status, 0) for status in ("rejected", "failed", "timeout"))
+
+    def by_task(self) -> Iterator[tuple[str, Mapping[str, ModelCounts]]]:
+        """Yield what each model did, by its task; "" is to answer a conversation."""
+        yield "", self.models
+        yield from self.tasks.items()
 
     def add(self, other: UpstreamCounts) -> None:
         """Count what *other* has counted, too."""
@@ -118,8 +126,9 @@ class UpstreamCounts:
         self.latency.merge(other.latency)
         self.usd += other.usd
         self.unpriced += other.unpriced
-        for model, counts in other.models.items():
-            self.models.setdefault(model, ModelCounts()).add(counts)
+        _add(self.models, other.models)
+        for task, models in other.tasks.items():
+            _add(self.tasks.setdefault(task, {}), models)
 
     def since(self, before: UpstreamCounts) -> UpstreamCounts:
         """Return what was counted after *before*, an earlier state of these counts."""
@@ -128,9 +137,10 @@ class UpstreamCounts:
             self.latency.since(before.latency),
             max(0.0, self.usd - before.usd),
             max(0, self.unpriced - before.unpriced),
+            _since(self.models, before.models),
             {
-                model: counts.since(before.models.get(model) or ModelCounts())
-                for model, counts in self.models.items()
+                task: _since(models, before.tasks.get(task) or {})
+                for task, models in self.tasks.items()
             },
         )
 
@@ -141,7 +151,8 @@ class UpstreamCounts:
             "latency": self.latency.as_data(),
             "usd": self.usd,
             "unpriced": self.unpriced,
-            "models": {model: one.as_data() for model, one in self.models.items()},
+            "models": _as_data(self.models),
+            "tasks": {task: _as_data(models) for task, models in self.tasks.items()},
         }
 
     @classmethod
@@ -161,12 +172,34 @@ class UpstreamCounts:
                 costs["usd"],
                 costs["unpriced"],
             )
-            for model, counts in mapping_of(fields.get("models", {})).items():
-                made.models[model] = ModelCounts.of_data(counts)
+            made.models = _of_data(fields.get("models", {}))
+            for task, models in mapping_of(fields.get("tasks", {})).items():
+                made.tasks[task] = _of_data(models)
         except (KeyError, TypeError) as error:
             msg = "these are no counts of an upstream"
             raise ValueError(msg) from error
         return made
+
+
+def _add(models: dict[str, ModelCounts], others: Mapping[str, ModelCounts]) -> None:
+    for model, counts in others.items():
+        models.setdefault(model, ModelCounts()).add(counts)
+
+
+def _since(
+    models: Mapping[str, ModelCounts], before: Mapping[str, ModelCounts]
+) -> dict[str, ModelCounts]:
+    return {
+        model: counts.since(before.get(model) or ModelCounts()) for model, counts in models.items()
+    }
+
+
+def _as_data(models: Mapping[str, ModelCounts]) -> dict[str, object]:
+    return {model: one.as_data() for model, one in models.items()}
+
+
+def _of_data(data: object) -> dict[str, ModelCounts]:
+    return {model: ModelCounts.of_data(counts) for model, counts in mapping_of(data).items()}
 
 
 _OF_MODELS = (

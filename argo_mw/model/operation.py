@@ -27,6 +27,7 @@ Normalize = Callable[[dict[str, object]], dict[str, object]]
 Score = Callable[[object], float]
 Tags = Callable[[Parameters], Iterable[str]]
 KeyOf = Callable[[Parameters], object]
+TaskOf = Callable[[Parameters], str]
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 
@@ -76,6 +77,8 @@ class Operation(Generic[P, R_co]):
         version: Part of the key: change it when the meaning of answers changes.
         record: Which rows its answers become where a plugin records answers, or ``None``.
         distance: How far a kept answer is from a newer one, where that is measured.
+        task: Returns what a call asks of a language model where that is not to answer a
+            conversation, in the words of OpenTelemetry's ``gen_ai.operation.name``; else "".
         doc: One line for people.
     """
 
@@ -98,6 +101,7 @@ class Operation(Generic[P, R_co]):
     version: int = 1
     record: Recording | None = None
     distance: Distance = how_far
+    task: TaskOf | None = None
     doc: str = ""
     # Read from the signature once, since every call is bound.
     _names: frozenset[str] = field(init=False, repr=False)
@@ -251,6 +255,7 @@ def operation(
     version: int = 1,
     record: Recording | None = None,
     distance: Distance = how_far,
+    task: TaskOf | None = None,
 ) -> Callable[[Callable[P, R_co]], Operation[P, R_co]]:
     """Declare an operation by a signature: the body of the decorated function is never run.
 
@@ -283,6 +288,8 @@ def operation(
         record: Which rows its answers become where a plugin records answers, or ``None``.
         distance: Returns how far a kept answer is from a newer one, such as 0.01 where its price is
             one per cent off; by default the relative difference of numbers, else 0 or 1.
+        task: Returns what a call asks of a language model where that is not to answer a
+            conversation, such as ``embeddings``, under which metrics count it; else "".
 
     Raises:
         BadParameter: *ttl* or *grace* is no duration.
@@ -325,6 +332,7 @@ def operation(
             version=version,
             record=record,
             distance=distance,
+            task=task,
             doc=(inspect.getdoc(function) or "").partition("\n")[0],
             **chosen,
         )

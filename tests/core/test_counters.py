@@ -20,11 +20,13 @@ from argo_mw.plugin import (
     Counts,
     InstanceCounts,
     Layer,
+    ModelCounts,
     Next,
     Outcome,
     Stream,
     SubjectCounts,
     Upstream,
+    UpstreamCounts,
     Watch,
     context_of,
     hookimpl,
@@ -589,6 +591,19 @@ async def test_a_program_of_a_thousand_models_is_counted_with_64(clock: FakeCloc
     models = one.upstreams["llama"].models
     assert 65 == len(models)
     assert 1_000 == sum(model.tokens_in for model in models.values())
+
+
+def test_what_models_did_is_told_apart_by_task_added_and_sent() -> None:
+    embedded = ModelCounts(tokens_in=7)
+    counts = UpstreamCounts(
+        models={"m": ModelCounts(tokens_in=1)}, tasks={"embeddings": {"m": embedded}}
+    )
+    twice = UpstreamCounts()
+    twice.add(counts)
+    twice.add(UpstreamCounts.of_data(counts.as_data()))
+    since = twice.since(counts)
+    found = [(task, models["m"].tokens_in) for task, models in since.by_task()]
+    assert [("", 1), ("embeddings", 7)] == found
 
 
 async def test_what_a_layer_saved_is_counted_for_it(open_argo) -> None:

@@ -12,6 +12,7 @@ from argo_mw_llm.answers import Completion, Embedding, Malformed, Opinion
 from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.profiles import opinion_operation
 from argo_mw_llm.streams import AnswerStream
+from argo_mw_llm.wires import wire_of
 
 EXCHANGE = "_exchange"
 EMBEDDINGS = "_embeddings"
@@ -19,6 +20,8 @@ EMBEDDINGS = "_embeddings"
 NOT_SHARED = "*"
 """What the sample of a call begins with whose answer no other call gets."""
 VOICE = "voice_"
+_OTHER_TASK = "other"
+"""What is asked where nothing of the request is known: images, fine-tuning."""
 JSON = Mapping[str, object]
 _ROLES = ("user", "assistant", "tool")
 _LIFETIMES = ("", "5m", "1h")
@@ -124,6 +127,7 @@ def operations(config: LlmConfig) -> list[AnyOperation]:
             data_type="ai_reasoning",
             subject="",
             timeout=_EXCHANGE_TIMEOUT,
+            task=_task,
         )(_exchange)
         for name in config.profiles
     ]
@@ -202,6 +206,11 @@ def _exchange(
 ) -> object:
     """A request of the provider's own SDK."""
     raise NotImplementedError
+
+
+def _task(parameters: Mapping[str, object]) -> str:
+    wire = wire_of(str(parameters["endpoint"]))
+    return _OTHER_TASK if wire is None else wire.task
 
 
 def no_completion(value: object) -> str | None:

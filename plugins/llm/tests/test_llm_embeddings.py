@@ -6,11 +6,13 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
 import argo_mw_coalesce.plugin as coalesce
 from argo_mw import BadParameter, BudgetExceeded, UpstreamError
+from argo_mw.plugin import context_of
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_llm import Embedding, transport
 from argo_mw_llm.cost_file import COSTS, read
@@ -118,3 +120,34 @@ async def test_what_the_cache_saved_is_priced_by_the_provider_s_own_table(
     asked, saved = read(tmp_path / COSTS)
     assert ("ok", "saved") == (asked.status, saved.status)
     assert asked.cost.usd == saved.cost.usd == asked.cost.tokens_in * 3.0 / 1e6
+
+
+@pytest.mark.parametrize(
+    ("path", "task"),
+    [
+        ("/embeddings", "embeddings"),
+        ("/completions", "text_completion"),
+        ("/chat/completions", ""),
+        ("/responses", ""),
+        ("/images/generations", "other"),
+    ],
+)
+async def test_metrics_count_a_request_of_an_sdk_by_what_it_asks(
+    path: str, task: str, open_argo: OpenArgo
+) -> None:
+    """Behind a budget that warns, requests that cannot be counted pass the chain too."""
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        usage = {"prompt_tokens": 7, "input_tokens": 7, "total_tokens": 7}
+        return httpx2.Response(200, json={"model": "m", "usage": usage, "choices": []})
+
+    server = httpx2.MockTransport(answer)
+    async with open_argo(budgets=[{"usd": 9.0, "then": "warn"}]) as argo:
+        between = transport(argo, "openai", inner=server)
+        body = {"model": "m", "input": "oil", "prompt": "oil", "messages": []}
+        async with httpx2.AsyncClient(transport=between) as client:
+            await client.post(f"https://openai.example/v1{path}", json=body)
+        (one,) = context_of(argo).counters.here().counts
+    counts = one.upstreams["openai"]
+    by_task = {task: sum(len(m.durations) for m in ms.values()) for task, ms in counts.by_task()}
+    assert {"": 0, task: 1} == by_task

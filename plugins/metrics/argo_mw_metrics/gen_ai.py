@@ -7,10 +7,10 @@ that the conventions name. Each request to a model is one operation here, a retr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from argo_mw.plugin import Counts, ModelCounts
+from argo_mw.plugin import Counts, ModelCounts, UpstreamCounts
 from argo_mw_metrics.metric import Metric, Point
 from argo_mw_metrics.moment import Moment
 
@@ -23,6 +23,8 @@ SECONDS: Final = tuple(0.01 * 2.0**power for power in range(14))
 _PREFIX = "gen_ai.client.inference."
 _WHO = ("gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.response.model")
 _UNKNOWN_MODALITY = "unknown"
+_NO_INFERENCE = "embeddings"
+"""The task that the conventions measure apart from inference."""
 
 
 def is_opted_in(configured: bool | None) -> bool:
@@ -36,15 +38,28 @@ def model_points(moment: Moment) -> Iterator[tuple[Counts, str, str, ModelCounts
     """Yield what each model did: counts of the operation, upstream, model, its own counts."""
     for one in moment.counts:
         for upstream, counts in one.upstreams.items():
-            for model, of_model in counts.models.items():
+            for model, of_model in _whatever_the_task(counts).items():
                 yield one, upstream, model, of_model
 
 
+def _whatever_the_task(counts: UpstreamCounts) -> Mapping[str, ModelCounts]:
+    if not counts.tasks:
+        return counts.models
+    found: dict[str, ModelCounts] = {}
+    for _, models in counts.by_task():
+        for model, of_model in models.items():
+            found.setdefault(model, ModelCounts()).add(of_model)
+    return found
+
+
 def _inferences(moment: Moment) -> Iterator[tuple[tuple[str, str, str], ModelCounts]]:
-    for _, upstream, model, counts in model_points(moment):
-        provider = moment.providers.get(upstream, upstream)
-        if provider:
-            yield ("chat", provider, model), counts
+    for one in moment.counts:
+        for upstream, counts in one.upstreams.items():
+            provider = moment.providers.get(upstream, upstream)
+            for task, models in counts.by_task():
+                if provider and task != _NO_INFERENCE:
+                    for model, of_model in models.items():
+                        yield (task or "chat", provider, model), of_model
 
 
 def _durations(moment: Moment) -> Iterable[Point]:

@@ -29,14 +29,24 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from argo_mw import Argo, Cost, Outcome, PluginError, UpstreamError
 from argo_mw.config import parse
-from argo_mw.plugin import Histogram, context_of, load_or_create_token, operation
+from argo_mw.plugin import (
+    Counts,
+    Histogram,
+    InstanceCounts,
+    ModelCounts,
+    UpstreamCounts,
+    context_of,
+    load_or_create_token,
+    operation,
+)
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
 from argo_mw.testing.shared import eventually
 from argo_mw_cache.plugin import CachePlugin
 from argo_mw_metrics import MetricsPlugin
 from argo_mw_metrics.catalog import CATALOG
-from argo_mw_metrics.gen_ai import is_opted_in
+from argo_mw_metrics.gen_ai import GEN_AI, is_opted_in, model_points
 from argo_mw_metrics.metric import LONGEST_VALUE
+from argo_mw_metrics.moment import Moment
 from argo_mw_metrics.otlp import exponential
 from argo_mw_metrics.prometheus import MAX_CLIENTS, buckets
 
@@ -531,6 +541,24 @@ async def test_without_being_opted_into_they_are_not_shown():
     async with opened.argo as argo:
         await argo.call("bars", symbol="AAPL")
         assert [] == [name for name in await opened.samples() if name.startswith("gen_ai")]
+
+
+def test_requests_are_named_by_what_they_ask_and_embeddings_are_no_inference() -> None:
+    counts = UpstreamCounts(
+        models={"m": ModelCounts(tokens_in=1)},
+        tasks={
+            "embeddings": {"m": ModelCounts(tokens_in=2)},
+            "text_completion": {"m": ModelCounts(tokens_in=4)},
+        },
+    )
+    here = InstanceCounts(
+        "here", "", "", 0.0, 0.0, [Counts("openai_exchange", upstreams={"openai": counts})]
+    )
+    moment = Moment(here, {})
+    (tokens,) = [one for one in GEN_AI if one.name.endswith("usage.input_tokens")]
+    seen = {(who[0], value) for who, value in tokens.read(moment)}
+    assert {("chat", 1), ("text_completion", 4)} == seen
+    assert [7] == [of_model.tokens_in for *_, of_model in model_points(moment)]
 
 
 async def test_requests_to_models_follow_the_conventions(lively: Lively):

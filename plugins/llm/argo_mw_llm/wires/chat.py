@@ -134,6 +134,7 @@ class Completions(Chat):
 
     name = "completions"
     path = "/completions"
+    task = "text_completion"
 
     def bound(self, body: JSON, limiting: Limiting) -> Bound:
         """Return the most that the request *body* may take.

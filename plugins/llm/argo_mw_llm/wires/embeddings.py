@@ -23,6 +23,7 @@ class Embeddings(Wire):
 
     name = "embeddings"
     path = "/embeddings"
+    task = "embeddings"
     counts = COUNTS
     marks = ()
     last = b"[DONE]"

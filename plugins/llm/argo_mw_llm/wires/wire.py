@@ -35,6 +35,7 @@ class Wire(ABC):
     Attributes:
         name: What the configuration calls it.
         path: How the paths of its requests end.
+        task: What it asks of a model, in OpenTelemetry's words; "" is to answer a conversation.
         counts: How the fields of its usage are booked.
         marks: What stands in the lines of a stream that are worth decoding.
         last: What the beginning of a stream's last event holds.
@@ -43,6 +44,7 @@ class Wire(ABC):
 
     name: ClassVar[str]
     path: ClassVar[str]
+    task: ClassVar[str] = ""
     counts: ClassVar[Counts]
     marks: ClassVar[tuple[bytes, ...]]
     last: ClassVar[bytes]
