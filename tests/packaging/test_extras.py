@@ -78,7 +78,8 @@ def test_every_distribution_is_part_of_the_workspace() -> None:
 def test_the_group_of_development_is_what_tests_require() -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["dependency-groups"]
     lines = (ROOT / "tests" / "requirements.txt").read_text("utf-8").splitlines()
-    assert [line for line in lines if line and not line.startswith("#")] == groups["dev"]
+    listed = [line for line in lines if line and not line.startswith("#")]
+    assert listed == groups["dev"], "bring the group in pyproject.toml up to date, and `make lock`"
 
 
 def test_the_lock_holds_versions_that_tests_are_known_to_pass_with() -> None:
@@ -92,4 +93,6 @@ def test_the_lock_holds_versions_that_tests_are_known_to_pass_with() -> None:
     )
     names = {name: re.sub(r"[-_.]+", "-", name).lower() for name in pinned}
     expected = {names[n]: version for n, version in pinned.items() if names[n] in locked}
-    assert expected == {name: locked[name] for name in expected}
+    assert expected == {name: locked[name] for name in expected}, (
+        "bring uv.lock up to date: make lock"
+    )
