@@ -8,6 +8,7 @@ import pytest
 from argo_mw_rollout.statistics import METRICS, Arm, Block
 from argo_mw_rollout.statistics.differences import Differences
 from argo_mw_rollout.statistics.metrics import FIELDS
+from argo_mw_rollout.statistics.sequence import interval
 from argo_mw_rollout.statistics.subjects import Baseline, Subjects
 
 CALLS, REQUESTS = FIELDS.index("calls"), FIELDS.index("requests")
@@ -68,6 +69,26 @@ def test_what_is_left_of_the_correlation_widens_the_interval() -> None:
     # Of 23 neighbours 16 have one sign and 7 have two: 9/24, which is 1.8 standard errors.
     assert 1 == int(chosen.length[AT])
     assert 1.0 + 2.0 * (9 / 24 - 24**-0.5) == pytest.approx(float(chosen.spread[AT]))
+
+
+def test_all_that_is_left_counts_once_blocks_have_shown_that_they_depend_on_each_other() -> None:
+    steps = np.repeat([5.0, 5.0, 5.0, -5.0, -5.0, -5.0], 2)
+    chosen = differences(np.tile(steps, 4)).chosen()
+
+    assert 2 == int(chosen.length[AT])
+    assert 1.0 + 2.0 * (9 / 24) == pytest.approx(float(chosen.spread[AT]))
+
+
+def test_dependent_blocks_without_an_effect_are_hardly_ever_outside() -> None:
+    random = np.random.default_rng(16)
+    outside = 0
+    for _ in range(60):
+        found = differences(dependent(random, 0.8, 192)).chosen()
+        low, high = interval(found.sums, 0.025, spread=found.spread)
+        outside += int(low[AT] > 0.0 or high[AT] < 0.0)
+
+    # With alpha 0.025 for each side 3 of 60 may be, at any look; 8 is 3 sigma more.
+    assert outside <= 8
 
 
 def test_neighbours_are_remembered_over_a_restart() -> None:

@@ -139,11 +139,13 @@ class Differences:
         for length in range(LENGTHS - 1):
             dependent = told[length] > 2.0 * error[length]
             at = np.where((at == length) & dependent, length + 1, at)
+        # A little correlation may be chance, until shorter blocks have shown that there is some.
+        chance = np.where(at == 0, error[0], 0.0)
         return Chosen(
             Sums(*self._sums[:, at, _ALL]),
             counts[at, _ALL],
             2**at,
-            1.0 + 2.0 * np.maximum((told - error)[at, _ALL], 0.0),
+            1.0 + 2.0 * np.maximum(told[at, _ALL] - chance, 0.0),
         )
 
     def as_data(self) -> dict[str, object]:
