@@ -44,7 +44,13 @@ from argo_mw.plugin import (
 from argo_mw.store import Lease
 from argo_mw.testing import FakeClock, FakePlugin, Scripted, SlowStore, capture_events, settle
 from argo_mw_coalesce import plugin
-from argo_mw_coalesce.distributed import CHANNEL, LOAD_START, DistributedCoalesce
+from argo_mw_coalesce.distributed import (
+    CHANNEL,
+    CLOCK_DIFFERENCE,
+    LOAD_START,
+    DistributedCoalesce,
+    _Recency,
+)
 from argo_mw_coalesce.shared_result import SharedResult, read_result, write_result
 
 _names = itertools.count()
@@ -768,3 +774,30 @@ async def test_an_old_result_that_somebody_puts_back_is_for_no_later_call(
         other.gate.set()
         await clock.advance(10.0)
         assert "new" == (await asking).value
+
+
+@pytest.mark.parametrize("versions", [(), ("nonsense",), (["a", b"", b""],)], ids=repr)
+async def test_a_result_whose_versions_cannot_be_read_is_not_used(
+    store: str, clock: FakeClock, versions: tuple[object, ...]
+) -> None:
+    """Nothing says whether one of its tags was invalidated: another version of the program wrote it."""
+    async with instance(store, Scripted("a", ["bars"]), clock) as argo:
+        result = SharedResult(outcome=Outcome(1), versions=versions)
+        assert not await distributed_of(argo)._is_valid(result)
+
+
+@pytest.mark.parametrize(
+    ("at", "fence", "recent"),
+    [
+        (99.0, 7, False),  # the one that was there, from before the call
+        (100.0, 7, True),
+        (101.0, 7, True),
+        (99.0, 8, True),  # a later one, by a clock that is behind
+        (100.0 - 10.0 - CLOCK_DIFFERENCE, 8, True),
+        (99.9 - 10.0 - CLOCK_DIFFERENCE, 8, False),  # an old one that was put back
+    ],
+)
+def test_a_result_is_recent_by_its_time_or_its_fence(at: float, fence: int, recent: bool) -> None:
+    recency = _Recency(began=100.0, life=10.0)
+    recency.accepts(SharedResult(at=50.0, fence=7))
+    assert recent == recency.accepts(SharedResult(at=at, fence=fence))
