@@ -237,6 +237,8 @@ def _complaints(error: BaseException, into: object, path: str) -> Iterator[str]:
 
 
 def _complaint(error: BaseException, into: object) -> str:
+    if isinstance(error, KeyError):  # raised by cattrs, for a key that the table lacks
+        return "it is required, and missing"
     origin = get_origin(into)
     foreign = isinstance(error, (TypeError, AttributeError)) and not isinstance(error, _WrongType)
     if foreign and isinstance(origin, type):

@@ -19,9 +19,9 @@ PROVIDERS = ("claude", "deepseek", "openai")
 UPSTREAM = 1.0
 RATE = 200.0
 CALLERS = 16
-KEPT = 2000
+KEPT = 1000
 """Answers that the gateway's cache holds while its memory is watched, so that it is soon full."""
-MISSES = 4
+MISSES = 10
 """Of so many requests one is a question that was never asked before."""
 PATHS = ("/v1/messages", "/v1/chat/completions", "/v1/responses", "/v1/embeddings")
 

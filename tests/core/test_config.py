@@ -256,3 +256,19 @@ async def test_a_key_in_the_place_of_a_url_is_not_shown(shared, monkeypatch):
         async with Argo.open({"argo": {"shared": shared}}, installed=False):
             pass
     assert "canary" not in str(caught.value).lower()
+
+
+@frozen
+class Place:
+    host: str
+    path: str
+
+
+@frozen
+class Places:
+    at: tuple[Place, ...]
+
+
+def test_a_key_that_is_missing_is_said_to_be_missing() -> None:
+    with pytest.raises(ConfigError, match=r"here: at\[0\]\.path: it is required, and missing"):
+        structure({"at": [{"host": "x"}]}, Places, where="here")
