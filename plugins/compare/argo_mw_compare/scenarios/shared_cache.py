@@ -8,6 +8,7 @@ what two of them ask at the same time.
 from __future__ import annotations
 
 import asyncio
+import random
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ from argo_mw_compare.workload import LATENCIES, REAL
 _OPENS: Final = datetime(2013, 2, 25, 14, 30, tzinfo=UTC)
 _OPERATIONS: Final = ("bars", "news")
 _LAYERS: Final = ("cache", "coalesce")
+_USUAL: Final = {name: {"median": LATENCIES[name][0]} for name in ("alpaca", "massive")}
 _MEMORY_HITS: Final = 500
 _TITLE: Final = "Shared cache: three instances over a trading morning, and a restart of each"
 
@@ -73,8 +75,8 @@ class SharedCache:
         symbols: The symbols.
         instances: How many instances there are.
         hours: Hours from the open on.
-        every: Seconds from one round of an instance to its next.
-        seed: The seed of latencies.
+        every: Seconds from one round of an instance to its next, on average.
+        seed: The seed of the moments of rounds, and of latencies.
     """
 
     name: Final[str] = "shared_cache"
@@ -90,16 +92,16 @@ class SharedCache:
         """Its parameters, each in a sentence."""
         return (
             f"{self.instances} instances ask for the prices and the news of {len(self.symbols)} "
-            f"symbols every {self.every:g} seconds, one instance after the other, for "
+            f"symbols every {self.every:g} seconds on average, one instance after the other, for "
             f"{self.hours:g} hours from the open of {_OPENS:%d %B %Y}; idle times are skipped.\n"
-            "Each instance is restarted once, a sixth of its interval after a round, and at the "
-            "end all of them at once, as a deployment does.\n"
+            "Each instance is restarted once, before one of its rounds, and at the end all of them "
+            "at once, as a deployment does.\n"
             f"Answers live for {TTL:g} seconds in both, so that only sharing makes a difference; "
             "the shared store is a SQLite file.\n"
             "A question is a vendor's answer that an instance wants, and a hit is one for which no "
             "request was sent: what the original's cache counted, in both.\n"
-            "Vendors are the sandbox with its assumed latencies, without stalls; times of hits are "
-            "real."
+            "Vendors are the sandbox, which answers at its assumed median latencies in the rounds "
+            "after a restart, and at once in the others; times are real."
         ).splitlines()
 
     async def before(self, folder: Path) -> Seen:
@@ -111,9 +113,7 @@ class SharedCache:
         return await self._run(folder, "after")
 
     async def _run(self, folder: Path, side: Side) -> Seen:
-        median = {name: {"median": LATENCIES[name][0]} for name in ("alpaca", "massive")}
-        settings = {"now": _OPENS.isoformat(), "speed": 0.0, "seed": self.seed, "latency": median}
-        with Vendors(settings) as vendors:
+        with Vendors({"now": _OPENS.isoformat(), "speed": 0.0, "seed": self.seed}) as vendors:
             morning = _Morning(self, folder, side, vendors)
             return await morning.run()
 
@@ -176,12 +176,13 @@ class _Morning:
             number: length * (number + 1) / (scenario.instances + 2)
             for number in range(scenario.instances)
         }
+        drawn = random.Random(scenario.seed)
         try:
             for number in range(scenario.instances):
                 await self._open(number)
             began = self._clock.monotonic()
             for turn in range(round(length / step)):
-                number, at = turn % scenario.instances, turn * step
+                number, at = turn % scenario.instances, (turn + drawn.random()) * step
                 restarted = at >= restarts.get(number, length)
                 if restarted:
                     del restarts[number]
@@ -202,10 +203,14 @@ class _Morning:
 
     async def _round(self, number: int, *, restarted: bool) -> None:
         self._vendors.move_to(self._clock.time())
+        if restarted:
+            self._vendors.change({"latency": _USUAL})
         # One after the other, so that each request is the question's for which it was sent.
         for symbol in self._scenario.symbols:
             for operation in _OPERATIONS:
                 await self._ask(number, operation, symbol, restarted=restarted)
+        if restarted:
+            self._vendors.change({"latency": {name: {"median": 0.0} for name in _USUAL}})
 
     async def _ask(self, number: int, operation: str, symbol: str, *, restarted: bool) -> None:
         seen, now, sent = self._seen, self._clock.monotonic(), self._sent
