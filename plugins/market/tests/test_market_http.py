@@ -150,13 +150,11 @@ async def test_cancelled_requests_lose_no_place_in_the_pool(sandbox: Sandbox) ->
     sandbox.set_fault("massive", Fault("stall"))
     for _ in range(3):
         asking = [asyncio.create_task(http.get(path)) for _ in range(64)]
-        while sandbox.counts()["massive"]["in_flight"] < 64:
-            await asyncio.sleep(0)
+        await sandbox.until(lambda: sandbox.counts_of("massive").in_flight == 64)
         for one in asking:
             one.cancel()
         await asyncio.wait(asking)
-        while sandbox.counts()["massive"]["in_flight"]:
-            await asyncio.sleep(0)
+        await sandbox.until(lambda: sandbox.counts_of("massive").in_flight == 0)
     sandbox.clear_faults()
     async with asyncio.timeout(60):
         replies = await asyncio.gather(*(http.get(path) for _ in range(64)))
