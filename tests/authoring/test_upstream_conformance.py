@@ -39,7 +39,7 @@ async def fetch_shielded(service: FakeService, call: Call) -> Outcome:
         return Outcome(call.subject)
     finally:
         # Only so that this test leaves no task behind: too late for the contract.
-        asyncio.get_running_loop().call_later(0.01, asking.cancel)
+        asyncio.get_running_loop().call_later(1.0, asking.cancel)
 
 
 async def fetch_twice(service: FakeService, call: Call) -> Outcome:

@@ -26,7 +26,7 @@ def config(sandbox: Sandbox) -> dict[str, object]:
     return {
         "argo": {"shared": "memory://", "strict": True},
         "upstreams": {
-            vendor: {"per_second": 0, "per_minute": 0, "per_day": 1_000_000, "timeout": 2.0}
+            vendor: {"per_second": 0, "per_minute": 0, "per_day": 1_000_000, "timeout": 5.0}
             for vendor in VENDORS
         },
         "plugins": {
@@ -58,7 +58,7 @@ async def ask_among_faults(calls: int, seed: int) -> tuple[int, int]:
             async def one() -> Outcome | Exception:
                 async with places:
                     try:
-                        return await argo.options(timeout=10.0).outcome(
+                        return await argo.options(timeout=60.0).outcome(
                             "bars", symbol=rng.choice(symbols), days=rng.choice((30, 60, 90))
                         )
                     except (UpstreamError, AllUpstreamsFailed, DeadlineExceeded, Refusal) as error:
