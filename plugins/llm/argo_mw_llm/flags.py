@@ -9,8 +9,6 @@ from typing import Final, cast
 
 _SHIPPED: Final = Path(__file__).with_name("providers.toml")
 _DEFAULT: Final = "default"
-_OLDER: Final = ("claude", "glm", "deepseek", "qwen")
-"""The providers whose tables may stand in the plugin's own, where they once were."""
 _EMBEDS: Final = ("chat", "responses")
 """The protocols in which texts are embedded."""
 
@@ -31,7 +29,8 @@ def _providers(table: Mapping[str, object]) -> Mapping[str, Mapping[str, object]
     """Return the tables of the providers that *table* leads to, with those of the plugin."""
     found: dict[str, Mapping[str, object]] = tomllib.loads(_SHIPPED.read_text("utf-8"))
     default = found.pop(_DEFAULT)
-    older = {name: table[name] for name in _OLDER if table.get(name) is not None}
+    # Their tables may stand in the plugin's own, where they once were.
+    older = {name: table[name] for name in found if table.get(name) is not None}
     for tables in (older, table.get("providers", {})):
         for name, one in cast("Mapping[str, Mapping[str, object]]", tables).items():
             found[name] = {**found.get(name, {}), **one}

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from argo_mw.plugin import BadParameter, WebRequest
 from argo_mw_llm.wires import is_free, wire_of
 
-_CHARSET: Final = re.compile(r"charset\s*=\s*\"?\s*([^\";\s]+)", re.IGNORECASE)
+_CHARSET: Final = re.compile(r"charset\s*+=\s*+\"?+\s*+([^\";\s]++)", re.IGNORECASE)
 _UTF8: Final = frozenset(["utf-8", "utf8", "us-ascii", "ascii"])
 _PARAMETERS: Final = re.compile(r";[^/]*")
 

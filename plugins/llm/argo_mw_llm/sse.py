@@ -28,7 +28,8 @@ from argo_mw_llm.wires import Wire
 _MAX_LAST_EVENT = 256
 """Bytes of the beginning of a last event, and of its end."""
 _END = re.compile(rb"\n\r?\n")
-_BETWEEN = re.compile(rb".*(?:\r\n\r\n|\n\n|\r\r)", re.DOTALL)
+_BETWEEN = (b"\r\n\r\n", b"\n\n", b"\r\r")
+"""What stands between two events."""
 _DONE = b"[DONE]"
 _MAX_END = 64 * 1024
 """Bytes at either end of an answer that a cancelled task still reads."""
@@ -138,8 +139,8 @@ class EventSource:
         """
         if self._ending.ended or not self._kind.startswith(EVENTS):
             return False
-        between = _BETWEEN.match(self._tail)
-        rest = self._tail[between.end() :] if between else self._tail
+        last = max(_after_last(between, self._tail) for between in _BETWEEN)
+        rest = self._tail[last:]
         return not rest.rstrip().endswith(_DONE) and bool(rest.strip())
 
     def _find_last_event(self) -> None:
@@ -235,3 +236,9 @@ def _events_in(raw: bytes) -> Iterator[bytes]:
     with contextlib.suppress(ParserError, ValueError, KeyError, TypeError):
         for frame in frames:
             yield b64decode(json.loads(frame.payload)["bytes"])
+
+
+def _after_last(part: bytes, data: bytes) -> int:
+    """Return where in *data* the last *part* ends, 0 where there is none."""
+    found = data.rfind(part)
+    return found + len(part) if found >= 0 else 0

@@ -163,7 +163,7 @@ def judged(config: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         plugins = {"similarity": SimilarityPlugin, "judged": Judged()}
         return Argo.open(settings, plugins=plugins, installed=False)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("argo_mw.cli.run.Argo", open_with_judge)
+    monkeypatch.setattr("argo_mw.Argo", open_with_judge)
     return config
 
 
