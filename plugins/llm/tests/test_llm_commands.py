@@ -21,6 +21,8 @@ from argo_mw_sandbox import Change, Latency, SandboxConfig, SandboxProcess
 
 from .conftest import PROVIDERS
 
+pytestmark = pytest.mark.heavy
+
 BLOCKED = (
     "adaptive_ttl",
     "persist",

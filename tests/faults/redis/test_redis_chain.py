@@ -13,6 +13,8 @@ import pytest
 
 from tests.faults.redis.nodes import nodes
 
+pytestmark = pytest.mark.heavy
+
 CALLS = 400
 OUTAGES = 2
 MANY_OUTAGES = 20
