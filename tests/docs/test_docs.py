@@ -90,8 +90,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_a_block_that_is_not_run_says_why(page: Path) -> None:
-    """Exempt are output (text), diagrams, and our own commands, which another test checks."""
-    run = {"python", "toml", "text", "mermaid"}
+    """Exempt are output and drawings (text), and our own commands, which another test checks."""
+    run = {"python", "toml", "text"}
     found = _BLOCK.finditer(page.read_text("utf-8"))
     others = [m["code"] for m in found if m["language"] not in run and not m["skip"]]
     assert [] == [code for code in others if not _is_ours(code)]
