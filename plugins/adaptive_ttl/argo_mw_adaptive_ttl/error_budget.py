@@ -209,8 +209,8 @@ class ErrorBudget:
     def _end(self, symbol: Symbol, day: Day, over: int) -> float:
         """Return the epoch second at which *over* minutes of *day*, and their bar, are over.
 
-        What would live beyond the close ends with it: nobody trades then, but who reads all night
-        gets its error all night, and the price of the close takes that away for one fetch.
+        After a night the price counts as changed: with the first bar, or before it when the
+        upstream has bars from outside the session.
         """
         over += -over % symbol.bar
         while over > day.minutes:
@@ -218,7 +218,7 @@ class ErrorBudget:
             if following is None:
                 return day.end + DAY
             if following.start != day.end:
-                return day.end
+                return self._opening(symbol, following)
             day, over = following, max(1, over - day.minutes)
         return day.when(over)
 
@@ -231,10 +231,7 @@ class ErrorBudget:
         return min(end, now + self._config.max_ttl_closed)
 
     def _opening(self, symbol: Symbol, day: Day) -> float:
-        """Return when *day* has the first bar of *symbol*, with which its price counts as changed.
-
-        Before it where the upstream has bars from outside the session.
-        """
+        """Return when *day* has the first bar of *symbol*."""
         return day.start - self._delay if symbol.off_hours else day.when(1)
 
     def _why(self, symbol: Symbol, phase: Phase) -> str:

@@ -136,26 +136,16 @@ def test_a_closed_market_is_not_fetched() -> None:
     assert pytest.approx(evening + ttl) == following.start + MINUTE + 1.0
 
 
-def test_answers_of_the_last_minutes_end_with_the_close() -> None:
-    """The price of the close serves a whole night; one fetch takes its error away."""
+def test_answers_of_the_last_minutes_end_with_the_next_sessions_first_bar() -> None:
     market = Market(ErrorBudgetConfig(fetches=0.1), lambda _: 6.0)
     market.trade(2)
     symbol = market.stats.symbols["AAPL"]
     last = symbol.day.end - 30.0
     symbol.over = symbol.day.minutes - 1
+    following = market.calendar.after(symbol.day)
+    assert following is not None
 
-    assert pytest.approx(last + market.decide(symbol, last)) == symbol.day.end + 1.0
-
-
-def test_a_market_that_never_closes_ends_no_life_at_midnight() -> None:
-    market = Market(ErrorBudgetConfig(error_bp=300.0), lambda _: 1.0)
-    market.calendar = Calendars().of("BTC-USD", NOON)
-    market.trade(2, name="BTC-USD")
-    symbol = market.stats.symbols["BTC-USD"]
-    last = symbol.day.end - 30.0
-    symbol.over = symbol.day.minutes - 1
-
-    assert last + market.decide(symbol, last) > symbol.day.end + 1.0
+    assert pytest.approx(last + market.decide(symbol, last)) == following.start + MINUTE + 1.0
 
 
 def test_every_bar_is_fetched_until_the_first_trade_is_seen() -> None:
