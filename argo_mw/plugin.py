@@ -123,6 +123,9 @@ from argo_mw.base.web_guard import (
     is_loopback,
     load_or_create_token,
 )
+from argo_mw.base.write_limit import (
+    WriteLimit,
+)
 from argo_mw.chain.blocks import (
     Block,
     SubjectCounts,
@@ -522,6 +525,7 @@ __all__ = [
     "WebResponse",
     "WebStream",
     "Witness",
+    "WriteLimit",
     "add_trace",
     "all_failed",
     "bearer_token",

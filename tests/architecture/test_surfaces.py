@@ -45,7 +45,7 @@ SURFACES = {
         own_value plugin_of printable redact redact_url scope_of seconds stall_aware_timeout state_directory structure
         suggest WebGuard WebRefusal bearer_token is_loopback load_or_create_token host_name is_cross_site
         Endpoint WebCall WebCaller WebRequest WebResponse WebStream plain_refusal endpoints_of
-        Standing StandingGuard SPENDING_LIMIT SpendingLimit error_for_client is_of_balancer leaves_answers_alone limited_wait locked_file replace_file
+        Standing StandingGuard SPENDING_LIMIT SpendingLimit WriteLimit error_for_client is_of_balancer leaves_answers_alone limited_wait locked_file replace_file
     """,
     "argo_mw.store": """
         Ability Availability Clock Closed Codecs ConfigError Count EPOCH_KEY EVERYTHING EncryptionKeys Envelope

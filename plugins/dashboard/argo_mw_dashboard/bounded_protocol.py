@@ -11,6 +11,8 @@ from typing import Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from argo_mw.plugin import WriteLimit
+
 MAX_CONNECTIONS: Final = 200
 """Connections at the same time; any other is closed at once."""
 
@@ -25,12 +27,12 @@ class BoundedProtocol(H11Protocol):
     """One connection."""
 
     _headers_due: asyncio.TimerHandle | None = None
-    _taking_due: asyncio.TimerHandle | None = None
-    _untaken = 0
+    _taking: WriteLimit
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Close the connection at once if there are too many, else wait for a request."""
         super().connection_made(transport)
+        self._taking = WriteLimit(transport, self.loop, WRITE_TIMEOUT)
         if len(self.connections) > MAX_CONNECTIONS:
             transport.abort()
             return
@@ -39,7 +41,7 @@ class BoundedProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
         self._have_headers()
-        self._cease_to_wait()
+        self._taking.stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -54,11 +56,11 @@ class BoundedProtocol(H11Protocol):
     def pause_writing(self) -> None:
         """Send no more until the page has taken some of what it was sent."""
         super().pause_writing()
-        self._await_page()
+        self._taking.start()
 
     def resume_writing(self) -> None:
         """Go on to send."""
-        self._cease_to_wait()
+        self._taking.stop()
         super().resume_writing()
 
     def _await_headers(self) -> None:
@@ -68,18 +70,3 @@ class BoundedProtocol(H11Protocol):
         if self._headers_due is not None:
             self._headers_due.cancel()
             self._headers_due = None
-
-    def _await_page(self) -> None:
-        self._untaken = self.transport.get_write_buffer_size()
-        self._taking_due = self.loop.call_later(WRITE_TIMEOUT, self._look_what_is_left)
-
-    def _cease_to_wait(self) -> None:
-        if self._taking_due is not None:
-            self._taking_due.cancel()
-            self._taking_due = None
-
-    def _look_what_is_left(self) -> None:
-        if self.transport.get_write_buffer_size() < self._untaken:
-            self._await_page()
-        else:
-            self.transport.abort()  # to close it would wait for the page to take the rest

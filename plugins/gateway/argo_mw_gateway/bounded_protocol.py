@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any, ClassVar, Final
 
-from argo_mw.plugin import plain_refusal
+from argo_mw.plugin import WriteLimit, plain_refusal
 from argo_mw_gateway.app import Gateway
 from argo_mw_gateway.config import GatewayConfig
 
@@ -45,11 +45,11 @@ class _Bounded:
     _header_timer: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _refused = False
-    _write_timer: asyncio.TimerHandle | None = None
-    _untaken = 0
+    _taking: WriteLimit
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)  # type: ignore[misc]
+        self._taking = WriteLimit(transport, self.loop, self.bounds.write_timeout)
         # Writing pauses while anything waits: also the last bytes of an answer, which nothing
         # follows, are to be taken in time.
         transport.set_write_buffer_limits(high=1)
@@ -61,7 +61,7 @@ class _Bounded:
 
     def connection_lost(self, error: Exception | None) -> None:
         self._have_headers()
-        self._cease_to_wait()
+        self._taking.stop()
         super().connection_lost(error)  # type: ignore[misc]
         self.gateway.count_connections(len(self.connections))
 
@@ -84,30 +84,15 @@ class _Bounded:
 
     def pause_writing(self) -> None:
         super().pause_writing()  # type: ignore[misc]
-        self._await_client()
+        self._taking.start()
 
     def resume_writing(self) -> None:
-        self._cease_to_wait()
+        self._taking.stop()
         super().resume_writing()  # type: ignore[misc]
 
     def _awaits_request(self) -> bool:
         cycle = self.cycle
         return cycle is None or (cycle.response_complete and not cycle.more_body)
-
-    def _await_client(self) -> None:
-        self._untaken = self.transport.get_write_buffer_size()
-        self._write_timer = self.loop.call_later(self.bounds.write_timeout, self._look_what_is_left)
-
-    def _cease_to_wait(self) -> None:
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-
-    def _look_what_is_left(self) -> None:
-        if self.transport.get_write_buffer_size() < self._untaken:
-            self._await_client()
-        else:
-            self.transport.abort()  # to close it would wait for the client to take the rest
 
     def _await_headers(self) -> None:
         self._header_timer = self.loop.call_later(self.bounds.header_timeout, self._look_again)

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from attrs import evolve
@@ -22,7 +21,6 @@ from argo_mw.plugin import (
 )
 from argo_mw.testing.shared import eventually
 from argo_mw_gateway import GatewayConfig
-from argo_mw_gateway.bounded_protocol import _Bounded
 from argo_mw_gateway.open_files import allow_files
 from argo_mw_gateway.serving import Serving
 from argo_mw_sandbox import Fault, Latency, Sandbox
@@ -245,31 +243,6 @@ async def test_a_client_that_takes_nothing_is_let_go(
             async with asyncio.timeout(60):
                 await closed.wait()
         writer.close()
-
-
-class Base:
-    """What stands behind the bounds: a protocol whose loop and transport are the test's."""
-
-    def __init__(self, loop: Mock, transport: Mock) -> None:
-        self.loop = loop
-        self.transport = transport
-
-    def pause_writing(self) -> None: ...
-
-
-def test_a_client_that_takes_an_answer_slowly_gets_all_of_it() -> None:
-    """What counts is that it takes anything in the time, not that it takes everything."""
-    loop, transport = Mock(), Mock()
-    Protocol = type("Protocol", (_Bounded, Base), {"bounds": GatewayConfig(write_timeout=60.0)})
-    transport.get_write_buffer_size.side_effect = [1000, 999, 999, 1, 1, 1]
-    Protocol(loop, transport).pause_writing()
-    for _ in range(2):
-        [seconds, look] = loop.call_later.call_args.args
-        assert 60.0 == seconds
-        look()
-        assert not transport.abort.called
-    loop.call_later.call_args.args[1]()
-    assert transport.abort.called
 
 
 @pytest.mark.parametrize(
