@@ -287,7 +287,7 @@ async def test_a_panel_by_the_name_of_another_plugin_is_not_shown(open_argo) -> 
 
 
 def press_at_once(key: str) -> str:
-    raise NotImplementedError
+    return f"{key} was pressed on the loop"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import select
 import signal
-import time
 from collections.abc import Sequence
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -39,17 +39,16 @@ def run(tests: Sequence[Path], limit: float, changed: tuple[Path, str] | None = 
     child = os.fork()
     if child == 0:
         _in_child(tests, changed)
-    ends = time.monotonic() + limit
-    while True:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status) == _SURVIVED
-        if time.monotonic() > ends:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return False
-        time.sleep(0.05)
+    ended = os.pidfd_open(child)
+    try:
+        in_time, _, _ = select.select([ended], [], [], limit)
+    finally:
+        os.close(ended)
+    if not in_time:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    return bool(in_time) and os.waitstatus_to_exitcode(status) == _SURVIVED
 
 
 def _in_child(tests: Sequence[Path], changed: tuple[Path, str] | None) -> None:

@@ -44,8 +44,8 @@ class Seen:
         questions: Answers of vendors that the service wanted.
         hits: Those that were there already: no request was sent between question and answer.
         requests: Requests that the vendors counted.
-        had: Of the questions of each first round after a restart, those whose answer was at hand
-            before it, in the memory of the instance or in the store, and still fresh.
+        had: Questions of the first round after each restart that had a fresh answer before it, in
+            the instance's memory or in the store.
         asked_again: Those of them that sent a request all the same.
         first_ms: Milliseconds that each of them took.
         memory_us: Microseconds of a question whose answer the instance has in memory.
