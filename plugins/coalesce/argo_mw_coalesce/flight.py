@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from argo_mw.plugin import Outcome, OutcomeCopies, is_time_limit
+from argo_mw.plugin import Outcome, OutcomeCopies, Stream, is_time_limit
 from argo_mw.store import TagSnapshot
 
 
@@ -29,6 +29,7 @@ class Flight:
         "_abandon",
         "_copies",
         "_outcome",
+        "_untaken",
         "_waiters",
         "banned",
         "failed",
@@ -52,6 +53,7 @@ class Flight:
         self._waiters: dict[asyncio.Future[None], None] = {}
         self._outcome: Outcome | None = None
         self._copies: OutcomeCopies | None = None
+        self._untaken: Stream[object] | None = None
 
     @property
     def waiting(self) -> int:
@@ -62,7 +64,9 @@ class Flight:
         return self._outcome is not None or self._copies is not None
 
     def land(self, outcome: Outcome) -> None:
-        """Give *outcome* to every waiting caller."""
+        """Give *outcome* to every waiting caller; a stream ends if all of them leave first."""
+        if isinstance(outcome.value, Stream):
+            self._untaken = outcome.value
         if self.joined > 1:
             self._copies = OutcomeCopies(outcome)
         else:
@@ -88,20 +92,29 @@ class Flight:
         if not self.landed:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters[waiter] = None
-            goes_on = False
+            left, goes_on = True, False
             try:
                 await waiter
+                left = False
             except asyncio.CancelledError as error:
                 goes_on = is_time_limit(error) and not ends_with_caller
                 raise
             finally:
-                self._waiters.pop(waiter, None)
-                if not goes_on and not self._waiters and not self.landed:
-                    self._abandon(self)
+                del self._waiters[waiter]
+                if left and not self._waiters:
+                    self._leave(goes_on=goes_on)
+        self._untaken = None
         if self._copies is not None:
             return self._copies.take()
         assert self._outcome is not None
         return self._outcome
+
+    def _leave(self, *, goes_on: bool) -> None:
+        """End what nobody waits for any more; a flight that *goes_on* is completed first."""
+        if self._untaken is not None:
+            self._untaken.abort("its callers left")
+        elif not goes_on and not self.landed:
+            self._abandon(self)
 
     def _wake(self) -> None:
         for waiter in self._waiters:

@@ -1,0 +1,45 @@
+"""A flight gives a stream to its callers, or ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from argo_mw.plugin import Outcome, Stream, Tasks
+from argo_mw_coalesce.flight import Flight
+
+
+async def endless() -> AsyncIterator[int]:
+    for number in itertools.count():
+        yield number
+
+
+@pytest.mark.parametrize("callers", [1, 2])
+async def test_a_stream_ends_whose_callers_leave_as_it_lands(callers: int) -> None:
+    """Nobody else could end it: its connection would stay open until it is collected."""
+    flight, stream = Flight(lambda _: None), Stream(endless(), Tasks())
+    waiting = [asyncio.create_task(flight.wait()) for _ in range(callers)]
+    await asyncio.sleep(0)
+    flight.land(Outcome(stream))
+    for one in waiting:
+        one.cancel()
+    await asyncio.wait(waiting)
+    assert [True] * callers == [one.cancelled() for one in waiting]
+    assert stream.aborted
+
+
+async def test_a_stream_that_a_caller_gets_does_not_end_with_one_that_leaves_as_it_lands() -> None:
+    flight, stream = Flight(lambda _: None), Stream(endless(), Tasks())
+    stays, leaves = (asyncio.create_task(flight.wait()) for _ in range(2))
+    await asyncio.sleep(0)
+    flight.land(Outcome(stream))
+    leaves.cancel()
+    await asyncio.wait([stays, leaves])
+    got = stays.result().value
+    assert isinstance(got, Stream)
+    assert not got.aborted
+    assert 0 == await anext(got.read())
+    got.abort("the test is over")
