@@ -99,7 +99,7 @@ class Measured:
                 text = f"{_table('', ROWS, [(one.variant, one) for one in self.columns])}\n{notes}"
             case _:
                 text = self._layer(name)
-        return f"{text}\n{self._measured}\n"
+        return text if text == _UNMEASURED else f"{text}\n{self._measured}\n"
 
     def _summary(self) -> str:
         baseline, after = self._named["baseline"], self._named["all"]
