@@ -1,4 +1,7 @@
-"""The refresher: rechecks kept answers when their time has come or a peer was fetched."""
+"""The refresher: has the policy recheck kept prices, and expires those that are due.
+
+The cache has its own rule for refreshing an answer shortly before it expires.
+"""
 
 from __future__ import annotations
 

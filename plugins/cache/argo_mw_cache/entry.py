@@ -1,4 +1,4 @@
-"""An entry: an answer as it is kept in memory."""
+"""An entry: an answer kept in memory, and the rule by which a reader refreshes it early."""
 
 from __future__ import annotations
 

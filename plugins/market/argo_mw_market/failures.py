@@ -1,7 +1,8 @@
 """Failures: the meaning of a vendor's error, and what to do about it.
 
-Each vendor has a table of rules; the first that fits decides. ``docs/reference/vendor-errors.md``
-shows the tables, and a test holds the two together.
+Each vendor's module has a table of rules, ``RULES``, such as that in ``alpaca.py``; the first rule
+that fits decides. ``docs/reference/vendor-errors.md`` shows the tables, and a test holds the two
+together.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The ranking: which upstream of an operation is asked first, and when an answer is late."""
+"""The ranking: which upstream of an operation is asked first, and which gets a hedge."""
 
 from __future__ import annotations
 

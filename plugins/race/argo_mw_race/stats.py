@@ -1,4 +1,4 @@
-"""What is known about one upstream and one operation."""
+"""Statistics of one upstream for one operation: latencies, failures, and the hedge delay."""
 
 from __future__ import annotations
 
