@@ -51,6 +51,7 @@ class Sender:
         sent = self._settlement.begin((call,))
         # Others are timed by their attempt.
         began = self._clock.monotonic() if call.operation.kind == "llm" else None
+        self._note_sent(call, request)
         self._announce(call, 1)
         current = self._answering.current
         try:
@@ -88,8 +89,8 @@ class Sender:
         sent = self._settlement.begin(request.calls)
         began = self._clock.monotonic()
         try:
-            for call in calls[1:]:
-                self._note_sent(call)
+            for call in calls:
+                self._note_sent(call, request)
             self._announce(calls[0], len(calls))
             # All calls of a batch are one tenant's, or their answers are public.
             with self._answering.answer(calls[0]) as under_way:
@@ -187,14 +188,13 @@ class Sender:
         finishing = self._tasks.finish(f"guards:{self.upstream.name}", _all(steps))
         return await asyncio.shield(finishing) or ()
 
-    def _note_sent(self, call: Call) -> None:
+    def _note_sent(self, call: Call, request: Request | None) -> None:
         if call.extensions is not NOTHING:
             on_sent = call.extensions.get(ON_SENT)
             if callable(on_sent):
-                on_sent()
+                on_sent(request or Request(self.upstream, (call,)))
 
     def _announce(self, call: Call, calls: int) -> None:
-        self._note_sent(call)
         if RequestSent in self._events.wanted:
             self._events.emit(RequestSent(self.upstream.name, call.operation.name, calls))
 

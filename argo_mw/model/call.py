@@ -22,9 +22,10 @@ _MAX_SHOWN = 100
 """Characters of a subject in messages: nothing keeps one from being a whole document."""
 
 ON_SENT = "argo.on_sent"
-"""The extension with a function to call, without arguments, when a request for the call goes out.
+"""The extension with a function to call with the ``Request`` that goes out for the call.
 
-For layers that pay for a request which guards may refuse, or whose caller may leave before.
+For layers that pay for a request which guards may refuse, or whose caller may leave before, and for
+those that must know which calls travel together: these are given the same request.
 """
 
 ASKED_AT = "argo.asked_at"

@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from argo_mw import (
 )
 from argo_mw.app.application import engine_of
 from argo_mw.plugin import (
+    ON_SENT,
     AnswerSeen,
     AttemptEnded,
     Batching,
@@ -501,6 +503,28 @@ async def test_an_odd_answer_in_a_batch_fails_its_own_call_only(open_argo, clock
         assert asking.done()
         outcomes = asking.result()
     assert ["two", "one"] == [outcome.upstream for outcome in outcomes.values()]
+
+
+@pytest.mark.parametrize("max_batch", [100, 0])
+async def test_calls_that_travel_together_are_given_the_request_that_they_share(
+    open_argo, clock, max_batch: int
+) -> None:
+    sent: dict[str, Request] = {}
+    upstream = Scripted("a", ["bars"], max_batch=max_batch)
+    async with open_argo(upstream) as argo:
+        asking = [
+            asyncio.create_task(
+                argo.options(extensions={ON_SENT: partial(sent.setdefault, name)}).call(
+                    "bars", symbol=name
+                )
+            )
+            for name in "AB"
+        ]
+        await clock.advance(0.01)
+        await asyncio.gather(*asking)
+    assert ["A", "B"] == sorted(sent)
+    assert [["A", "B"] if max_batch else ["A"]] == [[call.subject for call in sent["A"].calls]]
+    assert bool(max_batch) == (sent["A"] is sent["B"])
 
 
 async def test_shutdown_ends_a_batched_request(open_argo, clock) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from attrs import define
+from attrs import define, field
 
 from argo_mw.plugin import (
     Attempt,
@@ -17,6 +17,7 @@ from argo_mw.plugin import (
     Stream,
     Upstream,
 )
+from argo_mw_race.gathering import Gathering
 from argo_mw_race.stats import Reason, UpstreamStats
 
 
@@ -32,7 +33,8 @@ class Branch:
         lateness: When its answer is late.
         outcome: Its acceptable answer, once there is one.
         error: Its error, once there is one.
-        late_epoch: The epoch of its stats in which it was marked late, or ``None``.
+        gathering: The branches whose calls travel in the same request.
+        hedged: Whether it was late and another was asked.
         abandoned: Whether it was cancelled because the call has ended without it.
     """
 
@@ -43,7 +45,8 @@ class Branch:
     lateness: StallAwareLimit
     outcome: Outcome | None = None
     error: Exception | None = None
-    late_epoch: int | None = None
+    gathering: Gathering = field(factory=Gathering)
+    hedged: bool = False
     abandoned: bool = False
 
     @property

@@ -83,9 +83,10 @@ class RaceConfig:
             hedge is sent when an answer takes longer.
         best_timeout: Seconds for which ``best`` waits for further answers, or nine tenths of the
             time that its caller has if that is less.
-        hedge_budget: Hedges per call at most, on average.
+        hedge_budget: Hedges per request at most, on average. Calls that travel in one request
+            are one, and their hedges as many as the requests that they need.
         hedge_burst: Hedges that may be saved up.
-        probe_ratio: The share of calls that ask another upstream than the best known one first,
+        probe_ratio: The share of requests that ask another upstream than the best known one first,
             so that one that has recovered is found again.
         seconds_per_usd: Seconds of latency that a saved US dollar is worth when upstreams are put
             in order.

@@ -16,6 +16,7 @@ from argo_mw.plugin import (
     Next,
     Outcome,
     Refusal,
+    Request,
     StallAwareLimit,
     Stream,
     Unsupported,
@@ -29,6 +30,9 @@ from argo_mw_race.ranking import Ranking
 from argo_mw_race.stats import Reason
 
 NAME = "race"
+
+_PAYING: Final = ("first", "probe")
+"""Why branches were started whose requests pay into the hedging budget."""
 
 _MIN_STALL: Final = 0.05
 """Seconds by which a timer may fire late although the event loop was not stalled."""
@@ -84,7 +88,13 @@ class FanOut:
         self._ended: deque[Branch] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
-    def start(self, upstream: Upstream, reason: Reason, hedge_delay: float = math.inf) -> Branch:
+    def start(
+        self,
+        upstream: Upstream,
+        reason: Reason,
+        hedge_delay: float = math.inf,
+        paid: PaidHedge | None = None,
+    ) -> Branch:
         """Start a branch to *upstream*, one of the remaining; late after *hedge_delay* seconds.
 
         Raises:
@@ -93,9 +103,10 @@ class FanOut:
         self.remaining.remove(upstream)
         stats = self._ranking.stats(upstream)
         bound = self._call.bind(upstream.name)
-        paid = PaidHedge(self._ranking.budget) if reason == "hedge" else None
-        if paid is not None:
-            bound = bound.extended({ON_SENT: paid.on_sent})
+        if upstream.batching is not None or paid is not None:
+            bound = bound.extended({ON_SENT: lambda request: self._on_sent(branch, paid, request)})
+        elif reason in _PAYING:
+            self._ranking.budget.deposit()
         task = self._context.tasks.spawn(
             f"race:{self._call.operation.name}:{upstream.name}",
             ask(bound, self._call_next),
@@ -105,7 +116,7 @@ class FanOut:
             task.add_done_callback(lambda _: paid.on_end())
         now = self.now()
         lateness = StallAwareLimit(now, now + hedge_delay, _MIN_STALL)
-        branch = Branch(upstream, stats, reason, task, lateness)
+        branch: Branch = Branch(upstream, stats, reason, task, lateness)
         stats.start(reason)
         if reason in ("hedge", "probe"):
             self._context.acted(NAME, reason)
@@ -159,8 +170,17 @@ class FanOut:
         """Mark the newest branch as late; it is late again when it has taken twice as long."""
         branch = self.branches[-1]
         branch.lateness.due += self.now() - branch.started
-        if branch.late_epoch is None:
-            branch.late_epoch = branch.stats.mark_late(branch.started)
+        if branch.gathering.late_epoch is None:
+            branch.gathering.late_epoch = branch.stats.mark_late(branch.started)
+
+    def hedge(self) -> None:
+        """Ask the next upstream beside the newest branch, which is late, if the budget pays."""
+        late = self.branches[-1]
+        paid = self._ranking.pay_for_hedge(self.remaining, late.gathering)
+        if paid is not None:
+            late.hedged = True
+            delay = self._ranking.hedge_delay(paid.upstream)
+            self.start(paid.upstream, "hedge", delay, paid)
 
     def conclude(self, winner: Branch | None) -> None:
         """Cancel all branches that still run, and count how each of them went."""
@@ -202,12 +222,27 @@ class FanOut:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def _on_sent(self, branch: Branch, paid: PaidHedge | None, request: Request) -> None:
+        """Note that *request* goes out for *branch*, and maybe for others."""
+        if paid is not None:
+            paid.on_sent()
+        if branch.upstream.batching is None or branch.abandoned:
+            return
+        own = branch.gathering
+        branch.gathering = branch.stats.gather(request, own)
+        if branch.gathering is own and branch.reason in _PAYING:
+            self._ranking.budget.deposit()
+
     # -- how branches end --------------------------------------------------------------------
 
     def _on_end(self, branch: Branch, task: asyncio.Task[Outcome | Exception]) -> None:
         now = self.now()
         seconds = now - branch.started
-        branch.stats.end(branch.late_epoch)
+        gathering = branch.gathering
+        gathering.running -= 1
+        if not gathering.running:
+            branch.stats.end(gathering.late_epoch)
+        last = not branch.abandoned and self._leave(branch)
         if task.cancelled():
             if not branch.abandoned:
                 msg = f"the request to {branch.upstream.name!r} was stopped by shutdown"
@@ -215,23 +250,33 @@ class FanOut:
         elif isinstance(answer := task.result(), Exception):
             branch.error = answer
             if not branch.abandoned:
-                self._count_failed(branch, answer, seconds, now)
+                self._count_failed(branch, answer, seconds, now, last=last)
         else:
             branch.outcome = answer
             # An answer from a layer inside shows nothing about the upstream.
-            if answer.attempts:
+            if answer.attempts and not gathering.answered:
+                gathering.answered = True
                 branch.stats.answered(latency_of(answer, seconds), now, branch.started)
             if branch.abandoned:
                 self._count_lost(branch, answer)
         self._ended.append(branch)
         self._wake()
 
-    def _count_failed(self, branch: Branch, error: Exception, seconds: float, now: float) -> None:
+    def _leave(self, branch: Branch) -> bool:
+        """Count *branch* out; return whether its request ends with it, and nothing is known yet."""
+        last = branch.gathering.leave(self._ranking.budget, hedged=branch.hedged)
+        return last and not branch.gathering.answered
+
+    def _count_failed(
+        self, branch: Branch, error: Exception, seconds: float, now: float, *, last: bool
+    ) -> None:
         if isinstance(error, Refusal):
             branch.stats.refused(error.retry_at)
             self._announce(branch, "refused")
             return
-        branch.stats.failed(seconds, now, at_fault=not is_final(error))
+        branch.stats.tally.failed += 1
+        if last:
+            branch.stats.failed(seconds, now, at_fault=not is_final(error))
         self._announce(branch, "failed", f"after {seconds:.4f} s: {error}")
 
     def _count_lost(self, branch: Branch, outcome: Outcome) -> None:
@@ -246,7 +291,9 @@ class FanOut:
         branch.task.cancel()
         now = self.now()
         seconds = now - branch.started
-        branch.stats.cancelled(seconds, now)
+        branch.stats.tally.cancelled += 1
+        if self._leave(branch):
+            branch.stats.cancelled(seconds, now)
         # Announced before the winner's answer is, so that an observer of the call hears of it.
         self._count_waste(branch, branch.upstream.price or 0.0, "cancelled", seconds)
         timer = self._context.clock.call_at(

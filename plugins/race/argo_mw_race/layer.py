@@ -40,7 +40,6 @@ class Race:
         if strategy == "fallback" or len(able) < 2:
             return await call_next(call)
         plan = ranking.plan(able) if strategy == "hedge" else Plan(ranking.ordered(able))
-        ranking.budget.deposit()
         fan_out = FanOut(
             call,
             call_next,
@@ -129,4 +128,4 @@ class Race:
             case "best":
                 return await best(fan_out, plan, ranking, call, self._context)
             case _:
-                return await hedge(fan_out, plan, ranking)
+                return await hedge(fan_out, plan)

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from argo_mw.plugin import AnyOperation, Clock, Upstream
-from argo_mw_race.budget import HedgingBudget
+from argo_mw_race.budget import HedgingBudget, PaidHedge
 from argo_mw_race.config import RaceConfig
+from argo_mw_race.gathering import Gathering
 from argo_mw_race.stats import UpstreamStats
 
 
@@ -67,7 +68,8 @@ class Ranking:
         first, *others = plan.order
         able = [one for one in self.not_scarce(others) if not self._is_refused(one)]
         probed = self._due_for_probe(upstreams, first, able)
-        if probed is None and able and self._rng.random() < self._config.probe_ratio:
+        share = self._config.probe_ratio / self.stats(first).calls_per_request
+        if probed is None and able and self._rng.random() < share:
             probed = min(able, key=lambda one: self.stats(one).observed_at)
         if probed is None:
             return plan
@@ -91,11 +93,14 @@ class Ranking:
         """Return those of *upstreams* that may be asked before others have failed."""
         return [one for one in upstreams if not self.is_scarce(one)]
 
-    def pay_for_hedge(self, remaining: Sequence[Upstream]) -> Upstream | None:
-        """Return the first of *remaining* that may be hedged onto, if the budget pays for it."""
+    def pay_for_hedge(self, remaining: Sequence[Upstream], late: Gathering) -> PaidHedge | None:
+        """Return a hedge onto the first of *remaining* that may be, if the budget pays for it.
+
+        What is *late* is hedged as a whole, or not at all.
+        """
         for upstream in remaining:
             if not self.is_scarce(upstream) and not self._is_refused(upstream):
-                return upstream if self.budget.withdraw() else None
+                return late.pay_for_hedge(self.budget, upstream)
         return None
 
     def hedge_delay(self, upstream: Upstream) -> float:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from typing import Final, Literal
+from weakref import WeakKeyDictionary
 
 from attrs import define
 
+from argo_mw.plugin import Request
+from argo_mw_race.gathering import Gathering
 from argo_mw_race.latency_window import LatencyWindow
 
 Reason = Literal["first", "together", "hedge", "probe", "next"]
@@ -71,12 +74,15 @@ class UpstreamStats:
         refused_until: Seconds since the epoch until which guards refuse, as far as is known.
         in_flight: Branches that have not ended.
         overdue: Branches in flight that were late, unless a branch started later was answered.
+        calls_per_request: The mean number of calls that travel in one request to it.
         tally: What happened, in numbers.
     """
 
     __slots__ = (
         "_epoch",
+        "_gatherings",
         "_last_late",
+        "calls_per_request",
         "error_rate",
         "in_flight",
         "latencies",
@@ -95,6 +101,8 @@ class UpstreamStats:
         self.refused_until = 0.0
         self.in_flight = 0
         self.overdue = 0
+        self.calls_per_request = 1.0
+        self._gatherings: WeakKeyDictionary[Request, Gathering] = WeakKeyDictionary()
         self._epoch = 0
         self._last_late = -math.inf
         self.tally = Tally()
@@ -110,6 +118,17 @@ class UpstreamStats:
         self.tally.asked += 1
         self.tally.hedges += reason == "hedge"
         self.tally.probes += reason == "probe"
+
+    def gather(self, request: Request, own: Gathering) -> Gathering:
+        """Return the gathering that travels in *request*: *own*, if it is the first there."""
+        known = self._gatherings.get(request)
+        if known is None:
+            self._gatherings[request] = own
+            self.calls_per_request += _MIN_WEIGHT * (len(request.calls) - self.calls_per_request)
+            return own
+        known.add()
+        self.in_flight -= 1
+        return known
 
     def mark_late(self, started: float) -> int:
         """Count a late branch that was *started* then; return the epoch, to be given to `end`."""
@@ -135,7 +154,6 @@ class UpstreamStats:
 
     def failed(self, seconds: float, now: float, *, at_fault: bool) -> None:
         """Learn from a failure after *seconds*; the upstream is *at_fault*, or the question is."""
-        self.tally.failed += 1
         weight = self._weigh(now)
         self.error_rate += weight * (at_fault - self.error_rate)
         self.latencies.add(seconds, censored=True)
@@ -144,8 +162,7 @@ class UpstreamStats:
             self._learn(seconds, weight)
 
     def cancelled(self, seconds: float, now: float) -> None:
-        """Learn from a branch that was cancelled after *seconds*."""
-        self.tally.cancelled += 1
+        """Learn from a request that was cancelled after *seconds*."""
         self.latencies.add(seconds, censored=True)
         if self.latency is None or seconds > self.latency:
             self._learn(seconds, self._weigh(now))

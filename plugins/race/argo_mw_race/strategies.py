@@ -14,7 +14,7 @@ _MAX_SHARE: Final = 0.9
 """The share of a caller's time that may be spent on waiting for further answers."""
 
 
-async def hedge(fan_out: FanOut, plan: Plan, ranking: Ranking) -> Branch:
+async def hedge(fan_out: FanOut, plan: Plan) -> Branch:
     """Ask one; the next at once when it fails, or, if the budget pays, when it is late.
 
     Dean and Barroso, "The Tail at Scale", Communications of the ACM, 2013.
@@ -27,9 +27,7 @@ async def hedge(fan_out: FanOut, plan: Plan, ranking: Ranking) -> Branch:
         if fan_out.restart_if_stalled():
             continue
         fan_out.mark_late()
-        upstream = ranking.pay_for_hedge(fan_out.remaining)
-        if upstream is not None:
-            fan_out.start(upstream, "hedge", ranking.hedge_delay(upstream))
+        fan_out.hedge()
 
 
 async def race(fan_out: FanOut, plan: Plan, ranking: Ranking) -> Branch:

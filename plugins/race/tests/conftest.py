@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from argo_mw import Argo, Cost, Outcome
-from argo_mw.plugin import UNLIMITED, AnyOperation, Call, Limits, Upstream, operation
+from argo_mw.plugin import UNLIMITED, AnyOperation, Batching, Call, Limits, Upstream, operation
 from argo_mw.testing import FakeClock, FakePlugin
 from argo_mw_race import plugin
 
@@ -37,8 +37,10 @@ class Paced:
 
     Attributes:
         asked: The calls that it received.
-        cancelled: How many of them were cancelled.
+        requests: The calls of each request.
+        cancelled: How many requests were cancelled.
         under_way: How many of them have not ended.
+        script: What is left of the script.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Paced:
         timeout: float = 30.0,
         usd: float = 0.0,
         unsupported: Callable[[Call], str | None] | None = None,
+        gathers: bool = False,
     ) -> None:
         self.asked: list[Call] = []
+        self.requests: list[Sequence[Call]] = []
         self.cancelled = 0
         self.under_way = 0
         self._clock = clock
@@ -62,6 +66,7 @@ class Paced:
             name,
             {"bars", "opinion", "worked_out"},
             self._fetch,
+            batching=Batching(self._fetch_many) if gathers else None,
             limits=limits,
             timeout=timeout,
             retries=0,
@@ -70,7 +75,12 @@ class Paced:
         )
 
     async def _fetch(self, call: Call) -> Outcome:
-        self.asked.append(call)
+        [outcome] = await self._fetch_many([call])
+        return outcome
+
+    async def _fetch_many(self, calls: Sequence[Call]) -> Sequence[Outcome]:
+        self.asked += calls
+        self.requests.append(calls)
         seconds, answer = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         self.under_way += 1
         try:
@@ -82,7 +92,7 @@ class Paced:
             self.under_way -= 1
         if isinstance(answer, Exception):
             raise answer
-        return Outcome(answer, cost=Cost(self._usd))
+        return [Outcome(answer, cost=Cost(self._usd)) for _ in calls]
 
 
 class Stage:
