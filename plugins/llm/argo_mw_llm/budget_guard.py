@@ -14,6 +14,7 @@ from argo_mw.plugin import (
     Outcome,
     Request,
     Result,
+    Standing,
     Stream,
 )
 from argo_mw_llm.accounting import Accounting, Quote, model_of
@@ -45,7 +46,7 @@ class BudgetGuard:
         count: The provider's own count of a prompt's tokens.
     """
 
-    name = "llm"
+    name = "llm budgets"
 
     def __init__(
         self,
@@ -98,6 +99,10 @@ class BudgetGuard:
             model = self._quote(call).model
             found += await self._budgets.dry_run(call, self._provider, model)
         return "; ".join(found)
+
+    def standing(self) -> Standing:
+        """Return what is left of the budgets, as this process has found at its last request."""
+        return self._budgets.standing(self._provider)
 
     def settle(self, request: Request, result: Result) -> Awaitable[None] | None:
         """Return the correction of what *request* held; ``None`` where it held nothing."""

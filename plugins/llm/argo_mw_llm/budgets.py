@@ -14,7 +14,16 @@ from functools import partial
 
 from attrs import field, frozen
 
-from argo_mw.plugin import BudgetExceeded, Call, Context, Count, SharedUnavailable, dollars
+from argo_mw.plugin import (
+    BudgetExceeded,
+    Call,
+    Context,
+    Count,
+    SharedUnavailable,
+    Standing,
+    dollars,
+)
+from argo_mw_llm.booked import Booked
 from argo_mw_llm.bounds import MIN_OUTPUT, Bound
 from argo_mw_llm.budget_scope import BudgetScope, own_budget
 from argo_mw_llm.call_bounds import bound_of
@@ -107,6 +116,7 @@ class Budgets:
         self._scope = BudgetScope(budgets, prices, profiles)
         # Stops that the shared store has not been told of yet: this process keeps to them already.
         self._stopped_here: set[str] = set()
+        self._booked = Booked()
 
     @property
     def unknown(self) -> list[str]:
@@ -164,7 +174,7 @@ class Budgets:
         held: list[Held] = []
         try:
             for counter in self._counters(budgets, call, model):
-                held += await self._take(counter, model, usd)
+                held += await self._take(counter, provider, model, usd)
         except BaseException:
             self._return(held)
             raise
@@ -193,6 +203,12 @@ class Budgets:
             for counter in counters
             for budget in counter.budgets
         ]
+
+    def standing(self, provider: str) -> Standing:
+        """Return what is left of the budgets that calls of *provider* have met, in US dollars."""
+        time = self._context.clock.time()
+        stopped = self._booked.any_stopped(provider, time)
+        return Standing(self._booked.left(provider, time), {"stopped": stopped})
 
     async def settle(self, call: Call, held: Sequence[Held], usd: float | None) -> None:
         """Replace what was *held* by what *call* did cost; an unknown cost stays held.
@@ -238,6 +254,7 @@ class Budgets:
         if count.value < 0:
             # The counter alone was lost, such as by eviction: there is nothing to give back to.
             await shared.add(key, -count.value, ttl=ttl, epoch=one.epoch)
+        self._booked.correct(key, max(0, count.value))
 
     def _alarm(self, call: Call, one: Held, nanos: int) -> None:
         """Say that a bill is higher than what was held for it, and stop its budget here at once."""
@@ -249,6 +266,7 @@ class Budgets:
         if stops:
             why += "is stopped until `argo-mw budgets --lift`, or until it begins anew"
             self._stopped_here.add(key)
+            self._booked.note_stop(key, True)
         else:
             why += "only warns"
         self._context.announce("llm", "overrun", call, why)
@@ -269,7 +287,9 @@ class Budgets:
             # Before the bill: a call that is let pass after it finds the stop.
             await self._context.shared.add(period.key + STOPPED, ttl=period.ttl)
             self._stopped_here.discard(period.key)
-        await self._add(period, nanos - one.nanos)
+        count = await self._add(period, nanos - one.nanos)
+        if count is not None:
+            self._booked.correct(period.key, count.value)
 
     async def _add(self, period: Period, nanos: int, *, limit: int | None = None) -> Count | None:
         return await self._context.epochs.add(
@@ -306,13 +326,14 @@ class Budgets:
         affordable = int((left / 2 - fixed) / each * min(MIN_OUTPUT, most)) if each else most
         return bound.limited(max(min(affordable, most), min(MIN_OUTPUT, most)))
 
-    async def _take(self, counter: Counter, model: str, usd: float) -> list[Held]:
+    async def _take(self, counter: Counter, provider: str, model: str, usd: float) -> list[Held]:
         period, nanos, refusing = counter.period, nanos_of(usd), counter.refusing
         count = await self._add(period, nanos, limit=counter.limit)
         if count is None:
             for budget in counter.budgets:
                 self._refuse(budget, _lost(budget), period.ends)
             return []
+        self._booked.note(counter, count.value, provider, self._context.clock.time())
         if refusing is not None and not count.added:
             left = _left(refusing, count.value, model, usd)
             msg = f"{left}; {_advice(refusing)}"
@@ -356,6 +377,7 @@ class Budgets:
         except BaseException:
             self._return([held])
             raise
+        self._booked.note_stop(held.period.key, stopped)
         if stopped:
             await self.give_back([held])
             raise _stopped(budget, held.period)

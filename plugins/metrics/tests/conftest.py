@@ -32,6 +32,7 @@ from argo_mw_cache.plugin import CachePlugin
 from argo_mw_coalesce import plugin as coalesce_plugin
 from argo_mw_gateway.plugin import GatewayPlugin
 from argo_mw_http.plugin import HttpPlugin
+from argo_mw_llm import LlmPlugin
 from argo_mw_metrics.plugin import MetricsPlugin
 from argo_mw_persist import PersistPlugin, store_of
 from argo_mw_persist.testing import Postgres, postgres
@@ -73,7 +74,7 @@ class Asked:
 
     @hookimpl(optionalhook=True)
     def register_gen_ai_providers(self) -> Mapping[str, str]:
-        return {"claude": "anthropic"}
+        return {"opus": "anthropic"}
 
     @hookimpl
     def register_operations(self) -> list[object]:
@@ -86,7 +87,7 @@ class Asked:
         return [
             one,
             other,
-            Upstream("claude", ["ask"], self._ask, retries=0),
+            Upstream("opus", ["ask"], self._ask, retries=0),
             Scripted("computes", {"verdict"}).upstream,
             Scripted("limited", {"scarce"}, limits=Limits(per_day=1)).upstream,
         ]
@@ -102,7 +103,7 @@ class Asked:
 
     async def _ask(self, call: Call) -> Outcome:
         if "fail" in str(call.parameters["prompt"]):
-            raise UpstreamError("overloaded", upstream="claude", action=Action.STOP)
+            raise UpstreamError("overloaded", upstream="opus", action=Action.STOP)
         if not call.parameters["stream"]:
             return Outcome("yes", cost=THOUGHT)
         assert self.context is not None
@@ -152,6 +153,7 @@ class Lively:
             argo.call("ask", prompt=f"fail {number}"),
             argo.call("scarce", symbol=f"S{number}"),
             argo.call("scarce", symbol=f"T{number}"),
+            argo.call("complete", messages="Why?", model="glm-5.3"),
             return_exceptions=True,
         )
         await argo.call("ask", prompt=f"{number}")
@@ -163,7 +165,7 @@ class Lively:
         audited = await context.ask_afresh(call)
         context.report_shadow("adaptive_ttl", call, audited, kept=Outcome("other"))
         context.record_charge(
-            Charge(0.0, "", "ask", "", "claude", "saved", Cost(0.25), layer="cache")
+            Charge(0.0, "", "ask", "", "opus", "saved", Cost(0.25), layer="cache")
         )
         context.report("here", "something that people should know of")
 
@@ -200,6 +202,10 @@ async def lively(redis: RealServer, database: Postgres, tmp_path: Path) -> Async
                 "cache": {"max_entries": 7, "max_bytes": 5_000},
                 "race": {"strategy": "race"},
                 "persist": {"url": database.database("lively"), "answers": ["bars"]},
+                "llm": {
+                    "budgets": [{"usd": 1e-6}],
+                    "providers": {"glm": {"url": "http://127.0.0.1:9", "key": "any-key"}},
+                },
             },
             "flags": {"cache": {"percent": 50}},
         },
@@ -213,6 +219,7 @@ async def lively(redis: RealServer, database: Postgres, tmp_path: Path) -> Async
             "broken": Broken(),
             "gateway": GatewayPlugin,
             "http": HttpPlugin,
+            "llm": LlmPlugin,
             "asked": Asked(),
         },
         installed=False,

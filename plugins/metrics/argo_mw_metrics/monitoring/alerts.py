@@ -106,6 +106,24 @@ ALERTS: Final = (
         "A day ends at midnight UTC: spread the calls, or let answers live longer until then",
     ),
     Alert(
+        "ArgoBudgetShort",
+        'min by (argo_mw_limit) (argo_mw_guard_left{argo_mw_guard="llm budgets"}'
+        ' / argo_mw_guard_limit{argo_mw_guard="llm budgets"}) < 0.1',
+        "1m",
+        "warning",
+        "{{ $value | humanizePercentage }} is left of a budget: {{ $labels.argo_mw_limit }}",
+        "argo-mw budgets lists them: see which operation spends, or raise the budget",
+    ),
+    Alert(
+        "ArgoBudgetStopped",
+        "max by (argo_mw_upstream) "
+        '(argo_mw_guard_state{argo_mw_guard="llm budgets", argo_mw_state="stopped"}) == 1',
+        "0m",
+        "critical",
+        "A budget is stopped: a request to {{ $labels.argo_mw_upstream }} cost more than it could",
+        "The log says what it cost: mend the price, then run argo-mw budgets --lift",
+    ),
+    Alert(
         "ArgoUpstreamSlow",
         "histogram_quantile(0.95, sum by (le, argo_mw_upstream) "
         "(rate(argo_mw_upstream_duration_seconds_bucket[15m])))"

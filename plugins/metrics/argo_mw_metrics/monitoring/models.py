@@ -25,6 +25,8 @@ from argo_mw_metrics.monitoring.panels import (
 _TOKENS = "argo_mw_model_tokens_total"
 _INFERENCE = "gen_ai_client_inference"
 _MODEL = "gen_ai_response_model"
+_LIMIT = "argo_mw_limit"
+_BUDGETS = 'argo_mw_guard="llm budgets"'
 _OPTED_IN = "With gen_ai = true in [plugins.metrics]."
 
 
@@ -89,6 +91,20 @@ MODELS: Final = Dashboard(
                     ],
                     "currencyUSD",
                     about="All calls count, those too that cost nothing.",
+                ),
+                Panel(
+                    "Left of each budget",
+                    [
+                        Query(
+                            grouped(f"argo_mw_guard_left{only(_BUDGETS)}", _LIMIT, function="min"),
+                            "{{argo_mw_limit}}",
+                        )
+                    ],
+                    "currencyUSD",
+                    width=24,
+                    about="By the instance that knows of the least: each knows what was left when "
+                    "it last asked; of a period that began since, all. What requests under way "
+                    "may cost is taken off.",
                 ),
             ],
         ),

@@ -128,10 +128,10 @@ UPSTREAMS: Final = Dashboard(
             ],
         ),
         Row(
-            "Quotas and circuit breakers",
+            "Quotas, budgets and circuit breakers",
             [
                 Panel(
-                    "Left of each quota",
+                    "Left of each quota and budget",
                     [Query(ratio_of(LEFT, LIMIT), "{{argo_mw_upstream}} {{argo_mw_limit}}")],
                     "percentunit",
                     width=12,
@@ -139,7 +139,7 @@ UPSTREAMS: Final = Dashboard(
                     "it last asked; of a window that began since, all.",
                 ),
                 Panel(
-                    "Instances whose breaker is open, or that were told to wait",
+                    "Instances whose breaker is open or budget stopped, or that were told to wait",
                     [
                         Query(
                             grouped(
