@@ -30,7 +30,7 @@ def sources() -> dict[Path, Path]:
     files = [
         p
         for p in docs.rglob("*")
-        if p.is_file() and p.suffix in {".md", ".png", ".svg"} and p.parent != CHANGES
+        if p.is_file() and p.suffix in {".md", ".css", ".png", ".svg"} and p.parent != CHANGES
     ]
     places = {path: path.relative_to(docs) for path in files}
     places |= {
