@@ -71,6 +71,10 @@ from argo_mw.store.protocol import (
 from argo_mw.store.sqlite_identity import (
     SqliteIdentity,
 )
+from argo_mw.store.steps import (
+    acquire_then_get,
+    settle_in_steps,
+)
 from argo_mw.store.tag_snapshot import (
     EVERYTHING,
     Freshness,
@@ -122,6 +126,7 @@ __all__ = [
     "Undecodable",
     "UndecodableReason",
     "Witness",
+    "acquire_then_get",
     "check_count",
     "check_items",
     "check_key",
@@ -130,5 +135,6 @@ __all__ = [
     "check_value",
     "claim",
     "open_shared",
+    "settle_in_steps",
     "snapshot",
 ]

@@ -44,8 +44,11 @@ class _MemoryEntry:
 
 @define(eq=False)
 class _HeldLease:
+    """A lease, and whether it was refused to somebody meanwhile."""
+
     lease: Lease
     expires: float
+    wanted: bool = False
 
 
 @define(eq=False)
@@ -132,6 +135,7 @@ class MemoryStore:
         """Return a new lease on *key*, or ``None`` while one is held."""
         held = self.leases.get(key)
         if held is not None and held.expires > now:
+            held.wanted = True
             return None
         if held is None and len(self.leases) >= self.max_entries:
             self.leases = {k: held for k, held in self.leases.items() if held.expires > now}
@@ -288,6 +292,13 @@ class MemoryShared:
         with self._open() as store:
             return store.hold(key, ttl, self._clock.monotonic())
 
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        """See :meth:`argo_mw.plugin.Shared.acquire_and_get`."""
+        check_key(wanted)
+        return await self.acquire(key, ttl=ttl), await self.get(wanted)
+
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.plugin.Shared.renew`."""
         check_ttl(ttl)
@@ -326,6 +337,27 @@ class MemoryShared:
                 return False
             self._put(store, key, value, ttl, lease.fence)
             return True
+
+    async def settle(
+        self,
+        lease: Lease,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float | None,
+        channel: str,
+        message: bytes,
+    ) -> bool:
+        """See :meth:`argo_mw.plugin.Shared.settle`."""
+        check_key(channel)
+        check_value(channel, message)
+        with self._open() as store:
+            stored = await self.set_fenced(key, value, lease, ttl=ttl)
+            held = store.held(lease, self._clock.monotonic())
+            await self.release(lease)
+            if held is None or held.wanted:
+                await self.publish(channel, message)
+            return stored
 
     async def publish(self, channel: str, message: bytes) -> None:
         """See :meth:`argo_mw.plugin.Shared.publish`."""

@@ -150,6 +150,15 @@ class Shared(Protocol):
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         """Return a lease on *key* for *ttl* seconds, or ``None`` while another holder has it."""
 
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        """Do what :meth:`acquire` does, and return beside it what *wanted* holds after that.
+
+        So the process that is granted the lease sees what the holder before it has stored. A driver
+        whose store cannot do both at once uses :func:`~argo_mw.store.acquire_then_get`.
+        """
+
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """Hold *lease* for another *ttl* seconds; return false when it is no longer held."""
 
@@ -165,6 +174,29 @@ class Shared(Protocol):
 
         Returns:
             Whether it was stored.
+        """
+
+    async def settle(
+        self,
+        lease: Lease,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float | None,
+        channel: str,
+        message: bytes,
+    ) -> bool:
+        """Store *value* at *key* as :meth:`set_fenced` does, then give *lease* up.
+
+        Then *message* is sent on *channel*. A driver may leave that out when it knows that nobody
+        was refused the lease. All of it is carried out although the caller has left. A driver whose
+        store cannot do it at once uses :func:`~argo_mw.store.settle_in_steps`.
+
+        Returns:
+            Whether it was stored.
+
+        Raises:
+            SharedUnavailable: Some of it was not done.
         """
 
     async def publish(self, channel: str, message: bytes) -> None:

@@ -203,19 +203,34 @@ class SqliteShared:
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         """See :meth:`argo_mw.plugin.Shared.acquire`."""
+        return (await self._acquire(key, (), ttl))[0]
+
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        """See :meth:`argo_mw.plugin.Shared.acquire_and_get`."""
+        check_key(wanted)
+        lease, found = await self._acquire(key, (wanted,), ttl)
+        return lease, found.get(wanted)
+
+    async def _acquire(
+        self, key: str, wanted: Sequence[str], ttl: float
+    ) -> tuple[Lease | None, dict[str, bytes]]:
         check_key(key)
         check_ttl(ttl)
         holder, now = os.urandom(8).hex(), self._clock.time()
 
-        def late(lease: Lease | None) -> None:
+        def run(store: SqliteStore) -> tuple[Lease | None, dict[str, bytes]]:
+            return store.acquire(key, holder, now + ttl, now), store.get_many(wanted, now)
+
+        def late(answer: tuple[Lease | None, dict[str, bytes]]) -> None:
+            lease, _ = answer
             if lease is not None:
                 self._give_backs.start(
                     "store:give-back", lambda: self.release(lease), seconds=ttl, idempotent=True
                 )
 
-        return await self._run(
-            self._writer, lambda store: store.acquire(key, holder, now + ttl, now), late
-        )
+        return await self._run(self._writer, run, late)
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.plugin.Shared.renew`."""
@@ -234,6 +249,29 @@ class SqliteShared:
         """See :meth:`argo_mw.plugin.Shared.set_fenced`."""
         row, now = self._row(key, value, ttl, lease.fence), self._clock.time()
         return await self._run(self._writer, lambda store: store.set_fenced(row, lease.key, now))
+
+    async def settle(
+        self,
+        lease: Lease,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float | None,
+        channel: str,
+        message: bytes,
+    ) -> bool:
+        """See :meth:`argo_mw.plugin.Shared.settle`."""
+        check_key(channel)
+        check_value(channel, message)
+        row, now = self._row(key, value, ttl, lease.fence), self._clock.time()
+
+        def run(store: SqliteStore) -> bool:
+            stored = store.set_fenced(row, lease.key, now)
+            if not store.release(lease, now) or store.take_wish(lease.key):
+                store.publish(channel, message)
+            return stored
+
+        return await self._run(self._writer, run, must=True)
 
     async def publish(self, channel: str, message: bytes) -> None:
         """See :meth:`argo_mw.plugin.Shared.publish`."""
@@ -303,7 +341,8 @@ class SqliteShared:
 
     def _after_write(self) -> None:
         """Run in the writing thread: let the reading one look for messages at once."""
-        if self._listeners:
+        published, self._counted_in.published = self._counted_in.published, False
+        if published and self._listeners:
             self._reader.wake()
 
     def _deliver_soon(self, messages: list[Message] | None) -> None:

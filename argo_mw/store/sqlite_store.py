@@ -35,6 +35,9 @@ class SqliteStore(SqliteFile):
     """A SQLite file with the statements of Shared.
 
     Each is to be called in a transaction (:meth:`SqliteFile.writing`) if it writes.
+
+    Attributes:
+        published: Whether a message was published; for the caller to take back.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class SqliteStore(SqliteFile):
         connect: bool = True,
     ) -> None:
         super().__init__(path, max_bytes=max_bytes, busy_timeout=busy_timeout, connect=connect)
+        self.published = False
         self._writes = 0
 
     # -- values --------------------------------------------------------------------------
@@ -175,8 +179,15 @@ class SqliteStore(SqliteFile):
     # -- leases --------------------------------------------------------------------------
 
     def acquire(self, key: str, holder: str, expires: float, now: float) -> Lease | None:
-        """Return a new lease on *key*, or ``None`` while another one is held."""
+        """Return a new lease on *key*, or ``None`` while another one is held.
+
+        That it was refused is noted for :meth:`take_wish`, until *expires*.
+        """
         if self._lease(key, now) is not None:
+            # Under bytes, which equal no text: no lease has that key.
+            self._db.execute(
+                "INSERT OR REPLACE INTO leases VALUES (?, '', 0, ?)", (key.encode(), expires)
+            )
             return None
         self._db.execute("UPDATE fence SET newest = newest + 1")
         fence = self._db.execute("SELECT newest FROM fence").fetchone()[0]
@@ -201,6 +212,10 @@ class SqliteStore(SqliteFile):
         )
         return changed.rowcount == 1
 
+    def take_wish(self, key: str) -> bool:
+        """Return whether the lease on *key* was refused to somebody, and forget that."""
+        return self._db.execute("DELETE FROM leases WHERE key = ?", (key.encode(),)).rowcount == 1
+
     def set_fenced(self, row: Row, lease_key: str, now: float) -> bool:
         """Store *row* unless a newer fence has written its key or holds the lease."""
         key, _, _, fence = row
@@ -224,6 +239,7 @@ class SqliteStore(SqliteFile):
 
     def publish(self, channel: str, body: bytes) -> None:
         """Append a message and drop the oldest ones beyond 10,000."""
+        self.published = True
         added = self._db.execute(
             "INSERT INTO messages (channel, body) VALUES (?, ?)", (channel, body)
         )

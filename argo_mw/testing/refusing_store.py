@@ -10,6 +10,7 @@ from attrs import frozen
 from argo_mw.base.errors import SharedUnavailable
 from argo_mw.store.health import Ability
 from argo_mw.store.protocol import Count, Lease, Shared, Subscription, Witness
+from argo_mw.store.steps import acquire_then_get, settle_in_steps
 
 T = TypeVar("T")
 
@@ -114,6 +115,12 @@ class RefusingStore:
         """See :meth:`argo_mw.plugin.Shared.acquire`."""
         return await self._ask(Ability.LEASE, lambda: self._shared.acquire(key, ttl=ttl))
 
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        """See :meth:`argo_mw.plugin.Shared.acquire_and_get`."""
+        return await acquire_then_get(self, key, wanted, ttl=ttl)
+
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.plugin.Shared.renew`."""
         return await self._ask(Ability.LEASE, lambda: self._shared.renew(lease, ttl=ttl))
@@ -128,6 +135,21 @@ class RefusingStore:
         """See :meth:`argo_mw.plugin.Shared.set_fenced`."""
         return await self._ask(
             Ability.LEASE, lambda: self._shared.set_fenced(key, value, lease, ttl=ttl)
+        )
+
+    async def settle(
+        self,
+        lease: Lease,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float | None,
+        channel: str,
+        message: bytes,
+    ) -> bool:
+        """See :meth:`argo_mw.plugin.Shared.settle`."""
+        return await settle_in_steps(
+            self, lease, key, value, ttl=ttl, channel=channel, message=message
         )
 
     async def publish(self, channel: str, message: bytes) -> None:

@@ -140,12 +140,25 @@ class SlowStore:
         """See :meth:`argo_mw.plugin.Shared.acquire`."""
 
         def late(lease: Lease | None) -> None:
-            if lease is not None:
-                self._give_backs.start(
-                    "store:give-back", lambda: self.release(lease), seconds=ttl, idempotent=True
-                )
+            self._release_later(lease, ttl)
 
         return await self._ask(self._memory.acquire(key, ttl=ttl), late)
+
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        """See :meth:`argo_mw.plugin.Shared.acquire_and_get`."""
+
+        def late(answer: tuple[Lease | None, bytes | None]) -> None:
+            self._release_later(answer[0], ttl)
+
+        return await self._ask(self._memory.acquire_and_get(key, wanted, ttl=ttl), late)
+
+    def _release_later(self, lease: Lease | None, ttl: float) -> None:
+        if lease is not None:
+            self._give_backs.start(
+                "store:give-back", lambda: self.release(lease), seconds=ttl, idempotent=True
+            )
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.plugin.Shared.renew`."""
@@ -160,6 +173,21 @@ class SlowStore:
     ) -> bool:
         """See :meth:`argo_mw.plugin.Shared.set_fenced`."""
         return await self._ask(self._memory.set_fenced(key, value, lease, ttl=ttl))
+
+    async def settle(
+        self,
+        lease: Lease,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float | None,
+        channel: str,
+        message: bytes,
+    ) -> bool:
+        """See :meth:`argo_mw.plugin.Shared.settle`."""
+        return await self._ask(
+            self._memory.settle(lease, key, value, ttl=ttl, channel=channel, message=message)
+        )
 
     async def publish(self, channel: str, message: bytes) -> None:
         """See :meth:`argo_mw.plugin.Shared.publish`."""

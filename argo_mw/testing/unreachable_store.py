@@ -52,6 +52,11 @@ class UnreachableStore:
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         _refuse()
 
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        _refuse()
+
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         _refuse()
 
@@ -60,6 +65,18 @@ class UnreachableStore:
 
     async def set_fenced(
         self, key: str, value: bytes, lease: Lease, *, ttl: float | None = None
+    ) -> bool:
+        _refuse()
+
+    async def settle(
+        self,
+        lease: Lease,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float | None,
+        channel: str,
+        message: bytes,
     ) -> bool:
         _refuse()
 

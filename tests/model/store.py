@@ -219,6 +219,17 @@ class Link:
             self.orphans.add(key)
         return await self._through(lambda: self._shared.acquire(key, ttl=ttl), undo)
 
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        async def undo(answer: tuple[Lease | None, bytes | None]) -> None:
+            if answer[0] is not None:
+                await self._memory.release(answer[0])
+
+        if self.state == "lost":
+            self.orphans.add(key)
+        return await self._through(lambda: self._shared.acquire_and_get(key, wanted, ttl=ttl), undo)
+
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         return await self._through(lambda: self._shared.renew(lease, ttl=ttl), None)
 
@@ -231,6 +242,9 @@ class Link:
         return await self._through(
             lambda: self._shared.set_fenced(key, value, lease, ttl=ttl), None
         )
+
+    async def settle(self, lease: Lease, key: str, value: bytes, **more: Any) -> bool:
+        return await self._through(lambda: self._shared.settle(lease, key, value, **more), None)
 
     async def publish(self, channel: str, message: bytes) -> None:
         await self._through(lambda: self._shared.publish(channel, message), None)

@@ -25,6 +25,7 @@ OPERATIONS: dict[str, Operation] = {
     "compare_and_set": lambda shared, key: shared.compare_and_set(key, None, b"value"),
     "add": lambda shared, key: shared.add(f"count:{key}", limit=CALLERS),
     "acquire": lambda shared, key: shared.acquire(f"lease:{key}", ttl=3_600),
+    "acquire_and_get": lambda shared, key: shared.acquire_and_get(f"lease:{key}", key, ttl=3_600),
     "publish": lambda shared, key: shared.publish("news", key.encode()),
     "delete": lambda shared, key: shared.delete([key]),
 }

@@ -24,7 +24,10 @@ OPERATIONS: Mapping[Ability, Sequence[Operation]] = {
     ),
     Ability.ANNOUNCE: (lambda shared: shared.publish("news", b"message"),),
     Ability.HEAR: (lambda shared: shared.subscribe("news", _ignore, lambda: None),),
-    Ability.LEASE: (lambda shared: shared.acquire(f"lease:{time.monotonic_ns()}", ttl=60.0),),
+    Ability.LEASE: (
+        lambda shared: shared.acquire(f"lease:{time.monotonic_ns()}", ttl=60.0),
+        lambda shared: shared.acquire_and_get(f"lease:{time.monotonic_ns()}", "key", ttl=60.0),
+    ),
     Ability.COUNT: (lambda shared: shared.add("count"),),
 }
 WHAT_WRITES = (Ability.WRITE, Ability.LEASE, Ability.COUNT)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from argo_mw.store.protocol import Shared
-from argo_mw.testing.shared.tools import SharedTests, StoreUnderTest, acquire
+from argo_mw.testing.shared.tools import (
+    Listener,
+    SharedTests,
+    StoreUnderTest,
+    acquire,
+    eventually,
+)
 
 
 class LeaseConformance(SharedTests):
@@ -97,3 +103,82 @@ class LeaseConformance(SharedTests):
         assert await shared.get("key") == b"value"
         await store.advance(store.ttl * 1.5)
         assert await shared.get("key") is None
+
+    # -- a lease and what it is for, together -----------------------------------------------
+
+    async def test_a_new_holder_of_a_lease_sees_what_the_one_before_has_stored(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        lease, found = await shared.acquire_and_get("lease", "key", ttl=60)
+        assert lease is not None
+        assert found is None
+        assert await shared.settle(lease, "key", b"result", ttl=60, channel="news", message=b"done")
+        next_lease, found = await other.acquire_and_get("lease", "key", ttl=60)
+        assert next_lease is not None
+        assert next_lease.fence > lease.fence
+        assert found == b"result"
+        assert await shared.acquire_and_get("lease", "key", ttl=60) == (None, b"result")
+
+    async def test_of_concurrent_callers_one_loads_and_the_others_see_its_result(
+        self, shared: Shared, other: Shared
+    ) -> None:
+        """Nobody finds both a lease to take and no result: a question is not loaded twice."""
+        loads = []
+
+        async def ask(handle: Shared) -> None:
+            while True:
+                lease, found = await handle.acquire_and_get("lease", "key", ttl=60)
+                if lease is not None and found is None:
+                    loads.append(lease)
+                    await handle.settle(
+                        lease, "key", b"result", ttl=60, channel="news", message=b"done"
+                    )
+                    return
+                if lease is not None:
+                    await handle.release(lease)
+                if found is not None:
+                    return
+                await asyncio.sleep(0)
+
+        await asyncio.gather(*(ask(handle) for _ in range(20) for handle in (shared, other)))
+        assert len(loads) == 1
+
+    async def test_settling_a_lease_notifies_those_whom_it_was_refused(
+        self, shared: Shared, other: Shared, store: StoreUnderTest
+    ) -> None:
+        listener = Listener()
+        await other.subscribe("news", listener.on_message, listener.on_gap)
+        lease = await acquire(shared, "lease", 60)
+        assert await other.acquire("lease", ttl=60) is None
+        assert await shared.settle(lease, "key", b"1", ttl=60, channel="news", message=b"first")
+        await eventually(lambda: listener.messages == [b"first"], store.timeout)
+        lease = await acquire(other, "lease", 60)
+        assert await shared.acquire("lease", ttl=60) is None
+        assert await other.settle(lease, "key", b"2", ttl=60, channel="news", message=b"second")
+        await eventually(lambda: listener.messages[-1:] == [b"second"], store.timeout)
+        assert await shared.get("key") == b"2"
+
+    async def test_settling_a_lease_that_was_lost_stores_nothing_over_a_newer_holder(
+        self, shared: Shared, other: Shared, store: StoreUnderTest
+    ) -> None:
+        late = await acquire(shared, "lease", store.ttl)
+        await store.advance(store.ttl * 1.5)
+        newer = await acquire(other, "lease", store.ttl * 100)
+        assert not await shared.settle(
+            late, "key", b"late", ttl=60, channel="news", message=b"done"
+        )
+        assert await shared.get("key") is None
+        assert await other.renew(newer, ttl=60)
+
+    async def test_a_result_settled_by_one_whose_lease_ran_out_counts_and_is_announced(
+        self, shared: Shared, other: Shared, store: StoreUnderTest
+    ) -> None:
+        listener = Listener()
+        await other.subscribe("news", listener.on_message, listener.on_gap)
+        late = await acquire(shared, "lease", store.ttl)
+        await store.advance(store.ttl * 1.5)
+        assert await shared.settle(
+            late, "key", b"result", ttl=store.ttl * 100, channel="news", message=b"done"
+        )
+        await eventually(lambda: listener.messages == [b"done"], store.timeout)
+        assert await other.get("key") == b"result"

@@ -158,23 +158,34 @@ class DistributedCoalesce:
     ) -> SharedResult | _Held:
         """Return the result at *result_key*, or the lease of the process that is to load it."""
         retry = _FIRST_RETRY
-        held = await self._acquire(call)
+        while (found := await self._look_and_acquire(result_key, recency, call)) is None:
+            result = await self._wait_for_result(result_key, recency, retry)
+            if result is not None:
+                return result
+            retry = min(2 * retry, self._lease_ttl / _RETRIES)
+        return found
+
+    async def _look_and_acquire(
+        self, result_key: str, recency: _Recency, call: Call
+    ) -> SharedResult | _Held | None:
+        """Return the result at *result_key*, else the lease, unless another process holds that.
+
+        The result is read once the lease was granted or refused: its last holder has published.
+        """
+        until = self._surely_until()
+        lease, data = await self._shared.acquire_and_get(
+            _LEASE + call.branch_key, result_key, ttl=self._lease_ttl
+        )
+        held = None if lease is None else _Held(lease, until)
         try:
-            while (result := await self._find_result(result_key, recency)) is None:
-                if held is not None:
-                    mine, held = held, None
-                    return mine
-                held = await self._wait_for_result_or_lease(result_key, recency, call, retry)
-                retry = min(2 * retry, self._lease_ttl / _RETRIES)
+            result = await self._recent(await self._decoded(result_key, data), recency)
+            if result is None:
+                found, held = held, None
+                return found
             return result
         finally:
             if held is not None:
                 self._release_in_background(result_key, held.lease)
-
-    async def _acquire(self, call: Call) -> _Held | None:
-        until = self._surely_until()
-        lease = await self._shared.acquire(_LEASE + call.branch_key, ttl=self._lease_ttl)
-        return None if lease is None else _Held(lease, until)
 
     def _surely_until(self) -> float:
         """Return until when a lease is held that is asked for now: before its end in the store."""
@@ -250,10 +261,17 @@ class DistributedCoalesce:
 
         Return False when another process has taken the lease over, because this one stalled.
         """
-        sending = self._send(result_key, lease, data)
+        settling = self._shared.settle(
+            lease,
+            result_key,
+            data,
+            ttl=self._result_ttl,
+            channel=CHANNEL,
+            message=result_key.encode(),
+        )
         deadline = self._clock.monotonic() + self._store_timeout
         try:
-            return await fail_at(sending, deadline, self._clock)
+            return await fail_at(settling, deadline, self._clock)
         except SharedUnavailable:
             self._context.tag_versions.health.look()
         except TimeLimitExceeded:
@@ -261,15 +279,6 @@ class DistributedCoalesce:
             self._context.warn_once("coalesce", f"a result could not be published: {why}")
         self._release_in_background(result_key, lease)
         return True
-
-    async def _send(self, result_key: str, lease: Lease, data: bytes) -> bool:
-        # In this order, asked in one turn: drivers send them together and keep the order.
-        stored, _, _ = await asyncio.gather(
-            self._shared.set_fenced(result_key, data, lease, ttl=self._result_ttl),
-            self._notify(result_key),
-            self._shared.release(lease),
-        )
-        return stored
 
     async def _notify(self, result_key: str) -> None:
         """Wake waiting processes; where no messages are sent, they look again by themselves."""
@@ -301,35 +310,40 @@ class DistributedCoalesce:
 
     # -- waiting for another process ---------------------------------------------------------
 
-    async def _wait_for_result_or_lease(
-        self, result_key: str, recency: _Recency, call: Call, seconds: float
-    ) -> _Held | None:
-        """Wait for a result, or for *seconds*; then try to acquire the lease."""
+    async def _wait_for_result(
+        self, result_key: str, recency: _Recency, seconds: float
+    ) -> SharedResult | None:
+        """Wait for a result, or for *seconds*."""
         notified: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(result_key, set()).add(notified)
         try:
             # Looked at once more, now that a notification would be received.
-            if await self._find_result(result_key, recency) is None:
-                retry = self._clock.monotonic() + seconds
-                with contextlib.suppress(TimeLimitExceeded):
-                    await fail_at(_wait(notified), retry, self._clock)
+            result = await self._find_result(result_key, recency)
+            if result is not None:
+                return result
+            retry = self._clock.monotonic() + seconds
+            with contextlib.suppress(TimeLimitExceeded):
+                await fail_at(_wait(notified), retry, self._clock)
         finally:
             waiting = self._waiting[result_key]
             waiting.discard(notified)
             if not waiting:
                 del self._waiting[result_key]
-        if await self._find_result(result_key, recency) is not None:
-            return None
-        return await self._acquire(call)
+        return await self._find_result(result_key, recency)
 
     async def _find_result(self, result_key: str, recency: _Recency) -> SharedResult | None:
         """Return the result at *result_key*, if it is recent enough and still valid."""
-        result = await self._read(result_key)
+        return await self._recent(await self._read(result_key), recency)
+
+    async def _recent(self, result: SharedResult, recency: _Recency) -> SharedResult | None:
+        """Return *result*, if it is recent enough and still valid."""
         recent = recency.accepts(result)
         return result if recent and not result.empty and await self._is_valid(result) else None
 
     async def _read(self, result_key: str) -> SharedResult:
-        data = await self._shared.get(result_key)
+        return await self._decoded(result_key, await self._shared.get(result_key))
+
+    async def _decoded(self, result_key: str, data: bytes | None) -> SharedResult:
         if data is None:
             return SharedResult()
         codecs = self._context.codecs

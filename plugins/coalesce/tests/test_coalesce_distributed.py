@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -224,15 +225,18 @@ async def test_a_call_that_acquires_the_lease_just_after_a_load_takes_its_result
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
         await settle()
-        distributed = distributed_of(second)
-        acquire = distributed._acquire
+        shared = context_of(second).shared
+        acquire = shared.acquire_and_get
 
-        async def slow_acquire(call: Call) -> Lease | None:
+        async def slow_acquire(
+            key: str, wanted: str, *, ttl: float
+        ) -> tuple[Lease | None, bytes | None]:
             one.gate.set()
             await holding
-            return await acquire(call)
+            await settle()
+            return await acquire(key, wanted, ttl=ttl)
 
-        distributed._acquire = slow_acquire  # type: ignore[method-assign]
+        shared.acquire_and_get = slow_acquire  # type: ignore[method-assign]
         assert "one" == (await ask(second)).value
     assert [] == other.asked
 
@@ -245,10 +249,10 @@ async def test_a_store_that_is_slow_to_take_a_result_is_reported_and_delays_no_c
     async with instance(store, one, clock, store_timeout=1.5) as first:
         events = capture_events(first)
 
-        async def never(*_: object) -> bool:
+        async def never(*_: object, **__: object) -> bool:
             return await asyncio.Event().wait()
 
-        distributed_of(first)._send = never  # type: ignore[method-assign]
+        context_of(first).shared.settle = never  # type: ignore[method-assign]
         asking = ask(first)
         await clock.advance(1.6)
         assert "one" == (await asking).value
@@ -262,14 +266,14 @@ async def test_a_holder_whose_lease_lasts_answers_before_the_store_has_its_resul
     one = held("one")
     one.gate.set()
     async with instance(store, one, clock) as first:
-        distributed, published = distributed_of(first), asyncio.Event()
-        send = distributed._send
+        shared, published = context_of(first).shared, asyncio.Event()
+        settle_lease = shared.settle
 
-        async def slow_send(result_key: str, lease: Lease, data: bytes) -> bool:
+        async def slow_settle(*what: Any, **more: Any) -> bool:
             await published.wait()
-            return await send(result_key, lease, data)
+            return await settle_lease(*what, **more)
 
-        distributed._send = slow_send  # type: ignore[method-assign]
+        shared.settle = slow_settle  # type: ignore[method-assign]
         assert "one" == (await ask(first)).value
         assert [] == await context_of(first).shared.scan("argo:result:")
         published.set()
@@ -406,20 +410,23 @@ async def test_a_result_is_taken_even_if_the_lease_cannot_be_released(
     async with instance(store, one, clock) as first, instance(store, other, clock) as second:
         holding = ask(first)
         await settle()
-        distributed = distributed_of(second)
-        acquire = distributed._acquire
+        shared = context_of(second).shared
+        acquire = shared.acquire_and_get
 
         async def away(*_: object) -> bool:
             msg = "a hiccup"
             raise SharedUnavailable(msg)
 
-        async def slow_acquire(call: Call) -> Lease | None:
+        async def slow_acquire(
+            key: str, wanted: str, *, ttl: float
+        ) -> tuple[Lease | None, bytes | None]:
             one.gate.set()
             await holding
-            context_of(second).shared.release = away  # type: ignore[method-assign]
-            return await acquire(call)
+            await settle()
+            shared.release = away  # type: ignore[method-assign]
+            return await acquire(key, wanted, ttl=ttl)
 
-        distributed._acquire = slow_acquire  # type: ignore[method-assign]
+        shared.acquire_and_get = slow_acquire  # type: ignore[method-assign]
         assert "one" == (await ask(second)).value
     assert [] == other.asked
 

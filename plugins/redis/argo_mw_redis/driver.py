@@ -1,7 +1,8 @@
 """Shared on a Redis server: the commands behind each of its operations.
 
-Keys: ``PREFIXv:KEY`` holds a value or a counter, ``PREFIXl:KEY`` a lease, ``PREFIXf:KEY`` the
-fence that a value was written with, ``PREFIXfence`` the newest fence of all.
+Keys: ``PREFIXv:KEY`` holds a value or a counter, ``PREFIXl:KEY`` a lease, ``PREFIXw:KEY`` that
+it was refused to somebody, ``PREFIXf:KEY`` the fence that a value was written with, ``PREFIXfence``
+the newest fence of all.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from argo_mw_redis.scripts import (
     RELEASE,
     RENEW,
     SET_FENCED,
+    SETTLE,
     Script,
 )
 from argo_mw_redis.servers import Options, Server, parse
@@ -238,22 +240,34 @@ class RedisShared:
 
     async def acquire(self, key: str, *, ttl: float) -> Lease | None:
         """See :meth:`argo_mw.store.Shared.acquire`."""
+        return (await self._acquire(key, (), ttl))[0]
+
+    async def acquire_and_get(
+        self, key: str, wanted: str, *, ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
+        """See :meth:`argo_mw.store.Shared.acquire_and_get`."""
+        check_key(wanted)
+        return await self._acquire(key, (self._values + wanted,), ttl)
+
+    async def _acquire(
+        self, key: str, wanted: Sequence[str], ttl: float
+    ) -> tuple[Lease | None, bytes | None]:
         check_key(key)
         holder = os.urandom(8).hex()
-        keys = [self._lease(key), self._prefix + "fence"]
+        keys = [self._lease(key), self._prefix + "fence", self._wish(key), *wanted]
 
-        def late(fence: int | None) -> None:
-            if fence is not None:
-                self._release_later(Lease(key, holder, fence), ttl)
+        def late(answer: tuple[int | None, bytes | None]) -> None:
+            if answer[0] is not None:
+                self._release_later(Lease(key, holder, answer[0]), ttl)
 
         arguments = (holder, _milliseconds(ttl))
         try:
-            fence = await self._run(ACQUIRE, keys, arguments, _fence, late=late)
+            fence, value = await self._run(ACQUIRE, keys, arguments, _grant, late=late)
         except SharedUnavailable as error:
             if error.uncertain:  # the server may have granted it before it was lost
                 self._release_later(Lease(key, holder, 0), ttl)
             raise
-        return None if fence is None else Lease(key, holder, fence)
+        return None if fence is None else Lease(key, holder, fence), value
 
     async def renew(self, lease: Lease, *, ttl: float) -> bool:
         """See :meth:`argo_mw.store.Shared.renew`."""
@@ -278,6 +292,31 @@ class RedisShared:
         check_value(key, value)
         keys = [self._values + key, f"{self._prefix}f:{key}", self._lease(lease.key)]
         return bool(await self._run(SET_FENCED, keys, (value, lease.fence, _milliseconds(ttl))))
+
+    async def settle(
+        self,
+        lease: Lease,
+        key: str,
+        value: bytes,
+        *,
+        ttl: float | None,
+        channel: str,
+        message: bytes,
+    ) -> bool:
+        """See :meth:`argo_mw.store.Shared.settle`."""
+        check_key(key)
+        check_value(key, value)
+        check_key(channel)
+        check_value(channel, message)
+        keys = [
+            self._values + key,
+            f"{self._prefix}f:{key}",
+            self._lease(lease.key),
+            self._wish(lease.key),
+        ]
+        sent = (self._prefix + channel, seal(message))
+        arguments = (value, lease.fence, _milliseconds(ttl), lease.holder, *sent)
+        return bool(await self._run(SETTLE, keys, arguments, must=True))
 
     async def publish(self, channel: str, message: bytes) -> None:
         """See :meth:`argo_mw.store.Shared.publish`."""
@@ -352,6 +391,9 @@ class RedisShared:
     def _lease(self, key: str) -> str:
         return f"{self._prefix}l:{key}"
 
+    def _wish(self, key: str) -> str:
+        return f"{self._prefix}w:{key}"
+
     def _check_usable(self) -> None:
         if self._closed:
             msg = "the shared store was closed; open another one"
@@ -380,10 +422,12 @@ def _count(reply: Any) -> Count:
         raise InvalidResponse(msg) from None
 
 
-def _fence(reply: Any) -> int | None:
-    if reply is None or isinstance(reply, ResponseError):
-        return None
-    return int(reply)
+def _grant(reply: Any) -> tuple[int | None, bytes | None]:
+    """Return the fence of the lease, if it was granted, and the value that was asked beside it."""
+    if isinstance(reply, ResponseError):
+        return None, None  # not used: the error is raised
+    fence, value = reply
+    return None if fence is None else int(fence), expect_value(value)
 
 
 def _was_set(reply: Any) -> bool:

@@ -73,9 +73,15 @@ return {string.format('%.0f', now), 1, string.format('%.0f', seen)}
 """
 )
 
+# KEYS: the lease, the newest fence, the wish for the lease, maybe another value, which is returned.
+# ARGV: holder, milliseconds. A wish that cannot be noted is not worth an error: its caller waits.
 ACQUIRE: Final = Script(
     b"""
-if redis.call('EXISTS', KEYS[1]) == 1 then return false end
+local wanted = KEYS[4] and redis.call('GET', KEYS[4]) or false
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  redis.pcall('SET', KEYS[3], '1', 'PX', ARGV[2])
+  return {false, wanted}
+end
 local time = redis.call('TIME')
 local fence = time[1] * 1000000 + time[2]
 local last = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -83,7 +89,7 @@ if last >= fence then fence = last + 1 end
 fence = string.format('%.0f', fence)
 redis.call('SET', KEYS[2], fence)
 redis.call('SET', KEYS[1], fence .. ':' .. ARGV[1], 'PX', ARGV[2])
-return fence
+return {fence, wanted}
 """
 )
 
@@ -121,4 +127,32 @@ return 1
 """
 )
 
-ALL: Final = (COMPARE_AND_SET, ADD, ACQUIRE, RENEW, RELEASE, SET_FENCED)
+# KEYS: the value, the fence it was written with, the lease, the wish for the lease. ARGV: value,
+# fence, milliseconds, holder, channel, message. What is stored stays so if no message may be sent.
+SETTLE: Final = Script(
+    b"""
+local fence = tonumber(ARGV[2])
+local held = redis.call('GET', KEYS[3])
+local newest = tonumber(string.match(held or '0', '^%d+'))
+local stored = 0
+if newest <= fence and tonumber(redis.call('GET', KEYS[2]) or '0') <= fence then
+  stored = 1
+  if ARGV[3] == '' then
+    redis.call('SET', KEYS[1], ARGV[1])
+    redis.call('SET', KEYS[2], ARGV[2], 'PX', 86400000)
+  else
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
+    redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
+  end
+end
+local mine = held and string.match(held, ':(.*)$') == ARGV[4]
+if mine then redis.call('DEL', KEYS[3]) end
+if not mine or redis.call('DEL', KEYS[4]) == 1 then
+  local sent = redis.pcall('PUBLISH', ARGV[5], ARGV[6])
+  if type(sent) == 'table' and sent.err then return sent end
+end
+return stored
+"""
+)
+
+ALL: Final = (COMPARE_AND_SET, ADD, ACQUIRE, RENEW, RELEASE, SET_FENCED, SETTLE)

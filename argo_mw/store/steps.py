@@ -1,0 +1,43 @@
+"""Operations of Shared that take several steps where a store cannot do them at once."""
+
+from __future__ import annotations
+
+from argo_mw.store.protocol import Lease, Shared
+
+
+async def acquire_then_get(
+    shared: Shared, key: str, wanted: str, *, ttl: float
+) -> tuple[Lease | None, bytes | None]:
+    """Do what :meth:`~argo_mw.store.Shared.acquire_and_get` does, one step after the other.
+
+    Raises:
+        SharedUnavailable: As for :meth:`~argo_mw.store.Shared.acquire` and ``get``.
+    """
+    lease = await shared.acquire(key, ttl=ttl)
+    try:
+        return lease, await shared.get(wanted)
+    except BaseException:
+        if lease is not None:
+            await shared.release(lease)
+        raise
+
+
+async def settle_in_steps(
+    shared: Shared,
+    lease: Lease,
+    key: str,
+    value: bytes,
+    *,
+    ttl: float | None,
+    channel: str,
+    message: bytes,
+) -> bool:
+    """Do what :meth:`~argo_mw.store.Shared.settle` does, one step after the other.
+
+    Raises:
+        SharedUnavailable: As for the steps.
+    """
+    stored = await shared.set_fenced(key, value, lease, ttl=ttl)
+    await shared.release(lease)
+    await shared.publish(channel, message)
+    return stored
