@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from attrs import frozen
 
@@ -13,6 +14,9 @@ from argo_mw_race.budget import HedgingBudget, PaidHedge
 from argo_mw_race.config import RaceConfig
 from argo_mw_race.gathering import Gathering
 from argo_mw_race.stats import UpstreamStats
+
+_MAX_REQUESTS: Final = 10.0
+"""The most requests that one is worth; else hundreds of calls would wait for a slow upstream."""
 
 
 @frozen
@@ -145,7 +149,14 @@ class Ranking:
 
     def _cost(self, upstream: Upstream, place: int, seconds: float) -> float:
         price = (upstream.price or 0.0) * self._config.seconds_per_usd
-        return (seconds + price) * self._config.min_speedup**place
+        requests = 1.0 if upstream.batching is not None else self._gathered
+        return (seconds + price) * requests * self._config.min_speedup**place
+
+    @property
+    def _gathered(self) -> float:
+        """How many requests are needed in place of one, where calls are not gathered."""
+        sizes = (stats.calls_per_request for stats in self._stats.values())
+        return min(_MAX_REQUESTS, max(sizes, default=1.0))
 
     def _is_refused(self, upstream: Upstream) -> bool:
         return self.stats(upstream).refused_until > self._clock.time()

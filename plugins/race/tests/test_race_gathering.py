@@ -141,6 +141,28 @@ class TestLearning:
             assert pytest.approx(0.5, abs=0.02) == stats_of(argo, slow).latency
             assert [("LEAVES", "STAYS")] == [tuple(c.subject for c in r) for r in slow.requests]
 
+    async def test_a_failure_does_not_turn_one_request_into_six(self, stage):
+        gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)
+        other = stage.upstream("other", (0.1, "other"))
+        async with stage.open(gathers, other) as argo:
+            for _ in range(9):
+                await ask_for(stage, argo)
+            await stage.clock.advance(60.0)
+            gathers.script = [(0.1, ValueError("no")), (0.1, "bars")]
+            assert ["other"] * 6 == [one.value for one in await ask_for(stage, argo)]
+            assert stats_of(argo, gathers).error_rate > 0.5
+            assert ["bars"] * 6 == [one.value for one in await ask_for(stage, argo)]
+
+    async def test_an_upstream_that_fails_or_is_slow_for_long_is_left_all_the_same(self, stage):
+        gathers = stage.upstream("gathers", *[(0.1, "bars")] * 30, (4.0, "slow"), gathers=True)
+        other = stage.upstream("other", (0.1, "other"))
+        symbols = [f"S{number}" for number in range(50)]
+        async with stage.open(gathers, other, hedge_budget=0.0, initial_latency=0.2) as argo:
+            for _ in range(30):
+                await ask_for(stage, argo, symbols)
+            answers = [(await ask_for(stage, argo, symbols))[0].value for _ in range(30)]
+            assert ["slow", "other"] == list(dict.fromkeys(answers))
+
     async def test_calls_that_travel_together_are_probed_as_rarely_as_one(self, stage):
         gathers = stage.upstream("gathers", (0.1, "bars"), gathers=True)
         other = stage.upstream("other", (0.1, "other"))
