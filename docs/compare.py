@@ -2,9 +2,10 @@
 
 It takes the figures from ``docs/compare.json``, draws ``docs/assets/compare.svg``, and replaces
 the text between ``<!-- measured: NAME -->`` and ``<!-- end -->``: ``summary`` is the baseline
-against all layers, ``variants`` every variant, the name of a layer that layer alone and all
-layers without it, ``promises`` what came of the plan's promises, and ``scenario_NAME`` all of one
-scenario. A test fails when a page is out of date.
+against all layers, ``headline`` the same in a sentence, ``variants`` every variant,
+``leave_one_out`` what each layer brings, the name of a layer what it brings and all layers without
+it, ``promises`` what came of the plan's promises, and ``scenario_NAME`` all of one scenario.
+A test fails when a page is out of date.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from argo_mw_compare.figures import Figures
-from argo_mw_compare.report import ROWS, cell, picture, remarks
+from argo_mw_compare.figures import Figures, means
+from argo_mw_compare.interval import interval
+from argo_mw_compare.leave_one_out import left_out
+from argo_mw_compare.report import ROWS, cell, headline, picture, remarks
 from argo_mw_compare.scenarios.picture import picture as promises
 from argo_mw_compare.scenarios.promise import Findings
 from argo_mw_compare.scenarios.text import markdown, page_of, read_findings
-from argo_mw_compare.workload import Workload
+from argo_mw_compare.workload import INSTANCES, Workload
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
@@ -34,7 +37,7 @@ _SUMMARY = (
     ("requests to vendors", "requests", "{:.0f}", "calls_ratio", "≤ 0.25"),
     ("symbols and prompts in them", "loads", "{:.0f}", "loads_ratio", ""),
     ("language models, USD", "usd", "{:.3f}", "usd_ratio", "≤ 0.3"),
-    ("signals that asked no upstream", "hit_rate", "{:.1%}", "hit_rate", "≥ 0.8"),
+    ("signals for which no upstream was asked", "hit_rate", "{:.1%}", "hit_rate", "≥ 0.8"),
     ("a symbol's last ten signals, ms", "query_ms", "{:.2f}", "query_ratio", "≤ 0.15"),
     ("error of the prices used, basis points", "error_bp", "{:.1f}", "error_bp_ratio", "≤ 1"),
 )
@@ -68,7 +71,14 @@ class Measured:
         assert isinstance(found, list)
         assert isinstance(summary, dict)
         assert isinstance(workload, dict)
-        self.columns = [Figures(**one) for one in found]
+        seeds: dict[str, dict[int, Figures]] = {}
+        for one in found:
+            known = {name: value for name, value in one.items() if name != "seed"}
+            figures = Figures(**known)
+            seeds.setdefault(figures.variant, {})[one.get("seed", 0)] = figures
+        self._several = seeds
+        self.columns = [means([*by_seed.values()]) for by_seed in seeds.values()]
+        self._left_out = {one.layer: one for one in left_out(seeds)}
         self.workload = Workload(**workload)
         date = datetime.fromisoformat(str(report["date"]))
         machine = f"Python {report['python']} and {report['cores']} cores"
@@ -77,8 +87,7 @@ class Measured:
         assert isinstance(scenarios, dict)
         self._scenarios = {name: read_findings(one) for name, one in scenarios.items()}
         self._named = {one.variant: one for one in self.columns}
-        self._ratios = {name: one for name, one in summary.items() if "_by_seed" not in name}
-        self._seeds = {name: one for name, one in summary.items() if "_by_seed" in name}
+        self._ratios = summary
 
     @property
     def scenarios(self) -> Sequence[Findings]:
@@ -92,6 +101,10 @@ class Measured:
                 text = self._summary()
             case "promises":
                 text = markdown(self.scenarios) + _PROMISES if self._scenarios else _UNMEASURED
+            case "headline":
+                text = f"**{headline(self._ratios)}**\n"
+            case "leave_one_out":
+                text = self._what_layers_bring()
             case _ if name.startswith("scenario_"):
                 text = self._scenario(name.removeprefix("scenario_"))
             case "variants":
@@ -104,20 +117,35 @@ class Measured:
     def _summary(self) -> str:
         baseline, after = self._named["baseline"], self._named["all"]
         rows = [
-            "| | original | all layers | ratio | each seed | target |",
-            "|---|---|---|---|---|---|",
+            "| | original | all layers | ratio | 95 % interval | each seed | target |",
+            "|---|---|---|---|---|---|---|",
+            f"| instances, each restarted once | {INSTANCES} | {INSTANCES} | | | | |",
         ]
         for title, name, form, ratio, aim in _SUMMARY:
             value = self._ratios.get(ratio)
             ratio_text = "" if value is None else f"{value:.2g}"
-            seeds = ", ".join(f"{one:.2g}" for one in self._seeds.get(f"{ratio}_by_seed", []))
+            bounds = self._ratios.get(f"{ratio}_interval") or []
+            between = " to ".join(f"{one:.2g}" for one in bounds)
+            known = (one for one in self._ratios.get(f"{ratio}_by_seed", []) if one is not None)
+            seeds = ", ".join(f"{one:.2g}" for one in known)
             cells = [cell(one, name, form) for one in (baseline, after)]
-            rows.append(f"| {' | '.join([title, *cells, ratio_text, seeds, aim])} |")
+            rows.append(f"| {' | '.join([title, *cells, ratio_text, between, seeds, aim])} |")
         return "\n".join(rows) + "\n"
 
     def _scenario(self, name: str) -> str:
         found = self._scenarios.get(name)
         return _UNMEASURED if found is None else page_of(found)
+
+    def _what_layers_bring(self) -> str:
+        if not self._left_out:
+            return _UNMEASURED
+        rows = [f"| `{one.layer}` | {one.in_words} |\n" for one in self._left_out.values()]
+        costly = [f"`{one.layer}`" for one in self._left_out.values() if one.better_left_out]
+        judged = (
+            f"Better left out here: {', '.join(costly)}." if costly else "None is better left out."
+        )
+        table = f"| layer | in the whole, with it against without it |\n|---|---|\n{''.join(rows)}"
+        return f"{table}\n{judged}\n"
 
     def _layer(self, layer: str) -> str:
         rows = {
@@ -126,8 +154,23 @@ class Measured:
             f"`{layer}` alone": f"+{layer}",
             "no layer": "none",
         }
-        found = [(title, self._named[n]) for title, n in rows.items() if n in self._named]
-        return _table("", _LAYER, found)
+        found = [(title, self._several[n]) for title, n in rows.items() if n in self._several]
+        titles = " | ".join(title for title, _, _ in _LAYER)
+        lines = [f"|  | {titles} |", "|---" * (len(_LAYER) + 1) + "|"]
+        for title, by_seed in found:
+            cells = [_spread([*by_seed.values()], name, form) for _, name, form in _LAYER]
+            lines.append(f"| {' | '.join([title, *cells])} |")
+        brought = self._left_out.get(layer)
+        words = "" if brought is None else f"\n`{layer}` in the whole: {brought.in_words}\n"
+        return "\n".join(lines) + f"\n{words}"
+
+
+def _spread(several: Sequence[Figures], name: str, form: str) -> str:
+    """Return the mean of one figure over seeds, and half of its interval where there is one."""
+    mean = cell(means(several), name, form)
+    known = [value for one in several if (value := getattr(one, name)) is not None]
+    half = interval(known).half if len(known) > 1 else 0.0
+    return f"{mean} ± {form.format(half)}" if half else mean
 
 
 def _table(

@@ -13,16 +13,15 @@ from pathlib import Path
 from attrs import asdict, frozen
 
 from argo_mw.cli import console, say
-from argo_mw_compare.figures import Figures, baseline_and_all, figures, medians, ratios
-from argo_mw_compare.report import WIDTH, page, remarks, table, tables_of
+from argo_mw_compare.figures import Figures, Seeds, Summary, figures, means, summarize
+from argo_mw_compare.leave_one_out import left_out
+from argo_mw_compare.report import WIDTH, headline, layers_of, page, remarks, table, tables_of
 from argo_mw_compare.run import paced, run
 from argo_mw_compare.scenarios.catalogue import run_scenarios
 from argo_mw_compare.scenarios.picture import picture
 from argo_mw_compare.scenarios.promise import Findings, by_key
 from argo_mw_compare.scenarios.text import tables
 from argo_mw_compare.workload import Workload
-
-Summary = dict[str, float | list[float | None] | None]
 
 
 @frozen
@@ -31,13 +30,18 @@ class Whole:
 
     Attributes:
         workload: The workload.
-        columns: The figures of each variant, of the first seed.
-        summary: All layers against the baseline, medians of the seeds.
+        seeds: The figures of each variant, by seed.
+        summary: All layers against the baseline, means of the seeds.
     """
 
     workload: Workload
-    columns: Sequence[Figures]
+    seeds: Seeds
     summary: Summary
+
+    @property
+    def columns(self) -> Sequence[Figures]:
+        """The means of each variant."""
+        return [means([*by_seed.values()]) for by_seed in self.seeds.values()]
 
 
 def compare_all(
@@ -60,6 +64,9 @@ def compare_all(
         out.print(table(measured.columns))
         for text in remarks(measured.workload, measured.columns):
             out.print(text)
+        for one in left_out(measured.seeds):
+            out.print(f"{one.layer}: {one.in_words}")
+        out.print(headline(measured.summary))
     findings = run_scenarios(scenarios, say=say)
     for found in findings:
         for made in tables(found):
@@ -83,8 +90,13 @@ def write_report(
     if whole is not None:
         report |= {
             "workload": asdict(whole.workload),
-            "figures": [one.as_dict() for one in whole.columns],
+            "figures": [
+                {"seed": seed, **one.as_dict()}
+                for by_seed in whole.seeds.values()
+                for seed, one in by_seed.items()
+            ],
             "summary": whole.summary,
+            "leave_one_out": {one.layer: one.as_dict() for one in left_out(whole.seeds)},
         }
     if findings:
         known = report.get("scenarios")
@@ -99,21 +111,32 @@ def write_report(
 def write_page(file: Path, whole: Whole | None, findings: Sequence[Findings]) -> None:
     """Write the page with plots to *file*: the promises, then the whole."""
     promises = f"<h1>What the plan promised</h1>{picture(findings)}" if findings else ""
-    of_whole = "" if whole is None else tables_of(whole.workload, whole.columns, whole.summary)
-    file.write_text(page(promises + of_whole), "utf-8")
+    if whole is None:
+        file.write_text(page(promises), "utf-8")
+        return
+    layers = layers_of(left_out(whole.seeds))
+    of_whole = tables_of(whole.workload, whole.columns, whole.summary)
+    head = f"<p><strong>{headline(whole.summary)}</strong></p>"
+    file.write_text(page(head + promises + layers + of_whole), "utf-8")
 
 
 def last_line(whole: Whole | None, findings: Sequence[Findings]) -> str:
     """Return the figures that are compared with bars, as one line of JSON."""
-    return json.dumps({**(whole.summary if whole is not None else {}), **by_key(findings)})
+    of_whole: dict[str, object] = {}
+    if whole is not None:
+        layers = left_out(whole.seeds)
+        of_whole = whole.summary | {f"leave_one_out.{one.layer}": one.as_dict() for one in layers}
+    return json.dumps(of_whole | by_key(findings))
 
 
 def _whole(workload: Workload, *, paces: bool, quick: bool) -> Whole:
     chosen = paced(workload, say=say) if paces else workload
     found = run(chosen, quick=quick, say=say)
-    by_seed = {seed: [figures(one) for one in several] for seed, several in found.items()}
-    summary = medians([ratios(*baseline_and_all(several)) for several in by_seed.values()])
-    return Whole(chosen, by_seed[chosen.seed], summary)
+    seeds: dict[str, dict[int, Figures]] = {}
+    for seed, several in found.items():
+        for one in several:
+            seeds.setdefault(one.variant.name, {})[seed] = figures(one)
+    return Whole(chosen, seeds, summarize(seeds))
 
 
 def _read(file: Path) -> dict[str, object]:

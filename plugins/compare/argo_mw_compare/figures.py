@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from attrs import asdict, frozen
+from attrs import asdict, fields, frozen
 
 from argo_mw.plugin import ConfigError
 from argo_mw_compare.experiment import AskedSignal, Observations
+from argo_mw_compare.interval import Interval, interval, ratio_interval
 from argo_mw_compare.workload import PRICES
 
 MAX_CPU_PCT = 5.0
@@ -19,7 +21,7 @@ _FREE = (0.0, 0.0, 0.0)
 
 @frozen
 class Figures:
-    """One column of the table; ``None`` where nothing was measured.
+    """What came of one variant with one seed, or the means of several; ``None`` where unmeasured.
 
     Attributes:
         variant: The variant that ran.
@@ -34,7 +36,8 @@ class Figures:
             in one request is one load.
         usd: What models cost, from the sandbox's counts of tokens; an answer that was cancelled
             on its way counts as much as the mean of the others.
-        hit_rate: The share of answered signals for which no upstream had to be asked.
+        hit_rate: The share of answered signals for which no upstream had to be asked while their
+            callers waited; the original's count alike.
         write_ms: Median real milliseconds of a row's write that a caller waits for; ``None`` where
             none waits.
         query_ms: Mean real milliseconds of a question for a symbol's last ten signals.
@@ -45,18 +48,18 @@ class Figures:
     """
 
     variant: str
-    signals: int
-    failed: int
+    signals: float
+    failed: float
     p50_ms: float | None
     p95_ms: float | None
     p99_ms: float | None
     p50_miss_ms: float | None
     p95_miss_ms: float | None
     p99_miss_ms: float | None
-    requests: int
-    requests_sent: int
-    loads: int
-    calls_sent: int
+    requests: float
+    requests_sent: float
+    loads: float
+    calls_sent: float
     usd: float
     hit_rate: float | None
     write_ms: float | None
@@ -107,22 +110,58 @@ def figures(observed: Observations) -> Figures:
     )
 
 
-Ratios = dict[str, float | None]
+Seeds = Mapping[str, Mapping[int, Figures]]
+"""The figures of each variant, by seed."""
+
+Summary = dict[str, float | list[float | None] | None]
+
+_RATIOS: Final = {
+    "p50_miss_ratio": "p50_miss_ms",
+    "p50_ratio": "p50_ms",
+    "p99_ratio": "p99_ms",
+    "calls_ratio": "requests",
+    "loads_ratio": "loads",
+    "usd_ratio": "usd",
+    "query_ratio": "query_ms",
+    "error_bp_ratio": "error_bp",
+}
+"""Ratios of all layers to the baseline, and the figure of each."""
 
 
-def ratios(baseline: Figures, after: Figures) -> Ratios:
-    """Return all layers over the baseline; below 1 is better, but for the hit rate."""
-    return {
-        "p50_miss_ratio": _ratio(after.p50_miss_ms, baseline.p50_miss_ms),
-        "p50_ratio": _ratio(after.p50_ms, baseline.p50_ms),
-        "p99_ratio": _ratio(after.p99_ms, baseline.p99_ms),
-        "calls_ratio": _ratio(after.requests, baseline.requests),
-        "loads_ratio": _ratio(after.loads, baseline.loads),
-        "usd_ratio": _ratio(after.usd, baseline.usd),
-        "hit_rate": None if after.hit_rate is None else round(after.hit_rate, 4),
-        "query_ratio": _ratio(after.query_ms, baseline.query_ms),
-        "error_bp_ratio": _ratio(after.error_bp, baseline.error_bp),
-    }
+def means(several: Sequence[Figures]) -> Figures:
+    """Return the mean of each figure of one variant over *several* seeds."""
+
+    def mean(name: str) -> float | None:
+        known = [value for one in several if (value := getattr(one, name)) is not None]
+        return statistics.fmean(known) if known else None
+
+    names = [one.name for one in fields(Figures) if one.name != "variant"]
+    found: dict[str, Any] = {name: mean(name) for name in names}
+    return Figures(several[0].variant, **found)
+
+
+def summarize(seeds: Seeds) -> Summary:
+    """Return all layers against the baseline: means of the seeds, each with its interval.
+
+    A ratio is that of the means; below 1 is better. Beside ``NAME`` stand ``NAME_interval``, with
+    95 % confidence, and ``NAME_by_seed``.
+
+    Raises:
+        ConfigError: The baseline or all layers were left out.
+    """
+    baseline_and_all([one for by_seed in seeds.values() for one in by_seed.values()])
+    before, after = seeds["baseline"], seeds["all"]
+    pairs = [(before[seed], after[seed]) for seed in sorted(before.keys() & after.keys())]
+    found: Summary = {}
+    for name, figure in _RATIOS.items():
+        values = [(getattr(one, figure), getattr(other, figure)) for one, other in pairs]
+        found[f"{name}_by_seed"] = [_ratio(new, old) for old, new in values]
+        known = [both for both in values if None not in both]
+        ratio = ratio_interval([new for _, new in known], [old for old, _ in known])
+        found |= _noted(name, ratio)
+    rates = [one.hit_rate for _, one in pairs if one.hit_rate is not None]
+    found["hit_rate_by_seed"] = [round(one, 4) for one in rates]
+    return found | _noted("hit_rate", interval(rates) if rates else None)
 
 
 def baseline_and_all(columns: Sequence[Figures]) -> tuple[Figures, Figures]:
@@ -137,17 +176,6 @@ def baseline_and_all(columns: Sequence[Figures]) -> tuple[Figures, Figures]:
         msg = f"there is nothing to compare: {' and '.join(lacking)} left out, for the reason above"
         raise ConfigError(msg)
     return named["baseline"], named["all"]
-
-
-def medians(seeds: Sequence[Ratios]) -> dict[str, float | list[float | None] | None]:
-    """Return the median of every ratio over the seeds, and each seed's own beside it."""
-    found: dict[str, float | list[float | None] | None] = {}
-    for name in seeds[0]:
-        values = [one[name] for one in seeds]
-        known = [value for value in values if value is not None]
-        found[name] = round(statistics.median(known), 4) if known else None
-        found[f"{name}_by_seed"] = values
-    return found
 
 
 def usd(price: tuple[float, float, float], counts: Mapping[str, object]) -> float:
@@ -183,8 +211,13 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]
 
 
-def _mean_ms(seconds: Sequence[float]) -> float | None:
-    return 1000 * math.fsum(seconds) / len(seconds) if seconds else None
+def _noted(name: str, found: Interval | None) -> Summary:
+    """Return *found* under *name*, with its bounds where there are any."""
+    bounds: list[float | None] = []
+    if found is not None and math.isfinite(found.low):
+        bounds = [round(found.low, 4), round(found.high, 4)]
+    mean = None if found is None else round(found.mean, 4)
+    return {name: mean, f"{name}_interval": bounds or None}
 
 
 def _symbols(counts: Mapping[str, object]) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 
 from argo_mw_compare.figures import MAX_CPU_PCT, Figures
+from argo_mw_compare.leave_one_out import LeftOut
+from argo_mw_compare.variants import explained
 from argo_mw_compare.workload import Workload
 
 ROWS = (
@@ -66,6 +68,8 @@ def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
             "the vendors' latencies are assumed."
         ),
     ]
+    explaining = ((one.variant, explained(one.variant)) for one in columns)
+    texts += [f"{name}: {text}." for name, text in explaining]
     distorted = [one.variant for one in columns if one.distorted]
     if distorted:
         texts.append(
@@ -77,12 +81,35 @@ def remarks(workload: Workload, columns: Sequence[Figures]) -> list[str]:
             f"Our CPU took at most {MAX_CPU_PCT:g} % of the time of misses, in every variant."
         )
     texts += [
-        f"{one.variant}: our events count {one.requests_sent} requests, the sandbox "
-        f"{one.requests}: one that is cancelled at once may not have left."
+        f"{one.variant}: our events count {one.requests_sent:g} requests, the sandbox "
+        f"{one.requests:g}: one that is cancelled at once may not have left."
         for one in columns
         if one.requests_sent != one.requests
     ]
     return texts
+
+
+def headline(summary: Mapping[str, float | Sequence[float | None] | None]) -> str:
+    """Return all layers against the original service, in a sentence."""
+    requests, usd, waits = (_known(summary, f"{n}_ratio") for n in ("calls", "usd", "p50_miss"))
+    parts = [] if requests is None else [f"{requests:.2f} × the requests"]
+    if usd is not None:
+        parts.append(f"{usd:.2f} × the dollars")
+    if waits:
+        parts.append(f"signals {1 / waits:.2g} × as fast when they must ask")
+    error = _known(summary, "error_bp_ratio")
+    if error is not None:
+        parts.append(_staleness(error, summary.get("error_bp_ratio_interval")))
+    return f"{', '.join(parts)}." if parts else ""
+
+
+def layers_of(several: Sequence[LeftOut]) -> str:
+    """Return what each layer brings to the whole, as HTML."""
+    rows = "".join(
+        f"<tr><th>{one.layer}</th><td>{html.escape(one.in_words.replace('`', ''))}</td></tr>"
+        for one in several
+    )
+    return f"<h1>What each layer brings to the whole</h1><table>{rows}</table>" if rows else ""
 
 
 def page(content: str) -> str:
@@ -150,6 +177,19 @@ def picture(columns: Sequence[Figures]) -> str:
         'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="#fff"/>'
         f'{panels}<g transform="translate(0 {_TOP})">{_names(columns, _LEFT - 10)}</g></svg>\n'
     )
+
+
+def _known(summary: Mapping[str, float | Sequence[float | None] | None], name: str) -> float | None:
+    found = summary.get(name)
+    return found if isinstance(found, (int, float)) else None
+
+
+def _staleness(ratio: float, bounds: object) -> str:
+    if ratio <= 1:
+        return "prices no staler"
+    low = bounds[0] if isinstance(bounds, list) and bounds else None
+    noise = isinstance(low, float) and low <= 1
+    return f"prices {ratio:.2f} × as stale{', which is inside the noise' if noise else ''}"
 
 
 _STEP, _TOP, _LEFT, _PANEL = 20, 28, 115, 205

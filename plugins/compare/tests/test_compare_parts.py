@@ -7,6 +7,7 @@ import os
 import re
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,15 +24,15 @@ from argo_mw_compare.figures import (
     baseline_and_all,
     error_bp,
     figures,
-    medians,
+    means,
     percentile,
-    ratios,
+    summarize,
     usd,
 )
 from argo_mw_compare.plugin import compare
 from argo_mw_compare.report import page, remarks, tables_of
 from argo_mw_compare.run import isolated, paced
-from argo_mw_compare.variants import Variant, variants
+from argo_mw_compare.variants import Variant, explained, variants
 from argo_mw_compare.workload import Workload
 
 SLOWLY = 1e-6
@@ -109,9 +110,9 @@ class TestWorkload:
 
 
 class TestVariants:
-    def test_each_layer_is_added_alone_and_removed_alone(self):
+    def test_each_layer_is_left_out_and_those_that_act_alone_are_alone(self):
         found = {v.name: v for v in variants(["cache", "race", "metrics"])}
-        assert list(found) == ["baseline", "all", "none", "+cache", "+race", "-cache", "-race"]
+        assert list(found) == ["baseline", "all", "none", "+cache", "-cache", "-race"]
         assert found["baseline"].baseline
         assert found["all"].layers == ("cache", "race")
         assert found["-cache"].layers == ("race",)
@@ -119,6 +120,17 @@ class TestVariants:
 
     def test_quick_is_baseline_and_all(self):
         assert [v.name for v in variants(["cache"], quick=True)] == ["baseline", "all"]
+
+    def test_what_is_run_once_and_what_takes_long_is_left_out_of_later_seeds(self):
+        names = [[v.name for v in variants(["cache", "race"], turn=turn)] for turn in (1, 2, 3)]
+        early = ["baseline", "all", "-cache", "-race"]
+        assert [early, early, ["baseline", "all", "-race"]] == names
+
+    def test_each_is_explained_in_words(self):
+        found = {v.name: explained(v.name) for v in variants(["cache", "race", "similarity"])}
+        assert len(found) == len(set(found.values()))
+        assert "all layers but `race`" == found["-race"]
+        assert "`cache` alone" == found["+cache"]
 
 
 class TestRunning:
@@ -132,17 +144,11 @@ class TestRunning:
             os.environ["ARGO_MW_STATE_DIR"],
         )
 
-    @pytest.mark.parametrize(
-        ("layers", "piloted"),
-        [(["cache", "race"], ["all", "+cache", "-race"]), (["race"], ["baseline", "all"])],
-    )
-    def test_the_pilot_is_of_variants_with_a_cache_where_there_is_one(
-        self, monkeypatch, layers, piloted
-    ):
+    def test_the_pilot_is_of_all_layers_which_wait_the_least(self, monkeypatch):
         tried: list[str] = []
 
         async def installed() -> list[str]:
-            return layers
+            return ["cache", "race"]
 
         def try_all(workload, wanted, layers, say):
             tried.extend(variant.name for variant in wanted[workload.seed])
@@ -151,7 +157,7 @@ class TestRunning:
         monkeypatch.setattr(running, "installed_layers", installed)
         monkeypatch.setattr(running, "_run_all", try_all)
         assert paced(Workload(), say=lambda _: None).speed > 0
-        assert piloted == tried
+        assert ["all"] == tried
 
     @pytest.mark.parametrize("option", ["--json", "--html"])
     def test_an_unwritable_report_is_refused_before_anything_runs(
@@ -165,6 +171,11 @@ class TestRunning:
     def test_a_comparison_needs_the_baseline_and_all_layers(self):
         with pytest.raises(ConfigError, match="nothing to compare: baseline left out"):
             baseline_and_all([figures(Observations(Variant("all")))])
+
+
+def of(variant: str, **known: float | None) -> Figures:
+    """Return figures of *variant* of which only some are known."""
+    return evolve(figures(Observations(Variant(variant))), **known)
 
 
 @operation(subject="symbol")
@@ -226,15 +237,26 @@ class TestFigures:
     def test_a_ratio_of_nothing_is_none(self):
         before = figures(Observations(Variant("baseline"), [AskedSignal(0, "A", 0.2)]))
         after = figures(Observations(Variant("all"), [AskedSignal(0, "A", 0.1)]))
-        found = ratios(before, after)
+        found = summarize({"baseline": {0: before}, "all": {0: after}})
         assert found["p50_ratio"] == 0.5
+        assert found["p50_ratio_interval"] is None
         assert found["usd_ratio"] is None
 
-    def test_the_summary_is_the_median_of_the_seeds_with_each_beside_it(self):
-        found = medians([{"p50_ratio": one, "usd_ratio": None} for one in (0.9, 0.2, 0.4)])
-        assert found["p50_ratio"] == 0.4
-        assert found["p50_ratio_by_seed"] == [0.9, 0.2, 0.4]
-        assert found["usd_ratio"] is None
+    def test_the_summary_compares_the_means_of_the_seeds_with_each_beside_it(self):
+        seeds = {
+            "baseline": {seed: of("baseline", requests=one) for seed, one in enumerate((10, 30))},
+            "all": {seed: of("all", requests=one) for seed, one in enumerate((9, 3))},
+        }
+        found = summarize(seeds)
+        assert found["calls_ratio"] == 0.3
+        assert found["calls_ratio_by_seed"] == [0.9, 0.1]
+        low, high = found["calls_ratio_interval"]
+        assert low < 0.3 < high
+
+    def test_the_mean_of_several_seeds_leaves_out_what_was_not_measured(self):
+        found = means([of("all", requests=2, usd=None), of("all", requests=4, usd=0.5)])
+        assert (3.0, 0.5) == (found.requests, found.usd)
+        assert found.write_ms is None
 
     @pytest.mark.parametrize(
         ("cpu", "found"), [(0.02, "at most 5 % of"), (0.2, "more than 5 % of .*: <b>")]
