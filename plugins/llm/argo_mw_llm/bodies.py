@@ -14,8 +14,7 @@ from typing import Final
 
 import httpx2
 
-from argo_mw.plugin import Argo, Turns, config_of
-from argo_mw_llm.config import LlmConfig
+from argo_mw.plugin import Turns
 from argo_mw_llm.off_loop import in_thread
 from argo_mw_llm.pieces import BodyTooLarge, Pieces, pieces_for
 
@@ -24,11 +23,6 @@ _ENCODING: Final = "content-encoding"
 _MAX_ENCODINGS: Final = 5
 """Encodings that are undone one by one, and counted; more are refused by httpx2."""
 _LENGTH: Final = "content-length"
-
-
-def limit_of(argo: Argo) -> int:
-    """Return how many bytes of an answer *argo* takes in at most."""
-    return config_of(argo, LlmConfig).max_decoded_bytes
 
 
 def too_large(error: BaseException | None) -> BodyTooLarge | None:

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar, overload
 import httpx2
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, DeadlineExceeded, Refusal, context_of
-from argo_mw_llm.bodies import limit_of
+from argo_mw.plugin import Argo, DeadlineExceeded, Refusal
 from argo_mw_llm.exchange import SAMPLE, Asked, exchange
 from argo_mw_llm.identity import identity_of
 from argo_mw_llm.off_loop import in_thread
-from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.own_response import OwnResponse, intake_of
 from argo_mw_llm.responses import Answer, pieces_of, refused, response_of, unreadable
 from argo_mw_llm.uncounted import (
     blocking_is_uncounted,
@@ -172,8 +171,7 @@ class ChainTransport(_Transport[Argo, httpx2.AsyncBaseTransport], httpx2.AsyncBa
             return response_of(unreadable(), request)
         asked, argo = self._asked(request, {**body, **stated_at(request.url.path)}), self._argo
         own: OwnResponse[httpx2.Response] = OwnResponse(
-            context_of(argo).tasks,
-            limit_of(argo),
+            intake_of(argo),
             self._provider,
             wire,
             asked.body,
@@ -224,8 +222,7 @@ class BlockingChainTransport(_Transport[BlockingArgo, httpx2.BaseTransport], htt
 
         async def ask(inner: Argo) -> httpx2.Response:
             own: OwnResponse[httpx2.Response] = OwnResponse(
-                context_of(inner).tasks,
-                limit_of(inner),
+                intake_of(inner),
                 self._provider,
                 wire,
                 asked.body,

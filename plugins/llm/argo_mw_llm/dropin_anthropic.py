@@ -13,12 +13,11 @@ import httpx2
 from anthropic import APIRequest, APIResponse, AsyncAPIResponse
 
 from argo_mw import BlockingArgo
-from argo_mw.plugin import Argo, DeadlineExceeded, context_of
+from argo_mw.plugin import Argo, DeadlineExceeded
 from argo_mw_llm.anthropic_client import ClientView
-from argo_mw_llm.bodies import limit_of
 from argo_mw_llm.exchange import SAMPLE, Asked, exchange
 from argo_mw_llm.off_loop import in_thread
-from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.own_response import OwnResponse, intake_of
 from argo_mw_llm.responses import Answer, pieces_of, response_of, unreadable
 from argo_mw_llm.uncounted import blocking_is_uncounted, is_uncounted, pass_on
 from argo_mw_llm.usage import parse
@@ -59,8 +58,7 @@ class ChainMiddleware(anthropic.Middleware):
         request, sample = _sampled(request)
         asked = self._asked(request, client, body, sample)
         own: OwnResponse[AsyncView] = OwnResponse(
-            context_of(argo).tasks,
-            limit_of(argo),
+            intake_of(argo),
             self._provider,
             wire,
             body,
@@ -131,8 +129,7 @@ class ChainMiddleware(anthropic.Middleware):
     ) -> tuple[BlockingView | None, httpx2.Response | None]:
         """Return what came for the request, or the response that stands for it."""
         own: OwnResponse[BlockingView] = OwnResponse(
-            context_of(inner).tasks,
-            limit_of(inner),
+            intake_of(inner),
             self._provider,
             wire,
             asked.body,

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import httpx2
+from attrs import frozen
 
-from argo_mw.plugin import Action, Secret, Tasks
+from argo_mw.plugin import Action, Argo, Secret, Tasks, config_of, context_of
 from argo_mw_llm.answers import RawResponse, Usage
 from argo_mw_llm.bodies import (
     AsyncBody,
@@ -18,6 +19,7 @@ from argo_mw_llm.bodies import (
     has_been_read,
     plain,
 )
+from argo_mw_llm.config import LlmConfig
 from argo_mw_llm.estimate import rough_prompt
 from argo_mw_llm.failures import answered_too_much, from_status
 from argo_mw_llm.learnt_limits import limits_in
@@ -47,6 +49,24 @@ _FOR_ALL = (
 _ADVICE = ("retry-after", "retry-after-ms", "x-should-retry", "location")
 
 
+@frozen
+class Intake:
+    """Where an application takes answers in.
+
+    Attributes:
+        tasks: The owner of the tasks that read streams.
+        max_bytes: Bytes of an answer that are taken in at most.
+    """
+
+    tasks: Tasks
+    max_bytes: int
+
+
+def intake_of(argo: Argo) -> Intake:
+    """Return where *argo* takes answers in, by its configuration."""
+    return Intake(context_of(argo).tasks, config_of(argo, LlmConfig).max_decoded_bytes)
+
+
 class OwnResponse(Generic[R]):
     """What came in answer to one request of an SDK, for its own caller.
 
@@ -55,8 +75,7 @@ class OwnResponse(Generic[R]):
     everyone.
 
     Args:
-        tasks: The owner of the tasks that read streams.
-        limit: Bytes of an answer that are taken in at most.
+        intake: Where the answer is taken in.
         provider: The provider that is asked.
         wire: The protocol of its answers.
         body: The body of the request.
@@ -69,8 +88,7 @@ class OwnResponse(Generic[R]):
 
     def __init__(
         self,
-        tasks: Tasks,
-        limit: int,
+        intake: Intake,
         provider: str,
         wire: Wire,
         body: Mapping[str, object],
@@ -79,8 +97,7 @@ class OwnResponse(Generic[R]):
         readable: Callable[[AnswerStream[bytes], object], Body],
         hides_usage: bool = False,
     ) -> None:
-        self._tasks = tasks
-        self._limit = limit
+        self._intake = intake
         self._provider = provider
         self._wire = wire
         self._body = body
@@ -132,7 +149,7 @@ class OwnResponse(Generic[R]):
             if has_been_read(response):
                 content = response.content
             else:
-                content = await content_of(response, self._limit)
+                content = await content_of(response, self._intake.max_bytes)
         except BodyTooLarge as error:
             raise self._too_large(error) from error
         many = len(content) > MANY_BYTES
@@ -145,8 +162,8 @@ class OwnResponse(Generic[R]):
         ending = Ending(str(self._body.get("model", "")), headers=_named(_FOR_ALL, response))
         if has_been_read(response):
             learn(kind, self._wire, response.content, ending)
-            return whole_stream(response.content, self._tasks, ending)
-        body, demand = body_of(response, self._limit), Demand()
+            return whole_stream(response.content, self._intake.tasks, ending)
+        body, demand = body_of(response, self._intake.max_bytes), Demand()
         if isinstance(body, AsyncBody):
             pieces, close = aiter(body), body.aclose
         else:
@@ -155,7 +172,7 @@ class OwnResponse(Generic[R]):
             self._wire, kind, pieces, close, ending, demand, hides_usage=self._hides_usage
         )
         stream: AnswerStream[bytes] = AnswerStream(
-            source, self._tasks, ending, name=self._provider, demand=demand
+            source, self._intake.tasks, ending, name=self._provider, demand=demand
         )
         stream.limits = limits_in(response.headers)
         return stream

@@ -21,7 +21,7 @@ from argo_mw.plugin import (
 from argo_mw_llm.concealed import Concealment
 from argo_mw_llm.exchange import SAMPLE, Asked, Exchanged, exchanged
 from argo_mw_llm.outgoing import Outgoing, outgoing, with_fields
-from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.own_response import Intake, OwnResponse
 from argo_mw_llm.pieces import BodyTooLarge
 from argo_mw_llm.protocol_errors import anthropic_error, openai_error
 from argo_mw_llm.provider import Provider
@@ -98,8 +98,7 @@ class Relay:
         streamed = body.get("stream") is True
         usage = wire.asking_for_usage(body) if provider.profile.reports_usage_when_asked else {}
         own: OwnResponse[httpx2.Response] = OwnResponse(
-            self._context.tasks,
-            self.max_bytes,
+            Intake(self._context.tasks, self.max_bytes),
             provider.name,
             wire,
             body,

@@ -29,10 +29,10 @@ from argo_mw_llm import AnswerStream, LlmPlugin, Usage
 from argo_mw_llm.budgets import STOPPED
 from argo_mw_llm.exchange import Asked, exchange
 from argo_mw_llm.identity import nobody_else
-from argo_mw_llm.own_response import OwnResponse
+from argo_mw_llm.own_response import OwnResponse, intake_of
 from argo_mw_llm.prices import load_prices
 from argo_mw_llm.responses import Answer, pieces_of
-from argo_mw_llm.wires import CHAT, MESSAGES
+from argo_mw_llm.wires import CHAT, MESSAGES, Wire
 
 from .conftest import PROVIDERS
 
@@ -143,6 +143,10 @@ class Request:
     sent: bool = False
     overrun: bool = False
 
+    @property
+    def wire(self) -> Wire:
+        return MESSAGES if self.provider == "claude" else CHAT
+
     def take(self, sent: Mapping[str, Any]) -> Usage:
         """Return the tokens that the provider takes of what was *sent*: as many as it may."""
         text = json.dumps(sent["messages"], ensure_ascii=False) + str(sent.get("system", ""))
@@ -190,9 +194,13 @@ class Request:
             content=content,
             request=httpx2.Request("POST", "https://provider.example"),
         )
-        wire = MESSAGES if self.provider == "claude" else CHAT
         own: OwnResponse[httpx2.Response] = OwnResponse(
-            argo, self.provider, wire, self.body, in_pieces=streamed, readable=pieces_of
+            intake_of(argo),
+            self.provider,
+            self.wire,
+            self.body,
+            in_pieces=streamed,
+            readable=pieces_of,
         )
         return await own.take(response, response)
 
@@ -262,7 +270,7 @@ async def ask(argo: Argo, request: Request) -> None:
             Asked(
                 request.provider,
                 request.body,
-                nobody_else(),
+                nobody_else(request.wire.path),
                 in_pieces=bool(request.body.get("stream")),
                 patience=None,
                 epoch="",
@@ -327,7 +335,21 @@ async def play(plan: list[tuple[Request, int]], usd: float) -> None:
             assert overrun or booked <= limit
         for task in callers.values():
             task.cancel()
-        await asyncio.gather(*callers.values(), return_exceptions=True)
+        ended = await asyncio.gather(*callers.values(), return_exceptions=True)
+        assert {None, asyncio.CancelledError} >= {type(one) if one else None for one in ended}, (
+            ended
+        )
+
+
+@pytest.mark.parametrize("provider", sorted(MODELS))
+def test_what_a_budget_lets_pass_reaches_its_provider_and_is_billed(provider: str) -> None:
+    """So that the properties below speak of requests that are sent."""
+    body = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 700}
+    model = MODELS[provider][0]
+    request = Request(provider, model, {**body, "model": model}, "honest", None, 1.0)
+    check([(request, 0)], 20.0)
+    assert request.sent
+    assert request.bill > 0.0
 
 
 @given(
