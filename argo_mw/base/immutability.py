@@ -27,6 +27,7 @@ ATOMS: Final = frozenset(
 )
 """The commonest immutable types, which hold nothing else."""
 
+_SMALL: Final = OVERHEAD // 2
 _MAX_DEPTH: Final = 100
 
 
@@ -78,10 +79,11 @@ class Survey:
         if kind is bytearray:
             self.size += len(value)
             return self._mutable(value, ())
-        if isinstance(value, (Enum, type, PurePath)) or _is_frozen_scalar(value):
-            return True
+        # Records first, since answers are records.
         parts = _frozen_parts(kind, value)
         if parts is not None and self._all(parts):
+            return True
+        if isinstance(value, (Enum, type, PurePath)) or _is_frozen_scalar(value):
             return True
         self.plain = False
         return False
@@ -98,8 +100,9 @@ class Survey:
     def _all(self, parts: Any) -> bool:
         immutable = True
         for part in parts:
-            if type(part) in ATOMS:  # written out here, because most parts are atoms
-                self.size += atom_size(part)
+            kind = type(part)
+            if kind in ATOMS:  # written out here, because most parts are atoms
+                self.size += len(part) + OVERHEAD if kind is str or kind is bytes else _SMALL
             else:
                 immutable &= self.is_immutable(part)
         return immutable
@@ -150,7 +153,7 @@ def atom_size(value: object) -> int:
     """Return about how many bytes an atom occupies."""
     if type(value) is str or type(value) is bytes:
         return len(value) + OVERHEAD
-    return OVERHEAD // 2
+    return _SMALL
 
 
 @attrs.frozen

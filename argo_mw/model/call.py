@@ -18,6 +18,7 @@ from argo_mw.model.lineage import Lineage
 from argo_mw.model.operation import AnyOperation, Parameters
 
 NOTHING: Mapping[str, object] = MappingProxyType({})
+_MUTABLE = frozenset({dict, list})
 _MAX_SHOWN = 100
 """Characters of a subject in messages: nothing keeps one from being a whole document."""
 
@@ -215,7 +216,8 @@ def check_tenant(tenant: object) -> None:
 
 def _own(value: object) -> object:
     """Return a copy of *value*, which its caller may change while others wait for the answer."""
-    if type(value) in ATOMS or is_immutable(value):
+    kind = type(value)
+    if kind in ATOMS or (kind not in _MUTABLE and is_immutable(value)):
         return value
     try:
         return snapshot(value).copy()

@@ -13,11 +13,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import httpx2
+from attrs import frozen
 
 from argo_mw import BlockingArgo
 from argo_mw.plugin import Argo, DeadlineExceeded, Refusal
 from argo_mw_llm.exchange import SAMPLE, Asked, exchange
-from argo_mw_llm.identity import identity_of
+from argo_mw_llm.identity import Identity, Remembered, identity_of
 from argo_mw_llm.off_loop import in_thread
 from argo_mw_llm.own_response import OwnResponse, intake_of
 from argo_mw_llm.responses import Answer, pieces_of, refused, response_of, unreadable
@@ -37,6 +38,7 @@ A = TypeVar("A", Argo, BlockingArgo)
 T = TypeVar("T", httpx2.AsyncBaseTransport, httpx2.BaseTransport)
 
 _CONTENT = ("content-length", "transfer-encoding")
+_LENGTHS = (b"Content-Length", b"content-length")
 _RAW_RESPONSE = "x-stainless-raw-response"
 """The header by which OpenAI's SDK, among others, says that its caller reads the body itself."""
 
@@ -130,6 +132,23 @@ def transport(
     return ChainTransport(argo, provider, inner, epoch, tenant)
 
 
+@frozen
+class _Sender:
+    """Who sends a request, as far as its headers say.
+
+    Attributes:
+        identity: Where it goes, and on whose account.
+        identity_of_whole: The same where it asks for no stream.
+        reads_itself: Whether its caller reads the body of the answer itself.
+        asks_for_sample: Whether it asks for one of several answers.
+    """
+
+    identity: Identity
+    identity_of_whole: Identity
+    reads_itself: bool
+    asks_for_sample: bool
+
+
 class _Transport(Generic[A, T]):
     """What both kinds of transports hold."""
 
@@ -139,18 +158,18 @@ class _Transport(Generic[A, T]):
         self._inner: T = inner
         self._epoch = epoch
         self._tenant = tenant
+        self._remembered: Remembered[_Sender] = Remembered()
 
     def _asked(self, request: httpx2.Request, body: dict[str, object]) -> Asked:
-        sample = request.headers.pop(SAMPLE, "")
-        identity = identity_of(request.url, request.headers.multi_items())
-        # An SDK's caller who reads the body itself may read any part of it.
-        by_itself = request.headers.get(_RAW_RESPONSE) == "stream"
+        headers = [one for one in request.headers.raw if one[0] not in _LENGTHS]
+        sender = self._remembered.of(str(request.url), headers, partial(_sender_of, request))
+        sample = request.headers.pop(SAMPLE, "") if sender.asks_for_sample else ""
         streamed = body.get("stream") is True
         return Asked(
             self._provider,
             body,
-            identity if streamed or not by_itself else identity.evolved("in pieces"),
-            streamed or by_itself,
+            sender.identity if streamed else sender.identity_of_whole,
+            streamed or sender.reads_itself,
             _patience(request),
             self._epoch,
             self._tenant,
@@ -263,6 +282,16 @@ class BlockingChainTransport(_Transport[BlockingArgo, httpx2.BaseTransport], htt
             return self._argo.run(ask)
         except Refusal as error:
             return response_of(refused(error), request)
+
+
+def _sender_of(request: httpx2.Request) -> _Sender:
+    headers = request.headers.multi_items()
+    deciding = [one for one in headers if one[0] != SAMPLE]
+    identity = identity_of(request.url, deciding)
+    # An SDK's caller who reads the body itself may read any part of it.
+    by_itself = request.headers.get(_RAW_RESPONSE) == "stream"
+    in_pieces = identity.evolved("in pieces") if by_itself else identity
+    return _Sender(identity, in_pieces, by_itself, len(deciding) < len(headers))
 
 
 def _status(response: httpx2.Response) -> int:

@@ -10,8 +10,9 @@ too few gives a client the answer of another.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import blake2b
+from typing import Final, Generic, TypeVar
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,10 @@ from argo_mw.plugin import is_of_balancer, leaves_answers_alone
 
 _INDIFFERENT = frozenset(["accept", "accept-encoding", "content-type", "x-title"])
 """Headers from which no answer of a model follows, beside those that trace, count and carry."""
+
+_MAX_URLS: Final = 16
+
+T = TypeVar("T")
 
 _accounts: WeakKeyDictionary[object, str] = WeakKeyDictionary()
 
@@ -41,6 +46,26 @@ class Identity:
     def evolved(self, *facts: str) -> Identity:
         """Return the identity of a request that differs in *facts* too."""
         return Identity(self.endpoint, _digest((self.account, *facts)))
+
+
+class Remembered(Generic[T]):
+    """What the last request of a client to each URL came to, which the next one mostly does too.
+
+    Making an identity takes 25 µs, comparing what it is made of 2. Nothing is held here that the
+    client itself does not hold.
+    """
+
+    def __init__(self) -> None:
+        self._last: dict[str, tuple[object, T]] = {}
+
+    def of(self, url: str, made_of: object, make: Callable[[], T]) -> T:
+        """Return what a request to *url* comes to: what *make* returns, if *made_of* is new."""
+        last = self._last.get(url)
+        if last is None or last[0] != made_of:
+            if len(self._last) >= _MAX_URLS:
+                self._last.clear()
+            last = self._last[url] = made_of, make()
+        return last[1]
 
 
 def identity_of(

@@ -249,7 +249,9 @@ def _conceal_credentials(headers: Mapping[str, str]) -> None:
 
 def _named(names: Iterable[str], response: httpx2.Response) -> tuple[tuple[str, str], ...]:
     headers = response.headers
-    return tuple((name, headers[name]) for name in names if name in headers)
+    # By their bytes: to ask for each name decodes all headers again.
+    there = {name.lower() for name, _ in headers.raw}
+    return tuple([(name, headers[name]) for name in names if name.encode() in there])
 
 
 async def _threaded(body: BlockingBody) -> AsyncGenerator[bytes, None]:

