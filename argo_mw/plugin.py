@@ -326,6 +326,10 @@ from argo_mw.registry.hooks import (
     hookimpl,
     hookspec,
 )
+from argo_mw.registry.spread import (
+    OpenSpread,
+    Spread,
+)
 from argo_mw.store import (
     Codecs,
     Count,
@@ -449,6 +453,7 @@ __all__ = [
     "NotShareable",
     "Note",
     "Observer",
+    "OpenSpread",
     "Operation",
     "OperationNow",
     "OperationSettings",
@@ -488,6 +493,7 @@ __all__ = [
     "SharedUnavailable",
     "Shown",
     "SpendingLimit",
+    "Spread",
     "StallAwareLimit",
     "Standing",
     "StandingGuard",

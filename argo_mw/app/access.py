@@ -11,6 +11,7 @@ from argo_mw.flags.control import FlagControl
 from argo_mw.model.endpoint import Endpoint
 from argo_mw.model.events import Observer
 from argo_mw.model.layer import Layer
+from argo_mw.registry.spread import OpenSpread
 
 T = TypeVar("T")
 
@@ -100,6 +101,22 @@ def endpoints_of(argo: Argo) -> Mapping[str, Sequence[Endpoint]]:
         asked = engine.plugins.call(name, "register_endpoints", config=one.config, context=context)
         if asked:
             found[name] = cast("Sequence[Endpoint]", asked)
+    return found
+
+
+def spreads_of(argo: Argo) -> Mapping[str, OpenSpread]:
+    """Return what spreads the work of *argo* over many processes, by URL scheme.
+
+    Of two plugins with one scheme, the first by name is taken.
+
+    Raises:
+        Closed: *argo* is not open.
+    """
+    engine, context = engine_of(argo), context_of(argo)
+    found: dict[str, OpenSpread] = {}
+    for name, one in sorted(engine.pipeline.contributions.items()):
+        given = engine.plugins.call(name, "register_spreads", config=one.config, context=context)
+        found = {**cast("Mapping[str, OpenSpread]", given or {}), **found}
     return found
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         own_flag,
         with_argo,
     )
+    from argo_mw.cli.spread import spread
     from argo_mw.cli.terminal import console
 else:
     __getattr__, __dir__ = lazily(
@@ -35,6 +36,7 @@ else:
                 "own_flag",
                 "with_argo",
             ),
+            "spread": ("spread",),
             "terminal": ("console",),
         },
     )
@@ -49,5 +51,6 @@ __all__ = [
     "own_flag",
     "print_json",
     "say",
+    "spread",
     "with_argo",
 ]

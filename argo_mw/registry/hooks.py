@@ -25,6 +25,7 @@ from argo_mw.model.operation import AnyOperation
 from argo_mw.model.panel import Panel
 from argo_mw.model.upstream import Upstream
 from argo_mw.registry.discovery import PROJECT
+from argo_mw.registry.spread import OpenSpread
 from argo_mw.registry.template import PluginTemplate
 from argo_mw.store.urls import OpenShared
 
@@ -178,6 +179,15 @@ def register_endpoints(config: object, context: Context) -> Iterable[Endpoint]: 
     A plugin that serves HTTP asks for them with :func:`~argo_mw.plugin.endpoints_of`, when it
     begins and whenever the chain was rebuilt. It lets clients in, checks what they may ask, bounds
     what they send, and hands over whole requests. Where no such plugin is installed, nothing asks.
+    """
+
+
+@hookspec
+def register_spreads(config: object, context: Context) -> Mapping[str, OpenSpread]:  # type: ignore[empty-body]
+    """Return what spreads work over many processes, by URL scheme.
+
+    Commands that ask about many subjects take such a URL as ``--on``, and open it with
+    :func:`argo_mw.cli.spread`, which asks for them at that moment.
     """
 
 

@@ -25,6 +25,7 @@ SURFACES = {
         Panels Plot ProgramsNow Shape Tone Unit UpstreamNow View
         AUDIT BLAMELESS Block Counters CountersOf Counts Histogram InstanceCounts SubjectCounts Watch moved total
         ModelCounts UpstreamCounts add_trace dollars html_grid html_table set_up_log
+        OpenSpread Spread
         ALONE Action AllUpstreamsFailed AllUpstreamsRefused AnswerSeen AnsweredCall AnyOperation
         Argo ArgoError ArgoSettings Attempt AttemptEnded BadCall BadParameter Batching
         BrokenPlugin BudgetExceeded Call CallCycle CallEnded Caller Cell Charge ChargeStatus
@@ -61,7 +62,7 @@ SURFACES = {
     """,
     "argo_mw.cli": """
         ExitCode console current_settings echo no_commands no_flags own_flag print_json say
-        with_argo
+        spread with_argo
     """,
     "argo_mw.openfeature": """
         ArgoProvider Variants

@@ -15,6 +15,7 @@ PLUGINS = {
     "coalesce": (15, 3),
     "compare": (80, 6),
     "dashboard": (30, 4),
+    "fleet": (25, 3),
     "gateway": (40, 4),
     "http": (35, 4),
     "llm": (150, 14),
@@ -39,7 +40,7 @@ EXTRAS = {
     "gateway": (60, 300),
     "redis": (21, 45),
     "postgres": (20, 55),
-    "all": (76, 520),
+    "all": (92, 560),
 }
 """Distributions that an extra installs, and their megabytes."""
 

@@ -11,20 +11,22 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import TextIO
 
 import click
 from rich.live import Live
 
-from argo_mw.cli import ExitCode, console, echo, print_json, say, with_argo
-from argo_mw.plugin import Argo, ArgoError, Outcome, context_of
+from argo_mw.cli import ExitCode, console, echo, print_json, say, spread, with_argo
+from argo_mw.plugin import Argo, ArgoError, Outcome, Spread, context_of
 from argo_mw_signals.display import table_of
 from argo_mw_signals.record_commands import COMMANDS
 from argo_mw_signals.signal import Signal
 from argo_mw_signals.universe import read_universe
 
 Answers = Mapping[str, Outcome | Exception]
+Asker = Argo | Spread
+"""What asks: this process, or others."""
 
 
 class ShowByDefault(click.Group):
@@ -66,6 +68,11 @@ def signals() -> None:
     help="Seconds between the rounds of --watch.",
 )
 @click.option("--rounds", type=click.IntRange(1), help="Stop --watch after so many rounds.")
+@click.option(
+    "--on",
+    metavar="URL",
+    help="Spread the symbols: local:N for N processes, or dask://HOST:PORT; by argo-mw-fleet.",
+)
 @with_argo
 async def show(
     argo: Argo,
@@ -77,6 +84,7 @@ async def show(
     watch: bool,
     every: float,
     rounds: int | None,
+    on: str | None = None,
 ) -> None:
     """Show a signal for each SYMBOL.
 
@@ -90,16 +98,39 @@ async def show(
         msg = "name at least one symbol, or a file of them with --universe"
         raise click.UsageError(msg)
     parameters: dict[str, object] = {"timeframe": timeframe, "days": days}
-    if watch:
-        rows = repeat(argo, named, parameters, every=every, rounds=rounds)
-        # Ctrl-C is how a watch ends, not how it fails.
-        with suppress(asyncio.CancelledError):
-            _settle(await (_print_lines(rows) if as_json else _print_live(argo, rows)))
-        return
-    waiting = console(stderr=True)
-    with waiting.status(f"{len(named)} symbols …") if waiting.is_terminal else nullcontext():
-        answers = await argo.map("signal", named, **parameters)
+    async with _asker(argo, on) as asker:
+        if watch:
+            rows = repeat(argo, named, parameters, every=every, rounds=rounds, asker=asker)
+            # Ctrl-C is how a watch ends, not how it fails.
+            with suppress(asyncio.CancelledError):
+                _settle(await (_print_lines(rows) if as_json else _print_live(argo, rows)))
+            return
+        answers = await _with_progress(asker, named, parameters)
     _print_once(argo, answers, as_json=as_json)
+
+
+def _asker(argo: Argo, on: str | None) -> AbstractAsyncContextManager[Asker]:
+    """Return what asks: this process, or others."""
+    return nullcontext(argo) if on is None else spread(argo, on)
+
+
+async def _with_progress(
+    asker: Asker, symbols: Sequence[str], parameters: Mapping[str, object]
+) -> Answers:
+    """Return signals for *symbols*; a terminal shows meanwhile how many there are."""
+    waiting = console(stderr=True)
+    if not waiting.is_terminal:
+        return await asker.map("signal", symbols, **parameters)
+    total = len(dict.fromkeys(symbols))
+    with waiting.status(f"{total} symbols …") as status:
+        if isinstance(asker, Argo):
+            return await asker.map("signal", symbols, **parameters)
+        found: dict[str, Outcome | Exception] = {}
+        async with asker.each("signal", symbols, **parameters) as answers:
+            async for symbol, answer in answers:
+                found[symbol] = answer
+                status.update(f"{len(found)} of {total} symbols …")
+    return {symbol: found[symbol] for symbol in dict.fromkeys(symbols)}
 
 
 async def repeat(
@@ -109,13 +140,15 @@ async def repeat(
     *,
     every: float,
     rounds: int | None,
+    asker: Asker | None = None,
 ) -> AsyncIterator[Answers]:
     """Yield signals for *symbols*, each round *every* seconds after the last one began."""
+    asker = asker or argo
     clock = context_of(argo).clock
     done = 0
     while True:
         started = clock.monotonic()
-        yield await argo.map("signal", symbols, **parameters)
+        yield await asker.map("signal", symbols, **parameters)
         done += 1
         if rounds is not None and done >= rounds:
             return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,9 +16,9 @@ import structlog
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from argo_mw import Argo, Outcome, UpstreamError
+from argo_mw import Argo, Outcome, Settings, UpstreamError
 from argo_mw.cli.main import cli
-from argo_mw.plugin import operation
+from argo_mw.plugin import Context, OpenSpread, Spread, hookimpl, operation
 from argo_mw.registry import discovery
 from argo_mw.registry.discovery import InstalledPlugin
 from argo_mw.testing import FakeClock, FakePlugin, Scripted
@@ -88,6 +90,83 @@ def test_symbols_need_no_command(run) -> None:
     rows = [line.split()[:2] for line in result.stdout.splitlines() if "BUY" in line]
     assert rows == [["AAPL", "BUY"], ["MSFT", "BUY"]]
     assert run("show", "AAPL", "MSFT").stdout == result.stdout
+
+
+class Elsewhere:
+    """A plugin that spreads work over this process alone, by halves."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    @hookimpl
+    def register_spreads(self, context: Context) -> Mapping[str, OpenSpread]:
+        @asynccontextmanager
+        async def opened(on: str, settings: Settings) -> AsyncIterator[Spread]:
+            yield self
+
+        self._context = context
+        return {"elsewhere": opened}
+
+    async def map(
+        self, name: str, symbols: Sequence[str], /, **parameters: object
+    ) -> dict[str, Outcome | Exception]:
+        async with self.each(name, symbols, **parameters) as answers:
+            found = {symbol: answer async for symbol, answer in answers}
+        return {symbol: found[symbol] for symbol in symbols}
+
+    @asynccontextmanager
+    async def each(
+        self, name: str, symbols: Sequence[str], /, **parameters: object
+    ) -> AsyncIterator[AsyncIterator[tuple[str, Outcome | Exception]]]:
+        self.asked.append(tuple(symbols))
+
+        async def answers() -> AsyncIterator[tuple[str, Outcome | Exception]]:
+            for symbol in reversed(symbols):
+                call = self._context.make_call(name, "t", {"symbol": symbol, **parameters})
+                refresh = self._context.refresh(call)
+                assert refresh is not None
+                try:
+                    yield symbol, await refresh.wait()
+                except UpstreamError as error:
+                    yield symbol, error
+
+        yield answers()
+
+
+@pytest.fixture
+def elsewhere(run, monkeypatch: pytest.MonkeyPatch) -> Elsewhere:
+    made, before = Elsewhere(), discovery.discover
+    entry = InstalledPlugin("elsewhere", FakeEntry(made), "elsewhere 1")  # type: ignore[arg-type]
+    monkeypatch.setattr(discovery, "discover", lambda: [*before(), entry])
+    return made
+
+
+def test_symbols_are_spread_on_what_is_named(run, elsewhere: Elsewhere, tmp_path: Path) -> None:
+    (tmp_path / "universe.txt").write_text("AAPL\nMSFT\nBAD\n")
+    arguments = ("--universe", "universe.txt", "--json", "--on", "elsewhere:4")
+    result = run(*arguments)
+    assert [("AAPL", "MSFT", "BAD")] == elsewhere.asked
+    assert 3 == result.exit_code
+    assert ["AAPL", "MSFT"] == [one["symbol"] for one in json.loads(result.stdout)]
+    assert "BAD is not listed" in result.stderr
+    watched = run(*arguments, "--watch", "--rounds", "2", "--every", "0.001")
+    assert 4 == len(watched.stdout.splitlines())
+    assert 3 == len(elsewhere.asked)
+
+
+def test_a_terminal_shows_how_many_have_come(
+    run, elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "console", lambda **_: Console(force_terminal=True))
+    result = run("AAPL", "MSFT", "--on", "elsewhere:4")
+    assert 0 == result.exit_code
+    assert "MSFT" in result.stdout
+
+
+def test_what_spreads_nothing_is_one_line(run) -> None:
+    result = run("AAPL", "--on", "local:4")
+    assert 1 == result.exit_code
+    assert "install argo-mw-fleet" in result.stderr
 
 
 def test_options_may_come_first(run) -> None:

@@ -1,0 +1,159 @@
+"""The engine on Dask distributed: a task for each request, pinned to its worker.
+
+Tasks carry bytes and name one function, which the worker has; Dask pickles that name. No choice of
+a worker is left to Dask: what a lost worker leaves open is placed anew by our own rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+from distributed import Client, Future
+
+from argo_mw.plugin import printable
+from argo_mw_fleet.config import FleetConfig
+from argo_mw_fleet.dask_worker import RESOURCE, answer
+from argo_mw_fleet.engine import WorkerNow
+from argo_mw_fleet.errors import FleetError, FleetUnavailable, WorkerLost
+from argo_mw_fleet.reach import Reach
+
+_LOOK: Final = 0.5
+"""Seconds between two looks at whether a worker that takes long is still there."""
+
+_AWAY: Final = (OSError, TimeoutError, RuntimeError, ValueError)
+"""What Dask's client raises when the scheduler is not there; `CommClosedError` is an OSError."""
+
+
+class DaskEngine:
+    """The workers of ours at one scheduler."""
+
+    def __init__(self, client: Client, config: FleetConfig) -> None:
+        self._client = client
+        self._silence = config.silence
+        self._known: Mapping[str, WorkerNow] = {}
+
+    async def workers(self) -> Mapping[str, WorkerNow]:
+        """Return the workers that are there now, less those that are not ours."""
+        try:
+            scheduler: Any = self._client.scheduler
+            identity: dict[str, Any] = await scheduler.identity()
+        except _AWAY as error:
+            raise self._away(error) from error
+        self._known = dict(
+            sorted(
+                (str(about["name"]), _worker(address, about))
+                for address, about in identity["workers"].items()
+                if RESOURCE in about["resources"] and about["status"] == "running"
+            )
+        )
+        return self._known
+
+    async def run(self, worker: str, request: bytes) -> bytes:
+        """Return what *worker* makes of *request*."""
+        known = self._known.get(worker)
+        if known is None:
+            msg = f"there is no worker {worker}"
+            raise WorkerLost(msg)
+        future = self._client.submit(
+            answer,
+            request,
+            key=f"argo-mw-{uuid4().hex}",
+            workers=[known.address],
+            allow_other_workers=False,
+            pure=False,
+        )
+        try:
+            return await self._result(future, known)
+        finally:
+            future.release()
+
+    async def _result(self, future: Future[Any], worker: WorkerNow) -> bytes:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._silence
+        waiting: asyncio.Future[Any] = asyncio.ensure_future(future.result())
+        try:
+            while not (await asyncio.wait([waiting], timeout=_LOOK))[0]:
+                here = (await self.workers()).get(worker.name)
+                if here is None or here.address != worker.address:
+                    msg = f"worker {worker.name} at {worker.address} has left"
+                    raise WorkerLost(msg)
+                if loop.time() > until:
+                    msg = f"worker {worker.name} has not answered for {self._silence:g} s"
+                    raise WorkerLost(msg)
+        finally:
+            waiting.cancel()
+        return self._told(waiting, worker)
+
+    def _told(self, waiting: asyncio.Future[Any], worker: WorkerNow) -> bytes:
+        if waiting.cancelled():
+            raise self._away("it gave up the request")
+        error = waiting.exception()
+        if isinstance(error, FleetError):
+            raise error
+        if error is not None:
+            msg = f"worker {worker.name}: {type(error).__name__}: {error}"
+            raise FleetError(msg) from error
+        return bytes(waiting.result())
+
+    def _away(self, error: object) -> FleetUnavailable:
+        where = self._client.scheduler.address if self._client.scheduler else "of the fleet"
+        return FleetUnavailable(f"the scheduler {where} cannot be reached: {_line(error)}")
+
+
+@contextlib.asynccontextmanager
+async def connected(reached: Reach, config: FleetConfig) -> AsyncIterator[DaskEngine]:
+    """Connect to a scheduler.
+
+    Args:
+        reached: Which.
+        config: How long connecting may take, and a worker's answer.
+
+    Raises:
+        FleetUnavailable: It cannot be reached, or refuses this program.
+    """
+    quiet()
+    client = Client(
+        reached.address,
+        security=reached.security,
+        asynchronous=True,
+        set_as_default=False,
+        timeout=config.connect_timeout,
+        name="argo-mw",
+    )
+    try:
+        try:
+            await client
+        except _AWAY as error:
+            msg = f"the scheduler {reached.address} cannot be reached: {_line(error)}"
+            raise FleetUnavailable(msg) from error
+        yield DaskEngine(client, config)
+    finally:
+        await client.close()
+
+
+def quiet() -> None:
+    """Let Dask's own log say what is wrong, and nothing else."""
+    for name in ("distributed", "distributed.core", "distributed.nanny"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _worker(address: str, about: Mapping[str, Any]) -> WorkerNow:
+    metrics = about.get("metrics") or {}
+    return WorkerNow(
+        str(about["name"]),
+        address,
+        str(about.get("host", "")),
+        float(metrics.get("cpu", 0.0)),
+        int(metrics.get("memory", 0)),
+        float(about.get("last_seen", 0.0)),
+    )
+
+
+def _line(error: object) -> str:
+    text = printable(str(error)).strip().partition("\n")[0]
+    return text or type(error).__name__

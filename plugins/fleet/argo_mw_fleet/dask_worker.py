@@ -1,0 +1,95 @@
+"""A worker of the fleet: Dask's worker, with an application whose desk answers.
+
+Both live on one event loop, so that what the application keeps (caches, flights, what it has
+learned) stays with the worker as long as it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+import dask
+from distributed import Worker, get_worker
+
+from argo_mw.plugin import Argo
+from argo_mw_fleet.desk import Desk
+from argo_mw_fleet.errors import FleetError
+from argo_mw_fleet.reach import LOOPBACK, Reach
+
+RESOURCE: Final = "argo-mw"
+"""The resource that workers of ours declare: others at the same scheduler are left alone."""
+
+_SETTINGS: Final = {
+    "distributed.worker.http.routes": [],  # pages without a login
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.disk": False,
+}
+
+
+class FleetWorker(Worker):
+    """A worker with a desk."""
+
+    desk: Desk
+
+
+async def answer(request: bytes) -> bytes:
+    """Return what the desk of this worker makes of *request*.
+
+    Raises:
+        FleetError: The request cannot be read, or this is no worker of ours.
+    """
+    worker: object = get_worker()
+    if not isinstance(worker, FleetWorker):
+        msg = "this worker was not started by `argo-mw fleet worker`"
+        raise FleetError(msg)
+    return await worker.desk.answer(request)
+
+
+def make_worker(argo: Argo, reached: Reach, *, name: str, slots: int) -> FleetWorker:
+    """Return a worker of *argo*, to be given to :func:`serve`.
+
+    Args:
+        argo: Its application, open for as long as the worker is.
+        reached: Where the scheduler is.
+        name: The worker's name, by which subjects are placed; its subjects are the same again
+            after a restart under this name.
+        slots: Requests of callers that are answered at once.
+    """
+    options: dict[str, Any] = {"host": LOOPBACK} if reached.is_local else {}
+    with dask.config.set(_SETTINGS):
+        worker = FleetWorker(
+            reached.address,
+            security=reached.security,
+            name=name,
+            nthreads=slots,
+            resources={RESOURCE: 1},
+            memory_limit=0,
+            dashboard=False,
+            dashboard_address=f"{LOOPBACK}:0",
+            **options,
+        )
+    worker.desk = Desk(argo)
+    return worker
+
+
+async def serve(worker: Worker, stop: asyncio.Event, ready: Callable[[str], object]) -> None:
+    """Work until *stop* is set, or the scheduler is gone; call *ready* once it works.
+
+    Args:
+        worker: The worker.
+        stop: Ends it.
+        ready: Receives its address.
+    """
+    with dask.config.set(_SETTINGS):
+        await worker
+    ready(worker.address)
+    stopping = asyncio.create_task(stop.wait(), name="argo-mw:fleet:stop")
+    ending = asyncio.create_task(worker.finished(), name="argo-mw:fleet:end")
+    try:
+        await asyncio.wait([stopping, ending], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        ending.cancel()
+        await worker.close()

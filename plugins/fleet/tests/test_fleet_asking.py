@@ -1,0 +1,322 @@
+"""Asking about many subjects: as they come, an error for each, and whatever workers do meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from argo_mw import Outcome, UnknownOperation, UpstreamError
+from argo_mw.plugin import (
+    Action,
+    AllUpstreamsFailed,
+    AllUpstreamsRefused,
+    ArgoError,
+    BadParameter,
+    BudgetExceeded,
+    LayerUnavailable,
+    NotEncodable,
+    NotFound,
+    PluginError,
+    QuotaExceeded,
+    SharedUnavailable,
+    operation,
+)
+from argo_mw.testing import FakeClock, FakePlugin, Scripted
+from argo_mw_fleet import FleetError, FleetUnavailable, RemoteError, WorkerLost, place
+from argo_mw_fleet.desk import ABANDONED
+from argo_mw_fleet.error_fields import error_fields, error_from
+
+from .conftest import OpenDesks, until
+
+
+@operation(subject="symbol")
+def price(symbol: str, *, days: int = 1) -> object: ...
+
+
+@operation()
+def whole() -> object: ...
+
+
+SYMBOLS = [f"S{number}" for number in range(40)]
+
+
+def quoting(name: str) -> FakePlugin:
+    def answer(call) -> object:
+        if call.subject == "BAD":
+            return NotFound("there is no BAD", upstream="toys")
+        if call.subject == "ODD":
+            return object()
+        return {"who": name, "tenant": call.tenant, "days": call.parameters["days"]}
+
+    upstream = Scripted("toys", ["price"], answer)
+    return FakePlugin(operations=[price, whole], upstreams=[upstream])
+
+
+class Gate:
+    """An upstream that answers when it is let, and knows what was asked and what was cancelled."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.cancelled: list[str] = []
+        self.open_for: dict[str, asyncio.Event] = {}
+
+    def plugin(self, name: str) -> FakePlugin:
+        async def answer(call) -> object:
+            self.begun.append(call.subject)
+            try:
+                await self.open_for.setdefault(call.subject, asyncio.Event()).wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(call.subject)
+                raise
+            return Outcome(name)
+
+        from argo_mw.plugin import Upstream
+
+        upstream = Upstream("gate", frozenset({"price"}), answer, timeout=300.0)
+        return FakePlugin(operations=[price, whole], upstreams=[upstream])
+
+
+async def test_each_subject_is_answered_by_its_worker(desks: OpenDesks) -> None:
+    async with desks("a", "b", "c", plugin=quoting) as (fleet, _):
+        found: dict[str, Any] = await fleet.map("price", SYMBOLS, days=7)
+    placed = place(tuple(SYMBOLS), ("a", "b", "c"))
+    assert SYMBOLS == list(found)
+    assert {s: found[s].value["who"] for share in placed.values() for s in share} == {
+        s: worker for worker, share in placed.items() for s in share
+    }
+    assert {7} == {one.value["days"] for one in found.values()}
+
+
+async def test_the_callers_tenant_asks_unless_another_is_named(desks: OpenDesks) -> None:
+    async with desks("a", plugin=quoting) as (fleet, _):
+        found: Any = await fleet.map(price, ["X"])
+        other: Any = await fleet.options(tenant="second").map(price, ["X"])
+    assert "desk" == found["X"].value["tenant"]
+    assert "second" == other["X"].value["tenant"]
+
+
+async def test_a_subject_that_fails_has_its_error_and_the_others_their_answers(desks) -> None:
+    async with desks("a", "b", plugin=quoting) as (fleet, _):
+        found = await fleet.map("price", ["GOOD", "BAD", "ODD", "GOOD"])
+    assert ["GOOD", "BAD", "ODD"] == list(found)
+    assert isinstance(found["GOOD"], Outcome)
+    assert isinstance(found["BAD"], NotFound)
+    assert "toys" == found["BAD"].upstream
+    assert isinstance(found["ODD"], NotEncodable)
+
+
+async def test_answers_come_while_others_are_awaited(desks: OpenDesks) -> None:
+    gate = Gate()
+    async with desks("a", "b", plugin=gate.plugin) as (fleet, _):
+        async with fleet.each("price", ["FAST", "SLOW"]) as answers:
+            await until(lambda: len(gate.begun) == 2)
+            gate.open_for["FAST"].set()
+            assert "FAST" == (await anext(answers))[0]
+            assert (1, 2) == (answers.done, answers.total)
+            gate.open_for["SLOW"].set()
+            assert "SLOW" == (await anext(answers))[0]
+            assert [] == [one async for one in answers]
+            assert [] == [one async for one in answers]
+
+
+async def test_a_caller_that_leaves_ends_what_it_asked(desks: OpenDesks) -> None:
+    gate = Gate()
+    async with desks("a", "b", plugin=gate.plugin) as (fleet, engine):
+        async with fleet.each("price", SYMBOLS):
+            await until(lambda: len(gate.begun) == len(SYMBOLS))
+        assert sorted(SYMBOLS) == sorted(gate.cancelled)
+        assert [0, 0] == [desk.rounds for desk in engine.desks.values()]
+
+
+async def test_a_cancelled_caller_ends_what_it_asked(desks: OpenDesks) -> None:
+    gate = Gate()
+    async with desks("a", "b", plugin=gate.plugin) as (fleet, engine):
+        asking = asyncio.create_task(fleet.map("price", SYMBOLS))
+        await until(lambda: len(gate.begun) == len(SYMBOLS))
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert sorted(SYMBOLS) == sorted(gate.cancelled)
+        assert [0, 0] == [desk.rounds for desk in engine.desks.values()]
+
+
+async def test_a_round_whose_caller_died_is_ended(desks: OpenDesks) -> None:
+    clock, gate = FakeClock(), Gate()
+    async with desks("a", plugin=gate.plugin, clock=clock) as (fleet, engine):
+        asking = asyncio.create_task(fleet.map("price", ["X"]))
+        await clock.advance(0.5)
+        assert ["X"] == gate.begun
+        desk = engine.desks.pop("a")  # it hears nothing any more
+        await clock.advance(ABANDONED)
+        assert 1 == desk.rounds
+        await clock.advance(2.0)
+        assert (0, ["X"]) == (desk.rounds, gate.cancelled)
+        with pytest.raises(FleetUnavailable):
+            await asking
+
+
+async def test_a_round_that_is_asked_for_again_and_again_lives_on(desks: OpenDesks) -> None:
+    clock, gate = FakeClock(), Gate()
+    async with desks("a", plugin=gate.plugin, clock=clock) as (fleet, _):
+        asking = asyncio.create_task(fleet.options(timeout=200.0).map("price", ["X"]))
+        for _ in range(60):
+            await clock.advance(1.0)
+        gate.open_for["X"].set()
+        await clock.advance(1.0)
+        found: Any = await asking
+    assert "a" == found["X"].value
+
+
+async def test_what_a_lost_worker_left_open_is_asked_at_others_and_nothing_twice(desks) -> None:
+    gate = Gate()
+    async with desks("a", "b", "c", plugin=gate.plugin) as (fleet, engine):
+        lost = place(tuple(SYMBOLS), ("a", "b", "c"))["b"]
+        gate.open_for.update({symbol: asyncio.Event() for symbol in SYMBOLS})
+        for symbol in (*lost[:3], *(s for s in SYMBOLS if s not in lost)):
+            gate.open_for[symbol].set()
+        engine.lose = lambda worker, number: worker == "b" and number == 3
+        seen: Counter[str] = Counter()
+        async with fleet.each("price", SYMBOLS) as answers:
+            async for symbol, answer in answers:
+                assert isinstance(answer, Outcome)
+                seen[symbol] += 1
+                if "b" not in engine.desks:
+                    assert answer.value != "b" or symbol in lost[:3]
+                if seen.total() == len(SYMBOLS) - len(lost) + 3:
+                    await until(lambda: "b" not in engine.desks)
+                    for symbol_left in lost:
+                        gate.open_for[symbol_left].set()
+    assert dict.fromkeys(SYMBOLS, 1) == dict(seen)
+
+
+async def test_a_subject_that_kills_every_worker_is_given_up_alone(desks: OpenDesks) -> None:
+    async with desks("a", "b", "c", "d", "e", plugin=quoting) as (fleet, engine):
+        engine.lose = lambda worker, number: True
+        found = await fleet.map("price", ["DEADLY"])
+    assert isinstance(found["DEADLY"], WorkerLost)
+    assert "3 workers were lost" in str(found["DEADLY"])
+    assert 2 == len(engine.desks)
+
+
+async def test_a_worker_that_was_started_anew_is_asked_anew(desks: OpenDesks) -> None:
+    gate = Gate()
+    async with desks("a", plugin=gate.plugin) as (fleet, engine):
+        asking = asyncio.create_task(fleet.map("price", ["X"]))
+        await until(lambda: gate.begun == ["X"])
+        before = engine.desks["a"]
+        engine.desks["a"] = type(before)(before._argo)
+        await until(lambda: gate.begun == ["X", "X"])
+        gate.open_for["X"].set()
+        assert isinstance((await asking)["X"], Outcome)
+
+
+async def test_an_answer_that_is_lost_on_its_way_comes_again(desks: OpenDesks) -> None:
+    async with desks("a", plugin=quoting) as (fleet, engine):
+        run, lost = engine.run, []
+
+        async def twice(worker: str, request: bytes) -> bytes:
+            if not lost:
+                lost.append(await run(worker, request))
+            return await run(worker, request)
+
+        engine.run = twice  # type: ignore[method-assign]
+        found = await fleet.map("price", SYMBOLS)
+    assert all(isinstance(one, Outcome) for one in found.values())
+    assert len(SYMBOLS) == len(found)
+
+
+async def test_without_workers_nothing_is_asked(desks: OpenDesks) -> None:
+    async with desks(plugin=quoting) as (fleet, engine):
+        with pytest.raises(FleetUnavailable, match="argo-mw fleet worker"):
+            await fleet.map("price", ["X"])
+        engine.away = True
+        with pytest.raises(FleetUnavailable, match="cannot be reached"):
+            await fleet.map("price", ["X"])
+
+
+async def test_a_scheduler_that_goes_ends_the_round_with_an_error(desks: OpenDesks) -> None:
+    gate = Gate()
+    async with desks("a", plugin=gate.plugin) as (fleet, engine):
+        asking = asyncio.create_task(fleet.map("price", ["X"]))
+        await until(lambda: gate.begun == ["X"])
+        engine.away = True
+        del engine.desks["a"]
+        with pytest.raises(FleetUnavailable):
+            await asking
+
+
+async def test_bad_questions_are_refused_before_anything_is_sent(desks: OpenDesks) -> None:
+    async with desks("a", plugin=quoting) as (fleet, engine):
+        with pytest.raises(UnknownOperation):
+            await fleet.map("prize", ["X"])
+        with pytest.raises(BadParameter, match="no subject"):
+            await fleet.map("whole", ["X"])
+        with pytest.raises(BadParameter, match="the text 'AAPL'"):
+            await fleet.map("price", "AAPL")
+        with pytest.raises(NotEncodable):
+            await fleet.map("price", ["X"], days=object())
+        assert [] == engine.sent
+        assert {} == await fleet.map("price", [])
+
+
+async def test_what_a_worker_refuses_is_the_error_of_each_subject(desks: OpenDesks) -> None:
+    async with desks("a", plugin=quoting) as (fleet, _):
+        found = await fleet.map("price", ["X", "Y"], weeks=1)
+    assert [BadParameter, BadParameter] == [type(one) for one in found.values()]
+
+
+async def test_processes_with_other_keys_refuse_each_other(desks: OpenDesks) -> None:
+    keys = {
+        "caller": "one key of many letters, 32 at least",
+        "a": "another key of as many letters!!",
+    }
+    async with desks("a", plugin=quoting, keys=keys) as (fleet, _):
+        with pytest.raises(FleetError, match="signing_key"):
+            await fleet.map("price", ["X"])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamError("x", upstream="u", action=Action.RETRY, retry_after=3.0, status=503),
+        NotFound("x", upstream="u", status=404),
+        QuotaExceeded("x", retry_at=5.0),
+        BudgetExceeded("x"),
+        LayerUnavailable("x", layer="halt"),
+        PluginError("x", plugin="p"),
+        SharedUnavailable("x", uncertain=True),
+        WorkerLost("x"),
+        RemoteError("x", original="KeyError"),
+        BadParameter("x"),
+    ],
+)
+def test_errors_arrive_as_what_they_are(error: ArgoError) -> None:
+    arrived = error_from(error_fields(error))
+    assert (type(error), str(error), vars(error)) == (type(arrived), str(arrived), vars(arrived))
+
+
+def test_errors_of_several_upstreams_arrive_with_their_causes() -> None:
+    causes = [NotFound("n", upstream="u"), QuotaExceeded("q", retry_at=7.0)]
+    for error in (
+        AllUpstreamsFailed("all", causes=causes),
+        AllUpstreamsRefused("all", causes=causes, retry_at=7.0),
+    ):
+        arrived = error_from(error_fields(error))
+        assert type(error) is type(arrived)
+        assert isinstance(arrived, AllUpstreamsFailed)
+        assert [NotFound, QuotaExceeded] == [type(one) for one in arrived.causes]
+
+
+def test_errors_of_other_kinds_arrive_by_their_names() -> None:
+    class Vendors(UpstreamError):
+        pass
+
+    assert UpstreamError is type(error_from(error_fields(Vendors("x", upstream="u"))))
+    arrived = error_from(error_fields(KeyError("gone")))
+    assert isinstance(arrived, RemoteError)
+    assert ("KeyError", "KeyError: 'gone'") == (arrived.original, str(arrived))
+    for garbage in (None, {}, {"kind": "Nothing"}, {"kind": "UpstreamError", "message": 1}):
+        assert isinstance(error_from(garbage), RemoteError)

@@ -1,0 +1,91 @@
+"""``argo-mw fleet``, and ``--on`` of other commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+from distributed import Scheduler
+
+from argo_mw import Argo
+from argo_mw.cli import spread
+from argo_mw.plugin import NotFound
+from argo_mw_fleet import open_fleet
+from argo_mw_fleet.commands import fleet
+
+WORKER = """
+import sys
+from argo_mw_fleet.commands import fleet
+fleet(sys.argv[1:])
+"""
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(fleet, arguments)
+
+
+@asynccontextmanager
+async def a_worker(folder: Path, url: str, name: str) -> AsyncIterator[Process]:
+    """Run ``argo-mw fleet worker`` in a process, from when it works on until it has stopped."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WORKER, "worker", url, "--name", name, stderr=PIPE
+    )
+    assert process.stderr is not None
+    try:
+        while f"worker {name} works at tcp://127.0.0.1:" not in (
+            line := (await process.stderr.readline()).decode()
+        ):
+            assert line, "the worker ended"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def test_workers_are_started_listed_asked_and_stopped(installed: Path) -> None:
+    async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0") as scheduler:
+        url = scheduler.address.replace("tcp://", "dask://")
+        none_there = await asyncio.to_thread(status, url)
+        assert (1, []) == (none_there.exit_code, json.loads(none_there.stdout))
+        assert "there are no workers" in str(none_there.exception)
+        async with (
+            a_worker(installed, url, "east") as worker,
+            Argo.open() as argo,
+        ):
+            listed = json.loads((await asyncio.to_thread(status, url)).stdout)
+            assert ["east"] == [one["name"] for one in listed]
+            async with open_fleet(argo, url) as found:
+                answers = await found.map("price", ["X", "BAD"])
+            assert worker.pid == answers["X"].value["pid"]  # type: ignore[union-attr, index]
+            assert isinstance(answers["BAD"], NotFound)
+            async with spread(argo, url) as everywhere:
+                assert {"X", "Y"} == set(await everywhere.map("price", ["X", "Y"]))
+            worker.send_signal(signal.SIGTERM)
+            assert 0 == await worker.wait()
+            assert {} == dict(scheduler.workers)
+
+
+async def test_a_worker_ends_with_its_scheduler(installed: Path) -> None:
+    async with Scheduler(host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0") as scheduler:
+        url = scheduler.address.replace("tcp://", "dask://")
+        async with a_worker(installed, url, "east") as worker:
+            await scheduler.close()
+            assert 1 == await worker.wait()
+
+
+def status(url: str) -> Result:
+    return CliRunner().invoke(fleet, ("status", url, "--json"))
+
+
+def test_a_scheduler_beyond_this_machine_is_refused_without_certificates(installed: Path) -> None:
+    for arguments in (("status", "dask://10.0.0.1:8786"), ("worker", "dask://10.0.0.1:8786")):
+        result = run(*arguments)
+        assert 1 == result.exit_code

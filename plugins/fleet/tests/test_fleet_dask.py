@@ -1,0 +1,183 @@
+"""Real workers of Dask, in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from argo_mw import Argo, Outcome, QuotaExceeded
+from argo_mw.plugin import ConfigError, NotFound
+from argo_mw_fleet import FleetConfig, FleetPlugin, FleetUnavailable, open_fleet, place
+from argo_mw_fleet.dask_engine import connected
+from argo_mw_fleet.reach import reach
+
+from .conftest import until
+
+SYMBOLS = [f"S{number}" for number in range(60)]
+
+
+@contextlib.asynccontextmanager
+async def application(folder: Path) -> AsyncIterator[Argo]:
+    """Open an application with a file that workers read too."""
+    async with Argo.open(folder / "argo.toml") as argo:
+        yield argo
+
+
+def notes(folder: Path, what: str) -> list[tuple[str, int]]:
+    """What the workers' upstreams have written down: subjects and processes."""
+    file = folder / "notes.txt"
+    lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+    return [(line[1], int(line[2])) for line in lines if line[0] == what]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_local_workers_answer_together(installed: Path) -> None:
+    """Placed, gathered, limited together, left when the caller leaves, and gone at the end."""
+    async with application(installed) as argo:
+        async with open_fleet(argo, "local:2") as fleet:
+            found: Any = await fleet.map("price", [*SYMBOLS, "BAD"])
+            assert isinstance(found.pop("BAD"), NotFound)
+            by_process = Counter(one.value["pid"] for one in found.values())
+            placed = place((*SYMBOLS, "BAD"), ("local-0", "local-1"))
+            expected = sorted(len([s for s in share if s != "BAD"]) for share in placed.values())
+            assert expected == sorted(by_process.values())
+            assert os.getpid() not in by_process
+            # Each worker's share went to the vendor in a request or two.
+            assert len(notes(installed, "batch")) <= 4
+            again: Any = await fleet.map("price", SYMBOLS)
+            assert {s: found[s].value["pid"] for s in SYMBOLS} == {
+                s: again[s].value["pid"] for s in SYMBOLS
+            }
+
+            scarce = await fleet.map("scarce", SYMBOLS)
+            kinds = Counter(type(one) for one in scarce.values())
+            assert {Outcome: 5, QuotaExceeded: len(SYMBOLS) - 5} == dict(kinds)
+
+            async with fleet.each("slow", SYMBOLS, seconds=100.0):
+                await until(lambda: len(notes(installed, "begun")) == len(SYMBOLS))
+            await until(lambda: len(notes(installed, "cancelled")) == len(SYMBOLS))
+        await until(lambda: not any(map(is_running, by_process)))
+
+
+async def test_a_worker_that_is_killed_leaves_no_subject_without_an_answer(installed: Path) -> None:
+    async with application(installed) as argo, open_fleet(argo, "local:2") as fleet:
+        seen: Counter[str] = Counter()
+        victim = 0
+        async with fleet.each("slow", SYMBOLS, seconds=1.0) as answers:
+            await until(lambda: len(notes(installed, "begun")) == len(SYMBOLS))
+            victim = notes(installed, "begun")[0][1]
+            os.kill(victim, signal.SIGKILL)
+            async for symbol, answer in answers:
+                assert isinstance(answer, Outcome), answer
+                assert victim != answer.value["pid"]  # type: ignore[index]
+                seen[symbol] += 1
+        assert dict.fromkeys(SYMBOLS, 1) == dict(seen)
+        assert 1 == len(await fleet.workers())
+        assert all(isinstance(a, Outcome) for a in (await fleet.map("price", SYMBOLS)).values())
+
+
+PROGRAM = """
+import asyncio
+from argo_mw import Argo
+from argo_mw_fleet import open_fleet
+
+async def main():
+    async with Argo.open() as argo, open_fleet(argo, "local:1") as fleet:
+        answers = await fleet.map("price", ["X"])
+        print(answers["X"].value["pid"], flush=True)
+        await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+async def test_local_workers_end_with_their_program(installed: Path) -> None:
+    """Also one without ``if __name__ == "__main__"``, and with a signal that nothing can handle."""
+    (installed / "program.py").write_text(PROGRAM)
+    process = await asyncio.create_subprocess_exec(sys.executable, "program.py", stdout=PIPE)
+    assert process.stdout is not None
+    worker = int(await process.stdout.readline())
+    assert is_running(worker)
+    process.kill()
+    await process.wait()
+    await until(lambda: not is_running(worker))
+
+
+async def test_a_configuration_that_no_other_process_can_read_is_refused() -> None:
+    plugins = {"fleet": FleetPlugin()}
+    async with Argo.open(
+        {"argo": {"shared": "memory://"}}, plugins=plugins, installed=False
+    ) as argo:
+        with pytest.raises(ConfigError, match=r"the path of an argo\.toml"):
+            async with open_fleet(argo, "local:2"):
+                pass
+        for on in ("local:0", "local:x", "local:1000", "local:"):
+            with pytest.raises(ConfigError, match="local:N"):
+                async with open_fleet(argo, on):
+                    pass
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> dict[str, Path]:
+    """The certificates of a fleet, and of somebody else."""
+    found = {}
+    for whose in ("fleet", "stranger"):
+        authority = trustme.CA()
+        issued = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(
+            found.setdefault(f"{whose}_ca", tmp_path / f"{whose}_ca.pem")
+        )
+        issued.private_key_pem.write_to_path(
+            found.setdefault(f"{whose}_key", tmp_path / f"{whose}_key.pem")
+        )
+        issued.cert_chain_pems[0].write_to_path(
+            found.setdefault(f"{whose}_certificate", tmp_path / f"{whose}.pem")
+        )
+    return found
+
+
+async def test_a_scheduler_with_certificates_lets_nobody_in_without(
+    installed: Path, certificates: dict[str, Path]
+) -> None:
+    from distributed import Scheduler
+
+    def config(whose: str) -> FleetConfig:
+        return FleetConfig(
+            tls_ca=certificates["fleet_ca"],
+            tls_certificate=certificates[f"{whose}_certificate"],
+            tls_key=certificates[f"{whose}_key"],
+            connect_timeout=5.0,
+        )
+
+    security = reach("dask://127.0.0.1", config("fleet")).security
+    async with Scheduler(
+        host="127.0.0.1",
+        port=0,
+        protocol="tls://",
+        security=security,
+        dashboard_address="127.0.0.1:0",
+    ) as scheduler:
+        url = scheduler.address.replace("tls://", "dask://")
+        async with connected(reach(url, config("fleet")), config("fleet")) as engine:
+            assert {} == await engine.workers()
+        for other in (config("stranger"), FleetConfig(connect_timeout=5.0)):
+            with pytest.raises(FleetUnavailable, match="cannot be reached"):
+                async with connected(reach(url, other), other):
+                    pass
