@@ -69,11 +69,11 @@ class BadParameter(BadCall):
 
 
 class CallCycle(BadCall):
-    """A call needs its own answer, through its nested calls."""
+    """A call depends on its own answer, through nested calls."""
 
 
 class ScopeConflict(BadCall):
-    """A public operation asks one whose answers belong to a tenant; it was not asked."""
+    """A public operation called one whose answers belong to a tenant; that was not asked."""
 
 
 class Refusal(ArgoError):
@@ -101,7 +101,7 @@ class CircuitOpen(Refusal):
 
 
 class LayerUnavailable(Refusal):
-    """A layer without which the call must not be answered has failed, or is left out.
+    """A layer that must see the call has failed, or is left out.
 
     Attributes:
         layer: Its name.
@@ -226,11 +226,11 @@ class NotEncodable(ArgoError):
 
 
 class NotShareable(ArgoError):
-    """A value cannot be handed to several callers: it cannot be copied."""
+    """A value cannot be shared by several callers, since it cannot be copied."""
 
 
 class NotCopyable(ArgoError):
-    """Stands for an error that reached several callers, and of which no copy could be made.
+    """Replaces an error that several callers get, but that cannot be copied.
 
     Attributes:
         original: The full name of its class.

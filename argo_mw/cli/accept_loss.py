@@ -12,12 +12,11 @@ from argo_mw.cli.run import with_argo
 @click.command("accept-loss")
 @with_argo
 async def accept_loss(argo: Argo) -> None:
-    """Count quotas and budgets on from what the shared store still knows.
+    """Accept that the shared store has lost counts, and count quotas and budgets from zero.
 
-    After the store was removed, flushed or found damaged, quotas and budgets of periods that had
-    begun by then count as used up until those end. This counts them from zero instead, for every
-    process that shares the store: find out first what was spent, with `argo-mw costs` or at the
-    vendor.
+    After the store was removed, flushed or found damaged, the quotas and budgets of the current
+    periods count as used up. This lets every process that shares the store count them from zero
+    instead. Find out first what was spent, with `argo-mw costs` or from the vendor.
     """
     if await context_of(argo).epochs.accept():
         say("the loss is accepted: quotas and budgets count on from what the store knows now")

@@ -18,7 +18,7 @@ from argo_mw.flags.parse import format_rule
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def plugins(argo: Argo, as_json: bool) -> None:
-    """Show the final chain, the operations, and where each plugin comes from."""
+    """Show the chain, the operations, and where each plugin comes from."""
     pipeline = engine_of(argo).pipeline
     chain = [one.name for one in (*pipeline.order.outer, *pipeline.order.inner)]
     rows = [
@@ -76,8 +76,8 @@ async def explain(
 ) -> None:
     """Show what each layer would do with OPERATION on SUBJECT now, and why.
 
-    It looks into the shared store and at quotas, budgets and circuit breakers. It asks no upstream,
-    and takes and changes nothing.
+    It looks into the shared store and at quotas, budgets and circuit breakers. It asks no upstream
+    and changes nothing.
     """
     parameters: dict[str, object] = dict(_pair(text) for text in parameter)
     if subject is not None:

@@ -23,9 +23,9 @@ def config() -> None:
 @config.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check(as_json: bool) -> None:
-    """Build the chains as a start would, and say what is wrong; exit with 1 if anything is.
+    """Build the chains as a start would, and report what is wrong; exit with 1 if anything is.
 
-    No plugin is started and no upstream is asked, so that it takes no server and no network.
+    No plugin is started and no upstream is asked, so no server and no network is needed.
     """
     settings = current_settings()
     trial = asyncio.run(try_out(settings))
@@ -41,8 +41,8 @@ def check(as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of argo.toml, with the tables of the installed plugins.
 
-    An editor that knows TOML completes and checks the file by it, once the file names it in its
-    first line: "#:schema ./argo.schema.json".
+    With it, an editor for TOML completes and checks the file, if the file's first line names it:
+    "#:schema ./argo.schema.json".
     """
     plugins = Plugins.load()
     print_json(schema_of({name: plugins.config_class(name) for name in plugins.names}))

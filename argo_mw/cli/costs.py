@@ -47,7 +47,7 @@ async def costs(
     here: bool,
     as_json: bool,
 ) -> None:
-    """Show what requests of all tenants cost, and what layers saved, on all machines."""
+    """Show what the requests of all tenants cost, and what layers saved, on all machines."""
     engine = engine_of(argo)
     if not engine.costs.recorded:
         msg = "no plugin in use keeps costs; `argo-mw plugins` lists those that are in use"

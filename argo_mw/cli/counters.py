@@ -38,7 +38,7 @@ from argo_mw.cli.terminal import console
 async def counters(argo: Argo, of: CountersOf, instance: str, by: str, as_json: bool) -> None:
     """Show what running programs have counted since they started: calls, hits, errors, costs.
 
-    They publish it every few seconds in the store that they share.
+    Programs publish their counters every few seconds in the store that they share.
     """
     context = context_of(argo)
     found = [one for one in await context.counters.read(of) if instance in ("", one.instance)]

@@ -33,9 +33,9 @@ LAST_TURNS = 10
 )
 @click.option("--yes", is_flag=True, help="Agree to the cost of --live.")
 def doctor(as_json: bool, live: bool, yes: bool) -> None:
-    """Check what is installed, configured and reachable; exit with 1 when something is not well.
+    """Check what is installed, configured and reachable; exit with 1 if there is a problem.
 
-    Made-up questions go through the chain, to find layers that fail; nothing of them is kept.
+    Made-up calls go through the chain, to find layers that fail; their answers are not kept.
     With --live, each upstream that has a key is asked its cheapest question at its real address,
     and the form of the answer is compared with what is expected.
     """

@@ -30,7 +30,9 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def _for_the_fleet(command: F) -> F:
     return click.option(
-        "--fleet", is_flag=True, help="For all that share the store, in place of this machine."
+        "--fleet",
+        is_flag=True,
+        help="Apply to all programs that share the store, not to this machine.",
     )(command)
 
 
@@ -48,12 +50,11 @@ async def set_(argo: Argo, name: str, rule: str, fleet: bool) -> None:
 @click.argument("name")
 @_for_the_fleet
 def kill(name: str, fleet: bool) -> None:
-    """Switch flag NAME off, before everything else, and forget what its layer served and kept.
+    """Switch flag NAME off, whatever else is set, and discard what its layer served and kept.
 
-    Running programs of this machine that share the state directory take it up within a second.
-    That needs nothing but the state directory: whatever is wrong with the rest of the configuration
-    here, or with a plugin, is reported afterwards, with exit code 3. With --fleet, all programs
-    take it up that share the store.
+    Running programs that share the state directory apply it within a second. It needs nothing but
+    the state directory: if the configuration or a plugin is broken here, that is reported
+    afterwards, with exit code 3. With --fleet, all programs that share the store apply it.
     """
     _hold_off(name, changes.kill, lambda argo: flags_of(argo).kill(name, fleet=fleet), fleet=fleet)
 
@@ -63,7 +64,7 @@ def kill(name: str, fleet: bool) -> None:
 @click.argument("why")
 @_for_the_fleet
 def roll_back(name: str, why: str, fleet: bool) -> None:
-    """Hold flag NAME off as `kill` does, and show WHY: for alerts that judge a ramp."""
+    """Switch flag NAME off as `kill` does, with the reason WHY; for alerts that watch a ramp."""
     if not why:
         msg = f"flag {name!r} is rolled back for no reason; say what was seen"
         raise ConfigError(msg)
@@ -79,7 +80,7 @@ def roll_back(name: str, why: str, fleet: bool) -> None:
 @_for_the_fleet
 @with_argo
 async def revive(argo: Argo, name: str, fleet: bool) -> None:
-    """Take back a kill or a rollback of flag NAME."""
+    """Undo a kill or a rollback of flag NAME."""
     await _change(argo, name, flags_of(argo).revive(name, fleet=fleet))
 
 
@@ -88,7 +89,7 @@ async def revive(argo: Argo, name: str, fleet: bool) -> None:
 @_for_the_fleet
 @with_argo
 async def unset(argo: Argo, name: str, fleet: bool) -> None:
-    """Take away what was set for flag NAME; argo.toml decides again."""
+    """Remove the setting of flag NAME, so that argo.toml decides again."""
     await _change(argo, name, flags_of(argo).unset(name, fleet=fleet))
 
 

@@ -24,9 +24,9 @@ _CHANGES: Final = {
 def flags() -> None:
     """List, set and kill flags.
 
-    What is set here is kept beside the state of this machine, over argo.toml, which is never
-    rewritten. With --fleet it is kept in the shared store, for all that share it, and remembered by
-    each: what a machine or the environment sets stands above it, but for kills and rollbacks.
+    Settings are kept in the state directory of this machine and override argo.toml, which is never
+    rewritten. With --fleet they are kept in the shared store, for all programs that share it; a
+    machine's own setting and the environment override them, except for kills and rollbacks.
     """
     if click.get_current_context().invoked_subcommand in _CHANGES:
         begin_log()
@@ -35,9 +35,9 @@ def flags() -> None:
 @flags.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
-    """Show every flag, what it is set to, by what, and what is set besides.
+    """Show every flag: what it is set to, by which source, and what else is set.
 
-    No plugin is imported for it, as long as plugins declare their flags and the fleet has set none.
+    No plugin is imported, unless one does not declare its flags or the fleet has set some.
     """
     settings = current_settings()
     listing = declared_flags(settings)

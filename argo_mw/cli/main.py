@@ -46,7 +46,7 @@ _BEGIN_THEIR_LOG = {"flags"}
     default="text",
     show_default=True,
     envvar="ARGO_MW_LOG",
-    help="How the log is written to standard error; auto is JSON unless it is a terminal.",
+    help="How the log is written to standard error; auto means JSON unless that is a terminal.",
 )
 @click.version_option(package_name="argo-mw", prog_name="argo-mw")
 def cli(config: Path | None, verbose: bool, log: LogForm) -> None:

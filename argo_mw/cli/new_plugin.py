@@ -45,7 +45,7 @@ class _NewPlugin(click.Command):
 def new_plugin(ctx: click.Context, name: str, kind: str, into: Path) -> None:
     """Write a complete distribution for a plugin called NAME.
 
-    It installs, passes its own tests, and shows up in argo-mw plugins at once.
+    It can be installed at once, passes its own tests, and shows up in argo-mw plugins.
     """
     if kind == "command":
         _check(name.replace("_", "-"))

@@ -29,12 +29,12 @@ PAUSE = 2.0
     help="Of the programs on this machine, or of all that share the store.",
 )
 @click.option("--instance", default="", help="Of this instance only.")
-@click.option("--once", is_flag=True, help="Print it once, in place of every two seconds.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, one document a line.")
+@click.option("--once", is_flag=True, help="Print once and exit.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, one document per line.")
 def top(of: CountersOf, instance: str, once: bool, as_json: bool) -> None:
-    """Show what running programs do now: the chain, its operations, what plugins show; live.
+    """Show live what running programs do: the chain, its operations, and the panels of plugins.
 
-    Rates are taken over the last 15 seconds; with --once, since the programs began. Ctrl-C ends it.
+    Rates are over the last 15 seconds; with --once, since the programs began. Ctrl-C ends it.
     """
     with suppress(KeyboardInterrupt):
         _show(of, instance, once, as_json)

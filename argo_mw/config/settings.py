@@ -16,30 +16,29 @@ class ArgoSettings:
     """The table ``[argo]``.
 
     Attributes:
-        tenant: The tenant of calls that name none; it has a name.
+        tenant: The tenant of calls that name none; it must not be empty.
         state_dir: Where state is kept; by default the user's state directory.
         shared: The URL of the store that instances share: ``sqlite`` for a file in the state
             directory, ``memory://``, ``sqlite:///PATH``, or one that a plugin brings
             (``redis://…``).
-        signing_key: Signs the values in the shared store, so that values of other origin are
-            refused; from the environment (``"${ARGO_SIGNING_KEY}"``).
+        signing_key: Signs the values in the shared store, so that others are refused; from the
+            environment (``"${ARGO_SIGNING_KEY}"``).
         encryption_key: Encrypts the values in the shared store and kept answers, so that others
             are refused; from the environment (``"${ARGO_ENCRYPTION_KEY}"``). A list for rotation:
             the first key encrypts, all of them decrypt.
-        max_decoded_bytes: Bytes of a stored value at most, decompressed; a larger one is not
-            written, and counts as missing where another has written it.
+        max_decoded_bytes: The largest stored value, in bytes after decompression; a larger one is
+            not written, and counts as missing if another program has written it.
         strict: Whether a broken plugin stops the start, instead of being skipped.
-        watch: Whether a changed ``argo.toml`` is taken up while the application runs, within a
-            second. Flags set by command always are.
+        watch: Whether a running application applies a changed ``argo.toml``, within a
+            second. It always applies flags set by command.
         block: Names of plugins that are not loaded.
         required: Names of plugins without which nothing starts: one that is not installed, or is
             broken, stops the start whatever ``strict`` is.
         startup_timeout: Seconds that a plugin may take to start, and to shut down.
-        lacking_ttl: Seconds that an answer lives at most which lacks something, such as a signal
-            without one of its voices; then it is tried again.
-        counters_every: Seconds between two publications, in the shared store, of what this instance
-            has counted; 0 to publish nothing, so that no other sees its counters and no ramp is
-            judged by them.
+        lacking_ttl: Seconds after which an answer that lacks something, such as a signal without
+            one of its voices, is tried again.
+        counters_every: Seconds between publications of this instance's counters in the shared
+            store; with 0, others cannot see them, and no ramp can be judged by them.
     """
 
     tenant: Shown = field(default="default", validator=validators.min_len(1))
@@ -62,10 +61,11 @@ class OperationSettings:
     """A table ``[operations.NAME]``.
 
     Attributes:
-        timeout: Seconds that callers wait for an answer at most; by default the operation's own.
+        timeout: The longest that callers wait for an answer, in seconds; by default the operation's
+            own limit.
         ttl: How long an answer is fresh, in seconds or as a text such as ``"2m"``; by default what
             the operation, its upstream and the layers decide.
-        grace: How long after that an answer may be served when nothing newer can be had; by
+        grace: How long after its expiry an answer may be served if no newer one can be had; by
             default what the operation and the layers decide.
         upstreams: The upstreams to ask, in this order; by default all that answer it.
     """
@@ -83,11 +83,11 @@ class UpstreamSettings:
     Attributes:
         timeout: Seconds for one attempt.
         retries: How often a call is repeated after an error that allows it.
-        max_batch: Calls in one request at most; 1 sends each alone.
+        max_batch: The most calls in one request; 1 sends each alone.
         per_second: Requests in a second; 0 lifts the upstream's own limit.
         per_minute: Requests in a minute; 0 lifts its own limit.
         per_day: Requests in a UTC day; 0 lifts its own limit.
-        concurrency: Requests under way at once; 0 lifts its own limit.
+        concurrency: Simultaneous requests; 0 lifts its own limit.
     """
 
     timeout: float | None = field(default=None, validator=validators.optional(validators.gt(0)))

@@ -69,9 +69,10 @@ class RequestSent:
 
 @frozen
 class RequestSettled:
-    """All is known of what a request cost: emitted once for each request that was sent.
+    """The cost of a request is known; emitted once for each request that was sent.
 
-    That is after its guards have settled, and of a streamed answer at the end of its stream.
+    It is emitted after the request's guards have settled; for a streamed answer, at the end of the
+    stream.
 
     Attributes:
         upstream: The upstream's name.
@@ -118,7 +119,7 @@ class LayerBypassed:
 
 @frozen
 class Shadowed:
-    """A layer in shadow was shown a call and its answer, and says what it would have done.
+    """A layer in shadow saw a call and its answer, and reports what it would have done.
 
     Attributes:
         layer: Its name.
@@ -170,7 +171,7 @@ class Reconfigured:
 
 @frozen
 class Trouble:
-    """A problem that operators should know of, emitted once per *what* until that is over.
+    """A problem that operators should know of, emitted once per *what* until it is over.
 
     Attributes:
         where: The part of the application.

@@ -27,7 +27,8 @@ class SpendingLimit:
     Attributes:
         name: The name of their origin, such as a client's key: what they cost is counted by it.
         usd: US dollars.
-        per: The time after which it begins anew: a UTC ``day`` or ``month``, or ``ever`` for never.
+        per: The period after which it begins again: a UTC ``day`` or ``month``, or ``ever`` for
+            never.
     """
 
     name: str

@@ -71,9 +71,9 @@ def register_flags() -> Iterable[str]:  # type: ignore[empty-body]
 
 @hookspec
 def register_data_types() -> Iterable[str]:  # type: ignore[empty-body]
-    """Return names of kinds of data that operations may declare as theirs, such as ``weather``.
+    """Return names of kinds of data that operations may declare, such as ``weather``.
 
-    Layers may decide by them: some kinds of data stay true for longer than others.
+    Layers may use them: some kinds of data stay true for longer than others.
     """
 
 
@@ -84,7 +84,7 @@ def register_shared_drivers() -> Mapping[str, OpenShared]:  # type: ignore[empty
 
 @hookspec
 def register_codecs(codecs: Codecs) -> None:
-    """Teach the registry of codecs further types."""
+    """Add codecs for further types to the registry."""
 
 
 @hookspec
@@ -96,11 +96,11 @@ def register_operations(config: object) -> Iterable[AnyOperation]:  # type: igno
 def register_derived_operations(  # type: ignore[empty-body]
     config: object, context: Context, operations: Mapping[str, AnyOperation]
 ) -> Iterable[AnyOperation]:
-    """Return operations that depend on what other plugins offer: what is asked, and in which scope.
+    """Return operations that depend on what other plugins offer, such as in their scope.
 
-    Asked whenever the chain is built, after :func:`register_operations` and
-    :func:`register_upstreams` of all plugins, so that what is derived follows every change.
-    Operations that differ in some field from those before count as a change of the plugin's
+    Called whenever the chain is built, after :func:`register_operations` and
+    :func:`register_upstreams` of all plugins, so that derived operations follow every change. An
+    operation that differs from the one before in some field counts as a change of the plugin's
     configuration.
 
     Args:
@@ -150,16 +150,16 @@ def register_gauges(context: Context) -> Iterable[Gauge]:  # type: ignore[empty-
 
     Plugins for monitoring collect them once, when they start, with
     :meth:`~argo_mw.plugin.Context.collect`. A gauge outlives changes of the configuration, and
-    reads the state that is in use.
+    reads the current state.
     """
 
 
 @hookspec
 def register_panels(context: Context) -> Iterable[Panel]:  # type: ignore[empty-body]
-    """Return panels: what the plugin shows of itself to people who look, as plain data.
+    """Return panels: what the plugin shows to people, as plain data.
 
-    ``argo-mw top`` and the dashboard draw them. Asked once, after all plugins have started; a panel
-    outlives changes of the configuration, and reads the state that is in use.
+    ``argo-mw top`` and the dashboard draw them. Called once, after all plugins have started; a
+    panel outlives changes of the configuration, and reads the current state.
     """
 
 
@@ -174,11 +174,12 @@ def register_cost_table(config: object, context: Context) -> CostTable | None:
 
 @hookspec
 def register_endpoints(config: object, context: Context) -> Iterable[Endpoint]:  # type: ignore[empty-body]
-    """Return endpoints: requests over HTTP that the plugin answers, for programs of any language.
+    """Return endpoints: HTTP requests that the plugin answers, for programs of any language.
 
     A plugin that serves HTTP asks for them with :func:`~argo_mw.plugin.endpoints_of`, when it
-    begins and whenever the chain was rebuilt. It lets clients in, checks what they may ask, bounds
-    what they send, and hands over whole requests. Where no such plugin is installed, nothing asks.
+    begins and whenever the chain was rebuilt. It authenticates clients, checks what they may ask,
+    limits what they send, and passes complete requests on. Without such a plugin, the hook is not
+    called.
     """
 
 
@@ -217,7 +218,7 @@ def startup(config: object, context: Context) -> Awaitable[None]:  # type: ignor
 
 @hookspec
 def config_changed(config: object, context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
-    """Follow a change of the plugin's configuration, after the chain was rebuilt with it."""
+    """React to a change of the plugin's configuration, after the chain was rebuilt with it."""
 
 
 @hookspec
@@ -227,4 +228,4 @@ def shutdown(context: Context) -> Awaitable[None]:  # type: ignore[empty-body]
 
 @hookspec
 def diagnose(config: object, context: Context) -> Awaitable[Iterable[tuple[str, bool, str]]]:  # type: ignore[empty-body]
-    """Return findings for ``argo-mw doctor``: ``(what, whether it is well, finding or advice)``."""
+    """Return findings for ``argo-mw doctor``: ``(what, whether it works, finding or advice)``."""

@@ -153,9 +153,9 @@ class Shared(Protocol):
     async def acquire_and_get(
         self, key: str, wanted: str, *, ttl: float
     ) -> tuple[Lease | None, bytes | None]:
-        """Do what :meth:`acquire` does, and return beside it what *wanted* holds after that.
+        """Acquire *key* for *ttl* seconds as :meth:`acquire` does, then read the key *wanted*.
 
-        So the process that is granted the lease sees what the holder before it has stored. A driver
+        So a process that is granted the lease sees what the holder before it has stored. A driver
         whose store cannot do both at once uses :func:`~argo_mw.store.acquire_then_get`.
         """
 

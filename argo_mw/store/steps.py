@@ -8,7 +8,10 @@ from argo_mw.store.protocol import Lease, Shared
 async def acquire_then_get(
     shared: Shared, key: str, wanted: str, *, ttl: float
 ) -> tuple[Lease | None, bytes | None]:
-    """Do what :meth:`~argo_mw.store.Shared.acquire_and_get` does, one step after the other.
+    """Acquire *key* for *ttl* seconds, then read *wanted*: two steps in place of one.
+
+    A driver whose store cannot do both at once implements
+    :meth:`~argo_mw.store.Shared.acquire_and_get` with it.
 
     Raises:
         SharedUnavailable: As for :meth:`~argo_mw.store.Shared.acquire` and ``get``.

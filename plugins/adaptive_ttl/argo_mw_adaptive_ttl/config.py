@@ -88,11 +88,11 @@ class ErrorBudgetConfig:
     Attributes:
         error_bp: The root mean squared error of served prices to aim at, in basis points; used
             while ``fetches`` is 0.
-        fetches: How many fetches to aim at instead, per ``per``.
+        fetches: The number of fetches to aim at instead, in each ``per``.
         per: The trading time in which they are made.
-        of: Whose budget it is: each ``symbol`` keeps to it by itself; in a ``pool`` all symbols of
-            a market together keep to it times their number, so that symbols that move borrow
-            from calm ones; ``total`` is the number that all symbols together may fetch.
+        of: What the budget is for: with ``symbol``, each symbol has its own; with ``pool``, the
+            symbols of a market share their budgets, so that volatile symbols borrow from calm ones;
+            with ``total``, all symbols together have one.
         min_ttl: Seconds that every answer lives.
         max_ttl: Seconds of trading that no price outlives.
         max_ttl_closed: Seconds that no answer outlives while its market is closed.
@@ -147,14 +147,14 @@ class AdaptiveTtlConfig:
         multipliers: The numbers of the policy ``multipliers``.
         error_budget: The numbers of the policy ``error_budget``.
         operations: Limits by operation.
-        default_calendar: The calendar of tickers without a mark, such as AAPL and BRK.B; what has
-            another form, and no exchange that is known, counts as always open.
+        default_calendar: The calendar of plain tickers, such as AAPL and BRK.B; a symbol of another
+            form without a known exchange counts as always open.
         calendars: Calendars by pattern of the symbol, such as ``{"*.L" = "XLON"}``.
         extended_hours: Hours before and after the regular session, by calendar.
         max_symbols: How many symbols are remembered.
-        forget_days: Days unseen after which a symbol is learned anew.
-        save_interval: Seconds after which what was learned is written to the state directory; 0
-            for only at the end.
+        forget_days: Days without a fetch after which a symbol is forgotten.
+        save_interval: Seconds between writes of what was learned to the state directory; 0 writes
+            only at the end.
     """
 
     policy: str = "error_budget"

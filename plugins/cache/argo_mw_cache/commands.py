@@ -22,7 +22,7 @@ _TYPES: dict[str, Callable[[str], object]] = {"int": int, "float": float, "bool"
 
 @click.group()
 def cache() -> None:
-    """Look at kept answers, and make the application forget some.
+    """Look at kept answers, and discard some.
 
     These commands see what any instance has kept in the shared store, and reach the memory of
     all of them.
@@ -78,9 +78,9 @@ async def get(
     tenant: str | None,
     as_json: bool,
 ) -> None:
-    """Show what is kept for OPERATION on each SUBJECT. Nothing is asked of any upstream.
+    """Show what is kept for OPERATION on each SUBJECT. No upstream is asked.
 
-    Exit code 1: nothing is kept for any of them; 3: not for all of them.
+    Exit codes: 1 nothing is kept for any SUBJECT; 3 something is kept for some of them only.
     """
     store = CacheStore(argo)
     calls = _calls(argo, operation, subjects, parameter, tenant or argo.settings.argo.tenant)
@@ -110,7 +110,7 @@ async def invalidate(
     operations: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Count the answers with any TAG (subject:AAPL, op:bars) as gone, in every instance."""
+    """Discard the answers with any TAG (subject:AAPL, op:bars), in every instance."""
     every = [*tags, *(f"subject:{s}" for s in subjects), *(f"op:{o}" for o in operations)]
     if not every:
         msg = "name a tag, a --subject or an --operation; `argo-mw cache clear` is for everything"
@@ -129,7 +129,7 @@ async def invalidate(
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def clear(argo: Argo, as_json: bool) -> None:
-    """Forget all answers, in the store and in the memory of every instance."""
+    """Discard all answers, in the store and in the memory of every instance."""
     removed = await CacheStore(argo).clear()
     if as_json:
         print_json({"removed": removed})

@@ -14,28 +14,25 @@ class CacheConfig:
     """The table ``[plugins.cache]``.
 
     Attributes:
-        ttl: Seconds that an answer lives when neither its upstream nor another layer sets its
-            expiry.
-        jitter: The share of ``ttl`` that is taken off at random, so that what was loaded
-            together is not reloaded together.
-        negative_ttl: Seconds for which it is remembered that there is no answer; 0 for not at all.
-        grace: Seconds after its expiry for which an answer is served when nothing newer can
-            be had.
+        ttl: Seconds that an answer lives if neither its upstream nor another layer sets its expiry.
+        jitter: The largest share of ``ttl`` that is taken off at random, so that answers loaded
+            together do not expire together.
+        negative_ttl: Seconds for which a `NotFound` is remembered; 0 remembers none.
+        grace: Seconds after its expiry for which an answer is served if no newer one can be had.
         early: How eagerly an answer is refreshed before it expires (XFetch's beta): 1 is
             optimal for loads of varying length, more is earlier, 0 is never.
         memory: Whether answers are kept in memory. Without it every hit is read from the shared
-            store: for processes that have little memory, or live for one call.
+            store, for processes that have little memory or live for one call.
         shared: Whether answers are kept in the shared store too, so that other instances find
             them and they survive a restart.
-        store_timeout: Seconds to wait for the shared store at most.
-        soft_timeout: Seconds after which an old answer is served while a newer one is still
-            being loaded, or sooner where the caller has less time; 0 waits for the newer one as
-            long as there is time.
+        store_timeout: The longest to wait for the shared store, in seconds.
+        soft_timeout: Seconds after which an old answer is served while a newer one is being loaded,
+            or sooner if the caller has less time; 0 waits as long as the caller can.
         throttle: Seconds for which a source that has failed is not asked again while there is an
             old answer to serve; 0 asks it for every caller.
-        max_entries: Answers in memory at most.
-        max_bytes: Their size in bytes, about, at most.
-        max_value_bytes: The size of one answer at most.
+        max_entries: The most answers in memory.
+        max_bytes: Their largest total size, approximately, in bytes.
+        max_value_bytes: The largest size of one answer, in bytes.
     """
 
     ttl: float = field(default=120.0, validator=validators.gt(0))

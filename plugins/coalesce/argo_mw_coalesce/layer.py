@@ -41,7 +41,7 @@ class Coalesce:
         context: The application's context.
         failure_ttl: Seconds for which a failure is shared, so that a queue of callers does not
             make a queue of failing calls.
-        max_flights: Flights at once; calls beyond them are passed on alone.
+        max_flights: The most simultaneous flights; further calls are passed on alone.
     """
 
     def __init__(self, context: Context, *, failure_ttl: float, max_flights: int) -> None:

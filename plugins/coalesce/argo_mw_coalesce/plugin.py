@@ -19,12 +19,12 @@ class CoalesceConfig:
     """The table ``[plugins.coalesce]``.
 
     Attributes:
-        failure_ttl: Seconds for which a failure is shared with callers who come later.
-        distributed: Whether processes that share a store make one load among them.
+        failure_ttl: Seconds for which a failure is shared with later callers.
+        distributed: Whether processes that share a store load an answer only once.
         lease_ttl: Seconds after which a process that died while it loaded is replaced.
         result_ttl: Seconds for which a result is kept in the store for waiting processes.
         store_timeout: Seconds to wait for the store once there is an answer.
-        max_flights: Flights at once; calls beyond them are passed on alone.
+        max_flights: The most simultaneous flights; further calls are passed on alone.
     """
 
     failure_ttl: float = field(default=0.25, validator=validators.ge(0))

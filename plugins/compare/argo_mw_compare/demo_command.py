@@ -18,7 +18,9 @@ from argo_mw.cli import ExitCode, console, echo
     help="Folder with your own SYMBOL.csv, .csv.gz or .parquet bars.",
 )
 @click.option("--json", "only_json", is_flag=True, help="Print nothing but the JSON.")
-@click.option("--watch", "watched", is_flag=True, help="Let signals flow, and open the dashboard.")
+@click.option(
+    "--watch", "watched", is_flag=True, help="Keep signals flowing, and open the dashboard."
+)
 def demo(symbols: tuple[str, ...], data: Path | None, only_json: bool, watched: bool) -> None:
     """Show what the layers gain: a service as it was and behind the chain, side by side.
 

@@ -25,8 +25,8 @@ from argo_mw_dashboard.config import PORT, DashboardConfig
 def dashboard(port: int | None, of: CountersOf, opens: bool) -> None:
     """Show what running programs do now, in the browser, on this machine only.
 
-    They publish it in the store that they share, while somebody looks. The page asks for the token
-    that is in the address printed here. Ctrl-C ends it.
+    Programs publish it in the store that they share, while somebody watches. The page needs the
+    token that is in the printed address. Ctrl-C ends it.
     """
     with suppress(KeyboardInterrupt):
         _show(port, of, opens)

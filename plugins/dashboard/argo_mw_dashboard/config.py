@@ -13,11 +13,11 @@ class DashboardConfig:
     """The table ``[plugins.dashboard]``.
 
     Attributes:
-        port: The port on loopback at which a program shows the dashboard itself, as long as it
-            runs; 0 for any that is free. By default only ``argo-mw dashboard`` shows it.
-        hosts: Further names under which it is reached, such as that of a proxy of your own in
-            front of it. It answers under no name but these and those of loopback.
-        open: Whether a program that shows it opens it in a browser, when it starts, and prints its
+        port: The port on loopback at which a program serves the dashboard itself while it runs; 0
+            takes a free one. By default only ``argo-mw dashboard`` serves it.
+        hosts: Further host names under which the dashboard answers, such as that of your own proxy
+            in front of it. Otherwise it answers only under those of loopback.
+        open: Whether a program that serves it opens it in a browser at the start, and prints its
             address on standard error.
     """
 

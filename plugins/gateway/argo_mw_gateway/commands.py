@@ -21,8 +21,8 @@ from argo_mw_gateway.key_commands import keys
 def gateway(context: click.Context, host: str | None, port: int | None) -> None:
     """Answer programs of any language over HTTP, until SIGTERM or SIGINT.
 
-    Without a command the gateway runs. A signal lets answers under way end, and then stops it; a
-    second one ends them.
+    Without a command the gateway runs. A signal stops it once pending answers are completed; a
+    second signal stops it at once.
     """
     if context.invoked_subcommand is None:
         asyncio.run(_run(current_settings(), host, port))
@@ -47,7 +47,7 @@ async def _run(settings: Settings, host: str | None, port: int | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def routes(argo: Argo, as_json: bool) -> None:
-    """List the paths that are answered, and by what."""
+    """List the paths that are answered, and what answers each."""
     from argo_mw_gateway.app import Gateway
 
     rows = [

@@ -19,25 +19,25 @@ class GatewayConfig:
     Attributes:
         host: The address to listen on.
         port: The port to listen on; 0 takes a free one.
-        hosts: Names under which clients reach it, beside those of this machine and ``host``;
+        hosts: Host names under which clients reach it, besides this machine's and ``host``;
             requests under others are refused.
-        clients: Who may ask: ``keys`` lets in those with a key of ``argo-mw gateway keys``;
-            ``own`` also those without one that bring a provider's key of their own, which is
-            passed on; ``anyone`` lets in every program of this machine.
+        clients: Who may ask: with ``keys``, clients with a key from ``argo-mw gateway keys``; with
+            ``own``, also clients that bring a provider's key of their own, which is passed on; with
+            ``anyone``, every program on this machine.
         keys: The file of the clients' keys; by default one in the state directory.
         tls_certificate: The certificate chain, in PEM; with it, connections are encrypted.
         tls_key: Its private key, in PEM.
         behind_proxy: Whether a proxy in front encrypts connections, so that the gateway may listen
             beyond this machine without TLS of its own.
-        max_body_bytes: Bytes of a request's body at most.
-        max_buffered_bytes: Bytes of the bodies of all requests that are read, at most.
-        max_header_bytes: Bytes of a request's line and headers at most.
-        max_connections: Connections at most; further ones are closed at once.
+        max_body_bytes: The largest body of a request, in bytes.
+        max_buffered_bytes: The most memory for the bodies of all requests, in bytes.
+        max_header_bytes: The largest request line with headers, in bytes.
+        max_connections: The most connections; further ones are closed at once.
         header_timeout: Seconds that a client may take to send a request's headers.
         body_timeout: Seconds that a client may take to send each 64 KiB of a body, and its end.
-        write_timeout: Seconds for which a client may take nothing of what is sent to it.
-        idle_timeout: Seconds for which a connection is kept open between two requests.
-        drain_timeout: Seconds that answers under way may take to end, once the gateway is to stop.
+        write_timeout: Seconds for which a client may read nothing of what is sent to it.
+        idle_timeout: Seconds for which a connection stays open between two requests.
+        drain_timeout: Seconds that pending answers may take to complete when the gateway stops.
     """
 
     host: Shown = "127.0.0.1"

@@ -21,7 +21,7 @@ Change = Callable[[Mapping[str, ClientKey]], Sequence[ClientKey]]
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke the keys with which clients ask the gateway."""
+    """Create, list and revoke the keys of the gateway's clients."""
 
 
 @keys.command()
@@ -55,7 +55,7 @@ def keys() -> None:
     help="Whether it may ask what the gateway does not read, such as files and batches, which "
     "tenants share at the provider. By default without --tenant only.",
 )
-@click.option("--expires", metavar="DURATION", help="How long it opens, such as 90d.")
+@click.option("--expires", metavar="DURATION", help="How long it is valid, such as 90d.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def create(
     name: str,
@@ -68,7 +68,7 @@ def create(
     expires: str | None,
     as_json: bool,
 ) -> None:
-    """Make a key called NAME, and print it: it cannot be shown again."""
+    """Create a key called NAME, and print it: it cannot be shown again."""
     now = time.time()
     key, kept = make_key(
         ClientKey(
@@ -103,7 +103,7 @@ def create(
 @keys.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(as_json: bool) -> None:
-    """List the keys: who has them, and what they may ask."""
+    """List the keys, and what each allows."""
     now = time.time()
     known = sorted(_file().read().values(), key=lambda key: key.created)
     if as_json:
@@ -133,7 +133,7 @@ def list_(as_json: bool) -> None:
 @keys.command()
 @click.argument("key")
 def revoke(key: str) -> None:
-    """Let the key whose id or name is KEY open no more: running gateways know within a second."""
+    """Revoke the key whose id or name is KEY; running gateways know within a second."""
     now = time.time()
     revoked: list[ClientKey] = []
 

@@ -42,30 +42,29 @@ class Route:
             segment or a part of one, ``{name:path}`` at the end for all that follows.
         name: The operation's name; by default made of host and path.
         api: The name of the service, which is that of the upstream: its flag is ``upstream.API``,
-            its quotas stand in ``[upstreams.API]``. By default made of the host.
+            and its quotas are in ``[upstreams.API]``. By default made of the host.
         method: The method.
         safe: Whether requests by another method than GET, HEAD and OPTIONS change nothing, such as
             a search by POST. Only then are their answers shared; their bodies are part of the key.
         subject: What a request is about, such as its symbol: the name of a part of the path, or of
             a parameter of the query.
-        query: The parameters of the query that decide the answer; by default all.
-        headers: The headers that decide the answer; by default all that are not known to leave
-            answers alone, such as those for tracing.
+        query: The parameters of the query that affect the answer; by default all.
+        headers: The headers that affect the answer; by default all except those known not to, such
+            as headers for tracing.
         credentials: The headers and parameters of the query that are credentials: a digest of them
-            is part of the key. By default all that are called like one. An empty list says that
-            the answer is the same for every credential.
+            is part of the key. By default all with a name like that of one. An empty list means
+            that the answer is the same for every credential.
         data_type: What kind of data answers are, such as ``market_data``.
         scope: Whether tenants share answers: ``tenant`` or ``public``.
-        status: The statuses of answers. A response with another goes to the callers that wait for
-            it, and is not kept.
-        errors: JSON pointers, such as ``/error``, at which an answer's body has nothing, or null,
-            false, 0, or what is empty. A body with anything else there is an error, whatever its
-            status.
+        status: The statuses of answers. A response with another status goes to the callers that
+            wait for it, and is not kept.
+        errors: JSON pointers, such as ``/error``, to values that mark a body as an error, whatever
+            its status, unless they are missing, empty, null, false or 0.
         price: US dollars that a request costs.
-        ttl: How long an answer is fresh, in seconds or as ``"2m"``; by default what layers decide.
-        grace: How long after that an answer may be served when nothing newer can be had; by default
-            what the layer that keeps answers does, and not at all with ``cache_control``.
-        cache_control: Whether Cache-Control, Expires and Age of a response cap its life, and
+        ttl: How long an answer is fresh, in seconds or as ``"2m"``; by default the layers decide.
+        grace: How long after its expiry an answer may be served if no newer one can be had; by
+            default the layer that keeps answers decides, and with ``cache_control`` not at all.
+        cache_control: Whether Cache-Control, Expires and Age of a response limit its life, and
             Cache-Control of a request is obeyed.
         conditional: Whether an answer with an ETag or Last-Modified is asked for anew with the
             condition that it has changed.
@@ -201,10 +200,10 @@ class HttpConfig:
         routes: The requests that pass the chain: of several that match, the first. All others go
             straight through, and are counted.
         apis: The services of the routes, by name, for programs that come through a gateway.
-        max_bytes: Bytes of an answer's body at most, as it comes over the wire, that are read for
-            others to share. A larger one goes to its own caller as it comes, and to nobody else.
-        max_validated_bytes: Bytes of answers at most that are remembered to ask whether they have
-            changed.
+        max_bytes: The largest body of an answer that is shared, in bytes before decompression. A
+            larger one goes only to its own caller, as it comes.
+        max_validated_bytes: The most bytes of answers kept in order to ask the service whether they
+            have changed.
     """
 
     routes: tuple[Route, ...] = ()

@@ -12,14 +12,14 @@ from argo_mw_llm.counters import NANO, OWN, PREFIX
 
 
 @click.command()
-@click.option("--lift", is_flag=True, help="Let budgets go on that are stopped.")
+@click.option("--lift", is_flag=True, help="Let stopped budgets continue.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def budgets(argo: Argo, lift: bool, as_json: bool) -> None:
-    """Show what is booked and held of each budget, and lift stops.
+    """Show what is booked and reserved of each budget, and lift stops.
 
-    A budget is stopped when a request has cost more than it could cost at most: its price in the
-    table is wrong, or its provider does not keep to the limits of a request.
+    A budget is stopped after a request cost more than its upper bound: the price table is wrong, or
+    the provider does not keep to the limits of a request.
     """
     shared = context_of(argo).shared
     keys = sorted(await shared.scan(PREFIX))

@@ -78,7 +78,7 @@ def _duration(_: click.Context, __: click.Parameter, text: str | None) -> float 
     "--ttl",
     callback=_duration,
     metavar="DURATION",
-    help="Keep the answer for so long, and take none that is older: seconds, or 90s, 2h, 1d.",
+    help="How long to keep the answer, and how old a kept one may be: seconds, or 90s, 2h, 1d.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with tokens and cost.")
 @click.option("-q", "--quiet", is_flag=True, help="Do not say which model has answered.")
@@ -96,11 +96,11 @@ async def ask(
 ) -> None:
     """Ask a language model, for scripts: equal questions are asked once.
 
-    PROMPT - is standard input, as is no prompt at all: git diff | argo-mw ask "Review:" -
+    A PROMPT of -, or none at all, reads standard input: git diff | argo-mw ask "Review:" -
 
-    Without --model, ask_model in [plugins.llm] is asked; without that Claude, if its key is there,
-    else the first provider that answers. Which model has answered, and what that cost, is said on
-    standard error.
+    Without --model, the model is ask_model of [plugins.llm], else Claude if its key is set, else
+    that of the first provider that answers. Standard error shows which model answered, and the
+    cost.
 
     Exit codes: 0 answered; 1 failed; 2 wrong usage; 3 answered, but cut off; 4 refused, because
     it would cost too much or a quota is used up.

@@ -24,13 +24,13 @@ class Budget:
     """An entry of ``[[plugins.llm.budgets]]``: a limit of spending.
 
     Attributes:
-        usd: US dollars, 9 millions at most.
-        per: The time after which it begins anew: a UTC ``day`` or ``month``, or ``ever`` for
+        usd: US dollars, at most 9 million.
+        per: The period after which it begins again: a UTC ``day`` or ``month``, or ``ever`` for
             never.
         tenant: The tenant it is for; "" for all of them together, "*" for each of them.
         model: The model it is for; a vendor, such as ``claude``, for all of its models together;
             "" for all of them together, "*" for each of them.
-        then: What happens when it is used up: ``refuse`` the call, or only ``warn``.
+        then: What happens when it is used up: ``refuse`` calls, or only ``warn``.
     """
 
     usd: float = field(default=0.0, validator=[validators.ge(0), validators.le(MAX_USD)])

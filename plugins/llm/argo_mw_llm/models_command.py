@@ -42,7 +42,7 @@ class ModelRow:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def models(argo: Argo, as_json: bool) -> None:
-    """List the models that can be asked, and whether their keys are there.
+    """List the models that can be asked, and whether their providers' keys are set.
 
     Prices are in USD for a million tokens.
     """

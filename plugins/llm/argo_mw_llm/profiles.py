@@ -37,8 +37,8 @@ class Errors:
     Each is named by its code or by a part of its message, in either case of letters.
 
     Attributes:
-        switch: This provider will not answer, another may: no money, no such model.
-        retry: The same provider may well answer when it is asked again.
+        switch: This provider will not answer, but another may: no money, no such model.
+        retry: The same provider may answer when it is asked again.
         stop: The question itself is at fault.
     """
 

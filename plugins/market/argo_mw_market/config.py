@@ -70,7 +70,7 @@ class AlphaVantageConfig:
     Attributes:
         url: The base URL of its API.
         key: The key; by default ``ALPHAVANTAGE_API_KEY`` from the environment.
-        paid: Whether the plan grants more than the last 100 bars.
+        paid: Whether the plan includes more than the last 100 bars.
     """
 
     url: str = field(default="https://www.alphavantage.co", validator=_keeps_the_key_safe)
@@ -86,11 +86,11 @@ class MarketConfig:
         alpaca: How to reach Alpaca.
         massive: How to reach Massive.
         alphavantage: How to reach Alpha Vantage.
-        stale_days: Days since the last bar of a stock after which a frame is no answer. The
-            longest regular closures of the exchanges take four.
+        stale_days: Days since the last bar of a stock after which a frame is not accepted as an
+            answer. The longest regular closures of exchanges take four.
         stale_days_pairs: The same for pairs, which trade around the clock; at least three bars.
-        max_decoded_bytes: Bytes of a vendor's answer to one call at most, decompressed and with
-            all its pages; a larger one is refused while it comes in.
+        max_decoded_bytes: The largest answer of a vendor to one call, in bytes after decompression,
+            with all pages; a larger one is refused while it comes in.
     """
 
     alpaca: AlpacaConfig = field(factory=AlpacaConfig)

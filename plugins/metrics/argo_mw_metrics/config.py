@@ -12,13 +12,13 @@ class MetricsConfig:
     """The table ``[plugins.metrics]``.
 
     Attributes:
-        instruments: Whether metrics are shown; the flag ``metrics`` decides about spans.
+        instruments: Whether metrics are exported; the flag ``metrics`` decides about spans.
         port: The port at which Prometheus reads the metrics; 0 takes a free one.
-        host: The address at which it does. One that other machines reach asks for the token in
+        host: The address at which it does. If other machines can reach it, they need the token in
             ``metrics.token`` in the state directory.
-        hosts: Further names under which it is reached, as they stand in the ``Host`` header.
-        otlp: Whether metrics are sent over OTLP, to where OpenTelemetry's variables of the
-            environment say (``OTEL_EXPORTER_OTLP_ENDPOINT``, by default port 4318 of this machine).
+        hosts: Further names under which it answers, as in the ``Host`` header.
+        otlp: Whether metrics are sent over OTLP, to where OpenTelemetry's environment variables
+            say (``OTEL_EXPORTER_OTLP_ENDPOINT``, by default port 4318 of this machine).
         otlp_every: The time between two exports, in seconds.
         gen_ai: Whether OpenTelemetry's conventions for generative AI are followed as well; by
             default as ``OTEL_SEMCONV_STABILITY_OPT_IN`` says.

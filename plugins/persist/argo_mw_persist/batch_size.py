@@ -17,7 +17,7 @@ class BatchSize:
     Args:
         target: Seconds that the rows of a batch should take, the fixed part aside.
         smallest: The size to begin with, and never to go below.
-        largest: Rows in a batch at most.
+        largest: The most rows in a batch.
     """
 
     def __init__(self, *, target: float, smallest: int, largest: int) -> None:

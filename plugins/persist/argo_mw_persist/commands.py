@@ -39,7 +39,7 @@ _PREVIEW = 60
 
 @click.group()
 def db() -> None:
-    """Look into the database that answers are recorded in, and after it."""
+    """Inspect and maintain the database of recorded answers."""
 
 
 def with_sink(
@@ -81,7 +81,7 @@ def with_sink(
     show_default=True,
     help="Rows at most.",
 )
-@click.option("--after", help="The place that an earlier page ended at.")
+@click.option("--after", help="The place at which an earlier page ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole answers.")
 @with_argo
 async def answers(
@@ -129,7 +129,7 @@ async def answers(
 @db.command()
 @with_argo
 async def prune(argo: Argo) -> None:
-    """Delete now what `[plugins.persist.retention.days]` keeps no longer."""
+    """Delete rows that are older than `[plugins.persist.retention.days]` allows."""
     pruned = await store_of(argo).prune()
     for table, rows in pruned.items():
         say(f"{table}: {rows} rows deleted")

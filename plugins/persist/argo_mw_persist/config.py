@@ -27,16 +27,16 @@ class PersistConfig:
     Attributes:
         url: ``sqlite:///PATH`` or ``postgresql://USER@HOST/NAME``, or what another plugin offers;
             by default a file in the state directory.
-        answers: Operations whose answers are kept as they are. Answers of operations that bring
-            a recording are recorded by it without being named here.
-        costs: Whether what requests cost is kept.
+        answers: Operations whose answers are recorded as they are. Operations with a recording of
+            their own need not be named here.
+        costs: Whether the costs of requests are recorded.
         durable: Whether a call waits until its answer is safe.
-        flush_timeout: Seconds that the end of the program, SIGTERM included, may spend on what
-            is still queued.
+        flush_timeout: Seconds that the end of the program, also by SIGTERM, may spend on writing
+            what is still queued.
         on_sigterm: Whether SIGTERM, if the program does not handle it, writes what is queued
             before it ends the process.
-        max_spool_bytes: The largest that the spool may grow, the file in which rows wait while
-            PostgreSQL, or another plugin's sink, is away; 0 for no spool.
+        max_spool_bytes: The largest size of the spool, in bytes: the file in which rows wait while
+            PostgreSQL, or another plugin's sink, cannot be reached; 0 for no spool.
         writer: How records are queued and put together.
         retention: For how long records are kept.
         sqlite: How SQLite is used.

@@ -10,19 +10,19 @@ class PersistError(ArgoError):
 
 
 class SinkUnavailable(PersistError):
-    """The sink cannot take or give rows now: away, locked, full. Trying again may help."""
+    """The sink cannot write or read rows now: unreachable, locked, full. Trying again may help."""
 
 
 class RowsRefused(PersistError):
-    """The sink will never take these rows: at least one of them is at fault."""
+    """The sink will never accept these rows: at least one of them is invalid."""
 
 
 class QueueFull(PersistError):
-    """The sink does not keep up and the queue is at its bound; the record was not taken."""
+    """The sink does not keep up and the queue is full; the record was not accepted."""
 
 
 class NotRecorded(PersistError):
-    """A record that was taken could not be written; it was not acknowledged."""
+    """An accepted record could not be written; it was not acknowledged."""
 
 
 class SchemaError(PersistError):

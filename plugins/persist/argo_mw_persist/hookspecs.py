@@ -54,7 +54,7 @@ def register_tables() -> Iterable[Mapping[str, object]]:  # type: ignore[empty-b
 
 @hookspec
 def database_opened(database: Database) -> None:
-    """Receive the database, once it is open, to read and change this plugin's own tables.
+    """Receive the database once it is open, to read and change this plugin's own tables.
 
     ``database.read(sql, parameters)``, ``change(sql, parameters, tags=...)``, ``record(row)``,
     ``write(rows)`` and ``flush()`` are awaited, ``database.dialect`` is ``sqlite`` or

@@ -72,7 +72,7 @@ class PostgresOptions:
     """The use of PostgreSQL.
 
     Attributes:
-        max_connections: Connections at most, two of which are used for writing at any time.
+        max_connections: The most connections, of which at most two write at any time.
         timeout: Seconds for one statement, and for connecting.
     """
 

@@ -25,7 +25,7 @@ class RetentionOptions:
         days: Days for which the rows of a table are kept, by the table's name; for ever where it
             is not named.
         interval: Seconds between two rounds; the first is as long after the start.
-        max_batch: Rows that one statement deletes at most; a batch waits for no more than that.
+        max_batch: The most rows that one statement deletes, for which a batch may have to wait.
     """
 
     days: Mapping[str, float] = field(

@@ -40,14 +40,14 @@ class WriterOptions:
     """The settings of the queue and of batches.
 
     Attributes:
-        max_queued: Rows held at most, queued or being written.
+        max_queued: The most rows that are queued or being written.
         overflow: What happens to a row when that many are held: ``wait`` until one fewer is, but
             not for an answer while the sink cannot write, or ``refuse`` it with
             :class:`~argo_mw_persist.QueueFull`.
         linger: Seconds that a row may wait for others before it is written.
         target: Seconds that the rows of one batch should take to write.
         min_batch: Rows to begin with.
-        max_batch: Rows in a batch at most.
+        max_batch: The most rows in a batch.
         retry_timeout: Seconds to go on trying while the sink cannot write; then the rows'
             receipts fail with :class:`~argo_mw_persist.NotRecorded`.
     """

@@ -43,7 +43,7 @@ class BreakerConfig:
     Attributes:
         failure_threshold: Failures among the last ``window`` requests that open the breaker of
             an upstream; 0 for no breakers.
-        window: How many requests are looked back on.
+        window: The number of past requests that count.
         cool_down: Seconds for which an open breaker refuses every request, until it is half-open;
             doubled each time that the request it then admits fails.
         max_cool_down: The longest cool-down, in seconds.
@@ -76,22 +76,22 @@ class RaceConfig:
         min_speedup: How many times as fast an upstream must be expected to answer as the one
             configured before it, to be asked first.
         operations: What single operations do differently.
-        initial_latency: The latency in seconds that is assumed of an upstream, and its hedge
-            delay, while too little is known of it. By default 1 s, and 10 s for language models,
-            which take seconds when they are well and charge for every word.
+        initial_latency: The assumed latency of an upstream, in seconds, and its hedge delay, while
+            too little is known about it. By default 1 s, and 10 s for language models, which
+            normally take seconds and charge for every word.
         hedge_quantile: The share of an upstream's answers that arrive within its hedge delay: a
             hedge is sent when an answer takes longer.
         best_timeout: Seconds for which ``best`` waits for further answers, or nine tenths of the
-            time that its caller has if that is less.
-        hedge_budget: Hedges per request at most, on average. Calls that travel in one request
-            are one, and their hedges as many as the requests that they need.
+            caller's time if that is less.
+        hedge_budget: The most hedges per request, on average. Calls that share a request count as
+            one, and their hedges as the number of requests that they need.
         hedge_burst: Hedges that may be saved up.
-        probe_ratio: The share of requests that ask another upstream than the best known one first,
-            so that one that has recovered is found again.
+        probe_ratio: The share of requests that first ask another upstream than the best known one,
+            so that a recovered upstream is found again.
         seconds_per_usd: Seconds of latency that a saved US dollar is worth when upstreams are put
             in order.
-        scarce_per_day: Upstreams with at most this many requests a day are neither raced,
-            hedged onto nor probed: they are asked when the others have failed.
+        scarce_per_day: Upstreams with at most this many requests a day are neither raced, hedged
+            onto nor probed; they are asked only when the others have failed.
         cancel_timeout: Seconds that a cancelled request may take to end before that is reported.
         breaker: The circuit breakers.
     """

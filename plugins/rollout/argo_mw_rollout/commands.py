@@ -21,9 +21,9 @@ from argo_mw_rollout.ramps import Ramps
 
 @click.group()
 def rollout() -> None:
-    """Ramp a flag step by step; the judge goes on, waits, or takes it back.
+    """Ramp a flag step by step; the judge promotes it, waits, or rolls it back.
 
-    A program that runs and has the plugin is the judge: these commands write down what it is to do.
+    A running program that has the plugin is the judge; these commands tell it what to do.
     """
 
 
@@ -49,9 +49,9 @@ async def start(argo: Argo, flag: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def status(argo: Argo, flag: str, as_json: bool) -> None:
-    """Show where ramps are: of FLAG, or of all flags that have one.
+    """Show the state of the ramp of FLAG, or of all ramps.
 
-    Exit codes: 0 they go on or are done; 1 one was rolled back; 3 one holds because something is
+    Exit codes: 0 all continue or are done; 1 one was rolled back; 3 one holds because something is
     wrong.
     """
     ramps = await _found(argo, flag)
@@ -70,7 +70,7 @@ async def status(argo: Argo, flag: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def report(argo: Argo, flag: str, as_json: bool) -> None:
-    """Say what the ramp of FLAG has shown, with intervals, and what has happened to it."""
+    """Show what the ramp of FLAG has found, with intervals, and its history."""
     (ramp,) = await _found(argo, flag)
     instances = await context_of(argo).counters.read("fleet")
     elsewhere = moved(flag, [counts for one in instances for counts in one.counts])
@@ -99,7 +99,7 @@ async def report(argo: Argo, flag: str, as_json: bool) -> None:
 @click.argument("flag")
 @with_argo
 async def pause(argo: Argo, flag: str) -> None:
-    """Take no more steps with FLAG; what does harm is rolled back all the same."""
+    """Take no further steps with FLAG; harm is still rolled back."""
     await Desk(argo).pause(flag)
     say(f"{flag}: paused")
 
@@ -108,7 +108,7 @@ async def pause(argo: Argo, flag: str) -> None:
 @click.argument("flag")
 @with_argo
 async def resume(argo: Argo, flag: str) -> None:
-    """Go on with FLAG after a pause."""
+    """Continue with FLAG after a pause."""
     await Desk(argo).resume(flag)
     say(f"{flag}: goes on")
 
@@ -127,7 +127,7 @@ async def promote(argo: Argo, flag: str) -> None:
 @click.argument("why", default="by command")
 @with_argo
 async def abort(argo: Argo, flag: str, why: str) -> None:
-    """End the ramp of FLAG, and set it to what it was before."""
+    """End the ramp of FLAG, and restore the flag's earlier setting."""
     ramp = await Desk(argo).abort(flag, why)
     say(f"{flag}: aborted; it goes back to {ramp.before} as soon as the judge looks")
 

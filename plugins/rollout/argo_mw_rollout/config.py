@@ -16,16 +16,16 @@ class RolloutConfig:
 
     Attributes:
         plans: The plan of each flag, by its name; a flag without one is ramped by the defaults.
-        judge: Whether this instance may judge ramps; one of those that may does.
-        every: Seconds between two looks at what was counted.
-        lease_ttl: Seconds after which another instance judges, when the one that did is gone.
-        block: Seconds of a block of time, in which subjects are counted.
-        audits: The share of served answers that are checked by asking an upstream afresh; 0 to
-            check none, so that wrong answers are not found.
-        wrong_above: How far a number in a served answer may be from a fresh one, relative to that,
-            before it counts as wrong and not as old.
-        webhook: Where a rollback, and whatever else changes a ramp, is posted as JSON; from the
-            environment, where the URL holds a secret.
+        judge: Whether this instance may judge ramps; one of the instances that may is the judge.
+        every: Seconds between two looks at the counters.
+        lease_ttl: Seconds after which another instance replaces a judge that is gone.
+        block: Length of the blocks of time in which subjects are counted, in seconds.
+        audits: The share of served answers that are checked by asking an upstream again; with 0,
+            wrong answers are not found.
+        wrong_above: The relative difference between a number in a served answer and in a fresh one
+            above which the answer counts as wrong rather than old.
+        webhook: The URL to which every change of a ramp, such as a rollback, is posted as JSON;
+            take it from the environment if it contains a secret.
     """
 
     plans: Mapping[str, Plan] = field(factory=dict)

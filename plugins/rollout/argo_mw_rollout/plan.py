@@ -111,20 +111,20 @@ class Plan:
     """A table ``[plugins.rollout.plans.FLAG]``.
 
     Attributes:
-        steps: What the flag is set to, one after the other: ``shadow`` or ``off`` first, if wanted,
-            then growing shares, and ``on`` last, if the ramp is to end there.
-        at_least: How long each step lasts at least, such as ``30m``.
-        warm_up: How long counts are passed over at the beginning of a step, since layers warm up.
-        baseline: How long subjects are watched before anything is changed: each is compared with
-            what was usual for it.
-        by: What a share is taken of: ``subject``, ``tenant`` or ``key``.
-        guardrails: How much worse each metric may become, by its name: the harm that does not
-            matter. Those that are not named have their defaults.
+        steps: The settings of the flag, in order: optionally ``shadow`` or ``off`` first, then
+            growing shares, and optionally ``on`` last.
+        at_least: The shortest duration of a step, such as ``30m``.
+        warm_up: How long counts are ignored at the beginning of a step, since layers warm up.
+        baseline: How long subjects are watched before the first step, since each is later compared
+            with itself.
+        by: The units of a share: ``subject``, ``tenant`` or ``key``.
+        guardrails: How much worse each metric may become, by its name: the harm that you accept.
+            Other metrics have their defaults.
         without: Metrics that are not guarded, such as ``wrong`` and ``distance`` where answers
             cannot be checked.
-        signals: The metrics of which one must have become better before the flag is on for all.
-        min_blocks: Fewer blocks of time than that are never enough.
-        min_subjects: The same of subjects in each arm.
+        signals: The metrics of which at least one must improve before the flag is on for all.
+        min_blocks: The fewest blocks of time for a step.
+        min_subjects: The fewest subjects in each arm.
     """
 
     steps: tuple[Shown, ...] = field(default=STEPS, validator=_steps)

@@ -65,7 +65,7 @@ def signals() -> None:
     default=15.0,
     show_default=True,
     metavar="SECONDS",
-    help="Seconds between the rounds of --watch.",
+    help="Seconds between rounds of --watch.",
 )
 @click.option("--rounds", type=click.IntRange(1), help="Stop --watch after so many rounds.")
 @click.option(
@@ -88,8 +88,7 @@ async def show(
 ) -> None:
     """Show a signal for each SYMBOL.
 
-    Exit code 3 when some symbols got none, 1 when none did; of --watch, the last of --rounds
-    decides.
+    Exit codes: 1 no symbol got a signal; 3 some did not. With --watch, the last round decides.
     """
     named = list(symbols)
     if universe is not None:

@@ -22,12 +22,12 @@ class SignalsConfig:
     """The table ``[plugins.signals]``.
 
     Attributes:
-        threshold: The lean of the consensus, from 0 to 1, from which it is BUY or SELL.
-        quorum: The share of the voices' weight, from 0 to 1, that must be heard, each by its own
-            confidence, for a signal to act at all.
-        timeout: Seconds that a signal waits for its voices; a voice that is late is missing.
-        weights: Weights of voices by name, in place of their own; 0 silences one, and a million is
-            the most.
+        threshold: The strength of the consensus, from 0 to 1, from which it is BUY or SELL.
+        quorum: The share of the voices' weight, each times its confidence, that must be heard for a
+            BUY or SELL, from 0 to 1.
+        timeout: Seconds that a signal waits for its voices; a late voice is missing.
+        weights: Weights of voices by name, in place of their own; 0 silences a voice, and a million
+            is the largest.
         news_days: Days of news that the news voice reads.
     """
 

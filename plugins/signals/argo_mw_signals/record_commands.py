@@ -46,7 +46,7 @@ async def latest(argo: Argo, symbols: tuple[str, ...], limit: int, as_json: bool
 @click.option("--since", type=click.DateTime(), help="None older than this time, in UTC.")
 @click.option("--until", type=click.DateTime(), help="Only older than this time, in UTC.")
 @click.option(
-    "--outcome", type=click.Choice(["win", "loss", "flat"]), help="Only those that ended so."
+    "--outcome", type=click.Choice(["win", "loss", "flat"]), help="Only signals with this outcome."
 )
 @click.option(
     "--limit",
@@ -55,7 +55,7 @@ async def latest(argo: Argo, symbols: tuple[str, ...], limit: int, as_json: bool
     show_default=True,
     help="Rows at most.",
 )
-@click.option("--after", help="The place that an earlier page ended at.")
+@click.option("--after", help="The place at which an earlier page ended.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def history(
@@ -88,7 +88,7 @@ async def history(
 
 @click.command()
 @click.argument("identifier", metavar="ID")
-@click.option("--exit-price", type=float, help="The price at which it was left.")
+@click.option("--exit-price", type=float, help="The exit price.")
 @click.option(
     "--profit",
     type=float,
@@ -149,7 +149,7 @@ async def performance(
 async def export(
     argo: Argo, file: Path, symbol: str, since: datetime | None, until: datetime | None
 ) -> None:
-    """Write recorded signals to FILE, newest first: CSV, or Parquet by its ending .parquet."""
+    """Write recorded signals to FILE, newest first: CSV, or Parquet if FILE ends with .parquet."""
     from argo_mw_signals.export import write_csv, write_parquet
 
     if file.suffix not in (".csv", ".parquet"):

@@ -24,14 +24,14 @@ from argo_mw_similarity.trial import Trial, tried
 
 @click.group()
 def similarity() -> None:
-    """Try what would be served, review what was served, and look at the counts."""
+    """Try two prompts, review what was served, and show the counts."""
 
 
 @similarity.command("try")
 @click.argument("a")
 @click.argument("b")
 @click.option("--policy", default="", help="The policy to ask, by default the configured one.")
-@click.option("--ask", is_flag=True, help="Ask the judge where it may be asked, at its price.")
+@click.option("--ask", is_flag=True, help="Ask the judge if the policy would, at its price.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def try_(argo: Argo, a: str, b: str, policy: str, ask: bool, as_json: bool) -> None:
@@ -55,15 +55,17 @@ async def try_(argo: Argo, a: str, b: str, policy: str, ask: bool, as_json: bool
 
 
 @similarity.command("audit")
-@click.option("--wrong", metavar="ID", help="The answer was wrong: serve it so no more, anywhere.")
+@click.option(
+    "--wrong", metavar="ID", help="The answer was wrong: do not serve it so again, anywhere."
+)
 @click.option("--right", metavar="ID", help="The answer was right: take it off the list.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool) -> None:
-    """List the last hits of all tenants, or review one: a wrong one is served no more.
+    """List the latest hits of all tenants, or review one; a wrong one is not served again.
 
-    An answer that the judge let serve another prompt goes on to serve its own: the verdict is
-    forgotten. Any other answer is forgotten itself.
+    If the judge let an answer serve another prompt, only the verdict is withdrawn, and the answer
+    still serves its own prompt. Otherwise the answer itself is.
     """
     config = config_of(argo, SimilarityConfig)
     kept = Audit(context_of(argo), max_hits=config.max_audited)
@@ -92,7 +94,7 @@ async def audit(argo: Argo, wrong: str | None, right: str | None, as_json: bool)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_argo
 async def stats(argo: Argo, days: int, as_json: bool) -> None:
-    """Print what the fleet served and refused, the error observed, and what the judge cost."""
+    """Print what the fleet served and refused, the observed error, and what the judge cost."""
     summary = Summary.of(await Stats(context_of(argo)).totals(days))
     if as_json:
         print_json(summary.as_dict())

@@ -26,12 +26,12 @@ class SimilarityConfig:
         policy: ``guarded``, ``judged``, ``verified``, ``threshold``, or the name of one that a
             plugin registers.
         threshold: The cosine from which the policy ``threshold`` serves.
-        floor: The cosine below which none of these but ``threshold`` serves by itself.
-        embedder: ``auto`` takes the first that is installed of ``onnx`` and
-            ``sentence-transformers``; ``none`` does without; or one that a plugin registers.
+        floor: The cosine below which only ``threshold`` serves by itself.
+        embedder: ``auto`` takes ``onnx`` or ``sentence-transformers``, whichever is installed;
+            ``none`` uses no embedder; or the name of one that a plugin registers.
         model: A path to the embedder's model; by default that of its package.
         embed_timeout: Seconds to wait for a vector before the prompt counts as a miss.
-        max_candidates: How many of the nearest prompts are judged.
+        max_candidates: How many of the nearest prompts are considered.
         ttl: Seconds for which an answer may serve other prompts.
         max_entries_per_scope: Answers kept per scope.
         max_entries: Answers, verdicts and scopes mirrored in memory, over all scopes.
@@ -42,20 +42,21 @@ class SimilarityConfig:
             prompts ask the same, through the operation ``complete``. By default none: then an
             upstream of another plugin answers the operation ``same_question``.
         judge_floor: The cosine from which the policy ``judged`` asks the judge.
-        judge_timeout: Seconds that the judge has at most; after that its answer is no.
-        judge_cost_share: What asking the judge may cost, as a share of what the known answer cost.
-        judge_time_share: How long the judge may take, as a share of what the known answer took.
-        max_judged: Known answers that the judge is asked about for one prompt.
-        max_error: The share of wrong answers, among those that the policy ``verified`` serves, that
-            it may expect.
-        compare: How it finds out whether a known answer would have done, where the texts of the
-            two are not the same: the ``judge`` says whether the prompts ask the same, or the
-            comparison is ``exact``, so that the known one was wrong.
-        judge_error: The share of the judge's verdicts that are wrong, as far as that was measured;
-            with ``verified``, *max_error* must not be less than it.
+        judge_timeout: The longest that the judge may take, in seconds; after that its answer is no.
+        judge_cost_share: The most that asking the judge may cost, as a share of what the known
+            answer cost.
+        judge_time_share: The longest that the judge may take, as a share of what the known answer
+            took.
+        max_judged: The most known answers about which the judge is asked for one prompt.
+        max_error: The largest expected share of wrong answers among those that the policy
+            ``verified`` serves.
+        compare: How ``verified`` decides whether a known answer was right when its text differs
+            from the new one: ``judge`` asks whether the prompts ask the same, and with ``exact``
+            the known answer counts as wrong.
+        judge_error: The measured share of the judge's verdicts that are wrong; with ``verified``,
+            *max_error* must not be below it.
         check_share: The share of served answers that are checked in the background by asking the
-            model all the same, under any policy; the policy ``verified`` checks one in a hundred
-            at least.
+            model too, under any policy; the policy ``verified`` checks at least one in a hundred.
     """
 
     policy: str = "guarded"

@@ -68,7 +68,7 @@ class Finder:
     Attributes:
         embed: Returns the vector of a text; ``None`` without an embedder, or if it takes too long.
         is_dead: Whether an answer can never be served again, and hides others that can.
-        max_candidates: How many of the nearest prompts are judged.
+        max_candidates: How many of the nearest prompts are considered.
         policy: Decides; ``None`` where only equal texts and slots are found.
         reading_of: Reads a text.
     """

@@ -22,7 +22,7 @@ class Rules:
         steps: Among how many steps that is shared.
         warm_up: For so many seconds of each step, only wrong answers count.
         min_blocks: Fewer blocks than that are never enough.
-        min_subjects: The same of subjects in each arm.
+        min_subjects: The fewest subjects in each arm.
     """
 
     guardrails: Mapping[str, Guardrail] = field(factory=lambda: dict(GUARDRAILS))
