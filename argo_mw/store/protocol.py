@@ -186,11 +186,12 @@ class Shared(Protocol):
         channel: str,
         message: bytes,
     ) -> bool:
-        """Store *value* at *key* as :meth:`set_fenced` does, then give *lease* up.
+        """Store *value* at *key* as :meth:`set_fenced` does, then release *lease*.
 
-        Then *message* is sent on *channel*. A driver may leave that out when it knows that nobody
-        was refused the lease. All of it is carried out although the caller has left. A driver whose
-        store cannot do it at once uses :func:`~argo_mw.store.settle_in_steps`.
+        The value is kept for *ttl* seconds, or until it is replaced. Then *message* is sent on
+        *channel*; a driver may leave that out if it knows that the lease was refused to nobody. All
+        of it is carried out even if the caller has left. A driver whose store cannot do it at once
+        uses :func:`~argo_mw.store.settle_in_steps`.
 
         Returns:
             Whether it was stored.

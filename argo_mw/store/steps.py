@@ -8,7 +8,7 @@ from argo_mw.store.protocol import Lease, Shared
 async def acquire_then_get(
     shared: Shared, key: str, wanted: str, *, ttl: float
 ) -> tuple[Lease | None, bytes | None]:
-    """Acquire *key* for *ttl* seconds, then read *wanted*: two steps in place of one.
+    """Acquire *key* of *shared* for *ttl* seconds, then read *wanted*, in two steps.
 
     A driver whose store cannot do both at once implements
     :meth:`~argo_mw.store.Shared.acquire_and_get` with it.
@@ -35,7 +35,10 @@ async def settle_in_steps(
     channel: str,
     message: bytes,
 ) -> bool:
-    """Do what :meth:`~argo_mw.store.Shared.settle` does, one step after the other.
+    """Store *value* at *key* of *shared*, release *lease*, and send *message* on *channel*.
+
+    The value is kept for *ttl* seconds. A driver whose store cannot do all at once implements
+    :meth:`~argo_mw.store.Shared.settle` with it.
 
     Raises:
         SharedUnavailable: As for the steps.
