@@ -106,7 +106,7 @@ class Quota:
         self._give_backs = GiveBacks(clock, tasks)
         self._windows = _windows(upstream.limits)
         self._forbidden = upstream.metered and not self._windows and not lifted
-        self._blocked_key = f"argo:quota:{self._upstream}:blocked"
+        self._blocked_key = f"argo:quota:{{{self._upstream}}}:blocked"
         self._concurrency = upstream.limits.concurrency
         self._slots = asyncio.Semaphore(self._concurrency) if self._concurrency else None
         self._taken: dict[Request, _Taken] = {}
@@ -289,7 +289,7 @@ class Quota:
         await self._shared.set(self._blocked_key, repr(until).encode(), ttl=wait)
 
     def _key(self, window: _Window, now: float) -> str:
-        return f"argo:quota:{self._upstream}:{window.name}:{int(now // window.seconds)}"
+        return f"argo:quota:{{{self._upstream}}}:{window.name}:{int(now // window.seconds)}"
 
     def _no_limits(self) -> QuotaExceeded:
         msg = (

@@ -67,6 +67,8 @@ from argo_mw.store.protocol import (
     Shared,
     Subscription,
     Witness,
+    epoch_key,
+    part_of,
 )
 from argo_mw.store.sqlite_identity import (
     SqliteIdentity,
@@ -134,7 +136,9 @@ __all__ = [
     "check_ttl",
     "check_value",
     "claim",
+    "epoch_key",
     "open_shared",
+    "part_of",
     "settle_in_steps",
     "snapshot",
 ]

@@ -221,6 +221,9 @@ class StoreHealth:
     # -- how it is tried -----------------------------------------------------------------
 
     async def _read(self) -> None:
+        check_whole: Callable[[], object] | None = getattr(self._shared, "check_whole", None)
+        if check_whole is not None:
+            check_whole()
         await self._shared.get(PROBE)
 
     async def _lease(self) -> None:

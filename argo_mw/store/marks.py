@@ -46,10 +46,10 @@ class Mark:
 
 
 class MarkFile:
-    """The mark of the store at *url*, for all processes that share the directory *state_dir*."""
+    """The mark of a *part* of the store at *url*, for all processes that share *state_dir*."""
 
-    def __init__(self, state_dir: Path, url: str) -> None:
-        self._path = state_dir / f"epoch-{store_name(url)}.json"
+    def __init__(self, state_dir: Path, url: str, part: str = "") -> None:
+        self._path = state_dir / f"epoch-{store_name(url, part)}.json"
 
     def read(self) -> Mark | None:
         """Return what was seen last, or ``None``."""
@@ -74,15 +74,19 @@ class MarkFile:
         return known
 
 
-def new_witness() -> str:
-    """Return the name of a counter for a machine that has none."""
-    return f"argo:witness:{os.urandom(8).hex()}"
+def new_witness(part: str = "") -> str:
+    """Return the name of a counter in a *part* of the store, for a machine that has none."""
+    name = f"argo:witness:{os.urandom(8).hex()}"
+    return f"{name}:{{{part}}}" if part else name
 
 
-def store_name(url: str) -> str:
-    """Return a name of the store at *url* that holds no secret, and none that may change."""
+def store_name(url: str, part: str = "") -> str:
+    """Return a name of a *part* of the store at *url*.
+
+    It holds no secret, and nothing that may change.
+    """
     parts = urlsplit(url)
     where = parts.netloc.rpartition("@")[2]
     chosen = [pair for pair in parse_qsl(parts.query) if pair[0] in ("prefix", "db")]
-    text = repr((parts.scheme, where, parts.path, chosen))
+    text = repr((parts.scheme, where, parts.path, chosen, *([part] if part else [])))
     return blake2b(text.encode(), digest_size=16).hexdigest()

@@ -14,6 +14,12 @@ from attrs import frozen
 EPOCH_KEY = "argo:epoch"
 """The counter whose value tells a store that has counted without loss from one that has not."""
 
+
+def epoch_key(part: str = "") -> str:
+    """Return the key of the counter that holds the epoch of a *part* of a store."""
+    return f"{EPOCH_KEY}:{{{part}}}" if part else EPOCH_KEY
+
+
 WITNESS_TTL = 90 * 86_400.0
 """Seconds for which a store keeps the counter of a witness from its last addition on."""
 
@@ -86,6 +92,13 @@ class Shared(Protocol):
     it. A driver that keeps an :class:`~argo_mw.store.Availability` in its attribute
     ``availability`` has its outages noticed as they begin and end. One that counts in its attribute
     ``openings`` how often it has connected has what its store may have lost meanwhile looked for.
+
+    A store may consist of several places, each of which can be away, or lose what it holds, by
+    itself. Keys with the same text between their first ``{`` and the next ``}`` are kept in one
+    place: what changes in one step there has such keys. A driver of such a store has a method
+    ``part_of(key)``, which names the part that the place of *key* belongs to, and stays the same
+    wherever that is: an *epoch* is that of the key's part, under :func:`epoch_key`. And it has a
+    method ``check_whole()``, which raises ``SharedUnavailable`` while one of its places is away.
     """
 
     async def get(self, key: str) -> bytes | None:
@@ -138,9 +151,10 @@ class Shared(Protocol):
 
         *ttl*, in seconds, is set when the counter is created and not renewed. A negative amount
         gives some back. With an *epoch*, the amount is added only if the counter at
-        :data:`EPOCH_KEY` has that value; with a *witness*, only if its counter holds no less than
-        the witness knows, and 1 is added to that, which is kept for :data:`WITNESS_TTL` seconds
-        from then on. All of it is one step.
+        :func:`epoch_key` of the key's part has that value; with a *witness*, only if its counter
+        holds no less than the witness knows, and 1 is added to that, which is kept for
+        :data:`WITNESS_TTL` seconds from then on. All of it is one step; the key of a witness has
+        the same text in braces as *key*.
 
         Raises:
             EpochChanged: The store is in another epoch than *epoch*, knows less than *witness*, or
@@ -223,3 +237,9 @@ class Shared(Protocol):
 
     async def aclose(self) -> None:
         """Release connections and files. Idempotent."""
+
+
+def part_of(shared: Shared, key: str) -> str:
+    """Return the name of the part of *shared* that *key* belongs to, "" where it has no parts."""
+    named: Callable[[str], str] | None = getattr(shared, "part_of", None)
+    return "" if named is None else named(key)

@@ -448,7 +448,7 @@ async def test_a_pushback_that_a_store_has_kept_too_long_is_over(ahead: float, t
     shared = MemoryShared(clock=clock)
     guard = quota(shared, clock, per_minute=5)
     until = repr(clock.time() + ahead).encode()
-    await shared.set("argo:quota:a:blocked", until, ttl=1e6)
+    await shared.set("argo:quota:{a}:blocked", until, ttl=1e6)
     assert taken == await charge(guard)
     assert (not taken) == guard.standing().states["pushed back"]
 

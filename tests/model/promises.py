@@ -190,7 +190,7 @@ class Promises:
             name, limits = vendor.upstream.name, vendor.limits
             for span in ("day", "minute"):
                 limit = getattr(limits, f"per_{span}")
-                for key, count in self._counters(f"argo:quota:{name}:{span}:").items():
+                for key, count in self._counters(f"argo:quota:{{{name}}}:{span}:").items():
                     if count > limit:
                         raise Violation("quota", f"{key} is {count}, and the limit {limit}")
                     if span == "day" and count < self.requests[name]:
@@ -198,7 +198,7 @@ class Promises:
                         raise Violation("quota", f"{key} is {count}, and {sent} were sent")
 
     def _check_quota_is_given_back(self, name: str) -> None:
-        for key, count in self._counters(f"argo:quota:{name}:day:").items():
+        for key, count in self._counters(f"argo:quota:{{{name}}}:day:").items():
             most = self.requests[name] + self._uncertain(key)
             if count > most:
                 raise Violation("reservation", f"{key} is {count}, and at most {most} were sent")
@@ -206,7 +206,7 @@ class Promises:
     def _check_budgets_at_sending(self) -> None:
         if self._stopped:
             raise Violation("overrun", "a bill was too high, and more is sent")
-        for key, count in self._counters("argo:llm:budget:").items():
+        for key, count in self._counters("argo:llm:{budget}:").items():
             limit = _limit(key)
             if count > limit / _NANO + 1:
                 spent = count * _NANO
@@ -215,7 +215,7 @@ class Promises:
     def _check_budgets(self) -> None:
         if self._model.overrun:
             return
-        for key, count in self._counters("argo:llm:budget:").items():
+        for key, count in self._counters("argo:llm:{budget}:").items():
             limit = _limit(key)
             if count > limit / _NANO + 1:
                 raise Violation("budget", f"{key} is {count * _NANO:.4f}, over {limit}")
@@ -236,8 +236,8 @@ class Promises:
             raise Violation("reservation", f"{total:.4f} is held, and at most {most:.4f} was spent")
 
     def _of_all_tenants(self) -> Mapping[str, int]:
-        return self._counters("argo:llm:budget:0:")
+        return self._counters("argo:llm:{budget}:0:")
 
 
 def _limit(key: str) -> float:
-    return BUDGET if key.startswith("argo:llm:budget:0:") else BUDGET * 2 / 3
+    return BUDGET if key.startswith("argo:llm:{budget}:0:") else BUDGET * 2 / 3

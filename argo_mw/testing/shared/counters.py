@@ -7,8 +7,11 @@ import asyncio
 import pytest
 
 from argo_mw.base.errors import BadParameter, EpochChanged
-from argo_mw.store.protocol import EPOCH_KEY, Count, Shared, Witness
+from argo_mw.store.protocol import Count, Shared, Witness, epoch_key, part_of
 from argo_mw.testing.shared.tools import SharedTests, StoreUnderTest
+
+COUNT = "count{counted}"
+WITNESS = "witness{counted}"
 
 
 class CounterConformance(SharedTests):
@@ -60,45 +63,54 @@ class CounterConformance(SharedTests):
         self, shared: Shared, other: Shared
     ) -> None:
         with pytest.raises(EpochChanged):
-            await shared.add("count", epoch=7)
-        await other.add(EPOCH_KEY, 7, limit=7)
-        assert await shared.add("count", epoch=7) == Count(1, added=True)
+            await shared.add(COUNT, epoch=7)
+        await other.add(_epoch(shared), 7, limit=7)
+        assert await shared.add(COUNT, epoch=7) == Count(1, added=True)
         with pytest.raises(EpochChanged):
-            await shared.add("count", epoch=8)
+            await shared.add(COUNT, epoch=8)
         with pytest.raises(EpochChanged):
-            await shared.add("count", -1, epoch=8)
-        assert await other.add("count", 0) == Count(1, added=True)
+            await shared.add(COUNT, -1, epoch=8)
+        assert await other.add(COUNT, 0) == Count(1, added=True)
 
     async def test_additions_are_counted_for_their_witness_and_refused_when_it_knows_of_more(
         self, shared: Shared, other: Shared
     ) -> None:
-        witness = Witness("witness", 0)
-        assert Count(2, added=True, witnessed=1) == await shared.add("count", 2, witness=witness)
-        assert Count(3, added=True, witnessed=2) == await other.add("count", witness=witness)
-        refused = await shared.add("count", limit=3, witness=Witness("witness", 2))
+        witness = Witness(WITNESS, 0)
+        assert Count(2, added=True, witnessed=1) == await shared.add(COUNT, 2, witness=witness)
+        assert Count(3, added=True, witnessed=2) == await other.add(COUNT, witness=witness)
+        refused = await shared.add(COUNT, limit=3, witness=Witness(WITNESS, 2))
         assert Count(3, added=False, witnessed=2) == refused
         with pytest.raises(EpochChanged):
-            await shared.add("count", witness=Witness("witness", 3))
+            await shared.add(COUNT, witness=Witness(WITNESS, 3))
         with pytest.raises(EpochChanged):
-            await shared.add("count", witness=Witness("another", 1))
-        assert Count(3, added=True) == await other.add("count", 0)
-        assert Count(2, added=True) == await other.add("witness", 0)
+            await shared.add(COUNT, witness=Witness("another{counted}", 1))
+        assert Count(3, added=True) == await other.add(COUNT, 0)
+        assert Count(2, added=True) == await other.add(WITNESS, 0)
 
     async def test_a_witness_is_known_for_longer_than_what_it_counted(
         self, shared: Shared, store: StoreUnderTest
     ) -> None:
-        await shared.add("count", ttl=store.ttl, witness=Witness("witness", 0))
+        await shared.add(COUNT, ttl=store.ttl, witness=Witness(WITNESS, 0))
         await store.advance(store.ttl * 1.2)
-        again = await shared.add("count", ttl=store.ttl, witness=Witness("witness", 1))
+        again = await shared.add(COUNT, ttl=store.ttl, witness=Witness(WITNESS, 1))
         assert Count(1, added=True, witnessed=2) == again
 
     async def test_of_many_that_change_the_epoch_one_does(
         self, shared: Shared, other: Shared
     ) -> None:
-        await shared.add(EPOCH_KEY, 7, limit=7)
+        await shared.add(_epoch(shared), 7, limit=7)
         changed = await asyncio.gather(
-            *(handle.add(EPOCH_KEY, 5, epoch=7) for _ in range(10) for handle in (shared, other)),
+            *(
+                handle.add(_epoch(shared), 5, epoch=7)
+                for _ in range(10)
+                for handle in (shared, other)
+            ),
             return_exceptions=True,
         )
         assert sum(isinstance(one, Count) for one in changed) == 1
-        assert await shared.add(EPOCH_KEY, 0) == Count(12, added=True)
+        assert await shared.add(_epoch(shared), 0) == Count(12, added=True)
+
+
+def _epoch(shared: Shared) -> str:
+    """Return the key of the epoch in which the counter of these tests is."""
+    return epoch_key(part_of(shared, COUNT))

@@ -32,6 +32,7 @@ from argo_mw_coalesce.shared_result import SharedResult, read_result, write_resu
 
 NAME = "coalesce.distributed"
 CHANNEL = "argo:results"
+# With the key of the call in braces, so that a store keeps lease and result in one place.
 _LEASE = "argo:flight:"
 _RESULT = "argo:result:"
 _SURELY = 0.9
@@ -123,7 +124,7 @@ class DistributedCoalesce:
         start = call.extensions.get(LOAD_START)
         if not isinstance(start, LoadStart):
             return await call_next(call)
-        result_key = _RESULT + call.branch_key
+        result_key = f"{_RESULT}{{{call.branch_key}}}"
         try:
             await self._subscribed()
             recency = _Recency(start.began, self._result_ttl)
@@ -174,7 +175,7 @@ class DistributedCoalesce:
         """
         until = self._surely_until()
         lease, data = await self._shared.acquire_and_get(
-            _LEASE + call.branch_key, result_key, ttl=self._lease_ttl
+            f"{_LEASE}{{{call.branch_key}}}", result_key, ttl=self._lease_ttl
         )
         held = None if lease is None else _Held(lease, until)
         try:

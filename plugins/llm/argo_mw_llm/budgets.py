@@ -338,7 +338,7 @@ class Budgets:
             left = _left(refusing, count.value, model, usd)
             msg = f"{left}; {_advice(refusing)}"
             raise BudgetExceeded(msg, retry_at=period.ends)
-        epoch = self._context.epochs.known
+        epoch = self._context.epochs.known(period.key)
         assert epoch is not None, "nothing is counted before the epoch is known"
         held = Held(counter, epoch.number, nanos)
         if refusing is not None:

@@ -15,8 +15,8 @@ from attrs import frozen
 from argo_mw_llm.config import Budget
 from argo_mw_llm.families import family_of
 
-PREFIX = "argo:llm:budget:"
-"""What the names of budgets' counters begin with in the shared store."""
+PREFIX = "argo:llm:{budget}:"
+"""What the names of budgets' counters begin with in the shared store: in one place of it, all."""
 
 OWN = "@"
 """What the rest begins with of those of budgets that travel with calls."""

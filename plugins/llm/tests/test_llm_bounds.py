@@ -41,7 +41,7 @@ from .conftest import MODELS, OpenArgo
 PROFILES = LlmConfig().profiles
 OPERATIONS = {one.name: one for one in operations(LlmConfig())}
 EVER = [{"usd": 1.0, "per": "ever"}]
-KEY = "argo:llm:budget:0:::ever"
+KEY = "argo:llm:{budget}:0:::ever"
 
 
 def exchanged(provider: str, **body: object) -> Bound:

@@ -114,7 +114,7 @@ async def overrun(away: list[float], billed: float) -> None:
     store.away = False
     await clock.advance(6.0)
     await settled()
-    key = "argo:llm:budget:0:::ever"
+    key = "argo:llm:{budget}:0:::ever"
     assert round((billed + 0.001) * 1e9) == store.counters[key]
     for mine, asked in ((guard, request), process(other_store, clock, budget)):
         with pytest.raises(BudgetExceeded, match="is stopped"):

@@ -36,7 +36,7 @@ from argo_mw_llm.wires import CHAT, MESSAGES, Wire
 
 from .conftest import PROVIDERS
 
-KEY = "argo:llm:budget:0:::ever"
+KEY = "argo:llm:{budget}:0:::ever"
 NANO = 1_000_000_000
 PRICES = load_prices()
 MODELS = {

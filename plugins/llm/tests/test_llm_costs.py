@@ -331,7 +331,7 @@ async def test_a_cancelled_call_keeps_what_it_held_of_the_budget(
         sandbox.set_fault("glm", Fault("stall"))
         asking = asyncio.create_task(argo.call("complete", messages="Why?", model="glm-5.3"))
         await sandbox.until(lambda: sandbox.counts_of("glm").in_flight == 1)
-        (key,) = await shared.scan("argo:llm:budget:")
+        (key,) = await shared.scan("argo:llm:{budget}:")
         held = (await shared.add(key, 0)).value
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)

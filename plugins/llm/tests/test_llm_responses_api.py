@@ -150,7 +150,7 @@ async def test_a_budget_inserts_a_limit_and_is_corrected_by_the_bill(
         async with client:
             raw = await client.responses.with_raw_response.create(**ASK)
             sent.append(raw.parse().to_dict())
-        key = "argo:llm:budget:0:::ever"
+        key = "argo:llm:{budget}:0:::ever"
         held = int((await _shared(argo).get(key)) or 0) / 1e9
     assert 0.0 < held < 0.01
     assert sent
